@@ -1,0 +1,16 @@
+//! Tributary: one binary, psql in, four stores out.
+//!
+//! Rooms in reading order, from the client inwards:
+//!
+//! - [`session`]: one client's conversation.
+//! - [`stores`]: one folder per store kind behind one contract.
+//! - [`options`], [`pgtype`], [`wire_format`], [`error`], [`task`]: the words every room shares.
+
+pub mod session;
+pub mod stores;
+
+pub mod error;
+pub mod options;
+pub mod pgtype;
+pub mod task;
+pub mod wire_format;

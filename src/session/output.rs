@@ -1,0 +1,146 @@
+//! What a statement gives back to its client: columns, rows in batches, a command tag.
+
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::PgType;
+use crate::wire_format::DisplaySettings;
+
+/// One column of a result, as `RowDescription` tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputColumn {
+    /// The name a Postgres server would give.
+    pub name: String,
+    /// The Postgres type; the Arrow type of the batch column is one that carries it.
+    pub pg_type: PgType,
+    /// The oid of the table the column comes from unchanged, else 0.
+    pub table_oid: u32,
+    /// The column's number in that table, else 0.
+    pub column_number: i16,
+}
+
+/// What running a statement gives.
+#[derive(Debug)]
+pub enum Execution {
+    /// Rows, then a command tag that may count them.
+    Rows(Rows),
+    /// A command tag without rows.
+    Done(String),
+    /// The statement was empty.
+    Empty,
+}
+
+/// Result rows on their way to a client. Holds the running query: dropping it stops the query in the stores.
+pub struct Rows {
+    columns: Vec<OutputColumn>,
+    display: DisplaySettings,
+    stream: SendableRecordBatchStream,
+    leftover: Option<RecordBatch>,
+    sent: u64,
+    tag: &'static str,
+    guard: Guard,
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rows").field("columns", &self.columns.len()).field("sent", &self.sent).finish_non_exhaustive()
+    }
+}
+
+/// What may end a statement from outside.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    /// Cancelled by a `CancelRequest`, by shutdown, or when the client is gone.
+    pub cancel: CancellationToken,
+    /// When `statement_timeout` strikes.
+    pub deadline: Option<Instant>,
+    /// The timeout itself, for the message.
+    pub timeout: Option<Duration>,
+}
+
+impl Guard {
+    /// Runs `work` until it ends, is cancelled or times out.
+    ///
+    /// # Errors
+    /// 57014 with the reason.
+    pub async fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, Diagnosis> {
+        let deadline = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        // All three are cancel-safe: the first two hold no state, and `work` is dropped when one of them wins.
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Diagnosis::new(sqlstate::QUERY_CANCELED, "canceling statement due to user request")),
+            () = deadline => Err(Diagnosis::new(sqlstate::QUERY_CANCELED, "canceling statement due to statement timeout")),
+            result = work => Ok(result),
+        }
+    }
+}
+
+impl Rows {
+    /// Rows of `stream` under `columns`; `tag` is the word before the count (`SELECT`), or the whole tag when it holds a space.
+    pub fn new(
+        columns: Vec<OutputColumn>,
+        display: DisplaySettings,
+        stream: SendableRecordBatchStream,
+        tag: &'static str,
+        guard: Guard,
+    ) -> Self {
+        Self { columns, display, stream, leftover: None, sent: 0, tag, guard }
+    }
+
+    /// The columns, in order.
+    pub fn columns(&self) -> &[OutputColumn] {
+        &self.columns
+    }
+
+    /// The settings that shape text output, as they were when the statement began.
+    pub fn display(&self) -> &DisplaySettings {
+        &self.display
+    }
+
+    /// At most `max` further rows (0 means any number), or `None` at the end.
+    ///
+    /// # Errors
+    /// What the query failed with, mapped to a diagnosis; the rows are over then.
+    pub async fn next(&mut self, max: usize) -> Option<Result<RecordBatch, Diagnosis>> {
+        let batch = match self.leftover.take() {
+            Some(batch) => batch,
+            None => loop {
+                match self.guard.clone().run(self.stream.next()).await {
+                    Err(stopped) => return Some(Err(stopped)),
+                    Ok(None) => return None,
+                    Ok(Some(Err(error))) => return Some(Err(super::error::diagnose(&error))),
+                    Ok(Some(Ok(batch))) if batch.num_rows() == 0 => {}
+                    Ok(Some(Ok(batch))) => break batch,
+                }
+            },
+        };
+        let batch = if max > 0 && batch.num_rows() > max {
+            self.leftover = Some(batch.slice(max, batch.num_rows() - max));
+            batch.slice(0, max)
+        } else {
+            batch
+        };
+        self.sent += batch.num_rows() as u64;
+        Some(Ok(batch))
+    }
+
+    /// The command tag for the rows sent so far: `SELECT 42`.
+    pub fn tag(&self) -> String {
+        if self.tag.contains(' ') || matches!(self.tag, "SHOW" | "EXPLAIN" | "CALL") {
+            self.tag.to_owned()
+        } else {
+            format!("{} {}", self.tag, self.sent)
+        }
+    }
+}

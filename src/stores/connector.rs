@@ -1,0 +1,200 @@
+//! The contract between the engine and a store: what a connector must do, and what it may rely on.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use super::error::StoreError;
+use super::position::{Coverage, Position};
+use super::predicate::{Predicate, Pushdown};
+use super::schema::{StoreSchema, Table, TableId};
+use crate::options::{OptionSpec, Problem, Secrets};
+
+/// The name of a store, which is also its SQL schema: the file name of `stores/<name>.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StoreName(Arc<str>);
+
+impl StoreName {
+    /// Wraps a name that `config/` has checked.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StoreName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One store kind: parses its own store files.
+pub trait Kind: Sync {
+    /// The words accepted as `kind`, the preferred one first.
+    fn words(&self) -> &'static [&'static str];
+
+    /// The keys of its store file besides the shared ones ([`crate::config`] reads `kind`, `schema`, `namespaces`).
+    fn options(&self) -> &'static [OptionSpec];
+
+    /// Builds a connector without touching the network. All problems are returned, not the first. `path` is the prefix of
+    /// their paths (`stores.crm`).
+    ///
+    /// # Errors
+    /// Every problem found in `table`.
+    fn parse(
+        &self,
+        name: &StoreName,
+        path: &str,
+        table: &toml::Table,
+        secrets: &dyn Secrets,
+    ) -> Result<Arc<dyn Connector>, Vec<Problem>>;
+}
+
+/// Our code for one configured store.
+///
+/// Methods may be called concurrently. Every network call inside has a deadline from the store's options. Errors name the
+/// store and never carry a secret or a connection string.
+#[async_trait]
+pub trait Connector: fmt::Debug + Send + Sync {
+    /// The store's name.
+    fn name(&self) -> &StoreName;
+
+    /// The preferred word of its kind: `postgres`, `mysql`, `sqlite`, `mongodb`.
+    fn kind(&self) -> &'static str;
+
+    /// What the store can do; the contract suite verifies both "can" and "cannot".
+    fn capabilities(&self) -> Capabilities;
+
+    /// Reads tables, columns, keys and estimates. Connects when needed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] or what the store answered.
+    async fn discover(&self) -> Result<StoreSchema, StoreError>;
+
+    /// A cheap round trip that proves that the store answers.
+    ///
+    /// # Errors
+    /// As [`Connector::discover`].
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// How the store can evaluate `predicate` on `table`. Pure: no network.
+    fn pushdown(&self, table: &Table, predicate: &Predicate) -> Pushdown;
+
+    /// The statement or pipeline that [`Branch::scan`] would send, for `EXPLAIN`; parameters appear as placeholders.
+    fn describe_scan(&self, table: &Table, scan: &Scan) -> String;
+
+    /// Opens one consistent view of the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`], or what the store answered.
+    async fn open(&self, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError>;
+
+    /// Whether everything up to `wanted` is contained in `applied`. Only the store that made the positions may answer.
+    fn covers(&self, applied: &Position, wanted: &Position) -> Coverage;
+
+    /// Closes pools and ends background work. Later calls answer [`StoreError::Unreachable`].
+    async fn close(&self);
+}
+
+/// What a branch is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// One statement that will run this many scans on the store; they share a snapshot where the store can.
+    Statement {
+        /// How many scans the plan holds for this store.
+        scans: usize,
+    },
+    /// A transaction block of the session.
+    Transaction {
+        /// Whether the block is `READ ONLY`.
+        read_only: bool,
+        /// Whether later statements must see what the first one saw (`REPEATABLE READ` and above).
+        repeatable: bool,
+    },
+}
+
+/// One consistent view of one store: autocommit for a statement, or the session's transaction on that store.
+///
+/// Dropping the last handle ends it without committing; connections whose state is unknown are closed, never pooled.
+#[async_trait]
+pub trait Branch: Any + fmt::Debug + Send + Sync {
+    /// Starts a scan. Batches have the schema of `scan.columns` of the table, in that order, with at most
+    /// [`ScanLimits::batch_rows`] rows each; with no columns they carry only a row count. Rows satisfy `scan.filter`.
+    /// The stream reads ahead by at most one batch, and dropping it stops the query in the store.
+    ///
+    /// # Errors
+    /// What the store answered when the scan was started; later failures arrive in the stream.
+    async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError>;
+
+    /// Whether all scans of this branch see one state of the store; otherwise the reason, for `EXPLAIN`.
+    fn shared_snapshot(&self) -> Result<(), &'static str>;
+
+    /// Ends the branch and keeps its writes. Returns the store's position when it has one.
+    ///
+    /// # Errors
+    /// What the store answered; the outcome is then unknown unless the error says otherwise.
+    async fn commit(&self) -> Result<Option<Position>, StoreError>;
+
+    /// Ends the branch and drops its writes.
+    ///
+    /// # Errors
+    /// What the store answered; the connection is closed then.
+    async fn rollback(&self) -> Result<(), StoreError>;
+}
+
+/// Arrow batches on their way from a store.
+pub type BatchStream = BoxStream<'static, Result<RecordBatch, StoreError>>;
+
+/// A serialisable description of one table read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scan {
+    /// The store whose pool runs it.
+    pub store: StoreName,
+    /// The table in the store's own names.
+    pub table: TableId,
+    /// Ordinals into [`Table::columns`], in output order.
+    pub columns: Vec<usize>,
+    /// Conjuncts that the store evaluates; each was accepted by [`Connector::pushdown`].
+    pub filter: Vec<Predicate>,
+    /// At most this many rows; set only when every filter of the query is in `filter` and exact.
+    pub limit: Option<u64>,
+}
+
+/// Bounds of one scan.
+#[derive(Debug, Clone, Copy)]
+pub struct ScanLimits {
+    /// Most rows in one batch.
+    pub batch_rows: usize,
+    /// A batch is closed early when its values reach about this many bytes.
+    pub batch_bytes: usize,
+}
+
+impl Default for ScanLimits {
+    fn default() -> Self {
+        Self { batch_rows: 8192, batch_bytes: 4 << 20 }
+    }
+}
+
+/// What a store can do, as the contract suite checks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// All scans of one statement can see one state.
+    pub statement_snapshot: bool,
+    /// A transaction of this store can be prepared and committed later.
+    pub prepare: bool,
+    /// The store can run `LIKE` on text with Postgres semantics.
+    pub like: bool,
+    /// Documents with nested fields.
+    pub documents: bool,
+    /// A running query can be stopped from outside.
+    pub cancel: bool,
+}

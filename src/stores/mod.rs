@@ -1,0 +1,40 @@
+//! One folder per store kind behind one contract.
+//!
+//! ```text
+//! a Kind parses its store file → Connector
+//! Connector::discover → StoreSchema → catalog/snapshot
+//! Connector::open(purpose) → Branch (one consistent view) → Branch::scan(Scan) → Arrow batches
+//! ```
+//!
+//! **Invariants:** a connector knows no other store, no session and no plan; a [`Scan`] is a serialisable description that
+//! holds no pool, closure or secret; dropping a [`BatchStream`] stops the query in the store; positions are opaque outside
+//! their connector. Deliberately absent: a registry that stores add themselves to at run time. A new store is a folder and a
+//! line in [`KINDS`].
+
+pub mod change;
+pub mod connector;
+pub mod document;
+pub mod error;
+pub mod position;
+pub mod predicate;
+pub mod relational;
+pub mod schema;
+pub mod value;
+
+pub mod mongodb;
+pub mod mysql;
+pub mod postgres;
+pub mod sqlite;
+
+pub use connector::{BatchStream, Branch, Connector, Kind, Purpose, Scan, StoreName};
+pub use error::StoreError;
+pub use predicate::{Predicate, Pushdown};
+pub use schema::{StoreSchema, Table};
+
+/// Every store kind, by the word that `kind = "…"` uses in a store file.
+pub const KINDS: &[&dyn Kind] = &[&postgres::KIND, &mysql::KIND, &sqlite::KIND, &mongodb::KIND];
+
+/// Finds a kind by its word or one of its aliases.
+pub fn kind(word: &str) -> Option<&'static dyn Kind> {
+    KINDS.iter().copied().find(|kind| kind.words().contains(&word))
+}

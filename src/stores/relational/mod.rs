@@ -1,0 +1,1 @@
+//! What the SQL stores share: dialects, identifier and literal writing, predicates to SQL with bound parameters.

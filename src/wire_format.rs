@@ -1,0 +1,97 @@
+//! The settings that shape values on the wire, shared by the session that owns them and the encoder that obeys them.
+
+use chrono_tz::Tz;
+
+/// Text or binary, as `Bind` asks for each column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Format code 0.
+    Text,
+    /// Format code 1.
+    Binary,
+}
+
+/// `DateStyle`, `IntervalStyle`, `TimeZone`, `bytea_output` and `extra_float_digits` of a session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DisplaySettings {
+    /// Zone in which `timestamptz` is shown.
+    pub time_zone: TimeZone,
+    /// How dates are written.
+    pub date_style: DateStyle,
+    /// Order of day and month in `Sql`, `Postgres` and `German` styles.
+    pub date_order: DateOrder,
+    /// How intervals are written.
+    pub interval_style: IntervalStyle,
+    /// How `bytea` is written.
+    pub bytea_output: ByteaOutput,
+    /// -15 to 3; 1 and above mean shortest exact text.
+    pub extra_float_digits: i8,
+}
+
+impl Default for DisplaySettings {
+    fn default() -> Self {
+        Self {
+            time_zone: TimeZone::Named(Tz::UTC),
+            date_style: DateStyle::Iso,
+            date_order: DateOrder::Mdy,
+            interval_style: IntervalStyle::Postgres,
+            bytea_output: ByteaOutput::Hex,
+            extra_float_digits: 1,
+        }
+    }
+}
+
+/// A zone by name, or a fixed offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeZone {
+    /// A zone of the IANA database.
+    Named(Tz),
+    /// Seconds east of UTC.
+    Fixed(i32),
+}
+
+/// `DateStyle`, first part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DateStyle {
+    /// `1997-12-17 07:37:16-08`
+    Iso,
+    /// `12/17/1997 07:37:16.00 PST`
+    Sql,
+    /// `Wed Dec 17 07:37:16 1997 PST`
+    Postgres,
+    /// `17.12.1997 07:37:16.00 PST`
+    German,
+}
+
+/// `DateStyle`, second part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DateOrder {
+    /// Month, day, year.
+    Mdy,
+    /// Day, month, year.
+    Dmy,
+    /// Year, month, day.
+    Ymd,
+}
+
+/// `IntervalStyle`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntervalStyle {
+    /// `1 day 02:03:04`
+    Postgres,
+    /// `@ 1 day 2 hours 3 mins 4 secs`
+    PostgresVerbose,
+    /// `1 2:03:04`
+    SqlStandard,
+    /// `P1DT2H3M4S`
+    Iso8601,
+}
+
+/// `bytea_output`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteaOutput {
+    /// `\x0102`
+    Hex,
+    /// `\001\002`
+    Escape,
+}
