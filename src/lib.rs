@@ -4,13 +4,13 @@
 //!
 //! - [`session`]: one client's conversation.
 //! - [`stores`]: one folder per store kind behind one contract.
-//! - [`options`], [`pgtype`], [`wire_format`], [`error`], [`task`]: the words every room shares.
+//! - [`options`], [`pgtype`], [`format`], [`error`], [`task`]: the words every room shares.
 
 pub mod session;
 pub mod stores;
 
 pub mod error;
+pub mod format;
 pub mod options;
 pub mod pgtype;
 pub mod task;
-pub mod wire_format;

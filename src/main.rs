@@ -1,1 +1,3 @@
+//! The `tributary` binary.
+
 fn main() {}

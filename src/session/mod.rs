@@ -18,8 +18,8 @@ use datafusion::scalar::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Diagnosis, sqlstate};
+use crate::format::Format;
 use crate::pgtype::PgType;
-use crate::wire_format::Format;
 use output::{Execution, OutputColumn, Rows};
 
 /// What all sessions share.

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Diagnosis, sqlstate};
+use crate::format::DisplaySettings;
 use crate::pgtype::PgType;
-use crate::wire_format::DisplaySettings;
 
 /// One column of a result, as `RowDescription` tells it.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,7 @@
-//! The settings that shape values on the wire, shared by the session that owns them and the encoder that obeys them.
+//! Values as Postgres text, both ways: exact writers and strict readers for each type, and the settings that shape them.
+//!
+//! A leaf room: the encoder and parameter decoder of `wire`, casts of `federation` and the connectors all use it, so a value
+//! has one text form everywhere.
 
 use chrono_tz::Tz;
 
