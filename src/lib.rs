@@ -6,6 +6,7 @@
 //! - [`stores`]: one folder per store kind behind one contract.
 //! - [`options`], [`pgtype`], [`format`], [`error`], [`task`]: the words every room shares.
 
+pub mod catalog;
 pub mod session;
 pub mod stores;
 
