@@ -3,9 +3,11 @@
 //! Rooms in reading order, from the client inwards:
 //!
 //! - [`session`]: one client's conversation.
+//! - [`federation`]: what runs where, and what expressions mean.
 //! - [`stores`]: one folder per store kind behind one contract.
 //! - [`options`], [`pgtype`], [`format`], [`error`], [`task`]: the words every room shares.
 
+pub mod federation;
 pub mod session;
 pub mod stores;
 
