@@ -3,11 +3,17 @@
 //! Rooms in reading order, from the client inwards:
 //!
 //! - [`session`]: one client's conversation.
+//! - [`federation`]: what runs where, and what expressions mean.
+//! - [`catalog`]: what exists, who owns it.
 //! - [`stores`]: one folder per store kind behind one contract.
 //! - [`options`], [`pgtype`], [`format`], [`error`], [`task`]: the words every room shares.
 
-pub mod catalog;
 pub mod session;
+
+pub mod federation;
+
+pub mod catalog;
+
 pub mod stores;
 
 pub mod error;

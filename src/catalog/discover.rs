@@ -81,8 +81,14 @@ impl Catalog {
     ///
     /// # Errors
     /// 42710 when two relations or schemas would have the same name.
-    pub async fn load(database: &str, stores: Vec<StoreEntry>, views: Vec<ViewSource>, system: Vec<SystemRelation>) -> Result<Self, Diagnosis> {
-        let stores: BTreeMap<StoreName, StoreEntry> = stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
+    pub async fn load(
+        database: &str,
+        stores: Vec<StoreEntry>,
+        views: Vec<ViewSource>,
+        system: Vec<SystemRelation>,
+    ) -> Result<Self, Diagnosis> {
+        let stores: BTreeMap<StoreName, StoreEntry> =
+            stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
         let known = discover_all(&stores).await;
         let sources = Sources { database: database.to_owned(), stores, views, system: Arc::new(system), known };
         let first = build(&sources, 1)?;
@@ -100,7 +106,8 @@ impl Catalog {
     /// As [`Catalog::load`]; the old snapshot stays then.
     pub async fn replace(&self, stores: Vec<StoreEntry>, views: Vec<ViewSource>) -> Result<(), Diagnosis> {
         let _turn = self.turn.lock().await;
-        let stores: BTreeMap<StoreName, StoreEntry> = stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
+        let stores: BTreeMap<StoreName, StoreEntry> =
+            stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
         let known = discover_all(&stores).await;
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let next = Sources { database: sources.database.clone(), stores, views, system: Arc::clone(&sources.system), known };
@@ -208,7 +215,14 @@ impl Builder {
     /// `pg_catalog` and `public` have the ids that clients know from PostgreSQL.
     fn fixed_schemas(&mut self) {
         for (name, oid) in [("pg_catalog", 11), ("public", 2200), ("information_schema", 13_000), ("tributary", 13_001)] {
-            let schema = Schema { name: name.to_owned(), oid, store: None, namespace: String::new(), relations: BTreeMap::new(), unavailable: None };
+            let schema = Schema {
+                name: name.to_owned(),
+                oid,
+                store: None,
+                namespace: String::new(),
+                relations: BTreeMap::new(),
+                unavailable: None,
+            };
             self.schemas.insert(name.to_owned(), schema);
         }
     }

@@ -80,7 +80,10 @@ mod tests {
     #[test]
     fn namespaces_become_schemas() {
         let store = StoreName::new("shop");
-        let naming = Naming { schema: None, namespaces: BTreeMap::from([("hidden".to_owned(), None), ("old".to_owned(), Some("archive".to_owned()))]) };
+        let naming = Naming {
+            schema: None,
+            namespaces: BTreeMap::from([("hidden".to_owned(), None), ("old".to_owned(), Some("archive".to_owned()))]),
+        };
         let rows = [("public", Some("shop")), ("audit", Some("shop_audit")), ("hidden", None), ("old", Some("archive"))];
         for (namespace, expected) in rows {
             assert_eq!(naming.schema_of(&store, "public", namespace).as_deref(), expected, "{namespace}");
@@ -98,7 +101,9 @@ mod tests {
 
     #[test]
     fn identifiers_are_quoted_where_needed() {
-        for (name, expected) in [("orders", "orders"), ("Order Lines", "\"Order Lines\""), ("a\"b", "\"a\"\"b\""), ("2fast", "\"2fast\"")] {
+        for (name, expected) in
+            [("orders", "orders"), ("Order Lines", "\"Order Lines\""), ("a\"b", "\"a\"\"b\""), ("2fast", "\"2fast\"")]
+        {
             assert_eq!(quote_identifier(name), expected);
         }
     }

@@ -146,7 +146,10 @@ impl Snapshot {
             let unknown = Diagnosis::new(sqlstate::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"));
             let owner = self.schemas.values().find(|candidate| {
                 candidate.unavailable.is_some()
-                    && candidate.store.as_ref().is_some_and(|store| schema.strip_prefix(store.as_str()).is_some_and(|rest| rest.starts_with('_')))
+                    && candidate
+                        .store
+                        .as_ref()
+                        .is_some_and(|store| schema.strip_prefix(store.as_str()).is_some_and(|rest| rest.starts_with('_')))
             });
             if let Some(reason) = owner.and_then(|owner| owner.unavailable.clone()) {
                 return Err(reason);
@@ -188,7 +191,9 @@ impl Snapshot {
         let near = nearest(&name.relation, known.iter().map(|(_, relation)| *relation));
         let place = near.and_then(|near| known.iter().find(|(_, relation)| *relation == near));
         Err(match place {
-            Some((schema, relation)) => unknown.with_hint(format!("Perhaps you meant {}.{}.", quote_identifier(schema), quote_identifier(relation))),
+            Some((schema, relation)) => {
+                unknown.with_hint(format!("Perhaps you meant {}.{}.", quote_identifier(schema), quote_identifier(relation)))
+            }
             None => unknown,
         })
     }
@@ -205,7 +210,12 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let view = |schema: &str, name: &str, oid| {
-            let relation = Relation { oid, schema: schema.to_owned(), name: name.to_owned(), body: RelationBody::View { sql: "SELECT 1".to_owned() } };
+            let relation = Relation {
+                oid,
+                schema: schema.to_owned(),
+                name: name.to_owned(),
+                body: RelationBody::View { sql: "SELECT 1".to_owned() },
+            };
             (name.to_owned(), Arc::new(relation))
         };
         let schema = |name: &str, store: Option<&str>, relations: Vec<(String, Arc<Relation>)>, unavailable| Schema {

@@ -41,7 +41,11 @@ struct Slot {
 impl Branches {
     /// Branches over `connectors`. Stores whose tables turn out to have changed are told to `changed`, as far as its bound
     /// allows: one pending refresh of a store serves all.
-    pub fn new(connectors: BTreeMap<StoreName, Arc<dyn Connector>>, kind: BranchKind, changed: Option<mpsc::Sender<StoreName>>) -> Self {
+    pub fn new(
+        connectors: BTreeMap<StoreName, Arc<dyn Connector>>,
+        kind: BranchKind,
+        changed: Option<mpsc::Sender<StoreName>>,
+    ) -> Self {
         Self { connectors, kind, slots: Mutex::new(BTreeMap::new()), changed }
     }
 
@@ -94,7 +98,9 @@ impl Branches {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *slots).into_values().filter_map(|slot| slot.branch.get().cloned()).collect()
         };
-        let ends = open.iter().map(|branch| async move { if commit { branch.commit().await.map(|_| ()) } else { branch.rollback().await } });
+        let ends = open
+            .iter()
+            .map(|branch| async move { if commit { branch.commit().await.map(|_| ()) } else { branch.rollback().await } });
         for end in join_all(ends).await {
             end.map_err(|error| Diagnosis::of(&error))?;
         }

@@ -161,7 +161,9 @@ fn value(literal: &ScalarValue, column: &DataType) -> Option<Value> {
         ScalarValue::Int64(Some(number)) => Value::Int(*number),
         ScalarValue::Float32(Some(number)) => Value::Float(f64::from(*number)),
         ScalarValue::Float64(Some(number)) => Value::Float(*number),
-        ScalarValue::Decimal128(Some(unscaled), _, scale) => Value::Decimal { unscaled: *unscaled, scale: u8::try_from(*scale).ok()? },
+        ScalarValue::Decimal128(Some(unscaled), _, scale) => {
+            Value::Decimal { unscaled: *unscaled, scale: u8::try_from(*scale).ok()? }
+        }
         ScalarValue::Utf8(Some(text)) => Value::Text(text.clone()),
         ScalarValue::Binary(Some(bytes)) => Value::Bytes(bytes.clone()),
         ScalarValue::Date32(Some(days)) => Value::Date(*days),

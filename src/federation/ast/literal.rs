@@ -7,8 +7,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, SelectItem,
-    SetExpr, UnaryOperator, Value, VisitorMut,
+    Array, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select,
+    SelectItem, SetExpr, UnaryOperator, Value, VisitorMut,
 };
 
 /// The pass.
@@ -66,12 +66,18 @@ fn wrap_values(body: &mut SetExpr) {
 }
 
 fn is_arithmetic(op: &BinaryOperator) -> bool {
-    matches!(op, BinaryOperator::Plus | BinaryOperator::Minus | BinaryOperator::Multiply | BinaryOperator::Divide | BinaryOperator::Modulo)
+    matches!(
+        op,
+        BinaryOperator::Plus | BinaryOperator::Minus | BinaryOperator::Multiply | BinaryOperator::Divide | BinaryOperator::Modulo
+    )
 }
 
 /// Functions whose result has the type of their arguments.
 fn takes_argument_type(name: &str) -> bool {
-    matches!(name, "coalesce" | "greatest" | "least" | "nullif" | "sum" | "min" | "max" | "avg" | "abs" | "mod" | "array_agg" | "div")
+    matches!(
+        name,
+        "coalesce" | "greatest" | "least" | "nullif" | "sum" | "min" | "max" | "avg" | "abs" | "mod" | "array_agg" | "div"
+    )
 }
 
 fn wrap_arguments(function: &mut Function) {

@@ -4,8 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Subscript, TrimWhereField, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::ast::AccessExpr;
+use datafusion::sql::sqlparser::ast::{
+    DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Subscript, TrimWhereField, VisitMut, VisitorMut,
+};
 use std::ops::ControlFlow;
 
 use super::HIDDEN;
@@ -38,7 +40,8 @@ fn rename(body: &mut SetExpr, top: bool) {
 }
 
 fn name_select(select: &mut Select, top: bool) {
-    let has_wildcard = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+    let has_wildcard =
+        select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
     let mut used: BTreeSet<String> = BTreeSet::new();
     for (place, item) in select.projection.iter_mut().enumerate() {
         match item {
