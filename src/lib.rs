@@ -21,3 +21,8 @@ pub mod format;
 pub mod options;
 pub mod pgtype;
 pub mod task;
+
+/// The PostgreSQL version whose behaviour and catalog Tributary follows, as `server_version` tells it.
+pub const SERVER_VERSION: &str = "15.0 (Tributary 0.1.0)";
+/// [`SERVER_VERSION`] as `server_version_num` tells it.
+pub const SERVER_VERSION_NUM: &str = "150000";
