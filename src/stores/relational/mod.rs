@@ -10,6 +10,7 @@
 //! each connector decides in its own `pushdown.rs`.
 
 pub mod dialect;
+pub mod embedded;
 pub mod like;
 pub mod literal;
 pub mod predicate;
