@@ -18,7 +18,7 @@ use datafusion::scalar::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Diagnosis, sqlstate};
-use crate::format::Format;
+use crate::format::{DisplaySettings, Format};
 use crate::pgtype::PgType;
 use output::{Execution, OutputColumn, Rows};
 
@@ -97,6 +97,11 @@ impl Session {
     /// Notices (warnings) raised since the last call; `sqlstate` 00000 is a NOTICE, 01xxx and 25001/25P01 a WARNING.
     pub fn take_notices(&mut self) -> Vec<Diagnosis> {
         Vec::new()
+    }
+
+    /// The settings under which parameters are read now.
+    pub fn display(&self) -> DisplaySettings {
+        DisplaySettings::default()
     }
 
     /// The status for `ReadyForQuery`.
