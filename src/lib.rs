@@ -2,12 +2,14 @@
 //!
 //! Rooms in reading order, from the client inwards:
 //!
+//! - [`wire`]: the Postgres protocol.
 //! - [`session`]: one client's conversation.
 //! - [`stores`]: one folder per store kind behind one contract.
 //! - [`options`], [`pgtype`], [`format`], [`error`], [`task`]: the words every room shares.
 
 pub mod session;
 pub mod stores;
+pub mod wire;
 
 pub mod error;
 pub mod format;
