@@ -4,10 +4,17 @@
 //!
 //! - [`wire`]: the Postgres protocol.
 //! - [`session`]: one client's conversation.
+//! - [`federation`]: what runs where, and what expressions mean.
+//! - [`catalog`]: what exists, who owns it.
 //! - [`stores`]: one folder per store kind behind one contract.
 //! - [`options`], [`pgtype`], [`format`], [`error`], [`task`]: the words every room shares.
 
 pub mod session;
+
+pub mod federation;
+
+pub mod catalog;
+
 pub mod stores;
 pub mod wire;
 
