@@ -103,18 +103,21 @@ impl Connection {
         self.start_statement();
         let max = usize::try_from(max_rows).unwrap_or(0);
         match Box::pin(self.session.execute(&portal)).await? {
-            (Execution::Rows(mut rows), formats) => match self.send_rows(&mut rows, &formats, max).await? {
-                Sent::All => {
-                    let tag = rows.tag();
-                    drop(rows);
-                    self.complete(tag)
+            (Execution::Rows(mut rows), formats) => {
+                rows.restart_count();
+                match self.send_rows(&mut rows, &formats, max).await? {
+                    Sent::All => {
+                        let tag = rows.tag();
+                        drop(rows);
+                        self.complete(tag)
+                    }
+                    Sent::Bound => {
+                        self.session.suspend(&portal, rows);
+                        self.send_notices()?;
+                        Ok(self.writer.put(&PortalSuspended::new())?)
+                    }
                 }
-                Sent::Bound => {
-                    self.session.suspend(&portal, rows);
-                    self.send_notices()?;
-                    Ok(self.writer.put(&PortalSuspended::new())?)
-                }
-            },
+            }
             (Execution::Done(tag), _) => self.complete(tag),
             (Execution::Empty, _) => {
                 self.session.succeed();

@@ -12,7 +12,8 @@
 //!
 //! **Invariants:** no statement runs before `AuthenticationOk`; before it, no more than
 //! [`Limits::startup_message_max`] bytes are held for a peer; nothing read before a TLS handshake is used after it; only
-//! `error` builds `ErrorResponse`; memory per connection is bounded by the write threshold, one batch, and one inbound message.
+//! `error` builds `ErrorResponse`; memory per connection is bounded by the write threshold, one batch, and two inbound messages.
+#![deny(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::indexing_slicing)]
 
 pub mod decode;
 pub mod encode;

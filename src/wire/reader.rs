@@ -193,7 +193,7 @@ mod tests {
         };
         // Without the bound this would go on for as long as it is let.
         assert!(tokio::time::timeout(std::time::Duration::from_millis(500), flooding).await.is_err());
-        assert!(sent <= 1, "{sent} messages of 8 MiB were taken");
+        assert!(sent <= 2, "{sent} messages of 8 MiB were taken");
         let first = reading.inbox.recv().await.unwrap();
         assert!(matches!(first.take(), Ok(Message::Query(text)) if text.len() == 8 << 20));
     }

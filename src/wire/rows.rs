@@ -86,11 +86,10 @@ impl Connection {
         while start < batch.num_rows() {
             let count = (*piece).min(batch.num_rows() - start);
             let before = self.writer.waiting();
-            if let Err(diagnosis) = encoder.encode(&batch.slice(start, count), self.writer.open()) {
-                self.writer.discard_unsealed();
-                return Err(diagnosis.into());
-            }
+            let encoded = encoder.encode(&batch.slice(start, count), self.writer.open());
+            // A value that cannot be sent leaves the whole rows before it, and nothing of its own.
             self.writer.seal();
+            encoded?;
             let width = ((self.writer.waiting() - before) / count).max(1);
             *piece = (FLUSH_THRESHOLD / width).clamp(1, PIECE_MAX);
             start += count;
