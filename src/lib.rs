@@ -2,12 +2,20 @@
 //!
 //! Rooms in reading order, from the client inwards:
 //!
+//! - [`sandbox`]: private real servers for tests, benches and the demo.
+//! - [`config`]: the catalog directory, read and checked.
 //! - [`wire`]: the Postgres protocol.
 //! - [`session`]: one client's conversation.
 //! - [`federation`]: what runs where, and what expressions mean.
 //! - [`catalog`]: what exists, who owns it.
 //! - [`stores`]: one folder per store kind behind one contract.
 //! - [`options`], [`pgtype`], [`format`], [`error`], [`task`]: the words every room shares.
+
+pub mod sandbox;
+
+pub mod config;
+
+pub mod wire;
 
 pub mod session;
 
@@ -16,7 +24,6 @@ pub mod federation;
 pub mod catalog;
 
 pub mod stores;
-pub mod wire;
 
 pub mod error;
 pub mod format;
