@@ -2,6 +2,7 @@
 //!
 //! Rooms in reading order, from the client inwards:
 //!
+//! - [`wire`]: the Postgres protocol.
 //! - [`session`]: one client's conversation.
 //! - [`federation`]: what runs where, and what expressions mean.
 //! - [`stores`]: one folder per store kind behind one contract.
@@ -10,6 +11,7 @@
 pub mod federation;
 pub mod session;
 pub mod stores;
+pub mod wire;
 
 pub mod error;
 pub mod format;
