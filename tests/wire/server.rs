@@ -75,7 +75,7 @@ pub fn trusted(settings: Settings) -> Settings {
 /// Starts over an empty catalog.
 pub fn start(settings: Settings) -> Server {
     let catalog = futures::executor::block_on(Catalog::load(DATABASE, Vec::new(), Vec::new(), Vec::new())).unwrap();
-    let engine = Engine::new(&EngineLimits::default(), Vec::new()).unwrap();
+    let engine = Engine::new(&EngineLimits::default()).unwrap();
     let shared = Shared::new(Arc::new(catalog), engine, Arc::clone(&settings.roles)).0;
     start_with(settings, Arc::new(shared))
 }
