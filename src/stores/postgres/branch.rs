@@ -81,7 +81,7 @@ async fn lead(inner: &Arc<Inner>, access: &str) -> Result<ViewKind, StoreError> 
         None => return Err(error::running(&inner.name, &sqlx::Error::RowNotFound)),
     };
     let mut worker_begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ".to_owned();
-    literal::write_text(&snapshot, &mut worker_begin).map_err(|_| error::running(&inner.name, &sqlx::Error::RowNotFound))?;
+    literal::write_text(&snapshot, &mut worker_begin).map_err(|_cause| error::running(&inner.name, &sqlx::Error::RowNotFound))?;
     Ok(ViewKind::Snapshot { leader: Mutex::new(Some(leader)), worker_begin })
 }
 

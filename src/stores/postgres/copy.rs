@@ -113,7 +113,7 @@ pub(super) fn split_value(row: &[u8]) -> Result<Split<'_>, Malformed> {
     match i32::from_be_bytes(*len) {
         -1 => Ok(Some((None, rest))),
         len => {
-            let len = usize::try_from(len).map_err(|_| Malformed("a value has a negative length"))?;
+            let len = usize::try_from(len).map_err(|_cause| Malformed("a value has a negative length"))?;
             Ok(rest.split_at_checked(len).map(|(value, after)| (Some(value), after)))
         }
     }

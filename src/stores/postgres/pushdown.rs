@@ -6,7 +6,8 @@
 //! `json` values.
 
 use super::super::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
-use super::super::relational::{Like, Spelling, Sql, Unwritable, Use, like, predicate};
+use super::super::relational::predicate::Like;
+use super::super::relational::{Spelling, Sql, Unwritable, Use, like, predicate};
 use super::super::schema::{Collation, Column, Table};
 use super::super::value::Value;
 use super::types::{self, Form};

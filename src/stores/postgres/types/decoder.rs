@@ -45,7 +45,7 @@ pub(crate) trait Decoder: Send {
 
 /// Exactly `N` bytes.
 pub(super) fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Broken> {
-    bytes.try_into().map_err(|_| Broken::malformed())
+    bytes.try_into().map_err(|_cause| Broken::malformed())
 }
 
 /// Fixed-width values read by `F`.

@@ -31,7 +31,7 @@ impl List {
                 self.element.null();
                 continue;
             }
-            let len = usize::try_from(len).map_err(|_| Broken::malformed())?;
+            let len = usize::try_from(len).map_err(|_cause| Broken::malformed())?;
             let (value, after) = rest.split_at_checked(len).ok_or_else(Broken::malformed)?;
             self.element.value(value)?;
             rest = after;
@@ -59,7 +59,7 @@ impl Decoder for List {
                     let rule = format!("is an array whose first subscript is {lower_bound} and not 1");
                     return Err(Broken::new(sqlstate::FEATURE_NOT_SUPPORTED, rule));
                 }
-                let count = usize::try_from(count).map_err(|_| Broken::malformed())?;
+                let count = usize::try_from(count).map_err(|_cause| Broken::malformed())?;
                 // Each element takes at least its length word, so a count beyond that is not to be looped over.
                 if count > rest.len() / 4 {
                     return Err(Broken::malformed());

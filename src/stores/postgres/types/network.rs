@@ -51,7 +51,7 @@ fn write_address(bytes: &[u8], netmask: Netmask, text: &mut String) -> Result<()
             32
         }
         (FAMILY_V6, address) => {
-            let address: [u8; 16] = address.try_into().map_err(|_| Broken::malformed())?;
+            let address: [u8; 16] = address.try_into().map_err(|_cause| Broken::malformed())?;
             write_v6(address, text);
             128
         }

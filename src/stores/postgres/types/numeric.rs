@@ -91,19 +91,19 @@ where
             }
             _ => return Err(out_of_range()),
         };
-        let shifted = value.mul_checked(T::Native::usize_as(factor.into())).map_err(|_| out_of_range())?;
-        value = shifted.add_checked(T::Native::usize_as(digit.into())).map_err(|_| out_of_range())?;
+        let shifted = value.mul_checked(T::Native::usize_as(factor.into())).map_err(|_cause| out_of_range())?;
+        value = shifted.add_checked(T::Native::usize_as(digit.into())).map_err(|_cause| out_of_range())?;
     }
-    let count = i32::try_from(parts.digits().len()).map_err(|_| Broken::malformed())?;
+    let count = i32::try_from(parts.digits().len()).map_err(|_cause| Broken::malformed())?;
     let zeros = (parts.weight - count + 1) * 4 + i32::from(scale);
     if zeros > 0 && !value.is_zero() {
-        let factor = T::Native::usize_as(10).pow_checked(zeros.unsigned_abs()).map_err(|_| out_of_range())?;
-        value = value.mul_checked(factor).map_err(|_| out_of_range())?;
+        let factor = T::Native::usize_as(10).pow_checked(zeros.unsigned_abs()).map_err(|_cause| out_of_range())?;
+        value = value.mul_checked(factor).map_err(|_cause| out_of_range())?;
     }
     if !T::is_valid_decimal_precision(value, precision) {
         return Err(out_of_range());
     }
-    if parts.sign == NEGATIVE { value.neg_checked().map_err(|_| out_of_range()) } else { Ok(value) }
+    if parts.sign == NEGATIVE { value.neg_checked().map_err(|_cause| out_of_range()) } else { Ok(value) }
 }
 
 /// The text of `numeric_out`: all digits, with exactly as many after the point as the value shows.

@@ -38,8 +38,8 @@ impl Decoder for Plain {
             (Some(_), _) => return Err(Broken::malformed()),
         };
         // A database in encoding SQL_ASCII may hold any bytes.
-        let text =
-            std::str::from_utf8(content).map_err(|_| Broken::new(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, "is not valid UTF-8"))?;
+        let text = std::str::from_utf8(content)
+            .map_err(|_cause| Broken::new(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, "is not valid UTF-8"))?;
         self.builder.append_value(text);
         Ok(())
     }
@@ -106,7 +106,7 @@ pub(super) fn bits(_: PgType, rows: usize) -> Box<dyn Decoder> {
 
 fn write_bits(bytes: &[u8], text: &mut String) -> Result<(), Broken> {
     let (count, content) = bytes.split_first_chunk::<4>().ok_or_else(Broken::malformed)?;
-    let count = usize::try_from(i32::from_be_bytes(*count)).map_err(|_| Broken::malformed())?;
+    let count = usize::try_from(i32::from_be_bytes(*count)).map_err(|_cause| Broken::malformed())?;
     if content.len() != count.div_ceil(8) {
         return Err(Broken::malformed());
     }
