@@ -46,7 +46,9 @@ pub(super) async fn begin_snapshot(lease: &mut Lease, access: Access) -> Result<
     let rows = lease.rows(if access == Access::Read { BEGIN } else { BEGIN_WRITING }).await?;
     let mut found = (None, None);
     for row in &rows {
-        let (Ok(name), Ok(value)) = (row.try_get_unchecked::<String, _>(0), row.try_get_unchecked::<String, _>(1)) else { continue };
+        let (Ok(name), Ok(value)) = (row.try_get_unchecked::<String, _>(0), row.try_get_unchecked::<String, _>(1)) else {
+            continue;
+        };
         match name.to_ascii_lowercase().as_str() {
             "binlog_snapshot_file" => found.0 = Some(value).filter(|file| !file.is_empty()),
             "binlog_snapshot_position" => found.1 = value.parse().ok(),

@@ -26,7 +26,12 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Some("prefer"),
         "Whether the connection is encrypted, and what is checked of the server's certificate.",
     ),
-    option("tls_ca", Form::Path, Some(""), "A PEM file of the authorities that the verify-* modes trust, instead of the public ones."),
+    option(
+        "tls_ca",
+        Form::Path,
+        Some(""),
+        "A PEM file of the authorities that the verify-* modes trust, instead of the public ones.",
+    ),
     option("connect_timeout", Form::Duration, Some("5s"), "The longest wait for a new connection, TLS and login included."),
     option(
         "query_timeout",
@@ -112,7 +117,9 @@ impl Settings {
             zero_date: if reader.text("zero_date") == "null" { ZeroDate::Null } else { ZeroDate::Error },
             tinyint1_is_bool: reader.text("tinyint1") == "bool",
         };
-        if reader.is_set("tls_ca") && matches!(settings.tls, MySqlSslMode::Disabled | MySqlSslMode::Preferred | MySqlSslMode::Required) {
+        if reader.is_set("tls_ca")
+            && matches!(settings.tls, MySqlSslMode::Disabled | MySqlSslMode::Preferred | MySqlSslMode::Required)
+        {
             reader.problem("tls_ca", "", "is only used with tls = \"verify-ca\" or \"verify-identity\"".to_owned());
         }
         if let Some(ca) = settings.tls_ca.as_ref().filter(|ca| !ca.is_file()) {

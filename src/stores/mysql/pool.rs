@@ -161,9 +161,7 @@ impl Pool {
         match tokio::time::timeout(limit, connect(&self.settings)).await {
             Ok(Ok(session)) => Ok(session),
             Ok(Err(error)) => Err(self.place().translate_connect(&error)),
-            Err(_elapsed) => {
-                Err(self.place().unreachable(&format!("the server did not answer within {} ms", limit.as_millis())))
-            }
+            Err(_elapsed) => Err(self.place().unreachable(&format!("the server did not answer within {} ms", limit.as_millis()))),
         }
     }
 

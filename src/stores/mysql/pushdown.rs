@@ -49,7 +49,8 @@ pub(super) fn judge(table: &Table, predicate: &Predicate, zero_date: ZeroDate) -
                 return Pushdown::Refused("the store folds case by its own rules");
             }
             let Some(parts) = like::parts(pattern) else { return Pushdown::Refused("the pattern ends with its escape") };
-            let letters: String = parts.iter().filter_map(|part| if let like::Part::Exactly(c) = part { Some(*c) } else { None }).collect();
+            let letters: String =
+                parts.iter().filter_map(|part| if let like::Part::Exactly(c) = part { Some(*c) } else { None }).collect();
             if !is_text(found) || !can_hold(found, &letters) {
                 return Pushdown::Refused("the column's character set cannot hold the pattern");
             }
@@ -151,7 +152,9 @@ fn compare(found: &Column, column: &ColumnRef, op: Comparison, value: &Value) ->
         (701, _) => Pushdown::Refused("the store has no NaN and no infinity"),
         (700, _) => Pushdown::Refused("the store compares real columns as double precision"),
         (1082, Value::Date(days)) if DAYS.contains(days) => around_zero_dates(kept, op),
-        (1114, Value::Timestamp(micros)) | (1184, Value::TimestampTz(micros)) if is_storable(*micros) => around_zero_dates(kept, op),
+        (1114, Value::Timestamp(micros)) | (1184, Value::TimestampTz(micros)) if is_storable(*micros) => {
+            around_zero_dates(kept, op)
+        }
         (1082 | 1114 | 1184, _) => Pushdown::Refused("the store has no such date"),
         (2950, Value::Text(text)) if equality && super::decode::uuid(text.as_bytes()).as_ref() == Ok(text) => Pushdown::Exact(kept),
         (25 | 1043, Value::Text(text)) if can_hold(found, text) => compare_text(found, op, text, kept),
@@ -430,7 +433,12 @@ mod tests {
             ),
             ("label", Equal, text("a"), "exact: `label` = ? [Text(\"a\")]"),
             ("label", Less, text("b"), "refused"),
-            ("id", Equal, text("123e4567-e89b-12d3-a456-426655440000"), "exact: `id` = ? [Text(\"123e4567-e89b-12d3-a456-426655440000\")]"),
+            (
+                "id",
+                Equal,
+                text("123e4567-e89b-12d3-a456-426655440000"),
+                "exact: `id` = ? [Text(\"123e4567-e89b-12d3-a456-426655440000\")]",
+            ),
             ("id", Equal, text("nonsense"), "refused"),
             ("id", Less, text("123e4567-e89b-12d3-a456-426655440000"), "refused"),
             ("odd`name", Less, Value::Bytes(vec![1]), "exact: `odd``name` < ? [Bytes([1])]"),

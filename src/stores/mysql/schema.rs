@@ -42,7 +42,12 @@ WHERE CHECK_CLAUSE LIKE 'json_valid(%'";
 ///
 /// # Errors
 /// What the server answered.
-pub(super) async fn discover(lease: &mut Lease, place: Place<'_>, database: &str, policy: Policy) -> Result<StoreSchema, StoreError> {
+pub(super) async fn discover(
+    lease: &mut Lease,
+    place: Place<'_>,
+    database: &str,
+    policy: Policy,
+) -> Result<StoreSchema, StoreError> {
     let server = Arc::clone(&lease.session.server);
     let rows = Rows {
         tables: lease.rows(TABLES).await?,
@@ -84,11 +89,8 @@ fn table_id(row: &MySqlRow) -> Result<TableId, sqlx::Error> {
 
 impl Rows {
     fn read(self, is_mariadb: bool) -> Result<Found, sqlx::Error> {
-        let json: HashSet<(TableId, String)> = self
-            .json_checks
-            .iter()
-            .map(|row| Ok((table_id(row)?, get::<String>(row, 2)?)))
-            .collect::<Result<_, sqlx::Error>>()?;
+        let json: HashSet<(TableId, String)> =
+            self.json_checks.iter().map(|row| Ok((table_id(row)?, get::<String>(row, 2)?))).collect::<Result<_, sqlx::Error>>()?;
         let mut found = Found { tables: BTreeMap::new() };
         for row in &self.tables {
             found.tables.insert(table_id(row)?, Described::of(row)?);

@@ -9,7 +9,8 @@
 
 use arrow::array::PrimitiveBuilder;
 use arrow::datatypes::{
-    Date32Type, Field, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType, TimestampMicrosecondType,
+    Date32Type, Field, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
+    TimestampMicrosecondType,
 };
 
 use super::decode;
@@ -160,25 +161,49 @@ const fn row(
 /// give for them would compare or compute as they do.
 pub(super) const TYPES: &[NativeType] = &[
     row("tinyint", Wire::Integer(1), tinyint_type, tinyint_reader),
-    row("smallint", Wire::Integer(2), |d, _| Some(if d.unsigned { PgType::INT4 } else { PgType::INT2 }), |d, _| {
-        Some(if d.unsigned { primitive::<Int32Type>(decode::small_unsigned) } else { primitive::<Int16Type>(decode::small) })
-    }),
+    row(
+        "smallint",
+        Wire::Integer(2),
+        |d, _| Some(if d.unsigned { PgType::INT4 } else { PgType::INT2 }),
+        |d, _| {
+            Some(if d.unsigned { primitive::<Int32Type>(decode::small_unsigned) } else { primitive::<Int16Type>(decode::small) })
+        },
+    ),
     row("mediumint", Wire::Integer(4), |_, _| Some(PgType::INT4), |_, _| Some(primitive::<Int32Type>(decode::int))),
-    row("int", Wire::Integer(4), |d, _| Some(if d.unsigned { PgType::INT8 } else { PgType::INT4 }), |d, _| {
-        Some(if d.unsigned { primitive::<Int64Type>(decode::int_unsigned) } else { primitive::<Int32Type>(decode::int) })
-    }),
-    row("bigint", Wire::Integer(8), |d, _| Some(if d.unsigned { PgType::numeric(20, 0) } else { PgType::INT8 }), |d, _| {
-        Some(if d.unsigned { decimal_reader(20, 0, |raw, _| decode::big_unsigned(raw)) } else { primitive::<Int64Type>(decode::big) })
-    }),
+    row(
+        "int",
+        Wire::Integer(4),
+        |d, _| Some(if d.unsigned { PgType::INT8 } else { PgType::INT4 }),
+        |d, _| Some(if d.unsigned { primitive::<Int64Type>(decode::int_unsigned) } else { primitive::<Int32Type>(decode::int) }),
+    ),
+    row(
+        "bigint",
+        Wire::Integer(8),
+        |d, _| Some(if d.unsigned { PgType::numeric(20, 0) } else { PgType::INT8 }),
+        |d, _| {
+            Some(if d.unsigned {
+                decimal_reader(20, 0, |raw, _| decode::big_unsigned(raw))
+            } else {
+                primitive::<Int64Type>(decode::big)
+            })
+        },
+    ),
     row("decimal", Wire::Decimal, decimal_type, |d, _| {
         let (precision, scale) = decimal_shape(d)?;
-        Some(if precision <= 38 { decimal_reader(precision, scale, decode::decimal) } else { wide_decimal_reader(precision, scale) })
+        Some(if precision <= 38 {
+            decimal_reader(precision, scale, decode::decimal)
+        } else {
+            wide_decimal_reader(precision, scale)
+        })
     }),
     row("float", Wire::Float, |_, _| Some(PgType::FLOAT4), |_, _| Some(primitive::<Float32Type>(decode::float))),
     row("double", Wire::Double, |_, _| Some(PgType::FLOAT8), |_, _| Some(primitive::<Float64Type>(decode::double))),
-    row("bit", Wire::Bits, |d, _| Some(PgType::with_typmod(PgType::BIT.oid, i32::try_from(d.number(0)?).ok()?)), |d, _| {
-        Some(bits(usize::try_from(d.number(0)?).ok()?))
-    }),
+    row(
+        "bit",
+        Wire::Bits,
+        |d, _| Some(PgType::with_typmod(PgType::BIT.oid, i32::try_from(d.number(0)?).ok()?)),
+        |d, _| Some(bits(usize::try_from(d.number(0)?).ok()?)),
+    ),
     row("char", Wire::Bytes, varchar_type, |_, _| Some(text_reader())),
     row("varchar", Wire::Bytes, varchar_type, |_, _| Some(text_reader())),
     row("tinytext", Wire::Bytes, text_type, |_, _| Some(text_reader())),
@@ -198,15 +223,26 @@ pub(super) const TYPES: &[NativeType] = &[
     row("inet4", Wire::Bytes, |_, _| Some(PgType::INET), |_, _| Some(converted_text(decode::inet))),
     row("inet6", Wire::Bytes, |_, _| Some(PgType::INET), |_, _| Some(converted_text(decode::inet))),
     row("year", Wire::Integer(2), |_, _| Some(PgType::INT4), |_, _| Some(primitive::<Int32Type>(decode::small_unsigned))),
-    row("date", Wire::Moment, |_, _| Some(PgType::DATE), |_, policy| {
-        Some(temporal::<Date32Type>(PrimitiveBuilder::new(), decode::date, policy.zero_date))
-    }),
-    row("datetime", Wire::Moment, |d, _| Some(moment_type(PgType::TIMESTAMP, d)), |_, policy| {
-        Some(temporal::<TimestampMicrosecondType>(PrimitiveBuilder::new(), decode::moment, policy.zero_date))
-    }),
-    row("timestamp", Wire::Moment, |d, _| Some(moment_type(PgType::TIMESTAMPTZ, d)), |_, policy| {
-        Some(temporal::<TimestampMicrosecondType>(PrimitiveBuilder::new().with_timezone(UTC), decode::moment, policy.zero_date))
-    }),
+    row(
+        "date",
+        Wire::Moment,
+        |_, _| Some(PgType::DATE),
+        |_, policy| Some(temporal::<Date32Type>(PrimitiveBuilder::new(), decode::date, policy.zero_date)),
+    ),
+    row(
+        "datetime",
+        Wire::Moment,
+        |d, _| Some(moment_type(PgType::TIMESTAMP, d)),
+        |_, policy| Some(temporal::<TimestampMicrosecondType>(PrimitiveBuilder::new(), decode::moment, policy.zero_date)),
+    ),
+    row(
+        "timestamp",
+        Wire::Moment,
+        |d, _| Some(moment_type(PgType::TIMESTAMPTZ, d)),
+        |_, policy| {
+            Some(temporal::<TimestampMicrosecondType>(PrimitiveBuilder::new().with_timezone(UTC), decode::moment, policy.zero_date))
+        },
+    ),
     row("time", Wire::Span, |_, _| Some(PgType::INTERVAL), |_, _| Some(primitive::<IntervalMonthDayNanoType>(decode::span))),
 ];
 
@@ -375,7 +411,11 @@ mod tests {
             assert_eq!(reader.finish().len(), 0, "{native_type}");
         }
         for row in TYPES {
-            assert!(rows.iter().any(|(native_type, _)| Declared::parse(native_type).word == row.word), "{} is not tested", row.word);
+            assert!(
+                rows.iter().any(|(native_type, _)| Declared::parse(native_type).word == row.word),
+                "{} is not tested",
+                row.word
+            );
         }
     }
 
