@@ -254,7 +254,7 @@ pub(super) fn span(raw: &[u8]) -> Result<IntervalMonthDayNano, Fault> {
 /// Days since 1970-01-01 in the proleptic Gregorian calendar, which is also the server's; `None` for a day that does not
 /// exist. Counts in eras of 400 years that start on 1 March, so that the leap day ends its year.
 fn days(year: u16, month: u8, day: u8) -> Option<i32> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let last = match month {
         2 if leap => 29,
         2 => 28,

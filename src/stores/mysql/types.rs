@@ -294,11 +294,6 @@ pub(super) fn is_year(native_type: &str) -> bool {
     Declared::parse(native_type).word == "year"
 }
 
-/// Whether the type is one of the unsigned integers.
-pub(super) fn is_unsigned(native_type: &str) -> bool {
-    Declared::parse(native_type).unsigned
-}
-
 fn is_truth(declared: &Declared<'_>, policy: Policy) -> bool {
     policy.tinyint1_is_bool && declared.arguments == "1" && !declared.unsigned
 }
