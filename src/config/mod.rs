@@ -1,0 +1,3 @@
+//! The catalog directory, read and checked.
+
+pub mod environment;

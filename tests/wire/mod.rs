@@ -1,0 +1,1 @@
+//! The Postgres protocol as real clients see it.
