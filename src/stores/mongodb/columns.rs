@@ -166,7 +166,7 @@ impl Keys {
         let mut keys = Self { unique: Vec::new(), plain: Vec::new() };
         for index in indexes {
             let Some(key) = plain_key(index, columns) else { continue };
-            if index.get_bool("unique") == Ok(true) { keys.unique.push(key) } else { keys.plain.push(key) }
+            if index.get_bool("unique").unwrap_or(false) { keys.unique.push(key) } else { keys.plain.push(key) }
         }
         keys
     }
@@ -176,7 +176,7 @@ impl Keys {
 fn plain_key(index: &Document, columns: &[Column]) -> Option<Key> {
     let name = index.get_str("name").ok()?;
     let special = ["partialFilterExpression", "collation"].iter().any(|option| index.contains_key(option))
-        || index.get_bool("sparse") == Ok(true)
+        || index.get_bool("sparse").unwrap_or(false)
         || name == "_id_";
     if special {
         return None;

@@ -36,7 +36,7 @@ impl Context {
         }
         match error.kind.as_ref() {
             ErrorKind::Authentication { .. } => self.unreachable("the server refused the user name or password"),
-            ErrorKind::ServerSelection { message } => self.unreachable(&self.selection_reason(message)),
+            ErrorKind::ServerSelection { message, .. } => self.unreachable(&self.selection_reason(message)),
             ErrorKind::Io(cause) if cause.kind() == std::io::ErrorKind::TimedOut => self.lost("the server did not answer in time"),
             ErrorKind::Io(cause) => self.lost(&format!("the connection failed: {}", cause.kind())),
             ErrorKind::ConnectionPoolCleared { .. } => self.lost("another operation found the server gone"),

@@ -224,7 +224,7 @@ pub(super) struct Deployment {
 impl Deployment {
     fn of(hello: &Document) -> Self {
         Self {
-            replicated: hello.contains_key("setName") || hello.get_str("msg") == Ok("isdbgrid"),
+            replicated: hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|word| word == "isdbgrid"),
             wire_version: hello.get_i32("maxWireVersion").unwrap_or(0),
         }
     }

@@ -286,7 +286,7 @@ impl Decoder {
     }
 
     fn decode(&mut self, batch: &RawBatch, ready: &mut VecDeque<RecordBatch>) -> Result<(), StoreError> {
-        let documents = batch.doc_slices().map_err(|_| self.pool.context.malformed())?;
+        let documents = batch.doc_slices().map_err(|error| self.pool.context.translate(&error))?;
         for document in documents {
             let Ok(RawBsonRef::Document(document)) = document else { return Err(self.pool.context.malformed()) };
             let DecoderForm::Rows { builder, .. } = &mut self.form else {

@@ -158,7 +158,7 @@ struct BsonElements<'a>(&'a RawArray);
 impl Fields for BsonFields<'_> {
     fn visit(&self, visit: &mut VisitField<'_>) -> Result<(), Mismatch> {
         for element in self.0.iter_elements() {
-            let element = element.map_err(|_| malformed())?;
+            let element = element.ok().ok_or_else(malformed)?;
             let name = element.key().as_str();
             give(&element, &mut |value| visit(name, value))?;
         }
@@ -169,7 +169,7 @@ impl Fields for BsonFields<'_> {
 impl Elements for BsonElements<'_> {
     fn visit(&self, visit: &mut VisitElement<'_>) -> Result<(), Mismatch> {
         for element in self.0.iter_elements() {
-            give(&element.map_err(|_| malformed())?, visit)?;
+            give(&element.ok().ok_or_else(malformed)?, visit)?;
         }
         Ok(())
     }
@@ -197,7 +197,7 @@ fn give(element: &RawElement<'_>, take: &mut VisitElement<'_>) -> Result<(), Mis
 
 /// Strings that are not UTF-8 fit no column; what can be shown of them is kept for mixed columns.
 fn give_lossy(element: &RawElement<'_>, take: &mut VisitElement<'_>) -> Result<(), Mismatch> {
-    let lossy = element.value_utf8_lossy().map_err(|_| malformed())?;
+    let lossy = element.value_utf8_lossy().ok().ok_or_else(malformed)?;
     let mut text = String::new();
     give_value(lossy.as_raw_bson_ref(), &mut |value| extended::write(&value, &mut text))?;
     take(DocumentValue::Other("text that is not UTF-8", Cow::Owned(text)))
