@@ -76,7 +76,10 @@ fn the_reference_equals_the_option_tables() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/catalog/reference.toml");
     let found = std::fs::read_to_string(path).unwrap_or_default();
     let expected = expected();
-    assert!(expected == found, "catalog/reference.toml differs from the option tables; it should be:\n{expected}");
+    assert!(
+        expected == found,
+        "catalog/reference.toml differs from the option tables; it should be what is between the marks:\n>>>>\n{expected}<<<<"
+    );
 }
 
 #[test]
