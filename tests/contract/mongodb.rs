@@ -53,7 +53,7 @@ fn parse(file: &str) -> Result<Arc<dyn Connector>, Vec<Problem>> {
 fn store_file(server: &Mongo, database: &str, password: &str) -> String {
     format!(
         "hosts = [\"{}:{}\"]\nuser = \"{}\"\npassword = \"{password}\"\nauth_source = \"admin\"\nreplica_set = \"{}\"\ndatabase = \"{database}\"\n\
-         server_selection_timeout = \"3s\"\nconnect_timeout = \"3s\"\n",
+         databases = [\"{database}_other\"]\nserver_selection_timeout = \"3s\"\nconnect_timeout = \"3s\"\n",
         server.host(),
         server.port(),
         server.user(),
@@ -150,7 +150,7 @@ fn row_count(batches: &[RecordBatch]) -> usize {
 }
 
 /// The value of a text column.
-fn text<'a>(batch: &'a RecordBatch, column: usize, row: usize) -> Option<&'a str> {
+fn text(batch: &RecordBatch, column: usize, row: usize) -> Option<&str> {
     let array = batch.column(column).as_any().downcast_ref::<arrow::array::StringArray>().unwrap();
     array.is_valid(row).then(|| array.value(row))
 }

@@ -49,6 +49,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "",
         "Database whose collections appear under the store's own name; that of the uri when absent.",
     ),
+    option("databases", Form::Texts, "", "The only databases to look at besides the default one; all when absent."),
     option("sample", Form::Integer(0, 100_000), "1000", "Documents drawn at random from each collection to infer its columns."),
     option(
         "on_mismatch",
@@ -89,6 +90,7 @@ pub(super) struct Settings {
     target: Target,
     /// The default namespace.
     pub(super) database: String,
+    databases: Vec<String>,
     pool_size: u32,
     idle_timeout: Duration,
     connect_timeout: Duration,
@@ -112,6 +114,7 @@ impl Settings {
         Self {
             target,
             database: database.unwrap_or_default(),
+            databases: reader.texts("databases"),
             pool_size: u32::try_from(reader.count("pool.size")).unwrap_or(1),
             idle_timeout: reader.duration("pool.idle_timeout"),
             connect_timeout: positive(reader, "connect_timeout"),
@@ -265,6 +268,12 @@ impl Pool {
     /// The default namespace.
     pub(super) fn default_database(&self) -> &str {
         &self.settings.database
+    }
+
+    /// Whether discovery looks at a database.
+    pub(super) fn serves(&self, database: &str) -> bool {
+        let chosen = &self.settings.databases;
+        chosen.is_empty() || database == self.settings.database || chosen.iter().any(|name| name == database)
     }
 
     /// The longest one command may take in the server.

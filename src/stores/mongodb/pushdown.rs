@@ -287,3 +287,71 @@ fn hide(key: &str, value: &Bson) -> Bson {
         _ => Bson::String("?".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::document::{DocumentField, DocumentType};
+    use crate::stores::mongodb::columns::{Description, table};
+    use crate::stores::predicate::Comparison;
+    use crate::stores::schema::{TableId, TableKind};
+    use crate::stores::value::Value;
+
+    fn field(name: &str, kind: DocumentType) -> DocumentField {
+        DocumentField { name: name.to_owned(), kind }
+    }
+
+    fn goods() -> Table {
+        let nested = DocumentType::Struct(vec![field("a", DocumentType::Bool)]);
+        let fields = [field("_id", DocumentType::ObjectId), field("b", DocumentType::Bool), field("s", nested)];
+        let id = TableId { namespace: "shop".to_owned(), name: "goods".to_owned() };
+        let kind = TableKind::Collection;
+        let description =
+            Description { id, kind, collation: None, fields: &fields, include_document: true, indexes: &[], row_estimate: None };
+        table(&description).0
+    }
+
+    fn is_true(column: usize, path: &[&str]) -> Predicate {
+        let column = ColumnRef { column, path: path.iter().map(|name| (*name).to_owned()).collect() };
+        Predicate::Compare { column, op: Comparison::Equal, value: Value::Bool(true) }
+    }
+
+    #[test]
+    fn conditions_hold_for_no_array_on_the_way() {
+        let not_array = doc! { "$not": { "$type": "array" } };
+        let rows = [
+            (is_true(1, &[]), doc! { "b": { "$eq": true, "$not": { "$type": "array" } } }),
+            (is_true(2, &["a"]), doc! { "s.a": { "$eq": true, "$not": { "$type": "array" } }, "s": &not_array }),
+        ];
+        for (predicate, document) in rows {
+            assert_eq!(translate(&goods(), Mismatch::Null, &predicate), Ok(Filter { document, exact: true }));
+        }
+    }
+
+    #[test]
+    fn broken_values_pass_where_they_are_errors() {
+        let filter = translate(&goods(), Mismatch::Kept, &is_true(2, &["a"])).unwrap();
+        assert!(!filter.exact);
+        let parts = filter.document.get_array("$or").unwrap();
+        assert!(parts.contains(&doc! { "s.a": { "$type": "array" } }.into()));
+        assert!(parts.contains(&doc! { "s": { "$type": Shape::Struct.unsure() } }.into()));
+    }
+
+    #[test]
+    fn a_conjunction_keeps_what_can_be_pushed() {
+        let document = Predicate::IsNull { column: ColumnRef::of(3), negated: false };
+        let both = Predicate::And(vec![is_true(1, &[]), document.clone()]);
+        assert_eq!(judge(&goods(), Mismatch::Null, &both), Pushdown::Superset(Predicate::And(vec![is_true(1, &[])])));
+        let either = Predicate::Or(vec![is_true(1, &[]), document.clone()]);
+        assert!(matches!(judge(&goods(), Mismatch::Null, &either), Pushdown::Refused(_)));
+        assert!(matches!(judge(&goods(), Mismatch::Null, &document), Pushdown::Refused(_)));
+        assert_eq!(filter_document(&goods(), Mismatch::Null, &[]), doc! {});
+    }
+
+    #[test]
+    fn explain_shows_no_values() {
+        let filter = doc! { "$or": [{ "a": { "$in": ["x", 1] } }, { "b": { "$type": ["int"], "$eq": { "c": 1 } } }], "c": null };
+        let shown = doc! { "$or": [{ "a": { "$in": "?" } }, { "b": { "$type": ["int"], "$eq": { "c": "?" } } }], "c": null };
+        assert_eq!(without_values(&filter), shown);
+    }
+}

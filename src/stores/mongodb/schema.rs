@@ -3,6 +3,7 @@
 //! A collection that cannot be read is refused by name; only a lost connection ends discovery.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::StreamExt;
 use mongodb::bson::raw::{RawBsonRef, RawDocumentBuf};
@@ -24,6 +25,8 @@ const OWN_DATABASES: [&str; 3] = ["admin", "local", "config"];
 const ENDS: i64 = 100;
 /// Collections looked at at the same time.
 const CONCURRENT: usize = 4;
+/// Longest time in the server for one sample; a view may compute anything.
+const SAMPLE_TIME: Duration = Duration::from_secs(10);
 
 /// What is known about each collection besides the server: options and earlier samples.
 pub(super) struct Known<'a> {
@@ -90,14 +93,15 @@ pub(super) async fn discover(
 
 /// Turns what the server answered about one collection into a refusal; a lost connection stays an error.
 fn refuse(schema: &mut StoreSchema, table: TableId, error: StoreError) -> Result<(), StoreError> {
-    match error {
-        StoreError::Remote { message, .. } => {
-            let reason = format!("cannot be read: {message}");
-            schema.refused.push(Refused { table, column: None, native_type: "collection".to_owned(), reason });
-            Ok(())
-        }
-        other => Err(other),
-    }
+    let reason = match error {
+        // It was dropped after it was listed.
+        StoreError::SchemaChanged { .. } => return Ok(()),
+        StoreError::Remote { message, .. } => format!("cannot be read: {message}"),
+        StoreError::Deadline { .. } => "cannot be sampled in time; declare its columns and set its sample to 0".to_owned(),
+        other => return Err(other),
+    };
+    schema.refused.push(Refused { table, column: None, native_type: "collection".to_owned(), reason });
+    Ok(())
 }
 
 async fn databases(pool: &Pool) -> Result<Vec<String>, StoreError> {
@@ -113,6 +117,7 @@ async fn databases(pool: &Pool) -> Result<Vec<String>, StoreError> {
     if !names.contains(&default) {
         names.push(default);
     }
+    names.retain(|name| pool.serves(name));
     names.sort();
     Ok(names)
 }
@@ -193,9 +198,13 @@ async fn sample(
     let mut sample = Sample::new();
     let size = i64::try_from(size).unwrap_or(i64::MAX);
     let mut options = AggregateOptions::default();
-    options.max_time = Some(pool.query_timeout());
+    options.max_time = Some(pool.query_timeout().min(SAMPLE_TIME));
     options.allow_disk_use = Some(true);
-    let stages = [doc! { "$sample": { "size": size } }];
+    // A random choice from a view would compute all of it.
+    let stages = match kind {
+        ListedKind::View => [doc! { "$limit": size }],
+        ListedKind::Collection | ListedKind::TimeSeries => [doc! { "$sample": { "size": size } }],
+    };
     let random = pool.within("a sample", async { collection.aggregate(stages).with_options(options).batch().await }).await?;
     observe(pool, random, &mut sample).await?;
     if kind == ListedKind::Collection {
@@ -203,7 +212,7 @@ async fn sample(
             let mut options = FindOptions::default();
             options.sort = Some(doc! { "_id": direction });
             options.limit = Some(ENDS.min(size));
-            options.max_time = Some(pool.query_timeout());
+            options.max_time = Some(pool.query_timeout().min(SAMPLE_TIME));
             let end = pool.within("a sample", async { collection.find(doc! {}).with_options(options).batch().await }).await?;
             observe(pool, end, &mut sample).await?;
         }
