@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_postgres::config::ChannelBinding as Binding;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
@@ -193,6 +193,19 @@ async fn direct_tls_needs_the_protocol_name() {
     unnamed.start(USER).await;
     assert_eq!(unnamed.answer().await, None);
     assert!(connect(&[b"http/1.1"]).await.is_err());
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_demanded_where_an_authority_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut settings, made) = with_tls(directory.path(), true);
+    let authority = directory.path().join("server.crt");
+    settings.tls.as_mut().unwrap().client_ca = Some(authority);
+    let server = server::start(settings);
+    let mut client = secure(&server, made.cert.der(), &[]).await;
+    // In TLS 1.3 the client learns with its first read that its missing certificate was refused.
+    client.stream.write_all(&startup(0, &[("user", USER)])).await.ok();
+    assert_eq!(client.answer().await, None);
 }
 
 #[tokio::test]
