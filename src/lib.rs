@@ -4,6 +4,7 @@
 //!
 //! - [`sandbox`]: private real servers for tests, benches and the demo.
 //! - [`config`]: the catalog directory, read and checked.
+//! - [`server`]: assembles the rooms.
 //! - [`wire`]: the Postgres protocol.
 //! - [`session`]: one client's conversation.
 //! - [`federation`]: what runs where, and what expressions mean.
@@ -14,6 +15,8 @@
 pub mod sandbox;
 
 pub mod config;
+
+pub mod server;
 
 pub mod wire;
 
@@ -30,3 +33,8 @@ pub mod format;
 pub mod options;
 pub mod pgtype;
 pub mod task;
+
+/// The PostgreSQL version whose behaviour and catalog Tributary follows, as `server_version` tells it.
+pub const SERVER_VERSION: &str = "15.0 (Tributary 0.1.0)";
+/// [`SERVER_VERSION`] as `server_version_num` tells it.
+pub const SERVER_VERSION_NUM: &str = "150000";

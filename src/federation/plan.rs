@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, FieldRef};
 use chrono::{DateTime, Utc};
 use datafusion::common::metadata::ScalarAndMetadata;
@@ -17,8 +18,10 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{Query, Statement};
 
+use futures::TryStreamExt;
+
 use super::ast;
-use super::branches::Branches;
+use super::branches::{BranchKind, Branches};
 use super::context::PlanContext;
 use super::engine::Engine;
 use super::error::diagnose;
@@ -26,7 +29,7 @@ use super::output::{self, OutputColumn};
 use super::scan::count_scans;
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{Relation, SearchPath, Snapshot};
-use crate::error::Diagnosis;
+use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgField, PgType};
 
 /// What a statement is planned with, besides its text.
@@ -201,4 +204,43 @@ pub(super) fn fold_arguments(state: &SessionState, args: Vec<Expr>) -> datafusio
     let simplifier = ExprSimplifier::new(context);
     let schema = DFSchema::empty();
     args.into_iter().map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg))).collect()
+}
+
+/// Evaluates constant SQL expressions to values of the given types, for `EXECUTE`.
+///
+/// # Errors
+/// As for a query of the same expressions.
+pub async fn constants(
+    engine: &Engine,
+    setting: &Setting,
+    expressions: &[datafusion::sql::sqlparser::ast::Expr],
+    types: &[PgType],
+) -> Result<Vec<ScalarValue>, Diagnosis> {
+    if expressions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let casts: Vec<String> = expressions.iter().zip(types).map(|(expr, pg_type)| format!("CAST({expr} AS {pg_type})")).collect();
+    let text = format!("SELECT {}", casts.join(", "));
+    let dialect = datafusion::sql::sqlparser::dialect::PostgreSqlDialect {};
+    let parsed = datafusion::sql::sqlparser::parser::Parser::new(&dialect)
+        .try_with_sql(&text)
+        .and_then(|mut parser| parser.parse_query())
+        .map_err(|error| Diagnosis::new(sqlstate::SYNTAX_ERROR, error.to_string()))?;
+    let planned = plan(engine, setting, *parsed, &[])?;
+    let branches = Arc::new(Branches::new(BTreeMap::new(), BranchKind::Statement, None));
+    let bound = bind(engine, setting, &planned, &[], &branches).await?;
+    let batches: Vec<RecordBatch> = bound.run()?.try_collect().await.map_err(|error| diagnose(&error))?;
+    let Some(row) = batches.iter().find(|batch| batch.num_rows() > 0) else {
+        return Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "constants gave no row"));
+    };
+    row.columns().iter().map(|column| ScalarValue::try_from_array(column, 0).map_err(|error| diagnose(&error))).collect()
+}
+
+/// The object id of a type name in SQL.
+///
+/// # Errors
+/// 42704
+pub fn type_oid(data_type: &datafusion::sql::sqlparser::ast::DataType) -> Result<u32, Diagnosis> {
+    let field = super::semantics::type_planner().plan_type_field(data_type).map_err(|error| diagnose(&error))?;
+    Ok(field.map_or(PgType::TEXT.oid, |field| field.pg_type().oid))
 }

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
+use tributary::catalog::Catalog;
+use tributary::federation::engine::{Engine, Limits as EngineLimits};
 use tributary::options::Secret;
 use tributary::session::Shared;
 use tributary::session::role::{Role, Roles, Verifier};
@@ -72,7 +74,10 @@ pub fn trusted(settings: Settings) -> Settings {
 
 /// Starts over an empty catalog.
 pub fn start(settings: Settings) -> Server {
-    start_with(settings, Arc::new(Shared {}))
+    let catalog = futures::executor::block_on(Catalog::load(DATABASE, Vec::new(), Vec::new(), Vec::new())).unwrap();
+    let engine = Engine::new(&EngineLimits::default(), Vec::new()).unwrap();
+    let shared = Shared::new(Arc::new(catalog), engine, Arc::clone(&settings.roles)).0;
+    start_with(settings, Arc::new(shared))
 }
 
 /// Starts with what sessions share.

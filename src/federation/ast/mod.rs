@@ -9,6 +9,7 @@
 
 pub mod dialect;
 pub mod literal;
+pub mod locate;
 pub mod name;
 
 use std::ops::ControlFlow;
