@@ -66,7 +66,7 @@ async fn rest(client: &mut Client) -> String {
 
 #[tokio::test]
 async fn a_cancel_request_stops_rows_on_their_way() {
-    let server = server::start(trusting());
+    let server = server::start(trusting()).await;
     for minor in [0, 2] {
         let Victim { mut client, process_id, key } = victim(&server, minor).await;
         client.send(&query(ENDLESS)).await;
@@ -79,7 +79,7 @@ async fn a_cancel_request_stops_rows_on_their_way() {
 
 #[tokio::test]
 async fn a_cancel_request_stops_a_portal_that_went_on() {
-    let server = server::start(trusting());
+    let server = server::start(trusting()).await;
     let Victim { mut client, process_id, key } = victim(&server, 0).await;
     client.send(&[parse("", ENDLESS, &[]), bind("", "", &[], &[]), execute("", 1), message(b'H', b"")].concat()).await;
     first_row(&mut client).await;
@@ -92,7 +92,7 @@ async fn a_cancel_request_stops_a_portal_that_went_on() {
 
 #[tokio::test]
 async fn a_wrong_key_or_a_late_request_stops_nothing() {
-    let server = server::start(trusting());
+    let server = server::start(trusting()).await;
     let Victim { mut client, process_id, mut key } = victim(&server, 0).await;
     cancel(&server, process_id, &key).await;
     assert_eq!(client.script(&query("SELECT 1 AS n")).await, "T n:23:0\nD 1\nC SELECT 1\nZ I");
@@ -107,7 +107,7 @@ async fn a_wrong_key_or_a_late_request_stops_nothing() {
 async fn a_cancel_request_works_while_all_sessions_are_taken() {
     let mut settings = trusting();
     settings.limits.max_connections = 1;
-    let server = server::start(settings);
+    let server = server::start(settings).await;
     let Victim { mut client, process_id, key } = victim(&server, 0).await;
     client.send(&query(ENDLESS)).await;
     first_row(&mut client).await;
@@ -119,7 +119,7 @@ async fn a_cancel_request_works_while_all_sessions_are_taken() {
 async fn a_client_that_left_stops_its_statement() {
     // One streams to a reader that stopped reading, one computes without a row to send.
     for text in [ENDLESS, "SELECT sum(value) FROM generate_series(1, 200000000000)"] {
-        let server = server::start(patient());
+        let server = server::start(patient()).await;
         let Victim { mut client, .. } = victim(&server, 0).await;
         client.send(&query(text)).await;
         if text == ENDLESS {
@@ -135,7 +135,7 @@ async fn a_client_that_left_stops_its_statement() {
 
 #[tokio::test]
 async fn shutdown_ends_idle_sessions_at_once_and_lets_statements_finish() {
-    let server = server::start(patient());
+    let server = server::start(patient()).await;
     let mut idle = victim(&server, 0).await.client;
     let mut busy = victim(&server, 0).await.client;
     // More than the sockets can hold, so that the statement still runs at shutdown.
@@ -152,7 +152,7 @@ async fn shutdown_ends_idle_sessions_at_once_and_lets_statements_finish() {
 async fn statements_that_outlast_the_grace_are_ended() {
     let mut settings = trusting();
     settings.limits.drain_grace = Duration::from_millis(100);
-    let server = server::start(settings);
+    let server = server::start(settings).await;
     let mut busy = victim(&server, 0).await.client;
     busy.send(&query(ENDLESS)).await;
     first_row(&mut busy).await;
@@ -163,7 +163,7 @@ async fn statements_that_outlast_the_grace_are_ended() {
 
 #[tokio::test]
 async fn a_slow_reader_stops_the_query_and_memory_stays_flat() {
-    let server = server::start(trusting());
+    let server = server::start(trusting()).await;
     let Victim { mut client, process_id, key } = victim(&server, 0).await;
     client.send(&query(ENDLESS)).await;
     first_row(&mut client).await;
@@ -196,7 +196,7 @@ fn resident_kib() -> u64 {
 
 #[tokio::test]
 async fn statement_timeout_also_counts_for_a_slow_reader() {
-    let server = server::start(trusting());
+    let server = server::start(trusting()).await;
     let Victim { mut client, .. } = victim(&server, 0).await;
     assert_eq!(client.script(&query("SET statement_timeout = '300ms'")).await, "C SET\nZ I");
     client.send(&query(ENDLESS)).await;
@@ -209,7 +209,7 @@ async fn statement_timeout_also_counts_for_a_slow_reader() {
 
 #[tokio::test]
 async fn the_first_row_does_not_wait_for_the_last() {
-    let server = server::start(trusting());
+    let server = server::start(trusting()).await;
     let Victim { mut client, .. } = victim(&server, 0).await;
     for bytes in [query(ENDLESS), [parse("", ENDLESS, &[]), bind("", "", &[], &[]), execute("", 0)].concat()] {
         client.send(&bytes).await;

@@ -16,7 +16,7 @@ fn limited(change: impl FnOnce(&mut Limits)) -> Settings {
 }
 
 async fn connected() -> (Server, Client) {
-    let server = server::start(trusting());
+    let server = server::start(trusting()).await;
     let client = Client::trusted(server.address, USER).await;
     (server, client)
 }
@@ -36,11 +36,15 @@ async fn simple_queries_answer_statement_by_statement() {
         ("two", query("SELECT 1 AS n; SELECT 2 AS n;"), "T n:23:0\nD 1\nC SELECT 1\nT n:23:0\nD 2\nC SELECT 1\nZ I"),
         ("empty", query(""), "I\nZ I"),
         ("only separators", query(" ; "), "I\nZ I"),
-        ("failure ends the text", query("SELECT 1 AS n; SELECT 1/0; SELECT 3"), "T n:23:0\nD 1\nC SELECT 1\nE ERROR 22012\nZ I"),
+        (
+            "failure ends the text",
+            query("SELECT 1 AS n; SELECT 1/0 AS n; SELECT 3"),
+            "T n:23:0\nD 1\nC SELECT 1\nT n:23:0\nE ERROR 22012\nZ I",
+        ),
         ("syntax error runs nothing", query("SELECT 1; SELEC 2"), "E ERROR 42601\nZ I"),
         ("block", query("BEGIN"), "C BEGIN\nZ T"),
         ("notice before the tag", query("BEGIN"), "N WARNING 25001\nC BEGIN\nZ T"),
-        ("failure in a block", query("SELECT 1/0"), "E ERROR 22012\nZ E"),
+        ("failure in a block", query("SELECT 1/0 AS n"), "T n:23:0\nE ERROR 22012\nZ E"),
         ("refused until its end", query("SELECT 1"), "E ERROR 25P02\nZ E"),
         ("end", query("ROLLBACK"), "C ROLLBACK\nZ I"),
         ("usable", query("SELECT 1 AS n"), "T n:23:0\nD 1\nC SELECT 1\nZ I"),
@@ -173,13 +177,13 @@ async fn what_cannot_be_read_ends_the_connection_with_a_word() {
         (message(b'D', b"Zx\0"), "08P01"),
         (message(b'E', b"\0\0"), "08P01"),
     ];
-    let server = server::start(trusting());
+    let server = server::start(trusting()).await;
     for (bytes, code) in rows {
         let mut client = Client::trusted(server.address, USER).await;
         client.send(&bytes).await;
         client.refused(code).await;
     }
-    let server = server::start(limited(|limits| limits.message_max = 1000));
+    let server = server::start(limited(|limits| limits.message_max = 1000)).await;
     let mut client = Client::trusted(server.address, USER).await;
     client.send(&query(&" ".repeat(995))).await;
     assert_eq!(client.until_ready().await[0].kind, 'I');
@@ -197,7 +201,7 @@ async fn goodbye_is_not_answered() {
 
 #[tokio::test]
 async fn sessions_are_counted_and_one_too_many_is_told() {
-    let server = server::start(limited(|limits| limits.max_connections = 1));
+    let server = server::start(limited(|limits| limits.max_connections = 1)).await;
     let first = Client::trusted(server.address, USER).await;
     let mut second = Client::connect(server.address).await;
     second.start(USER).await;
@@ -218,11 +222,11 @@ async fn sessions_are_counted_and_one_too_many_is_told() {
 #[tokio::test]
 async fn idle_sessions_are_ended_by_their_own_clock() {
     let short = Some(Duration::from_millis(50));
-    let server = server::start(limited(|limits| limits.idle_timeout = short));
+    let server = server::start(limited(|limits| limits.idle_timeout = short)).await;
     let mut client = Client::trusted(server.address, USER).await;
     client.refused("57P05").await;
 
-    let server = server::start(limited(|limits| limits.idle_in_transaction_timeout = short));
+    let server = server::start(limited(|limits| limits.idle_in_transaction_timeout = short)).await;
     let mut client = Client::trusted(server.address, USER).await;
     assert_eq!(client.script(&query("BEGIN")).await, "C BEGIN\nZ T");
     client.refused("25P03").await;
