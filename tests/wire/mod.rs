@@ -5,6 +5,7 @@
 mod cancel;
 mod client;
 mod hostile;
+mod libpq;
 mod login;
 mod protocol;
 mod server;
