@@ -16,6 +16,7 @@ pub mod datetime_input;
 pub mod fault;
 pub mod float;
 pub mod integer;
+pub mod interval;
 pub mod numeric;
 pub mod scalar;
 pub mod time;
