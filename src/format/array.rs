@@ -8,7 +8,7 @@ use crate::error::{Diagnosis, sqlstate};
 /// Whether an element's text needs quotes to be read back as itself.
 pub fn needs_quotes(element: &[u8]) -> bool {
     let is_special = |byte: &u8| matches!(byte, b'{' | b'}' | b',' | b'"' | b'\\' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c);
-    element.is_empty() || element.eq_ignore_ascii_case(b"null") || element.iter().any(|byte| is_special(byte))
+    element.is_empty() || element.eq_ignore_ascii_case(b"null") || element.iter().any(is_special)
 }
 
 /// Writes an element's text in quotes, with backslashes before quotes and backslashes.

@@ -20,6 +20,7 @@ pub mod float;
 pub mod integer;
 pub mod interval;
 pub mod json;
+pub mod lsn;
 pub mod money;
 pub mod network;
 pub mod numeric;

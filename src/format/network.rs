@@ -170,7 +170,7 @@ fn parse_mac<const N: usize>(text: &str) -> Option<[u8; N]> {
     if N == 8 && bytes.len() == 6 {
         bytes.splice(3..3, [0xff, 0xfe]);
     }
-    if digits.len() % 2 != 0 { None } else { bytes.try_into().ok() }
+    if digits.len().is_multiple_of(2) { bytes.try_into().ok() } else { None }
 }
 
 /// Writes `08:00:2b:01:02:03`.

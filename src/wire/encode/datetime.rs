@@ -9,7 +9,7 @@ use bytes::BufMut;
 
 use super::{Cell, Target, mismatch};
 use crate::error::Diagnosis;
-use crate::format::calendar::{DAY_MICROS, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
+use crate::format::calendar::DAY_MICROS;
 use crate::format::{date, fault, time, timestamp};
 use crate::pgtype::{DATE_INFINITY, DATE_NEGATIVE_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY};
 
@@ -67,23 +67,6 @@ fn days_of_micros(micros: i64) -> Result<i32, Diagnosis> {
     }
 }
 
-/// The value on the wire: days since 2000-01-01, infinities unchanged.
-fn wire_days(days: i32) -> Result<i32, Diagnosis> {
-    match date::check(days) {
-        Some(DATE_INFINITY | DATE_NEGATIVE_INFINITY) => Ok(days),
-        Some(days) => Ok(days - POSTGRES_EPOCH_DAYS),
-        None => Err(fault::datetime_range("date", None)),
-    }
-}
-
-/// The value on the wire: microseconds since 2000-01-01, infinities unchanged.
-fn wire_micros(micros: i64) -> Result<i64, Diagnosis> {
-    match micros {
-        TIMESTAMP_INFINITY | TIMESTAMP_NEGATIVE_INFINITY => Ok(micros),
-        _ => Ok(checked_instant(micros)? - POSTGRES_EPOCH_MICROS),
-    }
-}
-
 /// The instant if Postgres has a text and a wire form for it; infinities pass.
 fn checked_instant(micros: i64) -> Result<i64, Diagnosis> {
     if matches!(micros, TIMESTAMP_INFINITY | TIMESTAMP_NEGATIVE_INFINITY) {
@@ -121,7 +104,7 @@ fn date_cell<'a>(
             Ok(())
         })),
         1082 => Ok(Box::new(move |row, out| {
-            out.put_i32(wire_days(read(row)?)?);
+            out.put_i32(date::to_wire(read(row)?)?);
             Ok(())
         })),
         _ => Err(mismatch(array, target)),
@@ -184,7 +167,7 @@ fn instant_cell<'a>(
     }
     match target.pg_type.oid {
         1114 | 1184 => Ok(Box::new(move |row, out| {
-            out.put_i64(wire_micros(read(row)?)?);
+            out.put_i64(timestamp::to_wire(read(row)?)?);
             Ok(())
         })),
         _ => Err(mismatch(array, target)),
