@@ -1,1 +1,21 @@
-//! What the SQL stores share: dialects, identifier and literal writing, predicates to SQL with bound parameters.
+//! What the SQL stores share: how a dialect spells things, and how a predicate becomes SQL text.
+//!
+//! ```text
+//! Predicate ─ predicate::write(spelling) → Sql { text, values } → prepared statement with bound parameters
+//!                                        └ Sql in literal mode  → COPY (…) TO STDOUT, which takes no parameters
+//! ```
+//!
+//! **Invariants:** a value reaches SQL text only through [`literal`], and only for PostgreSQL; everywhere else it is bound.
+//! Names reach SQL text only through [`Dialect::quote`]. Deliberately absent: which predicates a store can evaluate, which
+//! each connector decides in its own `pushdown.rs`.
+
+pub mod dialect;
+pub mod embedded;
+pub mod like;
+pub mod literal;
+pub mod predicate;
+pub mod sql;
+
+pub use dialect::Dialect;
+pub use predicate::{Spelling, Use, write_all};
+pub use sql::{Sql, Unwritable};

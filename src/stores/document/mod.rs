@@ -1,0 +1,36 @@
+//! Documents as columns: type inference over samples, declared schemas, and conversion of values into Arrow.
+//!
+//! ```text
+//! sampled values ─ infer::Sample ─┐
+//! store file ─── declared ────────┴→ DocumentSchema (versioned) → Arrow fields marked with Postgres types
+//! a scan's values ─ DocumentValue ─→ DocumentBuilder (by the same fields) → Arrow arrays
+//! ```
+//!
+//! Used by MongoDB, whose values come as raw BSON, and by JSON columns of relational stores that the store file declares as
+//! documents, whose values come as parsed JSON ([`json`]).
+//!
+//! **Invariants:** a document is walked once, in its own field order; a value that its column cannot hold without loss is a
+//! mismatch, and [`OnMismatch`] alone decides what becomes of it; every column is nullable, because a field may be missing.
+//! Deliberately absent: how a store samples and which conditions it can evaluate, which each connector knows.
+
+pub mod build;
+mod cells;
+pub mod declared;
+pub mod extended;
+pub mod infer;
+pub mod json;
+pub mod options;
+pub mod scalar;
+pub mod schema;
+pub mod types;
+pub mod value;
+
+#[cfg(test)]
+mod build_tests;
+
+pub use build::DocumentBuilder;
+pub use infer::Sample;
+pub use options::{DocumentOptions, OnMismatch};
+pub use schema::DocumentSchema;
+pub use types::{DocumentField, DocumentType};
+pub use value::{DocumentValue, Elements, Fields, Mismatch};

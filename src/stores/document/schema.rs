@@ -1,0 +1,138 @@
+//! The schema of a document column or collection: what was declared over what was sampled, with a version.
+
+use arrow::datatypes::{DataType, Field};
+use serde::{Deserialize, Serialize};
+
+use super::types::{DocumentField, DocumentType, NATIVE_KEY, merge_fields};
+use crate::pgtype::{PgField, PgType};
+
+/// The column that holds the whole document as JSON, when the store file asks for it.
+pub const DOCUMENT_COLUMN: &str = "_doc";
+
+/// The fields of a kind of document. Kept in the state directory, so that a new sample adds to what was known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentSchema {
+    /// Rises by one whenever `fields` changes; the first is 1.
+    pub version: u64,
+    /// The columns: declared fields in declared order, then sampled ones.
+    pub fields: Vec<DocumentField>,
+    /// What all samples so far showed, before declarations.
+    pub sampled: Vec<DocumentField>,
+}
+
+impl DocumentSchema {
+    /// A first schema. What is declared wins over what was sampled.
+    pub fn new(declared: &[DocumentField], sampled: Vec<DocumentField>) -> Self {
+        Self { version: 1, fields: overlay(declared, &sampled), sampled }
+    }
+
+    /// The schema after one more sample. Samples only widen: a field that this sample happens to miss keeps its column, so
+    /// that columns do not come and go with the luck of the draw.
+    #[must_use]
+    pub fn succeed(&self, declared: &[DocumentField], sampled: Vec<DocumentField>) -> Self {
+        let sampled = merge_fields(self.sampled.clone(), sampled);
+        let fields = overlay(declared, &sampled);
+        let version = if fields == self.fields { self.version } else { self.version + 1 };
+        Self { version, fields, sampled }
+    }
+}
+
+/// Declared fields, then the sampled ones that are not declared; nested documents likewise.
+pub fn overlay(declared: &[DocumentField], sampled: &[DocumentField]) -> Vec<DocumentField> {
+    let mut fields: Vec<DocumentField> = declared
+        .iter()
+        .map(|field| {
+            let seen = sampled.iter().find(|seen| seen.name == field.name).map(|seen| &seen.kind);
+            let kind = match (&field.kind, seen) {
+                (DocumentType::Struct(declared), Some(DocumentType::Struct(sampled))) => {
+                    DocumentType::Struct(overlay(declared, sampled))
+                }
+                (kind, _) => kind.clone(),
+            };
+            DocumentField { name: field.name.clone(), kind }
+        })
+        .collect();
+    fields.extend(sampled.iter().filter(|seen| !declared.iter().any(|field| field.name == seen.name)).cloned());
+    fields
+}
+
+/// The Arrow field of the whole document.
+pub fn document_column() -> Field {
+    Field::new(DOCUMENT_COLUMN, DataType::Utf8, true).with_pg_type(PgType::JSON)
+}
+
+/// The document type behind a column's Arrow field, as [`DocumentType::field`] made it; `None` for other fields.
+pub fn type_of_field(field: &Field) -> Option<DocumentType> {
+    let native = field.metadata().get(NATIVE_KEY).map(String::as_str);
+    Some(match field.data_type() {
+        DataType::Boolean => DocumentType::Bool,
+        DataType::Int64 => DocumentType::Int,
+        DataType::Float64 => DocumentType::Double,
+        DataType::Decimal128(38, scale) => DocumentType::Decimal { scale: u8::try_from(*scale).ok()? },
+        DataType::Timestamp(_, Some(_)) => DocumentType::Date,
+        DataType::Binary => DocumentType::Binary,
+        DataType::Utf8 => match (field.pg_type(), native) {
+            (PgType::NUMERIC, _) => DocumentType::Numeric,
+            (PgType::UUID, _) => DocumentType::Uuid,
+            (PgType::JSON, _) => DocumentType::Struct(Vec::new()),
+            (_, Some("objectId")) => DocumentType::ObjectId,
+            (_, Some("mixed")) => DocumentType::Mixed,
+            _ => DocumentType::Text,
+        },
+        DataType::List(item) => DocumentType::List(Box::new(type_of_field(item)?)),
+        DataType::Struct(fields) => DocumentType::Struct(
+            fields
+                .iter()
+                .map(|field| Some(DocumentField { name: field.name().clone(), kind: type_of_field(field)? }))
+                .collect::<Option<_>>()?,
+        ),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(name: &str, kind: DocumentType) -> DocumentField {
+        DocumentField { name: name.to_owned(), kind }
+    }
+
+    #[test]
+    fn declared_wins_and_versions_rise_only_with_change() {
+        let declared = [field("zip", DocumentType::Text)];
+        let first = DocumentSchema::new(&declared, vec![field("n", DocumentType::Int), field("zip", DocumentType::Int)]);
+        assert_eq!(first.fields, vec![field("zip", DocumentType::Text), field("n", DocumentType::Int)]);
+        let same = first.succeed(&declared, vec![field("zip", DocumentType::Mixed)]);
+        assert_eq!((same.version, &same.fields), (1, &first.fields));
+        let wider = same.succeed(&declared, vec![field("n", DocumentType::Double), field("new", DocumentType::Bool)]);
+        assert_eq!(wider.version, 2);
+        assert_eq!(wider.fields[1..], [field("n", DocumentType::Double), field("new", DocumentType::Bool)]);
+        let text = serde_json::to_string(&wider).unwrap();
+        assert_eq!(serde_json::from_str::<DocumentSchema>(&text).unwrap(), wider);
+    }
+
+    #[test]
+    fn types_are_found_again_in_their_arrow_fields() {
+        let nested = DocumentType::Struct(vec![field("a", DocumentType::Uuid), field("b", DocumentType::ObjectId)]);
+        let kinds = [
+            DocumentType::Bool,
+            DocumentType::Int,
+            DocumentType::Double,
+            DocumentType::Decimal { scale: 3 },
+            DocumentType::Numeric,
+            DocumentType::Date,
+            DocumentType::ObjectId,
+            DocumentType::Uuid,
+            DocumentType::Binary,
+            DocumentType::Text,
+            DocumentType::Mixed,
+            DocumentType::Struct(Vec::new()),
+            nested.clone(),
+            DocumentType::List(Box::new(nested)),
+        ];
+        for kind in kinds {
+            assert_eq!(type_of_field(&kind.field("f")), Some(kind));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! JSON columns of relational tables declared as documents (`[tables.reviews] document = "doc"`): their fields become
+//! columns of the table, and the JSON column itself is offered only as `_doc` on request.
+//!
+//! Where such a column comes from is kept in its Arrow field's metadata, so that a scan finds it without other knowledge.
+
+use std::collections::HashMap;
+
+use arrow::datatypes::Field;
+
+use super::super::document::schema::{DOCUMENT_COLUMN, document_column, type_of_field};
+use super::super::document::{DocumentField, DocumentOptions, OnMismatch};
+use super::super::schema::{Collation, Column, Generated};
+
+/// Field metadata: the JSON column that the value lies in.
+pub const COLUMN_KEY: &str = "document.column";
+/// Field metadata: the field inside the JSON column; absent for the whole document.
+pub const FIELD_KEY: &str = "document.field";
+/// Field metadata: `error`, `null` or `text`.
+pub const MISMATCH_KEY: &str = "document.on_mismatch";
+
+/// Where an embedded column's values come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source<'a> {
+    /// The JSON column of the table.
+    pub column: &'a str,
+    /// The top-level field in it, or `None` for the whole document.
+    pub field: Option<DocumentField>,
+    /// What becomes of values that do not fit.
+    pub on_mismatch: OnMismatch,
+}
+
+/// Reads the source of a column back; `None` for a plain column.
+pub fn source(field: &Field) -> Option<Source<'_>> {
+    let metadata = field.metadata();
+    let column = metadata.get(COLUMN_KEY)?;
+    let on_mismatch = match metadata.get(MISMATCH_KEY).map(String::as_str) {
+        Some("null") => OnMismatch::Null,
+        Some("text") => OnMismatch::Text,
+        _ => OnMismatch::Error,
+    };
+    let field = match metadata.get(FIELD_KEY) {
+        Some(name) => Some(DocumentField { name: name.clone(), kind: type_of_field(field)? }),
+        None => None,
+    };
+    Some(Source { column, field, on_mismatch })
+}
+
+/// The columns that `column` becomes. A field whose name a plain column of the table already has (`taken`) is offered as
+/// `<column>_<field>`; names that are still not free, and empty ones, are told in the second list.
+pub fn expand(column: &str, taken: &[&str], fields: &[DocumentField], options: &DocumentOptions) -> (Vec<Column>, Vec<String>) {
+    let mut columns: Vec<Column> = Vec::with_capacity(fields.len());
+    let mut refused = Vec::new();
+    for field in fields {
+        let prefixed = format!("{column}_{}", field.name);
+        let free = |name: &str| !taken.contains(&name) && name != DOCUMENT_COLUMN && !columns.iter().any(|c| c.name() == name);
+        let name = [field.name.as_str(), prefixed.as_str()].into_iter().find(|name| !field.name.is_empty() && free(name));
+        match name {
+            Some(name) => {
+                let marked = mark(field.kind.field(name), column, Some(&field.name), options.on_mismatch);
+                columns.push(embedded(marked, field.kind.describe()));
+            }
+            None => refused.push(field.name.clone()),
+        }
+    }
+    if options.include_document {
+        columns.push(embedded(mark(document_column(), column, None, options.on_mismatch), "document".to_owned()));
+    }
+    (columns, refused)
+}
+
+fn mark(field: Field, column: &str, name: Option<&str>, on_mismatch: OnMismatch) -> Field {
+    let mut metadata: HashMap<String, String> = field.metadata().clone();
+    metadata.insert(COLUMN_KEY.to_owned(), column.to_owned());
+    if let Some(name) = name {
+        metadata.insert(FIELD_KEY.to_owned(), name.to_owned());
+    }
+    let word = match on_mismatch {
+        OnMismatch::Error => "error",
+        OnMismatch::Null => "null",
+        OnMismatch::Text => "text",
+    };
+    metadata.insert(MISMATCH_KEY.to_owned(), word.to_owned());
+    field.with_metadata(metadata)
+}
+
+fn embedded(field: Field, native_type: String) -> Column {
+    let generated = Generated::No;
+    Column { field, native_type, default: None, generated, comment: None, collation: Collation::Bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::document::DocumentType;
+    use super::*;
+
+    #[test]
+    fn fields_become_columns_that_know_where_they_come_from() {
+        let field = |name: &str, kind| DocumentField { name: name.to_owned(), kind };
+        let fields = [
+            field("id", DocumentType::ObjectId),
+            field("rating", DocumentType::Int),
+            field("", DocumentType::Int),
+            field("doc_id", DocumentType::Int),
+            field("tags", DocumentType::List(Box::new(DocumentType::Text))),
+        ];
+        let options = DocumentOptions { include_document: true, on_mismatch: OnMismatch::Null, ..DocumentOptions::default() };
+        let (columns, refused) = expand("doc", &["id", "doc"], &fields, &options);
+        let names: Vec<&str> = columns.iter().map(Column::name).collect();
+        assert_eq!(names, ["doc_id", "rating", "doc_doc_id", "tags", "_doc"]);
+        assert_eq!(refused, [""]);
+        let first = source(&columns[0].field).unwrap();
+        assert_eq!((first.column, first.on_mismatch), ("doc", OnMismatch::Null));
+        assert_eq!(first.field.as_ref(), Some(&fields[0]));
+        assert_eq!(source(&columns[3].field).unwrap().field.as_ref(), Some(&fields[4]));
+        assert_eq!(source(&columns[4].field).unwrap().field, None);
+        assert!(source(&Field::new("x", arrow::datatypes::DataType::Int64, true)).is_none());
+    }
+}

@@ -1,0 +1,1 @@
+//! The contract suite: every connector runs all of it, one file per store kind.
