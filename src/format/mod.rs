@@ -6,16 +6,22 @@
 //! Writers append to any `BufMut`; readers take text as a client or store sends it and answer with the SQLSTATE and words
 //! of PostgreSQL. Binary forms of types that travel as text (`numeric`, `inet`, `bit`, `timetz`, …) live here too.
 //! Not here: which writer serves which Arrow column (`wire/encode`) and which parameter type (`wire/decode`).
+#![deny(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::indexing_slicing)]
 
 pub mod boolean;
 pub mod bytea;
 pub mod calendar;
+pub mod date;
+pub mod datetime_input;
 pub mod fault;
 pub mod float;
 pub mod integer;
 pub mod numeric;
 pub mod scalar;
+pub mod time;
+pub mod timestamp;
 pub mod uuid;
+pub mod zone;
 
 use chrono_tz::Tz;
 
