@@ -143,6 +143,7 @@ impl Resolver<'_> {
         }
         let wanted: Typed = match (low.oid, high.oid) {
             (a, b) if a == b => return self.keyed_pair(sign, left, right, scope),
+            _ if is_string(low) && is_string(high) && low.oid != 1042 && high.oid != 1042 => return Ok((left.expr, right.expr)),
             _ if is_string(low) && is_string(high) => PgType::TEXT.into(),
             (1184, _) | (_, 1184) => PgType::TIMESTAMPTZ.into(),
             (1114, _) | (_, 1114) => PgType::TIMESTAMP.into(),
