@@ -30,7 +30,6 @@ pub mod format;
 pub mod options;
 pub mod pgtype;
 pub mod task;
-pub mod task;
 
 /// The PostgreSQL version whose behaviour and catalog Tributary follows, as `server_version` tells it.
 pub const SERVER_VERSION: &str = "15.0 (Tributary 0.1.0)";
