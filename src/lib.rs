@@ -2,6 +2,7 @@
 //!
 //! Rooms in reading order, from the client inwards:
 //!
+//! - [`command`]: a file for each subcommand.
 //! - [`sandbox`]: private real servers for tests, benches and the demo.
 //! - [`config`]: the catalog directory, read and checked.
 //! - [`wire`]: the Postgres protocol.
@@ -11,6 +12,7 @@
 //! - [`stores`]: one folder per store kind behind one contract.
 //! - [`options`], [`pgtype`], [`format`], [`error`], [`task`]: the words every room shares.
 
+pub mod command;
 pub mod sandbox;
 
 pub mod config;
