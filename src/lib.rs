@@ -5,6 +5,7 @@
 //! - [`command`]: a file for each subcommand.
 //! - [`sandbox`]: private real servers for tests, benches and the demo.
 //! - [`config`]: the catalog directory, read and checked.
+//! - [`server`]: assembles the rooms.
 //! - [`wire`]: the Postgres protocol.
 //! - [`session`]: one client's conversation.
 //! - [`federation`]: what runs where, and what expressions mean.
@@ -16,6 +17,8 @@ pub mod command;
 pub mod sandbox;
 
 pub mod config;
+
+pub mod server;
 
 pub mod wire;
 

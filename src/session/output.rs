@@ -123,6 +123,11 @@ impl Rows {
         Some(Ok(batch))
     }
 
+    /// Counts from zero again: the tag of an `Execute` tells the rows of that `Execute`.
+    pub fn restart_count(&mut self) {
+        self.sent = 0;
+    }
+
     /// The command tag for the rows sent so far: `SELECT 42`.
     pub fn tag(&self) -> String {
         if self.tag.contains(' ') || matches!(self.tag, "SHOW" | "EXPLAIN" | "CALL") {

@@ -1,1 +1,8 @@
-//! The Postgres protocol as real clients see it.
+//! The Postgres protocol as real and as hostile clients see it.
+//!
+//! `client` speaks raw messages; `server` starts Tributary inside the test's own runtime on a free port.
+
+mod client;
+mod hostile;
+mod login;
+mod server;

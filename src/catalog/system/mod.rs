@@ -6,3 +6,8 @@ use super::discover::SystemRelation;
 pub fn relations() -> Vec<SystemRelation> {
     Vec::new()
 }
+
+/// Functions that describe the catalog and the session: `pg_get_userbyid`, `current_schema`, ….
+pub fn functions() -> Vec<std::sync::Arc<datafusion::logical_expr::ScalarUDF>> {
+    Vec::new()
+}
