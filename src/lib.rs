@@ -11,6 +11,7 @@
 //! - [`federation`]: what runs where, and what expressions mean.
 //! - [`catalog`]: what exists, who owns it.
 //! - [`stores`]: one folder per store kind behind one contract.
+//! - [`telemetry`]: log lines and health, for operators.
 //! - [`options`], [`pgtype`], [`format`], [`error`], [`task`]: the words every room shares.
 
 pub mod command;
@@ -29,6 +30,8 @@ pub mod federation;
 pub mod catalog;
 
 pub mod stores;
+
+pub mod telemetry;
 
 pub mod error;
 pub mod format;

@@ -31,7 +31,7 @@ mod store;
 use std::path::PathBuf;
 
 pub use load::load;
-pub use settings::{Limits, Log, LogFormat, Settings, Tls};
+pub use settings::{Limits, Settings, Tls};
 pub use state::{State, StateError};
 
 use crate::catalog::discover::{StoreEntry, ViewSource};

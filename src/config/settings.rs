@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::name;
 use crate::options::{Form, OptionSpec, Problem, Reader, Secret, Secrets};
 use crate::session::role::{Role, Roles, Verifier};
+use crate::telemetry::log::{Log, LogFormat};
 
 /// What `tributary.toml` says.
 #[derive(Debug, Clone)]
@@ -69,26 +70,6 @@ pub struct Limits {
     pub spill_bytes: u64,
     /// Most rows in one batch of a scan.
     pub batch_rows: usize,
-    /// Deepest nesting of a statement.
-    pub statement_depth: usize,
-}
-
-/// What is logged, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Log {
-    /// The least important level that is written.
-    pub level: tracing::Level,
-    /// The form of a line.
-    pub format: LogFormat,
-}
-
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 const ADDRESS_RULE: &str = "is not an address such as 127.0.0.1:5455 or [::1]:5455";
@@ -195,12 +176,6 @@ pub const OPTIONS: &[OptionSpec] = &[
         form: Form::Integer(16, 65_536),
         default: Some("8192"),
         meaning: "Most rows that are handed on at a time.",
-    },
-    OptionSpec {
-        key: "limits.statement_depth",
-        form: Form::Integer(16, 1_000),
-        default: Some("128"),
-        meaning: "Deepest nesting of a statement; deeper ones are refused with 54001.",
     },
     OptionSpec {
         key: "log.level",
@@ -353,7 +328,6 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         query_memory_bytes: size_within(reader, "limits.query_memory", 1 << 20, u64::MAX),
         spill_bytes: reader.size("limits.spill"),
         batch_rows: reader.count("limits.batch_rows"),
-        statement_depth: reader.count("limits.statement_depth"),
     }
 }
 
