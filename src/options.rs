@@ -143,6 +143,11 @@ impl<'a> Reader<'a> {
         self.problems.push(Problem { path, value: value.to_owned(), rule });
     }
 
+    /// How many problems there are so far, for rules that apply only to a value that was read.
+    pub fn problem_count(&self) -> usize {
+        self.problems.len()
+    }
+
     /// What was wrong; reading is over.
     pub fn finish(self) -> Vec<Problem> {
         self.problems

@@ -2,6 +2,33 @@
 //!
 //! A leaf room: the encoder and parameter decoder of `wire`, casts of `federation` and the connectors all use it, so a value
 //! has one text form everywhere.
+//!
+//! Writers append to any `BufMut`; readers take text as a client or store sends it and answer with the SQLSTATE and words
+//! of PostgreSQL. Binary forms of types that travel as text (`numeric`, `inet`, `bit`, `timetz`, …) live here too.
+//! Not here: which writer serves which Arrow column (`wire/encode`) and which parameter type (`wire/decode`).
+#![deny(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::indexing_slicing)]
+
+pub mod array;
+pub mod bit;
+pub mod boolean;
+pub mod bytea;
+pub mod calendar;
+pub mod date;
+pub mod datetime_input;
+pub mod fault;
+pub mod float;
+pub mod integer;
+pub mod interval;
+pub mod json;
+pub mod lsn;
+pub mod money;
+pub mod network;
+pub mod numeric;
+pub mod scalar;
+pub mod time;
+pub mod timestamp;
+pub mod uuid;
+pub mod zone;
 
 use chrono_tz::Tz;
 

@@ -1,30 +1,71 @@
 //! One client's conversation: its settings, transaction state, prepared statements and portals.
 //!
 //! ```text
-//! wire/connection → parse → run (simple)            → Execution
-//!                 → prepare → bind → execute portal → Execution
+//! wire/connection → parse → run (simple)                    → Execution
+//!                 → prepare → bind → execute portal         → Execution
+//! a statement: statement (classify) → verbs/<kind> → federation/plan → Rows
 //! ```
 //!
 //! **Invariants:** the session never touches a socket; a statement keeps the catalog snapshot it started with; after an
 //! error in a block every statement but its end is refused with 25P02.
 
-pub mod error;
 pub mod output;
+pub mod prepared;
 pub mod role;
+pub mod settings;
+pub mod statement;
+pub mod transaction;
+mod verbs;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use chrono::Utc;
 use datafusion::scalar::ScalarValue;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::catalog::snapshot::SessionFacts;
+use crate::catalog::{Catalog, SearchPath};
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::branches::{BranchKind, Branches};
+use crate::federation::engine::Engine;
+use crate::federation::plan::Setting;
 use crate::format::Format;
-use crate::pgtype::PgType;
-use output::{Execution, OutputColumn, Rows};
+use crate::stores::StoreName;
+use output::{Execution, Guard, OutputColumn, Rows};
+pub use prepared::Description;
+use prepared::{Names, Portal};
+use role::Roles;
+use settings::Settings;
+use statement::Kind;
+pub use statement::Parsed;
+use transaction::Block;
 
 /// What all sessions share.
 #[derive(Debug)]
-pub struct Shared {}
+pub struct Shared {
+    /// What exists.
+    pub catalog: Arc<Catalog>,
+    /// What plans and runs.
+    pub engine: Engine,
+    /// Who may connect; swapped when the catalog directory is read again.
+    pub roles: Arc<ArcSwap<Roles>>,
+    /// Stores whose tables turned out to have changed. A full queue drops the report: a refresh is pending already.
+    pub changed: mpsc::Sender<StoreName>,
+}
+
+/// Most reports of changed stores that wait for their refresh.
+const CHANGED_MAX: usize = 64;
+
+impl Shared {
+    /// What sessions share, and the receiver of reports about changed stores.
+    pub fn new(catalog: Arc<Catalog>, engine: Engine, roles: Arc<ArcSwap<Roles>>) -> (Self, mpsc::Receiver<StoreName>) {
+        let (changed, reports) = mpsc::channel(CHANGED_MAX);
+        (Self { catalog, engine, roles, changed }, reports)
+    }
+}
 
 /// Who connects, and with which settings.
 #[derive(Debug, Clone)]
@@ -52,70 +93,107 @@ pub enum TransactionStatus {
     Failed,
 }
 
-/// One parsed statement of a simple query.
-#[derive(Debug, Clone)]
-pub struct Parsed {
-    /// The statement's own text.
-    pub text: String,
-}
-
-/// What `Describe` tells of a prepared statement.
-#[derive(Debug, Clone)]
-pub struct Description {
-    /// Types of `$1`, `$2`, … after inference.
-    pub parameters: Vec<PgType>,
-    /// Result columns; `None` when the statement returns no rows.
-    pub columns: Option<Vec<OutputColumn>>,
-}
-
 /// Columns of a portal and the format of each.
 pub type PortalColumns = (Vec<OutputColumn>, Vec<Format>);
 
 /// One client's conversation.
 #[derive(Debug)]
-pub struct Session {}
+pub struct Session {
+    shared: Arc<Shared>,
+    role: String,
+    process_id: i32,
+    settings: Settings,
+    names: Names,
+    block: Option<Block>,
+    notices: Vec<Diagnosis>,
+    guard: Guard,
+    /// Told to system relations; made anew when a setting changes.
+    facts: Option<Arc<SessionFacts>>,
+}
 
 impl Session {
     /// Opens a session for an authenticated role.
     ///
     /// # Errors
     /// 3D000 for an unknown database, 22023 and kin for settings that do not apply.
-    pub async fn open(_shared: &Arc<Shared>, _start: Start) -> Result<Self, Diagnosis> {
-        std::future::ready(Err(unbuilt())).await
+    #[expect(clippy::unused_async, reason = "later issues read per-role settings from the state directory here")]
+    pub async fn open(shared: &Arc<Shared>, start: Start) -> Result<Self, Diagnosis> {
+        let snapshot = shared.catalog.snapshot();
+        if start.database != snapshot.database {
+            let message = format!("database \"{}\" does not exist", start.database);
+            let hint = format!("This server serves one database, \"{}\"; stores are schemas in it.", snapshot.database);
+            return Err(Diagnosis::new(sqlstate::INVALID_CATALOG_NAME, message).with_hint(hint));
+        }
+        let mut settings = Settings::default();
+        let superuser = shared.roles.load().get(&start.role).is_some_and(|role| role.superuser);
+        settings.fix("session_authorization", &start.role);
+        settings.fix("is_superuser", if superuser { "on" } else { "off" });
+        for (name, value) in &start.settings {
+            // Protocol extensions and driver hints that PostgreSQL itself would not know are not settings.
+            if name.starts_with("_pq_.") || name == "replication" {
+                continue;
+            }
+            settings.set(name, Some(value), false)?;
+        }
+        settings.settle();
+        let guard = Guard { cancel: CancellationToken::new(), deadline: None, timeout: None };
+        Ok(Self {
+            shared: Arc::clone(shared),
+            role: start.role,
+            process_id: start.process_id,
+            settings,
+            names: Names::default(),
+            block: None,
+            notices: Vec::new(),
+            guard,
+            facts: None,
+        })
     }
 
     /// All reportable settings with their values, for the `ParameterStatus` messages after authentication.
     pub fn reported(&self) -> Vec<(String, String)> {
-        Vec::new()
+        self.settings.reported()
     }
 
     /// Reportable settings that changed since the last call.
     pub fn take_changed(&mut self) -> Vec<(String, String)> {
-        Vec::new()
+        self.settings.take_changed()
     }
 
-    /// Notices (warnings) raised since the last call; `sqlstate` 00000 is a NOTICE, 01xxx and 25001/25P01 a WARNING.
+    /// Notices raised since the last call; SQLSTATE 00000 is a NOTICE, others are a WARNING.
     pub fn take_notices(&mut self) -> Vec<Diagnosis> {
-        Vec::new()
+        std::mem::take(&mut self.notices)
+    }
+
+    /// The settings that shape values on the wire, for decoding parameters.
+    pub fn display(&self) -> crate::format::DisplaySettings {
+        self.settings.display()
     }
 
     /// The status for `ReadyForQuery`.
     pub fn status(&self) -> TransactionStatus {
-        TransactionStatus::Idle
+        match &self.block {
+            None => TransactionStatus::Idle,
+            Some(block) if block.failed => TransactionStatus::Failed,
+            Some(_) => TransactionStatus::InBlock,
+        }
     }
 
     /// Starts a new statement: returns the token that a cancel request triggers, and starts `statement_timeout`.
     /// Called once per simple `Query` message or extended `Execute`/`Parse`/`Bind`.
     pub fn begin(&mut self) -> CancellationToken {
-        CancellationToken::new()
+        let cancel = CancellationToken::new();
+        let timeout = self.settings.duration("statement_timeout");
+        self.guard = Guard { cancel: cancel.clone(), deadline: timeout.map(|timeout| Instant::now() + timeout), timeout };
+        cancel
     }
 
     /// Splits and parses the text of a simple `Query`. An empty text gives no statements.
     ///
     /// # Errors
     /// 42601 with position, 54001 when nested too deep.
-    pub fn parse(&self, _text: &str) -> Result<Vec<Parsed>, Diagnosis> {
-        Err(unbuilt())
+    pub fn parse(&self, text: &str) -> Result<Vec<Parsed>, Diagnosis> {
+        statement::parse(text)
     }
 
     /// Runs one statement of a simple query. `alone` is false inside a multi-statement text, which is one implicit
@@ -123,24 +201,37 @@ impl Session {
     ///
     /// # Errors
     /// What the statement failed with. The caller then calls [`Session::fail`].
-    pub async fn run(&mut self, _statement: &Parsed, _alone: bool) -> Result<Execution, Diagnosis> {
-        std::future::ready(Err(unbuilt())).await
+    pub async fn run(&mut self, statement: &Parsed, _alone: bool) -> Result<Execution, Diagnosis> {
+        self.check_block(&statement.kind)?;
+        let guard = self.guard.clone();
+        guard.run(verbs::run(self, statement, None)).await?
     }
 
     /// Extended protocol `Parse`. An empty name replaces the unnamed statement; a zero oid asks for inference.
     ///
     /// # Errors
     /// 42P05 when the name exists, else as [`Session::parse`] and planning.
-    pub async fn prepare(&mut self, _name: &str, _text: &str, _parameter_types: &[u32]) -> Result<(), Diagnosis> {
-        std::future::ready(Err(unbuilt())).await
+    pub async fn prepare(&mut self, name: &str, text: &str, parameter_types: &[u32]) -> Result<(), Diagnosis> {
+        self.names.check_statement_name(name)?;
+        let mut statements = statement::parse(text)?;
+        if statements.len() > 1 {
+            return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "cannot insert multiple commands into a prepared statement"));
+        }
+        let parsed = statements.pop();
+        if let Some(parsed) = &parsed {
+            self.check_block(&parsed.kind)?;
+        }
+        let guard = self.guard.clone();
+        let prepared = guard.run(async { verbs::prepare(self, parsed, parameter_types) }).await??;
+        self.names.add_statement(name, prepared)
     }
 
     /// What a prepared statement needs and returns.
     ///
     /// # Errors
     /// 26000
-    pub fn describe_statement(&self, _name: &str) -> Result<&Description, Diagnosis> {
-        Err(unbuilt())
+    pub fn describe_statement(&self, name: &str) -> Result<&Description, Diagnosis> {
+        Ok(&self.names.statement(name)?.description)
     }
 
     /// Extended protocol `Bind`, with parameters already decoded by their described types. `formats` follows the
@@ -148,22 +239,49 @@ impl Session {
     ///
     /// # Errors
     /// 26000, 42P03 when the portal exists, 08P01 when counts do not agree.
+    #[expect(clippy::unused_async, reason = "planning of custom plans moves here with the plan cache")]
     pub async fn bind(
         &mut self,
-        _portal: &str,
-        _statement: &str,
-        _parameters: Vec<ScalarValue>,
-        _formats: &[Format],
+        portal: &str,
+        statement: &str,
+        parameters: Vec<ScalarValue>,
+        formats: &[Format],
     ) -> Result<(), Diagnosis> {
-        std::future::ready(Err(unbuilt())).await
+        let prepared = self.names.statement(statement)?.clone();
+        if let Some(parsed) = &prepared.parsed {
+            self.check_block(&parsed.kind)?;
+        }
+        let wanted = prepared.description.parameters.len();
+        if parameters.len() != wanted {
+            let message = format!(
+                "bind message supplies {} parameters, but prepared statement \"{statement}\" requires {wanted}",
+                parameters.len()
+            );
+            return Err(Diagnosis::new(sqlstate::PROTOCOL_VIOLATION, message));
+        }
+        let columns = prepared.description.columns.as_ref().map_or(0, Vec::len);
+        let formats = match formats {
+            [] => vec![Format::Text; columns],
+            [one] => vec![*one; columns],
+            all if all.len() == columns => all.to_vec(),
+            all => {
+                let message = format!("bind message has {} result formats but query has {columns} columns", all.len());
+                return Err(Diagnosis::new(sqlstate::PROTOCOL_VIOLATION, message));
+            }
+        };
+        if portal.is_empty() {
+            self.names.remove_portal(portal);
+        }
+        self.names.add_portal(portal, Portal { statement: prepared, parameters, formats, rows: None, done: false })
     }
 
     /// Columns and formats of a portal; `None` when it returns no rows.
     ///
     /// # Errors
     /// 34000
-    pub fn describe_portal(&self, _name: &str) -> Result<Option<PortalColumns>, Diagnosis> {
-        Err(unbuilt())
+    pub fn describe_portal(&self, name: &str) -> Result<Option<PortalColumns>, Diagnosis> {
+        let portal = self.names.portal(name)?;
+        Ok(portal.statement.description.columns.clone().map(|columns| (columns, portal.formats.clone())))
     }
 
     /// Starts a portal, or gives its suspended rows back. The caller reads rows and returns unfinished ones with
@@ -171,36 +289,122 @@ impl Session {
     ///
     /// # Errors
     /// 34000, or what the statement failed with.
-    pub async fn execute(&mut self, _portal: &str) -> Result<(Execution, Vec<Format>), Diagnosis> {
-        std::future::ready(Err(unbuilt())).await
+    pub async fn execute(&mut self, name: &str) -> Result<(Execution, Vec<Format>), Diagnosis> {
+        let portal = self.names.portal_mut(name)?;
+        let formats = portal.formats.clone();
+        if let Some(rows) = portal.rows.take() {
+            return Ok((Execution::Rows(rows), formats));
+        }
+        let (statement, parameters) = (portal.statement.clone(), portal.parameters.clone());
+        let Some(parsed) = statement.parsed.clone() else { return Ok((Execution::Empty, formats)) };
+        if portal.done {
+            if statement.description.columns.is_none() {
+                return Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("portal \"{name}\" cannot be run")));
+            }
+            return Ok((Execution::Rows(verbs::no_rows(self, &statement)), formats));
+        }
+        portal.done = true;
+        self.check_block(&parsed.kind)?;
+        let guard = self.guard.clone();
+        let execution = guard.run(verbs::run(self, &parsed, Some((&statement, &parameters)))).await??;
+        Ok((execution, formats))
     }
 
     /// Keeps the rest of a portal's rows for the next `Execute`.
-    pub fn suspend(&mut self, _portal: &str, _rows: Rows) {}
+    pub fn suspend(&mut self, portal: &str, rows: Rows) {
+        if let Ok(portal) = self.names.portal_mut(portal) {
+            portal.rows = Some(rows);
+        }
+    }
 
     /// Closes a prepared statement; unknown names are fine.
-    pub fn close_statement(&mut self, _name: &str) {}
+    pub fn close_statement(&mut self, name: &str) {
+        self.names.remove_statement(name);
+    }
 
     /// Closes a portal; unknown names are fine.
-    pub fn close_portal(&mut self, _name: &str) {}
+    pub fn close_portal(&mut self, name: &str) {
+        self.names.remove_portal(name);
+    }
 
     /// Tells that a statement succeeded and its rows were all sent or discarded.
-    pub fn succeed(&mut self) {}
+    pub fn succeed(&mut self) {
+        if let Some(block) = &mut self.block {
+            block.used = true;
+        }
+    }
 
-    /// Tells that a statement failed: a block turns failed, an implicit transaction is rolled back.
+    /// Tells that a statement failed: a block turns failed, and its portals are gone.
     pub async fn fail(&mut self) {
-        std::future::ready(()).await;
+        self.names.clear_portals();
+        let Some(block) = &mut self.block else { return };
+        block.failed = true;
+        // The stores' transactions can be of no more use, and their locks and snapshots are released now. What a
+        // rollback fails with closes the connection and needs no answer.
+        if let Some(branches) = block.branches.take() {
+            branches.finish(false).await.ok();
+        }
     }
 
     /// `Sync`, or the end of a simple query: ends an implicit transaction and drops its portals.
     ///
     /// # Errors
     /// What the commit failed with.
+    #[expect(clippy::unused_async, reason = "implicit transactions commit here once statements write")]
     pub async fn sync(&mut self) -> Result<(), Diagnosis> {
-        std::future::ready(Ok(())).await
+        if self.block.is_none() {
+            self.names.clear_portals();
+        }
+        Ok(())
     }
-}
 
-fn unbuilt() -> Diagnosis {
-    Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "not built yet")
+    /// 25P02 in a failed block, unless the statement ends it.
+    fn check_block(&self, kind: &Kind) -> Result<(), Diagnosis> {
+        if self.status() == TransactionStatus::Failed && !kind.ends_block() {
+            let message = "current transaction is aborted, commands ignored until end of transaction block";
+            return Err(Diagnosis::new(sqlstate::IN_FAILED_SQL_TRANSACTION, message));
+        }
+        Ok(())
+    }
+
+    /// What the next statement is planned with.
+    fn setting(&mut self) -> Setting {
+        let snapshot = self.shared.catalog.snapshot();
+        let path = self.settings.search_path().map_or(SearchPath::Default, SearchPath::Named);
+        let facts = match &self.facts {
+            Some(facts) => Arc::clone(facts),
+            None => {
+                let made = Arc::new(self.make_facts(&snapshot, &path));
+                self.facts = Some(Arc::clone(&made));
+                made
+            }
+        };
+        let now = self.block.as_ref().map_or_else(Utc::now, |block| block.started);
+        Setting { snapshot, path, facts, now, time_zone: self.settings.engine_time_zone() }
+    }
+
+    fn make_facts(&self, snapshot: &crate::catalog::Snapshot, path: &SearchPath) -> SessionFacts {
+        SessionFacts {
+            role: self.role.clone(),
+            roles: self.shared.roles.load().keys().cloned().collect(),
+            search_path: snapshot.effective_path(path).into_iter().map(|schema| schema.name.clone()).collect(),
+            process_id: self.process_id,
+            settings: self.settings.all(),
+            server_version: crate::SERVER_VERSION.to_owned(),
+        }
+    }
+
+    /// The branches of the next statement.
+    fn branches(&mut self, setting: &Setting) -> Arc<Branches> {
+        let connectors = &setting.snapshot.connectors;
+        match &mut self.block {
+            Some(block) => block.statement_branches(connectors, &self.shared.changed),
+            None => Arc::new(Branches::new(connectors.clone(), BranchKind::Statement, Some(self.shared.changed.clone()))),
+        }
+    }
+
+    /// Warns without failing.
+    fn warn(&mut self, code: &str, message: &str) {
+        self.notices.push(Diagnosis::new(code, message));
+    }
 }

@@ -9,21 +9,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::error::diagnose;
+pub use crate::federation::output::OutputColumn;
 use crate::format::DisplaySettings;
-use crate::pgtype::PgType;
-
-/// One column of a result, as `RowDescription` tells it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OutputColumn {
-    /// The name a Postgres server would give.
-    pub name: String,
-    /// The Postgres type; the Arrow type of the batch column is one that carries it.
-    pub pg_type: PgType,
-    /// The oid of the table the column comes from unchanged, else 0.
-    pub table_oid: u32,
-    /// The column's number in that table, else 0.
-    pub column_number: i16,
-}
 
 /// What running a statement gives.
 #[derive(Debug)]
@@ -108,6 +96,11 @@ impl Rows {
         &self.display
     }
 
+    /// What may end the statement; sending its rows must heed it too.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
     /// At most `max` further rows (0 means any number), or `None` at the end.
     ///
     /// # Errors
@@ -119,7 +112,7 @@ impl Rows {
                 match self.guard.clone().run(self.stream.next()).await {
                     Err(stopped) => return Some(Err(stopped)),
                     Ok(None) => return None,
-                    Ok(Some(Err(error))) => return Some(Err(super::error::diagnose(&error))),
+                    Ok(Some(Err(error))) => return Some(Err(diagnose(&error))),
                     Ok(Some(Ok(batch))) if batch.num_rows() == 0 => {}
                     Ok(Some(Ok(batch))) => break batch,
                 }
@@ -133,6 +126,11 @@ impl Rows {
         };
         self.sent += batch.num_rows() as u64;
         Some(Ok(batch))
+    }
+
+    /// Counts from zero again: the tag of an `Execute` tells the rows of that `Execute`.
+    pub fn restart_count(&mut self) {
+        self.sent = 0;
     }
 
     /// The command tag for the rows sent so far: `SELECT 42`.

@@ -1,0 +1,342 @@
+//! From stores to snapshots: discovery at start, refresh on demand, and the return of stores that were away.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures::future::join_all;
+use tokio_util::sync::CancellationToken;
+
+use super::name::Naming;
+use super::object;
+use super::oid::Allocator;
+use super::snapshot::{Relation, RelationBody, RowFunction, Schema, Snapshot};
+use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::PgType;
+use crate::stores::{Connector, StoreError, StoreName, StoreSchema};
+use crate::task::Backoff;
+
+/// One configured store with its place in the catalog.
+#[derive(Debug, Clone)]
+pub struct StoreEntry {
+    /// The store's connector.
+    pub connector: Arc<dyn Connector>,
+    /// How its namespaces are named.
+    pub naming: Naming,
+}
+
+/// One view of the catalog directory: `views/<name>.sql`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewSource {
+    /// The view's name in `public`.
+    pub name: String,
+    /// Its query.
+    pub sql: String,
+}
+
+/// A system relation with its place.
+pub struct SystemRelation {
+    /// `pg_catalog`, `information_schema` or `tributary`.
+    pub schema: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Its object id; fixed ids of PostgreSQL where clients know them, else 0 to have one allocated.
+    pub oid: u32,
+    /// What it is made of.
+    pub body: SystemBody,
+}
+
+/// What a system relation is made of.
+#[derive(Clone)]
+pub enum SystemBody {
+    /// Rows from the snapshot.
+    Rows(Arc<dyn RowFunction>),
+}
+
+/// Plans a view's query over a snapshot and tells its columns; the catalog itself plans nothing.
+pub type DescribeView = Arc<dyn Fn(&Arc<Snapshot>, &str) -> Result<Vec<(String, PgType)>, Diagnosis> + Send + Sync>;
+
+/// The current snapshot and all that the next one needs.
+pub struct Catalog {
+    current: ArcSwap<Snapshot>,
+    sources: Mutex<Sources>,
+    /// One discovery of all stores at a time, so that snapshots follow each other.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Catalog").field("version", &self.current.load().version).finish_non_exhaustive()
+    }
+}
+
+struct Sources {
+    database: String,
+    stores: BTreeMap<StoreName, StoreEntry>,
+    views: Vec<ViewSource>,
+    system: Arc<Vec<SystemRelation>>,
+    describe: Option<DescribeView>,
+    known: BTreeMap<StoreName, Result<Arc<StoreSchema>, StoreError>>,
+}
+
+impl Catalog {
+    /// Discovers all stores at once and builds the first snapshot. A store that fails is served as unavailable.
+    ///
+    /// # Errors
+    /// 42710 when two relations or schemas would have the same name.
+    pub async fn load(
+        database: &str,
+        stores: Vec<StoreEntry>,
+        views: Vec<ViewSource>,
+        system: Vec<SystemRelation>,
+    ) -> Result<Self, Diagnosis> {
+        let stores: BTreeMap<StoreName, StoreEntry> =
+            stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
+        let known = discover_all(&stores).await;
+        let sources = Sources { database: database.to_owned(), stores, views, system: Arc::new(system), describe: None, known };
+        let first = build(&sources, 1)?;
+        Ok(Self { current: ArcSwap::new(first), sources: Mutex::new(sources), turn: tokio::sync::Mutex::new(()) })
+    }
+
+    /// Gives the catalog the means to tell the columns of views, and builds the next snapshot with them.
+    ///
+    /// # Errors
+    /// As [`Catalog::load`].
+    pub fn describe_views(&self, describe: DescribeView) -> Result<(), Diagnosis> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.describe = Some(describe);
+        self.current.store(build(&sources, self.current.load().version + 1)?);
+        Ok(())
+    }
+
+    /// The current snapshot.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Replaces stores and views after the catalog directory was read again, and discovers the stores.
+    ///
+    /// # Errors
+    /// As [`Catalog::load`]; the old snapshot stays then.
+    pub async fn replace(&self, stores: Vec<StoreEntry>, views: Vec<ViewSource>) -> Result<(), Diagnosis> {
+        let _turn = self.turn.lock().await;
+        let stores: BTreeMap<StoreName, StoreEntry> =
+            stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
+        let known = discover_all(&stores).await;
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = Sources {
+            database: sources.database.clone(),
+            stores,
+            views,
+            system: Arc::clone(&sources.system),
+            describe: sources.describe.clone(),
+            known,
+        };
+        let snapshot = build(&next, self.current.load().version + 1)?;
+        *sources = next;
+        self.current.store(snapshot);
+        Ok(())
+    }
+
+    /// Discovers one store again and swaps the snapshot in.
+    ///
+    /// # Errors
+    /// 42704 for an unknown store; what the store answered, in which case its relations are unavailable from now on when
+    /// it cannot be reached, and unchanged otherwise.
+    pub async fn refresh(&self, store: &StoreName) -> Result<(), Diagnosis> {
+        let _turn = self.turn.lock().await;
+        let entry = {
+            let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+            sources.stores.get(store).cloned()
+        };
+        let Some(entry) = entry else {
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" does not exist")));
+        };
+        let found = entry.connector.discover().await.map(Arc::new);
+        let outcome = found.as_ref().map(|_| ()).map_err(|error| Diagnosis::of(error));
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.known.insert(store.clone(), found);
+        let next = build(&sources, self.current.load().version + 1)?;
+        self.current.store(next);
+        outcome
+    }
+
+    /// The stores that could not be discovered, with the reason.
+    pub fn unavailable(&self) -> Vec<(StoreName, StoreError)> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.known.iter().filter_map(|(name, known)| known.as_ref().err().map(|error| (name.clone(), error.clone()))).collect()
+    }
+
+    /// Tries stores that are away again, from every second to every half minute, until `stop`.
+    pub async fn watch(&self, stop: CancellationToken) {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        loop {
+            // Cancel-safe: a sleep holds no state.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(backoff.next_wait()) => {}
+            }
+            let away = self.unavailable();
+            if away.is_empty() {
+                backoff.reset();
+            }
+            for (store, _) in away {
+                if self.refresh(&store).await.is_ok() {
+                    tracing::info!(store = %store, "store is back");
+                    backoff.reset();
+                }
+            }
+        }
+    }
+
+    /// Closes every connector.
+    pub async fn close(&self) {
+        let connectors: Vec<Arc<dyn Connector>> = self.snapshot().connectors.values().cloned().collect();
+        join_all(connectors.iter().map(|connector| connector.close())).await;
+    }
+}
+
+async fn discover_all(stores: &BTreeMap<StoreName, StoreEntry>) -> BTreeMap<StoreName, Result<Arc<StoreSchema>, StoreError>> {
+    let tries = stores.iter().map(|(name, entry)| async move {
+        let found = entry.connector.discover().await;
+        if let Err(error) = &found {
+            tracing::warn!(store = %name, error = %error, reason = crate::error::Diagnose::detail(error), "store cannot be served");
+        }
+        (name.clone(), found.map(Arc::new))
+    });
+    join_all(tries).await.into_iter().collect()
+}
+
+fn build(sources: &Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis> {
+    let bare = Arc::new(build_with(sources, version, &BTreeMap::new())?);
+    let Some(describe) = sources.describe.as_ref().filter(|_| !sources.views.is_empty()) else { return Ok(bare) };
+    let mut columns = BTreeMap::new();
+    for view in &sources.views {
+        match describe(&bare, &view.sql) {
+            Ok(described) => {
+                columns.insert(view.name.clone(), described);
+            }
+            Err(error) => tracing::warn!(view = view.name, error = %error, "view cannot be planned now"),
+        }
+    }
+    build_with(sources, version, &columns).map(Arc::new)
+}
+
+fn build_with(
+    sources: &Sources,
+    version: u64,
+    view_columns: &BTreeMap<String, Vec<(String, PgType)>>,
+) -> Result<Snapshot, Diagnosis> {
+    let mut builder = Builder { oids: Allocator::default(), schemas: BTreeMap::new() };
+    builder.fixed_schemas();
+    for relation in sources.system.iter() {
+        builder.system(relation)?;
+    }
+    for view in &sources.views {
+        let columns = view_columns.get(&view.name).cloned().unwrap_or_default();
+        builder.insert("public", &view.name, RelationBody::View { sql: view.sql.clone(), columns })?;
+    }
+    for (name, entry) in &sources.stores {
+        match sources.known.get(name) {
+            Some(Ok(found)) => builder.store(name, entry, found)?,
+            Some(Err(error)) => builder.away(name, entry, Diagnosis::of(error))?,
+            None => {}
+        }
+    }
+    let connectors = sources.stores.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.connector))).collect();
+    let objects = object::derive(&builder.schemas, &mut builder.oids);
+    Ok(Snapshot { version, database: sources.database.clone(), schemas: builder.schemas, objects, connectors })
+}
+
+struct Builder {
+    oids: Allocator,
+    schemas: BTreeMap<String, Schema>,
+}
+
+impl Builder {
+    /// `pg_catalog` and `public` have the ids that clients know from PostgreSQL.
+    fn fixed_schemas(&mut self) {
+        for (name, oid) in [("pg_catalog", 11), ("public", 2200), ("information_schema", 13_000), ("tributary", 13_001)] {
+            let schema = Schema {
+                name: name.to_owned(),
+                oid,
+                store: None,
+                namespace: String::new(),
+                relations: BTreeMap::new(),
+                unavailable: None,
+            };
+            self.schemas.insert(name.to_owned(), schema);
+        }
+    }
+
+    fn system(&mut self, relation: &SystemRelation) -> Result<(), Diagnosis> {
+        let body = match &relation.body {
+            SystemBody::Rows(rows) => RelationBody::Rows(Arc::clone(rows)),
+        };
+        if relation.oid == 0 {
+            return self.insert(relation.schema, &relation.name, body);
+        }
+        self.insert_with_oid(relation.schema, &relation.name, relation.oid, body)
+    }
+
+    fn insert(&mut self, schema: &str, name: &str, body: RelationBody) -> Result<(), Diagnosis> {
+        let oid = self.oids.allocate(&["relation", schema, name]);
+        self.insert_with_oid(schema, name, oid, body)
+    }
+
+    fn insert_with_oid(&mut self, schema: &str, name: &str, oid: u32, body: RelationBody) -> Result<(), Diagnosis> {
+        let relation = Relation { oid, schema: schema.to_owned(), name: name.to_owned(), body };
+        let Some(place) = self.schemas.get_mut(schema) else { return Ok(()) };
+        match place.relations.insert(name.to_owned(), Arc::new(relation)) {
+            None => Ok(()),
+            Some(_) => Err(Diagnosis::new("42710", format!("relation \"{schema}.{name}\" is defined twice"))),
+        }
+    }
+
+    fn open_schema(&mut self, name: &str, store: &StoreName, namespace: &str) -> Result<(), Diagnosis> {
+        let oid = self.oids.allocate(&["schema", name]);
+        let schema = Schema {
+            name: name.to_owned(),
+            oid,
+            store: Some(store.clone()),
+            namespace: namespace.to_owned(),
+            relations: BTreeMap::new(),
+            unavailable: None,
+        };
+        match self.schemas.get(name) {
+            None => {
+                self.schemas.insert(name.to_owned(), schema);
+                Ok(())
+            }
+            Some(other) if other.store.as_ref() == Some(store) && other.namespace == namespace => Ok(()),
+            Some(other) => {
+                let owner = other.store.as_ref().map_or_else(|| "the system".to_owned(), |other| format!("store \"{other}\""));
+                let message = format!("schema \"{name}\" of store \"{store}\" collides with {owner}");
+                Err(Diagnosis::new("42710", message).with_hint("Rename one of them with schema or namespaces in the store file."))
+            }
+        }
+    }
+
+    fn store(&mut self, store: &StoreName, entry: &StoreEntry, found: &StoreSchema) -> Result<(), Diagnosis> {
+        let default = found.default_namespace.as_str();
+        if let Some(schema) = entry.naming.schema_of(store, default, default) {
+            self.open_schema(&schema, store, default)?;
+        }
+        for table in &found.tables {
+            let Some(schema) = entry.naming.schema_of(store, default, &table.id.namespace) else { continue };
+            self.open_schema(&schema, store, &table.id.namespace)?;
+            self.insert(&schema, &table.id.name, RelationBody::Stored { store: store.clone(), table: Arc::clone(table) })?;
+        }
+        Ok(())
+    }
+
+    fn away(&mut self, store: &StoreName, entry: &StoreEntry, reason: Diagnosis) -> Result<(), Diagnosis> {
+        let schema = entry.naming.schema.clone().unwrap_or_else(|| store.to_string());
+        self.open_schema(&schema, store, "")?;
+        if let Some(place) = self.schemas.get_mut(&schema) {
+            place.unavailable = Some(reason);
+        }
+        Ok(())
+    }
+}

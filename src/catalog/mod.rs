@@ -1,0 +1,22 @@
+//! What exists and who owns it: the names that clients see, served from immutable snapshots.
+//!
+//! ```text
+//! server → Catalog::load(stores, views) → discover every store → Snapshot (one atomic swap)
+//! session → Catalog::snapshot → name resolution → a relation: stored table, view or system relation
+//! CALL tributary.refresh, a changed table, a store that came back → Catalog::refresh → the next Snapshot
+//! ```
+//!
+//! **Invariants:** no query waits on discovery; a statement keeps the snapshot it started with; a store that cannot be
+//! reached keeps its schema, whose relations answer with the reason. Deliberately absent: any connection pool (those are
+//! the connectors'), and plans (those are `federation`'s).
+
+pub mod discover;
+pub mod name;
+pub mod object;
+pub mod oid;
+pub mod snapshot;
+pub mod system;
+
+pub use discover::{Catalog, StoreEntry, ViewSource};
+pub use name::{Naming, QualifiedName, SearchPath};
+pub use snapshot::{Relation, RelationBody, Schema, Snapshot};

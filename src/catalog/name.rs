@@ -1,0 +1,110 @@
+//! Names as clients write them: qualified names, the search path, and how store namespaces become schemas.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::stores::StoreName;
+
+/// A relation's name as written, after Postgres' folding: `[database.][schema.]relation`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct QualifiedName {
+    /// The database, when written; it must be the catalog's.
+    pub database: Option<String>,
+    /// The schema, when written.
+    pub schema: Option<String>,
+    /// The relation.
+    pub relation: String,
+}
+
+impl fmt::Display for QualifiedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in [&self.database, &self.schema].into_iter().flatten() {
+            write!(f, "{part}.")?;
+        }
+        f.write_str(&self.relation)
+    }
+}
+
+/// Where unqualified names are looked up, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SearchPath {
+    /// `public`, then every store's schemas in alphabetical order.
+    Default,
+    /// As set by the session.
+    Named(Vec<String>),
+}
+
+/// How a store's namespaces appear as SQL schemas.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Naming {
+    /// Another name for the default namespace's schema than the store's own.
+    pub schema: Option<String>,
+    /// Native namespace → schema, or `None` to leave it out.
+    pub namespaces: BTreeMap<String, Option<String>>,
+}
+
+impl Naming {
+    /// The schema in which `namespace` of `store` appears, or `None` when the store file leaves it out.
+    pub fn schema_of(&self, store: &StoreName, default_namespace: &str, namespace: &str) -> Option<String> {
+        if let Some(chosen) = self.namespaces.get(namespace) {
+            return chosen.clone();
+        }
+        if namespace == default_namespace {
+            return Some(self.schema.clone().unwrap_or_else(|| store.to_string()));
+        }
+        Some(format!("{store}_{namespace}"))
+    }
+}
+
+/// The candidate that differs least from `wanted`, for hints: at most a third of its letters may differ.
+pub fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (wanted.chars().count() / 3).max(1);
+    candidates
+        .map(|candidate| (datafusion::common::utils::datafusion_strsim::levenshtein(wanted, candidate), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Quotes an identifier where Postgres would need it.
+pub fn quote_identifier(name: &str) -> String {
+    let plain = name.chars().next().is_some_and(|first| first.is_ascii_lowercase() || first == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_become_schemas() {
+        let store = StoreName::new("shop");
+        let naming = Naming {
+            schema: None,
+            namespaces: BTreeMap::from([("hidden".to_owned(), None), ("old".to_owned(), Some("archive".to_owned()))]),
+        };
+        let rows = [("public", Some("shop")), ("audit", Some("shop_audit")), ("hidden", None), ("old", Some("archive"))];
+        for (namespace, expected) in rows {
+            assert_eq!(naming.schema_of(&store, "public", namespace).as_deref(), expected, "{namespace}");
+        }
+        let renamed = Naming { schema: Some("crm".to_owned()), ..Naming::default() };
+        assert_eq!(renamed.schema_of(&store, "public", "public").as_deref(), Some("crm"));
+    }
+
+    #[test]
+    fn the_nearest_name_is_a_likely_typo_only() {
+        let names = ["orders", "customers", "order_lines"];
+        assert_eq!(nearest("ordres", names.into_iter()), Some("orders"));
+        assert_eq!(nearest("weather", names.into_iter()), None);
+    }
+
+    #[test]
+    fn identifiers_are_quoted_where_needed() {
+        for (name, expected) in
+            [("orders", "orders"), ("Order Lines", "\"Order Lines\""), ("a\"b", "\"a\"\"b\""), ("2fast", "\"2fast\"")]
+        {
+            assert_eq!(quote_identifier(name), expected);
+        }
+    }
+}

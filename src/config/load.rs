@@ -1,0 +1,262 @@
+//! Reads a whole catalog directory and reports everything that is wrong with it in one go.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::secret::{CatalogSecrets, read_text};
+use super::settings::{self, Settings};
+use super::store::{self, Outcome};
+use super::{Confidential, Config, name};
+use crate::catalog::discover::ViewSource;
+use crate::options::Problem;
+
+/// Largest file of a catalog directory: a configuration or a view is text that people write.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Reads the catalog directory.
+///
+/// # Errors
+/// Every problem of every file.
+pub fn load(directory: &Path) -> Result<Config, Vec<Problem>> {
+    let Ok(directory) = directory.canonicalize() else {
+        return Err(vec![problem("", &directory.display().to_string(), "is not a directory that can be read")]);
+    };
+    let mut loading =
+        Loading { secrets: CatalogSecrets::new(&directory), directory, problems: Vec::new(), confidential: Vec::new() };
+    let settings = loading.settings();
+    let (stores, disabled) = loading.stores();
+    let views = loading.views();
+    let opened = loading.secrets.opened();
+    loading.confidential.extend(opened.into_iter().map(|path| Confidential { path, content: "a secret" }));
+    let Loading { directory, mut problems, mut confidential, .. } = loading;
+    problems.extend(same_schemas(&stores));
+    confidential.sort();
+    confidential.dedup();
+    match settings {
+        Some(settings) if problems.is_empty() => Ok(Config { directory, settings, stores, disabled, views, confidential }),
+        _ => Err(problems),
+    }
+}
+
+struct Loading {
+    directory: PathBuf,
+    secrets: CatalogSecrets,
+    problems: Vec<Problem>,
+    confidential: Vec<Confidential>,
+}
+
+impl Loading {
+    fn settings(&mut self) -> Option<Settings> {
+        let path = self.directory.join("tributary.toml");
+        let table = self.toml("tributary", &path)?;
+        let (settings, problems) = settings::read(&table, &self.secrets);
+        let is_sound = problems.is_empty();
+        self.problems.extend(problems);
+        if let Some(tls) = &settings.tls {
+            self.confidential.push(Confidential { path: tls.key.clone(), content: "a private key" });
+        }
+        if settings.roles.values().any(|role| role.verifier.is_some()) {
+            self.confidential.push(Confidential { path, content: "password verifiers" });
+        }
+        is_sound.then_some(settings)
+    }
+
+    fn stores(&mut self) -> (Vec<super::StoreConfig>, Vec<crate::stores::StoreName>) {
+        let (mut enabled, mut disabled) = (Vec::new(), Vec::new());
+        for (name, path) in self.files("stores", "toml") {
+            let Some(table) = self.toml(&format!("stores.{name}"), &path) else { continue };
+            match store::read(&name, &table, &self.secrets) {
+                Ok(file) => {
+                    if file.has_literal_secret {
+                        self.confidential.push(Confidential { path, content: "a password in plain text" });
+                    }
+                    match file.outcome {
+                        Outcome::Enabled(store) => enabled.push(store),
+                        Outcome::Disabled(name) => disabled.push(name),
+                    }
+                }
+                Err(problems) => self.problems.extend(problems),
+            }
+        }
+        (enabled, disabled)
+    }
+
+    fn views(&mut self) -> Vec<ViewSource> {
+        let mut views = Vec::new();
+        for (name, path) in self.files("views", "sql") {
+            let place = format!("views.{name}");
+            if let Some(rule) = name::broken_rule(&name) {
+                self.problems.push(problem(&place, &format!("\"{name}\""), &rule));
+            }
+            match read_text(&path, FILE_BYTES_MAX) {
+                Ok(sql) if sql.trim().is_empty() => self.problems.push(problem(&place, "", "holds no query")),
+                Ok(sql) => views.push(ViewSource { name, sql }),
+                Err(error) => self.problems.push(problem(&place, "", &format!("cannot be read: {error}"))),
+            }
+        }
+        views
+    }
+
+    /// Files of a sub-directory by name. Hidden files and editors' copies (`~`) are passed over; other endings are told,
+    /// because `crm.tml` would otherwise be a store that silently does not exist.
+    fn files(&mut self, below: &str, ending: &str) -> BTreeMap<String, PathBuf> {
+        let mut found = BTreeMap::new();
+        let directory = self.directory.join(below);
+        if !directory.exists() {
+            return found;
+        }
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.problems.push(problem(below, "", &format!("cannot be read: {error}")));
+                return found;
+            }
+        };
+        for entry in entries.filter_map(Result::ok) {
+            let path = entry.path();
+            let Some(file) = path.file_name().and_then(|file| file.to_str()).map(str::to_owned) else {
+                self.problems.push(problem(below, &path.display().to_string(), "is not a name in UTF-8"));
+                continue;
+            };
+            if file.starts_with('.') || file.ends_with('~') {
+                continue;
+            }
+            match file.strip_suffix(&format!(".{ending}")) {
+                Some(name) => drop(found.insert(name.to_owned(), path)),
+                None => self.problems.push(problem(below, &format!("\"{file}\""), &format!("does not end in .{ending}"))),
+            }
+        }
+        found
+    }
+
+    fn toml(&mut self, place: &str, path: &Path) -> Option<toml::Table> {
+        let text = match read_text(path, FILE_BYTES_MAX) {
+            Ok(text) => text,
+            Err(error) => {
+                self.problems.push(problem(place, &path.display().to_string(), &format!("cannot be read: {error}")));
+                return None;
+            }
+        };
+        match text.parse::<toml::Table>() {
+            Ok(table) => Some(table),
+            Err(error) => {
+                // Only the parser's own words: its display form also shows the line, which may hold a password.
+                let (line, column) = place_of(&text, error.span().map_or(0, |span| span.start));
+                let rule = format!("is not TOML at line {line}, column {column}: {}", error.message());
+                self.problems.push(problem(place, &path.display().to_string(), &rule));
+                None
+            }
+        }
+    }
+}
+
+/// Two stores whose default namespaces would have one schema. What namespaces they have is known after discovery only
+/// (`namespace::collisions`).
+fn same_schemas(stores: &[super::StoreConfig]) -> Vec<Problem> {
+    let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for store in stores {
+        let naming = &store.entry.naming;
+        let named = naming.namespaces.values().flatten().cloned();
+        for schema in named.chain(naming.schema_of(&store.name, "", "")) {
+            match taken.get(&schema) {
+                Some(other) => {
+                    let rule = format!("is already a schema of store \"{other}\"");
+                    problems.push(problem(&format!("stores.{}.schema", store.name), &format!("\"{schema}\""), &rule));
+                }
+                None => drop(taken.insert(schema, store.name.as_str())),
+            }
+        }
+    }
+    problems
+}
+
+fn place_of(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+    (before.matches('\n').count() + 1, column)
+}
+
+fn problem(path: &str, value: &str, rule: &str) -> Problem {
+    let path = if path.is_empty() { "catalog" } else { path };
+    Problem { path: path.to_owned(), value: value.to_owned(), rule: rule.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(files: &[(&str, &str)]) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        let root = directory.path().canonicalize().unwrap();
+        match load(directory.path()) {
+            Ok(_) => Vec::new(),
+            Err(problems) => {
+                problems.iter().map(|problem| problem.to_string().replace(&format!("{}/", root.display()), "")).collect()
+            }
+        }
+    }
+
+    const GOOD: &str = "auth.trust = true\n[roles.ada]\n";
+
+    #[test]
+    fn problems_of_all_files_come_together() {
+        let files = [
+            ("tributary.toml", "listen = 1\nauth.trust = true\n[roles.ada]\n"),
+            ("stores/crm.toml", "kind = \"none\""),
+            ("stores/notes.txt", ""),
+            ("stores/.hidden", ""),
+            ("stores/crm.toml~", "["),
+            ("stores/secret.toml", "kind = \"postgres\"\npassword = \"hunter2"),
+            ("views/Big.sql", "SELECT 1"),
+            ("views/empty.sql", " \n"),
+        ];
+        let mut said = told(&files);
+        said.sort();
+        assert_eq!(
+            said,
+            [
+                "stores.crm.kind: \"none\" is not one of postgres, mysql, sqlite, mongodb",
+                "stores.secret: stores/secret.toml is not TOML at line 2, column 20: invalid basic string, expected `\"`",
+                "stores: \"notes.txt\" does not end in .toml",
+                "tributary.listen: \"1\" is not an address such as 127.0.0.1:5455 or [::1]:5455",
+                "views.Big: \"Big\" is not a name of lowercase letters, digits and underscores that starts with a letter",
+                "views.empty: holds no query",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_missing_main_file_or_directory_is_told() {
+        assert_eq!(told(&[("x", "")]), ["tributary: tributary.toml cannot be read: No such file or directory (os error 2)"]);
+        let absent = load(Path::new("/nowhere/at/all")).unwrap_err();
+        assert_eq!(absent[0].to_string(), "catalog: /nowhere/at/all is not a directory that can be read");
+    }
+
+    #[test]
+    fn views_are_read_in_name_order() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("views")).unwrap();
+        fs::write(directory.path().join("tributary.toml"), GOOD).unwrap();
+        fs::write(directory.path().join("views/b.sql"), "SELECT 2").unwrap();
+        fs::write(directory.path().join("views/a.sql"), "SELECT 1").unwrap();
+        let config = load(directory.path()).unwrap();
+        let names: Vec<&str> = config.views.iter().map(|view| view.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(config.stores.is_empty() && config.confidential.is_empty());
+    }
+
+    #[test]
+    fn places_count_lines_and_characters_from_one() {
+        for (offset, expected) in [(0, (1, 1)), (3, (2, 1)), (6, (2, 3)), (99, (2, 4))] {
+            assert_eq!(place_of("ab\nöxy", offset), expected, "{offset}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! `.state` in the catalog directory: what the program itself must remember, and its spill files.
+//!
+//! It lives in this room because it is the other half of the catalog directory and follows the same rules of place and mode;
+//! what the files hold belongs to the rooms that write them.
+//!
+//! **Invariants:** one process at a time (an exclusive lock that the kernel drops with the process); a file is either its
+//! old or its new version, never a part; the directory is 0700 and files are 0600; spill files of an earlier process are
+//! gone before a new one starts. Reading and writing wait for the disk: call them from a blocking task.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Diagnose, sqlstate};
+
+/// The version of the envelope around every file's content. Content has versions of its own if it needs them.
+const FORMAT: u32 = 1;
+
+/// What can go wrong with the state directory.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Another process serves the same catalog directory.
+    #[error("{} is in use by another tributary process", directory.display())]
+    InUse {
+        /// The state directory.
+        directory: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried: `write`.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        reason: io::Error,
+    },
+    /// A file was written by a later version of the program.
+    #[error("{} has format {found}, and this version of tributary reads format {FORMAT}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The format it says it has.
+        found: u32,
+    },
+    /// A file does not hold what was written.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The parser's words.
+        reason: String,
+    },
+}
+
+impl Diagnose for StateError {
+    fn sqlstate(&self) -> &str {
+        match self {
+            Self::InUse { .. } => sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::Io { .. } | Self::Format { .. } | Self::Damaged { .. } => sqlstate::SYSTEM_ERROR,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Io { reason, .. } => Some(format!("The reason is: {reason}.")),
+            Self::InUse { .. } | Self::Format { .. } | Self::Damaged { .. } => None,
+        }
+    }
+}
+
+/// The state directory, held for this process alone.
+#[derive(Debug)]
+pub struct State {
+    directory: PathBuf,
+    /// The lock lives as long as the open file.
+    _lock: File,
+}
+
+#[derive(Serialize)]
+struct Written<'a, T> {
+    format: u32,
+    content: &'a T,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    format: u32,
+    content: serde_json::Value,
+}
+
+impl State {
+    /// Takes `<catalog>/.state` for this process, makes it where it does not exist, and removes stale spill files.
+    ///
+    /// # Errors
+    /// [`StateError::InUse`] when another process holds it, or what the operating system answered.
+    pub fn open(catalog: &Path) -> Result<Self, StateError> {
+        let directory = catalog.join(".state");
+        private_directory(&directory)?;
+        let lock = lock(&directory)?;
+        let state = Self { directory, _lock: lock };
+        let spill = state.spill_directory();
+        match fs::remove_dir_all(&spill) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("clear", &spill)(error)),
+            _ => private_directory(&spill)?,
+        }
+        Ok(state)
+    }
+
+    /// Where queries spill. Empty after [`State::open`].
+    pub fn spill_directory(&self) -> PathBuf {
+        self.directory.join("spill")
+    }
+
+    /// Reads what [`State::write`] wrote under `name`; `None` when nothing was.
+    ///
+    /// # Errors
+    /// The file cannot be read, is damaged, or is of a later version.
+    pub fn read<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, StateError> {
+        let path = self.path(name);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed("read", &path)(error)),
+        };
+        let damaged = |error: serde_json::Error| StateError::Damaged { path: path.clone(), reason: error.to_string() };
+        let envelope: Envelope = serde_json::from_str(&text).map_err(damaged)?;
+        if envelope.format != FORMAT {
+            return Err(StateError::Format { path, found: envelope.format });
+        }
+        serde_json::from_value(envelope.content).map(Some).map_err(damaged)
+    }
+
+    /// Replaces what is kept under `name`. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// What the operating system answered; the old content is then still there.
+    pub fn write<T: Serialize>(&self, name: &'static str, content: &T) -> Result<(), StateError> {
+        let path = self.path(name);
+        let text = serde_json::to_vec(&Written { format: FORMAT, content })
+            .map_err(|error| StateError::Damaged { path: path.clone(), reason: error.to_string() })?;
+        self.replace(&path, &text).map_err(failed("write", &path))
+    }
+
+    /// The new content is complete on disk before it gets the name, and the name is on disk before this returns.
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let mut file =
+            tempfile::Builder::new().prefix(".new-").permissions(Permissions::from_mode(0o600)).tempfile_in(&self.directory)?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|failure| failure.error)?;
+        File::open(&self.directory)?.sync_all()
+    }
+
+    fn path(&self, name: &'static str) -> PathBuf {
+        self.directory.join(format!("{name}.json"))
+    }
+}
+
+fn private_directory(path: &Path) -> Result<(), StateError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed("create", path)(error)),
+        _ => {}
+    }
+    fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed("restrict", path))
+}
+
+fn lock(directory: &Path) -> Result<File, StateError> {
+    let path = directory.join("lock");
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StateError::InUse { directory: directory.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
+    let path = path.to_owned();
+    move |reason| StateError::Io { action, path, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_by_the_next_process() {
+        let catalog = tempfile::tempdir().unwrap();
+        let state = State::open(catalog.path()).unwrap();
+        assert_eq!(state.read::<Vec<u32>>("oids").unwrap(), None);
+        state.write("oids", &vec![1, 2]).unwrap();
+        state.write("oids", &vec![3]).unwrap();
+        fs::write(state.spill_directory().join("left"), "x").unwrap();
+        assert_eq!(mode(&catalog.path().join(".state")), 0o700);
+        assert_eq!(mode(&catalog.path().join(".state/oids.json")), 0o600);
+        assert_eq!(mode(&catalog.path().join(".state/lock")), 0o600);
+        drop(state);
+        let state = State::open(catalog.path()).unwrap();
+        assert_eq!(state.read::<Vec<u32>>("oids").unwrap(), Some(vec![3]));
+        assert_eq!(fs::read_dir(state.spill_directory()).unwrap().count(), 0);
+        let names: Vec<_> = fs::read_dir(catalog.path().join(".state")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 3, "{names:?}");
+    }
+
+    #[test]
+    fn a_second_process_is_refused_and_loose_modes_are_tightened() {
+        let catalog = tempfile::tempdir().unwrap();
+        fs::create_dir(catalog.path().join(".state")).unwrap();
+        fs::set_permissions(catalog.path().join(".state"), Permissions::from_mode(0o755)).unwrap();
+        let first = State::open(catalog.path()).unwrap();
+        assert_eq!(mode(&catalog.path().join(".state")), 0o700);
+        let second = State::open(catalog.path()).unwrap_err();
+        assert!(matches!(second, StateError::InUse { .. }), "{second}");
+        assert!(second.to_string().ends_with(".state is in use by another tributary process"));
+        drop(first);
+        assert!(State::open(catalog.path()).is_ok());
+    }
+
+    #[test]
+    fn damage_and_later_formats_are_told_apart() {
+        let catalog = tempfile::tempdir().unwrap();
+        let state = State::open(catalog.path()).unwrap();
+        let file = catalog.path().join(".state/oids.json");
+        fs::write(&file, "{\"format\":1,\"content\":").unwrap();
+        assert!(matches!(state.read::<u32>("oids"), Err(StateError::Damaged { .. })));
+        fs::write(&file, "{\"format\":1,\"content\":\"x\"}").unwrap();
+        assert!(matches!(state.read::<u32>("oids"), Err(StateError::Damaged { .. })));
+        fs::write(&file, "{\"format\":2,\"content\":1}").unwrap();
+        assert!(matches!(state.read::<u32>("oids"), Err(StateError::Format { found: 2, .. })));
+    }
+}

@@ -1,0 +1,175 @@
+//! Postgres spellings that the engine's planner does not know, turned into ones it does; what would be ignored is refused.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, ObjectNamePart, Query, Value, VisitorMut,
+};
+
+use crate::error::{Diagnosis, sqlstate};
+
+/// The pass.
+#[derive(Debug)]
+pub struct Dialect;
+
+impl VisitorMut for Dialect {
+    type Break = Box<Diagnosis>;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        if !query.locks.is_empty() {
+            let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "row locks (FOR UPDATE, FOR SHARE) are not supported yet")
+                .with_detail("A lock that is ignored would let a concurrent writer change the rows.");
+            return ControlFlow::Break(Box::new(error));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        let rewritten = match expr {
+            Expr::Function(function) => {
+                strip_schema(&mut function.name);
+                return ControlFlow::Continue(());
+            }
+            Expr::BinaryOp { op, .. } => {
+                if let BinaryOperator::PGCustomBinaryOperator(parts) = op
+                    && let Some(plain) = parts.last().and_then(|name| plain_operator(name))
+                {
+                    *op = plain;
+                }
+                return ControlFlow::Continue(());
+            }
+            Expr::Collate { expr: inner, collation } => match byte_order(collation) {
+                Ok(()) => Ok(std::mem::replace(inner.as_mut(), Expr::value(Value::Null))),
+                Err(error) => Err(error),
+            },
+            Expr::Cast { expr: inner, data_type, .. } => match cast_function(data_type, is_text(inner)) {
+                Some(name) => Ok(call(&name, std::mem::replace(inner.as_mut(), Expr::value(Value::Null)))),
+                None => return ControlFlow::Continue(()),
+            },
+            Expr::TypedString(typed) => match cast_function(&typed.data_type, true) {
+                Some(name) => Ok(call(&name, Expr::Value(typed.value.clone()))),
+                None => return ControlFlow::Continue(()),
+            },
+            _ => return ControlFlow::Continue(()),
+        };
+        match rewritten {
+            Ok(new) => {
+                *expr = new;
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
+    }
+}
+
+/// `pg_catalog.lower` is `lower`: the engine has one namespace of functions.
+fn strip_schema(name: &mut ObjectName) {
+    let qualified = name.0.len() == 2
+        && name
+            .0
+            .first()
+            .and_then(ObjectNamePart::as_ident)
+            .is_some_and(|ident| matches!(ident.value.to_lowercase().as_str(), "pg_catalog" | "information_schema"));
+    if qualified {
+        name.0.remove(0);
+    }
+}
+
+/// The operator behind `OPERATOR(pg_catalog.~)`.
+fn plain_operator(name: &str) -> Option<BinaryOperator> {
+    Some(match name {
+        "~" => BinaryOperator::PGRegexMatch,
+        "~*" => BinaryOperator::PGRegexIMatch,
+        "!~" => BinaryOperator::PGRegexNotMatch,
+        "!~*" => BinaryOperator::PGRegexNotIMatch,
+        "~~" => BinaryOperator::PGLikeMatch,
+        "!~~" => BinaryOperator::PGNotLikeMatch,
+        "~~*" => BinaryOperator::PGILikeMatch,
+        "!~~*" => BinaryOperator::PGNotILikeMatch,
+        "=" => BinaryOperator::Eq,
+        "<>" => BinaryOperator::NotEq,
+        "<" => BinaryOperator::Lt,
+        "<=" => BinaryOperator::LtEq,
+        ">" => BinaryOperator::Gt,
+        ">=" => BinaryOperator::GtEq,
+        "+" => BinaryOperator::Plus,
+        "-" => BinaryOperator::Minus,
+        "*" => BinaryOperator::Multiply,
+        "/" => BinaryOperator::Divide,
+        "%" => BinaryOperator::Modulo,
+        "||" => BinaryOperator::StringConcat,
+        _ => return None,
+    })
+}
+
+/// Only the collations that compare by bytes are the engine's own.
+fn byte_order(collation: &ObjectName) -> Result<(), Diagnosis> {
+    let name = collation.0.last().and_then(ObjectNamePart::as_ident).map(|ident| ident.value.as_str()).unwrap_or_default();
+    match name {
+        "C" | "POSIX" | "ucs_basic" | "default" => Ok(()),
+        other => Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("collation \"{other}\" is not supported"))
+            .with_hint("Text compares by bytes here, as with the collation \"C\".")),
+    }
+}
+
+/// The function behind a cast to a type whose text form is a name in the catalog: `'shop.orders'::regclass`. All other
+/// types are planned by `semantics`.
+///
+/// A literal name becomes an object id; an object id becomes the text that clients expect to see.
+fn cast_function(data_type: &DataType, from_name: bool) -> Option<String> {
+    let word = match data_type {
+        DataType::Regclass => "regclass".to_owned(),
+        DataType::Custom(name, _) => name.0.last().and_then(ObjectNamePart::as_ident)?.value.to_lowercase(),
+        _ => return None,
+    };
+    let direction = if from_name && word != "regproc" { "oid" } else { "cast" };
+    matches!(word.as_str(), "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole").then(|| format!("pg_{direction}_{word}"))
+}
+
+fn is_text(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
+}
+
+fn call(name: &str, argument: Expr) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))],
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::{ast::VisitMut, dialect::PostgreSqlDialect, parser::Parser};
+
+    use super::*;
+
+    fn check(sql: &str, expected: Result<&str, &str>) {
+        let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
+        let result = match VisitMut::visit(&mut statements, &mut Dialect) {
+            ControlFlow::Continue(()) => Ok(statements[0].to_string()),
+            ControlFlow::Break(error) => Err(error.sqlstate),
+        };
+        assert_eq!(result.as_deref().map_err(String::as_str), expected, "{sql}");
+    }
+
+    #[test]
+    fn spellings_become_the_planners() {
+        check("SELECT pg_catalog.lower(x) FROM t", Ok("SELECT lower(x) FROM t"));
+        check("SELECT a OPERATOR(pg_catalog.~) 'x' FROM t", Ok("SELECT a ~ 'x' FROM t"));
+        check("SELECT x COLLATE \"C\" FROM t", Ok("SELECT x FROM t"));
+        check("SELECT x COLLATE \"de_DE\" FROM t", Err("0A000"));
+        check("SELECT x::regclass, x::int FROM t", Ok("SELECT pg_cast_regclass(x), x::INT FROM t"));
+        check("SELECT 1 FROM t FOR UPDATE", Err("0A000"));
+    }
+}

@@ -1,0 +1,141 @@
+//! Number literals have Postgres' types: `1` is `integer`, not `bigint`, wherever that shows in a result.
+//!
+//! The planner reads every whole number as 64 bits. Where the literal's own type reaches an output (select items,
+//! arithmetic, CASE, COALESCE and kin, VALUES, arrays), it is wrapped in a cast, which the optimiser folds away.
+//! Comparisons, LIMIT, ordinals in ORDER BY and GROUP BY, and window arguments are left alone.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Array, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select,
+    SelectItem, SetExpr, UnaryOperator, Value, VisitorMut,
+};
+
+/// The pass.
+#[derive(Debug)]
+pub struct Literals;
+
+impl VisitorMut for Literals {
+    type Break = ();
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        wrap_values(&mut query.body);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                wrap(expr);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::BinaryOp { left, op, right } if is_arithmetic(op) => {
+                wrap(left);
+                wrap(right);
+            }
+            Expr::Case { conditions, else_result, .. } => {
+                for when in conditions {
+                    wrap(&mut when.result);
+                }
+                if let Some(result) = else_result {
+                    wrap(result);
+                }
+            }
+            Expr::Array(Array { elem, .. }) => elem.iter_mut().for_each(wrap),
+            Expr::Function(function) => wrap_arguments(function),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn wrap_values(body: &mut SetExpr) {
+    match body {
+        SetExpr::Values(values) => values.rows.iter_mut().flat_map(|row| row.content.iter_mut()).for_each(wrap),
+        SetExpr::SetOperation { left, right, .. } => {
+            wrap_values(left);
+            wrap_values(right);
+        }
+        _ => {}
+    }
+}
+
+fn is_arithmetic(op: &BinaryOperator) -> bool {
+    matches!(
+        op,
+        BinaryOperator::Plus | BinaryOperator::Minus | BinaryOperator::Multiply | BinaryOperator::Divide | BinaryOperator::Modulo
+    )
+}
+
+/// Functions whose result has the type of their arguments.
+fn takes_argument_type(name: &str) -> bool {
+    matches!(
+        name,
+        "coalesce" | "greatest" | "least" | "nullif" | "sum" | "min" | "max" | "avg" | "abs" | "mod" | "array_agg" | "div"
+    )
+}
+
+fn wrap_arguments(function: &mut Function) {
+    let name = function.name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.to_lowercase());
+    if !name.is_some_and(|name| takes_argument_type(&name)) {
+        return;
+    }
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    for argument in &mut list.args {
+        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = argument {
+            wrap(expr);
+        }
+    }
+}
+
+fn wrap(expr: &mut Expr) {
+    if whole_number(expr).is_some_and(|number| i32::try_from(number).is_ok()) {
+        let inner = std::mem::replace(expr, Expr::value(Value::Null));
+        *expr = cast(inner, DataType::Integer(None));
+    }
+}
+
+/// The value of a whole-number literal, with its sign.
+fn whole_number(expr: &Expr) -> Option<i64> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(text, _) => text.parse().ok(),
+            _ => None,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => whole_number(expr).map(|number| -number),
+        Expr::Nested(inner) => whole_number(inner),
+        _ => None,
+    }
+}
+
+/// `CAST(expr AS data_type)`.
+pub(super) fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::{ast::VisitMut, dialect::PostgreSqlDialect, parser::Parser};
+
+    use super::*;
+
+    fn check(sql: &str, expected: &str) {
+        let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
+        let _: ControlFlow<()> = VisitMut::visit(&mut statements, &mut Literals);
+        assert_eq!(statements[0].to_string(), expected);
+    }
+
+    #[test]
+    fn literals_are_integers_where_their_type_shows() {
+        check("SELECT 1, -2, 3000000000", "SELECT CAST(1 AS INTEGER), CAST(-2 AS INTEGER), 3000000000");
+        check("SELECT a + 1 FROM t WHERE b = 2 LIMIT 3", "SELECT a + CAST(1 AS INTEGER) FROM t WHERE b = 2 LIMIT 3");
+        check("SELECT coalesce(a, 0) FROM t ORDER BY 1", "SELECT coalesce(a, CAST(0 AS INTEGER)) FROM t ORDER BY 1");
+        check("VALUES (1, 'x')", "VALUES (CAST(1 AS INTEGER), 'x')");
+        check("SELECT lag(a, 1) OVER () FROM t", "SELECT lag(a, 1) OVER () FROM t");
+    }
+}

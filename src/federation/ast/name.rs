@@ -1,0 +1,210 @@
+//! Output columns have the names PostgreSQL gives them (`FigureColname` in its parse analysis): `count`, `?column?`, `case`.
+//!
+//! The planner wants unique names, so a name that would repeat carries a hidden number (see [`super::HIDDEN`]).
+
+use std::collections::BTreeSet;
+
+use datafusion::sql::sqlparser::ast::AccessExpr;
+use datafusion::sql::sqlparser::ast::{
+    DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Subscript, TrimWhereField, VisitMut, VisitorMut,
+};
+use std::ops::ControlFlow;
+
+use super::HIDDEN;
+
+/// Names the outputs of a query and of every query inside it.
+pub fn name_outputs(query: &mut Query) {
+    let _: ControlFlow<()> = VisitMut::visit(query, &mut Inner);
+    rename(&mut query.body, true);
+}
+
+struct Inner;
+
+impl VisitorMut for Inner {
+    type Break = ();
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        name_select(select, false);
+        ControlFlow::Continue(())
+    }
+}
+
+/// The outermost level: names there are never referred to again, so they may differ from explicit aliases.
+fn rename(body: &mut SetExpr, top: bool) {
+    match body {
+        SetExpr::Select(select) => name_select(select, top),
+        SetExpr::Query(query) => rename(&mut query.body, false),
+        SetExpr::SetOperation { left, .. } => rename(left, false),
+        _ => {}
+    }
+}
+
+fn name_select(select: &mut Select, top: bool) {
+    let has_wildcard =
+        select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+    let mut used: BTreeSet<String> = BTreeSet::new();
+    for (place, item) in select.projection.iter_mut().enumerate() {
+        match item {
+            SelectItem::UnnamedExpr(expr) => {
+                let name = figure_name(expr);
+                let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+                let repeats = !used.insert(name.clone());
+                if plain && !repeats && !has_wildcard {
+                    continue;
+                }
+                let unique = if repeats || (has_wildcard && plain) { format!("{name}{HIDDEN}{place}") } else { name };
+                let expr = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
+                *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', unique) };
+            }
+            SelectItem::ExprWithAlias { alias, .. } => {
+                let shown = fold(alias);
+                let hidden = shown.contains(HIDDEN);
+                let repeats = !used.insert(shown.clone());
+                if !hidden && (repeats || (top && has_wildcard)) {
+                    *alias = Ident::with_quote('"', format!("{shown}{HIDDEN}{place}"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// An identifier as Postgres folds it.
+fn fold(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// The name of an unnamed output expression.
+pub fn figure_name(expr: &Expr) -> String {
+    figure(expr).map_or_else(|| "?column?".to_owned(), |(name, _)| name)
+}
+
+/// The name with its strength: 2 for names a reader would expect, 1 for names that something better may replace.
+fn figure(expr: &Expr) -> Option<(String, u8)> {
+    match expr {
+        Expr::Identifier(ident) => Some((fold(ident), 2)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(|last| (fold(last), 2)),
+        Expr::CompoundFieldAccess { root, access_chain } => figure_access(root, access_chain),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
+        Expr::Function(function) => function.name.0.last().and_then(|part| part.as_ident()).map(|ident| (fold(ident), 2)),
+        Expr::Cast { expr, data_type, .. } => match figure(expr) {
+            Some((name, 2)) => Some((name, 2)),
+            _ => type_name(data_type).map(|name| (name, 1)),
+        },
+        Expr::TypedString(typed) => type_name(&typed.data_type).map(|name| (name, 1)),
+        Expr::Case { else_result, .. } => match else_result.as_deref().and_then(figure) {
+            Some((name, 2)) => Some((name, 2)),
+            _ => Some(("case".to_owned(), 1)),
+        },
+        Expr::Subquery(query) => figure_subquery(query),
+        other => fixed_name(other).map(|name| (name.to_owned(), 2)),
+    }
+}
+
+fn figure_access(root: &Expr, chain: &[AccessExpr]) -> Option<(String, u8)> {
+    let last_field = chain.iter().rev().find_map(|access| match access {
+        AccessExpr::Dot(field) => Some(field),
+        AccessExpr::Subscript(Subscript::Index { .. } | Subscript::Slice { .. }) => None,
+    });
+    figure(last_field.unwrap_or(root))
+}
+
+fn figure_subquery(query: &Query) -> Option<(String, u8)> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    match select.projection.first()? {
+        SelectItem::UnnamedExpr(expr) => figure(expr).map(|(name, _)| (name, 2)),
+        SelectItem::ExprWithAlias { alias, .. } => Some((fold(alias).split(HIDDEN).next().unwrap_or_default().to_owned(), 2)),
+        _ => None,
+    }
+}
+
+/// Syntax that is a function call in disguise.
+fn fixed_name(expr: &Expr) -> Option<&'static str> {
+    Some(match expr {
+        Expr::Exists { .. } => "exists",
+        Expr::Array(_) => "array",
+        Expr::Tuple(_) => "row",
+        Expr::Interval(_) => "interval",
+        Expr::Extract { .. } => "extract",
+        Expr::Ceil { .. } => "ceil",
+        Expr::Floor { .. } => "floor",
+        Expr::Position { .. } => "position",
+        Expr::Substring { .. } => "substring",
+        Expr::Overlay { .. } => "overlay",
+        Expr::AtTimeZone { .. } => "timezone",
+        Expr::Trim { trim_where, .. } => match trim_where {
+            Some(TrimWhereField::Leading) => "ltrim",
+            Some(TrimWhereField::Trailing) => "rtrim",
+            Some(TrimWhereField::Both) | None => "btrim",
+        },
+        _ => return None,
+    })
+}
+
+/// `pg_type.typname` of a type as written.
+fn type_name(data_type: &DataType) -> Option<String> {
+    let name = match data_type {
+        DataType::Int(_) | DataType::Integer(_) | DataType::Int4(_) => "int4",
+        DataType::SmallInt(_) | DataType::Int2(_) => "int2",
+        DataType::BigInt(_) | DataType::Int8(_) => "int8",
+        DataType::Numeric(_) | DataType::Decimal(_) | DataType::Dec(_) => "numeric",
+        DataType::Real | DataType::Float4 => "float4",
+        DataType::Double(_) | DataType::DoublePrecision | DataType::Float8 | DataType::Float(_) => "float8",
+        DataType::Boolean | DataType::Bool => "bool",
+        DataType::Varchar(_) | DataType::CharacterVarying(_) | DataType::CharVarying(_) => "varchar",
+        DataType::Char(_) | DataType::Character(_) => "bpchar",
+        DataType::Timestamp(_, zone) if is_zoned(zone) => "timestamptz",
+        DataType::Time(_, zone) if is_zoned(zone) => "timetz",
+        DataType::Timestamp(..) => "timestamp",
+        DataType::Time(..) => "time",
+        DataType::Interval { .. } => "interval",
+        DataType::Custom(name, _) => return name.0.last().and_then(|part| part.as_ident()).map(fold),
+        DataType::Array(_) => return None,
+        other => return Some(other.to_string().to_lowercase()),
+    };
+    Some(name.to_owned())
+}
+
+fn is_zoned(zone: &datafusion::sql::sqlparser::ast::TimezoneInfo) -> bool {
+    use datafusion::sql::sqlparser::ast::TimezoneInfo;
+    matches!(zone, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::{ast::Statement, dialect::PostgreSqlDialect, parser::Parser};
+
+    use super::*;
+
+    fn names(sql: &str) -> Vec<String> {
+        let statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
+        let Statement::Query(mut query) = statement else { panic!("not a query") };
+        name_outputs(&mut query);
+        let SetExpr::Select(select) = *query.body else { panic!("not a select") };
+        select
+            .projection
+            .iter()
+            .map(|item| match item {
+                SelectItem::UnnamedExpr(expr) => figure_name(expr),
+                SelectItem::ExprWithAlias { alias, .. } => super::super::visible(&alias.value).to_owned(),
+                other => other.to_string(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn outputs_are_named_as_postgres_names_them() {
+        let rows = [
+            ("SELECT 1, 'a', a.B, \"C\"", vec!["?column?", "?column?", "b", "C"]),
+            ("SELECT count(*), pg_catalog.Version(), x::int, 1::int, '1'::text", vec!["count", "version", "x", "int4", "text"]),
+            ("SELECT CASE WHEN a THEN 1 END, CASE WHEN a THEN 1 ELSE b END", vec!["case", "b"]),
+            ("SELECT EXISTS (SELECT 1), (SELECT max(a) FROM t), ARRAY[1]", vec!["exists", "max", "array"]),
+            ("SELECT coalesce(a, b), a + b, -a, a IS NULL", vec!["coalesce", "?column?", "?column?", "?column?"]),
+            ("SELECT extract(year from d), trim(x), substring(x from 1)", vec!["extract", "btrim", "substring"]),
+            ("SELECT id, id, 1 AS id", vec!["id", "id", "id"]),
+        ];
+        for (sql, expected) in rows {
+            assert_eq!(names(sql), expected, "{sql}");
+        }
+    }
+}

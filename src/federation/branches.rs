@@ -1,0 +1,109 @@
+//! The branches of one statement or transaction block: one consistent view per store, opened when first needed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::join_all;
+use tokio::sync::{OnceCell, mpsc};
+
+use crate::error::Diagnosis;
+use crate::stores::{Branch, Connector, Purpose, StoreError, StoreName};
+
+/// Branches by store. Plans find it among the extensions of their session configuration, so they hold no pool themselves.
+#[derive(Debug)]
+pub struct Branches {
+    connectors: BTreeMap<StoreName, Arc<dyn Connector>>,
+    kind: BranchKind,
+    slots: Mutex<BTreeMap<StoreName, Slot>>,
+    changed: Option<mpsc::Sender<StoreName>>,
+}
+
+/// What the branches belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BranchKind {
+    /// One statement.
+    Statement,
+    /// A transaction block.
+    Transaction {
+        /// `READ ONLY`
+        read_only: bool,
+        /// `REPEATABLE READ` or above.
+        repeatable: bool,
+    },
+}
+
+#[derive(Debug, Default, Clone)]
+struct Slot {
+    scans: usize,
+    branch: Arc<OnceCell<Arc<dyn Branch>>>,
+}
+
+impl Branches {
+    /// Branches over `connectors`. Stores whose tables turn out to have changed are told to `changed`, as far as its bound
+    /// allows: one pending refresh of a store serves all.
+    pub fn new(
+        connectors: BTreeMap<StoreName, Arc<dyn Connector>>,
+        kind: BranchKind,
+        changed: Option<mpsc::Sender<StoreName>>,
+    ) -> Self {
+        Self { connectors, kind, slots: Mutex::new(BTreeMap::new()), changed }
+    }
+
+    /// Tells how many scans of each store the plan holds, before it runs.
+    pub fn expect_scans(&self, counts: &BTreeMap<StoreName, usize>) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        for (store, count) in counts {
+            slots.entry(store.clone()).or_default().scans = *count;
+        }
+    }
+
+    /// The branch of `store`, opened by the first caller.
+    ///
+    /// # Errors
+    /// What opening failed with; the next caller tries again.
+    pub async fn get(&self, store: &StoreName) -> Result<Arc<dyn Branch>, StoreError> {
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.entry(store.clone()).or_default().clone()
+        };
+        let Some(connector) = self.connectors.get(store) else {
+            return Err(StoreError::Unreachable { store: store.to_string(), reason: "It is no longer configured.".to_owned() });
+        };
+        let purpose = match self.kind {
+            BranchKind::Statement => Purpose::Statement { scans: slot.scans.max(1) },
+            BranchKind::Transaction { read_only, repeatable } => Purpose::Transaction { read_only, repeatable },
+        };
+        slot.branch.get_or_try_init(|| connector.open(purpose)).await.cloned()
+    }
+
+    /// The connector of `store`.
+    pub fn connector(&self, store: &StoreName) -> Option<&Arc<dyn Connector>> {
+        self.connectors.get(store)
+    }
+
+    /// Asks for a refresh of a store whose table no longer looks as discovered.
+    pub fn report_changed(&self, store: &StoreName) {
+        if let Some(changed) = &self.changed {
+            // A full queue means that refreshes are pending already, and the next statement will report again.
+            let _ = changed.try_send(store.clone());
+        }
+    }
+
+    /// Ends all open branches, keeping or dropping their writes.
+    ///
+    /// # Errors
+    /// The first failure; all branches have been tried.
+    pub async fn finish(&self, commit: bool) -> Result<(), Diagnosis> {
+        let open: Vec<Arc<dyn Branch>> = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *slots).into_values().filter_map(|slot| slot.branch.get().cloned()).collect()
+        };
+        let ends = open
+            .iter()
+            .map(|branch| async move { if commit { branch.commit().await.map(|_| ()) } else { branch.rollback().await } });
+        for end in join_all(ends).await {
+            end.map_err(|error| Diagnosis::of(&error))?;
+        }
+        Ok(())
+    }
+}

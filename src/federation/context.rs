@@ -1,0 +1,177 @@
+//! Names for the planner: relations come from the catalog snapshot, functions from the engine.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::cte_worktable::CteWorkTable;
+use datafusion::catalog::view::ViewTable;
+use datafusion::common::TableReference;
+use datafusion::common::config::ConfigOptions;
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::error::Result;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+
+use super::plan::to_logical;
+use super::provider::StoredTable;
+use crate::catalog::snapshot::SessionFacts;
+use crate::catalog::{QualifiedName, Relation, RelationBody, SearchPath, Snapshot};
+use crate::error::{Diagnosis, sqlstate};
+
+/// How deep views may stand on views.
+const VIEW_DEPTH_MAX: usize = 32;
+
+/// Where names are looked up while one statement is planned.
+pub struct PlanContext<'a> {
+    state: &'a SessionState,
+    snapshot: &'a Arc<Snapshot>,
+    path: &'a SearchPath,
+    facts: &'a SessionFacts,
+    depth: usize,
+    used: RefCell<BTreeMap<u32, Arc<Relation>>>,
+}
+
+impl<'a> PlanContext<'a> {
+    /// A context for a statement of a session.
+    pub fn new(state: &'a SessionState, snapshot: &'a Arc<Snapshot>, path: &'a SearchPath, facts: &'a SessionFacts) -> Self {
+        Self { state, snapshot, path, facts, depth: 0, used: RefCell::default() }
+    }
+
+    /// The relations that planning has resolved, by object id.
+    pub fn used(&self) -> BTreeMap<u32, Arc<Relation>> {
+        self.used.borrow().clone()
+    }
+
+    fn source(&self, relation: &Relation) -> Result<Arc<dyn TableSource>> {
+        match &relation.body {
+            RelationBody::Stored { store, table } => {
+                let Some(connector) = self.snapshot.connectors.get(store) else {
+                    return Err(
+                        Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" is no longer configured")).into()
+                    );
+                };
+                Ok(provider_as_source(Arc::new(StoredTable::new(Arc::clone(connector), Arc::clone(table)))))
+            }
+            RelationBody::View { sql, .. } => self.view(relation, sql),
+            RelationBody::Rows(rows) => {
+                let batch = rows.rows(self.snapshot, self.facts)?;
+                Ok(provider_as_source(Arc::new(MemTable::try_new(rows.schema(), vec![vec![batch]])?)))
+            }
+        }
+    }
+
+    fn view(&self, relation: &Relation, sql: &str) -> Result<Arc<dyn TableSource>> {
+        let name = format!("{}.{}", relation.schema, relation.name);
+        if self.depth >= VIEW_DEPTH_MAX {
+            return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, format!("view \"{name}\" stands on too many views")).into());
+        }
+        let inner = PlanContext {
+            depth: self.depth + 1,
+            ..PlanContext::new(self.state, self.snapshot, self.view_path(relation), self.facts)
+        };
+        let broken = |error: Diagnosis| {
+            let detail = error.message.clone();
+            Diagnosis { message: format!("view \"{name}\" cannot be planned"), detail: Some(detail), position: None, ..error }
+        };
+        let statement = Parser::new(&PostgreSqlDialect {})
+            .try_with_sql(sql)
+            .and_then(|mut parser| parser.parse_statement())
+            .map_err(|error| broken(Diagnosis::new(sqlstate::SYNTAX_ERROR, error.to_string())))?;
+        let Statement::Query(query) = statement else {
+            return Err(broken(Diagnosis::new(sqlstate::SYNTAX_ERROR, "it is not a query")).into());
+        };
+        let plan = to_logical(&inner, *query, &[]).map_err(broken)?;
+        self.used.borrow_mut().extend(inner.used());
+        Ok(provider_as_source(Arc::new(ViewTable::new(plan, Some(sql.to_owned())))))
+    }
+
+    /// A view of the catalog directory sees the default path whatever the session has set, so it means the same to all.
+    fn view_path(&self, _relation: &Relation) -> &'static SearchPath {
+        &SearchPath::Default
+    }
+}
+
+impl ContextProvider for PlanContext<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        let name = QualifiedName {
+            database: name.catalog().map(str::to_owned),
+            schema: name.schema().map(str::to_owned),
+            relation: name.table().to_owned(),
+        };
+        let relation = self.snapshot.resolve(&name, self.path)?;
+        let source = self.source(&relation)?;
+        self.used.borrow_mut().insert(relation.oid, relation);
+        Ok(source)
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> Result<Arc<dyn TableSource>> {
+        let Some(function) = self.state.table_functions().get(name) else {
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name} does not exist")).into());
+        };
+        let args = super::plan::fold_arguments(self.state, args)?;
+        let provider = function.create_table_provider_with_args(datafusion::catalog::TableFunctionArgs::new(&args, self.state))?;
+        Ok(provider_as_source(provider))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        self.state.relation_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(super::semantics::type_planner())
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.state.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}

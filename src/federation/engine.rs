@@ -1,0 +1,101 @@
+//! The engine that all sessions share: functions, rules and bounds, built once.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::object_store::ObjectStoreRegistry;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::object_store::ObjectStore;
+use datafusion::prelude::SessionConfig;
+
+use super::semantics;
+use crate::error::{Diagnosis, sqlstate};
+
+/// Bounds of the engine.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Memory of all running queries together, in bytes.
+    pub memory_bytes: usize,
+    /// Where operators spill; `None` forbids spilling.
+    pub spill_directory: Option<PathBuf>,
+    /// Most bytes of spill files.
+    pub spill_bytes: u64,
+    /// Rows in one batch.
+    pub batch_rows: usize,
+    /// Partitions of the engine's own operators.
+    pub partitions: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_bytes: 1 << 30, spill_directory: None, spill_bytes: 10 << 30, batch_rows: 8192, partitions: 2 }
+    }
+}
+
+/// The engine: cheap to clone a state from.
+#[derive(Debug)]
+pub struct Engine {
+    base: SessionState,
+}
+
+impl Engine {
+    /// Builds the engine with the semantics of Postgres and no way to any file.
+    ///
+    /// # Errors
+    /// 58000 when the spill directory cannot be used.
+    pub fn new(limits: &Limits) -> Result<Self, Diagnosis> {
+        let runtime = runtime(limits).map_err(|error| Diagnosis::new(sqlstate::SYSTEM_ERROR, error.strip_backtrace()))?;
+        let mut config = SessionConfig::new()
+            .with_batch_size(limits.batch_rows)
+            .with_target_partitions(limits.partitions)
+            .with_information_schema(false)
+            .with_create_default_catalog_and_schema(false);
+        let options = config.options_mut();
+        options.sql_parser.collect_spans = true;
+        // Remote probes must not be polled before their build side is done (`federation.md` §1.3).
+        options.execution.hash_join_buffering_capacity = 0;
+        let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
+        let builder = semantics::install(builder);
+        // File formats and table factories are doors to the host: the engine gets none.
+        let base = builder.with_file_formats(Vec::new()).with_table_factories(std::collections::HashMap::new()).build();
+        Ok(Self { base })
+    }
+
+    /// A state for one statement.
+    pub fn state(&self) -> SessionState {
+        self.base.clone()
+    }
+}
+
+fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
+    let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes), std::num::NonZeroUsize::MIN.saturating_add(4));
+    let mode = match &limits.spill_directory {
+        Some(directory) => DiskManagerMode::Directories(vec![directory.clone()]),
+        None => DiskManagerMode::Disabled,
+    };
+    let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(limits.spill_bytes);
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(disk)
+        .with_object_store_registry(Arc::new(NoObjectStores))
+        .build_arc()
+}
+
+/// A registry that knows no file system: whatever plan asks for an object store is refused.
+#[derive(Debug)]
+struct NoObjectStores;
+
+impl ObjectStoreRegistry for NoObjectStores {
+    fn register_store(&self, _url: &url::Url, _store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+        None
+    }
+
+    fn get_store(&self, _url: &url::Url) -> Result<Arc<dyn ObjectStore>> {
+        let error = Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, "files cannot be read through the server");
+        Err(DataFusionError::External(Box::new(error)))
+    }
+}

@@ -1,0 +1,175 @@
+//! From the engine's errors to diagnoses with the SQLSTATE that Postgres would give.
+
+use arrow::error::ArrowError;
+use datafusion::common::{SchemaError, Span};
+use datafusion::error::DataFusionError;
+
+use super::ast::visible;
+use crate::catalog::name::{nearest, quote_identifier};
+use crate::error::{Diagnosis, find_diagnosis, sqlstate};
+
+/// Maps any engine error to what the client is told. The position, when one is known, is a line and column packed by
+/// [`position_of`] callers, who know the statement's text.
+pub fn diagnose(error: &DataFusionError) -> Diagnosis {
+    if let Some(found) = find_diagnosis(error) {
+        return found.clone();
+    }
+    match root(error) {
+        DataFusionError::SchemaError(inner, _) => from_schema(inner),
+        DataFusionError::ArrowError(inner, _) => from_arrow(inner),
+        DataFusionError::ResourcesExhausted(message) => Diagnosis::new(sqlstate::OUT_OF_MEMORY, "out of memory")
+            .with_detail(message.clone())
+            .with_hint("Raise limits.query_memory, or filter earlier."),
+        DataFusionError::NotImplemented(message) => Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, first_line(message)),
+        DataFusionError::Plan(message) => from_plan(message),
+        DataFusionError::Execution(message) => from_execution(message),
+        DataFusionError::SQL(inner, _) => Diagnosis::new(sqlstate::SYNTAX_ERROR, inner.to_string()),
+        other => Diagnosis::new(sqlstate::INTERNAL_ERROR, first_line(&other.strip_backtrace())),
+    }
+}
+
+/// The first error that is not a wrapper.
+fn root(error: &DataFusionError) -> &DataFusionError {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => root(inner),
+        DataFusionError::Shared(inner) => root(inner),
+        DataFusionError::Collection(all) => all.first().map_or(error, root),
+        DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
+            ArrowError::ExternalError(external) => external.downcast_ref::<DataFusionError>().map_or(error, root),
+            _ => error,
+        },
+        DataFusionError::External(inner) => inner.downcast_ref::<DataFusionError>().map_or(error, root),
+        other => other,
+    }
+}
+
+/// The place in the statement that the engine's own diagnostics name.
+pub fn span_of(error: &DataFusionError) -> Option<Span> {
+    match error {
+        DataFusionError::Diagnostic(diagnostic, _) => diagnostic.span,
+        DataFusionError::Context(_, inner) => span_of(inner),
+        DataFusionError::Shared(inner) => span_of(inner),
+        DataFusionError::Collection(all) => all.first().and_then(span_of),
+        _ => None,
+    }
+}
+
+fn from_schema(error: &SchemaError) -> Diagnosis {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let name = visible(&field.name);
+            let shown =
+                field.relation.as_ref().map_or_else(|| format!("\"{name}\""), |relation| format!("{}.{name}", relation.table()));
+            let missing_table = field.relation.as_ref().filter(|relation| {
+                !valid_fields.iter().any(|valid| valid.relation.as_ref().is_some_and(|known| known.table() == relation.table()))
+            });
+            if let Some(relation) = missing_table {
+                return Diagnosis::new(
+                    sqlstate::UNDEFINED_TABLE,
+                    format!("missing FROM-clause entry for table \"{}\"", relation.table()),
+                );
+            }
+            let unknown = Diagnosis::new(sqlstate::UNDEFINED_COLUMN, format!("column {shown} does not exist"));
+            let near = nearest(name, valid_fields.iter().map(|valid| valid.name.as_str()));
+            match near.and_then(|near| valid_fields.iter().find(|valid| valid.name == near)) {
+                Some(valid) => {
+                    let table = valid
+                        .relation
+                        .as_ref()
+                        .map(|relation| format!("{}.", quote_identifier(relation.table())))
+                        .unwrap_or_default();
+                    unknown.with_hint(format!("Perhaps you meant to reference the column \"{table}{}\".", visible(&valid.name)))
+                }
+                None => unknown,
+            }
+        }
+        SchemaError::AmbiguousReference { field } => {
+            Diagnosis::new(sqlstate::AMBIGUOUS_COLUMN, format!("column reference \"{}\" is ambiguous", visible(&field.name)))
+        }
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            Diagnosis::new("42701", format!("column name \"{}\" appears more than once", visible(name)))
+        }
+    }
+}
+
+fn from_arrow(error: &ArrowError) -> Diagnosis {
+    match error {
+        ArrowError::DivideByZero => Diagnosis::new(sqlstate::DIVISION_BY_ZERO, "division by zero"),
+        ArrowError::ArithmeticOverflow(message) => {
+            Diagnosis::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range").with_detail(message.clone())
+        }
+        ArrowError::CastError(message) | ArrowError::ParseError(message) => {
+            Diagnosis::new(sqlstate::INVALID_TEXT_REPRESENTATION, first_line(message))
+        }
+        ArrowError::ComputeError(message) => from_execution(message),
+        ArrowError::NotYetImplemented(message) => Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, first_line(message)),
+        other => Diagnosis::new(sqlstate::INTERNAL_ERROR, first_line(&other.to_string())),
+    }
+}
+
+/// Planner errors that arrive as prose only; the words are the planner's own (DataFusion 55.2).
+fn from_plan(message: &str) -> Diagnosis {
+    let message = message.strip_prefix("Error during planning: ").unwrap_or(message);
+    if let Some(rest) = message.strip_prefix("Invalid function '") {
+        let name = rest.split('\'').next().unwrap_or_default();
+        return Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name} does not exist"))
+            .with_hint("No function matches the given name and argument types.");
+    }
+    let rules: [(&str, &str); 9] = [
+        ("Invalid placeholder", sqlstate::UNDEFINED_PARAMETER),
+        ("No value found for placeholder", sqlstate::UNDEFINED_PARAMETER),
+        ("must appear in the GROUP BY clause", sqlstate::GROUPING_ERROR),
+        ("must be in GROUP BY", sqlstate::GROUPING_ERROR),
+        ("could not be resolved from available columns", sqlstate::GROUPING_ERROR),
+        ("Cannot coerce", sqlstate::DATATYPE_MISMATCH),
+        ("Cannot infer common argument type", sqlstate::UNDEFINED_FUNCTION),
+        ("does not support zero arguments", sqlstate::UNDEFINED_FUNCTION),
+        ("Function '", sqlstate::UNDEFINED_FUNCTION),
+    ];
+    let code = rules.iter().find(|(words, _)| message.contains(words)).map_or("42000", |(_, code)| *code);
+    Diagnosis::new(code, first_line(message))
+}
+
+fn from_execution(message: &str) -> Diagnosis {
+    let lower = message.to_lowercase();
+    if lower.contains("divide by zero") {
+        return Diagnosis::new(sqlstate::DIVISION_BY_ZERO, "division by zero");
+    }
+    if lower.contains("more than one row") || lower.contains("more than 1 row") {
+        return Diagnosis::new(sqlstate::CARDINALITY_VIOLATION, "more than one row returned by a subquery used as an expression");
+    }
+    if lower.contains("overflow") {
+        return Diagnosis::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range").with_detail(first_line(message));
+    }
+    Diagnosis::new(sqlstate::DATA_EXCEPTION, first_line(message))
+}
+
+fn first_line(text: &str) -> String {
+    visible(text.lines().next().unwrap_or_default()).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(error: &DataFusionError, code: &str, message: &str) {
+        let said = diagnose(error);
+        assert_eq!((said.sqlstate.as_str(), said.message.as_str()), (code, message));
+    }
+
+    #[test]
+    fn engine_errors_have_postgres_codes() {
+        check(&DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None), "22012", "division by zero");
+        check(
+            &DataFusionError::Plan("Invalid function 'nope'.\nDid you mean 'note'?".to_owned()),
+            "42883",
+            "function nope does not exist",
+        );
+        check(&DataFusionError::NotImplemented("x".to_owned()), "0A000", "x");
+        let wrapped = DataFusionError::Context(
+            "optimizer".to_owned(),
+            Box::new(DataFusionError::Execution("Divide by zero error".to_owned())),
+        );
+        check(&wrapped, "22012", "division by zero");
+    }
+}

@@ -1,0 +1,23 @@
+//! Planning across stores: what runs where, and the scans that fetch what must travel.
+//!
+//! ```text
+//! parsed query → ast (Postgres spelling, names, literals) → plan (names from the snapshot, types, optimiser)
+//!              → provider (which filters each store takes) → scan (a lazy node per table) → DataFusion joins the rest
+//! ```
+//!
+//! **Invariants:** a filter that a store cannot prove equal is checked again here; a plan holds no pool, only store names and
+//! serialisable scans; all scans of one store in one statement go through one branch. Deliberately absent: SQL text of any
+//! store (that is the connectors'), and DML (that is `write`, never the engine's own planner).
+
+pub mod ast;
+pub mod branches;
+pub mod context;
+pub mod engine;
+pub mod error;
+pub mod explain;
+pub mod output;
+pub mod plan;
+pub mod provider;
+pub mod pushdown;
+pub mod scan;
+pub mod semantics;

@@ -1,0 +1,250 @@
+//! From a parsed query to a running one: names, types, optimiser, physical plan.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, FieldRef};
+use chrono::{DateTime, Utc};
+use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ParamValues};
+use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast::{Query, Statement};
+
+use futures::TryStreamExt;
+
+use super::ast;
+use super::branches::{BranchKind, Branches};
+use super::context::PlanContext;
+use super::engine::Engine;
+use super::error::diagnose;
+use super::output::{self, OutputColumn};
+use super::scan::count_scans;
+use crate::catalog::snapshot::SessionFacts;
+use crate::catalog::{Relation, SearchPath, Snapshot, system};
+use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::{PgField, PgType};
+
+/// What a statement is planned with, besides its text.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The names that exist.
+    pub snapshot: Arc<Snapshot>,
+    /// Where unqualified names are looked up.
+    pub path: SearchPath,
+    /// What system relations may know of the session.
+    pub facts: Arc<SessionFacts>,
+    /// `now()`: the start of the transaction.
+    pub now: DateTime<Utc>,
+    /// The session's `TimeZone`, as the engine spells it.
+    pub time_zone: String,
+}
+
+/// A planned query, not yet bound to parameters.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The logical plan, before analysis, with placeholders.
+    logical: LogicalPlan,
+    /// Types of `$1`, `$2`, ….
+    pub parameters: Vec<PgType>,
+    /// Result columns.
+    pub columns: Vec<OutputColumn>,
+    /// Relations the query reads, by object id.
+    pub relations: BTreeMap<u32, Arc<Relation>>,
+}
+
+/// A bound query, ready to run.
+#[derive(Debug)]
+pub struct Bound {
+    /// What the engine will run.
+    pub physical: Arc<dyn ExecutionPlan>,
+    state: SessionState,
+}
+
+/// Plans `query`. `given` are the client's parameter types; 0 or a missing entry asks for inference.
+///
+/// # Errors
+/// As Postgres: 42P01, 42703, 42883, 42804, 42P18, 0A000, …
+pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32]) -> Result<Planned, Diagnosis> {
+    ast::prepare(&mut query)?;
+    let state = state(engine, setting);
+    let context = PlanContext::new(&state, &setting.snapshot, &setting.path, &setting.facts);
+    let known: Vec<Option<PgType>> =
+        given.iter().map(|oid| (*oid != 0 && *oid != PgType::UNKNOWN.oid).then_some(PgType::with_typmod(*oid, -1))).collect();
+    let first = to_logical(&context, query.clone(), &known)?;
+    let parameters = infer(&first, &known)?;
+    let logical = if parameters.len() == known.len() && known.iter().all(Option::is_some) {
+        first
+    } else {
+        let settled: Vec<Option<PgType>> = parameters.iter().copied().map(Some).collect();
+        to_logical(&context, query, &settled)?
+    };
+    let analyzed = analyze(&state, &logical)?;
+    let columns = output::columns(&analyzed, &context.used())?;
+    Ok(Planned { logical, parameters, columns, relations: context.used() })
+}
+
+/// Binds parameters and makes the physical plan. Scans find `branches` when they run.
+///
+/// # Errors
+/// As planning, and errors of constant expressions (22012, 22P02, …).
+pub async fn bind(
+    engine: &Engine,
+    setting: &Setting,
+    planned: &Planned,
+    values: &[ScalarValue],
+    branches: &Arc<Branches>,
+) -> Result<Bound, Diagnosis> {
+    let mut state = state(engine, setting);
+    state.config_mut().set_extension(Arc::clone(branches));
+    let logical = if values.is_empty() {
+        planned.logical.clone()
+    } else {
+        let marked = values.iter().zip(&planned.parameters).map(|(value, pg_type)| {
+            let field = Field::new("parameter", value.data_type(), true).with_pg_type(*pg_type);
+            ScalarAndMetadata::new(value.clone(), Some(field.metadata().clone().into()))
+        });
+        planned.logical.clone().with_param_values(ParamValues::List(marked.collect())).map_err(|error| diagnose(&error))?
+    };
+    let analyzed = analyze(&state, &logical)?;
+    let optimized = state.optimizer().optimize(analyzed, &state, |_, _| {}).map_err(|error| diagnose(&error))?;
+    let planner = Arc::clone(state.query_planner());
+    let physical = planner.create_physical_plan(&optimized, &state).await.map_err(|error| diagnose(&error))?;
+    branches.expect_scans(&count_scans(&physical));
+    Ok(Bound { physical, state })
+}
+
+impl Bound {
+    /// Starts the query. Dropping the stream stops it in the stores.
+    ///
+    /// # Errors
+    /// What starting an operator failed with.
+    pub fn run(&self) -> Result<SendableRecordBatchStream, Diagnosis> {
+        execute_stream(Arc::clone(&self.physical), self.state.task_ctx()).map_err(|error| diagnose(&error))
+    }
+}
+
+fn state(engine: &Engine, setting: &Setting) -> SessionState {
+    let mut state = engine.state();
+    state.execution_props_mut().query_execution_start_time = Some(setting.now);
+    state.config_mut().options_mut().execution.time_zone = Some(setting.time_zone.clone());
+    for function in system::functions(&setting.snapshot, &setting.facts) {
+        // Registering replaces a function of the same name; it cannot fail for scalar functions.
+        state.register_udf(function).ok();
+    }
+    state.execution_props_mut().config_options = Some(Arc::clone(state.config_options()));
+    state
+}
+
+/// The logical plan of a prepared query.
+pub(super) fn to_logical(context: &PlanContext<'_>, query: Query, parameters: &[Option<PgType>]) -> Result<LogicalPlan, Diagnosis> {
+    let options = ParserOptions::from(&datafusion::logical_expr::planner::ContextProvider::options(context).sql_parser);
+    let planner = SqlToRel::new_with_options(context, options);
+    let fields: Vec<Option<FieldRef>> = parameters
+        .iter()
+        .enumerate()
+        .map(|(index, known)| {
+            known.map(|pg_type| Arc::new(Field::new(format!("${}", index + 1), pg_type.carrier(), true).with_pg_type(pg_type)))
+        })
+        .collect();
+    let mut planner_context = PlannerContext::new().with_prepare_param_data_types(fields);
+    planner
+        .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut planner_context)
+        .map_err(|error| diagnose(&error))
+}
+
+fn analyze(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan, Diagnosis> {
+    state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {}).map_err(|error| diagnose(&error))
+}
+
+/// The type of every parameter: the client's, else the first that its context gives, else `text`.
+fn infer(plan: &LogicalPlan, known: &[Option<PgType>]) -> Result<Vec<PgType>, Diagnosis> {
+    let mut found: BTreeMap<usize, Option<PgType>> = BTreeMap::new();
+    let visited = plan.apply_with_subqueries(|node| {
+        let counts_rows = matches!(node, LogicalPlan::Limit(_));
+        node.apply_expressions(|expr| {
+            expr.apply(|inner| {
+                note_parameter(inner, counts_rows, &mut found);
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    visited.map_err(|error| diagnose(&error))?;
+    let count = found.keys().max().copied().unwrap_or(0).max(known.len());
+    let types = (1..=count).map(|number| {
+        let given = known.get(number - 1).copied().flatten();
+        given.or_else(|| found.get(&number).copied().flatten()).unwrap_or(PgType::TEXT)
+    });
+    Ok(types.collect())
+}
+
+fn note_parameter(expr: &Expr, counts_rows: bool, found: &mut BTreeMap<usize, Option<PgType>>) {
+    let (id, pg_type) = match expr {
+        Expr::Placeholder(placeholder) => (&placeholder.id, placeholder.field.as_ref().map(|field| field.pg_type())),
+        Expr::Cast(cast) => match cast.expr.as_ref() {
+            Expr::Placeholder(inner) if inner.field.is_none() => (&inner.id, Some(cast.field.pg_type())),
+            _ => return,
+        },
+        _ => return,
+    };
+    let Some(number) = id.strip_prefix('$').and_then(|digits| digits.parse().ok()) else { return };
+    let slot = found.entry(number).or_insert(None);
+    *slot = slot.or(pg_type).or(counts_rows.then_some(PgType::INT8));
+}
+
+/// Folds the arguments of a table function to constants.
+pub(super) fn fold_arguments(state: &SessionState, args: Vec<Expr>) -> datafusion::error::Result<Vec<Expr>> {
+    let context = SimplifyContext::builder()
+        .with_config_options(Arc::clone(state.config_options()))
+        .with_query_execution_start_time(state.execution_props().query_execution_start_time)
+        .build();
+    let simplifier = ExprSimplifier::new(context);
+    let schema = DFSchema::empty();
+    args.into_iter().map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg))).collect()
+}
+
+/// Evaluates constant SQL expressions to values of the given types, for `EXECUTE`.
+///
+/// # Errors
+/// As for a query of the same expressions.
+pub async fn constants(
+    engine: &Engine,
+    setting: &Setting,
+    expressions: &[datafusion::sql::sqlparser::ast::Expr],
+    types: &[PgType],
+) -> Result<Vec<ScalarValue>, Diagnosis> {
+    if expressions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let casts: Vec<String> = expressions.iter().zip(types).map(|(expr, pg_type)| format!("CAST({expr} AS {pg_type})")).collect();
+    let text = format!("SELECT {}", casts.join(", "));
+    let dialect = datafusion::sql::sqlparser::dialect::PostgreSqlDialect {};
+    let parsed = datafusion::sql::sqlparser::parser::Parser::new(&dialect)
+        .try_with_sql(&text)
+        .and_then(|mut parser| parser.parse_query())
+        .map_err(|error| Diagnosis::new(sqlstate::SYNTAX_ERROR, error.to_string()))?;
+    let planned = plan(engine, setting, *parsed, &[])?;
+    let branches = Arc::new(Branches::new(BTreeMap::new(), BranchKind::Statement, None));
+    let bound = bind(engine, setting, &planned, &[], &branches).await?;
+    let batches: Vec<RecordBatch> = bound.run()?.try_collect().await.map_err(|error| diagnose(&error))?;
+    let Some(row) = batches.iter().find(|batch| batch.num_rows() > 0) else {
+        return Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "constants gave no row"));
+    };
+    row.columns().iter().map(|column| ScalarValue::try_from_array(column, 0).map_err(|error| diagnose(&error))).collect()
+}
+
+/// The object id of a type name in SQL.
+///
+/// # Errors
+/// 42704
+pub fn type_oid(data_type: &datafusion::sql::sqlparser::ast::DataType) -> Result<u32, Diagnosis> {
+    let field = super::semantics::type_planner().plan_type_field(data_type).map_err(|error| diagnose(&error))?;
+    Ok(field.map_or(PgType::TEXT.oid, |field| field.pg_type().oid))
+}

@@ -1,0 +1,95 @@
+//! A stored table as the engine sees it: which filters its store takes, and the scan node that reads it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{Constraint, Constraints};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::pushdown::to_predicate;
+use super::scan::ScanExec;
+use crate::stores::{Connector, Predicate, Pushdown, Scan, Table};
+
+/// A table of a store.
+pub struct StoredTable {
+    connector: Arc<dyn Connector>,
+    table: Arc<Table>,
+    constraints: Constraints,
+}
+
+impl fmt::Debug for StoredTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredTable").field("store", self.connector.name()).field("table", &self.table.id).finish_non_exhaustive()
+    }
+}
+
+impl StoredTable {
+    /// The provider of `table`, owned by `connector`'s store.
+    pub fn new(connector: Arc<dyn Connector>, table: Arc<Table>) -> Self {
+        let keys = table.primary_key.iter().map(|key| Constraint::PrimaryKey(key.columns.clone()));
+        let constraints = Constraints::new_unverified(keys.collect());
+        Self { connector, table, constraints }
+    }
+
+    fn judge(&self, filter: &Expr) -> Pushdown {
+        match to_predicate(filter, &self.table.schema) {
+            Some(predicate) => self.connector.pushdown(&self.table, &predicate),
+            None => Pushdown::Refused("the engine has no store-neutral form for it"),
+        }
+    }
+}
+
+#[async_trait]
+impl TableProvider for StoredTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.table.schema)
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.constraints)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let answers = filters.iter().map(|filter| match self.judge(filter) {
+            Pushdown::Exact(_) => TableProviderFilterPushDown::Exact,
+            Pushdown::Superset(_) => TableProviderFilterPushDown::Inexact,
+            Pushdown::Refused(_) => TableProviderFilterPushDown::Unsupported,
+        });
+        Ok(answers.collect())
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut filter: Vec<Predicate> = Vec::with_capacity(filters.len());
+        let mut exact = true;
+        for expr in filters {
+            match self.judge(expr) {
+                Pushdown::Exact(predicate) => filter.push(predicate),
+                Pushdown::Superset(predicate) => {
+                    filter.push(predicate);
+                    exact = false;
+                }
+                Pushdown::Refused(_) => exact = false,
+            }
+        }
+        let columns = projection.cloned().unwrap_or_else(|| (0..self.table.columns.len()).collect());
+        let limit = limit.filter(|_| exact).map(|limit| limit as u64);
+        let scan = Scan { store: self.connector.name().clone(), table: self.table.id.clone(), columns, filter, limit };
+        let described = self.connector.describe_scan(&self.table, &scan);
+        Ok(Arc::new(ScanExec::new(Arc::clone(&self.table), scan, described)))
+    }
+}

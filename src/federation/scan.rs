@@ -1,0 +1,228 @@
+//! The plan node that reads one table of one store. It opens nothing until its first batch is asked for.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, Statistics, exec_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, PlanProperties, ReplaceChildrenOptions};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, RecordOutput,
+};
+use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning};
+use futures::{StreamExt, TryStreamExt};
+
+use super::branches::Branches;
+use crate::stores::connector::ScanLimits;
+use crate::stores::{BatchStream, Scan, StoreError, Table};
+
+/// Reads one table of one store through the statement's branch.
+#[derive(Debug, Clone)]
+pub struct ScanExec {
+    table: Arc<Table>,
+    scan: Scan,
+    described: String,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl ScanExec {
+    /// A node for `scan` of `table`; `described` is what the store will be asked, for `EXPLAIN`.
+    pub fn new(table: Arc<Table>, scan: Scan, described: String) -> Self {
+        let schema = table.project(&scan.columns);
+        let equivalence = EquivalenceProperties::new(schema);
+        let properties =
+            PlanProperties::new(equivalence, Partitioning::UnknownPartitioning(1), EmissionType::Incremental, Boundedness::Bounded);
+        Self { table, scan, described, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+    }
+
+    /// What is read.
+    pub fn scan(&self) -> &Scan {
+        &self.scan
+    }
+
+    /// What the store is asked.
+    pub fn described(&self) -> &str {
+        &self.described
+    }
+
+    fn estimate(&self) -> Option<usize> {
+        let rows = usize::try_from(self.table.row_estimate?).ok()?;
+        // Each pushed conjunct is guessed to keep a third, which is enough to order joins.
+        let kept = self.scan.filter.iter().fold(rows, |rows, _| rows / 3 + 1);
+        Some(self.scan.limit.and_then(|limit| usize::try_from(limit).ok()).map_or(kept, |limit| kept.min(limit)))
+    }
+}
+
+impl DisplayAs for ScanExec {
+    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ScanExec: store={}, asked={}", self.scan.store, self.described)
+    }
+}
+
+impl ExecutionPlan for ScanExec {
+    fn name(&self) -> &str {
+        "ScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, _children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    /// The optimiser removes its own limit when this succeeds, so the stream below stops at exactly `limit` rows
+    /// (`federation.md` §1.6).
+    fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        let wanted = limit.map(|limit| limit as u64);
+        let mut node = self.clone();
+        node.scan.limit = match (self.scan.limit, wanted) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        if let Some(limit) = node.scan.limit.filter(|_| node.scan.limit != self.scan.limit) {
+            node.described = format!("{} (stops after {limit} rows)", self.described);
+        }
+        Some(Arc::new(node))
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.scan.limit.and_then(|limit| usize::try_from(limit).ok())
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        if partition != 0 {
+            return exec_err!("a scan has one partition, not {partition}");
+        }
+        let Some(branches) = context.session_config().get_extension::<Branches>() else {
+            return exec_err!("the statement has no branches");
+        };
+        let baseline = BaselineMetrics::new(&self.metrics, partition);
+        let bytes = MetricBuilder::new(&self.metrics).counter("bytes_pulled", partition);
+        let limits = ScanLimits { batch_rows: context.session_config().batch_size(), ..ScanLimits::default() };
+        let node = self.clone();
+        let opened = futures::stream::once(async move { open(node, branches, limits).await }).try_flatten();
+        let limited = stop_after(opened.boxed(), self.scan.limit);
+        let counted = limited.map(move |batch| count(batch, &baseline, &bytes));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), counted)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn statistics_from_inputs(&self, _input_stats: &[Arc<Statistics>], _args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema());
+        if let Some(rows) = self.estimate() {
+            statistics.num_rows = Precision::Inexact(rows);
+        }
+        Ok(Arc::new(statistics))
+    }
+}
+
+async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+    let store = node.scan.store.clone();
+    let branch = branches.get(&store).await?;
+    let opened = branch.scan(&node.table, &node.scan, limits).await;
+    if let Err(StoreError::SchemaChanged { .. }) = &opened {
+        branches.report_changed(&store);
+    }
+    // The stream keeps its branch, so that a branch of one statement ends with its last scan.
+    opened.map(|stream| {
+        stream
+            .inspect(move |batch| {
+                let _keep = &branch;
+                if let Err(StoreError::SchemaChanged { .. }) = batch {
+                    branches.report_changed(&store);
+                }
+            })
+            .boxed()
+    })
+}
+
+/// Ends a stream after `limit` rows, also when the store sent more.
+fn stop_after(stream: BatchStream, limit: Option<u64>) -> BatchStream {
+    let Some(limit) = limit else { return stream };
+    let state = (stream, usize::try_from(limit).unwrap_or(usize::MAX));
+    futures::stream::unfold(state, |(mut stream, left)| async move {
+        if left == 0 {
+            return None;
+        }
+        match stream.next().await? {
+            Ok(batch) if batch.num_rows() >= left => Some((Ok(batch.slice(0, left)), (futures::stream::empty().boxed(), 0))),
+            Ok(batch) => {
+                let left = left - batch.num_rows();
+                Some((Ok(batch), (stream, left)))
+            }
+            Err(error) => Some((Err(error), (stream, left))),
+        }
+    })
+    .boxed()
+}
+
+fn count(
+    batch: std::result::Result<arrow::array::RecordBatch, StoreError>,
+    baseline: &BaselineMetrics,
+    bytes: &Count,
+) -> Result<arrow::array::RecordBatch> {
+    let batch = batch?;
+    bytes.add(batch.get_array_memory_size());
+    Ok(batch.record_output(baseline))
+}
+
+/// Counts the scans of each store below `plan`.
+pub fn count_scans(plan: &Arc<dyn ExecutionPlan>) -> std::collections::BTreeMap<crate::stores::StoreName, usize> {
+    let mut counts = std::collections::BTreeMap::new();
+    let mut pending = vec![Arc::clone(plan)];
+    while let Some(node) = pending.pop() {
+        if let Some(scan) = (node.as_ref() as &dyn std::any::Any).downcast_ref::<ScanExec>() {
+            *counts.entry(scan.scan.store.clone()).or_insert(0) += 1;
+        }
+        pending.extend(node.children().into_iter().cloned());
+    }
+    counts
+}
+
+/// The scans of `plan` in plan order.
+pub fn scans(plan: &Arc<dyn ExecutionPlan>) -> Vec<ScanExec> {
+    let mut found = Vec::new();
+    if let Some(scan) = (plan.as_ref() as &dyn std::any::Any).downcast_ref::<ScanExec>() {
+        found.push(scan.clone());
+    }
+    for child in plan.children() {
+        found.extend(scans(child));
+    }
+    found
+}
+
+/// The schema a scan gives; exported for tests of the contract.
+pub fn schema_of(node: &ScanExec) -> SchemaRef {
+    node.schema()
+}

@@ -1,0 +1,45 @@
+//! What expressions mean: values, types and errors as PostgreSQL 15 gives them, on top of the engine's own evaluation.
+//!
+//! ```text
+//! SQL planner ── sql_types (types in casts) · operators (deferred operators) · functions (registered by name)
+//!     → resolve (one bottom-up pass: types, implicit casts, overloads, typed keys)
+//!     → the engine's own coercion (finds nothing left to do) → optimiser
+//! types: the Postgres type of every output column of the resolved plan
+//! ```
+//!
+//! **Invariants:** after `resolve` every field of the plan's schema carries the right Postgres type; an operation on a type
+//! whose carrier compares differently goes through a typed function or is refused, never through the carrier's order; an
+//! error keeps its SQLSTATE through constant folding and execution.
+
+mod sql_types;
+
+use std::sync::Arc;
+
+use datafusion::execution::session_state::SessionStateBuilder;
+
+/// Registers types, functions, expression planners and analyzer rules, and sets the options that decide what SQL means.
+///
+/// Call it on a builder that already has the engine's default features, after any configuration of the caller's own.
+#[must_use]
+pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    configure(&mut builder);
+    builder.with_type_planner(Arc::new(sql_types::PostgresTypes))
+}
+
+/// The planner of SQL type names, for contexts that do not go through a session state.
+pub fn type_planner() -> Arc<dyn datafusion::logical_expr::planner::TypePlanner> {
+    Arc::new(sql_types::PostgresTypes)
+}
+
+fn configure(builder: &mut SessionStateBuilder) {
+    let options = builder.config().get_or_insert_with(Default::default).options_mut();
+    options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.sql_parser.enable_ident_normalization = true;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    // NULL sorts above every value: last when ascending, first when descending.
+    options.sql_parser.default_null_ordering = "nulls_max".to_owned();
+    // The check compares field metadata too, which carries our types and which the engine drops in places.
+    options.execution.skip_physical_aggregate_schema_check = true;
+    options.optimizer.expand_views_at_output = true;
+}

@@ -1,0 +1,556 @@
+//! One registry of settings: type, default, whether clients are told of changes, whether results depend on them; with
+//! `SET LOCAL`, `RESET` and rollback.
+
+use std::collections::BTreeMap;
+
+use chrono_tz::Tz;
+
+use crate::error::{Diagnosis, sqlstate};
+use crate::format::{ByteaOutput, DateOrder, DateStyle, DisplaySettings, IntervalStyle, TimeZone};
+use crate::options::{parse_duration, parse_size};
+
+/// What a setting's value must look like.
+#[derive(Debug, Clone, Copy)]
+pub enum Form {
+    /// Any text.
+    Text,
+    /// `on`, `off`, `true`, `false`, `1`, `0`, …
+    Bool,
+    /// A whole number within bounds.
+    Integer(i64, i64),
+    /// A real number.
+    Real,
+    /// Milliseconds, or a duration with a unit.
+    Milliseconds,
+    /// A size with a unit; a bare number is in kilobytes.
+    Kilobytes,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// `DateStyle`
+    DateStyle,
+    /// `TimeZone`
+    TimeZone,
+    /// A list of identifiers.
+    Identifiers,
+    /// Only this encoding.
+    Utf8,
+    /// Cannot be changed.
+    ReadOnly,
+}
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// Its name as `SHOW ALL` prints it.
+    pub name: &'static str,
+    /// What values look like.
+    pub form: Form,
+    /// The value at the start of a session.
+    pub default: &'static str,
+    /// Whether clients are told of changes by `ParameterStatus`.
+    pub reported: bool,
+    /// Whether results of queries depend on it.
+    pub affects_results: bool,
+    /// One sentence for `SHOW ALL`.
+    pub meaning: &'static str,
+}
+
+const fn spec(name: &'static str, form: Form, default: &'static str, meaning: &'static str) -> Spec {
+    Spec { name, form, default, reported: false, affects_results: false, meaning }
+}
+
+const fn reported(spec: Spec) -> Spec {
+    Spec { reported: true, ..spec }
+}
+
+const fn affecting(spec: Spec) -> Spec {
+    Spec { affects_results: true, ..spec }
+}
+
+const ISOLATION: &[&str] = &["read uncommitted", "read committed", "repeatable read", "serializable"];
+
+/// Every setting, in name order of `SHOW ALL`.
+pub const SPECS: &[Spec] = &[
+    reported(spec("application_name", Form::Text, "", "Name of the client application, for logs and activity views.")),
+    spec("bytea_output", Form::Choice(&["hex", "escape"]), "hex", "Text form of bytea values."),
+    reported(spec("client_encoding", Form::Utf8, "UTF8", "Encoding of the client; only UTF8.")),
+    spec(
+        "client_min_messages",
+        Form::Choice(&["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]),
+        "notice",
+        "Least severe message sent to the client.",
+    ),
+    affecting(reported(spec(
+        "DateStyle",
+        Form::DateStyle,
+        "ISO, MDY",
+        "Text form of dates, and the order in which ambiguous ones are read.",
+    ))),
+    spec("default_transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of new transactions."),
+    reported(spec("default_transaction_read_only", Form::Bool, "off", "Whether new transactions are read-only.")),
+    spec(
+        "extra_float_digits",
+        Form::Integer(-15, 3),
+        "1",
+        "Digits of floats beyond the default; 1 and above are shortest exact text.",
+    ),
+    spec("idle_in_transaction_session_timeout", Form::Milliseconds, "0", "Ends sessions idle in a transaction for longer."),
+    reported(spec("in_hot_standby", Form::ReadOnly, "off", "Whether the server is a standby; never.")),
+    reported(spec("integer_datetimes", Form::ReadOnly, "on", "Datetimes are 64-bit integers.")),
+    affecting(reported(spec(
+        "IntervalStyle",
+        Form::Choice(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"]),
+        "postgres",
+        "Text form of intervals.",
+    ))),
+    reported(spec("is_superuser", Form::ReadOnly, "off", "Whether the session's role is a superuser.")),
+    spec("jit", Form::Bool, "off", "Accepted for compatibility; there is no JIT."),
+    spec("lc_collate", Form::ReadOnly, "C", "Text compares by bytes."),
+    spec("lc_ctype", Form::ReadOnly, "C", "Character classes."),
+    spec("lc_messages", Form::Text, "C", "Language of messages; only English."),
+    spec("lc_monetary", Form::Text, "C", "Form of money values; accepted for compatibility."),
+    spec("lc_numeric", Form::Text, "C", "Form of numbers; accepted for compatibility."),
+    spec("lc_time", Form::Text, "C", "Form of dates; accepted for compatibility."),
+    spec("lock_timeout", Form::Milliseconds, "0", "Accepted for compatibility: nothing here waits for locks."),
+    spec("max_identifier_length", Form::ReadOnly, "63", "Longest identifier."),
+    spec("max_index_keys", Form::ReadOnly, "32", "Most columns of an index."),
+    spec("row_security", Form::Bool, "on", "Accepted for compatibility."),
+    affecting(spec(
+        "search_path",
+        Form::Identifiers,
+        "",
+        "Schemas that unqualified names are looked up in; empty means public and every store.",
+    )),
+    reported(spec("server_encoding", Form::ReadOnly, "UTF8", "Encoding of the server.")),
+    reported(spec("server_version", Form::ReadOnly, crate::SERVER_VERSION, "The PostgreSQL version whose behaviour is followed.")),
+    spec("server_version_num", Form::ReadOnly, crate::SERVER_VERSION_NUM, "The same as a number."),
+    reported(spec("session_authorization", Form::ReadOnly, "", "The session's role.")),
+    reported(spec("standard_conforming_strings", Form::Choice(&["on"]), "on", "Backslashes in '…' are plain characters; only on.")),
+    spec("statement_timeout", Form::Milliseconds, "0", "Ends statements that run longer; 0 never."),
+    spec("synchronous_commit", Form::Text, "on", "Accepted for compatibility."),
+    affecting(reported(spec("TimeZone", Form::TimeZone, "UTC", "Zone in which timestamps with time zone are shown and read."))),
+    spec("transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of the current transaction."),
+    spec("transaction_read_only", Form::Bool, "off", "Whether the current transaction is read-only."),
+    spec("work_mem", Form::Kilobytes, "4MB", "Accepted for compatibility: limits.query_memory bounds queries."),
+    spec("xmloption", Form::Choice(&["content", "document"]), "content", "Accepted for compatibility."),
+];
+
+/// The settings of one session.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    values: BTreeMap<&'static str, String>,
+    /// Values at the start of the session, which `RESET` returns to.
+    starts: BTreeMap<&'static str, String>,
+    /// What a rollback restores, and what `SET LOCAL` restores at commit, oldest first.
+    undo: Vec<Undo>,
+    in_block: bool,
+    changed: Vec<&'static str>,
+}
+
+#[derive(Debug, Clone)]
+struct Undo {
+    name: &'static str,
+    before: String,
+    local: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let values: BTreeMap<&'static str, String> = SPECS.iter().map(|spec| (spec.name, spec.default.to_owned())).collect();
+        Self { starts: values.clone(), values, undo: Vec::new(), in_block: false, changed: Vec::new() }
+    }
+}
+
+/// Finds a setting by any spelling of its name.
+pub fn find(name: &str) -> Option<&'static Spec> {
+    SPECS.iter().find(|spec| spec.name.eq_ignore_ascii_case(name))
+}
+
+fn unknown(name: &str) -> Diagnosis {
+    Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
+}
+
+impl Settings {
+    /// The value as `SHOW` prints it.
+    ///
+    /// # Errors
+    /// 42704
+    pub fn show(&self, name: &str) -> Result<&str, Diagnosis> {
+        let spec = find(name).ok_or_else(|| unknown(name))?;
+        Ok(self.get(spec.name))
+    }
+
+    fn get(&self, name: &str) -> &str {
+        self.values.get(name).map_or("", String::as_str)
+    }
+
+    /// Sets a value that the server knows itself (role, version), and makes it the start value.
+    pub fn fix(&mut self, name: &str, value: &str) {
+        if let Some(spec) = find(name) {
+            self.values.insert(spec.name, value.to_owned());
+            self.starts.insert(spec.name, value.to_owned());
+        }
+    }
+
+    /// Makes the present values those that `RESET` returns to, after the startup message was read.
+    pub fn settle(&mut self) {
+        self.starts = self.values.clone();
+        self.changed.clear();
+    }
+
+    /// `SET [LOCAL] name = value`; `None` is `DEFAULT`.
+    ///
+    /// # Errors
+    /// 42704, 42501 for the engine's own options, 55P02, 22023.
+    pub fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<(), Diagnosis> {
+        if name.to_lowercase().starts_with("datafusion.") {
+            return Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("permission denied to set parameter \"{name}\"")));
+        }
+        let spec = find(name).ok_or_else(|| unknown(name))?;
+        let value = match value {
+            Some(text) => canonical(spec, text)?,
+            None => self.starts.get(spec.name).cloned().unwrap_or_default(),
+        };
+        let before = self.get(spec.name).to_owned();
+        if self.in_block {
+            self.undo.push(Undo { name: spec.name, before: before.clone(), local });
+        } else if local {
+            return Ok(());
+        }
+        self.store(spec.name, value, &before);
+        Ok(())
+    }
+
+    fn store(&mut self, name: &'static str, value: String, before: &str) {
+        if value != before && !self.changed.contains(&name) {
+            self.changed.push(name);
+        }
+        self.values.insert(name, value);
+    }
+
+    /// `RESET ALL`.
+    pub fn reset_all(&mut self) {
+        for spec in SPECS.iter().filter(|spec| !matches!(spec.form, Form::ReadOnly)) {
+            let before = self.get(spec.name).to_owned();
+            if self.in_block {
+                self.undo.push(Undo { name: spec.name, before: before.clone(), local: false });
+            }
+            let start = self.starts.get(spec.name).cloned().unwrap_or_default();
+            self.store(spec.name, start, &before);
+        }
+    }
+
+    /// A transaction begins: from now on changes can be undone.
+    pub fn begin(&mut self) {
+        self.in_block = true;
+        self.undo.clear();
+    }
+
+    /// A transaction ends: `SET LOCAL` is undone, and everything is when it rolls back.
+    pub fn end(&mut self, committed: bool) {
+        self.in_block = false;
+        // A local value covers what was set before it in the same transaction, so its undo is the value underneath; one
+        // that a later plain SET replaced is gone already.
+        let mut replaced = Vec::new();
+        while let Some(undo) = self.undo.pop() {
+            if committed && !undo.local {
+                replaced.push(undo.name);
+            } else if !committed || !replaced.contains(&undo.name) {
+                let before = self.get(undo.name).to_owned();
+                self.store(undo.name, undo.before, &before);
+            }
+        }
+    }
+
+    /// A mark for [`Settings::rollback_to`].
+    pub fn savepoint(&self) -> usize {
+        self.undo.len()
+    }
+
+    /// Undoes what was set since the mark.
+    pub fn rollback_to(&mut self, mark: usize) {
+        while self.undo.len() > mark {
+            if let Some(undo) = self.undo.pop() {
+                let before = self.get(undo.name).to_owned();
+                self.store(undo.name, undo.before, &before);
+            }
+        }
+    }
+
+    /// Reportable settings with their values.
+    pub fn reported(&self) -> Vec<(String, String)> {
+        SPECS.iter().filter(|spec| spec.reported).map(|spec| (spec.name.to_owned(), self.get(spec.name).to_owned())).collect()
+    }
+
+    /// Reportable settings changed since the last call.
+    pub fn take_changed(&mut self) -> Vec<(String, String)> {
+        let names = std::mem::take(&mut self.changed);
+        let told = names.into_iter().filter(|name| find(name).is_some_and(|spec| spec.reported));
+        told.map(|name| (name.to_owned(), self.get(name).to_owned())).collect()
+    }
+
+    /// All settings: name, value, meaning.
+    pub fn all(&self) -> Vec<(String, String, String)> {
+        SPECS.iter().map(|spec| (spec.name.to_owned(), self.get(spec.name).to_owned(), spec.meaning.to_owned())).collect()
+    }
+
+    /// A text that differs whenever results may differ.
+    pub fn fingerprint(&self) -> String {
+        let parts: Vec<&str> = SPECS.iter().filter(|spec| spec.affects_results).map(|spec| self.get(spec.name)).collect();
+        parts.join("\u{0}")
+    }
+
+    /// A duration setting; `None` when it is 0.
+    pub fn duration(&self, name: &str) -> Option<std::time::Duration> {
+        parse_duration(self.get(name)).filter(|duration| !duration.is_zero())
+    }
+
+    /// A truth setting.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.get(name) == "on"
+    }
+
+    /// The schemas of `search_path`; `None` when it is not set.
+    pub fn search_path(&self) -> Option<Vec<String>> {
+        let written = self.get("search_path");
+        if written.is_empty() { None } else { Some(split_identifiers(written)) }
+    }
+
+    /// The settings that shape values on the wire.
+    pub fn display(&self) -> DisplaySettings {
+        let (date_style, date_order) = date_style(self.get("DateStyle")).unwrap_or((DateStyle::Iso, DateOrder::Mdy));
+        DisplaySettings {
+            time_zone: time_zone(self.get("TimeZone")).unwrap_or(TimeZone::Named(Tz::UTC)),
+            date_style,
+            date_order,
+            interval_style: match self.get("IntervalStyle") {
+                "postgres_verbose" => IntervalStyle::PostgresVerbose,
+                "sql_standard" => IntervalStyle::SqlStandard,
+                "iso_8601" => IntervalStyle::Iso8601,
+                _ => IntervalStyle::Postgres,
+            },
+            bytea_output: if self.get("bytea_output") == "escape" { ByteaOutput::Escape } else { ByteaOutput::Hex },
+            extra_float_digits: self.get("extra_float_digits").parse().unwrap_or(1),
+        }
+    }
+
+    /// `TimeZone` as the engine spells it: an IANA name or `+hh:mm`.
+    pub fn engine_time_zone(&self) -> String {
+        match time_zone(self.get("TimeZone")) {
+            Some(TimeZone::Fixed(seconds)) => {
+                let sign = if seconds < 0 { '-' } else { '+' };
+                format!("{sign}{:02}:{:02}", seconds.abs() / 3600, seconds.abs() / 60 % 60)
+            }
+            Some(TimeZone::Named(zone)) => zone.name().to_owned(),
+            None => "UTC".to_owned(),
+        }
+    }
+}
+
+fn invalid(spec: &Spec, value: &str) -> Diagnosis {
+    Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{}\": \"{value}\"", spec.name))
+}
+
+/// The value as it is stored and shown.
+fn canonical(spec: &Spec, value: &str) -> Result<String, Diagnosis> {
+    let bad = || invalid(spec, value);
+    let lower = value.to_lowercase();
+    Ok(match spec.form {
+        Form::Text | Form::Identifiers => value.to_owned(),
+        Form::Bool => bool_word(&lower).ok_or_else(bad)?.to_owned(),
+        Form::Integer(low, high) => {
+            let number: i64 = value.trim().parse().map_err(|_unparsed: std::num::ParseIntError| bad())?;
+            if !(low..=high).contains(&number) {
+                let message = format!("{number} is outside the valid range for parameter \"{}\" ({low} .. {high})", spec.name);
+                return Err(Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, message));
+            }
+            number.to_string()
+        }
+        Form::Real => value.trim().parse::<f64>().map_err(|_unparsed| bad())?.to_string(),
+        Form::Milliseconds => shown_duration(parse_duration(value).ok_or_else(bad)?),
+        Form::Kilobytes => {
+            parse_size(value).ok_or_else(bad)?;
+            value.to_owned()
+        }
+        Form::Choice(words) => words.iter().find(|word| **word == lower).ok_or_else(bad)?.to_string(),
+        Form::DateStyle => shown_date_style(date_style(value).ok_or_else(bad)?),
+        Form::TimeZone => shown_time_zone(time_zone(value).ok_or_else(bad)?),
+        // PostgreSQL looks at letters and digits only; asyncpg sends the name in quotes.
+        Form::Utf8 if matches!(lower.replace(|c: char| !c.is_ascii_alphanumeric(), "").as_str(), "utf8" | "unicode") => {
+            "UTF8".to_owned()
+        }
+        Form::Utf8 => {
+            let message = format!("conversion between {value} and UTF8 is not supported");
+            return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+        }
+        Form::ReadOnly => {
+            return Err(Diagnosis::new(
+                sqlstate::CANT_CHANGE_RUNTIME_PARAM,
+                format!("parameter \"{}\" cannot be changed", spec.name),
+            ));
+        }
+    })
+}
+
+fn bool_word(lower: &str) -> Option<&'static str> {
+    match lower {
+        "on" | "true" | "yes" | "1" | "t" | "y" => Some("on"),
+        "off" | "false" | "no" | "0" | "f" | "n" => Some("off"),
+        _ => None,
+    }
+}
+
+/// As PostgreSQL shows a time setting: in the largest unit that divides it.
+fn shown_duration(duration: std::time::Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
+    let fits = units.iter().find(|(size, _)| millis > 0 && millis.is_multiple_of(*size));
+    fits.map_or_else(|| "0".to_owned(), |(size, unit)| format!("{}{unit}", millis / size))
+}
+
+fn date_style(value: &str) -> Option<(DateStyle, DateOrder)> {
+    let (mut style, mut order) = (DateStyle::Iso, DateOrder::Mdy);
+    for word in value.split(',').map(|word| word.trim().to_lowercase()) {
+        match word.as_str() {
+            "iso" => style = DateStyle::Iso,
+            "sql" => style = DateStyle::Sql,
+            "postgres" => style = DateStyle::Postgres,
+            "german" => (style, order) = (DateStyle::German, DateOrder::Dmy),
+            "mdy" | "us" | "noneuro" | "noneuropean" => order = DateOrder::Mdy,
+            "dmy" | "euro" | "european" => order = DateOrder::Dmy,
+            "ymd" => order = DateOrder::Ymd,
+            "default" => {}
+            _ => return None,
+        }
+    }
+    Some((style, order))
+}
+
+fn shown_date_style((style, order): (DateStyle, DateOrder)) -> String {
+    let style = match style {
+        DateStyle::Iso => "ISO",
+        DateStyle::Sql => "SQL",
+        DateStyle::Postgres => "Postgres",
+        DateStyle::German => "German",
+    };
+    let order = match order {
+        DateOrder::Mdy => "MDY",
+        DateOrder::Dmy => "DMY",
+        DateOrder::Ymd => "YMD",
+    };
+    format!("{style}, {order}")
+}
+
+/// A zone name, `UTC`-like words, or hours east of UTC (`-3.5`, `+05:30`), as `SET TIME ZONE` reads them.
+fn time_zone(value: &str) -> Option<TimeZone> {
+    let value = value.trim();
+    if matches!(value.to_lowercase().as_str(), "local" | "default") {
+        return Some(TimeZone::Named(Tz::UTC));
+    }
+    if let Some((_, zone)) =
+        chrono_tz::TZ_VARIANTS.iter().map(|zone| (zone.name(), zone)).find(|(name, _)| name.eq_ignore_ascii_case(value))
+    {
+        return Some(TimeZone::Named(*zone));
+    }
+    if let Ok(hours) = value.parse::<f64>() {
+        #[expect(clippy::cast_possible_truncation, reason = "bounded by the check on its left")]
+        return (hours.abs() <= 168.0).then_some(TimeZone::Fixed((hours * 3600.0) as i32));
+    }
+    let (sign, rest) = value.strip_prefix('-').map_or_else(|| (1, value.strip_prefix('+').unwrap_or(value)), |rest| (-1, rest));
+    let (hours, minutes) = rest.split_once(':')?;
+    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (hours <= 15 && minutes < 60).then_some(TimeZone::Fixed(sign * (hours * 3600 + minutes * 60)))
+}
+
+fn shown_time_zone(zone: TimeZone) -> String {
+    match zone {
+        TimeZone::Named(zone) => zone.name().to_owned(),
+        TimeZone::Fixed(seconds) => {
+            let sign = if seconds < 0 { '-' } else { '+' };
+            let (hours, minutes) = (seconds.abs() / 3600, seconds.abs() / 60 % 60);
+            // PostgreSQL shows fixed zones in POSIX form, whose sign is the other way round.
+            let posix = if seconds < 0 { '+' } else { '-' };
+            format!("<{sign}{hours:02}{}>{posix}{hours:02}{}", minute_text(minutes), minute_text(minutes))
+        }
+    }
+}
+
+fn minute_text(minutes: i32) -> String {
+    if minutes == 0 { String::new() } else { format!(":{minutes:02}") }
+}
+
+/// Splits `a, "B c"` into folded identifiers.
+pub fn split_identifiers(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let end = quoted.find('"').unwrap_or(quoted.len());
+            let (name, after) = quoted.split_at(end);
+            names.push(name.to_owned());
+            rest = after.trim_start_matches('"').trim_start().trim_start_matches(',').trim_start();
+        } else {
+            let (name, after) = rest.split_once(',').unwrap_or((rest, ""));
+            names.push(name.trim().to_lowercase());
+            rest = after.trim_start();
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, value: &str, expected: Result<&str, &str>) {
+        let mut settings = Settings::default();
+        let result = settings.set(name, Some(value), false).map(|()| settings.show(name).unwrap().to_owned());
+        assert_eq!(result.as_deref().map_err(|error| error.sqlstate.as_str()), expected, "{name} = {value}");
+    }
+
+    #[test]
+    fn values_are_checked_and_shown_as_postgres_shows_them() {
+        check("datestyle", "german", Ok("German, DMY"));
+        check("datestyle", "iso, dmy", Ok("ISO, DMY"));
+        check("timezone", "europe/berlin", Ok("Europe/Berlin"));
+        check("timezone", "Mars/Olympus", Err("22023"));
+        check("timezone", "-3", Ok("<-03>+03"));
+        check("statement_timeout", "90000", Ok("90s"));
+        check("statement_timeout", "soon", Err("22023"));
+        check("extra_float_digits", "4", Err("22023"));
+        check("client_encoding", "utf-8", Ok("UTF8"));
+        check("client_encoding", "'utf-8'", Ok("UTF8"));
+        check("client_encoding", "latin1", Err("0A000"));
+        check("server_version", "9", Err("55P02"));
+        check("standard_conforming_strings", "off", Err("22023"));
+        check("nonsense", "1", Err("42704"));
+        check("datafusion.execution.batch_size", "1", Err("42501"));
+    }
+
+    #[test]
+    fn local_values_end_with_the_transaction_and_rollback_undoes_all() {
+        let mut settings = Settings::default();
+        settings.begin();
+        settings.set("timezone", Some("Europe/Paris"), false).unwrap();
+        settings.set("timezone", Some("Asia/Tokyo"), true).unwrap();
+        settings.set("application_name", Some("x"), false).unwrap();
+        assert_eq!(settings.show("TimeZone").unwrap(), "Asia/Tokyo");
+        settings.end(true);
+        assert_eq!(settings.show("TimeZone").unwrap(), "Europe/Paris");
+        settings.begin();
+        settings.set("timezone", Some("Asia/Tokyo"), true).unwrap();
+        settings.set("timezone", Some("Asia/Seoul"), false).unwrap();
+        settings.end(true);
+        assert_eq!(settings.show("TimeZone").unwrap(), "Asia/Seoul");
+        settings.begin();
+        settings.set("application_name", Some("y"), false).unwrap();
+        settings.end(false);
+        assert_eq!(settings.show("application_name").unwrap(), "x");
+    }
+
+    #[test]
+    fn paths_are_split() {
+        assert_eq!(split_identifiers("public, \"My Store\",Shop"), ["public", "My Store", "shop"]);
+        assert_eq!(split_identifiers(""), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,336 @@
+//! Parses and classifies statements. What each kind does is in `verbs/`, a file per kind; everything that is not on this
+//! list is refused here, with the reason.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{
+    CopyTarget, DiscardObject, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, Reset, Set, Statement, TransactionMode,
+};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use crate::error::{Diagnosis, sqlstate};
+
+/// How deep a statement may nest (parentheses, subqueries, CASE); deeper ones are 54001.
+pub const DEPTH_MAX: usize = 200;
+
+/// One parsed statement.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    /// The whole text the client sent, which positions in errors refer to.
+    pub text: Arc<str>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// Statements by what must be done for them.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// `SELECT`, `VALUES`, `TABLE`, `WITH`
+    Query(Box<Query>),
+    /// `EXPLAIN [ANALYZE] query`
+    Explain {
+        /// The explained query.
+        query: Box<Query>,
+        /// Whether it runs.
+        analyze: bool,
+    },
+    /// `BEGIN`, `START TRANSACTION`
+    Begin(Vec<TransactionMode>),
+    /// `COMMIT`, `END`
+    Commit {
+        /// `AND CHAIN`
+        chain: bool,
+    },
+    /// `ROLLBACK`, `ABORT`
+    Rollback {
+        /// `AND CHAIN`
+        chain: bool,
+    },
+    /// `SAVEPOINT name`
+    Savepoint(String),
+    /// `RELEASE SAVEPOINT name`
+    Release(String),
+    /// `ROLLBACK TO SAVEPOINT name`
+    RollbackTo(String),
+    /// `SET …`
+    Set(Box<Set>),
+    /// `RESET name`; `None` is `RESET ALL`.
+    Reset(Option<String>),
+    /// `SHOW name`; `all` is `SHOW ALL`.
+    Show(String),
+    /// `DISCARD …`
+    Discard(DiscardObject),
+    /// `PREPARE name [(types)] AS query`
+    Prepare {
+        /// The name.
+        name: String,
+        /// Declared parameter types.
+        types: Vec<datafusion::sql::sqlparser::ast::DataType>,
+        /// The statement's own text, to be parsed again.
+        body: Box<Parsed>,
+    },
+    /// `EXECUTE name (…)`
+    Execute {
+        /// The name.
+        name: String,
+        /// Arguments, constant expressions.
+        arguments: Vec<Expr>,
+    },
+    /// `DEALLOCATE name`; `None` is `ALL`.
+    Deallocate(Option<String>),
+    /// `CALL procedure(…)`
+    Call(Box<Function>),
+    /// Something we know and refuse.
+    Refused(Diagnosis),
+}
+
+impl Kind {
+    /// Whether the statement may run in a failed transaction block.
+    pub fn ends_block(&self) -> bool {
+        matches!(self, Self::Commit { .. } | Self::Rollback { .. } | Self::RollbackTo(_))
+    }
+}
+
+/// Parses a text of any number of statements.
+///
+/// # Errors
+/// 42601 with position, 54001 when nested too deep.
+pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
+    let whole: Arc<str> = text.into();
+    let dialect = PostgreSqlDialect {};
+    let syntax = |error: ParserError| from_parser(&error, text);
+    let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).try_with_sql(text).map_err(syntax)?;
+    let mut statements = Vec::new();
+    loop {
+        while parser.consume_token(&Token::SemiColon) {}
+        if parser.peek_token_ref().token == Token::EOF {
+            return Ok(statements);
+        }
+        if is_external_table(&parser) {
+            let message = "CREATE EXTERNAL TABLE is not allowed: tables come from the configured stores";
+            return Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, message));
+        }
+        let statement = parser.parse_statement().map_err(syntax)?;
+        statements.push(Parsed { text: Arc::clone(&whole), kind: classify(statement, &whole) });
+        let next = parser.peek_token();
+        if !matches!(next.token, Token::SemiColon | Token::EOF) {
+            let position = character_of(text, next.span.start.line, next.span.start.column);
+            return Err(at_or_near(&next.token.to_string()).with_position(position));
+        }
+    }
+}
+
+/// The engine's own dialect has `CREATE EXTERNAL TABLE … STORED AS …`, which Postgres' grammar does not even parse.
+fn is_external_table(parser: &Parser<'_>) -> bool {
+    let words = ["CREATE", "EXTERNAL", "TABLE"];
+    words.iter().enumerate().all(|(place, word)| match &parser.peek_nth_token_ref(place).token {
+        Token::Word(found) => found.value.eq_ignore_ascii_case(word),
+        _ => false,
+    })
+}
+
+fn at_or_near(token: &str) -> Diagnosis {
+    Diagnosis::new(sqlstate::SYNTAX_ERROR, format!("syntax error at or near \"{token}\""))
+}
+
+/// The parser tells the place in words: `…, found: X at Line: 1, Column: 8`.
+fn from_parser(error: &ParserError, text: &str) -> Diagnosis {
+    let message = match error {
+        ParserError::RecursionLimitExceeded => {
+            return Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement is nested too deep")
+                .with_detail(format!("At most {DEPTH_MAX} levels are allowed."));
+        }
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
+    };
+    let (words, place) = message.rsplit_once(" at Line: ").unwrap_or((message, ""));
+    let position = place.split_once(", Column: ").and_then(|(line, column)| {
+        let column: String = column.chars().take_while(char::is_ascii_digit).collect();
+        character_of(text, line.parse().ok()?, column.parse().ok()?)
+    });
+    match words.split_once("found: ") {
+        Some((_, "EOF")) => {
+            Diagnosis::new(sqlstate::SYNTAX_ERROR, "syntax error at end of input").with_position(Some(text.chars().count() + 1))
+        }
+        Some((expected, found)) => {
+            let expected = expected.trim_end_matches(", ").trim_start_matches("Expected: ");
+            at_or_near(found).with_detail(format!("Expected {expected}.")).with_position(position)
+        }
+        None => Diagnosis::new(sqlstate::SYNTAX_ERROR, format!("syntax error: {words}")).with_position(position),
+    }
+}
+
+/// A line and a column, both from 1, as a character index from 1.
+pub fn character_of(text: &str, line: u64, column: u64) -> Option<usize> {
+    let line = usize::try_from(line).ok()?.checked_sub(1)?;
+    let before: usize = text.split('\n').take(line).map(|line| line.chars().count() + 1).sum();
+    let position = before + usize::try_from(column).ok()?;
+    (column > 0 && position <= text.chars().count() + 1).then_some(position)
+}
+
+fn classify(statement: Statement, text: &Arc<str>) -> Kind {
+    match statement {
+        Statement::Query(query) => query_kind(query),
+        Statement::Explain { statement, analyze, .. } => match *statement {
+            Statement::Query(query) => Kind::Explain { query, analyze },
+            _ => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "EXPLAIN is supported for queries only"),
+        },
+        Statement::StartTransaction { modes, .. } => Kind::Begin(modes),
+        Statement::Commit { chain, .. } => Kind::Commit { chain },
+        Statement::Rollback { savepoint: Some(name), .. } => Kind::RollbackTo(fold(&name)),
+        Statement::Rollback { chain, .. } => Kind::Rollback { chain },
+        Statement::Savepoint { name } => Kind::Savepoint(fold(&name)),
+        Statement::ReleaseSavepoint { name } => Kind::Release(fold(&name)),
+        Statement::Set(set) => Kind::Set(Box::new(set)),
+        Statement::Reset(reset) => match reset.reset {
+            Reset::ALL => Kind::Reset(None),
+            Reset::ConfigurationParameter(name) => Kind::Reset(Some(setting_name(&name))),
+        },
+        Statement::ShowVariable { variable } => Kind::Show(show_name(&variable)),
+        Statement::Discard { object_type } => Kind::Discard(object_type),
+        Statement::Prepare { name, data_types, statement } => {
+            let body = Parsed { text: Arc::clone(text), kind: classify(*statement, text) };
+            Kind::Prepare { name: fold(&name), types: data_types, body: Box::new(body) }
+        }
+        Statement::Execute { name: Some(name), parameters, .. } => Kind::Execute { name: last_part(&name), arguments: parameters },
+        Statement::Deallocate { name, .. } => {
+            let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
+            Kind::Deallocate((!all).then(|| fold(&name)))
+        }
+        Statement::Call(function) => Kind::Call(Box::new(function)),
+        other => refused(&other),
+    }
+}
+
+fn query_kind(query: Box<Query>) -> Kind {
+    use datafusion::sql::sqlparser::ast::SetExpr;
+    match query.body.as_ref() {
+        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => refused_write("This statement"),
+        SetExpr::Select(select) if select.into.is_some() => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "SELECT INTO is not supported"),
+        _ => Kind::Query(query),
+    }
+}
+
+fn refuse(code: &str, message: &str) -> Kind {
+    Kind::Refused(Diagnosis::new(code, message))
+}
+
+fn refused_write(verb: &str) -> Kind {
+    Kind::Refused(
+        Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "writing through Tributary is not supported yet")
+            .with_detail(format!("{verb} would change rows; write to the owning store directly.")),
+    )
+}
+
+fn refused(statement: &Statement) -> Kind {
+    match statement {
+        Statement::Insert(_) => refused_write("INSERT"),
+        Statement::Update(_) => refused_write("UPDATE"),
+        Statement::Delete(_) => refused_write("DELETE"),
+        Statement::Merge(_) => refused_write("MERGE"),
+        Statement::Truncate(_) => refused_write("TRUNCATE"),
+        Statement::Copy { target: CopyTarget::File { .. } | CopyTarget::Program { .. }, .. } => Kind::Refused(
+            Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, "COPY to or from files and programs is not allowed")
+                .with_hint("psql's \\copy works on the client's side."),
+        ),
+        Statement::Copy { .. } => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "COPY is not supported yet"),
+        Statement::CreateFunction(_) => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "CREATE FUNCTION is not supported"),
+        other => {
+            let text = other.to_string();
+            let words: Vec<&str> =
+                text.split_whitespace().take(2).filter(|word| word.chars().all(|c| c.is_ascii_uppercase())).collect();
+            let verb = if words.is_empty() { "this statement".to_owned() } else { words.join(" ") };
+            refuse(sqlstate::FEATURE_NOT_SUPPORTED, &format!("{verb} is not supported"))
+        }
+    }
+}
+
+/// An identifier as Postgres folds it.
+pub fn fold(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+fn last_part(name: &ObjectName) -> String {
+    name.0.last().and_then(ObjectNamePart::as_ident).map(fold).unwrap_or_default()
+}
+
+/// A setting's dotted name; settings are case-insensitive.
+pub fn setting_name(name: &ObjectName) -> String {
+    let parts: Vec<String> = name.0.iter().filter_map(ObjectNamePart::as_ident).map(|ident| ident.value.to_lowercase()).collect();
+    parts.join(".")
+}
+
+/// `SHOW a.b`, `SHOW TIME ZONE`, `SHOW TRANSACTION ISOLATION LEVEL`.
+fn show_name(words: &[Ident]) -> String {
+    let words: Vec<String> = words.iter().map(|ident| ident.value.to_lowercase()).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["time", "zone"] => "timezone".to_owned(),
+        ["transaction", "isolation", "level"] => "transaction_isolation".to_owned(),
+        ["session", "authorization"] => "session_authorization".to_owned(),
+        other => other.join("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, code: &str, position: Option<usize>) {
+        let error = parse(text).unwrap_err();
+        assert_eq!((error.sqlstate.as_str(), error.position), (code, position), "{text}: {error}");
+    }
+
+    #[test]
+    fn syntax_errors_have_positions() {
+        check("SELECT * FRM t", "42601", Some(14));
+        check("SELECT 1;\nSELECT * FRM t", "42601", Some(24));
+        check("SELECT (1", "42601", Some(10));
+        check("SELECT 'x", "42601", Some(8));
+    }
+
+    #[test]
+    fn nesting_is_limited() {
+        let deep = format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000));
+        assert_eq!(parse(&deep).unwrap_err().sqlstate, "54001");
+        let fine = format!("SELECT {}1{}", "(".repeat(40), ")".repeat(40));
+        assert_eq!(parse(&fine).unwrap().len(), 1);
+    }
+
+    fn refusal(text: &str) -> String {
+        match parse(text).unwrap().remove(0).kind {
+            Kind::Refused(error) => error.sqlstate,
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn closed_doors_are_refused() {
+        check("CREATE EXTERNAL TABLE x STORED AS CSV LOCATION '/etc/passwd'", "42501", None);
+        let rows = [
+            ("COPY t TO '/tmp/x'", "42501"),
+            ("COPY t FROM '/etc/passwd'", "42501"),
+            ("COPY t TO PROGRAM 'cat'", "42501"),
+            ("CREATE FUNCTION f() RETURNS int AS 'select 1' LANGUAGE sql", "0A000"),
+            ("CREATE TABLE t (a int)", "0A000"),
+            ("INSERT INTO t VALUES (1)", "0A000"),
+            ("WITH x AS (SELECT 1) DELETE FROM t", "0A000"),
+            ("SELECT 1 INTO t", "0A000"),
+            ("DROP TABLE t", "0A000"),
+        ];
+        for (text, code) in rows {
+            assert_eq!(refusal(text), code, "{text}");
+        }
+    }
+
+    #[test]
+    fn several_statements_and_empty_ones() {
+        assert_eq!(parse(" ;; ").unwrap().len(), 0);
+        assert_eq!(parse("SELECT 1; SELECT 2;").unwrap().len(), 2);
+        assert_eq!(parse("-- only a comment").unwrap().len(), 0);
+        assert!(
+            matches!(&parse("SHOW TRANSACTION ISOLATION LEVEL").unwrap()[0].kind, Kind::Show(name) if name == "transaction_isolation")
+        );
+    }
+}

@@ -1,0 +1,36 @@
+//! `PREPARE` and `EXECUTE` in SQL.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{DataType, Expr};
+
+use crate::error::{Diagnosis, sqlstate};
+use crate::federation::plan::constants;
+use crate::session::Session;
+use crate::session::output::Execution;
+use crate::session::statement::Parsed;
+
+/// `PREPARE name (types) AS query`
+pub(super) fn prepare(session: &mut Session, name: &str, types: &[DataType], body: &Parsed) -> Result<Execution, Diagnosis> {
+    session.names.check_statement_name(name)?;
+    let given: Result<Vec<u32>, Diagnosis> = types.iter().map(crate::federation::plan::type_oid).collect();
+    let prepared = super::prepare(session, Some(body.clone()), &given?)?;
+    session.names.add_statement(name, prepared)?;
+    Ok(Execution::Done("PREPARE".to_owned()))
+}
+
+/// `EXECUTE name (arguments)`
+pub(super) async fn run(session: &mut Session, text: &Arc<str>, name: &str, arguments: &[Expr]) -> Result<Execution, Diagnosis> {
+    let prepared = session.names.statement(name)?.clone();
+    let wanted = &prepared.description.parameters;
+    if arguments.len() != wanted.len() {
+        let message = format!("wrong number of parameters for prepared statement \"{name}\"");
+        let detail = format!("Expected {} parameters but got {}.", wanted.len(), arguments.len());
+        return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message).with_detail(detail));
+    }
+    let setting = session.setting();
+    let values = constants(&session.shared.engine, &setting, arguments, wanted).await?;
+    let Some(parsed) = prepared.parsed.clone() else { return Ok(Execution::Empty) };
+    let parsed = Parsed { text: Arc::clone(text), ..parsed };
+    Box::pin(super::run(session, &parsed, Some((&prepared, &values)))).await
+}

@@ -1,0 +1,41 @@
+//! `EXPLAIN [ANALYZE]`.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::Query;
+use futures::TryStreamExt;
+
+use super::{Bound, select, text_column, text_rows};
+use crate::error::Diagnosis;
+use crate::federation::error::diagnose;
+use crate::federation::{explain, plan};
+use crate::session::Session;
+use crate::session::output::Execution;
+
+/// Explains a query; with `analyze` it runs first and its rows are thrown away.
+pub(super) async fn run(
+    session: &mut Session,
+    text: &Arc<str>,
+    query: &Query,
+    analyze: bool,
+    bound: Bound<'_>,
+) -> Result<Execution, Diagnosis> {
+    let setting = session.setting();
+    let planned = match bound {
+        Some((prepared, _)) => match &prepared.planned {
+            Some(planned) => planned.clone(),
+            None => select::plan(session, &setting, text, query, &[])?,
+        },
+        None => select::plan(session, &setting, text, query, &[])?,
+    };
+    let branches = session.branches(&setting);
+    let values = bound.map(|(_, values)| values).unwrap_or_default();
+    let ready = plan::bind(&session.shared.engine, &setting, &planned, values, &branches).await?;
+    if analyze {
+        let drained = ready.run()?.try_for_each(|_batch| std::future::ready(Ok(()))).await;
+        drained.map_err(|error| diagnose(&error))?;
+    }
+    let lines = explain::lines(&ready, &branches, analyze).await?;
+    let rows: Vec<Vec<String>> = lines.into_iter().map(|line| vec![line]).collect();
+    Ok(Execution::Rows(text_rows(session, "EXPLAIN", vec![text_column("QUERY PLAN")], &rows)?))
+}

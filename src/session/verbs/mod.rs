@@ -1,0 +1,111 @@
+//! One file per statement kind. Each has an entry function that does the statement's work on a session.
+
+mod call;
+mod discard;
+mod execute;
+mod explain;
+mod select;
+mod set;
+mod show;
+mod transaction;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::scalar::ScalarValue;
+use futures::stream;
+
+use super::Session;
+use super::output::{Execution, OutputColumn, Rows};
+use super::prepared::{Description, Prepared};
+use super::statement::{Kind, Parsed};
+use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::PgType;
+
+/// A prepared statement with its parameters, when the extended protocol runs it.
+pub(super) type Bound<'a> = Option<(&'a Prepared, &'a [ScalarValue])>;
+
+/// Runs a statement.
+pub(super) async fn run(
+    session: &mut Session,
+    statement: &Parsed,
+    bound: Option<(&Prepared, &Vec<ScalarValue>)>,
+) -> Result<Execution, Diagnosis> {
+    let bound: Bound<'_> = bound.map(|(prepared, values)| (prepared, values.as_slice()));
+    match &statement.kind {
+        Kind::Query(query) => select::run(session, &statement.text, query, bound).await,
+        Kind::Explain { query, analyze } => explain::run(session, &statement.text, query, *analyze, bound).await,
+        Kind::Begin(modes) => transaction::begin(session, modes),
+        Kind::Commit { chain } => transaction::commit(session, *chain).await,
+        Kind::Rollback { chain } => transaction::rollback(session, *chain).await,
+        Kind::Savepoint(name) => transaction::savepoint(session, name),
+        Kind::Release(name) => transaction::release(session, name),
+        Kind::RollbackTo(name) => transaction::rollback_to(session, name),
+        Kind::Set(set) => set::run(session, set),
+        Kind::Reset(name) => set::reset(session, name.as_deref()),
+        Kind::Show(name) => show::run(session, name),
+        Kind::Discard(object) => discard::run(session, *object),
+        Kind::Prepare { name, types, body } => execute::prepare(session, name, types, body),
+        Kind::Execute { name, arguments } => execute::run(session, &statement.text, name, arguments).await,
+        Kind::Deallocate(name) => discard::deallocate(session, name.as_deref()),
+        Kind::Call(function) => call::run(session, function).await,
+        Kind::Refused(error) => Err(error.clone()),
+    }
+}
+
+/// Prepares a statement: plans queries, knows the columns of the rest.
+pub(super) fn prepare(session: &mut Session, parsed: Option<Parsed>, given: &[u32]) -> Result<Prepared, Diagnosis> {
+    let setting = session.setting();
+    let planned_under = (setting.snapshot.version, session.settings.fingerprint());
+    let mut planned = None;
+    let columns = match parsed.as_ref().map(|parsed| (&parsed.kind, &parsed.text)) {
+        Some((Kind::Query(query), text)) => {
+            let plan = select::plan(session, &setting, text, query, given)?;
+            let columns = plan.columns.clone();
+            planned = Some(plan);
+            Some(columns)
+        }
+        Some((Kind::Explain { query, .. }, text)) => {
+            planned = Some(select::plan(session, &setting, text, query, given)?);
+            Some(vec![text_column("QUERY PLAN")])
+        }
+        Some((Kind::Show(name), _)) => Some(show::columns(name)),
+        Some((Kind::Execute { name, .. }, _)) => session.names.statement(name)?.description.columns.clone(),
+        Some((Kind::Refused(error), _)) => return Err(error.clone()),
+        Some(_) | None => None,
+    };
+    let parameters = planned.as_ref().map(|plan| plan.parameters.clone()).unwrap_or_default();
+    Ok(Prepared { parsed, given: given.to_vec(), planned, planned_under, description: Description { parameters, columns } })
+}
+
+/// A column of type text that comes from no table.
+fn text_column(name: &str) -> OutputColumn {
+    OutputColumn { name: name.to_owned(), pg_type: PgType::TEXT, table_oid: 0, column_number: 0 }
+}
+
+/// Rows of text values that are known already.
+fn text_rows(session: &Session, tag: &'static str, columns: Vec<OutputColumn>, rows: &[Vec<String>]) -> Result<Rows, Diagnosis> {
+    let fields: Vec<Field> = columns.iter().map(|column| Field::new(&column.name, DataType::Utf8, true)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let arrays = (0..columns.len()).map(|place| {
+        let values: StringArray = rows.iter().map(|row| row.get(place).cloned()).collect();
+        Arc::new(values) as ArrayRef
+    });
+    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays.collect()).map_err(|error| internal(&error.to_string()))?;
+    let stream = RecordBatchStreamAdapter::new(schema, stream::iter([Ok(batch)]));
+    Ok(Rows::new(columns, session.settings.display(), Box::pin(stream), tag, session.guard.clone()))
+}
+
+/// What a portal that has run to its end gives when it is executed again.
+pub(super) fn no_rows(session: &Session, statement: &Prepared) -> Rows {
+    let columns = statement.description.columns.clone().unwrap_or_default();
+    let fields: Vec<Field> = columns.iter().map(|column| Field::new(&column.name, column.pg_type.carrier(), true)).collect();
+    let stream = RecordBatchStreamAdapter::new(Arc::new(Schema::new(fields)), stream::empty());
+    Rows::new(columns, session.settings.display(), Box::pin(stream), "SELECT", session.guard.clone())
+}
+
+fn internal(message: &str) -> Diagnosis {
+    Diagnosis::new(sqlstate::INTERNAL_ERROR, message)
+}

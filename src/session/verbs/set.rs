@@ -1,0 +1,106 @@
+//! `SET` and `RESET`.
+
+use datafusion::sql::sqlparser::ast::{ContextModifier, Expr, Set, UnaryOperator, Value};
+
+use super::transaction::apply_modes;
+use crate::error::{Diagnosis, sqlstate};
+use crate::session::Session;
+use crate::session::output::Execution;
+use crate::session::statement::{fold, setting_name};
+
+/// `SET …`
+pub(super) fn run(session: &mut Session, set: &Set) -> Result<Execution, Diagnosis> {
+    session.facts = None;
+    match set {
+        Set::SingleAssignment { scope, variable, values, .. } => {
+            let local = *scope == Some(ContextModifier::Local);
+            assign(session, &setting_name(variable), values, local)?;
+        }
+        Set::SetTimeZone { local, value } => assign(session, "timezone", std::slice::from_ref(value), *local)?,
+        Set::SetNames { charset_name, .. } => session.settings.set("client_encoding", Some(&charset_name.value), false)?,
+        Set::SetNamesDefault {} => session.settings.set("client_encoding", None, false)?,
+        Set::SetTransaction { modes, snapshot: None, session: false } => {
+            if session.block.is_none() {
+                session.warn(sqlstate::NO_ACTIVE_SQL_TRANSACTION, "SET TRANSACTION can only be used in transaction blocks");
+            }
+            apply_modes(session, modes)?;
+        }
+        Set::SetTransaction { modes, snapshot: None, session: true } => characteristics(session, modes)?,
+        Set::SetRole { role_name, .. } => set_role(session, role_name.as_ref().map(fold))?,
+        other => return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("{other} is not supported"))),
+    }
+    Ok(Execution::Done("SET".to_owned()))
+}
+
+/// Only the session's own role can be taken: there is no membership yet.
+fn set_role(session: &Session, role: Option<String>) -> Result<(), Diagnosis> {
+    match role {
+        None => Ok(()),
+        Some(role) if role == "none" || role == session.role => Ok(()),
+        Some(role) => Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("permission denied to set role \"{role}\""))),
+    }
+}
+
+fn assign(session: &mut Session, name: &str, values: &[Expr], local: bool) -> Result<(), Diagnosis> {
+    if local && session.block.is_none() {
+        session.warn(sqlstate::NO_ACTIVE_SQL_TRANSACTION, "SET LOCAL can only be used in transaction blocks");
+    }
+    let words: Option<Vec<String>> = values.iter().map(|value| word(value, name == "search_path")).collect();
+    let Some(words) = words else {
+        return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, format!("SET {name} takes only constants")));
+    };
+    let is_default =
+        matches!(values, [Expr::Identifier(ident)] if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"));
+    if is_default {
+        return session.settings.set(name, None, local);
+    }
+    session.settings.set(name, Some(&words.join(", ")), local)
+}
+
+/// A constant of a SET list as text; identifiers of a path keep their quotes, since they are split again.
+fn word(expr: &Expr, is_path: bool) -> Option<String> {
+    match expr {
+        Expr::Identifier(ident) if is_path && ident.quote_style.is_some() => Some(format!("\"{}\"", ident.value)),
+        Expr::Identifier(ident) => Some(fold(ident)),
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) if is_path => {
+                Some(if text.contains(',') || text.is_empty() { text.clone() } else { format!("\"{text}\"") })
+            }
+            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => Some(text.clone()),
+            Value::EscapedStringLiteral(text) => Some(text.clone()),
+            Value::Number(text, _) => Some(text.clone()),
+            Value::Boolean(truth) => Some(truth.to_string()),
+            _ => None,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => word(expr, is_path).map(|text| format!("-{text}")),
+        Expr::UnaryOp { op: UnaryOperator::Plus, expr } => word(expr, is_path),
+        _ => None,
+    }
+}
+
+/// `SET SESSION CHARACTERISTICS AS TRANSACTION …`: defaults of later transactions.
+fn characteristics(session: &mut Session, modes: &[datafusion::sql::sqlparser::ast::TransactionMode]) -> Result<(), Diagnosis> {
+    use datafusion::sql::sqlparser::ast::{TransactionAccessMode, TransactionMode};
+    for mode in modes {
+        match mode {
+            TransactionMode::AccessMode(access) => {
+                let word = if *access == TransactionAccessMode::ReadOnly { "on" } else { "off" };
+                session.settings.set("default_transaction_read_only", Some(word), false)?;
+            }
+            TransactionMode::IsolationLevel(level) => {
+                session.settings.set("default_transaction_isolation", Some(&level.to_string().to_lowercase()), false)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `RESET name`, `RESET ALL`
+pub(super) fn reset(session: &mut Session, name: Option<&str>) -> Result<Execution, Diagnosis> {
+    session.facts = None;
+    match name {
+        Some(name) => session.settings.set(name, None, false)?,
+        None => session.settings.reset_all(),
+    }
+    Ok(Execution::Done("RESET".to_owned()))
+}

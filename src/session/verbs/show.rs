@@ -1,0 +1,40 @@
+//! `SHOW`.
+
+use super::{text_column, text_rows};
+use crate::error::Diagnosis;
+use crate::session::Session;
+use crate::session::output::{Execution, OutputColumn};
+use crate::session::settings;
+
+/// The columns of `SHOW name`, named as the setting is; of `SHOW ALL`, three.
+pub(super) fn columns(name: &str) -> Vec<OutputColumn> {
+    if name == "all" {
+        return ["name", "setting", "description"].into_iter().map(text_column).collect();
+    }
+    vec![text_column(settings::find(name).map_or(name, |spec| spec.name))]
+}
+
+/// `SHOW`
+pub(super) fn run(session: &Session, name: &str) -> Result<Execution, Diagnosis> {
+    let rows: Vec<Vec<String>> = if name == "all" {
+        session.settings.all().into_iter().map(|(name, value, meaning)| vec![name, value, meaning]).collect()
+    } else {
+        vec![vec![session.shown(name)?]]
+    };
+    Ok(Execution::Rows(text_rows(session, "SHOW", columns(name), &rows)?))
+}
+
+impl Session {
+    /// A setting's value as shown; the default search path is spelled out.
+    fn shown(&self, name: &str) -> Result<String, Diagnosis> {
+        let value = self.settings.show(name)?;
+        if name.eq_ignore_ascii_case("search_path") && value.is_empty() {
+            let snapshot = self.shared.catalog.snapshot();
+            let schemas = snapshot.effective_path(&crate::catalog::SearchPath::Default);
+            let names: Vec<String> =
+                schemas.into_iter().map(|schema| crate::catalog::name::quote_identifier(&schema.name)).collect();
+            return Ok(names.join(", "));
+        }
+        Ok(value.to_owned())
+    }
+}

@@ -1,0 +1,13 @@
+//! Tests against real servers and real clients. `support` starts what they share.
+//!
+//! The modules are marked `cfg(test)` because clippy permits `unwrap` and `panic` in helpers only below that mark.
+
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod sandbox;
+#[cfg(test)]
+mod wire;
