@@ -1,1 +1,3 @@
 //! The contract suite: every connector runs all of it, one file per store kind.
+
+mod mysql;
