@@ -202,6 +202,8 @@ pub mod sqlstate {
     pub const READ_ONLY_SQL_TRANSACTION: &str = "25006";
     /// 25P01
     pub const NO_ACTIVE_SQL_TRANSACTION: &str = "25P01";
+    /// 25P03
+    pub const IDLE_IN_TRANSACTION_SESSION_TIMEOUT: &str = "25P03";
     /// 25P02
     pub const IN_FAILED_SQL_TRANSACTION: &str = "25P02";
     /// 26000
@@ -266,6 +268,8 @@ pub mod sqlstate {
     pub const QUERY_CANCELED: &str = "57014";
     /// 57P01
     pub const ADMIN_SHUTDOWN: &str = "57P01";
+    /// 57P05
+    pub const IDLE_SESSION_TIMEOUT: &str = "57P05";
     /// 58000
     pub const SYSTEM_ERROR: &str = "58000";
     /// HV000: a store answered something that does not fit its own schema.

@@ -56,6 +56,17 @@ pub struct Shared {
     pub changed: mpsc::Sender<StoreName>,
 }
 
+/// Most reports of changed stores that wait for their refresh.
+const CHANGED_MAX: usize = 64;
+
+impl Shared {
+    /// What sessions share, and the receiver of reports about changed stores.
+    pub fn new(catalog: Arc<Catalog>, engine: Engine, roles: Arc<ArcSwap<Roles>>) -> (Self, mpsc::Receiver<StoreName>) {
+        let (changed, reports) = mpsc::channel(CHANGED_MAX);
+        (Self { catalog, engine, roles, changed }, reports)
+    }
+}
+
 /// Who connects, and with which settings.
 #[derive(Debug, Clone)]
 pub struct Start {

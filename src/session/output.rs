@@ -96,6 +96,11 @@ impl Rows {
         &self.display
     }
 
+    /// What may end the statement; sending its rows must heed it too.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
     /// At most `max` further rows (0 means any number), or `None` at the end.
     ///
     /// # Errors
@@ -121,6 +126,11 @@ impl Rows {
         };
         self.sent += batch.num_rows() as u64;
         Some(Ok(batch))
+    }
+
+    /// Counts from zero again: the tag of an `Execute` tells the rows of that `Execute`.
+    pub fn restart_count(&mut self) {
+        self.sent = 0;
     }
 
     /// The command tag for the rows sent so far: `SELECT 42`.

@@ -1,1 +1,11 @@
-//! The Postgres protocol as real clients see it.
+//! The Postgres protocol as real and as hostile clients see it.
+//!
+//! `client` speaks raw messages; `server` starts Tributary inside the test's own runtime on a free port.
+
+mod cancel;
+mod client;
+mod hostile;
+mod libpq;
+mod login;
+mod protocol;
+mod server;

@@ -1,0 +1,244 @@
+//! Which function a call means: PostgreSQL's overload resolution (manual, "Functions" in "Type Conversion") over tables of
+//! rows, and the implicit casts it may use.
+
+use datafusion::logical_expr::Volatility;
+
+use crate::pgtype::{PgType, builtin};
+
+use super::typed::{Kernel, Typed};
+
+/// Accepts every type, unconverted.
+pub(super) const ANY: PgType = PgType { oid: 2276, typmod: -1 };
+/// Accepts every array.
+pub(super) const ANYARRAY: PgType = PgType { oid: 2277, typmod: -1 };
+/// Accepts every type that is not an array.
+pub(super) const ANYELEMENT: PgType = PgType { oid: 2283, typmod: -1 };
+
+/// What a function returns.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Returns {
+    /// One type.
+    Is(PgType),
+    /// The type of an argument, without modifier.
+    Argument(usize),
+    /// The element type of an array argument.
+    Element(usize),
+}
+
+/// One function with one list of argument types.
+pub(super) struct Overload {
+    pub(super) name: &'static str,
+    pub(super) arguments: &'static [PgType],
+    /// The last argument may repeat, or be absent.
+    pub(super) variadic: bool,
+    pub(super) returns: Returns,
+    pub(super) kernel: Kernel,
+    pub(super) volatility: Volatility,
+}
+
+/// A strict, immutable function.
+pub(super) const fn row(
+    name: &'static str,
+    arguments: &'static [PgType],
+    returns: PgType,
+    kernel: super::typed::RowKernel,
+) -> Overload {
+    let kernel = Kernel::Strict(kernel);
+    Overload { name, arguments, variadic: false, returns: Returns::Is(returns), kernel, volatility: Volatility::Immutable }
+}
+
+impl Overload {
+    /// The same row, computed for NULL arguments too.
+    pub(super) const fn lenient(mut self) -> Self {
+        if let Kernel::Strict(kernel) = self.kernel {
+            self.kernel = Kernel::Lenient(kernel);
+        }
+        self
+    }
+
+    /// The same row with a repeating last argument.
+    pub(super) const fn variadic(mut self) -> Self {
+        self.variadic = true;
+        self
+    }
+
+    pub(super) const fn returning(mut self, returns: Returns) -> Self {
+        self.returns = returns;
+        self
+    }
+
+    pub(super) const fn volatility(mut self, volatility: Volatility) -> Self {
+        self.volatility = volatility;
+        self
+    }
+
+    /// The declared type of the argument at `index`.
+    pub(super) fn declared(&self, index: usize) -> PgType {
+        self.arguments.get(index).or(self.arguments.last()).copied().unwrap_or(ANY)
+    }
+
+    fn accepts(&self, count: usize) -> bool {
+        if self.variadic { count + 1 >= self.arguments.len() } else { count == self.arguments.len() }
+    }
+
+    /// The result type for arguments of these types.
+    pub(super) fn result(&self, arguments: &[Typed]) -> Typed {
+        match self.returns {
+            Returns::Is(pg_type) => pg_type.into(),
+            Returns::Argument(index) => arguments.get(index).map_or(PgType::TEXT.into(), |typed| decided(typed.without_modifier())),
+            Returns::Element(index) => match arguments.get(index).and_then(|typed| Some((typed.pg_type.element()?, typed))) {
+                Some((element, typed)) => Typed { pg_type: PgType::with_typmod(element.oid, -1), labels: typed.labels.clone() },
+                None => PgType::TEXT.into(),
+            },
+        }
+    }
+}
+
+fn decided(typed: Typed) -> Typed {
+    if typed.is_unknown() { PgType::TEXT.into() } else { typed }
+}
+
+/// The best row for a call, or `None` when no row fits.
+pub(super) fn select(rows: &[&'static Overload], arguments: &[Typed]) -> Option<&'static Overload> {
+    rows.iter()
+        .filter(|row| row.accepts(arguments.len()))
+        .filter_map(|row| {
+            let costs = arguments.iter().enumerate().map(|(index, typed)| cost(typed.pg_type, row.declared(index)));
+            costs.sum::<Option<u32>>().map(|total| (total, *row))
+        })
+        // `min_by_key` keeps the first of equals, so tables list the preferred row first.
+        .min_by_key(|(total, _)| *total)
+        .map(|(_, row)| row)
+}
+
+fn cost(from: PgType, to: PgType) -> Option<u32> {
+    if to.oid == ANY.oid {
+        return Some(6);
+    }
+    if to.oid == ANYARRAY.oid {
+        return (from.element().is_some() || from.oid == PgType::UNKNOWN.oid).then_some(1);
+    }
+    if to.oid == ANYELEMENT.oid {
+        return Some(1);
+    }
+    if from.oid == to.oid {
+        return Some(0);
+    }
+    if from.oid == PgType::UNKNOWN.oid {
+        return Some(if to.oid == PgType::TEXT.oid { 1 } else { 2 });
+    }
+    if !is_implicit(from, to) {
+        return None;
+    }
+    Some(if is_preferred(to) { 3 } else { 4 })
+}
+
+/// Whether the type is the preferred one of its category (`pg_type.typispreferred`).
+fn is_preferred(pg_type: PgType) -> bool {
+    matches!(pg_type.oid, 16 | 25 | 26 | 701 | 869 | 1184 | 1186 | 1562)
+}
+
+/// Place in the numeric tower.
+pub(super) fn numeric_rank(pg_type: PgType) -> Option<u8> {
+    match pg_type.oid {
+        21 => Some(0),
+        23 => Some(1),
+        20 => Some(2),
+        1700 => Some(3),
+        700 => Some(4),
+        701 => Some(5),
+        _ => None,
+    }
+}
+
+/// Whether values are character strings.
+pub(super) fn is_string(pg_type: PgType) -> bool {
+    matches!(pg_type.oid, 18 | 19 | 25 | 1042 | 1043)
+}
+
+/// Whether PostgreSQL casts without being asked (`pg_cast.castcontext = 'i'`).
+pub(super) fn is_implicit(from: PgType, to: PgType) -> bool {
+    if let (Some(low), Some(high)) = (numeric_rank(from), numeric_rank(to)) {
+        return low <= high;
+    }
+    if is_string(from) && is_string(to) {
+        return matches!(to.oid, 25 | 1042 | 1043) || (to.oid == 19 && from.oid != 18);
+    }
+    if let (Some(from), Some(to)) = (from.element(), to.element()) {
+        return from.oid == to.oid || is_implicit(from, to);
+    }
+    matches!(
+        (from.oid, to.oid),
+        (1082, 1114 | 1184)
+            | (1114, 1184)
+            | (1083, 1186 | 1266)
+            | (650, 869)
+            | (1560, 1562)
+            | (20 | 21 | 23, 24 | 26 | 2205 | 2206 | 4089 | 4096)
+            | (24 | 2205 | 2206 | 4089 | 4096, 26)
+            | (26, 24 | 2205 | 2206 | 4089 | 4096)
+            | (26 | 2205 | 2206, 20)
+    )
+}
+
+/// Category of a type (`pg_type.typcategory`); arrays are `A`.
+pub(super) fn category(pg_type: PgType) -> char {
+    match builtin(pg_type.oid) {
+        Some(row) if row.category == 'Z' => 'S',
+        Some(row) => row.category,
+        None if pg_type.element().is_some() => 'A',
+        None => 'E',
+    }
+}
+
+/// The common type of the branches of a construct (manual, "UNION, CASE, and Related Constructs"). `Err` names two types
+/// that do not match.
+pub(super) fn common_type(types: &[Typed]) -> Result<Typed, (Typed, Typed)> {
+    let mut candidate: Option<Typed> = None;
+    for typed in types.iter().filter(|typed| !typed.is_unknown()) {
+        let Some(current) = &candidate else {
+            candidate = Some(typed.clone());
+            continue;
+        };
+        if current.pg_type.oid == typed.pg_type.oid {
+            if current.pg_type.typmod != typed.pg_type.typmod {
+                candidate = Some(current.without_modifier());
+            }
+            continue;
+        }
+        if category(current.pg_type) != category(typed.pg_type) {
+            return Err((current.clone(), typed.clone()));
+        }
+        let forward = is_implicit(current.pg_type, typed.pg_type);
+        let backward = is_implicit(typed.pg_type, current.pg_type);
+        candidate = Some(match (is_preferred(current.pg_type), forward, backward) {
+            (false, true, false) => typed.without_modifier(),
+            (false, true, true) if is_preferred(typed.pg_type) => typed.without_modifier(),
+            (_, _, true) => current.without_modifier(),
+            _ => return Err((current.clone(), typed.clone())),
+        });
+    }
+    Ok(candidate.unwrap_or_else(|| PgType::TEXT.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn branches_find_their_common_type() {
+        let rows: [(&[PgType], Option<PgType>); 7] = [
+            (&[PgType::INT4, PgType::INT8], Some(PgType::INT8)),
+            (&[PgType::INT4, PgType::NUMERIC, PgType::FLOAT8], Some(PgType::FLOAT8)),
+            (&[PgType::UNKNOWN, PgType::UUID], Some(PgType::UUID)),
+            (&[PgType::UNKNOWN], Some(PgType::TEXT)),
+            (&[PgType::VARCHAR, PgType::TEXT], Some(PgType::TEXT)),
+            (&[PgType::DATE, PgType::TIMESTAMPTZ], Some(PgType::TIMESTAMPTZ)),
+            (&[PgType::INT4, PgType::TEXT], None),
+        ];
+        for (types, expected) in rows {
+            let types: Vec<Typed> = types.iter().map(|pg_type| Typed::from(*pg_type)).collect();
+            assert_eq!(common_type(&types).ok().map(|typed| typed.pg_type), expected, "{types:?}");
+        }
+    }
+}

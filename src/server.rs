@@ -1,0 +1,187 @@
+//! Assembles the rooms, starts them, drains and stops them: the only place that knows all of them.
+//!
+//! ```text
+//! Config → connectors, engine, catalog (discovered) → wire listener + HTTP health
+//! SIGHUP → read the catalog directory again → roles, stores and views swapped; sessions go on
+//! SIGTERM → stop listening → drain sessions → close stores
+//! ```
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rand::distr::{Alphanumeric, SampleString};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::discover::SystemRelation;
+use crate::catalog::{Catalog, StoreEntry, system};
+use crate::config::state::State;
+use crate::config::{self, Config};
+use crate::error::Diagnosis;
+use crate::federation::engine::{Engine, Limits as EngineLimits};
+use crate::options::{Problem, Secret};
+use crate::session::Shared;
+use crate::session::role::Roles;
+use crate::stores::StoreName;
+use crate::task::TaskSet;
+use crate::wire::{self, Listener};
+
+/// How long background work may take to end after the sessions have.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// What keeps the server from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The catalog directory is not valid.
+    #[error("the catalog directory has {} problem(s)", .0.len())]
+    Config(Vec<Problem>),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] config::state::StateError),
+    /// The engine or catalog cannot be built.
+    #[error("{}", .0.message)]
+    Build(Diagnosis),
+    /// An address or a certificate cannot be used.
+    #[error(transparent)]
+    Wire(#[from] wire::WireError),
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    directory: PathBuf,
+    catalog: Arc<Catalog>,
+    roles: Arc<ArcSwap<Roles>>,
+    addresses: Vec<SocketAddr>,
+    shutdown: CancellationToken,
+    tasks: TaskSet,
+    drain_grace: Duration,
+    /// Held for as long as the server runs, so that no second one uses the same directory.
+    _state: State,
+}
+
+impl Server {
+    /// Starts serving a checked configuration. Stores that cannot be reached are served as unavailable.
+    ///
+    /// # Errors
+    /// See [`ServerError`].
+    pub async fn start(config: Config) -> Result<Self, ServerError> {
+        let state = State::open(&config.directory)?;
+        let engine = Engine::new(&engine_limits(&config, &state)).map_err(ServerError::Build)?;
+        let relations: Vec<SystemRelation> = system::relations();
+        let catalog = Catalog::load(&config.settings.database, entries(&config), config.views.clone(), relations)
+            .await
+            .map_err(ServerError::Build)?;
+        let catalog = Arc::new(catalog);
+        let roles = Arc::new(ArcSwap::from_pointee(config.settings.roles.clone()));
+        let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles));
+        let listener = Listener::bind(wire_settings(&config, &roles))?;
+        let addresses = listener.local_addresses();
+        let shutdown = CancellationToken::new();
+        let mut tasks = TaskSet::new();
+        tasks.spawn("listener", listener.run(Arc::new(shared), shutdown.clone()));
+        let (watched, stop) = (Arc::clone(&catalog), tasks.token());
+        tasks.spawn("away stores", async move { watched.watch(stop).await });
+        tasks.spawn("changed stores", refresh_reported(Arc::clone(&catalog), reports, tasks.token()));
+        let drain_grace = config.settings.limits.drain_grace;
+        Ok(Self { directory: config.directory, catalog, roles, addresses, shutdown, tasks, drain_grace, _state: state })
+    }
+
+    /// Where the Postgres protocol is served.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What exists.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// Reads the catalog directory again. Roles, stores and views change; addresses, TLS and limits need a restart.
+    ///
+    /// # Errors
+    /// Every problem found; the running configuration stays then.
+    pub async fn reload(&self) -> Result<(), ServerError> {
+        let config = config::load(&self.directory).map_err(ServerError::Config)?;
+        self.catalog.replace(entries(&config), config.views.clone()).await.map_err(ServerError::Build)?;
+        self.roles.store(Arc::new(config.settings.roles));
+        Ok(())
+    }
+
+    /// Stops listening, lets running statements end within the drain time, then closes the stores.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        let aborted = self.tasks.stop(self.drain_grace + STOP_GRACE).await;
+        if aborted > 0 {
+            tracing::warn!(aborted, "background work had to be aborted");
+        }
+        self.catalog.close().await;
+    }
+}
+
+/// Refreshes stores that statements found changed; reports that arrive meanwhile are served by the same refresh.
+async fn refresh_reported(catalog: Arc<Catalog>, mut reports: mpsc::Receiver<StoreName>, stop: CancellationToken) {
+    loop {
+        // Cancel-safe: `recv` loses no message when it is dropped.
+        let first = tokio::select! {
+            () = stop.cancelled() => return,
+            report = reports.recv() => report,
+        };
+        let Some(first) = first else { return };
+        let mut stores = std::collections::BTreeSet::from([first]);
+        while let Ok(more) = reports.try_recv() {
+            stores.insert(more);
+        }
+        for store in stores {
+            match catalog.refresh(&store).await {
+                Ok(()) => tracing::info!(store = %store, "refreshed after a change of its schema"),
+                Err(error) => tracing::warn!(store = %store, error = %error, "refresh failed"),
+            }
+        }
+    }
+}
+
+fn entries(config: &Config) -> Vec<StoreEntry> {
+    config.stores.iter().map(|store| store.entry.clone()).collect()
+}
+
+fn engine_limits(config: &Config, state: &State) -> EngineLimits {
+    let limits = &config.settings.limits;
+    EngineLimits {
+        memory_bytes: usize::try_from(limits.query_memory_bytes).unwrap_or(usize::MAX),
+        spill_directory: Some(state.spill_directory()),
+        spill_bytes: limits.spill_bytes,
+        batch_rows: limits.batch_rows,
+        partitions: std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get),
+    }
+}
+
+fn wire_settings(config: &Config, roles: &Arc<ArcSwap<Roles>>) -> wire::Settings {
+    let settings = &config.settings;
+    let limits = &settings.limits;
+    wire::Settings {
+        listen: settings.listen.clone(),
+        tls: settings.tls.as_ref().map(|tls| wire::TlsSettings {
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            client_ca: tls.client_ca.clone(),
+            required: tls.required,
+        }),
+        trust: settings.trust,
+        roles: Arc::clone(roles),
+        mock_seed: Secret::new(Alphanumeric.sample_string(&mut rand::rng(), 32)),
+        limits: wire::Limits {
+            max_connections: limits.max_connections,
+            startup_timeout: limits.startup_timeout,
+            startup_message_max: usize::try_from(limits.startup_message_bytes).unwrap_or(usize::MAX),
+            message_max: usize::try_from(limits.message_bytes).unwrap_or(usize::MAX),
+            max_handshakes: limits.max_handshakes,
+            idle_timeout: limits.idle_timeout,
+            idle_in_transaction_timeout: limits.idle_in_transaction_timeout,
+            drain_grace: limits.drain_grace,
+        },
+    }
+}

@@ -1,0 +1,324 @@
+//! Accepts connections, leads them through TLS, startup and authentication to a session, and drains them at the end.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use pgwire::messages::startup::{Authentication, BackendKeyData};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::Settings;
+use super::auth::{Candidate, authenticate};
+use super::cancel::{Registry, Running};
+use super::connection::{Connection, guarded};
+use super::error::{Severity, WireError, error_response, protocol_violation};
+use super::startup::{Channel, Refusal, Request, Startup, read_request};
+use super::tls::Tls;
+use super::writer::Writer;
+use crate::error::{Diagnosis, sqlstate};
+use crate::session::{Session, Shared, Start};
+use crate::task::{Backoff, TaskSet};
+
+/// Connections that the kernel keeps for us while all handshakes are taken.
+const BACKLOG: u32 = 1024;
+/// First byte of a TLS handshake record (RFC 8446 §5.1); no Postgres packet begins with it.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// How long cancelled statements may take to say goodbye before their connections are cut.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Bound addresses, not serving yet.
+#[derive(Debug)]
+pub struct Listener {
+    sockets: Vec<TcpListener>,
+    door: Arc<Door>,
+}
+
+/// What every connection needs on its way in.
+#[derive(Debug)]
+struct Door {
+    settings: Settings,
+    tls: Option<Tls>,
+    registry: Arc<Registry>,
+    sessions: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
+impl Listener {
+    /// Loads the TLS files and binds every address. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// [`WireError`]; nothing listens then.
+    pub fn bind(settings: Settings) -> Result<Self, WireError> {
+        let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
+        let sockets = settings
+            .listen
+            .iter()
+            .map(|&address| listen(address).map_err(|source| WireError::Bind { address, source }))
+            .collect::<Result<_, _>>()?;
+        let sessions = Arc::new(Semaphore::new(settings.limits.max_connections.min(Semaphore::MAX_PERMITS)));
+        let door = Door { settings, tls, registry: Arc::default(), sessions, shutdown: CancellationToken::new() };
+        Ok(Self { sockets, door: Arc::new(door) })
+    }
+
+    /// Where it listens, with the ports that were given for port 0, in the order of the settings.
+    pub fn local_addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+    }
+
+    /// Serves until `shutdown`. Then idle sessions are told 57P01 at once, running statements get the grace of the settings,
+    /// and what is left after it is cancelled.
+    pub async fn run(self, shared: Arc<Shared>, shutdown: CancellationToken) {
+        let Self { sockets, door } = self;
+        let mut connections = TaskSet::new();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            () = accept_all(&sockets, &door, &shared, &mut connections) => {}
+        }
+        drop(sockets);
+        door.shutdown.cancel();
+        let grace = door.settings.limits.drain_grace;
+        let force = async {
+            tokio::time::sleep(grace).await;
+            door.registry.abandon_all();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            aborted = connections.stop(grace.saturating_add(FAREWELL)) => {
+                if aborted > 0 {
+                    tracing::warn!(aborted, "connections were cut at shutdown");
+                }
+            }
+            () = force => {}
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    // Accepted sockets inherit it: a peer that vanished without a word is found in the end.
+    socket.set_keepalive(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn accept_all(sockets: &[TcpListener], door: &Arc<Door>, shared: &Arc<Shared>, connections: &mut TaskSet) {
+    let handshakes = Arc::new(Semaphore::new(door.settings.limits.max_handshakes.clamp(1, Semaphore::MAX_PERMITS)));
+    let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
+    loop {
+        let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await else { return };
+        match accept(sockets).await {
+            Ok((tcp, peer)) => {
+                backoff.reset();
+                let (door, shared) = (Arc::clone(door), Arc::clone(shared));
+                connections.spawn("connection", async move {
+                    let connection = greet_in_time(&door, &shared, tcp, peer).await;
+                    drop(handshake);
+                    if let Some(connection) = connection {
+                        Box::pin(connection.run()).await;
+                    }
+                });
+            }
+            Err(error) => {
+                // Mostly out of file descriptors: trying again at once would only burn CPU.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(backoff.next_wait()).await;
+            }
+        }
+    }
+}
+
+/// The next connection on any of the sockets. Cancel-safe: nothing is taken before it is ready.
+async fn accept(sockets: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
+    poll_fn(|context| {
+        for socket in sockets {
+            if let Poll::Ready(accepted) = socket.poll_accept(context) {
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+async fn greet_in_time(door: &Arc<Door>, shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) -> Option<Connection> {
+    let greeting = Box::pin(door.greet(shared, tcp, peer));
+    tokio::select! {
+        biased;
+        () = door.shutdown.cancelled() => None,
+        greeted = tokio::time::timeout(door.settings.limits.startup_timeout, greeting) => match greeted {
+            Ok(connection) => connection,
+            Err(_elapsed) => {
+                tracing::info!(%peer, "a connection took too long to authenticate");
+                None
+            }
+        }
+    }
+}
+
+impl Door {
+    /// Everything up to the first `ReadyForQuery`; `None` when there is no session at the end of it.
+    async fn greet(&self, shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) -> Option<Connection> {
+        let address = peer.ip();
+        match self.negotiate(tcp).await {
+            Ok((channel, Request::Start(startup), secured)) => self.admit(shared, channel, startup, (address, secured)).await,
+            Ok((_, Request::Cancel { process_id, key }, _)) => {
+                let found = self.registry.cancel(process_id, &key);
+                tracing::debug!(%peer, process_id, found, "cancel request");
+                None
+            }
+            Ok((channel, Request::Tls | Request::Gss, _)) => {
+                refuse(channel, Refusal::Told(protocol_violation("encryption was asked for twice")), address).await
+            }
+            Err((channel, refusal)) => match channel {
+                Some(channel) => refuse(channel, refusal, address).await,
+                None => {
+                    tracing::debug!(%peer, ?refusal, "a connection ended before its startup packet");
+                    None
+                }
+            },
+        }
+    }
+
+    /// Settles encryption, then gives the first packet that is not about it, and whether TLS is on.
+    async fn negotiate(&self, tcp: TcpStream) -> Result<(Channel, Request, bool), (Option<Channel>, Refusal)> {
+        let max = self.settings.limits.startup_message_max;
+        let mut first = [0];
+        let peeked = tcp.set_nodelay(true).and(Ok(())).map_err(|error| (None, error.into()));
+        peeked?;
+        let count = tcp.peek(&mut first).await.map_err(|error| (None, error.into()))?;
+        let direct = count == 1 && first == [TLS_HANDSHAKE];
+        let mut channel: Channel = Writer::new(Box::new(tcp));
+        let mut secured = false;
+        if direct {
+            channel = self.secure(channel, true).await?;
+            secured = true;
+        }
+        let (mut tls_asked, mut gss_asked) = (secured, secured);
+        loop {
+            let request = match read_request(channel.socket(), max).await {
+                Ok(request) => request,
+                Err(refusal) => return Err((Some(channel), refusal)),
+            };
+            match request {
+                Request::Tls if !tls_asked && self.tls.is_some() => {
+                    channel = answer(channel, b"S").await?;
+                    channel = self.secure(channel, false).await?;
+                    (secured, tls_asked, gss_asked) = (true, true, true);
+                }
+                Request::Tls if !tls_asked => {
+                    channel = answer(channel, b"N").await?;
+                    tls_asked = true;
+                }
+                Request::Gss if !gss_asked => {
+                    channel = answer(channel, b"N").await?;
+                    gss_asked = true;
+                }
+                other => return Ok((channel, other, secured)),
+            }
+        }
+    }
+
+    async fn secure(&self, channel: Channel, direct: bool) -> Result<Channel, (Option<Channel>, Refusal)> {
+        let Some(tls) = &self.tls else {
+            return Err((None, io::Error::new(io::ErrorKind::InvalidData, "TLS is not configured").into()));
+        };
+        let socket = tls.accept(channel.into_socket(), direct).await.map_err(|error| (None, error.into()))?;
+        Ok(Writer::new(socket))
+    }
+
+    /// Authenticates, opens the session and greets the client. Any failure is FATAL.
+    async fn admit(
+        &self,
+        shared: &Arc<Shared>,
+        mut channel: Channel,
+        startup: Startup,
+        (address, secured): (IpAddr, bool),
+    ) -> Option<Connection> {
+        match self.open(shared, &mut channel, startup, (address, secured)).await {
+            Ok(Admitted { session, running, permits }) => {
+                let mut connection =
+                    Connection::new(session, channel, running, self.settings.limits.clone(), self.shutdown.clone());
+                connection.hold(permits);
+                Some(connection)
+            }
+            Err(refusal) => refuse(channel, refusal, address).await,
+        }
+    }
+
+    async fn open(
+        &self,
+        shared: &Arc<Shared>,
+        channel: &mut Channel,
+        startup: Startup,
+        (address, secured): (IpAddr, bool),
+    ) -> Result<Admitted, Refusal> {
+        if self.tls.as_ref().is_some_and(|tls| tls.required) && !secured {
+            return Err(Diagnosis::new(sqlstate::INVALID_AUTHORIZATION, "this server takes connections over TLS only")
+                .with_hint("Connect with sslmode=require or stricter.")
+                .into());
+        }
+        if let Some(negotiation) = startup.negotiation() {
+            channel.put(&negotiation)?;
+        }
+        let binding = self.tls.as_ref().filter(|_| secured).and_then(|tls| tls.binding.as_ref());
+        let loopback = address.to_canonical().is_loopback();
+        authenticate(channel, &self.settings, Candidate { user: &startup.user, loopback, binding }).await?;
+        let permit = Arc::clone(&self.sessions)
+            .try_acquire_owned()
+            .map_err(|_full| Refusal::Told(Diagnosis::new(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already")))?;
+        let running = Arc::new(Running::default());
+        let registration = self.registry.register(startup.takes_long_key(), Arc::clone(&running));
+        let start = Start {
+            role: startup.user,
+            database: startup.database,
+            settings: startup.settings,
+            process_id: registration.process_id,
+            peer: address.to_string(),
+        };
+        let session = guarded(Box::pin(Session::open(shared, start))).await.and_then(|opened| opened)?;
+        channel.put(&Authentication::Ok)?;
+        channel.put(&BackendKeyData::new(registration.process_id, registration.key.clone()))?;
+        Ok(Admitted { session, running, permits: (permit, registration) })
+    }
+}
+
+/// A session and what it holds while it lives.
+struct Admitted {
+    session: Session,
+    running: Arc<Running>,
+    permits: super::connection::Permits,
+}
+
+async fn answer(mut channel: Channel, byte: &[u8]) -> Result<Channel, (Option<Channel>, Refusal)> {
+    channel.open().extend_from_slice(byte);
+    channel.seal();
+    match channel.flush().await {
+        Ok(()) => Ok(channel),
+        Err(error) => Err((None, error.into())),
+    }
+}
+
+/// Tells the peer why, when there is something to tell, and ends the connection.
+async fn refuse(mut channel: Channel, refusal: Refusal, peer: IpAddr) -> Option<Connection> {
+    match refusal {
+        Refusal::Silent(error) => tracing::debug!(%peer, %error, "a connection ended before its session began"),
+        Refusal::Told(diagnosis) => {
+            tracing::info!(%peer, sqlstate = diagnosis.sqlstate, error = %diagnosis, "a connection was refused");
+            channel.discard_unsealed();
+            let told = channel.put(&error_response(&diagnosis, Severity::Fatal));
+            if told.is_ok()
+                && let Err(error) = channel.close().await
+            {
+                tracing::debug!(%peer, %error, "a refused peer did not wait for the reason");
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,56 @@
+//! The simple query protocol: one text, its statements one by one, one `ReadyForQuery`.
+
+use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
+
+use super::connection::{Connection, End, Failure};
+use super::rows::{Sent, row_description};
+use crate::session::Parsed;
+use crate::session::output::Execution;
+
+impl Connection {
+    /// A `Query` message. A failed statement ends the text: those after it do not run.
+    pub(super) async fn simple_query(&mut self, text: &str) -> Result<(), End> {
+        self.start_statement();
+        if let Err(failure) = self.run_text(text).await {
+            self.fail(failure).await?;
+        }
+        self.finish().await
+    }
+
+    async fn run_text(&mut self, text: &str) -> Result<(), Failure> {
+        let statements = self.session.parse(text)?;
+        if statements.is_empty() {
+            self.writer.put(&EmptyQueryResponse::new())?;
+        }
+        let alone = statements.len() == 1;
+        for statement in &statements {
+            self.run_statement(statement, alone).await?;
+        }
+        Ok(())
+    }
+
+    async fn run_statement(&mut self, statement: &Parsed, alone: bool) -> Result<(), Failure> {
+        match Box::pin(self.session.run(statement, alone)).await? {
+            Execution::Rows(mut rows) => {
+                self.writer.put(&row_description(rows.columns(), &[])?)?;
+                // Without a bound on rows there is no suspension.
+                let (Sent::All | Sent::Bound) = self.send_rows(&mut rows, &[], 0).await?;
+                let tag = rows.tag();
+                drop(rows);
+                self.complete(tag)
+            }
+            Execution::Done(tag) => self.complete(tag),
+            Execution::Empty => {
+                self.session.succeed();
+                Ok(self.writer.put(&EmptyQueryResponse::new())?)
+            }
+        }
+    }
+
+    /// The statement succeeded: notices, then its tag.
+    pub(super) fn complete(&mut self, tag: String) -> Result<(), Failure> {
+        self.session.succeed();
+        self.send_notices()?;
+        Ok(self.writer.put(&CommandComplete::new(tag))?)
+    }
+}
