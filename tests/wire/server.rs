@@ -74,7 +74,7 @@ pub fn trusted(settings: Settings) -> Settings {
 
 /// Starts over a catalog without stores.
 pub async fn start(settings: Settings) -> Server {
-    let engine = Engine::new(&EngineLimits::default(), system::functions()).unwrap();
+    let engine = Engine::new(&EngineLimits::default()).unwrap();
     let catalog = Catalog::load(DATABASE, Vec::new(), Vec::new(), system::relations()).await.unwrap();
     let (shared, _reports) = Shared::new(Arc::new(catalog), engine, Arc::clone(&settings.roles));
     let listener = Listener::bind(settings).unwrap();
