@@ -2,6 +2,7 @@
 //!
 //! Rooms in reading order, from the client inwards:
 //!
+//! - [`command`]: a file for each subcommand.
 //! - [`sandbox`]: private real servers for tests, benches and the demo.
 //! - [`config`]: the catalog directory, read and checked.
 //! - [`server`]: assembles the rooms.
@@ -10,8 +11,10 @@
 //! - [`federation`]: what runs where, and what expressions mean.
 //! - [`catalog`]: what exists, who owns it.
 //! - [`stores`]: one folder per store kind behind one contract.
+//! - [`telemetry`]: log lines and health, for operators.
 //! - [`options`], [`pgtype`], [`format`], [`error`], [`task`]: the words every room shares.
 
+pub mod command;
 pub mod sandbox;
 
 pub mod config;
@@ -27,6 +30,8 @@ pub mod federation;
 pub mod catalog;
 
 pub mod stores;
+
+pub mod telemetry;
 
 pub mod error;
 pub mod format;

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::discover::SystemRelation;
-use crate::catalog::{Catalog, Naming, StoreEntry, ViewSource, system};
+use crate::catalog::{Catalog, StoreEntry, system};
 use crate::config::state::State;
 use crate::config::{self, Config};
 use crate::error::Diagnosis;
@@ -70,9 +70,9 @@ impl Server {
     /// See [`ServerError`].
     pub async fn start(config: Config) -> Result<Self, ServerError> {
         let state = State::open(&config.directory)?;
-        let engine = Engine::new(&engine_limits(&config, &state), system::functions()).map_err(ServerError::Build)?;
+        let engine = Engine::new(&engine_limits(&config, &state)).map_err(ServerError::Build)?;
         let relations: Vec<SystemRelation> = system::relations();
-        let catalog = Catalog::load(&config.settings.database, entries(&config), views(&config), relations)
+        let catalog = Catalog::load(&config.settings.database, entries(&config), config.views.clone(), relations)
             .await
             .map_err(ServerError::Build)?;
         let catalog = Arc::new(catalog);
@@ -106,7 +106,7 @@ impl Server {
     /// Every problem found; the running configuration stays then.
     pub async fn reload(&self) -> Result<(), ServerError> {
         let config = config::load(&self.directory).map_err(ServerError::Config)?;
-        self.catalog.replace(entries(&config), views(&config)).await.map_err(ServerError::Build)?;
+        self.catalog.replace(entries(&config), config.views.clone()).await.map_err(ServerError::Build)?;
         self.roles.store(Arc::new(config.settings.roles));
         Ok(())
     }
@@ -145,20 +145,7 @@ async fn refresh_reported(catalog: Arc<Catalog>, mut reports: mpsc::Receiver<Sto
 }
 
 fn entries(config: &Config) -> Vec<StoreEntry> {
-    let stores = config.stores.iter().map(|store| StoreEntry { connector: Arc::clone(&store.connector), naming: naming(store) });
-    stores.collect()
-}
-
-fn naming(store: &config::StoreConfig) -> Naming {
-    let namespaces =
-        store.namespaces.named().map(|namespace| (namespace.to_owned(), store.namespaces.schema(namespace, ""))).collect();
-    // The default namespace's own name is known only once the store is discovered, so it is asked under a name of its own.
-    let schema = store.namespaces.schema("", "").filter(|schema| schema != store.name.as_str());
-    Naming { schema, namespaces }
-}
-
-fn views(config: &Config) -> Vec<ViewSource> {
-    config.views.iter().map(|view| ViewSource { name: view.name.clone(), sql: view.sql.clone() }).collect()
+    config.stores.iter().map(|store| store.entry.clone()).collect()
 }
 
 fn engine_limits(config: &Config, state: &State) -> EngineLimits {
@@ -176,7 +163,7 @@ fn wire_settings(config: &Config, roles: &Arc<ArcSwap<Roles>>) -> wire::Settings
     let settings = &config.settings;
     let limits = &settings.limits;
     wire::Settings {
-        listen: vec![settings.listen],
+        listen: settings.listen.clone(),
         tls: settings.tls.as_ref().map(|tls| wire::TlsSettings {
             certificate: tls.certificate.clone(),
             key: tls.key.clone(),
@@ -191,9 +178,10 @@ fn wire_settings(config: &Config, roles: &Arc<ArcSwap<Roles>>) -> wire::Settings
             startup_timeout: limits.startup_timeout,
             startup_message_max: usize::try_from(limits.startup_message_bytes).unwrap_or(usize::MAX),
             message_max: usize::try_from(limits.message_bytes).unwrap_or(usize::MAX),
+            max_handshakes: limits.max_handshakes,
             idle_timeout: limits.idle_timeout,
+            idle_in_transaction_timeout: limits.idle_in_transaction_timeout,
             drain_grace: limits.drain_grace,
-            ..wire::Limits::default()
         },
     }
 }

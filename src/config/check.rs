@@ -41,13 +41,13 @@ fn weakness(path: impl Into<String>, reason: impl Into<String>) -> Weakness {
 
 fn listening(settings: &Settings) -> Vec<Weakness> {
     let mut found = Vec::new();
-    let beyond_loopback = !settings.listen.ip().is_loopback();
-    if beyond_loopback {
-        found.push(weakness("tributary.listen", format!("{} can be reached from other machines.", settings.listen)));
+    let beyond_loopback: Vec<_> = settings.listen.iter().filter(|address| !address.ip().is_loopback()).collect();
+    for address in &beyond_loopback {
+        found.push(weakness("tributary.listen", format!("{address} can be reached from other machines.")));
     }
     match &settings.tls {
         None => found.push(weakness("tributary.tls", "Clients cannot use TLS.")),
-        Some(tls) if !tls.required && beyond_loopback => {
+        Some(tls) if !tls.required && !beyond_loopback.is_empty() => {
             found.push(weakness("tributary.tls.required", "Clients may connect without TLS."));
         }
         Some(_) => {}

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::secret::{CatalogSecrets, read_text};
 use super::settings::{self, Settings};
 use super::store::{self, Outcome};
-use super::{Confidential, Config, ViewConfig, name};
+use super::{Confidential, Config, name};
+use crate::catalog::discover::ViewSource;
 use crate::options::Problem;
 
 /// Largest file of a catalog directory: a configuration or a view is text that people write.
@@ -81,7 +82,7 @@ impl Loading {
         (enabled, disabled)
     }
 
-    fn views(&mut self) -> Vec<ViewConfig> {
+    fn views(&mut self) -> Vec<ViewSource> {
         let mut views = Vec::new();
         for (name, path) in self.files("views", "sql") {
             let place = format!("views.{name}");
@@ -90,7 +91,7 @@ impl Loading {
             }
             match read_text(&path, FILE_BYTES_MAX) {
                 Ok(sql) if sql.trim().is_empty() => self.problems.push(problem(&place, "", "holds no query")),
-                Ok(sql) => views.push(ViewConfig { name, sql }),
+                Ok(sql) => views.push(ViewSource { name, sql }),
                 Err(error) => self.problems.push(problem(&place, "", &format!("cannot be read: {error}"))),
             }
         }
@@ -156,8 +157,9 @@ fn same_schemas(stores: &[super::StoreConfig]) -> Vec<Problem> {
     let mut taken: BTreeMap<String, &str> = BTreeMap::new();
     let mut problems = Vec::new();
     for store in stores {
-        let named = store.namespaces.named().filter_map(|namespace| store.namespaces.schema(namespace, ""));
-        for schema in named.chain(store.namespaces.schema("", "")) {
+        let naming = &store.entry.naming;
+        let named = naming.namespaces.values().flatten().cloned();
+        for schema in named.chain(naming.schema_of(&store.name, "", "")) {
             match taken.get(&schema) {
                 Some(other) => {
                     let rule = format!("is already a schema of store \"{other}\"");

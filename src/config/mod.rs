@@ -4,7 +4,7 @@
 //! load      directory → Config, or every problem at once
 //! settings  tributary.toml: addresses, TLS, roles, limits, logs
 //! store     stores/<name>.toml: the keys all kinds share; the rest goes to the kind's own parser
-//! namespace which SQL schema a store's namespace appears as
+//! namespace whether two namespaces claim one SQL schema
 //! name      what may be a name
 //! secret    ${NAME} and { file = "…" }
 //! check     settings that are valid but weak
@@ -29,14 +29,13 @@ mod secret;
 mod store;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 pub use load::load;
-pub use namespace::NamespaceMap;
-pub use settings::{Limits, Log, LogFormat, Settings, Tls};
+pub use settings::{Limits, Settings, Tls};
 pub use state::{State, StateError};
 
-use crate::stores::{Connector, StoreName};
+use crate::catalog::discover::{StoreEntry, ViewSource};
+use crate::stores::StoreName;
 
 /// A whole catalog directory, valid.
 #[derive(Debug)]
@@ -50,7 +49,7 @@ pub struct Config {
     /// Stores that their files switch off, in name order.
     pub disabled: Vec<StoreName>,
     /// Views in name order.
-    pub views: Vec<ViewConfig>,
+    pub views: Vec<ViewSource>,
     /// Files of the directory that hold secrets, for [`check::weaknesses`].
     pub confidential: Vec<Confidential>,
 }
@@ -60,21 +59,10 @@ pub struct Config {
 pub struct StoreConfig {
     /// The file's name without its ending.
     pub name: StoreName,
-    /// The connector that its kind made.
-    pub connector: Arc<dyn Connector>,
-    /// Which SQL schemas its namespaces become.
-    pub namespaces: NamespaceMap,
+    /// The connector that its kind made, and how its namespaces are named.
+    pub entry: StoreEntry,
     /// The word that the store file gives for `tls`, where the kind has such an option.
     pub tls: Option<String>,
-}
-
-/// One view file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ViewConfig {
-    /// The file's name without its ending: the view's name in the schema `public`.
-    pub name: String,
-    /// The query.
-    pub sql: String,
 }
 
 /// A file that holds a secret.

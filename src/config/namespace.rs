@@ -1,72 +1,30 @@
-//! Which SQL schema each namespace of a store appears as, and whether two stores claim one schema.
+//! Whether two namespaces claim one SQL schema, once it is known which namespaces the stores have.
+//!
+//! How a namespace is named is `catalog::name::Naming`.
 
 use std::collections::BTreeMap;
 
+use crate::catalog::name::Naming;
 use crate::options::Problem;
 use crate::stores::{StoreName, StoreSchema};
 
-/// How the namespaces of one store are named.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamespaceMap {
-    store: StoreName,
-    default_schema: Option<String>,
-    named: BTreeMap<String, Option<String>>,
-}
-
-impl NamespaceMap {
-    /// The map of a store whose file renames nothing.
-    pub fn new(store: StoreName) -> Self {
-        Self { store, default_schema: None, named: BTreeMap::new() }
-    }
-
-    /// Names the schema of the store's default namespace.
-    #[must_use]
-    pub fn with_default_schema(mut self, schema: Option<String>) -> Self {
-        self.default_schema = schema;
-        self
-    }
-
-    /// Names the schema of one native namespace; `None` leaves the namespace out.
-    #[must_use]
-    pub fn with(mut self, namespace: &str, schema: Option<String>) -> Self {
-        self.named.insert(namespace.to_owned(), schema);
-        self
-    }
-
-    /// The SQL schema of a native namespace, or `None` when the store file leaves it out. A namespace named in the file
-    /// wins; then the default namespace has the store's own name and every other one `<store>_<namespace>`.
-    pub fn schema(&self, namespace: &str, default_namespace: &str) -> Option<String> {
-        if let Some(named) = self.named.get(namespace) {
-            return named.clone();
-        }
-        if namespace == default_namespace {
-            return Some(self.default_schema.clone().unwrap_or_else(|| self.store.as_str().to_owned()));
-        }
-        Some(format!("{}_{namespace}", self.store))
-    }
-
-    /// Native namespaces that the store file names.
-    pub fn named(&self) -> impl Iterator<Item = &str> {
-        self.named.keys().map(String::as_str)
-    }
-
-    /// Every native namespace that holds a table, with its SQL schema; left-out ones are absent.
-    pub fn schemas(&self, discovered: &StoreSchema) -> BTreeMap<String, String> {
-        let default = discovered.default_namespace.as_str();
-        let tables = discovered.tables.iter().map(|table| table.id.namespace.as_str());
-        tables.chain([default]).filter_map(|namespace| Some((namespace.to_owned(), self.schema(namespace, default)?))).collect()
-    }
+/// Every native namespace that holds a table, with its SQL schema; left-out ones are absent.
+fn schemas(store: &StoreName, naming: &Naming, discovered: &StoreSchema) -> BTreeMap<String, String> {
+    let default = discovered.default_namespace.as_str();
+    let tables = discovered.tables.iter().map(|table| table.id.namespace.as_str());
+    let named = |namespace: &str| Some((namespace.to_owned(), naming.schema_of(store, default, namespace)?));
+    tables.chain([default]).filter_map(named).collect()
 }
 
 /// SQL schemas that more than one namespace would fill, or that Tributary itself fills.
-pub fn collisions<'a>(stores: impl IntoIterator<Item = (&'a NamespaceMap, &'a StoreSchema)>) -> Vec<Problem> {
+pub fn collisions<'a>(stores: impl IntoIterator<Item = (&'a StoreName, &'a Naming, &'a StoreSchema)>) -> Vec<Problem> {
     let mut taken: BTreeMap<String, String> = BTreeMap::new();
     let mut problems = Vec::new();
-    for (map, discovered) in stores {
-        for (namespace, schema) in map.schemas(discovered) {
-            let place = format!("namespace \"{namespace}\" of store \"{}\"", map.store);
+    for (store, naming, discovered) in stores {
+        for (namespace, schema) in schemas(store, naming, discovered) {
+            let place = format!("namespace \"{namespace}\" of store \"{store}\"");
             let problem = |rule: String| Problem {
-                path: format!("stores.{}.namespaces.{namespace}", map.store),
+                path: format!("stores.{store}.namespaces.{namespace}"),
                 value: format!("\"{schema}\""),
                 rule,
             };
@@ -118,37 +76,26 @@ mod tests {
         }
     }
 
-    fn map(store: &str) -> NamespaceMap {
-        NamespaceMap::new(StoreName::new(store))
-    }
-
-    #[test]
-    fn the_default_namespace_has_the_name_of_the_store() {
-        let shop = map("shop").with("audit", None).with("hr", Some("staff".to_owned()));
-        let rows = [
-            ("public", Some("shop")),
-            ("sales", Some("shop_sales")),
-            ("Odd Name", Some("shop_Odd Name")),
-            ("audit", None),
-            ("hr", Some("staff")),
-        ];
-        for (namespace, expected) in rows {
-            assert_eq!(shop.schema(namespace, "public").as_deref(), expected, "{namespace}");
-        }
-        let renamed = map("shop").with_default_schema(Some("store".to_owned()));
-        assert_eq!(renamed.schema("public", "public").as_deref(), Some("store"));
-        assert_eq!(renamed.with("public", None).schema("public", "public"), None);
-    }
-
     #[test]
     fn two_namespaces_cannot_fill_one_schema() {
-        let (shop, other) = (map("shop"), map("shop_eu"));
+        let (shop, other, crm) = (StoreName::new("shop"), StoreName::new("shop_eu"), StoreName::new("crm"));
+        let naming = Naming::default();
         let schemas = (discovered("public", &["public", "eu"]), discovered("main", &["main"]));
-        let said: Vec<String> = collisions([(&shop, &schemas.0), (&other, &schemas.1)]).iter().map(ToString::to_string).collect();
+        let said: Vec<String> =
+            collisions([(&shop, &naming, &schemas.0), (&other, &naming, &schemas.1)]).iter().map(ToString::to_string).collect();
         assert_eq!(
             said,
             ["stores.shop_eu.namespaces.main: \"shop_eu\" is already the schema of namespace \"eu\" of store \"shop\""]
         );
-        assert!(collisions([(&shop, &schemas.0), (&map("crm"), &schemas.1)]).is_empty());
+        assert!(collisions([(&shop, &naming, &schemas.0), (&crm, &naming, &schemas.1)]).is_empty());
+        let hidden = Naming { namespaces: BTreeMap::from([("eu".to_owned(), None)]), ..Naming::default() };
+        assert!(collisions([(&shop, &hidden, &schemas.0), (&other, &naming, &schemas.1)]).is_empty());
+    }
+
+    #[test]
+    fn no_namespace_fills_a_schema_of_ours() {
+        let (pg, naming, schema) = (StoreName::new("pg"), Naming::default(), discovered("public", &["public", "temp"]));
+        let said: Vec<String> = collisions([(&pg, &naming, &schema)]).iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["stores.pg.namespaces.temp: \"pg_temp\" is the name of a schema that Tributary itself fills"]);
     }
 }

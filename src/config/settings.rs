@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::name;
 use crate::options::{Form, OptionSpec, Problem, Reader, Secret, Secrets};
 use crate::session::role::{Role, Roles, Verifier};
+use crate::telemetry::log::{Log, LogFormat};
 
 /// What `tributary.toml` says.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where clients connect.
-    pub listen: SocketAddr,
+    /// Where clients connect; at least one.
+    pub listen: Vec<SocketAddr>,
     /// The database name that clients see.
     pub database: String,
     /// Where health is told; `None` when switched off.
@@ -53,6 +54,10 @@ pub struct Limits {
     pub startup_timeout: Duration,
     /// How long a session may say nothing; `None` is for ever.
     pub idle_timeout: Option<Duration>,
+    /// Connections at a time that are not logged in yet.
+    pub max_handshakes: usize,
+    /// How long a session may say nothing inside a transaction; `None` is for ever.
+    pub idle_in_transaction_timeout: Option<Duration>,
     /// How long running statements may go on after SIGTERM.
     pub drain_grace: Duration,
     /// Largest message before login, in bytes.
@@ -65,26 +70,6 @@ pub struct Limits {
     pub spill_bytes: u64,
     /// Most rows in one batch of a scan.
     pub batch_rows: usize,
-    /// Deepest nesting of a statement.
-    pub statement_depth: usize,
-}
-
-/// What is logged, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Log {
-    /// The least important level that is written.
-    pub level: tracing::Level,
-    /// The form of a line.
-    pub format: LogFormat,
-}
-
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 const ADDRESS_RULE: &str = "is not an address such as 127.0.0.1:5455 or [::1]:5455";
@@ -95,7 +80,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         key: "listen",
         form: Form::Text,
         default: Some("127.0.0.1:5455"),
-        meaning: "Address and port where Postgres clients connect.",
+        meaning: "Address and port where Postgres clients connect; several are separated by commas.",
     },
     OptionSpec {
         key: "database",
@@ -138,6 +123,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         meaning: "Most client connections at a time; further ones are refused with 53300.",
     },
     OptionSpec {
+        key: "limits.max_handshakes",
+        form: Form::Integer(1, 100_000),
+        default: Some("128"),
+        meaning: "Connections at a time that are not logged in yet; further ones wait.",
+    },
+    OptionSpec {
         key: "limits.startup_timeout",
         form: Form::Duration,
         default: Some("10s"),
@@ -148,6 +139,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         form: Form::Duration,
         default: Some("0s"),
         meaning: "A session that says nothing for so long is ended; 0s is never.",
+    },
+    OptionSpec {
+        key: "limits.idle_in_transaction_timeout",
+        form: Form::Duration,
+        default: Some("0s"),
+        meaning: "A session that says nothing for so long inside a transaction is ended; 0s is never.",
     },
     OptionSpec {
         key: "limits.drain_grace",
@@ -179,12 +176,6 @@ pub const OPTIONS: &[OptionSpec] = &[
         form: Form::Integer(16, 65_536),
         default: Some("8192"),
         meaning: "Most rows that are handed on at a time.",
-    },
-    OptionSpec {
-        key: "limits.statement_depth",
-        form: Form::Integer(16, 1_000),
-        default: Some("128"),
-        meaning: "Deepest nesting of a statement; deeper ones are refused with 54001.",
     },
     OptionSpec {
         key: "log.level",
@@ -219,7 +210,7 @@ pub const ROLE_OPTIONS: &[OptionSpec] = &[
 /// Reads `tributary.toml`.
 pub(super) fn read(table: &toml::Table, secrets: &dyn Secrets) -> (Settings, Vec<Problem>) {
     let mut reader = Reader::new("tributary", table, OPTIONS, secrets);
-    let listen = address(&mut reader, "listen");
+    let listen = addresses(&mut reader, "listen");
     let (http, http_token) = http(&mut reader);
     let database = reader.text("database");
     if let Some(rule) = name::broken_rule(&database) {
@@ -227,7 +218,7 @@ pub(super) fn read(table: &toml::Table, secrets: &dyn Secrets) -> (Settings, Vec
     }
     let tls = tls(&mut reader);
     let trust = reader.bool("auth.trust");
-    if trust && listen.is_some_and(|address| !address.ip().is_loopback()) {
+    if trust && listen.iter().any(|address| !address.ip().is_loopback()) {
         reader.problem("auth.trust", "true", "is refused while listen is not a loopback address".to_owned());
     }
     if http.is_some_and(|address| !address.ip().is_loopback()) && (tls.is_none() || http_token.is_none()) {
@@ -240,8 +231,7 @@ pub(super) fn read(table: &toml::Table, secrets: &dyn Secrets) -> (Settings, Vec
     if roles.is_empty() && role_problems.is_empty() {
         reader.problem("roles", "", "names no role, so nobody could connect".to_owned());
     }
-    let unset = SocketAddr::from(([127, 0, 0, 1], 0));
-    let settings = Settings { listen: listen.unwrap_or(unset), database, http, http_token, tls, trust, roles, limits, log };
+    let settings = Settings { listen, database, http, http_token, tls, trust, roles, limits, log };
     let mut problems = reader.finish();
     problems.extend(role_problems);
     problems.extend(unusable_roles(&settings));
@@ -267,6 +257,19 @@ fn address(reader: &mut Reader<'_>, key: &str) -> Option<SocketAddr> {
         reader.problem(key, &format!("\"{text}\""), ADDRESS_RULE.to_owned());
     }
     parsed
+}
+
+/// Addresses separated by commas.
+fn addresses(reader: &mut Reader<'_>, key: &str) -> Vec<SocketAddr> {
+    let text = reader.text(key);
+    let mut found = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        match part.parse() {
+            Ok(address) => found.push(address),
+            Err(_unreadable) => reader.problem(key, &format!("\"{part}\""), ADDRESS_RULE.to_owned()),
+        }
+    }
+    found
 }
 
 fn http(reader: &mut Reader<'_>) -> (Option<SocketAddr>, Option<Secret>) {
@@ -313,19 +316,23 @@ fn existing_file(reader: &mut Reader<'_>, key: &str) -> Option<PathBuf> {
 }
 
 fn limits(reader: &mut Reader<'_>) -> Limits {
-    let idle_timeout = reader.duration("limits.idle_timeout");
     Limits {
+        max_handshakes: reader.count("limits.max_handshakes"),
+        idle_timeout: unless_zero(reader.duration("limits.idle_timeout")),
+        idle_in_transaction_timeout: unless_zero(reader.duration("limits.idle_in_transaction_timeout")),
         max_connections: reader.count("limits.max_connections"),
         startup_timeout: positive_duration(reader, "limits.startup_timeout"),
-        idle_timeout: (!idle_timeout.is_zero()).then_some(idle_timeout),
         drain_grace: reader.duration("limits.drain_grace"),
         startup_message_bytes: size_within(reader, "limits.startup_message", 1 << 10, 1 << 20),
         message_bytes: size_within(reader, "limits.message", 1 << 10, 1 << 30),
         query_memory_bytes: size_within(reader, "limits.query_memory", 1 << 20, u64::MAX),
         spill_bytes: reader.size("limits.spill"),
         batch_rows: reader.count("limits.batch_rows"),
-        statement_depth: reader.count("limits.statement_depth"),
     }
+}
+
+fn unless_zero(duration: Duration) -> Option<Duration> {
+    (!duration.is_zero()).then_some(duration)
 }
 
 fn positive_duration(reader: &mut Reader<'_>, key: &str) -> Duration {
@@ -412,7 +419,7 @@ mod tests {
     fn defaults_are_those_of_the_reference() {
         let (settings, problems) = read_text(&format!("[roles.ada]\npassword = \"{VERIFIER}\""));
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(settings.listen.to_string(), "127.0.0.1:5455");
+        assert_eq!(settings.listen, ["127.0.0.1:5455".parse().unwrap()]);
         assert_eq!(settings.http.unwrap().to_string(), "127.0.0.1:8455");
         assert_eq!(settings.database, "tributary");
         assert_eq!(settings.limits.message_bytes, 64 << 20);
@@ -462,6 +469,13 @@ mod tests {
             assert!(problems.iter().any(|problem| problem == expected), "{text}: {problems:?}");
             assert!(!problems.iter().any(|problem| problem.contains("hunter2")));
         }
+    }
+
+    #[test]
+    fn several_addresses_are_separated_by_commas() {
+        let (settings, problems) = read_text("listen = \"127.0.0.1:1, [::1]:2\"\nauth.trust = true\n[roles.ada]");
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(settings.listen.len(), 2);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! `stores/<name>.toml`: the keys that all kinds share. Everything else goes to the kind's own parser.
 
+use super::StoreConfig;
 use super::name;
 use super::secret::CatalogSecrets;
-use super::{NamespaceMap, StoreConfig};
+use crate::catalog::discover::StoreEntry;
+use crate::catalog::name::Naming;
 use crate::options::{Form, OptionSpec, Problem, Reader};
 use crate::stores::{self, Kind, StoreName};
 
@@ -59,7 +61,7 @@ pub(super) fn read(name: &str, table: &toml::Table, secrets: &CatalogSecrets) ->
     }
     let enabled = reader.bool("enabled");
     let kind = kind(&mut reader);
-    let namespaces = namespaces(&mut reader, &store);
+    let naming = naming(&mut reader);
     let mut problems = reader.finish();
     let has_literal_secret = kind.is_some_and(|kind| has_literal_secret(&own, kind.options()));
     if !enabled && problems.is_empty() {
@@ -69,7 +71,7 @@ pub(super) fn read(name: &str, table: &toml::Table, secrets: &CatalogSecrets) ->
     match connector {
         Some(Ok(connector)) if problems.is_empty() => {
             let tls = own.get("tls").and_then(|value| value.as_str()).map(str::to_owned);
-            let enabled = StoreConfig { name: store, connector, namespaces, tls };
+            let enabled = StoreConfig { name: store, entry: StoreEntry { connector, naming }, tls };
             Ok(StoreFile { outcome: Outcome::Enabled(enabled), has_literal_secret })
         }
         Some(Err(more)) => {
@@ -95,26 +97,26 @@ fn kind(reader: &mut Reader<'_>) -> Option<&'static dyn Kind> {
     found
 }
 
-fn namespaces(reader: &mut Reader<'_>, store: &StoreName) -> NamespaceMap {
-    let default_schema = reader.optional_text("schema");
-    if let Some(rule) = default_schema.as_deref().and_then(name::broken_schema_rule) {
-        reader.problem("schema", &format!("\"{}\"", default_schema.as_deref().unwrap_or_default()), rule);
+fn naming(reader: &mut Reader<'_>) -> Naming {
+    let schema = reader.optional_text("schema");
+    if let Some(rule) = schema.as_deref().and_then(name::broken_schema_rule) {
+        reader.problem("schema", &format!("\"{}\"", schema.as_deref().unwrap_or_default()), rule);
     }
-    let mut map = NamespaceMap::new(store.clone()).with_default_schema(default_schema);
+    let mut naming = Naming { schema, ..Naming::default() };
     for (namespace, value) in reader.table("namespaces").into_iter().flatten() {
         let key = format!("namespaces.{namespace}");
         match value {
-            toml::Value::Boolean(false) => map = map.with(namespace, None),
+            toml::Value::Boolean(false) => drop(naming.namespaces.insert(namespace.clone(), None)),
             toml::Value::String(schema) => {
                 if let Some(rule) = name::broken_schema_rule(schema) {
                     reader.problem(&key, &format!("\"{schema}\""), rule);
                 }
-                map = map.with(namespace, Some(schema.clone()));
+                naming.namespaces.insert(namespace.clone(), Some(schema.clone()));
             }
             other => reader.problem(&key, &other.to_string(), "is not the name of a schema, or false".to_owned()),
         }
     }
-    map
+    naming
 }
 
 /// Whether a secret option is written out in the file, rather than named as `${NAME}` or `{ file = "…" }`.

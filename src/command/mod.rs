@@ -1,0 +1,109 @@
+//! The command line: a file for each subcommand.
+//!
+//! ```text
+//! arguments → Command → the subcommand's run(…, output) → exit code
+//! ```
+//!
+//! **Invariants:** a subcommand writes its result to the output it is given and nothing else to standard output; problems
+//! go to standard error; exit code 0 is success, 1 a problem that was told, 2 wrong arguments.
+//! Not here: what a subcommand starts (`server.rs`), what a log line looks like (`telemetry/`).
+
+pub mod check;
+pub mod password;
+
+mod print;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Joins PostgreSQL, MySQL, MariaDB, SQLite and MongoDB behind one Postgres address.
+#[derive(Debug, Parser)]
+#[command(name = "tributary", version, propagate_version = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Validate a catalog directory, connect to each store and print what was found.
+    Check(check::Arguments),
+    /// Make a SCRAM-SHA-256 verifier for a role's password.
+    Password(password::Arguments),
+}
+
+/// How a subcommand ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// As asked.
+    Success,
+    /// Problems were found and told.
+    Problems,
+}
+
+/// Why a subcommand could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// Reading or writing on the terminal failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// What was given cannot be used.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    let mut output = io::stdout().lock();
+    let ended = line.command.run(&mut output).and_then(|outcome| {
+        output.flush()?;
+        Ok(outcome)
+    });
+    match ended {
+        Ok(Outcome::Success) => ExitCode::SUCCESS,
+        Ok(Outcome::Problems) => ExitCode::FAILURE,
+        // Whoever read our output has seen enough (`tributary check … | head`).
+        Err(CommandError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            // When standard error is gone too there is nobody left to tell.
+            let _ = writeln!(io::stderr(), "tributary: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Command {
+    fn run(self, output: &mut dyn io::Write) -> Result<Outcome, CommandError> {
+        match self {
+            Self::Check(arguments) => runtime()?.block_on(check::run(&arguments, output)),
+            Self::Password(arguments) => password::run(&arguments, output),
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn subcommands_are_told_apart() {
+        let check = CommandLine::try_parse_from(["tributary", "check", "shop", "--security"]).unwrap().command;
+        assert!(matches!(check, Command::Check(check::Arguments { security: true, .. })));
+        assert!(CommandLine::try_parse_from(["tributary", "check"]).is_err());
+        assert!(CommandLine::try_parse_from(["tributary", "surprise"]).is_err());
+    }
+}

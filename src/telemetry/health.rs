@@ -1,0 +1,91 @@
+//! What health says: the server as a whole, and each store.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// The server's health at one moment. Holds names and states only: whoever asks has no credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// The server as a whole.
+    pub overall: Overall,
+    /// Each configured store, in name order.
+    pub stores: Vec<StoreHealth>,
+}
+
+/// What the server is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overall {
+    /// Stores are being discovered; clients cannot connect yet.
+    Starting,
+    /// Clients are served.
+    Serving,
+    /// No new clients are taken; running statements come to their end.
+    Draining,
+}
+
+/// One store as the catalog last saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// The store's name.
+    pub name: String,
+    /// Whether its tables are served.
+    pub available: bool,
+    /// How long it has been so, when that is known.
+    pub since: Option<Duration>,
+}
+
+impl Health {
+    /// Whether a load balancer should send clients here. A store that is away does not count: the others are served.
+    pub fn takes_clients(&self) -> bool {
+        self.overall == Overall::Serving
+    }
+
+    /// `{"status": "ok", "stores": {"crm": {"available": true, "since_s": 12}}}`; the status of a serving server whose
+    /// stores are not all available is `degraded`.
+    pub fn to_json(&self) -> Value {
+        let status = match self.overall {
+            Overall::Starting => "starting",
+            Overall::Draining => "draining",
+            Overall::Serving if self.stores.iter().all(|store| store.available) => "ok",
+            Overall::Serving => "degraded",
+        };
+        let stores: serde_json::Map<String, Value> = self.stores.iter().map(StoreHealth::to_json).collect();
+        json!({ "status": status, "stores": stores })
+    }
+}
+
+impl StoreHealth {
+    fn to_json(&self) -> (String, Value) {
+        let mut state = json!({ "available": self.available });
+        if let (Some(since), Some(fields)) = (self.since, state.as_object_mut()) {
+            fields.insert("since_s".to_owned(), since.as_secs().into());
+        }
+        (self.name.clone(), state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_away_degrades_but_does_not_turn_clients_away() {
+        let store = |name: &str, available, since| StoreHealth { name: name.to_owned(), available, since };
+        let stores = vec![store("crm", true, Some(Duration::from_millis(2900))), store("shop", false, None)];
+        let health = Health { overall: Overall::Serving, stores: stores.clone() };
+        assert!(health.takes_clients());
+        assert_eq!(
+            health.to_json().to_string(),
+            r#"{"status":"degraded","stores":{"crm":{"available":true,"since_s":2},"shop":{"available":false}}}"#
+        );
+        let rows = [(Overall::Starting, "starting"), (Overall::Draining, "draining")];
+        for (overall, expected) in rows {
+            let health = Health { overall, stores: stores.clone() };
+            assert!(!health.takes_clients());
+            assert_eq!(health.to_json()["status"], expected);
+        }
+        let well = Health { overall: Overall::Serving, stores: stores[..1].to_vec() };
+        assert_eq!(well.to_json()["status"], "ok");
+    }
+}

@@ -1,0 +1,17 @@
+//! What an operator sees from outside a session: log lines and health over HTTP.
+//!
+//! ```text
+//! tracing events → log → standard error, as text or JSON
+//! GET /health    → http → the health that server.rs tells → JSON
+//! ```
+//!
+//! **Invariants:** no log line and no HTTP answer holds a statement, a value, a secret or a connection string; health needs
+//! no credentials, and beyond loopback everything else needs the token and all of it TLS. Not here: metrics, and system
+//! views over them.
+
+pub mod health;
+pub mod http;
+pub mod log;
+
+pub use health::{Health, Overall, StoreHealth};
+pub use http::{HttpError, HttpListener, HttpSettings};
