@@ -70,7 +70,7 @@ impl Server {
     /// See [`ServerError`].
     pub async fn start(config: Config) -> Result<Self, ServerError> {
         let state = State::open(&config.directory)?;
-        let engine = Engine::new(&engine_limits(&config, &state), system::functions()).map_err(ServerError::Build)?;
+        let engine = Engine::new(&engine_limits(&config, &state)).map_err(ServerError::Build)?;
         let relations: Vec<SystemRelation> = system::relations();
         let catalog = Catalog::load(&config.settings.database, entries(&config), config.views.clone(), relations)
             .await

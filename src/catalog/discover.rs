@@ -9,9 +9,11 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::name::Naming;
+use super::object;
 use super::oid::Allocator;
 use super::snapshot::{Relation, RelationBody, RowFunction, Schema, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::PgType;
 use crate::stores::{Connector, StoreError, StoreName, StoreSchema};
 use crate::task::Backoff;
 
@@ -48,11 +50,12 @@ pub struct SystemRelation {
 /// What a system relation is made of.
 #[derive(Clone)]
 pub enum SystemBody {
-    /// A query over other system relations.
-    View(String),
     /// Rows from the snapshot.
     Rows(Arc<dyn RowFunction>),
 }
+
+/// Plans a view's query over a snapshot and tells its columns; the catalog itself plans nothing.
+pub type DescribeView = Arc<dyn Fn(&Arc<Snapshot>, &str) -> Result<Vec<(String, PgType)>, Diagnosis> + Send + Sync>;
 
 /// The current snapshot and all that the next one needs.
 pub struct Catalog {
@@ -73,6 +76,7 @@ struct Sources {
     stores: BTreeMap<StoreName, StoreEntry>,
     views: Vec<ViewSource>,
     system: Arc<Vec<SystemRelation>>,
+    describe: Option<DescribeView>,
     known: BTreeMap<StoreName, Result<Arc<StoreSchema>, StoreError>>,
 }
 
@@ -90,9 +94,20 @@ impl Catalog {
         let stores: BTreeMap<StoreName, StoreEntry> =
             stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
         let known = discover_all(&stores).await;
-        let sources = Sources { database: database.to_owned(), stores, views, system: Arc::new(system), known };
+        let sources = Sources { database: database.to_owned(), stores, views, system: Arc::new(system), describe: None, known };
         let first = build(&sources, 1)?;
-        Ok(Self { current: ArcSwap::from_pointee(first), sources: Mutex::new(sources), turn: tokio::sync::Mutex::new(()) })
+        Ok(Self { current: ArcSwap::new(first), sources: Mutex::new(sources), turn: tokio::sync::Mutex::new(()) })
+    }
+
+    /// Gives the catalog the means to tell the columns of views, and builds the next snapshot with them.
+    ///
+    /// # Errors
+    /// As [`Catalog::load`].
+    pub fn describe_views(&self, describe: DescribeView) -> Result<(), Diagnosis> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.describe = Some(describe);
+        self.current.store(build(&sources, self.current.load().version + 1)?);
+        Ok(())
     }
 
     /// The current snapshot.
@@ -110,10 +125,17 @@ impl Catalog {
             stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
         let known = discover_all(&stores).await;
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = Sources { database: sources.database.clone(), stores, views, system: Arc::clone(&sources.system), known };
+        let next = Sources {
+            database: sources.database.clone(),
+            stores,
+            views,
+            system: Arc::clone(&sources.system),
+            describe: sources.describe.clone(),
+            known,
+        };
         let snapshot = build(&next, self.current.load().version + 1)?;
         *sources = next;
-        self.current.store(Arc::new(snapshot));
+        self.current.store(snapshot);
         Ok(())
     }
 
@@ -136,7 +158,7 @@ impl Catalog {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.known.insert(store.clone(), found);
         let next = build(&sources, self.current.load().version + 1)?;
-        self.current.store(Arc::new(next));
+        self.current.store(next);
         outcome
     }
 
@@ -186,14 +208,34 @@ async fn discover_all(stores: &BTreeMap<StoreName, StoreEntry>) -> BTreeMap<Stor
     join_all(tries).await.into_iter().collect()
 }
 
-fn build(sources: &Sources, version: u64) -> Result<Snapshot, Diagnosis> {
+fn build(sources: &Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis> {
+    let bare = Arc::new(build_with(sources, version, &BTreeMap::new())?);
+    let Some(describe) = sources.describe.as_ref().filter(|_| !sources.views.is_empty()) else { return Ok(bare) };
+    let mut columns = BTreeMap::new();
+    for view in &sources.views {
+        match describe(&bare, &view.sql) {
+            Ok(described) => {
+                columns.insert(view.name.clone(), described);
+            }
+            Err(error) => tracing::warn!(view = view.name, error = %error, "view cannot be planned now"),
+        }
+    }
+    build_with(sources, version, &columns).map(Arc::new)
+}
+
+fn build_with(
+    sources: &Sources,
+    version: u64,
+    view_columns: &BTreeMap<String, Vec<(String, PgType)>>,
+) -> Result<Snapshot, Diagnosis> {
     let mut builder = Builder { oids: Allocator::default(), schemas: BTreeMap::new() };
     builder.fixed_schemas();
     for relation in sources.system.iter() {
         builder.system(relation)?;
     }
     for view in &sources.views {
-        builder.insert("public", &view.name, RelationBody::View { sql: view.sql.clone() })?;
+        let columns = view_columns.get(&view.name).cloned().unwrap_or_default();
+        builder.insert("public", &view.name, RelationBody::View { sql: view.sql.clone(), columns })?;
     }
     for (name, entry) in &sources.stores {
         match sources.known.get(name) {
@@ -203,7 +245,8 @@ fn build(sources: &Sources, version: u64) -> Result<Snapshot, Diagnosis> {
         }
     }
     let connectors = sources.stores.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.connector))).collect();
-    Ok(Snapshot { version, database: sources.database.clone(), schemas: builder.schemas, connectors })
+    let objects = object::derive(&builder.schemas, &mut builder.oids);
+    Ok(Snapshot { version, database: sources.database.clone(), schemas: builder.schemas, objects, connectors })
 }
 
 struct Builder {
@@ -229,7 +272,6 @@ impl Builder {
 
     fn system(&mut self, relation: &SystemRelation) -> Result<(), Diagnosis> {
         let body = match &relation.body {
-            SystemBody::View(sql) => RelationBody::View { sql: sql.clone() },
             SystemBody::Rows(rows) => RelationBody::Rows(Arc::clone(rows)),
         };
         if relation.oid == 0 {

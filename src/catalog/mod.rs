@@ -12,6 +12,7 @@
 
 pub mod discover;
 pub mod name;
+pub mod object;
 pub mod oid;
 pub mod snapshot;
 pub mod system;

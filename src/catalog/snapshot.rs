@@ -8,7 +8,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::name::{QualifiedName, SearchPath, nearest, quote_identifier};
+use super::object::Objects;
 use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::PgType;
 use crate::stores::{Connector, StoreName, Table};
 
 /// Everything that exists, at one moment.
@@ -20,6 +22,8 @@ pub struct Snapshot {
     pub database: String,
     /// Schemas by name.
     pub schemas: BTreeMap<String, Schema>,
+    /// Indexes and constraints.
+    pub objects: Objects,
     /// Connectors by store name.
     pub connectors: BTreeMap<StoreName, Arc<dyn Connector>>,
 }
@@ -67,6 +71,8 @@ pub enum RelationBody {
     View {
         /// The query's text.
         sql: String,
+        /// Its columns; empty while it cannot be planned.
+        columns: Vec<(String, PgType)>,
     },
     /// Rows computed from the snapshot and the asking session.
     Rows(Arc<dyn RowFunction>),
@@ -214,7 +220,7 @@ mod tests {
                 oid,
                 schema: schema.to_owned(),
                 name: name.to_owned(),
-                body: RelationBody::View { sql: "SELECT 1".to_owned() },
+                body: RelationBody::View { sql: "SELECT 1".to_owned(), columns: Vec::new() },
             };
             (name.to_owned(), Arc::new(relation))
         };
@@ -237,6 +243,7 @@ mod tests {
             version: 1,
             database: "tributary".to_owned(),
             schemas: schemas.into_iter().map(|schema| (schema.name.clone(), schema)).collect(),
+            objects: Objects::default(),
             connectors: BTreeMap::new(),
         }
     }

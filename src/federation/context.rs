@@ -58,7 +58,7 @@ impl<'a> PlanContext<'a> {
                 };
                 Ok(provider_as_source(Arc::new(StoredTable::new(Arc::clone(connector), Arc::clone(table)))))
             }
-            RelationBody::View { sql } => self.view(relation, sql),
+            RelationBody::View { sql, .. } => self.view(relation, sql),
             RelationBody::Rows(rows) => {
                 let batch = rows.rows(self.snapshot, self.facts)?;
                 Ok(provider_as_source(Arc::new(MemTable::try_new(rows.schema(), vec![vec![batch]])?)))

@@ -9,7 +9,6 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::ScalarUDF;
 use datafusion::object_store::ObjectStore;
 use datafusion::prelude::SessionConfig;
 
@@ -44,11 +43,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Builds the engine with the semantics of Postgres, further functions of the catalog, and no way to any file.
+    /// Builds the engine with the semantics of Postgres and no way to any file.
     ///
     /// # Errors
     /// 58000 when the spill directory cannot be used.
-    pub fn new(limits: &Limits, functions: Vec<Arc<ScalarUDF>>) -> Result<Self, Diagnosis> {
+    pub fn new(limits: &Limits) -> Result<Self, Diagnosis> {
         let runtime = runtime(limits).map_err(|error| Diagnosis::new(sqlstate::SYSTEM_ERROR, error.strip_backtrace()))?;
         let mut config = SessionConfig::new()
             .with_batch_size(limits.batch_rows)
@@ -60,8 +59,7 @@ impl Engine {
         // Remote probes must not be polled before their build side is done (`federation.md` §1.3).
         options.execution.hash_join_buffering_capacity = 0;
         let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
-        let mut builder = semantics::install(builder);
-        builder.scalar_functions().get_or_insert_default().extend(functions);
+        let builder = semantics::install(builder);
         // File formats and table factories are doors to the host: the engine gets none.
         let base = builder.with_file_formats(Vec::new()).with_table_factories(std::collections::HashMap::new()).build();
         Ok(Self { base })

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues};
-use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
@@ -28,7 +28,7 @@ use super::error::diagnose;
 use super::output::{self, OutputColumn};
 use super::scan::count_scans;
 use crate::catalog::snapshot::SessionFacts;
-use crate::catalog::{Relation, SearchPath, Snapshot};
+use crate::catalog::{Relation, SearchPath, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgField, PgType};
 
@@ -135,6 +135,10 @@ fn state(engine: &Engine, setting: &Setting) -> SessionState {
     let mut state = engine.state();
     state.execution_props_mut().query_execution_start_time = Some(setting.now);
     state.config_mut().options_mut().execution.time_zone = Some(setting.time_zone.clone());
+    for function in system::functions(&setting.snapshot, &setting.facts) {
+        // Registering replaces a function of the same name; it cannot fail for scalar functions.
+        state.register_udf(function).ok();
+    }
     state.execution_props_mut().config_options = Some(Arc::clone(state.config_options()));
     state
 }

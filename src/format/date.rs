@@ -87,6 +87,31 @@ pub fn check(days: i32) -> Option<i32> {
     (is_finite || days == DATE_INFINITY || days == DATE_NEGATIVE_INFINITY).then_some(days)
 }
 
+/// Days since 1970-01-01 of a wire value, which counts from 2000-01-01.
+///
+/// # Errors
+/// 22008.
+pub fn from_wire(days: i32) -> Result<i32, Diagnosis> {
+    if matches!(days, DATE_INFINITY | DATE_NEGATIVE_INFINITY) {
+        return Ok(days);
+    }
+    let since_1970 = days.checked_add(calendar::POSTGRES_EPOCH_DAYS);
+    let is_finite = |days: &i32| (FIRST_DAY..=LAST_DATE).contains(days);
+    since_1970.filter(is_finite).ok_or_else(|| fault::datetime_range("date", None))
+}
+
+/// The wire value of days since 1970-01-01.
+///
+/// # Errors
+/// 22008.
+pub fn to_wire(days: i32) -> Result<i32, Diagnosis> {
+    match check(days) {
+        Some(DATE_INFINITY | DATE_NEGATIVE_INFINITY) => Ok(days),
+        Some(days) => Ok(days - calendar::POSTGRES_EPOCH_DAYS),
+        None => Err(fault::datetime_range("date", None)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,6 +33,11 @@ pub fn datetime_range(what: &str, text: Option<&str>) -> Diagnosis {
     Diagnosis::new(sqlstate::DATETIME_FIELD_OVERFLOW, message)
 }
 
+/// 22015 `interval field value out of range: "3000000000 months"`.
+pub fn interval_field(text: &str) -> Diagnosis {
+    Diagnosis::new("22015", format!("interval field value out of range: \"{text}\""))
+}
+
 /// 22P03 for a binary value whose length or content cannot be of its type.
 pub fn binary(type_name: &str) -> Diagnosis {
     Diagnosis::new(sqlstate::INVALID_BINARY_REPRESENTATION, format!("incorrect binary data format for type {type_name}"))

@@ -8,6 +8,8 @@
 //! Not here: which writer serves which Arrow column (`wire/encode`) and which parameter type (`wire/decode`).
 #![deny(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::indexing_slicing)]
 
+pub mod array;
+pub mod bit;
 pub mod boolean;
 pub mod bytea;
 pub mod calendar;
@@ -16,6 +18,11 @@ pub mod datetime_input;
 pub mod fault;
 pub mod float;
 pub mod integer;
+pub mod interval;
+pub mod json;
+pub mod lsn;
+pub mod money;
+pub mod network;
 pub mod numeric;
 pub mod scalar;
 pub mod time;

@@ -162,6 +162,30 @@ pub fn check(micros: i64) -> Option<i64> {
     (FIRST_MICROS..TIMESTAMP_INFINITY).contains(&micros).then_some(micros)
 }
 
+/// Microseconds since 1970-01-01 of a wire value, which counts from 2000-01-01.
+///
+/// # Errors
+/// 22008, also for the last 29 years of PostgreSQL's range, which the carrier lacks.
+pub fn from_wire(micros: i64) -> Result<i64, Diagnosis> {
+    if matches!(micros, TIMESTAMP_INFINITY | TIMESTAMP_NEGATIVE_INFINITY) {
+        return Ok(micros);
+    }
+    let since_1970 = micros.checked_add(calendar::POSTGRES_EPOCH_MICROS);
+    since_1970.and_then(check).ok_or_else(|| fault::datetime_range("timestamp", None))
+}
+
+/// The wire value of microseconds since 1970-01-01.
+///
+/// # Errors
+/// 22008.
+pub fn to_wire(micros: i64) -> Result<i64, Diagnosis> {
+    if matches!(micros, TIMESTAMP_INFINITY | TIMESTAMP_NEGATIVE_INFINITY) {
+        return Ok(micros);
+    }
+    let finite = check(micros).ok_or_else(|| fault::datetime_range("timestamp", None))?;
+    Ok(finite - calendar::POSTGRES_EPOCH_MICROS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -96,6 +96,11 @@ impl Rows {
         &self.display
     }
 
+    /// What may end the statement; sending its rows must heed it too.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
     /// At most `max` further rows (0 means any number), or `None` at the end.
     ///
     /// # Errors

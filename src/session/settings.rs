@@ -375,7 +375,10 @@ fn canonical(spec: &Spec, value: &str) -> Result<String, Diagnosis> {
         Form::Choice(words) => words.iter().find(|word| **word == lower).ok_or_else(bad)?.to_string(),
         Form::DateStyle => shown_date_style(date_style(value).ok_or_else(bad)?),
         Form::TimeZone => shown_time_zone(time_zone(value).ok_or_else(bad)?),
-        Form::Utf8 if matches!(lower.replace(['-', '_'], "").as_str(), "utf8" | "unicode") => "UTF8".to_owned(),
+        // PostgreSQL looks at letters and digits only; asyncpg sends the name in quotes.
+        Form::Utf8 if matches!(lower.replace(|c: char| !c.is_ascii_alphanumeric(), "").as_str(), "utf8" | "unicode") => {
+            "UTF8".to_owned()
+        }
         Form::Utf8 => {
             let message = format!("conversion between {value} and UTF8 is not supported");
             return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
@@ -516,6 +519,7 @@ mod tests {
         check("statement_timeout", "soon", Err("22023"));
         check("extra_float_digits", "4", Err("22023"));
         check("client_encoding", "utf-8", Ok("UTF8"));
+        check("client_encoding", "'utf-8'", Ok("UTF8"));
         check("client_encoding", "latin1", Err("0A000"));
         check("server_version", "9", Err("55P02"));
         check("standard_conforming_strings", "off", Err("22023"));

@@ -10,7 +10,7 @@ use super::extended::format_at;
 use super::writer::FLUSH_THRESHOLD;
 use crate::error::{Diagnosis, sqlstate};
 use crate::format::Format;
-use crate::session::output::{OutputColumn, Rows};
+use crate::session::output::{Guard, OutputColumn, Rows};
 
 /// Rows of the first piece; later pieces follow the width of the rows seen.
 const FIRST_PIECE: usize = 64;
@@ -70,7 +70,7 @@ impl Connection {
                 Some(encoder) => encoder,
                 none => none.insert(RowEncoder::new(rows.columns(), &batch.schema(), &formats, rows.display())?),
             };
-            self.send_batch(&batch, encoder, &mut piece).await?;
+            self.send_batch(&batch, encoder, (&mut piece, rows.guard())).await?;
             if max > 0 {
                 left = left.saturating_sub(batch.num_rows());
                 if left == 0 {
@@ -81,7 +81,12 @@ impl Connection {
     }
 
     /// Encodes a batch in pieces of about [`FLUSH_THRESHOLD`] bytes, so that wide rows do not pile up in the buffer.
-    async fn send_batch(&mut self, batch: &RecordBatch, encoder: &mut RowEncoder, piece: &mut usize) -> Result<(), Failure> {
+    async fn send_batch(
+        &mut self,
+        batch: &RecordBatch,
+        encoder: &mut RowEncoder,
+        (piece, guard): (&mut usize, &Guard),
+    ) -> Result<(), Failure> {
         let mut start = 0;
         while start < batch.num_rows() {
             let count = (*piece).min(batch.num_rows() - start);
@@ -94,20 +99,20 @@ impl Connection {
             *piece = (FLUSH_THRESHOLD / width).clamp(1, PIECE_MAX);
             start += count;
             if self.writer.waiting() >= FLUSH_THRESHOLD {
-                self.flush_or_cancel().await?;
+                self.flush_or_stop(guard).await?;
             }
         }
         Ok(())
     }
 
-    /// Waits for a slow reader, but not longer than its statement may run.
-    async fn flush_or_cancel(&mut self) -> Result<(), Failure> {
+    /// Waits for a slow reader, but not longer than its statement may run: it holds connections of stores.
+    async fn flush_or_stop(&mut self, guard: &Guard) -> Result<(), Failure> {
         let statement = self.statement.clone();
         // Cancel-safe: `Writer::flush` goes on where it stopped.
         tokio::select! {
             biased;
             () = statement.cancelled() => Err(canceled().into()),
-            flushed = self.writer.flush() => Ok(flushed?),
+            flushed = guard.run(self.writer.flush()) => Ok(flushed??),
         }
     }
 }

@@ -1,1 +1,2 @@
 //! The contract suite: every connector runs all of it, one file per store kind.
+mod mongodb;

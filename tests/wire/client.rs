@@ -234,3 +234,44 @@ pub fn initial_response(mechanism: &str, first: &str) -> Vec<u8> {
 pub fn query(text: &str) -> Vec<u8> {
     message(b'Q', format!("{text}\0").as_bytes())
 }
+
+/// `Parse`
+pub fn parse(name: &str, text: &str, parameter_types: &[u32]) -> Vec<u8> {
+    let mut body = format!("{name}\0{text}\0").into_bytes();
+    body.extend_from_slice(&u16::try_from(parameter_types.len()).unwrap().to_be_bytes());
+    for oid in parameter_types {
+        body.extend_from_slice(&oid.to_be_bytes());
+    }
+    message(b'P', &body)
+}
+
+/// `Bind` with parameters as text.
+pub fn bind(portal: &str, statement: &str, parameters: &[Option<&[u8]>], result_formats: &[i16]) -> Vec<u8> {
+    let mut body = format!("{portal}\0{statement}\0\0\0").into_bytes();
+    body.extend_from_slice(&u16::try_from(parameters.len()).unwrap().to_be_bytes());
+    for parameter in parameters {
+        let length = parameter.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap());
+        body.extend_from_slice(&length.to_be_bytes());
+        body.extend_from_slice(parameter.unwrap_or_default());
+    }
+    body.extend_from_slice(&u16::try_from(result_formats.len()).unwrap().to_be_bytes());
+    for format in result_formats {
+        body.extend_from_slice(&format.to_be_bytes());
+    }
+    message(b'B', &body)
+}
+
+/// `Describe` of a statement (`S`) or portal (`P`).
+pub fn describe(kind: u8, name: &str) -> Vec<u8> {
+    message(b'D', &[&[kind], name.as_bytes(), b"\0"].concat())
+}
+
+/// `Execute`
+pub fn execute(portal: &str, max_rows: i32) -> Vec<u8> {
+    message(b'E', &[portal.as_bytes(), b"\0", &max_rows.to_be_bytes()].concat())
+}
+
+/// `Sync`
+pub fn sync() -> Vec<u8> {
+    message(b'S', b"")
+}

@@ -11,7 +11,7 @@ use super::server::{self, DATABASE, PASSWORD, USER, settings, trusting, with_tls
 
 #[tokio::test]
 async fn a_query_behind_a_wrong_password_never_runs() {
-    let server = server::start(settings());
+    let server = server::start(settings()).await;
     let mut client = Client::connect(server.address).await;
     client.start(USER).await;
     let offered = client.answer().await.unwrap();
@@ -30,7 +30,7 @@ async fn a_query_behind_a_wrong_password_never_runs() {
 
 #[tokio::test]
 async fn wrong_password_unknown_role_and_role_without_verifier_look_the_same() {
-    let server = server::start(settings());
+    let server = server::start(settings()).await;
     let mut seen = Vec::new();
     for user in [USER, "nobody", "bare"] {
         let mut salts = Vec::new();
@@ -57,7 +57,7 @@ async fn wrong_password_unknown_role_and_role_without_verifier_look_the_same() {
 
 #[tokio::test]
 async fn an_error_after_the_password_is_fatal_too() {
-    let server = server::start(settings());
+    let server = server::start(settings()).await;
     let mut client = Client::connect(server.address).await;
     client.send(&startup(0, &[("user", USER), ("database", "elsewhere")])).await;
     let last = client.scram(PASSWORD).await;
@@ -68,7 +68,7 @@ async fn an_error_after_the_password_is_fatal_too() {
 
 #[tokio::test]
 async fn only_password_messages_are_taken_before_authentication() {
-    let server = server::start(settings());
+    let server = server::start(settings()).await;
     for early in [query("SELECT 1"), message(b'X', b""), message(b'P', b"\0SELECT 1\0\0\0"), message(b'd', b"x")] {
         let mut client = Client::connect(server.address).await;
         client.start(USER).await;
@@ -80,7 +80,7 @@ async fn only_password_messages_are_taken_before_authentication() {
 
 #[tokio::test]
 async fn sizes_are_refused_by_their_announcement() {
-    let server = server::start(settings());
+    let server = server::start(settings()).await;
     // Only the lengths are sent: the answer comes although not one byte of the gigabyte did.
     for length in [1_u32 << 30, u32::MAX, 65_537, 7] {
         let mut client = Client::connect(server.address).await;
@@ -98,7 +98,7 @@ async fn sizes_are_refused_by_their_announcement() {
 
 #[tokio::test]
 async fn malformed_sasl_messages_are_refused() {
-    let server = server::start(settings());
+    let server = server::start(settings()).await;
     let rows: Vec<Vec<u8>> = vec![
         message(b'p', b""),
         message(b'p', b"SCRAM-SHA-256"),
@@ -122,7 +122,7 @@ async fn malformed_sasl_messages_are_refused() {
 
 #[tokio::test]
 async fn startup_packets_that_make_no_sense_are_refused() {
-    let server = server::start(settings());
+    let server = server::start(settings()).await;
     let rows: Vec<(Vec<u8>, &str)> = vec![
         (packet(b"\0\x03\0\0user\0ann"), "08P01"),
         (packet(b"\0\x02\0\0\0"), "0A000"),
@@ -141,7 +141,7 @@ async fn startup_packets_that_make_no_sense_are_refused() {
 
 #[tokio::test]
 async fn encryption_is_declined_once_each_and_the_session_goes_on() {
-    let server = server::start(settings());
+    let server = server::start(settings()).await;
     let mut client = Client::connect(server.address).await;
     for request in [gss_request(), ssl_request()] {
         client.send(&request).await;
@@ -161,7 +161,7 @@ async fn encryption_is_declined_once_each_and_the_session_goes_on() {
 async fn bytes_smuggled_before_the_tls_handshake_are_not_used() {
     let directory = tempfile::tempdir().unwrap();
     let (settings, _) = with_tls(directory.path(), false);
-    let server = server::start(super::server::trusted(settings));
+    let server = server::start(super::server::trusted(settings)).await;
     let mut client = Client::connect(server.address).await;
     let smuggled = [ssl_request(), startup(0, &[("user", USER), ("database", DATABASE)]), query("SELECT 1")].concat();
     client.send(&smuggled).await;
@@ -176,7 +176,7 @@ async fn bytes_smuggled_before_the_tls_handshake_are_not_used() {
 async fn a_server_that_requires_tls_takes_no_plain_session() {
     let directory = tempfile::tempdir().unwrap();
     let (settings, _) = with_tls(directory.path(), true);
-    let server = server::start(settings);
+    let server = server::start(settings).await;
     let mut client = Client::connect(server.address).await;
     client.start(USER).await;
     client.refused("28000").await;
@@ -185,7 +185,7 @@ async fn a_server_that_requires_tls_takes_no_plain_session() {
 #[tokio::test]
 async fn who_says_nothing_is_cut_and_blocks_nobody() {
     let limits = Limits { startup_timeout: Duration::from_millis(200), max_handshakes: 1, ..Limits::default() };
-    let server = server::start(tributary::wire::Settings { limits, ..trusting() });
+    let server = server::start(tributary::wire::Settings { limits, ..trusting() }).await;
     let mut silent = Client::connect(server.address).await;
     let mut halfway = Client::connect(server.address).await;
     halfway.send(&[0, 0]).await;
@@ -198,7 +198,7 @@ async fn who_says_nothing_is_cut_and_blocks_nobody() {
 
 #[tokio::test]
 async fn a_shutdown_during_the_handshake_ends_it() {
-    let server = server::start(settings());
+    let server = server::start(settings()).await;
     let mut client = Client::connect(server.address).await;
     client.start(USER).await;
     assert_eq!(client.answer().await.unwrap().kind, 'R');

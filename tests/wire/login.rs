@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_postgres::config::ChannelBinding as Binding;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
@@ -95,7 +95,7 @@ impl AsyncWrite for BoundStream {
 
 #[tokio::test]
 async fn scram_lets_the_right_password_in_and_no_other() {
-    let server = server::start(settings());
+    let server = server::start(settings()).await;
     let connect = async |password: &str| {
         let stream = TcpStream::connect(server.address).await.unwrap();
         config(password).connect_raw(stream, NoTls).await
@@ -113,7 +113,7 @@ async fn scram_lets_the_right_password_in_and_no_other() {
 async fn scram_is_bound_to_the_certificate_under_tls() {
     let directory = tempfile::tempdir().unwrap();
     let (settings, made) = with_tls(directory.path(), true);
-    let server = server::start(settings);
+    let server = server::start(settings).await;
     let certificate = made.cert.der().clone();
     let connect = async |server: &Server, password: &str, digest: bool| {
         let stream = TcpStream::connect(server.address).await.unwrap();
@@ -135,7 +135,7 @@ async fn scram_is_bound_to_the_certificate_under_tls() {
 async fn a_removed_channel_binding_is_noticed_under_tls() {
     let directory = tempfile::tempdir().unwrap();
     let (settings, made) = with_tls(directory.path(), true);
-    let server = server::start(settings);
+    let server = server::start(settings).await;
     // "y" says: I could bind, but you did not offer it. We did, so somebody between us removed the offer.
     for (mechanism, first) in [("SCRAM-SHA-256", "y,,n=,r=x"), ("SCRAM-SHA-256-PLUS", "n,,n=,r=x")] {
         let mut client = secure(&server, made.cert.der(), &[]).await;
@@ -166,7 +166,7 @@ async fn secure(
 async fn encryption_inside_encryption_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (settings, made) = with_tls(directory.path(), false);
-    let server = server::start(settings);
+    let server = server::start(settings).await;
     for request in [ssl_request(), gss_request()] {
         let mut client = secure(&server, made.cert.der(), &[b"postgresql"]).await;
         client.send(&request).await;
@@ -178,7 +178,7 @@ async fn encryption_inside_encryption_is_refused() {
 async fn direct_tls_needs_the_protocol_name() {
     let directory = tempfile::tempdir().unwrap();
     let (settings, made) = with_tls(directory.path(), true);
-    let server = server::start(settings);
+    let server = server::start(settings).await;
     let connect = async |alpn: &[&[u8]]| {
         let tcp = TcpStream::connect(server.address).await.unwrap();
         let connector = TlsConnector::from(client_config(made.cert.der(), alpn));
@@ -196,8 +196,21 @@ async fn direct_tls_needs_the_protocol_name() {
 }
 
 #[tokio::test]
+async fn a_client_certificate_is_demanded_where_an_authority_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut settings, made) = with_tls(directory.path(), true);
+    let authority = directory.path().join("server.crt");
+    settings.tls.as_mut().unwrap().client_ca = Some(authority);
+    let server = server::start(settings).await;
+    let mut client = secure(&server, made.cert.der(), &[]).await;
+    // In TLS 1.3 the client learns with its first read that its missing certificate was refused.
+    client.stream.write_all(&startup(0, &[("user", USER)])).await.ok();
+    assert_eq!(client.answer().await, None);
+}
+
+#[tokio::test]
 async fn trust_asks_for_no_password_but_for_a_role() {
-    let server = server::start(trusting());
+    let server = server::start(trusting()).await;
     for user in [USER, "bare"] {
         let mut client = Client::connect(server.address).await;
         client.start(user).await;
@@ -212,7 +225,7 @@ async fn trust_asks_for_no_password_but_for_a_role() {
 
 #[tokio::test]
 async fn protocol_versions_are_negotiated_and_shape_the_cancel_key() {
-    let server = server::start(trusting());
+    let server = server::start(trusting()).await;
     let rows = [(0, None, 4), (2, None, 32), (9999, Some(196_610_u32), 32)];
     for (minor, negotiated, key_len) in rows {
         let mut client = Client::connect(server.address).await;

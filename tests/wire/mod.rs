@@ -2,7 +2,10 @@
 //!
 //! `client` speaks raw messages; `server` starts Tributary inside the test's own runtime on a free port.
 
+mod cancel;
 mod client;
 mod hostile;
+mod libpq;
 mod login;
+mod protocol;
 mod server;

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
-use tributary::catalog::Catalog;
+use tributary::catalog::{Catalog, system};
 use tributary::federation::engine::{Engine, Limits as EngineLimits};
 use tributary::options::Secret;
 use tributary::session::Shared;
@@ -72,20 +72,15 @@ pub fn trusted(settings: Settings) -> Settings {
     Settings { trust: true, ..settings }
 }
 
-/// Starts over an empty catalog.
-pub fn start(settings: Settings) -> Server {
-    let catalog = futures::executor::block_on(Catalog::load(DATABASE, Vec::new(), Vec::new(), Vec::new())).unwrap();
-    let engine = Engine::new(&EngineLimits::default(), Vec::new()).unwrap();
-    let shared = Shared::new(Arc::new(catalog), engine, Arc::clone(&settings.roles)).0;
-    start_with(settings, Arc::new(shared))
-}
-
-/// Starts with what sessions share.
-pub fn start_with(settings: Settings, shared: Arc<Shared>) -> Server {
+/// Starts over a catalog without stores.
+pub async fn start(settings: Settings) -> Server {
+    let engine = Engine::new(&EngineLimits::default()).unwrap();
+    let catalog = Catalog::load(DATABASE, Vec::new(), Vec::new(), system::relations()).await.unwrap();
+    let (shared, _reports) = Shared::new(Arc::new(catalog), engine, Arc::clone(&settings.roles));
     let listener = Listener::bind(settings).unwrap();
     let address = listener.local_addresses()[0];
     let shutdown = CancellationToken::new();
-    let task = OwnedTask::spawn(listener.run(shared, shutdown.clone()));
+    let task = OwnedTask::spawn(listener.run(Arc::new(shared), shutdown.clone()));
     Server { address, shutdown, task }
 }
 

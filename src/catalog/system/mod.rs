@@ -1,13 +1,34 @@
 //! `pg_catalog`, `information_schema` and `tributary`: the relations that describe everything else.
+//!
+//! ```text
+//! relations() → Catalog::load → Snapshot; a query over one → RowFunction::rows(snapshot, session facts)
+//! functions(snapshot, facts) → registered for each statement
+//! ```
+//!
+//! **Invariants:** nothing here touches a store; object ids of PostgreSQL's own relations are PostgreSQL's; a relation that
+//! is listed in [`always_empty`] has no rows under any snapshot, which lets catalog queries over it be folded away.
+
+mod classes;
+mod constraints;
+mod empties;
+mod functions;
+mod information;
+mod server;
+pub mod table;
+mod text;
+mod types;
 
 use super::discover::SystemRelation;
+pub use empties::always_empty;
+pub use functions::functions;
 
 /// All system relations that are made of the snapshot alone. Live ones (`pg_stat_activity`) are added by `server.rs`.
 pub fn relations() -> Vec<SystemRelation> {
-    Vec::new()
-}
-
-/// Functions that describe the catalog and the session: `pg_get_userbyid`, `current_schema`, ….
-pub fn functions() -> Vec<std::sync::Arc<datafusion::logical_expr::ScalarUDF>> {
-    Vec::new()
+    let mut all = classes::relations();
+    all.extend(constraints::relations());
+    all.extend(types::relations());
+    all.extend(server::relations());
+    all.extend(empties::relations());
+    all.extend(information::relations());
+    all
 }

@@ -43,11 +43,11 @@ impl VisitorMut for Dialect {
                 Ok(()) => Ok(std::mem::replace(inner.as_mut(), Expr::value(Value::Null))),
                 Err(error) => Err(error),
             },
-            Expr::Cast { expr: inner, data_type, .. } => match cast_function(data_type) {
+            Expr::Cast { expr: inner, data_type, .. } => match cast_function(data_type, is_text(inner)) {
                 Some(name) => Ok(call(&name, std::mem::replace(inner.as_mut(), Expr::value(Value::Null)))),
                 None => return ControlFlow::Continue(()),
             },
-            Expr::TypedString(typed) => match cast_function(&typed.data_type) {
+            Expr::TypedString(typed) => match cast_function(&typed.data_type, true) {
                 Some(name) => Ok(call(&name, Expr::Value(typed.value.clone()))),
                 None => return ControlFlow::Continue(()),
             },
@@ -115,13 +115,20 @@ fn byte_order(collation: &ObjectName) -> Result<(), Diagnosis> {
 
 /// The function behind a cast to a type whose text form is a name in the catalog: `'shop.orders'::regclass`. All other
 /// types are planned by `semantics`.
-fn cast_function(data_type: &DataType) -> Option<String> {
+///
+/// A literal name becomes an object id; an object id becomes the text that clients expect to see.
+fn cast_function(data_type: &DataType, from_name: bool) -> Option<String> {
     let word = match data_type {
         DataType::Regclass => "regclass".to_owned(),
         DataType::Custom(name, _) => name.0.last().and_then(ObjectNamePart::as_ident)?.value.to_lowercase(),
         _ => return None,
     };
-    matches!(word.as_str(), "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole").then(|| format!("pg_cast_{word}"))
+    let direction = if from_name && word != "regproc" { "oid" } else { "cast" };
+    matches!(word.as_str(), "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole").then(|| format!("pg_{direction}_{word}"))
+}
+
+fn is_text(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
 }
 
 fn call(name: &str, argument: Expr) -> Expr {

@@ -1,12 +1,13 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! parsed query → name (output columns) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
+//! parsed query → catalog (forms of client introspection) → name (output columns) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
 //! client can write, and are cut off again before a client sees them.
 
+mod catalog;
 pub mod dialect;
 pub mod literal;
 pub mod locate;
@@ -26,6 +27,7 @@ pub const HIDDEN: char = '\u{1}';
 /// # Errors
 /// 0A000 for syntax that would be ignored silently, 42704 for an unknown type or collation.
 pub fn prepare(query: &mut Query) -> Result<(), Diagnosis> {
+    catalog::rewrite(query);
     name::name_outputs(query);
     let mut dialect = dialect::Dialect;
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut dialect) {

@@ -253,3 +253,20 @@ pub(super) fn comparable(left: &Typed, right: &Typed) -> bool {
 fn is_oid_like(pg_type: PgType) -> bool {
     matches!(pg_type.oid, 20 | 21 | 23 | 24 | 26 | 2205 | 2206 | 4089 | 4096)
 }
+
+/// The value operator an engine operator stands for, with its registered name.
+pub(super) fn arithmetic_parts(operator: datafusion::logical_expr::Operator) -> Option<(&'static str, Operator)> {
+    use datafusion::logical_expr::Operator as Engine;
+    let sign = match operator {
+        Engine::Plus => "+",
+        Engine::Minus => "-",
+        Engine::Multiply => "*",
+        Engine::Divide => "/",
+        Engine::Modulo => "%",
+        Engine::StringConcat => "||",
+        _ => return None,
+    };
+    OPERATORS.iter().find(|(_, known, _)| *known == sign).map(|(name, _, operator)| (*name, *operator))
+}
+
+pub(super) use arithmetic::{decimal_kernel, decimal_result, decimal_shape, negate_kernel, numeric_kernel};

@@ -1,9 +1,44 @@
-//! The mongodb connector.
+//! The MongoDB connector: collections and views as tables, read by raw batches, filtered by find.
+//!
+//! ```text
+//! store file → pool (driver client, deadlines) + options of collections
+//! discover: schema (listing, sampling) → columns (tables, keys)
+//! pushdown: predicate → literal (tests on a value) → filter document
+//! open: branch (snapshot, transaction) → scan (find, one batch ahead) → types (BSON → document values) → Arrow
+//! ```
+//!
+//! **Invariants:** a filter keeps every row for which its predicate is true of what the scan reads, and every row whose
+//! tested value would raise an error; scans of one branch read one cluster time or say that they do not; no text of the
+//! driver's errors reaches a client. Deliberately absent: pipelines for joins and aggregates, and writing statements.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::connector::{Connector, Kind, StoreName};
-use crate::options::{OptionSpec, Problem, Secrets};
+use async_trait::async_trait;
+
+mod branch;
+mod changes;
+mod columns;
+mod error;
+mod literal;
+mod pool;
+mod pushdown;
+mod scan;
+mod schema;
+mod types;
+mod write;
+
+use self::branch::Branch;
+use self::pool::{OPTIONS, Pool, Settings};
+use self::pushdown::Mismatch;
+use super::connector::{Branch as BranchContract, Capabilities, Connector, Kind, Purpose, Scan, StoreName};
+use super::document::options::read_tables;
+use super::document::{DocumentOptions, DocumentSchema, OnMismatch};
+use super::error::StoreError;
+use super::position::{Coverage, Position};
+use super::predicate::{Predicate, Pushdown};
+use super::schema::{StoreSchema, Table, TableId};
+use crate::options::{OptionSpec, Problem, Reader, Secrets};
 
 /// The registration of this kind in `stores::KINDS`.
 pub const KIND: Registration = Registration;
@@ -18,16 +53,141 @@ impl Kind for Registration {
     }
 
     fn options(&self) -> &'static [OptionSpec] {
-        &[]
+        OPTIONS
     }
 
     fn parse(
         &self,
-        _name: &StoreName,
+        name: &StoreName,
         path: &str,
-        _table: &toml::Table,
-        _secrets: &dyn Secrets,
+        table: &toml::Table,
+        secrets: &dyn Secrets,
     ) -> Result<Arc<dyn Connector>, Vec<Problem>> {
-        Err(vec![Problem { path: path.to_owned(), value: String::new(), rule: "this kind is not built yet".to_owned() }])
+        let mut reader = Reader::new(path, table, OPTIONS, secrets);
+        let settings = Settings::read(&mut reader);
+        let defaults = DocumentOptions {
+            on_mismatch: on_mismatch(&reader.text("on_mismatch")),
+            sample: reader.count("sample"),
+            include_document: reader.bool("doc_column"),
+            ..DocumentOptions::default()
+        };
+        let declared = reader.table("collections");
+        let mut problems = reader.finish();
+        let mut collections = BTreeMap::new();
+        if let Some(declared) = declared {
+            collections = read_tables(&format!("{path}.collections"), declared, secrets, &mut problems);
+            inherit(&mut collections, declared, &defaults);
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let pool = Arc::new(Pool::new(name.as_str(), settings));
+        let schemas = Mutex::new(BTreeMap::new());
+        Ok(Arc::new(MongoDb { shared: Arc::new(Shared { name: name.clone(), pool, defaults, collections, schemas }) }))
+    }
+}
+
+fn on_mismatch(word: &str) -> OnMismatch {
+    match word {
+        "null" => OnMismatch::Null,
+        "text" => OnMismatch::Text,
+        _ => OnMismatch::Error,
+    }
+}
+
+/// Gives collections the store's own options where they set none.
+fn inherit(collections: &mut BTreeMap<String, DocumentOptions>, declared: &toml::Table, defaults: &DocumentOptions) {
+    for (name, options) in collections {
+        let sets = |key: &str| declared.get(name).and_then(|table| table.get(key)).is_some();
+        if !sets("on_mismatch") {
+            options.on_mismatch = defaults.on_mismatch;
+        }
+        if !sets("sample") {
+            options.sample = defaults.sample;
+        }
+        if !sets("include_document") {
+            options.include_document = defaults.include_document;
+        }
+    }
+}
+
+/// What connector and branches share.
+struct Shared {
+    name: StoreName,
+    pool: Arc<Pool>,
+    defaults: DocumentOptions,
+    /// By `collection` or `database.collection`.
+    collections: BTreeMap<String, DocumentOptions>,
+    /// What discovery found so far, so that columns do not vanish with the luck of a sample.
+    schemas: Mutex<BTreeMap<TableId, DocumentSchema>>,
+}
+
+impl Shared {
+    fn options_of(&self, table: &TableId) -> &DocumentOptions {
+        self.collections
+            .get(&format!("{}.{}", table.namespace, table.name))
+            .or_else(|| self.collections.get(&table.name))
+            .unwrap_or(&self.defaults)
+    }
+}
+
+/// One configured deployment.
+struct MongoDb {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for MongoDb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MongoDb").field("name", &self.shared.name).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Connector for MongoDb {
+    fn name(&self) -> &StoreName {
+        &self.shared.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "mongodb"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        // `statement_snapshot` is what a replica set can; a standalone server says why not in `Branch::shared_snapshot`.
+        Capabilities { statement_snapshot: true, prepare: false, like: false, documents: true, cancel: true }
+    }
+
+    async fn discover(&self) -> Result<StoreSchema, StoreError> {
+        let earlier = self.shared.schemas.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let options = |table: &TableId| self.shared.options_of(table).clone();
+        let known = schema::Known { options: &options, schemas: earlier };
+        let (schema, schemas) = schema::discover(&self.shared.pool, known).await?;
+        *self.shared.schemas.lock().unwrap_or_else(PoisonError::into_inner) = schemas;
+        Ok(schema)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.shared.pool.deployment().await.map(|_| ())
+    }
+
+    fn pushdown(&self, table: &Table, predicate: &Predicate) -> Pushdown {
+        let mismatch = Mismatch::of(self.shared.options_of(&table.id).on_mismatch);
+        pushdown::judge(table, mismatch, predicate)
+    }
+
+    fn describe_scan(&self, table: &Table, scan: &Scan) -> String {
+        scan::describe(table, scan, self.shared.options_of(&table.id).on_mismatch)
+    }
+
+    async fn open(&self, purpose: Purpose) -> Result<Arc<dyn BranchContract>, StoreError> {
+        Ok(Arc::new(Branch::open(self.shared.clone(), purpose).await?))
+    }
+
+    fn covers(&self, applied: &Position, wanted: &Position) -> Coverage {
+        changes::covers(applied, wanted)
+    }
+
+    async fn close(&self) {
+        self.shared.pool.close().await;
     }
 }

@@ -6,7 +6,8 @@ use bytes::{BufMut, BytesMut};
 
 use super::{Cell, Target, mismatch};
 use crate::error::Diagnosis;
-use crate::format::{numeric, uuid};
+use crate::format::network::{Network, read_mac};
+use crate::format::{DisplaySettings, bit, integer, lsn, money, numeric, time, uuid};
 
 /// Writes the binary form of a value from its text.
 type FromText = fn(&str, &mut BytesMut) -> Result<(), Diagnosis>;
@@ -51,6 +52,42 @@ fn binary_writer(oid: u32) -> Option<FromText> {
         },
         3802 => |text, out| {
             // `jsonb` in binary is its text after a version number.
+            out.put_u8(1);
+            out.put_slice(text.as_bytes());
+            Ok(())
+        },
+        650 => |text, out| {
+            Network::read_cidr(text)?.write_binary(out);
+            Ok(())
+        },
+        869 => |text, out| {
+            Network::read_inet(text)?.write_binary(out);
+            Ok(())
+        },
+        829 => |text, out| {
+            out.put_slice(&read_mac::<6>("macaddr", text)?);
+            Ok(())
+        },
+        774 => |text, out| {
+            out.put_slice(&read_mac::<8>("macaddr8", text)?);
+            Ok(())
+        },
+        790 => |text, out| {
+            out.put_i64(money::read(text)?);
+            Ok(())
+        },
+        // The zone of a canonical `timetz` is numeric, so the session's settings play no part.
+        1266 => |text, out| time::write_zoned_binary(time::read_zoned(text, &DisplaySettings::default())?, out),
+        1560 | 1562 => bit::write_binary,
+        28 => |text, out| {
+            out.put_u32(integer::read_oid(text)?);
+            Ok(())
+        },
+        3220 => |text, out| {
+            out.put_u64(lsn::read(text)?);
+            Ok(())
+        },
+        4072 => |text, out| {
             out.put_u8(1);
             out.put_slice(text.as_bytes());
             Ok(())

@@ -202,3 +202,38 @@ fn negate_floats(values: &[ColumnarValue], rows: usize) -> Result<ColumnarValue>
     };
     Ok(if scalar { ColumnarValue::Scalar(ScalarValue::try_from_array(&negated, 0)?) } else { ColumnarValue::Array(negated) })
 }
+
+/// Precision and scale of an integer or decimal operand; a literal counts its own digits.
+pub(in super::super) fn decimal_shape(carrier: &DataType, literal: Option<&ScalarValue>) -> Option<(u8, i8)> {
+    let digits = |value: i128| u8::try_from(value.unsigned_abs().to_string().len()).unwrap_or(38);
+    match literal {
+        Some(ScalarValue::Int16(Some(value))) => return Some((digits(i128::from(*value)), 0)),
+        Some(ScalarValue::Int32(Some(value))) => return Some((digits(i128::from(*value)), 0)),
+        Some(ScalarValue::Int64(Some(value))) => return Some((digits(i128::from(*value)), 0)),
+        _ => {}
+    }
+    match carrier {
+        DataType::Int16 => Some((5, 0)),
+        DataType::Int32 => Some((10, 0)),
+        DataType::Int64 => Some((19, 0)),
+        DataType::Decimal128(precision, scale) if *scale >= 0 => Some((*precision, *scale)),
+        _ => None,
+    }
+}
+
+/// The carrier of an engine decimal operation whose result surely fits and has PostgreSQL's scale.
+pub(in super::super) fn decimal_result(operator: Operator, left: Option<(u8, i8)>, right: Option<(u8, i8)>) -> Option<DataType> {
+    let ((left, left_scale), (right, right_scale)) = (left?, right?);
+    let (left_whole, right_whole) = (i16::from(left) - i16::from(left_scale), i16::from(right) - i16::from(right_scale));
+    let (precision, scale) = match operator {
+        Operator::Add | Operator::Subtract => {
+            let scale = left_scale.max(right_scale);
+            (left_whole.max(right_whole) + i16::from(scale) + 1, scale)
+        }
+        // The engine gives a product one digit more than it needs.
+        Operator::Multiply => (i16::from(left) + i16::from(right) + 1, left_scale.checked_add(right_scale)?),
+        _ => return None,
+    };
+    let precision = u8::try_from(precision).ok().filter(|precision| *precision <= 38)?;
+    Some(DataType::Decimal128(precision, scale))
+}

@@ -1,0 +1,253 @@
+//! Text to values: `format`'s readers, the fitting of `character(n)` and `character varying(n)`, enum labels, JSON.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef};
+use datafusion::error::Result as EngineResult;
+use datafusion::scalar::ScalarValue;
+use serde_json::Value as Json;
+
+use crate::error::{Diagnosis, sqlstate};
+use crate::format::{self, fault};
+use crate::pgtype::PgType;
+
+use super::super::datum::{Column, Datum, Writer};
+use super::super::numeric::Numeric;
+use super::super::overload::is_string;
+use super::super::settings::SessionValues;
+use super::super::typed::Typed;
+use super::{constrained, number, one, round_fraction};
+
+fn internal(error: datafusion::error::DataFusionError) -> Diagnosis {
+    crate::error::find_diagnosis(&error)
+        .cloned()
+        .unwrap_or_else(|| Diagnosis::new(sqlstate::INTERNAL_ERROR, error.strip_backtrace()))
+}
+
+/// A literal in the carrier of its type.
+pub(super) fn read_scalar(text: &str, to: &Typed, explicit: bool, session: &SessionValues) -> EngineResult<ScalarValue> {
+    let value = if is_string(to.pg_type) {
+        fit(text.to_owned(), to.pg_type, explicit).map(Datum::text)?
+    } else {
+        read(text, to, explicit, session)?
+    };
+    let mut writer = Writer::new(&to.pg_type.carrier(), 1)?;
+    writer.push(value)?;
+    ScalarValue::try_from_array(&writer.finish()?, 0)
+}
+
+/// Reads text as a value of a type that is not a string.
+pub(super) fn read(text: &str, to: &Typed, explicit: bool, session: &SessionValues) -> Result<Datum<'static>, Diagnosis> {
+    let display = &session.display;
+    if let Some(element) = to.pg_type.element() {
+        let element = Typed { pg_type: element, labels: to.labels.clone() };
+        return read_list(text, &element, explicit, session);
+    }
+    if let Some(labels) = &to.labels {
+        let labels: Vec<String> = serde_json::from_str(labels).unwrap_or_default();
+        return if labels.iter().any(|label| label == text) {
+            Ok(Datum::text(text))
+        } else {
+            let message = format!("invalid input value for enum: \"{text}\"");
+            Err(Diagnosis::new(sqlstate::INVALID_TEXT_REPRESENTATION, message))
+        };
+    }
+    let fraction = |at: i64| round_fraction(at, to.pg_type.typmod);
+    Ok(match to.pg_type.oid {
+        1082 => Datum::Date(format::date::read(text, display)?),
+        1083 => Datum::Time(fraction(format::time::read(text, display)?)),
+        1114 => Datum::Timestamp(fraction(format::timestamp::read(text, display)?)),
+        1184 => Datum::Timestamp(fraction(format::timestamp::read_tz(text, display)?)),
+        1186 => Datum::Interval(format::interval::read(text, display)?),
+        1700 => {
+            let read = format::numeric::read(text)?.to_string();
+            let value = Numeric::from_canonical(&read).ok_or_else(|| fault::invalid("numeric", text))?;
+            Datum::Numeric(constrained(value, to.pg_type)?)
+        }
+        114 => json(text, "json").map(|_| Datum::text(text))?,
+        3802 => Datum::text(jsonb_text(&json(text, "jsonb")?)),
+        _ => scalar_datum(&format::scalar::read(to.pg_type, text, display)?)?,
+    })
+}
+
+fn scalar_datum(value: &ScalarValue) -> Result<Datum<'static>, Diagnosis> {
+    let array = value.to_array_of_size(1).map_err(internal)?;
+    let column = Column::new(&array, None).map_err(internal)?;
+    Ok(match column.get(0) {
+        Datum::Text(text) => Datum::text(text.into_owned()),
+        Datum::Bytes(bytes) => Datum::Bytes(bytes.into_owned().into()),
+        Datum::Bool(value) => Datum::Bool(value),
+        Datum::Int(value) => Datum::Int(value),
+        Datum::Float(value) => Datum::Float(value),
+        Datum::Numeric(value) => Datum::Numeric(value),
+        Datum::Date(value) => Datum::Date(value),
+        Datum::Time(value) => Datum::Time(value),
+        Datum::Timestamp(value) => Datum::Timestamp(value),
+        Datum::Interval(value) => Datum::Interval(value),
+        Datum::List(items) => Datum::List(items),
+        Datum::Texts(texts) => Datum::Texts(texts),
+        Datum::Null => Datum::Null,
+    })
+}
+
+/// Parses JSON text.
+///
+/// # Errors
+/// 22P02
+pub(in super::super) fn json(text: &str, type_name: &str) -> Result<Json, Diagnosis> {
+    serde_json::from_str(text).map_err(|cause: serde_json::Error| {
+        Diagnosis::new(sqlstate::INVALID_TEXT_REPRESENTATION, format!("invalid input syntax for type {type_name}"))
+            .with_detail(format!("The text is not JSON at line {}, column {}.", cause.line(), cause.column()))
+    })
+}
+
+/// `jsonb` text: keys by length then bytes, the last of duplicates, a blank after colon and comma.
+pub(in super::super) fn jsonb_text(value: &Json) -> String {
+    match value {
+        Json::Object(members) => {
+            let mut members: Vec<(&String, &Json)> = members.iter().collect();
+            members.sort_by(|(left, _), (right, _)| (left.len(), left).cmp(&(right.len(), right)));
+            let parts: Vec<String> =
+                members.into_iter().map(|(name, member)| format!("{}: {}", Json::String(name.clone()), jsonb_text(member))).collect();
+            format!("{{{}}}", parts.join(", "))
+        }
+        Json::Array(items) => format!("[{}]", items.iter().map(jsonb_text).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
+
+/// A scalar inside `jsonb` as a SQL type.
+pub(super) fn json_scalar(text: &str, target: PgType) -> Result<Datum<'static>, Diagnosis> {
+    let refuse = |kind: &str| {
+        Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, format!("cannot cast jsonb {kind} to type {target}"))
+    };
+    match (json(text, "jsonb")?, target.oid) {
+        (Json::Bool(value), 16) => Ok(Datum::Bool(value)),
+        (Json::Number(value), oid) if oid != 16 => {
+            let value = Numeric::from_canonical(&value.to_string()).ok_or_else(|| refuse("numeric"))?;
+            number(&Datum::Numeric(value), target)
+        }
+        (Json::Null, _) => Err(refuse("null")),
+        (Json::Bool(_), _) => Err(refuse("boolean")),
+        (Json::Number(_), _) => Err(refuse("numeric")),
+        (Json::String(_), _) => Err(refuse("string")),
+        (Json::Array(_), _) => Err(refuse("array")),
+        (Json::Object(_), _) => Err(refuse("object")),
+    }
+}
+
+/// Text as a string type: cut or refused at its length, padded for `character(n)`.
+pub(super) fn fit(text: String, to: PgType, explicit: bool) -> Result<String, Diagnosis> {
+    if to.oid == 18 {
+        return Ok(text.chars().next().map(String::from).unwrap_or_default());
+    }
+    if to.oid == 19 {
+        let mut end = text.len().min(63);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        return Ok(text.get(..end).unwrap_or_default().to_owned());
+    }
+    let limit = match usize::try_from(to.typmod - 4) {
+        Ok(limit) if matches!(to.oid, 1042 | 1043) => limit,
+        _ => return Ok(text),
+    };
+    let length = text.chars().count();
+    if length > limit {
+        let (kept, rest): (String, String) = (text.chars().take(limit).collect(), text.chars().skip(limit).collect());
+        if !explicit && !rest.trim_end_matches(' ').is_empty() {
+            return Err(Diagnosis::new("22001", format!("value too long for type {to}")));
+        }
+        return Ok(kept);
+    }
+    if to.oid == 1042 {
+        return Ok(text + &" ".repeat(limit - length));
+    }
+    Ok(text)
+}
+
+/// Converts every element of a list.
+pub(super) fn convert_list<'a>(
+    from: &Typed,
+    to: &Typed,
+    value: &Datum<'a>,
+    explicit: bool,
+    session: &SessionValues,
+) -> Result<Datum<'a>, Diagnosis> {
+    let Datum::List(items) = value else { return Ok(value.clone()) };
+    let items = Arc::clone(items);
+    let column = Column::new(&items, Some(from)).map_err(internal)?;
+    let mut writer = Writer::new(&to.pg_type.carrier(), items.len()).map_err(internal)?;
+    for row in 0..items.len() {
+        let converted = match column.get(row) {
+            Datum::Null => Datum::Null,
+            item => one(from, to, &item, explicit, session)?,
+        };
+        writer.push(converted).map_err(internal)?;
+    }
+    Ok(Datum::List(writer.finish().map_err(internal)?))
+}
+
+/// Reads an array literal of one dimension (manual, "Array Value Input").
+fn read_list(text: &str, element: &Typed, explicit: bool, session: &SessionValues) -> Result<Datum<'static>, Diagnosis> {
+    let parts = split_list(text)?;
+    let mut writer = Writer::new(&element.pg_type.carrier(), parts.len()).map_err(internal)?;
+    for part in parts {
+        let value = match part {
+            None => Datum::Null,
+            Some(part) if is_string(element.pg_type) => Datum::text(fit(part, element.pg_type, explicit)?),
+            Some(part) => read(&part, element, explicit, session)?,
+        };
+        writer.push(value).map_err(internal)?;
+    }
+    let items: ArrayRef = writer.finish().map_err(internal)?;
+    Ok(Datum::List(items))
+}
+
+/// Splits `{a,"b",NULL}` into its elements.
+pub(in super::super) fn split_list(text: &str) -> Result<Vec<Option<String>>, Diagnosis> {
+    let malformed = || Diagnosis::new(sqlstate::INVALID_TEXT_REPRESENTATION, format!("malformed array literal: \"{text}\""));
+    let trimmed = fault::trim(text);
+    let inner = trimmed.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    let inner = inner.ok_or_else(|| malformed().with_detail("Array value must start with \"{\" or dimension information."))?;
+    let mut parts = Vec::new();
+    if fault::trim(inner).is_empty() {
+        return Ok(parts);
+    }
+    let mut letters = inner.chars();
+    let (mut part, mut quoted, mut inside) = (String::new(), false, false);
+    loop {
+        match letters.next() {
+            Some('\\') => part.push(letters.next().ok_or_else(malformed)?),
+            Some('"') => {
+                inside = !inside;
+                quoted = true;
+            }
+            Some('{' | '}') if !inside => {
+                return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "multidimensional array literals are not supported"));
+            }
+            next @ (Some(',') | None) if !inside => {
+                parts.push(finished(&part, quoted).ok_or_else(malformed)?);
+                part.clear();
+                quoted = false;
+                if next.is_none() {
+                    return Ok(parts);
+                }
+            }
+            Some(letter) => part.push(letter),
+            None => return Err(malformed()),
+        }
+    }
+}
+
+/// One element: `None` outside when it is malformed, inside when it is NULL.
+fn finished(part: &str, quoted: bool) -> Option<Option<String>> {
+    if quoted {
+        return Some(Some(part.to_owned()));
+    }
+    match fault::trim(part) {
+        "" => None,
+        word if word.eq_ignore_ascii_case("null") => Some(None),
+        word => Some(Some(word.to_owned())),
+    }
+}

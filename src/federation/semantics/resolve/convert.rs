@@ -1,0 +1,257 @@
+//! Conversions of one expression to a type, and of several to a common one.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::metadata::FieldMetadata;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{Cast, Placeholder};
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::scalar::ScalarValue;
+
+use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::PgType;
+
+use super::super::cast;
+use super::super::key;
+use super::super::operators::{comparable, missing, plain};
+use super::super::overload::{common_type, is_string, numeric_rank};
+use super::super::typed::{Kernel, Typed, TypedFunction};
+use super::{Resolver, Scope};
+
+/// An expression with its type.
+#[derive(Clone)]
+pub(super) struct Operand {
+    pub(super) expr: Expr,
+    pub(super) typed: Typed,
+}
+
+/// Whether a cast was written by the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Explicitly,
+    Implicitly,
+}
+
+impl Resolver<'_> {
+    pub(super) fn operand(&self, expr: Expr, scope: &Scope<'_>) -> Result<Operand> {
+        let typed = scope.type_of(&expr)?;
+        Ok(Operand { expr, typed })
+    }
+
+    /// The operand as the wanted type. Untyped literals are read, untyped parameters get the type.
+    pub(super) fn convert(&self, operand: Operand, to: &Typed, asked: Asked, scope: &Scope<'_>) -> Result<Expr> {
+        let Operand { expr, typed: from } = operand;
+        if from.is_unknown() {
+            if let Some(known) = self.settle_unknown(&expr, to, asked)? {
+                return Ok(known);
+            }
+            let text = Operand { expr, typed: PgType::TEXT.into() };
+            return if to.pg_type.oid == PgType::TEXT.oid { Ok(text.expr) } else { self.convert(text, to, Asked::Explicitly, scope) };
+        }
+        if from.pg_type.oid == to.pg_type.oid && (to.pg_type.typmod == -1 || to.pg_type.typmod == from.pg_type.typmod) {
+            return Ok(expr);
+        }
+        let carrier = scope.carrier_of(&expr)?;
+        if let Some(target) = cast::engine_cast(&from, &carrier, to) {
+            let field = to.field("", target);
+            return Ok(Expr::Cast(Cast::new_from_field(Box::new(expr), field)));
+        }
+        let function = cast::function(&from, to, asked == Asked::Explicitly)?;
+        match &expr {
+            Expr::Literal(value, _) => self.literal(function.evaluate(std::slice::from_ref(value), self.config)?, to),
+            _ => Ok(function.call(vec![expr])),
+        }
+    }
+
+    /// A literal marked with its type.
+    fn literal(&self, value: ScalarValue, typed: &Typed) -> Result<Expr> {
+        let field = typed.field("", value.data_type());
+        Ok(Expr::Literal(value, Some(FieldMetadata::new_from_field(&field))))
+    }
+
+    fn settle_unknown(&self, expr: &Expr, to: &Typed, asked: Asked) -> Result<Option<Expr>> {
+        match expr {
+            Expr::Literal(value, _) if value.is_null() => {
+                Ok(Some(self.literal(ScalarValue::try_from(&to.pg_type.carrier())?, to)?))
+            }
+            Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
+                let explicit = asked == Asked::Explicitly;
+                let value = cast::read_literal(text, to, explicit, &self.session)?;
+                Ok(Some(self.literal(value, to)?))
+            }
+            Expr::Placeholder(placeholder) => {
+                let field = to.field("", to.pg_type.carrier());
+                Ok(Some(Expr::Placeholder(Placeholder { id: placeholder.id.clone(), field: Some(field) })))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// All operands as their common type and carrier. `what` names the construct in the error (`CASE`, `UNION`).
+    pub(super) fn unify(&self, operands: Vec<Operand>, what: &str, scope: &Scope<'_>) -> Result<(Vec<Expr>, Typed)> {
+        let types: Vec<Typed> = operands.iter().map(|operand| operand.typed.clone()).collect();
+        let common = common_type(&types).map_err(|(left, right)| {
+            Diagnosis::new(
+                sqlstate::DATATYPE_MISMATCH,
+                format!("{what} types {} and {} cannot be matched", plain(&left), plain(&right)),
+            )
+        })?;
+        let exprs = operands
+            .into_iter()
+            .map(|operand| self.convert(operand, &common, Asked::Implicitly, scope))
+            .collect::<Result<Vec<_>>>()?;
+        Ok((self.same_carrier(exprs, &common, scope)?, common))
+    }
+
+    /// `numeric` values may travel in several carriers: brings them to one that shows every value's own scale.
+    fn same_carrier(&self, exprs: Vec<Expr>, typed: &Typed, scope: &Scope<'_>) -> Result<Vec<Expr>> {
+        let carriers = exprs.iter().map(|expr| expr.get_type(&scope.schema)).collect::<Result<Vec<_>>>()?;
+        let first = carriers.first().cloned().unwrap_or(DataType::Null);
+        if carriers.iter().all(|carrier| *carrier == first) {
+            return Ok(exprs);
+        }
+        if typed.pg_type.oid != PgType::NUMERIC.oid {
+            return Ok(exprs);
+        }
+        let scales: Vec<Option<(u8, i8)>> = carriers
+            .iter()
+            .map(|carrier| match carrier {
+                DataType::Decimal128(precision, scale) => Some((*precision, *scale)),
+                _ => None,
+            })
+            .collect();
+        if let Some(Some((_, scale))) = scales.first()
+            && scales.iter().all(|shape| shape.is_some_and(|(_, other)| other == *scale))
+        {
+            let precision = scales.iter().flatten().map(|(precision, _)| *precision).max().unwrap_or(38);
+            let field = typed.field("", DataType::Decimal128(precision, *scale));
+            return Ok(exprs.into_iter().map(|expr| Expr::Cast(Cast::new_from_field(Box::new(expr), Arc::clone(&field)))).collect());
+        }
+        exprs.into_iter().map(|expr| widen(expr, scope)).collect()
+    }
+
+    /// Both operands of a comparison as expressions that the engine compares rightly.
+    pub(super) fn comparison(&self, sign: &str, left: Operand, right: Operand, scope: &Scope<'_>) -> Result<(Expr, Expr)> {
+        let (left, right) = self.decide_unknowns(left, right, scope)?;
+        if !comparable(&left.typed, &right.typed) {
+            return Err(missing(sign, &left.typed, &right.typed).into());
+        }
+        let (low, high) = (left.typed.pg_type, right.typed.pg_type);
+        if let (Some(left_rank), Some(right_rank)) = (numeric_rank(low), numeric_rank(high)) {
+            return self.compare_numbers((left, left_rank), (right, right_rank), scope);
+        }
+        let wanted: Typed = match (low.oid, high.oid) {
+            (a, b) if a == b => return self.keyed_pair(sign, left, right, scope),
+            _ if is_string(low) && is_string(high) && low.oid != 1042 && high.oid != 1042 => return Ok((left.expr, right.expr)),
+            _ if is_string(low) && is_string(high) => PgType::TEXT.into(),
+            (1184, _) | (_, 1184) => PgType::TIMESTAMPTZ.into(),
+            (1114, _) | (_, 1114) => PgType::TIMESTAMP.into(),
+            (1266, _) | (_, 1266) => PgType::TIMETZ.into(),
+            (1186, _) | (_, 1186) => PgType::INTERVAL.into(),
+            _ => return self.keyed_pair(sign, left, right, scope),
+        };
+        let left = Operand { expr: self.convert(left, &wanted, Asked::Implicitly, scope)?, typed: wanted.clone() };
+        let right = Operand { expr: self.convert(right, &wanted, Asked::Implicitly, scope)?, typed: wanted };
+        self.keyed_pair(sign, left, right, scope)
+    }
+
+    fn decide_unknowns(&self, left: Operand, right: Operand, scope: &Scope<'_>) -> Result<(Operand, Operand)> {
+        let text: Typed = PgType::TEXT.into();
+        let known = |operand: Operand, typed: &Typed| -> Result<Operand> {
+            Ok(Operand { expr: self.convert(operand, typed, Asked::Implicitly, scope)?, typed: typed.clone() })
+        };
+        Ok(match (left.typed.is_unknown(), right.typed.is_unknown()) {
+            (false, false) => (left, right),
+            (true, true) => (known(left, &text)?, known(right, &text)?),
+            (true, false) => {
+                let typed = right.typed.without_modifier();
+                (known(left, &typed)?, right)
+            }
+            (false, true) => {
+                let typed = left.typed.without_modifier();
+                let right = known(right, &typed)?;
+                (left, right)
+            }
+        })
+    }
+
+    fn compare_numbers(&self, left: (Operand, u8), right: (Operand, u8), scope: &Scope<'_>) -> Result<(Expr, Expr)> {
+        let ((left, left_rank), (right, right_rank)) = (left, right);
+        let rank = left_rank.max(right_rank);
+        if rank >= 4 {
+            if left_rank == right_rank {
+                return Ok((left.expr, right.expr));
+            }
+            let double: Typed = PgType::FLOAT8.into();
+            return Ok((
+                self.convert(left, &double, Asked::Implicitly, scope)?,
+                self.convert(right, &double, Asked::Implicitly, scope)?,
+            ));
+        }
+        let carriers = [scope.carrier_of(&left.expr)?, scope.carrier_of(&right.expr)?];
+        if rank == 3 && !decimals_compare(&carriers) {
+            let numeric: Typed = PgType::NUMERIC.into();
+            return Ok((key::call(left.expr, &numeric)?, key::call(right.expr, &numeric)?));
+        }
+        Ok((left.expr, right.expr))
+    }
+
+    fn keyed_pair(&self, sign: &str, left: Operand, right: Operand, scope: &Scope<'_>) -> Result<(Expr, Expr)> {
+        if !key::has_equality(left.typed.pg_type) {
+            return Err(missing(sign, &left.typed, &right.typed).into());
+        }
+        let carriers = (scope.carrier_of(&left.expr)?, scope.carrier_of(&right.expr)?);
+        if key::is_needed(&left.typed, &carriers.0) || key::is_needed(&right.typed, &carriers.1) {
+            let labels = left.typed.labels.clone().or(right.typed.labels.clone());
+            let typed = |typed: Typed| Typed { labels: typed.labels.clone().or(labels.clone()), ..typed };
+            return Ok((key::call(left.expr, &typed(left.typed))?, key::call(right.expr, &typed(right.typed))?));
+        }
+        Ok((left.expr, right.expr))
+    }
+
+    /// The expression as something whose engine order and equality are PostgreSQL's.
+    pub(super) fn keyed(&self, expr: Expr, scope: &Scope<'_>) -> Result<Expr> {
+        let typed = scope.type_of(&expr)?;
+        if typed.is_unknown() {
+            return Ok(expr);
+        }
+        if !key::has_equality(typed.pg_type) {
+            return Err(Diagnosis::new(
+                sqlstate::UNDEFINED_FUNCTION,
+                format!("could not identify an ordering operator for type {}", plain(&typed)),
+            )
+            .with_hint("Use an explicit ordering operator or modify the query.")
+            .into());
+        }
+        if key::is_needed(&typed, &scope.carrier_of(&expr)?) { key::call(expr, &typed) } else { Ok(expr) }
+    }
+}
+
+/// Whether the engine compares these carriers of integers and decimals without loss.
+fn decimals_compare(carriers: &[DataType; 2]) -> bool {
+    let shape = |carrier: &DataType| match carrier {
+        DataType::Decimal128(precision, scale) => Some((i16::from(*precision), i16::from(*scale))),
+        DataType::Int16 => Some((5, 0)),
+        DataType::Int32 => Some((10, 0)),
+        DataType::Int64 => Some((20, 0)),
+        _ => None,
+    };
+    match (shape(&carriers[0]), shape(&carriers[1])) {
+        (Some((left, left_scale)), Some((right, right_scale))) => {
+            (left - left_scale).max(right - right_scale) + left_scale.max(right_scale) <= 38
+        }
+        _ => false,
+    }
+}
+
+/// The expression in the carrier of unconstrained `numeric`.
+pub(super) fn widen(expr: Expr, scope: &Scope<'_>) -> Result<Expr> {
+    if scope.carrier_of(&expr)? == DataType::Utf8 {
+        return Ok(expr);
+    }
+    let numeric: Typed = PgType::NUMERIC.into();
+    let function = TypedFunction::new("wide_numeric", vec![numeric.clone()], numeric, Kernel::Strict(|_, a| Ok(a[0].clone())));
+    Ok(function.call(vec![expr]))
+}
+

@@ -1,0 +1,472 @@
+//! One expression whose parts are resolved already: operators, comparisons, calls, casts, subqueries.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{
+    Between, BinaryExpr, Case, Cast, Exists, InList, InSubquery, Like, Placeholder, ScalarFunction, SetComparison, TryCast,
+};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator as EngineOperator, Subquery};
+
+use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::{PgType, TYPE_KEY};
+
+use super::super::functions::{self, Named};
+use super::super::operators::{self, How, Operator, arithmetic_parts, missing, plain};
+use super::super::overload::{self, is_string};
+use super::super::typed::{Kernel, Typed, TypedFunction};
+use super::super::types::plan_schema;
+use super::convert::{Asked, Operand};
+use super::{Resolver, Scope, outer_field};
+
+impl Resolver<'_> {
+    /// Resolves one expression over resolved parts.
+    pub(super) fn one(&self, expr: Expr, scope: &Scope<'_>) -> Result<Expr> {
+        Ok(match expr {
+            Expr::OuterReferenceColumn(field, column) => {
+                let field = outer_field(&column, scope).unwrap_or(field);
+                Expr::OuterReferenceColumn(field, column)
+            }
+            Expr::BinaryExpr(binary) => self.binary(binary, scope)?,
+            Expr::Negative(inner) => self.negative(*inner, scope)?,
+            Expr::Not(inner) => Expr::Not(Box::new(self.boolean(*inner, "NOT", scope)?)),
+            Expr::IsTrue(inner) => Expr::IsTrue(Box::new(self.boolean(*inner, "IS TRUE", scope)?)),
+            Expr::IsFalse(inner) => Expr::IsFalse(Box::new(self.boolean(*inner, "IS FALSE", scope)?)),
+            Expr::IsNotTrue(inner) => Expr::IsNotTrue(Box::new(self.boolean(*inner, "IS NOT TRUE", scope)?)),
+            Expr::IsNotFalse(inner) => Expr::IsNotFalse(Box::new(self.boolean(*inner, "IS NOT FALSE", scope)?)),
+            Expr::Between(between) => self.between(between, scope)?,
+            Expr::InList(list) => self.in_list(list, scope)?,
+            Expr::Like(like) => Expr::Like(self.like(like, scope)?),
+            Expr::SimilarTo(like) => Expr::SimilarTo(self.like(like, scope)?),
+            Expr::Case(case) => self.case(case, scope)?,
+            Expr::Cast(cast) => self.cast(cast, scope)?,
+            Expr::TryCast(TryCast { expr, field }) => self.cast(Cast::new_from_field(expr, field), scope)?,
+            Expr::ScalarFunction(call) => self.call(call, scope)?,
+            Expr::AggregateFunction(call) => self.aggregate(call, scope)?,
+            Expr::WindowFunction(call) => self.window(*call, scope)?,
+            Expr::ScalarSubquery(subquery) => Expr::ScalarSubquery(self.subquery(subquery, scope)?),
+            Expr::Exists(Exists { subquery, negated }) => {
+                Expr::Exists(Exists { subquery: self.subquery(subquery, scope)?, negated })
+            }
+            Expr::InSubquery(membership) => self.in_subquery(membership, scope)?,
+            Expr::SetComparison(comparison) => self.set_comparison(comparison, scope)?,
+            other => other,
+        })
+    }
+
+    /// A condition; an untyped literal is read as boolean.
+    pub(super) fn boolean(&self, expr: Expr, what: &str, scope: &Scope<'_>) -> Result<Expr> {
+        let operand = self.operand(expr, scope)?;
+        let bool_type: Typed = PgType::BOOL.into();
+        if operand.typed.is_unknown() || operand.typed.pg_type.oid == PgType::BOOL.oid {
+            return self.convert(operand, &bool_type, Asked::Implicitly, scope);
+        }
+        Err(Diagnosis::new(
+            sqlstate::DATATYPE_MISMATCH,
+            format!("argument of {what} must be type boolean, not type {}", plain(&operand.typed)),
+        )
+        .into())
+    }
+
+    fn binary(&self, binary: BinaryExpr, scope: &Scope<'_>) -> Result<Expr> {
+        let BinaryExpr { left, op, right } = binary;
+        use EngineOperator as Op;
+        match op {
+            Op::And | Op::Or => {
+                let what = if op == Op::And { "AND" } else { "OR" };
+                let (left, right) = (self.boolean(*left, what, scope)?, self.boolean(*right, what, scope)?);
+                Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
+            }
+            Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq | Op::IsDistinctFrom | Op::IsNotDistinctFrom => {
+                let sign = match op {
+                    Op::NotEq => "<>".to_owned(),
+                    Op::IsDistinctFrom | Op::IsNotDistinctFrom => "=".to_owned(),
+                    other => other.to_string(),
+                };
+                let (left, right) = (self.operand(*left, scope)?, self.operand(*right, scope)?);
+                let (left, right) = self.comparison(&sign, left, right, scope)?;
+                Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
+            }
+            Op::RegexMatch | Op::RegexIMatch | Op::RegexNotMatch | Op::RegexNotIMatch | Op::LikeMatch | Op::ILikeMatch
+            | Op::NotLikeMatch | Op::NotILikeMatch => {
+                let sign = op.to_string();
+                let (left, right) = self.texts(*left, *right, &sign, scope)?;
+                Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
+            }
+            _ => match arithmetic_parts(op) {
+                Some((name, operator)) => self.operator(name, operator, vec![*left, *right], scope),
+                None => Ok(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+            },
+        }
+    }
+
+    fn texts(&self, left: Expr, right: Expr, sign: &str, scope: &Scope<'_>) -> Result<(Expr, Expr)> {
+        let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
+        let textual = |typed: &Typed| typed.is_unknown() || is_string(typed.pg_type);
+        if !textual(&left.typed) || !textual(&right.typed) {
+            return Err(missing(sign, &left.typed, &right.typed).into());
+        }
+        let text: Typed = PgType::TEXT.into();
+        // `character(n)` is matched with its blanks, as `bpchar ~~ text` does.
+        let convert = |operand: Operand| match operand.typed.pg_type.oid {
+            1042 => Ok(operand.expr),
+            _ => self.convert(operand, &text, Asked::Implicitly, scope),
+        };
+        Ok((convert(left)?, convert(right)?))
+    }
+
+    fn like(&self, like: Like, scope: &Scope<'_>) -> Result<Like> {
+        let sign = match (like.negated, like.case_insensitive) {
+            (false, false) => "~~",
+            (true, false) => "!~~",
+            (false, true) => "~~*",
+            (true, true) => "!~~*",
+        };
+        let (expr, pattern) = self.texts(*like.expr, *like.pattern, sign, scope)?;
+        Ok(Like { expr: Box::new(expr), pattern: Box::new(pattern), ..like })
+    }
+
+    fn negative(&self, inner: Expr, scope: &Scope<'_>) -> Result<Expr> {
+        let operand = self.operand(inner, scope)?;
+        let typed = if operand.typed.is_unknown() { PgType::FLOAT8.into() } else { operand.typed.without_modifier() };
+        let Some(kernel) = operators::negate_kernel(typed.pg_type) else {
+            let hint = "No operator matches the given name and argument type. You might need to add an explicit type cast.";
+            let message = format!("operator does not exist: - {}", plain(&typed));
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, message).with_hint(hint).into());
+        };
+        let carrier = scope.carrier_of(&operand.expr)?;
+        let expr = self.convert(operand, &typed, Asked::Implicitly, scope)?;
+        let carrier = if matches!(carrier, DataType::Decimal128(..)) { carrier } else { typed.pg_type.carrier() };
+        Ok(TypedFunction::new("pg_negate", vec![typed.clone()], typed, kernel).with_carrier(carrier).call(vec![expr]))
+    }
+
+    fn between(&self, between: Between, scope: &Scope<'_>) -> Result<Expr> {
+        let Between { expr, negated, low, high } = between;
+        let subject = self.operand(*expr, scope)?;
+        let low = self.operand(*low, scope)?;
+        let high = self.operand(*high, scope)?;
+        let (low_sign, high_sign) = if negated { ("<", ">") } else { (">=", "<=") };
+        let (from, low) = self.comparison(low_sign, subject.clone(), low, scope)?;
+        let (to, high) = self.comparison(high_sign, subject, high, scope)?;
+        if from == to {
+            return Ok(Expr::Between(Between::new(Box::new(from), negated, Box::new(low), Box::new(high))));
+        }
+        // The bounds have different types, so each compares on its own.
+        Ok(if negated { from.lt(low).or(to.gt(high)) } else { from.gt_eq(low).and(to.lt_eq(high)) })
+    }
+
+    fn in_list(&self, in_list: InList, scope: &Scope<'_>) -> Result<Expr> {
+        let InList { expr, list, negated } = in_list;
+        let subject = self.operand(*expr, scope)?;
+        let sign = if negated { "<>" } else { "=" };
+        let mut left: Option<Expr> = None;
+        let mut items = Vec::with_capacity(list.len());
+        let mut single = true;
+        for item in list {
+            let item = self.operand(item, scope)?;
+            let (subject, item) = self.comparison(sign, subject.clone(), item, scope)?;
+            single &= left.as_ref().is_none_or(|left| *left == subject);
+            left.get_or_insert(subject.clone());
+            items.push((subject, item));
+        }
+        match left {
+            Some(left) if single => {
+                let items = items.into_iter().map(|(_, item)| item).collect();
+                Ok(Expr::InList(InList::new(Box::new(left), items, negated)))
+            }
+            _ => {
+                let parts = items.into_iter().map(|(subject, item)| if negated { subject.not_eq(item) } else { subject.eq(item) });
+                let joined = if negated { parts.reduce(Expr::and) } else { parts.reduce(Expr::or) };
+                Ok(joined.unwrap_or_else(|| datafusion::logical_expr::lit(negated)))
+            }
+        }
+    }
+
+    fn case(&self, case: Case, scope: &Scope<'_>) -> Result<Expr> {
+        let Case { expr: subject, when_then_expr, else_expr } = case;
+        let (mut whens, mut results) = (Vec::new(), Vec::new());
+        for (when, then) in when_then_expr {
+            whens.push(match &subject {
+                Some(subject) => {
+                    let (left, right) = (self.operand((**subject).clone(), scope)?, self.operand(*when, scope)?);
+                    let (left, right) = self.comparison("=", left, right, scope)?;
+                    left.eq(right)
+                }
+                None => self.boolean(*when, "CASE/WHEN", scope)?,
+            });
+            results.push(self.operand(*then, scope)?);
+        }
+        let has_else = else_expr.is_some();
+        if let Some(otherwise) = else_expr {
+            results.push(self.operand(*otherwise, scope)?);
+        }
+        let (mut results, _) = self.unify(results, "CASE", scope)?;
+        let otherwise = if has_else { results.pop().map(Box::new) } else { None };
+        let branches = whens.into_iter().zip(results).map(|(when, then)| (Box::new(when), Box::new(then))).collect();
+        Ok(Expr::Case(Case::new(None, branches, otherwise)))
+    }
+
+    fn cast(&self, cast: Cast, scope: &Scope<'_>) -> Result<Expr> {
+        if !cast.field.metadata().contains_key(TYPE_KEY) {
+            // The engine's own cast, or one this pass made for a decimal carrier.
+            return Ok(Expr::Cast(cast));
+        }
+        let to = Typed::of_field(&cast.field);
+        let operand = self.operand(*cast.expr, scope)?;
+        if operand.typed.pg_type == to.pg_type && scope.carrier_of(&operand.expr)? != *cast.field.data_type() {
+            // A second run over a cast this pass made between carriers of one type.
+            return Ok(Expr::Cast(Cast::new_from_field(Box::new(operand.expr), cast.field)));
+        }
+        if let Expr::Placeholder(Placeholder { field: None, .. }) = &operand.expr {
+            return self.convert(operand, &to, Asked::Explicitly, scope);
+        }
+        self.convert(operand, &to, Asked::Explicitly, scope)
+    }
+
+    fn call(&self, call: ScalarFunction, scope: &Scope<'_>) -> Result<Expr> {
+        if call.func.inner().downcast_ref::<Named>().is_some() {
+            let name = call.func.name().to_owned();
+            if let Some(target) = functions::cast_target(&name) {
+                return self.cast_call(target, call.args, scope);
+            }
+            return match Operator::of_name(&name) {
+                Some(operator) => self.operator(&name, operator, call.args, scope),
+                None => self.overload(&name, &name, call.args, scope),
+            };
+        }
+        match call.func.name() {
+            "coalesce" | "nvl" | "greatest" | "least" | "make_array" => {
+                let what = match call.func.name() {
+                    "make_array" => "ARRAY".to_owned(),
+                    name => name.to_uppercase(),
+                };
+                let ordered = matches!(call.func.name(), "greatest" | "least");
+                let operands = call.args.into_iter().map(|argument| self.operand(argument, scope)).collect::<Result<Vec<_>>>()?;
+                let (arguments, typed) = self.unify(operands, &what, scope)?;
+                if let (true, Some(first)) = (ordered, arguments.first())
+                    && super::super::key::is_needed(&typed, &scope.carrier_of(first)?)
+                {
+                    return functions::extreme(call.func.name(), arguments, &typed);
+                }
+                Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, arguments)))
+            }
+            "nullif" => self.null_if(call, scope),
+            _ => Ok(Expr::ScalarFunction(call)),
+        }
+    }
+
+    fn null_if(&self, call: ScalarFunction, scope: &Scope<'_>) -> Result<Expr> {
+        let [left, right]: [Expr; 2] = match call.args.try_into() {
+            Ok(pair) => pair,
+            Err(arguments) => return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, arguments))),
+        };
+        let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
+        let text: Typed = PgType::TEXT.into();
+        let kept = if left.typed.is_unknown() { self.convert(left.clone(), &text, Asked::Implicitly, scope)? } else { left.expr.clone() };
+        let (low, high) = self.comparison("=", left, right, scope)?;
+        // NULL stands first so that the result has the first argument's type in every carrier.
+        Ok(Expr::Case(Case::new(
+            None,
+            vec![(Box::new(Expr::IsTrue(Box::new(low.eq(high)))), Box::new(datafusion::logical_expr::lit(datafusion::scalar::ScalarValue::Null)))],
+            Some(Box::new(kept)),
+        )))
+    }
+
+    fn cast_call(&self, target: PgType, mut arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Expr> {
+        let modifier = if arguments.len() > 1 { Some(arguments.split_off(1)) } else { None };
+        let Some(value) = arguments.pop() else {
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, "a cast takes a value").into());
+        };
+        let to = match modifier {
+            Some(parts) => functions::with_modifier(target, &parts),
+            None => target,
+        };
+        let operand = self.operand(value, scope)?;
+        self.convert(operand, &to.into(), Asked::Explicitly, scope)
+    }
+
+    fn operator(&self, name: &str, operator: Operator, arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Expr> {
+        let [left, right]: [Expr; 2] = match arguments.try_into() {
+            Ok(pair) => pair,
+            Err(_arguments) => return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, "an operator takes two operands").into()),
+        };
+        let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
+        if let Operator::Other(_) = operator {
+            return self.overload(name, operator.sign(), vec![left.expr, right.expr], scope);
+        }
+        if operator == Operator::Concat && (left.typed.pg_type.element().is_some() || right.typed.pg_type.element().is_some()) {
+            return self.concat_arrays(left, right, scope);
+        }
+        let Some(decision) = operators::decide(operator, &left.typed, &right.typed) else {
+            return Err(missing(operator.sign(), &left.typed, &right.typed).into());
+        };
+        match decision.how {
+            How::Numeric(name, operator) => self.numeric_operator(name, operator, left, right, scope),
+            How::Kernel(name, kernel) => {
+                let [left_type, right_type] = decision.operands;
+                let (left, left_type) = self.settle(left, left_type, scope)?;
+                let (right, right_type) = self.settle(right, right_type, scope)?;
+                Ok(TypedFunction::new(name, vec![left_type, right_type], decision.returns, kernel).call(vec![left, right]))
+            }
+        }
+    }
+
+    fn settle(&self, operand: Operand, wanted: Option<PgType>, scope: &Scope<'_>) -> Result<(Expr, Typed)> {
+        let to: Typed = match wanted {
+            Some(pg_type) => pg_type.into(),
+            None => operand.typed.clone(),
+        };
+        Ok((self.convert(operand, &to, Asked::Implicitly, scope)?, to))
+    }
+
+    /// Decimal arithmetic where the engine's result has PostgreSQL's scale and cannot overflow; else by value.
+    fn numeric_operator(
+        &self,
+        name: &'static str,
+        operator: Operator,
+        left: Operand,
+        right: Operand,
+        scope: &Scope<'_>,
+    ) -> Result<Expr> {
+        let numeric: Typed = PgType::NUMERIC.into();
+        let convert = |operand: Operand| self.convert(operand, &numeric, Asked::Implicitly, scope);
+        let (left, right) = (convert(left)?, convert(right)?);
+        let (left_carrier, right_carrier) = (scope.carrier_of(&left)?, scope.carrier_of(&right)?);
+        let arguments = vec![numeric.clone(), numeric.clone()];
+        if let (Some(carrier), Some(kernel)) = (
+            operators::decimal_result(operator, tight(&left, &left_carrier), tight(&right, &right_carrier)),
+            operators::decimal_kernel(operator),
+        ) {
+            let left = narrow(left, &left_carrier);
+            let right = narrow(right, &right_carrier);
+            let function = TypedFunction::new(name, arguments, numeric, Kernel::Batch(kernel)).with_carrier(carrier);
+            return Ok(function.call(vec![left, right]));
+        }
+        let Some(kernel) = operators::numeric_kernel(operator) else {
+            return Err(missing(operator.sign(), &numeric, &numeric).into());
+        };
+        Ok(TypedFunction::new(name, arguments, numeric, Kernel::Strict(kernel)).call(vec![left, right]))
+    }
+
+    fn concat_arrays(&self, left: Operand, right: Operand, scope: &Scope<'_>) -> Result<Expr> {
+        use datafusion::functions_nested::expr_fn::{array_append, array_concat, array_prepend};
+        let array: Typed = if left.typed.pg_type.element().is_some() { left.typed.clone() } else { right.typed.clone() };
+        let element = Typed { pg_type: array.pg_type.element().unwrap_or(PgType::TEXT), labels: array.labels.clone() };
+        let as_array = |operand: &Operand| operand.typed.is_unknown() || operand.typed.pg_type.element().is_some();
+        Ok(match (as_array(&left), as_array(&right)) {
+            (true, true) => {
+                let left = self.convert(left, &array, Asked::Implicitly, scope)?;
+                array_concat(vec![left, self.convert(right, &array, Asked::Implicitly, scope)?])
+            }
+            (true, false) => array_append(left.expr, self.convert(right, &element, Asked::Implicitly, scope)?),
+            _ => array_prepend(self.convert(left, &element, Asked::Implicitly, scope)?, right.expr),
+        })
+    }
+
+    /// Decides a call over the tables of functions. `shown` is how errors name it.
+    fn overload(&self, name: &str, shown: &str, arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Expr> {
+        let operands = arguments.into_iter().map(|argument| self.operand(argument, scope)).collect::<Result<Vec<_>>>()?;
+        let types: Vec<Typed> = operands.iter().map(|operand| operand.typed.clone()).collect();
+        let Some(row) = overload::select(functions::overloads(name), &types) else {
+            return Err(match types.as_slice() {
+                [left, right] if shown != name => missing(shown, left, right),
+                _ => functions::missing_function(name, &types),
+            }
+            .into());
+        };
+        let returns = row.result(&types);
+        let mut declared = Vec::with_capacity(operands.len());
+        let mut converted = Vec::with_capacity(operands.len());
+        for (index, operand) in operands.into_iter().enumerate() {
+            let (expr, typed) = self.argument(operand, row.declared(index), scope)?;
+            converted.push(expr);
+            declared.push(typed);
+        }
+        Ok(TypedFunction::new(row.name, declared, returns, row.kernel).with_volatility(row.volatility).call(converted))
+    }
+
+    fn argument(&self, operand: Operand, declared: PgType, scope: &Scope<'_>) -> Result<(Expr, Typed)> {
+        let from = operand.typed.clone();
+        let generic = matches!(declared.oid, 2276 | 2277 | 2283);
+        if generic {
+            let typed = if from.is_unknown() { PgType::TEXT.into() } else { from };
+            return Ok((self.convert(operand, &typed, Asked::Implicitly, scope)?, typed));
+        }
+        let typed: Typed = declared.into();
+        // Reading a value as its declared type widens numbers and turns dates into timestamps by itself.
+        let reads = overload::numeric_rank(from.pg_type).is_some() || matches!((from.pg_type.oid, declared.oid), (1082, 1114) | (1083, 1186));
+        if reads && !from.is_unknown() {
+            return Ok((operand.expr, typed));
+        }
+        Ok((self.convert(operand, &typed, Asked::Implicitly, scope)?, typed))
+    }
+
+    fn subquery(&self, subquery: Subquery, scope: &Scope<'_>) -> Result<Subquery> {
+        let mut outer: Vec<DFSchema> = vec![scope.schema.clone()];
+        outer.extend(scope.outer.iter().cloned());
+        let plan = self.plan(Arc::unwrap_or_clone(subquery.subquery), &outer)?;
+        let inner = Scope { schema: DFSchema::empty(), outer: &outer };
+        let outer_ref_columns =
+            subquery.outer_ref_columns.into_iter().map(|column| self.expression(column, &inner)).collect::<Result<Vec<_>>>()?;
+        Ok(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: subquery.spans })
+    }
+
+    fn in_subquery(&self, membership: InSubquery, scope: &Scope<'_>) -> Result<Expr> {
+        let InSubquery { expr, subquery, negated } = membership;
+        let (expr, subquery) = self.compared_subquery("=", *expr, self.subquery(subquery, scope)?, scope)?;
+        Ok(Expr::InSubquery(InSubquery::new(Box::new(expr), subquery, negated)))
+    }
+
+    fn set_comparison(&self, comparison: SetComparison, scope: &Scope<'_>) -> Result<Expr> {
+        let SetComparison { expr, subquery, op, quantifier } = comparison;
+        let (expr, subquery) = self.compared_subquery(&op.to_string(), *expr, self.subquery(subquery, scope)?, scope)?;
+        Ok(Expr::SetComparison(SetComparison::new(Box::new(expr), subquery, op, quantifier)))
+    }
+
+    fn compared_subquery(&self, sign: &str, expr: Expr, subquery: Subquery, scope: &Scope<'_>) -> Result<(Expr, Subquery)> {
+        let schema = plan_schema(&subquery.subquery)?;
+        let Some((qualifier, field)) = schema.iter().next() else { return Ok((expr, subquery)) };
+        let column = Expr::Column((qualifier, field).into());
+        let mut merged = scope.schema.clone();
+        merged.merge(&schema);
+        let both = Scope { schema: merged, outer: scope.outer };
+        let left = self.operand(expr, scope)?;
+        let right = Operand { expr: column.clone(), typed: Typed::of_field(field) };
+        let (left, right) = self.comparison(sign, left, right, &both)?;
+        if right == column {
+            return Ok((left, subquery));
+        }
+        let name = field.name().clone();
+        let plan: LogicalPlan = LogicalPlanBuilder::from(Arc::unwrap_or_clone(subquery.subquery))
+            .project(vec![right.alias(name)])?
+            .build()?;
+        Ok((left, Subquery { subquery: Arc::new(plan), ..subquery }))
+    }
+}
+
+/// The tightest decimal shape of an operand: literals by their own digits.
+fn tight(expr: &Expr, carrier: &DataType) -> Option<(u8, i8)> {
+    let value = match expr {
+        Expr::Literal(value, _) => Some(value),
+        Expr::Cast(cast) => match cast.expr.as_ref() {
+            Expr::Literal(value, _) => Some(value),
+            _ => None,
+        },
+        _ => None,
+    };
+    operators::decimal_shape(carrier, value)
+}
+
+/// An operand as a decimal carrier.
+fn narrow(expr: Expr, carrier: &DataType) -> Expr {
+    match (tight(&expr, carrier), carrier) {
+        (Some((precision, scale)), _) if *carrier != DataType::Decimal128(precision, scale) => {
+            let field = Typed::from(PgType::NUMERIC).field("", DataType::Decimal128(precision, scale));
+            Expr::Cast(Cast::new_from_field(Box::new(expr), field))
+        }
+        _ => expr,
+    }
+}
+

@@ -1,0 +1,370 @@
+//! One plan node over resolved inputs: conditions, sort and group keys, join keys, set operations.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{Column, DFSchema, DFSchemaRef};
+use datafusion::error::Result;
+use datafusion::functions_aggregate::first_last::first_value_udaf;
+use datafusion::logical_expr::expr::{AggregateFunction, Cast};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{
+    Aggregate, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Projection, RecursiveQuery, Sort, SortExpr, Union, Values,
+};
+
+use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::PgType;
+
+use super::super::key;
+use super::super::operators::plain;
+use super::super::typed::Typed;
+use super::super::types::{plan_schema, schema_after};
+use super::convert::{Asked, Operand};
+use super::{Resolver, Scope};
+
+impl Resolver<'_> {
+    pub(super) fn node(
+        &self,
+        plan: LogicalPlan,
+        planned: &DFSchemaRef,
+        inputs: Vec<DFSchema>,
+        outer: &[DFSchema],
+    ) -> Result<LogicalPlan> {
+        let scope = self.scope(&inputs, outer)?;
+        match plan {
+            LogicalPlan::Filter(filter) => self.filter(filter, &scope),
+            LogicalPlan::Sort(sort) => self.sort(sort, &scope),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate_node(aggregate, &scope),
+            LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input, &scope),
+            LogicalPlan::Distinct(Distinct::On(on)) => self.distinct_on(on, &scope),
+            LogicalPlan::Join(join) => self.join(join, &scope),
+            LogicalPlan::Union(union) => self.union(union, &inputs, outer),
+            LogicalPlan::Values(values) => self.values(values, outer),
+            LogicalPlan::RecursiveQuery(query) => self.recursive(query, planned, outer),
+            other => self.plain_node(other, &scope),
+        }
+    }
+
+    fn plain_node(&self, plan: LogicalPlan, scope: &Scope<'_>) -> Result<LogicalPlan> {
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(Transformed::yes(name.restore(self.expression(expr, scope)?)))
+        })?
+        .data
+        .recompute_schema()
+    }
+
+    fn filter(&self, filter: Filter, scope: &Scope<'_>) -> Result<LogicalPlan> {
+        let predicate = self.expression(filter.predicate, scope)?;
+        let predicate = self.boolean(predicate, "WHERE", scope)?;
+        Ok(LogicalPlan::Filter(Filter::try_new(predicate, filter.input)?))
+    }
+
+    fn sort(&self, sort: Sort, scope: &Scope<'_>) -> Result<LogicalPlan> {
+        let expr = self.sort_keys(sort.expr, scope)?;
+        Ok(LogicalPlan::Sort(Sort { expr, ..sort }))
+    }
+
+    /// Resolves sort expressions and orders each by its typed key.
+    pub(super) fn sort_keys(&self, keys: Vec<SortExpr>, scope: &Scope<'_>) -> Result<Vec<SortExpr>> {
+        keys.into_iter()
+            .map(|sort| {
+                let expr = self.keyed(self.expression(sort.expr, scope)?, scope)?;
+                Ok(SortExpr { expr, ..sort })
+            })
+            .collect()
+    }
+
+    /// Resolves an aggregation. A group key whose carrier has another equality is grouped by its typed key; the value shown
+    /// is that of the group's first row.
+    fn aggregate_node(&self, aggregate: Aggregate, scope: &Scope<'_>) -> Result<LogicalPlan> {
+        let names = NamePreserver::new_for_projection();
+        let resolve = |expr: Expr| -> Result<Expr> {
+            let name = names.save(&expr);
+            Ok(name.restore(self.expression(expr, scope)?))
+        };
+        let groups = aggregate.group_expr.into_iter().map(resolve).collect::<Result<Vec<_>>>()?;
+        let calls = aggregate.aggr_expr.into_iter().map(resolve).collect::<Result<Vec<_>>>()?;
+        let keys = groups.iter().map(|group| self.group_key(group, scope)).collect::<Result<Vec<_>>>()?;
+        if keys.iter().all(Option::is_none) {
+            return Ok(LogicalPlan::Aggregate(Aggregate::try_new(aggregate.input, groups, calls)?));
+        }
+        let plain = Aggregate::try_new(Arc::clone(&aggregate.input), groups.clone(), calls.clone())?;
+        let mut keyed_groups = Vec::with_capacity(groups.len());
+        let mut outputs = Vec::with_capacity(plain.schema.fields().len());
+        let mut keyed_calls = calls;
+        for (index, (group, key)) in groups.into_iter().zip(keys).enumerate() {
+            let (qualifier, field) = plain.schema.qualified_field(index);
+            match key {
+                None => {
+                    keyed_groups.push(group);
+                    outputs.push(Expr::Column(Column::from((qualifier, field))));
+                }
+                Some(key) => {
+                    let shown = format!("__first_{index}");
+                    keyed_groups.push(key.alias(format!("__key_{index}")));
+                    keyed_calls.push(first_value(group.unalias()).alias(shown.clone()));
+                    outputs.push(Expr::Column(Column::from_name(shown)).alias_qualified(qualifier.cloned(), field.name()));
+                }
+            }
+        }
+        let group_count = keyed_groups.len();
+        outputs.extend(plain.schema.iter().skip(group_count).map(|column| Expr::Column(Column::from(column))));
+        let keyed = LogicalPlan::Aggregate(Aggregate::try_new(aggregate.input, keyed_groups, keyed_calls)?);
+        Ok(LogicalPlan::Projection(Projection::try_new(outputs, Arc::new(keyed))?))
+    }
+
+    fn group_key(&self, group: &Expr, scope: &Scope<'_>) -> Result<Option<Expr>> {
+        if let Expr::GroupingSet(sets) = group {
+            for expr in sets.distinct_expr() {
+                if self.group_key(expr, scope)?.is_some() {
+                    let what = plain(&scope.type_of(expr)?);
+                    let message = format!("grouping sets over type {what} are not supported");
+                    return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).into());
+                }
+            }
+            return Ok(None);
+        }
+        let inner = group.clone().unalias();
+        let typed = scope.type_of(&inner)?;
+        if typed.is_unknown() {
+            return Ok(None);
+        }
+        if !key::has_equality(typed.pg_type) {
+            let message = format!("could not identify an equality operator for type {}", plain(&typed));
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, message).into());
+        }
+        if key::is_needed(&typed, &scope.carrier_of(&inner)?) { key::call(inner, &typed).map(Some) } else { Ok(None) }
+    }
+
+    fn distinct(&self, input: Arc<LogicalPlan>, scope: &Scope<'_>) -> Result<LogicalPlan> {
+        let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+        let keyed = columns.iter().map(|column| self.group_key(column, scope)).collect::<Result<Vec<_>>>()?;
+        if keyed.iter().all(Option::is_none) {
+            return Ok(LogicalPlan::Distinct(Distinct::All(input)));
+        }
+        self.aggregate_node(Aggregate::try_new(input, columns, Vec::new())?, scope)
+    }
+
+    fn distinct_on(&self, on: DistinctOn, scope: &Scope<'_>) -> Result<LogicalPlan> {
+        let names = NamePreserver::new_for_projection();
+        let on_expr = on
+            .on_expr
+            .into_iter()
+            .map(|expr| self.keyed(self.expression(expr, scope)?, scope))
+            .collect::<Result<Vec<_>>>()?;
+        let select_expr = on
+            .select_expr
+            .into_iter()
+            .map(|expr| {
+                let name = names.save(&expr);
+                Ok(name.restore(self.expression(expr, scope)?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let sort_expr = on.sort_expr.map(|keys| self.sort_keys(keys, scope)).transpose()?;
+        Ok(LogicalPlan::Distinct(Distinct::On(DistinctOn::try_new(on_expr, select_expr, sort_expr, on.input)?)))
+    }
+
+    fn join(&self, mut join: Join, scope: &Scope<'_>) -> Result<LogicalPlan> {
+        let on = std::mem::take(&mut join.on);
+        for (left, right) in on {
+            let left = self.operand(self.expression(left, scope)?, scope)?;
+            let right = self.operand(self.expression(right, scope)?, scope)?;
+            join.on.push(self.comparison("=", left, right, scope)?);
+        }
+        join.filter = match join.filter.take() {
+            Some(filter) => {
+                let filter = self.expression(filter, scope)?;
+                Some(self.boolean(filter, "JOIN/ON", scope)?)
+            }
+            None => None,
+        };
+        LogicalPlan::Join(join).recompute_schema()
+    }
+
+    fn union(&self, union: Union, inputs: &[DFSchema], outer: &[DFSchema]) -> Result<LogicalPlan> {
+        let width = inputs.iter().map(|input| input.fields().len()).min().unwrap_or(0);
+        if inputs.iter().any(|input| input.fields().len() != width) {
+            return LogicalPlan::Union(union).recompute_schema();
+        }
+        // A literal that stands alone in a branch is still untyped and takes the type of the other branches.
+        let columns: Vec<Vec<Operand>> = union
+            .inputs
+            .iter()
+            .zip(inputs)
+            .map(|(plan, schema)| branch(plan, schema))
+            .collect();
+        let mut outputs: Vec<Vec<Expr>> = vec![Vec::with_capacity(width); inputs.len()];
+        for index in 0..width {
+            let mut operands = Vec::with_capacity(inputs.len());
+            for column in &columns {
+                operands.extend(column.get(index).cloned());
+            }
+            let converted = self.unify_branches(operands, inputs, outer)?;
+            for (output, expr) in outputs.iter_mut().zip(converted) {
+                output.push(expr);
+            }
+        }
+        let plans = union
+            .inputs
+            .into_iter()
+            .zip(outputs)
+            .map(|(plan, exprs)| project(plan, exprs).map(Arc::new))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(LogicalPlan::Union(Union::try_new_with_loose_types(plans)?))
+    }
+
+    /// One output column of every branch, each over its own branch's columns.
+    fn unify_branches(&self, operands: Vec<Operand>, inputs: &[DFSchema], outer: &[DFSchema]) -> Result<Vec<Expr>> {
+        let types: Vec<Typed> = operands.iter().map(|operand| operand.typed.clone()).collect();
+        let common = super::super::overload::common_type(&types).map_err(|(left, right)| {
+            let message = format!("UNION types {} and {} cannot be matched", plain(&left), plain(&right));
+            Diagnosis::new(sqlstate::DATATYPE_MISMATCH, message)
+        })?;
+        let mut exprs = Vec::with_capacity(operands.len());
+        for (operand, input) in operands.into_iter().zip(inputs) {
+            let scope = Scope { schema: input.clone(), outer };
+            exprs.push(self.convert(operand, &common, Asked::Implicitly, &scope)?);
+        }
+        let carriers = exprs
+            .iter()
+            .zip(inputs)
+            .map(|(expr, input)| Scope { schema: input.clone(), outer }.carrier_of(expr))
+            .collect::<Result<Vec<_>>>()?;
+        if common.pg_type.oid == PgType::NUMERIC.oid && carriers.windows(2).any(|pair| pair[0] != pair[1]) {
+            return exprs
+                .into_iter()
+                .zip(inputs)
+                .map(|(expr, input)| super::convert::widen(expr, &Scope { schema: input.clone(), outer }))
+                .collect();
+        }
+        Ok(exprs)
+    }
+
+    fn values(&self, values: Values, outer: &[DFSchema]) -> Result<LogicalPlan> {
+        let scope = Scope { schema: DFSchema::empty(), outer };
+        let width = values.schema.fields().len();
+        let rows = values
+            .values
+            .into_iter()
+            .map(|row| row.into_iter().map(|expr| self.expression(undo_planned_cast(expr), &scope)).collect::<Result<Vec<_>>>())
+            .collect::<Result<Vec<_>>>()?;
+        let mut converted: Vec<Vec<Expr>> = vec![Vec::with_capacity(width); rows.len()];
+        for index in 0..width {
+            let operands = rows
+                .iter()
+                .filter_map(|row| row.get(index).cloned())
+                .map(|expr| self.operand(expr, &scope))
+                .collect::<Result<Vec<_>>>()?;
+            let (exprs, _) = self.unify(operands, "VALUES", &scope)?;
+            for (row, expr) in converted.iter_mut().zip(exprs) {
+                row.push(expr);
+            }
+        }
+        let mut fields = Vec::with_capacity(width);
+        for (index, (qualifier, field)) in values.schema.iter().enumerate() {
+            let carrier = match converted.first().and_then(|row| row.get(index)) {
+                Some(expr) => scope.carrier_of(expr)?,
+                None => field.data_type().clone(),
+            };
+            fields.push((qualifier.cloned(), Arc::new(field.as_ref().clone().with_data_type(carrier).with_nullable(true))));
+        }
+        let schema = DFSchema::new_with_metadata(fields, values.schema.metadata().clone())?;
+        let plan = LogicalPlan::Values(Values { schema: Arc::new(schema), values: converted });
+        // The types of the rows are marked on the node itself, because nothing above a leaf would.
+        let marked = schema_after(&plan, &[])?;
+        Ok(match plan {
+            LogicalPlan::Values(values) => LogicalPlan::Values(Values { schema: Arc::new(marked), ..values }),
+            other => other,
+        })
+    }
+
+    /// The working table of a recursive query was planned with a schema of its own; both terms are brought to it.
+    fn recursive(&self, query: RecursiveQuery, planned: &DFSchemaRef, outer: &[DFSchema]) -> Result<LogicalPlan> {
+        let static_term = self.aligned(query.static_term, planned, outer)?;
+        let recursive_term = self.aligned(query.recursive_term, planned, outer)?;
+        Ok(LogicalPlan::RecursiveQuery(RecursiveQuery { static_term, recursive_term, schema: Arc::clone(planned), ..query }))
+    }
+
+    fn aligned(&self, term: Arc<LogicalPlan>, planned: &DFSchemaRef, outer: &[DFSchema]) -> Result<Arc<LogicalPlan>> {
+        let schema = plan_schema(&term)?;
+        let scope = Scope { schema: schema.clone(), outer };
+        let mut exprs = Vec::with_capacity(schema.fields().len());
+        for ((qualifier, field), wanted) in schema.iter().zip(planned.fields()) {
+            let column = Expr::Column(Column::from((qualifier, field)));
+            if field.data_type() == wanted.data_type() {
+                exprs.push(column);
+                continue;
+            }
+            let operand = Operand { expr: column, typed: Typed::of_field(field) };
+            let expr = self.convert(operand, &Typed::of_field(wanted), Asked::Explicitly, &scope)?;
+            let expr = if scope.carrier_of(&expr)? == *wanted.data_type() {
+                expr
+            } else {
+                Expr::Cast(Cast::new(Box::new(expr), wanted.data_type().clone()))
+            };
+            exprs.push(expr);
+        }
+        Ok(Arc::new(project(term, exprs)?))
+    }
+}
+
+fn first_value(expr: Expr) -> Expr {
+    Expr::AggregateFunction(AggregateFunction::new_udf(first_value_udaf(), vec![expr], false, None, Vec::new(), None))
+}
+
+/// The columns of a branch; a projected bare literal stays an untyped literal.
+fn branch(plan: &LogicalPlan, schema: &DFSchema) -> Vec<Operand> {
+    let literal = |index: usize| match plan {
+        LogicalPlan::Projection(projection) => match projection.expr.get(index).map(|expr| expr.clone().unalias()) {
+            Some(expr @ (Expr::Literal(_, None) | Expr::Placeholder(_))) => Some(expr),
+            _ => None,
+        },
+        _ => None,
+    };
+    schema
+        .iter()
+        .enumerate()
+        .map(|(index, (qualifier, field))| {
+            let column = Expr::Column(Column::from((qualifier, field)));
+            match literal(index) {
+                Some(expr) => {
+                    let typed = super::super::types::expr_type(&expr, schema).unwrap_or_else(|_| Typed::of_field(field));
+                    if typed.is_unknown() { Operand { expr, typed } } else { Operand { expr: column, typed: Typed::of_field(field) } }
+                }
+                None => Operand { expr: column, typed: Typed::of_field(field) },
+            }
+        })
+        .collect()
+}
+
+/// A projection that keeps the names of the plan's columns; none when every expression is the column itself.
+fn project(plan: Arc<LogicalPlan>, exprs: Vec<Expr>) -> Result<LogicalPlan> {
+    let schema = Arc::clone(plan.schema());
+    let unchanged = exprs
+        .iter()
+        .zip(schema.iter())
+        .all(|(expr, column)| matches!(expr, Expr::Column(found) if *found == Column::from(column)));
+    if unchanged {
+        return Ok(Arc::unwrap_or_clone(plan));
+    }
+    let named = exprs
+        .into_iter()
+        .zip(schema.iter())
+        .map(|(expr, (qualifier, field))| match expr {
+            Expr::Column(_) => expr,
+            other => other.alias_qualified(qualifier.cloned(), field.name()),
+        })
+        .collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(named, plan)?))
+}
+
+/// The planner casts the rows of VALUES to a type of its own choice; the literal itself is what the user wrote.
+fn undo_planned_cast(expr: Expr) -> Expr {
+    match expr {
+        Expr::Cast(cast) if cast.field.metadata().is_empty() && *cast.field.data_type() != DataType::Null => *cast.expr,
+        other => other,
+    }
+}

@@ -1,0 +1,407 @@
+//! The store file's options and the driver's client made from them.
+//!
+//! The driver pools connections per server, watches the topology and reconnects by itself; this file bounds it and gives
+//! every wait a deadline. The client is made on first use, because parsing a store file must not touch the network.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mongodb::bson::{Document, doc};
+use mongodb::options::{
+    ClientOptions, ConnectionString, Credential, ReadPreference, SelectionCriteria, ServerAddress, Tls, TlsOptions, WriteConcern,
+};
+use mongodb::{Client, Database};
+use tokio::sync::OnceCell;
+
+use super::error::Context;
+use crate::options::{Form, OptionSpec, Reader, Secret};
+use crate::stores::StoreError;
+
+/// How much longer than the server's own deadline (`maxTimeMS`) we wait for its answer.
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
+
+const fn option(key: &'static str, form: Form, default: &'static str, meaning: &'static str) -> OptionSpec {
+    OptionSpec { key, form, default: Some(default), meaning }
+}
+
+/// The keys of a store file with `kind = "mongodb"`.
+pub(super) const OPTIONS: &[OptionSpec] = &[
+    option("uri", Form::Secret, "", "Connection string; instead of hosts, user, password, auth_source, replica_set and tls."),
+    option("hosts", Form::Texts, "", "Servers as host:port; localhost:27017 when neither hosts nor uri is given."),
+    option("user", Form::Text, "", "User name; no authentication when absent."),
+    option("password", Form::Secret, "", "Password of the user."),
+    option("auth_source", Form::Text, "", "Database that holds the user; admin when absent."),
+    option("replica_set", Form::Text, "", "Name of the replica set; absent for a standalone server or mongos."),
+    option("direct", Form::Bool, "false", "Talk to the one server given and do not look for the others of its replica set."),
+    option(
+        "tls.mode",
+        Form::Choice(&["off", "on"]),
+        "off",
+        "Whether connections are encrypted and the server's certificate checked.",
+    ),
+    option("tls.ca_file", Form::Path, "", "PEM file of the authorities trusted; the Mozilla list when absent."),
+    option("tls.cert_key_file", Form::Path, "", "PEM file with our certificate and key, for servers that ask for one."),
+    option(
+        "database",
+        Form::Text,
+        "",
+        "Database whose collections appear under the store's own name; that of the uri when absent.",
+    ),
+    option("databases", Form::Texts, "", "The only databases to look at besides the default one; all when absent."),
+    option("sample", Form::Integer(0, 100_000), "1000", "Documents drawn at random from each collection to infer its columns."),
+    option(
+        "on_mismatch",
+        Form::Choice(&["error", "null", "text"]),
+        "error",
+        "What becomes of a value that does not fit its column: an error, NULL, or its extended JSON in text columns (an error elsewhere).",
+    ),
+    option("doc_column", Form::Bool, "false", "Whether each collection has a column _doc with the whole document as json."),
+    option("pool.size", Form::Integer(1, 1000), "10", "Most connections to one server."),
+    option("pool.idle_timeout", Form::Duration, "10m", "An unused connection is closed after this time."),
+    option("connect_timeout", Form::Duration, "10s", "Longest wait for a TCP or TLS connection."),
+    option("server_selection_timeout", Form::Duration, "10s", "Longest wait for a server that can answer."),
+    option("query_timeout", Form::Duration, "10m", "Longest time one command may take in the server (maxTimeMS)."),
+    option("collections", Form::Table, "", "Declared columns or JSON schema of collections, one table each."),
+];
+
+/// How to reach the deployment.
+#[derive(Debug, Clone)]
+enum Target {
+    Uri(Secret),
+    Parts(Box<Parts>),
+}
+
+#[derive(Debug, Clone)]
+struct Parts {
+    hosts: Vec<ServerAddress>,
+    user: Option<String>,
+    password: Option<Secret>,
+    auth_source: Option<String>,
+    replica_set: Option<String>,
+    direct: bool,
+    tls: Option<(Option<PathBuf>, Option<PathBuf>)>,
+}
+
+/// What a store file says about connections.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    target: Target,
+    /// The default namespace.
+    pub(super) database: String,
+    databases: Vec<String>,
+    pool_size: u32,
+    idle_timeout: Duration,
+    connect_timeout: Duration,
+    selection_timeout: Duration,
+    query_timeout: Duration,
+}
+
+impl Settings {
+    /// Reads the connection keys; problems stay in `reader`.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let uri = reader.secret("uri");
+        let of_uri = uri.as_ref().and_then(|uri| check_uri(uri, reader));
+        let database = reader.optional_text("database").or(of_uri);
+        if database.is_none() {
+            reader.problem("database", "", "is required unless the uri names one".to_owned());
+        }
+        let target = match uri {
+            Some(uri) => Target::Uri(uri),
+            None => Target::Parts(Box::new(read_parts(reader))),
+        };
+        Self {
+            target,
+            database: database.unwrap_or_default(),
+            databases: reader.texts("databases"),
+            pool_size: u32::try_from(reader.count("pool.size")).unwrap_or(1),
+            idle_timeout: reader.duration("pool.idle_timeout"),
+            connect_timeout: positive(reader, "connect_timeout"),
+            selection_timeout: positive(reader, "server_selection_timeout"),
+            query_timeout: positive(reader, "query_timeout"),
+        }
+    }
+
+    async fn client_options(&self) -> mongodb::error::Result<ClientOptions> {
+        let mut options = match &self.target {
+            Target::Uri(uri) => ClientOptions::parse(uri.expose()).await?,
+            Target::Parts(parts) => parts.client_options(),
+        };
+        options.app_name = Some("tributary".to_owned());
+        options.max_pool_size = Some(self.pool_size);
+        options.max_idle_time = Some(self.idle_timeout);
+        options.connect_timeout = Some(self.connect_timeout);
+        options.server_selection_timeout = Some(self.selection_timeout);
+        options.write_concern = Some(WriteConcern::majority());
+        // The driver keeps a read concern that is already set instead of asking for the session's snapshot, and answers
+        // would then not belong to one state. Secondaries may lag behind a client's own writes.
+        options.read_concern = None;
+        options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        Ok(options)
+    }
+}
+
+impl Parts {
+    fn client_options(&self) -> ClientOptions {
+        let mut options = ClientOptions::builder().hosts(self.hosts.clone()).build();
+        options.repl_set_name = self.replica_set.clone();
+        options.direct_connection = self.direct.then_some(true);
+        if let Some(user) = &self.user {
+            let mut credential = Credential::default();
+            credential.username = Some(user.clone());
+            credential.password = self.password.as_ref().map(|password| password.expose().to_owned());
+            credential.source = self.auth_source.clone();
+            options.credential = Some(credential);
+        }
+        if let Some((ca_file, cert_key_file)) = &self.tls {
+            let mut tls = TlsOptions::default();
+            tls.ca_file_path = ca_file.clone();
+            tls.cert_key_file_path = cert_key_file.clone();
+            options.tls = Some(Tls::Enabled(tls));
+        }
+        options
+    }
+}
+
+fn read_parts(reader: &mut Reader<'_>) -> Parts {
+    let mut texts = reader.texts("hosts");
+    if texts.is_empty() {
+        texts.push("localhost:27017".to_owned());
+    }
+    let mut hosts = Vec::with_capacity(texts.len());
+    for text in &texts {
+        match ServerAddress::parse(text) {
+            Ok(address) => hosts.push(address),
+            Err(_) => reader.problem("hosts", &format!("\"{text}\""), "is not host:port".to_owned()),
+        }
+    }
+    let user = reader.optional_text("user");
+    let password = reader.secret("password");
+    if user.is_some() != password.is_some() {
+        reader.problem("password", "", "goes with user: give both or neither".to_owned());
+    }
+    let tls = (reader.text("tls.mode") == "on").then(|| (reader.path("tls.ca_file"), reader.path("tls.cert_key_file")));
+    Parts {
+        hosts,
+        user,
+        password,
+        auth_source: reader.optional_text("auth_source"),
+        replica_set: reader.optional_text("replica_set"),
+        direct: reader.bool("direct"),
+        tls,
+    }
+}
+
+/// The driver's reason is not shown: it quotes parts of the connection string, and a mistyped one may show the password.
+fn check_uri(uri: &Secret, reader: &mut Reader<'_>) -> Option<String> {
+    for key in ["hosts", "user", "password", "auth_source", "replica_set", "direct", "tls"] {
+        if reader.is_set(key) {
+            reader.problem(key, "", "cannot be given together with uri".to_owned());
+        }
+    }
+    let parsed = ConnectionString::parse(uri.expose());
+    if parsed.is_err() {
+        reader.problem("uri", "(hidden)", "is not a MongoDB connection string".to_owned());
+    }
+    parsed.ok().and_then(|parsed| parsed.default_database)
+}
+
+fn positive(reader: &mut Reader<'_>, key: &str) -> Duration {
+    let duration = reader.duration(key);
+    if duration.is_zero() {
+        reader.problem(key, "0", "is not above zero".to_owned());
+    }
+    duration
+}
+
+/// What the deployment can do, as its `hello` answer tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Deployment {
+    /// A member of a replica set, or a router of a sharded cluster.
+    pub(super) replicated: bool,
+    /// The newest wire protocol it speaks; 13 is server 5.0.
+    pub(super) wire_version: i32,
+}
+
+impl Deployment {
+    fn of(hello: &Document) -> Self {
+        Self {
+            replicated: hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|word| word == "isdbgrid"),
+            wire_version: hello.get_i32("maxWireVersion").unwrap_or(0),
+        }
+    }
+
+    /// Why reads cannot share a snapshot, if they cannot.
+    pub(super) fn snapshot(self) -> Result<(), &'static str> {
+        if !self.replicated {
+            return Err("a standalone MongoDB server cannot read at a snapshot; run it as a replica set of one");
+        }
+        if self.wire_version < 13 {
+            return Err("MongoDB servers before 5.0 cannot read at a snapshot");
+        }
+        Ok(())
+    }
+}
+
+/// The driver's client, made on first use, and the deadlines around it.
+#[derive(Debug)]
+pub(super) struct Pool {
+    settings: Settings,
+    client: OnceCell<Client>,
+    closed: AtomicBool,
+    /// Translates errors.
+    pub(super) context: Context,
+}
+
+impl Pool {
+    /// A pool that has not connected yet.
+    pub(super) fn new(store: &str, settings: Settings) -> Self {
+        let context = Context {
+            store: store.to_owned(),
+            query_timeout: settings.query_timeout,
+            selection_timeout: settings.selection_timeout,
+        };
+        Self { settings, client: OnceCell::new(), closed: AtomicBool::new(false), context }
+    }
+
+    /// The default namespace.
+    pub(super) fn default_database(&self) -> &str {
+        &self.settings.database
+    }
+
+    /// Whether discovery looks at a database.
+    pub(super) fn serves(&self, database: &str) -> bool {
+        let chosen = &self.settings.databases;
+        chosen.is_empty() || database == self.settings.database || chosen.iter().any(|name| name == database)
+    }
+
+    /// The longest one command may take in the server.
+    pub(super) fn query_timeout(&self) -> Duration {
+        self.settings.query_timeout
+    }
+
+    /// The client; made now if there is none. Making it resolves SRV names but opens no connection.
+    pub(super) async fn client(&self) -> Result<&Client, StoreError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(self.context.unreachable("the store is closed"));
+        }
+        let made = self.client.get_or_try_init(|| async { Client::with_options(self.settings.client_options().await?) });
+        match tokio::time::timeout(self.settings.selection_timeout, made).await {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err(error)) => Err(self.context.translate(&error)),
+            Err(_) => Err(self.context.unreachable("the name of the deployment was not resolved in time")),
+        }
+    }
+
+    /// A database of the deployment.
+    pub(super) async fn database(&self, name: &str) -> Result<Database, StoreError> {
+        Ok(self.client().await?.database(name))
+    }
+
+    /// Waits for the driver no longer than the server's own deadline plus server selection and some grace.
+    pub(super) async fn within<T>(
+        &self,
+        waiting_for: &'static str,
+        work: impl Future<Output = mongodb::error::Result<T>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.patience(), work).await {
+            Ok(done) => done.map_err(|error| self.context.translate(&error)),
+            Err(_) => Err(self.context.deadline(waiting_for)),
+        }
+    }
+
+    /// The longest we wait for one answer.
+    pub(super) fn patience(&self) -> Duration {
+        self.settings.query_timeout + self.settings.selection_timeout + ANSWER_GRACE
+    }
+
+    /// Asks the server what it is. One round trip, within the server selection timeout.
+    pub(super) async fn deployment(&self) -> Result<Deployment, StoreError> {
+        let admin = self.database("admin").await?;
+        let hello = self.within("hello", async { admin.run_command(doc! { "hello": 1 }).await }).await?;
+        Ok(Deployment::of(&hello))
+    }
+
+    /// Ends the client's background work and closes its connections without waiting for cursors.
+    pub(super) async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        if let Some(client) = self.client.get() {
+            client.clone().shutdown().immediate(true).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Secrets;
+
+    struct NoSecrets;
+
+    impl Secrets for NoSecrets {
+        fn variable(&self, _name: &str) -> Option<String> {
+            None
+        }
+
+        fn file(&self, _path: &str) -> Result<String, String> {
+            Err("there are no files".to_owned())
+        }
+
+        fn resolve(&self, path: &str) -> PathBuf {
+            PathBuf::from(path)
+        }
+    }
+
+    fn read(text: &str) -> (Settings, Vec<String>) {
+        let table: toml::Table = toml::from_str(text).unwrap();
+        let mut reader = Reader::new("stores.crm", &table, OPTIONS, &NoSecrets);
+        let settings = Settings::read(&mut reader);
+        (settings, reader.finish().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn settings_report_what_is_wrong_without_secrets() {
+        let rows: [(&str, &[&str]); 6] = [
+            ("database = \"shop\"", &[]),
+            ("uri = \"mongodb://root:hunter2@db.example/shop\"", &[]),
+            ("", &["stores.crm.database: is required unless the uri names one"]),
+            ("database = \"s\"\nuser = \"u\"", &["stores.crm.password: goes with user: give both or neither"]),
+            (
+                "uri = \"mongodb://root:hunter2@h:notaport/x\"\nhosts = [\"h\"]\ndatabase = \"s\"",
+                &[
+                    "stores.crm.hosts: cannot be given together with uri",
+                    "stores.crm.uri: (hidden) is not a MongoDB connection string",
+                ],
+            ),
+            (
+                "database = \"s\"\nhosts = [\"h:x\"]\nquery_timeout = \"0\"",
+                &["stores.crm.hosts: \"h:x\" is not host:port", "stores.crm.query_timeout: 0 is not above zero"],
+            ),
+        ];
+        for (text, expected) in rows {
+            let (settings, problems) = read(text);
+            assert_eq!(problems, expected, "{text}");
+            assert!(!format!("{settings:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn the_database_of_the_uri_is_the_default() {
+        assert_eq!(read("uri = \"mongodb://h/shop\"").0.database, "shop");
+        assert_eq!(read("uri = \"mongodb://h/shop\"\ndatabase = \"other\"").0.database, "other");
+    }
+
+    #[test]
+    fn deployments_tell_whether_they_can_snapshot() {
+        let rows = [
+            (doc! { "maxWireVersion": 17 }, false),
+            (doc! { "maxWireVersion": 9, "setName": "rs" }, false),
+            (doc! { "maxWireVersion": 17, "setName": "rs" }, true),
+            (doc! { "maxWireVersion": 17, "msg": "isdbgrid" }, true),
+        ];
+        for (hello, expected) in rows {
+            assert_eq!(Deployment::of(&hello).snapshot().is_ok(), expected, "{hello}");
+        }
+    }
+}

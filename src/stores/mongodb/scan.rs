@@ -1,0 +1,409 @@
+//! Reads a collection into Arrow: the find command, raw batches fetched one ahead, documents walked once.
+//!
+//! ```text
+//! task: cursor → raw batch → channel of one (a full one makes the cursor wait)
+//! stream: raw batch → DocumentBuilder → Arrow batches
+//! ```
+//! Dropping the stream ends the task and with it the cursor: a getMore in flight loses its connection, which makes the
+//! server stop it, and the driver sends killCursors on another one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Schema, SchemaRef};
+use futures::StreamExt;
+use mongodb::bson::raw::{RawBsonRef, RawDocumentBuf};
+use mongodb::bson::{Document, doc};
+use mongodb::options::{AggregateOptions, Collation, FindOptions};
+use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor, SessionRawBatchCursor};
+use mongodb::{ClientSession, Collection};
+use tokio::sync::{Mutex, mpsc};
+
+use super::columns::ID;
+use super::pool::Pool;
+use super::pushdown::{Mismatch, addressable, filter_document};
+use super::types::BsonFields;
+use crate::error::sqlstate;
+use crate::stores::StoreError;
+use crate::stores::connector::{BatchStream, Scan, ScanLimits};
+use crate::stores::document::build::Conversion;
+use crate::stores::document::schema::{DOCUMENT_COLUMN, type_of_field};
+use crate::stores::document::value::Mismatch as Misfit;
+use crate::stores::document::{DocumentBuilder, DocumentField, OnMismatch};
+use crate::stores::schema::{Table, TableKind};
+
+/// What is sent to the server for one scan.
+#[derive(Debug, Clone)]
+pub(super) enum Query {
+    /// Documents with the fields that the scan needs.
+    Find(Document, Box<FindOptions>),
+    /// How many documents pass, for scans without columns.
+    Count(Vec<Document>, Box<AggregateOptions>),
+}
+
+impl Query {
+    /// The query of a scan.
+    pub(super) fn of(table: &Table, scan: &Scan, on_mismatch: OnMismatch) -> Self {
+        let filter = filter_document(table, Mismatch::of(on_mismatch), &scan.filter);
+        let limit = scan.limit.and_then(|limit| i64::try_from(limit).ok());
+        // A view has its own collation, which the server does not let us override.
+        let collation = (table.kind != TableKind::View).then(|| Collation::builder().locale("simple").build());
+        if scan.columns.is_empty() {
+            let mut stages = vec![doc! { "$match": filter }];
+            stages.extend(limit.map(|limit| doc! { "$limit": limit }));
+            stages.push(doc! { "$count": "n" });
+            let mut options = AggregateOptions::default();
+            options.collation = collation;
+            return Self::Count(stages, Box::new(options));
+        }
+        let mut options = FindOptions::default();
+        options.projection = projection(table, &scan.columns);
+        options.collation = collation;
+        options.limit = limit;
+        Self::Find(filter, Box::new(options))
+    }
+
+    /// The query with its bounds: rows of one reply, time in the server.
+    fn bounded(mut self, pool: &Pool, limits: ScanLimits) -> Self {
+        match &mut self {
+            Self::Find(_, options) => {
+                options.batch_size = u32::try_from(limits.batch_rows).ok();
+                options.max_time = Some(pool.query_timeout());
+            }
+            Self::Count(_, options) => options.max_time = Some(pool.query_timeout()),
+        }
+        self
+    }
+
+    async fn alone(self, collection: &Collection<RawDocumentBuf>) -> mongodb::error::Result<RawBatchCursor> {
+        match self {
+            Self::Find(filter, options) => collection.find(filter).with_options(*options).batch().await,
+            Self::Count(stages, options) => collection.aggregate(stages).with_options(*options).batch().await,
+        }
+    }
+
+    async fn within(
+        self,
+        collection: &Collection<RawDocumentBuf>,
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<SessionRawBatchCursor> {
+        match self {
+            Self::Find(filter, options) => collection.find(filter).with_options(*options).session(session).batch().await,
+            Self::Count(stages, options) => collection.aggregate(stages).with_options(*options).session(session).batch().await,
+        }
+    }
+}
+
+/// The top-level fields that the columns need; `None` when one of them cannot be named, or is the document itself.
+fn projection(table: &Table, ordinals: &[usize]) -> Option<Document> {
+    let mut projection = Document::new();
+    for ordinal in ordinals {
+        let name = table.columns.get(*ordinal)?.name();
+        if name == DOCUMENT_COLUMN {
+            return None;
+        }
+        projection.insert(addressable(name).ok()?, 1);
+    }
+    if !projection.contains_key(ID) {
+        projection.insert(ID, 0);
+    }
+    Some(projection)
+}
+
+/// Which session a scan reads in.
+pub(super) enum Session {
+    /// None: the newest state, batch by batch.
+    Alone,
+    /// One of its own, at a snapshot.
+    Own(Box<ClientSession>),
+    /// That of the transaction; scans take turns, a batch at a time.
+    Shared(Arc<Mutex<ClientSession>>),
+}
+
+enum Documents {
+    Alone(RawBatchCursor),
+    Own(SessionRawBatchCursor, Box<ClientSession>),
+    Shared(SessionRawBatchCursor, Arc<Mutex<ClientSession>>),
+}
+
+impl Documents {
+    async fn open(query: Query, collection: &Collection<RawDocumentBuf>, session: Session) -> mongodb::error::Result<Self> {
+        Ok(match session {
+            Session::Alone => Self::Alone(query.alone(collection).await?),
+            Session::Own(mut session) => Self::Own(query.within(collection, &mut session).await?, session),
+            Session::Shared(session) => {
+                let cursor = query.within(collection, &mut *session.lock().await).await?;
+                Self::Shared(cursor, session)
+            }
+        })
+    }
+
+    async fn next(&mut self) -> mongodb::error::Result<Option<RawBatch>> {
+        match self {
+            Self::Alone(cursor) => cursor.next().await.transpose(),
+            Self::Own(cursor, session) => cursor.stream(session).next().await.transpose(),
+            Self::Shared(cursor, session) => cursor.stream(&mut *session.lock().await).next().await.transpose(),
+        }
+    }
+}
+
+/// An opened scan, whose first answer has come.
+pub(super) struct Opened(Documents);
+
+/// Sends the query. The driver's own error is kept, because the caller decides what it means for the snapshot.
+pub(super) async fn open(
+    pool: &Pool,
+    collection: &Collection<RawDocumentBuf>,
+    query: Query,
+    limits: ScanLimits,
+    session: Session,
+) -> Result<mongodb::error::Result<Opened>, StoreError> {
+    let opening = Documents::open(query.bounded(pool, limits), collection, session);
+    match tokio::time::timeout(pool.patience(), opening).await {
+        Ok(opened) => Ok(opened.map(Opened)),
+        Err(_) => Err(pool.context.deadline("the first rows")),
+    }
+}
+
+/// What the fetching task hands over. The end is said, so that a task that died is not taken for the end of the rows.
+enum Fetched {
+    Batch(RawBatch),
+    End,
+}
+
+/// Turns an opened scan into Arrow batches.
+pub(super) fn stream(
+    pool: Arc<Pool>,
+    opened: Opened,
+    table: &Arc<Table>,
+    scan: &Scan,
+    limits: ScanLimits,
+    on_mismatch: OnMismatch,
+) -> Result<BatchStream, StoreError> {
+    let decoder = Decoder::new(&pool, table, scan, limits, on_mismatch)?;
+    // A full channel makes the cursor wait: one batch is being used, one is ready.
+    let (sender, receiver) = mpsc::channel(1);
+    let task = crate::task::OwnedTask::spawn(fetch(pool.clone(), opened.0, table.clone(), sender));
+    let reading = Reading { pool, decoder, receiver, ready: VecDeque::new(), _task: task };
+    let batches = futures::stream::unfold(Some(reading), |reading| async move {
+        let mut reading = reading?;
+        match reading.next().await {
+            Ok(Some(batch)) => Some((Ok(batch), Some(reading))),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Ok(batches.boxed())
+}
+
+async fn fetch(pool: Arc<Pool>, mut documents: Documents, table: Arc<Table>, sender: mpsc::Sender<Result<Fetched, StoreError>>) {
+    let mut empty = true;
+    // The place is taken before the batch is fetched, so that no more than one waits.
+    while let Ok(place) = sender.reserve().await {
+        let next = pool.within("rows", documents.next()).await;
+        let fetched = match next {
+            Ok(Some(batch)) => {
+                empty = empty && batch.doc_slices().is_ok_and(|documents| documents.is_empty());
+                Ok(Fetched::Batch(batch))
+            }
+            Ok(None) if empty => still_there(&pool, &table).await.map(|()| Fetched::End),
+            Ok(None) => Ok(Fetched::End),
+            Err(error) => Err(error),
+        };
+        let last = !matches!(fetched, Ok(Fetched::Batch(_)));
+        place.send(fetched);
+        if last {
+            return;
+        }
+    }
+}
+
+/// A dropped collection answers like an empty one.
+async fn still_there(pool: &Pool, table: &Table) -> Result<(), StoreError> {
+    if super::schema::exists(pool, &table.id).await? {
+        return Ok(());
+    }
+    Err(StoreError::SchemaChanged {
+        store: pool.context.store.clone(),
+        table: table.id.name.clone(),
+        difference: "The collection does not exist any more.".to_owned(),
+    })
+}
+
+struct Reading {
+    pool: Arc<Pool>,
+    decoder: Decoder,
+    receiver: mpsc::Receiver<Result<Fetched, StoreError>>,
+    ready: VecDeque<RecordBatch>,
+    /// Fetches until it is dropped.
+    _task: crate::task::OwnedTask<()>,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Result<Option<RecordBatch>, StoreError> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Ok(Some(batch));
+            }
+            match self.receiver.recv().await {
+                Some(Ok(Fetched::Batch(batch))) => self.decoder.decode(&batch, &mut self.ready)?,
+                Some(Ok(Fetched::End)) => return Ok(None),
+                Some(Err(error)) => return Err(error),
+                None => return Err(self.pool.context.malformed()),
+            }
+        }
+    }
+}
+
+/// Turns raw batches into Arrow batches of the scan's columns.
+struct Decoder {
+    pool: Arc<Pool>,
+    table: Arc<Table>,
+    limits: ScanLimits,
+    schema: SchemaRef,
+    form: DecoderForm,
+}
+
+enum DecoderForm {
+    /// Fields into a builder; `order` tells which built array goes where.
+    Rows { builder: Box<DocumentBuilder>, order: Vec<usize> },
+    /// The answer of `$count`.
+    Count,
+}
+
+impl Decoder {
+    fn new(
+        pool: &Arc<Pool>,
+        table: &Arc<Table>,
+        scan: &Scan,
+        limits: ScanLimits,
+        on_mismatch: OnMismatch,
+    ) -> Result<Self, StoreError> {
+        let schema = table.project(&scan.columns);
+        let form = if scan.columns.is_empty() { DecoderForm::Count } else { rows(&schema, on_mismatch) };
+        Ok(Self { pool: pool.clone(), table: table.clone(), limits, schema, form })
+    }
+
+    fn decode(&mut self, batch: &RawBatch, ready: &mut VecDeque<RecordBatch>) -> Result<(), StoreError> {
+        let documents = batch.doc_slices().map_err(|error| self.pool.context.translate(&error))?;
+        for document in documents {
+            let Ok(RawBsonRef::Document(document)) = document else { return Err(self.pool.context.malformed()) };
+            let DecoderForm::Rows { builder, .. } = &mut self.form else {
+                let counted = document.get("n").ok().flatten().and_then(count_of);
+                return self.counted(counted.ok_or_else(|| self.pool.context.malformed())?, ready);
+            };
+            let appended = builder.append(&BsonFields(document));
+            let full = builder.rows() >= self.limits.batch_rows || builder.bytes() >= self.limits.batch_bytes;
+            appended.map_err(|misfit| self.misfit(&misfit))?;
+            if full {
+                ready.push_back(self.finish()?);
+            }
+        }
+        if matches!(&self.form, DecoderForm::Rows { builder, .. } if builder.rows() > 0) {
+            ready.push_back(self.finish()?);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<RecordBatch, StoreError> {
+        let DecoderForm::Rows { builder, order } = &mut self.form else { return Err(self.pool.context.malformed()) };
+        let built = builder.finish().map_err(|error| too_large(&self.pool, &self.table, &error))?;
+        let arrays: Vec<_> = order.iter().filter_map(|place| built.get(*place)).cloned().collect();
+        let broken = self.schema.fields().iter().zip(&arrays).find(|(field, array)| !field.is_nullable() && array.null_count() > 0);
+        if let Some((field, _)) = broken {
+            let rule = "has another type than the collection's key; declare it as mixed".to_owned();
+            let misfit = Misfit::new(sqlstate::INVALID_TEXT_REPRESENTATION, rule).inside(field.name());
+            return Err(self.misfit(&misfit));
+        }
+        RecordBatch::try_new(self.schema.clone(), arrays).map_err(|error| too_large(&self.pool, &self.table, &error))
+    }
+
+    fn counted(&self, rows: u64, ready: &mut VecDeque<RecordBatch>) -> Result<(), StoreError> {
+        let mut left = usize::try_from(rows).unwrap_or(usize::MAX);
+        while left > 0 {
+            // One batch for each `batch_rows` rows: they hold nothing but a number.
+            let rows = left.min(self.limits.batch_rows.max(1));
+            left -= rows;
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options);
+            ready.push_back(batch.map_err(|error| too_large(&self.pool, &self.table, &error))?);
+        }
+        Ok(())
+    }
+
+    fn misfit(&self, misfit: &Misfit) -> StoreError {
+        StoreError::Value {
+            store: self.pool.context.store.clone(),
+            table: self.table.id.name.clone(),
+            column: if misfit.path.is_empty() { DOCUMENT_COLUMN.to_owned() } else { misfit.path.clone() },
+            sqlstate: misfit.sqlstate,
+            rule: misfit.rule.clone(),
+        }
+    }
+}
+
+fn rows(schema: &Schema, on_mismatch: OnMismatch) -> DecoderForm {
+    let mut fields: Vec<DocumentField> = Vec::with_capacity(schema.fields().len());
+    let mut order = Vec::with_capacity(schema.fields().len());
+    let with_document = schema.fields().iter().any(|field| field.name() == DOCUMENT_COLUMN);
+    let last = schema.fields().len() - usize::from(with_document);
+    for field in schema.fields() {
+        match type_of_field(field) {
+            _ if field.name() == DOCUMENT_COLUMN => order.push(last),
+            Some(kind) => {
+                order.push(fields.len());
+                fields.push(DocumentField { name: field.name().clone(), kind });
+            }
+            // Discovery makes no other fields.
+            None => order.push(usize::MAX),
+        }
+    }
+    let conversion = Conversion { on_mismatch, texts: false };
+    DecoderForm::Rows { builder: Box::new(DocumentBuilder::new(&fields, with_document, conversion)), order }
+}
+
+fn count_of(value: RawBsonRef<'_>) -> Option<u64> {
+    match value {
+        RawBsonRef::Int32(number) => u64::try_from(number).ok(),
+        RawBsonRef::Int64(number) => u64::try_from(number).ok(),
+        _ => None,
+    }
+}
+
+fn too_large(pool: &Pool, table: &Table, error: &arrow::error::ArrowError) -> StoreError {
+    tracing::debug!(%error, "a batch could not be built");
+    StoreError::Value {
+        store: pool.context.store.clone(),
+        table: table.id.name.clone(),
+        column: "*".to_owned(),
+        sqlstate: sqlstate::PROGRAM_LIMIT_EXCEEDED,
+        rule: "does not fit one batch".to_owned(),
+    }
+}
+
+/// The command that the scan sends, as relaxed extended JSON with `?` for values.
+pub(super) fn describe(table: &Table, scan: &Scan, on_mismatch: OnMismatch) -> String {
+    let shown = |collation: &Option<Collation>| collation.as_ref().map(|_| doc! { "locale": "simple" });
+    let mut command = Document::new();
+    match Query::of(table, scan, on_mismatch) {
+        Query::Find(filter, options) => {
+            command.insert("find", &table.id.name);
+            command.insert("filter", super::pushdown::without_values(&filter));
+            options.projection.map(|projection| command.insert("projection", projection));
+            options.limit.map(|limit| command.insert("limit", limit));
+            shown(&options.collation).map(|collation| command.insert("collation", collation));
+        }
+        Query::Count(mut stages, options) => {
+            command.insert("aggregate", &table.id.name);
+            for stage in &mut stages {
+                if let Ok(filter) = stage.get_document("$match") {
+                    *stage = doc! { "$match": super::pushdown::without_values(filter) };
+                }
+            }
+            command.insert("pipeline", stages);
+            shown(&options.collation).map(|collation| command.insert("collation", collation));
+        }
+    }
+    super::types::relaxed_json(&command)
+}

@@ -1,0 +1,244 @@
+//! Discovery: databases, collections and views, and the columns that validators, samples and declarations give them.
+//!
+//! A collection that cannot be read is refused by name; only a lost connection ends discovery.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::StreamExt;
+use mongodb::bson::raw::{RawBsonRef, RawDocumentBuf};
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::{AggregateOptions, FindOptions};
+use mongodb::raw_batch_cursor::RawBatchCursor;
+use mongodb::{Collection, Database};
+
+use super::columns;
+use super::pool::Pool;
+use super::types::BsonFields;
+use crate::stores::StoreError;
+use crate::stores::document::{DocumentField, DocumentOptions, DocumentSchema, Sample};
+use crate::stores::schema::{Refused, StoreSchema, Table, TableId, TableKind};
+
+/// Databases of the server itself.
+const OWN_DATABASES: [&str; 3] = ["admin", "local", "config"];
+/// Documents read from each end of a collection, by `_id`.
+const ENDS: i64 = 100;
+/// Collections looked at at the same time.
+const CONCURRENT: usize = 4;
+/// Longest time in the server for one sample; a view may compute anything.
+const SAMPLE_TIME: Duration = Duration::from_secs(10);
+
+/// What is known about each collection besides the server: options and earlier samples.
+pub(super) struct Known<'a> {
+    /// The options of each collection; the store's own where a collection has none.
+    pub(super) options: &'a (dyn Fn(&TableId) -> DocumentOptions + Sync),
+    /// What earlier discoveries found, by database and collection.
+    pub(super) schemas: BTreeMap<TableId, DocumentSchema>,
+}
+
+/// One entry of `listCollections`.
+struct Listed {
+    id: TableId,
+    kind: ListedKind,
+    options: Document,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ListedKind {
+    Collection,
+    View,
+    TimeSeries,
+}
+
+/// Reads the whole deployment. Returns the schema and what to know at the next discovery.
+pub(super) async fn discover(
+    pool: &Pool,
+    known: Known<'_>,
+) -> Result<(StoreSchema, BTreeMap<TableId, DocumentSchema>), StoreError> {
+    let admin = pool.database("admin").await?;
+    let build = pool.within("buildInfo", async { admin.run_command(doc! { "buildInfo": 1 }).await }).await?;
+    let mut schema = StoreSchema {
+        server_version: format!("MongoDB {}", build.get_str("version").unwrap_or("of unknown version")),
+        default_namespace: pool.default_database().to_owned(),
+        ..StoreSchema::default()
+    };
+    let mut listed = Vec::new();
+    for database in databases(pool).await? {
+        match collections(pool, &database).await {
+            Ok(found) => listed.extend(found),
+            Err(error) => refuse(&mut schema, TableId { namespace: database, name: String::new() }, error)?,
+        }
+    }
+    let known = &known;
+    let mut found = futures::stream::iter(listed)
+        .map(|entry| async move {
+            let outcome = read_collection(pool, known, &entry).await;
+            (entry.id, outcome)
+        })
+        .buffered(CONCURRENT);
+    let mut schemas = BTreeMap::new();
+    while let Some((id, outcome)) = found.next().await {
+        match outcome {
+            Ok(read) => {
+                schema.refused.extend(read.refused);
+                schema.tables.push(read.table.into());
+                schemas.insert(id, read.schema);
+            }
+            Err(error) => refuse(&mut schema, id, error)?,
+        }
+    }
+    schema.tables.sort_by(|left, right| left.id.cmp(&right.id));
+    Ok((schema, schemas))
+}
+
+/// Turns what the server answered about one collection into a refusal; a lost connection stays an error.
+fn refuse(schema: &mut StoreSchema, table: TableId, error: StoreError) -> Result<(), StoreError> {
+    let reason = match error {
+        // It was dropped after it was listed.
+        StoreError::SchemaChanged { .. } => return Ok(()),
+        StoreError::Remote { message, .. } => format!("cannot be read: {message}"),
+        StoreError::Deadline { .. } => "cannot be sampled in time; declare its columns and set its sample to 0".to_owned(),
+        other => return Err(other),
+    };
+    schema.refused.push(Refused { table, column: None, native_type: "collection".to_owned(), reason });
+    Ok(())
+}
+
+async fn databases(pool: &Pool) -> Result<Vec<String>, StoreError> {
+    let client = pool.client().await?;
+    let default = pool.default_database().to_owned();
+    let mut names = match pool.within("listDatabases", async { client.list_database_names().await }).await {
+        Ok(names) => names,
+        // Without the privilege to list databases the configured one is still served.
+        Err(StoreError::Remote { .. }) => Vec::new(),
+        Err(other) => return Err(other),
+    };
+    names.retain(|name| !OWN_DATABASES.contains(&name.as_str()) || *name == default);
+    if !names.contains(&default) {
+        names.push(default);
+    }
+    names.retain(|name| pool.serves(name));
+    names.sort();
+    Ok(names)
+}
+
+async fn collections(pool: &Pool, database: &str) -> Result<Vec<Listed>, StoreError> {
+    let handle = pool.database(database).await?;
+    let entries = documents(pool, &handle, doc! { "listCollections": 1, "authorizedCollections": true, "nameOnly": false }).await?;
+    let listed = entries.into_iter().filter_map(|entry| {
+        let name = entry.get_str("name").ok()?.to_owned();
+        let kind = match entry.get_str("type") {
+            Ok("view") => ListedKind::View,
+            Ok("timeseries") => ListedKind::TimeSeries,
+            _ => ListedKind::Collection,
+        };
+        let options = entry.get_document("options").cloned().unwrap_or_default();
+        let id = TableId { namespace: database.to_owned(), name };
+        (!id.name.starts_with("system.")).then_some(Listed { id, kind, options })
+    });
+    Ok(listed.collect())
+}
+
+/// All documents of a command that answers with a cursor.
+async fn documents(pool: &Pool, database: &Database, command: Document) -> Result<Vec<Document>, StoreError> {
+    let mut cursor = pool.within("a listing", async { database.run_cursor_command(command).await }).await?;
+    let mut found = Vec::new();
+    while let Some(next) = pool.within("a listing", async { cursor.next().await.transpose() }).await? {
+        found.push(next);
+    }
+    Ok(found)
+}
+
+struct Read {
+    table: Table,
+    schema: DocumentSchema,
+    refused: Vec<Refused>,
+}
+
+async fn read_collection(pool: &Pool, known: &Known<'_>, entry: &Listed) -> Result<Read, StoreError> {
+    let database = pool.database(&entry.id.namespace).await?;
+    let collection = database.collection::<RawDocumentBuf>(&entry.id.name);
+    let options = (known.options)(&entry.id);
+    let estimate = match entry.kind {
+        ListedKind::Collection => Some(pool.within("a row estimate", async { collection.estimated_document_count().await }).await?),
+        ListedKind::View | ListedKind::TimeSeries => None,
+    };
+    let sampled = if options.sample == 0 { Vec::new() } else { sample(pool, &collection, entry.kind, options.sample).await? };
+    let declared = columns::with_validator(&options.declared, &entry.options, &sampled);
+    let schema = match known.schemas.get(&entry.id) {
+        Some(earlier) => earlier.succeed(&declared, sampled),
+        None => DocumentSchema::new(&declared, sampled),
+    };
+    let indexes = match entry.kind {
+        ListedKind::View => Vec::new(),
+        ListedKind::Collection | ListedKind::TimeSeries => {
+            documents(pool, &database, doc! { "listIndexes": &entry.id.name }).await?
+        }
+    };
+    let description = columns::Description {
+        id: entry.id.clone(),
+        kind: if entry.kind == ListedKind::View { TableKind::View } else { TableKind::Collection },
+        collation: entry.options.get_document("collation").ok().and_then(|collation| collation.get_str("locale").ok()),
+        fields: &schema.fields,
+        include_document: options.include_document,
+        indexes: &indexes,
+        row_estimate: estimate,
+    };
+    let (table, refused) = columns::table(&description);
+    Ok(Read { table, refused, schema })
+}
+
+/// Looks at random documents and at both ends, where the oldest and the newest shapes are.
+async fn sample(
+    pool: &Pool,
+    collection: &Collection<RawDocumentBuf>,
+    kind: ListedKind,
+    size: usize,
+) -> Result<Vec<DocumentField>, StoreError> {
+    let mut sample = Sample::new();
+    let size = i64::try_from(size).unwrap_or(i64::MAX);
+    let mut options = AggregateOptions::default();
+    options.max_time = Some(pool.query_timeout().min(SAMPLE_TIME));
+    options.allow_disk_use = Some(true);
+    // A random choice from a view would compute all of it.
+    let stages = match kind {
+        ListedKind::View => [doc! { "$limit": size }],
+        ListedKind::Collection | ListedKind::TimeSeries => [doc! { "$sample": { "size": size } }],
+    };
+    let random = pool.within("a sample", async { collection.aggregate(stages).with_options(options).batch().await }).await?;
+    observe(pool, random, &mut sample).await?;
+    if kind == ListedKind::Collection {
+        for direction in [1, -1] {
+            let mut options = FindOptions::default();
+            options.sort = Some(doc! { "_id": direction });
+            options.limit = Some(ENDS.min(size));
+            options.max_time = Some(pool.query_timeout().min(SAMPLE_TIME));
+            let end = pool.within("a sample", async { collection.find(doc! {}).with_options(options).batch().await }).await?;
+            observe(pool, end, &mut sample).await?;
+        }
+    }
+    Ok(sample.into_fields())
+}
+
+async fn observe(pool: &Pool, mut cursor: RawBatchCursor, sample: &mut Sample) -> Result<(), StoreError> {
+    while let Some(batch) = pool.within("a sample", async { cursor.next().await.transpose() }).await? {
+        let documents = batch.doc_slices().map_err(|error| pool.context.translate(&error))?;
+        for document in documents {
+            // A document that cannot be read tells nothing; a scan that meets it says so.
+            if let Ok(RawBsonRef::Document(document)) = document
+                && sample.observe(&BsonFields(document)).is_err()
+            {
+                tracing::debug!("a sampled document is malformed");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the collection or view still exists; a find on a dropped one answers no rows and no error.
+pub(super) async fn exists(pool: &Pool, id: &TableId) -> Result<bool, StoreError> {
+    let database = pool.database(&id.namespace).await?;
+    let filter = doc! { "name": Bson::String(id.name.clone()) };
+    let command = doc! { "listCollections": 1, "nameOnly": true, "authorizedCollections": true, "filter": filter };
+    Ok(!documents(pool, &database, command).await?.is_empty())
+}

@@ -1,0 +1,207 @@
+//! MySQL and MariaDB errors in Postgres terms: error number → SQLSTATE or kind of failure.
+//!
+//! Servers send an SQLSTATE of their own, but most errors share `HY000` or `42000`, so the number decides first.
+
+use std::error::Error as _;
+
+use sqlx::mysql::MySqlDatabaseError;
+
+use super::super::connector::StoreName;
+use super::super::error::StoreError;
+use super::super::schema::TableId;
+use crate::error::sqlstate;
+
+/// What an error number means to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    /// The server does not let us in.
+    Refused,
+    /// The connection is gone.
+    Lost,
+    /// The table or one of its columns is not what was discovered.
+    Changed,
+    /// `KILL QUERY`.
+    Stopped,
+    /// An SQLSTATE of its own.
+    State(&'static str),
+}
+
+/// Numbers of the MariaDB and MySQL server error references.
+const MEANINGS: &[(&[u16], Meaning)] = &[
+    (&[1040, 1045, 1129, 1130, 1203, 1226, 1251, 1698, 1820, 1862, 1873, 2059, 3118, 4151], Meaning::Refused),
+    (&[1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 2055, 4031], Meaning::Lost),
+    (&[1054, 1146, 1356, 1412, 1449, 1615], Meaning::Changed),
+    (&[1317], Meaning::Stopped),
+    (&[1969, 3024], Meaning::State(sqlstate::QUERY_CANCELED)),
+    (&[1049], Meaning::State(sqlstate::INVALID_CATALOG_NAME)),
+    (&[1044, 1142, 1143, 1227, 1370], Meaning::State(sqlstate::INSUFFICIENT_PRIVILEGE)),
+    (&[1290, 1792, 1836], Meaning::State(sqlstate::READ_ONLY_SQL_TRANSACTION)),
+    (&[1205], Meaning::State(sqlstate::SERIALIZATION_FAILURE)),
+    (&[1213], Meaning::State("40P01")),
+    (&[1022, 1062, 1169, 1586], Meaning::State(sqlstate::UNIQUE_VIOLATION)),
+    (&[1048, 1364], Meaning::State("23502")),
+    (&[1216, 1217, 1451, 1452, 1557, 1761, 1762], Meaning::State("23503")),
+    (&[3819], Meaning::State("23514")),
+    (&[1264, 1690, 1916], Meaning::State(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE)),
+    (&[1406], Meaning::State("22001")),
+    (&[1292, 1411], Meaning::State(sqlstate::INVALID_DATETIME_FORMAT)),
+    (&[1265, 1366, 1367], Meaning::State(sqlstate::INVALID_TEXT_REPRESENTATION)),
+    (&[1365], Meaning::State(sqlstate::DIVISION_BY_ZERO)),
+    (&[1241, 1242], Meaning::State(sqlstate::CARDINALITY_VIOLATION)),
+    (&[1267, 1270, 1271], Meaning::State("42P21")),
+    (&[1064, 1149], Meaning::State(sqlstate::SYNTAX_ERROR)),
+    (&[1305], Meaning::State(sqlstate::UNDEFINED_FUNCTION)),
+    (&[1021, 1114], Meaning::State("53100")),
+    (&[1037, 1038, 1041], Meaning::State(sqlstate::OUT_OF_MEMORY)),
+];
+
+fn meaning(number: u16, state: Option<&str>) -> Option<Meaning> {
+    // MariaDB's failed CHECK; MySQL uses the number for something else, without this state.
+    if number == 4025 && state == Some("23000") {
+        return Some(Meaning::State("23514"));
+    }
+    MEANINGS.iter().find(|(numbers, _)| numbers.contains(&number)).map(|(_, meaning)| *meaning)
+}
+
+/// Where an error happened, to name it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// The store.
+    pub(super) store: &'a StoreName,
+    /// The table being read, when there is one.
+    pub(super) table: Option<&'a TableId>,
+}
+
+impl Place<'_> {
+    /// Our error for what the driver reports.
+    pub(super) fn translate(self, error: &sqlx::Error) -> StoreError {
+        match error {
+            sqlx::Error::Database(answer) => {
+                let answer = answer.try_downcast_ref::<MySqlDatabaseError>();
+                answer.map_or_else(|| self.lost("the server sent an error that cannot be read"), |answer| self.answered(answer))
+            }
+            sqlx::Error::Io(cause) => self.lost(&cause.to_string()),
+            sqlx::Error::Tls(cause) => self.unreachable(&format!("TLS failed: {cause}")),
+            sqlx::Error::Protocol(_) => self.lost("the server sent something that is not its protocol"),
+            sqlx::Error::Configuration(cause) => self.unreachable(&cause.to_string()),
+            other => {
+                let cause = other.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                self.lost(&format!("the driver gave up{cause}"))
+            }
+        }
+    }
+
+    /// The same for a connection that is being made, where a broken socket means that the store cannot be reached.
+    pub(super) fn translate_connect(self, error: &sqlx::Error) -> StoreError {
+        match self.translate(error) {
+            StoreError::ConnectionLost { store, reason } => StoreError::Unreachable { store, reason },
+            other => other,
+        }
+    }
+
+    fn answered(self, answer: &MySqlDatabaseError) -> StoreError {
+        let store = self.store.to_string();
+        match meaning(answer.number(), answer.code()) {
+            Some(Meaning::Refused) => self.unreachable(answer.message()),
+            Some(Meaning::Lost) => self.lost(answer.message()),
+            Some(Meaning::Stopped) => StoreError::Cancelled,
+            Some(Meaning::Changed) => StoreError::SchemaChanged {
+                store,
+                table: self.table.map(|table| table.name.clone()).unwrap_or_default(),
+                difference: format!("{}.", answer.message()),
+            },
+            Some(Meaning::State(state)) => self.remote(state, answer.message()),
+            None => self.remote(fallback_state(answer.code()), answer.message()),
+        }
+    }
+
+    fn remote(self, state: &str, message: &str) -> StoreError {
+        StoreError::Remote {
+            store: self.store.to_string(),
+            sqlstate: state.to_owned(),
+            message: message.to_owned(),
+            detail: None,
+            constraint: if state.starts_with("23") { constraint(message) } else { None },
+        }
+    }
+
+    /// [`StoreError::ConnectionLost`] with a reason.
+    pub(super) fn lost(self, reason: &str) -> StoreError {
+        StoreError::ConnectionLost { store: self.store.to_string(), reason: sentence(reason) }
+    }
+
+    /// [`StoreError::Unreachable`] with a reason.
+    pub(super) fn unreachable(self, reason: &str) -> StoreError {
+        StoreError::Unreachable { store: self.store.to_string(), reason: sentence(reason) }
+    }
+}
+
+fn fallback_state(state: Option<&str>) -> &str {
+    match state {
+        // Both are the server's "anything": they say nothing that Postgres' code of the same spelling means.
+        Some("HY000" | "42000") | None => sqlstate::FDW_ERROR,
+        Some(own) => own,
+    }
+}
+
+fn sentence(reason: &str) -> String {
+    let reason = reason.trim_end_matches('.');
+    let mut letters = reason.chars();
+    letters.next().map(|first| format!("{}{}.", first.to_uppercase(), letters.as_str())).unwrap_or_default()
+}
+
+/// The constraint a message names: `… for key 'customers.email'`, ``CONSTRAINT `fk` FOREIGN KEY``, ``CONSTRAINT `c` failed``.
+fn constraint(message: &str) -> Option<String> {
+    if let Some((_, after)) = message.rsplit_once("for key '") {
+        let key = after.strip_suffix('\'').unwrap_or(after);
+        return Some(key.to_owned());
+    }
+    let (_, after) = message.split_once("CONSTRAINT `").or_else(|| message.split_once("Check constraint '"))?;
+    let end = after.find(['`', '\''])?;
+    after.get(..end).map(|name| name.rsplit_once('.').map_or(name, |(_, name)| name).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_listed_once() {
+        let all: Vec<u16> = MEANINGS.iter().flat_map(|(numbers, _)| numbers.iter().copied()).collect();
+        let mut once = all.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(all.len(), once.len());
+    }
+
+    #[test]
+    fn numbers_decide_before_states() {
+        let rows = [
+            (1213, Some("40001"), Some(Meaning::State("40P01"))),
+            (1146, Some("42S02"), Some(Meaning::Changed)),
+            (4025, Some("23000"), Some(Meaning::State("23514"))),
+            (4025, Some("HY000"), None),
+            (9999, Some("HY000"), None),
+        ];
+        for (number, state, expected) in rows {
+            assert_eq!(meaning(number, state), expected, "{number}");
+        }
+        assert_eq!(fallback_state(Some("HY000")), "HV000");
+        assert_eq!(fallback_state(Some("22003")), "22003");
+    }
+
+    #[test]
+    fn constraints_are_found_in_messages() {
+        let rows = [
+            ("Duplicate entry 'x' for key 'PRIMARY'", Some("PRIMARY")),
+            ("Duplicate entry 'for key 'a'' for key 'email'", Some("email")),
+            ("Cannot add … (`p`.`t`, CONSTRAINT `self` FOREIGN KEY (`id`) REFERENCES `t` (`id`))", Some("self")),
+            ("CONSTRAINT `positive` failed for `p`.`t`", Some("positive")),
+            ("Check constraint 'positive' is violated.", Some("positive")),
+            ("Column 'a' cannot be null", None),
+        ];
+        for (message, expected) in rows {
+            assert_eq!(constraint(message).as_deref(), expected, "{message}");
+        }
+    }
+}

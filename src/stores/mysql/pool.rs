@@ -1,0 +1,270 @@
+//! Connections to one server: opened with a deadline, prepared to speak our dialect, lent out within a bound.
+//!
+//! A [`Lease`] that is dropped closes its connection; only [`Lease::release`] gives it back, so a connection whose state is
+//! unknown is never used again. Which statement runs on a lease is decided in `scan.rs`, `write.rs` and `schema.rs`.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::mysql::{MySqlConnection, MySqlRow};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::super::connector::StoreName;
+use super::super::error::StoreError;
+use super::error::Place;
+use super::options::Settings;
+
+/// Makes every connection speak alike, whatever the server's defaults: quotes and escapes as the statements are written,
+/// strict writes, UTC, `IS NULL` without the auto-increment surprise, and no statement time limit but ours.
+const PREPARE: &str = "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,STRICT_ALL_TABLES,\
+ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', SESSION time_zone = '+00:00', SESSION sql_auto_is_null = 0, \
+SESSION autocommit = 1; SELECT CONNECTION_ID(), VERSION(), @@log_bin";
+
+/// An idle connection younger than this is used without asking whether it still lives.
+const TRUSTED_IDLE: Duration = Duration::from_millis(500);
+
+/// What a server says of itself when a connection opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Server {
+    /// `VERSION()`.
+    pub(super) version: String,
+    /// Whether it is MariaDB rather than MySQL.
+    pub(super) is_mariadb: bool,
+    /// Whether it writes a binary log.
+    pub(super) has_binary_log: bool,
+}
+
+/// One prepared connection.
+pub(super) struct Session {
+    /// The driver's connection.
+    pub(super) connection: MySqlConnection,
+    /// The server's number of it, for `KILL QUERY`.
+    pub(super) id: u64,
+    /// The server it goes to.
+    pub(super) server: Arc<Server>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+struct Idle {
+    session: Session,
+    since: Instant,
+}
+
+/// Connections to one server within a bound.
+pub(super) struct Pool {
+    store: StoreName,
+    settings: Arc<Settings>,
+    slots: Arc<Semaphore>,
+    idle: Mutex<Vec<Idle>>,
+    closed: AtomicBool,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("store", &self.store).field("free", &self.slots.available_permits()).finish_non_exhaustive()
+    }
+}
+
+/// One connection in use. Dropping it closes the connection.
+#[derive(Debug)]
+pub(super) struct Lease {
+    /// The connection.
+    pub(super) session: Session,
+    pool: Arc<Pool>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    /// A pool of at most `size` connections; none is opened yet.
+    pub(super) fn new(store: &StoreName, settings: &Arc<Settings>, size: usize) -> Arc<Self> {
+        Arc::new(Self {
+            store: store.clone(),
+            settings: Arc::clone(settings),
+            slots: Arc::new(Semaphore::new(size)),
+            idle: Mutex::new(Vec::new()),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { store: &self.store, table: None }
+    }
+
+    /// One connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Deadline`] after `pool.wait`, or why no connection could be made.
+    pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease, StoreError> {
+        let permit = self.reserve(1).await?;
+        self.fill(permit).await
+    }
+
+    /// Several connections. Their slots are waited for as one, so that two statements never hold half of what each needs.
+    ///
+    /// # Errors
+    /// As [`Pool::lease`].
+    pub(super) async fn lease_many(self: &Arc<Self>, count: usize) -> Result<Vec<Lease>, StoreError> {
+        let mut permits = self.reserve(count).await?;
+        let singles = std::iter::from_fn(|| permits.split(1)).take(count).collect::<Vec<_>>();
+        futures::future::try_join_all(singles.into_iter().map(|permit| self.fill(permit))).await
+    }
+
+    async fn reserve(&self, count: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+        let wait = self.settings.pool_wait;
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        match tokio::time::timeout(wait, Arc::clone(&self.slots).acquire_many_owned(count)).await {
+            Ok(Ok(permits)) => Ok(permits),
+            Ok(Err(_closed)) => Err(self.place().unreachable("the store was closed")),
+            Err(_elapsed) => Err(self.late(wait, "a free connection")),
+        }
+    }
+
+    async fn fill(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Result<Lease, StoreError> {
+        let session = match self.living_idle().await {
+            Some(session) => session,
+            None => self.open().await?,
+        };
+        Ok(Lease { session, pool: Arc::clone(self), _permit: permit })
+    }
+
+    /// The most recently used idle connection that still answers.
+    async fn living_idle(&self) -> Option<Session> {
+        loop {
+            let Idle { mut session, since } = self.lock_idle().pop()?;
+            let age = since.elapsed();
+            if age > self.settings.pool_idle {
+                continue;
+            }
+            if age < TRUSTED_IDLE {
+                return Some(session);
+            }
+            let answer = tokio::time::timeout(self.settings.connect_timeout, session.connection.ping()).await;
+            if matches!(answer, Ok(Ok(()))) {
+                return Some(session);
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Session, StoreError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(self.place().unreachable("the store was closed"));
+        }
+        let limit = self.settings.connect_timeout;
+        match tokio::time::timeout(limit, connect(&self.settings)).await {
+            Ok(Ok(session)) => Ok(session),
+            Ok(Err(error)) => Err(self.place().translate_connect(&error)),
+            Err(_elapsed) => Err(self.place().unreachable(&format!("the server did not answer within {} ms", limit.as_millis()))),
+        }
+    }
+
+    /// Closes every idle connection: after one was found broken the others probably are.
+    pub(super) fn forget_idle(&self) {
+        self.lock_idle().clear();
+    }
+
+    /// Closes idle connections that are too old; called when a connection comes back, so no task is needed.
+    fn keep(&self, session: Session) {
+        if self.closed.load(Ordering::Acquire) {
+            return;
+        }
+        let mut idle = self.lock_idle();
+        idle.retain(|old| old.since.elapsed() <= self.settings.pool_idle);
+        idle.push(Idle { session, since: Instant::now() });
+    }
+
+    /// Refuses new leases and closes idle connections.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.slots.close();
+        self.forget_idle();
+    }
+
+    fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn late(&self, limit: Duration, waiting_for: &'static str) -> StoreError {
+        StoreError::Deadline {
+            store: self.store.to_string(),
+            limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+            waiting_for,
+        }
+    }
+}
+
+impl Lease {
+    /// Gives a connection back that is in no transaction and has no rows left to read.
+    pub(super) fn release(self) {
+        self.pool.keep(self.session);
+    }
+
+    /// Runs statements without rows, as one round trip.
+    ///
+    /// # Errors
+    /// What the server answered, or [`StoreError::Deadline`].
+    pub(super) async fn run(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        self.rows(sql).await.map(drop)
+    }
+
+    /// Asks whether the connection still answers.
+    ///
+    /// # Errors
+    /// As [`Lease::run`]; the answer to an earlier query that was stopped arrives here too.
+    pub(super) async fn ping(&mut self) -> Result<(), StoreError> {
+        let limit = self.pool.settings.connect_timeout;
+        match tokio::time::timeout(limit, self.session.connection.ping()).await {
+            Ok(answer) => answer.map_err(|error| self.pool.place().translate(&error)),
+            Err(_elapsed) => Err(self.pool.late(limit, "the server to answer")),
+        }
+    }
+
+    /// Runs statements and gathers their few rows, as one round trip.
+    ///
+    /// # Errors
+    /// As [`Lease::run`].
+    pub(super) async fn rows(&mut self, sql: &'static str) -> Result<Vec<MySqlRow>, StoreError> {
+        let limit = self.pool.settings.query_timeout;
+        match tokio::time::timeout(limit, sqlx::raw_sql(sql).fetch_all(&mut self.session.connection)).await {
+            Ok(answer) => answer.map_err(|error| self.pool.place().translate(&error)),
+            Err(_elapsed) => Err(self.pool.late(limit, "the answer to a statement")),
+        }
+    }
+
+    /// Stops the query that runs on connection `id`. The connection itself lives on.
+    ///
+    /// # Errors
+    /// As [`Lease::run`]; a connection that has ended by itself is not an error.
+    pub(super) async fn kill_query(&mut self, id: u64) -> Result<(), StoreError> {
+        /// `ER_NO_SUCH_THREAD`
+        const GONE: &str = "Unknown thread id";
+        let limit = self.pool.settings.connect_timeout;
+        let kill = sqlx::raw_sql(AssertSqlSafe(format!("KILL QUERY {id}"))).execute(&mut self.session.connection);
+        match tokio::time::timeout(limit, kill).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(sqlx::Error::Database(answer))) if answer.message().starts_with(GONE) => Ok(()),
+            Ok(Err(error)) => Err(self.pool.place().translate(&error)),
+            Err(_elapsed) => Err(self.pool.late(limit, "a query to stop")),
+        }
+    }
+}
+
+async fn connect(settings: &Settings) -> Result<Session, sqlx::Error> {
+    let mut connection = settings.driver_options().connect().await?;
+    let rows = sqlx::raw_sql(PREPARE).fetch_all(&mut connection).await?;
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    let version: String = row.try_get_unchecked(1)?;
+    let server = Server {
+        is_mariadb: version.to_ascii_lowercase().contains("mariadb"),
+        has_binary_log: row.try_get_unchecked::<i64, _>(2)? != 0,
+        version,
+    };
+    Ok(Session { id: row.try_get_unchecked(0)?, connection, server: Arc::new(server) })
+}

@@ -1,0 +1,432 @@
+//! One table read: a prepared statement whose binary rows go straight into Arrow builders, in a task of its own.
+//!
+//! ```text
+//! Scan → statement (bound parameters) → task: fetch → Reader per column → batch ─ channel of 1 → BatchStream
+//!                                        └ stream dropped, or the branch stopped → KILL QUERY from a control connection
+//! ```
+//!
+//! **Invariants:** a stream ends only after the server said that the rows ended: a task that vanishes is an error, not a
+//! short result. A connection with rows left to read is closed, or, when a transaction hangs on it, drained after the kill.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use sqlx::mysql::{MySql, MySqlArguments, MySqlConnection, MySqlRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Column as _, Decode, Row, TypeInfo};
+use tokio::sync::{OwnedMutexGuard, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::super::connector::{BatchStream, Scan, ScanLimits};
+use super::super::error::StoreError;
+use super::super::relational::{Dialect, Sql, Unwritable, write_all};
+use super::super::schema::Table;
+use super::super::value::Value;
+use super::Shared;
+use super::error::Place;
+use super::pool::Lease;
+use super::pushdown::Spelled;
+use super::reader::Reader;
+use super::types;
+use super::write;
+use crate::error::sqlstate;
+
+/// The first batch is small so that the first row is early; each next one is four times larger, up to the limit.
+const FIRST_BATCH_ROWS: usize = 128;
+
+/// The most parameters of a prepared statement, a number of two bytes in the protocol.
+const PARAMETERS_MAX: usize = 65_535;
+
+/// The statement that reads `scan`.
+///
+/// # Errors
+/// When a value of the filter cannot be sent.
+pub(super) fn statement(table: &Table, scan: &Scan) -> Result<Sql, Unwritable> {
+    let mut sql = Sql::bound(Dialect::MySql);
+    sql.push("SELECT ");
+    for (number, ordinal) in scan.columns.iter().enumerate() {
+        let column = table.columns.get(*ordinal).ok_or(Unwritable("belongs to no column of the table"))?;
+        sql.push(if number == 0 { "" } else { ", " });
+        sql.push_name(column.name());
+    }
+    sql.push(if scan.columns.is_empty() { "1 FROM " } else { " FROM " });
+    sql.push(&Dialect::MySql.table(&table.id));
+    write_all(&scan.filter, &Spelled { table }, &mut sql)?;
+    if let Some(limit) = scan.limit {
+        sql.push(" LIMIT ");
+        sql.push(itoa::Buffer::new().format(limit));
+    }
+    if sql.values().len() > PARAMETERS_MAX {
+        return Err(Unwritable("is one of too many for one statement"));
+    }
+    Ok(sql)
+}
+
+/// The connection that a scan reads from.
+#[derive(Debug)]
+pub(super) enum Seat {
+    /// A connection of the scan's own, in no transaction.
+    Own(Lease),
+    /// A connection of the scan's own, inside a snapshot that ends with the scan.
+    Snapshot(Lease),
+    /// A connection that a transaction hangs on; the lock is held as long as the scan reads.
+    Pinned(OwnedMutexGuard<Option<Lease>>),
+}
+
+impl Seat {
+    fn lease(&mut self) -> Option<&mut Lease> {
+        match self {
+            Self::Own(lease) | Self::Snapshot(lease) => Some(lease),
+            Self::Pinned(guard) => guard.as_mut(),
+        }
+    }
+}
+
+/// What the task tells the stream.
+enum Event {
+    Batch(RecordBatch),
+    Failed(StoreError),
+    /// All rows were read.
+    Done,
+}
+
+/// How reading ended.
+enum Ending {
+    /// The server said that there are no more rows.
+    Complete,
+    /// The server refused or gave up; its connection is ready for the next statement.
+    Refused(StoreError),
+    /// We gave up, and the server may still be sending.
+    Abandoned(StoreError),
+    /// The connection is gone.
+    Lost(StoreError),
+    /// Nobody reads the stream any more.
+    Unwanted,
+}
+
+/// A value in one of the forms that are bound.
+enum Parameter {
+    Int(i64),
+    Float(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Parameter {
+    fn of(value: Value) -> Result<Self, Unwritable> {
+        match value {
+            Value::Int(number) => Ok(Self::Int(number)),
+            Value::Float(number) => Ok(Self::Float(number)),
+            Value::Text(text) => Ok(Self::Text(text)),
+            Value::Bytes(bytes) => Ok(Self::Bytes(bytes)),
+            // `Spelled::write_value` gives these as a number, or as text inside a cast.
+            Value::Bool(_)
+            | Value::Decimal { .. }
+            | Value::Numeric(_)
+            | Value::Date(_)
+            | Value::Time(_)
+            | Value::Timestamp(_)
+            | Value::TimestampTz(_) => Err(Unwritable("has a type that the store takes no parameter of")),
+        }
+    }
+}
+
+/// One scan, ready to run.
+pub(super) struct Job {
+    shared: Arc<Shared>,
+    table: Arc<Table>,
+    columns: Vec<usize>,
+    schema: SchemaRef,
+    text: String,
+    parameters: Vec<Parameter>,
+    limits: ScanLimits,
+}
+
+impl Job {
+    /// Prepares `scan`.
+    ///
+    /// # Errors
+    /// When a value of the filter cannot be sent.
+    pub(super) fn new(shared: &Arc<Shared>, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<Self, StoreError> {
+        let refuse = |error: Unwritable| StoreError::Remote {
+            store: shared.name.to_string(),
+            sqlstate: sqlstate::FEATURE_NOT_SUPPORTED.to_owned(),
+            message: error.to_string(),
+            detail: None,
+            constraint: None,
+        };
+        let (text, values) = statement(table, scan).map_err(refuse)?.into_parts();
+        let parameters = values.into_iter().map(Parameter::of).collect::<Result<_, _>>().map_err(refuse)?;
+        let schema = table.project(&scan.columns);
+        Ok(Self {
+            shared: Arc::clone(shared),
+            table: Arc::clone(table),
+            columns: scan.columns.clone(),
+            schema,
+            text,
+            parameters,
+            limits,
+        })
+    }
+
+    /// Starts the task and gives its stream. `stop` ends the scan with [`StoreError::Cancelled`].
+    pub(super) fn start(self, seat: Seat, stop: CancellationToken) -> BatchStream {
+        let (sender, receiver) = mpsc::channel(1);
+        let shared = Arc::clone(&self.shared);
+        shared.spawn("mysql scan", Box::pin(self.run(seat, sender, stop)));
+        let store = shared.name.clone();
+        futures::stream::unfold(Some(receiver), move |receiver| {
+            let store = store.clone();
+            async move {
+                let mut receiver = receiver?;
+                match receiver.recv().await {
+                    Some(Event::Batch(batch)) => Some((Ok(batch), Some(receiver))),
+                    Some(Event::Failed(error)) => Some((Err(error), None)),
+                    Some(Event::Done) => None,
+                    // The task ended without a word: the store was closed while it read.
+                    None => Some((Err(Place { store: &store, table: None }.lost("the scan was stopped")), None)),
+                }
+            }
+        })
+        .boxed()
+    }
+
+    async fn run(self, mut seat: Seat, sender: mpsc::Sender<Event>, stop: CancellationToken) {
+        let ending = match seat.lease() {
+            None => Ending::Lost(self.place().lost("the transaction has ended")),
+            // Cancel-safe: whichever branch wins, the read is not resumed, and `close` deals with what is left of it.
+            Some(lease) => tokio::select! {
+                biased;
+                () = sender.closed() => Ending::Unwanted,
+                () = stop.cancelled() => Ending::Abandoned(StoreError::Cancelled),
+                ending = self.read(&mut lease.session.connection, &sender) => ending,
+            },
+        };
+        self.close(ending, seat, sender).await;
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { store: &self.shared.name, table: Some(&self.table.id) }
+    }
+
+    /// Leaves the connection as its owner expects it, and tells the stream how it ended.
+    async fn close(&self, ending: Ending, seat: Seat, sender: mpsc::Sender<Event>) {
+        // A closed channel means that nobody waits for the news, so a failed send is no failure.
+        match ending {
+            Ending::Complete => self.settle(seat, Some((sender, Event::Done))).await,
+            Ending::Refused(error) => self.settle(seat, Some((sender, Event::Failed(error)))).await,
+            Ending::Abandoned(error) => {
+                let _ = sender.send(Event::Failed(error)).await;
+                self.stop_query(seat).await;
+            }
+            Ending::Lost(error) => {
+                self.shared.pool.forget_idle();
+                if let Seat::Pinned(mut guard) = seat {
+                    *guard = None;
+                }
+                let _ = sender.send(Event::Failed(error)).await;
+            }
+            Ending::Unwanted => self.stop_query(seat).await,
+        }
+    }
+
+    /// The connection has nothing left to read. A pinned one is free before the stream ends, so that the next statement
+    /// finds it; ending a snapshot is a round trip that the client does not wait for.
+    async fn settle(&self, seat: Seat, news: Option<(mpsc::Sender<Event>, Event)>) {
+        let snapshot = match seat {
+            Seat::Own(lease) => {
+                lease.release();
+                None
+            }
+            Seat::Pinned(guard) => {
+                drop(guard);
+                None
+            }
+            Seat::Snapshot(lease) => Some(lease),
+        };
+        if let Some((sender, event)) = news {
+            let _ = sender.send(event).await;
+        }
+        if let Some(lease) = snapshot
+            && let Err(error) = write::roll_back(lease).await
+        {
+            tracing::debug!(store = %self.shared.name, error = %error, "a snapshot could not be ended; its connection is closed");
+        }
+    }
+
+    /// Stops the query that is still running. A connection of our own is closed; a pinned one is drained and kept.
+    async fn stop_query(&self, mut seat: Seat) {
+        let Some(lease) = seat.lease() else { return };
+        let killed = match self.shared.control.lease().await {
+            Ok(mut control) => {
+                let answer = control.kill_query(lease.session.id).await;
+                if answer.is_ok() {
+                    control.release();
+                }
+                answer
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = killed {
+            tracing::warn!(store = %self.shared.name, error = %error, "a query could not be stopped; its connection is closed");
+        }
+        let Seat::Pinned(mut guard) = seat else { return };
+        if let Some(lease) = guard.as_mut() {
+            // The first answer may be the stopped query's error; the second is the ping's own.
+            let alive = lease.ping().await.is_ok() || lease.ping().await.is_ok();
+            if !alive {
+                *guard = None;
+            }
+        }
+    }
+
+    fn query(&self) -> Query<'static, MySql, MySqlArguments> {
+        self.parameters.iter().fold(sqlx::query(AssertSqlSafe(self.text.clone())), |query, parameter| match parameter {
+            Parameter::Int(number) => query.bind(*number),
+            Parameter::Float(number) => query.bind(*number),
+            Parameter::Text(text) => query.bind(text.clone()),
+            Parameter::Bytes(bytes) => query.bind(bytes.clone()),
+        })
+    }
+
+    async fn read(&self, connection: &mut MySqlConnection, sender: &mpsc::Sender<Event>) -> Ending {
+        let mut gathering = match Gathering::new(self) {
+            Ok(gathering) => gathering,
+            Err(error) => return Ending::Refused(error),
+        };
+        let mut rows = self.query().fetch(connection);
+        let mut rows_wanted = FIRST_BATCH_ROWS.min(self.limits.batch_rows).max(1);
+        let limit = self.shared.settings.query_timeout;
+        loop {
+            let more = match tokio::time::timeout(limit, gathering.fill(&mut rows, rows_wanted)).await {
+                Ok(Ok(more)) => more,
+                Ok(Err(ending)) => return ending,
+                Err(_elapsed) => return Ending::Abandoned(self.late(limit)),
+            };
+            match gathering.finish() {
+                Ok(Some(batch)) => {
+                    if sender.send(Event::Batch(batch)).await.is_err() {
+                        return Ending::Unwanted;
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => return Ending::Abandoned(error),
+            }
+            if !more {
+                return Ending::Complete;
+            }
+            rows_wanted = (rows_wanted * 4).min(self.limits.batch_rows).max(1);
+        }
+    }
+
+    fn late(&self, limit: Duration) -> StoreError {
+        StoreError::Deadline {
+            store: self.shared.name.to_string(),
+            limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+            waiting_for: "the next rows",
+        }
+    }
+
+    fn changed(&self, difference: String) -> StoreError {
+        StoreError::SchemaChanged { store: self.shared.name.to_string(), table: self.table.id.name.clone(), difference }
+    }
+}
+
+/// A batch under construction.
+struct Gathering<'a> {
+    job: &'a Job,
+    readers: Vec<Box<dyn Reader>>,
+    checked: bool,
+    rows: usize,
+    bytes: usize,
+}
+
+impl<'a> Gathering<'a> {
+    fn new(job: &'a Job) -> Result<Self, StoreError> {
+        let policy = job.shared.policy();
+        let readers = job.columns.iter().filter_map(|ordinal| job.table.columns.get(*ordinal)).map(|column| {
+            types::reader(&column.native_type, policy)
+                .ok_or_else(|| job.changed(format!("Column \"{}\" has no reader for {}.", column.name(), column.native_type)))
+        });
+        Ok(Self { job, readers: readers.collect::<Result<_, _>>()?, checked: false, rows: 0, bytes: 0 })
+    }
+
+    /// Reads until the batch is full; false when the rows ended.
+    async fn fill(&mut self, rows: &mut BoxStream<'_, Result<MySqlRow, sqlx::Error>>, rows_wanted: usize) -> Result<bool, Ending> {
+        while self.rows < rows_wanted && self.bytes < self.job.limits.batch_bytes {
+            match rows.try_next().await {
+                Ok(Some(row)) => self.push(&row).map_err(Ending::Abandoned)?,
+                Ok(None) => return Ok(false),
+                Err(error) => {
+                    let answered = matches!(error, sqlx::Error::Database(_));
+                    let error = self.job.place().translate(&error);
+                    let lost = matches!(error, StoreError::ConnectionLost { .. } | StoreError::Unreachable { .. });
+                    return Err(if answered && !lost { Ending::Refused(error) } else { Ending::Lost(error) });
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn push(&mut self, row: &MySqlRow) -> Result<(), StoreError> {
+        if !self.checked {
+            self.check(row)?;
+            self.checked = true;
+        }
+        for (index, reader) in self.readers.iter_mut().enumerate() {
+            let value = row.try_get_raw(index).map_err(|error| self.job.place().translate(&error))?;
+            // The only error of this decoder is "unexpected null". `is_null` will not do: it takes zero dates for NULL.
+            let raw = <&[u8] as Decode<'_, MySql>>::decode(value).ok();
+            self.bytes += raw.map_or(0, <[u8]>::len);
+            reader.push(raw).map_err(|fault| self.job.fault(index, fault.sqlstate, fault.rule))?;
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// The server tells the form of each column with the first row; another form than the declared one must not be read.
+    fn check(&self, row: &MySqlRow) -> Result<(), StoreError> {
+        if row.len() < self.readers.len() {
+            return Err(self.job.changed(format!("It gives {} columns instead of {}.", row.len(), self.readers.len())));
+        }
+        let announced = row.columns().iter().zip(&self.job.columns);
+        for (sent, column) in announced.filter_map(|(sent, ordinal)| Some((sent, self.job.table.columns.get(*ordinal)?))) {
+            let wire_name = sent.type_info().name();
+            if !types::agrees(&column.native_type, wire_name) {
+                let (name, native_type) = (column.name(), &column.native_type);
+                return Err(self.job.changed(format!("Column \"{name}\" was {native_type} and is now {wire_name}.")));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Option<RecordBatch>, StoreError> {
+        if self.rows == 0 {
+            return Ok(None);
+        }
+        let arrays = self.readers.iter_mut().map(|reader| reader.finish()).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        (self.rows, self.bytes) = (0, 0);
+        // The one way to fail is a NULL in a column that was declared NOT NULL.
+        RecordBatch::try_new_with_options(Arc::clone(&self.job.schema), arrays, &options)
+            .map(Some)
+            .map_err(|error| self.job.changed(format!("{error}.")))
+    }
+}
+
+impl Job {
+    fn fault(&self, index: usize, sqlstate: &'static str, rule: String) -> StoreError {
+        let column = self.columns.get(index).and_then(|ordinal| self.table.columns.get(*ordinal));
+        StoreError::Value {
+            store: self.shared.name.to_string(),
+            table: self.table.id.name.clone(),
+            column: column.map(|column| column.name().to_owned()).unwrap_or_default(),
+            sqlstate,
+            rule,
+        }
+    }
+}

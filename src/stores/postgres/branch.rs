@@ -1,0 +1,156 @@
+//! One consistent view of the database: autocommit for a statement with one scan, else an exported snapshot.
+//!
+//! ```text
+//! leader:  BEGIN ISOLATION LEVEL REPEATABLE READ …; pg_export_snapshot() → id, held until the branch ends
+//! worker:  BEGIN …; SET TRANSACTION SNAPSHOT 'id'; COPY …           one per scan, from the pool of scans
+//! ```
+//!
+//! Deliberately absent: writes. They will run on the leader, and scans that must see them too.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::Row;
+use tokio::sync::Mutex;
+
+use super::super::connector::{BatchStream, Branch, Purpose, Scan, ScanLimits, StoreName};
+use super::super::error::StoreError;
+use super::super::position::Position;
+use super::super::relational::literal;
+use super::super::schema::Table;
+use super::error;
+use super::pool::{Lease, Pools, State};
+use super::scan::{self, Job};
+use super::settings::Settings;
+use crate::error::sqlstate;
+
+/// What a connector and its branches share.
+pub(super) struct Inner {
+    /// The store's name.
+    pub name: StoreName,
+    /// The parsed store file.
+    pub settings: Settings,
+    /// Its connections.
+    pub pools: Pools,
+}
+
+/// An open view.
+pub(super) struct View {
+    inner: Arc<Inner>,
+    kind: ViewKind,
+}
+
+enum ViewKind {
+    /// Each scan sees the state at its own start. The text says why, when there can be more than one scan.
+    EachScan(Option<&'static str>),
+    /// All scans see the leader's snapshot. The leader goes when the view is ended.
+    Snapshot { leader: Mutex<Option<Lease>>, worker_begin: String },
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shared = matches!(self.kind, ViewKind::Snapshot { .. });
+        f.debug_struct("View").field("store", &self.inner.name).field("shared_snapshot", &shared).finish()
+    }
+}
+
+/// Opens a view of the store.
+///
+/// # Errors
+/// The store cannot be reached, or what it answered.
+pub(super) async fn open(inner: &Arc<Inner>, purpose: Purpose) -> Result<View, StoreError> {
+    let kind = match purpose {
+        Purpose::Statement { scans: 0 | 1 } => ViewKind::EachScan(None),
+        Purpose::Statement { .. } => lead(inner, "READ ONLY").await?,
+        Purpose::Transaction { repeatable: false, .. } => {
+            ViewKind::EachScan(Some("the transaction is READ COMMITTED, so each scan sees the state at its own start"))
+        }
+        Purpose::Transaction { read_only, .. } => lead(inner, if read_only { "READ ONLY" } else { "READ WRITE" }).await?,
+    };
+    Ok(View { inner: inner.clone(), kind })
+}
+
+async fn lead(inner: &Arc<Inner>, access: &str) -> Result<ViewKind, StoreError> {
+    let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ {access}; SELECT pg_catalog.pg_export_snapshot()");
+    let (mut leader, rows) = inner.pools.leaders.acquire_with(&begin).await?;
+    leader.settle(State::Transaction);
+    let snapshot: String = match rows.iter().flatten().next().map(|row| row.try_get(0)) {
+        Some(Ok(snapshot)) => snapshot,
+        Some(Err(problem)) => return Err(error::running(&inner.name, &problem)),
+        None => return Err(error::running(&inner.name, &sqlx::Error::RowNotFound)),
+    };
+    let mut worker_begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ".to_owned();
+    literal::write_text(&snapshot, &mut worker_begin).map_err(|_cause| error::running(&inner.name, &sqlx::Error::RowNotFound))?;
+    Ok(ViewKind::Snapshot { leader: Mutex::new(Some(leader)), worker_begin })
+}
+
+impl View {
+    fn ended(&self) -> StoreError {
+        StoreError::Remote {
+            store: self.inner.name.to_string(),
+            sqlstate: sqlstate::NO_ACTIVE_SQL_TRANSACTION.to_owned(),
+            message: "the transaction on the store has ended".to_owned(),
+            detail: None,
+            constraint: None,
+        }
+    }
+
+    fn job(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits, after: State) -> Result<Job, StoreError> {
+        Job::new(table, scan, limits, self.inner.settings.deadline, after)
+    }
+
+    /// A pooled connection may have died with a restarted server. Nothing has been read then, so the scan is sent once more.
+    async fn scan_alone(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        let scans = &self.inner.pools.scans;
+        let lease = scans.acquire().await?;
+        let reused = lease.is_reused();
+        match scan::start(lease, self.job(table, scan, limits, State::Ready)?).await {
+            Err(StoreError::ConnectionLost { .. }) if reused => {
+                scans.forget_idle();
+                let lease = scans.acquire().await?;
+                scan::start(lease, self.job(table, scan, limits, State::Ready)?).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn end(&self, word: &str) -> Result<(), StoreError> {
+        let ViewKind::Snapshot { leader, .. } = &self.kind else { return Ok(()) };
+        let Some(mut leader) = leader.lock().await.take() else { return Err(self.ended()) };
+        leader.query(word).await?;
+        leader.settle(State::Ready);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Branch for View {
+    async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        let ViewKind::Snapshot { leader, worker_begin } = &self.kind else {
+            return Box::pin(self.scan_alone(table, scan, limits)).await;
+        };
+        if leader.lock().await.is_none() {
+            return Err(self.ended());
+        }
+        let (mut worker, _) = Box::pin(self.inner.pools.scans.acquire_with(worker_begin)).await?;
+        worker.settle(State::Transaction);
+        scan::start(worker, self.job(table, scan, limits, State::Transaction)?).await
+    }
+
+    fn shared_snapshot(&self) -> Result<(), &'static str> {
+        match &self.kind {
+            ViewKind::EachScan(Some(reason)) => Err(reason),
+            ViewKind::EachScan(None) | ViewKind::Snapshot { .. } => Ok(()),
+        }
+    }
+
+    async fn commit(&self) -> Result<Option<Position>, StoreError> {
+        self.end("COMMIT").await?;
+        Ok(None)
+    }
+
+    async fn rollback(&self) -> Result<(), StoreError> {
+        self.end("ROLLBACK").await
+    }
+}

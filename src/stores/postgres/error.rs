@@ -1,0 +1,95 @@
+//! What went wrong at the server or on the way to it, as a [`StoreError`].
+//!
+//! Server messages are passed through with SQLSTATE, detail and constraint. sqlx keeps no connection text in its errors.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgDatabaseError;
+
+use super::super::connector::StoreName;
+use super::super::error::StoreError;
+use super::super::schema::Table;
+use super::types::Broken;
+use crate::error::sqlstate;
+
+/// Text that a changed table puts into the server's error message; see `scan::push_guard`.
+pub(super) const CHANGED_MARK: &str = "tributary: columns have changed";
+
+/// A failure to connect or log in.
+pub(super) fn connecting(store: &StoreName, error: &sqlx::Error) -> StoreError {
+    let reason = match error {
+        sqlx::Error::Database(said) => said.message().to_owned(),
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Tls(error) => format!("TLS: {error}"),
+        other => other.to_string(),
+    };
+    StoreError::Unreachable { store: store.to_string(), reason }
+}
+
+/// A failure of a statement on an established connection.
+pub(super) fn running(store: &StoreName, error: &sqlx::Error) -> StoreError {
+    let store = store.to_string();
+    match error {
+        sqlx::Error::Database(said) => match said.try_downcast_ref::<PgDatabaseError>() {
+            Some(said) if ends_session(said.code()) => StoreError::ConnectionLost { store, reason: said.message().to_owned() },
+            Some(said) => StoreError::Remote {
+                store,
+                sqlstate: said.code().to_owned(),
+                message: said.message().to_owned(),
+                detail: said.detail().or_else(|| said.hint()).map(str::to_owned),
+                constraint: said.constraint().map(str::to_owned),
+            },
+            None => StoreError::ConnectionLost { store, reason: said.message().to_owned() },
+        },
+        sqlx::Error::Io(error) => StoreError::ConnectionLost { store, reason: error.to_string() },
+        other => StoreError::ConnectionLost { store, reason: other.to_string() },
+    }
+}
+
+/// Class 57P: shutdown, crash recovery, start-up, idle-session timeout; class 08: the connection itself.
+fn ends_session(sqlstate: &str) -> bool {
+    sqlstate.starts_with("57P") || sqlstate.starts_with("08")
+}
+
+/// A failure of a scan: what can only come from a table that is no longer as discovered says so.
+pub(super) fn scanning(error: StoreError, table: &Table) -> StoreError {
+    let StoreError::Remote { store, sqlstate, message, .. } = &error else { return error };
+    let changed = match sqlstate.as_str() {
+        // Missing relation, column, schema or type; operators and casts that no longer fit the column's type.
+        sqlstate::UNDEFINED_TABLE
+        | sqlstate::UNDEFINED_COLUMN
+        | sqlstate::INVALID_SCHEMA_NAME
+        | sqlstate::UNDEFINED_OBJECT
+        | sqlstate::UNDEFINED_FUNCTION
+        | sqlstate::DATATYPE_MISMATCH
+        | sqlstate::CANNOT_COERCE => true,
+        sqlstate::INVALID_TEXT_REPRESENTATION => message.contains(CHANGED_MARK),
+        _ => false,
+    };
+    if !changed {
+        return error;
+    }
+    let difference = if message.contains(CHANGED_MARK) {
+        "Its columns or their types differ from what was discovered.".to_owned()
+    } else {
+        format!("The store said: {message}.")
+    };
+    StoreError::SchemaChanged { store: store.clone(), table: table.id.name.clone(), difference }
+}
+
+/// A value that the column's carrier cannot hold.
+pub(super) fn value(store: &StoreName, table: &Table, column: &str, broken: Broken) -> StoreError {
+    StoreError::Value {
+        store: store.to_string(),
+        table: table.id.name.clone(),
+        column: column.to_owned(),
+        sqlstate: broken.sqlstate,
+        rule: broken.rule,
+    }
+}
+
+/// A missed deadline.
+pub(super) fn deadline(store: &StoreName, limit: Duration, waiting_for: &'static str) -> StoreError {
+    let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    StoreError::Deadline { store: store.to_string(), limit_ms, waiting_for }
+}

@@ -1,0 +1,393 @@
+//! Connections: bounded pools, session set-up, and what becomes of a connection after use.
+//!
+//! ```text
+//! Pool::acquire → Lease (Ready) → statements, or COPY (Running), or BEGIN (Transaction) → Drop
+//!   Ready        back to the pool at once
+//!   Transaction  the caretaker rolls back, then back to the pool
+//!   Running      the caretaker cancels the statement in the server, then closes the connection
+//!   Broken       closed
+//! ```
+//!
+//! **Invariants:** a connection goes back only when nothing is left to read on it: sqlx 0.9 does not drain a COPY stream that
+//! is dropped early, and the next user would read the previous user's rows. The caretaker cancels by process id while the
+//! connection is still open, so that id cannot have become another session's. Deliberately absent: sqlx's own pool, which
+//! would hand out a connection in the middle of a COPY.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::TryStreamExt;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, ConnectOptions, Either, Row};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::super::connector::StoreName;
+use super::super::error::StoreError;
+use super::error;
+use super::settings::Settings;
+use crate::task::TaskSet;
+
+/// Connections waiting for the caretaker; past this a connection is closed without a cancel request.
+const RETURNS_MAX: usize = 64;
+/// Connections that serve discovery, pings and cancel requests.
+const CONTROL_CONNECTIONS: usize = 3;
+
+/// The three pools of a store and their caretaker.
+pub(super) struct Pools {
+    /// Discovery, pings, cancel requests: never waits behind scans.
+    pub control: Pool,
+    /// Transactions that hold a snapshot. A pool of their own, so that they cannot starve the scans that need them.
+    pub leaders: Pool,
+    /// Scans.
+    pub scans: Pool,
+    caretaker: Mutex<Caretaker>,
+}
+
+enum Caretaker {
+    Waiting(mpsc::Receiver<Lease>),
+    Running(TaskSet),
+    Ended,
+}
+
+impl Pools {
+    /// Pools without a connection; nothing is started before the first use.
+    pub(super) fn new(store: &StoreName, settings: &Settings) -> Self {
+        let (returns, receiver) = mpsc::channel(RETURNS_MAX);
+        let pool = |size| Pool::new(store, settings, size, returns.clone());
+        Self {
+            control: pool(CONTROL_CONNECTIONS),
+            leaders: pool(settings.pool_size),
+            scans: pool(settings.pool_size),
+            caretaker: Mutex::new(Caretaker::Waiting(receiver)),
+        }
+    }
+
+    /// Starts the caretaker unless it runs. Must be called inside the runtime.
+    pub(super) fn start(&self) {
+        let mut caretaker = lock(&self.caretaker);
+        if !matches!(*caretaker, Caretaker::Waiting(_)) {
+            return;
+        }
+        let Caretaker::Waiting(receiver) = std::mem::replace(&mut *caretaker, Caretaker::Ended) else { return };
+        let mut tasks = TaskSet::new();
+        let pools = [self.control.clone(), self.leaders.clone(), self.scans.clone()];
+        tasks.spawn("postgres connections", care(receiver, pools));
+        *caretaker = Caretaker::Running(tasks);
+    }
+
+    /// Closes every connection that is not in use, and refuses new ones.
+    pub(super) async fn close(&self) {
+        for pool in [&self.control, &self.leaders, &self.scans] {
+            pool.0.permits.close();
+            lock(&pool.0.idle).clear();
+        }
+        let caretaker = std::mem::replace(&mut *lock(&self.caretaker), Caretaker::Ended);
+        if let Caretaker::Running(mut tasks) = caretaker {
+            tasks.stop(Duration::ZERO).await;
+        }
+    }
+}
+
+/// Takes connections back whose state has to be settled first, and closes idle ones.
+async fn care(mut returns: mpsc::Receiver<Lease>, pools: [Pool; 3]) {
+    let [control, ..] = &pools;
+    let idle_limit = control.0.settings.pool_idle.max(Duration::from_secs(1));
+    let mut sweep = tokio::time::interval(idle_limit);
+    loop {
+        // Both branches are cancel-safe: `recv` loses no message and `tick` no tick.
+        tokio::select! {
+            lease = returns.recv() => match lease {
+                Some(lease) => {
+                    // A server that hangs must not keep the caretaker; a lease dropped here is closed.
+                    let _ = tokio::time::timeout(control.0.settings.connect_timeout, Box::pin(settle(lease, control))).await;
+                }
+                None => return,
+            },
+            _ = sweep.tick() => pools.iter().for_each(Pool::close_idle),
+        }
+    }
+}
+
+async fn settle(mut lease: Lease, control: &Pool) {
+    let state = std::mem::replace(&mut lease.state, State::Broken);
+    match state {
+        State::Ready | State::Broken => {}
+        State::Transaction => {
+            if lease.query("ROLLBACK").await.is_ok() {
+                lease.state = State::Ready;
+            }
+        }
+        State::Running => {
+            let cancel = format!("SELECT pg_catalog.pg_cancel_backend({})", lease.process_id());
+            let outcome = match control.acquire().await {
+                Ok(mut canceller) => canceller.query(&cancel).await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = outcome {
+                tracing::debug!(store = %control.0.store, error = %error, "a dropped scan could not be cancelled");
+            }
+        }
+    }
+}
+
+/// A bounded set of connections.
+#[derive(Clone)]
+pub(super) struct Pool(Arc<Shared>);
+
+struct Shared {
+    store: StoreName,
+    settings: Settings,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<Idle>>,
+    returns: mpsc::Sender<Lease>,
+}
+
+struct Idle {
+    open: Open,
+    since: Instant,
+}
+
+struct Open {
+    connection: PgConnection,
+    process_id: i32,
+    server_version: String,
+}
+
+impl Pool {
+    fn new(store: &StoreName, settings: &Settings, size: usize, returns: mpsc::Sender<Lease>) -> Self {
+        Self(Arc::new(Shared {
+            store: store.clone(),
+            settings: settings.clone(),
+            permits: Arc::new(Semaphore::new(size)),
+            idle: Mutex::new(Vec::with_capacity(size)),
+            returns,
+        }))
+    }
+
+    /// A connection with its session set up: a pooled one, else a new one.
+    ///
+    /// # Errors
+    /// [`StoreError::Deadline`] when none gets free in time; [`StoreError::Unreachable`].
+    pub(super) async fn acquire(&self) -> Result<Lease, StoreError> {
+        let permit = self.permit().await?;
+        let idle_limit = self.0.settings.pool_idle;
+        let pooled = {
+            let mut idle = lock(&self.0.idle);
+            idle.retain(|idle| idle.since.elapsed() < idle_limit);
+            idle.pop()
+        };
+        let (open, reused) = match pooled {
+            Some(idle) => (idle.open, true),
+            None => (Box::pin(self.connect()).await?, false),
+        };
+        Ok(Lease { pool: self.clone(), open: Some(open), permit: Some(permit), state: State::Ready, reused })
+    }
+
+    /// A connection on which `sql` has been run. When a pooled connection turns out to be dead, the pool is emptied and a new
+    /// one is made: `sql` must be harmless to repeat.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`], or what the store answered.
+    pub(super) async fn acquire_with(&self, sql: &str) -> Result<(Lease, Vec<Vec<PgRow>>), StoreError> {
+        let mut lease = self.acquire().await?;
+        match lease.batch(sql).await {
+            Err(StoreError::ConnectionLost { .. }) if lease.reused => {
+                drop(lease);
+                self.forget_idle();
+                let mut lease = self.acquire().await?;
+                let rows = lease.batch(sql).await?;
+                Ok((lease, rows))
+            }
+            Err(error) => Err(error),
+            Ok(rows) => Ok((lease, rows)),
+        }
+    }
+
+    /// Closes the pooled connections: one was found dead, so the server has likely been restarted.
+    pub(super) fn forget_idle(&self) {
+        lock(&self.0.idle).clear();
+    }
+
+    fn close_idle(&self) {
+        let limit = self.0.settings.pool_idle;
+        lock(&self.0.idle).retain(|idle| idle.since.elapsed() < limit);
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let wait = self.0.settings.pool_wait;
+        match tokio::time::timeout(wait, self.0.permits.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) => {
+                Err(StoreError::Unreachable { store: self.0.store.to_string(), reason: "The store has been closed.".to_owned() })
+            }
+            Err(_) => Err(error::deadline(&self.0.store, wait, "a free connection of the pool")),
+        }
+    }
+
+    async fn connect(&self) -> Result<Open, StoreError> {
+        let shared = &self.0;
+        let limit = shared.settings.connect_timeout;
+        let work = async {
+            let mut connection =
+                shared.settings.connect.connect().await.map_err(|error| error::connecting(&shared.store, &error))?;
+            let setup = AssertSqlSafe(session_setup(&shared.settings));
+            let row =
+                sqlx::raw_sql(setup).fetch_one(&mut connection).await.map_err(|error| error::connecting(&shared.store, &error))?;
+            let broken = |error: sqlx::Error| error::connecting(&shared.store, &error);
+            let conforming: String = row.try_get(2).map_err(broken)?;
+            if conforming != "on" {
+                let reason = "The server does not keep standard_conforming_strings = on.".to_owned();
+                return Err(StoreError::Unreachable { store: shared.store.to_string(), reason });
+            }
+            let process_id = row.try_get(0).map_err(broken)?;
+            let server_version = row.try_get(1).map_err(broken)?;
+            Ok(Open { connection, process_id, server_version })
+        };
+        match tokio::time::timeout(limit, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(error::deadline(&shared.store, limit, "a connection")),
+        }
+    }
+}
+
+/// Settings that change what a statement means or how a value is shown. With an empty `search_path` only `pg_catalog` is
+/// searched, so no object of a user can stand in for a built-in one.
+fn session_setup(settings: &Settings) -> String {
+    let keepalive = settings.keepalive.as_secs();
+    let keepalive = if keepalive == 0 { String::new() } else { format!("SET tcp_keepalives_idle = {keepalive}; ") };
+    format!(
+        "SET standard_conforming_strings = on; SET search_path = ''; SET timezone = 'UTC'; SET datestyle = 'ISO, MDY'; \
+         SET intervalstyle = 'postgres'; SET bytea_output = 'hex'; SET client_min_messages = 'warning'; {keepalive}\
+         SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('server_version'), \
+         pg_catalog.current_setting('standard_conforming_strings')"
+    )
+}
+
+/// What a connection is in the middle of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nothing.
+    Ready,
+    /// A transaction block, between statements.
+    Transaction,
+    /// A statement whose answer has not been read to its end.
+    Running,
+    /// Unknown.
+    Broken,
+}
+
+/// A connection taken from a pool.
+pub(super) struct Lease {
+    pool: Pool,
+    open: Option<Open>,
+    permit: Option<OwnedSemaphorePermit>,
+    state: State,
+    reused: bool,
+}
+
+impl Lease {
+    /// Whether the connection was pooled, so that the server may have closed it meanwhile.
+    pub(super) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// The server's version text.
+    pub(super) fn server_version(&self) -> String {
+        self.open.as_ref().map(|open| open.server_version.clone()).unwrap_or_default()
+    }
+
+    fn process_id(&self) -> i32 {
+        self.open.as_ref().map_or(0, |open| open.process_id)
+    }
+
+    /// The connection, for a statement that the caller drives itself; until [`Lease::settle`] it counts as running.
+    ///
+    /// # Errors
+    /// [`StoreError::ConnectionLost`] when the lease has already been given back.
+    pub(super) fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
+        self.state = State::Running;
+        let store = self.pool.0.store.to_string();
+        match &mut self.open {
+            Some(open) => Ok(&mut open.connection),
+            None => Err(StoreError::ConnectionLost { store, reason: "It has been given back.".to_owned() }),
+        }
+    }
+
+    /// Says what state the connection is in now that its answers have been read to the end.
+    pub(super) fn settle(&mut self, state: State) {
+        self.state = state;
+    }
+
+    /// Runs statements of our own and gathers the rows of all of them. The state stays as it was, unless it fails: then the
+    /// connection is closed.
+    ///
+    /// # Errors
+    /// What the store answered, or [`StoreError::Deadline`].
+    pub(super) async fn query(&mut self, sql: &str) -> Result<Vec<PgRow>, StoreError> {
+        Ok(self.batch(sql).await?.into_iter().flatten().collect())
+    }
+
+    /// As [`Lease::query`], with the rows of each statement apart.
+    ///
+    /// # Errors
+    /// As [`Lease::query`].
+    pub(super) async fn batch(&mut self, sql: &str) -> Result<Vec<Vec<PgRow>>, StoreError> {
+        let (store, limit) = (self.pool.0.store.clone(), self.pool.0.settings.deadline);
+        let before = self.state;
+        let connection = self.connection()?;
+        let work = async {
+            let mut answers = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_many(connection);
+            let mut all = vec![Vec::new()];
+            while let Some(answer) = answers.try_next().await? {
+                match (answer, all.last_mut()) {
+                    (Either::Right(row), Some(rows)) => rows.push(row),
+                    _ => all.push(Vec::new()),
+                }
+            }
+            Ok::<_, sqlx::Error>(all)
+        };
+        match tokio::time::timeout(limit, work).await {
+            Ok(Ok(rows)) => {
+                self.state = before;
+                Ok(rows)
+            }
+            Ok(Err(error)) => {
+                self.state = State::Broken;
+                Err(error::running(&store, &error))
+            }
+            Err(_) => Err(error::deadline(&store, limit, "the answer to a statement")),
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        match self.state {
+            State::Broken => {}
+            State::Ready => {
+                if !self.pool.0.permits.is_closed() {
+                    lock(&self.pool.0.idle).push(Idle { open, since: Instant::now() });
+                }
+            }
+            State::Transaction | State::Running => {
+                let lease = Lease {
+                    pool: self.pool.clone(),
+                    open: Some(open),
+                    permit: self.permit.take(),
+                    state: self.state,
+                    reused: self.reused,
+                };
+                // A full or ended caretaker gives the lease back: it is closed here, and the server stops at its next write.
+                if let Err(refused) = self.pool.0.returns.try_send(lease) {
+                    let mut lease = refused.into_inner();
+                    lease.state = State::Broken;
+                }
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,113 @@
+//! The catalog queries of discovery, sent as one message and answered in one round trip.
+//!
+//! Every column is cast to a plain type, because the simple protocol shows values as text and the readers in `schema.rs`
+//! name what they expect. Arrays come as JSON.
+
+/// One query of the batch, in the order in which it is sent after `BEGIN`.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Query {
+    /// Locale and locale provider of the database.
+    Database,
+    /// Types, with domains' bases, arrays' elements and enums' labels.
+    Types,
+    /// Collations of columns.
+    Collations,
+    /// Tables, views and the like.
+    Relations,
+    /// Their columns.
+    Columns,
+    /// Their indexes over plain columns.
+    Keys,
+    /// Their foreign keys.
+    ForeignKeys,
+}
+
+const ALL: [Query; 7] =
+    [Query::Database, Query::Types, Query::Collations, Query::Relations, Query::Columns, Query::Keys, Query::ForeignKeys];
+
+impl Query {
+    /// Where its rows are among the answers: `BEGIN` is answered first.
+    pub(super) fn place(self) -> usize {
+        self as usize + 1
+    }
+
+    fn sql(self) -> String {
+        match self {
+            Self::Database => DATABASE.to_owned(),
+            Self::Types => TYPES.to_owned(),
+            Self::Collations => COLLATIONS.to_owned(),
+            Self::Relations => format!("{RELATIONS} {OFFERED} ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""),
+            Self::Columns => format!("{COLUMNS} {OFFERED} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum"),
+            Self::Keys => format!("{KEYS} {OFFERED} AND {PLAIN_INDEX} ORDER BY ic.relname COLLATE \"C\""),
+            Self::ForeignKeys => format!("{FOREIGN_KEYS} {OFFERED} AND con.contype = 'f' ORDER BY con.conname COLLATE \"C\""),
+        }
+    }
+}
+
+/// All queries in one snapshot.
+pub(super) fn discovery() -> String {
+    let queries: Vec<String> = ALL.iter().map(|query| query.sql()).collect();
+    format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {}; COMMIT", queries.join("; "))
+}
+
+/// Which relations `c` in namespaces `n` are looked at. Names that start with `pg_` are the system's.
+const OFFERED: &str = "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't' \
+     AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_') AND n.nspname <> 'information_schema'";
+
+/// Valid, total, immediate indexes without expressions: what can be a key.
+const PLAIN_INDEX: &str = "i.indisvalid AND i.indislive AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate";
+
+/// The columns of the locale differ between versions, hence the detour over JSON.
+const DATABASE: &str = "SELECT CASE WHEN coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') = 'c' THEN d.datcollate::text \
+     ELSE coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale', d.datcollate::text) END, \
+     coalesce(to_jsonb(d) ->> 'datlocprovider', 'c'), \
+     pg_catalog.pg_encoding_to_char(d.encoding) IN ('UTF8', 'SQL_ASCII') \
+     FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()";
+
+/// Row types of tables are left out, or there would be one for each table. An element type counts only where the type is the
+/// true array over it (`point` and `int2vector` have elements too).
+const TYPES: &str = "SELECT t.oid::int8, t.typtype::text, \
+     CASE WHEN e.typarray = t.oid THEN t.typelem ELSE 0 END::int8, t.typbasetype::int8, t.typtypmod, \
+     CASE WHEN t.typtype = 'e' THEN (SELECT pg_catalog.json_agg(l.enumlabel::text ORDER BY l.enumsortorder)::text \
+     FROM pg_catalog.pg_enum l WHERE l.enumtypid = t.oid) END \
+     FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem WHERE t.typtype <> 'c'";
+
+const COLLATIONS: &str = "SELECT c.oid::int8, c.collname::text, c.collprovider::text, c.collisdeterministic, \
+     coalesce(c.collcollate::text, to_jsonb(c) ->> 'colllocale', to_jsonb(c) ->> 'colliculocale', '') \
+     FROM pg_catalog.pg_collation c \
+     WHERE c.oid IN (SELECT a.attcollation FROM pg_catalog.pg_attribute a WHERE a.attnum > 0)";
+
+/// A partitioned table has no count of its own before PostgreSQL 14, and later only after ANALYZE: its leaves are summed up.
+const RELATIONS: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, \
+     CASE WHEN c.relkind = 'p' THEN (SELECT CASE WHEN bool_and(leaf.reltuples >= 0) THEN sum(leaf.reltuples) END \
+     FROM pg_catalog.pg_partition_tree(c.oid) tree JOIN pg_catalog.pg_class leaf ON leaf.oid = tree.relid WHERE tree.isleaf) \
+     WHEN c.relkind = 'v' OR (c.reltuples = 0 AND c.relpages = 0 \
+     AND pg_catalog.current_setting('server_version_num')::int4 < 140000) THEN NULL ELSE c.reltuples END::float8, \
+     pg_catalog.obj_description(c.oid, 'pg_class'), \
+     pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_any_column_privilege(c.oid, 'SELECT') \
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
+
+/// `NOT NULL` on a foreign table is a claim that nobody checks.
+const COLUMNS: &str = "SELECT a.attrelid::int8, a.attnum::int4, a.attname::text, a.atttypid::int8, a.atttypmod, \
+     a.attnotnull AND c.relkind <> 'f', \
+     pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attidentity::text, a.attgenerated::text, \
+     pg_catalog.col_description(a.attrelid, a.attnum), pg_catalog.format_type(a.atttypid, a.atttypmod), \
+     a.attcollation::int8, pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT') \
+     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum";
+
+/// `indkey` counts from 0, and its tail after `indnkeyatts` columns is only carried along (INCLUDE).
+const KEYS: &str = "SELECT i.indrelid::int8, ic.relname::text, i.indisprimary, i.indisunique, \
+     pg_catalog.array_to_json((i.indkey::int2[])[0:i.indnkeyatts - 1])::text \
+     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid \
+     JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
+
+const FOREIGN_KEYS: &str = "SELECT con.conrelid::int8, con.conname::text, pg_catalog.array_to_json(con.conkey)::text, \
+     rn.nspname::text, rc.relname::text, \
+     (SELECT pg_catalog.json_agg(ra.attname::text ORDER BY k.place)::text \
+     FROM pg_catalog.unnest(con.confkey) WITH ORDINALITY AS k (number, place) \
+     JOIN pg_catalog.pg_attribute ra ON ra.attrelid = con.confrelid AND ra.attnum = k.number) \
+     FROM pg_catalog.pg_constraint con JOIN pg_catalog.pg_class c ON c.oid = con.conrelid \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     JOIN pg_catalog.pg_class rc ON rc.oid = con.confrelid JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace";

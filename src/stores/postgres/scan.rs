@@ -1,0 +1,354 @@
+//! One scan: the statement, and the COPY stream that becomes Arrow batches.
+//!
+//! ```text
+//! Scan → statement → COPY (…) TO STDOUT (FORMAT BINARY) → Frames → a decoder per column → RecordBatch → channel → stream
+//! ```
+//!
+//! The reader is a task that owns the connection. It starts a batch only when the last one has been taken, so it is at most
+//! one batch ahead, and the rest waits in the socket. Dropping the stream ends the task, and the connection goes the way of a
+//! running one (`pool.rs`). Deliberately absent: splitting one table over several connections.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::connector::{BatchStream, Scan, ScanLimits, StoreName};
+use super::super::error::StoreError;
+use super::super::predicate::Predicate;
+use super::super::relational::{Dialect, Sql, Unwritable, literal, write_all};
+use super::super::schema::Table;
+use super::copy::{Frames, Malformed, Step, split_value};
+use super::error;
+use super::pool::{Lease, State};
+use super::pushdown::Names;
+use super::types::{self, Broken, Decoder, Form};
+use crate::error::sqlstate;
+use crate::task::OwnedTask;
+
+/// Arrow counts the bytes of a text column with 31 bits; a batch stays far below even where a limit is set higher.
+const BATCH_BYTES_MAX: usize = 256 << 20;
+
+/// A scan that is ready to be sent.
+pub(super) struct Job {
+    store: StoreName,
+    table: Arc<Table>,
+    columns: Vec<usize>,
+    schema: SchemaRef,
+    statement: String,
+    limits: ScanLimits,
+    deadline: Duration,
+    /// What the connection is in the middle of once the answer has been read.
+    after: State,
+}
+
+impl Job {
+    /// Writes the statement of a scan.
+    ///
+    /// # Errors
+    /// A filter value that cannot be written, which [`super::pushdown::judge`] would have refused.
+    pub(super) fn new(
+        table: &Arc<Table>,
+        scan: &Scan,
+        limits: ScanLimits,
+        deadline: Duration,
+        after: State,
+    ) -> Result<Self, StoreError> {
+        let mut sql = Sql::literal();
+        write_select(table, scan, &mut sql)
+            .and_then(|()| push_guard(table, scan, &mut sql))
+            .map_err(|Unwritable(rule)| unwritable(scan, rule))?;
+        push_limit(scan, &mut sql);
+        Ok(Self {
+            store: scan.store.clone(),
+            table: table.clone(),
+            columns: scan.columns.clone(),
+            schema: table.project(&scan.columns),
+            statement: format!("COPY ({}) TO STDOUT (FORMAT BINARY)", sql.text()),
+            limits,
+            deadline,
+            after,
+        })
+    }
+
+    fn decoders(&self) -> Vec<Box<dyn Decoder>> {
+        self.schema.fields().iter().map(|field| types::decoder(field, self.limits.batch_rows.min(8_192))).collect()
+    }
+
+    fn malformed(&self, problem: &Malformed) -> StoreError {
+        StoreError::ConnectionLost { store: self.store.to_string(), reason: problem.to_string() }
+    }
+
+    fn broken(&self, place: usize, broken: Broken) -> StoreError {
+        let column = self.columns.get(place).and_then(|ordinal| self.table.columns.get(*ordinal));
+        error::value(&self.store, &self.table, column.map_or("?", |column| column.name()), broken)
+    }
+
+    fn server_error(&self, problem: &sqlx::Error) -> StoreError {
+        error::scanning(error::running(&self.store, problem), &self.table)
+    }
+}
+
+fn unwritable(scan: &Scan, rule: &'static str) -> StoreError {
+    StoreError::Remote {
+        store: scan.store.to_string(),
+        sqlstate: sqlstate::INVALID_PARAMETER_VALUE.to_owned(),
+        message: format!("a filter value {rule}"),
+        detail: None,
+        constraint: None,
+    }
+}
+
+/// The statement as `EXPLAIN` shows it: values as placeholders, without the wrapping COPY and without the check of the
+/// table's columns.
+pub(super) fn describe(table: &Table, scan: &Scan) -> String {
+    let mut sql = Sql::bound(Dialect::Postgres);
+    match write_select(table, scan, &mut sql) {
+        Ok(()) => {
+            push_limit(scan, &mut sql);
+            sql.text().to_owned()
+        }
+        Err(Unwritable(rule)) => format!("not sent: a filter value {rule}"),
+    }
+}
+
+fn write_select(table: &Table, scan: &Scan, sql: &mut Sql) -> Result<(), Unwritable> {
+    sql.push("SELECT");
+    for (place, column) in scan.columns.iter().filter_map(|ordinal| table.columns.get(*ordinal)).enumerate() {
+        sql.push(if place == 0 { " " } else { ", " });
+        sql.push_name(column.name());
+        sql.push(Form::of(&column.field).cast());
+    }
+    sql.push(" FROM ");
+    sql.push(&Dialect::Postgres.table(&table.id));
+    write_all(&scan.filter, &Names(table), sql)
+}
+
+fn push_limit(scan: &Scan, sql: &mut Sql) {
+    if let Some(limit) = scan.limit {
+        sql.push(" LIMIT ");
+        sql.push(itoa::Buffer::new().format(limit));
+    }
+}
+
+/// Adds a condition that is evaluated once and fails when a column is no longer of the discovered type.
+///
+/// A binary COPY carries no types: the bytes of a column that has become `real` would be read as an `integer` without any
+/// sign of it. Table and check are read in the same statement, so there is no gap between them.
+fn push_guard(table: &Table, scan: &Scan, sql: &mut Sql) -> Result<(), Unwritable> {
+    let mut used: BTreeSet<usize> = scan.columns.iter().copied().collect();
+    scan.filter.iter().for_each(|predicate| gather_columns(predicate, &mut used));
+    let used: Vec<_> = used.iter().filter_map(|ordinal| table.columns.get(*ordinal)).collect();
+    if used.is_empty() {
+        return Ok(());
+    }
+    let mut text = String::new();
+    text.push_str(if scan.filter.is_empty() { " WHERE" } else { " AND" });
+    text.push_str(" CASE WHEN (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = ");
+    literal::write_text(&Dialect::Postgres.table(&table.id), &mut text)?;
+    text.push_str("::pg_catalog.regclass AND NOT a.attisdropped AND ");
+    text.push_str("(a.attname::pg_catalog.text, pg_catalog.format_type(a.atttypid, a.atttypmod)) IN (");
+    for (place, column) in used.iter().enumerate() {
+        text.push_str(if place == 0 { "(" } else { ", (" });
+        literal::write_text(column.name(), &mut text)?;
+        text.push_str(", ");
+        literal::write_text(&column.native_type, &mut text)?;
+        text.push(')');
+    }
+    text.push_str(")) = ");
+    text.push_str(itoa::Buffer::new().format(used.len()));
+    // The sub-select keeps the planner from evaluating the failing cast ahead of time.
+    text.push_str(" THEN TRUE ELSE (SELECT '");
+    text.push_str(error::CHANGED_MARK);
+    text.push_str("'::pg_catalog.text OFFSET 0)::pg_catalog.bool END");
+    sql.push(&text);
+    Ok(())
+}
+
+fn gather_columns(predicate: &Predicate, used: &mut BTreeSet<usize>) {
+    match predicate {
+        Predicate::Compare { column, .. }
+        | Predicate::In { column, .. }
+        | Predicate::IsNull { column, .. }
+        | Predicate::Like { column, .. } => {
+            used.insert(column.column);
+        }
+        Predicate::And(parts) | Predicate::Or(parts) => parts.iter().for_each(|part| gather_columns(part, used)),
+    }
+}
+
+/// What the reading task sends.
+enum Message {
+    Batch(RecordBatch),
+    Failed(StoreError),
+    /// The answer has been read to its end; a channel that closes without it is a lost scan, never a short one.
+    End,
+}
+
+/// Sends the statement, waits until the server has begun to answer, and returns the stream.
+///
+/// # Errors
+/// What the server answered to the statement.
+pub(super) async fn start(lease: Lease, job: Job) -> Result<BatchStream, StoreError> {
+    let store = job.store.clone();
+    let (started, start) = oneshot::channel();
+    let (sender, receiver) = mpsc::channel(1);
+    let task = OwnedTask::spawn(Box::pin(work(lease, job, started, sender)));
+    start.await.unwrap_or_else(|_| Err(lost(&store)))?;
+    let state = Some((receiver, task));
+    Ok(futures::stream::unfold(state, move |state| next(state, store.clone())).boxed())
+}
+
+type Reading = (mpsc::Receiver<Message>, OwnedTask<()>);
+
+async fn next(state: Option<Reading>, store: StoreName) -> Option<(Result<RecordBatch, StoreError>, Option<Reading>)> {
+    let (mut receiver, task) = state?;
+    match receiver.recv().await {
+        Some(Message::Batch(batch)) => Some((Ok(batch), Some((receiver, task)))),
+        Some(Message::Failed(error)) => Some((Err(error), None)),
+        Some(Message::End) => None,
+        None => Some((Err(lost(&store)), None)),
+    }
+}
+
+fn lost(store: &StoreName) -> StoreError {
+    StoreError::ConnectionLost { store: store.to_string(), reason: "The scan ended before its answer did.".to_owned() }
+}
+
+type Started = oneshot::Sender<Result<(), StoreError>>;
+
+async fn work(mut lease: Lease, job: Job, started: Started, batches: mpsc::Sender<Message>) {
+    let mut started = Some(started);
+    let outcome = Box::pin(read(&mut lease, &job, &mut started, &batches)).await;
+    match &outcome {
+        Ok(()) => lease.settle(job.after),
+        // The server has ended the statement itself; sqlx may have left a message unread.
+        Err(StoreError::Remote { .. } | StoreError::ConnectionLost { .. } | StoreError::SchemaChanged { .. }) => {
+            lease.settle(State::Broken);
+        }
+        // The statement still runs: it will be cancelled.
+        Err(_) => {}
+    }
+    drop(lease);
+    // A send fails only when nobody listens any more.
+    let _ = match (outcome, started) {
+        (Err(error), Some(started)) => started.send(Err(error)).is_ok(),
+        (Err(error), None) => batches.send(Message::Failed(error)).await.is_ok(),
+        (Ok(()), _) => batches.send(Message::End).await.is_ok(),
+    };
+}
+
+async fn read(
+    lease: &mut Lease,
+    job: &Job,
+    started: &mut Option<Started>,
+    batches: &mpsc::Sender<Message>,
+) -> Result<(), StoreError> {
+    let connection = lease.connection()?;
+    let chunks = match tokio::time::timeout(job.deadline, connection.copy_out_raw(&job.statement)).await {
+        Ok(chunks) => chunks.map_err(|problem| job.server_error(&problem))?,
+        Err(_) => return Err(error::deadline(&job.store, job.deadline, "a scan to start")),
+    };
+    if let Some(started) = started.take() {
+        let _ = started.send(Ok(()));
+    }
+    let mut source = Source { chunks, frames: Frames::new(job.columns.len()), job };
+    let mut decoders = job.decoders();
+    loop {
+        let Ok(room) = batches.reserve().await else { return Err(StoreError::Cancelled) };
+        let filled = source.fill(&mut decoders).await?;
+        if filled.rows > 0 {
+            room.send(Message::Batch(finish(job, &mut decoders, filled.rows)?));
+        }
+        if filled.ended {
+            return source.drain().await;
+        }
+    }
+}
+
+/// What one turn of reading brought.
+struct Filled {
+    rows: usize,
+    ended: bool,
+}
+
+/// The COPY stream and the rows found in it.
+struct Source<'a> {
+    chunks: BoxStream<'a, Result<Bytes, sqlx::Error>>,
+    frames: Frames,
+    job: &'a Job,
+}
+
+impl Source<'_> {
+    /// Reads rows until the batch is full or the answer ends.
+    async fn fill(&mut self, decoders: &mut [Box<dyn Decoder>]) -> Result<Filled, StoreError> {
+        let job = self.job;
+        let bytes_max = job.limits.batch_bytes.min(BATCH_BYTES_MAX);
+        let (mut rows, mut bytes) = (0, 0);
+        while rows < job.limits.batch_rows.max(1) && (bytes < bytes_max || rows == 0) {
+            match self.frames.step().map_err(|problem| job.malformed(&problem))? {
+                Step::Row(row) => {
+                    decode(row, decoders, job)?;
+                    rows += 1;
+                    bytes += row.len();
+                }
+                Step::End => return Ok(Filled { rows, ended: true }),
+                Step::More => match self.chunk().await? {
+                    Some(chunk) => self.frames.push(chunk),
+                    None => return Err(job.malformed(&Malformed("it has no trailer"))),
+                },
+            }
+        }
+        Ok(Filled { rows, ended: false })
+    }
+
+    /// Reads what follows the trailer, so that the connection can be used again.
+    async fn drain(&mut self) -> Result<(), StoreError> {
+        while self.chunk().await?.is_some() {}
+        Ok(())
+    }
+
+    /// The next message. A timer is only made when there is something to wait for, because most messages are there already.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, StoreError> {
+        let job = self.job;
+        let ready = self.chunks.next().now_or_never();
+        let chunk = match ready {
+            Some(chunk) => chunk,
+            None => match tokio::time::timeout(job.deadline, self.chunks.next()).await {
+                Ok(chunk) => chunk,
+                Err(_) => return Err(error::deadline(&job.store, job.deadline, "the next rows of a scan")),
+            },
+        };
+        chunk.transpose().map_err(|problem| job.server_error(&problem))
+    }
+}
+
+fn decode(row: &[u8], decoders: &mut [Box<dyn Decoder>], job: &Job) -> Result<(), StoreError> {
+    let mut rest = row;
+    for (place, decoder) in decoders.iter_mut().enumerate() {
+        let split = split_value(rest).map_err(|problem| job.malformed(&problem))?;
+        let Some((value, after)) = split else { return Err(job.malformed(&Malformed("a row is cut short"))) };
+        rest = after;
+        match value {
+            Some(value) => decoder.value(value).map_err(|broken| job.broken(place, broken))?,
+            None => decoder.null(),
+        }
+    }
+    Ok(())
+}
+
+fn finish(job: &Job, decoders: &mut [Box<dyn Decoder>], rows: usize) -> Result<RecordBatch, StoreError> {
+    let arrays = decoders.iter_mut().map(|decoder| decoder.finish()).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(job.schema.clone(), arrays, &options).map_err(|problem| StoreError::SchemaChanged {
+        store: job.store.to_string(),
+        table: job.table.id.name.clone(),
+        difference: format!("{problem}."),
+    })
+}

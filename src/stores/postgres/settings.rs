@@ -1,0 +1,161 @@
+//! The options of a PostgreSQL store file, and what they become.
+
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+
+use crate::options::{Form, OptionSpec, Reader, Secret, parse_duration};
+
+/// Every key of a PostgreSQL store file besides the shared ones.
+pub(super) const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        key: "host",
+        form: Form::Text,
+        default: Some("127.0.0.1"),
+        meaning: "Name or address of the server; a directory that starts with / holds its Unix socket.",
+    },
+    OptionSpec { key: "port", form: Form::Integer(1, 65_535), default: Some("5432"), meaning: "Port of the server." },
+    OptionSpec { key: "user", form: Form::Text, default: None, meaning: "Role to log in as." },
+    OptionSpec { key: "password", form: Form::Secret, default: Some(""), meaning: "Password of the role." },
+    OptionSpec { key: "database", form: Form::Text, default: None, meaning: "Database to connect to." },
+    OptionSpec {
+        key: "tls",
+        form: Form::Choice(&["disable", "prefer", "require", "verify-full"]),
+        default: Some("prefer"),
+        meaning: "Encryption of the connection; only verify-full proves the server's identity. Not used on a Unix socket.",
+    },
+    OptionSpec {
+        key: "tls_ca",
+        form: Form::Path,
+        default: Some(""),
+        meaning: "PEM file of the authorities that may sign the server's certificate; require then checks the signature too.",
+    },
+    OptionSpec {
+        key: "connect_timeout",
+        form: Form::Duration,
+        default: Some("10s"),
+        meaning: "Longest time to connect and log in.",
+    },
+    OptionSpec {
+        key: "deadline",
+        form: Form::Duration,
+        default: Some("5m"),
+        meaning: "Longest time the store may be silent while a statement waits for it.",
+    },
+    OptionSpec {
+        key: "pool.size",
+        form: Form::Integer(1, 1_000),
+        default: Some("10"),
+        meaning: "Most connections that scan at a time; as many more may hold snapshots, and three serve discovery and cancelling.",
+    },
+    OptionSpec { key: "pool.wait", form: Form::Duration, default: Some("10s"), meaning: "Longest wait for a free connection." },
+    OptionSpec {
+        key: "pool.idle",
+        form: Form::Duration,
+        default: Some("5m"),
+        meaning: "An unused connection is closed after this time.",
+    },
+    OptionSpec {
+        key: "keepalive",
+        form: Form::Duration,
+        default: Some("60s"),
+        meaning: "The server probes a silent TCP connection after this time; 0s leaves it to the server's own setting.",
+    },
+    OptionSpec {
+        key: "tables",
+        form: Form::Table,
+        default: Some(""),
+        meaning: "Per table: document = \"column\" offers a json or jsonb column as typed fields.",
+    },
+];
+
+/// A parsed store file.
+#[derive(Clone)]
+pub(super) struct Settings {
+    /// Where and as whom to connect. Its `Debug` would show the password, so this struct has none derived.
+    pub connect: PgConnectOptions,
+    /// Longest time to connect and log in.
+    pub connect_timeout: Duration,
+    /// Longest silence of the store while a statement waits.
+    pub deadline: Duration,
+    /// Most connections that scan at a time.
+    pub pool_size: usize,
+    /// Longest wait for a free connection.
+    pub pool_wait: Duration,
+    /// Longest life of an unused connection.
+    pub pool_idle: Duration,
+    /// Silence after which the server probes the connection; zero leaves it to the server.
+    pub keepalive: Duration,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("pool_size", &self.pool_size).field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+/// Reads the options; what is wrong is gathered in `reader`.
+pub(super) fn read(reader: &mut Reader<'_>) -> Settings {
+    let host = reader.text("host");
+    let port = u16::try_from(reader.integer("port")).unwrap_or(5_432);
+    let password = reader.secret("password").unwrap_or_else(|| Secret::new(""));
+    // Every value that sqlx would otherwise take from PG… variables of the environment is set, the password too.
+    let connect = PgConnectOptions::new_without_pgpass()
+        .host(&host)
+        .port(port)
+        .username(&reader.text("user"))
+        .password(password.expose())
+        .database(&reader.text("database"))
+        .application_name("tributary")
+        .extra_float_digits(3)
+        .statement_cache_capacity(0)
+        // Statements hold values, and values do not belong in logs.
+        .disable_statement_logging();
+    Settings {
+        connect: with_tls(connect, &host, reader),
+        connect_timeout: positive(reader, "connect_timeout"),
+        deadline: positive(reader, "deadline"),
+        pool_size: reader.count("pool.size"),
+        pool_wait: positive(reader, "pool.wait"),
+        pool_idle: reader.duration("pool.idle"),
+        keepalive: reader.duration("keepalive"),
+    }
+}
+
+/// A duration above zero: a deadline of zero would mean none at all, and every call has one.
+fn positive(reader: &mut Reader<'_>, key: &'static str) -> Duration {
+    let Some(text) = reader.optional_text(key) else { return Duration::ZERO };
+    match parse_duration(&text) {
+        Some(duration) if !duration.is_zero() => duration,
+        _ => {
+            reader.problem(key, &format!("\"{text}\""), "is not a duration above zero such as 500ms, 30s, 5m or 1h".to_owned());
+            Duration::ZERO
+        }
+    }
+}
+
+fn with_tls(connect: PgConnectOptions, host: &str, reader: &mut Reader<'_>) -> PgConnectOptions {
+    let authorities = reader.path("tls_ca");
+    let mode = reader.optional_text("tls").unwrap_or_default();
+    let connect = match (&authorities, mode.as_str()) {
+        _ if host.starts_with('/') => return connect.ssl_mode(PgSslMode::Disable),
+        (_, "verify-full") => connect.ssl_mode(PgSslMode::VerifyFull),
+        (Some(_), "require") => connect.ssl_mode(PgSslMode::VerifyCa),
+        (None, "require") => connect.ssl_mode(PgSslMode::Require),
+        (None, "disable") => connect.ssl_mode(PgSslMode::Disable),
+        (None, _) => connect.ssl_mode(PgSslMode::Prefer),
+        (Some(_), _) => {
+            reader.problem("tls_ca", "", "has no effect unless tls is require or verify-full".to_owned());
+            connect
+        }
+    };
+    let Some(path) = authorities else { return connect };
+    match std::fs::read(&path) {
+        Ok(pem) => connect.ssl_root_cert_from_pem(pem),
+        Err(error) => {
+            reader.problem("tls_ca", &path.display().to_string(), format!("cannot be read: {error}"));
+            connect
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! `numeric` exactly: base-10000 digits into Arrow decimals where the column has precision and scale, else canonical text.
+
+use arrow::array::ArrowNativeTypeOp;
+use arrow::datatypes::{ArrowNativeType, DataType, Decimal128Type, Decimal256Type, DecimalType};
+
+use super::decoder::{Broken, Decoder, Primitive, Written};
+use super::text::show;
+use crate::error::sqlstate;
+use crate::pgtype::PgType;
+
+const NEGATIVE: u16 = 0x4000;
+const NAN: u16 = 0xC000;
+const INFINITY: u16 = 0xD000;
+const NEGATIVE_INFINITY: u16 = 0xF000;
+
+pub(super) fn numeric(pg_type: PgType, rows: usize) -> Box<dyn Decoder> {
+    let carrier = pg_type.carrier();
+    match carrier {
+        DataType::Decimal128(precision, scale) => Primitive::<Decimal128Type, _>::boxed(carrier, rows, move |bytes| {
+            read_decimal::<Decimal128Type>(bytes, precision, scale)
+        }),
+        DataType::Decimal256(precision, scale) => Primitive::<Decimal256Type, _>::boxed(carrier, rows, move |bytes| {
+            read_decimal::<Decimal256Type>(bytes, precision, scale)
+        }),
+        _ => Written::boxed(rows, write_numeric),
+    }
+}
+
+/// The binary form (`numeric_send`): number of digits, weight of the first, sign, digits shown after the point, digits.
+struct Parts<'a> {
+    weight: i32,
+    sign: u16,
+    scale: u16,
+    digits: &'a [u8],
+}
+
+fn parts(bytes: &[u8]) -> Result<Parts<'_>, Broken> {
+    let [n0, n1, w0, w1, s0, s1, d0, d1, digits @ ..] = bytes else { return Err(Broken::malformed()) };
+    let count = usize::from(u16::from_be_bytes([*n0, *n1]));
+    if digits.len() != count * 2 {
+        return Err(Broken::malformed());
+    }
+    Ok(Parts {
+        weight: i32::from(i16::from_be_bytes([*w0, *w1])),
+        sign: u16::from_be_bytes([*s0, *s1]),
+        scale: u16::from_be_bytes([*d0, *d1]),
+        digits,
+    })
+}
+
+impl Parts<'_> {
+    fn digits(&self) -> impl DoubleEndedIterator<Item = u16> + ExactSizeIterator {
+        self.digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |digit, byte| digit << 8 | u16::from(*byte)))
+    }
+
+    fn special(&self) -> Option<&'static str> {
+        match self.sign {
+            NAN => Some("NaN"),
+            INFINITY => Some("Infinity"),
+            NEGATIVE_INFINITY => Some("-Infinity"),
+            _ => None,
+        }
+    }
+}
+
+/// The value times 10^scale. Trailing zero groups are not sent, so only the last group can reach past the scale.
+fn read_decimal<T: DecimalType>(bytes: &[u8], precision: u8, scale: i8) -> Result<T::Native, Broken>
+where
+    T::Native: ArrowNativeTypeOp,
+{
+    let parts = parts(bytes)?;
+    let out_of_range = || Broken::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, format!("exceeds numeric({precision},{scale})"));
+    if let Some(special) = parts.special() {
+        let rule = format!("is {special}, which a column of type numeric({precision},{scale}) cannot carry exactly");
+        return Err(Broken::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, rule));
+    }
+    let mut value = T::Native::ZERO;
+    for (place, digit) in (0i32..).zip(parts.digits()) {
+        if digit > 9_999 {
+            return Err(Broken::malformed());
+        }
+        let exponent = (parts.weight - place) * 4 + i32::from(scale);
+        let (factor, digit) = match exponent {
+            0.. => (10_000, digit),
+            -3..=-1 => {
+                let past = 10u16.pow(exponent.unsigned_abs());
+                if digit % past != 0 {
+                    return Err(out_of_range());
+                }
+                (10_000 / past, digit / past)
+            }
+            _ => return Err(out_of_range()),
+        };
+        let shifted = value.mul_checked(T::Native::usize_as(factor.into())).map_err(|_cause| out_of_range())?;
+        value = shifted.add_checked(T::Native::usize_as(digit.into())).map_err(|_cause| out_of_range())?;
+    }
+    let count = i32::try_from(parts.digits().len()).map_err(|_cause| Broken::malformed())?;
+    let zeros = (parts.weight - count + 1) * 4 + i32::from(scale);
+    if zeros > 0 && !value.is_zero() {
+        let factor = T::Native::usize_as(10).pow_checked(zeros.unsigned_abs()).map_err(|_cause| out_of_range())?;
+        value = value.mul_checked(factor).map_err(|_cause| out_of_range())?;
+    }
+    if !T::is_valid_decimal_precision(value, precision) {
+        return Err(out_of_range());
+    }
+    if parts.sign == NEGATIVE { value.neg_checked().map_err(|_cause| out_of_range()) } else { Ok(value) }
+}
+
+/// The text of `numeric_out`: all digits, with exactly as many after the point as the value shows.
+fn write_numeric(bytes: &[u8], text: &mut String) -> Result<(), Broken> {
+    let parts = parts(bytes)?;
+    if let Some(special) = parts.special() {
+        text.push_str(special);
+        return Ok(());
+    }
+    if parts.sign == NEGATIVE {
+        text.push('-');
+    }
+    let digits: Vec<u16> = parts.digits().collect();
+    if digits.iter().any(|digit| *digit > 9_999) {
+        return Err(Broken::malformed());
+    }
+    let digit_at = |weight: i32| {
+        let place = usize::try_from(parts.weight - weight).ok();
+        place.and_then(|place| digits.get(place)).copied().unwrap_or(0)
+    };
+    if parts.weight < 0 {
+        text.push('0');
+    } else {
+        show(text, format_args!("{}", digit_at(parts.weight)));
+        (0..parts.weight).rev().for_each(|weight| show(text, format_args!("{:04}", digit_at(weight))));
+    }
+    if parts.scale > 0 {
+        text.push('.');
+        let end = text.len() + usize::from(parts.scale);
+        let mut weight = -1;
+        while text.len() < end {
+            show(text, format_args!("{:04}", digit_at(weight)));
+            weight -= 1;
+        }
+        text.truncate(end);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::i256;
+
+    fn sent(weight: i16, sign: u16, scale: u16, digits: &[u16]) -> Vec<u8> {
+        let mut bytes = u16::try_from(digits.len()).unwrap().to_be_bytes().to_vec();
+        bytes.extend(weight.to_be_bytes());
+        bytes.extend(sign.to_be_bytes());
+        bytes.extend(scale.to_be_bytes());
+        digits.iter().for_each(|digit| bytes.extend(digit.to_be_bytes()));
+        bytes
+    }
+
+    #[test]
+    fn decimals_are_exact_or_refused() {
+        let nines_of_38 = [vec![99], vec![9_999; 9]].concat();
+        let rows = [
+            (sent(0, 0, 0, &[]), 10, 2, Ok(0)),
+            (sent(0, 0, 2, &[123, 4_500]), 10, 2, Ok(12_345)),
+            (sent(0, NEGATIVE, 2, &[123, 4_500]), 10, 2, Ok(-12_345)),
+            (sent(-1, 0, 4, &[1]), 10, 4, Ok(1)),
+            (sent(-2, 0, 8, &[1]), 10, 8, Ok(1)),
+            (sent(1, 0, 0, &[1]), 10, 2, Ok(1_000_000)),
+            (sent(9, 0, 0, &nines_of_38), 38, 0, Ok(10i128.pow(38) - 1)),
+            (sent(8, 0, 2, &[vec![9_999; 9], vec![9_900]].concat()), 38, 2, Ok(10i128.pow(38) - 1)),
+            (sent(9, 0, 1, &[vec![9], vec![9_999; 9], vec![9_000]].concat()), 38, 1, Ok(10i128.pow(38) - 1)),
+            (sent(0, 0, 3, &[1, 5]), 10, 2, Err("22003")),
+            (sent(0, 0, 3, &[1, 10]), 10, 2, Err("22003")),
+            (sent(2, 0, 0, &[1_000]), 10, 2, Err("22003")),
+            (sent(30, 0, 0, &[1]), 38, 0, Err("22003")),
+            (sent(0, NAN, 0, &[]), 10, 2, Err("22003")),
+            (sent(0, INFINITY, 0, &[]), 10, 2, Err("22003")),
+            (sent(0, 0, 0, &[10_000]), 10, 2, Err("HV000")),
+            (vec![0, 9, 0, 0, 0, 0, 0, 0], 10, 2, Err("HV000")),
+        ];
+        for (bytes, precision, scale, expected) in rows {
+            let read = read_decimal::<Decimal128Type>(&bytes, precision, scale).map_err(|broken| broken.sqlstate);
+            assert_eq!(read, expected, "{bytes:?}");
+        }
+        let wide = sent(18, NEGATIVE, 0, &[9_999; 19]);
+        let expected = i256::from_i128(10).pow_checked(76).unwrap() - i256::ONE;
+        assert_eq!(read_decimal::<Decimal256Type>(&wide, 76, 0), Ok(expected.wrapping_neg()));
+    }
+
+    #[test]
+    fn text_is_numeric_out() {
+        let rows = [
+            (sent(0, 0, 0, &[]), "0"),
+            (sent(0, 0, 3, &[]), "0.000"),
+            (sent(0, 0, 1, &[1, 1_000]), "1.1"),
+            (sent(0, NEGATIVE, 5, &[1, 1_000]), "-1.10000"),
+            (sent(-1, 0, 2, &[500]), "0.05"),
+            (sent(-3, 0, 12, &[7]), "0.000000000007"),
+            (sent(2, 0, 0, &[12, 3]), "1200030000"),
+            (sent(0, NAN, 0, &[]), "NaN"),
+            (sent(0, INFINITY, 0, &[]), "Infinity"),
+            (sent(0, NEGATIVE_INFINITY, 0, &[]), "-Infinity"),
+        ];
+        for (bytes, expected) in rows {
+            let mut text = String::new();
+            write_numeric(&bytes, &mut text).unwrap();
+            assert_eq!(text, expected);
+        }
+    }
+}
