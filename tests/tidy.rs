@@ -3,6 +3,8 @@
 //! Each rule is a function from a source text to complaints, tried on bad samples first: a checker that cannot complain
 //! checks nothing.
 
+#![cfg(test)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -115,7 +117,11 @@ fn rooms(source: &Source) -> Vec<String> {
     if allowed.is_none() && !LEAVES.contains(&room) {
         return vec![format!("{}: room \"{room}\" is not in the table of rooms", source.path)];
     }
-    let may_use = |used: &str| used == room || LEAVES.contains(&used) || allowed.is_some_and(|allowed| allowed.contains(&used));
+    // A name that is no room is a macro or an item of the crate's root.
+    let is_room = |used: &str| LEAVES.contains(&used) || ROOMS.iter().any(|(name, _)| *name == used);
+    let may_use = |used: &str| {
+        !is_room(used) || used == room || LEAVES.contains(&used) || allowed.is_some_and(|allowed| allowed.contains(&used))
+    };
     used_rooms(source)
         .into_iter()
         .filter(|(_, used)| !may_use(used))
@@ -206,7 +212,10 @@ fn contains_word(line: &str, text: &str) -> bool {
     })
 }
 
-const RULES: &[(&str, fn(&Source) -> Vec<String>)] =
+/// From a source to complaints.
+type Rule = fn(&Source) -> Vec<String>;
+
+const RULES: &[(&str, Rule)] =
     &[("first line", first_line), ("size", size), ("name", name), ("rooms", rooms), ("kinds", kinds), ("only in", only_in)];
 
 fn sources() -> Vec<Source> {
@@ -285,6 +294,7 @@ fn forbidden_uses_are_noticed() {
         ("src/server.rs", "use crate::sandbox::Postgres;", 1),
         ("src/session/mod.rs", "use crate::wire;", 1),
         ("src/session/mod.rs", "use crate::SERVER_VERSION;", 0),
+        ("src/catalog/mod.rs", "use crate::cells;", 0),
         ("src/command/demo.rs", "use crate::sandbox::Postgres;", 0),
         ("src/surprise/mod.rs", "", 1),
         ("src/main.rs", "use tributary::command;", 0),
