@@ -9,7 +9,7 @@ use super::{Confidential, Config, Settings, StoreConfig};
 /// Fewest SCRAM iterations that are not called weak (RFC 7677, section 4).
 const ITERATIONS_MIN: u32 = 4096;
 /// Words of a store's `tls` option that leave the connection open to a listener or an impostor.
-const WEAK_TLS_WORDS: &[&str] = &["off", "disable", "disabled", "none", "prefer", "preferred", "allow"];
+const WEAK_TLS_WORDS: &[&str] = &["off", "disable", "disabled", "none", "prefer", "preferred", "allow", "false"];
 
 /// One weak setting.
 #[derive(Debug, Clone, PartialEq, Eq)]

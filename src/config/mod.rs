@@ -61,7 +61,7 @@ pub struct StoreConfig {
     pub name: StoreName,
     /// The connector that its kind made, and how its namespaces are named.
     pub entry: StoreEntry,
-    /// The word that the store file gives for `tls`, where the kind has such an option.
+    /// How the connection to a store on another machine is encrypted, in the words of the kind's option `tls`.
     pub tls: Option<String>,
 }
 

@@ -1,5 +1,7 @@
 //! `stores/<name>.toml`: the keys that all kinds share. Everything else goes to the kind's own parser.
 
+use std::net::IpAddr;
+
 use super::StoreConfig;
 use super::name;
 use super::secret::CatalogSecrets;
@@ -70,7 +72,7 @@ pub(super) fn read(name: &str, table: &toml::Table, secrets: &CatalogSecrets) ->
     let connector = kind.map(|kind| kind.parse(&store, &path, &own, secrets));
     match connector {
         Some(Ok(connector)) if problems.is_empty() => {
-            let tls = own.get("tls").and_then(|value| value.as_str()).map(str::to_owned);
+            let tls = kind.and_then(|kind| transport(&own, kind.options()));
             let enabled = StoreConfig { name: store, entry: StoreEntry { connector, naming }, tls };
             Ok(StoreFile { outcome: Outcome::Enabled(enabled), has_literal_secret })
         }
@@ -119,15 +121,47 @@ fn naming(reader: &mut Reader<'_>) -> Naming {
     naming
 }
 
+/// The word of the kind's option `tls` or `tls.mode`, as written or by default; `None` when there is no such option, the
+/// store is on this machine, or a connection string decides.
+fn transport(table: &toml::Table, options: &[OptionSpec]) -> Option<String> {
+    let option = options.iter().find(|option| option.key == "tls" || option.key == "tls.mode")?;
+    if is_local(table) || table.contains_key("uri") {
+        return None;
+    }
+    match find(table, option.key) {
+        Some(toml::Value::String(word)) => Some(word.clone()),
+        Some(other) => Some(other.to_string()),
+        None => option.default.map(str::to_owned),
+    }
+}
+
+/// Whether every address that the file names is of this machine; all kinds connect to it when the file names none.
+fn is_local(table: &toml::Table) -> bool {
+    let single = table.get("host").and_then(toml::Value::as_str);
+    let several = table.get("hosts").and_then(toml::Value::as_array).into_iter().flatten().filter_map(toml::Value::as_str);
+    table.contains_key("socket") || single.into_iter().chain(several).all(is_local_address)
+}
+
+/// Whether `host`, `host:port`, `[v6]:port` or a socket's path is of this machine.
+fn is_local_address(address: &str) -> bool {
+    let host = address.strip_prefix('[').and_then(|rest| rest.split(']').next());
+    let host = host
+        .unwrap_or_else(|| if address.matches(':').count() == 1 { address.split(':').next().unwrap_or(address) } else { address });
+    host.starts_with('/') || host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
 /// Whether a secret option is written out in the file, rather than named as `${NAME}` or `{ file = "…" }`.
 fn has_literal_secret(table: &toml::Table, options: &[OptionSpec]) -> bool {
-    let literal = |spec: &OptionSpec| {
-        let mut parts = spec.key.split('.');
-        let first = parts.next().and_then(|part| table.get(part));
-        let found = parts.fold(first, |value, part| value.and_then(|value| value.get(part)));
-        found.and_then(|value| value.as_str()).is_some_and(|text| !text.contains("${"))
-    };
+    let written = |spec: &OptionSpec| find(table, spec.key).and_then(toml::Value::as_str);
+    let literal = |spec: &OptionSpec| written(spec).is_some_and(|text| !text.contains("${"));
     options.iter().filter(|spec| spec.form == Form::Secret).any(literal)
+}
+
+/// The value of a key whose dots reach into sub-tables.
+fn find<'a>(table: &'a toml::Table, key: &str) -> Option<&'a toml::Value> {
+    let mut parts = key.split('.');
+    let first = parts.next().and_then(|part| table.get(part));
+    parts.fold(first, |value, part| value.and_then(|value| value.get(part)))
 }
 
 #[cfg(test)]
@@ -164,6 +198,30 @@ mod tests {
     fn a_store_that_is_switched_off_is_not_parsed_further() {
         assert_eq!(problems("crm", "kind = \"postgres\"\nenabled = false\nhost = \"${NOT_SET_ANYWHERE}\""), Vec::<String>::new());
         assert_eq!(problems("crm", "enabled = false").len(), 1);
+    }
+
+    #[test]
+    fn transport_matters_beyond_this_machine() {
+        let options = &[OptionSpec { key: "tls", form: Form::Text, default: Some("prefer"), meaning: "" }];
+        let rows = [
+            ("", None),
+            ("host = \"db.example\"", Some("prefer")),
+            ("host = \"db.example\"\ntls = \"verify-full\"", Some("verify-full")),
+            ("host = \"db.example\"\ntls = false", Some("false")),
+            ("host = \"127.0.0.1\"\ntls = \"disable\"", None),
+            ("host = \"::1\"", None),
+            ("host = \"/run/postgresql\"", None),
+            ("hosts = [\"localhost:27017\", \"[::1]:27018\"]", None),
+            ("hosts = [\"localhost:27017\", \"10.0.0.1:27018\"]", Some("prefer")),
+            ("uri = \"${MONGO}\"", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(transport(&toml::from_str(text).unwrap(), options).as_deref(), expected, "{text}");
+        }
+        assert_eq!(transport(&toml::from_str("host = \"db.example\"").unwrap(), &[]), None);
+        let mode = &[OptionSpec { key: "tls.mode", form: Form::Text, default: Some("off"), meaning: "" }];
+        let text = "hosts = [\"db.example\"]\n[tls]\nmode = \"on\"";
+        assert_eq!(transport(&toml::from_str(text).unwrap(), mode).as_deref(), Some("on"));
     }
 
     #[test]
