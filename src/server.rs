@@ -17,16 +17,19 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::discover::SystemRelation;
-use crate::catalog::{Catalog, StoreEntry, system};
+use crate::catalog::snapshot::SessionFacts;
+use crate::catalog::{Catalog, Naming, SearchPath, Snapshot, StoreEntry, ViewSource, system};
 use crate::config::state::State;
 use crate::config::{self, Config};
 use crate::error::Diagnosis;
 use crate::federation::engine::{Engine, Limits as EngineLimits};
+use crate::federation::plan::{self, Setting};
 use crate::options::{Problem, Secret};
 use crate::session::Shared;
 use crate::session::role::Roles;
 use crate::stores::StoreName;
 use crate::task::TaskSet;
+use crate::telemetry::{self, Health, HttpListener, HttpSettings, Overall, StoreHealth};
 use crate::wire::{self, Listener};
 
 /// How long background work may take to end after the sessions have.
@@ -47,6 +50,9 @@ pub enum ServerError {
     /// An address or a certificate cannot be used.
     #[error(transparent)]
     Wire(#[from] wire::WireError),
+    /// The HTTP address cannot be used.
+    #[error(transparent)]
+    Http(#[from] telemetry::HttpError),
 }
 
 /// A running server.
@@ -56,6 +62,7 @@ pub struct Server {
     catalog: Arc<Catalog>,
     roles: Arc<ArcSwap<Roles>>,
     addresses: Vec<SocketAddr>,
+    http: Option<SocketAddr>,
     shutdown: CancellationToken,
     tasks: TaskSet,
     drain_grace: Duration,
@@ -76,23 +83,30 @@ impl Server {
             .await
             .map_err(ServerError::Build)?;
         let catalog = Arc::new(catalog);
+        describe_views(&catalog, &engine)?;
         let roles = Arc::new(ArcSwap::from_pointee(config.settings.roles.clone()));
         let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles));
         let listener = Listener::bind(wire_settings(&config, &roles))?;
         let addresses = listener.local_addresses();
         let shutdown = CancellationToken::new();
         let mut tasks = TaskSet::new();
+        let http = start_http(&config, &catalog, &shutdown, &mut tasks).await?;
         tasks.spawn("listener", listener.run(Arc::new(shared), shutdown.clone()));
         let (watched, stop) = (Arc::clone(&catalog), tasks.token());
         tasks.spawn("away stores", async move { watched.watch(stop).await });
         tasks.spawn("changed stores", refresh_reported(Arc::clone(&catalog), reports, tasks.token()));
         let drain_grace = config.settings.limits.drain_grace;
-        Ok(Self { directory: config.directory, catalog, roles, addresses, shutdown, tasks, drain_grace, _state: state })
+        Ok(Self { directory: config.directory, catalog, roles, addresses, http, shutdown, tasks, drain_grace, _state: state })
     }
 
     /// Where the Postgres protocol is served.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where health is told.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// What exists.
@@ -120,6 +134,54 @@ impl Server {
         }
         self.catalog.close().await;
     }
+}
+
+async fn start_http(
+    config: &Config,
+    catalog: &Arc<Catalog>,
+    shutdown: &CancellationToken,
+    tasks: &mut TaskSet,
+) -> Result<Option<SocketAddr>, ServerError> {
+    let Some(address) = config.settings.http else { return Ok(None) };
+    let settings = HttpSettings {
+        address,
+        token: config.settings.http_token.clone(),
+        tls: config.settings.tls.as_ref().map(|tls| (tls.certificate.clone(), tls.key.clone())),
+    };
+    let (told, draining) = (Arc::clone(catalog), shutdown.clone());
+    let listener = HttpListener::bind(&settings, Arc::new(move || health(&told, &draining))).await?;
+    let bound = listener.local_address().ok();
+    tasks.spawn("http", listener.run(tasks.token()));
+    Ok(bound)
+}
+
+fn health(catalog: &Catalog, draining: &CancellationToken) -> Health {
+    let away = catalog.unavailable();
+    let snapshot = catalog.snapshot();
+    let stores = snapshot.connectors.keys().map(|name| StoreHealth {
+        name: name.to_string(),
+        available: !away.iter().any(|(missing, _)| missing == name),
+        since: None,
+    });
+    let overall = if draining.is_cancelled() { Overall::Draining } else { Overall::Serving };
+    Health { overall, stores: stores.collect() }
+}
+
+/// The catalog asks the engine for the columns of views, which it cannot plan itself.
+fn describe_views(catalog: &Arc<Catalog>, engine: &Engine) -> Result<(), ServerError> {
+    let engine = engine.clone();
+    let describe = move |snapshot: &Arc<Snapshot>, sql: &str| {
+        let setting = Setting {
+            snapshot: Arc::clone(snapshot),
+            path: SearchPath::Default,
+            facts: Arc::new(SessionFacts::default()),
+            now: chrono::Utc::now(),
+            time_zone: "UTC".to_owned(),
+        };
+        let columns = plan::describe(&engine, &setting, sql)?;
+        Ok(columns.into_iter().map(|column| (column.name, column.pg_type)).collect())
+    };
+    catalog.describe_views(Arc::new(describe)).map_err(ServerError::Build)
 }
 
 /// Refreshes stores that statements found changed; reports that arrive meanwhile are served by the same refresh.

@@ -12,4 +12,6 @@ mod contract;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]
+mod values;
+#[cfg(test)]
 mod wire;

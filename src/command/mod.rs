@@ -10,6 +10,7 @@
 
 pub mod check;
 pub mod password;
+pub mod serve;
 
 mod print;
 
@@ -28,6 +29,8 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve a catalog directory until SIGTERM or Ctrl-C; SIGHUP reads it again.
+    Serve(serve::Arguments),
     /// Validate a catalog directory, connect to each store and print what was found.
     Check(check::Arguments),
     /// Make a SCRAM-SHA-256 verifier for a role's password.
@@ -78,14 +81,18 @@ pub fn main() -> ExitCode {
 impl Command {
     fn run(self, output: &mut dyn io::Write) -> Result<Outcome, CommandError> {
         match self {
+            Self::Serve(arguments) => runtime()?.block_on(serve::run(&arguments)),
             Self::Check(arguments) => runtime()?.block_on(check::run(&arguments, output)),
             Self::Password(arguments) => password::run(&arguments, output),
         }
     }
 }
 
+/// Planning a statement recurses over its expressions, in frames that are large without optimisation.
+const STACK_BYTES: usize = 16 << 20;
+
 fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK_BYTES).enable_all().build()?)
 }
 
 #[cfg(test)]

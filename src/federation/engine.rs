@@ -37,7 +37,7 @@ impl Default for Limits {
 }
 
 /// The engine: cheap to clone a state from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Engine {
     base: SessionState,
 }

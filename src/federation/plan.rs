@@ -17,6 +17,8 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{Query, Statement};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 
 use futures::TryStreamExt;
 
@@ -89,6 +91,20 @@ pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32])
     let analyzed = analyze(&state, &logical)?;
     let columns = output::columns(&analyzed, &context.used())?;
     Ok(Planned { logical, parameters, columns, relations: context.used() })
+}
+
+/// The result columns of a query given as text, for views.
+///
+/// # Errors
+/// 42601, and as [`plan`].
+pub fn describe(engine: &Engine, setting: &Setting, sql: &str) -> Result<Vec<OutputColumn>, Diagnosis> {
+    Ok(plan(engine, setting, parse_query(sql)?, &[])?.columns)
+}
+
+fn parse_query(sql: &str) -> Result<Query, Diagnosis> {
+    let dialect = PostgreSqlDialect {};
+    let parsed = Parser::new(&dialect).try_with_sql(sql).and_then(|mut parser| parser.parse_query());
+    parsed.map(|query| *query).map_err(|error| Diagnosis::new(sqlstate::SYNTAX_ERROR, error.to_string()))
 }
 
 /// Binds parameters and makes the physical plan. Scans find `branches` when they run.
@@ -225,12 +241,7 @@ pub async fn constants(
     }
     let casts: Vec<String> = expressions.iter().zip(types).map(|(expr, pg_type)| format!("CAST({expr} AS {pg_type})")).collect();
     let text = format!("SELECT {}", casts.join(", "));
-    let dialect = datafusion::sql::sqlparser::dialect::PostgreSqlDialect {};
-    let parsed = datafusion::sql::sqlparser::parser::Parser::new(&dialect)
-        .try_with_sql(&text)
-        .and_then(|mut parser| parser.parse_query())
-        .map_err(|error| Diagnosis::new(sqlstate::SYNTAX_ERROR, error.to_string()))?;
-    let planned = plan(engine, setting, *parsed, &[])?;
+    let planned = plan(engine, setting, parse_query(&text)?, &[])?;
     let branches = Arc::new(Branches::new(BTreeMap::new(), BranchKind::Statement, None));
     let bound = bind(engine, setting, &planned, &[], &branches).await?;
     let batches: Vec<RecordBatch> = bound.run()?.try_collect().await.map_err(|error| diagnose(&error))?;

@@ -9,6 +9,9 @@ use crate::error::{Diagnosis, sqlstate};
 /// `DBL_DIG` and `FLT_DIG`: digits shown at `extra_float_digits = 0`.
 const DOUBLE_DIGITS: i32 = 15;
 const REAL_DIGITS: i32 = 6;
+/// 2^53 and 2^24: from here on all numbers are whole.
+const EXACT_DOUBLES: f64 = 9_007_199_254_740_992.0;
+const EXACT_REALS: f32 = 16_777_216.0;
 
 /// Writes a `double precision`.
 pub fn write_f64(value: f64, extra_float_digits: i8, out: &mut impl BufMut) {
@@ -18,7 +21,11 @@ pub fn write_f64(value: f64, extra_float_digits: i8, out: &mut impl BufMut) {
     if extra_float_digits > 0 {
         // Fixed point inside [1e-4, 1e15), as the thresholds of PostgreSQL's own shortest printer.
         let is_fixed = value == 0.0 || (1e-4..1e15).contains(&value.abs());
-        write_shortest(ryu::Buffer::new().format_finite(value), is_fixed, out);
+        let mut buffer = ryu::Buffer::new();
+        let printed = buffer.format_finite(value);
+        let rounded = |digits| Some(format!("{value:.digits$e}")).filter(|text| text.parse() == Ok(value));
+        let longer = if value.abs() >= EXACT_DOUBLES { inside(printed, f64_parts(value), rounded) } else { None };
+        write_shortest(longer.as_deref().unwrap_or(printed), is_fixed, out);
     } else {
         write_rounded(value, DOUBLE_DIGITS + i32::from(extra_float_digits), out);
     }
@@ -31,10 +38,70 @@ pub fn write_f32(value: f32, extra_float_digits: i8, out: &mut impl BufMut) {
     }
     if extra_float_digits > 0 {
         let is_fixed = value == 0.0 || (1e-4..1e6).contains(&value.abs());
-        write_shortest(ryu::Buffer::new().format_finite(value), is_fixed, out);
+        let mut buffer = ryu::Buffer::new();
+        let printed = buffer.format_finite(value);
+        let rounded = |digits| Some(format!("{value:.digits$e}")).filter(|text| text.parse() == Ok(value));
+        let longer = if value.abs() >= EXACT_REALS { inside(printed, f32_parts(value), rounded) } else { None };
+        write_shortest(longer.as_deref().unwrap_or(printed), is_fixed, out);
     } else {
         write_rounded(f64::from(value), REAL_DIGITS + i32::from(extra_float_digits), out);
     }
+}
+
+/// Mantissa and binary exponent of a normal number.
+#[derive(Clone, Copy)]
+struct Parts {
+    mantissa: u64,
+    exponent: i32,
+    /// The mantissa of a power of two, below which numbers lie twice as close.
+    power_of_two: u64,
+}
+
+fn f64_parts(value: f64) -> Parts {
+    let bits = value.to_bits();
+    let exponent = i32::try_from((bits >> 52) & 0x7ff).unwrap_or(0);
+    Parts { mantissa: (bits & ((1 << 52) - 1)) | (1 << 52), exponent: exponent - 1_075, power_of_two: 1 << 52 }
+}
+
+fn f32_parts(value: f32) -> Parts {
+    let bits = value.to_bits();
+    let exponent = i32::try_from((bits >> 23) & 0xff).unwrap_or(0);
+    Parts { mantissa: u64::from((bits & ((1 << 23) - 1)) | (1 << 23)), exponent: exponent - 150, power_of_two: 1 << 23 }
+}
+
+/// PostgreSQL takes only decimals strictly inside the interval that rounds to the value, `ryu` also its ends. When
+/// `printed` is such an end, the next longer decimal that is none; else `None`. `rounded` gives the value with so many
+/// digits after the first, if that reads back as the value. Ends can be that short only from
+/// [`EXACT_DOUBLES`] on, since below it they have more digits than any shortest text.
+fn inside(printed: &str, parts: Parts, rounded: impl Fn(usize) -> Option<String>) -> Option<String> {
+    if !is_end(printed, parts) {
+        return None;
+    }
+    (1..17).filter_map(rounded).find(|longer| !is_end(longer, parts))
+}
+
+/// Whether the decimal is exactly half way to a neighbour of the value.
+fn is_end(decimal: &str, parts: Parts) -> bool {
+    let Some((mut odd, mut twos)) = odd_and_twos(decimal) else { return false };
+    while odd % 2 == 0 && odd > 0 {
+        odd /= 2;
+        twos += 1;
+    }
+    let mantissa = u128::from(parts.mantissa);
+    let is_half = twos == parts.exponent - 1 && (odd == 2 * mantissa + 1 || odd == 2 * mantissa - 1);
+    let is_quarter = parts.mantissa == parts.power_of_two && twos == parts.exponent - 2 && odd == 4 * mantissa - 1;
+    is_half || is_quarter
+}
+
+/// The decimal as `a × 2^b` for a whole number; `None` when it is none or `a` is too large to be an end.
+fn odd_and_twos(decimal: &str) -> Option<(u128, i32)> {
+    let (mantissa, exponent) = decimal.split_once('e').unwrap_or((decimal, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let digits: u128 = format!("{}{fraction}", whole.trim_start_matches('-')).parse().ok()?;
+    let tens = exponent.parse::<i32>().ok()? - i32::try_from(fraction.len()).ok()?;
+    let fives = 5u128.checked_pow(u32::try_from(tens).ok()?)?;
+    Some((digits.checked_mul(fives)?, tens))
 }
 
 fn write_special(value: f64, out: &mut impl BufMut) -> bool {
@@ -207,11 +274,19 @@ mod tests {
             (5e-324, "5e-324"),
             (1.5, "1.5"),
             (1e22, "1e+22"),
+            (68_656_491_175_904_336.0, "6.8656491175904336e+16"),
         ];
         for (value, expected) in rows {
             assert_eq!(text(value, 1), expected);
         }
-        for (value, expected) in [(16_777_216.0, "1.6777216e+07"), (999_999.94, "999999.94"), (1e6, "1e+06"), (0.1, "0.1")] {
+        // The shortest text that reads back, 9.02287e+07, is exactly half way to the next number.
+        for (value, expected) in [
+            (90_228_704.0, "9.0228704e+07"),
+            (16_777_216.0, "1.6777216e+07"),
+            (999_999.94, "999999.94"),
+            (1e6, "1e+06"),
+            (0.1, "0.1"),
+        ] {
             assert_eq!(text32(value), expected);
         }
     }

@@ -192,7 +192,7 @@ mod tests {
 
     fn settings(zone_name: &str, style: DateStyle, order: DateOrder) -> DisplaySettings {
         DisplaySettings {
-            time_zone: zone::find(zone_name).unwrap(),
+            time_zone: zone::named(zone_name).unwrap(),
             date_style: style,
             date_order: order,
             ..DisplaySettings::default()

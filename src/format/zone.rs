@@ -64,11 +64,17 @@ pub fn to_utc(zone: TimeZone, local_micros: i64) -> Option<i64> {
     if before == after || offset_at(zone, later) == after { Some(later) } else { shift(before) }
 }
 
-/// A zone by its IANA name in any case, or by one of the abbreviations PostgreSQL's default set knows.
+/// A zone as it stands in date and time input: one of the abbreviations PostgreSQL's default set knows, which keep their
+/// offset all year, else as [`named`].
 pub fn find(name: &str) -> Option<TimeZone> {
     if let Some((_, hours)) = ABBREVIATIONS.iter().find(|(word, _)| word.eq_ignore_ascii_case(name)) {
         return Some(TimeZone::Fixed(*hours * 1_800));
     }
+    named(name)
+}
+
+/// A zone by its IANA name in any case: what `SET TimeZone` takes, where abbreviations mean nothing.
+pub fn named(name: &str) -> Option<TimeZone> {
     TZ_VARIANTS.iter().find(|tz| tz.name().eq_ignore_ascii_case(name)).map(|tz| TimeZone::Named(*tz))
 }
 

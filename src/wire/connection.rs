@@ -325,7 +325,7 @@ impl Connection {
     /// The last words, if the client should hear any.
     async fn farewell(&mut self, end: End) {
         let told = match end {
-            End::Left => return,
+            End::Left => Ok(()),
             End::Broken(error) => {
                 tracing::debug!(%error, "a connection broke");
                 return;
@@ -335,8 +335,9 @@ impl Connection {
                 self.writer.put(&error_response(&diagnosis, Severity::Fatal))
             }
         };
+        // Also ends TLS in its own words, without which the end could be an attacker's.
         if told.is_ok() && !matches!(tokio::time::timeout(FAREWELL_TIMEOUT, self.writer.close()).await, Ok(Ok(()))) {
-            tracing::debug!("a client did not wait for the reason of its end");
+            tracing::debug!("a client did not wait for the end of its connection");
         }
     }
 }

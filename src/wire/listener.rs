@@ -168,9 +168,11 @@ impl Door {
         let address = peer.ip();
         match self.negotiate(tcp).await {
             Ok((channel, Request::Start(startup), secured)) => self.admit(shared, channel, startup, (address, secured)).await,
-            Ok((_, Request::Cancel { process_id, key }, _)) => {
+            Ok((mut channel, Request::Cancel { process_id, key }, _)) => {
                 let found = self.registry.cancel(process_id, &key);
-                tracing::debug!(%peer, process_id, found, "cancel request");
+                // Under TLS libpq takes an end without goodbye for a failed cancel.
+                let closed = channel.close().await.is_ok();
+                tracing::debug!(%peer, process_id, found, closed, "cancel request");
                 None
             }
             Ok((channel, Request::Tls | Request::Gss, _)) => {

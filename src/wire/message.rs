@@ -357,4 +357,31 @@ mod tests {
             assert_eq!(decoded, Some(Message::Refused(Refused { message, extended: *extended })));
         }
     }
+
+    /// Every byte of valid messages replaced by every other: whatever comes out, nothing panics and nothing is
+    /// taken beyond the announced length.
+    #[test]
+    fn damaged_messages_never_reach_beyond_themselves() {
+        let valid = [
+            framed(b'P', b"s\0SELECT $1\0\0\x01\0\0\0\x17"),
+            framed(b'B', b"p\0s\0\0\x01\0\x01\0\x02\0\0\0\x02ab\xff\xff\xff\xff\0\x01\0\x01"),
+            framed(b'E', b"p\0\0\0\0\x01"),
+            framed(b'D', b"Sx\0"),
+            framed(b'Q', b"SELECT 1\0"),
+        ];
+        for message in &valid {
+            for place in 0..message.len() {
+                for byte in 0..=u8::MAX {
+                    let mut damaged = message.clone();
+                    damaged[place] = byte;
+                    damaged.extend_from_slice(b"TAIL");
+                    let length = announced(&damaged, 1 << 20).ok().flatten();
+                    let whole = damaged.len();
+                    if let Ok(Some(_)) = next_message(&mut damaged, 1 << 20) {
+                        assert_eq!(whole - damaged.len(), length.unwrap());
+                    }
+                }
+            }
+        }
+    }
 }

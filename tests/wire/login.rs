@@ -17,7 +17,7 @@ use tokio_postgres::{Config, NoTls};
 use tokio_rustls::TlsConnector;
 use tributary::task::OwnedTask;
 
-use super::client::{Client, gss_request, initial_response, ssl_request, startup};
+use super::client::{Client, cancel_request, gss_request, initial_response, message, ssl_request, startup};
 use super::server::{self, DATABASE, PASSWORD, Server, USER, settings, trusting, with_tls};
 
 fn config(password: &str) -> Config {
@@ -172,6 +172,24 @@ async fn encryption_inside_encryption_is_refused() {
         client.send(&request).await;
         client.refused("08P01").await;
     }
+}
+
+#[tokio::test]
+async fn connections_under_tls_end_in_the_words_of_tls() {
+    let directory = tempfile::tempdir().unwrap();
+    let (settings, made) = with_tls(directory.path(), true);
+    let server = server::start(settings).await;
+    // rustls takes an end without `close_notify` for an error, as libpq does for a cancel request.
+    let mut canceller = secure(&server, made.cert.der(), &[]).await;
+    canceller.send(&cancel_request(1, &[1, 2, 3, 4])).await;
+    assert_eq!(canceller.stream.read(&mut [0; 16]).await.unwrap(), 0);
+
+    let mut client = secure(&server, made.cert.der(), &[]).await;
+    client.start(USER).await;
+    client.scram(PASSWORD).await;
+    client.until_ready().await;
+    client.send(&message(b'X', b"")).await;
+    assert_eq!(client.stream.read(&mut [0; 16]).await.unwrap(), 0);
 }
 
 #[tokio::test]

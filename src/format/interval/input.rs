@@ -252,8 +252,8 @@ fn read_years_and_months(years: &str, months: &str, sum: &mut Sum) -> Option<()>
     if months.whole > 11 || months.billionths != 0 || years.billionths != 0 {
         return None;
     }
-    sum.add(years, Unit::Year)?;
-    sum.add(months, Unit::Month)
+    // One field of months, so that years beside it are not years given twice.
+    sum.add(Number { whole: years.whole * 12 + months.whole, ..years }, Unit::Month)
 }
 
 /// What follows `P`: designators (`1Y2M3DT4H5M6S`) or the alternative form (`0001-02-03T04:05:06`).

@@ -188,7 +188,8 @@ async fn read_collection(pool: &Pool, known: &Known<'_>, entry: &Listed) -> Resu
     Ok(Read { table, refused, schema })
 }
 
-/// Looks at random documents and at both ends, where the oldest and the newest shapes are.
+/// Looks at both ends, where the oldest and the newest shapes are, and at random documents. The oldest come first, because
+/// the order in which fields are first seen is the order of the columns, and should not change with the draw.
 async fn sample(
     pool: &Pool,
     collection: &Collection<RawDocumentBuf>,
@@ -197,8 +198,19 @@ async fn sample(
 ) -> Result<Vec<DocumentField>, StoreError> {
     let mut sample = Sample::new();
     let size = i64::try_from(size).unwrap_or(i64::MAX);
+    let max_time = pool.query_timeout().min(SAMPLE_TIME);
+    if kind == ListedKind::Collection {
+        for direction in [1, -1] {
+            let mut options = FindOptions::default();
+            options.sort = Some(doc! { "_id": direction });
+            options.limit = Some(ENDS.min(size));
+            options.max_time = Some(max_time);
+            let end = pool.within("a sample", async { collection.find(doc! {}).with_options(options).batch().await }).await?;
+            observe(pool, end, &mut sample).await?;
+        }
+    }
     let mut options = AggregateOptions::default();
-    options.max_time = Some(pool.query_timeout().min(SAMPLE_TIME));
+    options.max_time = Some(max_time);
     options.allow_disk_use = Some(true);
     // A random choice from a view would compute all of it.
     let stages = match kind {
@@ -207,16 +219,6 @@ async fn sample(
     };
     let random = pool.within("a sample", async { collection.aggregate(stages).with_options(options).batch().await }).await?;
     observe(pool, random, &mut sample).await?;
-    if kind == ListedKind::Collection {
-        for direction in [1, -1] {
-            let mut options = FindOptions::default();
-            options.sort = Some(doc! { "_id": direction });
-            options.limit = Some(ENDS.min(size));
-            options.max_time = Some(pool.query_timeout().min(SAMPLE_TIME));
-            let end = pool.within("a sample", async { collection.find(doc! {}).with_options(options).batch().await }).await?;
-            observe(pool, end, &mut sample).await?;
-        }
-    }
     Ok(sample.into_fields())
 }
 

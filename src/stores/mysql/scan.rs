@@ -220,8 +220,9 @@ impl Job {
             Ending::Complete => self.settle(seat, Some((sender, Event::Done))).await,
             Ending::Refused(error) => self.settle(seat, Some((sender, Event::Failed(error)))).await,
             Ending::Abandoned(error) => {
-                let _ = sender.send(Event::Failed(error)).await;
+                // The connection first: the channel may be full, and whoever ends the transaction waits for the connection.
                 self.stop_query(seat).await;
+                let _ = sender.send(Event::Failed(error)).await;
             }
             Ending::Lost(error) => {
                 self.shared.pool.forget_idle();

@@ -7,6 +7,8 @@
 //! the blanks that Postgres' `char(n)` would show; `time` is `interval`, because it is a span of up to ±838:59:59 and not a
 //! time of day; `year` is `integer`; `set` is `text`, as the server writes it; `enum` is `text` with its labels.
 
+use std::ops::RangeInclusive;
+
 use arrow::array::PrimitiveBuilder;
 use arrow::datatypes::{
     Date32Type, Field, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
@@ -289,6 +291,21 @@ pub(super) fn may_be_zero_date(native_type: &str) -> bool {
     find(&Declared::parse(native_type)).is_some_and(|row| row.wire == Wire::Moment)
 }
 
+/// The numbers that an integer type can hold; `None` for other types.
+pub(super) fn integer_range(native_type: &str) -> Option<RangeInclusive<i128>> {
+    let declared = Declared::parse(native_type);
+    let bits = match declared.word {
+        "tinyint" => 8,
+        "smallint" => 16,
+        "mediumint" => 24,
+        "int" => 32,
+        "bigint" => 64,
+        _ => return None,
+    };
+    let half = 1_i128 << (bits - 1);
+    Some(if declared.unsigned { 0..=2 * half - 1 } else { -half..=half - 1 })
+}
+
 /// Whether the type is `year`, whose comparisons with small numbers the server bends to this century.
 pub(super) fn is_year(native_type: &str) -> bool {
     Declared::parse(native_type).word == "year"
@@ -443,6 +460,21 @@ mod tests {
         let field = field("c", "enum('a','it''s','q\"\\\\','two\\nlines',')','')", true, POLICY).unwrap();
         assert_eq!(field.enum_labels().unwrap(), ["a", "it's", "q\"\\", "two\nlines", ")", ""]);
         assert_eq!(Declared::parse("enum('a' 'b')").labels(), None);
+    }
+
+    #[test]
+    fn integer_ranges() {
+        let rows = [
+            ("tinyint(1)", Some(-128..=127)),
+            ("mediumint unsigned", Some(0..=16_777_215)),
+            ("bigint", Some(i128::from(i64::MIN)..=i128::from(i64::MAX))),
+            ("bigint(20) unsigned", Some(0..=i128::from(u64::MAX))),
+            ("year(4)", None),
+            ("decimal(5,0)", None),
+        ];
+        for (native_type, expected) in rows {
+            assert_eq!(integer_range(native_type), expected, "{native_type}");
+        }
     }
 
     #[test]

@@ -1,12 +1,82 @@
-//! The sqlite connector.
+//! The SQLite connector: one database file.
+//!
+//! ```text
+//! Registration::parse → Connector { pool, tables }
+//! discover → schema (one read transaction) → types (declared type → Postgres type)
+//! open → branch (one connection, one thread, one snapshot) ← layout (SQL, shape) → scan (rows into Arrow)
+//! pushdown → Predicate judged, and written with bound parameters
+//! ```
+//!
+//! **Invariants:** only `scan.rs` is unsafe; a connection belongs to one blocking thread while it is used; the file's journal
+//! mode is never changed. Deliberately absent: attached databases, writes (see [`write`]), change feeds (see `changes.rs`).
 
-use std::sync::Arc;
+mod branch;
+mod changes;
+mod layout;
+mod pool;
+mod pushdown;
+mod scan;
+mod schema;
+mod types;
+pub mod write;
 
-use super::connector::{Connector, Kind, StoreName};
-use crate::options::{OptionSpec, Problem, Secrets};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+
+use super::connector::{self, Capabilities, Kind, Purpose, Scan, StoreName};
+use super::document::DocumentOptions;
+use super::document::options::read_tables;
+use super::error::StoreError;
+use super::position::{Coverage, Position};
+use super::predicate::{Predicate, Pushdown};
+use super::schema::{StoreSchema, Table};
+use crate::options::{Form, OptionSpec, Problem, Reader, Secrets};
+use crate::task::OwnedTask;
 
 /// The registration of this kind in `stores::KINDS`.
 pub const KIND: Registration = Registration;
+
+const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        key: "path",
+        form: Form::Path,
+        default: None,
+        meaning: "The database file, relative to the catalog directory; it must exist.",
+    },
+    OptionSpec {
+        key: "read_only",
+        form: Form::Bool,
+        default: Some("false"),
+        meaning: "Whether connections are opened read-only, so that SQLite itself refuses writes.",
+    },
+    OptionSpec {
+        key: "pool.size",
+        form: Form::Integer(1, 1000),
+        default: Some("8"),
+        meaning: "Most connections at a time; every statement or transaction that reads the store holds one.",
+    },
+    OptionSpec {
+        key: "pool.wait",
+        form: Form::Duration,
+        default: Some("5s"),
+        meaning: "How long a statement waits for a free connection.",
+    },
+    OptionSpec {
+        key: "busy_timeout",
+        form: Form::Duration,
+        default: Some("5s"),
+        meaning: "How long SQLite waits for a lock that another connection holds.",
+    },
+    OptionSpec {
+        key: "tables",
+        form: Form::Table,
+        default: Some(""),
+        meaning: "For tables with a JSON column whose fields become columns: [tables.<name>] document = \"<column>\" and more.",
+    },
+];
 
 /// Parses store files of this kind.
 #[derive(Debug)]
@@ -18,16 +88,120 @@ impl Kind for Registration {
     }
 
     fn options(&self) -> &'static [OptionSpec] {
-        &[]
+        OPTIONS
     }
 
     fn parse(
         &self,
-        _name: &StoreName,
+        name: &StoreName,
         path: &str,
-        _table: &toml::Table,
-        _secrets: &dyn Secrets,
-    ) -> Result<Arc<dyn Connector>, Vec<Problem>> {
-        Err(vec![Problem { path: path.to_owned(), value: String::new(), rule: "this kind is not built yet".to_owned() }])
+        table: &toml::Table,
+        secrets: &dyn Secrets,
+    ) -> Result<Arc<dyn connector::Connector>, Vec<Problem>> {
+        let mut reader = Reader::new(path, table, OPTIONS, secrets);
+        let settings = pool::Settings {
+            path: reader.path("path").unwrap_or_default(),
+            read_only: reader.bool("read_only"),
+            size: u32::try_from(reader.count("pool.size")).unwrap_or(1),
+            wait: reader.duration("pool.wait"),
+            busy_timeout: reader.duration("busy_timeout"),
+        };
+        // SQLite counts the timeout in milliseconds of 32 bits, and the driver gives up on more.
+        if i32::try_from(settings.busy_timeout.as_millis()).is_err() {
+            reader.problem("busy_timeout", &format!("{:?}", settings.busy_timeout), "is longer than 24 days".to_owned());
+        }
+        let found = reader.table("tables");
+        let mut problems = reader.finish();
+        let tables = found.map(|tables| read_tables(&format!("{path}.tables"), tables, secrets, &mut problems)).unwrap_or_default();
+        for table in tables.iter().filter(|(_, options)| options.column.is_none()).map(|(table, _)| table) {
+            let rule = "needs document = \"<column>\": a SQLite table has no other options".to_owned();
+            problems.push(Problem { path: format!("{path}.tables.{table}"), value: String::new(), rule });
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let pool = Arc::new(pool::Pool::new(name.clone(), settings));
+        Ok(Arc::new(Connector { pool, tables, known: Mutex::default() }))
     }
 }
+
+/// One SQLite store.
+#[derive(Debug)]
+pub struct Connector {
+    pool: Arc<pool::Pool>,
+    tables: BTreeMap<String, DocumentOptions>,
+    /// Document schemas of earlier discoveries, so that samples only widen them.
+    known: Mutex<schema::Known>,
+}
+
+#[async_trait]
+impl connector::Connector for Connector {
+    fn name(&self) -> &StoreName {
+        self.pool.store()
+    }
+
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { statement_snapshot: true, prepare: false, like: true, documents: false, cancel: true }
+    }
+
+    async fn discover(&self) -> Result<StoreSchema, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let (runtime, pool, options) = (Handle::current(), self.pool.clone(), self.tables.clone());
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let work = move || {
+            let found = match runtime.block_on(connection.lock_handle()) {
+                Ok(mut lock) => schema::discover(&scan::Database::new(&mut lock), &options, &mut known)
+                    .map_err(|failure| pool.store_error(failure, None)),
+                Err(_crashed) => Err(lost(&pool)),
+            };
+            // After a failure the transaction's state is not known.
+            if found.is_err() {
+                connection.close_on_drop();
+            }
+            found.map(|schema| (schema, known))
+        };
+        let (schema, known) = OwnedTask::spawn_blocking(work).join().await.unwrap_or_else(|| Err(lost(&self.pool)))?;
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(schema)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        // Opening a transaction reads the file, which a ping of the driver would not.
+        let branch = branch::Branch::open(self.pool.clone(), Purpose::Statement { scans: 0 }).await?;
+        connector::Branch::rollback(&branch).await
+    }
+
+    fn pushdown(&self, table: &Table, predicate: &Predicate) -> Pushdown {
+        pushdown::pushdown(table, predicate)
+    }
+
+    fn describe_scan(&self, table: &Table, scan: &Scan) -> String {
+        match layout::Layout::new(self.pool.store(), table, scan) {
+            Ok(layout) => layout.sql().to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    async fn open(&self, purpose: Purpose) -> Result<Arc<dyn connector::Branch>, StoreError> {
+        Ok(Arc::new(branch::Branch::open(self.pool.clone(), purpose).await?))
+    }
+
+    fn covers(&self, applied: &Position, wanted: &Position) -> Coverage {
+        changes::covers(applied, wanted)
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn lost(pool: &pool::Pool) -> StoreError {
+    StoreError::ConnectionLost { store: pool.store().to_string(), reason: "The connection's thread has ended.".to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

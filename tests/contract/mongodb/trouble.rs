@@ -201,3 +201,22 @@ async fn a_query_beyond_its_time_is_stopped_by_the_server() {
     let error = collect(&*branch, &table, scan(&table, &["x"], Vec::new())).await.unwrap_err();
     assert!(matches!(error, StoreError::Deadline { limit_ms: 300, .. }), "{error:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_is_reached_through_tls_only_with_its_authority() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    let chain_pem = made.cert.pem();
+    let key_pem = tributary::options::Secret::new(made.signing_key.serialize_pem());
+    let directory = tempfile::tempdir().unwrap();
+    let authority = directory.path().join("ca.pem");
+    std::fs::write(&authority, &chain_pem).unwrap();
+    let setup =
+        tributary::sandbox::Setup { tls: Some(tributary::sandbox::Certificate { chain_pem, key_pem }), ..support::throwaway() };
+    let server = Mongo::start_with(&setup).await.unwrap();
+    let plain = store_file(&server, "x", server.password());
+    let trusted = format!("{plain}[tls]\nmode = \"on\"\nca_file = \"{}\"\n", authority.display());
+    parse(&trusted).unwrap().ping().await.unwrap();
+    let error = parse(&format!("{plain}[tls]\nmode = \"on\"\n")).unwrap().ping().await.unwrap_err();
+    assert_eq!(error.sqlstate(), "08001");
+    assert!(!everything(&error).contains(server.password()));
+}

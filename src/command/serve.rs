@@ -1,0 +1,84 @@
+//! `tributary serve DIR`: serves a catalog directory until it is told to stop.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{CommandError, Outcome};
+use crate::config;
+use crate::options::Problem;
+use crate::server::{Server, ServerError};
+use crate::telemetry::log;
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The catalog directory: tributary.toml, stores/, views/.
+    pub directory: PathBuf,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the configuration is not valid, or the server cannot start.
+pub async fn run(arguments: &Arguments) -> Result<Outcome, CommandError> {
+    let config = config::load(&arguments.directory).map_err(|problems| refused(&problems))?;
+    start_logs(&config)?;
+    let server = Server::start(config).await.map_err(|error| told(&error))?;
+    for address in server.addresses() {
+        tracing::info!(%address, "serving the Postgres protocol");
+    }
+    if let Some(address) = server.http_address() {
+        tracing::info!(%address, "serving health");
+    }
+    until_stopped(&server).await?;
+    server.stop().await;
+    Ok(Outcome::Success)
+}
+
+/// Starts log lines on standard error as the configuration asks.
+///
+/// # Errors
+/// When the process logs already.
+pub(super) fn start_logs(config: &config::Config) -> Result<(), CommandError> {
+    let wanted = config.settings.log.clone();
+    log::start(wanted).map_err(|error| CommandError::Refused(error.to_string()))
+}
+
+/// Waits for SIGTERM or SIGINT, and reads the catalog directory again at each SIGHUP.
+///
+/// # Errors
+/// When signals cannot be watched.
+pub(super) async fn until_stopped(server: &Server) -> Result<(), CommandError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        // Cancel-safe: receiving a signal holds no state of its own.
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => match server.reload().await {
+                Ok(()) => tracing::info!("the catalog directory was read again"),
+                Err(error) => tracing::error!(error = %told(&error), "the catalog directory was not taken over"),
+            },
+        }
+    }
+    tracing::info!("stopping: no new sessions, running statements may end");
+    Ok(())
+}
+
+/// Every problem of a configuration, one to a line.
+pub(super) fn refused(problems: &[Problem]) -> CommandError {
+    let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+    CommandError::Refused(format!("the catalog directory is not valid:\n{}", lines.join("\n")))
+}
+
+/// A server's error with everything it knows.
+pub(super) fn told(error: &ServerError) -> CommandError {
+    match error {
+        ServerError::Config(problems) => refused(problems),
+        other => CommandError::Refused(other.to_string()),
+    }
+}

@@ -1,0 +1,170 @@
+//! The bounded pool of connections to one database file, and SQLite's failures in our words.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+
+use super::super::connector::StoreName;
+use super::super::error::StoreError;
+use super::scan::Failure;
+use crate::error::sqlstate;
+
+/// How to reach the database file.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// The database file; it must exist.
+    pub(super) path: PathBuf,
+    /// Whether connections refuse writes.
+    pub(super) read_only: bool,
+    /// Most connections at a time.
+    pub(super) size: u32,
+    /// How long a statement waits for a connection.
+    pub(super) wait: Duration,
+    /// How long SQLite waits for another writer's lock.
+    pub(super) busy_timeout: Duration,
+}
+
+/// The connections of one store.
+#[derive(Debug)]
+pub(super) struct Pool {
+    store: StoreName,
+    settings: Settings,
+    /// Made on first use, because making it needs a running runtime.
+    connections: OnceLock<SqlitePool>,
+}
+
+impl Pool {
+    pub(super) fn new(store: StoreName, settings: Settings) -> Self {
+        Self { store, settings, connections: OnceLock::new() }
+    }
+
+    /// The store's name.
+    pub(super) fn store(&self) -> &StoreName {
+        &self.store
+    }
+
+    /// Takes a connection. `PoolConnection` returns itself when dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] when the file cannot be opened, [`StoreError::Deadline`] when all connections are busy.
+    pub(super) async fn acquire(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        let pool = self.connections.get_or_init(|| self.make());
+        pool.acquire().await.map_err(|error| self.open_error(error))
+    }
+
+    /// Closes all connections; later calls to [`Pool::acquire`] fail.
+    pub(super) async fn close(&self) {
+        self.connections.get_or_init(|| self.make()).close().await;
+    }
+
+    fn make(&self) -> SqlitePool {
+        let settings = &self.settings;
+        // The journal mode is the database owner's choice and is left as it is. Views and triggers of a file that somebody
+        // else wrote must not reach functions with side effects.
+        let options = SqliteConnectOptions::new()
+            .filename(&settings.path)
+            .create_if_missing(false)
+            .read_only(settings.read_only)
+            .busy_timeout(settings.busy_timeout)
+            .pragma("trusted_schema", "OFF")
+            .disable_statement_logging();
+        SqlitePoolOptions::new()
+            .max_connections(settings.size)
+            .acquire_timeout(settings.wait)
+            .idle_timeout(Duration::from_secs(300))
+            .test_before_acquire(false)
+            .connect_lazy_with(options)
+    }
+
+    fn open_error(&self, error: sqlx::Error) -> StoreError {
+        let store = self.store.to_string();
+        match error {
+            sqlx::Error::PoolTimedOut => StoreError::Deadline {
+                store,
+                limit_ms: u64::try_from(self.settings.wait.as_millis()).unwrap_or(u64::MAX),
+                waiting_for: "a free connection",
+            },
+            sqlx::Error::PoolClosed => StoreError::Unreachable { store, reason: "The store has been closed.".to_owned() },
+            sqlx::Error::Database(error) => StoreError::Unreachable { store, reason: error.message().to_owned() },
+            // The driver's other messages may hold the path of the file, which is no business of a client.
+            _ => StoreError::Unreachable { store, reason: "The database file cannot be opened.".to_owned() },
+        }
+    }
+
+    /// A failure of SQLite as a store error; `table` is the table being read, if any.
+    pub(super) fn store_error(&self, failure: Failure, table: Option<&str>) -> StoreError {
+        let store = self.store.to_string();
+        let missing = ["no such column", "no such table"].iter().any(|start| failure.message.starts_with(start));
+        if let (true, Some(table)) = (missing, table) {
+            return StoreError::SchemaChanged { store, table: table.to_owned(), difference: failure.message };
+        }
+        match failure.code & 0xff {
+            libsqlite3_sys::SQLITE_BUSY | libsqlite3_sys::SQLITE_LOCKED => StoreError::Deadline {
+                store,
+                limit_ms: u64::try_from(self.settings.busy_timeout.as_millis()).unwrap_or(u64::MAX),
+                waiting_for: "a lock on the database file",
+            },
+            libsqlite3_sys::SQLITE_INTERRUPT => StoreError::Cancelled,
+            libsqlite3_sys::SQLITE_CANTOPEN => StoreError::Unreachable { store, reason: failure.message },
+            primary => StoreError::Remote {
+                store,
+                sqlstate: sqlstate_of(primary).to_owned(),
+                message: failure.message,
+                detail: Some(format!("SQLite result code {}.", failure.code)),
+                constraint: None,
+            },
+        }
+    }
+}
+
+/// The SQLSTATE nearest to a primary result code.
+fn sqlstate_of(primary: i32) -> &'static str {
+    match primary {
+        libsqlite3_sys::SQLITE_CORRUPT | libsqlite3_sys::SQLITE_NOTADB => "XX001",
+        libsqlite3_sys::SQLITE_IOERR => "58030",
+        libsqlite3_sys::SQLITE_FULL => "53100",
+        libsqlite3_sys::SQLITE_NOMEM => sqlstate::OUT_OF_MEMORY,
+        libsqlite3_sys::SQLITE_TOOBIG => sqlstate::PROGRAM_LIMIT_EXCEEDED,
+        libsqlite3_sys::SQLITE_READONLY => sqlstate::READ_ONLY_SQL_TRANSACTION,
+        libsqlite3_sys::SQLITE_AUTH | libsqlite3_sys::SQLITE_PERM => sqlstate::INSUFFICIENT_PRIVILEGE,
+        libsqlite3_sys::SQLITE_CONSTRAINT => "23000",
+        _ => sqlstate::FDW_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Diagnose;
+
+    #[test]
+    fn failures_get_the_nearest_sqlstate() {
+        let settings = Settings {
+            path: PathBuf::from("/nowhere"),
+            read_only: true,
+            size: 1,
+            wait: Duration::from_secs(1),
+            busy_timeout: Duration::from_millis(250),
+        };
+        let pool = Pool::new(StoreName::new("shop"), settings);
+        let rows = [
+            (5, "database is locked", "08006"),
+            (261, "database is locked", "08006"),
+            (9, "interrupted", "57014"),
+            (11, "database disk image is malformed", "XX001"),
+            (1, "no such column: t.gone", "HV000"),
+            (266, "disk I/O error", "58030"),
+        ];
+        for (code, message, expected) in rows {
+            let error = pool.store_error(Failure { code, message: message.to_owned() }, Some("t"));
+            assert_eq!(error.sqlstate(), expected, "{message}");
+        }
+        let gone = Failure { code: 1, message: "no such column: t.gone".to_owned() };
+        assert!(matches!(pool.store_error(gone.clone(), Some("t")), StoreError::SchemaChanged { .. }));
+        assert!(matches!(pool.store_error(gone, None), StoreError::Remote { .. }));
+    }
+}

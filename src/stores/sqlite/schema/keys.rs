@@ -1,0 +1,117 @@
+//! Primary keys, indexes, foreign keys and row estimates.
+
+use super::super::super::relational::Dialect;
+use super::super::super::schema::{Column, ForeignKey, Key, TableId, TableKind};
+use super::super::super::value::Value;
+use super::super::scan::{Database, Failure};
+use super::{Found, NAMESPACE, Relation, rows, texts};
+
+/// Ordinals of the primary key's columns, in key order.
+pub(super) fn primary_key(columns: &[Found]) -> Vec<usize> {
+    let mut key: Vec<(i64, usize)> =
+        columns.iter().enumerate().filter(|(_, column)| column.key_place > 0).map(|(at, column)| (column.key_place, at)).collect();
+    key.sort_unstable();
+    key.into_iter().map(|(_, ordinal)| ordinal).collect()
+}
+
+/// SQLite names neither primary nor foreign keys; they get the names that Postgres would give.
+pub(super) fn named_key(table: &str, suffix: &str, columns: Vec<usize>) -> Key {
+    Key { name: format!("{table}_{suffix}"), columns }
+}
+
+/// Indexes over plain columns.
+#[derive(Default)]
+pub(super) struct Indexes {
+    /// Unique ones, without the primary key's own.
+    pub(super) unique: Vec<Key>,
+    /// The others.
+    pub(super) plain: Vec<Key>,
+}
+
+/// Reads the indexes of a table. Partial indexes and indexes over expressions say nothing about plain columns.
+pub(super) fn indexes(database: &Database<'_>, table: &str, columns: &[Column]) -> Result<Indexes, Failure> {
+    let sql = "SELECT name, \"unique\", origin FROM pragma_index_list(?1, 'main') WHERE partial = 0 ORDER BY name";
+    let found = rows(database, sql, &[Value::Text(table.to_owned())], |row| {
+        Ok((row.text(0)?.unwrap_or_default(), row.int(1)? == Some(1), row.text(2)?.unwrap_or_default()))
+    })?;
+    let mut indexes = Indexes::default();
+    for (name, unique, origin) in found.into_iter().filter(|(_, _, origin)| origin != "pk") {
+        let sql = "SELECT name FROM pragma_index_xinfo(?1, 'main') WHERE key = 1 ORDER BY seqno";
+        let names = texts(database, sql, &[Value::Text(name.clone())])?;
+        let ordinals = names.iter().map(|name| ordinal(columns, name.as_deref()?)).collect::<Option<Vec<usize>>>();
+        let Some(ordinals) = ordinals else { continue };
+        // SQLite's own names of constraint indexes are of no use to anybody.
+        let name = if origin == "u" { format!("{table}_{}_key", joined(columns, &ordinals)) } else { name };
+        let key = Key { name, columns: ordinals };
+        if unique { indexes.unique.push(key) } else { indexes.plain.push(key) }
+    }
+    Ok(indexes)
+}
+
+fn joined(columns: &[Column], ordinals: &[usize]) -> String {
+    let names: Vec<&str> = ordinals.iter().filter_map(|ordinal| columns.get(*ordinal)).map(Column::name).collect();
+    names.join("_")
+}
+
+/// SQLite compares names without regard to the case of ASCII letters.
+fn ordinal(columns: &[Column], name: &str) -> Option<usize> {
+    columns.iter().position(|column| column.name().eq_ignore_ascii_case(name))
+}
+
+/// Reads the foreign keys of a table.
+pub(super) fn foreign_keys(database: &Database<'_>, table: &str, columns: &[Column]) -> Result<Vec<ForeignKey>, Failure> {
+    let sql = "SELECT id, \"table\", \"from\", \"to\" FROM pragma_foreign_key_list(?1, 'main') ORDER BY id, seq";
+    let parts = rows(database, sql, &[Value::Text(table.to_owned())], |row| {
+        Ok((row.int(0)?.unwrap_or(0), row.text(1)?.unwrap_or_default(), row.text(2)?.unwrap_or_default(), row.text(3)?))
+    })?;
+    let mut keys: Vec<(i64, ForeignKey)> = Vec::new();
+    for (id, references, from, to) in parts {
+        let Some(from) = ordinal(columns, &from) else { continue };
+        if keys.last().is_none_or(|(last, _)| *last != id) {
+            let references = TableId { namespace: NAMESPACE.to_owned(), name: references };
+            let key = ForeignKey { name: String::new(), columns: vec![], references, referenced_columns: vec![] };
+            keys.push((id, key));
+        }
+        if let Some((_, key)) = keys.last_mut() {
+            key.columns.push(from);
+            key.referenced_columns.extend(to);
+        }
+    }
+    for (_, key) in &mut keys {
+        key.name = format!("{table}_{}_fkey", joined(columns, &key.columns));
+        // Without column names the key refers to the other table's primary key.
+        if key.referenced_columns.is_empty() {
+            let sql = "SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE pk > 0 ORDER BY pk";
+            let names = texts(database, sql, &[Value::Text(key.references.name.clone())])?;
+            key.referenced_columns = names.into_iter().flatten().collect();
+        }
+    }
+    Ok(keys.into_iter().map(|(_, key)| key).filter(|key| key.columns.len() == key.referenced_columns.len()).collect())
+}
+
+/// The number of rows by `ANALYZE`, or by the highest rowid, which is cheap to find and seldom far off.
+pub(super) fn row_estimate(
+    database: &Database<'_>,
+    relation: &Relation,
+    columns: &[Column],
+    has_statistics: bool,
+) -> Result<Option<u64>, Failure> {
+    if relation.kind != TableKind::Table || relation.foreign {
+        return Ok(None);
+    }
+    if has_statistics {
+        // The first number of a line is the table's row count.
+        let sql = "SELECT stat FROM main.sqlite_stat1 WHERE tbl = ?1 AND stat IS NOT NULL";
+        let lines = texts(database, sql, &[Value::Text(relation.name.clone())])?;
+        let counts = lines.iter().flatten().filter_map(|line| line.split(' ').next()?.parse::<u64>().ok());
+        if let Some(most) = counts.max() {
+            return Ok(Some(most));
+        }
+    }
+    // A column may hide the rowid behind its own name.
+    let free = ["rowid", "_rowid_", "oid"].into_iter().find(|name| ordinal(columns, name).is_none());
+    let Some(rowid) = free.filter(|_| !relation.clustered) else { return Ok(None) };
+    let table = Dialect::Sqlite.quote(&relation.name);
+    let highest = rows(database, &format!("SELECT max(t.{rowid}) FROM main.{table} AS t"), &[], |row| row.int(0))?;
+    Ok(Some(highest.into_iter().flatten().next().and_then(|highest| u64::try_from(highest).ok()).unwrap_or(0)))
+}

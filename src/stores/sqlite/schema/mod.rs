@@ -1,0 +1,281 @@
+//! Discovery: tables, views, columns, keys and estimates of one database file, in one read transaction.
+//!
+//! Only the file's own tables (`main`) are offered; `sqlite_…` tables and the shadow tables of virtual tables are SQLite's
+//! internals. Documents of JSON columns are sampled in [`sample`], keys and indexes are read in [`keys`].
+
+mod keys;
+mod sample;
+
+use std::collections::BTreeMap;
+
+use super::super::document::{DocumentOptions, DocumentSchema};
+use super::super::relational::embedded;
+use super::super::schema::{Collation, Column, Generated, Refused, StoreSchema, Table, TableId, TableKind};
+use super::super::value::Value;
+use super::scan::{Database, Failure, Statement};
+use super::types;
+use super::types::read::Cell;
+
+/// The only namespace of a database file.
+pub(super) const NAMESPACE: &str = "main";
+/// More tables than this are not discovered.
+const TABLES_MAX: usize = 10_000;
+
+/// Document schemas by table, as earlier discoveries left them.
+pub(super) type Known = BTreeMap<String, DocumentSchema>;
+
+/// Reads everything. `known` is widened by what is sampled now.
+///
+/// # Errors
+/// What SQLite says.
+pub(super) fn discover(
+    database: &Database<'_>,
+    options: &BTreeMap<String, DocumentOptions>,
+    known: &mut Known,
+) -> Result<StoreSchema, Failure> {
+    database.run("BEGIN")?;
+    let result = discover_inside(database, options, known);
+    database.run("ROLLBACK")?;
+    result
+}
+
+fn discover_inside(
+    database: &Database<'_>,
+    options: &BTreeMap<String, DocumentOptions>,
+    known: &mut Known,
+) -> Result<StoreSchema, Failure> {
+    let version = texts(database, "SELECT sqlite_version()", &[])?.pop().flatten().unwrap_or_default();
+    let encoding = texts(database, "PRAGMA main.encoding", &[])?.pop().flatten().unwrap_or_default();
+    let has_statistics = !texts(database, "SELECT name FROM main.sqlite_schema WHERE name = 'sqlite_stat1'", &[])?.is_empty();
+    let surroundings = Surroundings { utf16: encoding.starts_with("UTF-16"), has_statistics };
+    let mut schema = StoreSchema {
+        server_version: format!("SQLite {version}"),
+        default_namespace: NAMESPACE.to_owned(),
+        ..StoreSchema::default()
+    };
+    for relation in relations(database)? {
+        let mut table = read_table(database, &relation, surroundings)?;
+        if let Some((column, options)) = options.get(&relation.name).and_then(|o| Some((o.column.as_deref()?, o))) {
+            expand(database, &mut table, column, options, known, &mut schema.refused)?;
+        }
+        schema.tables.push(table.into());
+    }
+    for (name, _) in options.iter().filter(|(name, _)| !schema.tables.iter().any(|table| table.id.name == **name)) {
+        let refused = refusal(name, None, "table", "is named in the store file but does not exist");
+        schema.refused.push(refused);
+    }
+    Ok(schema)
+}
+
+/// What is true of the whole file.
+#[derive(Debug, Clone, Copy)]
+struct Surroundings {
+    utf16: bool,
+    has_statistics: bool,
+}
+
+/// One line of `PRAGMA table_list`.
+struct Relation {
+    name: String,
+    kind: TableKind,
+    /// `WITHOUT ROWID`
+    clustered: bool,
+    strict: bool,
+    /// Virtual tables keep their cells as their module pleases.
+    foreign: bool,
+}
+
+fn relations(database: &Database<'_>) -> Result<Vec<Relation>, Failure> {
+    let sql = "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND type <> 'shadow' \
+               AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY name LIMIT ?1";
+    let limit = [Value::Int(i64::try_from(TABLES_MAX).unwrap_or(i64::MAX))];
+    rows(database, sql, &limit, |row| {
+        let name = row.text(0)?.unwrap_or_default();
+        let kind = row.text(1)?.unwrap_or_default();
+        Ok(Relation {
+            name,
+            kind: if kind == "view" { TableKind::View } else { TableKind::Table },
+            clustered: row.int(2)? == Some(1),
+            strict: row.int(3)? == Some(1),
+            foreign: kind == "virtual",
+        })
+    })
+}
+
+fn read_table(database: &Database<'_>, relation: &Relation, surroundings: Surroundings) -> Result<Table, Failure> {
+    let found = read_columns(database, relation)?;
+    let primary: Vec<usize> = keys::primary_key(&found);
+    // Exactly `INTEGER PRIMARY KEY` is another name of the rowid, which is always an integer and never NULL.
+    let rowid = match primary.as_slice() {
+        [only] if !relation.clustered && !relation.foreign && relation.kind == TableKind::Table => {
+            found.get(*only).filter(|column| column.declared.eq_ignore_ascii_case("INTEGER")).map(|_| *only)
+        }
+        _ => None,
+    };
+    let columns: Vec<Column> = found
+        .iter()
+        .enumerate()
+        .map(|(ordinal, column)| column_of(database, relation, column, rowid == Some(ordinal), surroundings))
+        .collect();
+    let indexes = keys::indexes(database, &relation.name, &columns)?;
+    let primary_key = (!primary.is_empty()).then(|| keys::named_key(&relation.name, "pkey", primary));
+    Ok(Table {
+        id: TableId { namespace: NAMESPACE.to_owned(), name: relation.name.clone() },
+        kind: relation.kind,
+        schema: Table::arrow_schema(&columns),
+        primary_key,
+        unique_keys: indexes.unique,
+        foreign_keys: keys::foreign_keys(database, &relation.name, &columns)?,
+        indexes: indexes.plain,
+        comment: None,
+        row_estimate: keys::row_estimate(database, relation, &columns, surroundings.has_statistics)?,
+        columns,
+    })
+}
+
+/// One line of `PRAGMA table_xinfo`.
+struct Found {
+    name: String,
+    declared: String,
+    not_null: bool,
+    default: Option<String>,
+    /// The place in the primary key, from 1; 0 when not part of it.
+    key_place: i64,
+    generated: bool,
+}
+
+fn read_columns(database: &Database<'_>, relation: &Relation) -> Result<Vec<Found>, Failure> {
+    let sql = "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1, 'main') \
+               WHERE hidden <> 1 ORDER BY cid";
+    rows(database, sql, &[Value::Text(relation.name.clone())], |row| {
+        let declared = row.text(1)?.unwrap_or_default();
+        // SQLite keeps this option in the declared type of generated columns.
+        let declared = declared.trim_end_matches("GENERATED ALWAYS").trim().to_owned();
+        Ok(Found {
+            name: row.text(0)?.unwrap_or_default(),
+            declared,
+            not_null: row.int(2)? == Some(1),
+            default: row.text(3)?,
+            key_place: row.int(4)?.unwrap_or(0),
+            generated: matches!(row.int(5)?, Some(2 | 3)),
+        })
+    })
+}
+
+fn column_of(database: &Database<'_>, relation: &Relation, found: &Found, is_rowid: bool, surroundings: Surroundings) -> Column {
+    let is_table = relation.kind == TableKind::Table && !relation.foreign;
+    // A primary key of a table with rowids may hold NULLs unless it says otherwise, a mistake that SQLite keeps.
+    let not_null = is_table && (found.not_null || is_rowid || relation.clustered && found.key_place > 0);
+    // `ANY` is the one type of STRICT tables that takes every kind of cell.
+    let strict = relation.strict && !found.declared.eq_ignore_ascii_case("ANY");
+    let collation = if is_table { database.collation(&relation.name, &found.name) } else { None };
+    Column {
+        field: types::field(&found.name, &found.declared, !not_null, is_table && (is_rowid || strict)),
+        native_type: found.declared.clone(),
+        default: found.default.clone(),
+        generated: match (found.generated, is_rowid) {
+            (true, _) => Generated::Always,
+            (false, true) => Generated::ByDefault,
+            (false, false) => Generated::No,
+        },
+        comment: None,
+        collation: match collation.as_deref() {
+            Some("BINARY") if surroundings.utf16 => Collation::Linguistic("BINARY of UTF-16".to_owned()),
+            Some("BINARY") => Collation::Bytes,
+            Some(other) => Collation::Loose(other.to_owned()),
+            None => Collation::Loose("of a view".to_owned()),
+        },
+    }
+}
+
+/// Puts the fields of a JSON column in the place of the column.
+fn expand(
+    database: &Database<'_>,
+    table: &mut Table,
+    column: &str,
+    options: &DocumentOptions,
+    known: &mut Known,
+    refused: &mut Vec<Refused>,
+) -> Result<(), Failure> {
+    let name = table.id.name.clone();
+    let Some(place) = table.columns.iter().position(|found| found.name() == column) else {
+        refused.push(refusal(&name, Some(column), "document", "is named in the store file but does not exist"));
+        return Ok(());
+    };
+    let keys = [table.primary_key.as_ref()].into_iter().flatten().chain(&table.unique_keys).chain(&table.indexes);
+    let in_key = keys.map(|key| &key.columns).chain(table.foreign_keys.iter().map(|key| &key.columns));
+    if in_key.flatten().any(|ordinal| *ordinal == place) {
+        refused.push(refusal(&name, Some(column), "document", "is part of a key or index and stays one column"));
+        return Ok(());
+    }
+    let sampled = sample::sample(database, &name, column, options.sample)?;
+    if sampled.unreadable > 0 {
+        let reason = format!("holds no JSON object in {} of {} sampled rows", sampled.unreadable, sampled.rows);
+        refused.push(refusal(&name, Some(column), "document", &reason));
+    }
+    let schema = match known.get(&name) {
+        Some(before) => before.succeed(&options.declared, sampled.fields),
+        None => DocumentSchema::new(&options.declared, sampled.fields),
+    };
+    let taken: Vec<&str> = table.columns.iter().map(Column::name).filter(|name| *name != column).collect();
+    let (columns, without_name) = embedded::expand(column, &taken, &schema.fields, options);
+    for field in without_name {
+        refused.push(refusal(&name, Some(&format!("{column}.{field}")), "document field", "has no free column name"));
+    }
+    known.insert(name, schema);
+    // The new columns go to the end, so that ordinals in keys stay as they are up to the one that went.
+    table.columns.remove(place);
+    table.columns.extend(columns);
+    let keys = table.primary_key.iter_mut().chain(&mut table.unique_keys).chain(&mut table.indexes);
+    let ordinals = keys.map(|key| &mut key.columns).chain(table.foreign_keys.iter_mut().map(|key| &mut key.columns));
+    ordinals.flatten().filter(|ordinal| **ordinal > place).for_each(|ordinal| *ordinal -= 1);
+    table.schema = Table::arrow_schema(&table.columns);
+    Ok(())
+}
+
+fn refusal(table: &str, column: Option<&str>, native_type: &str, reason: &str) -> Refused {
+    Refused {
+        table: TableId { namespace: NAMESPACE.to_owned(), name: table.to_owned() },
+        column: column.map(str::to_owned),
+        native_type: native_type.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// A row of a catalog query.
+struct CatalogRow<'r, 's>(&'r mut Statement<'s>);
+
+impl CatalogRow<'_, '_> {
+    fn text(&mut self, column: usize) -> Result<Option<String>, Failure> {
+        Ok(match self.0.cell(column)? {
+            Cell::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            Cell::Null | Cell::Int(_) | Cell::Real(_) | Cell::Blob(_) => None,
+        })
+    }
+
+    fn int(&mut self, column: usize) -> Result<Option<i64>, Failure> {
+        Ok(match self.0.cell(column)? {
+            Cell::Int(number) => Some(number),
+            Cell::Null | Cell::Real(_) | Cell::Text(_) | Cell::Blob(_) => None,
+        })
+    }
+}
+
+fn rows<T>(
+    database: &Database<'_>,
+    sql: &str,
+    values: &[Value],
+    mut read: impl FnMut(&mut CatalogRow<'_, '_>) -> Result<T, Failure>,
+) -> Result<Vec<T>, Failure> {
+    let mut statement = database.prepare(sql)?;
+    statement.bind(values)?;
+    let mut result = Vec::new();
+    while statement.step()? {
+        result.push(read(&mut CatalogRow(&mut statement))?);
+    }
+    Ok(result)
+}
+
+fn texts(database: &Database<'_>, sql: &str, values: &[Value]) -> Result<Vec<Option<String>>, Failure> {
+    rows(database, sql, values, |row| row.text(0))
+}

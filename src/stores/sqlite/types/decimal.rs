@@ -1,0 +1,234 @@
+//! `numeric` cells: integers, reals and texts as exact decimal digits.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Decimal128Builder, Decimal256Builder, StringBuilder};
+use arrow::datatypes::{DataType, i256};
+
+use super::read::{Cell, Fault, Read};
+use crate::pgtype::PgType;
+
+/// The reader of a `numeric` column with this carrier.
+pub(super) fn reader(pg_type: PgType, carrier: &DataType) -> Option<Box<dyn Read>> {
+    Some(match carrier {
+        DataType::Decimal128(precision, scale) => Box::new(Shaped {
+            builder: Decimal128Builder::new().with_data_type(carrier.clone()),
+            precision: usize::from(*precision),
+            scale: usize::try_from(*scale).ok()?,
+        }),
+        DataType::Decimal256(precision, scale) => Box::new(Shaped {
+            builder: Decimal256Builder::new().with_data_type(carrier.clone()),
+            precision: usize::from(*precision),
+            scale: usize::try_from(*scale).ok()?,
+        }),
+        DataType::Utf8 => Box::new(Unshaped { builder: StringBuilder::new(), shape: pg_type.numeric_shape() }),
+        _ => return None,
+    })
+}
+
+/// A number as sign, digits without leading zeros, and how many of them lie behind the point.
+struct Digits {
+    negative: bool,
+    digits: String,
+    scale: usize,
+}
+
+impl Digits {
+    /// Reads a cell as a decimal number; reals by the shortest digits that read back as the same real.
+    fn of(cell: Cell<'_>) -> Option<Self> {
+        match cell {
+            Cell::Int(number) => Self::parse(itoa::Buffer::new().format(number)),
+            Cell::Real(number) if number.is_finite() => Self::parse(&number.to_string()),
+            Cell::Text(bytes) => Self::parse(std::str::from_utf8(bytes).ok()?),
+            Cell::Null | Cell::Real(_) | Cell::Blob(_) => None,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok().filter(|e| e.abs() <= 20_000)?),
+            None => (text, 0),
+        };
+        let unsigned = mantissa.strip_prefix(['-', '+']).unwrap_or(mantissa);
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        if whole.is_empty() && fraction.is_empty() || ![whole, fraction].iter().all(|p| p.bytes().all(|b| b.is_ascii_digit())) {
+            return None;
+        }
+        let mut digits = format!("{whole}{fraction}");
+        let mut scale = i64::try_from(fraction.len()).ok()? - i64::from(exponent);
+        while scale < 0 {
+            digits.push('0');
+            scale += 1;
+        }
+        let significant = digits.trim_start_matches('0').to_owned();
+        let negative = mantissa.starts_with('-') && !significant.is_empty();
+        Some(Self { negative, digits: significant, scale: usize::try_from(scale).ok()? })
+    }
+
+    /// The digits at exactly `scale`, or `None` when digits other than zero would be lost.
+    fn at_scale(mut self, scale: usize) -> Option<Self> {
+        while self.scale > scale {
+            if !self.digits.is_empty() && self.digits.pop() != Some('0') {
+                return None;
+            }
+            self.scale -= 1;
+        }
+        let missing = scale - self.scale;
+        if !self.digits.is_empty() {
+            self.digits.extend(std::iter::repeat_n('0', missing));
+        }
+        self.scale = scale;
+        Some(self)
+    }
+
+    /// The digits as a whole number.
+    fn unscaled(&self) -> String {
+        let digits = if self.digits.is_empty() { "0" } else { &self.digits };
+        format!("{}{digits}", if self.negative { "-" } else { "" })
+    }
+
+    /// Canonical text: `-0.05`.
+    fn text(&self) -> String {
+        let padding = (self.scale + 1).saturating_sub(self.digits.len());
+        let padded = format!("{}{}", "0".repeat(padding), self.digits);
+        let (whole, fraction) = padded.split_at(padded.len() - self.scale);
+        let (sign, point) = (if self.negative { "-" } else { "" }, if self.scale > 0 { "." } else { "" });
+        format!("{sign}{whole}{point}{fraction}")
+    }
+}
+
+/// The digits of a cell at a column's scale.
+fn shaped(cell: Cell<'_>, precision: usize, scale: usize) -> Result<Digits, Fault> {
+    let wanted = format!("numeric({precision},{scale})");
+    let digits = Digits::of(cell).ok_or_else(|| Fault::kind(cell, "a numeric"))?;
+    let digits = digits.at_scale(scale).ok_or_else(|| Fault::range(&format!("{wanted} without rounding")))?;
+    if digits.digits.len() > precision { Err(Fault::range(&wanted)) } else { Ok(digits) }
+}
+
+/// `numeric(p,s)` in a decimal carrier.
+struct Shaped<B> {
+    builder: B,
+    precision: usize,
+    scale: usize,
+}
+
+impl Read for Shaped<Decimal128Builder> {
+    fn append(&mut self, cell: Cell<'_>) -> Result<usize, Fault> {
+        let value = match cell {
+            Cell::Null => None,
+            cell => {
+                Some(shaped(cell, self.precision, self.scale)?.unscaled().parse().map_err(|_overflow| Fault::range("numeric"))?)
+            }
+        };
+        self.builder.append_option(value);
+        Ok(16)
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        Arc::new(self.builder.finish())
+    }
+}
+
+impl Read for Shaped<Decimal256Builder> {
+    fn append(&mut self, cell: Cell<'_>) -> Result<usize, Fault> {
+        let value = match cell {
+            Cell::Null => None,
+            cell => {
+                let digits = shaped(cell, self.precision, self.scale)?.unscaled();
+                Some(i256::from_string(&digits).ok_or_else(|| Fault::range("numeric"))?)
+            }
+        };
+        self.builder.append_option(value);
+        Ok(32)
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        Arc::new(self.builder.finish())
+    }
+}
+
+/// `numeric` without a shape, or with one too wide for a decimal carrier, as canonical text.
+struct Unshaped {
+    builder: StringBuilder,
+    shape: Option<(u16, i16)>,
+}
+
+impl Read for Unshaped {
+    fn append(&mut self, cell: Cell<'_>) -> Result<usize, Fault> {
+        let text = match (cell, self.shape) {
+            (Cell::Null, _) => {
+                self.builder.append_null();
+                return Ok(4);
+            }
+            (Cell::Real(number), None) if number.is_infinite() => {
+                if number > 0.0 {
+                    "Infinity".to_owned()
+                } else {
+                    "-Infinity".to_owned()
+                }
+            }
+            (cell, Some((precision, scale))) => shaped(cell, usize::from(precision), usize::try_from(scale).unwrap_or(0))?.text(),
+            (cell, None) => Digits::of(cell).ok_or_else(|| Fault::kind(cell, "a numeric"))?.text(),
+        };
+        self.builder.append_value(&text);
+        Ok(text.len() + 4)
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        Arc::new(self.builder.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+
+    use super::*;
+
+    #[test]
+    fn digits_are_exact_or_refused() {
+        let rows: &[(Cell<'_>, usize, Option<&str>)] = &[
+            (Cell::Real(19.99), 2, Some("19.99")),
+            (Cell::Real(0.1), 2, Some("0.10")),
+            (Cell::Real(0.1 + 0.2), 2, None),
+            (Cell::Int(-5), 2, Some("-5.00")),
+            (Cell::Real(-0.0), 2, Some("0.00")),
+            (Cell::Real(1e20), 0, Some("100000000000000000000")),
+            (Cell::Text(b"1.50e1"), 1, Some("15.0")),
+            (Cell::Text(b"00012.3400"), 2, Some("12.34")),
+            (Cell::Text(b".5"), 2, Some("0.50")),
+            (Cell::Text(b"-0.05"), 2, Some("-0.05")),
+            (Cell::Text(b"1.005"), 2, None),
+            (Cell::Text(b"12a"), 2, None),
+            (Cell::Text(b""), 2, None),
+            (Cell::Text(b"."), 2, None),
+            (Cell::Text(b"0x10"), 2, None),
+            (Cell::Text(b"1e999999999"), 2, None),
+            (Cell::Blob(b"1"), 2, None),
+        ];
+        for (cell, scale, expected) in rows {
+            assert_eq!(shaped(*cell, 38, *scale).ok().map(|digits| digits.text()).as_deref(), *expected, "{cell:?}");
+        }
+        assert_eq!(shaped(Cell::Int(1000), 3, 0).err().map(|fault| fault.sqlstate), Some("22003"));
+    }
+
+    #[test]
+    fn every_carrier_holds_its_digits() {
+        let mut narrow = reader(PgType::numeric(10, 2), &PgType::numeric(10, 2).carrier()).unwrap();
+        narrow.append(Cell::Real(-1.5)).unwrap();
+        narrow.append(Cell::Null).unwrap();
+        let array = narrow.finish();
+        assert_eq!(array.as_primitive::<arrow::datatypes::Decimal128Type>().value(0), -150);
+        assert!(array.is_null(1));
+        let wide = "9".repeat(60);
+        let mut broad = reader(PgType::numeric(60, 0), &PgType::numeric(60, 0).carrier()).unwrap();
+        broad.append(Cell::Text(wide.as_bytes())).unwrap();
+        assert_eq!(broad.finish().as_primitive::<arrow::datatypes::Decimal256Type>().value(0).to_string(), wide);
+        let mut free = reader(PgType::NUMERIC, &DataType::Utf8).unwrap();
+        free.append(Cell::Real(1e300)).unwrap();
+        free.append(Cell::Real(f64::INFINITY)).unwrap();
+        let array = free.finish();
+        assert_eq!(array.as_string::<i32>().value(0), format!("1{}", "0".repeat(300)));
+        assert_eq!(array.as_string::<i32>().value(1), "Infinity");
+    }
+}
