@@ -6,6 +6,8 @@
 mod support;
 
 #[cfg(test)]
+mod command;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod sandbox;

@@ -82,23 +82,29 @@ async fn mongodb_is_a_primary_with_passwords_and_ends_when_dropped() {
 }
 
 #[tokio::test]
-async fn shared_servers_give_each_test_its_own_database() {
-    let postgres = support::postgres().await;
-    assert_ne!(postgres.fresh_database().await.unwrap(), postgres.fresh_database().await.unwrap());
-    let mariadb = support::mariadb().await;
-    assert_ne!(mariadb.fresh_database().await.unwrap(), mariadb.fresh_database().await.unwrap());
-    let mongodb = support::mongodb().await;
-    assert_ne!(mongodb.fresh_database().await.unwrap(), mongodb.fresh_database().await.unwrap());
-    if let Some(mysql) = support::mysql() {
-        assert_ne!(mysql.fresh_database().await.unwrap(), mysql.fresh_database().await.unwrap());
+async fn shared_postgres_gives_each_test_its_own_database() {
+    let server = support::postgres().await;
+    assert_ne!(server.fresh_database().await.unwrap(), server.fresh_database().await.unwrap());
+}
+
+#[tokio::test]
+async fn shared_mariadb_gives_each_test_its_own_database() {
+    for server in [Some(support::mariadb().await), support::mysql().as_ref()].into_iter().flatten() {
+        assert_ne!(server.fresh_database().await.unwrap(), server.fresh_database().await.unwrap());
     }
+}
+
+#[tokio::test]
+async fn shared_mongodb_gives_each_test_its_own_database() {
+    let server = support::mongodb().await;
+    assert_ne!(server.fresh_database().await.unwrap(), server.fresh_database().await.unwrap());
 }
 
 /// Says to the second process of the next test that it is one.
 const VICTIM: &str = "TRIBUTARY_TEST_VICTIM";
 
 #[tokio::test]
-async fn servers_answer_while_their_holder_lives() {
+async fn postgres_and_nats_answer_while_their_holder_lives() {
     let postgres = Postgres::start_with(&throwaway()).await.unwrap();
     let nats = Nats::start().await.unwrap();
     let processes = [postgres.process_id().unwrap(), nats.process_id().unwrap()];
@@ -111,9 +117,9 @@ async fn servers_answer_while_their_holder_lives() {
 }
 
 #[test]
-fn servers_end_when_their_holder_is_killed() {
+fn postgres_and_nats_end_when_their_holder_is_killed() {
     let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "sandbox::servers_answer_while_their_holder_lives", "--nocapture"])
+        .args(["--exact", "sandbox::postgres_and_nats_answer_while_their_holder_lives", "--nocapture"])
         .env(VICTIM, "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -1,0 +1,102 @@
+//! The command line as its users run it: the program itself, on real directories and servers.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor};
+
+use crate::support;
+
+fn tributary(arguments: &[&str], input: &str) -> Output {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tributary"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    program.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    program.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn write(directory: &Path, name: &str, content: &str) {
+    let path = directory.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
+}
+
+#[tokio::test]
+async fn postgres_accepts_a_verifier_of_the_password_command() {
+    let server = support::postgres().await;
+    let login = PgConnectOptions::new_without_pgpass().host(server.host()).port(server.port()).database("postgres");
+    let mut owner = PgConnection::connect_with(&login.clone().username(server.user()).password(server.password())).await.unwrap();
+    // SASLprep makes one password of the two forms of "ü" (RFC 4013), and maps the wide space to a plain one.
+    for (role, typed, sent) in
+        [("verifier_plain", "correct horse", "correct horse"), ("verifier_prepared", "u\u{308}\u{3000}x", "ü x")]
+    {
+        let made = tributary(&["password", "--iterations", "5000"], &format!("{typed}\n"));
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let verifier = text(&made.stdout);
+        assert!(verifier.starts_with("SCRAM-SHA-256$5000:"), "{verifier}");
+        owner.execute(AssertSqlSafe(format!("DROP ROLE IF EXISTS {role}"))).await.unwrap();
+        owner.execute(AssertSqlSafe(format!("CREATE ROLE {role} LOGIN PASSWORD '{}'", verifier.trim()))).await.unwrap();
+        let role = login.clone().username(role);
+        PgConnection::connect_with(&role.clone().password(sent)).await.unwrap();
+        assert!(PgConnection::connect_with(&role.password("wrong")).await.is_err());
+    }
+}
+
+#[test]
+fn passwords_that_cannot_be_used_are_refused() {
+    for (arguments, input, expected) in [
+        (&["password"][..], "\n", "tributary: the password is empty; --generate makes one\n"),
+        (&["password"][..], &"x".repeat(1025), "tributary: the password is longer than 1024 bytes\n"),
+    ] {
+        let refused = tributary(arguments, input);
+        assert_eq!((refused.status.code(), text(&refused.stderr).as_str()), (Some(1), expected));
+        assert!(refused.stdout.is_empty());
+    }
+    assert_eq!(tributary(&["password", "--iterations", "1"], "x\n").status.code(), Some(2));
+    let made = tributary(&["password", "--generate"], "");
+    assert!(text(&made.stderr).starts_with("Password (shown only now): "), "{}", text(&made.stderr));
+    assert!(text(&made.stdout).starts_with("SCRAM-SHA-256$4096:"));
+}
+
+#[tokio::test]
+async fn check_tells_what_it_found_in_postgres_and_what_it_could_not_reach() {
+    let server = support::postgres().await;
+    let database = server.fresh_database().await.unwrap();
+    let login = PgConnectOptions::new_without_pgpass().host(server.host()).port(server.port()).database(&database);
+    let mut owner = PgConnection::connect_with(&login.username(server.user()).password(server.password())).await.unwrap();
+    owner.execute("CREATE TABLE orders (id int PRIMARY KEY, note text)").await.unwrap();
+    let catalog = tempfile::tempdir().unwrap();
+    write(catalog.path(), "tributary.toml", "auth.trust = true\n[roles.ada]\n");
+    write(catalog.path(), "password", server.password());
+    let store = format!(
+        "kind = \"postgres\"\nport = {}\nuser = \"{}\"\ndatabase = \"{database}\"\npassword = {{ file = \"password\" }}\n",
+        server.port(),
+        server.user()
+    );
+    write(catalog.path(), "stores/shop.toml", &store);
+    let directory = catalog.path().to_str().unwrap();
+    let sound = tributary(&["check", directory], "");
+    let said = text(&sound.stdout);
+    assert_eq!(sound.status.code(), Some(0), "{said}{}", text(&sound.stderr));
+    let row: Vec<&str> = said.lines().find(|line| line.starts_with("shop")).unwrap().split_whitespace().collect();
+    assert_eq!((row[1], &row[row.len() - 3..]), ("postgres", &["1", "2", "0"][..]), "{said}");
+
+    write(catalog.path(), "stores/crm.toml", &store.replace(&database, "no_such_database"));
+    let broken = tributary(&["check", directory], "");
+    let said = text(&broken.stdout);
+    assert_eq!(broken.status.code(), Some(1), "{said}");
+    assert!(said.contains("\nproblem: store \"crm\" cannot be reached"), "{said}");
+    assert!(said.contains("no_such_database"), "{said}");
+    assert!(!said.contains(server.password()));
+    assert!(said.lines().any(|line| line.starts_with("shop")), "{said}");
+}
