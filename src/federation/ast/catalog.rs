@@ -9,8 +9,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, JoinOperator,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
+    JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, VisitMut,
+    VisitorMut,
 };
 
 use super::name::figure_name;
@@ -35,7 +36,9 @@ impl VisitorMut for Catalog {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
-            Expr::BinaryOp { left, op: BinaryOperator::NotEq, right } if ends_with(left, "attcollation") && ends_with(right, "typcollation") => {
+            Expr::BinaryOp { left, op: BinaryOperator::NotEq, right }
+                if ends_with(left, "attcollation") && ends_with(right, "typcollation") =>
+            {
                 *expr = Expr::value(Value::Boolean(false));
             }
             Expr::Subquery(query) if is_catalog_query(query) => aggregate(query, "max"),
@@ -52,8 +55,11 @@ impl VisitorMut for Catalog {
 
 /// Whether an inner-joined relation is one without rows.
 fn never_has_rows(table: &TableWithJoins) -> bool {
-    let inner = |operator: &JoinOperator| matches!(operator, JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_));
-    let outer = table.joins.iter().any(|join| !inner(&join.join_operator) && !matches!(join.join_operator, JoinOperator::Left(_) | JoinOperator::LeftOuter(_)));
+    let inner =
+        |operator: &JoinOperator| matches!(operator, JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_));
+    let outer = table.joins.iter().any(|join| {
+        !inner(&join.join_operator) && !matches!(join.join_operator, JoinOperator::Left(_) | JoinOperator::LeftOuter(_))
+    });
     !outer && (is_empty(&table.relation) || table.joins.iter().any(|join| inner(&join.join_operator) && is_empty(&join.relation)))
 }
 
@@ -63,20 +69,30 @@ fn is_empty(factor: &TableFactor) -> bool {
 
 fn relation_name(factor: &TableFactor) -> Option<(Option<String>, String)> {
     let TableFactor::Table { name, args: None, .. } = factor else { return None };
-    let mut parts: Vec<String> = name.0.iter().filter_map(ObjectNamePart::as_ident).map(|ident| ident.value.to_lowercase()).collect();
+    let mut parts: Vec<String> =
+        name.0.iter().filter_map(ObjectNamePart::as_ident).map(|ident| ident.value.to_lowercase()).collect();
     let relation = parts.pop()?;
     Some((parts.pop(), relation))
 }
 
 fn groups(select: &Select) -> bool {
     let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(list, _) if list.is_empty());
-    grouped || select.having.is_some() || select.projection.iter().any(|item| matches!(item, SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } if aggregates(expr)))
+    grouped
+        || select.having.is_some()
+        || select
+            .projection
+            .iter()
+            .any(|item| matches!(item, SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } if aggregates(expr)))
 }
 
 fn aggregates(expr: &Expr) -> bool {
     let Expr::Function(function) = expr else { return false };
-    let name = function.name.0.last().and_then(ObjectNamePart::as_ident).map(|ident| ident.value.to_lowercase()).unwrap_or_default();
-    matches!(name.as_str(), "count" | "min" | "max" | "sum" | "avg" | "array_agg" | "string_agg" | "bool_or" | "bool_and" | "json_agg")
+    let name =
+        function.name.0.last().and_then(ObjectNamePart::as_ident).map(|ident| ident.value.to_lowercase()).unwrap_or_default();
+    matches!(
+        name.as_str(),
+        "count" | "min" | "max" | "sum" | "avg" | "array_agg" | "string_agg" | "bool_or" | "bool_and" | "json_agg"
+    )
 }
 
 /// Turns the select into one without rows, with the same column names; a wildcard needs its relation and is left alone.
@@ -98,11 +114,14 @@ fn empty(select: &mut Select) {
 /// A plain select of one column whose relations are all the catalog's.
 fn is_catalog_query(query: &Query) -> bool {
     let SetExpr::Select(select) = query.body.as_ref() else { return false };
-    let of_catalog = |factor: &TableFactor| relation_name(factor).is_some_and(|(schema, name)| match schema.as_deref() {
-        Some(schema) => matches!(schema, "pg_catalog" | "information_schema"),
-        None => name.starts_with("pg_"),
-    });
-    let all = select.from.iter().all(|table| of_catalog(&table.relation) && table.joins.iter().all(|join| of_catalog(&join.relation)));
+    let of_catalog = |factor: &TableFactor| {
+        relation_name(factor).is_some_and(|(schema, name)| match schema.as_deref() {
+            Some(schema) => matches!(schema, "pg_catalog" | "information_schema"),
+            None => name.starts_with("pg_"),
+        })
+    };
+    let all =
+        select.from.iter().all(|table| of_catalog(&table.relation) && table.joins.iter().all(|join| of_catalog(&join.relation)));
     !select.from.is_empty() && all && !groups(select) && query.limit_clause.is_none() && select.projection.len() == 1
 }
 
@@ -164,16 +183,24 @@ mod tests {
     use super::*;
 
     fn check(sql: &str, expected: &str) {
-        let Statement::Query(mut query) = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0) else { panic!("not a query") };
+        let Statement::Query(mut query) = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0) else {
+            panic!("not a query")
+        };
         rewrite(&mut query);
         assert_eq!(query.to_string(), expected);
     }
 
     #[test]
     fn catalog_parts_are_rewritten_and_others_are_not() {
-        check("SELECT polname, 1 FROM pg_catalog.pg_policy WHERE polrelid = any(x)", "SELECT '' AS \"polname\", '' AS \"?column?\" WHERE false");
+        check(
+            "SELECT polname, 1 FROM pg_catalog.pg_policy WHERE polrelid = any(x)",
+            "SELECT '' AS \"polname\", '' AS \"?column?\" WHERE false",
+        );
         check("SELECT count(*) FROM pg_policy", "SELECT count(*) FROM pg_policy");
-        check("SELECT c.oid FROM pg_class c LEFT JOIN pg_inherits i ON true", "SELECT c.oid FROM pg_class c LEFT JOIN pg_inherits i ON true");
+        check(
+            "SELECT c.oid FROM pg_class c LEFT JOIN pg_inherits i ON true",
+            "SELECT c.oid FROM pg_class c LEFT JOIN pg_inherits i ON true",
+        );
         check("SELECT (SELECT x FROM pg_attrdef d) FROM t", "SELECT (SELECT max(x) AS \"x\" FROM pg_attrdef d) FROM t");
         check("SELECT (SELECT x FROM shop.orders) FROM t", "SELECT (SELECT x FROM shop.orders) FROM t");
     }

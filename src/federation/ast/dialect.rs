@@ -124,7 +124,8 @@ fn cast_function(data_type: &DataType, from_name: bool) -> Option<String> {
         _ => return None,
     };
     let direction = if from_name && word != "regproc" { "oid" } else { "cast" };
-    matches!(word.as_str(), "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole").then(|| format!("pg_{direction}_{word}"))
+    matches!(word.as_str(), "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole")
+        .then(|| format!("pg_{direction}_{word}"))
 }
 
 fn is_text(expr: &Expr) -> bool {
