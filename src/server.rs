@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::discover::SystemRelation;
 use crate::catalog::snapshot::SessionFacts;
-use crate::catalog::{Catalog, Naming, SearchPath, Snapshot, StoreEntry, ViewSource, system};
+use crate::catalog::{Catalog, SearchPath, Snapshot, StoreEntry, system};
 use crate::config::state::State;
 use crate::config::{self, Config};
 use crate::error::Diagnosis;
