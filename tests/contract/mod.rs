@@ -2,3 +2,4 @@
 
 mod mongodb;
 mod mysql;
+mod postgres;

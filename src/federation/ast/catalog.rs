@@ -4,6 +4,7 @@
 //! - a select over a relation that never has rows has no rows;
 //! - a correlated scalar subquery over catalog relations finds at most one row, so `max` of its column is that row;
 //! - a column's collation is always its type's, so `attcollation <> typcollation` is false;
+//! - a default exists only where `atthasdef` is true, so that condition is dropped beside `pg_attrdef`;
 //! - `ARRAY(SELECT x …)` is `(SELECT array_agg(x) …)`.
 
 use std::ops::ControlFlow;
@@ -41,7 +42,10 @@ impl VisitorMut for Catalog {
             {
                 *expr = Expr::value(Value::Boolean(false));
             }
-            Expr::Subquery(query) if is_catalog_query(query) => aggregate(query, "max"),
+            Expr::Subquery(query) if is_catalog_query(query) => {
+                let _: ControlFlow<()> = VisitMut::visit(query, &mut ImpliedDefault);
+                aggregate(query, "max");
+            }
             Expr::Function(function) => {
                 if let Some(query) = array_subquery(function) {
                     *expr = Expr::Subquery(query);
@@ -50,6 +54,33 @@ impl VisitorMut for Catalog {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// A row of `pg_attrdef` exists only where `atthasdef` is true, so asking for it too, of an outer relation, adds nothing.
+struct ImpliedDefault;
+
+impl VisitorMut for ImpliedDefault {
+    type Break = ();
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let reads =
+            |name: &str| select.from.iter().any(|table| relation_name(&table.relation).is_some_and(|(_, found)| found == name));
+        if reads("pg_attrdef")
+            && let Some(selection) = &mut select.selection
+        {
+            drop_conjunct(selection, "atthasdef");
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn drop_conjunct(condition: &mut Expr, name: &str) {
+    if ends_with(condition, name) {
+        *condition = Expr::value(Value::Boolean(true));
+    } else if let Expr::BinaryOp { left, op: BinaryOperator::And, right } = condition {
+        drop_conjunct(left, name);
+        drop_conjunct(right, name);
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use datafusion::sql::sqlparser::ast::AccessExpr;
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Subscript, TrimWhereField, VisitMut, VisitorMut,
+    ArrayElemTypeDef, DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Subscript, TrimWhereField, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -159,7 +159,9 @@ fn type_name(data_type: &DataType) -> Option<String> {
         DataType::Time(..) => "time",
         DataType::Interval { .. } => "interval",
         DataType::Custom(name, _) => return name.0.last().and_then(|part| part.as_ident()).map(fold),
-        DataType::Array(_) => return None,
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
+            return type_name(element);
+        }
         other => return Some(other.to_string().to_lowercase()),
     };
     Some(name.to_owned())

@@ -288,10 +288,10 @@ impl Writer {
         match (self, value) {
             (Self::Bool(builder), Datum::Bool(value)) => builder.append_value(value),
             (Self::Int16(builder), Datum::Int(value)) => {
-                builder.append_value(i16::try_from(value).map_err(|_| out_of_range(PgType::INT2))?);
+                builder.append_value(i16::try_from(value).map_err(|_cause| out_of_range(PgType::INT2))?);
             }
             (Self::Int32(builder), Datum::Int(value)) => {
-                builder.append_value(i32::try_from(value).map_err(|_| out_of_range(PgType::INT4))?);
+                builder.append_value(i32::try_from(value).map_err(|_cause| out_of_range(PgType::INT4))?);
             }
             (Self::Int64(builder), Datum::Int(value)) => builder.append_value(value),
             (Self::Float32(builder), Datum::Float(value)) => builder.append_value(value as f32),
@@ -320,7 +320,9 @@ impl Writer {
             }
             (Self::Lists(_, lists), Datum::List(items)) => lists.push(Some(items)),
             (writer, Datum::Null) => writer.push_null(),
-            (_, value) => return Err(DataFusionError::Internal(format!("a function returned {value:?}, another type than declared"))),
+            (_, value) => {
+                return Err(DataFusionError::Internal(format!("a function returned {value:?}, another type than declared")));
+            }
         }
         Ok(())
     }
@@ -374,11 +376,7 @@ fn collect_lists(carrier: &DataType, lists: Vec<Option<ArrayRef>>) -> Result<Arr
     let lengths = lists.iter().map(|list| list.as_ref().map_or(0, |items| items.len()));
     let offsets = arrow::buffer::OffsetBuffer::from_lengths(lengths);
     let nulls = arrow::buffer::NullBuffer::from_iter(lists.iter().map(Option::is_some));
-    let parts = lists
-        .iter()
-        .flatten()
-        .map(|items| arrow::compute::cast(items, item.data_type()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let parts = lists.iter().flatten().map(|items| arrow::compute::cast(items, item.data_type())).collect::<Result<Vec<_>, _>>()?;
     let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
     let values = if parts.is_empty() { new_null_array(item.data_type(), 0) } else { arrow::compute::concat(&parts)? };
     Ok(Arc::new(arrow::array::ListArray::try_new(Arc::clone(item), offsets, values, Some(nulls))?))

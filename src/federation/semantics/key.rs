@@ -189,10 +189,7 @@ fn encode_label(labels: &str, text: &str, out: &mut Vec<u8>) -> Result<(), Diagn
             out.extend(ordered(i64::try_from(place).unwrap_or(i64::MAX)));
             Ok(())
         }
-        None => Err(Diagnosis::new(
-            sqlstate::INVALID_TEXT_REPRESENTATION,
-            format!("invalid input value for enum: \"{text}\""),
-        )),
+        None => Err(Diagnosis::new(sqlstate::INVALID_TEXT_REPRESENTATION, format!("invalid input value for enum: \"{text}\""))),
     }
 }
 
@@ -326,12 +323,48 @@ mod tests {
     fn keys_order_like_postgres() {
         check_order(
             PgType::NUMERIC,
-            &["-Infinity", "-100", "-99.5", "-10.01", "-10", "-0.1", "-0.01", "0", "0.001", "0.1", "9", "10", "10.5", "1e30", "Infinity", "NaN"],
+            &[
+                "-Infinity",
+                "-100",
+                "-99.5",
+                "-10.01",
+                "-10",
+                "-0.1",
+                "-0.01",
+                "0",
+                "0.001",
+                "0.1",
+                "9",
+                "10",
+                "10.5",
+                "1e30",
+                "Infinity",
+                "NaN",
+            ],
         );
-        check_order(PgType::INET, &["10.0.0.0/8", "10.0.0.0/16", "10.0.0.1", "10.1.0.0/16", "192.168.1.1/24", "192.168.1.1", "::1"]);
+        check_order(
+            PgType::INET,
+            &["10.0.0.0/8", "10.0.0.0/16", "10.0.0.1", "10.1.0.0/16", "192.168.1.1/24", "192.168.1.1", "::1"],
+        );
         check_order(
             PgType::JSONB,
-            &["[]", "null", "\"a\"", "\"b\"", "1", "2.5", "10", "false", "true", "[1]", "[1, 2]", "{}", "{\"aa\": 1}", "{\"b\": 1}", "{\"a\": 1, \"b\": 2}"],
+            &[
+                "[]",
+                "null",
+                "\"a\"",
+                "\"b\"",
+                "1",
+                "2.5",
+                "10",
+                "false",
+                "true",
+                "[1]",
+                "[1, 2]",
+                "{}",
+                "{\"aa\": 1}",
+                "{\"b\": 1}",
+                "{\"a\": 1, \"b\": 2}",
+            ],
         );
         check_order(PgType::TIMETZ, &["10:00:00+02", "09:00:00+00", "10:00:00+00", "23:00:00-05"]);
         check_order(PgType::with_typmod(790, -1), &["-$5.00", "$1.00", "$9.00", "$10.00"]);

@@ -11,11 +11,28 @@
 //! whose carrier compares differently goes through a typed function or is refused, never through the carrier's order; an
 //! error keeps its SQLSTATE through constant folding and execution.
 
+pub mod aggregates;
+pub mod functions;
+pub mod resolve;
+pub mod settings;
+pub mod typed;
+pub mod types;
+
+mod cast;
+mod clock;
+mod datum;
+mod key;
+mod numeric;
+mod operators;
+mod overload;
 mod sql_types;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 
 /// Registers types, functions, expression planners and analyzer rules, and sets the options that decide what SQL means.
 ///
@@ -23,7 +40,18 @@ use datafusion::execution::session_state::SessionStateBuilder;
 #[must_use]
 pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     configure(&mut builder);
-    builder.with_type_planner(Arc::new(sql_types::PostgresTypes))
+    builder.scalar_functions().get_or_insert_default().extend(functions::scalars());
+    builder.aggregate_functions().get_or_insert_default().extend(aggregates::aggregates());
+    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(operators::DeferOperators));
+    let rules = builder.analyzer_rules().take().unwrap_or_else(|| Analyzer::new().rules);
+    builder.with_analyzer_rules(with_resolution(rules)).with_type_planner(Arc::new(sql_types::PostgresTypes))
+}
+
+/// Resolution comes before coercion, and after the rule that rewrites `grouping()`.
+fn with_resolution(mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>>) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let place = rules.iter().position(|rule| rule.name() == "type_coercion").unwrap_or(rules.len());
+    rules.insert(place, Arc::new(resolve::TypedOperations));
+    rules
 }
 
 /// The planner of SQL type names, for contexts that do not go through a session state.

@@ -179,9 +179,7 @@ impl Numeric {
         match (self, other) {
             (NotANumber, _) | (_, NotANumber) => Ok(NotANumber),
             (_, Finite(right)) if right.is_zero() => Err(division_by_zero()),
-            (Finite(left), Finite(right)) => {
-                bounded(quotient(left, right, division_scale(left, right), RoundingMode::HalfUp))
-            }
+            (Finite(left), Finite(right)) => bounded(quotient(left, right, division_scale(left, right), RoundingMode::HalfUp)),
             (Finite(_), _) => Ok(Finite(BigDecimal::zero())),
             (_, Finite(_)) if self.sign_kind() == other.sign_kind() => Ok(Infinity),
             (_, Finite(_)) => Ok(NegativeInfinity),
@@ -250,9 +248,7 @@ impl Numeric {
 
     /// The square root.
     pub(crate) fn square_root(&self) -> Result<Self, Diagnosis> {
-        let negative = || {
-            Diagnosis::new("2201F", "cannot take square root of a negative number")
-        };
+        let negative = || Diagnosis::new("2201F", "cannot take square root of a negative number");
         match self {
             Finite(value) if value.is_negative() => Err(negative()),
             NegativeInfinity => Err(negative()),
@@ -281,9 +277,8 @@ impl Numeric {
     pub(crate) fn constrain(&self, precision: u16, scale: i16) -> Result<Self, Diagnosis> {
         let room = i64::from(precision) - i64::from(scale);
         let refuse = |limit: String| {
-            Diagnosis::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "numeric field overflow").with_detail(format!(
-                "A field with precision {precision}, scale {scale} {limit}."
-            ))
+            Diagnosis::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "numeric field overflow")
+                .with_detail(format!("A field with precision {precision}, scale {scale} {limit}."))
         };
         match self {
             NotANumber => Ok(NotANumber),
@@ -572,7 +567,8 @@ mod tests {
 
     #[test]
     fn rounding_is_half_away_from_zero() {
-        let rows = [("2.5", 0, "3"), ("-2.5", 0, "-3"), ("1234.567", -2, "1200"), ("1.005", 2, "1.01"), ("7", 2, "7.00"), ("0.5", 0, "1")];
+        let rows =
+            [("2.5", 0, "3"), ("-2.5", 0, "-3"), ("1234.567", -2, "1200"), ("1.005", 2, "1.01"), ("7", 2, "7.00"), ("0.5", 0, "1")];
         for (value, scale, expected) in rows {
             assert_eq!(number(value).round(scale).to_canonical(), expected, "round({value}, {scale})");
         }

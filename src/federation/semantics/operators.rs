@@ -75,6 +75,11 @@ impl Operator {
     }
 }
 
+/// The registered names of all operators.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    OPERATORS.iter().map(|(name, _, _)| *name)
+}
+
 /// How a decided operator is computed.
 pub(super) struct Decision {
     /// What each operand must be converted to first; `None` leaves it as it is.
@@ -93,11 +98,8 @@ pub(super) enum How {
 
 /// 42883 as PostgreSQL words it for operators.
 pub(super) fn missing(sign: &str, left: &Typed, right: &Typed) -> Diagnosis {
-    Diagnosis::new(
-        sqlstate::UNDEFINED_FUNCTION,
-        format!("operator does not exist: {} {sign} {}", plain(left), plain(right)),
-    )
-    .with_hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
+    Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, format!("operator does not exist: {} {sign} {}", plain(left), plain(right)))
+        .with_hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
 }
 
 /// A type as error messages name it.

@@ -73,12 +73,9 @@ pub(super) fn schema_after(plan: &LogicalPlan, inputs: &[DFSchema]) -> Result<DF
     if types.len() != schema.fields().len() {
         return Ok(schema.as_ref().clone());
     }
-    let fields: Vec<(Option<TableReference>, FieldRef)> = schema
-        .iter()
-        .zip(types)
-        .map(|((qualifier, field), typed)| (qualifier.cloned(), marked(field, &typed)))
-        .collect();
-    DFSchema::new_with_metadata(fields, schema.metadata().clone())
+    let fields: Vec<(Option<TableReference>, FieldRef)> =
+        schema.iter().zip(types).map(|((qualifier, field), typed)| (qualifier.cloned(), marked(field, &typed))).collect();
+    DFSchema::new_with_metadata(fields, schema.as_arrow().metadata().clone())
 }
 
 fn marked(field: &Field, typed: &Typed) -> FieldRef {
@@ -113,7 +110,9 @@ fn node_types(plan: &LogicalPlan, inputs: &[DFSchema]) -> Result<Option<Vec<Type
             .values
             .iter()
             .map(|row| types_of(row, &DFSchema::empty()))
-            .reduce(|left, right| Ok(left?.into_iter().zip(right?).map(|(left, right)| if left.is_unknown() { right } else { left }).collect()))
+            .reduce(|left, right| {
+                Ok(left?.into_iter().zip(right?).map(|(left, right)| if left.is_unknown() { right } else { left }).collect())
+            })
             .transpose()?,
         (
             LogicalPlan::Filter(_)
@@ -243,7 +242,11 @@ fn is_arithmetic(op: Operator) -> bool {
 fn is_condition(op: Operator) -> bool {
     !matches!(
         op,
-        Operator::BitwiseAnd | Operator::BitwiseOr | Operator::BitwiseXor | Operator::BitwiseShiftLeft | Operator::BitwiseShiftRight
+        Operator::BitwiseAnd
+            | Operator::BitwiseOr
+            | Operator::BitwiseXor
+            | Operator::BitwiseShiftLeft
+            | Operator::BitwiseShiftRight
     )
 }
 
@@ -338,9 +341,7 @@ fn aggregate_type(expr: &Expr, name: &str, arguments: &[Expr], schema: &DFSchema
         None => Ok(PgType::UNKNOWN.into()),
     };
     match name {
-        "first_value" | "last_value" | "nth_value" | "lag" | "lead" | "any_value" | "mode" | "min" | "max" => {
-            Ok(first()?)
-        }
+        "first_value" | "last_value" | "nth_value" | "lag" | "lead" | "any_value" | "mode" | "min" | "max" => Ok(first()?),
         "array_agg" => Ok(array_of(&first()?, &expr.get_type(schema)?)),
         _ => declared_type(expr, schema),
     }

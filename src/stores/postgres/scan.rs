@@ -191,7 +191,8 @@ enum Message {
     End,
 }
 
-/// Sends the statement, waits until the server has begun to answer, and returns the stream.
+/// Sends the statement, waits until the server has begun to answer, and returns the stream. PostgreSQL holds back the start of
+/// its answer until it has some rows to send or has come to the end; dropping the future meanwhile cancels the statement.
 ///
 /// # Errors
 /// What the server answered to the statement.

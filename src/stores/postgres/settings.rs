@@ -62,12 +62,6 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         default: Some("60s"),
         meaning: "The server probes a silent TCP connection after this time; 0s leaves it to the server's own setting.",
     },
-    OptionSpec {
-        key: "tables",
-        form: Form::Table,
-        default: Some(""),
-        meaning: "Per table: document = \"column\" offers a json or jsonb column as typed fields.",
-    },
 ];
 
 /// A parsed store file.

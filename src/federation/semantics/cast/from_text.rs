@@ -58,7 +58,11 @@ pub(super) fn read(text: &str, to: &Typed, explicit: bool, session: &SessionValu
         1083 => Datum::Time(fraction(format::time::read(text, display)?)),
         1114 => Datum::Timestamp(fraction(format::timestamp::read(text, display)?)),
         1184 => Datum::Timestamp(fraction(format::timestamp::read_tz(text, display)?)),
-        1186 => Datum::Interval(format::interval::read(text, display)?),
+        1186 => {
+            let read = format::interval::read(text, display.interval_style)?;
+            let nanoseconds = read.micros.checked_mul(1000).ok_or_else(|| fault::datetime_range("interval", None))?;
+            Datum::Interval(arrow::datatypes::IntervalMonthDayNano::new(read.months, read.days, nanoseconds))
+        }
         1700 => {
             let read = format::numeric::read(text)?.to_string();
             let value = Numeric::from_canonical(&read).ok_or_else(|| fault::invalid("numeric", text))?;
@@ -107,8 +111,10 @@ pub(in super::super) fn jsonb_text(value: &Json) -> String {
         Json::Object(members) => {
             let mut members: Vec<(&String, &Json)> = members.iter().collect();
             members.sort_by(|(left, _), (right, _)| (left.len(), left).cmp(&(right.len(), right)));
-            let parts: Vec<String> =
-                members.into_iter().map(|(name, member)| format!("{}: {}", Json::String(name.clone()), jsonb_text(member))).collect();
+            let parts: Vec<String> = members
+                .into_iter()
+                .map(|(name, member)| format!("{}: {}", Json::String(name.clone()), jsonb_text(member)))
+                .collect();
             format!("{{{}}}", parts.join(", "))
         }
         Json::Array(items) => format!("[{}]", items.iter().map(jsonb_text).collect::<Vec<_>>().join(", ")),
@@ -118,9 +124,8 @@ pub(in super::super) fn jsonb_text(value: &Json) -> String {
 
 /// A scalar inside `jsonb` as a SQL type.
 pub(super) fn json_scalar(text: &str, target: PgType) -> Result<Datum<'static>, Diagnosis> {
-    let refuse = |kind: &str| {
-        Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, format!("cannot cast jsonb {kind} to type {target}"))
-    };
+    let refuse =
+        |kind: &str| Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, format!("cannot cast jsonb {kind} to type {target}"));
     match (json(text, "jsonb")?, target.oid) {
         (Json::Bool(value), 16) => Ok(Datum::Bool(value)),
         (Json::Number(value), oid) if oid != 16 => {

@@ -21,6 +21,7 @@ use super::overload::{is_string, numeric_rank};
 use super::settings::SessionValues;
 use super::typed::{Call, Kernel, Typed, TypedFunction};
 
+pub(super) use from_text::{json as parse_json, jsonb_text};
 pub(super) use to_text::text_of;
 
 /// The carrier to which the engine's own cast converts as PostgreSQL would; `None` when it would not.
@@ -79,7 +80,8 @@ fn exists(from: PgType, to: PgType) -> bool {
     }
     matches!(
         (from.oid, to.oid),
-        (16, 23) | (23, 16)
+        (16, 23)
+            | (23, 16)
             | (1082, 1114 | 1184)
             | (1114, 1082 | 1083 | 1184)
             | (1184, 1082 | 1083 | 1114 | 1266)
@@ -134,7 +136,10 @@ pub(super) fn one<'a>(
 ) -> Result<Datum<'a>, Diagnosis> {
     let (source, target) = (from.pg_type, to.pg_type);
     if let (Some(from_element), Some(to_element)) = (source.element(), target.element()) {
-        let elements = (Typed { pg_type: from_element, labels: from.labels.clone() }, Typed { pg_type: to_element, labels: to.labels.clone() });
+        let elements = (
+            Typed { pg_type: from_element, labels: from.labels.clone() },
+            Typed { pg_type: to_element, labels: to.labels.clone() },
+        );
         return from_text::convert_list(&elements.0, &elements.1, value, explicit, session);
     }
     if is_string(target) {
@@ -160,7 +165,9 @@ fn number<'a>(value: &Datum<'a>, target: PgType) -> Result<Datum<'a>, Diagnosis>
                 Datum::Int(value) => Some(*value),
                 Datum::Float(value) => whole_float(*value),
                 Datum::Numeric(Numeric::NotANumber) => return Err(special_to_integer("NaN", target)),
-                Datum::Numeric(Numeric::Infinity | Numeric::NegativeInfinity) => return Err(special_to_integer("infinity", target)),
+                Datum::Numeric(Numeric::Infinity | Numeric::NegativeInfinity) => {
+                    return Err(special_to_integer("infinity", target));
+                }
                 Datum::Numeric(value) => value.to_integer(),
                 _ => None,
             };
@@ -194,7 +201,7 @@ fn special_to_integer(what: &str, target: PgType) -> Diagnosis {
 fn whole_float(value: f64) -> Option<i64> {
     let rounded = value.round_ties_even();
     // The bounds are exact powers of two, so the comparison is exact.
-    (rounded >= -9_223_372_036_854_775_808.0 && rounded < 9_223_372_036_854_775_808.0).then_some(rounded as i64)
+    (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded).then_some(rounded as i64)
 }
 
 fn from_number(value: &Datum<'_>) -> Numeric {
@@ -233,7 +240,9 @@ fn other<'a>(source: PgType, to: &Typed, value: &Datum<'a>, session: &SessionVal
         (1083, 1186, value) => Datum::Interval(value.as_interval()),
         (1186, 1083, Datum::Interval(value)) => Datum::Time((value.nanoseconds / 1000).rem_euclid(DAY_US)),
         (1186, 1186, value) => value.clone(),
-        (20 | 21 | 23 | 24 | 26 | 2205 | 2206 | 4089 | 4096, 20 | 21 | 23 | 24 | 26 | 2205 | 2206 | 4089 | 4096, value) => value.clone(),
+        (20 | 21 | 23 | 24 | 26 | 2205 | 2206 | 4089 | 4096, 20 | 21 | 23 | 24 | 26 | 2205 | 2206 | 4089 | 4096, value) => {
+            value.clone()
+        }
         (20 | 23 | 1700, 790, value) => Datum::text(to_text::money(&from_number(value))),
         (3802, 16 | 20 | 21 | 23 | 700 | 701 | 1700, Datum::Text(text)) => from_text::json_scalar(text, to.pg_type)?,
         (_, _, Datum::Text(text)) => from_text::read(text, to, true, session)?,

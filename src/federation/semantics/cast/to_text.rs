@@ -41,7 +41,8 @@ pub(in super::super) fn text_of(typed: &Typed, value: &Datum<'_>, display: &Disp
 
 fn interval(value: IntervalMonthDayNano, display: &DisplaySettings) -> Result<String, Diagnosis> {
     let mut out: Vec<u8> = Vec::new();
-    format::interval::write(value, display.interval_style, &mut out);
+    let parts = format::interval::Interval { months: value.months, days: value.days, micros: value.nanoseconds / 1000 };
+    format::interval::write(parts, display.interval_style, &mut out);
     Ok(String::from_utf8(out).unwrap_or_default())
 }
 
@@ -52,7 +53,8 @@ fn list(typed: &Typed, value: &Datum<'_>, display: &DisplaySettings) -> Result<S
         Datum::List(items) => {
             let element = typed.pg_type.element().unwrap_or_else(|| PgType::from_arrow(items.data_type()));
             let element = if items.data_type().is_nested() { typed.clone() } else { element.into() };
-            let internal = |error: datafusion::error::DataFusionError| Diagnosis::new(sqlstate::INTERNAL_ERROR, error.strip_backtrace());
+            let internal =
+                |error: datafusion::error::DataFusionError| Diagnosis::new(sqlstate::INTERNAL_ERROR, error.strip_backtrace());
             let column = Column::new(items, Some(&element)).map_err(internal)?;
             let mut parts = Vec::with_capacity(items.len());
             for row in 0..items.len() {

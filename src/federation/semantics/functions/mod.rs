@@ -5,6 +5,8 @@
 //! **Invariant:** a [`Named`] function never runs: it only holds a call until its argument types are known.
 
 mod math;
+mod md5;
+mod regexp;
 mod text;
 
 use std::collections::BTreeMap;
@@ -13,20 +15,23 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
 
-use crate::pgtype::{PgType, TYPE_KEY};
+use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::{BUILTINS, PgType, TYPE_KEY, builtin_by_name};
 
+use super::datum::Datum;
+use super::key::encode;
 use super::operators;
 use super::overload::{Overload, select};
-use super::typed::Typed;
+use super::typed::{Call, Kernel, RowKernel, Typed, TypedFunction};
 
 /// Rows by name.
 static TABLE: LazyLock<BTreeMap<&'static str, Vec<&'static Overload>>> = LazyLock::new(|| {
     let mut table: BTreeMap<&'static str, Vec<&'static Overload>> = BTreeMap::new();
-    for family in [math::ROWS, text::ROWS] {
+    for family in [math::ROWS, text::ROWS, regexp::ROWS] {
         for row in family {
             table.entry(row.name).or_default().push(row);
         }
@@ -34,9 +39,20 @@ static TABLE: LazyLock<BTreeMap<&'static str, Vec<&'static Overload>>> = LazyLoc
     table
 });
 
+/// Names of the cast functions, one per type and one per array type.
+static CASTS: LazyLock<Vec<String>> =
+    LazyLock::new(|| BUILTINS.iter().flat_map(|row| [format!("pg_cast_{}", row.name), format!("pg_cast__{}", row.name)]).collect());
+
 /// All scalar functions to register, also those that stand for operators and casts.
 pub fn scalars() -> Vec<Arc<ScalarUDF>> {
-    TABLE.keys().map(|name| Arc::new(ScalarUDF::new_from_impl(Named::new(name)))).collect()
+    let operators = operators::names();
+    TABLE
+        .keys()
+        .copied()
+        .chain(operators)
+        .chain(CASTS.iter().map(String::as_str))
+        .map(|name| Arc::new(ScalarUDF::new_from_impl(Named::new(name))))
+        .collect()
 }
 
 /// The overloads of a name.
@@ -61,6 +77,9 @@ impl Named {
     pub(super) fn guess(&self, arguments: &[Typed]) -> Typed {
         if let (Some(operator), [left, right]) = (operators::Operator::of_name(self.name), arguments) {
             return operators::guess(operator, left, right);
+        }
+        if let Some(target) = cast_target(self.name) {
+            return target.into();
         }
         select(overloads(self.name), arguments).map_or(PgType::TEXT.into(), |row| row.result(arguments))
     }
@@ -104,3 +123,68 @@ fn is_undecided(field: &Field, literal: Option<&ScalarValue>) -> bool {
     let text = matches!(literal, Some(ScalarValue::Utf8(_) | ScalarValue::Null));
     text && !field.metadata().contains_key(TYPE_KEY) || *field.data_type() == DataType::Null
 }
+
+/// The type a `pg_cast_<typname>` function casts to.
+pub(super) fn cast_target(name: &str) -> Option<PgType> {
+    let name = name.strip_prefix("pg_cast_")?;
+    match name.strip_prefix('_') {
+        Some(element) => PgType::with_typmod(builtin_by_name(element)?.oid, -1).array(),
+        None => Some(PgType::with_typmod(builtin_by_name(name)?.oid, -1)),
+    }
+}
+
+/// A cast's target with the modifiers written after the value: `pg_cast_varchar(x, 10)`, `pg_cast_numeric(x, 10, 2)`.
+pub(super) fn with_modifier(target: PgType, parts: &[Expr]) -> PgType {
+    let number = |index: usize| match parts.get(index) {
+        Some(Expr::Literal(value, _)) => value.cast_to(&DataType::Int64).ok().and_then(|value| match value {
+            ScalarValue::Int64(Some(value)) => i32::try_from(value).ok(),
+            _ => None,
+        }),
+        Some(Expr::Cast(cast)) => match cast.expr.as_ref() {
+            Expr::Literal(value, _) => value.cast_to(&DataType::Int64).ok().and_then(|value| match value {
+                ScalarValue::Int64(Some(value)) => i32::try_from(value).ok(),
+                _ => None,
+            }),
+            _ => None,
+        },
+        _ => None,
+    };
+    let Some(first) = number(0) else { return target };
+    match target.oid {
+        1042 | 1043 => PgType::with_typmod(target.oid, first.saturating_add(4)),
+        1700 => match (u16::try_from(first), i16::try_from(number(1).unwrap_or(0))) {
+            (Ok(precision), Ok(scale)) => PgType::numeric(precision, scale),
+            _ => target,
+        },
+        _ => PgType::with_typmod(target.oid, first),
+    }
+}
+
+/// 42883 as PostgreSQL words it for functions.
+pub(super) fn missing_function(name: &str, arguments: &[Typed]) -> Diagnosis {
+    let types: Vec<String> = arguments.iter().map(operators::plain).collect();
+    Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name}({}) does not exist", types.join(", ")))
+        .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+}
+
+/// `greatest` and `least` over values that the engine does not order rightly.
+pub(super) fn extreme(name: &str, arguments: Vec<Expr>, typed: &Typed) -> Result<Expr> {
+    let kernel: RowKernel = if name == "greatest" { |call, a| pick(call, a, true) } else { |call, a| pick(call, a, false) };
+    let name = if name == "greatest" { "greatest" } else { "least" };
+    let declared = vec![typed.clone(); arguments.len()];
+    Ok(TypedFunction::new(name, declared, typed.clone(), Kernel::Lenient(kernel)).call(arguments))
+}
+
+fn pick<'a>(call: &Call<'_>, a: &[Datum<'a>], greatest: bool) -> Result<Datum<'a>, Diagnosis> {
+    let mut best: Option<(Vec<u8>, &Datum<'a>)> = None;
+    for value in a.iter().filter(|value| !value.is_null()) {
+        let mut key = Vec::new();
+        encode(call.returns, value, &mut key)?;
+        if best.as_ref().is_none_or(|(found, _)| if greatest { key > *found } else { key < *found }) {
+            best = Some((key, value));
+        }
+    }
+    Ok(best.map_or(Datum::Null, |(_, value)| value.clone()))
+}
+
+pub(super) use text::{concat_bytes, concat_jsonb, concat_texts};

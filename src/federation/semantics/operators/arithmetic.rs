@@ -31,13 +31,19 @@ pub(super) fn decide(operator: Operator, left: (PgType, u8), right: (PgType, u8)
     let pg_type = PgType::with_typmod(pg_type.oid, -1);
     let kernel: BatchKernel = match (rank, operator) {
         (0..=2, _) => integer_kernel(operator)?,
-        (3, _) => return Some(Decision { operands: [None, None], returns: pg_type.into(), how: How::Numeric(name(operator), operator) }),
+        (3, _) => {
+            return Some(Decision { operands: [None, None], returns: pg_type.into(), how: How::Numeric(name(operator), operator) });
+        }
         (_, Operator::Modulo) => return None,
         _ => float_kernel(operator)?,
     };
     // `real` with any other type is computed in double precision.
     let pg_type = if rank >= 4 && left.0.oid != right.0.oid { PgType::FLOAT8 } else { pg_type };
-    Some(Decision { operands: [Some(pg_type); 2], returns: pg_type.into(), how: How::Kernel(name(operator), Kernel::Batch(kernel)) })
+    Some(Decision {
+        operands: [Some(pg_type); 2],
+        returns: pg_type.into(),
+        how: How::Kernel(name(operator), Kernel::Batch(kernel)),
+    })
 }
 
 pub(super) fn name(operator: Operator) -> &'static str {
@@ -175,9 +181,9 @@ where
 /// The negated value, checked.
 pub(in super::super) fn negate_kernel(pg_type: PgType) -> Option<Kernel> {
     Some(match pg_type.oid {
-        20 | 21 | 23 => Kernel::Strict(|call, a| {
-            a[0].as_int().checked_neg().map(Datum::Int).ok_or_else(|| out_of_range(call.returns.pg_type))
-        }),
+        20 | 21 | 23 => {
+            Kernel::Strict(|call, a| a[0].as_int().checked_neg().map(Datum::Int).ok_or_else(|| out_of_range(call.returns.pg_type)))
+        }
         700 | 701 => Kernel::Batch(|_, values, rows| negate_floats(values, rows)),
         1700 => Kernel::Strict(|_, a| Ok(Datum::Numeric(a[0].as_numeric().negate()))),
         1186 => Kernel::Strict(|_, a| {

@@ -47,7 +47,11 @@ impl Resolver<'_> {
                 return Ok(known);
             }
             let text = Operand { expr, typed: PgType::TEXT.into() };
-            return if to.pg_type.oid == PgType::TEXT.oid { Ok(text.expr) } else { self.convert(text, to, Asked::Explicitly, scope) };
+            return if to.pg_type.oid == PgType::TEXT.oid {
+                Ok(text.expr)
+            } else {
+                self.convert(text, to, Asked::Explicitly, scope)
+            };
         }
         if from.pg_type.oid == to.pg_type.oid && (to.pg_type.typmod == -1 || to.pg_type.typmod == from.pg_type.typmod) {
             return Ok(expr);
@@ -126,7 +130,10 @@ impl Resolver<'_> {
         {
             let precision = scales.iter().flatten().map(|(precision, _)| *precision).max().unwrap_or(38);
             let field = typed.field("", DataType::Decimal128(precision, *scale));
-            return Ok(exprs.into_iter().map(|expr| Expr::Cast(Cast::new_from_field(Box::new(expr), Arc::clone(&field)))).collect());
+            return Ok(exprs
+                .into_iter()
+                .map(|expr| Expr::Cast(Cast::new_from_field(Box::new(expr), Arc::clone(&field))))
+                .collect());
         }
         exprs.into_iter().map(|expr| widen(expr, scope)).collect()
     }
@@ -254,4 +261,3 @@ pub(super) fn widen(expr: Expr, scope: &Scope<'_>) -> Result<Expr> {
     let function = TypedFunction::new("wide_numeric", vec![numeric.clone()], numeric, Kernel::Strict(|_, a| Ok(a[0].clone())));
     Ok(function.call(vec![expr]))
 }
-

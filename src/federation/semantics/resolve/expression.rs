@@ -89,8 +89,14 @@ impl Resolver<'_> {
                 let (left, right) = self.comparison(&sign, left, right, scope)?;
                 Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
             }
-            Op::RegexMatch | Op::RegexIMatch | Op::RegexNotMatch | Op::RegexNotIMatch | Op::LikeMatch | Op::ILikeMatch
-            | Op::NotLikeMatch | Op::NotILikeMatch => {
+            Op::RegexMatch
+            | Op::RegexIMatch
+            | Op::RegexNotMatch
+            | Op::RegexNotIMatch
+            | Op::LikeMatch
+            | Op::ILikeMatch
+            | Op::NotLikeMatch
+            | Op::NotILikeMatch => {
                 let sign = op.to_string();
                 let (left, right) = self.texts(*left, *right, &sign, scope)?;
                 Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
@@ -264,12 +270,16 @@ impl Resolver<'_> {
         };
         let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
         let text: Typed = PgType::TEXT.into();
-        let kept = if left.typed.is_unknown() { self.convert(left.clone(), &text, Asked::Implicitly, scope)? } else { left.expr.clone() };
+        let kept =
+            if left.typed.is_unknown() { self.convert(left.clone(), &text, Asked::Implicitly, scope)? } else { left.expr.clone() };
         let (low, high) = self.comparison("=", left, right, scope)?;
         // NULL stands first so that the result has the first argument's type in every carrier.
         Ok(Expr::Case(Case::new(
             None,
-            vec![(Box::new(Expr::IsTrue(Box::new(low.eq(high)))), Box::new(datafusion::logical_expr::lit(datafusion::scalar::ScalarValue::Null)))],
+            vec![(
+                Box::new(Expr::IsTrue(Box::new(low.eq(high)))),
+                Box::new(datafusion::logical_expr::lit(datafusion::scalar::ScalarValue::Null)),
+            )],
             Some(Box::new(kept)),
         )))
     }
@@ -396,7 +406,8 @@ impl Resolver<'_> {
         }
         let typed: Typed = declared.into();
         // Reading a value as its declared type widens numbers and turns dates into timestamps by itself.
-        let reads = overload::numeric_rank(from.pg_type).is_some() || matches!((from.pg_type.oid, declared.oid), (1082, 1114) | (1083, 1186));
+        let reads = overload::numeric_rank(from.pg_type).is_some()
+            || matches!((from.pg_type.oid, declared.oid), (1082, 1114) | (1083, 1186));
         if reads && !from.is_unknown() {
             return Ok((operand.expr, typed));
         }
@@ -439,9 +450,8 @@ impl Resolver<'_> {
             return Ok((left, subquery));
         }
         let name = field.name().clone();
-        let plan: LogicalPlan = LogicalPlanBuilder::from(Arc::unwrap_or_clone(subquery.subquery))
-            .project(vec![right.alias(name)])?
-            .build()?;
+        let plan: LogicalPlan =
+            LogicalPlanBuilder::from(Arc::unwrap_or_clone(subquery.subquery)).project(vec![right.alias(name)])?.build()?;
         Ok((left, Subquery { subquery: Arc::new(plan), ..subquery }))
     }
 }
@@ -469,4 +479,3 @@ fn narrow(expr: Expr, carrier: &DataType) -> Expr {
         _ => expr,
     }
 }
-

@@ -40,6 +40,10 @@ impl Resolver<'_> {
             LogicalPlan::Distinct(Distinct::On(on)) => self.distinct_on(on, &scope),
             LogicalPlan::Join(join) => self.join(join, &scope),
             LogicalPlan::Union(union) => self.union(union, &inputs, outer),
+            LogicalPlan::Window(window) => match self.plain_node(LogicalPlan::Window(window), &scope)? {
+                LogicalPlan::Window(window) => self.window_outputs(window),
+                other => Ok(other),
+            },
             LogicalPlan::Values(values) => self.values(values, outer),
             LogicalPlan::RecursiveQuery(query) => self.recursive(query, planned, outer),
             other => self.plain_node(other, &scope),
@@ -150,11 +154,8 @@ impl Resolver<'_> {
 
     fn distinct_on(&self, on: DistinctOn, scope: &Scope<'_>) -> Result<LogicalPlan> {
         let names = NamePreserver::new_for_projection();
-        let on_expr = on
-            .on_expr
-            .into_iter()
-            .map(|expr| self.keyed(self.expression(expr, scope)?, scope))
-            .collect::<Result<Vec<_>>>()?;
+        let on_expr =
+            on.on_expr.into_iter().map(|expr| self.keyed(self.expression(expr, scope)?, scope)).collect::<Result<Vec<_>>>()?;
         let select_expr = on
             .select_expr
             .into_iter()
@@ -190,12 +191,7 @@ impl Resolver<'_> {
             return LogicalPlan::Union(union).recompute_schema();
         }
         // A literal that stands alone in a branch is still untyped and takes the type of the other branches.
-        let columns: Vec<Vec<Operand>> = union
-            .inputs
-            .iter()
-            .zip(inputs)
-            .map(|(plan, schema)| branch(plan, schema))
-            .collect();
+        let columns: Vec<Vec<Operand>> = union.inputs.iter().zip(inputs).map(|(plan, schema)| branch(plan, schema)).collect();
         let mut outputs: Vec<Vec<Expr>> = vec![Vec::with_capacity(width); inputs.len()];
         for index in 0..width {
             let mut operands = Vec::with_capacity(inputs.len());
@@ -332,7 +328,11 @@ fn branch(plan: &LogicalPlan, schema: &DFSchema) -> Vec<Operand> {
             match literal(index) {
                 Some(expr) => {
                     let typed = super::super::types::expr_type(&expr, schema).unwrap_or_else(|_| Typed::of_field(field));
-                    if typed.is_unknown() { Operand { expr, typed } } else { Operand { expr: column, typed: Typed::of_field(field) } }
+                    if typed.is_unknown() {
+                        Operand { expr, typed }
+                    } else {
+                        Operand { expr: column, typed: Typed::of_field(field) }
+                    }
                 }
                 None => Operand { expr: column, typed: Typed::of_field(field) },
             }
@@ -343,10 +343,8 @@ fn branch(plan: &LogicalPlan, schema: &DFSchema) -> Vec<Operand> {
 /// A projection that keeps the names of the plan's columns; none when every expression is the column itself.
 fn project(plan: Arc<LogicalPlan>, exprs: Vec<Expr>) -> Result<LogicalPlan> {
     let schema = Arc::clone(plan.schema());
-    let unchanged = exprs
-        .iter()
-        .zip(schema.iter())
-        .all(|(expr, column)| matches!(expr, Expr::Column(found) if *found == Column::from(column)));
+    let unchanged =
+        exprs.iter().zip(schema.iter()).all(|(expr, column)| matches!(expr, Expr::Column(found) if *found == Column::from(column)));
     if unchanged {
         return Ok(Arc::unwrap_or_clone(plan));
     }

@@ -105,13 +105,7 @@ fn relations(database: &Database<'_>) -> Result<Vec<Relation>, Failure> {
 fn read_table(database: &Database<'_>, relation: &Relation, surroundings: Surroundings) -> Result<Table, Failure> {
     let found = read_columns(database, relation)?;
     let primary: Vec<usize> = keys::primary_key(&found);
-    // Exactly `INTEGER PRIMARY KEY` is another name of the rowid, which is always an integer and never NULL.
-    let rowid = match primary.as_slice() {
-        [only] if !relation.clustered && !relation.foreign && relation.kind == TableKind::Table => {
-            found.get(*only).filter(|column| column.declared.eq_ignore_ascii_case("INTEGER")).map(|_| *only)
-        }
-        _ => None,
-    };
+    let rowid = rowid_column(database, relation, &found, &primary)?;
     let columns: Vec<Column> = found
         .iter()
         .enumerate()
@@ -131,6 +125,24 @@ fn read_table(database: &Database<'_>, relation: &Relation, surroundings: Surrou
         row_estimate: keys::row_estimate(database, relation, &columns, surroundings.has_statistics)?,
         columns,
     })
+}
+
+/// The column that is another name of the rowid, which is always an integer and never NULL: declared exactly `INTEGER PRIMARY
+/// KEY`. With `DESC` it looks the same but is an ordinary column with an index of its own, an old mistake that SQLite keeps.
+fn rowid_column(
+    database: &Database<'_>,
+    relation: &Relation,
+    found: &[Found],
+    primary: &[usize],
+) -> Result<Option<usize>, Failure> {
+    let [only] = primary else { return Ok(None) };
+    let integer = found.get(*only).is_some_and(|column| column.declared.eq_ignore_ascii_case("INTEGER"));
+    if !integer || relation.clustered || relation.foreign || relation.kind != TableKind::Table {
+        return Ok(None);
+    }
+    let sql = "SELECT name FROM pragma_index_list(?1, 'main') WHERE origin = 'pk'";
+    let own_index = texts(database, sql, &[Value::Text(relation.name.clone())])?;
+    Ok(own_index.is_empty().then_some(*only))
 }
 
 /// One line of `PRAGMA table_xinfo`.

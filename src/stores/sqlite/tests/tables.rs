@@ -163,6 +163,39 @@ async fn cells_that_do_not_fit_are_errors_that_name_their_column() {
 }
 
 #[tokio::test]
+async fn guarantees_are_claimed_only_where_sqlite_gives_them() {
+    let fixture = Fixture::new(
+        "PRAGMA encoding = 'UTF-16le';
+         CREATE TABLE falling (id INTEGER PRIMARY KEY DESC, s TEXT);
+         CREATE TABLE strict (id INTEGER PRIMARY KEY, n INT, s TEXT, free ANY) STRICT;
+         INSERT INTO falling VALUES (NULL, 'ünï'), ('text', '名');
+         INSERT INTO strict VALUES (1, 2, '\u{ff5e}', 'x'), (2, 3, '\u{1f600}', 5);
+         CREATE VIEW totals AS SELECT count(*) AS n, sum(n) AS total, max(s) AS s, CAST(avg(n) AS REAL) AS mean FROM strict;",
+        "",
+    )
+    .await;
+    let falling = fixture.table("falling").await;
+    assert!(falling.columns[0].field.is_nullable());
+    let strict = fixture.table("strict").await;
+    let exact = |table: &Table, predicate: &Predicate| matches!(fixture.store.pushdown(table, predicate), Pushdown::Exact(_));
+    let above = |column, value| Predicate::Compare { column: ColumnRef::of(column), op: Comparison::Greater, value };
+    assert!(!exact(&falling, &above(0, Value::Int(0))));
+    assert!(exact(&strict, &above(0, Value::Int(0))) && exact(&strict, &above(1, Value::Int(0))));
+    // UTF-16 sorts U+FF5E above U+1F600 and UTF-8 below it.
+    let order = fixture.store.pushdown(&strict, &above(2, Value::Text("x".to_owned())));
+    assert!(matches!(order, Pushdown::Refused(_)), "{order:?}");
+    let emoji = pushed(fixture.store.as_ref(), &strict, &equal(2, Value::Text("\u{1f600}".to_owned())));
+    assert_eq!(fixture.read(&strict, vec![emoji]).await.unwrap(), [["2", "3", "\u{1f600}", "5"]]);
+    // A NULL key is read as such, and a text in an integer column is an error rather than a guess.
+    let error = fixture.read(&falling, vec![]).await.unwrap_err();
+    assert!(error.to_string().contains("shop.falling.id"), "{error}");
+    let totals = fixture.table("totals").await;
+    // The view's own `max` follows the file's order, which is the reason for the refusal above.
+    let rows = fixture.read(&totals, vec![]).await.unwrap();
+    assert_eq!(rows, [["2", "5", "\u{ff5e}", "2.5"]], "{:?}", totals.schema);
+}
+
+#[tokio::test]
 async fn documents_become_columns_that_can_be_filtered() {
     let fixture = Fixture::new(
         "CREATE TABLE review (id INTEGER PRIMARY KEY, doc JSON NOT NULL, at DATE);

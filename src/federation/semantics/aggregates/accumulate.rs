@@ -1,0 +1,345 @@
+//! The running state of one group: exact numbers, floats, intervals, extremes; with or without duplicates.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, IntervalMonthDayNano};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::Accumulator;
+use datafusion::scalar::ScalarValue;
+
+use super::super::datum::{Column, Datum, Writer};
+use super::super::key::encode;
+use super::super::numeric::Numeric;
+use super::super::typed::Typed;
+use super::Kind;
+
+/// Sums of a group.
+#[derive(Debug, Clone)]
+enum State {
+    /// Count, sum, sum of squares (kept only for deviations).
+    Exact { count: i64, sum: Numeric, squares: Numeric },
+    /// Count, sum, and the sum of squared differences by Youngs and Cramer, as `float8_accum` keeps them.
+    Float { count: f64, sum: f64, squares: f64 },
+    /// `sum(real)`.
+    Real { count: i64, sum: f32 },
+    /// Count and parts of a sum of intervals.
+    Interval { count: i64, months: i64, days: i64, nanoseconds: i128 },
+    /// Key and value of the extreme so far.
+    Extreme(Option<(Vec<u8>, ScalarValue)>),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct RowAccumulator {
+    kind: Kind,
+    reads: Typed,
+    carrier: DataType,
+    input: DataType,
+    state: State,
+    /// Keys and values seen, when duplicates are dropped.
+    seen: Option<(HashSet<Vec<u8>>, Vec<ScalarValue>)>,
+}
+
+/// Types of the partial state that travels between phases.
+pub(super) fn state_types(kind: Kind, reads: &Typed, input: &DataType, distinct: bool) -> Vec<DataType> {
+    if distinct {
+        return vec![DataType::List(Arc::new(Field::new("item", input.clone(), true)))];
+    }
+    match fresh(kind, reads) {
+        State::Exact { .. } => vec![DataType::Int64, DataType::Utf8, DataType::Utf8],
+        State::Float { .. } => vec![DataType::Float64, DataType::Float64, DataType::Float64],
+        State::Real { .. } => vec![DataType::Int64, DataType::Float64],
+        State::Interval { .. } => vec![DataType::Int64, DataType::Int64, DataType::Int64, DataType::Utf8],
+        State::Extreme(_) => vec![input.clone()],
+    }
+}
+
+fn fresh(kind: Kind, reads: &Typed) -> State {
+    match (kind, reads.pg_type.oid) {
+        (Kind::Least | Kind::Greatest, _) => State::Extreme(None),
+        (Kind::SumReal, _) => State::Real { count: 0, sum: 0.0 },
+        (_, 1186) => State::Interval { count: 0, months: 0, days: 0, nanoseconds: 0 },
+        (_, 700 | 701) => State::Float { count: 0.0, sum: 0.0, squares: 0.0 },
+        _ => State::Exact { count: 0, sum: Numeric::from_parts(0, 0), squares: Numeric::from_parts(0, 0) },
+    }
+}
+
+fn lost() -> DataFusionError {
+    DataFusionError::Internal("a partial aggregate has another shape than its function".to_owned())
+}
+
+impl RowAccumulator {
+    pub(super) fn new(kind: Kind, reads: Typed, carrier: DataType, input: DataType, distinct: bool) -> Self {
+        let state = fresh(kind, &reads);
+        Self { kind, reads, carrier, input, state, seen: distinct.then(Default::default) }
+    }
+
+    fn is_deviation(&self) -> bool {
+        matches!(self.kind, Kind::SampleDeviation | Kind::PopulationDeviation | Kind::SampleVariance | Kind::PopulationVariance)
+    }
+
+    fn add(&mut self, array: &ArrayRef, row: usize, value: &Datum<'_>) -> Result<()> {
+        let squares_wanted = self.is_deviation();
+        match &mut self.state {
+            State::Exact { count, sum, squares } => {
+                let value = value.as_numeric();
+                *count += 1;
+                *sum = sum.add(&value)?;
+                if squares_wanted {
+                    *squares = squares.add(&value.multiply(&value)?)?;
+                }
+            }
+            State::Float { count, sum, squares } => {
+                let value = value.as_float();
+                *count += 1.0;
+                *sum += value;
+                if *count > 1.0 {
+                    let difference = value * *count - *sum;
+                    *squares += difference * difference / (*count * (*count - 1.0));
+                }
+            }
+            State::Real { count, sum } => {
+                *count += 1;
+                *sum += value.as_float() as f32;
+            }
+            State::Interval { count, months, days, nanoseconds } => {
+                let value = value.as_interval();
+                *count += 1;
+                *months += i64::from(value.months);
+                *days += i64::from(value.days);
+                *nanoseconds += i128::from(value.nanoseconds);
+            }
+            State::Extreme(best) => {
+                let mut key = Vec::new();
+                encode(&self.reads, value, &mut key)?;
+                let greatest = self.kind == Kind::Greatest;
+                if best.as_ref().is_none_or(|(found, _)| if greatest { key > *found } else { key < *found }) {
+                    *best = Some((key, ScalarValue::try_from_array(array, row)?));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_all(&mut self, array: &ArrayRef) -> Result<()> {
+        let reads = self.reads.clone();
+        let column = Column::new(array, Some(&reads))?;
+        for row in 0..array.len() {
+            let value = column.get(row);
+            if value.is_null() {
+                continue;
+            }
+            if let Some((keys, values)) = &mut self.seen {
+                let mut key = Vec::new();
+                encode(&reads, &value, &mut key)?;
+                if !keys.insert(key) {
+                    continue;
+                }
+                values.push(ScalarValue::try_from_array(array, row)?);
+            }
+            self.add(array, row, &value)?;
+        }
+        Ok(())
+    }
+
+    fn result(&self) -> Result<Datum<'static>> {
+        Ok(match &self.state {
+            State::Exact { count: 0, .. } | State::Real { count: 0, .. } | State::Interval { count: 0, .. } => Datum::Null,
+            State::Exact { count, sum, squares } => exact_result(self.kind, *count, sum, squares)?,
+            State::Float { count, squares, .. } => float_result(self.kind, *count, *squares),
+            State::Real { sum, .. } => Datum::Float(f64::from(*sum)),
+            State::Interval { count, months, days, nanoseconds } => {
+                let divisor = if self.kind == Kind::Average { *count } else { 1 };
+                interval_result(*months, *days, *nanoseconds, divisor)?
+            }
+            State::Extreme(_) => Datum::Null,
+        })
+    }
+}
+
+fn exact_result(kind: Kind, count: i64, sum: &Numeric, squares: &Numeric) -> Result<Datum<'static>> {
+    let rows = Numeric::from_parts(count, 0);
+    let less_one = Numeric::from_parts(count - 1, 0);
+    let divisor = match kind {
+        Kind::Sum => return Ok(Datum::Numeric(sum.clone())),
+        Kind::Average => return Ok(Datum::Numeric(sum.divide(&rows)?)),
+        Kind::SampleDeviation | Kind::SampleVariance if count < 2 => return Ok(Datum::Null),
+        Kind::SampleDeviation | Kind::SampleVariance => rows.multiply(&less_one)?,
+        _ => rows.multiply(&rows)?,
+    };
+    let spread = rows.multiply(squares)?.subtract(&sum.multiply(sum)?)?;
+    if spread.compare(&Numeric::from_parts(0, 0)) != std::cmp::Ordering::Greater {
+        return Ok(Datum::Numeric(Numeric::from_parts(0, 0)));
+    }
+    let variance = spread.divide(&divisor)?;
+    Ok(Datum::Numeric(match kind {
+        Kind::SampleDeviation | Kind::PopulationDeviation => variance.square_root()?.round(variance.scale()),
+        _ => variance,
+    }))
+}
+
+fn float_result(kind: Kind, count: f64, squares: f64) -> Datum<'static> {
+    let variance = match kind {
+        Kind::SampleDeviation | Kind::SampleVariance if count < 2.0 => return Datum::Null,
+        Kind::SampleDeviation | Kind::SampleVariance => squares / (count - 1.0),
+        _ if count < 1.0 => return Datum::Null,
+        _ => squares / count,
+    };
+    Datum::Float(match kind {
+        Kind::SampleDeviation | Kind::PopulationDeviation => variance.sqrt(),
+        _ => variance,
+    })
+}
+
+fn interval_result(months: i64, days: i64, nanoseconds: i128, divisor: i64) -> Result<Datum<'static>> {
+    let range = || crate::format::fault::datetime_range("interval", None);
+    // Remainders flow down: months into thirty days, days into hours.
+    let month_rest = months % divisor;
+    let day_total = i128::from(days) * 86_400_000_000_000 + i128::from(month_rest) * 30 * 86_400_000_000_000;
+    let whole_days = day_total / 86_400_000_000_000 / i128::from(divisor);
+    let day_rest = day_total - whole_days * i128::from(divisor) * 86_400_000_000_000;
+    let time = (nanoseconds + day_rest) / i128::from(divisor) / 1000 * 1000;
+    Ok(Datum::Interval(IntervalMonthDayNano::new(
+        i32::try_from(months / divisor).ok().ok_or_else(range)?,
+        i32::try_from(whole_days).ok().ok_or_else(range)?,
+        i64::try_from(time).ok().ok_or_else(range)?,
+    )))
+}
+
+impl Accumulator for RowAccumulator {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        match values.first() {
+            Some(array) => self.add_all(array),
+            None => Ok(()),
+        }
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        if let State::Extreme(best) = &self.state {
+            return match best {
+                Some((_, value)) => Ok(value.clone()),
+                None => ScalarValue::try_from(&self.carrier),
+            };
+        }
+        let mut writer = Writer::new(&self.carrier, 1)?;
+        writer.push(self.result()?)?;
+        ScalarValue::try_from_array(&writer.finish()?, 0)
+    }
+
+    fn size(&self) -> usize {
+        let seen = self.seen.as_ref().map_or(0, |(keys, values)| keys.iter().map(Vec::len).sum::<usize>() + values.len() * 64);
+        size_of_val(self) + seen
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        if let Some((_, values)) = &self.seen {
+            return Ok(vec![ScalarValue::List(ScalarValue::new_list_nullable(values, &self.input))]);
+        }
+        let text = |value: &Numeric| ScalarValue::Utf8(Some(value.to_canonical()));
+        Ok(match &self.state {
+            State::Exact { count, sum, squares } => vec![ScalarValue::Int64(Some(*count)), text(sum), text(squares)],
+            State::Float { count, sum, squares } => [count, sum, squares].map(|value| ScalarValue::Float64(Some(*value))).to_vec(),
+            State::Real { count, sum } => {
+                vec![ScalarValue::Int64(Some(*count)), ScalarValue::Float64(Some(f64::from(*sum)))]
+            }
+            State::Interval { count, months, days, nanoseconds } => {
+                let mut parts = [count, months, days].map(|value| ScalarValue::Int64(Some(*value))).to_vec();
+                parts.push(ScalarValue::Utf8(Some(nanoseconds.to_string())));
+                parts
+            }
+            State::Extreme(Some((_, value))) => vec![value.clone()],
+            State::Extreme(None) => vec![ScalarValue::try_from(&self.input)?],
+        })
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let first = states.first().ok_or_else(lost)?;
+        if self.seen.is_some() {
+            for list in first.as_list::<i32>().iter().flatten() {
+                self.add_all(&list)?;
+            }
+            return Ok(());
+        }
+        if matches!(self.state, State::Extreme(_)) {
+            return self.add_all(first);
+        }
+        for row in 0..first.len() {
+            self.merge_row(states, row)?;
+        }
+        Ok(())
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let Some(array) = values.first() else { return Ok(()) };
+        let reads = self.reads.clone();
+        let column = Column::new(array, Some(&reads))?;
+        for row in 0..array.len() {
+            match (&mut self.state, column.get(row)) {
+                (_, Datum::Null) => {}
+                (State::Exact { count, sum, squares }, value) => {
+                    let value = value.as_numeric();
+                    *count -= 1;
+                    *sum = sum.subtract(&value)?;
+                    *squares = squares.subtract(&value.multiply(&value)?)?;
+                }
+                (State::Interval { count, months, days, nanoseconds }, value) => {
+                    let value = value.as_interval();
+                    *count -= 1;
+                    *months -= i64::from(value.months);
+                    *days -= i64::from(value.days);
+                    *nanoseconds -= i128::from(value.nanoseconds);
+                }
+                _ => return Err(lost()),
+            }
+        }
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        let exact = matches!(self.state, State::Exact { .. } | State::Interval { .. });
+        // Deviations keep squares only when asked, so a retraction could not be undone exactly for other kinds.
+        self.seen.is_none() && exact && matches!(self.kind, Kind::Sum | Kind::Average)
+    }
+}
+
+impl RowAccumulator {
+    fn merge_row(&mut self, states: &[ArrayRef], row: usize) -> Result<()> {
+        let part = |index: usize| states.get(index).filter(|array| array.is_valid(row)).ok_or_else(lost);
+        let int = |index: usize| Ok::<i64, DataFusionError>(part(index)?.as_primitive::<Int64Type>().value(row));
+        let float = |index: usize| Ok::<f64, DataFusionError>(part(index)?.as_primitive::<Float64Type>().value(row));
+        let number = |index: usize| Numeric::from_canonical(part(index)?.as_string::<i32>().value(row)).ok_or_else(lost);
+        match &mut self.state {
+            State::Exact { count, sum, squares } => {
+                *count += int(0)?;
+                *sum = sum.add(&number(1)?)?;
+                *squares = squares.add(&number(2)?)?;
+            }
+            State::Float { count, sum, squares } => {
+                let (other_count, other_sum, other_squares) = (float(0)?, float(1)?, float(2)?);
+                if *count == 0.0 {
+                    (*count, *sum, *squares) = (other_count, other_sum, other_squares);
+                } else if other_count > 0.0 {
+                    let total = *count + other_count;
+                    let difference = *sum / *count - other_sum / other_count;
+                    *squares += other_squares + *count * other_count * difference * difference / total;
+                    *sum += other_sum;
+                    *count = total;
+                }
+            }
+            State::Real { count, sum } => {
+                *count += int(0)?;
+                *sum += float(1)? as f32;
+            }
+            State::Interval { count, months, days, nanoseconds } => {
+                *count += int(0)?;
+                *months += int(1)?;
+                *days += int(2)?;
+                *nanoseconds += part(3)?.as_string::<i32>().value(row).parse::<i128>().ok().ok_or_else(lost)?;
+            }
+            State::Extreme(_) => return Err(lost()),
+        }
+        Ok(())
+    }
+}

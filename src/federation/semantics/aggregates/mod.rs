@@ -1,0 +1,213 @@
+//! Aggregates whose types or values differ between PostgreSQL and the engine.
+//!
+//! [`NamedAggregate`] holds a call until `resolve` knows the argument's type; [`TypedAggregate`] computes those that the
+//! engine's own aggregates cannot: exact sums and averages, deviations, extremes by typed order.
+
+mod accumulate;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::format_state_name;
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
+
+use crate::pgtype::PgType;
+
+use super::overload::numeric_rank;
+use super::typed::Typed;
+use accumulate::RowAccumulator;
+
+const NAMES: &[&str] = &[
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "stddev",
+    "stddev_samp",
+    "stddev_pop",
+    "variance",
+    "var_samp",
+    "var_pop",
+    "bool_and",
+    "bool_or",
+    "every",
+    "string_agg",
+];
+
+/// All aggregate functions to register.
+pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
+    NAMES.iter().map(|name| Arc::new(AggregateUDF::new_from_impl(NamedAggregate::new(name)))).collect()
+}
+
+/// An aggregate call whose argument type is not decided yet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct NamedAggregate {
+    name: &'static str,
+    signature: Signature,
+}
+
+impl NamedAggregate {
+    fn new(name: &'static str) -> Self {
+        Self { name, signature: Signature::user_defined(Volatility::Immutable) }
+    }
+
+    fn guess(&self, argument: Option<&Field>) -> Typed {
+        let typed = argument.map_or(PgType::TEXT.into(), Typed::of_field);
+        let rank = numeric_rank(typed.pg_type);
+        let pg_type = match (self.name, rank) {
+            ("min" | "max", _) => return typed,
+            ("bool_and" | "bool_or" | "every", _) => PgType::BOOL,
+            ("string_agg", _) => PgType::TEXT,
+            ("sum", Some(0 | 1)) => PgType::INT8,
+            ("sum", Some(2 | 3)) => PgType::NUMERIC,
+            ("sum", Some(4)) => PgType::FLOAT4,
+            (_, Some(0..=3)) => PgType::NUMERIC,
+            (_, Some(_)) => PgType::FLOAT8,
+            _ => return typed.without_modifier(),
+        };
+        pg_type.into()
+    }
+}
+
+impl AggregateUDFImpl for NamedAggregate {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        let field = arguments.first().map(|data_type| Field::new("", data_type.clone(), true));
+        Ok(self.guess(field.as_ref()).pg_type.carrier())
+    }
+
+    fn return_field(&self, arguments: &[FieldRef]) -> Result<FieldRef> {
+        let typed = self.guess(arguments.first().map(AsRef::as_ref));
+        let carrier = match (self.name, arguments.first()) {
+            ("min" | "max", Some(field)) => field.data_type().clone(),
+            _ => typed.pg_type.carrier(),
+        };
+        Ok(typed.field(self.name, carrier))
+    }
+
+    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(arguments.to_vec())
+    }
+
+    fn accumulator(&self, _arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        Err(DataFusionError::Internal(format!("call of {} was never resolved", self.name)))
+    }
+}
+
+/// What an aggregate computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Sum,
+    /// `sum(real)`, which adds in single precision.
+    SumReal,
+    Average,
+    Least,
+    Greatest,
+    SampleDeviation,
+    PopulationDeviation,
+    SampleVariance,
+    PopulationVariance,
+}
+
+impl Kind {
+    /// The kind of a deviation or variance by its name.
+    pub(super) fn of_deviation(name: &str) -> Option<Self> {
+        Some(match name {
+            "stddev" | "stddev_samp" => Self::SampleDeviation,
+            "stddev_pop" => Self::PopulationDeviation,
+            "variance" | "var_samp" => Self::SampleVariance,
+            "var_pop" => Self::PopulationVariance,
+            _ => return None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sum | Self::SumReal => "sum",
+            Self::Average => "avg",
+            Self::Least => "min",
+            Self::Greatest => "max",
+            Self::SampleDeviation => "stddev",
+            Self::PopulationDeviation => "stddev_pop",
+            Self::SampleVariance => "variance",
+            Self::PopulationVariance => "var_pop",
+        }
+    }
+}
+
+/// An aggregate with decided types.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct TypedAggregate {
+    kind: Kind,
+    reads: Typed,
+    returns: Typed,
+    carrier: DataType,
+    distinct: bool,
+    signature: Signature,
+}
+
+impl TypedAggregate {
+    pub(super) fn new(kind: Kind, reads: Typed, returns: Typed, distinct: bool) -> Self {
+        let carrier = returns.pg_type.carrier();
+        Self { kind, reads, returns, carrier, distinct, signature: Signature::user_defined(Volatility::Immutable) }
+    }
+
+    pub(super) fn with_carrier(mut self, carrier: DataType) -> Self {
+        self.carrier = carrier;
+        self
+    }
+}
+
+impl AggregateUDFImpl for TypedAggregate {
+    fn name(&self) -> &str {
+        self.kind.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(self.carrier.clone())
+    }
+
+    fn return_field(&self, _arguments: &[FieldRef]) -> Result<FieldRef> {
+        Ok(self.returns.field(self.kind.name(), self.carrier.clone()))
+    }
+
+    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(arguments.to_vec())
+    }
+
+    fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        let input = match arguments.expr_fields.first() {
+            Some(field) => field.data_type().clone(),
+            None => self.carrier.clone(),
+        };
+        Ok(Box::new(RowAccumulator::new(self.kind, self.reads.clone(), self.carrier.clone(), input, self.distinct)))
+    }
+
+    fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        let input = match arguments.input_fields.first() {
+            Some(field) => field.data_type().clone(),
+            None => self.carrier.clone(),
+        };
+        let types = accumulate::state_types(self.kind, &self.reads, &input, self.distinct);
+        Ok(types
+            .into_iter()
+            .enumerate()
+            .map(|(index, data_type)| {
+                Arc::new(Field::new(format_state_name(arguments.name, &format!("part{index}")), data_type, true))
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,290 @@
+//! Aggregate and window calls over resolved arguments: which implementation computes them, over which argument types.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::Column;
+use datafusion::error::Result;
+use datafusion::functions_aggregate::average::avg_udaf;
+use datafusion::functions_aggregate::bool_and_or::{bool_and_udaf, bool_or_udaf};
+use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
+use datafusion::functions_aggregate::string_agg::string_agg_udaf;
+use datafusion::functions_aggregate::sum::sum_udaf;
+use datafusion::logical_expr::expr::{AggregateFunction, Cast, WindowFunction, WindowFunctionDefinition};
+use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, Projection, SortExpr, Window};
+
+use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::PgType;
+
+use super::super::aggregates::{Kind, NamedAggregate, TypedAggregate};
+use super::super::functions::missing_function;
+use super::super::key;
+use super::super::operators::plain;
+use super::super::overload::{is_string, numeric_rank};
+use super::super::typed::Typed;
+use super::convert::{Asked, Operand};
+use super::{Resolver, Scope};
+
+/// A decided aggregate.
+struct Decided {
+    function: Arc<AggregateUDF>,
+    arguments: Vec<Expr>,
+    /// Whether the engine still has to drop duplicates.
+    distinct: bool,
+}
+
+impl Resolver<'_> {
+    pub(super) fn aggregate(&self, mut call: AggregateFunction, scope: &Scope<'_>) -> Result<Expr> {
+        let arguments = std::mem::take(&mut call.params.args);
+        let decided = self.decide_aggregate(&call.func, arguments, call.params.distinct, scope)?;
+        call.params.order_by = self.order_keys(call.params.order_by, scope)?;
+        call.params.filter = match call.params.filter {
+            Some(filter) => Some(Box::new(self.boolean(*filter, "FILTER", scope)?)),
+            None => None,
+        };
+        call.func = decided.function;
+        call.params.args = decided.arguments;
+        call.params.distinct = decided.distinct;
+        Ok(Expr::AggregateFunction(call))
+    }
+
+    pub(super) fn window(&self, mut call: WindowFunction, scope: &Scope<'_>) -> Result<Expr> {
+        let params = &mut call.params;
+        let arguments = std::mem::take(&mut params.args);
+        match &call.fun {
+            WindowFunctionDefinition::AggregateUDF(function) => {
+                let decided = self.decide_aggregate(function, arguments, params.distinct, scope)?;
+                params.args = decided.arguments;
+                params.distinct = decided.distinct;
+                call.fun = WindowFunctionDefinition::AggregateUDF(decided.function);
+            }
+            WindowFunctionDefinition::WindowUDF(function) => {
+                params.args = self.window_arguments(function.name(), arguments, scope)?;
+            }
+        }
+        params.partition_by =
+            std::mem::take(&mut params.partition_by).into_iter().map(|expr| self.keyed(expr, scope)).collect::<Result<Vec<_>>>()?;
+        params.order_by = self.order_keys(std::mem::take(&mut params.order_by), scope)?;
+        Ok(Expr::WindowFunction(Box::new(call)))
+    }
+
+    fn order_keys(&self, keys: Vec<SortExpr>, scope: &Scope<'_>) -> Result<Vec<SortExpr>> {
+        keys.into_iter().map(|sort| Ok(SortExpr { expr: self.keyed(sort.expr, scope)?, ..sort })).collect()
+    }
+
+    /// An untyped first argument is text; the default of `lag` and `lead` has the type of the value.
+    fn window_arguments(&self, name: &str, arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Vec<Expr>> {
+        let mut value_type: Option<Typed> = None;
+        let mut converted = Vec::with_capacity(arguments.len());
+        for (index, argument) in arguments.into_iter().enumerate() {
+            let operand = self.operand(argument, scope)?;
+            let wanted = match (index, &value_type, name) {
+                (0, _, _) if operand.typed.is_unknown() => PgType::TEXT.into(),
+                (2, Some(typed), "lag" | "lead") => typed.clone(),
+                (1, _, "lag" | "lead" | "nth_value") => PgType::INT8.into(),
+                (0, _, "ntile") => PgType::INT8.into(),
+                _ => operand.typed.clone(),
+            };
+            if index == 0 {
+                value_type = Some(operand.typed.clone());
+            }
+            converted.push(self.convert(operand, &wanted, Asked::Implicitly, scope)?);
+        }
+        Ok(converted)
+    }
+
+    fn decide_aggregate(
+        &self,
+        function: &Arc<AggregateUDF>,
+        arguments: Vec<Expr>,
+        distinct: bool,
+        scope: &Scope<'_>,
+    ) -> Result<Decided> {
+        let name = function.name();
+        let known = function.inner().downcast_ref::<NamedAggregate>().is_some();
+        let operands = arguments.into_iter().map(|argument| self.operand(argument, scope)).collect::<Result<Vec<_>>>()?;
+        if known {
+            return self.own_aggregate(name, operands, distinct, scope);
+        }
+        let text: Typed = PgType::TEXT.into();
+        let mut converted = Vec::with_capacity(operands.len());
+        for operand in operands {
+            if operand.typed.is_unknown() && matches!(operand.expr, Expr::Literal(..) | Expr::Placeholder(_)) && name != "count" {
+                converted.push(self.convert(operand, &text, Asked::Implicitly, scope)?);
+                continue;
+            }
+            let opaque = distinct && key::is_needed(&operand.typed, &scope.carrier_of(&operand.expr)?);
+            converted.push(match (opaque, name) {
+                (true, "count") => self.keyed(operand.expr, scope)?,
+                (true, _) => {
+                    let message = format!("{name}(DISTINCT) over type {} is not supported", plain(&operand.typed));
+                    return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).into());
+                }
+                _ => operand.expr,
+            });
+        }
+        Ok(Decided { function: Arc::clone(function), arguments: converted, distinct })
+    }
+
+    fn own_aggregate(&self, name: &str, operands: Vec<Operand>, distinct: bool, scope: &Scope<'_>) -> Result<Decided> {
+        let types: Vec<Typed> = operands.iter().map(|operand| operand.typed.clone()).collect();
+        let missing = || missing_function(name, &types);
+        if name == "string_agg" {
+            return self.string_agg(operands, distinct, scope);
+        }
+        let [operand]: [Operand; 1] = operands.try_into().map_err(|_others: Vec<Operand>| missing())?;
+        let operand = if operand.typed.is_unknown() {
+            let assumed: Typed = if matches!(name, "min" | "max") { PgType::TEXT.into() } else { PgType::FLOAT8.into() };
+            Operand { expr: self.convert(operand, &assumed, Asked::Implicitly, scope)?, typed: assumed }
+        } else {
+            operand
+        };
+        match name {
+            "sum" => self.sum(operand, distinct, scope),
+            "avg" => self.average(operand, distinct, scope),
+            "min" | "max" => self.extreme(name, operand, scope),
+            "bool_and" | "every" | "bool_or" => {
+                if operand.typed.pg_type.oid != PgType::BOOL.oid {
+                    return Err(missing().into());
+                }
+                let function = if name == "bool_or" { bool_or_udaf() } else { bool_and_udaf() };
+                Ok(Decided { function, arguments: vec![operand.expr], distinct: false })
+            }
+            _ => {
+                let Some(kind) = Kind::of_deviation(name) else { return Err(missing().into()) };
+                match numeric_rank(operand.typed.pg_type) {
+                    Some(0..=3) => self.typed(kind, operand.expr, PgType::NUMERIC, PgType::NUMERIC, distinct),
+                    Some(_) => self.typed(kind, operand.expr, PgType::FLOAT8, PgType::FLOAT8, distinct),
+                    None => Err(missing().into()),
+                }
+            }
+        }
+    }
+
+    fn typed(&self, kind: Kind, argument: Expr, reads: PgType, returns: PgType, distinct: bool) -> Result<Decided> {
+        let function = TypedAggregate::new(kind, reads.into(), returns.into(), distinct);
+        // Duplicates are dropped by the function itself: the engine would compare carriers.
+        Ok(Decided { function: Arc::new(AggregateUDF::new_from_impl(function)), arguments: vec![argument], distinct: false })
+    }
+
+    fn engine(&self, function: Arc<AggregateUDF>, argument: Expr, distinct: bool) -> Result<Decided> {
+        Ok(Decided { function, arguments: vec![argument], distinct })
+    }
+
+    fn sum(&self, operand: Operand, distinct: bool, scope: &Scope<'_>) -> Result<Decided> {
+        let carrier = scope.carrier_of(&operand.expr)?;
+        match (operand.typed.pg_type.oid, &carrier) {
+            (21 | 23, _) => {
+                let wide = self.convert(operand, &PgType::INT8.into(), Asked::Implicitly, scope)?;
+                self.engine(sum_udaf(), wide, distinct)
+            }
+            (20, _) => {
+                let field = Typed::from(PgType::NUMERIC).field("", DataType::Decimal128(19, 0));
+                self.engine(sum_udaf(), Expr::Cast(Cast::new_from_field(Box::new(operand.expr), field)), distinct)
+            }
+            // Ten more digits hold the sum of ten thousand million rows.
+            (1700, DataType::Decimal128(precision, _)) if *precision <= 28 => self.engine(sum_udaf(), operand.expr, distinct),
+            (1700, _) => self.typed(Kind::Sum, operand.expr, PgType::NUMERIC, PgType::NUMERIC, distinct),
+            (700, _) => self.typed(Kind::SumReal, operand.expr, PgType::FLOAT4, PgType::FLOAT4, distinct),
+            (701, _) => self.engine(sum_udaf(), operand.expr, distinct),
+            (1186, _) => self.typed(Kind::Sum, operand.expr, PgType::INTERVAL, PgType::INTERVAL, distinct),
+            _ => Err(missing_function("sum", &[operand.typed]).into()),
+        }
+    }
+
+    fn average(&self, operand: Operand, distinct: bool, scope: &Scope<'_>) -> Result<Decided> {
+        match operand.typed.pg_type.oid {
+            20 | 21 | 23 | 1700 => self.typed(Kind::Average, operand.expr, PgType::NUMERIC, PgType::NUMERIC, distinct),
+            700 | 701 => {
+                let double = self.convert(operand, &PgType::FLOAT8.into(), Asked::Implicitly, scope)?;
+                self.engine(avg_udaf(), double, distinct)
+            }
+            1186 => self.typed(Kind::Average, operand.expr, PgType::INTERVAL, PgType::INTERVAL, distinct),
+            _ => Err(missing_function("avg", &[operand.typed]).into()),
+        }
+    }
+
+    fn extreme(&self, name: &str, operand: Operand, scope: &Scope<'_>) -> Result<Decided> {
+        let greatest = name == "max";
+        let typed = operand.typed.clone();
+        if !has_extremes(&typed) {
+            return Err(missing_function(name, &[typed]).into());
+        }
+        let carrier = scope.carrier_of(&operand.expr)?;
+        if key::is_needed(&typed, &carrier) {
+            key::function(&typed)?;
+            let kind = if greatest { Kind::Greatest } else { Kind::Least };
+            let typed = typed.without_modifier();
+            let function = TypedAggregate::new(kind, typed.clone(), typed, false).with_carrier(carrier);
+            let function = Arc::new(AggregateUDF::new_from_impl(function));
+            return Ok(Decided { function, arguments: vec![operand.expr], distinct: false });
+        }
+        // `character varying` has no extremes of its own: they are those of text.
+        let argument = if is_string(typed.pg_type) && typed.pg_type.oid != PgType::TEXT.oid {
+            self.convert(operand, &PgType::TEXT.into(), Asked::Implicitly, scope)?
+        } else {
+            operand.expr
+        };
+        self.engine(if greatest { max_udaf() } else { min_udaf() }, argument, false)
+    }
+
+    fn string_agg(&self, operands: Vec<Operand>, distinct: bool, scope: &Scope<'_>) -> Result<Decided> {
+        let types: Vec<Typed> = operands.iter().map(|operand| operand.typed.clone()).collect();
+        let textual = types.iter().all(|typed| typed.is_unknown() || is_string(typed.pg_type));
+        if operands.len() != 2 || !textual {
+            return Err(missing_function("string_agg", &types).into());
+        }
+        let text: Typed = PgType::TEXT.into();
+        let arguments = operands
+            .into_iter()
+            .map(|operand| self.convert(operand, &text, Asked::Implicitly, scope))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Decided { function: string_agg_udaf(), arguments, distinct })
+    }
+
+    /// Brings the counters of window functions to the types PostgreSQL gives them.
+    pub(super) fn window_outputs(&self, window: Window) -> Result<LogicalPlan> {
+        let unsigned = window.schema.fields().iter().any(|field| *field.data_type() == DataType::UInt64);
+        let input_width = window.input.schema().fields().len();
+        let calls: Vec<Expr> = window.window_expr.clone();
+        let plan = LogicalPlan::Window(window);
+        if !unsigned {
+            return Ok(plan);
+        }
+        let outputs = plan
+            .schema()
+            .iter()
+            .enumerate()
+            .map(|(index, (qualifier, field))| {
+                let column = Expr::Column(Column::from((qualifier, field)));
+                if index < input_width || *field.data_type() != DataType::UInt64 {
+                    return column;
+                }
+                let is_ntile = calls.get(index - input_width).is_some_and(|call| is_call_of(call, "ntile"));
+                let pg_type = if is_ntile { PgType::INT4 } else { PgType::INT8 };
+                let target = Typed::from(pg_type).field("", pg_type.carrier());
+                Expr::Cast(Cast::new_from_field(Box::new(column), target)).alias_qualified(qualifier.cloned(), field.name())
+            })
+            .collect();
+        Ok(LogicalPlan::Projection(Projection::try_new(outputs, Arc::new(plan))?))
+    }
+}
+
+fn is_call_of(expr: &Expr, name: &str) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_call_of(&alias.expr, name),
+        Expr::WindowFunction(call) => call.fun.name() == name,
+        _ => false,
+    }
+}
+
+/// Whether PostgreSQL 15 has `min` and `max` of the type.
+fn has_extremes(typed: &Typed) -> bool {
+    if let Some(element) = typed.pg_type.element() {
+        return key::has_equality(element);
+    }
+    typed.labels.is_some()
+        || is_string(typed.pg_type) && typed.pg_type.oid != 18
+        || numeric_rank(typed.pg_type).is_some()
+        || matches!(typed.pg_type.oid, 26 | 650 | 790 | 869 | 1082 | 1083 | 1114 | 1184 | 1186 | 1266 | 3220)
+}

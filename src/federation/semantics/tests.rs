@@ -1,0 +1,197 @@
+//! Statements planned and run through the engine with `install`, against what PostgreSQL 15 answered to the same text.
+//!
+//! Each case is a statement, the types `\gdesc` names, and the rows as `psql -At` prints them (`;` between rows); an error is
+//! its SQLSTATE and message.
+
+mod cases;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{Field, Schema};
+use datafusion::datasource::MemTable;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::collect;
+use datafusion::prelude::SessionConfig;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::sqlparser::ast::{
+    CastKind, DataType as SqlType, Expr as SqlExpr, Value, ValueWithSpan, visit_expressions_mut,
+};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+
+use crate::error::{Diagnosis, find_diagnosis};
+use crate::format::DisplaySettings;
+use crate::pgtype::{ENUM_KEY, PgField, PgType};
+
+use super::cast::{read_literal, text_of};
+use super::datum::{Column, Datum};
+use super::settings::SessionValues;
+use super::typed::Typed;
+use super::{install, types};
+
+/// Name, type and the three rows of the table `t`, as text.
+const COLUMNS: &[(&str, PgType, [Option<&str>; 3])] = &[
+    ("id", PgType::INT4, [Some("1"), Some("2"), Some("3")]),
+    ("i2", PgType::INT2, [Some("7"), Some("32767"), None]),
+    ("i8", PgType::INT8, [Some("9223372036854775807"), Some("-5"), None]),
+    ("n", PgType::numeric(10, 2), [Some("10.50"), Some("-3.25"), None]),
+    ("w", PgType::NUMERIC, [Some("9"), Some("10.5"), Some("1e20")]),
+    ("r", PgType::FLOAT4, [Some("0.1"), Some("-2.5"), None]),
+    ("d", PgType::FLOAT8, [Some("2.5"), Some("3.5"), Some("NaN")]),
+    ("s", PgType::TEXT, [Some("Hello"), Some("a''b"), None]),
+    ("v", PgType::with_typmod(1043, 14), [Some("abc"), Some("ABC"), None]),
+    ("c", PgType::with_typmod(1042, 9), [Some("ab"), Some("ab  "), Some("b")]),
+    ("b", PgType::BOOL, [Some("t"), Some("f"), None]),
+    ("dt", PgType::DATE, [Some("2024-01-31"), Some("1969-07-20"), None]),
+    ("ts", PgType::TIMESTAMP, [Some("2024-01-31 12:34:56.789"), Some("1969-07-20 20:17:40"), None]),
+    ("tz", PgType::TIMESTAMPTZ, [Some("2024-03-10 12:00:00+00"), Some("infinity"), None]),
+    ("iv", PgType::INTERVAL, [Some("1 mon"), Some("30 days"), Some("1 day 02:03:04")]),
+    ("u", PgType::UUID, [Some("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"), Some("00000000-0000-0000-0000-000000000001"), None]),
+    ("j", PgType::JSONB, [Some("{\"a\": 1, \"b\": [1, 2]}"), Some("[1, \"x\"]"), None]),
+    ("jt", PgType::JSON, [Some("{\"a\":1}"), Some("[]"), None]),
+    ("ip", PgType::INET, [Some("10.0.0.9"), Some("10.0.0.10"), Some("192.168.0.0/16")]),
+    ("e", PgType::with_typmod(90_001, -1), [Some("happy"), Some("sad"), Some("ok")]),
+    ("a", PgType { oid: 1007, typmod: -1 }, [Some("{1,2,3}"), Some("{}"), None]),
+];
+
+fn column(pg_type: PgType, values: &[Option<&str>; 3], name: &str) -> (Field, ArrayRef) {
+    let labels = "[\"sad\",\"ok\",\"happy\"]";
+    let is_enum = name == "e";
+    let typed = Typed { pg_type, labels: is_enum.then(|| Arc::from(labels)) };
+    let field = Field::new(name, pg_type.carrier(), true).with_pg_type(pg_type);
+    let mut metadata = field.metadata().clone();
+    if is_enum {
+        metadata.insert(ENUM_KEY.to_owned(), labels.to_owned());
+    }
+    let session = SessionValues::default();
+    let scalars = values.iter().map(|text| match text {
+        Some(text) => read_literal(text, &typed, true, &session).unwrap(),
+        None => ScalarValue::try_from(&pg_type.carrier()).unwrap(),
+    });
+    (field.with_metadata(metadata), ScalarValue::iter_to_array(scalars).unwrap())
+}
+
+fn state() -> SessionState {
+    let config = SessionConfig::new().with_target_partitions(2);
+    let builder = SessionStateBuilder::new().with_config(config).with_default_features();
+    let state = install(builder).build();
+    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) =
+        COLUMNS.iter().map(|(name, pg_type, values)| column(*pg_type, values, name)).unzip();
+    let schema = Arc::new(Schema::new(fields));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).unwrap();
+    let table = MemTable::try_new(schema, vec![vec![batch]]).unwrap();
+    state.schema_for_ref("t").unwrap().register_table("t".to_owned(), Arc::new(table)).unwrap();
+    state
+}
+
+/// Integer literals are `integer` where they fit, as the session's own pass over the syntax tree makes them.
+fn parse(sql: &str) -> Statement {
+    let mut statement = DFParser::parse_sql_with_dialect(sql, &PostgreSqlDialect {}).unwrap().pop_front().unwrap();
+    if let Statement::Statement(inner) = &mut statement {
+        let _: ControlFlow<()> = visit_expressions_mut(inner.as_mut(), |expr| {
+            if let SqlExpr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) = expr
+                && digits.parse::<i32>().is_ok()
+            {
+                let number = Box::new(expr.clone());
+                *expr =
+                    SqlExpr::Cast { kind: CastKind::Cast, expr: number, data_type: SqlType::Int(None), format: None, array: false };
+            }
+            ControlFlow::Continue(())
+        });
+    }
+    statement
+}
+
+async fn analysed(state: &SessionState, sql: &str) -> Result<LogicalPlan, datafusion::error::DataFusionError> {
+    let plan = state.statement_to_plan(parse(sql)).await?;
+    state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})
+}
+
+async fn run(state: &SessionState, sql: &str) -> Result<(String, String), datafusion::error::DataFusionError> {
+    let plan = analysed(state, sql).await?;
+    let output = types::output_types(&plan)?;
+    let names: Vec<String> =
+        output.iter().map(|pg_type| if pg_type.oid == 90_001 { "mood".to_owned() } else { pg_type.to_string() }).collect();
+    let plan = state.optimizer().optimize(plan, state, |_, _| {})?;
+    let physical = state.query_planner().create_physical_plan(&plan, state).await?;
+    let batches = collect(physical, state.task_ctx()).await?;
+    let mut rows = Vec::new();
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            let cells: Vec<String> =
+                batch.columns().iter().zip(&output).map(|(array, pg_type)| cell(array, *pg_type, row)).collect();
+            rows.push(cells.join("|"));
+        }
+    }
+    Ok((names.join(","), rows.join(";")))
+}
+
+fn cell(array: &ArrayRef, pg_type: PgType, row: usize) -> String {
+    let typed: Typed = pg_type.into();
+    match Column::new(array, Some(&typed)).unwrap().get(row) {
+        Datum::Bool(value) => if value { "t" } else { "f" }.to_owned(),
+        value => text_of(&typed, &value, &DisplaySettings::default()).unwrap(),
+    }
+}
+
+async fn answer(state: &SessionState, sql: &str) -> String {
+    match run(state, sql).await {
+        Ok((types, rows)) => format!("{types} => {rows}"),
+        Err(error) => match find_diagnosis(&error) {
+            Some(Diagnosis { sqlstate, message, .. }) => format!("{sqlstate}: {message}"),
+            None => format!("engine: {}", error.strip_backtrace()),
+        },
+    }
+}
+
+async fn check(cases: &[(&str, &str)]) {
+    let state = state();
+    let mut wrong = Vec::new();
+    for (sql, expected) in cases {
+        let found = answer(&state, sql).await;
+        if found != *expected {
+            wrong.push(format!("{sql}\n  expected {expected}\n  found    {found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} differ\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn operators_and_casts_answer_like_postgres() {
+    check(cases::OPERATORS).await;
+}
+
+#[tokio::test]
+async fn functions_answer_like_postgres() {
+    check(cases::FUNCTIONS).await;
+}
+
+#[tokio::test]
+async fn queries_answer_like_postgres() {
+    check(cases::QUERIES).await;
+}
+
+#[tokio::test]
+async fn parameters_get_the_type_their_use_tells() {
+    let state = state();
+    let rows = [
+        ("select * from t where u = $1 and n > $2", vec![PgType::UUID, PgType::NUMERIC]),
+        ("select $1::jsonb, coalesce($2, 5), s || $3 from t", vec![PgType::JSONB, PgType::INT4, PgType::TEXT]),
+        (
+            "select id + $1, dt - $2::int, case when b then $3 else ts end from t",
+            vec![PgType::INT4, PgType::INT4, PgType::TIMESTAMP],
+        ),
+        (
+            "select id from t where e in ($1, $2) and iv between $3 and '1 day'",
+            vec![PgType::with_typmod(90_001, -1), PgType::with_typmod(90_001, -1), PgType::INTERVAL],
+        ),
+    ];
+    for (sql, expected) in rows {
+        let plan = analysed(&state, sql).await.unwrap();
+        let found: Vec<PgType> = types::parameter_types(&plan).unwrap().into_values().collect();
+        assert_eq!(found, expected, "{sql}");
+    }
+}
