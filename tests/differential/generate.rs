@@ -279,7 +279,7 @@ fn combined(random: &mut Random, left: &Source) -> String {
 
 fn of_kind(random: &mut Random, source: &Source, kind: Kind) -> Option<&'static str> {
     let found: Vec<&'static str> = source.columns.iter().filter(|column| column.kind == kind).map(|column| column.name).collect();
-    if found.is_empty() { None } else { Some(random.pick(&found)) }
+    if found.is_empty() { None } else { Some(*random.pick(found.as_slice())) }
 }
 
 /// A condition on one table; `depth` bounds how far AND, OR and NOT nest.
