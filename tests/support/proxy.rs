@@ -91,12 +91,22 @@ impl Place {
 
     /// A database of a PostgreSQL server as the store `name`, with further lines in its file.
     pub fn postgres(&self, name: &str, server: &Postgres, database: &str, lines: &str) {
-        self.login(name, ("postgres", server.port()), (server.user(), server.password()), &format!("database = \"{database}\"\n{lines}"));
+        self.login(
+            name,
+            ("postgres", server.port()),
+            (server.user(), server.password()),
+            &format!("database = \"{database}\"\n{lines}"),
+        );
     }
 
     /// A database of a MariaDB server as the store `name`, with further lines in its file.
     pub fn mariadb(&self, name: &str, server: &MariaDb, database: &str, lines: &str) {
-        self.login(name, ("mariadb", server.port()), (server.user(), server.password()), &format!("database = \"{database}\"\n{lines}"));
+        self.login(
+            name,
+            ("mariadb", server.port()),
+            (server.user(), server.password()),
+            &format!("database = \"{database}\"\n{lines}"),
+        );
     }
 
     /// A database of a MongoDB replica set as the store `name`, with further lines in its file.

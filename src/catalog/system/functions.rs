@@ -248,6 +248,7 @@ const CATALOG: &[Row] = &[
     ("pg_encoding_to_char", NAME, |_, args| {
         Ok(args.first().and_then(Argument::oid).map(|number| if number == 6 { "UTF8" } else { "" }).into())
     }),
+    ("getdatabaseencoding", NAME, |_, _| Ok(Answer::Text("UTF8".to_owned()))),
     ("pg_char_to_encoding", PgType::INT4, |_, _| Ok(Answer::Int(6))),
     ("pg_relation_is_publishable", BOOL, |_, _| Ok(Answer::Bool(false))),
     ("pg_partition_ancestors", OID, |_, _| Ok(Answer::Null)),

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, Query, Value, VisitorMut,
+    ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitorMut,
 };
 
 use crate::error::{Diagnosis, sqlstate};
@@ -22,6 +22,11 @@ impl VisitorMut for Dialect {
                 .with_detail("A lock that is ignored would let a concurrent writer change the rows.");
             return ControlFlow::Break(Box::new(error));
         }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        name_function_column(factor);
         ControlFlow::Continue(())
     }
 
@@ -61,6 +66,36 @@ impl VisitorMut for Dialect {
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
     }
+}
+
+/// The column of a function in FROM that returns one is named by the alias, and without one by the function itself.
+fn name_function_column(factor: &mut TableFactor) {
+    if let TableFactor::Table { name, args: Some(args), alias, .. } = factor {
+        strip_schema(name);
+        if is_named(name, "unnest") {
+            let arrays = args.args.iter().filter_map(|argument| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(array)) => Some(array.clone()),
+                _ => None,
+            });
+            let (array_exprs, alias) = (arrays.collect(), alias.take());
+            *factor =
+                TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_offset_alias: None, with_ordinality: false };
+        }
+    }
+    let (alias, function) = match factor {
+        TableFactor::Table { name, args: Some(_), alias, .. } if is_named(name, "generate_series") => (alias, "generate_series"),
+        TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } if array_exprs.len() == 1 => (alias, "unnest"),
+        _ => return,
+    };
+    let alias =
+        alias.get_or_insert_with(|| TableAlias { explicit: true, name: Ident::new(function), columns: Vec::new(), at: None });
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+    }
+}
+
+fn is_named(name: &ObjectName, wanted: &str) -> bool {
+    matches!(name.0.as_slice(), [ObjectNamePart::Identifier(ident)] if ident.value.eq_ignore_ascii_case(wanted))
 }
 
 /// `pg_catalog.lower` is `lower`: the engine has one namespace of functions.
@@ -172,5 +207,12 @@ mod tests {
         check("SELECT x COLLATE \"de_DE\" FROM t", Err("0A000"));
         check("SELECT x::regclass, x::int FROM t", Ok("SELECT pg_cast_regclass(x), x::INT FROM t"));
         check("SELECT 1 FROM t FOR UPDATE", Err("0A000"));
+        check("SELECT n FROM generate_series(1, 3) n", Ok("SELECT n FROM generate_series(1, 3) n (n)"));
+        check(
+            "SELECT * FROM generate_series(1, 3)",
+            Ok("SELECT * FROM generate_series(1, 3) AS generate_series (generate_series)"),
+        );
+        check("SELECT x FROM pg_catalog.unnest(a) AS x", Ok("SELECT x FROM UNNEST(a) AS x (x)"));
+        check("SELECT x FROM unnest(a) AS t (x)", Ok("SELECT x FROM UNNEST(a) AS t (x)"));
     }
 }
