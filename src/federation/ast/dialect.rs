@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitorMut,
+    AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
+    Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitorMut,
 };
 
 use crate::error::{Diagnosis, sqlstate};
@@ -32,6 +32,10 @@ impl VisitorMut for Dialect {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         let rewritten = match expr {
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                access_chain.iter_mut().for_each(quote_field);
+                return ControlFlow::Continue(());
+            }
             Expr::Function(function) => {
                 strip_schema(&mut function.name);
                 return ControlFlow::Continue(());
@@ -68,23 +72,31 @@ impl VisitorMut for Dialect {
     }
 }
 
-/// The column of a function in FROM that returns one is named by the alias, and without one by the function itself.
-fn name_function_column(factor: &mut TableFactor) {
-    if let TableFactor::Table { name, args: Some(args), alias, .. } = factor {
-        strip_schema(name);
-        if is_named(name, "unnest") {
-            let arrays = args.args.iter().filter_map(|argument| match argument {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(array)) => Some(array.clone()),
-                _ => None,
-            });
-            let (array_exprs, alias) = (arrays.collect(), alias.take());
-            *factor =
-                TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_offset_alias: None, with_ordinality: false };
-        }
+/// `(address).city` names a field, which the planner wants as a text.
+fn quote_field(access: &mut AccessExpr) {
+    if let AccessExpr::Dot(Expr::Identifier(ident)) = access {
+        let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+        *access = AccessExpr::Dot(Expr::value(Value::SingleQuotedString(name)));
     }
+}
+
+/// A function in FROM that returns one column names it after its alias, or after itself: `unnest(tags) AS t` has the column
+/// `t`, `generate_series(1, 3)` the column `generate_series`.
+fn name_function_column(factor: &mut TableFactor) {
+    plain_unnest(factor);
     let (alias, function) = match factor {
-        TableFactor::Table { name, args: Some(_), alias, .. } if is_named(name, "generate_series") => (alias, "generate_series"),
-        TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } if array_exprs.len() == 1 => (alias, "unnest"),
+        TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } if array_exprs.len() == 1 => {
+            (alias, "unnest".to_owned())
+        }
+        TableFactor::Table { name, alias, args: Some(_), with_ordinality: false, .. } => {
+            let Some(ident) = name.0.last().and_then(ObjectNamePart::as_ident) else { return };
+            let function = ident.value.to_lowercase();
+            if !matches!(function.as_str(), "generate_series" | "unnest" | "range") {
+                return;
+            }
+            strip_schema(name);
+            (alias, function)
+        }
         _ => return,
     };
     let alias =
@@ -94,8 +106,25 @@ fn name_function_column(factor: &mut TableFactor) {
     }
 }
 
-fn is_named(name: &ObjectName, wanted: &str) -> bool {
-    matches!(name.0.as_slice(), [ObjectNamePart::Identifier(ident)] if ident.value.eq_ignore_ascii_case(wanted))
+/// The parser knows `unnest` only without its schema.
+fn plain_unnest(factor: &mut TableFactor) {
+    let TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } = factor else { return };
+    let mut plain = name.clone();
+    strip_schema(&mut plain);
+    if !matches!(plain.0.as_slice(), [ObjectNamePart::Identifier(ident)] if ident.value.eq_ignore_ascii_case("unnest")) {
+        return;
+    }
+    let arrays = args.args.iter().filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(array)) => Some(array.clone()),
+        _ => None,
+    });
+    *factor = TableFactor::UNNEST {
+        alias: alias.take(),
+        array_exprs: arrays.collect(),
+        with_offset: false,
+        with_offset_alias: None,
+        with_ordinality: *with_ordinality,
+    };
 }
 
 /// `pg_catalog.lower` is `lower`: the engine has one namespace of functions.
@@ -201,18 +230,17 @@ mod tests {
 
     #[test]
     fn spellings_become_the_planners() {
+        check("SELECT (a).City, (a).\"B\" FROM t", Ok("SELECT (a).'city', (a).'B' FROM t"));
+        check(
+            "SELECT * FROM generate_series(1, 3)",
+            Ok("SELECT * FROM generate_series(1, 3) AS generate_series (generate_series)"),
+        );
+        check("SELECT * FROM t, unnest(t.tags) x", Ok("SELECT * FROM t, UNNEST(t.tags) x (x)"));
         check("SELECT pg_catalog.lower(x) FROM t", Ok("SELECT lower(x) FROM t"));
         check("SELECT a OPERATOR(pg_catalog.~) 'x' FROM t", Ok("SELECT a ~ 'x' FROM t"));
         check("SELECT x COLLATE \"C\" FROM t", Ok("SELECT x FROM t"));
         check("SELECT x COLLATE \"de_DE\" FROM t", Err("0A000"));
         check("SELECT x::regclass, x::int FROM t", Ok("SELECT pg_cast_regclass(x), x::INT FROM t"));
         check("SELECT 1 FROM t FOR UPDATE", Err("0A000"));
-        check("SELECT n FROM generate_series(1, 3) n", Ok("SELECT n FROM generate_series(1, 3) n (n)"));
-        check(
-            "SELECT * FROM generate_series(1, 3)",
-            Ok("SELECT * FROM generate_series(1, 3) AS generate_series (generate_series)"),
-        );
-        check("SELECT x FROM pg_catalog.unnest(a) AS x", Ok("SELECT x FROM UNNEST(a) AS x (x)"));
-        check("SELECT x FROM unnest(a) AS t (x)", Ok("SELECT x FROM UNNEST(a) AS t (x)"));
     }
 }
