@@ -6,6 +6,10 @@
 mod support;
 
 #[cfg(test)]
+mod behaviour;
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod command;
 #[cfg(test)]
 mod contract;

@@ -83,6 +83,7 @@ fn quote_field(access: &mut AccessExpr) {
 /// A function in FROM that returns one column names it after its alias, or after itself: `unnest(tags) AS t` has the column
 /// `t`, `generate_series(1, 3)` the column `generate_series`.
 fn name_function_column(factor: &mut TableFactor) {
+    plain_unnest(factor);
     let (alias, function) = match factor {
         TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } if array_exprs.len() == 1 => {
             (alias, "unnest".to_owned())
@@ -103,6 +104,27 @@ fn name_function_column(factor: &mut TableFactor) {
     if alias.columns.is_empty() {
         alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
     }
+}
+
+/// The parser knows `unnest` only without its schema.
+fn plain_unnest(factor: &mut TableFactor) {
+    let TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } = factor else { return };
+    let mut plain = name.clone();
+    strip_schema(&mut plain);
+    if !matches!(plain.0.as_slice(), [ObjectNamePart::Identifier(ident)] if ident.value.eq_ignore_ascii_case("unnest")) {
+        return;
+    }
+    let arrays = args.args.iter().filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(array)) => Some(array.clone()),
+        _ => None,
+    });
+    *factor = TableFactor::UNNEST {
+        alias: alias.take(),
+        array_exprs: arrays.collect(),
+        with_offset: false,
+        with_offset_alias: None,
+        with_ordinality: *with_ordinality,
+    };
 }
 
 /// `pg_catalog.lower` is `lower`: the engine has one namespace of functions.
