@@ -86,7 +86,7 @@ impl Server {
         describe_views(&catalog, &engine)?;
         let roles = Arc::new(ArcSwap::from_pointee(config.settings.roles.clone()));
         let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles));
-        let listener = Listener::bind(wire_settings(&config, &roles))?;
+        let listener = Listener::bind(wire_settings(&config, &roles, mock_seed(&state)?))?;
         let addresses = listener.local_addresses();
         let shutdown = CancellationToken::new();
         let mut tasks = TaskSet::new();
@@ -221,7 +221,17 @@ fn engine_limits(config: &Config, state: &State) -> EngineLimits {
     }
 }
 
-fn wire_settings(config: &Config, roles: &Arc<ArcSwap<Roles>>) -> wire::Settings {
+/// The seed of made-up verifiers is kept, so that a restart does not tell which roles exist.
+fn mock_seed(state: &State) -> Result<Secret, ServerError> {
+    if let Some(seed) = state.read::<String>("mock_seed")? {
+        return Ok(Secret::new(seed));
+    }
+    let seed = Alphanumeric.sample_string(&mut rand::rng(), 32);
+    state.write("mock_seed", &seed)?;
+    Ok(Secret::new(seed))
+}
+
+fn wire_settings(config: &Config, roles: &Arc<ArcSwap<Roles>>, mock_seed: Secret) -> wire::Settings {
     let settings = &config.settings;
     let limits = &settings.limits;
     wire::Settings {
@@ -234,7 +244,7 @@ fn wire_settings(config: &Config, roles: &Arc<ArcSwap<Roles>>) -> wire::Settings
         }),
         trust: settings.trust,
         roles: Arc::clone(roles),
-        mock_seed: Secret::new(Alphanumeric.sample_string(&mut rand::rng(), 32)),
+        mock_seed,
         limits: wire::Limits {
             max_connections: limits.max_connections,
             startup_timeout: limits.startup_timeout,

@@ -7,11 +7,13 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, FieldRef};
 use chrono::{DateTime, Utc};
 use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState};
+use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::scalar::ScalarValue;
@@ -29,6 +31,7 @@ use super::engine::Engine;
 use super::error::diagnose;
 use super::output::{self, OutputColumn};
 use super::scan::count_scans;
+use super::semantics::resolve::TypedOperations;
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{Relation, SearchPath, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
@@ -81,7 +84,7 @@ pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32])
     let known: Vec<Option<PgType>> =
         given.iter().map(|oid| (*oid != 0 && *oid != PgType::UNKNOWN.oid).then_some(PgType::with_typmod(*oid, -1))).collect();
     let first = to_logical(&context, query.clone(), &known)?;
-    let parameters = infer(&first, &known)?;
+    let parameters = infer(&resolve(&state, &first, &known)?, &known)?;
     let logical = if parameters.len() == known.len() && known.iter().all(Option::is_some) {
         first
     } else {
@@ -180,6 +183,26 @@ fn analyze(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan, Diag
     state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {}).map_err(|error| diagnose(&error))
 }
 
+/// The plan with Postgres' own types, which parameters take from their surroundings. What the SQL planner guessed for them
+/// is taken away first: it knows carriers only.
+fn resolve(state: &SessionState, plan: &LogicalPlan, known: &[Option<PgType>]) -> Result<LogicalPlan, Diagnosis> {
+    let is_given = |id: &str| placeholder_number(id).is_some_and(|number| known.get(number - 1).is_some_and(Option::is_some));
+    let forget = |expr: Expr| match expr {
+        Expr::Placeholder(placeholder) if placeholder.field.is_some() && !is_given(&placeholder.id) => {
+            Ok(Transformed::yes(Expr::Placeholder(Placeholder { id: placeholder.id, field: None })))
+        }
+        other => Ok(Transformed::no(other)),
+    };
+    let bare = plan.clone().transform_up_with_subqueries(|node| node.map_expressions(|expr| expr.transform_up(forget)));
+    let bare = bare.map_err(|error| diagnose(&error))?.data;
+    TypedOperations.analyze(bare, state.config_options()).map_err(|error| diagnose(&error))
+}
+
+/// The number of `$3`, from 1.
+fn placeholder_number(id: &str) -> Option<usize> {
+    id.strip_prefix('$').and_then(|digits| digits.parse().ok()).filter(|number| *number > 0)
+}
+
 /// The type of every parameter: the client's, else the first that its context gives, else `text`.
 fn infer(plan: &LogicalPlan, known: &[Option<PgType>]) -> Result<Vec<PgType>, Diagnosis> {
     let mut found: BTreeMap<usize, Option<PgType>> = BTreeMap::new();
@@ -210,7 +233,7 @@ fn note_parameter(expr: &Expr, counts_rows: bool, found: &mut BTreeMap<usize, Op
         },
         _ => return,
     };
-    let Some(number) = id.strip_prefix('$').and_then(|digits| digits.parse().ok()) else { return };
+    let Some(number) = placeholder_number(id) else { return };
     let slot = found.entry(number).or_insert(None);
     *slot = slot.or(pg_type).or(counts_rows.then_some(PgType::INT8));
 }

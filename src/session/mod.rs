@@ -213,6 +213,10 @@ impl Session {
     /// 42P05 when the name exists, else as [`Session::parse`] and planning.
     pub async fn prepare(&mut self, name: &str, text: &str, parameter_types: &[u32]) -> Result<(), Diagnosis> {
         self.names.check_statement_name(name)?;
+        // PostgreSQL drops the unnamed statement before it parses the next one, so a failure leaves none.
+        if name.is_empty() {
+            self.names.remove_statement(name);
+        }
         let mut statements = statement::parse(text)?;
         if statements.len() > 1 {
             return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "cannot insert multiple commands into a prepared statement"));

@@ -248,6 +248,7 @@ const CATALOG: &[Row] = &[
     ("pg_encoding_to_char", NAME, |_, args| {
         Ok(args.first().and_then(Argument::oid).map(|number| if number == 6 { "UTF8" } else { "" }).into())
     }),
+    ("getdatabaseencoding", NAME, |_, _| Ok(Answer::Text("UTF8".to_owned()))),
     ("pg_char_to_encoding", PgType::INT4, |_, _| Ok(Answer::Int(6))),
     ("pg_relation_is_publishable", BOOL, |_, _| Ok(Answer::Bool(false))),
     ("pg_partition_ancestors", OID, |_, _| Ok(Answer::Null)),
@@ -260,6 +261,7 @@ const CATALOG: &[Row] = &[
     ("pg_tablespace_location", TEXT, |_, _| Ok(Answer::Text(String::new()))),
     ("pg_size_pretty", TEXT, |_, args| Ok(args.first().and_then(Argument::oid).map(size_text).into())),
     ("to_regclass", OID, |env, args| Ok(named_relation(env, args).ok().map_or(Answer::Null, Answer::Int))),
+    ("to_regtype", PgType::REGTYPE, |_, args| Ok(regtype_oid(args).unwrap_or(Answer::Null))),
     ("pg_cast_regclass", TEXT, |env, args| Ok(regclass_text(env, args.first()).into())),
     ("pg_oid_regclass", PgType::REGCLASS, |env, args| named_relation(env, args).map(Answer::Int)),
     ("pg_cast_regtype", TEXT, |_, args| Ok(regtype_text(args.first()).into())),

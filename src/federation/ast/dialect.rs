@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, Query, Value, VisitorMut,
+    AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
+    Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitorMut,
 };
 
 use crate::error::{Diagnosis, sqlstate};
@@ -25,8 +25,17 @@ impl VisitorMut for Dialect {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        name_function_column(factor);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         let rewritten = match expr {
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                access_chain.iter_mut().for_each(quote_field);
+                return ControlFlow::Continue(());
+            }
             Expr::Function(function) => {
                 strip_schema(&mut function.name);
                 return ControlFlow::Continue(());
@@ -61,6 +70,61 @@ impl VisitorMut for Dialect {
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
     }
+}
+
+/// `(address).city` names a field, which the planner wants as a text.
+fn quote_field(access: &mut AccessExpr) {
+    if let AccessExpr::Dot(Expr::Identifier(ident)) = access {
+        let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+        *access = AccessExpr::Dot(Expr::value(Value::SingleQuotedString(name)));
+    }
+}
+
+/// A function in FROM that returns one column names it after its alias, or after itself: `unnest(tags) AS t` has the column
+/// `t`, `generate_series(1, 3)` the column `generate_series`.
+fn name_function_column(factor: &mut TableFactor) {
+    plain_unnest(factor);
+    let (alias, function) = match factor {
+        TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } if array_exprs.len() == 1 => {
+            (alias, "unnest".to_owned())
+        }
+        TableFactor::Table { name, alias, args: Some(_), with_ordinality: false, .. } => {
+            let Some(ident) = name.0.last().and_then(ObjectNamePart::as_ident) else { return };
+            let function = ident.value.to_lowercase();
+            if !matches!(function.as_str(), "generate_series" | "unnest" | "range") {
+                return;
+            }
+            strip_schema(name);
+            (alias, function)
+        }
+        _ => return,
+    };
+    let alias =
+        alias.get_or_insert_with(|| TableAlias { explicit: true, name: Ident::new(function), columns: Vec::new(), at: None });
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+    }
+}
+
+/// The parser knows `unnest` only without its schema.
+fn plain_unnest(factor: &mut TableFactor) {
+    let TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } = factor else { return };
+    let mut plain = name.clone();
+    strip_schema(&mut plain);
+    if !matches!(plain.0.as_slice(), [ObjectNamePart::Identifier(ident)] if ident.value.eq_ignore_ascii_case("unnest")) {
+        return;
+    }
+    let arrays = args.args.iter().filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(array)) => Some(array.clone()),
+        _ => None,
+    });
+    *factor = TableFactor::UNNEST {
+        alias: alias.take(),
+        array_exprs: arrays.collect(),
+        with_offset: false,
+        with_offset_alias: None,
+        with_ordinality: *with_ordinality,
+    };
 }
 
 /// `pg_catalog.lower` is `lower`: the engine has one namespace of functions.
@@ -166,6 +230,12 @@ mod tests {
 
     #[test]
     fn spellings_become_the_planners() {
+        check("SELECT (a).City, (a).\"B\" FROM t", Ok("SELECT (a).'city', (a).'B' FROM t"));
+        check(
+            "SELECT * FROM generate_series(1, 3)",
+            Ok("SELECT * FROM generate_series(1, 3) AS generate_series (generate_series)"),
+        );
+        check("SELECT * FROM t, unnest(t.tags) x", Ok("SELECT * FROM t, UNNEST(t.tags) x (x)"));
         check("SELECT pg_catalog.lower(x) FROM t", Ok("SELECT lower(x) FROM t"));
         check("SELECT a OPERATOR(pg_catalog.~) 'x' FROM t", Ok("SELECT a ~ 'x' FROM t"));
         check("SELECT x COLLATE \"C\" FROM t", Ok("SELECT x FROM t"));

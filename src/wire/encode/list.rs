@@ -132,6 +132,7 @@ impl<'a> Layout<'a> {
     }
 
     fn write_text(&self, row: usize, out: &mut BytesMut) -> Result<(), Diagnosis> {
+        // A flat list needs no look at its shape.
         if self.levels.len() > 1 && self.dimensions(row)?.is_empty() {
             out.put_slice(b"{}");
             return Ok(());

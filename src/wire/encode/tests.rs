@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Decimal128Array, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int8Array, Int32Array,
-    Int64Array, NullArray, StringArray, UInt64Array,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Date64Array, Decimal128Array, DictionaryArray, DurationMillisecondArray,
+    FixedSizeBinaryArray, Float64Array, Int8Array, Int32Array, Int32Builder, Int64Array, IntervalMonthDayNanoArray, ListArray,
+    ListBuilder, MapBuilder, NullArray, StringArray, StringBuilder, StructArray, Time32SecondArray, Time64MicrosecondArray,
+    TimestampMicrosecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt64Array,
 };
-use arrow::datatypes::{Field, Int8Type};
+use arrow::datatypes::{Field, Int8Type, Int32Type, IntervalMonthDayNano};
 
 use super::*;
+use crate::pgtype::PgField;
 
 pub(super) fn column(name: &str, pg_type: PgType) -> OutputColumn {
     OutputColumn { name: name.to_owned(), pg_type, table_oid: 0, column_number: 0 }
@@ -118,4 +121,176 @@ fn scalars_in_text() {
     let words: DictionaryArray<Int8Type> = vec![Some("a"), None, Some("b"), Some("a")].into_iter().collect();
     assert_eq!(texts(Arc::new(words), PgType::TEXT), [some("a"), None, some("b"), some("a")]);
     assert_eq!(texts(Arc::new(NullArray::new(2)), PgType::TEXT), [None, None]);
+}
+
+#[test]
+fn temporal_columns_of_every_unit() {
+    let seconds = TimestampSecondArray::from(vec![0]);
+    let nanos = TimestampNanosecondArray::from(vec![-1]).with_timezone("Europe/Berlin");
+    let specials = TimestampMicrosecondArray::from(vec![i64::MAX, i64::MIN, 1_704_164_645_600_000]);
+    assert_eq!(texts(Arc::new(seconds), PgType::TIMESTAMP), [some("1970-01-01 00:00:00")]);
+    assert_eq!(texts(Arc::new(nanos), PgType::TIMESTAMPTZ), [some("1969-12-31 23:59:59.999999+00")]);
+    assert_eq!(
+        texts(Arc::new(specials.clone()), PgType::TIMESTAMP),
+        [some("infinity"), some("-infinity"), some("2024-01-02 03:04:05.6")]
+    );
+    let wire: Vec<Option<Vec<u8>>> =
+        [i64::MAX, i64::MIN, 757_479_845_600_000].map(|micros: i64| Some(micros.to_be_bytes().to_vec())).to_vec();
+    assert_eq!(binaries(Arc::new(specials), PgType::TIMESTAMP), wire);
+    assert_eq!(texts(Arc::new(Date64Array::from(vec![86_400_000])), PgType::DATE), [some("1970-01-02")]);
+    assert_eq!(texts(Arc::new(Time32SecondArray::from(vec![3_661])), PgType::TIME), [some("01:01:01")]);
+    assert_eq!(texts(Arc::new(DurationMillisecondArray::from(vec![-1_500])), PgType::INTERVAL), [some("-00:00:01.5")]);
+    let span = IntervalMonthDayNano::new(14, -3, 1_000_000_000);
+    let spans = IntervalMonthDayNanoArray::from(vec![Some(span), None]);
+    assert_eq!(texts(Arc::new(spans), PgType::INTERVAL), [some("1 year 2 mons -3 days +00:00:01"), None]);
+}
+
+#[test]
+fn carriers_beyond_the_range_of_postgres_are_errors() {
+    for (array, pg_type) in [
+        (Arc::new(Date32Array::from(vec![i32::MIN + 1])) as ArrayRef, PgType::DATE),
+        (Arc::new(TimestampMicrosecondArray::from(vec![i64::MIN + 1])), PgType::TIMESTAMP),
+        (Arc::new(TimestampSecondArray::from(vec![i64::MAX])), PgType::TIMESTAMP),
+        (Arc::new(Time64MicrosecondArray::from(vec![86_400_000_001])), PgType::TIME),
+    ] {
+        for format in [Format::Text, Format::Binary] {
+            let schema = Arc::new(Schema::new(vec![Field::new("c", array.data_type().clone(), true)]));
+            let batch = RecordBatch::try_new(schema.clone(), vec![array.clone()]).unwrap();
+            let mut encoder = RowEncoder::new(&[column("c", pg_type)], &schema, &[format], &DisplaySettings::default()).unwrap();
+            let mut out = BytesMut::new();
+            assert_eq!(encoder.encode(&batch, &mut out).unwrap_err().sqlstate, "22008", "{pg_type}");
+            assert!(out.is_empty());
+        }
+    }
+}
+
+#[test]
+fn lists_are_arrays() {
+    let numbers = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None, Some(vec![])]);
+    let int4s = PgType::INT4.array().unwrap();
+    assert_eq!(texts(Arc::new(numbers.clone()), int4s), [some("{1,NULL}"), None, some("{}")]);
+    let words = |all: &[i32]| Some(all.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>());
+    assert_eq!(binaries(Arc::new(numbers), int4s), [words(&[1, 1, 23, 2, 1, 4, 1, -1]), None, words(&[0, 0, 23])]);
+    let mut builder = ListBuilder::new(StringBuilder::new());
+    builder.append_value([Some("a b"), Some("NULL"), None, Some("")]);
+    assert_eq!(texts(Arc::new(builder.finish()), PgType::TEXT.array().unwrap()), [some(r#"{"a b","NULL",NULL,""}"#)]);
+}
+
+fn nested(rows: &[&[&[i32]]]) -> ArrayRef {
+    let mut builder = ListBuilder::new(ListBuilder::new(Int32Builder::new()));
+    for row in rows {
+        for inner in *row {
+            builder.values().append_value(inner.iter().copied().map(Some));
+        }
+        builder.append(true);
+    }
+    Arc::new(builder.finish())
+}
+
+#[test]
+fn nested_lists_are_dimensions() {
+    let int4s = PgType::INT4.array().unwrap();
+    let rows = nested(&[&[&[1, 2], &[3, 4]], &[], &[&[], &[]], &[&[5]]]);
+    assert_eq!(texts(rows.clone(), int4s), [some("{{1,2},{3,4}}"), some("{}"), some("{}"), some("{{5}}")]);
+    let words: Vec<u8> = [2, 0, 23, 2, 1, 2, 1, 4, 1, 4, 2, 4, 3, 4, 4].iter().flat_map(|word: &i32| word.to_be_bytes()).collect();
+    assert_eq!(binaries(rows, int4s)[0], Some(words));
+    let ragged = nested(&[&[&[1, 2], &[3]]]);
+    let schema = Arc::new(Schema::new(vec![Field::new("c", ragged.data_type().clone(), true)]));
+    let batch = RecordBatch::try_new(schema.clone(), vec![ragged]).unwrap();
+    let mut encoder = RowEncoder::new(&[column("c", int4s)], &schema, &[], &DisplaySettings::default()).unwrap();
+    // In text a ragged list is refused too: PostgreSQL could not read it back.
+    assert_eq!(encoder.encode(&batch, &mut BytesMut::new()).unwrap_err().sqlstate, "2202E");
+}
+
+#[test]
+fn structs_are_json() {
+    let fields: Vec<(Arc<Field>, ArrayRef)> = vec![
+        (Arc::new(Field::new("name", DataType::Utf8, true)), Arc::new(StringArray::from(vec![Some("a\"b"), None]))),
+        (Arc::new(Field::new("n", DataType::Float64, true)), Arc::new(Float64Array::from(vec![1.5, f64::NAN]))),
+        (
+            Arc::new(Field::new("at", DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into())), true)),
+            Arc::new(TimestampMicrosecondArray::from(vec![0, 1_500_000]).with_timezone("UTC")),
+        ),
+        (Arc::new(Field::new("raw", DataType::Binary, true)), Arc::new(BinaryArray::from(vec![Some(&b"\x01\xff"[..]), None]))),
+        (
+            Arc::new(Field::new("doc", DataType::Utf8, true).with_pg_type(PgType::JSONB)),
+            Arc::new(StringArray::from(vec![Some("{\"x\": 1}"), None])),
+        ),
+        (
+            Arc::new(Field::new("wide", DataType::Utf8, true).with_pg_type(PgType::NUMERIC)),
+            Arc::new(StringArray::from(vec!["1.20", "NaN"])),
+        ),
+        (
+            Arc::new(Field::new_list("tags", Field::new_list_field(DataType::Int32, true), true)),
+            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None])),
+        ),
+    ];
+    let rows: ArrayRef = Arc::new(StructArray::from(fields));
+    let first = concat!(
+        r#"{"name":"a\"b","n":1.5,"at":"1970-01-01T00:00:00+00:00","raw":"\\x01ff","doc":{"x": 1},"#,
+        r#""wide":1.20,"tags":[1,null]}"#
+    );
+    let second = concat!(
+        r#"{"name":null,"n":"NaN","at":"1970-01-01T00:00:01.5+00:00","raw":null,"doc":null,"#,
+        r#""wide":"NaN","tags":null}"#
+    );
+    assert_eq!(texts(rows.clone(), PgType::JSON), [some(first), some(second)]);
+    assert_eq!(binaries(rows.clone(), PgType::JSON)[0].as_deref(), Some(first.as_bytes()));
+    let canonical = texts(rows.clone(), PgType::JSONB)[0].clone().unwrap();
+    assert_eq!(
+        canonical,
+        r#"{"n": 1.5, "at": "1970-01-01T00:00:00+00:00", "doc": {"x": 1}, "raw": "\\x01ff", "name": "a\"b", "tags": [1, null], "wide": 1.20}"#
+    );
+    let binary = binaries(rows.clone(), PgType::JSONB)[0].clone().unwrap();
+    assert_eq!((binary[0], &binary[1..]), (1, canonical.as_bytes()));
+    let list = ListArray::new(
+        Arc::new(Field::new_list_field(rows.data_type().clone(), true)),
+        arrow::buffer::OffsetBuffer::from_lengths([2]),
+        rows,
+        None,
+    );
+    assert_eq!(texts(Arc::new(list.clone()), PgType::JSON), [Some(format!("[{first},{second}]"))]);
+    let quoted = |json: &str| format!("\"{}\"", json.replace('\\', "\\\\").replace('"', "\\\""));
+    assert_eq!(texts(Arc::new(list), PgType::JSON.array().unwrap()), [Some(format!("{{{},{}}}", quoted(first), quoted(second)))]);
+}
+
+#[test]
+fn maps_are_json_objects() {
+    let mut builder = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
+    builder.keys().append_value("k");
+    builder.values().append_value(1);
+    builder.keys().append_value("\"");
+    builder.values().append_null();
+    builder.append(true).unwrap();
+    assert_eq!(texts(Arc::new(builder.finish()), PgType::JSON), [some(r#"{"k":1,"\"":null}"#)]);
+}
+
+#[test]
+fn text_carriers_have_their_own_binary_form() {
+    let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
+    for (value, oid, expected) in [
+        ("12345.67", 1700, &[0, 3, 0, 1, 0, 0, 0, 2, 0, 1, 9, 41, 26, 44][..]),
+        ("10.0.0.1/8", 869, &[2, 8, 0, 4, 10, 0, 0, 1]),
+        ("101", 1562, &[0, 0, 0, 3, 0xa0]),
+        ("00:00:01+01", 1266, &[0, 0, 0, 0, 0, 15, 0x42, 0x40, 0xff, 0xff, 0xf1, 0xf0]),
+        ("$1.00", 790, &[0, 0, 0, 0, 0, 0, 0, 100]),
+        ("{\"a\": 1}", 3802, b"\x01{\"a\": 1}"),
+        ("sad", 25, b"sad"),
+    ] {
+        assert_eq!(binaries(text(value), PgType::with_typmod(oid, -1)), [Some(expected.to_vec())], "{value}");
+    }
+    let schema = Schema::new(vec![Field::new("c", DataType::Utf8, true)]);
+    let polygon = [column("c", PgType::with_typmod(604, -1))];
+    let refused = RowEncoder::new(&polygon, &schema, &[Format::Binary], &DisplaySettings::default());
+    assert_eq!(refused.unwrap_err().sqlstate, "0A000");
+}
+
+#[test]
+fn sliced_batches_keep_their_rows() {
+    let words: DictionaryArray<Int8Type> = vec![Some("a"), None, Some("b")].into_iter().collect();
+    assert_eq!(texts(Arc::new(words.slice(1, 2)), PgType::TEXT), [None, some("b")]);
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1)]), None, Some(vec![Some(2), Some(3)])]);
+    assert_eq!(texts(Arc::new(lists.slice(1, 2)), PgType::INT4.array().unwrap()), [None, some("{2,3}")]);
+    let numbers = Int32Array::from(vec![Some(1), None, Some(3)]);
+    assert_eq!(texts(Arc::new(numbers.slice(1, 2)), PgType::INT4), [None, some("3")]);
 }
