@@ -32,6 +32,7 @@ use super::error::diagnose;
 use super::output::{self, OutputColumn};
 use super::scan::count_scans;
 use super::semantics::resolve::TypedOperations;
+use super::semantics::types::expr_type;
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{Relation, SearchPath, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
@@ -208,9 +209,11 @@ fn infer(plan: &LogicalPlan, known: &[Option<PgType>]) -> Result<Vec<PgType>, Di
     let mut found: BTreeMap<usize, Option<PgType>> = BTreeMap::new();
     let visited = plan.apply_with_subqueries(|node| {
         let counts_rows = matches!(node, LogicalPlan::Limit(_));
+        let schema = input_schema(node)?;
         node.apply_expressions(|expr| {
             expr.apply(|inner| {
                 note_parameter(inner, counts_rows, &mut found);
+                note_array(inner, &schema, &mut found);
                 Ok(TreeNodeRecursion::Continue)
             })
         })
@@ -236,6 +239,25 @@ fn note_parameter(expr: &Expr, counts_rows: bool, found: &mut BTreeMap<usize, Op
     let Some(number) = placeholder_number(id) else { return };
     let slot = found.entry(number).or_insert(None);
     *slot = slot.or(pg_type).or(counts_rows.then_some(PgType::INT8));
+}
+
+/// `x = ANY ($1)`: an array of what `x` is.
+fn note_array(expr: &Expr, schema: &DFSchema, found: &mut BTreeMap<usize, Option<PgType>>) {
+    let Expr::ScalarFunction(call) = expr else { return };
+    let ("array_has", [Expr::Placeholder(array), item]) = (call.func.name(), call.args.as_slice()) else { return };
+    let Some(number) = placeholder_number(&array.id).filter(|_| array.field.is_none()) else { return };
+    let known = expr_type(item, schema).ok().filter(|typed| typed.pg_type.oid != PgType::UNKNOWN.oid);
+    let slot = found.entry(number).or_insert(None);
+    *slot = slot.or(known.and_then(|typed| PgType::with_typmod(typed.pg_type.oid, -1).array()));
+}
+
+/// The columns that the expressions of a node see.
+fn input_schema(node: &LogicalPlan) -> datafusion::error::Result<DFSchema> {
+    let mut schema = DFSchema::empty();
+    for input in node.inputs() {
+        schema.merge(input.schema());
+    }
+    Ok(schema)
 }
 
 /// Folds the arguments of a table function to constants.

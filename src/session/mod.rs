@@ -107,8 +107,8 @@ pub struct Session {
     block: Option<Block>,
     notices: Vec<Diagnosis>,
     guard: Guard,
-    /// Told to system relations; made anew when a setting changes.
-    facts: Option<Arc<SessionFacts>>,
+    /// Told to system relations, with the snapshot's version; made anew when that or a setting changes.
+    facts: Option<(u64, Arc<SessionFacts>)>,
 }
 
 impl Session {
@@ -376,10 +376,10 @@ impl Session {
         let snapshot = self.shared.catalog.snapshot();
         let path = self.settings.search_path().map_or(SearchPath::Default, SearchPath::Named);
         let facts = match &self.facts {
-            Some(facts) => Arc::clone(facts),
-            None => {
+            Some((version, facts)) if *version == snapshot.version => Arc::clone(facts),
+            _ => {
                 let made = Arc::new(self.make_facts(&snapshot, &path));
-                self.facts = Some(Arc::clone(&made));
+                self.facts = Some((snapshot.version, Arc::clone(&made)));
                 made
             }
         };
@@ -391,6 +391,7 @@ impl Session {
         SessionFacts {
             role: self.role.clone(),
             roles: self.shared.roles.load().keys().cloned().collect(),
+            superusers: self.shared.roles.load().values().filter(|role| role.superuser).map(|role| role.name.clone()).collect(),
             search_path: snapshot.effective_path(path).into_iter().map(|schema| schema.name.clone()).collect(),
             process_id: self.process_id,
             settings: self.settings.all(),

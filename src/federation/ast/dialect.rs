@@ -48,6 +48,10 @@ impl VisitorMut for Dialect {
                 }
                 return ControlFlow::Continue(());
             }
+            Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+                own_escape(pattern, escape_char);
+                return ControlFlow::Continue(());
+            }
             Expr::Collate { expr: inner, collation } => match byte_order(collation) {
                 Ok(()) => Ok(std::mem::replace(inner.as_mut(), Expr::value(Value::Null))),
                 Err(error) => Err(error),
@@ -104,6 +108,25 @@ fn name_function_column(factor: &mut TableFactor) {
     if alias.columns.is_empty() {
         alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
     }
+}
+
+/// The engine's only escape character is the backslash: `LIKE p ESCAPE '/'` is `LIKE like_escape(p, '/')`.
+fn own_escape(pattern: &mut Expr, escape: &mut Option<datafusion::sql::sqlparser::ast::ValueWithSpan>) {
+    let Some(character) = escape.take_if(|written| !matches!(&written.value, Value::SingleQuotedString(text) if text == "\\"))
+    else {
+        return;
+    };
+    let translated = call("like_escape", std::mem::replace(pattern, Expr::value(Value::Null)));
+    *pattern = with_argument(translated, Expr::Value(character));
+}
+
+fn with_argument(mut expr: Expr, argument: Expr) -> Expr {
+    if let Expr::Function(function) = &mut expr
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)));
+    }
+    expr
 }
 
 /// The parser knows `unnest` only without its schema.
@@ -241,6 +264,7 @@ mod tests {
         check("SELECT x COLLATE \"C\" FROM t", Ok("SELECT x FROM t"));
         check("SELECT x COLLATE \"de_DE\" FROM t", Err("0A000"));
         check("SELECT x::regclass, x::int FROM t", Ok("SELECT pg_cast_regclass(x), x::INT FROM t"));
+        check("SELECT a LIKE b ESCAPE '/' FROM t", Ok("SELECT a LIKE like_escape(b, '/') FROM t"));
         check("SELECT 1 FROM t FOR UPDATE", Err("0A000"));
     }
 }
