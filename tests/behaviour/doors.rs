@@ -62,7 +62,8 @@ const REFUSED: &[(&str, &[&str])] = &[
 #[tokio::test]
 async fn closed_doors_are_refused_and_nothing_changes() {
     let place = Place::new();
-    let file = place.sqlite("shop", "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO items VALUES (1, 'a');").await;
+    let file =
+        place.sqlite("shop", "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO items VALUES (1, 'a');").await;
     let server = place.serve().await;
     let session = proxy::connect(&server, OWNER).await;
     let before = std::fs::read(&file).unwrap();

@@ -103,7 +103,10 @@ async fn texts_stay_texts_in_mongodb() {
     let database = mongodb.fresh_database().await.unwrap();
     let url = format!("mongodb://{}:{}@{}:{}", mongodb.user(), mongodb.password(), mongodb.host(), mongodb.port());
     let client = mongodb::Client::with_uri_str(url).await.unwrap();
-    let documents = TEXTS.iter().enumerate().map(|(n, text)| doc! { "_id": i64::try_from(n).unwrap(), "n": i64::try_from(n).unwrap(), "body": *text });
+    let documents = TEXTS
+        .iter()
+        .enumerate()
+        .map(|(n, text)| doc! { "_id": i64::try_from(n).unwrap(), "n": i64::try_from(n).unwrap(), "body": *text });
     client.database(&database).collection("notes").insert_many(documents).await.unwrap();
     place.mongodb("store", mongodb, &database, "");
     check(&place).await;

@@ -262,6 +262,7 @@ const CATALOG: &[Row] = &[
     ("pg_char_to_encoding", PgType::INT4, |_, _| Ok(Answer::Int(6))),
     ("pg_relation_is_publishable", BOOL, |_, _| Ok(Answer::Bool(false))),
     ("pg_partition_ancestors", OID, |_, _| Ok(Answer::Null)),
+    ("pg_get_serial_sequence", TEXT, |_, _| Ok(Answer::Null)),
     ("pg_relation_size", PgType::INT8, |_, _| Ok(Answer::Null)),
     ("pg_table_size", PgType::INT8, |_, _| Ok(Answer::Null)),
     ("pg_total_relation_size", PgType::INT8, |_, _| Ok(Answer::Null)),

@@ -32,7 +32,8 @@ impl VisitorMut for Dialect {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         let rewritten = match expr {
-            Expr::CompoundFieldAccess { access_chain, .. } => {
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                join_column_name(root, access_chain);
                 access_chain.iter_mut().for_each(quote_field);
                 return ControlFlow::Continue(());
             }
@@ -74,6 +75,24 @@ impl VisitorMut for Dialect {
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
     }
+}
+
+/// `t.tags[1]`: without parentheses, names with dots are a column's name.
+fn join_column_name(root: &mut Expr, access_chain: &mut Vec<AccessExpr>) {
+    let mut parts = match root {
+        Expr::Identifier(ident) => vec![ident.clone()],
+        Expr::CompoundIdentifier(parts) => parts.clone(),
+        _ => return,
+    };
+    let names = access_chain.iter().take_while(|access| matches!(access, AccessExpr::Dot(Expr::Identifier(_)))).count();
+    if names == 0 || names == access_chain.len() {
+        return;
+    }
+    parts.extend(access_chain.drain(..names).filter_map(|access| match access {
+        AccessExpr::Dot(Expr::Identifier(ident)) => Some(ident),
+        _ => None,
+    }));
+    *root = Expr::CompoundIdentifier(parts);
 }
 
 /// `(address).city` names a field, which the planner wants as a text.
@@ -265,6 +284,7 @@ mod tests {
         check("SELECT x COLLATE \"de_DE\" FROM t", Err("0A000"));
         check("SELECT x::regclass, x::int FROM t", Ok("SELECT pg_cast_regclass(x), x::INT FROM t"));
         check("SELECT a LIKE b ESCAPE '/' FROM t", Ok("SELECT a LIKE like_escape(b, '/') FROM t"));
+        check("SELECT t.tags[1], (t.address).city FROM t", Ok("SELECT t.tags[1], (t.address).'city' FROM t"));
         check("SELECT 1 FROM t FOR UPDATE", Err("0A000"));
     }
 }
