@@ -11,7 +11,7 @@ use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState};
-use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
@@ -34,7 +34,7 @@ use super::error::diagnose;
 use super::output::{self, OutputColumn};
 use super::scan::count_scans;
 use super::semantics::resolve::TypedOperations;
-use super::semantics::types::parameter_types;
+use super::semantics::types::{expr_type, parameter_types};
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{Relation, SearchPath, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
@@ -233,9 +233,7 @@ fn check_parameters(query: &Query) -> Result<(), Diagnosis> {
 /// The type of every parameter: the client's, else what its use tells, else `text`. A row count is `bigint`.
 fn infer(resolved: &LogicalPlan, known: &[Option<PgType>]) -> Result<Vec<PgType>, Diagnosis> {
     let mut found = parameter_types(resolved).map_err(|error| diagnose(&error))?;
-    for number in row_counts(resolved)? {
-        found.insert(number, PgType::INT8);
-    }
+    found.extend(special_parameters(resolved)?);
     let count = found.keys().max().copied().unwrap_or(0).max(known.len());
     let types = (1..=count).map(|number| {
         let given = known.get(number - 1).copied().flatten();
@@ -244,24 +242,44 @@ fn infer(resolved: &LogicalPlan, known: &[Option<PgType>]) -> Result<Vec<PgType>
     Ok(types.collect())
 }
 
-/// Parameters of LIMIT and OFFSET, which resolution does not look at.
-fn row_counts(plan: &LogicalPlan) -> Result<Vec<usize>, Diagnosis> {
-    let mut numbers = Vec::new();
+/// Parameters whose use resolution does not look at: row counts of LIMIT and OFFSET, and the array in `x = ANY ($1)`.
+fn special_parameters(plan: &LogicalPlan) -> Result<Vec<(usize, PgType)>, Diagnosis> {
+    let mut found = Vec::new();
     let visited = plan.apply_with_subqueries(|node| {
-        if !matches!(node, LogicalPlan::Limit(_)) {
-            return Ok(TreeNodeRecursion::Continue);
-        }
+        let counts_rows = matches!(node, LogicalPlan::Limit(_));
+        let schema = input_schema(node)?;
         node.apply_expressions(|expr| {
             expr.apply(|inner| {
-                if let Expr::Placeholder(placeholder) = inner {
-                    numbers.extend(placeholder.id.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()));
+                match inner {
+                    Expr::Placeholder(placeholder) if counts_rows => {
+                        found.extend(placeholder_number(&placeholder.id).map(|number| (number, PgType::INT8)));
+                    }
+                    Expr::ScalarFunction(call) => found.extend(any_array(call, &schema)),
+                    _ => {}
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     });
     visited.map_err(|error| diagnose(&error))?;
-    Ok(numbers)
+    Ok(found)
+}
+
+/// `x = ANY ($1)`: an array of what `x` is.
+fn any_array(call: &ScalarFunction, schema: &DFSchema) -> Option<(usize, PgType)> {
+    let ("array_has", [Expr::Placeholder(array), item]) = (call.func.name(), call.args.as_slice()) else { return None };
+    let number = placeholder_number(&array.id).filter(|_| array.field.is_none())?;
+    let item = expr_type(item, schema).ok().filter(|typed| typed.pg_type.oid != PgType::UNKNOWN.oid)?;
+    Some((number, PgType::with_typmod(item.pg_type.oid, -1).array()?))
+}
+
+/// The columns that the expressions of a node see.
+fn input_schema(node: &LogicalPlan) -> datafusion::error::Result<DFSchema> {
+    let mut schema = DFSchema::empty();
+    for input in node.inputs() {
+        schema.merge(input.schema());
+    }
+    Ok(schema)
 }
 
 /// Folds the arguments of a table function to constants.

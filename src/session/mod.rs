@@ -408,6 +408,7 @@ impl Session {
         SessionFacts {
             role: self.role.clone(),
             roles: self.shared.roles.load().keys().cloned().collect(),
+            superusers: self.shared.roles.load().values().filter(|role| role.superuser).map(|role| role.name.clone()).collect(),
             search_path: snapshot.effective_path(path).into_iter().map(|schema| schema.name.clone()).collect(),
             process_id: self.process_id,
             settings: self.settings.all(),

@@ -40,7 +40,8 @@ impl VisitorMut for Dialect {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         let rewritten = match expr {
-            Expr::CompoundFieldAccess { access_chain, .. } => {
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                join_column_name(root, access_chain);
                 access_chain.iter_mut().for_each(quote_field);
                 return ControlFlow::Continue(());
             }
@@ -59,6 +60,10 @@ impl VisitorMut for Dialect {
                 {
                     *op = plain;
                 }
+                return ControlFlow::Continue(());
+            }
+            Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+                own_escape(pattern, escape_char);
                 return ControlFlow::Continue(());
             }
             Expr::Collate { expr: inner, collation } => match byte_order(collation) {
@@ -83,6 +88,24 @@ impl VisitorMut for Dialect {
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
     }
+}
+
+/// `t.tags[1]`: without parentheses, names with dots are a column's name.
+fn join_column_name(root: &mut Expr, access_chain: &mut Vec<AccessExpr>) {
+    let mut parts = match root {
+        Expr::Identifier(ident) => vec![ident.clone()],
+        Expr::CompoundIdentifier(parts) => parts.clone(),
+        _ => return,
+    };
+    let names = access_chain.iter().take_while(|access| matches!(access, AccessExpr::Dot(Expr::Identifier(_)))).count();
+    if names == 0 || names == access_chain.len() {
+        return;
+    }
+    parts.extend(access_chain.drain(..names).filter_map(|access| match access {
+        AccessExpr::Dot(Expr::Identifier(ident)) => Some(ident),
+        _ => None,
+    }));
+    *root = Expr::CompoundIdentifier(parts);
 }
 
 /// `(address).city` names a field, which the planner wants as a text.
@@ -117,6 +140,25 @@ fn name_function_column(factor: &mut TableFactor) {
     if alias.columns.is_empty() {
         alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
     }
+}
+
+/// The engine's only escape character is the backslash: `LIKE p ESCAPE '/'` is `LIKE like_escape(p, '/')`.
+fn own_escape(pattern: &mut Expr, escape: &mut Option<datafusion::sql::sqlparser::ast::ValueWithSpan>) {
+    let Some(character) = escape.take_if(|written| !matches!(&written.value, Value::SingleQuotedString(text) if text == "\\"))
+    else {
+        return;
+    };
+    let translated = call("like_escape", std::mem::replace(pattern, Expr::value(Value::Null)));
+    *pattern = with_argument(translated, Expr::Value(character));
+}
+
+fn with_argument(mut expr: Expr, argument: Expr) -> Expr {
+    if let Expr::Function(function) = &mut expr
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)));
+    }
+    expr
 }
 
 /// The parser knows `unnest` only without its schema.
@@ -254,6 +296,8 @@ mod tests {
         check("SELECT x COLLATE \"C\" FROM t", Ok("SELECT x FROM t"));
         check("SELECT x COLLATE \"de_DE\" FROM t", Err("0A000"));
         check("SELECT x::regclass, x::int FROM t", Ok("SELECT pg_cast_regclass(x), x::INT FROM t"));
+        check("SELECT a LIKE b ESCAPE '/' FROM t", Ok("SELECT a LIKE like_escape(b, '/') FROM t"));
+        check("SELECT t.tags[1], (t.address).city FROM t", Ok("SELECT t.tags[1], (t.address).'city' FROM t"));
         check("SELECT 1 FROM t FOR UPDATE", Err("0A000"));
         check("SELECT 1 FROM t TABLESAMPLE BERNOULLI (1)", Err("0A000"));
         check("SELECT ARRAY(SELECT 1)", Err("0A000"));
