@@ -120,8 +120,9 @@ impl Server {
     /// Every problem found; the running configuration stays then.
     pub async fn reload(&self) -> Result<(), ServerError> {
         let config = config::load(&self.directory).map_err(ServerError::Config)?;
+        // Roles first: a role that was taken away must not log in while stores are still being discovered.
+        self.roles.store(Arc::new(config.settings.roles.clone()));
         self.catalog.replace(entries(&config), config.views.clone()).await.map_err(ServerError::Build)?;
-        self.roles.store(Arc::new(config.settings.roles));
         Ok(())
     }
 

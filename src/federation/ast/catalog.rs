@@ -9,20 +9,38 @@
 //! - a default exists only where `atthasdef` is true, so that condition is dropped beside `pg_attrdef`;
 //! - `ARRAY(SELECT x …)` is `(SELECT array_agg(x) …)`.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr,
-    TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
-use super::name::figure_name;
+use super::name::{figure_name, fold};
 use crate::catalog::system::always_empty;
 
 /// Rewrites the catalog parts of a query.
 pub fn rewrite(query: &mut Query) {
     let _: ControlFlow<()> = VisitMut::visit(query, &mut Catalog);
+}
+
+/// The names of all WITH queries, at any depth.
+pub fn with_names(query: &Query) -> BTreeSet<String> {
+    struct Names(BTreeSet<String>);
+    impl Visitor for Names {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+            self.0.extend(tables.map(|table| fold(&table.alias.name)));
+            ControlFlow::Continue(())
+        }
+    }
+    let mut names = Names(BTreeSet::new());
+    let _: ControlFlow<()> = Visit::visit(query, &mut names);
+    names.0
 }
 
 struct Catalog;

@@ -26,6 +26,14 @@ impl VisitorMut for Dialect {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        if let TableFactor::Table { version, with_hints, partitions, sample, json_path, index_hints, .. } = factor {
+            let plain = version.is_none() && sample.is_none() && json_path.is_none();
+            if !plain || !with_hints.is_empty() || !partitions.is_empty() || !index_hints.is_empty() {
+                let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "TABLESAMPLE and table hints are not supported")
+                    .with_detail("They would be ignored, and other rows returned than asked for.");
+                return ControlFlow::Break(Box::new(error));
+            }
+        }
         name_function_column(factor);
         ControlFlow::Continue(())
     }
@@ -38,6 +46,11 @@ impl VisitorMut for Dialect {
             }
             Expr::Function(function) => {
                 strip_schema(&mut function.name);
+                if matches!(function.args, FunctionArguments::Subquery(_)) {
+                    let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "ARRAY(subquery) is not supported")
+                        .with_hint("Aggregate inside: (SELECT array_agg(x ORDER BY …) FROM …).");
+                    return ControlFlow::Break(Box::new(error));
+                }
                 return ControlFlow::Continue(());
             }
             Expr::BinaryOp { op, .. } => {
@@ -242,5 +255,7 @@ mod tests {
         check("SELECT x COLLATE \"de_DE\" FROM t", Err("0A000"));
         check("SELECT x::regclass, x::int FROM t", Ok("SELECT pg_cast_regclass(x), x::INT FROM t"));
         check("SELECT 1 FROM t FOR UPDATE", Err("0A000"));
+        check("SELECT 1 FROM t TABLESAMPLE BERNOULLI (1)", Err("0A000"));
+        check("SELECT ARRAY(SELECT 1)", Err("0A000"));
     }
 }
