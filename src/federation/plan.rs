@@ -34,10 +34,12 @@ use super::error::diagnose;
 use super::output::{self, OutputColumn};
 use super::scan::count_scans;
 use super::semantics::resolve::TypedOperations;
+use super::semantics::settings::SessionValues;
 use super::semantics::types::{expr_type, parameter_types};
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{Relation, SearchPath, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
+use crate::format::DisplaySettings;
 use crate::pgtype::{PgField, PgType};
 
 /// What a statement is planned with, besides its text.
@@ -51,8 +53,12 @@ pub struct Setting {
     pub facts: Arc<SessionFacts>,
     /// `now()`: the start of the transaction.
     pub now: DateTime<Utc>,
+    /// When the statement began.
+    pub statement_start: DateTime<Utc>,
     /// The session's `TimeZone`, as the engine spells it.
     pub time_zone: String,
+    /// The settings under which texts are read and written.
+    pub display: DisplaySettings,
 }
 
 /// A planned query, not yet bound to parameters.
@@ -159,7 +165,13 @@ impl Bound {
 fn state(engine: &Engine, setting: &Setting) -> SessionState {
     let mut state = engine.state();
     state.execution_props_mut().query_execution_start_time = Some(setting.now);
-    state.config_mut().options_mut().execution.time_zone = Some(setting.time_zone.clone());
+    let options = state.config_mut().options_mut();
+    options.execution.time_zone = Some(setting.time_zone.clone());
+    options.extensions.insert(SessionValues {
+        display: setting.display.clone(),
+        transaction_start_us: Some(setting.now.timestamp_micros()),
+        statement_start_us: Some(setting.statement_start.timestamp_micros()),
+    });
     for function in system::functions(&setting.snapshot, &setting.facts) {
         // Registering replaces a function of the same name; it cannot fail for scalar functions.
         state.register_udf(function).ok();

@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{
     SelectItem, SetExpr, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
+use super::dialect::call;
 use super::name::{figure_name, fold};
 use crate::catalog::system::always_empty;
 
@@ -351,10 +352,6 @@ fn array_subquery(function: &mut Function) -> Option<Box<Query>> {
     let mut query = query.clone();
     aggregate(&mut query, "array_agg");
     Some(query)
-}
-
-fn call(name: &str, argument: Expr) -> Expr {
-    call_on(FunctionArgExpr::Expr(argument), name)
 }
 
 fn call_on(argument: FunctionArgExpr, name: &str) -> Expr {

@@ -19,6 +19,7 @@ pub mod declared;
 pub mod extended;
 pub mod infer;
 pub mod json;
+pub mod memory;
 pub mod options;
 pub mod scalar;
 pub mod schema;
@@ -30,6 +31,7 @@ mod build_tests;
 
 pub use build::DocumentBuilder;
 pub use infer::Sample;
+pub use memory::{Known, Learning, Memory};
 pub use options::{DocumentOptions, OnMismatch};
 pub use schema::DocumentSchema;
 pub use types::{DocumentField, DocumentType};
