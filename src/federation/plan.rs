@@ -61,6 +61,15 @@ pub struct Setting {
     pub display: DisplaySettings,
 }
 
+impl Setting {
+    /// The setting of the server itself: default path and styles, no session.
+    pub fn of_server(snapshot: Arc<Snapshot>) -> Self {
+        let now = Utc::now();
+        let (time_zone, display) = ("UTC".to_owned(), DisplaySettings::default());
+        Self { snapshot, path: SearchPath::Default, facts: Arc::default(), now, statement_start: now, time_zone, display }
+    }
+}
+
 /// A planned query, not yet bound to parameters.
 #[derive(Debug, Clone)]
 pub struct Planned {

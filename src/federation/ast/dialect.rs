@@ -40,6 +40,14 @@ impl VisitorMut for Dialect {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         let rewritten = match expr {
+            // The engine negates carriers; a wide numeric or an interval needs its own negation.
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } if !is_number(inner) => {
+                Ok(call("pg_negate", std::mem::replace(inner.as_mut(), Expr::value(Value::Null))))
+            }
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                let take = |expr: &mut Expr| std::mem::replace(expr, Expr::value(Value::Null));
+                Ok(call_with("timezone", vec![take(time_zone), take(timestamp)]))
+            }
             Expr::CompoundFieldAccess { root, access_chain } => {
                 join_column_name(root, access_chain);
                 access_chain.iter_mut().for_each(quote_field);
