@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 
+use super::{rows, similar};
 use crate::error::{Diagnosis, sqlstate};
 
 /// The pass.
@@ -23,6 +24,13 @@ impl VisitorMut for Dialect {
             return ControlFlow::Break(Box::new(error));
         }
         ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        match rows::rewrite(query) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
@@ -73,6 +81,10 @@ impl VisitorMut for Dialect {
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
                 own_escape(pattern, escape_char);
                 return ControlFlow::Continue(());
+            }
+            Expr::SimilarTo { negated, expr: inner, pattern, escape_char } => {
+                let text = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
+                similar::rewrite(text, pattern, escape_char.as_ref(), *negated)
             }
             Expr::Collate { expr: inner, collation } => match byte_order(collation) {
                 Ok(()) => Ok(std::mem::replace(inner.as_mut(), Expr::value(Value::Null))),
