@@ -18,6 +18,7 @@ use crate::federation::engine::{Engine, Limits};
 use crate::federation::error::diagnose;
 use crate::federation::explain::{Pulled, pulled};
 use crate::federation::plan::{self, Planned, Setting};
+use crate::format::DisplaySettings;
 use crate::session::statement::{Kind, parse};
 
 const QUERIES: [&str; 3] = [
@@ -56,12 +57,15 @@ struct Answer {
 }
 
 async fn run(engine: &Engine, snapshot: &Arc<Snapshot>, sql: &str) -> Result<Answer, Diagnosis> {
+    let now = chrono::Utc::now();
     let setting = Setting {
         snapshot: Arc::clone(snapshot),
         path: SearchPath::Default,
         facts: Arc::new(SessionFacts::default()),
-        now: chrono::Utc::now(),
+        now,
+        statement_start: now,
         time_zone: "UTC".to_owned(),
+        display: DisplaySettings::default(),
     };
     let planned = planned(engine, &setting, sql)?;
     let branches = Arc::new(Branches::new(snapshot.connectors.clone(), BranchKind::Statement, None));
