@@ -102,7 +102,8 @@ impl Rows {
         for row in &self.columns {
             if let Some((id, table)) = found.entry(row)? {
                 let mut column = DescribedColumn::of(row, is_mariadb)?;
-                if column.word == "longtext" && json.contains(&(id, json_check(&column.name))) {
+                let is_checked = |check: String| json.contains(&(id.clone(), check));
+                if column.word == "longtext" && json_checks(&column.name).into_iter().any(is_checked) {
                     column.native_type = "json".to_owned();
                 }
                 table.columns.push(column);
@@ -122,9 +123,10 @@ impl Rows {
     }
 }
 
-/// The check that MariaDB adds to a column declared as `JSON`.
-fn json_check(column: &str) -> String {
-    format!("json_valid(`{}`)", column.replace('`', "``"))
+/// The check that MariaDB adds to a column declared as `JSON`, in the quotes of `ANSI_QUOTES`, which our sessions set, and in
+/// the server's own.
+fn json_checks(column: &str) -> [String; 2] {
+    [format!("json_valid(\"{}\")", column.replace('"', "\"\"")), format!("json_valid(`{}`)", column.replace('`', "``"))]
 }
 
 struct Found {
@@ -411,6 +413,6 @@ mod tests {
         for (text, extra, is_mariadb, expected) in rows {
             assert_eq!(default_expression(text.to_owned(), extra, is_mariadb).as_deref(), expected);
         }
-        assert_eq!(json_check("a`b"), "json_valid(`a``b`)");
+        assert_eq!(json_checks("a`b\""), ["json_valid(\"a`b\"\"\")", "json_valid(`a``b\"`)"]);
     }
 }
