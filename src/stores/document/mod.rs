@@ -19,6 +19,7 @@ pub mod declared;
 pub mod extended;
 pub mod infer;
 pub mod json;
+pub mod json_text;
 pub mod options;
 pub mod scalar;
 pub mod schema;

@@ -83,6 +83,7 @@ impl Kind for Registration {
             settings,
             tasks: Mutex::new(TaskSet::new()),
             can_match_snapshots: AtomicBool::new(true),
+            has_other_engines: AtomicBool::new(false),
         };
         Ok(Arc::new(Store(Arc::new(shared))))
     }
@@ -101,6 +102,8 @@ struct Shared {
     tasks: Mutex<TaskSet>,
     /// Assumed until discovery has seen the server.
     can_match_snapshots: AtomicBool,
+    /// Whether discovery has seen tables of another engine than InnoDB, whose state no snapshot holds.
+    has_other_engines: AtomicBool,
 }
 
 impl Shared {
@@ -148,9 +151,10 @@ impl Connector for Store {
         let mut lease = self.0.pool.lease().await?;
         let server = Arc::clone(&lease.session.server);
         self.0.can_match_snapshots.store(server.is_mariadb && server.has_binary_log, Ordering::Relaxed);
-        let schema = schema::discover(&mut lease, self.0.place(), &self.0.settings.database, self.0.policy()).await?;
+        let found = schema::discover(&mut lease, self.0.place(), &self.0.settings.database, self.0.policy()).await?;
+        self.0.has_other_engines.store(found.has_other_engines, Ordering::Relaxed);
         lease.release();
-        Ok(schema)
+        Ok(found.schema)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -7,14 +7,15 @@ use arrow::datatypes::{Field, SchemaRef};
 
 use super::super::connector::{Scan, ScanLimits, StoreName};
 use super::super::document::build::Conversion;
-use super::super::document::{DocumentBuilder, DocumentField, OnMismatch, json};
+use super::super::document::json_text::{Repeated, parse};
+use super::super::document::{DocumentBuilder, DocumentField, OnMismatch};
 use super::super::error::StoreError;
 use super::super::relational::embedded::{self, Source};
-use super::super::relational::{Dialect, Sql, write_all};
+use super::super::relational::{Dialect, Sql};
 use super::super::schema::Table;
 use super::super::value::Value;
 use super::pool::Pool;
-use super::pushdown::Columns;
+use super::pushdown::write_filter;
 use super::scan::Statement;
 use super::types::read::{Cell, Fault, Read, reader};
 use crate::error::sqlstate;
@@ -73,7 +74,7 @@ impl Layout {
         let name = Dialect::Sqlite.table(&table.id);
         sql.push(&name);
         sql.push(" AS t");
-        let written = write_all(&scan.filter, &Columns { table }, &mut sql);
+        let written = write_filter(table, &scan.filter, &mut sql);
         written.map_err(|unwritable| layout.changed(&format!("A filter cannot be sent: {unwritable}.")))?;
         if let Some(limit) = scan.limit {
             sql.push(" LIMIT ");
@@ -111,8 +112,7 @@ impl Layout {
         sql.push(if self.selected == 0 { "" } else { ", " });
         let quoted = Dialect::Sqlite.quote(name);
         if json {
-            // JSON may also be stored in SQLite's binary form.
-            sql.push(&format!("CASE typeof(t.{quoted}) WHEN 'blob' THEN json(t.{quoted}) ELSE t.{quoted} END"));
+            sql.push(&json_item(&quoted));
         } else {
             sql.push(&format!("t.{quoted}"));
         }
@@ -173,6 +173,12 @@ impl DocumentPart {
             None => self.whole = Some(output),
         }
     }
+}
+
+/// A JSON column as text. JSON may also be stored in SQLite's binary form; a blob that is not that stays a blob, so that the
+/// reader says so instead of the statement failing.
+pub(super) fn json_item(quoted: &str) -> String {
+    format!("CASE WHEN typeof(t.{quoted}) = 'blob' AND json_valid(t.{quoted}, 8) THEN json(t.{quoted}) ELSE t.{quoted} END")
 }
 
 struct PlainColumn {
@@ -275,11 +281,11 @@ impl DocumentColumn {
                 self.builder.append_null();
                 return Ok(());
             }
-            Cell::Text(bytes) => serde_json::from_slice::<serde_json::Value>(bytes)
-                .map_err(|error| fault(format!("is not valid JSON (line {}, column {})", error.line(), error.column()))),
+            // Its own `json_extract` takes the first of repeated names too.
+            Cell::Text(bytes) => parse(bytes, Repeated::First).map_err(|error| fault(format!("is {error}"))),
             Cell::Int(_) | Cell::Real(_) | Cell::Blob(_) => Err(fault("is not JSON text".to_owned())),
         };
-        let appended = parsed.map_err(|fault| (self.column.clone(), fault)).and_then(|value| match json::object(&value) {
+        let appended = parsed.map_err(|fault| (self.column.clone(), fault)).and_then(|value| match value.as_fields() {
             Some(document) => self.builder.append(document).map_err(|mismatch| {
                 let path = format!("{}.{}", self.column, mismatch.path);
                 (path, Fault { sqlstate: mismatch.sqlstate, rule: mismatch.rule })

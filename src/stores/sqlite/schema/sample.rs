@@ -1,7 +1,8 @@
 //! Samples the documents of a JSON column: half from the start of the table and half from its end, because old and new
 //! documents differ more than neighbours do.
 
-use super::super::super::document::{DocumentField, Sample, json};
+use super::super::super::document::json_text::{Json, Repeated, parse};
+use super::super::super::document::{DocumentField, Sample};
 use super::super::super::relational::Dialect;
 use super::super::super::value::Value;
 use super::super::scan::{Database, Failure};
@@ -22,7 +23,7 @@ pub(super) fn sample(database: &Database<'_>, table: &str, column: &str, size: u
     let mut sampled = Sampled { fields: Vec::new(), rows: 0, unreadable: 0 };
     let half = i64::try_from(size.div_ceil(2)).unwrap_or(i64::MAX);
     let (table, column) = (Dialect::Sqlite.quote(table), Dialect::Sqlite.quote(column));
-    let item = format!("CASE typeof(t.{column}) WHEN 'blob' THEN json(t.{column}) ELSE t.{column} END");
+    let item = super::super::layout::json_item(&column);
     // Tables without rowids have no cheap other end; they are sampled from the start only.
     let newest = format!("SELECT {item} FROM main.{table} AS t WHERE t.{column} IS NOT NULL ORDER BY t.rowid DESC LIMIT ?1");
     let oldest = format!("SELECT {item} FROM main.{table} AS t WHERE t.{column} IS NOT NULL LIMIT ?1");
@@ -36,10 +37,10 @@ pub(super) fn sample(database: &Database<'_>, table: &str, column: &str, size: u
         while size > 0 && statement.step()? {
             sampled.rows += 1;
             let value = match statement.cell(0)? {
-                Cell::Text(bytes) => serde_json::from_slice::<serde_json::Value>(bytes).ok(),
+                Cell::Text(bytes) => parse(bytes, Repeated::First).ok(),
                 Cell::Null | Cell::Int(_) | Cell::Real(_) | Cell::Blob(_) => None,
             };
-            let observed = value.as_ref().and_then(json::object).map(|document| sample.observe(document));
+            let observed = value.as_ref().and_then(Json::as_fields).map(|document| sample.observe(document));
             if !matches!(observed, Some(Ok(()))) {
                 sampled.unreadable += 1;
             }
