@@ -14,6 +14,8 @@ mod command;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod differential;
 #[cfg(test)]
 mod sandbox;

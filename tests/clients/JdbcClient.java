@@ -265,7 +265,7 @@ public class JdbcClient {
         same(list(about.getPrimaryKeys(null, "shop", "orders"), "COLUMN_NAME", "KEY_SEQ", "PK_NAME"),
             Arrays.asList("id|1|orders_pkey"), "primary key");
         same(list(about.getImportedKeys(null, "shop", "orders"), "PKTABLE_NAME", "PKCOLUMN_NAME", "FKCOLUMN_NAME", "DELETE_RULE"),
-            Arrays.asList("customers|id|customer_id|" + DatabaseMetaData.importedKeyCascade), "foreign key");
+            Arrays.asList("customers|id|customer_id|" + DatabaseMetaData.importedKeyNoAction), "foreign key");
         same(list(about.getExportedKeys(null, "shop", "customers"), "FKTABLE_NAME"), Arrays.asList("orders"), "exported key");
         same(list(about.getIndexInfo(null, "shop", "orders", false, true), "INDEX_NAME", "COLUMN_NAME", "NON_UNIQUE"),
             Arrays.asList("orders_pkey|id|f", "orders_customer_idx|customer_id|t", "orders_customer_idx|placed|t"), "indexes");

@@ -56,11 +56,13 @@ const checks = {
       const found = await client.query(`SELECT $1::${type} AS x`, [value]);
       assert.deepEqual(found.rows[0].x, expected, type);
     }
-    for (const [type, value, expected] of cases.slice(0, 11)) {
-      if (value === null || value instanceof Date) continue;
-      const found = await client.query({ text: `SELECT $1::${type} AS x`, values: [value], binary: true });
-      assert.deepEqual(String(found.rows[0].x), String(expected), `${type} in binary`);
+    const binary = new pg.Client({ ...login, binary: true });
+    await binary.connect();
+    for (const [type, value, expected] of cases.filter(([type]) => ["int2", "int4", "bool", "float8", "text"].includes(type))) {
+      const found = await binary.query(`SELECT $1::${type} AS x`, [value]);
+      assert.deepEqual(found.rows[0].x, expected, `${type} in binary`);
     }
+    await binary.end();
   },
   async stored_values() {
     const { rows, fields } = await client.query("SELECT * FROM shop.kinds WHERE id = $1", [1]);
@@ -104,7 +106,7 @@ const checks = {
     await cursor.close();
     assert.equal(seen, 200000);
     assert.equal(total, (200000n * 200001n * 400001n) / 6n);
-    const early = client.query(new Cursor("SELECT n FROM generate_series(1, $1::int8) AS s(n)", ["1000000000"]));
+    const early = client.query(new Cursor("SELECT n FROM generate_series(1, 1000000000) AS s(n) WHERE n > $1", ["0"]));
     assert.deepEqual(await early.read(2), [{ n: "1" }, { n: "2" }]);
     await early.close();
     assert.deepEqual((await client.query("SELECT 1 AS one")).rows, [{ one: 1 }]);

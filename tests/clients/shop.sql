@@ -38,7 +38,7 @@ INSERT INTO customers VALUES (1, 'ada@example.org', 'Ada'), (2, 'bob@example.org
 
 CREATE TABLE orders (
     id bigint PRIMARY KEY,
-    customer_id integer NOT NULL REFERENCES customers (id) ON DELETE CASCADE,
+    customer_id integer NOT NULL REFERENCES customers (id),
     total numeric(10, 2) NOT NULL DEFAULT 0,
     placed timestamptz DEFAULT now(),
     CONSTRAINT orders_total_check CHECK (total >= 0)

@@ -33,7 +33,11 @@ fn rows_difference(ours: &[Row], expected: &[Row], ordered: bool) -> Option<Stri
     if left == right {
         return ordered.then(|| {
             let at = ours.iter().zip(expected).position(|(a, b)| a != b).unwrap_or_default();
-            format!("the same rows in another order, from row {at}:\n      Tributary  {}\n      PostgreSQL {}", shown(&ours[at]), shown(&expected[at]))
+            format!(
+                "the same rows in another order, from row {at}:\n      Tributary  {}\n      PostgreSQL {}",
+                shown(&ours[at]),
+                shown(&expected[at])
+            )
         });
     }
     let mut text = format!("{} row(s), expected {}", ours.len(), expected.len());

@@ -18,7 +18,8 @@ use super::set::{Column, Set, Value, bytes, unescaped};
 use crate::support;
 
 /// What both sides are told on every connection.
-const SESSION: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1";
+const SESSION: &str =
+    "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1";
 
 /// As Tributary looks for unqualified names.
 const COPY_SESSION: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; \
@@ -166,8 +167,7 @@ async fn fill_mariadb(sets: &[Set]) -> String {
     let server = support::mariadb().await;
     let database = server.fresh_database().await.unwrap();
     let login = MySqlConnectOptions::new().host(server.host()).port(server.port()).database(&database);
-    let mut connection =
-        MySqlConnection::connect_with(&login.username(server.user()).password(server.password())).await.unwrap();
+    let mut connection = MySqlConnection::connect_with(&login.username(server.user()).password(server.password())).await.unwrap();
     for set in of(sets, "crm") {
         let create = format!("CREATE TABLE {} ({})", set.name, definitions(set.columns.iter(), stored));
         connection.execute(AssertSqlSafe(create.clone())).await.unwrap_or_else(|error| panic!("{create}: {error}"));
@@ -237,7 +237,8 @@ fn json(set: &Set, row: &[Value], stored: &str) -> serde_json::Map<String, serde
     fields
         .map(|(column, value)| {
             let text = unescaped(&value.stored).unwrap();
-            let parsed = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}.{}: {text}: {error}", set.name, column.name));
+            let parsed =
+                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}.{}: {text}: {error}", set.name, column.name));
             (column.name.clone(), parsed)
         })
         .collect()

@@ -7,22 +7,47 @@
 //! - `EXISTS` in an output column is a count above zero;
 //! - a column's collation is always its type's, so `attcollation <> typcollation` is false;
 //! - a default exists only where `atthasdef` is true, so that condition is dropped beside `pg_attrdef`;
+//! - the parts `x` and `n` of `information_schema._pg_expandarray(keys)` are two `unnest`s side by side;
+//! - no relation has options, so `reloptions || …` is `reloptions`;
 //! - `ARRAY(SELECT x …)` is `(SELECT array_agg(x) …)`.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr,
-    TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    AccessExpr, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName, ObjectNamePart, Query, Select,
+    SelectItem, SetExpr, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
-use super::name::figure_name;
+use super::dialect::call;
+use super::name::{figure_name, fold};
 use crate::catalog::system::always_empty;
 
 /// Rewrites the catalog parts of a query.
 pub fn rewrite(query: &mut Query) {
+    // A name of the system's own, so a query that has it is a client's question about the catalog.
+    if query.to_string().contains("_pg_expandarray(") {
+        let _: ControlFlow<()> = VisitMut::visit(query, &mut ExpandedKeys);
+    }
     let _: ControlFlow<()> = VisitMut::visit(query, &mut Catalog);
+}
+
+/// The names of all WITH queries, at any depth.
+pub fn with_names(query: &Query) -> BTreeSet<String> {
+    struct Names(BTreeSet<String>);
+    impl Visitor for Names {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+            self.0.extend(tables.map(|table| fold(&table.alias.name)));
+            ControlFlow::Continue(())
+        }
+    }
+    let mut names = Names(BTreeSet::new());
+    let _: ControlFlow<()> = Visit::visit(query, &mut names);
+    names.0
 }
 
 struct Catalog;
@@ -69,6 +94,9 @@ impl VisitorMut for Catalog {
                 if ends_with(left, "attcollation") && ends_with(right, "typcollation") =>
             {
                 *expr = Expr::value(Value::Boolean(false));
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::StringConcat, .. } if ends_with(left, "reloptions") => {
+                *expr = null_of(DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None)));
             }
             Expr::Subquery(query) if is_catalog_query(query) => {
                 let _: ControlFlow<()> = VisitMut::visit(query, &mut ImpliedDefault);
@@ -126,8 +154,53 @@ fn typed_null(query: &Query) -> Expr {
         (true, false) => DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(oid_type()), None)),
         (false, _) => oid_type(),
     };
+    null_of(data_type)
+}
+
+fn null_of(data_type: DataType) -> Expr {
     let null = Box::new(Expr::value(Value::Null));
     Expr::Cast { kind: CastKind::DoubleColon, expr: null, data_type, array: false, format: None }
+}
+
+/// JDBC's way to number the columns of a key: a set of `(x, n)`, value and place, in the output of a subquery.
+struct ExpandedKeys;
+
+impl VisitorMut for ExpandedKeys {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundFieldAccess { root, access_chain } = expr
+            && let [AccessExpr::Dot(Expr::Identifier(part))] = access_chain.as_slice()
+        {
+            let inner = match root.as_ref() {
+                Expr::Nested(inner) => inner.as_ref(),
+                other => other,
+            };
+            if let Some(keys) = expanded(inner) {
+                *expr = if part.value.eq_ignore_ascii_case("n") {
+                    call("unnest", call("pg_array_ordinals", keys))
+                } else {
+                    call("unnest", keys)
+                };
+            } else if matches!(inner, Expr::CompoundIdentifier(_)) {
+                *expr = inner.clone();
+            }
+        } else if let Some(keys) = expanded(expr) {
+            *expr = call("unnest", keys);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The argument of `_pg_expandarray`.
+fn expanded(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(function) = expr else { return None };
+    let name = function.name.0.last().and_then(ObjectNamePart::as_ident)?;
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(keys))] if name.value == "_pg_expandarray" => Some(keys.clone()),
+        _ => None,
+    }
 }
 
 fn oid_type() -> DataType {
@@ -281,10 +354,6 @@ fn array_subquery(function: &mut Function) -> Option<Box<Query>> {
     Some(query)
 }
 
-fn call(name: &str, argument: Expr) -> Expr {
-    call_on(FunctionArgExpr::Expr(argument), name)
-}
-
 fn call_on(argument: FunctionArgExpr, name: &str) -> Expr {
     Expr::Function(Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
@@ -345,6 +414,10 @@ mod tests {
         check(
             "SELECT CASE WHEN t.typtype = 'c' THEN (SELECT array_agg(a.attname::text) FROM pg_attribute a) END FROM pg_type t",
             "SELECT CASE WHEN t.typtype = 'c' THEN NULL::TEXT[] END FROM pg_type t",
+        );
+        check(
+            "SELECT (_pg_expandarray(i.k)).n AS n, _pg_expandarray(i.k) AS kk FROM pg_index i",
+            "SELECT unnest(pg_array_ordinals(i.k)) AS n, unnest(i.k) AS kk FROM pg_index i",
         );
         check("SELECT (SELECT x FROM shop.orders) FROM t", "SELECT (SELECT x FROM shop.orders) FROM t");
     }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitorMut,
+    Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 
 use crate::error::{Diagnosis, sqlstate};
@@ -26,18 +26,32 @@ impl VisitorMut for Dialect {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        if let TableFactor::Table { version, with_hints, partitions, sample, json_path, index_hints, .. } = factor {
+            let plain = version.is_none() && sample.is_none() && json_path.is_none();
+            if !plain || !with_hints.is_empty() || !partitions.is_empty() || !index_hints.is_empty() {
+                let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "TABLESAMPLE and table hints are not supported")
+                    .with_detail("They would be ignored, and other rows returned than asked for.");
+                return ControlFlow::Break(Box::new(error));
+            }
+        }
         name_function_column(factor);
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         let rewritten = match expr {
-            Expr::CompoundFieldAccess { access_chain, .. } => {
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                join_column_name(root, access_chain);
                 access_chain.iter_mut().for_each(quote_field);
                 return ControlFlow::Continue(());
             }
             Expr::Function(function) => {
                 strip_schema(&mut function.name);
+                if matches!(function.args, FunctionArguments::Subquery(_)) {
+                    let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "ARRAY(subquery) is not supported")
+                        .with_hint("Aggregate inside: (SELECT array_agg(x ORDER BY …) FROM …).");
+                    return ControlFlow::Break(Box::new(error));
+                }
                 return ControlFlow::Continue(());
             }
             Expr::BinaryOp { op, .. } => {
@@ -46,6 +60,10 @@ impl VisitorMut for Dialect {
                 {
                     *op = plain;
                 }
+                return ControlFlow::Continue(());
+            }
+            Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+                own_escape(pattern, escape_char);
                 return ControlFlow::Continue(());
             }
             Expr::Collate { expr: inner, collation } => match byte_order(collation) {
@@ -70,6 +88,24 @@ impl VisitorMut for Dialect {
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
     }
+}
+
+/// `t.tags[1]`: without parentheses, names with dots are a column's name.
+fn join_column_name(root: &mut Expr, access_chain: &mut Vec<AccessExpr>) {
+    let mut parts = match root {
+        Expr::Identifier(ident) => vec![ident.clone()],
+        Expr::CompoundIdentifier(parts) => parts.clone(),
+        _ => return,
+    };
+    let names = access_chain.iter().take_while(|access| matches!(access, AccessExpr::Dot(Expr::Identifier(_)))).count();
+    if names == 0 || names == access_chain.len() {
+        return;
+    }
+    parts.extend(access_chain.drain(..names).filter_map(|access| match access {
+        AccessExpr::Dot(Expr::Identifier(ident)) => Some(ident),
+        _ => None,
+    }));
+    *root = Expr::CompoundIdentifier(parts);
 }
 
 /// `(address).city` names a field, which the planner wants as a text.
@@ -104,6 +140,25 @@ fn name_function_column(factor: &mut TableFactor) {
     if alias.columns.is_empty() {
         alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
     }
+}
+
+/// The engine's only escape character is the backslash: `LIKE p ESCAPE '/'` is `LIKE like_escape(p, '/')`.
+fn own_escape(pattern: &mut Expr, escape: &mut Option<datafusion::sql::sqlparser::ast::ValueWithSpan>) {
+    let Some(character) = escape.take_if(|written| !matches!(&written.value, Value::SingleQuotedString(text) if text == "\\"))
+    else {
+        return;
+    };
+    let translated = call("like_escape", std::mem::replace(pattern, Expr::value(Value::Null)));
+    *pattern = with_argument(translated, Expr::Value(character));
+}
+
+fn with_argument(mut expr: Expr, argument: Expr) -> Expr {
+    if let Expr::Function(function) = &mut expr
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)));
+    }
+    expr
 }
 
 /// The parser knows `unnest` only without its schema.
@@ -196,14 +251,27 @@ fn is_text(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
 }
 
-fn call(name: &str, argument: Expr) -> Expr {
+/// A number, with or without parentheses: the planner reads its sign itself.
+fn is_number(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(value.value, Value::Number(..)),
+        Expr::Nested(inner) => is_number(inner),
+        _ => false,
+    }
+}
+
+pub(super) fn call(name: &str, argument: Expr) -> Expr {
+    call_with(name, vec![argument])
+}
+
+fn call_with(name: &str, arguments: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
             duplicate_treatment: None,
-            args: vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))],
+            args: arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect(),
             clauses: Vec::new(),
         }),
         filter: None,
@@ -241,6 +309,11 @@ mod tests {
         check("SELECT x COLLATE \"C\" FROM t", Ok("SELECT x FROM t"));
         check("SELECT x COLLATE \"de_DE\" FROM t", Err("0A000"));
         check("SELECT x::regclass, x::int FROM t", Ok("SELECT pg_cast_regclass(x), x::INT FROM t"));
+        check("SELECT a LIKE b ESCAPE '/' FROM t", Ok("SELECT a LIKE like_escape(b, '/') FROM t"));
+        check("SELECT t.tags[1], (t.address).city FROM t", Ok("SELECT t.tags[1], (t.address).'city' FROM t"));
+        check("SELECT -x, -1, -(2), a AT TIME ZONE 'UTC' FROM t", Ok("SELECT pg_negate(x), -1, -(2), timezone('UTC', a) FROM t"));
         check("SELECT 1 FROM t FOR UPDATE", Err("0A000"));
+        check("SELECT 1 FROM t TABLESAMPLE BERNOULLI (1)", Err("0A000"));
+        check("SELECT ARRAY(SELECT 1)", Err("0A000"));
     }
 }

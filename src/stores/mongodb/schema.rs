@@ -2,7 +2,6 @@
 //!
 //! A collection that cannot be read is refused by name; only a lost connection ends discovery.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -16,6 +15,7 @@ use super::columns;
 use super::pool::Pool;
 use super::types::BsonFields;
 use crate::stores::StoreError;
+use crate::stores::document::memory::{Known as Schemas, Place};
 use crate::stores::document::{DocumentField, DocumentOptions, DocumentSchema, Sample};
 use crate::stores::schema::{Refused, StoreSchema, Table, TableId, TableKind};
 
@@ -32,8 +32,8 @@ const SAMPLE_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Known<'a> {
     /// The options of each collection; the store's own where a collection has none.
     pub(super) options: &'a (dyn Fn(&TableId) -> DocumentOptions + Sync),
-    /// What earlier discoveries found, by database and collection.
-    pub(super) schemas: BTreeMap<TableId, DocumentSchema>,
+    /// What earlier discoveries found.
+    pub(super) earlier: Schemas,
 }
 
 /// One entry of `listCollections`.
@@ -51,10 +51,7 @@ enum ListedKind {
 }
 
 /// Reads the whole deployment. Returns the schema and what to know at the next discovery.
-pub(super) async fn discover(
-    pool: &Pool,
-    known: Known<'_>,
-) -> Result<(StoreSchema, BTreeMap<TableId, DocumentSchema>), StoreError> {
+pub(super) async fn discover(pool: &Pool, known: Known<'_>) -> Result<(StoreSchema, Schemas), StoreError> {
     let admin = pool.database("admin").await?;
     let build = pool.within("buildInfo", async { admin.run_command(doc! { "buildInfo": 1 }).await }).await?;
     let mut schema = StoreSchema {
@@ -77,19 +74,29 @@ pub(super) async fn discover(
             (entry.id, outcome)
         })
         .buffered(CONCURRENT);
-    let mut schemas = BTreeMap::new();
+    let mut schemas = Schemas::new();
     while let Some((id, outcome)) = found.next().await {
         match outcome {
             Ok(read) => {
                 schema.refused.extend(read.refused);
                 schema.tables.push(read.table.into());
-                schemas.insert(id, read.schema);
+                schemas.insert(place(&id), read.schema);
             }
-            Err(error) => refuse(&mut schema, id, own_fault(pool, error).await?),
+            Err(error) => {
+                // A collection that could not be read this time is not forgotten.
+                let earlier = known.earlier.get(&place(&id)).filter(|_| !matches!(error, StoreError::SchemaChanged { .. }));
+                schemas.extend(earlier.map(|earlier| (place(&id), earlier.clone())));
+                refuse(&mut schema, id, own_fault(pool, error).await?);
+            }
         }
     }
     schema.tables.sort_by(|left, right| left.id.cmp(&right.id));
     Ok((schema, schemas))
+}
+
+/// A collection is a document as a whole.
+fn place(id: &TableId) -> Place {
+    (id.clone(), String::new())
 }
 
 /// An error that is about one collection: `Err` when it is about the whole store. The driver gives up on a connection for
@@ -175,7 +182,7 @@ async fn read_collection(pool: &Pool, known: &Known<'_>, entry: &Listed, sharded
     };
     let sampled = if options.sample == 0 { Vec::new() } else { sample(pool, &collection, entry.kind, options.sample).await? };
     let declared = columns::with_validator(&options.declared, &entry.options, &sampled);
-    let schema = match known.schemas.get(&entry.id) {
+    let schema = match known.earlier.get(&place(&entry.id)) {
         Some(earlier) => earlier.succeed(&declared, sampled),
         None => DocumentSchema::new(&declared, sampled),
     };

@@ -245,8 +245,17 @@ impl Lease {
     /// # Errors
     /// As [`Lease::run`].
     pub(super) async fn rows(&mut self, sql: &'static str) -> Result<Vec<MySqlRow>, StoreError> {
+        self.rows_of(sql.to_owned()).await
+    }
+
+    /// As [`Lease::rows`], with names of the store in the text; they are quoted and no values are in it.
+    ///
+    /// # Errors
+    /// As [`Lease::run`].
+    pub(super) async fn rows_of(&mut self, sql: String) -> Result<Vec<MySqlRow>, StoreError> {
         let limit = self.pool.settings.query_timeout;
-        match tokio::time::timeout(limit, sqlx::raw_sql(sql).fetch_all(&mut self.session.connection)).await {
+        let answer = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.session.connection);
+        match tokio::time::timeout(limit, answer).await {
             Ok(answer) => answer.map_err(|error| self.pool.place().translate(&error)),
             Err(_elapsed) => Err(self.pool.late(limit, "the answer to a statement")),
         }

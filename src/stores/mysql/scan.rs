@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -24,10 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::connector::{BatchStream, Scan, ScanLimits};
 use super::super::error::StoreError;
-use super::super::relational::{Dialect, Sql, Unwritable, write_all};
+use super::super::relational::documents::{DocumentCells, Selected, in_order, select};
+use super::super::relational::{Dialect, Sql, Unwritable, embedded, write_all};
 use super::super::schema::Table;
 use super::super::value::Value;
 use super::Shared;
+use super::documents::REPEATED;
 use super::error::Place;
 use super::pool::Lease;
 use super::pushdown::Spelled;
@@ -52,10 +54,9 @@ const PARAMETERS_MAX: usize = 65_535;
 pub(super) fn statement(table: &Table, scan: &Scan) -> Result<Sql, Unwritable> {
     let mut sql = Sql::bound(Dialect::MySql);
     sql.push("SELECT ");
-    for (number, ordinal) in scan.columns.iter().enumerate() {
-        let column = table.columns.get(*ordinal).ok_or(Unwritable("belongs to no column of the table"))?;
+    for (number, item) in selected(table, &scan.columns)?.iter().enumerate() {
         sql.push(if number == 0 { "" } else { ", " });
-        sql.push_name(column.name());
+        sql.push_name(source_of(table, item).map_or("", |(name, _)| name));
     }
     sql.push(if scan.columns.is_empty() { "1 FROM " } else { " FROM " });
     sql.push(&Dialect::MySql.table(&table.id));
@@ -68,6 +69,21 @@ pub(super) fn statement(table: &Table, scan: &Scan) -> Result<Sql, Unwritable> {
         return Err(Unwritable("is one of too many for one statement"));
     }
     Ok(sql)
+}
+
+fn selected(table: &Table, ordinals: &[usize]) -> Result<Vec<Selected>, Unwritable> {
+    select(table, ordinals).ok_or(Unwritable("belongs to no column of the table"))
+}
+
+/// The store's own name and type of what is selected.
+fn source_of<'t>(table: &'t Table, item: &Selected) -> Option<(&'t str, &'t str)> {
+    match item {
+        Selected::Plain { ordinal, .. } => table.columns.get(*ordinal).map(|column| (column.name(), column.native_type.as_str())),
+        Selected::Document(part) => {
+            let source = embedded::source(&table.columns.get(part.ordinal)?.field)?;
+            Some((source.column, source.native_type))
+        }
+    }
 }
 
 /// The connection that a scan reads from.
@@ -186,7 +202,7 @@ impl Parameter {
 pub(super) struct Job {
     shared: Arc<Shared>,
     table: Arc<Table>,
-    columns: Vec<usize>,
+    selected: Vec<Selected>,
     schema: SchemaRef,
     text: String,
     parameters: Vec<Parameter>,
@@ -212,7 +228,7 @@ impl Job {
         Ok(Self {
             shared: Arc::clone(shared),
             table: Arc::clone(table),
-            columns: scan.columns.clone(),
+            selected: selected(table, &scan.columns).map_err(refuse)?,
             schema,
             text,
             parameters,
@@ -433,7 +449,7 @@ impl Job {
 /// A batch under construction.
 struct Gathering<'a> {
     job: &'a Job,
-    readers: Vec<Box<dyn Reader>>,
+    cells: Vec<Cells>,
     checked: bool,
     rows: usize,
     bytes: usize,
@@ -442,11 +458,18 @@ struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     fn new(job: &'a Job) -> Result<Self, StoreError> {
         let policy = job.shared.policy();
-        let readers = job.columns.iter().filter_map(|ordinal| job.table.columns.get(*ordinal)).map(|column| {
-            types::reader(&column.native_type, policy)
-                .ok_or_else(|| job.changed(format!("Column \"{}\" has no reader for {}.", column.name(), column.native_type)))
+        let cells = job.selected.iter().map(|item| match item {
+            Selected::Plain { output, ordinal } => {
+                let column = job.table.columns.get(*ordinal);
+                let reader = column.and_then(|column| types::reader(&column.native_type, policy)).ok_or_else(|| {
+                    let (name, native_type) = source_of(&job.table, item).unwrap_or_default();
+                    job.changed(format!("Column \"{name}\" has no reader for {native_type}."))
+                })?;
+                Ok(Cells::Plain { output: *output, ordinal: *ordinal, reader })
+            }
+            Selected::Document(part) => Ok(Cells::Document(Box::new(DocumentCells::new(part, REPEATED)))),
         });
-        Ok(Self { job, readers: readers.collect::<Result<_, _>>()?, checked: false, rows: 0, bytes: 0 })
+        Ok(Self { job, cells: cells.collect::<Result<_, StoreError>>()?, checked: false, rows: 0, bytes: 0 })
     }
 
     /// Reads until the batch is full; false when the rows ended.
@@ -471,12 +494,12 @@ impl<'a> Gathering<'a> {
             self.check(row)?;
             self.checked = true;
         }
-        for (index, reader) in self.readers.iter_mut().enumerate() {
+        for (index, cells) in self.cells.iter_mut().enumerate() {
             let value = row.try_get_raw(index).map_err(|error| self.job.place().translate(&error))?;
             // The only error of this decoder is "unexpected null". `is_null` will not do: it takes zero dates for NULL.
             let raw = <&[u8] as Decode<'_, MySql>>::decode(value).ok();
             self.bytes += raw.map_or(0, <[u8]>::len);
-            reader.push(raw).map_err(|fault| self.job.fault(index, fault.sqlstate, fault.rule))?;
+            cells.push(raw, self.job)?;
         }
         self.rows += 1;
         Ok(())
@@ -484,14 +507,13 @@ impl<'a> Gathering<'a> {
 
     /// The server tells the form of each column with the first row; another form than the declared one must not be read.
     fn check(&self, row: &MySqlRow) -> Result<(), StoreError> {
-        if row.len() < self.readers.len() {
-            return Err(self.job.changed(format!("It gives {} columns instead of {}.", row.len(), self.readers.len())));
+        if row.len() < self.cells.len() {
+            return Err(self.job.changed(format!("It gives {} columns instead of {}.", row.len(), self.cells.len())));
         }
-        let announced = row.columns().iter().zip(&self.job.columns);
-        for (sent, column) in announced.filter_map(|(sent, ordinal)| Some((sent, self.job.table.columns.get(*ordinal)?))) {
+        let announced = row.columns().iter().zip(&self.job.selected);
+        for (sent, (name, native_type)) in announced.filter_map(|(sent, item)| Some((sent, source_of(&self.job.table, item)?))) {
             let wire_name = sent.type_info().name();
-            if !types::agrees(&column.native_type, wire_name) {
-                let (name, native_type) = (column.name(), &column.native_type);
+            if !types::agrees(native_type, wire_name) {
                 return Err(self.job.changed(format!("Column \"{name}\" was {native_type} and is now {wire_name}.")));
             }
         }
@@ -502,25 +524,53 @@ impl<'a> Gathering<'a> {
         if self.rows == 0 {
             return Ok(None);
         }
-        let arrays = self.readers.iter_mut().map(|reader| reader.finish()).collect();
+        let mut arrays = Vec::with_capacity(self.job.schema.fields().len());
+        for cells in &mut self.cells {
+            arrays.extend(cells.finish().map_err(|error| self.job.changed(format!("{error}.")))?);
+        }
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         (self.rows, self.bytes) = (0, 0);
         // The one way to fail is a NULL in a column that was declared NOT NULL.
-        RecordBatch::try_new_with_options(Arc::clone(&self.job.schema), arrays, &options)
+        RecordBatch::try_new_with_options(Arc::clone(&self.job.schema), in_order(arrays), &options)
             .map(Some)
             .map_err(|error| self.job.changed(format!("{error}.")))
     }
 }
 
-impl Job {
-    fn fault(&self, index: usize, sqlstate: &'static str, rule: String) -> StoreError {
-        let column = self.columns.get(index).and_then(|ordinal| self.table.columns.get(*ordinal));
-        StoreError::Value {
-            store: self.shared.name.to_string(),
-            table: self.table.id.name.clone(),
-            column: column.map(|column| column.name().to_owned()).unwrap_or_default(),
-            sqlstate,
-            rule,
+/// The growing arrays of one selected item.
+enum Cells {
+    Plain { output: usize, ordinal: usize, reader: Box<dyn Reader> },
+    Document(Box<DocumentCells>),
+}
+
+impl Cells {
+    fn push(&mut self, raw: Option<&[u8]>, job: &Job) -> Result<(), StoreError> {
+        match (self, raw) {
+            (Self::Plain { reader, ordinal, .. }, raw) => reader.push(raw).map_err(|fault| {
+                let column = job.table.columns.get(*ordinal).map_or("", |column| column.name());
+                job.fault(column.to_owned(), fault.sqlstate, fault.rule)
+            }),
+            (Self::Document(cells), Some(text)) => {
+                cells.append(text).map_err(|misfit| job.fault(misfit.path, misfit.sqlstate, misfit.rule))
+            }
+            (Self::Document(cells), None) => {
+                cells.append_null();
+                Ok(())
+            }
         }
+    }
+
+    fn finish(&mut self) -> Result<Vec<(usize, ArrayRef)>, arrow::error::ArrowError> {
+        match self {
+            Self::Plain { output, reader, .. } => Ok(vec![(*output, reader.finish())]),
+            Self::Document(cells) => cells.finish(),
+        }
+    }
+}
+
+impl Job {
+    fn fault(&self, column: String, sqlstate: &'static str, rule: String) -> StoreError {
+        let (store, table) = (self.shared.name.to_string(), self.table.id.name.clone());
+        StoreError::Value { store, table, column, sqlstate, rule }
     }
 }

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use sqlx::mysql::MySqlRow;
 use sqlx::{Decode, MySql, Row};
 
+use super::super::document::Learning;
 use super::super::error::StoreError;
 use super::super::schema::{Collation, Column, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId, TableKind};
 use super::error::Place;
+use super::options::Settings;
 use super::pool::Lease;
 use super::types::{self, Policy};
 use crate::pgtype::PgType;
@@ -47,16 +49,17 @@ pub(super) struct Discovered {
     pub(super) has_other_engines: bool,
 }
 
-/// Reads everything with one connection.
+/// Reads everything with one connection. What is sampled of documents is added to `learning`.
 ///
 /// # Errors
 /// What the server answered.
 pub(super) async fn discover(
     lease: &mut Lease,
     place: Place<'_>,
-    database: &str,
-    policy: Policy,
+    settings: &Settings,
+    learning: &mut Learning,
 ) -> Result<Discovered, StoreError> {
+    let policy = Policy::from(settings);
     let server = Arc::clone(&lease.session.server);
     let rows = Rows {
         tables: lease.rows(TABLES).await?,
@@ -69,13 +72,14 @@ pub(super) async fn discover(
     let found = rows.read(server.is_mariadb).map_err(|error| place.translate(&error))?;
     let mut schema = StoreSchema {
         server_version: server.version.clone(),
-        default_namespace: database.to_owned(),
+        default_namespace: settings.database.clone(),
         tables: Vec::with_capacity(found.tables.len()),
         refused: Vec::new(),
     };
     for (id, described) in found.tables {
         schema.tables.extend(described.into_table(id, policy, &mut schema.refused).map(Arc::new));
     }
+    super::documents::expand(&mut schema, lease, &settings.documents, learning).await?;
     Ok(Discovered { schema, has_other_engines })
 }
 

@@ -12,7 +12,9 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::super::connector::StoreName;
+use super::super::document::Learning;
 use super::super::error::StoreError;
+use super::super::relational::documents::TableOptions;
 use super::super::schema::{Collation, Column, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId, TableKind};
 use super::error;
 use super::pool::Pool;
@@ -27,15 +29,22 @@ const DEFAULT_COLLATION: i64 = 100;
 /// Why a table or column is refused that the role has no right to.
 const UNREADABLE: &str = "may not be read by the role of this store";
 
-/// Reads the whole database.
+/// Reads the whole database. What is sampled of documents is added to `learning`.
 ///
 /// # Errors
 /// The store cannot be reached, or what it answered.
-pub(super) async fn discover(store: &StoreName, control: &Pool) -> Result<StoreSchema, StoreError> {
+pub(super) async fn discover(
+    store: &StoreName,
+    control: &Pool,
+    documents: &TableOptions,
+    learning: &mut Learning,
+) -> Result<StoreSchema, StoreError> {
     let (lease, answers) = control.acquire_with(&queries::discovery()).await?;
     let unreadable = |problem: sqlx::Error| error::running(store, &problem);
     let mut schema = assemble(&answers).map_err(unreadable)?;
     schema.server_version = lease.server_version();
+    drop(lease);
+    super::documents::expand(&mut schema, control, documents, learning).await?;
     Ok(schema)
 }
 

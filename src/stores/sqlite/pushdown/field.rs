@@ -16,8 +16,8 @@ const DOUBLE_SLACK: f64 = 1e-12;
 
 /// How SQLite can evaluate a condition on a document field.
 pub(super) fn pushdown(source: &Source<'_>, at: &ColumnRef, predicate: &Predicate) -> Pushdown {
-    let Some(kind) = kind_at(source, at) else { return Pushdown::Refused("the field is not known") };
-    if path(source, at).is_none() {
+    let Some((kind, names)) = source.reach(at) else { return Pushdown::Refused("the field is not known") };
+    if path(&names).is_none() {
         return Pushdown::Refused("the field's name cannot be written in a JSON path");
     }
     match predicate {
@@ -75,20 +75,10 @@ fn widened(column: &ColumnRef, op: Comparison, number: f64) -> Pushdown {
     })
 }
 
-/// The type of the field that `at` reaches.
-fn kind_at(source: &Source<'_>, at: &ColumnRef) -> Option<DocumentType> {
-    let mut kind = source.field.as_ref()?.kind.clone();
-    for name in &at.path {
-        let DocumentType::Struct(fields) = kind else { return None };
-        kind = fields.into_iter().find(|field| field.name == *name)?.kind;
-    }
-    Some(kind)
-}
-
 /// The JSON path `$."a"."b"`; `None` when a name holds what a quoted path cannot.
-fn path(source: &Source<'_>, at: &ColumnRef) -> Option<String> {
+fn path(names: &[String]) -> Option<String> {
     let mut path = "$".to_owned();
-    for name in std::iter::once(&source.field.as_ref()?.name).chain(&at.path) {
+    for name in names {
         if name.is_empty() || name.chars().any(|character| matches!(character, '"' | '\\') || character < ' ') {
             return None;
         }
@@ -112,6 +102,7 @@ pub(super) fn write_readable(column: &str, sql: &mut Sql) {
 /// # Errors
 /// A field that [`pushdown`] refuses.
 pub(super) fn write(source: &Source<'_>, at: &ColumnRef, sql: &mut Sql) -> Result<(), Unwritable> {
+    let path = source.reach(at).and_then(|(_, names)| path(&names)).ok_or(Unwritable("belongs to no field"))?;
     let guarded = source.on_mismatch == OnMismatch::Null;
     if guarded {
         sql.push("CASE WHEN ");
@@ -121,7 +112,7 @@ pub(super) fn write(source: &Source<'_>, at: &ColumnRef, sql: &mut Sql) -> Resul
     sql.push("json_extract(t.");
     sql.push_name(source.column);
     sql.push(", ");
-    sql.push_value(Value::Text(path(source, at).ok_or(Unwritable("belongs to no field"))?))?;
+    sql.push_value(Value::Text(path))?;
     sql.push(if guarded { ") END" } else { ")" });
     Ok(())
 }
