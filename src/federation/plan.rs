@@ -35,10 +35,12 @@ use super::lateral;
 use super::output::{self, OutputColumn};
 use super::scan::count_scans;
 use super::semantics::resolve::TypedOperations;
+use super::semantics::settings::SessionValues;
 use super::semantics::types::{expr_type, parameter_types};
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{Relation, SearchPath, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
+use crate::format::DisplaySettings;
 use crate::pgtype::{PgField, PgType};
 
 /// What a statement is planned with, besides its text.
@@ -52,8 +54,21 @@ pub struct Setting {
     pub facts: Arc<SessionFacts>,
     /// `now()`: the start of the transaction.
     pub now: DateTime<Utc>,
+    /// When the statement began.
+    pub statement_start: DateTime<Utc>,
     /// The session's `TimeZone`, as the engine spells it.
     pub time_zone: String,
+    /// The settings under which texts are read and written.
+    pub display: DisplaySettings,
+}
+
+impl Setting {
+    /// The setting of the server itself: default path and styles, no session.
+    pub fn of_server(snapshot: Arc<Snapshot>) -> Self {
+        let now = Utc::now();
+        let (time_zone, display) = ("UTC".to_owned(), DisplaySettings::default());
+        Self { snapshot, path: SearchPath::Default, facts: Arc::default(), now, statement_start: now, time_zone, display }
+    }
 }
 
 /// A planned query, not yet bound to parameters.
@@ -160,7 +175,13 @@ impl Bound {
 fn state(engine: &Engine, setting: &Setting) -> SessionState {
     let mut state = engine.state();
     state.execution_props_mut().query_execution_start_time = Some(setting.now);
-    state.config_mut().options_mut().execution.time_zone = Some(setting.time_zone.clone());
+    let options = state.config_mut().options_mut();
+    options.execution.time_zone = Some(setting.time_zone.clone());
+    options.extensions.insert(SessionValues {
+        display: setting.display.clone(),
+        transaction_start_us: Some(setting.now.timestamp_micros()),
+        statement_start_us: Some(setting.statement_start.timestamp_micros()),
+    });
     for function in system::functions(&setting.snapshot, &setting.facts) {
         // Registering replaces a function of the same name; it cannot fail for scalar functions.
         state.register_udf(function).ok();

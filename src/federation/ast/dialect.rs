@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitorMut,
+    Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 
 use super::{rows, similar};
@@ -48,6 +48,14 @@ impl VisitorMut for Dialect {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         let rewritten = match expr {
+            // The engine negates carriers; a wide numeric or an interval needs its own negation.
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } if !is_number(inner) => {
+                Ok(call("pg_negate", std::mem::replace(inner.as_mut(), Expr::value(Value::Null))))
+            }
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                let take = |expr: &mut Expr| std::mem::replace(expr, Expr::value(Value::Null));
+                Ok(call_with("timezone", vec![take(time_zone), take(timestamp)]))
+            }
             Expr::CompoundFieldAccess { root, access_chain } => {
                 join_column_name(root, access_chain);
                 access_chain.iter_mut().for_each(quote_field);
@@ -263,14 +271,27 @@ fn is_text(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
 }
 
-fn call(name: &str, argument: Expr) -> Expr {
+/// A number, with or without parentheses: the planner reads its sign itself.
+fn is_number(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(value.value, Value::Number(..)),
+        Expr::Nested(inner) => is_number(inner),
+        _ => false,
+    }
+}
+
+pub(super) fn call(name: &str, argument: Expr) -> Expr {
+    call_with(name, vec![argument])
+}
+
+fn call_with(name: &str, arguments: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
             duplicate_treatment: None,
-            args: vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))],
+            args: arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect(),
             clauses: Vec::new(),
         }),
         filter: None,
@@ -310,6 +331,7 @@ mod tests {
         check("SELECT x::regclass, x::int FROM t", Ok("SELECT pg_cast_regclass(x), x::INT FROM t"));
         check("SELECT a LIKE b ESCAPE '/' FROM t", Ok("SELECT a LIKE like_escape(b, '/') FROM t"));
         check("SELECT t.tags[1], (t.address).city FROM t", Ok("SELECT t.tags[1], (t.address).'city' FROM t"));
+        check("SELECT -x, -1, -(2), a AT TIME ZONE 'UTC' FROM t", Ok("SELECT pg_negate(x), -1, -(2), timezone('UTC', a) FROM t"));
         check("SELECT 1 FROM t FOR UPDATE", Err("0A000"));
         check("SELECT 1 FROM t TABLESAMPLE BERNOULLI (1)", Err("0A000"));
         check("SELECT ARRAY(SELECT 1)", Err("0A000"));
