@@ -31,6 +31,7 @@ use super::branches::{BranchKind, Branches};
 use super::context::PlanContext;
 use super::engine::Engine;
 use super::error::diagnose;
+use super::lateral;
 use super::output::{self, OutputColumn};
 use super::scan::count_scans;
 use super::semantics::resolve::TypedOperations;
@@ -59,6 +60,15 @@ pub struct Setting {
     pub time_zone: String,
     /// The settings under which texts are read and written.
     pub display: DisplaySettings,
+}
+
+impl Setting {
+    /// The setting of the server itself: default path and styles, no session.
+    pub fn of_server(snapshot: Arc<Snapshot>) -> Self {
+        let now = Utc::now();
+        let (time_zone, display) = ("UTC".to_owned(), DisplaySettings::default());
+        Self { snapshot, path: SearchPath::Default, facts: Arc::default(), now, statement_start: now, time_zone, display }
+    }
 }
 
 /// A planned query, not yet bound to parameters.
@@ -194,6 +204,7 @@ pub(super) fn to_logical(context: &PlanContext<'_>, query: Query, parameters: &[
     let mut planner_context = PlannerContext::new().with_prepare_param_data_types(fields);
     planner
         .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut planner_context)
+        .and_then(lateral::unnest_beside)
         .map_err(|error| diagnose(&error))
 }
 

@@ -9,8 +9,7 @@ use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 
 use super::grid::Grid;
-use crate::catalog::snapshot::SessionFacts;
-use crate::catalog::{SearchPath, Snapshot};
+use crate::catalog::Snapshot;
 use crate::command::CommandError;
 use crate::error::Diagnosis;
 use crate::federation::branches::{BranchKind, Branches};
@@ -18,7 +17,6 @@ use crate::federation::engine::{Engine, Limits};
 use crate::federation::error::diagnose;
 use crate::federation::explain::{Pulled, pulled};
 use crate::federation::plan::{self, Planned, Setting};
-use crate::format::DisplaySettings;
 use crate::session::statement::{Kind, parse};
 
 const QUERIES: [&str; 3] = [
@@ -57,16 +55,7 @@ struct Answer {
 }
 
 async fn run(engine: &Engine, snapshot: &Arc<Snapshot>, sql: &str) -> Result<Answer, Diagnosis> {
-    let now = chrono::Utc::now();
-    let setting = Setting {
-        snapshot: Arc::clone(snapshot),
-        path: SearchPath::Default,
-        facts: Arc::new(SessionFacts::default()),
-        now,
-        statement_start: now,
-        time_zone: "UTC".to_owned(),
-        display: DisplaySettings::default(),
-    };
+    let setting = Setting::of_server(Arc::clone(snapshot));
     let planned = planned(engine, &setting, sql)?;
     let branches = Arc::new(Branches::new(snapshot.connectors.clone(), BranchKind::Statement, None));
     let bound = plan::bind(engine, &setting, &planned, &[], &branches).await?;

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 
+use super::{rows, similar};
 use crate::error::{Diagnosis, sqlstate};
 
 /// The pass.
@@ -25,6 +26,13 @@ impl VisitorMut for Dialect {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        match rows::rewrite(query) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
+    }
+
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
         if let TableFactor::Table { version, with_hints, partitions, sample, json_path, index_hints, .. } = factor {
             let plain = version.is_none() && sample.is_none() && json_path.is_none();
@@ -40,6 +48,14 @@ impl VisitorMut for Dialect {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         let rewritten = match expr {
+            // The engine negates carriers; a wide numeric or an interval needs its own negation.
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } if !is_number(inner) => {
+                Ok(call("pg_negate", std::mem::replace(inner.as_mut(), Expr::value(Value::Null))))
+            }
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                let take = |expr: &mut Expr| std::mem::replace(expr, Expr::value(Value::Null));
+                Ok(call_with("timezone", vec![take(time_zone), take(timestamp)]))
+            }
             Expr::CompoundFieldAccess { root, access_chain } => {
                 join_column_name(root, access_chain);
                 access_chain.iter_mut().for_each(quote_field);
@@ -65,6 +81,10 @@ impl VisitorMut for Dialect {
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
                 own_escape(pattern, escape_char);
                 return ControlFlow::Continue(());
+            }
+            Expr::SimilarTo { negated, expr: inner, pattern, escape_char } => {
+                let text = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
+                similar::rewrite(text, pattern, escape_char.as_ref(), *negated)
             }
             Expr::Collate { expr: inner, collation } => match byte_order(collation) {
                 Ok(()) => Ok(std::mem::replace(inner.as_mut(), Expr::value(Value::Null))),

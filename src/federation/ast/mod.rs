@@ -12,6 +12,8 @@ pub mod dialect;
 pub mod literal;
 pub mod locate;
 pub mod name;
+mod rows;
+mod similar;
 
 use std::ops::ControlFlow;
 

@@ -91,7 +91,7 @@ impl Writer<'_> {
             self.when(depth)?;
             self.sql.push(" = 'number' AND ");
             self.scalar(depth)?;
-            self.sql.push(" !~ '^[-0-9.]{1,400}$' THEN TRUE");
+            self.sql.push(" !~ '^[-0-9.]{1,250}$' THEN TRUE");
         }
         self.when(depth)?;
         self.sql.push(" = 'number' THEN ");
