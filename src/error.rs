@@ -188,6 +188,8 @@ pub mod sqlstate {
     pub const CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
     /// 22023
     pub const INVALID_PARAMETER_VALUE: &str = "22023";
+    /// 22025
+    pub const INVALID_ESCAPE_SEQUENCE: &str = "22025";
     /// 22P02
     pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
     /// 22P03

@@ -85,9 +85,8 @@ impl Server {
         let mock_seed = mock_seed(&state)?;
         let memory = Arc::new(Memory::open(state)?);
         let (stores, oids) = (memory.recall(entries(&config))?, memory.oids());
-        let catalog = Catalog::resume(&config.settings.database, stores, config.views.clone(), relations, oids)
-            .await
-            .map_err(ServerError::Build)?;
+        let catalog = Catalog::resume(&config.settings.database, stores, config.views.clone(), relations, oids);
+        let catalog = Box::pin(catalog).await.map_err(ServerError::Build)?;
         let catalog = Arc::new(catalog);
         describe_views(&catalog, &engine)?;
         memory.keep(&catalog)?;
@@ -128,11 +127,12 @@ impl Server {
     /// Every problem found; the running configuration stays then.
     pub async fn reload(&self) -> Result<(), ServerError> {
         let config = config::load(&self.directory).map_err(ServerError::Config)?;
+        // Roles first: a role that was taken away must not log in while stores are still being discovered.
+        self.roles.store(Arc::new(config.settings.roles.clone()));
         // The new connectors start from what the old ones have learnt.
         keep(&self.memory, &self.catalog).await;
         let stores = self.memory.recall(entries(&config))?;
         self.catalog.replace(stores, config.views.clone()).await.map_err(ServerError::Build)?;
-        self.roles.store(Arc::new(config.settings.roles));
         Ok(())
     }
 

@@ -6,9 +6,19 @@
 mod support;
 
 #[cfg(test)]
+mod behaviour;
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod command;
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod differential;
+#[cfg(test)]
+mod restart;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]

@@ -95,7 +95,7 @@ impl Catalog {
         views: Vec<ViewSource>,
         system: Vec<SystemRelation>,
     ) -> Result<Self, Diagnosis> {
-        Self::resume(database, stores, views, system, Oids::default()).await
+        Box::pin(Self::resume(database, stores, views, system, Oids::default())).await
     }
 
     /// As [`Catalog::load`], with the object ids of an earlier process.
@@ -194,10 +194,25 @@ impl Catalog {
         let found = entry.connector.discover().await.map(Arc::new);
         let outcome = found.as_ref().map(|_| ()).map_err(|error| Diagnosis::of(error));
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.known.insert(store.clone(), found);
-        let next = build(&mut sources, self.current.load().version + 1)?;
-        self.publish(next);
-        outcome
+        let away = matches!(found, Err(StoreError::Unreachable { .. } | StoreError::ConnectionLost { .. }));
+        if found.is_err() && !away && matches!(sources.known.get(store), Some(Ok(_))) {
+            return outcome;
+        }
+        let before = sources.known.insert(store.clone(), found);
+        match build(&mut sources, self.current.load().version + 1) {
+            Ok(next) => {
+                self.publish(next);
+                outcome
+            }
+            Err(collision) => {
+                // What was served goes on; one store's new names must not keep the others from being refreshed.
+                match before {
+                    Some(before) => sources.known.insert(store.clone(), before),
+                    None => sources.known.remove(store),
+                };
+                Err(collision)
+            }
+        }
     }
 
     /// The stores that could not be discovered, with the reason.
@@ -220,9 +235,13 @@ impl Catalog {
                 backoff.reset();
             }
             for (store, _) in away {
-                if self.refresh(&store).await.is_ok() {
-                    tracing::info!(store = %store, "store is back");
-                    backoff.reset();
+                match self.refresh(&store).await {
+                    Ok(()) => {
+                        tracing::info!(store = %store, "store is back");
+                        backoff.reset();
+                    }
+                    Err(error) if error.sqlstate.starts_with("08") => {}
+                    Err(error) => tracing::warn!(store = %store, error = %error, "store answers but cannot be served"),
                 }
             }
         }

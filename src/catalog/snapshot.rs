@@ -107,6 +107,8 @@ pub struct SessionFacts {
     pub role: String,
     /// All role names, for `pg_roles`.
     pub roles: Vec<String>,
+    /// Those of them that may change what all sessions share.
+    pub superusers: Vec<String>,
     /// The effective search path, schemas that exist only.
     pub search_path: Vec<String>,
     /// The backend's process id.

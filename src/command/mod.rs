@@ -9,6 +9,7 @@
 //! Not here: what a subcommand starts (`server.rs`), what a log line looks like (`telemetry/`).
 
 pub mod check;
+pub mod demo;
 pub mod password;
 pub mod serve;
 
@@ -33,6 +34,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Validate a catalog directory, connect to each store and print what was found.
     Check(check::Arguments),
+    /// Try Tributary on rivers, crews and field reports in four stores; needs nothing installed.
+    Demo(demo::Arguments),
     /// Make a SCRAM-SHA-256 verifier for a role's password.
     Password(password::Arguments),
 }
@@ -83,6 +86,7 @@ impl Command {
         match self {
             Self::Serve(arguments) => runtime()?.block_on(serve::run(&arguments)),
             Self::Check(arguments) => runtime()?.block_on(check::run(&arguments, output)),
+            Self::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, output)),
             Self::Password(arguments) => password::run(&arguments, output),
         }
     }

@@ -42,7 +42,7 @@ pub async fn run(arguments: &Arguments) -> Result<Outcome, CommandError> {
 /// # Errors
 /// When the process logs already.
 pub(super) fn start_logs(config: &config::Config) -> Result<(), CommandError> {
-    let wanted = config.settings.log.clone();
+    let wanted = config.settings.log;
     log::start(wanted).map_err(|error| CommandError::Refused(error.to_string()))
 }
 

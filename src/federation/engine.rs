@@ -12,6 +12,7 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::object_store::ObjectStore;
 use datafusion::prelude::SessionConfig;
 
+use super::field::NamedFields;
 use super::semantics;
 use crate::error::{Diagnosis, sqlstate};
 
@@ -59,7 +60,8 @@ impl Engine {
         // Remote probes must not be polled before their build side is done (`federation.md` §1.3).
         options.execution.hash_join_buffering_capacity = 0;
         let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
-        let builder = semantics::install(builder);
+        let mut builder = semantics::install(builder);
+        builder.expr_planners().get_or_insert_default().insert(0, Arc::new(NamedFields));
         // File formats and table factories are doors to the host: the engine gets none.
         let base = builder.with_file_formats(Vec::new()).with_table_factories(std::collections::HashMap::new()).build();
         Ok(Self { base })

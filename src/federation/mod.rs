@@ -15,6 +15,7 @@ pub mod context;
 pub mod engine;
 pub mod error;
 pub mod explain;
+pub mod field;
 pub mod output;
 pub mod plan;
 pub mod provider;

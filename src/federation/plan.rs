@@ -1,22 +1,26 @@
 //! From a parsed query to a running one: names, types, optimiser, physical plan.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, FieldRef};
 use chrono::{DateTime, Utc};
 use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState};
+use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
-use datafusion::sql::sqlparser::ast::{Query, Statement};
+use datafusion::sql::sqlparser;
+use datafusion::sql::sqlparser::ast::{Query, Statement, visit_expressions};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
@@ -29,6 +33,8 @@ use super::engine::Engine;
 use super::error::diagnose;
 use super::output::{self, OutputColumn};
 use super::scan::count_scans;
+use super::semantics::resolve::TypedOperations;
+use super::semantics::types::{expr_type, parameter_types};
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{Relation, SearchPath, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
@@ -75,13 +81,14 @@ pub struct Bound {
 /// # Errors
 /// As Postgres: 42P01, 42703, 42883, 42804, 42P18, 0A000, …
 pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32]) -> Result<Planned, Diagnosis> {
-    ast::prepare(&mut query)?;
+    check_parameters(&query)?;
     let state = state(engine, setting);
     let context = PlanContext::new(&state, &setting.snapshot, &setting.path, &setting.facts);
+    context.prepare(&mut query)?;
     let known: Vec<Option<PgType>> =
         given.iter().map(|oid| (*oid != 0 && *oid != PgType::UNKNOWN.oid).then_some(PgType::with_typmod(*oid, -1))).collect();
     let first = to_logical(&context, query.clone(), &known)?;
-    let parameters = infer(&first, &known)?;
+    let parameters = infer(&resolve(&state, &first, &known)?, &known)?;
     let logical = if parameters.len() == known.len() && known.iter().all(Option::is_some) {
         first
     } else {
@@ -101,9 +108,11 @@ pub fn describe(engine: &Engine, setting: &Setting, sql: &str) -> Result<Vec<Out
     Ok(plan(engine, setting, parse_query(sql)?, &[])?.columns)
 }
 
-fn parse_query(sql: &str) -> Result<Query, Diagnosis> {
+/// Parses a query of the catalog directory, under the same depth limit as a client's.
+pub(super) fn parse_query(sql: &str) -> Result<Query, Diagnosis> {
     let dialect = PostgreSqlDialect {};
-    let parsed = Parser::new(&dialect).try_with_sql(sql).and_then(|mut parser| parser.parse_query());
+    let parser = Parser::new(&dialect).with_recursion_limit(ast::DEPTH_MAX).try_with_sql(sql);
+    let parsed = parser.and_then(|mut parser| parser.parse_query());
     parsed.map(|query| *query).map_err(|error| Diagnosis::new(sqlstate::SYNTAX_ERROR, error.to_string()))
 }
 
@@ -180,39 +189,97 @@ fn analyze(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan, Diag
     state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {}).map_err(|error| diagnose(&error))
 }
 
-/// The type of every parameter: the client's, else the first that its context gives, else `text`.
-fn infer(plan: &LogicalPlan, known: &[Option<PgType>]) -> Result<Vec<PgType>, Diagnosis> {
-    let mut found: BTreeMap<usize, Option<PgType>> = BTreeMap::new();
+/// The plan with Postgres' own types, which parameters take from their surroundings. What the SQL planner guessed for them
+/// is taken away first: it knows carriers only.
+fn resolve(state: &SessionState, plan: &LogicalPlan, known: &[Option<PgType>]) -> Result<LogicalPlan, Diagnosis> {
+    let is_given = |id: &str| placeholder_number(id).is_some_and(|number| known.get(number - 1).is_some_and(Option::is_some));
+    let forget = |expr: Expr| match expr {
+        Expr::Placeholder(placeholder) if placeholder.field.is_some() && !is_given(&placeholder.id) => {
+            Ok(Transformed::yes(Expr::Placeholder(Placeholder { id: placeholder.id, field: None })))
+        }
+        other => Ok(Transformed::no(other)),
+    };
+    let bare = plan.clone().transform_up_with_subqueries(|node| node.map_expressions(|expr| expr.transform_up(forget)));
+    let bare = bare.map_err(|error| diagnose(&error))?.data;
+    TypedOperations.analyze(bare, state.config_options()).map_err(|error| diagnose(&error))
+}
+
+/// The number of `$3`, from 1.
+fn placeholder_number(id: &str) -> Option<usize> {
+    id.strip_prefix('$').and_then(|digits| digits.parse().ok()).filter(|number| *number > 0)
+}
+
+/// The highest parameter number, as the protocol's 16-bit count allows (PostgreSQL's `MaxAllocSize` gives the same bound).
+const PARAMETERS_MAX: usize = 65_535;
+
+/// Refuses parameter numbers before anything is sized by them.
+fn check_parameters(query: &Query) -> Result<(), Diagnosis> {
+    let checked = visit_expressions(query, |expr| {
+        let sqlparser::ast::Expr::Value(value) = expr else { return ControlFlow::Continue(()) };
+        let sqlparser::ast::Value::Placeholder(id) = &value.value else { return ControlFlow::Continue(()) };
+        let number = id.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
+        if number.is_some_and(|number| (1..=PARAMETERS_MAX).contains(&number)) {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(Box::new(Diagnosis::new(sqlstate::UNDEFINED_PARAMETER, format!("there is no parameter {id}"))))
+        }
+    });
+    match checked {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+/// The type of every parameter: the client's, else what its use tells, else `text`. A row count is `bigint`.
+fn infer(resolved: &LogicalPlan, known: &[Option<PgType>]) -> Result<Vec<PgType>, Diagnosis> {
+    let mut found = parameter_types(resolved).map_err(|error| diagnose(&error))?;
+    found.extend(special_parameters(resolved)?);
+    let count = found.keys().max().copied().unwrap_or(0).max(known.len());
+    let types = (1..=count).map(|number| {
+        let given = known.get(number - 1).copied().flatten();
+        given.or_else(|| found.get(&number).copied()).unwrap_or(PgType::TEXT)
+    });
+    Ok(types.collect())
+}
+
+/// Parameters whose use resolution does not look at: row counts of LIMIT and OFFSET, and the array in `x = ANY ($1)`.
+fn special_parameters(plan: &LogicalPlan) -> Result<Vec<(usize, PgType)>, Diagnosis> {
+    let mut found = Vec::new();
     let visited = plan.apply_with_subqueries(|node| {
         let counts_rows = matches!(node, LogicalPlan::Limit(_));
+        let schema = input_schema(node)?;
         node.apply_expressions(|expr| {
             expr.apply(|inner| {
-                note_parameter(inner, counts_rows, &mut found);
+                match inner {
+                    Expr::Placeholder(placeholder) if counts_rows => {
+                        found.extend(placeholder_number(&placeholder.id).map(|number| (number, PgType::INT8)));
+                    }
+                    Expr::ScalarFunction(call) => found.extend(any_array(call, &schema)),
+                    _ => {}
+                }
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     });
     visited.map_err(|error| diagnose(&error))?;
-    let count = found.keys().max().copied().unwrap_or(0).max(known.len());
-    let types = (1..=count).map(|number| {
-        let given = known.get(number - 1).copied().flatten();
-        given.or_else(|| found.get(&number).copied().flatten()).unwrap_or(PgType::TEXT)
-    });
-    Ok(types.collect())
+    Ok(found)
 }
 
-fn note_parameter(expr: &Expr, counts_rows: bool, found: &mut BTreeMap<usize, Option<PgType>>) {
-    let (id, pg_type) = match expr {
-        Expr::Placeholder(placeholder) => (&placeholder.id, placeholder.field.as_ref().map(|field| field.pg_type())),
-        Expr::Cast(cast) => match cast.expr.as_ref() {
-            Expr::Placeholder(inner) if inner.field.is_none() => (&inner.id, Some(cast.field.pg_type())),
-            _ => return,
-        },
-        _ => return,
-    };
-    let Some(number) = id.strip_prefix('$').and_then(|digits| digits.parse().ok()) else { return };
-    let slot = found.entry(number).or_insert(None);
-    *slot = slot.or(pg_type).or(counts_rows.then_some(PgType::INT8));
+/// `x = ANY ($1)`: an array of what `x` is.
+fn any_array(call: &ScalarFunction, schema: &DFSchema) -> Option<(usize, PgType)> {
+    let ("array_has", [Expr::Placeholder(array), item]) = (call.func.name(), call.args.as_slice()) else { return None };
+    let number = placeholder_number(&array.id).filter(|_| array.field.is_none())?;
+    let item = expr_type(item, schema).ok().filter(|typed| typed.pg_type.oid != PgType::UNKNOWN.oid)?;
+    Some((number, PgType::with_typmod(item.pg_type.oid, -1).array()?))
+}
+
+/// The columns that the expressions of a node see.
+fn input_schema(node: &LogicalPlan) -> datafusion::error::Result<DFSchema> {
+    let mut schema = DFSchema::empty();
+    for input in node.inputs() {
+        schema.merge(input.schema());
+    }
+    Ok(schema)
 }
 
 /// Folds the arguments of a table function to constants.
@@ -239,9 +306,7 @@ pub async fn constants(
     if expressions.is_empty() {
         return Ok(Vec::new());
     }
-    let casts: Vec<String> = expressions.iter().zip(types).map(|(expr, pg_type)| format!("CAST({expr} AS {pg_type})")).collect();
-    let text = format!("SELECT {}", casts.join(", "));
-    let planned = plan(engine, setting, parse_query(&text)?, &[])?;
+    let planned = plan(engine, setting, cast_query(expressions, types)?, &[])?;
     let branches = Arc::new(Branches::new(BTreeMap::new(), BranchKind::Statement, None));
     let bound = bind(engine, setting, &planned, &[], &branches).await?;
     let batches: Vec<RecordBatch> = bound.run()?.try_collect().await.map_err(|error| diagnose(&error))?;
@@ -249,6 +314,21 @@ pub async fn constants(
         return Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "constants gave no row"));
     };
     row.columns().iter().map(|column| ScalarValue::try_from_array(column, 0).map_err(|error| diagnose(&error))).collect()
+}
+
+/// `SELECT CAST(expression AS type), …`, put together from parsed parts: printing an expression and parsing it again would
+/// let a quote in a literal end the literal (`federation.md` §1.7).
+fn cast_query(expressions: &[sqlparser::ast::Expr], types: &[PgType]) -> Result<Query, Diagnosis> {
+    let casts: Vec<String> = types.iter().map(|pg_type| format!("CAST(NULL AS {pg_type})")).collect();
+    let mut query = parse_query(&format!("SELECT {}", casts.join(", ")))?;
+    if let sqlparser::ast::SetExpr::Select(select) = query.body.as_mut() {
+        for (item, expression) in select.projection.iter_mut().zip(expressions) {
+            if let sqlparser::ast::SelectItem::UnnamedExpr(sqlparser::ast::Expr::Cast { expr, .. }) = item {
+                **expr = expression.clone();
+            }
+        }
+    }
+    Ok(query)
 }
 
 /// The object id of a type name in SQL.

@@ -26,7 +26,22 @@ pub fn offset_at(zone: TimeZone, utc_micros: i64) -> i64 {
 pub fn abbreviation_at(zone: TimeZone, utc_micros: i64) -> Option<Cow<'static, str>> {
     match zone {
         TimeZone::Fixed(_) => None,
-        TimeZone::Named(tz) => listed(tz, utc_micros)?.abbreviation().map(|name| Cow::Owned(name.to_owned())),
+        TimeZone::Named(tz) => {
+            let offset = listed(tz, utc_micros)?;
+            let letters = offset.abbreviation().map(ToOwned::to_owned);
+            Some(Cow::Owned(letters.unwrap_or_else(|| numeric_abbreviation(offset.fix().local_minus_utc()))))
+        }
+    }
+}
+
+/// Where nobody uses letters, the time zone database abbreviates an offset as `+0630` or `+03` (its `%z` format).
+fn numeric_abbreviation(seconds: i32) -> String {
+    let sign = if seconds < 0 { '-' } else { '+' };
+    let (hours, minutes, rest) = (seconds.abs() / 3600, seconds.abs() / 60 % 60, seconds.abs() % 60);
+    match (minutes, rest) {
+        (0, 0) => format!("{sign}{hours:02}"),
+        (_, 0) => format!("{sign}{hours:02}{minutes:02}"),
+        _ => format!("{sign}{hours:02}{minutes:02}{rest:02}"),
     }
 }
 

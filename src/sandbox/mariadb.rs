@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
-use super::guarded::{EndSignal, Guarded, Place, free_port, is_root, start_retrying};
+use super::guarded::{EndSignal, Guarded, Place, free_port, io_error, is_root, start_retrying};
 use super::program::{MARIADB_INSTALL, MARIADBD};
 use super::{Durability, Endpoint, SandboxError, Setup, random_password, unique_name, write_certificate};
 
@@ -61,6 +61,7 @@ impl MariaDb {
 
     async fn start_once(setup: &Setup) -> Result<Self, SandboxError> {
         let place = Place::new(SERVER, None)?;
+        std::fs::create_dir(place.path().join("tmp")).map_err(io_error(SERVER, "make a directory"))?;
         let mut install = common_arguments(&place);
         install.extend(["--skip-test-db".into(), "--skip-name-resolve".into()]);
         place.prepare(MARIADB_INSTALL, &install).await?;
@@ -126,7 +127,10 @@ impl MariaDb {
 fn common_arguments(place: &Place) -> Vec<OsString> {
     let mut datadir = OsString::from("--datadir=");
     datadir.push(place.path().join("data"));
-    let mut arguments = vec!["--no-defaults".into(), datadir];
+    // A server that starts removes the temporary tables it finds in its directory, also those of other servers.
+    let mut tmpdir = OsString::from("--tmpdir=");
+    tmpdir.push(place.path().join("tmp"));
+    let mut arguments = vec!["--no-defaults".into(), datadir, tmpdir];
     if is_root() {
         // Without it the server refuses to run as root. It keeps to loopback and to its own directory.
         arguments.push("--user=root".into());

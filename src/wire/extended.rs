@@ -26,7 +26,9 @@ impl Connection {
     /// Tells the client and skips what it sent after the message that failed.
     pub(super) async fn fail_extended(&mut self, failure: Failure) -> Result<(), End> {
         self.phase = Phase::Skipping;
-        self.fail(failure).await
+        self.fail(failure).await?;
+        // A client may wait for the answer to `Flush` before it sends `Sync`, and that `Flush` is skipped now.
+        Ok(self.writer.flush().await?)
     }
 
     /// `Sync`: the end of a series, answered in one write.

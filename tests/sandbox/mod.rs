@@ -50,6 +50,9 @@ async fn mariadb_writes_full_row_images_and_ends_when_dropped() {
     let words = [row.get::<String, _>(1), row.get::<String, _>(2), row.get::<String, _>(3)];
     assert_eq!(row.get::<i64, _>(0), 1);
     assert_eq!(words, ["ROW", "FULL", "FULL"]);
+    // In a shared directory, another server's start removes the temporary tables of this one.
+    let tmpdir: String = sqlx::query_scalar("SELECT @@tmpdir").fetch_one(&mut connection).await.unwrap();
+    assert!(tmpdir.contains("/tributary-mariadb-"), "{tmpdir}");
     assert!(MySqlConnection::connect_with(&options.username("root").password("")).await.is_err());
     let process = server.process_id().unwrap();
     drop(server);

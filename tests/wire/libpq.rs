@@ -54,10 +54,10 @@ async fn psql_shows_errors_with_their_place_and_goes_on() {
 #[tokio::test]
 async fn psql_reads_a_large_result() {
     let server = server::start(settings()).await;
-    let sum = "SELECT count(*), sum(value) FROM generate_series(1, 250000)";
+    let sum = "SELECT count(*), sum(generate_series) FROM generate_series(1, 250000)";
     let output = run("psql", &server, "", &["-X", "-At", "-c", sum]).await;
     assert_eq!(text(&output.stdout), "250000|31250125000\n", "{}", text(&output.stderr));
-    let rows = run("psql", &server, "", &["-X", "-At", "-c", "SELECT value FROM generate_series(1, 250000)"]).await;
+    let rows = run("psql", &server, "", &["-X", "-At", "-c", "SELECT generate_series FROM generate_series(1, 250000)"]).await;
     let lines = text(&rows.stdout);
     assert_eq!((lines.lines().count(), lines.lines().last()), (250_000, Some("250000")));
 }

@@ -143,6 +143,7 @@ struct Class<'a> {
     kind: &'static str,
     columns: usize,
     has_rules: bool,
+    has_triggers: bool,
 }
 
 fn class_row(class: &Class<'_>) -> Vec<Cell> {
@@ -168,7 +169,7 @@ fn class_row(class: &Class<'_>) -> Vec<Cell> {
         columns,
         0,
         class.has_rules,
-        false,
+        class.has_triggers,
         false,
         false,
         false,
@@ -199,6 +200,7 @@ fn classes(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
                 kind,
                 columns: attributes(relation).len(),
                 has_rules: kind == "v",
+                has_triggers: has_foreign_key(snapshot, relation.oid),
             })
         })
         .collect();
@@ -213,9 +215,16 @@ fn classes(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
             kind: "i",
             columns: index.columns.len(),
             has_rules: false,
+            has_triggers: false,
         })
     }));
     rows
+}
+
+/// PostgreSQL keeps foreign keys by triggers on both tables, so clients look for keys only where there are triggers.
+fn has_foreign_key(snapshot: &Snapshot, table_oid: u32) -> bool {
+    let foreign = snapshot.objects.constraints.iter().filter_map(|constraint| Some((constraint, constraint.references.as_ref()?)));
+    foreign.into_iter().any(|(constraint, far)| constraint.table_oid == table_oid || far.table_oid == table_oid)
 }
 
 /// `reltuples`: -1 when the store does not tell.

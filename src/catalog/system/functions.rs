@@ -37,6 +37,8 @@ enum Argument {
     Null,
     Int(i64),
     Text(String),
+    /// An array, of which only the length counts.
+    Array(usize),
     Other,
 }
 
@@ -46,7 +48,7 @@ impl Argument {
         match self {
             Self::Int(value) => Some(*value),
             Self::Text(text) => text.parse().ok(),
-            Self::Null | Self::Other => None,
+            Self::Null | Self::Array(_) | Self::Other => None,
         }
     }
 
@@ -63,6 +65,8 @@ enum Answer {
     Int(i64),
     Text(String),
     Texts(Vec<String>),
+    /// The numbers from 1 to this.
+    Ordinals(usize),
 }
 
 impl<T: Into<String>> From<Option<T>> for Answer {
@@ -144,14 +148,19 @@ impl SystemFunction {
             Answer::Int(value) if self.returns.carrier() == DataType::Int32 => ScalarValue::Int32(i32::try_from(value).ok()),
             Answer::Int(value) => ScalarValue::Int64(Some(value)),
             Answer::Text(value) => ScalarValue::Utf8(Some(value)),
-            Answer::Texts(values) => {
-                let DataType::List(item) = self.returns.carrier() else { return Ok(ScalarValue::Null) };
-                let items: Vec<ScalarValue> = values.into_iter().map(|value| ScalarValue::Utf8(Some(value))).collect();
-                let list = ScalarValue::new_list(&items, item.data_type(), true);
-                let list = arrow::array::ListArray::try_new(item, list.offsets().clone(), Arc::clone(list.values()), None)?;
-                ScalarValue::List(Arc::new(list))
+            Answer::Texts(values) => self.list(values.into_iter().map(|value| ScalarValue::Utf8(Some(value))).collect())?,
+            Answer::Ordinals(count) => {
+                let ordinals = (1..=count).map(|number| ScalarValue::Int32(i32::try_from(number).ok()));
+                self.list(ordinals.collect())?
             }
         })
+    }
+
+    fn list(&self, items: Vec<ScalarValue>) -> Result<ScalarValue> {
+        let DataType::List(item) = self.returns.carrier() else { return Ok(ScalarValue::Null) };
+        let list = ScalarValue::new_list(&items, item.data_type(), true);
+        let list = arrow::array::ListArray::try_new(item, list.offsets().clone(), Arc::clone(list.values()), None)?;
+        Ok(ScalarValue::List(Arc::new(list)))
     }
 }
 
@@ -168,6 +177,7 @@ fn argument(value: &ColumnarValue, row: usize) -> Result<Argument> {
         ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)) => {
             Argument::Text(text)
         }
+        ScalarValue::List(list) => Argument::Array(list.value_length(0).try_into().unwrap_or(0)),
         _ => Argument::Other,
     })
 }
@@ -248,9 +258,11 @@ const CATALOG: &[Row] = &[
     ("pg_encoding_to_char", NAME, |_, args| {
         Ok(args.first().and_then(Argument::oid).map(|number| if number == 6 { "UTF8" } else { "" }).into())
     }),
+    ("getdatabaseencoding", NAME, |_, _| Ok(Answer::Text("UTF8".to_owned()))),
     ("pg_char_to_encoding", PgType::INT4, |_, _| Ok(Answer::Int(6))),
     ("pg_relation_is_publishable", BOOL, |_, _| Ok(Answer::Bool(false))),
     ("pg_partition_ancestors", OID, |_, _| Ok(Answer::Null)),
+    ("pg_get_serial_sequence", TEXT, |_, _| Ok(Answer::Null)),
     ("pg_relation_size", PgType::INT8, |_, _| Ok(Answer::Null)),
     ("pg_table_size", PgType::INT8, |_, _| Ok(Answer::Null)),
     ("pg_total_relation_size", PgType::INT8, |_, _| Ok(Answer::Null)),
@@ -260,6 +272,11 @@ const CATALOG: &[Row] = &[
     ("pg_tablespace_location", TEXT, |_, _| Ok(Answer::Text(String::new()))),
     ("pg_size_pretty", TEXT, |_, args| Ok(args.first().and_then(Argument::oid).map(size_text).into())),
     ("to_regclass", OID, |env, args| Ok(named_relation(env, args).ok().map_or(Answer::Null, Answer::Int))),
+    ("pg_array_ordinals", PgType::with_typmod(1007, -1), |_, args| {
+        Ok(if let Some(Argument::Array(count)) = args.first() { Answer::Ordinals(*count) } else { Answer::Null })
+    }),
+    ("like_escape", TEXT, |_, args| like_escape(args)),
+    ("to_regtype", PgType::REGTYPE, |_, args| Ok(regtype_oid(args).unwrap_or(Answer::Null))),
     ("pg_cast_regclass", TEXT, |env, args| Ok(regclass_text(env, args.first()).into())),
     ("pg_oid_regclass", PgType::REGCLASS, |env, args| named_relation(env, args).map(Answer::Int)),
     ("pg_cast_regtype", TEXT, |_, args| Ok(regtype_text(args.first()).into())),
@@ -396,12 +413,35 @@ fn regtype_oid(args: &[Argument]) -> std::result::Result<Answer, Diagnosis> {
     }
 }
 
+/// The pattern with its own escape character turned into a backslash.
+fn like_escape(args: &[Argument]) -> std::result::Result<Answer, Diagnosis> {
+    let [Argument::Text(pattern), Argument::Text(escape)] = args else { return Ok(Answer::Null) };
+    let mut characters = escape.chars();
+    let (escape, None) = (characters.next(), characters.next()) else {
+        let error = Diagnosis::new(sqlstate::INVALID_ESCAPE_SEQUENCE, "invalid escape string");
+        return Err(error.with_hint("Escape string must be empty or one character."));
+    };
+    let mut translated = String::with_capacity(pattern.len() + 4);
+    let mut rest = pattern.chars();
+    while let Some(found) = rest.next() {
+        match found {
+            _ if Some(found) == escape => {
+                translated.push('\\');
+                translated.extend(rest.next());
+            }
+            '\\' => translated.push_str("\\\\"),
+            other => translated.push(other),
+        }
+    }
+    Ok(Answer::Text(translated))
+}
+
 fn plain(arg: Option<&Argument>) -> Option<String> {
     match arg? {
         Argument::Text(text) => Some(text.clone()),
         Argument::Int(0) => Some("-".to_owned()),
         Argument::Int(oid) => Some(oid.to_string()),
-        Argument::Null | Argument::Other => None,
+        Argument::Null | Argument::Array(_) | Argument::Other => None,
     }
 }
 

@@ -99,7 +99,8 @@ const ROLES: &[(&str, PgType)] = &[
 
 fn roles(_snapshot: &Snapshot, facts: &SessionFacts) -> Vec<Vec<Cell>> {
     let row = |(oid, name): (u32, &String)| {
-        cells![oid, name.as_str(), false, true, false, false, true, false, -1, "********", Cell::Null, false, Cell::Null]
+        let superuser = facts.superusers.contains(name);
+        cells![oid, name.as_str(), superuser, true, false, false, true, false, -1, "********", Cell::Null, false, Cell::Null]
     };
     numbered(facts).map(row).collect()
 }
@@ -117,8 +118,9 @@ const USERS: &[(&str, PgType)] = &[
 ];
 
 fn users(_snapshot: &Snapshot, facts: &SessionFacts) -> Vec<Vec<Cell>> {
-    let row =
-        |(oid, name): (u32, &String)| cells![name.as_str(), oid, false, false, false, false, "********", Cell::Null, Cell::Null];
+    let row = |(oid, name): (u32, &String)| {
+        cells![name.as_str(), oid, false, facts.superusers.contains(name), false, false, "********", Cell::Null, Cell::Null]
+    };
     numbered(facts).map(row).collect()
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayBuilder, Int16Builder, Int64Builder, ListBuilder, StringBuilder};
 use arrow::array::{
     ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+    new_null_array,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
@@ -157,6 +158,8 @@ fn column(data_type: &DataType, rows: &[Vec<Cell>], place: usize) -> ArrayRef {
             Arc::new(cells().map(|cell| if let Cell::Real(value) = cell { Some(*value) } else { None }).collect::<Float32Array>())
         }
         DataType::List(item) => list(item, cells()),
+        // No system relation knows a moment: these columns are NULL throughout.
+        DataType::Timestamp(..) => new_null_array(data_type, rows.len()),
         _ => Arc::new(
             cells().map(|cell| if let Cell::Text(value) = cell { Some(value.as_str()) } else { None }).collect::<StringArray>(),
         ),

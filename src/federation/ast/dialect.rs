@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, Query, Value, VisitorMut,
+    AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
+    Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitorMut,
 };
 
 use crate::error::{Diagnosis, sqlstate};
@@ -25,10 +25,33 @@ impl VisitorMut for Dialect {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        if let TableFactor::Table { version, with_hints, partitions, sample, json_path, index_hints, .. } = factor {
+            let plain = version.is_none() && sample.is_none() && json_path.is_none();
+            if !plain || !with_hints.is_empty() || !partitions.is_empty() || !index_hints.is_empty() {
+                let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "TABLESAMPLE and table hints are not supported")
+                    .with_detail("They would be ignored, and other rows returned than asked for.");
+                return ControlFlow::Break(Box::new(error));
+            }
+        }
+        name_function_column(factor);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         let rewritten = match expr {
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                join_column_name(root, access_chain);
+                access_chain.iter_mut().for_each(quote_field);
+                return ControlFlow::Continue(());
+            }
             Expr::Function(function) => {
                 strip_schema(&mut function.name);
+                if matches!(function.args, FunctionArguments::Subquery(_)) {
+                    let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "ARRAY(subquery) is not supported")
+                        .with_hint("Aggregate inside: (SELECT array_agg(x ORDER BY …) FROM …).");
+                    return ControlFlow::Break(Box::new(error));
+                }
                 return ControlFlow::Continue(());
             }
             Expr::BinaryOp { op, .. } => {
@@ -37,6 +60,10 @@ impl VisitorMut for Dialect {
                 {
                     *op = plain;
                 }
+                return ControlFlow::Continue(());
+            }
+            Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+                own_escape(pattern, escape_char);
                 return ControlFlow::Continue(());
             }
             Expr::Collate { expr: inner, collation } => match byte_order(collation) {
@@ -61,6 +88,98 @@ impl VisitorMut for Dialect {
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
     }
+}
+
+/// `t.tags[1]`: without parentheses, names with dots are a column's name.
+fn join_column_name(root: &mut Expr, access_chain: &mut Vec<AccessExpr>) {
+    let mut parts = match root {
+        Expr::Identifier(ident) => vec![ident.clone()],
+        Expr::CompoundIdentifier(parts) => parts.clone(),
+        _ => return,
+    };
+    let names = access_chain.iter().take_while(|access| matches!(access, AccessExpr::Dot(Expr::Identifier(_)))).count();
+    if names == 0 || names == access_chain.len() {
+        return;
+    }
+    parts.extend(access_chain.drain(..names).filter_map(|access| match access {
+        AccessExpr::Dot(Expr::Identifier(ident)) => Some(ident),
+        _ => None,
+    }));
+    *root = Expr::CompoundIdentifier(parts);
+}
+
+/// `(address).city` names a field, which the planner wants as a text.
+fn quote_field(access: &mut AccessExpr) {
+    if let AccessExpr::Dot(Expr::Identifier(ident)) = access {
+        let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+        *access = AccessExpr::Dot(Expr::value(Value::SingleQuotedString(name)));
+    }
+}
+
+/// A function in FROM that returns one column names it after its alias, or after itself: `unnest(tags) AS t` has the column
+/// `t`, `generate_series(1, 3)` the column `generate_series`.
+fn name_function_column(factor: &mut TableFactor) {
+    plain_unnest(factor);
+    let (alias, function) = match factor {
+        TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } if array_exprs.len() == 1 => {
+            (alias, "unnest".to_owned())
+        }
+        TableFactor::Table { name, alias, args: Some(_), with_ordinality: false, .. } => {
+            let Some(ident) = name.0.last().and_then(ObjectNamePart::as_ident) else { return };
+            let function = ident.value.to_lowercase();
+            if !matches!(function.as_str(), "generate_series" | "unnest" | "range") {
+                return;
+            }
+            strip_schema(name);
+            (alias, function)
+        }
+        _ => return,
+    };
+    let alias =
+        alias.get_or_insert_with(|| TableAlias { explicit: true, name: Ident::new(function), columns: Vec::new(), at: None });
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+    }
+}
+
+/// The engine's only escape character is the backslash: `LIKE p ESCAPE '/'` is `LIKE like_escape(p, '/')`.
+fn own_escape(pattern: &mut Expr, escape: &mut Option<datafusion::sql::sqlparser::ast::ValueWithSpan>) {
+    let Some(character) = escape.take_if(|written| !matches!(&written.value, Value::SingleQuotedString(text) if text == "\\"))
+    else {
+        return;
+    };
+    let translated = call("like_escape", std::mem::replace(pattern, Expr::value(Value::Null)));
+    *pattern = with_argument(translated, Expr::Value(character));
+}
+
+fn with_argument(mut expr: Expr, argument: Expr) -> Expr {
+    if let Expr::Function(function) = &mut expr
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)));
+    }
+    expr
+}
+
+/// The parser knows `unnest` only without its schema.
+fn plain_unnest(factor: &mut TableFactor) {
+    let TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } = factor else { return };
+    let mut plain = name.clone();
+    strip_schema(&mut plain);
+    if !matches!(plain.0.as_slice(), [ObjectNamePart::Identifier(ident)] if ident.value.eq_ignore_ascii_case("unnest")) {
+        return;
+    }
+    let arrays = args.args.iter().filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(array)) => Some(array.clone()),
+        _ => None,
+    });
+    *factor = TableFactor::UNNEST {
+        alias: alias.take(),
+        array_exprs: arrays.collect(),
+        with_offset: false,
+        with_offset_alias: None,
+        with_ordinality: *with_ordinality,
+    };
 }
 
 /// `pg_catalog.lower` is `lower`: the engine has one namespace of functions.
@@ -166,11 +285,21 @@ mod tests {
 
     #[test]
     fn spellings_become_the_planners() {
+        check("SELECT (a).City, (a).\"B\" FROM t", Ok("SELECT (a).'city', (a).'B' FROM t"));
+        check(
+            "SELECT * FROM generate_series(1, 3)",
+            Ok("SELECT * FROM generate_series(1, 3) AS generate_series (generate_series)"),
+        );
+        check("SELECT * FROM t, unnest(t.tags) x", Ok("SELECT * FROM t, UNNEST(t.tags) x (x)"));
         check("SELECT pg_catalog.lower(x) FROM t", Ok("SELECT lower(x) FROM t"));
         check("SELECT a OPERATOR(pg_catalog.~) 'x' FROM t", Ok("SELECT a ~ 'x' FROM t"));
         check("SELECT x COLLATE \"C\" FROM t", Ok("SELECT x FROM t"));
         check("SELECT x COLLATE \"de_DE\" FROM t", Err("0A000"));
         check("SELECT x::regclass, x::int FROM t", Ok("SELECT pg_cast_regclass(x), x::INT FROM t"));
+        check("SELECT a LIKE b ESCAPE '/' FROM t", Ok("SELECT a LIKE like_escape(b, '/') FROM t"));
+        check("SELECT t.tags[1], (t.address).city FROM t", Ok("SELECT t.tags[1], (t.address).'city' FROM t"));
         check("SELECT 1 FROM t FOR UPDATE", Err("0A000"));
+        check("SELECT 1 FROM t TABLESAMPLE BERNOULLI (1)", Err("0A000"));
+        check("SELECT ARRAY(SELECT 1)", Err("0A000"));
     }
 }

@@ -1,7 +1,7 @@
 //! Number literals have Postgres' types: `1` is `integer`, not `bigint`, wherever that shows in a result.
 //!
 //! The planner reads every whole number as 64 bits. Where the literal's own type reaches an output (select items,
-//! arithmetic, CASE, COALESCE and kin, VALUES, arrays), it is wrapped in a cast, which the optimiser folds away.
+//! arithmetic, CASE, function arguments, VALUES, arrays), it is wrapped in a cast, which the optimiser folds away.
 //! Comparisons, LIMIT, ordinals in ORDER BY and GROUP BY, and window arguments are left alone.
 
 use std::ops::ControlFlow;
@@ -48,6 +48,13 @@ impl VisitorMut for Literals {
             }
             Expr::Array(Array { elem, .. }) => elem.iter_mut().for_each(wrap),
             Expr::Function(function) => wrap_arguments(function),
+            Expr::Substring { substring_from, substring_for, .. } => {
+                [substring_from, substring_for].into_iter().flatten().for_each(|place| wrap(place));
+            }
+            Expr::Overlay { overlay_from, overlay_for, .. } => {
+                wrap(overlay_from);
+                overlay_for.iter_mut().for_each(|length| wrap(length));
+            }
             _ => {}
         }
         ControlFlow::Continue(())
@@ -72,17 +79,9 @@ fn is_arithmetic(op: &BinaryOperator) -> bool {
     )
 }
 
-/// Functions whose result has the type of their arguments.
-fn takes_argument_type(name: &str) -> bool {
-    matches!(
-        name,
-        "coalesce" | "greatest" | "least" | "nullif" | "sum" | "min" | "max" | "avg" | "abs" | "mod" | "array_agg" | "div"
-    )
-}
-
+/// Which function is meant depends on the types of its arguments. Window functions are the engine's own and want literals.
 fn wrap_arguments(function: &mut Function) {
-    let name = function.name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.to_lowercase());
-    if !name.is_some_and(|name| takes_argument_type(&name)) {
+    if function.over.is_some() {
         return;
     }
     let FunctionArguments::List(list) = &mut function.args else { return };
@@ -135,6 +134,8 @@ mod tests {
         check("SELECT 1, -2, 3000000000", "SELECT CAST(1 AS INTEGER), CAST(-2 AS INTEGER), 3000000000");
         check("SELECT a + 1 FROM t WHERE b = 2 LIMIT 3", "SELECT a + CAST(1 AS INTEGER) FROM t WHERE b = 2 LIMIT 3");
         check("SELECT coalesce(a, 0) FROM t ORDER BY 1", "SELECT coalesce(a, CAST(0 AS INTEGER)) FROM t ORDER BY 1");
+        check("SELECT round(a, 2) FROM t", "SELECT round(a, CAST(2 AS INTEGER)) FROM t");
+        check("SELECT substring(a FROM 2) FROM t", "SELECT SUBSTRING(a FROM CAST(2 AS INTEGER)) FROM t");
         check("VALUES (1, 'x')", "VALUES (CAST(1 AS INTEGER), 'x')");
         check("SELECT lag(a, 1) OVER () FROM t", "SELECT lag(a, 1) OVER () FROM t");
     }

@@ -1,10 +1,9 @@
 //! Calendar arithmetic over microseconds since 1970: adding intervals, local clocks and instants, ranges of the types.
 
 use arrow::datatypes::IntervalMonthDayNano;
-use chrono::{DateTime, Offset, TimeZone as _};
 
 use crate::error::{Diagnosis, sqlstate};
-use crate::format::{TimeZone, calendar};
+use crate::format::{TimeZone, calendar, zone};
 use crate::pgtype::{TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY};
 
 use super::datum::DAY_US;
@@ -65,11 +64,7 @@ pub(super) fn add(at: i64, by: IntervalMonthDayNano) -> Result<i64, Diagnosis> {
 
 /// Seconds east of UTC at an instant.
 pub(super) fn offset_at(at: i64, zone: TimeZone) -> i64 {
-    match zone {
-        TimeZone::Fixed(seconds) => i64::from(seconds),
-        TimeZone::Named(zone) => DateTime::from_timestamp_micros(at)
-            .map_or(0, |instant| i64::from(zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc())),
-    }
+    zone::offset_at(zone, at)
 }
 
 /// The local clock of an instant.
@@ -77,22 +72,9 @@ pub(super) fn to_local(at: i64, zone: TimeZone) -> i64 {
     if is_infinite(at) { at } else { at.saturating_add(offset_at(at, zone) * 1_000_000) }
 }
 
-/// The instant of a local clock. In a gap the offset before it counts, in an overlap standard time, as in PostgreSQL.
+/// The instant of a local clock; see `zone::to_utc` for gaps and overlaps.
 pub(super) fn to_instant(local: i64, zone: TimeZone) -> i64 {
-    if is_infinite(local) {
-        return local;
-    }
-    // The two candidate offsets are those a day before and a day after.
-    let before = offset_at(local.saturating_sub(DAY_US), zone) * 1_000_000;
-    let after = offset_at(local.saturating_add(DAY_US), zone) * 1_000_000;
-    let fits = |offset: i64| offset_at(local.saturating_sub(offset), zone) * 1_000_000 == offset;
-    let offset = match (fits(before), fits(after)) {
-        (true, true) => before.min(after),
-        (true, false) => before,
-        (false, true) => after,
-        (false, false) => before,
-    };
-    local.saturating_sub(offset)
+    if is_infinite(local) { local } else { zone::to_utc(zone, local).unwrap_or(local) }
 }
 
 #[cfg(test)]

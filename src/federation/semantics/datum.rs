@@ -18,6 +18,7 @@ use arrow::datatypes::{
 };
 use bigdecimal::num_bigint::BigInt;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::scalar::ScalarValue;
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{DATE_INFINITY, DATE_NEGATIVE_INFINITY, PgType, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY, UTC};
@@ -83,10 +84,6 @@ impl<'a> Datum<'a> {
             Datum::Time(value) | Datum::Timestamp(value) => *value,
             _ => 0,
         }
-    }
-
-    pub(super) fn as_bool(&self) -> bool {
-        matches!(self, Datum::Bool(true))
     }
 
     pub(super) fn as_float(&self) -> f64 {
@@ -380,6 +377,15 @@ fn collect_lists(carrier: &DataType, lists: Vec<Option<ArrayRef>>) -> Result<Arr
     let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
     let values = if parts.is_empty() { new_null_array(item.data_type(), 0) } else { arrow::compute::concat(&parts)? };
     Ok(Arc::new(arrow::array::ListArray::try_new(Arc::clone(item), offsets, values, Some(nulls))?))
+}
+
+/// The first value of an array as a scalar. `ScalarValue::try_from_array` forgets the metadata of list items, which is part
+/// of the type.
+pub(super) fn first_scalar(array: &ArrayRef) -> Result<ScalarValue> {
+    match array.as_list_opt::<i32>() {
+        Some(list) => Ok(ScalarValue::List(Arc::new(list.slice(0, 1)))),
+        None => ScalarValue::try_from_array(array, 0),
+    }
 }
 
 /// 22003 as PostgreSQL words it for a type.

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
+use datafusion::logical_expr::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ScalarUDF};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator as EngineOperator, ScalarUDF};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::error::{Diagnosis, sqlstate};
@@ -62,6 +63,21 @@ const OPERATORS: &[(&str, &str, Operator)] = &[
     ("operator <<", "<<", Operator::Other("operator <<")),
     ("operator >>", ">>", Operator::Other("operator >>")),
 ];
+
+/// Comparisons the engine cannot plan by itself: registered name, SQL sign, the engine's operator.
+const COMPARISONS: &[(&str, &str, EngineOperator)] = &[
+    ("operator =", "=", EngineOperator::Eq),
+    ("operator <>", "<>", EngineOperator::NotEq),
+    ("operator <", "<", EngineOperator::Lt),
+    ("operator <=", "<=", EngineOperator::LtEq),
+    ("operator >", ">", EngineOperator::Gt),
+    ("operator >=", ">=", EngineOperator::GtEq),
+];
+
+/// The comparison a registered function name stands for.
+pub(super) fn comparison_of_name(name: &str) -> Option<EngineOperator> {
+    COMPARISONS.iter().find(|(registered, _, _)| *registered == name).map(|(_, _, operator)| *operator)
+}
 
 impl Operator {
     /// The operator a registered function name stands for.
@@ -116,7 +132,7 @@ pub(super) fn guess(operator: Operator, left: &Typed, right: &Typed) -> Typed {
         Operator::Other(name) => {
             let arguments = [left.clone(), right.clone()];
             super::overload::select(super::functions::overloads(name), &arguments)
-                .map_or(PgType::TEXT.into(), |row| row.result(&arguments))
+                .map_or(PgType::TEXT.into(), |row| row.returns.into())
         }
         _ => decide(operator, left, right).map_or(PgType::TEXT.into(), |decision| decision.returns),
     }
@@ -124,10 +140,10 @@ pub(super) fn guess(operator: Operator, left: &Typed, right: &Typed) -> Typed {
 
 /// Decides a built-in operator over two operand types; `None` when PostgreSQL has no such operator.
 pub(super) fn decide(operator: Operator, left: &Typed, right: &Typed) -> Option<Decision> {
-    let (left, right) = assume_unknown(operator, left, right);
     if operator == Operator::Concat {
-        return concat(&left, &right);
+        return concat(left, right);
     }
+    let (left, right) = assume_unknown(operator, left, right);
     match (numeric_rank(left.pg_type), numeric_rank(right.pg_type)) {
         (Some(low), Some(high)) => arithmetic::decide(operator, (left.pg_type, low), (right.pg_type, high)),
         _ => temporal::decide(operator, left.pg_type, right.pg_type),
@@ -161,10 +177,10 @@ fn concat(left: &Typed, right: &Typed) -> Option<Decision> {
         Some(Decision { operands, returns: returns(pg_type), how: How::Kernel("concat_operator", Kernel::Strict(kernel)) })
     };
     match (left.pg_type.oid, right.pg_type.oid) {
-        (17, 17) => of([None, None], PgType::BYTEA, super::functions::concat_bytes),
-        (3802, 3802) => of([None, None], PgType::JSONB, super::functions::concat_jsonb),
+        (17, 17 | 705) | (705, 17) => of([Some(PgType::BYTEA); 2], PgType::BYTEA, super::functions::concat_bytes),
+        (3802, 3802 | 705) | (705, 3802) => of([Some(PgType::JSONB); 2], PgType::JSONB, super::functions::concat_jsonb),
         (1560 | 1562, 1560 | 1562) => of([None, None], PgType::VARBIT, super::functions::concat_texts),
-        _ if is_string(left.pg_type) || is_string(right.pg_type) || (left.is_unknown() && right.is_unknown()) => {
+        _ if is_string(left.pg_type) || is_string(right.pg_type) || left.is_unknown() || right.is_unknown() => {
             of([Some(PgType::TEXT), Some(PgType::TEXT)], PgType::TEXT, super::functions::concat_texts)
         }
         _ => None,
@@ -176,7 +192,15 @@ fn concat(left: &Typed, right: &Typed) -> Option<Decision> {
 pub(super) struct DeferOperators;
 
 impl ExprPlanner for DeferOperators {
-    fn plan_binary_op(&self, expr: RawBinaryExpr, _schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        if let Some((name, _, op)) = COMPARISONS.iter().find(|(_, sign, _)| *sign == expr.op.to_string()) {
+            // What the engine can compare stays its own; the rest waits for `resolve`, which converts or refuses it.
+            let coerced = BinaryTypeCoercer::new(&expr.left.get_type(schema)?, op, &expr.right.get_type(schema)?).get_result_type();
+            return Ok(match coerced {
+                Ok(_) => PlannerResult::Original(expr),
+                Err(_) => PlannerResult::Planned(deferred(name, vec![expr.left, expr.right])),
+            });
+        }
         let Some(sign) = sign_of(&expr.op) else { return Ok(PlannerResult::Original(expr)) };
         let Some((name, _, _)) = OPERATORS.iter().find(|(_, known, _)| *known == sign) else {
             return Ok(PlannerResult::Original(expr));
@@ -197,8 +221,7 @@ impl ExprPlanner for DeferOperators {
     }
 
     fn plan_position(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
-        // The engine hands over (what, in); the function takes (in, what).
-        Ok(PlannerResult::Planned(deferred("strpos", args.into_iter().rev().collect())))
+        Ok(PlannerResult::Planned(deferred("strpos", args)))
     }
 }
 

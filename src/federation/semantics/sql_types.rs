@@ -12,6 +12,9 @@ use datafusion::sql::sqlparser::ast::{
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgField, PgType, builtin_by_name};
 
+/// Name of the field of a cast that stands in the statement's text.
+pub(super) const WRITTEN: &str = "written";
+
 /// Plans every type name PostgreSQL has; an unknown one is 42704.
 #[derive(Debug)]
 pub(super) struct PostgresTypes;
@@ -19,7 +22,12 @@ pub(super) struct PostgresTypes;
 impl TypePlanner for PostgresTypes {
     fn plan_type_field(&self, sql_type: &SqlType) -> Result<Option<FieldRef>> {
         let pg_type = plan(sql_type)?;
-        Ok(Some(Arc::new(Field::new("", pg_type.carrier(), true).with_pg_type(pg_type))))
+        let carrier = pg_type.carrier();
+        // The engine refuses rows of VALUES whose metadata differ, so a type that its carrier tells by itself goes unmarked;
+        // the field's name says that a user wrote the cast.
+        let plain = pg_type.typmod == -1 && PgType::from_arrow(&carrier) == pg_type && pg_type.element().is_none();
+        let field = Field::new(WRITTEN, carrier, true);
+        Ok(Some(Arc::new(if plain { field } else { field.with_pg_type(pg_type) })))
     }
 }
 

@@ -15,12 +15,13 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::collect;
 use datafusion::prelude::SessionConfig;
-use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType as SqlType, Expr as SqlExpr, Value, ValueWithSpan, visit_expressions_mut,
+    CastKind, DataType as SqlType, Expr as SqlExpr, Ident, Query, SelectItem, SetExpr, Statement as SqlStatement, UnaryOperator,
+    Value, ValueWithSpan, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 
 use crate::error::{Diagnosis, find_diagnosis};
 use crate::format::DisplaySettings;
@@ -67,11 +68,17 @@ fn column(pg_type: PgType, values: &[Option<&str>; 3], name: &str) -> (Field, Ar
         metadata.insert(ENUM_KEY.to_owned(), labels.to_owned());
     }
     let session = SessionValues::default();
-    let scalars = values.iter().map(|text| match text {
-        Some(text) => read_literal(text, &typed, true, &session).unwrap(),
-        None => ScalarValue::try_from(&pg_type.carrier()).unwrap(),
-    });
-    (field.with_metadata(metadata), ScalarValue::iter_to_array(scalars).unwrap())
+    let carrier = pg_type.carrier();
+    let parts: Vec<ArrayRef> = values
+        .iter()
+        .map(|text| match text {
+            Some(text) => read_literal(text, &typed, true, &session).unwrap().to_array().unwrap(),
+            None => arrow::array::new_null_array(&carrier, 1),
+        })
+        .map(|part| arrow::compute::cast(&part, &carrier).unwrap())
+        .collect();
+    let parts: Vec<&dyn arrow::array::Array> = parts.iter().map(AsRef::as_ref).collect();
+    (field.with_metadata(metadata), arrow::compute::concat(&parts).unwrap())
 }
 
 fn state() -> SessionState {
@@ -91,7 +98,17 @@ fn state() -> SessionState {
 fn parse(sql: &str) -> Statement {
     let mut statement = DFParser::parse_sql_with_dialect(sql, &PostgreSqlDialect {}).unwrap().pop_front().unwrap();
     if let Statement::Statement(inner) = &mut statement {
+        if let SqlStatement::Query(query) = inner.as_mut() {
+            name_outputs(query);
+        }
         let _: ControlFlow<()> = visit_expressions_mut(inner.as_mut(), |expr| {
+            if let SqlExpr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = expr
+                && !matches!(inner.as_ref(), SqlExpr::Cast { .. })
+            {
+                // The session's pass does the same: the engine plans a minus only over carriers it can negate.
+                let text = format!("pg_negate({inner})");
+                *expr = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).unwrap().parse_expr().unwrap();
+            }
             if let SqlExpr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) = expr
                 && digits.parse::<i32>().is_ok()
             {
@@ -105,6 +122,18 @@ fn parse(sql: &str) -> Statement {
     statement
 }
 
+/// Unnamed outputs get unique names, as the session's pass gives them.
+fn name_outputs(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    for (index, item) in select.projection.iter_mut().enumerate() {
+        if let SelectItem::UnnamedExpr(expr) = item
+            && !matches!(expr, SqlExpr::Identifier(_) | SqlExpr::CompoundIdentifier(_))
+        {
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::new(format!("output {index}")) };
+        }
+    }
+}
+
 async fn analysed(state: &SessionState, sql: &str) -> Result<LogicalPlan, datafusion::error::DataFusionError> {
     let plan = state.statement_to_plan(parse(sql)).await?;
     state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})
@@ -113,8 +142,7 @@ async fn analysed(state: &SessionState, sql: &str) -> Result<LogicalPlan, datafu
 async fn run(state: &SessionState, sql: &str) -> Result<(String, String), datafusion::error::DataFusionError> {
     let plan = analysed(state, sql).await?;
     let output = types::output_types(&plan)?;
-    let names: Vec<String> =
-        output.iter().map(|pg_type| if pg_type.oid == 90_001 { "mood".to_owned() } else { pg_type.to_string() }).collect();
+    let names: Vec<String> = output.iter().map(|pg_type| shown_type(*pg_type)).collect();
     let plan = state.optimizer().optimize(plan, state, |_, _| {})?;
     let physical = state.query_planner().create_physical_plan(&plan, state).await?;
     let batches = collect(physical, state.task_ctx()).await?;
@@ -127,6 +155,15 @@ async fn run(state: &SessionState, sql: &str) -> Result<(String, String), datafu
         }
     }
     Ok((names.join(","), rows.join(";")))
+}
+
+/// As `\gdesc` of psql names it.
+fn shown_type(pg_type: PgType) -> String {
+    match (pg_type.oid, pg_type.typmod) {
+        (90_001, _) => "mood".to_owned(),
+        (1042, -1) => "bpchar".to_owned(),
+        _ => pg_type.to_string(),
+    }
 }
 
 fn cell(array: &ArrayRef, pg_type: PgType, row: usize) -> String {
@@ -167,6 +204,11 @@ async fn operators_and_casts_answer_like_postgres() {
 #[tokio::test]
 async fn functions_answer_like_postgres() {
     check(cases::FUNCTIONS).await;
+}
+
+#[tokio::test]
+async fn moments_documents_and_arrays_answer_like_postgres() {
+    check(cases::VALUES).await;
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use datafusion::scalar::ScalarValue;
 use crate::error::Diagnosis;
 use crate::pgtype::{ENUM_KEY, PgField, PgType};
 
-use super::datum::{Column, Datum, Writer};
+use super::datum::{Column, Datum, Writer, first_scalar};
 use super::settings::SessionValues;
 
 /// What an expression is to a client.
@@ -138,7 +138,7 @@ impl TypedFunction {
         let values: Vec<ColumnarValue> = arguments.iter().cloned().map(ColumnarValue::Scalar).collect();
         match self.run(&values, 1, config)? {
             ColumnarValue::Scalar(value) => Ok(value),
-            ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0),
+            ColumnarValue::Array(array) => first_scalar(&array),
         }
     }
 
@@ -186,7 +186,7 @@ impl TypedFunction {
             }
         }
         let array = writer.finish()?;
-        Ok(if constant { ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?) } else { ColumnarValue::Array(array) })
+        Ok(if constant { ColumnarValue::Scalar(first_scalar(&array)?) } else { ColumnarValue::Array(array) })
     }
 }
 

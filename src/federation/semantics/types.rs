@@ -341,7 +341,9 @@ fn aggregate_type(expr: &Expr, name: &str, arguments: &[Expr], schema: &DFSchema
         None => Ok(PgType::UNKNOWN.into()),
     };
     match name {
-        "first_value" | "last_value" | "nth_value" | "lag" | "lead" | "any_value" | "mode" | "min" | "max" => Ok(first()?),
+        "first_value" | "last_value" | "nth_value" | "lag" | "lead" | "any_value" | "mode" | "min" | "max" => {
+            Ok(first()?.without_modifier())
+        }
         "array_agg" => Ok(array_of(&first()?, &expr.get_type(schema)?)),
         _ => declared_type(expr, schema),
     }

@@ -32,5 +32,7 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, name: &str, argu
     let values = constants(&session.shared.engine, &setting, arguments, wanted).await?;
     let Some(parsed) = prepared.parsed.clone() else { return Ok(Execution::Empty) };
     let parsed = Parsed { text: Arc::clone(text), ..parsed };
-    Box::pin(super::run(session, &parsed, Some((&prepared, &values)))).await
+    let ended = Box::pin(super::run(session, &parsed, Some((&prepared, &values)))).await;
+    // A place in the prepared text is no place in the text of EXECUTE.
+    ended.map_err(|error| error.with_position(None))
 }

@@ -58,7 +58,7 @@ pub(super) async fn run(
 /// Prepares a statement: plans queries, knows the columns of the rest.
 pub(super) fn prepare(session: &mut Session, parsed: Option<Parsed>, given: &[u32]) -> Result<Prepared, Diagnosis> {
     let setting = session.setting();
-    let planned_under = (setting.snapshot.version, session.settings.fingerprint());
+    let planned_under = (setting.snapshot.version, session.settings.generation());
     let mut planned = None;
     let columns = match parsed.as_ref().map(|parsed| (&parsed.kind, &parsed.text)) {
         Some((Kind::Query(query), text)) => {
@@ -77,7 +77,7 @@ pub(super) fn prepare(session: &mut Session, parsed: Option<Parsed>, given: &[u3
         Some(_) | None => None,
     };
     let parameters = planned.as_ref().map(|plan| plan.parameters.clone()).unwrap_or_default();
-    Ok(Prepared { parsed, given: given.to_vec(), planned, planned_under, description: Description { parameters, columns } })
+    Ok(Prepared { parsed, name: String::new(), planned, planned_under, description: Description { parameters, columns } })
 }
 
 /// A column of type text that comes from no table.

@@ -11,7 +11,7 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::format::{self, fault};
 use crate::pgtype::PgType;
 
-use super::super::datum::{Column, Datum, Writer};
+use super::super::datum::{Column, Datum, Writer, first_scalar};
 use super::super::numeric::Numeric;
 use super::super::overload::is_string;
 use super::super::settings::SessionValues;
@@ -33,7 +33,7 @@ pub(super) fn read_scalar(text: &str, to: &Typed, explicit: bool, session: &Sess
     };
     let mut writer = Writer::new(&to.pg_type.carrier(), 1)?;
     writer.push(value)?;
-    ScalarValue::try_from_array(&writer.finish()?, 0)
+    first_scalar(&writer.finish()?)
 }
 
 /// Reads text as a value of a type that is not a string.
@@ -69,7 +69,7 @@ pub(super) fn read(text: &str, to: &Typed, explicit: bool, session: &SessionValu
             Datum::Numeric(constrained(value, to.pg_type)?)
         }
         114 => json(text, "json").map(|_| Datum::text(text))?,
-        3802 => Datum::text(jsonb_text(&json(text, "jsonb")?)),
+        3802 => Datum::text(jsonb_text(&json(text, "json")?)),
         _ => scalar_datum(&format::scalar::read(to.pg_type, text, display)?)?,
     })
 }

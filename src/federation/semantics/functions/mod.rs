@@ -4,8 +4,12 @@
 //!
 //! **Invariant:** a [`Named`] function never runs: it only holds a call until its argument types are known.
 
+mod array;
+mod datetime;
+mod json;
 mod math;
 mod md5;
+mod quote;
 mod regexp;
 mod text;
 
@@ -25,13 +29,13 @@ use crate::pgtype::{BUILTINS, PgType, TYPE_KEY, builtin_by_name};
 use super::datum::Datum;
 use super::key::encode;
 use super::operators;
-use super::overload::{Overload, select};
+use super::overload::{Overload, common_type, select};
 use super::typed::{Call, Kernel, RowKernel, Typed, TypedFunction};
 
 /// Rows by name.
 static TABLE: LazyLock<BTreeMap<&'static str, Vec<&'static Overload>>> = LazyLock::new(|| {
     let mut table: BTreeMap<&'static str, Vec<&'static Overload>> = BTreeMap::new();
-    for family in [math::ROWS, text::ROWS, regexp::ROWS] {
+    for family in [math::ROWS, text::ROWS, regexp::ROWS, datetime::ROWS, json::ROWS, array::ROWS] {
         for row in family {
             table.entry(row.name).or_default().push(row);
         }
@@ -50,6 +54,8 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         .keys()
         .copied()
         .chain(operators)
+        .chain(CHOICES.iter().copied())
+        .chain(["pg_negate"])
         .chain(CASTS.iter().map(String::as_str))
         .map(|name| Arc::new(ScalarUDF::new_from_impl(Named::new(name))))
         .collect()
@@ -78,10 +84,19 @@ impl Named {
         if let (Some(operator), [left, right]) = (operators::Operator::of_name(self.name), arguments) {
             return operators::guess(operator, left, right);
         }
+        if operators::comparison_of_name(self.name).is_some() {
+            return PgType::BOOL.into();
+        }
+        if CHOICES.contains(&self.name) {
+            return common_type(arguments).unwrap_or_else(|_| PgType::TEXT.into());
+        }
+        if self.name == "pg_negate" {
+            return arguments.first().map_or(PgType::TEXT.into(), Typed::without_modifier);
+        }
         if let Some(target) = cast_target(self.name) {
             return target.into();
         }
-        select(overloads(self.name), arguments).map_or(PgType::TEXT.into(), |row| row.result(arguments))
+        select(overloads(self.name), arguments).map_or(PgType::TEXT.into(), |row| row.returns.into())
     }
 }
 
@@ -122,6 +137,19 @@ impl ScalarUDFImpl for Named {
 fn is_undecided(field: &Field, literal: Option<&ScalarValue>) -> bool {
     let text = matches!(literal, Some(ScalarValue::Utf8(_) | ScalarValue::Null));
     text && !field.metadata().contains_key(TYPE_KEY) || *field.data_type() == DataType::Null
+}
+
+/// Functions that give one of their arguments. The engine would find their common type itself, and differently.
+const CHOICES: &[&str] = &["coalesce", "greatest", "least"];
+
+/// The engine's implementation of a choice among arguments of one type.
+pub(super) fn engine_choice(name: &str) -> Option<Arc<ScalarUDF>> {
+    Some(match name {
+        "coalesce" => datafusion::functions::core::coalesce(),
+        "greatest" => datafusion::functions::core::greatest(),
+        "least" => datafusion::functions::core::least(),
+        _ => return None,
+    })
 }
 
 /// The type a `pg_cast_<typname>` function casts to.

@@ -64,7 +64,15 @@ impl Resolver<'_> {
         }
         params.partition_by =
             std::mem::take(&mut params.partition_by).into_iter().map(|expr| self.keyed(expr, scope)).collect::<Result<Vec<_>>>()?;
-        params.order_by = self.order_keys(std::mem::take(&mut params.order_by), scope)?;
+        params.order_by = std::mem::take(&mut params.order_by)
+            .into_iter()
+            .map(|sort| {
+                let typed = scope.type_of(&sort.expr)?;
+                let opaque = key::has_equality(typed.pg_type) && key::is_needed(&typed, &scope.carrier_of(&sort.expr)?);
+                let expr = if opaque { key::call_text(sort.expr, &typed)? } else { self.keyed(sort.expr, scope)? };
+                Ok(SortExpr { expr, ..sort })
+            })
+            .collect::<Result<Vec<_>>>()?;
         Ok(Expr::WindowFunction(Box::new(call)))
     }
 

@@ -76,9 +76,7 @@ impl Resolver<'_> {
 
     fn settle_unknown(&self, expr: &Expr, to: &Typed, asked: Asked) -> Result<Option<Expr>> {
         match expr {
-            Expr::Literal(value, _) if value.is_null() => {
-                Ok(Some(self.literal(ScalarValue::try_from(&to.pg_type.carrier())?, to)?))
-            }
+            Expr::Literal(value, _) if value.is_null() => Ok(Some(self.literal(typed_null(&to.pg_type.carrier())?, to)?)),
             Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
                 let explicit = asked == Asked::Explicitly;
                 let value = cast::read_literal(text, to, explicit, &self.session)?;
@@ -140,6 +138,10 @@ impl Resolver<'_> {
 
     /// Both operands of a comparison as expressions that the engine compares rightly.
     pub(super) fn comparison(&self, sign: &str, left: Operand, right: Operand, scope: &Scope<'_>) -> Result<(Expr, Expr)> {
+        let known = if left.typed.is_unknown() { &right.typed } else { &left.typed };
+        if !key::has_equality(known.pg_type) {
+            return Err(missing(sign, &left.typed, &right.typed).into());
+        }
         let (left, right) = self.decide_unknowns(left, right, scope)?;
         if !comparable(&left.typed, &right.typed) {
             return Err(missing(sign, &left.typed, &right.typed).into());
@@ -260,4 +262,9 @@ pub(super) fn widen(expr: Expr, scope: &Scope<'_>) -> Result<Expr> {
     let numeric: Typed = PgType::NUMERIC.into();
     let function = TypedFunction::new("wide_numeric", vec![numeric.clone()], numeric, Kernel::Strict(|_, a| Ok(a[0].clone())));
     Ok(function.call(vec![expr]))
+}
+
+/// NULL in a carrier, with the metadata of list items, which `ScalarValue::try_from` drops.
+pub(super) fn typed_null(carrier: &DataType) -> Result<ScalarValue> {
+    super::super::datum::first_scalar(&arrow::array::new_null_array(carrier, 1))
 }

@@ -8,7 +8,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr::{
     Between, BinaryExpr, Case, Cast, Exists, InList, InSubquery, Like, Placeholder, ScalarFunction, SetComparison, TryCast,
 };
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator as EngineOperator, Subquery};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator as EngineOperator, ScalarUDF, Subquery};
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgType, TYPE_KEY};
@@ -16,6 +16,7 @@ use crate::pgtype::{PgType, TYPE_KEY};
 use super::super::functions::{self, Named};
 use super::super::operators::{self, How, Operator, arithmetic_parts, missing, plain};
 use super::super::overload::{self, is_string};
+use super::super::sql_types::WRITTEN;
 use super::super::typed::{Kernel, Typed, TypedFunction};
 use super::super::types::plan_schema;
 use super::convert::{Asked, Operand};
@@ -28,6 +29,13 @@ impl Resolver<'_> {
             Expr::OuterReferenceColumn(field, column) => {
                 let field = outer_field(&column, scope).unwrap_or(field);
                 Expr::OuterReferenceColumn(field, column)
+            }
+            Expr::Placeholder(Placeholder { id, field: Some(field) }) => {
+                // A parameter compared with a column has the column's type, never its modifier.
+                let typed = Typed::of_field(&field);
+                let plain = typed.without_modifier();
+                let field = if typed == plain { field } else { plain.field("", plain.pg_type.carrier()) };
+                Expr::Placeholder(Placeholder { id, field: Some(field) })
             }
             Expr::BinaryExpr(binary) => self.binary(binary, scope)?,
             Expr::Negative(inner) => self.negative(*inner, scope)?,
@@ -204,18 +212,19 @@ impl Resolver<'_> {
             });
             results.push(self.operand(*then, scope)?);
         }
+        // The default stands first when the common type is chosen.
         let has_else = else_expr.is_some();
         if let Some(otherwise) = else_expr {
-            results.push(self.operand(*otherwise, scope)?);
+            results.insert(0, self.operand(*otherwise, scope)?);
         }
         let (mut results, _) = self.unify(results, "CASE", scope)?;
-        let otherwise = if has_else { results.pop().map(Box::new) } else { None };
+        let otherwise = has_else.then(|| Box::new(results.remove(0)));
         let branches = whens.into_iter().zip(results).map(|(when, then)| (Box::new(when), Box::new(then))).collect();
         Ok(Expr::Case(Case::new(None, branches, otherwise)))
     }
 
     fn cast(&self, cast: Cast, scope: &Scope<'_>) -> Result<Expr> {
-        if !cast.field.metadata().contains_key(TYPE_KEY) {
+        if !cast.field.metadata().contains_key(TYPE_KEY) && cast.field.name() != WRITTEN {
             // The engine's own cast, or one this pass made for a decimal carrier.
             return Ok(Expr::Cast(cast));
         }
@@ -237,30 +246,48 @@ impl Resolver<'_> {
             if let Some(target) = functions::cast_target(&name) {
                 return self.cast_call(target, call.args, scope);
             }
+            if let Some(op) = operators::comparison_of_name(&name) {
+                let [left, right]: [Expr; 2] = match call.args.try_into() {
+                    Ok(pair) => pair,
+                    Err(arguments) => return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, arguments))),
+                };
+                return self.binary(BinaryExpr::new(Box::new(left), op, Box::new(right)), scope);
+            }
+            if let Some(function) = functions::engine_choice(&name) {
+                return self.choice(function, call.args, scope);
+            }
+            if name == "pg_negate" {
+                let argument = call
+                    .args
+                    .into_iter()
+                    .next()
+                    .unwrap_or_else(|| datafusion::logical_expr::lit(datafusion::scalar::ScalarValue::Null));
+                return self.negative(argument, scope);
+            }
             return match Operator::of_name(&name) {
                 Some(operator) => self.operator(&name, operator, call.args, scope),
                 None => self.overload(&name, &name, call.args, scope),
             };
         }
         match call.func.name() {
-            "coalesce" | "nvl" | "greatest" | "least" | "make_array" => {
-                let what = match call.func.name() {
-                    "make_array" => "ARRAY".to_owned(),
-                    name => name.to_uppercase(),
-                };
-                let ordered = matches!(call.func.name(), "greatest" | "least");
-                let operands = call.args.into_iter().map(|argument| self.operand(argument, scope)).collect::<Result<Vec<_>>>()?;
-                let (arguments, typed) = self.unify(operands, &what, scope)?;
-                if let (true, Some(first)) = (ordered, arguments.first())
-                    && super::super::key::is_needed(&typed, &scope.carrier_of(first)?)
-                {
-                    return functions::extreme(call.func.name(), arguments, &typed);
-                }
-                Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, arguments)))
-            }
+            "coalesce" | "nvl" | "greatest" | "least" | "make_array" => self.choice(call.func, call.args, scope),
             "nullif" => self.null_if(call, scope),
             _ => Ok(Expr::ScalarFunction(call)),
         }
+    }
+
+    /// A function that gives one of its arguments, or an array of them, in their common type.
+    fn choice(&self, function: Arc<ScalarUDF>, arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Expr> {
+        let name = function.name().to_owned();
+        let what = if name == "make_array" { "ARRAY".to_owned() } else { name.to_uppercase() };
+        let operands = arguments.into_iter().map(|argument| self.operand(argument, scope)).collect::<Result<Vec<_>>>()?;
+        let (arguments, typed) = self.unify(operands, &what, scope)?;
+        if let (true, Some(first)) = (matches!(name.as_str(), "greatest" | "least"), arguments.first())
+            && super::super::key::is_needed(&typed, &scope.carrier_of(first)?)
+        {
+            return functions::extreme(&name, arguments, &typed);
+        }
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, arguments)))
     }
 
     fn null_if(&self, call: ScalarFunction, scope: &Scope<'_>) -> Result<Expr> {
@@ -310,6 +337,9 @@ impl Resolver<'_> {
             return self.concat_arrays(left, right, scope);
         }
         let Some(decision) = operators::decide(operator, &left.typed, &right.typed) else {
+            if !functions::overloads(name).is_empty() {
+                return self.overload(name, operator.sign(), vec![left.expr, right.expr], scope);
+            }
             return Err(missing(operator.sign(), &left.typed, &right.typed).into());
         };
         match decision.how {
@@ -386,7 +416,7 @@ impl Resolver<'_> {
             }
             .into());
         };
-        let returns = row.result(&types);
+        let returns: Typed = row.returns.into();
         let mut declared = Vec::with_capacity(operands.len());
         let mut converted = Vec::with_capacity(operands.len());
         for (index, operand) in operands.into_iter().enumerate() {

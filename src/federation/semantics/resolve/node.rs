@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::error::Result;
@@ -96,6 +95,7 @@ impl Resolver<'_> {
             return Ok(LogicalPlan::Aggregate(Aggregate::try_new(aggregate.input, groups, calls)?));
         }
         let plain = Aggregate::try_new(Arc::clone(&aggregate.input), groups.clone(), calls.clone())?;
+        let plain_groups = groups.clone();
         let mut keyed_groups = Vec::with_capacity(groups.len());
         let mut outputs = Vec::with_capacity(plain.schema.fields().len());
         let mut keyed_calls = calls;
@@ -110,7 +110,12 @@ impl Resolver<'_> {
                     let shown = format!("__first_{index}");
                     keyed_groups.push(key.alias(format!("__key_{index}")));
                     keyed_calls.push(first_value(group.unalias()).alias(shown.clone()));
-                    outputs.push(Expr::Column(Column::from_name(shown)).alias_qualified(qualifier.cloned(), field.name()));
+                    // The first value of a group is a plain column again, with the column's own modifier.
+                    let typed = scope.type_of(&plain_groups[index])?;
+                    let target = typed.field("", field.data_type().clone());
+                    let column = Expr::Column(Column::from_name(shown));
+                    let column = Expr::Cast(Cast::new_from_field(Box::new(column), target));
+                    outputs.push(column.alias_qualified(qualifier.cloned(), field.name()));
                 }
             }
         }
@@ -362,7 +367,7 @@ fn project(plan: Arc<LogicalPlan>, exprs: Vec<Expr>) -> Result<LogicalPlan> {
 /// The planner casts the rows of VALUES to a type of its own choice; the literal itself is what the user wrote.
 fn undo_planned_cast(expr: Expr) -> Expr {
     match expr {
-        Expr::Cast(cast) if cast.field.metadata().is_empty() && *cast.field.data_type() != DataType::Null => *cast.expr,
+        Expr::Cast(cast) if cast.field.metadata().is_empty() && cast.field.name() != super::super::sql_types::WRITTEN => *cast.expr,
         other => other,
     }
 }

@@ -1,0 +1,152 @@
+//! Array functions and operators (manual, "Array Functions and Operators"), over arrays of one dimension.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef};
+use datafusion::logical_expr::Volatility;
+
+use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::PgType;
+
+use super::super::cast::text_of;
+use super::super::datum::{Column, Datum};
+use super::super::key;
+use super::super::overload::{ANY, ANYARRAY, Overload, row};
+use super::super::typed::{Call, Typed};
+
+const TEXT: PgType = PgType::TEXT;
+const INT4: PgType = PgType::INT4;
+const BOOL: PgType = PgType::BOOL;
+const TEXTS: PgType = PgType { oid: 1009, typmod: -1 };
+
+type Outcome<'a> = Result<Datum<'a>, Diagnosis>;
+
+/// The family's rows.
+pub(super) const ROWS: &[Overload] = &[
+    row("array_length", &[ANYARRAY, INT4], INT4, |_, a| Ok(bound(&a[0], a[1].as_int()))),
+    row("array_upper", &[ANYARRAY, INT4], INT4, |_, a| Ok(bound(&a[0], a[1].as_int()))),
+    row("array_lower", &[ANYARRAY, INT4], INT4, |_, a| {
+        Ok(if bound(&a[0], a[1].as_int()).is_null() { Datum::Null } else { Datum::Int(1) })
+    }),
+    row("array_ndims", &[ANYARRAY], INT4, |_, a| Ok(if length(&a[0]) == 0 { Datum::Null } else { Datum::Int(1) })),
+    row("cardinality", &[ANYARRAY], INT4, |_, a| Ok(Datum::Int(length(&a[0])))),
+    row("array_position", &[ANYARRAY, ANY], INT4, position).lenient(),
+    row("array_to_string", &[ANYARRAY, TEXT], TEXT, |call, a| to_string(call, a, None)),
+    row("array_to_string", &[ANYARRAY, TEXT, TEXT], TEXT, |call, a| to_string(call, a, Some(a[2].as_text()))),
+    row("string_to_array", &[TEXT, TEXT], TEXTS, from_string).lenient(),
+    row("string_to_array", &[TEXT, TEXT, TEXT], TEXTS, from_string).lenient(),
+    row("operator @>", &[ANYARRAY, ANYARRAY], BOOL, |call, a| contains(call, 0, &a[0], 1, &a[1])),
+    row("operator <@", &[ANYARRAY, ANYARRAY], BOOL, |call, a| contains(call, 1, &a[1], 0, &a[0])),
+    row("operator &&", &[ANYARRAY, ANYARRAY], BOOL, overlaps),
+    row("gen_random_uuid", &[], PgType::UUID, |_, _| Ok(Datum::text(random_uuid()))).volatility(Volatility::Volatile),
+];
+
+fn length(value: &Datum<'_>) -> i64 {
+    value.as_list().map_or(0, |items| i64::try_from(items.len()).unwrap_or(i64::MAX))
+}
+
+fn bound(value: &Datum<'_>, dimension: i64) -> Datum<'static> {
+    match length(value) {
+        length if dimension == 1 && length > 0 => Datum::Int(length),
+        _ => Datum::Null,
+    }
+}
+
+fn internal(error: datafusion::error::DataFusionError) -> Diagnosis {
+    Diagnosis::new(sqlstate::INTERNAL_ERROR, error.strip_backtrace())
+}
+
+fn element_type(call: &Call<'_>, index: usize, items: &ArrayRef) -> Typed {
+    let declared = call.arguments.get(index).and_then(|typed| Some((typed.pg_type.element()?, typed.labels.clone())));
+    match declared {
+        Some((pg_type, labels)) => Typed { pg_type, labels },
+        None => PgType::from_arrow(items.data_type()).into(),
+    }
+}
+
+/// The typed keys of a list's elements; `None` for NULL.
+fn keys(call: &Call<'_>, index: usize, value: &Datum<'_>) -> Result<Vec<Option<Vec<u8>>>, Diagnosis> {
+    let Some(items) = value.as_list() else { return Ok(Vec::new()) };
+    let items = Arc::clone(items);
+    let element = element_type(call, index, &items);
+    let column = Column::new(&items, Some(&element)).map_err(internal)?;
+    (0..items.len())
+        .map(|row| match column.get(row) {
+            Datum::Null => Ok(None),
+            item => {
+                let mut out = Vec::new();
+                key::encode(&element, &item, &mut out)?;
+                Ok(Some(out))
+            }
+        })
+        .collect()
+}
+
+fn position<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
+    if a[0].is_null() {
+        return Ok(Datum::Null);
+    }
+    let wanted = if a[1].is_null() {
+        None
+    } else {
+        let typed = call.arguments.get(1).cloned().unwrap_or_else(|| PgType::TEXT.into());
+        let mut out = Vec::new();
+        key::encode(&typed, &a[1], &mut out)?;
+        Some(out)
+    };
+    let place = keys(call, 0, &a[0])?.iter().position(|found| *found == wanted);
+    Ok(place.and_then(|place| i64::try_from(place + 1).ok()).map_or(Datum::Null, Datum::Int))
+}
+
+fn contains<'a>(call: &Call<'_>, left: usize, whole: &Datum<'a>, right: usize, part: &Datum<'a>) -> Outcome<'a> {
+    let present: HashSet<Vec<u8>> = keys(call, left, whole)?.into_iter().flatten().collect();
+    // A NULL element equals nothing, so an array with one is contained nowhere.
+    let all = keys(call, right, part)?.iter().all(|wanted| wanted.as_ref().is_some_and(|wanted| present.contains(wanted)));
+    Ok(Datum::Bool(all))
+}
+
+fn overlaps<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
+    let present: HashSet<Vec<u8>> = keys(call, 0, &a[0])?.into_iter().flatten().collect();
+    Ok(Datum::Bool(keys(call, 1, &a[1])?.iter().flatten().any(|wanted| present.contains(wanted))))
+}
+
+fn to_string<'a>(call: &Call<'_>, a: &[Datum<'a>], null: Option<&str>) -> Outcome<'a> {
+    let Some(items) = a[0].as_list() else { return Ok(Datum::Null) };
+    let items = Arc::clone(items);
+    let element = element_type(call, 0, &items);
+    let column = Column::new(&items, Some(&element)).map_err(internal)?;
+    let mut parts = Vec::new();
+    for row in 0..items.len() {
+        match column.get(row) {
+            Datum::Null => parts.extend(null.map(str::to_owned)),
+            Datum::Bool(value) => parts.push(if value { "t".to_owned() } else { "f".to_owned() }),
+            item => parts.push(text_of(&element, &item, &call.session.display)?),
+        }
+    }
+    Ok(Datum::text(parts.join(a[1].as_text())))
+}
+
+/// A NULL separator splits into letters, an empty one does not split.
+fn from_string<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
+    if a[0].is_null() {
+        return Ok(Datum::Null);
+    }
+    let text = a[0].as_text();
+    let null = a.get(2).filter(|value| !value.is_null()).map(Datum::as_text);
+    let parts: Vec<String> = match (&a[1], text.is_empty()) {
+        (_, true) => Vec::new(),
+        (Datum::Null, _) => text.chars().map(String::from).collect(),
+        (separator, _) if separator.as_text().is_empty() => vec![text.to_owned()],
+        (separator, _) => text.split(separator.as_text()).map(str::to_owned).collect(),
+    };
+    Ok(Datum::Texts(parts.into_iter().map(|part| if Some(part.as_str()) == null { None } else { Some(part) }).collect()))
+}
+
+/// A version 4 uuid (RFC 9562).
+fn random_uuid() -> String {
+    let mut bytes: [u8; 16] = rand::random();
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    crate::format::scalar::uuid_text(&bytes)
+}

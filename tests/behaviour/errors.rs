@@ -1,0 +1,159 @@
+//! Errors of statements: code, words, place and hint; the session goes on after each.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tributary::server::Server;
+
+use crate::support::proxy::{self, DATABASE, OWNER, PATIENCE, Place, login};
+
+const SHOP: &str = "CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT NOT NULL, age INTEGER);
+    INSERT INTO customers VALUES (1, 'Ada', 36), (2, 'Bob', 41);
+    CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER, total NUMERIC);
+    INSERT INTO orders VALUES (1, 1, 10), (2, 9223372036854775807, 20);";
+
+async fn shop() -> (Place, Server) {
+    let place = Place::new();
+    place.sqlite("shop", SHOP).await;
+    let server = place.serve().await;
+    (place, server)
+}
+
+#[tokio::test]
+async fn logins_that_do_not_fit_are_refused() {
+    let (_place, server) = shop().await;
+    let good = login(server.addresses()[0], OWNER);
+    let code = async |login: &tokio_postgres::Config| {
+        let Err(error) = proxy::open(login).await else { panic!("let in") };
+        error.code().map(|code| code.code().to_owned()).unwrap_or_default()
+    };
+    assert_eq!(code(good.clone().password("wrong")).await, "28P01");
+    assert_eq!(code(good.clone().user("nobody")).await, "28P01");
+    assert_eq!(code(good.clone().dbname("elsewhere")).await, "3D000");
+    assert_eq!(code(good.clone().options("-c nothing.such=1")).await, "42704");
+    assert_eq!(proxy::open(&good).await.unwrap().answer("SELECT current_user").await, OWNER);
+}
+
+/// Statement, code, place of the error, and what hint or message must hold.
+type Case = (&'static str, &'static str, Option<u32>, &'static str);
+
+const CASES: &[Case] = &[
+    ("SELECT * FROM shop.custmers", "42P01", Some(15), "Perhaps you meant shop.customers"),
+    ("SELECT * FROM custmers", "42P01", Some(15), "customers"),
+    ("SELECT * FROM nowhere.customers", "42P01", Some(15), "nowhere"),
+    ("SELECT nam FROM shop.customers", "42703", Some(8), "name"),
+    ("SELECT c.nam FROM shop.customers AS c", "42703", Some(8), "name"),
+    ("SELECT x.name FROM shop.customers AS c", "42P01", Some(8), "x"),
+    ("SELECT id FROM shop.customers c JOIN shop.orders o ON true", "42702", Some(8), "ambiguous"),
+    ("SELECT * FROM shop.customers WHERE nme = 'Ada'", "42703", Some(36), "name"),
+    ("SELECT * FRM shop.customers", "42601", Some(14), "shop"),
+    ("SELECT (1", "42601", Some(10), "end of input"),
+    ("SELECT 'open", "42601", Some(8), ""),
+    ("SELEC 1", "42601", Some(1), "SELEC"),
+    ("SELECT nope(1)", "42883", Some(8), "nope"),
+    ("SELECT name + 1 FROM shop.customers", "42883", None, "text + integer"),
+    ("SELECT sum(name) FROM shop.customers", "42883", None, "sum"),
+    ("SELECT name, count(*) FROM shop.customers", "42803", None, "name"),
+    ("SELECT 1/0", "22012", None, "division by zero"),
+    ("SELECT id / (id - id) FROM shop.customers", "22012", None, "division by zero"),
+    ("SELECT 1.5 % 0", "22012", None, "division by zero"),
+    ("SELECT 2147483647 + 1", "22003", None, "integer out of range"),
+    ("SELECT customer_id + 1 FROM shop.orders", "22003", None, "bigint out of range"),
+    ("SELECT 300000::int2", "22003", None, "smallint out of range"),
+    ("SELECT 'x'::int4", "22P02", None, "invalid input syntax for type integer"),
+    ("SELECT name::int4 FROM shop.customers", "22P02", None, "Ada"),
+    ("SELECT '2024-02-30'::date", "22008", None, "2024-02-30"),
+    ("SELECT 'what'::bool", "22P02", None, "boolean"),
+    ("SELECT '{'::json", "22P02", None, "json"),
+    ("SELECT 'x'::uuid", "22P02", None, "uuid"),
+    ("SELECT 1 WHERE 1", "42804", None, "boolean"),
+    ("SELECT (SELECT id FROM shop.customers)", "21000", None, "more than one row"),
+    ("SELECT $1", "42P02", None, "$1"),
+    ("SELECT 1 UNION SELECT 'a'", "22P02", None, "integer"),
+    ("SELECT 1 UNION SELECT 1, 2", "42601", None, "column"),
+    ("SELECT * FROM shop.customers ORDER BY 9", "42P10", None, "9"),
+    ("SELECT 1 LIMIT -1", "2201W", None, "LIMIT"),
+    ("SELECT 'x'::nothing", "42704", None, "nothing"),
+    ("SHOW nothing", "42704", None, "nothing"),
+];
+
+#[tokio::test]
+async fn statements_fail_with_code_place_and_hint_and_the_session_goes_on() {
+    let (_place, server) = shop().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let mut wrong = Vec::new();
+    for (sql, code, position, words) in CASES {
+        let failure = session.failure(sql).await;
+        let told = format!("{} {} {}", failure.message, failure.detail, failure.hint);
+        // A place is a gain where it is not demanded.
+        if failure.code != *code || (position.is_some() && failure.position != *position) || !told.contains(words) {
+            wrong.push(format!("{sql}\n    wanted {code} {position:?} {words}\n    got {failure:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn extended_statements_fail_the_same_way() {
+    let (_place, server) = shop().await;
+    let session = proxy::connect(&server, OWNER).await;
+    for (sql, code) in [
+        ("SELECT * FROM shop.custmers", "42P01"),
+        ("SELECT nam FROM shop.customers", "42703"),
+        ("SELEC 1", "42601"),
+        ("SELECT 1/0", "22012"),
+        ("SELECT name::int4 FROM shop.customers", "22P02"),
+    ] {
+        let failure = session.query(sql, &[]).await.unwrap_err();
+        assert_eq!(failure.code().map(|code| code.code()), Some(code), "{sql}");
+        assert_eq!(session.query_one("SELECT 7::int8", &[]).await.unwrap().get::<_, i64>(0), 7);
+    }
+    let wrong = session.query("SELECT $1::int4 / $2", &[&1_i32, &0_i32]).await.unwrap_err();
+    assert_eq!(wrong.code().map(|code| code.code()), Some("22012"));
+}
+
+#[tokio::test]
+async fn a_gigabyte_announced_before_authentication_is_refused() {
+    let (_place, server) = shop().await;
+    let mut socket = TcpStream::connect(server.addresses()[0]).await.unwrap();
+    socket.write_all(&[&0x4000_0000_u32.to_be_bytes()[..], &[0, 3, 0, 0], b"user\0ada\0"].concat()).await.unwrap();
+    let mut answer = Vec::new();
+    // The server ends the connection, so the answer has an end; a reset after the answer is as good.
+    tokio::time::timeout(PATIENCE, socket.read_to_end(&mut answer)).await.expect("the server waits for a gigabyte").ok();
+    assert!(!answer.contains(&b'R'), "asked for a password: {answer:?}");
+    assert_eq!(proxy::connect(&server, OWNER).await.answer("SELECT 1").await, "1");
+}
+
+#[tokio::test]
+async fn nesting_and_length_end_in_an_error_or_an_answer() {
+    let (_place, server) = shop().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let deep = format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000));
+    assert_eq!(session.failure(&deep).await.code, "54001");
+    let refused = session.query(&deep, &[]).await.unwrap_err();
+    assert_eq!(refused.code().map(|code| code.code()), Some("54001"));
+    for nested in [
+        format!("SELECT {}1{}", "NOT (".repeat(50_000), ")".repeat(50_000)),
+        format!("SELECT {}1{}", "abs(".repeat(50_000), ")".repeat(50_000)),
+        format!("SELECT {}1", "- ".repeat(50_000)),
+        format!("SELECT {}1{}", "CASE WHEN true THEN ".repeat(20_000), " END".repeat(20_000)),
+        format!("{}SELECT 1{}", "SELECT * FROM (".repeat(20_000), ") AS t".repeat(20_000)),
+    ] {
+        assert_eq!(session.failure(&nested).await.code, "54001", "{}", &nested[..40]);
+    }
+    let either: Vec<String> = (0..20_000).map(|n| format!("id = {n}")).collect();
+    for sql in [
+        format!("SELECT count(*) FROM shop.customers WHERE {}", either.join(" OR ")),
+        format!("SELECT count(*) FROM shop.customers WHERE NOT ({})", either.join(" AND ")),
+        format!("SELECT 1{}", " + 1".repeat(20_000)),
+    ] {
+        match session.rows(&sql).await {
+            Ok(rows) => assert!(rows == ["2"] || rows == ["20001"], "{rows:?}"),
+            Err(failure) => assert_eq!(failure.code, "54001", "{failure:?}"),
+        }
+        assert_eq!(session.answer("SELECT 1").await, "1");
+    }
+    let list: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
+    assert_eq!(session.answer(&format!("SELECT count(*) FROM shop.customers WHERE id IN ({})", list.join(","))).await, "2");
+    assert_eq!(session.answer(&format!("SELECT count(*) FROM shop.customers WHERE id NOT IN ({})", list.join(","))).await, "0");
+    assert_eq!(session.answer("SELECT current_database()").await, DATABASE);
+}

@@ -1,0 +1,32 @@
+//! What goes wrong, and what must not be possible, seen through a real client: every line of bad input and closed doors, and
+//! what a session may rely on. After each failure the session must be usable.
+//!
+//! Here are conversations with the whole server. What one connector promises is in `contract`, bytes of the protocol in
+//! `wire`, what drivers see in `clients`.
+
+mod doors;
+mod errors;
+mod gate;
+mod injection;
+mod reload;
+mod session;
+mod stopping;
+mod stores;
+mod transactions;
+
+use std::time::Duration;
+
+use crate::support::proxy::PATIENCE;
+
+/// Asks again until the answer is the wanted one, which some background work brings about.
+async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{what} did not come about"))
+}

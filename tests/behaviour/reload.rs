@@ -1,0 +1,94 @@
+//! The catalog directory: read again without dropping sessions, refused when names collide, and held by one process.
+
+use std::os::unix::fs::PermissionsExt;
+
+use tributary::server::ServerError;
+
+use super::eventually;
+use crate::support::proxy::{self, OWNER, Place, login};
+
+const ITEMS: &str = "CREATE TABLE items (id INTEGER PRIMARY KEY); INSERT INTO items VALUES (1);";
+
+#[tokio::test]
+async fn reading_the_directory_again_adds_stores_roles_and_views() {
+    let place = Place::new();
+    place.sqlite("shop", ITEMS).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("SET application_name = 'kept'; PREPARE kept AS SELECT id FROM shop.items").await;
+    let late = login(server.addresses()[0], "late");
+    assert!(proxy::open(&late).await.is_err());
+    place.sqlite("attic", "CREATE TABLE boxes (id INTEGER PRIMARY KEY); INSERT INTO boxes VALUES (5);").await;
+    place.write("views/both.sql", "SELECT i.id + b.id AS sum FROM shop.items AS i, attic.boxes AS b");
+    place.add_role("late");
+    server.reload().await.unwrap();
+    assert_eq!(session.answer("SELECT id FROM attic.boxes; SELECT sum FROM both").await, "5\n6");
+    assert_eq!(session.answer("SHOW application_name; EXECUTE kept").await, "kept\n1");
+    assert_eq!(proxy::open(&late).await.unwrap().answer("SELECT current_user").await, "late");
+    assert!(session.answer("SELECT rolname FROM pg_roles").await.contains("late"));
+    std::fs::remove_file(place.path().join("stores/attic.toml")).unwrap();
+    std::fs::remove_file(place.path().join("views/both.sql")).unwrap();
+    server.reload().await.unwrap();
+    assert_eq!(session.failure("SELECT id FROM attic.boxes").await.code, "42P01");
+    assert_eq!(session.failure("SELECT sum FROM both").await.code, "42P01");
+    place.write("stores/broken.toml", "kind = \"sqlite\"\n");
+    assert!(matches!(server.reload().await, Err(ServerError::Config(problems)) if !problems.is_empty()));
+    assert_eq!(session.answer("SELECT id FROM shop.items").await, "1");
+}
+
+#[tokio::test]
+async fn a_refresh_finds_new_tables_and_a_changed_table_refreshes_by_itself() {
+    let place = Place::new();
+    let file = place.sqlite("shop", ITEMS).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    proxy::sqlite(&file, "CREATE TABLE boxes (id INTEGER PRIMARY KEY, size TEXT); INSERT INTO boxes VALUES (1, 'big');").await;
+    assert_eq!(session.failure("SELECT * FROM shop.boxes").await.code, "42P01");
+    session.answer("CALL tributary.refresh('shop')").await;
+    assert_eq!(session.answer("SELECT * FROM shop.boxes").await, "1|big");
+    proxy::sqlite(&file, "ALTER TABLE boxes DROP COLUMN size;").await;
+    let failure = session.failure("SELECT size FROM shop.boxes").await;
+    assert!(failure.message.contains("shop") || failure.message.contains("size"), "{failure:?}");
+    assert_ne!(failure.code, "XX000", "{failure:?}");
+    eventually("the refresh of the changed table", async || {
+        session.rows("SELECT * FROM shop.boxes").await.ok().filter(|rows| *rows == ["1"])
+    })
+    .await;
+    assert_eq!(session.failure("SELECT size FROM shop.boxes").await.code, "42703");
+}
+
+#[tokio::test]
+async fn stores_that_claim_one_schema_are_refused() {
+    let place = Place::new();
+    place.sqlite("shop", ITEMS).await;
+    place.sqlite("second", ITEMS).await;
+    place.write("stores/second.toml", "kind = \"sqlite\"\npath = \"second.db\"\nschema = \"shop\"\n");
+    let Err(ServerError::Config(problems)) = place.try_serve().await else { panic!("served two stores in one schema") };
+    assert!(problems.iter().any(|problem| problem.to_string().contains("shop")), "{problems:?}");
+    place.write("stores/second.toml", "kind = \"sqlite\"\npath = \"second.db\"\nschema = \"pg_catalog\"\n");
+    assert!(place.try_serve().await.is_err());
+    place.write("stores/second.toml", "kind = \"sqlite\"\npath = \"second.db\"\nschema = \"spare\"\n");
+    let server = place.serve().await;
+    assert_eq!(proxy::connect(&server, OWNER).await.answer("SELECT id FROM spare.items").await, "1");
+}
+
+#[tokio::test]
+async fn the_state_directory_is_private_and_held_by_one_server() {
+    let place = Place::new();
+    place.sqlite("shop", ITEMS).await;
+    let server = place.serve().await;
+    let state = place.path().join(".state");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&state), 0o700);
+    for entry in std::fs::read_dir(&state).unwrap() {
+        let entry = entry.unwrap();
+        let expected = if entry.file_type().unwrap().is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode(&entry.path()), expected, "{}", entry.path().display());
+    }
+    let refused = place.try_serve().await.unwrap_err();
+    assert!(matches!(refused, ServerError::State(_)), "{refused}");
+    assert_eq!(proxy::connect(&server, OWNER).await.answer("SELECT id FROM shop.items").await, "1");
+    server.stop().await;
+    let again = place.serve().await;
+    assert_eq!(proxy::connect(&again, OWNER).await.answer("SELECT id FROM shop.items").await, "1");
+}

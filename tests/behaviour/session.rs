@@ -1,0 +1,95 @@
+//! What a session keeps: settings, prepared statements, and views that it reads.
+
+use crate::support::proxy::{self, OWNER, Place};
+
+#[tokio::test]
+async fn settings_are_set_local_reset_and_discarded() {
+    let place = Place::new();
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let shown = async |name: &str| session.answer(&format!("SHOW {name}")).await;
+    assert_eq!((shown("TimeZone").await, shown("search_path").await), ("UTC".to_owned(), String::new()));
+    session.answer("SET TimeZone = 'Europe/Berlin'").await;
+    assert_eq!(session.answer("SELECT '2024-07-01 12:00+00'::timestamptz").await, "2024-07-01 14:00:00+02");
+    assert_eq!(session.answer("SELECT current_setting('timezone')").await, "Europe/Berlin");
+    session.answer("BEGIN; SET LOCAL TimeZone = 'Asia/Tokyo'").await;
+    assert_eq!(session.answer("SELECT '2024-07-01 12:00+00'::timestamptz").await, "2024-07-01 21:00:00+09");
+    session.answer("COMMIT").await;
+    assert_eq!(shown("timezone").await, "Europe/Berlin");
+    session.answer("BEGIN; SET TimeZone = 'Asia/Tokyo'; ROLLBACK").await;
+    assert_eq!(shown("timezone").await, "Europe/Berlin");
+    assert_eq!(session.answer("SELECT current_setting('TimeZone')").await, "Europe/Berlin");
+    session.answer("RESET timezone").await;
+    assert_eq!(shown("TimeZone").await, "UTC");
+    session.answer("SET DateStyle = 'German'; SET IntervalStyle = iso_8601; SET application_name TO 'test'").await;
+    assert_eq!(session.answer("SELECT '2024-02-29'::date, '1 day 02:00'::interval").await, "29.02.2024|P1DT2H");
+    session.answer("DISCARD ALL").await;
+    assert_eq!(session.answer("SELECT '2024-02-29'::date, '1 day 02:00'::interval").await, "2024-02-29|1 day 02:00:00");
+    assert_eq!(shown("application_name").await, "");
+    session.answer("SET statement_timeout = '5s'; RESET ALL").await;
+    assert_eq!(shown("statement_timeout").await, "0");
+    for (sql, code) in [
+        ("SET TimeZone = 'Nowhere/Land'", "22023"),
+        ("SET statement_timeout = 'soon'", "22023"),
+        ("SET client_encoding = 'LATIN1'", "22023"),
+        ("SET server_version = '9'", "55P02"),
+        ("SET nothing.such = 1", "42704"),
+        ("SET standard_conforming_strings = off", "22023"),
+    ] {
+        assert_eq!(session.failure(sql).await.code, code, "{sql}");
+    }
+    assert!(session.rows("SHOW ALL").await.unwrap().len() > 20);
+    let started = proxy::open(proxy::login(server.addresses()[0], OWNER).options("-c TimeZone=Asia/Tokyo")).await.unwrap();
+    assert_eq!(started.answer("SHOW TimeZone; RESET TimeZone; SHOW TimeZone").await, "Asia/Tokyo\nAsia/Tokyo");
+}
+
+#[tokio::test]
+async fn statements_are_prepared_in_sql() {
+    let place = Place::new();
+    place
+        .sqlite("shop", "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO items VALUES (1, 'a'), (2, 'b');")
+        .await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("PREPARE one (bigint) AS SELECT name FROM shop.items WHERE id = $1").await;
+    assert_eq!(session.answer("EXECUTE one(1); EXECUTE one(1 + 1)").await, "a\nb");
+    session.answer("PREPARE two AS SELECT count(*) FROM shop.items WHERE id > $1 AND name <> $2").await;
+    assert_eq!(session.answer("EXECUTE two(0, 'b')").await, "1");
+    for (sql, code) in [
+        ("PREPARE one AS SELECT 1", "42P05"),
+        ("EXECUTE one", "42601"),
+        ("EXECUTE one('x')", "22P02"),
+        ("EXECUTE three(1)", "26000"),
+        ("DEALLOCATE three", "26000"),
+    ] {
+        assert_eq!(session.failure(sql).await.code, code, "{sql}");
+    }
+    session.answer("DEALLOCATE one").await;
+    assert_eq!(session.failure("EXECUTE one(1)").await.code, "26000");
+    session.answer("DEALLOCATE ALL").await;
+    assert_eq!(session.failure("EXECUTE two(1, '')").await.code, "26000");
+}
+
+#[tokio::test]
+async fn views_answer_and_say_what_they_miss() {
+    let place = Place::new();
+    let file =
+        place.sqlite("shop", "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO items VALUES (1, 'a');").await;
+    place.write("views/named.sql", "SELECT id, upper(name) AS name FROM shop.items -- a comment\n");
+    place.write("views/nested.sql", "SELECT name || '!' AS loud FROM named WHERE id > 0;");
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    assert_eq!(session.answer("SELECT * FROM named").await, "1|A");
+    assert_eq!(session.answer("SELECT loud FROM public.nested AS n JOIN shop.items AS i ON true").await, "A!");
+    assert_eq!(session.failure("SELECT nme FROM named").await.code, "42703");
+    proxy::sqlite(&file, "DROP TABLE items;").await;
+    let missing = session.failure("SELECT * FROM named").await;
+    assert!(missing.code == "42P01" || missing.code.starts_with("08") || missing.code.starts_with("HV"), "{missing:?}");
+    session.answer("CALL tributary.refresh('shop')").await;
+    let missing = session.failure("SELECT * FROM nested").await;
+    assert_eq!(missing.code, "42P01", "{missing:?}");
+    assert!(format!("{missing:?}").contains("items"), "{missing:?}");
+    proxy::sqlite(&file, "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO items VALUES (7, 'z');").await;
+    session.answer("CALL tributary.refresh('shop')").await;
+    assert_eq!(session.answer("SELECT loud FROM nested").await, "Z!");
+}

@@ -1,0 +1,139 @@
+//! Stores that are away, come back, are killed, or hold what does not fit.
+
+use futures::TryStreamExt;
+use mongodb::bson::doc;
+use tributary::sandbox::Postgres;
+
+use super::eventually;
+use super::gate::Gate;
+use crate::support::{self, proxy};
+use proxy::{Failure, OWNER, Place};
+
+const STOCK: &str = "CREATE TABLE stock (n int PRIMARY KEY, filler text);
+    INSERT INTO stock SELECT n, repeat('x', 200) FROM generate_series(1, 200000) AS n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_at_the_start_comes_back_by_itself() {
+    let place = Place::new();
+    let postgres = support::postgres().await;
+    let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
+    let gate = Gate::to(postgres.port()).await;
+    let login = format!(
+        "kind = \"postgres\"\nport = {}\nuser = \"{}\"\npassword = \"{}\"\ndatabase = \"{database}\"\n",
+        gate.port(),
+        postgres.user(),
+        postgres.password()
+    );
+    place.write("stores/shop.toml", &login);
+    place.sqlite("notes", "CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (7);").await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    assert_eq!(session.answer("SELECT n FROM notes.notes").await, "7");
+    for sql in ["SELECT n FROM shop.stock", "SELECT * FROM shop.anything JOIN notes.notes ON true"] {
+        let failure = session.failure(sql).await;
+        assert!(failure.code.starts_with("08"), "{failure:?}");
+        assert!(failure.message.contains("shop"), "{failure:?}");
+        assert!(!format!("{failure:?}").contains(postgres.password()), "{failure:?}");
+    }
+    let open = gate.open().await;
+    eventually("the store's return", async || session.rows("SELECT n FROM shop.stock").await.ok().filter(|rows| *rows == ["1"]))
+        .await;
+    // Away again: its tables stay known, and scans tell that it cannot be reached.
+    drop(open);
+    let failure = eventually("the loss", async || session.rows("SELECT n FROM shop.stock").await.err()).await;
+    assert!(failure.code.starts_with("08") || failure.code.starts_with("57"), "{failure:?}");
+    assert_eq!(session.answer("SELECT n FROM notes.notes").await, "7");
+    let _open = gate.open().await;
+    eventually("the second return", async || session.rows("SELECT n FROM shop.stock").await.ok().filter(|rows| *rows == ["1"]))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_killed_in_the_middle_of_a_scan_fails_that_statement_only() {
+    let place = Place::new();
+    let postgres = Postgres::start_with(&support::throwaway()).await.unwrap();
+    let database = proxy::fresh(&postgres, STOCK).await;
+    place.postgres("shop", &postgres, &database, "");
+    place.sqlite("notes", "CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (7);").await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let rows = session.query_raw("SELECT n, filler FROM shop.stock", Vec::<i32>::new()).await.unwrap();
+    let mut rows = std::pin::pin!(rows);
+    assert!(rows.try_next().await.unwrap().is_some());
+    drop(postgres);
+    let mut seen = 1_u32;
+    let error = loop {
+        match rows.try_next().await {
+            Ok(Some(_)) => seen += 1,
+            Ok(None) => panic!("a scan that was cut off after {seen} rows looks complete"),
+            Err(error) => break Failure::of(error),
+        }
+    };
+    assert!(seen < 200_000);
+    assert!(error.code.starts_with("08") || error.code.starts_with("57"), "{error:?}");
+    assert!(format!("{error:?}").contains("shop"), "{error:?}");
+    assert_eq!(session.answer("SELECT n FROM notes.notes").await, "7");
+    let failure = session.failure("SELECT count(*) FROM shop.stock").await;
+    assert!(failure.code.starts_with("08"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn values_that_do_not_fit_their_column_fail_by_name() {
+    let place = Place::new();
+    let rows = "CREATE TABLE people (id INTEGER PRIMARY KEY, age INTEGER, born DATE); INSERT INTO people VALUES (1, 36, '1815-12-10'), (2, 'old', 'then');";
+    place.sqlite("notes", rows).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    assert_eq!(session.answer("SELECT id FROM notes.people ORDER BY id").await, "1\n2");
+    assert_eq!(session.answer("SELECT age FROM notes.people WHERE id = 1").await, "36");
+    for column in ["age", "born"] {
+        let failure = session.failure(&format!("SELECT {column} FROM notes.people")).await;
+        assert!(failure.code.starts_with("22"), "{failure:?}");
+        assert!(failure.message.contains(column) || failure.detail.contains(column), "{failure:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_do_not_fit_their_schema_fail_by_name_in_mongodb() {
+    let place = Place::new();
+    let mongodb = support::mongodb().await;
+    let database = mongodb.fresh_database().await.unwrap();
+    let url = format!("mongodb://{}:{}@{}:{}", mongodb.user(), mongodb.password(), mongodb.host(), mongodb.port());
+    let client = mongodb::Client::with_uri_str(url).await.unwrap();
+    let people = client.database(&database).collection("people");
+    let validator = doc! { "$jsonSchema": { "bsonType": "object", "properties": { "age": { "bsonType": "int" } } } };
+    client
+        .database(&database)
+        .create_collection("people")
+        .validator(validator)
+        .validation_action(mongodb::options::ValidationAction::Warn)
+        .await
+        .unwrap();
+    people.insert_many([doc! { "_id": 1, "age": 36 }, doc! { "_id": 2, "age": "old" }]).await.unwrap();
+    place.mongodb("crm", mongodb, &database, "[collections.people.columns]\nage = \"int4\"\n");
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    assert_eq!(session.answer("SELECT age FROM crm.people WHERE _id = 1").await, "36");
+    let failure = session.failure("SELECT age FROM crm.people").await;
+    assert!(failure.code.starts_with("22"), "{failure:?}");
+    assert!(format!("{failure:?}").contains("age"), "{failure:?}");
+    assert!(!format!("{failure:?}").contains(mongodb.password()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_column_fails_once_and_is_then_unknown_in_postgres() {
+    let place = Place::new();
+    let postgres = support::postgres().await;
+    let database =
+        proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY, size text); INSERT INTO stock VALUES (1, 'a')").await;
+    place.postgres("shop", postgres, &database, "");
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    assert_eq!(session.answer("SELECT size FROM shop.stock").await, "a");
+    sqlx::Executor::execute(&mut proxy::direct(postgres, &database).await, "ALTER TABLE stock DROP COLUMN size").await.unwrap();
+    let failure = session.failure("SELECT size FROM shop.stock").await;
+    assert_ne!(failure.code, "XX000", "{failure:?}");
+    assert!(format!("{failure:?}").contains("shop"), "{failure:?}");
+    eventually("the refresh", async || session.rows("SELECT * FROM shop.stock").await.ok().filter(|rows| *rows == ["1"])).await;
+    assert_eq!(session.failure("SELECT size FROM shop.stock").await.code, "42703");
+}

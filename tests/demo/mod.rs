@@ -1,0 +1,183 @@
+//! The demo as its users start it, but inside the test's process: what it shows, keeps and leaves alone.
+
+mod expected;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tributary::command::demo::{self, Arguments};
+
+/// Frames of the planner are large without optimisation; the program's own threads have as much.
+const STACK_BYTES: usize = 16 << 20;
+
+/// Runs the demo to its end and returns what it wrote, or its error.
+fn try_demo(directory: &Path, servers: bool, port: u16) -> Result<String, String> {
+    let arguments = Arguments { servers, data_dir: Some(directory.to_owned()), port, once: true };
+    let work = move || {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.thread_stack_size(STACK_BYTES).enable_all().build().unwrap();
+        let mut output = Vec::new();
+        let ended = runtime.block_on(demo::run(&arguments, &mut output));
+        ended.map(|_| String::from_utf8(output).unwrap()).map_err(|error| error.to_string())
+    };
+    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work).unwrap().join().unwrap()
+}
+
+fn run_demo(directory: &Path) -> String {
+    try_demo(directory, false, free_port()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// The password and the port of the connection line.
+fn login(output: &str) -> (String, u16) {
+    let line = output.lines().find(|line| line.trim_start().starts_with("psql \"postgresql://")).unwrap();
+    let rest = line.split_once("postgresql://demo:").unwrap().1;
+    let (password, rest) = rest.split_once("@127.0.0.1:").unwrap();
+    (password.to_owned(), rest.strip_suffix("/tributary\"").unwrap().parse().unwrap())
+}
+
+/// The three tables that the demo showed, as rows of cells.
+fn tables(output: &str) -> Vec<Vec<Vec<String>>> {
+    let lines: Vec<&str> = output.lines().collect();
+    let is_rule = |line: &str| line.starts_with("--") && line.chars().all(|c| "-+".contains(c));
+    let starts = lines.iter().enumerate().filter(|(_, line)| is_rule(line)).map(|(at, _)| at + 1);
+    // The first column keeps its indentation, which is part of the answer.
+    let cells = |line: &str| -> Vec<String> {
+        let cells = line.split('|').map(|cell| cell.get(1..).unwrap_or_default().trim_end()).enumerate();
+        cells.map(|(place, cell)| if place == 0 { cell.to_owned() } else { cell.trim().to_owned() }).collect()
+    };
+    let table = |start: usize| lines[start..].iter().take_while(|line| !line.starts_with('(')).map(|line| cells(line));
+    starts.map(|start| table(start).collect()).collect()
+}
+
+/// Every file below a directory with its size and the time of its last change.
+fn listing(directory: &Path) -> BTreeMap<String, (u64, std::time::SystemTime)> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            let (path, about) = (entry.path(), entry.metadata().unwrap());
+            if about.is_dir() {
+                open.push(path);
+            } else {
+                found.insert(path.display().to_string(), (about.len(), about.modified().unwrap()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_second_demo_finds_the_same_rows_and_the_same_password() {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let before = ["catalog", "src"].map(|below| listing(&checkout.join(below)));
+    let outside = tempfile::tempdir().unwrap();
+    let first = run_demo(outside.path());
+    let databases = listing(&outside.path().join("databases"));
+    let second = run_demo(outside.path());
+    assert!(first.contains("Building the demo's databases") && !second.contains("Building"), "{second}");
+    assert_eq!(login(&first).0, login(&second).0);
+    assert_eq!(tables(&first), tables(&second));
+    assert_eq!(databases, listing(&outside.path().join("databases")));
+    assert_eq!(databases.len(), 5, "{databases:?}");
+    assert_eq!(before, ["catalog", "src"].map(|below| listing(&checkout.join(below))));
+    let secret = fs::read_to_string(outside.path().join("password")).unwrap();
+    assert_eq!(secret, login(&first).0);
+    for file in ["password", "catalog/tributary.toml"] {
+        let mode = fs::metadata(outside.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file} has mode {mode:o}");
+    }
+    // The verifier, never the password, is in the catalog.
+    assert!(!fs::read_to_string(outside.path().join("catalog/tributary.toml")).unwrap().contains(&secret));
+}
+
+#[test]
+fn the_three_answers_are_those_of_the_rows_themselves() {
+    let outside = tempfile::tempdir().unwrap();
+    let output = run_demo(outside.path());
+    let shown = tables(&output);
+    let rows = expected::Rows::read(&outside.path().join("databases"));
+    let expected = [rows.tree(), rows.sightings(), rows.costs()];
+    assert_eq!(shown.len(), expected.len(), "{output}");
+    for (number, (shown, expected)) in shown.iter().zip(&expected).enumerate() {
+        assert!(expected.len() >= 5, "query {} shows only {} rows", number + 1, expected.len());
+        assert_eq!(shown, expected, "query {}:\n{output}", number + 1);
+    }
+    for (store, kind) in [("hydro", "sqlite"), ("crew", "sqlite"), ("archive", "sqlite"), ("field", "sqlite")] {
+        assert!(output.contains(&format!("\n{store} ({kind}) sent ")), "{store} was not asked:\n{output}");
+    }
+}
+
+#[test]
+fn a_demo_that_was_killed_while_building_starts_over() {
+    let outside = tempfile::tempdir().unwrap();
+    for left in ["demo.lock", "password"] {
+        fs::write(outside.path().join(left), "").unwrap();
+    }
+    fs::create_dir(outside.path().join("databases.new")).unwrap();
+    fs::write(outside.path().join("databases.new/hydro.db"), "SQLite format 3\0 and then the power failed").unwrap();
+    let output = run_demo(outside.path());
+    assert!(output.contains("Building the demo's databases"), "{output}");
+    assert_eq!(login(&output).0.len(), 24);
+    assert!(!outside.path().join("databases.new").exists());
+}
+
+#[test]
+fn a_busy_port_is_told_and_the_next_free_one_taken() {
+    let outside = tempfile::tempdir().unwrap();
+    let busy = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let wanted = busy.local_addr().unwrap().port();
+    let output = try_demo(outside.path(), false, wanted).unwrap();
+    let (_, port) = login(&output);
+    assert!(port > wanted, "{port} {wanted}");
+    assert!(output.contains(&format!("Port {wanted} is busy; the demo serves on {port}.")), "{output}");
+}
+
+#[test]
+fn real_servers_give_the_same_answers() {
+    let outside = tempfile::tempdir().unwrap();
+    let embedded = run_demo(outside.path());
+    let served = try_demo(outside.path(), true, free_port()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(tables(&served), tables(&embedded), "{served}");
+    assert_eq!(login(&served).0, login(&embedded).0);
+    for asked in ["hydro (postgres)", "crew (mysql)", "archive (sqlite)", "field (mongodb)"] {
+        assert!(served.contains(&format!("\n{asked} sent ")), "{asked} was not asked:\n{served}");
+    }
+    // The passwords of servers that have ended are not kept.
+    assert!(!outside.path().join("catalog-of-servers").exists());
+}
+
+#[test]
+fn the_printed_line_connects_until_the_demo_is_told_to_stop() {
+    let outside = tempfile::tempdir().unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tributary"));
+    program.args(["demo", "--port", &free_port().to_string(), "--data-dir"]).arg(outside.path());
+    let mut program = program.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(program.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut connect = String::new();
+    for line in lines {
+        if line.trim_start().starts_with("psql ") {
+            connect = line.trim().to_owned();
+        }
+        if line == "Ctrl-C ends the demo." {
+            break;
+        }
+    }
+    let sql = "SELECT regime, count(*) FROM gauges g JOIN low_water l ON l.station_id = g.id GROUP BY regime ORDER BY regime";
+    let answer = Command::new("sh").arg("-c").arg(format!("{connect} --no-psqlrc -At -c '{sql}'")).output().unwrap();
+    let said = String::from_utf8(answer.stdout).unwrap();
+    let regimes: Vec<&str> = said.lines().map(|line| line.split('|').next().unwrap()).collect();
+    assert_eq!(regimes, ["mixed", "rain", "spring"], "{}", String::from_utf8_lossy(&answer.stderr));
+    let second = try_demo(outside.path(), false, free_port()).unwrap_err();
+    assert!(second.contains("a demo is running already"), "{second}");
+    assert!(Command::new("kill").arg(program.id().to_string()).status().unwrap().success());
+    assert_eq!(program.wait().unwrap().code(), Some(0));
+}

@@ -1,0 +1,162 @@
+//! One statement asked of one server: extended protocol with binary results, and simple protocol with text.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures::TryStreamExt;
+use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type};
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
+use tributary::task::OwnedTask;
+
+/// The longest wait for one answer.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// OIDs from here on are given out by PostgreSQL to what users create ("System Catalog Initial Data", manual of version 15).
+const FIRST_USER_OID: u32 = 16384;
+
+/// What a server said.
+#[derive(Clone, PartialEq)]
+pub enum Answer {
+    /// Names and types of the columns, and the rows. The simple protocol of the driver does not tell types: they are 0.
+    Rows { columns: Vec<(String, u32)>, rows: Vec<Vec<Option<Vec<u8>>>> },
+    /// SQLSTATE and message.
+    Error { state: String, message: String },
+}
+
+/// A server and a connection to it, made anew when it breaks.
+pub struct Asked {
+    config: Config,
+    setup: &'static str,
+    client: Option<Client>,
+    connection: Option<OwnedTask<()>>,
+}
+
+impl Asked {
+    /// `setup` runs on every new connection.
+    pub fn new(config: Config, setup: &'static str) -> Self {
+        Self { config, setup, client: None, connection: None }
+    }
+
+    /// The answer in binary.
+    pub async fn extended(&mut self, sql: &str, parameters: &[Option<String>]) -> Answer {
+        let client = self.client().await;
+        let answer = tokio::time::timeout(DEADLINE, extended(client, sql, parameters)).await;
+        self.kept(answer)
+    }
+
+    /// The answer in text.
+    pub async fn simple(&mut self, sql: &str) -> Answer {
+        let client = self.client().await;
+        let answer = tokio::time::timeout(DEADLINE, simple(client, sql)).await;
+        self.kept(answer)
+    }
+
+    async fn client(&mut self) -> &Client {
+        if self.client.as_ref().is_none_or(Client::is_closed) {
+            let (client, connection) = self.config.connect(NoTls).await.unwrap();
+            self.connection = Some(OwnedTask::spawn(async move { drop(connection.await) }));
+            client.batch_execute(self.setup).await.unwrap();
+            self.client = Some(client);
+        }
+        self.client.as_ref().unwrap()
+    }
+
+    fn kept(&mut self, answer: Result<Result<Answer, tokio_postgres::Error>, tokio::time::error::Elapsed>) -> Answer {
+        match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => failed(&error),
+            Err(_) => {
+                self.client = None;
+                Answer::Error { state: "none".to_owned(), message: format!("no answer within {DEADLINE:?}") }
+            }
+        }
+    }
+}
+
+async fn extended(client: &Client, sql: &str, parameters: &[Option<String>]) -> Result<Answer, tokio_postgres::Error> {
+    let statement = client.prepare(sql).await?;
+    let columns = statement.columns().iter().map(|column| (column.name().to_owned(), shown_type(column.type_()))).collect();
+    let given: Vec<Written<'_>> = parameters.iter().map(|value| Written(value.as_deref())).collect();
+    let stream = client.query_raw(&statement, given).await?;
+    let found: Vec<tokio_postgres::Row> = stream.try_collect().await?;
+    let value = |row: &tokio_postgres::Row, index| row.get::<_, Option<Raw>>(index).map(|raw| raw.0);
+    let rows = found.iter().map(|row| (0..row.len()).map(|index| value(row, index)).collect()).collect();
+    Ok(Answer::Rows { columns, rows })
+}
+
+/// Types that users create in PostgreSQL exist in Tributary as what their values are: enum types as text.
+fn shown_type(found: &Type) -> u32 {
+    if found.oid() >= FIRST_USER_OID { Type::TEXT.oid() } else { found.oid() }
+}
+
+async fn simple(client: &Client, sql: &str) -> Result<Answer, tokio_postgres::Error> {
+    let (mut columns, mut rows) = (Vec::new(), Vec::new());
+    for message in client.simple_query(sql).await? {
+        match message {
+            SimpleQueryMessage::RowDescription(found) => columns = found.iter().map(|c| (c.name().to_owned(), 0)).collect(),
+            SimpleQueryMessage::Row(row) => {
+                rows.push((0..row.len()).map(|index| row.get(index).map(|text| text.as_bytes().to_vec())).collect());
+            }
+            _ => {}
+        }
+    }
+    Ok(Answer::Rows { columns, rows })
+}
+
+fn failed(error: &tokio_postgres::Error) -> Answer {
+    match error.as_db_error() {
+        Some(told) => Answer::Error { state: told.code().code().to_owned(), message: told.message().to_owned() },
+        None => Answer::Error { state: "none".to_owned(), message: format!("{error:?}") },
+    }
+}
+
+/// A value as it came.
+struct Raw(Vec<u8>);
+
+impl<'a> FromSql<'a> for Raw {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(raw.to_vec()))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+/// A parameter sent as text, whatever its type.
+#[derive(Debug)]
+struct Written<'a>(Option<&'a str>);
+
+impl ToSql for Written<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let Some(text) = self.0 else { return Ok(IsNull::Yes) };
+        out.extend_from_slice(text.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    fn to_sql_checked(&self, known: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        self.to_sql(known, out)
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error { state, message } => write!(f, "error {state}: {message}"),
+            Self::Rows { columns, rows } => {
+                let names: Vec<String> = columns.iter().map(|(name, oid)| format!("{name}:{oid}")).collect();
+                write!(f, "{} row(s) of [{}]", rows.len(), names.join(", "))
+            }
+        }
+    }
+}

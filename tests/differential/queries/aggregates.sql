@@ -1,0 +1,69 @@
+-- Aggregates, GROUP BY, HAVING, DISTINCT.
+SELECT count(*), count(small), count(DISTINCT small), sum(small), avg(small), min(small), max(small) FROM shop.customers
+SELECT sum(id), avg(id), min(id), max(id), sum(balance), avg(balance), min(balance), max(balance) FROM shop.customers
+SELECT sum(quantity), avg(quantity), sum(price), avg(price), sum(discount), avg(discount), min(discount) FROM shop.order_lines
+SELECT sum(wide) AS s FROM shop.customers WHERE wide < 1e10
+SELECT min(wide) AS a, max(wide) AS b, count(DISTINCT wide) AS c FROM shop.customers
+SELECT avg(wide) AS a FROM shop.customers WHERE wide < 1e10
+SELECT min(name) AS a, max(name) AS b, min(code) AS c, max(code) AS d, min(email) AS e FROM shop.customers
+SELECT min(born) AS a, max(born) AS b, min(seen) AS c, max(seen) AS d, min(wait) AS e, max(wait) AS f FROM shop.customers
+SELECT min(score) AS a, max(score) AS b, max(rating) AS c, min(address) AS d, max(address) AS e FROM shop.customers
+SELECT min(token::text) AS a, max(level::text) AS b FROM shop.customers
+SELECT count(DISTINCT name) AS a, count(DISTINCT code) AS b, count(DISTINCT token) AS c, count(DISTINCT wait) AS d, count(DISTINCT score) AS e FROM shop.customers
+SELECT count(*), sum(id), avg(id), min(label), max(sum), count(id) FROM shop.nothing
+SELECT label, count(*) FROM shop.nothing GROUP BY label
+SELECT count(*), sum(qty), max(label) FROM archive.empty_box
+SELECT count(*), sum(no), max(label) FROM field.empty
+SELECT small, count(*), sum(balance), min(name), max(born) FROM shop.customers GROUP BY small
+SELECT name, count(*) FROM shop.customers GROUP BY name
+SELECT score, count(*) FROM shop.customers GROUP BY score
+SELECT wide, count(*) FROM shop.customers WHERE wide <> 12.5 AND wide <> 0 OR wide IS NULL GROUP BY wide
+SELECT wait, count(*) FROM shop.customers WHERE wait <> '30 days' AND wait <> '1 day' AND wait <> '1 day 24:00:00' GROUP BY wait
+SELECT address, count(*) FROM shop.customers GROUP BY address
+SELECT level, count(*) FROM shop.customers GROUP BY level
+SELECT code, count(*) FROM shop.customers GROUP BY code
+SELECT tags, count(*) FROM shop.customers GROUP BY tags
+SELECT active, small, count(*) AS n FROM shop.customers GROUP BY active, small HAVING count(*) > 5
+SELECT active, sum(small) AS s FROM shop.customers GROUP BY 1 HAVING sum(small) IS NOT NULL
+SELECT count(*) FILTER (WHERE active) AS a, sum(small) FILTER (WHERE small > 0) AS b, count(DISTINCT small) FILTER (WHERE active) AS c FROM shop.customers
+SELECT active, count(*) FILTER (WHERE small > 3) AS a, max(name) FILTER (WHERE name < 'a') AS b FROM shop.customers GROUP BY active
+SELECT string_agg(name, ',' ORDER BY name, id) AS a FROM shop.customers WHERE id < 15
+SELECT array_agg(id ORDER BY id) AS a, array_agg(small ORDER BY id DESC) AS b FROM shop.customers WHERE id < 10
+SELECT stddev(small) AS a, variance(small) AS b, stddev_pop(small) AS c FROM shop.customers
+SELECT stddev(discount) AS a, var_pop(discount) AS b FROM shop.order_lines
+SELECT small + 1 AS k, count(*) FROM shop.customers GROUP BY small + 1
+SELECT extract(year FROM born) AS y, count(*) FROM shop.customers GROUP BY y
+SELECT date_trunc('year', placed) AS y, sum(total) FROM shop.orders WHERE isfinite(placed) GROUP BY 1
+SELECT customer, sum(total) AS s FROM shop.orders GROUP BY customer HAVING sum(total) > 100 ORDER BY s DESC, customer NULLS LAST
+SELECT name, count(*) FROM crm.clients GROUP BY name
+SELECT city, count(*), min(name), max(name) FROM crm.clients GROUP BY city
+SELECT count(DISTINCT name) AS a, count(DISTINCT city) AS b, count(DISTINCT code) AS c, min(name) AS d, max(city) AS e FROM crm.clients
+SELECT DISTINCT name FROM crm.clients
+SELECT DISTINCT topic FROM crm.calls
+SELECT topic, sum(cost), avg(cost), count(*), avg(minutes) FROM crm.calls GROUP BY topic
+SELECT sum(credit), avg(credit), min(credit), max(credit), sum(big), avg(big), sum(tier), sum(visits), sum(ratio) FILTER (WHERE ratio < 1e10) FROM crm.clients
+SELECT min(since), max(since), min(seen), max(seen), min(at), max(at) FROM crm.clients JOIN crm.calls USING (id)
+SELECT kind, count(*) FROM crm.clients GROUP BY kind
+SELECT label, count(*), sum(weight), avg(weight), max(sent), min(noted) FROM archive.parcels GROUP BY label
+SELECT ok, count(*), sum(ratio) FILTER (WHERE ratio < 1e10) FROM archive.parcels GROUP BY ok
+SELECT rating, count(*), max(title) FROM archive.reviews GROUP BY rating
+SELECT mood, count(*), sum(client), max(amount), min(at) FROM field.visits GROUP BY mood
+SELECT mixed, count(*) FROM field.visits GROUP BY mixed
+SELECT open, count(*), count(mood), count(DISTINCT mood), avg(client), sum(amount) FROM field.visits GROUP BY open
+SELECT avg(amount) AS a, sum(amount) AS b, max(ref) AS c, min(mood) AS d FROM field.visits
+SELECT DISTINCT small FROM shop.customers
+SELECT DISTINCT active, level FROM shop.customers
+SELECT DISTINCT ON (customer) customer, id, total FROM shop.orders ORDER BY customer, id DESC
+SELECT DISTINCT ON (name) name, id FROM crm.clients ORDER BY name, id
+SELECT count(*) FROM (SELECT DISTINCT status FROM shop.orders) AS s
+SELECT small, active, count(*) FROM shop.customers GROUP BY GROUPING SETS ((small), (active), ())
+SELECT small, active, count(*) FROM shop.customers GROUP BY ROLLUP (small, active)
+SELECT small, active, count(*), grouping(small) AS g FROM shop.customers GROUP BY CUBE (small, active)
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY small) AS a FROM shop.customers
+SELECT json_agg(small ORDER BY id) AS a FROM shop.customers WHERE id < 5
+SELECT corr(small, id) AS a FROM shop.customers WHERE id < 3
+SELECT bit_and(small) AS a, bit_or(small) AS b FROM shop.customers
+SELECT id, count(*) FROM shop.customers
+SELECT sum(name) FROM shop.customers
+SELECT max(id) FROM shop.customers HAVING count(*) > 1000
+SELECT sum(id * 10000000000000000) FROM shop.customers

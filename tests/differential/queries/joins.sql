@@ -1,0 +1,52 @@
+-- Joins inside one store and across two, three and four, with filters on each side.
+SELECT c.id, o.id AS o, o.total FROM shop.customers c JOIN shop.orders o ON o.customer = c.id
+SELECT c.id, o.id AS o FROM shop.customers c LEFT JOIN shop.orders o ON o.customer = c.id WHERE c.small > 3
+SELECT c.id, o.id AS o FROM shop.customers c LEFT JOIN shop.orders o ON o.customer = c.id AND o.total > 10 WHERE c.small > 3
+SELECT c.id, o.id AS o FROM shop.customers c LEFT JOIN shop.orders o ON o.customer = c.id WHERE o.id IS NULL
+SELECT c.id, o.id AS o FROM shop.customers c RIGHT JOIN shop.orders o ON o.customer = c.id AND c.active WHERE o.total > 10
+SELECT c.id, o.id AS o FROM shop.customers c FULL JOIN shop.orders o ON o.customer = c.id WHERE c.small > 3 OR c.id IS NULL
+SELECT c.id, o.id AS o FROM shop.customers c FULL JOIN shop.orders o ON o.customer = c.id AND o.total > 10 AND c.small > 3
+SELECT a.id, b.id AS b FROM shop.products a CROSS JOIN shop.products b WHERE a.id < 4 AND b.id < 4
+SELECT a.id, b.id AS b FROM shop.products a JOIN shop.products b ON a.price < b.price AND a.id < 10
+SELECT id, c.name, k.name AS crm_name FROM shop.customers c JOIN crm.clients k USING (id)
+SELECT c.id, k.id AS k FROM shop.customers c JOIN crm.clients k ON k.shop_id = c.id WHERE c.active AND k.tier > 1
+SELECT c.id, k.id AS k FROM shop.customers c LEFT JOIN crm.clients k ON k.shop_id = c.id WHERE c.small IN (1, 2) AND k.tier IS DISTINCT FROM 1
+SELECT c.id, k.id AS k FROM shop.customers c LEFT JOIN crm.clients k ON k.shop_id = c.id AND k.tier = 1 WHERE c.small IN (1, 2)
+SELECT c.id, k.id AS k FROM crm.clients k RIGHT JOIN shop.customers c ON k.shop_id = c.id WHERE c.small = 2
+SELECT c.id, k.id AS k FROM crm.clients k FULL JOIN shop.customers c ON k.id = c.id AND k.tier = 1 AND c.active
+SELECT c.id, k.id AS k FROM shop.customers c JOIN crm.clients k ON k.name = c.name
+SELECT c.id, k.id AS k FROM shop.customers c JOIN crm.clients k ON k.name = c.name WHERE c.id < 13 AND k.id < 10
+SELECT c.id, k.id AS k FROM shop.customers c LEFT JOIN crm.clients k ON k.code = c.email AND k.id < 10 WHERE c.id < 13
+SELECT a.id, b.id AS b FROM crm.clients a JOIN crm.clients b ON a.name = b.name AND a.id < b.id
+SELECT a.id, b.id AS b FROM crm.clients a JOIN crm.clients b ON a.city = b.code WHERE a.id < 100
+SELECT p.id, q.id AS q FROM shop.products p JOIN archive.parcels q ON p.sku = q.label
+SELECT a.id, b.id AS b FROM shop.products a JOIN shop.products b ON lower(a.sku) = lower(b.sku) AND a.id <> b.id
+SELECT o.id, p.id AS p, p.label FROM shop.orders o JOIN archive.parcels p ON p.order_no = o.id WHERE o.total > 5 AND p.ok
+SELECT o.id, p.id AS p FROM shop.orders o LEFT JOIN archive.parcels p ON p.order_no = o.id AND p.weight > 1 WHERE o.status = 'open'
+SELECT v.no, c.name FROM field.visits v JOIN shop.customers c ON c.id = v.person WHERE v.mood = 'happy' AND c.active
+SELECT v.no, k.name FROM field.visits v LEFT JOIN crm.clients k ON k.id = v.client WHERE v.open
+SELECT v.no, p.label FROM field.visits v JOIN archive.parcels p ON p.id = v.parcel WHERE p.label LIKE 'b%' AND v.ratio IS NOT NULL
+SELECT k.id, l.id AS l, l.cost FROM crm.clients k JOIN crm.calls l ON l.client = k.id WHERE k.name = 'Ada' AND l.minutes > 4
+SELECT r.id, p.title, r.rating FROM archive.reviews r JOIN shop.products p ON p.id = r.product WHERE r.rating > 1 AND p.price < 100
+SELECT c.id, o.id AS o, p.id AS p FROM shop.customers c JOIN shop.orders o ON o.customer = c.id JOIN archive.parcels p ON p.order_no = o.id WHERE c.active AND p.ok
+SELECT c.id, k.id AS k, v.no FROM shop.customers c JOIN crm.clients k ON k.shop_id = c.id JOIN field.visits v ON v.client = k.id WHERE v.open AND k.tier < 3
+SELECT c.name, k.city, p.label, v.mood FROM shop.customers c JOIN crm.clients k ON k.shop_id = c.id JOIN field.visits v ON v.client = k.id JOIN archive.parcels p ON p.id = v.parcel WHERE c.active AND k.tier < 4 AND p.ok AND v.mood <> ''
+SELECT c.name, count(*) AS n, sum(k.credit) AS credit, max(p.weight) AS weight, min(v.at) AS at FROM shop.customers c JOIN crm.clients k ON k.shop_id = c.id JOIN field.visits v ON v.client = k.id JOIN archive.parcels p ON p.id = v.parcel WHERE c.balance > 0 AND k.credit > 0 AND p.weight > 0 AND v.ratio < 10 GROUP BY c.name ORDER BY n DESC, c.name
+SELECT c.id, k.id AS k, v.no, p.id AS p FROM shop.customers c LEFT JOIN crm.clients k ON k.shop_id = c.id LEFT JOIN field.visits v ON v.client = k.id LEFT JOIN archive.parcels p ON p.id = v.parcel WHERE c.id < 20
+SELECT o.id, l.line_no, p.title, l.quantity * p.price AS worth FROM shop.orders o JOIN shop.order_lines l ON l.order_id = o.id JOIN shop.products p ON p.id = l.product WHERE o.id < 50
+SELECT o.id, p.id AS p FROM shop.orders o JOIN archive.parcels p ON p.noted::date = o.placed::date WHERE o.id < 30 AND p.id < 30
+SELECT o.id, p.id AS p FROM shop.orders o JOIN archive.parcels p ON p.weight < o.total AND p.order_no = o.id
+SELECT c.id, p.id AS p FROM shop.customers c JOIN archive.parcels p ON p.ref = c.token WHERE c.id < 40 AND p.id < 40
+SELECT c.id, k.id AS k FROM shop.customers c JOIN crm.clients k ON k.credit = c.wide
+SELECT a.id, b.id AS b FROM shop.customers a JOIN shop.customers b ON a.wide = b.wide AND a.id < 13 AND b.id < 13
+SELECT a.id, b.id AS b FROM shop.customers a JOIN shop.customers b ON a.score = b.score WHERE a.id < 13 AND b.id < 13
+SELECT a.id, b.id AS b FROM shop.customers a JOIN shop.customers b ON a.wait = b.wait WHERE a.id < 13 AND b.id < 13
+SELECT a.id, b.id AS b FROM shop.customers a JOIN shop.customers b ON a.code = b.code WHERE a.id < 13 AND b.id < 13
+SELECT a.id, b.id AS b FROM shop.customers a JOIN shop.customers b ON a.born = b.born AND a.level = b.level WHERE a.id < 40 AND b.id < 40
+SELECT c.id, e.id AS e FROM shop.customers c LEFT JOIN archive.empty_box e ON e.id = c.id WHERE c.id < 5
+SELECT c.id, e.id AS e FROM shop.customers c JOIN field.empty f ON f.no = c.id RIGHT JOIN shop.nothing e ON e.id = c.id
+SELECT count(*) FROM shop.customers c NATURAL JOIN crm.calls k
+SELECT c.id, k.id AS k FROM shop.customers c, crm.clients k WHERE c.id = k.shop_id AND c.small = k.tier
+SELECT c.id, t.n FROM shop.customers c JOIN (SELECT customer, count(*) AS n FROM shop.orders WHERE total > 0 GROUP BY customer) t ON t.customer = c.id WHERE t.n > 3
+SELECT * FROM shop.orders o JOIN crm.calls c USING (id) WHERE id < 4
+SELECT o.*, p.label FROM shop.orders o JOIN archive.parcels p USING (id) WHERE id < 4

@@ -1,0 +1,33 @@
+-- Three-valued logic, IN with NULL, BETWEEN, CASE, COALESCE.
+SELECT id, balance > 0 AND active AS both, balance > 0 OR active AS either, NOT (balance > 0) AS no FROM shop.customers
+SELECT id FROM shop.customers WHERE balance > 0 AND active IS DISTINCT FROM false
+SELECT id FROM shop.customers WHERE small NOT IN (1, 2, NULL)
+SELECT id FROM shop.customers WHERE small IN (1, 2, NULL)
+SELECT id FROM shop.customers WHERE small NOT IN (1, 2)
+SELECT id, small IN (1, NULL) AS a, small NOT IN (1, NULL) AS b, NULL IN (1) AS c FROM shop.customers WHERE id < 13
+SELECT id FROM crm.clients WHERE tier NOT IN (1, 2, NULL)
+SELECT id FROM archive.parcels WHERE ratio NOT IN (0.5, 2.5)
+SELECT no FROM field.visits WHERE mood NOT IN ('happy', '')
+SELECT no FROM field.visits WHERE NOT (mood = 'happy' AND open)
+SELECT no FROM field.visits WHERE NOT (mood = 'happy' OR ratio > 1)
+SELECT no FROM field.visits WHERE mood IS NULL AND open IS NOT NULL
+SELECT no FROM field.visits WHERE mood IS DISTINCT FROM 'happy'
+SELECT id FROM crm.clients WHERE memo IS NOT DISTINCT FROM NULL
+SELECT id FROM shop.customers WHERE small BETWEEN 2 AND 5
+SELECT id FROM shop.customers WHERE small NOT BETWEEN 2 AND 5
+SELECT id FROM shop.customers WHERE small BETWEEN SYMMETRIC 5 AND 2
+SELECT id FROM shop.customers WHERE balance BETWEEN 0 AND NULL
+SELECT id, CASE WHEN small < 0 THEN 'low' WHEN small < 5 THEN 'mid' WHEN small IS NULL THEN NULL ELSE 'high' END AS size FROM shop.customers
+SELECT id, CASE level WHEN 'gold' THEN 1 WHEN 'silver' THEN 2 END AS medal FROM shop.customers
+SELECT id, CASE WHEN active THEN small ELSE balance END AS mixed FROM shop.customers
+SELECT id, COALESCE(email, name, '?') AS who, COALESCE(small, 0) AS small, COALESCE(NULL, balance, 1) AS b FROM shop.customers
+SELECT id, NULLIF(small, 1) AS a, NULLIF(name, '') AS b, NULLIF(balance, 0) AS c FROM shop.customers
+SELECT id, GREATEST(small, 3) AS a, LEAST(small, NULL, 3) AS b, GREATEST(born, DATE '2000-01-01') AS c FROM shop.customers
+SELECT NULL = NULL AS a, NULL IS NULL AS b, NULL AND false AS c, NULL OR true AS d, NOT NULL::boolean AS e
+SELECT 1 = 1 AND NULL AS a, (1 = 2) IS NULL AS b, true > false AS c
+SELECT id FROM shop.customers WHERE (small, active) = (1, true)
+SELECT id FROM shop.customers WHERE (small, balance) IN ((1, 100.00), (2, 12.50))
+SELECT id FROM shop.customers WHERE (small, id) > (5, 100)
+SELECT id, active::text AS a, (small > 3)::text AS b FROM shop.customers
+SELECT id FROM shop.customers WHERE CASE WHEN small = 0 THEN false ELSE 10 / small > 2 END
+SELECT bool_and(active) AS a, bool_or(active) AS b, every(active) AS c FROM shop.customers

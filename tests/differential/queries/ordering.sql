@@ -1,0 +1,53 @@
+-- ORDER BY, NULLS, LIMIT, OFFSET.
+SELECT id, small FROM shop.customers ORDER BY small, id
+SELECT id, small FROM shop.customers ORDER BY small DESC, id
+SELECT id, small FROM shop.customers ORDER BY small NULLS FIRST, id LIMIT 20
+SELECT id, small FROM shop.customers ORDER BY small DESC NULLS LAST, id DESC LIMIT 20 OFFSET 5
+SELECT id, name FROM shop.customers ORDER BY name, id
+SELECT id, name FROM shop.customers ORDER BY name DESC, id LIMIT 10
+SELECT id, code FROM shop.customers ORDER BY code, id
+SELECT id, wide FROM shop.customers ORDER BY wide, id
+SELECT id, wide FROM shop.customers ORDER BY wide DESC NULLS LAST, id LIMIT 30
+SELECT id, score FROM shop.customers ORDER BY score, id
+SELECT id, rating FROM shop.customers ORDER BY rating DESC, id LIMIT 40
+SELECT id, born FROM shop.customers ORDER BY born, id
+SELECT id, seen FROM shop.customers ORDER BY seen DESC NULLS LAST, id LIMIT 25
+SELECT id, wait FROM shop.customers ORDER BY wait, id
+SELECT id, address FROM shop.customers ORDER BY address, id
+SELECT id, level FROM shop.customers ORDER BY level::text, id
+SELECT id, token FROM shop.customers ORDER BY token, id LIMIT 30
+SELECT id, raw FROM shop.customers ORDER BY raw, id
+SELECT id, marks FROM shop.customers ORDER BY marks, id
+SELECT id, tags FROM shop.customers ORDER BY tags, id
+SELECT id, active FROM shop.customers ORDER BY active DESC, id
+SELECT id, name FROM crm.clients ORDER BY name, id
+SELECT id, name FROM crm.clients ORDER BY name DESC, id DESC LIMIT 7
+SELECT id, tier FROM crm.clients ORDER BY tier DESC, id LIMIT 30
+SELECT id, tier FROM crm.clients ORDER BY tier NULLS FIRST, id LIMIT 30
+SELECT id, big FROM crm.clients ORDER BY big, id
+SELECT id, city FROM crm.clients ORDER BY city, id LIMIT 50
+SELECT id, label FROM archive.parcels ORDER BY label, id
+SELECT id, label FROM archive.parcels ORDER BY label DESC, id LIMIT 12
+SELECT id, weight FROM archive.parcels ORDER BY weight DESC, id LIMIT 12
+SELECT id, noted FROM archive.parcels ORDER BY noted, id LIMIT 50
+SELECT no, mood FROM field.visits ORDER BY mood, no
+SELECT no, mood FROM field.visits ORDER BY mood DESC, no LIMIT 50
+SELECT no, amount FROM field.visits ORDER BY amount, no LIMIT 200
+SELECT no, mixed FROM field.visits ORDER BY mixed, no
+SELECT no, at FROM field.visits ORDER BY at NULLS FIRST, no LIMIT 40
+SELECT id FROM shop.customers ORDER BY id LIMIT 0
+SELECT id FROM shop.customers ORDER BY id LIMIT ALL OFFSET 250
+SELECT id FROM shop.customers ORDER BY id OFFSET 10000
+SELECT id FROM shop.customers ORDER BY id LIMIT NULL
+SELECT id FROM shop.customers ORDER BY id FETCH FIRST 3 ROWS ONLY
+SELECT id FROM shop.customers ORDER BY id LIMIT $1 OFFSET $2 <- 3 <- 2
+SELECT id FROM shop.customers ORDER BY id LIMIT -1
+SELECT id, small AS s FROM shop.customers ORDER BY s, 1
+SELECT id, -small AS s FROM shop.customers ORDER BY 2 DESC NULLS LAST, 1 LIMIT 5
+SELECT id FROM shop.customers ORDER BY small + 1, name, id
+SELECT id FROM shop.customers ORDER BY CASE WHEN active THEN 0 ELSE 1 END, id DESC
+SELECT name FROM shop.customers WHERE id < 30 GROUP BY name ORDER BY count(*) DESC, name
+SELECT id FROM (SELECT id FROM shop.customers ORDER BY id DESC LIMIT 5) AS t ORDER BY id
+SELECT id, price FROM shop.products ORDER BY price, id
+SELECT id, total FROM shop.orders ORDER BY total DESC NULLS LAST, id LIMIT 3
+SELECT status, id FROM shop.orders ORDER BY status, id

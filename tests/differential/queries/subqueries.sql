@@ -1,0 +1,97 @@
+-- Subqueries, EXISTS, set operations, CTEs, windows, VALUES, arrays, documents.
+SELECT id FROM shop.customers WHERE id IN (SELECT customer FROM shop.orders WHERE total > 100)
+SELECT id FROM shop.customers WHERE id NOT IN (SELECT customer FROM shop.orders WHERE total > 100)
+SELECT id FROM shop.customers WHERE id NOT IN (SELECT customer FROM shop.orders WHERE total > 100 AND customer IS NOT NULL)
+SELECT id FROM shop.customers c WHERE EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id AND o.total > 10)
+SELECT id FROM shop.customers c WHERE NOT EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id AND o.total > 10) AND c.small > 2
+SELECT id FROM shop.customers WHERE id IN (SELECT shop_id FROM crm.clients WHERE name = 'Ada')
+SELECT id FROM crm.clients WHERE shop_id IN (SELECT id FROM shop.customers WHERE active) AND name = 'zoe'
+SELECT id FROM crm.clients k WHERE EXISTS (SELECT 1 FROM field.visits v WHERE v.client = k.id AND v.open) AND NOT EXISTS (SELECT 1 FROM crm.calls l WHERE l.client = k.id AND l.minutes > 5)
+SELECT id FROM crm.clients WHERE name IN (SELECT name FROM shop.customers)
+SELECT id FROM shop.customers WHERE name IN (SELECT name FROM crm.clients WHERE id < 10)
+SELECT no FROM field.visits WHERE client IN (SELECT id FROM crm.clients WHERE city = 'Oslo') AND person IN (SELECT id FROM shop.customers WHERE balance > 0)
+SELECT id, (SELECT max(total) FROM shop.orders o WHERE o.customer = c.id) AS most FROM shop.customers c
+SELECT id, (SELECT count(*) FROM crm.clients k WHERE k.shop_id = c.id) AS n FROM shop.customers c WHERE c.id < 30
+SELECT id, (SELECT sum(p.weight) FROM archive.parcels p WHERE p.order_no = o.id) AS w FROM shop.orders o
+SELECT id FROM shop.orders o WHERE total > (SELECT avg(total) FROM shop.orders i WHERE i.customer = o.customer)
+SELECT id FROM shop.orders WHERE total > (SELECT avg(total) FROM shop.orders)
+SELECT (SELECT max(id) FROM shop.customers) AS a, (SELECT min(name) FROM crm.clients) AS b, (SELECT count(*) FROM field.visits) AS c
+SELECT id, (SELECT id FROM shop.orders) AS a FROM shop.customers
+SELECT id FROM shop.customers WHERE small > ALL (SELECT tier FROM crm.clients WHERE tier < 3 AND tier > 0)
+SELECT id FROM shop.customers WHERE small = ANY (SELECT tier FROM crm.clients)
+SELECT id FROM shop.customers WHERE small > ANY (ARRAY[5, 6])
+SELECT id FROM shop.customers WHERE small <> ALL (ARRAY[1, 2, 3])
+SELECT id FROM shop.customers WHERE id = ANY ($1) <- {1,3,5}
+SELECT small FROM shop.customers UNION SELECT tier FROM crm.clients
+SELECT small FROM shop.customers UNION ALL SELECT line_no FROM shop.order_lines
+SELECT small FROM shop.customers INTERSECT SELECT tier FROM crm.clients
+SELECT small FROM shop.customers INTERSECT ALL SELECT tier FROM crm.clients
+SELECT small FROM shop.customers EXCEPT SELECT tier FROM crm.clients
+SELECT small FROM shop.customers EXCEPT ALL SELECT tier FROM crm.clients
+SELECT name FROM shop.customers UNION SELECT name FROM crm.clients UNION SELECT label FROM archive.parcels UNION SELECT mood FROM field.visits
+SELECT name FROM crm.clients EXCEPT SELECT name FROM shop.customers
+SELECT name FROM crm.clients INTERSECT SELECT name FROM shop.customers
+SELECT id, balance FROM shop.customers UNION ALL SELECT id, credit FROM crm.clients UNION ALL SELECT id, weight FROM archive.parcels UNION ALL SELECT no, amount FROM field.visits
+SELECT 1 AS a UNION SELECT 1.5 UNION SELECT NULL
+SELECT 'a' AS a UNION SELECT NULL UNION ALL SELECT 'a'
+SELECT wait FROM shop.customers WHERE id < 13 UNION SELECT INTERVAL '31 days' UNION SELECT NULL
+SELECT 1 AS a UNION SELECT 'x'
+(SELECT id FROM shop.customers ORDER BY id LIMIT 2) UNION ALL (SELECT id FROM shop.orders ORDER BY id DESC LIMIT 2) ORDER BY 1
+WITH rich AS (SELECT id, balance FROM shop.customers WHERE balance > 50) SELECT r.id, o.id AS o FROM rich r JOIN shop.orders o ON o.customer = r.id
+WITH a AS (SELECT id FROM shop.customers WHERE small = 1), b AS (SELECT shop_id FROM crm.clients WHERE shop_id IN (SELECT id FROM a)) SELECT count(*), count(DISTINCT shop_id) FROM b
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10) SELECT i, i * i AS square FROM n ORDER BY i
+WITH RECURSIVE n(i) AS (SELECT 1 UNION SELECT (i * 2) % 7 FROM n) SELECT i FROM n
+WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT n.i, c.name FROM n JOIN shop.customers c ON c.id = n.i
+WITH t(a, b) AS (VALUES (1, 'x'), (2, NULL)) SELECT * FROM t
+VALUES (1, 'a'), (2, 'b'), (NULL, NULL)
+VALUES (1), (2.5)
+SELECT * FROM (VALUES (1, 'a'), (2, NULL)) AS v(n, t) WHERE n > 1
+SELECT c.id, v.t FROM shop.customers c JOIN (VALUES (1, 'one'), (3, 'three')) AS v(n, t) ON v.n = c.id
+SELECT id, row_number() OVER (ORDER BY id) AS a, rank() OVER (ORDER BY small NULLS FIRST) AS b, dense_rank() OVER (ORDER BY small) AS c FROM shop.customers
+SELECT id, sum(small) OVER (PARTITION BY active ORDER BY id) AS a, avg(balance) OVER (PARTITION BY small) AS b, count(*) OVER () AS c FROM shop.customers
+SELECT id, lag(id) OVER (ORDER BY id) AS a, lead(id, 2, 0) OVER (ORDER BY id) AS b, first_value(name) OVER (PARTITION BY small ORDER BY id) AS c, last_value(id) OVER (PARTITION BY small ORDER BY id) AS d FROM shop.customers
+SELECT id, sum(total) OVER (ORDER BY id ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS a, max(total) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS b FROM shop.orders
+SELECT id, ntile(4) OVER (ORDER BY id) AS a, percent_rank() OVER (ORDER BY id) AS b, cume_dist() OVER (ORDER BY id) AS c, nth_value(id, 3) OVER (ORDER BY id) AS d FROM shop.products
+SELECT name, id, rank() OVER (PARTITION BY name ORDER BY id) AS r FROM crm.clients
+SELECT label, id, row_number() OVER (PARTITION BY label ORDER BY weight, id) AS r FROM archive.parcels
+SELECT id, rank() OVER (ORDER BY wide) AS a, rank() OVER (ORDER BY wait) AS b, rank() OVER (ORDER BY code) AS c FROM shop.customers
+SELECT * FROM (SELECT id, small, row_number() OVER (PARTITION BY small ORDER BY id DESC) AS r FROM shop.customers) t WHERE r <= 2
+SELECT small, sum(count(*)) OVER (ORDER BY small) AS running FROM shop.customers GROUP BY small
+SELECT id, sum(small) OVER w AS a, count(small) OVER w AS b FROM shop.customers WINDOW w AS (PARTITION BY level ORDER BY id)
+SELECT id, unnest(marks) AS m FROM shop.customers
+SELECT c.id, t.tag FROM shop.customers c, unnest(c.tags) AS t(tag)
+SELECT c.id, t.tag, t.place FROM shop.customers c CROSS JOIN LATERAL unnest(c.tags) WITH ORDINALITY AS t(tag, place)
+SELECT v.no, t.tag FROM field.visits v, unnest(v.tags) AS t(tag) WHERE v.no < 20
+SELECT t.tag, count(*) FROM field.visits v, unnest(v.tags) AS t(tag) GROUP BY t.tag
+SELECT unnest(ARRAY[1, 2, NULL]) AS a
+SELECT * FROM unnest(ARRAY['a', 'b']) AS t(x)
+SELECT id, marks[1] AS a, array_length(marks, 1) AS b, cardinality(tags) AS c, marks || 9 AS d, array_append(tags, 'z') AS e FROM shop.customers
+SELECT id, tags @> ARRAY['a'] AS a, tags && ARRAY['b', 'Ü'] AS b, array_position(tags, 'b') AS c FROM shop.customers
+SELECT no, scores[1] AS a, cardinality(scores) AS b, array_length(tags, 1) AS c, tags[2] AS d FROM field.visits
+SELECT id, tags[1] AS a, cardinality(tags) AS b FROM archive.reviews
+SELECT no, (address).city AS city FROM field.visits ==> SELECT no, address->>'city' AS city FROM field.visits
+SELECT no, (address).zip AS zip FROM field.visits WHERE (address).zip > 0 ==> SELECT no, (address->>'zip')::bigint AS zip FROM field.visits WHERE (address->>'zip')::bigint > 0
+SELECT no, (address).geo.lat AS lat FROM field.visits WHERE (address).city = 'Oslo' ==> SELECT no, (address->'geo'->>'lat')::float8 AS lat FROM field.visits WHERE address->>'city' = 'Oslo'
+SELECT (address).city AS city, count(*), sum((address).zip) AS zips FROM field.visits GROUP BY (address).city ==> SELECT address->>'city' AS city, count(*), sum((address->>'zip')::bigint) AS zips FROM field.visits GROUP BY address->>'city'
+SELECT id, (author).name AS name, (author).age AS age FROM archive.reviews WHERE (author).age > 0 ==> SELECT id, author->>'name' AS name, (author->>'age')::bigint AS age FROM archive.reviews WHERE (author->>'age')::bigint > 0
+SELECT v.no, c.name FROM field.visits v JOIN shop.customers c ON c.name = (v.address).city OR c.id = (v.address).zip ==> SELECT v.no, c.name FROM field.visits v JOIN shop.customers c ON c.name = v.address->>'city' OR c.id = (v.address->>'zip')::bigint
+SELECT no FROM field.visits WHERE (address).geo.lon IS NULL AND (address).city IS NOT NULL ==> SELECT no FROM field.visits WHERE address->'geo'->>'lon' IS NULL AND address->>'city' IS NOT NULL
+SELECT no, address->>'city' AS city FROM field.visits
+SELECT id, prefs->>'a' AS a, prefs->'b' AS b FROM shop.customers
+SELECT * FROM generate_series(1, 5) AS g(i)
+SELECT i, c.name FROM generate_series(1, 5) AS g(i) LEFT JOIN shop.customers c ON c.id = g.i
+SELECT generate_series(1, 3) AS g
+SELECT d FROM generate_series(DATE '2024-01-30', DATE '2024-02-02', INTERVAL '1 day') AS g(d)
+SELECT c.id, t.id AS o FROM shop.customers c, LATERAL (SELECT o.id FROM shop.orders o WHERE o.customer = c.id) t WHERE c.id < 20
+SELECT c.id, t.m FROM shop.customers c LEFT JOIN LATERAL (SELECT max(o.total) AS m FROM shop.orders o WHERE o.customer = c.id) t ON true
+SELECT id FROM customers WHERE id = 3
+SELECT no FROM visits WHERE no = 3
+SELECT nope FROM shop.customers
+SELECT id FROM shop.nope
+SELECT id FROM nope.customers
+SELECT id FROM shop.customers WHERE
+SELECT nope(1)
+SELECT id FROM shop.customers a JOIN crm.clients b ON a.id = b.id
+SELECT 1 AS a WHERE false
+SELECT FROM shop.products
+SELECT id FROM shop.customers FOR UPDATE
