@@ -47,6 +47,7 @@ impl VisitorMut for Dialect {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        tuple::rewrite(expr);
         let rewritten = match expr {
             // The engine negates carriers; a wide numeric or an interval needs its own negation.
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } if !is_number(inner) => {

@@ -301,7 +301,9 @@ fn part_of_interval<'a>(a: &[Datum<'a>]) -> Outcome<'a> {
 
 fn truncate(text: &str, at: i64, type_name: &str) -> Result<i64, Diagnosis> {
     let unit = unit(text);
-    let (days, time) = (at.div_euclid(DAY_US), at.rem_euclid(DAY_US));
+    // An infinity has no day to compute with; its unit is checked all the same.
+    let finite = if clock::is_infinite(at) { 0 } else { at };
+    let (days, time) = (finite.div_euclid(DAY_US), finite.rem_euclid(DAY_US));
     let (year, month, _) = clock::civil(days);
     let first = |year: i64, month: i64| clock::days_of(year, month, 1) * DAY_US;
     let cut = |to: i64| days * DAY_US + time - time % to;
