@@ -14,7 +14,7 @@
 //! SQLSTATE of errors. Exceptions: enum types of PostgreSQL are text (`ask`).
 //!
 //! `cargo test --test main differential -- differential generated=5000` makes more statements than usual;
-//! `only=<text>` runs the statements that contain it.
+//! `only=<text>` runs the statements that contain it and shows every difference.
 
 mod ask;
 mod compare;
@@ -74,6 +74,9 @@ async fn answers_over_postgres_mariadb_sqlite_and_mongodb_equal_those_of_one_pos
     let verdicts = futures::future::join_all(slices.into_iter().map(|slice| judge_all(&stage, slice))).await;
     let mut wrong = 0;
     for (query, (outcome, difference)) in verdicts.iter().flatten() {
+        if only.is_some() && *outcome != Outcome::Same {
+            eprintln!("\n{outcome:?}:\n  {}\n    {difference}", query.line);
+        }
         if *outcome != query.expected {
             wrong += 1;
             eprintln!("\n{outcome:?}, expected {:?}, in {}:\n  {}\n    {difference}", query.expected, query.topic, query.line);

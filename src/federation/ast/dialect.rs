@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 
-use super::{rows, similar};
+use super::{rows, similar, tuple};
 use crate::error::{Diagnosis, sqlstate};
 
 /// The pass.

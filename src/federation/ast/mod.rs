@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! parsed query → catalog (forms of client introspection) → name (output columns) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
+//! parsed query → catalog (forms of client introspection) → precedence, using → name (output columns) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -13,12 +13,15 @@ pub mod dialect;
 pub mod literal;
 pub mod locate;
 pub mod name;
+mod precedence;
 mod rows;
 mod similar;
+mod tuple;
+mod using;
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Query, VisitMut};
+use datafusion::sql::sqlparser::ast::{Expr, Query, VisitMut, VisitorMut};
 
 use crate::error::Diagnosis;
 
@@ -33,6 +36,7 @@ pub const DEPTH_MAX: usize = 200;
 /// # Errors
 /// 0A000 for syntax that would be ignored silently, 42704 for an unknown type or collation.
 pub fn prepare(query: &mut Query) -> Result<(), Diagnosis> {
+    let _: ControlFlow<()> = VisitMut::visit(query, &mut Shape);
     name::name_outputs(query);
     let mut dialect = dialect::Dialect;
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut dialect) {
@@ -40,6 +44,23 @@ pub fn prepare(query: &mut Query) -> Result<(), Diagnosis> {
     }
     let _: ControlFlow<()> = VisitMut::visit(query, &mut literal::Literals);
     Ok(())
+}
+
+/// What must be right before outputs are named.
+struct Shape;
+
+impl VisitorMut for Shape {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        precedence::regroup(expr);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        using::rewrite(query);
+        ControlFlow::Continue(())
+    }
 }
 
 /// The part of a name that a client sees.

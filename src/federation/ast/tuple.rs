@@ -1,0 +1,113 @@
+//! Comparisons of rows, `(a, b) < (c, d)`, written out column by column (manual, "Row Constructor Comparison").
+
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value};
+
+/// Writes a comparison of rows out. Rows of different length are left for the planner to refuse.
+pub(super) fn rewrite(expr: &mut Expr) {
+    match expr {
+        Expr::BinaryOp { left, op, right } => {
+            let (Some(left), Some(right)) = (columns(left), columns(right)) else { return };
+            if let Some(written) = comparison(&left, op, &right) {
+                *expr = Expr::Nested(Box::new(written));
+            }
+        }
+        Expr::InList { expr: inner, list, negated } => {
+            let Some(left) = columns(inner) else { return };
+            let rows: Option<Vec<Expr>> =
+                list.iter().map(|row| comparison(&left, &BinaryOperator::Eq, &columns(row)?).map(nested)).collect();
+            let Some(any) = rows.and_then(|rows| rows.into_iter().reduce(|a, b| combined(a, BinaryOperator::Or, b))) else {
+                return;
+            };
+            *expr = if *negated {
+                Expr::UnaryOp { op: datafusion::sql::sqlparser::ast::UnaryOperator::Not, expr: Box::new(nested(any)) }
+            } else {
+                nested(any)
+            };
+        }
+        _ => {}
+    }
+}
+
+/// The columns of `(a, b)` and `ROW(a, b)`.
+fn columns(expr: &Expr) -> Option<Vec<Expr>> {
+    match expr {
+        Expr::Tuple(columns) => Some(columns.clone()),
+        Expr::Function(Function { name, args: FunctionArguments::List(list), .. })
+            if name.0.len() == 1
+                && name.0.first().and_then(|part| part.as_ident()).is_some_and(|ident| ident.value.eq_ignore_ascii_case("row")) =>
+        {
+            let column = |argument: &FunctionArg| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(column)) => Some(column.clone()),
+                _ => None,
+            };
+            list.args.iter().map(column).collect()
+        }
+        _ => None,
+    }
+}
+
+fn comparison(left: &[Expr], op: &BinaryOperator, right: &[Expr]) -> Option<Expr> {
+    if left.len() != right.len() || left.is_empty() {
+        return None;
+    }
+    let pairs = || left.iter().zip(right);
+    let test = |(a, b): (&Expr, &Expr), op: BinaryOperator| combined(a.clone(), op, b.clone());
+    match op {
+        BinaryOperator::Eq => pairs().map(|pair| test(pair, BinaryOperator::Eq)).reduce(|a, b| combined(a, BinaryOperator::And, b)),
+        BinaryOperator::NotEq => {
+            pairs().map(|pair| test(pair, BinaryOperator::NotEq)).reduce(|a, b| combined(a, BinaryOperator::Or, b))
+        }
+        BinaryOperator::Lt | BinaryOperator::LtEq | BinaryOperator::Gt | BinaryOperator::GtEq => {
+            let strict = match op {
+                BinaryOperator::Lt | BinaryOperator::LtEq => BinaryOperator::Lt,
+                _ => BinaryOperator::Gt,
+            };
+            // From the last column on: a difference decides, equality asks the next column, and the last one the operator.
+            pairs().rev().fold(None, |rest, pair| {
+                Some(match rest {
+                    None => test(pair, op.clone()),
+                    Some(rest) => {
+                        let equal = combined(test(pair, BinaryOperator::Eq), BinaryOperator::And, nested(rest));
+                        combined(test(pair, strict.clone()), BinaryOperator::Or, nested(equal))
+                    }
+                })
+            })
+        }
+        _ => None,
+    }
+}
+
+fn combined(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+fn nested(expr: Expr) -> Expr {
+    match expr {
+        Expr::Value(ref value) if value.value == Value::Null => expr,
+        other => Expr::Nested(Box::new(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+
+    #[test]
+    fn rows_are_compared_column_by_column() {
+        for (text, expected) in [
+            ("(a, b) = (1, 2)", "(a = 1 AND b = 2)"),
+            ("ROW(a, b) <> ROW(1, 2)", "(a <> 1 OR b <> 2)"),
+            ("(a, b) <= (1, 2)", "(a < 1 OR (a = 1 AND (b <= 2)))"),
+            ("(a, b) NOT IN ((1, 2), (3, 4))", "NOT ((a = 1 AND b = 2) OR (a = 3 AND b = 4))"),
+            ("(a, b) = (1, 2, 3)", "(a, b) = (1, 2, 3)"),
+            ("a = 1", "a = 1"),
+        ] {
+            let mut expr = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).unwrap().parse_expr().unwrap();
+            rewrite(&mut expr);
+            assert_eq!(expr.to_string(), expected);
+        }
+    }
+}
