@@ -43,7 +43,8 @@ fn discover_inside(database: &Database<'_>, options: &TableOptions, learning: &m
     let mut found = relations(database)?;
     if let Some(first_left_out) = found.get(TABLES_MAX) {
         let reason = format!("and all tables after it in name order are left out: no more than {TABLES_MAX} are offered");
-        schema.refused.push(refusal(&first_left_out.name, None, "table", &reason));
+        let id = TableId { namespace: NAMESPACE.to_owned(), name: first_left_out.name.clone() };
+        schema.refused.push(refusal(&id, None, "table", &reason));
     }
     found.truncate(TABLES_MAX);
     for relation in found {
