@@ -20,8 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::discover::SystemRelation;
 use crate::catalog::oid::Oids;
-use crate::catalog::snapshot::SessionFacts;
-use crate::catalog::{Catalog, SearchPath, Snapshot, StoreEntry, system};
+use crate::catalog::{Catalog, Snapshot, StoreEntry, system};
 use crate::config::state::{State, StateError};
 use crate::config::{self, Config};
 use crate::error::Diagnosis;
@@ -271,13 +270,7 @@ fn health(catalog: &Catalog, draining: &CancellationToken) -> Health {
 fn describe_views(catalog: &Arc<Catalog>, engine: &Engine) -> Result<(), ServerError> {
     let engine = engine.clone();
     let describe = move |snapshot: &Arc<Snapshot>, sql: &str| {
-        let setting = Setting {
-            snapshot: Arc::clone(snapshot),
-            path: SearchPath::Default,
-            facts: Arc::new(SessionFacts::default()),
-            now: chrono::Utc::now(),
-            time_zone: "UTC".to_owned(),
-        };
+        let setting = Setting::of_server(Arc::clone(snapshot));
         let columns = plan::describe(&engine, &setting, sql)?;
         Ok(columns.into_iter().map(|column| (column.name, column.pg_type)).collect())
     };

@@ -31,14 +31,18 @@ use super::branches::{BranchKind, Branches};
 use super::context::PlanContext;
 use super::engine::Engine;
 use super::error::diagnose;
+use super::lateral;
 use super::output::{self, OutputColumn};
 use super::scan::count_scans;
 use super::semantics::resolve::TypedOperations;
+use super::semantics::settings::SessionValues;
 use super::semantics::types::{expr_type, parameter_types};
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{Relation, SearchPath, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
+use crate::format::DisplaySettings;
 use crate::pgtype::{PgField, PgType};
+use crate::task::OwnedTask;
 
 /// What a statement is planned with, besides its text.
 #[derive(Debug, Clone)]
@@ -51,8 +55,21 @@ pub struct Setting {
     pub facts: Arc<SessionFacts>,
     /// `now()`: the start of the transaction.
     pub now: DateTime<Utc>,
+    /// When the statement began.
+    pub statement_start: DateTime<Utc>,
     /// The session's `TimeZone`, as the engine spells it.
     pub time_zone: String,
+    /// The settings under which texts are read and written.
+    pub display: DisplaySettings,
+}
+
+impl Setting {
+    /// The setting of the server itself: default path and styles, no session.
+    pub fn of_server(snapshot: Arc<Snapshot>) -> Self {
+        let now = Utc::now();
+        let (time_zone, display) = ("UTC".to_owned(), DisplaySettings::default());
+        Self { snapshot, path: SearchPath::Default, facts: Arc::default(), now, statement_start: now, time_zone, display }
+    }
 }
 
 /// A planned query, not yet bound to parameters.
@@ -81,6 +98,7 @@ pub struct Bound {
 /// # Errors
 /// As Postgres: 42P01, 42703, 42883, 42804, 42P18, 0A000, …
 pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32]) -> Result<Planned, Diagnosis> {
+    ast::depth::bound(&mut query)?;
     check_parameters(&query)?;
     let state = state(engine, setting);
     let context = PlanContext::new(&state, &setting.snapshot, &setting.path, &setting.facts);
@@ -98,6 +116,36 @@ pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32])
     let analyzed = analyze(&state, &logical)?;
     let columns = output::columns(&analyzed, &context.used())?;
     Ok(Planned { logical, parameters, columns, relations: context.used() })
+}
+
+/// [`plan`] on a thread of its own: planning is work without a pause, and the threads that serve connections, cancel
+/// requests and timeouts must not wait for it.
+///
+/// # Errors
+/// As [`plan`].
+pub async fn plan_aside(engine: &Engine, setting: &Setting, query: Query, given: &[u32]) -> Result<Planned, Diagnosis> {
+    let (engine, setting, given) = (engine.clone(), setting.clone(), given.to_vec());
+    let planned = OwnedTask::spawn_blocking(move || plan(&engine, &setting, query, &given)).join().await;
+    planned.unwrap_or_else(|| Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "planning ended without a result")))
+}
+
+/// [`bind`] on a thread of its own, for the same reason.
+///
+/// # Errors
+/// As [`bind`].
+pub async fn bind_aside(
+    engine: &Engine,
+    setting: &Setting,
+    planned: &Planned,
+    values: &[ScalarValue],
+    branches: &Arc<Branches>,
+) -> Result<Bound, Diagnosis> {
+    let (engine, setting, planned) = (engine.clone(), setting.clone(), planned.clone());
+    let (values, branches) = (values.to_vec(), Arc::clone(branches));
+    let runtime = tokio::runtime::Handle::current();
+    let work = move || runtime.block_on(bind(&engine, &setting, &planned, &values, &branches));
+    let bound = OwnedTask::spawn_blocking(work).join().await;
+    bound.unwrap_or_else(|| Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "planning ended without a result")))
 }
 
 /// The result columns of a query given as text, for views.
@@ -159,7 +207,13 @@ impl Bound {
 fn state(engine: &Engine, setting: &Setting) -> SessionState {
     let mut state = engine.state();
     state.execution_props_mut().query_execution_start_time = Some(setting.now);
-    state.config_mut().options_mut().execution.time_zone = Some(setting.time_zone.clone());
+    let options = state.config_mut().options_mut();
+    options.execution.time_zone = Some(setting.time_zone.clone());
+    options.extensions.insert(SessionValues {
+        display: setting.display.clone(),
+        transaction_start_us: Some(setting.now.timestamp_micros()),
+        statement_start_us: Some(setting.statement_start.timestamp_micros()),
+    });
     for function in system::functions(&setting.snapshot, &setting.facts) {
         // Registering replaces a function of the same name; it cannot fail for scalar functions.
         state.register_udf(function).ok();
@@ -182,6 +236,7 @@ pub(super) fn to_logical(context: &PlanContext<'_>, query: Query, parameters: &[
     let mut planner_context = PlannerContext::new().with_prepare_param_data_types(fields);
     planner
         .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut planner_context)
+        .and_then(lateral::unnest_beside)
         .map_err(|error| diagnose(&error))
 }
 

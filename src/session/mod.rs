@@ -230,7 +230,7 @@ impl Session {
             self.check_block(&parsed.kind)?;
         }
         let guard = self.guard.clone();
-        let prepared = guard.run(async { verbs::prepare(self, parsed, parameter_types) }).await??;
+        let prepared = guard.run(verbs::prepare(self, parsed, parameter_types)).await??;
         self.names.add_statement(name, prepared)
     }
 
@@ -400,8 +400,10 @@ impl Session {
                 made
             }
         };
-        let now = self.block.as_ref().map_or_else(Utc::now, |block| block.started);
-        Setting { snapshot, path, facts, now, time_zone: self.settings.engine_time_zone() }
+        let statement_start = Utc::now();
+        let now = self.block.as_ref().map_or(statement_start, |block| block.started);
+        let (time_zone, display) = (self.settings.engine_time_zone(), self.settings.display());
+        Setting { snapshot, path, facts, now, statement_start, time_zone, display }
     }
 
     fn make_facts(&self, snapshot: &crate::catalog::Snapshot, path: &SearchPath) -> SessionFacts {

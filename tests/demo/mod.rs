@@ -142,7 +142,7 @@ fn a_busy_port_is_told_and_the_next_free_one_taken() {
 }
 
 #[test]
-fn real_servers_give_the_same_answers() {
+fn postgres_mariadb_and_mongodb_give_the_same_answers() {
     let outside = tempfile::tempdir().unwrap();
     let embedded = run_demo(outside.path());
     let served = try_demo(outside.path(), true, free_port()).unwrap_or_else(|error| panic!("{error}"));
@@ -156,7 +156,7 @@ fn real_servers_give_the_same_answers() {
 }
 
 #[test]
-fn the_printed_line_connects_until_the_demo_is_told_to_stop() {
+fn postgres_psql_connects_with_the_printed_line_until_the_demo_ends() {
     let outside = tempfile::tempdir().unwrap();
     let mut program = Command::new(env!("CARGO_BIN_EXE_tributary"));
     program.args(["demo", "--port", &free_port().to_string(), "--data-dir"]).arg(outside.path());

@@ -68,7 +68,7 @@ async fn answers_over_postgres_mariadb_sqlite_and_mongodb_equal_those_of_one_pos
     mark(&mut queries, "refused.sql", Outcome::Refused);
     mark(&mut queries, "mismatched.sql", Outcome::Different);
     queries.retain(|query| only.as_ref().is_none_or(|only| query.sql.contains(only.as_str())));
-    let stage = Stage::set().await;
+    let stage = Box::pin(Stage::set()).await;
     let slices: Vec<Vec<Query>> =
         (0..WORKERS).map(|worker| queries.iter().skip(worker).step_by(WORKERS).cloned().collect()).collect();
     let verdicts = futures::future::join_all(slices.into_iter().map(|slice| judge_all(&stage, slice))).await;

@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{
     SelectItem, SetExpr, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
+use super::dialect::call;
 use super::name::{figure_name, fold};
 use crate::catalog::system::always_empty;
 
@@ -235,9 +236,7 @@ fn drop_conjunct(condition: &mut Expr, name: &str) {
 
 /// Whether a plain select can be seen to find nothing.
 fn has_no_rows(select: &Select) -> bool {
-    let asks = || {
-        select.from.iter().any(|table| reads(table, "pg_type")) && select.selection.as_ref().is_some_and(|all| any_conjunct(all))
-    };
+    let asks = || select.from.iter().any(|table| reads(table, "pg_type")) && select.selection.as_ref().is_some_and(any_conjunct);
     !groups(select) && (select.from.iter().any(never_has_rows) || asks())
 }
 
@@ -351,10 +350,6 @@ fn array_subquery(function: &mut Function) -> Option<Box<Query>> {
     let mut query = query.clone();
     aggregate(&mut query, "array_agg");
     Some(query)
-}
-
-fn call(name: &str, argument: Expr) -> Expr {
-    call_on(FunctionArgExpr::Expr(argument), name)
 }
 
 fn call_on(argument: FunctionArgExpr, name: &str) -> Expr {

@@ -8,10 +8,13 @@
 //! client can write, and are cut off again before a client sees them.
 
 pub mod catalog;
+pub mod depth;
 pub mod dialect;
 pub mod literal;
 pub mod locate;
 pub mod name;
+mod rows;
+mod similar;
 
 use std::ops::ControlFlow;
 

@@ -63,13 +63,14 @@ pub(super) async fn discover(pool: &Pool, known: Known<'_>) -> Result<(StoreSche
     for database in databases(pool).await? {
         match collections(pool, &database).await {
             Ok(found) => listed.extend(found),
-            Err(error) => refuse(&mut schema, TableId { namespace: database, name: String::new() }, error)?,
+            Err(error) => refuse(&mut schema, TableId { namespace: database, name: String::new() }, own_fault(pool, error).await?),
         }
     }
+    let sharded = pool.deployment().await?.sharded;
     let known = &known;
     let mut found = futures::stream::iter(listed)
         .map(|entry| async move {
-            let outcome = read_collection(pool, known, &entry).await;
+            let outcome = read_collection(pool, known, &entry, sharded).await;
             (entry.id, outcome)
         })
         .buffered(CONCURRENT);
@@ -85,7 +86,7 @@ pub(super) async fn discover(pool: &Pool, known: Known<'_>) -> Result<(StoreSche
                 // A collection that could not be read this time is not forgotten.
                 let earlier = known.earlier.get(&place(&id)).filter(|_| !matches!(error, StoreError::SchemaChanged { .. }));
                 schemas.extend(earlier.map(|earlier| (place(&id), earlier.clone())));
-                refuse(&mut schema, id, error)?;
+                refuse(&mut schema, id, own_fault(pool, error).await?);
             }
         }
     }
@@ -98,17 +99,26 @@ fn place(id: &TableId) -> Place {
     (id.clone(), String::new())
 }
 
-/// Turns what the server answered about one collection into a refusal; a lost connection stays an error.
-fn refuse(schema: &mut StoreSchema, table: TableId, error: StoreError) -> Result<(), StoreError> {
+/// An error that is about one collection: `Err` when it is about the whole store. The driver gives up on a connection for
+/// answers that it does not understand, so that a store which still answers is not the one at fault.
+async fn own_fault(pool: &Pool, error: StoreError) -> Result<StoreError, StoreError> {
+    match &error {
+        StoreError::ConnectionLost { .. } | StoreError::Unreachable { .. } if pool.deployment().await.is_err() => Err(error),
+        _ => Ok(error),
+    }
+}
+
+/// Turns an error about one collection into a refusal.
+fn refuse(schema: &mut StoreSchema, table: TableId, error: StoreError) {
     let reason = match error {
         // It was dropped after it was listed.
-        StoreError::SchemaChanged { .. } => return Ok(()),
+        StoreError::SchemaChanged { .. } => return,
         StoreError::Remote { message, .. } => format!("cannot be read: {message}"),
         StoreError::Deadline { .. } => "cannot be sampled in time; declare its columns and set its sample to 0".to_owned(),
-        other => return Err(other),
+        StoreError::Value { rule, .. } => format!("cannot be read: a value {rule}"),
+        other => format!("cannot be read: {other}"),
     };
     schema.refused.push(Refused { table, column: None, native_type: "collection".to_owned(), reason });
-    Ok(())
 }
 
 async fn databases(pool: &Pool) -> Result<Vec<String>, StoreError> {
@@ -162,7 +172,7 @@ struct Read {
     refused: Vec<Refused>,
 }
 
-async fn read_collection(pool: &Pool, known: &Known<'_>, entry: &Listed) -> Result<Read, StoreError> {
+async fn read_collection(pool: &Pool, known: &Known<'_>, entry: &Listed, sharded: bool) -> Result<Read, StoreError> {
     let database = pool.database(&entry.id.namespace).await?;
     let collection = database.collection::<RawDocumentBuf>(&entry.id.name);
     let options = (known.options)(&entry.id);
@@ -190,6 +200,7 @@ async fn read_collection(pool: &Pool, known: &Known<'_>, entry: &Listed) -> Resu
         include_document: options.include_document,
         indexes: &indexes,
         row_estimate: estimate,
+        unique_id: entry.kind == ListedKind::Collection && !sharded,
     };
     let (table, refused) = columns::table(&description);
     Ok(Read { table, refused, schema })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlx::{Decode, MySql, Row};
 
-use super::super::document::json::Repeated;
+use super::super::document::json_text::Repeated;
 use super::super::document::{DocumentOptions, Learning};
 use super::super::error::StoreError;
 use super::super::relational::Dialect;

@@ -86,6 +86,7 @@ impl Kind for Registration {
             settings,
             tasks: Mutex::new(TaskSet::new()),
             can_match_snapshots: AtomicBool::new(true),
+            has_other_engines: AtomicBool::new(false),
             memory: Memory::default(),
         };
         Ok(Arc::new(Store(Arc::new(shared))))
@@ -105,6 +106,8 @@ struct Shared {
     tasks: Mutex<TaskSet>,
     /// Assumed until discovery has seen the server.
     can_match_snapshots: AtomicBool,
+    /// Whether discovery has seen tables of another engine than InnoDB, whose state no snapshot holds.
+    has_other_engines: AtomicBool,
     /// Document schemas of earlier discoveries, so that samples only widen them.
     memory: Memory,
 }
@@ -155,10 +158,11 @@ impl Connector for Store {
         let server = Arc::clone(&lease.session.server);
         self.0.can_match_snapshots.store(server.is_mariadb && server.has_binary_log, Ordering::Relaxed);
         let mut learning = Learning { earlier: self.0.memory.known(), now: Known::new() };
-        let schema = schema::discover(&mut lease, self.0.place(), &self.0.settings, &mut learning).await?;
+        let found = schema::discover(&mut lease, self.0.place(), &self.0.settings, &mut learning).await?;
+        self.0.has_other_engines.store(found.has_other_engines, Ordering::Relaxed);
         lease.release();
         self.0.memory.replace(learning.now);
-        Ok(schema)
+        Ok(found.schema)
     }
 
     fn learned(&self) -> Option<serde_json::Value> {

@@ -16,8 +16,9 @@ use super::error::Place;
 use super::options::Settings;
 use super::pool::Lease;
 use super::types::{self, Policy};
+use crate::pgtype::PgType;
 
-const TABLES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, TABLE_ROWS, TABLE_COMMENT FROM information_schema.TABLES \
+const TABLES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, TABLE_ROWS, TABLE_COMMENT, ENGINE FROM information_schema.TABLES \
 WHERE TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') \
 AND TABLE_TYPE IN ('BASE TABLE', 'VIEW', 'SYSTEM VERSIONED')";
 
@@ -40,6 +41,14 @@ ORDER BY TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION";
 const JSON_CHECKS: &str = "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS \
 WHERE CHECK_CLAUSE LIKE 'json_valid(%'";
 
+/// What discovery found.
+pub(super) struct Discovered {
+    /// The tables.
+    pub(super) schema: StoreSchema,
+    /// Whether a table is kept by another engine than InnoDB.
+    pub(super) has_other_engines: bool,
+}
+
 /// Reads everything with one connection. What is sampled of documents is added to `learning`.
 ///
 /// # Errors
@@ -49,7 +58,7 @@ pub(super) async fn discover(
     place: Place<'_>,
     settings: &Settings,
     learning: &mut Learning,
-) -> Result<StoreSchema, StoreError> {
+) -> Result<Discovered, StoreError> {
     let policy = Policy::from(settings);
     let server = Arc::clone(&lease.session.server);
     let rows = Rows {
@@ -59,6 +68,7 @@ pub(super) async fn discover(
         foreign_keys: lease.rows(FOREIGN_KEYS).await?,
         json_checks: if server.is_mariadb { lease.rows(JSON_CHECKS).await? } else { Vec::new() },
     };
+    let has_other_engines = rows.has_other_engines().map_err(|error| place.translate(&error))?;
     let found = rows.read(server.is_mariadb).map_err(|error| place.translate(&error))?;
     let mut schema = StoreSchema {
         server_version: server.version.clone(),
@@ -70,7 +80,7 @@ pub(super) async fn discover(
         schema.tables.extend(described.into_table(id, policy, &mut schema.refused).map(Arc::new));
     }
     super::documents::expand(&mut schema, lease, &settings.documents, learning).await?;
-    Ok(schema)
+    Ok(Discovered { schema, has_other_engines })
 }
 
 /// The answers, before they are sorted out.
@@ -92,6 +102,16 @@ fn table_id(row: &MySqlRow) -> Result<TableId, sqlx::Error> {
 }
 
 impl Rows {
+    /// Views and broken tables name no engine.
+    fn has_other_engines(&self) -> Result<bool, sqlx::Error> {
+        for row in &self.tables {
+            if get::<Option<String>>(row, 5)?.is_some_and(|engine| !engine.eq_ignore_ascii_case("InnoDB")) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn read(self, is_mariadb: bool) -> Result<Found, sqlx::Error> {
         let json: HashSet<(TableId, String)> =
             self.json_checks.iter().map(|row| Ok((table_id(row)?, get::<String>(row, 2)?))).collect::<Result<_, sqlx::Error>>()?;
@@ -293,7 +313,9 @@ impl Keys {
             let Some(resolved) = index.columns.as_deref().and_then(|names| resolve(names, ordinals)) else { continue };
             // A key column whose zero dates are read as NULL can no longer be part of a primary key.
             let whole = resolved.iter().all(|ordinal| columns.get(*ordinal).is_some_and(|column| !column.field.is_nullable()));
-            let key = Key { name: index.name, columns: resolved };
+            // Truth values of a tinyint that holds more than two numbers repeat.
+            let distinct = resolved.iter().all(|at| columns.get(*at).is_some_and(|column| column.pg_type() != PgType::BOOL));
+            let key = Key { name: index.name, columns: resolved, proven: index.unique && whole && distinct };
             match (index.unique, key.name == "PRIMARY" && whole) {
                 (true, true) => keys.primary = Some(key),
                 (true, false) => keys.unique.push(key),

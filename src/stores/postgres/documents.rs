@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::Row;
 
-use super::super::document::json::Repeated;
+use super::super::document::json_text::Repeated;
 use super::super::document::{DocumentOptions, Learning};
 use super::super::error::StoreError;
 use super::super::relational::Dialect;

@@ -230,6 +230,8 @@ impl Spelling for Names<'_> {
         match family(found) {
             Family::Enum if purpose != Use::NullTest => sql.push("::pg_catalog.text"),
             Family::Text if needs_bytes(&found.collation, purpose) => sql.push(" COLLATE pg_catalog.\"C\""),
+            // A composite value of NULLs `IS NULL`, but its text, which is what the scan reads, is not.
+            _ if purpose == Use::NullTest => sql.push(Form::of(&found.field).cast()),
             _ => {}
         }
         Ok(())

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -48,6 +49,8 @@ pub(super) struct Job {
     deadline: Duration,
     /// What the connection is in the middle of once the answer has been read.
     after: State,
+    /// Whether the statement has ended because the server said so, or because the connection is gone.
+    ended_by_server: AtomicBool,
 }
 
 impl Job {
@@ -75,6 +78,7 @@ impl Job {
             limits,
             deadline,
             after,
+            ended_by_server: AtomicBool::new(false),
         })
     }
 
@@ -103,7 +107,9 @@ impl Job {
     }
 
     fn server_error(&self, problem: &sqlx::Error) -> StoreError {
-        error::scanning(error::running(&self.store, problem), &self.table)
+        self.ended_by_server.store(true, Ordering::Relaxed);
+        let failure = error::running(&self.store, problem);
+        if error::is_inside_function(problem) { failure } else { error::scanning(failure, &self.table) }
     }
 }
 
@@ -254,10 +260,8 @@ async fn work(mut lease: Lease, job: Job, started: Started, batches: mpsc::Sende
     match &outcome {
         Ok(()) => lease.settle(job.after),
         // The server has ended the statement itself; sqlx may have left a message unread.
-        Err(StoreError::Remote { .. } | StoreError::ConnectionLost { .. } | StoreError::SchemaChanged { .. }) => {
-            lease.settle(State::Broken);
-        }
-        // The statement still runs: it will be cancelled.
+        Err(_) if job.ended_by_server.load(Ordering::Relaxed) => lease.settle(State::Broken),
+        // We gave up and the statement still runs: it will be cancelled.
         Err(_) => {}
     }
     drop(lease);

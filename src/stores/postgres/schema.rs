@@ -89,6 +89,8 @@ struct RawKey {
     primary: bool,
     unique: bool,
     numbers: Vec<i32>,
+    /// Whether the index covers all rows that a scan of the table shows.
+    covers_all: bool,
 }
 
 struct RawForeignKey {
@@ -229,7 +231,8 @@ fn add_keys(table: &mut Table, ordinals: &HashMap<i32, usize>, oid: i64, parts: 
     let columns_of = |numbers: &[i32]| numbers.iter().map(|number| ordinals.get(number).copied()).collect::<Option<Vec<usize>>>();
     for raw in parts.keys.get(&oid).into_iter().flatten() {
         let Some(columns) = columns_of(&raw.numbers) else { continue };
-        let key = Key { name: raw.name.clone(), columns };
+        let proven = raw.primary && raw.covers_all;
+        let key = Key { name: raw.name.clone(), columns, proven };
         match (raw.primary, raw.unique) {
             (true, _) => table.primary_key = Some(key),
             (false, true) => table.unique_keys.push(key),
@@ -318,6 +321,7 @@ fn read_keys(rows: &[PgRow]) -> Result<HashMap<i64, Vec<RawKey>>, sqlx::Error> {
             primary: row.try_get(2)?,
             unique: row.try_get(3)?,
             numbers: numbers(row, 4)?,
+            covers_all: row.try_get(5)?,
         });
     }
     Ok(keys)

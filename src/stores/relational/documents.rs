@@ -11,7 +11,7 @@ use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
 
 use super::super::document::build::Conversion;
-use super::super::document::json::{self, Repeated};
+use super::super::document::json_text::{self, Json, Repeated};
 use super::super::document::options::read_tables;
 use super::super::document::{DocumentBuilder, DocumentField, DocumentOptions, Learning, OnMismatch, Sample};
 use super::super::schema::{Refused, Table, TableId};
@@ -105,8 +105,8 @@ impl Sampler {
     /// Takes one row into account; `None` for a value that is not text.
     pub fn observe(&mut self, text: Option<&[u8]>) {
         self.rows += 1;
-        let value = text.and_then(|text| json::parse(text, self.repeated).ok());
-        let observed = value.as_ref().and_then(json::object).map(|document| self.sample.observe(document));
+        let value = text.and_then(|text| json_text::parse(text, self.repeated).ok());
+        let observed = value.as_ref().and_then(Json::as_fields).map(|document| self.sample.observe(document));
         if !matches!(observed, Some(Ok(()))) {
             self.unreadable += 1;
         }
@@ -258,8 +258,8 @@ impl DocumentCells {
     /// # Errors
     /// Text that is no JSON object, or whose values do not fit, unless misfits are read as NULL.
     pub fn append(&mut self, text: &[u8]) -> Result<(), Misfit> {
-        match json::parse(text, self.repeated) {
-            Ok(value) => match json::object(&value) {
+        match json_text::parse(text, self.repeated) {
+            Ok(value) => match value.as_fields() {
                 Some(document) => self.builder.append(document).map_err(|mismatch| Misfit {
                     path: format!("{}.{}", self.column, mismatch.path),
                     sqlstate: mismatch.sqlstate,
@@ -267,7 +267,7 @@ impl DocumentCells {
                 }),
                 None => self.append_unfit("is not a JSON object".to_owned()),
             },
-            Err(error) => self.append_unfit(format!("is not valid JSON (line {}, column {})", error.line(), error.column())),
+            Err(error) => self.append_unfit(format!("is {error}")),
         }
     }
 

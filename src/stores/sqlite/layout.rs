@@ -6,14 +6,14 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, SchemaRef};
 
 use super::super::connector::{Scan, ScanLimits, StoreName};
-use super::super::document::json::Repeated;
+use super::super::document::json_text::Repeated;
 use super::super::error::StoreError;
 use super::super::relational::documents::{DocumentCells, Part, Selected, in_order, select};
-use super::super::relational::{Dialect, Sql, write_all};
+use super::super::relational::{Dialect, Sql};
 use super::super::schema::Table;
 use super::super::value::Value;
 use super::pool::Pool;
-use super::pushdown::Columns;
+use super::pushdown::write_filter;
 use super::scan::Statement;
 use super::types::read::{Cell, Fault, Read, reader};
 use crate::error::sqlstate;
@@ -64,7 +64,7 @@ impl Layout {
         let name = Dialect::Sqlite.table(&table.id);
         sql.push(&name);
         sql.push(" AS t");
-        let written = write_all(&scan.filter, &Columns { table }, &mut sql);
+        let written = write_filter(table, &scan.filter, &mut sql);
         written.map_err(|unwritable| layout.changed(&format!("A filter cannot be sent: {unwritable}.")))?;
         if let Some(limit) = scan.limit {
             sql.push(" LIMIT ");
@@ -98,8 +98,7 @@ impl Layout {
         sql.push(if self.items.is_empty() { "" } else { ", " });
         let quoted = Dialect::Sqlite.quote(name);
         if json {
-            // JSON may also be stored in SQLite's binary form.
-            sql.push(&format!("CASE typeof(t.{quoted}) WHEN 'blob' THEN json(t.{quoted}) ELSE t.{quoted} END"));
+            sql.push(&json_item(&quoted));
         } else {
             sql.push(&format!("t.{quoted}"));
         }
@@ -139,6 +138,12 @@ impl Layout {
         }
         Ok(Filler { store: self.store, table: self.table, schema: self.schema, plain, documents, limits, done: false })
     }
+}
+
+/// A JSON column as text. JSON may also be stored in SQLite's binary form; a blob that is not that stays a blob, so that the
+/// reader says so instead of the statement failing.
+pub(super) fn json_item(quoted: &str) -> String {
+    format!("CASE WHEN typeof(t.{quoted}) = 'blob' AND json_valid(t.{quoted}, 8) THEN json(t.{quoted}) ELSE t.{quoted} END")
 }
 
 struct PlainColumn {

@@ -7,7 +7,7 @@
 use super::super::super::document::{DocumentType, OnMismatch};
 use super::super::super::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
 use super::super::super::relational::embedded::Source;
-use super::super::super::relational::{Sql, Unwritable, like};
+use super::super::super::relational::{Dialect, Sql, Unwritable, like};
 use super::super::super::value::Value;
 use super::{PATTERN_MAX, VALUES_MAX, is_comparable, is_equality};
 
@@ -89,16 +89,30 @@ fn path(names: &[String]) -> Option<String> {
     Some(path)
 }
 
-/// Writes `json_extract(t."doc", ?)`.
+/// The condition under which a document column can be reached into at all: JSON text, JSON in SQLite's binary form, or NULL.
+/// `json_extract` fails the whole statement on anything else.
+pub(super) fn write_readable(column: &str, sql: &mut Sql) {
+    let quoted = Dialect::Sqlite.quote(column);
+    sql.push(&format!("(t.{quoted} IS NULL OR json_valid(t.{quoted}, 9))"));
+}
+
+/// Writes `json_extract(t."doc", ?)`. Where unreadable documents are read as NULL it gives NULL for them; elsewhere
+/// [`super::write_filter`] keeps their rows, so that the reader can say what is wrong.
 ///
 /// # Errors
 /// A field that [`pushdown`] refuses.
 pub(super) fn write(source: &Source<'_>, at: &ColumnRef, sql: &mut Sql) -> Result<(), Unwritable> {
     let path = source.reach(at).and_then(|(_, names)| path(&names)).ok_or(Unwritable("belongs to no field"))?;
+    let guarded = source.on_mismatch == OnMismatch::Null;
+    if guarded {
+        sql.push("CASE WHEN ");
+        write_readable(source.column, sql);
+        sql.push(" THEN ");
+    }
     sql.push("json_extract(t.");
     sql.push_name(source.column);
     sql.push(", ");
     sql.push_value(Value::Text(path))?;
-    sql.push(")");
+    sql.push(if guarded { ") END" } else { ")" });
     Ok(())
 }

@@ -40,7 +40,14 @@ fn discover_inside(database: &Database<'_>, options: &TableOptions, learning: &m
         default_namespace: NAMESPACE.to_owned(),
         ..StoreSchema::default()
     };
-    for relation in relations(database)? {
+    let mut found = relations(database)?;
+    if let Some(first_left_out) = found.get(TABLES_MAX) {
+        let reason = format!("and all tables after it in name order are left out: no more than {TABLES_MAX} are offered");
+        let id = TableId { namespace: NAMESPACE.to_owned(), name: first_left_out.name.clone() };
+        schema.refused.push(refusal(&id, None, "table", &reason));
+    }
+    found.truncate(TABLES_MAX);
+    for relation in found {
         let mut table = read_table(database, &relation, surroundings)?;
         if let Some((column, options)) = options_of(options, NAMESPACE, &table.id) {
             schema.refused.extend(expand(database, &mut table, column, options, learning)?);
@@ -73,7 +80,7 @@ struct Relation {
 fn relations(database: &Database<'_>) -> Result<Vec<Relation>, Failure> {
     let sql = "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND type <> 'shadow' \
                AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY name LIMIT ?1";
-    let limit = [Value::Int(i64::try_from(TABLES_MAX).unwrap_or(i64::MAX))];
+    let limit = [Value::Int(i64::try_from(TABLES_MAX + 1).unwrap_or(i64::MAX))];
     rows(database, sql, &limit, |row| {
         let name = row.text(0)?.unwrap_or_default();
         let kind = row.text(1)?.unwrap_or_default();
@@ -97,7 +104,7 @@ fn read_table(database: &Database<'_>, relation: &Relation, surroundings: Surrou
         .map(|(ordinal, column)| column_of(database, relation, column, rowid == Some(ordinal), surroundings))
         .collect();
     let indexes = keys::indexes(database, &relation.name, &columns)?;
-    let primary_key = (!primary.is_empty()).then(|| keys::named_key(&relation.name, "pkey", primary));
+    let primary_key = (!primary.is_empty()).then(|| keys::primary(&relation.name, primary, &columns));
     Ok(Table {
         id: TableId { namespace: NAMESPACE.to_owned(), name: relation.name.clone() },
         kind: relation.kind,
@@ -180,7 +187,7 @@ fn column_of(database: &Database<'_>, relation: &Relation, found: &Found, is_row
             Some("BINARY") if surroundings.utf16 => Collation::Linguistic("BINARY of UTF-16".to_owned()),
             Some("BINARY") => Collation::Bytes,
             Some(other) => Collation::Loose(other.to_owned()),
-            None => Collation::Loose("of a view".to_owned()),
+            None => Collation::Loose(types::OF_A_VIEW.to_owned()),
         },
     }
 }

@@ -1,7 +1,7 @@
 //! Samples the documents of a JSON column: half from the start of the table and half from its end, because old and new
 //! documents differ more than neighbours do.
 
-use super::super::super::document::json::Repeated;
+use super::super::super::document::json_text::Repeated;
 use super::super::super::relational::Dialect;
 use super::super::super::relational::documents::Sampler;
 use super::super::super::value::Value;
@@ -13,7 +13,7 @@ pub(super) fn sample(database: &Database<'_>, table: &str, column: &str, size: u
     let mut sampler = Sampler::new(Repeated::First);
     let half = i64::try_from(size.div_ceil(2)).unwrap_or(i64::MAX);
     let (table, column) = (Dialect::Sqlite.quote(table), Dialect::Sqlite.quote(column));
-    let item = format!("CASE typeof(t.{column}) WHEN 'blob' THEN json(t.{column}) ELSE t.{column} END");
+    let item = super::super::layout::json_item(&column);
     // Tables without rowids have no cheap other end; they are sampled from the start only.
     let newest = format!("SELECT {item} FROM main.{table} AS t WHERE t.{column} IS NOT NULL ORDER BY t.rowid DESC LIMIT ?1");
     let oldest = format!("SELECT {item} FROM main.{table} AS t WHERE t.{column} IS NOT NULL LIMIT ?1");
