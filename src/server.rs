@@ -84,9 +84,8 @@ impl Server {
         let mock_seed = mock_seed(&state)?;
         let memory = Arc::new(Memory::open(state)?);
         let (stores, oids) = (memory.recall(entries(&config))?, memory.oids());
-        let catalog = Catalog::resume(&config.settings.database, stores, config.views.clone(), relations, oids)
-            .await
-            .map_err(ServerError::Build)?;
+        let catalog = Catalog::resume(&config.settings.database, stores, config.views.clone(), relations, oids);
+        let catalog = Box::pin(catalog).await.map_err(ServerError::Build)?;
         let catalog = Arc::new(catalog);
         describe_views(&catalog, &engine)?;
         memory.keep(&catalog)?;

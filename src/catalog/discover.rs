@@ -95,7 +95,7 @@ impl Catalog {
         views: Vec<ViewSource>,
         system: Vec<SystemRelation>,
     ) -> Result<Self, Diagnosis> {
-        Self::resume(database, stores, views, system, Oids::default()).await
+        Box::pin(Self::resume(database, stores, views, system, Oids::default())).await
     }
 
     /// As [`Catalog::load`], with the object ids of an earlier process.

@@ -42,6 +42,7 @@ use crate::catalog::{Relation, SearchPath, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
 use crate::format::DisplaySettings;
 use crate::pgtype::{PgField, PgType};
+use crate::task::OwnedTask;
 
 /// What a statement is planned with, besides its text.
 #[derive(Debug, Clone)]
@@ -97,6 +98,7 @@ pub struct Bound {
 /// # Errors
 /// As Postgres: 42P01, 42703, 42883, 42804, 42P18, 0A000, …
 pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32]) -> Result<Planned, Diagnosis> {
+    ast::depth::bound(&mut query)?;
     check_parameters(&query)?;
     let state = state(engine, setting);
     let context = PlanContext::new(&state, &setting.snapshot, &setting.path, &setting.facts);
@@ -114,6 +116,36 @@ pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32])
     let analyzed = analyze(&state, &logical)?;
     let columns = output::columns(&analyzed, &context.used())?;
     Ok(Planned { logical, parameters, columns, relations: context.used() })
+}
+
+/// [`plan`] on a thread of its own: planning is work without a pause, and the threads that serve connections, cancel
+/// requests and timeouts must not wait for it.
+///
+/// # Errors
+/// As [`plan`].
+pub async fn plan_aside(engine: &Engine, setting: &Setting, query: Query, given: &[u32]) -> Result<Planned, Diagnosis> {
+    let (engine, setting, given) = (engine.clone(), setting.clone(), given.to_vec());
+    let planned = OwnedTask::spawn_blocking(move || plan(&engine, &setting, query, &given)).join().await;
+    planned.unwrap_or_else(|| Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "planning ended without a result")))
+}
+
+/// [`bind`] on a thread of its own, for the same reason.
+///
+/// # Errors
+/// As [`bind`].
+pub async fn bind_aside(
+    engine: &Engine,
+    setting: &Setting,
+    planned: &Planned,
+    values: &[ScalarValue],
+    branches: &Arc<Branches>,
+) -> Result<Bound, Diagnosis> {
+    let (engine, setting, planned) = (engine.clone(), setting.clone(), planned.clone());
+    let (values, branches) = (values.to_vec(), Arc::clone(branches));
+    let runtime = tokio::runtime::Handle::current();
+    let work = move || runtime.block_on(bind(&engine, &setting, &planned, &values, &branches));
+    let bound = OwnedTask::spawn_blocking(work).join().await;
+    bound.unwrap_or_else(|| Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "planning ended without a result")))
 }
 
 /// The result columns of a query given as text, for views.

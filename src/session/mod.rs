@@ -230,7 +230,7 @@ impl Session {
             self.check_block(&parsed.kind)?;
         }
         let guard = self.guard.clone();
-        let prepared = guard.run(async { verbs::prepare(self, parsed, parameter_types) }).await??;
+        let prepared = guard.run(verbs::prepare(self, parsed, parameter_types)).await??;
         self.names.add_statement(name, prepared)
     }
 

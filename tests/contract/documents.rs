@@ -1,7 +1,7 @@
 //! Documents in JSON columns, for every relational store alike: what is pushed against what the engine would find itself.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -171,7 +171,15 @@ const OPERATORS: [Comparison; 6] = [
     Comparison::GreaterOrEqual,
 ];
 
-fn predicates(table: &Table, rng: &mut StdRng) -> Vec<Predicate> {
+/// Every shape of condition on every column; a third of them, so that a run stays short, another third for another seed.
+fn predicates(table: &Table, seed: u64) -> Vec<Predicate> {
+    let rng = &mut StdRng::seed_from_u64(seed);
+    let mut all = every_predicate(table, rng);
+    all.retain(|_| rng.random_ratio(1, 3));
+    all
+}
+
+fn every_predicate(table: &Table, rng: &mut StdRng) -> Vec<Predicate> {
     let mut all = Vec::new();
     for path in PLACES {
         let column = place(table, path);
@@ -284,11 +292,11 @@ fn kept(batch: &RecordBatch, predicate: &Predicate) -> BTreeSet<Vec<String>> {
 }
 
 /// Reads the table with every predicate that the store accepts, and demands what the engine would have kept of everything.
-pub async fn check_pushed(connector: &Arc<dyn Connector>, table: &Arc<Table>) {
+pub async fn check_pushed(connector: &Arc<dyn Connector>, table: &Arc<Table>, seed: u64) {
     let columns: Vec<usize> = (0..table.columns.len()).collect();
     let everything = read(connector, table, columns.clone(), vec![]).await.unwrap();
     let (mut pushed, mut rows) = (0, 0);
-    for predicate in predicates(table, &mut StdRng::seed_from_u64(7)) {
+    for predicate in predicates(table, seed) {
         let accepted = match connector.pushdown(table, &predicate) {
             Pushdown::Refused(_) => continue,
             Pushdown::Exact(_) => panic!("{predicate:?} is claimed to be exact"),
@@ -301,23 +309,28 @@ pub async fn check_pushed(connector: &Arc<dyn Connector>, table: &Arc<Table>) {
         pushed += 1;
         rows += found.num_rows();
     }
-    assert!(pushed > 150, "only {pushed} predicates were pushed");
+    assert!(pushed > 50, "only {pushed} predicates were pushed");
     assert!(rows < pushed * everything.num_rows() * 3 / 4, "{rows} rows of {pushed} reads: nothing is filtered");
 }
 
 /// Where a read of one column fails, the read with a condition on that column must fail too.
-pub async fn check_errors(connector: &Arc<dyn Connector>, table: &Arc<Table>) {
+pub async fn check_errors(connector: &Arc<dyn Connector>, table: &Arc<Table>, seed: u64) {
     let mut failed = 0;
-    for predicate in predicates(table, &mut StdRng::seed_from_u64(8)) {
+    let mut unfiltered = BTreeMap::new();
+    for predicate in predicates(table, seed) {
         let (Predicate::Compare { column, .. } | Predicate::IsNull { column, .. } | Predicate::Like { column, .. }) = &predicate
         else {
             continue;
         };
         let Pushdown::Superset(accepted) = connector.pushdown(table, &predicate) else { continue };
-        let without = read(connector, table, vec![column.column], vec![]).await;
+        let without = match unfiltered.get(&column.column) {
+            Some(fails) => *fails,
+            None => read(connector, table, vec![column.column], vec![]).await.is_err(),
+        };
+        unfiltered.insert(column.column, without);
         let with = read(connector, table, vec![column.column], vec![accepted]).await;
-        assert_eq!(without.is_err(), with.is_err(), "{predicate:?}: {without:?} {with:?}");
+        assert_eq!(without, with.is_err(), "{predicate:?}: {with:?}");
         failed += usize::from(with.is_err());
     }
-    assert!(failed > 50, "only {failed} reads failed");
+    assert!(failed > 15, "only {failed} reads failed");
 }

@@ -8,6 +8,7 @@
 //! client can write, and are cut off again before a client sees them.
 
 pub mod catalog;
+pub mod depth;
 pub mod dialect;
 pub mod literal;
 pub mod locate;

@@ -11,10 +11,10 @@ use crate::session::output::Execution;
 use crate::session::statement::Parsed;
 
 /// `PREPARE name (types) AS query`
-pub(super) fn prepare(session: &mut Session, name: &str, types: &[DataType], body: &Parsed) -> Result<Execution, Diagnosis> {
+pub(super) async fn prepare(session: &mut Session, name: &str, types: &[DataType], body: &Parsed) -> Result<Execution, Diagnosis> {
     session.names.check_statement_name(name)?;
     let given: Result<Vec<u32>, Diagnosis> = types.iter().map(crate::federation::plan::type_oid).collect();
-    let prepared = super::prepare(session, Some(body.clone()), &given?)?;
+    let prepared = super::prepare(session, Some(body.clone()), &given?).await?;
     session.names.add_statement(name, prepared)?;
     Ok(Execution::Done("PREPARE".to_owned()))
 }

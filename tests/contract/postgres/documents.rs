@@ -29,14 +29,14 @@ async fn filled(native_type: &str, on_mismatch: &str, documents: &[Option<String
 #[tokio::test]
 async fn pushed_conditions_on_fields_answer_as_the_engine_would() {
     for (native_type, texts) in [("jsonb", Texts::Plain), ("json", Texts::Any)] {
-        let fitting = documents::documents(1, 250, false, texts);
-        let straying = documents::documents(2, 350, true, texts);
-        for (on_mismatch, documents) in [("null", &straying), ("error", &fitting), ("text", &fitting)] {
+        let fitting = documents::documents(1, 150, false, texts);
+        let straying = documents::documents(2, 200, true, texts);
+        for (seed, on_mismatch, documents) in [(1, "null", &straying), (2, "error", &fitting), (3, "text", &fitting)] {
             let fixture = filled(native_type, on_mismatch, documents).await;
-            check_pushed(&fixture.connector, &fixture.table("docs").await).await;
+            check_pushed(&fixture.connector, &fixture.table("docs").await, seed).await;
         }
         let fixture = filled(native_type, "error", &straying).await;
-        check_errors(&fixture.connector, &fixture.table("docs").await).await;
+        check_errors(&fixture.connector, &fixture.table("docs").await, 4).await;
     }
 }
 
