@@ -31,7 +31,7 @@ async fn settings_are_set_local_reset_and_discarded() {
     for (sql, code) in [
         ("SET TimeZone = 'Nowhere/Land'", "22023"),
         ("SET statement_timeout = 'soon'", "22023"),
-        ("SET client_encoding = 'LATIN1'", "22023"),
+        ("SET client_encoding = 'LATIN1'", "0A000"),
         ("SET server_version = '9'", "55P02"),
         ("SET nothing.such = 1", "42704"),
         ("SET standard_conforming_strings = off", "22023"),
