@@ -6,20 +6,22 @@
 //! SIGTERM → stop listening → drain sessions → close stores
 //! ```
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rand::distr::{Alphanumeric, SampleString};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::discover::SystemRelation;
-use crate::catalog::snapshot::SessionFacts;
-use crate::catalog::{Catalog, SearchPath, Snapshot, StoreEntry, system};
-use crate::config::state::State;
+use crate::catalog::oid::Oids;
+use crate::catalog::{Catalog, Snapshot, StoreEntry, system};
+use crate::config::state::{State, StateError};
 use crate::config::{self, Config};
 use crate::error::Diagnosis;
 use crate::federation::engine::{Engine, Limits as EngineLimits};
@@ -28,7 +30,7 @@ use crate::options::{Problem, Secret};
 use crate::session::Shared;
 use crate::session::role::Roles;
 use crate::stores::StoreName;
-use crate::task::TaskSet;
+use crate::task::{OwnedTask, TaskSet};
 use crate::telemetry::{self, Health, HttpListener, HttpSettings, Overall, StoreHealth};
 use crate::wire::{self, Listener};
 
@@ -67,7 +69,7 @@ pub struct Server {
     tasks: TaskSet,
     drain_grace: Duration,
     /// Held for as long as the server runs, so that no second one uses the same directory.
-    _state: State,
+    memory: Arc<Memory>,
 }
 
 impl Server {
@@ -79,14 +81,17 @@ impl Server {
         let state = State::open(&config.directory)?;
         let engine = Engine::new(&engine_limits(&config, &state)).map_err(ServerError::Build)?;
         let relations: Vec<SystemRelation> = system::relations();
-        let catalog = Catalog::load(&config.settings.database, entries(&config), config.views.clone(), relations)
-            .await
-            .map_err(ServerError::Build)?;
+        let mock_seed = mock_seed(&state)?;
+        let memory = Arc::new(Memory::open(state)?);
+        let (stores, oids) = (memory.recall(entries(&config))?, memory.oids());
+        let catalog = Catalog::resume(&config.settings.database, stores, config.views.clone(), relations, oids);
+        let catalog = Box::pin(catalog).await.map_err(ServerError::Build)?;
         let catalog = Arc::new(catalog);
         describe_views(&catalog, &engine)?;
+        memory.keep(&catalog)?;
         let roles = Arc::new(ArcSwap::from_pointee(config.settings.roles.clone()));
         let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles));
-        let listener = Listener::bind(wire_settings(&config, &roles, mock_seed(&state)?))?;
+        let listener = Listener::bind(wire_settings(&config, &roles, mock_seed))?;
         let addresses = listener.local_addresses();
         let shutdown = CancellationToken::new();
         let mut tasks = TaskSet::new();
@@ -95,8 +100,9 @@ impl Server {
         let (watched, stop) = (Arc::clone(&catalog), tasks.token());
         tasks.spawn("away stores", async move { watched.watch(stop).await });
         tasks.spawn("changed stores", refresh_reported(Arc::clone(&catalog), reports, tasks.token()));
+        tasks.spawn("memory", keep_learned(Arc::clone(&memory), Arc::clone(&catalog), tasks.token()));
         let drain_grace = config.settings.limits.drain_grace;
-        Ok(Self { directory: config.directory, catalog, roles, addresses, http, shutdown, tasks, drain_grace, _state: state })
+        Ok(Self { directory: config.directory, catalog, roles, addresses, http, shutdown, tasks, drain_grace, memory })
     }
 
     /// Where the Postgres protocol is served.
@@ -120,8 +126,12 @@ impl Server {
     /// Every problem found; the running configuration stays then.
     pub async fn reload(&self) -> Result<(), ServerError> {
         let config = config::load(&self.directory).map_err(ServerError::Config)?;
-        self.catalog.replace(entries(&config), config.views.clone()).await.map_err(ServerError::Build)?;
-        self.roles.store(Arc::new(config.settings.roles));
+        // Roles first: a role that was taken away must not log in while stores are still being discovered.
+        self.roles.store(Arc::new(config.settings.roles.clone()));
+        // The new connectors start from what the old ones have learnt.
+        keep(&self.memory, &self.catalog).await;
+        let stores = self.memory.recall(entries(&config))?;
+        self.catalog.replace(stores, config.views.clone()).await.map_err(ServerError::Build)?;
         Ok(())
     }
 
@@ -132,7 +142,96 @@ impl Server {
         if aborted > 0 {
             tracing::warn!(aborted, "background work had to be aborted");
         }
+        keep(&self.memory, &self.catalog).await;
         self.catalog.close().await;
+    }
+}
+
+/// The name of the file with the document schemas.
+const DOCUMENT_SCHEMAS: &str = "document_schemas";
+/// The name of the file with the object ids.
+const OIDS: &str = "oids";
+
+/// What one store's discovery has learnt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Learned {
+    /// The store's kind; another kind under the same name has learnt nothing yet.
+    kind: String,
+    /// In the connector's own form.
+    schemas: serde_json::Value,
+}
+
+/// What is in the state directory, as it was last read or written.
+#[derive(Debug)]
+struct Memory {
+    state: State,
+    kept: Mutex<(BTreeMap<String, Learned>, Oids)>,
+}
+
+impl Memory {
+    fn open(state: State) -> Result<Self, StateError> {
+        let kept = (state.read(DOCUMENT_SCHEMAS)?.unwrap_or_default(), state.read(OIDS)?.unwrap_or_default());
+        Ok(Self { state, kept: Mutex::new(kept) })
+    }
+
+    fn oids(&self) -> Oids {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    /// Gives new connectors what the ones before them have learnt.
+    fn recall(&self, stores: Vec<StoreEntry>) -> Result<Vec<StoreEntry>, StateError> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        for store in &stores {
+            let connector = &store.connector;
+            let Some(learned) = kept.0.get(connector.name().as_str()).filter(|kept| kept.kind == connector.kind()) else {
+                continue;
+            };
+            let told = |reason: String| self.state.damaged(DOCUMENT_SCHEMAS, format!("store \"{}\": {reason}", connector.name()));
+            connector.recall(&learned.schemas).map_err(told)?;
+        }
+        drop(kept);
+        Ok(stores)
+    }
+
+    /// Writes what has changed. Waits for the disk.
+    fn keep(&self, catalog: &Catalog) -> Result<(), StateError> {
+        let oids = catalog.oids();
+        let snapshot = catalog.snapshot();
+        let learned = snapshot.connectors.iter().filter_map(|(name, connector)| {
+            let schemas = connector.learned()?;
+            Some((name.to_string(), Learned { kind: connector.kind().to_owned(), schemas }))
+        });
+        let learned: BTreeMap<String, Learned> = learned.collect();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.0 != learned {
+            self.state.write(DOCUMENT_SCHEMAS, &learned)?;
+            kept.0 = learned;
+        }
+        if kept.1 != oids {
+            self.state.write(OIDS, &oids)?;
+            kept.1 = oids;
+        }
+        Ok(())
+    }
+}
+
+/// Writes what has changed on a thread that may wait for the disk. A failure is told and tried again with the next change.
+async fn keep(memory: &Arc<Memory>, catalog: &Arc<Catalog>) {
+    let (memory, catalog) = (Arc::clone(memory), Arc::clone(catalog));
+    if let Some(Err(error)) = OwnedTask::spawn_blocking(move || memory.keep(&catalog)).join().await {
+        tracing::warn!(error = %error, detail = crate::error::Diagnose::detail(&error), "what was learnt cannot be kept");
+    }
+}
+
+async fn keep_learned(memory: Arc<Memory>, catalog: Arc<Catalog>, stop: CancellationToken) {
+    let mut versions = catalog.versions();
+    loop {
+        // Cancel-safe: a version that is not seen here is seen the next time.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = versions.changed() => if changed.is_err() { return },
+        }
+        keep(&memory, &catalog).await;
     }
 }
 
@@ -171,13 +270,7 @@ fn health(catalog: &Catalog, draining: &CancellationToken) -> Health {
 fn describe_views(catalog: &Arc<Catalog>, engine: &Engine) -> Result<(), ServerError> {
     let engine = engine.clone();
     let describe = move |snapshot: &Arc<Snapshot>, sql: &str| {
-        let setting = Setting {
-            snapshot: Arc::clone(snapshot),
-            path: SearchPath::Default,
-            facts: Arc::new(SessionFacts::default()),
-            now: chrono::Utc::now(),
-            time_zone: "UTC".to_owned(),
-        };
+        let setting = Setting::of_server(Arc::clone(snapshot));
         let columns = plan::describe(&engine, &setting, sql)?;
         Ok(columns.into_iter().map(|column| (column.name, column.pg_type)).collect())
     };

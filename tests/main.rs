@@ -18,6 +18,8 @@ mod demo;
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod restart;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod values;

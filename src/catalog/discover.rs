@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::future::join_all;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::name::Naming;
 use super::object;
-use super::oid::Allocator;
+use super::oid::{Allocator, Oids};
 use super::snapshot::{Relation, RelationBody, RowFunction, Schema, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
@@ -60,6 +61,8 @@ pub type DescribeView = Arc<dyn Fn(&Arc<Snapshot>, &str) -> Result<Vec<(String, 
 /// The current snapshot and all that the next one needs.
 pub struct Catalog {
     current: ArcSwap<Snapshot>,
+    /// The current snapshot's version, for whoever waits for the next one.
+    version: watch::Sender<u64>,
     sources: Mutex<Sources>,
     /// One discovery of all stores at a time, so that snapshots follow each other.
     turn: tokio::sync::Mutex<()>,
@@ -78,6 +81,7 @@ struct Sources {
     system: Arc<Vec<SystemRelation>>,
     describe: Option<DescribeView>,
     known: BTreeMap<StoreName, Result<Arc<StoreSchema>, StoreError>>,
+    oids: Oids,
 }
 
 impl Catalog {
@@ -91,12 +95,28 @@ impl Catalog {
         views: Vec<ViewSource>,
         system: Vec<SystemRelation>,
     ) -> Result<Self, Diagnosis> {
+        Box::pin(Self::resume(database, stores, views, system, Oids::default())).await
+    }
+
+    /// As [`Catalog::load`], with the object ids of an earlier process.
+    ///
+    /// # Errors
+    /// As [`Catalog::load`].
+    pub async fn resume(
+        database: &str,
+        stores: Vec<StoreEntry>,
+        views: Vec<ViewSource>,
+        system: Vec<SystemRelation>,
+        oids: Oids,
+    ) -> Result<Self, Diagnosis> {
         let stores: BTreeMap<StoreName, StoreEntry> =
             stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
         let known = discover_all(&stores).await;
-        let sources = Sources { database: database.to_owned(), stores, views, system: Arc::new(system), describe: None, known };
-        let first = build(&sources, 1)?;
-        Ok(Self { current: ArcSwap::new(first), sources: Mutex::new(sources), turn: tokio::sync::Mutex::new(()) })
+        let (database, system) = (database.to_owned(), Arc::new(system));
+        let mut sources = Sources { database, stores, views, system, describe: None, known, oids };
+        let first = build(&mut sources, 1)?;
+        let (current, version) = (ArcSwap::new(first), watch::Sender::new(1));
+        Ok(Self { current, version, sources: Mutex::new(sources), turn: tokio::sync::Mutex::new(()) })
     }
 
     /// Gives the catalog the means to tell the columns of views, and builds the next snapshot with them.
@@ -106,8 +126,25 @@ impl Catalog {
     pub fn describe_views(&self, describe: DescribeView) -> Result<(), Diagnosis> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.describe = Some(describe);
-        self.current.store(build(&sources, self.current.load().version + 1)?);
+        let next = build(&mut sources, self.current.load().version + 1)?;
+        self.publish(next);
         Ok(())
+    }
+
+    fn publish(&self, next: Arc<Snapshot>) {
+        let version = next.version;
+        self.current.store(next);
+        self.version.send_replace(version);
+    }
+
+    /// Tells of every new snapshot by its version; versions in between may be skipped.
+    pub fn versions(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// The object ids of the current snapshot, and those of gone objects that may come back.
+    pub fn oids(&self) -> Oids {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).oids.clone()
     }
 
     /// The current snapshot.
@@ -125,17 +162,18 @@ impl Catalog {
             stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
         let known = discover_all(&stores).await;
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = Sources {
+        let mut next = Sources {
             database: sources.database.clone(),
             stores,
             views,
             system: Arc::clone(&sources.system),
             describe: sources.describe.clone(),
             known,
+            oids: sources.oids.clone(),
         };
-        let snapshot = build(&next, self.current.load().version + 1)?;
+        let snapshot = build(&mut next, self.current.load().version + 1)?;
         *sources = next;
-        self.current.store(snapshot);
+        self.publish(snapshot);
         Ok(())
     }
 
@@ -156,10 +194,25 @@ impl Catalog {
         let found = entry.connector.discover().await.map(Arc::new);
         let outcome = found.as_ref().map(|_| ()).map_err(|error| Diagnosis::of(error));
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.known.insert(store.clone(), found);
-        let next = build(&sources, self.current.load().version + 1)?;
-        self.current.store(next);
-        outcome
+        let away = matches!(found, Err(StoreError::Unreachable { .. } | StoreError::ConnectionLost { .. }));
+        if found.is_err() && !away && matches!(sources.known.get(store), Some(Ok(_))) {
+            return outcome;
+        }
+        let before = sources.known.insert(store.clone(), found);
+        match build(&mut sources, self.current.load().version + 1) {
+            Ok(next) => {
+                self.publish(next);
+                outcome
+            }
+            Err(collision) => {
+                // What was served goes on; one store's new names must not keep the others from being refreshed.
+                match before {
+                    Some(before) => sources.known.insert(store.clone(), before),
+                    None => sources.known.remove(store),
+                };
+                Err(collision)
+            }
+        }
     }
 
     /// The stores that could not be discovered, with the reason.
@@ -182,9 +235,13 @@ impl Catalog {
                 backoff.reset();
             }
             for (store, _) in away {
-                if self.refresh(&store).await.is_ok() {
-                    tracing::info!(store = %store, "store is back");
-                    backoff.reset();
+                match self.refresh(&store).await {
+                    Ok(()) => {
+                        tracing::info!(store = %store, "store is back");
+                        backoff.reset();
+                    }
+                    Err(error) if error.sqlstate.starts_with("08") => {}
+                    Err(error) => tracing::warn!(store = %store, error = %error, "store answers but cannot be served"),
                 }
             }
         }
@@ -208,9 +265,16 @@ async fn discover_all(stores: &BTreeMap<StoreName, StoreEntry>) -> BTreeMap<Stor
     join_all(tries).await.into_iter().collect()
 }
 
-fn build(sources: &Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis> {
-    let bare = Arc::new(build_with(sources, version, &BTreeMap::new())?);
-    let Some(describe) = sources.describe.as_ref().filter(|_| !sources.views.is_empty()) else { return Ok(bare) };
+fn build(sources: &mut Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis> {
+    let (snapshot, oids) = build_described(sources, version)?;
+    sources.oids = oids;
+    Ok(snapshot)
+}
+
+fn build_described(sources: &Sources, version: u64) -> Result<(Arc<Snapshot>, Oids), Diagnosis> {
+    let (bare, oids) = build_with(sources, version, &BTreeMap::new())?;
+    let bare = Arc::new(bare);
+    let Some(describe) = sources.describe.as_ref().filter(|_| !sources.views.is_empty()) else { return Ok((bare, oids)) };
     let mut columns = BTreeMap::new();
     for view in &sources.views {
         match describe(&bare, &view.sql) {
@@ -220,15 +284,15 @@ fn build(sources: &Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis> {
             Err(error) => tracing::warn!(view = view.name, error = %error, "view cannot be planned now"),
         }
     }
-    build_with(sources, version, &columns).map(Arc::new)
+    build_with(sources, version, &columns).map(|(snapshot, oids)| (Arc::new(snapshot), oids))
 }
 
 fn build_with(
     sources: &Sources,
     version: u64,
     view_columns: &BTreeMap<String, Vec<(String, PgType)>>,
-) -> Result<Snapshot, Diagnosis> {
-    let mut builder = Builder { oids: Allocator::default(), schemas: BTreeMap::new() };
+) -> Result<(Snapshot, Oids), Diagnosis> {
+    let mut builder = Builder { oids: Allocator::resume(sources.oids.clone()), schemas: BTreeMap::new() };
     builder.fixed_schemas();
     for relation in sources.system.iter() {
         builder.system(relation)?;
@@ -246,7 +310,8 @@ fn build_with(
     }
     let connectors = sources.stores.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.connector))).collect();
     let objects = object::derive(&builder.schemas, &mut builder.oids);
-    Ok(Snapshot { version, database: sources.database.clone(), schemas: builder.schemas, objects, connectors })
+    let oids = builder.oids.into_oids(|owner| sources.stores.keys().any(|store| store.as_str() == owner));
+    Ok((Snapshot { version, database: sources.database.clone(), schemas: builder.schemas, objects, connectors }, oids))
 }
 
 struct Builder {
@@ -281,7 +346,8 @@ impl Builder {
     }
 
     fn insert(&mut self, schema: &str, name: &str, body: RelationBody) -> Result<(), Diagnosis> {
-        let oid = self.oids.allocate(&["relation", schema, name]);
+        let owner = self.schemas.get(schema).map_or("", object::owner_of);
+        let oid = self.oids.allocate(owner, &["relation", schema, name]);
         self.insert_with_oid(schema, name, oid, body)
     }
 
@@ -295,7 +361,7 @@ impl Builder {
     }
 
     fn open_schema(&mut self, name: &str, store: &StoreName, namespace: &str) -> Result<(), Diagnosis> {
-        let oid = self.oids.allocate(&["schema", name]);
+        let oid = self.oids.allocate(store.as_str(), &["schema", name]);
         let schema = Schema {
             name: name.to_owned(),
             oid,

@@ -180,7 +180,7 @@ impl Place<'_> {
     fn index(&mut self, key: &Key, fallback: &str, unique: bool, primary: bool) -> Index {
         let name = self.free_name(&key.name, fallback);
         Index {
-            oid: self.oids.allocate(&["index", &self.schema.name, &name]),
+            oid: self.oids.allocate(owner_of(self.schema), &["index", &self.schema.name, &name]),
             schema_oid: self.schema.oid,
             schema: self.schema.name.clone(),
             table_oid: self.relation.oid,
@@ -195,7 +195,7 @@ impl Place<'_> {
 
     fn constraint(&mut self, index: &Index, kind: ConstraintKind) -> Constraint {
         Constraint {
-            oid: self.oids.allocate(&["constraint", &self.schema.name, &self.relation.name, &index.name]),
+            oid: self.oids.allocate(owner_of(self.schema), &["constraint", &self.schema.name, &self.relation.name, &index.name]),
             name: index.name.clone(),
             kind,
             schema_oid: index.schema_oid,
@@ -223,7 +223,7 @@ impl Place<'_> {
                 key.name.clone()
             };
             objects.constraints.push(Constraint {
-                oid: self.oids.allocate(&["constraint", &self.schema.name, &self.relation.name, &name]),
+                oid: self.oids.allocate(owner_of(self.schema), &["constraint", &self.schema.name, &self.relation.name, &name]),
                 name,
                 kind: ConstraintKind::Foreign,
                 schema_oid: self.schema.oid,
@@ -247,6 +247,11 @@ impl Place<'_> {
             });
         }
     }
+}
+
+/// Whose object ids the objects of a schema have.
+pub fn owner_of(schema: &Schema) -> &str {
+    schema.store.as_ref().map_or("", |store| store.as_str())
 }
 
 fn numbers(ordinals: &[usize]) -> Vec<i16> {

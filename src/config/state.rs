@@ -157,6 +157,11 @@ impl State {
         File::open(&self.directory)?.sync_all()
     }
 
+    /// What to say when the content under `name` is not what its owner wrote.
+    pub fn damaged(&self, name: &'static str, reason: String) -> StateError {
+        StateError::Damaged { path: self.path(name), reason }
+    }
+
     fn path(&self, name: &'static str) -> PathBuf {
         self.directory.join(format!("{name}.json"))
     }

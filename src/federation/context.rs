@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -14,11 +15,10 @@ use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
-use datafusion::sql::sqlparser::ast::Statement;
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::ast::{ObjectNamePart, Query, visit_relations};
 
-use super::plan::to_logical;
+use super::ast;
+use super::plan::{parse_query, to_logical};
 use super::provider::StoredTable;
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{QualifiedName, Relation, RelationBody, SearchPath, Snapshot};
@@ -46,6 +46,41 @@ impl<'a> PlanContext<'a> {
     /// The relations that planning has resolved, by object id.
     pub fn used(&self) -> BTreeMap<u32, Arc<Relation>> {
         self.used.borrow().clone()
+    }
+
+    /// Runs the passes of `ast` over a query; those for catalog queries only when every relation is the catalog's own.
+    ///
+    /// # Errors
+    /// As [`ast::prepare`].
+    pub fn prepare(&self, query: &mut Query) -> Result<(), Diagnosis> {
+        if self.reads_only_catalog(query) {
+            ast::catalog::rewrite(query);
+        }
+        ast::prepare(query)
+    }
+
+    /// Whether every relation of the query, but its own WITH queries, is one of the system schemas'.
+    fn reads_only_catalog(&self, query: &Query) -> bool {
+        let own = ast::catalog::with_names(query);
+        let mut found = 0_usize;
+        let all = visit_relations(query, |name| {
+            let mut parts: Vec<String> = name.0.iter().filter_map(ObjectNamePart::as_ident).map(ast::name::fold).collect();
+            let relation = parts.pop().unwrap_or_default();
+            let name = QualifiedName { schema: parts.pop(), database: parts.pop(), relation };
+            if name.schema.is_none() && own.contains(&name.relation) {
+                return ControlFlow::Continue(());
+            }
+            found += 1;
+            match self.snapshot.resolve(&name, self.path) {
+                Ok(relation) if matches!(relation.schema.as_str(), "pg_catalog" | "information_schema") => {
+                    ControlFlow::Continue(())
+                }
+                // Functions in FROM are visited as relations too; they read no table.
+                Err(_) if is_function(&name.relation) => ControlFlow::Continue(()),
+                _ => ControlFlow::Break(()),
+            }
+        });
+        found > 0 && all.is_continue()
     }
 
     fn source(&self, relation: &Relation) -> Result<Arc<dyn TableSource>> {
@@ -81,14 +116,9 @@ impl<'a> PlanContext<'a> {
             let detail = detail.unwrap_or_else(|| error.message.clone());
             Diagnosis { message: format!("view \"{name}\" cannot be planned"), detail: Some(detail), position: None, ..error }
         };
-        let statement = Parser::new(&PostgreSqlDialect {})
-            .try_with_sql(sql)
-            .and_then(|mut parser| parser.parse_statement())
-            .map_err(|error| broken(Diagnosis::new(sqlstate::SYNTAX_ERROR, error.to_string())))?;
-        let Statement::Query(query) = statement else {
-            return Err(broken(Diagnosis::new(sqlstate::SYNTAX_ERROR, "it is not a query")).into());
-        };
-        let plan = to_logical(&inner, *query, &[]).map_err(broken)?;
+        let mut query = parse_query(sql).map_err(broken)?;
+        inner.prepare(&mut query).map_err(broken)?;
+        let plan = to_logical(&inner, query, &[]).map_err(broken)?;
         self.used.borrow_mut().extend(inner.used());
         Ok(provider_as_source(Arc::new(ViewTable::new(plan, Some(sql.to_owned())))))
     }
@@ -97,6 +127,11 @@ impl<'a> PlanContext<'a> {
     fn view_path(&self, _relation: &Relation) -> &'static SearchPath {
         &SearchPath::Default
     }
+}
+
+/// Functions that client introspection calls in FROM.
+fn is_function(name: &str) -> bool {
+    matches!(name, "generate_series" | "unnest" | "pg_partition_ancestors" | "aclexplode" | "pg_get_keywords" | "_pg_expandarray")
 }
 
 impl ContextProvider for PlanContext<'_> {

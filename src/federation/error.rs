@@ -1,15 +1,14 @@
 //! From the engine's errors to diagnoses with the SQLSTATE that Postgres would give.
 
 use arrow::error::ArrowError;
-use datafusion::common::{SchemaError, Span};
+use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
 use super::ast::visible;
 use crate::catalog::name::{nearest, quote_identifier};
 use crate::error::{Diagnosis, find_diagnosis, sqlstate};
 
-/// Maps any engine error to what the client is told. The position, when one is known, is a line and column packed by
-/// [`position_of`] callers, who know the statement's text.
+/// Maps any engine error to what the client is told; `ast::locate` finds its place in the statement's text.
 pub fn diagnose(error: &DataFusionError) -> Diagnosis {
     if let Some(found) = find_diagnosis(error) {
         return found.clone();
@@ -40,17 +39,6 @@ fn root(error: &DataFusionError) -> &DataFusionError {
         },
         DataFusionError::External(inner) => inner.downcast_ref::<DataFusionError>().map_or(error, root),
         other => other,
-    }
-}
-
-/// The place in the statement that the engine's own diagnostics name.
-pub fn span_of(error: &DataFusionError) -> Option<Span> {
-    match error {
-        DataFusionError::Diagnostic(diagnostic, _) => diagnostic.span,
-        DataFusionError::Context(_, inner) => span_of(inner),
-        DataFusionError::Shared(inner) => span_of(inner),
-        DataFusionError::Collection(all) => all.first().and_then(span_of),
-        _ => None,
     }
 }
 

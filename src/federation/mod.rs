@@ -16,6 +16,7 @@ pub mod engine;
 pub mod error;
 pub mod explain;
 pub mod field;
+mod lateral;
 pub mod output;
 pub mod plan;
 pub mod provider;

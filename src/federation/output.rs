@@ -7,9 +7,11 @@ use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::ast;
+use super::error::diagnose;
+use super::semantics::types::output_types;
 use crate::catalog::{Relation, RelationBody};
 use crate::error::Diagnosis;
-use crate::pgtype::{PgField, PgType};
+use crate::pgtype::PgType;
 
 /// One column of a result, as `RowDescription` tells it.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +32,7 @@ pub struct OutputColumn {
 /// What deriving the types failed with.
 pub fn columns(plan: &LogicalPlan, used: &BTreeMap<u32, Arc<Relation>>) -> Result<Vec<OutputColumn>, Diagnosis> {
     let fields = plan.schema().fields();
-    let types = fields.iter().map(|field| field.pg_type());
+    let types = output_types(plan).map_err(|error| diagnose(&error))?;
     let columns = fields.iter().zip(types).enumerate().map(|(place, (field, pg_type))| {
         let (table_oid, column_number) = origin(plan, place, used).unwrap_or((0, 0));
         OutputColumn { name: ast::visible(field.name()).to_owned(), pg_type, table_oid, column_number }

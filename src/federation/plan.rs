@@ -1,6 +1,7 @@
 //! From a parsed query to a running one: names, types, optimiser, physical plan.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -10,7 +11,7 @@ use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState};
-use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
@@ -18,7 +19,8 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
-use datafusion::sql::sqlparser::ast::{Query, Statement};
+use datafusion::sql::sqlparser;
+use datafusion::sql::sqlparser::ast::{Query, Statement, visit_expressions};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
@@ -29,14 +31,18 @@ use super::branches::{BranchKind, Branches};
 use super::context::PlanContext;
 use super::engine::Engine;
 use super::error::diagnose;
+use super::lateral;
 use super::output::{self, OutputColumn};
 use super::scan::count_scans;
 use super::semantics::resolve::TypedOperations;
-use super::semantics::types::expr_type;
+use super::semantics::settings::SessionValues;
+use super::semantics::types::{expr_type, parameter_types};
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{Relation, SearchPath, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
+use crate::format::DisplaySettings;
 use crate::pgtype::{PgField, PgType};
+use crate::task::OwnedTask;
 
 /// What a statement is planned with, besides its text.
 #[derive(Debug, Clone)]
@@ -49,8 +55,21 @@ pub struct Setting {
     pub facts: Arc<SessionFacts>,
     /// `now()`: the start of the transaction.
     pub now: DateTime<Utc>,
+    /// When the statement began.
+    pub statement_start: DateTime<Utc>,
     /// The session's `TimeZone`, as the engine spells it.
     pub time_zone: String,
+    /// The settings under which texts are read and written.
+    pub display: DisplaySettings,
+}
+
+impl Setting {
+    /// The setting of the server itself: default path and styles, no session.
+    pub fn of_server(snapshot: Arc<Snapshot>) -> Self {
+        let now = Utc::now();
+        let (time_zone, display) = ("UTC".to_owned(), DisplaySettings::default());
+        Self { snapshot, path: SearchPath::Default, facts: Arc::default(), now, statement_start: now, time_zone, display }
+    }
 }
 
 /// A planned query, not yet bound to parameters.
@@ -79,9 +98,11 @@ pub struct Bound {
 /// # Errors
 /// As Postgres: 42P01, 42703, 42883, 42804, 42P18, 0A000, …
 pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32]) -> Result<Planned, Diagnosis> {
-    ast::prepare(&mut query)?;
+    ast::depth::bound(&mut query)?;
+    check_parameters(&query)?;
     let state = state(engine, setting);
     let context = PlanContext::new(&state, &setting.snapshot, &setting.path, &setting.facts);
+    context.prepare(&mut query)?;
     let known: Vec<Option<PgType>> =
         given.iter().map(|oid| (*oid != 0 && *oid != PgType::UNKNOWN.oid).then_some(PgType::with_typmod(*oid, -1))).collect();
     let first = to_logical(&context, query.clone(), &known)?;
@@ -97,6 +118,36 @@ pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32])
     Ok(Planned { logical, parameters, columns, relations: context.used() })
 }
 
+/// [`plan`] on a thread of its own: planning is work without a pause, and the threads that serve connections, cancel
+/// requests and timeouts must not wait for it.
+///
+/// # Errors
+/// As [`plan`].
+pub async fn plan_aside(engine: &Engine, setting: &Setting, query: Query, given: &[u32]) -> Result<Planned, Diagnosis> {
+    let (engine, setting, given) = (engine.clone(), setting.clone(), given.to_vec());
+    let planned = OwnedTask::spawn_blocking(move || plan(&engine, &setting, query, &given)).join().await;
+    planned.unwrap_or_else(|| Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "planning ended without a result")))
+}
+
+/// [`bind`] on a thread of its own, for the same reason.
+///
+/// # Errors
+/// As [`bind`].
+pub async fn bind_aside(
+    engine: &Engine,
+    setting: &Setting,
+    planned: &Planned,
+    values: &[ScalarValue],
+    branches: &Arc<Branches>,
+) -> Result<Bound, Diagnosis> {
+    let (engine, setting, planned) = (engine.clone(), setting.clone(), planned.clone());
+    let (values, branches) = (values.to_vec(), Arc::clone(branches));
+    let runtime = tokio::runtime::Handle::current();
+    let work = move || runtime.block_on(bind(&engine, &setting, &planned, &values, &branches));
+    let bound = OwnedTask::spawn_blocking(work).join().await;
+    bound.unwrap_or_else(|| Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "planning ended without a result")))
+}
+
 /// The result columns of a query given as text, for views.
 ///
 /// # Errors
@@ -105,9 +156,11 @@ pub fn describe(engine: &Engine, setting: &Setting, sql: &str) -> Result<Vec<Out
     Ok(plan(engine, setting, parse_query(sql)?, &[])?.columns)
 }
 
-fn parse_query(sql: &str) -> Result<Query, Diagnosis> {
+/// Parses a query of the catalog directory, under the same depth limit as a client's.
+pub(super) fn parse_query(sql: &str) -> Result<Query, Diagnosis> {
     let dialect = PostgreSqlDialect {};
-    let parsed = Parser::new(&dialect).try_with_sql(sql).and_then(|mut parser| parser.parse_query());
+    let parser = Parser::new(&dialect).with_recursion_limit(ast::DEPTH_MAX).try_with_sql(sql);
+    let parsed = parser.and_then(|mut parser| parser.parse_query());
     parsed.map(|query| *query).map_err(|error| Diagnosis::new(sqlstate::SYNTAX_ERROR, error.to_string()))
 }
 
@@ -154,7 +207,13 @@ impl Bound {
 fn state(engine: &Engine, setting: &Setting) -> SessionState {
     let mut state = engine.state();
     state.execution_props_mut().query_execution_start_time = Some(setting.now);
-    state.config_mut().options_mut().execution.time_zone = Some(setting.time_zone.clone());
+    let options = state.config_mut().options_mut();
+    options.execution.time_zone = Some(setting.time_zone.clone());
+    options.extensions.insert(SessionValues {
+        display: setting.display.clone(),
+        transaction_start_us: Some(setting.now.timestamp_micros()),
+        statement_start_us: Some(setting.statement_start.timestamp_micros()),
+    });
     for function in system::functions(&setting.snapshot, &setting.facts) {
         // Registering replaces a function of the same name; it cannot fail for scalar functions.
         state.register_udf(function).ok();
@@ -177,6 +236,7 @@ pub(super) fn to_logical(context: &PlanContext<'_>, query: Query, parameters: &[
     let mut planner_context = PlannerContext::new().with_prepare_param_data_types(fields);
     planner
         .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut planner_context)
+        .and_then(lateral::unnest_beside)
         .map_err(|error| diagnose(&error))
 }
 
@@ -204,51 +264,68 @@ fn placeholder_number(id: &str) -> Option<usize> {
     id.strip_prefix('$').and_then(|digits| digits.parse().ok()).filter(|number| *number > 0)
 }
 
-/// The type of every parameter: the client's, else the first that its context gives, else `text`.
-fn infer(plan: &LogicalPlan, known: &[Option<PgType>]) -> Result<Vec<PgType>, Diagnosis> {
-    let mut found: BTreeMap<usize, Option<PgType>> = BTreeMap::new();
+/// The highest parameter number, as the protocol's 16-bit count allows (PostgreSQL's `MaxAllocSize` gives the same bound).
+const PARAMETERS_MAX: usize = 65_535;
+
+/// Refuses parameter numbers before anything is sized by them.
+fn check_parameters(query: &Query) -> Result<(), Diagnosis> {
+    let checked = visit_expressions(query, |expr| {
+        let sqlparser::ast::Expr::Value(value) = expr else { return ControlFlow::Continue(()) };
+        let sqlparser::ast::Value::Placeholder(id) = &value.value else { return ControlFlow::Continue(()) };
+        let number = id.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
+        if number.is_some_and(|number| (1..=PARAMETERS_MAX).contains(&number)) {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(Box::new(Diagnosis::new(sqlstate::UNDEFINED_PARAMETER, format!("there is no parameter {id}"))))
+        }
+    });
+    match checked {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+/// The type of every parameter: the client's, else what its use tells, else `text`. A row count is `bigint`.
+fn infer(resolved: &LogicalPlan, known: &[Option<PgType>]) -> Result<Vec<PgType>, Diagnosis> {
+    let mut found = parameter_types(resolved).map_err(|error| diagnose(&error))?;
+    found.extend(special_parameters(resolved)?);
+    let count = found.keys().max().copied().unwrap_or(0).max(known.len());
+    let types = (1..=count).map(|number| {
+        let given = known.get(number - 1).copied().flatten();
+        given.or_else(|| found.get(&number).copied()).unwrap_or(PgType::TEXT)
+    });
+    Ok(types.collect())
+}
+
+/// Parameters whose use resolution does not look at: row counts of LIMIT and OFFSET, and the array in `x = ANY ($1)`.
+fn special_parameters(plan: &LogicalPlan) -> Result<Vec<(usize, PgType)>, Diagnosis> {
+    let mut found = Vec::new();
     let visited = plan.apply_with_subqueries(|node| {
         let counts_rows = matches!(node, LogicalPlan::Limit(_));
         let schema = input_schema(node)?;
         node.apply_expressions(|expr| {
             expr.apply(|inner| {
-                note_parameter(inner, counts_rows, &mut found);
-                note_array(inner, &schema, &mut found);
+                match inner {
+                    Expr::Placeholder(placeholder) if counts_rows => {
+                        found.extend(placeholder_number(&placeholder.id).map(|number| (number, PgType::INT8)));
+                    }
+                    Expr::ScalarFunction(call) => found.extend(any_array(call, &schema)),
+                    _ => {}
+                }
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     });
     visited.map_err(|error| diagnose(&error))?;
-    let count = found.keys().max().copied().unwrap_or(0).max(known.len());
-    let types = (1..=count).map(|number| {
-        let given = known.get(number - 1).copied().flatten();
-        given.or_else(|| found.get(&number).copied().flatten()).unwrap_or(PgType::TEXT)
-    });
-    Ok(types.collect())
-}
-
-fn note_parameter(expr: &Expr, counts_rows: bool, found: &mut BTreeMap<usize, Option<PgType>>) {
-    let (id, pg_type) = match expr {
-        Expr::Placeholder(placeholder) => (&placeholder.id, placeholder.field.as_ref().map(|field| field.pg_type())),
-        Expr::Cast(cast) => match cast.expr.as_ref() {
-            Expr::Placeholder(inner) if inner.field.is_none() => (&inner.id, Some(cast.field.pg_type())),
-            _ => return,
-        },
-        _ => return,
-    };
-    let Some(number) = placeholder_number(id) else { return };
-    let slot = found.entry(number).or_insert(None);
-    *slot = slot.or(pg_type).or(counts_rows.then_some(PgType::INT8));
+    Ok(found)
 }
 
 /// `x = ANY ($1)`: an array of what `x` is.
-fn note_array(expr: &Expr, schema: &DFSchema, found: &mut BTreeMap<usize, Option<PgType>>) {
-    let Expr::ScalarFunction(call) = expr else { return };
-    let ("array_has", [Expr::Placeholder(array), item]) = (call.func.name(), call.args.as_slice()) else { return };
-    let Some(number) = placeholder_number(&array.id).filter(|_| array.field.is_none()) else { return };
-    let known = expr_type(item, schema).ok().filter(|typed| typed.pg_type.oid != PgType::UNKNOWN.oid);
-    let slot = found.entry(number).or_insert(None);
-    *slot = slot.or(known.and_then(|typed| PgType::with_typmod(typed.pg_type.oid, -1).array()));
+fn any_array(call: &ScalarFunction, schema: &DFSchema) -> Option<(usize, PgType)> {
+    let ("array_has", [Expr::Placeholder(array), item]) = (call.func.name(), call.args.as_slice()) else { return None };
+    let number = placeholder_number(&array.id).filter(|_| array.field.is_none())?;
+    let item = expr_type(item, schema).ok().filter(|typed| typed.pg_type.oid != PgType::UNKNOWN.oid)?;
+    Some((number, PgType::with_typmod(item.pg_type.oid, -1).array()?))
 }
 
 /// The columns that the expressions of a node see.
@@ -284,9 +361,7 @@ pub async fn constants(
     if expressions.is_empty() {
         return Ok(Vec::new());
     }
-    let casts: Vec<String> = expressions.iter().zip(types).map(|(expr, pg_type)| format!("CAST({expr} AS {pg_type})")).collect();
-    let text = format!("SELECT {}", casts.join(", "));
-    let planned = plan(engine, setting, parse_query(&text)?, &[])?;
+    let planned = plan(engine, setting, cast_query(expressions, types)?, &[])?;
     let branches = Arc::new(Branches::new(BTreeMap::new(), BranchKind::Statement, None));
     let bound = bind(engine, setting, &planned, &[], &branches).await?;
     let batches: Vec<RecordBatch> = bound.run()?.try_collect().await.map_err(|error| diagnose(&error))?;
@@ -294,6 +369,21 @@ pub async fn constants(
         return Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "constants gave no row"));
     };
     row.columns().iter().map(|column| ScalarValue::try_from_array(column, 0).map_err(|error| diagnose(&error))).collect()
+}
+
+/// `SELECT CAST(expression AS type), …`, put together from parsed parts: printing an expression and parsing it again would
+/// let a quote in a literal end the literal (`federation.md` §1.7).
+fn cast_query(expressions: &[sqlparser::ast::Expr], types: &[PgType]) -> Result<Query, Diagnosis> {
+    let casts: Vec<String> = types.iter().map(|pg_type| format!("CAST(NULL AS {pg_type})")).collect();
+    let mut query = parse_query(&format!("SELECT {}", casts.join(", ")))?;
+    if let sqlparser::ast::SetExpr::Select(select) = query.body.as_mut() {
+        for (item, expression) in select.projection.iter_mut().zip(expressions) {
+            if let sqlparser::ast::SelectItem::UnnamedExpr(sqlparser::ast::Expr::Cast { expr, .. }) = item {
+                **expr = expression.clone();
+            }
+        }
+    }
+    Ok(query)
 }
 
 /// The object id of a type name in SQL.

@@ -11,7 +11,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::pushdown::to_predicate;
+use super::pushdown::{Budget, to_predicate};
 use super::scan::ScanExec;
 use crate::stores::{Connector, Predicate, Pushdown, Scan, Table};
 
@@ -31,7 +31,9 @@ impl fmt::Debug for StoredTable {
 impl StoredTable {
     /// The provider of `table`, owned by `connector`'s store.
     pub fn new(connector: Arc<dyn Connector>, table: Arc<Table>) -> Self {
-        let keys = table.primary_key.iter().map(|key| Constraint::PrimaryKey(key.columns.clone()));
+        // The planner leaves out columns that a key determines, so a key that is only declared would give wrong rows.
+        let proven = table.primary_key.iter().filter(|key| key.proven);
+        let keys = proven.map(|key| Constraint::PrimaryKey(key.columns.clone()));
         let constraints = Constraints::new_unverified(keys.collect());
         Self { connector, table, constraints }
     }
@@ -59,10 +61,11 @@ impl TableProvider for StoredTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let mut budget = Budget::of_answer();
         let answers = filters.iter().map(|filter| match self.judge(filter) {
-            Pushdown::Exact(_) => TableProviderFilterPushDown::Exact,
-            Pushdown::Superset(_) => TableProviderFilterPushDown::Inexact,
-            Pushdown::Refused(_) => TableProviderFilterPushDown::Unsupported,
+            Pushdown::Exact(predicate) if budget.take(&predicate) => TableProviderFilterPushDown::Exact,
+            Pushdown::Superset(predicate) if budget.take(&predicate) => TableProviderFilterPushDown::Inexact,
+            Pushdown::Exact(_) | Pushdown::Superset(_) | Pushdown::Refused(_) => TableProviderFilterPushDown::Unsupported,
         });
         Ok(answers.collect())
     }
@@ -75,17 +78,24 @@ impl TableProvider for StoredTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut filter: Vec<Predicate> = Vec::with_capacity(filters.len());
+        let mut supersets = Vec::new();
+        let mut budget = Budget::of_scan();
         let mut exact = true;
         for expr in filters {
             match self.judge(expr) {
-                Pushdown::Exact(predicate) => filter.push(predicate),
-                Pushdown::Superset(predicate) => {
+                // Nobody checks it again, so it is sent whatever it costs; the answer above has kept the cost low.
+                Pushdown::Exact(predicate) => {
+                    budget.take(&predicate);
                     filter.push(predicate);
+                }
+                Pushdown::Superset(predicate) => {
+                    supersets.push(predicate);
                     exact = false;
                 }
                 Pushdown::Refused(_) => exact = false,
             }
         }
+        filter.extend(supersets.into_iter().filter(|predicate| budget.take(predicate)));
         let columns = projection.cloned().unwrap_or_else(|| (0..self.table.columns.len()).collect());
         let limit = limit.filter(|_| exact).map(|limit| limit as u64);
         let scan = Scan { store: self.connector.name().clone(), table: self.table.id.clone(), columns, filter, limit };

@@ -14,11 +14,71 @@ use crate::stores::value::Value;
 
 /// The longest `IN` list that is sent to a store.
 pub const IN_LIST_MAX: usize = 20_000;
+/// The most parts of one `AND` or `OR`, and the most conditions of one scan.
+const PARTS_MAX: usize = 400;
+/// How deep `AND` and `OR` may be nested in each other.
+const DEPTH_MAX: usize = 16;
+/// The most values of one scan: SQLite takes 32,766 parameters in a statement, MySQL 65,535, and a field of a document costs
+/// one more for its path.
+const VALUES_MAX: usize = 30_000;
+/// The longest chain of operators of one scan; SQLite refuses expressions deeper than 1000.
+const HEIGHT_MAX: usize = 800;
+
+/// What the filters of one scan may cost in the statement that carries them.
+#[derive(Debug)]
+pub struct Budget {
+    values: usize,
+    conditions: usize,
+    height: usize,
+}
+
+impl Budget {
+    /// Of all filters that a scan sends.
+    pub fn of_scan() -> Self {
+        Self { values: VALUES_MAX, conditions: PARTS_MAX, height: HEIGHT_MAX }
+    }
+
+    /// Of the filters that are accepted at one time. The optimiser may ask twice for one scan, and does not say what it asked
+    /// before, so that each time half may be accepted.
+    pub fn of_answer() -> Self {
+        let Self { values, conditions, height } = Self::of_scan();
+        Self { values: values / 2, conditions: conditions / 2, height: height / 2 }
+    }
+
+    /// Takes a predicate's cost off the budget; false, and nothing is taken, when it is more than what is left.
+    pub fn take(&mut self, predicate: &Predicate) -> bool {
+        let (values, height) = cost(predicate);
+        // Conditions stand side by side, each on top of the ones before.
+        let fits = values <= self.values && self.conditions > 0 && height < self.height;
+        if fits {
+            self.values -= values;
+            self.conditions -= 1;
+            self.height -= 1;
+        }
+        fits
+    }
+}
+
+/// How many parameters a predicate needs, and how high its operators are stacked.
+fn cost(predicate: &Predicate) -> (usize, usize) {
+    match predicate {
+        Predicate::Compare { .. } | Predicate::IsNull { .. } | Predicate::Like { .. } => (2, 1),
+        Predicate::In { values, .. } => (values.len() + 1, 1),
+        Predicate::And(parts) | Predicate::Or(parts) => parts
+            .iter()
+            .map(cost)
+            .fold((0, parts.len()), |(values, height), part| (values + part.0, height.max(parts.len() + part.1))),
+    }
+}
 
 /// Translates one conjunct over the columns of `schema`, the table's own schema.
 pub fn to_predicate(expr: &Expr, schema: &Schema) -> Option<Predicate> {
+    translate(expr, schema, 0)
+}
+
+fn translate(expr: &Expr, schema: &Schema, depth: usize) -> Option<Predicate> {
     match expr {
-        Expr::BinaryExpr(binary) => from_binary(binary, schema),
+        Expr::BinaryExpr(binary) => from_binary(expr, binary, schema, depth),
         Expr::IsNull(inner) => Some(Predicate::IsNull { column: column(inner, schema)?.0, negated: false }),
         Expr::IsNotNull(inner) => Some(Predicate::IsNull { column: column(inner, schema)?.0, negated: true }),
         Expr::InList(list) => from_in_list(list, schema),
@@ -30,10 +90,13 @@ pub fn to_predicate(expr: &Expr, schema: &Schema) -> Option<Predicate> {
     }
 }
 
-fn from_binary(binary: &BinaryExpr, schema: &Schema) -> Option<Predicate> {
+fn from_binary(expr: &Expr, binary: &BinaryExpr, schema: &Schema, depth: usize) -> Option<Predicate> {
     match binary.op {
-        Operator::And => Some(Predicate::And(vec![to_predicate(&binary.left, schema)?, to_predicate(&binary.right, schema)?])),
-        Operator::Or => Some(Predicate::Or(vec![to_predicate(&binary.left, schema)?, to_predicate(&binary.right, schema)?])),
+        Operator::And | Operator::Or => {
+            let parts = flatten(expr, binary.op).filter(|_| depth < DEPTH_MAX)?;
+            let parts = parts.into_iter().map(|part| translate(part, schema, depth + 1)).collect::<Option<Vec<_>>>()?;
+            Some(if binary.op == Operator::And { Predicate::And(parts) } else { Predicate::Or(parts) })
+        }
         op => {
             let op = comparison(op)?;
             match (literal(&binary.left), literal(&binary.right)) {
@@ -43,6 +106,22 @@ fn from_binary(binary: &BinaryExpr, schema: &Schema) -> Option<Predicate> {
             }
         }
     }
+}
+
+/// The parts of a chain of one operator, in order; `None` for too many. A chain is as deep as it is long, so it is not walked
+/// by recursion.
+fn flatten(expr: &Expr, op: Operator) -> Option<Vec<&Expr>> {
+    let (mut parts, mut pending) = (Vec::new(), vec![expr]);
+    while let Some(next) = pending.pop() {
+        match next {
+            Expr::BinaryExpr(binary) if binary.op == op => pending.extend([binary.right.as_ref(), binary.left.as_ref()]),
+            part => parts.push(part),
+        }
+        if parts.len() + pending.len() > 2 * PARTS_MAX {
+            return None;
+        }
+    }
+    (parts.len() <= PARTS_MAX).then_some(parts)
 }
 
 fn compare(side: &Expr, op: Comparison, literal: &ScalarValue, schema: &Schema) -> Option<Predicate> {
@@ -211,6 +290,39 @@ mod tests {
         check(&Expr::Not(Box::new(col("open"))), Some(compare(2, Comparison::Equal, Value::Bool(false))));
         check(&Expr::Not(Box::new(col("id").gt(lit(5_i64)))), None);
         check(&(col("id") + lit(1_i64)).gt(lit(5_i64)), None);
+    }
+
+    #[test]
+    fn chains_are_flat_and_have_an_end() {
+        let part = |number: i64| col("id").eq(lit(number));
+        let chain = |length: i64| (1..length).map(part).fold(part(0), Expr::or);
+        let Some(Predicate::Or(parts)) = to_predicate(&chain(300), &schema()) else { panic!() };
+        assert_eq!((parts.len(), &parts[299]), (300, &compare(0, Comparison::Equal, Value::Int(299))));
+        check(&chain(401), None);
+        check(&chain(5_000), None);
+        let nested =
+            (0..40).fold(part(0), |inner, number| if number % 2 == 0 { inner.and(part(number)) } else { inner.or(part(number)) });
+        check(&nested, None);
+    }
+
+    #[test]
+    fn a_scan_has_a_budget() {
+        let list = |length| {
+            let values = vec![Value::Int(1); length];
+            Predicate::In { column: ColumnRef::of(0), values, negated: false }
+        };
+        let mut budget = Budget::of_answer();
+        let taken = [9_000, 9_000, 5_000, 1_000].map(|length| budget.take(&list(length)));
+        assert_eq!(taken, [true, false, true, false]);
+        let mut budget = Budget::of_scan();
+        let taken = (0..500).filter(|_| budget.take(&compare(0, Comparison::Equal, Value::Int(1)))).count();
+        assert_eq!(taken, PARTS_MAX);
+        let high = (0..3).fold(compare(0, Comparison::Equal, Value::Int(1)), |inner, _| {
+            let mut parts = vec![compare(0, Comparison::Equal, Value::Int(1)); 300];
+            parts.push(inner);
+            Predicate::Or(parts)
+        });
+        assert!(!Budget::of_scan().take(&high));
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics, exec_err};
@@ -154,7 +153,7 @@ async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits) -> Re
     if let Err(StoreError::SchemaChanged { .. }) = &opened {
         branches.report_changed(&store);
     }
-    // The stream keeps its branch, so that a branch of one statement ends with its last scan.
+    // The stream keeps its branch for as long as rows are read, also when the statement's own handles are gone.
     opened.map(|stream| {
         stream
             .inspect(move |batch| {
@@ -220,9 +219,4 @@ pub fn scans(plan: &Arc<dyn ExecutionPlan>) -> Vec<ScanExec> {
         found.extend(scans(child));
     }
     found
-}
-
-/// The schema a scan gives; exported for tests of the contract.
-pub fn schema_of(node: &ScanExec) -> SchemaRef {
-    node.schema()
 }

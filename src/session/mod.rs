@@ -107,8 +107,8 @@ pub struct Session {
     block: Option<Block>,
     notices: Vec<Diagnosis>,
     guard: Guard,
-    /// Told to system relations, with the snapshot's version; made anew when that or a setting changes.
-    facts: Option<(u64, Arc<SessionFacts>)>,
+    /// Told to system relations; made anew when a setting or the catalog has changed since (the key).
+    facts: Option<((u64, u64), Arc<SessionFacts>)>,
 }
 
 impl Session {
@@ -196,13 +196,17 @@ impl Session {
         statement::parse(text)
     }
 
-    /// Runs one statement of a simple query. `alone` is false inside a multi-statement text, which is one implicit
-    /// transaction.
+    /// Runs one statement of a simple query. `alone` is false inside a multi-statement text; nothing depends on it while
+    /// statements only read, so each of them sees what was committed before it began.
     ///
     /// # Errors
     /// What the statement failed with. The caller then calls [`Session::fail`].
     pub async fn run(&mut self, statement: &Parsed, _alone: bool) -> Result<Execution, Diagnosis> {
         self.check_block(&statement.kind)?;
+        if statement.kind.ends_block() {
+            // A commit or rollback is not stopped halfway: its outcome would be unknown.
+            return verbs::run(self, statement, None).await;
+        }
         let guard = self.guard.clone();
         guard.run(verbs::run(self, statement, None)).await?
     }
@@ -226,7 +230,7 @@ impl Session {
             self.check_block(&parsed.kind)?;
         }
         let guard = self.guard.clone();
-        let prepared = guard.run(async { verbs::prepare(self, parsed, parameter_types) }).await??;
+        let prepared = guard.run(verbs::prepare(self, parsed, parameter_types)).await??;
         self.names.add_statement(name, prepared)
     }
 
@@ -296,7 +300,9 @@ impl Session {
     pub async fn execute(&mut self, name: &str) -> Result<(Execution, Vec<Format>), Diagnosis> {
         let portal = self.names.portal_mut(name)?;
         let formats = portal.formats.clone();
-        if let Some(rows) = portal.rows.take() {
+        if let Some(mut rows) = portal.rows.take() {
+            // Each Execute has its own timeout and its own cancel token.
+            rows.resume_under(self.guard.clone());
             return Ok((Execution::Rows(rows), formats));
         }
         let (statement, parameters) = (portal.statement.clone(), portal.parameters.clone());
@@ -310,7 +316,12 @@ impl Session {
         portal.done = true;
         self.check_block(&parsed.kind)?;
         let guard = self.guard.clone();
-        let execution = guard.run(verbs::run(self, &parsed, Some((&statement, &parameters)))).await??;
+        let bound = Some((&statement, &parameters));
+        let execution = if parsed.kind.ends_block() {
+            verbs::run(self, &parsed, bound).await?
+        } else {
+            guard.run(verbs::run(self, &parsed, bound)).await??
+        };
         Ok((execution, formats))
     }
 
@@ -373,18 +384,26 @@ impl Session {
 
     /// What the next statement is planned with.
     fn setting(&mut self) -> Setting {
-        let snapshot = self.shared.catalog.snapshot();
+        // A repeatable block sees one state of the catalog too, as its branches were opened under it.
+        let held = self.block.as_mut().filter(|block| block.modes.repeatable);
+        let snapshot = match held {
+            Some(block) => Arc::clone(block.snapshot.get_or_insert_with(|| self.shared.catalog.snapshot())),
+            None => self.shared.catalog.snapshot(),
+        };
         let path = self.settings.search_path().map_or(SearchPath::Default, SearchPath::Named);
+        let key = (snapshot.version, self.settings.generation());
         let facts = match &self.facts {
-            Some((version, facts)) if *version == snapshot.version => Arc::clone(facts),
+            Some((made_under, facts)) if *made_under == key => Arc::clone(facts),
             _ => {
                 let made = Arc::new(self.make_facts(&snapshot, &path));
-                self.facts = Some((snapshot.version, Arc::clone(&made)));
+                self.facts = Some((key, Arc::clone(&made)));
                 made
             }
         };
-        let now = self.block.as_ref().map_or_else(Utc::now, |block| block.started);
-        Setting { snapshot, path, facts, now, time_zone: self.settings.engine_time_zone() }
+        let statement_start = Utc::now();
+        let now = self.block.as_ref().map_or(statement_start, |block| block.started);
+        let (time_zone, display) = (self.settings.engine_time_zone(), self.settings.display());
+        Setting { snapshot, path, facts, now, statement_start, time_zone, display }
     }
 
     fn make_facts(&self, snapshot: &crate::catalog::Snapshot, path: &SearchPath) -> SessionFacts {

@@ -101,13 +101,21 @@ impl Rows {
         &self.guard
     }
 
+    /// Goes on under another guard: that of the `Execute` that resumes a suspended portal.
+    pub fn resume_under(&mut self, guard: Guard) {
+        self.guard = guard;
+    }
+
     /// At most `max` further rows (0 means any number), or `None` at the end.
     ///
     /// # Errors
     /// What the query failed with, mapped to a diagnosis; the rows are over then.
     pub async fn next(&mut self, max: usize) -> Option<Result<RecordBatch, Diagnosis>> {
         let batch = match self.leftover.take() {
-            Some(batch) => batch,
+            Some(batch) => match self.guard.run(std::future::ready(batch)).await {
+                Ok(batch) => batch,
+                Err(stopped) => return Some(Err(stopped)),
+            },
             None => loop {
                 match self.guard.clone().run(self.stream.next()).await {
                     Err(stopped) => return Some(Err(stopped)),

@@ -1,6 +1,7 @@
 //! Prepared statements and portals of one session.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use datafusion::scalar::ScalarValue;
 
@@ -30,12 +31,13 @@ pub struct Description {
 pub struct Prepared {
     /// The statement; `None` for an empty text.
     pub parsed: Option<Parsed>,
-    /// The client's parameter types.
-    pub given: Vec<u32>,
+    /// The name it is kept under.
+    pub name: String,
     /// The plan of a query.
     pub planned: Option<Planned>,
-    /// The catalog version and settings it was planned under.
-    pub planned_under: (u64, String),
+    /// The catalog version and the generation of the settings it was planned under: system functions answer from any
+    /// setting, so any change makes a new plan.
+    pub planned_under: (u64, u64),
     /// What clients are told.
     pub description: Description,
 }
@@ -67,8 +69,9 @@ impl Names {
     ///
     /// # Errors
     /// 42P05, 53400 at the bound.
-    pub fn add_statement(&mut self, name: &str, statement: Prepared) -> Result<(), Diagnosis> {
+    pub fn add_statement(&mut self, name: &str, mut statement: Prepared) -> Result<(), Diagnosis> {
         self.check_statement_name(name)?;
+        name.clone_into(&mut statement.name);
         self.statements.insert(name.to_owned(), statement);
         Ok(())
     }
@@ -97,9 +100,16 @@ impl Names {
         self.statements.get(name).ok_or_else(|| no_statement(name))
     }
 
-    /// Replaces a statement after it was planned again.
-    pub fn replace_statement(&mut self, name: &str, statement: Prepared) {
-        self.statements.insert(name.to_owned(), statement);
+    /// Keeps the plan that replaces a prepared statement's own, unless the name means another statement by now.
+    pub fn replan(&mut self, old: &Prepared, planned: &Planned, under: (u64, u64)) {
+        let same = |known: &&mut Prepared| match (&known.parsed, &old.parsed) {
+            (Some(known), Some(old)) => Arc::ptr_eq(&known.text, &old.text),
+            _ => false,
+        };
+        if let Some(known) = self.statements.get_mut(&old.name).filter(|known| same(known)) {
+            known.planned = Some(planned.clone());
+            known.planned_under = under;
+        }
     }
 
     /// Forgets a statement; tells whether it existed.
@@ -110,11 +120,6 @@ impl Names {
     /// Forgets all statements.
     pub fn clear_statements(&mut self) {
         self.statements.clear();
-    }
-
-    /// Names and statements, for `pg_prepared_statements`.
-    pub fn statements(&self) -> impl Iterator<Item = (&String, &Prepared)> {
-        self.statements.iter()
     }
 
     /// Keeps a portal. The unnamed one is replaced, a named one must be new.

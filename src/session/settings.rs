@@ -18,8 +18,6 @@ pub enum Form {
     Bool,
     /// A whole number within bounds.
     Integer(i64, i64),
-    /// A real number.
-    Real,
     /// Milliseconds, or a duration with a unit.
     Milliseconds,
     /// A size with a unit; a bare number is in kilobytes.
@@ -78,7 +76,7 @@ pub const SPECS: &[Spec] = &[
         "client_min_messages",
         Form::Choice(&["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]),
         "notice",
-        "Least severe message sent to the client.",
+        "Accepted for compatibility: notices and warnings are always sent.",
     ),
     affecting(reported(spec(
         "DateStyle",
@@ -94,7 +92,12 @@ pub const SPECS: &[Spec] = &[
         "1",
         "Digits of floats beyond the default; 1 and above are shortest exact text.",
     ),
-    spec("idle_in_transaction_session_timeout", Form::Milliseconds, "0", "Ends sessions idle in a transaction for longer."),
+    spec(
+        "idle_in_transaction_session_timeout",
+        Form::Milliseconds,
+        "0",
+        "Accepted for compatibility: limits.idle_in_transaction_timeout ends such sessions.",
+    ),
     reported(spec("in_hot_standby", Form::ReadOnly, "off", "Whether the server is a standby; never.")),
     reported(spec("integer_datetimes", Form::ReadOnly, "on", "Datetimes are 64-bit integers.")),
     affecting(reported(spec(
@@ -135,6 +138,9 @@ pub const SPECS: &[Spec] = &[
     spec("xmloption", Form::Choice(&["content", "document"]), "content", "Accepted for compatibility."),
 ];
 
+/// Most changes of settings that a transaction may have to undo.
+const UNDO_MAX: usize = 10_000;
+
 /// The settings of one session.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -144,6 +150,8 @@ pub struct Settings {
     /// What a rollback restores, and what `SET LOCAL` restores at commit, oldest first.
     undo: Vec<Undo>,
     in_block: bool,
+    /// Counts changes, so that whoever depends on any setting can tell that one has changed.
+    generation: u64,
     changed: Vec<&'static str>,
 }
 
@@ -157,7 +165,7 @@ struct Undo {
 impl Default for Settings {
     fn default() -> Self {
         let values: BTreeMap<&'static str, String> = SPECS.iter().map(|spec| (spec.name, spec.default.to_owned())).collect();
-        Self { starts: values.clone(), values, undo: Vec::new(), in_block: false, changed: Vec::new() }
+        Self { starts: values.clone(), values, undo: Vec::new(), in_block: false, generation: 0, changed: Vec::new() }
     }
 }
 
@@ -208,11 +216,17 @@ impl Settings {
         }
         let spec = find(name).ok_or_else(|| unknown(name))?;
         let value = match value {
+            // A DateStyle names one part or both; the part that it does not name stays.
+            Some(text) if matches!(spec.form, Form::DateStyle) => canonical(spec, &format!("{}, {text}", self.get(spec.name)))?,
             Some(text) => canonical(spec, text)?,
             None => self.starts.get(spec.name).cloned().unwrap_or_default(),
         };
         let before = self.get(spec.name).to_owned();
         if self.in_block {
+            if self.undo.len() >= UNDO_MAX {
+                let message = format!("a transaction may change settings at most {UNDO_MAX} times");
+                return Err(Diagnosis::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, message));
+            }
             self.undo.push(Undo { name: spec.name, before: before.clone(), local });
         } else if local {
             return Ok(());
@@ -222,8 +236,11 @@ impl Settings {
     }
 
     fn store(&mut self, name: &'static str, value: String, before: &str) {
-        if value != before && !self.changed.contains(&name) {
-            self.changed.push(name);
+        if value != before {
+            self.generation += 1;
+            if !self.changed.contains(&name) {
+                self.changed.push(name);
+            }
         }
         self.values.insert(name, value);
     }
@@ -292,6 +309,11 @@ impl Settings {
     /// All settings: name, value, meaning.
     pub fn all(&self) -> Vec<(String, String, String)> {
         SPECS.iter().map(|spec| (spec.name.to_owned(), self.get(spec.name).to_owned(), spec.meaning.to_owned())).collect()
+    }
+
+    /// A number that differs whenever any setting has changed.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// A text that differs whenever results may differ.
@@ -366,7 +388,6 @@ fn canonical(spec: &Spec, value: &str) -> Result<String, Diagnosis> {
             }
             number.to_string()
         }
-        Form::Real => value.trim().parse::<f64>().map_err(|_unparsed| bad())?.to_string(),
         Form::Milliseconds => shown_duration(parse_duration(value).ok_or_else(bad)?),
         Form::Kilobytes => {
             parse_size(value).ok_or_else(bad)?;
@@ -512,6 +533,7 @@ mod tests {
     fn values_are_checked_and_shown_as_postgres_shows_them() {
         check("datestyle", "german", Ok("German, DMY"));
         check("datestyle", "iso, dmy", Ok("ISO, DMY"));
+        check("datestyle", "ymd", Ok("ISO, YMD"));
         check("timezone", "europe/berlin", Ok("Europe/Berlin"));
         check("timezone", "Mars/Olympus", Err("22023"));
         check("timezone", "-3", Ok("<-03>+03"));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
     CopyTarget, DiscardObject, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, Reset, Set, Statement, TransactionMode,
+    UtilityOption,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -12,9 +13,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{Diagnosis, sqlstate};
-
-/// How deep a statement may nest (parentheses, subqueries, CASE); deeper ones are 54001.
-pub const DEPTH_MAX: usize = 200;
+use crate::federation::ast::DEPTH_MAX;
 
 /// One parsed statement.
 #[derive(Debug, Clone)]
@@ -240,10 +239,13 @@ pub fn character_of(text: &str, line: u64, column: u64) -> Option<usize> {
 fn classify(statement: Statement, text: &Arc<str>) -> Kind {
     match statement {
         Statement::Query(query) => query_kind(query),
-        Statement::Explain { statement, analyze, .. } => match *statement {
-            Statement::Query(query) => Kind::Explain { query, analyze },
-            _ => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "EXPLAIN is supported for queries only"),
-        },
+        Statement::Explain { statement, analyze, options, format, .. } => {
+            match (*statement, explain_options(options.as_deref(), format.is_some())) {
+                (Statement::Query(query), Ok(asked)) => Kind::Explain { query, analyze: analyze || asked },
+                (_, Err(error)) => Kind::Refused(error),
+                (_, Ok(_)) => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "EXPLAIN is supported for queries only"),
+            }
+        }
         Statement::StartTransaction { modes, .. } => Kind::Begin(modes),
         Statement::Commit { chain, .. } => Kind::Commit { chain },
         Statement::Rollback { savepoint: Some(name), .. } => Kind::RollbackTo(fold(&name)),
@@ -257,10 +259,14 @@ fn classify(statement: Statement, text: &Arc<str>) -> Kind {
         },
         Statement::ShowVariable { variable } => Kind::Show(show_name(&variable)),
         Statement::Discard { object_type } => Kind::Discard(object_type),
-        Statement::Prepare { name, data_types, statement } => {
-            let body = Parsed { text: Arc::clone(text), kind: classify(*statement, text) };
-            Kind::Prepare { name: fold(&name), types: data_types, body: Box::new(body) }
-        }
+        Statement::Prepare { name, data_types, statement } => match classify(*statement, text) {
+            kind @ Kind::Query(_) => {
+                Kind::Prepare { name: fold(&name), types: data_types, body: Box::new(Parsed { text: Arc::clone(text), kind }) }
+            }
+            refused @ Kind::Refused(_) => refused,
+            // As PostgreSQL's grammar: a prepared EXECUTE could call itself for ever.
+            _ => refuse(sqlstate::SYNTAX_ERROR, "only queries can be prepared"),
+        },
         Statement::Execute { name: Some(name), parameters, .. } => Kind::Execute { name: last_part(&name), arguments: parameters },
         Statement::Deallocate { name, .. } => {
             let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
@@ -269,6 +275,28 @@ fn classify(statement: Statement, text: &Arc<str>) -> Kind {
         Statement::Call(function) => Kind::Call(Box::new(function)),
         other => refused(&other),
     }
+}
+
+/// Whether `(ANALYZE …)` is among the options; those that would change the output unheard are refused.
+fn explain_options(options: Option<&[UtilityOption]>, has_format: bool) -> Result<bool, Diagnosis> {
+    let unsupported =
+        |what: &str| Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("EXPLAIN option {what} is not supported"));
+    if has_format {
+        return Err(unsupported("FORMAT"));
+    }
+    let mut analyze = false;
+    for option in options.unwrap_or_default() {
+        let value = option.arg.as_ref().map(|arg| arg.to_string().to_lowercase());
+        let on = !matches!(value.as_deref(), Some("false" | "off" | "0"));
+        match option.name.value.to_lowercase().as_str() {
+            "analyze" => analyze = on,
+            "verbose" | "costs" | "settings" | "buffers" | "wal" | "timing" | "summary" => {}
+            "format" if value.as_deref() == Some("text") => {}
+            "format" => return Err(unsupported("FORMAT")),
+            other => return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, format!("unrecognized EXPLAIN option \"{other}\""))),
+        }
+    }
+    Ok(analyze)
 }
 
 fn query_kind(query: Box<Query>) -> Kind {
@@ -392,6 +420,9 @@ mod tests {
             ("WITH x AS (SELECT 1) DELETE FROM t", "0A000"),
             ("SELECT 1 INTO t", "0A000"),
             ("DROP TABLE t", "0A000"),
+            ("PREPARE p AS EXECUTE q", "42601"),
+            ("PREPARE p AS COMMIT", "42601"),
+            ("EXPLAIN (FORMAT JSON) SELECT 1", "0A000"),
         ];
         for (text, code) in rows {
             assert_eq!(refusal(text), code, "{text}");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
+use crate::catalog::Snapshot;
 use crate::federation::branches::{BranchKind, Branches};
 use crate::stores::{Connector, StoreName};
 
@@ -31,6 +32,8 @@ pub struct Block {
     pub used: bool,
     /// Savepoints: name and the mark of the settings.
     pub savepoints: Vec<(String, usize)>,
+    /// The catalog as a repeatable block's first statement found it.
+    pub snapshot: Option<Arc<Snapshot>>,
     /// The stores' transactions, shared by all statements of a repeatable block.
     pub branches: Option<Arc<Branches>>,
 }
@@ -38,7 +41,7 @@ pub struct Block {
 impl Block {
     /// A fresh block.
     pub fn new(modes: Modes, now: DateTime<Utc>) -> Self {
-        Self { started: now, modes, failed: false, used: false, savepoints: Vec::new(), branches: None }
+        Self { started: now, modes, failed: false, used: false, savepoints: Vec::new(), snapshot: None, branches: None }
     }
 
     /// The branches of the next statement. A repeatable block keeps one set for all its statements; otherwise each

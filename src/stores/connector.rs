@@ -101,6 +101,21 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// Whether everything up to `wanted` is contained in `applied`. Only the store that made the positions may answer.
     fn covers(&self, applied: &Position, wanted: &Position) -> Coverage;
 
+    /// What discovery has learnt and a restart should not forget: the schemas of documents, which samples only widen.
+    /// `None` when there is nothing to keep.
+    fn learned(&self) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// Takes back what [`Connector::learned`] of the same store and kind gave earlier. Called before discovery.
+    ///
+    /// # Errors
+    /// What is wrong, when it is something else; nothing has changed then.
+    fn recall(&self, learned: &serde_json::Value) -> Result<(), String> {
+        let _ = learned;
+        Ok(())
+    }
+
     /// Closes pools and ends background work. Later calls answer [`StoreError::Unreachable`].
     async fn close(&self);
 }

@@ -154,6 +154,9 @@ pub struct Key {
     pub name: String,
     /// Ordinals of its columns, in key order.
     pub columns: Vec<usize>,
+    /// Whether no two rows of a scan can agree in these columns, and none of them can be NULL, so that the planner may rely
+    /// on it. Stores allow more under the name of a key than Postgres does.
+    pub proven: bool,
 }
 
 /// A foreign key.

@@ -23,6 +23,7 @@ struct Station {
     river: i64,
     name: String,
     mean: i64,
+    regime: String,
 }
 
 /// Flow and temperature of a station on a day, in tenths.
@@ -86,6 +87,7 @@ impl Rows {
             river: whole(&row[1]),
             name: row[2].clone(),
             mean: whole(&row[5]),
+            regime: row[6].clone(),
         });
         let visits = lines("crew/visits.csv").into_iter();
         let visits = visits.map(|row| (whole(&row[1]), whole(&row[2]), row[3].clone(), scaled(&row[4], 2)));
@@ -136,7 +138,7 @@ impl Rows {
         below.into_iter().map(row).collect()
     }
 
-    /// Otters and salmon on days below six degrees.
+    /// Otters and salmon where the air was below six degrees and the water below seven.
     pub fn sightings(&self) -> Table {
         let mut rows = Vec::new();
         for report in &self.reports {
@@ -144,7 +146,10 @@ impl Rows {
             let station = self.stations.iter().find(|station| report["station"] == station.id).unwrap();
             let day = report["at"].as_str().unwrap()[..10].to_owned();
             let reading = self.readings[&(station.id, day.clone())];
-            let visits = self.visits.iter().filter(|(at, _, visited, _)| *at == station.id && *visited <= day);
+            if reading.water >= 70 || !["rain", "mixed"].contains(&station.regime.as_str()) {
+                continue;
+            }
+            let visits = self.visits.iter().filter(|(at, _, on, cents)| *at == station.id && *on <= day && *cents >= 30_000);
             let last = visits.max_by(|one, other| one.2.cmp(&other.2));
             for animal in report["species"].as_array().into_iter().flatten().map(|animal| animal.as_str().unwrap()) {
                 if ["otter", "salmon"].contains(&animal) {

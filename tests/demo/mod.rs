@@ -4,9 +4,11 @@ mod expected;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use tributary::command::demo::{self, Arguments};
 
@@ -49,7 +51,7 @@ fn tables(output: &str) -> Vec<Vec<Vec<String>>> {
     let starts = lines.iter().enumerate().filter(|(_, line)| is_rule(line)).map(|(at, _)| at + 1);
     // The first column keeps its indentation, which is part of the answer.
     let cells = |line: &str| -> Vec<String> {
-        let cells = line.split('|').map(|cell| cell[1..].trim_end()).enumerate();
+        let cells = line.split('|').map(|cell| cell.get(1..).unwrap_or_default().trim_end()).enumerate();
         cells.map(|(place, cell)| if place == 0 { cell.to_owned() } else { cell.trim().to_owned() }).collect()
     };
     let table = |start: usize| lines[start..].iter().take_while(|line| !line.starts_with('(')).map(|line| cells(line));
@@ -140,7 +142,7 @@ fn a_busy_port_is_told_and_the_next_free_one_taken() {
 }
 
 #[test]
-fn real_servers_give_the_same_answers() {
+fn postgres_mariadb_and_mongodb_give_the_same_answers() {
     let outside = tempfile::tempdir().unwrap();
     let embedded = run_demo(outside.path());
     let served = try_demo(outside.path(), true, free_port()).unwrap_or_else(|error| panic!("{error}"));
@@ -151,4 +153,31 @@ fn real_servers_give_the_same_answers() {
     }
     // The passwords of servers that have ended are not kept.
     assert!(!outside.path().join("catalog-of-servers").exists());
+}
+
+#[test]
+fn postgres_psql_connects_with_the_printed_line_until_the_demo_ends() {
+    let outside = tempfile::tempdir().unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tributary"));
+    program.args(["demo", "--port", &free_port().to_string(), "--data-dir"]).arg(outside.path());
+    let mut program = program.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(program.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut connect = String::new();
+    for line in lines {
+        if line.trim_start().starts_with("psql ") {
+            connect = line.trim().to_owned();
+        }
+        if line == "Ctrl-C ends the demo." {
+            break;
+        }
+    }
+    let sql = "SELECT regime, count(*) FROM gauges g JOIN low_water l ON l.station_id = g.id GROUP BY regime ORDER BY regime";
+    let answer = Command::new("sh").arg("-c").arg(format!("{connect} --no-psqlrc -At -c '{sql}'")).output().unwrap();
+    let said = String::from_utf8(answer.stdout).unwrap();
+    let regimes: Vec<&str> = said.lines().map(|line| line.split('|').next().unwrap()).collect();
+    assert_eq!(regimes, ["mixed", "rain", "spring"], "{}", String::from_utf8_lossy(&answer.stderr));
+    let second = try_demo(outside.path(), false, free_port()).unwrap_err();
+    assert!(second.contains("a demo is running already"), "{second}");
+    assert!(Command::new("kill").arg(program.id().to_string()).status().unwrap().success());
+    assert_eq!(program.wait().unwrap().code(), Some(0));
 }

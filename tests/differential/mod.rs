@@ -4,9 +4,9 @@
 //! sets/<schema>.<table>.txt   rows of a store, and the same values as its copy has them
 //! queries/<topic>.sql         one statement a line; `statement ==> the copy's wording` where a store's document is a json
 //!                             column there; `<- value` binds a parameter (`\N` is NULL)
-//! queries/refused.sql         statements that Tributary refuses with 0A000: exactly these
-//! queries/mismatched.sql      statements whose answers differ: exactly these, each with its reason
 //! generate                    statements made by a fixed seed
+//! refused.sql                 those of the statements that Tributary refuses with 0A000: exactly these, with reasons
+//! mismatched.sql              those whose answers differ: exactly these, with reasons
 //! ```
 //!
 //! Every statement goes through the extended protocol with binary results and, without parameters, through the simple
@@ -46,6 +46,8 @@ enum Outcome {
 #[derive(Clone, Debug)]
 struct Query {
     topic: String,
+    /// As the file has it.
+    line: String,
     sql: String,
     /// The same in the words of the copy.
     copy_sql: String,
@@ -62,9 +64,11 @@ async fn answers_over_postgres_mariadb_sqlite_and_mongodb_equal_those_of_one_pos
     let count = argument("generated=").map_or(GENERATED, |count| count.parse().unwrap());
     let mut queries = written();
     assert!(queries.len() >= 100, "{} written statements", queries.len());
-    queries.extend(generate::statements(count).into_iter().map(|sql| query("generated", &sql, Outcome::Same)));
+    queries.extend(generate::statements(count).iter().map(|sql| query("generated", sql)));
+    mark(&mut queries, "refused.sql", Outcome::Refused);
+    mark(&mut queries, "mismatched.sql", Outcome::Different);
     queries.retain(|query| only.as_ref().is_none_or(|only| query.sql.contains(only.as_str())));
-    let stage = Stage::set().await;
+    let stage = Box::pin(Stage::set()).await;
     let slices: Vec<Vec<Query>> =
         (0..WORKERS).map(|worker| queries.iter().skip(worker).step_by(WORKERS).cloned().collect()).collect();
     let verdicts = futures::future::join_all(slices.into_iter().map(|slice| judge_all(&stage, slice))).await;
@@ -72,7 +76,7 @@ async fn answers_over_postgres_mariadb_sqlite_and_mongodb_equal_those_of_one_pos
     for (query, (outcome, difference)) in verdicts.iter().flatten() {
         if *outcome != query.expected {
             wrong += 1;
-            eprintln!("\n{:?}, expected {:?}, in {}:\n  {}\n    {difference}", outcome, query.expected, query.topic, query.sql);
+            eprintln!("\n{outcome:?}, expected {:?}, in {}:\n  {}\n    {difference}", query.expected, query.topic, query.line);
         }
     }
     let of = |outcome: Outcome| verdicts.iter().flatten().filter(|(_, (found, _))| *found == outcome).count();
@@ -123,30 +127,52 @@ fn argument(prefix: &str) -> Option<String> {
     std::env::args().find_map(|argument| argument.strip_prefix(prefix).map(str::to_owned))
 }
 
-/// The statements of all files.
+/// The statements of all topics.
 fn written() -> Vec<Query> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential/queries");
-    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(directory().join("queries")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let mut queries = Vec::new();
     for file in files {
-        let topic = file.file_stem().unwrap().to_str().unwrap().to_owned();
-        let expected = match topic.as_str() {
-            "refused" => Outcome::Refused,
-            "mismatched" => Outcome::Different,
-            _ => Outcome::Same,
-        };
-        let text = std::fs::read_to_string(&file).unwrap();
-        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with("--"));
-        queries.extend(lines.map(|line| query(&topic, line, expected)));
+        let topic = file.file_stem().unwrap().to_str().unwrap();
+        queries.extend(lines(&file).iter().map(|line| query(topic, line)));
     }
     queries
 }
 
-fn query(topic: &str, line: &str, expected: Outcome) -> Query {
+/// Sets what is expected of the statements that a list names. A name that no statement has is an error, so that the list
+/// stays exact.
+fn mark(queries: &mut [Query], list: &str, expected: Outcome) {
+    for line in lines(&directory().join(list)) {
+        let mut found = 0;
+        for query in queries.iter_mut().filter(|query| query.line == line) {
+            query.expected = expected;
+            found += 1;
+        }
+        assert!(found > 0, "{list} names a statement that nobody makes: {line}");
+    }
+}
+
+fn directory() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential")
+}
+
+/// The lines of a file without comments.
+fn lines(file: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    text.lines().filter(|line| !line.is_empty() && !line.starts_with("--")).map(str::to_owned).collect()
+}
+
+fn query(topic: &str, line: &str) -> Query {
     let mut parts = line.split(" <- ");
     let statement = parts.next().unwrap();
     let parameters = parts.map(|value| if value == "\\N" { None } else { Some(value.to_owned()) }).collect();
     let (sql, copy_sql) = statement.split_once(" ==> ").unwrap_or((statement, statement));
-    Query { topic: topic.to_owned(), sql: sql.to_owned(), copy_sql: copy_sql.to_owned(), parameters, expected }
+    Query {
+        topic: topic.to_owned(),
+        line: line.to_owned(),
+        sql: sql.to_owned(),
+        copy_sql: copy_sql.to_owned(),
+        parameters,
+        expected: Outcome::Same,
+    }
 }

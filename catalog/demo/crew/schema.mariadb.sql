@@ -1,13 +1,13 @@
 -- Who visits the stations. Names compare without regard to case.
 CREATE TABLE people (
-    id BIGINT PRIMARY KEY,
+    id BIGINT NOT NULL PRIMARY KEY,
     name VARCHAR(80) COLLATE utf8mb4_general_ci NOT NULL UNIQUE,
     trade VARCHAR(40) NOT NULL,
     home VARCHAR(80) NOT NULL
 );
 
 CREATE TABLE visits (
-    id BIGINT PRIMARY KEY,
+    id BIGINT NOT NULL PRIMARY KEY,
     station_id BIGINT NOT NULL,
     person_id BIGINT NOT NULL,
     visited DATE NOT NULL,

@@ -1,13 +1,13 @@
 -- Who visits the stations. Names compare without regard to case.
 CREATE TABLE people (
-    id BIGINT PRIMARY KEY,
+    id BIGINT NOT NULL PRIMARY KEY,
     name TEXT COLLATE NOCASE NOT NULL UNIQUE,
     trade TEXT NOT NULL,
     home TEXT NOT NULL
 );
 
 CREATE TABLE visits (
-    id BIGINT PRIMARY KEY,
+    id BIGINT NOT NULL PRIMARY KEY,
     station_id BIGINT NOT NULL,
     person_id BIGINT NOT NULL REFERENCES people (id),
     visited DATE NOT NULL,

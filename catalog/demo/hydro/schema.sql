@@ -1,6 +1,6 @@
 -- Rivers and gauging stations, in the words that PostgreSQL and SQLite share.
 CREATE TABLE rivers (
-    id BIGINT PRIMARY KEY,
+    id BIGINT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     flows_into BIGINT REFERENCES rivers (id),
     length_km BIGINT NOT NULL,
@@ -11,7 +11,7 @@ CREATE TABLE rivers (
 );
 
 CREATE TABLE stations (
-    id BIGINT PRIMARY KEY,
+    id BIGINT NOT NULL PRIMARY KEY,
     river_id BIGINT NOT NULL REFERENCES rivers (id),
     name TEXT NOT NULL,
     km BIGINT NOT NULL,

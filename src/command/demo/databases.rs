@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use sha2::{Digest, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
@@ -11,6 +12,8 @@ use super::place::Place;
 use super::rows::{self, Rows, statements};
 use super::season;
 use crate::command::CommandError;
+
+const ARCHIVE_SCHEMA: &str = include_str!("../../../catalog/demo/archive/schema.sql");
 
 /// What one database is made of: statements to run in order, and a word on its content for the progress line.
 #[derive(Debug)]
@@ -47,8 +50,7 @@ fn crew_with(schema: &str) -> Content {
 fn archive() -> Content {
     let readings = season::readings();
     let described = format!("{} readings", readings.len());
-    let schema = include_str!("../../../catalog/demo/archive/schema.sql");
-    Content { store: "archive", statements: joined(schema, [readings.inserts()]), described }
+    Content { store: "archive", statements: joined(ARCHIVE_SCHEMA, [readings.inserts()]), described }
 }
 
 fn field() -> Content {
@@ -62,12 +64,28 @@ fn joined<const N: usize>(schema: &str, inserts: [Vec<String>; N]) -> Vec<String
     statements(schema).into_iter().chain(inserts.into_iter().flatten()).collect()
 }
 
+/// Tells databases with other rows from those of this program. The files are in the program, so a digest of them is the
+/// version; what is computed from them has a number of its own.
+fn version() -> String {
+    let mut digest = Sha256::new();
+    digest.update(season::VERSION);
+    for content in [hydro(), crew(), field()] {
+        content.statements.iter().for_each(|statement| digest.update(statement));
+    }
+    let regimes = rows::regimes();
+    regimes.iter().flatten().for_each(|percent| digest.update(percent));
+    digest.update(ARCHIVE_SCHEMA);
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The directory of the SQLite files. Builds them at the first start, and when the program brings other content.
 ///
 /// # Errors
 /// They cannot be written.
 pub(super) async fn prepare(place: &Place, output: &mut dyn Write) -> Result<PathBuf, CommandError> {
-    if let Some(databases) = place.databases() {
+    let files = ["hydro", "crew", "archive", "field"].map(|store| format!("{store}.db"));
+    let version = version();
+    if let Some(databases) = place.databases(&version, &files) {
         writeln!(output, "The demo's databases are in {}.", databases.display())?;
         return Ok(databases);
     }
@@ -80,7 +98,7 @@ pub(super) async fn prepare(place: &Place, output: &mut dyn Write) -> Result<Pat
         writeln!(output, "  {:8} {} ({} ms)", content.store, content.described, started.elapsed().as_millis())?;
         output.flush()?;
     }
-    Ok(place.finish(&unfinished)?)
+    Ok(place.finish(&unfinished, &version)?)
 }
 
 async fn fill(path: &Path, content: &Content) -> Result<(), sqlx::Error> {

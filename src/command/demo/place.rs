@@ -17,8 +17,6 @@ use crate::command::{CommandError, password};
 use crate::config::environment;
 use crate::options::Secret;
 
-/// Rises with every change of the demo's tables or rows, so that a newer program builds the databases anew.
-const CONTENT_VERSION: &str = "1\n";
 const LOCK: &str = "demo.lock";
 
 /// The directory, held by this process until it is dropped.
@@ -85,11 +83,12 @@ impl Place {
         Ok(made)
     }
 
-    /// The databases of an earlier start, if they are complete and have the content of this program.
-    pub(super) fn databases(&self) -> Option<PathBuf> {
+    /// The databases of an earlier start, if they are of that version and all files are there.
+    pub(super) fn databases(&self, version: &str, files: &[String]) -> Option<PathBuf> {
         let databases = self.directory.join("databases");
-        let version = fs::read_to_string(databases.join("version")).ok()?;
-        (version == CONTENT_VERSION).then_some(databases)
+        let found = fs::read_to_string(databases.join("version")).ok()?;
+        let is_complete = files.iter().all(|file| databases.join(file).is_file());
+        (found == version && is_complete).then_some(databases)
     }
 
     /// An empty directory to build the databases in.
@@ -107,9 +106,9 @@ impl Place {
     ///
     /// # Errors
     /// What the operating system answered.
-    pub(super) fn finish(&self, unfinished: &Path) -> io::Result<PathBuf> {
+    pub(super) fn finish(&self, unfinished: &Path, version: &str) -> io::Result<PathBuf> {
         let databases = self.directory.join("databases");
-        write_private(&unfinished.join("version"), CONTENT_VERSION)?;
+        write_private(&unfinished.join("version"), version)?;
         for entry in fs::read_dir(unfinished)? {
             File::open(entry?.path())?.sync_all()?;
         }
@@ -199,21 +198,24 @@ mod tests {
     }
 
     #[test]
-    fn databases_count_only_when_they_are_complete_and_of_this_version() {
+    fn databases_count_only_when_they_are_complete_and_of_the_version() {
         let outside = tempfile::tempdir().unwrap();
         let place = Place::take(Some(outside.path())).unwrap();
-        assert_eq!(place.databases(), None);
+        let files = ["hydro.db".to_owned()];
+        assert_eq!(place.databases("1", &files), None);
         let unfinished = place.unfinished().unwrap();
         fs::write(unfinished.join("hydro.db"), "half").unwrap();
-        assert_eq!(place.databases(), None);
+        assert_eq!(place.databases("1", &files), None);
         let unfinished = place.unfinished().unwrap();
         assert_eq!(fs::read_dir(&unfinished).unwrap().count(), 0);
-        let databases = place.finish(&unfinished).unwrap();
-        assert_eq!(place.databases(), Some(databases.clone()));
-        fs::write(databases.join("version"), "0\n").unwrap();
-        assert_eq!(place.databases(), None);
+        fs::write(unfinished.join("hydro.db"), "whole").unwrap();
+        let databases = place.finish(&unfinished, "1").unwrap();
+        assert_eq!(place.databases("1", &files), Some(databases.clone()));
+        assert_eq!(place.databases("2", &files), None);
         let unfinished = place.unfinished().unwrap();
-        place.finish(&unfinished).unwrap();
-        assert!(place.databases().is_some());
+        place.finish(&unfinished, "2").unwrap();
+        assert_eq!(place.databases("2", &files), None);
+        fs::write(databases.join("hydro.db"), "whole").unwrap();
+        assert_eq!(place.databases("2", &files), Some(databases));
     }
 }

@@ -7,6 +7,8 @@ use chrono::{Datelike, Days, NaiveDate};
 
 use super::rows::{self, Rows};
 
+/// Rises with every change of how readings are computed, so that a newer program builds its archive anew.
+pub(super) const VERSION: &str = "1";
 /// Days from the first of January 2023 to the end of 2024.
 const DAYS: u64 = 731;
 /// Weekly weather of a river, in thousandths of its flow.

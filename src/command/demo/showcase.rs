@@ -9,8 +9,7 @@ use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 
 use super::grid::Grid;
-use crate::catalog::snapshot::SessionFacts;
-use crate::catalog::{SearchPath, Snapshot};
+use crate::catalog::Snapshot;
 use crate::command::CommandError;
 use crate::error::Diagnosis;
 use crate::federation::branches::{BranchKind, Branches};
@@ -56,13 +55,7 @@ struct Answer {
 }
 
 async fn run(engine: &Engine, snapshot: &Arc<Snapshot>, sql: &str) -> Result<Answer, Diagnosis> {
-    let setting = Setting {
-        snapshot: Arc::clone(snapshot),
-        path: SearchPath::Default,
-        facts: Arc::new(SessionFacts::default()),
-        now: chrono::Utc::now(),
-        time_zone: "UTC".to_owned(),
-    };
+    let setting = Setting::of_server(Arc::clone(snapshot));
     let planned = planned(engine, &setting, sql)?;
     let branches = Arc::new(Branches::new(snapshot.connectors.clone(), BranchKind::Statement, None));
     let bound = plan::bind(engine, &setting, &planned, &[], &branches).await?;

@@ -11,15 +11,17 @@
 //! - no relation has options, so `reloptions || …` is `reloptions`;
 //! - `ARRAY(SELECT x …)` is `(SELECT array_agg(x) …)`.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    SelectItem, SetExpr, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
-use super::name::figure_name;
+use super::dialect::call;
+use super::name::{figure_name, fold};
 use crate::catalog::system::always_empty;
 
 /// Rewrites the catalog parts of a query.
@@ -29,6 +31,23 @@ pub fn rewrite(query: &mut Query) {
         let _: ControlFlow<()> = VisitMut::visit(query, &mut ExpandedKeys);
     }
     let _: ControlFlow<()> = VisitMut::visit(query, &mut Catalog);
+}
+
+/// The names of all WITH queries, at any depth.
+pub fn with_names(query: &Query) -> BTreeSet<String> {
+    struct Names(BTreeSet<String>);
+    impl Visitor for Names {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+            self.0.extend(tables.map(|table| fold(&table.alias.name)));
+            ControlFlow::Continue(())
+        }
+    }
+    let mut names = Names(BTreeSet::new());
+    let _: ControlFlow<()> = Visit::visit(query, &mut names);
+    names.0
 }
 
 struct Catalog;
@@ -217,9 +236,7 @@ fn drop_conjunct(condition: &mut Expr, name: &str) {
 
 /// Whether a plain select can be seen to find nothing.
 fn has_no_rows(select: &Select) -> bool {
-    let asks = || {
-        select.from.iter().any(|table| reads(table, "pg_type")) && select.selection.as_ref().is_some_and(|all| any_conjunct(all))
-    };
+    let asks = || select.from.iter().any(|table| reads(table, "pg_type")) && select.selection.as_ref().is_some_and(any_conjunct);
     !groups(select) && (select.from.iter().any(never_has_rows) || asks())
 }
 
@@ -333,10 +350,6 @@ fn array_subquery(function: &mut Function) -> Option<Box<Query>> {
     let mut query = query.clone();
     aggregate(&mut query, "array_agg");
     Some(query)
-}
-
-fn call(name: &str, argument: Expr) -> Expr {
-    call_on(FunctionArgExpr::Expr(argument), name)
 }
 
 fn call_on(argument: FunctionArgExpr, name: &str) -> Expr {

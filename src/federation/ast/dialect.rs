@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitorMut,
+    Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 
+use super::{rows, similar};
 use crate::error::{Diagnosis, sqlstate};
 
 /// The pass.
@@ -25,13 +26,36 @@ impl VisitorMut for Dialect {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        match rows::rewrite(query) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
+    }
+
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        if let TableFactor::Table { version, with_hints, partitions, sample, json_path, index_hints, .. } = factor {
+            let plain = version.is_none() && sample.is_none() && json_path.is_none();
+            if !plain || !with_hints.is_empty() || !partitions.is_empty() || !index_hints.is_empty() {
+                let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "TABLESAMPLE and table hints are not supported")
+                    .with_detail("They would be ignored, and other rows returned than asked for.");
+                return ControlFlow::Break(Box::new(error));
+            }
+        }
         name_function_column(factor);
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         let rewritten = match expr {
+            // The engine negates carriers; a wide numeric or an interval needs its own negation.
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } if !is_number(inner) => {
+                Ok(call("pg_negate", std::mem::replace(inner.as_mut(), Expr::value(Value::Null))))
+            }
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                let take = |expr: &mut Expr| std::mem::replace(expr, Expr::value(Value::Null));
+                Ok(call_with("timezone", vec![take(time_zone), take(timestamp)]))
+            }
             Expr::CompoundFieldAccess { root, access_chain } => {
                 join_column_name(root, access_chain);
                 access_chain.iter_mut().for_each(quote_field);
@@ -39,6 +63,11 @@ impl VisitorMut for Dialect {
             }
             Expr::Function(function) => {
                 strip_schema(&mut function.name);
+                if matches!(function.args, FunctionArguments::Subquery(_)) {
+                    let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "ARRAY(subquery) is not supported")
+                        .with_hint("Aggregate inside: (SELECT array_agg(x ORDER BY …) FROM …).");
+                    return ControlFlow::Break(Box::new(error));
+                }
                 return ControlFlow::Continue(());
             }
             Expr::BinaryOp { op, .. } => {
@@ -52,6 +81,10 @@ impl VisitorMut for Dialect {
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
                 own_escape(pattern, escape_char);
                 return ControlFlow::Continue(());
+            }
+            Expr::SimilarTo { negated, expr: inner, pattern, escape_char } => {
+                let text = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
+                similar::rewrite(text, pattern, escape_char.as_ref(), *negated)
             }
             Expr::Collate { expr: inner, collation } => match byte_order(collation) {
                 Ok(()) => Ok(std::mem::replace(inner.as_mut(), Expr::value(Value::Null))),
@@ -238,14 +271,27 @@ fn is_text(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
 }
 
-fn call(name: &str, argument: Expr) -> Expr {
+/// A number, with or without parentheses: the planner reads its sign itself.
+fn is_number(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(value.value, Value::Number(..)),
+        Expr::Nested(inner) => is_number(inner),
+        _ => false,
+    }
+}
+
+pub(super) fn call(name: &str, argument: Expr) -> Expr {
+    call_with(name, vec![argument])
+}
+
+fn call_with(name: &str, arguments: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
             duplicate_treatment: None,
-            args: vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))],
+            args: arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect(),
             clauses: Vec::new(),
         }),
         filter: None,
@@ -285,6 +331,9 @@ mod tests {
         check("SELECT x::regclass, x::int FROM t", Ok("SELECT pg_cast_regclass(x), x::INT FROM t"));
         check("SELECT a LIKE b ESCAPE '/' FROM t", Ok("SELECT a LIKE like_escape(b, '/') FROM t"));
         check("SELECT t.tags[1], (t.address).city FROM t", Ok("SELECT t.tags[1], (t.address).'city' FROM t"));
+        check("SELECT -x, -1, -(2), a AT TIME ZONE 'UTC' FROM t", Ok("SELECT pg_negate(x), -1, -(2), timezone('UTC', a) FROM t"));
         check("SELECT 1 FROM t FOR UPDATE", Err("0A000"));
+        check("SELECT 1 FROM t TABLESAMPLE BERNOULLI (1)", Err("0A000"));
+        check("SELECT ARRAY(SELECT 1)", Err("0A000"));
     }
 }

@@ -1,14 +1,14 @@
 //! Number literals have Postgres' types: `1` is `integer`, not `bigint`, wherever that shows in a result.
 //!
 //! The planner reads every whole number as 64 bits. Where the literal's own type reaches an output (select items,
-//! arithmetic, CASE, COALESCE and kin, VALUES, arrays), it is wrapped in a cast, which the optimiser folds away.
+//! arithmetic, CASE, function arguments, VALUES, arrays), it is wrapped in a cast, which the optimiser folds away.
 //! Comparisons, LIMIT, ordinals in ORDER BY and GROUP BY, and window arguments are left alone.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select,
-    SelectItem, SetExpr, UnaryOperator, Value, VisitorMut,
+    Array, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Query, Select, SelectItem, SetExpr, UnaryOperator, Value, VisitorMut,
 };
 
 /// The pass.
@@ -33,6 +33,7 @@ impl VisitorMut for Literals {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        wrap_wide(expr);
         match expr {
             Expr::BinaryOp { left, op, right } if is_arithmetic(op) => {
                 wrap(left);
@@ -48,6 +49,21 @@ impl VisitorMut for Literals {
             }
             Expr::Array(Array { elem, .. }) => elem.iter_mut().for_each(wrap),
             Expr::Function(function) => wrap_arguments(function),
+            Expr::Value(value) => {
+                // The planner would make a float of an exponent; Postgres reads a numeric.
+                if let Value::Number(text, _) = &value.value
+                    && text.contains(['e', 'E'])
+                {
+                    *expr = cast(Expr::value(Value::SingleQuotedString(text.clone())), DataType::Numeric(ExactNumberInfo::None));
+                }
+            }
+            Expr::Substring { substring_from, substring_for, .. } => {
+                [substring_from, substring_for].into_iter().flatten().for_each(|place| wrap(place));
+            }
+            Expr::Overlay { overlay_from, overlay_for, .. } => {
+                wrap(overlay_from);
+                overlay_for.iter_mut().for_each(|length| wrap(length));
+            }
             _ => {}
         }
         ControlFlow::Continue(())
@@ -65,6 +81,23 @@ fn wrap_values(body: &mut SetExpr) {
     }
 }
 
+/// Digits that the planner's own decimals hold.
+const DIGITS_MAX: i64 = 76;
+
+/// A number of more digits than the planner's decimals have is read as `numeric` is: from text.
+fn wrap_wide(expr: &mut Expr) {
+    let Expr::Value(value) = expr else { return };
+    let Value::Number(text, _) = &value.value else { return };
+    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    // An exponent that is no number is the planner's error to tell.
+    let Ok(exponent) = exponent.parse::<i64>() else { return };
+    let length = i64::try_from(digits.len()).unwrap_or(i64::MAX).saturating_add(exponent.saturating_abs());
+    if length > DIGITS_MAX {
+        let inner = Expr::value(Value::SingleQuotedString(text.clone()));
+        *expr = cast(inner, DataType::Numeric(ExactNumberInfo::None));
+    }
+}
+
 fn is_arithmetic(op: &BinaryOperator) -> bool {
     matches!(
         op,
@@ -72,17 +105,9 @@ fn is_arithmetic(op: &BinaryOperator) -> bool {
     )
 }
 
-/// Functions whose result has the type of their arguments.
-fn takes_argument_type(name: &str) -> bool {
-    matches!(
-        name,
-        "coalesce" | "greatest" | "least" | "nullif" | "sum" | "min" | "max" | "avg" | "abs" | "mod" | "array_agg" | "div"
-    )
-}
-
+/// Which function is meant depends on the types of its arguments. Window functions are the engine's own and want literals.
 fn wrap_arguments(function: &mut Function) {
-    let name = function.name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.to_lowercase());
-    if !name.is_some_and(|name| takes_argument_type(&name)) {
+    if function.over.is_some() {
         return;
     }
     let FunctionArguments::List(list) = &mut function.args else { return };
@@ -135,7 +160,11 @@ mod tests {
         check("SELECT 1, -2, 3000000000", "SELECT CAST(1 AS INTEGER), CAST(-2 AS INTEGER), 3000000000");
         check("SELECT a + 1 FROM t WHERE b = 2 LIMIT 3", "SELECT a + CAST(1 AS INTEGER) FROM t WHERE b = 2 LIMIT 3");
         check("SELECT coalesce(a, 0) FROM t ORDER BY 1", "SELECT coalesce(a, CAST(0 AS INTEGER)) FROM t ORDER BY 1");
+        check("SELECT round(a, 2) FROM t", "SELECT round(a, CAST(2 AS INTEGER)) FROM t");
+        check("SELECT substring(a FROM 2) FROM t", "SELECT SUBSTRING(a FROM CAST(2 AS INTEGER)) FROM t");
+        check("SELECT 1e3", "SELECT CAST('1e3' AS NUMERIC)");
         check("VALUES (1, 'x')", "VALUES (CAST(1 AS INTEGER), 'x')");
+        check("SELECT a > 1e300, 1e5 FROM t", "SELECT a > CAST('1e300' AS NUMERIC), 1e5 FROM t");
         check("SELECT lag(a, 1) OVER () FROM t", "SELECT lag(a, 1) OVER () FROM t");
     }
 }

@@ -7,11 +7,14 @@
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
 //! client can write, and are cut off again before a client sees them.
 
-mod catalog;
+pub mod catalog;
+pub mod depth;
 pub mod dialect;
 pub mod literal;
 pub mod locate;
 pub mod name;
+mod rows;
+mod similar;
 
 use std::ops::ControlFlow;
 
@@ -22,12 +25,14 @@ use crate::error::Diagnosis;
 /// Separates a name that clients see from the number that makes it unique inside the plan.
 pub const HIDDEN: char = '\u{1}';
 
-/// Runs all passes over a query.
+/// How deep a statement may nest (parentheses, subqueries, CASE); deeper ones are 54001.
+pub const DEPTH_MAX: usize = 200;
+
+/// Runs all passes over a query but [`catalog::rewrite`], which is for statements over the catalog's own relations only.
 ///
 /// # Errors
 /// 0A000 for syntax that would be ignored silently, 42704 for an unknown type or collation.
 pub fn prepare(query: &mut Query) -> Result<(), Diagnosis> {
-    catalog::rewrite(query);
     name::name_outputs(query);
     let mut dialect = dialect::Dialect;
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut dialect) {

@@ -15,7 +15,24 @@ use super::HIDDEN;
 /// Names the outputs of a query and of every query inside it.
 pub fn name_outputs(query: &mut Query) {
     let _: ControlFlow<()> = VisitMut::visit(query, &mut Inner);
-    rename(&mut query.body, true);
+    let ordered = query.order_by.as_ref().map(ToString::to_string).unwrap_or_default();
+    rename(&mut query.body, &Level::Top { ordered });
+}
+
+/// Names of the outermost level are never referred to but by ORDER BY, so there they may be hidden where they would clash.
+enum Level {
+    Top { ordered: String },
+    Inner,
+}
+
+impl Level {
+    /// Whether a name beside a wildcard, which may repeat a name the wildcard stands for, can be hidden.
+    fn may_hide(&self, name: &str) -> bool {
+        match self {
+            Self::Top { ordered } => !ordered.to_lowercase().contains(&name.to_lowercase()),
+            Self::Inner => false,
+        }
+    }
 }
 
 struct Inner;
@@ -24,43 +41,41 @@ impl VisitorMut for Inner {
     type Break = ();
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        name_select(select, false);
+        name_select(select, &Level::Inner);
         ControlFlow::Continue(())
     }
 }
 
-/// The outermost level: names there are never referred to again, so they may differ from explicit aliases.
-fn rename(body: &mut SetExpr, top: bool) {
+fn rename(body: &mut SetExpr, level: &Level) {
     match body {
-        SetExpr::Select(select) => name_select(select, top),
-        SetExpr::Query(query) => rename(&mut query.body, false),
-        SetExpr::SetOperation { left, .. } => rename(left, false),
+        SetExpr::Select(select) => name_select(select, level),
+        SetExpr::Query(query) => rename(&mut query.body, &Level::Inner),
+        SetExpr::SetOperation { left, .. } => rename(left, &Level::Inner),
         _ => {}
     }
 }
 
-fn name_select(select: &mut Select, top: bool) {
-    let has_wildcard =
-        select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+fn name_select(select: &mut Select, level: &Level) {
+    let wild = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    let has_wildcard = select.projection.iter().any(wild);
     let mut used: BTreeSet<String> = BTreeSet::new();
     for (place, item) in select.projection.iter_mut().enumerate() {
         match item {
             SelectItem::UnnamedExpr(expr) => {
                 let name = figure_name(expr);
                 let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
-                let repeats = !used.insert(name.clone());
-                if plain && !repeats && !has_wildcard {
+                let clashes = !used.insert(name.clone()) || (has_wildcard && level.may_hide(&name));
+                if plain && !clashes {
                     continue;
                 }
-                let unique = if repeats || (has_wildcard && plain) { format!("{name}{HIDDEN}{place}") } else { name };
+                let unique = if clashes { format!("{name}{HIDDEN}{place}") } else { name };
                 let expr = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
                 *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', unique) };
             }
             SelectItem::ExprWithAlias { alias, .. } => {
                 let shown = fold(alias);
-                let hidden = shown.contains(HIDDEN);
-                let repeats = !used.insert(shown.clone());
-                if !hidden && (repeats || (top && has_wildcard)) {
+                let clashes = !used.insert(shown.clone()) || (has_wildcard && level.may_hide(&shown));
+                if !shown.contains(HIDDEN) && clashes {
                     *alias = Ident::with_quote('"', format!("{shown}{HIDDEN}{place}"));
                 }
             }
@@ -70,7 +85,7 @@ fn name_select(select: &mut Select, top: bool) {
 }
 
 /// An identifier as Postgres folds it.
-fn fold(ident: &Ident) -> String {
+pub fn fold(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 

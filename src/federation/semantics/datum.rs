@@ -86,10 +86,6 @@ impl<'a> Datum<'a> {
         }
     }
 
-    pub(super) fn as_bool(&self) -> bool {
-        matches!(self, Datum::Bool(true))
-    }
-
     pub(super) fn as_float(&self) -> f64 {
         match self {
             Datum::Float(value) => *value,

@@ -132,7 +132,7 @@ pub(super) fn guess(operator: Operator, left: &Typed, right: &Typed) -> Typed {
         Operator::Other(name) => {
             let arguments = [left.clone(), right.clone()];
             super::overload::select(super::functions::overloads(name), &arguments)
-                .map_or(PgType::TEXT.into(), |row| row.result(&arguments))
+                .map_or(PgType::TEXT.into(), |row| row.returns.into())
         }
         _ => decide(operator, left, right).map_or(PgType::TEXT.into(), |decision| decision.returns),
     }

@@ -14,24 +14,13 @@ pub(super) const ANYARRAY: PgType = PgType { oid: 2277, typmod: -1 };
 /// Accepts every type that is not an array.
 pub(super) const ANYELEMENT: PgType = PgType { oid: 2283, typmod: -1 };
 
-/// What a function returns.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Returns {
-    /// One type.
-    Is(PgType),
-    /// The type of an argument, without modifier.
-    Argument(usize),
-    /// The element type of an array argument.
-    Element(usize),
-}
-
 /// One function with one list of argument types.
 pub(super) struct Overload {
     pub(super) name: &'static str,
     pub(super) arguments: &'static [PgType],
     /// The last argument may repeat, or be absent.
     pub(super) variadic: bool,
-    pub(super) returns: Returns,
+    pub(super) returns: PgType,
     pub(super) kernel: Kernel,
     pub(super) volatility: Volatility,
 }
@@ -44,7 +33,7 @@ pub(super) const fn row(
     kernel: super::typed::RowKernel,
 ) -> Overload {
     let kernel = Kernel::Strict(kernel);
-    Overload { name, arguments, variadic: false, returns: Returns::Is(returns), kernel, volatility: Volatility::Immutable }
+    Overload { name, arguments, variadic: false, returns, kernel, volatility: Volatility::Immutable }
 }
 
 impl Overload {
@@ -62,11 +51,6 @@ impl Overload {
         self
     }
 
-    pub(super) const fn returning(mut self, returns: Returns) -> Self {
-        self.returns = returns;
-        self
-    }
-
     pub(super) const fn volatility(mut self, volatility: Volatility) -> Self {
         self.volatility = volatility;
         self
@@ -80,22 +64,6 @@ impl Overload {
     fn accepts(&self, count: usize) -> bool {
         if self.variadic { count + 1 >= self.arguments.len() } else { count == self.arguments.len() }
     }
-
-    /// The result type for arguments of these types.
-    pub(super) fn result(&self, arguments: &[Typed]) -> Typed {
-        match self.returns {
-            Returns::Is(pg_type) => pg_type.into(),
-            Returns::Argument(index) => arguments.get(index).map_or(PgType::TEXT.into(), |typed| decided(typed.without_modifier())),
-            Returns::Element(index) => match arguments.get(index).and_then(|typed| Some((typed.pg_type.element()?, typed))) {
-                Some((element, typed)) => Typed { pg_type: PgType::with_typmod(element.oid, -1), labels: typed.labels.clone() },
-                None => PgType::TEXT.into(),
-            },
-        }
-    }
-}
-
-fn decided(typed: Typed) -> Typed {
-    if typed.is_unknown() { PgType::TEXT.into() } else { typed }
 }
 
 /// The best row for a call, or `None` when no row fits.

@@ -19,7 +19,8 @@ pub(super) async fn run(session: &mut Session, function: &Function) -> Result<Ex
 }
 
 async fn refresh(session: &mut Session, arguments: &[String]) -> Result<(), Diagnosis> {
-    let superuser = session.settings.is_on("is_superuser");
+    // Asked of the roles as they are now: a reload may have changed them.
+    let superuser = session.shared.roles.load().get(&session.role).is_some_and(|role| role.superuser);
     if !superuser {
         return Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, "permission denied for procedure tributary.refresh")
             .with_hint("Only a role with superuser = true may call it."));

@@ -11,10 +11,10 @@ use crate::session::output::Execution;
 use crate::session::statement::Parsed;
 
 /// `PREPARE name (types) AS query`
-pub(super) fn prepare(session: &mut Session, name: &str, types: &[DataType], body: &Parsed) -> Result<Execution, Diagnosis> {
+pub(super) async fn prepare(session: &mut Session, name: &str, types: &[DataType], body: &Parsed) -> Result<Execution, Diagnosis> {
     session.names.check_statement_name(name)?;
     let given: Result<Vec<u32>, Diagnosis> = types.iter().map(crate::federation::plan::type_oid).collect();
-    let prepared = super::prepare(session, Some(body.clone()), &given?)?;
+    let prepared = super::prepare(session, Some(body.clone()), &given?).await?;
     session.names.add_statement(name, prepared)?;
     Ok(Execution::Done("PREPARE".to_owned()))
 }
@@ -32,5 +32,7 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, name: &str, argu
     let values = constants(&session.shared.engine, &setting, arguments, wanted).await?;
     let Some(parsed) = prepared.parsed.clone() else { return Ok(Execution::Empty) };
     let parsed = Parsed { text: Arc::clone(text), ..parsed };
-    Box::pin(super::run(session, &parsed, Some((&prepared, &values)))).await
+    let ended = Box::pin(super::run(session, &parsed, Some((&prepared, &values)))).await;
+    // A place in the prepared text is no place in the text of EXECUTE.
+    ended.map_err(|error| error.with_position(None))
 }

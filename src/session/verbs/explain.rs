@@ -21,16 +21,10 @@ pub(super) async fn run(
     bound: Bound<'_>,
 ) -> Result<Execution, Diagnosis> {
     let setting = session.setting();
-    let planned = match bound {
-        Some((prepared, _)) => match &prepared.planned {
-            Some(planned) => planned.clone(),
-            None => select::plan(session, &setting, text, query, &[])?,
-        },
-        None => select::plan(session, &setting, text, query, &[])?,
-    };
+    let planned = select::current_plan(session, &setting, text, query, bound).await?;
     let branches = session.branches(&setting);
     let values = bound.map(|(_, values)| values).unwrap_or_default();
-    let ready = plan::bind(&session.shared.engine, &setting, &planned, values, &branches).await?;
+    let ready = plan::bind_aside(&session.shared.engine, &setting, &planned, values, &branches).await?;
     if analyze {
         let drained = ready.run()?.try_for_each(|_batch| std::future::ready(Ok(()))).await;
         drained.map_err(|error| diagnose(&error))?;

@@ -47,7 +47,7 @@ pub(super) async fn run(
         Kind::Reset(name) => set::reset(session, name.as_deref()),
         Kind::Show(name) => show::run(session, name),
         Kind::Discard(object) => discard::run(session, *object),
-        Kind::Prepare { name, types, body } => execute::prepare(session, name, types, body),
+        Kind::Prepare { name, types, body } => execute::prepare(session, name, types, body).await,
         Kind::Execute { name, arguments } => execute::run(session, &statement.text, name, arguments).await,
         Kind::Deallocate(name) => discard::deallocate(session, name.as_deref()),
         Kind::Call(function) => call::run(session, function).await,
@@ -56,19 +56,19 @@ pub(super) async fn run(
 }
 
 /// Prepares a statement: plans queries, knows the columns of the rest.
-pub(super) fn prepare(session: &mut Session, parsed: Option<Parsed>, given: &[u32]) -> Result<Prepared, Diagnosis> {
+pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given: &[u32]) -> Result<Prepared, Diagnosis> {
     let setting = session.setting();
-    let planned_under = (setting.snapshot.version, session.settings.fingerprint());
+    let planned_under = (setting.snapshot.version, session.settings.generation());
     let mut planned = None;
     let columns = match parsed.as_ref().map(|parsed| (&parsed.kind, &parsed.text)) {
         Some((Kind::Query(query), text)) => {
-            let plan = select::plan(session, &setting, text, query, given)?;
+            let plan = select::plan(session, &setting, text, query, given).await?;
             let columns = plan.columns.clone();
             planned = Some(plan);
             Some(columns)
         }
         Some((Kind::Explain { query, .. }, text)) => {
-            planned = Some(select::plan(session, &setting, text, query, given)?);
+            planned = Some(select::plan(session, &setting, text, query, given).await?);
             Some(vec![text_column("QUERY PLAN")])
         }
         Some((Kind::Show(name), _)) => Some(show::columns(name)),
@@ -77,7 +77,7 @@ pub(super) fn prepare(session: &mut Session, parsed: Option<Parsed>, given: &[u3
         Some(_) | None => None,
     };
     let parameters = planned.as_ref().map(|plan| plan.parameters.clone()).unwrap_or_default();
-    Ok(Prepared { parsed, given: given.to_vec(), planned, planned_under, description: Description { parameters, columns } })
+    Ok(Prepared { parsed, name: String::new(), planned, planned_under, description: Description { parameters, columns } })
 }
 
 /// A column of type text that comes from no table.

@@ -1,8 +1,10 @@
 //! `SET` and `RESET`.
 
-use datafusion::sql::sqlparser::ast::{ContextModifier, Expr, Set, UnaryOperator, Value};
+use datafusion::sql::sqlparser::ast::{
+    ContextModifier, Expr, Set, TransactionAccessMode, TransactionIsolationLevel, TransactionMode, UnaryOperator, Value,
+};
 
-use super::transaction::apply_modes;
+use super::transaction::{apply_modes, no_serializable};
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::Session;
 use crate::session::output::Execution;
@@ -54,7 +56,29 @@ fn assign(session: &mut Session, name: &str, values: &[Expr], local: bool) -> Re
     if is_default {
         return session.settings.set(name, None, local);
     }
-    session.settings.set(name, Some(&words.join(", ")), local)
+    let value = words.join(", ");
+    match name {
+        "transaction_isolation" | "transaction_read_only" => set_mode(session, name, &value),
+        "default_transaction_isolation" if value.eq_ignore_ascii_case("serializable") => Err(no_serializable()),
+        _ => session.settings.set(name, Some(&value), local),
+    }
+}
+
+/// The settings that are modes of the current transaction.
+fn set_mode(session: &mut Session, name: &str, value: &str) -> Result<(), Diagnosis> {
+    let invalid =
+        || Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{name}\": \"{value}\""));
+    let mode = match (name, value.to_lowercase().as_str()) {
+        ("transaction_isolation", "read uncommitted" | "read committed") => {
+            TransactionMode::IsolationLevel(TransactionIsolationLevel::ReadCommitted)
+        }
+        ("transaction_isolation", "repeatable read") => TransactionMode::IsolationLevel(TransactionIsolationLevel::RepeatableRead),
+        ("transaction_isolation", "serializable") => TransactionMode::IsolationLevel(TransactionIsolationLevel::Serializable),
+        ("transaction_read_only", "on" | "true" | "yes" | "1") => TransactionMode::AccessMode(TransactionAccessMode::ReadOnly),
+        ("transaction_read_only", "off" | "false" | "no" | "0") => TransactionMode::AccessMode(TransactionAccessMode::ReadWrite),
+        _ => return Err(invalid()),
+    };
+    apply_modes(session, &[mode])
 }
 
 /// A constant of a SET list as text; identifiers of a path keep their quotes, since they are split again.
@@ -79,14 +103,14 @@ fn word(expr: &Expr, is_path: bool) -> Option<String> {
 }
 
 /// `SET SESSION CHARACTERISTICS AS TRANSACTION …`: defaults of later transactions.
-fn characteristics(session: &mut Session, modes: &[datafusion::sql::sqlparser::ast::TransactionMode]) -> Result<(), Diagnosis> {
-    use datafusion::sql::sqlparser::ast::{TransactionAccessMode, TransactionMode};
+fn characteristics(session: &mut Session, modes: &[TransactionMode]) -> Result<(), Diagnosis> {
     for mode in modes {
         match mode {
             TransactionMode::AccessMode(access) => {
                 let word = if *access == TransactionAccessMode::ReadOnly { "on" } else { "off" };
                 session.settings.set("default_transaction_read_only", Some(word), false)?;
             }
+            TransactionMode::IsolationLevel(TransactionIsolationLevel::Serializable) => return Err(no_serializable()),
             TransactionMode::IsolationLevel(level) => {
                 session.settings.set("default_transaction_isolation", Some(&level.to_string().to_lowercase()), false)?;
             }

@@ -22,14 +22,24 @@ pub(super) fn begin(session: &mut Session, modes: &[TransactionMode]) -> Result<
         read_only: session.settings.is_on("default_transaction_read_only"),
         repeatable: is_repeatable(session.settings.show("default_transaction_isolation")?),
     };
+    if modes.iter().any(|mode| matches!(mode, TransactionMode::IsolationLevel(TransactionIsolationLevel::Serializable))) {
+        return Err(no_serializable());
+    }
     session.block = Some(Block::new(defaults, Utc::now()));
     session.settings.begin();
+    session.facts = None;
     apply_modes(session, modes)?;
     done("BEGIN")
 }
 
+/// Snapshots of several stores are not one serial order.
+pub(super) fn no_serializable() -> Diagnosis {
+    Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "isolation level serializable is not supported")
+        .with_hint("repeatable read keeps one state per store for the whole transaction.")
+}
+
 fn is_repeatable(isolation: &str) -> bool {
-    matches!(isolation, "repeatable read" | "serializable")
+    isolation == "repeatable read"
 }
 
 /// Sets the modes of the current block: `BEGIN …`, `SET TRANSACTION …`.
@@ -65,6 +75,7 @@ pub(super) fn apply_modes(session: &mut Session, modes: &[TransactionMode]) -> R
         }
     }
     let (read_only, repeatable) = (block.modes.read_only, block.modes.repeatable);
+    session.facts = None;
     session.settings.set("transaction_read_only", Some(if read_only { "on" } else { "off" }), true)?;
     session.settings.set("transaction_isolation", Some(if repeatable { "repeatable read" } else { "read committed" }), true)
 }
@@ -74,11 +85,12 @@ async fn end(session: &mut Session, commit: bool, chain: bool) -> Result<(), Dia
     session.names.clear_portals();
     session.facts = None;
     let commit = commit && !block.failed;
+    // Settled before the await: whatever becomes of this call, the session is out of its block.
+    session.settings.end(commit);
     let finished = match &block.branches {
         Some(branches) => branches.finish(commit).await,
         None => Ok(()),
     };
-    session.settings.end(commit && finished.is_ok());
     if chain {
         session.block = Some(Block::new(block.modes, Utc::now()));
         session.settings.begin();
@@ -111,10 +123,17 @@ fn outside(verb: &str) -> Diagnosis {
     Diagnosis::new(sqlstate::NO_ACTIVE_SQL_TRANSACTION, format!("{verb} can only be used in transaction blocks"))
 }
 
+/// Most savepoints of a transaction.
+const SAVEPOINTS_MAX: usize = 10_000;
+
 /// `SAVEPOINT`
 pub(super) fn savepoint(session: &mut Session, name: &str) -> Result<Execution, Diagnosis> {
     let mark = session.settings.savepoint();
     let block = session.block.as_mut().ok_or_else(|| outside("SAVEPOINT"))?;
+    if block.savepoints.len() >= SAVEPOINTS_MAX {
+        let message = format!("a transaction may keep at most {SAVEPOINTS_MAX} savepoints");
+        return Err(Diagnosis::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, message));
+    }
     block.savepoints.push((name.to_owned(), mark));
     done("SAVEPOINT")
 }

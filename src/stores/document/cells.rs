@@ -158,8 +158,8 @@ impl Cells {
             (Self::Numeric(_), DocumentValue::Double(number)) => match () {
                 () if number.is_nan() => state.text.push_str("NaN"),
                 () if number.is_infinite() => state.text.push_str(if *number > 0.0 { "Infinity" } else { "-Infinity" }),
-                // `{}` never uses an exponent.
-                () => state.text.push_str(&number.to_string()),
+                // `{}` never uses an exponent. Numeric has no negative zero.
+                () => state.text.push_str(&(number + 0.0).to_string()),
             },
             (Self::Numeric(_), value) => match scalar::as_decimal(value) {
                 Some(decimal) => extended::write_decimal(decimal, &mut state.text),

@@ -134,14 +134,16 @@ fn column_type(word: &str) -> Option<DocumentType> {
     if let Some(shape) = word.strip_prefix("numeric(").and_then(|rest| rest.strip_suffix(')')) {
         let (precision, scale) = shape.split_once(',').unwrap_or((shape, "0"));
         let (precision, scale): (u8, u8) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
-        return (1..=38).contains(&precision).then_some(DocumentType::Decimal { scale }).filter(|_| scale <= precision);
+        // Fixed decimals are carried with 38 digits. A smaller precision would be a promise that nobody keeps.
+        return (precision == 38 && scale <= precision).then_some(DocumentType::Decimal { scale });
     }
     Some(match word.to_ascii_lowercase().as_str() {
         "bool" | "boolean" => DocumentType::Bool,
         "smallint" | "int2" | "int" | "integer" | "int4" | "bigint" | "int8" => DocumentType::Int,
         "real" | "float4" | "float8" | "double precision" | "double" => DocumentType::Double,
         "numeric" | "decimal" => DocumentType::Numeric,
-        "timestamptz" | "timestamp with time zone" | "date" => DocumentType::Date,
+        // Documents hold moments and no calendar days: `date` is refused rather than read as something else.
+        "timestamptz" | "timestamp with time zone" => DocumentType::Date,
         "objectid" => DocumentType::ObjectId,
         "uuid" => DocumentType::Uuid,
         "bytea" => DocumentType::Binary,
@@ -196,14 +198,20 @@ mod tests {
     #[test]
     fn columns_are_declared_by_postgres_names() {
         let columns: toml::Table =
-            toml::from_str("a = \"bigint\"\nb = \"text[]\"\nc = { d = \"numeric(10,2)\", e = \"objectId\" }\nf = \"boolean[][]\"")
+            toml::from_str("a = \"bigint\"\nb = \"text[]\"\nc = { d = \"numeric(38,2)\", e = \"objectId\" }\nf = \"boolean[][]\"")
                 .unwrap();
         let fields = from_columns(&columns).unwrap();
         assert_eq!(fields[1].kind, DocumentType::List(Box::new(DocumentType::Text)));
         let DocumentType::Struct(nested) = &fields[2].kind else { panic!("not nested") };
         assert_eq!(nested[0].kind, DocumentType::Decimal { scale: 2 });
         assert_eq!(nested[1].kind, DocumentType::ObjectId);
-        for (wrong, key) in [("a = \"strnig\"", "a"), ("a = { b = 1 }", "a.b"), ("a = \"numeric(3,5)\"", "a")] {
+        for (wrong, key) in [
+            ("a = \"strnig\"", "a"),
+            ("a = { b = 1 }", "a.b"),
+            ("a = \"numeric(38,39)\"", "a"),
+            ("a = \"numeric(5,2)\"", "a"),
+            ("a = \"date\"", "a"),
+        ] {
             let columns: toml::Table = toml::from_str(wrong).unwrap();
             assert_eq!(from_columns(&columns).unwrap_err().0, key);
         }

@@ -1,7 +1,5 @@
-//! Parsed JSON as document values.
-//!
-//! Whole numbers that fit 64 bits are integers, up to 2^64 decimals; other numbers are doubles, as JSON readers commonly
-//! take them. A number with more digits than a double holds is therefore read as the nearest double.
+//! JSON of our own making, such as declared schemas, as document values. The text of stores is read in `json_text.rs`, which
+//! changes no number.
 
 use serde_json::{Map, Value};
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Used by MongoDB, whose values come as raw BSON, and by JSON columns of relational stores that the store file declares as
-//! documents, whose values come as parsed JSON ([`json`]).
+//! documents, whose values come as JSON text ([`json_text`]).
 //!
 //! **Invariants:** a document is walked once, in its own field order; a value that its column cannot hold without loss is a
 //! mismatch, and [`OnMismatch`] alone decides what becomes of it; every column is nullable, because a field may be missing.
@@ -19,6 +19,8 @@ pub mod declared;
 pub mod extended;
 pub mod infer;
 pub mod json;
+pub mod json_text;
+pub mod memory;
 pub mod options;
 pub mod scalar;
 pub mod schema;
@@ -30,6 +32,7 @@ mod build_tests;
 
 pub use build::DocumentBuilder;
 pub use infer::Sample;
+pub use memory::{Known, Learning, Memory};
 pub use options::{DocumentOptions, OnMismatch};
 pub use schema::DocumentSchema;
 pub use types::{DocumentField, DocumentType};

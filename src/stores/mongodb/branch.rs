@@ -1,9 +1,10 @@
-//! One consistent view of a deployment: a snapshot that scans share, the session's transaction, or neither.
+//! One consistent view of a deployment: a snapshot that scans share, or none.
 //!
 //! On a replica set (server 5.0 and newer) the first scan of a branch asks for a snapshot session and learns the cluster
 //! time at which the server reads; later scans open sessions of their own at that time, so that they run side by side.
 //! The server keeps such a state for `minSnapshotHistoryWindowInSeconds` (300 by default); a scan that lasts longer ends
-//! with 72000, never with rows of two states.
+//! with 72000, never with rows of two states. A transaction block that only reads opens no transaction of the server, which
+//! would end after a minute; the first write of a block will, when there are writes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use tokio::sync::Mutex;
 use super::Shared;
 use super::error::is_snapshot_refusal;
 use super::scan::{self, Opened, Query, Session};
-use super::write;
 use crate::stores::StoreError;
 use crate::stores::connector::{BatchStream, Branch as Contract, Purpose, Scan, ScanLimits};
 use crate::stores::position::Position;
@@ -29,13 +29,14 @@ use crate::stores::schema::Table;
 /// Why a branch whose store can share snapshots does not.
 const TORN: &str = "MongoDB does not read capped collections at a snapshot";
 
+/// Why the scans of a transaction block may see different states.
+const COMMITTED: &str = "in a read committed transaction each scan sees the newest state";
+
 enum View {
     /// Each scan reads the newest state, for this reason.
     Newest(&'static str),
     /// All scans read one state, whose time the first one learns.
     Snapshot(Mutex<Option<Timestamp>>),
-    /// All scans read in the transaction.
-    Transaction(Arc<Mutex<ClientSession>>),
 }
 
 /// The connector's branch.
@@ -53,7 +54,6 @@ impl fmt::Debug for Branch {
         let view = match &self.view {
             View::Newest(_) => "newest",
             View::Snapshot(_) => "snapshot",
-            View::Transaction(_) => "transaction",
         };
         f.debug_struct("Branch").field("store", &self.shared.name).field("view", &view).finish()
     }
@@ -63,11 +63,10 @@ impl Branch {
     /// Opens a branch ([`crate::stores::Connector::open`]).
     pub(super) async fn open(shared: Arc<Shared>, purpose: Purpose) -> Result<Self, StoreError> {
         let deployment = shared.pool.deployment().await?;
-        let writes = matches!(purpose, Purpose::Transaction { read_only: false, .. });
-        let view = match deployment.snapshot() {
-            Err(reason) => View::Newest(reason),
-            Ok(()) if writes => View::Transaction(Arc::new(Mutex::new(write::begin(&shared.pool).await?))),
-            Ok(()) => View::Snapshot(Mutex::new(None)),
+        let view = match (deployment.snapshot(), purpose) {
+            (Err(reason), _) => View::Newest(reason),
+            (Ok(()), Purpose::Transaction { repeatable: false, .. }) => View::Newest(COMMITTED),
+            (Ok(()), _) => View::Snapshot(Mutex::new(None)),
         };
         let several = !matches!(purpose, Purpose::Statement { scans: 0 | 1 });
         Ok(Self { shared, view, several, torn: AtomicBool::new(false) })
@@ -80,7 +79,6 @@ impl Branch {
     async fn session(&self, collection: &Collection<RawDocumentBuf>) -> Result<Session, StoreError> {
         match &self.view {
             View::Newest(_) => Ok(Session::Alone),
-            View::Transaction(session) => Ok(Session::Shared(session.clone())),
             View::Snapshot(_) if !self.several => Ok(Session::Own(Box::new(self.snapshot_session(None).await?))),
             View::Snapshot(time) => {
                 let mut time = time.lock().await;
@@ -160,21 +158,15 @@ impl Contract for Branch {
         match &self.view {
             View::Newest(reason) => Err(reason),
             View::Snapshot(_) if self.torn.load(Ordering::Acquire) => Err(TORN),
-            View::Snapshot(_) | View::Transaction(_) => Ok(()),
+            View::Snapshot(_) => Ok(()),
         }
     }
 
     async fn commit(&self) -> Result<Option<Position>, StoreError> {
-        match &self.view {
-            View::Transaction(session) => write::commit(&self.shared.pool, &self.shared.name, &mut *session.lock().await).await,
-            View::Newest(_) | View::Snapshot(_) => Ok(None),
-        }
+        Ok(None)
     }
 
     async fn rollback(&self) -> Result<(), StoreError> {
-        match &self.view {
-            View::Transaction(session) => write::rollback(&self.shared.pool, &mut *session.lock().await).await,
-            View::Newest(_) | View::Snapshot(_) => Ok(()),
-        }
+        Ok(())
     }
 }

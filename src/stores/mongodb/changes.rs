@@ -3,17 +3,7 @@
 //! The token is the BSON timestamp as eight bytes, seconds before the counter within the second, most significant first.
 //! Change feeds will add the resume token; nothing reads changes yet.
 
-use mongodb::bson::Timestamp;
-
-use crate::stores::StoreName;
 use crate::stores::position::{Coverage, Position};
-
-/// The position of everything up to an operation time.
-pub(super) fn position(store: &StoreName, time: Timestamp) -> Position {
-    let mut token = time.time.to_be_bytes().to_vec();
-    token.extend(time.increment.to_be_bytes());
-    Position { store: store.clone(), token }
-}
 
 /// Whether `applied` has reached `wanted` ([`crate::stores::Connector::covers`]).
 pub(super) fn covers(applied: &Position, wanted: &Position) -> Coverage {
@@ -28,7 +18,17 @@ pub(super) fn covers(applied: &Position, wanted: &Position) -> Coverage {
 
 #[cfg(test)]
 mod tests {
+    use mongodb::bson::Timestamp;
+
     use super::*;
+    use crate::stores::StoreName;
+
+    /// The position of everything up to an operation time.
+    fn position(store: &StoreName, time: Timestamp) -> Position {
+        let mut token = time.time.to_be_bytes().to_vec();
+        token.extend(time.increment.to_be_bytes());
+        Position { store: store.clone(), token }
+    }
 
     #[test]
     fn positions_follow_cluster_time() {

@@ -24,6 +24,8 @@ pub(super) struct Description<'a> {
     /// The answer of `listIndexes`.
     pub(super) indexes: &'a [Document],
     pub(super) row_estimate: Option<u64>,
+    /// Whether the server keeps `_id` unique: not in time series, and not across the shards of a cluster.
+    pub(super) unique_id: bool,
 }
 
 /// The table, and the fields of it that cannot be columns.
@@ -55,7 +57,7 @@ pub(super) fn table(description: &Description<'_>) -> (Table, Vec<Refused>) {
         kind: description.kind,
         schema: Table::arrow_schema(&columns),
         columns,
-        primary_key: collection.then(|| Key { name: "_id_".to_owned(), columns: vec![0] }),
+        primary_key: collection.then(|| Key { name: "_id_".to_owned(), columns: vec![0], proven: description.unique_id }),
         unique_keys: keys.unique,
         foreign_keys: Vec::new(),
         indexes: keys.plain,
@@ -190,7 +192,7 @@ fn plain_key(index: &Document, columns: &[Column]) -> Option<Key> {
         (ordered && whole && known).then_some(place)
     });
     let columns = places.collect::<Option<Vec<_>>>()?;
-    (!columns.is_empty()).then(|| Key { name: name.to_owned(), columns })
+    (!columns.is_empty()).then(|| Key { name: name.to_owned(), columns, proven: false })
 }
 
 #[cfg(test)]
@@ -212,6 +214,7 @@ mod tests {
             include_document: true,
             indexes,
             row_estimate: Some(7),
+            unique_id: true,
         }
     }
 
@@ -267,8 +270,8 @@ mod tests {
             doc! { "name": "folded", "key": { "b": 1 }, "unique": true, "collation": { "locale": "en" } },
         ];
         let (table, _) = table(&description(&fields, &indexes));
-        assert_eq!(table.unique_keys, [Key { name: "ab".to_owned(), columns: vec![1, 2] }]);
-        assert_eq!(table.indexes, [Key { name: "b".to_owned(), columns: vec![2] }]);
+        assert_eq!(table.unique_keys, [Key { name: "ab".to_owned(), columns: vec![1, 2], proven: false }]);
+        assert_eq!(table.indexes, [Key { name: "b".to_owned(), columns: vec![2], proven: false }]);
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! driver's errors reaches a client. Deliberately absent: pipelines for joins and aggregates, and writing statements.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -33,7 +33,7 @@ use self::pool::{OPTIONS, Pool, Settings};
 use self::pushdown::Mismatch;
 use super::connector::{Branch as BranchContract, Capabilities, Connector, Kind, Purpose, Scan, StoreName};
 use super::document::options::read_tables;
-use super::document::{DocumentOptions, DocumentSchema, OnMismatch};
+use super::document::{DocumentOptions, Memory, OnMismatch};
 use super::error::StoreError;
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
@@ -82,8 +82,8 @@ impl Kind for Registration {
             return Err(problems);
         }
         let pool = Arc::new(Pool::new(name.as_str(), settings));
-        let schemas = Mutex::new(BTreeMap::new());
-        Ok(Arc::new(MongoDb { shared: Arc::new(Shared { name: name.clone(), pool, defaults, collections, schemas }) }))
+        let memory = Memory::default();
+        Ok(Arc::new(MongoDb { shared: Arc::new(Shared { name: name.clone(), pool, defaults, collections, memory }) }))
     }
 }
 
@@ -119,7 +119,7 @@ struct Shared {
     /// By `collection` or `database.collection`.
     collections: BTreeMap<String, DocumentOptions>,
     /// What discovery found so far, so that columns do not vanish with the luck of a sample.
-    schemas: Mutex<BTreeMap<TableId, DocumentSchema>>,
+    memory: Memory,
 }
 
 impl Shared {
@@ -158,12 +158,19 @@ impl Connector for MongoDb {
     }
 
     async fn discover(&self) -> Result<StoreSchema, StoreError> {
-        let earlier = self.shared.schemas.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let options = |table: &TableId| self.shared.options_of(table).clone();
-        let known = schema::Known { options: &options, schemas: earlier };
+        let known = schema::Known { options: &options, earlier: self.shared.memory.known() };
         let (schema, schemas) = schema::discover(&self.shared.pool, known).await?;
-        *self.shared.schemas.lock().unwrap_or_else(PoisonError::into_inner) = schemas;
+        self.shared.memory.replace(schemas);
         Ok(schema)
+    }
+
+    fn learned(&self) -> Option<serde_json::Value> {
+        self.shared.memory.learned()
+    }
+
+    fn recall(&self, learned: &serde_json::Value) -> Result<(), String> {
+        self.shared.memory.recall(learned)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -220,14 +220,18 @@ fn positive(reader: &mut Reader<'_>, key: &str) -> Duration {
 pub(super) struct Deployment {
     /// A member of a replica set, or a router of a sharded cluster.
     pub(super) replicated: bool,
+    /// A router of a sharded cluster.
+    pub(super) sharded: bool,
     /// The newest wire protocol it speaks; 13 is server 5.0.
     pub(super) wire_version: i32,
 }
 
 impl Deployment {
     fn of(hello: &Document) -> Self {
+        let sharded = hello.get_str("msg").is_ok_and(|word| word == "isdbgrid");
         Self {
-            replicated: hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|word| word == "isdbgrid"),
+            replicated: hello.contains_key("setName") || sharded,
+            sharded,
             wire_version: hello.get_i32("maxWireVersion").unwrap_or(0),
         }
     }

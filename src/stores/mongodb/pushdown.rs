@@ -306,8 +306,16 @@ mod tests {
         let fields = [field("_id", DocumentType::ObjectId), field("b", DocumentType::Bool), field("s", nested)];
         let id = TableId { namespace: "shop".to_owned(), name: "goods".to_owned() };
         let kind = TableKind::Collection;
-        let description =
-            Description { id, kind, collation: None, fields: &fields, include_document: true, indexes: &[], row_estimate: None };
+        let description = Description {
+            id,
+            kind,
+            collation: None,
+            fields: &fields,
+            include_document: true,
+            indexes: &[],
+            row_estimate: None,
+            unique_id: true,
+        };
         table(&description).0
     }
 

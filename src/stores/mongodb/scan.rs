@@ -18,7 +18,7 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::{AggregateOptions, Collation, FindOptions};
 use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor, SessionRawBatchCursor};
 use mongodb::{ClientSession, Collection};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 
 use super::columns::ID;
 use super::pool::Pool;
@@ -117,14 +117,11 @@ pub(super) enum Session {
     Alone,
     /// One of its own, at a snapshot.
     Own(Box<ClientSession>),
-    /// That of the transaction; scans take turns, a batch at a time.
-    Shared(Arc<Mutex<ClientSession>>),
 }
 
 enum Documents {
     Alone(RawBatchCursor),
     Own(SessionRawBatchCursor, Box<ClientSession>),
-    Shared(SessionRawBatchCursor, Arc<Mutex<ClientSession>>),
 }
 
 impl Documents {
@@ -132,10 +129,6 @@ impl Documents {
         Ok(match session {
             Session::Alone => Self::Alone(query.alone(collection).await?),
             Session::Own(mut session) => Self::Own(query.within(collection, &mut session).await?, session),
-            Session::Shared(session) => {
-                let cursor = query.within(collection, &mut *session.lock().await).await?;
-                Self::Shared(cursor, session)
-            }
         })
     }
 
@@ -143,7 +136,6 @@ impl Documents {
         match self {
             Self::Alone(cursor) => cursor.next().await.transpose(),
             Self::Own(cursor, session) => cursor.stream(session).next().await.transpose(),
-            Self::Shared(cursor, session) => cursor.stream(&mut *session.lock().await).next().await.transpose(),
         }
     }
 }
@@ -246,6 +238,9 @@ impl Reading {
             if let Some(batch) = self.ready.pop_front() {
                 return Ok(Some(batch));
             }
+            if let Some(batch) = self.decoder.counted()? {
+                return Ok(Some(batch));
+            }
             match self.receiver.recv().await {
                 Some(Ok(Fetched::Batch(batch))) => self.decoder.decode(&batch, &mut self.ready)?,
                 Some(Ok(Fetched::End)) => return Ok(None),
@@ -263,6 +258,8 @@ struct Decoder {
     limits: ScanLimits,
     schema: SchemaRef,
     form: DecoderForm,
+    /// Rows of a count that have not been given yet.
+    left: usize,
 }
 
 enum DecoderForm {
@@ -282,7 +279,7 @@ impl Decoder {
     ) -> Result<Self, StoreError> {
         let schema = table.project(&scan.columns);
         let form = if scan.columns.is_empty() { DecoderForm::Count } else { rows(&schema, on_mismatch) };
-        Ok(Self { pool: pool.clone(), table: table.clone(), limits, schema, form })
+        Ok(Self { pool: pool.clone(), table: table.clone(), limits, schema, form, left: 0 })
     }
 
     fn decode(&mut self, batch: &RawBatch, ready: &mut VecDeque<RecordBatch>) -> Result<(), StoreError> {
@@ -291,7 +288,9 @@ impl Decoder {
             let Ok(RawBsonRef::Document(document)) = document else { return Err(self.pool.context.malformed()) };
             let DecoderForm::Rows { builder, .. } = &mut self.form else {
                 let counted = document.get("n").ok().flatten().and_then(count_of);
-                return self.counted(counted.ok_or_else(|| self.pool.context.malformed())?, ready);
+                let counted = counted.ok_or_else(|| self.pool.context.malformed())?;
+                self.left = usize::try_from(counted).unwrap_or(usize::MAX);
+                return Ok(());
             };
             let appended = builder.append(&BsonFields(document));
             let full = builder.rows() >= self.limits.batch_rows || builder.bytes() >= self.limits.batch_bytes;
@@ -319,17 +318,16 @@ impl Decoder {
         RecordBatch::try_new(self.schema.clone(), arrays).map_err(|error| too_large(&self.pool, &self.table, &error))
     }
 
-    fn counted(&self, rows: u64, ready: &mut VecDeque<RecordBatch>) -> Result<(), StoreError> {
-        let mut left = usize::try_from(rows).unwrap_or(usize::MAX);
-        while left > 0 {
-            // One batch for each `batch_rows` rows: they hold nothing but a number.
-            let rows = left.min(self.limits.batch_rows.max(1));
-            left -= rows;
-            let options = RecordBatchOptions::new().with_row_count(Some(rows));
-            let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options);
-            ready.push_back(batch.map_err(|error| too_large(&self.pool, &self.table, &error))?);
+    /// The next batch of counted rows, which hold nothing but a number; `None` when all have been given.
+    fn counted(&mut self) -> Result<Option<RecordBatch>, StoreError> {
+        let rows = self.left.min(self.limits.batch_rows.max(1));
+        if rows == 0 {
+            return Ok(None);
         }
-        Ok(())
+        self.left -= rows;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options);
+        batch.map(Some).map_err(|error| too_large(&self.pool, &self.table, &error))
     }
 
     fn misfit(&self, misfit: &Misfit) -> StoreError {

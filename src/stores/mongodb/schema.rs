@@ -2,7 +2,6 @@
 //!
 //! A collection that cannot be read is refused by name; only a lost connection ends discovery.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -16,6 +15,7 @@ use super::columns;
 use super::pool::Pool;
 use super::types::BsonFields;
 use crate::stores::StoreError;
+use crate::stores::document::memory::{Known as Schemas, Place};
 use crate::stores::document::{DocumentField, DocumentOptions, DocumentSchema, Sample};
 use crate::stores::schema::{Refused, StoreSchema, Table, TableId, TableKind};
 
@@ -32,8 +32,8 @@ const SAMPLE_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Known<'a> {
     /// The options of each collection; the store's own where a collection has none.
     pub(super) options: &'a (dyn Fn(&TableId) -> DocumentOptions + Sync),
-    /// What earlier discoveries found, by database and collection.
-    pub(super) schemas: BTreeMap<TableId, DocumentSchema>,
+    /// What earlier discoveries found.
+    pub(super) earlier: Schemas,
 }
 
 /// One entry of `listCollections`.
@@ -51,10 +51,7 @@ enum ListedKind {
 }
 
 /// Reads the whole deployment. Returns the schema and what to know at the next discovery.
-pub(super) async fn discover(
-    pool: &Pool,
-    known: Known<'_>,
-) -> Result<(StoreSchema, BTreeMap<TableId, DocumentSchema>), StoreError> {
+pub(super) async fn discover(pool: &Pool, known: Known<'_>) -> Result<(StoreSchema, Schemas), StoreError> {
     let admin = pool.database("admin").await?;
     let build = pool.within("buildInfo", async { admin.run_command(doc! { "buildInfo": 1 }).await }).await?;
     let mut schema = StoreSchema {
@@ -66,42 +63,62 @@ pub(super) async fn discover(
     for database in databases(pool).await? {
         match collections(pool, &database).await {
             Ok(found) => listed.extend(found),
-            Err(error) => refuse(&mut schema, TableId { namespace: database, name: String::new() }, error)?,
+            Err(error) => refuse(&mut schema, TableId { namespace: database, name: String::new() }, own_fault(pool, error).await?),
         }
     }
+    let sharded = pool.deployment().await?.sharded;
     let known = &known;
     let mut found = futures::stream::iter(listed)
         .map(|entry| async move {
-            let outcome = read_collection(pool, known, &entry).await;
+            let outcome = read_collection(pool, known, &entry, sharded).await;
             (entry.id, outcome)
         })
         .buffered(CONCURRENT);
-    let mut schemas = BTreeMap::new();
+    let mut schemas = Schemas::new();
     while let Some((id, outcome)) = found.next().await {
         match outcome {
             Ok(read) => {
                 schema.refused.extend(read.refused);
                 schema.tables.push(read.table.into());
-                schemas.insert(id, read.schema);
+                schemas.insert(place(&id), read.schema);
             }
-            Err(error) => refuse(&mut schema, id, error)?,
+            Err(error) => {
+                // A collection that could not be read this time is not forgotten.
+                let earlier = known.earlier.get(&place(&id)).filter(|_| !matches!(error, StoreError::SchemaChanged { .. }));
+                schemas.extend(earlier.map(|earlier| (place(&id), earlier.clone())));
+                refuse(&mut schema, id, own_fault(pool, error).await?);
+            }
         }
     }
     schema.tables.sort_by(|left, right| left.id.cmp(&right.id));
     Ok((schema, schemas))
 }
 
-/// Turns what the server answered about one collection into a refusal; a lost connection stays an error.
-fn refuse(schema: &mut StoreSchema, table: TableId, error: StoreError) -> Result<(), StoreError> {
+/// A collection is a document as a whole.
+fn place(id: &TableId) -> Place {
+    (id.clone(), String::new())
+}
+
+/// An error that is about one collection: `Err` when it is about the whole store. The driver gives up on a connection for
+/// answers that it does not understand, so that a store which still answers is not the one at fault.
+async fn own_fault(pool: &Pool, error: StoreError) -> Result<StoreError, StoreError> {
+    match &error {
+        StoreError::ConnectionLost { .. } | StoreError::Unreachable { .. } if pool.deployment().await.is_err() => Err(error),
+        _ => Ok(error),
+    }
+}
+
+/// Turns an error about one collection into a refusal.
+fn refuse(schema: &mut StoreSchema, table: TableId, error: StoreError) {
     let reason = match error {
         // It was dropped after it was listed.
-        StoreError::SchemaChanged { .. } => return Ok(()),
+        StoreError::SchemaChanged { .. } => return,
         StoreError::Remote { message, .. } => format!("cannot be read: {message}"),
         StoreError::Deadline { .. } => "cannot be sampled in time; declare its columns and set its sample to 0".to_owned(),
-        other => return Err(other),
+        StoreError::Value { rule, .. } => format!("cannot be read: a value {rule}"),
+        other => format!("cannot be read: {other}"),
     };
     schema.refused.push(Refused { table, column: None, native_type: "collection".to_owned(), reason });
-    Ok(())
 }
 
 async fn databases(pool: &Pool) -> Result<Vec<String>, StoreError> {
@@ -155,7 +172,7 @@ struct Read {
     refused: Vec<Refused>,
 }
 
-async fn read_collection(pool: &Pool, known: &Known<'_>, entry: &Listed) -> Result<Read, StoreError> {
+async fn read_collection(pool: &Pool, known: &Known<'_>, entry: &Listed, sharded: bool) -> Result<Read, StoreError> {
     let database = pool.database(&entry.id.namespace).await?;
     let collection = database.collection::<RawDocumentBuf>(&entry.id.name);
     let options = (known.options)(&entry.id);
@@ -165,7 +182,7 @@ async fn read_collection(pool: &Pool, known: &Known<'_>, entry: &Listed) -> Resu
     };
     let sampled = if options.sample == 0 { Vec::new() } else { sample(pool, &collection, entry.kind, options.sample).await? };
     let declared = columns::with_validator(&options.declared, &entry.options, &sampled);
-    let schema = match known.schemas.get(&entry.id) {
+    let schema = match known.earlier.get(&place(&entry.id)) {
         Some(earlier) => earlier.succeed(&declared, sampled),
         None => DocumentSchema::new(&declared, sampled),
     };
@@ -183,6 +200,7 @@ async fn read_collection(pool: &Pool, known: &Known<'_>, entry: &Listed) -> Resu
         include_document: options.include_document,
         indexes: &indexes,
         row_estimate: estimate,
+        unique_id: entry.kind == ListedKind::Collection && !sharded,
     };
     let (table, refused) = columns::table(&description);
     Ok(Read { table, refused, schema })

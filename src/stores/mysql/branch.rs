@@ -13,6 +13,7 @@
 //! both sides in turn ends with an error and never hangs. The slots of a statement are reserved together for the same reason.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -43,8 +44,8 @@ pub(super) struct Branch {
 enum View {
     /// Each scan stands for itself. The reason is told when more than one scan was announced.
     Alone(Result<(), &'static str>),
-    /// Scans of one statement at one position, with the connections not used yet.
-    Snapshot { position: SnapshotPosition, ready: Mutex<Vec<Lease>> },
+    /// Scans of one statement at one position, with the connections not used yet, and whether the position proves one state.
+    Snapshot { position: SnapshotPosition, ready: Mutex<Vec<Lease>>, proved: Result<(), &'static str> },
     /// A transaction block.
     Transaction(Transaction),
 }
@@ -55,6 +56,7 @@ struct Transaction {
     beside: Mutex<Vec<Pinned>>,
     position: Option<SnapshotPosition>,
     repeatable: bool,
+    proved: Result<(), &'static str>,
 }
 
 impl fmt::Debug for Branch {
@@ -82,10 +84,11 @@ impl Branch {
             Purpose::Statement { scans } => snapshot_view(shared, scans).await?,
             Purpose::Transaction { read_only, repeatable } => {
                 let access = if read_only { Access::Read } else { Access::Write };
-                let mut lease = shared.pool.lease().await?;
-                let position = write::begin(&mut lease, access, repeatable).await?;
+                let (lease, position) = begun(shared, access, repeatable).await?;
+                // Without a position all scans take turns on one connection.
+                let proved = position.as_ref().map_or(Ok(()), |position| proved(shared, &lease, position));
                 let primary = Arc::new(AsyncMutex::new(Some(lease)));
-                View::Transaction(Transaction { primary, beside: Mutex::new(Vec::new()), position, repeatable })
+                View::Transaction(Transaction { primary, beside: Mutex::new(Vec::new()), position, repeatable, proved })
             }
         };
         Ok(Self { shared: Arc::clone(shared), view, stop: CancellationToken::new() })
@@ -94,7 +97,7 @@ impl Branch {
     async fn seat(&self) -> Result<Seat, StoreError> {
         match &self.view {
             View::Alone(_) => Ok(Seat::Own(self.shared.pool.lease().await?)),
-            View::Snapshot { position, ready } => {
+            View::Snapshot { position, ready, .. } => {
                 let prepared = lock(ready).pop();
                 match prepared {
                     Some(lease) => Ok(Seat::Snapshot(lease)),
@@ -180,10 +183,45 @@ async fn close_beside(mut guard: OwnedMutexGuard<Option<Lease>>) {
     }
 }
 
+/// A connection in a transaction. One that died while it was idle is replaced once.
+async fn begun(shared: &Arc<Shared>, access: Access, repeatable: bool) -> Result<(Lease, Option<SnapshotPosition>), StoreError> {
+    let mut lease = shared.pool.lease().await?;
+    let position = match write::begin(&mut lease, access, repeatable).await {
+        Err(StoreError::ConnectionLost { .. }) if lease.reused => {
+            drop(lease);
+            shared.pool.forget_idle();
+            lease = shared.pool.lease().await?;
+            write::begin(&mut lease, access, repeatable).await?
+        }
+        outcome => outcome?,
+    };
+    Ok((lease, position))
+}
+
+/// Whether an equal position proves that two connections see one state.
+fn proved(shared: &Shared, lease: &Lease, position: &SnapshotPosition) -> Result<(), &'static str> {
+    if shared.has_other_engines.load(Ordering::Relaxed) {
+        return Err("some tables are kept by an engine without transactions");
+    }
+    lease.session.server.logs_all.and_then(|()| position.proves())
+}
+
 async fn snapshot_view(shared: &Arc<Shared>, scans: usize) -> Result<View, StoreError> {
     let mut leases = shared.pool.lease_many(scans).await?;
-    match changes::begin_one_snapshot(&mut leases).await? {
-        Ok(position) => Ok(View::Snapshot { position, ready: Mutex::new(leases) }),
+    let begun = match changes::begin_one_snapshot(&mut leases).await {
+        Err(StoreError::ConnectionLost { .. }) if leases.iter().any(|lease| lease.reused) => {
+            drop(leases);
+            shared.pool.forget_idle();
+            leases = shared.pool.lease_many(scans).await?;
+            changes::begin_one_snapshot(&mut leases).await?
+        }
+        outcome => outcome?,
+    };
+    match begun {
+        Ok(position) => {
+            let proved = leases.first().map_or(Ok(()), |lease| proved(shared, lease, &position));
+            Ok(View::Snapshot { position, ready: Mutex::new(leases), proved })
+        }
         Err(reason) => {
             futures::future::try_join_all(leases.into_iter().map(write::roll_back)).await?;
             Ok(View::Alone(Err(reason)))
@@ -206,8 +244,8 @@ impl connector::Branch for Branch {
     fn shared_snapshot(&self) -> Result<(), &'static str> {
         match &self.view {
             View::Alone(shared) => *shared,
-            View::Snapshot { .. } => Ok(()),
-            View::Transaction(transaction) if transaction.repeatable => Ok(()),
+            View::Snapshot { proved, .. } => *proved,
+            View::Transaction(transaction) if transaction.repeatable => transaction.proved,
             View::Transaction(_) => Err("in a read committed transaction each scan sees what is committed when it starts"),
         }
     }

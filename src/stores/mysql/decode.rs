@@ -149,9 +149,12 @@ pub(super) fn bits(raw: &[u8], width: usize) -> Result<String, Fault> {
     Ok(all.skip(raw.len() * 8 - width).collect())
 }
 
-/// Any text; the connection's character set is utf8mb4, so the server has converted it.
+/// Any text; the connection's character set is utf8mb4, so the server has converted it. Postgres text cannot hold U+0000,
+/// so no client could be given it.
 pub(super) fn text(raw: &[u8]) -> Result<&str, Fault> {
-    std::str::from_utf8(raw).map_err(|_invalid| Fault::new(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, "is not valid UTF-8"))
+    let fault = |rule| Fault::new(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, rule);
+    let text = std::str::from_utf8(raw).map_err(|_invalid| fault("is not valid UTF-8"))?;
+    if text.contains('\0') { Err(fault("holds the character U+0000")) } else { Ok(text) }
 }
 
 /// MariaDB's `uuid`, in lower case as Postgres writes it.
@@ -291,6 +294,14 @@ mod tests {
         assert_eq!(big_unsigned(&[0xff; 8]), Ok(18_446_744_073_709_551_615));
         assert_eq!(truth(&[5]), Ok(true));
         assert!(int(&[0; 8]).is_err() && big(&[0; 4]).is_err() && tiny(&[]).is_err());
+    }
+
+    #[test]
+    fn texts_without_nul_only() {
+        assert_eq!(text("aü".as_bytes()), Ok("aü"));
+        for raw in [b"a\0b".as_slice(), b"\0", b"\xff"] {
+            assert_eq!(text(raw).map_err(|fault| fault.sqlstate), Err("22021"), "{raw:?}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::connector::{Branch, Capabilities, Connector, Kind, Purpose, Scan, StoreName};
+use super::document::{Known, Learning, Memory};
 use super::error::StoreError;
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
@@ -32,7 +33,9 @@ use crate::task::TaskSet;
 mod branch;
 mod changes;
 mod decode;
+mod documents;
 mod error;
+mod field;
 mod options;
 mod pool;
 mod pushdown;
@@ -83,6 +86,8 @@ impl Kind for Registration {
             settings,
             tasks: Mutex::new(TaskSet::new()),
             can_match_snapshots: AtomicBool::new(true),
+            has_other_engines: AtomicBool::new(false),
+            memory: Memory::default(),
         };
         Ok(Arc::new(Store(Arc::new(shared))))
     }
@@ -101,6 +106,10 @@ struct Shared {
     tasks: Mutex<TaskSet>,
     /// Assumed until discovery has seen the server.
     can_match_snapshots: AtomicBool,
+    /// Whether discovery has seen tables of another engine than InnoDB, whose state no snapshot holds.
+    has_other_engines: AtomicBool,
+    /// Document schemas of earlier discoveries, so that samples only widen them.
+    memory: Memory,
 }
 
 impl Shared {
@@ -139,7 +148,7 @@ impl Connector for Store {
             prepare: false,
             // On the usual collations LIKE ignores case, so it is at most a superset.
             like: false,
-            documents: false,
+            documents: true,
             cancel: true,
         }
     }
@@ -148,9 +157,20 @@ impl Connector for Store {
         let mut lease = self.0.pool.lease().await?;
         let server = Arc::clone(&lease.session.server);
         self.0.can_match_snapshots.store(server.is_mariadb && server.has_binary_log, Ordering::Relaxed);
-        let schema = schema::discover(&mut lease, self.0.place(), &self.0.settings.database, self.0.policy()).await?;
+        let mut learning = Learning { earlier: self.0.memory.known(), now: Known::new() };
+        let found = schema::discover(&mut lease, self.0.place(), &self.0.settings, &mut learning).await?;
+        self.0.has_other_engines.store(found.has_other_engines, Ordering::Relaxed);
         lease.release();
-        Ok(schema)
+        self.0.memory.replace(learning.now);
+        Ok(found.schema)
+    }
+
+    fn learned(&self) -> Option<serde_json::Value> {
+        self.0.memory.learned()
+    }
+
+    fn recall(&self, learned: &serde_json::Value) -> Result<(), String> {
+        self.0.memory.recall(learned)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::ConnectOptions;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 
+use super::super::relational::documents::{self, TableOptions, read_options};
 use crate::options::{Form, OptionSpec, Problem, Reader, Secret, Secrets};
 
 const fn option(key: &'static str, form: Form, default: Option<&'static str>, meaning: &'static str) -> OptionSpec {
@@ -54,6 +55,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Some("int"),
         "What tinyint(1), MariaDB's BOOLEAN, becomes: smallint, which keeps every value, or boolean, which keeps zero or not.",
     ),
+    documents::OPTION,
 ];
 
 /// What a date that no calendar has becomes.
@@ -91,6 +93,8 @@ pub(super) struct Settings {
     pub(super) zero_date: ZeroDate,
     /// Whether `tinyint(1)` is a boolean.
     pub(super) tinyint1_is_bool: bool,
+    /// Tables with a JSON column that is a document.
+    pub(super) documents: TableOptions,
 }
 
 impl Settings {
@@ -100,7 +104,7 @@ impl Settings {
     /// Every problem found.
     pub(super) fn parse(path: &str, table: &toml::Table, secrets: &dyn Secrets) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader::new(path, table, OPTIONS, secrets);
-        let settings = Self {
+        let mut settings = Self {
             host: reader.text("host"),
             port: u16::try_from(reader.integer("port")).unwrap_or(0),
             socket: reader.path("socket"),
@@ -116,6 +120,7 @@ impl Settings {
             pool_idle: reader.duration("pool.idle"),
             zero_date: if reader.text("zero_date") == "null" { ZeroDate::Null } else { ZeroDate::Error },
             tinyint1_is_bool: reader.text("tinyint1") == "bool",
+            documents: TableOptions::new(),
         };
         if reader.is_set("tls_ca")
             && matches!(settings.tls, MySqlSslMode::Disabled | MySqlSslMode::Preferred | MySqlSslMode::Required)
@@ -130,7 +135,9 @@ impl Settings {
                 reader.problem(key, "0", "must be longer than zero, because every call has a deadline".to_owned());
             }
         }
-        let problems = reader.finish();
+        let tables = reader.table("tables");
+        let mut problems = reader.finish();
+        settings.documents = read_options(path, tables, secrets, &mut problems);
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 

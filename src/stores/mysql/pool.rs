@@ -18,10 +18,20 @@ use super::error::Place;
 use super::options::Settings;
 
 /// Makes every connection speak alike, whatever the server's defaults: quotes and escapes as the statements are written,
-/// strict writes, UTC, `IS NULL` without the auto-increment surprise, and no statement time limit but ours.
+/// strict writes, UTC, `IS NULL` without the auto-increment surprise, one isolation level, and no time limits but ours. A
+/// client may pause in the middle of a result, which the server's own limit on a blocked write (a minute by default) would
+/// take for a lost connection; a week bounds it. The comments are read as code by MariaDB alone and by MySQL alone.
 const PREPARE: &str = "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,STRICT_ALL_TABLES,\
 ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', SESSION time_zone = '+00:00', SESSION sql_auto_is_null = 0, \
-SESSION autocommit = 1; SELECT CONNECTION_ID(), VERSION(), @@log_bin";
+SESSION autocommit = 1, SESSION net_write_timeout = 604800 /*M!, SESSION max_statement_time = 0 */\
+/*!50708 , SESSION max_execution_time = 0 */; SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+SELECT CONNECTION_ID(), VERSION(), @@log_bin";
+
+/// Tells which databases the binary log is limited to or leaves out; the privilege for it is not everybody's.
+const LOG_FILTERS: &str = "SHOW MASTER STATUS";
+
+/// Why nothing is known of the filters of the binary log.
+const MAY_NOT_SEE: &str = "the store's user may not see whether the binary log is filtered (BINLOG MONITOR)";
 
 /// An idle connection younger than this is used without asking whether it still lives.
 const TRUSTED_IDLE: Duration = Duration::from_millis(500);
@@ -35,6 +45,8 @@ pub(super) struct Server {
     pub(super) is_mariadb: bool,
     /// Whether it writes a binary log.
     pub(super) has_binary_log: bool,
+    /// Whether the binary log holds the changes of all databases; otherwise, why that is not so or not known.
+    pub(super) logs_all: Result<(), &'static str>,
 }
 
 /// One prepared connection.
@@ -78,6 +90,8 @@ impl fmt::Debug for Pool {
 pub(super) struct Lease {
     /// The connection.
     pub(super) session: Session,
+    /// Whether it has been idle, so that the server may have ended it meanwhile.
+    pub(super) reused: bool,
     pool: Arc<Pool>,
     _permit: OwnedSemaphorePermit,
 }
@@ -128,11 +142,11 @@ impl Pool {
     }
 
     async fn fill(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Result<Lease, StoreError> {
-        let session = match self.living_idle().await {
-            Some(session) => session,
-            None => self.open().await?,
+        let (session, reused) = match self.living_idle().await {
+            Some(session) => (session, true),
+            None => (self.open().await?, false),
         };
-        Ok(Lease { session, pool: Arc::clone(self), _permit: permit })
+        Ok(Lease { session, reused, pool: Arc::clone(self), _permit: permit })
     }
 
     /// The most recently used idle connection that still answers.
@@ -231,8 +245,17 @@ impl Lease {
     /// # Errors
     /// As [`Lease::run`].
     pub(super) async fn rows(&mut self, sql: &'static str) -> Result<Vec<MySqlRow>, StoreError> {
+        self.rows_of(sql.to_owned()).await
+    }
+
+    /// As [`Lease::rows`], with names of the store in the text; they are quoted and no values are in it.
+    ///
+    /// # Errors
+    /// As [`Lease::run`].
+    pub(super) async fn rows_of(&mut self, sql: String) -> Result<Vec<MySqlRow>, StoreError> {
         let limit = self.pool.settings.query_timeout;
-        match tokio::time::timeout(limit, sqlx::raw_sql(sql).fetch_all(&mut self.session.connection)).await {
+        let answer = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.session.connection);
+        match tokio::time::timeout(limit, answer).await {
             Ok(answer) => answer.map_err(|error| self.pool.place().translate(&error)),
             Err(_elapsed) => Err(self.pool.late(limit, "the answer to a statement")),
         }
@@ -261,10 +284,27 @@ async fn connect(settings: &Settings) -> Result<Session, sqlx::Error> {
     let rows = sqlx::raw_sql(PREPARE).fetch_all(&mut connection).await?;
     let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
     let version: String = row.try_get_unchecked(1)?;
-    let server = Server {
-        is_mariadb: version.to_ascii_lowercase().contains("mariadb"),
-        has_binary_log: row.try_get_unchecked::<i64, _>(2)? != 0,
-        version,
-    };
-    Ok(Session { id: row.try_get_unchecked(0)?, connection, server: Arc::new(server) })
+    let is_mariadb = version.to_ascii_lowercase().contains("mariadb");
+    let has_binary_log = row.try_get_unchecked::<i64, _>(2)? != 0;
+    let id = row.try_get_unchecked(0)?;
+    // Only MariaDB tells snapshot positions, so only there it matters.
+    let logs_all = if is_mariadb && has_binary_log { log_filters(&mut connection).await? } else { Ok(()) };
+    let server = Server { version, is_mariadb, has_binary_log, logs_all };
+    Ok(Session { id, connection, server: Arc::new(server) })
+}
+
+/// Filters of the binary log change only with a restart, which ends the connection too.
+async fn log_filters(connection: &mut MySqlConnection) -> Result<Result<(), &'static str>, sqlx::Error> {
+    match sqlx::raw_sql(LOG_FILTERS).fetch_all(connection).await {
+        Ok(rows) => {
+            let texts = rows.first().map(|row| (row.try_get_unchecked::<String, _>(2), row.try_get_unchecked::<String, _>(3)));
+            Ok(match texts {
+                Some((Ok(only), Ok(without))) if only.is_empty() && without.is_empty() => Ok(()),
+                Some((Ok(_), Ok(_))) => Err("the server's binary log leaves out some databases"),
+                _ => Err("the server does not tell whether its binary log leaves out databases"),
+            })
+        }
+        Err(sqlx::Error::Database(_)) => Ok(Err(MAY_NOT_SEE)),
+        Err(error) => Err(error),
+    }
 }

@@ -12,13 +12,15 @@
 //! | other text in an encoding of Unicode | order and `<>`, as bytes | `=`, `IN`, `LIKE` | `NOT LIKE` |
 //! | other text | | `=`, `IN`, `LIKE` with ASCII | the rest |
 //! | `uuid` | `=`, `<>`, `IN` | | order |
+//! | fields of documents | | see `field.rs` | |
 //!
 //! A comparison with a text that the column's character set cannot hold is error 1267 on the server, so it is refused.
 
 use super::super::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
-use super::super::relational::{Spelling, Sql, Unwritable, Use, like, literal};
+use super::super::relational::{Spelling, Sql, Unwritable, Use, embedded, like, literal};
 use super::super::schema::{Collation, Column, Table};
 use super::super::value::Value;
+use super::field;
 use super::options::ZeroDate;
 use super::types;
 use crate::pgtype::PgType;
@@ -34,6 +36,9 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// Judges a predicate. Pure.
 pub(super) fn judge(table: &Table, predicate: &Predicate, zero_date: ZeroDate) -> Pushdown {
+    if let Some(judged) = judge_field(table, predicate) {
+        return judged;
+    }
     match predicate {
         Predicate::And(parts) => join_all(parts.iter().map(|part| judge(table, part, zero_date))),
         Predicate::Or(parts) => join_any(parts.iter().map(|part| judge(table, part, zero_date))),
@@ -64,6 +69,16 @@ pub(super) fn judge(table: &Table, predicate: &Predicate, zero_date: ZeroDate) -
             }
         }),
     }
+}
+
+/// A condition on a field of a document; `None` for other conditions.
+fn judge_field(table: &Table, predicate: &Predicate) -> Option<Pushdown> {
+    let column = table.columns.get(field::subject(predicate)?.column)?;
+    let source = embedded::source(&column.field)?;
+    Some(match field::judge(&source, predicate) {
+        Ok(_) => Pushdown::Superset(predicate.clone()),
+        Err(reason) => Pushdown::Refused(reason),
+    })
 }
 
 fn on_column(table: &Table, column: &ColumnRef, judge: impl FnOnce(&Column) -> Pushdown) -> Pushdown {
@@ -293,6 +308,12 @@ impl Spelled<'_> {
 }
 
 impl Spelling for Spelled<'_> {
+    fn write_own(&self, predicate: &Predicate, sql: &mut Sql) -> Result<bool, Unwritable> {
+        let column = field::subject(predicate).and_then(|at| self.table.columns.get(at.column));
+        let Some(source) = column.and_then(|column| embedded::source(&column.field)) else { return Ok(false) };
+        field::write(&source, predicate, sql).map(|()| true)
+    }
+
     fn write_column(&self, column: &ColumnRef, purpose: Use, sql: &mut Sql) -> Result<(), Unwritable> {
         let found = self.column(column)?;
         let (before, after) = match purpose {

@@ -6,16 +6,17 @@
 //! ```
 //!
 //! **Invariants:** a stream ends only after the server said that the rows ended: a task that vanishes is an error, not a
-//! short result. A connection with rows left to read is closed, or, when a transaction hangs on it, drained after the kill.
+//! short result. A connection with rows left to read is closed, or, when a transaction hangs on it, drained after the kill
+//! through the very stream that was reading: the driver keeps half a packet there and nowhere else.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use sqlx::mysql::{MySql, MySqlArguments, MySqlConnection, MySqlRow};
+use sqlx::mysql::{MySql, MySqlArguments, MySqlRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Column as _, Decode, Row, TypeInfo};
 use tokio::sync::{OwnedMutexGuard, mpsc};
@@ -23,10 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::connector::{BatchStream, Scan, ScanLimits};
 use super::super::error::StoreError;
-use super::super::relational::{Dialect, Sql, Unwritable, write_all};
+use super::super::relational::documents::{DocumentCells, Selected, in_order, select};
+use super::super::relational::{Dialect, Sql, Unwritable, embedded, write_all};
 use super::super::schema::Table;
 use super::super::value::Value;
 use super::Shared;
+use super::documents::REPEATED;
 use super::error::Place;
 use super::pool::Lease;
 use super::pushdown::Spelled;
@@ -38,6 +41,9 @@ use crate::error::sqlstate;
 /// The first batch is small so that the first row is early; each next one is four times larger, up to the limit.
 const FIRST_BATCH_ROWS: usize = 128;
 
+/// How often a query is killed whose connection must live on: a kill between two steps of a query is lost.
+const KILLS_MAX: usize = 3;
+
 /// The most parameters of a prepared statement, a number of two bytes in the protocol.
 const PARAMETERS_MAX: usize = 65_535;
 
@@ -48,10 +54,9 @@ const PARAMETERS_MAX: usize = 65_535;
 pub(super) fn statement(table: &Table, scan: &Scan) -> Result<Sql, Unwritable> {
     let mut sql = Sql::bound(Dialect::MySql);
     sql.push("SELECT ");
-    for (number, ordinal) in scan.columns.iter().enumerate() {
-        let column = table.columns.get(*ordinal).ok_or(Unwritable("belongs to no column of the table"))?;
+    for (number, item) in selected(table, &scan.columns)?.iter().enumerate() {
         sql.push(if number == 0 { "" } else { ", " });
-        sql.push_name(column.name());
+        sql.push_name(source_of(table, item).map_or("", |(name, _)| name));
     }
     sql.push(if scan.columns.is_empty() { "1 FROM " } else { " FROM " });
     sql.push(&Dialect::MySql.table(&table.id));
@@ -64,6 +69,21 @@ pub(super) fn statement(table: &Table, scan: &Scan) -> Result<Sql, Unwritable> {
         return Err(Unwritable("is one of too many for one statement"));
     }
     Ok(sql)
+}
+
+fn selected(table: &Table, ordinals: &[usize]) -> Result<Vec<Selected>, Unwritable> {
+    select(table, ordinals).ok_or(Unwritable("belongs to no column of the table"))
+}
+
+/// The store's own name and type of what is selected.
+fn source_of<'t>(table: &'t Table, item: &Selected) -> Option<(&'t str, &'t str)> {
+    match item {
+        Selected::Plain { ordinal, .. } => table.columns.get(*ordinal).map(|column| (column.name(), column.native_type.as_str())),
+        Selected::Document(part) => {
+            let source = embedded::source(&table.columns.get(part.ordinal)?.field)?;
+            Some((source.column, source.native_type))
+        }
+    }
 }
 
 /// The connection that a scan reads from.
@@ -108,6 +128,49 @@ enum Ending {
     Unwanted,
 }
 
+/// How an attempt to read ended, and what it left behind.
+struct Outcome {
+    ending: Ending,
+    /// Whether no row had come yet.
+    untouched: bool,
+    /// Whether the connection has nothing left to read.
+    at_rest: bool,
+}
+
+/// The answer to the query. It must outlive every future that reads from it, because a packet that is half read is kept in
+/// it alone.
+struct Rows<'a> {
+    stream: BoxStream<'a, Result<MySqlRow, sqlx::Error>>,
+    /// Whether the query has been sent, or at least begun to be.
+    asked: bool,
+    /// Whether a row has come.
+    answered: bool,
+    /// Whether the answer has come to its end; the stream must not be asked again.
+    ended: bool,
+}
+
+impl Rows<'_> {
+    /// The next row. Cancel-safe.
+    async fn next(&mut self) -> Result<Option<MySqlRow>, sqlx::Error> {
+        self.asked = true;
+        let row = self.stream.try_next().await;
+        self.answered |= matches!(row, Ok(Some(_)));
+        self.ended = !matches!(row, Ok(Some(_)));
+        row
+    }
+
+    /// Reads to the end, or to the server's error. False when the connection is gone.
+    async fn drain(&mut self) -> bool {
+        loop {
+            match self.stream.try_next().await {
+                Ok(Some(_)) => {}
+                Ok(None) | Err(sqlx::Error::Database(_)) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
 /// A value in one of the forms that are bound.
 enum Parameter {
     Int(i64),
@@ -139,7 +202,7 @@ impl Parameter {
 pub(super) struct Job {
     shared: Arc<Shared>,
     table: Arc<Table>,
-    columns: Vec<usize>,
+    selected: Vec<Selected>,
     schema: SchemaRef,
     text: String,
     parameters: Vec<Parameter>,
@@ -165,7 +228,7 @@ impl Job {
         Ok(Self {
             shared: Arc::clone(shared),
             table: Arc::clone(table),
-            columns: scan.columns.clone(),
+            selected: selected(table, &scan.columns).map_err(refuse)?,
             schema,
             text,
             parameters,
@@ -196,17 +259,58 @@ impl Job {
     }
 
     async fn run(self, mut seat: Seat, sender: mpsc::Sender<Event>, stop: CancellationToken) {
-        let ending = match seat.lease() {
-            None => Ending::Lost(self.place().lost("the transaction has ended")),
-            // Cancel-safe: whichever branch wins, the read is not resumed, and `close` deals with what is left of it.
-            Some(lease) => tokio::select! {
-                biased;
-                () = sender.closed() => Ending::Unwanted,
-                () = stop.cancelled() => Ending::Abandoned(StoreError::Cancelled),
-                ending = self.read(&mut lease.session.connection, &sender) => ending,
-            },
+        let mut outcome = self.attempt(&mut seat, &sender, &stop).await;
+        // A connection may have died while it was idle. Nothing has been read then, so the query is sent once more.
+        if let (Ending::Lost(_), true, Seat::Own(lease)) = (&outcome.ending, outcome.untouched, &seat)
+            && lease.reused
+        {
+            drop(seat);
+            self.shared.pool.forget_idle();
+            match self.shared.pool.lease().await {
+                Ok(lease) => {
+                    seat = Seat::Own(lease);
+                    outcome = self.attempt(&mut seat, &sender, &stop).await;
+                }
+                Err(error) => {
+                    let _ = sender.send(Event::Failed(error)).await;
+                    return;
+                }
+            }
+        }
+        self.close(outcome, seat, sender).await;
+    }
+
+    async fn attempt(&self, seat: &mut Seat, sender: &mpsc::Sender<Event>, stop: &CancellationToken) -> Outcome {
+        let is_pinned = matches!(seat, Seat::Pinned(_));
+        let Some(lease) = seat.lease() else {
+            let ending = Ending::Lost(self.place().lost("the transaction has ended"));
+            return Outcome { ending, untouched: false, at_rest: false };
         };
-        self.close(ending, seat, sender).await;
+        let id = lease.session.id;
+        let mut rows =
+            Rows { stream: self.query().fetch(&mut lease.session.connection), asked: false, answered: false, ended: false };
+        // Cancel-safe: the rows outlive the future that reads them, so a packet that was half read stays with them.
+        let ending = tokio::select! {
+            biased;
+            () = sender.closed() => Ending::Unwanted,
+            () = stop.cancelled() => Ending::Abandoned(StoreError::Cancelled),
+            ending = self.read(&mut rows, sender) => ending,
+        };
+        let (running, untouched) = (rows.asked && !rows.ended, !rows.answered);
+        let at_rest = match &ending {
+            Ending::Complete | Ending::Refused(_) => true,
+            Ending::Lost(_) => false,
+            Ending::Abandoned(_) | Ending::Unwanted if !running => true,
+            Ending::Abandoned(_) | Ending::Unwanted if is_pinned => {
+                // A kill that came too late for the query may hit the next statement: the first ping takes it.
+                self.stop_and_drain(id, rows).await && (lease.ping().await.is_ok() || lease.ping().await.is_ok())
+            }
+            Ending::Abandoned(_) | Ending::Unwanted => {
+                self.kill(id).await;
+                false
+            }
+        };
+        Outcome { ending, untouched, at_rest }
     }
 
     fn place(&self) -> Place<'_> {
@@ -214,24 +318,26 @@ impl Job {
     }
 
     /// Leaves the connection as its owner expects it, and tells the stream how it ended.
-    async fn close(&self, ending: Ending, seat: Seat, sender: mpsc::Sender<Event>) {
-        // A closed channel means that nobody waits for the news, so a failed send is no failure.
-        match ending {
-            Ending::Complete => self.settle(seat, Some((sender, Event::Done))).await,
-            Ending::Refused(error) => self.settle(seat, Some((sender, Event::Failed(error)))).await,
-            Ending::Abandoned(error) => {
-                // The connection first: the channel may be full, and whoever ends the transaction waits for the connection.
-                self.stop_query(seat).await;
-                let _ = sender.send(Event::Failed(error)).await;
-            }
+    async fn close(&self, outcome: Outcome, seat: Seat, sender: mpsc::Sender<Event>) {
+        let event = match outcome.ending {
+            Ending::Complete => Some(Event::Done),
+            Ending::Refused(error) | Ending::Abandoned(error) => Some(Event::Failed(error)),
             Ending::Lost(error) => {
                 self.shared.pool.forget_idle();
-                if let Seat::Pinned(mut guard) = seat {
-                    *guard = None;
-                }
-                let _ = sender.send(Event::Failed(error)).await;
+                Some(Event::Failed(error))
             }
-            Ending::Unwanted => self.stop_query(seat).await,
+            Ending::Unwanted => None,
+        };
+        // The connection first: the channel may be full, and whoever ends the transaction waits for the connection.
+        if outcome.at_rest {
+            return self.settle(seat, event.map(|event| (sender, event))).await;
+        }
+        if let Seat::Pinned(mut guard) = seat {
+            *guard = None;
+        }
+        if let Some(event) = event {
+            // A closed channel means that nobody waits for the news, so a failed send is no failure.
+            let _ = sender.send(event).await;
         }
     }
 
@@ -259,12 +365,24 @@ impl Job {
         }
     }
 
-    /// Stops the query that is still running. A connection of our own is closed; a pinned one is drained and kept.
-    async fn stop_query(&self, mut seat: Seat) {
-        let Some(lease) = seat.lease() else { return };
+    /// Stops the query that is running on a connection which a transaction needs, and reads what is left of its answer.
+    /// False when the connection is of no more use.
+    async fn stop_and_drain(&self, id: u64, mut rows: Rows<'_>) -> bool {
+        for _ in 0..KILLS_MAX {
+            self.kill(id).await;
+            match tokio::time::timeout(self.shared.settings.connect_timeout, rows.drain()).await {
+                Ok(drained) => return drained,
+                Err(_elapsed) => {}
+            }
+        }
+        false
+    }
+
+    /// Stops the query that is running on connection `id`.
+    async fn kill(&self, id: u64) {
         let killed = match self.shared.control.lease().await {
             Ok(mut control) => {
-                let answer = control.kill_query(lease.session.id).await;
+                let answer = control.kill_query(id).await;
                 if answer.is_ok() {
                     control.release();
                 }
@@ -273,15 +391,7 @@ impl Job {
             Err(error) => Err(error),
         };
         if let Err(error) = killed {
-            tracing::warn!(store = %self.shared.name, error = %error, "a query could not be stopped; its connection is closed");
-        }
-        let Seat::Pinned(mut guard) = seat else { return };
-        if let Some(lease) = guard.as_mut() {
-            // The first answer may be the stopped query's error; the second is the ping's own.
-            let alive = lease.ping().await.is_ok() || lease.ping().await.is_ok();
-            if !alive {
-                *guard = None;
-            }
+            tracing::warn!(store = %self.shared.name, error = %error, "a query could not be stopped");
         }
     }
 
@@ -294,16 +404,15 @@ impl Job {
         })
     }
 
-    async fn read(&self, connection: &mut MySqlConnection, sender: &mpsc::Sender<Event>) -> Ending {
+    async fn read(&self, rows: &mut Rows<'_>, sender: &mpsc::Sender<Event>) -> Ending {
         let mut gathering = match Gathering::new(self) {
             Ok(gathering) => gathering,
             Err(error) => return Ending::Refused(error),
         };
-        let mut rows = self.query().fetch(connection);
         let mut rows_wanted = FIRST_BATCH_ROWS.min(self.limits.batch_rows).max(1);
         let limit = self.shared.settings.query_timeout;
         loop {
-            let more = match tokio::time::timeout(limit, gathering.fill(&mut rows, rows_wanted)).await {
+            let more = match tokio::time::timeout(limit, gathering.fill(rows, rows_wanted)).await {
                 Ok(Ok(more)) => more,
                 Ok(Err(ending)) => return ending,
                 Err(_elapsed) => return Ending::Abandoned(self.late(limit)),
@@ -340,7 +449,7 @@ impl Job {
 /// A batch under construction.
 struct Gathering<'a> {
     job: &'a Job,
-    readers: Vec<Box<dyn Reader>>,
+    cells: Vec<Cells>,
     checked: bool,
     rows: usize,
     bytes: usize,
@@ -349,17 +458,24 @@ struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     fn new(job: &'a Job) -> Result<Self, StoreError> {
         let policy = job.shared.policy();
-        let readers = job.columns.iter().filter_map(|ordinal| job.table.columns.get(*ordinal)).map(|column| {
-            types::reader(&column.native_type, policy)
-                .ok_or_else(|| job.changed(format!("Column \"{}\" has no reader for {}.", column.name(), column.native_type)))
+        let cells = job.selected.iter().map(|item| match item {
+            Selected::Plain { output, ordinal } => {
+                let column = job.table.columns.get(*ordinal);
+                let reader = column.and_then(|column| types::reader(&column.native_type, policy)).ok_or_else(|| {
+                    let (name, native_type) = source_of(&job.table, item).unwrap_or_default();
+                    job.changed(format!("Column \"{name}\" has no reader for {native_type}."))
+                })?;
+                Ok(Cells::Plain { output: *output, ordinal: *ordinal, reader })
+            }
+            Selected::Document(part) => Ok(Cells::Document(Box::new(DocumentCells::new(part, REPEATED)))),
         });
-        Ok(Self { job, readers: readers.collect::<Result<_, _>>()?, checked: false, rows: 0, bytes: 0 })
+        Ok(Self { job, cells: cells.collect::<Result<_, StoreError>>()?, checked: false, rows: 0, bytes: 0 })
     }
 
     /// Reads until the batch is full; false when the rows ended.
-    async fn fill(&mut self, rows: &mut BoxStream<'_, Result<MySqlRow, sqlx::Error>>, rows_wanted: usize) -> Result<bool, Ending> {
+    async fn fill(&mut self, rows: &mut Rows<'_>, rows_wanted: usize) -> Result<bool, Ending> {
         while self.rows < rows_wanted && self.bytes < self.job.limits.batch_bytes {
-            match rows.try_next().await {
+            match rows.next().await {
                 Ok(Some(row)) => self.push(&row).map_err(Ending::Abandoned)?,
                 Ok(None) => return Ok(false),
                 Err(error) => {
@@ -378,12 +494,12 @@ impl<'a> Gathering<'a> {
             self.check(row)?;
             self.checked = true;
         }
-        for (index, reader) in self.readers.iter_mut().enumerate() {
+        for (index, cells) in self.cells.iter_mut().enumerate() {
             let value = row.try_get_raw(index).map_err(|error| self.job.place().translate(&error))?;
             // The only error of this decoder is "unexpected null". `is_null` will not do: it takes zero dates for NULL.
             let raw = <&[u8] as Decode<'_, MySql>>::decode(value).ok();
             self.bytes += raw.map_or(0, <[u8]>::len);
-            reader.push(raw).map_err(|fault| self.job.fault(index, fault.sqlstate, fault.rule))?;
+            cells.push(raw, self.job)?;
         }
         self.rows += 1;
         Ok(())
@@ -391,14 +507,13 @@ impl<'a> Gathering<'a> {
 
     /// The server tells the form of each column with the first row; another form than the declared one must not be read.
     fn check(&self, row: &MySqlRow) -> Result<(), StoreError> {
-        if row.len() < self.readers.len() {
-            return Err(self.job.changed(format!("It gives {} columns instead of {}.", row.len(), self.readers.len())));
+        if row.len() < self.cells.len() {
+            return Err(self.job.changed(format!("It gives {} columns instead of {}.", row.len(), self.cells.len())));
         }
-        let announced = row.columns().iter().zip(&self.job.columns);
-        for (sent, column) in announced.filter_map(|(sent, ordinal)| Some((sent, self.job.table.columns.get(*ordinal)?))) {
+        let announced = row.columns().iter().zip(&self.job.selected);
+        for (sent, (name, native_type)) in announced.filter_map(|(sent, item)| Some((sent, source_of(&self.job.table, item)?))) {
             let wire_name = sent.type_info().name();
-            if !types::agrees(&column.native_type, wire_name) {
-                let (name, native_type) = (column.name(), &column.native_type);
+            if !types::agrees(native_type, wire_name) {
                 return Err(self.job.changed(format!("Column \"{name}\" was {native_type} and is now {wire_name}.")));
             }
         }
@@ -409,25 +524,53 @@ impl<'a> Gathering<'a> {
         if self.rows == 0 {
             return Ok(None);
         }
-        let arrays = self.readers.iter_mut().map(|reader| reader.finish()).collect();
+        let mut arrays = Vec::with_capacity(self.job.schema.fields().len());
+        for cells in &mut self.cells {
+            arrays.extend(cells.finish().map_err(|error| self.job.changed(format!("{error}.")))?);
+        }
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         (self.rows, self.bytes) = (0, 0);
         // The one way to fail is a NULL in a column that was declared NOT NULL.
-        RecordBatch::try_new_with_options(Arc::clone(&self.job.schema), arrays, &options)
+        RecordBatch::try_new_with_options(Arc::clone(&self.job.schema), in_order(arrays), &options)
             .map(Some)
             .map_err(|error| self.job.changed(format!("{error}.")))
     }
 }
 
-impl Job {
-    fn fault(&self, index: usize, sqlstate: &'static str, rule: String) -> StoreError {
-        let column = self.columns.get(index).and_then(|ordinal| self.table.columns.get(*ordinal));
-        StoreError::Value {
-            store: self.shared.name.to_string(),
-            table: self.table.id.name.clone(),
-            column: column.map(|column| column.name().to_owned()).unwrap_or_default(),
-            sqlstate,
-            rule,
+/// The growing arrays of one selected item.
+enum Cells {
+    Plain { output: usize, ordinal: usize, reader: Box<dyn Reader> },
+    Document(Box<DocumentCells>),
+}
+
+impl Cells {
+    fn push(&mut self, raw: Option<&[u8]>, job: &Job) -> Result<(), StoreError> {
+        match (self, raw) {
+            (Self::Plain { reader, ordinal, .. }, raw) => reader.push(raw).map_err(|fault| {
+                let column = job.table.columns.get(*ordinal).map_or("", |column| column.name());
+                job.fault(column.to_owned(), fault.sqlstate, fault.rule)
+            }),
+            (Self::Document(cells), Some(text)) => {
+                cells.append(text).map_err(|misfit| job.fault(misfit.path, misfit.sqlstate, misfit.rule))
+            }
+            (Self::Document(cells), None) => {
+                cells.append_null();
+                Ok(())
+            }
         }
+    }
+
+    fn finish(&mut self) -> Result<Vec<(usize, ArrayRef)>, arrow::error::ArrowError> {
+        match self {
+            Self::Plain { output, reader, .. } => Ok(vec![(*output, reader.finish())]),
+            Self::Document(cells) => cells.finish(),
+        }
+    }
+}
+
+impl Job {
+    fn fault(&self, column: String, sqlstate: &'static str, rule: String) -> StoreError {
+        let (store, table) = (self.shared.name.to_string(), self.table.id.name.clone());
+        StoreError::Value { store, table, column, sqlstate, rule }
     }
 }

@@ -9,13 +9,16 @@ use std::sync::Arc;
 use sqlx::mysql::MySqlRow;
 use sqlx::{Decode, MySql, Row};
 
+use super::super::document::Learning;
 use super::super::error::StoreError;
 use super::super::schema::{Collation, Column, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId, TableKind};
 use super::error::Place;
+use super::options::Settings;
 use super::pool::Lease;
 use super::types::{self, Policy};
+use crate::pgtype::PgType;
 
-const TABLES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, TABLE_ROWS, TABLE_COMMENT FROM information_schema.TABLES \
+const TABLES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, TABLE_ROWS, TABLE_COMMENT, ENGINE FROM information_schema.TABLES \
 WHERE TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') \
 AND TABLE_TYPE IN ('BASE TABLE', 'VIEW', 'SYSTEM VERSIONED')";
 
@@ -38,16 +41,25 @@ ORDER BY TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION";
 const JSON_CHECKS: &str = "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS \
 WHERE CHECK_CLAUSE LIKE 'json_valid(%'";
 
-/// Reads everything with one connection.
+/// What discovery found.
+pub(super) struct Discovered {
+    /// The tables.
+    pub(super) schema: StoreSchema,
+    /// Whether a table is kept by another engine than InnoDB.
+    pub(super) has_other_engines: bool,
+}
+
+/// Reads everything with one connection. What is sampled of documents is added to `learning`.
 ///
 /// # Errors
 /// What the server answered.
 pub(super) async fn discover(
     lease: &mut Lease,
     place: Place<'_>,
-    database: &str,
-    policy: Policy,
-) -> Result<StoreSchema, StoreError> {
+    settings: &Settings,
+    learning: &mut Learning,
+) -> Result<Discovered, StoreError> {
+    let policy = Policy::from(settings);
     let server = Arc::clone(&lease.session.server);
     let rows = Rows {
         tables: lease.rows(TABLES).await?,
@@ -56,17 +68,19 @@ pub(super) async fn discover(
         foreign_keys: lease.rows(FOREIGN_KEYS).await?,
         json_checks: if server.is_mariadb { lease.rows(JSON_CHECKS).await? } else { Vec::new() },
     };
+    let has_other_engines = rows.has_other_engines().map_err(|error| place.translate(&error))?;
     let found = rows.read(server.is_mariadb).map_err(|error| place.translate(&error))?;
     let mut schema = StoreSchema {
         server_version: server.version.clone(),
-        default_namespace: database.to_owned(),
+        default_namespace: settings.database.clone(),
         tables: Vec::with_capacity(found.tables.len()),
         refused: Vec::new(),
     };
     for (id, described) in found.tables {
         schema.tables.extend(described.into_table(id, policy, &mut schema.refused).map(Arc::new));
     }
-    Ok(schema)
+    super::documents::expand(&mut schema, lease, &settings.documents, learning).await?;
+    Ok(Discovered { schema, has_other_engines })
 }
 
 /// The answers, before they are sorted out.
@@ -88,6 +102,16 @@ fn table_id(row: &MySqlRow) -> Result<TableId, sqlx::Error> {
 }
 
 impl Rows {
+    /// Views and broken tables name no engine.
+    fn has_other_engines(&self) -> Result<bool, sqlx::Error> {
+        for row in &self.tables {
+            if get::<Option<String>>(row, 5)?.is_some_and(|engine| !engine.eq_ignore_ascii_case("InnoDB")) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn read(self, is_mariadb: bool) -> Result<Found, sqlx::Error> {
         let json: HashSet<(TableId, String)> =
             self.json_checks.iter().map(|row| Ok((table_id(row)?, get::<String>(row, 2)?))).collect::<Result<_, sqlx::Error>>()?;
@@ -98,7 +122,8 @@ impl Rows {
         for row in &self.columns {
             if let Some((id, table)) = found.entry(row)? {
                 let mut column = DescribedColumn::of(row, is_mariadb)?;
-                if column.word == "longtext" && json.contains(&(id, json_check(&column.name))) {
+                let is_checked = |check: String| json.contains(&(id.clone(), check));
+                if column.word == "longtext" && json_checks(&column.name).into_iter().any(is_checked) {
                     column.native_type = "json".to_owned();
                 }
                 table.columns.push(column);
@@ -118,9 +143,10 @@ impl Rows {
     }
 }
 
-/// The check that MariaDB adds to a column declared as `JSON`.
-fn json_check(column: &str) -> String {
-    format!("json_valid(`{}`)", column.replace('`', "``"))
+/// The check that MariaDB adds to a column declared as `JSON`, in the quotes of `ANSI_QUOTES`, which our sessions set, and in
+/// the server's own.
+fn json_checks(column: &str) -> [String; 2] {
+    [format!("json_valid(\"{}\")", column.replace('"', "\"\"")), format!("json_valid(`{}`)", column.replace('`', "``"))]
 }
 
 struct Found {
@@ -287,7 +313,9 @@ impl Keys {
             let Some(resolved) = index.columns.as_deref().and_then(|names| resolve(names, ordinals)) else { continue };
             // A key column whose zero dates are read as NULL can no longer be part of a primary key.
             let whole = resolved.iter().all(|ordinal| columns.get(*ordinal).is_some_and(|column| !column.field.is_nullable()));
-            let key = Key { name: index.name, columns: resolved };
+            // Truth values of a tinyint that holds more than two numbers repeat.
+            let distinct = resolved.iter().all(|at| columns.get(*at).is_some_and(|column| column.pg_type() != PgType::BOOL));
+            let key = Key { name: index.name, columns: resolved, proven: index.unique && whole && distinct };
             match (index.unique, key.name == "PRIMARY" && whole) {
                 (true, true) => keys.primary = Some(key),
                 (true, false) => keys.unique.push(key),
@@ -407,6 +435,6 @@ mod tests {
         for (text, extra, is_mariadb, expected) in rows {
             assert_eq!(default_expression(text.to_owned(), extra, is_mariadb).as_deref(), expected);
         }
-        assert_eq!(json_check("a`b"), "json_valid(`a``b`)");
+        assert_eq!(json_checks("a`b\""), ["json_valid(\"a`b\"\"\")", "json_valid(`a``b\"`)"]);
     }
 }

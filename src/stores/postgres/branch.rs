@@ -5,14 +5,17 @@
 //! worker:  BEGIN …; SET TRANSACTION SNAPSHOT 'id'; COPY …           one per scan, from the pool of scans
 //! ```
 //!
+//! The slots of the scans that a statement announces are reserved together when it is opened. Scans that it did not announce,
+//! those beyond `pool.size`, and those of a transaction block take theirs one by one.
+//!
 //! Deliberately absent: writes. They will run on the leader, and scans that must see them too.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use sqlx::Row;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
 use super::super::connector::{BatchStream, Branch, Purpose, Scan, ScanLimits, StoreName};
 use super::super::error::StoreError;
@@ -41,11 +44,14 @@ pub(super) struct View {
     kind: ViewKind,
 }
 
+/// Slots of the pool of scans that nobody has taken yet.
+type Reserved = std::sync::Mutex<Vec<OwnedSemaphorePermit>>;
+
 enum ViewKind {
     /// Each scan sees the state at its own start. The text says why, when there can be more than one scan.
     EachScan(Option<&'static str>),
     /// All scans see the leader's snapshot. The leader goes when the view is ended.
-    Snapshot { leader: Mutex<Option<Lease>>, worker_begin: String },
+    Snapshot { leader: Mutex<Option<Lease>>, worker_begin: String, reserved: Reserved },
 }
 
 impl fmt::Debug for View {
@@ -62,16 +68,16 @@ impl fmt::Debug for View {
 pub(super) async fn open(inner: &Arc<Inner>, purpose: Purpose) -> Result<View, StoreError> {
     let kind = match purpose {
         Purpose::Statement { scans: 0 | 1 } => ViewKind::EachScan(None),
-        Purpose::Statement { .. } => lead(inner, "READ ONLY").await?,
+        Purpose::Statement { scans } => lead(inner, "READ ONLY", scans).await?,
         Purpose::Transaction { repeatable: false, .. } => {
             ViewKind::EachScan(Some("the transaction is READ COMMITTED, so each scan sees the state at its own start"))
         }
-        Purpose::Transaction { read_only, .. } => lead(inner, if read_only { "READ ONLY" } else { "READ WRITE" }).await?,
+        Purpose::Transaction { read_only, .. } => lead(inner, if read_only { "READ ONLY" } else { "READ WRITE" }, 0).await?,
     };
     Ok(View { inner: inner.clone(), kind })
 }
 
-async fn lead(inner: &Arc<Inner>, access: &str) -> Result<ViewKind, StoreError> {
+async fn lead(inner: &Arc<Inner>, access: &str, scans: usize) -> Result<ViewKind, StoreError> {
     let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ {access}; SELECT pg_catalog.pg_export_snapshot()");
     let (mut leader, rows) = inner.pools.leaders.acquire_with(&begin).await?;
     leader.settle(State::Transaction);
@@ -82,7 +88,9 @@ async fn lead(inner: &Arc<Inner>, access: &str) -> Result<ViewKind, StoreError> 
     };
     let mut worker_begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ".to_owned();
     literal::write_text(&snapshot, &mut worker_begin).map_err(|_cause| error::running(&inner.name, &sqlx::Error::RowNotFound))?;
-    Ok(ViewKind::Snapshot { leader: Mutex::new(Some(leader)), worker_begin })
+    // Always after the leader: whoever holds slots has all that it needs.
+    let reserved = if scans == 0 { Vec::new() } else { inner.pools.scans.reserve(scans).await? };
+    Ok(ViewKind::Snapshot { leader: Mutex::new(Some(leader)), worker_begin, reserved: reserved.into() })
 }
 
 impl View {
@@ -127,13 +135,18 @@ impl View {
 #[async_trait]
 impl Branch for View {
     async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
-        let ViewKind::Snapshot { leader, worker_begin } = &self.kind else {
+        let ViewKind::Snapshot { leader, worker_begin, reserved } = &self.kind else {
             return Box::pin(self.scan_alone(table, scan, limits)).await;
         };
         if leader.lock().await.is_none() {
             return Err(self.ended());
         }
-        let (mut worker, _) = Box::pin(self.inner.pools.scans.acquire_with(worker_begin)).await?;
+        let slot = reserved.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let scans = &self.inner.pools.scans;
+        let (mut worker, _) = match slot {
+            Some(slot) => Box::pin(scans.fill_with(slot, worker_begin)).await?,
+            None => Box::pin(scans.acquire_with(worker_begin)).await?,
+        };
         worker.settle(State::Transaction);
         scan::start(worker, self.job(table, scan, limits, State::Transaction)?).await
     }

@@ -51,6 +51,12 @@ fn ends_session(sqlstate: &str) -> bool {
     sqlstate.starts_with("57P") || sqlstate.starts_with("08")
 }
 
+/// Whether the server says that a function of its own failed: what is missing there is not our table.
+pub(super) fn is_inside_function(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(said) = error else { return false };
+    said.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::r#where).is_some_and(|place| place.contains("function"))
+}
+
 /// A failure of a scan: what can only come from a table that is no longer as discovered says so.
 pub(super) fn scanning(error: StoreError, table: &Table) -> StoreError {
     let StoreError::Remote { store, sqlstate, message, .. } = &error else { return error };

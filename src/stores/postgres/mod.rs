@@ -13,7 +13,9 @@
 mod branch;
 mod changes;
 mod copy;
+mod documents;
 mod error;
+mod field;
 mod pool;
 mod pushdown;
 mod queries;
@@ -29,9 +31,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::connector::{self, Branch, Capabilities, Kind, Purpose, Scan, StoreName};
+use super::document::{Known, Learning, Memory};
 use super::error::StoreError;
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
+use super::relational::documents::{TableOptions, read_options};
 use super::schema::{StoreSchema, Table};
 use crate::options::{OptionSpec, Problem, Reader, Secrets};
 use branch::Inner;
@@ -62,18 +66,24 @@ impl Kind for Registration {
     ) -> Result<Arc<dyn connector::Connector>, Vec<Problem>> {
         let mut reader = Reader::new(path, table, settings::OPTIONS, secrets);
         let settings = settings::read(&mut reader);
-        let problems = reader.finish();
+        let tables = reader.table("tables");
+        let mut problems = reader.finish();
+        let documents = read_options(path, tables, secrets, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
         let pools = Pools::new(name, &settings);
-        Ok(Arc::new(Connector { inner: Arc::new(Inner { name: name.clone(), settings, pools }) }))
+        let inner = Arc::new(Inner { name: name.clone(), settings, pools });
+        Ok(Arc::new(Connector { inner, documents, memory: Memory::default() }))
     }
 }
 
 /// One configured PostgreSQL store.
 struct Connector {
     inner: Arc<Inner>,
+    documents: TableOptions,
+    /// Document schemas of earlier discoveries, so that samples only widen them.
+    memory: Memory,
 }
 
 impl fmt::Debug for Connector {
@@ -94,12 +104,24 @@ impl connector::Connector for Connector {
 
     fn capabilities(&self) -> Capabilities {
         // PostgreSQL can prepare transactions; this connector cannot yet.
-        Capabilities { statement_snapshot: true, prepare: false, like: true, documents: false, cancel: true }
+        Capabilities { statement_snapshot: true, prepare: false, like: true, documents: true, cancel: true }
     }
 
     async fn discover(&self) -> Result<StoreSchema, StoreError> {
         self.inner.pools.start();
-        Box::pin(schema::discover(&self.inner.name, &self.inner.pools.control)).await
+        let mut learning = Learning { earlier: self.memory.known(), now: Known::new() };
+        let control = &self.inner.pools.control;
+        let schema = Box::pin(schema::discover(&self.inner.name, control, &self.documents, &mut learning)).await?;
+        self.memory.replace(learning.now);
+        Ok(schema)
+    }
+
+    fn learned(&self) -> Option<serde_json::Value> {
+        self.memory.learned()
+    }
+
+    fn recall(&self, learned: &serde_json::Value) -> Result<(), String> {
+        self.memory.recall(learned)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

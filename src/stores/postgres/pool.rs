@@ -16,7 +16,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::TryStreamExt;
+use futures::stream::FuturesUnordered;
+use futures::{StreamExt, TryStreamExt};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Either, Row};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -27,7 +28,8 @@ use super::error;
 use super::settings::Settings;
 use crate::task::TaskSet;
 
-/// Connections waiting for the caretaker; past this a connection is closed without a cancel request.
+/// Connections waiting for the caretaker, and connections that it settles at the same time; past both a connection is closed
+/// without a cancel request.
 const RETURNS_MAX: usize = 64;
 /// Connections that serve discovery, pings and cancel requests.
 const CONTROL_CONNECTIONS: usize = 3;
@@ -93,16 +95,19 @@ async fn care(mut returns: mpsc::Receiver<Lease>, pools: [Pool; 3]) {
     let [control, ..] = &pools;
     let idle_limit = control.0.settings.pool_idle.max(Duration::from_secs(1));
     let mut sweep = tokio::time::interval(idle_limit);
+    // Side by side, so that one cancel request that hangs does not keep the slots of all others.
+    let mut settling = FuturesUnordered::new();
     loop {
-        // Both branches are cancel-safe: `recv` loses no message and `tick` no tick.
+        // All branches are cancel-safe: `recv` loses no message, `next` no future and `tick` no tick.
         tokio::select! {
-            lease = returns.recv() => match lease {
+            lease = returns.recv(), if settling.len() < RETURNS_MAX => match lease {
+                // A server that hangs must not keep a slot for ever; a lease dropped at the limit is closed.
                 Some(lease) => {
-                    // A server that hangs must not keep the caretaker; a lease dropped here is closed.
-                    let _ = tokio::time::timeout(control.0.settings.connect_timeout, Box::pin(settle(lease, control))).await;
+                    settling.push(tokio::time::timeout(control.0.settings.connect_timeout, Box::pin(settle(lease, control))));
                 }
                 None => return,
             },
+            Some(_) = settling.next(), if !settling.is_empty() => {}
             _ = sweep.tick() => pools.iter().for_each(Pool::close_idle),
         }
     }
@@ -170,6 +175,21 @@ impl Pool {
     /// [`StoreError::Deadline`] when none gets free in time; [`StoreError::Unreachable`].
     pub(super) async fn acquire(&self) -> Result<Lease, StoreError> {
         let permit = self.permit().await?;
+        self.fill(permit).await
+    }
+
+    /// Slots for several connections of one statement, waited for as one: statements that each hold some of what they need
+    /// would wait for each other.
+    ///
+    /// # Errors
+    /// [`StoreError::Deadline`] when they do not get free in time.
+    pub(super) async fn reserve(&self, count: usize) -> Result<Vec<OwnedSemaphorePermit>, StoreError> {
+        let count = count.min(self.0.settings.pool_size);
+        let mut all = self.permits(u32::try_from(count).unwrap_or(u32::MAX)).await?;
+        Ok(std::iter::from_fn(|| all.split(1)).take(count).collect())
+    }
+
+    async fn fill(&self, permit: OwnedSemaphorePermit) -> Result<Lease, StoreError> {
         let idle_limit = self.0.settings.pool_idle;
         let pooled = {
             let mut idle = lock(&self.0.idle);
@@ -189,12 +209,22 @@ impl Pool {
     /// # Errors
     /// As [`Pool::acquire`], or what the store answered.
     pub(super) async fn acquire_with(&self, sql: &str) -> Result<(Lease, Vec<Vec<PgRow>>), StoreError> {
-        let mut lease = self.acquire().await?;
+        let permit = self.permit().await?;
+        self.fill_with(permit, sql).await
+    }
+
+    /// As [`Pool::acquire_with`], in a slot that [`Pool::reserve`] gave.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire_with`].
+    pub(super) async fn fill_with(&self, permit: OwnedSemaphorePermit, sql: &str) -> Result<(Lease, Vec<Vec<PgRow>>), StoreError> {
+        let mut lease = self.fill(permit).await?;
         match lease.batch(sql).await {
-            Err(StoreError::ConnectionLost { .. }) if lease.reused => {
+            Err(error @ StoreError::ConnectionLost { .. }) if lease.reused => {
+                let Some(permit) = lease.permit.take() else { return Err(error) };
                 drop(lease);
                 self.forget_idle();
-                let mut lease = self.acquire().await?;
+                let mut lease = self.fill(permit).await?;
                 let rows = lease.batch(sql).await?;
                 Ok((lease, rows))
             }
@@ -214,8 +244,12 @@ impl Pool {
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        self.permits(1).await
+    }
+
+    async fn permits(&self, count: u32) -> Result<OwnedSemaphorePermit, StoreError> {
         let wait = self.0.settings.pool_wait;
-        match tokio::time::timeout(wait, self.0.permits.clone().acquire_owned()).await {
+        match tokio::time::timeout(wait, self.0.permits.clone().acquire_many_owned(count)).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) => {
                 Err(StoreError::Unreachable { store: self.0.store.to_string(), reason: "The store has been closed.".to_owned() })
@@ -251,15 +285,24 @@ impl Pool {
 }
 
 /// Settings that change what a statement means or how a value is shown. With an empty `search_path` only `pg_catalog` is
-/// searched, so no object of a user can stand in for a built-in one.
+/// searched, so no object of a user can stand in for a built-in one. (A view over a function that names its tables without
+/// their schema fails with 42P01 then; such a function should have a `SET search_path` of its own, as `SECURITY DEFINER`
+/// functions must.)
+///
+/// Time limits of the role or the database are switched off: a client may pause in the middle of a result, or hold a
+/// transaction block open, and what bounds it is the statement's own limit and the store file's `deadline`. The limits of
+/// newer servers are set where they exist.
 fn session_setup(settings: &Settings) -> String {
     let keepalive = settings.keepalive.as_secs();
     let keepalive = if keepalive == 0 { String::new() } else { format!("SET tcp_keepalives_idle = {keepalive}; ") };
     format!(
         "SET standard_conforming_strings = on; SET search_path = ''; SET timezone = 'UTC'; SET datestyle = 'ISO, MDY'; \
-         SET intervalstyle = 'postgres'; SET bytea_output = 'hex'; SET client_min_messages = 'warning'; {keepalive}\
+         SET intervalstyle = 'postgres'; SET bytea_output = 'hex'; SET client_min_messages = 'warning'; SET statement_timeout = 0; \
+         SET idle_in_transaction_session_timeout = 0; {keepalive}\
          SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('server_version'), \
-         pg_catalog.current_setting('standard_conforming_strings')"
+         pg_catalog.current_setting('standard_conforming_strings'), \
+         (SELECT pg_catalog.count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings \
+         WHERE name IN ('idle_session_timeout', 'transaction_timeout'))"
     )
 }
 

@@ -7,9 +7,10 @@
 
 use super::super::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
 use super::super::relational::predicate::Like;
-use super::super::relational::{Spelling, Sql, Unwritable, Use, like, predicate};
+use super::super::relational::{Spelling, Sql, Unwritable, Use, embedded, field as document_field, like, predicate};
 use super::super::schema::{Collation, Column, Table};
 use super::super::value::Value;
+use super::field;
 use super::types::{self, Form};
 use crate::pgtype::{DATE_INFINITY, DATE_NEGATIVE_INFINITY, PgField};
 
@@ -69,6 +70,9 @@ pub(super) fn judge(table: &Table, predicate: &Predicate) -> Pushdown {
 }
 
 fn judge_shape(table: &Table, predicate: &Predicate) -> Pushdown {
+    if let Some(judged) = judge_field(table, predicate) {
+        return judged;
+    }
     match predicate {
         Predicate::And(parts) => judge_all(table, parts),
         Predicate::Or(parts) => judge_any(table, parts),
@@ -86,6 +90,20 @@ fn judge_shape(table: &Table, predicate: &Predicate) -> Pushdown {
         Predicate::Like { case_insensitive: true, .. } => Pushdown::Refused("ILIKE folds case by the store's own locale"),
         Predicate::Like { column, .. } => grade(table, column, &[], Test::Like, predicate),
     }
+}
+
+/// A condition on a field of a document; `None` for other conditions.
+fn judge_field(table: &Table, predicate: &Predicate) -> Option<Pushdown> {
+    let at = field::subject(predicate)?;
+    let column = table.columns.get(at.column)?;
+    let source = embedded::source(&column.field)?;
+    if !types::compares_text(&column.field) {
+        return Some(Pushdown::Refused("the database holds text in an encoding that is not UTF-8"));
+    }
+    Some(match document_field::condition(&source, at, predicate) {
+        Ok(_) => Pushdown::Superset(predicate.clone()),
+        Err(reason) => Pushdown::Refused(reason),
+    })
 }
 
 /// A conjunction is a superset of itself without the parts that cannot be pushed.
@@ -198,12 +216,22 @@ fn is_uuid(text: &str) -> bool {
 pub(super) struct Names<'a>(pub &'a Table);
 
 impl Spelling for Names<'_> {
+    fn write_own(&self, predicate: &Predicate, sql: &mut Sql) -> Result<bool, Unwritable> {
+        let column = field::subject(predicate).and_then(|at| self.0.columns.get(at.column));
+        let Some((column, source)) = column.and_then(|column| Some((column, embedded::source(&column.field)?))) else {
+            return Ok(false);
+        };
+        field::write(&source, types::is_jsonb(&column.field), predicate, sql).map(|()| true)
+    }
+
     fn write_column(&self, column: &ColumnRef, purpose: Use, sql: &mut Sql) -> Result<(), Unwritable> {
         let Some(found) = plain(self.0, column) else { return Err(Unwritable("belongs to an unknown column")) };
         sql.push_name(found.name());
         match family(found) {
             Family::Enum if purpose != Use::NullTest => sql.push("::pg_catalog.text"),
             Family::Text if needs_bytes(&found.collation, purpose) => sql.push(" COLLATE pg_catalog.\"C\""),
+            // A composite value of NULLs `IS NULL`, but its text, which is what the scan reads, is not.
+            _ if purpose == Use::NullTest => sql.push(Form::of(&found.field).cast()),
             _ => {}
         }
         Ok(())

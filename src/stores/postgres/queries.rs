@@ -57,11 +57,12 @@ const OFFERED: &str = "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relper
 /// Valid, total, immediate indexes without expressions: what can be a key.
 const PLAIN_INDEX: &str = "i.indisvalid AND i.indislive AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate";
 
-/// The columns of the locale differ between versions, hence the detour over JSON.
+/// The columns of the locale differ between versions, hence the detour over JSON. Text compares as ours does only in UTF-8:
+/// in SQL_ASCII, `_` of LIKE stands for a byte.
 const DATABASE: &str = "SELECT CASE WHEN coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') = 'c' THEN d.datcollate::text \
      ELSE coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale', d.datcollate::text) END, \
      coalesce(to_jsonb(d) ->> 'datlocprovider', 'c'), \
-     pg_catalog.pg_encoding_to_char(d.encoding) IN ('UTF8', 'SQL_ASCII') \
+     pg_catalog.pg_encoding_to_char(d.encoding) = 'UTF8' \
      FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()";
 
 /// Row types of tables are left out, or there would be one for each table. An element type counts only where the type is the
@@ -97,9 +98,11 @@ const COLUMNS: &str = "SELECT a.attrelid::int8, a.attnum::int4, a.attname::text,
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum";
 
-/// `indkey` counts from 0, and its tail after `indnkeyatts` columns is only carried along (INCLUDE).
+/// `indkey` counts from 0, and its tail after `indnkeyatts` columns is only carried along (INCLUDE). A table
+/// with children that inherit from it shows their rows too, which its keys say nothing about.
 const KEYS: &str = "SELECT i.indrelid::int8, ic.relname::text, i.indisprimary, i.indisunique, \
-     pg_catalog.array_to_json((i.indkey::int2[])[0:i.indnkeyatts - 1])::text \
+     pg_catalog.array_to_json((i.indkey::int2[])[0:i.indnkeyatts - 1])::text, \
+     c.relkind = 'p' OR NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid) \
      FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid \
      JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
 

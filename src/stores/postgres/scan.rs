@@ -10,9 +10,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -22,9 +23,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::connector::{BatchStream, Scan, ScanLimits, StoreName};
 use super::super::error::StoreError;
 use super::super::predicate::Predicate;
-use super::super::relational::{Dialect, Sql, Unwritable, literal, write_all};
+use super::super::relational::documents::{DocumentCells, Selected, in_order, select};
+use super::super::relational::{Dialect, Sql, Unwritable, embedded, literal, write_all};
 use super::super::schema::Table;
 use super::copy::{Frames, Malformed, Step, split_value};
+use super::documents::REPEATED;
 use super::error;
 use super::pool::{Lease, State};
 use super::pushdown::Names;
@@ -39,13 +42,15 @@ const BATCH_BYTES_MAX: usize = 256 << 20;
 pub(super) struct Job {
     store: StoreName,
     table: Arc<Table>,
-    columns: Vec<usize>,
+    selected: Vec<Selected>,
     schema: SchemaRef,
     statement: String,
     limits: ScanLimits,
     deadline: Duration,
     /// What the connection is in the middle of once the answer has been read.
     after: State,
+    /// Whether the statement has ended because the server said so, or because the connection is gone.
+    ended_by_server: AtomicBool,
 }
 
 impl Job {
@@ -61,37 +66,50 @@ impl Job {
         after: State,
     ) -> Result<Self, StoreError> {
         let mut sql = Sql::literal();
-        write_select(table, scan, &mut sql)
-            .and_then(|()| push_guard(table, scan, &mut sql))
-            .map_err(|Unwritable(rule)| unwritable(scan, rule))?;
+        let selected = write_select(table, scan, &mut sql).map_err(|Unwritable(rule)| unwritable(scan, rule))?;
+        push_guard(table, scan, &mut sql).map_err(|Unwritable(rule)| unwritable(scan, rule))?;
         push_limit(scan, &mut sql);
         Ok(Self {
             store: scan.store.clone(),
             table: table.clone(),
-            columns: scan.columns.clone(),
+            selected,
             schema: table.project(&scan.columns),
             statement: format!("COPY ({}) TO STDOUT (FORMAT BINARY)", sql.text()),
             limits,
             deadline,
             after,
+            ended_by_server: AtomicBool::new(false),
         })
     }
 
-    fn decoders(&self) -> Vec<Box<dyn Decoder>> {
-        self.schema.fields().iter().map(|field| types::decoder(field, self.limits.batch_rows.min(8_192))).collect()
+    fn cells(&self) -> Vec<Cells> {
+        let rows = self.limits.batch_rows.min(8_192);
+        let cells = self.selected.iter().filter_map(|item| match item {
+            Selected::Plain { output, ordinal } => {
+                let decoder = types::decoder(&self.table.columns.get(*ordinal)?.field, rows);
+                Some(Cells::Plain { output: *output, ordinal: *ordinal, decoder })
+            }
+            Selected::Document(part) => {
+                let is_jsonb = types::is_jsonb(&self.table.columns.get(part.ordinal)?.field);
+                let cells = Box::new(DocumentCells::new(part, REPEATED));
+                Some(Cells::Document { column: part.column.clone(), is_jsonb, cells })
+            }
+        });
+        cells.collect()
     }
 
     fn malformed(&self, problem: &Malformed) -> StoreError {
         StoreError::ConnectionLost { store: self.store.to_string(), reason: problem.to_string() }
     }
 
-    fn broken(&self, place: usize, broken: Broken) -> StoreError {
-        let column = self.columns.get(place).and_then(|ordinal| self.table.columns.get(*ordinal));
-        error::value(&self.store, &self.table, column.map_or("?", |column| column.name()), broken)
+    fn broken(&self, column: &str, broken: Broken) -> StoreError {
+        error::value(&self.store, &self.table, column, broken)
     }
 
     fn server_error(&self, problem: &sqlx::Error) -> StoreError {
-        error::scanning(error::running(&self.store, problem), &self.table)
+        self.ended_by_server.store(true, Ordering::Relaxed);
+        let failure = error::running(&self.store, problem);
+        if error::is_inside_function(problem) { failure } else { error::scanning(failure, &self.table) }
     }
 }
 
@@ -110,7 +128,7 @@ fn unwritable(scan: &Scan, rule: &'static str) -> StoreError {
 pub(super) fn describe(table: &Table, scan: &Scan) -> String {
     let mut sql = Sql::bound(Dialect::Postgres);
     match write_select(table, scan, &mut sql) {
-        Ok(()) => {
+        Ok(_) => {
             push_limit(scan, &mut sql);
             sql.text().to_owned()
         }
@@ -118,16 +136,24 @@ pub(super) fn describe(table: &Table, scan: &Scan) -> String {
     }
 }
 
-fn write_select(table: &Table, scan: &Scan, sql: &mut Sql) -> Result<(), Unwritable> {
+fn write_select(table: &Table, scan: &Scan, sql: &mut Sql) -> Result<Vec<Selected>, Unwritable> {
+    let selected = select(table, &scan.columns).ok_or(Unwritable("belongs to no column of the table"))?;
     sql.push("SELECT");
-    for (place, column) in scan.columns.iter().filter_map(|ordinal| table.columns.get(*ordinal)).enumerate() {
+    for (place, item) in selected.iter().enumerate() {
         sql.push(if place == 0 { " " } else { ", " });
-        sql.push_name(column.name());
-        sql.push(Form::of(&column.field).cast());
+        match item {
+            Selected::Plain { ordinal, .. } => {
+                let column = table.columns.get(*ordinal).ok_or(Unwritable("belongs to no column of the table"))?;
+                sql.push_name(column.name());
+                sql.push(Form::of(&column.field).cast());
+            }
+            Selected::Document(part) => sql.push_name(&part.column),
+        }
     }
     sql.push(" FROM ");
     sql.push(&Dialect::Postgres.table(&table.id));
-    write_all(&scan.filter, &Names(table), sql)
+    write_all(&scan.filter, &Names(table), sql)?;
+    Ok(selected)
 }
 
 fn push_limit(scan: &Scan, sql: &mut Sql) {
@@ -144,7 +170,11 @@ fn push_limit(scan: &Scan, sql: &mut Sql) {
 fn push_guard(table: &Table, scan: &Scan, sql: &mut Sql) -> Result<(), Unwritable> {
     let mut used: BTreeSet<usize> = scan.columns.iter().copied().collect();
     scan.filter.iter().for_each(|predicate| gather_columns(predicate, &mut used));
-    let used: Vec<_> = used.iter().filter_map(|ordinal| table.columns.get(*ordinal)).collect();
+    let named = used.iter().filter_map(|ordinal| table.columns.get(*ordinal)).map(|column| match embedded::source(&column.field) {
+        Some(source) => (source.column.to_owned(), source.native_type.to_owned()),
+        None => (column.name().to_owned(), column.native_type.clone()),
+    });
+    let used: BTreeSet<(String, String)> = named.collect();
     if used.is_empty() {
         return Ok(());
     }
@@ -154,11 +184,11 @@ fn push_guard(table: &Table, scan: &Scan, sql: &mut Sql) -> Result<(), Unwritabl
     literal::write_text(&Dialect::Postgres.table(&table.id), &mut text)?;
     text.push_str("::pg_catalog.regclass AND NOT a.attisdropped AND ");
     text.push_str("(a.attname::pg_catalog.text, pg_catalog.format_type(a.atttypid, a.atttypmod)) IN (");
-    for (place, column) in used.iter().enumerate() {
+    for (place, (name, native_type)) in used.iter().enumerate() {
         text.push_str(if place == 0 { "(" } else { ", (" });
-        literal::write_text(column.name(), &mut text)?;
+        literal::write_text(name, &mut text)?;
         text.push_str(", ");
-        literal::write_text(&column.native_type, &mut text)?;
+        literal::write_text(native_type, &mut text)?;
         text.push(')');
     }
     text.push_str(")) = ");
@@ -230,10 +260,8 @@ async fn work(mut lease: Lease, job: Job, started: Started, batches: mpsc::Sende
     match &outcome {
         Ok(()) => lease.settle(job.after),
         // The server has ended the statement itself; sqlx may have left a message unread.
-        Err(StoreError::Remote { .. } | StoreError::ConnectionLost { .. } | StoreError::SchemaChanged { .. }) => {
-            lease.settle(State::Broken);
-        }
-        // The statement still runs: it will be cancelled.
+        Err(_) if job.ended_by_server.load(Ordering::Relaxed) => lease.settle(State::Broken),
+        // We gave up and the statement still runs: it will be cancelled.
         Err(_) => {}
     }
     drop(lease);
@@ -259,13 +287,13 @@ async fn read(
     if let Some(started) = started.take() {
         let _ = started.send(Ok(()));
     }
-    let mut source = Source { chunks, frames: Frames::new(job.columns.len()), job };
-    let mut decoders = job.decoders();
+    let mut source = Source { chunks, frames: Frames::new(job.selected.len()), job };
+    let mut cells = job.cells();
     loop {
         let Ok(room) = batches.reserve().await else { return Err(StoreError::Cancelled) };
-        let filled = source.fill(&mut decoders).await?;
+        let filled = source.fill(&mut cells).await?;
         if filled.rows > 0 {
-            room.send(Message::Batch(finish(job, &mut decoders, filled.rows)?));
+            room.send(Message::Batch(finish(job, &mut cells, filled.rows)?));
         }
         if filled.ended {
             return source.drain().await;
@@ -288,14 +316,14 @@ struct Source<'a> {
 
 impl Source<'_> {
     /// Reads rows until the batch is full or the answer ends.
-    async fn fill(&mut self, decoders: &mut [Box<dyn Decoder>]) -> Result<Filled, StoreError> {
+    async fn fill(&mut self, cells: &mut [Cells]) -> Result<Filled, StoreError> {
         let job = self.job;
         let bytes_max = job.limits.batch_bytes.min(BATCH_BYTES_MAX);
         let (mut rows, mut bytes) = (0, 0);
         while rows < job.limits.batch_rows.max(1) && (bytes < bytes_max || rows == 0) {
             match self.frames.step().map_err(|problem| job.malformed(&problem))? {
                 Step::Row(row) => {
-                    decode(row, decoders, job)?;
+                    decode(row, cells, job)?;
                     rows += 1;
                     bytes += row.len();
                 }
@@ -330,26 +358,65 @@ impl Source<'_> {
     }
 }
 
-fn decode(row: &[u8], decoders: &mut [Box<dyn Decoder>], job: &Job) -> Result<(), StoreError> {
+/// The growing arrays of one selected item.
+enum Cells {
+    Plain { output: usize, ordinal: usize, decoder: Box<dyn Decoder> },
+    Document { column: String, is_jsonb: bool, cells: Box<DocumentCells> },
+}
+
+impl Cells {
+    fn append(&mut self, value: Option<&[u8]>, job: &Job) -> Result<(), StoreError> {
+        match (self, value) {
+            (Self::Plain { decoder, ordinal, .. }, Some(value)) => decoder.value(value).map_err(|broken| {
+                let column = job.table.columns.get(*ordinal).map_or("?", |column| column.name());
+                job.broken(column, broken)
+            }),
+            (Self::Plain { decoder, .. }, None) => {
+                decoder.null();
+                Ok(())
+            }
+            (Self::Document { column, is_jsonb, cells }, Some(value)) => {
+                let text = types::json_text(value, *is_jsonb).map_err(|broken| job.broken(column, broken))?;
+                cells
+                    .append(text)
+                    .map_err(|misfit| job.broken(&misfit.path, Broken { sqlstate: misfit.sqlstate, rule: misfit.rule }))
+            }
+            (Self::Document { cells, .. }, None) => {
+                cells.append_null();
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<Vec<(usize, ArrayRef)>, arrow::error::ArrowError> {
+        match self {
+            Self::Plain { output, decoder, .. } => Ok(vec![(*output, decoder.finish())]),
+            Self::Document { cells, .. } => cells.finish(),
+        }
+    }
+}
+
+fn decode(row: &[u8], cells: &mut [Cells], job: &Job) -> Result<(), StoreError> {
     let mut rest = row;
-    for (place, decoder) in decoders.iter_mut().enumerate() {
+    for cells in cells {
         let split = split_value(rest).map_err(|problem| job.malformed(&problem))?;
         let Some((value, after)) = split else { return Err(job.malformed(&Malformed("a row is cut short"))) };
         rest = after;
-        match value {
-            Some(value) => decoder.value(value).map_err(|broken| job.broken(place, broken))?,
-            None => decoder.null(),
-        }
+        cells.append(value, job)?;
     }
     Ok(())
 }
 
-fn finish(job: &Job, decoders: &mut [Box<dyn Decoder>], rows: usize) -> Result<RecordBatch, StoreError> {
-    let arrays = decoders.iter_mut().map(|decoder| decoder.finish()).collect();
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(job.schema.clone(), arrays, &options).map_err(|problem| StoreError::SchemaChanged {
+fn finish(job: &Job, cells: &mut [Cells], rows: usize) -> Result<RecordBatch, StoreError> {
+    let changed = |problem: arrow::error::ArrowError| StoreError::SchemaChanged {
         store: job.store.to_string(),
         table: job.table.id.name.clone(),
         difference: format!("{problem}."),
-    })
+    };
+    let mut arrays = Vec::with_capacity(job.schema.fields().len());
+    for cells in cells {
+        arrays.extend(cells.finish().map_err(changed)?);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(job.schema.clone(), in_order(arrays), &options).map_err(changed)
 }

@@ -12,7 +12,9 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::super::connector::StoreName;
+use super::super::document::Learning;
 use super::super::error::StoreError;
+use super::super::relational::documents::TableOptions;
 use super::super::schema::{Collation, Column, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId, TableKind};
 use super::error;
 use super::pool::Pool;
@@ -27,15 +29,22 @@ const DEFAULT_COLLATION: i64 = 100;
 /// Why a table or column is refused that the role has no right to.
 const UNREADABLE: &str = "may not be read by the role of this store";
 
-/// Reads the whole database.
+/// Reads the whole database. What is sampled of documents is added to `learning`.
 ///
 /// # Errors
 /// The store cannot be reached, or what it answered.
-pub(super) async fn discover(store: &StoreName, control: &Pool) -> Result<StoreSchema, StoreError> {
+pub(super) async fn discover(
+    store: &StoreName,
+    control: &Pool,
+    documents: &TableOptions,
+    learning: &mut Learning,
+) -> Result<StoreSchema, StoreError> {
     let (lease, answers) = control.acquire_with(&queries::discovery()).await?;
     let unreadable = |problem: sqlx::Error| error::running(store, &problem);
     let mut schema = assemble(&answers).map_err(unreadable)?;
     schema.server_version = lease.server_version();
+    drop(lease);
+    super::documents::expand(&mut schema, control, documents, learning).await?;
     Ok(schema)
 }
 
@@ -80,6 +89,8 @@ struct RawKey {
     primary: bool,
     unique: bool,
     numbers: Vec<i32>,
+    /// Whether the index covers all rows that a scan of the table shows.
+    covers_all: bool,
 }
 
 struct RawForeignKey {
@@ -220,7 +231,8 @@ fn add_keys(table: &mut Table, ordinals: &HashMap<i32, usize>, oid: i64, parts: 
     let columns_of = |numbers: &[i32]| numbers.iter().map(|number| ordinals.get(number).copied()).collect::<Option<Vec<usize>>>();
     for raw in parts.keys.get(&oid).into_iter().flatten() {
         let Some(columns) = columns_of(&raw.numbers) else { continue };
-        let key = Key { name: raw.name.clone(), columns };
+        let proven = raw.primary && raw.covers_all;
+        let key = Key { name: raw.name.clone(), columns, proven };
         match (raw.primary, raw.unique) {
             (true, _) => table.primary_key = Some(key),
             (false, true) => table.unique_keys.push(key),
@@ -309,6 +321,7 @@ fn read_keys(rows: &[PgRow]) -> Result<HashMap<i64, Vec<RawKey>>, sqlx::Error> {
             primary: row.try_get(2)?,
             unique: row.try_get(3)?,
             numbers: numbers(row, 4)?,
+            covers_all: row.try_get(5)?,
         });
     }
     Ok(keys)

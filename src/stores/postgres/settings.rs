@@ -62,6 +62,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         default: Some("60s"),
         meaning: "The server probes a silent TCP connection after this time; 0s leaves it to the server's own setting.",
     },
+    super::super::relational::documents::OPTION,
 ];
 
 /// A parsed store file.

@@ -10,7 +10,9 @@
 //! each connector decides in its own `pushdown.rs`.
 
 pub mod dialect;
+pub mod documents;
 pub mod embedded;
+pub mod field;
 pub mod like;
 pub mod literal;
 pub mod predicate;

@@ -20,6 +20,15 @@ pub enum Use {
 
 /// How a connector spells the columns and values of one table.
 pub trait Spelling {
+    /// Writes a condition on one column in a form of the store's own and says so; `false` leaves it to the form below.
+    ///
+    /// # Errors
+    /// When a value cannot be written.
+    fn write_own(&self, predicate: &Predicate, sql: &mut Sql) -> Result<bool, Unwritable> {
+        let _ = (predicate, sql);
+        Ok(false)
+    }
+
     /// Writes the column: a quoted name, or an expression that reaches into a document.
     ///
     /// # Errors
@@ -78,6 +87,9 @@ pub fn write_all(filter: &[Predicate], spelling: &dyn Spelling, sql: &mut Sql) -
 /// # Errors
 /// As [`write_all`].
 pub fn write(predicate: &Predicate, spelling: &dyn Spelling, sql: &mut Sql) -> Result<(), Unwritable> {
+    if spelling.write_own(predicate, sql)? {
+        return Ok(());
+    }
     match predicate {
         Predicate::Compare { column, op, value } => {
             spelling.write_column(column, Use::Compare(*op), sql)?;

@@ -6,15 +6,14 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, SchemaRef};
 
 use super::super::connector::{Scan, ScanLimits, StoreName};
-use super::super::document::build::Conversion;
-use super::super::document::{DocumentBuilder, DocumentField, OnMismatch, json};
+use super::super::document::json_text::Repeated;
 use super::super::error::StoreError;
-use super::super::relational::embedded::{self, Source};
-use super::super::relational::{Dialect, Sql, write_all};
+use super::super::relational::documents::{DocumentCells, Part, Selected, in_order, select};
+use super::super::relational::{Dialect, Sql};
 use super::super::schema::Table;
 use super::super::value::Value;
 use super::pool::Pool;
-use super::pushdown::Columns;
+use super::pushdown::write_filter;
 use super::scan::Statement;
 use super::types::read::{Cell, Fault, Read, reader};
 use crate::error::sqlstate;
@@ -28,23 +27,17 @@ pub(super) struct Layout {
     store: StoreName,
     table: String,
     schema: SchemaRef,
-    plain: Vec<(usize, Field)>,
-    documents: Vec<DocumentPart>,
-    selected: usize,
+    /// In the order of the row.
+    items: Vec<Item>,
 }
 
-/// One JSON column whose fields are read.
+/// One value of a row.
 #[derive(Debug)]
-struct DocumentPart {
-    /// Its place in the row.
-    place: usize,
-    column: String,
-    on_mismatch: OnMismatch,
-    fields: Vec<DocumentField>,
-    /// Where the fields go in the batch.
-    outputs: Vec<usize>,
-    /// Where the whole document goes in the batch.
-    whole: Option<usize>,
+enum Item {
+    /// A column with its place in the batch.
+    Plain(usize, Field),
+    /// A JSON column whose fields are read.
+    Document(Part),
 }
 
 impl Layout {
@@ -59,21 +52,19 @@ impl Layout {
             store: store.clone(),
             table: table.id.name.clone(),
             schema: table.project(&scan.columns),
-            plain: Vec::new(),
-            documents: Vec::new(),
-            selected: 0,
+            items: Vec::new(),
         };
         let mut sql = Sql::bound(Dialect::Sqlite);
         sql.push("SELECT ");
-        for (output, ordinal) in scan.columns.iter().enumerate() {
-            let column = table.columns.get(*ordinal).ok_or_else(|| layout.changed("The scan names a column that is not there."))?;
-            layout.select(output, &column.field, &mut sql);
+        let selected = select(table, &scan.columns).ok_or_else(|| layout.changed("The scan names a column that is not there."))?;
+        for item in selected {
+            layout.select(item, table, &mut sql);
         }
-        sql.push(if layout.selected == 0 { "1 FROM " } else { " FROM " });
+        sql.push(if layout.items.is_empty() { "1 FROM " } else { " FROM " });
         let name = Dialect::Sqlite.table(&table.id);
         sql.push(&name);
         sql.push(" AS t");
-        let written = write_all(&scan.filter, &Columns { table }, &mut sql);
+        let written = write_filter(table, &scan.filter, &mut sql);
         written.map_err(|unwritable| layout.changed(&format!("A filter cannot be sent: {unwritable}.")))?;
         if let Some(limit) = scan.limit {
             sql.push(" LIMIT ");
@@ -87,37 +78,30 @@ impl Layout {
         StoreError::SchemaChanged { store: self.store.to_string(), table: self.table.clone(), difference: difference.to_owned() }
     }
 
-    fn select(&mut self, output: usize, field: &Field, sql: &mut Sql) {
-        let Some(source) = embedded::source(field) else {
-            let place = self.push_item(field.name(), field.pg_type() == PgType::JSON, sql);
-            self.plain.push((place, field.clone()));
-            return;
-        };
-        let known = self.documents.iter().position(|part| part.column == source.column);
-        let index = known.unwrap_or_else(|| {
-            let place = self.push_item(source.column, true, sql);
-            let (column, on_mismatch) = (source.column.to_owned(), source.on_mismatch);
-            self.documents.push(DocumentPart { place, column, on_mismatch, fields: vec![], outputs: vec![], whole: None });
-            self.documents.len() - 1
-        });
-        if let Some(part) = self.documents.get_mut(index) {
-            part.add(output, source);
+    fn select(&mut self, item: Selected, table: &Table, sql: &mut Sql) {
+        match item {
+            Selected::Plain { output, ordinal } => {
+                let Some(field) = table.columns.get(ordinal).map(|column| &column.field) else { return };
+                self.push_item(field.name(), field.pg_type() == PgType::JSON, sql);
+                self.items.push(Item::Plain(output, field.clone()));
+            }
+            Selected::Document(part) => {
+                self.push_item(&part.column, true, sql);
+                self.items.push(Item::Document(part));
+            }
         }
     }
 
     /// Adds a column to the SELECT list. Names are always qualified: SQLite reads a bare `"name"` that is no column as a
     /// text, which would turn a dropped column into its own name on every row.
-    fn push_item(&mut self, name: &str, json: bool, sql: &mut Sql) -> usize {
-        sql.push(if self.selected == 0 { "" } else { ", " });
+    fn push_item(&self, name: &str, json: bool, sql: &mut Sql) {
+        sql.push(if self.items.is_empty() { "" } else { ", " });
         let quoted = Dialect::Sqlite.quote(name);
         if json {
-            // JSON may also be stored in SQLite's binary form.
-            sql.push(&format!("CASE typeof(t.{quoted}) WHEN 'blob' THEN json(t.{quoted}) ELSE t.{quoted} END"));
+            sql.push(&json_item(&quoted));
         } else {
             sql.push(&format!("t.{quoted}"));
         }
-        self.selected += 1;
-        self.selected - 1
     }
 
     pub(super) fn sql(&self) -> &str {
@@ -137,55 +121,41 @@ impl Layout {
     /// # Errors
     /// When the statement does not return what was asked, or a type has no reader.
     pub(super) fn filler(self, columns: usize, limits: ScanLimits) -> Result<Filler, StoreError> {
-        if columns != self.selected.max(1) {
+        if columns != self.items.len().max(1) {
             return Err(self.changed("The table returns another number of columns."));
         }
-        let mut plain = Vec::with_capacity(self.plain.len());
-        for (place, field) in &self.plain {
-            let reader = reader(field).ok_or_else(|| self.changed("A column has a type without a reader."))?;
-            plain.push(PlainColumn { place: *place, name: field.name().clone(), reader });
+        let mut plain = Vec::with_capacity(self.items.len());
+        let mut documents = Vec::new();
+        for (place, item) in self.items.iter().enumerate() {
+            match item {
+                Item::Plain(output, field) => {
+                    let reader = reader(field).ok_or_else(|| self.changed("A column has a type without a reader."))?;
+                    plain.push(PlainColumn { place, output: *output, name: field.name().clone(), reader });
+                }
+                // SQLite's JSON functions find the first of several fields with one name.
+                Item::Document(part) => documents.push(DocumentColumn { place, cells: DocumentCells::new(part, Repeated::First) }),
+            }
         }
-        let outputs = self.outputs();
-        let documents = self.documents.into_iter().map(|part| {
-            let conversion = Conversion { on_mismatch: part.on_mismatch, texts: true };
-            let builder = DocumentBuilder::new(&part.fields, part.whole.is_some(), conversion);
-            DocumentColumn { place: part.place, column: part.column, on_mismatch: part.on_mismatch, builder }
-        });
-        let documents = documents.collect();
-        Ok(Filler { store: self.store, table: self.table, schema: self.schema, plain, documents, outputs, limits, done: false })
-    }
-
-    /// For each array in the order in which [`Filler`] finishes them, its place in the batch.
-    fn outputs(&self) -> Vec<usize> {
-        let documents: Vec<usize> = self.documents.iter().flat_map(|part| part.outputs.iter().copied().chain(part.whole)).collect();
-        let plain = (0..self.schema.fields().len()).filter(|output| !documents.contains(output));
-        plain.chain(documents.iter().copied()).collect()
+        Ok(Filler { store: self.store, table: self.table, schema: self.schema, plain, documents, limits, done: false })
     }
 }
 
-impl DocumentPart {
-    fn add(&mut self, output: usize, source: Source<'_>) {
-        match source.field {
-            Some(field) => {
-                self.fields.push(field);
-                self.outputs.push(output);
-            }
-            None => self.whole = Some(output),
-        }
-    }
+/// A JSON column as text. JSON may also be stored in SQLite's binary form; a blob that is not that stays a blob, so that the
+/// reader says so instead of the statement failing.
+pub(super) fn json_item(quoted: &str) -> String {
+    format!("CASE WHEN typeof(t.{quoted}) = 'blob' AND json_valid(t.{quoted}, 8) THEN json(t.{quoted}) ELSE t.{quoted} END")
 }
 
 struct PlainColumn {
     place: usize,
+    output: usize,
     name: String,
     reader: Box<dyn Read>,
 }
 
 struct DocumentColumn {
     place: usize,
-    column: String,
-    on_mismatch: OnMismatch,
-    builder: DocumentBuilder,
+    cells: DocumentCells,
 }
 
 /// Grows batches from a stepping statement.
@@ -195,7 +165,6 @@ pub(super) struct Filler {
     schema: SchemaRef,
     plain: Vec<PlainColumn>,
     documents: Vec<DocumentColumn>,
-    outputs: Vec<usize>,
     limits: ScanLimits,
     done: bool,
 }
@@ -237,10 +206,10 @@ impl Filler {
             }
         }
         for column in &mut self.documents {
-            let before = column.builder.bytes();
+            let before = column.cells.bytes();
             let cell = statement.cell(column.place).map_err(|failure| pool.store_error(failure, None))?;
             column.append(cell).map_err(|(path, fault)| value_error(&self.store, &self.table, path, fault))?;
-            bytes += column.builder.bytes().saturating_sub(before);
+            bytes += column.cells.bytes().saturating_sub(before);
         }
         Ok(bytes)
     }
@@ -253,15 +222,12 @@ impl Filler {
             detail: Some(error.to_string()),
             constraint: None,
         };
-        let mut arrays: Vec<(usize, ArrayRef)> = Vec::with_capacity(self.outputs.len());
-        let mut outputs = self.outputs.iter().copied();
-        arrays.extend(self.plain.iter_mut().map(|column| column.reader.finish()).zip(outputs.by_ref()).map(|(a, o)| (o, a)));
+        let mut arrays: Vec<(usize, ArrayRef)> =
+            self.plain.iter_mut().map(|column| (column.output, column.reader.finish())).collect();
         for column in &mut self.documents {
-            let built = column.builder.finish().map_err(broken)?;
-            arrays.extend(built.into_iter().zip(outputs.by_ref()).map(|(array, output)| (output, array)));
+            arrays.extend(column.cells.finish().map_err(broken)?);
         }
-        arrays.sort_by_key(|(output, _)| *output);
-        let arrays = arrays.into_iter().map(|(_, array)| array).collect();
+        let arrays = in_order(arrays);
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options).map_err(broken)
     }
@@ -269,31 +235,15 @@ impl Filler {
 
 impl DocumentColumn {
     fn append(&mut self, cell: Cell<'_>) -> Result<(), (String, Fault)> {
-        let fault = |rule: String| Fault { sqlstate: sqlstate::INVALID_TEXT_REPRESENTATION, rule };
-        let parsed = match cell {
+        let appended = match cell {
             Cell::Null => {
-                self.builder.append_null();
-                return Ok(());
-            }
-            Cell::Text(bytes) => serde_json::from_slice::<serde_json::Value>(bytes)
-                .map_err(|error| fault(format!("is not valid JSON (line {}, column {})", error.line(), error.column()))),
-            Cell::Int(_) | Cell::Real(_) | Cell::Blob(_) => Err(fault("is not JSON text".to_owned())),
-        };
-        let appended = parsed.map_err(|fault| (self.column.clone(), fault)).and_then(|value| match json::object(&value) {
-            Some(document) => self.builder.append(document).map_err(|mismatch| {
-                let path = format!("{}.{}", self.column, mismatch.path);
-                (path, Fault { sqlstate: mismatch.sqlstate, rule: mismatch.rule })
-            }),
-            None => Err((self.column.clone(), fault("is not a JSON object".to_owned()))),
-        });
-        match appended {
-            // A mismatch inside the document has already been read as NULL; what is left is no document at all.
-            Err((path, _)) if self.on_mismatch == OnMismatch::Null && path == self.column => {
-                self.builder.append_null();
+                self.cells.append_null();
                 Ok(())
             }
-            other => other,
-        }
+            Cell::Text(bytes) => self.cells.append(bytes),
+            Cell::Int(_) | Cell::Real(_) | Cell::Blob(_) => self.cells.append_unfit("is not JSON text".to_owned()),
+        };
+        appended.map_err(|misfit| (misfit.path, Fault { sqlstate: misfit.sqlstate, rule: misfit.rule }))
     }
 }
 

@@ -20,18 +20,17 @@ mod schema;
 mod types;
 pub mod write;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 
 use super::connector::{self, Capabilities, Kind, Purpose, Scan, StoreName};
-use super::document::DocumentOptions;
-use super::document::options::read_tables;
+use super::document::{Known, Learning, Memory};
 use super::error::StoreError;
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
+use super::relational::documents::{self, TableOptions, read_options};
 use super::schema::{StoreSchema, Table};
 use crate::options::{Form, OptionSpec, Problem, Reader, Secrets};
 use crate::task::OwnedTask;
@@ -70,12 +69,7 @@ const OPTIONS: &[OptionSpec] = &[
         default: Some("5s"),
         meaning: "How long SQLite waits for a lock that another connection holds.",
     },
-    OptionSpec {
-        key: "tables",
-        form: Form::Table,
-        default: Some(""),
-        meaning: "For tables with a JSON column whose fields become columns: [tables.<name>] document = \"<column>\" and more.",
-    },
+    documents::OPTION,
 ];
 
 /// Parses store files of this kind.
@@ -112,16 +106,12 @@ impl Kind for Registration {
         }
         let found = reader.table("tables");
         let mut problems = reader.finish();
-        let tables = found.map(|tables| read_tables(&format!("{path}.tables"), tables, secrets, &mut problems)).unwrap_or_default();
-        for table in tables.iter().filter(|(_, options)| options.column.is_none()).map(|(table, _)| table) {
-            let rule = "needs document = \"<column>\": a SQLite table has no other options".to_owned();
-            problems.push(Problem { path: format!("{path}.tables.{table}"), value: String::new(), rule });
-        }
+        let tables = read_options(path, found, secrets, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
         let pool = Arc::new(pool::Pool::new(name.clone(), settings));
-        Ok(Arc::new(Connector { pool, tables, known: Mutex::default() }))
+        Ok(Arc::new(Connector { pool, tables, memory: Memory::default() }))
     }
 }
 
@@ -129,9 +119,9 @@ impl Kind for Registration {
 #[derive(Debug)]
 pub struct Connector {
     pool: Arc<pool::Pool>,
-    tables: BTreeMap<String, DocumentOptions>,
+    tables: TableOptions,
     /// Document schemas of earlier discoveries, so that samples only widen them.
-    known: Mutex<schema::Known>,
+    memory: Memory,
 }
 
 #[async_trait]
@@ -145,16 +135,16 @@ impl connector::Connector for Connector {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { statement_snapshot: true, prepare: false, like: true, documents: false, cancel: true }
+        Capabilities { statement_snapshot: true, prepare: false, like: true, documents: true, cancel: true }
     }
 
     async fn discover(&self) -> Result<StoreSchema, StoreError> {
         let mut connection = self.pool.acquire().await?;
         let (runtime, pool, options) = (Handle::current(), self.pool.clone(), self.tables.clone());
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut learning = Learning { earlier: self.memory.known(), now: Known::new() };
         let work = move || {
             let found = match runtime.block_on(connection.lock_handle()) {
-                Ok(mut lock) => schema::discover(&scan::Database::new(&mut lock), &options, &mut known)
+                Ok(mut lock) => schema::discover(&scan::Database::new(&mut lock), &options, &mut learning)
                     .map_err(|failure| pool.store_error(failure, None)),
                 Err(_crashed) => Err(lost(&pool)),
             };
@@ -162,11 +152,19 @@ impl connector::Connector for Connector {
             if found.is_err() {
                 connection.close_on_drop();
             }
-            found.map(|schema| (schema, known))
+            found.map(|schema| (schema, learning.now))
         };
         let (schema, known) = OwnedTask::spawn_blocking(work).join().await.unwrap_or_else(|| Err(lost(&self.pool)))?;
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        self.memory.replace(known);
         Ok(schema)
+    }
+
+    fn learned(&self) -> Option<serde_json::Value> {
+        self.memory.learned()
+    }
+
+    fn recall(&self, learned: &serde_json::Value) -> Result<(), String> {
+        self.memory.recall(learned)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

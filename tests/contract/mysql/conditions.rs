@@ -215,7 +215,8 @@ async fn patterns_keep_at_least_what_postgres_keeps() {
     let literals = quoted(TEXTS);
     let literals: Vec<&str> = literals.iter().map(String::as_str).collect();
     // (pattern, the texts it matches by Postgres' rules)
-    let rows: [(&str, fn(&str) -> bool); 8] = [
+    type Matches = fn(&str) -> bool;
+    let rows: [(&str, Matches); 8] = [
         ("a%", |text| text.starts_with('a')),
         ("%b", |text| text.ends_with('b')),
         ("_", |text| text.chars().count() == 1),

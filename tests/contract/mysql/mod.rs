@@ -19,6 +19,7 @@ use tributary::stores::{Connector, Predicate, Purpose, Scan, StoreError, StoreNa
 use crate::support;
 
 mod conditions;
+mod documents;
 mod failures;
 mod life;
 mod types;

@@ -228,11 +228,11 @@ async fn discovery_tells_keys_defaults_comments_and_who_makes_values() {
     room.run("CREATE VIEW shown AS SELECT id, email FROM child").await;
     room.run("CREATE SEQUENCE numbers").await;
     let parent = room.table("parent").await;
-    assert_eq!(parent.primary_key, Some(Key { name: "PRIMARY".to_owned(), columns: vec![1, 0] }));
+    assert_eq!(parent.primary_key, Some(Key { name: "PRIMARY".to_owned(), columns: vec![1, 0], proven: true }));
     assert_eq!(parent.comment.as_deref(), Some("the 'parent'"));
     let child = room.table("child").await;
-    assert_eq!(child.unique_keys, [Key { name: "by_email".to_owned(), columns: vec![3] }]);
-    assert!(child.indexes.contains(&Key { name: "by_a".to_owned(), columns: vec![1] }));
+    assert_eq!(child.unique_keys, [Key { name: "by_email".to_owned(), columns: vec![3], proven: true }]);
+    assert!(child.indexes.contains(&Key { name: "by_a".to_owned(), columns: vec![1], proven: false }));
     assert!(!child.indexes.iter().any(|key| key.name == "words"));
     let key = &child.foreign_keys[0];
     assert_eq!((key.name.as_str(), &key.columns[..], key.references.name.as_str()), ("to_parent", &[2, 1][..], "parent"));

@@ -105,6 +105,57 @@ async fn server_errors_pass_through_with_their_code() {
 }
 
 #[tokio::test]
+async fn a_function_that_misses_a_table_is_no_changed_table() {
+    let mut fixture = Fixture::new().await;
+    let body = "BEGIN RETURN (SELECT count(*) FROM inner_table); END";
+    fixture.run(&format!("CREATE TABLE inner_table (id int); CREATE FUNCTION f() RETURNS int8 LANGUAGE plpgsql AS '{body}'")).await;
+    fixture.run("CREATE VIEW v AS SELECT f() AS n").await;
+    let view = fixture.table("v").await;
+    let error = fixture.read(&view, Vec::new()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Remote { .. }), "{error:?}");
+    assert_eq!(error.sqlstate(), "42P01");
+    fixture.run("ALTER FUNCTION f() SET search_path = public").await;
+    assert_eq!(row_count(&fixture.read(&view, Vec::new()).await.unwrap()), 1);
+}
+
+#[tokio::test]
+async fn limits_of_the_role_do_not_end_a_paused_reader() {
+    let mut fixture = Fixture::new().await;
+    let database = fixture.ask("SELECT current_database()::text").await.unwrap();
+    for limit in ["statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"] {
+        fixture.run(&format!("ALTER DATABASE {database} SET {limit} = '5s'")).await;
+    }
+    let names = "'statement_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout'";
+    fixture.run(&format!("CREATE VIEW v AS SELECT name::text, setting FROM pg_settings WHERE name IN ({names})")).await;
+    let view = fixture.table("v").await;
+    let batches = fixture.read(&view, Vec::new()).await.unwrap();
+    let settings = batches[0].column(1).as_any().downcast_ref::<arrow::array::StringArray>().unwrap();
+    assert_eq!(settings.iter().collect::<Vec<_>>(), [Some("0"); 3]);
+}
+
+#[tokio::test]
+async fn many_statements_with_several_scans_do_not_wait_for_each_other() {
+    let server = crate::support::postgres().await;
+    let mut fixture = Fixture::on(server, "pool = { size = 3, wait = '20s' }").await;
+    fixture.run("CREATE TABLE t AS SELECT n FROM generate_series(1, 50000) n").await;
+    let table = fixture.table("t").await;
+    let statement = async || {
+        let branch = fixture.connector.open(Purpose::Statement { scans: 2 }).await?;
+        // As a join does: the second side is opened while the first is held.
+        let first = branch.scan(&table, &scan_of(&table, Vec::new()), ScanLimits::default()).await?;
+        tokio::task::yield_now().await;
+        let second = branch.scan(&table, &scan_of(&table, Vec::new()), ScanLimits::default()).await?;
+        let (first, second) = (first.try_collect::<Vec<_>>().await?, second.try_collect::<Vec<_>>().await?);
+        Ok::<_, StoreError>((row_count(&first), row_count(&second)))
+    };
+    let start = std::time::Instant::now();
+    for outcome in futures::future::join_all((0..10).map(|_| statement())).await {
+        assert_eq!(outcome.unwrap(), (50_000, 50_000));
+    }
+    assert!(start.elapsed() < std::time::Duration::from_secs(15), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
 async fn a_server_killed_in_the_middle_fails_the_scan_and_comes_back() {
     let server = Postgres::start_with(&throwaway()).await.unwrap();
     let mut fixture = Fixture::on(&server, "").await;

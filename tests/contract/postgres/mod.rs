@@ -1,5 +1,6 @@
 //! The PostgreSQL connector against a real server: what is special to it, besides the suite that every connector runs.
 
+mod documents;
 mod failures;
 mod reads;
 mod types;

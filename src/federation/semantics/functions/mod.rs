@@ -9,6 +9,7 @@ mod datetime;
 mod json;
 mod math;
 mod md5;
+mod quote;
 mod regexp;
 mod text;
 
@@ -95,7 +96,7 @@ impl Named {
         if let Some(target) = cast_target(self.name) {
             return target.into();
         }
-        select(overloads(self.name), arguments).map_or(PgType::TEXT.into(), |row| row.result(arguments))
+        select(overloads(self.name), arguments).map_or(PgType::TEXT.into(), |row| row.returns.into())
     }
 }
 

@@ -8,6 +8,8 @@ use sha2::Digest as _;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
+use super::quote::{quote_ident, quote_literal};
+
 use super::super::cast::{jsonb_text, parse_json, text_of};
 use super::super::datum::Datum;
 use super::super::overload::{ANY, Overload, row};
@@ -387,180 +389,11 @@ fn format_text<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     Ok(Datum::text(out))
 }
 
-/// Quotes a name unless it is plain lower case and no reserved word.
-pub(super) fn quote_ident(name: &str) -> String {
-    let mut letters = name.chars();
-    let plain = letters.next().is_some_and(|first| first.is_ascii_lowercase() || first == '_')
-        && letters.all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
-        && !RESERVED.contains(&name);
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-}
-
-fn quote_literal(text: &str) -> String {
-    let quoted = format!("'{}'", text.replace('\'', "''").replace('\\', "\\\\"));
-    if text.contains('\\') { format!("E{quoted}") } else { quoted }
-}
-
 fn quote_any<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     let text = PgType::TEXT.into();
     let shown = text_of(call.arguments.first().unwrap_or(&text), &a[0], &call.session.display)?;
     Ok(Datum::text(quote_literal(&shown)))
 }
-
-/// Words that need quotes as names (manual, appendix C: all but the unreserved ones).
-const RESERVED: &[&str] = &[
-    "all",
-    "analyse",
-    "analyze",
-    "and",
-    "any",
-    "array",
-    "as",
-    "asc",
-    "asymmetric",
-    "authorization",
-    "between",
-    "bigint",
-    "binary",
-    "bit",
-    "boolean",
-    "both",
-    "case",
-    "cast",
-    "char",
-    "character",
-    "check",
-    "coalesce",
-    "collate",
-    "collation",
-    "column",
-    "concurrently",
-    "constraint",
-    "create",
-    "cross",
-    "current_catalog",
-    "current_date",
-    "current_role",
-    "current_schema",
-    "current_time",
-    "current_timestamp",
-    "current_user",
-    "dec",
-    "decimal",
-    "default",
-    "deferrable",
-    "desc",
-    "distinct",
-    "do",
-    "else",
-    "end",
-    "except",
-    "exists",
-    "extract",
-    "false",
-    "fetch",
-    "float",
-    "for",
-    "foreign",
-    "freeze",
-    "from",
-    "full",
-    "grant",
-    "greatest",
-    "group",
-    "grouping",
-    "having",
-    "ilike",
-    "in",
-    "initially",
-    "inner",
-    "inout",
-    "int",
-    "integer",
-    "intersect",
-    "interval",
-    "into",
-    "is",
-    "isnull",
-    "join",
-    "lateral",
-    "leading",
-    "least",
-    "left",
-    "like",
-    "limit",
-    "localtime",
-    "localtimestamp",
-    "national",
-    "natural",
-    "nchar",
-    "none",
-    "normalize",
-    "not",
-    "notnull",
-    "null",
-    "nullif",
-    "numeric",
-    "offset",
-    "on",
-    "only",
-    "or",
-    "order",
-    "out",
-    "outer",
-    "overlaps",
-    "overlay",
-    "placing",
-    "position",
-    "precision",
-    "primary",
-    "real",
-    "references",
-    "returning",
-    "right",
-    "row",
-    "select",
-    "session_user",
-    "setof",
-    "similar",
-    "smallint",
-    "some",
-    "substring",
-    "symmetric",
-    "table",
-    "tablesample",
-    "then",
-    "time",
-    "timestamp",
-    "to",
-    "trailing",
-    "treat",
-    "trim",
-    "true",
-    "union",
-    "unique",
-    "user",
-    "using",
-    "values",
-    "varchar",
-    "variadic",
-    "verbose",
-    "when",
-    "where",
-    "window",
-    "with",
-    "xmlattributes",
-    "xmlconcat",
-    "xmlelement",
-    "xmlexists",
-    "xmlforest",
-    "xmlnamespaces",
-    "xmlparse",
-    "xmlpi",
-    "xmlroot",
-    "xmlserialize",
-    "xmltable",
-];
 
 fn encode<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     let bytes = a[0].as_bytes();

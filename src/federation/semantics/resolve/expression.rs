@@ -416,7 +416,7 @@ impl Resolver<'_> {
             }
             .into());
         };
-        let returns = row.result(&types);
+        let returns: Typed = row.returns.into();
         let mut declared = Vec::with_capacity(operands.len());
         let mut converted = Vec::with_capacity(operands.len());
         for (index, operand) in operands.into_iter().enumerate() {

@@ -44,6 +44,38 @@ pub(super) fn compares_text(field: &Field) -> bool {
     !field.metadata().contains_key(COMPARISON_KEY)
 }
 
+/// Field metadata of this connector: present on fields of documents in a `jsonb` column.
+const JSONB_KEY: &str = "postgres.jsonb";
+
+/// A field of a document, marked with what the JSON column is that it comes from.
+pub(super) fn document_field(field: Field, from: &Field) -> Field {
+    let mut metadata = field.metadata().clone();
+    if !compares_text(from) {
+        metadata.insert(COMPARISON_KEY.to_owned(), "none".to_owned());
+    }
+    if from.pg_type() == PgType::JSONB {
+        metadata.insert(JSONB_KEY.to_owned(), "yes".to_owned());
+    }
+    field.with_metadata(metadata)
+}
+
+/// Whether the field comes from a `jsonb` column.
+pub(super) fn is_jsonb(field: &Field) -> bool {
+    field.metadata().contains_key(JSONB_KEY)
+}
+
+/// The JSON text in a binary `json` or, after its version byte, `jsonb`.
+///
+/// # Errors
+/// Another version of the binary form.
+pub(super) fn json_text(bytes: &[u8], is_jsonb: bool) -> Result<&[u8], Broken> {
+    match bytes {
+        [1, text @ ..] if is_jsonb => Ok(text),
+        _ if is_jsonb => Err(Broken::malformed()),
+        text => Ok(text),
+    }
+}
+
 /// How a column is written in the select list of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {

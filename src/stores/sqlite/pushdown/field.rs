@@ -7,7 +7,7 @@
 use super::super::super::document::{DocumentType, OnMismatch};
 use super::super::super::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
 use super::super::super::relational::embedded::Source;
-use super::super::super::relational::{Sql, Unwritable, like};
+use super::super::super::relational::{Dialect, Sql, Unwritable, like};
 use super::super::super::value::Value;
 use super::{PATTERN_MAX, VALUES_MAX, is_comparable, is_equality};
 
@@ -16,8 +16,8 @@ const DOUBLE_SLACK: f64 = 1e-12;
 
 /// How SQLite can evaluate a condition on a document field.
 pub(super) fn pushdown(source: &Source<'_>, at: &ColumnRef, predicate: &Predicate) -> Pushdown {
-    let Some(kind) = kind_at(source, at) else { return Pushdown::Refused("the field is not known") };
-    if path(source, at).is_none() {
+    let Some((kind, names)) = source.reach(at) else { return Pushdown::Refused("the field is not known") };
+    if path(&names).is_none() {
         return Pushdown::Refused("the field's name cannot be written in a JSON path");
     }
     match predicate {
@@ -75,20 +75,10 @@ fn widened(column: &ColumnRef, op: Comparison, number: f64) -> Pushdown {
     })
 }
 
-/// The type of the field that `at` reaches.
-fn kind_at(source: &Source<'_>, at: &ColumnRef) -> Option<DocumentType> {
-    let mut kind = source.field.as_ref()?.kind.clone();
-    for name in &at.path {
-        let DocumentType::Struct(fields) = kind else { return None };
-        kind = fields.into_iter().find(|field| field.name == *name)?.kind;
-    }
-    Some(kind)
-}
-
 /// The JSON path `$."a"."b"`; `None` when a name holds what a quoted path cannot.
-fn path(source: &Source<'_>, at: &ColumnRef) -> Option<String> {
+fn path(names: &[String]) -> Option<String> {
     let mut path = "$".to_owned();
-    for name in std::iter::once(&source.field.as_ref()?.name).chain(&at.path) {
+    for name in names {
         if name.is_empty() || name.chars().any(|character| matches!(character, '"' | '\\') || character < ' ') {
             return None;
         }
@@ -99,15 +89,30 @@ fn path(source: &Source<'_>, at: &ColumnRef) -> Option<String> {
     Some(path)
 }
 
-/// Writes `json_extract(t."doc", ?)`.
+/// The condition under which a document column can be reached into at all: JSON text, JSON in SQLite's binary form, or NULL.
+/// `json_extract` fails the whole statement on anything else.
+pub(super) fn write_readable(column: &str, sql: &mut Sql) {
+    let quoted = Dialect::Sqlite.quote(column);
+    sql.push(&format!("(t.{quoted} IS NULL OR json_valid(t.{quoted}, 9))"));
+}
+
+/// Writes `json_extract(t."doc", ?)`. Where unreadable documents are read as NULL it gives NULL for them; elsewhere
+/// [`super::write_filter`] keeps their rows, so that the reader can say what is wrong.
 ///
 /// # Errors
 /// A field that [`pushdown`] refuses.
 pub(super) fn write(source: &Source<'_>, at: &ColumnRef, sql: &mut Sql) -> Result<(), Unwritable> {
+    let path = source.reach(at).and_then(|(_, names)| path(&names)).ok_or(Unwritable("belongs to no field"))?;
+    let guarded = source.on_mismatch == OnMismatch::Null;
+    if guarded {
+        sql.push("CASE WHEN ");
+        write_readable(source.column, sql);
+        sql.push(" THEN ");
+    }
     sql.push("json_extract(t.");
     sql.push_name(source.column);
     sql.push(", ");
-    sql.push_value(Value::Text(path(source, at).ok_or(Unwritable("belongs to no field"))?))?;
-    sql.push(")");
+    sql.push_value(Value::Text(path))?;
+    sql.push(if guarded { ") END" } else { ")" });
     Ok(())
 }

@@ -10,7 +10,7 @@
 //! | bigint | all comparisons, IN | `=`, IN always; others when guaranteed |
 //! | double precision | all comparisons, IN; not NaN | when guaranteed |
 //! | boolean | `=`, `<>`, IN | no |
-//! | numeric | `=`, IN, ranges up to 2^53, bounds widened to doubles | no |
+//! | numeric | `=`, IN, ranges up to 2^53, bounds widened to doubles; not on views | no |
 //! | text | all comparisons, IN, LIKE as GLOB | `=`, IN, `<`, `<=` by bytes; others when guaranteed |
 //! | bytea | all comparisons, IN | `=`, IN, `>`, `>=` |
 //! | uuid | `=`, IN in every stored form | yes |
@@ -21,14 +21,17 @@
 
 mod field;
 
+use std::collections::BTreeSet;
+
+use super::super::document::OnMismatch;
 use super::super::document::types::{DocumentType, NATIVE_KEY};
 use super::super::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
-use super::super::relational::predicate::Like;
+use super::super::relational::predicate::{Like, write};
 use super::super::relational::{Spelling, Sql, Unwritable, Use, embedded, like};
 use super::super::schema::{Collation, Column, Table, TableKind};
 use super::super::value::Value;
 use super::types::read::EXACT_DOUBLE;
-use super::types::{Affinity, affinity, is_any, is_proven};
+use super::types::{Affinity, OF_A_VIEW, affinity, is_any, is_proven};
 use crate::pgtype::PgType;
 
 /// Most values of one IN list; SQLite takes 32 766 parameters in a statement.
@@ -129,9 +132,15 @@ fn one(column: &Column, at: &ColumnRef, predicate: &Predicate) -> Pushdown {
         PgType::TEXT if kind == Affinity::Text => on_text(column, predicate),
         PgType::BYTEA => on_blob(predicate),
         PgType::UUID => on_uuid(predicate),
-        PgType { oid: 1700, .. } if kind == Affinity::Numeric => on_numeric(predicate),
+        // A number in text is read as that number, but has no place among the numbers unless a column's affinity made it one.
+        PgType { oid: 1700, .. } if kind == Affinity::Numeric && !has_no_affinity(column) => on_numeric(predicate),
         _ => Pushdown::Refused("SQLite stores the type in several forms"),
     }
+}
+
+/// Whether the column is one of a view or a virtual table, whose cells are as their makers please.
+fn has_no_affinity(column: &Column) -> bool {
+    matches!(&column.collation, Collation::Loose(name) if name == OF_A_VIEW)
 }
 
 fn verdict(exact: bool, predicate: Predicate) -> Pushdown {
@@ -305,6 +314,54 @@ impl Spelling for Columns<'_> {
         sql.push(if like.negated { " NOT GLOB " } else { " GLOB " });
         let glob = like::as_glob(like.pattern).ok_or(Unwritable("ends with the escape character"))?;
         sql.push_value(Value::Text(glob))
+    }
+}
+
+/// Writes ` WHERE …` for the conjuncts of a scan, or nothing. A conjunct on documents is put to rows whose documents can be
+/// read; the others are kept, because the reader must see them to refuse them.
+///
+/// # Errors
+/// A predicate that [`pushdown`] refuses.
+pub(super) fn write_filter(table: &Table, filter: &[Predicate], sql: &mut Sql) -> Result<(), Unwritable> {
+    let mut pending: Vec<&Predicate> = filter.iter().rev().collect();
+    let mut word = " WHERE ";
+    while let Some(conjunct) = pending.pop() {
+        if let Predicate::And(parts) = conjunct
+            && !parts.is_empty()
+        {
+            pending.extend(parts.iter().rev());
+            continue;
+        }
+        sql.push(std::mem::replace(&mut word, " AND "));
+        let mut documents = BTreeSet::new();
+        gather_documents(table, conjunct, &mut documents);
+        if documents.is_empty() {
+            write(conjunct, &Columns { table }, sql)?;
+            continue;
+        }
+        sql.push("CASE WHEN ");
+        for (number, column) in documents.into_iter().enumerate() {
+            sql.push(if number == 0 { "" } else { " AND " });
+            field::write_readable(column, sql);
+        }
+        sql.push(" THEN ");
+        write(conjunct, &Columns { table }, sql)?;
+        sql.push(" ELSE 1 END");
+    }
+    Ok(())
+}
+
+/// The document columns of a condition whose unreadable documents are an error.
+fn gather_documents<'t>(table: &'t Table, predicate: &Predicate, found: &mut BTreeSet<&'t str>) {
+    match predicate {
+        Predicate::And(parts) | Predicate::Or(parts) => parts.iter().for_each(|part| gather_documents(table, part, found)),
+        Predicate::Compare { column, .. }
+        | Predicate::In { column, .. }
+        | Predicate::IsNull { column, .. }
+        | Predicate::Like { column, .. } => {
+            let source = table.columns.get(column.column).and_then(|column| embedded::source(&column.field));
+            found.extend(source.filter(|source| source.on_mismatch != OnMismatch::Null).map(|source| source.column));
+        }
     }
 }
 

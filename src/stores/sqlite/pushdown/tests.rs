@@ -36,9 +36,11 @@ fn table(kind: TableKind) -> Table {
     let field = |name: &str, kind| DocumentField { name: name.to_owned(), kind };
     let nested = DocumentType::Struct(vec![field("zip", DocumentType::Text)]);
     let fields = [field("rating", DocumentType::Int), field("address", nested), field("score", DocumentType::Double)];
-    columns.extend(embedded::expand("doc", &[], &fields, &DocumentOptions::default()).0);
+    columns.extend(embedded::expand(&column("doc", "JSON", Collation::Bytes, false), &[], &fields, &DocumentOptions::default()).0);
     let lenient = DocumentOptions { on_mismatch: OnMismatch::Null, ..DocumentOptions::default() };
-    columns.extend(embedded::expand("loose", &[], &[field("maybe", DocumentType::Int)], &lenient).0);
+    columns.extend(
+        embedded::expand(&column("loose", "JSON", Collation::Bytes, false), &[], &[field("maybe", DocumentType::Int)], &lenient).0,
+    );
     Table {
         id: TableId { namespace: "main".to_owned(), name: "t".to_owned() },
         kind,

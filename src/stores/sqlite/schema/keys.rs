@@ -4,7 +4,9 @@ use super::super::super::relational::Dialect;
 use super::super::super::schema::{Column, ForeignKey, Key, TableId, TableKind};
 use super::super::super::value::Value;
 use super::super::scan::{Database, Failure};
+use super::super::types;
 use super::{Found, NAMESPACE, Relation, rows, texts};
+use crate::pgtype::PgType;
 
 /// Ordinals of the primary key's columns, in key order.
 pub(super) fn primary_key(columns: &[Found]) -> Vec<usize> {
@@ -16,7 +18,16 @@ pub(super) fn primary_key(columns: &[Found]) -> Vec<usize> {
 
 /// SQLite names neither primary nor foreign keys; they get the names that Postgres would give.
 pub(super) fn named_key(table: &str, suffix: &str, columns: Vec<usize>) -> Key {
-    Key { name: format!("{table}_{suffix}"), columns }
+    Key { name: format!("{table}_{suffix}"), columns, proven: false }
+}
+
+/// The primary key. It is proven over integers that nothing else can stand for: other keys may hold NULLs, and cells of
+/// different kinds or spellings that are read as one value.
+pub(super) fn primary(table: &str, ordinals: Vec<usize>, columns: &[Column]) -> Key {
+    let is_proven =
+        |column: &Column| column.pg_type() == PgType::INT8 && !column.field.is_nullable() && types::is_proven(&column.field);
+    let proven = ordinals.iter().all(|ordinal| columns.get(*ordinal).is_some_and(is_proven));
+    Key { proven, ..named_key(table, "pkey", ordinals) }
 }
 
 /// Indexes over plain columns.
@@ -42,7 +53,7 @@ pub(super) fn indexes(database: &Database<'_>, table: &str, columns: &[Column]) 
         let Some(ordinals) = ordinals else { continue };
         // SQLite's own names of constraint indexes are of no use to anybody.
         let name = if origin == "u" { format!("{table}_{}_key", joined(columns, &ordinals)) } else { name };
-        let key = Key { name, columns: ordinals };
+        let key = Key { name, columns: ordinals, proven: false };
         if unique { indexes.unique.push(key) } else { indexes.plain.push(key) }
     }
     Ok(indexes)

@@ -6,10 +6,8 @@
 mod keys;
 mod sample;
 
-use std::collections::BTreeMap;
-
-use super::super::document::{DocumentOptions, DocumentSchema};
-use super::super::relational::embedded;
+use super::super::document::{DocumentOptions, Learning};
+use super::super::relational::documents::{TableOptions, options_of, place, refusal, refuse_missing, replace};
 use super::super::schema::{Collation, Column, Generated, Refused, StoreSchema, Table, TableId, TableKind};
 use super::super::value::Value;
 use super::scan::{Database, Failure, Statement};
@@ -21,29 +19,18 @@ pub(super) const NAMESPACE: &str = "main";
 /// More tables than this are not discovered.
 const TABLES_MAX: usize = 10_000;
 
-/// Document schemas by table, as earlier discoveries left them.
-pub(super) type Known = BTreeMap<String, DocumentSchema>;
-
-/// Reads everything. `known` is widened by what is sampled now.
+/// Reads everything. What is sampled now is added to `learning`.
 ///
 /// # Errors
 /// What SQLite says.
-pub(super) fn discover(
-    database: &Database<'_>,
-    options: &BTreeMap<String, DocumentOptions>,
-    known: &mut Known,
-) -> Result<StoreSchema, Failure> {
+pub(super) fn discover(database: &Database<'_>, options: &TableOptions, learning: &mut Learning) -> Result<StoreSchema, Failure> {
     database.run("BEGIN")?;
-    let result = discover_inside(database, options, known);
+    let result = discover_inside(database, options, learning);
     database.run("ROLLBACK")?;
     result
 }
 
-fn discover_inside(
-    database: &Database<'_>,
-    options: &BTreeMap<String, DocumentOptions>,
-    known: &mut Known,
-) -> Result<StoreSchema, Failure> {
+fn discover_inside(database: &Database<'_>, options: &TableOptions, learning: &mut Learning) -> Result<StoreSchema, Failure> {
     let version = texts(database, "SELECT sqlite_version()", &[])?.pop().flatten().unwrap_or_default();
     let encoding = texts(database, "PRAGMA main.encoding", &[])?.pop().flatten().unwrap_or_default();
     let has_statistics = !texts(database, "SELECT name FROM main.sqlite_schema WHERE name = 'sqlite_stat1'", &[])?.is_empty();
@@ -53,17 +40,22 @@ fn discover_inside(
         default_namespace: NAMESPACE.to_owned(),
         ..StoreSchema::default()
     };
-    for relation in relations(database)? {
+    let mut found = relations(database)?;
+    if let Some(first_left_out) = found.get(TABLES_MAX) {
+        let reason = format!("and all tables after it in name order are left out: no more than {TABLES_MAX} are offered");
+        let id = TableId { namespace: NAMESPACE.to_owned(), name: first_left_out.name.clone() };
+        schema.refused.push(refusal(&id, None, "table", &reason));
+    }
+    found.truncate(TABLES_MAX);
+    for relation in found {
         let mut table = read_table(database, &relation, surroundings)?;
-        if let Some((column, options)) = options.get(&relation.name).and_then(|o| Some((o.column.as_deref()?, o))) {
-            expand(database, &mut table, column, options, known, &mut schema.refused)?;
+        if let Some((column, options)) = options_of(options, NAMESPACE, &table.id) {
+            schema.refused.extend(expand(database, &mut table, column, options, learning)?);
         }
         schema.tables.push(table.into());
     }
-    for (name, _) in options.iter().filter(|(name, _)| !schema.tables.iter().any(|table| table.id.name == **name)) {
-        let refused = refusal(name, None, "table", "is named in the store file but does not exist");
-        schema.refused.push(refused);
-    }
+    let found: Vec<TableId> = schema.tables.iter().map(|table| table.id.clone()).collect();
+    refuse_missing(options, NAMESPACE, &found, &mut schema.refused);
     Ok(schema)
 }
 
@@ -88,7 +80,7 @@ struct Relation {
 fn relations(database: &Database<'_>) -> Result<Vec<Relation>, Failure> {
     let sql = "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND type <> 'shadow' \
                AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY name LIMIT ?1";
-    let limit = [Value::Int(i64::try_from(TABLES_MAX).unwrap_or(i64::MAX))];
+    let limit = [Value::Int(i64::try_from(TABLES_MAX + 1).unwrap_or(i64::MAX))];
     rows(database, sql, &limit, |row| {
         let name = row.text(0)?.unwrap_or_default();
         let kind = row.text(1)?.unwrap_or_default();
@@ -112,7 +104,7 @@ fn read_table(database: &Database<'_>, relation: &Relation, surroundings: Surrou
         .map(|(ordinal, column)| column_of(database, relation, column, rowid == Some(ordinal), surroundings))
         .collect();
     let indexes = keys::indexes(database, &relation.name, &columns)?;
-    let primary_key = (!primary.is_empty()).then(|| keys::named_key(&relation.name, "pkey", primary));
+    let primary_key = (!primary.is_empty()).then(|| keys::primary(&relation.name, primary, &columns));
     Ok(Table {
         id: TableId { namespace: NAMESPACE.to_owned(), name: relation.name.clone() },
         kind: relation.kind,
@@ -195,7 +187,7 @@ fn column_of(database: &Database<'_>, relation: &Relation, found: &Found, is_row
             Some("BINARY") if surroundings.utf16 => Collation::Linguistic("BINARY of UTF-16".to_owned()),
             Some("BINARY") => Collation::Bytes,
             Some(other) => Collation::Loose(other.to_owned()),
-            None => Collation::Loose("of a view".to_owned()),
+            None => Collation::Loose(types::OF_A_VIEW.to_owned()),
         },
     }
 }
@@ -206,52 +198,14 @@ fn expand(
     table: &mut Table,
     column: &str,
     options: &DocumentOptions,
-    known: &mut Known,
-    refused: &mut Vec<Refused>,
-) -> Result<(), Failure> {
-    let name = table.id.name.clone();
-    let Some(place) = table.columns.iter().position(|found| found.name() == column) else {
-        refused.push(refusal(&name, Some(column), "document", "is named in the store file but does not exist"));
-        return Ok(());
+    learning: &mut Learning,
+) -> Result<Vec<Refused>, Failure> {
+    let place = match place(table, column) {
+        Ok(place) => place,
+        Err(reason) => return Ok(vec![refusal(&table.id, Some(column), "document", reason)]),
     };
-    let keys = [table.primary_key.as_ref()].into_iter().flatten().chain(&table.unique_keys).chain(&table.indexes);
-    let in_key = keys.map(|key| &key.columns).chain(table.foreign_keys.iter().map(|key| &key.columns));
-    if in_key.flatten().any(|ordinal| *ordinal == place) {
-        refused.push(refusal(&name, Some(column), "document", "is part of a key or index and stays one column"));
-        return Ok(());
-    }
-    let sampled = sample::sample(database, &name, column, options.sample)?;
-    if sampled.unreadable > 0 {
-        let reason = format!("holds no JSON object in {} of {} sampled rows", sampled.unreadable, sampled.rows);
-        refused.push(refusal(&name, Some(column), "document", &reason));
-    }
-    let schema = match known.get(&name) {
-        Some(before) => before.succeed(&options.declared, sampled.fields),
-        None => DocumentSchema::new(&options.declared, sampled.fields),
-    };
-    let taken: Vec<&str> = table.columns.iter().map(Column::name).filter(|name| *name != column).collect();
-    let (columns, without_name) = embedded::expand(column, &taken, &schema.fields, options);
-    for field in without_name {
-        refused.push(refusal(&name, Some(&format!("{column}.{field}")), "document field", "has no free column name"));
-    }
-    known.insert(name, schema);
-    // The new columns go to the end, so that ordinals in keys stay as they are up to the one that went.
-    table.columns.remove(place);
-    table.columns.extend(columns);
-    let keys = table.primary_key.iter_mut().chain(&mut table.unique_keys).chain(&mut table.indexes);
-    let ordinals = keys.map(|key| &mut key.columns).chain(table.foreign_keys.iter_mut().map(|key| &mut key.columns));
-    ordinals.flatten().filter(|ordinal| **ordinal > place).for_each(|ordinal| *ordinal -= 1);
-    table.schema = Table::arrow_schema(&table.columns);
-    Ok(())
-}
-
-fn refusal(table: &str, column: Option<&str>, native_type: &str, reason: &str) -> Refused {
-    Refused {
-        table: TableId { namespace: NAMESPACE.to_owned(), name: table.to_owned() },
-        column: column.map(str::to_owned),
-        native_type: native_type.to_owned(),
-        reason: reason.to_owned(),
-    }
+    let sampler = sample::sample(database, &table.id.name, column, options.sample)?;
+    Ok(replace(table, place, sampler, options, learning))
 }
 
 /// A row of a catalog query.

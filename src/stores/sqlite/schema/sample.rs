@@ -1,28 +1,19 @@
 //! Samples the documents of a JSON column: half from the start of the table and half from its end, because old and new
 //! documents differ more than neighbours do.
 
-use super::super::super::document::{DocumentField, Sample, json};
+use super::super::super::document::json_text::Repeated;
 use super::super::super::relational::Dialect;
+use super::super::super::relational::documents::Sampler;
 use super::super::super::value::Value;
 use super::super::scan::{Database, Failure};
 use super::super::types::read::Cell;
 
-/// What the sampled documents look like.
-pub(super) struct Sampled {
-    pub(super) fields: Vec<DocumentField>,
-    /// Rows looked at, without NULLs.
-    pub(super) rows: u64,
-    /// Rows whose column holds no JSON object.
-    pub(super) unreadable: u64,
-}
-
 /// Looks at up to `size` documents of a column.
-pub(super) fn sample(database: &Database<'_>, table: &str, column: &str, size: usize) -> Result<Sampled, Failure> {
-    let mut sample = Sample::new();
-    let mut sampled = Sampled { fields: Vec::new(), rows: 0, unreadable: 0 };
+pub(super) fn sample(database: &Database<'_>, table: &str, column: &str, size: usize) -> Result<Sampler, Failure> {
+    let mut sampler = Sampler::new(Repeated::First);
     let half = i64::try_from(size.div_ceil(2)).unwrap_or(i64::MAX);
     let (table, column) = (Dialect::Sqlite.quote(table), Dialect::Sqlite.quote(column));
-    let item = format!("CASE typeof(t.{column}) WHEN 'blob' THEN json(t.{column}) ELSE t.{column} END");
+    let item = super::super::layout::json_item(&column);
     // Tables without rowids have no cheap other end; they are sampled from the start only.
     let newest = format!("SELECT {item} FROM main.{table} AS t WHERE t.{column} IS NOT NULL ORDER BY t.rowid DESC LIMIT ?1");
     let oldest = format!("SELECT {item} FROM main.{table} AS t WHERE t.{column} IS NOT NULL LIMIT ?1");
@@ -34,17 +25,11 @@ pub(super) fn sample(database: &Database<'_>, table: &str, column: &str, size: u
         };
         statement.bind(&[Value::Int(half)])?;
         while size > 0 && statement.step()? {
-            sampled.rows += 1;
-            let value = match statement.cell(0)? {
-                Cell::Text(bytes) => serde_json::from_slice::<serde_json::Value>(bytes).ok(),
+            sampler.observe(match statement.cell(0)? {
+                Cell::Text(bytes) => Some(bytes),
                 Cell::Null | Cell::Int(_) | Cell::Real(_) | Cell::Blob(_) => None,
-            };
-            let observed = value.as_ref().and_then(json::object).map(|document| sample.observe(document));
-            if !matches!(observed, Some(Ok(()))) {
-                sampled.unreadable += 1;
-            }
+            });
         }
     }
-    sampled.fields = sample.into_fields();
-    Ok(sampled)
+    Ok(sampler)
 }

@@ -251,6 +251,54 @@ async fn a_document_that_does_not_fit_follows_its_rule() {
 }
 
 #[tokio::test]
+async fn documents_are_filtered_as_they_are_read() {
+    let sql = "CREATE TABLE d (id INTEGER PRIMARY KEY, doc TEXT);
+        INSERT INTO d (doc) VALUES ('{\"a\": 5, \"a\": 6, \"x\": 51.24817837550540}'), ('{\"a\": 6, \"x\": 0.5}'), (NULL)";
+    for rule in ["error", "null"] {
+        let mut fixture = Fixture::new(sql, &format!("[tables.d]\ndocument = \"doc\"\non_mismatch = \"{rule}\"")).await;
+        let table = fixture.table("d").await;
+        let a = table.columns.iter().position(|column| column.name() == "a").unwrap();
+        let five = pushed(fixture.store.as_ref(), &table, &equal(a, Value::Int(5)));
+        let rows = fixture.read(&table, vec![five.clone()]).await.unwrap();
+        assert_eq!(rows, [["1", "5", "51.2481783755054"]], "the first of repeated names counts, and no digit is lost");
+        // What is no JSON meets the rule of the column, whatever the filter.
+        run(&mut fixture.writer, "INSERT INTO d (doc) VALUES ('{broken'), (x'00ff')").await;
+        match (rule, fixture.read(&table, vec![five]).await) {
+            ("null", rows) => assert_eq!(rows.unwrap().len(), 1),
+            (_, rows) => assert_eq!(rows.unwrap_err().sqlstate(), "22P02"),
+        }
+        let everything = fixture.read(&table, vec![]).await;
+        assert_eq!(everything.is_ok(), rule == "null", "{everything:?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_proven_only_where_sqlite_keeps_them() {
+    let sql = "CREATE TABLE a (id INTEGER PRIMARY KEY);
+        CREATE TABLE b (id TEXT PRIMARY KEY);
+        CREATE TABLE c (id BIGINT PRIMARY KEY NOT NULL);
+        CREATE TABLE d (x INTEGER, y INT, PRIMARY KEY (x, y)) STRICT, WITHOUT ROWID;
+        CREATE TABLE e (id UUID PRIMARY KEY) WITHOUT ROWID";
+    let fixture = Fixture::new(sql, "").await;
+    for (name, expected) in [("a", true), ("b", false), ("c", false), ("d", true), ("e", false)] {
+        assert_eq!(fixture.table(name).await.primary_key.as_ref().unwrap().proven, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn numbers_of_views_are_compared_by_the_engine() {
+    let sql = "CREATE TABLE t (p DECIMAL(10, 2)); INSERT INTO t VALUES (8);
+        CREATE VIEW v AS SELECT p FROM t UNION ALL SELECT '9'";
+    let fixture = Fixture::new(sql, "").await;
+    let nine = equal(0, Value::Decimal { unscaled: 900, scale: 2 });
+    let view = fixture.table("v").await;
+    assert_eq!(fixture.read(&view, vec![]).await.unwrap(), [["8.00"], ["9.00"]]);
+    assert!(matches!(fixture.store.pushdown(&view, &nine), Pushdown::Refused(_)));
+    let table = fixture.table("t").await;
+    assert!(matches!(fixture.store.pushdown(&table, &nine), Pushdown::Superset(_)));
+}
+
+#[tokio::test]
 async fn wrong_options_and_missing_files_are_told() {
     let text = "surprise = 1\n[pool]\nsize = 0\n[tables.x]\nsample = 5\n[tables.y]\ndocument = \"d\"\non_mismatch = \"maybe\"";
     let problems = KIND.parse(&StoreName::new("s"), "stores.s", &toml::from_str(text).unwrap(), &Here).unwrap_err();

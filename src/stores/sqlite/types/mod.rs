@@ -18,6 +18,9 @@ pub const PROVEN_KEY: &str = "sqlite.proven";
 /// The value of [`NATIVE_KEY`] on columns whose declared type promises nothing.
 pub const ANY: &str = "any";
 
+/// Stands for the collation of a column that has neither collation nor affinity: of a view or a virtual table.
+pub const OF_A_VIEW: &str = "of a view";
+
 /// What SQLite does to values on their way into a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Affinity {

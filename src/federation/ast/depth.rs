@@ -1,0 +1,140 @@
+//! How deep an expression may be for the planner, whose work grows faster than the depth of what it plans.
+//!
+//! Long chains of AND and OR, which programs generate, are associative: they are rebuilt as balanced trees first. What is
+//! still deep after that (a sum of hundreds of terms) is refused.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, VisitMut, VisitorMut};
+
+use crate::error::{Diagnosis, sqlstate};
+
+/// The deepest expression that is planned.
+pub const EXPRESSION_DEPTH_MAX: usize = 256;
+/// Shorter chains are left as they are.
+const CHAIN_MIN: usize = 16;
+
+/// Balances chains and measures what is left.
+///
+/// # Errors
+/// 54001 beyond [`EXPRESSION_DEPTH_MAX`].
+pub fn bound(query: &mut Query) -> Result<(), Diagnosis> {
+    match VisitMut::visit(query, &mut Depth { current: 0 }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "expression is nested too deep")
+            .with_detail(format!("At most {EXPRESSION_DEPTH_MAX} operators may stand inside each other."))
+            .with_hint("Chains of AND and OR may be of any length; for others use a list, an array or an aggregate.")),
+    }
+}
+
+struct Depth {
+    current: usize,
+}
+
+impl VisitorMut for Depth {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        balance(expr);
+        self.current += 1;
+        if self.current > EXPRESSION_DEPTH_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn post_visit_expr(&mut self, _expr: &mut Expr) -> ControlFlow<()> {
+        self.current = self.current.saturating_sub(1);
+        ControlFlow::Continue(())
+    }
+}
+
+fn associative(expr: &Expr) -> Option<BinaryOperator> {
+    match expr {
+        Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } => Some(op.clone()),
+        _ => None,
+    }
+}
+
+/// Rebuilds a long chain of one operator, in order, so that its depth is the logarithm of its length.
+fn balance(expr: &mut Expr) {
+    let Some(op) = associative(expr) else { return };
+    let is_chained = |side: &Expr| associative(side).as_ref() == Some(&op);
+    let Expr::BinaryOp { left, right, .. } = expr else { return };
+    if !is_chained(left) && !is_chained(right) {
+        return;
+    }
+    let chain =
+        std::mem::replace(expr, Expr::Wildcard(datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty()));
+    let operands = flatten(chain, &op);
+    *expr = if operands.len() < CHAIN_MIN { fold_left(operands, &op) } else { build(operands, &op) };
+}
+
+fn flatten(chain: Expr, op: &BinaryOperator) -> Vec<Expr> {
+    let mut operands = Vec::new();
+    let mut pending = vec![chain];
+    while let Some(next) = pending.pop() {
+        match next {
+            Expr::BinaryOp { left, op: found, right } if found == *op => {
+                pending.push(*right);
+                pending.push(*left);
+            }
+            other => operands.push(other),
+        }
+    }
+    operands
+}
+
+fn join(left: Expr, op: &BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) }
+}
+
+fn fold_left(operands: Vec<Expr>, op: &BinaryOperator) -> Expr {
+    let folded = operands.into_iter().reduce(|left, right| join(left, op, right));
+    // A chain has at least two operands.
+    folded.unwrap_or_else(|| Expr::value(datafusion::sql::sqlparser::ast::Value::Null))
+}
+
+fn build(mut operands: Vec<Expr>, op: &BinaryOperator) -> Expr {
+    while operands.len() > 1 {
+        let mut halved = Vec::with_capacity(operands.len().div_ceil(2));
+        let mut rest = operands.into_iter();
+        while let Some(left) = rest.next() {
+            halved.push(match rest.next() {
+                Some(right) => join(left, op, right),
+                None => left,
+            });
+        }
+        operands = halved;
+    }
+    fold_left(operands, op)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
+
+    use super::*;
+
+    fn check(condition: &str) -> Result<String, String> {
+        let sql = format!("SELECT 1 WHERE {condition}");
+        let mut query = *Parser::new(&PostgreSqlDialect {}).try_with_sql(&sql).unwrap().parse_query().unwrap();
+        bound(&mut query).map(|()| query.to_string()).map_err(|error| error.sqlstate)
+    }
+
+    #[test]
+    fn chains_keep_their_operands_in_order_and_lose_their_depth() {
+        let terms: Vec<String> = (0..5_000).map(|number| format!("a = {number}")).collect();
+        let balanced = check(&terms.join(" OR ")).unwrap();
+        assert_eq!(balanced.matches("a = ").count(), 5_000);
+        let places: Vec<usize> = [0, 1, 2_500, 4_999]
+            .iter()
+            .map(|number| balanced.find(&format!("a = {number} ")).or_else(|| balanced.find(&format!("a = {number}"))).unwrap())
+            .collect();
+        assert!(places.is_sorted());
+        assert_eq!(check("a AND b OR c AND d"), Ok("SELECT 1 WHERE a AND b OR c AND d".to_owned()));
+    }
+
+    #[test]
+    fn what_stays_deep_is_refused() {
+        assert_eq!(check(&format!("0 < 1{}", " + 1".repeat(1_000))), Err("54001".to_owned()));
+        assert!(check(&format!("0 < 1{}", " + 1".repeat(100))).is_ok());
+    }
+}

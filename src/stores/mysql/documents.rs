@@ -1,0 +1,96 @@
+//! JSON columns that the store file declares as documents: sampled by discovery, and put in the table as their fields.
+
+use std::sync::Arc;
+
+use sqlx::{Decode, MySql, Row};
+
+use super::super::document::json_text::Repeated;
+use super::super::document::{DocumentOptions, Learning};
+use super::super::error::StoreError;
+use super::super::relational::Dialect;
+use super::super::relational::documents::{Sampler, TableOptions, options_of, place, refusal, refuse_missing, replace};
+use super::super::schema::{Refused, StoreSchema, Table, TableId};
+use super::pool::Lease;
+
+/// Longest time in the server for one sample, in seconds; a view may compute anything.
+const SAMPLE_SECONDS: u32 = 10;
+
+/// MariaDB's JSON functions find the first of several fields with one name; MySQL keeps only one.
+pub(super) const REPEATED: Repeated = Repeated::First;
+
+/// Expands every declared document of `schema`.
+///
+/// # Errors
+/// The store cannot be reached; what it answers about one table is a refusal.
+pub(super) async fn expand(
+    schema: &mut StoreSchema,
+    lease: &mut Lease,
+    options: &TableOptions,
+    learning: &mut Learning,
+) -> Result<(), StoreError> {
+    let namespace = schema.default_namespace.clone();
+    for table in &mut schema.tables {
+        let Some((column, options)) = options_of(options, &namespace, &table.id) else { continue };
+        schema.refused.extend(expand_one(Arc::make_mut(table), column, options, lease, learning).await?);
+    }
+    let found: Vec<TableId> = schema.tables.iter().map(|table| table.id.clone()).collect();
+    refuse_missing(options, &namespace, &found, &mut schema.refused);
+    Ok(())
+}
+
+async fn expand_one(
+    table: &mut Table,
+    column: &str,
+    options: &DocumentOptions,
+    lease: &mut Lease,
+    learning: &mut Learning,
+) -> Result<Vec<Refused>, StoreError> {
+    let refuse = |table: &Table, reason: &str| refusal(&table.id, Some(column), "document", reason);
+    let place = match place(table, column) {
+        Ok(place) => place,
+        Err(reason) => return Ok(vec![refuse(table, reason)]),
+    };
+    // Columns that the server does not check may hold text on which its JSON functions fail.
+    if table.columns.get(place).is_none_or(|found| found.native_type != "json") {
+        return Ok(vec![refuse(table, "is not declared as JSON")]);
+    }
+    let (sampler, problem) = match sample(table, column, options.sample, lease).await {
+        Ok(sampler) => (sampler, None),
+        Err(StoreError::Remote { message, .. }) => (Sampler::new(REPEATED), Some(format!("cannot be sampled: {message}"))),
+        Err(other) => return Err(other),
+    };
+    let mut refused = replace(table, place, sampler, options, learning);
+    refused.extend(problem.map(|reason| refuse(table, &reason)));
+    Ok(refused)
+}
+
+/// Looks at rows of both ends where a primary key makes that cheap, because old and new documents differ more than neighbours.
+async fn sample(table: &Table, column: &str, size: usize, lease: &mut Lease) -> Result<Sampler, StoreError> {
+    let mut sampler = Sampler::new(REPEATED);
+    let (name, column) = (Dialect::MySql.table(&table.id), Dialect::MySql.quote(column));
+    let limit = match lease.session.server.is_mariadb {
+        true => (format!("SET STATEMENT max_statement_time = {SAMPLE_SECONDS} FOR "), String::new()),
+        false => (String::new(), format!("/*+ MAX_EXECUTION_TIME({}) */ ", SAMPLE_SECONDS * 1000)),
+    };
+    let rows = format!("{}SELECT {}{column} FROM {name} WHERE {column} IS NOT NULL", limit.0, limit.1);
+    let half = size.div_ceil(2);
+    let statements = match newest_first(table) {
+        _ if size == 0 => vec![],
+        Some(order) => vec![format!("{rows} LIMIT {half}"), format!("{rows} ORDER BY {order} LIMIT {half}")],
+        None => vec![format!("{rows} LIMIT {size}")],
+    };
+    for sql in statements {
+        for row in lease.rows_of(sql).await? {
+            let value = row.try_get_raw(0).ok();
+            sampler.observe(value.and_then(|value| <&[u8] as Decode<'_, MySql>>::decode(value).ok()));
+        }
+    }
+    Ok(sampler)
+}
+
+fn newest_first(table: &Table) -> Option<String> {
+    let key = table.primary_key.as_ref()?;
+    let columns = key.columns.iter().map(|ordinal| table.columns.get(*ordinal));
+    let parts: Option<Vec<String>> = columns.map(|column| Some(format!("{} DESC", Dialect::MySql.quote(column?.name())))).collect();
+    Some(parts?.join(", "))
+}
