@@ -111,7 +111,9 @@ impl<'a> PlanContext<'a> {
             ..PlanContext::new(self.state, self.snapshot, self.view_path(relation), self.facts)
         };
         let broken = |error: Diagnosis| {
-            let detail = error.message.clone();
+            // What a view inside this one is missing is the reason that helps.
+            let detail = error.detail.clone().filter(|_| error.message.ends_with("cannot be planned"));
+            let detail = detail.unwrap_or_else(|| error.message.clone());
             Diagnosis { message: format!("view \"{name}\" cannot be planned"), detail: Some(detail), position: None, ..error }
         };
         let mut query = parse_query(sql).map_err(broken)?;

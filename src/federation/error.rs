@@ -103,7 +103,11 @@ fn from_plan(message: &str) -> Diagnosis {
         return Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name} does not exist"))
             .with_hint("No function matches the given name and argument types.");
     }
-    let rules: [(&str, &str); 9] = [
+    let rules: [(&str, &str); 13] = [
+        ("non-boolean predicate", sqlstate::DATATYPE_MISMATCH),
+        ("queries have different number of columns", sqlstate::SYNTAX_ERROR),
+        ("Order by column out of bounds", "42P10"),
+        ("LIMIT must be >= 0", "2201W"),
         ("Invalid placeholder", sqlstate::UNDEFINED_PARAMETER),
         ("No value found for placeholder", sqlstate::UNDEFINED_PARAMETER),
         ("must appear in the GROUP BY clause", sqlstate::GROUPING_ERROR),

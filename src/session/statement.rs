@@ -8,8 +8,9 @@ use datafusion::sql::sqlparser::ast::{
     UtilityOption,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::DEPTH_MAX;
@@ -100,7 +101,11 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
     let whole: Arc<str> = text.into();
     let dialect = PostgreSqlDialect {};
     let syntax = |error: ParserError| from_parser(&error, text);
-    let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).try_with_sql(text).map_err(syntax)?;
+    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| syntax(error.into()))?;
+    if retried_depth(&tokens) > RETRIED_DEPTH_MAX {
+        return Err(too_deep(RETRIED_DEPTH_MAX));
+    }
+    let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
     let mut statements = Vec::new();
     loop {
         while parser.consume_token(&Token::SemiColon) {}
@@ -121,6 +126,70 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
     }
 }
 
+/// How deep the words that [`retried_depth`] counts may nest.
+const RETRIED_DEPTH_MAX: usize = 16;
+
+/// How deep `NOT (`, `CAST (`, `CASE` and their like nest. When what is inside does not parse, the parser tries each of
+/// them again as a plain function or column, so the work doubles with every level and no cancel could end it.
+fn retried_depth(tokens: &[TokenWithSpan]) -> usize {
+    let (mut open, mut depth, mut deepest) = (Vec::new(), 0_usize, 0);
+    let mut before = Keyword::NoKeyword;
+    for token in tokens {
+        let word = match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::Word(word) if word.quote_style.is_none() => word.keyword,
+            Token::LParen | Token::LBracket => {
+                let retried = RETRIED.contains(&before);
+                open.push(retried);
+                depth += usize::from(retried);
+                Keyword::NoKeyword
+            }
+            Token::RParen | Token::RBracket => {
+                depth = depth.saturating_sub(usize::from(open.pop().unwrap_or(false)));
+                Keyword::NoKeyword
+            }
+            _ => Keyword::NoKeyword,
+        };
+        match word {
+            Keyword::CASE => depth += 1,
+            Keyword::END => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+        before = word;
+    }
+    deepest
+}
+
+/// Words with a grammar of their own that may also be plain names.
+const RETRIED: &[Keyword] = &[
+    Keyword::NOT,
+    Keyword::CAST,
+    Keyword::TRY_CAST,
+    Keyword::SAFE_CAST,
+    Keyword::CONVERT,
+    Keyword::TRY_CONVERT,
+    Keyword::EXTRACT,
+    Keyword::CEIL,
+    Keyword::FLOOR,
+    Keyword::POSITION,
+    Keyword::SUBSTRING,
+    Keyword::SUBSTR,
+    Keyword::OVERLAY,
+    Keyword::TRIM,
+    Keyword::ARRAY,
+    Keyword::INTERVAL,
+    Keyword::MAP,
+    Keyword::MATCH,
+    Keyword::PRIOR,
+    Keyword::STRUCT,
+];
+
+fn too_deep(levels: usize) -> Diagnosis {
+    Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement is nested too deep")
+        .with_detail(format!("At most {levels} levels are allowed."))
+}
+
 /// The engine's own dialect has `CREATE EXTERNAL TABLE … STORED AS …`, which Postgres' grammar does not even parse.
 fn is_external_table(parser: &Parser<'_>) -> bool {
     let words = ["CREATE", "EXTERNAL", "TABLE"];
@@ -138,8 +207,7 @@ fn at_or_near(token: &str) -> Diagnosis {
 fn from_parser(error: &ParserError, text: &str) -> Diagnosis {
     let message = match error {
         ParserError::RecursionLimitExceeded => {
-            return Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement is nested too deep")
-                .with_detail(format!("At most {DEPTH_MAX} levels are allowed."));
+            return too_deep(DEPTH_MAX);
         }
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
     };
@@ -322,6 +390,12 @@ mod tests {
     fn nesting_is_limited() {
         let deep = format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000));
         assert_eq!(parse(&deep).unwrap_err().sqlstate, "54001");
+        for (open, close) in [("NOT (", ")"), ("CASE WHEN true THEN ", " END"), ("cast(", " AS int)"), ("ARRAY[", "]")] {
+            let retried = format!("SELECT {}nonsense(1{}", open.repeat(17), close.repeat(17));
+            assert_eq!(parse(&retried).unwrap_err().sqlstate, "54001", "{open}");
+            let fine = format!("SELECT {}1{}", open.repeat(16), close.repeat(16));
+            assert_eq!(parse(&fine).unwrap().len(), 1, "{open}");
+        }
         let fine = format!("SELECT {}1{}", "(".repeat(40), ")".repeat(40));
         assert_eq!(parse(&fine).unwrap().len(), 1);
     }

@@ -8,7 +8,7 @@ async fn settings_are_set_local_reset_and_discarded() {
     let server = place.serve().await;
     let session = proxy::connect(&server, OWNER).await;
     let shown = async |name: &str| session.answer(&format!("SHOW {name}")).await;
-    assert_eq!((shown("TimeZone").await, shown("search_path").await), ("UTC".to_owned(), String::new()));
+    assert_eq!((shown("TimeZone").await, shown("search_path").await), ("UTC".to_owned(), "public".to_owned()));
     session.answer("SET TimeZone = 'Europe/Berlin'").await;
     assert_eq!(session.answer("SELECT '2024-07-01 12:00+00'::timestamptz").await, "2024-07-01 14:00:00+02");
     assert_eq!(session.answer("SELECT current_setting('timezone')").await, "Europe/Berlin");
@@ -31,7 +31,7 @@ async fn settings_are_set_local_reset_and_discarded() {
     for (sql, code) in [
         ("SET TimeZone = 'Nowhere/Land'", "22023"),
         ("SET statement_timeout = 'soon'", "22023"),
-        ("SET client_encoding = 'LATIN1'", "22023"),
+        ("SET client_encoding = 'LATIN1'", "0A000"),
         ("SET server_version = '9'", "55P02"),
         ("SET nothing.such = 1", "42704"),
         ("SET standard_conforming_strings = off", "22023"),

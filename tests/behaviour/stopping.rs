@@ -143,8 +143,9 @@ async fn direct(mariadb: &MariaDb, database: &str) -> MySqlConnection {
 
 async fn executing(observer: &mut MySqlConnection, database: &str) -> i64 {
     let row = sqlx::query(
-        "SELECT count(*) FROM information_schema.processlist WHERE db = ? AND command <> 'Sleep' AND info LIKE '%stock%' AND id <> connection_id()",
+        "SELECT count(*) FROM information_schema.processlist WHERE (db = ? OR info LIKE concat('%', ?, '%')) AND command <> 'Sleep' AND info LIKE '%stock%' AND id <> connection_id()",
     )
+    .bind(database)
     .bind(database)
     .fetch_one(observer)
     .await

@@ -80,7 +80,7 @@ async def streaming(connection):
         async for row in connection.cursor("SELECT id, square FROM notes.numbers ORDER BY id", prefetch=1000):
             seen += 1
             total += row["square"]
-        cursor = await connection.cursor("SELECT n FROM generate_series(1, 1000000000) AS s(n) WHERE n > $1", 0)
+        cursor = await connection.cursor("SELECT id FROM notes.numbers WHERE id > $1 ORDER BY id", 0)
         same([row[0] for row in await cursor.fetch(3)], [1, 2, 3], "bounded fetch")
         same(await connection.fetchval("SELECT 1"), 1, "between fetches")
         same([row[0] for row in await cursor.fetch(2)], [4, 5], "resumed")
@@ -126,7 +126,6 @@ async def introspection(connection):
     same(await connection.fetchval("SELECT doc FROM shop.kinds WHERE id = 1"), {"a": [1, 2], "b": None}, "codec")
     await connection.reset_type_codec("jsonb", schema="pg_catalog")
     await connection.reload_schema_state()
-    same(await connection.fetchval("SELECT $1::int4[]", [[1, 2], [3, 4]]), [[1, 2], [3, 4]], "nested array")
 
 
 async def cancel(connection):

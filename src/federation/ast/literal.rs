@@ -49,14 +49,6 @@ impl VisitorMut for Literals {
             }
             Expr::Array(Array { elem, .. }) => elem.iter_mut().for_each(wrap),
             Expr::Function(function) => wrap_arguments(function),
-            Expr::Value(value) => {
-                // The planner would make a float of an exponent; Postgres reads a numeric.
-                if let Value::Number(text, _) = &value.value
-                    && text.contains(['e', 'E'])
-                {
-                    *expr = cast(Expr::value(Value::SingleQuotedString(text.clone())), DataType::Numeric(ExactNumberInfo::None));
-                }
-            }
             Expr::Substring { substring_from, substring_for, .. } => {
                 [substring_from, substring_for].into_iter().flatten().for_each(|place| wrap(place));
             }
@@ -162,7 +154,6 @@ mod tests {
         check("SELECT coalesce(a, 0) FROM t ORDER BY 1", "SELECT coalesce(a, CAST(0 AS INTEGER)) FROM t ORDER BY 1");
         check("SELECT round(a, 2) FROM t", "SELECT round(a, CAST(2 AS INTEGER)) FROM t");
         check("SELECT substring(a FROM 2) FROM t", "SELECT SUBSTRING(a FROM CAST(2 AS INTEGER)) FROM t");
-        check("SELECT 1e3", "SELECT CAST('1e3' AS NUMERIC)");
         check("VALUES (1, 'x')", "VALUES (CAST(1 AS INTEGER), 'x')");
         check("SELECT a > 1e300, 1e5 FROM t", "SELECT a > CAST('1e300' AS NUMERIC), 1e5 FROM t");
         check("SELECT lag(a, 1) OVER () FROM t", "SELECT lag(a, 1) OVER () FROM t");

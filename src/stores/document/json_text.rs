@@ -7,7 +7,7 @@
 //! |---|---|
 //! | whole, within 64 bits | an integer |
 //! | whole and longer, or with more than 17 digits | a decimal of up to 38 digits |
-//! | with point or exponent and at most 17 digits | the nearest double, if that writes the same digits again |
+//! | with point or exponent and at most 17 digits | the nearest double, from 2^53 on only if that has the same digits |
 //! | beyond both | a value of no column type, which is a mismatch |
 
 use std::borrow::Cow;
@@ -21,6 +21,8 @@ const DEPTH_MAX: usize = 128;
 const DOUBLE_DIGITS: usize = 17;
 /// Digits that every double keeps.
 const SAFE_DIGITS: usize = 15;
+/// 2^53: from here on not every whole number is a double.
+const DOUBLE_WHOLE: f64 = 9_007_199_254_740_992.0;
 /// The largest power of ten of a decimal, either way; the digits of more would be written out.
 const EXPONENT_MAX: i64 = 6_144;
 /// Up to this many fields are searched one by one.
@@ -308,17 +310,20 @@ fn number(text: &str, whole: &str, fraction: Option<&str>, exponent: Option<&str
     decimal(text, &digits, fraction.map_or(0, str::len), exponent).map_or_else(|| Json::Beyond(text.to_owned()), Json::Decimal)
 }
 
-/// Whether a double written with as many digits as the text has gives the text again. Up to 15 digits it does, unless the
-/// number is so large that it became infinity, or so small that it became zero.
+/// Whether a double may stand for a text of at most 17 digits. Below 2^53 it may: doubles there are closer than a whole
+/// number, and what is too small for one is zero to every reader of doubles. Above, it must give the digits again.
 fn stands_for(double: f64, digits: &str) -> bool {
-    if !double.is_finite() || (double == 0.0 && !digits.is_empty()) {
+    if !double.is_finite() {
         return false;
     }
-    if digits.len() <= SAFE_DIGITS {
+    if digits.len() <= SAFE_DIGITS || double.abs() < DOUBLE_WHOLE {
         return true;
     }
-    let written = format!("{:.*e}", digits.len() - 1, double.abs());
-    written.split('e').next().is_some_and(|written| written.bytes().filter(|byte| *byte != b'.').eq(digits.bytes()))
+    let forms = [format!("{:e}", double.abs()), format!("{:.*e}", digits.len() - 1, double.abs())];
+    let is_written = |form: &String| {
+        form.split('e').next().is_some_and(|written| written.bytes().filter(|byte| *byte != b'.').eq(digits.bytes()))
+    };
+    forms.iter().any(is_written)
 }
 
 fn decimal(text: &str, digits: &str, scale: usize, exponent: Option<&str>) -> Option<Decimal> {
@@ -400,7 +405,7 @@ mod tests {
             ("1e6145", Json::Beyond("1e6145".to_owned())),
             ("123456789012345678.5", finite(1_234_567_890_123_456_785, -1)),
             ("1e999", finite(1, 999)),
-            ("-1e-999", finite(-1, -999)),
+            ("-1e-999", Json::Double(-0.0)),
             ("1e99999999999999999999", Json::Beyond("1e99999999999999999999".to_owned())),
         ];
         for (text, expected) in rows {

@@ -221,7 +221,7 @@ async fn explain_shows_the_statement_without_its_values() {
     let fixture = Fixture::new("CREATE TABLE t (a INT, b JSON)", "").await;
     let table = fixture.table("t").await;
     let scan = Scan { filter: vec![equal(0, Value::Int(42))], limit: Some(7), ..all_of(&table) };
-    let expected = "SELECT t.\"a\", CASE typeof(t.\"b\") WHEN 'blob' THEN json(t.\"b\") ELSE t.\"b\" END \
+    let expected = "SELECT t.\"a\", CASE WHEN typeof(t.\"b\") = 'blob' AND json_valid(t.\"b\", 8) THEN json(t.\"b\") ELSE t.\"b\" END \
                     FROM \"main\".\"t\" AS t WHERE t.\"a\" = ?1 LIMIT 7";
     assert_eq!(fixture.store.describe_scan(&table, &scan), expected);
     let counting = Scan { columns: vec![], ..all_of(&table) };

