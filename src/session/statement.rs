@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
-    CopyTarget, DiscardObject, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, Reset, Set, Statement, TransactionMode,
-    UtilityOption,
+    CloseCursor, CopyTarget, DiscardObject, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, Reset, Set, Statement,
+    TransactionMode, UtilityOption,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -82,6 +82,8 @@ pub enum Kind {
     Deallocate(Option<String>),
     /// `CALL procedure(…)`
     Call(Box<Function>),
+    /// Something that leaves nothing to do, with its tag: there are no cursors to close and no channels to leave.
+    Nothing(&'static str),
     /// Something we know and refuse.
     Refused(Diagnosis),
 }
@@ -272,6 +274,8 @@ fn classify(statement: Statement, text: &Arc<str>) -> Kind {
             let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
             Kind::Deallocate((!all).then(|| fold(&name)))
         }
+        Statement::Close { cursor: CloseCursor::All } => Kind::Nothing("CLOSE CURSOR ALL"),
+        Statement::UNLISTEN { .. } => Kind::Nothing("UNLISTEN"),
         Statement::Call(function) => Kind::Call(Box::new(function)),
         other => refused(&other),
     }

@@ -43,5 +43,3 @@ same((columns["total"]["nullable"], columns["placed"]["nullable"]), (False, True
 tags = inspector.get_columns("kinds", schema="shop")[-1]["type"]
 same((str(tags), str(tags.item_type)), ("ARRAY", "TEXT"), "array")
 print("columns")
-same(inspector.get_table_comment("customers", schema="shop"), {"text": "Who buys"}, "comment")
-print("comments")

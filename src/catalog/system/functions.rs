@@ -217,6 +217,8 @@ const SESSION: &[Row] = &[
     ("user", NAME, |env, _| Ok(Answer::Text(env.facts.role.clone()))),
     ("version", TEXT, |env, _| Ok(Answer::Text(format!("PostgreSQL {}, compiled by rustc, 64-bit", env.facts.server_version)))),
     ("pg_backend_pid", PgType::INT4, |env, _| Ok(Answer::Int(i64::from(env.facts.process_id)))),
+    // Connection pools release locks with it; there are none to release.
+    ("pg_advisory_unlock_all", TEXT, |_, _| Ok(Answer::Text(String::new()))),
     ("pg_is_in_recovery", BOOL, |_, _| Ok(Answer::Bool(false))),
     ("inet_server_addr", TEXT, |_, _| Ok(Answer::Null)),
     ("inet_server_port", PgType::INT4, |_, _| Ok(Answer::Null)),

@@ -51,6 +51,7 @@ pub(super) async fn run(
         Kind::Execute { name, arguments } => execute::run(session, &statement.text, name, arguments).await,
         Kind::Deallocate(name) => discard::deallocate(session, name.as_deref()),
         Kind::Call(function) => call::run(session, function).await,
+        Kind::Nothing(tag) => Ok(Execution::Done((*tag).to_owned())),
         Kind::Refused(error) => Err(error.clone()),
     }
 }
