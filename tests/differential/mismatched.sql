@@ -33,9 +33,6 @@ SELECT id, born + INTERVAL '1 month' AS a, seen + INTERVAL '1 day 02:00' AS b, s
 SELECT id, placed - TIMESTAMP '2024-01-01' AS a, placed + INTERVAL '00:00:00.000001' AS b FROM shop.orders WHERE isfinite(placed)
 SELECT INTERVAL '1 year 2 months' + INTERVAL '3 days' AS a, INTERVAL '1 month' = INTERVAL '30 days' AS b, -INTERVAL '1:02:03' AS c, INTERVAL '90 minutes' / 2 AS d, justify_days(INTERVAL '65 days') AS e
 
--- date_trunc of an infinity.
-SELECT id, date_trunc('month', seen) AS a, date_trunc('hour', placed) AS b FROM shop.customers JOIN shop.orders USING (id) WHERE isfinite(seen)
-
 -- upper, lower and initcap change ASCII letters only.
 SELECT id, visits / 7 AS a, tier * 1000 AS b, tier::text AS c, upper(city) AS d, length(name) AS e, name || '|' AS f FROM crm.clients
 SELECT id, upper(name) AS a, lower(name) AS b, initcap(name) AS c, length(name) AS d, octet_length(name) AS e, char_length(name) AS f FROM shop.customers
