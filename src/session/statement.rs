@@ -107,6 +107,11 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
     if retried_depth(&tokens) > RETRIED_DEPTH_MAX {
         return Err(too_deep(RETRIED_DEPTH_MAX));
     }
+    if tokens.iter().filter(|token| is_chained(&token.token)).count() > CHAIN_MAX {
+        return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement has too many operators")
+            .with_detail(format!("At most {CHAIN_MAX} operators are allowed."))
+            .with_hint("A long chain of OR over one column is an IN list."));
+    }
     let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
     let mut statements = Vec::new();
     loop {
@@ -125,6 +130,17 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
             let position = character_of(text, next.span.start.line, next.span.start.column);
             return Err(at_or_near(&next.token.to_string()).with_position(position));
         }
+    }
+}
+
+/// Most operators of a text. `a OR b OR c …` is a tree as deep as it is long, and passes over it use the stack.
+const CHAIN_MAX: usize = 250;
+
+fn is_chained(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => word.quote_style.is_none() && matches!(word.keyword, Keyword::AND | Keyword::OR | Keyword::UNION),
+        Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat => true,
+        _ => false,
     }
 }
 

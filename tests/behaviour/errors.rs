@@ -144,12 +144,11 @@ async fn nesting_and_length_end_in_an_error_or_an_answer() {
         format!("SELECT count(*) FROM shop.customers WHERE NOT ({})", either.join(" AND ")),
         format!("SELECT 1{}", " + 1".repeat(20_000)),
     ] {
-        match session.rows(&sql).await {
-            Ok(rows) => assert!(rows == ["2"] || rows == ["20001"], "{rows:?}"),
-            Err(failure) => assert_eq!(failure.code, "54001", "{failure:?}"),
-        }
+        assert_eq!(session.failure(&sql).await.code, "54001");
         assert_eq!(session.answer("SELECT 1").await, "1");
     }
+    let short = either[..200].join(" OR ");
+    assert_eq!(session.answer(&format!("SELECT count(*) FROM shop.customers WHERE {short}")).await, "2");
     let list: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
     assert_eq!(session.answer(&format!("SELECT count(*) FROM shop.customers WHERE id IN ({})", list.join(","))).await, "2");
     assert_eq!(session.answer(&format!("SELECT count(*) FROM shop.customers WHERE id NOT IN ({})", list.join(","))).await, "0");
