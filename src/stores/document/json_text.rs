@@ -6,8 +6,8 @@
 //! | Number | Becomes |
 //! |---|---|
 //! | whole, within 64 bits | an integer |
-//! | whole and longer, or with more than 17 digits | a decimal of up to 38 digits |
-//! | with point or exponent and at most 17 digits | the nearest double, from 2^53 on only if that has the same digits |
+//! | whole and longer, or with more than 17 digits that are not zeros at the end | a decimal of up to 38 digits |
+//! | with point or exponent, or beyond 64 bits, and at most 17 digits | the nearest double, from 2^53 on only if that has the same digits |
 //! | beyond both | a value of no column type, which is a mismatch |
 
 use std::borrow::Cow;
@@ -301,7 +301,9 @@ fn number(text: &str, whole: &str, fraction: Option<&str>, exponent: Option<&str
     }
     let digits = format!("{whole}{}", fraction.unwrap_or_default());
     let significant = digits.trim_matches('0').len();
-    if !is_whole && significant <= DOUBLE_DIGITS {
+    // Stores may write a large double out as a whole number (`jsonb` does), so those beyond 64 bits may be doubles too.
+    let may_be_double = !is_whole || text.trim_start_matches('-').parse::<u64>().is_err();
+    if may_be_double && significant <= DOUBLE_DIGITS {
         let double = text.parse().unwrap_or(f64::INFINITY);
         if stands_for(double, digits.trim_matches('0')) {
             return Json::Double(double);
@@ -391,7 +393,8 @@ mod tests {
             ("-9223372036854775808", Json::Int(i64::MIN)),
             ("9223372036854775808", finite(9_223_372_036_854_775_808, 0)),
             ("-18446744073709551616", finite(-18_446_744_073_709_551_616, 0)),
-            ("100000000000000000000000000000000000000", finite(1, 38)),
+            ("10000000000000000000", finite(10_000_000_000_000_000_000, 0)),
+            ("100000000000000000000000000000000000000", Json::Double(1e38)),
             ("0.1", Json::Double(0.1)),
             ("-0.0", Json::Double(-0.0)),
             ("1.0e2", Json::Double(100.0)),
