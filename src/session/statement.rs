@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{Diagnosis, sqlstate};
-use crate::federation::ast::DEPTH_MAX;
+use crate::federation::ast::{DEPTH_MAX, depth};
 
 /// One parsed statement.
 #[derive(Debug, Clone)]
@@ -107,10 +107,12 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
     if retried_depth(&tokens) > RETRIED_DEPTH_MAX {
         return Err(too_deep(RETRIED_DEPTH_MAX));
     }
-    if tokens.iter().filter(|token| is_chained(&token.token)).count() > CHAIN_MAX {
-        return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement has too many operators")
-            .with_detail(format!("At most {CHAIN_MAX} operators are allowed."))
-            .with_hint("A long chain of OR over one column is an IN list."));
+    for (counts, limit) in [(is_chained as fn(&Token) -> bool, CHAIN_MAX), (is_condition, CONDITIONS_MAX)] {
+        if tokens.iter().filter(|token| counts(&token.token)).count() > limit {
+            return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement has too many operators")
+                .with_detail(format!("At most {CONDITIONS_MAX} AND and OR, and {CHAIN_MAX} others are allowed."))
+                .with_hint("A long chain of OR over one column is an IN list."));
+        }
     }
     let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
     let mut statements = Vec::new();
@@ -123,7 +125,9 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
             let message = "CREATE EXTERNAL TABLE is not allowed: tables come from the configured stores";
             return Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, message));
         }
-        let statement = parser.parse_statement().map_err(syntax)?;
+        let mut statement = parser.parse_statement().map_err(syntax)?;
+        // Before anything else walks the tree, which for a chain is as deep as the chain is long.
+        depth::bound(&mut statement)?;
         statements.push(Parsed { text: Arc::clone(&whole), kind: classify(statement, &whole) });
         let next = parser.peek_token();
         if !matches!(next.token, Token::SemiColon | Token::EOF) {
@@ -133,12 +137,19 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
     }
 }
 
-/// Most operators of a text. `a OR b OR c …` is a tree as deep as it is long, and passes over it use the stack.
+/// Most operators of a text besides AND and OR: `a + b + c …` is a tree as deep as it is long, and passes over it use the
+/// stack.
 const CHAIN_MAX: usize = 250;
+/// Most AND and OR of a text; chains of them are balanced first (`federation/ast/depth`).
+const CONDITIONS_MAX: usize = 2_000;
+
+fn is_condition(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if word.quote_style.is_none() && matches!(word.keyword, Keyword::AND | Keyword::OR))
+}
 
 fn is_chained(token: &Token) -> bool {
     match token {
-        Token::Word(word) => word.quote_style.is_none() && matches!(word.keyword, Keyword::AND | Keyword::OR | Keyword::UNION),
+        Token::Word(word) => word.quote_style.is_none() && word.keyword == Keyword::UNION,
         Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat => true,
         _ => false,
     }

@@ -149,6 +149,8 @@ async fn nesting_and_length_end_in_an_error_or_an_answer() {
     }
     let short = either[..200].join(" OR ");
     assert_eq!(session.answer(&format!("SELECT count(*) FROM shop.customers WHERE {short}")).await, "2");
+    let fewer = either[..1_500].join(" OR ");
+    assert_eq!(session.answer(&format!("SELECT count(*) FROM shop.customers WHERE {fewer}")).await, "2");
     let list: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
     assert_eq!(session.answer(&format!("SELECT count(*) FROM shop.customers WHERE id IN ({})", list.join(","))).await, "2");
     assert_eq!(session.answer(&format!("SELECT count(*) FROM shop.customers WHERE id NOT IN ({})", list.join(","))).await, "0");

@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, VisitMut, VisitorMut};
 
 use crate::error::{Diagnosis, sqlstate};
 
@@ -18,8 +18,8 @@ const CHAIN_MIN: usize = 16;
 ///
 /// # Errors
 /// 54001 beyond [`EXPRESSION_DEPTH_MAX`].
-pub fn bound(query: &mut Query) -> Result<(), Diagnosis> {
-    match VisitMut::visit(query, &mut Depth { current: 0 }) {
+pub fn bound(tree: &mut impl VisitMut) -> Result<(), Diagnosis> {
+    match VisitMut::visit(tree, &mut Depth { current: 0 }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "expression is nested too deep")
             .with_detail(format!("At most {EXPRESSION_DEPTH_MAX} operators may stand inside each other."))
