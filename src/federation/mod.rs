@@ -5,7 +5,7 @@
 //!              → provider (which filters each store takes) → scan (a lazy node per table) → DataFusion joins the rest
 //! ```
 //!
-//! **Invariants:** a filter that a store cannot prove equal is checked again here; a plan holds no pool, only store names and
+//! **Invariants:** a filter that a store cannot prove equal is checked again here; a physical plan holds no pool, only store names and
 //! serialisable scans; all scans of one store in one statement go through one branch. Deliberately absent: SQL text of any
 //! store (that is the connectors'), and DML (that is `write`, never the engine's own planner).
 
