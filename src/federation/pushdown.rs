@@ -9,6 +9,7 @@ use datafusion::logical_expr::expr::{InList, Like, ScalarFunction};
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
 use datafusion::scalar::ScalarValue;
 
+use super::semantics::floats;
 use crate::stores::predicate::{ColumnRef, Comparison, Predicate};
 use crate::stores::value::Value;
 
@@ -192,6 +193,8 @@ fn column(expr: &Expr, schema: &Schema) -> Option<(ColumnRef, DataType)> {
             }
             Some((found, data_type))
         }
+        // What a condition over a float's key means is what PostgreSQL means by it over the float.
+        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == floats::NAME => column(args.first()?, schema),
         Expr::Alias(alias) => column(&alias.expr, schema),
         _ => None,
     }

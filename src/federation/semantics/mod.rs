@@ -12,6 +12,7 @@
 //! error keeps its SQLSTATE through constant folding and execution.
 
 pub mod aggregates;
+pub mod floats;
 pub mod functions;
 pub mod resolve;
 pub mod settings;

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator a
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgType, TYPE_KEY};
 
+use super::super::floats;
 use super::super::functions::{self, Named};
 use super::super::operators::{self, How, Operator, arithmetic_parts, missing, plain};
 use super::super::overload::{self, is_string};
@@ -272,6 +273,7 @@ impl Resolver<'_> {
         match call.func.name() {
             "coalesce" | "nvl" | "greatest" | "least" | "make_array" => self.choice(call.func, call.args, scope),
             "nullif" => self.null_if(call, scope),
+            "array_has" => self.membership(call, scope),
             _ => Ok(Expr::ScalarFunction(call)),
         }
     }
@@ -288,6 +290,18 @@ impl Resolver<'_> {
             return functions::extreme(&name, arguments, &typed);
         }
         Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, arguments)))
+    }
+
+    /// `x = ANY (array)`: floats on either side are compared by their keys.
+    fn membership(&self, mut call: ScalarFunction, scope: &Scope<'_>) -> Result<Expr> {
+        for argument in &mut call.args {
+            let typed = scope.type_of(argument)?;
+            if floats::holds_floats(typed.pg_type) {
+                let carrier = scope.carrier_of(argument)?;
+                *argument = floats::call(std::mem::take(argument), &typed, carrier);
+            }
+        }
+        Ok(Expr::ScalarFunction(call))
     }
 
     fn null_if(&self, call: ScalarFunction, scope: &Scope<'_>) -> Result<Expr> {
