@@ -7,6 +7,7 @@
 mod array;
 mod datetime;
 mod json;
+mod letters;
 mod math;
 mod md5;
 mod quote;
@@ -201,6 +202,12 @@ pub(super) fn extreme(name: &str, arguments: Vec<Expr>, typed: &Typed) -> Result
     let name = if name == "greatest" { "greatest" } else { "least" };
     let declared = vec![typed.clone(); arguments.len()];
     Ok(TypedFunction::new(name, declared, typed.clone(), Kernel::Lenient(kernel)).call(arguments))
+}
+
+/// `lower(expr)` over text of any kind, with its blanks.
+pub(super) fn in_lower_case(expr: Expr) -> Expr {
+    let kernel: RowKernel = |_, a| Ok(Datum::text(letters::lower(a[0].as_text())));
+    TypedFunction::new("lower", vec![PgType::TEXT.into()], PgType::TEXT.into(), Kernel::Strict(kernel)).call(vec![expr])
 }
 
 fn pick<'a>(call: &Call<'_>, a: &[Datum<'a>], greatest: bool) -> Result<Datum<'a>, Diagnosis> {

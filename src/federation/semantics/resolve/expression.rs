@@ -108,6 +108,11 @@ impl Resolver<'_> {
             | Op::NotILikeMatch => {
                 let sign = op.to_string();
                 let (left, right) = self.texts(*left, *right, &sign, scope)?;
+                let (left, op, right) = match op {
+                    Op::ILikeMatch => (functions::in_lower_case(left), Op::LikeMatch, functions::in_lower_case(right)),
+                    Op::NotILikeMatch => (functions::in_lower_case(left), Op::NotLikeMatch, functions::in_lower_case(right)),
+                    op => (left, op, right),
+                };
                 Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
             }
             _ => match arithmetic_parts(op) {
@@ -140,6 +145,11 @@ impl Resolver<'_> {
             (true, true) => "!~~*",
         };
         let (expr, pattern) = self.texts(*like.expr, *like.pattern, sign, scope)?;
+        if like.case_insensitive {
+            // PostgreSQL compares both sides in lower case; the engine would fold more letters into one (`ſ` and `s`).
+            let (expr, pattern) = (functions::in_lower_case(expr), functions::in_lower_case(pattern));
+            return Ok(Like { expr: Box::new(expr), pattern: Box::new(pattern), case_insensitive: false, ..like });
+        }
         Ok(Like { expr: Box::new(expr), pattern: Box::new(pattern), ..like })
     }
 
