@@ -27,6 +27,7 @@ mod numeric;
 mod operators;
 mod overload;
 mod sql_types;
+mod template;
 #[cfg(test)]
 mod tests;
 

@@ -12,6 +12,7 @@ mod math;
 mod md5;
 mod quote;
 mod regexp;
+mod template;
 mod text;
 
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ use super::typed::{Call, Kernel, RowKernel, Typed, TypedFunction};
 /// Rows by name.
 static TABLE: LazyLock<BTreeMap<&'static str, Vec<&'static Overload>>> = LazyLock::new(|| {
     let mut table: BTreeMap<&'static str, Vec<&'static Overload>> = BTreeMap::new();
-    for family in [math::ROWS, text::ROWS, regexp::ROWS, datetime::ROWS, json::ROWS, array::ROWS] {
+    for family in [math::ROWS, text::ROWS, regexp::ROWS, datetime::ROWS, template::ROWS, json::ROWS, array::ROWS] {
         for row in family {
             table.entry(row.name).or_default().push(row);
         }
