@@ -33,8 +33,8 @@ SELECT id, COALESCE(email, name, '?') AS who, COALESCE(small, 0) AS small, COALE
 -- Literals are bigint in casts, and bigint is not cast to boolean.
 SELECT CAST('x' AS char(3)) AS a, 'abcdef'::varchar(3) AS b, 'ab'::char(4) || '|' AS c, 1::text AS d, true::int AS e, 0::boolean AS f
 
--- cbrt is exact where the C library is off by one unit in the last place.
-SELECT sqrt(2::float8) AS a, sqrt(2::numeric) AS b, power(2, 0.5) AS c, exp(1::float8) AS d, ln(10::float8) AS e, log(100::numeric) AS f, mod(7, 3) AS g, div(7, 2) AS h, cbrt(27::float8) AS i
+-- cbrt is the nearest float; the C library's is off by one unit in the last place before glibc 2.41.
+SELECT cbrt(27::float8) AS a
 
 -- pg_typeof gives text and not regtype.
 SELECT pg_typeof(1) AS a, pg_typeof(1.5) AS b, pg_typeof('x'::text) AS c, pg_typeof(id) AS d, pg_typeof(balance) AS e, pg_typeof(born) AS f FROM shop.customers WHERE id = 1
