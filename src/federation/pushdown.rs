@@ -272,6 +272,7 @@ mod tests {
             Field::new("name", DataType::Utf8, true),
             Field::new("open", DataType::Boolean, true),
             Field::new("address", address, true),
+            Field::new("ratio", DataType::Float64, true),
         ])
     }
 
@@ -293,6 +294,15 @@ mod tests {
         check(&Expr::Not(Box::new(col("open"))), Some(compare(2, Comparison::Equal, Value::Bool(false))));
         check(&Expr::Not(Box::new(col("id").gt(lit(5_i64)))), None);
         check(&(col("id") + lit(1_i64)).gt(lit(5_i64)), None);
+    }
+
+    #[test]
+    fn conditions_over_the_key_of_a_float_are_conditions_over_the_float() {
+        let key = || floats::call(col("ratio"), &crate::pgtype::PgType::FLOAT8.into(), DataType::Float64);
+        check(&key().gt(lit(0.5_f64)), Some(compare(4, Comparison::Greater, Value::Float(0.5))));
+        check(&lit(0.0_f64).eq(key()), Some(compare(4, Comparison::Equal, Value::Float(0.0))));
+        check(&key().gt(lit(5_i64)), None);
+        check(&key().is_null(), Some(Predicate::IsNull { column: ColumnRef::of(4), negated: false }));
     }
 
     #[test]

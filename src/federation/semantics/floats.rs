@@ -34,7 +34,7 @@ pub(super) fn holds_floats(pg_type: PgType) -> bool {
 }
 
 /// `float_key(expr)` over a carrier of floats; literals are computed at once, keys stay themselves.
-pub(super) fn call(expr: Expr, typed: &Typed, carrier: DataType) -> Expr {
+pub(in super::super) fn call(expr: Expr, typed: &Typed, carrier: DataType) -> Expr {
     match expr {
         Expr::Literal(ScalarValue::Float64(Some(value)), metadata) => {
             Expr::Literal(ScalarValue::Float64(Some(canonical(value))), metadata)
