@@ -123,7 +123,7 @@ impl Cells {
                 _ => return false,
             },
             Self::Int(cells) => return scalar::as_int(value).map(|number| cells.append_value(number)).is_some(),
-            Self::Double(cells) => return scalar::as_double(value).map(|number| cells.append_value(number)).is_some(),
+            Self::Double(cells) => return scalar::as_double(value, texts).map(|number| cells.append_value(number)).is_some(),
             Self::Decimal(cells, scale) => {
                 let unscaled = scalar::as_decimal(value).and_then(|decimal| scalar::as_unscaled(decimal, *scale));
                 return unscaled.map(|unscaled| cells.append_value(unscaled)).is_some();

@@ -11,7 +11,7 @@ use crate::pgtype::PgType;
 use super::letters;
 use super::quote::{quote_ident, quote_literal};
 
-use super::super::cast::{cast_text, jsonb_text, parse_json, text_of};
+use super::super::cast::{cast_text, text_of};
 use super::super::datum::Datum;
 use super::super::overload::{ANY, Overload, row};
 use super::super::typed::Call;
@@ -302,25 +302,6 @@ pub(in super::super) fn concat_texts<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outco
 /// `left || right` over byte strings.
 pub(in super::super) fn concat_bytes<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     Ok(Datum::Bytes(Cow::Owned([a[0].as_bytes(), a[1].as_bytes()].concat())))
-}
-
-/// `left || right` over jsonb: objects merge, anything else joins as arrays.
-pub(in super::super) fn concat_jsonb<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
-    use serde_json::Value as Json;
-    let joined = match (parse_json(a[0].as_text(), "jsonb")?, parse_json(a[1].as_text(), "jsonb")?) {
-        (Json::Object(mut left), Json::Object(right)) => {
-            left.extend(right);
-            Json::Object(left)
-        }
-        (left, right) => {
-            let items = |value: Json| match value {
-                Json::Array(items) => items,
-                other => vec![other],
-            };
-            Json::Array(items(left).into_iter().chain(items(right)).collect())
-        }
-    };
-    Ok(Datum::text(jsonb_text(&joined)))
 }
 
 /// `format` with `%s`, `%I`, `%L`, `%%`, positions and widths.
