@@ -109,7 +109,7 @@ pub const SPECS: &[Spec] = &[
     reported(spec("is_superuser", Form::ReadOnly, "off", "Whether the session's role is a superuser.")),
     spec("jit", Form::Bool, "off", "Accepted for compatibility; there is no JIT."),
     spec("lc_collate", Form::ReadOnly, "C", "Text compares by bytes."),
-    spec("lc_ctype", Form::ReadOnly, "C", "Character classes."),
+    spec("lc_ctype", Form::ReadOnly, "C.UTF-8", "What a letter is, and its other case."),
     spec("lc_messages", Form::Text, "C", "Language of messages; only English."),
     spec("lc_monetary", Form::Text, "C", "Form of money values; accepted for compatibility."),
     spec("lc_numeric", Form::Text, "C", "Form of numbers; accepted for compatibility."),
