@@ -78,8 +78,6 @@ pub struct Start {
     pub settings: Vec<(String, String)>,
     /// The process id told in `BackendKeyData`.
     pub process_id: i32,
-    /// The peer's address, for `pg_stat_activity`.
-    pub peer: String,
 }
 
 /// The status byte of `ReadyForQuery`.
@@ -216,7 +214,7 @@ impl Session {
     /// # Errors
     /// 42P05 when the name exists, else as [`Session::parse`] and planning.
     pub async fn prepare(&mut self, name: &str, text: &str, parameter_types: &[u32]) -> Result<(), Diagnosis> {
-        self.names.check_statement_name(name)?;
+        self.names.check_statement(name, text)?;
         // PostgreSQL drops the unnamed statement before it parses the next one, so a failure leaves none.
         if name.is_empty() {
             self.names.remove_statement(name);
@@ -255,7 +253,7 @@ impl Session {
         parameters: Vec<ScalarValue>,
         formats: &[Format],
     ) -> Result<(), Diagnosis> {
-        let prepared = self.names.statement(statement)?.clone();
+        let prepared = Arc::clone(self.names.statement(statement)?);
         if let Some(parsed) = &prepared.parsed {
             self.check_block(&parsed.kind)?;
         }
@@ -305,8 +303,8 @@ impl Session {
             rows.resume_under(self.guard.clone());
             return Ok((Execution::Rows(rows), formats));
         }
-        let (statement, parameters) = (portal.statement.clone(), portal.parameters.clone());
-        let Some(parsed) = statement.parsed.clone() else { return Ok((Execution::Empty, formats)) };
+        let (statement, parameters) = (Arc::clone(&portal.statement), portal.parameters.clone());
+        let Some(parsed) = &statement.parsed else { return Ok((Execution::Empty, formats)) };
         if portal.done {
             if statement.description.columns.is_none() {
                 return Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("portal \"{name}\" cannot be run")));
@@ -316,11 +314,11 @@ impl Session {
         portal.done = true;
         self.check_block(&parsed.kind)?;
         let guard = self.guard.clone();
-        let bound = Some((&statement, &parameters));
+        let bound = Some((statement.as_ref(), &parameters));
         let execution = if parsed.kind.ends_block() {
-            verbs::run(self, &parsed, bound).await?
+            verbs::run(self, parsed, bound).await?
         } else {
-            guard.run(verbs::run(self, &parsed, bound)).await??
+            guard.run(verbs::run(self, parsed, bound)).await??
         };
         Ok((execution, formats))
     }

@@ -14,6 +14,8 @@ use crate::options::{parse_duration, parse_size};
 pub enum Form {
     /// Any text.
     Text,
+    /// A name for logs and views: printable ASCII, at most 63 bytes; PostgreSQL 15 replaces every other byte by `?`.
+    Name,
     /// `on`, `off`, `true`, `false`, `1`, `0`, …
     Bool,
     /// A whole number within bounds.
@@ -69,7 +71,7 @@ const ISOLATION: &[&str] = &["read uncommitted", "read committed", "repeatable r
 
 /// Every setting, in name order of `SHOW ALL`.
 pub const SPECS: &[Spec] = &[
-    reported(spec("application_name", Form::Text, "", "Name of the client application, for logs and activity views.")),
+    reported(spec("application_name", Form::Name, "", "Name of the client application, for logs and activity views.")),
     spec("bytea_output", Form::Choice(&["hex", "escape"]), "hex", "Text form of bytea values."),
     reported(spec("client_encoding", Form::Utf8, "UTF8", "Encoding of the client; only UTF8.")),
     spec(
@@ -379,6 +381,10 @@ fn canonical(spec: &Spec, value: &str) -> Result<String, Diagnosis> {
     let lower = value.to_lowercase();
     Ok(match spec.form {
         Form::Text | Form::Identifiers => value.to_owned(),
+        Form::Name => {
+            let cut = value.get(..value.floor_char_boundary(63)).unwrap_or(value);
+            cut.bytes().map(|byte| if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' }).collect()
+        }
         Form::Bool => bool_word(&lower).ok_or_else(bad)?.to_owned(),
         Form::Integer(low, high) => {
             let number: i64 = value.trim().parse().map_err(|_unparsed: std::num::ParseIntError| bad())?;
@@ -545,6 +551,8 @@ mod tests {
         check("client_encoding", "latin1", Err("0A000"));
         check("server_version", "9", Err("55P02"));
         check("standard_conforming_strings", "off", Err("22023"));
+        check("application_name", "a\nb\u{7f}ü", Ok("a?b???"));
+        check("application_name", &"x".repeat(64), Ok("x".repeat(63).as_str()));
         check("nonsense", "1", Err("42704"));
         check("datafusion.execution.batch_size", "1", Err("42501"));
     }
