@@ -152,15 +152,30 @@ impl Catalog {
         self.current.load_full()
     }
 
-    /// Replaces stores and views after the catalog directory was read again, and discovers the stores.
+    /// Replaces stores and views after the catalog directory was read again, and discovers the stores. Gives back the
+    /// connectors that were served until now: statements may still run on them, and the caller closes them after those.
     ///
     /// # Errors
-    /// As [`Catalog::load`]; the old snapshot stays then.
-    pub async fn replace(&self, stores: Vec<StoreEntry>, views: Vec<ViewSource>) -> Result<(), Diagnosis> {
+    /// As [`Catalog::load`]; the old snapshot stays then, and the new connectors are closed.
+    pub async fn replace(&self, stores: Vec<StoreEntry>, views: Vec<ViewSource>) -> Result<Vec<Arc<dyn Connector>>, Diagnosis> {
         let _turn = self.turn.lock().await;
         let stores: BTreeMap<StoreName, StoreEntry> =
             stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
         let known = discover_all(&stores).await;
+        let refused: Vec<Arc<dyn Connector>> = connectors_of(&stores);
+        let replaced = self.take_over(stores, known, views);
+        if replaced.is_err() {
+            join_all(refused.iter().map(|connector| connector.close())).await;
+        }
+        replaced
+    }
+
+    fn take_over(
+        &self,
+        stores: BTreeMap<StoreName, StoreEntry>,
+        known: BTreeMap<StoreName, Result<Arc<StoreSchema>, StoreError>>,
+        views: Vec<ViewSource>,
+    ) -> Result<Vec<Arc<dyn Connector>>, Diagnosis> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Sources {
             database: sources.database.clone(),
@@ -172,9 +187,9 @@ impl Catalog {
             oids: sources.oids.clone(),
         };
         let snapshot = build(&mut next, self.current.load().version + 1)?;
-        *sources = next;
+        let before = std::mem::replace(&mut *sources, next);
         self.publish(snapshot);
-        Ok(())
+        Ok(connectors_of(&before.stores))
     }
 
     /// Discovers one store again and swaps the snapshot in.
@@ -252,6 +267,10 @@ impl Catalog {
         let connectors: Vec<Arc<dyn Connector>> = self.snapshot().connectors.values().cloned().collect();
         join_all(connectors.iter().map(|connector| connector.close())).await;
     }
+}
+
+fn connectors_of(stores: &BTreeMap<StoreName, StoreEntry>) -> Vec<Arc<dyn Connector>> {
+    stores.values().map(|entry| Arc::clone(&entry.connector)).collect()
 }
 
 async fn discover_all(stores: &BTreeMap<StoreName, StoreEntry>) -> BTreeMap<StoreName, Result<Arc<StoreSchema>, StoreError>> {
