@@ -30,9 +30,12 @@ impl fmt::Display for QualifiedName {
 pub enum SearchPath {
     /// `public`, then every store's schemas in alphabetical order.
     Default,
-    /// As set by the session.
+    /// As set by the session; [`ALL_STORES`] stands for many schemas, and names without a schema are passed over.
     Named(Vec<String>),
 }
+
+/// The word in a search path that stands for every store's schemas in alphabetical order.
+pub const ALL_STORES: &str = "$stores";
 
 /// How a store's namespaces appear as SQL schemas.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

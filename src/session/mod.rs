@@ -388,7 +388,7 @@ impl Session {
             Some(block) => Arc::clone(block.snapshot.get_or_insert_with(|| self.shared.catalog.snapshot())),
             None => self.shared.catalog.snapshot(),
         };
-        let path = self.settings.search_path().map_or(SearchPath::Default, SearchPath::Named);
+        let path = self.search_path();
         let key = (snapshot.version, self.settings.generation());
         let facts = match &self.facts {
             Some((made_under, facts)) if *made_under == key => Arc::clone(facts),
@@ -402,6 +402,12 @@ impl Session {
         let now = self.block.as_ref().map_or(statement_start, |block| block.started);
         let (time_zone, display) = (self.settings.engine_time_zone(), self.settings.display());
         Setting { snapshot, path, facts, now, statement_start, time_zone, display }
+    }
+
+    /// `search_path`, with the session's role for `$user`.
+    fn search_path(&self) -> SearchPath {
+        let names = self.settings.search_path().into_iter();
+        SearchPath::Named(names.map(|name| if name == "$user" { self.role.clone() } else { name }).collect())
     }
 
     fn make_facts(&self, snapshot: &crate::catalog::Snapshot, path: &SearchPath) -> SessionFacts {

@@ -123,8 +123,8 @@ pub const SPECS: &[Spec] = &[
     affecting(spec(
         "search_path",
         Form::Identifiers,
-        "",
-        "Schemas that unqualified names are looked up in; empty means public and every store.",
+        "public, \"$stores\"",
+        "Schemas that unqualified names are looked up in; \"$stores\" stands for those of all stores.",
     )),
     reported(spec("server_encoding", Form::ReadOnly, "UTF8", "Encoding of the server.")),
     reported(spec("server_version", Form::ReadOnly, crate::SERVER_VERSION, "The PostgreSQL version whose behaviour is followed.")),
@@ -318,12 +318,6 @@ impl Settings {
         self.generation
     }
 
-    /// A text that differs whenever results may differ.
-    pub fn fingerprint(&self) -> String {
-        let parts: Vec<&str> = SPECS.iter().filter(|spec| spec.affects_results).map(|spec| self.get(spec.name)).collect();
-        parts.join("\u{0}")
-    }
-
     /// A duration setting; `None` when it is 0.
     pub fn duration(&self, name: &str) -> Option<std::time::Duration> {
         parse_duration(self.get(name)).filter(|duration| !duration.is_zero())
@@ -334,10 +328,9 @@ impl Settings {
         self.get(name) == "on"
     }
 
-    /// The schemas of `search_path`; `None` when it is not set.
-    pub fn search_path(&self) -> Option<Vec<String>> {
-        let written = self.get("search_path");
-        if written.is_empty() { None } else { Some(split_identifiers(written)) }
+    /// The schemas of `search_path`, as written.
+    pub fn search_path(&self) -> Vec<String> {
+        split_identifiers(self.get("search_path")).unwrap_or_default()
     }
 
     /// The settings that shape values on the wire.
@@ -380,7 +373,11 @@ fn canonical(spec: &Spec, value: &str) -> Result<String, Diagnosis> {
     let bad = || invalid(spec, value);
     let lower = value.to_lowercase();
     Ok(match spec.form {
-        Form::Text | Form::Identifiers => value.to_owned(),
+        Form::Text => value.to_owned(),
+        Form::Identifiers => match split_identifiers(value) {
+            Some(_) => value.to_owned(),
+            None => return Err(bad().with_detail("List syntax is invalid.")),
+        },
         Form::Name => {
             let cut = value.get(..value.floor_char_boundary(63)).unwrap_or(value);
             cut.bytes().map(|byte| if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' }).collect()
@@ -506,23 +503,46 @@ fn minute_text(minutes: i32) -> String {
     if minutes == 0 { String::new() } else { format!(":{minutes:02}") }
 }
 
-/// Splits `a, "B c"` into folded identifiers.
-pub fn split_identifiers(text: &str) -> Vec<String> {
+/// Splits `a, "B ""c"` into folded identifiers, as PostgreSQL's `SplitIdentifierString` does; `None` when it is no list.
+fn split_identifiers(text: &str) -> Option<Vec<String>> {
     let mut names = Vec::new();
-    let mut rest = text.trim();
-    while !rest.is_empty() {
-        if let Some(quoted) = rest.strip_prefix('"') {
-            let end = quoted.find('"').unwrap_or(quoted.len());
-            let (name, after) = quoted.split_at(end);
-            names.push(name.to_owned());
-            rest = after.trim_start_matches('"').trim_start().trim_start_matches(',').trim_start();
-        } else {
-            let (name, after) = rest.split_once(',').unwrap_or((rest, ""));
-            names.push(name.trim().to_lowercase());
-            rest = after.trim_start();
+    let mut rest = text.trim_ascii();
+    if rest.is_empty() {
+        return Some(names);
+    }
+    loop {
+        let (name, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_identifier(quoted)?,
+            None => {
+                let end = rest.find(|c: char| c == ',' || c.is_ascii_whitespace()).unwrap_or(rest.len());
+                let (name, after) = rest.split_at(end);
+                (Some(name.to_lowercase()).filter(|name| !name.is_empty())?, after)
+            }
+        };
+        names.push(name);
+        rest = after.trim_ascii_start();
+        if rest.is_empty() {
+            return Some(names);
+        }
+        rest = rest.strip_prefix(',')?.trim_ascii_start();
+    }
+}
+
+/// The identifier behind an opening quote, in which `""` is a quote, and what follows it.
+fn quoted_identifier(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut rest = text;
+    loop {
+        let (part, after) = rest.split_once('"')?;
+        name.push_str(part);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return Some((name, after)),
         }
     }
-    names
 }
 
 #[cfg(test)]
@@ -579,8 +599,24 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_split() {
-        assert_eq!(split_identifiers("public, \"My Store\",Shop"), ["public", "My Store", "shop"]);
-        assert_eq!(split_identifiers(""), Vec::<String>::new());
+    fn paths_are_split_as_postgres_splits_them() {
+        let rows: [(&str, Option<&[&str]>); 12] = [
+            ("public, \"My Store\",Shop", Some(&["public", "My Store", "shop"])),
+            ("", Some(&[])),
+            ("  ", Some(&[])),
+            ("\"\"", Some(&[""])),
+            ("\"a\"\"b\" , \"c,d\"", Some(&["a\"b", "c,d"])),
+            ("\"$user\", public", Some(&["$user", "public"])),
+            ("a b", None),
+            ("a,", None),
+            (",a", None),
+            ("a,,b", None),
+            ("\"a", None),
+            ("\"a\"b", None),
+        ];
+        for (text, expected) in rows {
+            let expected = expected.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            assert_eq!(split_identifiers(text), expected, "{text}");
+        }
     }
 }

@@ -208,7 +208,7 @@ const SESSION: &[Row] = &[
     ("current_schemas", super::table::NAMES, |env, args| {
         let implicit =
             !matches!(args.first(), Some(Argument::Text(word)) if word == "false") && !matches!(args.first(), Some(Argument::Null));
-        let system = implicit.then(|| "pg_catalog".to_owned());
+        let system = implicit.then(|| "pg_catalog".to_owned()).filter(|system| !env.facts.search_path.contains(system));
         Ok(Answer::Texts(system.into_iter().chain(env.facts.search_path.iter().cloned()).collect()))
     }),
     ("current_user", NAME, |env, _| Ok(Answer::Text(env.facts.role.clone()))),
@@ -333,7 +333,9 @@ fn visible(env: &Environment, args: &[Argument]) -> std::result::Result<Answer, 
 
 /// Whether the first schema on the path that has the name is this one.
 fn is_first(env: &Environment, schema: &str, name: &str) -> bool {
-    let path = std::iter::once("pg_catalog").chain(env.facts.search_path.iter().map(String::as_str));
+    let set = env.facts.search_path.iter().map(String::as_str);
+    let system = Some("pg_catalog").filter(|system| set.clone().all(|name| name != *system));
+    let path = system.into_iter().chain(set);
     let mut holders = path.filter(|place| {
         env.snapshot.schemas.get(*place).is_some_and(|found| found.relations.contains_key(name))
             || env.snapshot.objects.indexes.iter().any(|index| index.schema == *place && index.name == name)

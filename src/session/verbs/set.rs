@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::transaction::{apply_modes, no_serializable};
+use crate::catalog::name::quote_identifier;
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::Session;
 use crate::session::output::Execution;
@@ -81,17 +82,16 @@ fn set_mode(session: &mut Session, name: &str, value: &str) -> Result<(), Diagno
     apply_modes(session, &[mode])
 }
 
-/// A constant of a SET list as text; identifiers of a path keep their quotes, since they are split again.
+/// A constant of a SET list as text. In a path each word is one schema, so it is quoted where it must be: the list is split
+/// again, and `''` is a name that no schema has.
 fn word(expr: &Expr, is_path: bool) -> Option<String> {
+    let shown = |text: String| if is_path { quote_identifier(&text) } else { text };
     match expr {
-        Expr::Identifier(ident) if is_path && ident.quote_style.is_some() => Some(format!("\"{}\"", ident.value)),
-        Expr::Identifier(ident) => Some(fold(ident)),
+        Expr::Identifier(ident) => Some(shown(fold(ident))),
         Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) if is_path => {
-                Some(if text.contains(',') || text.is_empty() { text.clone() } else { format!("\"{text}\"") })
+            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) | Value::EscapedStringLiteral(text) => {
+                Some(shown(text.clone()))
             }
-            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => Some(text.clone()),
-            Value::EscapedStringLiteral(text) => Some(text.clone()),
             Value::Number(text, _) => Some(text.clone()),
             Value::Boolean(truth) => Some(truth.to_string()),
             _ => None,
