@@ -102,7 +102,6 @@ const CONSTRAINT: &[(&str, PgType)] = &[
 fn constraints(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
     let row = |constraint: &crate::catalog::object::Constraint| {
         let far = constraint.references.as_ref();
-        let action = if far.is_some() { "a" } else { " " };
         let matching = if far.is_some() { "s" } else { " " };
         cells![
             constraint.oid,
@@ -117,8 +116,8 @@ fn constraints(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
             constraint.index_oid,
             0,
             far.map_or(0, |far| far.table_oid),
-            action,
-            action,
+            far.map_or(" ", |far| far.on_update.letter()),
+            far.map_or(" ", |far| far.on_delete.letter()),
             matching,
             true,
             0,
@@ -130,7 +129,7 @@ fn constraints(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
             Cell::Null,
             Cell::Null,
             Cell::Null,
-            Cell::Null,
+            constraint.condition.as_deref(),
         ]
     };
     snapshot.objects.constraints.iter().map(row).collect()
