@@ -1,12 +1,12 @@
 //! The branches of one statement or transaction block: one consistent view per store, opened when first needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::join_all;
 use tokio::sync::{OnceCell, mpsc};
 
-use crate::error::Diagnosis;
+use crate::error::{Diagnosis, sqlstate};
 use crate::stores::{Branch, Connector, Purpose, StoreError, StoreName};
 
 /// Branches by store. Plans find it among the extensions of their session configuration, so they hold no pool themselves.
@@ -27,9 +27,11 @@ pub enum BranchKind {
     Transaction {
         /// `READ ONLY`
         read_only: bool,
-        /// `REPEATABLE READ` or above.
+        /// `REPEATABLE READ`
         repeatable: bool,
     },
+    /// A `SERIALIZABLE` transaction block, which may read one store only.
+    Serializable,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -50,11 +52,26 @@ impl Branches {
     }
 
     /// Tells how many scans of each store the plan holds, before it runs.
-    pub fn expect_scans(&self, counts: &BTreeMap<StoreName, usize>) {
+    ///
+    /// # Errors
+    /// 0A000 where a serializable transaction would read a second store: each store has an order of its own transactions, and
+    /// nothing orders those of two.
+    pub fn expect_scans(&self, counts: &BTreeMap<StoreName, usize>) -> Result<(), Diagnosis> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.kind == BranchKind::Serializable {
+            let stores: BTreeSet<&StoreName> = slots.keys().chain(counts.keys()).collect();
+            let names: Vec<String> = stores.iter().map(|store| format!("\"{store}\"")).collect();
+            if names.len() > 1 {
+                let message = format!("a serializable transaction cannot read several stores ({})", names.join(", "));
+                return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint(
+                    "Stores share no order of transactions. REPEATABLE READ keeps one state per store for the whole transaction.",
+                ));
+            }
+        }
         for (store, count) in counts {
             slots.entry(store.clone()).or_default().scans = *count;
         }
+        Ok(())
     }
 
     /// The branch of `store`, opened by the first caller.
@@ -72,6 +89,7 @@ impl Branches {
         let purpose = match self.kind {
             BranchKind::Statement => Purpose::Statement { scans: slot.scans.max(1) },
             BranchKind::Transaction { read_only, repeatable } => Purpose::Transaction { read_only, repeatable },
+            BranchKind::Serializable => Purpose::Serializable,
         };
         slot.branch.get_or_try_init(|| connector.open(purpose)).await.cloned()
     }

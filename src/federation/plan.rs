@@ -190,7 +190,7 @@ pub async fn bind(
     let optimized = state.optimizer().optimize(analyzed, &state, |_, _| {}).map_err(|error| diagnose(&error))?;
     let planner = Arc::clone(state.query_planner());
     let physical = planner.create_physical_plan(&optimized, &state).await.map_err(|error| diagnose(&error))?;
-    branches.expect_scans(&count_scans(&physical));
+    branches.expect_scans(&count_scans(&physical))?;
     Ok(Bound { physical, state })
 }
 

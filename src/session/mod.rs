@@ -194,13 +194,16 @@ impl Session {
         statement::parse(text)
     }
 
-    /// Runs one statement of a simple query. `alone` is false inside a multi-statement text; nothing depends on it while
-    /// statements only read, so each of them sees what was committed before it began.
+    /// Runs one statement of a simple query. Inside a text of several (`alone` is false) they share an implicit transaction
+    /// block, which [`Session::sync`] ends (PostgreSQL manual, "Multiple Statements in a Simple Query").
     ///
     /// # Errors
     /// What the statement failed with. The caller then calls [`Session::fail`].
-    pub async fn run(&mut self, statement: &Parsed, _alone: bool) -> Result<Execution, Diagnosis> {
+    pub async fn run(&mut self, statement: &Parsed, alone: bool) -> Result<Execution, Diagnosis> {
         self.check_block(&statement.kind)?;
+        if !alone {
+            verbs::transaction::begin_implicit(self)?;
+        }
         if statement.kind.ends_block() {
             // A commit or rollback is not stopped halfway: its outcome would be unknown.
             return verbs::run(self, statement, None).await;
@@ -363,12 +366,12 @@ impl Session {
     ///
     /// # Errors
     /// What the commit failed with.
-    #[expect(clippy::unused_async, reason = "implicit transactions commit here once statements write")]
     pub async fn sync(&mut self) -> Result<(), Diagnosis> {
+        let ended = verbs::transaction::end_implicit(self).await;
         if self.block.is_none() {
             self.names.clear_portals();
         }
-        Ok(())
+        ended
     }
 
     /// 25P02 in a failed block, unless the statement ends it.
@@ -383,7 +386,7 @@ impl Session {
     /// What the next statement is planned with.
     fn setting(&mut self) -> Setting {
         // A repeatable block sees one state of the catalog too, as its branches were opened under it.
-        let held = self.block.as_mut().filter(|block| block.modes.repeatable);
+        let held = self.block.as_mut().filter(|block| block.modes.isolation.is_repeatable());
         let snapshot = match held {
             Some(block) => Arc::clone(block.snapshot.get_or_insert_with(|| self.shared.catalog.snapshot())),
             None => self.shared.catalog.snapshot(),

@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::{
     ContextModifier, Expr, Set, TransactionAccessMode, TransactionIsolationLevel, TransactionMode, UnaryOperator, Value,
 };
 
-use super::transaction::{apply_modes, no_serializable};
+use super::transaction::apply_modes;
 use crate::catalog::name::quote_identifier;
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::Session;
@@ -60,7 +60,6 @@ fn assign(session: &mut Session, name: &str, values: &[Expr], local: bool) -> Re
     let value = words.join(", ");
     match name {
         "transaction_isolation" | "transaction_read_only" => set_mode(session, name, &value),
-        "default_transaction_isolation" if value.eq_ignore_ascii_case("serializable") => Err(no_serializable()),
         _ => session.settings.set(name, Some(&value), local),
     }
 }
@@ -70,9 +69,10 @@ fn set_mode(session: &mut Session, name: &str, value: &str) -> Result<(), Diagno
     let invalid =
         || Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{name}\": \"{value}\""));
     let mode = match (name, value.to_lowercase().as_str()) {
-        ("transaction_isolation", "read uncommitted" | "read committed") => {
-            TransactionMode::IsolationLevel(TransactionIsolationLevel::ReadCommitted)
+        ("transaction_isolation", "read uncommitted") => {
+            TransactionMode::IsolationLevel(TransactionIsolationLevel::ReadUncommitted)
         }
+        ("transaction_isolation", "read committed") => TransactionMode::IsolationLevel(TransactionIsolationLevel::ReadCommitted),
         ("transaction_isolation", "repeatable read") => TransactionMode::IsolationLevel(TransactionIsolationLevel::RepeatableRead),
         ("transaction_isolation", "serializable") => TransactionMode::IsolationLevel(TransactionIsolationLevel::Serializable),
         ("transaction_read_only", "on" | "true" | "yes" | "1") => TransactionMode::AccessMode(TransactionAccessMode::ReadOnly),
@@ -110,7 +110,6 @@ fn characteristics(session: &mut Session, modes: &[TransactionMode]) -> Result<(
                 let word = if *access == TransactionAccessMode::ReadOnly { "on" } else { "off" };
                 session.settings.set("default_transaction_read_only", Some(word), false)?;
             }
-            TransactionMode::IsolationLevel(TransactionIsolationLevel::Serializable) => return Err(no_serializable()),
             TransactionMode::IsolationLevel(level) => {
                 session.settings.set("default_transaction_isolation", Some(&level.to_string().to_lowercase()), false)?;
             }
