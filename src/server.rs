@@ -269,11 +269,10 @@ async fn start_http(
 fn health(catalog: &Catalog, draining: &CancellationToken) -> Health {
     let away = catalog.unavailable();
     let snapshot = catalog.snapshot();
-    let stores = snapshot.connectors.keys().map(|name| StoreHealth {
-        name: name.to_string(),
-        available: !away.iter().any(|(missing, _)| missing == name),
-        since: None,
-    });
+    let stores = snapshot
+        .connectors
+        .keys()
+        .map(|name| StoreHealth { name: name.to_string(), available: !away.iter().any(|(missing, _)| missing == name) });
     let overall = if draining.is_cancelled() { Overall::Draining } else { Overall::Serving };
     Health { overall, stores: stores.collect() }
 }

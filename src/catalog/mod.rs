@@ -11,6 +11,7 @@
 //! the connectors'), and plans (those are `federation`'s).
 
 pub mod discover;
+pub mod keyword;
 pub mod name;
 pub mod object;
 pub mod oid;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use super::name::{ALL_STORES, QualifiedName, SearchPath, nearest, quote_identifier};
+use super::keyword::quote_identifier;
+use super::name::{ALL_STORES, QualifiedName, SearchPath, nearest};
 use super::object::Objects;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;

@@ -343,13 +343,6 @@ impl Session {
         self.names.remove_portal(name);
     }
 
-    /// Tells that a statement succeeded and its rows were all sent or discarded.
-    pub fn succeed(&mut self) {
-        if let Some(block) = &mut self.block {
-            block.used = true;
-        }
-    }
-
     /// Tells that a statement failed: a block turns failed, and its portals are gone.
     pub async fn fail(&mut self) {
         self.names.clear_portals();
@@ -429,7 +422,10 @@ impl Session {
     fn branches(&mut self, setting: &Setting) -> Arc<Branches> {
         let connectors = &setting.snapshot.connectors;
         match &mut self.block {
-            Some(block) => block.statement_branches(connectors, &self.shared.changed),
+            Some(block) => {
+                block.used = true;
+                block.statement_branches(connectors, &self.shared.changed)
+            }
             None => Arc::new(Branches::new(connectors.clone(), BranchKind::Statement, Some(self.shared.changed.clone()))),
         }
     }

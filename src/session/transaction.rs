@@ -66,7 +66,7 @@ pub struct Block {
     pub implicit: bool,
     /// An error has happened.
     pub failed: bool,
-    /// Whether a statement has run, after which modes cannot change.
+    /// Whether a query has run, after which modes cannot change.
     pub used: bool,
     /// Savepoints: name and the mark of the settings.
     pub savepoints: Vec<(String, usize)>,

@@ -269,7 +269,7 @@ mod tests {
     }
 
     async fn start(settings: HttpSettings, overall: Overall) -> Running {
-        let store = StoreHealth { name: "crm".to_owned(), available: false, since: None };
+        let store = StoreHealth { name: "crm".to_owned(), available: false };
         let tell: TellHealth = Arc::new(move || Health { overall, stores: vec![store.clone()] });
         let listener = HttpListener::bind(&settings, tell).await.unwrap();
         let address = listener.local_address().unwrap();

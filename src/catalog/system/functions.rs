@@ -17,7 +17,8 @@ use datafusion::scalar::ScalarValue;
 use super::classes::attributes;
 use super::server::{role_name, role_oid};
 use super::text;
-use crate::catalog::name::{QualifiedName, SearchPath, quote_identifier};
+use crate::catalog::keyword::quote_identifier;
+use crate::catalog::name::{QualifiedName, SearchPath};
 use crate::catalog::snapshot::{RelationBody, SessionFacts, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgField, PgType, builtin_by_name};
@@ -275,7 +276,12 @@ const CATALOG: &[Row] = &[
     ("pg_size_pretty", TEXT, |_, args| Ok(args.first().and_then(Argument::oid).map(size_text).into())),
     ("to_regclass", OID, |env, args| Ok(named_relation(env, args).ok().map_or(Answer::Null, Answer::Int))),
     ("pg_array_ordinals", PgType::with_typmod(1007, -1), |_, args| {
-        Ok(if let Some(Argument::Array(count)) = args.first() { Answer::Ordinals(*count) } else { Answer::Null })
+        // A second argument is the dimension; arrays of the catalog have one.
+        match (args.first(), args.get(1).map(Argument::oid)) {
+            (Some(Argument::Array(count)), None | Some(Some(1))) => Ok(Answer::Ordinals(*count)),
+            (Some(Argument::Array(_)), Some(Some(_))) => Ok(Answer::Ordinals(0)),
+            _ => Ok(Answer::Null),
+        }
     }),
     ("like_escape", TEXT, |_, args| like_escape(args)),
     ("to_regtype", PgType::REGTYPE, |_, args| Ok(regtype_oid(args).unwrap_or(Answer::Null))),

@@ -1,6 +1,6 @@
 //! Definitions as SQL text: what `pg_get_indexdef` and `pg_get_constraintdef` print.
 
-use crate::catalog::name::quote_identifier;
+use crate::catalog::keyword::quote_identifier;
 use crate::catalog::object::{Constraint, ConstraintKind, Index};
 use crate::stores::schema::Action;
 

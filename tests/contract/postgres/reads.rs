@@ -196,6 +196,7 @@ async fn scans_of_one_statement_share_a_snapshot() {
         (Purpose::Statement { scans: 2 }, true),
         (Purpose::Transaction { read_only: true, repeatable: true }, true),
         (Purpose::Transaction { read_only: false, repeatable: true }, true),
+        (Purpose::Serializable, true),
         (Purpose::Transaction { read_only: true, repeatable: false }, false),
     ];
     for (purpose, shared) in purposes {
