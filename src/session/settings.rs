@@ -86,6 +86,7 @@ pub const SPECS: &[Spec] = &[
         "ISO, MDY",
         "Text form of dates, and the order in which ambiguous ones are read.",
     ))),
+    spec("default_table_access_method", Form::ReadOnly, "heap", "What pg_class.relam says of tables."),
     spec("default_transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of new transactions."),
     reported(spec("default_transaction_read_only", Form::Bool, "off", "Whether new transactions are read-only.")),
     spec(
@@ -191,6 +192,12 @@ impl Settings {
     }
 
     fn get(&self, name: &str) -> &str {
+        // Outside a block these tell what the next transaction will have.
+        let name = match name {
+            "transaction_isolation" if !self.in_block => "default_transaction_isolation",
+            "transaction_read_only" if !self.in_block => "default_transaction_read_only",
+            other => other,
+        };
         self.values.get(name).map_or("", String::as_str)
     }
 

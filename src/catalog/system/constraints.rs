@@ -1,6 +1,6 @@
 //! Keys: `pg_index`, `pg_constraint`, `pg_indexes`.
 
-use super::table::{Cell, INT2S, OIDS, relation};
+use super::table::{Cell, INT2S, INT2VECTOR, OIDS, OIDVECTOR, relation};
 use super::text;
 use crate::catalog::discover::SystemRelation;
 use crate::catalog::snapshot::{SessionFacts, Snapshot};
@@ -31,10 +31,10 @@ const INDEX: &[(&str, PgType)] = &[
     ("indisready", PgType::BOOL),
     ("indislive", PgType::BOOL),
     ("indisreplident", PgType::BOOL),
-    ("indkey", INT2S),
-    ("indcollation", OIDS),
-    ("indclass", OIDS),
-    ("indoption", INT2S),
+    ("indkey", INT2VECTOR),
+    ("indcollation", OIDVECTOR),
+    ("indclass", OIDVECTOR),
+    ("indoption", INT2VECTOR),
     ("indexprs", PgType::TEXT),
     ("indpred", PgType::TEXT),
 ];

@@ -32,7 +32,7 @@ struct Environment {
 
 type Evaluate = fn(&Environment, &[Argument]) -> std::result::Result<Answer, Diagnosis>;
 
-/// An argument: integers and texts are all that these functions take.
+/// An argument: integers and texts are all that these functions take; truth values are the texts `true` and `false`.
 #[derive(Debug, Clone)]
 enum Argument {
     Null,
@@ -178,6 +178,7 @@ fn argument(value: &ColumnarValue, row: usize) -> Result<Argument> {
         ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)) => {
             Argument::Text(text)
         }
+        ScalarValue::Boolean(Some(truth)) => Argument::Text(truth.to_string()),
         ScalarValue::List(list) => Argument::Array(list.value_length(0).try_into().unwrap_or(0)),
         _ => Argument::Other,
     })
@@ -257,6 +258,7 @@ const CATALOG: &[Row] = &[
     ("pg_function_is_visible", BOOL, |_, _| Ok(Answer::Bool(true))),
     ("pg_operator_is_visible", BOOL, |_, _| Ok(Answer::Bool(true))),
     ("pg_opclass_is_visible", BOOL, |_, _| Ok(Answer::Bool(true))),
+    ("pg_opfamily_is_visible", BOOL, |_, _| Ok(Answer::Bool(true))),
     ("pg_collation_is_visible", BOOL, |_, _| Ok(Answer::Bool(true))),
     ("pg_encoding_to_char", NAME, |_, args| {
         Ok(args.first().and_then(Argument::oid).map(|number| if number == 6 { "UTF8" } else { "" }).into())
@@ -289,6 +291,8 @@ const CATALOG: &[Row] = &[
     ("pg_oid_regclass", PgType::REGCLASS, |env, args| named_relation(env, args).map(Answer::Int)),
     ("pg_cast_regtype", TEXT, |_, args| Ok(regtype_text(args.first()).into())),
     ("pg_oid_regtype", PgType::REGTYPE, |_, args| regtype_oid(args)),
+    ("pg_oid_regproc", OID, |_, args| named_function(args)),
+    ("pg_oid_regprocedure", OID, |_, args| named_function(args)),
     ("pg_cast_regproc", TEXT, |_, args| Ok(plain(args.first()).into())),
     ("pg_cast_regnamespace", TEXT, |env, args| Ok(namespace_text(env, args.first()).into())),
     ("pg_oid_regnamespace", OID, |env, args| namespace_oid(env, args)),
@@ -452,6 +456,22 @@ fn plain(arg: Option<&Argument>) -> Option<String> {
         Argument::Int(0) => Some("-".to_owned()),
         Argument::Int(oid) => Some(oid.to_string()),
         Argument::Null | Argument::Array(_) | Argument::Other => None,
+    }
+}
+
+/// Functions of PostgreSQL that clients tell array types by: name and object id.
+const ARRAY_FUNCTIONS: &[(&str, i64)] = &[("array_in", 750), ("array_out", 751), ("array_recv", 2400), ("array_send", 2401)];
+
+/// `pg_proc` is empty, so no other function is found by its name.
+fn named_function(args: &[Argument]) -> std::result::Result<Answer, Diagnosis> {
+    let Some(text) = args.first().and_then(Argument::text) else { return Ok(Answer::Null) };
+    if let Ok(oid) = text.parse() {
+        return Ok(Answer::Int(oid));
+    }
+    let name = split_name(text.split('(').next().unwrap_or_default()).pop().unwrap_or_default();
+    match ARRAY_FUNCTIONS.iter().find(|(known, _)| *known == name) {
+        Some((_, oid)) => Ok(Answer::Int(*oid)),
+        None => Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, format!("function \"{text}\" does not exist"))),
     }
 }
 
