@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::discover::SystemRelation;
 use crate::catalog::oid::Oids;
-use crate::catalog::{Catalog, Snapshot, StoreEntry, system};
+use crate::catalog::{Catalog, Replaced, Snapshot, StoreEntry, system};
 use crate::config::state::{State, StateError};
 use crate::config::{self, Config};
 use crate::error::Diagnosis;
@@ -74,7 +74,7 @@ pub struct Server {
     tasks: TaskSet,
     drain_grace: Duration,
     /// Connectors that a reload has replaced. A full queue makes the next reload wait.
-    replaced: mpsc::Sender<Vec<Arc<dyn Connector>>>,
+    replaced: mpsc::Sender<Replaced>,
     /// Held for as long as the server runs, so that no second one uses the same directory.
     memory: Arc<Memory>,
 }
@@ -311,14 +311,16 @@ async fn refresh_reported(catalog: Arc<Catalog>, mut reports: mpsc::Receiver<Sto
 }
 
 /// Closes replaced connectors, each as soon as nothing runs on it. When the server stops, those left have the drain time too.
-async fn close_replaced(mut replaced: mpsc::Receiver<Vec<Arc<dyn Connector>>>, grace: Duration, stop: CancellationToken) {
+async fn close_replaced(mut replaced: mpsc::Receiver<Replaced>, grace: Duration, stop: CancellationToken) {
     let mut retiring = FuturesUnordered::new();
     loop {
         // Cancel-safe: `recv` loses no message, and a connector that retires stays in its set.
         tokio::select! {
             () = stop.cancelled() => break,
             more = replaced.recv() => match more {
-                Some(more) => retiring.extend(more.into_iter().map(|connector| retire(connector, grace))),
+                Some(Replaced { connectors, retired }) => {
+                    retiring.extend(connectors.into_iter().map(|connector| retire(connector, retired.clone(), grace)));
+                }
                 None => break,
             },
             Some(()) = retiring.next() => {}
@@ -329,7 +331,7 @@ async fn close_replaced(mut replaced: mpsc::Receiver<Vec<Arc<dyn Connector>>>, g
 
 /// Waits until no statement, snapshot or block holds the connector, at most for `grace`, then closes it. Plans of prepared
 /// statements do not hold it.
-async fn retire(connector: Arc<dyn Connector>, grace: Duration) {
+async fn retire(connector: Arc<dyn Connector>, retired: CancellationToken, grace: Duration) {
     let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
     let unused = async {
         while Arc::strong_count(&connector) > 1 {
@@ -338,6 +340,7 @@ async fn retire(connector: Arc<dyn Connector>, grace: Duration) {
     };
     if tokio::time::timeout(grace, unused).await.is_err() {
         tracing::warn!(store = %connector.name(), "a replaced store is closed under statements that still run on it");
+        retired.cancel();
     }
     connector.close().await;
 }

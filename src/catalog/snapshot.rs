@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use tokio_util::sync::CancellationToken;
 
 use super::keyword::quote_identifier;
 use super::name::{ALL_STORES, QualifiedName, SearchPath, nearest};
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub objects: Objects,
     /// Connectors by store name.
     pub connectors: BTreeMap<StoreName, Arc<dyn Connector>>,
+    /// Cancelled when the connectors are closed under whatever still runs on them.
+    pub retired: CancellationToken,
 }
 
 /// One SQL schema.
@@ -259,6 +262,7 @@ mod tests {
             schemas: schemas.into_iter().map(|schema| (schema.name.clone(), schema)).collect(),
             objects: Objects::default(),
             connectors: BTreeMap::new(),
+            retired: CancellationToken::new(),
         }
     }
 

@@ -27,7 +27,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use futures::TryStreamExt;
 
 use super::ast;
-use super::branches::{BranchKind, Branches};
+use super::branches::Branches;
 use super::context::PlanContext;
 use super::engine::Engine;
 use super::error::diagnose;
@@ -389,7 +389,7 @@ pub async fn constants(
         return Ok(Vec::new());
     }
     let planned = plan(engine, setting, cast_query(expressions, types)?, &[])?;
-    let branches = Arc::new(Branches::new(BTreeMap::new(), BranchKind::Statement, None));
+    let branches = Arc::new(Branches::none());
     let bound = bind(engine, setting, &planned, &[], &branches).await?;
     let batches: Vec<RecordBatch> = bound.run()?.try_collect().await.map_err(|error| diagnose(&error))?;
     let Some(row) = batches.iter().find(|batch| batch.num_rows() > 0) else {

@@ -420,13 +420,12 @@ impl Session {
 
     /// The branches of the next statement.
     fn branches(&mut self, setting: &Setting) -> Arc<Branches> {
-        let connectors = &setting.snapshot.connectors;
         match &mut self.block {
             Some(block) => {
                 block.used = true;
-                block.statement_branches(connectors, &self.shared.changed)
+                block.statement_branches(&setting.snapshot, &self.shared.changed)
             }
-            None => Arc::new(Branches::new(connectors.clone(), BranchKind::Statement, Some(self.shared.changed.clone()))),
+            None => Arc::new(Branches::new(&setting.snapshot, BranchKind::Statement, Some(self.shared.changed.clone()))),
         }
     }
 

@@ -1,6 +1,5 @@
 //! The transaction state of a session: none, the implicit block of one text, or a block that was asked for.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::catalog::Snapshot;
 use crate::federation::branches::{BranchKind, Branches};
-use crate::stores::{Connector, StoreName};
+use crate::stores::StoreName;
 
 /// What decides which branches statements use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,12 +92,8 @@ impl Block {
 
     /// The branches of the next statement. A repeatable block keeps one set for all its statements; otherwise each
     /// statement has its own, so that it sees what was committed before it began (`READ COMMITTED`).
-    pub fn statement_branches(
-        &mut self,
-        connectors: &BTreeMap<StoreName, Arc<dyn Connector>>,
-        changed: &mpsc::Sender<StoreName>,
-    ) -> Arc<Branches> {
-        let fresh = |kind| Arc::new(Branches::new(connectors.clone(), kind, Some(changed.clone())));
+    pub fn statement_branches(&mut self, snapshot: &Snapshot, changed: &mpsc::Sender<StoreName>) -> Arc<Branches> {
+        let fresh = |kind| Arc::new(Branches::new(snapshot, kind, Some(changed.clone())));
         let kind = match self.modes.isolation {
             Isolation::ReadUncommitted | Isolation::ReadCommitted => return fresh(BranchKind::Statement),
             Isolation::RepeatableRead => BranchKind::Transaction { read_only: self.modes.read_only, repeatable: true },
