@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use sha2::Digest as _;
 
+use crate::catalog::keyword::quote_identifier;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
 use super::letters;
-use super::quote::{quote_ident, quote_literal};
+use super::quote::quote_literal;
 
 use super::super::cast::{cast_text, text_of};
 use super::super::datum::Datum;
@@ -86,7 +87,7 @@ pub(super) const ROWS: &[Overload] = &[
     row("concat", &[ANY], TEXT, concat).lenient().variadic(),
     row("concat_ws", &[TEXT, ANY], TEXT, concat_with_separator).lenient().variadic(),
     row("format", &[TEXT, ANY], TEXT, format_text).lenient().variadic(),
-    row("quote_ident", &[TEXT], TEXT, |_, a| Ok(Datum::text(quote_ident(a[0].as_text())))),
+    row("quote_ident", &[TEXT], TEXT, |_, a| Ok(Datum::text(quote_identifier(a[0].as_text())))),
     row("quote_literal", &[TEXT], TEXT, |_, a| Ok(Datum::text(quote_literal(a[0].as_text())))),
     row("quote_literal", &[ANY], TEXT, quote_any),
     row("quote_nullable", &[ANY], TEXT, |call, a| if a[0].is_null() { Ok(Datum::text("NULL")) } else { quote_any(call, a) })
@@ -344,7 +345,7 @@ fn format_text<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
             ('s', true) => String::new(),
             ('s', false) => shown(call, next, value)?,
             ('I', true) => return Err(Diagnosis::new("22004", "null values cannot be formatted as an SQL identifier")),
-            ('I', false) => quote_ident(&shown(call, next, value)?),
+            ('I', false) => quote_identifier(&shown(call, next, value)?),
             ('L', true) => "NULL".to_owned(),
             ('L', false) => quote_literal(&shown(call, next, value)?),
             (other, _) => {
