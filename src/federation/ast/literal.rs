@@ -90,10 +90,17 @@ fn wrap_wide(expr: &mut Expr) {
     }
 }
 
+/// Arithmetic, and the operators of JSON that take a place in an array, which only `integer` is.
 fn is_arithmetic(op: &BinaryOperator) -> bool {
     matches!(
         op,
-        BinaryOperator::Plus | BinaryOperator::Minus | BinaryOperator::Multiply | BinaryOperator::Divide | BinaryOperator::Modulo
+        BinaryOperator::Plus
+            | BinaryOperator::Minus
+            | BinaryOperator::Multiply
+            | BinaryOperator::Divide
+            | BinaryOperator::Modulo
+            | BinaryOperator::Arrow
+            | BinaryOperator::LongArrow
     )
 }
 

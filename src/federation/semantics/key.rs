@@ -8,9 +8,9 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
-use serde_json::Value as Json;
 
 use crate::error::{Diagnosis, sqlstate};
+use crate::format::json::{self, Node};
 use crate::pgtype::{PgType, builtin};
 
 use super::datum::{Column, Datum};
@@ -216,44 +216,45 @@ fn encode_label(labels: &str, text: &str, out: &mut Vec<u8>) -> Result<(), Diagn
 }
 
 fn encode_json_text(text: &str, out: &mut Vec<u8>) -> Result<(), Diagnosis> {
-    let value: Json = serde_json::from_str(text).ok().ok_or_else(|| bad("jsonb", text))?;
-    encode_json(&value, true, out);
-    Ok(())
+    encode_json(&json::read(text)?, true, out)
 }
 
 /// The order of `jsonb`: object > array > boolean > number > string > null; containers by size first, objects then by
 /// their members in stored order (shorter keys first). An empty array at the top is below everything, for historical reasons.
-fn encode_json(value: &Json, top: bool, out: &mut Vec<u8>) {
+fn encode_json(value: &Node, top: bool, out: &mut Vec<u8>) -> Result<(), Diagnosis> {
     match value {
-        Json::Null => out.push(10),
-        Json::String(text) => {
+        Node::Null => out.push(10),
+        Node::Text(text) => {
             out.push(20);
             escape(text.as_bytes(), out);
         }
-        Json::Number(number) => {
+        Node::Number(number) => {
             out.push(30);
             let mut key = Vec::new();
-            encode_numeric(&Numeric::from_canonical(&number.to_string()).unwrap_or(Numeric::NotANumber), &mut key);
+            let canonical = crate::format::numeric::read(number)?.to_string();
+            encode_numeric(&Numeric::from_canonical(&canonical).unwrap_or(Numeric::NotANumber), &mut key);
             escape(&key, out);
         }
-        Json::Bool(value) => out.extend([40, u8::from(*value)]),
-        Json::Array(items) if items.is_empty() && top => out.push(5),
-        Json::Array(items) => {
+        Node::Bool(value) => out.extend([40, u8::from(*value)]),
+        Node::Array(items) if items.is_empty() && top => out.push(5),
+        Node::Array(items) => {
             out.push(50);
             out.extend(ordered(i64::try_from(items.len()).unwrap_or(i64::MAX)));
-            items.iter().for_each(|item| encode_json(item, false, out));
+            for item in items {
+                encode_json(item, false, out)?;
+            }
         }
-        Json::Object(members) => {
+        Node::Object(members) => {
+            let members = json::members(members);
             out.push(60);
             out.extend(ordered(i64::try_from(members.len()).unwrap_or(i64::MAX)));
-            let mut members: Vec<(&String, &Json)> = members.iter().collect();
-            members.sort_by(|(left, _), (right, _)| (left.len(), left).cmp(&(right.len(), right)));
             for (name, member) in members {
                 escape(name.as_bytes(), out);
-                encode_json(member, false, out);
+                encode_json(member, false, out)?;
             }
         }
     }
+    Ok(())
 }
 
 /// Family, network bytes, prefix length, host bytes.
@@ -388,6 +389,7 @@ mod tests {
                 "{\"a\": 1, \"b\": 2}",
             ],
         );
+        check_order(PgType::JSONB, &["12345678901234567890.1", "12345678901234567890.2", "12345678901234567891"]);
         check_order(PgType::TIMETZ, &["10:00:00+02", "09:00:00+00", "10:00:00+00", "23:00:00-05"]);
         check_order(PgType::with_typmod(790, -1), &["-$5.00", "$1.00", "$9.00", "$10.00"]);
     }
@@ -398,6 +400,7 @@ mod tests {
         assert_eq!(key(PgType::NUMERIC, "-0.00"), key(PgType::NUMERIC, "0"));
         assert_eq!(key(PgType::BPCHAR, "ab  "), key(PgType::BPCHAR, "ab"));
         assert_eq!(key(PgType::JSONB, "{\"a\":1,\"b\":2}"), key(PgType::JSONB, "{\"b\": 2.0, \"a\": 1}"));
+        assert_eq!(key(PgType::JSONB, "{\"a\":1,\"a\":2}"), key(PgType::JSONB, "{\"a\": 2.000}"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod types;
 mod cast;
 mod clock;
 mod datum;
+mod document;
 mod key;
 mod numeric;
 mod operators;

@@ -21,7 +21,7 @@ use super::overload::{is_string, numeric_rank};
 use super::settings::SessionValues;
 use super::typed::{Call, Kernel, Typed, TypedFunction};
 
-pub(super) use from_text::{json as parse_json, jsonb_text};
+pub(super) use from_text::split_list;
 pub(super) use to_text::{cast_text, text_of};
 
 /// The carrier to which the engine's own cast converts as PostgreSQL would; `None` when it would not.

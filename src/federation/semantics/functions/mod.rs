@@ -6,7 +6,7 @@
 
 mod array;
 mod datetime;
-mod json;
+pub(super) mod json;
 mod letters;
 mod math;
 mod md5;
@@ -37,7 +37,7 @@ use super::typed::{Call, Kernel, RowKernel, Typed, TypedFunction};
 /// Rows by name.
 static TABLE: LazyLock<BTreeMap<&'static str, Vec<&'static Overload>>> = LazyLock::new(|| {
     let mut table: BTreeMap<&'static str, Vec<&'static Overload>> = BTreeMap::new();
-    for family in [math::ROWS, text::ROWS, regexp::ROWS, datetime::ROWS, template::ROWS, json::ROWS, array::ROWS] {
+    for family in [math::ROWS, text::ROWS, regexp::ROWS, datetime::ROWS, template::ROWS, json::ROWS, json::MAKERS, array::ROWS] {
         for row in family {
             table.entry(row.name).or_default().push(row);
         }
@@ -223,4 +223,5 @@ fn pick<'a>(call: &Call<'_>, a: &[Datum<'a>], greatest: bool) -> Result<Datum<'a
     Ok(best.map_or(Datum::Null, |(_, value)| value.clone()))
 }
 
-pub(super) use text::{concat_bytes, concat_jsonb, concat_texts};
+pub(super) use json::concat_jsonb;
+pub(super) use text::{concat_bytes, concat_texts};

@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use sha2::Digest as _;
 
+use crate::catalog::keyword::quote_identifier;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
 use super::letters;
-use super::quote::{quote_ident, quote_literal};
+use super::quote::quote_literal;
 
-use super::super::cast::{cast_text, jsonb_text, parse_json, text_of};
+use super::super::cast::{cast_text, text_of};
 use super::super::datum::Datum;
 use super::super::overload::{ANY, Overload, row};
 use super::super::typed::Call;
@@ -86,7 +87,7 @@ pub(super) const ROWS: &[Overload] = &[
     row("concat", &[ANY], TEXT, concat).lenient().variadic(),
     row("concat_ws", &[TEXT, ANY], TEXT, concat_with_separator).lenient().variadic(),
     row("format", &[TEXT, ANY], TEXT, format_text).lenient().variadic(),
-    row("quote_ident", &[TEXT], TEXT, |_, a| Ok(Datum::text(quote_ident(a[0].as_text())))),
+    row("quote_ident", &[TEXT], TEXT, |_, a| Ok(Datum::text(quote_identifier(a[0].as_text())))),
     row("quote_literal", &[TEXT], TEXT, |_, a| Ok(Datum::text(quote_literal(a[0].as_text())))),
     row("quote_literal", &[ANY], TEXT, quote_any),
     row("quote_nullable", &[ANY], TEXT, |call, a| if a[0].is_null() { Ok(Datum::text("NULL")) } else { quote_any(call, a) })
@@ -304,25 +305,6 @@ pub(in super::super) fn concat_bytes<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outco
     Ok(Datum::Bytes(Cow::Owned([a[0].as_bytes(), a[1].as_bytes()].concat())))
 }
 
-/// `left || right` over jsonb: objects merge, anything else joins as arrays.
-pub(in super::super) fn concat_jsonb<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
-    use serde_json::Value as Json;
-    let joined = match (parse_json(a[0].as_text(), "jsonb")?, parse_json(a[1].as_text(), "jsonb")?) {
-        (Json::Object(mut left), Json::Object(right)) => {
-            left.extend(right);
-            Json::Object(left)
-        }
-        (left, right) => {
-            let items = |value: Json| match value {
-                Json::Array(items) => items,
-                other => vec![other],
-            };
-            Json::Array(items(left).into_iter().chain(items(right)).collect())
-        }
-    };
-    Ok(Datum::text(jsonb_text(&joined)))
-}
-
 /// `format` with `%s`, `%I`, `%L`, `%%`, positions and widths.
 fn format_text<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     if a[0].is_null() {
@@ -363,7 +345,7 @@ fn format_text<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
             ('s', true) => String::new(),
             ('s', false) => shown(call, next, value)?,
             ('I', true) => return Err(Diagnosis::new("22004", "null values cannot be formatted as an SQL identifier")),
-            ('I', false) => quote_ident(&shown(call, next, value)?),
+            ('I', false) => quote_identifier(&shown(call, next, value)?),
             ('L', true) => "NULL".to_owned(),
             ('L', false) => quote_literal(&shown(call, next, value)?),
             (other, _) => {

@@ -113,6 +113,9 @@ impl Resolver<'_> {
         if carriers.iter().all(|carrier| *carrier == first) {
             return Ok(exprs);
         }
+        if typed.pg_type.oid == PgType::JSON.oid {
+            return exprs.into_iter().map(|expr| as_json_text(expr, scope)).collect();
+        }
         if typed.pg_type.oid != PgType::NUMERIC.oid {
             return Ok(exprs);
         }
@@ -261,6 +264,16 @@ pub(super) fn widen(expr: Expr, scope: &Scope<'_>) -> Result<Expr> {
     }
     let numeric: Typed = PgType::NUMERIC.into();
     let function = TypedFunction::new("wide_numeric", vec![numeric.clone()], numeric, Kernel::Strict(|_, a| Ok(a[0].clone())));
+    Ok(function.call(vec![expr]))
+}
+
+/// A document in the carrier of `json`.
+pub(super) fn as_json_text(expr: Expr, scope: &Scope<'_>) -> Result<Expr> {
+    if scope.carrier_of(&expr)? == DataType::Utf8 {
+        return Ok(expr);
+    }
+    let json: Typed = PgType::JSON.into();
+    let function = TypedFunction::new("json_text", vec![json.clone()], json, Kernel::Strict(|_, a| Ok(a[0].clone())));
     Ok(function.call(vec![expr]))
 }
 

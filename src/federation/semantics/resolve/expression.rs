@@ -355,6 +355,9 @@ impl Resolver<'_> {
         };
         let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
         if let Operator::Other(_) = operator {
+            if let Some(field) = self.field_text(name, &left.expr, &right.expr, scope)? {
+                return Ok(field);
+            }
             return self.overload(name, operator.sign(), vec![left.expr, right.expr], scope);
         }
         if operator == Operator::Concat && (left.typed.pg_type.element().is_some() || right.typed.pg_type.element().is_some()) {

@@ -8,6 +8,7 @@
 mod aggregate;
 mod convert;
 mod expression;
+mod field;
 mod node;
 
 use arrow::datatypes::DataType;

@@ -14,7 +14,6 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::{Diagnosis, sqlstate};
-use crate::pgtype::PgType;
 
 use super::super::aggregates::{Kind, TypedAggregate};
 use super::super::floats;
@@ -238,11 +237,16 @@ impl Resolver<'_> {
             .zip(inputs)
             .map(|(expr, input)| Scope { schema: input.clone(), outer }.carrier_of(expr))
             .collect::<Result<Vec<_>>>()?;
-        if common.pg_type.oid == PgType::NUMERIC.oid && carriers.windows(2).any(|pair| pair[0] != pair[1]) {
+        if carriers.windows(2).any(|pair| pair[0] != pair[1]) {
+            let equalise = match common.pg_type.oid {
+                1700 => super::convert::widen,
+                114 => super::convert::as_json_text,
+                _ => return Ok(exprs),
+            };
             return exprs
                 .into_iter()
                 .zip(inputs)
-                .map(|(expr, input)| super::convert::widen(expr, &Scope { schema: input.clone(), outer }))
+                .map(|(expr, input)| equalise(expr, &Scope { schema: input.clone(), outer }))
                 .collect();
         }
         Ok(exprs)
