@@ -101,7 +101,7 @@ impl<'a> PlanContext<'a> {
                         Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" is no longer configured")).into()
                     );
                 };
-                Ok(provider_as_source(Arc::new(StoredTable::new(Arc::clone(connector), Arc::clone(table)))))
+                Ok(provider_as_source(Arc::new(StoredTable::new(connector, Arc::clone(table)))))
             }
             RelationBody::View { sql, .. } => self.view(relation, sql),
             RelationBody::Rows(rows) => {

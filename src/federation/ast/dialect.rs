@@ -276,20 +276,20 @@ fn byte_order(collation: &ObjectName) -> Result<(), Diagnosis> {
 /// The function behind a cast to a type whose text form is a name in the catalog: `'shop.orders'::regclass`. All other
 /// types are planned by `semantics`.
 ///
-/// A literal name becomes an object id; an object id becomes the text that clients expect to see.
+/// A name, which is a literal or a parameter, becomes an object id; an object id becomes the text that clients expect to see.
 fn cast_function(data_type: &DataType, from_name: bool) -> Option<String> {
     let word = match data_type {
         DataType::Regclass => "regclass".to_owned(),
         DataType::Custom(name, _) => name.0.last().and_then(ObjectNamePart::as_ident)?.value.to_lowercase(),
         _ => return None,
     };
-    let direction = if from_name && word != "regproc" { "oid" } else { "cast" };
-    matches!(word.as_str(), "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole")
+    let direction = if from_name || word == "regprocedure" { "oid" } else { "cast" };
+    matches!(word.as_str(), "regclass" | "regtype" | "regproc" | "regprocedure" | "regnamespace" | "regrole")
         .then(|| format!("pg_{direction}_{word}"))
 }
 
 fn is_text(expr: &Expr) -> bool {
-    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_) | Value::Placeholder(_)))
 }
 
 /// A number, with or without parentheses: the planner reads its sign itself.

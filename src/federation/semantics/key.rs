@@ -14,6 +14,7 @@ use crate::format::json::{self, Node};
 use crate::pgtype::{PgType, builtin};
 
 use super::datum::{Column, Datum};
+use super::floats;
 use super::numeric::Numeric;
 use super::typed::{Call, Kernel, Typed, TypedFunction};
 
@@ -35,17 +36,22 @@ pub(super) fn is_needed(typed: &Typed, carrier: &DataType) -> bool {
     let pg_type = element.unwrap_or(typed.pg_type);
     match pg_type.oid {
         1700 => *carrier == DataType::Utf8,
+        // The engine tells -0 from 0.
+        700 | 701 => true,
         650 | 869 | 1042 | 1186 | 1266 | 790 | 3220 | 3614 | 3615 | 3802 => true,
         oid if builtin(oid).is_some() => pg_type.oid >= 3904 && pg_type.oid <= 3926,
         _ => typed.labels.is_some() || pg_type.is_opaque(),
     }
 }
 
-/// `typed_key(expr)`.
+/// `typed_key(expr)`; of a float `float_key(expr)`, which stays a float.
 ///
 /// # Errors
 /// 0A000 for types whose order is not built.
 pub(super) fn call(expr: Expr, typed: &Typed) -> Result<Expr> {
+    if floats::is_float(typed.pg_type) {
+        return Ok(floats::call(expr, typed, typed.pg_type.carrier()));
+    }
     Ok(function(typed)?.call(vec![expr]))
 }
 
@@ -65,6 +71,10 @@ pub(super) fn function(typed: &Typed) -> Result<TypedFunction, Diagnosis> {
 
 /// `typed_key` as hexadecimal text, whose order is the same: frames of window functions take no byte strings.
 pub(super) fn call_text(expr: Expr, typed: &Typed) -> Result<Expr> {
+    if floats::is_float(typed.pg_type) {
+        // A float's key is a float, over which frames measure distances.
+        return call(expr, typed);
+    }
     function(typed)?;
     let returns = PgType::TEXT.into();
     let function = TypedFunction::new("typed_key_text", vec![typed.without_modifier()], returns, Kernel::Strict(text_kernel));
@@ -118,8 +128,7 @@ fn ordered(value: i64) -> [u8; 8] {
 }
 
 fn ordered_float(value: f64) -> [u8; 8] {
-    let value = if value == 0.0 { 0.0 } else { value };
-    let bits = if value.is_nan() { f64::NAN.to_bits() & !(1 << 63) } else { value.to_bits() };
+    let bits = floats::canonical(value).to_bits();
     let flipped = if bits >> 63 == 1 { !bits } else { bits | (1 << 63) };
     flipped.to_be_bytes()
 }

@@ -12,6 +12,7 @@
 //! error keeps its SQLSTATE through constant folding and execution.
 
 pub mod aggregates;
+pub mod floats;
 pub mod functions;
 pub mod resolve;
 pub mod settings;
@@ -27,6 +28,7 @@ mod numeric;
 mod operators;
 mod overload;
 mod sql_types;
+mod template;
 #[cfg(test)]
 mod tests;
 

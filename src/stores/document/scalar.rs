@@ -46,6 +46,10 @@ pub fn as_unscaled(decimal: Decimal, scale: u8) -> Option<i128> {
         return Some(0);
     }
     let shift = i64::from(exponent) + i64::from(scale);
+    if shift == 0 {
+        // Most decimals are stored with the digits that their column shows.
+        return (-DECIMAL128_END < unscaled && unscaled < DECIMAL128_END).then_some(unscaled);
+    }
     let power = 10_i128.checked_pow(u32::try_from(shift.unsigned_abs()).ok()?)?;
     let result = if shift >= 0 { unscaled.checked_mul(power)? } else { (unscaled % power == 0).then_some(unscaled / power)? };
     (-DECIMAL128_END < result && result < DECIMAL128_END).then_some(result)

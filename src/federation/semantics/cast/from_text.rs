@@ -77,21 +77,7 @@ pub(super) fn read(text: &str, to: &Typed, explicit: bool, session: &SessionValu
 fn scalar_datum(value: &ScalarValue) -> Result<Datum<'static>, Diagnosis> {
     let array = value.to_array_of_size(1).map_err(internal)?;
     let column = Column::new(&array, None).map_err(internal)?;
-    Ok(match column.get(0) {
-        Datum::Text(text) => Datum::text(text.into_owned()),
-        Datum::Bytes(bytes) => Datum::Bytes(bytes.into_owned().into()),
-        Datum::Bool(value) => Datum::Bool(value),
-        Datum::Int(value) => Datum::Int(value),
-        Datum::Float(value) => Datum::Float(value),
-        Datum::Numeric(value) => Datum::Numeric(value),
-        Datum::Date(value) => Datum::Date(value),
-        Datum::Time(value) => Datum::Time(value),
-        Datum::Timestamp(value) => Datum::Timestamp(value),
-        Datum::Interval(value) => Datum::Interval(value),
-        Datum::List(items) => Datum::List(items),
-        Datum::Texts(texts) => Datum::Texts(texts),
-        Datum::Null => Datum::Null,
-    })
+    Ok(column.get(0).into_owned())
 }
 
 /// A scalar inside `jsonb` as a SQL type.

@@ -22,7 +22,7 @@ use super::settings::SessionValues;
 use super::typed::{Call, Kernel, Typed, TypedFunction};
 
 pub(super) use from_text::split_list;
-pub(super) use to_text::text_of;
+pub(super) use to_text::{cast_text, text_of};
 
 /// The carrier to which the engine's own cast converts as PostgreSQL would; `None` when it would not.
 pub(super) fn engine_cast(from: &Typed, carrier: &DataType, to: &Typed) -> Option<DataType> {
@@ -145,7 +145,7 @@ pub(super) fn one<'a>(
     if is_string(target) {
         let text = match (source.oid, value) {
             (1042, Datum::Text(text)) => text.trim_end_matches(' ').to_owned(),
-            _ => text_of(from, value, &session.display)?,
+            _ => cast_text(from, value, &session.display)?,
         };
         return from_text::fit(text, target, explicit).map(Datum::text);
     }

@@ -7,10 +7,12 @@
 mod array;
 mod datetime;
 pub(super) mod json;
+mod letters;
 mod math;
 mod md5;
 mod quote;
 mod regexp;
+mod template;
 mod text;
 
 use std::collections::BTreeMap;
@@ -35,7 +37,7 @@ use super::typed::{Call, Kernel, RowKernel, Typed, TypedFunction};
 /// Rows by name.
 static TABLE: LazyLock<BTreeMap<&'static str, Vec<&'static Overload>>> = LazyLock::new(|| {
     let mut table: BTreeMap<&'static str, Vec<&'static Overload>> = BTreeMap::new();
-    for family in [math::ROWS, text::ROWS, regexp::ROWS, datetime::ROWS, json::ROWS, json::MAKERS, array::ROWS] {
+    for family in [math::ROWS, text::ROWS, regexp::ROWS, datetime::ROWS, template::ROWS, json::ROWS, json::MAKERS, array::ROWS] {
         for row in family {
             table.entry(row.name).or_default().push(row);
         }
@@ -204,6 +206,12 @@ pub(super) fn extreme(name: &str, arguments: Vec<Expr>, typed: &Typed) -> Result
     let name = if name == "greatest" { "greatest" } else { "least" };
     let declared = vec![typed.clone(); arguments.len()];
     Ok(TypedFunction::new(name, declared, typed.clone(), Kernel::Lenient(kernel)).call(arguments))
+}
+
+/// `lower(expr)` over text of any kind, with its blanks.
+pub(super) fn in_lower_case(expr: Expr) -> Expr {
+    let kernel: RowKernel = |_, a| Ok(Datum::text(letters::lower(a[0].as_text())));
+    TypedFunction::new("lower", vec![PgType::TEXT.into()], PgType::TEXT.into(), Kernel::Strict(kernel)).call(vec![expr])
 }
 
 fn pick<'a>(call: &Call<'_>, a: &[Datum<'a>], greatest: bool) -> Result<Datum<'a>, Diagnosis> {

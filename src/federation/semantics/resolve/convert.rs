@@ -193,13 +193,13 @@ impl Resolver<'_> {
         let rank = left_rank.max(right_rank);
         if rank >= 4 {
             if left_rank == right_rank {
-                return Ok((left.expr, right.expr));
+                let typed = left.typed.without_modifier();
+                return Ok((key::call(left.expr, &typed)?, key::call(right.expr, &typed)?));
             }
             let double: Typed = PgType::FLOAT8.into();
-            return Ok((
-                self.convert(left, &double, Asked::Implicitly, scope)?,
-                self.convert(right, &double, Asked::Implicitly, scope)?,
-            ));
+            let left = self.convert(left, &double, Asked::Implicitly, scope)?;
+            let right = self.convert(right, &double, Asked::Implicitly, scope)?;
+            return Ok((key::call(left, &double)?, key::call(right, &double)?));
         }
         let carriers = [scope.carrier_of(&left.expr)?, scope.carrier_of(&right.expr)?];
         if rank == 3 && !decimals_compare(&carriers) {

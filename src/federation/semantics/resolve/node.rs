@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 
 use crate::error::{Diagnosis, sqlstate};
 
+use super::super::floats;
 use super::super::key;
 use super::super::operators::plain;
 use super::super::typed::Typed;
@@ -127,7 +128,8 @@ impl Resolver<'_> {
     fn group_key(&self, group: &Expr, scope: &Scope<'_>) -> Result<Option<Expr>> {
         if let Expr::GroupingSet(sets) = group {
             for expr in sets.distinct_expr() {
-                if self.group_key(expr, scope)?.is_some() {
+                // The engine's own grouping takes both zeros, and all NaNs, as one.
+                if self.group_key(expr, scope)?.is_some_and(|key| !floats::is_key(&key)) {
                     let what = plain(&scope.type_of(expr)?);
                     let message = format!("grouping sets over type {what} are not supported");
                     return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).into());
@@ -137,7 +139,7 @@ impl Resolver<'_> {
         }
         let inner = group.clone().unalias();
         let typed = scope.type_of(&inner)?;
-        if typed.is_unknown() {
+        if typed.is_unknown() || floats::is_key(&inner) {
             return Ok(None);
         }
         if !key::has_equality(typed.pg_type) {
