@@ -37,9 +37,6 @@ SELECT pg_typeof(1) AS a, pg_typeof(1.5) AS b, pg_typeof('x'::text) AS c, pg_typ
 -- A CASE that is a condition becomes AND and OR, which compute every branch.
 SELECT id FROM shop.customers WHERE CASE WHEN small = 0 THEN false ELSE 10 / small > 2 END
 
--- UNNEST WITH ORDINALITY is missing.
-SELECT c.id, t.tag, t.place FROM shop.customers c CROSS JOIN LATERAL unnest(c.tags) WITH ORDINALITY AS t(tag, place)
-
 -- generate_series in a select list gives an array, not rows.
 SELECT generate_series(1, 3) AS g
 

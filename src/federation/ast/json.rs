@@ -180,7 +180,7 @@ pub(super) fn set_in_from(factor: &mut TableFactor) {
     let mut array_exprs: Vec<Expr> = lists.iter().map(|list| call(list, argument.clone())).collect();
     let alias = named(alias.take(), &name, columns, with_ordinality);
     if with_ordinality && let Some(first) = array_exprs.first() {
-        array_exprs.push(call("pg_json_ordinals", first.clone()));
+        array_exprs.push(call("pg_ordinals", first.clone()));
     }
     *factor = TableFactor::UNNEST {
         alias: Some(alias),
@@ -213,7 +213,7 @@ pub(super) fn function_columns(factor: &TableFactor) -> Option<(String, Vec<Stri
 
 /// The alias with a name for every column: those written, then the function's own. A function without names for its columns
 /// calls its one column after the alias.
-fn named(alias: Option<TableAlias>, function: &str, columns: &[&str], with_ordinality: bool) -> TableAlias {
+pub(super) fn named(alias: Option<TableAlias>, function: &str, columns: &[&str], with_ordinality: bool) -> TableAlias {
     let own = TableAlias { explicit: true, name: Ident::new(function), columns: Vec::new(), at: None };
     let mut alias = alias.unwrap_or(own);
     let shown = super::name::fold(&alias.name);
@@ -273,7 +273,7 @@ mod tests {
         check(
             "SELECT * FROM json_object_keys('{}') WITH ORDINALITY",
             Ok(
-                "SELECT * FROM UNNEST(pg_json_object_keys('{}'), pg_json_ordinals(pg_json_object_keys('{}'))) AS json_object_keys (\"json_object_keys\", \"ordinality\")",
+                "SELECT * FROM UNNEST(pg_json_object_keys('{}'), pg_ordinals(pg_json_object_keys('{}'))) AS json_object_keys (\"json_object_keys\", \"ordinality\")",
             ),
         );
         check("SELECT json_array_elements_text(j) FROM t", Ok("SELECT unnest(pg_json_array_elements_text(j)) FROM t"));

@@ -98,7 +98,10 @@ impl Named {
         if let Some(target) = cast_target(self.name) {
             return target.into();
         }
-        select(overloads(self.name), arguments).map_or(PgType::TEXT.into(), |row| row.returns.into())
+        let rows = overloads(self.name);
+        // Some expressions tell no type before resolution, and what is to be unnested must be seen to be a list.
+        let list = || rows.first().copied().filter(|row| row.returns.element().is_some());
+        select(rows, arguments).or_else(list).map_or(PgType::TEXT.into(), |row| row.returns.into())
     }
 }
 

@@ -125,5 +125,5 @@ pub(super) const MAKERS: &[Overload] = &[
     row("pg_jsonb_each_values", &[JSONB], JSONBS, |_, a| spread::values(&a[0])),
     row("pg_json_each_texts", &[JSON], TEXTS, |_, a| spread::value_texts(&a[0])),
     row("pg_jsonb_each_texts", &[JSONB], TEXTS, |_, a| spread::value_texts(&a[0])),
-    row("pg_json_ordinals", &[ANYARRAY], PgType { oid: 1016, typmod: -1 }, |_, a| Ok(spread::ordinals(&a[0]))),
+    row("pg_ordinals", &[ANYARRAY], PgType { oid: 1016, typmod: -1 }, |_, a| Ok(spread::ordinals(&a[0]))),
 ];
