@@ -59,9 +59,15 @@ fn put_groups(groups: &[u16], fraction_groups: usize, sign: u16, scale: u16, out
     let count = u16::try_from(kept.len()).map_err(|_cause| overflow())?;
     let before_point = i32::try_from(groups.len() - first).map_err(|_cause| overflow())?;
     let weight = before_point - i32::try_from(fraction_groups).map_err(|_cause| overflow())? - 1;
-    put_header(count, i16::try_from(weight).map_err(|_cause| overflow())?, sign, scale, out);
-    for &group in kept {
-        out.put_u16(group);
+    let weight = i16::try_from(weight).map_err(|_cause| overflow())?;
+    let mut message = [0u8; 32];
+    let words = [count, u16::from_be_bytes(weight.to_be_bytes()), sign, scale].into_iter().chain(kept.iter().copied());
+    if let Some(short) = message.get_mut(..8 + 2 * kept.len()) {
+        // Nearly all values are short, and one copy is cheaper than one for each word.
+        short.as_chunks_mut::<2>().0.iter_mut().zip(words).for_each(|(slot, word)| *slot = word.to_be_bytes());
+        out.put_slice(short);
+    } else {
+        words.for_each(|word| out.put_u16(word));
     }
     Ok(())
 }
@@ -81,11 +87,11 @@ pub fn write_binary_i128(unscaled: i128, scale: i8, out: &mut impl BufMut) -> Re
     let mut slots = groups.iter_mut().rev();
     let partial = u32::from(digits_after % 4);
     if partial > 0 {
-        let unit = 10u128.pow(partial);
+        let (above, below) = divide(rest, 10u64.pow(partial));
         if let Some(slot) = slots.next() {
-            *slot = narrow(rest % unit) * 10u16.pow(4 - partial);
+            *slot = narrow(below.into()) * 10u16.pow(4 - partial);
         }
-        rest /= unit;
+        rest = above;
         used += 1;
     }
     while u64::try_from(rest).is_err() {
@@ -106,6 +112,15 @@ pub fn write_binary_i128(unscaled: i128, scale: i8, out: &mut impl BufMut) -> Re
     // A value far below one has fewer groups than the fraction; the missing ones are the leading zeros of the array.
     let kept = used.max(fraction_groups);
     put_groups(groups.get(groups.len() - kept..).unwrap_or_default(), fraction_groups, sign, digits_after, out)
+}
+
+/// Quotient and remainder. 64-bit division is many times cheaper than 128-bit and nearly all values are small.
+fn divide(value: u128, divisor: u64) -> (u128, u64) {
+    match u64::try_from(value) {
+        Ok(small) => (u128::from(small / divisor), small % divisor),
+        // The remainder is below the divisor, so it fits.
+        Err(_) => (value / u128::from(divisor), u64::try_from(value % u128::from(divisor)).unwrap_or_default()),
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "callers pass remainders of a division by at most 10000")]

@@ -5,7 +5,7 @@ use arrow::array::{Array, AsArray, MapArray, StructArray};
 use arrow::datatypes::{DataType, Field, Float16Type, Float32Type, Float64Type};
 use bytes::{BufMut, BytesMut};
 
-use super::{Cell, Column, Target, list, mismatch};
+use super::{Cell, Target, list, mismatch};
 use crate::error::Diagnosis;
 use crate::format::{DateStyle, DisplaySettings, Format, bytea, date, float, json, timestamp};
 use crate::pgtype::{PgField, PgType};
@@ -200,10 +200,10 @@ fn text<'a>(array: &'a dyn Array, pg_type: PgType, target: Target<'a>) -> Result
 
 /// The value's text as a JSON string.
 fn quoted<'a>(array: &'a dyn Array, pg_type: PgType, target: Target<'a>) -> Result<Cell<'a>, Diagnosis> {
-    let read = Column::new(array, plain_text(pg_type, target))?;
+    let read = super::cell(array, plain_text(pg_type, target))?;
     Ok(Box::new(move |row, out| {
         let mut plain = BytesMut::new();
-        (read.cell)(row, &mut plain)?;
+        read(row, &mut plain)?;
         json::write_string(std::str::from_utf8(&plain).unwrap_or_default(), out);
         Ok(())
     }))

@@ -29,6 +29,8 @@ struct Level<'a> {
 struct Layout<'a> {
     levels: Vec<Level<'a>>,
     elements: Column<'a>,
+    /// An element without its length, for text.
+    bare: Cell<'a>,
     element_type: PgType,
     is_vector: bool,
 }
@@ -97,8 +99,9 @@ impl<'a> Layout<'a> {
         }
         // The elements of an array in text are text even where the array as a whole is announced as text.
         let format = if target.is_text() { Format::Text } else { target.format };
-        let elements = Column::new(inner, Target { pg_type: element_type, format, ..target })?;
-        Ok(Self { levels, elements, element_type, is_vector: target.pg_type.is_vector() })
+        let of_element = Target { pg_type: element_type, format, ..target };
+        let (elements, bare) = (Column::new(inner, of_element)?, super::cell(inner, of_element)?);
+        Ok(Self { levels, elements, bare, element_type, is_vector: target.pg_type.is_vector() })
     }
 
     /// The length of each dimension; none for an empty array.
@@ -177,7 +180,7 @@ impl<'a> Layout<'a> {
             return Ok(());
         }
         let start = out.len();
-        (self.elements.cell)(position, out)?;
+        (self.bare)(position, out)?;
         let written = out.get(start..).unwrap_or_default();
         if literal::needs_quotes(written) {
             let plain = written.to_vec();

@@ -19,6 +19,7 @@ mod integer;
 mod interval;
 mod json;
 mod list;
+mod sized;
 mod text;
 
 use ::bytes::{BufMut, BytesMut};
@@ -119,10 +120,9 @@ impl RowEncoder {
     }
 
     fn encode_row(&self, fields: &[Column<'_>], row: usize, out: &mut BytesMut) -> Result<(), Diagnosis> {
-        out.put_u8(b'D');
-        let start = out.len();
-        out.put_i32(0);
-        out.put_i16(self.field_count);
+        let start = out.len() + 1;
+        let [high, low] = self.field_count.to_be_bytes();
+        out.put_slice(&[b'D', 0, 0, 0, 0, high, low]);
         for field in fields {
             field.write_sized(row, out)?;
         }
@@ -137,12 +137,24 @@ fn column_count(have: usize, want: usize) -> Diagnosis {
 /// An array with its writer and its nulls.
 struct Column<'a> {
     nulls: Option<NullBuffer>,
-    cell: Cell<'a>,
+    writer: Writer<'a>,
+}
+
+/// How a value gets its length.
+enum Writer<'a> {
+    /// The length is filled in when the value is written.
+    Plain(Cell<'a>),
+    /// The writer puts it before the value.
+    Sized(Cell<'a>),
 }
 
 impl<'a> Column<'a> {
     fn new(array: &'a dyn Array, target: Target<'a>) -> Result<Self, Diagnosis> {
-        Ok(Self { nulls: nulls_of(array), cell: cell(array, target)? })
+        let writer = match sized::cell(array, target) {
+            Some(cell) => Writer::Sized(cell),
+            None => Writer::Plain(cell(array, target)?),
+        };
+        Ok(Self { nulls: nulls_of(array), writer })
     }
 
     fn is_null(&self, row: usize) -> bool {
@@ -155,10 +167,15 @@ impl<'a> Column<'a> {
             out.put_i32(-1);
             return Ok(());
         }
-        let start = out.len();
-        out.put_i32(0);
-        (self.cell)(row, out)?;
-        patch_length(out, start, 4)
+        match &self.writer {
+            Writer::Sized(cell) => cell(row, out),
+            Writer::Plain(cell) => {
+                let start = out.len();
+                out.put_i32(0);
+                cell(row, out)?;
+                patch_length(out, start, 4)
+            }
+        }
     }
 }
 
@@ -169,12 +186,16 @@ fn nulls_of(array: &dyn Array) -> Option<NullBuffer> {
 
 /// Writes the number of bytes that follow `start` into the four bytes there, less the `excluded` first ones.
 fn patch_length(out: &mut BytesMut, start: usize, excluded: usize) -> Result<(), Diagnosis> {
-    let length = i32::try_from(out.len() - start - excluded)
-        .map_err(|_cause| Diagnosis::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, "a row is larger than the protocol's limit of 2 GB"))?;
+    let length = i32::try_from(out.len() - start - excluded).map_err(|_cause| too_large())?;
     if let Some(slot) = out.get_mut(start..start + 4) {
         slot.copy_from_slice(&length.to_be_bytes());
     }
     Ok(())
+}
+
+/// 54000 for what a length of 31 bits cannot tell.
+fn too_large() -> Diagnosis {
+    Diagnosis::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, "a row is larger than the protocol's limit of 2 GB")
 }
 
 /// Chooses the writer of a column: once per batch, never per value.
