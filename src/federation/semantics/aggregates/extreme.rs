@@ -1,4 +1,4 @@
-//! `min` and `max` by PostgreSQL's order of a type: of a group, of a moving window frame, and of many groups of floats.
+//! `min` and `max` by PostgreSQL's order of a type (and the first of floats): of a group, of a moving window frame, and of many groups of floats.
 //!
 //! Of equal values (1.0 and 1.00, 0 and -0) the last is the result, as `numeric_larger` and `float8larger` choose.
 
@@ -24,6 +24,8 @@ use super::super::typed::Typed;
 pub(super) enum End {
     Least,
     Greatest,
+    /// Whatever came first, which stands for a group of equal floats.
+    First,
 }
 
 impl End {
@@ -32,6 +34,7 @@ impl End {
         match self {
             Self::Least => kept_to_new == Ordering::Less,
             Self::Greatest => kept_to_new == Ordering::Greater,
+            Self::First => true,
         }
     }
 }
@@ -72,7 +75,7 @@ impl ExtremeAccumulator {
         // Blank-padded text keeps the first of equals (`bpchar_larger`).
         let blank = self.reads.pg_type.oid == PgType::BPCHAR.oid;
         let stays = |kept: &Candidate| match kept.key.cmp(&key) {
-            Ordering::Equal => blank,
+            Ordering::Equal if blank => true,
             other => self.end.keeps(other),
         };
         while self.candidates.back().is_some_and(|kept| !stays(kept)) {
@@ -277,6 +280,7 @@ mod tests {
             assert_eq!(extreme(End::Least, batches), least, "{batches:?}");
             assert_eq!(extreme(End::Greatest, batches), greatest, "{batches:?}");
         }
+        assert_eq!(extreme(End::First, &[&[None, Some(-0.0)], &[Some(0.0), Some(-1.0)]]), "-0");
         assert_eq!(extreme(End::Least, &[&[None]]), shown(&ScalarValue::Float64(None)));
     }
 

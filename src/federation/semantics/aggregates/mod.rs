@@ -115,6 +115,8 @@ pub(super) enum Kind {
     Average,
     Least,
     Greatest,
+    /// The first float of a group of equal ones.
+    First,
     SampleDeviation,
     PopulationDeviation,
     SampleVariance,
@@ -138,6 +140,7 @@ impl Kind {
         match self {
             Self::Least => Some(End::Least),
             Self::Greatest => Some(End::Greatest),
+            Self::First => Some(End::First),
             _ => None,
         }
     }
@@ -148,6 +151,7 @@ impl Kind {
             Self::Average => "avg",
             Self::Least => "min",
             Self::Greatest => "max",
+            Self::First => "first_value",
             Self::SampleDeviation => "stddev",
             Self::PopulationDeviation => "stddev_pop",
             Self::SampleVariance => "variance",

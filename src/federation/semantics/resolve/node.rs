@@ -9,11 +9,13 @@ use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, Cast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Projection, RecursiveQuery, Sort, SortExpr, Union, Values,
+    Aggregate, AggregateUDF, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Projection, RecursiveQuery, Sort, SortExpr,
+    Union, Values,
 };
 
 use crate::error::{Diagnosis, sqlstate};
 
+use super::super::aggregates::{Kind, TypedAggregate};
 use super::super::floats;
 use super::super::key;
 use super::super::operators::plain;
@@ -109,9 +111,9 @@ impl Resolver<'_> {
                 Some(key) => {
                     let shown = format!("__first_{index}");
                     keyed_groups.push(key.alias(format!("__key_{index}")));
-                    keyed_calls.push(first_value(group.unalias()).alias(shown.clone()));
                     // The first value of a group is a plain column again, with the column's own modifier.
                     let typed = scope.type_of(&plain_groups[index])?;
+                    keyed_calls.push(first_value(group.unalias(), &typed).alias(shown.clone()));
                     let target = typed.field("", field.data_type().clone());
                     let column = Expr::Column(Column::from_name(shown));
                     let column = Expr::Cast(Cast::new_from_field(Box::new(column), target));
@@ -318,8 +320,15 @@ impl Resolver<'_> {
     }
 }
 
-fn first_value(expr: Expr) -> Expr {
-    Expr::AggregateFunction(AggregateFunction::new_udf(first_value_udaf(), vec![expr], false, None, Vec::new(), None))
+fn first_value(expr: Expr, typed: &Typed) -> Expr {
+    let function = if floats::is_float(typed.pg_type) {
+        // The engine's own keeps an accumulator for each group, which costs too much where all values differ.
+        let typed = typed.without_modifier();
+        Arc::new(AggregateUDF::new_from_impl(TypedAggregate::new(Kind::First, typed.clone(), typed, false)))
+    } else {
+        first_value_udaf()
+    };
+    Expr::AggregateFunction(AggregateFunction::new_udf(function, vec![expr], false, None, Vec::new(), None))
 }
 
 /// The columns of a branch; a projected bare literal stays an untyped literal.
