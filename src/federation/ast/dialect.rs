@@ -146,7 +146,6 @@ fn quote_field(access: &mut AccessExpr) {
 fn name_function_column(factor: &mut TableFactor) {
     json::set_in_from(factor);
     plain_unnest(factor);
-    number_elements(factor);
     let (alias, function) = match factor {
         TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } if array_exprs.len() == 1 => {
             (alias, "unnest".to_owned())
@@ -211,16 +210,6 @@ fn plain_unnest(factor: &mut TableFactor) {
         with_offset_alias: None,
         with_ordinality: *with_ordinality,
     };
-}
-
-/// `unnest(a) WITH ORDINALITY` is `unnest(a, pg_ordinals(a))`: the places beside the elements.
-fn number_elements(factor: &mut TableFactor) {
-    let TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } = factor else { return };
-    let ([array], true) = (array_exprs.as_slice(), *with_ordinality) else { return };
-    let numbers = call("pg_ordinals", array.clone());
-    array_exprs.push(numbers);
-    *alias = Some(json::named(alias.take(), "unnest", &[], true));
-    *with_ordinality = false;
 }
 
 /// `pg_catalog.lower` is `lower`: the engine has one namespace of functions.
@@ -345,10 +334,6 @@ mod tests {
             Ok("SELECT * FROM generate_series(1, 3) AS generate_series (generate_series)"),
         );
         check("SELECT * FROM t, unnest(t.tags) x", Ok("SELECT * FROM t, UNNEST(t.tags) x (x)"));
-        check(
-            "SELECT * FROM t, unnest(t.tags) WITH ORDINALITY AS x(y)",
-            Ok("SELECT * FROM t, UNNEST(t.tags, pg_ordinals(t.tags)) AS x (y, \"ordinality\")"),
-        );
         check("SELECT * FROM t, LATERAL unnest(t.tags) x", Ok("SELECT * FROM t, UNNEST(t.tags) x (x)"));
         check("SELECT pg_catalog.lower(x) FROM t", Ok("SELECT lower(x) FROM t"));
         check("SELECT a OPERATOR(pg_catalog.~) 'x' FROM t", Ok("SELECT a ~ 'x' FROM t"));

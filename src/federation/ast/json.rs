@@ -213,7 +213,7 @@ pub(super) fn function_columns(factor: &TableFactor) -> Option<(String, Vec<Stri
 
 /// The alias with a name for every column: those written, then the function's own. A function without names for its columns
 /// calls its one column after the alias.
-pub(super) fn named(alias: Option<TableAlias>, function: &str, columns: &[&str], with_ordinality: bool) -> TableAlias {
+fn named(alias: Option<TableAlias>, function: &str, columns: &[&str], with_ordinality: bool) -> TableAlias {
     let own = TableAlias { explicit: true, name: Ident::new(function), columns: Vec::new(), at: None };
     let mut alias = alias.unwrap_or(own);
     let shown = super::name::fold(&alias.name);
