@@ -136,6 +136,31 @@ fn infinity(text: &[u8]) -> Option<bool> {
 
 /// A text as `timestamp` (microseconds on the clock) and its offset if it has one.
 fn moment_of_text(text: &[u8]) -> Option<(i64, Option<i64>)> {
+    plain_moment(text).map(|micros| (micros, None)).or_else(|| any_moment(text))
+}
+
+/// `YYYY-MM-DD HH:MM:SS` with no or six digits of a fraction, which most columns hold throughout. `None` says nothing of the
+/// text but that [`any_moment`] must look at it.
+fn plain_moment(text: &[u8]) -> Option<i64> {
+    let (head, fraction) = text.split_first_chunk::<19>()?;
+    let [c1, c2, y1, y2, b'-', m1, m2, b'-', d1, d2, b' ' | b'T', h1, h2, b':', n1, n2, b':', s1, s2] = *head else { return None };
+    let date = days(i64::from(pair(c1, c2)? * 100 + pair(y1, y2)?), pair(m1, m2)?, pair(d1, d2)?)?;
+    let (hour, minute, second) = (pair(h1, h2)?, pair(n1, n2)?, pair(s1, s2)?);
+    let micros = match *fraction {
+        [] => 0,
+        [b'.', a, b, c, d, e, f] => pair(a, b)? * 10_000 + pair(c, d)? * 100 + pair(e, f)?,
+        _ => return None,
+    };
+    let clock = i64::from(hour * 3_600 + minute * 60 + second) * 1_000_000 + i64::from(micros);
+    (hour < 24 && minute < 60 && second < 60).then_some(date * MICROS_PER_DAY + clock)
+}
+
+fn pair(tens: u8, ones: u8) -> Option<u32> {
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    (tens < 10 && ones < 10).then(|| u32::from(tens) * 10 + u32::from(ones))
+}
+
+fn any_moment(text: &[u8]) -> Option<(i64, Option<i64>)> {
     let mut scanner = Scanner(text);
     let date = scanner.date()?;
     let (time, offset) = if scanner.0.is_empty() {
@@ -239,6 +264,18 @@ mod tests {
             assert_eq!(timestamptz_of_text(text.as_bytes()), *timestamptz, "{text}");
         }
         assert_eq!(date_of_text(b"2024-02-29"), Some(19_782));
+        assert_eq!(plain_moment(b"2024-02-29T23:59:59.999999"), Some(day + MICROS_PER_DAY - 1));
+        // Whatever byte is another one, the short way gives nothing or what the long one gives.
+        for text in ["2024-02-29 23:59:59.999999", "1999-12-31T00:00:00", "0000-01-01 09:09:09.000001"] {
+            for place in 0..text.len() {
+                for byte in 0..=u8::MAX {
+                    let mut changed = text.as_bytes().to_vec();
+                    changed[place] = byte;
+                    let long = any_moment(&changed);
+                    assert!(plain_moment(&changed).is_none_or(|short| long == Some((short, None))), "{changed:?}: {long:?}");
+                }
+            }
+        }
         assert_eq!(date_of_text(b"2024-02-29 00:00:01"), None);
         assert_eq!(time_of_text(b"23:59:59.999999"), Some(MICROS_PER_DAY - 1));
         assert_eq!(time_of_text(b"24:00"), Some(MICROS_PER_DAY));
