@@ -13,7 +13,7 @@ use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -23,6 +23,7 @@ use datafusion::sql::sqlparser;
 use datafusion::sql::sqlparser::ast::{Query, Statement, visit_expressions};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 
 use futures::TryStreamExt;
 
@@ -34,6 +35,7 @@ use super::error::diagnose;
 use super::lateral;
 use super::output::{self, OutputColumn};
 use super::scan::count_scans;
+use super::semantics::constants;
 use super::semantics::resolve::TypedOperations;
 use super::semantics::settings::SessionValues;
 use super::semantics::types::{expr_type, parameter_types};
@@ -159,9 +161,11 @@ pub fn describe(engine: &Engine, setting: &Setting, sql: &str) -> Result<Vec<Out
 /// Parses a query of the catalog directory, under the same depth limit as a client's.
 pub(super) fn parse_query(sql: &str) -> Result<Query, Diagnosis> {
     let dialect = PostgreSqlDialect {};
-    let parser = Parser::new(&dialect).with_recursion_limit(ast::DEPTH_MAX).try_with_sql(sql);
-    let parsed = parser.and_then(|mut parser| parser.parse_query());
-    parsed.map(|query| *query).map_err(|error| Diagnosis::new(sqlstate::SYNTAX_ERROR, error.to_string()))
+    let syntax = |error: &dyn std::fmt::Display| Diagnosis::new(sqlstate::SYNTAX_ERROR, error.to_string());
+    let mut tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|error| syntax(&error))?;
+    ast::tokens::settle(&mut tokens, sql)?;
+    let mut parser = Parser::new(&dialect).with_recursion_limit(ast::DEPTH_MAX).with_tokens_with_locations(tokens);
+    parser.parse_query().map(|query| *query).map_err(|error| syntax(&error))
 }
 
 /// Binds parameters and makes the physical plan. Scans find `branches` when they run.
@@ -187,6 +191,7 @@ pub async fn bind(
         planned.logical.clone().with_param_values(ParamValues::List(marked.collect())).map_err(|error| diagnose(&error))?
     };
     let analyzed = analyze(&state, &logical)?;
+    constants::check(&analyzed, state.config_options()).map_err(|error| diagnose(&error))?;
     let optimized = state.optimizer().optimize(analyzed, &state, |_, _| {}).map_err(|error| diagnose(&error))?;
     let planner = Arc::clone(state.query_planner());
     let physical = planner.create_physical_plan(&optimized, &state).await.map_err(|error| diagnose(&error))?;
@@ -337,15 +342,28 @@ fn input_schema(node: &LogicalPlan) -> datafusion::error::Result<DFSchema> {
     Ok(schema)
 }
 
-/// Folds the arguments of a table function to constants.
+/// Folds the arguments of a table function to constants, after the same resolution that other expressions get.
 pub(super) fn fold_arguments(state: &SessionState, args: Vec<Expr>) -> datafusion::error::Result<Vec<Expr>> {
+    let named = args.into_iter().enumerate().map(|(place, arg)| arg.alias(format!("argument {place}")));
+    let row = LogicalPlanBuilder::empty(true).project(named.collect::<Vec<_>>())?.build()?;
+    let resolved = TypedOperations.analyze(row, state.config_options())?;
+    let args = resolved.expressions().into_iter().map(Expr::unalias);
     let context = SimplifyContext::builder()
         .with_config_options(Arc::clone(state.config_options()))
         .with_query_execution_start_time(state.execution_props().query_execution_start_time)
         .build();
     let simplifier = ExprSimplifier::new(context);
     let schema = DFSchema::empty();
-    args.into_iter().map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg))).collect()
+    args.map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)).map(as_wide)).collect()
+}
+
+/// Table functions know `bigint` only.
+fn as_wide(expr: Expr) -> Expr {
+    match expr {
+        Expr::Literal(ScalarValue::Int32(value), _) => Expr::Literal(ScalarValue::Int64(value.map(i64::from)), None),
+        Expr::Literal(ScalarValue::Int16(value), _) => Expr::Literal(ScalarValue::Int64(value.map(i64::from)), None),
+        other => other,
+    }
 }
 
 /// Evaluates constant SQL expressions to values of the given types, for `EXECUTE`.

@@ -6,9 +6,6 @@ SELECT id, prefs->>'a' AS a, prefs->'b' AS b FROM shop.customers
 -- generate_series over dates gives timestamps without time zone.
 SELECT d FROM generate_series(DATE '2024-01-30', DATE '2024-02-02', INTERVAL '1 day') AS g(d)
 
--- A literal just beyond bigint is read as bigint and not as numeric.
-SELECT -(-9223372036854775808) AS a
-
 -- char(n) is carried without its blanks, so octet_length does not count them.
 SELECT id, code || '|' AS a, length(code) AS b, code = 'ab' AS c, upper(code) AS d, octet_length(code) AS e FROM shop.customers
 
@@ -18,9 +15,6 @@ SELECT score, count(*) FROM shop.customers GROUP BY score
 -- The aggregate json_agg is missing.
 SELECT json_agg(small ORDER BY id) AS a FROM shop.customers WHERE id < 5
 
--- The parser does not know BETWEEN SYMMETRIC.
-SELECT id FROM shop.customers WHERE small BETWEEN SYMMETRIC 5 AND 2
-
 -- generate_series over integers gives bigint.
 SELECT * FROM generate_series(1, 5) AS g(i)
 SELECT i, c.name FROM generate_series(1, 5) AS g(i) LEFT JOIN shop.customers c ON c.id = g.i
@@ -28,17 +22,9 @@ SELECT i, c.name FROM generate_series(1, 5) AS g(i) LEFT JOIN shop.customers c O
 -- inet without a mask is cast to text without /32.
 SELECT id, token::text AS a, raw::text AS b, tags::text AS c, marks::text AS d, prefs::text AS e, address::text AS f, level::text AS g, code::text AS h FROM shop.customers
 
--- Interval literals go through the planner's own parser, which does not know hours and minutes.
-SELECT id, born + INTERVAL '1 month' AS a, seen + INTERVAL '1 day 02:00' AS b, seen - INTERVAL '1 month' AS c FROM shop.customers WHERE isfinite(born) AND isfinite(seen)
-SELECT id, placed - TIMESTAMP '2024-01-01' AS a, placed + INTERVAL '00:00:00.000001' AS b FROM shop.orders WHERE isfinite(placed)
-SELECT INTERVAL '1 year 2 months' + INTERVAL '3 days' AS a, INTERVAL '1 month' = INTERVAL '30 days' AS b, -INTERVAL '1:02:03' AS c, INTERVAL '90 minutes' / 2 AS d, justify_days(INTERVAL '65 days') AS e
-
 -- upper, lower and initcap change ASCII letters only.
 SELECT id, visits / 7 AS a, tier * 1000 AS b, tier::text AS c, upper(city) AS d, length(name) AS e, name || '|' AS f FROM crm.clients
 SELECT id, upper(name) AS a, lower(name) AS b, initcap(name) AS c, length(name) AS d, octet_length(name) AS e, char_length(name) AS f FROM shop.customers
-
--- Literals are bigint in casts, and bigint is not cast to bit.
-SELECT 10::bit(4) AS a
 
 -- min and max of floats pass over NaN and tell 0 from -0.
 SELECT balance, count(*), sum(id), min(name), count(email), bool_or(active), min(score), max(born), max(seen), max(balance), sum(small) FROM shop.customers t WHERE (t.active BETWEEN true AND true OR t.born = DATE '1970-01-01') GROUP BY balance HAVING count(*) > 2
@@ -48,26 +34,14 @@ SELECT active, count(*), sum(id), count(name), max(email), bool_or(active), max(
 -- 0 and -0 are counted as two values.
 SELECT count(DISTINCT name) AS a, count(DISTINCT code) AS b, count(DISTINCT token) AS c, count(DISTINCT wait) AS d, count(DISTINCT score) AS e FROM shop.customers
 
--- COALESCE takes the common type by category preference, not by the first type of the branches.
-SELECT id, COALESCE(email, name, '?') AS who, COALESCE(small, 0) AS small, COALESCE(NULL, balance, 1) AS b FROM shop.customers
-
 -- -0 sorts before 0, where PostgreSQL takes them as equal.
 SELECT id, score FROM shop.customers ORDER BY score, id
-
--- Literals are bigint in casts, and bigint is not cast to boolean.
-SELECT CAST('x' AS char(3)) AS a, 'abcdef'::varchar(3) AS b, 'ab'::char(4) || '|' AS c, 1::text AS d, true::int AS e, 0::boolean AS f
 
 -- cbrt is exact where the C library is off by one unit in the last place.
 SELECT sqrt(2::float8) AS a, sqrt(2::numeric) AS b, power(2, 0.5) AS c, exp(1::float8) AS d, ln(10::float8) AS e, log(100::numeric) AS f, mod(7, 3) AS g, div(7, 2) AS h, cbrt(27::float8) AS i
 
 -- to_char computes in nanoseconds, which end in 2262.
 SELECT id, to_char(seen, 'YYYY-MM-DD HH24:MI:SS.US') AS a FROM shop.customers WHERE seen BETWEEN '1900-01-01' AND '2300-01-01'
-
--- pg_typeof gives text and not regtype.
-SELECT pg_typeof(1) AS a, pg_typeof(1.5) AS b, pg_typeof('x'::text) AS c, pg_typeof(id) AS d, pg_typeof(balance) AS e, pg_typeof(born) AS f FROM shop.customers WHERE id = 1
-
--- A CASE that is a condition becomes AND and OR, which compute every branch.
-SELECT id FROM shop.customers WHERE CASE WHEN small = 0 THEN false ELSE 10 / small > 2 END
 
 -- UNNEST WITH ORDINALITY is missing.
 SELECT c.id, t.tag, t.place FROM shop.customers c CROSS JOIN LATERAL unnest(c.tags) WITH ORDINALITY AS t(tag, place)
@@ -80,6 +54,3 @@ SELECT generate_series(1, 3) AS g
 
 -- The function to_number is missing.
 SELECT string_to_array('a,b,,c', ',') AS a, array_to_string(ARRAY['a', NULL, 'c'], ',', '*') AS b, to_char(1234.5, 'FM9,999.00') AS c, to_number('1,234.5', '9,999.9') AS d
-
--- PostgreSQL 15 has no hexadecimal numbers; the parser takes them for bytes.
-SELECT 12345678901234567890 AS a, 1234567890123 AS b, 1e5 AS c, .5 AS d, 0x1F AS e

@@ -1,21 +1,24 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! parsed query → catalog (forms of client introspection) → precedence, using → name (output columns) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
+//! tokens (what the parser reads otherwise) → parsed query → catalog (forms of client introspection) → precedence, between, using → name (output columns) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
 //! client can write, and are cut off again before a client sees them.
 
+mod between;
 pub mod catalog;
 pub mod depth;
 pub mod dialect;
+mod interval;
 pub mod literal;
 pub mod locate;
 pub mod name;
 mod precedence;
 mod rows;
 mod similar;
+pub mod tokens;
 mod tuple;
 mod using;
 
@@ -36,7 +39,9 @@ pub const DEPTH_MAX: usize = 200;
 /// # Errors
 /// 0A000 for syntax that would be ignored silently, 42704 for an unknown type or collation.
 pub fn prepare(query: &mut Query) -> Result<(), Diagnosis> {
-    let _: ControlFlow<()> = VisitMut::visit(query, &mut Shape);
+    if let ControlFlow::Break(error) = VisitMut::visit(query, &mut Shape) {
+        return Err(*error);
+    }
     name::name_outputs(query);
     let mut dialect = dialect::Dialect;
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut dialect) {
@@ -50,14 +55,14 @@ pub fn prepare(query: &mut Query) -> Result<(), Diagnosis> {
 struct Shape;
 
 impl VisitorMut for Shape {
-    type Break = ();
+    type Break = Box<Diagnosis>;
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         precedence::regroup(expr);
-        ControlFlow::Continue(())
+        between::rewrite(expr).map_or_else(|error| ControlFlow::Break(Box::new(error)), ControlFlow::Continue)
     }
 
-    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         using::rewrite(query);
         ControlFlow::Continue(())
     }
