@@ -66,11 +66,13 @@ pub const BUILTINS: &[Builtin] = &[
     row(19, 1003, "name", "name", 64, 'S'),
     row(20, 1016, "int8", "bigint", 8, 'N'),
     row(21, 1005, "int2", "smallint", 2, 'N'),
+    row(22, 1006, "int2vector", "int2vector", -1, 'A'),
     row(23, 1007, "int4", "integer", 4, 'N'),
     row(24, 1008, "regproc", "regproc", 4, 'N'),
     row(25, 1009, "text", "text", -1, 'S'),
     row(26, 1028, "oid", "oid", 4, 'N'),
     row(28, 1011, "xid", "xid", 4, 'U'),
+    row(30, 1013, "oidvector", "oidvector", -1, 'A'),
     row(114, 199, "json", "json", -1, 'U'),
     row(142, 143, "xml", "xml", -1, 'U'),
     row(600, 1017, "point", "point", 16, 'G'),
@@ -266,8 +268,18 @@ impl PgType {
         (row.array_oid != 0).then_some(Self { oid: row.array_oid, typmod: self.typmod })
     }
 
+    /// Whether it is one of the catalog's own array types, `int2vector` and `oidvector`: their text has blanks and no braces.
+    pub fn is_vector(self) -> bool {
+        matches!(self.oid, 22 | 30)
+    }
+
     /// The element type when this is an array type.
     pub fn element(self) -> Option<Self> {
+        match self.oid {
+            22 => return Some(Self::INT2),
+            30 => return Some(Self::OID),
+            _ => {}
+        }
         BUILTINS
             .iter()
             .find(|row| row.array_oid != 0 && row.array_oid == self.oid)

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Config → connectors, engine, catalog (discovered) → wire listener + HTTP health
-//! SIGHUP → read the catalog directory again → roles, stores and views swapped; sessions go on
+//! SIGHUP → read the catalog directory again → roles, stores and views swapped; sessions go on, replaced stores drain
 //! SIGTERM → stop listening → drain sessions → close stores
 //! ```
 
@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use rand::distr::{Alphanumeric, SampleString};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -20,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::discover::SystemRelation;
 use crate::catalog::oid::Oids;
-use crate::catalog::{Catalog, Snapshot, StoreEntry, system};
+use crate::catalog::{Catalog, Replaced, Snapshot, StoreEntry, system};
 use crate::config::state::{State, StateError};
 use crate::config::{self, Config};
 use crate::error::Diagnosis;
@@ -29,13 +31,16 @@ use crate::federation::plan::{self, Setting};
 use crate::options::{Problem, Secret};
 use crate::session::Shared;
 use crate::session::role::Roles;
-use crate::stores::StoreName;
-use crate::task::{OwnedTask, TaskSet};
+use crate::stores::{Connector, StoreName};
+use crate::task::{Backoff, OwnedTask, TaskSet};
 use crate::telemetry::{self, Health, HttpListener, HttpSettings, Overall, StoreHealth};
 use crate::wire::{self, Listener};
 
 /// How long background work may take to end after the sessions have.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Reloads whose replaced connectors may wait to be looked at.
+const REPLACED_MAX: usize = 16;
 
 /// What keeps the server from starting.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +73,8 @@ pub struct Server {
     shutdown: CancellationToken,
     tasks: TaskSet,
     drain_grace: Duration,
+    /// Connectors that a reload has replaced. A full queue makes the next reload wait.
+    replaced: mpsc::Sender<Replaced>,
     /// Held for as long as the server runs, so that no second one uses the same directory.
     memory: Arc<Memory>,
 }
@@ -102,7 +109,9 @@ impl Server {
         tasks.spawn("changed stores", refresh_reported(Arc::clone(&catalog), reports, tasks.token()));
         tasks.spawn("memory", keep_learned(Arc::clone(&memory), Arc::clone(&catalog), tasks.token()));
         let drain_grace = config.settings.limits.drain_grace;
-        Ok(Self { directory: config.directory, catalog, roles, addresses, http, shutdown, tasks, drain_grace, memory })
+        let (replaced, retired) = mpsc::channel(REPLACED_MAX);
+        tasks.spawn("replaced stores", close_replaced(retired, drain_grace, tasks.token()));
+        Ok(Self { directory: config.directory, catalog, roles, addresses, http, shutdown, tasks, drain_grace, replaced, memory })
     }
 
     /// Where the Postgres protocol is served.
@@ -120,7 +129,8 @@ impl Server {
         &self.catalog
     }
 
-    /// Reads the catalog directory again. Roles, stores and views change; addresses, TLS and limits need a restart.
+    /// Reads the catalog directory again. Roles, stores and views change; addresses, TLS and limits need a restart. The
+    /// connections of the stores as they were end with the statements that run on them, at the latest after the drain time.
     ///
     /// # Errors
     /// Every problem found; the running configuration stays then.
@@ -131,7 +141,9 @@ impl Server {
         // The new connectors start from what the old ones have learnt.
         keep(&self.memory, &self.catalog).await;
         let stores = self.memory.recall(entries(&config))?;
-        self.catalog.replace(stores, config.views.clone()).await.map_err(ServerError::Build)?;
+        let replaced = self.catalog.replace(stores, config.views.clone()).await.map_err(ServerError::Build)?;
+        // Nobody receives any more when the server is stopping, which ends all connections.
+        self.replaced.send(replaced).await.ok();
         Ok(())
     }
 
@@ -257,11 +269,10 @@ async fn start_http(
 fn health(catalog: &Catalog, draining: &CancellationToken) -> Health {
     let away = catalog.unavailable();
     let snapshot = catalog.snapshot();
-    let stores = snapshot.connectors.keys().map(|name| StoreHealth {
-        name: name.to_string(),
-        available: !away.iter().any(|(missing, _)| missing == name),
-        since: None,
-    });
+    let stores = snapshot
+        .connectors
+        .keys()
+        .map(|name| StoreHealth { name: name.to_string(), available: !away.iter().any(|(missing, _)| missing == name) });
     let overall = if draining.is_cancelled() { Overall::Draining } else { Overall::Serving };
     Health { overall, stores: stores.collect() }
 }
@@ -297,6 +308,41 @@ async fn refresh_reported(catalog: Arc<Catalog>, mut reports: mpsc::Receiver<Sto
             }
         }
     }
+}
+
+/// Closes replaced connectors, each as soon as nothing runs on it. When the server stops, those left have the drain time too.
+async fn close_replaced(mut replaced: mpsc::Receiver<Replaced>, grace: Duration, stop: CancellationToken) {
+    let mut retiring = FuturesUnordered::new();
+    loop {
+        // Cancel-safe: `recv` loses no message, and a connector that retires stays in its set.
+        tokio::select! {
+            () = stop.cancelled() => break,
+            more = replaced.recv() => match more {
+                Some(Replaced { connectors, retired }) => {
+                    retiring.extend(connectors.into_iter().map(|connector| retire(connector, retired.clone(), grace)));
+                }
+                None => break,
+            },
+            Some(()) = retiring.next() => {}
+        }
+    }
+    while retiring.next().await.is_some() {}
+}
+
+/// Waits until no statement, snapshot or block holds the connector, at most for `grace`, then closes it. Plans of prepared
+/// statements do not hold it.
+async fn retire(connector: Arc<dyn Connector>, retired: CancellationToken, grace: Duration) {
+    let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
+    let unused = async {
+        while Arc::strong_count(&connector) > 1 {
+            tokio::time::sleep(backoff.next_wait()).await;
+        }
+    };
+    if tokio::time::timeout(grace, unused).await.is_err() {
+        tracing::warn!(store = %connector.name(), "a replaced store is closed under statements that still run on it");
+        retired.cancel();
+    }
+    connector.close().await;
 }
 
 fn entries(config: &Config) -> Vec<StoreEntry> {

@@ -82,6 +82,16 @@ struct Sources {
     describe: Option<DescribeView>,
     known: BTreeMap<StoreName, Result<Arc<StoreSchema>, StoreError>>,
     oids: Oids,
+    retired: CancellationToken,
+}
+
+/// Connectors that are served no more.
+#[derive(Debug)]
+pub struct Replaced {
+    /// The connectors; statements may still run on them.
+    pub connectors: Vec<Arc<dyn Connector>>,
+    /// Ends what runs on them, to be cancelled before they are closed under it.
+    pub retired: CancellationToken,
 }
 
 impl Catalog {
@@ -113,7 +123,8 @@ impl Catalog {
             stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
         let known = discover_all(&stores).await;
         let (database, system) = (database.to_owned(), Arc::new(system));
-        let mut sources = Sources { database, stores, views, system, describe: None, known, oids };
+        let retired = CancellationToken::new();
+        let mut sources = Sources { database, stores, views, system, describe: None, known, oids, retired };
         let first = build(&mut sources, 1)?;
         let (current, version) = (ArcSwap::new(first), watch::Sender::new(1));
         Ok(Self { current, version, sources: Mutex::new(sources), turn: tokio::sync::Mutex::new(()) })
@@ -152,15 +163,30 @@ impl Catalog {
         self.current.load_full()
     }
 
-    /// Replaces stores and views after the catalog directory was read again, and discovers the stores.
+    /// Replaces stores and views after the catalog directory was read again, and discovers the stores. Gives back the
+    /// connectors that were served until now: statements may still run on them, and the caller closes them after those.
     ///
     /// # Errors
-    /// As [`Catalog::load`]; the old snapshot stays then.
-    pub async fn replace(&self, stores: Vec<StoreEntry>, views: Vec<ViewSource>) -> Result<(), Diagnosis> {
+    /// As [`Catalog::load`]; the old snapshot stays then, and the new connectors are closed.
+    pub async fn replace(&self, stores: Vec<StoreEntry>, views: Vec<ViewSource>) -> Result<Replaced, Diagnosis> {
         let _turn = self.turn.lock().await;
         let stores: BTreeMap<StoreName, StoreEntry> =
             stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
         let known = discover_all(&stores).await;
+        let refused: Vec<Arc<dyn Connector>> = connectors_of(&stores);
+        let replaced = self.take_over(stores, known, views);
+        if replaced.is_err() {
+            join_all(refused.iter().map(|connector| connector.close())).await;
+        }
+        replaced
+    }
+
+    fn take_over(
+        &self,
+        stores: BTreeMap<StoreName, StoreEntry>,
+        known: BTreeMap<StoreName, Result<Arc<StoreSchema>, StoreError>>,
+        views: Vec<ViewSource>,
+    ) -> Result<Replaced, Diagnosis> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Sources {
             database: sources.database.clone(),
@@ -170,11 +196,12 @@ impl Catalog {
             describe: sources.describe.clone(),
             known,
             oids: sources.oids.clone(),
+            retired: CancellationToken::new(),
         };
         let snapshot = build(&mut next, self.current.load().version + 1)?;
-        *sources = next;
+        let before = std::mem::replace(&mut *sources, next);
         self.publish(snapshot);
-        Ok(())
+        Ok(Replaced { connectors: connectors_of(&before.stores), retired: before.retired })
     }
 
     /// Discovers one store again and swaps the snapshot in.
@@ -254,6 +281,10 @@ impl Catalog {
     }
 }
 
+fn connectors_of(stores: &BTreeMap<StoreName, StoreEntry>) -> Vec<Arc<dyn Connector>> {
+    stores.values().map(|entry| Arc::clone(&entry.connector)).collect()
+}
+
 async fn discover_all(stores: &BTreeMap<StoreName, StoreEntry>) -> BTreeMap<StoreName, Result<Arc<StoreSchema>, StoreError>> {
     let tries = stores.iter().map(|(name, entry)| async move {
         let found = entry.connector.discover().await;
@@ -311,7 +342,8 @@ fn build_with(
     let connectors = sources.stores.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.connector))).collect();
     let objects = object::derive(&builder.schemas, &mut builder.oids);
     let oids = builder.oids.into_oids(|owner| sources.stores.keys().any(|store| store.as_str() == owner));
-    Ok((Snapshot { version, database: sources.database.clone(), schemas: builder.schemas, objects, connectors }, oids))
+    let (database, retired) = (sources.database.clone(), sources.retired.clone());
+    Ok((Snapshot { version, database, schemas: builder.schemas, objects, connectors, retired }, oids))
 }
 
 struct Builder {

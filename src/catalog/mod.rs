@@ -11,12 +11,13 @@
 //! the connectors'), and plans (those are `federation`'s).
 
 pub mod discover;
+pub mod keyword;
 pub mod name;
 pub mod object;
 pub mod oid;
 pub mod snapshot;
 pub mod system;
 
-pub use discover::{Catalog, StoreEntry, ViewSource};
+pub use discover::{Catalog, Replaced, StoreEntry, ViewSource};
 pub use name::{Naming, QualifiedName, SearchPath};
 pub use snapshot::{Relation, RelationBody, Schema, Snapshot};

@@ -30,9 +30,12 @@ impl fmt::Display for QualifiedName {
 pub enum SearchPath {
     /// `public`, then every store's schemas in alphabetical order.
     Default,
-    /// As set by the session.
+    /// As set by the session; [`ALL_STORES`] stands for many schemas, and names without a schema are passed over.
     Named(Vec<String>),
 }
+
+/// The word in a search path that stands for every store's schemas in alphabetical order.
+pub const ALL_STORES: &str = "$stores";
 
 /// How a store's namespaces appear as SQL schemas.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,13 +69,6 @@ pub fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// Quotes an identifier where Postgres would need it.
-pub fn quote_identifier(name: &str) -> String {
-    let plain = name.chars().next().is_some_and(|first| first.is_ascii_lowercase() || first == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,14 +93,5 @@ mod tests {
         let names = ["orders", "customers", "order_lines"];
         assert_eq!(nearest("ordres", names.into_iter()), Some("orders"));
         assert_eq!(nearest("weather", names.into_iter()), None);
-    }
-
-    #[test]
-    fn identifiers_are_quoted_where_needed() {
-        for (name, expected) in
-            [("orders", "orders"), ("Order Lines", "\"Order Lines\""), ("a\"b", "\"a\"\"b\""), ("2fast", "\"2fast\"")]
-        {
-            assert_eq!(quote_identifier(name), expected);
-        }
     }
 }

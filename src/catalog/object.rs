@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::oid::Allocator;
 use super::snapshot::{Relation, RelationBody, Schema};
 use crate::stores::Table;
-use crate::stores::schema::Key;
+use crate::stores::schema::{Action, Key};
 
 /// An index as `pg_index` tells it.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ pub enum ConstraintKind {
     Unique,
     /// `FOREIGN KEY`
     Foreign,
+    /// `CHECK`
+    Check,
 }
 
 impl ConstraintKind {
@@ -51,6 +53,7 @@ impl ConstraintKind {
             Self::Primary => "p",
             Self::Unique => "u",
             Self::Foreign => "f",
+            Self::Check => "c",
         }
     }
 
@@ -60,6 +63,7 @@ impl ConstraintKind {
             Self::Primary => "PRIMARY KEY",
             Self::Unique => "UNIQUE",
             Self::Foreign => "FOREIGN KEY",
+            Self::Check => "CHECK",
         }
     }
 }
@@ -89,6 +93,8 @@ pub struct Constraint {
     pub index_oid: u32,
     /// The referenced table: oid, schema, name; for foreign keys only.
     pub references: Option<Referenced>,
+    /// The condition of a check, in the store's own language.
+    pub condition: Option<String>,
 }
 
 /// The far side of a foreign key.
@@ -104,6 +110,10 @@ pub struct Referenced {
     pub columns: Vec<i16>,
     /// Names of the columns.
     pub column_names: Vec<String>,
+    /// What happens when they change.
+    pub on_update: Action,
+    /// What happens when their row goes.
+    pub on_delete: Action,
 }
 
 /// All derived objects of a snapshot.
@@ -113,6 +123,14 @@ pub struct Objects {
     pub indexes: Vec<Index>,
     /// Constraints in schema and table order.
     pub constraints: Vec<Constraint>,
+}
+
+impl Objects {
+    /// How many CHECK constraints a table has.
+    pub fn checks(&self, table_oid: u32) -> usize {
+        let of_table = self.constraints.iter().filter(|constraint| constraint.table_oid == table_oid);
+        of_table.filter(|constraint| constraint.kind == ConstraintKind::Check).count()
+    }
 }
 
 /// Derives the objects of all schemas.
@@ -125,6 +143,7 @@ pub fn derive(schemas: &BTreeMap<String, Schema>, oids: &mut Allocator) -> Objec
                 let mut place = Place { schema, relation, table, names: &mut names, oids };
                 place.keys(&mut objects);
                 place.foreign_keys(schemas, &mut objects);
+                place.checks(&mut objects);
             }
         }
     }
@@ -206,6 +225,33 @@ impl Place<'_> {
             column_names: index.column_names.clone(),
             index_oid: index.oid,
             references: None,
+            condition: None,
+        }
+    }
+
+    /// Names of constraints are unique in their table only.
+    fn checks(&mut self, objects: &mut Objects) {
+        for check in &self.table.checks {
+            let mut name = check.name.clone();
+            let mut number = 1;
+            while objects.constraints.iter().rev().any(|known| known.table_oid == self.relation.oid && known.name == name) {
+                name = format!("{}{number}", check.name);
+                number += 1;
+            }
+            objects.constraints.push(Constraint {
+                oid: self.oids.allocate(owner_of(self.schema), &["constraint", &self.schema.name, &self.relation.name, &name]),
+                name,
+                kind: ConstraintKind::Check,
+                schema_oid: self.schema.oid,
+                schema: self.schema.name.clone(),
+                table_oid: self.relation.oid,
+                table: self.relation.name.clone(),
+                columns: numbers(&check.columns),
+                column_names: self.column_names(&check.columns),
+                index_oid: 0,
+                references: None,
+                condition: Some(check.expression.clone()),
+            });
         }
     }
 
@@ -243,7 +289,10 @@ impl Place<'_> {
                     table: target.name.clone(),
                     columns: numbers(&far),
                     column_names: key.referenced_columns.clone(),
+                    on_update: key.on_update,
+                    on_delete: key.on_delete,
                 }),
+                condition: None,
             });
         }
     }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use tokio_util::sync::CancellationToken;
 
-use super::name::{QualifiedName, SearchPath, nearest, quote_identifier};
+use super::keyword::quote_identifier;
+use super::name::{ALL_STORES, QualifiedName, SearchPath, nearest};
 use super::object::Objects;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
@@ -26,6 +28,8 @@ pub struct Snapshot {
     pub objects: Objects,
     /// Connectors by store name.
     pub connectors: BTreeMap<StoreName, Arc<dyn Connector>>,
+    /// Cancelled when the connectors are closed under whatever still runs on them.
+    pub retired: CancellationToken,
 }
 
 /// One SQL schema.
@@ -120,15 +124,24 @@ pub struct SessionFacts {
 }
 
 impl Snapshot {
-    /// The schemas that an unqualified name is looked up in, after `pg_catalog`, which always comes first.
+    /// The schemas that an unqualified name is looked up in, each once. `pg_catalog` comes before all of them unless it is
+    /// among them.
     pub fn effective_path<'a>(&'a self, path: &'a SearchPath) -> Vec<&'a Schema> {
-        match path {
-            SearchPath::Default => {
-                let stores = self.schemas.values().filter(|schema| schema.store.is_some());
-                self.schemas.get("public").into_iter().chain(stores).collect()
+        let stores = || self.schemas.values().filter(|schema| schema.store.is_some());
+        let SearchPath::Named(names) = path else {
+            return self.schemas.get("public").into_iter().chain(stores()).collect();
+        };
+        let mut found: Vec<&Schema> = Vec::new();
+        for name in names {
+            let meant: Vec<&Schema> =
+                if name == ALL_STORES { stores().collect() } else { self.schemas.get(name).into_iter().collect() };
+            for schema in meant {
+                if !found.iter().any(|known| known.name == schema.name) {
+                    found.push(schema);
+                }
             }
-            SearchPath::Named(names) => names.iter().filter_map(|name| self.schemas.get(name)).collect(),
         }
+        found
     }
 
     /// Finds a relation by the name a client wrote.
@@ -181,7 +194,9 @@ impl Snapshot {
     }
 
     fn resolve_on_path(&self, name: &QualifiedName, path: &SearchPath) -> Result<Arc<Relation>, Diagnosis> {
-        let searched = self.schemas.get("pg_catalog").into_iter().chain(self.effective_path(path));
+        let path = self.effective_path(path);
+        let system = self.schemas.get("pg_catalog").filter(|system| path.iter().all(|schema| schema.name != system.name));
+        let searched = system.into_iter().chain(path);
         let mut unavailable = None;
         let mut known = Vec::new();
         for schema in searched {
@@ -247,6 +262,7 @@ mod tests {
             schemas: schemas.into_iter().map(|schema| (schema.name.clone(), schema)).collect(),
             objects: Objects::default(),
             connectors: BTreeMap::new(),
+            retired: CancellationToken::new(),
         }
     }
 
@@ -264,12 +280,27 @@ mod tests {
         check("totals", &SearchPath::Default, Ok(20_001));
         check("orders", &SearchPath::Default, Ok(20_003));
         check("orders", &SearchPath::Named(vec!["b_store".to_owned()]), Ok(20_002));
+        let named = |names: &[&str]| SearchPath::Named(names.iter().map(|name| (*name).to_owned()).collect());
+        check("orders", &named(&["nowhere", "b_store", "a_store"]), Ok(20_002));
+        check("orders", &named(&["public", ALL_STORES]), Ok(20_003));
+        check("orders", &named(&["b_store", ALL_STORES]), Ok(20_002));
+        check("orders", &named(&["public"]), Err("42P01"));
+        check("orders", &named(&[]), Err("42P01"));
+        check("totals", &named(&[""]), Err("42P01"));
         check("b_store.orders", &SearchPath::Default, Ok(20_002));
         check("tributary.b_store.orders", &SearchPath::Default, Ok(20_002));
         check("elsewhere.b_store.orders", &SearchPath::Default, Err("0A000"));
         check("nowhere.orders", &SearchPath::Default, Err("42P01"));
         check("zoo.animals", &SearchPath::Default, Err("08001"));
         check("zoo_north.animals", &SearchPath::Default, Err("08001"));
+    }
+
+    #[test]
+    fn a_path_names_each_schema_once() {
+        let snapshot = snapshot();
+        let path = SearchPath::Named(["b_store", "x", ALL_STORES, "public", "public"].map(str::to_owned).to_vec());
+        let names: Vec<&str> = snapshot.effective_path(&path).into_iter().map(|schema| schema.name.as_str()).collect();
+        assert_eq!(names, ["b_store", "a_store", "zoo", "public"]);
     }
 
     #[test]

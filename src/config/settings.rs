@@ -54,7 +54,7 @@ pub struct Limits {
     pub startup_timeout: Duration,
     /// How long a session may say nothing; `None` is for ever.
     pub idle_timeout: Option<Duration>,
-    /// Connections at a time that are not logged in yet.
+    /// Connections at a time that are logging in.
     pub max_handshakes: usize,
     /// How long a session may say nothing inside a transaction; `None` is for ever.
     pub idle_in_transaction_timeout: Option<Duration>,
@@ -126,7 +126,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         key: "limits.max_handshakes",
         form: Form::Integer(1, 100_000),
         default: Some("128"),
-        meaning: "Connections at a time that are not logged in yet; further ones wait.",
+        meaning: "Connections at a time that are logging in, at most half of them from one address; further ones wait.",
     },
     OptionSpec {
         key: "limits.startup_timeout",
@@ -443,6 +443,14 @@ mod tests {
             ),
             (
                 "http.listen = \"0.0.0.0:1\"",
+                "tributary.http.listen: 0.0.0.0:1 is not a loopback address, which needs tls.certificate and http.token",
+            ),
+            (
+                "http.listen = \"[::]:1\"\nhttp.token = \"t\"",
+                "tributary.http.listen: [::]:1 is not a loopback address, which needs tls.certificate and http.token",
+            ),
+            (
+                "http.listen = \"0.0.0.0:1\"\ntls = { certificate = \"here.pem\", key = \"here.pem\" }",
                 "tributary.http.listen: 0.0.0.0:1 is not a loopback address, which needs tls.certificate and http.token",
             ),
             ("tls.certificate = \"here.pem\"", "tributary.tls.key: is required with tls.certificate"),

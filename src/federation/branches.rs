@@ -1,21 +1,27 @@
 //! The branches of one statement or transaction block: one consistent view per store, opened when first needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::join_all;
 use tokio::sync::{OnceCell, mpsc};
+use tokio_util::sync::CancellationToken;
 
-use crate::error::Diagnosis;
+use crate::catalog::Snapshot;
+use crate::error::{Diagnosis, sqlstate};
 use crate::stores::{Branch, Connector, Purpose, StoreError, StoreName};
+use crate::task::OwnedTask;
 
 /// Branches by store. Plans find it among the extensions of their session configuration, so they hold no pool themselves.
 #[derive(Debug)]
 pub struct Branches {
     connectors: BTreeMap<StoreName, Arc<dyn Connector>>,
     kind: BranchKind,
-    slots: Mutex<BTreeMap<StoreName, Slot>>,
+    slots: Arc<Mutex<BTreeMap<StoreName, Slot>>>,
     changed: Option<mpsc::Sender<StoreName>>,
+    retired: CancellationToken,
+    /// Lets go of what an idle transaction block holds when the stores are closed under it.
+    _watch: Option<OwnedTask<()>>,
 }
 
 /// What the branches belong to.
@@ -27,9 +33,11 @@ pub enum BranchKind {
     Transaction {
         /// `READ ONLY`
         read_only: bool,
-        /// `REPEATABLE READ` or above.
+        /// `REPEATABLE READ`
         repeatable: bool,
     },
+    /// A `SERIALIZABLE` transaction block, which may read one store only.
+    Serializable,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -39,22 +47,54 @@ struct Slot {
 }
 
 impl Branches {
-    /// Branches over `connectors`. Stores whose tables turn out to have changed are told to `changed`, as far as its bound
-    /// allows: one pending refresh of a store serves all.
-    pub fn new(
-        connectors: BTreeMap<StoreName, Arc<dyn Connector>>,
-        kind: BranchKind,
-        changed: Option<mpsc::Sender<StoreName>>,
-    ) -> Self {
-        Self { connectors, kind, slots: Mutex::new(BTreeMap::new()), changed }
+    /// Branches over the stores of a snapshot. Stores whose tables turn out to have changed are told to `changed`, as far as
+    /// its bound allows: one pending refresh of a store serves all. Must be called inside the runtime.
+    pub fn new(snapshot: &Snapshot, kind: BranchKind, changed: Option<mpsc::Sender<StoreName>>) -> Self {
+        let (connectors, retired) = (snapshot.connectors.clone(), snapshot.retired.clone());
+        let slots: Arc<Mutex<BTreeMap<StoreName, Slot>>> = Arc::default();
+        let watch = || {
+            let (slots, retired) = (Arc::clone(&slots), retired.clone());
+            OwnedTask::spawn(async move {
+                retired.cancelled().await;
+                slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            })
+        };
+        let _watch = (kind != BranchKind::Statement).then(watch);
+        Self { connectors, kind, slots, changed, retired, _watch }
+    }
+
+    /// Branches over no store, for what reads none.
+    pub fn none() -> Self {
+        let (connectors, kind) = (BTreeMap::new(), BranchKind::Statement);
+        Self { connectors, kind, slots: Arc::default(), changed: None, retired: CancellationToken::new(), _watch: None }
+    }
+
+    /// Cancelled when the stores are closed under what runs on them.
+    pub fn retired(&self) -> &CancellationToken {
+        &self.retired
     }
 
     /// Tells how many scans of each store the plan holds, before it runs.
-    pub fn expect_scans(&self, counts: &BTreeMap<StoreName, usize>) {
+    ///
+    /// # Errors
+    /// 0A000 where a serializable transaction would read a second store: each store has an order of its own transactions, and
+    /// nothing orders those of two.
+    pub fn expect_scans(&self, counts: &BTreeMap<StoreName, usize>) -> Result<(), Diagnosis> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.kind == BranchKind::Serializable {
+            let stores: BTreeSet<&StoreName> = slots.keys().chain(counts.keys()).collect();
+            let names: Vec<String> = stores.iter().map(|store| format!("\"{store}\"")).collect();
+            if names.len() > 1 {
+                let message = format!("a serializable transaction cannot read several stores ({})", names.join(", "));
+                return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint(
+                    "Stores share no order of transactions. REPEATABLE READ keeps one state per store for the whole transaction.",
+                ));
+            }
+        }
         for (store, count) in counts {
             slots.entry(store.clone()).or_default().scans = *count;
         }
+        Ok(())
     }
 
     /// The branch of `store`, opened by the first caller.
@@ -62,6 +102,10 @@ impl Branches {
     /// # Errors
     /// What opening failed with; the next caller tries again.
     pub async fn get(&self, store: &StoreName) -> Result<Arc<dyn Branch>, StoreError> {
+        if self.retired.is_cancelled() {
+            let reason = "It was replaced when the catalog directory was read again.".to_owned();
+            return Err(StoreError::Unreachable { store: store.to_string(), reason });
+        }
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.entry(store.clone()).or_default().clone()
@@ -72,6 +116,7 @@ impl Branches {
         let purpose = match self.kind {
             BranchKind::Statement => Purpose::Statement { scans: slot.scans.max(1) },
             BranchKind::Transaction { read_only, repeatable } => Purpose::Transaction { read_only, repeatable },
+            BranchKind::Serializable => Purpose::Serializable,
         };
         slot.branch.get_or_try_init(|| connector.open(purpose)).await.cloned()
     }

@@ -15,7 +15,7 @@ use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
-use datafusion::sql::sqlparser::ast::{ObjectNamePart, Query, visit_relations};
+use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, visit_relations};
 
 use super::ast;
 use super::plan::{parse_query, to_logical};
@@ -56,7 +56,19 @@ impl<'a> PlanContext<'a> {
         if self.reads_only_catalog(query) {
             ast::catalog::rewrite(query);
         }
-        ast::prepare(query)
+        ast::prepare(query, &|name| self.columns(name))
+    }
+
+    /// The columns of a table or view in their order; `None` when there is none of the name, or they are not known.
+    fn columns(&self, name: &ObjectName) -> Option<Vec<String>> {
+        let relation = self.snapshot.resolve(&qualified(name), self.path).ok()?;
+        match &relation.body {
+            RelationBody::Stored { table, .. } => Some(table.columns.iter().map(|column| column.name().to_owned()).collect()),
+            RelationBody::View { columns, .. } if !columns.is_empty() => {
+                Some(columns.iter().map(|(name, _)| name.clone()).collect())
+            }
+            RelationBody::View { .. } | RelationBody::Rows(_) => None,
+        }
     }
 
     /// Whether every relation of the query, but its own WITH queries, is one of the system schemas'.
@@ -64,9 +76,7 @@ impl<'a> PlanContext<'a> {
         let own = ast::catalog::with_names(query);
         let mut found = 0_usize;
         let all = visit_relations(query, |name| {
-            let mut parts: Vec<String> = name.0.iter().filter_map(ObjectNamePart::as_ident).map(ast::name::fold).collect();
-            let relation = parts.pop().unwrap_or_default();
-            let name = QualifiedName { schema: parts.pop(), database: parts.pop(), relation };
+            let name = qualified(name);
             if name.schema.is_none() && own.contains(&name.relation) {
                 return ControlFlow::Continue(());
             }
@@ -91,7 +101,7 @@ impl<'a> PlanContext<'a> {
                         Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" is no longer configured")).into()
                     );
                 };
-                Ok(provider_as_source(Arc::new(StoredTable::new(Arc::clone(connector), Arc::clone(table)))))
+                Ok(provider_as_source(Arc::new(StoredTable::new(connector, Arc::clone(table)))))
             }
             RelationBody::View { sql, .. } => self.view(relation, sql),
             RelationBody::Rows(rows) => {
@@ -127,6 +137,13 @@ impl<'a> PlanContext<'a> {
     fn view_path(&self, _relation: &Relation) -> &'static SearchPath {
         &SearchPath::Default
     }
+}
+
+/// A written name, folded.
+fn qualified(name: &ObjectName) -> QualifiedName {
+    let mut parts: Vec<String> = name.0.iter().filter_map(ObjectNamePart::as_ident).map(ast::name::fold).collect();
+    let relation = parts.pop().unwrap_or_default();
+    QualifiedName { schema: parts.pop(), database: parts.pop(), relation }
 }
 
 /// Functions that client introspection calls in FROM.

@@ -5,7 +5,8 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
 use super::ast::visible;
-use crate::catalog::name::{nearest, quote_identifier};
+use crate::catalog::keyword::quote_identifier;
+use crate::catalog::name::nearest;
 use crate::error::{Diagnosis, find_diagnosis, sqlstate};
 
 /// Maps any engine error to what the client is told; `ast::locate` finds its place in the statement's text.

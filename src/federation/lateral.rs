@@ -1,12 +1,14 @@
 //! `FROM t, unnest(t.tags) AS x(tag)`: the planner makes a subquery that refers outward, which nothing can run. Unnesting the
-//! column beside the others of `t` is the same. Other lateral subqueries are left to the optimiser.
+//! column beside the others of `t` is the same. `LEFT JOIN … ON true` keeps the rows of `t` whose list is empty. Other lateral
+//! subqueries are left to the optimiser.
 
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, TableReference};
+use datafusion::common::{Column, NullHandling, TableReference};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, Unnest};
+use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, Unnest};
+use datafusion::scalar::ScalarValue;
 
 /// Rewrites every such join of the plan.
 ///
@@ -14,18 +16,24 @@ use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, 
 /// What building the new nodes fails with.
 pub(super) fn unnest_beside(plan: LogicalPlan) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|node| match &node {
-        LogicalPlan::Join(join) if join.join_type == JoinType::Inner && join.on.is_empty() => {
+        LogicalPlan::Join(join) if join.on.is_empty() && (join.join_type == JoinType::Inner || keeps_all(join)) => {
             let Some(chain) = Chain::of(&join.right) else { return Ok(Transformed::no(node)) };
-            let beside = chain.over(&join.left)?;
+            let keeps_all = keeps_all(join);
+            let beside = chain.over(&join.left, keeps_all)?;
             let filtered = match &join.filter {
-                Some(filter) => LogicalPlanBuilder::from(beside).filter(filter.clone())?.build()?,
-                None => beside,
+                Some(filter) if !keeps_all => LogicalPlanBuilder::from(beside).filter(filter.clone())?.build()?,
+                _ => beside,
             };
             Ok(Transformed::yes(filtered))
         }
         _ => Ok(Transformed::no(node)),
     })?;
     Ok(rewritten.data)
+}
+
+/// `LEFT JOIN … ON true`
+fn keeps_all(join: &Join) -> bool {
+    join.join_type == JoinType::Left && matches!(&join.filter, None | Some(Expr::Literal(ScalarValue::Boolean(Some(true)), _)))
 }
 
 /// An unnesting of outer columns: projections below and above it, over a relation of one row without columns.
@@ -65,16 +73,20 @@ impl<'p> Chain<'p> {
         }
     }
 
-    /// The same over `left`, whose columns go along.
-    fn over(&self, left: &Arc<LogicalPlan>) -> Result<LogicalPlan> {
+    /// The same over `left`, whose columns go along; rows without elements too when `keeps_all`.
+    fn over(&self, left: &Arc<LogicalPlan>, keeps_all: bool) -> Result<LogicalPlan> {
         let kept: Vec<Expr> = left.schema().columns().into_iter().map(Expr::Column).collect();
         let beside = |plan: LogicalPlan, own: Vec<Expr>| {
             LogicalPlanBuilder::from(plan).project(kept.iter().cloned().chain(own).collect::<Vec<_>>())?.build()
         };
         let own = self.below.expr.iter().cloned().map(inward).collect::<Result<Vec<_>>>()?;
+        let mut options = self.unnest.options.clone();
+        if keeps_all {
+            options.null_handling = NullHandling::PreserveAndExpandEmpty;
+        }
         let mut plan = beside(left.as_ref().clone(), own)?;
         let unnested: Vec<Column> = self.unnest.exec_columns.clone();
-        plan = LogicalPlanBuilder::from(plan).unnest_columns_with_options(unnested, self.unnest.options.clone())?.build()?;
+        plan = LogicalPlanBuilder::from(plan).unnest_columns_with_options(unnested, options)?.build()?;
         for (place, projection) in self.above.iter().enumerate().rev() {
             let own = projection.expr.iter().cloned().map(inward).collect::<Result<Vec<_>>>()?;
             let own = if place == 0 { self.named(projection, own) } else { own };

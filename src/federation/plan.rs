@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use chrono::{DateTime, Utc};
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -13,7 +13,7 @@ use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -28,7 +28,7 @@ use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 use futures::TryStreamExt;
 
 use super::ast;
-use super::branches::{BranchKind, Branches};
+use super::branches::Branches;
 use super::context::PlanContext;
 use super::engine::Engine;
 use super::error::diagnose;
@@ -195,7 +195,7 @@ pub async fn bind(
     let optimized = state.optimizer().optimize(analyzed, &state, |_, _| {}).map_err(|error| diagnose(&error))?;
     let planner = Arc::clone(state.query_planner());
     let physical = planner.create_physical_plan(&optimized, &state).await.map_err(|error| diagnose(&error))?;
-    branches.expect_scans(&count_scans(&physical));
+    branches.expect_scans(&count_scans(&physical))?;
     Ok(Bound { physical, state })
 }
 
@@ -342,28 +342,42 @@ fn input_schema(node: &LogicalPlan) -> datafusion::error::Result<DFSchema> {
     Ok(schema)
 }
 
-/// Folds the arguments of a table function to constants, after the same resolution that other expressions get.
+/// Folds the arguments of a table function to constants.
 pub(super) fn fold_arguments(state: &SessionState, args: Vec<Expr>) -> datafusion::error::Result<Vec<Expr>> {
-    let named = args.into_iter().enumerate().map(|(place, arg)| arg.alias(format!("argument {place}")));
-    let row = LogicalPlanBuilder::empty(true).project(named.collect::<Vec<_>>())?.build()?;
-    let resolved = TypedOperations.analyze(row, state.config_options())?;
-    let args = resolved.expressions().into_iter().map(Expr::unalias);
     let context = SimplifyContext::builder()
         .with_config_options(Arc::clone(state.config_options()))
         .with_query_execution_start_time(state.execution_props().query_execution_start_time)
         .build();
     let simplifier = ExprSimplifier::new(context);
     let schema = DFSchema::empty();
-    args.map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)).map(as_wide)).collect()
+    let args = resolve_calls(state, args)?;
+    args.into_iter().map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg))).collect()
 }
 
-/// Table functions know `bigint` only.
-fn as_wide(expr: Expr) -> Expr {
-    match expr {
-        Expr::Literal(ScalarValue::Int32(value), _) => Expr::Literal(ScalarValue::Int64(value.map(i64::from)), None),
-        Expr::Literal(ScalarValue::Int16(value), _) => Expr::Literal(ScalarValue::Int64(value.map(i64::from)), None),
-        other => other,
+/// Decides the calls and casts among the arguments, as those of a SELECT list are: `generate_series(1, array_upper(…, 1))`.
+fn resolve_calls(state: &SessionState, args: Vec<Expr>) -> datafusion::error::Result<Vec<Expr>> {
+    let calls = |arg: &Expr| arg.exists(|expr| Ok(matches!(expr, Expr::ScalarFunction(_) | Expr::Cast(_))));
+    let mut resolved = Vec::with_capacity(args.len());
+    for arg in args {
+        if !calls(&arg)? {
+            resolved.push(arg);
+            continue;
+        }
+        let plan = LogicalPlanBuilder::empty(true).project([arg.alias("argument")])?.build()?;
+        let plan = TypedOperations.analyze(plan, state.config_options())?;
+        // Table functions of the engine take whole numbers as `bigint` only.
+        let whole = |expr: Expr| {
+            if expr.get_type(&DFSchema::empty()).is_ok_and(|found| found == DataType::Int32) {
+                expr.cast_to(&DataType::Int64, &DFSchema::empty())
+            } else {
+                Ok(expr)
+            }
+        };
+        resolved.extend(
+            plan.expressions().into_iter().map(|expr| whole(expr.unalias())).collect::<datafusion::error::Result<Vec<_>>>()?,
+        );
     }
+    Ok(resolved)
 }
 
 /// Evaluates constant SQL expressions to values of the given types, for `EXECUTE`.
@@ -380,7 +394,7 @@ pub async fn constants(
         return Ok(Vec::new());
     }
     let planned = plan(engine, setting, cast_query(expressions, types)?, &[])?;
-    let branches = Arc::new(Branches::new(BTreeMap::new(), BranchKind::Statement, None));
+    let branches = Arc::new(Branches::none());
     let bound = bind(engine, setting, &planned, &[], &branches).await?;
     let batches: Vec<RecordBatch> = bound.run()?.try_collect().await.map_err(|error| diagnose(&error))?;
     let Some(row) = batches.iter().find(|batch| batch.num_rows() > 0) else {

@@ -1,7 +1,7 @@
 //! A stored table as the engine sees it: which filters its store takes, and the scan node that reads it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -13,34 +13,41 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::pushdown::{Budget, to_predicate};
 use super::scan::ScanExec;
-use crate::stores::{Connector, Predicate, Pushdown, Scan, Table};
+use crate::stores::{Connector, Predicate, Pushdown, Scan, StoreError, StoreName, Table};
 
 /// A table of a store.
+///
+/// It does not keep its connector: a prepared statement keeps its plan for as long as a session lives, and must not keep
+/// the pools of a store that was replaced meanwhile. Who plans or binds holds the catalog snapshot, which does.
 pub struct StoredTable {
-    connector: Arc<dyn Connector>,
+    store: StoreName,
+    connector: Weak<dyn Connector>,
     table: Arc<Table>,
     constraints: Constraints,
 }
 
 impl fmt::Debug for StoredTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredTable").field("store", self.connector.name()).field("table", &self.table.id).finish_non_exhaustive()
+        f.debug_struct("StoredTable").field("store", &self.store).field("table", &self.table.id).finish_non_exhaustive()
     }
 }
 
 impl StoredTable {
     /// The provider of `table`, owned by `connector`'s store.
-    pub fn new(connector: Arc<dyn Connector>, table: Arc<Table>) -> Self {
+    pub fn new(connector: &Arc<dyn Connector>, table: Arc<Table>) -> Self {
         // The planner leaves out columns that a key determines, so a key that is only declared would give wrong rows.
         let proven = table.primary_key.iter().filter(|key| key.proven);
         let keys = proven.map(|key| Constraint::PrimaryKey(key.columns.clone()));
         let constraints = Constraints::new_unverified(keys.collect());
-        Self { connector, table, constraints }
+        Self { store: connector.name().clone(), connector: Arc::downgrade(connector), table, constraints }
     }
 
     fn judge(&self, filter: &Expr) -> Pushdown {
         match to_predicate(filter, &self.table.schema) {
-            Some(predicate) => self.connector.pushdown(&self.table, &predicate),
+            Some(predicate) => match self.connector.upgrade() {
+                Some(connector) => connector.pushdown(&self.table, &predicate),
+                None => Pushdown::Refused("the store was replaced"),
+            },
             None => Pushdown::Refused("the engine has no store-neutral form for it"),
         }
     }
@@ -98,8 +105,12 @@ impl TableProvider for StoredTable {
         filter.extend(supersets.into_iter().filter(|predicate| budget.take(predicate)));
         let columns = projection.cloned().unwrap_or_else(|| (0..self.table.columns.len()).collect());
         let limit = limit.filter(|_| exact).map(|limit| limit as u64);
-        let scan = Scan { store: self.connector.name().clone(), table: self.table.id.clone(), columns, filter, limit };
-        let described = self.connector.describe_scan(&self.table, &scan);
+        let Some(connector) = self.connector.upgrade() else {
+            let reason = "It was replaced while the statement was planned.".to_owned();
+            return Err(StoreError::Unreachable { store: self.store.to_string(), reason }.into());
+        };
+        let scan = Scan { store: self.store.clone(), table: self.table.id.clone(), columns, filter, limit };
+        let described = connector.describe_scan(&self.table, &scan);
         Ok(Arc::new(ScanExec::new(Arc::clone(&self.table), scan, described)))
     }
 }

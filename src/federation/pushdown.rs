@@ -9,6 +9,7 @@ use datafusion::logical_expr::expr::{InList, Like, ScalarFunction};
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
 use datafusion::scalar::ScalarValue;
 
+use super::semantics::floats;
 use crate::stores::predicate::{ColumnRef, Comparison, Predicate};
 use crate::stores::value::Value;
 
@@ -192,6 +193,8 @@ fn column(expr: &Expr, schema: &Schema) -> Option<(ColumnRef, DataType)> {
             }
             Some((found, data_type))
         }
+        // What a condition over a float's key means is what PostgreSQL means by it over the float.
+        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == floats::NAME => column(args.first()?, schema),
         Expr::Alias(alias) => column(&alias.expr, schema),
         _ => None,
     }
@@ -269,6 +272,7 @@ mod tests {
             Field::new("name", DataType::Utf8, true),
             Field::new("open", DataType::Boolean, true),
             Field::new("address", address, true),
+            Field::new("ratio", DataType::Float64, true),
         ])
     }
 
@@ -290,6 +294,15 @@ mod tests {
         check(&Expr::Not(Box::new(col("open"))), Some(compare(2, Comparison::Equal, Value::Bool(false))));
         check(&Expr::Not(Box::new(col("id").gt(lit(5_i64)))), None);
         check(&(col("id") + lit(1_i64)).gt(lit(5_i64)), None);
+    }
+
+    #[test]
+    fn conditions_over_the_key_of_a_float_are_conditions_over_the_float() {
+        let key = || floats::call(col("ratio"), &crate::pgtype::PgType::FLOAT8.into(), DataType::Float64);
+        check(&key().gt(lit(0.5_f64)), Some(compare(4, Comparison::Greater, Value::Float(0.5))));
+        check(&lit(0.0_f64).eq(key()), Some(compare(4, Comparison::Equal, Value::Float(0.0))));
+        check(&key().gt(lit(5_i64)), None);
+        check(&key().is_null(), Some(Predicate::IsNull { column: ColumnRef::of(4), negated: false }));
     }
 
     #[test]

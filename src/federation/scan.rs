@@ -16,10 +16,11 @@ use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning};
 use futures::{StreamExt, TryStreamExt};
+use tokio_util::sync::CancellationToken;
 
 use super::branches::Branches;
 use crate::stores::connector::ScanLimits;
-use crate::stores::{BatchStream, Scan, StoreError, Table};
+use crate::stores::{BatchStream, Scan, StoreError, StoreName, Table};
 
 /// Reads one table of one store through the statement's branch.
 #[derive(Debug, Clone)]
@@ -154,8 +155,9 @@ async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits) -> Re
         branches.report_changed(&store);
     }
     // The stream keeps its branch for as long as rows are read, also when the statement's own handles are gone.
+    let retired = branches.retired().clone();
     opened.map(|stream| {
-        stream
+        until_retired(stream, retired, store.clone())
             .inspect(move |batch| {
                 let _keep = &branch;
                 if let Err(StoreError::SchemaChanged { .. }) = batch {
@@ -164,6 +166,24 @@ async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits) -> Re
             })
             .boxed()
     })
+}
+
+/// Ends a stream with an error when its store is closed under it, which stops the query in the store.
+fn until_retired(stream: BatchStream, retired: CancellationToken, store: StoreName) -> BatchStream {
+    futures::stream::unfold(Some((stream, retired, store)), |state| async move {
+        let (mut stream, retired, store) = state?;
+        // Cancel-safe: both are dropped with the stream when the token wins.
+        let batch = tokio::select! {
+            biased;
+            () = retired.cancelled() => {
+                let reason = "It was replaced when the catalog directory was read again.".to_owned();
+                return Some((Err(StoreError::ConnectionLost { store: store.to_string(), reason }), None));
+            }
+            batch = stream.next() => batch?,
+        };
+        Some((batch, Some((stream, retired, store))))
+    })
+    .boxed()
 }
 
 /// Ends a stream after `limit` rows, also when the store sent more.

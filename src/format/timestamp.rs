@@ -45,6 +45,28 @@ pub fn write_tz(micros: i64, display: &DisplaySettings, out: &mut impl BufMut) {
     date::write_era(civil, out);
 }
 
+/// Writes a moment as JSON shows it, without quotes: ISO 8601 with `T` whatever the style, the zone with its minutes
+/// (`JsonEncodeDateTime`). Without `is_zoned` the value is a `timestamp`.
+pub fn write_json(micros: i64, is_zoned: bool, display: &DisplaySettings, out: &mut impl BufMut) {
+    if write_special(micros, out) {
+        return;
+    }
+    let offset = if is_zoned { zone::offset_at(display.time_zone, micros) } else { 0 };
+    let iso = DisplaySettings { date_style: DateStyle::Iso, ..display.clone() };
+    let mut text = Vec::with_capacity(40);
+    let civil = write_local(micros, offset, &iso, &mut text);
+    for byte in text {
+        out.put_u8(if byte == b' ' { b'T' } else { byte });
+    }
+    if is_zoned {
+        time::write_offset(offset, out);
+        if offset % 3_600 == 0 {
+            out.put_slice(b":00");
+        }
+    }
+    date::write_era(civil, out);
+}
+
 /// The abbreviation that styles other than ISO show in place of the offset.
 fn zone_name(micros: i64, display: &DisplaySettings) -> Option<std::borrow::Cow<'static, str>> {
     if display.date_style == DateStyle::Iso {

@@ -1,6 +1,7 @@
 //! A private MariaDB: row binlog with full images and metadata, a password user over TCP on loopback.
 
 use std::ffi::OsString;
+use std::ops::Deref;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
 use sqlx::{AssertSqlSafe, Connection, Executor};
@@ -35,6 +36,14 @@ const FORGONE: &[&str] = &["--innodb-flush-log-at-trx-commit=0", "--sync-binlog=
 pub struct MariaDb {
     endpoint: Endpoint,
     guarded: Option<Guarded>,
+}
+
+impl Deref for MariaDb {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        &self.endpoint
+    }
 }
 
 impl MariaDb {
@@ -74,36 +83,6 @@ impl MariaDb {
         let connection = guarded.ready(|| connect(&endpoint)).await?;
         connection.close().await.map_err(refused)?;
         Ok(Self { endpoint, guarded: Some(guarded) })
-    }
-
-    /// Where it is.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    /// Its host.
-    pub fn host(&self) -> &str {
-        &self.endpoint.host
-    }
-
-    /// Its TCP port.
-    pub fn port(&self) -> u16 {
-        self.endpoint.port
-    }
-
-    /// A user with all rights.
-    pub fn user(&self) -> &str {
-        &self.endpoint.user
-    }
-
-    /// The user's password.
-    pub fn password(&self) -> &str {
-        self.endpoint.password.expose()
-    }
-
-    /// The database to connect to first.
-    pub fn database(&self) -> &str {
-        &self.endpoint.database
     }
 
     /// The process id of a private server, for tests that kill it.

@@ -42,6 +42,33 @@ pub struct Endpoint {
     pub database: String,
 }
 
+impl Endpoint {
+    /// The host.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The TCP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A user with all rights.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The user's password.
+    pub fn password(&self) -> &str {
+        self.password.expose()
+    }
+
+    /// The database to connect to first.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+}
+
 /// How a private server is set up.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {

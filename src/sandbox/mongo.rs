@@ -1,6 +1,7 @@
 //! A private MongoDB: a replica set of one member with authentication, on loopback.
 
 use std::ffi::OsString;
+use std::ops::Deref;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -31,6 +32,14 @@ const SETTINGS: &[&str] = &[
 pub struct Mongo {
     endpoint: Endpoint,
     guarded: Option<Guarded>,
+}
+
+impl Deref for Mongo {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        &self.endpoint
+    }
 }
 
 impl Mongo {
@@ -71,36 +80,6 @@ impl Mongo {
         guarded.ready(|| create_user(&endpoint)).await?;
         guarded.ready(|| authenticated(&endpoint)).await?;
         Ok(Self { endpoint, guarded: Some(guarded) })
-    }
-
-    /// Where it is.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    /// Its host.
-    pub fn host(&self) -> &str {
-        &self.endpoint.host
-    }
-
-    /// Its TCP port.
-    pub fn port(&self) -> u16 {
-        self.endpoint.port
-    }
-
-    /// A user with the role `root`, kept in the database `admin`.
-    pub fn user(&self) -> &str {
-        &self.endpoint.user
-    }
-
-    /// The user's password.
-    pub fn password(&self) -> &str {
-        self.endpoint.password.expose()
-    }
-
-    /// A database to use when the test needs no fresh one.
-    pub fn database(&self) -> &str {
-        &self.endpoint.database
     }
 
     /// The replica set's name, for clients that insist on one.

@@ -1,5 +1,7 @@
 //! A private NATS server with JetStream, on loopback.
 
+use std::ops::Deref;
+
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
@@ -16,6 +18,14 @@ const USER: &str = "tributary";
 pub struct Nats {
     endpoint: Endpoint,
     guarded: Guarded,
+}
+
+impl Deref for Nats {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        &self.endpoint
+    }
 }
 
 impl Nats {
@@ -52,31 +62,6 @@ impl Nats {
         let guarded = place.start(NATS, &arguments, EndSignal::Kill)?;
         guarded.ready(|| greeting(port, &name)).await?;
         Ok(Self { endpoint, guarded })
-    }
-
-    /// Where it is.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    /// Its host.
-    pub fn host(&self) -> &str {
-        &self.endpoint.host
-    }
-
-    /// Its TCP port.
-    pub fn port(&self) -> u16 {
-        self.endpoint.port
-    }
-
-    /// The user.
-    pub fn user(&self) -> &str {
-        &self.endpoint.user
-    }
-
-    /// The user's password.
-    pub fn password(&self) -> &str {
-        self.endpoint.password.expose()
     }
 
     /// The server's process id, for tests that kill it.

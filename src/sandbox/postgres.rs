@@ -1,6 +1,7 @@
 //! A private PostgreSQL: logical WAL, prepared transactions, SCRAM over TCP on loopback.
 
 use std::ffi::OsString;
+use std::ops::Deref;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection, Executor};
@@ -34,6 +35,14 @@ const FORGONE: &[&str] = &["fsync=off", "synchronous_commit=off", "full_page_wri
 pub struct Postgres {
     endpoint: Endpoint,
     guarded: Option<Guarded>,
+}
+
+impl Deref for Postgres {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        &self.endpoint
+    }
 }
 
 impl Postgres {
@@ -70,36 +79,6 @@ impl Postgres {
         let connection = guarded.ready(|| connect(&endpoint)).await?;
         connection.close().await.map_err(refused)?;
         Ok(Self { endpoint, guarded: Some(guarded) })
-    }
-
-    /// Where it is.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    /// Its host.
-    pub fn host(&self) -> &str {
-        &self.endpoint.host
-    }
-
-    /// Its TCP port.
-    pub fn port(&self) -> u16 {
-        self.endpoint.port
-    }
-
-    /// A superuser.
-    pub fn user(&self) -> &str {
-        &self.endpoint.user
-    }
-
-    /// The superuser's password.
-    pub fn password(&self) -> &str {
-        self.endpoint.password.expose()
-    }
-
-    /// The database to connect to first.
-    pub fn database(&self) -> &str {
-        &self.endpoint.database
     }
 
     /// The process id of a private server, for tests that kill it.

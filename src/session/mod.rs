@@ -78,8 +78,6 @@ pub struct Start {
     pub settings: Vec<(String, String)>,
     /// The process id told in `BackendKeyData`.
     pub process_id: i32,
-    /// The peer's address, for `pg_stat_activity`.
-    pub peer: String,
 }
 
 /// The status byte of `ReadyForQuery`.
@@ -196,13 +194,16 @@ impl Session {
         statement::parse(text)
     }
 
-    /// Runs one statement of a simple query. `alone` is false inside a multi-statement text; nothing depends on it while
-    /// statements only read, so each of them sees what was committed before it began.
+    /// Runs one statement of a simple query. Inside a text of several (`alone` is false) they share an implicit transaction
+    /// block, which [`Session::sync`] ends (PostgreSQL manual, "Multiple Statements in a Simple Query").
     ///
     /// # Errors
     /// What the statement failed with. The caller then calls [`Session::fail`].
-    pub async fn run(&mut self, statement: &Parsed, _alone: bool) -> Result<Execution, Diagnosis> {
+    pub async fn run(&mut self, statement: &Parsed, alone: bool) -> Result<Execution, Diagnosis> {
         self.check_block(&statement.kind)?;
+        if !alone {
+            verbs::transaction::begin_implicit(self)?;
+        }
         if statement.kind.ends_block() {
             // A commit or rollback is not stopped halfway: its outcome would be unknown.
             return verbs::run(self, statement, None).await;
@@ -216,7 +217,7 @@ impl Session {
     /// # Errors
     /// 42P05 when the name exists, else as [`Session::parse`] and planning.
     pub async fn prepare(&mut self, name: &str, text: &str, parameter_types: &[u32]) -> Result<(), Diagnosis> {
-        self.names.check_statement_name(name)?;
+        self.names.check_statement(name, text)?;
         // PostgreSQL drops the unnamed statement before it parses the next one, so a failure leaves none.
         if name.is_empty() {
             self.names.remove_statement(name);
@@ -255,7 +256,7 @@ impl Session {
         parameters: Vec<ScalarValue>,
         formats: &[Format],
     ) -> Result<(), Diagnosis> {
-        let prepared = self.names.statement(statement)?.clone();
+        let prepared = Arc::clone(self.names.statement(statement)?);
         if let Some(parsed) = &prepared.parsed {
             self.check_block(&parsed.kind)?;
         }
@@ -305,8 +306,8 @@ impl Session {
             rows.resume_under(self.guard.clone());
             return Ok((Execution::Rows(rows), formats));
         }
-        let (statement, parameters) = (portal.statement.clone(), portal.parameters.clone());
-        let Some(parsed) = statement.parsed.clone() else { return Ok((Execution::Empty, formats)) };
+        let (statement, parameters) = (Arc::clone(&portal.statement), portal.parameters.clone());
+        let Some(parsed) = &statement.parsed else { return Ok((Execution::Empty, formats)) };
         if portal.done {
             if statement.description.columns.is_none() {
                 return Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("portal \"{name}\" cannot be run")));
@@ -316,11 +317,11 @@ impl Session {
         portal.done = true;
         self.check_block(&parsed.kind)?;
         let guard = self.guard.clone();
-        let bound = Some((&statement, &parameters));
+        let bound = Some((statement.as_ref(), &parameters));
         let execution = if parsed.kind.ends_block() {
-            verbs::run(self, &parsed, bound).await?
+            verbs::run(self, parsed, bound).await?
         } else {
-            guard.run(verbs::run(self, &parsed, bound)).await??
+            guard.run(verbs::run(self, parsed, bound)).await??
         };
         Ok((execution, formats))
     }
@@ -342,13 +343,6 @@ impl Session {
         self.names.remove_portal(name);
     }
 
-    /// Tells that a statement succeeded and its rows were all sent or discarded.
-    pub fn succeed(&mut self) {
-        if let Some(block) = &mut self.block {
-            block.used = true;
-        }
-    }
-
     /// Tells that a statement failed: a block turns failed, and its portals are gone.
     pub async fn fail(&mut self) {
         self.names.clear_portals();
@@ -365,12 +359,12 @@ impl Session {
     ///
     /// # Errors
     /// What the commit failed with.
-    #[expect(clippy::unused_async, reason = "implicit transactions commit here once statements write")]
     pub async fn sync(&mut self) -> Result<(), Diagnosis> {
+        let ended = verbs::transaction::end_implicit(self).await;
         if self.block.is_none() {
             self.names.clear_portals();
         }
-        Ok(())
+        ended
     }
 
     /// 25P02 in a failed block, unless the statement ends it.
@@ -385,12 +379,12 @@ impl Session {
     /// What the next statement is planned with.
     fn setting(&mut self) -> Setting {
         // A repeatable block sees one state of the catalog too, as its branches were opened under it.
-        let held = self.block.as_mut().filter(|block| block.modes.repeatable);
+        let held = self.block.as_mut().filter(|block| block.modes.isolation.is_repeatable());
         let snapshot = match held {
             Some(block) => Arc::clone(block.snapshot.get_or_insert_with(|| self.shared.catalog.snapshot())),
             None => self.shared.catalog.snapshot(),
         };
-        let path = self.settings.search_path().map_or(SearchPath::Default, SearchPath::Named);
+        let path = self.search_path();
         let key = (snapshot.version, self.settings.generation());
         let facts = match &self.facts {
             Some((made_under, facts)) if *made_under == key => Arc::clone(facts),
@@ -404,6 +398,12 @@ impl Session {
         let now = self.block.as_ref().map_or(statement_start, |block| block.started);
         let (time_zone, display) = (self.settings.engine_time_zone(), self.settings.display());
         Setting { snapshot, path, facts, now, statement_start, time_zone, display }
+    }
+
+    /// `search_path`, with the session's role for `$user`.
+    fn search_path(&self) -> SearchPath {
+        let names = self.settings.search_path().into_iter();
+        SearchPath::Named(names.map(|name| if name == "$user" { self.role.clone() } else { name }).collect())
     }
 
     fn make_facts(&self, snapshot: &crate::catalog::Snapshot, path: &SearchPath) -> SessionFacts {
@@ -420,10 +420,12 @@ impl Session {
 
     /// The branches of the next statement.
     fn branches(&mut self, setting: &Setting) -> Arc<Branches> {
-        let connectors = &setting.snapshot.connectors;
         match &mut self.block {
-            Some(block) => block.statement_branches(connectors, &self.shared.changed),
-            None => Arc::new(Branches::new(connectors.clone(), BranchKind::Statement, Some(self.shared.changed.clone()))),
+            Some(block) => {
+                block.used = true;
+                block.statement_branches(&setting.snapshot, &self.shared.changed)
+            }
+            None => Arc::new(Branches::new(&setting.snapshot, BranchKind::Statement, Some(self.shared.changed.clone()))),
         }
     }
 

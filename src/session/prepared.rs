@@ -14,8 +14,13 @@ use crate::pgtype::PgType;
 
 /// Most prepared statements a session may keep.
 pub const STATEMENTS_MAX: usize = 10_000;
+/// Most bytes of text of the named prepared statements of a session; what is planned from a text grows with it. The
+/// unnamed one is bounded by the size of a message.
+pub const STATEMENT_BYTES_MAX: usize = 16 << 20;
 /// Most portals a session may keep open.
 pub const PORTALS_MAX: usize = 1_000;
+/// Most bytes of parameters that the named portals of a session may hold.
+pub const PORTAL_BYTES_MAX: usize = 64 << 20;
 
 /// What `Describe` tells of a prepared statement.
 #[derive(Debug, Clone)]
@@ -46,7 +51,7 @@ pub struct Prepared {
 #[derive(Debug)]
 pub struct Portal {
     /// The statement as it was when bound.
-    pub statement: Prepared,
+    pub statement: Arc<Prepared>,
     /// Parameters in the carriers of their types.
     pub parameters: Vec<ScalarValue>,
     /// Formats, one per column.
@@ -60,34 +65,59 @@ pub struct Portal {
 /// Statements and portals by name; the empty name is the unnamed one.
 #[derive(Debug, Default)]
 pub struct Names {
-    statements: HashMap<String, Prepared>,
+    statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
+    /// Bytes of all named statements, as [`statement_bytes`] counts them.
+    statement_bytes: usize,
+    /// Bytes of the parameters of all named portals.
+    portal_bytes: usize,
+}
+
+/// What a statement counts for against [`STATEMENT_BYTES_MAX`].
+fn statement_bytes(name: &str, text: &str) -> usize {
+    if name.is_empty() { 0 } else { name.len() + text.len() }
+}
+
+fn bytes_of(name: &str, statement: &Prepared) -> usize {
+    statement_bytes(name, statement.parsed.as_ref().map_or("", |parsed| &parsed.text))
+}
+
+fn portal_bytes(name: &str, portal: &Portal) -> usize {
+    if name.is_empty() { 0 } else { name.len() + portal.parameters.iter().map(ScalarValue::size).sum::<usize>() }
+}
+
+fn too_many(what: &str) -> Diagnosis {
+    Diagnosis::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, format!("a session may keep at most {what}"))
 }
 
 impl Names {
     /// Keeps a statement. The unnamed one is replaced, a named one must be new.
     ///
     /// # Errors
-    /// 42P05, 53400 at the bound.
+    /// 42P05, 53400 at the bounds.
     pub fn add_statement(&mut self, name: &str, mut statement: Prepared) -> Result<(), Diagnosis> {
-        self.check_statement_name(name)?;
+        self.check_statement(name, statement.parsed.as_ref().map_or("", |parsed| &parsed.text))?;
         name.clone_into(&mut statement.name);
-        self.statements.insert(name.to_owned(), statement);
+        self.statement_bytes += bytes_of(name, &statement);
+        self.statements.insert(name.to_owned(), Arc::new(statement));
         Ok(())
     }
 
-    /// Fails when a named statement exists already, or there are too many.
+    /// Fails when a named statement exists already, or a session may not keep one more with this text.
     ///
     /// # Errors
     /// 42P05, 53400.
-    pub fn check_statement_name(&self, name: &str) -> Result<(), Diagnosis> {
+    pub fn check_statement(&self, name: &str, text: &str) -> Result<(), Diagnosis> {
         if !name.is_empty() && self.statements.contains_key(name) {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(Diagnosis::new(sqlstate::DUPLICATE_PREPARED_STATEMENT, message));
         }
         if self.statements.len() >= STATEMENTS_MAX {
-            let message = format!("a session may keep at most {STATEMENTS_MAX} prepared statements");
-            return Err(Diagnosis::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, message));
+            return Err(too_many(&format!("{STATEMENTS_MAX} prepared statements")));
+        }
+        if self.statement_bytes + statement_bytes(name, text) > STATEMENT_BYTES_MAX {
+            let hint = "Close prepared statements that are no longer needed, or use the unnamed one.";
+            return Err(too_many(&format!("{STATEMENT_BYTES_MAX} bytes of prepared statements")).with_hint(hint));
         }
         Ok(())
     }
@@ -96,17 +126,18 @@ impl Names {
     ///
     /// # Errors
     /// 26000
-    pub fn statement(&self, name: &str) -> Result<&Prepared, Diagnosis> {
+    pub fn statement(&self, name: &str) -> Result<&Arc<Prepared>, Diagnosis> {
         self.statements.get(name).ok_or_else(|| no_statement(name))
     }
 
     /// Keeps the plan that replaces a prepared statement's own, unless the name means another statement by now.
     pub fn replan(&mut self, old: &Prepared, planned: &Planned, under: (u64, u64)) {
-        let same = |known: &&mut Prepared| match (&known.parsed, &old.parsed) {
+        let same = |known: &&mut Arc<Prepared>| match (&known.parsed, &old.parsed) {
             (Some(known), Some(old)) => Arc::ptr_eq(&known.text, &old.text),
             _ => false,
         };
         if let Some(known) = self.statements.get_mut(&old.name).filter(|known| same(known)) {
+            let known = Arc::make_mut(known);
             known.planned = Some(planned.clone());
             known.planned_under = under;
         }
@@ -114,12 +145,15 @@ impl Names {
 
     /// Forgets a statement; tells whether it existed.
     pub fn remove_statement(&mut self, name: &str) -> bool {
-        self.statements.remove(name).is_some()
+        let removed = self.statements.remove(name);
+        self.statement_bytes -= removed.as_ref().map_or(0, |statement| bytes_of(name, statement));
+        removed.is_some()
     }
 
     /// Forgets all statements.
     pub fn clear_statements(&mut self) {
         self.statements.clear();
+        self.statement_bytes = 0;
     }
 
     /// Keeps a portal. The unnamed one is replaced, a named one must be new.
@@ -131,9 +165,13 @@ impl Names {
             return Err(Diagnosis::new(sqlstate::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
         }
         if self.portals.len() >= PORTALS_MAX {
-            let message = format!("a session may keep at most {PORTALS_MAX} portals open");
-            return Err(Diagnosis::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, message));
+            return Err(too_many(&format!("{PORTALS_MAX} portals open")));
         }
+        let bytes = self.portal_bytes + portal_bytes(name, &portal);
+        if bytes > PORTAL_BYTES_MAX {
+            return Err(too_many(&format!("{PORTAL_BYTES_MAX} bytes of parameters in open portals")));
+        }
+        self.portal_bytes = bytes;
         self.portals.insert(name.to_owned(), portal);
         Ok(())
     }
@@ -156,12 +194,14 @@ impl Names {
 
     /// Closes a portal and stops its query.
     pub fn remove_portal(&mut self, name: &str) {
-        self.portals.remove(name);
+        let removed = self.portals.remove(name);
+        self.portal_bytes -= removed.as_ref().map_or(0, |portal| portal_bytes(name, portal));
     }
 
     /// Closes all portals, as the end of a transaction does.
     pub fn clear_portals(&mut self) {
         self.portals.clear();
+        self.portal_bytes = 0;
     }
 }
 
@@ -176,4 +216,67 @@ fn no_statement(name: &str) -> Diagnosis {
 
 fn no_portal(name: &str) -> Diagnosis {
     Diagnosis::new(sqlstate::INVALID_CURSOR_NAME, format!("portal \"{name}\" does not exist"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::statement::{Kind, Parsed};
+
+    fn statement(bytes: usize) -> Prepared {
+        let parsed = Parsed { text: "x".repeat(bytes).into(), kind: Kind::Nothing("NOTHING") };
+        let description = Description { parameters: Vec::new(), columns: None };
+        Prepared { parsed: Some(parsed), name: String::new(), planned: None, planned_under: (0, 0), description }
+    }
+
+    fn portal(bytes: usize) -> Portal {
+        let parameters = vec![ScalarValue::Binary(Some(vec![0; bytes]))];
+        Portal { statement: Arc::new(statement(1)), parameters, formats: Vec::new(), rows: None, done: false }
+    }
+
+    fn code<T>(outcome: Result<T, Diagnosis>) -> Option<String> {
+        outcome.err().map(|error| error.sqlstate)
+    }
+
+    #[test]
+    fn statements_are_bounded_by_number_and_by_bytes() {
+        let mut names = Names::default();
+        for place in 0..STATEMENTS_MAX {
+            names.add_statement(&place.to_string(), statement(1)).unwrap();
+        }
+        assert_eq!(code(names.add_statement("more", statement(1))).as_deref(), Some("53400"));
+        names.clear_statements();
+        let half = STATEMENT_BYTES_MAX / 2 - 1;
+        names.add_statement("a", statement(half)).unwrap();
+        names.add_statement("b", statement(half)).unwrap();
+        assert_eq!(code(names.add_statement("c", statement(half))).as_deref(), Some("53400"));
+        assert!(names.statement("a").is_ok() && names.statement("b").is_ok(), "nothing was evicted");
+        for _ in 0..3 {
+            names.remove_statement("");
+            names.add_statement("", statement(STATEMENT_BYTES_MAX)).unwrap();
+        }
+        assert!(names.remove_statement("a"));
+        names.add_statement("c", statement(half)).unwrap();
+        names.clear_statements();
+        names.add_statement("a", statement(half)).unwrap();
+        assert_eq!(names.statement_bytes, half + 1);
+    }
+
+    #[test]
+    fn portals_are_bounded_by_number_and_by_bytes() {
+        let mut names = Names::default();
+        for place in 0..PORTALS_MAX {
+            names.add_portal(&place.to_string(), portal(1)).unwrap();
+        }
+        assert_eq!(code(names.add_portal("more", portal(1))).as_deref(), Some("53400"));
+        names.clear_portals();
+        names.add_portal("a", portal(PORTAL_BYTES_MAX / 2)).unwrap();
+        assert_eq!(code(names.add_portal("b", portal(PORTAL_BYTES_MAX / 2))).as_deref(), Some("53400"));
+        names.add_portal("", portal(PORTAL_BYTES_MAX)).unwrap();
+        names.remove_portal("a");
+        names.add_portal("b", portal(PORTAL_BYTES_MAX / 2)).unwrap();
+        names.remove_portal("b");
+        names.remove_portal("");
+        assert_eq!(names.portal_bytes, 0);
+    }
 }

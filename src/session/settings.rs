@@ -14,6 +14,8 @@ use crate::options::{parse_duration, parse_size};
 pub enum Form {
     /// Any text.
     Text,
+    /// A name for logs and views: printable ASCII, at most 63 bytes; PostgreSQL 15 replaces every other byte by `?`.
+    Name,
     /// `on`, `off`, `true`, `false`, `1`, `0`, …
     Bool,
     /// A whole number within bounds.
@@ -69,7 +71,7 @@ const ISOLATION: &[&str] = &["read uncommitted", "read committed", "repeatable r
 
 /// Every setting, in name order of `SHOW ALL`.
 pub const SPECS: &[Spec] = &[
-    reported(spec("application_name", Form::Text, "", "Name of the client application, for logs and activity views.")),
+    reported(spec("application_name", Form::Name, "", "Name of the client application, for logs and activity views.")),
     spec("bytea_output", Form::Choice(&["hex", "escape"]), "hex", "Text form of bytea values."),
     reported(spec("client_encoding", Form::Utf8, "UTF8", "Encoding of the client; only UTF8.")),
     spec(
@@ -84,6 +86,7 @@ pub const SPECS: &[Spec] = &[
         "ISO, MDY",
         "Text form of dates, and the order in which ambiguous ones are read.",
     ))),
+    spec("default_table_access_method", Form::ReadOnly, "heap", "What pg_class.relam says of tables."),
     spec("default_transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of new transactions."),
     reported(spec("default_transaction_read_only", Form::Bool, "off", "Whether new transactions are read-only.")),
     spec(
@@ -109,7 +112,7 @@ pub const SPECS: &[Spec] = &[
     reported(spec("is_superuser", Form::ReadOnly, "off", "Whether the session's role is a superuser.")),
     spec("jit", Form::Bool, "off", "Accepted for compatibility; there is no JIT."),
     spec("lc_collate", Form::ReadOnly, "C", "Text compares by bytes."),
-    spec("lc_ctype", Form::ReadOnly, "C", "Character classes."),
+    spec("lc_ctype", Form::ReadOnly, "C.UTF-8", "What a letter is, and its other case."),
     spec("lc_messages", Form::Text, "C", "Language of messages; only English."),
     spec("lc_monetary", Form::Text, "C", "Form of money values; accepted for compatibility."),
     spec("lc_numeric", Form::Text, "C", "Form of numbers; accepted for compatibility."),
@@ -121,8 +124,8 @@ pub const SPECS: &[Spec] = &[
     affecting(spec(
         "search_path",
         Form::Identifiers,
-        "",
-        "Schemas that unqualified names are looked up in; empty means public and every store.",
+        "public, \"$stores\"",
+        "Schemas that unqualified names are looked up in; \"$stores\" stands for those of all stores.",
     )),
     reported(spec("server_encoding", Form::ReadOnly, "UTF8", "Encoding of the server.")),
     reported(spec("server_version", Form::ReadOnly, crate::SERVER_VERSION, "The PostgreSQL version whose behaviour is followed.")),
@@ -189,6 +192,12 @@ impl Settings {
     }
 
     fn get(&self, name: &str) -> &str {
+        // Outside a block these tell what the next transaction will have.
+        let name = match name {
+            "transaction_isolation" if !self.in_block => "default_transaction_isolation",
+            "transaction_read_only" if !self.in_block => "default_transaction_read_only",
+            other => other,
+        };
         self.values.get(name).map_or("", String::as_str)
     }
 
@@ -316,12 +325,6 @@ impl Settings {
         self.generation
     }
 
-    /// A text that differs whenever results may differ.
-    pub fn fingerprint(&self) -> String {
-        let parts: Vec<&str> = SPECS.iter().filter(|spec| spec.affects_results).map(|spec| self.get(spec.name)).collect();
-        parts.join("\u{0}")
-    }
-
     /// A duration setting; `None` when it is 0.
     pub fn duration(&self, name: &str) -> Option<std::time::Duration> {
         parse_duration(self.get(name)).filter(|duration| !duration.is_zero())
@@ -332,10 +335,9 @@ impl Settings {
         self.get(name) == "on"
     }
 
-    /// The schemas of `search_path`; `None` when it is not set.
-    pub fn search_path(&self) -> Option<Vec<String>> {
-        let written = self.get("search_path");
-        if written.is_empty() { None } else { Some(split_identifiers(written)) }
+    /// The schemas of `search_path`, as written.
+    pub fn search_path(&self) -> Vec<String> {
+        split_identifiers(self.get("search_path")).unwrap_or_default()
     }
 
     /// The settings that shape values on the wire.
@@ -378,7 +380,15 @@ fn canonical(spec: &Spec, value: &str) -> Result<String, Diagnosis> {
     let bad = || invalid(spec, value);
     let lower = value.to_lowercase();
     Ok(match spec.form {
-        Form::Text | Form::Identifiers => value.to_owned(),
+        Form::Text => value.to_owned(),
+        Form::Identifiers => match split_identifiers(value) {
+            Some(_) => value.to_owned(),
+            None => return Err(bad().with_detail("List syntax is invalid.")),
+        },
+        Form::Name => {
+            let cut = value.get(..value.floor_char_boundary(63)).unwrap_or(value);
+            cut.bytes().map(|byte| if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' }).collect()
+        }
         Form::Bool => bool_word(&lower).ok_or_else(bad)?.to_owned(),
         Form::Integer(low, high) => {
             let number: i64 = value.trim().parse().map_err(|_unparsed: std::num::ParseIntError| bad())?;
@@ -500,23 +510,46 @@ fn minute_text(minutes: i32) -> String {
     if minutes == 0 { String::new() } else { format!(":{minutes:02}") }
 }
 
-/// Splits `a, "B c"` into folded identifiers.
-pub fn split_identifiers(text: &str) -> Vec<String> {
+/// Splits `a, "B ""c"` into folded identifiers, as PostgreSQL's `SplitIdentifierString` does; `None` when it is no list.
+fn split_identifiers(text: &str) -> Option<Vec<String>> {
     let mut names = Vec::new();
-    let mut rest = text.trim();
-    while !rest.is_empty() {
-        if let Some(quoted) = rest.strip_prefix('"') {
-            let end = quoted.find('"').unwrap_or(quoted.len());
-            let (name, after) = quoted.split_at(end);
-            names.push(name.to_owned());
-            rest = after.trim_start_matches('"').trim_start().trim_start_matches(',').trim_start();
-        } else {
-            let (name, after) = rest.split_once(',').unwrap_or((rest, ""));
-            names.push(name.trim().to_lowercase());
-            rest = after.trim_start();
+    let mut rest = text.trim_ascii();
+    if rest.is_empty() {
+        return Some(names);
+    }
+    loop {
+        let (name, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_identifier(quoted)?,
+            None => {
+                let end = rest.find(|c: char| c == ',' || c.is_ascii_whitespace()).unwrap_or(rest.len());
+                let (name, after) = rest.split_at(end);
+                (Some(name.to_lowercase()).filter(|name| !name.is_empty())?, after)
+            }
+        };
+        names.push(name);
+        rest = after.trim_ascii_start();
+        if rest.is_empty() {
+            return Some(names);
+        }
+        rest = rest.strip_prefix(',')?.trim_ascii_start();
+    }
+}
+
+/// The identifier behind an opening quote, in which `""` is a quote, and what follows it.
+fn quoted_identifier(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut rest = text;
+    loop {
+        let (part, after) = rest.split_once('"')?;
+        name.push_str(part);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return Some((name, after)),
         }
     }
-    names
 }
 
 #[cfg(test)]
@@ -545,6 +578,8 @@ mod tests {
         check("client_encoding", "latin1", Err("0A000"));
         check("server_version", "9", Err("55P02"));
         check("standard_conforming_strings", "off", Err("22023"));
+        check("application_name", "a\nb\u{7f}ü", Ok("a?b???"));
+        check("application_name", &"x".repeat(64), Ok("x".repeat(63).as_str()));
         check("nonsense", "1", Err("42704"));
         check("datafusion.execution.batch_size", "1", Err("42501"));
     }
@@ -571,8 +606,24 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_split() {
-        assert_eq!(split_identifiers("public, \"My Store\",Shop"), ["public", "My Store", "shop"]);
-        assert_eq!(split_identifiers(""), Vec::<String>::new());
+    fn paths_are_split_as_postgres_splits_them() {
+        let rows: [(&str, Option<&[&str]>); 12] = [
+            ("public, \"My Store\",Shop", Some(&["public", "My Store", "shop"])),
+            ("", Some(&[])),
+            ("  ", Some(&[])),
+            ("\"\"", Some(&[""])),
+            ("\"a\"\"b\" , \"c,d\"", Some(&["a\"b", "c,d"])),
+            ("\"$user\", public", Some(&["$user", "public"])),
+            ("a b", None),
+            ("a,", None),
+            (",a", None),
+            ("a,,b", None),
+            ("\"a", None),
+            ("\"a\"b", None),
+        ];
+        for (text, expected) in rows {
+            let expected = expected.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            assert_eq!(split_identifiers(text), expected, "{text}");
+        }
     }
 }

@@ -1,6 +1,5 @@
-//! The transaction state of a session: none, one statement's own, or a block.
+//! The transaction state of a session: none, the implicit block of one text, or a block that was asked for.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -8,15 +7,51 @@ use tokio::sync::mpsc;
 
 use crate::catalog::Snapshot;
 use crate::federation::branches::{BranchKind, Branches};
-use crate::stores::{Connector, StoreName};
+use crate::stores::StoreName;
 
-/// The isolation that decides which branches statements use.
+/// What decides which branches statements use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Modes {
     /// `READ ONLY`
     pub read_only: bool,
-    /// `REPEATABLE READ` or `SERIALIZABLE`
-    pub repeatable: bool,
+    /// `ISOLATION LEVEL …`
+    pub isolation: Isolation,
+}
+
+/// How far a transaction is kept apart from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// The same as read committed, but for its name, as in PostgreSQL.
+    ReadUncommitted,
+    /// Each statement sees what was committed before it began.
+    ReadCommitted,
+    /// All statements see one state of each store.
+    RepeatableRead,
+    /// All statements see one state of one store, which fits into the serial order of its serializable transactions.
+    Serializable,
+}
+
+impl Isolation {
+    /// The words in which settings hold it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::ReadUncommitted => "read uncommitted",
+            Self::ReadCommitted => "read committed",
+            Self::RepeatableRead => "repeatable read",
+            Self::Serializable => "serializable",
+        }
+    }
+
+    /// The level behind the words; `None` when they name none.
+    pub fn of_words(words: &str) -> Option<Self> {
+        let all = [Self::ReadUncommitted, Self::ReadCommitted, Self::RepeatableRead, Self::Serializable];
+        all.into_iter().find(|level| level.words().eq_ignore_ascii_case(words))
+    }
+
+    /// Whether statements share what they see.
+    pub fn is_repeatable(self) -> bool {
+        matches!(self, Self::RepeatableRead | Self::Serializable)
+    }
 }
 
 /// A transaction block.
@@ -26,9 +61,11 @@ pub struct Block {
     pub started: DateTime<Utc>,
     /// How it began.
     pub modes: Modes,
+    /// Whether nobody asked for it: it holds the statements of one text together and ends with it.
+    pub implicit: bool,
     /// An error has happened.
     pub failed: bool,
-    /// Whether a statement has run, after which modes cannot change.
+    /// Whether a query has run, after which modes cannot change.
     pub used: bool,
     /// Savepoints: name and the mark of the settings.
     pub savepoints: Vec<(String, usize)>,
@@ -41,21 +78,27 @@ pub struct Block {
 impl Block {
     /// A fresh block.
     pub fn new(modes: Modes, now: DateTime<Utc>) -> Self {
-        Self { started: now, modes, failed: false, used: false, savepoints: Vec::new(), snapshot: None, branches: None }
+        Self {
+            started: now,
+            modes,
+            implicit: false,
+            failed: false,
+            used: false,
+            savepoints: Vec::new(),
+            snapshot: None,
+            branches: None,
+        }
     }
 
     /// The branches of the next statement. A repeatable block keeps one set for all its statements; otherwise each
     /// statement has its own, so that it sees what was committed before it began (`READ COMMITTED`).
-    pub fn statement_branches(
-        &mut self,
-        connectors: &BTreeMap<StoreName, Arc<dyn Connector>>,
-        changed: &mpsc::Sender<StoreName>,
-    ) -> Arc<Branches> {
-        let fresh = |kind| Arc::new(Branches::new(connectors.clone(), kind, Some(changed.clone())));
-        if !self.modes.repeatable {
-            return fresh(BranchKind::Statement);
-        }
-        let kind = BranchKind::Transaction { read_only: self.modes.read_only, repeatable: true };
+    pub fn statement_branches(&mut self, snapshot: &Snapshot, changed: &mpsc::Sender<StoreName>) -> Arc<Branches> {
+        let fresh = |kind| Arc::new(Branches::new(snapshot, kind, Some(changed.clone())));
+        let kind = match self.modes.isolation {
+            Isolation::ReadUncommitted | Isolation::ReadCommitted => return fresh(BranchKind::Statement),
+            Isolation::RepeatableRead => BranchKind::Transaction { read_only: self.modes.read_only, repeatable: true },
+            Isolation::Serializable => BranchKind::Serializable,
+        };
         Arc::clone(self.branches.get_or_insert_with(|| fresh(kind)))
     }
 }

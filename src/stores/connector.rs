@@ -132,9 +132,13 @@ pub enum Purpose {
     Transaction {
         /// Whether the block is `READ ONLY`.
         read_only: bool,
-        /// Whether later statements must see what the first one saw (`REPEATABLE READ` and above).
+        /// Whether later statements must see what the first one saw (`REPEATABLE READ`).
         repeatable: bool,
     },
+    /// A transaction block that only reads, and must see one state that fits into the serial order of the store's own
+    /// serializable transactions (`SERIALIZABLE`). A store whose transactions have no such order answers
+    /// [`StoreError::Unsupported`].
+    Serializable,
 }
 
 /// One consistent view of one store: autocommit for a statement, or the session's transaction on that store.

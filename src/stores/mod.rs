@@ -11,6 +11,7 @@
 //! their connector. Deliberately absent: a registry that stores add themselves to at run time. A new store is a folder and a
 //! line in [`KINDS`].
 
+mod builders;
 pub mod change;
 pub mod connector;
 pub mod document;

@@ -70,6 +70,8 @@ pub struct Table {
     pub unique_keys: Vec<Key>,
     /// Foreign keys.
     pub foreign_keys: Vec<ForeignKey>,
+    /// CHECK constraints.
+    pub checks: Vec<Check>,
     /// Other indexes over plain columns.
     pub indexes: Vec<Key>,
     /// The table's comment.
@@ -170,4 +172,85 @@ pub struct ForeignKey {
     pub references: TableId,
     /// Names of the referenced columns.
     pub referenced_columns: Vec<String>,
+    /// What happens here when the referenced columns change.
+    pub on_update: Action,
+    /// What happens here when the referenced row goes.
+    pub on_delete: Action,
+}
+
+/// What a store does with rows that refer to one that changes or goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Action {
+    /// Refuses, at the end of the statement or transaction.
+    #[default]
+    NoAction,
+    /// Refuses at once.
+    Restrict,
+    /// Changes or deletes them too.
+    Cascade,
+    /// Empties the referring columns.
+    SetNull,
+    /// Gives the referring columns their defaults.
+    SetDefault,
+}
+
+impl Action {
+    /// Reads the words of SQL; what is unknown is `NO ACTION`, the default.
+    pub fn of_words(words: &str) -> Self {
+        let known = [Self::Restrict, Self::Cascade, Self::SetNull, Self::SetDefault];
+        known.into_iter().find(|action| action.words().eq_ignore_ascii_case(words)).unwrap_or_default()
+    }
+
+    /// `SET NULL`
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::NoAction => "NO ACTION",
+            Self::Restrict => "RESTRICT",
+            Self::Cascade => "CASCADE",
+            Self::SetNull => "SET NULL",
+            Self::SetDefault => "SET DEFAULT",
+        }
+    }
+
+    /// The letter that PostgreSQL keeps for it (`pg_constraint.confdeltype`).
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::NoAction => "a",
+            Self::Restrict => "r",
+            Self::Cascade => "c",
+            Self::SetNull => "n",
+            Self::SetDefault => "d",
+        }
+    }
+
+    /// The action behind PostgreSQL's letter.
+    pub fn of_letter(letter: &str) -> Self {
+        let known = [Self::Restrict, Self::Cascade, Self::SetNull, Self::SetDefault];
+        known.into_iter().find(|action| action.letter() == letter).unwrap_or_default()
+    }
+}
+
+/// A CHECK constraint, for clients to see; nothing here evaluates it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The constraint's name.
+    pub name: String,
+    /// The condition in the store's own language.
+    pub expression: String,
+    /// Ordinals of the columns that it mentions.
+    pub columns: Vec<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_are_read_as_words_and_as_letters() {
+        for action in [Action::NoAction, Action::Restrict, Action::Cascade, Action::SetNull, Action::SetDefault] {
+            assert_eq!(Action::of_words(&action.words().to_lowercase()), action);
+            assert_eq!(Action::of_letter(action.letter()), action);
+        }
+        assert_eq!(Action::of_words("NONE"), Action::NoAction);
+    }
 }

@@ -1,7 +1,5 @@
 //! What health says: the server as a whole, and each store.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 /// The server's health at one moment. Holds names and states only: whoever asks has no credentials.
@@ -31,8 +29,6 @@ pub struct StoreHealth {
     pub name: String,
     /// Whether its tables are served.
     pub available: bool,
-    /// How long it has been so, when that is known.
-    pub since: Option<Duration>,
 }
 
 impl Health {
@@ -41,7 +37,7 @@ impl Health {
         self.overall == Overall::Serving
     }
 
-    /// `{"status": "ok", "stores": {"crm": {"available": true, "since_s": 12}}}`; the status of a serving server whose
+    /// `{"status": "ok", "stores": {"crm": {"available": true}}}`; the status of a serving server whose
     /// stores are not all available is `degraded`.
     pub fn to_json(&self) -> Value {
         let status = match self.overall {
@@ -57,11 +53,7 @@ impl Health {
 
 impl StoreHealth {
     fn to_json(&self) -> (String, Value) {
-        let mut state = json!({ "available": self.available });
-        if let (Some(since), Some(fields)) = (self.since, state.as_object_mut()) {
-            fields.insert("since_s".to_owned(), since.as_secs().into());
-        }
-        (self.name.clone(), state)
+        (self.name.clone(), json!({ "available": self.available }))
     }
 }
 
@@ -71,13 +63,13 @@ mod tests {
 
     #[test]
     fn a_store_that_is_away_degrades_but_does_not_turn_clients_away() {
-        let store = |name: &str, available, since| StoreHealth { name: name.to_owned(), available, since };
-        let stores = vec![store("crm", true, Some(Duration::from_millis(2900))), store("shop", false, None)];
+        let store = |name: &str, available| StoreHealth { name: name.to_owned(), available };
+        let stores = vec![store("crm", true), store("shop", false)];
         let health = Health { overall: Overall::Serving, stores: stores.clone() };
         assert!(health.takes_clients());
         assert_eq!(
             health.to_json().to_string(),
-            r#"{"status":"degraded","stores":{"crm":{"available":true,"since_s":2},"shop":{"available":false}}}"#
+            r#"{"status":"degraded","stores":{"crm":{"available":true},"shop":{"available":false}}}"#
         );
         let rows = [(Overall::Starting, "starting"), (Overall::Draining, "draining")];
         for (overall, expected) in rows {

@@ -253,6 +253,15 @@ mod tests {
         HttpSettings { address: SocketAddr::from(([127, 0, 0, 1], 0)), token: token.map(Secret::new), tls }
     }
 
+    /// Certificate and key for `localhost` in `directory`.
+    fn certificate(directory: &std::path::Path) -> ((PathBuf, PathBuf), rcgen::CertifiedKey<rcgen::KeyPair>) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        ((certificate, key), made)
+    }
+
     struct Running {
         address: SocketAddr,
         stop: CancellationToken,
@@ -260,7 +269,7 @@ mod tests {
     }
 
     async fn start(settings: HttpSettings, overall: Overall) -> Running {
-        let store = StoreHealth { name: "crm".to_owned(), available: false, since: None };
+        let store = StoreHealth { name: "crm".to_owned(), available: false };
         let tell: TellHealth = Arc::new(move || Health { overall, stores: vec![store.clone()] });
         let listener = HttpListener::bind(&settings, tell).await.unwrap();
         let address = listener.local_address().unwrap();
@@ -336,12 +345,9 @@ mod tests {
 
     #[tokio::test]
     async fn tls_is_served_with_the_certificate() {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let directory = tempfile::tempdir().unwrap();
-        let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
-        std::fs::write(&certificate, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        let running = start(settings(None, Some((certificate, key))), Overall::Serving).await;
+        let (files, made) = certificate(directory.path());
+        let running = start(settings(None, Some(files)), Overall::Serving).await;
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone()).unwrap();
         let client = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -362,9 +368,16 @@ mod tests {
     async fn other_machines_are_not_told_without_tls_and_token() {
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
         let tell: TellHealth = Arc::new(|| Health { overall: Overall::Serving, stores: Vec::new() });
-        for token in [None, Some(Secret::new("t"))] {
-            let refused = HttpListener::bind(&HttpSettings { address, token, tls: None }, Arc::clone(&tell)).await;
+        let directory = tempfile::tempdir().unwrap();
+        let (files, _) = certificate(directory.path());
+        for (token, tls) in [(None, None), (Some("t"), None), (None, Some(files.clone()))] {
+            let settings = HttpSettings { address, ..settings(token, tls) };
+            let refused = HttpListener::bind(&settings, Arc::clone(&tell)).await;
             assert!(matches!(refused, Err(HttpError::Exposed { .. })));
         }
+        let running = start(HttpSettings { address, ..settings(Some("t0ken"), Some(files)) }, Overall::Serving).await;
+        let address = SocketAddr::from(([127, 0, 0, 1], running.address.port()));
+        let plain = ask_plain(&Running { address, ..running }, "GET /health HTTP/1.1\r\nHost: x").await;
+        assert!(!plain.contains("HTTP"), "nothing is told without TLS: {plain}");
     }
 }

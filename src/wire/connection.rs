@@ -27,6 +27,7 @@ use super::writer::Writer;
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::{Session, TransactionStatus};
 use crate::task::OwnedTask;
+use crate::telemetry::log::Line;
 
 /// How long a client is given to take the reason why its connection ends.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -331,7 +332,7 @@ impl Connection {
                 return;
             }
             End::Fatal(diagnosis) => {
-                tracing::info!(sqlstate = diagnosis.sqlstate, error = %diagnosis, "a session was ended");
+                tracing::info!(sqlstate = diagnosis.sqlstate, error = %Line(&diagnosis.message), "a session was ended");
                 self.writer.put(&error_response(&diagnosis, Severity::Fatal))
             }
         };

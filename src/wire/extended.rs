@@ -121,10 +121,7 @@ impl Connection {
                 }
             }
             (Execution::Done(tag), _) => self.complete(tag),
-            (Execution::Empty, _) => {
-                self.session.succeed();
-                Ok(self.writer.put(&EmptyQueryResponse::new())?)
-            }
+            (Execution::Empty, _) => Ok(self.writer.put(&EmptyQueryResponse::new())?),
         }
     }
 

@@ -16,6 +16,7 @@ use super::Settings;
 use super::auth::{Candidate, authenticate};
 use super::cancel::{Registry, Running};
 use super::connection::{Connection, guarded};
+use super::doorstep::{Doorstep, Visit};
 use super::error::{Severity, WireError, error_response, protocol_violation};
 use super::startup::{Channel, Refusal, Request, Startup, read_request};
 use super::tls::Tls;
@@ -23,6 +24,7 @@ use super::writer::Writer;
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::{Session, Shared, Start};
 use crate::task::{Backoff, TaskSet};
+use crate::telemetry::log::Line;
 
 /// Connections that the kernel keeps for us while all handshakes are taken.
 const BACKLOG: u32 = 1024;
@@ -109,17 +111,21 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 async fn accept_all(sockets: &[TcpListener], door: &Arc<Door>, shared: &Arc<Shared>, connections: &mut TaskSet) {
-    let handshakes = Arc::new(Semaphore::new(door.settings.limits.max_handshakes.clamp(1, Semaphore::MAX_PERMITS)));
+    let doorstep = Doorstep::new(door.settings.limits.max_handshakes);
     let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
     loop {
-        let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await else { return };
+        let Some(room) = doorstep.room().await else { return };
         match accept(sockets).await {
             Ok((tcp, peer)) => {
                 backoff.reset();
+                let Some(visit) = doorstep.enter(peer.ip(), room) else {
+                    tracing::info!(%peer, "a connection was closed: too many of its address are not logged in");
+                    continue;
+                };
                 let (door, shared) = (Arc::clone(door), Arc::clone(shared));
                 connections.spawn("connection", async move {
-                    let connection = greet_in_time(&door, &shared, tcp, peer).await;
-                    drop(handshake);
+                    let connection = greet_in_time(&door, &shared, (tcp, peer), &visit).await;
+                    drop(visit);
                     if let Some(connection) = connection {
                         Box::pin(connection.run()).await;
                     }
@@ -147,18 +153,28 @@ async fn accept(sockets: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> 
     .await
 }
 
-async fn greet_in_time(door: &Arc<Door>, shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) -> Option<Connection> {
-    let greeting = Box::pin(door.greet(shared, tcp, peer));
-    tokio::select! {
-        biased;
-        () = door.shutdown.cancelled() => None,
-        greeted = tokio::time::timeout(door.settings.limits.startup_timeout, greeting) => match greeted {
+/// The deadline counts from the connection's turn, as if it had waited in the kernel's backlog.
+async fn greet_in_time(
+    door: &Arc<Door>,
+    shared: &Arc<Shared>,
+    (tcp, peer): (TcpStream, SocketAddr),
+    visit: &Visit,
+) -> Option<Connection> {
+    let greeting = Box::pin(async {
+        let _turn = visit.turn().await?;
+        let greeting = door.greet(shared, tcp, peer);
+        match tokio::time::timeout(door.settings.limits.startup_timeout, greeting).await {
             Ok(connection) => connection,
             Err(_elapsed) => {
                 tracing::info!(%peer, "a connection took too long to authenticate");
                 None
             }
         }
+    });
+    tokio::select! {
+        biased;
+        () = door.shutdown.cancelled() => None,
+        connection = greeting => connection,
     }
 }
 
@@ -282,7 +298,6 @@ impl Door {
             database: startup.database,
             settings: startup.settings,
             process_id: registration.process_id,
-            peer: address.to_string(),
         };
         let session = guarded(Box::pin(Session::open(shared, start))).await.and_then(|opened| opened)?;
         channel.put(&Authentication::Ok)?;
@@ -312,7 +327,7 @@ async fn refuse(mut channel: Channel, refusal: Refusal, peer: IpAddr) -> Option<
     match refusal {
         Refusal::Silent(error) => tracing::debug!(%peer, %error, "a connection ended before its session began"),
         Refusal::Told(diagnosis) => {
-            tracing::info!(%peer, sqlstate = diagnosis.sqlstate, error = %diagnosis, "a connection was refused");
+            tracing::info!(%peer, sqlstate = diagnosis.sqlstate, error = %Line(&diagnosis.message), "a connection was refused");
             channel.discard_unsealed();
             let told = channel.put(&error_response(&diagnosis, Severity::Fatal));
             if told.is_ok()

@@ -1,7 +1,7 @@
 //! The Postgres protocol, version 3: bytes in, messages out. Knows nothing of what SQL means; the sole user of `pgwire`.
 //!
 //! ```text
-//! listener ─ accept, permits, drain
+//! listener ─ accept, permits (doorstep), drain
 //!   └─ tls ─ startup ─ auth        until AuthenticationOk; any error is FATAL and ends the connection
 //!        └─ connection             the state machine: one message at a time, in order
 //!             ├─ reader            own task: bytes → message → bounded queue; cancels the statement when the client is gone
@@ -23,6 +23,7 @@ pub mod listener;
 mod auth;
 mod cancel;
 mod connection;
+mod doorstep;
 mod extended;
 mod message;
 mod reader;
@@ -82,9 +83,9 @@ pub struct TlsSettings {
 pub struct Limits {
     /// Authenticated sessions at a time; one more is refused with 53300.
     pub max_connections: usize,
-    /// Connections at a time that are not authenticated yet; more wait in the kernel's backlog.
+    /// Handshakes at a time, at most half of them from one address; more wait.
     pub max_handshakes: usize,
-    /// From accept to `ReadyForQuery`.
+    /// From the turn of a handshake to `ReadyForQuery`.
     pub startup_timeout: Duration,
     /// Bytes of one message before authentication.
     pub startup_message_max: usize,

@@ -40,16 +40,12 @@ impl Connection {
                 self.complete(tag)
             }
             Execution::Done(tag) => self.complete(tag),
-            Execution::Empty => {
-                self.session.succeed();
-                Ok(self.writer.put(&EmptyQueryResponse::new())?)
-            }
+            Execution::Empty => Ok(self.writer.put(&EmptyQueryResponse::new())?),
         }
     }
 
     /// The statement succeeded: notices, then its tag.
     pub(super) fn complete(&mut self, tag: String) -> Result<(), Failure> {
-        self.session.succeed();
         self.send_notices()?;
         Ok(self.writer.put(&CommandComplete::new(tag))?)
     }

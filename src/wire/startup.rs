@@ -45,6 +45,8 @@ impl From<Diagnosis> for Refusal {
 const CANCEL_REQUEST: u32 = 80_877_102;
 const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
+/// Longest name of a role or database, in bytes.
+const NAME_BYTES_MAX: usize = 63;
 /// The newest protocol we speak.
 const NEWEST_MINOR: u16 = 2;
 
@@ -144,8 +146,8 @@ fn parse_startup(minor: u16, packet: &[u8]) -> Result<Startup, Diagnosis> {
     for pair in texts.chunks_exact(2) {
         let [name, value] = pair else { continue };
         match *name {
-            "user" => startup.user = (*value).to_owned(),
-            "database" => startup.database = (*value).to_owned(),
+            "user" => startup.user = cut_name(value).to_owned(),
+            "database" => startup.database = cut_name(value).to_owned(),
             "options" => startup.settings.extend(parse_options(value)?),
             "replication" if !matches!(*value, "false" | "off" | "no" | "0") => {
                 return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "the replication protocol is not supported"));
@@ -163,6 +165,11 @@ fn parse_startup(minor: u16, packet: &[u8]) -> Result<Startup, Diagnosis> {
         startup.database.clone_from(&startup.user);
     }
     Ok(startup)
+}
+
+/// PostgreSQL cuts longer names silently, at the end of a character (`NAMEDATALEN`).
+fn cut_name(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or(name)
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, Diagnosis> {
@@ -235,6 +242,9 @@ mod tests {
         assert_eq!(startup.settings, pairs(&expected));
         let startup = start(b"database\0d\0user\0ann\0TimeZone\0\0\0").unwrap();
         assert_eq!(startup.database, "d");
+        let long = format!("user\0{}é{}\0\0", "x".repeat(62), "y".repeat(100));
+        assert_eq!(start(long.as_bytes()).unwrap().user, "x".repeat(62), "cut where PostgreSQL cuts");
+        let startup = start(b"database\0d\0user\0ann\0TimeZone\0\0\0").unwrap();
         assert_eq!(startup.settings, pairs(&[("TimeZone", "")]));
     }
 

@@ -2,9 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use sqlx::{Connection, Executor};
+use tributary::sandbox::Postgres;
 use tributary::server::ServerError;
 
 use super::eventually;
+use crate::support;
 use crate::support::proxy::{self, OWNER, Place, login};
 
 const ITEMS: &str = "CREATE TABLE items (id INTEGER PRIMARY KEY); INSERT INTO items VALUES (1);";
@@ -34,6 +37,72 @@ async fn reading_the_directory_again_adds_stores_roles_and_views() {
     place.write("stores/broken.toml", "kind = \"sqlite\"\n");
     assert!(matches!(server.reload().await, Err(ServerError::Config(problems)) if !problems.is_empty()));
     assert_eq!(session.answer("SELECT id FROM shop.items").await, "1");
+}
+
+/// The connections of Tributary to a database of a server, by process id.
+async fn backends(server: &Postgres, database: &str) -> Vec<i32> {
+    let mut connection = proxy::direct(server, database).await;
+    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() ORDER BY pid";
+    let rows = sqlx::query_scalar(sql).bind(database).fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_store_keeps_its_connections_until_its_statements_have_ended() {
+    let place = Place::new();
+    let postgres = support::postgres().await;
+    let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
+    place.postgres("shop", postgres, &database, "");
+    let server = place.serve().await;
+    let idle = proxy::connect(&server, OWNER).await;
+    let prepared = idle.prepare("SELECT n FROM shop.stock WHERE n < $1").await.unwrap();
+    assert_eq!(idle.query(&prepared, &[&5]).await.unwrap().len(), 1);
+    let busy = proxy::connect(&server, OWNER).await;
+    busy.answer("BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+    assert_eq!(busy.answer("SELECT n FROM shop.stock").await, "1");
+    let before = backends(postgres, &database).await;
+    assert!(!before.is_empty());
+
+    server.reload().await.unwrap();
+    proxy::direct(postgres, &database).await.execute("INSERT INTO stock VALUES (2)").await.unwrap();
+    assert_eq!(busy.answer("SELECT n FROM shop.stock").await, "1", "the block goes on where it began");
+    assert_eq!(idle.query(&prepared, &[&5]).await.unwrap().len(), 2, "a prepared statement is planned anew");
+    let among = backends(postgres, &database).await;
+    assert!(before.iter().any(|old| among.contains(old)), "the block's connection was closed under it");
+    busy.answer("COMMIT").await;
+    eventually("the end of the replaced connections", async || {
+        let now = backends(postgres, &database).await;
+        now.iter().all(|pid| !before.contains(pid)).then_some(())
+    })
+    .await;
+    assert_eq!(busy.answer("SELECT count(*) FROM shop.stock").await, "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_store_is_closed_after_the_drain_time_whatever_runs_on_it() {
+    let place = Place::new();
+    place.configure("[limits]\ndrain_grace = \"1s\"");
+    let postgres = support::postgres().await;
+    let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
+    place.postgres("shop", postgres, &database, "");
+    let server = place.serve().await;
+    let busy = proxy::connect(&server, OWNER).await;
+    busy.answer("BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+    assert_eq!(busy.answer("SELECT n FROM shop.stock").await, "1");
+    let before = backends(postgres, &database).await;
+    for _ in 0..3 {
+        server.reload().await.unwrap();
+    }
+    eventually("the end of the replaced connections", async || {
+        let now = backends(postgres, &database).await;
+        now.iter().all(|pid| !before.contains(pid)).then_some(())
+    })
+    .await;
+    let failure = busy.rows("SELECT n FROM shop.stock").await.unwrap_err();
+    assert!(failure.code.starts_with("08"), "{failure:?}");
+    busy.answer("ROLLBACK").await;
+    assert_eq!(busy.answer("SELECT n FROM shop.stock").await, "1");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ async fn settings_are_set_local_reset_and_discarded() {
     let server = place.serve().await;
     let session = proxy::connect(&server, OWNER).await;
     let shown = async |name: &str| session.answer(&format!("SHOW {name}")).await;
-    assert_eq!((shown("TimeZone").await, shown("search_path").await), ("UTC".to_owned(), "public".to_owned()));
+    assert_eq!((shown("TimeZone").await, shown("search_path").await), ("UTC".to_owned(), "public, \"$stores\"".to_owned()));
     session.answer("SET TimeZone = 'Europe/Berlin'").await;
     assert_eq!(session.answer("SELECT '2024-07-01 12:00+00'::timestamptz").await, "2024-07-01 14:00:00+02");
     assert_eq!(session.answer("SELECT current_setting('timezone')").await, "Europe/Berlin");
@@ -41,6 +41,47 @@ async fn settings_are_set_local_reset_and_discarded() {
     assert!(session.rows("SHOW ALL").await.unwrap().len() > 20);
     let started = proxy::open(proxy::login(server.addresses()[0], OWNER).options("-c TimeZone=Asia/Tokyo")).await.unwrap();
     assert_eq!(started.answer("SHOW TimeZone; RESET TimeZone; SHOW TimeZone").await, "Asia/Tokyo\nAsia/Tokyo");
+}
+
+#[tokio::test]
+async fn the_search_path_is_what_was_set_also_when_that_is_nothing() {
+    let place = Place::new();
+    place.sqlite("shop", "CREATE TABLE items (id INTEGER PRIMARY KEY); INSERT INTO items VALUES (1);").await;
+    place.sqlite("attic", "CREATE TABLE items (id INTEGER PRIMARY KEY); INSERT INTO items VALUES (2);").await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    // What is set, what SHOW says, the schemas of the path, and the table that `items` then means.
+    let rows = [
+        ("search_path TO DEFAULT", "public, \"$stores\"", "{public,attic,shop}", "2"),
+        ("search_path = ''", "\"\"", "{}", "42P01"),
+        ("search_path TO \"shop\", attic", "shop, attic", "{shop,attic}", "1"),
+        ("search_path TO Shop", "shop", "{shop}", "1"),
+        ("search_path TO \"Shop\", nowhere", "\"Shop\", nowhere", "{}", "42P01"),
+        ("search_path = 'shop, attic'", "\"shop, attic\"", "{}", "42P01"),
+        ("search_path = 'nowhere', 'attic'", "nowhere, attic", "{attic}", "2"),
+        ("search_path = \"$user\", 'a\"b', \"$stores\", shop", "\"$user\", \"a\"\"b\", \"$stores\", shop", "{attic,shop}", "2"),
+        ("search_path = shop, pg_catalog", "shop, pg_catalog", "{shop,pg_catalog}", "1"),
+    ];
+    for (set, shown, schemas, found) in rows {
+        session.answer(&format!("SET {set}")).await;
+        assert_eq!(session.answer("SHOW search_path").await, shown, "{set}");
+        assert_eq!(session.answer("SELECT current_setting('search_path')").await, shown, "{set}");
+        assert_eq!(session.answer("SELECT current_schemas(false)").await, schemas, "{set}");
+        let first = schemas.trim_matches(['{', '}']).split(',').next().filter(|name| !name.is_empty()).unwrap_or("~");
+        assert_eq!(session.answer("SELECT current_schema()").await, first, "{set}");
+        let answer = session.rows("SELECT id FROM items").await.map(|rows| rows.join(",")).unwrap_or_else(|failure| failure.code);
+        assert_eq!(answer, found, "{set}");
+    }
+    assert_eq!(session.answer("SET search_path = ''; SELECT current_schemas(true)").await, "{pg_catalog}");
+    assert_eq!(session.answer("SELECT id FROM shop.items").await, "1");
+    session.answer("RESET search_path").await;
+    let mut login = proxy::login(server.addresses()[0], OWNER);
+    for (option, shown) in [("-c search_path=", ""), ("-c search_path=shop,\\ attic", "shop, attic")] {
+        let started = proxy::open(login.options(option)).await.unwrap();
+        assert_eq!(started.answer("SHOW search_path").await, shown, "{option}");
+    }
+    let refused = proxy::open(login.options("-c search_path=shop,")).await.map(|_| ()).unwrap_err();
+    assert_eq!(refused.code().map(|code| code.code()), Some("22023"));
 }
 
 #[tokio::test]

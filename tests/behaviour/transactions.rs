@@ -1,5 +1,6 @@
 //! Transaction blocks: one state of the stores, what ends them, and what a failed one refuses.
 
+use futures::TryStreamExt;
 use sqlx::Executor;
 
 use crate::support::{self, proxy};
@@ -69,6 +70,9 @@ async fn blocks_fail_as_a_whole_and_end_as_asked() {
     session.answer("SELECT 1").await;
     assert_eq!(session.rows("SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await.unwrap_err().code, "25001");
     session.answer("ROLLBACK").await;
+    session.answer("BEGIN ISOLATION LEVEL READ UNCOMMITTED").await;
+    assert_eq!(session.answer("SHOW transaction_isolation").await, "read uncommitted");
+    session.answer("COMMIT").await;
 }
 
 #[tokio::test]
@@ -80,10 +84,100 @@ async fn a_multi_statement_text_is_one_transaction() {
     assert_eq!(session.answer("SELECT 1; SELECT n + 1 FROM notes.notes; SELECT 3").await, "1\n2\n3");
     assert_eq!(session.failure("SELECT 1; SELECT 1/0; SELECT 3").await.code, "22012");
     assert_eq!(session.failure("SELECT 1; SELEC 2").await.code, "42601");
+    let times = session.rows("SELECT now(); SELECT n FROM notes.notes; SELECT now()").await.unwrap();
+    assert_eq!(times.first(), times.last(), "one transaction has one time");
+    // An error undoes what the text has set before it; SET LOCAL lasts to the end of the text.
+    assert_eq!(session.failure("SET application_name = 'lost'; SELECT 1/0").await.code, "22012");
+    assert_eq!(session.answer("SHOW application_name").await, "");
+    assert_eq!(session.answer("SET LOCAL application_name = 'here'; SHOW application_name").await, "here");
+    assert_eq!(session.answer("SHOW application_name").await, "");
+    // BEGIN makes the transaction of the text one that lasts, with what was done before it.
+    assert_eq!(session.answer("SET application_name = 'kept'; BEGIN; SHOW application_name").await, "kept");
+    session.answer("ROLLBACK").await;
+    assert_eq!(session.answer("SHOW application_name").await, "");
+    // COMMIT ends it in the middle, and what follows is in the next one.
+    assert_eq!(
+        session.failure("SET application_name = 'kept'; COMMIT; SET application_name = 'lost'; SELECT 1/0").await.code,
+        "22012"
+    );
+    assert_eq!(session.answer("SHOW application_name; RESET application_name").await, "kept");
+    let late = "SELECT 1; BEGIN ISOLATION LEVEL REPEATABLE READ";
+    assert_eq!(session.rows(late).await.unwrap_err().code, "25001");
+    session.answer("ROLLBACK").await;
+    for (sql, code) in [
+        ("SELECT 1; SAVEPOINT s", "25P01"),
+        ("SELECT 1; COMMIT AND CHAIN", "25P01"),
+        ("COMMIT AND CHAIN", "25P01"),
+        ("SELECT 1; DISCARD ALL", "25001"),
+    ] {
+        assert_eq!(session.failure(sql).await.code, code, "{sql}");
+    }
     session.answer("").await;
     session.answer(" ; -- nothing\n;").await;
     session.answer("BEGIN").await;
     let now = session.answer("SELECT now()").await;
     assert_eq!(session.answer("SELECT now()").await, now);
     session.answer("END").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_sees_one_state_where_that_is_the_default() {
+    let place = Place::new();
+    let postgres = support::postgres().await;
+    let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY)").await;
+    place.postgres("shop", postgres, &database, "");
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let mut writer = proxy::direct(postgres, &database).await;
+    // More rows in the middle than all buffers on the way hold, so that the last statement waits until they are read.
+    let count = "SELECT count(*) FROM shop.stock";
+    let text = format!("{count}; SELECT repeat('x', 1000) FROM generate_series(1, 50000); {count}");
+    for (isolation, grows) in [("read committed", 1), ("repeatable read", 0), ("serializable", 0)] {
+        session.answer(&format!("SET default_transaction_isolation = '{isolation}'")).await;
+        let mut counts = Vec::new();
+        let mut stream = std::pin::pin!(session.simple_query_raw(&text).await.unwrap());
+        while let Some(message) = stream.try_next().await.unwrap() {
+            let tokio_postgres::SimpleQueryMessage::Row(row) = message else { continue };
+            let Ok(found) = row.get(0).unwrap().parse::<i64>() else { continue };
+            if counts.is_empty() {
+                writer.execute("INSERT INTO stock SELECT count(*) FROM stock").await.unwrap();
+            }
+            counts.push(found);
+        }
+        assert_eq!(counts[1] - counts[0], grows, "{isolation}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_serializable_block_reads_one_store() {
+    let place = Place::new();
+    let postgres = support::postgres().await;
+    let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
+    place.postgres("shop", postgres, &database, "");
+    place.sqlite("notes", "CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (1);").await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let mut writer = proxy::direct(postgres, &database).await;
+    session.answer("BEGIN ISOLATION LEVEL SERIALIZABLE").await;
+    assert_eq!(session.answer("SHOW transaction_isolation").await, "serializable");
+    assert_eq!(session.answer("SELECT count(*) FROM shop.stock").await, "1");
+    writer.execute("INSERT INTO stock VALUES (2)").await.unwrap();
+    assert_eq!(session.answer("SELECT (SELECT count(*) FROM shop.stock), (SELECT max(n) FROM shop.stock)").await, "1|1");
+    assert!(session.answer("SELECT relname FROM pg_class").await.contains("stock"), "the catalog is no store");
+    let refused = session.rows("SELECT n FROM notes.notes").await.unwrap_err();
+    assert_eq!(refused.code, "0A000");
+    assert!(refused.message.contains("\"notes\", \"shop\"") && refused.hint.contains("REPEATABLE READ"), "{refused:?}");
+    assert_eq!(session.rows("SELECT 1").await.unwrap_err().code, "25P02");
+    session.answer("ROLLBACK").await;
+    for sql in ["SELECT n FROM notes.notes", "SELECT count(*) FROM shop.stock"] {
+        session.answer("BEGIN; SET TRANSACTION ISOLATION LEVEL SERIALIZABLE").await;
+        session.answer(sql).await;
+        session.answer("COMMIT").await;
+    }
+    session.answer("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE").await;
+    session.answer("BEGIN").await;
+    let joined = session.rows("SELECT * FROM shop.stock JOIN notes.notes USING (n)").await.unwrap_err();
+    assert_eq!(joined.code, "0A000", "{joined:?}");
+    session.answer("ROLLBACK").await;
+    assert_eq!(session.answer("SELECT count(*) FROM shop.stock JOIN notes.notes USING (n)").await, "1", "no block, no such order");
 }

@@ -39,6 +39,7 @@ public class JdbcClient {
         check("typed_errors", JdbcClient::typedErrors);
         check("transactions", JdbcClient::transactions);
         check("metadata", JdbcClient::metadata);
+        check("metadata_of_keys_and_types", JdbcClient::keysAndTypes);
         check("cancel", JdbcClient::cancel);
         connection.close();
         check("wrong_password", () -> fails("28P01", () -> connect("wrong")));
@@ -259,7 +260,7 @@ public class JdbcClient {
         same(list(about.getSchemas(), "TABLE_SCHEM"),
             Arrays.asList("information_schema", "notes", "pg_catalog", "public", "shop", "tributary"), "schemas");
         same(list(about.getTables(null, "shop", "%", new String[] {"TABLE", "VIEW"}), "TABLE_NAME", "TABLE_TYPE", "REMARKS"),
-            Arrays.asList("customers|TABLE|Who buys", "kinds|TABLE|null", "orders|TABLE|null", "totals|VIEW|null"), "tables");
+            Arrays.asList("customers|TABLE|Who buys", "kinds|TABLE|null", "orders|TABLE|null", "refunds|TABLE|null", "totals|VIEW|null"), "tables");
         same(list(about.getColumns(null, "shop", "orders", "%"), "COLUMN_NAME", "TYPE_NAME", "COLUMN_SIZE", "IS_NULLABLE"),
             Arrays.asList("id|int8|19|NO", "customer_id|int4|10|NO", "total|numeric|10|NO", "placed|timestamptz|35|YES"), "columns");
         same(list(about.getPrimaryKeys(null, "shop", "orders"), "COLUMN_NAME", "KEY_SEQ", "PK_NAME"),
@@ -270,6 +271,26 @@ public class JdbcClient {
         same(list(about.getBestRowIdentifier(null, "shop", "orders", 0, false), "COLUMN_NAME"), Arrays.asList("id"), "best row");
         same(list(about.getCatalogs(), "TABLE_CAT"), Arrays.asList(System.getenv("TRIBUTARY_DATABASE")), "catalogs");
         same(list(about.getFunctions(null, "shop", "%"), "FUNCTION_NAME"), Arrays.asList(), "functions");
+    }
+
+    static void keysAndTypes() throws SQLException {
+        DatabaseMetaData about = connection.getMetaData();
+        same(list(about.getIndexInfo(null, "shop", "orders", false, false), "INDEX_NAME", "NON_UNIQUE", "ORDINAL_POSITION", "COLUMN_NAME", "ASC_OR_DESC"),
+            Arrays.asList("orders_pkey|f|1|id|A", "orders_customer_idx|t|1|customer_id|A", "orders_customer_idx|t|2|placed|A"), "indexes");
+        same(list(about.getIndexInfo(null, "shop", "customers", true, true), "INDEX_NAME"),
+            Arrays.asList("customers_email_key", "customers_pkey"), "unique indexes");
+        same(list(about.getImportedKeys(null, "shop", "refunds"), "PKTABLE_NAME", "UPDATE_RULE", "DELETE_RULE"),
+            Arrays.asList("orders|" + DatabaseMetaData.importedKeyCascade + "|" + DatabaseMetaData.importedKeySetNull), "actions");
+        same(list(about.getCrossReference(null, "shop", "customers", null, "shop", "orders"), "FK_NAME"),
+            Arrays.asList("orders_customer_id_fkey"), "cross reference");
+        same(list(about.getTypeInfo(), "TYPE_NAME").containsAll(Arrays.asList("int4", "text", "timestamptz", "numeric", "_int4")), true, "types");
+        same(list(about.getColumns(null, "shop", "kinds", "numbers"), "TYPE_NAME", "DATA_TYPE", "ORDINAL_POSITION"),
+            Arrays.asList("_int4|" + java.sql.Types.ARRAY + "|18"), "array column");
+        same(list(about.getVersionColumns(null, "shop", "orders"), "COLUMN_NAME").size(), 1, "version columns");
+        for (int isolation : new int[] {Connection.TRANSACTION_SERIALIZABLE, Connection.TRANSACTION_REPEATABLE_READ, Connection.TRANSACTION_READ_COMMITTED}) {
+            connection.setTransactionIsolation(isolation);
+            same(connection.getTransactionIsolation(), isolation, "isolation");
+        }
     }
 
     static void cancel() throws Exception {

@@ -119,7 +119,7 @@ async fn python_asyncpg() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python_sqlalchemy_inspects() {
-    let checks = ["queries", "schemas", "tables", "columns"];
+    let checks = ["queries", "schemas", "tables", "columns", "keys", "foreign_keys", "indexes", "checks", "comments", "reflection"];
     python("sqlalchemy_client.py", &checks).await;
 }
 
@@ -159,6 +159,7 @@ async fn java_pgjdbc() {
         "typed_errors",
         "transactions",
         "metadata",
+        "metadata_of_keys_and_types",
         "cancel",
         "wrong_password",
     ];

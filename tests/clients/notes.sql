@@ -5,3 +5,4 @@ INSERT INTO numbers
     SELECT n, n * n, 'number ' || n FROM count;
 CREATE TABLE reviews (id INTEGER PRIMARY KEY, order_id INTEGER, doc TEXT);
 INSERT INTO reviews VALUES (1, 1, '{"stars": 5, "text": "fine"}'), (2, 2, '{"stars": 1, "text": "späť"}');
+CREATE TABLE stars (review INTEGER REFERENCES reviews (id) ON DELETE CASCADE, stars INTEGER CHECK (stars BETWEEN 1 AND 5));

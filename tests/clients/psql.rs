@@ -25,6 +25,24 @@ async fn psql_describes_the_catalog() {
         ("\\d shop.customers", "TABLE \"orders\" CONSTRAINT \"orders_customer_id_fkey\""),
         ("\\d+ shop.customers", "In lower case"),
         ("\\d shop.orders_pkey", "primary key, btree, for table \"shop.orders\""),
+        ("\\d shop.orders", "\"orders_total_check\" CHECK ((total >= (0)::numeric))"),
+        ("\\d shop.refunds", "REFERENCES orders(id) ON UPDATE CASCADE ON DELETE SET NULL"),
+        ("\\d notes.stars", "\"stars_stars_check\" CHECK (stars BETWEEN 1 AND 5)"),
+        ("\\d notes.stars", "REFERENCES reviews(id) ON DELETE CASCADE"),
+        ("\\d+ shop.orders", "orders_customer_idx"),
+        ("\\di+", "shop | orders_pkey | index | ada | orders | permanent | btree"),
+        ("\\l+", "tributary | ada | UTF8 | C | C"),
+        ("\\dn+", "shop | ada"),
+        ("\\du+", "ada | Superuser"),
+        ("\\dd", "(0 rows)"),
+        ("\\dd orders", "(0 rows)"),
+        ("\\dx", "(0 rows)"),
+        ("\\dT+", "(0 rows)"),
+        ("\\df+", "(0 rows)"),
+        ("\\dAf", "(0 rows)"),
+        ("\\dFp", "(0 rows)"),
+        ("\\dp", "shop | orders | table"),
+        ("\\sv spending", "SELECT c.name, o.total"),
         ("\\df", "(0 rows)"),
         ("\\dT", "(0 rows)"),
         ("\\dD", "(0 rows)"),
@@ -38,4 +56,11 @@ async fn psql_describes_the_catalog() {
             text(&output.stdout).lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert!(shown.iter().any(|line| line.contains(expected)), "{command} lacks {expected}:\n{}", shown.join("\n"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn psql_is_told_that_a_function_has_no_source() {
+    let stage = Stage::set().await;
+    let output = stage.run("psql", &["-X", "-c", "\\sf now"], "install the Debian package postgresql-client").await;
+    assert_eq!(text(&output.stderr).trim(), "ERROR:  function \"now\" does not exist");
 }

@@ -46,4 +46,9 @@ CREATE TABLE orders (
 CREATE INDEX orders_customer_idx ON orders (customer_id, placed);
 INSERT INTO orders VALUES (1, 1, 9.50, '2024-01-01 00:00:00+00'), (2, 2, 20.00, '2024-01-02 00:00:00+00');
 
+CREATE TABLE refunds (
+    order_id bigint PRIMARY KEY REFERENCES orders (id) ON UPDATE CASCADE ON DELETE SET NULL,
+    reason text CHECK (reason <> '')
+);
+
 CREATE VIEW totals AS SELECT customer_id, sum(total) AS total FROM orders GROUP BY customer_id;

@@ -4,7 +4,7 @@
 //! sets/<schema>.<table>.txt   rows of a store, and the same values as its copy has them
 //! queries/<topic>.sql         one statement a line; `statement ==> the copy's wording` where a store's document is a json
 //!                             column there; `<- value` binds a parameter (`\N` is NULL)
-//! generate                    statements made by a fixed seed
+//! generate, templates         statements made by a fixed seed
 //! refused.sql                 those of the statements that Tributary refuses with 0A000: exactly these, with reasons
 //! mismatched.sql              those whose answers differ: exactly these, with reasons
 //! ```
@@ -13,7 +13,7 @@
 //! protocol with text. Compared are column names, column types, values, row order where the statement gives one, and the
 //! SQLSTATE of errors. Exceptions: enum types of PostgreSQL are text (`ask`).
 //!
-//! `cargo test --test main differential -- differential generated=5000` makes more statements than usual;
+//! `cargo test --test main differential -- differential generated=5000 templates=5000` makes more statements than usual;
 //! `only=<text>` runs the statements that contain it and shows every difference.
 
 mod ask;
@@ -22,6 +22,7 @@ mod generate;
 mod random;
 mod set;
 mod stage;
+mod templates;
 
 use std::path::Path;
 
@@ -30,6 +31,9 @@ use stage::Stage;
 
 /// Generated statements of an ordinary run.
 const GENERATED: usize = 150;
+
+/// Statements over templates of an ordinary run.
+const TEMPLATES: usize = 150;
 
 /// Pairs of connections that work at the same time.
 const WORKERS: usize = 4;
@@ -65,6 +69,8 @@ async fn answers_over_postgres_mariadb_sqlite_and_mongodb_equal_those_of_one_pos
     let mut queries = written();
     assert!(queries.len() >= 100, "{} written statements", queries.len());
     queries.extend(generate::statements(count).iter().map(|sql| query("generated", sql)));
+    let count = argument("templates=").map_or(TEMPLATES, |count| count.parse().unwrap());
+    queries.extend(templates::statements(count).iter().map(|sql| query("templates", sql)));
     mark(&mut queries, "refused.sql", Outcome::Refused);
     mark(&mut queries, "mismatched.sql", Outcome::Different);
     queries.retain(|query| only.as_ref().is_none_or(|only| query.sql.contains(only.as_str())));

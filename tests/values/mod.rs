@@ -33,7 +33,7 @@ impl<'a> FromSql<'a> for Raw {
 }
 
 async fn connect() -> Client {
-    let endpoint = support::postgres().await.endpoint();
+    let endpoint = support::postgres().await;
     let mut config = tokio_postgres::Config::new();
     config.host(&endpoint.host).port(endpoint.port).user(&endpoint.user).password(endpoint.password.expose());
     config.dbname(&endpoint.database);

@@ -1,9 +1,11 @@
 //! Clients that break the protocol before they are authenticated: none gets further than FATAL and a closed connection.
 
+use std::io::Read;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tributary::wire::Limits;
 
 use super::client::{Client, gss_request, initial_response, message, packet, query, salt_of, ssl_request, startup};
@@ -194,6 +196,29 @@ async fn who_says_nothing_is_cut_and_blocks_nobody() {
     assert_eq!(silent.answer().await, None);
     assert_eq!(halfway.answer().await, None);
     drop(patient);
+}
+
+#[tokio::test]
+async fn silent_peers_of_one_address_keep_no_other_address_out() {
+    let limits = Limits { max_handshakes: 2, ..Limits::default() };
+    let server = server::start(tributary::wire::Settings { limits, ..trusting() }).await;
+    let mut silent = Vec::new();
+    // Two handshakes at a time, and sixteen connections in all: more than one address may have of either.
+    for _ in 0..20 {
+        silent.push(Client::connect(server.address).await);
+    }
+    let other = TcpSocket::new_v4().unwrap();
+    other.bind(SocketAddr::from(([127, 0, 0, 2], 0))).unwrap();
+    let mut client = Client { stream: other.connect(server.address).await.unwrap() };
+    client.start(USER).await;
+    assert_eq!(client.until_ready().await.last().unwrap().shown(), "Z I");
+    for beyond in &mut silent[8..] {
+        assert_eq!(beyond.answer().await, None, "an address has half of the room");
+    }
+    for waiting in silent.drain(..8) {
+        let read = waiting.stream.into_std().unwrap().read(&mut [0]);
+        assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "who waits for a turn is not cut");
+    }
 }
 
 #[tokio::test]

@@ -142,6 +142,7 @@ struct Class<'a> {
     has_index: bool,
     kind: &'static str,
     columns: usize,
+    checks: usize,
     has_rules: bool,
     has_triggers: bool,
 }
@@ -167,7 +168,7 @@ fn class_row(class: &Class<'_>) -> Vec<Cell> {
         "p",
         class.kind,
         columns,
-        0,
+        i16::try_from(class.checks).unwrap_or(i16::MAX),
         class.has_rules,
         class.has_triggers,
         false,
@@ -199,6 +200,7 @@ fn classes(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
                 has_index: snapshot.objects.indexes.iter().any(|index| index.table_oid == relation.oid),
                 kind,
                 columns: attributes(relation).len(),
+                checks: snapshot.objects.checks(relation.oid),
                 has_rules: kind == "v",
                 has_triggers: has_foreign_key(snapshot, relation.oid),
             })
@@ -214,6 +216,7 @@ fn classes(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
             has_index: false,
             kind: "i",
             columns: index.columns.len(),
+            checks: 0,
             has_rules: false,
             has_triggers: false,
         })

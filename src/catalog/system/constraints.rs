@@ -1,6 +1,6 @@
 //! Keys: `pg_index`, `pg_constraint`, `pg_indexes`.
 
-use super::table::{Cell, INT2S, OIDS, relation};
+use super::table::{Cell, INT2S, INT2VECTOR, OIDS, OIDVECTOR, relation};
 use super::text;
 use crate::catalog::discover::SystemRelation;
 use crate::catalog::snapshot::{SessionFacts, Snapshot};
@@ -31,10 +31,10 @@ const INDEX: &[(&str, PgType)] = &[
     ("indisready", PgType::BOOL),
     ("indislive", PgType::BOOL),
     ("indisreplident", PgType::BOOL),
-    ("indkey", INT2S),
-    ("indcollation", OIDS),
-    ("indclass", OIDS),
-    ("indoption", INT2S),
+    ("indkey", INT2VECTOR),
+    ("indcollation", OIDVECTOR),
+    ("indclass", OIDVECTOR),
+    ("indoption", INT2VECTOR),
     ("indexprs", PgType::TEXT),
     ("indpred", PgType::TEXT),
 ];
@@ -102,7 +102,6 @@ const CONSTRAINT: &[(&str, PgType)] = &[
 fn constraints(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
     let row = |constraint: &crate::catalog::object::Constraint| {
         let far = constraint.references.as_ref();
-        let action = if far.is_some() { "a" } else { " " };
         let matching = if far.is_some() { "s" } else { " " };
         cells![
             constraint.oid,
@@ -117,8 +116,8 @@ fn constraints(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
             constraint.index_oid,
             0,
             far.map_or(0, |far| far.table_oid),
-            action,
-            action,
+            far.map_or(" ", |far| far.on_update.letter()),
+            far.map_or(" ", |far| far.on_delete.letter()),
             matching,
             true,
             0,
@@ -130,7 +129,7 @@ fn constraints(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
             Cell::Null,
             Cell::Null,
             Cell::Null,
-            Cell::Null,
+            constraint.condition.as_deref(),
         ]
     };
     snapshot.objects.constraints.iter().map(row).collect()

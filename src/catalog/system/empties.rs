@@ -1,6 +1,6 @@
 //! Relations that PostgreSQL has and that never have rows here: they exist so that client queries plan.
 
-use super::table::{OIDS, TEXTS, empty};
+use super::table::{OIDS, OIDVECTOR, TEXTS, empty};
 use crate::catalog::discover::SystemRelation;
 use crate::pgtype::PgType;
 
@@ -100,7 +100,7 @@ const EMPTIES: &[(&str, u32, Columns)] = &[
             ("provolatile", CHAR),
             ("pronargs", PgType::INT2),
             ("prorettype", OID),
-            ("proargtypes", OIDS),
+            ("proargtypes", OIDVECTOR),
             ("proallargtypes", OIDS),
             ("proargmodes", TEXTS),
             ("proargnames", TEXTS),
@@ -134,6 +134,34 @@ const EMPTIES: &[(&str, u32, Columns)] = &[
             ("opcfamily", OID),
             ("opcintype", OID),
             ("opcdefault", BOOL),
+        ],
+    ),
+    ("pg_opfamily", 2753, &[("oid", OID), ("opfmethod", OID), ("opfname", NAME), ("opfnamespace", OID), ("opfowner", OID)]),
+    (
+        "pg_amop",
+        2602,
+        &[
+            ("oid", OID),
+            ("amopfamily", OID),
+            ("amoplefttype", OID),
+            ("amoprighttype", OID),
+            ("amopstrategy", PgType::INT2),
+            ("amoppurpose", CHAR),
+            ("amopopr", OID),
+            ("amopmethod", OID),
+            ("amopsortfamily", OID),
+        ],
+    ),
+    (
+        "pg_amproc",
+        2603,
+        &[
+            ("oid", OID),
+            ("amprocfamily", OID),
+            ("amproclefttype", OID),
+            ("amprocrighttype", OID),
+            ("amprocnum", PgType::INT2),
+            ("amproc", OID),
         ],
     ),
     ("pg_aggregate", 2600, &[("aggfnoid", OID), ("aggkind", CHAR), ("aggnumdirectargs", PgType::INT2)]),
@@ -219,6 +247,8 @@ const EMPTIES: &[(&str, u32, Columns)] = &[
     ("pg_largeobject_metadata", 2995, &[("oid", OID), ("lomowner", OID), ("lomacl", TEXTS)]),
     ("pg_ts_config", 3602, &[("oid", OID), ("cfgname", NAME), ("cfgnamespace", OID), ("cfgowner", OID)]),
     ("pg_ts_dict", 3600, &[("oid", OID), ("dictname", NAME), ("dictnamespace", OID), ("dictowner", OID)]),
+    ("pg_ts_parser", 3601, &[("oid", OID), ("prsname", NAME), ("prsnamespace", OID)]),
+    ("pg_ts_template", 3764, &[("oid", OID), ("tmplname", NAME), ("tmplnamespace", OID)]),
     (
         "pg_stats",
         0,

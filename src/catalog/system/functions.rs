@@ -17,7 +17,8 @@ use datafusion::scalar::ScalarValue;
 use super::classes::attributes;
 use super::server::{role_name, role_oid};
 use super::text;
-use crate::catalog::name::{QualifiedName, SearchPath, quote_identifier};
+use crate::catalog::keyword::quote_identifier;
+use crate::catalog::name::{QualifiedName, SearchPath};
 use crate::catalog::snapshot::{RelationBody, SessionFacts, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgField, PgType};
@@ -31,7 +32,7 @@ struct Environment {
 
 type Evaluate = fn(&Environment, &[Argument]) -> std::result::Result<Answer, Diagnosis>;
 
-/// An argument: integers and texts are all that these functions take.
+/// An argument: integers and texts are all that these functions take; truth values are the texts `true` and `false`.
 #[derive(Debug, Clone)]
 enum Argument {
     Null,
@@ -177,6 +178,7 @@ fn argument(value: &ColumnarValue, row: usize) -> Result<Argument> {
         ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)) => {
             Argument::Text(text)
         }
+        ScalarValue::Boolean(Some(truth)) => Argument::Text(truth.to_string()),
         ScalarValue::List(list) => Argument::Array(list.value_length(0).try_into().unwrap_or(0)),
         _ => Argument::Other,
     })
@@ -208,7 +210,7 @@ const SESSION: &[Row] = &[
     ("current_schemas", super::table::NAMES, |env, args| {
         let implicit =
             !matches!(args.first(), Some(Argument::Text(word)) if word == "false") && !matches!(args.first(), Some(Argument::Null));
-        let system = implicit.then(|| "pg_catalog".to_owned());
+        let system = implicit.then(|| "pg_catalog".to_owned()).filter(|system| !env.facts.search_path.contains(system));
         Ok(Answer::Texts(system.into_iter().chain(env.facts.search_path.iter().cloned()).collect()))
     }),
     ("current_user", NAME, |env, _| Ok(Answer::Text(env.facts.role.clone()))),
@@ -256,6 +258,7 @@ const CATALOG: &[Row] = &[
     ("pg_function_is_visible", BOOL, |_, _| Ok(Answer::Bool(true))),
     ("pg_operator_is_visible", BOOL, |_, _| Ok(Answer::Bool(true))),
     ("pg_opclass_is_visible", BOOL, |_, _| Ok(Answer::Bool(true))),
+    ("pg_opfamily_is_visible", BOOL, |_, _| Ok(Answer::Bool(true))),
     ("pg_collation_is_visible", BOOL, |_, _| Ok(Answer::Bool(true))),
     ("pg_encoding_to_char", NAME, |_, args| {
         Ok(args.first().and_then(Argument::oid).map(|number| if number == 6 { "UTF8" } else { "" }).into())
@@ -275,7 +278,12 @@ const CATALOG: &[Row] = &[
     ("pg_size_pretty", TEXT, |_, args| Ok(args.first().and_then(Argument::oid).map(size_text).into())),
     ("to_regclass", OID, |env, args| Ok(named_relation(env, args).ok().map_or(Answer::Null, Answer::Int))),
     ("pg_array_ordinals", PgType::with_typmod(1007, -1), |_, args| {
-        Ok(if let Some(Argument::Array(count)) = args.first() { Answer::Ordinals(*count) } else { Answer::Null })
+        // A second argument is the dimension; arrays of the catalog have one.
+        match (args.first(), args.get(1).map(Argument::oid)) {
+            (Some(Argument::Array(count)), None | Some(Some(1))) => Ok(Answer::Ordinals(*count)),
+            (Some(Argument::Array(_)), Some(Some(_))) => Ok(Answer::Ordinals(0)),
+            _ => Ok(Answer::Null),
+        }
     }),
     ("like_escape", TEXT, |_, args| like_escape(args)),
     ("to_regtype", PgType::REGTYPE, |_, args| Ok(regtype_oid(args).unwrap_or(Answer::Null))),
@@ -283,6 +291,8 @@ const CATALOG: &[Row] = &[
     ("pg_oid_regclass", PgType::REGCLASS, |env, args| named_relation(env, args).map(Answer::Int)),
     ("pg_cast_regtype", TEXT, |_, args| Ok(regtype_text(args.first()).into())),
     ("pg_oid_regtype", PgType::REGTYPE, |_, args| regtype_oid(args)),
+    ("pg_oid_regproc", OID, |_, args| named_function(args)),
+    ("pg_oid_regprocedure", OID, |_, args| named_function(args)),
     ("pg_cast_regproc", TEXT, |_, args| Ok(plain(args.first()).into())),
     ("pg_cast_regnamespace", TEXT, |env, args| Ok(namespace_text(env, args.first()).into())),
     ("pg_oid_regnamespace", OID, |env, args| namespace_oid(env, args)),
@@ -333,7 +343,9 @@ fn visible(env: &Environment, args: &[Argument]) -> std::result::Result<Answer, 
 
 /// Whether the first schema on the path that has the name is this one.
 fn is_first(env: &Environment, schema: &str, name: &str) -> bool {
-    let path = std::iter::once("pg_catalog").chain(env.facts.search_path.iter().map(String::as_str));
+    let set = env.facts.search_path.iter().map(String::as_str);
+    let system = Some("pg_catalog").filter(|system| set.clone().all(|name| name != *system));
+    let path = system.into_iter().chain(set);
     let mut holders = path.filter(|place| {
         env.snapshot.schemas.get(*place).is_some_and(|found| found.relations.contains_key(name))
             || env.snapshot.objects.indexes.iter().any(|index| index.schema == *place && index.name == name)
@@ -438,6 +450,22 @@ fn plain(arg: Option<&Argument>) -> Option<String> {
         Argument::Int(0) => Some("-".to_owned()),
         Argument::Int(oid) => Some(oid.to_string()),
         Argument::Null | Argument::Array(_) | Argument::Other => None,
+    }
+}
+
+/// Functions of PostgreSQL that clients tell array types by: name and object id.
+const ARRAY_FUNCTIONS: &[(&str, i64)] = &[("array_in", 750), ("array_out", 751), ("array_recv", 2400), ("array_send", 2401)];
+
+/// `pg_proc` is empty, so no other function is found by its name.
+fn named_function(args: &[Argument]) -> std::result::Result<Answer, Diagnosis> {
+    let Some(text) = args.first().and_then(Argument::text) else { return Ok(Answer::Null) };
+    if let Ok(oid) = text.parse() {
+        return Ok(Answer::Int(oid));
+    }
+    let name = split_name(text.split('(').next().unwrap_or_default()).pop().unwrap_or_default();
+    match ARRAY_FUNCTIONS.iter().find(|(known, _)| *known == name) {
+        Some((_, oid)) => Ok(Answer::Int(*oid)),
+        None => Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, format!("function \"{text}\" does not exist"))),
     }
 }
 

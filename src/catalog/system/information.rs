@@ -24,6 +24,7 @@ pub(super) fn relations() -> Vec<SystemRelation> {
         relation(SCHEMA, "table_constraints", 0, TABLE_CONSTRAINTS, table_constraints),
         relation(SCHEMA, "key_column_usage", 0, KEY_COLUMN_USAGE, key_column_usage),
         relation(SCHEMA, "constraint_column_usage", 0, CONSTRAINT_COLUMN_USAGE, constraint_column_usage),
+        relation(SCHEMA, "check_constraints", 0, CHECK_CONSTRAINTS, check_constraints),
         relation(SCHEMA, "referential_constraints", 0, REFERENTIAL, referential_constraints),
         relation(SCHEMA, "information_schema_catalog_name", 0, &[("catalog_name", NAME)], |snapshot, _| {
             vec![cells![snapshot.database.as_str()]]
@@ -281,7 +282,7 @@ fn place(index: usize) -> i32 {
 fn key_column_usage(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
     let database = snapshot.database.as_str();
     let mut rows = Vec::new();
-    for found in &snapshot.objects.constraints {
+    for found in snapshot.objects.constraints.iter().filter(|found| found.kind != ConstraintKind::Check) {
         for (index, column) in found.column_names.iter().enumerate() {
             let far = found.references.as_ref().map(|_| place(index));
             let schema = found.schema.as_str();
@@ -334,6 +335,15 @@ fn constraint_column_usage(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Ve
     rows
 }
 
+const CHECK_CONSTRAINTS: &[(&str, PgType)] =
+    &[("constraint_catalog", NAME), ("constraint_schema", NAME), ("constraint_name", NAME), ("check_clause", PgType::VARCHAR)];
+
+fn check_constraints(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
+    let database = snapshot.database.as_str();
+    let checks = snapshot.objects.constraints.iter().filter(|found| found.kind == ConstraintKind::Check);
+    checks.map(|found| cells![database, found.schema.as_str(), found.name.as_str(), found.condition.as_deref()]).collect()
+}
+
 const REFERENTIAL: &[(&str, PgType)] = &[
     ("constraint_catalog", NAME),
     ("constraint_schema", NAME),
@@ -351,10 +361,11 @@ fn referential_constraints(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Ve
     let foreign = snapshot.objects.constraints.iter().filter(|found| found.kind == ConstraintKind::Foreign);
     foreign
         .map(|found| {
-            let target =
-                snapshot.objects.constraints.iter().find(|other| {
-                    other.kind != ConstraintKind::Foreign && other.index_oid == found.index_oid && found.index_oid != 0
-                });
+            let target = snapshot.objects.constraints.iter().find(|other| {
+                matches!(other.kind, ConstraintKind::Primary | ConstraintKind::Unique)
+                    && other.index_oid == found.index_oid
+                    && found.index_oid != 0
+            });
             let (schema, name) = target.map_or((None, None), |target| (Some(target.schema.as_str()), Some(target.name.as_str())));
             cells![
                 database,
@@ -364,8 +375,8 @@ fn referential_constraints(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Ve
                 schema,
                 name,
                 "NONE",
-                "NO ACTION",
-                "NO ACTION"
+                found.references.as_ref().map(|far| far.on_update.words()),
+                found.references.as_ref().map(|far| far.on_delete.words())
             ]
         })
         .collect()

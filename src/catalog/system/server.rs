@@ -61,7 +61,8 @@ const DATABASES: &[(&str, PgType)] = &[
     ("datacl", TEXTS),
 ];
 
-/// 6 is the number of UTF8 among PostgreSQL's encodings.
+/// 6 is the number of UTF8 among PostgreSQL's encodings. Text is ordered by its bytes (`C`); what a letter is, and its other
+/// case, is decided as `C.UTF-8` does.
 fn databases(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
     vec![cells![
         DATABASE,
@@ -74,7 +75,7 @@ fn databases(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
         -1,
         1663,
         "C",
-        "C",
+        "C.UTF-8",
         Cell::Null,
         Cell::Null,
         Cell::Null

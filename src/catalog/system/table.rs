@@ -107,9 +107,13 @@ pub struct SystemTable {
 pub const NAMES: PgType = PgType { oid: 1003, typmod: -1 };
 /// `text[]`
 pub const TEXTS: PgType = PgType { oid: 1009, typmod: -1 };
-/// `int2[]`, also where PostgreSQL has `int2vector`.
+/// `int2vector`
+pub const INT2VECTOR: PgType = PgType { oid: 22, typmod: -1 };
+/// `oidvector`
+pub const OIDVECTOR: PgType = PgType { oid: 30, typmod: -1 };
+/// `int2[]`
 pub const INT2S: PgType = PgType { oid: 1005, typmod: -1 };
-/// `oid[]`, also where PostgreSQL has `oidvector`.
+/// `oid[]`
 pub const OIDS: PgType = PgType { oid: 1028, typmod: -1 };
 
 /// A system relation with a fixed object id (0 lets the catalog choose).

@@ -1,7 +1,8 @@
 //! Definitions as SQL text: what `pg_get_indexdef` and `pg_get_constraintdef` print.
 
-use crate::catalog::name::quote_identifier;
+use crate::catalog::keyword::quote_identifier;
 use crate::catalog::object::{Constraint, ConstraintKind, Index};
+use crate::stores::schema::Action;
 
 fn list(names: &[String]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| quote_identifier(name)).collect();
@@ -15,7 +16,7 @@ pub(super) fn index(index: &Index) -> String {
     format!("CREATE {unique}INDEX {name} ON {schema}.{table} USING btree ({})", list(&index.column_names))
 }
 
-/// `PRIMARY KEY (a)`, `FOREIGN KEY (a) REFERENCES schema.table(b)`
+/// `PRIMARY KEY (a)`, `FOREIGN KEY (a) REFERENCES schema.table(b) ON DELETE CASCADE`, `CHECK (a > 0)`
 pub(super) fn constraint(constraint: &Constraint) -> String {
     let columns = list(&constraint.column_names);
     match (&constraint.kind, &constraint.references) {
@@ -25,8 +26,14 @@ pub(super) fn constraint(constraint: &Constraint) -> String {
             } else {
                 format!("{}.{}", quote_identifier(&far.schema), quote_identifier(&far.table))
             };
-            format!("FOREIGN KEY ({columns}) REFERENCES {target}({})", list(&far.column_names))
+            let action = |when: &str, action: Action| match action {
+                Action::NoAction => String::new(),
+                other => format!(" ON {when} {}", other.words()),
+            };
+            let (update, delete) = (action("UPDATE", far.on_update), action("DELETE", far.on_delete));
+            format!("FOREIGN KEY ({columns}) REFERENCES {target}({}){update}{delete}", list(&far.column_names))
         }
+        (ConstraintKind::Check, _) => format!("CHECK ({})", constraint.condition.as_deref().unwrap_or_default()),
         (kind, _) => format!("{} ({columns})", kind.words()),
     }
 }

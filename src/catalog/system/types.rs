@@ -80,6 +80,8 @@ struct Row<'a> {
 fn type_row(row: &Row<'_>) -> Vec<Cell> {
     let preferred = matches!(row.oid, 16 | 25 | 26 | 701 | 869 | 1184 | 1186 | 1562);
     let collation = collation(PgType::with_typmod(row.oid, -1));
+    // `array_in` and its like, by which clients know arrays; other types' functions are not listed.
+    let function = |oid: u32| if row.category == 'A' && row.element != 0 { oid } else { 0 };
     cells![
         row.oid,
         row.name,
@@ -96,10 +98,10 @@ fn type_row(row: &Row<'_>) -> Vec<Cell> {
         0,
         row.element,
         row.array,
-        0,
-        0,
-        0,
-        0,
+        function(750),
+        function(751),
+        function(2400),
+        function(2401),
         0,
         0,
         0,
@@ -129,7 +131,7 @@ fn types(_snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
             len: row.len,
             kind,
             category: row.category,
-            element: 0,
+            element: PgType::with_typmod(row.oid, -1).element().map_or(0, |element| element.oid),
             array: row.array_oid,
         })
     });

@@ -51,20 +51,20 @@ impl Servers {
 
     async fn fill(&self, output: &mut dyn Write) -> Result<(), CommandError> {
         let content = databases::hydro();
-        fill_postgres(self.hydro.endpoint(), &content).await.map_err(|error| failed(&content, &error))?;
+        fill_postgres(&self.hydro, &content).await.map_err(|error| failed(&content, &error))?;
         writeln!(output, "  {:8} {} in PostgreSQL", content.store, content.described)?;
         let content = databases::crew_for_mariadb();
-        fill_mariadb(self.crew.endpoint(), &content).await.map_err(|error| failed(&content, &error))?;
+        fill_mariadb(&self.crew, &content).await.map_err(|error| failed(&content, &error))?;
         writeln!(output, "  {:8} {} in MariaDB", content.store, content.described)?;
         let content = Content { store: "field", statements: Vec::new(), described: String::new() };
-        let count = fill_mongodb(self.field.endpoint()).await.map_err(|error| failed(&content, &error))?;
+        let count = fill_mongodb(&self.field).await.map_err(|error| failed(&content, &error))?;
         writeln!(output, "  {:8} {count} reports in MongoDB", content.store)?;
         Ok(())
     }
 
     /// Where the server of each store is.
     pub(super) fn endpoints(&self) -> [(&'static str, &Endpoint); 3] {
-        [("hydro", self.hydro.endpoint()), ("crew", self.crew.endpoint()), ("field", self.field.endpoint())]
+        [("hydro", &*self.hydro), ("crew", &*self.crew), ("field", &*self.field)]
     }
 }
 

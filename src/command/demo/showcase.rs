@@ -57,7 +57,7 @@ struct Answer {
 async fn run(engine: &Engine, snapshot: &Arc<Snapshot>, sql: &str) -> Result<Answer, Diagnosis> {
     let setting = Setting::of_server(Arc::clone(snapshot));
     let planned = planned(engine, &setting, sql)?;
-    let branches = Arc::new(Branches::new(snapshot.connectors.clone(), BranchKind::Statement, None));
+    let branches = Arc::new(Branches::new(snapshot, BranchKind::Statement, None));
     let bound = plan::bind(engine, &setting, &planned, &[], &branches).await?;
     let batches: Vec<RecordBatch> = bound.run()?.try_collect().await.map_err(|error| diagnose(&error))?;
     Ok(Answer { grid: Grid::new(&planned.columns, &batches)?, pulled: pulled(&bound.physical) })

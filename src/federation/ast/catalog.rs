@@ -8,16 +8,19 @@
 //! - a column's collation is always its type's, so `attcollation <> typcollation` is false;
 //! - a default exists only where `atthasdef` is true, so that condition is dropped beside `pg_attrdef`;
 //! - the parts `x` and `n` of `information_schema._pg_expandarray(keys)` are two `unnest`s side by side;
+//! - `generate_subscripts(keys, 1)` in an output column is an `unnest` of the numbers from 1 to the array's length;
+//! - an arm of UNION ALL without rows adds nothing, and `c.tableoid` is the object id of the catalog behind `c`;
 //! - no relation has options, so `reloptions || …` is `reloptions`;
 //! - `ARRAY(SELECT x …)` is `(SELECT array_agg(x) …)`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SetExpr, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
+    SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, TableWithJoins, Value, Values, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 
 use super::dialect::call;
@@ -62,6 +65,7 @@ impl VisitorMut for Catalog {
         {
             query.order_by = None;
         }
+        drop_empty_arms(&mut query.body);
         ControlFlow::Continue(())
     }
 
@@ -69,6 +73,7 @@ impl VisitorMut for Catalog {
         if has_no_rows(select) {
             empty(select);
         }
+        name_catalogs(select);
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 let _: ControlFlow<()> = VisitMut::visit(expr, &mut CountedExists);
@@ -105,11 +110,61 @@ impl VisitorMut for Catalog {
             Expr::Function(function) => {
                 if let Some(query) = array_subquery(function) {
                     *expr = Expr::Subquery(query);
+                } else if let Some(numbers) = subscripts(function) {
+                    *expr = call("unnest", numbers);
                 }
             }
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// An arm of `UNION ALL` without rows adds nothing; the first one names the columns and stays.
+fn drop_empty_arms(body: &mut Box<SetExpr>) {
+    let SetExpr::SetOperation { op: SetOperator::Union, set_quantifier: SetQuantifier::All, left, right } = body.as_mut() else {
+        return;
+    };
+    drop_empty_arms(left);
+    if matches!(right.as_ref(), SetExpr::Select(select) if has_no_rows(select)) {
+        let nothing = Values { explicit_row: false, value_keyword: false, rows: Vec::new() };
+        *body = std::mem::replace(left, Box::new(SetExpr::Values(nothing)));
+    }
+}
+
+/// `c.tableoid` is the object id of the catalog that `c` stands for.
+fn name_catalogs(select: &mut Select) {
+    struct TableOid(BTreeMap<String, String>);
+    impl VisitorMut for TableOid {
+        type Break = ();
+
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::CompoundIdentifier(parts) = expr
+                && let [alias, column] = parts.as_slice()
+                && column.value.eq_ignore_ascii_case("tableoid")
+                && let Some(relation) = self.0.get(&fold(alias))
+            {
+                *expr = call("pg_oid_regclass", Expr::value(Value::SingleQuotedString(relation.clone())));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let factors =
+        select.from.iter().flat_map(|table| std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)));
+    let aliases: BTreeMap<String, String> = factors
+        .filter_map(|factor| {
+            let (schema, relation) = relation_name(factor)?;
+            let TableFactor::Table { alias: Some(alias), .. } = factor else { return None };
+            let catalog = schema.is_none_or(|schema| schema == "pg_catalog") && relation.starts_with("pg_");
+            catalog.then(|| (fold(&alias.name), format!("pg_catalog.{relation}")))
+        })
+        .collect();
+    let mut visitor = TableOid(aliases);
+    for item in &mut select.projection {
+        let _: ControlFlow<()> = VisitMut::visit(item, &mut visitor);
+    }
+    if let Some(selection) = &mut select.selection {
+        let _: ControlFlow<()> = VisitMut::visit(selection, &mut visitor);
     }
 }
 
@@ -352,6 +407,16 @@ fn array_subquery(function: &mut Function) -> Option<Box<Query>> {
     Some(query)
 }
 
+/// `generate_subscripts(array, dimension)` as the numbers it gives, in an array. PostgreSQL counts the columns of an index
+/// from 0 (`int2vector`), we from 1: clients sort by the numbers.
+fn subscripts(function: &Function) -> Option<Expr> {
+    let name = function.name.0.last().and_then(ObjectNamePart::as_ident)?;
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let ordinals = || ObjectName(vec![ObjectNamePart::Identifier(Ident::new("pg_array_ordinals"))]);
+    let is_subscripts = name.value.eq_ignore_ascii_case("generate_subscripts") && list.args.len() == 2;
+    is_subscripts.then(|| Expr::Function(Function { name: ordinals(), ..function.clone() }))
+}
+
 fn call_on(argument: FunctionArgExpr, name: &str) -> Expr {
     Expr::Function(Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
@@ -416,6 +481,10 @@ mod tests {
         check(
             "SELECT (_pg_expandarray(i.k)).n AS n, _pg_expandarray(i.k) AS kk FROM pg_index i",
             "SELECT unnest(pg_array_ordinals(i.k)) AS n, unnest(i.k) AS kk FROM pg_index i",
+        );
+        check(
+            "SELECT unnest(i.k) AS a, pg_catalog.generate_subscripts(i.k, $1) AS ord FROM pg_index i",
+            "SELECT unnest(i.k) AS a, unnest(pg_array_ordinals(i.k, $1)) AS ord FROM pg_index i",
         );
         check("SELECT (SELECT x FROM shop.orders) FROM t", "SELECT (SELECT x FROM shop.orders) FROM t");
     }

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 
-use super::{interval, literal, rows, similar, tuple};
+use super::{interval, json, literal, rows, similar, tuple};
 use crate::error::{Diagnosis, sqlstate};
 
 /// The pass.
@@ -74,7 +74,11 @@ impl VisitorMut for Dialect {
                         .with_hint("Aggregate inside: (SELECT array_agg(x ORDER BY …) FROM …).");
                     return ControlFlow::Break(Box::new(error));
                 }
-                return ControlFlow::Continue(());
+                match json::rewrite(function) {
+                    Ok(Some(new)) => Ok(new),
+                    Ok(None) => return ControlFlow::Continue(()),
+                    Err(error) => Err(error),
+                }
             }
             Expr::BinaryOp { op, .. } => {
                 if let BinaryOperator::PGCustomBinaryOperator(parts) = op
@@ -191,7 +195,9 @@ fn quote_field(access: &mut AccessExpr) {
 /// A function in FROM that returns one column names it after its alias, or after itself: `unnest(tags) AS t` has the column
 /// `t`, `generate_series(1, 3)` the column `generate_series`.
 fn name_function_column(factor: &mut TableFactor) {
+    json::set_in_from(factor);
     plain_unnest(factor);
+    number_elements(factor);
     let (alias, function) = match factor {
         TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } if array_exprs.len() == 1 => {
             (alias, "unnest".to_owned())
@@ -233,15 +239,19 @@ fn with_argument(mut expr: Expr, argument: Expr) -> Expr {
     expr
 }
 
-/// The parser knows `unnest` only without its schema.
+/// The parser knows `unnest` only without its schema, and without LATERAL.
 fn plain_unnest(factor: &mut TableFactor) {
-    let TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } = factor else { return };
+    let (name, args, alias, with_ordinality) = match factor {
+        TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } => (name, &args.args, alias, with_ordinality),
+        TableFactor::Function { name, args, alias, with_ordinality, .. } => (name, &*args, alias, with_ordinality),
+        _ => return,
+    };
     let mut plain = name.clone();
     strip_schema(&mut plain);
     if !matches!(plain.0.as_slice(), [ObjectNamePart::Identifier(ident)] if ident.value.eq_ignore_ascii_case("unnest")) {
         return;
     }
-    let arrays = args.args.iter().filter_map(|argument| match argument {
+    let arrays = args.iter().filter_map(|argument| match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(array)) => Some(array.clone()),
         _ => None,
     });
@@ -254,8 +264,18 @@ fn plain_unnest(factor: &mut TableFactor) {
     };
 }
 
+/// `unnest(a) WITH ORDINALITY` is `unnest(a, pg_ordinals(a))`: the places beside the elements.
+fn number_elements(factor: &mut TableFactor) {
+    let TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } = factor else { return };
+    let ([array], true) = (array_exprs.as_slice(), *with_ordinality) else { return };
+    let numbers = call("pg_ordinals", array.clone());
+    array_exprs.push(numbers);
+    *alias = Some(json::named(alias.take(), "unnest", &[], true));
+    *with_ordinality = false;
+}
+
 /// `pg_catalog.lower` is `lower`: the engine has one namespace of functions.
-fn strip_schema(name: &mut ObjectName) {
+pub(super) fn strip_schema(name: &mut ObjectName) {
     let qualified = name.0.len() == 2
         && name
             .0
@@ -307,20 +327,20 @@ fn byte_order(collation: &ObjectName) -> Result<(), Diagnosis> {
 /// The function behind a cast to a type whose text form is a name in the catalog: `'shop.orders'::regclass`. All other
 /// types are planned by `semantics`.
 ///
-/// A literal name becomes an object id; an object id becomes the text that clients expect to see.
+/// A name, which is a literal or a parameter, becomes an object id; an object id becomes the text that clients expect to see.
 fn cast_function(data_type: &DataType, from_name: bool) -> Option<String> {
     let word = match data_type {
         DataType::Regclass => "regclass".to_owned(),
         DataType::Custom(name, _) => name.0.last().and_then(ObjectNamePart::as_ident)?.value.to_lowercase(),
         _ => return None,
     };
-    let direction = if from_name && word != "regproc" { "oid" } else { "cast" };
-    matches!(word.as_str(), "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole")
+    let direction = if from_name || word == "regprocedure" { "oid" } else { "cast" };
+    matches!(word.as_str(), "regclass" | "regtype" | "regproc" | "regprocedure" | "regnamespace" | "regrole")
         .then(|| format!("pg_{direction}_{word}"))
 }
 
 fn is_text(expr: &Expr) -> bool {
-    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_) | Value::Placeholder(_)))
 }
 
 /// A number, with or without parentheses: the planner reads its sign itself.
@@ -336,7 +356,7 @@ pub(super) fn call(name: &str, argument: Expr) -> Expr {
     call_with(name, vec![argument])
 }
 
-fn call_with(name: &str, arguments: Vec<Expr>) -> Expr {
+pub(super) fn call_with(name: &str, arguments: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
         uses_odbc_syntax: false,
@@ -376,6 +396,11 @@ mod tests {
             Ok("SELECT * FROM generate_series(1, 3) AS generate_series (generate_series)"),
         );
         check("SELECT * FROM t, unnest(t.tags) x", Ok("SELECT * FROM t, UNNEST(t.tags) x (x)"));
+        check(
+            "SELECT * FROM t, unnest(t.tags) WITH ORDINALITY AS x(y)",
+            Ok("SELECT * FROM t, UNNEST(t.tags, pg_ordinals(t.tags)) AS x (y, \"ordinality\")"),
+        );
+        check("SELECT * FROM t, LATERAL unnest(t.tags) x", Ok("SELECT * FROM t, UNNEST(t.tags) x (x)"));
         check("SELECT pg_catalog.lower(x) FROM t", Ok("SELECT lower(x) FROM t"));
         check("SELECT a OPERATOR(pg_catalog.~) 'x' FROM t", Ok("SELECT a ~ 'x' FROM t"));
         check("SELECT x COLLATE \"C\" FROM t", Ok("SELECT x FROM t"));

@@ -121,11 +121,12 @@ fn sign_wide(expr: &mut Expr) {
     }
 }
 
+/// Arithmetic, and the operators of JSON that take a place in an array, which only `integer` is.
 fn is_arithmetic(op: &BinaryOperator) -> bool {
     use BinaryOperator as Op;
     let is_bitwise =
         matches!(op, Op::BitwiseAnd | Op::BitwiseOr | Op::PGBitwiseXor | Op::PGBitwiseShiftLeft | Op::PGBitwiseShiftRight);
-    is_bitwise || matches!(op, Op::Plus | Op::Minus | Op::Multiply | Op::Divide | Op::Modulo)
+    is_bitwise || matches!(op, Op::Plus | Op::Minus | Op::Multiply | Op::Divide | Op::Modulo | Op::Arrow | Op::LongArrow)
 }
 
 /// Which function is meant depends on the types of its arguments. Window functions are the engine's own and want literals.

@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → catalog (forms of client introspection) → precedence, between, using → name (output columns) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
+//! tokens (what the parser reads otherwise) → parsed query → catalog (forms of client introspection) → precedence, between, using → name (output columns) → whole_row (relations as values) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod depth;
 pub mod dialect;
 mod interval;
+mod json;
 pub mod literal;
 pub mod locate;
 pub mod name;
@@ -21,12 +22,15 @@ mod similar;
 pub mod tokens;
 mod tuple;
 mod using;
+mod whole_row;
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{Expr, Query, VisitMut, VisitorMut};
 
 use crate::error::Diagnosis;
+
+pub use whole_row::ColumnsOf;
 
 /// Separates a name that clients see from the number that makes it unique inside the plan.
 pub const HIDDEN: char = '\u{1}';
@@ -35,14 +39,16 @@ pub const HIDDEN: char = '\u{1}';
 pub const DEPTH_MAX: usize = 200;
 
 /// Runs all passes over a query but [`catalog::rewrite`], which is for statements over the catalog's own relations only.
+/// `columns_of` tells the columns of tables and views.
 ///
 /// # Errors
 /// 0A000 for syntax that would be ignored silently, 42704 for an unknown type or collation.
-pub fn prepare(query: &mut Query) -> Result<(), Diagnosis> {
+pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diagnosis> {
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut Shape) {
         return Err(*error);
     }
     name::name_outputs(query);
+    whole_row::rewrite(query, columns_of);
     let mut dialect = dialect::Dialect;
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut dialect) {
         return Err(*error);

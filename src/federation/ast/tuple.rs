@@ -29,7 +29,7 @@ pub(super) fn rewrite(expr: &mut Expr) {
 }
 
 /// The columns of `(a, b)` and `ROW(a, b)`.
-fn columns(expr: &Expr) -> Option<Vec<Expr>> {
+pub(super) fn columns(expr: &Expr) -> Option<Vec<Expr>> {
     match expr {
         Expr::Tuple(columns) => Some(columns.clone()),
         Expr::Function(Function { name, args: FunctionArguments::List(list), .. })

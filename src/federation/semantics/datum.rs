@@ -57,6 +57,25 @@ impl<'a> Datum<'a> {
         matches!(self, Datum::Null)
     }
 
+    /// The same value with texts and bytes of its own.
+    pub(super) fn into_owned(self) -> Datum<'static> {
+        match self {
+            Datum::Text(text) => Datum::Text(Cow::Owned(text.into_owned())),
+            Datum::Bytes(bytes) => Datum::Bytes(Cow::Owned(bytes.into_owned())),
+            Datum::Bool(value) => Datum::Bool(value),
+            Datum::Int(value) => Datum::Int(value),
+            Datum::Float(value) => Datum::Float(value),
+            Datum::Numeric(value) => Datum::Numeric(value),
+            Datum::Date(value) => Datum::Date(value),
+            Datum::Time(value) => Datum::Time(value),
+            Datum::Timestamp(value) => Datum::Timestamp(value),
+            Datum::Interval(value) => Datum::Interval(value),
+            Datum::List(items) => Datum::List(items),
+            Datum::Texts(texts) => Datum::Texts(texts),
+            Datum::Null => Datum::Null,
+        }
+    }
+
     pub(super) fn text(value: impl Into<String>) -> Datum<'static> {
         Datum::Text(Cow::Owned(value.into()))
     }
@@ -208,21 +227,7 @@ fn unusual(array: &ArrayRef, row: usize) -> Datum<'static> {
         return Datum::Null;
     }
     let Ok(cast) = arrow::compute::cast(&array.slice(row, 1), &target) else { return Datum::Null };
-    match raw(&cast, 0) {
-        Datum::Text(text) => Datum::Text(Cow::Owned(text.into_owned())),
-        Datum::Bytes(bytes) => Datum::Bytes(Cow::Owned(bytes.into_owned())),
-        Datum::Bool(value) => Datum::Bool(value),
-        Datum::Int(value) => Datum::Int(value),
-        Datum::Float(value) => Datum::Float(value),
-        Datum::Numeric(value) => Datum::Numeric(value),
-        Datum::Date(value) => Datum::Date(value),
-        Datum::Time(value) => Datum::Time(value),
-        Datum::Timestamp(value) => Datum::Timestamp(value),
-        Datum::Interval(value) => Datum::Interval(value),
-        Datum::List(items) => Datum::List(items),
-        Datum::Texts(texts) => Datum::Texts(texts),
-        Datum::Null => Datum::Null,
-    }
+    raw(&cast, 0).into_owned()
 }
 
 /// Collects results in a carrier.

@@ -8,12 +8,13 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
-use serde_json::Value as Json;
 
 use crate::error::{Diagnosis, sqlstate};
+use crate::format::json::{self, Node};
 use crate::pgtype::{PgType, builtin};
 
 use super::datum::{Column, Datum};
+use super::floats;
 use super::numeric::Numeric;
 use super::typed::{Call, Kernel, Typed, TypedFunction};
 
@@ -35,17 +36,22 @@ pub(super) fn is_needed(typed: &Typed, carrier: &DataType) -> bool {
     let pg_type = element.unwrap_or(typed.pg_type);
     match pg_type.oid {
         1700 => *carrier == DataType::Utf8,
+        // The engine tells -0 from 0.
+        700 | 701 => true,
         650 | 869 | 1042 | 1186 | 1266 | 790 | 3220 | 3614 | 3615 | 3802 => true,
         oid if builtin(oid).is_some() => pg_type.oid >= 3904 && pg_type.oid <= 3926,
         _ => typed.labels.is_some() || pg_type.is_opaque(),
     }
 }
 
-/// `typed_key(expr)`.
+/// `typed_key(expr)`; of a float `float_key(expr)`, which stays a float.
 ///
 /// # Errors
 /// 0A000 for types whose order is not built.
 pub(super) fn call(expr: Expr, typed: &Typed) -> Result<Expr> {
+    if floats::is_float(typed.pg_type) {
+        return Ok(floats::call(expr, typed, typed.pg_type.carrier()));
+    }
     Ok(function(typed)?.call(vec![expr]))
 }
 
@@ -65,6 +71,10 @@ pub(super) fn function(typed: &Typed) -> Result<TypedFunction, Diagnosis> {
 
 /// `typed_key` as hexadecimal text, whose order is the same: frames of window functions take no byte strings.
 pub(super) fn call_text(expr: Expr, typed: &Typed) -> Result<Expr> {
+    if floats::is_float(typed.pg_type) {
+        // A float's key is a float, over which frames measure distances.
+        return call(expr, typed);
+    }
     function(typed)?;
     let returns = PgType::TEXT.into();
     let function = TypedFunction::new("typed_key_text", vec![typed.without_modifier()], returns, Kernel::Strict(text_kernel));
@@ -118,8 +128,7 @@ fn ordered(value: i64) -> [u8; 8] {
 }
 
 fn ordered_float(value: f64) -> [u8; 8] {
-    let value = if value == 0.0 { 0.0 } else { value };
-    let bits = if value.is_nan() { f64::NAN.to_bits() & !(1 << 63) } else { value.to_bits() };
+    let bits = floats::canonical(value).to_bits();
     let flipped = if bits >> 63 == 1 { !bits } else { bits | (1 << 63) };
     flipped.to_be_bytes()
 }
@@ -207,44 +216,45 @@ fn encode_label(labels: &str, text: &str, out: &mut Vec<u8>) -> Result<(), Diagn
 }
 
 fn encode_json_text(text: &str, out: &mut Vec<u8>) -> Result<(), Diagnosis> {
-    let value: Json = serde_json::from_str(text).ok().ok_or_else(|| bad("jsonb", text))?;
-    encode_json(&value, true, out);
-    Ok(())
+    encode_json(&json::read(text)?, true, out)
 }
 
 /// The order of `jsonb`: object > array > boolean > number > string > null; containers by size first, objects then by
 /// their members in stored order (shorter keys first). An empty array at the top is below everything, for historical reasons.
-fn encode_json(value: &Json, top: bool, out: &mut Vec<u8>) {
+fn encode_json(value: &Node, top: bool, out: &mut Vec<u8>) -> Result<(), Diagnosis> {
     match value {
-        Json::Null => out.push(10),
-        Json::String(text) => {
+        Node::Null => out.push(10),
+        Node::Text(text) => {
             out.push(20);
             escape(text.as_bytes(), out);
         }
-        Json::Number(number) => {
+        Node::Number(number) => {
             out.push(30);
             let mut key = Vec::new();
-            encode_numeric(&Numeric::from_canonical(&number.to_string()).unwrap_or(Numeric::NotANumber), &mut key);
+            let canonical = crate::format::numeric::read(number)?.to_string();
+            encode_numeric(&Numeric::from_canonical(&canonical).unwrap_or(Numeric::NotANumber), &mut key);
             escape(&key, out);
         }
-        Json::Bool(value) => out.extend([40, u8::from(*value)]),
-        Json::Array(items) if items.is_empty() && top => out.push(5),
-        Json::Array(items) => {
+        Node::Bool(value) => out.extend([40, u8::from(*value)]),
+        Node::Array(items) if items.is_empty() && top => out.push(5),
+        Node::Array(items) => {
             out.push(50);
             out.extend(ordered(i64::try_from(items.len()).unwrap_or(i64::MAX)));
-            items.iter().for_each(|item| encode_json(item, false, out));
+            for item in items {
+                encode_json(item, false, out)?;
+            }
         }
-        Json::Object(members) => {
+        Node::Object(members) => {
+            let members = json::members(members);
             out.push(60);
             out.extend(ordered(i64::try_from(members.len()).unwrap_or(i64::MAX)));
-            let mut members: Vec<(&String, &Json)> = members.iter().collect();
-            members.sort_by(|(left, _), (right, _)| (left.len(), left).cmp(&(right.len(), right)));
             for (name, member) in members {
                 escape(name.as_bytes(), out);
-                encode_json(member, false, out);
+                encode_json(member, false, out)?;
             }
         }
     }
+    Ok(())
 }
 
 /// Family, network bytes, prefix length, host bytes.
@@ -379,6 +389,7 @@ mod tests {
                 "{\"a\": 1, \"b\": 2}",
             ],
         );
+        check_order(PgType::JSONB, &["12345678901234567890.1", "12345678901234567890.2", "12345678901234567891"]);
         check_order(PgType::TIMETZ, &["10:00:00+02", "09:00:00+00", "10:00:00+00", "23:00:00-05"]);
         check_order(PgType::with_typmod(790, -1), &["-$5.00", "$1.00", "$9.00", "$10.00"]);
     }
@@ -389,6 +400,7 @@ mod tests {
         assert_eq!(key(PgType::NUMERIC, "-0.00"), key(PgType::NUMERIC, "0"));
         assert_eq!(key(PgType::BPCHAR, "ab  "), key(PgType::BPCHAR, "ab"));
         assert_eq!(key(PgType::JSONB, "{\"a\":1,\"b\":2}"), key(PgType::JSONB, "{\"b\": 2.0, \"a\": 1}"));
+        assert_eq!(key(PgType::JSONB, "{\"a\":1,\"a\":2}"), key(PgType::JSONB, "{\"a\": 2.000}"));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 
 pub mod aggregates;
 pub mod constants;
+pub mod floats;
 pub mod functions;
 pub mod resolve;
 pub mod settings;
@@ -22,11 +23,13 @@ pub mod types;
 mod cast;
 mod clock;
 mod datum;
+mod document;
 mod key;
 mod numeric;
 mod operators;
 mod overload;
 mod sql_types;
+mod template;
 #[cfg(test)]
 mod tests;
 

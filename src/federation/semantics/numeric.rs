@@ -399,7 +399,8 @@ pub(crate) fn power(base: &Numeric, exponent: &Numeric) -> Result<Numeric, Diagn
     let whole_digits = if estimate.is_finite() { estimate as i64 } else { 0 };
     let scale = (SIGNIFICANT_DIGITS_MIN - whole_digits).max(base.scale()).max(exponent.scale()).clamp(0, DISPLAY_SCALE_MAX);
     match exponent_value.to_i64().filter(|_| exponent_value.is_integer()) {
-        Some(whole) => Ok(Finite(integer_power(base_value, whole, scale))),
+        // Whole powers show sixteen digits after the point, however large they are.
+        Some(whole) => Ok(Finite(integer_power(base_value, whole, SIGNIFICANT_DIGITS_MIN.max(base.scale())))),
         None => {
             let log = natural_log(base_value, scale + 8);
             Ok(Finite(exponential(&(log * exponent_value), scale)))
@@ -581,7 +582,7 @@ mod tests {
     fn roots_powers_and_logarithms_match_postgres() {
         assert_eq!(number("2").square_root().unwrap().to_canonical(), "1.414213562373095");
         assert_eq!(number("144").square_root().unwrap().to_canonical(), "12.000000000000000");
-        assert_eq!(power(&number("2"), &number("10")).unwrap().to_canonical(), "1024.0000000000000");
+        assert_eq!(power(&number("2"), &number("10")).unwrap().to_canonical(), "1024.0000000000000000");
         assert_eq!(power(&number("2"), &number("-2")).unwrap().to_canonical(), "0.2500000000000000");
         assert_eq!(power(&number("2"), &number("0.5")).unwrap().to_canonical(), "1.4142135623730950");
         assert_eq!(exp(&number("1")).unwrap().to_canonical(), "2.7182818284590452");

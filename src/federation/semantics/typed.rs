@@ -18,6 +18,7 @@ use crate::error::Diagnosis;
 use crate::pgtype::{ENUM_KEY, PgField, PgType};
 
 use super::datum::{Column, Datum, Writer, first_scalar};
+use super::document;
 use super::settings::SessionValues;
 
 /// What an expression is to a client.
@@ -189,9 +190,13 @@ impl TypedFunction {
         let rows = if constant { 1 } else { rows };
         let arrays = values
             .iter()
-            .map(|value| match value {
-                ColumnarValue::Array(array) => Ok((Arc::clone(array), false)),
-                ColumnarValue::Scalar(scalar) => Ok((scalar.to_array_of_size(1)?, true)),
+            .enumerate()
+            .map(|(index, value)| {
+                let (array, single) = match value {
+                    ColumnarValue::Array(array) => (Arc::clone(array), false),
+                    ColumnarValue::Scalar(scalar) => (scalar.to_array_of_size(1)?, true),
+                };
+                Ok((document::plain(array, self.arguments.get(index), &call.session.display)?, single))
             })
             .collect::<Result<Vec<(ArrayRef, bool)>>>()?;
         let columns = arrays

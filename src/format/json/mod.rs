@@ -1,7 +1,10 @@
 //! `json` and `jsonb` as text: `json` is checked and kept as it is, `jsonb` is brought to the one form PostgreSQL
 //! prints: keys by length then bytes, the last of equal keys, numbers as `numeric` prints them, `{"a": 1, "b": [2]}`.
 //!
-//! Not here: JSON text of Arrow structs and lists, which `wire/encode/json` writes.
+//! Also the values below: as a tree ([`read`]), or one level with the text of its parts ([`outline`]), which is how `json`
+//! keeps blanks and every digit. Canonical parts of a canonical text are canonical, so the same serves `jsonb`.
+//!
+//! Not here: JSON text of Arrow structs and lists, which `wire/encode/json` writes, and what operators do.
 
 mod reader;
 
@@ -9,7 +12,7 @@ use bytes::BufMut;
 
 use super::numeric;
 use crate::error::Diagnosis;
-use reader::Node;
+pub use reader::{Node, Outline};
 
 /// Checks that the text is one JSON value.
 ///
@@ -24,10 +27,67 @@ pub fn check(text: &str) -> Result<(), Diagnosis> {
 /// # Errors
 /// As [`check`], and 22P05 for `\u0000`, 22003 for a number beyond `numeric`.
 pub fn canonical(text: &str) -> Result<String, Diagnosis> {
-    let node = reader::read(text, reader::Keep::Values)?;
-    let mut out = Vec::with_capacity(text.len() + text.len() / 8);
-    write_node(&node, &mut out)?;
+    write(&read(text)?)
+}
+
+/// The value as a tree.
+///
+/// # Errors
+/// As [`check`], and 22P05 for `\u0000`.
+pub fn read(text: &str) -> Result<Node, Diagnosis> {
+    reader::read(text, reader::Keep::Values)
+}
+
+/// One level of the value.
+///
+/// # Errors
+/// As [`read`].
+pub fn outline(text: &str) -> Result<Outline<'_>, Diagnosis> {
+    reader::outline(text)
+}
+
+/// The text `jsonb` prints for a tree: of repeated names the last counts.
+///
+/// # Errors
+/// 22003 for a number beyond `numeric`.
+pub fn write(node: &Node) -> Result<String, Diagnosis> {
+    let mut out = Vec::new();
+    write_node(node, &mut out)?;
     Ok(String::from_utf8(out).unwrap_or_default())
+}
+
+/// The tree as `json` text without blanks: numbers as they were read, repeated names too.
+pub fn write_compact(node: &Node) -> String {
+    let mut out = Vec::new();
+    write_plain(node, &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+fn write_plain(node: &Node, out: &mut Vec<u8>) {
+    match node {
+        Node::Null => out.put_slice(b"null"),
+        Node::Bool(value) => out.put_slice(if *value { b"true" } else { b"false" }),
+        Node::Number(text) => out.put_slice(text.as_bytes()),
+        Node::Text(text) => write_string(text, out),
+        Node::Array(items) => {
+            out.put_u8(b'[');
+            for (place, item) in items.iter().enumerate() {
+                out.put_slice(if place > 0 { b"," } else { b"" });
+                write_plain(item, out);
+            }
+            out.put_u8(b']');
+        }
+        Node::Object(entries) => {
+            out.put_u8(b'{');
+            for (place, (key, value)) in entries.iter().enumerate() {
+                out.put_slice(if place > 0 { b"," } else { b"" });
+                write_string(key, out);
+                out.put_u8(b':');
+                write_plain(value, out);
+            }
+            out.put_u8(b'}');
+        }
+    }
 }
 
 fn write_node(node: &Node, out: &mut Vec<u8>) -> Result<(), Diagnosis> {
@@ -48,7 +108,7 @@ fn write_node(node: &Node, out: &mut Vec<u8>) -> Result<(), Diagnosis> {
         }
         Node::Object(entries) => {
             out.put_u8(b'{');
-            for (place, (key, value)) in ordered(entries).into_iter().enumerate() {
+            for (place, (key, value)) in members(entries).into_iter().enumerate() {
                 if place > 0 {
                     out.put_slice(b", ");
                 }
@@ -62,8 +122,8 @@ fn write_node(node: &Node, out: &mut Vec<u8>) -> Result<(), Diagnosis> {
     Ok(())
 }
 
-/// Entries in `jsonb` order, of equal keys only the last.
-fn ordered(entries: &[(String, Node)]) -> Vec<(&str, &Node)> {
+/// The members of an object in `jsonb` order, of equal keys only the last.
+pub fn members(entries: &[(String, Node)]) -> Vec<(&str, &Node)> {
     let mut sorted: Vec<(&str, &Node)> = entries.iter().rev().map(|(key, value)| (key.as_str(), value)).collect();
     // The sort is stable and the entries are reversed, so the last of equal keys comes first and is the one kept.
     sorted.sort_by(|(left, _), (right, _)| key_order(left, right));
@@ -125,6 +185,21 @@ mod tests {
             assert_eq!(canonical(input).unwrap(), expected, "{input}");
             assert_eq!(canonical(expected).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn parts_keep_their_text() {
+        let text = " {\"a\" : 1.50 , \"b\":[1 ,  2.0e0] ,\"a\": \"\\u0041\"} ";
+        let Ok(Outline::Object(members)) = outline(text) else { panic!() };
+        let expected = [("a", "1.50"), ("b", "[1 ,  2.0e0]"), ("a", "\"\\u0041\"")];
+        assert_eq!(members, expected.map(|(name, part)| (name.to_owned(), part)));
+        let Ok(Outline::Array(items)) = outline("[ {\"x\": []},null , 12345678901234567890.10 ]") else { panic!() };
+        assert_eq!(items, ["{\"x\": []}", "null", "12345678901234567890.10"]);
+        assert!(matches!(outline(" \"\\n\" "), Ok(Outline::Scalar(Node::Text(text))) if text == "\n"));
+        for wrong in ["[1", "{\"a\":tru}", "[1] 2", "[[1,]]"] {
+            assert_eq!(outline(wrong).unwrap_err().sqlstate, "22P02", "{wrong}");
+        }
+        assert_eq!(write_compact(&read(text).unwrap()), "{\"a\":1.50,\"b\":[1,2.0e0],\"a\":\"A\"}");
     }
 
     #[test]

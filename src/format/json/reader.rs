@@ -5,15 +5,32 @@ use crate::error::{Diagnosis, sqlstate};
 /// Deepest nesting that is read. The reader recurses, and a hostile text must not exhaust the stack.
 const DEPTH_MAX: usize = 500;
 
-/// One value.
-#[derive(Debug)]
-pub(super) enum Node {
+/// One value with everything below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// `null`
     Null,
+    /// `true` or `false`
     Bool(bool),
+    /// A number as it is written.
     Number(String),
+    /// A string without its escapes.
     Text(String),
+    /// An array.
     Array(Vec<Node>),
+    /// An object: its members as they are written, repeated names too.
     Object(Vec<(String, Node)>),
+}
+
+/// One level of a value: the parts of a container are the text between their first and last letters.
+#[derive(Debug)]
+pub enum Outline<'t> {
+    /// No container.
+    Scalar(Node),
+    /// The elements of an array.
+    Array(Vec<&'t str>),
+    /// The members of an object, repeated names too.
+    Object(Vec<(String, &'t str)>),
 }
 
 /// Whether strings are decoded, which `json` does not need and where it is more liberal.
@@ -31,12 +48,25 @@ pub(super) fn read(text: &str, keep: Keep) -> Result<Node, Diagnosis> {
     if reader.rest.is_empty() { Ok(node) } else { Err(reader.refuse()) }
 }
 
-struct Reader<'a> {
-    rest: &'a str,
+/// Reads one level of a value with nothing but blanks around it. What is below is checked as well.
+pub(super) fn outline(text: &str) -> Result<Outline<'_>, Diagnosis> {
+    let mut reader = Reader { rest: text, keep: Keep::Values };
+    reader.skip_blanks();
+    let outline = match reader.rest.chars().next() {
+        Some('{') => Outline::Object(reader.members(|reader| reader.part())?),
+        Some('[') => Outline::Array(reader.elements(|reader| reader.part())?),
+        _ => Outline::Scalar(reader.value(0)?),
+    };
+    reader.skip_blanks();
+    if reader.rest.is_empty() { Ok(outline) } else { Err(reader.refuse()) }
+}
+
+struct Reader<'t> {
+    rest: &'t str,
     keep: Keep,
 }
 
-impl Reader<'_> {
+impl<'t> Reader<'t> {
     fn refuse(&self) -> Diagnosis {
         let error = Diagnosis::new(sqlstate::INVALID_TEXT_REPRESENTATION, "invalid input syntax for type json");
         let word: String = self.rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').take(40).collect();
@@ -100,15 +130,31 @@ impl Reader<'_> {
     }
 
     fn array(&mut self, depth: usize) -> Result<Node, Diagnosis> {
+        self.elements(|reader| reader.value(depth + 1)).map(Node::Array)
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Node, Diagnosis> {
+        self.members(|reader| reader.value(depth + 1)).map(Node::Object)
+    }
+
+    /// The text of the next value, which stands one level deep.
+    fn part(&mut self) -> Result<&'t str, Diagnosis> {
+        self.skip_blanks();
+        let before = self.rest;
+        self.value(1)?;
+        Ok(before.get(..before.len() - self.rest.len()).unwrap_or_default())
+    }
+
+    fn elements<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T, Diagnosis>) -> Result<Vec<T>, Diagnosis> {
         self.takes('[');
         let mut items = Vec::new();
         if self.takes(']') {
-            return Ok(Node::Array(items));
+            return Ok(items);
         }
         loop {
-            items.push(self.value(depth + 1)?);
+            items.push(read(self)?);
             if self.takes(']') {
-                return Ok(Node::Array(items));
+                return Ok(items);
             }
             if !self.takes(',') {
                 return Err(self.refuse());
@@ -116,11 +162,11 @@ impl Reader<'_> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<Node, Diagnosis> {
+    fn members<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T, Diagnosis>) -> Result<Vec<(String, T)>, Diagnosis> {
         self.takes('{');
         let mut entries = Vec::new();
         if self.takes('}') {
-            return Ok(Node::Object(entries));
+            return Ok(entries);
         }
         loop {
             self.skip_blanks();
@@ -128,9 +174,9 @@ impl Reader<'_> {
             if !self.takes(':') {
                 return Err(self.refuse());
             }
-            entries.push((key, self.value(depth + 1)?));
+            entries.push((key, read(self)?));
             if self.takes('}') {
-                return Ok(Node::Object(entries));
+                return Ok(entries);
             }
             if !self.takes(',') {
                 return Err(self.refuse());

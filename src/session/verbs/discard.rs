@@ -10,6 +10,7 @@ use crate::session::output::Execution;
 pub(super) fn run(session: &mut Session, object: DiscardObject) -> Result<Execution, Diagnosis> {
     let tag = match object {
         DiscardObject::ALL => {
+            // Also in the implicit block of a text, whose earlier statements it would half undo.
             if session.block.is_some() {
                 let message = "DISCARD ALL cannot run inside a transaction block";
                 return Err(Diagnosis::new(sqlstate::ACTIVE_SQL_TRANSACTION, message));

@@ -12,7 +12,7 @@ use crate::session::statement::Parsed;
 
 /// `PREPARE name (types) AS query`
 pub(super) async fn prepare(session: &mut Session, name: &str, types: &[DataType], body: &Parsed) -> Result<Execution, Diagnosis> {
-    session.names.check_statement_name(name)?;
+    session.names.check_statement(name, &body.text)?;
     let given: Result<Vec<u32>, Diagnosis> = types.iter().map(crate::federation::plan::type_oid).collect();
     let prepared = super::prepare(session, Some(body.clone()), &given?).await?;
     session.names.add_statement(name, prepared)?;
@@ -21,7 +21,7 @@ pub(super) async fn prepare(session: &mut Session, name: &str, types: &[DataType
 
 /// `EXECUTE name (arguments)`
 pub(super) async fn run(session: &mut Session, text: &Arc<str>, name: &str, arguments: &[Expr]) -> Result<Execution, Diagnosis> {
-    let prepared = session.names.statement(name)?.clone();
+    let prepared = Arc::clone(session.names.statement(name)?);
     let wanted = &prepared.description.parameters;
     if arguments.len() != wanted.len() {
         let message = format!("wrong number of parameters for prepared statement \"{name}\"");

@@ -7,7 +7,7 @@ mod explain;
 mod select;
 mod set;
 mod show;
-mod transaction;
+pub(super) mod transaction;
 
 use std::sync::Arc;
 

@@ -4,7 +4,8 @@ use datafusion::sql::sqlparser::ast::{
     ContextModifier, Expr, Set, TransactionAccessMode, TransactionIsolationLevel, TransactionMode, UnaryOperator, Value,
 };
 
-use super::transaction::{apply_modes, no_serializable};
+use super::transaction::apply_modes;
+use crate::catalog::keyword::quote_identifier;
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::Session;
 use crate::session::output::Execution;
@@ -59,7 +60,6 @@ fn assign(session: &mut Session, name: &str, values: &[Expr], local: bool) -> Re
     let value = words.join(", ");
     match name {
         "transaction_isolation" | "transaction_read_only" => set_mode(session, name, &value),
-        "default_transaction_isolation" if value.eq_ignore_ascii_case("serializable") => Err(no_serializable()),
         _ => session.settings.set(name, Some(&value), local),
     }
 }
@@ -69,9 +69,10 @@ fn set_mode(session: &mut Session, name: &str, value: &str) -> Result<(), Diagno
     let invalid =
         || Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{name}\": \"{value}\""));
     let mode = match (name, value.to_lowercase().as_str()) {
-        ("transaction_isolation", "read uncommitted" | "read committed") => {
-            TransactionMode::IsolationLevel(TransactionIsolationLevel::ReadCommitted)
+        ("transaction_isolation", "read uncommitted") => {
+            TransactionMode::IsolationLevel(TransactionIsolationLevel::ReadUncommitted)
         }
+        ("transaction_isolation", "read committed") => TransactionMode::IsolationLevel(TransactionIsolationLevel::ReadCommitted),
         ("transaction_isolation", "repeatable read") => TransactionMode::IsolationLevel(TransactionIsolationLevel::RepeatableRead),
         ("transaction_isolation", "serializable") => TransactionMode::IsolationLevel(TransactionIsolationLevel::Serializable),
         ("transaction_read_only", "on" | "true" | "yes" | "1") => TransactionMode::AccessMode(TransactionAccessMode::ReadOnly),
@@ -81,17 +82,16 @@ fn set_mode(session: &mut Session, name: &str, value: &str) -> Result<(), Diagno
     apply_modes(session, &[mode])
 }
 
-/// A constant of a SET list as text; identifiers of a path keep their quotes, since they are split again.
+/// A constant of a SET list as text. In a path each word is one schema, so it is quoted where it must be: the list is split
+/// again, and `''` is a name that no schema has.
 fn word(expr: &Expr, is_path: bool) -> Option<String> {
+    let shown = |text: String| if is_path { quote_identifier(&text) } else { text };
     match expr {
-        Expr::Identifier(ident) if is_path && ident.quote_style.is_some() => Some(format!("\"{}\"", ident.value)),
-        Expr::Identifier(ident) => Some(fold(ident)),
+        Expr::Identifier(ident) => Some(shown(fold(ident))),
         Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) if is_path => {
-                Some(if text.contains(',') || text.is_empty() { text.clone() } else { format!("\"{text}\"") })
+            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) | Value::EscapedStringLiteral(text) => {
+                Some(shown(text.clone()))
             }
-            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => Some(text.clone()),
-            Value::EscapedStringLiteral(text) => Some(text.clone()),
             Value::Number(text, _) => Some(text.clone()),
             Value::Boolean(truth) => Some(truth.to_string()),
             _ => None,
@@ -110,7 +110,6 @@ fn characteristics(session: &mut Session, modes: &[TransactionMode]) -> Result<(
                 let word = if *access == TransactionAccessMode::ReadOnly { "on" } else { "off" };
                 session.settings.set("default_transaction_read_only", Some(word), false)?;
             }
-            TransactionMode::IsolationLevel(TransactionIsolationLevel::Serializable) => return Err(no_serializable()),
             TransactionMode::IsolationLevel(level) => {
                 session.settings.set("default_transaction_isolation", Some(&level.to_string().to_lowercase()), false)?;
             }

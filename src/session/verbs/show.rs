@@ -19,22 +19,7 @@ pub(super) fn run(session: &Session, name: &str) -> Result<Execution, Diagnosis>
     let rows: Vec<Vec<String>> = if name == "all" {
         session.settings.all().into_iter().map(|(name, value, meaning)| vec![name, value, meaning]).collect()
     } else {
-        vec![vec![session.shown(name)?]]
+        vec![vec![session.settings.show(name)?.to_owned()]]
     };
     Ok(Execution::Rows(text_rows(session, "SHOW", columns(name), &rows)?))
-}
-
-impl Session {
-    /// A setting's value as shown; the default search path is spelled out.
-    fn shown(&self, name: &str) -> Result<String, Diagnosis> {
-        let value = self.settings.show(name)?;
-        if name.eq_ignore_ascii_case("search_path") && value.is_empty() {
-            let snapshot = self.shared.catalog.snapshot();
-            let schemas = snapshot.effective_path(&crate::catalog::SearchPath::Default);
-            let names: Vec<String> =
-                schemas.into_iter().map(|schema| crate::catalog::name::quote_identifier(&schema.name)).collect();
-            return Ok(names.join(", "));
-        }
-        Ok(value.to_owned())
-    }
 }

@@ -6,40 +6,66 @@ use datafusion::sql::sqlparser::ast::{TransactionAccessMode, TransactionIsolatio
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::Session;
 use crate::session::output::Execution;
-use crate::session::transaction::{Block, Modes};
+use crate::session::transaction::{Block, Isolation, Modes};
 
 fn done(tag: &str) -> Result<Execution, Diagnosis> {
     Ok(Execution::Done(tag.to_owned()))
 }
 
-/// `BEGIN`
+/// `BEGIN`; inside a text of several statements it makes the block they share one that lasts.
 pub(super) fn begin(session: &mut Session, modes: &[TransactionMode]) -> Result<Execution, Diagnosis> {
-    if session.block.is_some() {
-        session.warn(sqlstate::ACTIVE_SQL_TRANSACTION, "there is already a transaction in progress");
-        return done("BEGIN");
+    match &mut session.block {
+        Some(block) if !block.implicit => {
+            session.warn(sqlstate::ACTIVE_SQL_TRANSACTION, "there is already a transaction in progress");
+            return done("BEGIN");
+        }
+        Some(block) => block.implicit = false,
+        None => open(session)?,
     }
-    let defaults = Modes {
-        read_only: session.settings.is_on("default_transaction_read_only"),
-        repeatable: is_repeatable(session.settings.show("default_transaction_isolation")?),
-    };
-    if modes.iter().any(|mode| matches!(mode, TransactionMode::IsolationLevel(TransactionIsolationLevel::Serializable))) {
-        return Err(no_serializable());
-    }
-    session.block = Some(Block::new(defaults, Utc::now()));
-    session.settings.begin();
-    session.facts = None;
     apply_modes(session, modes)?;
     done("BEGIN")
 }
 
-/// Snapshots of several stores are not one serial order.
-pub(super) fn no_serializable() -> Diagnosis {
-    Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "isolation level serializable is not supported")
-        .with_hint("repeatable read keeps one state per store for the whole transaction.")
+/// The block that the statements of one text share unless they make their own.
+pub(in crate::session) fn begin_implicit(session: &mut Session) -> Result<(), Diagnosis> {
+    if session.block.is_some() {
+        return Ok(());
+    }
+    open(session)?;
+    if let Some(block) = &mut session.block {
+        block.implicit = true;
+    }
+    Ok(())
 }
 
-fn is_repeatable(isolation: &str) -> bool {
-    isolation == "repeatable read"
+/// Ends the implicit block, if there is one.
+pub(in crate::session) async fn end_implicit(session: &mut Session) -> Result<(), Diagnosis> {
+    if is_explicit(session) { Ok(()) } else { end(session, true, false).await }
+}
+
+fn is_explicit(session: &Session) -> bool {
+    session.block.as_ref().is_some_and(|block| !block.implicit)
+}
+
+fn open(session: &mut Session) -> Result<(), Diagnosis> {
+    let isolation = Isolation::of_words(session.settings.show("default_transaction_isolation")?);
+    let modes = Modes {
+        read_only: session.settings.is_on("default_transaction_read_only"),
+        isolation: isolation.unwrap_or(Isolation::ReadCommitted),
+    };
+    session.block = Some(Block::new(modes, Utc::now()));
+    session.settings.begin();
+    session.facts = None;
+    show_modes(session, modes)
+}
+
+fn level(asked: TransactionIsolationLevel) -> Isolation {
+    match asked {
+        TransactionIsolationLevel::ReadUncommitted => Isolation::ReadUncommitted,
+        TransactionIsolationLevel::ReadCommitted => Isolation::ReadCommitted,
+        TransactionIsolationLevel::RepeatableRead | TransactionIsolationLevel::Snapshot => Isolation::RepeatableRead,
+        TransactionIsolationLevel::Serializable => Isolation::Serializable,
+    }
 }
 
 /// Sets the modes of the current block: `BEGIN …`, `SET TRANSACTION …`.
@@ -55,31 +81,27 @@ pub(super) fn apply_modes(session: &mut Session, modes: &[TransactionMode]) -> R
                 }
                 block.modes.read_only = false;
             }
-            TransactionMode::IsolationLevel(level) => {
-                if block.used {
+            TransactionMode::IsolationLevel(asked) => {
+                let asked = level(*asked);
+                if block.used && asked != block.modes.isolation {
                     let message = "SET TRANSACTION ISOLATION LEVEL must be called before any query";
                     return Err(Diagnosis::new(sqlstate::ACTIVE_SQL_TRANSACTION, message));
                 }
-                block.modes.repeatable = match level {
-                    TransactionIsolationLevel::ReadUncommitted | TransactionIsolationLevel::ReadCommitted => false,
-                    TransactionIsolationLevel::RepeatableRead | TransactionIsolationLevel::Snapshot => true,
-                    TransactionIsolationLevel::Serializable => {
-                        return Err(Diagnosis::new(
-                            sqlstate::FEATURE_NOT_SUPPORTED,
-                            "isolation level serializable is not supported",
-                        )
-                        .with_hint("repeatable read keeps one state per store for the whole transaction."));
-                    }
-                };
+                block.modes.isolation = asked;
             }
         }
     }
-    let (read_only, repeatable) = (block.modes.read_only, block.modes.repeatable);
+    let modes = block.modes;
     session.facts = None;
-    session.settings.set("transaction_read_only", Some(if read_only { "on" } else { "off" }), true)?;
-    session.settings.set("transaction_isolation", Some(if repeatable { "repeatable read" } else { "read committed" }), true)
+    show_modes(session, modes)
 }
 
+fn show_modes(session: &mut Session, modes: Modes) -> Result<(), Diagnosis> {
+    session.settings.set("transaction_read_only", Some(if modes.read_only { "on" } else { "off" }), true)?;
+    session.settings.set("transaction_isolation", Some(modes.isolation.words()), true)
+}
+
+/// Ends whatever block there is.
 async fn end(session: &mut Session, commit: bool, chain: bool) -> Result<(), Diagnosis> {
     let Some(block) = session.block.take() else { return Ok(()) };
     session.names.clear_portals();
@@ -94,27 +116,34 @@ async fn end(session: &mut Session, commit: bool, chain: bool) -> Result<(), Dia
     if chain {
         session.block = Some(Block::new(block.modes, Utc::now()));
         session.settings.begin();
+        show_modes(session, block.modes)?;
     }
     finished
 }
 
+/// Outside a block that was asked for there is nothing to end but the implicit one, which PostgreSQL warns of.
+fn check_explicit(session: &mut Session, verb: &str, chain: bool) -> Result<(), Diagnosis> {
+    if is_explicit(session) {
+        return Ok(());
+    }
+    if chain {
+        return Err(outside(&format!("{verb} AND CHAIN")));
+    }
+    session.warn(sqlstate::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress");
+    Ok(())
+}
+
 /// `COMMIT`; a failed block is rolled back and says so by its tag.
 pub(super) async fn commit(session: &mut Session, chain: bool) -> Result<Execution, Diagnosis> {
-    let Some(block) = &session.block else {
-        session.warn(sqlstate::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress");
-        return done("COMMIT");
-    };
-    let failed = block.failed;
+    check_explicit(session, "COMMIT", chain)?;
+    let failed = session.block.as_ref().is_some_and(|block| block.failed);
     end(session, true, chain).await?;
     done(if failed { "ROLLBACK" } else { "COMMIT" })
 }
 
 /// `ROLLBACK`
 pub(super) async fn rollback(session: &mut Session, chain: bool) -> Result<Execution, Diagnosis> {
-    if session.block.is_none() {
-        session.warn(sqlstate::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress");
-        return done("ROLLBACK");
-    }
+    check_explicit(session, "ROLLBACK", chain)?;
     end(session, false, chain).await?;
     done("ROLLBACK")
 }
@@ -123,13 +152,17 @@ fn outside(verb: &str) -> Diagnosis {
     Diagnosis::new(sqlstate::NO_ACTIVE_SQL_TRANSACTION, format!("{verb} can only be used in transaction blocks"))
 }
 
+fn explicit<'s>(session: &'s mut Session, verb: &str) -> Result<&'s mut Block, Diagnosis> {
+    session.block.as_mut().filter(|block| !block.implicit).ok_or_else(|| outside(verb))
+}
+
 /// Most savepoints of a transaction.
 const SAVEPOINTS_MAX: usize = 10_000;
 
 /// `SAVEPOINT`
 pub(super) fn savepoint(session: &mut Session, name: &str) -> Result<Execution, Diagnosis> {
     let mark = session.settings.savepoint();
-    let block = session.block.as_mut().ok_or_else(|| outside("SAVEPOINT"))?;
+    let block = explicit(session, "SAVEPOINT")?;
     if block.savepoints.len() >= SAVEPOINTS_MAX {
         let message = format!("a transaction may keep at most {SAVEPOINTS_MAX} savepoints");
         return Err(Diagnosis::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, message));
@@ -145,7 +178,7 @@ fn find(block: &Block, name: &str) -> Result<usize, Diagnosis> {
 
 /// `RELEASE SAVEPOINT`
 pub(super) fn release(session: &mut Session, name: &str) -> Result<Execution, Diagnosis> {
-    let block = session.block.as_mut().ok_or_else(|| outside("RELEASE SAVEPOINT"))?;
+    let block = explicit(session, "RELEASE SAVEPOINT")?;
     let place = find(block, name)?;
     block.savepoints.truncate(place);
     done("RELEASE")
@@ -154,7 +187,7 @@ pub(super) fn release(session: &mut Session, name: &str) -> Result<Execution, Di
 /// `ROLLBACK TO SAVEPOINT`: reads have nothing to undo in the stores, so the block is usable again with its settings as
 /// they were.
 pub(super) fn rollback_to(session: &mut Session, name: &str) -> Result<Execution, Diagnosis> {
-    let block = session.block.as_mut().ok_or_else(|| outside("ROLLBACK TO SAVEPOINT"))?;
+    let block = explicit(session, "ROLLBACK TO SAVEPOINT")?;
     let place = find(block, name)?;
     let mark = block.savepoints.get(place).map_or(0, |(_, mark)| *mark);
     block.savepoints.truncate(place + 1);

@@ -16,8 +16,8 @@ use super::value::{Fields, Mismatch};
 pub struct Conversion {
     /// What becomes of values that do not fit.
     pub on_mismatch: OnMismatch,
-    /// Whether texts may stand for moments and UUIDs, as they must in JSON. Off for stores that have such types, where a
-    /// condition evaluated by the store would not match the text.
+    /// Whether the documents are JSON: texts may stand for moments and UUIDs, and numbers have no width. Off for stores that
+    /// have such types, where a condition evaluated by the store would not match the text.
     pub texts: bool,
 }
 

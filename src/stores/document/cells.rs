@@ -10,6 +10,7 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{FieldRef, Fields as ArrowFields};
 use arrow::error::ArrowError;
 
+use super::super::builders::Refill;
 use super::build::Conversion;
 use super::options::OnMismatch;
 use super::types::{DocumentField, DocumentType};
@@ -123,7 +124,7 @@ impl Cells {
                 _ => return false,
             },
             Self::Int(cells) => return scalar::as_int(value).map(|number| cells.append_value(number)).is_some(),
-            Self::Double(cells) => return scalar::as_double(value).map(|number| cells.append_value(number)).is_some(),
+            Self::Double(cells) => return scalar::as_double(value, texts).map(|number| cells.append_value(number)).is_some(),
             Self::Decimal(cells, scale) => {
                 let unscaled = scalar::as_decimal(value).and_then(|decimal| scalar::as_unscaled(decimal, *scale));
                 return unscaled.map(|unscaled| cells.append_value(unscaled)).is_some();
@@ -212,14 +213,14 @@ impl Cells {
 
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         Ok(match self {
-            Self::Bool(cells) => Arc::new(cells.finish()),
-            Self::Int(cells) => Arc::new(cells.finish()),
-            Self::Double(cells) => Arc::new(cells.finish()),
-            Self::Decimal(cells, _) => Arc::new(cells.finish()),
-            Self::Date(cells) => Arc::new(cells.finish()),
-            Self::Binary(cells) => Arc::new(cells.finish()),
+            Self::Bool(cells) => cells.take(),
+            Self::Int(cells) => cells.take(),
+            Self::Double(cells) => cells.take(),
+            Self::Decimal(cells, _) => cells.take(),
+            Self::Date(cells) => cells.take(),
+            Self::Binary(cells) => cells.take(),
             Self::Numeric(cells) | Self::ObjectId(cells) | Self::Uuid(cells) | Self::Text(cells) | Self::Extended(cells) => {
-                Arc::new(cells.finish())
+                cells.take()
             }
             Self::List(cells) => Arc::new(cells.finish()?),
             Self::Struct(cells) => {

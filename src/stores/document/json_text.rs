@@ -9,10 +9,13 @@
 //! | whole and longer, or with more than 17 digits that are not zeros at the end | a decimal of up to 38 digits |
 //! | with point or exponent, or beyond 64 bits, and at most 17 digits | the nearest double, from 2^53 on only if that has the same digits |
 //! | beyond both | a value of no column type, which is a mismatch |
+//!
+//! A column declared `double precision` takes the nearest double of each of them, as `float8in` would ([`super::scalar`]).
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::scalar::BEYOND;
 use super::value::{Decimal, DocumentValue, Elements, Fields, Mismatch, VisitElement, VisitField};
 
 /// Arrays and objects deeper than this are refused.
@@ -108,7 +111,7 @@ impl Json {
             Self::Int(number) => DocumentValue::Int(*number),
             Self::Double(number) => DocumentValue::Double(*number),
             Self::Decimal(number) => DocumentValue::Decimal(*number),
-            Self::Beyond(text) => DocumentValue::Other("number", Cow::Borrowed(text)),
+            Self::Beyond(text) => DocumentValue::Other(BEYOND, Cow::Borrowed(text)),
             Self::Text(text) => DocumentValue::Text(text),
             Self::List(elements) => DocumentValue::List(elements),
             Self::Object(fields) => DocumentValue::Document(fields),

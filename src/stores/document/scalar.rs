@@ -6,6 +6,8 @@ use super::value::{Decimal, DocumentValue};
 
 /// Doubles hold every whole number up to this size.
 const EXACT_DOUBLE: i64 = 1 << 53;
+/// The kind of a number that neither an integer, nor a double, nor a decimal holds; its text is that of the number.
+pub const BEYOND: &str = "number";
 /// The first number with more than 38 digits.
 const DECIMAL128_END: i128 = 100_000_000_000_000_000_000_000_000_000_000_000_000;
 
@@ -20,13 +22,21 @@ pub fn as_int(value: &DocumentValue<'_>) -> Option<i64> {
     }
 }
 
-/// As `double precision`: doubles, and whole numbers that a double holds exactly.
-pub fn as_double(value: &DocumentValue<'_>) -> Option<f64> {
+/// As `double precision`: doubles, and whole numbers that a double holds exactly. The numbers of JSON have no width
+/// (`in_json`): they are read as `float8in` reads the same text, the nearest double, and only what is beyond all doubles is
+/// none.
+pub fn as_double(value: &DocumentValue<'_>, in_json: bool) -> Option<f64> {
     match value {
         DocumentValue::Double(number) => Some(*number),
-        DocumentValue::Int(number) if (-EXACT_DOUBLE..=EXACT_DOUBLE).contains(number) => Some(*number as f64),
+        DocumentValue::Int(number) if in_json || (-EXACT_DOUBLE..=EXACT_DOUBLE).contains(number) => Some(*number as f64),
+        DocumentValue::Decimal(Decimal::Finite { unscaled, exponent }) if in_json => nearest(&format!("{unscaled}e{exponent}")),
+        DocumentValue::Other(BEYOND, text) if in_json => nearest(text),
         _ => None,
     }
+}
+
+fn nearest(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 /// The digits of a decimal at `scale`, at most 38 of them.
@@ -36,6 +46,10 @@ pub fn as_unscaled(decimal: Decimal, scale: u8) -> Option<i128> {
         return Some(0);
     }
     let shift = i64::from(exponent) + i64::from(scale);
+    if shift == 0 {
+        // Most decimals are stored with the digits that their column shows.
+        return (-DECIMAL128_END < unscaled && unscaled < DECIMAL128_END).then_some(unscaled);
+    }
     let power = 10_i128.checked_pow(u32::try_from(shift.unsigned_abs()).ok()?)?;
     let result = if shift >= 0 { unscaled.checked_mul(power)? } else { (unscaled % power == 0).then_some(unscaled / power)? };
     (-DECIMAL128_END < result && result < DECIMAL128_END).then_some(result)
@@ -121,13 +135,31 @@ mod tests {
         assert_eq!(as_int(&finite(500, -2)), Some(5));
         assert_eq!(as_int(&finite(1, 30)), None);
         assert_eq!(as_int(&DocumentValue::Text("5")), None);
-        assert_eq!(as_double(&DocumentValue::Int(EXACT_DOUBLE + 1)), None);
-        assert_eq!(as_double(&DocumentValue::Int(7)), Some(7.0));
+        assert_eq!(as_double(&DocumentValue::Int(EXACT_DOUBLE + 1), false), None);
+        assert_eq!(as_double(&DocumentValue::Int(7), false), Some(7.0));
+        assert_eq!(as_double(&finite(1_234_567_890_123_456_785, -1), false), None);
         assert_eq!(as_unscaled(Decimal::Finite { unscaled: 150, exponent: -3 }, 2), Some(15));
         assert_eq!(as_unscaled(Decimal::Finite { unscaled: 151, exponent: -3 }, 2), None);
         assert_eq!(as_unscaled(Decimal::Finite { unscaled: 1, exponent: 38 }, 0), None);
         assert_eq!(as_unscaled(Decimal::Finite { unscaled: 0, exponent: 6111 }, 0), Some(0));
         assert_eq!(as_unscaled(Decimal::NaN, 0), None);
+    }
+
+    #[test]
+    fn numbers_of_json_become_the_nearest_double() {
+        let finite = |unscaled, exponent| DocumentValue::Decimal(Decimal::Finite { unscaled, exponent });
+        let beyond = |text: &'static str| DocumentValue::Other(BEYOND, text.into());
+        for (value, expected) in [
+            (DocumentValue::Int(EXACT_DOUBLE + 1), Some(9_007_199_254_740_992.0)),
+            (finite(1_234_567_890_123_456_785, -1), Some(123_456_789_012_345_680.0)),
+            (finite(1, 999), None),
+            (beyond("0.1000000000000000055511151231257827021181583404541015625"), Some(0.1)),
+            (beyond("1e6145"), None),
+            (DocumentValue::Other("regex", "1".into()), None),
+            (DocumentValue::Text("1"), None),
+        ] {
+            assert_eq!(as_double(&value, true), expected);
+        }
     }
 
     #[test]

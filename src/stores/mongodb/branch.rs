@@ -62,6 +62,10 @@ impl fmt::Debug for Branch {
 impl Branch {
     /// Opens a branch ([`crate::stores::Connector::open`]).
     pub(super) async fn open(shared: Arc<Shared>, purpose: Purpose) -> Result<Self, StoreError> {
+        if purpose == Purpose::Serializable {
+            let store = shared.pool.context.store.clone();
+            return Err(StoreError::Unsupported { store, feature: "serializable transactions" });
+        }
         let deployment = shared.pool.deployment().await?;
         let view = match (deployment.snapshot(), purpose) {
             (Err(reason), _) => View::Newest(reason),

@@ -60,6 +60,7 @@ pub(super) fn table(description: &Description<'_>) -> (Table, Vec<Refused>) {
         primary_key: collection.then(|| Key { name: "_id_".to_owned(), columns: vec![0], proven: description.unique_id }),
         unique_keys: keys.unique,
         foreign_keys: Vec::new(),
+        checks: Vec::new(),
         indexes: keys.plain,
         comment: None,
         row_estimate: description.row_estimate,

@@ -160,7 +160,10 @@ impl Fields for BsonFields<'_> {
         for element in self.0.iter_elements() {
             let element = element.ok().ok_or_else(malformed)?;
             let name = element.key().as_str();
-            give(&element, &mut |value| visit(name, value))?;
+            match element.value().ok().and_then(plain) {
+                Some(value) => visit(name, value)?,
+                None => give(&element, &mut |value| visit(name, value))?,
+            }
         }
         Ok(())
     }
@@ -203,8 +206,10 @@ fn give_lossy(element: &RawElement<'_>, take: &mut VisitElement<'_>) -> Result<(
     take(DocumentValue::Other("text that is not UTF-8", Cow::Owned(text)))
 }
 
-fn give_value(value: RawBsonRef<'_>, take: &mut VisitElement<'_>) -> Result<(), Mismatch> {
-    take(match value {
+/// A value that lives as long as its document's bytes: all that most documents hold. `None` for values that borrow from what
+/// is made for the visit alone.
+fn plain(value: RawBsonRef<'_>) -> Option<DocumentValue<'_>> {
+    Some(match value {
         RawBsonRef::String(text) | RawBsonRef::Symbol(text) => DocumentValue::Text(text),
         RawBsonRef::Int32(number) => DocumentValue::Int(i64::from(number)),
         RawBsonRef::Int64(number) => DocumentValue::Int(number),
@@ -218,10 +223,17 @@ fn give_value(value: RawBsonRef<'_>, take: &mut VisitElement<'_>) -> Result<(), 
             (BinarySubtype::Uuid, Ok(bytes)) => DocumentValue::Uuid(bytes),
             (subtype, _) => DocumentValue::Binary(binary.bytes, u8::from(subtype)),
         },
-        RawBsonRef::Document(document) => return take(DocumentValue::Document(&BsonFields(document))),
-        RawBsonRef::Array(array) => return take(DocumentValue::List(&BsonElements(array))),
-        other => return give_other(other, take),
+        _ => return None,
     })
+}
+
+fn give_value(value: RawBsonRef<'_>, take: &mut VisitElement<'_>) -> Result<(), Mismatch> {
+    match (plain(value), value) {
+        (Some(value), _) => take(value),
+        (None, RawBsonRef::Document(document)) => take(DocumentValue::Document(&BsonFields(document))),
+        (None, RawBsonRef::Array(array)) => take(DocumentValue::List(&BsonElements(array))),
+        (None, other) => give_other(other, take),
+    }
 }
 
 fn give_other(value: RawBsonRef<'_>, take: &mut VisitElement<'_>) -> Result<(), Mismatch> {

@@ -5,6 +5,7 @@
 //! | a statement with one scan | one, autocommit | the state when the scan starts |
 //! | a statement with more scans | one per scan, in snapshot transactions at one binary-log position | one state, or EXPLAIN says why not |
 //! | a transaction, repeatable | one pinned, more at the same position when scans overlap | the state when it began |
+//! | a transaction, serializable | as a repeatable one | the same: InnoDB's serializable transactions lock what they read, so they are serial in commit order, of which a snapshot is a beginning |
 //! | a transaction, read committed | one pinned, autocommit ones beside it when scans overlap | what is committed when each scan starts |
 //!
 //! **Deadlocks:** a pinned connection serves one scan at a time, under a lock that the scan holds. A second scan never waits
@@ -82,14 +83,9 @@ impl Branch {
                 View::Alone(Err("the statement reads the store more often than pool.size allows at once"))
             }
             Purpose::Statement { scans } => snapshot_view(shared, scans).await?,
-            Purpose::Transaction { read_only, repeatable } => {
-                let access = if read_only { Access::Read } else { Access::Write };
-                let (lease, position) = begun(shared, access, repeatable).await?;
-                // Without a position all scans take turns on one connection.
-                let proved = position.as_ref().map_or(Ok(()), |position| proved(shared, &lease, position));
-                let primary = Arc::new(AsyncMutex::new(Some(lease)));
-                View::Transaction(Transaction { primary, beside: Mutex::new(Vec::new()), position, repeatable, proved })
-            }
+            Purpose::Transaction { read_only: false, repeatable } => transaction_view(shared, Access::Write, repeatable).await?,
+            Purpose::Transaction { read_only: true, repeatable } => transaction_view(shared, Access::Read, repeatable).await?,
+            Purpose::Serializable => transaction_view(shared, Access::Read, true).await?,
         };
         Ok(Self { shared: Arc::clone(shared), view, stop: CancellationToken::new() })
     }
@@ -204,6 +200,14 @@ fn proved(shared: &Shared, lease: &Lease, position: &SnapshotPosition) -> Result
         return Err("some tables are kept by an engine without transactions");
     }
     lease.session.server.logs_all.and_then(|()| position.proves())
+}
+
+async fn transaction_view(shared: &Arc<Shared>, access: Access, repeatable: bool) -> Result<View, StoreError> {
+    let (lease, position) = begun(shared, access, repeatable).await?;
+    // Without a position all scans take turns on one connection.
+    let proved = position.as_ref().map_or(Ok(()), |position| proved(shared, &lease, position));
+    let primary = Arc::new(AsyncMutex::new(Some(lease)));
+    Ok(View::Transaction(Transaction { primary, beside: Mutex::new(Vec::new()), position, repeatable, proved }))
 }
 
 async fn snapshot_view(shared: &Arc<Shared>, scans: usize) -> Result<View, StoreError> {

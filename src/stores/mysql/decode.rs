@@ -108,11 +108,34 @@ fn decimal_digits(raw: &[u8], scale: usize) -> Result<(bool, Vec<u8>), Fault> {
 
 /// `decimal(p, s)` of at most 38 digits: the unscaled number.
 pub(super) fn decimal(raw: &[u8], scale: usize) -> Result<i128, Fault> {
-    // The common case costs no allocation: sign, digits and one point, folded as they come.
     let (negative, digits) = match raw.split_first() {
         Some((b'-', digits)) => (true, digits),
         _ => (false, raw),
     };
+    let number = if digits.len() <= SHORT_DIGITS { short_decimal(digits, scale)? } else { long_decimal(digits, scale)? };
+    Ok(if negative { -number } else { number })
+}
+
+/// As many digits as 64 bits hold, whatever they are.
+const SHORT_DIGITS: usize = 19;
+
+/// At most [`SHORT_DIGITS`] digits with one point. 128-bit arithmetic with its checks would cost more than all else that is done
+/// for a row.
+fn short_decimal(digits: &[u8], scale: usize) -> Result<i128, Fault> {
+    let mut number = 0_u64;
+    let mut point = None;
+    for (place, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => number = number * 10 + u64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(place),
+            _ => return Err(malformed()),
+        }
+    }
+    let after_point = point.map_or(0, |place| digits.len() - place - 1);
+    if digits.is_empty() || after_point != scale { Err(malformed()) } else { Ok(number.into()) }
+}
+
+fn long_decimal(digits: &[u8], scale: usize) -> Result<i128, Fault> {
     let mut number: i128 = 0;
     let mut after_point: Option<usize> = None;
     for byte in digits {
@@ -126,10 +149,7 @@ pub(super) fn decimal(raw: &[u8], scale: usize) -> Result<i128, Fault> {
             _ => return Err(malformed()),
         }
     }
-    if digits.is_empty() || after_point.unwrap_or(0) != scale {
-        return Err(malformed());
-    }
-    Ok(if negative { -number } else { number })
+    if after_point.unwrap_or(0) != scale { Err(malformed()) } else { Ok(number) }
 }
 
 /// `decimal(p, s)` of 39 to 65 digits: the unscaled number.
@@ -306,12 +326,17 @@ mod tests {
 
     #[test]
     fn decimals_of_every_width() {
-        let rows: [(&[u8], usize, Option<i128>); 9] = [
+        let rows: [(&[u8], usize, Option<i128>); 14] = [
             (b"0.00", 2, Some(0)),
             (b"-123.45", 2, Some(-12345)),
             (b"000012.30", 2, Some(1230)),
             (b"7", 0, Some(7)),
             (b"99999999999999999999999999999999999999", 0, Some(10_i128.pow(38) - 1)),
+            (b"-9999999999999999999", 0, Some(1 - 10_i128.pow(19))),
+            (b"-9999999999999999.99", 2, Some(1 - 10_i128.pow(18))),
+            (b"99999999999999999.999", 3, Some(10_i128.pow(20) - 1)),
+            (b"-", 0, None),
+            (b"12.3.45678901234567890", 20, None),
             (b"1.5", 2, None),
             (b"", 0, None),
             (b"1e5", 0, None),

@@ -5,7 +5,7 @@
 
 use super::super::predicate::{ColumnRef, Predicate};
 use super::super::relational::embedded::Source;
-use super::super::relational::field::{Condition, Range, Test, condition};
+use super::super::relational::field::{self, Condition, Range, Test, Words, condition};
 use super::super::relational::{Sql, Unwritable, like};
 use super::super::value::Value;
 
@@ -46,7 +46,7 @@ fn is_plain(name: &str) -> bool {
 /// A condition that [`judge`] refuses, or a value that cannot be sent.
 pub(super) fn write(source: &Source<'_>, predicate: &Predicate, sql: &mut Sql) -> Result<(), Unwritable> {
     let condition = judge(source, predicate).map_err(Unwritable)?;
-    Writer { column: source.column, condition: &condition, sql }.write()
+    field::write(&condition, &mut Writer { column: source.column, condition: &condition, sql })
 }
 
 struct Writer<'w> {
@@ -55,60 +55,47 @@ struct Writer<'w> {
     sql: &'w mut Sql,
 }
 
-impl Writer<'_> {
-    fn write(&mut self) -> Result<(), Unwritable> {
-        let depth = self.condition.names.len();
-        self.sql.push("CASE WHEN LOCATE(");
+impl field::Writer for Writer<'_> {
+    fn words(&self) -> Words {
+        Words { object: "'OBJECT'", null: "'NULL'", boolean: "'BOOLEAN'", string: "'STRING'", truth: ["1", "0"] }
+    }
+
+    fn sql(&mut self) -> &mut Sql {
+        self.sql
+    }
+
+    fn unreadable(&mut self) -> Result<(), Unwritable> {
+        self.sql.push(" WHEN LOCATE(");
         self.sql.push_value(Value::Text("\\".to_owned()))?;
         self.sql.push(", ");
         self.sql.push_name(self.column);
         self.sql.push(") > 0 THEN 1");
-        if self.condition.keeps_misfits {
-            for level in 0..depth {
-                self.when(level)?;
-                self.sql.push(if level == 0 { " <> 'OBJECT' THEN 1" } else { " NOT IN ('OBJECT', 'NULL') THEN 1" });
-            }
-        }
-        self.test(depth)?;
-        self.otherwise(depth)?;
-        self.sql.push(" END");
         Ok(())
     }
 
-    fn test(&mut self, depth: usize) -> Result<(), Unwritable> {
-        match &self.condition.test {
-            Test::Null | Test::NotNull => Ok(()),
-            Test::Truth(wanted) => {
-                self.when(depth)?;
-                self.sql.push(" = 'BOOLEAN' THEN JSON_UNQUOTE(");
-                self.value_at(depth)?;
-                self.sql.push(match wanted.as_slice() {
-                    [] => ") IS NULL",
-                    [true] => ") = 'true'",
-                    [false] => ") = 'false'",
-                    _ => ") IS NOT NULL",
-                });
-                Ok(())
-            }
-            Test::Number(ranges) => self.number(depth, ranges),
-            Test::Text(predicate) => {
-                self.when(depth)?;
-                self.sql.push(" = 'STRING' THEN ");
-                self.compare_text(depth, predicate)
-            }
-        }
+    fn kind(&mut self, level: usize) -> Result<(), Unwritable> {
+        self.sql.push("JSON_TYPE(");
+        self.value_at(level)?;
+        self.sql.push(")");
+        Ok(())
     }
 
-    fn number(&mut self, depth: usize, ranges: &[Range]) -> Result<(), Unwritable> {
-        self.when(depth)?;
+    fn truth(&mut self, level: usize) -> Result<(), Unwritable> {
+        self.sql.push("JSON_UNQUOTE(");
+        self.value_at(level)?;
+        self.sql.push(")");
+        Ok(())
+    }
+
+    fn number(&mut self, level: usize, ranges: &[Range]) -> Result<(), Unwritable> {
+        field::when(self, level)?;
         self.sql.push(" IN ('INTEGER', 'UNSIGNED INTEGER', 'DOUBLE', 'DECIMAL') THEN ");
         for (place, range) in ranges.iter().enumerate() {
             self.sql.push(if place == 0 { "" } else { " OR " });
-            let bounds = [(" >= ", range.low), (" <= ", range.high)];
-            for (place, (op, bound)) in bounds.into_iter().filter_map(|(op, bound)| Some((op, bound?))).enumerate() {
+            for (place, (op, bound)) in field::bounds(range).enumerate() {
                 // Adding zero makes a double of what is text on MariaDB and JSON on MySQL.
                 self.sql.push(if place == 0 { "(" } else { " AND (" });
-                self.value_at(depth)?;
+                self.value_at(level)?;
                 self.sql.push(" + 0e0)");
                 self.sql.push(op);
                 self.sql.push_value(Value::Float(bound))?;
@@ -118,10 +105,10 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn compare_text(&mut self, depth: usize, predicate: &Predicate) -> Result<(), Unwritable> {
+    fn text(&mut self, level: usize, predicate: &Predicate) -> Result<(), Unwritable> {
         let by_bytes = !matches!(predicate, Predicate::Like { .. });
         self.sql.push(if by_bytes { "CAST(CONVERT(JSON_UNQUOTE(" } else { "CONVERT(JSON_UNQUOTE(" });
-        self.value_at(depth)?;
+        self.value_at(level)?;
         self.sql.push(if by_bytes { ") USING utf8mb4) AS BINARY)" } else { ") USING utf8mb4) COLLATE utf8mb4_bin" });
         match predicate {
             Predicate::Compare { op, value, .. } => {
@@ -149,36 +136,9 @@ impl Writer<'_> {
             Predicate::IsNull { .. } | Predicate::And(_) | Predicate::Or(_) => Err(Unwritable("is not a text")),
         }
     }
+}
 
-    /// What becomes of values that the test does not look at.
-    fn otherwise(&mut self, depth: usize) -> Result<(), Unwritable> {
-        let (op, missing) = match (&self.condition.test, self.condition.keeps_misfits) {
-            (Test::Null, _) => (" = 'NULL', 1)", true),
-            (_, true) => (" <> 'NULL', 0)", true),
-            (_, false) => ("", false),
-        };
-        if !missing {
-            self.sql.push(" ELSE 0");
-            return Ok(());
-        }
-        self.sql.push(" ELSE COALESCE(");
-        self.kind(depth)?;
-        self.sql.push(op);
-        Ok(())
-    }
-
-    fn when(&mut self, level: usize) -> Result<(), Unwritable> {
-        self.sql.push(" WHEN ");
-        self.kind(level)
-    }
-
-    fn kind(&mut self, level: usize) -> Result<(), Unwritable> {
-        self.sql.push("JSON_TYPE(");
-        self.value_at(level)?;
-        self.sql.push(")");
-        Ok(())
-    }
-
+impl Writer<'_> {
     /// JSON_EXTRACT(`doc`, '$."a"."b"'), with the first `level` names.
     fn value_at(&mut self, level: usize) -> Result<(), Unwritable> {
         if level == 0 {
@@ -218,7 +178,7 @@ mod tests {
             "CASE WHEN LOCATE(?, `doc`) > 0 THEN 1 WHEN JSON_TYPE(`doc`) <> 'OBJECT' THEN 1 \
              WHEN JSON_TYPE(JSON_EXTRACT(`doc`, ?)) = 'STRING' \
              THEN CAST(CONVERT(JSON_UNQUOTE(JSON_EXTRACT(`doc`, ?)) USING utf8mb4) AS BINARY) = ? \
-             ELSE COALESCE(JSON_TYPE(JSON_EXTRACT(`doc`, ?)) <> 'NULL', 0) END"
+             ELSE coalesce(JSON_TYPE(JSON_EXTRACT(`doc`, ?)) <> 'NULL', 0) END"
         );
         assert_eq!(sql.values()[1], Value::Text("$.\"a\"".to_owned()));
         for name in ["", "a\"b", "a\\", "*", "tab\t"] {

@@ -408,6 +408,7 @@ mod tests {
             primary_key: None,
             unique_keys: vec![],
             foreign_keys: vec![],
+            checks: vec![],
             indexes: vec![],
             comment: None,
             row_estimate: None,

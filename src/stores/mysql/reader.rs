@@ -1,8 +1,6 @@
 //! Readers: the Arrow builder of one column with the function that reads its values. Which reader a type has is a row of
 //! `types.rs`; how bytes become values is `decode.rs`.
 
-use std::sync::Arc;
-
 use arrow::array::{
     ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, Decimal128Builder, Decimal256Builder, PrimitiveBuilder,
     StringBuilder,
@@ -12,6 +10,7 @@ use arrow::datatypes::DataType;
 use super::decode::{self, Fault, Moment, NotADay};
 use super::options::ZeroDate;
 use crate::error::sqlstate;
+use crate::stores::builders::Refill;
 
 /// Gathers the values of one column.
 pub(super) trait Reader: Send {
@@ -25,12 +24,17 @@ pub(super) trait Reader: Send {
     fn finish(&mut self) -> ArrayRef;
 }
 
-struct Primitive<T: ArrowPrimitiveType> {
+/// The function that reads is part of the type, so that a value costs one indirect call and not two.
+struct Primitive<T: ArrowPrimitiveType, F> {
     builder: PrimitiveBuilder<T>,
-    read: fn(&[u8]) -> Result<T::Native, Fault>,
+    read: F,
 }
 
-impl<T: ArrowPrimitiveType> Reader for Primitive<T> {
+impl<T, F> Reader for Primitive<T, F>
+where
+    T: ArrowPrimitiveType,
+    F: Fn(&[u8]) -> Result<T::Native, Fault> + Send,
+{
     fn push(&mut self, raw: Option<&[u8]>) -> Result<(), Fault> {
         match raw {
             Some(raw) => self.builder.append_value((self.read)(raw)?),
@@ -40,24 +44,30 @@ impl<T: ArrowPrimitiveType> Reader for Primitive<T> {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.builder.finish())
+        self.builder.take()
     }
 }
 
 /// Values that Arrow holds as they are.
-pub(super) fn primitive<T: ArrowPrimitiveType>(read: fn(&[u8]) -> Result<T::Native, Fault>) -> Box<dyn Reader> {
-    Box::new(Primitive::<T> { builder: PrimitiveBuilder::new(), read })
+pub(super) fn primitive<T: ArrowPrimitiveType>(
+    read: impl Fn(&[u8]) -> Result<T::Native, Fault> + Send + 'static,
+) -> Box<dyn Reader> {
+    Box::new(Primitive::<T, _> { builder: PrimitiveBuilder::new(), read })
 }
 
-struct Temporal<T: ArrowPrimitiveType> {
+struct Temporal<T: ArrowPrimitiveType, F> {
     builder: PrimitiveBuilder<T>,
-    read: fn(&[u8]) -> Moment<T::Native>,
+    read: F,
     zero_date: ZeroDate,
 }
 
-impl<T: ArrowPrimitiveType> Reader for Temporal<T> {
+impl<T, F> Reader for Temporal<T, F>
+where
+    T: ArrowPrimitiveType,
+    F: Fn(&[u8]) -> Moment<T::Native> + Send,
+{
     fn push(&mut self, raw: Option<&[u8]>) -> Result<(), Fault> {
-        match raw.map(self.read).transpose()? {
+        match raw.map(&self.read).transpose()? {
             Some(Ok(value)) => self.builder.append_value(value),
             None => self.builder.append_null(),
             Some(Err(NotADay)) => match self.zero_date {
@@ -72,17 +82,17 @@ impl<T: ArrowPrimitiveType> Reader for Temporal<T> {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.builder.finish())
+        self.builder.take()
     }
 }
 
 /// Dates and moments, with the policy for days that do not exist.
 pub(super) fn temporal<T: ArrowPrimitiveType>(
     builder: PrimitiveBuilder<T>,
-    read: fn(&[u8]) -> Moment<T::Native>,
+    read: impl Fn(&[u8]) -> Moment<T::Native> + Send + 'static,
     zero_date: ZeroDate,
 ) -> Box<dyn Reader> {
-    Box::new(Temporal::<T> { builder, read, zero_date })
+    Box::new(Temporal::<T, _> { builder, read, zero_date })
 }
 
 struct Truths(BooleanBuilder);
@@ -99,53 +109,60 @@ impl Reader for Truths {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.0.finish())
+        self.0.take()
     }
 }
 
-struct Decimals {
+struct Decimals<F> {
     builder: Decimal128Builder,
-    shape: (u8, i8),
-    read: fn(&[u8], usize) -> Result<i128, Fault>,
+    scale: usize,
+    read: F,
 }
 
-impl Reader for Decimals {
+impl<F> Reader for Decimals<F>
+where
+    F: Fn(&[u8], usize) -> Result<i128, Fault> + Send,
+{
     fn push(&mut self, raw: Option<&[u8]>) -> Result<(), Fault> {
-        let scale = usize::from(self.shape.1.unsigned_abs());
-        self.builder.append_option(raw.map(|raw| (self.read)(raw, scale)).transpose()?);
+        self.builder.append_option(raw.map(|raw| (self.read)(raw, self.scale)).transpose()?);
         Ok(())
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.builder.finish().with_data_type(DataType::Decimal128(self.shape.0, self.shape.1)))
+        self.builder.take()
     }
 }
 
 /// Numbers of at most 38 digits.
-pub(super) fn decimal_reader(precision: u8, scale: i8, read: fn(&[u8], usize) -> Result<i128, Fault>) -> Box<dyn Reader> {
-    Box::new(Decimals { builder: Decimal128Builder::new(), shape: (precision, scale), read })
+pub(super) fn decimal_reader(
+    precision: u8,
+    scale: i8,
+    read: impl Fn(&[u8], usize) -> Result<i128, Fault> + Send + 'static,
+) -> Box<dyn Reader> {
+    let builder = Decimal128Builder::new().with_data_type(DataType::Decimal128(precision, scale));
+    Box::new(Decimals { builder, scale: usize::from(scale.unsigned_abs()), read })
 }
 
 struct WideDecimals {
     builder: Decimal256Builder,
-    shape: (u8, i8),
+    scale: usize,
 }
 
 impl Reader for WideDecimals {
     fn push(&mut self, raw: Option<&[u8]>) -> Result<(), Fault> {
-        let scale = usize::from(self.shape.1.unsigned_abs());
-        self.builder.append_option(raw.map(|raw| decode::wide_decimal(raw, scale)).transpose()?);
+        self.builder.append_option(raw.map(|raw| decode::wide_decimal(raw, self.scale)).transpose()?);
         Ok(())
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.builder.finish().with_data_type(DataType::Decimal256(self.shape.0, self.shape.1)))
+        self.builder.take()
     }
 }
 
 /// Numbers of 39 to 76 digits.
 pub(super) fn wide_decimal_reader(precision: u8, scale: i8) -> Box<dyn Reader> {
-    Box::new(WideDecimals { builder: Decimal256Builder::new(), shape: (precision, scale) })
+    let builder = Decimal256Builder::new().with_data_type(DataType::Decimal256(precision, scale));
+    Box::new(WideDecimals { builder, scale: usize::from(scale.unsigned_abs()) })
 }
 
 /// How the text of a column comes about.
@@ -175,7 +192,7 @@ impl Reader for Texts {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.builder.finish())
+        self.builder.take()
     }
 }
 
@@ -198,7 +215,7 @@ impl Reader for Blobs {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.0.finish())
+        self.0.take()
     }
 }
 

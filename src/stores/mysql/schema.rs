@@ -1,7 +1,7 @@
 //! Discovery: `information_schema` of every database we may see, as one [`StoreSchema`].
 //!
-//! Five statements, whatever the number of tables: tables, columns, indexes, foreign keys, and on MariaDB the checks that
-//! tell a `JSON` column from other `longtext`. Types are mapped in `types.rs`.
+//! Six statements, whatever the number of tables: tables, columns, indexes, foreign keys and their actions, and checks, which on
+//! MariaDB also tell a `JSON` column from other `longtext`. Types are mapped in `types.rs`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -11,10 +11,13 @@ use sqlx::{Decode, MySql, Row};
 
 use super::super::document::Learning;
 use super::super::error::StoreError;
-use super::super::schema::{Collation, Column, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId, TableKind};
+use super::super::relational::checks::columns_in;
+use super::super::schema::{
+    Action, Check, Collation, Column, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId, TableKind,
+};
 use super::error::Place;
 use super::options::Settings;
-use super::pool::Lease;
+use super::pool::{Lease, Server};
 use super::types::{self, Policy};
 use crate::pgtype::PgType;
 
@@ -38,8 +41,31 @@ WHERE REFERENCED_TABLE_NAME IS NOT NULL \
 AND TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') \
 ORDER BY TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION";
 
-const JSON_CHECKS: &str = "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS \
-WHERE CHECK_CLAUSE LIKE 'json_valid(%'";
+/// Kept apart from the foreign keys: joins of these tables cost a look at every table for every row.
+const ACTIONS: &str = "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, UPDATE_RULE, DELETE_RULE \
+FROM information_schema.REFERENTIAL_CONSTRAINTS \
+WHERE CONSTRAINT_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')";
+
+const CHECKS: &str = "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, CHECK_CLAUSE \
+FROM information_schema.CHECK_CONSTRAINTS \
+WHERE CONSTRAINT_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') \
+ORDER BY CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME";
+
+/// MySQL names the table of a check only among all constraints. The names of its checks are unique in a database.
+const MYSQL_CHECKS: &str = "SELECT t.TABLE_SCHEMA, t.TABLE_NAME, c.CONSTRAINT_NAME, c.CHECK_CLAUSE \
+FROM information_schema.CHECK_CONSTRAINTS AS c JOIN information_schema.TABLE_CONSTRAINTS AS t \
+ON t.CONSTRAINT_SCHEMA = c.CONSTRAINT_SCHEMA AND t.CONSTRAINT_NAME = c.CONSTRAINT_NAME AND t.CONSTRAINT_TYPE = 'CHECK' \
+ORDER BY t.TABLE_SCHEMA, t.TABLE_NAME, c.CONSTRAINT_NAME";
+
+/// What a server can be asked about checks: MySQL has them since 8.0.16.
+fn checks_query(server: &Server) -> Option<&'static str> {
+    if server.is_mariadb {
+        return Some(CHECKS);
+    }
+    let mut numbers = server.version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
+    let version = [numbers.next(), numbers.next(), numbers.next()].map(Option::unwrap_or_default);
+    (version >= [8, 0, 16]).then_some(MYSQL_CHECKS)
+}
 
 /// What discovery found.
 pub(super) struct Discovered {
@@ -66,7 +92,11 @@ pub(super) async fn discover(
         columns: lease.rows(COLUMNS).await?,
         indexes: lease.rows(INDEXES).await?,
         foreign_keys: lease.rows(FOREIGN_KEYS).await?,
-        json_checks: if server.is_mariadb { lease.rows(JSON_CHECKS).await? } else { Vec::new() },
+        actions: lease.rows(ACTIONS).await?,
+        checks: match checks_query(&server) {
+            Some(query) => lease.rows(query).await?,
+            None => Vec::new(),
+        },
     };
     let has_other_engines = rows.has_other_engines().map_err(|error| place.translate(&error))?;
     let found = rows.read(server.is_mariadb).map_err(|error| place.translate(&error))?;
@@ -89,7 +119,8 @@ struct Rows {
     columns: Vec<MySqlRow>,
     indexes: Vec<MySqlRow>,
     foreign_keys: Vec<MySqlRow>,
-    json_checks: Vec<MySqlRow>,
+    actions: Vec<MySqlRow>,
+    checks: Vec<MySqlRow>,
 }
 
 fn get<'r, T: Decode<'r, MySql>>(row: &'r MySqlRow, index: usize) -> Result<T, sqlx::Error> {
@@ -113,8 +144,9 @@ impl Rows {
     }
 
     fn read(self, is_mariadb: bool) -> Result<Found, sqlx::Error> {
-        let json: HashSet<(TableId, String)> =
-            self.json_checks.iter().map(|row| Ok((table_id(row)?, get::<String>(row, 2)?))).collect::<Result<_, sqlx::Error>>()?;
+        let checks: Vec<(TableId, DescribedCheck)> =
+            self.checks.iter().map(|row| Ok((table_id(row)?, DescribedCheck::of(row)?))).collect::<Result<_, sqlx::Error>>()?;
+        let all: HashSet<(&TableId, &str)> = checks.iter().map(|(id, check)| (id, check.clause.as_str())).collect();
         let mut found = Found { tables: BTreeMap::new() };
         for row in &self.tables {
             found.tables.insert(table_id(row)?, Described::of(row)?);
@@ -122,9 +154,10 @@ impl Rows {
         for row in &self.columns {
             if let Some((id, table)) = found.entry(row)? {
                 let mut column = DescribedColumn::of(row, is_mariadb)?;
-                let is_checked = |check: String| json.contains(&(id.clone(), check));
-                if column.word == "longtext" && json_checks(&column.name).into_iter().any(is_checked) {
+                let json = json_checks(&column.name).into_iter().find(|check| all.contains(&(&id, check.as_str())));
+                if let Some(check) = json.filter(|_| column.word == "longtext") {
                     column.native_type = "json".to_owned();
+                    table.json_checks.push(check);
                 }
                 table.columns.push(column);
             }
@@ -137,6 +170,16 @@ impl Rows {
         for row in &self.foreign_keys {
             if let Some((_, table)) = found.entry(row)? {
                 table.add_foreign_key_part(row)?;
+            }
+        }
+        for row in &self.actions {
+            if let Some((_, table)) = found.entry(row)? {
+                table.add_actions(row)?;
+            }
+        }
+        for (id, check) in checks {
+            if let Some(table) = found.tables.get_mut(&id) {
+                table.checks.push(check);
             }
         }
         Ok(found)
@@ -169,6 +212,15 @@ struct Described {
     columns: Vec<DescribedColumn>,
     indexes: Vec<DescribedIndex>,
     foreign_keys: Vec<DescribedForeignKey>,
+    checks: Vec<DescribedCheck>,
+    /// The checks that make `JSON` columns of text, which are part of their type.
+    json_checks: Vec<String>,
+}
+
+#[derive(Debug)]
+struct DescribedCheck {
+    name: String,
+    clause: String,
 }
 
 #[derive(Debug)]
@@ -197,6 +249,8 @@ struct DescribedForeignKey {
     references: TableId,
     columns: Vec<String>,
     referenced_columns: Vec<String>,
+    on_update: Action,
+    on_delete: Action,
 }
 
 fn filled(text: String) -> Option<String> {
@@ -215,6 +269,8 @@ impl Described {
             columns: Vec::new(),
             indexes: Vec::new(),
             foreign_keys: Vec::new(),
+            checks: Vec::new(),
+            json_checks: Vec::new(),
         })
     }
 
@@ -245,11 +301,27 @@ impl Described {
         let name: String = get(row, 2)?;
         if self.foreign_keys.last().is_none_or(|last| last.name != name) {
             let references = TableId { namespace: get(row, 4)?, name: get(row, 5)? };
-            self.foreign_keys.push(DescribedForeignKey { name, references, columns: Vec::new(), referenced_columns: Vec::new() });
+            self.foreign_keys.push(DescribedForeignKey {
+                name,
+                references,
+                columns: Vec::new(),
+                referenced_columns: Vec::new(),
+                on_update: Action::NoAction,
+                on_delete: Action::NoAction,
+            });
         }
         if let Some(key) = self.foreign_keys.last_mut() {
             key.columns.push(get(row, 3)?);
             key.referenced_columns.push(get(row, 6)?);
+        }
+        Ok(())
+    }
+
+    fn add_actions(&mut self, row: &MySqlRow) -> Result<(), sqlx::Error> {
+        let name: String = get(row, 2)?;
+        if let Some(key) = self.foreign_keys.iter_mut().find(|key| key.name == name) {
+            key.on_update = Action::of_words(&get::<String>(row, 3)?);
+            key.on_delete = Action::of_words(&get::<String>(row, 4)?);
         }
         Ok(())
     }
@@ -279,6 +351,8 @@ impl Described {
         }
         let ordinals: HashMap<&str, usize> = columns.iter().enumerate().map(|(ordinal, column)| (column.name(), ordinal)).collect();
         let keys = Keys::of(self.indexes, &ordinals, &columns);
+        let checks = self.checks.into_iter().filter(|check| !self.json_checks.contains(&check.clause));
+        let checks = checks.map(|check| check.into_check(&id.name, &columns)).collect();
         let foreign_keys = self.foreign_keys.into_iter().filter_map(|key| key.into_foreign_key(&ordinals)).collect();
         Some(Table {
             id,
@@ -287,6 +361,7 @@ impl Described {
             primary_key: keys.primary,
             unique_keys: keys.unique,
             foreign_keys,
+            checks,
             indexes: keys.other,
             comment: self.comment,
             row_estimate: self.row_estimate,
@@ -333,7 +408,22 @@ impl DescribedForeignKey {
             name: self.name,
             references: self.references,
             referenced_columns: self.referenced_columns,
+            on_update: self.on_update,
+            on_delete: self.on_delete,
         })
+    }
+}
+
+impl DescribedCheck {
+    fn of(row: &MySqlRow) -> Result<Self, sqlx::Error> {
+        Ok(Self { name: get(row, 2)?, clause: get(row, 3)? })
+    }
+
+    /// MariaDB gives the check of a column the column's name, which several tables may share; Postgres would name it so.
+    fn into_check(self, table: &str, columns: &[Column]) -> Check {
+        let of_column = columns.iter().any(|column| column.name() == self.name);
+        let name = if of_column { format!("{table}_{}_check", self.name) } else { self.name };
+        Check { name, columns: columns_in(&self.clause, columns), expression: self.clause }
     }
 }
 
@@ -421,6 +511,21 @@ mod tests {
         ];
         for (extra, expected) in rows {
             assert_eq!(generated(extra), expected, "{extra}");
+        }
+    }
+
+    #[test]
+    fn checks_are_asked_for_where_there_are_some() {
+        let rows = [
+            ("10.11.6-MariaDB", true, Some(CHECKS)),
+            ("8.0.16", false, Some(MYSQL_CHECKS)),
+            ("8.4.0-commercial", false, Some(MYSQL_CHECKS)),
+            ("8.0.15", false, None),
+            ("5.7.44-log", false, None),
+        ];
+        for (version, is_mariadb, expected) in rows {
+            let server = Server { version: version.to_owned(), is_mariadb, has_binary_log: false, logs_all: Ok(()) };
+            assert_eq!(checks_query(&server), expected, "{version}");
         }
     }
 

@@ -68,17 +68,21 @@ impl fmt::Debug for View {
 pub(super) async fn open(inner: &Arc<Inner>, purpose: Purpose) -> Result<View, StoreError> {
     let kind = match purpose {
         Purpose::Statement { scans: 0 | 1 } => ViewKind::EachScan(None),
-        Purpose::Statement { scans } => lead(inner, "READ ONLY", scans).await?,
+        Purpose::Statement { scans } => lead(inner, "REPEATABLE READ READ ONLY", scans).await?,
         Purpose::Transaction { repeatable: false, .. } => {
             ViewKind::EachScan(Some("the transaction is READ COMMITTED, so each scan sees the state at its own start"))
         }
-        Purpose::Transaction { read_only, .. } => lead(inner, if read_only { "READ ONLY" } else { "READ WRITE" }, 0).await?,
+        Purpose::Transaction { read_only: true, .. } => lead(inner, "REPEATABLE READ READ ONLY", 0).await?,
+        Purpose::Transaction { read_only: false, .. } => lead(inner, "REPEATABLE READ READ WRITE", 0).await?,
+        // The server waits for a snapshot that no anomaly can reach, so whoever reads it need not be watched: the workers,
+        // whose reads the server does not count as the leader's, may share it.
+        Purpose::Serializable => lead(inner, "SERIALIZABLE READ ONLY DEFERRABLE", 0).await?,
     };
     Ok(View { inner: inner.clone(), kind })
 }
 
-async fn lead(inner: &Arc<Inner>, access: &str, scans: usize) -> Result<ViewKind, StoreError> {
-    let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ {access}; SELECT pg_catalog.pg_export_snapshot()");
+async fn lead(inner: &Arc<Inner>, modes: &str, scans: usize) -> Result<ViewKind, StoreError> {
+    let begin = format!("BEGIN ISOLATION LEVEL {modes}; SELECT pg_catalog.pg_export_snapshot()");
     let (mut leader, rows) = inner.pools.leaders.acquire_with(&begin).await?;
     leader.settle(State::Transaction);
     let snapshot: String = match rows.iter().flatten().next().map(|row| row.try_get(0)) {

@@ -92,14 +92,21 @@ fn header_len(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     Ok((rest.len() >= extension).then_some(19 + extension))
 }
 
+/// Bytes of a row, by its length words alone; `None` when it is not complete.
 fn row_len(values: &[u8], columns: usize) -> Result<Option<usize>, Malformed> {
-    let mut rest = values;
+    let mut end = 0_usize;
     for _ in 0..columns {
-        let Some((_, after)) = split_value(rest)? else { return Ok(None) };
-        rest = after;
+        let Some(word) = values.get(end..).and_then(<[u8]>::first_chunk::<4>) else { return Ok(None) };
+        let len = match i32::from_be_bytes(*word) {
+            -1 => 0,
+            len => usize::try_from(len).map_err(|_cause| NEGATIVE)?,
+        };
+        end = end.saturating_add(4).saturating_add(len);
     }
-    Ok(Some(values.len() - rest.len()))
+    Ok((end <= values.len()).then_some(end))
 }
+
+const NEGATIVE: Malformed = Malformed("a value has a negative length");
 
 /// A value, which is `None` for NULL, and the bytes after it; nothing when it is not complete.
 type Split<'a> = Option<(Option<&'a [u8]>, &'a [u8])>;
@@ -113,7 +120,7 @@ pub(super) fn split_value(row: &[u8]) -> Result<Split<'_>, Malformed> {
     match i32::from_be_bytes(*len) {
         -1 => Ok(Some((None, rest))),
         len => {
-            let len = usize::try_from(len).map_err(|_cause| Malformed("a value has a negative length"))?;
+            let len = usize::try_from(len).map_err(|_cause| NEGATIVE)?;
             Ok(rest.split_at_checked(len).map(|(value, after)| (Some(value), after)))
         }
     }

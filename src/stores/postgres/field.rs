@@ -7,7 +7,7 @@
 
 use super::super::predicate::{ColumnRef, Comparison, Predicate};
 use super::super::relational::embedded::Source;
-use super::super::relational::field::{Condition, Range, Test, condition, digits};
+use super::super::relational::field::{self, Condition, Range, Words, condition, digits};
 use super::super::relational::{Sql, Unwritable, like, literal};
 use super::super::value::Value;
 
@@ -29,7 +29,7 @@ pub(super) fn subject(predicate: &Predicate) -> Option<&ColumnRef> {
 pub(super) fn write(source: &Source<'_>, is_jsonb: bool, predicate: &Predicate, sql: &mut Sql) -> Result<(), Unwritable> {
     let at = subject(predicate).ok_or(Unwritable("belongs to no field"))?;
     let condition = condition(source, at, predicate).map_err(Unwritable)?;
-    Writer { source, is_jsonb, condition: &condition, sql }.write()
+    field::write(&condition, &mut Writer { source, is_jsonb, condition: &condition, sql })
 }
 
 struct Writer<'w> {
@@ -39,69 +39,53 @@ struct Writer<'w> {
     sql: &'w mut Sql,
 }
 
-impl Writer<'_> {
-    fn write(&mut self) -> Result<(), Unwritable> {
-        let depth = self.condition.names.len();
-        self.sql.push("CASE");
-        if !self.is_jsonb {
-            self.sql.push(" WHEN pg_catalog.strpos(");
-            self.path(0)?;
-            self.sql.push("::pg_catalog.text, ");
-            self.text("\\u")?;
-            self.sql.push(") > 0 THEN TRUE");
+impl field::Writer for Writer<'_> {
+    fn words(&self) -> Words {
+        Words { object: "'object'", null: "'null'", boolean: "'boolean'", string: "'string'", truth: ["TRUE", "FALSE"] }
+    }
+
+    fn sql(&mut self) -> &mut Sql {
+        self.sql
+    }
+
+    fn unreadable(&mut self) -> Result<(), Unwritable> {
+        if self.is_jsonb {
+            return Ok(());
         }
-        if self.condition.keeps_misfits {
-            for level in 0..depth {
-                self.when(level)?;
-                self.sql.push(if level == 0 { " <> 'object' THEN TRUE" } else { " NOT IN ('object', 'null') THEN TRUE" });
-            }
-        }
-        self.test(depth)?;
-        self.otherwise(depth)?;
-        self.sql.push(" END");
+        self.sql.push(" WHEN pg_catalog.strpos(");
+        self.path(0)?;
+        self.sql.push("::pg_catalog.text, ");
+        self.literal("\\u")?;
+        self.sql.push(") > 0 THEN TRUE");
         Ok(())
     }
 
-    fn test(&mut self, depth: usize) -> Result<(), Unwritable> {
-        match &self.condition.test {
-            Test::Null | Test::NotNull => Ok(()),
-            Test::Truth(wanted) => {
-                self.when(depth)?;
-                self.sql.push(" = 'boolean' THEN ");
-                self.scalar(depth)?;
-                self.sql.push(match wanted.as_slice() {
-                    [] => " IS NULL",
-                    [true] => " = 'true'",
-                    [false] => " = 'false'",
-                    _ => " IS NOT NULL",
-                });
-                Ok(())
-            }
-            Test::Number(ranges) => self.number(depth, ranges),
-            Test::Text(predicate) => {
-                self.when(depth)?;
-                self.sql.push(" = 'string' THEN ");
-                self.compare_text(depth, predicate)
-            }
-        }
+    /// `jsonb_typeof("doc" -> 'a')`
+    fn kind(&mut self, level: usize) -> Result<(), Unwritable> {
+        self.sql.push(if self.is_jsonb { "pg_catalog.jsonb_typeof(" } else { "pg_catalog.json_typeof(" });
+        self.path(level)?;
+        self.sql.push(")");
+        Ok(())
     }
 
-    fn number(&mut self, depth: usize, ranges: &[Range]) -> Result<(), Unwritable> {
+    fn truth(&mut self, level: usize) -> Result<(), Unwritable> {
+        self.scalar(level)
+    }
+
+    fn number(&mut self, level: usize, ranges: &[Range]) -> Result<(), Unwritable> {
         if !self.is_jsonb {
-            self.when(depth)?;
+            field::when(self, level)?;
             self.sql.push(" = 'number' AND ");
-            self.scalar(depth)?;
+            self.scalar(level)?;
             self.sql.push(" !~ '^[-0-9.]{1,250}$' THEN TRUE");
         }
-        self.when(depth)?;
+        field::when(self, level)?;
         self.sql.push(" = 'number' THEN ");
         for (place, range) in ranges.iter().enumerate() {
             self.sql.push(if place == 0 { "" } else { " OR " });
-            for (place, (op, bound)) in
-                [(" >= ", range.low), (" <= ", range.high)].into_iter().filter_map(|(op, bound)| Some((op, bound?))).enumerate()
-            {
+            for (place, (op, bound)) in field::bounds(range).enumerate() {
                 self.sql.push(if place == 0 { "" } else { " AND " });
-                self.scalar(depth)?;
+                self.scalar(level)?;
                 self.sql.push("::pg_catalog.numeric");
                 self.sql.push(op);
                 self.sql.push_value(Value::Numeric(digits(bound)))?;
@@ -111,11 +95,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn compare_text(&mut self, depth: usize, predicate: &Predicate) -> Result<(), Unwritable> {
+    fn text(&mut self, level: usize, predicate: &Predicate) -> Result<(), Unwritable> {
         self.sql.push("(");
-        self.path(depth - 1)?;
+        // The field has a name, so there is a level above it.
+        self.path(level.saturating_sub(1))?;
         self.sql.push(" ->> ");
-        self.name(depth - 1)?;
+        self.name(level.saturating_sub(1))?;
         self.sql.push(")");
         match predicate {
             Predicate::Compare { op, value, .. } => {
@@ -141,39 +126,9 @@ impl Writer<'_> {
             Predicate::IsNull { .. } | Predicate::And(_) | Predicate::Or(_) => Err(Unwritable("is not a text")),
         }
     }
+}
 
-    /// What becomes of values that the test does not look at.
-    fn otherwise(&mut self, depth: usize) -> Result<(), Unwritable> {
-        let (missing, op) = match (&self.condition.test, self.condition.keeps_misfits) {
-            (Test::Null, _) => ("TRUE", " = 'null'"),
-            (_, true) => ("FALSE", " <> 'null'"),
-            (_, false) => {
-                self.sql.push(" ELSE FALSE");
-                return Ok(());
-            }
-        };
-        self.sql.push(" ELSE coalesce(");
-        self.kind(depth)?;
-        self.sql.push(op);
-        self.sql.push(", ");
-        self.sql.push(missing);
-        self.sql.push(")");
-        Ok(())
-    }
-
-    fn when(&mut self, level: usize) -> Result<(), Unwritable> {
-        self.sql.push(" WHEN ");
-        self.kind(level)
-    }
-
-    /// `jsonb_typeof("doc" -> 'a')`
-    fn kind(&mut self, level: usize) -> Result<(), Unwritable> {
-        self.sql.push(if self.is_jsonb { "pg_catalog.jsonb_typeof(" } else { "pg_catalog.json_typeof(" });
-        self.path(level)?;
-        self.sql.push(")");
-        Ok(())
-    }
-
+impl Writer<'_> {
     /// `("doc" -> 'a')::text`
     fn scalar(&mut self, level: usize) -> Result<(), Unwritable> {
         self.sql.push("(");
@@ -195,10 +150,10 @@ impl Writer<'_> {
     /// Names are part of the statement and not values, so they are shown in it.
     fn name(&mut self, place: usize) -> Result<(), Unwritable> {
         let name = self.condition.names.get(place).ok_or(Unwritable("belongs to no field"))?;
-        self.text(name)
+        self.literal(name)
     }
 
-    fn text(&mut self, content: &str) -> Result<(), Unwritable> {
+    fn literal(&mut self, content: &str) -> Result<(), Unwritable> {
         let mut text = String::new();
         literal::write_text(content, &mut text)?;
         text.push_str("::pg_catalog.text");

@@ -315,6 +315,7 @@ mod tests {
             primary_key: None,
             unique_keys: Vec::new(),
             foreign_keys: Vec::new(),
+            checks: Vec::new(),
             indexes: Vec::new(),
             comment: None,
             row_estimate: None,

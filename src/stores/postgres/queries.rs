@@ -20,10 +20,20 @@ pub(super) enum Query {
     Keys,
     /// Their foreign keys.
     ForeignKeys,
+    /// Their CHECK constraints.
+    Checks,
 }
 
-const ALL: [Query; 7] =
-    [Query::Database, Query::Types, Query::Collations, Query::Relations, Query::Columns, Query::Keys, Query::ForeignKeys];
+const ALL: [Query; 8] = [
+    Query::Database,
+    Query::Types,
+    Query::Collations,
+    Query::Relations,
+    Query::Columns,
+    Query::Keys,
+    Query::ForeignKeys,
+    Query::Checks,
+];
 
 impl Query {
     /// Where its rows are among the answers: `BEGIN` is answered first.
@@ -40,6 +50,7 @@ impl Query {
             Self::Columns => format!("{COLUMNS} {OFFERED} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum"),
             Self::Keys => format!("{KEYS} {OFFERED} AND {PLAIN_INDEX} ORDER BY ic.relname COLLATE \"C\""),
             Self::ForeignKeys => format!("{FOREIGN_KEYS} {OFFERED} AND con.contype = 'f' ORDER BY con.conname COLLATE \"C\""),
+            Self::Checks => format!("{CHECKS} {OFFERED} AND con.contype = 'c' ORDER BY con.conname COLLATE \"C\""),
         }
     }
 }
@@ -110,7 +121,13 @@ const FOREIGN_KEYS: &str = "SELECT con.conrelid::int8, con.conname::text, pg_cat
      rn.nspname::text, rc.relname::text, \
      (SELECT pg_catalog.json_agg(ra.attname::text ORDER BY k.place)::text \
      FROM pg_catalog.unnest(con.confkey) WITH ORDINALITY AS k (number, place) \
-     JOIN pg_catalog.pg_attribute ra ON ra.attrelid = con.confrelid AND ra.attnum = k.number) \
+     JOIN pg_catalog.pg_attribute ra ON ra.attrelid = con.confrelid AND ra.attnum = k.number), \
+     con.confupdtype::text, con.confdeltype::text \
      FROM pg_catalog.pg_constraint con JOIN pg_catalog.pg_class c ON c.oid = con.conrelid \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      JOIN pg_catalog.pg_class rc ON rc.oid = con.confrelid JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace";
+
+const CHECKS: &str = "SELECT con.conrelid::int8, con.conname::text, pg_catalog.array_to_json(con.conkey)::text, \
+     pg_catalog.pg_get_expr(con.conbin, con.conrelid) \
+     FROM pg_catalog.pg_constraint con JOIN pg_catalog.pg_class c ON c.oid = con.conrelid \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";

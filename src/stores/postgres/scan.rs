@@ -38,6 +38,9 @@ use crate::task::OwnedTask;
 /// Arrow counts the bytes of a text column with 31 bits; a batch stays far below even where a limit is set higher.
 const BATCH_BYTES_MAX: usize = 256 << 20;
 
+/// The first batch is small so that the first row is early; each next one is four times larger, up to the limit.
+const FIRST_BATCH_ROWS: usize = 128;
+
 /// A scan that is ready to be sent.
 pub(super) struct Job {
     store: StoreName,
@@ -289,9 +292,12 @@ async fn read(
     }
     let mut source = Source { chunks, frames: Frames::new(job.selected.len()), job };
     let mut cells = job.cells();
+    let rows_max = job.limits.batch_rows.max(1);
+    let mut rows_wanted = FIRST_BATCH_ROWS.min(rows_max);
     loop {
         let Ok(room) = batches.reserve().await else { return Err(StoreError::Cancelled) };
-        let filled = source.fill(&mut cells).await?;
+        let filled = source.fill(&mut cells, rows_wanted).await?;
+        rows_wanted = rows_wanted.saturating_mul(4).min(rows_max);
         if filled.rows > 0 {
             room.send(Message::Batch(finish(job, &mut cells, filled.rows)?));
         }
@@ -315,12 +321,12 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Reads rows until the batch is full or the answer ends.
-    async fn fill(&mut self, cells: &mut [Cells]) -> Result<Filled, StoreError> {
+    /// Reads rows until there are as many as wanted, the batch is full, or the answer ends.
+    async fn fill(&mut self, cells: &mut [Cells], rows_wanted: usize) -> Result<Filled, StoreError> {
         let job = self.job;
         let bytes_max = job.limits.batch_bytes.min(BATCH_BYTES_MAX);
         let (mut rows, mut bytes) = (0, 0);
-        while rows < job.limits.batch_rows.max(1) && (bytes < bytes_max || rows == 0) {
+        while rows < rows_wanted && (bytes < bytes_max || rows == 0) {
             match self.frames.step().map_err(|problem| job.malformed(&problem))? {
                 Step::Row(row) => {
                     decode(row, cells, job)?;

@@ -15,7 +15,9 @@ use super::super::connector::StoreName;
 use super::super::document::Learning;
 use super::super::error::StoreError;
 use super::super::relational::documents::TableOptions;
-use super::super::schema::{Collation, Column, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId, TableKind};
+use super::super::schema::{
+    Action, Check, Collation, Column, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId, TableKind,
+};
 use super::error;
 use super::pool::Pool;
 use super::queries::{self, Query};
@@ -82,6 +84,7 @@ struct Parts {
     columns: HashMap<i64, Vec<RawColumn>>,
     keys: HashMap<i64, Vec<RawKey>>,
     foreign_keys: HashMap<i64, Vec<RawForeignKey>>,
+    checks: HashMap<i64, Vec<RawCheck>>,
 }
 
 struct RawKey {
@@ -98,6 +101,14 @@ struct RawForeignKey {
     numbers: Vec<i32>,
     references: TableId,
     referenced_columns: Vec<String>,
+    on_update: Action,
+    on_delete: Action,
+}
+
+struct RawCheck {
+    name: String,
+    numbers: Vec<i32>,
+    expression: String,
 }
 
 fn assemble(answers: &[Vec<PgRow>]) -> Result<StoreSchema, sqlx::Error> {
@@ -109,6 +120,7 @@ fn assemble(answers: &[Vec<PgRow>]) -> Result<StoreSchema, sqlx::Error> {
         columns: read_columns(rows_of(Query::Columns))?,
         keys: read_keys(rows_of(Query::Keys))?,
         foreign_keys: read_foreign_keys(rows_of(Query::ForeignKeys))?,
+        checks: read_checks(rows_of(Query::Checks))?,
     };
     let mut schema = StoreSchema { default_namespace: "public".to_owned(), ..StoreSchema::default() };
     for row in rows_of(Query::Relations) {
@@ -149,6 +161,7 @@ fn add_table(schema: &mut StoreSchema, row: &PgRow, parts: &Parts) -> Result<(),
         primary_key: None,
         unique_keys: Vec::new(),
         foreign_keys: Vec::new(),
+        checks: Vec::new(),
         indexes: Vec::new(),
         comment: row.try_get(5)?,
         row_estimate: row.try_get::<Option<f64>, _>(4)?.and_then(row_estimate),
@@ -246,7 +259,14 @@ fn add_keys(table: &mut Table, ordinals: &HashMap<i32, usize>, oid: i64, parts: 
             columns,
             references: raw.references.clone(),
             referenced_columns: raw.referenced_columns.clone(),
+            on_update: raw.on_update,
+            on_delete: raw.on_delete,
         });
+    }
+    for raw in parts.checks.get(&oid).into_iter().flatten() {
+        // A condition on a column that is not offered is not shown either.
+        let Some(columns) = columns_of(&raw.numbers) else { continue };
+        table.checks.push(Check { name: raw.name.clone(), expression: raw.expression.clone(), columns });
     }
 }
 
@@ -335,9 +355,23 @@ fn read_foreign_keys(rows: &[PgRow]) -> Result<HashMap<i64, Vec<RawForeignKey>>,
             numbers: numbers(row, 2)?,
             references: TableId { namespace: row.try_get(3)?, name: row.try_get(4)? },
             referenced_columns: texts(row, 5)?,
+            on_update: Action::of_letter(row.try_get(6)?),
+            on_delete: Action::of_letter(row.try_get(7)?),
         });
     }
     Ok(keys)
+}
+
+fn read_checks(rows: &[PgRow]) -> Result<HashMap<i64, Vec<RawCheck>>, sqlx::Error> {
+    let mut checks: HashMap<i64, Vec<RawCheck>> = HashMap::new();
+    for row in rows {
+        checks.entry(row.try_get(0)?).or_default().push(RawCheck {
+            name: row.try_get(1)?,
+            numbers: numbers(row, 2)?,
+            expression: row.try_get::<Option<String>, _>(3)?.unwrap_or_default(),
+        });
+    }
+    Ok(checks)
 }
 
 fn oid(row: &PgRow, place: usize) -> Result<u32, sqlx::Error> {

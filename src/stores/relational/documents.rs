@@ -138,6 +138,9 @@ pub fn replace(
     table.columns.extend(columns);
     let keys = table.primary_key.iter_mut().chain(&mut table.unique_keys).chain(&mut table.indexes);
     let ordinals = keys.map(|key| &mut key.columns).chain(table.foreign_keys.iter_mut().map(|key| &mut key.columns));
+    // A check of the document as a whole says nothing about what is left of it.
+    table.checks.retain(|check| !check.columns.contains(&place));
+    let ordinals = ordinals.chain(table.checks.iter_mut().map(|check| &mut check.columns));
     ordinals.flatten().filter(|ordinal| **ordinal > place).for_each(|ordinal| *ordinal -= 1);
     table.schema = Table::arrow_schema(&table.columns);
     refused

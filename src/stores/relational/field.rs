@@ -1,5 +1,6 @@
 //! Conditions on fields of JSON columns, taken apart as far as it does not depend on the store: what the tested value must be,
-//! and whether rows with another value must be kept. Each connector writes them with its own JSON operators.
+//! and whether rows with another value must be kept. They are written as one `CASE` for all stores ([`write()`]), whose parts
+//! each connector spells with its own JSON operators ([`Writer`]).
 //!
 //! **Invariants:** a condition keeps every row for which the predicate is true of what the scan reads. Where values that do
 //! not fit are errors or become text, it also keeps the rows whose tested value has another type, so that the answer does not
@@ -9,7 +10,7 @@ use super::super::document::{DocumentType, OnMismatch};
 use super::super::predicate::{ColumnRef, Comparison, Predicate};
 use super::super::value::Value;
 use super::embedded::Source;
-use super::like;
+use super::{Sql, Unwritable, like};
 
 /// Stores read a number exactly or as a double; we read it as the nearest double or one close by. Bounds are widened by far
 /// more than these differ.
@@ -153,6 +154,125 @@ fn text(predicate: &Predicate) -> Result<Test<'_>, &'static str> {
     };
     let fits = |value: &Value| matches!(value, Value::Text(text) if !text.contains('\0'));
     if values.iter().all(fits) { Ok(Test::Text(predicate)) } else { Err("the value is not a text that JSON can hold") }
+}
+
+/// The words of a store's JSON functions and truth values.
+#[derive(Debug, Clone, Copy)]
+pub struct Words {
+    /// The kind of documents.
+    pub object: &'static str,
+    /// The kind of JSON's null.
+    pub null: &'static str,
+    /// The kind of truth values.
+    pub boolean: &'static str,
+    /// The kind of texts.
+    pub string: &'static str,
+    /// SQL's own true and false.
+    pub truth: [&'static str; 2],
+}
+
+/// How a store spells the parts of a condition. A level is a number of names: 0 is the document, the condition's own the field.
+///
+/// # Errors
+/// Of all: a part that the store cannot be told.
+pub trait Writer {
+    /// The store's words.
+    fn words(&self) -> Words;
+
+    /// What is written to.
+    fn sql(&mut self) -> &mut Sql;
+
+    /// The branches (` WHEN … THEN …`) that keep documents which the other parts would read wrongly.
+    fn unreadable(&mut self) -> Result<(), Unwritable>;
+
+    /// The kind of the value at a level, NULL where there is none.
+    fn kind(&mut self, level: usize) -> Result<(), Unwritable>;
+
+    /// A truth value as the text `true` or `false`.
+    fn truth(&mut self, level: usize) -> Result<(), Unwritable>;
+
+    /// The branches for numbers in ranges.
+    fn number(&mut self, level: usize, ranges: &[Range]) -> Result<(), Unwritable>;
+
+    /// A comparison, list or pattern of a text.
+    fn text(&mut self, level: usize, predicate: &Predicate) -> Result<(), Unwritable>;
+}
+
+/// Writes a condition as a `CASE` that asks for the kind of a value before it looks at the value.
+///
+/// # Errors
+/// A part that the store cannot be told.
+pub fn write(condition: &Condition<'_>, writer: &mut impl Writer) -> Result<(), Unwritable> {
+    let depth = condition.names.len();
+    let Words { object, null, truth: [truth, _], .. } = writer.words();
+    writer.sql().push("CASE");
+    writer.unreadable()?;
+    for level in (0..depth).filter(|_| condition.keeps_misfits) {
+        when(writer, level)?;
+        // Above the field null is as good as nothing; the column itself is a document or the row is kept.
+        let misfit = if level == 0 { format!(" <> {object}") } else { format!(" NOT IN ({object}, {null})") };
+        writer.sql().push(&format!("{misfit} THEN {truth}"));
+    }
+    write_test(condition, depth, writer)?;
+    write_rest(condition, depth, writer)?;
+    writer.sql().push(" END");
+    Ok(())
+}
+
+/// Starts a branch about the kind of the value at a level.
+///
+/// # Errors
+/// As [`Writer::kind`].
+pub fn when(writer: &mut impl Writer, level: usize) -> Result<(), Unwritable> {
+    writer.sql().push(" WHEN ");
+    writer.kind(level)
+}
+
+fn write_test(condition: &Condition<'_>, depth: usize, writer: &mut impl Writer) -> Result<(), Unwritable> {
+    let Words { boolean, string, .. } = writer.words();
+    match &condition.test {
+        Test::Null | Test::NotNull => Ok(()),
+        Test::Truth(wanted) => {
+            when(writer, depth)?;
+            writer.sql().push(&format!(" = {boolean} THEN "));
+            writer.truth(depth)?;
+            writer.sql().push(match wanted.as_slice() {
+                [] => " IS NULL",
+                [true] => " = 'true'",
+                [false] => " = 'false'",
+                _ => " IS NOT NULL",
+            });
+            Ok(())
+        }
+        Test::Number(ranges) => writer.number(depth, ranges),
+        Test::Text(predicate) => {
+            when(writer, depth)?;
+            writer.sql().push(&format!(" = {string} THEN "));
+            writer.text(depth, predicate)
+        }
+    }
+}
+
+/// What becomes of values that the test does not look at.
+fn write_rest(condition: &Condition<'_>, depth: usize, writer: &mut impl Writer) -> Result<(), Unwritable> {
+    let Words { null, truth: [truth, falsehood], .. } = writer.words();
+    let (op, missing) = match (&condition.test, condition.keeps_misfits) {
+        (Test::Null, _) => ("=", truth),
+        (_, true) => ("<>", falsehood),
+        (_, false) => {
+            writer.sql().push(&format!(" ELSE {falsehood}"));
+            return Ok(());
+        }
+    };
+    writer.sql().push(" ELSE coalesce(");
+    writer.kind(depth)?;
+    writer.sql().push(&format!(" {op} {null}, {missing})"));
+    Ok(())
+}
+
+/// The bounds that a range has, each with its comparison.
+pub fn bounds(range: &Range) -> impl Iterator<Item = (&'static str, f64)> {
+    [(" >= ", range.low), (" <= ", range.high)].into_iter().filter_map(|(op, bound)| Some((op, bound?)))
 }
 
 /// The digits of a bound without an exponent.

@@ -9,6 +9,7 @@
 //! Names reach SQL text only through [`Dialect::quote`]. Deliberately absent: which predicates a store can evaluate, which
 //! each connector decides in its own `pushdown.rs`.
 
+pub mod checks;
 pub mod dialect;
 pub mod documents;
 pub mod embedded;

@@ -7,8 +7,8 @@ use bytes::{BufMut, BytesMut};
 
 use super::{Cell, Column, Target, list, mismatch};
 use crate::error::Diagnosis;
-use crate::format::{DateStyle, DisplaySettings, Format, bytea, date, float, json, time, timestamp, zone};
-use crate::pgtype::{PgField, PgType, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY};
+use crate::format::{DateStyle, DisplaySettings, Format, bytea, date, float, json, timestamp};
+use crate::pgtype::{PgField, PgType};
 
 /// The writer of a column that is sent as JSON.
 pub(super) fn cell<'a>(array: &'a dyn Array, target: Target<'a>) -> Result<Cell<'a>, Diagnosis> {
@@ -239,30 +239,9 @@ fn moment<'a>(array: &'a dyn Array, pg_type: PgType, target: Target<'a>) -> Resu
             date::write(date::from_wire(i32::from_be_bytes(days))?, &iso, out);
         } else if let Ok(micros) = <[u8; 8]>::try_from(wire.as_ref()) {
             let micros = timestamp::from_wire(i64::from_be_bytes(micros))?;
-            write_iso(micros, binary_type == PgType::TIMESTAMPTZ, &iso, out);
+            timestamp::write_json(micros, binary_type == PgType::TIMESTAMPTZ, target.display, out);
         }
         out.put_u8(b'"');
         Ok(())
     }))
-}
-
-fn write_iso(micros: i64, is_zoned: bool, iso: &DisplaySettings, out: &mut BytesMut) {
-    let is_finite = !matches!(micros, TIMESTAMP_INFINITY | TIMESTAMP_NEGATIVE_INFINITY);
-    let offset = if is_zoned && is_finite { zone::offset_at(iso.time_zone, micros) } else { 0 };
-    let mut text = Vec::with_capacity(40);
-    timestamp::write(if is_finite { micros.saturating_add(offset * 1_000_000) } else { micros }, iso, &mut text);
-    let (moment, era) = match text.strip_suffix(b" BC") {
-        Some(moment) => (moment, b" BC".as_slice()),
-        None => (text.as_slice(), b"".as_slice()),
-    };
-    for &byte in moment {
-        out.put_u8(if byte == b' ' { b'T' } else { byte });
-    }
-    if is_zoned && is_finite {
-        time::write_offset(offset, out);
-        if offset % 3_600 == 0 {
-            out.put_slice(b":00");
-        }
-    }
-    out.put_slice(era);
 }

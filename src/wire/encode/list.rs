@@ -30,6 +30,7 @@ struct Layout<'a> {
     levels: Vec<Level<'a>>,
     elements: Column<'a>,
     element_type: PgType,
+    is_vector: bool,
 }
 
 /// The writer of a list column.
@@ -97,7 +98,7 @@ impl<'a> Layout<'a> {
         // The elements of an array in text are text even where the array as a whole is announced as text.
         let format = if target.is_text() { Format::Text } else { target.format };
         let elements = Column::new(inner, Target { pg_type: element_type, format, ..target })?;
-        Ok(Self { levels, elements, element_type })
+        Ok(Self { levels, elements, element_type, is_vector: target.pg_type.is_vector() })
     }
 
     /// The length of each dimension; none for an empty array.
@@ -132,12 +133,27 @@ impl<'a> Layout<'a> {
     }
 
     fn write_text(&self, row: usize, out: &mut BytesMut) -> Result<(), Diagnosis> {
+        if self.is_vector {
+            return self.write_vector(row, out);
+        }
         // A flat list needs no look at its shape.
         if self.levels.len() > 1 && self.dimensions(row)?.is_empty() {
             out.put_slice(b"{}");
             return Ok(());
         }
         self.write_level(&self.levels, row, out)
+    }
+
+    /// `1 2 3`
+    fn write_vector(&self, row: usize, out: &mut BytesMut) -> Result<(), Diagnosis> {
+        let range = self.element_range(row);
+        for position in range.clone() {
+            if position > range.start {
+                out.put_u8(b' ');
+            }
+            self.write_element(position, out)?;
+        }
+        Ok(())
     }
 
     fn write_level(&self, levels: &[Level<'a>], row: usize, out: &mut BytesMut) -> Result<(), Diagnosis> {
@@ -181,7 +197,7 @@ impl<'a> Layout<'a> {
         for length in dimensions {
             out.put_i32(i32::try_from(length).map_err(too_large)?);
             // Lower bound.
-            out.put_i32(1);
+            out.put_i32(i32::from(!self.is_vector));
         }
         for position in elements {
             self.elements.write_sized(position, out)?;

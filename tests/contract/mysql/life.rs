@@ -291,7 +291,7 @@ async fn a_repeatable_transaction_keeps_its_state_also_for_overlapping_scans() {
     }
     assert_eq!(branch.commit().await.unwrap(), None);
     assert!(matches!(ids(&branch, &a).await.unwrap_err(), StoreError::ConnectionLost { .. }));
-    let next = room.store.open(Purpose::Transaction { read_only: true, repeatable: true }).await.unwrap();
+    let next = room.store.open(Purpose::Serializable).await.unwrap();
     assert_eq!(ids(&next, &a).await.unwrap(), ["1", "2"]);
     next.rollback().await.unwrap();
 }

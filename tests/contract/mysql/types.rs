@@ -215,14 +215,15 @@ async fn tinyint_1_is_a_boolean_on_request() {
 
 #[tokio::test]
 async fn discovery_tells_keys_defaults_comments_and_who_makes_values() {
-    use tributary::stores::schema::{Collation, Generated, Key, TableKind};
+    use tributary::stores::schema::{Action, Collation, Generated, Key, TableKind};
     let mut room = Room::new("").await;
     room.run("CREATE TABLE parent (a int, b int, PRIMARY KEY (b, a)) COMMENT 'the ''parent'''").await;
     room.run(
         "CREATE TABLE child (id int unsigned auto_increment primary key, a int, b int, email varchar(50) NOT NULL DEFAULT 'x' \
          COMMENT 'where to write', long_text text, twice int AS (a * 2) STORED, kind enum('k','l') CHARACTER SET utf8mb4 COLLATE \
          utf8mb4_nopad_bin, UNIQUE KEY by_email (email), UNIQUE KEY by_prefix (long_text(5)), KEY by_a (a), FULLTEXT KEY words \
-         (long_text), CONSTRAINT to_parent FOREIGN KEY (b, a) REFERENCES parent (b, a)) CHARACTER SET utf8mb4",
+         (long_text), CONSTRAINT to_parent FOREIGN KEY (b, a) REFERENCES parent (b, a) ON DELETE CASCADE ON UPDATE RESTRICT, doc json, \
+         size int CHECK (size > 0), CONSTRAINT sizes CHECK (size < 100 OR email = 'big')) CHARACTER SET utf8mb4",
     )
     .await;
     room.run("CREATE VIEW shown AS SELECT id, email FROM child").await;
@@ -237,6 +238,11 @@ async fn discovery_tells_keys_defaults_comments_and_who_makes_values() {
     let key = &child.foreign_keys[0];
     assert_eq!((key.name.as_str(), &key.columns[..], key.references.name.as_str()), ("to_parent", &[2, 1][..], "parent"));
     assert_eq!(key.referenced_columns, ["b", "a"]);
+    assert_eq!((key.on_update, key.on_delete), (Action::Restrict, Action::Cascade));
+    let mut checks: Vec<_> = child.checks.iter().map(|check| (check.name.as_str(), &check.columns[..])).collect();
+    checks.sort_unstable();
+    assert_eq!(checks, [("child_size_check", &[8][..]), ("sizes", &[3, 8][..])], "the check behind a JSON column is none");
+    assert!(child.checks.iter().any(|check| check.expression == "\"size\" > 0"), "{:?}", child.checks);
     let (email, kind) = (&child.columns[3], &child.columns[6]);
     assert_eq!((email.default.as_deref(), email.comment.as_deref()), (Some("'x'"), Some("where to write")));
     assert!(matches!(email.collation, Collation::Loose(_)) && !email.field.is_nullable());

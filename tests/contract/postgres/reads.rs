@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use tributary::error::Diagnose;
 use tributary::stores::connector::{Purpose, ScanLimits};
 use tributary::stores::predicate::{ColumnRef, Comparison};
-use tributary::stores::schema::{Collation, Generated, TableKind};
+use tributary::stores::schema::{Action, Collation, Generated, TableKind};
 use tributary::stores::value::Value;
 use tributary::stores::{Predicate, Pushdown};
 
@@ -23,7 +23,8 @@ async fn discovery_finds_tables_keys_comments_and_estimates() {
                double_n int GENERATED ALWAYS AS (n * 2) STORED, note text DEFAULT 'x', PRIMARY KEY (code, id));
              ALTER TABLE parent DROP COLUMN gone;
              COMMENT ON TABLE parent IS 'the parent'; COMMENT ON COLUMN parent.note IS 'a note';
-             CREATE TABLE child (code text, id int, CONSTRAINT up FOREIGN KEY (code, id) REFERENCES parent (code, id));
+             CREATE TABLE child (code text CHECK (length(code) < 9), id int, CONSTRAINT up FOREIGN KEY (code, id) REFERENCES parent
+               (code, id) ON UPDATE CASCADE ON DELETE SET NULL, CONSTRAINT pair CHECK (id > 0 AND code <> ''));
              CREATE INDEX by_id ON child (id); CREATE INDEX by_lower ON child (lower(code));
              CREATE UNIQUE INDEX some_ids ON child (id) WHERE id > 5;
              CREATE VIEW v AS SELECT * FROM parent; CREATE MATERIALIZED VIEW m AS SELECT 1 AS one;
@@ -55,6 +56,11 @@ async fn discovery_finds_tables_keys_comments_and_estimates() {
     assert!(child.unique_keys.is_empty());
     assert_eq!(child.foreign_keys[0].references.name, "parent");
     assert_eq!(child.foreign_keys[0].referenced_columns, ["code", "id"]);
+    assert_eq!((child.foreign_keys[0].on_update, child.foreign_keys[0].on_delete), (Action::Cascade, Action::SetNull));
+    let checks: Vec<_> =
+        child.checks.iter().map(|check| (check.name.as_str(), check.expression.as_str(), &check.columns[..])).collect();
+    let pair = ("pair", "((id > 0) AND (code <> ''::text))", &[0, 1][..]);
+    assert_eq!(checks, [("child_code_check", "(length(code) < 9)", &[0][..]), pair]);
     assert_eq!(
         (named("v").kind, named("m").kind, named("parts").kind),
         (TableKind::View, TableKind::MaterializedView, TableKind::Table)
@@ -190,6 +196,7 @@ async fn scans_of_one_statement_share_a_snapshot() {
         (Purpose::Statement { scans: 2 }, true),
         (Purpose::Transaction { read_only: true, repeatable: true }, true),
         (Purpose::Transaction { read_only: false, repeatable: true }, true),
+        (Purpose::Serializable, true),
         (Purpose::Transaction { read_only: true, repeatable: false }, false),
     ];
     for (purpose, shared) in purposes {

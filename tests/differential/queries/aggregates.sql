@@ -16,7 +16,7 @@ SELECT count(*), sum(qty), max(label) FROM archive.empty_box
 SELECT count(*), sum(no), max(label) FROM field.empty
 SELECT small, count(*), sum(balance), min(name), max(born) FROM shop.customers GROUP BY small
 SELECT name, count(*) FROM shop.customers GROUP BY name
-SELECT score, count(*) FROM shop.customers GROUP BY score
+SELECT score + 0 AS score, count(*) FROM shop.customers GROUP BY score
 SELECT wide, count(*) FROM shop.customers WHERE wide <> 12.5 AND wide <> 0 OR wide IS NULL GROUP BY wide
 SELECT wait, count(*) FROM shop.customers WHERE wait <> '30 days' AND wait <> '1 day' AND wait <> '1 day 24:00:00' GROUP BY wait
 SELECT address, count(*) FROM shop.customers GROUP BY address

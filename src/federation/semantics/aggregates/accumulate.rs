@@ -1,4 +1,4 @@
-//! The running state of one group: exact numbers, floats, intervals, extremes; with or without duplicates.
+//! The running state of one group: exact numbers, floats, intervals; with or without duplicates. Extremes are in `extreme`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,8 +26,6 @@ enum State {
     Real { count: i64, sum: f32 },
     /// Count and parts of a sum of intervals.
     Interval { count: i64, months: i64, days: i64, nanoseconds: i128 },
-    /// Key and value of the extreme so far.
-    Extreme(Option<(Vec<u8>, ScalarValue)>),
 }
 
 /// See the module.
@@ -52,13 +50,11 @@ pub(super) fn state_types(kind: Kind, reads: &Typed, input: &DataType, distinct:
         State::Float { .. } => vec![DataType::Float64, DataType::Float64, DataType::Float64],
         State::Real { .. } => vec![DataType::Int64, DataType::Float64],
         State::Interval { .. } => vec![DataType::Int64, DataType::Int64, DataType::Int64, DataType::Utf8],
-        State::Extreme(_) => vec![input.clone()],
     }
 }
 
 fn fresh(kind: Kind, reads: &Typed) -> State {
     match (kind, reads.pg_type.oid) {
-        (Kind::Least | Kind::Greatest, _) => State::Extreme(None),
         (Kind::SumReal, _) => State::Real { count: 0, sum: 0.0 },
         (_, 1186) => State::Interval { count: 0, months: 0, days: 0, nanoseconds: 0 },
         (_, 700 | 701) => State::Float { count: 0.0, sum: 0.0, squares: 0.0 },
@@ -80,7 +76,7 @@ impl RowAccumulator {
         matches!(self.kind, Kind::SampleDeviation | Kind::PopulationDeviation | Kind::SampleVariance | Kind::PopulationVariance)
     }
 
-    fn add(&mut self, array: &ArrayRef, row: usize, value: &Datum<'_>) -> Result<()> {
+    fn add(&mut self, value: &Datum<'_>) -> Result<()> {
         let squares_wanted = self.is_deviation();
         match &mut self.state {
             State::Exact { count, sum, squares } => {
@@ -111,14 +107,6 @@ impl RowAccumulator {
                 *days += i64::from(value.days);
                 *nanoseconds += i128::from(value.nanoseconds);
             }
-            State::Extreme(best) => {
-                let mut key = Vec::new();
-                encode(&self.reads, value, &mut key)?;
-                let greatest = self.kind == Kind::Greatest;
-                if best.as_ref().is_none_or(|(found, _)| if greatest { key > *found } else { key < *found }) {
-                    *best = Some((key, ScalarValue::try_from_array(array, row)?));
-                }
-            }
         }
         Ok(())
     }
@@ -139,7 +127,7 @@ impl RowAccumulator {
                 }
                 values.push(ScalarValue::try_from_array(array, row)?);
             }
-            self.add(array, row, &value)?;
+            self.add(&value)?;
         }
         Ok(())
     }
@@ -154,7 +142,6 @@ impl RowAccumulator {
                 let divisor = if self.kind == Kind::Average { *count } else { 1 };
                 interval_result(*months, *days, *nanoseconds, divisor)?
             }
-            State::Extreme(_) => Datum::Null,
         })
     }
 }
@@ -217,12 +204,6 @@ impl Accumulator for RowAccumulator {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        if let State::Extreme(best) = &self.state {
-            return match best {
-                Some((_, value)) => Ok(value.clone()),
-                None => ScalarValue::try_from(&self.carrier),
-            };
-        }
         let mut writer = Writer::new(&self.carrier, 1)?;
         writer.push(self.result()?)?;
         ScalarValue::try_from_array(&writer.finish()?, 0)
@@ -249,8 +230,6 @@ impl Accumulator for RowAccumulator {
                 parts.push(ScalarValue::Utf8(Some(nanoseconds.to_string())));
                 parts
             }
-            State::Extreme(Some((_, value))) => vec![value.clone()],
-            State::Extreme(None) => vec![ScalarValue::try_from(&self.input)?],
         })
     }
 
@@ -261,9 +240,6 @@ impl Accumulator for RowAccumulator {
                 self.add_all(&list)?;
             }
             return Ok(());
-        }
-        if matches!(self.state, State::Extreme(_)) {
-            return self.add_all(first);
         }
         for row in 0..first.len() {
             self.merge_row(states, row)?;
@@ -338,7 +314,6 @@ impl RowAccumulator {
                 *days += int(2)?;
                 *nanoseconds += part(3)?.as_string::<i32>().value(row).parse::<i128>().ok().ok_or_else(lost)?;
             }
-            State::Extreme(_) => return Err(lost()),
         }
         Ok(())
     }

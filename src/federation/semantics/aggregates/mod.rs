@@ -4,6 +4,7 @@
 //! engine's own aggregates cannot: exact sums and averages, deviations, extremes by typed order.
 
 mod accumulate;
+mod extreme;
 
 use std::sync::Arc;
 
@@ -11,13 +12,15 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::format_state_name;
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
 
 use crate::pgtype::PgType;
 
+use super::floats;
 use super::overload::numeric_rank;
 use super::typed::Typed;
 use accumulate::RowAccumulator;
+use extreme::{End, ExtremeAccumulator, FloatExtremes};
 
 const NAMES: &[&str] = &[
     "sum",
@@ -112,6 +115,8 @@ pub(super) enum Kind {
     Average,
     Least,
     Greatest,
+    /// The first float of a group of equal ones.
+    First,
     SampleDeviation,
     PopulationDeviation,
     SampleVariance,
@@ -130,12 +135,23 @@ impl Kind {
         })
     }
 
+    /// The end of the order that an extreme is.
+    fn end(self) -> Option<End> {
+        match self {
+            Self::Least => Some(End::Least),
+            Self::Greatest => Some(End::Greatest),
+            Self::First => Some(End::First),
+            _ => None,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Sum | Self::SumReal => "sum",
             Self::Average => "avg",
             Self::Least => "min",
             Self::Greatest => "max",
+            Self::First => "first_value",
             Self::SampleDeviation => "stddev",
             Self::PopulationDeviation => "stddev_pop",
             Self::SampleVariance => "variance",
@@ -193,7 +209,28 @@ impl AggregateUDFImpl for TypedAggregate {
             Some(field) => field.data_type().clone(),
             None => self.carrier.clone(),
         };
+        if let Some(end) = self.kind.end() {
+            return Ok(Box::new(ExtremeAccumulator::new(end, self.reads.clone(), self.carrier.clone(), false)));
+        }
         Ok(Box::new(RowAccumulator::new(self.kind, self.reads.clone(), self.carrier.clone(), input, self.distinct)))
+    }
+
+    fn create_sliding_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        match self.kind.end() {
+            Some(end) => Ok(Box::new(ExtremeAccumulator::new(end, self.reads.clone(), self.carrier.clone(), true))),
+            None => self.accumulator(arguments),
+        }
+    }
+
+    fn groups_accumulator_supported(&self, _arguments: AccumulatorArgs<'_>) -> bool {
+        self.kind.end().is_some() && floats::is_float(self.reads.pg_type)
+    }
+
+    fn create_groups_accumulator(&self, _arguments: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
+        match self.kind.end() {
+            Some(end) if floats::is_float(self.reads.pg_type) => Ok(Box::new(FloatExtremes::new(end, self.carrier.clone()))),
+            _ => Err(DataFusionError::Internal(format!("{} has no accumulator of groups", self.kind.name()))),
+        }
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -201,7 +238,10 @@ impl AggregateUDFImpl for TypedAggregate {
             Some(field) => field.data_type().clone(),
             None => self.carrier.clone(),
         };
-        let types = accumulate::state_types(self.kind, &self.reads, &input, self.distinct);
+        let types = match self.kind.end() {
+            Some(_) => vec![input],
+            None => accumulate::state_types(self.kind, &self.reads, &input, self.distinct),
+        };
         Ok(types
             .into_iter()
             .enumerate()

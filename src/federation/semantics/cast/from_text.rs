@@ -6,9 +6,9 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::error::Result as EngineResult;
 use datafusion::scalar::ScalarValue;
-use serde_json::Value as Json;
 
 use crate::error::{Diagnosis, sqlstate};
+use crate::format::json::Node;
 use crate::format::{self, fault};
 use crate::pgtype::PgType;
 
@@ -69,8 +69,8 @@ pub(super) fn read(text: &str, to: &Typed, explicit: bool, session: &SessionValu
             Datum::Numeric(constrained(value, to.pg_type)?)
         }
         1560 | 1562 => Datum::text(fit_bits(format::bit::read(text)?, to.pg_type)),
-        114 => json(text, "json").map(|_| Datum::text(text))?,
-        3802 => Datum::text(jsonb_text(&json(text, "json")?)),
+        114 => format::json::check(text).map(|()| Datum::text(text))?,
+        3802 => Datum::text(format::json::canonical(text)?),
         _ => scalar_datum(&format::scalar::read(to.pg_type, text, display)?)?,
     })
 }
@@ -84,67 +84,25 @@ pub(super) fn interval_of(value: format::interval::Interval) -> Result<IntervalM
 fn scalar_datum(value: &ScalarValue) -> Result<Datum<'static>, Diagnosis> {
     let array = value.to_array_of_size(1).map_err(internal)?;
     let column = Column::new(&array, None).map_err(internal)?;
-    Ok(match column.get(0) {
-        Datum::Text(text) => Datum::text(text.into_owned()),
-        Datum::Bytes(bytes) => Datum::Bytes(bytes.into_owned().into()),
-        Datum::Bool(value) => Datum::Bool(value),
-        Datum::Int(value) => Datum::Int(value),
-        Datum::Float(value) => Datum::Float(value),
-        Datum::Numeric(value) => Datum::Numeric(value),
-        Datum::Date(value) => Datum::Date(value),
-        Datum::Time(value) => Datum::Time(value),
-        Datum::Timestamp(value) => Datum::Timestamp(value),
-        Datum::Interval(value) => Datum::Interval(value),
-        Datum::List(items) => Datum::List(items),
-        Datum::Texts(texts) => Datum::Texts(texts),
-        Datum::Null => Datum::Null,
-    })
-}
-
-/// Parses JSON text.
-///
-/// # Errors
-/// 22P02
-pub(in super::super) fn json(text: &str, type_name: &str) -> Result<Json, Diagnosis> {
-    serde_json::from_str(text).map_err(|cause: serde_json::Error| {
-        Diagnosis::new(sqlstate::INVALID_TEXT_REPRESENTATION, format!("invalid input syntax for type {type_name}"))
-            .with_detail(format!("The text is not JSON at line {}, column {}.", cause.line(), cause.column()))
-    })
-}
-
-/// `jsonb` text: keys by length then bytes, the last of duplicates, a blank after colon and comma.
-pub(in super::super) fn jsonb_text(value: &Json) -> String {
-    match value {
-        Json::Object(members) => {
-            let mut members: Vec<(&String, &Json)> = members.iter().collect();
-            members.sort_by(|(left, _), (right, _)| (left.len(), left).cmp(&(right.len(), right)));
-            let parts: Vec<String> = members
-                .into_iter()
-                .map(|(name, member)| format!("{}: {}", Json::String(name.clone()), jsonb_text(member)))
-                .collect();
-            format!("{{{}}}", parts.join(", "))
-        }
-        Json::Array(items) => format!("[{}]", items.iter().map(jsonb_text).collect::<Vec<_>>().join(", ")),
-        other => other.to_string(),
-    }
+    Ok(column.get(0).into_owned())
 }
 
 /// A scalar inside `jsonb` as a SQL type.
 pub(super) fn json_scalar(text: &str, target: PgType) -> Result<Datum<'static>, Diagnosis> {
     let refuse =
         |kind: &str| Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, format!("cannot cast jsonb {kind} to type {target}"));
-    match (json(text, "jsonb")?, target.oid) {
-        (Json::Bool(value), 16) => Ok(Datum::Bool(value)),
-        (Json::Number(value), oid) if oid != 16 => {
-            let value = Numeric::from_canonical(&value.to_string()).ok_or_else(|| refuse("numeric"))?;
-            number(&Datum::Numeric(value), target)
+    match (format::json::read(text)?, target.oid) {
+        (Node::Bool(value), 16) => Ok(Datum::Bool(value)),
+        (Node::Number(value), oid) if oid != 16 => {
+            let value = format::numeric::read(&value)?.to_string();
+            number(&Datum::Numeric(Numeric::from_canonical(&value).ok_or_else(|| refuse("numeric"))?), target)
         }
-        (Json::Null, _) => Err(refuse("null")),
-        (Json::Bool(_), _) => Err(refuse("boolean")),
-        (Json::Number(_), _) => Err(refuse("numeric")),
-        (Json::String(_), _) => Err(refuse("string")),
-        (Json::Array(_), _) => Err(refuse("array")),
-        (Json::Object(_), _) => Err(refuse("object")),
+        (Node::Null, _) => Err(refuse("null")),
+        (Node::Bool(_), _) => Err(refuse("boolean")),
+        (Node::Number(_), _) => Err(refuse("numeric")),
+        (Node::Text(_), _) => Err(refuse("string")),
+        (Node::Array(_), _) => Err(refuse("array")),
+        (Node::Object(_), _) => Err(refuse("object")),
     }
 }
 

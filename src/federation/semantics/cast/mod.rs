@@ -22,8 +22,8 @@ use super::overload::{is_string, numeric_rank};
 use super::settings::SessionValues;
 use super::typed::{Call, Kernel, Typed, TypedFunction};
 
-pub(super) use from_text::{json as parse_json, jsonb_text};
-pub(super) use to_text::text_of;
+pub(super) use from_text::split_list;
+pub(super) use to_text::{cast_text, text_of};
 
 /// The carrier to which the engine's own cast converts as PostgreSQL would; `None` when it would not.
 pub(super) fn engine_cast(from: &Typed, carrier: &DataType, to: &Typed) -> Option<DataType> {
@@ -146,7 +146,7 @@ pub(super) fn one<'a>(
     if is_string(target) {
         let text = match (source.oid, value) {
             (1042, Datum::Text(text)) => text.trim_end_matches(' ').to_owned(),
-            _ => text_of(from, value, &session.display)?,
+            _ => cast_text(from, value, &session.display)?,
         };
         return from_text::fit(text, target, explicit).map(Datum::text);
     }

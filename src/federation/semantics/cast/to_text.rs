@@ -40,6 +40,20 @@ pub(in super::super) fn text_of(typed: &Typed, value: &Datum<'_>, display: &Disp
     Ok(String::from_utf8(out).unwrap_or_default())
 }
 
+/// The text a cast gives. `text(inet)` shows the mask that the output function leaves out when it is whole; arrays, JSON and
+/// `concat` show values by their output functions.
+///
+/// # Errors
+/// As [`text_of`].
+pub(in super::super) fn cast_text(typed: &Typed, value: &Datum<'_>, display: &DisplaySettings) -> Result<String, Diagnosis> {
+    match value {
+        Datum::Text(text) if matches!(typed.pg_type.oid, 650 | 869) && !text.contains('/') => {
+            Ok(format!("{text}/{}", if text.contains(':') { 128 } else { 32 }))
+        }
+        _ => text_of(typed, value, display),
+    }
+}
+
 fn interval(value: IntervalMonthDayNano, display: &DisplaySettings) -> Result<String, Diagnosis> {
     let mut out: Vec<u8> = Vec::new();
     let parts = format::interval::Interval { months: value.months, days: value.days, micros: value.nanoseconds / 1000 };

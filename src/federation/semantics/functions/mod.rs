@@ -6,11 +6,13 @@
 
 mod array;
 mod datetime;
-mod json;
+pub(super) mod json;
+mod letters;
 mod math;
 mod md5;
 mod quote;
 mod regexp;
+mod template;
 mod text;
 
 use std::collections::BTreeMap;
@@ -35,7 +37,7 @@ use super::typed::{Call, Kernel, RowKernel, Typed, TypedFunction};
 /// Rows by name.
 static TABLE: LazyLock<BTreeMap<&'static str, Vec<&'static Overload>>> = LazyLock::new(|| {
     let mut table: BTreeMap<&'static str, Vec<&'static Overload>> = BTreeMap::new();
-    for family in [math::ROWS, text::ROWS, regexp::ROWS, datetime::ROWS, json::ROWS, array::ROWS] {
+    for family in [math::ROWS, text::ROWS, regexp::ROWS, datetime::ROWS, template::ROWS, json::ROWS, json::MAKERS, array::ROWS] {
         for row in family {
             table.entry(row.name).or_default().push(row);
         }
@@ -96,7 +98,10 @@ impl Named {
         if let Some(target) = cast_target(self.name) {
             return target.into();
         }
-        select(overloads(self.name), arguments).map_or(PgType::TEXT.into(), |row| row.returns.into())
+        let rows = overloads(self.name);
+        // Some expressions tell no type before resolution, and what is to be unnested must be seen to be a list.
+        let list = || rows.first().copied().filter(|row| row.returns.element().is_some());
+        select(rows, arguments).or_else(list).map_or(PgType::TEXT.into(), |row| row.returns.into())
     }
 }
 
@@ -203,6 +208,12 @@ pub(super) fn extreme(name: &str, arguments: Vec<Expr>, typed: &Typed) -> Result
     Ok(TypedFunction::new(name, declared, typed.clone(), Kernel::Lenient(kernel)).call(arguments))
 }
 
+/// `lower(expr)` over text of any kind, with its blanks.
+pub(super) fn in_lower_case(expr: Expr) -> Expr {
+    let kernel: RowKernel = |_, a| Ok(Datum::text(letters::lower(a[0].as_text())));
+    TypedFunction::new("lower", vec![PgType::TEXT.into()], PgType::TEXT.into(), Kernel::Strict(kernel)).call(vec![expr])
+}
+
 fn pick<'a>(call: &Call<'_>, a: &[Datum<'a>], greatest: bool) -> Result<Datum<'a>, Diagnosis> {
     let mut best: Option<(Vec<u8>, &Datum<'a>)> = None;
     for value in a.iter().filter(|value| !value.is_null()) {
@@ -215,4 +226,5 @@ fn pick<'a>(call: &Call<'_>, a: &[Datum<'a>], greatest: bool) -> Result<Datum<'a
     Ok(best.map_or(Datum::Null, |(_, value)| value.clone()))
 }
 
-pub(super) use text::{concat_bytes, concat_jsonb, concat_texts};
+pub(super) use json::concat_jsonb;
+pub(super) use text::{concat_bytes, concat_texts};

@@ -5,12 +5,14 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use sha2::Digest as _;
 
+use crate::catalog::keyword::quote_identifier;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
-use super::quote::{quote_ident, quote_literal};
+use super::letters;
+use super::quote::quote_literal;
 
-use super::super::cast::{jsonb_text, parse_json, text_of};
+use super::super::cast::{cast_text, text_of};
 use super::super::datum::Datum;
 use super::super::overload::{ANY, Overload, row};
 use super::super::typed::Call;
@@ -29,12 +31,14 @@ pub(super) const ROWS: &[Overload] = &[
     row("char_length", &[TEXT], INT4, |_, a| Ok(Datum::Int(count(a[0].as_text())))),
     row("character_length", &[TEXT], INT4, |_, a| Ok(Datum::Int(count(a[0].as_text())))),
     row("octet_length", &[TEXT], INT4, |_, a| Ok(Datum::Int(size(a[0].as_bytes())))),
+    // The only length that counts the blanks of `character(n)`: the others take text, and the cast to text drops them.
+    row("octet_length", &[PgType::BPCHAR], INT4, |_, a| Ok(Datum::Int(size(a[0].as_bytes())))),
     row("octet_length", &[BYTEA], INT4, |_, a| Ok(Datum::Int(size(a[0].as_bytes())))),
     row("bit_length", &[TEXT], INT4, |_, a| Ok(Datum::Int(size(a[0].as_bytes()) * 8))),
     row("bit_length", &[BYTEA], INT4, |_, a| Ok(Datum::Int(size(a[0].as_bytes()) * 8))),
-    row("upper", &[TEXT], TEXT, |_, a| Ok(Datum::text(a[0].as_text().to_ascii_uppercase()))),
-    row("lower", &[TEXT], TEXT, |_, a| Ok(Datum::text(a[0].as_text().to_ascii_lowercase()))),
-    row("initcap", &[TEXT], TEXT, |_, a| Ok(Datum::text(capitals(a[0].as_text())))),
+    row("upper", &[TEXT], TEXT, |_, a| Ok(Datum::text(letters::upper(a[0].as_text())))),
+    row("lower", &[TEXT], TEXT, |_, a| Ok(Datum::text(letters::lower(a[0].as_text())))),
+    row("initcap", &[TEXT], TEXT, |_, a| Ok(Datum::text(letters::capitals(a[0].as_text())))),
     row("reverse", &[TEXT], TEXT, |_, a| Ok(Datum::text(a[0].as_text().chars().rev().collect::<String>()))),
     row("ascii", &[TEXT], INT4, |_, a| {
         Ok(Datum::Int(a[0].as_text().chars().next().map_or(0, |letter| i64::from(u32::from(letter)))))
@@ -83,7 +87,7 @@ pub(super) const ROWS: &[Overload] = &[
     row("concat", &[ANY], TEXT, concat).lenient().variadic(),
     row("concat_ws", &[TEXT, ANY], TEXT, concat_with_separator).lenient().variadic(),
     row("format", &[TEXT, ANY], TEXT, format_text).lenient().variadic(),
-    row("quote_ident", &[TEXT], TEXT, |_, a| Ok(Datum::text(quote_ident(a[0].as_text())))),
+    row("quote_ident", &[TEXT], TEXT, |_, a| Ok(Datum::text(quote_identifier(a[0].as_text())))),
     row("quote_literal", &[TEXT], TEXT, |_, a| Ok(Datum::text(quote_literal(a[0].as_text())))),
     row("quote_literal", &[ANY], TEXT, quote_any),
     row("quote_nullable", &[ANY], TEXT, |call, a| if a[0].is_null() { Ok(Datum::text("NULL")) } else { quote_any(call, a) })
@@ -116,18 +120,6 @@ fn size(bytes: &[u8]) -> i64 {
 
 fn invalid(message: impl Into<String>) -> Diagnosis {
     Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, message)
-}
-
-/// Words begin after anything that is not a letter or digit.
-fn capitals(text: &str) -> String {
-    let mut inside = false;
-    text.chars()
-        .map(|letter| {
-            let shown = if inside { letter.to_ascii_lowercase() } else { letter.to_ascii_uppercase() };
-            inside = letter.is_ascii_alphanumeric();
-            shown
-        })
-        .collect()
 }
 
 fn character<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
@@ -313,25 +305,6 @@ pub(in super::super) fn concat_bytes<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outco
     Ok(Datum::Bytes(Cow::Owned([a[0].as_bytes(), a[1].as_bytes()].concat())))
 }
 
-/// `left || right` over jsonb: objects merge, anything else joins as arrays.
-pub(in super::super) fn concat_jsonb<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
-    use serde_json::Value as Json;
-    let joined = match (parse_json(a[0].as_text(), "jsonb")?, parse_json(a[1].as_text(), "jsonb")?) {
-        (Json::Object(mut left), Json::Object(right)) => {
-            left.extend(right);
-            Json::Object(left)
-        }
-        (left, right) => {
-            let items = |value: Json| match value {
-                Json::Array(items) => items,
-                other => vec![other],
-            };
-            Json::Array(items(left).into_iter().chain(items(right)).collect())
-        }
-    };
-    Ok(Datum::text(jsonb_text(&joined)))
-}
-
 /// `format` with `%s`, `%I`, `%L`, `%%`, positions and widths.
 fn format_text<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     if a[0].is_null() {
@@ -372,7 +345,7 @@ fn format_text<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
             ('s', true) => String::new(),
             ('s', false) => shown(call, next, value)?,
             ('I', true) => return Err(Diagnosis::new("22004", "null values cannot be formatted as an SQL identifier")),
-            ('I', false) => quote_ident(&shown(call, next, value)?),
+            ('I', false) => quote_identifier(&shown(call, next, value)?),
             ('L', true) => "NULL".to_owned(),
             ('L', false) => quote_literal(&shown(call, next, value)?),
             (other, _) => {
@@ -391,7 +364,7 @@ fn format_text<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
 
 fn quote_any<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     let text = PgType::TEXT.into();
-    let shown = text_of(call.arguments.first().unwrap_or(&text), &a[0], &call.session.display)?;
+    let shown = cast_text(call.arguments.first().unwrap_or(&text), &a[0], &call.session.display)?;
     Ok(Datum::text(quote_literal(&shown)))
 }
 

@@ -17,6 +17,7 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
 use super::super::aggregates::{Kind, NamedAggregate, TypedAggregate};
+use super::super::floats;
 use super::super::functions::missing_function;
 use super::super::key;
 use super::super::operators::plain;
@@ -124,6 +125,8 @@ impl Resolver<'_> {
             let opaque = distinct && key::is_needed(&operand.typed, &scope.carrier_of(&operand.expr)?);
             converted.push(match (opaque, name) {
                 (true, "count") => self.keyed(operand.expr, scope)?,
+                // Which of equal floats is kept is as good as any other.
+                (true, _) if floats::is_float(operand.typed.pg_type) => self.keyed(operand.expr, scope)?,
                 (true, _) => {
                     let message = format!("{name}(DISTINCT) over type {} is not supported", plain(&operand.typed));
                     return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).into());
@@ -194,7 +197,10 @@ impl Resolver<'_> {
             (1700, DataType::Decimal128(precision, _)) if *precision <= 28 => self.engine(sum_udaf(), operand.expr, distinct),
             (1700, _) => self.typed(Kind::Sum, operand.expr, PgType::NUMERIC, PgType::NUMERIC, distinct),
             (700, _) => self.typed(Kind::SumReal, operand.expr, PgType::FLOAT4, PgType::FLOAT4, distinct),
-            (701, _) => self.engine(sum_udaf(), operand.expr, distinct),
+            (701, _) => {
+                let argument = if distinct { self.keyed(operand.expr, scope)? } else { operand.expr };
+                self.engine(sum_udaf(), argument, distinct)
+            }
             (1186, _) => self.typed(Kind::Sum, operand.expr, PgType::INTERVAL, PgType::INTERVAL, distinct),
             _ => Err(missing_function("sum", &[operand.typed]).into()),
         }
@@ -205,6 +211,7 @@ impl Resolver<'_> {
             20 | 21 | 23 | 1700 => self.typed(Kind::Average, operand.expr, PgType::NUMERIC, PgType::NUMERIC, distinct),
             700 | 701 => {
                 let double = self.convert(operand, &PgType::FLOAT8.into(), Asked::Implicitly, scope)?;
+                let double = if distinct { self.keyed(double, scope)? } else { double };
                 self.engine(avg_udaf(), double, distinct)
             }
             1186 => self.typed(Kind::Average, operand.expr, PgType::INTERVAL, PgType::INTERVAL, distinct),

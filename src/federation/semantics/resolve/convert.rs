@@ -112,6 +112,9 @@ impl Resolver<'_> {
         if carriers.iter().all(|carrier| *carrier == first) {
             return Ok(exprs);
         }
+        if typed.pg_type.oid == PgType::JSON.oid {
+            return exprs.into_iter().map(|expr| as_json_text(expr, scope)).collect();
+        }
         if typed.pg_type.oid != PgType::NUMERIC.oid {
             return Ok(exprs);
         }
@@ -189,13 +192,13 @@ impl Resolver<'_> {
         let rank = left_rank.max(right_rank);
         if rank >= 4 {
             if left_rank == right_rank {
-                return Ok((left.expr, right.expr));
+                let typed = left.typed.without_modifier();
+                return Ok((key::call(left.expr, &typed)?, key::call(right.expr, &typed)?));
             }
             let double: Typed = PgType::FLOAT8.into();
-            return Ok((
-                self.convert(left, &double, Asked::Implicitly, scope)?,
-                self.convert(right, &double, Asked::Implicitly, scope)?,
-            ));
+            let left = self.convert(left, &double, Asked::Implicitly, scope)?;
+            let right = self.convert(right, &double, Asked::Implicitly, scope)?;
+            return Ok((key::call(left, &double)?, key::call(right, &double)?));
         }
         let carriers = [scope.carrier_of(&left.expr)?, scope.carrier_of(&right.expr)?];
         if rank == 3 && !decimals_compare(&carriers) {
@@ -269,6 +272,16 @@ pub(super) fn widen(expr: Expr, scope: &Scope<'_>) -> Result<Expr> {
     }
     let numeric: Typed = PgType::NUMERIC.into();
     let function = TypedFunction::new("wide_numeric", vec![numeric.clone()], numeric, Kernel::Strict(|_, a| Ok(a[0].clone())));
+    Ok(function.call(vec![expr]))
+}
+
+/// A document in the carrier of `json`.
+pub(super) fn as_json_text(expr: Expr, scope: &Scope<'_>) -> Result<Expr> {
+    if scope.carrier_of(&expr)? == DataType::Utf8 {
+        return Ok(expr);
+    }
+    let json: Typed = PgType::JSON.into();
+    let function = TypedFunction::new("json_text", vec![json.clone()], json, Kernel::Strict(|_, a| Ok(a[0].clone())));
     Ok(function.call(vec![expr]))
 }
 

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator a
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgType, TYPE_KEY};
 
+use super::super::floats;
 use super::super::functions::{self, Named};
 use super::super::operators::{self, How, Operator, arithmetic_parts, missing, plain};
 use super::super::overload::{self, is_string};
@@ -107,6 +108,11 @@ impl Resolver<'_> {
             | Op::NotILikeMatch => {
                 let sign = op.to_string();
                 let (left, right) = self.texts(*left, *right, &sign, scope)?;
+                let (left, op, right) = match op {
+                    Op::ILikeMatch => (functions::in_lower_case(left), Op::LikeMatch, functions::in_lower_case(right)),
+                    Op::NotILikeMatch => (functions::in_lower_case(left), Op::NotLikeMatch, functions::in_lower_case(right)),
+                    op => (left, op, right),
+                };
                 Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
             }
             _ => match arithmetic_parts(op) {
@@ -139,6 +145,11 @@ impl Resolver<'_> {
             (true, true) => "!~~*",
         };
         let (expr, pattern) = self.texts(*like.expr, *like.pattern, sign, scope)?;
+        if like.case_insensitive {
+            // PostgreSQL compares both sides in lower case; the engine would fold more letters into one (`ſ` and `s`).
+            let (expr, pattern) = (functions::in_lower_case(expr), functions::in_lower_case(pattern));
+            return Ok(Like { expr: Box::new(expr), pattern: Box::new(pattern), case_insensitive: false, ..like });
+        }
         Ok(Like { expr: Box::new(expr), pattern: Box::new(pattern), ..like })
     }
 
@@ -276,6 +287,7 @@ impl Resolver<'_> {
         match call.func.name() {
             "coalesce" | "nvl" | "greatest" | "least" | "make_array" => self.choice(call.func, call.args, scope),
             "nullif" => self.null_if(call, scope),
+            "array_has" => self.membership(call, scope),
             _ => Ok(Expr::ScalarFunction(call)),
         }
     }
@@ -298,6 +310,18 @@ impl Resolver<'_> {
             return Ok(guarded);
         }
         Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, arguments)))
+    }
+
+    /// `x = ANY (array)`: floats on either side are compared by their keys.
+    fn membership(&self, mut call: ScalarFunction, scope: &Scope<'_>) -> Result<Expr> {
+        for argument in &mut call.args {
+            let typed = scope.type_of(argument)?;
+            if floats::holds_floats(typed.pg_type) {
+                let carrier = scope.carrier_of(argument)?;
+                *argument = floats::call(std::mem::take(argument), &typed, carrier);
+            }
+        }
+        Ok(Expr::ScalarFunction(call))
     }
 
     fn null_if(&self, call: ScalarFunction, scope: &Scope<'_>) -> Result<Expr> {
@@ -341,6 +365,9 @@ impl Resolver<'_> {
         };
         let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
         if let Operator::Other(_) = operator {
+            if let Some(field) = self.field_text(name, &left.expr, &right.expr, scope)? {
+                return Ok(field);
+            }
             return self.overload(name, operator.sign(), vec![left.expr, right.expr], scope);
         }
         if operator == Operator::Concat && (left.typed.pg_type.element().is_some() || right.typed.pg_type.element().is_some()) {

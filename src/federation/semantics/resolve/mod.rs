@@ -8,6 +8,7 @@
 mod aggregate;
 mod convert;
 mod expression;
+mod field;
 mod guard;
 mod node;
 

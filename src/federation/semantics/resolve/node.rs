@@ -9,12 +9,14 @@ use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, Cast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Projection, RecursiveQuery, Sort, SortExpr, Union, Values,
+    Aggregate, AggregateUDF, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Projection, RecursiveQuery, Sort, SortExpr,
+    Union, Values,
 };
 
 use crate::error::{Diagnosis, sqlstate};
-use crate::pgtype::PgType;
 
+use super::super::aggregates::{Kind, TypedAggregate};
+use super::super::floats;
 use super::super::key;
 use super::super::operators::plain;
 use super::super::typed::Typed;
@@ -109,9 +111,9 @@ impl Resolver<'_> {
                 Some(key) => {
                     let shown = format!("__first_{index}");
                     keyed_groups.push(key.alias(format!("__key_{index}")));
-                    keyed_calls.push(first_value(group.unalias()).alias(shown.clone()));
                     // The first value of a group is a plain column again, with the column's own modifier.
                     let typed = scope.type_of(&plain_groups[index])?;
+                    keyed_calls.push(first_value(group.unalias(), &typed).alias(shown.clone()));
                     let target = typed.field("", field.data_type().clone());
                     let column = Expr::Column(Column::from_name(shown));
                     let column = Expr::Cast(Cast::new_from_field(Box::new(column), target));
@@ -128,7 +130,8 @@ impl Resolver<'_> {
     fn group_key(&self, group: &Expr, scope: &Scope<'_>) -> Result<Option<Expr>> {
         if let Expr::GroupingSet(sets) = group {
             for expr in sets.distinct_expr() {
-                if self.group_key(expr, scope)?.is_some() {
+                // The engine's own grouping takes both zeros, and all NaNs, as one.
+                if self.group_key(expr, scope)?.is_some_and(|key| !floats::is_key(&key)) {
                     let what = plain(&scope.type_of(expr)?);
                     let message = format!("grouping sets over type {what} are not supported");
                     return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).into());
@@ -138,7 +141,7 @@ impl Resolver<'_> {
         }
         let inner = group.clone().unalias();
         let typed = scope.type_of(&inner)?;
-        if typed.is_unknown() {
+        if typed.is_unknown() || floats::is_key(&inner) {
             return Ok(None);
         }
         if !key::has_equality(typed.pg_type) {
@@ -231,11 +234,16 @@ impl Resolver<'_> {
             .zip(inputs)
             .map(|(expr, input)| Scope { schema: input.clone(), outer }.carrier_of(expr))
             .collect::<Result<Vec<_>>>()?;
-        if common.pg_type.oid == PgType::NUMERIC.oid && carriers.windows(2).any(|pair| pair[0] != pair[1]) {
+        if carriers.windows(2).any(|pair| pair[0] != pair[1]) {
+            let equalise = match common.pg_type.oid {
+                1700 => super::convert::widen,
+                114 => super::convert::as_json_text,
+                _ => return Ok(exprs),
+            };
             return exprs
                 .into_iter()
                 .zip(inputs)
-                .map(|(expr, input)| super::convert::widen(expr, &Scope { schema: input.clone(), outer }))
+                .map(|(expr, input)| equalise(expr, &Scope { schema: input.clone(), outer }))
                 .collect();
         }
         Ok(exprs)
@@ -309,8 +317,15 @@ impl Resolver<'_> {
     }
 }
 
-fn first_value(expr: Expr) -> Expr {
-    Expr::AggregateFunction(AggregateFunction::new_udf(first_value_udaf(), vec![expr], false, None, Vec::new(), None))
+fn first_value(expr: Expr, typed: &Typed) -> Expr {
+    let function = if floats::is_float(typed.pg_type) {
+        // The engine's own keeps an accumulator for each group, which costs too much where all values differ.
+        let typed = typed.without_modifier();
+        Arc::new(AggregateUDF::new_from_impl(TypedAggregate::new(Kind::First, typed.clone(), typed, false)))
+    } else {
+        first_value_udaf()
+    };
+    Expr::AggregateFunction(AggregateFunction::new_udf(function, vec![expr], false, None, Vec::new(), None))
 }
 
 /// The columns of a branch; a projected bare literal stays an untyped literal.

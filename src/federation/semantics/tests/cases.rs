@@ -198,8 +198,16 @@ pub(super) const FUNCTIONS: Cases = &[
         "text,text,text => a1t1.50|a,2,f|a-\"B c\"-'it''s'-%",
     ),
     (
-        "select quote_ident('Foo'), quote_ident('foo'), quote_literal('it''s'), quote_nullable(null)",
-        "text,text,text,text => \"Foo\"|foo|'it''s'|NULL",
+        "select 12 & 10, 12 | 10, 12 # 10, 1 << 33, -17 >> 2, 5::smallint & 1::smallint, 1::bigint << 40, 7::bigint & 3, null::int & 1",
+        "integer,integer,integer,integer,integer,smallint,bigint,bigint,integer => 8|14|6|2|-5|1|1099511627776|3|",
+    ),
+    (
+        "select 1::smallint << 15, 3 << 31, -1 >> 33, -1::bigint >> 65, 1 << -1, 6 | 1::smallint",
+        "smallint,integer,integer,bigint,integer,integer => -32768|-2147483648|-1|-1|-2147483648|7",
+    ),
+    (
+        "select quote_ident('Foo'), quote_ident('foo') || quote_ident('select') || quote_ident('int'), quote_literal('it''s'), quote_nullable(null)",
+        "text,text,text,text => \"Foo\"|foo\"select\"\"int\"|'it''s'|NULL",
     ),
     (
         "select md5('abc'), encode('abc'::bytea, 'hex'), encode('\\x0102'::bytea, 'base64'), decode('616263', 'hex')",

@@ -5,6 +5,7 @@ use arrow::datatypes::DataType;
 use std::sync::Arc;
 
 use crate::error::sqlstate;
+use crate::stores::builders::Refill;
 
 /// A value that cannot be given as the column's type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,8 +83,7 @@ where
     }
 
     fn finish(&mut self) -> ArrayRef {
-        let built = std::mem::replace(&mut self.builder, PrimitiveBuilder::with_capacity(self.rows)).finish();
-        let array: PrimitiveArray<T> = built;
+        let array: PrimitiveArray<T> = std::mem::replace(&mut self.builder, PrimitiveBuilder::with_capacity(self.rows)).finish();
         if array.data_type() == &self.data_type {
             return Arc::new(array);
         }
@@ -123,6 +123,6 @@ where
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.builder.finish())
+        self.builder.take()
     }
 }

@@ -8,6 +8,7 @@ use super::text::show;
 use crate::error::sqlstate;
 use crate::pgtype::PgType;
 
+const POSITIVE: u16 = 0x0000;
 const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
 const INFINITY: u16 = 0xD000;
@@ -16,9 +17,9 @@ const NEGATIVE_INFINITY: u16 = 0xF000;
 pub(super) fn numeric(pg_type: PgType, rows: usize) -> Box<dyn Decoder> {
     let carrier = pg_type.carrier();
     match carrier {
-        DataType::Decimal128(precision, scale) => Primitive::<Decimal128Type, _>::boxed(carrier, rows, move |bytes| {
-            read_decimal::<Decimal128Type>(bytes, precision, scale)
-        }),
+        DataType::Decimal128(precision, scale) => {
+            Primitive::<Decimal128Type, _>::boxed(carrier, rows, move |bytes| read_decimal128(bytes, precision, scale))
+        }
         DataType::Decimal256(precision, scale) => Primitive::<Decimal256Type, _>::boxed(carrier, rows, move |bytes| {
             read_decimal::<Decimal256Type>(bytes, precision, scale)
         }),
@@ -60,6 +61,48 @@ impl Parts<'_> {
             NEGATIVE_INFINITY => Some("-Infinity"),
             _ => None,
         }
+    }
+}
+
+/// Powers of ten that fit 64 bits with room for a group of digits.
+const POWERS: [i64; 15] = {
+    let mut powers = [1; 15];
+    let mut place = 1;
+    while place < powers.len() {
+        powers[place] = powers[place - 1] * 10;
+        place += 1;
+    }
+    powers
+};
+
+fn read_decimal128(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Broken> {
+    match read_short(bytes, scale) {
+        Some(value) if Decimal128Type::is_valid_decimal_precision(value, precision) => Ok(value),
+        _ => read_decimal::<Decimal128Type>(bytes, precision, scale),
+    }
+}
+
+/// The value times 10^scale where 64 bits hold it on the whole way, as nearly always: 128-bit arithmetic with its checks costs
+/// several times as much. `None` says nothing of the value but that [`read_decimal`] must look at it.
+fn read_short(bytes: &[u8], scale: i8) -> Option<i128> {
+    let parts = parts(bytes).ok()?;
+    let count = i32::try_from(parts.digits.len() / 2).ok().filter(|count| *count <= 4)?;
+    let mut value = 0_i64;
+    for digit in parts.digits() {
+        value = value * 10_000 + i64::from(Some(digit).filter(|digit| *digit <= 9_999)?);
+    }
+    // The exponent of the last group: only that one can reach past the scale.
+    let exponent = (parts.weight - count + 1) * 4 + i32::from(scale);
+    let power = *POWERS.get(usize::try_from(exponent.unsigned_abs()).ok()?)?;
+    let value = match exponent {
+        0.. => value.checked_mul(power)?,
+        -3..=-1 if value % power == 0 => value / power,
+        _ => return None,
+    };
+    match parts.sign {
+        POSITIVE => Some(value.into()),
+        NEGATIVE => Some((-value).into()),
+        _ => None,
     }
 }
 
@@ -180,12 +223,29 @@ mod tests {
             (vec![0, 9, 0, 0, 0, 0, 0, 0], 10, 2, Err("HV000")),
         ];
         for (bytes, precision, scale, expected) in rows {
-            let read = read_decimal::<Decimal128Type>(&bytes, precision, scale).map_err(|broken| broken.sqlstate);
+            let read = read_decimal128(&bytes, precision, scale).map_err(|broken| broken.sqlstate);
             assert_eq!(read, expected, "{bytes:?}");
+            let read = read_decimal::<Decimal128Type>(&bytes, precision, scale).map_err(|broken| broken.sqlstate);
+            assert_eq!(read, expected, "{bytes:?}, the long way");
         }
         let wide = sent(18, NEGATIVE, 0, &[9_999; 19]);
         let expected = i256::from_i128(10).pow_checked(76).unwrap() - i256::ONE;
         assert_eq!(read_decimal::<Decimal256Type>(&wide, 76, 0), Ok(expected.wrapping_neg()));
+    }
+
+    #[test]
+    fn the_short_way_is_taken_only_where_both_agree() {
+        let groups = [vec![], vec![1], vec![9_999], vec![12, 3_400], vec![1, 1], vec![7, 0, 8_000], vec![9_999; 4], vec![9_999; 5]];
+        for digits in groups.into_iter().chain([vec![1, 10_000], vec![9_999, 9_999, 9_999, 10_001]]) {
+            for (weight, sign) in (-5..9).flat_map(|weight| [0, NEGATIVE, NAN, INFINITY, 7].map(|sign| (weight, sign))) {
+                for (precision, scale) in [(1, 0), (10, 2), (12, 4), (18, 5), (38, 0), (38, 20)] {
+                    let bytes = sent(weight, sign, 2, &digits);
+                    let expected = read_decimal::<Decimal128Type>(&bytes, precision, scale);
+                    assert_eq!(read_decimal128(&bytes, precision, scale), expected, "{bytes:?} as numeric({precision},{scale})");
+                }
+            }
+        }
+        assert_eq!(read_short(&sent(0, NEGATIVE, 2, &[123, 4_500]), 2), Some(-12_345));
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Numbers of fixed width, truth values, bytes, dates and times.
 
-use std::sync::Arc;
-
 use arrow::array::{ArrayRef, BinaryBuilder, BooleanBuilder};
 use arrow::datatypes::{
     Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
@@ -11,6 +9,7 @@ use arrow::datatypes::{
 use super::decoder::{Broken, Decoder, Primitive, fixed};
 use crate::error::sqlstate;
 use crate::pgtype::{DATE_INFINITY, DATE_NEGATIVE_INFINITY, PgType, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY};
+use crate::stores::builders::Refill;
 
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
 const EPOCH_DAYS: i32 = 10_957;
@@ -121,7 +120,7 @@ impl Decoder for Bool {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.0.finish())
+        self.0.take()
     }
 }
 
@@ -143,7 +142,7 @@ impl Decoder for Bytea {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.0.finish())
+        self.0.take()
     }
 }
 

@@ -1,13 +1,13 @@
 //! Text as stored, and types whose carrier is their canonical text.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringBuilder};
 
 use super::decoder::{Broken, Decoder, Written, fixed};
 use crate::error::sqlstate;
 use crate::pgtype::PgType;
+use crate::stores::builders::Refill;
 
 /// A column of text as the store sends it.
 struct Plain {
@@ -49,7 +49,7 @@ impl Decoder for Plain {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.builder.finish())
+        self.builder.take()
     }
 }
 

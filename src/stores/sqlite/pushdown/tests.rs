@@ -49,6 +49,7 @@ fn table(kind: TableKind) -> Table {
         primary_key: None,
         unique_keys: Vec::new(),
         foreign_keys: Vec::new(),
+        checks: Vec::new(),
         indexes: Vec::new(),
         comment: None,
         row_estimate: None,

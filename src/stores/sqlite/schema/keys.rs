@@ -1,7 +1,7 @@
-//! Primary keys, indexes, foreign keys and row estimates.
+//! Primary keys, indexes, foreign keys, checks and row estimates.
 
-use super::super::super::relational::Dialect;
-use super::super::super::schema::{Column, ForeignKey, Key, TableId, TableKind};
+use super::super::super::relational::{Dialect, checks as written};
+use super::super::super::schema::{Action, Check, Column, ForeignKey, Key, TableId, TableKind};
 use super::super::super::value::Value;
 use super::super::scan::{Database, Failure};
 use super::super::types;
@@ -71,16 +71,21 @@ fn ordinal(columns: &[Column], name: &str) -> Option<usize> {
 
 /// Reads the foreign keys of a table.
 pub(super) fn foreign_keys(database: &Database<'_>, table: &str, columns: &[Column]) -> Result<Vec<ForeignKey>, Failure> {
-    let sql = "SELECT id, \"table\", \"from\", \"to\" FROM pragma_foreign_key_list(?1, 'main') ORDER BY id, seq";
+    let sql = "SELECT id, \"table\", \"from\", \"to\", on_update, on_delete \
+               FROM pragma_foreign_key_list(?1, 'main') ORDER BY id, seq";
     let parts = rows(database, sql, &[Value::Text(table.to_owned())], |row| {
-        Ok((row.int(0)?.unwrap_or(0), row.text(1)?.unwrap_or_default(), row.text(2)?.unwrap_or_default(), row.text(3)?))
+        let id = row.int(0)?.unwrap_or(0);
+        let (references, from, to) = (row.text(1)?.unwrap_or_default(), row.text(2)?.unwrap_or_default(), row.text(3)?);
+        let mut action = |place| row.text(place).map(|words| Action::of_words(&words.unwrap_or_default()));
+        Ok((id, references, from, to, [action(4)?, action(5)?]))
     })?;
     let mut keys: Vec<(i64, ForeignKey)> = Vec::new();
-    for (id, references, from, to) in parts {
+    for (id, references, from, to, [on_update, on_delete]) in parts {
         let Some(from) = ordinal(columns, &from) else { continue };
         if keys.last().is_none_or(|(last, _)| *last != id) {
             let references = TableId { namespace: NAMESPACE.to_owned(), name: references };
-            let key = ForeignKey { name: String::new(), columns: vec![], references, referenced_columns: vec![] };
+            let (columns, referenced_columns) = (Vec::new(), Vec::new());
+            let key = ForeignKey { name: String::new(), columns, references, referenced_columns, on_update, on_delete };
             keys.push((id, key));
         }
         if let Some((_, key)) = keys.last_mut() {
@@ -98,6 +103,28 @@ pub(super) fn foreign_keys(database: &Database<'_>, table: &str, columns: &[Colu
         }
     }
     Ok(keys.into_iter().map(|(_, key)| key).filter(|key| key.columns.len() == key.referenced_columns.len()).collect())
+}
+
+/// Reads the CHECK constraints of a table, which SQLite keeps only in the statement that made it. Those without a name get one
+/// as Postgres would give it.
+pub(super) fn checks(database: &Database<'_>, relation: &Relation, columns: &[Column]) -> Result<Vec<Check>, Failure> {
+    if relation.kind != TableKind::Table || relation.foreign {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?1";
+    let statement = texts(database, sql, &[Value::Text(relation.name.clone())])?.into_iter().flatten().next();
+    let found = written::in_create_table(&statement.unwrap_or_default()).into_iter().map(|check| {
+        let fallback = || match &check.column {
+            Some(column) => format!("{}_{column}_check", relation.name),
+            None => format!("{}_check", relation.name),
+        };
+        Check {
+            name: check.name.clone().unwrap_or_else(fallback),
+            columns: written::columns_in(&check.expression, columns),
+            expression: check.expression,
+        }
+    });
+    Ok(found.collect())
 }
 
 /// The number of rows by `ANALYZE`, or by the highest rowid, which is cheap to find and seldom far off.

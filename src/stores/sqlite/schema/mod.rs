@@ -112,6 +112,7 @@ fn read_table(database: &Database<'_>, relation: &Relation, surroundings: Surrou
         primary_key,
         unique_keys: indexes.unique,
         foreign_keys: keys::foreign_keys(database, &relation.name, &columns)?,
+        checks: keys::checks(database, relation, &columns)?,
         indexes: indexes.plain,
         comment: None,
         row_estimate: keys::row_estimate(database, relation, &columns, surroundings.has_statistics)?,

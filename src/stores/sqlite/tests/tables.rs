@@ -3,15 +3,17 @@
 use super::*;
 use crate::error::Diagnose;
 use crate::pgtype::PgType;
-use crate::stores::schema::{Collation, Generated, TableKind};
+use crate::stores::schema::{Action, Collation, Generated, TableKind};
 
 #[tokio::test]
 async fn tables_keys_and_estimates_are_found() {
     let fixture = Fixture::new(
         "CREATE TABLE customer (id INTEGER PRIMARY KEY, email TEXT NOT NULL UNIQUE COLLATE NOCASE, tier TEXT DEFAULT 'new');
          CREATE TABLE \"odd \"\"name\"\" ünï\" (\"select\" INT, \"a'b\" TEXT, \"x y\" REAL, PRIMARY KEY (\"a'b\", \"select\")) WITHOUT ROWID;
-         CREATE TABLE bill (no INTEGER PRIMARY KEY AUTOINCREMENT, customer INT REFERENCES customer, total DECIMAL(10,2),
-                            twice GENERATED ALWAYS AS (total * 2) VIRTUAL, paid ANY) STRICT;
+         CREATE TABLE bill (no INTEGER PRIMARY KEY AUTOINCREMENT, customer INT REFERENCES customer ON DELETE SET NULL
+                            ON UPDATE CASCADE, total DECIMAL(10,2) CHECK (total >= 0),
+                            twice GENERATED ALWAYS AS (total * 2) VIRTUAL, paid ANY, CHECK (customer <> no),
+                            CONSTRAINT \"not \"\"two\"\"\" CHECK (no <> 2)) STRICT;
          CREATE TABLE empty (a);
          CREATE INDEX bill_by_total ON bill (total, customer);
          CREATE UNIQUE INDEX partly ON bill (customer) WHERE customer > 5;
@@ -49,6 +51,11 @@ async fn tables_keys_and_estimates_are_found() {
     assert!(bill.unique_keys.is_empty());
     assert_eq!(bill.foreign_keys[0].references.name, "customer");
     assert_eq!(bill.foreign_keys[0].referenced_columns, ["id"]);
+    assert_eq!((bill.foreign_keys[0].on_update, bill.foreign_keys[0].on_delete), (Action::Cascade, Action::SetNull));
+    let checks: Vec<_> =
+        bill.checks.iter().map(|check| (check.name.as_str(), check.expression.as_str(), &check.columns[..])).collect();
+    let of_table = [("bill_check", "customer <> no", &[0, 1][..]), ("not \"two\"", "no <> 2", &[0][..])];
+    assert_eq!(checks, [[("bill_total_check", "total >= 0", &[2][..])].as_slice(), &of_table].concat());
 
     let odd = find(&schema, "odd \"name\" ünï");
     assert_eq!(odd.primary_key.as_ref().unwrap().columns, [1, 0]);

@@ -1,10 +1,9 @@
 //! `numeric` cells: integers, reals and texts as exact decimal digits.
 
-use std::sync::Arc;
-
 use arrow::array::{ArrayRef, Decimal128Builder, Decimal256Builder, StringBuilder};
 use arrow::datatypes::{DataType, i256};
 
+use super::super::super::builders::Refill;
 use super::read::{Cell, Fault, Read};
 use crate::pgtype::PgType;
 
@@ -97,6 +96,41 @@ impl Digits {
     }
 }
 
+/// Powers of ten that fit 64 bits.
+const POWERS: [i64; 19] = {
+    let mut powers = [1; 19];
+    let mut place = 1;
+    while place < powers.len() {
+        powers[place] = powers[place - 1] * 10;
+        place += 1;
+    }
+    powers
+};
+
+/// Reals below this many digits have one decimal number of no more digits that reads back as they are.
+const REAL_DIGITS_END: f64 = 1e15;
+
+/// The number that [`shaped`] gives, times 10^scale, without making digits of it: for integers and reals as they are stored in
+/// most columns. `None` says nothing of the cell but that [`shaped`] must look at it.
+fn short(cell: Cell<'_>, precision: usize, scale: usize) -> Option<i64> {
+    let power = *POWERS.get(scale)?;
+    let unscaled = match cell {
+        Cell::Int(number) => number.checked_mul(power)?,
+        Cell::Real(number) => {
+            let whole = (number * power as f64).round();
+            // Both sides of the division are exact, so its result is what the decimal number reads back as. That is the real
+            // itself only for the decimal number that the shortest digits write, since no other has so few.
+            if whole.abs() >= REAL_DIGITS_END || whole / power as f64 != number {
+                return None;
+            }
+            whole as i64
+        }
+        Cell::Null | Cell::Text(_) | Cell::Blob(_) => return None,
+    };
+    let fits = POWERS.get(precision).is_none_or(|end| unscaled.unsigned_abs() < end.unsigned_abs());
+    fits.then_some(unscaled)
+}
+
 /// The digits of a cell at a column's scale.
 fn shaped(cell: Cell<'_>, precision: usize, scale: usize) -> Result<Digits, Fault> {
     let wanted = format!("numeric({precision},{scale})");
@@ -116,16 +150,20 @@ impl Read for Shaped<Decimal128Builder> {
     fn append(&mut self, cell: Cell<'_>) -> Result<usize, Fault> {
         let value = match cell {
             Cell::Null => None,
-            cell => {
-                Some(shaped(cell, self.precision, self.scale)?.unscaled().parse().map_err(|_overflow| Fault::range("numeric"))?)
-            }
+            cell => Some(match short(cell, self.precision, self.scale) {
+                Some(unscaled) => unscaled.into(),
+                None => {
+                    let digits = shaped(cell, self.precision, self.scale)?.unscaled();
+                    digits.parse().map_err(|_overflow| Fault::range("numeric"))?
+                }
+            }),
         };
         self.builder.append_option(value);
         Ok(16)
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.builder.finish())
+        self.builder.take()
     }
 }
 
@@ -143,7 +181,7 @@ impl Read for Shaped<Decimal256Builder> {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.builder.finish())
+        self.builder.take()
     }
 }
 
@@ -175,7 +213,7 @@ impl Read for Unshaped {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.builder.finish())
+        self.builder.take()
     }
 }
 
@@ -210,6 +248,38 @@ mod tests {
             assert_eq!(shaped(*cell, 38, *scale).ok().map(|digits| digits.text()).as_deref(), *expected, "{cell:?}");
         }
         assert_eq!(shaped(Cell::Int(1000), 3, 0).err().map(|fault| fault.sqlstate), Some("22003"));
+    }
+
+    #[test]
+    fn the_short_way_gives_the_same_digits() {
+        let check = |cell: Cell<'_>, precision: usize, scale: usize| {
+            let long = shaped(cell, precision, scale).ok().map(|digits| digits.unscaled());
+            if let Some(short) = short(cell, precision, scale) {
+                assert_eq!(Some(short.to_string()), long, "{cell:?} as numeric({precision},{scale})");
+            }
+        };
+        let mut seed = 1_u64;
+        for _ in 0..2_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let whole = (seed >> 16) as i64 >> (seed % 48);
+            for (scale, power) in POWERS.into_iter().enumerate().take(7) {
+                let real = whole as f64 / power as f64;
+                for real in [real, -real, f64::from_bits(real.to_bits() + 1), f64::from_bits(seed)] {
+                    check(Cell::Real(real), 18, scale);
+                    check(Cell::Real(real), 9, scale);
+                }
+                check(Cell::Int(whole), 18, scale);
+                check(Cell::Int(-whole), 38, scale);
+            }
+        }
+        for real in [0.1, 0.3, 19.99, 1e14 + 0.5, 999_999_999_999_999.0, 1e15, f64::MIN_POSITIVE, f64::MAX, f64::INFINITY, f64::NAN]
+        {
+            check(Cell::Real(real), 18, 2);
+            check(Cell::Real(-real), 17, 18);
+        }
+        assert_eq!(short(Cell::Real(-19.99), 10, 2), Some(-1_999));
+        assert_eq!(short(Cell::Real(0.1 + 0.2), 10, 2), None);
+        assert_eq!(short(Cell::Int(100), 4, 2), None);
     }
 
     #[test]

@@ -11,7 +11,6 @@
 //!
 //! What would lose something is refused: digits below microseconds, an offset in a `timestamp`, a time in a `date`.
 
-use super::super::super::relational::literal::civil;
 use crate::pgtype::{DATE_INFINITY, DATE_NEGATIVE_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY};
 
 /// Microseconds of one day.
@@ -32,7 +31,20 @@ pub fn days(year: i64, month: u32, day: u32) -> Option<i64> {
     let day_of_year = (153 * shifted_month + 2) / 5 + i64::from(day) - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     let days = era * 146_097 + day_of_era - 719_468;
-    (civil(days) == (year, month, day)).then_some(days)
+    is_day(year, month, day).then_some(days)
+}
+
+/// Whether the proleptic Gregorian calendar has this day.
+fn is_day(year: i64, month: u32, day: u32) -> bool {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last = match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return false,
+    };
+    (1..=last).contains(&day)
 }
 
 /// A reader of ASCII digits and marks.
@@ -185,6 +197,7 @@ pub fn time_of_text(text: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stores::relational::literal::civil;
 
     #[test]
     fn days_and_dates_agree_over_the_whole_calendar() {

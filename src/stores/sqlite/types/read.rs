@@ -2,11 +2,12 @@
 //! `decimal.rs`.
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder, StringBuilder,
-    Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder, StringBuilder, Time64MicrosecondBuilder,
+    TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::Field;
 
+use super::super::super::builders::Refill;
 use super::super::super::document::scalar;
 use super::{is_any, moment};
 use crate::error::sqlstate;
@@ -74,7 +75,7 @@ struct Reader<B, A> {
 
 impl<B, A> Read for Reader<B, A>
 where
-    B: ArrayBuilder,
+    B: Refill + Send,
     A: Fn(&mut B, Cell<'_>) -> Result<usize, Fault> + Send,
 {
     fn append(&mut self, cell: Cell<'_>) -> Result<usize, Fault> {
@@ -82,13 +83,13 @@ where
     }
 
     fn finish(&mut self) -> ArrayRef {
-        self.builder.finish()
+        self.builder.take()
     }
 }
 
 fn boxed<B, A>(builder: B, add: A) -> Box<dyn Read>
 where
-    B: ArrayBuilder,
+    B: Refill + Send + 'static,
     A: Fn(&mut B, Cell<'_>) -> Result<usize, Fault> + Send + 'static,
 {
     Box::new(Reader { builder, add })

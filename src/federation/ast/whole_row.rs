@@ -1,0 +1,348 @@
+//! Names of relations where a value is asked for: `row_to_json(t)` takes the whole row, and `e` of
+//! `json_array_elements(…) AS e` is the function's value (manual, "Value Expressions").
+//!
+//! The planner knows columns only, so a row is written out column by column, and a value as the column it is. A name that is
+//! also a column is the column. Where not every column is known, or the row may be missing altogether (outer joins), the name
+//! is left for the planner to refuse.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator, ObjectName, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions,
+};
+
+use super::name::{figure_name, fold};
+use super::{json, visible};
+
+/// The functions that take rows.
+const TAKE_ROWS: &[&str] = &[
+    "row_to_json",
+    "to_json",
+    "to_jsonb",
+    "json_agg",
+    "jsonb_agg",
+    "json_object_agg",
+    "jsonb_object_agg",
+    "json_build_object",
+    "jsonb_build_object",
+    "json_build_array",
+    "jsonb_build_array",
+];
+
+/// The columns of a table or view; `None` for names of nothing.
+pub type ColumnsOf<'c> = dyn Fn(&ObjectName) -> Option<Vec<String>> + 'c;
+
+/// Rewrites the whole query. Its outputs must have been named.
+pub(super) fn rewrite(query: &mut Query, columns_of: &ColumnsOf<'_>) {
+    let mut pass = WholeRows { columns_of, scopes: Vec::new(), with: Vec::new(), marks: Vec::new(), in_access: 0 };
+    let _: ControlFlow<()> = VisitMut::visit(query, &mut pass);
+}
+
+/// A relation of FROM.
+#[derive(Clone)]
+struct Source {
+    name: String,
+    /// Its columns; `None` when they are not known.
+    columns: Option<Vec<String>>,
+    /// Whether it is a function with one column, which its name stands for.
+    is_value: bool,
+    /// Whether an outer join may give it no row at all.
+    may_be_missing: bool,
+}
+
+struct WholeRows<'c> {
+    columns_of: &'c ColumnsOf<'c>,
+    /// FROM of the queries around, innermost last.
+    scopes: Vec<Vec<Source>>,
+    /// WITH queries in sight and their columns.
+    with: Vec<(String, Option<Vec<String>>)>,
+    /// How many of those there were outside of each query.
+    marks: Vec<usize>,
+    /// How many field accesses are around: their names are no columns.
+    in_access: usize,
+}
+
+impl VisitorMut for WholeRows<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.marks.push(self.with.len());
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let columns = renamed(self.outputs(&cte.query), &cte.alias);
+            self.with.push((fold(&cte.alias.name), columns));
+        }
+        // ORDER BY stands beside the SELECT and sees its relations.
+        let scope = match query.body.as_ref() {
+            SetExpr::Select(select) => self.sources(select),
+            _ => Vec::new(),
+        };
+        self.scopes.push(scope);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.with.truncate(self.marks.pop().unwrap_or(0));
+        self.scopes.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        self.scopes.push(self.sources(select));
+        for item in &mut select.projection {
+            let SelectItem::UnnamedExpr(Expr::Identifier(ident)) = item else { continue };
+            if let Some(expr) = self.value(ident) {
+                let alias = Ident::with_quote('"', fold(ident));
+                *item = SelectItem::ExprWithAlias { expr, alias };
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<()> {
+        self.scopes.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.in_access += usize::from(matches!(expr, Expr::CompoundFieldAccess { .. }));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.in_access -= usize::from(matches!(expr, Expr::CompoundFieldAccess { .. }));
+        match expr {
+            Expr::Identifier(ident) if self.in_access == 0 => {
+                if let Some(column) = self.value(ident) {
+                    *expr = column;
+                }
+            }
+            Expr::Function(function) => {
+                let takes = function
+                    .name
+                    .0
+                    .last()
+                    .and_then(|part| part.as_ident())
+                    .is_some_and(|name| TAKE_ROWS.contains(&fold(name).as_str()));
+                if let (true, FunctionArguments::List(list)) = (takes, &mut function.args) {
+                    list.args.iter_mut().for_each(|argument| self.write_row(argument));
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl WholeRows<'_> {
+    /// The relation that a name means, when it means no column.
+    fn relation(&self, name: &str) -> Option<&Source> {
+        for scope in self.scopes.iter().rev() {
+            for source in scope {
+                if source.columns.as_ref()?.iter().any(|column| column == name) {
+                    return None;
+                }
+            }
+            if let Some(found) = scope.iter().find(|source| source.name == name) {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// The column that the name of a function in FROM stands for.
+    fn value(&self, ident: &Ident) -> Option<Expr> {
+        let source = self.relation(&fold(ident)).filter(|source| source.is_value)?;
+        let column = source.columns.as_ref()?.first()?;
+        Some(column_of(&source.name, column))
+    }
+
+    fn write_row(&self, argument: &mut FunctionArg) {
+        let name = match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(ident))) => fold(ident),
+            FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => match name.0.as_slice() {
+                [part] => part.as_ident().map(fold).unwrap_or_default(),
+                _ => return,
+            },
+            _ => return,
+        };
+        let Some(source) = self.relation(&name).filter(|source| !source.may_be_missing && !source.is_value) else { return };
+        let Some(columns) = &source.columns else { return };
+        let fields = columns.iter().map(|column| (column.clone(), column_of(&source.name, column)));
+        *argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(json::row(fields)));
+    }
+
+    fn sources(&self, select: &Select) -> Vec<Source> {
+        let mut sources: Vec<Source> = Vec::new();
+        for from in &select.from {
+            let start = sources.len();
+            sources.push(self.source(&from.relation));
+            for join in &from.joins {
+                let mut right = self.source(&join.relation);
+                let (left_missing, right_missing) = missing_sides(&join.join_operator);
+                right.may_be_missing = right_missing;
+                if left_missing {
+                    sources.iter_mut().skip(start).for_each(|source| source.may_be_missing = true);
+                }
+                sources.push(right);
+            }
+        }
+        sources
+    }
+
+    fn source(&self, factor: &TableFactor) -> Source {
+        let unknown = || Source { name: String::new(), columns: None, is_value: false, may_be_missing: false };
+        let of =
+            |name: String, columns: Option<Vec<String>>, is_value: bool| Source { name, columns, is_value, may_be_missing: false };
+        if let Some((name, columns)) = json::function_columns(factor) {
+            let is_value = columns.len() == 1;
+            return of(name, Some(columns), is_value);
+        }
+        match factor {
+            TableFactor::Table { name, args: None, alias, .. } => {
+                let own = name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
+                let common = self.with.iter().rev().find(|(known, _)| name.0.len() == 1 && *known == own);
+                let columns = match common {
+                    Some((_, columns)) => columns.clone(),
+                    None => (self.columns_of)(name),
+                };
+                match alias {
+                    Some(alias) => of(fold(&alias.name), renamed(columns, alias), false),
+                    None => of(own, columns, false),
+                }
+            }
+            TableFactor::Derived { subquery, alias: Some(alias), .. } => {
+                of(fold(&alias.name), renamed(self.outputs(subquery), alias), false)
+            }
+            _ => unknown(),
+        }
+    }
+
+    /// The names of a query's columns.
+    fn outputs(&self, query: &Query) -> Option<Vec<String>> {
+        // What its own WITH names is not in sight here.
+        if query.with.is_some() {
+            return None;
+        }
+        let names = self.body_outputs(&query.body)?;
+        let mut sorted = names.clone();
+        sorted.sort();
+        sorted.dedup();
+        // A name that two columns have cannot be referred to.
+        (sorted.len() == names.len()).then_some(names)
+    }
+
+    fn body_outputs(&self, body: &SetExpr) -> Option<Vec<String>> {
+        match body {
+            SetExpr::Select(select) => self.select_outputs(select),
+            SetExpr::Query(query) => self.outputs(query),
+            SetExpr::SetOperation { left, .. } => self.body_outputs(left),
+            SetExpr::Values(values) => {
+                let count = values.rows.first()?.content.len();
+                Some((1..=count).map(|place| format!("column{place}")).collect())
+            }
+            _ => None,
+        }
+    }
+
+    fn select_outputs(&self, select: &Select) -> Option<Vec<String>> {
+        let mut names = Vec::new();
+        for item in &select.projection {
+            match item {
+                SelectItem::UnnamedExpr(expr) => names.push(figure_name(expr)),
+                SelectItem::ExprWithAlias { alias, .. } => names.push(visible(&fold(alias)).to_owned()),
+                SelectItem::Wildcard(options) if *options == WildcardAdditionalOptions::default() => {
+                    for source in self.sources(select) {
+                        names.extend(source.columns?);
+                    }
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options)
+                    if *options == WildcardAdditionalOptions::default() =>
+                {
+                    let wanted = name.0.last().and_then(|part| part.as_ident()).map(fold)?;
+                    names.extend(self.sources(select).into_iter().find(|source| source.name == wanted)?.columns?);
+                }
+                _ => return None,
+            }
+        }
+        Some(names)
+    }
+}
+
+fn column_of(relation: &str, column: &str) -> Expr {
+    Expr::CompoundIdentifier(vec![Ident::with_quote('"', relation), Ident::with_quote('"', column)])
+}
+
+/// The columns with the names that an alias gives the first of them.
+fn renamed(columns: Option<Vec<String>>, alias: &TableAlias) -> Option<Vec<String>> {
+    let mut columns = columns?;
+    for (column, given) in columns.iter_mut().zip(&alias.columns) {
+        *column = fold(&given.name);
+    }
+    Some(columns)
+}
+
+/// Whether a join may give the left and the right side no row.
+fn missing_sides(operator: &JoinOperator) -> (bool, bool) {
+    match operator {
+        JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => (false, true),
+        JoinOperator::Right(_) | JoinOperator::RightOuter(_) => (true, false),
+        JoinOperator::FullOuter(_) => (true, true),
+        _ => (false, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
+
+    use super::*;
+
+    fn check(sql: &str, expected: &str) {
+        let columns_of = |name: &ObjectName| match name.to_string().as_str() {
+            "s.t" => Some(vec!["id".to_owned(), "J".to_owned()]),
+            "u" => Some(vec!["id".to_owned(), "t".to_owned()]),
+            _ => None,
+        };
+        let mut query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
+        rewrite(&mut query, &columns_of);
+        assert_eq!(query.to_string(), expected);
+    }
+
+    #[test]
+    fn rows_are_written_out() {
+        let row = "pg_json_row('id', \"t\".\"id\", 'J', \"t\".\"J\")";
+        check("SELECT row_to_json(t) FROM s.t", &format!("SELECT row_to_json({row}) FROM s.t"));
+        check("SELECT json_agg(T.* ORDER BY id) FROM s.t", &format!("SELECT json_agg({row} ORDER BY id) FROM s.t"));
+        check(
+            "WITH w AS (SELECT id AS a FROM u) SELECT to_json(x) FROM (SELECT w.*, 1 AS \"B\" FROM w) x",
+            "WITH w AS (SELECT id AS a FROM u) SELECT to_json(pg_json_row('a', \"x\".\"a\", 'B', \"x\".\"B\")) FROM (SELECT w.*, 1 AS \"B\" FROM w) x",
+        );
+        check(
+            "SELECT to_json(v) FROM (VALUES (1, 2)) v(a)",
+            "SELECT to_json(pg_json_row('a', \"v\".\"a\", 'column2', \"v\".\"column2\")) FROM (VALUES (1, 2)) v (a)",
+        );
+        for unchanged in [
+            "SELECT to_json(t) FROM s.t, u",
+            "SELECT to_json(t) FROM s.t, unknown",
+            "SELECT to_json(t) FROM u LEFT JOIN s.t ON true",
+            "SELECT to_json(x) FROM (SELECT 1 AS a, 2 AS a) x",
+            "SELECT lower(t) FROM s.t",
+        ] {
+            check(unchanged, unchanged);
+        }
+    }
+
+    #[test]
+    fn values_of_functions_are_their_columns() {
+        check(
+            "SELECT e, e ->> 'a' FROM s.t, jsonb_array_elements(\"J\") AS e ORDER BY e -> 'x'",
+            "SELECT \"e\".\"value\" AS \"e\", \"e\".\"value\" ->> 'a' FROM s.t, jsonb_array_elements(\"J\") AS e ORDER BY \"e\".\"value\" -> 'x'",
+        );
+        check(
+            "SELECT e.key, (SELECT max(f) FROM jsonb_array_elements_text(e.value) f(x)) FROM json_each('{}') e",
+            "SELECT e.key, (SELECT max(\"f\".\"x\") FROM jsonb_array_elements_text(e.value) f (x)) FROM json_each('{}') e",
+        );
+        check("SELECT t FROM u, json_array_elements('[]') t", "SELECT t FROM u, json_array_elements('[]') t");
+    }
+}
