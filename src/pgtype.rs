@@ -202,6 +202,24 @@ named_types! {
     JSONB = 3802;
 }
 
+/// The fields of a constrained `interval`, as bits of its modifier.
+pub mod interval_field {
+    /// `MONTH`
+    pub const MONTH: u16 = 1 << 1;
+    /// `YEAR`
+    pub const YEAR: u16 = 1 << 2;
+    /// `DAY`
+    pub const DAY: u16 = 1 << 3;
+    /// `HOUR`
+    pub const HOUR: u16 = 1 << 10;
+    /// `MINUTE`
+    pub const MINUTE: u16 = 1 << 11;
+    /// `SECOND`
+    pub const SECOND: u16 = 1 << 12;
+    /// No field is left out.
+    pub const ALL: u16 = 0x7fff;
+}
+
 impl PgType {
     /// A type with a modifier.
     pub const fn with_typmod(oid: u32, typmod: i32) -> Self {
@@ -211,6 +229,27 @@ impl PgType {
     /// `numeric(precision, scale)`; the modifier packs both as `((precision << 16) | scale) + 4`.
     pub const fn numeric(precision: u16, scale: i16) -> Self {
         Self { oid: 1700, typmod: (((precision as i32) << 16) | ((scale as i32) & 0x7ff)) + 4 }
+    }
+
+    /// `interval` of some fields only, with at most `digits` digits of a second. `fields` is a mask of [`interval_field`];
+    /// the modifier packs both as `INTERVAL_TYPMOD` does.
+    pub const fn interval(fields: u16, digits: Option<u8>) -> Self {
+        let digits = match digits {
+            Some(digits) if digits < 6 => digits as i32,
+            Some(_) => 6,
+            None if fields == interval_field::ALL => return Self::INTERVAL,
+            None => 0xffff,
+        };
+        Self { oid: 1186, typmod: ((fields as i32 & 0x7fff) << 16) | digits }
+    }
+
+    /// Fields and digits of a constrained `interval`.
+    pub fn interval_shape(self) -> Option<(u16, Option<u8>)> {
+        if self.oid != 1186 || self.typmod < 0 {
+            return None;
+        }
+        let fields = u16::try_from((self.typmod >> 16) & 0x7fff).ok()?;
+        Some((fields, u8::try_from(self.typmod & 0xffff).ok().filter(|digits| *digits <= 6)))
     }
 
     /// Precision and scale of a constrained `numeric`.
@@ -361,9 +400,27 @@ impl fmt::Display for PgType {
             (1114, typmod) => write!(f, "timestamp({typmod}) without time zone"),
             (1184, typmod) => write!(f, "timestamp({typmod}) with time zone"),
             (1266, typmod) => write!(f, "time({typmod}) with time zone"),
+            (1186, _) => write_interval(self.interval_shape(), f),
             _ => f.write_str(row.sql_name),
         }
     }
+}
+
+fn write_interval(shape: Option<(u16, Option<u8>)>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    use interval_field::{DAY, HOUR, MINUTE, MONTH, SECOND, YEAR};
+    const NAMES: [(u16, &str); 6] =
+        [(YEAR, "year"), (MONTH, "month"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second")];
+    let (fields, digits) = shape.unwrap_or((interval_field::ALL, None));
+    f.write_str("interval")?;
+    if fields != interval_field::ALL {
+        let mut named = NAMES.iter().filter(|(bit, _)| fields & bit != 0).map(|(_, name)| name);
+        match (named.next(), named.next_back()) {
+            (Some(first), Some(last)) => write!(f, " {first} to {last}")?,
+            (Some(only), None) => write!(f, " {only}")?,
+            _ => {}
+        }
+    }
+    digits.map_or(Ok(()), |digits| write!(f, "({digits})"))
 }
 
 /// Reads and writes the Postgres type of an Arrow field.
@@ -410,6 +467,16 @@ mod tests {
             (PgType::with_typmod(1043, 24), "character varying(20)"),
             (PgType::INT4.array().unwrap(), "integer[]"),
             (PgType::TIMESTAMPTZ, "timestamp with time zone"),
+            (PgType::interval(interval_field::DAY, None), "interval day"),
+            (PgType::interval(interval_field::ALL, Some(3)), "interval(3)"),
+            (PgType::interval(interval_field::ALL, None), "interval"),
+            (
+                PgType::interval(
+                    interval_field::DAY | interval_field::HOUR | interval_field::MINUTE | interval_field::SECOND,
+                    Some(2),
+                ),
+                "interval day to second(2)",
+            ),
         ];
         for (pg_type, expected) in rows {
             assert_eq!(pg_type.to_string(), expected);

@@ -58,6 +58,14 @@ fn from_schema(error: &SchemaError) -> Diagnosis {
                     format!("missing FROM-clause entry for table \"{}\"", relation.table()),
                 );
             }
+            // Outputs of a subquery that share a name are all hidden, so that none of them is found by it.
+            let is_repeated = valid_fields.iter().any(|valid| {
+                let of_same = field.relation.is_none() || field.relation.as_ref() == valid.relation.as_ref();
+                of_same && valid.name != name && visible(&valid.name) == name
+            });
+            if is_repeated {
+                return Diagnosis::new(sqlstate::AMBIGUOUS_COLUMN, format!("column reference \"{name}\" is ambiguous"));
+            }
             let unknown = Diagnosis::new(sqlstate::UNDEFINED_COLUMN, format!("column {shown} does not exist"));
             let near = nearest(name, valid_fields.iter().map(|valid| valid.name.as_str()));
             match near.and_then(|near| valid_fields.iter().find(|valid| valid.name == near)) {

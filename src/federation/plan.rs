@@ -23,6 +23,7 @@ use datafusion::sql::sqlparser;
 use datafusion::sql::sqlparser::ast::{Query, Statement, visit_expressions};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 
 use futures::TryStreamExt;
 
@@ -34,6 +35,7 @@ use super::error::diagnose;
 use super::lateral;
 use super::output::{self, OutputColumn};
 use super::scan::count_scans;
+use super::semantics::constants;
 use super::semantics::resolve::TypedOperations;
 use super::semantics::settings::SessionValues;
 use super::semantics::types::{expr_type, parameter_types};
@@ -159,9 +161,11 @@ pub fn describe(engine: &Engine, setting: &Setting, sql: &str) -> Result<Vec<Out
 /// Parses a query of the catalog directory, under the same depth limit as a client's.
 pub(super) fn parse_query(sql: &str) -> Result<Query, Diagnosis> {
     let dialect = PostgreSqlDialect {};
-    let parser = Parser::new(&dialect).with_recursion_limit(ast::DEPTH_MAX).try_with_sql(sql);
-    let parsed = parser.and_then(|mut parser| parser.parse_query());
-    parsed.map(|query| *query).map_err(|error| Diagnosis::new(sqlstate::SYNTAX_ERROR, error.to_string()))
+    let syntax = |error: &dyn std::fmt::Display| Diagnosis::new(sqlstate::SYNTAX_ERROR, error.to_string());
+    let mut tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|error| syntax(&error))?;
+    ast::tokens::settle(&mut tokens, sql)?;
+    let mut parser = Parser::new(&dialect).with_recursion_limit(ast::DEPTH_MAX).with_tokens_with_locations(tokens);
+    parser.parse_query().map(|query| *query).map_err(|error| syntax(&error))
 }
 
 /// Binds parameters and makes the physical plan. Scans find `branches` when they run.
@@ -187,6 +191,7 @@ pub async fn bind(
         planned.logical.clone().with_param_values(ParamValues::List(marked.collect())).map_err(|error| diagnose(&error))?
     };
     let analyzed = analyze(&state, &logical)?;
+    constants::check(&analyzed, state.config_options()).map_err(|error| diagnose(&error))?;
     let optimized = state.optimizer().optimize(analyzed, &state, |_, _| {}).map_err(|error| diagnose(&error))?;
     let planner = Arc::clone(state.query_planner());
     let physical = planner.create_physical_plan(&optimized, &state).await.map_err(|error| diagnose(&error))?;
@@ -349,9 +354,9 @@ pub(super) fn fold_arguments(state: &SessionState, args: Vec<Expr>) -> datafusio
     args.into_iter().map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg))).collect()
 }
 
-/// Decides the calls among the arguments, as those of a SELECT list are: `generate_series(1, array_upper(…, 1))`.
+/// Decides the calls and casts among the arguments, as those of a SELECT list are: `generate_series(1, array_upper(…, 1))`.
 fn resolve_calls(state: &SessionState, args: Vec<Expr>) -> datafusion::error::Result<Vec<Expr>> {
-    let calls = |arg: &Expr| arg.exists(|expr| Ok(matches!(expr, Expr::ScalarFunction(_))));
+    let calls = |arg: &Expr| arg.exists(|expr| Ok(matches!(expr, Expr::ScalarFunction(_) | Expr::Cast(_))));
     let mut resolved = Vec::with_capacity(args.len());
     for arg in args {
         if !calls(&arg)? {

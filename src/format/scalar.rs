@@ -12,8 +12,8 @@ use datafusion::scalar::ScalarValue;
 use super::interval::Interval;
 use super::network::{Network, read_mac, write_mac};
 use super::{
-    DisplaySettings, array, bit, boolean, bytea, date, fault, float, integer, interval, json, lsn, money, numeric, time, timestamp,
-    uuid,
+    DisplaySettings, array, bit, boolean, bytea, date, fault, float, integer, interval, json, lsn, money, numeric, regtype, time,
+    timestamp, uuid,
 };
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgType, UTC};
@@ -48,7 +48,8 @@ pub fn read(pg_type: PgType, text: &str, display: &DisplaySettings) -> Result<Sc
         21 => ScalarValue::Int16(Some(integer::read_i16(text)?)),
         23 => ScalarValue::Int32(Some(integer::read_i32(text)?)),
         26 => ScalarValue::Int64(Some(i64::from(integer::read_oid(text)?))),
-        24 | 2205 | 2206 | 4089 | 4096 => ScalarValue::Int64(Some(i64::from(read_object_id(pg_type, text)?))),
+        24 | 2205 | 4089 | 4096 => ScalarValue::Int64(Some(i64::from(read_object_id(pg_type, text)?))),
+        2206 => ScalarValue::Int64(Some(i64::from(regtype::read(text)?))),
         700 => ScalarValue::Float32(Some(float::read_f32(text)?)),
         701 => ScalarValue::Float64(Some(float::read_f64(text)?)),
         1082 => ScalarValue::Date32(Some(date::read(text, display)?)),

@@ -13,7 +13,8 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{Diagnosis, sqlstate};
-use crate::federation::ast::{DEPTH_MAX, depth};
+use crate::federation::ast::locate::character_of;
+use crate::federation::ast::{DEPTH_MAX, depth, tokens};
 
 /// One parsed statement.
 #[derive(Debug, Clone)]
@@ -103,7 +104,8 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
     let whole: Arc<str> = text.into();
     let dialect = PostgreSqlDialect {};
     let syntax = |error: ParserError| from_parser(&error, text);
-    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| syntax(error.into()))?;
+    let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| syntax(error.into()))?;
+    tokens::settle(&mut tokens, text)?;
     if retried_depth(&tokens) > RETRIED_DEPTH_MAX {
         return Err(too_deep(RETRIED_DEPTH_MAX));
     }
@@ -255,14 +257,6 @@ fn from_parser(error: &ParserError, text: &str) -> Diagnosis {
         }
         None => Diagnosis::new(sqlstate::SYNTAX_ERROR, format!("syntax error: {words}")).with_position(position),
     }
-}
-
-/// A line and a column, both from 1, as a character index from 1.
-pub fn character_of(text: &str, line: u64, column: u64) -> Option<usize> {
-    let line = usize::try_from(line).ok()?.checked_sub(1)?;
-    let before: usize = text.split('\n').take(line).map(|line| line.chars().count() + 1).sum();
-    let position = before + usize::try_from(column).ok()?;
-    (column > 0 && position <= text.chars().count() + 1).then_some(position)
 }
 
 fn classify(statement: Statement, text: &Arc<str>) -> Kind {

@@ -3,9 +3,6 @@
 -- Row locks would be ignored.
 SELECT id FROM shop.customers FOR UPDATE
 
--- The planner has no ~ operator.
-SELECT 5 & 3 AS a, 5 | 3 AS b, 5 # 3 AS c, ~5 AS d, 1 << 4 AS e, 256 >> 4 AS f
-
 -- A subquery in an expression does not unnest a column of the query around it.
 SELECT id, (SELECT string_agg(k, ',' ORDER BY k) FROM jsonb_object_keys(prefs) AS k) AS keys FROM shop.customers WHERE jsonb_typeof(prefs) = 'object'
 

@@ -21,7 +21,7 @@ use crate::catalog::keyword::quote_identifier;
 use crate::catalog::name::{QualifiedName, SearchPath};
 use crate::catalog::snapshot::{RelationBody, SessionFacts, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
-use crate::pgtype::{PgField, PgType, builtin_by_name};
+use crate::pgtype::{PgField, PgType};
 
 /// What the functions answer from.
 #[derive(Debug)]
@@ -418,13 +418,7 @@ fn regtype_oid(args: &[Argument]) -> std::result::Result<Answer, Diagnosis> {
     let Some(text) = args.first().and_then(Argument::text) else {
         return Ok(args.first().and_then(Argument::oid).map_or(Answer::Null, Answer::Int));
     };
-    let word = text.trim().to_lowercase();
-    let (base, array) = word.strip_suffix("[]").map_or((word.as_str(), false), |base| (base, true));
-    let row = builtin_by_name(base).or_else(|| crate::pgtype::BUILTINS.iter().find(|row| row.sql_name == base));
-    match row {
-        Some(row) => Ok(Answer::Int(i64::from(if array { row.array_oid } else { row.oid }))),
-        None => Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("type \"{text}\" does not exist"))),
-    }
+    crate::format::regtype::read(text).map(|oid| Answer::Int(i64::from(oid)))
 }
 
 /// The pattern with its own escape character turned into a backslash.

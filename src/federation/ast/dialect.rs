@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 
-use super::{json, rows, similar, tuple};
+use super::{interval, json, literal, rows, similar, tuple};
 use crate::error::{Diagnosis, sqlstate};
 
 /// The pass.
@@ -49,10 +49,15 @@ impl VisitorMut for Dialect {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         tuple::rewrite(expr);
         let rewritten = match expr {
-            // The engine negates carriers; a wide numeric or an interval needs its own negation.
-            Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } if !is_number(inner) => {
-                Ok(call("pg_negate", std::mem::replace(inner.as_mut(), Expr::value(Value::Null))))
-            }
+            Expr::UnaryOp { op, expr: inner } => match unary(op, inner) {
+                Some(rewritten) => rewritten,
+                None => return ControlFlow::Continue(()),
+            },
+            Expr::Interval(interval) => interval::rewrite(interval),
+            Expr::Value(value) => match bit_string(&value.value) {
+                Some(text) => Ok(literal::cast(Expr::value(text), plain_type("bit"))),
+                None => return ControlFlow::Continue(()),
+            },
             Expr::AtTimeZone { timestamp, time_zone } => {
                 let take = |expr: &mut Expr| std::mem::replace(expr, Expr::value(Value::Null));
                 Ok(call_with("timezone", vec![take(time_zone), take(timestamp)]))
@@ -113,6 +118,52 @@ impl VisitorMut for Dialect {
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
     }
+}
+
+/// What stands for a prefix operator; `None` when the planner knows the operator itself.
+fn unary(op: &UnaryOperator, operand: &mut Expr) -> Option<Result<Expr, Diagnosis>> {
+    Some(match op {
+        // The sign of a number is a part of it, twice negated too.
+        UnaryOperator::Minus if is_number(operand) => return None,
+        UnaryOperator::Minus => Ok(negated_number(operand).unwrap_or_else(|| call("pg_negate", take_out(operand)))),
+        UnaryOperator::BitwiseNot => Ok(call("pg_bitnot", take_out(operand))),
+        UnaryOperator::PGAbs => Ok(call("abs", take_out(operand))),
+        // Roots are taken of `double precision` only, also where a function of the name knows `numeric`.
+        UnaryOperator::PGSquareRoot => Ok(call("sqrt", literal::cast(take_out(operand), DataType::DoublePrecision))),
+        UnaryOperator::PGCubeRoot => Ok(call("cbrt", literal::cast(take_out(operand), DataType::DoublePrecision))),
+        UnaryOperator::PGPostfixFactorial => {
+            Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "syntax error: there is no operator ! behind its operand")
+                .with_hint("The factorial of n is factorial(n)."))
+        }
+        _ => return None,
+    })
+}
+
+fn take_out(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, Expr::value(Value::Null))
+}
+
+/// The number of `(-5)`.
+fn negated_number(expr: &Expr) -> Option<Expr> {
+    match expr {
+        Expr::Nested(inner) => negated_number(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr: number } if is_number(number) => Some(number.as_ref().clone()),
+        _ => None,
+    }
+}
+
+/// `B'101'` and `X'1F'` as the text that the reader of bit strings knows.
+fn bit_string(value: &Value) -> Option<Value> {
+    match value {
+        Value::SingleQuotedByteStringLiteral(bits) => Some(Value::SingleQuotedString(format!("b{bits}"))),
+        Value::HexStringLiteral(digits) => Some(Value::SingleQuotedString(format!("x{digits}"))),
+        _ => None,
+    }
+}
+
+/// A type by its name alone, which for `bit` means any length.
+fn plain_type(name: &str) -> DataType {
+    DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]), Vec::new())
 }
 
 /// `t.tags[1]`: without parentheses, names with dots are a column's name.
@@ -343,6 +394,11 @@ mod tests {
         check("SELECT a LIKE b ESCAPE '/' FROM t", Ok("SELECT a LIKE like_escape(b, '/') FROM t"));
         check("SELECT t.tags[1], (t.address).city FROM t", Ok("SELECT t.tags[1], (t.address).'city' FROM t"));
         check("SELECT -x, -1, -(2), a AT TIME ZONE 'UTC' FROM t", Ok("SELECT pg_negate(x), -1, -(2), timezone('UTC', a) FROM t"));
+        check("SELECT -(-5), - -5, -(-x)", Ok("SELECT 5, 5, pg_negate((pg_negate(x)))"));
+        check("SELECT ~5, @ -5, |/ 4", Ok("SELECT pg_bitnot(5), abs(-5), sqrt(CAST(4 AS DOUBLE PRECISION))"));
+        check("SELECT B'101', X'1F'", Ok("SELECT CAST('b101' AS bit), CAST('x1F' AS bit)"));
+        check("SELECT INTERVAL '1' DAY", Ok("SELECT CAST('1' AS INTERVAL DAY)"));
+        check("SELECT 5 !", Err("42601"));
         check("SELECT 1 FROM t FOR UPDATE", Err("0A000"));
         check("SELECT 1 FROM t TABLESAMPLE BERNOULLI (1)", Err("0A000"));
         check("SELECT ARRAY(SELECT 1)", Err("0A000"));

@@ -1,7 +1,8 @@
 //! Number literals have Postgres' types: `1` is `integer`, not `bigint`, wherever that shows in a result.
 //!
-//! The planner reads every whole number as 64 bits. Where the literal's own type reaches an output (select items,
-//! arithmetic, CASE, function arguments, VALUES, arrays), it is wrapped in a cast, which the optimiser folds away.
+//! The planner reads every whole number as 64 bits. Where the literal's own type reaches an output (select items, casts,
+//! arithmetic, CASE, function arguments, VALUES, arrays), it is wrapped in a cast, which the optimiser folds away; beyond 64
+//! bits it is `numeric` everywhere.
 //! Comparisons, LIMIT, ordinals in ORDER BY and GROUP BY, and window arguments are left alone.
 
 use std::ops::ControlFlow;
@@ -34,7 +35,9 @@ impl VisitorMut for Literals {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         wrap_wide(expr);
+        sign_wide(expr);
         match expr {
+            Expr::Cast { expr, .. } => wrap(expr),
             Expr::BinaryOp { left, op, right } if is_arithmetic(op) => {
                 wrap(left);
                 wrap(right);
@@ -76,10 +79,16 @@ fn wrap_values(body: &mut SetExpr) {
 /// Digits that the planner's own decimals hold.
 const DIGITS_MAX: i64 = 76;
 
-/// A number of more digits than the planner's decimals have is read as `numeric` is: from text.
+/// A whole number beyond `bigint`, and one of more digits than the planner's decimals have, is read as `numeric` is: from
+/// text.
 fn wrap_wide(expr: &mut Expr) {
     let Expr::Value(value) = expr else { return };
     let Value::Number(text, _) = &value.value else { return };
+    let is_whole = text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_whole && text.parse::<i64>().is_err() {
+        *expr = cast(Expr::value(Value::SingleQuotedString(text.clone())), DataType::Numeric(ExactNumberInfo::None));
+        return;
+    }
     let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     // An exponent that is no number is the planner's error to tell.
     let Ok(exponent) = exponent.parse::<i64>() else { return };
@@ -90,18 +99,34 @@ fn wrap_wide(expr: &mut Expr) {
     }
 }
 
+/// The sign of a number that [`wrap_wide`] made a text goes into it: the planner negates only what it knows as a number.
+fn sign_wide(expr: &mut Expr) {
+    let Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = expr else { return };
+    let mut number = inner.as_mut();
+    while let Expr::Nested(nested) = number {
+        number = nested;
+    }
+    let Expr::Cast { expr: text, data_type: DataType::Numeric(ExactNumberInfo::None), .. } = number else { return };
+    if let Expr::Value(value) = text.as_mut()
+        && let Value::SingleQuotedString(digits) = &mut value.value
+    {
+        let signed = format!("-{digits}");
+        // The least `bigint` is one, though its digits alone are not.
+        if signed.parse::<i64>().is_ok() {
+            **inner = Expr::value(Value::Number(std::mem::take(digits), false));
+        } else {
+            *digits = signed;
+            *expr = std::mem::replace(number, Expr::value(Value::Null));
+        }
+    }
+}
+
 /// Arithmetic, and the operators of JSON that take a place in an array, which only `integer` is.
 fn is_arithmetic(op: &BinaryOperator) -> bool {
-    matches!(
-        op,
-        BinaryOperator::Plus
-            | BinaryOperator::Minus
-            | BinaryOperator::Multiply
-            | BinaryOperator::Divide
-            | BinaryOperator::Modulo
-            | BinaryOperator::Arrow
-            | BinaryOperator::LongArrow
-    )
+    use BinaryOperator as Op;
+    let is_bitwise =
+        matches!(op, Op::BitwiseAnd | Op::BitwiseOr | Op::PGBitwiseXor | Op::PGBitwiseShiftLeft | Op::PGBitwiseShiftRight);
+    is_bitwise || matches!(op, Op::Plus | Op::Minus | Op::Multiply | Op::Divide | Op::Modulo | Op::Arrow | Op::LongArrow)
 }
 
 /// Which function is meant depends on the types of its arguments. Window functions are the engine's own and want literals.
@@ -132,6 +157,7 @@ fn whole_number(expr: &Expr) -> Option<i64> {
             _ => None,
         },
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => whole_number(expr).map(|number| -number),
+        Expr::UnaryOp { op: UnaryOperator::Plus, expr } => whole_number(expr),
         Expr::Nested(inner) => whole_number(inner),
         _ => None,
     }
@@ -163,6 +189,15 @@ mod tests {
         check("SELECT substring(a FROM 2) FROM t", "SELECT SUBSTRING(a FROM CAST(2 AS INTEGER)) FROM t");
         check("VALUES (1, 'x')", "VALUES (CAST(1 AS INTEGER), 'x')");
         check("SELECT a > 1e300, 1e5 FROM t", "SELECT a > CAST('1e300' AS NUMERIC), 1e5 FROM t");
+        check("SELECT 0::boolean, 10::bit(4)", "SELECT CAST(0 AS INTEGER)::BOOLEAN, CAST(10 AS INTEGER)::BIT(4)");
+        check("SELECT -2147483648, -2147483647", "SELECT CAST(-2147483648 AS INTEGER), CAST(-2147483647 AS INTEGER)");
+        check("SELECT 2147483648, 9223372036854775808", "SELECT 2147483648, CAST('9223372036854775808' AS NUMERIC)");
+        check("SELECT -(9223372036854775808)", "SELECT -9223372036854775808");
+        check("SELECT -9223372036854775809", "SELECT CAST('-9223372036854775809' AS NUMERIC)");
+        check(
+            "SELECT a FROM t WHERE b < 12345678901234567890",
+            "SELECT a FROM t WHERE b < CAST('12345678901234567890' AS NUMERIC)",
+        );
         check("SELECT lag(a, 1) OVER () FROM t", "SELECT lag(a, 1) OVER () FROM t");
     }
 }

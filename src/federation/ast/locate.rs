@@ -32,11 +32,15 @@ fn quoted_name(message: &str) -> Option<String> {
 }
 
 fn character(text: &str, ident: &Ident) -> Option<usize> {
-    let start = ident.span.start;
-    let line = usize::try_from(start.line).ok()?.checked_sub(1)?;
+    character_of(text, ident.span.start.line, ident.span.start.column)
+}
+
+/// A line and a column, both from 1, as a character index from 1.
+pub fn character_of(text: &str, line: u64, column: u64) -> Option<usize> {
+    let line = usize::try_from(line).ok()?.checked_sub(1)?;
     let before: usize = text.split('\n').take(line).map(|line| line.chars().count() + 1).sum();
-    let column = usize::try_from(start.column).ok()?;
-    (column > 0).then_some(before + column)
+    let position = before + usize::try_from(column).ok()?;
+    (column > 0 && position <= text.chars().count() + 1).then_some(position)
 }
 
 enum Wanted {

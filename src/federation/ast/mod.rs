@@ -1,15 +1,17 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! parsed query → catalog (forms of client introspection) → precedence, using → name (output columns) → whole_row (relations as values) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
+//! tokens (what the parser reads otherwise) → parsed query → catalog (forms of client introspection) → precedence, between, using → name (output columns) → whole_row (relations as values) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
 //! client can write, and are cut off again before a client sees them.
 
+mod between;
 pub mod catalog;
 pub mod depth;
 pub mod dialect;
+mod interval;
 mod json;
 pub mod literal;
 pub mod locate;
@@ -17,6 +19,7 @@ pub mod name;
 mod precedence;
 mod rows;
 mod similar;
+pub mod tokens;
 mod tuple;
 mod using;
 mod whole_row;
@@ -41,7 +44,9 @@ pub const DEPTH_MAX: usize = 200;
 /// # Errors
 /// 0A000 for syntax that would be ignored silently, 42704 for an unknown type or collation.
 pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diagnosis> {
-    let _: ControlFlow<()> = VisitMut::visit(query, &mut Shape);
+    if let ControlFlow::Break(error) = VisitMut::visit(query, &mut Shape) {
+        return Err(*error);
+    }
     name::name_outputs(query);
     whole_row::rewrite(query, columns_of);
     let mut dialect = dialect::Dialect;
@@ -56,14 +61,14 @@ pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diag
 struct Shape;
 
 impl VisitorMut for Shape {
-    type Break = ();
+    type Break = Box<Diagnosis>;
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         precedence::regroup(expr);
-        ControlFlow::Continue(())
+        between::rewrite(expr).map_or_else(|error| ControlFlow::Break(Box::new(error)), ControlFlow::Continue)
     }
 
-    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         using::rewrite(query);
         ControlFlow::Continue(())
     }

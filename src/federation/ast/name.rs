@@ -2,11 +2,12 @@
 //!
 //! The planner wants unique names, so a name that would repeat carries a hidden number (see [`super::HIDDEN`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::sql::sqlparser::ast::AccessExpr;
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Subscript, TrimWhereField, VisitMut, VisitorMut,
+    ArrayElemTypeDef, DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Subscript, TableFactor, TrimWhereField, VisitMut,
+    VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -17,6 +18,70 @@ pub fn name_outputs(query: &mut Query) {
     let _: ControlFlow<()> = VisitMut::visit(query, &mut Inner);
     let ordered = query.order_by.as_ref().map(ToString::to_string).unwrap_or_default();
     rename(&mut query.body, &Level::Top { ordered });
+    let _: ControlFlow<()> = VisitMut::visit(query, &mut Repeated);
+}
+
+/// In a query that stands in FROM or WITH, a name that two outputs have must not be found by either: both are hidden, and
+/// `diagnose` tells a reference to them from one to nothing.
+struct Repeated;
+
+impl VisitorMut for Repeated {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        for table in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
+            hide_repeated(&mut table.query);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Derived { subquery, .. } = factor {
+            hide_repeated(subquery);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn hide_repeated(query: &mut Query) {
+    // Its own ORDER BY may mean the output, which it finds by the first one's name.
+    if query.order_by.is_some() {
+        return;
+    }
+    let mut body = query.body.as_mut();
+    let select = loop {
+        match body {
+            SetExpr::Select(select) => break select,
+            SetExpr::SetOperation { left, .. } => body = left.as_mut(),
+            SetExpr::Query(inner) => body = inner.body.as_mut(),
+            _ => return,
+        }
+    };
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for name in select.projection.iter().filter_map(shown_name) {
+        *counts.entry(name).or_default() += 1;
+    }
+    for (place, item) in select.projection.iter_mut().enumerate() {
+        let Some(name) = shown_name(item).filter(|name| counts.get(name).is_some_and(|count| *count > 1)) else { continue };
+        let unique = Ident::with_quote('"', format!("{name}{HIDDEN}{place}"));
+        match item {
+            SelectItem::ExprWithAlias { alias, .. } => *alias = unique,
+            SelectItem::UnnamedExpr(expr) => {
+                let expr = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
+                *item = SelectItem::ExprWithAlias { expr, alias: unique };
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The name of an output as clients see it; `None` for `*`.
+fn shown_name(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::UnnamedExpr(expr) => Some(figure_name(expr)),
+        SelectItem::ExprWithAlias { alias, .. } => Some(super::visible(&fold(alias)).to_owned()),
+        _ => None,
+    }
 }
 
 /// Names of the outermost level are never referred to but by ORDER BY, so there they may be hidden where they would clash.
@@ -210,6 +275,25 @@ mod tests {
     }
 
     #[test]
+    fn repeated_names_of_inner_queries_are_all_hidden() {
+        for (sql, expected) in [
+            (
+                "SELECT * FROM (SELECT a, 2 AS A, b FROM t) q",
+                "SELECT * FROM (SELECT a AS \"a\u{1}0\", 2 AS \"a\u{1}1\", b FROM t) q",
+            ),
+            (
+                "WITH q AS (SELECT 1 AS a, 2 AS a UNION SELECT 3, 4) SELECT 1 AS a FROM q",
+                "WITH q AS (SELECT 1 AS \"a\u{1}0\", 2 AS \"a\u{1}1\" UNION SELECT 3 AS \"?column?\", 4 AS \"?column?\u{1}1\") SELECT 1 AS a FROM q",
+            ),
+        ] {
+            let statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
+            let Statement::Query(mut query) = statement else { panic!("not a query") };
+            name_outputs(&mut query);
+            assert_eq!(query.to_string(), expected);
+        }
+    }
+
+    #[test]
     fn outputs_are_named_as_postgres_names_them() {
         let rows = [
             ("SELECT 1, 'a', a.B, \"C\"", vec!["?column?", "?column?", "b", "C"]),
@@ -219,6 +303,7 @@ mod tests {
             ("SELECT coalesce(a, b), a + b, -a, a IS NULL", vec!["coalesce", "?column?", "?column?", "?column?"]),
             ("SELECT extract(year from d), trim(x), substring(x from 1)", vec!["extract", "btrim", "substring"]),
             ("SELECT id, id, 1 AS id", vec!["id", "id", "id"]),
+            ("SELECT a FROM (SELECT 1 AS a, 2 AS a) t", vec!["a"]),
         ];
         for (sql, expected) in rows {
             assert_eq!(names(sql), expected, "{sql}");

@@ -1,7 +1,9 @@
 //! `a IS DISTINCT FROM b AND c` means `(a IS DISTINCT FROM b) AND c` (manual, "Operator Precedence"), and the parser reads it
 //! as `a IS DISTINCT FROM (b AND c)`. Parentheses stay in the parsed form, so an AND or OR without them shows what it ate.
+//!
+//! A sign binds tighter than `^`, and `~ @ |/ ||/` bind looser than `+` and `-`; the parser has both the other way round.
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Value};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
 
 /// Gives one expression, whose parts are right already, its Postgres meaning.
 pub(super) fn regroup(expr: &mut Expr) {
@@ -16,9 +18,9 @@ pub(super) fn regroup(expr: &mut Expr) {
             *expr = put_first(rest, test);
         }
         // What stands before binds tighter than the OR, or the NOT tighter than either, that came out of a test.
-        Expr::UnaryOp { op: datafusion::sql::sqlparser::ast::UnaryOperator::Not, expr: inner } if is_logical(inner) => {
+        Expr::UnaryOp { op: UnaryOperator::Not, expr: inner } if is_logical(inner) => {
             let Some((operand, rest)) = split(inner) else { return };
-            let negated = Expr::UnaryOp { op: datafusion::sql::sqlparser::ast::UnaryOperator::Not, expr: Box::new(operand) };
+            let negated = Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(operand) };
             *expr = put_first(rest, negated);
         }
         Expr::BinaryOp { op: BinaryOperator::And, right, .. } if is_or(right) => {
@@ -27,7 +29,65 @@ pub(super) fn regroup(expr: &mut Expr) {
                 *expr = put_first(rest, Expr::BinaryOp { left, op, right: Box::new(operand) });
             }
         }
+        Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: inner } if is_power(inner) => {
+            let Some(base) = first(inner, is_power).map(take) else { return };
+            if let Expr::UnaryOp { op, expr: mut power } = take(expr) {
+                if let Some(gap) = first(&mut power, is_power) {
+                    *gap = Expr::UnaryOp { op, expr: Box::new(base) };
+                }
+                *expr = *power;
+            }
+        }
+        // What a sign let go of: `a ^ -b ^ c` is `(a ^ -b) ^ c`.
+        Expr::BinaryOp { op: BinaryOperator::PGExp, right, .. } if is_power(right) => {
+            let Some(exponent) = first(right, is_power).map(take) else { return };
+            if let Expr::BinaryOp { left, op, right: mut power } = take(expr) {
+                if let Some(gap) = first(&mut power, is_power) {
+                    *gap = Expr::BinaryOp { left, op, right: Box::new(exponent) };
+                }
+                *expr = *power;
+            }
+        }
+        Expr::BinaryOp { op: BinaryOperator::Plus | BinaryOperator::Minus, left, .. } if ends_open(left) => {
+            let Expr::BinaryOp { mut left, op, right } = take(expr) else { return };
+            if let Some(operand) = open_prefix(&mut left) {
+                *operand = Expr::BinaryOp { left: Box::new(take(operand)), op, right };
+            }
+            *expr = *left;
+        }
         _ => {}
+    }
+}
+
+fn is_power(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryOp { op: BinaryOperator::PGExp, .. })
+}
+
+/// The operand of the last prefix operator that nothing closes, so that it goes on with what follows: `5` in `a * ~ 5`.
+fn open_prefix(expr: &mut Expr) -> Option<&mut Expr> {
+    if !ends_open(expr) {
+        return None;
+    }
+    match expr {
+        Expr::UnaryOp { expr: inner, .. } => {
+            if ends_open(inner) {
+                open_prefix(inner)
+            } else {
+                Some(inner)
+            }
+        }
+        Expr::BinaryOp { right, .. } => open_prefix(right),
+        _ => None,
+    }
+}
+
+fn ends_open(expr: &Expr) -> bool {
+    use UnaryOperator::{BitwiseNot, PGAbs, PGCubeRoot, PGSquareRoot};
+    match expr {
+        Expr::UnaryOp { op: BitwiseNot | PGAbs | PGCubeRoot | PGSquareRoot, .. } => true,
+        Expr::UnaryOp { expr: inner, .. } => ends_open(inner),
+        Expr::BinaryOp { right, .. } => ends_open(right),
+        _ => false,
     }
 }
 
@@ -126,6 +186,15 @@ mod tests {
             ("a IS DISTINCT FROM (b AND c)", "[a <d> [b AND c]]"),
             ("a IS DISTINCT FROM b OR c IS DISTINCT FROM d AND e", "[[a <d> b] OR [[c <d> d] AND e]]"),
             ("a AND (b OR c)", "[a AND [b OR c]]"),
+            ("-2 ^ 2", "[[- 2] ^ 2]"),
+            ("-a ^ b ^ c * 2", "[[[[- a] ^ b] ^ c] * 2]"),
+            ("-(2 ^ 2)", "[- [2 ^ 2]]"),
+            ("2 ^ -3 ^ 2", "[[2 ^ [- 3]] ^ 2]"),
+            ("~ 5 + 1", "[~ [5 + 1]]"),
+            ("~ 5 * 2 + 1 - 3", "[~ [[[5 * 2] + 1] - 3]]"),
+            ("a * ~ @ b + 1", "[a * [~ [@ [b + 1]]]]"),
+            ("(~ 5) + 1", "[[~ 5] + 1]"),
+            ("|/ 16 + 9 < 6", "[[|/ [16 + 9]] < 6]"),
         ] {
             let mut expr = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).unwrap().parse_expr().unwrap();
             let _: ControlFlow<()> = VisitMut::visit(&mut expr, &mut Pass);

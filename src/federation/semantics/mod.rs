@@ -3,7 +3,7 @@
 //! ```text
 //! SQL planner ── sql_types (types in casts) · operators (deferred operators) · functions (registered by name)
 //!     → resolve (one bottom-up pass: types, implicit casts, overloads, typed keys)
-//!     → the engine's own coercion (finds nothing left to do) → optimiser
+//!     → the engine's own coercion (finds nothing left to do) → constants (fail now what would fail anyway) → optimiser
 //! types: the Postgres type of every output column of the resolved plan
 //! ```
 //!
@@ -12,6 +12,7 @@
 //! error keeps its SQLSTATE through constant folding and execution.
 
 pub mod aggregates;
+pub mod constants;
 pub mod floats;
 pub mod functions;
 pub mod resolve;

@@ -3,8 +3,10 @@
 
 use datafusion::logical_expr::Volatility;
 
+use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgType, builtin};
 
+use super::operators::plain;
 use super::typed::{Kernel, Typed};
 
 /// Accepts every type, unconverted.
@@ -130,7 +132,7 @@ pub(super) fn is_implicit(from: PgType, to: PgType) -> bool {
         return low <= high;
     }
     if is_string(from) && is_string(to) {
-        return matches!(to.oid, 25 | 1042 | 1043) || (to.oid == 19 && from.oid != 18);
+        return to.oid == PgType::TEXT.oid || (matches!(from.oid, 25 | 1042 | 1043) && to.oid != PgType::CHAR.oid);
     }
     if let (Some(from), Some(to)) = (from.element(), to.element()) {
         return from.oid == to.oid || is_implicit(from, to);
@@ -159,34 +161,56 @@ pub(super) fn category(pg_type: PgType) -> char {
     }
 }
 
-/// The common type of the branches of a construct (manual, "UNION, CASE, and Related Constructs"). `Err` names two types
-/// that do not match.
-pub(super) fn common_type(types: &[Typed]) -> Result<Typed, (Typed, Typed)> {
-    let mut candidate: Option<Typed> = None;
-    for typed in types.iter().filter(|typed| !typed.is_unknown()) {
-        let Some(current) = &candidate else {
-            candidate = Some(typed.clone());
-            continue;
-        };
-        if current.pg_type.oid == typed.pg_type.oid {
-            if current.pg_type.typmod != typed.pg_type.typmod {
-                candidate = Some(current.without_modifier());
+/// Two types of one construct that have no common type.
+#[derive(Debug)]
+pub(super) enum Mismatch {
+    /// They are of different categories.
+    Unlike(Typed, Typed),
+    /// The second cannot become the first without being asked.
+    Unconvertible(Typed, Typed),
+}
+
+impl Mismatch {
+    /// As PostgreSQL words it for `what`, the construct's name (`CASE`, `UNION`).
+    pub(super) fn told(&self, what: &str) -> Diagnosis {
+        match self {
+            Self::Unlike(left, right) => {
+                let message = format!("{what} types {} and {} cannot be matched", plain(left), plain(right));
+                Diagnosis::new(sqlstate::DATATYPE_MISMATCH, message)
             }
+            Self::Unconvertible(to, from) => {
+                let message = format!("{what} could not convert type {} to {}", plain(from), plain(to));
+                Diagnosis::new(sqlstate::CANNOT_COERCE, message)
+            }
+        }
+    }
+}
+
+/// The common type of the branches of a construct (manual, "UNION, CASE, and Related Constructs"): the first one's, until a
+/// later one is met that it converts to and that does not convert back; a preferred type stays.
+pub(super) fn common_type(types: &[Typed]) -> Result<Typed, Mismatch> {
+    let mut known = types.iter().filter(|typed| !typed.is_unknown());
+    let Some(first) = known.next() else { return Ok(PgType::TEXT.into()) };
+    let mut common = first;
+    for typed in known {
+        let (current, next) = (common.pg_type, typed.pg_type);
+        if current.oid == next.oid {
             continue;
         }
-        if category(current.pg_type) != category(typed.pg_type) {
-            return Err((current.clone(), typed.clone()));
+        if category(current) != category(next) {
+            return Err(Mismatch::Unlike(common.clone(), typed.clone()));
         }
-        let forward = is_implicit(current.pg_type, typed.pg_type);
-        let backward = is_implicit(typed.pg_type, current.pg_type);
-        candidate = Some(match (is_preferred(current.pg_type), forward, backward) {
-            (false, true, false) => typed.without_modifier(),
-            (false, true, true) if is_preferred(typed.pg_type) => typed.without_modifier(),
-            (_, _, true) => current.without_modifier(),
-            _ => return Err((current.clone(), typed.clone())),
-        });
+        if !is_preferred(current) && is_implicit(current, next) && !is_implicit(next, current) {
+            common = typed;
+        }
     }
-    Ok(candidate.unwrap_or_else(|| PgType::TEXT.into()))
+    let converts = |typed: &&Typed| typed.pg_type.oid == common.pg_type.oid || is_implicit(typed.pg_type, common.pg_type);
+    if let Some(stray) = types.iter().filter(|typed| !typed.is_unknown()).find(|typed| !converts(typed)) {
+        return Err(Mismatch::Unconvertible(common.clone(), stray.clone()));
+    }
+    // Only types that agree in all keep their modifier, and an untyped literal has none.
+    let agree = types.iter().all(|typed| typed.pg_type == common.pg_type);
+    Ok(if agree { common.clone() } else { common.without_modifier() })
 }
 
 #[cfg(test)]
@@ -195,12 +219,19 @@ mod tests {
 
     #[test]
     fn branches_find_their_common_type() {
-        let rows: [(&[PgType], Option<PgType>); 7] = [
+        let rows: [(&[PgType], Option<PgType>); 14] = [
             (&[PgType::INT4, PgType::INT8], Some(PgType::INT8)),
             (&[PgType::INT4, PgType::NUMERIC, PgType::FLOAT8], Some(PgType::FLOAT8)),
             (&[PgType::UNKNOWN, PgType::UUID], Some(PgType::UUID)),
             (&[PgType::UNKNOWN], Some(PgType::TEXT)),
-            (&[PgType::VARCHAR, PgType::TEXT], Some(PgType::TEXT)),
+            (&[PgType::VARCHAR, PgType::TEXT], Some(PgType::VARCHAR)),
+            (&[PgType::TEXT, PgType::BPCHAR], Some(PgType::TEXT)),
+            (&[PgType::BPCHAR, PgType::VARCHAR], Some(PgType::BPCHAR)),
+            (&[PgType::VARCHAR, PgType::NAME], Some(PgType::NAME)),
+            (&[PgType::FLOAT4, PgType::NUMERIC], Some(PgType::FLOAT4)),
+            (&[PgType::FLOAT8, PgType::OID], None),
+            (&[PgType::DATE, PgType::TIME], None),
+            (&[PgType::with_typmod(1043, 9), PgType::UNKNOWN], Some(PgType::VARCHAR)),
             (&[PgType::DATE, PgType::TIMESTAMPTZ], Some(PgType::TIMESTAMPTZ)),
             (&[PgType::INT4, PgType::TEXT], None),
         ];

@@ -6,11 +6,11 @@ use arrow::datatypes::{Field, FieldRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, CharacterLength, DataType as SqlType, ExactNumberInfo, ObjectName, TimezoneInfo,
+    ArrayElemTypeDef, CharacterLength, DataType as SqlType, ExactNumberInfo, IntervalFields, ObjectName, TimezoneInfo,
 };
 
 use crate::error::{Diagnosis, sqlstate};
-use crate::pgtype::{PgField, PgType, builtin_by_name};
+use crate::pgtype::{PgField, PgType, builtin_by_name, interval_field};
 
 /// Name of the field of a cast that stands in the statement's text.
 pub(super) const WRITTEN: &str = "written";
@@ -54,7 +54,7 @@ pub(super) fn plan(sql_type: &SqlType) -> Result<PgType> {
         SqlType::Date => PgType::DATE,
         SqlType::Time(digits, zone) => temporal(zone, *digits, PgType::TIME, PgType::TIMETZ),
         SqlType::Timestamp(digits, zone) => temporal(zone, *digits, PgType::TIMESTAMP, PgType::TIMESTAMPTZ),
-        SqlType::Interval { .. } => PgType::INTERVAL,
+        SqlType::Interval { fields, precision } => interval(fields.as_ref(), *precision),
         SqlType::Uuid => PgType::UUID,
         SqlType::JSON => PgType::JSON,
         SqlType::JSONB => PgType::JSONB,
@@ -109,6 +109,27 @@ fn temporal(zone: &TimezoneInfo, digits: Option<u64>, without: PgType, with: PgT
         TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => without,
     };
     PgType::with_typmod(base.oid, modifier(digits.map(|digits| digits.min(6)), 0))
+}
+
+fn interval(fields: Option<&IntervalFields>, digits: Option<u64>) -> PgType {
+    use interval_field::{ALL, DAY, HOUR, MINUTE, MONTH, SECOND, YEAR};
+    let fields = match fields {
+        None => ALL,
+        Some(IntervalFields::Year) => YEAR,
+        Some(IntervalFields::Month) => MONTH,
+        Some(IntervalFields::Day) => DAY,
+        Some(IntervalFields::Hour) => HOUR,
+        Some(IntervalFields::Minute) => MINUTE,
+        Some(IntervalFields::Second) => SECOND,
+        Some(IntervalFields::YearToMonth) => YEAR | MONTH,
+        Some(IntervalFields::DayToHour) => DAY | HOUR,
+        Some(IntervalFields::DayToMinute) => DAY | HOUR | MINUTE,
+        Some(IntervalFields::DayToSecond) => DAY | HOUR | MINUTE | SECOND,
+        Some(IntervalFields::HourToMinute) => HOUR | MINUTE,
+        Some(IntervalFields::HourToSecond) => HOUR | MINUTE | SECOND,
+        Some(IntervalFields::MinuteToSecond) => MINUTE | SECOND,
+    };
+    PgType::interval(fields, digits.map(|digits| u8::try_from(digits).unwrap_or(6)))
 }
 
 fn numeric(shape: &ExactNumberInfo) -> Result<PgType> {

@@ -129,6 +129,31 @@ impl TypedFunction {
         &self.returns
     }
 
+    /// The function that an expression calls, when it is a decided one.
+    pub(super) fn called_by(expr: &Expr) -> Option<&Self> {
+        match expr {
+            Expr::ScalarFunction(call) => call.func.inner().downcast_ref::<Self>(),
+            _ => None,
+        }
+    }
+
+    /// The Arrow type of the result.
+    pub(super) fn carrier(&self) -> &DataType {
+        &self.carrier
+    }
+
+    /// The value of a call whose arguments are constant where they are given; `None` when it takes a row to know it.
+    pub(super) fn constant(&self, arguments: &[Option<ScalarValue>], config: &ConfigOptions) -> Result<Option<ScalarValue>> {
+        if self.signature.volatility != Volatility::Immutable {
+            return Ok(None);
+        }
+        if matches!(self.kernel, Kernel::Strict(_)) && arguments.iter().flatten().any(ScalarValue::is_null) {
+            return ScalarValue::try_from(&self.carrier).map(Some);
+        }
+        let known: Option<Vec<ScalarValue>> = arguments.iter().cloned().collect();
+        known.map(|arguments| self.evaluate(&arguments, config)).transpose()
+    }
+
     /// The field of the result.
     pub(super) fn field(&self) -> FieldRef {
         self.returns.field(self.name, self.carrier.clone())

@@ -209,7 +209,9 @@ pub fn expr_type(expr: &Expr, schema: &DFSchema) -> Result<Typed> {
         Expr::BinaryExpr(_) => PgType::BOOL.into(),
         Expr::Case(case) => {
             let branches = case.when_then_expr.iter().map(|(_, then)| then).chain(case.else_expr.iter());
-            first_known(branches.map(|branch| expr_type(branch, schema)))?
+            let common = first_known(branches.map(|branch| expr_type(branch, schema)))?;
+            // A missing ELSE is a NULL without modifier.
+            if case.else_expr.is_none() { common.without_modifier() } else { common }
         }
         Expr::ScalarFunction(call) => scalar_type(expr, &call.args, schema)?,
         Expr::AggregateFunction(call) => aggregate_type(expr, call.func.name(), &call.params.args, schema)?,

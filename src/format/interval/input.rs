@@ -1,8 +1,9 @@
 //! The reader of intervals: numbers with units, clocks, year-month pairs, ISO 8601 durations.
 
-use super::Interval;
+use super::{Interval, fields};
 use crate::error::Diagnosis;
 use crate::format::{IntervalStyle, fault};
+use crate::pgtype::PgType;
 
 /// Microseconds, days and months while they add up; fractions of a month become days of 30, of a day hours.
 #[derive(Default)]
@@ -14,10 +15,15 @@ struct Sum {
     seen: Vec<Unit>,
     /// Whether unsigned numbers count as negative.
     is_all_negative: bool,
+    /// Whether a clock of two parts is minutes and seconds.
+    starts_with_minutes: bool,
+    /// Whether a part is too large for its place, such as minute 60.
+    is_out_of_range: bool,
 }
 
+/// A unit that a number may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
+pub(super) enum Unit {
     Millennium,
     Century,
     Decade,
@@ -131,6 +137,9 @@ impl Sum {
     fn finish(self, text: &str, is_ago: bool) -> Result<Interval, Diagnosis> {
         let sign = if is_ago { -1 } else { 1 };
         let range = || fault::interval_field(text);
+        if self.is_out_of_range {
+            return Err(range());
+        }
         Ok(Interval {
             months: i32::try_from(self.months * sign).map_err(|_cause| range())?,
             days: i32::try_from(self.days * sign).map_err(|_cause| range())?,
@@ -151,6 +160,15 @@ fn round_div(value: i128, divisor: i128) -> i128 {
 /// # Errors
 /// 22007, or 22008 when a part does not fit.
 pub fn read(text: &str, style: IntervalStyle) -> Result<Interval, Diagnosis> {
+    read_as(text, style, PgType::INTERVAL)
+}
+
+/// [`read`] under the fields of a constrained `interval`, which decide what numbers without a unit mean. What the type does
+/// not keep is still there: see [`super::adjust`].
+///
+/// # Errors
+/// As [`read`].
+pub fn read_as(text: &str, style: IntervalStyle, pg_type: PgType) -> Result<Interval, Diagnosis> {
     let invalid = || fault::invalid_datetime("interval", text);
     let trimmed = fault::trim(text);
     if let Some(rest) = trimmed.strip_prefix('P') {
@@ -163,7 +181,8 @@ pub fn read(text: &str, style: IntervalStyle) -> Result<Interval, Diagnosis> {
         words.pop();
     }
     let is_all_negative = style == IntervalStyle::SqlStandard && is_all_negative(&words);
-    read_words(&words, is_all_negative).ok_or_else(invalid)?.finish(text, is_ago)
+    let sum = Sum { is_all_negative, starts_with_minutes: fields::starts_with_minutes(pg_type), ..Sum::default() };
+    read_words(&words, sum, fields::unit_of_bare_number(pg_type)).ok_or_else(invalid)?.finish(text, is_ago)
 }
 
 /// Under `sql_standard` one leading minus and no other sign negates every part.
@@ -190,10 +209,10 @@ fn split(text: &str) -> Option<Vec<&str>> {
     (1..=30).contains(&words.len()).then_some(words)
 }
 
-fn read_words(words: &[&str], is_all_negative: bool) -> Option<Sum> {
-    let mut sum = Sum { is_all_negative, ..Sum::default() };
-    let mut words = words.iter().copied().peekable();
-    while let Some(word) = words.next() {
+fn read_words(words: &[&str], mut sum: Sum, last_unit: Unit) -> Option<Sum> {
+    let mut rest = words;
+    while let Some((&word, tail)) = rest.split_first() {
+        rest = tail;
         if word.contains(':') {
             read_clock(word, &mut sum)?;
             continue;
@@ -204,18 +223,26 @@ fn read_words(words: &[&str], is_all_negative: bool) -> Option<Sum> {
             continue;
         }
         let number = Number::parse(word)?;
-        match words.peek().copied() {
+        match tail.first().copied() {
             Some(next) if Unit::of(next).is_some() => {
-                words.next();
+                rest = tail.get(1..)?;
                 sum.add(number, Unit::of(next)?)?;
             }
-            // A bare number is days before a clock and seconds at the end.
-            Some(next) if next.contains(':') => sum.add(number, Unit::Day)?,
-            None => sum.add(number, Unit::Second)?,
+            // A bare number is days before a clock or hours, and at the end what the type says, else seconds.
+            Some(next) if next.contains(':') || begins_with_hours(tail, last_unit) => sum.add(number, Unit::Day)?,
+            None => sum.add(number, last_unit)?,
             Some(_) => return None,
         }
     }
     Some(sum)
+}
+
+fn begins_with_hours(words: &[&str], last_unit: Unit) -> bool {
+    match words {
+        [_] => last_unit == Unit::Hour,
+        [_, unit, ..] => Unit::of(unit) == Some(Unit::Hour),
+        [] => false,
+    }
 }
 
 /// `[+-]H:MM[:SS.ffffff]`; two parts with a fraction are minutes and seconds.
@@ -226,7 +253,9 @@ fn read_clock(word: &str, sum: &mut Sum) -> Option<()> {
     let unsigned = word.strip_prefix(['+', '-']).unwrap_or(word);
     let parts: Vec<&str> = unsigned.split(':').collect();
     let (hours, minutes, seconds) = match parts.as_slice() {
-        [minutes, seconds] if seconds.contains('.') => ("0", *minutes, *seconds),
+        // A clock may begin with its colon.
+        ["", seconds] => ("0", "0", *seconds),
+        [minutes, seconds] if seconds.contains('.') || sum.starts_with_minutes => ("0", *minutes, *seconds),
         [hours, minutes] => (*hours, *minutes, "0"),
         [hours, minutes, seconds] => (*hours, *minutes, *seconds),
         _ => return None,
@@ -237,9 +266,7 @@ fn read_clock(word: &str, sum: &mut Sum) -> Option<()> {
             return None;
         }
         let number = Number { is_negative, ..Number::parse(text)? };
-        if unit != Unit::Hour && number.whole > if unit == Unit::Second { 60 } else { 59 } {
-            return None;
-        }
+        sum.is_out_of_range |= unit != Unit::Hour && number.whole > if unit == Unit::Second { 60 } else { 59 };
         sum.add(number, unit)?;
     }
     Some(())
@@ -249,9 +276,10 @@ fn read_clock(word: &str, sum: &mut Sum) -> Option<()> {
 fn read_years_and_months(years: &str, months: &str, sum: &mut Sum) -> Option<()> {
     let years = Number::parse(years)?;
     let months = Number { is_negative: years.is_negative, ..Number::parse(months)? };
-    if months.whole > 11 || months.billionths != 0 || years.billionths != 0 {
+    if months.billionths != 0 || years.billionths != 0 {
         return None;
     }
+    sum.is_out_of_range |= months.whole > 11;
     // One field of months, so that years beside it are not years given twice.
     sum.add(Number { whole: years.whole * 12 + months.whole, ..years }, Unit::Month)
 }
@@ -259,7 +287,7 @@ fn read_years_and_months(years: &str, months: &str, sum: &mut Sum) -> Option<()>
 /// What follows `P`: designators (`1Y2M3DT4H5M6S`) or the alternative form (`0001-02-03T04:05:06`).
 fn read_iso(text: &str) -> Option<Sum> {
     let (date, clock) = text.split_once('T').unwrap_or((text, ""));
-    if date.is_empty() && clock.is_empty() {
+    if text.is_empty() {
         return None;
     }
     let mut sum = Sum::default();

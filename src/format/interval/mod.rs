@@ -3,9 +3,11 @@
 //! An interval is months, days and microseconds, which never mix on output; on input only fractions cascade to the
 //! smaller part, as in PostgreSQL.
 
+mod fields;
 mod input;
 
-pub use input::read;
+pub use fields::adjust;
+pub use input::{read, read_as};
 
 use bytes::BufMut;
 
@@ -341,12 +343,20 @@ mod tests {
             ("-1 day +02:03:04", "-1 days +02:03:04"),
             ("3 4:05:06", "3 days 04:05:06"),
             ("04:05", "04:05:00"),
+            (":30", "00:00:30"),
+            ("1 2 hours", "1 day 02:00:00"),
+            ("5 mins 10", "00:05:10"),
+            ("00:00:60", "00:01:00"),
+            ("PT", "00:00:00"),
+            ("P-1Y2M", "-10 mons"),
         ] {
             assert_eq!(shown(read(input, IntervalStyle::Postgres).unwrap(), IntervalStyle::Postgres), expected, "{input}");
         }
-        for input in ["", "abc", "1 foo", "day", "P", "1 day 1 day", "--1 day"] {
+        for input in ["", "abc", "1 foo", "day", "P", "1 day 1 day", "--1 day", "1 2", "10 5 mins"] {
             assert_eq!(read(input, IntervalStyle::Postgres).unwrap_err().sqlstate, "22007", "{input}");
         }
-        assert_eq!(read("3000000000 months", IntervalStyle::Postgres).unwrap_err().sqlstate, "22015");
+        for input in ["3000000000 months", "1:60:00", "1-13"] {
+            assert_eq!(read(input, IntervalStyle::Postgres).unwrap_err().sqlstate, "22015", "{input}");
+        }
     }
 }

@@ -6,7 +6,8 @@ use bytes::BufMut;
 
 use super::{Cell, Target, mismatch, out_of_range};
 use crate::error::Diagnosis;
-use crate::format::{integer, numeric};
+use crate::format::{integer, numeric, regtype};
+use crate::pgtype::PgType;
 
 /// The writer of an integer column.
 pub(super) fn cell<'a>(array: &'a dyn Array, target: Target<'a>) -> Result<Cell<'a>, Diagnosis> {
@@ -32,6 +33,12 @@ where
     let values = array.as_primitive::<T>();
     if target.pg_type.oid == 1700 {
         return Ok(as_numeric(target, move |row| i128::from(i64::from(values.value(row)))));
+    }
+    if target.is_text() && target.pg_type.oid == PgType::REGTYPE.oid {
+        return Ok(Box::new(move |row, out| {
+            out.put_slice(regtype::text(i64::from(values.value(row))).as_bytes());
+            Ok(())
+        }));
     }
     if target.is_text() {
         return Ok(Box::new(move |row, out| {

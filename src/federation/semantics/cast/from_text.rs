@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::error::Result as EngineResult;
 use datafusion::scalar::ScalarValue;
 
@@ -59,19 +60,25 @@ pub(super) fn read(text: &str, to: &Typed, explicit: bool, session: &SessionValu
         1114 => Datum::Timestamp(fraction(format::timestamp::read(text, display)?)),
         1184 => Datum::Timestamp(fraction(format::timestamp::read_tz(text, display)?)),
         1186 => {
-            let read = format::interval::read(text, display.interval_style)?;
-            let nanoseconds = read.micros.checked_mul(1000).ok_or_else(|| fault::datetime_range("interval", None))?;
-            Datum::Interval(arrow::datatypes::IntervalMonthDayNano::new(read.months, read.days, nanoseconds))
+            let read = format::interval::read_as(text, display.interval_style, to.pg_type)?;
+            Datum::Interval(interval_of(format::interval::adjust(read, to.pg_type))?)
         }
         1700 => {
             let read = format::numeric::read(text)?.to_string();
             let value = Numeric::from_canonical(&read).ok_or_else(|| fault::invalid("numeric", text))?;
             Datum::Numeric(constrained(value, to.pg_type)?)
         }
+        1560 | 1562 => Datum::text(fit_bits(format::bit::read(text)?, to.pg_type)),
         114 => format::json::check(text).map(|()| Datum::text(text))?,
         3802 => Datum::text(format::json::canonical(text)?),
         _ => scalar_datum(&format::scalar::read(to.pg_type, text, display)?)?,
     })
+}
+
+/// An interval in the engine's form, whose nanoseconds hold 292 years of hours.
+pub(super) fn interval_of(value: format::interval::Interval) -> Result<IntervalMonthDayNano, Diagnosis> {
+    let nanoseconds = value.micros.checked_mul(1000).ok_or_else(|| fault::datetime_range("interval", None))?;
+    Ok(IntervalMonthDayNano::new(value.months, value.days, nanoseconds))
 }
 
 fn scalar_datum(value: &ScalarValue) -> Result<Datum<'static>, Diagnosis> {
@@ -127,6 +134,17 @@ pub(super) fn fit(text: String, to: PgType, explicit: bool) -> Result<String, Di
         return Ok(text + &" ".repeat(limit - length));
     }
     Ok(text)
+}
+
+/// A bit string at the length of its type: cut on the right, and for `bit(n)` filled up with zeros there.
+fn fit_bits(mut bits: String, to: PgType) -> String {
+    if let Ok(length @ 1..) = usize::try_from(to.typmod) {
+        bits.truncate(length);
+        if to.oid == PgType::BIT.oid {
+            bits.extend(std::iter::repeat_n('0', length - bits.len()));
+        }
+    }
+    bits
 }
 
 /// Converts every element of a list.

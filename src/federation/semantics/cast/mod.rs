@@ -5,12 +5,13 @@
 mod from_text;
 mod to_text;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use datafusion::error::Result;
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::format::fault;
+use crate::format::interval::{self, Interval};
 use crate::pgtype::{DATE_INFINITY, DATE_NEGATIVE_INFINITY, PgType, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY};
 
 use super::clock;
@@ -239,7 +240,9 @@ fn other<'a>(source: PgType, to: &Typed, value: &Datum<'a>, session: &SessionVal
         (1083, 1083, Datum::Time(at)) => Datum::Time(digits(*at)),
         (1083, 1186, value) => Datum::Interval(value.as_interval()),
         (1186, 1083, Datum::Interval(value)) => Datum::Time((value.nanoseconds / 1000).rem_euclid(DAY_US)),
-        (1186, 1186, value) => value.clone(),
+        (1186, 1186, Datum::Interval(value)) => Datum::Interval(fitted(*value, to.pg_type)?),
+        (20 | 23, 1560, Datum::Int(value)) => Datum::text(bits_of(*value, to.pg_type.typmod)),
+        (1560, 20 | 23, Datum::Text(bits)) => Datum::Int(integer_of(bits, to.pg_type)?),
         (20 | 21 | 23 | 24 | 26 | 2205 | 2206 | 4089 | 4096, 20 | 21 | 23 | 24 | 26 | 2205 | 2206 | 4089 | 4096, value) => {
             value.clone()
         }
@@ -251,6 +254,28 @@ fn other<'a>(source: PgType, to: &Typed, value: &Datum<'a>, session: &SessionVal
             return Err(Diagnosis::new(sqlstate::CANNOT_COERCE, message));
         }
     })
+}
+
+/// An interval under the fields and digits of its type.
+fn fitted(value: IntervalMonthDayNano, to: PgType) -> Result<IntervalMonthDayNano, Diagnosis> {
+    let parts = Interval { months: value.months, days: value.days, micros: value.nanoseconds / 1000 };
+    from_text::interval_of(interval::adjust(parts, to))
+}
+
+/// The lowest bits of an integer; a longer bit string repeats its sign, as PostgreSQL's does.
+fn bits_of(value: i64, length: i32) -> String {
+    (0..length.max(1)).rev().map(|place| if (value >> place.min(63)) & 1 == 1 { '1' } else { '0' }).collect()
+}
+
+/// A bit string as an integer without padding: `B'1010'` is 10, and only one of full width can be negative.
+fn integer_of(bits: &str, to: PgType) -> Result<i64, Diagnosis> {
+    let width = if to.oid == PgType::INT4.oid { 32 } else { 64 };
+    if bits.len() > width {
+        return Err(out_of_range(to));
+    }
+    let value = bits.bytes().fold(0_u64, |value, bit| value << 1 | u64::from(bit == b'1'));
+    // Both casts keep the bits, so the highest one becomes the sign.
+    Ok(if width == 32 { i64::from(value as u32 as i32) } else { value as i64 })
 }
 
 fn midnight(days: i32) -> Result<i64, Diagnosis> {

@@ -21,6 +21,7 @@ pub(in super::super) fn text_of(typed: &Typed, value: &Datum<'_>, display: &Disp
     match value {
         Datum::Null => {}
         Datum::Bool(value) => out.extend(if *value { &b"true"[..] } else { b"false" }),
+        Datum::Int(oid) if typed.pg_type.oid == PgType::REGTYPE.oid => return Ok(format::regtype::text(*oid)),
         Datum::Int(value) => format::integer::write(*value, &mut out),
         Datum::Float(value) if typed.pg_type.oid == PgType::FLOAT4.oid => {
             format::float::write_f32(*value as f32, display.extra_float_digits, &mut out);

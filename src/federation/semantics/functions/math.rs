@@ -16,6 +16,7 @@ const INT8: PgType = PgType::INT8;
 const NUM: PgType = PgType::NUMERIC;
 const F8: PgType = PgType::FLOAT8;
 const F4: PgType = PgType::FLOAT4;
+const BIT: PgType = PgType::BIT;
 
 type Outcome<'a> = Result<Datum<'a>, Diagnosis>;
 
@@ -39,6 +40,30 @@ pub(super) const ROWS: &[Overload] = &[
     row("abs", &[NUM], NUM, |_, a| Ok(Datum::Numeric(a[0].as_numeric().absolute()))),
     row("abs", &[F4], F4, |_, a| Ok(Datum::Float(a[0].as_float().abs()))),
     row("abs", &[F8], F8, |_, a| Ok(Datum::Float(a[0].as_float().abs()))),
+    row("operator &", &[INT2, INT2], INT2, |_, a| Ok(Datum::Int(a[0].as_int() & a[1].as_int()))),
+    row("operator &", &[INT4, INT4], INT4, |_, a| Ok(Datum::Int(a[0].as_int() & a[1].as_int()))),
+    row("operator &", &[INT8, INT8], INT8, |_, a| Ok(Datum::Int(a[0].as_int() & a[1].as_int()))),
+    row("operator &", &[BIT, BIT], BIT, |_, a| bitwise(a, "AND", |low, high| low & high)),
+    row("operator |", &[INT2, INT2], INT2, |_, a| Ok(Datum::Int(a[0].as_int() | a[1].as_int()))),
+    row("operator |", &[INT4, INT4], INT4, |_, a| Ok(Datum::Int(a[0].as_int() | a[1].as_int()))),
+    row("operator |", &[INT8, INT8], INT8, |_, a| Ok(Datum::Int(a[0].as_int() | a[1].as_int()))),
+    row("operator |", &[BIT, BIT], BIT, |_, a| bitwise(a, "OR", |low, high| low | high)),
+    row("operator #", &[INT2, INT2], INT2, |_, a| Ok(Datum::Int(a[0].as_int() ^ a[1].as_int()))),
+    row("operator #", &[INT4, INT4], INT4, |_, a| Ok(Datum::Int(a[0].as_int() ^ a[1].as_int()))),
+    row("operator #", &[INT8, INT8], INT8, |_, a| Ok(Datum::Int(a[0].as_int() ^ a[1].as_int()))),
+    row("operator #", &[BIT, BIT], BIT, |_, a| bitwise(a, "XOR", |low, high| low != high)),
+    // A shift takes its count by the width of the register, and what leaves the type's own width is lost.
+    row("operator <<", &[INT2, INT4], INT2, |_, a| Ok(Datum::Int(i64::from(shift_left(&a[0], &a[1]) as i16)))),
+    row("operator <<", &[INT4, INT4], INT4, |_, a| Ok(Datum::Int(i64::from(shift_left(&a[0], &a[1]))))),
+    row("operator <<", &[INT8, INT4], INT8, |_, a| Ok(Datum::Int(a[0].as_int().wrapping_shl(a[1].as_int() as u32)))),
+    row("operator >>", &[INT2, INT4], INT2, |_, a| Ok(Datum::Int(i64::from(shift_right(&a[0], &a[1]))))),
+    row("operator >>", &[INT4, INT4], INT4, |_, a| Ok(Datum::Int(i64::from(shift_right(&a[0], &a[1]))))),
+    row("operator >>", &[INT8, INT4], INT8, |_, a| Ok(Datum::Int(a[0].as_int().wrapping_shr(a[1].as_int() as u32)))),
+    row("pg_bitnot", &[INT2], INT2, |_, a| Ok(Datum::Int(!a[0].as_int()))),
+    row("pg_bitnot", &[INT4], INT4, |_, a| Ok(Datum::Int(!a[0].as_int()))),
+    row("pg_bitnot", &[INT8], INT8, |_, a| Ok(Datum::Int(!a[0].as_int()))),
+    row("pg_bitnot", &[BIT], BIT, |_, a| Ok(Datum::text(flipped(a[0].as_text())))),
+    row("pg_bitnot", &[PgType::VARBIT], PgType::VARBIT, |_, a| Ok(Datum::text(flipped(a[0].as_text())))),
     row("sign", &[F8], F8, |_, a| Ok(Datum::Float(signum(a[0].as_float())))),
     row("sign", &[NUM], NUM, |_, a| Ok(Datum::Numeric(a[0].as_numeric().signum()))),
     row("signum", &[F8], F8, |_, a| Ok(Datum::Float(signum(a[0].as_float())))),
@@ -104,6 +129,28 @@ pub(super) const ROWS: &[Overload] = &[
     row("width_bucket", &[F8, F8, F8, INT4], INT4, width_bucket),
     row("width_bucket", &[NUM, NUM, NUM, INT4], INT4, width_bucket),
 ];
+
+fn shift_left(value: &Datum<'_>, by: &Datum<'_>) -> i32 {
+    (value.as_int() as i32).wrapping_shl(by.as_int() as u32)
+}
+
+fn shift_right(value: &Datum<'_>, by: &Datum<'_>) -> i32 {
+    (value.as_int() as i32).wrapping_shr(by.as_int() as u32)
+}
+
+/// Two bit strings of one length, bit by bit.
+fn bitwise<'a>(a: &[Datum<'a>], what: &str, combine: fn(bool, bool) -> bool) -> Outcome<'a> {
+    let (left, right) = (a[0].as_text(), a[1].as_text());
+    if left.len() != right.len() {
+        return Err(Diagnosis::new("22026", format!("cannot {what} bit strings of different sizes")));
+    }
+    let bits = left.bytes().zip(right.bytes()).map(|(left, right)| combine(left == b'1', right == b'1'));
+    Ok(Datum::text(bits.map(|bit| if bit { '1' } else { '0' }).collect::<String>()))
+}
+
+fn flipped(bits: &str) -> String {
+    bits.chars().map(|bit| if bit == '0' { '1' } else { '0' }).collect()
+}
 
 fn absolute_int<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     a[0].as_int().checked_abs().map(Datum::Int).ok_or_else(|| out_of_range(call.returns.pg_type))

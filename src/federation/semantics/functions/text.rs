@@ -104,8 +104,8 @@ pub(super) const ROWS: &[Overload] = &[
     row("to_hex", &[INT8], TEXT, |_, a| Ok(Datum::text(format!("{:x}", a[0].as_int())))),
     row("convert_from", &[BYTEA, TEXT], TEXT, |_, a| decode_utf8(a[0].as_bytes())),
     row("convert_to", &[TEXT, TEXT], BYTEA, |_, a| Ok(Datum::Bytes(a[0].as_bytes().to_vec().into()))),
-    row("pg_typeof", &[ANY], TEXT, |call, _| {
-        Ok(Datum::text(call.arguments.first().map_or_else(|| "unknown".to_owned(), super::super::operators::plain)))
+    row("pg_typeof", &[ANY], PgType::REGTYPE, |call, _| {
+        Ok(Datum::Int(i64::from(call.arguments.first().map_or(PgType::UNKNOWN, |typed| typed.pg_type).oid)))
     })
     .lenient(),
 ];

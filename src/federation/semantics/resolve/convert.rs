@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::error::Result;
+use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::{Cast, Placeholder};
-use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Diagnosis, sqlstate};
@@ -63,7 +63,11 @@ impl Resolver<'_> {
         }
         let function = cast::function(&from, to, asked == Asked::Explicitly)?;
         match &expr {
-            Expr::Literal(value, _) => self.literal(function.evaluate(std::slice::from_ref(value), self.config)?, to),
+            // A value that does not convert fails where it is used: a CASE may never reach it.
+            Expr::Literal(value, _) => match function.evaluate(std::slice::from_ref(value), self.config) {
+                Ok(value) => self.literal(value, to),
+                Err(_failed) => Ok(function.call(vec![expr])),
+            },
             _ => Ok(function.call(vec![expr])),
         }
     }
@@ -93,12 +97,7 @@ impl Resolver<'_> {
     /// All operands as their common type and carrier. `what` names the construct in the error (`CASE`, `UNION`).
     pub(super) fn unify(&self, operands: Vec<Operand>, what: &str, scope: &Scope<'_>) -> Result<(Vec<Expr>, Typed)> {
         let types: Vec<Typed> = operands.iter().map(|operand| operand.typed.clone()).collect();
-        let common = common_type(&types).map_err(|(left, right)| {
-            Diagnosis::new(
-                sqlstate::DATATYPE_MISMATCH,
-                format!("{what} types {} and {} cannot be matched", plain(&left), plain(&right)),
-            )
-        })?;
+        let common = common_type(&types).map_err(|mismatch| mismatch.told(what))?;
         let exprs = operands
             .into_iter()
             .map(|operand| self.convert(operand, &common, Asked::Implicitly, scope))
@@ -108,7 +107,7 @@ impl Resolver<'_> {
 
     /// `numeric` values may travel in several carriers: brings them to one that shows every value's own scale.
     fn same_carrier(&self, exprs: Vec<Expr>, typed: &Typed, scope: &Scope<'_>) -> Result<Vec<Expr>> {
-        let carriers = exprs.iter().map(|expr| expr.get_type(&scope.schema)).collect::<Result<Vec<_>>>()?;
+        let carriers = exprs.iter().map(|expr| scope.carrier_of(expr)).collect::<Result<Vec<_>>>()?;
         let first = carriers.first().cloned().unwrap_or(DataType::Null);
         if carriers.iter().all(|carrier| *carrier == first) {
             return Ok(exprs);
@@ -177,11 +176,11 @@ impl Resolver<'_> {
             (false, false) => (left, right),
             (true, true) => (known(left, &text)?, known(right, &text)?),
             (true, false) => {
-                let typed = right.typed.without_modifier();
+                let typed = read_beside(&right.typed);
                 (known(left, &typed)?, right)
             }
             (false, true) => {
-                let typed = left.typed.without_modifier();
+                let typed = read_beside(&left.typed);
                 let right = known(right, &typed)?;
                 (left, right)
             }
@@ -237,6 +236,15 @@ impl Resolver<'_> {
             .into());
         }
         if key::is_needed(&typed, &scope.carrier_of(&expr)?) { key::call(expr, &typed) } else { Ok(expr) }
+    }
+}
+
+/// The type of an untyped literal that is compared with a value: its type, but an object id beside a name of the catalog,
+/// whose types have no comparison of their own.
+fn read_beside(known: &Typed) -> Typed {
+    match known.pg_type.oid {
+        24 | 2205 | 2206 | 4089 | 4096 => PgType::OID.into(),
+        _ => known.without_modifier(),
     }
 }
 

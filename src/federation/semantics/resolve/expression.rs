@@ -21,7 +21,7 @@ use super::super::sql_types::WRITTEN;
 use super::super::typed::{Kernel, Typed, TypedFunction};
 use super::super::types::plan_schema;
 use super::convert::{Asked, Operand};
-use super::{Resolver, Scope, outer_field};
+use super::{Resolver, Scope, guard, outer_field};
 
 impl Resolver<'_> {
     /// Resolves one expression over resolved parts.
@@ -211,6 +211,7 @@ impl Resolver<'_> {
 
     fn case(&self, case: Case, scope: &Scope<'_>) -> Result<Expr> {
         let Case { expr: subject, when_then_expr, else_expr } = case;
+        let subject = subject.filter(|subject| !guard::is_searched(subject));
         let (mut whens, mut results) = (Vec::new(), Vec::new());
         for (when, then) in when_then_expr {
             whens.push(match &subject {
@@ -228,10 +229,10 @@ impl Resolver<'_> {
         if let Some(otherwise) = else_expr {
             results.insert(0, self.operand(*otherwise, scope)?);
         }
-        let (mut results, _) = self.unify(results, "CASE", scope)?;
+        let (mut results, typed) = self.unify(results, "CASE", scope)?;
         let otherwise = has_else.then(|| Box::new(results.remove(0)));
         let branches = whens.into_iter().zip(results).map(|(when, then)| (Box::new(when), Box::new(then))).collect();
-        Ok(Expr::Case(Case::new(None, branches, otherwise)))
+        Ok(guard::case(branches, otherwise, typed.pg_type.oid == PgType::BOOL.oid))
     }
 
     fn cast(&self, cast: Cast, scope: &Scope<'_>) -> Result<Expr> {
@@ -267,6 +268,9 @@ impl Resolver<'_> {
             if let Some(function) = functions::engine_choice(&name) {
                 return self.choice(function, call.args, scope);
             }
+            if name == "pg_typeof" {
+                return self.type_of_call(call.args, scope);
+            }
             if name == "pg_negate" {
                 let argument = call
                     .args
@@ -298,6 +302,12 @@ impl Resolver<'_> {
             && super::super::key::is_needed(&typed, &scope.carrier_of(first)?)
         {
             return functions::extreme(&name, arguments, &typed);
+        }
+        if matches!(name.as_str(), "coalesce" | "nvl")
+            && typed.pg_type.oid == PgType::BOOL.oid
+            && let Some(guarded) = guard::coalesce(arguments.clone())
+        {
+            return Ok(guarded);
         }
         Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, arguments)))
     }
@@ -378,6 +388,17 @@ impl Resolver<'_> {
                 Ok(TypedFunction::new(name, vec![left_type, right_type], decision.returns, kernel).call(vec![left, right]))
             }
         }
+    }
+
+    /// `pg_typeof(x)`: an untyped literal is `unknown` here, and nothing settles it.
+    fn type_of_call(&self, arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Expr> {
+        let operands = arguments.into_iter().map(|argument| self.operand(argument, scope)).collect::<Result<Vec<_>>>()?;
+        let types: Vec<Typed> = operands.iter().map(|operand| operand.typed.clone()).collect();
+        let Some(row) = overload::select(functions::overloads("pg_typeof"), &types) else {
+            return Err(functions::missing_function("pg_typeof", &types).into());
+        };
+        let exprs = operands.into_iter().map(|operand| operand.expr).collect();
+        Ok(TypedFunction::new(row.name, types, row.returns.into(), row.kernel).call(exprs))
     }
 
     fn settle(&self, operand: Operand, wanted: Option<PgType>, scope: &Scope<'_>) -> Result<(Expr, Typed)> {

@@ -9,6 +9,7 @@ mod aggregate;
 mod convert;
 mod expression;
 mod field;
+mod guard;
 mod node;
 
 use arrow::datatypes::DataType;
@@ -20,7 +21,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::settings::SessionValues;
-use super::typed::Typed;
+use super::typed::{Typed, TypedFunction};
 use super::types::{expr_type, plan_schema};
 
 /// The analyzer rule; must come before the engine's type coercion.
@@ -54,8 +55,13 @@ impl Scope<'_> {
         expr_type(expr, &self.schema)
     }
 
+    /// The Arrow type of an expression. A decided function knows its own; the engine would name and type everything below it
+    /// again, at every level of a chain of operators.
     fn carrier_of(&self, expr: &Expr) -> Result<DataType> {
-        expr.get_type(&self.schema)
+        match TypedFunction::called_by(expr) {
+            Some(function) => Ok(function.carrier().clone()),
+            None => expr.get_type(&self.schema),
+        }
     }
 }
 

@@ -223,10 +223,7 @@ impl Resolver<'_> {
     /// One output column of every branch, each over its own branch's columns.
     fn unify_branches(&self, operands: Vec<Operand>, inputs: &[DFSchema], outer: &[DFSchema]) -> Result<Vec<Expr>> {
         let types: Vec<Typed> = operands.iter().map(|operand| operand.typed.clone()).collect();
-        let common = super::super::overload::common_type(&types).map_err(|(left, right)| {
-            let message = format!("UNION types {} and {} cannot be matched", plain(&left), plain(&right));
-            Diagnosis::new(sqlstate::DATATYPE_MISMATCH, message)
-        })?;
+        let common = super::super::overload::common_type(&types).map_err(|mismatch| mismatch.told("UNION"))?;
         let mut exprs = Vec::with_capacity(operands.len());
         for (operand, input) in operands.into_iter().zip(inputs) {
             let scope = Scope { schema: input.clone(), outer };

@@ -1,0 +1,108 @@
+//! What the parser reads otherwise than PostgreSQL's scanner and grammar, settled on the tokens: letters glued to a number,
+//! `!!`, and `BETWEEN SYMMETRIC`, which it does not know.
+//!
+//! A token that is changed keeps its place, so that positions in errors stay right.
+
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace};
+
+use super::locate::character_of;
+use crate::error::{Diagnosis, sqlstate};
+
+/// Checks and changes the tokens of `text` before they are parsed.
+///
+/// After it, `BETWEEN !! a AND b` stands for `BETWEEN SYMMETRIC a AND b` ([`super::between`] gives it its meaning), and no
+/// other `!!` is left.
+///
+/// # Errors
+/// 42601 for a number that runs into a word, 42883 for `!!`.
+pub fn settle(tokens: &mut [TokenWithSpan], text: &str) -> Result<(), Diagnosis> {
+    for (place, token) in tokens.iter().enumerate() {
+        if let Some(found) = glued(token, tokens.get(place + 1), text) {
+            let message = format!("trailing junk after numeric literal at or near \"{found}\"");
+            return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message).with_position(position(token, text)));
+        }
+        if token.token == Token::DoubleExclamationMark {
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, "operator does not exist: !!")
+                .with_hint("The factorial of n is factorial(n).")
+                .with_position(position(token, text)));
+        }
+    }
+    mark_symmetric(tokens);
+    Ok(())
+}
+
+fn position(token: &TokenWithSpan, text: &str) -> Option<usize> {
+    let Location { line, column } = token.span.start;
+    character_of(text, line, column)
+}
+
+/// A number with what is glued to it, when that can be no part of it: `0x1F`, `1_000`, `12abc`.
+fn glued(token: &TokenWithSpan, next: Option<&TokenWithSpan>, text: &str) -> Option<String> {
+    let tail = match next.map(|next| (&next.token, next.span.start == token.span.end)) {
+        Some((Token::Word(word), true)) if word.quote_style.is_none() => word.value.as_str(),
+        _ => "",
+    };
+    match &token.token {
+        // `0x1F` and `X'1F'` are one kind of token.
+        Token::HexStringLiteral(digits) => {
+            let start = position(token, text)?.checked_sub(1)?;
+            text.chars().nth(start).filter(|first| *first == '0').map(|_| format!("0x{digits}{tail}"))
+        }
+        Token::Number(digits, true) => Some(format!("{digits}L{tail}")),
+        Token::Number(digits, false) if digits.contains('_') || !tail.is_empty() => Some(format!("{digits}{tail}")),
+        _ => None,
+    }
+}
+
+fn mark_symmetric(tokens: &mut [TokenWithSpan]) {
+    let mut follows_between = false;
+    for token in tokens {
+        let keyword = match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::Word(word) if word.quote_style.is_none() => word.keyword,
+            _ => Keyword::NoKeyword,
+        };
+        match keyword {
+            Keyword::SYMMETRIC if follows_between => token.token = Token::DoubleExclamationMark,
+            Keyword::ASYMMETRIC if follows_between => token.token = Token::Whitespace(Whitespace::Space),
+            _ => {}
+        }
+        follows_between = keyword == Keyword::BETWEEN;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::tokenizer::Tokenizer;
+
+    use super::*;
+
+    fn check(text: &str, expected: Result<&str, (&str, usize)>) {
+        let mut tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().unwrap();
+        let found = settle(&mut tokens, text).map(|()| tokens.iter().map(|token| token.token.to_string()).collect::<String>());
+        let found = found.map_err(|error| (error.message, error.position.unwrap()));
+        let found = found.as_deref().map_err(|(message, position)| (message.as_str(), *position));
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn numbers_end_where_they_end() {
+        let junk = |found: &'static str, position| Err((found, position));
+        check("SELECT 0x1F", junk("trailing junk after numeric literal at or near \"0x1F\"", 8));
+        check("SELECT\n 1_000", junk("trailing junk after numeric literal at or near \"1_000\"", 9));
+        check("SELECT 12abc", junk("trailing junk after numeric literal at or near \"12abc\"", 8));
+        check("SELECT 1L", junk("trailing junk after numeric literal at or near \"1L\"", 8));
+        check("SELECT 1 a, X'1F', 1e5, 2\"b\"", Ok("SELECT 1 a, X'1F', 1e5, 2\"b\""));
+        check("SELECT !! 5", junk("operator does not exist: !!", 8));
+    }
+
+    #[test]
+    fn symmetric_is_marked_after_between_only() {
+        check("a BETWEEN SYMMETRIC 1 AND 2", Ok("a BETWEEN !! 1 AND 2"));
+        check("a NOT BETWEEN /* x */ symmetric 1 AND 2", Ok("a NOT BETWEEN /* x */ !! 1 AND 2"));
+        check("a BETWEEN ASYMMETRIC 1 AND 2", Ok("a BETWEEN   1 AND 2"));
+        check("a BETWEEN \"symmetric\" AND 2", Ok("a BETWEEN \"symmetric\" AND 2"));
+    }
+}
