@@ -297,7 +297,9 @@ impl PgType {
     /// `json`, `jsonb`, `inet`, `bit` and every type without an Arrow equal. `oid` and the `reg…` types travel as `Int64`.
     pub fn carrier(self) -> DataType {
         if let Some(element) = self.element() {
-            return DataType::List(Arc::new(Field::new("item", element.carrier(), true).with_pg_type(element)));
+            // The item carries no type of its own: the engine drops its metadata in scalars, and lists that differ in it are
+            // different types to Arrow. The type of the elements follows from that of the array.
+            return DataType::List(Arc::new(Field::new("item", element.carrier(), true)));
         }
         match self.oid {
             16 => DataType::Boolean,

@@ -1,53 +1,64 @@
-//! `FROM t, unnest(t.tags) AS x(tag)`: the planner makes a subquery that refers outward, which nothing can run. Unnesting the
-//! column beside the others of `t` is the same. `LEFT JOIN … ON true` keeps the rows of `t` whose list is empty. Other lateral
-//! subqueries are left to the optimiser.
+//! `FROM t, unnest(t.tags) AS x(tag)`: the planner makes a subquery that refers outward, which nothing can run. Calling the
+//! function for each row of `t`, beside its columns, is the same. Other lateral subqueries are left to the optimiser.
 
 use std::sync::Arc;
 
+use datafusion::common::TableReference;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, NullHandling, TableReference};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, Unnest};
+use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Projection};
 use datafusion::scalar::ScalarValue;
+
+use super::semantics::sets::{Empty, ProjectSet};
 
 /// Rewrites every such join of the plan.
 ///
 /// # Errors
 /// What building the new nodes fails with.
-pub(super) fn unnest_beside(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(super) fn beside(plan: LogicalPlan) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|node| match &node {
-        LogicalPlan::Join(join) if join.on.is_empty() && (join.join_type == JoinType::Inner || keeps_all(join)) => {
-            let Some(chain) = Chain::of(&join.right) else { return Ok(Transformed::no(node)) };
-            let keeps_all = keeps_all(join);
-            let beside = chain.over(&join.left, keeps_all)?;
-            let filtered = match &join.filter {
-                Some(filter) if !keeps_all => LogicalPlanBuilder::from(beside).filter(filter.clone())?.build()?,
-                _ => beside,
-            };
-            Ok(Transformed::yes(filtered))
-        }
+        LogicalPlan::Join(join) if join.on.is_empty() => match rewrite(join)? {
+            Some(plan) => Ok(Transformed::yes(plan)),
+            None => Ok(Transformed::no(node)),
+        },
         _ => Ok(Transformed::no(node)),
     })?;
     Ok(rewritten.data)
 }
 
-/// `LEFT JOIN … ON true`
-fn keeps_all(join: &Join) -> bool {
-    join.join_type == JoinType::Left && matches!(&join.filter, None | Some(Expr::Literal(ScalarValue::Boolean(Some(true)), _)))
+fn rewrite(join: &Join) -> Result<Option<LogicalPlan>> {
+    let Some(item) = Item::of(&join.right) else { return Ok(None) };
+    let is_plain = join.filter.as_ref().is_none_or(is_true);
+    Ok(match join.join_type {
+        JoinType::Inner => {
+            let beside = item.over(&join.left, Empty::Dropped)?;
+            match join.filter.as_ref().filter(|filter| !is_true(filter)) {
+                Some(filter) => Some(LogicalPlanBuilder::from(beside).filter(filter.clone())?.build()?),
+                None => Some(beside),
+            }
+        }
+        // A row without a partner has NULL in all columns, which holds only where they are the calls' own.
+        JoinType::Left if is_plain && item.is_bare() => Some(item.over(&join.left, Empty::Kept)?),
+        _ => None,
+    })
 }
 
-/// An unnesting of outer columns: projections below and above it, over a relation of one row without columns.
-struct Chain<'p> {
+fn is_true(filter: &Expr) -> bool {
+    matches!(filter, Expr::Literal(ScalarValue::Boolean(Some(true)), _))
+}
+
+/// Calls over outer columns: projections above a set node over a relation of one row without columns.
+struct Item<'p> {
     alias: Option<TableReference>,
-    /// From the top down.
-    above: Vec<&'p Projection>,
-    unnest: &'p Unnest,
-    below: &'p Projection,
+    set: &'p ProjectSet,
+    /// Names and values of the columns, over those of the set node.
+    columns: Vec<(String, Expr)>,
 }
 
-impl<'p> Chain<'p> {
+impl<'p> Item<'p> {
     fn of(right: &'p LogicalPlan) -> Option<Self> {
-        let (mut node, mut alias, mut above, mut is_lateral) = (right, None, Vec::new(), false);
+        let (mut node, mut alias, mut is_lateral) = (right, None, false);
+        let mut columns: Option<Vec<(String, Expr)>> = None;
         loop {
             match node {
                 LogicalPlan::SubqueryAlias(inner) => {
@@ -60,46 +71,56 @@ impl<'p> Chain<'p> {
                     node = &inner.subquery;
                 }
                 LogicalPlan::Projection(projection) => {
-                    above.push(projection);
+                    columns = Some(match columns {
+                        None => outputs(projection),
+                        Some(above) => compose(above, projection)?,
+                    });
                     node = &projection.input;
                 }
-                LogicalPlan::Unnest(unnest) if is_lateral && unnest.struct_type_columns.is_empty() => {
-                    let LogicalPlan::Projection(below) = unnest.input.as_ref() else { return None };
-                    let LogicalPlan::EmptyRelation(empty) = below.input.as_ref() else { return None };
-                    return (empty.produce_one_row && !above.is_empty()).then_some(Self { alias, above, unnest, below });
+                other => {
+                    let set = ProjectSet::of(other).filter(|_| is_lateral)?;
+                    let LogicalPlan::EmptyRelation(empty) = set.input().as_ref() else { return None };
+                    return columns.filter(|_| empty.produce_one_row).map(|columns| Self { alias, set, columns });
                 }
-                _ => return None,
             }
         }
     }
 
-    /// The same over `left`, whose columns go along; rows without elements too when `keeps_all`.
-    fn over(&self, left: &Arc<LogicalPlan>, keeps_all: bool) -> Result<LogicalPlan> {
-        let kept: Vec<Expr> = left.schema().columns().into_iter().map(Expr::Column).collect();
-        let beside = |plan: LogicalPlan, own: Vec<Expr>| {
-            LogicalPlanBuilder::from(plan).project(kept.iter().cloned().chain(own).collect::<Vec<_>>())?.build()
-        };
-        let own = self.below.expr.iter().cloned().map(inward).collect::<Result<Vec<_>>>()?;
-        let mut options = self.unnest.options.clone();
-        if keeps_all {
-            options.null_handling = NullHandling::PreserveAndExpandEmpty;
-        }
-        let mut plan = beside(left.as_ref().clone(), own)?;
-        let unnested: Vec<Column> = self.unnest.exec_columns.clone();
-        plan = LogicalPlanBuilder::from(plan).unnest_columns_with_options(unnested, options)?.build()?;
-        for (place, projection) in self.above.iter().enumerate().rev() {
-            let own = projection.expr.iter().cloned().map(inward).collect::<Result<Vec<_>>>()?;
-            let own = if place == 0 { self.named(projection, own) } else { own };
-            plan = beside(plan, own)?;
-        }
-        Ok(plan)
+    fn is_bare(&self) -> bool {
+        self.columns.iter().all(|(_, expr)| matches!(expr, Expr::Column(_)))
     }
 
-    /// The outermost columns with the alias that the rest of the statement knows them by.
-    fn named(&self, projection: &Projection, own: Vec<Expr>) -> Vec<Expr> {
-        let names = projection.schema.fields().iter().map(|field| field.name().clone());
-        own.into_iter().zip(names).map(|(expr, name)| expr.unalias().alias_qualified(self.alias.clone(), name)).collect()
+    /// The same over `left`, whose columns go along.
+    fn over(&self, left: &Arc<LogicalPlan>, empty: Empty) -> Result<LogicalPlan> {
+        let calls = self.set.calls().iter().cloned().map(inward).collect::<Result<Vec<_>>>()?;
+        let set = self.set.over(Arc::clone(left), calls, empty)?.into_plan();
+        let mut outputs: Vec<Expr> = left.schema().columns().into_iter().map(Expr::Column).collect();
+        for (name, expr) in &self.columns {
+            outputs.push(inward(expr.clone())?.alias_qualified(self.alias.clone(), name));
+        }
+        Ok(LogicalPlan::Projection(Projection::try_new(outputs, Arc::new(set))?))
     }
+}
+
+fn outputs(projection: &Projection) -> Vec<(String, Expr)> {
+    let names = projection.schema.fields().iter().map(|field| field.name().clone());
+    names.zip(projection.expr.iter().map(|expr| expr.clone().unalias())).collect()
+}
+
+/// Expressions over a projection as expressions over what is below it; `None` for a column that is not the projection's.
+fn compose(above: Vec<(String, Expr)>, projection: &Projection) -> Option<Vec<(String, Expr)>> {
+    let below = outputs(projection);
+    let composed = above.into_iter().map(|(name, expr)| {
+        let mut is_known = true;
+        let expr = expr.transform_up(|part| {
+            let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
+            let found = projection.schema.maybe_index_of_column(column).and_then(|index| below.get(index));
+            is_known &= found.is_some();
+            Ok(found.map_or_else(|| Transformed::no(part.clone()), |(_, expr)| Transformed::yes(expr.clone())))
+        });
+        expr.ok().filter(|_| is_known).map(|expr| (name, expr.data))
+    });
+    composed.collect()
 }
 
 /// References outward become references to the columns beside.

@@ -16,6 +16,7 @@ pub mod engine;
 pub mod error;
 pub mod explain;
 pub mod field;
+mod items;
 mod lateral;
 pub mod output;
 pub mod plan;

@@ -37,6 +37,7 @@ use super::output::{self, OutputColumn};
 use super::scan::count_scans;
 use super::semantics::constants;
 use super::semantics::resolve::TypedOperations;
+use super::semantics::sets;
 use super::semantics::settings::SessionValues;
 use super::semantics::types::{expr_type, parameter_types};
 use crate::catalog::snapshot::SessionFacts;
@@ -241,7 +242,8 @@ pub(super) fn to_logical(context: &PlanContext<'_>, query: Query, parameters: &[
     let mut planner_context = PlannerContext::new().with_prepare_param_data_types(fields);
     planner
         .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut planner_context)
-        .and_then(lateral::unnest_beside)
+        .and_then(sets::lift)
+        .and_then(lateral::beside)
         .map_err(|error| diagnose(&error))
 }
 

@@ -11,6 +11,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::items::plain_items;
 use super::pushdown::{Budget, to_predicate};
 use super::scan::ScanExec;
 use crate::stores::{Connector, Predicate, Pushdown, Scan, StoreError, StoreName, Table};
@@ -23,6 +24,8 @@ pub struct StoredTable {
     store: StoreName,
     connector: Weak<dyn Connector>,
     table: Arc<Table>,
+    /// The table's schema as the engine sees it.
+    schema: SchemaRef,
     constraints: Constraints,
 }
 
@@ -39,7 +42,8 @@ impl StoredTable {
         let proven = table.primary_key.iter().filter(|key| key.proven);
         let keys = proven.map(|key| Constraint::PrimaryKey(key.columns.clone()));
         let constraints = Constraints::new_unverified(keys.collect());
-        Self { store: connector.name().clone(), connector: Arc::downgrade(connector), table, constraints }
+        let schema = plain_items(&table.schema);
+        Self { store: connector.name().clone(), connector: Arc::downgrade(connector), table, schema, constraints }
     }
 
     fn judge(&self, filter: &Expr) -> Pushdown {
@@ -56,7 +60,7 @@ impl StoredTable {
 #[async_trait]
 impl TableProvider for StoredTable {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.table.schema)
+        Arc::clone(&self.schema)
     }
 
     fn constraints(&self) -> Option<&Constraints> {

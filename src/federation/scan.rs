@@ -19,6 +19,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::branches::Branches;
+use super::items::{plain_items, refit};
 use crate::stores::connector::ScanLimits;
 use crate::stores::{BatchStream, Scan, StoreError, StoreName, Table};
 
@@ -35,7 +36,7 @@ pub struct ScanExec {
 impl ScanExec {
     /// A node for `scan` of `table`; `described` is what the store will be asked, for `EXPLAIN`.
     pub fn new(table: Arc<Table>, scan: Scan, described: String) -> Self {
-        let schema = table.project(&scan.columns);
+        let schema = plain_items(&table.project(&scan.columns));
         let equivalence = EquivalenceProperties::new(schema);
         let properties =
             PlanProperties::new(equivalence, Partitioning::UnknownPartitioning(1), EmissionType::Incremental, Boundedness::Bounded);
@@ -130,7 +131,8 @@ impl ExecutionPlan for ScanExec {
         let node = self.clone();
         let opened = futures::stream::once(async move { open(node, branches, limits).await }).try_flatten();
         let limited = stop_after(opened.boxed(), self.scan.limit);
-        let counted = limited.map(move |batch| count(batch, &baseline, &bytes));
+        let schema = self.schema();
+        let counted = limited.map(move |batch| refit(count(batch, &baseline, &bytes)?, &schema));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), counted)))
     }
 

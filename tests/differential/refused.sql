@@ -5,6 +5,3 @@ SELECT id FROM shop.customers FOR UPDATE
 
 -- A subquery in an expression does not unnest a column of the query around it.
 SELECT id, (SELECT string_agg(k, ',' ORDER BY k) FROM jsonb_object_keys(prefs) AS k) AS keys FROM shop.customers WHERE jsonb_typeof(prefs) = 'object'
-
--- UNNEST WITH ORDINALITY is missing.
-SELECT c.id, t.tag, t.place FROM shop.customers c CROSS JOIN LATERAL unnest(c.tags) WITH ORDINALITY AS t(tag, place)

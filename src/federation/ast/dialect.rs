@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, VisitorMut,
+    Ident, ObjectName, ObjectNamePart, Query, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 
 use super::{interval, json, literal, rows, similar, tuple};
@@ -42,7 +42,7 @@ impl VisitorMut for Dialect {
                 return ControlFlow::Break(Box::new(error));
             }
         }
-        name_function_column(factor);
+        json::set_in_from(factor);
         ControlFlow::Continue(())
     }
 
@@ -192,33 +192,6 @@ fn quote_field(access: &mut AccessExpr) {
     }
 }
 
-/// A function in FROM that returns one column names it after its alias, or after itself: `unnest(tags) AS t` has the column
-/// `t`, `generate_series(1, 3)` the column `generate_series`.
-fn name_function_column(factor: &mut TableFactor) {
-    json::set_in_from(factor);
-    plain_unnest(factor);
-    let (alias, function) = match factor {
-        TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } if array_exprs.len() == 1 => {
-            (alias, "unnest".to_owned())
-        }
-        TableFactor::Table { name, alias, args: Some(_), with_ordinality: false, .. } => {
-            let Some(ident) = name.0.last().and_then(ObjectNamePart::as_ident) else { return };
-            let function = ident.value.to_lowercase();
-            if !matches!(function.as_str(), "generate_series" | "unnest" | "range") {
-                return;
-            }
-            strip_schema(name);
-            (alias, function)
-        }
-        _ => return,
-    };
-    let alias =
-        alias.get_or_insert_with(|| TableAlias { explicit: true, name: Ident::new(function), columns: Vec::new(), at: None });
-    if alias.columns.is_empty() {
-        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
-    }
-}
-
 /// The engine's only escape character is the backslash: `LIKE p ESCAPE '/'` is `LIKE like_escape(p, '/')`.
 fn own_escape(pattern: &mut Expr, escape: &mut Option<datafusion::sql::sqlparser::ast::ValueWithSpan>) {
     let Some(character) = escape.take_if(|written| !matches!(&written.value, Value::SingleQuotedString(text) if text == "\\"))
@@ -236,31 +209,6 @@ fn with_argument(mut expr: Expr, argument: Expr) -> Expr {
         list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)));
     }
     expr
-}
-
-/// The parser knows `unnest` only without its schema, and without LATERAL.
-fn plain_unnest(factor: &mut TableFactor) {
-    let (name, args, alias, with_ordinality) = match factor {
-        TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } => (name, &args.args, alias, with_ordinality),
-        TableFactor::Function { name, args, alias, with_ordinality, .. } => (name, &*args, alias, with_ordinality),
-        _ => return,
-    };
-    let mut plain = name.clone();
-    strip_schema(&mut plain);
-    if !matches!(plain.0.as_slice(), [ObjectNamePart::Identifier(ident)] if ident.value.eq_ignore_ascii_case("unnest")) {
-        return;
-    }
-    let arrays = args.iter().filter_map(|argument| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(array)) => Some(array.clone()),
-        _ => None,
-    });
-    *factor = TableFactor::UNNEST {
-        alias: alias.take(),
-        array_exprs: arrays.collect(),
-        with_offset: false,
-        with_offset_alias: None,
-        with_ordinality: *with_ordinality,
-    };
 }
 
 /// `pg_catalog.lower` is `lower`: the engine has one namespace of functions.
@@ -380,12 +328,6 @@ mod tests {
     #[test]
     fn spellings_become_the_planners() {
         check("SELECT (a).City, (a).\"B\" FROM t", Ok("SELECT (a).'city', (a).'B' FROM t"));
-        check(
-            "SELECT * FROM generate_series(1, 3)",
-            Ok("SELECT * FROM generate_series(1, 3) AS generate_series (generate_series)"),
-        );
-        check("SELECT * FROM t, unnest(t.tags) x", Ok("SELECT * FROM t, UNNEST(t.tags) x (x)"));
-        check("SELECT * FROM t, LATERAL unnest(t.tags) x", Ok("SELECT * FROM t, UNNEST(t.tags) x (x)"));
         check("SELECT pg_catalog.lower(x) FROM t", Ok("SELECT lower(x) FROM t"));
         check("SELECT a OPERATOR(pg_catalog.~) 'x' FROM t", Ok("SELECT a ~ 'x' FROM t"));
         check("SELECT x COLLATE \"C\" FROM t", Ok("SELECT x FROM t"));

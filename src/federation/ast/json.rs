@@ -159,6 +159,11 @@ pub(super) fn row(fields: impl Iterator<Item = (String, Expr)>) -> Expr {
     call_with("pg_json_row", arguments.collect())
 }
 
+/// Whether a function returns a set.
+pub(super) fn returns_set(name: &str) -> bool {
+    SETS.iter().any(|(known, ..)| *known == name)
+}
+
 /// A function that returns a set of one column, outside of FROM.
 fn set_in_expression(name: &str, function: &Function) -> Option<Expr> {
     let (_, lists, _) = SETS.iter().find(|(known, lists, _)| *known == name && lists.len() == 1)?;

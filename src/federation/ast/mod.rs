@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → catalog (forms of client introspection) → precedence, between, using → name (output columns) → whole_row (relations as values) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
+//! tokens (what the parser reads otherwise) → parsed query → catalog (forms of client introspection) → precedence, between, using → name (output columns) → whole_row (relations as values) → sets (set-returning functions) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -18,6 +18,7 @@ pub mod locate;
 pub mod name;
 mod precedence;
 mod rows;
+mod sets;
 mod similar;
 pub mod tokens;
 mod tuple;
@@ -49,6 +50,7 @@ pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diag
     }
     name::name_outputs(query);
     whole_row::rewrite(query, columns_of);
+    sets::rewrite(query)?;
     let mut dialect = dialect::Dialect;
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut dialect) {
         return Err(*error);

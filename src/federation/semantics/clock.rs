@@ -62,6 +62,19 @@ pub(super) fn add(at: i64, by: IntervalMonthDayNano) -> Result<i64, Diagnosis> {
     within(moved.ok_or_else(out_of_range)?)
 }
 
+/// [`add`] for an instant: months and days move the local clock, the time part moves the instant.
+pub(super) fn add_in_zone(at: i64, by: IntervalMonthDayNano, zone: TimeZone) -> Result<i64, Diagnosis> {
+    if is_infinite(at) {
+        return Ok(at);
+    }
+    let moved = if by.months == 0 && by.days == 0 {
+        at
+    } else {
+        to_instant(add(to_local(at, zone), IntervalMonthDayNano::new(by.months, by.days, 0))?, zone)
+    };
+    add(moved, IntervalMonthDayNano::new(0, 0, by.nanoseconds))
+}
+
 /// Seconds east of UTC at an instant.
 pub(super) fn offset_at(at: i64, zone: TimeZone) -> i64 {
     zone::offset_at(zone, at)

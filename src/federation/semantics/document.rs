@@ -10,7 +10,6 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::Result;
 
 use crate::format::{DisplaySettings, json};
-use crate::pgtype::{PgField, PgType};
 
 use super::datum::Column;
 use super::functions::json::make;
@@ -40,7 +39,7 @@ fn items(array: &ArrayRef, item: &FieldRef, display: &DisplaySettings) -> Result
     if values.data_type() == item.data_type() {
         return Ok(Arc::clone(array));
     }
-    let field = Arc::new(Field::new(item.name(), values.data_type().clone(), true).with_pg_type(PgType::JSON));
+    let field = Arc::new(Field::new(item.name(), values.data_type().clone(), true));
     Ok(Arc::new(ListArray::try_new(field, list.offsets().clone(), values, list.nulls().cloned())?))
 }
 
@@ -117,6 +116,7 @@ mod tests {
     use arrow::buffer::{NullBuffer, OffsetBuffer};
 
     use super::*;
+    use crate::pgtype::{PgField, PgType};
 
     fn list(values: ArrayRef, pg_type: PgType, lengths: &[usize]) -> ArrayRef {
         let field = Arc::new(Field::new("item", values.data_type().clone(), true).with_pg_type(pg_type));

@@ -28,12 +28,11 @@ pub(super) fn has_equality(pg_type: PgType) -> bool {
 
 /// Whether comparing carriers of this type would go wrong.
 pub(super) fn is_needed(typed: &Typed, carrier: &DataType) -> bool {
-    let element = typed.pg_type.element();
-    let carrier = match (element, carrier) {
-        (Some(_), DataType::List(item) | DataType::LargeList(item)) => item.data_type(),
-        _ => carrier,
-    };
-    let pg_type = element.unwrap_or(typed.pg_type);
+    // Elements that are NULL are above all others, and to the engine below.
+    if typed.pg_type.element().is_some() {
+        return true;
+    }
+    let pg_type = typed.pg_type;
     match pg_type.oid {
         1700 => *carrier == DataType::Utf8,
         // The engine tells -0 from 0.

@@ -16,6 +16,7 @@ pub mod constants;
 pub mod floats;
 pub mod functions;
 pub mod resolve;
+pub mod sets;
 pub mod settings;
 pub mod typed;
 pub mod types;
@@ -47,8 +48,12 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().extend(functions::scalars());
     builder.aggregate_functions().get_or_insert_default().extend(aggregates::aggregates());
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(operators::DeferOperators));
+    builder.relation_planners().get_or_insert_default().insert(0, Arc::new(sets::SetRelations));
     let rules = builder.analyzer_rules().take().unwrap_or_else(|| Analyzer::new().rules);
-    builder.with_analyzer_rules(with_resolution(rules)).with_type_planner(Arc::new(sql_types::PostgresTypes))
+    builder
+        .with_analyzer_rules(with_resolution(rules))
+        .with_type_planner(Arc::new(sql_types::PostgresTypes))
+        .with_query_planner(Arc::new(sets::SetPlanner))
 }
 
 /// Resolution comes before coercion, and after the rule that rewrites `grouping()`.

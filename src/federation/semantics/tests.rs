@@ -31,7 +31,7 @@ use super::cast::{read_literal, text_of};
 use super::datum::{Column, Datum};
 use super::settings::SessionValues;
 use super::typed::Typed;
-use super::{install, types};
+use super::{install, sets, types};
 
 /// Name, type and the three rows of the table `t`, as text.
 const COLUMNS: &[(&str, PgType, [Option<&str>; 3])] = &[
@@ -135,7 +135,7 @@ fn name_outputs(query: &mut Query) {
 }
 
 async fn analysed(state: &SessionState, sql: &str) -> Result<LogicalPlan, datafusion::error::DataFusionError> {
-    let plan = state.statement_to_plan(parse(sql)).await?;
+    let plan = sets::lift(state.statement_to_plan(parse(sql)).await?)?;
     state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})
 }
 

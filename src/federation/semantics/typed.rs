@@ -129,6 +129,11 @@ impl TypedFunction {
         &self.returns
     }
 
+    /// The types the arguments are read as.
+    pub(super) fn arguments(&self) -> &[Typed] {
+        &self.arguments
+    }
+
     /// The function that an expression calls, when it is a decided one.
     pub(super) fn called_by(expr: &Expr) -> Option<&Self> {
         match expr {

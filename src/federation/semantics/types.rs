@@ -19,6 +19,7 @@ use datafusion::scalar::ScalarValue;
 use crate::pgtype::{PgType, TYPE_KEY};
 
 use super::functions::Named;
+use super::sets::{ProjectSet, is_set_call};
 use super::typed::{Typed, TypedFunction};
 
 /// The Postgres type of each output column of a resolved plan, in order. Literals that stayed untyped are `text`.
@@ -125,25 +126,12 @@ fn node_types(plan: &LogicalPlan, inputs: &[DFSchema]) -> Result<Option<Vec<Type
             | LogicalPlan::RecursiveQuery(_),
             Some(input),
         ) => Some(field_types(input)),
-        (LogicalPlan::Unnest(node), Some(input)) => Some(
-            node.dependency_indices
-                .iter()
-                .zip(node.schema.fields())
-                .map(|(from, field)| unnested(input.fields().get(*from), field))
-                .collect(),
-        ),
+        (LogicalPlan::Extension(_), Some(input)) => match ProjectSet::of(plan) {
+            Some(set) => Some(field_types(input).into_iter().chain(set.output_types(input)?).collect()),
+            None => None,
+        },
         _ => None,
     })
-}
-
-fn unnested(from: Option<&FieldRef>, field: &FieldRef) -> Typed {
-    let Some(from) = from else { return Typed::of_field(field) };
-    let typed = Typed::of_field(from);
-    match (from.data_type() == field.data_type(), typed.pg_type.element(), from.data_type()) {
-        (true, _, _) => typed,
-        (false, Some(element), DataType::List(_) | DataType::LargeList(_)) => Typed { pg_type: element, labels: typed.labels },
-        _ => Typed::of_field(field),
-    }
 }
 
 fn aggregate_types(node: &Aggregate, input: &DFSchema) -> Result<Option<Vec<Typed>>> {
@@ -229,8 +217,8 @@ pub fn expr_type(expr: &Expr, schema: &DFSchema) -> Result<Typed> {
         Expr::Unnest(unnest) => {
             let list = expr_type(&unnest.expr, schema)?;
             match list.pg_type.element() {
-                Some(element) => Typed { pg_type: element, labels: list.labels },
-                None => list,
+                Some(element) if !is_set_call(&unnest.expr) => Typed { pg_type: element, labels: list.labels },
+                _ => list,
             }
         }
         other => Typed::of_field(other.to_field(schema)?.1.as_ref()),

@@ -14,6 +14,7 @@ use super::super::key::encode;
 use super::super::numeric::Numeric;
 use super::super::typed::Typed;
 use super::Kind;
+use super::exact::ExactSum;
 
 /// Sums of a group.
 #[derive(Debug, Clone)]
@@ -42,7 +43,7 @@ pub(super) struct RowAccumulator {
 
 /// Types of the partial state that travels between phases.
 pub(super) fn state_types(kind: Kind, reads: &Typed, input: &DataType, distinct: bool) -> Vec<DataType> {
-    if distinct {
+    if distinct || matches!(kind, Kind::Distinct(_)) {
         return vec![DataType::List(Arc::new(Field::new("item", input.clone(), true)))];
     }
     match fresh(kind, reads) {
@@ -62,7 +63,8 @@ fn fresh(kind: Kind, reads: &Typed) -> State {
     }
 }
 
-fn lost() -> DataFusionError {
+/// An error that cannot come: the engine hands a state to another function than made it.
+pub(super) fn lost() -> DataFusionError {
     DataFusionError::Internal("a partial aggregate has another shape than its function".to_owned())
 }
 
@@ -113,6 +115,14 @@ impl RowAccumulator {
 
     fn add_all(&mut self, array: &ArrayRef) -> Result<()> {
         let reads = self.reads.clone();
+        let is_plain = self.seen.is_none() && matches!(self.kind, Kind::Sum | Kind::Average);
+        if let (State::Exact { count, sum, .. }, true) = (&mut self.state, is_plain) {
+            let mut batch = ExactSum::default();
+            batch.add_all(array, &reads)?;
+            *sum = sum.add(&batch.total()?)?;
+            *count += batch.count;
+            return Ok(());
+        }
         let column = Column::new(array, Some(&reads))?;
         for row in 0..array.len() {
             let value = column.get(row);

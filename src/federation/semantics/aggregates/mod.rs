@@ -1,9 +1,11 @@
 //! Aggregates whose types or values differ between PostgreSQL and the engine.
 //!
 //! [`NamedAggregate`] holds a call until `resolve` knows the argument's type; [`TypedAggregate`] computes those that the
-//! engine's own aggregates cannot: exact sums and averages, deviations, extremes by typed order.
+//! engine's own aggregates cannot: exact sums and averages, deviations, extremes and distinct values by typed order.
 
 mod accumulate;
+mod collect;
+mod exact;
 mod extreme;
 
 use std::sync::Arc;
@@ -20,7 +22,11 @@ use super::floats;
 use super::overload::numeric_rank;
 use super::typed::Typed;
 use accumulate::RowAccumulator;
+use collect::DistinctValues;
+use exact::GroupedSums;
 use extreme::{End, ExtremeAccumulator, FloatExtremes};
+
+pub(super) use collect::Order;
 
 const NAMES: &[&str] = &[
     "sum",
@@ -121,6 +127,8 @@ pub(super) enum Kind {
     PopulationDeviation,
     SampleVariance,
     PopulationVariance,
+    /// `array_agg(DISTINCT …)`
+    Distinct(Order),
 }
 
 impl Kind {
@@ -156,6 +164,7 @@ impl Kind {
             Self::PopulationDeviation => "stddev_pop",
             Self::SampleVariance => "variance",
             Self::PopulationVariance => "var_pop",
+            Self::Distinct(_) => "array_agg",
         }
     }
 }
@@ -209,6 +218,9 @@ impl AggregateUDFImpl for TypedAggregate {
             Some(field) => field.data_type().clone(),
             None => self.carrier.clone(),
         };
+        if let Kind::Distinct(order) = self.kind {
+            return Ok(Box::new(DistinctValues::new(self.reads.clone(), input, order)));
+        }
         if let Some(end) = self.kind.end() {
             return Ok(Box::new(ExtremeAccumulator::new(end, self.reads.clone(), self.carrier.clone(), false)));
         }
@@ -223,12 +235,18 @@ impl AggregateUDFImpl for TypedAggregate {
     }
 
     fn groups_accumulator_supported(&self, _arguments: AccumulatorArgs<'_>) -> bool {
-        self.kind.end().is_some() && floats::is_float(self.reads.pg_type)
+        match self.kind {
+            Kind::Sum | Kind::Average => !self.distinct && !matches!(self.reads.pg_type.oid, 700 | 701 | 1186),
+            _ => self.kind.end().is_some() && floats::is_float(self.reads.pg_type),
+        }
     }
 
     fn create_groups_accumulator(&self, _arguments: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
         match self.kind.end() {
             Some(end) if floats::is_float(self.reads.pg_type) => Ok(Box::new(FloatExtremes::new(end, self.carrier.clone()))),
+            None if matches!(self.kind, Kind::Sum | Kind::Average) => {
+                Ok(Box::new(GroupedSums::new(self.kind, self.reads.clone(), self.carrier.clone())))
+            }
             _ => Err(DataFusionError::Internal(format!("{} has no accumulator of groups", self.kind.name()))),
         }
     }

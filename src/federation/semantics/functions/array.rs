@@ -34,15 +34,15 @@ pub(super) const ROWS: &[Overload] = &[
     row("array_position", &[ANYARRAY, ANY], INT4, position).lenient(),
     row("array_to_string", &[ANYARRAY, TEXT], TEXT, |call, a| to_string(call, a, None)),
     row("array_to_string", &[ANYARRAY, TEXT, TEXT], TEXT, |call, a| to_string(call, a, Some(a[2].as_text()))),
-    row("string_to_array", &[TEXT, TEXT], TEXTS, from_string).lenient(),
-    row("string_to_array", &[TEXT, TEXT, TEXT], TEXTS, from_string).lenient(),
+    row("string_to_array", &[TEXT, TEXT], TEXTS, split_text).lenient(),
+    row("string_to_array", &[TEXT, TEXT, TEXT], TEXTS, split_text).lenient(),
     row("operator @>", &[ANYARRAY, ANYARRAY], BOOL, |call, a| contains(call, 0, &a[0], 1, &a[1])),
     row("operator <@", &[ANYARRAY, ANYARRAY], BOOL, |call, a| contains(call, 1, &a[1], 0, &a[0])),
     row("operator &&", &[ANYARRAY, ANYARRAY], BOOL, overlaps),
     row("gen_random_uuid", &[], PgType::UUID, |_, _| Ok(Datum::text(random_uuid()))).volatility(Volatility::Volatile),
 ];
 
-fn length(value: &Datum<'_>) -> i64 {
+pub(super) fn length(value: &Datum<'_>) -> i64 {
     value.as_list().map_or(0, |items| i64::try_from(items.len()).unwrap_or(i64::MAX))
 }
 
@@ -128,7 +128,7 @@ fn to_string<'a>(call: &Call<'_>, a: &[Datum<'a>], null: Option<&str>) -> Outcom
 }
 
 /// A NULL separator splits into letters, an empty one does not split.
-fn from_string<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
+pub(super) fn split_text<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     if a[0].is_null() {
         return Ok(Datum::Null);
     }

@@ -12,6 +12,7 @@ mod math;
 mod md5;
 mod quote;
 mod regexp;
+mod sets;
 mod template;
 mod text;
 
@@ -37,7 +38,9 @@ use super::typed::{Call, Kernel, RowKernel, Typed, TypedFunction};
 /// Rows by name.
 static TABLE: LazyLock<BTreeMap<&'static str, Vec<&'static Overload>>> = LazyLock::new(|| {
     let mut table: BTreeMap<&'static str, Vec<&'static Overload>> = BTreeMap::new();
-    for family in [math::ROWS, text::ROWS, regexp::ROWS, datetime::ROWS, template::ROWS, json::ROWS, json::MAKERS, array::ROWS] {
+    for family in
+        [math::ROWS, text::ROWS, regexp::ROWS, datetime::ROWS, template::ROWS, json::ROWS, json::MAKERS, array::ROWS, sets::ROWS]
+    {
         for row in family {
             table.entry(row.name).or_default().push(row);
         }
@@ -61,6 +64,21 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         .chain(CASTS.iter().map(String::as_str))
         .map(|name| Arc::new(ScalarUDF::new_from_impl(Named::new(name))))
         .collect()
+}
+
+/// The planner's name of a set-returning function, or `None` when no function of that name returns a set.
+pub fn set_function(name: &str) -> Option<&'static str> {
+    TABLE.keys().copied().find(|known| known.strip_prefix(sets::PREFIX) == Some(name))
+}
+
+/// Whether the planner's name is that of a set-returning function.
+pub(super) fn returns_set(name: &str) -> bool {
+    name.starts_with(sets::PREFIX)
+}
+
+/// The list that carries all elements a set-returning function gives for one row.
+pub(super) fn set_carrier(element: &Typed) -> DataType {
+    DataType::List(Arc::new(Field::new("item", element.pg_type.carrier(), true)))
 }
 
 /// The overloads of a name.
@@ -103,6 +121,10 @@ impl Named {
         let list = || rows.first().copied().filter(|row| row.returns.element().is_some());
         select(rows, arguments).or_else(list).map_or(PgType::TEXT.into(), |row| row.returns.into())
     }
+
+    fn carrier(&self, returns: &Typed) -> DataType {
+        if returns_set(self.name) { set_carrier(returns) } else { returns.pg_type.carrier() }
+    }
 }
 
 impl ScalarUDFImpl for Named {
@@ -116,7 +138,7 @@ impl ScalarUDFImpl for Named {
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         let types: Vec<Typed> = arguments.iter().map(|data_type| PgType::from_arrow(data_type).into()).collect();
-        Ok(self.guess(&types).pg_type.carrier())
+        Ok(self.carrier(&self.guess(&types)))
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
@@ -127,7 +149,7 @@ impl ScalarUDFImpl for Named {
             .map(|(field, literal)| if is_undecided(field, *literal) { PgType::UNKNOWN.into() } else { Typed::of_field(field) })
             .collect();
         let typed = self.guess(&types);
-        Ok(typed.field(self.name, typed.pg_type.carrier()))
+        Ok(typed.field(self.name, self.carrier(&typed)))
     }
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
@@ -196,8 +218,16 @@ pub(super) fn with_modifier(target: PgType, parts: &[Expr]) -> PgType {
 /// 42883 as PostgreSQL words it for functions.
 pub(super) fn missing_function(name: &str, arguments: &[Typed]) -> Diagnosis {
     let types: Vec<String> = arguments.iter().map(operators::plain).collect();
+    let name = name.strip_prefix(sets::PREFIX).unwrap_or(name);
     Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name}({}) does not exist", types.join(", ")))
         .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+}
+
+/// 42725 as PostgreSQL words it, for calls whose arguments tell no type.
+pub(super) fn ambiguous_function(name: &str, arguments: &[Typed]) -> Diagnosis {
+    let Diagnosis { message, .. } = missing_function(name, arguments);
+    Diagnosis::new("42725", message.replace("does not exist", "is not unique"))
+        .with_hint("Could not choose a best candidate function. You might need to add explicit type casts.")
 }
 
 /// `greatest` and `least` over values that the engine does not order rightly.
@@ -227,4 +257,5 @@ fn pick<'a>(call: &Call<'_>, a: &[Datum<'a>], greatest: bool) -> Result<Datum<'a
 }
 
 pub(super) use json::concat_jsonb;
+pub(super) use sets::{SERIES, is_ambiguous};
 pub(super) use text::{concat_bytes, concat_texts};

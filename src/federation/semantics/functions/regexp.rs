@@ -106,7 +106,7 @@ fn first_match<'a>(a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
     Ok(Datum::Texts(found.iter().skip(skip).map(|part| part.map(|part| part.as_str().to_owned())).collect()))
 }
 
-fn split<'a>(a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
+pub(super) fn split<'a>(a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
     let pattern = compile(a[1].as_text(), flags)?;
     let text = a[0].as_text();
     let mut parts = Vec::new();

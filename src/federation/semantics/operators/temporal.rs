@@ -123,19 +123,7 @@ fn shift<'a>(at: &Datum<'a>, by: IntervalMonthDayNano) -> Outcome<'a> {
 }
 
 fn shift_zoned<'a>(call: &Call<'_>, at: &Datum<'a>, by: IntervalMonthDayNano) -> Outcome<'a> {
-    let at = instant(at);
-    if clock::is_infinite(at) {
-        return Ok(Datum::Timestamp(at));
-    }
-    let zone = call.session.display.time_zone;
-    // Months and days move the local clock; the time part moves the instant.
-    let moved = if by.months == 0 && by.days == 0 {
-        at
-    } else {
-        let local = clock::add(clock::to_local(at, zone), IntervalMonthDayNano::new(by.months, by.days, 0))?;
-        clock::to_instant(local, zone)
-    };
-    Ok(Datum::Timestamp(clock::add(moved, IntervalMonthDayNano::new(0, 0, by.nanoseconds))?))
+    Ok(Datum::Timestamp(clock::add_in_zone(instant(at), by, call.session.display.time_zone)?))
 }
 
 fn subtract_timestamps<'a>(left: &Datum<'a>, right: &Datum<'a>) -> Outcome<'a> {

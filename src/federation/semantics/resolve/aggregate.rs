@@ -16,7 +16,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, Projection, Sort
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
-use super::super::aggregates::{Kind, NamedAggregate, TypedAggregate};
+use super::super::aggregates::{Kind, NamedAggregate, Order, TypedAggregate};
 use super::super::floats;
 use super::super::functions::missing_function;
 use super::super::key;
@@ -36,6 +36,9 @@ struct Decided {
 
 impl Resolver<'_> {
     pub(super) fn aggregate(&self, mut call: AggregateFunction, scope: &Scope<'_>) -> Result<Expr> {
+        if call.params.distinct && call.func.name() == "array_agg" {
+            return self.distinct_values(call, scope);
+        }
         let arguments = std::mem::take(&mut call.params.args);
         let decided = self.decide_aggregate(&call.func, arguments, call.params.distinct, scope)?;
         call.params.order_by = self.order_keys(call.params.order_by, scope)?;
@@ -46,6 +49,47 @@ impl Resolver<'_> {
         call.func = decided.function;
         call.params.args = decided.arguments;
         call.params.distinct = decided.distinct;
+        Ok(Expr::AggregateFunction(call))
+    }
+
+    /// `array_agg(DISTINCT x ORDER BY x)`: dropping duplicates sorts, so the order asked for can only be one over the values.
+    fn distinct_values(&self, mut call: AggregateFunction, scope: &Scope<'_>) -> Result<Expr> {
+        let missing = |types: &[Typed]| missing_function("array_agg", types);
+        let [argument]: [Expr; 1] = std::mem::take(&mut call.params.args).try_into().map_err(|_others: Vec<Expr>| missing(&[]))?;
+        let mut order = Order { descending: false, nulls_first: false };
+        for (place, sort) in std::mem::take(&mut call.params.order_by).into_iter().enumerate() {
+            if sort.expr != argument {
+                let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+                return Err(Diagnosis::new("42P10", message).into());
+            }
+            if place == 0 {
+                order = Order { descending: !sort.asc, nulls_first: sort.nulls_first };
+            }
+        }
+        let operand = self.operand(argument, scope)?;
+        let typed: Typed = if operand.typed.is_unknown() { PgType::TEXT.into() } else { operand.typed.without_modifier() };
+        if !key::has_equality(typed.pg_type) {
+            let message = format!("could not identify an equality operator for type {}", plain(&typed));
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, message).into());
+        }
+        let argument =
+            if operand.typed.is_unknown() { self.convert(operand, &typed, Asked::Implicitly, scope)? } else { operand.expr };
+        let carrier = scope.carrier_of(&argument)?;
+        if key::is_needed(&typed, &carrier) {
+            key::function(&typed)?;
+        }
+        let pg_type = typed.pg_type.array().or(PgType::TEXT.array()).unwrap_or(PgType::TEXT);
+        let pg_type = if typed.pg_type.element().is_some() { typed.pg_type } else { pg_type };
+        let returns = Typed { pg_type, labels: typed.labels.clone() };
+        let function = TypedAggregate::new(Kind::Distinct(order), typed, returns, false);
+        let function = function.with_carrier(DataType::new_list(carrier, true));
+        call.func = Arc::new(AggregateUDF::new_from_impl(function));
+        call.params.args = vec![argument];
+        call.params.distinct = false;
+        call.params.filter = match call.params.filter {
+            Some(filter) => Some(Box::new(self.boolean(*filter, "FILTER", scope)?)),
+            None => None,
+        };
         Ok(Expr::AggregateFunction(call))
     }
 

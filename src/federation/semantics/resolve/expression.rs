@@ -8,7 +8,9 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr::{
     Between, BinaryExpr, Case, Cast, Exists, InList, InSubquery, Like, Placeholder, ScalarFunction, SetComparison, TryCast,
 };
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator as EngineOperator, ScalarUDF, Subquery};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, Operator as EngineOperator, ScalarUDF, Subquery, Volatility,
+};
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgType, TYPE_KEY};
@@ -464,6 +466,9 @@ impl Resolver<'_> {
             }
             .into());
         };
+        if row.name == functions::SERIES && functions::is_ambiguous(&types) {
+            return Err(functions::ambiguous_function(name, &types).into());
+        }
         let returns: Typed = row.returns.into();
         let mut declared = Vec::with_capacity(operands.len());
         let mut converted = Vec::with_capacity(operands.len());
@@ -471,6 +476,12 @@ impl Resolver<'_> {
             let (expr, typed) = self.argument(operand, row.declared(index), scope)?;
             converted.push(expr);
             declared.push(typed);
+        }
+        if functions::returns_set(row.name) {
+            let carrier = functions::set_carrier(&returns);
+            let function = TypedFunction::new(row.name, declared, returns, row.kernel).with_carrier(carrier);
+            // A folded list would no longer tell that it stands for a set.
+            return Ok(function.with_volatility(Volatility::Volatile).call(converted));
         }
         Ok(TypedFunction::new(row.name, declared, returns, row.kernel).with_volatility(row.volatility).call(converted))
     }

@@ -9,6 +9,7 @@ mod aggregate;
 mod convert;
 mod expression;
 mod field;
+mod grouping;
 mod guard;
 mod node;
 

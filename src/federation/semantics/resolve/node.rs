@@ -5,20 +5,12 @@ use std::sync::Arc;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::error::Result;
-use datafusion::functions_aggregate::first_last::first_value_udaf;
-use datafusion::logical_expr::expr::{AggregateFunction, Cast};
+use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Aggregate, AggregateUDF, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Projection, RecursiveQuery, Sort, SortExpr,
-    Union, Values,
+    Aggregate, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Projection, RecursiveQuery, Sort, SortExpr, Union, Values,
 };
 
-use crate::error::{Diagnosis, sqlstate};
-
-use super::super::aggregates::{Kind, TypedAggregate};
-use super::super::floats;
-use super::super::key;
-use super::super::operators::plain;
 use super::super::typed::Typed;
 use super::super::types::{plan_schema, schema_after};
 use super::convert::{Asked, Operand};
@@ -47,6 +39,11 @@ impl Resolver<'_> {
             },
             LogicalPlan::Values(values) => self.values(values, outer),
             LogicalPlan::RecursiveQuery(query) => self.recursive(query, planned, outer),
+            // The calls of a set node have names beside them, so they need no aliases to keep theirs.
+            LogicalPlan::Extension(node) => {
+                let calls = |expr| Ok(Transformed::yes(self.expression(expr, &scope)?));
+                Ok(LogicalPlan::Extension(node).map_expressions(calls)?.data)
+            }
             other => self.plain_node(other, &scope),
         }
     }
@@ -80,75 +77,6 @@ impl Resolver<'_> {
                 Ok(SortExpr { expr, ..sort })
             })
             .collect()
-    }
-
-    /// Resolves an aggregation. A group key whose carrier has another equality is grouped by its typed key; the value shown
-    /// is that of the group's first row.
-    fn aggregate_node(&self, aggregate: Aggregate, scope: &Scope<'_>) -> Result<LogicalPlan> {
-        let names = NamePreserver::new_for_projection();
-        let resolve = |expr: Expr| -> Result<Expr> {
-            let name = names.save(&expr);
-            Ok(name.restore(self.expression(expr, scope)?))
-        };
-        let groups = aggregate.group_expr.into_iter().map(resolve).collect::<Result<Vec<_>>>()?;
-        let calls = aggregate.aggr_expr.into_iter().map(resolve).collect::<Result<Vec<_>>>()?;
-        let keys = groups.iter().map(|group| self.group_key(group, scope)).collect::<Result<Vec<_>>>()?;
-        if keys.iter().all(Option::is_none) {
-            return Ok(LogicalPlan::Aggregate(Aggregate::try_new(aggregate.input, groups, calls)?));
-        }
-        let plain = Aggregate::try_new(Arc::clone(&aggregate.input), groups.clone(), calls.clone())?;
-        let plain_groups = groups.clone();
-        let mut keyed_groups = Vec::with_capacity(groups.len());
-        let mut outputs = Vec::with_capacity(plain.schema.fields().len());
-        let mut keyed_calls = calls;
-        for (index, (group, key)) in groups.into_iter().zip(keys).enumerate() {
-            let (qualifier, field) = plain.schema.qualified_field(index);
-            match key {
-                None => {
-                    keyed_groups.push(group);
-                    outputs.push(Expr::Column(Column::from((qualifier, field))));
-                }
-                Some(key) => {
-                    let shown = format!("__first_{index}");
-                    keyed_groups.push(key.alias(format!("__key_{index}")));
-                    // The first value of a group is a plain column again, with the column's own modifier.
-                    let typed = scope.type_of(&plain_groups[index])?;
-                    keyed_calls.push(first_value(group.unalias(), &typed).alias(shown.clone()));
-                    let target = typed.field("", field.data_type().clone());
-                    let column = Expr::Column(Column::from_name(shown));
-                    let column = Expr::Cast(Cast::new_from_field(Box::new(column), target));
-                    outputs.push(column.alias_qualified(qualifier.cloned(), field.name()));
-                }
-            }
-        }
-        let group_count = keyed_groups.len();
-        outputs.extend(plain.schema.iter().skip(group_count).map(|column| Expr::Column(Column::from(column))));
-        let keyed = LogicalPlan::Aggregate(Aggregate::try_new(aggregate.input, keyed_groups, keyed_calls)?);
-        Ok(LogicalPlan::Projection(Projection::try_new(outputs, Arc::new(keyed))?))
-    }
-
-    fn group_key(&self, group: &Expr, scope: &Scope<'_>) -> Result<Option<Expr>> {
-        if let Expr::GroupingSet(sets) = group {
-            for expr in sets.distinct_expr() {
-                // The engine's own grouping takes both zeros, and all NaNs, as one.
-                if self.group_key(expr, scope)?.is_some_and(|key| !floats::is_key(&key)) {
-                    let what = plain(&scope.type_of(expr)?);
-                    let message = format!("grouping sets over type {what} are not supported");
-                    return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).into());
-                }
-            }
-            return Ok(None);
-        }
-        let inner = group.clone().unalias();
-        let typed = scope.type_of(&inner)?;
-        if typed.is_unknown() || floats::is_key(&inner) {
-            return Ok(None);
-        }
-        if !key::has_equality(typed.pg_type) {
-            let message = format!("could not identify an equality operator for type {}", plain(&typed));
-            return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, message).into());
-        }
-        if key::is_needed(&typed, &scope.carrier_of(&inner)?) { key::call(inner, &typed).map(Some) } else { Ok(None) }
     }
 
     fn distinct(&self, input: Arc<LogicalPlan>, scope: &Scope<'_>) -> Result<LogicalPlan> {
@@ -315,17 +243,6 @@ impl Resolver<'_> {
         }
         Ok(Arc::new(project(term, exprs)?))
     }
-}
-
-fn first_value(expr: Expr, typed: &Typed) -> Expr {
-    let function = if floats::is_float(typed.pg_type) {
-        // The engine's own keeps an accumulator for each group, which costs too much where all values differ.
-        let typed = typed.without_modifier();
-        Arc::new(AggregateUDF::new_from_impl(TypedAggregate::new(Kind::First, typed.clone(), typed, false)))
-    } else {
-        first_value_udaf()
-    };
-    Expr::AggregateFunction(AggregateFunction::new_udf(function, vec![expr], false, None, Vec::new(), None))
 }
 
 /// The columns of a branch; a projected bare literal stays an untyped literal.

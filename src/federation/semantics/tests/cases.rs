@@ -377,6 +377,17 @@ pub(super) const QUERIES: Cases = &[
     ("select t.id, y.w from t left join t y on t.w = y.w and y.id = 1 order by t.id", "integer,numeric => 1|9;2|;3|"),
     ("select sum(iv), avg(iv) from t where id < 3", "interval,interval => 1 mon 30 days|30 days"),
     ("select unnest(a) from t where id = 1", "integer => 1;2;3"),
+    ("select unnest(\"set generate_series\"(1, 1000000000)) limit 3", "integer => 1;2;3"),
+    ("select unnest(\"set generate_series\"(1::bigint, 3, 2)), unnest(a) from t where id = 1", "bigint,integer => 1|1;3|2;|3"),
+    ("select unnest(\"set generate_series\"(1, 3, 0))", "22023: step size cannot equal zero"),
+    ("select unnest(\"set generate_series\"('1', '2'))", "42725: function generate_series(unknown, unknown) is not unique"),
+    ("select unnest(\"set generate_series\"(true, false))", "42883: function generate_series(boolean, boolean) does not exist"),
+    ("select iv, count(*) from t group by rollup (iv) having count(*) > 1 order by count(*)", "interval,bigint => 1 mon|2;|3"),
+    (
+        "select array_agg(distinct e order by e desc), array_agg(distinct i2) from t",
+        "text[],smallint[] => {happy,ok,sad}|{7,32767,NULL}",
+    ),
+    ("select id from t where a < array[1, null::int] order by id", "integer => 1;2"),
     ("select distinct on (c) c, id from t order by c, id", "character(5),integer => ab   |1;b    |3"),
     ("select id, id % 2 = 0 as even from t order by even, id", "integer,boolean => 1|f;3|f;2|t"),
 ];

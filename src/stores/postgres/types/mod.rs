@@ -183,7 +183,8 @@ pub(super) fn decoder(field: &Field, rows: usize) -> Box<dyn Decoder> {
     let form = Form::of(field);
     match field.data_type() {
         DataType::List(item) => {
-            let element = if form == Form::TextArray { text::plain(rows) } else { scalar_decoder(item.pg_type(), rows) };
+            let element_type = field.pg_type().element().unwrap_or(PgType::TEXT);
+            let element = if form == Form::TextArray { text::plain(rows) } else { scalar_decoder(element_type, rows) };
             Box::new(list::List::new(item.clone(), element, rows))
         }
         _ if form == Form::Text => text::plain(rows),

@@ -1,0 +1,137 @@
+//! Aggregations whose group keys compare differently from their carriers: grouped by typed keys, shown by a group's first row.
+
+use std::sync::Arc;
+
+use datafusion::common::Column;
+use datafusion::error::Result;
+use datafusion::functions_aggregate::first_last::first_value_udaf;
+use datafusion::logical_expr::expr::{AggregateFunction, Case, Cast};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::grouping_set_to_exprlist;
+use datafusion::logical_expr::{Aggregate, AggregateUDF, Expr, GroupingSet, LogicalPlan, Projection};
+
+use crate::error::{Diagnosis, sqlstate};
+
+use super::super::aggregates::{Kind, TypedAggregate};
+use super::super::floats;
+use super::super::key;
+use super::super::operators::plain;
+use super::super::typed::Typed;
+use super::{Resolver, Scope};
+
+impl Resolver<'_> {
+    /// Resolves an aggregation. A group key whose carrier has another equality is grouped by its typed key; the value shown
+    /// is that of the group's first row.
+    pub(super) fn aggregate_node(&self, aggregate: Aggregate, scope: &Scope<'_>) -> Result<LogicalPlan> {
+        let resolve = |expr: Expr| -> Result<Expr> {
+            let names = NamePreserver::new_for_projection();
+            let name = names.save(&expr);
+            Ok(name.restore(self.expression(expr, scope)?))
+        };
+        let groups = aggregate.group_expr.into_iter().map(|group| members(group, resolve)).collect::<Result<Vec<_>>>()?;
+        let calls = aggregate.aggr_expr.into_iter().map(resolve).collect::<Result<Vec<_>>>()?;
+        let shown: Vec<Expr> = grouping_set_to_exprlist(&groups)?.into_iter().cloned().collect();
+        let keys = shown.iter().map(|group| self.group_key(group, scope)).collect::<Result<Vec<_>>>()?;
+        if keys.iter().all(Option::is_none) {
+            return Ok(LogicalPlan::Aggregate(Aggregate::try_new(aggregate.input, groups, calls)?));
+        }
+        let plain = Aggregate::try_new(Arc::clone(&aggregate.input), groups.clone(), calls.clone())?;
+        let is_set = matches!(groups.as_slice(), [Expr::GroupingSet(_)]);
+        let (mut calls, mut outputs) = (calls, Vec::with_capacity(plain.schema.fields().len()));
+        for (index, (group, key)) in shown.iter().zip(&keys).enumerate() {
+            let (qualifier, field) = plain.schema.qualified_field(index);
+            if key.is_none() {
+                outputs.push(Expr::Column(Column::from((qualifier, field))));
+                continue;
+            }
+            let (first, key_name) = (format!("__first_{index}"), format!("__key_{index}"));
+            let typed = scope.type_of(group)?;
+            calls.push(first_value(group.clone().unalias(), &typed).alias(first.clone()));
+            // The first value of a group is a plain column again, with the column's own modifier.
+            let target = typed.field("", field.data_type().clone());
+            let value = Expr::Cast(Cast::new_from_field(Box::new(Expr::Column(Column::from_name(first))), target));
+            // Rows of a set that leaves the key out have NULL for it, as rows whose value is NULL.
+            let value = if is_set { unless_null(Expr::Column(Column::from_name(key_name)), value) } else { value };
+            outputs.push(value.alias_qualified(qualifier.cloned(), field.name()));
+        }
+        outputs.extend(plain.schema.iter().skip(shown.len()).map(|column| Expr::Column(Column::from(column))));
+        let (input, groups) =
+            if is_set { below(aggregate.input, groups, &shown, keys)? } else { (aggregate.input, keyed(&shown, keys)) };
+        let keyed = LogicalPlan::Aggregate(Aggregate::try_new(input, groups, calls)?);
+        Ok(LogicalPlan::Projection(Projection::try_new(outputs, Arc::new(keyed))?))
+    }
+
+    pub(super) fn group_key(&self, group: &Expr, scope: &Scope<'_>) -> Result<Option<Expr>> {
+        let inner = group.clone().unalias();
+        let typed = scope.type_of(&inner)?;
+        if typed.is_unknown() || floats::is_key(&inner) {
+            return Ok(None);
+        }
+        if !key::has_equality(typed.pg_type) {
+            let message = format!("could not identify an equality operator for type {}", plain(&typed));
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, message).into());
+        }
+        if key::is_needed(&typed, &scope.carrier_of(&inner)?) { key::call(inner, &typed).map(Some) } else { Ok(None) }
+    }
+}
+
+/// Applies a function to the expressions of a group, also to those inside grouping sets.
+fn members(group: Expr, mut apply: impl FnMut(Expr) -> Result<Expr>) -> Result<Expr> {
+    let sets = match group {
+        Expr::GroupingSet(sets) => sets,
+        other => return apply(other),
+    };
+    Ok(Expr::GroupingSet(match sets {
+        GroupingSet::Rollup(exprs) => GroupingSet::Rollup(exprs.into_iter().map(apply).collect::<Result<_>>()?),
+        GroupingSet::Cube(exprs) => GroupingSet::Cube(exprs.into_iter().map(apply).collect::<Result<_>>()?),
+        GroupingSet::GroupingSets(sets) => {
+            let sets = sets.into_iter().map(|set| set.into_iter().map(&mut apply).collect::<Result<Vec<_>>>());
+            GroupingSet::GroupingSets(sets.collect::<Result<_>>()?)
+        }
+    }))
+}
+
+fn keyed(shown: &[Expr], keys: Vec<Option<Expr>>) -> Vec<Expr> {
+    let groups = shown.iter().zip(keys).enumerate();
+    groups.map(|(index, (group, key))| key.map_or_else(|| group.clone(), |key| key.alias(format!("__key_{index}")))).collect()
+}
+
+/// Keys as columns of a projection below, because a set names its expressions again and again.
+fn below(
+    input: Arc<LogicalPlan>,
+    groups: Vec<Expr>,
+    shown: &[Expr],
+    keys: Vec<Option<Expr>>,
+) -> Result<(Arc<LogicalPlan>, Vec<Expr>)> {
+    let mut columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+    let mut replaced: Vec<(&Expr, Expr)> = Vec::new();
+    for (index, (group, key)) in shown.iter().zip(keys).enumerate() {
+        if let Some(key) = key {
+            let name = format!("__key_{index}");
+            columns.push(key.alias(name.clone()));
+            replaced.push((group, Expr::Column(Column::from_name(name))));
+        }
+    }
+    let key_of = |expr: Expr| {
+        let found = replaced.iter().find(|(group, _)| **group == expr).map(|(_, key)| key.clone());
+        Ok(found.unwrap_or(expr))
+    };
+    let groups = groups.into_iter().map(|group| members(group, key_of)).collect::<Result<Vec<_>>>()?;
+    Ok((Arc::new(LogicalPlan::Projection(Projection::try_new(columns, input)?)), groups))
+}
+
+/// `CASE WHEN key IS NOT NULL THEN value END`: without an ELSE, whose type the engine would decide again.
+fn unless_null(key: Expr, value: Expr) -> Expr {
+    Expr::Case(Case::new(None, vec![(Box::new(key.is_not_null()), Box::new(value))], None))
+}
+
+fn first_value(expr: Expr, typed: &Typed) -> Expr {
+    let function = if floats::is_float(typed.pg_type) {
+        // The engine's own keeps an accumulator for each group, which costs too much where all values differ.
+        let typed = typed.without_modifier();
+        Arc::new(AggregateUDF::new_from_impl(TypedAggregate::new(Kind::First, typed.clone(), typed, false)))
+    } else {
+        first_value_udaf()
+    };
+    Expr::AggregateFunction(AggregateFunction::new_udf(function, vec![expr], false, None, Vec::new(), None))
+}
