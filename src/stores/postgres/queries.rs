@@ -127,7 +127,9 @@ const FOREIGN_KEYS: &str = "SELECT con.conrelid::int8, con.conname::text, pg_cat
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      JOIN pg_catalog.pg_class rc ON rc.oid = con.confrelid JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace";
 
-const CHECKS: &str = "SELECT con.conrelid::int8, con.conname::text, pg_catalog.array_to_json(con.conkey)::text, \
+/// The columns in the order of the table: PostgreSQL keeps them in no order that means anything.
+const CHECKS: &str = "SELECT con.conrelid::int8, con.conname::text, \
+     (SELECT pg_catalog.array_to_json(pg_catalog.array_agg(k ORDER BY k)) FROM pg_catalog.unnest(con.conkey) AS k)::text, \
      pg_catalog.pg_get_expr(con.conbin, con.conrelid) \
      FROM pg_catalog.pg_constraint con JOIN pg_catalog.pg_class c ON c.oid = con.conrelid \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
