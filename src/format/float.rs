@@ -117,14 +117,15 @@ fn write_special(value: f64, out: &mut impl BufMut) -> bool {
 
 /// Lays out what `ryu` printed (`1.5e20`, `150.0`, `1e-5`) in PostgreSQL's way.
 fn write_shortest(printed: &str, is_fixed: bool, out: &mut impl BufMut) {
+    // `ryu` uses an exponent below 1e-5 and from 1e16 on only, so that nearly all values are done here.
+    if is_fixed && !printed.as_bytes().contains(&b'e') {
+        out.put_slice(printed.strip_suffix(".0").unwrap_or(printed).as_bytes());
+        return;
+    }
     let (mantissa, exponent) = match printed.split_once('e') {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().unwrap_or(0)),
         None => (printed, 0),
     };
-    if is_fixed && exponent == 0 {
-        out.put_slice(mantissa.strip_suffix(".0").unwrap_or(mantissa).as_bytes());
-        return;
-    }
     let unsigned = mantissa.strip_prefix('-').unwrap_or(mantissa);
     if unsigned.len() < mantissa.len() {
         out.put_u8(b'-');
