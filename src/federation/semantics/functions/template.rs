@@ -215,16 +215,21 @@ fn fixed(value: f64, after: usize) -> String {
     } else if value.is_infinite() {
         if value > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() }
     } else {
-        format!("{value:.after$}")
+        let shown = after.min(DOUBLE_DIGITS_MAX);
+        format!("{value:.shown$}{}", "0".repeat(after - shown))
     }
 }
 
+/// No double has more digits after its point; zeros follow. The formatter panics when asked for more than 65,535 digits.
+const DOUBLE_DIGITS_MAX: usize = 1_100;
+
 /// `%+.*e` with a blank in the place of a positive sign.
 fn scientific_float(value: f64, after: usize) -> String {
-    let text = format!("{value:.after$e}");
+    let shown = after.min(DOUBLE_DIGITS_MAX);
+    let text = format!("{value:.shown$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let sign = if mantissa.starts_with('-') { "" } else { " " };
-    format!("{sign}{mantissa}e{}", signed_exponent(exponent.parse().unwrap_or(0)))
+    format!("{sign}{mantissa}{}e{}", "0".repeat(after - shown), signed_exponent(exponent.parse().unwrap_or(0)))
 }
 
 fn to_number<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
@@ -260,4 +265,21 @@ fn to_timestamp<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
         None => clock::to_instant(local, call.session.display.time_zone),
     };
     Ok(Datum::Timestamp(read.fraction_digits.map_or(at, |digits| round_fraction(at, digits))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_templates_are_filled_with_zeros() {
+        for (value, after) in [(1.5, 3), (-1.25, 1_101), (f64::MIN_POSITIVE, 70_000)] {
+            let text = scientific_float(value, after);
+            let (mantissa, exponent) = text.trim_start_matches([' ', '-']).split_once('e').unwrap();
+            assert_eq!(mantissa.len(), 2 + after, "{value} {after}");
+            let short = mantissa.trim_end_matches('0');
+            assert_eq!(format!("{short}e{exponent}").parse::<f64>().unwrap(), value.abs());
+            assert!(fixed(value, after).len() >= 2 + after);
+        }
+    }
 }

@@ -55,7 +55,9 @@ pub(in super::super::super) fn write(
 /// `character(n)` is carried without the blanks that JSON shows.
 fn padded(text: &str, typmod: i32) -> String {
     let width = usize::try_from(typmod.saturating_sub(4)).unwrap_or(0);
-    format!("{text:<width$}")
+    // The formatter's own padding panics beyond 65,535 characters.
+    let blanks = " ".repeat(width.saturating_sub(text.chars().count()));
+    format!("{text}{blanks}")
 }
 
 fn list(typed: &Typed, value: &Datum<'_>, display: &DisplaySettings, out: &mut Vec<u8>) -> Result<(), Diagnosis> {
@@ -231,4 +233,16 @@ fn object_of<'a>(names: &[Option<String>], values: &[Option<String>]) -> Outcome
     }
     out.push(b'}');
     Ok(finished(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn character_columns_of_any_length_get_their_blanks() {
+        assert_eq!(padded("é", 7), "é  ");
+        assert_eq!(padded("abc", 5), "abc");
+        assert_eq!(padded("x", 70_004).len(), 70_000);
+    }
 }
