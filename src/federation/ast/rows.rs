@@ -1,12 +1,15 @@
-//! How many rows a query gives: FETCH FIRST, negative LIMIT and OFFSET, and set operations that count duplicates.
+//! How many rows a query gives: FETCH FIRST, negative LIMIT and OFFSET, set operations that count duplicates, and VALUES of
+//! outer columns, which the planner would have of one type already.
 //!
 //! The planner has no FETCH, and its INTERSECT ALL and EXCEPT ALL keep every duplicate of the left side, where SQL keeps
 //! `min(m, n)` and `max(m - n, 0)` of them (manual, "Combining Queries"). Numbering equal rows on both sides makes rows
 //! distinct, and their plain INTERSECT and EXCEPT then count as they should.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::ast::{
     Expr, Fetch, Ident, LimitClause, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, UnaryOperator,
-    Value, Values,
+    Value, Values, visit_expressions,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -29,7 +32,53 @@ pub(super) fn rewrite(query: &mut Query) -> Result<(), Diagnosis> {
             return Err(Diagnosis::new("2201X", "OFFSET must not be negative"));
         }
     }
+    spread_values(&mut query.body)?;
     number_duplicates(&mut query.body)
+}
+
+/// `SELECT 1`
+fn one_row() -> Result<Box<SetExpr>, Diagnosis> {
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql("SELECT 1").and_then(|mut parser| parser.parse_query());
+    parsed.map(|query| query.body).map_err(|error| Diagnosis::new(sqlstate::INTERNAL_ERROR, error.to_string()))
+}
+
+/// Most rows of VALUES over outer columns: each becomes a branch of a set operation.
+const SPREAD_MAX: usize = 100;
+
+/// `VALUES (t.a), (t.b)` as `SELECT t.a AS column1 UNION ALL SELECT t.b`, whose branches find a common type.
+fn spread_values(body: &mut SetExpr) -> Result<(), Diagnosis> {
+    let SetExpr::Values(values) = body else { return Ok(()) };
+    let is_column = |expr: &Expr| match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let reads_columns = visit_expressions(&values.rows, is_column).is_break();
+    if !reads_columns || values.rows.len() > SPREAD_MAX {
+        return Ok(());
+    }
+    let mut spread: Option<SetExpr> = None;
+    for row in std::mem::take(&mut values.rows) {
+        let mut branch = one_row()?;
+        if let SetExpr::Select(select) = branch.as_mut() {
+            let named = row.content.into_iter().enumerate();
+            let named =
+                named.map(|(place, expr)| SelectItem::ExprWithAlias { expr, alias: Ident::new(format!("column{}", place + 1)) });
+            select.projection = named.collect();
+        }
+        spread = Some(match spread {
+            None => *branch,
+            Some(above) => SetExpr::SetOperation {
+                op: SetOperator::Union,
+                set_quantifier: SetQuantifier::All,
+                left: Box::new(above),
+                right: branch,
+            },
+        });
+    }
+    if let Some(spread) = spread {
+        *body = spread;
+    }
+    Ok(())
 }
 
 fn limit_by_fetch(query: &mut Query, fetch: Fetch) -> Result<(), Diagnosis> {
