@@ -1,11 +1,14 @@
 //! Parses and classifies statements. What each kind does is in `verbs/`, a file per kind; everything that is not on this
 //! list is refused here, with the reason.
 
+pub mod copy;
+pub mod cursor;
+
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
-    CloseCursor, CopyTarget, DiscardObject, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, Reset, Set, Statement,
-    TransactionMode, UtilityOption,
+    CloseCursor, DiscardObject, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, Reset, Set, Statement, TransactionMode,
+    UtilityOption,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -83,7 +86,34 @@ pub enum Kind {
     Deallocate(Option<String>),
     /// `CALL procedure(…)`
     Call(Box<Function>),
-    /// Something that leaves nothing to do, with its tag: there are no cursors to close and no channels to leave.
+    /// `COPY … TO STDOUT`
+    Copy {
+        /// What is copied.
+        query: Box<Query>,
+        /// How.
+        format: copy::CopyFormat,
+    },
+    /// `DECLARE name CURSOR FOR query`
+    Declare {
+        /// The name.
+        name: String,
+        /// Whose rows it has.
+        query: Box<Query>,
+        /// `BINARY`
+        is_binary: bool,
+    },
+    /// `FETCH`, `MOVE`
+    Fetch {
+        /// The cursor's name.
+        name: String,
+        /// How far.
+        forward: cursor::Forward,
+        /// `MOVE`: the rows are not sent.
+        is_move: bool,
+    },
+    /// `CLOSE name`; `None` is `ALL`.
+    Close(Option<String>),
+    /// Something that leaves nothing to do, with its tag: there are no channels to leave.
     Nothing(&'static str),
     /// Something we know and refuse.
     Refused(Diagnosis),
@@ -127,15 +157,34 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
             let message = "CREATE EXTERNAL TABLE is not allowed: tables come from the configured stores";
             return Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, message));
         }
-        let mut statement = parser.parse_statement().map_err(syntax)?;
-        // Before anything else walks the tree, which for a chain is as deep as the chain is long.
-        depth::bound(&mut statement)?;
-        statements.push(Parsed { text: Arc::clone(&whole), kind: classify(statement, &whole) });
+        let kind = match own_grammar(&mut parser).map_err(syntax)? {
+            Some(mut kind) => {
+                if let Kind::Copy { query, .. } = &mut kind {
+                    depth::bound(query.as_mut())?;
+                }
+                kind
+            }
+            None => {
+                let mut statement = parser.parse_statement().map_err(syntax)?;
+                // Before anything else walks the tree, which for a chain is as deep as the chain is long.
+                depth::bound(&mut statement)?;
+                classify(statement, &whole)
+            }
+        };
+        statements.push(Parsed { text: Arc::clone(&whole), kind });
         let next = parser.peek_token();
         if !matches!(next.token, Token::SemiColon | Token::EOF) {
             let position = character_of(text, next.span.start.line, next.span.start.column);
             return Err(at_or_near(&next.token.to_string()).with_position(position));
         }
+    }
+}
+
+/// Statements whose grammar the parser has not, or not as PostgreSQL has it.
+fn own_grammar(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError> {
+    match copy::parse(parser)? {
+        Some(kind) => Ok(Some(kind)),
+        None => cursor::parse(parser),
     }
 }
 
@@ -295,7 +344,9 @@ fn classify(statement: Statement, text: &Arc<str>) -> Kind {
             let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
             Kind::Deallocate((!all).then(|| fold(&name)))
         }
-        Statement::Close { cursor: CloseCursor::All } => Kind::Nothing("CLOSE CURSOR ALL"),
+        Statement::Declare { stmts } => cursor::declare(stmts),
+        Statement::Close { cursor: CloseCursor::All } => Kind::Close(None),
+        Statement::Close { cursor: CloseCursor::Specific { name } } => Kind::Close(Some(fold(&name))),
         Statement::UNLISTEN { .. } => Kind::Nothing("UNLISTEN"),
         Statement::Call(function) => Kind::Call(Box::new(function)),
         other => refused(&other),
@@ -351,11 +402,6 @@ fn refused(statement: &Statement) -> Kind {
         Statement::Delete(_) => refused_write("DELETE"),
         Statement::Merge(_) => refused_write("MERGE"),
         Statement::Truncate(_) => refused_write("TRUNCATE"),
-        Statement::Copy { target: CopyTarget::File { .. } | CopyTarget::Program { .. }, .. } => Kind::Refused(
-            Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, "COPY to or from files and programs is not allowed")
-                .with_hint("psql's \\copy works on the client's side."),
-        ),
-        Statement::Copy { .. } => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "COPY is not supported yet"),
         Statement::CreateFunction(_) => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "CREATE FUNCTION is not supported"),
         other => {
             let text = other.to_string();
