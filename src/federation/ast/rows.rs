@@ -24,7 +24,13 @@ pub(super) fn rewrite(query: &mut Query) -> Result<(), Diagnosis> {
     if let Some(fetch) = query.fetch.take() {
         limit_by_fetch(query, fetch)?;
     }
-    if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
+    if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause {
+        if let Some(limit) = limit {
+            row_count(limit, "LIMIT")?;
+        }
+        if let Some(offset) = offset {
+            row_count(&mut offset.value, "OFFSET")?;
+        }
         if limit.as_ref().is_some_and(is_negative) {
             return Err(Diagnosis::new("2201W", "LIMIT must not be negative"));
         }
@@ -79,6 +85,26 @@ fn spread_values(body: &mut SetExpr) -> Result<(), Diagnosis> {
         *body = spread;
     }
     Ok(())
+}
+
+/// A number of rows may be written as a text, and reads no column.
+fn row_count(count: &mut Expr, clause: &str) -> Result<(), Diagnosis> {
+    match count {
+        Expr::Value(value) => {
+            let Value::SingleQuotedString(text) = &value.value else { return Ok(()) };
+            let Ok(rows) = text.trim().parse::<i64>() else {
+                let message = format!("invalid input syntax for type bigint: \"{text}\"");
+                return Err(Diagnosis::new(sqlstate::INVALID_TEXT_REPRESENTATION, message));
+            };
+            let digits = Expr::value(Value::Number(rows.unsigned_abs().to_string(), false));
+            *count = if rows < 0 { Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(digits) } } else { digits };
+            Ok(())
+        }
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
+            Err(Diagnosis::new("42P10", format!("argument of {clause} must not contain variables")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn limit_by_fetch(query: &mut Query, fetch: Fetch) -> Result<(), Diagnosis> {

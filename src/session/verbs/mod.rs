@@ -38,7 +38,10 @@ pub(super) async fn run(
     let bound: Bound<'_> = bound.map(|(prepared, values)| (prepared, values.as_slice()));
     match &statement.kind {
         Kind::Query(query) => select::run(session, &statement.text, query, bound).await,
-        Kind::Explain { query, analyze } => explain::run(session, &statement.text, query, *analyze, bound).await,
+        Kind::Explain { query, analyze, json } => {
+            let asked = explain::Asked { analyze: *analyze, json: *json };
+            explain::run(session, &statement.text, query, asked, bound).await
+        }
         Kind::Begin(modes) => transaction::begin(session, modes),
         Kind::Commit { chain } => transaction::commit(session, *chain).await,
         Kind::Rollback { chain } => transaction::rollback(session, *chain).await,
@@ -75,9 +78,9 @@ pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given
             planned = Some(plan);
             Some(columns)
         }
-        Some((Kind::Explain { query, .. }, text)) => {
+        Some((Kind::Explain { query, json, .. }, text)) => {
             planned = Some(select::plan(session, &setting, text, query, given).await?);
-            Some(vec![text_column("QUERY PLAN")])
+            Some(vec![explain::column(*json)])
         }
         Some((Kind::Show(name), _)) => Some(show::columns(name)),
         Some((Kind::Execute { name, .. }, _)) => session.names.statement(name)?.description.columns.clone(),
