@@ -48,8 +48,7 @@ impl VisitorMut for Dialect {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
-        tuple::rewrite(expr);
-        keywords::call(expr);
+        respell(expr);
         let rewritten = match expr {
             Expr::UnaryOp { op, expr: inner } => match unary(op, inner) {
                 Some(rewritten) => rewritten,
@@ -120,6 +119,12 @@ impl VisitorMut for Dialect {
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
     }
+}
+
+/// Forms that stand for others whatever is inside them.
+fn respell(expr: &mut Expr) {
+    tuple::rewrite(expr);
+    keywords::call(expr);
 }
 
 /// What stands for a prefix operator; `None` when the planner knows the operator itself.

@@ -152,3 +152,5 @@ SELECT DISTINCT EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id) AS 
 SELECT (SELECT id, name FROM shop.customers WHERE id = 1) AS a
 SELECT id FROM shop.customers WHERE id IN (SELECT id, name FROM shop.customers)
 SELECT c.id, o.id AS o FROM shop.customers c LEFT JOIN shop.orders o ON o.customer = c.id AND c.id IN (SELECT k.shop_id FROM crm.clients k) AND o.total > 10
+SELECT t.id, (SELECT count(*) FROM shop.orders o WHERE o.total < t.small) AS n FROM (SELECT id, small FROM shop.customers ORDER BY id LIMIT 5) AS t
+SELECT t.id, (SELECT count(*) FROM shop.orders o WHERE o.customer = t.id) AS n, (SELECT o.id FROM shop.orders o WHERE o.customer = t.id ORDER BY o.id LIMIT 1) AS f FROM (SELECT id FROM shop.customers ORDER BY id LIMIT 5) AS t

@@ -9,7 +9,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ExprSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, JoinType, LogicalPlan, Operator, Projection};
+use datafusion::logical_expr::{
+    BinaryExpr, Distinct, Expr, JoinType, LogicalPlan, Operator, Projection, WindowFrameUnits, WindowFunctionDefinition,
+};
 
 use super::super::sets::ProjectSet;
 use super::{calls, has_subquery, references, unsupported};
@@ -51,7 +53,7 @@ impl Domain {
             let sides = sides.into_iter().map(inward).collect::<Result<_>>()?;
             return Ok(Some(Self { columns, outer: sides, names, source: Source::Equalities(own) }));
         }
-        if !is_repeatable(outer)? {
+        if !is_repeatable(outer)? || has_sums_of_floats(outer, &columns)? {
             return Err(unsupported("a correlated subquery over rows that are not the same when they are read again"));
         }
         let names: Vec<String> = (0..columns.len()).map(name).collect();
@@ -201,15 +203,44 @@ fn equality(condition: &Expr, columns: &[Column]) -> Result<Option<(Expr, Expr)>
     Ok(None)
 }
 
-/// Whether reading a plan twice gives the same rows: nothing in it is random, and no LIMIT takes rows in any order.
+/// Whether reading a plan twice gives the same rows: nothing in it is random or depends on the order in which rows come.
 fn is_repeatable(plan: &LogicalPlan) -> Result<bool> {
     let mut is_same = true;
     plan.apply_with_subqueries(|node| {
         let is_random = ProjectSet::of(node).is_none() && node.expressions().iter().any(is_random);
-        is_same &= !is_random && !matches!(node, LogicalPlan::Limit(_));
+        let is_cut = match node {
+            LogicalPlan::Limit(_) | LogicalPlan::Distinct(Distinct::On(_)) => true,
+            LogicalPlan::Window(window) => window.window_expr.iter().any(counts_rows),
+            _ => false,
+        };
+        is_same &= !is_random && !is_cut;
         Ok(if is_same { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     Ok(is_same)
+}
+
+/// Window functions whose value for a row depends on which of equal rows comes first.
+fn counts_rows(expr: &Expr) -> bool {
+    let is_fixed = |name: &str| matches!(name, "rank" | "dense_rank" | "percent_rank" | "cume_dist");
+    let found = expr.exists(|part| {
+        Ok(match part {
+            Expr::WindowFunction(call) => match &call.fun {
+                WindowFunctionDefinition::WindowUDF(function) => !is_fixed(function.name()),
+                WindowFunctionDefinition::AggregateUDF(_) => call.params.window_frame.units == WindowFrameUnits::Rows,
+            },
+            _ => false,
+        })
+    });
+    found.unwrap_or(true)
+}
+
+/// Sums of floats depend on the order of their rows in the last digit, so that a second reading may not find the first one.
+fn has_sums_of_floats(plan: &LogicalPlan, columns: &[Column]) -> Result<bool> {
+    let is_float = |column: &Column| plan.schema().field_from_column(column).is_ok_and(|field| field.data_type().is_floating());
+    if !columns.iter().any(is_float) {
+        return Ok(false);
+    }
+    plan.exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Window(_))))
 }
 
 /// Volatile calls, but the check for one row, which only is not to be moved.
