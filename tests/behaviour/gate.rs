@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 use tributary::task::OwnedTask;
 
 /// A port on which nothing listens until [`Gate::open`].
@@ -14,6 +15,15 @@ pub struct Gate {
 /// While it lives, connections go through; dropping it breaks them and closes the port.
 pub struct Open {
     _task: OwnedTask<()>,
+    frozen: CancellationToken,
+}
+
+impl Open {
+    /// From now on connections stay open, and new ones are taken, but nothing goes through: a server that accepts and never
+    /// answers.
+    pub fn freeze(&self) {
+        self.frozen.cancel();
+    }
 }
 
 impl Gate {
@@ -32,17 +42,23 @@ impl Gate {
     pub async fn open(&self) -> Open {
         let listener = TcpListener::bind(self.address).await.unwrap();
         let target = self.target;
+        let frozen = CancellationToken::new();
+        let seen = frozen.clone();
         let task = OwnedTask::spawn(async move {
             let mut passing = Vec::new();
             while let Ok((mut outside, _)) = listener.accept().await {
+                let seen = seen.clone();
                 passing.push(OwnedTask::spawn(async move {
-                    if let Ok(mut inside) = TcpStream::connect(("127.0.0.1", target)).await {
-                        // The end of either side is the end of the pair.
-                        tokio::io::copy_bidirectional(&mut outside, &mut inside).await.ok();
+                    let Ok(mut inside) = TcpStream::connect(("127.0.0.1", target)).await else { return };
+                    // The end of either side is the end of the pair.
+                    tokio::select! {
+                        biased;
+                        () = seen.cancelled() => std::future::pending().await,
+                        _ = tokio::io::copy_bidirectional(&mut outside, &mut inside) => {}
                     }
                 }));
             }
         });
-        Open { _task: task }
+        Open { _task: task, frozen }
     }
 }

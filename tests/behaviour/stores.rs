@@ -13,7 +13,7 @@ const STOCK: &str = "CREATE TABLE stock (n int PRIMARY KEY, filler text);
     INSERT INTO stock SELECT n, repeat('x', 200) FROM generate_series(1, 200000) AS n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_away_at_the_start_comes_back_by_itself() {
+async fn a_postgres_that_is_away_at_the_start_comes_back_by_itself() {
     let place = Place::new();
     let postgres = support::postgres().await;
     let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;

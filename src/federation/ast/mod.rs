@@ -20,6 +20,7 @@ mod precedence;
 mod rows;
 mod sets;
 mod similar;
+pub mod syntax;
 pub mod tokens;
 mod tuple;
 mod using;
