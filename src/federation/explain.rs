@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 
+use super::ast::HIDDEN;
 use super::branches::Branches;
 use super::plan::Bound;
 use super::scan::{count_scans, scans};
@@ -20,7 +21,7 @@ pub async fn lines(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> R
     } else {
         displayable(bound.physical.as_ref()).indent(false).to_string()
     };
-    let mut lines: Vec<String> = text.lines().map(|line| super::ast::visible(line).to_owned()).collect();
+    let mut lines: Vec<String> = text.lines().map(without_hidden).collect();
     for scan in scans(&bound.physical) {
         lines.push(format!("Asked of {}: {}", scan.scan().store, scan.described()));
     }
@@ -35,6 +36,14 @@ pub async fn lines(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> R
         }
     }
     Ok(lines)
+}
+
+/// A line without the numbers that make names unique, which may stand anywhere in it.
+fn without_hidden(line: &str) -> String {
+    let mut parts = line.split(HIDDEN);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    parts.for_each(|part| shown.push_str(part.trim_start_matches(|letter: char| letter.is_ascii_digit())));
+    shown
 }
 
 /// Rows that the stores sent for a plan that has run: store, what it was asked, rows, bytes.
@@ -59,4 +68,22 @@ pub struct Pulled {
     pub rows: usize,
     /// Bytes they took in memory.
     pub bytes: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_keeps_what_follows_a_hidden_number() {
+        let rows = [
+            ("expr=[name@0 as name, name@2 as name\u{1}12]", "expr=[name@0 as name, name@2 as name]"),
+            ("a\u{1}1, b\u{1}2@3", "a, b@3"),
+            ("plain", "plain"),
+            ("end\u{1}7", "end"),
+        ];
+        for (line, expected) in rows {
+            assert_eq!(without_hidden(line), expected);
+        }
+    }
 }
