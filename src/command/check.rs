@@ -166,7 +166,9 @@ fn tell_failures(output: &mut dyn Write, obstacles: &[ServerError], answers: &[(
 /// `message: Detail. (SQLSTATE) Hint.`
 fn problem(error: &dyn Diagnose) -> String {
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-    let hint = error.hint().map(|hint| format!("\n         {hint}")).unwrap_or_default();
+    // What is said of a store that is away speaks of a running server.
+    let hint = error.hint().filter(|_| !error.sqlstate().starts_with("08"));
+    let hint = hint.map(|hint| format!("\n         {hint}")).unwrap_or_default();
     format!("{error}{detail} ({}){hint}", error.sqlstate())
 }
 

@@ -40,11 +40,11 @@ Exit codes:
 enum Command {
     /// Serve a catalog directory until SIGTERM or Ctrl-C; SIGHUP reads it again.
     Serve(serve::Arguments),
-    /// Validate a catalog directory, connect to each store and print what was found.
+    /// Validate a catalog directory, try its addresses, stores and views, and print what was found.
     Check(check::Arguments),
     /// Try Tributary on rivers, crews and field reports in four stores; needs nothing installed.
     Demo(demo::Arguments),
-    /// Make a SCRAM-SHA-256 verifier for a role's password.
+    /// Make a SCRAM-SHA-256 verifier for a role's password, typed twice or read as one line from standard input.
     Password(password::Arguments),
 }
 

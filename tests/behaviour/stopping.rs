@@ -247,6 +247,27 @@ async fn a_mariadb_that_never_answers_holds_up_no_timeout_and_no_cancel() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mongodb_that_never_answers_holds_up_no_timeout_and_no_cancel() {
+    let place = Place::new();
+    let mongodb = support::mongodb().await;
+    let database = mongodb.fresh_database().await.unwrap();
+    let (user, password) = (mongodb.user(), mongodb.password());
+    let url = format!("mongodb://{user}:{password}@{}:{}", mongodb.host(), mongodb.port());
+    let client = mongodb::Client::with_uri_str(url).await.unwrap();
+    client.database(&database).collection("stock").insert_one(mongodb::bson::doc! { "_id": 1, "n": 1 }).await.unwrap();
+    let gate = Gate::to(mongodb.port()).await;
+    let open = gate.open().await;
+    let store = format!(
+        "kind = \"mongodb\"\nhosts = [\"127.0.0.1:{}\"]\ndirect = true\nuser = \"{user}\"\npassword = \"{password}\"\n\
+         database = \"{database}\"\ndatabases = [\"{database}\"]\n",
+        gate.port()
+    );
+    place.write("stores/shop.toml", &store);
+    let server = place.serve().await;
+    never_answered(&server, &open).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_postgres_lets_us_wait_for_can_be_given_up() {
     let place = Place::new();
     let postgres = support::postgres().await;

@@ -49,7 +49,7 @@ async fn a_postgres_that_is_away_at_the_start_comes_back_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_killed_in_the_middle_of_a_scan_fails_that_statement_only() {
+async fn a_postgres_killed_in_the_middle_of_a_scan_fails_that_statement_only() {
     let place = Place::new();
     let postgres = Postgres::start_with(&support::throwaway()).await.unwrap();
     let database = proxy::fresh(&postgres, STOCK).await;
