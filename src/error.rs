@@ -274,6 +274,8 @@ pub mod sqlstate {
     pub const IDLE_SESSION_TIMEOUT: &str = "57P05";
     /// 58000
     pub const SYSTEM_ERROR: &str = "58000";
+    /// 72000
+    pub const SNAPSHOT_TOO_OLD: &str = "72000";
     /// HV000: a store answered something that does not fit its own schema.
     pub const FDW_ERROR: &str = "HV000";
     /// XX000
