@@ -2,6 +2,7 @@
 
 mod documents;
 mod failures;
+mod keys;
 mod reads;
 mod types;
 
