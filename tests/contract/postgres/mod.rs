@@ -3,7 +3,9 @@
 mod documents;
 mod failures;
 mod keys;
+mod reaching;
 mod reads;
+mod rows;
 mod types;
 
 use std::path::PathBuf;
