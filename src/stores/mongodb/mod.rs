@@ -56,6 +56,10 @@ impl Kind for Registration {
         OPTIONS
     }
 
+    fn native_types(&self) -> Vec<&'static str> {
+        types::words()
+    }
+
     fn parse(
         &self,
         name: &StoreName,

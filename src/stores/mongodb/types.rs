@@ -145,6 +145,11 @@ const OTHER_THAN_ARRAY: &[&str] = &[
     "maxKey",
 ];
 
+/// Every type name of the server.
+pub(super) fn words() -> Vec<&'static str> {
+    OTHER_THAN_ARRAY.iter().copied().chain(["null", "array"]).collect()
+}
+
 /// Type names as the argument of `$type`.
 pub(super) fn names(list: &[&str]) -> Bson {
     Bson::Array(list.iter().map(|name| Bson::String((*name).to_owned())).collect())

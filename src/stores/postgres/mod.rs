@@ -57,6 +57,10 @@ impl Kind for Registration {
         settings::OPTIONS
     }
 
+    fn native_types(&self) -> Vec<&'static str> {
+        types::names()
+    }
+
     fn parse(
         &self,
         name: &StoreName,

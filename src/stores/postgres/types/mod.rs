@@ -205,6 +205,11 @@ struct Row {
     make: fn(PgType, usize) -> Box<dyn Decoder>,
 }
 
+/// The names of the types that are read in their binary form; all others travel as text.
+pub(super) fn names() -> Vec<&'static str> {
+    ROWS.iter().filter_map(|row| builtin(row.oid)).map(|known| known.sql_name).collect()
+}
+
 fn row(oid: u32) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.oid == oid)
 }

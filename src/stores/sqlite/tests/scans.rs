@@ -153,6 +153,73 @@ async fn a_scan_that_finds_nothing_stops_when_its_reader_goes() {
     fixture.store.ping().await.unwrap();
 }
 
+/// Whether the write-ahead log can be taken over whole, which it cannot while somebody reads an older state.
+async fn is_log_free(writer: &mut SqliteConnection) -> bool {
+    run(writer, "PRAGMA busy_timeout = 0; INSERT INTO n VALUES (NULL, 'newer');").await;
+    let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(writer).await.unwrap();
+    sqlx::Row::get::<i64, _>(&row, 0) == 0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_reader_does_not_hold_the_log_for_ever() {
+    let mut fixture = Fixture::new(&numbers(50_000), "snapshot_idle = \"300ms\"\n[pool]\nsize = 2\nwait = \"20s\"").await;
+    let table = fixture.table("n").await;
+    let reading = fixture.store.open(STATEMENT).await.unwrap();
+    let limits = ScanLimits { batch_rows: 10, ..ScanLimits::default() };
+    let mut stream = reading.scan(&table, &all_of(&table), limits).await.unwrap();
+    let idle = fixture.store.open(Purpose::Transaction { read_only: true, repeatable: true }).await.unwrap();
+    assert!(!is_log_free(&mut fixture.writer).await);
+    // As long as it is read from, the state stays, however long that takes altogether.
+    let begun = std::time::Instant::now();
+    let mut seen = 0;
+    while begun.elapsed() < std::time::Duration::from_millis(900) {
+        seen += stream.next().await.unwrap().unwrap().num_rows();
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(seen > 0 && !is_log_free(&mut fixture.writer).await);
+    let deadline = begun + std::time::Duration::from_secs(20);
+    while !is_log_free(&mut fixture.writer).await {
+        assert!(std::time::Instant::now() < deadline, "an idle reader still holds the log");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let error = loop {
+        match stream.next().await {
+            Some(Ok(batch)) => seen += batch.num_rows(),
+            Some(Err(error)) => break error,
+            None => panic!("{seen} rows and then the end, as if there were no more"),
+        }
+    };
+    assert_eq!((error.sqlstate(), error.to_string().as_str()), ("72000", "snapshot too old"));
+    let error = idle.scan(&table, &all_of(&table), limits).await.err().unwrap();
+    assert_eq!(error.sqlstate(), "72000");
+    assert_eq!(idle.commit().await.unwrap_err().sqlstate(), "72000");
+    // Both connections are free again.
+    let (left, right) = tokio::join!(fixture.store.open(STATEMENT), fixture.store.open(STATEMENT));
+    assert_eq!(count(left.unwrap().as_ref(), &table).await, count(right.unwrap().as_ref(), &table).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_ends_readers_and_does_not_wait_for_them() {
+    let endless = "CREATE VIEW endless AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT (x + 1) % 1000 FROM c) \
+        SELECT CAST(x AS TEXT) AS x FROM c WHERE x < 0;";
+    let fixture = Fixture::new(&format!("{}{endless}", numbers(50_000)), "").await;
+    let (table, endless) = (fixture.table("n").await, fixture.table("endless").await);
+    let idle = fixture.store.open(Purpose::Transaction { read_only: true, repeatable: true }).await.unwrap();
+    let stepping = fixture.store.open(STATEMENT).await.unwrap();
+    let mut never = stepping.scan(&endless, &all_of(&endless), ScanLimits::default()).await.unwrap();
+    assert!(futures::poll!(never.next()).is_pending());
+    let begun = std::time::Instant::now();
+    fixture.store.close().await;
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+    for error in [
+        never.next().await.unwrap().unwrap_err(),
+        idle.scan(&table, &all_of(&table), ScanLimits::default()).await.err().unwrap(),
+        fixture.store.ping().await.unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
+    }
+}
+
 #[tokio::test]
 async fn limits_ordinals_and_batch_sizes_are_kept() {
     let fixture = Fixture::new(&numbers(1000), "").await;
