@@ -16,6 +16,7 @@ mod copy;
 mod documents;
 mod error;
 mod field;
+mod patience;
 mod pool;
 mod pushdown;
 mod queries;

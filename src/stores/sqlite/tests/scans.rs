@@ -234,6 +234,61 @@ async fn limits_ordinals_and_batch_sizes_are_kept() {
     assert!(batches.len() > 100 && batches.iter().all(|batch| batch.as_ref().unwrap().num_rows() < 10));
 }
 
+/// A row of made-up values as SQL and as it is shown; every column but the key is NULL now and then.
+fn made(id: u64) -> (String, Vec<String>) {
+    let mut seed = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut next = |end: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % end
+    };
+    let cents = (next(1 << 31) as i64 - (1 << 30)) >> next(30);
+    let price = format!("{}{}.{:02}", if cents < 0 { "-" } else { "" }, cents.abs() / 100, cents.abs() % 100);
+    let title: String = (0..next(12)).map(|_| ["a", " ", "é", "€", "語", "😀"][next(6) as usize]).collect();
+    let moment = chrono::DateTime::from_timestamp_micros(next(1 << 31) as i64 * 1_999_999 - 900_000_000_000_000).unwrap();
+    let fraction = if next(3) == 0 { "" } else { "%.6f" };
+    let placed = moment.naive_utc().format(&format!("%Y-%m-%d %H:%M:%S{fraction}")).to_string();
+    let placed_shown = chrono::NaiveDateTime::parse_from_str(&placed, "%Y-%m-%d %H:%M:%S%.f").unwrap();
+    let score = (next(1 << 20) as f64 - 500_000.0) / 8.0;
+    let paid = next(2) == 1;
+    let raw: String = (0..next(5)).map(|_| format!("{:02x}", next(256))).collect();
+    let cells = [
+        (price.clone(), price),
+        (format!("'{title}'"), title),
+        (format!("'{placed}'"), format!("{placed_shown:?}")),
+        (format!("{score:?}"), format!("{score:?}")),
+        (u8::from(paid).to_string(), paid.to_string()),
+        (format!("x'{raw}'"), raw),
+    ];
+    let (mut sql, mut shown) = (format!("({id}"), vec![id.to_string()]);
+    for (written, read) in cells {
+        let (written, read) = if next(9) == 0 { ("NULL".to_owned(), "~".to_owned()) } else { (written, read) };
+        sql.push_str(", ");
+        sql.push_str(&written);
+        shown.push(read);
+    }
+    (sql + ")", shown)
+}
+
+#[tokio::test]
+async fn made_up_values_come_back_as_they_were_written() {
+    let (written, expected): (Vec<String>, Vec<Vec<String>>) = (1..=5_000).map(made).unzip();
+    let fixture = Fixture::new(
+        &format!(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, price DECIMAL(12,2), title TEXT, placed TIMESTAMP, score DOUBLE PRECISION, \
+             paid BOOLEAN, raw BLOB); INSERT INTO t VALUES {};",
+            written.join(", ")
+        ),
+        "",
+    )
+    .await;
+    let table = fixture.table("t").await;
+    let found = fixture.read(&table, vec![]).await.unwrap();
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.len(), expected.len());
+}
+
 #[tokio::test]
 async fn a_large_scan_holds_one_batch_ahead_of_its_reader() {
     let fixture = Fixture::new(&numbers(1_000_000), "").await;
