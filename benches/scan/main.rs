@@ -9,9 +9,9 @@
 //! **Baseline:** a loop written for this one table by the fastest known path of its driver, into plain vectors that are used
 //! again after each batch, with no batch to hand over, no error that names anything, no cancellation and no deadline.
 //! PostgreSQL: binary COPY. MariaDB: prepared statement, raw bytes of binary rows. SQLite: `sqlite3_step` on its own handle.
-//! MongoDB: raw batches of 10,000, each document walked once. Text is checked to be UTF-8 on both sides. Both sides run as
-//! tasks of one runtime, in turn, and are compared over every column once before anything is timed; each timed round
-//! compares the sum of the key.
+//! MongoDB: raw batches of 10,000, each document walked once by the driver's iterator, its fields taken in any order and
+//! missing ones as NULL. Text is checked to be UTF-8 on both sides. Both sides run as tasks of one runtime, in turn, and are
+//! compared over every column once before anything is timed; each timed round compares the sum of the key.
 //!
 //! **Measured:** user and system time of this process (`getrusage`), so servers do not count, and SQLite's engine does, on
 //! both sides.
