@@ -16,7 +16,7 @@ pub const BATCH_ROWS: usize = 8_192;
 /// Bytes of text for each row that there is room for from the start; more than either column has on average.
 const TEXT_BYTES: usize = 32;
 
-/// Values of one width that are never NULL.
+/// Values of one width.
 #[derive(Debug)]
 pub struct Fixed<T: ArrowPrimitiveType>(PrimitiveBuilder<T>);
 
@@ -25,6 +25,12 @@ impl<T: ArrowPrimitiveType> Fixed<T> {
     #[inline]
     pub fn push(&mut self, value: T::Native) {
         self.0.append_value(value);
+    }
+
+    /// Adds a value or NULL.
+    #[inline]
+    pub fn push_option(&mut self, value: Option<T::Native>) {
+        self.0.append_option(value);
     }
 }
 
@@ -79,6 +85,12 @@ impl Truths {
     #[inline]
     pub fn push(&mut self, truth: bool) {
         self.0.append_value(truth);
+    }
+
+    /// Adds a truth value or NULL.
+    #[inline]
+    pub fn push_option(&mut self, truth: Option<bool>) {
+        self.0.append_option(truth);
     }
 }
 

@@ -12,8 +12,9 @@
 //! form and range. It has no error that names anything, no cancellation, no deadline, no statement that is made of a scan, and
 //! no other task that takes its batches.
 //! PostgreSQL: binary COPY, one message a row. MariaDB: prepared statement, raw bytes of binary rows. SQLite: `sqlite3_step`
-//! on its own handle. MongoDB: raw batches of 10,000, each document walked once. Both sides run as tasks of one runtime, in
-//! turn, and are compared over every column once before anything is timed; each timed round compares the sum of the key.
+//! on its own handle. MongoDB: raw batches of 10,000, each document walked once by the driver's iterator, its fields taken in
+//! any order and missing ones as NULL. Both sides run as tasks of one runtime, in turn, and are compared over every column once
+//! before anything is timed; each timed round compares the sum of the key.
 //!
 //! **Measured:** user and system time of this process (`getrusage`), so servers do not count, and SQLite's engine does, on
 //! both sides.

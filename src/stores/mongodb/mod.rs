@@ -23,10 +23,14 @@ mod error;
 mod literal;
 mod pool;
 mod pushdown;
+mod raw;
 mod scan;
 mod schema;
 mod types;
 mod write;
+
+#[cfg(test)]
+mod raw_tests;
 
 use self::branch::Branch;
 use self::pool::{OPTIONS, Pool, Settings};
