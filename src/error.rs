@@ -50,7 +50,7 @@ pub enum Retry {
 }
 
 /// A diagnosis that owns its text: the form in which errors cross DataFusion's and Arrow's own error types.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Diagnosis {
     /// The five-character SQLSTATE.
@@ -274,6 +274,10 @@ pub mod sqlstate {
     pub const IDLE_SESSION_TIMEOUT: &str = "57P05";
     /// 58000
     pub const SYSTEM_ERROR: &str = "58000";
+    /// F0000
+    pub const CONFIG_FILE_ERROR: &str = "F0000";
+    /// 72000
+    pub const SNAPSHOT_TOO_OLD: &str = "72000";
     /// HV000: a store answered something that does not fit its own schema.
     pub const FDW_ERROR: &str = "HV000";
     /// XX000

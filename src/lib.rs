@@ -12,7 +12,7 @@
 //! - [`catalog`]: what exists, who owns it.
 //! - [`stores`]: one folder per store kind behind one contract.
 //! - [`telemetry`]: log lines and health, for operators.
-//! - [`options`], [`pgtype`], [`format`], [`error`], [`task`]: the words every room shares.
+//! - [`options`], [`pgtype`], [`format`], [`error`], [`spelling`], [`address`], [`task`]: the words every room shares.
 
 pub mod command;
 pub mod sandbox;
@@ -33,10 +33,12 @@ pub mod stores;
 
 pub mod telemetry;
 
+pub mod address;
 pub mod error;
 pub mod format;
 pub mod options;
 pub mod pgtype;
+pub mod spelling;
 pub mod task;
 
 /// The PostgreSQL version whose behaviour and catalog Tributary follows, as `server_version` tells it.

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use toml::Value;
 
+use crate::spelling::nearest;
+
 /// What a value must look like.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Form {
@@ -71,6 +73,9 @@ impl fmt::Display for Problem {
         }
     }
 }
+
+/// Stands for the value of a secret.
+const HIDDEN: &str = "(hidden)";
 
 /// A text that never reaches a log, an error or `Debug`.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -132,15 +137,18 @@ impl<'a> Reader<'a> {
                 Value::Table(below) if self.specs.iter().any(|spec| spec.key.starts_with(&inner)) => {
                     self.reject_unknown(&inner, below)
                 }
-                _ => self.problem(&full, "", "is not a known key".to_owned()),
+                _ => self.problem(&full, "", unknown_key(&full, self.specs)),
             }
         }
     }
 
-    /// Adds a problem found by the caller, for rules that span several keys.
+    /// Adds a problem found by the caller, for rules that span several keys. A value that came from the environment is told
+    /// as it is written: what a variable holds may be a secret that is in the wrong place.
     pub fn problem(&mut self, key: &str, value: &str, rule: String) {
         let path = if key.is_empty() { self.path.clone() } else { format!("{}.{key}", self.path) };
-        self.problems.push(Problem { path, value: value.to_owned(), rule });
+        let written = self.find(key).and_then(Value::as_str).filter(|text| !value.is_empty() && text.contains("${"));
+        let value = written.filter(|_| value != HIDDEN).map_or_else(|| value.to_owned(), |text| format!("\"{text}\""));
+        self.problems.push(Problem { path, value, rule });
     }
 
     /// How many problems there are so far, for rules that apply only to a value that was read.
@@ -181,7 +189,7 @@ impl<'a> Reader<'a> {
             Some(Value::Boolean(truth)) => Some(truth.to_string()),
             Some(Value::Table(table)) if secret => self.secret_file(key, table),
             Some(other) => {
-                let shown = if secret { "(hidden)".to_owned() } else { other.to_string() };
+                let shown = if secret { HIDDEN.to_owned() } else { other.to_string() };
                 self.problem(key, &shown, format!("is not {}", describe(form)));
                 None
             }
@@ -197,11 +205,12 @@ impl<'a> Reader<'a> {
     }
 
     fn expand(&mut self, key: &str, text: &str) -> Option<String> {
+        let before = self.problems.len();
         let mut result = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(start) = rest.find("${") {
-            let (before, after) = rest.split_at(start);
-            result.push_str(before);
+            let (plain, after) = rest.split_at(start);
+            result.push_str(plain);
             let Some(end) = after.find('}') else {
                 self.problem(key, "", "has a \"${\" without its \"}\"".to_owned());
                 return None;
@@ -209,15 +218,12 @@ impl<'a> Reader<'a> {
             let name = after.get(2..end).unwrap_or_default();
             match self.secrets.variable(name) {
                 Some(value) => result.push_str(&value),
-                None => {
-                    self.problem(key, "", format!("names the environment variable {name}, which is not set"));
-                    return None;
-                }
+                None => self.problem(key, "", format!("names the environment variable {name}, which is not set")),
             }
             rest = after.get(end + 1..).unwrap_or_default();
         }
         result.push_str(rest);
-        Some(result)
+        (self.problems.len() == before).then_some(result)
     }
 
     fn secret_file(&mut self, key: &str, table: &toml::Table) -> Option<String> {
@@ -245,7 +251,7 @@ impl<'a> Reader<'a> {
         if let Some(Form::Choice(words)) = self.spec(key).map(|spec| spec.form)
             && !words.contains(&text.as_str())
         {
-            self.problem(key, &format!("\"{text}\""), format!("is not one of {}", words.join(", ")));
+            self.problem(key, &format!("\"{text}\""), not_one_of(&text, words));
             return None;
         }
         Some(text)
@@ -336,6 +342,19 @@ impl<'a> Reader<'a> {
         }
         value.as_table()
     }
+}
+
+/// The rule that a word breaks which is none of `words`, with the word that was probably meant.
+pub fn not_one_of(word: &str, words: &[&str]) -> String {
+    let near = nearest(&word.to_lowercase(), words.iter().copied()).map(|near| format!("; perhaps \"{near}\"")).unwrap_or_default();
+    format!("is not one of {}{near}", words.join(", "))
+}
+
+/// The same for a key: near are other keys, and the tables that hold some.
+fn unknown_key(key: &str, specs: &[OptionSpec]) -> String {
+    let tables = specs.iter().flat_map(|spec| spec.key.match_indices('.').filter_map(|(end, _)| spec.key.get(..end)));
+    let near = nearest(&key.to_lowercase(), specs.iter().map(|spec| spec.key).chain(tables));
+    near.map_or_else(|| "is not a known key".to_owned(), |near| format!("is not a known key; perhaps {near}"))
 }
 
 fn describe(form: Form) -> &'static str {
@@ -436,6 +455,52 @@ mod tests {
                 "stores.crm.surprise: is not a known key",
             ]
         );
+    }
+
+    #[test]
+    fn what_was_probably_meant_is_told() {
+        let table: toml::Table = toml::from_str(
+            "host = \"h\"\nHost = 1\npasword = \"x\"\nmode = \"nul\"\n[pol]\nsize = 1\n[pool]\nsiez = 1\nweather = 1",
+        )
+        .unwrap();
+        let mut reader = Reader::new("s", &table, SPECS, &Fixed);
+        reader.optional_text("mode");
+        let mut said: Vec<String> = reader.finish().iter().map(ToString::to_string).collect();
+        said.sort();
+        assert_eq!(
+            said,
+            [
+                "s.Host: is not a known key; perhaps host",
+                "s.mode: \"nul\" is not one of null, error; perhaps \"null\"",
+                "s.pasword: is not a known key; perhaps password",
+                "s.pol: is not a known key; perhaps pool",
+                "s.pool.siez: is not a known key; perhaps pool.size",
+                "s.pool.weather: is not a known key",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_variable_that_is_not_set_is_told() {
+        let table: toml::Table = toml::from_str("host = \"${A}-${PASSWORD}-${B}\"").unwrap();
+        let mut reader = Reader::new("s", &table, SPECS, &Fixed);
+        assert_eq!(reader.optional_text("host"), None);
+        let said: Vec<String> = reader.finish().iter().map(ToString::to_string).collect();
+        let told = |name: &str| format!("s.host: names the environment variable {name}, which is not set");
+        assert_eq!(said, [told("A"), told("B")]);
+    }
+
+    #[test]
+    fn what_a_variable_holds_is_not_told() {
+        let table: toml::Table =
+            toml::from_str("mode = \"${PASSWORD}\"\n[pool]\nsize = \"${PASSWORD}\"\nwait = \"${PASSWORD}s\"").unwrap();
+        let mut reader = Reader::new("s", &table, SPECS, &Fixed);
+        reader.optional_text("mode");
+        reader.integer("pool.size");
+        reader.duration("pool.wait");
+        let said: Vec<String> = reader.finish().iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said.iter().all(|line| line.contains("\"${PASSWORD}") && !line.contains("hunter2")), "{said:?}");
     }
 
     #[test]

@@ -20,12 +20,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::address::{self, BindError};
 use crate::catalog::discover::SystemRelation;
 use crate::catalog::oid::Oids;
-use crate::catalog::{Catalog, Replaced, Snapshot, StoreEntry, system};
+use crate::catalog::{Catalog, Known, Replaced, Snapshot, StoreEntry, system};
 use crate::config::state::{State, StateError};
-use crate::config::{self, Config};
-use crate::error::Diagnosis;
+use crate::config::{self, Config, Settings};
+use crate::error::{Diagnose, Diagnosis, sqlstate};
 use crate::federation::engine::{Engine, Limits as EngineLimits};
 use crate::federation::plan::{self, Setting};
 use crate::options::{Problem, Secret};
@@ -62,17 +63,50 @@ pub enum ServerError {
     Http(#[from] telemetry::HttpError),
 }
 
+impl Diagnose for ServerError {
+    fn sqlstate(&self) -> &str {
+        match self {
+            Self::Config(_) => sqlstate::CONFIG_FILE_ERROR,
+            Self::State(error) => error.sqlstate(),
+            Self::Build(error) => error.sqlstate(),
+            Self::Wire(error) => error.sqlstate(),
+            Self::Http(error) => error.sqlstate(),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Config(_) => None,
+            Self::State(error) => error.detail(),
+            Self::Build(error) => error.detail(),
+            Self::Wire(error) => error.detail(),
+            Self::Http(error) => error.detail(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(_) => None,
+            Self::State(error) => error.hint(),
+            Self::Build(error) => error.hint(),
+            Self::Wire(error) => error.hint(),
+            Self::Http(error) => error.hint(),
+        }
+    }
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
     directory: PathBuf,
+    /// What the server started with.
+    settings: Settings,
     catalog: Arc<Catalog>,
     roles: Arc<ArcSwap<Roles>>,
     addresses: Vec<SocketAddr>,
     http: Option<SocketAddr>,
     shutdown: CancellationToken,
     tasks: TaskSet,
-    drain_grace: Duration,
     /// Connectors that a reload has replaced. A full queue makes the next reload wait.
     replaced: mpsc::Sender<Replaced>,
     /// Held for as long as the server runs, so that no second one uses the same directory.
@@ -94,7 +128,7 @@ impl Server {
         let catalog = Catalog::resume(&config.settings.database, stores, config.views.clone(), relations, oids);
         let catalog = Box::pin(catalog).await.map_err(ServerError::Build)?;
         let catalog = Arc::new(catalog);
-        describe_views(&catalog, &engine)?;
+        describe_views(&catalog, &engine).map_err(ServerError::Build)?;
         memory.keep(&catalog)?;
         let roles = Arc::new(ArcSwap::from_pointee(config.settings.roles.clone()));
         let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles));
@@ -102,16 +136,18 @@ impl Server {
         let addresses = listener.local_addresses();
         let shutdown = CancellationToken::new();
         let mut tasks = TaskSet::new();
-        let http = start_http(&config, &catalog, &shutdown, &mut tasks).await?;
+        let http = start_http(&config, &catalog, &shutdown, &mut tasks)?;
+        memory.state.write(LISTENING, &addresses.iter().copied().chain(http).collect::<Vec<_>>())?;
         tasks.spawn("listener", listener.run(Arc::new(shared), shutdown.clone()));
         let (watched, stop) = (Arc::clone(&catalog), tasks.token());
         tasks.spawn("away stores", async move { watched.watch(stop).await });
         tasks.spawn("changed stores", refresh_reported(Arc::clone(&catalog), reports, tasks.token()));
         tasks.spawn("memory", keep_learned(Arc::clone(&memory), Arc::clone(&catalog), tasks.token()));
-        let drain_grace = config.settings.limits.drain_grace;
         let (replaced, retired) = mpsc::channel(REPLACED_MAX);
-        tasks.spawn("replaced stores", close_replaced(retired, drain_grace, tasks.token()));
-        Ok(Self { directory: config.directory, catalog, roles, addresses, http, shutdown, tasks, drain_grace, replaced, memory })
+        let grace = config.settings.limits.drain_grace;
+        tasks.spawn("replaced stores", close_replaced(retired, grace, tasks.token()));
+        let Config { directory, settings, .. } = config;
+        Ok(Self { directory, settings, catalog, roles, addresses, http, shutdown, tasks, replaced, memory })
     }
 
     /// Where the Postgres protocol is served.
@@ -129,28 +165,29 @@ impl Server {
         &self.catalog
     }
 
-    /// Reads the catalog directory again. Roles, stores and views change; addresses, TLS and limits need a restart. The
-    /// connections of the stores as they were end with the statements that run on them, at the latest after the drain time.
+    /// Reads the catalog directory again. Roles, stores and views change, all of them or none. Gives back the keys that
+    /// differ from those the server started with and take effect at its next start. The connections of the stores as they
+    /// were end with the statements that run on them, at the latest after the drain time.
     ///
     /// # Errors
     /// Every problem found; the running configuration stays then.
-    pub async fn reload(&self) -> Result<(), ServerError> {
+    pub async fn reload(&self) -> Result<Vec<&'static str>, ServerError> {
         let config = config::load(&self.directory).map_err(ServerError::Config)?;
-        // Roles first: a role that was taken away must not log in while stores are still being discovered.
-        self.roles.store(Arc::new(config.settings.roles.clone()));
         // The new connectors start from what the old ones have learnt.
         keep(&self.memory, &self.catalog).await;
         let stores = self.memory.recall(entries(&config))?;
         let replaced = self.catalog.replace(stores, config.views.clone()).await.map_err(ServerError::Build)?;
+        // Nothing can fail any more, and nothing is waited for between the two swaps.
+        self.roles.store(Arc::new(config.settings.roles.clone()));
         // Nobody receives any more when the server is stopping, which ends all connections.
         self.replaced.send(replaced).await.ok();
-        Ok(())
+        Ok(self.settings.needing_restart(&config.settings))
     }
 
     /// Stops listening, lets running statements end within the drain time, then closes the stores.
     pub async fn stop(mut self) {
         self.shutdown.cancel();
-        let aborted = self.tasks.stop(self.drain_grace + STOP_GRACE).await;
+        let aborted = self.tasks.stop(self.settings.limits.drain_grace + STOP_GRACE).await;
         if aborted > 0 {
             tracing::warn!(aborted, "background work had to be aborted");
         }
@@ -163,6 +200,8 @@ impl Server {
 const DOCUMENT_SCHEMAS: &str = "document_schemas";
 /// The name of the file with the object ids.
 const OIDS: &str = "oids";
+/// The name of the file with the addresses that are served.
+const LISTENING: &str = "listening";
 
 /// What one store's discovery has learnt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -231,7 +270,7 @@ impl Memory {
 async fn keep(memory: &Arc<Memory>, catalog: &Arc<Catalog>) {
     let (memory, catalog) = (Arc::clone(memory), Arc::clone(catalog));
     if let Some(Err(error)) = OwnedTask::spawn_blocking(move || memory.keep(&catalog)).join().await {
-        tracing::warn!(error = %error, detail = crate::error::Diagnose::detail(&error), "what was learnt cannot be kept");
+        tracing::warn!(error = %error, detail = error.detail(), "what was learnt cannot be kept");
     }
 }
 
@@ -247,7 +286,7 @@ async fn keep_learned(memory: Arc<Memory>, catalog: Arc<Catalog>, stop: Cancella
     }
 }
 
-async fn start_http(
+fn start_http(
     config: &Config,
     catalog: &Arc<Catalog>,
     shutdown: &CancellationToken,
@@ -260,7 +299,7 @@ async fn start_http(
         tls: config.settings.tls.as_ref().map(|tls| (tls.certificate.clone(), tls.key.clone())),
     };
     let (told, draining) = (Arc::clone(catalog), shutdown.clone());
-    let listener = HttpListener::bind(&settings, Arc::new(move || health(&told, &draining))).await?;
+    let listener = HttpListener::bind(&settings, Arc::new(move || health(&told, &draining)))?;
     let bound = listener.local_address().ok();
     tasks.spawn("http", listener.run(tasks.token()));
     Ok(bound)
@@ -278,14 +317,26 @@ fn health(catalog: &Catalog, draining: &CancellationToken) -> Health {
 }
 
 /// The catalog asks the engine for the columns of views, which it cannot plan itself.
-fn describe_views(catalog: &Arc<Catalog>, engine: &Engine) -> Result<(), ServerError> {
+fn describe_views(catalog: &Catalog, engine: &Engine) -> Result<(), Diagnosis> {
     let engine = engine.clone();
     let describe = move |snapshot: &Arc<Snapshot>, sql: &str| {
         let setting = Setting::of_server(Arc::clone(snapshot));
         let columns = plan::describe(&engine, &setting, sql)?;
         Ok(columns.into_iter().map(|column| (column.name, column.pg_type)).collect())
     };
-    catalog.describe_views(Arc::new(describe)).map_err(ServerError::Build)
+    catalog.describe_views(Arc::new(describe))
+}
+
+/// The views of a configuration that cannot be planned over what its stores answered, by name.
+///
+/// # Errors
+/// What keeps the catalog from being built at all: 42710 when two schemas would have the same name.
+pub fn broken_views(config: &Config, known: Known) -> Result<BTreeMap<String, Diagnosis>, Diagnosis> {
+    let engine = Engine::new(&EngineLimits::default())?;
+    let stores = (entries(config), known);
+    let catalog = Catalog::of_known(&config.settings.database, stores, config.views.clone(), system::relations())?;
+    describe_views(&catalog, &engine)?;
+    Ok(catalog.broken_views())
 }
 
 /// Refreshes stores that statements found changed; reports that arrive meanwhile are served by the same refresh.
@@ -360,6 +411,23 @@ fn engine_limits(config: &Config, state: &State) -> EngineLimits {
     }
 }
 
+/// What would keep a valid configuration from being served on this machine now: certificates that cannot be used, addresses
+/// that cannot be listened on. Those that a server of the same directory listens on are free to its successor. Must be called
+/// inside the runtime.
+pub fn obstacles(config: &Config) -> Vec<ServerError> {
+    let settings = &config.settings;
+    let listen = settings.listen.iter().map(|&address| (address, "listen"));
+    let wanted = listen.chain(settings.http.map(|address| (address, "http.listen")));
+    let mut taken: Vec<BindError> = wanted.filter_map(|(address, key)| address::try_out(address, key).err()).collect();
+    // Asked only now: looking whether the lock is held would be in the way of a server that starts at this moment.
+    if !taken.is_empty() {
+        let own: Vec<SocketAddr> = State::of_holder(&config.directory, LISTENING).unwrap_or_default();
+        taken.retain(|refused| !own.contains(&refused.address));
+    }
+    let tls = tls_settings(config).and_then(|tls| tls.try_out().err());
+    tls.into_iter().chain(taken.into_iter().map(wire::WireError::from)).map(ServerError::from).collect()
+}
+
 /// The seed of made-up verifiers is kept, so that a restart does not tell which roles exist.
 fn mock_seed(state: &State) -> Result<Secret, ServerError> {
     if let Some(seed) = state.read::<String>("mock_seed")? {
@@ -375,12 +443,7 @@ fn wire_settings(config: &Config, roles: &Arc<ArcSwap<Roles>>, mock_seed: Secret
     let limits = &settings.limits;
     wire::Settings {
         listen: settings.listen.clone(),
-        tls: settings.tls.as_ref().map(|tls| wire::TlsSettings {
-            certificate: tls.certificate.clone(),
-            key: tls.key.clone(),
-            client_ca: tls.client_ca.clone(),
-            required: tls.required,
-        }),
+        tls: tls_settings(config),
         trust: settings.trust,
         roles: Arc::clone(roles),
         mock_seed,
@@ -395,4 +458,13 @@ fn wire_settings(config: &Config, roles: &Arc<ArcSwap<Roles>>, mock_seed: Secret
             drain_grace: limits.drain_grace,
         },
     }
+}
+
+fn tls_settings(config: &Config) -> Option<wire::TlsSettings> {
+    config.settings.tls.as_ref().map(|tls| wire::TlsSettings {
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+        client_ca: tls.client_ca.clone(),
+        required: tls.required,
+    })
 }

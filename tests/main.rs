@@ -6,6 +6,8 @@
 mod support;
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod behaviour;
 #[cfg(test)]
 mod clients;
@@ -17,6 +19,8 @@ mod contract;
 mod demo;
 #[cfg(test)]
 mod differential;
+#[cfg(test)]
+mod plans;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 600;
 
 /// Modules that every room may use, and that use only one another.
-const LEAVES: &[&str] = &["error", "format", "options", "pgtype", "task"];
+const LEAVES: &[&str] = &["address", "error", "format", "options", "pgtype", "spelling", "task"];
 
 /// Rooms, and the rooms that each may use besides the leaves. Who stands left uses right only.
 const ROOMS: &[(&str, &[&str])] = &[
@@ -63,6 +63,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("#[allow", &[]),
     ("#![allow", &[]),
 ];
+
+/// Dependencies that no source names; Cargo.toml has the reason.
+const UNNAMED: &[&str] = &["futures-channel"];
 
 /// Words that say nothing about what a module is for.
 const EMPTY_WORDS: &[&str] = &["manager", "helper", "helpers", "util", "utils", "common", "service", "data", "info", "misc"];
@@ -213,11 +216,47 @@ fn contains_word(line: &str, text: &str) -> bool {
     })
 }
 
+/// Servers that tests share, by the word that must be in the name of a test that starts one: `SKIP_STORES` leaves tests out by
+/// their names.
+const SHARED_SERVERS: &[&str] = &["postgres", "mariadb", "mongodb"];
+
+fn named_servers(source: &Source) -> Vec<String> {
+    if !source.path.starts_with("tests/") {
+        return Vec::new();
+    }
+    let mut complaints = Vec::new();
+    let mut test = None;
+    for (index, line) in source.text.lines().enumerate() {
+        if line.trim_start().starts_with("#[") && line.contains("test") {
+            test = Some(source.path.clone());
+        } else if let (Some(name), Some((_, function))) = (&mut test, line.split_once("fn ")) {
+            if !line.starts_with(' ') {
+                name.push_str(leading_word(function));
+            }
+        } else if line == "}" {
+            test = None;
+        }
+        for server in SHARED_SERVERS.iter().filter(|server| line.contains(&format!("support::{server}()"))) {
+            if let Some(name) = test.as_ref().filter(|name| !name.contains(*server)) {
+                complaints.push(format!("{}:{}: the test {name} starts {server} and does not say so", source.path, index + 1));
+            }
+        }
+    }
+    complaints
+}
+
 /// From a source to complaints.
 type Rule = fn(&Source) -> Vec<String>;
 
-const RULES: &[(&str, Rule)] =
-    &[("first line", first_line), ("size", size), ("name", name), ("rooms", rooms), ("kinds", kinds), ("only in", only_in)];
+const RULES: &[(&str, Rule)] = &[
+    ("first line", first_line),
+    ("size", size),
+    ("name", name),
+    ("rooms", rooms),
+    ("kinds", kinds),
+    ("only in", only_in),
+    ("named servers", named_servers),
+];
 
 fn sources() -> Vec<Source> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -250,6 +289,47 @@ fn the_sources_keep_the_rules() {
 fn complaints(rule: &str, path: &str, text: &str) -> Vec<String> {
     let (_, rule) = RULES.iter().find(|(name, _)| *name == rule).unwrap();
     rule(&Source { path: path.to_owned(), text: text.to_owned() })
+}
+
+/// The names of the dependencies of a manifest.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut is_list = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            is_list = line.ends_with("dependencies]");
+        } else if let Some((name, _)) = line.split_once(" = ").filter(|(name, _)| is_list && !name.starts_with(['#', ' '])) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+/// Dependencies that nothing names as a path.
+fn unused(dependencies: &[String], sources: &[Source]) -> Vec<String> {
+    let is_named = |name: &&String| {
+        let path = format!("{}::", name.replace('-', "_"));
+        sources.iter().any(|source| source.text.lines().any(|line| contains_word(line, &path)))
+    };
+    dependencies.iter().filter(|name| !is_named(name)).cloned().collect()
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let listed = dependencies(&manifest);
+    assert!(listed.len() > 40, "{listed:?}");
+    assert_eq!(unused(&listed, &sources()), UNNAMED);
+}
+
+#[test]
+fn a_dependency_that_nothing_names_is_noticed() {
+    let listed = dependencies(
+        "[package]\nname = \"x\"\n[dependencies]\n# Why.\na-b = \"1\"\nc = { features = [\n    \"d\",\n] }\n[dev-dependencies]\ne = \"1\"\n",
+    );
+    assert_eq!(listed, ["a-b", "c", "e"]);
+    let source = Source { path: "src/a.rs".to_owned(), text: "use a_b::X;\nlet c = \"e::y\";".to_owned() };
+    assert_eq!(unused(&listed, &[source]), ["c", "e"]);
 }
 
 #[test]
@@ -312,6 +392,21 @@ fn a_store_that_knows_another_is_noticed() {
     }
     assert!(complaints("kinds", "src/stores/mysql/scan.rs", "use crate::stores::mysql::types;").is_empty());
     assert!(complaints("kinds", "src/stores/mod.rs", "use crate::stores::mysql::KIND;").is_empty());
+}
+
+#[test]
+fn a_test_that_hides_its_server_is_noticed() {
+    let test = |name: &str, body: &str| format!("#[tokio::test]\nasync fn {name}() {{\n    {body}\n}}\n");
+    let rows = [
+        ("tests/a.rs", test("reads", "support::postgres().await;"), 1),
+        ("tests/a.rs", test("reads_postgres", "support::postgres().await;"), 0),
+        ("tests/a.rs", test("reads_postgres", "support::mariadb().await;"), 1),
+        ("tests/contract/mariadb.rs", test("reads", "support::mariadb().await;"), 0),
+        ("tests/a.rs", test("reads", "1;") + "async fn stage() {\n    support::postgres().await;\n}\n", 0),
+    ];
+    for (path, text, expected) in rows {
+        assert_eq!(complaints("named servers", path, &text).len(), expected, "{path}: {text}");
+    }
 }
 
 #[test]

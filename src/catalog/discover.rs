@@ -13,7 +13,7 @@ use super::name::Naming;
 use super::object;
 use super::oid::{Allocator, Oids};
 use super::snapshot::{Relation, RelationBody, RowFunction, Schema, Snapshot};
-use crate::error::{Diagnosis, sqlstate};
+use crate::error::{Diagnose, Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 use crate::stores::{Connector, StoreError, StoreName, StoreSchema};
 use crate::task::Backoff;
@@ -55,6 +55,9 @@ pub enum SystemBody {
     Rows(Arc<dyn RowFunction>),
 }
 
+/// What discovery has found of each store.
+pub type Known = BTreeMap<StoreName, Result<Arc<StoreSchema>, StoreError>>;
+
 /// Plans a view's query over a snapshot and tells its columns; the catalog itself plans nothing.
 pub type DescribeView = Arc<dyn Fn(&Arc<Snapshot>, &str) -> Result<Vec<(String, PgType)>, Diagnosis> + Send + Sync>;
 
@@ -80,7 +83,9 @@ struct Sources {
     views: Vec<ViewSource>,
     system: Arc<Vec<SystemRelation>>,
     describe: Option<DescribeView>,
-    known: BTreeMap<StoreName, Result<Arc<StoreSchema>, StoreError>>,
+    known: Known,
+    /// Views that could not be planned when the current snapshot was built.
+    broken: BTreeMap<String, Diagnosis>,
     oids: Oids,
     retired: CancellationToken,
 }
@@ -119,12 +124,27 @@ impl Catalog {
         system: Vec<SystemRelation>,
         oids: Oids,
     ) -> Result<Self, Diagnosis> {
-        let stores: BTreeMap<StoreName, StoreEntry> =
-            stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
+        let stores = by_name(stores);
         let known = discover_all(&stores).await;
         let (database, system) = (database.to_owned(), Arc::new(system));
-        let retired = CancellationToken::new();
-        let mut sources = Sources { database, stores, views, system, describe: None, known, oids, retired };
+        Self::begin(Sources { database, stores, views, system, oids, ..Sources::of(known) })
+    }
+
+    /// As [`Catalog::load`], of stores that have been discovered already.
+    ///
+    /// # Errors
+    /// As [`Catalog::load`].
+    pub fn of_known(
+        database: &str,
+        (stores, known): (Vec<StoreEntry>, Known),
+        views: Vec<ViewSource>,
+        system: Vec<SystemRelation>,
+    ) -> Result<Self, Diagnosis> {
+        let (database, stores, system) = (database.to_owned(), by_name(stores), Arc::new(system));
+        Self::begin(Sources { database, stores, views, system, ..Sources::of(known) })
+    }
+
+    fn begin(mut sources: Sources) -> Result<Self, Diagnosis> {
         let first = build(&mut sources, 1)?;
         let (current, version) = (ArcSwap::new(first), watch::Sender::new(1));
         Ok(Self { current, version, sources: Mutex::new(sources), turn: tokio::sync::Mutex::new(()) })
@@ -170,8 +190,7 @@ impl Catalog {
     /// As [`Catalog::load`]; the old snapshot stays then, and the new connectors are closed.
     pub async fn replace(&self, stores: Vec<StoreEntry>, views: Vec<ViewSource>) -> Result<Replaced, Diagnosis> {
         let _turn = self.turn.lock().await;
-        let stores: BTreeMap<StoreName, StoreEntry> =
-            stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect();
+        let stores = by_name(stores);
         let known = discover_all(&stores).await;
         let refused: Vec<Arc<dyn Connector>> = connectors_of(&stores);
         let replaced = self.take_over(stores, known, views);
@@ -184,7 +203,7 @@ impl Catalog {
     fn take_over(
         &self,
         stores: BTreeMap<StoreName, StoreEntry>,
-        known: BTreeMap<StoreName, Result<Arc<StoreSchema>, StoreError>>,
+        known: Known,
         views: Vec<ViewSource>,
     ) -> Result<Replaced, Diagnosis> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,9 +213,8 @@ impl Catalog {
             views,
             system: Arc::clone(&sources.system),
             describe: sources.describe.clone(),
-            known,
             oids: sources.oids.clone(),
-            retired: CancellationToken::new(),
+            ..Sources::of(known)
         };
         let snapshot = build(&mut next, self.current.load().version + 1)?;
         let before = std::mem::replace(&mut *sources, next);
@@ -248,6 +266,11 @@ impl Catalog {
         sources.known.iter().filter_map(|(name, known)| known.as_ref().err().map(|error| (name.clone(), error.clone()))).collect()
     }
 
+    /// The views that cannot be planned now, with the reason.
+    pub fn broken_views(&self) -> BTreeMap<String, Diagnosis> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).broken.clone()
+    }
+
     /// Tries stores that are away again, from every second to every half minute, until `stop`.
     pub async fn watch(&self, stop: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
@@ -281,15 +304,38 @@ impl Catalog {
     }
 }
 
+impl Sources {
+    /// What discovery has found, and nothing else.
+    fn of(known: Known) -> Self {
+        Self {
+            database: String::new(),
+            stores: BTreeMap::new(),
+            views: Vec::new(),
+            system: Arc::default(),
+            describe: None,
+            known,
+            broken: BTreeMap::new(),
+            oids: Oids::default(),
+            retired: CancellationToken::new(),
+        }
+    }
+}
+
+fn by_name(stores: Vec<StoreEntry>) -> BTreeMap<StoreName, StoreEntry> {
+    stores.into_iter().map(|entry| (entry.connector.name().clone(), entry)).collect()
+}
+
 fn connectors_of(stores: &BTreeMap<StoreName, StoreEntry>) -> Vec<Arc<dyn Connector>> {
     stores.values().map(|entry| Arc::clone(&entry.connector)).collect()
 }
 
-async fn discover_all(stores: &BTreeMap<StoreName, StoreEntry>) -> BTreeMap<StoreName, Result<Arc<StoreSchema>, StoreError>> {
+async fn discover_all(stores: &BTreeMap<StoreName, StoreEntry>) -> Known {
     let tries = stores.iter().map(|(name, entry)| async move {
         let found = entry.connector.discover().await;
         if let Err(error) = &found {
-            tracing::warn!(store = %name, error = %error, reason = crate::error::Diagnose::detail(error), "store cannot be served");
+            // A detail of the store's own may quote a value.
+            let reason = error.detail().filter(|_| !matches!(error, StoreError::Remote { .. }));
+            tracing::warn!(store = %name, error = %error, reason, "store cannot be served");
         }
         (name.clone(), found.map(Arc::new))
     });
@@ -297,32 +343,41 @@ async fn discover_all(stores: &BTreeMap<StoreName, StoreEntry>) -> BTreeMap<Stor
 }
 
 fn build(sources: &mut Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis> {
-    let (snapshot, oids) = build_described(sources, version)?;
+    let (bare, oids) = build_with(sources, version, &BTreeMap::new())?;
+    let bare = Arc::new(bare);
+    let (snapshot, oids, broken) = match sources.describe.as_ref().filter(|_| !sources.views.is_empty()) {
+        None => (bare, oids, BTreeMap::new()),
+        Some(describe) => {
+            let (columns, broken) = describe_all(&sources.views, describe, &bare);
+            let (snapshot, oids) = build_with(sources, version, &columns)?;
+            (Arc::new(snapshot), oids, broken)
+        }
+    };
+    for (view, error) in broken.iter().filter(|(view, error)| sources.broken.get(*view) != Some(*error)) {
+        let (file, sqlstate) = (format!("views/{view}.sql"), &error.sqlstate);
+        tracing::warn!(file, sqlstate, error = %error, detail = error.detail, "a view cannot be planned; it answers with this error");
+    }
     sources.oids = oids;
+    sources.broken = broken;
     Ok(snapshot)
 }
 
-fn build_described(sources: &Sources, version: u64) -> Result<(Arc<Snapshot>, Oids), Diagnosis> {
-    let (bare, oids) = build_with(sources, version, &BTreeMap::new())?;
-    let bare = Arc::new(bare);
-    let Some(describe) = sources.describe.as_ref().filter(|_| !sources.views.is_empty()) else { return Ok((bare, oids)) };
-    let mut columns = BTreeMap::new();
-    for view in &sources.views {
-        match describe(&bare, &view.sql) {
-            Ok(described) => {
-                columns.insert(view.name.clone(), described);
-            }
-            Err(error) => tracing::warn!(view = view.name, error = %error, "view cannot be planned now"),
+/// The columns of views, by name.
+type Described = BTreeMap<String, Vec<(String, PgType)>>;
+
+/// The columns of the views that can be planned, and the errors of the others.
+fn describe_all(views: &[ViewSource], describe: &DescribeView, bare: &Arc<Snapshot>) -> (Described, BTreeMap<String, Diagnosis>) {
+    let (mut columns, mut broken) = (BTreeMap::new(), BTreeMap::new());
+    for view in views {
+        match describe(bare, &view.sql) {
+            Ok(described) => drop(columns.insert(view.name.clone(), described)),
+            Err(error) => drop(broken.insert(view.name.clone(), error)),
         }
     }
-    build_with(sources, version, &columns).map(|(snapshot, oids)| (Arc::new(snapshot), oids))
+    (columns, broken)
 }
 
-fn build_with(
-    sources: &Sources,
-    version: u64,
-    view_columns: &BTreeMap<String, Vec<(String, PgType)>>,
-) -> Result<(Snapshot, Oids), Diagnosis> {
+fn build_with(sources: &Sources, version: u64, view_columns: &Described) -> Result<(Snapshot, Oids), Diagnosis> {
     let mut builder = Builder { oids: Allocator::resume(sources.oids.clone()), schemas: BTreeMap::new() };
     builder.fixed_schemas();
     for relation in sources.system.iter() {

@@ -18,6 +18,6 @@ pub mod oid;
 pub mod snapshot;
 pub mod system;
 
-pub use discover::{Catalog, Replaced, StoreEntry, ViewSource};
+pub use discover::{Catalog, Known, Replaced, StoreEntry, ViewSource};
 pub use name::{Naming, QualifiedName, SearchPath};
 pub use snapshot::{Relation, RelationBody, Schema, Snapshot};

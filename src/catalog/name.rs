@@ -59,16 +59,6 @@ impl Naming {
     }
 }
 
-/// The candidate that differs least from `wanted`, for hints: at most a third of its letters may differ.
-pub fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (wanted.chars().count() / 3).max(1);
-    candidates
-        .map(|candidate| (datafusion::common::utils::datafusion_strsim::levenshtein(wanted, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,12 +76,5 @@ mod tests {
         }
         let renamed = Naming { schema: Some("crm".to_owned()), ..Naming::default() };
         assert_eq!(renamed.schema_of(&store, "public", "public").as_deref(), Some("crm"));
-    }
-
-    #[test]
-    fn the_nearest_name_is_a_likely_typo_only() {
-        let names = ["orders", "customers", "order_lines"];
-        assert_eq!(nearest("ordres", names.into_iter()), Some("orders"));
-        assert_eq!(nearest("weather", names.into_iter()), None);
     }
 }

@@ -9,10 +9,11 @@ use arrow::datatypes::SchemaRef;
 use tokio_util::sync::CancellationToken;
 
 use super::keyword::quote_identifier;
-use super::name::{ALL_STORES, QualifiedName, SearchPath, nearest};
+use super::name::{ALL_STORES, QualifiedName, SearchPath};
 use super::object::Objects;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
+use crate::spelling::nearest;
 use crate::stores::{Connector, StoreName, Table};
 
 /// Everything that exists, at one moment.

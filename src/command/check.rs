@@ -1,17 +1,22 @@
-//! `tributary check`: validates a catalog directory, connects to each store and prints what it found.
+//! `tributary check`: validates a catalog directory, tries the addresses, connects to each store, plans each view and prints
+//! what it found.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 
 use super::print::{Align, table};
 use super::{CommandError, Outcome};
+use crate::catalog::Known;
+use crate::config::check::Grade;
 use crate::config::{self, Config, StoreConfig};
 use crate::error::Diagnose;
 use crate::options::Problem;
+use crate::server::{self, ServerError};
 use crate::stores::schema::Refused;
 use crate::stores::{StoreError, StoreSchema};
 
@@ -21,16 +26,23 @@ const DISCOVERY_LIMIT: Duration = Duration::from_secs(120);
 
 /// Arguments of `tributary check`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub struct Arguments {
     /// The catalog directory.
     pub(super) directory: PathBuf,
-    /// List weak settings too; exit code 1 when there are any.
+    /// List weak settings too. Notes are for information; a weak setting counts as a problem.
     #[arg(long)]
     pub(super) security: bool,
 }
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  everything is sound: files, addresses, stores, views, and with --security the settings
+  1  there are problems, each printed with its place
+  2  wrong arguments";
+
 /// What one store answered.
-type Found = Result<StoreSchema, StoreError>;
+type Found = Result<Arc<StoreSchema>, StoreError>;
 
 /// Checks a catalog directory.
 ///
@@ -45,6 +57,7 @@ pub async fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<Outcom
         }
     };
     tell_settings(output, &config)?;
+    let obstacles = server::obstacles(&config);
     if !config.stores.is_empty() {
         writeln!(io::stderr(), "connecting to {} …", counted(config.stores.len(), "store", "stores"))?;
     }
@@ -52,18 +65,20 @@ pub async fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<Outcom
     let answers: Vec<(&StoreConfig, &Found)> = config.stores.iter().zip(&found).collect();
     tell_stores(output, &answers)?;
     tell_refused(output, &answers)?;
-    let failures = tell_failures(output, &answers)?;
+    let failures = tell_failures(output, &obstacles, &answers)?;
     let collisions = collisions(&answers);
     tell_problems(output, &collisions)?;
+    // With two schemas of one name there is no catalog in which a view could be planned.
+    let broken = if collisions.is_empty() { tell_views(output, &config, &answers)? } else { 0 };
     let weaknesses = if arguments.security { tell_weaknesses(output, &config)? } else { 0 };
     join_all(config.stores.iter().map(|store| store.entry.connector.close())).await;
-    let is_sound = failures == 0 && collisions.is_empty() && weaknesses == 0;
+    let is_sound = failures == 0 && collisions.is_empty() && broken == 0 && weaknesses == 0;
     Ok(if is_sound { Outcome::Success } else { Outcome::Problems })
 }
 
 async fn discover(store: &StoreConfig) -> Found {
     match tokio::time::timeout(DISCOVERY_LIMIT, store.entry.connector.discover()).await {
-        Ok(found) => found,
+        Ok(found) => found.map(Arc::new),
         Err(_elapsed) => Err(StoreError::Deadline {
             store: store.name.to_string(),
             limit_ms: u64::try_from(DISCOVERY_LIMIT.as_millis()).unwrap_or(u64::MAX),
@@ -74,7 +89,7 @@ async fn discover(store: &StoreConfig) -> Found {
 
 fn collisions(answers: &[(&StoreConfig, &Found)]) -> Vec<Problem> {
     let discovered = answers.iter().filter_map(|(store, found)| Some((*store, found.as_ref().ok()?)));
-    config::namespace::collisions(discovered.map(|(store, schema)| (&store.name, &store.entry.naming, schema)))
+    config::namespace::collisions(discovered.map(|(store, schema)| (&store.name, &store.entry.naming, schema.as_ref())))
 }
 
 fn tell_settings(output: &mut dyn Write, config: &Config) -> io::Result<()> {
@@ -140,14 +155,46 @@ fn place(refused: &Refused) -> String {
     refused.column.as_ref().map_or(table.clone(), |column| format!("{table}.{column}"))
 }
 
-fn tell_failures(output: &mut dyn Write, answers: &[(&StoreConfig, &Found)]) -> io::Result<usize> {
-    let mut failures = 0;
-    for error in answers.iter().filter_map(|(_, found)| found.as_ref().err()) {
-        failures += 1;
-        let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-        writeln!(output, "\nproblem: {error}{detail} ({})", error.sqlstate())?;
+/// What keeps the catalog from being served: addresses and certificates, then stores.
+fn tell_failures(output: &mut dyn Write, obstacles: &[ServerError], answers: &[(&StoreConfig, &Found)]) -> io::Result<usize> {
+    let stores = answers.iter().filter_map(|(_, found)| found.as_ref().err()).map(|error| error as &dyn Diagnose);
+    let failures: Vec<&dyn Diagnose> = obstacles.iter().map(|error| error as &dyn Diagnose).chain(stores).collect();
+    failures.iter().try_for_each(|error| writeln!(output, "\nproblem: {}", problem(*error)))?;
+    Ok(failures.len())
+}
+
+/// `message: Detail. (SQLSTATE) Hint.`
+fn problem(error: &dyn Diagnose) -> String {
+    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+    // What is said of a store that is away speaks of a running server.
+    let hint = error.hint().filter(|_| !error.sqlstate().starts_with("08"));
+    let hint = hint.map(|hint| format!("\n         {hint}")).unwrap_or_default();
+    format!("{error}{detail} ({}){hint}", error.sqlstate())
+}
+
+/// Plans every view and tells those that cannot be.
+fn tell_views(output: &mut dyn Write, config: &Config, answers: &[(&StoreConfig, &Found)]) -> io::Result<usize> {
+    let known: Known = answers.iter().map(|(store, found)| (store.name.clone(), (*found).clone())).collect();
+    let broken = match server::broken_views(config, known) {
+        Ok(broken) => broken,
+        Err(error) => {
+            writeln!(output, "\nproblem: {}", problem(&error))?;
+            return Ok(1);
+        }
+    };
+    for view in &config.views {
+        let Some(error) = broken.get(&view.name) else { continue };
+        let place = error.position.map(|position| line_and_column(&view.sql, position));
+        let place = place.map(|(line, column)| format!(", line {line}, column {column}")).unwrap_or_default();
+        writeln!(output, "\nproblem: views/{}.sql{place}: {}", view.name, problem(error))?;
     }
-    Ok(failures)
+    Ok(broken.len())
+}
+
+/// A character of a text, all counted from 1.
+fn line_and_column(text: &str, position: usize) -> (usize, usize) {
+    let before = text.chars().take(position.saturating_sub(1));
+    before.fold((1, 1), |(line, column), character| if character == '\n' { (line + 1, 1) } else { (line, column + 1) })
 }
 
 fn tell_problems(output: &mut dyn Write, problems: &[Problem]) -> io::Result<()> {
@@ -162,11 +209,12 @@ fn tell_problems(output: &mut dyn Write, problems: &[Problem]) -> io::Result<()>
 fn tell_weaknesses(output: &mut dyn Write, config: &Config) -> io::Result<usize> {
     let found = config::check::weaknesses(config);
     writeln!(output)?;
-    found.iter().try_for_each(|weakness| writeln!(output, "weak: {weakness}"))?;
-    if found.is_empty() {
+    found.iter().try_for_each(|weakness| writeln!(output, "{weakness}"))?;
+    let weak = found.iter().filter(|weakness| weakness.grade == Grade::Weak).count();
+    if weak == 0 {
         writeln!(output, "no weak settings")?;
     }
-    Ok(found.len())
+    Ok(weak)
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {
@@ -191,7 +239,8 @@ mod tests {
         (outcome, String::from_utf8(output).unwrap().replace(&root.display().to_string(), "DIR"))
     }
 
-    const TRUSTING: &str = "auth.trust = true\n[roles.ada]\n[roles.bob]\nsuperuser = true\n";
+    const TRUSTING: &str =
+        "listen = \"127.0.0.1:0\"\nhttp.listen = \"off\"\nauth.trust = true\n[roles.ada]\n[roles.bob]\nsuperuser = true\n";
 
     #[tokio::test]
     async fn all_problems_of_the_files_are_printed() {
@@ -217,17 +266,95 @@ mod tests {
         assert_eq!(outcome, Outcome::Success);
         assert_eq!(
             said,
-            "catalog    DIR\nlisten     127.0.0.1:5455\nhttp       127.0.0.1:8455\ndatabase   tributary\n\
+            "catalog    DIR\nlisten     127.0.0.1:0\nhttp       off\ndatabase   tributary\n\
              roles      ada, bob\nviews      top\ndisabled   old\n"
         );
         let (outcome, said) = checked(&files, true).await;
         assert_eq!(outcome, Outcome::Problems);
         assert!(
             said.ends_with(
-                "\n\nweak: tributary.tls: Clients cannot use TLS.\n\
+                "\n\nnote: tributary.tls: Clients cannot use TLS, which matters once other machines can connect.\n\
              weak: tributary.auth.trust: Every program on this machine can log in without a password.\n"
             ),
             "{said}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_note_is_no_problem() {
+        let verifier = crate::command::password::fresh_verifier(&crate::options::Secret::new("x"));
+        let main = format!("listen = \"127.0.0.1:0\"\nhttp.listen = \"off\"\n[roles.ada]\npassword = \"{verifier}\"\n");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("tributary.toml");
+        std::fs::write(&file, main).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let mut output = Vec::new();
+        let arguments = Arguments { directory: directory.path().to_owned(), security: true };
+        let outcome = run(&arguments, &mut output).await.unwrap();
+        let said = String::from_utf8(output).unwrap();
+        assert_eq!(outcome, Outcome::Success, "{said}");
+        assert!(said.contains("\nnote: tributary.tls: ") && said.ends_with("\nno weak settings\n"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn every_view_that_cannot_be_planned_is_told_with_file_place_and_code() {
+        let files = [
+            ("tributary.toml", TRUSTING),
+            ("views/fine.sql", "SELECT 1 AS n;\n"),
+            ("views/missing.sql", "SELECT *\n  FROM shop.orders"),
+            ("views/stands_on_it.sql", "SELECT * FROM missing"),
+            ("views/misspelt.sql", "SELECT m\nFROM fine"),
+            ("views/torn.sql", "SELECT 1,"),
+            ("views/two.sql", "SELECT 1; SELECT 2"),
+            ("views/asks.sql", "SELECT $1::int"),
+            ("views/writes.sql", "DELETE FROM fine"),
+        ];
+        let (outcome, said) = checked(&files, false).await;
+        assert_eq!(outcome, Outcome::Problems);
+        let problems: Vec<&str> = said.lines().filter(|line| line.starts_with("problem: ")).collect();
+        let starts = [
+            ("problem: views/asks.sql: there is no parameter $1", "(42P02)"),
+            ("problem: views/missing.sql, line 2, column 8: relation \"shop.orders\" does not exist", "(42P01)"),
+            ("problem: views/misspelt.sql, line 1, column 8: column \"m\" does not exist", "(42703)"),
+            ("problem: views/stands_on_it.sql, line 1, column 15: view \"public.missing\" cannot be planned: relation", "(42P01)"),
+            ("problem: views/torn.sql, line 1, column 10: syntax error at end of input", "(42601)"),
+            ("problem: views/two.sql, line 1, column 11: syntax error at or near \"SELECT\"", "(42601)"),
+            ("problem: views/writes.sql", ")"),
+        ];
+        assert_eq!(problems.len(), starts.len(), "{said}");
+        for (problem, (start, end)) in problems.iter().zip(starts) {
+            assert!(problem.starts_with(start) && problem.ends_with(end), "{problem}\n{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_busy_address_is_told_with_the_key_that_changes_it() {
+        let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = holder.local_addr().unwrap();
+        let rows = [
+            ("listen", format!("listen = \"{taken}\"\nhttp.listen = \"off\"\nauth.trust = true\n[roles.ada]\n")),
+            ("http.listen", format!("listen = \"127.0.0.1:0\"\nhttp.listen = \"{taken}\"\nauth.trust = true\n[roles.ada]\n")),
+        ];
+        for (key, main) in rows {
+            let (outcome, said) = checked(&[("tributary.toml", &main)], false).await;
+            assert_eq!(outcome, Outcome::Problems);
+            let told = format!("problem: cannot listen on {taken}, which is in use (58000)\n");
+            assert!(said.contains(&told) && said.contains(&format!("with the key {key} in tributary.toml.")), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_cannot_be_used_is_told() {
+        let main = format!("tls = {{ certificate = \"c.pem\", key = \"c.pem\" }}\n{TRUSTING}");
+        let (outcome, said) = checked(&[("tributary.toml", &main), ("c.pem", "nothing")], false).await;
+        assert_eq!(outcome, Outcome::Problems);
+        assert!(said.contains("problem: TLS file \"DIR/c.pem\" cannot be used: it holds no certificate (22023)"), "{said}");
+    }
+
+    #[test]
+    fn places_are_counted_in_characters() {
+        for (position, expected) in [(0, (1, 1)), (1, (1, 1)), (4, (2, 1)), (5, (2, 2)), (99, (2, 4))] {
+            assert_eq!(line_and_column("äb\ncdé", position), expected, "{position}");
+        }
     }
 }

@@ -51,7 +51,7 @@ pub struct Arguments {
     /// The port to serve on; the next free one is taken when it is busy.
     #[arg(long, default_value_t = 5455, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
-    /// Show the queries and end instead of serving.
+    /// Show the queries and end: nobody can connect then.
     #[arg(long)]
     pub once: bool,
 }
@@ -102,15 +102,17 @@ async fn introduce(arguments: &Arguments, server: &Server, password: &Secret, ou
         return Err(CommandError::Refused(format!("the demo's store {store} is not served: {error}")));
     }
     showcase::show(&server.catalog().snapshot(), output).await?;
+    if arguments.once {
+        writeln!(output, "\nStarted without --once, the demo goes on serving and prints the psql line to connect with.")?;
+        return Ok(output.flush()?);
+    }
     let Some(address) = server.addresses().first() else { return Ok(()) };
     writeln!(output, "\nConnect with\n\n    psql \"postgresql://demo:{}@{address}/tributary\"\n", password.expose())?;
     writeln!(
         output,
         "and try \\dn, \\d hydro.rivers, SELECT * FROM low_water LIMIT 5, or EXPLAIN ANALYZE on a query of your own."
     )?;
-    if !arguments.once {
-        writeln!(output, "Ctrl-C ends the demo.")?;
-    }
+    writeln!(output, "Ctrl-C ends the demo.")?;
     Ok(output.flush()?)
 }
 

@@ -20,23 +20,31 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::telemetry::log;
+
 /// Joins PostgreSQL, MySQL, MariaDB, SQLite and MongoDB behind one Postgres address.
 #[derive(Debug, Parser)]
-#[command(name = "tributary", version, propagate_version = true)]
+#[command(name = "tributary", version, propagate_version = true, after_help = EXIT_CODES)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
 }
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done as asked
+  1  problems, told on standard output by check and on standard error by the others
+  2  wrong arguments";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve a catalog directory until SIGTERM or Ctrl-C; SIGHUP reads it again.
     Serve(serve::Arguments),
-    /// Validate a catalog directory, connect to each store and print what was found.
+    /// Validate a catalog directory, try its addresses, stores and views, and print what was found.
     Check(check::Arguments),
     /// Try Tributary on rivers, crews and field reports in four stores; needs nothing installed.
     Demo(demo::Arguments),
-    /// Make a SCRAM-SHA-256 verifier for a role's password.
+    /// Make a SCRAM-SHA-256 verifier for a role's password, typed twice or read as one line from standard input.
     Password(password::Arguments),
 }
 
@@ -63,6 +71,9 @@ pub enum CommandError {
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
+    if matches!(line.command, Command::Serve(_) | Command::Demo(_)) {
+        log::hide_panic_messages();
+    }
     let mut output = io::stdout().lock();
     let ended = line.command.run(&mut output).and_then(|outcome| {
         output.flush()?;

@@ -7,16 +7,29 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CommandError, Outcome};
 use crate::config;
+use crate::error::Diagnose;
 use crate::options::Problem;
 use crate::server::{Server, ServerError};
 use crate::telemetry::log;
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
+#[command(after_help = SIGNALS)]
 pub struct Arguments {
     /// The catalog directory: tributary.toml, stores/, views/.
     pub directory: PathBuf,
 }
+
+const SIGNALS: &str = "\
+Signals:
+  SIGHUP           reads the directory again: roles, stores and views change, all or none; other keys are named and wait
+                   for the next start
+  SIGTERM, SIGINT  no new sessions; running statements may go on for limits.drain_grace
+
+Exit codes:
+  0  stopped by a signal
+  1  could not start, with the reasons on standard error
+  2  wrong arguments";
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -60,7 +73,13 @@ pub(super) async fn until_stopped(server: &Server) -> Result<(), CommandError> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => match server.reload().await {
-                Ok(()) => tracing::info!("the catalog directory was read again"),
+                Ok(waiting) => {
+                    tracing::info!("the catalog directory was read again");
+                    if !waiting.is_empty() {
+                        let keys = waiting.join(", ");
+                        tracing::warn!(keys, "these keys of tributary.toml have changed and take effect at the next start");
+                    }
+                }
                 Err(error) => tracing::error!(error = %told(&error), "the catalog directory was not taken over"),
             },
         }
@@ -79,6 +98,17 @@ pub(super) fn refused(problems: &[Problem]) -> CommandError {
 pub(super) fn told(error: &ServerError) -> CommandError {
     match error {
         ServerError::Config(problems) => refused(problems),
-        other => CommandError::Refused(other.to_string()),
+        other => CommandError::Refused(explained(other)),
     }
+}
+
+/// An error with what is known of it and what helps, in one line.
+pub(super) fn explained(error: &dyn Diagnose) -> String {
+    let more = [error.detail(), error.hint()].into_iter().flatten();
+    let mut line = error.to_string();
+    for (place, sentence) in more.enumerate() {
+        line.push_str(if place == 0 { ". " } else { " " });
+        line.push_str(&sentence);
+    }
+    line
 }

@@ -18,11 +18,26 @@ pub struct Weakness {
     pub path: String,
     /// What is weak about it, as a sentence.
     pub reason: String,
+    /// Whether anything is to be done about it.
+    pub grade: Grade,
+}
+
+/// How bad a setting is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grade {
+    /// Someone can read or do more than they should.
+    Weak,
+    /// Sound as long as everything else stays as it is.
+    Note,
 }
 
 impl fmt::Display for Weakness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.reason)
+        let word = match self.grade {
+            Grade::Weak => "weak",
+            Grade::Note => "note",
+        };
+        write!(f, "{word}: {}: {}", self.path, self.reason)
     }
 }
 
@@ -36,7 +51,7 @@ pub fn weaknesses(config: &Config) -> Vec<Weakness> {
 }
 
 fn weakness(path: impl Into<String>, reason: impl Into<String>) -> Weakness {
-    Weakness { path: path.into(), reason: reason.into() }
+    Weakness { path: path.into(), reason: reason.into(), grade: Grade::Weak }
 }
 
 fn listening(settings: &Settings) -> Vec<Weakness> {
@@ -46,6 +61,10 @@ fn listening(settings: &Settings) -> Vec<Weakness> {
         found.push(weakness("tributary.listen", format!("{address} can be reached from other machines.")));
     }
     match &settings.tls {
+        None if beyond_loopback.is_empty() => {
+            let reason = "Clients cannot use TLS, which matters once other machines can connect.";
+            found.push(Weakness { grade: Grade::Note, ..weakness("tributary.tls", reason) });
+        }
         None => found.push(weakness("tributary.tls", "Clients cannot use TLS.")),
         Some(tls) if !tls.required && !beyond_loopback.is_empty() => {
             found.push(weakness("tributary.tls.required", "Clients may connect without TLS."));
@@ -128,30 +147,40 @@ mod tests {
         let rows = [
             (good.clone(), vec![]),
             (optional.clone(), vec![]),
-            (role(4096), vec!["tributary.tls: Clients cannot use TLS."]),
-            (format!("listen = \"0.0.0.0:1\"\n{good}"), vec!["tributary.listen: 0.0.0.0:1 can be reached from other machines."]),
+            (role(4096), vec!["note: tributary.tls: Clients cannot use TLS, which matters once other machines can connect."]),
+            (
+                format!("listen = \"0.0.0.0:1\"\n{}", role(4096)),
+                vec![
+                    "weak: tributary.listen: 0.0.0.0:1 can be reached from other machines.",
+                    "weak: tributary.tls: Clients cannot use TLS.",
+                ],
+            ),
+            (
+                format!("listen = \"0.0.0.0:1\"\n{good}"),
+                vec!["weak: tributary.listen: 0.0.0.0:1 can be reached from other machines."],
+            ),
             (
                 format!("listen = \"0.0.0.0:1\"\n{optional}"),
                 vec![
-                    "tributary.listen: 0.0.0.0:1 can be reached from other machines.",
-                    "tributary.tls.required: Clients may connect without TLS.",
+                    "weak: tributary.listen: 0.0.0.0:1 can be reached from other machines.",
+                    "weak: tributary.tls.required: Clients may connect without TLS.",
                 ],
             ),
             (
                 format!("auth.trust = true\n{good}"),
-                vec!["tributary.auth.trust: Every program on this machine can log in without a password."],
+                vec!["weak: tributary.auth.trust: Every program on this machine can log in without a password."],
             ),
             (
                 format!("{}{}", tls("closed.key"), role(1000)),
-                vec!["tributary.roles.ada.password: The verifier has 1000 iterations; 4096 is the least that is advised."],
+                vec!["weak: tributary.roles.ada.password: The verifier has 1000 iterations; 4096 is the least that is advised."],
             ),
             (
                 format!("{}{}", tls("open.key"), role(4096)),
-                vec!["open.key: The file holds a private key and can be read by every account of this machine (mode 0644)."],
+                vec!["weak: open.key: The file holds a private key and can be read by every account of this machine (mode 0644)."],
             ),
             (
                 format!("{}{}", tls("group.key"), role(4096)),
-                vec!["group.key: The file holds a private key and can be read by a group (mode 0640)."],
+                vec!["weak: group.key: The file holds a private key and can be read by a group (mode 0640)."],
             ),
         ];
         for (main_file, expected) in rows {

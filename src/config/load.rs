@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use toml::de::DeTable;
+
 use super::secret::{CatalogSecrets, read_text};
 use super::settings::{self, Settings};
 use super::store::{self, Outcome};
@@ -13,6 +15,8 @@ use crate::options::Problem;
 
 /// Largest file of a catalog directory: a configuration or a view is text that people write.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Most syntax errors that are told of one file: what follows the first few is mostly their echo.
+const SYNTAX_ERRORS_MAX: usize = 5;
 
 /// Reads the catalog directory.
 ///
@@ -138,13 +142,20 @@ impl Loading {
                 return None;
             }
         };
+        let (_, errors) = DeTable::parse_recoverable(&text);
+        // Only the parser's own words: its display form also shows the line, which may hold a password.
+        let told = |error: &toml::de::Error| {
+            let (line, column) = place_of(&text, error.span().map_or(0, |span| span.start));
+            let rule = format!("is not TOML at line {line}, column {column}: {}", error.message());
+            problem(place, &path.display().to_string(), &rule)
+        };
+        self.problems.extend(errors.iter().take(SYNTAX_ERRORS_MAX).map(told));
         match text.parse::<toml::Table>() {
             Ok(table) => Some(table),
             Err(error) => {
-                // Only the parser's own words: its display form also shows the line, which may hold a password.
-                let (line, column) = place_of(&text, error.span().map_or(0, |span| span.start));
-                let rule = format!("is not TOML at line {line}, column {column}: {}", error.message());
-                self.problems.push(problem(place, &path.display().to_string(), &rule));
+                if errors.is_empty() {
+                    self.problems.push(told(&error));
+                }
                 None
             }
         }
@@ -215,6 +226,7 @@ mod tests {
             ("stores/.hidden", ""),
             ("stores/crm.toml~", "["),
             ("stores/secret.toml", "kind = \"postgres\"\npassword = \"hunter2"),
+            ("stores/torn.toml", "kind = postgres\nhost = \"h\"\nport 5432\n"),
             ("views/Big.sql", "SELECT 1"),
             ("views/empty.sql", " \n"),
         ];
@@ -223,8 +235,10 @@ mod tests {
         assert_eq!(
             said,
             [
-                "stores.crm.kind: \"none\" is not one of postgres, mysql, sqlite, mongodb",
+                "stores.crm.kind: \"none\" is not one of postgres, postgresql, mysql, mariadb, sqlite, mongodb, mongo",
                 "stores.secret: stores/secret.toml is not TOML at line 2, column 20: invalid basic string, expected `\"`",
+                "stores.torn: stores/torn.toml is not TOML at line 1, column 8: string values must be quoted, expected literal string",
+                "stores.torn: stores/torn.toml is not TOML at line 3, column 6: key with no value, expected `=`",
                 "stores: \"notes.txt\" does not end in .toml",
                 "tributary.listen: \"1\" is not an address such as 127.0.0.1:5455 or [::1]:5455",
                 "views.Big: \"Big\" is not a name of lowercase letters, digits and underscores that starts with a letter",

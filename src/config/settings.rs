@@ -1,5 +1,6 @@
 //! `tributary.toml`: addresses, TLS, login, roles, limits and logs, with the table of its keys.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -72,6 +73,40 @@ pub struct Limits {
     pub batch_rows: usize,
 }
 
+impl Settings {
+    /// The keys whose values in `next` differ, and which are read at start only: all but the roles.
+    pub fn needing_restart(&self, next: &Self) -> Vec<&'static str> {
+        let tls = |settings: &Self| settings.tls.clone().map(|tls| (tls.certificate, tls.key, tls.client_ca, tls.required));
+        let (now, then) = (tls(self).unwrap_or_default(), tls(next).unwrap_or_default());
+        let (limits, others) = (&self.limits, &next.limits);
+        let keys = [
+            ("listen", self.listen != next.listen),
+            ("database", self.database != next.database),
+            ("http.listen", self.http != next.http),
+            ("http.token", self.http_token != next.http_token),
+            ("tls.certificate", now.0 != then.0),
+            ("tls.key", now.1 != then.1),
+            ("tls.client_ca", now.2 != then.2),
+            ("tls.required", now.3 != then.3),
+            ("auth.trust", self.trust != next.trust),
+            ("limits.max_connections", limits.max_connections != others.max_connections),
+            ("limits.max_handshakes", limits.max_handshakes != others.max_handshakes),
+            ("limits.startup_timeout", limits.startup_timeout != others.startup_timeout),
+            ("limits.idle_timeout", limits.idle_timeout != others.idle_timeout),
+            ("limits.idle_in_transaction_timeout", limits.idle_in_transaction_timeout != others.idle_in_transaction_timeout),
+            ("limits.drain_grace", limits.drain_grace != others.drain_grace),
+            ("limits.startup_message", limits.startup_message_bytes != others.startup_message_bytes),
+            ("limits.message", limits.message_bytes != others.message_bytes),
+            ("limits.query_memory", limits.query_memory_bytes != others.query_memory_bytes),
+            ("limits.spill", limits.spill_bytes != others.spill_bytes),
+            ("limits.batch_rows", limits.batch_rows != others.batch_rows),
+            ("log.level", self.log.level != next.log.level),
+            ("log.format", self.log.format != next.log.format),
+        ];
+        keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+    }
+}
+
 const ADDRESS_RULE: &str = "is not an address such as 127.0.0.1:5455 or [::1]:5455";
 
 /// Keys of `tributary.toml`.
@@ -126,7 +161,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         key: "limits.max_handshakes",
         form: Form::Integer(1, 100_000),
         default: Some("128"),
-        meaning: "Connections at a time that are logging in, at most half of them from one address; further ones wait.",
+        meaning: "Connections at a time that are logging in, at most half of them from one address; eight times as many wait, then 53300.",
     },
     OptionSpec {
         key: "limits.startup_timeout",
@@ -221,33 +256,24 @@ pub(super) fn read(table: &toml::Table, secrets: &dyn Secrets) -> (Settings, Vec
     if trust && listen.iter().any(|address| !address.ip().is_loopback()) {
         reader.problem("auth.trust", "true", "is refused while listen is not a loopback address".to_owned());
     }
+    for twice in taken_twice(&listen, http) {
+        reader.problem("listen", &twice.to_string(), "is given twice, also counting http.listen".to_owned());
+    }
     if http.is_some_and(|address| !address.ip().is_loopback()) && (tls.is_none() || http_token.is_none()) {
         let rule = "is not a loopback address, which needs tls.certificate and http.token".to_owned();
         reader.problem("http.listen", &http.map(|address| address.to_string()).unwrap_or_default(), rule);
     }
     let limits = limits(&mut reader);
     let log = log(&mut reader);
-    let (roles, role_problems) = roles(reader.table("roles"), secrets);
-    if roles.is_empty() && role_problems.is_empty() {
+    let role_tables = reader.table("roles");
+    let (roles, role_problems) = roles(role_tables, secrets, trust);
+    if roles.is_empty() && role_problems.is_empty() && (role_tables.is_some() || !reader.is_set("roles")) {
         reader.problem("roles", "", "names no role, so nobody could connect".to_owned());
     }
     let settings = Settings { listen, database, http, http_token, tls, trust, roles, limits, log };
     let mut problems = reader.finish();
     problems.extend(role_problems);
-    problems.extend(unusable_roles(&settings));
     (settings, problems)
-}
-
-/// A role without a verifier cannot log in unless `auth.trust` is on.
-fn unusable_roles(settings: &Settings) -> Vec<Problem> {
-    let without = settings.roles.values().filter(|role| role.verifier.is_none() && !settings.trust);
-    without
-        .map(|role| Problem {
-            path: format!("tributary.roles.{}.password", role.name),
-            value: String::new(),
-            rule: "is required while auth.trust is off: run `tributary password` to make a verifier".to_owned(),
-        })
-        .collect()
 }
 
 fn address(reader: &mut Reader<'_>, key: &str) -> Option<SocketAddr> {
@@ -270,6 +296,12 @@ fn addresses(reader: &mut Reader<'_>, key: &str) -> Vec<SocketAddr> {
         }
     }
     found
+}
+
+/// Addresses that two listeners would bind; port 0 is another free port each time.
+fn taken_twice(listen: &[SocketAddr], http: Option<SocketAddr>) -> BTreeSet<SocketAddr> {
+    let mut known = BTreeSet::new();
+    listen.iter().copied().chain(http).filter(|address| address.port() != 0 && !known.insert(*address)).collect()
 }
 
 fn http(reader: &mut Reader<'_>) -> (Option<SocketAddr>, Option<Secret>) {
@@ -360,7 +392,7 @@ fn log(reader: &mut Reader<'_>) -> Log {
     Log { level, format }
 }
 
-fn roles(table: Option<&toml::Table>, secrets: &dyn Secrets) -> (Roles, Vec<Problem>) {
+fn roles(table: Option<&toml::Table>, secrets: &dyn Secrets, trust: bool) -> (Roles, Vec<Problem>) {
     let mut roles = Roles::new();
     let mut problems = Vec::new();
     for (name, value) in table.into_iter().flatten() {
@@ -373,7 +405,7 @@ fn roles(table: Option<&toml::Table>, secrets: &dyn Secrets) -> (Roles, Vec<Prob
             continue;
         };
         let mut reader = Reader::new(&path, table, ROLE_OPTIONS, secrets);
-        let verifier = verifier(&mut reader);
+        let verifier = verifier(&mut reader, trust);
         let superuser = reader.bool("superuser");
         roles.insert(name.clone(), Role { name: name.clone(), verifier, superuser });
         problems.extend(reader.finish());
@@ -389,8 +421,15 @@ fn role_name_rule(name: &str) -> Option<String> {
     (name == "public" || name == "none" || name.starts_with("pg_")).then(|| "is a reserved role name".to_owned())
 }
 
-fn verifier(reader: &mut Reader<'_>) -> Option<Verifier> {
-    let secret = reader.secret("password")?;
+/// Without a verifier a role can log in only where nobody is asked for a password.
+fn verifier(reader: &mut Reader<'_>, trust: bool) -> Option<Verifier> {
+    let Some(secret) = reader.secret("password") else {
+        if !trust && !reader.is_set("password") {
+            let rule = "is required while auth.trust is off: run `tributary password` to make a verifier";
+            reader.problem("password", "", rule.to_owned());
+        }
+        return None;
+    };
     let verifier = Verifier::parse(secret.expose());
     if verifier.is_none() {
         let rule = "is not a SCRAM-SHA-256 verifier; plain text is refused: run `tributary password` to make one";
@@ -461,7 +500,7 @@ mod tests {
             ("limits.startup_timeout = \"0s\"", "tributary.limits.startup_timeout: 0 is not longer than nothing"),
             ("limits.max_connections = 0", "tributary.limits.max_connections: 0 is not in 1..=100000"),
             ("log.level = \"loud\"", "tributary.log.level: \"loud\" is not one of error, warn, info, debug, trace"),
-            ("limts.batch_rows = 1", "tributary.limts: is not a known key"),
+            ("limts.batch_rows = 1", "tributary.limts: is not a known key; perhaps limits"),
             ("[roles.pg_x]\nsuperuser = 3", "tributary.roles.pg_x: is a reserved role name"),
             (
                 "[roles.bob]\npassword = \"hunter2\"",
@@ -480,10 +519,65 @@ mod tests {
     }
 
     #[test]
+    fn one_mistake_is_told_once() {
+        let rows = [
+            ("[roles.bob]\npassword = \"hunter2\"", "tributary.roles.bob.password: (hidden) is not a SCRAM-SHA-256 verifier"),
+            ("[roles.bob]\npassword = \"${NOT_SET_ANYWHERE}\"", "tributary.roles.bob.password: names the environment variable"),
+            ("[roles.bob]\npassword = { file = \"nowhere\" }", "tributary.roles.bob.password: nowhere cannot be read"),
+            ("[roles.bob]", "tributary.roles.bob.password: is required"),
+            ("roles = 1", "tributary.roles: 1 is not a table"),
+            ("listen = \"127.0.0.1:1, 127.0.0.1:1\"\nauth.trust = true\n[roles.a]", "tributary.listen: 127.0.0.1:1 is given twice"),
+            (
+                "listen = \"127.0.0.1:1\"\nhttp.listen = \"127.0.0.1:1\"\nauth.trust = true\n[roles.a]",
+                "tributary.listen: 127.0.0.1:1 is given twice",
+            ),
+        ];
+        for (text, expected) in rows {
+            let (_, problems) = read_text(text);
+            assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+            assert!(problems[0].starts_with(expected), "{text}: {problems:?}");
+        }
+        let (_, problems) =
+            read_text("listen = \"127.0.0.1:0, 127.0.0.1:0\"\nhttp.listen = \"127.0.0.1:0\"\nauth.trust = true\n[roles.a]");
+        assert_eq!(problems, Vec::<String>::new());
+    }
+
+    #[test]
     fn several_addresses_are_separated_by_commas() {
         let (settings, problems) = read_text("listen = \"127.0.0.1:1, [::1]:2\"\nauth.trust = true\n[roles.ada]");
         assert_eq!(problems, Vec::<String>::new());
         assert_eq!(settings.listen.len(), 2);
+    }
+
+    #[test]
+    fn every_key_but_the_roles_needs_a_restart() {
+        let tls = "tls.certificate = \"here.pem\"\ntls.key = \"here.pem\"";
+        let role = format!("[roles.ada]\npassword = \"{VERIFIER}\"");
+        let started = read_text(&format!("{tls}\n{role}")).0;
+        for spec in OPTIONS.iter().filter(|spec| spec.key != "roles") {
+            let key = spec.key;
+            let value = match (key, spec.form) {
+                ("listen" | "http.listen", _) => "\"127.0.0.1:1\"".to_owned(),
+                ("database", _) => "\"other\"".to_owned(),
+                ("log.level", _) => "\"warn\"".to_owned(),
+                ("log.format", _) => "\"json\"".to_owned(),
+                (_, Form::Secret) => "\"t\"".to_owned(),
+                (_, Form::Bool) => "true".to_owned(),
+                (_, Form::Integer(..)) => "17".to_owned(),
+                (_, Form::Duration) => "\"7s\"".to_owned(),
+                (_, Form::Size) => "\"2MiB\"".to_owned(),
+                // Read from another directory, so the paths differ.
+                (_, Form::Path) => "\"here.pem\"".to_owned(),
+                (_, form) => panic!("{key} of the form {form:?} has no sample"),
+            };
+            let same = if matches!(key, "tls.certificate" | "tls.key") { "" } else { tls };
+            let next = read_text(&format!("{same}\n{key} = {value}\n{role}")).0;
+            let told = started.needing_restart(&next);
+            assert!(told.contains(&key), "{key}: {told:?}");
+        }
+        assert_eq!(started.needing_restart(&started.clone()), Vec::<&str>::new());
+        let roles = Settings { roles: Roles::new(), ..started.clone() };
+        assert_eq!(started.needing_restart(&roles), Vec::<&str>::new());
     }
 
     #[test]

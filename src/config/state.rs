@@ -19,6 +19,8 @@ use crate::error::{Diagnose, sqlstate};
 
 /// The version of the envelope around every file's content. Content has versions of its own if it needs them.
 const FORMAT: u32 = 1;
+/// The file that is locked while a process uses the directory.
+const LOCK: &str = "lock";
 
 /// What can go wrong with the state directory.
 #[derive(Debug, thiserror::Error)]
@@ -122,18 +124,16 @@ impl State {
     /// # Errors
     /// The file cannot be read, is damaged, or is of a later version.
     pub fn read<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, StateError> {
-        let path = self.path(name);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed("read", &path)(error)),
-        };
-        let damaged = |error: serde_json::Error| StateError::Damaged { path: path.clone(), reason: error.to_string() };
-        let envelope: Envelope = serde_json::from_str(&text).map_err(damaged)?;
-        if envelope.format != FORMAT {
-            return Err(StateError::Format { path, found: envelope.format });
-        }
-        serde_json::from_value(envelope.content).map(Some).map_err(damaged)
+        read(self.path(name))
+    }
+
+    /// What the process that holds the state of `catalog` now wrote under `name`; `None` when no process holds it, or it
+    /// cannot be known.
+    pub fn of_holder<T: DeserializeOwned>(catalog: &Path, name: &'static str) -> Option<T> {
+        let directory = catalog.join(".state");
+        let lock = File::open(directory.join(LOCK)).ok()?;
+        let is_held = matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock));
+        if is_held { read(file_of(&directory, name)).ok().flatten() } else { None }
     }
 
     /// Replaces what is kept under `name`. It is on disk when this returns.
@@ -163,8 +163,26 @@ impl State {
     }
 
     fn path(&self, name: &'static str) -> PathBuf {
-        self.directory.join(format!("{name}.json"))
+        file_of(&self.directory, name)
     }
+}
+
+fn file_of(directory: &Path, name: &'static str) -> PathBuf {
+    directory.join(format!("{name}.json"))
+}
+
+fn read<T: DeserializeOwned>(path: PathBuf) -> Result<Option<T>, StateError> {
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read", &path)(error)),
+    };
+    let damaged = |error: serde_json::Error| StateError::Damaged { path: path.clone(), reason: error.to_string() };
+    let envelope: Envelope = serde_json::from_str(&text).map_err(damaged)?;
+    if envelope.format != FORMAT {
+        return Err(StateError::Format { path, found: envelope.format });
+    }
+    serde_json::from_value(envelope.content).map(Some).map_err(damaged)
 }
 
 fn private_directory(path: &Path) -> Result<(), StateError> {
@@ -176,7 +194,7 @@ fn private_directory(path: &Path) -> Result<(), StateError> {
 }
 
 fn lock(directory: &Path) -> Result<File, StateError> {
-    let path = directory.join("lock");
+    let path = directory.join(LOCK);
     let file =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed("open", &path))?;
     match file.try_lock() {
@@ -230,6 +248,20 @@ mod tests {
         assert!(second.to_string().ends_with(".state is in use by another tributary process"));
         drop(first);
         assert!(State::open(catalog.path()).is_ok());
+    }
+
+    #[test]
+    fn only_what_a_running_process_wrote_is_told_to_others() {
+        let catalog = tempfile::tempdir().unwrap();
+        let told = || State::of_holder::<Vec<u32>>(catalog.path(), "listening");
+        assert_eq!(told(), None);
+        let state = State::open(catalog.path()).unwrap();
+        assert_eq!(told(), None);
+        state.write("listening", &vec![7]).unwrap();
+        assert_eq!(told(), Some(vec![7]));
+        drop(state);
+        assert_eq!(told(), None);
+        assert!(State::open(catalog.path()).is_ok(), "asking leaves no lock");
     }
 
     #[test]

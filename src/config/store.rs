@@ -7,7 +7,8 @@ use super::name;
 use super::secret::CatalogSecrets;
 use crate::catalog::discover::StoreEntry;
 use crate::catalog::name::Naming;
-use crate::options::{Form, OptionSpec, Problem, Reader};
+use crate::options::{Form, OptionSpec, Problem, Reader, not_one_of};
+use crate::spelling::nearest;
 use crate::stores::{self, Kind, StoreName};
 
 /// Keys that every store file may have.
@@ -65,23 +66,48 @@ pub(super) fn read(name: &str, table: &toml::Table, secrets: &CatalogSecrets) ->
     let kind = kind(&mut reader);
     let naming = naming(&mut reader);
     let mut problems = reader.finish();
-    let has_literal_secret = kind.is_some_and(|kind| has_literal_secret(&own, kind.options()));
-    if !enabled && problems.is_empty() {
-        return Ok(StoreFile { outcome: Outcome::Disabled(store), has_literal_secret });
+    let known = kind.ok();
+    let has_literal_secret = known.is_some_and(|kind| has_literal_secret(&own, kind.options()));
+    if !enabled {
+        let disabled = StoreFile { outcome: Outcome::Disabled(store), has_literal_secret };
+        return if problems.is_empty() { Ok(disabled) } else { Err(problems) };
     }
-    let connector = kind.map(|kind| kind.parse(&store, &path, &own, secrets));
+    let connector = match kind {
+        Ok(kind) => kind.parse(&store, &path, &own, secrets),
+        Err(meant) => Err(problems_without_kind(meant, (&store, &path), &own, secrets)),
+    };
     match connector {
-        Some(Ok(connector)) if problems.is_empty() => {
-            let tls = kind.and_then(|kind| transport(&own, kind.options()));
+        Ok(connector) if problems.is_empty() => {
+            let tls = known.and_then(|kind| transport(&own, kind.options()));
             let enabled = StoreConfig { name: store, entry: StoreEntry { connector, naming }, tls };
             Ok(StoreFile { outcome: Outcome::Enabled(enabled), has_literal_secret })
         }
-        Some(Err(more)) => {
+        Err(more) => {
             problems.extend(more);
             Err(problems)
         }
-        Some(Ok(_)) | None => Err(problems),
+        Ok(_) => Err(problems),
     }
+}
+
+/// What is wrong with the keys of a store whose kind is not known: by the kind that was probably meant, else those that no
+/// kind has.
+fn problems_without_kind(
+    meant: Option<&'static dyn Kind>,
+    (store, path): (&StoreName, &str),
+    own: &toml::Table,
+    secrets: &CatalogSecrets,
+) -> Vec<Problem> {
+    if let Some(kind) = meant {
+        return kind.parse(store, path, own, secrets).err().unwrap_or_default();
+    }
+    let unknown = |kind: &&'static dyn Kind| Reader::new(path, own, kind.options(), secrets).finish();
+    let mut of_kinds = stores::KINDS.iter().map(unknown);
+    let mut everywhere = of_kinds.next().unwrap_or_default();
+    for others in of_kinds {
+        everywhere.retain(|problem| others.iter().any(|other| other.path == problem.path));
+    }
+    everywhere
 }
 
 fn split(table: &toml::Table) -> (toml::Table, toml::Table) {
@@ -89,14 +115,14 @@ fn split(table: &toml::Table) -> (toml::Table, toml::Table) {
     table.clone().into_iter().partition(|(key, _)| is_shared(key))
 }
 
-fn kind(reader: &mut Reader<'_>) -> Option<&'static dyn Kind> {
-    let word = reader.optional_text("kind")?;
-    let found = stores::kind(&word);
-    if found.is_none() {
-        let words: Vec<&str> = stores::KINDS.iter().filter_map(|kind| kind.words().first().copied()).collect();
-        reader.problem("kind", &format!("\"{word}\""), format!("is not one of {}", words.join(", ")));
-    }
-    found
+/// The kind, or the one that was probably meant.
+fn kind(reader: &mut Reader<'_>) -> Result<&'static dyn Kind, Option<&'static dyn Kind>> {
+    let word = reader.optional_text("kind").ok_or(None)?;
+    stores::kind(&word).ok_or_else(|| {
+        let words: Vec<&str> = stores::KINDS.iter().flat_map(|kind| kind.words()).copied().collect();
+        reader.problem("kind", &format!("\"{word}\""), not_one_of(&word, &words));
+        nearest(&word.to_lowercase(), words.into_iter()).and_then(stores::kind)
+    })
 }
 
 fn naming(reader: &mut Reader<'_>) -> Naming {
@@ -185,13 +211,33 @@ mod tests {
             [
                 "stores.order: \"order\" is a reserved key word of SQL",
                 "stores.order.enabled: \"yes\" is not true or false",
-                "stores.order.kind: \"oracle\" is not one of postgres, mysql, sqlite, mongodb",
+                "stores.order.kind: \"oracle\" is not one of postgres, postgresql, mysql, mariadb, sqlite, mongodb, mongo",
                 "stores.order.schema: \"public\" is the name of a schema that Tributary itself fills",
                 "stores.order.namespaces.a: true is not the name of a schema, or false",
                 "stores.order.namespaces.b: \"Bad\" is not a name of lowercase letters, digits and underscores that starts with a letter",
             ]
         );
         assert_eq!(problems("crm", ""), ["stores.crm.kind: is required"]);
+    }
+
+    #[test]
+    fn keys_beside_a_wrong_kind_are_checked() {
+        let text = "kind = \"sqlit\"\npaht = \"x.db\"\nbusy_timeout = \"soon\"";
+        assert_eq!(
+            problems("crm", text),
+            [
+                "stores.crm.kind: \"sqlit\" is not one of postgres, postgresql, mysql, mariadb, sqlite, mongodb, mongo; perhaps \"sqlite\"",
+                "stores.crm.paht: is not a known key; perhaps path",
+                "stores.crm.path: is required",
+                "stores.crm.busy_timeout: \"soon\" is not a duration such as 500ms, 30s, 5m or 1h",
+            ]
+        );
+        // Without a kind that was meant, only what no kind has is certainly wrong.
+        for start in ["kind = \"oracle\"\n", ""] {
+            let said = problems("crm", &format!("{start}host = \"h\"\npath = 1\nreplica_set = \"r\"\nsurprise = 1\npool.odd = 1"));
+            assert_eq!(said.len(), 3, "{said:?}");
+            assert_eq!(&said[1..], ["stores.crm.pool.odd: is not a known key", "stores.crm.surprise: is not a known key"]);
+        }
     }
 
     #[test]

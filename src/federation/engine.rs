@@ -11,6 +11,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::object_store::ObjectStore;
 use datafusion::prelude::SessionConfig;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::field::NamedFields;
 use super::semantics;
@@ -37,10 +38,14 @@ impl Default for Limits {
     }
 }
 
+/// Statements that are planned at a time, in multiples of the partitions.
+const PLANNERS_FACTOR: usize = 8;
+
 /// The engine: cheap to clone a state from.
 #[derive(Debug, Clone)]
 pub struct Engine {
     base: SessionState,
+    planners: Arc<Semaphore>,
 }
 
 impl Engine {
@@ -64,7 +69,14 @@ impl Engine {
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(NamedFields));
         // File formats and table factories are doors to the host: the engine gets none.
         let base = builder.with_file_formats(Vec::new()).with_table_factories(std::collections::HashMap::new()).build();
-        Ok(Self { base })
+        Ok(Self { base, planners: Arc::new(Semaphore::new(limits.partitions.max(1) * PLANNERS_FACTOR)) })
+    }
+
+    /// A place among the statements that are planned at a time; further ones wait. It is given up when the planning itself
+    /// has ended, which may be after its statement has: planning cannot be interrupted, and whoever starts long ones and
+    /// leaves must not take all threads.
+    pub async fn planner(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.planners).acquire_owned().await.ok()
     }
 
     /// Whether a function of this name makes one value of many rows.

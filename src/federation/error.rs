@@ -8,8 +8,8 @@ use datafusion::error::DataFusionError;
 
 use super::ast::visible;
 use crate::catalog::keyword::quote_identifier;
-use crate::catalog::name::nearest;
 use crate::error::{Diagnosis, find_diagnosis, sqlstate};
+use crate::spelling::nearest;
 
 /// Maps any engine error to what the client is told; `ast::locate` finds its place in the statement's text.
 pub fn diagnose(error: &DataFusionError) -> Diagnosis {

@@ -1,10 +1,12 @@
-//! `EXPLAIN`: the physical plan as text or as a tree in JSON, what each store is asked, and where scans of one store do not share a snapshot.
+//! `EXPLAIN`: the physical plan as text or as a tree in JSON, what each store is asked, and where scans of one store do not share
+//! a snapshot.
 
 use std::sync::Arc;
 
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 
+use super::ast::HIDDEN;
 use super::branches::Branches;
 use super::plan::Bound;
 use super::scan::{count_scans, scans};
@@ -20,7 +22,7 @@ pub async fn lines(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> R
     } else {
         displayable(bound.physical.as_ref()).indent(false).to_string()
     };
-    let mut lines: Vec<String> = text.lines().map(|line| super::ast::visible(line).to_owned()).collect();
+    let mut lines: Vec<String> = text.lines().map(without_hidden).collect();
     lines.extend(notes(bound, branches).await?);
     Ok(lines)
 }
@@ -37,7 +39,7 @@ pub async fn json(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> Re
 
 fn node(plan: &dyn ExecutionPlan, analyzed: bool) -> serde_json::Value {
     let details = displayable(plan).one_line().to_string();
-    let mut shown = serde_json::json!({ "Node Type": plan.name(), "Details": super::ast::visible(details.trim_end()) });
+    let mut shown = serde_json::json!({ "Node Type": plan.name(), "Details": without_hidden(details.trim_end()) });
     if let Some(fields) = shown.as_object_mut() {
         let rows = plan.metrics().filter(|_| analyzed).and_then(|metrics| metrics.output_rows());
         fields.extend(rows.map(|rows| ("Actual Rows".to_owned(), rows.into())));
@@ -68,6 +70,14 @@ async fn notes(bound: &Bound, branches: &Arc<Branches>) -> Result<Vec<String>, D
     Ok(lines)
 }
 
+/// A line without the numbers that make names unique, which may stand anywhere in it.
+fn without_hidden(line: &str) -> String {
+    let mut parts = line.split(HIDDEN);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    parts.for_each(|part| shown.push_str(part.trim_start_matches(|letter: char| letter.is_ascii_digit())));
+    shown
+}
+
 /// Rows that the stores sent for a plan that has run: store, what it was asked, rows, bytes.
 pub fn pulled(physical: &Arc<dyn ExecutionPlan>) -> Vec<Pulled> {
     let counted = scans(physical).into_iter().map(|scan| {
@@ -90,4 +100,22 @@ pub struct Pulled {
     pub rows: usize,
     /// Bytes they took in memory.
     pub bytes: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_keeps_what_follows_a_hidden_number() {
+        let rows = [
+            ("expr=[name@0 as name, name@2 as name\u{1}12]", "expr=[name@0 as name, name@2 as name]"),
+            ("a\u{1}1, b\u{1}2@3", "a, b@3"),
+            ("plain", "plain"),
+            ("end\u{1}7", "end"),
+        ];
+        for (line, expected) in rows {
+            assert_eq!(without_hidden(line), expected);
+        }
+    }
 }

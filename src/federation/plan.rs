@@ -22,8 +22,8 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser;
 use datafusion::sql::sqlparser::ast::{Query, Statement, visit_expressions};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::Tokenizer;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use futures::TryStreamExt;
 
@@ -127,8 +127,14 @@ pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32])
 /// # Errors
 /// As [`plan`].
 pub async fn plan_aside(engine: &Engine, setting: &Setting, query: Query, given: &[u32]) -> Result<Planned, Diagnosis> {
+    let place = engine.planner().await;
     let (engine, setting, given) = (engine.clone(), setting.clone(), given.to_vec());
-    let planned = OwnedTask::spawn_blocking(move || plan(&engine, &setting, query, &given)).join().await;
+    let work = move || {
+        let planned = plan(&engine, &setting, query, &given);
+        drop(place);
+        planned
+    };
+    let planned = OwnedTask::spawn_blocking(work).join().await;
     planned.unwrap_or_else(|| Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "planning ended without a result")))
 }
 
@@ -143,10 +149,15 @@ pub async fn bind_aside(
     values: &[ScalarValue],
     branches: &Arc<Branches>,
 ) -> Result<Bound, Diagnosis> {
+    let place = engine.planner().await;
     let (engine, setting, planned) = (engine.clone(), setting.clone(), planned.clone());
     let (values, branches) = (values.to_vec(), Arc::clone(branches));
     let runtime = tokio::runtime::Handle::current();
-    let work = move || runtime.block_on(bind(&engine, &setting, &planned, &values, &branches));
+    let work = move || {
+        let bound = runtime.block_on(bind(&engine, &setting, &planned, &values, &branches));
+        drop(place);
+        bound
+    };
     let bound = OwnedTask::spawn_blocking(work).join().await;
     bound.unwrap_or_else(|| Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "planning ended without a result")))
 }
@@ -154,19 +165,36 @@ pub async fn bind_aside(
 /// The result columns of a query given as text, for views.
 ///
 /// # Errors
-/// 42601, and as [`plan`].
+/// 42601, and as [`plan`]; 42P02 for a parameter. What names a relation or column has its place in the text.
 pub fn describe(engine: &Engine, setting: &Setting, sql: &str) -> Result<Vec<OutputColumn>, Diagnosis> {
-    Ok(plan(engine, setting, parse_query(sql)?, &[])?.columns)
+    let query = parse_query(sql)?;
+    let planned = plan(engine, setting, query.clone(), &[]).map_err(|error| {
+        let position = error.position.or_else(|| ast::locate::position(&error, &query, sql));
+        error.with_position(position)
+    })?;
+    if planned.parameters.is_empty() {
+        Ok(planned.columns)
+    } else {
+        Err(Diagnosis::new(sqlstate::UNDEFINED_PARAMETER, "there is no parameter $1"))
+    }
 }
 
 /// Parses a query of the catalog directory, under the same depth limit as a client's.
 pub(super) fn parse_query(sql: &str) -> Result<Query, Diagnosis> {
     let dialect = PostgreSqlDialect {};
-    let syntax = |error: &dyn std::fmt::Display| Diagnosis::new(sqlstate::SYNTAX_ERROR, error.to_string());
-    let mut tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|error| syntax(&error))?;
+    let syntax = |error: ParserError| ast::syntax::from_parser(&error, sql);
+    let mut tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|error| syntax(error.into()))?;
     ast::tokens::settle(&mut tokens, sql)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(ast::DEPTH_MAX).with_tokens_with_locations(tokens);
-    parser.parse_query().map(|query| *query).map_err(|error| syntax(&error))
+    let query = parser.parse_query().map_err(syntax)?;
+    while parser.consume_token(&Token::SemiColon) {}
+    // The parser stops where the query ends; what follows it would be ignored without a word.
+    let next = parser.peek_token();
+    if next.token == Token::EOF {
+        return Ok(*query);
+    }
+    let position = ast::locate::character_of(sql, next.span.start.line, next.span.start.column);
+    Err(ast::syntax::at_or_near(&next.token.to_string()).with_position(position))
 }
 
 /// Binds parameters and makes the physical plan. Scans find `branches` when they run.
@@ -395,9 +423,9 @@ pub async fn constants(
     if expressions.is_empty() {
         return Ok(Vec::new());
     }
-    let planned = plan(engine, setting, cast_query(expressions, types)?, &[])?;
+    let planned = plan_aside(engine, setting, cast_query(expressions, types)?, &[]).await?;
     let branches = Arc::new(Branches::none());
-    let bound = bind(engine, setting, &planned, &[], &branches).await?;
+    let bound = bind_aside(engine, setting, &planned, &[], &branches).await?;
     let batches: Vec<RecordBatch> = bound.run()?.try_collect().await.map_err(|error| diagnose(&error))?;
     let Some(row) = batches.iter().find(|batch| batch.num_rows() > 0) else {
         return Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "constants gave no row"));

@@ -351,7 +351,7 @@ impl Session {
         // The stores' transactions can be of no more use, and their locks and snapshots are released now. What a
         // rollback fails with closes the connection and needs no answer.
         if let Some(branches) = block.branches.take() {
-            branches.finish(false).await.ok();
+            transaction::let_go(&branches).await.ok();
         }
     }
 

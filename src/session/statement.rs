@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::locate::character_of;
+use crate::federation::ast::syntax::{at_or_near, from_parser, too_deep};
 use crate::federation::ast::{DEPTH_MAX, depth, tokens};
 
 /// One parsed statement.
@@ -267,11 +268,6 @@ const RETRIED: &[Keyword] = &[
     Keyword::STRUCT,
 ];
 
-fn too_deep(levels: usize) -> Diagnosis {
-    Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement is nested too deep")
-        .with_detail(format!("At most {levels} levels are allowed."))
-}
-
 /// The engine's own dialect has `CREATE EXTERNAL TABLE … STORED AS …`, which Postgres' grammar does not even parse.
 fn is_external_table(parser: &Parser<'_>) -> bool {
     let words = ["CREATE", "EXTERNAL", "TABLE"];
@@ -279,35 +275,6 @@ fn is_external_table(parser: &Parser<'_>) -> bool {
         Token::Word(found) => found.value.eq_ignore_ascii_case(word),
         _ => false,
     })
-}
-
-fn at_or_near(token: &str) -> Diagnosis {
-    Diagnosis::new(sqlstate::SYNTAX_ERROR, format!("syntax error at or near \"{token}\""))
-}
-
-/// The parser tells the place in words: `…, found: X at Line: 1, Column: 8`.
-fn from_parser(error: &ParserError, text: &str) -> Diagnosis {
-    let message = match error {
-        ParserError::RecursionLimitExceeded => {
-            return too_deep(DEPTH_MAX);
-        }
-        ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
-    };
-    let (words, place) = message.rsplit_once(" at Line: ").unwrap_or((message, ""));
-    let position = place.split_once(", Column: ").and_then(|(line, column)| {
-        let column: String = column.chars().take_while(char::is_ascii_digit).collect();
-        character_of(text, line.parse().ok()?, column.parse().ok()?)
-    });
-    match words.split_once("found: ") {
-        Some((_, "EOF")) => {
-            Diagnosis::new(sqlstate::SYNTAX_ERROR, "syntax error at end of input").with_position(Some(text.chars().count() + 1))
-        }
-        Some((expected, found)) => {
-            let expected = expected.trim_end_matches(", ").trim_start_matches("Expected: ");
-            at_or_near(found).with_detail(format!("Expected {expected}.")).with_position(position)
-        }
-        None => Diagnosis::new(sqlstate::SYNTAX_ERROR, format!("syntax error: {words}")).with_position(position),
-    }
 }
 
 fn classify(statement: Statement, text: &Arc<str>) -> Kind {

@@ -1,11 +1,13 @@
 //! The transaction state of a session: none, the implicit block of one text, or a block that was asked for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
 use crate::catalog::Snapshot;
+use crate::error::Diagnosis;
 use crate::federation::branches::{BranchKind, Branches};
 use crate::stores::StoreName;
 
@@ -52,6 +54,19 @@ impl Isolation {
     pub fn is_repeatable(self) -> bool {
         matches!(self, Self::RepeatableRead | Self::Serializable)
     }
+}
+
+/// How long a session waits for stores to roll back before it goes on without their answers: it must not be the store that
+/// never answers who decides when a timeout or a cancel request is heard.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Rolls back what the branches hold. Stores that do not answer in time are left to their connectors, which close connections
+/// of unknown state.
+///
+/// # Errors
+/// What a store answered in time.
+pub async fn let_go(branches: &Branches) -> Result<(), Diagnosis> {
+    tokio::time::timeout(RELEASE_LIMIT, branches.finish(false)).await.unwrap_or(Ok(()))
 }
 
 /// A transaction block.

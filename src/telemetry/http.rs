@@ -29,11 +29,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
+use crate::address::{self, BindError};
+use crate::error::{Diagnose, sqlstate};
 use crate::options::Secret;
 use crate::task::TaskSet;
 
 /// Connections at a time; further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 64;
+/// Connections that the kernel keeps for us while all places are taken.
+const BACKLOG: u32 = 128;
 /// From accepting a connection to its end.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
 /// Bytes of a request head; 8 KiB is the least that hyper takes.
@@ -64,20 +68,37 @@ pub enum HttpError {
         address: SocketAddr,
     },
     /// The address cannot be bound.
-    #[error("cannot listen on the HTTP address {address}")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// The reason.
-        #[source]
-        reason: io::Error,
-    },
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// A certificate or key cannot be used.
     #[error("the certificate of the HTTP address cannot be used: {reason}")]
     Tls {
         /// The reason, without the key.
         reason: String,
     },
+}
+
+impl Diagnose for HttpError {
+    fn sqlstate(&self) -> &str {
+        match self {
+            Self::Bind(error) => error.sqlstate(),
+            Self::Exposed { .. } | Self::Tls { .. } => sqlstate::INVALID_PARAMETER_VALUE,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Bind(error) => error.detail(),
+            Self::Exposed { .. } | Self::Tls { .. } => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Bind(error) => error.hint(),
+            Self::Exposed { .. } | Self::Tls { .. } => None,
+        }
+    }
 }
 
 /// Tells the health of the moment it is called.
@@ -97,17 +118,17 @@ impl fmt::Debug for HttpListener {
 }
 
 impl HttpListener {
-    /// Binds the address and loads the certificate.
+    /// Binds the address and loads the certificate. Must be called inside the runtime.
     ///
     /// # Errors
     /// See [`HttpError`].
-    pub async fn bind(settings: &HttpSettings, health: TellHealth) -> Result<Self, HttpError> {
+    pub fn bind(settings: &HttpSettings, health: TellHealth) -> Result<Self, HttpError> {
         let address = settings.address;
         if !address.ip().is_loopback() && (settings.tls.is_none() || settings.token.is_none()) {
             return Err(HttpError::Exposed { address });
         }
         let acceptor = settings.tls.as_ref().map(|(certificate, key)| acceptor(certificate, key)).transpose()?;
-        let listener = TcpListener::bind(address).await.map_err(|reason| HttpError::Bind { address, reason })?;
+        let listener = address::listen(address, BACKLOG, "http.listen")?;
         let token = settings.token.as_ref().map(|token| Sha256::digest(token.expose()).into());
         Ok(Self { listener, acceptor, answers: Arc::new(Answers { health, token }) })
     }
@@ -268,10 +289,10 @@ mod tests {
         task: OwnedTask<()>,
     }
 
-    async fn start(settings: HttpSettings, overall: Overall) -> Running {
+    fn start(settings: HttpSettings, overall: Overall) -> Running {
         let store = StoreHealth { name: "crm".to_owned(), available: false };
         let tell: TellHealth = Arc::new(move || Health { overall, stores: vec![store.clone()] });
-        let listener = HttpListener::bind(&settings, tell).await.unwrap();
+        let listener = HttpListener::bind(&settings, tell).unwrap();
         let address = listener.local_address().unwrap();
         let stop = CancellationToken::new();
         let task = OwnedTask::spawn(listener.run(stop.clone()));
@@ -293,7 +314,7 @@ mod tests {
 
     #[tokio::test]
     async fn health_needs_no_token_and_everything_else_does() {
-        let running = start(settings(Some("t0ken"), None), Overall::Serving).await;
+        let running = start(settings(Some("t0ken"), None), Overall::Serving);
         let rows = [
             (
                 "GET /health HTTP/1.1\r\nHost: x",
@@ -324,14 +345,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_drains_takes_no_clients() {
-        let running = start(settings(None, None), Overall::Draining).await;
+        let running = start(settings(None, None), Overall::Draining);
         let answer = ask_plain(&running, "GET /health HTTP/1.1\r\nHost: x").await;
         assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\"draining\""), "{answer}");
     }
 
     #[tokio::test]
     async fn one_connection_too_many_waits_until_another_ends() {
-        let running = start(settings(None, None), Overall::Serving).await;
+        let running = start(settings(None, None), Overall::Serving);
         let mut idle = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             idle.push(TcpStream::connect(running.address).await.unwrap());
@@ -347,7 +368,7 @@ mod tests {
     async fn tls_is_served_with_the_certificate() {
         let directory = tempfile::tempdir().unwrap();
         let (files, made) = certificate(directory.path());
-        let running = start(settings(None, Some(files)), Overall::Serving).await;
+        let running = start(settings(None, Some(files)), Overall::Serving);
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone()).unwrap();
         let client = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -372,10 +393,10 @@ mod tests {
         let (files, _) = certificate(directory.path());
         for (token, tls) in [(None, None), (Some("t"), None), (None, Some(files.clone()))] {
             let settings = HttpSettings { address, ..settings(token, tls) };
-            let refused = HttpListener::bind(&settings, Arc::clone(&tell)).await;
+            let refused = HttpListener::bind(&settings, Arc::clone(&tell));
             assert!(matches!(refused, Err(HttpError::Exposed { .. })));
         }
-        let running = start(HttpSettings { address, ..settings(Some("t0ken"), Some(files)) }, Overall::Serving).await;
+        let running = start(HttpSettings { address, ..settings(Some("t0ken"), Some(files)) }, Overall::Serving);
         let address = SocketAddr::from(([127, 0, 0, 1], running.address.port()));
         let plain = ask_plain(&Running { address, ..running }, "GET /health HTTP/1.1\r\nHost: x").await;
         assert!(!plain.contains("HTTP"), "nothing is told without TLS: {plain}");

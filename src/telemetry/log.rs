@@ -63,6 +63,14 @@ where
     }
 }
 
+/// Makes a panic a log line with its place and without its words, which may quote a value that somebody stored or sent.
+pub fn hide_panic_messages() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, "a thread panicked");
+    }));
+}
+
 /// Most bytes of one value in a line of text; the longest of our own are the problems of a catalog directory.
 const VALUE_BYTES_MAX: usize = 8 << 10;
 /// Most bytes of a text that a stranger had a hand in.

@@ -2,26 +2,19 @@
 //!
 //! Fields: PostgreSQL manual, "Error and Notice Message Fields".
 
-use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 
+use crate::address::BindError;
 use crate::error::{Diagnose, Diagnosis, sqlstate};
 
 /// What keeps the server from starting to listen.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// The address is taken, not ours, or not allowed.
-    #[error("cannot listen on {address}")]
-    Bind {
-        /// The configured address.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// A TLS file cannot be read or used. Serving without TLS instead would be a silent downgrade.
     #[error("TLS file \"{}\" cannot be used: {reason}", path.display())]
     TlsFile {
@@ -41,14 +34,21 @@ pub enum WireError {
 impl Diagnose for WireError {
     fn sqlstate(&self) -> &str {
         match self {
-            Self::Bind { .. } => sqlstate::SYSTEM_ERROR,
+            Self::Bind(error) => error.sqlstate(),
             Self::TlsFile { .. } | Self::Tls { .. } => sqlstate::INVALID_PARAMETER_VALUE,
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Bind { source, .. } => Some(format!("The system said: {source}.")),
+            Self::Bind(error) => error.detail(),
+            Self::TlsFile { .. } | Self::Tls { .. } => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Bind(error) => error.hint(),
             Self::TlsFile { .. } | Self::Tls { .. } => None,
         }
     }

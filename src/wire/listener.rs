@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use pgwire::messages::startup::{Authentication, BackendKeyData};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,7 @@ use super::error::{Severity, WireError, error_response, protocol_violation};
 use super::startup::{Channel, Refusal, Request, Startup, read_request};
 use super::tls::Tls;
 use super::writer::Writer;
+use crate::address;
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::{Session, Shared, Start};
 use crate::task::{Backoff, TaskSet};
@@ -57,11 +58,8 @@ impl Listener {
     /// [`WireError`]; nothing listens then.
     pub fn bind(settings: Settings) -> Result<Self, WireError> {
         let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
-        let sockets = settings
-            .listen
-            .iter()
-            .map(|&address| listen(address).map_err(|source| WireError::Bind { address, source }))
-            .collect::<Result<_, _>>()?;
+        let bound = settings.listen.iter().map(|&address| address::listen(address, BACKLOG, "listen"));
+        let sockets = bound.collect::<Result<_, _>>()?;
         let sessions = Arc::new(Semaphore::new(settings.limits.max_connections.min(Semaphore::MAX_PERMITS)));
         let door = Door { settings, tls, registry: Arc::default(), sessions, shutdown: CancellationToken::new() };
         Ok(Self { sockets, door: Arc::new(door) })
@@ -101,31 +99,21 @@ impl Listener {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    // Accepted sockets inherit it: a peer that vanished without a word is found in the end.
-    socket.set_keepalive(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 async fn accept_all(sockets: &[TcpListener], door: &Arc<Door>, shared: &Arc<Shared>, connections: &mut TaskSet) {
     let doorstep = Doorstep::new(door.settings.limits.max_handshakes);
     let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
     loop {
-        let Some(room) = doorstep.room().await else { return };
+        let Some(threshold) = doorstep.threshold().await else { return };
         match accept(sockets).await {
             Ok((tcp, peer)) => {
                 backoff.reset();
-                let Some(visit) = doorstep.enter(peer.ip(), room) else {
+                let Some(visit) = doorstep.enter(peer.ip(), threshold) else {
                     tracing::info!(%peer, "a connection was closed: too many of its address are not logged in");
                     continue;
                 };
                 let (door, shared) = (Arc::clone(door), Arc::clone(shared));
                 connections.spawn("connection", async move {
-                    let connection = greet_in_time(&door, &shared, (tcp, peer), &visit).await;
-                    drop(visit);
+                    let connection = greet_in_time(&door, &shared, (tcp, peer), visit).await;
                     if let Some(connection) = connection {
                         Box::pin(connection.run()).await;
                     }
@@ -153,37 +141,38 @@ async fn accept(sockets: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> 
     .await
 }
 
-/// The deadline counts from the connection's turn, as if it had waited in the kernel's backlog.
+/// The deadline counts from accepting the connection, however far it gets.
 async fn greet_in_time(
     door: &Arc<Door>,
     shared: &Arc<Shared>,
     (tcp, peer): (TcpStream, SocketAddr),
-    visit: &Visit,
+    visit: Visit,
 ) -> Option<Connection> {
-    let greeting = Box::pin(async {
-        let _turn = visit.turn().await?;
-        let greeting = door.greet(shared, tcp, peer);
-        match tokio::time::timeout(door.settings.limits.startup_timeout, greeting).await {
-            Ok(connection) => connection,
-            Err(_elapsed) => {
-                tracing::info!(%peer, "a connection took too long to authenticate");
-                None
-            }
-        }
-    });
+    let greeting = Box::pin(tokio::time::timeout(door.settings.limits.startup_timeout, door.greet(shared, (tcp, peer), visit)));
     tokio::select! {
         biased;
         () = door.shutdown.cancelled() => None,
-        connection = greeting => connection,
+        greeted = greeting => greeted.unwrap_or_else(|_elapsed| {
+            tracing::info!(%peer, "a connection took too long to authenticate");
+            None
+        }),
     }
 }
 
 impl Door {
-    /// Everything up to the first `ReadyForQuery`; `None` when there is no session at the end of it.
-    async fn greet(&self, shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) -> Option<Connection> {
+    /// Everything up to the first `ReadyForQuery`; `None` when there is no session at the end of it. Cancel requests do not
+    /// wait for a turn: they must reach a statement also while everybody wants to log in.
+    async fn greet(&self, shared: &Arc<Shared>, (tcp, peer): (TcpStream, SocketAddr), mut visit: Visit) -> Option<Connection> {
         let address = peer.ip();
         match self.negotiate(tcp).await {
-            Ok((channel, Request::Start(startup), secured)) => self.admit(shared, channel, startup, (address, secured)).await,
+            Ok((channel, Request::Start(startup), secured)) => {
+                if !visit.come_in() {
+                    let crowd = Diagnosis::new(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients are logging in");
+                    return refuse(channel, Refusal::Told(crowd), address).await;
+                }
+                let _turn = visit.turn().await?;
+                self.admit(shared, channel, startup, (address, secured)).await
+            }
             Ok((mut channel, Request::Cancel { process_id, key }, _)) => {
                 let found = self.registry.cancel(process_id, &key);
                 // Under TLS libpq takes an end without goodbye for a failed cancel.

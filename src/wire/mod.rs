@@ -1,7 +1,7 @@
 //! The Postgres protocol, version 3: bytes in, messages out. Knows nothing of what SQL means; the sole user of `pgwire`.
 //!
 //! ```text
-//! listener ─ accept, permits (doorstep), drain
+//! listener ─ accept, places (doorstep), drain
 //!   └─ tls ─ startup ─ auth        until AuthenticationOk; any error is FATAL and ends the connection
 //!        └─ connection             the state machine: one message at a time, in order
 //!             ├─ reader            own task: bytes → message → bounded queue; cancels the statement when the client is gone
@@ -84,9 +84,9 @@ pub struct TlsSettings {
 pub struct Limits {
     /// Authenticated sessions at a time; one more is refused with 53300.
     pub max_connections: usize,
-    /// Handshakes at a time, at most half of them from one address; more wait.
+    /// Handshakes at a time, at most half of them from one host and three quarters from one site; some more wait.
     pub max_handshakes: usize,
-    /// From the turn of a handshake to `ReadyForQuery`.
+    /// From accepting a connection to `ReadyForQuery`, its wait for a turn included.
     pub startup_timeout: Duration,
     /// Bytes of one message before authentication.
     pub startup_message_max: usize,
@@ -112,6 +112,16 @@ impl Default for Limits {
             idle_in_transaction_timeout: None,
             drain_grace: Duration::from_secs(10),
         }
+    }
+}
+
+impl TlsSettings {
+    /// Whether the files can be used.
+    ///
+    /// # Errors
+    /// [`WireError::TlsFile`], [`WireError::Tls`]
+    pub fn try_out(&self) -> Result<(), WireError> {
+        tls::Tls::load(self).map(drop)
     }
 }
 

@@ -101,8 +101,12 @@ pub(super) async fn read_request(socket: &mut (impl AsyncRead + Unpin), max: usi
     if !(8..=max).contains(&length) {
         return Err(protocol_violation("invalid length of startup packet").into());
     }
-    let mut packet = vec![0; length - 4];
-    socket.read_exact(&mut packet).await?;
+    // Memory is taken for what has come, not for what is announced.
+    let mut packet = Vec::new();
+    socket.take(length as u64 - 4).read_to_end(&mut packet).await?;
+    if packet.len() < length - 4 {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
     parse(&packet).map_err(Refusal::Told)
 }
 

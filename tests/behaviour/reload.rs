@@ -39,6 +39,50 @@ async fn reading_the_directory_again_adds_stores_roles_and_views() {
     assert_eq!(session.answer("SELECT id FROM shop.items").await, "1");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_fails_half_way_changes_nothing_in_postgres_nor_elsewhere() {
+    let place = Place::new();
+    let postgres = support::postgres().await;
+    let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
+    place.postgres("shop", postgres, &database, "");
+    place.write("views/kept.sql", "SELECT n FROM shop.stock");
+    place.add_role("leaving");
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let roles = session.answer("SELECT rolname FROM pg_roles ORDER BY 1").await;
+    // The two stores claim one schema, which is only seen once the first has been discovered.
+    let schema = "CREATE SCHEMA audit; CREATE TABLE audit.log (n int)";
+    proxy::direct(postgres, &database).await.execute(schema).await.unwrap();
+    place.sqlite("shop_audit", ITEMS).await;
+    place.configure("");
+    place.add_role("late");
+    place.write("views/kept.sql", "SELECT n + 1 AS n FROM shop.stock");
+    for _ in 0..2 {
+        let error = server.reload().await.unwrap_err();
+        assert!(matches!(&error, ServerError::Build(diagnosis) if diagnosis.sqlstate == "42710"), "{error:?}");
+    }
+    assert_eq!(session.answer("SELECT rolname FROM pg_roles ORDER BY 1").await, roles);
+    let address = server.addresses()[0];
+    assert!(proxy::open(&login(address, "late")).await.is_err(), "a role of the refused directory can log in");
+    assert_eq!(proxy::open(&login(address, "leaving")).await.unwrap().answer("SELECT n FROM kept").await, "1");
+    assert_eq!(session.failure("SELECT * FROM shop_audit.items").await.code, "42P01");
+
+    std::fs::remove_file(place.path().join("stores/shop_audit.toml")).unwrap();
+    assert_eq!(server.reload().await.unwrap(), Vec::<&str>::new());
+    assert_eq!(proxy::open(&login(address, "late")).await.unwrap().answer("SELECT n FROM kept").await, "2");
+    assert!(proxy::open(&login(address, "leaving")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_reload_tells_the_keys_that_wait_for_a_restart() {
+    let place = Place::new();
+    let server = place.serve().await;
+    place.configure("limits.max_connections = 7\nlog.level = \"warn\"");
+    assert_eq!(server.reload().await.unwrap(), ["limits.max_connections", "log.level"]);
+    place.configure("");
+    assert_eq!(server.reload().await.unwrap(), Vec::<&str>::new());
+}
+
 /// The connections of Tributary to a database of a server, by process id.
 async fn backends(server: &Postgres, database: &str) -> Vec<i32> {
     let mut connection = proxy::direct(server, database).await;
@@ -49,7 +93,7 @@ async fn backends(server: &Postgres, database: &str) -> Vec<i32> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replaced_store_keeps_its_connections_until_its_statements_have_ended() {
+async fn a_replaced_postgres_keeps_its_connections_until_its_statements_have_ended() {
     let place = Place::new();
     let postgres = support::postgres().await;
     let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
@@ -80,7 +124,7 @@ async fn a_replaced_store_keeps_its_connections_until_its_statements_have_ended(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replaced_store_is_closed_after_the_drain_time_whatever_runs_on_it() {
+async fn a_replaced_postgres_is_closed_after_the_drain_time_whatever_runs_on_it() {
     let place = Place::new();
     place.configure("[limits]\ndrain_grace = \"1s\"");
     let postgres = support::postgres().await;

@@ -1,6 +1,6 @@
 //! Statements that are stopped: by a cancel request, a timeout, a client that goes away or a LIMIT. The store must stop too.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
@@ -10,6 +10,7 @@ use tributary::sandbox::{MariaDb, Postgres};
 use tributary::server::Server;
 
 use super::eventually;
+use crate::support::gate::{Gate, Open};
 use crate::support::{self, proxy};
 use proxy::{Failure, OWNER, Place, Session};
 
@@ -35,7 +36,7 @@ async fn postgres_stage(postgres: &Postgres) -> Scanned {
 async fn running(postgres: &Postgres, database: &str) -> i64 {
     let mut observer = proxy::direct(postgres, "postgres").await;
     let row = sqlx::query(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND state = 'active' AND query ILIKE '%stock%' AND pid <> pg_backend_pid()",
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND state = 'active' AND (query ILIKE '%stock%' OR query ILIKE '%deferrable%') AND pid <> pg_backend_pid()",
     )
     .bind(database)
     .fetch_one(&mut observer)
@@ -167,4 +168,147 @@ async fn an_idle_session_in_a_transaction_is_ended_when_asked() {
         }
     });
     ended.await.expect("the session goes on");
+}
+
+/// Far more than a timeout of half a second takes to be heard on a busy machine, far less than any store's own deadline.
+const PROMPT: Duration = Duration::from_secs(8);
+
+async fn promptly(session: &Session, sql: &str) -> Result<Vec<String>, Failure> {
+    let started = Instant::now();
+    let outcome = session.rows(sql).await;
+    assert!(started.elapsed() < PROMPT, "{sql} took {:?}", started.elapsed());
+    outcome
+}
+
+/// Timeouts and cancel requests while `shop` accepts connections and never answers. Its `stock` holds a row.
+async fn never_answered(server: &Server, open: &Open) {
+    let [block, single, cancelled] =
+        [proxy::connect(server, OWNER).await, proxy::connect(server, OWNER).await, proxy::connect(server, OWNER).await];
+    for session in [&block, &single] {
+        session.answer("SET statement_timeout = '500ms'").await;
+    }
+    block.answer("BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+    assert_eq!(block.answer("SELECT count(*) FROM shop.stock").await, "1");
+    open.freeze();
+    // In a block the store's transaction is rolled back too, which is not answered either.
+    assert_eq!(promptly(&block, "SELECT count(*) FROM shop.stock").await.unwrap_err().code, "57014");
+    promptly(&block, "ROLLBACK").await.unwrap();
+    for sql in ["SELECT count(*) FROM shop.stock", "EXPLAIN ANALYZE SELECT * FROM shop.stock", "CALL tributary.refresh('shop')"] {
+        assert_eq!(promptly(&single, sql).await.unwrap_err().code, "57014", "{sql}");
+    }
+    let started = Instant::now();
+    let canceller = cancelled.canceller();
+    let (outcome, ()) = tokio::join!(cancelled.rows("SELECT n FROM shop.stock"), async {
+        // Sent again until it meets the statement: one that comes too early does nothing.
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            canceller.cancel_query(NoTls).await.unwrap();
+        }
+    });
+    assert_eq!(outcome.unwrap_err().code, "57014");
+    assert!(started.elapsed() < PROMPT, "{:?}", started.elapsed());
+    for session in [&block, &single, &cancelled] {
+        assert_eq!(session.answer("SELECT 1").await, "1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_never_answers_holds_up_no_timeout_and_no_cancel() {
+    let place = Place::new();
+    let postgres = support::postgres().await;
+    let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
+    let gate = Gate::to(postgres.host(), postgres.port()).await;
+    let open = gate.open().await;
+    let (user, password, port) = (postgres.user(), postgres.password(), gate.port());
+    let store =
+        format!("kind = \"postgres\"\nport = {port}\nuser = \"{user}\"\npassword = \"{password}\"\ndatabase = \"{database}\"\n");
+    place.write("stores/shop.toml", &store);
+    let server = place.serve().await;
+    never_answered(&server, &open).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mariadb_that_never_answers_holds_up_no_timeout_and_no_cancel() {
+    let place = Place::new();
+    let mariadb = support::mariadb().await;
+    let database = mariadb.fresh_database().await.unwrap();
+    let mut owner = direct(mariadb, &database).await;
+    for sql in ["CREATE TABLE stock (n int PRIMARY KEY)", "INSERT INTO stock VALUES (1)"] {
+        sqlx::query(sql).execute(&mut owner).await.unwrap();
+    }
+    let gate = Gate::to(mariadb.host(), mariadb.port()).await;
+    let open = gate.open().await;
+    let (user, password, port) = (mariadb.user(), mariadb.password(), gate.port());
+    let store =
+        format!("kind = \"mariadb\"\nport = {port}\nuser = \"{user}\"\npassword = \"{password}\"\ndatabase = \"{database}\"\n");
+    place.write("stores/shop.toml", &store);
+    let server = place.serve().await;
+    never_answered(&server, &open).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mongodb_that_never_answers_holds_up_no_timeout_and_no_cancel() {
+    let place = Place::new();
+    let mongodb = support::mongodb().await;
+    let database = mongodb.fresh_database().await.unwrap();
+    let (user, password) = (mongodb.user(), mongodb.password());
+    let url = format!("mongodb://{user}:{password}@{}:{}", mongodb.host(), mongodb.port());
+    let client = mongodb::Client::with_uri_str(url).await.unwrap();
+    client.database(&database).collection("stock").insert_one(mongodb::bson::doc! { "_id": 1, "n": 1 }).await.unwrap();
+    let gate = Gate::to(mongodb.host(), mongodb.port()).await;
+    let open = gate.open().await;
+    let store = format!(
+        "kind = \"mongodb\"\nhosts = [\"127.0.0.1:{}\"]\ndirect = true\nuser = \"{user}\"\npassword = \"{password}\"\n\
+         database = \"{database}\"\ndatabases = [\"{database}\"]\n",
+        gate.port()
+    );
+    place.write("stores/shop.toml", &store);
+    let server = place.serve().await;
+    never_answered(&server, &open).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_postgres_lets_us_wait_for_can_be_given_up() {
+    let place = Place::new();
+    let postgres = support::postgres().await;
+    let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
+    place.postgres("shop", postgres, &database, "");
+    let server = place.serve().await;
+    // A serializable transaction that writes keeps the next deferrable one waiting until it has ended.
+    let mut writer = proxy::direct(postgres, &database).await;
+    for sql in ["BEGIN ISOLATION LEVEL SERIALIZABLE", "SELECT count(*) FROM stock", "INSERT INTO stock VALUES (2)"] {
+        sqlx::query(sql).execute(&mut writer).await.unwrap();
+    }
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("SET statement_timeout = '500ms'").await;
+    session.answer("BEGIN ISOLATION LEVEL SERIALIZABLE").await;
+    assert_eq!(promptly(&session, "SELECT count(*) FROM shop.stock").await.unwrap_err().code, "57014");
+    promptly(&session, "ROLLBACK").await.unwrap();
+    session.answer("RESET statement_timeout; BEGIN ISOLATION LEVEL SERIALIZABLE").await;
+    let canceller = session.canceller();
+    let (outcome, ()) = tokio::join!(promptly(&session, "SELECT count(*) FROM shop.stock"), async {
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            canceller.cancel_query(NoTls).await.unwrap();
+        }
+    });
+    assert_eq!(outcome.unwrap_err().code, "57014");
+    session.answer("ROLLBACK").await;
+    idle(postgres, &database).await;
+    sqlx::query("COMMIT").execute(&mut writer).await.unwrap();
+    session.answer("BEGIN ISOLATION LEVEL SERIALIZABLE").await;
+    assert_eq!(session.answer("SELECT count(*) FROM shop.stock").await, "2");
+    session.answer("COMMIT").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_takes_long_is_given_up_in_time() {
+    let place = Place::new();
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let items: Vec<String> = (0..40_000).map(|number| format!("abs({number}) AS c{number}")).collect();
+    let heavy = format!("SELECT {}", items.join(", "));
+    session.answer("SET statement_timeout = '300ms'").await;
+    assert_eq!(promptly(&session, &heavy).await.unwrap_err().code, "57014");
+    assert_eq!(promptly(&session, "SELECT 1").await.unwrap(), ["1"]);
 }

@@ -5,7 +5,7 @@ use mongodb::bson::doc;
 use tributary::sandbox::Postgres;
 
 use super::eventually;
-use super::gate::Gate;
+use crate::support::gate::Gate;
 use crate::support::{self, proxy};
 use proxy::{Failure, OWNER, Place};
 
@@ -13,11 +13,11 @@ const STOCK: &str = "CREATE TABLE stock (n int PRIMARY KEY, filler text);
     INSERT INTO stock SELECT n, repeat('x', 200) FROM generate_series(1, 200000) AS n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_away_at_the_start_comes_back_by_itself() {
+async fn a_postgres_that_is_away_at_the_start_comes_back_by_itself() {
     let place = Place::new();
     let postgres = support::postgres().await;
     let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
-    let gate = Gate::to(postgres.port()).await;
+    let gate = Gate::to(postgres.host(), postgres.port()).await;
     let login = format!(
         "kind = \"postgres\"\nport = {}\nuser = \"{}\"\npassword = \"{}\"\ndatabase = \"{database}\"\n",
         gate.port(),
@@ -49,7 +49,7 @@ async fn a_store_that_is_away_at_the_start_comes_back_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_killed_in_the_middle_of_a_scan_fails_that_statement_only() {
+async fn a_postgres_killed_in_the_middle_of_a_scan_fails_that_statement_only() {
     let place = Place::new();
     let postgres = Postgres::start_with(&support::throwaway()).await.unwrap();
     let database = proxy::fresh(&postgres, STOCK).await;

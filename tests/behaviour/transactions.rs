@@ -7,7 +7,7 @@ use crate::support::{self, proxy};
 use proxy::{OWNER, Place};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeatable_read_block_sees_one_state_while_others_write() {
+async fn a_repeatable_read_block_sees_one_state_while_others_write_to_postgres() {
     let place = Place::new();
     let postgres = support::postgres().await;
     let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
@@ -121,7 +121,7 @@ async fn a_multi_statement_text_is_one_transaction() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_text_sees_one_state_where_that_is_the_default() {
+async fn a_text_sees_one_state_of_postgres_where_that_is_the_default() {
     let place = Place::new();
     let postgres = support::postgres().await;
     let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY)").await;
@@ -149,7 +149,7 @@ async fn a_text_sees_one_state_where_that_is_the_default() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_serializable_block_reads_one_store() {
+async fn a_serializable_block_reads_one_store_such_as_postgres() {
     let place = Place::new();
     let postgres = support::postgres().await;
     let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;

@@ -1,5 +1,8 @@
 //! The command line as its users run it: the program itself, on real directories and servers.
 
+mod secrets;
+mod serving;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -68,6 +71,44 @@ fn passwords_that_cannot_be_used_are_refused() {
     assert!(text(&made.stdout).starts_with("SCRAM-SHA-256$4096:"));
 }
 
+#[test]
+fn every_subcommand_tells_its_options_and_its_exit_codes() {
+    let help = text(&tributary(&["help"], "").stdout);
+    for name in ["serve", "check", "demo", "password"] {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(name)), "{help}");
+        let own = tributary(&["help", name], "");
+        assert!(own.status.success() && text(&own.stdout).starts_with(char::is_uppercase), "{}", text(&own.stdout));
+    }
+    assert!(help.contains("Exit codes:"), "{help}");
+    for (name, words) in [("serve", "SIGHUP"), ("serve", "Exit codes:"), ("check", "Exit codes:"), ("check", "--security")] {
+        assert!(text(&tributary(&["help", name], "").stdout).contains(words), "{name}: {words}");
+    }
+    assert_eq!(tributary(&["check"], "").status.code(), Some(2));
+}
+
+#[test]
+fn check_security_ends_with_1_for_a_weak_setting_and_with_0_for_a_note() {
+    let catalog = tempfile::tempdir().unwrap();
+    let directory = catalog.path().to_str().unwrap();
+    let verifier = text(&tributary(&["password"], "correct horse\n").stdout);
+    let file = catalog.path().join("tributary.toml");
+    let main = |lines: &str| {
+        format!("listen = \"127.0.0.1:0\"\nhttp.listen = \"off\"\n{lines}[roles.ada]\npassword = \"{}\"\n", verifier.trim())
+    };
+    let rows = [("", 0o600, 0), ("auth.trust = true\n", 0o600, 1), ("", 0o644, 1)];
+    for (lines, mode, expected) in rows {
+        write(catalog.path(), "tributary.toml", &main(lines));
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        let checked = tributary(&["check", directory], "");
+        assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stdout));
+        let checked = tributary(&["check", "--security", directory], "");
+        let said = text(&checked.stdout);
+        assert_eq!(checked.status.code(), Some(expected), "{said}");
+        assert_eq!(said.contains("\nweak: "), expected == 1, "{said}");
+        assert!(said.contains("\nnote: tributary.tls: "), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn check_tells_what_it_found_in_postgres_and_what_it_could_not_reach() {
     let server = support::postgres().await;
@@ -76,7 +117,7 @@ async fn check_tells_what_it_found_in_postgres_and_what_it_could_not_reach() {
     let mut owner = PgConnection::connect_with(&login.username(server.user()).password(server.password())).await.unwrap();
     owner.execute("CREATE TABLE orders (id int PRIMARY KEY, note text)").await.unwrap();
     let catalog = tempfile::tempdir().unwrap();
-    write(catalog.path(), "tributary.toml", "auth.trust = true\n[roles.ada]\n");
+    write(catalog.path(), "tributary.toml", "listen = \"127.0.0.1:0\"\nhttp.listen = \"off\"\nauth.trust = true\n[roles.ada]\n");
     write(catalog.path(), "password", server.password());
     let store = format!(
         "kind = \"postgres\"\nport = {}\nuser = \"{}\"\ndatabase = \"{database}\"\npassword = {{ file = \"password\" }}\n",

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tributary::wire::Limits;
 
-use super::client::{Client, gss_request, initial_response, message, packet, query, salt_of, ssl_request, startup};
+use super::client::{Client, cancel_request, gss_request, initial_response, message, packet, query, salt_of, ssl_request, startup};
 use super::server::{self, DATABASE, PASSWORD, USER, settings, trusting, with_tls};
 
 #[tokio::test]
@@ -186,16 +186,79 @@ async fn a_server_that_requires_tls_takes_no_plain_session() {
 
 #[tokio::test]
 async fn who_says_nothing_is_cut_and_blocks_nobody() {
-    let limits = Limits { startup_timeout: Duration::from_millis(200), max_handshakes: 1, ..Limits::default() };
+    let limits = Limits { startup_timeout: Duration::from_secs(2), max_handshakes: 1, ..Limits::default() };
     let server = server::start(tributary::wire::Settings { limits, ..trusting() }).await;
     let mut silent = Client::connect(server.address).await;
     let mut halfway = Client::connect(server.address).await;
     halfway.send(&[0, 0]).await;
-    // With one handshake at a time, the third gets in only after the first two were cut.
+    // Who has not said what it wants takes no handshake, of which there is one at a time.
     let patient = Client::trusted(server.address, USER).await;
     assert_eq!(silent.answer().await, None);
     assert_eq!(halfway.answer().await, None);
     drop(patient);
+}
+
+/// A connection from another address of this machine.
+async fn from(last: u8, server: SocketAddr) -> Client {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+    Client { stream: socket.connect(server).await.unwrap() }
+}
+
+#[tokio::test]
+async fn a_cancel_request_comes_through_while_every_place_is_taken() {
+    let limits = Limits { startup_timeout: Duration::from_secs(30), max_handshakes: 1, ..Limits::default() };
+    let server = server::start(tributary::wire::Settings { limits, ..settings() }).await;
+    let mut victim = Client::connect(server.address).await;
+    victim.start(USER).await;
+    victim.scram(PASSWORD).await;
+    let greeting = victim.until_ready().await;
+    let key = greeting.iter().find(|answer| answer.kind == 'K').unwrap();
+    let process_id = i32::from_be_bytes(key.body[..4].try_into().unwrap());
+    victim.send(&query("SELECT n FROM generate_series(1, 2000000000) AS n")).await;
+    // One logs in and seven wait for their turn: nobody else can come in.
+    let mut stalled = Vec::new();
+    for number in 0..8 {
+        let mut client = from(2 + number / 4, server.address).await;
+        client.start(USER).await;
+        stalled.push(client);
+    }
+    assert_eq!(stalled[0].answer().await.unwrap().kind, 'R');
+    // Their packets may still be on the way: tried until the room is full.
+    loop {
+        let mut beyond = from(9, server.address).await;
+        beyond.start(USER).await;
+        let answer = tokio::time::timeout(Duration::from_millis(300), beyond.answer()).await;
+        if let Ok(answer) = answer {
+            assert_eq!(answer.unwrap().error(), ("FATAL".to_owned(), "53300".to_owned()));
+            break;
+        }
+    }
+    let mut canceller = from(10, server.address).await;
+    canceller.send(&cancel_request(process_id, &key.body[4..])).await;
+    assert_eq!(canceller.answer().await, None);
+    let rest = victim.until_ready().await;
+    let error = rest.iter().find(|answer| answer.kind == 'E').unwrap();
+    assert_eq!(error.error().1, "57014");
+    drop(stalled);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_turn_has_a_deadline_too() {
+    let limits = Limits { startup_timeout: Duration::from_secs(1), max_handshakes: 1, ..Limits::default() };
+    let server = server::start(tributary::wire::Settings { limits, ..settings() }).await;
+    let mut stalled = Vec::new();
+    for _ in 0..4 {
+        let mut client = Client::connect(server.address).await;
+        client.start(USER).await;
+        stalled.push(client);
+    }
+    let started = std::time::Instant::now();
+    for client in &mut stalled {
+        while client.answer().await.is_some() {}
+    }
+    // One after the other they would have taken four seconds.
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -207,9 +270,7 @@ async fn silent_peers_of_one_address_keep_no_other_address_out() {
     for _ in 0..20 {
         silent.push(Client::connect(server.address).await);
     }
-    let other = TcpSocket::new_v4().unwrap();
-    other.bind(SocketAddr::from(([127, 0, 0, 2], 0))).unwrap();
-    let mut client = Client { stream: other.connect(server.address).await.unwrap() };
+    let mut client = from(2, server.address).await;
     client.start(USER).await;
     assert_eq!(client.until_ready().await.last().unwrap().shown(), "Z I");
     for beyond in &mut silent[8..] {

@@ -22,6 +22,7 @@ mod precedence;
 mod rows;
 mod sets;
 mod similar;
+pub mod syntax;
 pub mod tokens;
 mod tuple;
 mod using;

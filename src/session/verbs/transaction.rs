@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{TransactionAccessMode, TransactionIsolatio
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::Session;
 use crate::session::output::Execution;
-use crate::session::transaction::{Block, Isolation, Modes};
+use crate::session::transaction::{Block, Isolation, Modes, let_go};
 
 fn done(tag: &str) -> Result<Execution, Diagnosis> {
     Ok(Execution::Done(tag.to_owned()))
@@ -110,7 +110,8 @@ async fn end(session: &mut Session, commit: bool, chain: bool) -> Result<(), Dia
     // Settled before the await: whatever becomes of this call, the session is out of its block.
     session.settings.end(commit);
     let finished = match &block.branches {
-        Some(branches) => branches.finish(commit).await,
+        Some(branches) if commit => branches.finish(true).await,
+        Some(branches) => let_go(branches).await,
         None => Ok(()),
     };
     if chain {

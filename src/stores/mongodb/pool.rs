@@ -173,6 +173,8 @@ fn read_parts(reader: &mut Reader<'_>) -> Parts {
     for text in &texts {
         match ServerAddress::parse(text) {
             Ok(address) => hosts.push(address),
+            // A connection string in the wrong place would show its password.
+            Err(_) if text.contains('@') => reader.problem("hosts", "(hidden)", "is not host:port".to_owned()),
             Err(_) => reader.problem("hosts", &format!("\"{text}\""), "is not host:port".to_owned()),
         }
     }
