@@ -280,6 +280,8 @@ pub mod sqlstate {
     pub const SYSTEM_ERROR: &str = "58000";
     /// F0000
     pub const CONFIG_FILE_ERROR: &str = "F0000";
+    /// 72000
+    pub const SNAPSHOT_TOO_OLD: &str = "72000";
     /// HV000: a store answered something that does not fit its own schema.
     pub const FDW_ERROR: &str = "HV000";
     /// XX000

@@ -1,99 +1,162 @@
-//! The plain columns that bare loops fill, and the digest by which both sides are compared.
+//! The Arrow columns that bare loops fill, and the digest by which both sides are compared.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanBuilder, Decimal128Builder, PrimitiveBuilder, RecordBatch, StringBuilder,
+    StructArray,
+};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 
 use super::measure::must;
 
-/// Rows that are decoded before the columns are used again; as many as a batch of ours has.
+/// Rows that are decoded into one batch; as many as a batch of ours has.
 pub const BATCH_ROWS: usize = 8_192;
 
-/// Values of one width; NULL is a zero that is not valid.
-#[derive(Debug, Default)]
-pub struct Fixed<T> {
-    pub values: Vec<T>,
-    pub valid: Vec<bool>,
-}
+/// Bytes of text for each row that there is room for from the start; more than either column has on average.
+const TEXT_BYTES: usize = 32;
 
-impl<T: Default> Fixed<T> {
+/// Values of one width.
+#[derive(Debug)]
+pub struct Fixed<T: ArrowPrimitiveType>(PrimitiveBuilder<T>);
+
+impl<T: ArrowPrimitiveType> Fixed<T> {
+    /// Adds a value.
+    #[inline]
+    pub fn push(&mut self, value: T::Native) {
+        self.0.append_value(value);
+    }
+
     /// Adds a value or NULL.
     #[inline]
-    pub fn push(&mut self, value: Option<T>) {
-        self.valid.push(value.is_some());
-        self.values.push(value.unwrap_or_default());
-    }
-
-    fn clear(&mut self) {
-        self.values.clear();
-        self.valid.clear();
+    pub fn push_option(&mut self, value: Option<T::Native>) {
+        self.0.append_option(value);
     }
 }
 
-/// Texts end to end, each with the place where it ends.
-#[derive(Debug, Default)]
-pub struct Texts {
-    pub bytes: Vec<u8>,
-    pub ends: Vec<usize>,
-    pub valid: Vec<bool>,
+impl<T: ArrowPrimitiveType> Default for Fixed<T> {
+    fn default() -> Self {
+        Self(PrimitiveBuilder::with_capacity(BATCH_ROWS))
+    }
 }
+
+/// `numeric(12,2)` in hundredths.
+#[derive(Debug)]
+pub struct Prices(Decimal128Builder);
+
+impl Prices {
+    /// Adds a number of hundredths or NULL.
+    #[inline]
+    pub fn push(&mut self, hundredths: Option<i128>) {
+        self.0.append_option(hundredths);
+    }
+}
+
+impl Default for Prices {
+    fn default() -> Self {
+        Self(Decimal128Builder::with_capacity(BATCH_ROWS).with_data_type(DataType::Decimal128(12, 2)))
+    }
+}
+
+/// Texts.
+#[derive(Debug)]
+pub struct Texts(StringBuilder);
 
 impl Texts {
     /// Adds a text or NULL.
     #[inline]
     pub fn push(&mut self, text: Option<&str>) {
-        self.bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
-        self.ends.push(self.bytes.len());
-        self.valid.push(text.is_some());
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-        self.valid.clear();
-    }
-
-    fn iter(&self) -> impl Iterator<Item = Option<&[u8]>> {
-        let mut start = 0;
-        self.ends.iter().zip(&self.valid).map(move |(end, valid)| {
-            let text = self.bytes.get(start..*end).unwrap_or_default();
-            start = *end;
-            valid.then_some(text)
-        })
+        self.0.append_option(text);
     }
 }
 
-/// The columns of the table, as a bare loop fills them.
-#[derive(Debug, Default)]
-pub struct Columns {
-    pub ids: Vec<i64>,
-    pub quantities: Vec<i64>,
-    pub prices: Fixed<i128>,
+impl Default for Texts {
+    fn default() -> Self {
+        Self(StringBuilder::with_capacity(BATCH_ROWS, BATCH_ROWS * TEXT_BYTES))
+    }
+}
+
+/// Truth values.
+#[derive(Debug)]
+pub struct Truths(BooleanBuilder);
+
+impl Truths {
+    /// Adds a truth value.
+    #[inline]
+    pub fn push(&mut self, truth: bool) {
+        self.0.append_value(truth);
+    }
+
+    /// Adds a truth value or NULL.
+    #[inline]
+    pub fn push_option(&mut self, truth: Option<bool>) {
+        self.0.append_option(truth);
+    }
+}
+
+impl Default for Truths {
+    fn default() -> Self {
+        Self(BooleanBuilder::with_capacity(BATCH_ROWS))
+    }
+}
+
+/// The columns of the table, as a bare loop fills them. `Q` is what the store's integer becomes.
+#[derive(Debug)]
+pub struct Columns<Q: ArrowPrimitiveType = Int64Type> {
+    pub ids: Fixed<Int64Type>,
+    pub quantities: Fixed<Q>,
+    pub prices: Prices,
     pub titles: Texts,
-    pub placed: Vec<i64>,
-    pub scores: Vec<f64>,
-    pub paid: Vec<bool>,
+    pub placed: Fixed<TimestampMicrosecondType>,
+    pub scores: Fixed<Float64Type>,
+    pub paid: Truths,
     pub remarks: Texts,
     /// The nested field; empty for stores without documents.
-    pub zips: Vec<i64>,
+    pub zips: Fixed<Int64Type>,
 }
 
-impl Columns {
+impl<Q: ArrowPrimitiveType> Default for Columns<Q> {
+    fn default() -> Self {
+        Self {
+            ids: Fixed::default(),
+            quantities: Fixed::default(),
+            prices: Prices::default(),
+            titles: Texts::default(),
+            placed: Fixed::default(),
+            scores: Fixed::default(),
+            paid: Truths::default(),
+            remarks: Texts::default(),
+            zips: Fixed(PrimitiveBuilder::new()),
+        }
+    }
+}
+
+impl<Q: ArrowPrimitiveType> Columns<Q> {
     /// Whether a batch is complete.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.ids.len() >= BATCH_ROWS
+        self.ids.0.values_slice().len() >= BATCH_ROWS
     }
 
-    fn clear(&mut self) {
-        self.ids.clear();
-        self.quantities.clear();
-        self.prices.clear();
-        self.titles.clear();
-        self.placed.clear();
-        self.scores.clear();
-        self.paid.clear();
-        self.remarks.clear();
-        self.zips.clear();
+    /// The batch of what has been decoded, and new columns with room for as much.
+    fn finish(&mut self) -> RecordBatch {
+        let mut full = std::mem::take(self);
+        let mut columns: Vec<(&str, ArrayRef, bool)> = vec![
+            ("id", Arc::new(full.ids.0.finish()), false),
+            ("quantity", Arc::new(full.quantities.0.finish()), false),
+            ("price", Arc::new(full.prices.0.finish()), true),
+            ("title", Arc::new(full.titles.0.finish()), false),
+            ("placed", Arc::new(full.placed.0.finish()), false),
+            ("score", Arc::new(full.scores.0.finish()), false),
+            ("paid", Arc::new(full.paid.0.finish()), false),
+            ("remark", Arc::new(full.remarks.0.finish()), true),
+        ];
+        let zips = full.zips.0.finish();
+        if !zips.is_empty() {
+            let zip = Arc::new(Field::new("zip", DataType::Int64, false));
+            columns.push(("place", Arc::new(StructArray::from(vec![(zip, Arc::new(zips) as ArrayRef)])), false));
+        }
+        must(RecordBatch::try_from_iter_with_nullable(columns))
     }
 }
 
@@ -136,25 +199,11 @@ impl Digest {
     }
 
     /// Takes what a bare loop has decoded; the columns are empty then.
-    pub fn take(&mut self, columns: &mut Columns) {
-        self.rows += columns.ids.len();
-        self.ids = columns.ids.iter().fold(self.ids, |sum, id| sum.wrapping_add(*id));
-        if self.depth == Depth::Everything {
-            let [quantities, prices, titles, placed, scores, paid, remarks, zips] = &mut self.others;
-            mix(quantities, columns.quantities.iter().map(|value| Some(value.to_le_bytes())));
-            let valid_prices = columns.prices.values.iter().zip(&columns.prices.valid);
-            mix(prices, valid_prices.map(|(value, valid)| valid.then_some(value.to_le_bytes())));
-            mix(titles, columns.titles.iter());
-            mix(placed, columns.placed.iter().map(|value| Some(value.to_le_bytes())));
-            mix(scores, columns.scores.iter().map(|value| Some(value.to_le_bytes())));
-            mix(paid, columns.paid.iter().map(|value| Some([u8::from(*value)])));
-            mix(remarks, columns.remarks.iter());
-            mix(zips, columns.zips.iter().map(|value| Some(value.to_le_bytes())));
-        }
-        columns.clear();
+    pub fn take<Q: ArrowPrimitiveType>(&mut self, columns: &mut Columns<Q>) {
+        self.take_batch(&columns.finish());
     }
 
-    /// Takes one of our batches.
+    /// Takes one batch.
     pub fn take_batch(&mut self, batch: &RecordBatch) {
         self.rows += batch.num_rows();
         let ids = batch.column_by_name("id").or_else(|| batch.column_by_name("_id"));

@@ -1,5 +1,6 @@
 //! MariaDB: a prepared statement, whose binary rows are decoded from the bytes that the driver keeps of them.
 
+use arrow::datatypes::Int32Type;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use sqlx::mysql::{MySql, MySqlConnectOptions, MySqlConnection, MySqlRow};
@@ -54,7 +55,7 @@ struct Prepared {
 #[async_trait]
 impl Bare for Prepared {
     async fn read(&mut self, depth: Depth) -> Digest {
-        let (mut columns, mut digest) = (Columns::default(), Digest::new(depth));
+        let (mut columns, mut digest) = (Columns::<Int32Type>::default(), Digest::new(depth));
         let statement = format!("SELECT {COLUMNS} FROM sales");
         let mut rows = sqlx::query(AssertSqlSafe(statement)).fetch(&mut self.connection);
         while let Some(row) = must(rows.try_next().await) {
@@ -69,9 +70,9 @@ impl Bare for Prepared {
 }
 
 #[inline]
-fn decode(row: &MySqlRow, columns: &mut Columns) -> Option<()> {
+fn decode(row: &MySqlRow, columns: &mut Columns<Int32Type>) -> Option<()> {
     columns.ids.push(i64::from_le_bytes(fixed(row, 0)?));
-    columns.quantities.push(i32::from_le_bytes(fixed(row, 1)?).into());
+    columns.quantities.push(i32::from_le_bytes(fixed(row, 1)?));
     let price = match value(row, 2)? {
         Some(bytes) => Some(decimal(bytes)?),
         None => None,

@@ -89,13 +89,14 @@ struct Batches {
 #[async_trait]
 impl Bare for Batches {
     async fn read(&mut self, depth: Depth) -> Digest {
-        let (mut columns, mut digest) = (Columns::default(), Digest::new(depth));
+        let (mut columns, mut digest) = (<Columns>::default(), Digest::new(depth));
         let fields = doc! { "quantity": 1, "price": 1, "title": 1, "placed": 1, "score": 1, "paid": 1, "place": 1, "remark": 1 };
         let mut batches = must(self.collection.find(doc! {}).projection(fields).batch_size(BATCH).batch().await);
         while let Some(batch) = must(batches.try_next().await) {
             for document in must(batch.doc_slices()) {
                 let document = must(must(document).as_document().ok_or("a batch holds something else than documents"));
-                must(decode(document, &mut columns).ok_or("a document has other fields than expected"));
+                let row = must(Found::read(document).ok_or("a document has other types than expected"));
+                must(row.keep(&mut columns).ok_or("a document has no key"));
                 if columns.is_full() {
                     digest.take(&mut columns);
                 }
@@ -106,35 +107,75 @@ impl Bare for Batches {
     }
 }
 
-#[inline]
-fn decode(document: &RawDocument, columns: &mut Columns) -> Option<()> {
-    let mut remark = None;
-    for element in document.iter_elements() {
+/// The fields of one document. They come in any order, and what does not come is NULL.
+#[derive(Debug, Default)]
+struct Found<'a> {
+    id: Option<i64>,
+    quantity: Option<i64>,
+    price: Option<i128>,
+    title: Option<&'a str>,
+    placed: Option<i64>,
+    score: Option<f64>,
+    paid: Option<bool>,
+    place: Option<Option<i64>>,
+    remark: Option<&'a str>,
+}
+
+impl<'a> Found<'a> {
+    /// `None` for a value of another type than its column has, or beyond its range.
+    #[inline]
+    fn read(document: &'a RawDocument) -> Option<Self> {
+        let mut found = Self::default();
+        for element in document.iter_elements() {
+            let element = element.ok()?;
+            match (element.key().as_str(), element.value().ok()?) {
+                ("_id", RawBsonRef::Int64(id)) => found.id = Some(id),
+                ("_id", RawBsonRef::Int32(id)) => found.id = Some(id.into()),
+                ("quantity", RawBsonRef::Int32(number)) => found.quantity = Some(number.into()),
+                ("quantity", RawBsonRef::Int64(number)) => found.quantity = Some(number),
+                ("price", RawBsonRef::Decimal128(number)) => found.price = Some(hundredths(number)?),
+                ("title", RawBsonRef::String(text)) => found.title = Some(text),
+                ("placed", RawBsonRef::DateTime(moment)) => found.placed = Some(moment.timestamp_millis().checked_mul(1_000)?),
+                ("score", RawBsonRef::Double(number)) => found.score = Some(number),
+                ("paid", RawBsonRef::Boolean(truth)) => found.paid = Some(truth),
+                ("place", RawBsonRef::Document(place)) => found.place = Some(zip(place)?),
+                ("remark", RawBsonRef::String(text)) => found.remark = Some(text),
+                (_, RawBsonRef::Null) => {}
+                _ => return None,
+            }
+        }
+        Some(found)
+    }
+
+    /// A missing field is NULL; the batch refuses NULLs in the columns that have none on this bench.
+    #[inline]
+    fn keep(self, columns: &mut Columns) -> Option<()> {
+        columns.ids.push(self.id?);
+        columns.quantities.push_option(self.quantity);
+        columns.prices.push(self.price);
+        columns.titles.push(self.title);
+        columns.placed.push_option(self.placed);
+        columns.scores.push_option(self.score);
+        columns.paid.push_option(self.paid);
+        columns.zips.push_option(self.place.flatten());
+        columns.remarks.push(self.remark);
+        Some(())
+    }
+}
+
+/// The only field that is read of the nested document; `Some(None)` when it has none.
+fn zip(place: &RawDocument) -> Option<Option<i64>> {
+    let mut zip = None;
+    for element in place.iter_elements() {
         let element = element.ok()?;
         match (element.key().as_str(), element.value().ok()?) {
-            ("_id", RawBsonRef::Int64(id)) => columns.ids.push(id),
-            ("quantity", RawBsonRef::Int32(number)) => columns.quantities.push(number.into()),
-            ("price", RawBsonRef::Decimal128(number)) => columns.prices.push(Some(hundredths(number)?)),
-            ("price", RawBsonRef::Null) => columns.prices.push(None),
-            ("title", RawBsonRef::String(text)) => columns.titles.push(Some(text)),
-            ("placed", RawBsonRef::DateTime(moment)) => columns.placed.push(moment.timestamp_millis() * 1_000),
-            ("score", RawBsonRef::Double(number)) => columns.scores.push(number),
-            ("paid", RawBsonRef::Boolean(truth)) => columns.paid.push(truth),
-            ("place", RawBsonRef::Document(place)) => columns.zips.push(zip(place)?),
-            ("remark", RawBsonRef::String(text)) => remark = Some(text),
+            ("zip", RawBsonRef::Int32(number)) => zip = Some(number.into()),
+            ("zip", RawBsonRef::Int64(number)) => zip = Some(number),
+            ("zip", RawBsonRef::Null) => {}
             _ => return None,
         }
     }
-    columns.remarks.push(remark);
-    Some(())
-}
-
-fn zip(place: &RawDocument) -> Option<i64> {
-    let element = place.iter_elements().next()?.ok()?;
-    match (element.key().as_str(), element.value().ok()?) {
-        ("zip", RawBsonRef::Int32(number)) => Some(number.into()),
-        _ => None,
-    }
+    Some(zip)
 }
 
 /// A decimal128 with two digits behind the point in hundredths: the coefficient below, the exponent above it.

@@ -1,5 +1,6 @@
 //! PostgreSQL: a binary COPY, each message decoded where it lies.
 
+use arrow::datatypes::Int32Type;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -56,7 +57,7 @@ struct Copy {
 #[async_trait]
 impl Bare for Copy {
     async fn read(&mut self, depth: Depth) -> Digest {
-        let (mut columns, mut digest) = (Columns::default(), Digest::new(depth));
+        let (mut columns, mut digest) = (Columns::<Int32Type>::default(), Digest::new(depth));
         let statement = format!("COPY (SELECT {COLUMNS} FROM sales) TO STDOUT (FORMAT BINARY)");
         let mut chunks = must(self.connection.copy_out_raw(&statement).await);
         // The header stands before the first row, in the same message.
@@ -78,18 +79,18 @@ impl Bare for Copy {
 }
 
 #[inline]
-fn decode(row: &[u8], columns: &mut Columns) -> Option<()> {
+fn decode(row: &[u8], columns: &mut Columns<Int32Type>) -> Option<()> {
     let (count, mut rest) = row.split_first_chunk::<2>()?;
     (*count == [0, 8]).then_some(())?;
     columns.ids.push(i64::from_be_bytes(fixed(&mut rest)?));
-    columns.quantities.push(i32::from_be_bytes(fixed(&mut rest)?).into());
+    columns.quantities.push(i32::from_be_bytes(fixed(&mut rest)?));
     let price = match value(&mut rest)? {
         Some(bytes) => Some(numeric(bytes)?),
         None => None,
     };
     columns.prices.push(price);
     columns.titles.push(Some(std::str::from_utf8(value(&mut rest)??).ok()?));
-    columns.placed.push(i64::from_be_bytes(fixed(&mut rest)?) + EPOCH_MICROS);
+    columns.placed.push(moment(i64::from_be_bytes(fixed(&mut rest)?))?);
     columns.scores.push(f64::from_be_bytes(fixed(&mut rest)?));
     columns.paid.push(fixed::<1>(&mut rest)? != [0]);
     let remark = match value(&mut rest)? {
@@ -117,6 +118,15 @@ fn value<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let (value, after) = after.split_at_checked(len as usize)?;
     *rest = after;
     Some(Some(value))
+}
+
+/// Microseconds since 2000 as such since 1970. The two ends of the range are infinities, and its last 30 years do not fit.
+#[inline]
+fn moment(micros: i64) -> Option<i64> {
+    match micros {
+        i64::MIN | i64::MAX => Some(micros),
+        _ => micros.checked_add(EPOCH_MICROS),
+    }
 }
 
 /// `numeric(12,2)` in hundredths: base-10000 digits, of which at most one stands behind the point.

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::path::Path;
 use std::ptr::{self, NonNull};
 
+use arrow::datatypes::Int64Type;
 use async_trait::async_trait;
 use libsqlite3_sys as ffi;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
@@ -92,7 +93,7 @@ impl Handle {
         // SAFETY: the handle is open, the text is NUL-terminated and the out-pointer is valid.
         let code = unsafe { ffi::sqlite3_prepare_v2(self.0.as_ptr(), sql.as_ptr(), -1, &raw mut statement, ptr::null_mut()) };
         must(if code == ffi::SQLITE_OK { Ok(()) } else { Err(format!("SQLite said {code} to the statement")) });
-        let (mut columns, mut digest) = (Columns::default(), Digest::new(depth));
+        let (mut columns, mut digest) = (Columns::<Int64Type>::default(), Digest::new(depth));
         loop {
             // SAFETY: the statement is prepared and not yet finalised.
             match unsafe { ffi::sqlite3_step(statement) } {
@@ -188,12 +189,30 @@ fn hundredths(real: f64) -> Option<i128> {
 /// `YYYY-MM-DD HH:MM:SS.ffffff` in microseconds since 1970.
 #[inline]
 fn moment(text: &[u8]) -> Option<i64> {
-    let text: &[u8; 26] = text.try_into().ok()?;
-    let number = |from: usize, to: usize| {
-        text.get(from..to)?
-            .iter()
-            .try_fold(0_i64, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0')))
+    let (date, clock) = text.split_first_chunk::<10>()?;
+    let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1] = *date else { return None };
+    let [b' ', h0, h1, b':', n0, n1, b':', s0, s1, b'.', fraction @ ..] = clock else { return None };
+    let fraction: &[u8; 6] = fraction.try_into().ok()?;
+    let (year, month, day) = (number([y0, y1, y2, y3])?, number([m0, m1])?, number([d0, d1])?);
+    let (hour, minute, second) = (number([*h0, *h1])?, number([*n0, *n1])?, number([*s0, *s1])?);
+    (is_day(year, month, day) && hour < 24 && minute < 60 && second < 60).then_some(())?;
+    let clock = (hour * 60 + minute) * 60 + second;
+    Some(days(year, month, day) * 86_400_000_000 + clock * 1_000_000 + number(*fraction)?)
+}
+
+#[inline]
+fn number<const N: usize>(digits: [u8; N]) -> Option<i64> {
+    digits.into_iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')))
+}
+
+#[inline]
+fn is_day(year: i64, month: i64, day: i64) -> bool {
+    let last = match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return false,
     };
-    let clock = (number(11, 13)? * 60 + number(14, 16)?) * 60 + number(17, 19)?;
-    Some(days(number(0, 4)?, number(5, 7)?, number(8, 10)?) * 86_400_000_000 + clock * 1_000_000 + number(20, 26)?)
+    (1..=last).contains(&day)
 }

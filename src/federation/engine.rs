@@ -79,6 +79,13 @@ impl Engine {
         Arc::clone(&self.planners).acquire_owned().await.ok()
     }
 
+    /// Whether a function of this name makes one value of many rows.
+    pub fn is_aggregate(&self, name: &str) -> bool {
+        let is_written_out = matches!(name, "json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg");
+        let is_window = matches!(name, "first_value" | "last_value" | "nth_value");
+        is_written_out || !is_window && self.base.aggregate_functions().contains_key(name)
+    }
+
     /// A state for one statement.
     pub fn state(&self) -> SessionState {
         self.base.clone()

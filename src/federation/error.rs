@@ -1,5 +1,7 @@
 //! From the engine's errors to diagnoses with the SQLSTATE that Postgres would give.
 
+mod planner;
+
 use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
@@ -20,7 +22,10 @@ pub fn diagnose(error: &DataFusionError) -> Diagnosis {
         DataFusionError::ResourcesExhausted(message) => Diagnosis::new(sqlstate::OUT_OF_MEMORY, "out of memory")
             .with_detail(message.clone())
             .with_hint("Raise limits.query_memory, or filter earlier."),
-        DataFusionError::NotImplemented(message) => Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, first_line(message)),
+        DataFusionError::NotImplemented(message) => {
+            let plain = || Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, first_line(message));
+            planner::translate(message).unwrap_or_else(plain)
+        }
         DataFusionError::Plan(message) => from_plan(message),
         DataFusionError::Execution(message) => from_execution(message),
         DataFusionError::SQL(inner, _) => Diagnosis::new(sqlstate::SYNTAX_ERROR, inner.to_string()),
@@ -112,11 +117,10 @@ fn from_plan(message: &str) -> Diagnosis {
         return Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name} does not exist"))
             .with_hint("No function matches the given name and argument types.");
     }
-    let rules: [(&str, &str); 13] = [
-        ("non-boolean predicate", sqlstate::DATATYPE_MISMATCH),
-        ("queries have different number of columns", sqlstate::SYNTAX_ERROR),
-        ("Order by column out of bounds", "42P10"),
-        ("LIMIT must be >= 0", "2201W"),
+    if let Some(translated) = planner::translate(message) {
+        return translated;
+    }
+    let rules: [(&str, &str); 9] = [
         ("Invalid placeholder", sqlstate::UNDEFINED_PARAMETER),
         ("No value found for placeholder", sqlstate::UNDEFINED_PARAMETER),
         ("must appear in the GROUP BY clause", sqlstate::GROUPING_ERROR),
@@ -132,6 +136,9 @@ fn from_plan(message: &str) -> Diagnosis {
 }
 
 fn from_execution(message: &str) -> Diagnosis {
+    if let Some(translated) = planner::translate(message) {
+        return translated;
+    }
     let lower = message.to_lowercase();
     if lower.contains("divide by zero") {
         return Diagnosis::new(sqlstate::DIVISION_BY_ZERO, "division by zero");

@@ -1,4 +1,5 @@
-//! `EXPLAIN`: the physical plan as text, what each store is asked, and where scans of one store do not share a snapshot.
+//! `EXPLAIN`: the physical plan as text or as a tree in JSON, what each store is asked, and where scans of one store do not share
+//! a snapshot.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::ast::HIDDEN;
 use super::branches::Branches;
 use super::plan::Bound;
 use super::scan::{count_scans, scans};
-use crate::error::Diagnosis;
+use crate::error::{Diagnosis, sqlstate};
 
 /// The lines of `EXPLAIN`; with `analyzed` the plan has run and shows its metrics.
 ///
@@ -22,6 +23,37 @@ pub async fn lines(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> R
         displayable(bound.physical.as_ref()).indent(false).to_string()
     };
     let mut lines: Vec<String> = text.lines().map(without_hidden).collect();
+    lines.extend(notes(bound, branches).await?);
+    Ok(lines)
+}
+
+/// The whole answer of `EXPLAIN (FORMAT json)`: nodes have `Node Type`, `Details`, `Plans`, and after a run `Actual Rows`.
+///
+/// # Errors
+/// As [`lines`].
+pub async fn json(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> Result<String, Diagnosis> {
+    let notes = notes(bound, branches).await?;
+    let whole = serde_json::json!([{ "Plan": node(bound.physical.as_ref(), analyzed), "Stores": notes }]);
+    serde_json::to_string_pretty(&whole).map_err(|error| Diagnosis::new(sqlstate::INTERNAL_ERROR, error.to_string()))
+}
+
+fn node(plan: &dyn ExecutionPlan, analyzed: bool) -> serde_json::Value {
+    let details = displayable(plan).one_line().to_string();
+    let mut shown = serde_json::json!({ "Node Type": plan.name(), "Details": without_hidden(details.trim_end()) });
+    if let Some(fields) = shown.as_object_mut() {
+        let rows = plan.metrics().filter(|_| analyzed).and_then(|metrics| metrics.output_rows());
+        fields.extend(rows.map(|rows| ("Actual Rows".to_owned(), rows.into())));
+        let below: Vec<serde_json::Value> = plan.children().into_iter().map(|child| node(child.as_ref(), analyzed)).collect();
+        if !below.is_empty() {
+            fields.insert("Plans".to_owned(), below.into());
+        }
+    }
+    shown
+}
+
+/// What each store is asked, and where scans of one store do not share a snapshot.
+async fn notes(bound: &Bound, branches: &Arc<Branches>) -> Result<Vec<String>, Diagnosis> {
+    let mut lines = Vec::new();
     for scan in scans(&bound.physical) {
         lines.push(format!("Asked of {}: {}", scan.scan().store, scan.described()));
     }

@@ -21,7 +21,7 @@ pub fn write_f64(value: f64, extra_float_digits: i8, out: &mut impl BufMut) {
     if extra_float_digits > 0 {
         // Fixed point inside [1e-4, 1e15), as the thresholds of PostgreSQL's own shortest printer.
         let is_fixed = value == 0.0 || (1e-4..1e15).contains(&value.abs());
-        let mut buffer = ryu::Buffer::new();
+        let mut buffer = zmij::Buffer::new();
         let printed = buffer.format_finite(value);
         let rounded = |digits| Some(format!("{value:.digits$e}")).filter(|text| text.parse() == Ok(value));
         let longer = if value.abs() >= EXACT_DOUBLES { inside(printed, f64_parts(value), rounded) } else { None };
@@ -38,7 +38,7 @@ pub fn write_f32(value: f32, extra_float_digits: i8, out: &mut impl BufMut) {
     }
     if extra_float_digits > 0 {
         let is_fixed = value == 0.0 || (1e-4..1e6).contains(&value.abs());
-        let mut buffer = ryu::Buffer::new();
+        let mut buffer = zmij::Buffer::new();
         let printed = buffer.format_finite(value);
         let rounded = |digits| Some(format!("{value:.digits$e}")).filter(|text| text.parse() == Ok(value));
         let longer = if value.abs() >= EXACT_REALS { inside(printed, f32_parts(value), rounded) } else { None };
@@ -69,7 +69,7 @@ fn f32_parts(value: f32) -> Parts {
     Parts { mantissa: u64::from((bits & ((1 << 23) - 1)) | (1 << 23)), exponent: exponent - 150, power_of_two: 1 << 23 }
 }
 
-/// PostgreSQL takes only decimals strictly inside the interval that rounds to the value, `ryu` also its ends. When
+/// PostgreSQL takes only decimals strictly inside the interval that rounds to the value, `zmij` also its ends. When
 /// `printed` is such an end, the next longer decimal that is none; else `None`. `rounded` gives the value with so many
 /// digits after the first, if that reads back as the value. Ends can be that short only from
 /// [`EXACT_DOUBLES`] on, since below it they have more digits than any shortest text.
@@ -115,9 +115,9 @@ fn write_special(value: f64, out: &mut impl BufMut) -> bool {
     true
 }
 
-/// Lays out what `ryu` printed (`1.5e20`, `150.0`, `1e-5`) in PostgreSQL's way.
+/// Lays out what `zmij` printed (`1.5e+20`, `150.0`, `1e-6`) in PostgreSQL's way.
 fn write_shortest(printed: &str, is_fixed: bool, out: &mut impl BufMut) {
-    // `ryu` uses an exponent below 1e-5 and from 1e16 on only, so that nearly all values are done here.
+    // An exponent is printed below 1e-5 and from 1e16 on only, so that nearly all values are done here.
     if is_fixed && !printed.as_bytes().contains(&b'e') {
         out.put_slice(printed.strip_suffix(".0").unwrap_or(printed).as_bytes());
         return;
@@ -289,6 +289,30 @@ mod tests {
             (0.1, "0.1"),
         ] {
             assert_eq!(text32(value), expected);
+        }
+    }
+
+    #[test]
+    fn shortest_digits_read_back_and_are_no_longer_than_they_must() {
+        let significant = |text: &str| {
+            let mantissa = text.split('e').next().unwrap_or_default();
+            mantissa.chars().filter(char::is_ascii_digit).collect::<String>().trim_matches('0').len()
+        };
+        let mut bits = 1_u64;
+        for _ in 0..20_000 {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let whole = (bits >> (bits % 60)) as f64;
+            for value in [f64::from_bits(bits), whole, -whole / 1_000.0, f64::from_bits(bits >> 12)] {
+                let shown = text(value, 1);
+                assert!(read_f64(&shown).is_ok_and(|read| read.to_bits() == value.to_bits() || value.is_nan()), "{shown}");
+                // From 2^53 on PostgreSQL may need a digit more than the shortest.
+                if value.abs() < EXACT_DOUBLES {
+                    assert_eq!(significant(&shown), significant(&format!("{value:e}")), "{shown}");
+                }
+            }
+            let single = f32::from_bits((bits >> 32) as u32);
+            let shown = text32(single);
+            assert!(read_f32(&shown).is_ok_and(|read| read.to_bits() == single.to_bits() || single.is_nan()), "{shown}");
         }
     }
 

@@ -8,16 +8,35 @@ use futures::StreamExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::statement::copy::CopyFormat;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::error::diagnose;
 pub use crate::federation::output::OutputColumn;
-use crate::format::DisplaySettings;
+use crate::format::{DisplaySettings, Format};
 
 /// What running a statement gives.
 #[derive(Debug)]
 pub enum Execution {
     /// Rows, then a command tag that may count them.
     Rows(Rows),
+    /// Rows of a cursor. The reader gives unfinished ones back with `Session::suspend`.
+    Fetch {
+        /// The cursor's name.
+        cursor: String,
+        /// Its rows.
+        rows: Rows,
+        /// At most so many; 0 means all.
+        max: usize,
+        /// The format of all columns in the simple protocol.
+        format: Format,
+    },
+    /// Rows that leave as copy data.
+    Copy {
+        /// The rows.
+        rows: Rows,
+        /// How they are written.
+        format: CopyFormat,
+    },
     /// A command tag without rows.
     Done(String),
     /// The statement was empty.
@@ -84,6 +103,12 @@ impl Rows {
         guard: Guard,
     ) -> Self {
         Self { columns, display, stream, leftover: None, sent: 0, tag, guard }
+    }
+
+    /// The same rows under another word of the command tag.
+    #[must_use]
+    pub fn with_tag(self, tag: &'static str) -> Self {
+        Self { tag, ..self }
     }
 
     /// The columns, in order.

@@ -1,11 +1,14 @@
 //! Parses and classifies statements. What each kind does is in `verbs/`, a file per kind; everything that is not on this
 //! list is refused here, with the reason.
 
+pub mod copy;
+pub mod cursor;
+
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
-    CloseCursor, CopyTarget, DiscardObject, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, Reset, Set, Statement,
-    TransactionMode, UtilityOption,
+    CloseCursor, DiscardObject, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, Reset, Set, Statement, TransactionMode,
+    UtilityOption,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -37,6 +40,8 @@ pub enum Kind {
         query: Box<Query>,
         /// Whether it runs.
         analyze: bool,
+        /// `FORMAT json`
+        json: bool,
     },
     /// `BEGIN`, `START TRANSACTION`
     Begin(Vec<TransactionMode>),
@@ -84,7 +89,34 @@ pub enum Kind {
     Deallocate(Option<String>),
     /// `CALL procedure(…)`
     Call(Box<Function>),
-    /// Something that leaves nothing to do, with its tag: there are no cursors to close and no channels to leave.
+    /// `COPY … TO STDOUT`
+    Copy {
+        /// What is copied.
+        query: Box<Query>,
+        /// How.
+        format: copy::CopyFormat,
+    },
+    /// `DECLARE name CURSOR FOR query`
+    Declare {
+        /// The name.
+        name: String,
+        /// Whose rows it has.
+        query: Box<Query>,
+        /// `BINARY`
+        is_binary: bool,
+    },
+    /// `FETCH`, `MOVE`
+    Fetch {
+        /// The cursor's name.
+        name: String,
+        /// How far.
+        forward: cursor::Forward,
+        /// `MOVE`: the rows are not sent.
+        is_move: bool,
+    },
+    /// `CLOSE name`; `None` is `ALL`.
+    Close(Option<String>),
+    /// Something that leaves nothing to do, with its tag: there are no channels to leave.
     Nothing(&'static str),
     /// Something we know and refuse.
     Refused(Diagnosis),
@@ -128,15 +160,34 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
             let message = "CREATE EXTERNAL TABLE is not allowed: tables come from the configured stores";
             return Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, message));
         }
-        let mut statement = parser.parse_statement().map_err(syntax)?;
-        // Before anything else walks the tree, which for a chain is as deep as the chain is long.
-        depth::bound(&mut statement)?;
-        statements.push(Parsed { text: Arc::clone(&whole), kind: classify(statement, &whole) });
+        let kind = match own_grammar(&mut parser).map_err(syntax)? {
+            Some(mut kind) => {
+                if let Kind::Copy { query, .. } = &mut kind {
+                    depth::bound(query.as_mut())?;
+                }
+                kind
+            }
+            None => {
+                let mut statement = parser.parse_statement().map_err(syntax)?;
+                // Before anything else walks the tree, which for a chain is as deep as the chain is long.
+                depth::bound(&mut statement)?;
+                classify(statement, &whole)
+            }
+        };
+        statements.push(Parsed { text: Arc::clone(&whole), kind });
         let next = parser.peek_token();
         if !matches!(next.token, Token::SemiColon | Token::EOF) {
             let position = character_of(text, next.span.start.line, next.span.start.column);
             return Err(at_or_near(&next.token.to_string()).with_position(position));
         }
+    }
+}
+
+/// Statements whose grammar the parser has not, or not as PostgreSQL has it.
+fn own_grammar(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError> {
+    match copy::parse(parser)? {
+        Some(kind) => Ok(Some(kind)),
+        None => cursor::parse(parser),
     }
 }
 
@@ -231,7 +282,7 @@ fn classify(statement: Statement, text: &Arc<str>) -> Kind {
         Statement::Query(query) => query_kind(query),
         Statement::Explain { statement, analyze, options, format, .. } => {
             match (*statement, explain_options(options.as_deref(), format.is_some())) {
-                (Statement::Query(query), Ok(asked)) => Kind::Explain { query, analyze: analyze || asked },
+                (Statement::Query(query), Ok((asked, json))) => Kind::Explain { query, analyze: analyze || asked, json },
                 (_, Err(error)) => Kind::Refused(error),
                 (_, Ok(_)) => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "EXPLAIN is supported for queries only"),
             }
@@ -262,33 +313,35 @@ fn classify(statement: Statement, text: &Arc<str>) -> Kind {
             let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
             Kind::Deallocate((!all).then(|| fold(&name)))
         }
-        Statement::Close { cursor: CloseCursor::All } => Kind::Nothing("CLOSE CURSOR ALL"),
+        Statement::Declare { stmts } => cursor::declare(stmts),
+        Statement::Close { cursor: CloseCursor::All } => Kind::Close(None),
+        Statement::Close { cursor: CloseCursor::Specific { name } } => Kind::Close(Some(fold(&name))),
         Statement::UNLISTEN { .. } => Kind::Nothing("UNLISTEN"),
         Statement::Call(function) => Kind::Call(Box::new(function)),
         other => refused(&other),
     }
 }
 
-/// Whether `(ANALYZE …)` is among the options; those that would change the output unheard are refused.
-fn explain_options(options: Option<&[UtilityOption]>, has_format: bool) -> Result<bool, Diagnosis> {
+/// Whether `(ANALYZE …)` and `(FORMAT json)` are among the options; those that would change the output unheard are refused.
+fn explain_options(options: Option<&[UtilityOption]>, has_format: bool) -> Result<(bool, bool), Diagnosis> {
     let unsupported =
         |what: &str| Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("EXPLAIN option {what} is not supported"));
     if has_format {
         return Err(unsupported("FORMAT"));
     }
-    let mut analyze = false;
+    let (mut analyze, mut json) = (false, false);
     for option in options.unwrap_or_default() {
         let value = option.arg.as_ref().map(|arg| arg.to_string().to_lowercase());
         let on = !matches!(value.as_deref(), Some("false" | "off" | "0"));
         match option.name.value.to_lowercase().as_str() {
             "analyze" => analyze = on,
             "verbose" | "costs" | "settings" | "buffers" | "wal" | "timing" | "summary" => {}
-            "format" if value.as_deref() == Some("text") => {}
+            "format" if matches!(value.as_deref(), Some("text" | "json")) => json = value.as_deref() == Some("json"),
             "format" => return Err(unsupported("FORMAT")),
             other => return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, format!("unrecognized EXPLAIN option \"{other}\""))),
         }
     }
-    Ok(analyze)
+    Ok((analyze, json))
 }
 
 fn query_kind(query: Box<Query>) -> Kind {
@@ -318,11 +371,6 @@ fn refused(statement: &Statement) -> Kind {
         Statement::Delete(_) => refused_write("DELETE"),
         Statement::Merge(_) => refused_write("MERGE"),
         Statement::Truncate(_) => refused_write("TRUNCATE"),
-        Statement::Copy { target: CopyTarget::File { .. } | CopyTarget::Program { .. }, .. } => Kind::Refused(
-            Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, "COPY to or from files and programs is not allowed")
-                .with_hint("psql's \\copy works on the client's side."),
-        ),
-        Statement::Copy { .. } => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "COPY is not supported yet"),
         Statement::CreateFunction(_) => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "CREATE FUNCTION is not supported"),
         other => {
             let text = other.to_string();
@@ -414,7 +462,7 @@ mod tests {
             ("DROP TABLE t", "0A000"),
             ("PREPARE p AS EXECUTE q", "42601"),
             ("PREPARE p AS COMMIT", "42601"),
-            ("EXPLAIN (FORMAT JSON) SELECT 1", "0A000"),
+            ("EXPLAIN (FORMAT XML) SELECT 1", "0A000"),
         ];
         for (text, code) in rows {
             assert_eq!(refusal(text), code, "{text}");

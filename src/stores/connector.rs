@@ -45,6 +45,10 @@ pub trait Kind: Sync {
     /// The keys of its store file besides the shared ones ([`crate::config`] reads `kind`, `schema`, `namespaces`).
     fn options(&self) -> &'static [OptionSpec];
 
+    /// The words of its type table, one for each row: native types that it reads by a rule of their own. The contract suite reads
+    /// values of every one.
+    fn native_types(&self) -> Vec<&'static str>;
+
     /// Builds a connector without touching the network. All problems are returned, not the first. `path` is the prefix of
     /// their paths (`stores.crm`).
     ///

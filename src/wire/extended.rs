@@ -8,7 +8,7 @@ use super::connection::{Connection, End, Failure, Phase};
 use super::decode;
 use super::error::protocol_violation;
 use super::message::{Bind, Execute, Parse, Target};
-use super::rows::{Sent, row_description};
+use super::rows::{Outgoing, Sent, row_description};
 use crate::error::{Diagnosis, sqlstate};
 use crate::format::Format;
 use crate::session::output::Execution;
@@ -107,7 +107,7 @@ impl Connection {
         match Box::pin(self.session.execute(&portal)).await? {
             (Execution::Rows(mut rows), formats) => {
                 rows.restart_count();
-                match self.send_rows(&mut rows, &formats, max).await? {
+                match self.send_rows(&mut rows, Outgoing::Rows(&formats), max).await? {
                     Sent::All => {
                         let tag = rows.tag();
                         drop(rows);
@@ -120,6 +120,12 @@ impl Connection {
                     }
                 }
             }
+            // FETCH has its own bound, and its rows are those of the cursor.
+            (Execution::Fetch { cursor, mut rows, max, .. }, formats) => {
+                let sent = self.send_rows(&mut rows, Outgoing::Rows(&formats), max).await?;
+                self.end_fetch(&cursor, rows, sent)
+            }
+            (Execution::Copy { rows, format }, _) => self.copy_out(rows, &format).await,
             (Execution::Done(tag), _) => self.complete(tag),
             (Execution::Empty, _) => Ok(self.writer.put(&EmptyQueryResponse::new())?),
         }

@@ -23,6 +23,7 @@ pub mod listener;
 mod auth;
 mod cancel;
 mod connection;
+mod copy;
 mod doorstep;
 mod extended;
 mod message;

@@ -1,9 +1,11 @@
 //! Result rows on their way out: described, encoded into the write buffer a piece at a time, held back by a slow reader.
 
 use arrow::array::RecordBatch;
+use bytes::BytesMut;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 
 use super::connection::{Connection, Failure};
+use super::copy::CopyEncoder;
 use super::encode::RowEncoder;
 use super::error::{canceled, without_nul};
 use super::extended::format_at;
@@ -11,6 +13,7 @@ use super::writer::FLUSH_THRESHOLD;
 use crate::error::{Diagnosis, sqlstate};
 use crate::format::Format;
 use crate::session::output::{Guard, OutputColumn, Rows};
+use crate::session::statement::copy::CopyFormat;
 
 /// Rows of the first piece; later pieces follow the width of the rows seen.
 const FIRST_PIECE: usize = 64;
@@ -24,6 +27,41 @@ pub(super) enum Sent {
     All,
     /// The bound of `Execute` was reached. As in PostgreSQL this does not tell whether more rows follow.
     Bound,
+}
+
+/// In what rows go out.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Outgoing<'a> {
+    /// `DataRow` messages; no formats mean text, one is for all columns.
+    Rows(&'a [Format]),
+    /// `CopyData` messages.
+    Copy(&'a CopyFormat),
+}
+
+/// The encoder of one result.
+enum Encoder {
+    Rows(RowEncoder),
+    Copy(CopyEncoder),
+}
+
+impl Encoder {
+    fn new(rows: &Rows, batch: &RecordBatch, outgoing: Outgoing<'_>) -> Result<Self, Diagnosis> {
+        let (columns, schema, display) = (rows.columns(), batch.schema(), rows.display());
+        match outgoing {
+            Outgoing::Rows(formats) => {
+                let formats: Vec<Format> = (0..columns.len()).map(|index| format_at(formats, index)).collect();
+                RowEncoder::new(columns, &schema, &formats, display).map(Self::Rows)
+            }
+            Outgoing::Copy(format) => CopyEncoder::new(columns, &schema, format, display).map(Self::Copy),
+        }
+    }
+
+    fn encode(&mut self, batch: &RecordBatch, out: &mut BytesMut) -> Result<(), Diagnosis> {
+        match self {
+            Self::Rows(encoder) => encoder.encode(batch, out),
+            Self::Copy(encoder) => encoder.encode(batch, out),
+        }
+    }
 }
 
 /// The `RowDescription` of a result.
@@ -51,8 +89,7 @@ pub(super) fn row_description(columns: &[OutputColumn], formats: &[Format]) -> R
 
 impl Connection {
     /// Sends at most `max` rows (0 means all). Ends early when the statement is cancelled.
-    pub(super) async fn send_rows(&mut self, rows: &mut Rows, formats: &[Format], max: usize) -> Result<Sent, Failure> {
-        let formats: Vec<Format> = (0..rows.columns().len()).map(|index| format_at(formats, index)).collect();
+    pub(super) async fn send_rows(&mut self, rows: &mut Rows, outgoing: Outgoing<'_>, max: usize) -> Result<Sent, Failure> {
         let mut encoder = None;
         let mut piece = FIRST_PIECE;
         let mut left = max;
@@ -68,7 +105,7 @@ impl Connection {
             let Some(batch) = next.transpose()? else { return Ok(Sent::All) };
             let encoder = match &mut encoder {
                 Some(encoder) => encoder,
-                none => none.insert(RowEncoder::new(rows.columns(), &batch.schema(), &formats, rows.display())?),
+                none => none.insert(Encoder::new(rows, &batch, outgoing)?),
             };
             self.send_batch(&batch, encoder, (&mut piece, rows.guard())).await?;
             if max > 0 {
@@ -84,7 +121,7 @@ impl Connection {
     async fn send_batch(
         &mut self,
         batch: &RecordBatch,
-        encoder: &mut RowEncoder,
+        encoder: &mut Encoder,
         (piece, guard): (&mut usize, &Guard),
     ) -> Result<(), Failure> {
         let mut start = 0;

@@ -3,9 +3,9 @@
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 
 use super::connection::{Connection, End, Failure};
-use super::rows::{Sent, row_description};
+use super::rows::{Outgoing, Sent, row_description};
 use crate::session::Parsed;
-use crate::session::output::Execution;
+use crate::session::output::{Execution, Rows};
 
 impl Connection {
     /// A `Query` message. A failed statement ends the text: those after it do not run.
@@ -34,14 +34,29 @@ impl Connection {
             Execution::Rows(mut rows) => {
                 self.writer.put(&row_description(rows.columns(), &[])?)?;
                 // Without a bound on rows there is no suspension.
-                let (Sent::All | Sent::Bound) = self.send_rows(&mut rows, &[], 0).await?;
+                let (Sent::All | Sent::Bound) = self.send_rows(&mut rows, Outgoing::Rows(&[]), 0).await?;
                 let tag = rows.tag();
                 drop(rows);
                 self.complete(tag)
             }
+            Execution::Fetch { cursor, mut rows, max, format } => {
+                self.writer.put(&row_description(rows.columns(), &[format])?)?;
+                let sent = self.send_rows(&mut rows, Outgoing::Rows(&[format]), max).await?;
+                self.end_fetch(&cursor, rows, sent)
+            }
+            Execution::Copy { rows, format } => self.copy_out(rows, &format).await,
             Execution::Done(tag) => self.complete(tag),
             Execution::Empty => Ok(self.writer.put(&EmptyQueryResponse::new())?),
         }
+    }
+
+    /// A FETCH has sent its rows; the cursor keeps the rest.
+    pub(super) fn end_fetch(&mut self, cursor: &str, rows: Rows, sent: Sent) -> Result<(), Failure> {
+        let tag = rows.tag();
+        if sent == Sent::Bound {
+            self.session.suspend(cursor, rows);
+        }
+        self.complete(tag)
     }
 
     /// The statement succeeded: notices, then its tag.

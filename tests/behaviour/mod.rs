@@ -6,7 +6,6 @@
 
 mod doors;
 mod errors;
-mod gate;
 mod injection;
 mod reload;
 mod session;

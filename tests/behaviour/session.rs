@@ -156,3 +156,18 @@ async fn views_answer_and_say_what_they_miss() {
     session.answer("CALL tributary.refresh('shop')").await;
     assert_eq!(session.answer("SELECT loud FROM nested").await, "Z!");
 }
+
+#[tokio::test]
+async fn explain_gives_the_plan_as_a_tree() {
+    let place = Place::new();
+    place.sqlite("notes", "CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (1), (2);").await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let told = session.answer("EXPLAIN (ANALYZE, FORMAT json) SELECT n FROM notes.notes WHERE n > 1 ORDER BY n").await;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let plan = told.pointer("/0/Plan").unwrap();
+    assert_eq!(plan.get("Actual Rows").and_then(serde_json::Value::as_u64), Some(1), "{plan}");
+    assert!(plan.get("Node Type").is_some_and(serde_json::Value::is_string));
+    let asked = told.pointer("/0/Stores/0").and_then(serde_json::Value::as_str).unwrap();
+    assert!(asked.starts_with("Asked of notes: "), "{asked}");
+}

@@ -10,7 +10,7 @@ use tributary::sandbox::{MariaDb, Postgres};
 use tributary::server::Server;
 
 use super::eventually;
-use super::gate::{Gate, Open};
+use crate::support::gate::{Gate, Open};
 use crate::support::{self, proxy};
 use proxy::{Failure, OWNER, Place, Session};
 
@@ -217,7 +217,7 @@ async fn a_postgres_that_never_answers_holds_up_no_timeout_and_no_cancel() {
     let place = Place::new();
     let postgres = support::postgres().await;
     let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
-    let gate = Gate::to(postgres.port()).await;
+    let gate = Gate::to(postgres.host(), postgres.port()).await;
     let open = gate.open().await;
     let (user, password, port) = (postgres.user(), postgres.password(), gate.port());
     let store =
@@ -236,7 +236,7 @@ async fn a_mariadb_that_never_answers_holds_up_no_timeout_and_no_cancel() {
     for sql in ["CREATE TABLE stock (n int PRIMARY KEY)", "INSERT INTO stock VALUES (1)"] {
         sqlx::query(sql).execute(&mut owner).await.unwrap();
     }
-    let gate = Gate::to(mariadb.port()).await;
+    let gate = Gate::to(mariadb.host(), mariadb.port()).await;
     let open = gate.open().await;
     let (user, password, port) = (mariadb.user(), mariadb.password(), gate.port());
     let store =
@@ -255,7 +255,7 @@ async fn a_mongodb_that_never_answers_holds_up_no_timeout_and_no_cancel() {
     let url = format!("mongodb://{user}:{password}@{}:{}", mongodb.host(), mongodb.port());
     let client = mongodb::Client::with_uri_str(url).await.unwrap();
     client.database(&database).collection("stock").insert_one(mongodb::bson::doc! { "_id": 1, "n": 1 }).await.unwrap();
-    let gate = Gate::to(mongodb.port()).await;
+    let gate = Gate::to(mongodb.host(), mongodb.port()).await;
     let open = gate.open().await;
     let store = format!(
         "kind = \"mongodb\"\nhosts = [\"127.0.0.1:{}\"]\ndirect = true\nuser = \"{user}\"\npassword = \"{password}\"\n\

@@ -5,7 +5,7 @@ use mongodb::bson::doc;
 use tributary::sandbox::Postgres;
 
 use super::eventually;
-use super::gate::Gate;
+use crate::support::gate::Gate;
 use crate::support::{self, proxy};
 use proxy::{Failure, OWNER, Place};
 
@@ -17,7 +17,7 @@ async fn a_postgres_that_is_away_at_the_start_comes_back_by_itself() {
     let place = Place::new();
     let postgres = support::postgres().await;
     let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
-    let gate = Gate::to(postgres.port()).await;
+    let gate = Gate::to(postgres.host(), postgres.port()).await;
     let login = format!(
         "kind = \"postgres\"\nport = {}\nuser = \"{}\"\npassword = \"{}\"\ndatabase = \"{database}\"\n",
         gate.port(),

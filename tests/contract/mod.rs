@@ -1,6 +1,8 @@
-//! The contract suite: every connector runs all of it, one file per store kind.
+//! The contract suite that every connector runs, and a room per store for what is special to it.
 
 mod documents;
 mod mongodb;
 mod mysql;
 mod postgres;
+mod sqlite;
+mod suite;

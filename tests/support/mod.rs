@@ -7,6 +7,8 @@
 //!
 //! A test that changes or kills a server starts its own with `tributary::sandbox`.
 
+pub mod authority;
+pub mod gate;
 pub mod proxy;
 
 use tokio::sync::OnceCell;

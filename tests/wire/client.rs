@@ -49,6 +49,7 @@ impl Answer {
             'D' => format!("D {}", self.values().join("|")),
             'T' => format!("T {}", self.columns().join("|")),
             't' => format!("t {}", self.parameter_oids()),
+            'd' => format!("d {}", self.body.escape_ascii()),
             kind => kind.to_string(),
         }
     }

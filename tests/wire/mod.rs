@@ -4,6 +4,7 @@
 
 mod cancel;
 mod client;
+mod copy;
 mod hostile;
 mod libpq;
 mod login;

@@ -14,7 +14,7 @@ fn limited(change: impl FnOnce(&mut Limits)) -> Settings {
     settings
 }
 
-async fn connected() -> (Server, Client) {
+pub async fn connected() -> (Server, Client) {
     let server = server::start(trusting()).await;
     let client = Client::trusted(server.address, USER).await;
     (server, client)
@@ -33,7 +33,7 @@ async fn oracle() -> Client {
 
 /// Runs a table of scripts on one connection, so that each also shows that the one before left it usable. The expected
 /// answers are first held against PostgreSQL's own.
-async fn check(rows: Vec<(&str, Vec<u8>, &str)>) {
+pub async fn check(rows: Vec<(&str, Vec<u8>, &str)>) {
     let mut oracle = oracle().await;
     for (name, bytes, expected) in &rows {
         assert_eq!(oracle.script(bytes).await, *expected, "{name}, asked of PostgreSQL");
@@ -42,7 +42,7 @@ async fn check(rows: Vec<(&str, Vec<u8>, &str)>) {
 }
 
 /// [`check`] without PostgreSQL, where it can do what we refuse.
-async fn check_ours(rows: Vec<(&str, Vec<u8>, &str)>) {
+pub async fn check_ours(rows: Vec<(&str, Vec<u8>, &str)>) {
     let (_server, mut client) = connected().await;
     for (name, bytes, expected) in rows {
         assert_eq!(client.script(&bytes).await, expected, "{name}");

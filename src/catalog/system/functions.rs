@@ -289,7 +289,7 @@ const CATALOG: &[Row] = &[
     ("to_regtype", PgType::REGTYPE, |_, args| Ok(regtype_oid(args).unwrap_or(Answer::Null))),
     ("pg_cast_regclass", TEXT, |env, args| Ok(regclass_text(env, args.first()).into())),
     ("pg_oid_regclass", PgType::REGCLASS, |env, args| named_relation(env, args).map(Answer::Int)),
-    ("pg_cast_regtype", TEXT, |_, args| Ok(regtype_text(args.first()).into())),
+    ("pg_cast_regtype", TEXT, |_, args| Ok(regtype_text(args.first())?.into())),
     ("pg_oid_regtype", PgType::REGTYPE, |_, args| regtype_oid(args)),
     ("pg_oid_regproc", OID, |_, args| named_function(args)),
     ("pg_oid_regprocedure", OID, |_, args| named_function(args)),
@@ -407,11 +407,12 @@ fn regclass_text(env: &Environment, arg: Option<&Argument>) -> Option<String> {
     Some(if is_first(env, schema, name) { short } else { format!("{}.{short}", quote_identifier(schema)) })
 }
 
-fn regtype_text(arg: Option<&Argument>) -> Option<String> {
-    match arg? {
-        Argument::Text(text) if text.parse::<u32>().is_err() => Some(text.clone()),
-        other => other.oid().and_then(|oid| u32::try_from(oid).ok()).map(|oid| type_text(oid, -1)),
-    }
+fn regtype_text(arg: Option<&Argument>) -> std::result::Result<Option<String>, Diagnosis> {
+    let oid = match arg {
+        Some(Argument::Text(text)) if text.parse::<u32>().is_err() => Some(crate::format::regtype::read(text)?),
+        other => other.and_then(Argument::oid).and_then(|oid| u32::try_from(oid).ok()),
+    };
+    Ok(oid.map(|oid| type_text(oid, -1)))
 }
 
 fn regtype_oid(args: &[Argument]) -> std::result::Result<Answer, Diagnosis> {

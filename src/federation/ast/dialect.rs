@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, Query, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 
-use super::{interval, json, literal, rows, similar, tuple};
+use super::{interval, json, keywords, literal, rows, similar, tuple};
 use crate::error::{Diagnosis, sqlstate};
 
 /// The pass.
@@ -42,12 +42,14 @@ impl VisitorMut for Dialect {
                 return ControlFlow::Break(Box::new(error));
             }
         }
+        keywords::in_from(factor);
         json::set_in_from(factor);
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         tuple::rewrite(expr);
+        keywords::call(expr);
         let rewritten = match expr {
             Expr::UnaryOp { op, expr: inner } => match unary(op, inner) {
                 Some(rewritten) => rewritten,

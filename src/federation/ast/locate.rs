@@ -2,16 +2,22 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, Query, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, Query, SetExpr, Visit, Visitor};
+use datafusion::sql::sqlparser::tokenizer::Location;
 
 use crate::error::{Diagnosis, sqlstate};
 
 /// The character index (from 1) of the relation, column or function that `error` is about.
 pub fn position(error: &Diagnosis, query: &Query, text: &str) -> Option<usize> {
+    if error.message.starts_with("argument of WHERE ") {
+        let start = only_condition(query)?;
+        return character_of(text, start.line, start.column);
+    }
     let quoted = quoted_name(&error.message)?;
     let wanted = match error.sqlstate.as_str() {
+        sqlstate::UNDEFINED_TABLE if error.message.starts_with("missing FROM") => Wanted::Qualifier,
         sqlstate::UNDEFINED_TABLE => Wanted::Relation,
-        sqlstate::UNDEFINED_COLUMN | sqlstate::AMBIGUOUS_COLUMN => Wanted::Column,
+        sqlstate::UNDEFINED_COLUMN | sqlstate::AMBIGUOUS_COLUMN | sqlstate::GROUPING_ERROR => Wanted::Column,
         sqlstate::UNDEFINED_FUNCTION => Wanted::Function,
         _ => return None,
     };
@@ -26,7 +32,8 @@ pub fn position(error: &Diagnosis, query: &Query, text: &str) -> Option<usize> {
 fn quoted_name(message: &str) -> Option<String> {
     let name = match message.split('"').nth(1) {
         Some(quoted) => quoted,
-        None => message.split(' ').nth(1)?,
+        // `function upper(text, text) does not exist`
+        None => message.split(' ').nth(1)?.split('(').next()?,
     };
     Some(name.rsplit('.').next().unwrap_or(name).to_owned())
 }
@@ -43,8 +50,36 @@ pub fn character_of(text: &str, line: u64, column: u64) -> Option<usize> {
     (column > 0 && position <= text.chars().count() + 1).then_some(position)
 }
 
+/// Where the condition of the statement's only WHERE begins.
+fn only_condition(query: &Query) -> Option<Location> {
+    struct Conditions(Vec<Option<Location>>);
+    impl Visitor for Conditions {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            if let SetExpr::Select(select) = query.body.as_ref() {
+                self.0.extend(select.selection.as_ref().map(start_of));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut found = Conditions(Vec::new());
+    let _: ControlFlow<()> = query.visit(&mut found);
+    match found.0.as_slice() {
+        [only] => *only,
+        _ => None,
+    }
+}
+
+/// Where an expression begins, when its first part is a name or a literal.
+pub fn start_of(expr: &Expr) -> Option<Location> {
+    let start = datafusion::sql::sqlparser::ast::Spanned::span(expr).start;
+    (start.line > 0).then_some(start)
+}
+
 enum Wanted {
     Relation,
+    Qualifier,
     Column,
     Function,
 }
@@ -82,7 +117,9 @@ impl Visitor for Finder {
             (Wanted::Column, Expr::CompoundIdentifier(parts)) if parts.last().is_some_and(|last| self.matches(last)) => {
                 parts.first().cloned()
             }
-            (Wanted::Relation, Expr::CompoundIdentifier(parts)) if parts.first().is_some_and(|first| self.matches(first)) => {
+            (Wanted::Relation | Wanted::Qualifier, Expr::CompoundIdentifier(parts))
+                if parts.first().is_some_and(|first| self.matches(first)) =>
+            {
                 parts.first().cloned()
             }
             (Wanted::Function, Expr::Function(function)) => self.first_of(&function.name),

@@ -1,12 +1,15 @@
-//! How many rows a query gives: FETCH FIRST, negative LIMIT and OFFSET, and set operations that count duplicates.
+//! How many rows a query gives: FETCH FIRST, negative LIMIT and OFFSET, set operations that count duplicates, and VALUES of
+//! outer columns, which the planner would have of one type already.
 //!
 //! The planner has no FETCH, and its INTERSECT ALL and EXCEPT ALL keep every duplicate of the left side, where SQL keeps
 //! `min(m, n)` and `max(m - n, 0)` of them (manual, "Combining Queries"). Numbering equal rows on both sides makes rows
 //! distinct, and their plain INTERSECT and EXCEPT then count as they should.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::ast::{
     Expr, Fetch, Ident, LimitClause, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, UnaryOperator,
-    Value, Values,
+    Value, Values, visit_expressions,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -21,7 +24,13 @@ pub(super) fn rewrite(query: &mut Query) -> Result<(), Diagnosis> {
     if let Some(fetch) = query.fetch.take() {
         limit_by_fetch(query, fetch)?;
     }
-    if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
+    if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause {
+        if let Some(limit) = limit {
+            row_count(limit, "LIMIT")?;
+        }
+        if let Some(offset) = offset {
+            row_count(&mut offset.value, "OFFSET")?;
+        }
         if limit.as_ref().is_some_and(is_negative) {
             return Err(Diagnosis::new("2201W", "LIMIT must not be negative"));
         }
@@ -29,7 +38,73 @@ pub(super) fn rewrite(query: &mut Query) -> Result<(), Diagnosis> {
             return Err(Diagnosis::new("2201X", "OFFSET must not be negative"));
         }
     }
+    spread_values(&mut query.body)?;
     number_duplicates(&mut query.body)
+}
+
+/// `SELECT 1`
+fn one_row() -> Result<Box<SetExpr>, Diagnosis> {
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql("SELECT 1").and_then(|mut parser| parser.parse_query());
+    parsed.map(|query| query.body).map_err(|error| Diagnosis::new(sqlstate::INTERNAL_ERROR, error.to_string()))
+}
+
+/// Most rows of VALUES over outer columns: each becomes a branch of a set operation.
+const SPREAD_MAX: usize = 100;
+
+/// `VALUES (t.a), (t.b)` as `SELECT t.a AS column1 UNION ALL SELECT t.b`, whose branches find a common type.
+fn spread_values(body: &mut SetExpr) -> Result<(), Diagnosis> {
+    let SetExpr::Values(values) = body else { return Ok(()) };
+    let is_column = |expr: &Expr| match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let reads_columns = visit_expressions(&values.rows, is_column).is_break();
+    if !reads_columns || values.rows.len() > SPREAD_MAX {
+        return Ok(());
+    }
+    let mut spread: Option<SetExpr> = None;
+    for row in std::mem::take(&mut values.rows) {
+        let mut branch = one_row()?;
+        if let SetExpr::Select(select) = branch.as_mut() {
+            let named = row.content.into_iter().enumerate();
+            let named =
+                named.map(|(place, expr)| SelectItem::ExprWithAlias { expr, alias: Ident::new(format!("column{}", place + 1)) });
+            select.projection = named.collect();
+        }
+        spread = Some(match spread {
+            None => *branch,
+            Some(above) => SetExpr::SetOperation {
+                op: SetOperator::Union,
+                set_quantifier: SetQuantifier::All,
+                left: Box::new(above),
+                right: branch,
+            },
+        });
+    }
+    if let Some(spread) = spread {
+        *body = spread;
+    }
+    Ok(())
+}
+
+/// A number of rows may be written as a text, and reads no column.
+fn row_count(count: &mut Expr, clause: &str) -> Result<(), Diagnosis> {
+    match count {
+        Expr::Value(value) => {
+            let Value::SingleQuotedString(text) = &value.value else { return Ok(()) };
+            let Ok(rows) = text.trim().parse::<i64>() else {
+                let message = format!("invalid input syntax for type bigint: \"{text}\"");
+                return Err(Diagnosis::new(sqlstate::INVALID_TEXT_REPRESENTATION, message));
+            };
+            let digits = Expr::value(Value::Number(rows.unsigned_abs().to_string(), false));
+            *count = if rows < 0 { Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(digits) } } else { digits };
+            Ok(())
+        }
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
+            Err(Diagnosis::new("42P10", format!("argument of {clause} must not contain variables")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn limit_by_fetch(query: &mut Query, fetch: Fetch) -> Result<(), Diagnosis> {

@@ -1,5 +1,5 @@
 //! What the parser reads otherwise than PostgreSQL's scanner and grammar, settled on the tokens: letters glued to a number,
-//! `!!`, and `BETWEEN SYMMETRIC`, which it does not know.
+//! `!!`, `==`, key words that it takes for names, `TABLE t`, and `BETWEEN SYMMETRIC`, which it does not know.
 //!
 //! A token that is changed keeps its place, so that positions in errors stay right.
 
@@ -15,12 +15,18 @@ use crate::error::{Diagnosis, sqlstate};
 /// other `!!` is left.
 ///
 /// # Errors
-/// 42601 for a number that runs into a word, 42883 for `!!`.
-pub fn settle(tokens: &mut [TokenWithSpan], text: &str) -> Result<(), Diagnosis> {
+/// 42601 for a number that runs into a word and for a key word where an expression begins, 42883 for `!!` and `==`.
+pub fn settle(tokens: &mut Vec<TokenWithSpan>, text: &str) -> Result<(), Diagnosis> {
+    check_words(tokens, text)?;
     for (place, token) in tokens.iter().enumerate() {
         if let Some(found) = glued(token, tokens.get(place + 1), text) {
             let message = format!("trailing junk after numeric literal at or near \"{found}\"");
             return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message).with_position(position(token, text)));
+        }
+        if token.token == Token::DoubleEq {
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, "operator does not exist: ==")
+                .with_hint("The operator for equality is =.")
+                .with_position(position(token, text)));
         }
         if token.token == Token::DoubleExclamationMark {
             return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, "operator does not exist: !!")
@@ -29,7 +35,76 @@ pub fn settle(tokens: &mut [TokenWithSpan], text: &str) -> Result<(), Diagnosis>
         }
     }
     mark_symmetric(tokens);
+    spell_out_tables(tokens);
     Ok(())
+}
+
+/// Reserved words that begin no expression.
+const CLAUSES: &[Keyword] = &[
+    Keyword::WHERE,
+    Keyword::FROM,
+    Keyword::GROUP,
+    Keyword::HAVING,
+    Keyword::ORDER,
+    Keyword::UNION,
+    Keyword::EXCEPT,
+    Keyword::INTERSECT,
+];
+
+/// Words behind which an expression begins.
+const OPENERS: &[Keyword] =
+    &[Keyword::WHERE, Keyword::HAVING, Keyword::AND, Keyword::OR, Keyword::NOT, Keyword::BY, Keyword::WHEN, Keyword::THEN];
+
+/// The parser takes a word for a column where it knows no better: `WHERE WHERE x` would be a condition called "where".
+fn check_words(tokens: &[TokenWithSpan], text: &str) -> Result<(), Diagnosis> {
+    let mut begins_expression = false;
+    for token in tokens {
+        let keyword = match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::Word(word) if word.quote_style.is_none() => word.keyword,
+            _ => Keyword::NoKeyword,
+        };
+        if begins_expression && CLAUSES.contains(&keyword) {
+            let message = format!("syntax error at or near \"{}\"", token.token);
+            return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message).with_position(position(token, text)));
+        }
+        begins_expression = OPENERS.contains(&keyword) || token.token == Token::Comma;
+    }
+    Ok(())
+}
+
+/// `TABLE t`, where a query may begin, as `SELECT * FROM t`.
+fn spell_out_tables(tokens: &mut Vec<TokenWithSpan>) {
+    let is_word = |token: &Token, keyword: Keyword| matches!(token, Token::Word(word) if word.quote_style.is_none() && word.keyword == keyword);
+    if !tokens.iter().any(|token| is_word(&token.token, Keyword::TABLE)) {
+        return;
+    }
+    let mut begins_query = true;
+    let mut spelled = Vec::with_capacity(tokens.len() + 4);
+    for token in std::mem::take(tokens) {
+        if matches!(token.token, Token::Whitespace(_)) {
+            spelled.push(token);
+            continue;
+        }
+        let is_table = begins_query && is_word(&token.token, Keyword::TABLE);
+        begins_query = match &token.token {
+            Token::SemiColon | Token::LParen => true,
+            Token::Word(word) if word.quote_style.is_none() => {
+                matches!(word.keyword, Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT)
+                    || begins_query && word.keyword == Keyword::EXPLAIN
+                    || word.keyword == Keyword::ALL && begins_query
+            }
+            _ => false,
+        };
+        if !is_table {
+            spelled.push(token);
+            continue;
+        }
+        let (space, span) = (Token::Whitespace(Whitespace::Space), token.span);
+        let words = [Token::make_keyword("SELECT"), space.clone(), Token::Mul, space.clone(), Token::make_keyword("FROM"), space];
+        spelled.extend(words.into_iter().map(|token| TokenWithSpan { token, span }));
+    }
+    *tokens = spelled;
 }
 
 fn position(token: &TokenWithSpan, text: &str) -> Option<usize> {
@@ -96,6 +171,19 @@ mod tests {
         check("SELECT 1L", junk("trailing junk after numeric literal at or near \"1L\"", 8));
         check("SELECT 1 a, X'1F', 1e5, 2\"b\"", Ok("SELECT 1 a, X'1F', 1e5, 2\"b\""));
         check("SELECT !! 5", junk("operator does not exist: !!", 8));
+        check("SELECT 1 == 2", junk("operator does not exist: ==", 10));
+        check("SELECT a WHERE WHERE b", junk("syntax error at or near \"WHERE\"", 16));
+        check("SELECT a, FROM t", junk("syntax error at or near \"FROM\"", 11));
+        check("SELECT a WHERE \"where\" ORDER BY b", Ok("SELECT a WHERE \"where\" ORDER BY b"));
+    }
+
+    #[test]
+    fn table_is_a_query_where_one_begins() {
+        check("TABLE t", Ok("SELECT * FROM  t"));
+        check("SELECT 1 UNION ALL TABLE a.t ORDER BY 1", Ok("SELECT 1 UNION ALL SELECT * FROM  a.t ORDER BY 1"));
+        check("SELECT * FROM (TABLE t) AS x", Ok("SELECT * FROM (SELECT * FROM  t) AS x"));
+        check("EXPLAIN table t", Ok("EXPLAIN SELECT * FROM  t"));
+        check("CREATE TABLE t (a int)", Ok("CREATE TABLE t (a int)"));
     }
 
     #[test]

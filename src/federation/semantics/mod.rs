@@ -3,7 +3,7 @@
 //! ```text
 //! SQL planner ── sql_types (types in casts) · operators (deferred operators) · functions (registered by name)
 //!     → resolve (one bottom-up pass: types, implicit casts, overloads, typed keys)
-//!     → the engine's own coercion (finds nothing left to do) → constants (fail now what would fail anyway) → optimiser
+//!     → the engine's own coercion (finds nothing left to do) → subqueries (as joins) → constants (fail now what would fail anyway) → optimiser
 //! types: the Postgres type of every output column of the resolved plan
 //! ```
 //!
@@ -18,6 +18,7 @@ pub mod functions;
 pub mod resolve;
 pub mod sets;
 pub mod settings;
+pub mod subqueries;
 pub mod typed;
 pub mod types;
 
@@ -56,10 +57,11 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         .with_query_planner(Arc::new(sets::SetPlanner))
 }
 
-/// Resolution comes before coercion, and after the rule that rewrites `grouping()`.
+/// Resolution comes before coercion, and after the rule that rewrites `grouping()`; subqueries become joins at the end.
 fn with_resolution(mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>>) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let place = rules.iter().position(|rule| rule.name() == "type_coercion").unwrap_or(rules.len());
     rules.insert(place, Arc::new(resolve::TypedOperations));
+    rules.push(Arc::new(subqueries::SubqueriesAsJoins));
     rules
 }
 

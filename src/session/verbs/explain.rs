@@ -10,14 +10,30 @@ use crate::error::Diagnosis;
 use crate::federation::error::diagnose;
 use crate::federation::{explain, plan};
 use crate::session::Session;
-use crate::session::output::Execution;
+use crate::pgtype::PgType;
+use crate::session::output::{Execution, OutputColumn};
+
+/// The options that change what is answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// Whether the query runs.
+    pub(super) analyze: bool,
+    /// A tree in JSON instead of lines.
+    pub(super) json: bool,
+}
+
+/// The column of the answer.
+pub(super) fn column(json: bool) -> OutputColumn {
+    let column = text_column("QUERY PLAN");
+    if json { OutputColumn { pg_type: PgType::JSON, ..column } } else { column }
+}
 
 /// Explains a query; with `analyze` it runs first and its rows are thrown away.
 pub(super) async fn run(
     session: &mut Session,
     text: &Arc<str>,
     query: &Query,
-    analyze: bool,
+    Asked { analyze, json }: Asked,
     bound: Bound<'_>,
 ) -> Result<Execution, Diagnosis> {
     let setting = session.setting();
@@ -29,7 +45,8 @@ pub(super) async fn run(
         let drained = ready.run()?.try_for_each(|_batch| std::future::ready(Ok(()))).await;
         drained.map_err(|error| diagnose(&error))?;
     }
-    let lines = explain::lines(&ready, &branches, analyze).await?;
+    let lines =
+        if json { vec![explain::json(&ready, &branches, analyze).await?] } else { explain::lines(&ready, &branches, analyze).await? };
     let rows: Vec<Vec<String>> = lines.into_iter().map(|line| vec![line]).collect();
-    Ok(Execution::Rows(text_rows(session, "EXPLAIN", vec![text_column("QUERY PLAN")], &rows)?))
+    Ok(Execution::Rows(text_rows(session, "EXPLAIN", vec![column(json)], &rows)?))
 }

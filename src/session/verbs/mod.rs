@@ -1,6 +1,8 @@
 //! One file per statement kind. Each has an entry function that does the statement's work on a session.
 
 mod call;
+mod copy;
+mod cursor;
 mod discard;
 mod execute;
 mod explain;
@@ -36,7 +38,10 @@ pub(super) async fn run(
     let bound: Bound<'_> = bound.map(|(prepared, values)| (prepared, values.as_slice()));
     match &statement.kind {
         Kind::Query(query) => select::run(session, &statement.text, query, bound).await,
-        Kind::Explain { query, analyze } => explain::run(session, &statement.text, query, *analyze, bound).await,
+        Kind::Explain { query, analyze, json } => {
+            let asked = explain::Asked { analyze: *analyze, json: *json };
+            explain::run(session, &statement.text, query, asked, bound).await
+        }
         Kind::Begin(modes) => transaction::begin(session, modes),
         Kind::Commit { chain } => transaction::commit(session, *chain).await,
         Kind::Rollback { chain } => transaction::rollback(session, *chain).await,
@@ -51,6 +56,11 @@ pub(super) async fn run(
         Kind::Execute { name, arguments } => execute::run(session, &statement.text, name, arguments).await,
         Kind::Deallocate(name) => discard::deallocate(session, name.as_deref()),
         Kind::Call(function) => call::run(session, function).await,
+        Kind::Copy { query, format } => copy::run(session, &statement.text, query, format).await,
+        Kind::Declare { name, query, is_binary } => cursor::declare(session, &statement.text, name, query, *is_binary).await,
+        Kind::Fetch { name, forward, is_move: false } => cursor::fetch(session, name, *forward),
+        Kind::Fetch { name, forward, is_move: true } => cursor::skip(session, name, *forward).await,
+        Kind::Close(name) => cursor::close(session, name.as_deref()),
         Kind::Nothing(tag) => Ok(Execution::Done((*tag).to_owned())),
         Kind::Refused(error) => Err(error.clone()),
     }
@@ -68,12 +78,13 @@ pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given
             planned = Some(plan);
             Some(columns)
         }
-        Some((Kind::Explain { query, .. }, text)) => {
+        Some((Kind::Explain { query, json, .. }, text)) => {
             planned = Some(select::plan(session, &setting, text, query, given).await?);
-            Some(vec![text_column("QUERY PLAN")])
+            Some(vec![explain::column(*json)])
         }
         Some((Kind::Show(name), _)) => Some(show::columns(name)),
         Some((Kind::Execute { name, .. }, _)) => session.names.statement(name)?.description.columns.clone(),
+        Some((Kind::Fetch { name, is_move: false, .. }, _)) => cursor::description(session, name)?.columns,
         Some((Kind::Refused(error), _)) => return Err(error.clone()),
         Some(_) | None => None,
     };

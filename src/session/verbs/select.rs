@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::Query;
 
 use super::Bound;
 use crate::error::{Diagnosis, sqlstate};
-use crate::federation::ast::locate;
+use crate::federation::ast::{locate, mistakes};
 use crate::federation::plan::{self, Planned, Setting};
 use crate::session::Session;
 use crate::session::output::{Execution, OutputColumn, Rows};
@@ -19,6 +19,7 @@ pub(super) async fn plan(
     query: &Query,
     given: &[u32],
 ) -> Result<Planned, Diagnosis> {
+    mistakes::check(query, text, &|name| session.shared.engine.is_aggregate(name))?;
     plan::plan_aside(&session.shared.engine, setting, query.clone(), given).await.map_err(|error| {
         let position = error.position.or_else(|| locate::position(&error, query, text));
         error.with_position(position)

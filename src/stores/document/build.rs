@@ -1,13 +1,14 @@
-//! Turns documents into Arrow arrays, walking each document once in its own field order. The columns are in `cells.rs`.
+//! Turns documents into Arrow arrays, walking each document once in its own field order. The columns are in `structs.rs` and `cells.rs`.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringBuilder};
 use arrow::error::ArrowError;
 
-use super::cells::{State, StructCells};
+use super::cells::State;
 use super::extended;
 use super::options::OnMismatch;
+use super::structs::StructCells;
 use super::types::DocumentField;
 use super::value::{Fields, Mismatch};
 
@@ -45,7 +46,7 @@ impl DocumentBuilder {
     ///
     /// # Errors
     /// A value that its column cannot hold, when `on_mismatch` says so; the builder must not be used further then.
-    pub fn append(&mut self, document: &dyn Fields) -> Result<(), Mismatch> {
+    pub fn append(&mut self, document: &dyn Fields) -> Result<(), Box<Mismatch>> {
         if let Some(column) = &mut self.document {
             self.state.text.clear();
             extended::write_document(document, &mut self.state.text)?;

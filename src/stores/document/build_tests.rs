@@ -26,14 +26,14 @@ fn append_all(builder: &mut DocumentBuilder, documents: &[Value]) {
 struct Native(Vec<(&'static str, DocumentValue<'static>)>);
 
 impl Fields for Native {
-    fn visit(&self, visit: &mut VisitField<'_>) -> Result<(), Mismatch> {
-        self.0.iter().try_for_each(|(name, value)| visit(name, value.clone()))
+    fn visit(&self, visit: &mut VisitField<'_>) -> Result<(), Box<Mismatch>> {
+        self.0.iter().try_for_each(|(name, value)| visit(name, *value))
     }
 }
 
 impl Elements for Native {
-    fn visit(&self, visit: &mut VisitElement<'_>) -> Result<(), Mismatch> {
-        self.0.iter().try_for_each(|(_, value)| visit(value.clone()))
+    fn visit(&self, visit: &mut VisitElement<'_>) -> Result<(), Box<Mismatch>> {
+        self.0.iter().try_for_each(|(_, value)| visit(*value))
     }
 }
 

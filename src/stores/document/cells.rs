@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Decimal128Builder, Float64Builder, Int64Builder, ListArray, NullBufferBuilder,
-    StringBuilder, StructArray, TimestampMicrosecondBuilder,
+    StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{FieldRef, Fields as ArrowFields};
+use arrow::datatypes::FieldRef;
 use arrow::error::ArrowError;
 
 use super::super::builders::Refill;
 use super::build::Conversion;
 use super::options::OnMismatch;
-use super::types::{DocumentField, DocumentType};
-use super::value::{DocumentValue, Elements, Fields, Mismatch};
+use super::structs::StructCells;
+use super::types::DocumentType;
+use super::value::{DocumentValue, Elements, Mismatch};
 use super::{extended, scalar};
 use crate::error::sqlstate;
 
@@ -35,7 +36,7 @@ impl State {
 }
 
 #[derive(Debug)]
-enum Cells {
+pub(super) enum Cells {
     Bool(BooleanBuilder),
     Int(Int64Builder),
     Double(Float64Builder),
@@ -52,7 +53,7 @@ enum Cells {
 }
 
 impl Cells {
-    fn new(kind: &DocumentType) -> Self {
+    pub(super) fn new(kind: &DocumentType) -> Self {
         match kind {
             DocumentType::Bool => Self::Bool(BooleanBuilder::new()),
             DocumentType::Int => Self::Int(Int64Builder::new()),
@@ -76,7 +77,7 @@ impl Cells {
         }
     }
 
-    fn append_null(&mut self) {
+    pub(super) fn append_null(&mut self) {
         match self {
             Self::Bool(cells) => cells.append_null(),
             Self::Int(cells) => cells.append_null(),
@@ -88,15 +89,12 @@ impl Cells {
                 cells.append_null()
             }
             Self::List(cells) => cells.close(false),
-            Self::Struct(cells) => {
-                cells.append_missing();
-                cells.valid.append_null();
-            }
+            Self::Struct(cells) => cells.append_null(),
         }
     }
 
     /// Adds a value, or what the mismatch rule makes of it.
-    fn append(&mut self, value: &DocumentValue<'_>, state: &mut State) -> Result<(), Mismatch> {
+    pub(super) fn append(&mut self, value: &DocumentValue<'_>, state: &mut State) -> Result<(), Box<Mismatch>> {
         state.bytes += 8;
         if matches!(value, DocumentValue::Null) {
             self.append_null();
@@ -104,11 +102,7 @@ impl Cells {
         }
         match (&mut *self, value) {
             (Self::List(cells), DocumentValue::List(elements)) => return cells.append(*elements, state),
-            (Self::Struct(cells), DocumentValue::Document(fields)) => {
-                cells.append_fields(*fields, state)?;
-                cells.valid.append_non_null();
-                return Ok(());
-            }
+            (Self::Struct(cells), DocumentValue::Document(fields)) => return cells.append(*fields, state),
             (Self::Extended(cells), value) => return append_extended(cells, value, state),
             _ => {}
         }
@@ -181,7 +175,8 @@ impl Cells {
         true
     }
 
-    fn mismatch(&mut self, value: &DocumentValue<'_>, state: &mut State) -> Result<(), Mismatch> {
+    #[cold]
+    fn mismatch(&mut self, value: &DocumentValue<'_>, state: &mut State) -> Result<(), Box<Mismatch>> {
         match (state.conversion.on_mismatch, &mut *self) {
             (OnMismatch::Null, cells) => {
                 cells.append_null();
@@ -211,7 +206,7 @@ impl Cells {
         }
     }
 
-    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+    pub(super) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         Ok(match self {
             Self::Bool(cells) => cells.take(),
             Self::Int(cells) => cells.take(),
@@ -223,15 +218,12 @@ impl Cells {
                 cells.take()
             }
             Self::List(cells) => Arc::new(cells.finish()?),
-            Self::Struct(cells) => {
-                let columns = cells.finish_columns()?;
-                Arc::new(StructArray::try_new(cells.fields.clone(), columns, cells.valid.finish())?)
-            }
+            Self::Struct(cells) => Arc::new(cells.finish()?),
         })
     }
 }
 
-fn append_extended(cells: &mut StringBuilder, value: &DocumentValue<'_>, state: &mut State) -> Result<(), Mismatch> {
+fn append_extended(cells: &mut StringBuilder, value: &DocumentValue<'_>, state: &mut State) -> Result<(), Box<Mismatch>> {
     state.text.clear();
     extended::write(value, &mut state.text)?;
     state.bytes += state.text.len();
@@ -240,7 +232,7 @@ fn append_extended(cells: &mut StringBuilder, value: &DocumentValue<'_>, state: 
 }
 
 #[derive(Debug)]
-struct ListCells {
+pub(super) struct ListCells {
     item: FieldRef,
     offsets: Vec<i32>,
     valid: NullBufferBuilder,
@@ -248,7 +240,7 @@ struct ListCells {
 }
 
 impl ListCells {
-    fn append(&mut self, elements: &dyn Elements, state: &mut State) -> Result<(), Mismatch> {
+    fn append(&mut self, elements: &dyn Elements, state: &mut State) -> Result<(), Box<Mismatch>> {
         let mut count = 0_i32;
         elements.visit(&mut |element| {
             count = count.saturating_add(1);
@@ -272,69 +264,4 @@ impl ListCells {
         let values = self.inner.finish()?;
         ListArray::try_new(self.item.clone(), OffsetBuffer::new(ScalarBuffer::from(offsets)), values, self.valid.finish())
     }
-}
-
-#[derive(Debug)]
-struct Slot {
-    name: Box<str>,
-    cells: Cells,
-    /// The row that filled this slot last, so that missing and repeated fields are noticed.
-    row: u64,
-}
-
-#[derive(Debug)]
-pub(super) struct StructCells {
-    fields: ArrowFields,
-    slots: Vec<Slot>,
-    valid: NullBufferBuilder,
-    row: u64,
-}
-
-impl StructCells {
-    pub(super) fn new(fields: &[DocumentField]) -> Self {
-        let slots = fields.iter().map(|field| Slot { name: field.name.as_str().into(), cells: Cells::new(&field.kind), row: 0 });
-        let fields = fields.iter().map(|field| field.kind.field(&field.name)).collect::<ArrowFields>();
-        Self { slots: slots.collect(), fields, valid: NullBufferBuilder::new(0), row: 0 }
-    }
-
-    /// Fills every slot from the document: by the field of its name, or with NULL.
-    pub(super) fn append_fields(&mut self, document: &dyn Fields, state: &mut State) -> Result<(), Mismatch> {
-        self.row += 1;
-        let (row, slots) = (self.row, &mut self.slots);
-        let (mut next, mut filled) = (0, 0);
-        document.visit(&mut |name, value| {
-            if filled == slots.len() {
-                return Ok(());
-            }
-            let Some((place, slot)) = find_slot(slots, next, name) else { return Ok(()) };
-            next = place + 1;
-            // The first field of a name counts, as in the sample.
-            if slot.row != row {
-                slot.row = row;
-                filled += 1;
-                slot.cells.append(&value, state).map_err(|mismatch| mismatch.inside(name))?;
-            }
-            Ok(())
-        })?;
-        slots.iter_mut().filter(|slot| slot.row != row).for_each(|slot| slot.cells.append_null());
-        Ok(())
-    }
-
-    /// Fills every slot with NULL.
-    pub(super) fn append_missing(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.cells.append_null());
-    }
-
-    pub(super) fn finish_columns(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
-        self.slots.iter_mut().map(|slot| slot.cells.finish()).collect()
-    }
-}
-
-/// Finds a slot by name, first where the last document order suggests it.
-fn find_slot<'a>(slots: &'a mut [Slot], next: usize, name: &str) -> Option<(usize, &'a mut Slot)> {
-    let place = match slots.get(next) {
-        Some(slot) if *slot.name == *name => next,
-        _ => slots.iter().position(|slot| *slot.name == *name)?,
-    };
-    Some((place, slots.get_mut(place)?))
 }

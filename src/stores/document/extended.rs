@@ -11,7 +11,7 @@ use super::value::{Decimal, DocumentValue, Fields, Mismatch};
 ///
 /// # Errors
 /// Bytes that cannot be read.
-pub fn write(value: &DocumentValue<'_>, text: &mut String) -> Result<(), Mismatch> {
+pub fn write(value: &DocumentValue<'_>, text: &mut String) -> Result<(), Box<Mismatch>> {
     match value {
         DocumentValue::Null => text.push_str("null"),
         DocumentValue::Bool(truth) => text.push_str(if *truth { "true" } else { "false" }),
@@ -50,7 +50,7 @@ pub fn write(value: &DocumentValue<'_>, text: &mut String) -> Result<(), Mismatc
 ///
 /// # Errors
 /// Bytes that cannot be read.
-pub fn write_document(document: &dyn Fields, text: &mut String) -> Result<(), Mismatch> {
+pub fn write_document(document: &dyn Fields, text: &mut String) -> Result<(), Box<Mismatch>> {
     text.push('{');
     let mut first = true;
     document.visit(&mut |name, value| {

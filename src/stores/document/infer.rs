@@ -24,7 +24,7 @@ impl Sample {
     ///
     /// # Errors
     /// Bytes that cannot be read.
-    pub fn observe(&mut self, document: &dyn Fields) -> Result<(), Mismatch> {
+    pub fn observe(&mut self, document: &dyn Fields) -> Result<(), Box<Mismatch>> {
         let seen = fields_of(document, 0)?;
         self.documents += 1;
         self.fields = merge_fields(std::mem::take(&mut self.fields), seen);
@@ -51,7 +51,7 @@ impl Sample {
     }
 }
 
-fn fields_of(document: &dyn Fields, depth: usize) -> Result<Vec<DocumentField>, Mismatch> {
+fn fields_of(document: &dyn Fields, depth: usize) -> Result<Vec<DocumentField>, Box<Mismatch>> {
     let mut fields: Vec<DocumentField> = Vec::new();
     document.visit(&mut |name, value| {
         // A repeated name is read by its first appearance, here as in the builder.
@@ -67,7 +67,7 @@ fn fields_of(document: &dyn Fields, depth: usize) -> Result<Vec<DocumentField>, 
 ///
 /// # Errors
 /// Bytes that cannot be read.
-pub fn type_of(value: &DocumentValue<'_>, depth: usize) -> Result<DocumentType, Mismatch> {
+pub fn type_of(value: &DocumentValue<'_>, depth: usize) -> Result<DocumentType, Box<Mismatch>> {
     Ok(match value {
         DocumentValue::Null => DocumentType::Null,
         DocumentValue::Bool(_) => DocumentType::Bool,

@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 use super::value::{Decimal, DocumentValue, Elements, Fields, Mismatch, VisitElement, VisitField};
 
 impl Fields for Map<String, Value> {
-    fn visit(&self, visit: &mut VisitField<'_>) -> Result<(), Mismatch> {
+    fn visit(&self, visit: &mut VisitField<'_>) -> Result<(), Box<Mismatch>> {
         self.iter().try_for_each(|(name, value)| visit(name, document_value(value)))
     }
 }
 
 impl Elements for Vec<Value> {
-    fn visit(&self, visit: &mut VisitElement<'_>) -> Result<(), Mismatch> {
+    fn visit(&self, visit: &mut VisitElement<'_>) -> Result<(), Box<Mismatch>> {
         self.iter().try_for_each(|value| visit(document_value(value)))
     }
 }

@@ -12,7 +12,6 @@
 //!
 //! A column declared `double precision` takes the nearest double of each of them, as `float8in` would ([`super::scalar`]).
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::scalar::BEYOND;
@@ -111,7 +110,7 @@ impl Json {
             Self::Int(number) => DocumentValue::Int(*number),
             Self::Double(number) => DocumentValue::Double(*number),
             Self::Decimal(number) => DocumentValue::Decimal(*number),
-            Self::Beyond(text) => DocumentValue::Other(BEYOND, Cow::Borrowed(text)),
+            Self::Beyond(text) => DocumentValue::Other(BEYOND, text),
             Self::Text(text) => DocumentValue::Text(text),
             Self::List(elements) => DocumentValue::List(elements),
             Self::Object(fields) => DocumentValue::Document(fields),
@@ -120,13 +119,13 @@ impl Json {
 }
 
 impl Fields for Vec<(String, Json)> {
-    fn visit(&self, visit: &mut VisitField<'_>) -> Result<(), Mismatch> {
+    fn visit(&self, visit: &mut VisitField<'_>) -> Result<(), Box<Mismatch>> {
         self.iter().try_for_each(|(name, value)| visit(name, value.document_value()))
     }
 }
 
 impl Elements for Vec<Json> {
-    fn visit(&self, visit: &mut VisitElement<'_>) -> Result<(), Mismatch> {
+    fn visit(&self, visit: &mut VisitElement<'_>) -> Result<(), Box<Mismatch>> {
         self.iter().try_for_each(|value| visit(value.document_value()))
     }
 }

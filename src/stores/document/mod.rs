@@ -24,6 +24,7 @@ pub mod memory;
 pub mod options;
 pub mod scalar;
 pub mod schema;
+mod structs;
 pub mod types;
 pub mod value;
 
@@ -35,5 +36,6 @@ pub use infer::Sample;
 pub use memory::{Known, Learning, Memory};
 pub use options::{DocumentOptions, OnMismatch};
 pub use schema::DocumentSchema;
+pub use structs::{Filling, Place};
 pub use types::{DocumentField, DocumentType};
 pub use value::{DocumentValue, Elements, Fields, Mismatch};

@@ -148,14 +148,14 @@ mod tests {
     #[test]
     fn numbers_of_json_become_the_nearest_double() {
         let finite = |unscaled, exponent| DocumentValue::Decimal(Decimal::Finite { unscaled, exponent });
-        let beyond = |text: &'static str| DocumentValue::Other(BEYOND, text.into());
+        let beyond = |text: &'static str| DocumentValue::Other(BEYOND, text);
         for (value, expected) in [
             (DocumentValue::Int(EXACT_DOUBLE + 1), Some(9_007_199_254_740_992.0)),
             (finite(1_234_567_890_123_456_785, -1), Some(123_456_789_012_345_680.0)),
             (finite(1, 999), None),
             (beyond("0.1000000000000000055511151231257827021181583404541015625"), Some(0.1)),
             (beyond("1e6145"), None),
-            (DocumentValue::Other("regex", "1".into()), None),
+            (DocumentValue::Other("regex", "1"), None),
             (DocumentValue::Text("1"), None),
         ] {
             assert_eq!(as_double(&value, true), expected);

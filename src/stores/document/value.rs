@@ -1,9 +1,9 @@
 //! One value inside a document, borrowed from wherever the store's bytes lie: parsed JSON or raw BSON.
 
-use std::borrow::Cow;
+use super::Filling;
 
 /// A value inside a document.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub enum DocumentValue<'a> {
     /// JSON `null`, BSON null or undefined.
     Null,
@@ -30,7 +30,7 @@ pub enum DocumentValue<'a> {
     /// An array.
     List(&'a dyn Elements),
     /// A type without a column form (regular expression, code, timestamp, min and max key): its name and its extended JSON.
-    Other(&'static str, Cow<'a, str>),
+    Other(&'static str, &'a str),
 }
 
 impl DocumentValue<'_> {
@@ -73,10 +73,10 @@ pub enum Decimal {
 }
 
 /// What is called with each field of a document; its error ends the walk.
-pub type VisitField<'v> = dyn FnMut(&str, DocumentValue<'_>) -> Result<(), Mismatch> + 'v;
+pub type VisitField<'v> = dyn FnMut(&str, DocumentValue<'_>) -> Result<(), Box<Mismatch>> + 'v;
 
 /// What is called with each element of an array; its error ends the walk.
-pub type VisitElement<'v> = dyn FnMut(DocumentValue<'_>) -> Result<(), Mismatch> + 'v;
+pub type VisitElement<'v> = dyn FnMut(DocumentValue<'_>) -> Result<(), Box<Mismatch>> + 'v;
 
 /// The fields of a document, in its own order.
 pub trait Fields {
@@ -84,7 +84,19 @@ pub trait Fields {
     ///
     /// # Errors
     /// The first error of `visit`, or malformed bytes.
-    fn visit(&self, visit: &mut VisitField<'_>) -> Result<(), Mismatch>;
+    fn visit(&self, visit: &mut VisitField<'_>) -> Result<(), Box<Mismatch>>;
+
+    /// Puts each field that has a column where it belongs. Forms of documents in which a name is cheaper to compare than to
+    /// find out do better than this by asking for the name that is expected.
+    ///
+    /// # Errors
+    /// Values that their columns cannot hold, or malformed bytes.
+    fn fill(&self, filling: &mut Filling<'_>) -> Result<(), Box<Mismatch>> {
+        self.visit(&mut |name, value| match filling.find(name) {
+            Some(place) => filling.take(place, value),
+            None => Ok(()),
+        })
+    }
 }
 
 /// The elements of an array.
@@ -93,10 +105,10 @@ pub trait Elements {
     ///
     /// # Errors
     /// The first error of `visit`, or malformed bytes.
-    fn visit(&self, visit: &mut VisitElement<'_>) -> Result<(), Mismatch>;
+    fn visit(&self, visit: &mut VisitElement<'_>) -> Result<(), Box<Mismatch>>;
 }
 
-/// A value that its column cannot hold.
+/// A value that its column cannot hold. Boxed wherever it is returned, because a result is looked at for every value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path} {rule}")]
 pub struct Mismatch {
@@ -110,13 +122,15 @@ pub struct Mismatch {
 
 impl Mismatch {
     /// A mismatch whose path is still to be told by the caller.
-    pub fn new(sqlstate: &'static str, rule: impl Into<String>) -> Self {
-        Self { path: String::new(), rule: rule.into(), sqlstate }
+    #[cold]
+    pub fn new(sqlstate: &'static str, rule: impl Into<String>) -> Box<Self> {
+        Box::new(Self { path: String::new(), rule: rule.into(), sqlstate })
     }
 
     /// The same mismatch below a field.
     #[must_use]
-    pub fn inside(mut self, field: &str) -> Self {
+    #[cold]
+    pub fn inside(mut self: Box<Self>, field: &str) -> Box<Self> {
         self.path = if self.path.is_empty() { field.to_owned() } else { format!("{field}.{}", self.path) };
         self
     }

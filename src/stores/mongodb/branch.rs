@@ -6,6 +6,7 @@
 //! with 72000, never with rows of two states. A transaction block that only reads opens no transaction of the server, which
 //! would end after a minute; the first write of a block will, when there are writes.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,6 +129,22 @@ impl Branch {
         }
     }
 
+    /// A scan that asks for a column more than once: a document has each field once, so the batches are widened here.
+    async fn scan_repeated(
+        &self,
+        table: &Arc<Table>,
+        scan: &Scan,
+        limits: ScanLimits,
+        distinct: Vec<usize>,
+    ) -> Result<BatchStream, StoreError> {
+        let places: Vec<usize> = scan.columns.iter().filter_map(|ordinal| distinct.binary_search(ordinal).ok()).collect();
+        let context = self.shared.pool.context.clone();
+        let once = Scan { columns: distinct, ..scan.clone() };
+        let stream = Contract::scan(self, table, &once, limits).await?;
+        let widened = stream.map(move |batch| batch?.project(&places).map_err(|_no_column| context.malformed()));
+        Ok(widened.boxed())
+    }
+
     /// Opens the scan; a collection that cannot be read at a snapshot is read without.
     async fn start(&self, table: &Table, query: Query, limits: ScanLimits) -> Result<Opened, StoreError> {
         let pool = &self.shared.pool;
@@ -152,6 +169,10 @@ impl Contract for Branch {
         if scan.limit == Some(0) {
             // The server takes a limit of zero for none at all.
             return Ok(futures::stream::empty().boxed());
+        }
+        let distinct: BTreeSet<usize> = scan.columns.iter().copied().collect();
+        if distinct.len() < scan.columns.len() {
+            return self.scan_repeated(table, scan, limits, distinct.into_iter().collect()).await;
         }
         let on_mismatch = self.shared.options_of(&table.id).on_mismatch;
         let opened = self.start(table, Query::of(table, scan, on_mismatch), limits).await?;

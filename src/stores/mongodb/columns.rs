@@ -3,7 +3,8 @@
 use arrow::datatypes::{DataType, Field};
 use mongodb::bson::{Bson, Document};
 
-use super::types::{BsonFields, Shape};
+use super::raw::BsonFields;
+use super::types::Shape;
 use crate::stores::document::declared::from_json_schema;
 use crate::stores::document::extended;
 use crate::stores::document::schema::{DOCUMENT_COLUMN, document_column, overlay};

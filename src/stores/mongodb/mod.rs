@@ -23,10 +23,14 @@ mod error;
 mod literal;
 mod pool;
 mod pushdown;
+mod raw;
 mod scan;
 mod schema;
 mod types;
 mod write;
+
+#[cfg(test)]
+mod raw_tests;
 
 use self::branch::Branch;
 use self::pool::{OPTIONS, Pool, Settings};
@@ -54,6 +58,10 @@ impl Kind for Registration {
 
     fn options(&self) -> &'static [OptionSpec] {
         OPTIONS
+    }
+
+    fn native_types(&self) -> Vec<&'static str> {
+        types::words()
     }
 
     fn parse(

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use super::columns::ID;
 use super::pool::Pool;
 use super::pushdown::{Mismatch, addressable, filter_document};
-use super::types::BsonFields;
+use super::raw::{self, BsonFields};
 use crate::error::sqlstate;
 use crate::stores::StoreError;
 use crate::stores::connector::{BatchStream, Scan, ScanLimits};
@@ -284,8 +284,8 @@ impl Decoder {
 
     fn decode(&mut self, batch: &RawBatch, ready: &mut VecDeque<RecordBatch>) -> Result<(), StoreError> {
         let documents = batch.doc_slices().map_err(|error| self.pool.context.translate(&error))?;
-        for document in documents {
-            let Ok(RawBsonRef::Document(document)) = document else { return Err(self.pool.context.malformed()) };
+        for document in raw::documents(documents) {
+            let Ok(document) = document else { return Err(self.pool.context.malformed()) };
             let DecoderForm::Rows { builder, .. } = &mut self.form else {
                 let counted = document.get("n").ok().flatten().and_then(count_of);
                 let counted = counted.ok_or_else(|| self.pool.context.malformed())?;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use mongodb::bson::raw::{RawBsonRef, RawDocumentBuf};
+use mongodb::bson::raw::RawDocumentBuf;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::{AggregateOptions, FindOptions};
 use mongodb::raw_batch_cursor::RawBatchCursor;
@@ -13,7 +13,7 @@ use mongodb::{Collection, Database};
 
 use super::columns;
 use super::pool::Pool;
-use super::types::BsonFields;
+use super::raw::{self, BsonFields};
 use crate::stores::StoreError;
 use crate::stores::document::memory::{Known as Schemas, Place};
 use crate::stores::document::{DocumentField, DocumentOptions, DocumentSchema, Sample};
@@ -243,9 +243,9 @@ async fn sample(
 async fn observe(pool: &Pool, mut cursor: RawBatchCursor, sample: &mut Sample) -> Result<(), StoreError> {
     while let Some(batch) = pool.within("a sample", async { cursor.next().await.transpose() }).await? {
         let documents = batch.doc_slices().map_err(|error| pool.context.translate(&error))?;
-        for document in documents {
+        for document in raw::documents(documents) {
             // A document that cannot be read tells nothing; a scan that meets it says so.
-            if let Ok(RawBsonRef::Document(document)) = document
+            if let Ok(document) = document
                 && sample.observe(&BsonFields(document)).is_err()
             {
                 tracing::debug!("a sampled document is malformed");

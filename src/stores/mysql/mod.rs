@@ -71,6 +71,10 @@ impl Kind for Registration {
         options::OPTIONS
     }
 
+    fn native_types(&self) -> Vec<&'static str> {
+        types::words()
+    }
+
     fn parse(
         &self,
         name: &StoreName,

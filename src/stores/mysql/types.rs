@@ -248,6 +248,11 @@ pub(super) const TYPES: &[NativeType] = &[
     row("time", Wire::Span, |_, _| Some(PgType::INTERVAL), |_, _| Some(primitive::<IntervalMonthDayNanoType>(decode::span))),
 ];
 
+/// The words of all rows.
+pub(super) fn words() -> Vec<&'static str> {
+    TYPES.iter().map(|row| row.word).collect()
+}
+
 fn find(declared: &Declared<'_>) -> Option<&'static NativeType> {
     TYPES.iter().find(|row| row.word == declared.word)
 }

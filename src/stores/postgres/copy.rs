@@ -8,20 +8,25 @@ use bytes::{Bytes, BytesMut};
 /// What every binary COPY starts with.
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 
-/// Finds rows in the bytes of a COPY.
+/// Finds rows in the bytes of a COPY, each value where it lies.
+#[derive(Default)]
 pub(super) struct Frames {
-    columns: usize,
     header_read: bool,
     chunk: Bytes,
+    /// Where the next value, row or header begins.
     at: usize,
+    /// How many values of the row under way have been given; `None` between rows.
+    given: Option<usize>,
+    /// Bytes of the row under way that have been given.
+    row_bytes: usize,
 }
 
-/// What comes next in the stream.
+/// What [`Frames::row`] came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step<'a> {
-    /// One row: for each column a length word (-1 for NULL) and the value.
-    Row(&'a [u8]),
-    /// The row is not complete: [`Frames::push`] more.
+pub(super) enum Step {
+    /// The end of a row of this many bytes.
+    Row(usize),
+    /// The end of what is there: [`Frames::push`] more.
     More,
     /// The trailer.
     End,
@@ -33,11 +38,6 @@ pub(super) enum Step<'a> {
 pub(super) struct Malformed(pub &'static str);
 
 impl Frames {
-    /// A parser of rows of `columns` columns.
-    pub(super) fn new(columns: usize) -> Self {
-        Self { columns, header_read: false, chunk: Bytes::new(), at: 0 }
-    }
-
     /// Adds the next message. To be called after [`Step::More`]; what is left of the last message is kept.
     pub(super) fn push(&mut self, chunk: Bytes) {
         let rest = self.chunk.get(self.at..).unwrap_or_default();
@@ -52,31 +52,67 @@ impl Frames {
         self.at = 0;
     }
 
-    /// The next row.
+    /// Gives the values of the next row, each to its own column; `None` is NULL. A row that is not complete is given as far as
+    /// it is there, and the next call goes on behind that, so that nothing is walked over twice.
     ///
     /// # Errors
-    /// When the bytes are not a binary COPY of the expected columns.
-    pub(super) fn step(&mut self) -> Result<Step<'_>, Malformed> {
+    /// When the bytes are not a binary COPY of as many columns, or what `give` says. Nothing more is to be read then.
+    #[inline]
+    pub(super) fn row<C, E: From<Malformed>>(
+        &mut self,
+        columns: &mut [C],
+        mut give: impl FnMut(&mut C, Option<&[u8]>) -> Result<(), E>,
+    ) -> Result<Step, E> {
+        if self.given.is_none()
+            && let Some(step) = self.begin(columns.len())?
+        {
+            return Ok(step);
+        }
+        let start = self.chunk.get(self.at..).unwrap_or_default();
+        let mut rest = start;
+        let mut given = self.given.unwrap_or(0);
+        for column in columns.iter_mut().skip(given) {
+            let Some((value, after)) = split_value(rest)? else { break };
+            give(column, value)?;
+            rest = after;
+            given += 1;
+        }
+        let used = start.len() - rest.len();
+        self.at += used;
+        self.row_bytes += used;
+        if given < columns.len() {
+            self.given = Some(given);
+            return Ok(Step::More);
+        }
+        self.given = None;
+        Ok(Step::Row(self.row_bytes))
+    }
+
+    /// Reads what stands before the values of a row. `None` when they are next.
+    #[inline]
+    fn begin(&mut self, columns: usize) -> Result<Option<Step>, Malformed> {
         if !self.header_read {
             match header_len(self.chunk.get(self.at..).unwrap_or_default())? {
                 Some(len) => self.at += len,
-                None => return Ok(Step::More),
+                None => return Ok(Some(Step::More)),
             }
             self.header_read = true;
         }
         let rest = self.chunk.get(self.at..).unwrap_or_default();
-        let Some((count, values)) = rest.split_first_chunk::<2>() else { return Ok(Step::More) };
+        let Some((count, _)) = rest.split_first_chunk::<2>() else { return Ok(Some(Step::More)) };
         match i16::from_be_bytes(*count) {
-            -1 => return Ok(Step::End),
-            count if usize::try_from(count) == Ok(self.columns) => {}
+            -1 => return Ok(Some(Step::End)),
+            count if usize::try_from(count) == Ok(columns) => {}
             _ => return Err(Malformed("a row has an unexpected number of columns")),
         }
-        let Some(len) = row_len(values, self.columns)? else { return Ok(Step::More) };
-        self.at += 2 + len;
-        Ok(Step::Row(values.get(..len).unwrap_or_default()))
+        self.at += 2;
+        self.row_bytes = 0;
+        self.given = Some(0);
+        Ok(None)
     }
 }
 
+#[cold]
 fn header_len(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     let Some((signature, rest)) = bytes.split_first_chunk::<11>() else { return Ok(None) };
     if signature != SIGNATURE {
@@ -92,20 +128,6 @@ fn header_len(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     Ok((rest.len() >= extension).then_some(19 + extension))
 }
 
-/// Bytes of a row, by its length words alone; `None` when it is not complete.
-fn row_len(values: &[u8], columns: usize) -> Result<Option<usize>, Malformed> {
-    let mut end = 0_usize;
-    for _ in 0..columns {
-        let Some(word) = values.get(end..).and_then(<[u8]>::first_chunk::<4>) else { return Ok(None) };
-        let len = match i32::from_be_bytes(*word) {
-            -1 => 0,
-            len => usize::try_from(len).map_err(|_cause| NEGATIVE)?,
-        };
-        end = end.saturating_add(4).saturating_add(len);
-    }
-    Ok((end <= values.len()).then_some(end))
-}
-
 const NEGATIVE: Malformed = Malformed("a value has a negative length");
 
 /// A value, which is `None` for NULL, and the bytes after it; nothing when it is not complete.
@@ -115,14 +137,14 @@ type Split<'a> = Option<(Option<&'a [u8]>, &'a [u8])>;
 ///
 /// # Errors
 /// A negative length other than that of NULL.
-pub(super) fn split_value(row: &[u8]) -> Result<Split<'_>, Malformed> {
+#[inline(always)]
+fn split_value(row: &[u8]) -> Result<Split<'_>, Malformed> {
     let Some((len, rest)) = row.split_first_chunk::<4>() else { return Ok(None) };
-    match i32::from_be_bytes(*len) {
-        -1 => Ok(Some((None, rest))),
-        len => {
-            let len = usize::try_from(len).map_err(|_cause| NEGATIVE)?;
-            Ok(rest.split_at_checked(len).map(|(value, after)| (Some(value), after)))
-        }
+    let len = i32::from_be_bytes(*len);
+    match usize::try_from(len) {
+        Ok(len) => Ok(rest.split_at_checked(len).map(|(value, after)| (Some(value), after))),
+        Err(_) if len == -1 => Ok(Some((None, rest))),
+        Err(_) => Err(NEGATIVE),
     }
 }
 
@@ -148,49 +170,78 @@ mod tests {
         bytes
     }
 
-    fn rows_in(frames: &mut Frames) -> (Vec<Vec<u8>>, bool) {
-        let mut rows = Vec::new();
-        loop {
-            match frames.step().unwrap() {
-                Step::Row(row) => rows.push(row.to_vec()),
-                Step::More => return (rows, false),
-                Step::End => return (rows, true),
+    type Given = Vec<Vec<Option<Vec<u8>>>>;
+
+    /// Gives what is there to columns that keep their values.
+    fn give(frames: &mut Frames, columns: &mut Given) -> Result<Step, Malformed> {
+        frames.row(columns, |column, value| {
+            column.push(value.map(<[u8]>::to_vec));
+            Ok(())
+        })
+    }
+
+    /// What the columns hold once the chunks have been read, the bytes of each row, and whether the trailer came.
+    fn read<'a>(columns: usize, chunks: impl Iterator<Item = &'a [u8]>) -> Result<(Given, Vec<usize>, bool), Malformed> {
+        let (mut frames, mut given, mut rows) = (Frames::default(), vec![Vec::new(); columns], Vec::new());
+        for chunk in chunks {
+            frames.push(Bytes::copy_from_slice(chunk));
+            loop {
+                match give(&mut frames, &mut given)? {
+                    Step::Row(bytes) => rows.push(bytes),
+                    Step::More => break,
+                    Step::End => return Ok((given, rows, true)),
+                }
             }
         }
+        Ok((given, rows, false))
     }
 
     #[test]
     fn rows_are_found_wherever_messages_are_cut() {
         let rows = [row(&[Some(b"abc"), None]), row(&[Some(b""), Some(&[7; 300])]), row(&[None, None])];
         let stream = [header(), rows.concat(), vec![0xff, 0xff]].concat();
-        let expected: Vec<Vec<u8>> = rows.iter().map(|row| row[2..].to_vec()).collect();
+        let first = vec![Some(b"abc".to_vec()), Some(Vec::new()), None];
+        let second = vec![None, Some(vec![7; 300]), None];
+        let expected = (vec![first, second], vec![11, 308, 8], true);
         for size in [1, 2, 3, 7, 19, 64, stream.len()] {
-            let mut frames = Frames::new(2);
-            let mut found = Vec::new();
-            let mut ended = false;
-            for chunk in stream.chunks(size) {
-                frames.push(Bytes::copy_from_slice(chunk));
-                let (rows, end) = rows_in(&mut frames);
-                found.extend(rows);
-                ended |= end;
-            }
-            assert_eq!((&found, ended), (&expected, true), "messages of {size} bytes");
+            assert_eq!(read(2, stream.chunks(size)), Ok(expected.clone()), "messages of {size} bytes");
+        }
+        for place in 0..stream.len() {
+            let (before, after) = stream.split_at(place);
+            assert_eq!(read(2, [before, after].into_iter()), Ok(expected.clone()), "cut at {place}");
+            let (given, rows, ended) = read(2, [before].into_iter()).unwrap();
+            assert!(!ended && rows.len() <= given[1].len() && given[1].len() <= given[0].len(), "cut off at {place}");
         }
     }
 
     #[test]
     fn rows_without_columns_count() {
-        let mut frames = Frames::new(0);
-        frames.push(Bytes::from([header(), row(&[]), row(&[]), vec![0xff, 0xff]].concat()));
-        assert_eq!(rows_in(&mut frames), (vec![Vec::new(), Vec::new()], true));
+        let stream = [header(), row(&[]), row(&[]), vec![0xff, 0xff]].concat();
+        assert_eq!(read(0, [stream.as_slice()].into_iter()), Ok((Vec::new(), vec![0, 0], true)));
+    }
+
+    #[test]
+    fn garbage_ends_in_an_error_or_in_wanting_more() {
+        let whole = [header(), row(&[Some(b"abc"), None]), row(&[Some(&[1; 9]), Some(b"")]), vec![0xff, 0xff]].concat();
+        for place in 0..whole.len() {
+            for byte in 0..=u8::MAX {
+                let mut changed = whole.clone();
+                changed[place] = byte;
+                // Neither where it is cut nor what it holds may make it give values that are not there.
+                let at_once = read(2, [changed.as_slice()].into_iter());
+                assert_eq!(at_once, read(2, changed.chunks(5)), "{byte} at {place}");
+                if let Ok((given, _, _)) = at_once {
+                    let bytes: usize = given.iter().flatten().flatten().map(Vec::len).sum();
+                    assert!(bytes <= whole.len(), "{byte} at {place}");
+                }
+            }
+        }
     }
 
     #[test]
     fn a_header_extension_is_skipped_and_critical_flags_stop() {
         let extended = [SIGNATURE.as_slice(), &[0, 0, 0, 1], &[0, 0, 0, 2], &[9, 9], &[0xff, 0xff]].concat();
-        let mut frames = Frames::new(1);
-        frames.push(Bytes::from(extended));
-        assert_eq!(frames.step(), Ok(Step::End));
+        assert_eq!(read(1, [extended.as_slice()].into_iter()), Ok((vec![Vec::new()], Vec::new(), true)));
         let rows = [
             ([SIGNATURE.as_slice(), &[0, 1, 0, 0], &[0; 4]].concat(), "it has unknown critical flags"),
             (vec![b'x'; 19], "the signature is missing"),
@@ -198,9 +249,7 @@ mod tests {
             ([header(), vec![0, 1, 0xff, 0xff, 0xff, 0xfe]].concat(), "a value has a negative length"),
         ];
         for (bytes, rule) in rows {
-            let mut frames = Frames::new(1);
-            frames.push(Bytes::from(bytes));
-            assert_eq!(frames.step(), Err(Malformed(rule)));
+            assert_eq!(read(1, [bytes.as_slice()].into_iter()), Err(Malformed(rule)));
         }
     }
 }

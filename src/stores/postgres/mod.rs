@@ -16,6 +16,7 @@ mod copy;
 mod documents;
 mod error;
 mod field;
+mod patience;
 mod pool;
 mod pushdown;
 mod queries;
@@ -55,6 +56,10 @@ impl Kind for Registration {
 
     fn options(&self) -> &'static [OptionSpec] {
         settings::OPTIONS
+    }
+
+    fn native_types(&self) -> Vec<&'static str> {
+        types::names()
     }
 
     fn parse(

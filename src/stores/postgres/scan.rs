@@ -9,15 +9,17 @@
 //! running one (`pool.rs`). Deliberately absent: splitting one table over several connections.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::connector::{BatchStream, Scan, ScanLimits, StoreName};
@@ -26,9 +28,10 @@ use super::super::predicate::Predicate;
 use super::super::relational::documents::{DocumentCells, Selected, in_order, select};
 use super::super::relational::{Dialect, Sql, Unwritable, embedded, literal, write_all};
 use super::super::schema::Table;
-use super::copy::{Frames, Malformed, Step, split_value};
+use super::copy::{Frames, Malformed, Step};
 use super::documents::REPEATED;
 use super::error;
+use super::patience::Patience;
 use super::pool::{Lease, State};
 use super::pushdown::Names;
 use super::types::{self, Broken, Decoder, Form};
@@ -102,8 +105,17 @@ impl Job {
         StoreError::ConnectionLost { store: self.store.to_string(), reason: problem.to_string() }
     }
 
+    #[cold]
     fn broken(&self, column: &str, broken: Broken) -> StoreError {
         error::value(&self.store, &self.table, column, broken)
+    }
+
+    fn changed(&self, problem: &arrow::error::ArrowError) -> StoreError {
+        StoreError::SchemaChanged {
+            store: self.store.to_string(),
+            table: self.table.id.name.clone(),
+            difference: format!("{problem}."),
+        }
     }
 
     fn server_error(&self, problem: &sqlx::Error) -> StoreError {
@@ -287,7 +299,7 @@ async fn read(
     if let Some(started) = started.take() {
         let _ = started.send(Ok(()));
     }
-    let mut source = Source { chunks, frames: Frames::new(job.selected.len()), job };
+    let mut source = Source { chunks, frames: Frames::default(), patience: Patience::new(job.deadline), job };
     let mut cells = job.cells();
     loop {
         let Ok(room) = batches.reserve().await else { return Err(StoreError::Cancelled) };
@@ -302,8 +314,10 @@ async fn read(
 }
 
 /// What one turn of reading brought.
+#[derive(Default)]
 struct Filled {
     rows: usize,
+    bytes: usize,
     ended: bool,
 }
 
@@ -311,50 +325,63 @@ struct Filled {
 struct Source<'a> {
     chunks: BoxStream<'a, Result<Bytes, sqlx::Error>>,
     frames: Frames,
+    patience: Patience,
     job: &'a Job,
 }
 
 impl Source<'_> {
     /// Reads rows until the batch is full or the answer ends.
     async fn fill(&mut self, cells: &mut [Cells]) -> Result<Filled, StoreError> {
-        let job = self.job;
-        let bytes_max = job.limits.batch_bytes.min(BATCH_BYTES_MAX);
-        let (mut rows, mut bytes) = (0, 0);
-        while rows < job.limits.batch_rows.max(1) && (bytes < bytes_max || rows == 0) {
-            match self.frames.step().map_err(|problem| job.malformed(&problem))? {
-                Step::Row(row) => {
-                    decode(row, cells, job)?;
-                    rows += 1;
-                    bytes += row.len();
+        let mut filled = Filled::default();
+        poll_fn(|context| self.poll_fill(cells, &mut filled, context)).await?;
+        Ok(filled)
+    }
+
+    /// As [`Source::fill`], as far as there is something to read. A loop without futures of its own: most messages are there
+    /// already, and a message is one row.
+    fn poll_fill(&mut self, cells: &mut [Cells], filled: &mut Filled, context: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
+        let rows_max = self.job.limits.batch_rows.max(1);
+        let bytes_max = self.job.limits.batch_bytes.min(BATCH_BYTES_MAX);
+        while filled.rows < rows_max && (filled.bytes < bytes_max || filled.rows == 0) {
+            match self.frames.row(cells, Cells::append) {
+                Ok(Step::Row(bytes)) => {
+                    filled.rows += 1;
+                    filled.bytes += bytes;
                 }
-                Step::End => return Ok(Filled { rows, ended: true }),
-                Step::More => match self.chunk().await? {
+                Ok(Step::End) => {
+                    filled.ended = true;
+                    break;
+                }
+                Ok(Step::More) => match ready!(self.poll_chunk(context))? {
                     Some(chunk) => self.frames.push(chunk),
-                    None => return Err(job.malformed(&Malformed("it has no trailer"))),
+                    None => return Poll::Ready(Err(self.job.malformed(&Malformed("it has no trailer")))),
                 },
+                Err(unfit) => return Poll::Ready(Err(unfit.in_scan(self.job))),
             }
         }
-        Ok(Filled { rows, ended: false })
+        Poll::Ready(Ok(()))
     }
 
     /// Reads what follows the trailer, so that the connection can be used again.
     async fn drain(&mut self) -> Result<(), StoreError> {
-        while self.chunk().await?.is_some() {}
+        while poll_fn(|context| self.poll_chunk(context)).await?.is_some() {}
         Ok(())
     }
 
-    /// The next message. A timer is only made when there is something to wait for, because most messages are there already.
-    async fn chunk(&mut self) -> Result<Option<Bytes>, StoreError> {
+    /// The next message.
+    #[inline]
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StoreError>> {
         let job = self.job;
-        let ready = self.chunks.next().now_or_never();
-        let chunk = match ready {
-            Some(chunk) => chunk,
-            None => match tokio::time::timeout(job.deadline, self.chunks.next()).await {
-                Ok(chunk) => chunk,
-                Err(_) => return Err(error::deadline(&job.store, job.deadline, "the next rows of a scan")),
-            },
-        };
-        chunk.transpose().map_err(|problem| job.server_error(&problem))
+        match self.chunks.poll_next_unpin(context) {
+            Poll::Ready(chunk) => {
+                self.patience.renew();
+                Poll::Ready(chunk.transpose().map_err(|problem| job.server_error(&problem)))
+            }
+            Poll::Pending => {
+                ready!(self.patience.poll_exhausted(context));
+                Poll::Ready(Err(error::deadline(&job.store, job.deadline, "the next rows of a scan")))
+            }
+        }
     }
 }
 
@@ -364,59 +391,78 @@ enum Cells {
     Document { column: String, is_jsonb: bool, cells: Box<DocumentCells> },
 }
 
+/// Why a row cannot be read.
+enum Unfit {
+    Row(Malformed),
+    /// A value of the column in this place of the table.
+    Value(usize, Box<Broken>),
+    /// A value in a document, by its path.
+    Field(String, Box<Broken>),
+}
+
+impl From<Malformed> for Unfit {
+    fn from(problem: Malformed) -> Self {
+        Self::Row(problem)
+    }
+}
+
+impl Unfit {
+    #[cold]
+    fn in_scan(self, job: &Job) -> StoreError {
+        match self {
+            Self::Row(problem) => job.malformed(&problem),
+            Self::Value(ordinal, broken) => {
+                let column = job.table.columns.get(ordinal).map_or("?", |column| column.name());
+                job.broken(column, *broken)
+            }
+            Self::Field(path, broken) => job.broken(&path, *broken),
+        }
+    }
+}
+
 impl Cells {
-    fn append(&mut self, value: Option<&[u8]>, job: &Job) -> Result<(), StoreError> {
+    #[inline]
+    fn append(&mut self, value: Option<&[u8]>) -> Result<(), Unfit> {
         match (self, value) {
-            (Self::Plain { decoder, ordinal, .. }, Some(value)) => decoder.value(value).map_err(|broken| {
-                let column = job.table.columns.get(*ordinal).map_or("?", |column| column.name());
-                job.broken(column, broken)
-            }),
+            (Self::Plain { decoder, ordinal, .. }, Some(value)) => {
+                decoder.value(value).map_err(|broken| Unfit::Value(*ordinal, broken))
+            }
             (Self::Plain { decoder, .. }, None) => {
                 decoder.null();
                 Ok(())
             }
-            (Self::Document { column, is_jsonb, cells }, Some(value)) => {
-                let text = types::json_text(value, *is_jsonb).map_err(|broken| job.broken(column, broken))?;
-                cells
-                    .append(text)
-                    .map_err(|misfit| job.broken(&misfit.path, Broken { sqlstate: misfit.sqlstate, rule: misfit.rule }))
-            }
-            (Self::Document { cells, .. }, None) => {
-                cells.append_null();
-                Ok(())
-            }
+            (Self::Document { column, is_jsonb, cells }, value) => append_document(column, *is_jsonb, cells, value),
         }
     }
 
-    fn finish(&mut self) -> Result<Vec<(usize, ArrayRef)>, arrow::error::ArrowError> {
+    fn finish(&mut self, job: &Job) -> Result<Vec<(usize, ArrayRef)>, StoreError> {
         match self {
-            Self::Plain { output, decoder, .. } => Ok(vec![(*output, decoder.finish())]),
-            Self::Document { cells, .. } => cells.finish(),
+            Self::Plain { output, ordinal, decoder } => {
+                let array = decoder.finish().map_err(|broken| Unfit::Value(*ordinal, broken).in_scan(job))?;
+                Ok(vec![(*output, array)])
+            }
+            Self::Document { cells, .. } => cells.finish().map_err(|problem| job.changed(&problem)),
         }
     }
 }
 
-fn decode(row: &[u8], cells: &mut [Cells], job: &Job) -> Result<(), StoreError> {
-    let mut rest = row;
-    for cells in cells {
-        let split = split_value(rest).map_err(|problem| job.malformed(&problem))?;
-        let Some((value, after)) = split else { return Err(job.malformed(&Malformed("a row is cut short"))) };
-        rest = after;
-        cells.append(value, job)?;
-    }
-    Ok(())
+fn append_document(column: &str, is_jsonb: bool, cells: &mut DocumentCells, value: Option<&[u8]>) -> Result<(), Unfit> {
+    let Some(value) = value else {
+        cells.append_null();
+        return Ok(());
+    };
+    let text = types::json_text(value, is_jsonb).map_err(|broken| Unfit::Field(column.to_owned(), broken.into()))?;
+    cells.append(text).map_err(|misfit| {
+        let broken = Broken { sqlstate: misfit.sqlstate, rule: misfit.rule };
+        Unfit::Field(misfit.path, broken.into())
+    })
 }
 
 fn finish(job: &Job, cells: &mut [Cells], rows: usize) -> Result<RecordBatch, StoreError> {
-    let changed = |problem: arrow::error::ArrowError| StoreError::SchemaChanged {
-        store: job.store.to_string(),
-        table: job.table.id.name.clone(),
-        difference: format!("{problem}."),
-    };
     let mut arrays = Vec::with_capacity(job.schema.fields().len());
     for cells in cells {
-        arrays.extend(cells.finish().map_err(changed)?);
+        arrays.extend(cells.finish(job)?);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(job.schema.clone(), in_order(arrays), &options).map_err(changed)
+    RecordBatch::try_new_with_options(job.schema.clone(), in_order(arrays), &options).map_err(|problem| job.changed(&problem))
 }

@@ -244,7 +244,9 @@ fn add_keys(table: &mut Table, ordinals: &HashMap<i32, usize>, oid: i64, parts: 
     let columns_of = |numbers: &[i32]| numbers.iter().map(|number| ordinals.get(number).copied()).collect::<Option<Vec<usize>>>();
     for raw in parts.keys.get(&oid).into_iter().flatten() {
         let Some(columns) = columns_of(&raw.numbers) else { continue };
-        let proven = raw.primary && raw.covers_all;
+        // Of a primary key no column is NULL; of another unique index some may be, and then rows may agree.
+        let is_never_null = |ordinal: &usize| table.columns.get(*ordinal).is_some_and(|column| !column.field.is_nullable());
+        let proven = raw.covers_all && (raw.primary || raw.unique && columns.iter().all(is_never_null));
         let key = Key { name: raw.name.clone(), columns, proven };
         match (raw.primary, raw.unique) {
             (true, _) => table.primary_key = Some(key),

@@ -9,12 +9,15 @@
 //! Every scan of a branch runs on the same connection and so sees the same state, also while others write. Scans take turns
 //! by batch: a scan is stepped only when its channel has room, so the slowest reader holds back only its own scan.
 //!
+//! SQLite takes no page over from its write-ahead log that is newer than the oldest reader's state. So a branch from which
+//! nothing is read for `snapshot_idle` is given up, and its next read fails with 72000; closing the store ends branches too.
+//!
 //! **Invariants:** the thread alone touches the connection; a channel that closes without [`Piece::End`] is an error, never
 //! the end of the rows; a receiver that goes away stops its statement, within a step by the progress handler, which SQLite
 //! applies to the running statement alone (`sqlite3_interrupt` would stop the other scans of the branch as well).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -71,7 +74,16 @@ pub(super) struct Branch {
 #[derive(Debug)]
 struct Thread {
     commands: mpsc::Sender<Command>,
+    /// Why the branch ended before it was told to.
+    given_up: Arc<OnceLock<StoreError>>,
     _task: crate::task::OwnedTask<()>,
+}
+
+impl Thread {
+    /// The error of a branch that is no longer there.
+    fn gone(&self, pool: &Pool) -> StoreError {
+        self.given_up.get().cloned().unwrap_or_else(|| lost(pool))
+    }
 }
 
 impl Branch {
@@ -84,9 +96,10 @@ impl Branch {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (opened, answer) = oneshot::channel();
         let runtime = Handle::current();
-        let worker = Worker { pool: pool.clone(), runtime, inbox };
+        let given_up = Arc::<OnceLock<StoreError>>::default();
+        let worker = Worker { pool: pool.clone(), runtime, inbox, given_up: given_up.clone() };
         let task = crate::task::OwnedTask::spawn_blocking(move || worker.run(connection, opened));
-        let thread = Arc::new(Thread { commands, _task: task });
+        let thread = Arc::new(Thread { commands, given_up, _task: task });
         answer.await.unwrap_or_else(|_| Err(lost(&pool)))?;
         Ok(Self { pool, thread })
     }
@@ -94,8 +107,8 @@ impl Branch {
     async fn end(&self, commit: bool) -> Result<(), StoreError> {
         let (done, answer) = oneshot::channel();
         let sent = self.thread.commands.send(Command::End { commit, done }).await;
-        sent.map_err(|_gone| lost(&self.pool))?;
-        answer.await.unwrap_or_else(|_| Err(lost(&self.pool)))
+        sent.map_err(|_gone| self.thread.gone(&self.pool))?;
+        answer.await.unwrap_or_else(|_| Err(self.thread.gone(&self.pool)))
     }
 }
 
@@ -110,8 +123,8 @@ impl connector::Branch for Branch {
         let (batches, receiver) = mpsc::channel(1);
         let (started, answer) = oneshot::channel();
         let request = Box::new(Request { layout, limits, batches, started });
-        self.thread.commands.send(Command::Scan(request)).await.map_err(|_gone| lost(&self.pool))?;
-        answer.await.unwrap_or_else(|_| Err(lost(&self.pool)))?;
+        self.thread.commands.send(Command::Scan(request)).await.map_err(|_gone| self.thread.gone(&self.pool))?;
+        answer.await.unwrap_or_else(|_| Err(self.thread.gone(&self.pool)))?;
         let state = Some((receiver, self.thread.clone(), self.pool.clone()));
         let stream = futures::stream::unfold(state, |state| async move {
             let (mut receiver, thread, pool) = state?;
@@ -119,7 +132,7 @@ impl connector::Branch for Branch {
                 Some(Ok(Piece::Batch(batch))) => Some((Ok(batch), Some((receiver, thread, pool)))),
                 Some(Ok(Piece::End)) => None,
                 Some(Err(error)) => Some((Err(error), None)),
-                None => Some((Err(lost(&pool)), None)),
+                None => Some((Err(thread.gone(&pool)), None)),
             }
         });
         Ok(stream.boxed())
@@ -143,6 +156,7 @@ struct Worker {
     pool: Arc<Pool>,
     runtime: Handle,
     inbox: mpsc::Receiver<Command>,
+    given_up: Arc<OnceLock<StoreError>>,
 }
 
 /// A scan under way.
@@ -162,6 +176,7 @@ type Demand = (u64, Option<mpsc::OwnedPermit<Answer>>);
 enum Event {
     Command(Option<Command>),
     Demand(Demand),
+    GivenUp(StoreError),
 }
 
 impl Worker {
@@ -169,10 +184,10 @@ impl Worker {
         let clean = match self.runtime.clone().block_on(connection.lock_handle()) {
             Ok(mut lock) => {
                 let current = Current::default();
-                let watched = current.clone();
+                let (watched, closing) = (current.clone(), self.pool.closing().clone());
                 lock.set_progress_handler(PROGRESS_STEPS, move || {
                     let current = watched.lock().unwrap_or_else(PoisonError::into_inner);
-                    !current.as_ref().is_some_and(mpsc::Sender::is_closed)
+                    !current.as_ref().is_some_and(|reader| reader.is_closed() || closing.is_cancelled())
                 });
                 let clean = self.serve(&Database::new(&mut lock), &current, opened);
                 lock.remove_progress_handler();
@@ -210,7 +225,7 @@ impl Worker {
         clean
     }
 
-    /// Runs scans until the branch is told to end, and how; `None` when all its handles are gone.
+    /// Runs scans until the branch is told to end, and how; `None` when all its handles are gone, or it is given up.
     fn serve_scans(
         &mut self,
         database: &Database<'_>,
@@ -221,14 +236,21 @@ impl Worker {
         let mut last_id = 0_u64;
         loop {
             let event = self.runtime.block_on(async {
-                // Both are cancel-safe: a command is not taken, and a demand not removed, unless it is returned.
+                // All are cancel-safe: a command is not taken, and a demand not removed, unless it is returned.
                 tokio::select! {
                     command = self.inbox.recv() => Event::Command(command),
                     Some(demand) = demands.next(), if !demands.is_empty() => Event::Demand(demand),
+                    () = self.pool.closing().cancelled() => Event::GivenUp(self.pool.closed()),
+                    () = tokio::time::sleep(self.pool.snapshot_idle()) => Event::GivenUp(self.pool.too_old()),
                 }
             });
             match event {
                 Event::Command(None) => return None,
+                Event::GivenUp(reason) => {
+                    // Set before the channels close, so that whoever finds them closed finds the reason too.
+                    self.given_up.get_or_init(|| reason);
+                    return None;
+                }
                 Event::Command(Some(Command::End { commit, done })) => return Some((commit, done)),
                 Event::Command(Some(Command::Scan(request))) => {
                     last_id += 1;
@@ -284,6 +306,7 @@ impl Worker {
         let (answer, more) = match batch {
             Ok(Some(batch)) => (Ok(Piece::Batch(batch)), true),
             Ok(None) => (Ok(Piece::End), false),
+            Err(StoreError::Cancelled) if self.pool.closing().is_cancelled() => (Err(self.pool.closed()), false),
             Err(error) => (Err(error), false),
         };
         // Only this thread sends on the channel, so the room it had is still there unless the reader is gone.

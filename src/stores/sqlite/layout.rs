@@ -190,19 +190,19 @@ impl Filler {
                 self.done = true;
                 break;
             }
-            bytes += self.append(statement, pool)?;
+            bytes += self.append(statement, pool).map_err(|error| *error)?;
             count += 1;
         }
         if count == 0 { Ok(None) } else { self.finish(count).map(Some) }
     }
 
-    fn append(&mut self, statement: &mut Statement<'_>, pool: &Pool) -> Result<usize, StoreError> {
+    /// Adds the current row. The error is boxed so that rows without one are told of in registers.
+    fn append(&mut self, statement: &mut Statement<'_>, pool: &Pool) -> Result<usize, Box<StoreError>> {
         let mut bytes = 0;
         for column in &mut self.plain {
-            let cell = statement.cell(column.place).map_err(|failure| pool.store_error(failure, None))?;
-            match column.reader.append(cell) {
+            match column.reader.append_held(statement.held(column.place)) {
                 Ok(size) => bytes += size,
-                Err(fault) => return Err(value_error(&self.store, &self.table, column.name.clone(), fault)),
+                Err(fault) => return Err(value_error(&self.store, &self.table, column.name.clone(), *fault).into()),
             }
         }
         for column in &mut self.documents {
@@ -222,8 +222,12 @@ impl Filler {
             detail: Some(error.to_string()),
             constraint: None,
         };
-        let mut arrays: Vec<(usize, ArrayRef)> =
-            self.plain.iter_mut().map(|column| (column.output, column.reader.finish())).collect();
+        let mut arrays: Vec<(usize, ArrayRef)> = Vec::with_capacity(self.schema.fields().len());
+        for column in &mut self.plain {
+            let array = column.reader.finish();
+            let array = array.map_err(|fault| value_error(&self.store, &self.table, column.name.clone(), *fault))?;
+            arrays.push((column.output, array));
+        }
         for column in &mut self.documents {
             arrays.extend(column.cells.finish().map_err(broken)?);
         }
@@ -247,6 +251,7 @@ impl DocumentColumn {
     }
 }
 
+#[cold]
 fn value_error(store: &StoreName, table: &str, column: String, fault: Fault) -> StoreError {
     StoreError::Value { store: store.to_string(), table: table.to_owned(), column, sqlstate: fault.sqlstate, rule: fault.rule }
 }

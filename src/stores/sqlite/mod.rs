@@ -69,6 +69,12 @@ const OPTIONS: &[OptionSpec] = &[
         default: Some("5s"),
         meaning: "How long SQLite waits for a lock that another connection holds.",
     },
+    OptionSpec {
+        key: "snapshot_idle",
+        form: Form::Duration,
+        default: Some("10m"),
+        meaning: "How long a statement or transaction keeps its state of the file while nothing is read from it; meanwhile the write-ahead log only grows.",
+    },
     documents::OPTION,
 ];
 
@@ -85,6 +91,10 @@ impl Kind for Registration {
         OPTIONS
     }
 
+    fn native_types(&self) -> Vec<&'static str> {
+        types::words()
+    }
+
     fn parse(
         &self,
         name: &StoreName,
@@ -99,7 +109,11 @@ impl Kind for Registration {
             size: u32::try_from(reader.count("pool.size")).unwrap_or(1),
             wait: reader.duration("pool.wait"),
             busy_timeout: reader.duration("busy_timeout"),
+            snapshot_idle: reader.duration("snapshot_idle"),
         };
+        if settings.snapshot_idle.is_zero() && reader.is_set("snapshot_idle") {
+            reader.problem("snapshot_idle", "0", "must be longer than zero, because no state may be kept for ever".to_owned());
+        }
         // SQLite counts the timeout in milliseconds of 32 bits, and the driver gives up on more.
         if i32::try_from(settings.busy_timeout.as_millis()).is_err() {
             reader.problem("busy_timeout", &format!("{:?}", settings.busy_timeout), "is longer than 24 days".to_owned());

@@ -7,11 +7,15 @@ use std::time::Duration;
 use sqlx::ConnectOptions;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use tokio_util::sync::CancellationToken;
 
 use super::super::connector::StoreName;
 use super::super::error::StoreError;
 use super::scan::Failure;
 use crate::error::sqlstate;
+
+/// How long readers may take to let go of their connections when the store is closed.
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
 /// How to reach the database file.
 #[derive(Debug, Clone)]
@@ -26,6 +30,8 @@ pub(super) struct Settings {
     pub(super) wait: Duration,
     /// How long SQLite waits for another writer's lock.
     pub(super) busy_timeout: Duration,
+    /// How long a branch keeps its state while nothing is read from it.
+    pub(super) snapshot_idle: Duration,
 }
 
 /// The connections of one store.
@@ -35,11 +41,13 @@ pub(super) struct Pool {
     settings: Settings,
     /// Made on first use, because making it needs a running runtime.
     connections: OnceLock<SqlitePool>,
+    /// Tells branches to end, because the store is being closed.
+    closing: CancellationToken,
 }
 
 impl Pool {
     pub(super) fn new(store: StoreName, settings: Settings) -> Self {
-        Self { store, settings, connections: OnceLock::new() }
+        Self { store, settings, connections: OnceLock::new(), closing: CancellationToken::new() }
     }
 
     /// The store's name.
@@ -56,9 +64,39 @@ impl Pool {
         pool.acquire().await.map_err(|error| self.open_error(error))
     }
 
-    /// Closes all connections; later calls to [`Pool::acquire`] fail.
+    /// Ends all branches and closes all connections; later calls to [`Pool::acquire`] fail.
     pub(super) async fn close(&self) {
-        self.connections.get_or_init(|| self.make()).close().await;
+        self.closing.cancel();
+        let closed = self.connections.get_or_init(|| self.make()).close();
+        if tokio::time::timeout(CLOSE_GRACE, closed).await.is_err() {
+            tracing::debug!(store = %self.store, "a reader still holds its connection to a closed store");
+        }
+    }
+
+    /// Set when the store is being closed.
+    pub(super) fn closing(&self) -> &CancellationToken {
+        &self.closing
+    }
+
+    /// How long a branch keeps its state while nothing is read from it.
+    pub(super) fn snapshot_idle(&self) -> Duration {
+        self.settings.snapshot_idle
+    }
+
+    /// The error of everything that is asked of a closed store.
+    pub(super) fn closed(&self) -> StoreError {
+        StoreError::Unreachable { store: self.store.to_string(), reason: "The store has been closed.".to_owned() }
+    }
+
+    /// The error of a branch that was given up because nothing was read from it.
+    pub(super) fn too_old(&self) -> StoreError {
+        StoreError::Remote {
+            store: self.store.to_string(),
+            sqlstate: sqlstate::SNAPSHOT_TOO_OLD.to_owned(),
+            message: "snapshot too old".to_owned(),
+            detail: Some(format!("Nothing was read from it for {:?} (snapshot_idle).", self.settings.snapshot_idle)),
+            constraint: None,
+        }
     }
 
     fn make(&self) -> SqlitePool {
@@ -88,7 +126,7 @@ impl Pool {
                 limit_ms: u64::try_from(self.settings.wait.as_millis()).unwrap_or(u64::MAX),
                 waiting_for: "a free connection",
             },
-            sqlx::Error::PoolClosed => StoreError::Unreachable { store, reason: "The store has been closed.".to_owned() },
+            sqlx::Error::PoolClosed => self.closed(),
             sqlx::Error::Database(error) => StoreError::Unreachable { store, reason: error.message().to_owned() },
             // The driver's other messages may hold the path of the file, which is no business of a client.
             _ => StoreError::Unreachable { store, reason: "The database file cannot be opened.".to_owned() },
@@ -149,6 +187,7 @@ mod tests {
             size: 1,
             wait: Duration::from_secs(1),
             busy_timeout: Duration::from_millis(250),
+            snapshot_idle: Duration::from_secs(1),
         };
         let pool = Pool::new(StoreName::new("shop"), settings);
         let rows = [

@@ -5,7 +5,7 @@
 //!
 //! **Invariants:** a [`Database`] exists only while its connection's handle is locked, so nobody else calls SQLite on it; a
 //! [`Statement`] is finalised before its `Database` ends (it borrows it), because the driver panics when it closes a
-//! connection with open statements; a [`Cell`] borrows its statement mutably, so it ends before the next step.
+//! connection with open statements; a [`Held`] or [`Cell`] borrows its statement mutably, so it ends before the next step.
 #![expect(unsafe_code, reason = "row stepping on the raw handle, see the module's invariants")]
 
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -112,6 +112,7 @@ impl<'lock> Database<'lock> {
     }
 
     /// The failure that the connection reports after a call gave `code`.
+    #[cold]
     fn failure(&self, code: c_int) -> Failure {
         // SAFETY: the handle is open and locked; the message is NUL-terminated and is copied before the next call.
         let (extended, message) = unsafe {
@@ -186,6 +187,7 @@ impl Statement<'_> {
     ///
     /// # Errors
     /// What SQLite says; a failed step never looks like the end.
+    #[inline]
     pub(super) fn step(&mut self) -> Result<bool, Failure> {
         // SAFETY: the statement is prepared and its connection locked.
         match unsafe { ffi::sqlite3_step(self.handle.as_ptr()) } {
@@ -206,40 +208,66 @@ impl Statement<'_> {
     /// # Errors
     /// Out of memory while SQLite makes the text readable.
     pub(super) fn cell(&mut self, column: usize) -> Result<Cell<'_>, Failure> {
-        let Ok(column) = c_int::try_from(column) else { return Ok(Cell::Null) };
+        self.held(column).cell().ok_or_else(|| Failure { code: ffi::SQLITE_NOMEM, message: "out of memory".to_owned() })
+    }
+
+    /// The same before anybody has looked what it is.
+    #[inline]
+    pub(super) fn held(&mut self, column: usize) -> Held<'_> {
+        // No statement has so many columns, and of a negative one SQLite says NULL as well.
+        let column = c_int::try_from(column).unwrap_or(-1);
         // SAFETY: the statement is prepared. SQLite calls such a value "unprotected" because another thread could touch the
         // connection meanwhile, which the lock excludes; this saves a lookup of the column on every further call.
         let value = unsafe { ffi::sqlite3_column_value(self.handle.as_ptr(), column) };
-        // SAFETY: `value` stays valid until the next step, which the returned borrow of `self` excludes. Its text or bytes
-        // stay at their place for as long as it is not converted, and it is asked for its own kind only.
+        Held { value, row: PhantomData }
+    }
+}
+
+/// A cell where SQLite holds it, until the next step, which its borrow of the statement excludes.
+#[derive(Clone, Copy)]
+pub struct Held<'row> {
+    value: *mut ffi::sqlite3_value,
+    row: PhantomData<&'row ()>,
+}
+
+impl<'row> Held<'row> {
+    /// What the cell holds; `None` when SQLite has no memory to make it readable. Meant to become part of the reader that asks,
+    /// which then decides once what it has before it.
+    #[inline(always)]
+    pub fn cell(self) -> Option<Cell<'row>> {
+        let value = self.value;
+        // SAFETY: `value` stays valid until the next step, which 'row excludes. Its text or bytes stay at their place for as
+        // long as it is not converted, and it is asked for its own kind only. SQLite gives the length of a text or blob after
+        // its address.
         unsafe {
-            match ffi::sqlite3_value_type(value) {
-                ffi::SQLITE_INTEGER => Ok(Cell::Int(ffi::sqlite3_value_int64(value))),
-                ffi::SQLITE_FLOAT => Ok(Cell::Real(ffi::sqlite3_value_double(value))),
+            Some(match ffi::sqlite3_value_type(value) {
+                ffi::SQLITE_INTEGER => Cell::Int(ffi::sqlite3_value_int64(value)),
+                ffi::SQLITE_FLOAT => Cell::Real(ffi::sqlite3_value_double(value)),
                 ffi::SQLITE_TEXT => {
                     let start = ffi::sqlite3_value_text(value);
-                    self.bytes(start, ffi::sqlite3_value_bytes(value)).map(Cell::Text)
+                    Cell::Text(bytes(start, ffi::sqlite3_value_bytes(value))?)
                 }
                 ffi::SQLITE_BLOB => {
                     let start = ffi::sqlite3_value_blob(value);
                     let length = ffi::sqlite3_value_bytes(value);
                     // An empty blob has no address.
-                    if length == 0 { Ok(Cell::Blob(&[])) } else { self.bytes(start.cast(), length).map(Cell::Blob) }
+                    Cell::Blob(if length == 0 { &[] } else { bytes(start.cast(), length)? })
                 }
-                _ => Ok(Cell::Null),
-            }
+                _ => Cell::Null,
+            })
         }
     }
+}
 
-    /// The bytes of a value that SQLite has just given.
-    fn bytes(&self, start: *const u8, length: c_int) -> Result<&[u8], Failure> {
-        match usize::try_from(length) {
-            // SAFETY: SQLite gave this address and length for one value of the current row, which lives as long as the
-            // borrow of the statement.
-            Ok(length) if !start.is_null() => Ok(unsafe { slice::from_raw_parts(start, length) }),
-            _ => Err(Failure { code: ffi::SQLITE_NOMEM, message: "out of memory".to_owned() }),
-        }
-    }
+/// The bytes of a value that SQLite has just given.
+///
+/// # Safety
+/// Address and length must be of one value, which lives for `'row`.
+#[inline(always)]
+unsafe fn bytes<'row>(start: *const u8, length: c_int) -> Option<&'row [u8]> {
+    let length = usize::try_from(length).ok()?;
+    // SAFETY: as the caller promises; an address that is not null is that of so many bytes.
+    (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start, length) })
 }
 
 /// `SQLITE_UTF8` in the width that `sqlite3_bind_text64` takes.

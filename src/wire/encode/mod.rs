@@ -14,6 +14,7 @@ mod boolean;
 mod bytes;
 mod datetime;
 mod decimal;
+mod digits;
 mod float;
 mod integer;
 mod interval;

@@ -2,10 +2,12 @@
 //! bytes. Every other type's length is filled in after its value is written.
 
 use arrow::array::{Array, ArrowPrimitiveType, AsArray, PrimitiveArray};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+};
 use bytes::{BufMut, BytesMut};
 
-use super::{Cell, Target, too_large};
+use super::{Cell, Target, digits, too_large};
 use crate::error::Diagnosis;
 use crate::format::timestamp;
 
@@ -23,9 +25,13 @@ pub(super) fn cell<'a>(array: &'a dyn Array, target: Target<'a>) -> Option<Cell<
             text(move |row| values.value(row))
         }
         // A number as `numeric` shows the scale of its type, and as a type of characters its digits.
-        (DataType::Int16, 21) if is_text => digits::<Int16Type>(array),
-        (DataType::Int32, 23) if is_text => digits::<Int32Type>(array),
-        (DataType::Int64, 20) if is_text => digits::<Int64Type>(array),
+        (DataType::Int16, 21) if is_text => whole::<Int16Type>(array),
+        (DataType::Int32, 23) if is_text => whole::<Int32Type>(array),
+        (DataType::Int64, 20) if is_text => whole::<Int64Type>(array),
+        (DataType::Decimal128(_, scale), 1700) if is_text => {
+            let (values, scale) = (array.as_primitive::<Decimal128Type>(), *scale);
+            Box::new(move |row, out: &mut BytesMut| digits::put_decimal(values.value(row), scale, out))
+        }
         _ if is_text => return None,
         (DataType::Int16, 21) => fixed::<Int16Type, 6>(array, |value| two(value.to_be_bytes())),
         (DataType::Int32, 23) => fixed::<Int32Type, 8>(array, |value| four(value.to_be_bytes())),
@@ -47,13 +53,16 @@ fn text<'a>(read: impl Fn(usize) -> &'a str + 'a) -> Cell<'a> {
     Box::new(move |row, out: &mut BytesMut| put_sized(read(row).as_bytes(), out))
 }
 
-fn digits<'a, T>(array: &'a dyn Array) -> Cell<'a>
+fn whole<'a, T>(array: &'a dyn Array) -> Cell<'a>
 where
     T: ArrowPrimitiveType,
-    T::Native: itoa::Integer,
+    i64: From<T::Native>,
 {
     let values: &PrimitiveArray<T> = array.as_primitive();
-    Box::new(move |row, out: &mut BytesMut| put_sized(itoa::Buffer::new().format(values.value(row)).as_bytes(), out))
+    Box::new(move |row, out: &mut BytesMut| {
+        digits::put_integer(i64::from(values.value(row)), out);
+        Ok(())
+    })
 }
 
 fn fixed<'a, T: ArrowPrimitiveType, const N: usize>(array: &'a dyn Array, bytes: impl Fn(T::Native) -> [u8; N] + 'a) -> Cell<'a> {

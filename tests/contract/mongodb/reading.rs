@@ -14,6 +14,7 @@ use tributary::stores::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
 use tributary::stores::schema::TableKind;
 use tributary::stores::value::Value;
 
+use super::super::suite::walk::{Tally, Visit, as_arrow, both_ways, came_everywhere};
 use super::{World, collect, ordinal, row_count, scan, shown, text};
 
 fn equals(column: usize, value: &str) -> Predicate {
@@ -24,6 +25,8 @@ fn every_type() -> Vec<(&'static str, Bson, PgType, &'static str)> {
     let binary = |subtype, bytes: &[u8]| Bson::Binary(Binary { subtype, bytes: bytes.to_vec() });
     let regex = Regex { pattern: "a.b".try_into().unwrap(), options: "i".try_into().unwrap() };
     let text_array = PgType::TEXT.array().unwrap();
+    let pointed = serde_json::json!({ "$dbPointer": { "$ref": "a.b", "$id": { "$oid": "000000000000000000000000" } } });
+    let pointer: Bson = serde_json::from_value(pointed).unwrap();
     vec![
         ("int32", 7_i32.into(), PgType::INT8, "7"),
         ("int64", i64::MIN.into(), PgType::INT8, "-9223372036854775808"),
@@ -53,23 +56,37 @@ fn every_type() -> Vec<(&'static str, Bson, PgType, &'static str)> {
             "{\"$code\":\"f()\",\"$scope\":{\"x\":1}}",
         ),
         ("least", Bson::MinKey, PgType::TEXT, "{\"$minKey\":1}"),
+        ("most", Bson::MaxKey, PgType::TEXT, "{\"$maxKey\":1}"),
+        ("symbol", Bson::Symbol("old".to_owned()), PgType::TEXT, "old"),
+        ("script", Bson::JavaScriptCode("g()".to_owned()), PgType::TEXT, "{\"$code\":\"g()\"}"),
+        ("undefined", Bson::Undefined, PgType::TEXT, "NULL"),
+        ("pointer", pointer, PgType::TEXT, "{\"$dbPointer\":{}}"),
         ("nothing", Bson::Null, PgType::TEXT, "NULL"),
     ]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_type_is_discovered_and_read() {
+async fn every_type_is_discovered_and_read_both_ways() {
     let world = World::new("").await;
-    let mut document = doc! { "_id": 1 };
     for (name, value, ..) in every_type() {
-        document.insert(name, value);
+        world.fill(name, vec![doc! { "_id": 1, "v": value }, doc! { "_id": 2 }]).await;
     }
-    world.fill("types", vec![document]).await;
-    let table = world.table("types").await;
-    for (name, _, pg_type, expected) in every_type() {
-        assert_eq!(table.columns[ordinal(&table, name)].field.pg_type(), pg_type, "{name}");
-        assert_eq!(world.rows(&table, &[name], Vec::new()).await, [[expected]], "{name}");
+    let schema = world.connector.discover().await.unwrap();
+    let (mut visited, mut tally) = (Vec::new(), Tally::default());
+    for (name, _, pg_type, shown) in every_type() {
+        let found = schema.tables.iter().find(|table| table.id.namespace == world.database.name() && table.id.name == name);
+        let table = found.unwrap_or_else(|| panic!("{name}: {:?}", schema.refused)).clone();
+        assert_eq!(table.columns[ordinal(&table, "v")].field.pg_type(), pg_type, "{name}");
+        let expected = [(shown != "NULL").then(|| shown.to_owned()), None];
+        let visit = Visit { native: name, oid: pg_type.oid, table, expected: &expected, show: as_arrow };
+        tally += Box::pin(both_ways(&world.connector, &visit)).await;
+        // The server's own word for what was written.
+        let stages = [doc! { "$match": { "_id": 1 } }, doc! { "$project": { "word": { "$type": "$v" } } }];
+        let mut words = world.database.collection::<Document>(name).aggregate(stages).await.unwrap();
+        visited.push(words.try_next().await.unwrap().unwrap().get_str("word").unwrap().to_owned());
     }
+    came_everywhere("mongodb", visited.iter().map(String::as_str), |visited, row| visited == row);
+    assert!(tally.exact + tally.superset > 100, "{tally:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,6 +163,45 @@ async fn keys_views_validators_and_estimates_are_discovered() {
     let empty = world.table("empty").await;
     assert!(world.rows(&empty, &["_id"], Vec::new()).await.is_empty());
     assert_eq!(row_count(&world.read(&empty, &[], Vec::new()).await.unwrap()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_identifies_documents_is_a_key() {
+    let world = World::new("").await;
+    let goods = world.fill("goods", vec![doc! { "a": 1, "b": "x", "c": 2, "l": [1, 2], "o": { "n": 1 } }, doc! { "a": 2 }]).await;
+    let unique = |name: &str| IndexOptions::builder().unique(true).name(name.to_owned()).build();
+    let folded = mongodb::options::Collation::builder().locale("en").build();
+    let (mut sparse, mut partial, mut loose) = (unique("sparse"), unique("partial"), unique("folded"));
+    sparse.sparse = Some(true);
+    partial.partial_filter_expression = Some(doc! { "c": { "$gt": 1 } });
+    loose.collation = Some(folded);
+    for (keys, options) in [
+        (doc! { "a": 1 }, unique("plain")),
+        (doc! { "a": -1, "b": 1 }, unique("pair")),
+        (doc! { "c": 1 }, sparse),
+        (doc! { "c": -1 }, partial),
+        (doc! { "b": 1 }, loose),
+        (doc! { "o.n": 1 }, unique("deep")),
+        (doc! { "l": 1 }, unique("elements")),
+        (doc! { "b": "hashed" }, IndexOptions::builder().name("hashed".to_owned()).build()),
+    ] {
+        goods.create_index(IndexModel::builder().keys(keys).options(options).build()).await.unwrap();
+    }
+    let table = world.table("goods").await;
+    let keys: Vec<(&str, bool)> = table.unique_keys.iter().map(|key| (key.name.as_str(), key.proven)).collect();
+    // Fields may be missing, and a missing field is NULL: the planner may rely on none of them.
+    assert_eq!(keys, [("plain", false), ("pair", false)]);
+    assert!(table.indexes.is_empty(), "{:?}", table.indexes);
+    assert!(table.primary_key.as_ref().is_some_and(|key| key.proven && key.columns == [0]));
+    let series = doc! { "create": "series", "timeseries": { "timeField": "at" } };
+    world.database.run_command(series).await.unwrap();
+    for _ in 0..2 {
+        // The server keeps nothing unique in a time series, its `_id` neither.
+        world.database.collection("series").insert_one(doc! { "_id": 1, "at": DateTime::from_millis(0) }).await.unwrap();
+    }
+    let series = world.table("series").await;
+    assert!(series.primary_key.as_ref().is_none_or(|key| !key.proven), "{:?}", series.primary_key);
+    assert_eq!(world.rows(&series, &["_id"], Vec::new()).await, [["1"], ["1"]]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,12 +7,12 @@ use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 use sqlx::Executor;
 use tributary::error::Diagnose;
-use tributary::options::Secret;
-use tributary::sandbox::{Certificate, MariaDb, Setup};
+use tributary::sandbox::{MariaDb, Setup};
 use tributary::stores::connector::ScanLimits;
 use tributary::stores::{Purpose, StoreError};
 
 use super::{Room, all_columns, connect, connector, parse, read_all, scan_of, texts};
+use crate::support::authority::Authority;
 use crate::support::throwaway;
 
 #[tokio::test]
@@ -121,32 +121,30 @@ async fn a_broken_view_does_not_hide_the_others() {
 
 #[tokio::test]
 async fn tls_is_used_and_checked_as_configured() {
-    let ca_key = rcgen::KeyPair::generate().unwrap();
-    let mut ca = rcgen::CertificateParams::new(vec![]).unwrap();
-    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let ca_certificate = ca.self_signed(&ca_key).unwrap();
-    let issuer = rcgen::Issuer::new(ca, ca_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-    let leaf = leaf.signed_by(&key, &issuer).unwrap();
-    let tls = Certificate { chain_pem: leaf.pem(), key_pem: Secret::new(key.serialize_pem()) };
-    let server = MariaDb::start_with(&Setup { tls: Some(tls), ..throwaway() }).await.unwrap();
-    let place = tempfile::tempdir().unwrap();
-    let ca_file = place.path().join("ca.pem");
-    std::fs::write(&ca_file, ca_certificate.pem()).unwrap();
-    let trusted = format!("tls_ca = \"{}\"", ca_file.display());
+    let (authority, other) = (Authority::new(), Authority::new());
+    let tls = Some(authority.certify(&["localhost"]));
+    let server = MariaDb::start_with(&Setup { tls, ..throwaway() }).await.unwrap();
+    let trusted = format!("tls_ca = \"{}\"", authority.file().display());
+    let stranger = format!("tls_ca = \"{}\"", other.file().display());
     let rows = [
-        ("tls = \"require\"".to_owned(), true),
-        ("tls = \"disable\"".to_owned(), true),
-        (format!("tls = \"verify-ca\"\n{trusted}"), true),
-        (format!("tls = \"verify-identity\"\n{trusted}"), true),
-        ("tls = \"verify-ca\"".to_owned(), false),
-        ("tls = \"verify-identity\"".to_owned(), false),
+        ("localhost", "tls = \"require\"".to_owned(), true),
+        ("localhost", "tls = \"disable\"".to_owned(), true),
+        ("localhost", format!("tls = \"verify-ca\"\n{trusted}"), true),
+        ("localhost", format!("tls = \"verify-identity\"\n{trusted}"), true),
+        ("localhost", "tls = \"verify-ca\"".to_owned(), false),
+        ("localhost", "tls = \"verify-identity\"".to_owned(), false),
+        ("localhost", format!("tls = \"verify-ca\"\n{stranger}"), false),
+        // The certificate has no such name.
+        ("127.0.0.1", format!("tls = \"verify-ca\"\n{trusted}"), true),
+        ("127.0.0.1", format!("tls = \"verify-identity\"\n{trusted}"), false),
     ];
-    for (options, expected) in rows {
-        let store = connector(&server, server.database(), &options);
-        let answer = store.ping().await;
-        assert_eq!(answer.is_ok(), expected, "{options}: {answer:?}");
+    for (host, options, expected) in rows {
+        let (port, user, password) = (server.port(), server.user(), server.password());
+        let login = format!("host = \"{host}\"\nport = {port}\nuser = \"{user}\"\npassword = \"{password}\"\ndatabase = \"x\"");
+        let answer = parse(&format!("{login}\n{options}")).ping().await;
+        assert_eq!(answer.is_ok(), expected, "{host} {options}: {answer:?}");
+        let refused = answer.err().is_none_or(|error| matches!(error, StoreError::Unreachable { .. }));
+        assert!(refused, "{host} {options}");
     }
     let plain = MariaDb::start_with(&throwaway()).await.unwrap();
     let error = connector(&plain, plain.database(), "tls = \"require\"").ping().await.unwrap_err();

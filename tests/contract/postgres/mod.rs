@@ -2,7 +2,10 @@
 
 mod documents;
 mod failures;
+mod keys;
+mod reaching;
 mod reads;
+mod rows;
 mod types;
 
 use std::path::PathBuf;

@@ -153,3 +153,10 @@ SELECT sum(wide) AS a, avg(wide) AS b FROM shop.customers WHERE false
 SELECT small, sum(wide) FILTER (WHERE id > 20) AS a, avg(balance) FILTER (WHERE active) AS b FROM shop.customers GROUP BY small
 SELECT sum(price) AS a, avg(price) AS b, stddev(price) AS c FROM shop.products
 SELECT i % 7 AS k, sum(i * 1.001) AS a, avg(i * 0.5) AS b FROM generate_series(1, 2000) AS g(i) GROUP BY i % 7
+SELECT catcode::text AS c, barelabel, count(*) AS n, min(word) AS a, max(word) AS b FROM pg_get_keywords() GROUP BY catcode, barelabel
+SELECT string_agg(k.word, ',' ORDER BY k.word) AS words FROM pg_catalog.pg_get_keywords() AS k WHERE k.word <> ALL ('{all,and,any}'::text[]) AND k.catdesc = 'reserved'
+TABLE shop.products
+SELECT id FROM (TABLE crm.clients ORDER BY id LIMIT 3) AS t
+SELECT current_schema IS NULL AS a, current_schema() = current_schema AS b
+SELECT x::regtype::text AS t FROM (VALUES ('int4'), ('text'), ('timestamptz')) AS v(x)
+VALUES (2, 'b'), (1, 'a') ORDER BY column1 LIMIT 1

@@ -95,3 +95,60 @@ SELECT id FROM shop.customers a JOIN crm.clients b ON a.id = b.id
 SELECT 1 AS a WHERE false
 SELECT FROM shop.products
 SELECT id FROM shop.customers FOR UPDATE
+SELECT c.id, EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id) AS e, NOT EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id AND o.total > 10) AS n FROM shop.customers c
+SELECT c.id, EXISTS (SELECT 1 FROM shop.orders WHERE total > 100) AS e, EXISTS (SELECT 1 FROM shop.nothing) AS n FROM shop.customers c
+SELECT id, id IN (SELECT customer FROM shop.orders) AS a, id NOT IN (SELECT customer FROM shop.orders) AS b, id IN (SELECT customer FROM shop.orders WHERE customer IS NOT NULL) AS c, id NOT IN (SELECT customer FROM shop.orders WHERE customer IS NOT NULL) AS d FROM shop.customers
+SELECT id, small IN (SELECT tier FROM crm.clients) AS a, small NOT IN (SELECT tier FROM crm.clients WHERE tier IS NOT NULL) AS b, small IN (SELECT tier FROM crm.clients WHERE false) AS c, small NOT IN (SELECT tier FROM crm.clients WHERE false) AS d FROM shop.customers
+SELECT id, small = ANY (SELECT tier FROM crm.clients) AS a, small <> ALL (SELECT tier FROM crm.clients) AS b, small > ANY (SELECT tier FROM crm.clients) AS c, small > ALL (SELECT tier FROM crm.clients WHERE tier < 3) AS d, small <= ALL (SELECT tier FROM crm.clients WHERE false) AS e FROM shop.customers
+SELECT id, small IN (SELECT k.tier FROM crm.clients k WHERE k.shop_id = c.id) AS a, small NOT IN (SELECT k.tier FROM crm.clients k WHERE k.shop_id = c.id) AS b FROM shop.customers c
+SELECT id, balance IN (SELECT total FROM shop.orders) AS a, wide IN (SELECT total FROM shop.orders) AS b, name IN (SELECT name FROM crm.clients) AS c FROM shop.customers
+SELECT id, NULL IN (SELECT id FROM shop.orders) AS a, NULL NOT IN (SELECT id FROM shop.nothing) AS b, 1 IN (SELECT NULL::int) AS c FROM shop.customers WHERE id < 4
+SELECT id, CASE WHEN EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id) THEN 'buys' WHEN c.id IN (SELECT shop_id FROM crm.clients) THEN 'calls' ELSE 'none' END AS k FROM shop.customers c
+SELECT id FROM shop.customers c WHERE EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id AND o.total > 50) OR c.small = 1 OR c.id IN (SELECT shop_id FROM crm.clients WHERE tier = 2)
+SELECT id FROM shop.customers c WHERE NOT (c.small IN (SELECT tier FROM crm.clients WHERE tier > 1) AND c.active)
+SELECT id FROM shop.customers c WHERE (c.small NOT IN (SELECT k.tier FROM crm.clients k WHERE k.shop_id = c.id)) IS NULL
+SELECT id FROM shop.customers c WHERE c.small NOT IN (SELECT k.tier FROM crm.clients k WHERE k.shop_id = c.id)
+SELECT id FROM shop.customers c WHERE c.id NOT IN (SELECT o.customer FROM shop.orders o WHERE o.total > c.small)
+SELECT id, name FROM shop.customers c ORDER BY EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id) DESC, id
+SELECT id FROM shop.customers c ORDER BY (SELECT count(*) FROM shop.orders o WHERE o.customer = c.id) DESC, c.id IN (SELECT shop_id FROM crm.clients), id
+SELECT c.id, (SELECT o.total FROM shop.orders o WHERE o.customer = c.id ORDER BY o.id DESC LIMIT 1) AS last FROM shop.customers c
+SELECT c.id, (SELECT o.total FROM shop.orders o WHERE o.customer = c.id ORDER BY o.total DESC NULLS LAST, o.id LIMIT 1 OFFSET 1) AS second FROM shop.customers c
+SELECT c.id, (SELECT o.id FROM shop.orders o WHERE o.total > c.small ORDER BY o.total, o.id LIMIT 1) AS next FROM shop.customers c
+SELECT c.id, (SELECT k.name FROM crm.clients k WHERE k.shop_id = c.id AND k.tier >= c.small ORDER BY k.id LIMIT 1) AS k FROM shop.customers c
+SELECT c.id, (SELECT k.credit FROM crm.clients k WHERE k.id = c.id) AS k, (SELECT v.mood FROM field.visits v WHERE v.no = c.id) AS m FROM shop.customers c
+SELECT c.id, (SELECT o.id FROM shop.orders o WHERE o.customer = c.id) AS a FROM shop.customers c
+SELECT c.id, (SELECT o.id FROM shop.orders o WHERE o.customer > c.id) AS a FROM shop.customers c WHERE c.id < 3
+SELECT c.id, (SELECT DISTINCT o.customer FROM shop.orders o WHERE o.customer = c.id) AS a FROM shop.customers c
+SELECT c.id, (SELECT count(DISTINCT o.total) FROM shop.orders o WHERE o.customer = c.id) AS a, (SELECT count(*) FROM shop.orders o WHERE o.total < c.balance) AS b FROM shop.customers c
+SELECT c.id, (SELECT sum(o.total) FROM shop.orders o WHERE o.customer = c.id HAVING count(*) > 1) AS a FROM shop.customers c
+SELECT c.id, (SELECT count(*) FROM shop.orders o WHERE o.customer = c.id HAVING count(*) < 2) AS a FROM shop.customers c
+SELECT c.id, (SELECT o.customer FROM shop.orders o WHERE o.customer = c.id GROUP BY o.customer HAVING sum(o.total) > 10) AS a FROM shop.customers c
+SELECT c.id, (SELECT max(t.n) FROM (SELECT count(*) AS n FROM shop.orders o WHERE o.customer = c.id GROUP BY o.total) t) AS a FROM shop.customers c
+SELECT c.id, (SELECT string_agg(o.id::text, ',' ORDER BY o.id) FROM shop.orders o WHERE o.customer = c.id) AS a, (SELECT array_agg(o.id ORDER BY o.id DESC) FROM shop.orders o WHERE o.customer = c.id) AS b FROM shop.customers c
+SELECT c.id, (SELECT c.small + count(*) FROM shop.orders o WHERE o.customer = c.id) AS a, (SELECT c.name) AS b, (SELECT c.small + 1 WHERE c.active) AS d FROM shop.customers c
+SELECT c.id, (SELECT coalesce(sum(o.total), 0) FROM shop.orders o WHERE o.customer = c.id AND o.total > c.small) AS a FROM shop.customers c
+SELECT c.id, (SELECT x FROM (SELECT o.id AS x FROM shop.orders o WHERE o.customer = c.id UNION ALL SELECT k.id FROM crm.clients k WHERE k.shop_id = c.id) u ORDER BY x LIMIT 1) AS a FROM shop.customers c
+SELECT c.id, (SELECT count(*) FROM shop.orders o WHERE o.customer = c.id AND EXISTS (SELECT 1 FROM shop.order_lines l WHERE l.order_id = o.id AND l.line_no > c.small)) AS a FROM shop.customers c
+SELECT c.id, EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id AND o.id IN (SELECT l.order_id FROM shop.order_lines l)) AS a FROM shop.customers c
+SELECT small, count(*) FILTER (WHERE EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id)) AS a, sum((SELECT count(*) FROM shop.orders o WHERE o.customer = c.id)) AS b FROM shop.customers c GROUP BY small
+SELECT EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id) AS e, count(*) FROM shop.customers c GROUP BY EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id)
+SELECT EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id) AS e, count(*) FROM shop.customers c GROUP BY 1
+SELECT c.id, t.id AS o FROM shop.customers c LEFT JOIN LATERAL (SELECT o.id FROM shop.orders o WHERE o.customer = c.id ORDER BY o.id DESC LIMIT 2) t ON true
+SELECT c.id, t.id AS o FROM shop.customers c CROSS JOIN LATERAL (SELECT o.id FROM shop.orders o WHERE o.customer = c.id ORDER BY o.total DESC, o.id LIMIT 1) t
+SELECT c.id, t.id AS o, t.total FROM shop.customers c LEFT JOIN LATERAL (SELECT o.id, o.total FROM shop.orders o WHERE o.customer = c.id) t ON t.total > c.small
+SELECT c.id, t.n FROM shop.customers c LEFT JOIN LATERAL (SELECT count(*) AS n FROM shop.orders o WHERE o.customer = c.id) t ON t.n > 0
+SELECT c.id, t.n FROM shop.customers c JOIN LATERAL (SELECT count(*) AS n FROM shop.orders o WHERE o.customer = c.id) t ON t.n < 2
+SELECT c.id, t.n, u.m FROM shop.customers c, LATERAL (SELECT count(*) AS n FROM shop.orders o WHERE o.customer = c.id) t, LATERAL (SELECT t.n + c.small AS m) u
+SELECT c.id, x.v FROM shop.customers c, LATERAL (VALUES (c.id), (c.small), (NULL)) AS x(v)
+SELECT c.id, x.v FROM shop.customers c CROSS JOIN LATERAL (SELECT o.total FROM shop.orders o WHERE o.customer = c.id UNION ALL SELECT k.credit FROM crm.clients k WHERE k.shop_id = c.id) AS x(v)
+SELECT c.id, t.r, t.o FROM shop.customers c JOIN LATERAL (SELECT o.id AS o, row_number() OVER (ORDER BY o.total, o.id) AS r FROM shop.orders o WHERE o.customer = c.id) t ON t.r <= 2
+SELECT c.id, t.o FROM shop.customers c LEFT JOIN LATERAL (SELECT DISTINCT ON (o.customer) o.id AS o FROM shop.orders o WHERE o.customer = c.id ORDER BY o.customer, o.id DESC) t ON true
+SELECT c.id, o.id AS o FROM shop.customers c LEFT JOIN shop.orders o ON o.customer = c.id AND EXISTS (SELECT 1 FROM shop.order_lines l WHERE l.order_id = o.id)
+SELECT c.id, k.id AS k FROM shop.customers c JOIN crm.clients k ON k.shop_id = c.id AND (k.tier IN (SELECT line_no FROM shop.order_lines) OR c.active)
+SELECT c.id, wide IN (SELECT d.wide FROM shop.customers d WHERE d.id > c.id) AS a, code IN (SELECT d.code FROM shop.customers d WHERE d.id <> c.id) AS b, wait IN (SELECT d.wait FROM shop.customers d WHERE d.id <> c.id) AS w FROM shop.customers c
+SELECT id, (SELECT v.mood FROM field.visits v WHERE v.person = c.id AND v.client IN (SELECT k.id FROM crm.clients k WHERE k.shop_id = c.id) ORDER BY v.no LIMIT 1) AS m FROM shop.customers c
+SELECT id, row_number() OVER (ORDER BY EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id), id) AS r FROM shop.customers c
+SELECT DISTINCT EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id) AS e FROM shop.customers c
+SELECT (SELECT id, name FROM shop.customers WHERE id = 1) AS a
+SELECT id FROM shop.customers WHERE id IN (SELECT id, name FROM shop.customers)
+SELECT c.id, o.id AS o FROM shop.customers c LEFT JOIN shop.orders o ON o.customer = c.id AND c.id IN (SELECT k.shop_id FROM crm.clients k) AND o.total > 10

@@ -19,6 +19,7 @@ pub(crate) struct Broken {
 impl Broken {
     /// Bytes that are not the binary form of the type: the column is no longer what was discovered, or the store is not
     /// PostgreSQL.
+    #[cold]
     pub(super) fn malformed() -> Self {
         Self::new(sqlstate::FDW_ERROR, "is not in the binary form of its type")
     }
@@ -34,17 +35,22 @@ pub(crate) trait Decoder: Send {
     /// Appends a value in its binary form.
     ///
     /// # Errors
-    /// The rule that the value breaks; the array under construction is then of no use.
-    fn value(&mut self, bytes: &[u8]) -> Result<(), Broken>;
+    /// The rule that the value breaks, boxed so that values that break none are told of in a register; the array under
+    /// construction is then of no use.
+    fn value(&mut self, bytes: &[u8]) -> Result<(), Box<Broken>>;
 
     /// Appends a NULL.
     fn null(&mut self);
 
     /// Takes the array built so far and starts a new one.
-    fn finish(&mut self) -> ArrayRef;
+    ///
+    /// # Errors
+    /// A rule that is looked at for all values together.
+    fn finish(&mut self) -> Result<ArrayRef, Box<Broken>>;
 }
 
 /// Exactly `N` bytes.
+#[inline]
 pub(super) fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Broken> {
     bytes.try_into().map_err(|_cause| Broken::malformed())
 }
@@ -73,7 +79,7 @@ where
     T: ArrowPrimitiveType,
     F: Fn(&[u8]) -> Result<T::Native, Broken> + Send,
 {
-    fn value(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+    fn value(&mut self, bytes: &[u8]) -> Result<(), Box<Broken>> {
         self.builder.append_value((self.read)(bytes)?);
         Ok(())
     }
@@ -82,12 +88,12 @@ where
         self.builder.append_null();
     }
 
-    fn finish(&mut self) -> ArrayRef {
+    fn finish(&mut self) -> Result<ArrayRef, Box<Broken>> {
         let array: PrimitiveArray<T> = std::mem::replace(&mut self.builder, PrimitiveBuilder::with_capacity(self.rows)).finish();
         if array.data_type() == &self.data_type {
-            return Arc::new(array);
+            return Ok(Arc::new(array));
         }
-        Arc::new(array.with_data_type(self.data_type.clone()))
+        Ok(Arc::new(array.with_data_type(self.data_type.clone())))
     }
 }
 
@@ -111,7 +117,7 @@ impl<F> Decoder for Written<F>
 where
     F: Fn(&[u8], &mut String) -> Result<(), Broken> + Send,
 {
-    fn value(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+    fn value(&mut self, bytes: &[u8]) -> Result<(), Box<Broken>> {
         self.scratch.clear();
         (self.write)(bytes, &mut self.scratch)?;
         self.builder.append_value(&self.scratch);
@@ -122,7 +128,7 @@ where
         self.builder.append_null();
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        self.builder.take()
+    fn finish(&mut self) -> Result<ArrayRef, Box<Broken>> {
+        Ok(self.builder.take())
     }
 }

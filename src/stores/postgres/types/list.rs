@@ -23,7 +23,7 @@ impl List {
         Self { item, element, lengths: Vec::with_capacity(rows), present: Vec::with_capacity(rows) }
     }
 
-    fn elements(&mut self, mut rest: &[u8], count: usize) -> Result<(), Broken> {
+    fn elements(&mut self, mut rest: &[u8], count: usize) -> Result<(), Box<Broken>> {
         for _ in 0..count {
             let (len, after) = integer(rest)?;
             rest = after;
@@ -36,7 +36,7 @@ impl List {
             self.element.value(value)?;
             rest = after;
         }
-        if rest.is_empty() { Ok(()) } else { Err(Broken::malformed()) }
+        if rest.is_empty() { Ok(()) } else { Err(Broken::malformed().into()) }
     }
 }
 
@@ -46,7 +46,7 @@ fn integer(bytes: &[u8]) -> Result<(i32, &[u8]), Broken> {
 }
 
 impl Decoder for List {
-    fn value(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+    fn value(&mut self, bytes: &[u8]) -> Result<(), Box<Broken>> {
         let (dimensions, rest) = integer(bytes)?;
         let (_has_nulls, rest) = integer(rest)?;
         let (_element_oid, rest) = integer(rest)?;
@@ -57,21 +57,21 @@ impl Decoder for List {
                 let (lower_bound, rest) = integer(rest)?;
                 if lower_bound != 1 {
                     let rule = format!("is an array whose first subscript is {lower_bound} and not 1");
-                    return Err(Broken::new(sqlstate::FEATURE_NOT_SUPPORTED, rule));
+                    return Err(Broken::new(sqlstate::FEATURE_NOT_SUPPORTED, rule).into());
                 }
                 let count = usize::try_from(count).map_err(|_cause| Broken::malformed())?;
                 // Each element takes at least its length word, so a count beyond that is not to be looped over.
                 if count > rest.len() / 4 {
-                    return Err(Broken::malformed());
+                    return Err(Broken::malformed().into());
                 }
                 self.elements(rest, count)?;
                 count
             }
             2..=6 => {
                 let rule = format!("is an array of {dimensions} dimensions; only one is supported");
-                return Err(Broken::new(sqlstate::FEATURE_NOT_SUPPORTED, rule));
+                return Err(Broken::new(sqlstate::FEATURE_NOT_SUPPORTED, rule).into());
             }
-            _ => return Err(Broken::malformed()),
+            _ => return Err(Broken::malformed().into()),
         };
         self.lengths.push(count);
         self.present.push(true);
@@ -83,11 +83,11 @@ impl Decoder for List {
         self.present.push(false);
     }
 
-    fn finish(&mut self) -> ArrayRef {
+    fn finish(&mut self) -> Result<ArrayRef, Box<Broken>> {
         let offsets = OffsetBuffer::from_lengths(std::mem::take(&mut self.lengths));
         let nulls = NullBuffer::from(std::mem::take(&mut self.present));
         let nulls = (nulls.null_count() > 0).then_some(nulls);
-        Arc::new(ListArray::new(self.item.clone(), offsets, self.element.finish(), nulls))
+        Ok(Arc::new(ListArray::new(self.item.clone(), offsets, self.element.finish()?, nulls)))
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
         list.value(&words(&[1, 1, 23, 3, 1, 4, 7, -1, 4, 9])).unwrap();
         list.null();
         list.value(&words(&[0, 0, 23])).unwrap();
-        let array = list.finish();
+        let array = list.finish().unwrap();
         let array = array.as_list::<i32>();
         assert_eq!((array.len(), array.null_count()), (3, 1));
         let first: Vec<Option<i32>> = array.value(0).as_primitive::<Int32Type>().iter().collect();

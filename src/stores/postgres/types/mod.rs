@@ -205,6 +205,11 @@ struct Row {
     make: fn(PgType, usize) -> Box<dyn Decoder>,
 }
 
+/// The names of the types that are read in their binary form; all others travel as text.
+pub(super) fn names() -> Vec<&'static str> {
+    ROWS.iter().filter_map(|row| builtin(row.oid)).map(|known| known.sql_name).collect()
+}
+
 fn row(oid: u32) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.oid == oid)
 }
@@ -262,12 +267,12 @@ mod tests {
             let field = map("c", &native(row.oid, 'b'), true).unwrap();
             let mut decoder = decoder(&field, 4);
             decoder.null();
-            let array = decoder.finish();
+            let array = decoder.finish().unwrap();
             assert_eq!(array.data_type(), field.data_type(), "type {}", row.oid);
             assert_eq!((array.len(), array.null_count()), (1, 1), "type {}", row.oid);
             let list = NativeType { element: Some(Box::new(native(row.oid, 'b'))), ..native(1, 'b') };
             let field = map("c", &list, true).unwrap();
-            let array = super::decoder(&field, 4).finish();
+            let array = super::decoder(&field, 4).finish().unwrap();
             assert_eq!(array.data_type(), field.data_type(), "array of type {}", row.oid);
         }
     }

@@ -64,9 +64,9 @@ impl Parts<'_> {
     }
 }
 
-/// Powers of ten that fit 64 bits with room for a group of digits.
-const POWERS: [i64; 15] = {
-    let mut powers = [1; 15];
+/// Powers of ten that fit 64 bits.
+const POWERS: [i64; 19] = {
+    let mut powers = [1; 19];
     let mut place = 1;
     while place < powers.len() {
         powers[place] = powers[place - 1] * 10;
@@ -76,32 +76,43 @@ const POWERS: [i64; 15] = {
 };
 
 fn read_decimal128(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Broken> {
-    match read_short(bytes, scale) {
-        Some(value) if Decimal128Type::is_valid_decimal_precision(value, precision) => Ok(value),
-        _ => read_decimal::<Decimal128Type>(bytes, precision, scale),
+    match read_short(bytes, precision, scale) {
+        Some(value) => Ok(value.into()),
+        None => read_decimal::<Decimal128Type>(bytes, precision, scale),
     }
 }
 
 /// The value times 10^scale where 64 bits hold it on the whole way, as nearly always: 128-bit arithmetic with its checks costs
 /// several times as much. `None` says nothing of the value but that [`read_decimal`] must look at it.
-fn read_short(bytes: &[u8], scale: i8) -> Option<i128> {
-    let parts = parts(bytes).ok()?;
-    let count = i32::try_from(parts.digits.len() / 2).ok().filter(|count| *count <= 4)?;
-    let mut value = 0_i64;
-    for digit in parts.digits() {
-        value = value * 10_000 + i64::from(Some(digit).filter(|digit| *digit <= 9_999)?);
+#[inline]
+fn read_short(bytes: &[u8], precision: u8, scale: i8) -> Option<i64> {
+    let ([n0, n1, w0, w1, s0, s1, _, _], digits) = bytes.split_first_chunk::<8>()?;
+    let count = i32::from(u16::from_be_bytes([*n0, *n1]));
+    // Four groups at most, and as many as there are bytes for.
+    if count > 4 || digits.len() != usize::try_from(count).ok()? * 2 {
+        return None;
     }
-    // The exponent of the last group: only that one can reach past the scale.
-    let exponent = (parts.weight - count + 1) * 4 + i32::from(scale);
-    let power = *POWERS.get(usize::try_from(exponent.unsigned_abs()).ok()?)?;
+    let mut value = 0_i64;
+    for pair in digits.chunks_exact(2) {
+        let group = pair.iter().fold(0_u16, |group, byte| group << 8 | u16::from(*byte));
+        value = value * 10_000 + i64::from(Some(group).filter(|group| *group <= 9_999)?);
+    }
+    // The exponent of the last group: only that one can reach past the scale. Divisors that are known here are no divisions.
+    let exponent = (i32::from(i16::from_be_bytes([*w0, *w1])) - count + 1) * 4 + i32::from(scale);
     let value = match exponent {
-        0.. => value.checked_mul(power)?,
-        -3..=-1 if value % power == 0 => value / power,
+        0 => value,
+        1.. => value.checked_mul(*POWERS.get(usize::try_from(exponent).ok()?)?)?,
+        -1 if value % 10 == 0 => value / 10,
+        -2 if value % 100 == 0 => value / 100,
+        -3 if value % 1_000 == 0 => value / 1_000,
         _ => return None,
     };
-    match parts.sign {
-        POSITIVE => Some(value.into()),
-        NEGATIVE => Some((-value).into()),
+    if POWERS.get(usize::from(precision)).is_some_and(|end| value >= *end) {
+        return None;
+    }
+    match u16::from_be_bytes([*s0, *s1]) {
+        POSITIVE => Some(value),
+        NEGATIVE => Some(-value),
         _ => None,
     }
 }
@@ -245,7 +256,8 @@ mod tests {
                 }
             }
         }
-        assert_eq!(read_short(&sent(0, NEGATIVE, 2, &[123, 4_500]), 2), Some(-12_345));
+        let sent = |precision| read_short(&sent(0, NEGATIVE, 2, &[123, 4_500]), precision, 2);
+        assert_eq!((sent(5), sent(38), sent(4)), (Some(-12_345), Some(-12_345), None));
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub(super) fn bool(_: PgType, rows: usize) -> Box<dyn Decoder> {
 }
 
 impl Decoder for Bool {
-    fn value(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+    fn value(&mut self, bytes: &[u8]) -> Result<(), Box<Broken>> {
         let [byte] = fixed(bytes)?;
         self.0.append_value(byte != 0);
         Ok(())
@@ -119,8 +119,8 @@ impl Decoder for Bool {
         self.0.append_null();
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        self.0.take()
+    fn finish(&mut self) -> Result<ArrayRef, Box<Broken>> {
+        Ok(self.0.take())
     }
 }
 
@@ -132,7 +132,7 @@ pub(super) fn bytea(_: PgType, rows: usize) -> Box<dyn Decoder> {
 }
 
 impl Decoder for Bytea {
-    fn value(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+    fn value(&mut self, bytes: &[u8]) -> Result<(), Box<Broken>> {
         self.0.append_value(bytes);
         Ok(())
     }
@@ -141,8 +141,8 @@ impl Decoder for Bytea {
         self.0.append_null();
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        self.0.take()
+    fn finish(&mut self) -> Result<ArrayRef, Box<Broken>> {
+        Ok(self.0.take())
     }
 }
 

@@ -1,24 +1,25 @@
 //! Text as stored, and types whose carrier is their canonical text.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringBuilder};
+use arrow::array::ArrayRef;
 
 use super::decoder::{Broken, Decoder, Written, fixed};
 use crate::error::sqlstate;
 use crate::pgtype::PgType;
-use crate::stores::builders::Refill;
+use crate::stores::builders::TextsBuilder;
 
 /// A column of text as the store sends it.
 struct Plain {
-    builder: StringBuilder,
+    builder: TextsBuilder,
     /// Bytes before the text: the version byte of `jsonb`.
     prefix: Option<u8>,
 }
 
 /// Text as it is: also the text form of types without a binary row, and enum labels.
 pub(super) fn plain(rows: usize) -> Box<dyn Decoder> {
-    Box::new(Plain { builder: StringBuilder::with_capacity(rows, rows * 16), prefix: None })
+    Box::new(Plain { builder: TextsBuilder::with_capacity(rows, rows * 16), prefix: None })
 }
 
 pub(super) fn text(_: PgType, rows: usize) -> Box<dyn Decoder> {
@@ -27,20 +28,17 @@ pub(super) fn text(_: PgType, rows: usize) -> Box<dyn Decoder> {
 
 /// `jsonb_send`: version byte 1, then the text.
 pub(super) fn jsonb(_: PgType, rows: usize) -> Box<dyn Decoder> {
-    Box::new(Plain { builder: StringBuilder::with_capacity(rows, rows * 16), prefix: Some(1) })
+    Box::new(Plain { builder: TextsBuilder::with_capacity(rows, rows * 16), prefix: Some(1) })
 }
 
 impl Decoder for Plain {
-    fn value(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+    fn value(&mut self, bytes: &[u8]) -> Result<(), Box<Broken>> {
         let content = match (self.prefix, bytes) {
             (None, bytes) => bytes,
             (Some(prefix), [first, rest @ ..]) if *first == prefix => rest,
-            (Some(_), _) => return Err(Broken::malformed()),
+            (Some(_), _) => return Err(Broken::malformed().into()),
         };
-        // A database in encoding SQL_ASCII may hold any bytes.
-        let text = std::str::from_utf8(content)
-            .map_err(|_cause| Broken::new(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, "is not valid UTF-8"))?;
-        self.builder.append_value(text);
+        self.builder.append_value(content);
         Ok(())
     }
 
@@ -48,8 +46,11 @@ impl Decoder for Plain {
         self.builder.append_null();
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        self.builder.take()
+    fn finish(&mut self) -> Result<ArrayRef, Box<Broken>> {
+        // A database in encoding SQL_ASCII may hold any bytes.
+        let array = self.builder.take();
+        let array = array.map_err(|_at| Broken::new(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, "is not valid UTF-8"))?;
+        Ok(Arc::new(array))
     }
 }
 
@@ -160,7 +161,7 @@ mod tests {
     fn decoded(make: fn(PgType, usize) -> Box<dyn Decoder>, bytes: &[u8]) -> Result<String, &'static str> {
         let mut decoder = make(PgType::TEXT, 1);
         decoder.value(bytes).map_err(|broken| broken.sqlstate)?;
-        let array = decoder.finish();
+        let array = decoder.finish().map_err(|broken| broken.sqlstate)?;
         assert_eq!(array.len(), 1);
         Ok(array.as_string::<i32>().value(0).to_owned())
     }

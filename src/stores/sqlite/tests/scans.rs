@@ -153,6 +153,73 @@ async fn a_scan_that_finds_nothing_stops_when_its_reader_goes() {
     fixture.store.ping().await.unwrap();
 }
 
+/// Whether the write-ahead log can be taken over whole, which it cannot while somebody reads an older state.
+async fn is_log_free(writer: &mut SqliteConnection) -> bool {
+    run(writer, "PRAGMA busy_timeout = 0; INSERT INTO n VALUES (NULL, 'newer');").await;
+    let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(writer).await.unwrap();
+    sqlx::Row::get::<i64, _>(&row, 0) == 0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_reader_does_not_hold_the_log_for_ever() {
+    let mut fixture = Fixture::new(&numbers(50_000), "snapshot_idle = \"300ms\"\n[pool]\nsize = 2\nwait = \"20s\"").await;
+    let table = fixture.table("n").await;
+    let reading = fixture.store.open(STATEMENT).await.unwrap();
+    let limits = ScanLimits { batch_rows: 10, ..ScanLimits::default() };
+    let mut stream = reading.scan(&table, &all_of(&table), limits).await.unwrap();
+    let idle = fixture.store.open(Purpose::Transaction { read_only: true, repeatable: true }).await.unwrap();
+    assert!(!is_log_free(&mut fixture.writer).await);
+    // As long as it is read from, the state stays, however long that takes altogether.
+    let begun = std::time::Instant::now();
+    let mut seen = 0;
+    while begun.elapsed() < std::time::Duration::from_millis(900) {
+        seen += stream.next().await.unwrap().unwrap().num_rows();
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(seen > 0 && !is_log_free(&mut fixture.writer).await);
+    let deadline = begun + std::time::Duration::from_secs(20);
+    while !is_log_free(&mut fixture.writer).await {
+        assert!(std::time::Instant::now() < deadline, "an idle reader still holds the log");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let error = loop {
+        match stream.next().await {
+            Some(Ok(batch)) => seen += batch.num_rows(),
+            Some(Err(error)) => break error,
+            None => panic!("{seen} rows and then the end, as if there were no more"),
+        }
+    };
+    assert_eq!((error.sqlstate(), error.to_string().as_str()), ("72000", "snapshot too old"));
+    let error = idle.scan(&table, &all_of(&table), limits).await.err().unwrap();
+    assert_eq!(error.sqlstate(), "72000");
+    assert_eq!(idle.commit().await.unwrap_err().sqlstate(), "72000");
+    // Both connections are free again.
+    let (left, right) = tokio::join!(fixture.store.open(STATEMENT), fixture.store.open(STATEMENT));
+    assert_eq!(count(left.unwrap().as_ref(), &table).await, count(right.unwrap().as_ref(), &table).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_ends_readers_and_does_not_wait_for_them() {
+    let endless = "CREATE VIEW endless AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT (x + 1) % 1000 FROM c) \
+        SELECT CAST(x AS TEXT) AS x FROM c WHERE x < 0;";
+    let fixture = Fixture::new(&format!("{}{endless}", numbers(50_000)), "").await;
+    let (table, endless) = (fixture.table("n").await, fixture.table("endless").await);
+    let idle = fixture.store.open(Purpose::Transaction { read_only: true, repeatable: true }).await.unwrap();
+    let stepping = fixture.store.open(STATEMENT).await.unwrap();
+    let mut never = stepping.scan(&endless, &all_of(&endless), ScanLimits::default()).await.unwrap();
+    assert!(futures::poll!(never.next()).is_pending());
+    let begun = std::time::Instant::now();
+    fixture.store.close().await;
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+    for error in [
+        never.next().await.unwrap().unwrap_err(),
+        idle.scan(&table, &all_of(&table), ScanLimits::default()).await.err().unwrap(),
+        fixture.store.ping().await.unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
+    }
+}
+
 #[tokio::test]
 async fn limits_ordinals_and_batch_sizes_are_kept() {
     let fixture = Fixture::new(&numbers(1000), "").await;
@@ -165,6 +232,61 @@ async fn limits_ordinals_and_batch_sizes_are_kept() {
     let small = ScanLimits { batch_rows: 8192, batch_bytes: 100 };
     let batches: Vec<_> = branch.scan(&table, &all_of(&table), small).await.unwrap().collect().await;
     assert!(batches.len() > 100 && batches.iter().all(|batch| batch.as_ref().unwrap().num_rows() < 10));
+}
+
+/// A row of made-up values as SQL and as it is shown; every column but the key is NULL now and then.
+fn made(id: u64) -> (String, Vec<String>) {
+    let mut seed = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut next = |end: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % end
+    };
+    let cents = (next(1 << 31) as i64 - (1 << 30)) >> next(30);
+    let price = format!("{}{}.{:02}", if cents < 0 { "-" } else { "" }, cents.abs() / 100, cents.abs() % 100);
+    let title: String = (0..next(12)).map(|_| ["a", " ", "é", "€", "語", "😀"][next(6) as usize]).collect();
+    let moment = chrono::DateTime::from_timestamp_micros(next(1 << 31) as i64 * 1_999_999 - 900_000_000_000_000).unwrap();
+    let fraction = if next(3) == 0 { "" } else { "%.6f" };
+    let placed = moment.naive_utc().format(&format!("%Y-%m-%d %H:%M:%S{fraction}")).to_string();
+    let placed_shown = chrono::NaiveDateTime::parse_from_str(&placed, "%Y-%m-%d %H:%M:%S%.f").unwrap();
+    let score = (next(1 << 20) as f64 - 500_000.0) / 8.0;
+    let paid = next(2) == 1;
+    let raw: String = (0..next(5)).map(|_| format!("{:02x}", next(256))).collect();
+    let cells = [
+        (price.clone(), price),
+        (format!("'{title}'"), title),
+        (format!("'{placed}'"), format!("{placed_shown:?}")),
+        (format!("{score:?}"), format!("{score:?}")),
+        (u8::from(paid).to_string(), paid.to_string()),
+        (format!("x'{raw}'"), raw),
+    ];
+    let (mut sql, mut shown) = (format!("({id}"), vec![id.to_string()]);
+    for (written, read) in cells {
+        let (written, read) = if next(9) == 0 { ("NULL".to_owned(), "~".to_owned()) } else { (written, read) };
+        sql.push_str(", ");
+        sql.push_str(&written);
+        shown.push(read);
+    }
+    (sql + ")", shown)
+}
+
+#[tokio::test]
+async fn made_up_values_come_back_as_they_were_written() {
+    let (written, expected): (Vec<String>, Vec<Vec<String>>) = (1..=5_000).map(made).unzip();
+    let fixture = Fixture::new(
+        &format!(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, price DECIMAL(12,2), title TEXT, placed TIMESTAMP, score DOUBLE PRECISION, \
+             paid BOOLEAN, raw BLOB); INSERT INTO t VALUES {};",
+            written.join(", ")
+        ),
+        "",
+    )
+    .await;
+    let table = fixture.table("t").await;
+    let found = fixture.read(&table, vec![]).await.unwrap();
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.len(), expected.len());
 }
 
 #[tokio::test]

@@ -4,22 +4,20 @@ use arrow::array::{ArrayRef, Decimal128Builder, Decimal256Builder, StringBuilder
 use arrow::datatypes::{DataType, i256};
 
 use super::super::super::builders::Refill;
-use super::read::{Cell, Fault, Read};
+use super::read::{Appended, Cell, Fault, Read};
 use crate::pgtype::PgType;
 
 /// The reader of a `numeric` column with this carrier.
 pub(super) fn reader(pg_type: PgType, carrier: &DataType) -> Option<Box<dyn Read>> {
     Some(match carrier {
-        DataType::Decimal128(precision, scale) => Box::new(Shaped {
-            builder: Decimal128Builder::new().with_data_type(carrier.clone()),
-            precision: usize::from(*precision),
-            scale: usize::try_from(*scale).ok()?,
-        }),
-        DataType::Decimal256(precision, scale) => Box::new(Shaped {
-            builder: Decimal256Builder::new().with_data_type(carrier.clone()),
-            precision: usize::from(*precision),
-            scale: usize::try_from(*scale).ok()?,
-        }),
+        DataType::Decimal128(precision, scale) => {
+            let builder = Decimal128Builder::new().with_data_type(carrier.clone());
+            Box::new(Shaped::new(builder, usize::from(*precision), usize::try_from(*scale).ok()?))
+        }
+        DataType::Decimal256(precision, scale) => {
+            let builder = Decimal256Builder::new().with_data_type(carrier.clone());
+            Box::new(Shaped::new(builder, usize::from(*precision), usize::try_from(*scale).ok()?))
+        }
         DataType::Utf8 => Box::new(Unshaped { builder: StringBuilder::new(), shape: pg_type.numeric_shape() }),
         _ => return None,
     })
@@ -108,30 +106,52 @@ const POWERS: [i64; 19] = {
 };
 
 /// Reals below this many digits have one decimal number of no more digits that reads back as they are.
-const REAL_DIGITS_END: f64 = 1e15;
+const REAL_DIGITS_END: u64 = 1_000_000_000_000_000;
 
-/// The number that [`shaped`] gives, times 10^scale, without making digits of it: for integers and reals as they are stored in
-/// most columns. `None` says nothing of the cell but that [`shaped`] must look at it.
-fn short(cell: Cell<'_>, precision: usize, scale: usize) -> Option<i64> {
-    let power = *POWERS.get(scale)?;
-    let unscaled = match cell {
-        Cell::Int(number) => number.checked_mul(power)?,
-        Cell::Real(number) => {
-            let whole = (number * power as f64).round();
-            // Both sides of the division are exact, so its result is what the decimal number reads back as. That is the real
-            // itself only for the decimal number that the shortest digits write, since no other has so few.
-            if whole.abs() >= REAL_DIGITS_END || whole / power as f64 != number {
-                return None;
+/// The short way from a cell to its decimal number: for integers and reals as they are stored in most columns.
+#[derive(Debug, Clone, Copy)]
+struct Short {
+    /// 10^scale
+    power: i64,
+    /// The same, which is exact: at most 10^18, and a real holds every power of ten up to 10^22.
+    real_power: f64,
+    /// What unscaled numbers stay below to have no more digits than the precision says.
+    end: u64,
+}
+
+impl Short {
+    /// `None` where the scale alone fills 64 bits.
+    fn new(precision: usize, scale: usize) -> Option<Self> {
+        let power = *POWERS.get(scale)?;
+        let end = POWERS.get(precision).map_or(u64::MAX, |end| end.unsigned_abs());
+        Some(Self { power, real_power: power as f64, end })
+    }
+
+    /// The number that [`shaped`] gives, times 10^scale, without making digits of it. `None` says nothing of the cell but that
+    /// [`shaped`] must look at it.
+    #[inline]
+    fn unscaled(self, cell: Cell<'_>) -> Option<i64> {
+        let unscaled = match cell {
+            Cell::Int(number) => number.checked_mul(self.power)?,
+            Cell::Real(number) => {
+                let scaled = number * self.real_power;
+                // The nearest whole number, or nearly always so; of a real that is none it is zero or out of range.
+                let whole = (scaled + 0.5_f64.copysign(scaled)) as i64;
+                // Both sides of the division are exact, so its result is what the decimal number reads back as. That is the
+                // real itself only for the decimal number that the shortest digits write, since no other has so few.
+                if whole.unsigned_abs() >= REAL_DIGITS_END || whole as f64 / self.real_power != number {
+                    return None;
+                }
+                whole
             }
-            whole as i64
-        }
-        Cell::Null | Cell::Text(_) | Cell::Blob(_) => return None,
-    };
-    let fits = POWERS.get(precision).is_none_or(|end| unscaled.unsigned_abs() < end.unsigned_abs());
-    fits.then_some(unscaled)
+            Cell::Null | Cell::Text(_) | Cell::Blob(_) => return None,
+        };
+        (unscaled.unsigned_abs() < self.end).then_some(unscaled)
+    }
 }
 
 /// The digits of a cell at a column's scale.
+#[cold]
 fn shaped(cell: Cell<'_>, precision: usize, scale: usize) -> Result<Digits, Fault> {
     let wanted = format!("numeric({precision},{scale})");
     let digits = Digits::of(cell).ok_or_else(|| Fault::kind(cell, "a numeric"))?;
@@ -144,44 +164,54 @@ struct Shaped<B> {
     builder: B,
     precision: usize,
     scale: usize,
+    short: Option<Short>,
+}
+
+impl<B> Shaped<B> {
+    fn new(builder: B, precision: usize, scale: usize) -> Self {
+        Self { builder, precision, scale, short: Short::new(precision, scale) }
+    }
+
+    /// The digits of a cell as a whole number, whatever the cell holds.
+    #[cold]
+    fn digits(&self, cell: Cell<'_>) -> Result<String, Box<Fault>> {
+        Ok(shaped(cell, self.precision, self.scale)?.unscaled())
+    }
 }
 
 impl Read for Shaped<Decimal128Builder> {
-    fn append(&mut self, cell: Cell<'_>) -> Result<usize, Fault> {
-        let value = match cell {
-            Cell::Null => None,
-            cell => Some(match short(cell, self.precision, self.scale) {
-                Some(unscaled) => unscaled.into(),
-                None => {
-                    let digits = shaped(cell, self.precision, self.scale)?.unscaled();
-                    digits.parse().map_err(|_overflow| Fault::range("numeric"))?
-                }
-            }),
-        };
-        self.builder.append_option(value);
+    #[inline(always)]
+    fn append(&mut self, cell: Cell<'_>) -> Appended {
+        if let Some(unscaled) = self.short.and_then(|short| short.unscaled(cell)) {
+            self.builder.append_value(unscaled.into());
+        } else if cell == Cell::Null {
+            self.builder.append_null();
+        } else {
+            self.builder.append_value(self.digits(cell)?.parse().map_err(|_overflow| Fault::range("numeric"))?);
+        }
         Ok(16)
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        self.builder.take()
+    fn finish(&mut self) -> Result<ArrayRef, Box<Fault>> {
+        Ok(self.builder.take())
     }
 }
 
 impl Read for Shaped<Decimal256Builder> {
-    fn append(&mut self, cell: Cell<'_>) -> Result<usize, Fault> {
-        let value = match cell {
-            Cell::Null => None,
-            cell => {
-                let digits = shaped(cell, self.precision, self.scale)?.unscaled();
-                Some(i256::from_string(&digits).ok_or_else(|| Fault::range("numeric"))?)
-            }
-        };
-        self.builder.append_option(value);
+    fn append(&mut self, cell: Cell<'_>) -> Appended {
+        if let Some(unscaled) = self.short.and_then(|short| short.unscaled(cell)) {
+            self.builder.append_value(i256::from(unscaled));
+        } else if cell == Cell::Null {
+            self.builder.append_null();
+        } else {
+            let digits = self.digits(cell)?;
+            self.builder.append_value(i256::from_string(&digits).ok_or_else(|| Fault::range("numeric"))?);
+        }
         Ok(32)
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        self.builder.take()
+    fn finish(&mut self) -> Result<ArrayRef, Box<Fault>> {
+        Ok(self.builder.take())
     }
 }
 
@@ -192,7 +222,7 @@ struct Unshaped {
 }
 
 impl Read for Unshaped {
-    fn append(&mut self, cell: Cell<'_>) -> Result<usize, Fault> {
+    fn append(&mut self, cell: Cell<'_>) -> Appended {
         let text = match (cell, self.shape) {
             (Cell::Null, _) => {
                 self.builder.append_null();
@@ -212,8 +242,8 @@ impl Read for Unshaped {
         Ok(text.len() + 4)
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        self.builder.take()
+    fn finish(&mut self) -> Result<ArrayRef, Box<Fault>> {
+        Ok(self.builder.take())
     }
 }
 
@@ -250,12 +280,29 @@ mod tests {
         assert_eq!(shaped(Cell::Int(1000), 3, 0).err().map(|fault| fault.sqlstate), Some("22003"));
     }
 
+    fn short(cell: Cell<'_>, precision: usize, scale: usize) -> Option<i64> {
+        Short::new(precision, scale)?.unscaled(cell)
+    }
+
     #[test]
     fn the_short_way_gives_the_same_digits() {
         let check = |cell: Cell<'_>, precision: usize, scale: usize| {
             let long = shaped(cell, precision, scale).ok().map(|digits| digits.unscaled());
             if let Some(short) = short(cell, precision, scale) {
                 assert_eq!(Some(short.to_string()), long, "{cell:?} as numeric({precision},{scale})");
+            }
+            let scale_of_carrier = i8::try_from(scale).unwrap();
+            let narrow = DataType::Decimal128(u8::try_from(precision).unwrap(), scale_of_carrier);
+            for (carrier, precision) in [(narrow, precision), (DataType::Decimal256(60, scale_of_carrier), 60)] {
+                let mut reader = reader(PgType::NUMERIC, &carrier).unwrap();
+                let appended = reader.append(cell);
+                let array = reader.finish().unwrap();
+                let found = appended.ok().map(|_bytes| match array.as_primitive_opt::<arrow::datatypes::Decimal128Type>() {
+                    Some(narrow) => narrow.value(0).to_string(),
+                    None => array.as_primitive::<arrow::datatypes::Decimal256Type>().value(0).to_string(),
+                });
+                let expected = shaped(cell, precision, scale).ok().map(|digits| digits.unscaled());
+                assert_eq!(found, expected, "{cell:?} in {carrier:?}");
             }
         };
         let mut seed = 1_u64;
@@ -287,17 +334,17 @@ mod tests {
         let mut narrow = reader(PgType::numeric(10, 2), &PgType::numeric(10, 2).carrier()).unwrap();
         narrow.append(Cell::Real(-1.5)).unwrap();
         narrow.append(Cell::Null).unwrap();
-        let array = narrow.finish();
+        let array = narrow.finish().unwrap();
         assert_eq!(array.as_primitive::<arrow::datatypes::Decimal128Type>().value(0), -150);
         assert!(array.is_null(1));
         let wide = "9".repeat(60);
         let mut broad = reader(PgType::numeric(60, 0), &PgType::numeric(60, 0).carrier()).unwrap();
         broad.append(Cell::Text(wide.as_bytes())).unwrap();
-        assert_eq!(broad.finish().as_primitive::<arrow::datatypes::Decimal256Type>().value(0).to_string(), wide);
+        assert_eq!(broad.finish().unwrap().as_primitive::<arrow::datatypes::Decimal256Type>().value(0).to_string(), wide);
         let mut free = reader(PgType::NUMERIC, &DataType::Utf8).unwrap();
         free.append(Cell::Real(1e300)).unwrap();
         free.append(Cell::Real(f64::INFINITY)).unwrap();
-        let array = free.finish();
+        let array = free.finish().unwrap();
         assert_eq!(array.as_string::<i32>().value(0), format!("1{}", "0".repeat(300)));
         assert_eq!(array.as_string::<i32>().value(1), "Infinity");
     }

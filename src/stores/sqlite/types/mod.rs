@@ -36,18 +36,20 @@ pub enum Affinity {
     Numeric,
 }
 
-/// The affinity of a declared type, by SQLite's own rule (datatype3.html, 3.1), which looks for words in this order.
+/// Words in a declared type that give it an affinity, in the order in which SQLite looks for them (datatype3.html, 3.1).
+const WORDS: &[(&str, Affinity)] = &[
+    ("INT", Affinity::Integer),
+    ("CHAR", Affinity::Text),
+    ("CLOB", Affinity::Text),
+    ("TEXT", Affinity::Text),
+    ("BLOB", Affinity::Blob),
+    ("REAL", Affinity::Real),
+    ("FLOA", Affinity::Real),
+    ("DOUB", Affinity::Real),
+];
+
+/// The affinity of a declared type, by SQLite's own rule.
 pub fn affinity(declared: &str) -> Affinity {
-    const WORDS: &[(&str, Affinity)] = &[
-        ("INT", Affinity::Integer),
-        ("CHAR", Affinity::Text),
-        ("CLOB", Affinity::Text),
-        ("TEXT", Affinity::Text),
-        ("BLOB", Affinity::Blob),
-        ("REAL", Affinity::Real),
-        ("FLOA", Affinity::Real),
-        ("DOUB", Affinity::Real),
-    ];
     if declared.is_empty() {
         return Affinity::Blob;
     }
@@ -67,6 +69,11 @@ const NAMES: &[(&[&str], PgType)] = &[
     (&["JSON", "JSONB"], PgType::JSON),
     (&["UUID", "GUID"], PgType::UUID),
 ];
+
+/// The names, and the words that give other names their affinity.
+pub fn words() -> Vec<&'static str> {
+    NAMES.iter().flat_map(|(names, _)| *names).copied().chain(WORDS.iter().map(|(word, _)| *word)).collect()
+}
 
 /// The Postgres type of a declared type; `None` when it promises nothing (no type, or an unknown name), so that cells of any
 /// kind are read as text.

@@ -24,28 +24,31 @@ const JULIAN_DAYS: std::ops::Range<f64> = 0.0..5_373_484.5;
 
 /// Days since 1970-01-01 of a proleptic Gregorian date; `None` when the date does not exist.
 pub fn days(year: i64, month: u32, day: u32) -> Option<i64> {
-    let shifted_year = if month <= 2 { year - 1 } else { year };
-    let era = shifted_year.div_euclid(400);
-    let year_of_era = shifted_year.rem_euclid(400);
-    let shifted_month = (i64::from(month) + 9) % 12;
-    let day_of_year = (153 * shifted_month + 2) / 5 + i64::from(day) - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
-    is_day(year, month, day).then_some(days)
+    let era = year.div_euclid(400);
+    let of_era = u32::try_from(year.rem_euclid(400)).ok()?;
+    days_of_era(of_era, month, day).map(|days| era * DAYS_OF_ERA + i64::from(days) - ERA_TO_1970)
 }
 
-/// Whether the proleptic Gregorian calendar has this day.
-fn is_day(year: i64, month: u32, day: u32) -> bool {
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let last = match month {
-        2 if is_leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => return false,
-    };
-    (1..=last).contains(&day)
+/// Days of the 400 years after which the Gregorian calendar repeats.
+const DAYS_OF_ERA: i64 = 146_097;
+/// Days from the first of March of the year -400, where [`days_of_era`] counts from, to 1970-01-01.
+const ERA_TO_1970: i64 = 719_468 + DAYS_OF_ERA;
+
+/// Days since the first of March 400 years before the year 0. Years are at most a few thousand, so that nothing overflows, and
+/// begin in March here, so that the day that comes and goes is their last.
+#[inline]
+fn days_of_era(year: u32, month: u32, day: u32) -> Option<u32> {
+    let last = LAST_DAYS.get(month as usize)?;
+    let is_leap_day = (month, day) == (2, 29) && year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    if day.wrapping_sub(1) >= *last && !is_leap_day {
+        return None;
+    }
+    let (year, month) = if month > 2 { (year + 400, month - 3) } else { (year + 399, month + 9) };
+    Some(year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1)
 }
+
+/// The last day of each month in a common year; there is no month 0.
+const LAST_DAYS: [u32; 13] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 /// A reader of ASCII digits and marks.
 struct Scanner<'a>(&'a [u8]);
@@ -134,25 +137,56 @@ fn infinity(text: &[u8]) -> Option<bool> {
     }
 }
 
-/// A text as `timestamp` (microseconds on the clock) and its offset if it has one.
-fn moment_of_text(text: &[u8]) -> Option<(i64, Option<i64>)> {
-    plain_moment(text).map(|micros| (micros, None)).or_else(|| any_moment(text))
-}
-
 /// `YYYY-MM-DD HH:MM:SS` with no or six digits of a fraction, which most columns hold throughout. `None` says nothing of the
 /// text but that [`any_moment`] must look at it.
+#[inline]
 fn plain_moment(text: &[u8]) -> Option<i64> {
-    let (head, fraction) = text.split_first_chunk::<19>()?;
-    let [c1, c2, y1, y2, b'-', m1, m2, b'-', d1, d2, b' ' | b'T', h1, h2, b':', n1, n2, b':', s1, s2] = *head else { return None };
-    let date = days(i64::from(pair(c1, c2)? * 100 + pair(y1, y2)?), pair(m1, m2)?, pair(d1, d2)?)?;
-    let (hour, minute, second) = (pair(h1, h2)?, pair(n1, n2)?, pair(s1, s2)?);
+    let (first, rest) = text.split_first_chunk::<8>()?;
+    let (second, rest) = rest.split_first_chunk::<8>()?;
+    let (third, fraction) = rest.split_first_chunk::<3>()?;
+    let date = Pairs::of(*first, *b"0000-00-")?;
+    let clock = Pairs::of(*second, *b"00 00:00").or_else(|| Pairs::of(*second, *b"00T00:00"))?;
+    let [b':', tens, ones] = *third else { return None };
+    let second = pair(tens, ones)?;
     let micros = match *fraction {
         [] => 0,
-        [b'.', a, b, c, d, e, f] => pair(a, b)? * 10_000 + pair(c, d)? * 100 + pair(e, f)?,
+        [b'.', a, b, c, d, e, f] => {
+            let fraction = Pairs::of([a, b, c, d, e, f, b'0', b'0'], *b"00000000")?;
+            fraction.at(0) * 10_000 + fraction.at(2) * 100 + fraction.at(4)
+        }
         _ => return None,
     };
-    let clock = i64::from(hour * 3_600 + minute * 60 + second) * 1_000_000 + i64::from(micros);
-    (hour < 24 && minute < 60 && second < 60).then_some(date * MICROS_PER_DAY + clock)
+    let days = days_of_era(date.at(0) * 100 + date.at(2), date.at(5), clock.at(0))?;
+    let (hour, minute) = (clock.at(3), clock.at(6));
+    let seconds = hour * 3_600 + minute * 60 + second;
+    (hour < 24 && minute < 60 && second < 60)
+        .then_some((i64::from(days) - ERA_TO_1970) * MICROS_PER_DAY + i64::from(seconds) * 1_000_000 + i64::from(micros))
+}
+
+/// Eight characters whose digits were read together: byte n has the number that the digits n and n + 1 write.
+struct Pairs([u8; 8]);
+
+impl Pairs {
+    /// Characters in the form of a pattern: digits where it has `0`, the same mark where it has a mark.
+    #[inline]
+    fn of(text: [u8; 8], pattern: [u8; 8]) -> Option<Self> {
+        const EACH: u64 = 0x0101_0101_0101_0101;
+        let digits = u64::from_le_bytes(text) ^ u64::from_le_bytes(pattern);
+        // The most that a byte may hold, taken from 127, leaves its highest bit off: 9 for a digit and nothing for a mark.
+        let room = u64::from_le_bytes(pattern.map(|mark| if mark == b'0' { 0x7f - 9 } else { 0x7f }));
+        let without_high_bits = digits & (EACH * 0x7f);
+        if (digits | (without_high_bits + room)) & (EACH * 0x80) != 0 {
+            return None;
+        }
+        // At most 9 * 10 + 9 in each byte, so none carries into its neighbour.
+        Some(Self((digits * 10 + (digits >> 8)).to_le_bytes()))
+    }
+
+    /// The number of two digits, the first of which stands at this place.
+    #[inline]
+    fn at(&self, place: usize) -> u32 {
+        self.0.get(place).copied().map_or(0, u32::from)
+    }
 }
 
 fn pair(tens: u8, ones: u8) -> Option<u32> {
@@ -160,6 +194,7 @@ fn pair(tens: u8, ones: u8) -> Option<u32> {
     (tens < 10 && ones < 10).then(|| u32::from(tens) * 10 + u32::from(ones))
 }
 
+/// A text as `timestamp` (microseconds on the clock) and its offset if it has one.
 fn any_moment(text: &[u8]) -> Option<(i64, Option<i64>)> {
     let mut scanner = Scanner(text);
     let date = scanner.date()?;
@@ -173,19 +208,31 @@ fn any_moment(text: &[u8]) -> Option<(i64, Option<i64>)> {
 }
 
 /// A text as `timestamp`. An offset is accepted only when it is zero.
+#[inline]
 pub fn timestamp_of_text(text: &[u8]) -> Option<i64> {
+    plain_moment(text).or_else(|| any_timestamp(text))
+}
+
+#[cold]
+fn any_timestamp(text: &[u8]) -> Option<i64> {
     if let Some(positive) = infinity(text) {
         return Some(if positive { TIMESTAMP_INFINITY } else { TIMESTAMP_NEGATIVE_INFINITY });
     }
-    moment_of_text(text).filter(|(_, offset)| offset.unwrap_or(0) == 0).map(|(micros, _)| micros)
+    any_moment(text).filter(|(_, offset)| offset.unwrap_or(0) == 0).map(|(micros, _)| micros)
 }
 
 /// A text as `timestamptz`; without an offset it is UTC, as SQLite reads it.
+#[inline]
 pub fn timestamptz_of_text(text: &[u8]) -> Option<i64> {
+    plain_moment(text).or_else(|| any_timestamptz(text))
+}
+
+#[cold]
+fn any_timestamptz(text: &[u8]) -> Option<i64> {
     if let Some(positive) = infinity(text) {
         return Some(if positive { TIMESTAMP_INFINITY } else { TIMESTAMP_NEGATIVE_INFINITY });
     }
-    moment_of_text(text).map(|(micros, offset)| micros - offset.unwrap_or(0))
+    any_moment(text).map(|(micros, offset)| micros - offset.unwrap_or(0))
 }
 
 /// An integer as a moment in microseconds.
@@ -265,6 +312,7 @@ mod tests {
         }
         assert_eq!(date_of_text(b"2024-02-29"), Some(19_782));
         assert_eq!(plain_moment(b"2024-02-29T23:59:59.999999"), Some(day + MICROS_PER_DAY - 1));
+        assert_eq!(plain_moment(b"2024-02-29 23:59:59"), Some(day + MICROS_PER_DAY - 1_000_000));
         // Whatever byte is another one, the short way gives nothing or what the long one gives.
         for text in ["2024-02-29 23:59:59.999999", "1999-12-31T00:00:00", "0000-01-01 09:09:09.000001"] {
             for place in 0..text.len() {
@@ -280,6 +328,35 @@ mod tests {
         assert_eq!(time_of_text(b"23:59:59.999999"), Some(MICROS_PER_DAY - 1));
         assert_eq!(time_of_text(b"24:00"), Some(MICROS_PER_DAY));
         assert_eq!(time_of_text(b"24:01"), None);
+    }
+
+    #[test]
+    fn the_short_way_reads_every_plain_moment() {
+        let mut seed = 3_u64;
+        let mut next = |end: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % end
+        };
+        let mut found = 0;
+        for round in 0..20_000 {
+            let (year, month, day) = (next(10_000), next(14), next(33));
+            let (hour, minute, second, micros) = (next(25), next(61), next(61), next(1_000_000));
+            let mark = if next(2) == 0 { ' ' } else { 'T' };
+            let mut text = format!("{year:04}-{month:02}-{day:02}{mark}{hour:02}:{minute:02}:{second:02}");
+            if round % 2 == 0 {
+                text.push_str(&format!(".{micros:06}"));
+            }
+            let date = chrono::NaiveDate::from_ymd_opt(year as i32, month as u32, day as u32);
+            let micros = if round % 2 == 0 { micros as u32 } else { 0 };
+            let known = date.and_then(|date| date.and_hms_micro_opt(hour as u32, minute as u32, second as u32, micros));
+            let known = known.map(|moment| moment.and_utc().timestamp_micros());
+            found += u32::from(known.is_some());
+            assert_eq!(plain_moment(text.as_bytes()), known, "{text}");
+            if (hour, minute, second, micros) != (24, 0, 0, 0) {
+                assert_eq!(any_moment(text.as_bytes()).map(|(micros, _)| micros), known, "{text}");
+            }
+        }
+        assert!(found > 10_000, "{found} were moments");
     }
 
     #[test]

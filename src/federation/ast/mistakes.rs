@@ -1,0 +1,326 @@
+//! Mistakes that can be seen without knowing any relation: aggregates and window functions where no rows are grouped yet, and
+//! an order that DISTINCT has no value for. The planner would tell them in its own words, or not at all.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Distinct, Expr, Function, GroupByExpr, JoinConstraint, JoinOperator, ObjectNamePart, OrderByKind, Query, Select, SelectItem,
+    SetExpr, TableFactor, Value, Visit, Visitor,
+};
+
+use super::locate::character_of;
+use super::name::{figure_name, fold};
+use crate::error::{Diagnosis, sqlstate};
+
+/// Functions that are nothing without OVER.
+const WINDOW_ONLY: &[&str] = &[
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+    "first_value",
+    "last_value",
+    "nth_value",
+];
+
+/// PostgreSQL's `ERRCODE_WINDOWING_ERROR`.
+const WINDOWING_ERROR: &str = "42P20";
+/// PostgreSQL's `ERRCODE_DUPLICATE_ALIAS`.
+const DUPLICATE_ALIAS: &str = "42712";
+/// PostgreSQL's `ERRCODE_WRONG_OBJECT_TYPE`.
+const WRONG_OBJECT_TYPE: &str = "42809";
+/// PostgreSQL's `ERRCODE_INVALID_COLUMN_REFERENCE`.
+const INVALID_COLUMN_REFERENCE: &str = "42P10";
+
+/// Looks for mistakes in a query that is written in `text`. `is_aggregate` knows the names of aggregate functions.
+///
+/// # Errors
+/// 42803, 42P20, 42809, 42P10, each with its place.
+pub fn check(query: &Query, text: &str, is_aggregate: &dyn Fn(&str) -> bool) -> Result<(), Diagnosis> {
+    let mut looking = Looking { text, is_aggregate };
+    match query.visit(&mut looking) {
+        ControlFlow::Break(error) => Err(*error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct Looking<'t> {
+    text: &'t str,
+    is_aggregate: &'t dyn Fn(&str) -> bool,
+}
+
+/// What a call is to the rows around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Aggregate,
+    Window,
+}
+
+type Found = ControlFlow<Box<Diagnosis>>;
+
+impl Visitor for Looking<'_> {
+    type Break = Box<Diagnosis>;
+
+    fn pre_visit_query(&mut self, query: &Query) -> Found {
+        let SetExpr::Select(select) = query.body.as_ref() else { return ControlFlow::Continue(()) };
+        self.clauses(select)?;
+        self.order(query, select)
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> Found {
+        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        match self.call(function) {
+            None => self.without_over(function),
+            Some(Call::Aggregate) => self.inside(function, |inner| match inner {
+                Call::Aggregate => (sqlstate::GROUPING_ERROR, "aggregate function calls cannot be nested"),
+                Call::Window => (sqlstate::GROUPING_ERROR, "aggregate function calls cannot contain window function calls"),
+            }),
+            Some(Call::Window) => self.inside(function, |inner| match inner {
+                Call::Aggregate => ("", ""),
+                Call::Window => (WINDOWING_ERROR, "window function calls cannot be nested"),
+            }),
+        }
+    }
+}
+
+impl Looking<'_> {
+    fn call(&self, function: &Function) -> Option<Call> {
+        if function.over.is_some() {
+            return Some(Call::Window);
+        }
+        let name = function.name.0.last().and_then(ObjectNamePart::as_ident).map(fold)?;
+        (self.is_aggregate)(&name).then_some(Call::Aggregate)
+    }
+
+    fn at(&self, function: &Function) -> Option<usize> {
+        let place = function.name.0.first().and_then(ObjectNamePart::as_ident)?.span.start;
+        character_of(self.text, place.line, place.column)
+    }
+
+    fn without_over(&self, function: &Function) -> Found {
+        let Some(name) = function.name.0.last().and_then(ObjectNamePart::as_ident).map(fold) else {
+            return ControlFlow::Continue(());
+        };
+        if !WINDOW_ONLY.contains(&name.as_str()) {
+            return ControlFlow::Continue(());
+        }
+        let message = format!("window function {name} requires an OVER clause");
+        ControlFlow::Break(Box::new(Diagnosis::new(WRONG_OBJECT_TYPE, message).with_position(self.at(function))))
+    }
+
+    /// Calls in the arguments of a call.
+    fn inside(&self, function: &Function, told: impl Fn(Call) -> (&'static str, &'static str)) -> Found {
+        self.each(&function.args, |inner, place| {
+            let (code, message) = told(inner);
+            if code.is_empty() { None } else { Some(Diagnosis::new(code, message).with_position(place)) }
+        })
+    }
+
+    fn clauses(&self, select: &Select) -> Found {
+        same_names(select)?;
+        if let Some(condition) = &select.selection {
+            self.forbidden(condition, "WHERE", true)?;
+        }
+        for join in select.from.iter().flat_map(|from| &from.joins) {
+            if let Some(condition) = on_condition(&join.join_operator) {
+                self.forbidden(condition, "JOIN conditions", true)?;
+            }
+        }
+        if let GroupByExpr::Expressions(keys, _) = &select.group_by {
+            for key in keys {
+                self.forbidden(key, "GROUP BY", true)?;
+            }
+        }
+        match &select.having {
+            Some(condition) => self.forbidden(condition, "HAVING", false),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn forbidden(&self, part: &Expr, clause: &str, aggregates_too: bool) -> Found {
+        self.each(part, |call, place| match call {
+            Call::Aggregate if !aggregates_too => None,
+            Call::Aggregate => {
+                let message = format!("aggregate functions are not allowed in {clause}");
+                Some(Diagnosis::new(sqlstate::GROUPING_ERROR, message).with_position(place))
+            }
+            Call::Window => {
+                let message = format!("window functions are not allowed in {clause}");
+                Some(Diagnosis::new(WINDOWING_ERROR, message).with_position(place))
+            }
+        })
+    }
+
+    /// Visits the calls of a part of the statement, but for those in its subqueries.
+    fn each(&self, part: &impl Visit, told: impl Fn(Call, Option<usize>) -> Option<Diagnosis>) -> Found {
+        struct Calls<'l, F> {
+            looking: &'l Looking<'l>,
+            told: F,
+            depth: usize,
+        }
+        impl<F: Fn(Call, Option<usize>) -> Option<Diagnosis>> Visitor for Calls<'_, F> {
+            type Break = Box<Diagnosis>;
+
+            fn pre_visit_query(&mut self, _query: &Query) -> Found {
+                self.depth += 1;
+                ControlFlow::Continue(())
+            }
+
+            fn post_visit_query(&mut self, _query: &Query) -> Found {
+                self.depth -= 1;
+                ControlFlow::Continue(())
+            }
+
+            fn pre_visit_expr(&mut self, expr: &Expr) -> Found {
+                let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+                let found = self.looking.call(function).filter(|_| self.depth == 0);
+                match found.and_then(|call| (self.told)(call, self.looking.at(function))) {
+                    Some(error) => ControlFlow::Break(Box::new(error)),
+                    None => ControlFlow::Continue(()),
+                }
+            }
+        }
+        part.visit(&mut Calls { looking: self, told, depth: 0 })
+    }
+
+    /// `SELECT DISTINCT a … ORDER BY b`
+    fn order(&self, query: &Query, select: &Select) -> Found {
+        let (Some(Distinct::Distinct), Some(order)) = (&select.distinct, &query.order_by) else { return ControlFlow::Continue(()) };
+        let OrderByKind::Expressions(keys) = &order.kind else { return ControlFlow::Continue(()) };
+        let mut outputs = Vec::new();
+        for item in &select.projection {
+            match item {
+                SelectItem::UnnamedExpr(expr) => outputs.push((figure_name(expr), expr.to_string())),
+                SelectItem::ExprWithAlias { expr, alias } => outputs.push((fold(alias), expr.to_string())),
+                _ => return ControlFlow::Continue(()),
+            }
+        }
+        for key in keys {
+            let written = key.expr.to_string();
+            let is_known = match &key.expr {
+                Expr::Value(value) => matches!(value.value, Value::Number(..)),
+                Expr::Identifier(name) => outputs.iter().any(|(output, expr)| *output == fold(name) || *expr == written),
+                Expr::CompoundIdentifier(parts) => {
+                    outputs.iter().any(|(output, expr)| *expr == written || parts.last().is_some_and(|last| *output == fold(last)))
+                }
+                // Parentheses and letter case may differ where the meaning does not: the planner decides.
+                _ => true,
+            };
+            if !is_known {
+                let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
+                let place = super::locate::start_of(&key.expr).and_then(|start| character_of(self.text, start.line, start.column));
+                let error = Diagnosis::new(INVALID_COLUMN_REFERENCE, message).with_position(place);
+                return ControlFlow::Break(Box::new(error));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Two relations of one FROM may not have the same name, unless both have it of themselves and are different tables.
+fn same_names(select: &Select) -> Found {
+    let mut seen: Vec<(String, Option<String>)> = Vec::new();
+    let tables =
+        select.from.iter().flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+    for table in tables {
+        let (alias, written) = match table {
+            TableFactor::Table { alias: None, name, args: None, .. } => {
+                let Some(last) = name.0.last().and_then(ObjectNamePart::as_ident).map(fold) else { continue };
+                (last, Some(name.to_string().to_lowercase()))
+            }
+            TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+                (fold(&alias.name), None)
+            }
+            _ => continue,
+        };
+        let clashes = |(name, table): &(String, Option<String>)| {
+            *name == alias && (*table == written || table.is_none() || written.is_none())
+        };
+        if seen.iter().any(clashes) {
+            let message = format!("table name \"{alias}\" specified more than once");
+            return ControlFlow::Break(Box::new(Diagnosis::new(DUPLICATE_ALIAS, message)));
+        }
+        seen.push((alias, written));
+    }
+    ControlFlow::Continue(())
+}
+
+fn on_condition(operator: &JoinOperator) -> Option<&Expr> {
+    let constraint = match operator {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint) => constraint,
+        _ => return None,
+    };
+    match constraint {
+        JoinConstraint::On(condition) => Some(condition),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
+
+    use super::*;
+
+    fn find(sql: &str) -> Result<(), (String, Option<usize>, String)> {
+        let query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
+        let is_aggregate = |name: &str| matches!(name, "count" | "sum" | "max");
+        check(&query, sql, &is_aggregate).map_err(|error| (error.sqlstate, error.position, error.message))
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        let rows = [
+            ("SELECT 1 FROM t WHERE count(*) > 1", "42803", 23, "aggregate functions are not allowed in WHERE"),
+            ("SELECT 1 FROM t JOIN u ON sum(t.a) = 1", "42803", 27, "aggregate functions are not allowed in JOIN conditions"),
+            ("SELECT 1 FROM t GROUP BY max(a)", "42803", 26, "aggregate functions are not allowed in GROUP BY"),
+            ("SELECT sum(max(a)) FROM t", "42803", 12, "aggregate function calls cannot be nested"),
+            ("SELECT sum(rank() OVER ()) FROM t", "42803", 12, "aggregate function calls cannot contain window function calls"),
+            ("SELECT 1 FROM t WHERE rank() OVER () = 1", "42P20", 23, "window functions are not allowed in WHERE"),
+            ("SELECT 1 FROM t GROUP BY a HAVING rank() OVER () = 1", "42P20", 35, "window functions are not allowed in HAVING"),
+            ("SELECT max(rank() OVER ()) OVER () FROM t", "42P20", 12, "window function calls cannot be nested"),
+            ("SELECT rank() FROM t", "42809", 8, "window function rank requires an OVER clause"),
+            (
+                "SELECT DISTINCT a FROM t ORDER BY b",
+                "42P10",
+                35,
+                "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
+            ),
+        ];
+        for (sql, code, place, message) in rows {
+            assert_eq!(find(sql), Err((code.to_owned(), Some(place), message.to_owned())), "{sql}");
+        }
+    }
+
+    #[test]
+    fn names_in_from_differ() {
+        for sql in ["SELECT 1 FROM t AS c, u AS c", "SELECT 1 FROM t, t", "SELECT 1 FROM t JOIN (SELECT 1) AS t ON true"] {
+            assert_eq!(find(sql).unwrap_err().0, "42712", "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_is_right_is_left_alone() {
+        for sql in [
+            "SELECT sum(a), max(sum(a)) OVER () FROM t GROUP BY b HAVING count(*) > 1 ORDER BY sum(c)",
+            "SELECT a FROM t WHERE b = (SELECT max(b) FROM u)",
+            "SELECT sum((SELECT max(x) FROM u)) FROM t",
+            "SELECT DISTINCT a AS b, t.c FROM t ORDER BY b, 1, c, t.c, a",
+            "SELECT DISTINCT * FROM t ORDER BY a",
+            "SELECT 1 FROM a.t, b.t, u AS x, v AS y JOIN w ON true",
+            "SELECT rank() OVER (ORDER BY a) FROM t ORDER BY rank() OVER (ORDER BY a)",
+        ] {
+            assert_eq!(find(sql), Ok(()), "{sql}");
+        }
+    }
+}

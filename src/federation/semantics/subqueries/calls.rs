@@ -1,0 +1,80 @@
+//! The two functions that joins made of subqueries need: which rows are the same, and that there is only one.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Int64Type};
+use arrow::row::{RowConverter, SortField};
+use datafusion::error::Result;
+use datafusion::logical_expr::{ColumnarValue, Expr, Volatility};
+
+use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::PgType;
+
+use super::super::typed::{Call, Kernel, Typed, TypedFunction};
+
+/// Bytes that are equal exactly where all of the values are the same, NULL included. A join on them needs no equality that
+/// takes NULL for equal, which the optimiser would extend to other conditions of the join.
+pub(super) fn identity(values: Vec<Expr>) -> Expr {
+    let types = vec![Typed::from(PgType::BYTEA); values.len()];
+    let function = TypedFunction::new("row_identity", types, PgType::BYTEA.into(), Kernel::Batch(identify));
+    function.with_carrier(DataType::Binary).call(values)
+}
+
+fn identify(_: &Call<'_>, values: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
+    let arrays = values.iter().map(|value| value.to_array(rows)).collect::<Result<Vec<ArrayRef>>>()?;
+    let fields = arrays.iter().map(|array| SortField::new(array.data_type().clone())).collect();
+    let encoded = RowConverter::new(fields)?.convert_columns(&arrays)?;
+    Ok(ColumnarValue::Array(Arc::new(encoded.try_into_binary()?)))
+}
+
+/// `value`, the first of `count` rows; a second one is an error. It is computed where it stands and never moved below a join,
+/// where it would complain about rows that no outer row asks for.
+pub(super) fn only_row(value: Expr, count: Expr, typed: Typed, carrier: DataType) -> Expr {
+    let types = vec![typed.clone(), PgType::INT8.into()];
+    let function = TypedFunction::new("only_row", types, typed, Kernel::Batch(check)).with_carrier(carrier);
+    function.with_volatility(Volatility::Volatile).call(vec![value, count])
+}
+
+fn check(_: &Call<'_>, values: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
+    let [value, count] = values else { return Err(super::lost("a row count")) };
+    let counts = count.to_array(rows)?;
+    if counts.as_primitive::<Int64Type>().iter().flatten().any(|count| count > 1) {
+        let message = "more than one row returned by a subquery used as an expression";
+        return Err(Diagnosis::new(sqlstate::CARDINALITY_VIOLATION, message).into());
+    }
+    Ok(value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{BinaryArray, Int64Array, StringArray};
+
+    use super::*;
+    use crate::federation::semantics::settings::SessionValues;
+
+    fn call<T>(with: impl FnOnce(&Call<'_>) -> T) -> T {
+        with(&Call { arguments: &[], returns: &PgType::TEXT.into(), session: SessionValues::default() })
+    }
+
+    #[test]
+    fn the_same_values_have_the_same_bytes_and_null_is_a_value() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("a"), None, Some("")]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(2), Some(1), Some(2), None]));
+        let made = call(|call| identify(call, &[ColumnarValue::Array(texts), ColumnarValue::Array(numbers)], 5)).unwrap();
+        let ColumnarValue::Array(made) = made else { panic!("{made:?}") };
+        let made: &BinaryArray = made.as_binary();
+        assert_eq!(made.null_count(), 0);
+        assert_eq!((made.value(0), made.value(1)), (made.value(2), made.value(3)));
+        assert!(made.value(0) != made.value(1) && made.value(1) != made.value(4));
+    }
+
+    #[test]
+    fn a_second_row_is_an_error() {
+        let value = || ColumnarValue::Array(Arc::new(StringArray::from(vec!["a", "b"])) as ArrayRef);
+        let counts = |counts: [Option<i64>; 2]| ColumnarValue::Array(Arc::new(Int64Array::from(counts.to_vec())) as ArrayRef);
+        assert!(call(|call| check(call, &[value(), counts([Some(1), None])], 2)).is_ok());
+        let error = call(|call| check(call, &[value(), counts([Some(1), Some(2)])], 2)).unwrap_err();
+        assert!(error.to_string().contains("more than one row"), "{error}");
+    }
+}

@@ -1,0 +1,129 @@
+//! The forms of correlated subqueries that the engine's optimiser turns into joins by itself.
+//!
+//! Only forms whose rewriting is right in every case are named here; what looks like one of them and is not (NOT IN with outer
+//! references, a LIMIT below EXISTS of a pulled-up condition, HAVING) is made a join in this room.
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{BinaryExpr, Expr, Join, JoinType, LogicalPlan, Operator};
+use datafusion::scalar::ScalarValue;
+
+use super::attach::plan_of;
+use super::lateral::subquery_of;
+use super::{has_subqueries, has_subquery, references};
+
+/// Whether the engine makes a semi or anti join of a condition of WHERE, or a join of the scalar subqueries in it.
+pub(super) fn is_condition_of_engine(condition: &Expr) -> Result<bool> {
+    match condition {
+        Expr::Not(inner) => match inner.as_ref() {
+            Expr::Exists(Exists { subquery, .. }) => is_chain(&subquery.subquery),
+            Expr::InSubquery(member) => is_member_of_engine(member, true),
+            _ => is_comparison_of_engine(condition),
+        },
+        Expr::Exists(Exists { subquery, .. }) => is_chain(&subquery.subquery),
+        Expr::InSubquery(member) => is_member_of_engine(member, false),
+        _ => is_comparison_of_engine(condition),
+    }
+}
+
+/// Whether the engine makes joins of the scalar subqueries in an output column, and there are no others.
+pub(super) fn is_output_of_engine(expr: &Expr) -> Result<bool> {
+    let is_compared = expr.exists(|part| Ok(matches!(part, Expr::SetComparison(_))))?;
+    Ok(!is_compared && is_comparison_of_engine(expr)?)
+}
+
+fn is_member_of_engine(member: &InSubquery, is_denied: bool) -> Result<bool> {
+    let is_plain = !has_subquery(&member.expr);
+    // Whether a NULL is among the values is asked of all of them, not of those for one outer row.
+    let is_anti = member.negated != is_denied;
+    let plan = &member.subquery.subquery;
+    Ok(is_plain && if is_anti { references(plan)?.is_empty() } else { is_chain(plan)? })
+}
+
+/// Nothing but comparisons with scalar subqueries that are one aggregate over equalities, or have no outer references.
+fn is_comparison_of_engine(condition: &Expr) -> Result<bool> {
+    let mut is_fine = true;
+    condition.apply(|part| {
+        is_fine &= match part {
+            Expr::ScalarSubquery(subquery) => references(&subquery.subquery)?.is_empty() || is_aggregate(&subquery.subquery)?,
+            Expr::SetComparison(comparison) => is_chain(&comparison.subquery.subquery)?,
+            other => plan_of(other).is_none(),
+        };
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(is_fine)
+}
+
+/// No outer references, or only in conditions above which nothing counts, groups or cuts rows.
+fn is_chain(plan: &LogicalPlan) -> Result<bool> {
+    if references(plan)?.is_empty() {
+        return Ok(true);
+    }
+    Ok(match plan {
+        LogicalPlan::Filter(node) => !has_subquery(&node.predicate) && is_chain(&node.input)?,
+        LogicalPlan::Projection(node) => {
+            !node.expr.iter().any(|expr| expr.contains_outer() || has_subquery(expr)) && is_chain(&node.input)?
+        }
+        LogicalPlan::SubqueryAlias(node) => is_chain(&node.input)?,
+        _ => false,
+    })
+}
+
+/// One row of aggregates over rows that equal the outer row in some columns.
+fn is_aggregate(plan: &LogicalPlan) -> Result<bool> {
+    Ok(match plan {
+        LogicalPlan::Projection(node) => {
+            !node.expr.iter().any(|expr| expr.contains_outer() || has_subquery(expr)) && is_aggregate(&node.input)?
+        }
+        LogicalPlan::SubqueryAlias(node) => is_aggregate(&node.input)?,
+        LogicalPlan::Aggregate(node) => {
+            let is_plain = !node.aggr_expr.iter().any(|expr| expr.contains_outer() || has_subquery(expr));
+            node.group_expr.is_empty() && is_plain && is_equal_chain(&node.input)?
+        }
+        _ => false,
+    })
+}
+
+fn is_equal_chain(plan: &LogicalPlan) -> Result<bool> {
+    if references(plan)?.is_empty() {
+        return Ok(true);
+    }
+    let is_column = |expr: &Expr| match expr {
+        Expr::Cast(cast) => matches!(cast.expr.as_ref(), Expr::Column(_)),
+        other => matches!(other, Expr::Column(_)),
+    };
+    let is_equality = |condition: &&Expr| match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+            is_column(left) && !right.any_column_refs() || is_column(right) && !left.any_column_refs()
+        }
+        _ => false,
+    };
+    Ok(match plan {
+        LogicalPlan::Filter(node) => {
+            let conditions = split_conjunction(&node.predicate);
+            let is_fine = conditions.iter().filter(|condition| condition.contains_outer()).all(is_equality);
+            is_fine && !has_subquery(&node.predicate) && is_equal_chain(&node.input)?
+        }
+        LogicalPlan::Projection(node) => {
+            !node.expr.iter().any(|expr| expr.contains_outer() || has_subquery(expr)) && is_equal_chain(&node.input)?
+        }
+        LogicalPlan::SubqueryAlias(node) => is_equal_chain(&node.input)?,
+        _ => false,
+    })
+}
+
+/// Whether the engine makes a plain join of a LATERAL subquery: conditions only, nothing counted, no ON of its own.
+pub(super) fn is_lateral_of_engine(join: &Join) -> Result<bool> {
+    let Some((subquery, _)) = subquery_of(&join.right) else { return Ok(false) };
+    let is_direct = match join.right.as_ref() {
+        LogicalPlan::Subquery(_) => true,
+        LogicalPlan::SubqueryAlias(node) => matches!(node.input.as_ref(), LogicalPlan::Subquery(_)),
+        _ => false,
+    };
+    let is_true = |filter: &Expr| matches!(filter, Expr::Literal(ScalarValue::Boolean(Some(true)), _));
+    let is_plain = join.on.is_empty() && join.filter.as_ref().is_none_or(is_true);
+    let is_inner = matches!(join.join_type, JoinType::Inner | JoinType::Left);
+    Ok(is_direct && is_plain && is_inner && !references(subquery)?.is_empty() && !has_subqueries(subquery)? && is_chain(subquery)?)
+}

@@ -1,0 +1,75 @@
+//! The contract suite: checks written once against `stores::connector`, run for every store over a world that each store
+//! makes in its own way.
+//!
+//! ```text
+//! world     what the suite asks of a store's native side: fill rows, count running queries, cut the way, mend it
+//! worlds    one file per store that answers it
+//! sample    the rows and values all stores are filled with
+//! oracle    conditions worked out here, over what a scan without conditions read
+//! reading   scans, and conditions compared with the oracle
+//! discovery, scans, filters, capabilities, branches, endings, trouble    the checks
+//! walk      the walk over a type table, used by the rooms of the stores
+//! ```
+//!
+//! A store that declares a capability must show it; one that does not must show the other behaviour. Nothing is skipped: where
+//! stores differ, the world says how, and the check asserts either side.
+
+mod branches;
+mod capabilities;
+mod discovery;
+mod endings;
+mod filters;
+mod oracle;
+mod reading;
+mod sample;
+mod scans;
+mod trouble;
+pub mod walk;
+mod world;
+mod worlds;
+
+/// The areas of one store, each a test of its own. A function cannot make tests, hence the macro.
+macro_rules! every_area {
+    ($store:ident, $start:expr; $($area:ident),* $(,)?) => {
+        mod $store {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $area() {
+                    // Only a store that must be named by the environment can be absent.
+                    let Some(world) = $start.await else { return };
+                    Box::pin(super::$area::check(&*world)).await;
+                }
+            )*
+        }
+    };
+}
+
+/// Every area for one store: an area that is added here runs for all of them.
+macro_rules! every_store {
+    ($($store:ident: $start:expr),* $(,)?) => {
+        $(every_area!($store, $start; discovery, scans, filters, capabilities, branches, endings, trouble);)*
+    };
+}
+
+every_store! {
+    sqlite: super::worlds::sqlite::start(),
+    postgres: super::worlds::postgres::start(),
+    mariadb: super::worlds::mariadb::start(),
+    mysql: super::worlds::mariadb::start_mysql(),
+    mongodb: super::worlds::mongodb::start(),
+}
+
+/// The same server without a binary log cannot prove that connections see one state: the "cannot" of a capability.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mariadb_without_a_log_declares_no_snapshot() {
+    let world = worlds::mariadb::start_without_log().await;
+    assert!(!reading::discovered(&world.open("")).await.statement_snapshot);
+    Box::pin(capabilities::check(&*world)).await;
+}
+
+#[test]
+fn every_kind_of_store_has_its_world() {
+    let mut kinds: Vec<&str> = tributary::stores::KINDS.iter().map(|kind| kind.words()[0]).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["mongodb", "mysql", "postgres", "sqlite"], "a new kind of store needs a world and a line above");
+}
