@@ -228,6 +228,8 @@ pub mod sqlstate {
     pub const SYNTAX_ERROR: &str = "42601";
     /// 42602
     pub const INVALID_NAME: &str = "42602";
+    /// 42701
+    pub const DUPLICATE_COLUMN: &str = "42701";
     /// 42702
     pub const AMBIGUOUS_COLUMN: &str = "42702";
     /// 42703
@@ -250,6 +252,8 @@ pub mod sqlstate {
     pub const DUPLICATE_CURSOR: &str = "42P03";
     /// 42P05
     pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
+    /// 42P17
+    pub const INVALID_OBJECT_DEFINITION: &str = "42P17";
     /// 42P18
     pub const INDETERMINATE_DATATYPE: &str = "42P18";
     /// 53200

@@ -308,6 +308,9 @@ mod tests {
             ("views/two.sql", "SELECT 1; SELECT 2"),
             ("views/asks.sql", "SELECT $1::int"),
             ("views/writes.sql", "DELETE FROM fine"),
+            ("views/turns.sql", "SELECT * FROM round"),
+            ("views/round.sql", "SELECT * FROM turns"),
+            ("views/twice.sql", "SELECT 1 AS a, 2 AS b, 3 AS a"),
         ];
         let (outcome, said) = checked(&files, false).await;
         assert_eq!(outcome, Outcome::Problems);
@@ -316,8 +319,11 @@ mod tests {
             ("problem: views/asks.sql: there is no parameter $1", "(42P02)"),
             ("problem: views/missing.sql, line 2, column 8: relation \"shop.orders\" does not exist", "(42P01)"),
             ("problem: views/misspelt.sql, line 1, column 8: column \"m\" does not exist", "(42703)"),
+            ("problem: views/round.sql", "(42P17)"),
             ("problem: views/stands_on_it.sql, line 1, column 15: view \"public.missing\" cannot be planned: relation", "(42P01)"),
             ("problem: views/torn.sql, line 1, column 10: syntax error at end of input", "(42601)"),
+            ("problem: views/turns.sql: view \"public.", "(42P17)"),
+            ("problem: views/twice.sql: column \"a\" specified more than once (42701)", ")"),
             ("problem: views/two.sql, line 1, column 11: syntax error at or near \"SELECT\"", "(42601)"),
             ("problem: views/writes.sql", ")"),
         ];

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use place::Place;
 use servers::Servers;
 
-use super::serve::{refused, start_logs, told, until_stopped};
+use super::serve::{Signals, refused, start_logs, told, until_stopped};
 use super::{CommandError, Outcome};
 use crate::config;
 use crate::options::Secret;
@@ -88,10 +88,18 @@ async fn present(
     output: &mut dyn Write,
 ) -> Result<Outcome, CommandError> {
     let server = start(arguments.port, catalog, password, output).await?;
-    let shown = introduce(arguments, &server, password, output).await;
+    let mut signals = Signals::watch()?;
+    let shown = tokio::select! {
+        shown = Box::pin(introduce(arguments, &server, password, output)) => Some(shown),
+        () = signals.stop() => None,
+    };
     let ended = match shown {
-        Ok(()) if !arguments.once => until_stopped(&server).await,
-        other => other,
+        Some(Ok(())) if !arguments.once => {
+            until_stopped(&server, signals).await;
+            Ok(())
+        }
+        Some(other) => other,
+        None => Ok(()),
     };
     server.stop().await;
     ended.map(|()| Outcome::Success)

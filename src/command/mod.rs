@@ -74,12 +74,7 @@ pub fn main() -> ExitCode {
     if matches!(line.command, Command::Serve(_) | Command::Demo(_)) {
         log::hide_panic_messages();
     }
-    let mut output = io::stdout().lock();
-    let ended = line.command.run(&mut output).and_then(|outcome| {
-        output.flush()?;
-        Ok(outcome)
-    });
-    match ended {
+    match on_own_stack(line.command) {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
         Ok(Outcome::Problems) => ExitCode::FAILURE,
         // Whoever read our output has seen enough (`tributary check … | head`).
@@ -90,6 +85,19 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs a subcommand on a thread whose stack is as large as those that plan statements: views are planned at start.
+fn on_own_stack(command: Command) -> Result<Outcome, CommandError> {
+    let work = move || {
+        let mut output = io::stdout().lock();
+        let outcome = command.run(&mut output)?;
+        output.flush()?;
+        Ok(outcome)
+    };
+    let ended = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work)?.join();
+    // The panic has been told where it happened.
+    ended.unwrap_or_else(|_panic| Err(CommandError::Refused("the program failed".to_owned())))
 }
 
 impl Command {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{CommandError, Outcome};
 use crate::config;
@@ -38,14 +38,19 @@ Exit codes:
 pub async fn run(arguments: &Arguments) -> Result<Outcome, CommandError> {
     let config = config::load(&arguments.directory).map_err(|problems| refused(&problems))?;
     start_logs(&config)?;
-    let server = Server::start(config).await.map_err(|error| told(&error))?;
+    // Watched before anybody can know that the server is there: a signal that nobody watches ends the process.
+    let mut signals = Signals::watch()?;
+    let server = tokio::select! {
+        started = Box::pin(Server::start(config)) => started.map_err(|error| told(&error))?,
+        () = signals.stop() => return Ok(Outcome::Success),
+    };
     for address in server.addresses() {
         tracing::info!(%address, "serving the Postgres protocol");
     }
     if let Some(address) = server.http_address() {
         tracing::info!(%address, "serving health");
     }
-    until_stopped(&server).await?;
+    until_stopped(&server, signals).await;
     server.stop().await;
     Ok(Outcome::Success)
 }
@@ -59,20 +64,42 @@ pub(super) fn start_logs(config: &config::Config) -> Result<(), CommandError> {
     log::start(wanted).map_err(|error| CommandError::Refused(error.to_string()))
 }
 
+/// The signals that a running server heeds.
+#[derive(Debug)]
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Heeds them from now on.
+    ///
+    /// # Errors
+    /// When signals cannot be watched.
+    pub(super) fn watch() -> Result<Self, CommandError> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, hangup: signal(SignalKind::hangup())? })
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    pub(super) async fn stop(&mut self) {
+        // Cancel-safe: receiving a signal holds no state of its own.
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Waits for SIGTERM or SIGINT, and reads the catalog directory again at each SIGHUP.
-///
-/// # Errors
-/// When signals cannot be watched.
-pub(super) async fn until_stopped(server: &Server) -> Result<(), CommandError> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+pub(super) async fn until_stopped(server: &Server, mut signals: Signals) {
     loop {
         // Cancel-safe: receiving a signal holds no state of its own.
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => match server.reload().await {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hangup.recv() => match server.reload().await {
                 Ok(waiting) => {
                     tracing::info!("the catalog directory was read again");
                     if !waiting.is_empty() {
@@ -85,7 +112,6 @@ pub(super) async fn until_stopped(server: &Server) -> Result<(), CommandError> {
         }
     }
     tracing::info!("stopping: no new sessions, running statements may end");
-    Ok(())
 }
 
 /// Every problem of a configuration, one to a line.

@@ -1,7 +1,7 @@
 //! Names for the planner: relations come from the catalog snapshot, functions from the engine.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -33,14 +33,15 @@ pub struct PlanContext<'a> {
     snapshot: &'a Arc<Snapshot>,
     path: &'a SearchPath,
     facts: &'a SessionFacts,
-    depth: usize,
+    /// The views that are being planned around this query, the outermost first.
+    around: Vec<u32>,
     used: RefCell<BTreeMap<u32, Arc<Relation>>>,
 }
 
 impl<'a> PlanContext<'a> {
     /// A context for a statement of a session.
     pub fn new(state: &'a SessionState, snapshot: &'a Arc<Snapshot>, path: &'a SearchPath, facts: &'a SessionFacts) -> Self {
-        Self { state, snapshot, path, facts, depth: 0, used: RefCell::default() }
+        Self { state, snapshot, path, facts, around: Vec::new(), used: RefCell::default() }
     }
 
     /// The relations that planning has resolved, by object id.
@@ -113,11 +114,15 @@ impl<'a> PlanContext<'a> {
 
     fn view(&self, relation: &Relation, sql: &str) -> Result<Arc<dyn TableSource>> {
         let name = format!("{}.{}", relation.schema, relation.name);
-        if self.depth >= VIEW_DEPTH_MAX {
+        if self.around.contains(&relation.oid) {
+            let message = format!("view \"{name}\" stands on itself");
+            return Err(Diagnosis::new(sqlstate::INVALID_OBJECT_DEFINITION, message).into());
+        }
+        if self.around.len() >= VIEW_DEPTH_MAX {
             return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, format!("view \"{name}\" stands on too many views")).into());
         }
         let inner = PlanContext {
-            depth: self.depth + 1,
+            around: self.around.iter().copied().chain([relation.oid]).collect(),
             ..PlanContext::new(self.state, self.snapshot, self.view_path(relation), self.facts)
         };
         let broken = |error: Diagnosis| {
@@ -129,6 +134,7 @@ impl<'a> PlanContext<'a> {
         let mut query = parse_query(sql).map_err(broken)?;
         inner.prepare(&mut query).map_err(broken)?;
         let plan = to_logical(&inner, query, &[]).map_err(broken)?;
+        check_distinct(plan.schema().fields().iter().map(|field| ast::visible(field.name()))).map_err(broken)?;
         self.used.borrow_mut().extend(inner.used());
         Ok(provider_as_source(Arc::new(ViewTable::new(plan, Some(sql.to_owned())))))
     }
@@ -136,6 +142,19 @@ impl<'a> PlanContext<'a> {
     /// A view of the catalog directory sees the default path whatever the session has set, so it means the same to all.
     fn view_path(&self, _relation: &Relation) -> &'static SearchPath {
         &SearchPath::Default
+    }
+}
+
+/// The columns of a view have names of their own, as PostgreSQL's CREATE VIEW demands.
+///
+/// # Errors
+/// 42701
+pub(super) fn check_distinct<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Diagnosis> {
+    let mut known = BTreeSet::new();
+    match names.into_iter().find(|name| !known.insert(*name)) {
+        Some(twice) => Err(Diagnosis::new(sqlstate::DUPLICATE_COLUMN, format!("column \"{twice}\" specified more than once"))
+            .with_hint("Give each column of the view a name of its own with AS.")),
+        None => Ok(()),
     }
 }
 

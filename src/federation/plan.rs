@@ -29,7 +29,7 @@ use futures::TryStreamExt;
 
 use super::ast;
 use super::branches::Branches;
-use super::context::PlanContext;
+use super::context::{PlanContext, check_distinct};
 use super::engine::Engine;
 use super::error::diagnose;
 use super::lateral;
@@ -165,18 +165,18 @@ pub async fn bind_aside(
 /// The result columns of a query given as text, for views.
 ///
 /// # Errors
-/// 42601, and as [`plan`]; 42P02 for a parameter. What names a relation or column has its place in the text.
+/// 42601, and as [`plan`]; 42P02 for a parameter, 42701 for a column name given twice. What names a relation or column has its place in the text.
 pub fn describe(engine: &Engine, setting: &Setting, sql: &str) -> Result<Vec<OutputColumn>, Diagnosis> {
     let query = parse_query(sql)?;
     let planned = plan(engine, setting, query.clone(), &[]).map_err(|error| {
         let position = error.position.or_else(|| ast::locate::position(&error, &query, sql));
         error.with_position(position)
     })?;
-    if planned.parameters.is_empty() {
-        Ok(planned.columns)
-    } else {
-        Err(Diagnosis::new(sqlstate::UNDEFINED_PARAMETER, "there is no parameter $1"))
+    if !planned.parameters.is_empty() {
+        return Err(Diagnosis::new(sqlstate::UNDEFINED_PARAMETER, "there is no parameter $1"));
     }
+    check_distinct(planned.columns.iter().map(|column| column.name.as_str()))?;
+    Ok(planned.columns)
 }
 
 /// Parses a query of the catalog directory, under the same depth limit as a client's.

@@ -112,6 +112,28 @@ async fn statements_are_prepared_in_sql() {
 }
 
 #[tokio::test]
+async fn views_that_cannot_be_are_told_apart() {
+    let place = Place::new();
+    place.write("views/round.sql", "SELECT * FROM turns");
+    place.write("views/turns.sql", "SELECT * FROM (SELECT * FROM round) AS again");
+    place.write("views/twice.sql", "SELECT 1 AS a, 2 AS b, 3 AS a");
+    place.write("views/several.sql", "SELECT 1; SELECT 2");
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    for (view, code, words) in [
+        ("round", "42P17", "stands on itself"),
+        ("turns", "42P17", "stands on itself"),
+        ("twice", "42701", "column \"a\" specified more than once"),
+        ("several", "42601", "syntax error at or near \"SELECT\""),
+    ] {
+        let failure = session.failure(&format!("SELECT * FROM {view}")).await;
+        assert_eq!(failure.code, code, "{failure:?}");
+        assert!(failure.message.starts_with("view \"public."), "{failure:?}");
+        assert!(failure.detail.contains(words), "{failure:?}");
+    }
+}
+
+#[tokio::test]
 async fn views_answer_and_say_what_they_miss() {
     let place = Place::new();
     let file =

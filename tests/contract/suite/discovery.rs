@@ -94,10 +94,19 @@ fn carrier(column: &tributary::stores::schema::Column) -> arrow::datatypes::Data
 
 /// Other namespaces are other tests' and may change.
 fn is_stable(world: &dyn World, first: &StoreSchema, second: &StoreSchema) {
-    let own = |schema: &StoreSchema| -> Vec<String> {
-        schema.tables.iter().filter(|table| table.id.namespace == world.namespace()).map(|table| format!("{table:?}")).collect()
+    let own = |schema: &StoreSchema| -> Vec<Arc<Table>> {
+        schema.tables.iter().filter(|table| table.id.namespace == world.namespace()).cloned().collect()
     };
-    assert_eq!(own(first), own(second), "nothing has changed between two discoveries");
+    let (first, second) = (own(first), own(second));
+    assert_eq!(first.len(), second.len());
+    for (first, second) in first.iter().zip(&second) {
+        let named = |table: &Arc<Table>| (table.id.clone(), table.kind, table.comment.clone(), table.row_estimate);
+        assert_eq!(named(first), named(second));
+        assert_eq!(first.columns, second.columns, "{:?}", first.id);
+        let keys = |table: &Arc<Table>| (table.primary_key.clone(), table.unique_keys.clone(), table.indexes.clone());
+        assert_eq!(keys(first), keys(second), "{:?}", first.id);
+        assert_eq!((&first.foreign_keys, &first.checks), (&second.foreign_keys, &second.checks), "{:?}", first.id);
+    }
 }
 
 async fn every_kind_of_column_has_its_type(world: &dyn World) {
