@@ -2,6 +2,3 @@
 
 -- Row locks would be ignored.
 SELECT id FROM shop.customers FOR UPDATE
-
--- A subquery in an expression does not unnest a column of the query around it.
-SELECT id, (SELECT string_agg(k, ',' ORDER BY k) FROM jsonb_object_keys(prefs) AS k) AS keys FROM shop.customers WHERE jsonb_typeof(prefs) = 'object'
