@@ -54,6 +54,7 @@ impl<'a> PlanContext<'a> {
     /// # Errors
     /// As [`ast::prepare`].
     pub fn prepare(&self, query: &mut Query) -> Result<(), Diagnosis> {
+        ast::reserved::refuse(query)?;
         if self.reads_only_catalog(query) {
             ast::catalog::rewrite(query);
         }
@@ -183,13 +184,9 @@ impl ContextProvider for PlanContext<'_> {
         Ok(source)
     }
 
-    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> Result<Arc<dyn TableSource>> {
-        let Some(function) = self.state.table_functions().get(name) else {
-            return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name} does not exist")).into());
-        };
-        let args = super::plan::fold_arguments(self.state, args)?;
-        let provider = function.create_table_provider_with_args(datafusion::catalog::TableFunctionArgs::new(&args, self.state))?;
-        Ok(provider_as_source(provider))
+    /// Functions in FROM are planned as sets (`semantics::sets`); what is left exists for no one.
+    fn get_table_function_source(&self, name: &str, _args: Vec<Expr>) -> Result<Arc<dyn TableSource>> {
+        Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name} does not exist")).into())
     }
 
     fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {

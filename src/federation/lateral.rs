@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use datafusion::common::TableReference;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, TableReference};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Projection};
 use datafusion::scalar::ScalarValue;
@@ -48,7 +48,7 @@ fn is_true(filter: &Expr) -> bool {
 }
 
 /// Calls over outer columns: projections above a set node over a relation of one row without columns.
-struct Item<'p> {
+pub(super) struct Item<'p> {
     alias: Option<TableReference>,
     set: &'p ProjectSet,
     /// Names and values of the columns, over those of the set node.
@@ -57,7 +57,16 @@ struct Item<'p> {
 
 impl<'p> Item<'p> {
     fn of(right: &'p LogicalPlan) -> Option<Self> {
-        let (mut node, mut alias, mut is_lateral) = (right, None, false);
+        Self::below(right, false)
+    }
+
+    /// The calls that a subquery of an expression reads from.
+    pub(super) fn under(plan: &'p LogicalPlan) -> Option<Self> {
+        Self::below(plan, true)
+    }
+
+    fn below(plan: &'p LogicalPlan, mut is_lateral: bool) -> Option<Self> {
+        let (mut node, mut alias) = (plan, None);
         let mut columns: Option<Vec<(String, Expr)>> = None;
         loop {
             match node {
@@ -88,6 +97,22 @@ impl<'p> Item<'p> {
 
     fn is_bare(&self) -> bool {
         self.columns.iter().all(|(_, expr)| matches!(expr, Expr::Column(_)))
+    }
+
+    /// The value of one of its columns, over those of the set node.
+    pub(super) fn value_of(&self, column: &Column) -> Option<Expr> {
+        let is_own = column.relation.is_none() || column.relation == self.alias;
+        let found = self.columns.iter().find(|(name, _)| is_own && *name == column.name);
+        found.map(|(_, expr)| expr.clone())
+    }
+
+    /// The calls alone over `left`, and the column that numbers what they give for a row and is NULL where that is nothing;
+    /// called `mark` when there is none yet.
+    pub(super) fn counted(&self, left: Arc<LogicalPlan>, empty: Empty, mark: String) -> Result<(LogicalPlan, Column)> {
+        let calls = self.set.calls().iter().cloned().map(inward).collect::<Result<Vec<_>>>()?;
+        let set = self.set.clone().counted(mark);
+        let mark = Column::from_name(set.ordinality().unwrap_or_default());
+        Ok((set.over(left, calls, empty)?.into_plan(), mark))
     }
 
     /// The same over `left`, whose columns go along.
@@ -124,7 +149,7 @@ fn compose(above: Vec<(String, Expr)>, projection: &Projection) -> Option<Vec<(S
 }
 
 /// References outward become references to the columns beside.
-fn inward(expr: Expr) -> Result<Expr> {
+pub(super) fn inward(expr: Expr) -> Result<Expr> {
     let plain = expr.transform_up(|inner| match inner {
         Expr::OuterReferenceColumn(_, column) => Ok(Transformed::yes(Expr::Column(column))),
         other => Ok(Transformed::no(other)),

@@ -12,6 +12,7 @@
 pub mod ast;
 pub mod branches;
 pub mod context;
+mod correlated;
 pub mod engine;
 pub mod error;
 pub mod explain;

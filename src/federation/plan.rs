@@ -5,17 +5,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{Field, FieldRef};
 use chrono::{DateTime, Utc};
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
-use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
@@ -30,6 +28,7 @@ use futures::TryStreamExt;
 use super::ast;
 use super::branches::Branches;
 use super::context::{PlanContext, check_distinct};
+use super::correlated;
 use super::engine::Engine;
 use super::error::diagnose;
 use super::lateral;
@@ -222,6 +221,7 @@ pub async fn bind(
     let analyzed = analyze(&state, &logical)?;
     constants::check(&analyzed, state.config_options()).map_err(|error| diagnose(&error))?;
     let optimized = state.optimizer().optimize(analyzed, &state, |_, _| {}).map_err(|error| diagnose(&error))?;
+    let optimized = sets::narrow(optimized).map_err(|error| diagnose(&error))?;
     let planner = Arc::clone(state.query_planner());
     let physical = planner.create_physical_plan(&optimized, &state).await.map_err(|error| diagnose(&error))?;
     branches.expect_scans(&count_scans(&physical))?;
@@ -272,6 +272,7 @@ pub(super) fn to_logical(context: &PlanContext<'_>, query: Query, parameters: &[
         .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut planner_context)
         .and_then(sets::lift)
         .and_then(lateral::beside)
+        .and_then(correlated::beside_rows)
         .map_err(|error| diagnose(&error))
 }
 
@@ -370,44 +371,6 @@ fn input_schema(node: &LogicalPlan) -> datafusion::error::Result<DFSchema> {
         schema.merge(input.schema());
     }
     Ok(schema)
-}
-
-/// Folds the arguments of a table function to constants.
-pub(super) fn fold_arguments(state: &SessionState, args: Vec<Expr>) -> datafusion::error::Result<Vec<Expr>> {
-    let context = SimplifyContext::builder()
-        .with_config_options(Arc::clone(state.config_options()))
-        .with_query_execution_start_time(state.execution_props().query_execution_start_time)
-        .build();
-    let simplifier = ExprSimplifier::new(context);
-    let schema = DFSchema::empty();
-    let args = resolve_calls(state, args)?;
-    args.into_iter().map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg))).collect()
-}
-
-/// Decides the calls and casts among the arguments, as those of a SELECT list are: `generate_series(1, array_upper(…, 1))`.
-fn resolve_calls(state: &SessionState, args: Vec<Expr>) -> datafusion::error::Result<Vec<Expr>> {
-    let calls = |arg: &Expr| arg.exists(|expr| Ok(matches!(expr, Expr::ScalarFunction(_) | Expr::Cast(_))));
-    let mut resolved = Vec::with_capacity(args.len());
-    for arg in args {
-        if !calls(&arg)? {
-            resolved.push(arg);
-            continue;
-        }
-        let plan = LogicalPlanBuilder::empty(true).project([arg.alias("argument")])?.build()?;
-        let plan = TypedOperations.analyze(plan, state.config_options())?;
-        // Table functions of the engine take whole numbers as `bigint` only.
-        let whole = |expr: Expr| {
-            if expr.get_type(&DFSchema::empty()).is_ok_and(|found| found == DataType::Int32) {
-                expr.cast_to(&DataType::Int64, &DFSchema::empty())
-            } else {
-                Ok(expr)
-            }
-        };
-        resolved.extend(
-            plan.expressions().into_iter().map(|expr| whole(expr.unalias())).collect::<datafusion::error::Result<Vec<_>>>()?,
-        );
-    }
-    Ok(resolved)
 }
 
 /// Evaluates constant SQL expressions to values of the given types, for `EXECUTE`.

@@ -3,8 +3,5 @@
 -- Row locks would be ignored.
 SELECT id FROM shop.customers FOR UPDATE
 
--- A subquery in an expression does not unnest a column of the query around it.
-SELECT id, (SELECT string_agg(k, ',' ORDER BY k) FROM jsonb_object_keys(prefs) AS k) AS keys FROM shop.customers WHERE jsonb_typeof(prefs) = 'object'
-
 -- A subquery that reads an outer row in other ways than equalities reads the outer rows twice, and LIMIT may then take others.
 SELECT t.id, (SELECT count(*) FROM shop.orders o WHERE o.total < t.small) AS n FROM (SELECT id, small FROM shop.customers ORDER BY id LIMIT 5) AS t

@@ -8,7 +8,6 @@
 //! - a column's collation is always its type's, so `attcollation <> typcollation` is false;
 //! - a default exists only where `atthasdef` is true, so that condition is dropped beside `pg_attrdef`;
 //! - the parts `x` and `n` of `information_schema._pg_expandarray(keys)` are two `unnest`s side by side;
-//! - `generate_subscripts(keys, 1)` in an output column is an `unnest` of the numbers from 1 to the array's length;
 //! - an arm of UNION ALL without rows adds nothing, and `c.tableoid` is the object id of the catalog behind `c`;
 //! - no relation has options, so `reloptions || …` is `reloptions`;
 //! - `ARRAY(SELECT x …)` is `(SELECT array_agg(x) …)`.
@@ -110,8 +109,6 @@ impl VisitorMut for Catalog {
             Expr::Function(function) => {
                 if let Some(query) = array_subquery(function) {
                     *expr = Expr::Subquery(query);
-                } else if let Some(numbers) = subscripts(function) {
-                    *expr = call("unnest", numbers);
                 }
             }
             _ => {}
@@ -407,16 +404,6 @@ fn array_subquery(function: &mut Function) -> Option<Box<Query>> {
     Some(query)
 }
 
-/// `generate_subscripts(array, dimension)` as the numbers it gives, in an array. PostgreSQL counts the columns of an index
-/// from 0 (`int2vector`), we from 1: clients sort by the numbers.
-fn subscripts(function: &Function) -> Option<Expr> {
-    let name = function.name.0.last().and_then(ObjectNamePart::as_ident)?;
-    let FunctionArguments::List(list) = &function.args else { return None };
-    let ordinals = || ObjectName(vec![ObjectNamePart::Identifier(Ident::new("pg_array_ordinals"))]);
-    let is_subscripts = name.value.eq_ignore_ascii_case("generate_subscripts") && list.args.len() == 2;
-    is_subscripts.then(|| Expr::Function(Function { name: ordinals(), ..function.clone() }))
-}
-
 fn call_on(argument: FunctionArgExpr, name: &str) -> Expr {
     Expr::Function(Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
@@ -481,10 +468,6 @@ mod tests {
         check(
             "SELECT (_pg_expandarray(i.k)).n AS n, _pg_expandarray(i.k) AS kk FROM pg_index i",
             "SELECT unnest(pg_array_ordinals(i.k)) AS n, unnest(i.k) AS kk FROM pg_index i",
-        );
-        check(
-            "SELECT unnest(i.k) AS a, pg_catalog.generate_subscripts(i.k, $1) AS ord FROM pg_index i",
-            "SELECT unnest(i.k) AS a, unnest(pg_array_ordinals(i.k, $1)) AS ord FROM pg_index i",
         );
         check("SELECT (SELECT x FROM shop.orders) FROM t", "SELECT (SELECT x FROM shop.orders) FROM t");
     }

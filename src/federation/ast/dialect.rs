@@ -59,10 +59,7 @@ impl VisitorMut for Dialect {
                 Some(text) => Ok(literal::cast(Expr::value(text), plain_type("bit"))),
                 None => return ControlFlow::Continue(()),
             },
-            Expr::AtTimeZone { timestamp, time_zone } => {
-                let take = |expr: &mut Expr| std::mem::replace(expr, Expr::value(Value::Null));
-                Ok(call_with("timezone", vec![take(time_zone), take(timestamp)]))
-            }
+            Expr::AtTimeZone { timestamp, time_zone } => Ok(call_with("timezone", vec![take_out(time_zone), take_out(timestamp)])),
             Expr::CompoundFieldAccess { root, access_chain } => {
                 join_column_name(root, access_chain);
                 access_chain.iter_mut().for_each(quote_field);

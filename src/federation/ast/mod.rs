@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → catalog (forms of client introspection) → precedence, between, using → name (output columns) → whole_row (relations as values) → sets (set-returning functions) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
+//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using → name (output columns) → whole_row (relations as values) → sets (set-returning functions) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -19,6 +19,7 @@ pub mod locate;
 pub mod mistakes;
 pub mod name;
 mod precedence;
+pub mod reserved;
 mod rows;
 mod sets;
 mod similar;

@@ -15,6 +15,7 @@ use super::dialect::{call, call_with};
 use super::json;
 use super::name::fold;
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::semantics::aggregates;
 use crate::federation::semantics::functions::set_function;
 use crate::federation::semantics::sets::FUNCTIONS;
 
@@ -179,31 +180,8 @@ impl Visitor for Below {
     }
 }
 
-const AGGREGATES: &[&str] = &[
-    "array_agg",
-    "avg",
-    "bool_and",
-    "bool_or",
-    "count",
-    "every",
-    "json_agg",
-    "json_object_agg",
-    "jsonb_agg",
-    "jsonb_object_agg",
-    "max",
-    "min",
-    "stddev",
-    "stddev_pop",
-    "stddev_samp",
-    "string_agg",
-    "sum",
-    "var_pop",
-    "var_samp",
-    "variance",
-];
-
 fn is_aggregate(function: &Function) -> bool {
-    function.filter.is_some() || AGGREGATES.iter().any(|name| is_named(&function.name, name))
+    function.filter.is_some() || own_name(&function.name).is_some_and(|name| aggregates::is_known(&name))
 }
 
 fn is_named(name: &ObjectName, wanted: &str) -> bool {

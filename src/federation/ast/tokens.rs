@@ -1,11 +1,13 @@
 //! What the parser reads otherwise than PostgreSQL's scanner and grammar, settled on the tokens: letters glued to a number,
-//! `!!`, `==`, key words that it takes for names, `TABLE t`, and `BETWEEN SYMMETRIC`, which it does not know.
+//! `!!`, `==`, key words that it takes for names, `TABLE t`, and `BETWEEN SYMMETRIC`, which it does not know. Names that would
+//! pass for invented ones are refused here, where every name is seen.
 //!
 //! A token that is changed keeps its place, so that positions in errors stay right.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace};
 
+use super::HIDDEN;
 use super::locate::character_of;
 use crate::error::{Diagnosis, sqlstate};
 
@@ -15,13 +17,20 @@ use crate::error::{Diagnosis, sqlstate};
 /// other `!!` is left.
 ///
 /// # Errors
-/// 42601 for a number that runs into a word and for a key word where an expression begins, 42883 for `!!` and `==`.
+/// 42601 for a number that runs into a word and for a key word where an expression begins, 42602 for a name that holds
+/// [`HIDDEN`], 42883 for `!!` and `==`.
 pub fn settle(tokens: &mut Vec<TokenWithSpan>, text: &str) -> Result<(), Diagnosis> {
     check_words(tokens, text)?;
     for (place, token) in tokens.iter().enumerate() {
         if let Some(found) = glued(token, tokens.get(place + 1), text) {
             let message = format!("trailing junk after numeric literal at or near \"{found}\"");
             return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message).with_position(position(token, text)));
+        }
+        if let Token::Word(word) = &token.token
+            && word.value.contains(HIDDEN)
+        {
+            let message = "a name cannot hold the character U+0001";
+            return Err(Diagnosis::new("42602", message).with_position(position(token, text)));
         }
         if token.token == Token::DoubleEq {
             return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, "operator does not exist: ==")
@@ -184,6 +193,12 @@ mod tests {
         check("SELECT * FROM (TABLE t) AS x", Ok("SELECT * FROM (SELECT * FROM  t) AS x"));
         check("EXPLAIN table t", Ok("EXPLAIN SELECT * FROM  t"));
         check("CREATE TABLE t (a int)", Ok("CREATE TABLE t (a int)"));
+    }
+
+    #[test]
+    fn no_name_passes_for_an_invented_one() {
+        check("SELECT 1 AS \"a\u{1}2\"", Err(("a name cannot hold the character U+0001", 13)));
+        check("SELECT 'a\u{1}2'", Ok("SELECT 'a\u{1}2'"));
     }
 
     #[test]

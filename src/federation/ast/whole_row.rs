@@ -35,7 +35,8 @@ pub type ColumnsOf<'c> = dyn Fn(&ObjectName) -> Option<Vec<String>> + 'c;
 
 /// Rewrites the whole query. Its outputs must have been named.
 pub(super) fn rewrite(query: &mut Query, columns_of: &ColumnsOf<'_>) {
-    let mut pass = WholeRows { columns_of, scopes: Vec::new(), with: Vec::new(), marks: Vec::new(), in_access: 0 };
+    let mut pass =
+        WholeRows { columns_of, scopes: Vec::new(), with: Vec::new(), marks: Vec::new(), hidden: Vec::new(), in_access: 0 };
     let _: ControlFlow<()> = VisitMut::visit(query, &mut pass);
 }
 
@@ -59,6 +60,8 @@ struct WholeRows<'c> {
     with: Vec<(String, Option<Vec<String>>)>,
     /// How many of those there were outside of each query.
     marks: Vec<usize>,
+    /// FROM around the subqueries of FROM that do not see it.
+    hidden: Vec<Vec<Vec<Source>>>,
     /// How many field accesses are around: their names are no columns.
     in_access: usize,
 }
@@ -104,6 +107,28 @@ impl VisitorMut for WholeRows<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if matches!(factor, TableFactor::Derived { lateral: false, .. }) {
+            // The scopes of the SELECT and of the query that it is the body of.
+            let own = self.scopes.len().saturating_sub(2);
+            let hidden = self.scopes.iter_mut().skip(own).map(std::mem::take);
+            self.hidden.push(hidden.collect());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if matches!(factor, TableFactor::Derived { lateral: false, .. })
+            && let Some(hidden) = self.hidden.pop()
+        {
+            let own = self.scopes.len().saturating_sub(hidden.len());
+            for (scope, sources) in self.scopes.iter_mut().skip(own).zip(hidden) {
+                *scope = sources;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         self.in_access += usize::from(matches!(expr, Expr::CompoundFieldAccess { .. }));
         ControlFlow::Continue(())
@@ -135,13 +160,16 @@ impl VisitorMut for WholeRows<'_> {
 }
 
 impl WholeRows<'_> {
-    /// The relation that a name means, when it means no column.
+    /// The relation that a name means, when it means no column: one of any query around comes before every relation.
     fn relation(&self, name: &str) -> Option<&Source> {
+        let is_column = |source: &Source| source.columns.iter().flatten().any(|column| column == name);
+        if self.scopes.iter().flatten().any(is_column) { None } else { self.relation_named(name) }
+    }
+
+    fn relation_named(&self, name: &str) -> Option<&Source> {
         for scope in self.scopes.iter().rev() {
-            for source in scope {
-                if source.columns.as_ref()?.iter().any(|column| column == name) {
-                    return None;
-                }
+            if scope.iter().any(|source| source.columns.is_none()) {
+                return None;
             }
             if let Some(found) = scope.iter().find(|source| source.name == name) {
                 return Some(found);
@@ -158,15 +186,16 @@ impl WholeRows<'_> {
     }
 
     fn write_row(&self, argument: &mut FunctionArg) {
-        let name = match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(ident))) => fold(ident),
+        let found = match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(ident))) => self.relation(&fold(ident)),
+            // `t.*` can be no column.
             FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => match name.0.as_slice() {
-                [part] => part.as_ident().map(fold).unwrap_or_default(),
-                _ => return,
+                [part] => part.as_ident().and_then(|ident| self.relation_named(&fold(ident))),
+                _ => None,
             },
-            _ => return,
+            _ => None,
         };
-        let Some(source) = self.relation(&name).filter(|source| !source.may_be_missing && !source.is_value) else { return };
+        let Some(source) = found.filter(|source| !source.may_be_missing && !source.is_value) else { return };
         let Some(columns) = &source.columns else { return };
         let fields = columns.iter().map(|column| (column.clone(), column_of(&source.name, column)));
         *argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(json::row(fields)));
@@ -322,7 +351,14 @@ mod tests {
             "SELECT to_json(v) FROM (VALUES (1, 2)) v(a)",
             "SELECT to_json(pg_json_row('a', \"v\".\"a\", 'column2', \"v\".\"column2\")) FROM (VALUES (1, 2)) v (a)",
         );
+        check("SELECT to_json(t.*) FROM s.t, u", &format!("SELECT to_json({row}) FROM s.t, u"));
+        let inner = format!("(SELECT to_json({row}) AS r FROM s.t)");
+        check("SELECT (SELECT to_json(t) AS r FROM s.t) FROM s.t AS x", &format!("SELECT {inner} FROM s.t AS x"));
+        check("SELECT d.r FROM u, (SELECT to_json(t) AS r FROM s.t) d", &format!("SELECT d.r FROM u, {inner} d"));
+        check("SELECT t FROM u, (SELECT to_json(t) AS r FROM s.t) d", &format!("SELECT t FROM u, {inner} d"));
         for unchanged in [
+            "SELECT (SELECT to_json(t) FROM s.t) FROM u",
+            "SELECT d.r FROM u, LATERAL (SELECT to_json(t) AS r FROM s.t) d",
             "SELECT to_json(t) FROM s.t, u",
             "SELECT to_json(t) FROM s.t, unknown",
             "SELECT to_json(t) FROM u LEFT JOIN s.t ON true",

@@ -26,10 +26,10 @@ pub(super) fn has_equality(pg_type: PgType) -> bool {
     }
 }
 
-/// Whether comparing carriers of this type would go wrong.
+/// Whether ordering carriers of this type would go wrong.
 pub(super) fn is_needed(typed: &Typed, carrier: &DataType) -> bool {
-    // Elements that are NULL are above all others, and to the engine below.
-    if typed.pg_type.element().is_some() {
+    // Elements that are NULL are above all others, and to the engine below; labels have an order of their own.
+    if typed.pg_type.element().is_some() || typed.labels.is_some() {
         return true;
     }
     let pg_type = typed.pg_type;
@@ -39,8 +39,13 @@ pub(super) fn is_needed(typed: &Typed, carrier: &DataType) -> bool {
         700 | 701 => true,
         650 | 869 | 1042 | 1186 | 1266 | 790 | 3220 | 3614 | 3615 | 3802 => true,
         oid if builtin(oid).is_some() => pg_type.oid >= 3904 && pg_type.oid <= 3926,
-        _ => typed.labels.is_some() || pg_type.is_opaque(),
+        _ => pg_type.is_opaque(),
     }
+}
+
+/// Whether telling carriers of this type apart would go wrong. Labels are equal when their texts are.
+pub(super) fn is_needed_to_tell_apart(typed: &Typed, carrier: &DataType) -> bool {
+    is_needed(typed, carrier) && (typed.labels.is_none() || typed.pg_type.element().is_some())
 }
 
 /// `typed_key(expr)`; of a float `float_key(expr)`, which stays a float.

@@ -46,7 +46,11 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule};
 #[must_use]
 pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     configure(&mut builder);
-    builder.scalar_functions().get_or_insert_default().extend(functions::scalars());
+    let scalars = builder.scalar_functions().get_or_insert_default();
+    // The engine's own series are lists under a name that PostgreSQL gives to types, or to a set.
+    scalars.retain(|function| !matches!(function.name(), "range" | "generate_series"));
+    scalars.extend(functions::scalars());
+    builder.table_functions().take();
     builder.aggregate_functions().get_or_insert_default().extend(aggregates::aggregates());
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(operators::DeferOperators));
     builder.relation_planners().get_or_insert_default().insert(0, Arc::new(sets::SetRelations));

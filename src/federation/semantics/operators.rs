@@ -295,3 +295,4 @@ pub(super) fn arithmetic_parts(operator: datafusion::logical_expr::Operator) -> 
 }
 
 pub(super) use arithmetic::{decimal_kernel, decimal_result, decimal_shape, negate_kernel, numeric_kernel};
+pub(super) use temporal::divide_interval;

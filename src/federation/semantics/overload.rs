@@ -210,7 +210,11 @@ pub(super) fn common_type(types: &[Typed]) -> Result<Typed, Mismatch> {
     }
     // Only types that agree in all keep their modifier, and an untyped literal has none.
     let agree = types.iter().all(|typed| typed.pg_type == common.pg_type);
-    Ok(if agree { common.clone() } else { common.without_modifier() })
+    let mut found = if agree { common.clone() } else { common.without_modifier() };
+    if types.iter().any(|typed| !typed.is_unknown() && typed.labels != found.labels) {
+        found.labels = None;
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 //!
 //! Which function and which types is decided in `resolve`; what a function computes lives in `functions` and `cast`.
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -72,6 +75,38 @@ pub(super) struct Call<'a> {
     pub(super) returns: &'a Typed,
     /// Settings of the session.
     pub(super) session: SessionValues,
+    /// What the last rows' pattern or template was made into.
+    pub(super) kept: Kept,
+}
+
+/// The last thing made of a text, and that text: patterns and templates are mostly the same for all rows of a batch.
+#[derive(Default)]
+pub(super) struct Kept(RefCell<Option<KeptThing>>);
+
+struct KeptThing {
+    text: String,
+    options: String,
+    made: Rc<dyn Any>,
+}
+
+impl Kept {
+    /// What `make` makes of a text under some options, made anew only when they differ from the last ones.
+    pub(super) fn of<T: 'static>(
+        &self,
+        (text, options): (&str, &str),
+        make: impl FnOnce() -> Result<T, Diagnosis>,
+    ) -> Result<Rc<T>, Diagnosis> {
+        let mut last = self.0.borrow_mut();
+        if let Some(thing) = last.as_ref().filter(|thing| thing.text == text && thing.options == options)
+            && let Ok(made) = Rc::clone(&thing.made).downcast::<T>()
+        {
+            return Ok(made);
+        }
+        let made = Rc::new(make()?);
+        let kept: Rc<dyn Any> = Rc::<T>::clone(&made);
+        *last = Some(KeptThing { text: text.to_owned(), options: options.to_owned(), made: kept });
+        Ok(made)
+    }
 }
 
 /// Computes one row. NULL arguments never reach a strict function.
@@ -174,7 +209,8 @@ impl TypedFunction {
     }
 
     fn run(&self, values: &[ColumnarValue], rows: usize, config: &ConfigOptions) -> Result<ColumnarValue> {
-        let call = Call { arguments: &self.arguments, returns: &self.returns, session: SessionValues::of(config) };
+        let call =
+            Call { arguments: &self.arguments, returns: &self.returns, session: SessionValues::of(config), kept: Kept::default() };
         match self.kernel {
             Kernel::Batch(kernel) => kernel(&call, values, rows),
             Kernel::Strict(kernel) => self.run_rows(&call, kernel, true, values, rows),
@@ -269,5 +305,27 @@ impl ScalarUDFImpl for TypedFunction {
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         self.run(&arguments.args, arguments.number_rows, &arguments.config_options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_made_once_for_equal_texts() {
+        let kept = Kept::default();
+        let made = std::cell::Cell::new(0);
+        let length = |text: &str, options: &str| {
+            let count = || {
+                made.set(made.get() + 1);
+                Ok(text.len() + options.len())
+            };
+            *kept.of((text, options), count).unwrap()
+        };
+        assert_eq!([length("ab", ""), length("ab", ""), length("ab", "i"), length("ab", "i"), length("c", "")], [2, 2, 3, 3, 1]);
+        assert_eq!(made.get(), 3);
+        let other: Rc<String> = kept.of(("c", ""), || Ok("another type".to_owned())).unwrap();
+        assert_eq!(*other, "another type");
     }
 }

@@ -19,6 +19,7 @@ use datafusion::scalar::ScalarValue;
 use crate::pgtype::{PgType, TYPE_KEY};
 
 use super::functions::Named;
+use super::resolve::lazy;
 use super::sets::{ProjectSet, is_set_call};
 use super::typed::{Typed, TypedFunction};
 
@@ -221,7 +222,10 @@ pub fn expr_type(expr: &Expr, schema: &DFSchema) -> Result<Typed> {
                 _ => list,
             }
         }
-        other => Typed::of_field(other.to_field(schema)?.1.as_ref()),
+        other => match lazy::known(other) {
+            Some((typed, _)) => typed.clone(),
+            None => Typed::of_field(other.to_field(schema)?.1.as_ref()),
+        },
     })
 }
 

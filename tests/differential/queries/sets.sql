@@ -153,6 +153,37 @@ SELECT sum(wide) AS a, avg(wide) AS b FROM shop.customers WHERE false
 SELECT small, sum(wide) FILTER (WHERE id > 20) AS a, avg(balance) FILTER (WHERE active) AS b FROM shop.customers GROUP BY small
 SELECT sum(price) AS a, avg(price) AS b, stddev(price) AS c FROM shop.products
 SELECT i % 7 AS k, sum(i * 1.001) AS a, avg(i * 0.5) AS b FROM generate_series(1, 2000) AS g(i) GROUP BY i % 7
+-- An array of several dimensions is one sequence of elements; subscripts are those of one dimension.
+SELECT u FROM unnest(ARRAY[[1, 2], [3, 4]]) AS u
+SELECT unnest(ARRAY[['a', 'b'], ['c', NULL]]) AS u
+SELECT u, o FROM unnest(ARRAY[[[1], [2]], [[3], [4]]]) WITH ORDINALITY AS t(u, o)
+SELECT id, unnest(ARRAY[[id, small], [1, 2]]) AS u FROM shop.customers WHERE id < 4
+SELECT id, u FROM (SELECT id, tags, unnest(tags) AS u FROM shop.customers) AS s ORDER BY id DESC, u NULLS FIRST LIMIT 30
+SELECT u, email, id FROM (SELECT id, email, tags, name, unnest(tags) AS u FROM shop.customers) AS s ORDER BY email NULLS FIRST, id, u LIMIT 30
+SELECT generate_subscripts(ARRAY[[1, 2, 3], [4, 5, 6]], 1) AS a
+SELECT i FROM generate_subscripts(ARRAY[[1, 2, 3], [4, 5, 6]], 2) AS i
+SELECT i FROM generate_subscripts(ARRAY[[1, 2, 3], [4, 5, 6]], 2, true) AS i
+SELECT i FROM generate_subscripts(ARRAY[[1, 2, 3], [4, 5, 6]], 3) AS i
+SELECT i FROM generate_subscripts(ARRAY[1], 0) AS i
+SELECT array_ndims(ARRAY[[1, 2, 3], [4, 5, 6]]) AS a, array_length(ARRAY[[1, 2, 3], [4, 5, 6]], 2) AS b, array_upper(ARRAY[[1, 2, 3], [4, 5, 6]], 1) AS c, array_lower(ARRAY[[1, 2, 3], [4, 5, 6]], 2) AS d, cardinality(ARRAY[[1, 2, 3], [4, 5, 6]]) AS e, array_length(ARRAY[[1, 2, 3], [4, 5, 6]], 3) AS f
+SELECT array_ndims('{}'::int[]) AS a, cardinality('{}'::int[]) AS b, array_lower('{}'::int[], 1) AS c, array_upper(ARRAY[7, 8], 1) AS d, cardinality(NULL::int[]) AS e
+SELECT indkey[0] IS NOT NULL AS a, array_lower(indkey, 1) AS b, array_upper(indkey, 1) - array_length(indkey, 1) AS c FROM pg_index WHERE indnatts = 1 LIMIT 1
+SELECT DISTINCT generate_subscripts(indkey, 1) AS a FROM pg_index WHERE indnatts = 1
+SELECT DISTINCT indkey[1] IS NULL AS a FROM pg_index WHERE indnatts = 1
+-- A subquery over a function of the row around it.
+SELECT id, (SELECT count(*) FROM unnest(tags) AS u) AS n FROM shop.customers
+SELECT id, (SELECT max(m) FROM unnest(c.marks) AS m WHERE m < c.id) AS m, email FROM shop.customers c
+SELECT id, (SELECT string_agg(u, '-' ORDER BY u DESC) FROM unnest(tags) AS u WHERE u <> 'a') AS a, (SELECT sum(m) + c.id FROM unnest(c.marks) AS m) AS b FROM shop.customers c WHERE id < 100
+SELECT id, (SELECT count(*) FROM generate_series(1, c.small) AS g(i) WHERE i % 2 = 0) AS n FROM shop.customers c WHERE small BETWEEN -5 AND 50
+SELECT id FROM shop.customers c WHERE EXISTS (SELECT 1 FROM unnest(c.tags) AS x WHERE x = 'a')
+SELECT id, balance FROM shop.customers c WHERE NOT EXISTS (SELECT 1 FROM unnest(c.tags) AS x(tag) WHERE x.tag <> 'a')
+SELECT id, EXISTS (SELECT FROM unnest(c.marks) AS m WHERE m > 1) AS a FROM shop.customers c
+SELECT id FROM shop.customers c WHERE (SELECT count(*) FROM unnest(c.marks) AS m) > 2 ORDER BY id
+SELECT id, (SELECT bool_or(m IS NULL) FROM unnest(c.marks) AS m) AS a, (SELECT array_agg(m ORDER BY m) FROM unnest(c.marks) AS m) AS b FROM shop.customers c
+SELECT c.id, o.id AS o, (SELECT count(*) FROM unnest(c.tags) AS u WHERE u < o.status) AS n FROM shop.customers c JOIN shop.orders o ON o.customer = c.id
+SELECT no, (SELECT count(t) FROM unnest(v.tags) AS t) AS n, (SELECT avg(s) FROM unnest(v.scores) AS s) AS m FROM field.visits v
+SELECT id, (SELECT count(*) FROM jsonb_array_elements(prefs) AS e) AS n FROM shop.customers WHERE jsonb_typeof(prefs) = 'array'
+SELECT id, name, code, balance, wide, level, (SELECT count(*) FROM unnest(tags)) AS n FROM shop.customers
 SELECT catcode::text AS c, barelabel, count(*) AS n, min(word) AS a, max(word) AS b FROM pg_get_keywords() GROUP BY catcode, barelabel
 SELECT string_agg(k.word, ',' ORDER BY k.word) AS words FROM pg_catalog.pg_get_keywords() AS k WHERE k.word <> ALL ('{all,and,any}'::text[]) AND k.catdesc = 'reserved'
 TABLE shop.products

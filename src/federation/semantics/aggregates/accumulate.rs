@@ -1,4 +1,5 @@
-//! The running state of one group: exact numbers, floats, intervals; with or without duplicates. Extremes are in `extreme`.
+//! The running state of one group: exact numbers, floats, intervals; with or without duplicates. Extremes are in `extreme`,
+//! frames that move in `moving` and `float`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,21 +13,29 @@ use datafusion::scalar::ScalarValue;
 use super::super::datum::{Column, Datum, Writer};
 use super::super::key::encode;
 use super::super::numeric::Numeric;
+use super::super::operators::divide_interval;
 use super::super::typed::Typed;
 use super::Kind;
 use super::exact::ExactSum;
+use super::float::FloatSum;
 
 /// Sums of a group.
 #[derive(Debug, Clone)]
 enum State {
     /// Count, sum, sum of squares (kept only for deviations).
-    Exact { count: i64, sum: Numeric, squares: Numeric },
-    /// Count, sum, and the sum of squared differences by Youngs and Cramer, as `float8_accum` keeps them.
-    Float { count: f64, sum: f64, squares: f64 },
-    /// `sum(real)`.
-    Real { count: i64, sum: f32 },
+    Exact {
+        count: i64,
+        sum: Numeric,
+        squares: Numeric,
+    },
+    Float(FloatSum),
     /// Count and parts of a sum of intervals.
-    Interval { count: i64, months: i64, days: i64, nanoseconds: i128 },
+    Interval {
+        count: i64,
+        months: i64,
+        days: i64,
+        nanoseconds: i128,
+    },
 }
 
 /// See the module.
@@ -46,19 +55,17 @@ pub(super) fn state_types(kind: Kind, reads: &Typed, input: &DataType, distinct:
     if distinct || matches!(kind, Kind::Distinct(_)) {
         return vec![DataType::List(Arc::new(Field::new("item", input.clone(), true)))];
     }
-    match fresh(kind, reads) {
+    match fresh(reads) {
         State::Exact { .. } => vec![DataType::Int64, DataType::Utf8, DataType::Utf8],
-        State::Float { .. } => vec![DataType::Float64, DataType::Float64, DataType::Float64],
-        State::Real { .. } => vec![DataType::Int64, DataType::Float64],
+        State::Float(_) => vec![DataType::Float64, DataType::Float64, DataType::Float64],
         State::Interval { .. } => vec![DataType::Int64, DataType::Int64, DataType::Int64, DataType::Utf8],
     }
 }
 
-fn fresh(kind: Kind, reads: &Typed) -> State {
-    match (kind, reads.pg_type.oid) {
-        (Kind::SumReal, _) => State::Real { count: 0, sum: 0.0 },
-        (_, 1186) => State::Interval { count: 0, months: 0, days: 0, nanoseconds: 0 },
-        (_, 700 | 701) => State::Float { count: 0.0, sum: 0.0, squares: 0.0 },
+fn fresh(reads: &Typed) -> State {
+    match reads.pg_type.oid {
+        1186 => State::Interval { count: 0, months: 0, days: 0, nanoseconds: 0 },
+        700 | 701 => State::Float(FloatSum::default()),
         _ => State::Exact { count: 0, sum: Numeric::from_parts(0, 0), squares: Numeric::from_parts(0, 0) },
     }
 }
@@ -70,16 +77,12 @@ pub(super) fn lost() -> DataFusionError {
 
 impl RowAccumulator {
     pub(super) fn new(kind: Kind, reads: Typed, carrier: DataType, input: DataType, distinct: bool) -> Self {
-        let state = fresh(kind, &reads);
+        let state = fresh(&reads);
         Self { kind, reads, carrier, input, state, seen: distinct.then(Default::default) }
     }
 
-    fn is_deviation(&self) -> bool {
-        matches!(self.kind, Kind::SampleDeviation | Kind::PopulationDeviation | Kind::SampleVariance | Kind::PopulationVariance)
-    }
-
     fn add(&mut self, value: &Datum<'_>) -> Result<()> {
-        let squares_wanted = self.is_deviation();
+        let squares_wanted = self.kind.is_deviation();
         match &mut self.state {
             State::Exact { count, sum, squares } => {
                 let value = value.as_numeric();
@@ -89,19 +92,7 @@ impl RowAccumulator {
                     *squares = squares.add(&value.multiply(&value)?)?;
                 }
             }
-            State::Float { count, sum, squares } => {
-                let value = value.as_float();
-                *count += 1.0;
-                *sum += value;
-                if *count > 1.0 {
-                    let difference = value * *count - *sum;
-                    *squares += difference * difference / (*count * (*count - 1.0));
-                }
-            }
-            State::Real { count, sum } => {
-                *count += 1;
-                *sum += value.as_float() as f32;
-            }
+            State::Float(sum) => sum.add(self.kind, value.as_float())?,
             State::Interval { count, months, days, nanoseconds } => {
                 let value = value.as_interval();
                 *count += 1;
@@ -144,19 +135,19 @@ impl RowAccumulator {
 
     fn result(&self) -> Result<Datum<'static>> {
         Ok(match &self.state {
-            State::Exact { count: 0, .. } | State::Real { count: 0, .. } | State::Interval { count: 0, .. } => Datum::Null,
+            State::Exact { count: 0, .. } | State::Interval { count: 0, .. } => Datum::Null,
             State::Exact { count, sum, squares } => exact_result(self.kind, *count, sum, squares)?,
-            State::Float { count, squares, .. } => float_result(self.kind, *count, *squares),
-            State::Real { sum, .. } => Datum::Float(f64::from(*sum)),
+            State::Float(sum) => sum.result(self.kind).map_or(Datum::Null, Datum::Float),
             State::Interval { count, months, days, nanoseconds } => {
-                let divisor = if self.kind == Kind::Average { *count } else { 1 };
-                interval_result(*months, *days, *nanoseconds, divisor)?
+                let sum = interval_sum(*months, *days, *nanoseconds)?;
+                if self.kind == Kind::Average { divide_interval(sum, *count as f64)? } else { Datum::Interval(sum) }
             }
         })
     }
 }
 
-fn exact_result(kind: Kind, count: i64, sum: &Numeric, squares: &Numeric) -> Result<Datum<'static>> {
+/// A result from the count of values, their sum and, for deviations, the sum of their squares.
+pub(super) fn exact_result(kind: Kind, count: i64, sum: &Numeric, squares: &Numeric) -> Result<Datum<'static>> {
     let rows = Numeric::from_parts(count, 0);
     let less_one = Numeric::from_parts(count - 1, 0);
     let divisor = match kind {
@@ -177,32 +168,13 @@ fn exact_result(kind: Kind, count: i64, sum: &Numeric, squares: &Numeric) -> Res
     }))
 }
 
-fn float_result(kind: Kind, count: f64, squares: f64) -> Datum<'static> {
-    let variance = match kind {
-        Kind::SampleDeviation | Kind::SampleVariance if count < 2.0 => return Datum::Null,
-        Kind::SampleDeviation | Kind::SampleVariance => squares / (count - 1.0),
-        _ if count < 1.0 => return Datum::Null,
-        _ => squares / count,
-    };
-    Datum::Float(match kind {
-        Kind::SampleDeviation | Kind::PopulationDeviation => variance.sqrt(),
-        _ => variance,
-    })
-}
-
-fn interval_result(months: i64, days: i64, nanoseconds: i128, divisor: i64) -> Result<Datum<'static>> {
+fn interval_sum(months: i64, days: i64, nanoseconds: i128) -> Result<IntervalMonthDayNano> {
     let range = || crate::format::fault::datetime_range("interval", None);
-    // Remainders flow down: months into thirty days, days into hours.
-    let month_rest = months % divisor;
-    let day_total = i128::from(days) * 86_400_000_000_000 + i128::from(month_rest) * 30 * 86_400_000_000_000;
-    let whole_days = day_total / 86_400_000_000_000 / i128::from(divisor);
-    let day_rest = day_total - whole_days * i128::from(divisor) * 86_400_000_000_000;
-    let time = (nanoseconds + day_rest) / i128::from(divisor) / 1000 * 1000;
-    Ok(Datum::Interval(IntervalMonthDayNano::new(
-        i32::try_from(months / divisor).ok().ok_or_else(range)?,
-        i32::try_from(whole_days).ok().ok_or_else(range)?,
-        i64::try_from(time).ok().ok_or_else(range)?,
-    )))
+    Ok(IntervalMonthDayNano::new(
+        i32::try_from(months).ok().ok_or_else(range)?,
+        i32::try_from(days).ok().ok_or_else(range)?,
+        i64::try_from(nanoseconds).ok().ok_or_else(range)?,
+    ))
 }
 
 impl Accumulator for RowAccumulator {
@@ -231,10 +203,7 @@ impl Accumulator for RowAccumulator {
         let text = |value: &Numeric| ScalarValue::Utf8(Some(value.to_canonical()));
         Ok(match &self.state {
             State::Exact { count, sum, squares } => vec![ScalarValue::Int64(Some(*count)), text(sum), text(squares)],
-            State::Float { count, sum, squares } => [count, sum, squares].map(|value| ScalarValue::Float64(Some(*value))).to_vec(),
-            State::Real { count, sum } => {
-                vec![ScalarValue::Int64(Some(*count)), ScalarValue::Float64(Some(f64::from(*sum)))]
-            }
+            State::Float(sum) => sum.parts().map(|part| ScalarValue::Float64(Some(part))).to_vec(),
             State::Interval { count, months, days, nanoseconds } => {
                 let mut parts = [count, months, days].map(|value| ScalarValue::Int64(Some(*value))).to_vec();
                 parts.push(ScalarValue::Utf8(Some(nanoseconds.to_string())));
@@ -261,32 +230,19 @@ impl Accumulator for RowAccumulator {
         let Some(array) = values.first() else { return Ok(()) };
         let reads = self.reads.clone();
         let column = Column::new(array, Some(&reads))?;
+        let State::Interval { count, months, days, nanoseconds } = &mut self.state else { return Err(lost()) };
         for row in 0..array.len() {
-            match (&mut self.state, column.get(row)) {
-                (_, Datum::Null) => {}
-                (State::Exact { count, sum, squares }, value) => {
-                    let value = value.as_numeric();
-                    *count -= 1;
-                    *sum = sum.subtract(&value)?;
-                    *squares = squares.subtract(&value.multiply(&value)?)?;
-                }
-                (State::Interval { count, months, days, nanoseconds }, value) => {
-                    let value = value.as_interval();
-                    *count -= 1;
-                    *months -= i64::from(value.months);
-                    *days -= i64::from(value.days);
-                    *nanoseconds -= i128::from(value.nanoseconds);
-                }
-                _ => return Err(lost()),
-            }
+            let Datum::Interval(value) = column.get(row) else { continue };
+            *count -= 1;
+            *months -= i64::from(value.months);
+            *days -= i64::from(value.days);
+            *nanoseconds -= i128::from(value.nanoseconds);
         }
         Ok(())
     }
 
     fn supports_retract_batch(&self) -> bool {
-        let exact = matches!(self.state, State::Exact { .. } | State::Interval { .. });
-        // Deviations keep squares only when asked, so a retraction could not be undone exactly for other kinds.
-        self.seen.is_none() && exact && matches!(self.kind, Kind::Sum | Kind::Average)
+        self.seen.is_none() && matches!(self.state, State::Interval { .. })
     }
 }
 
@@ -302,22 +258,7 @@ impl RowAccumulator {
                 *sum = sum.add(&number(1)?)?;
                 *squares = squares.add(&number(2)?)?;
             }
-            State::Float { count, sum, squares } => {
-                let (other_count, other_sum, other_squares) = (float(0)?, float(1)?, float(2)?);
-                if *count == 0.0 {
-                    (*count, *sum, *squares) = (other_count, other_sum, other_squares);
-                } else if other_count > 0.0 {
-                    let total = *count + other_count;
-                    let difference = *sum / *count - other_sum / other_count;
-                    *squares += other_squares + *count * other_count * difference * difference / total;
-                    *sum += other_sum;
-                    *count = total;
-                }
-            }
-            State::Real { count, sum } => {
-                *count += int(0)?;
-                *sum += float(1)? as f32;
-            }
+            State::Float(sum) => sum.merge(self.kind, &FloatSum::from_parts([float(0)?, float(1)?, float(2)?]))?,
             State::Interval { count, months, days, nanoseconds } => {
                 *count += int(0)?;
                 *months += int(1)?;

@@ -146,7 +146,7 @@ fn each(array: &ArrayRef, reads: &Typed, mut add: impl FnMut(usize, Addend) -> R
                     row,
                     match parse(text) {
                         Some((value, scale)) => Addend::Small(value, scale),
-                        None => Addend::Wide(Numeric::from_canonical(text).unwrap_or(Numeric::NotANumber)),
+                        None => Addend::Wide(Numeric::from_canonical(text).ok_or_else(lost)?),
                     },
                 )?;
             }
@@ -171,12 +171,30 @@ pub(super) struct GroupedSums {
     reads: Typed,
     carrier: DataType,
     sums: Vec<ExactSum>,
+    /// How many of the sums hold a number of any width.
+    wide: usize,
 }
+
+/// About how many bytes such a number takes.
+const WIDE_BYTES: usize = size_of::<Numeric>() + 48;
 
 impl GroupedSums {
     pub(super) fn new(kind: Kind, reads: Typed, carrier: DataType) -> Self {
-        Self { kind, reads, carrier, sums: Vec::new() }
+        Self { kind, reads, carrier, sums: Vec::new(), wide: 0 }
     }
+
+    fn taken(&mut self, emit_to: EmitTo) -> Vec<ExactSum> {
+        let taken = emit_to.take_needed(&mut self.sums);
+        self.wide -= taken.iter().filter(|sum| sum.rest.is_some()).count().min(self.wide);
+        taken
+    }
+}
+
+/// Whether `change` makes the sum hold a number of any width.
+fn widened(sum: &mut ExactSum, change: impl FnOnce(&mut ExactSum) -> Result<()>) -> Result<usize> {
+    let was_wide = sum.rest.is_some();
+    change(sum)?;
+    Ok(usize::from(!was_wide && sum.rest.is_some()))
 }
 
 fn partial(sums: &[ExactSum]) -> Result<Vec<ArrayRef>> {
@@ -197,18 +215,19 @@ impl GroupsAccumulator for GroupedSums {
     fn update_batch(&mut self, values: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>, total: usize) -> Result<()> {
         self.sums.resize(total, ExactSum::default());
         let array = values.first().ok_or_else(lost)?;
-        let sums = &mut self.sums;
+        let (sums, wide) = (&mut self.sums, &mut self.wide);
         each(array, &self.reads, |row, value| {
             if !is_wanted(filter, row) {
                 return Ok(());
             }
             let sum = groups.get(row).and_then(|group| sums.get_mut(*group)).ok_or_else(lost)?;
-            sum.add(value)
+            *wide += widened(sum, |sum| sum.add(value))?;
+            Ok(())
         })
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let sums = emit_to.take_needed(&mut self.sums);
+        let sums = self.taken(emit_to);
         let mut writer = Writer::new(&self.carrier, sums.len())?;
         for sum in sums {
             writer.push(match (sum.count, self.kind) {
@@ -221,7 +240,7 @@ impl GroupsAccumulator for GroupedSums {
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        partial(&emit_to.take_needed(&mut self.sums))
+        partial(&self.taken(emit_to))
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
@@ -230,10 +249,10 @@ impl GroupsAccumulator for GroupedSums {
         let (counts, totals) = (counts.as_primitive::<Int64Type>(), totals.as_string::<i32>());
         for (row, group) in groups.iter().enumerate() {
             let sum = self.sums.get_mut(*group).ok_or_else(lost)?;
-            match parse(totals.value(row)) {
-                Some((value, scale)) => sum.add_small(value, scale)?,
-                None => sum.add_wide(&Numeric::from_canonical(totals.value(row)).ok_or_else(lost)?)?,
-            }
+            self.wide += widened(sum, |sum| match parse(totals.value(row)) {
+                Some((value, scale)) => sum.add_small(value, scale),
+                None => sum.add_wide(&Numeric::from_canonical(totals.value(row)).ok_or_else(lost)?),
+            })?;
             sum.count += counts.value(row);
         }
         Ok(())
@@ -250,7 +269,7 @@ impl GroupsAccumulator for GroupedSums {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.sums.capacity() * size_of::<ExactSum>()
+        size_of_val(self) + self.sums.capacity() * size_of::<ExactSum>() + self.wide * WIDE_BYTES
     }
 }
 

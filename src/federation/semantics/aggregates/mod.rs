@@ -7,11 +7,15 @@ mod accumulate;
 mod collect;
 mod exact;
 mod extreme;
+mod float;
+mod moving;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::functions_aggregate::all_default_aggregate_functions;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
@@ -25,6 +29,8 @@ use accumulate::RowAccumulator;
 use collect::DistinctValues;
 use exact::GroupedSums;
 use extreme::{End, ExtremeAccumulator, FloatExtremes};
+use float::{GroupedFloats, MovingFloats};
+use moving::MovingSum;
 
 pub(super) use collect::Order;
 
@@ -48,6 +54,20 @@ const NAMES: &[&str] = &[
 /// All aggregate functions to register.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
     NAMES.iter().map(|name| Arc::new(AggregateUDF::new_from_impl(NamedAggregate::new(name)))).collect()
+}
+
+/// Aggregates that a pass over the syntax tree writes as others.
+const REWRITTEN: &[&str] = &["json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg"];
+
+static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let engine = all_default_aggregate_functions();
+    let engine = engine.iter().flat_map(|function| [vec![function.name().to_owned()], function.aliases().to_vec()].concat());
+    engine.chain(NAMES.iter().chain(REWRITTEN).map(|name| (*name).to_owned())).collect()
+});
+
+/// Whether a folded name is that of an aggregate.
+pub fn is_known(name: &str) -> bool {
+    KNOWN.contains(name)
 }
 
 /// An aggregate call whose argument type is not decided yet.
@@ -143,6 +163,10 @@ impl Kind {
         })
     }
 
+    fn is_deviation(self) -> bool {
+        matches!(self, Self::SampleDeviation | Self::PopulationDeviation | Self::SampleVariance | Self::PopulationVariance)
+    }
+
     /// The end of the order that an extreme is.
     fn end(self) -> Option<End> {
         match self {
@@ -228,22 +252,30 @@ impl AggregateUDFImpl for TypedAggregate {
     }
 
     fn create_sliding_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        match self.kind.end() {
-            Some(end) => Ok(Box::new(ExtremeAccumulator::new(end, self.reads.clone(), self.carrier.clone(), true))),
-            None => self.accumulator(arguments),
+        let (kind, reads, carrier) = (self.kind, self.reads.clone(), self.carrier.clone());
+        match (kind.end(), reads.pg_type.oid) {
+            (Some(end), _) => Ok(Box::new(ExtremeAccumulator::new(end, reads, carrier, true))),
+            _ if self.distinct || matches!(kind, Kind::Distinct(_)) => self.accumulator(arguments),
+            (None, 1186) => self.accumulator(arguments),
+            (None, 700 | 701) => Ok(Box::new(MovingFloats::new(kind, carrier))),
+            (None, _) => Ok(Box::new(MovingSum::new(kind, reads, carrier))),
         }
     }
 
     fn groups_accumulator_supported(&self, _arguments: AccumulatorArgs<'_>) -> bool {
+        let is_float = floats::is_float(self.reads.pg_type);
         match self.kind {
-            Kind::Sum | Kind::Average => !self.distinct && !matches!(self.reads.pg_type.oid, 700 | 701 | 1186),
-            _ => self.kind.end().is_some() && floats::is_float(self.reads.pg_type),
+            Kind::Distinct(_) => false,
+            _ if self.distinct => false,
+            Kind::Sum | Kind::Average => self.reads.pg_type.oid != PgType::INTERVAL.oid,
+            _ => is_float,
         }
     }
 
     fn create_groups_accumulator(&self, _arguments: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
         match self.kind.end() {
             Some(end) if floats::is_float(self.reads.pg_type) => Ok(Box::new(FloatExtremes::new(end, self.carrier.clone()))),
+            None if floats::is_float(self.reads.pg_type) => Ok(Box::new(GroupedFloats::new(self.kind, self.carrier.clone()))),
             None if matches!(self.kind, Kind::Sum | Kind::Average) => {
                 Ok(Box::new(GroupedSums::new(self.kind, self.reads.clone(), self.carrier.clone())))
             }

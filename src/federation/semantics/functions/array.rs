@@ -1,9 +1,10 @@
-//! Array functions and operators (manual, "Array Functions and Operators"), over arrays of one dimension.
+//! Array functions and operators (manual, "Array Functions and Operators"). Elements are looked for in arrays of one dimension
+//! only; bounds are those of any dimension, and `int2vector` and `oidvector` count from 0.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::logical_expr::Volatility;
 
 use crate::error::{Diagnosis, sqlstate};
@@ -24,13 +25,21 @@ type Outcome<'a> = Result<Datum<'a>, Diagnosis>;
 
 /// The family's rows.
 pub(super) const ROWS: &[Overload] = &[
-    row("array_length", &[ANYARRAY, INT4], INT4, |_, a| Ok(bound(&a[0], a[1].as_int()))),
-    row("array_upper", &[ANYARRAY, INT4], INT4, |_, a| Ok(bound(&a[0], a[1].as_int()))),
-    row("array_lower", &[ANYARRAY, INT4], INT4, |_, a| {
-        Ok(if bound(&a[0], a[1].as_int()).is_null() { Datum::Null } else { Datum::Int(1) })
+    row("array_length", &[ANYARRAY, INT4], INT4, |_, a| Ok(extent(&a[0], a[1].as_int()).map_or(Datum::Null, Datum::Int))),
+    row("array_upper", &[ANYARRAY, INT4], INT4, |call, a| {
+        Ok(extent(&a[0], a[1].as_int()).map_or(Datum::Null, |length| Datum::Int(lower(call) + length - 1)))
     }),
-    row("array_ndims", &[ANYARRAY], INT4, |_, a| Ok(if length(&a[0]) == 0 { Datum::Null } else { Datum::Int(1) })),
-    row("cardinality", &[ANYARRAY], INT4, |_, a| Ok(Datum::Int(length(&a[0])))),
+    row("array_lower", &[ANYARRAY, INT4], INT4, |call, a| {
+        Ok(extent(&a[0], a[1].as_int()).map_or(Datum::Null, |_| Datum::Int(lower(call))))
+    }),
+    row("array_ndims", &[ANYARRAY], INT4, |_, a| {
+        let dimensions = (1..).take_while(|dimension| extent(&a[0], *dimension).is_some()).last();
+        Ok(dimensions.map_or(Datum::Null, Datum::Int))
+    }),
+    row("cardinality", &[ANYARRAY], INT4, |_, a| {
+        let extents = (1..).map_while(|dimension| extent(&a[0], dimension));
+        Ok(Datum::Int(extents.reduce(|all, next| all.saturating_mul(next)).unwrap_or(0)))
+    }),
     row("array_position", &[ANYARRAY, ANY], INT4, position).lenient(),
     row("array_to_string", &[ANYARRAY, TEXT], TEXT, |call, a| to_string(call, a, None)),
     row("array_to_string", &[ANYARRAY, TEXT, TEXT], TEXT, |call, a| to_string(call, a, Some(a[2].as_text()))),
@@ -42,15 +51,30 @@ pub(super) const ROWS: &[Overload] = &[
     row("gen_random_uuid", &[], PgType::UUID, |_, _| Ok(Datum::text(random_uuid()))).volatility(Volatility::Volatile),
 ];
 
-pub(super) fn length(value: &Datum<'_>) -> i64 {
-    value.as_list().map_or(0, |items| i64::try_from(items.len()).unwrap_or(i64::MAX))
+/// How many elements an array has in a dimension, from 1; `None` beyond its last. All lists of a level are of one length.
+pub(super) fn extent(value: &Datum<'_>, dimension: i64) -> Option<i64> {
+    let mut items = Arc::clone(value.as_list()?);
+    for _ in 1..usize::try_from(dimension).ok().filter(|dimension| *dimension > 0)? {
+        let lists = items.as_list_opt::<i32>().filter(|lists| !lists.is_empty())?;
+        let first = lists.value(0);
+        items = first;
+    }
+    i64::try_from(items.len()).ok().filter(|length| *length > 0)
 }
 
-fn bound(value: &Datum<'_>, dimension: i64) -> Datum<'static> {
-    match length(value) {
-        length if dimension == 1 && length > 0 => Datum::Int(length),
-        _ => Datum::Null,
+/// The first subscript of the first argument.
+pub(super) fn lower(call: &Call<'_>) -> i64 {
+    i64::from(!call.arguments.first().is_some_and(|typed| typed.pg_type.is_vector()))
+}
+
+/// `vector[place]` of the catalog's vectors, which count from 0.
+pub(in super::super) fn vector_element<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
+    let (Some(items), Ok(place)) = (a[0].as_list(), usize::try_from(a[1].as_int())) else { return Ok(Datum::Null) };
+    if place >= items.len() {
+        return Ok(Datum::Null);
     }
+    let column = Column::new(items, Some(call.returns)).map_err(internal)?;
+    Ok(column.get(place).into_owned())
 }
 
 fn internal(error: datafusion::error::DataFusionError) -> Diagnosis {

@@ -71,21 +71,6 @@ pub(super) const ROWS: &[Overload] = &[
     row("mod", &[INT4, INT4], INT4, modulo),
     row("mod", &[INT8, INT8], INT8, modulo),
     row("mod", &[NUM, NUM], NUM, |_, a| Ok(Datum::Numeric(a[0].as_numeric().remainder(&a[1].as_numeric())?))),
-    row("operator &", &[INT2, INT2], INT2, |_, a| Ok(Datum::Int(a[0].as_int() & a[1].as_int()))),
-    row("operator &", &[INT4, INT4], INT4, |_, a| Ok(Datum::Int(a[0].as_int() & a[1].as_int()))),
-    row("operator &", &[INT8, INT8], INT8, |_, a| Ok(Datum::Int(a[0].as_int() & a[1].as_int()))),
-    row("operator |", &[INT2, INT2], INT2, |_, a| Ok(Datum::Int(a[0].as_int() | a[1].as_int()))),
-    row("operator |", &[INT4, INT4], INT4, |_, a| Ok(Datum::Int(a[0].as_int() | a[1].as_int()))),
-    row("operator |", &[INT8, INT8], INT8, |_, a| Ok(Datum::Int(a[0].as_int() | a[1].as_int()))),
-    row("operator #", &[INT2, INT2], INT2, |_, a| Ok(Datum::Int(a[0].as_int() ^ a[1].as_int()))),
-    row("operator #", &[INT4, INT4], INT4, |_, a| Ok(Datum::Int(a[0].as_int() ^ a[1].as_int()))),
-    row("operator #", &[INT8, INT8], INT8, |_, a| Ok(Datum::Int(a[0].as_int() ^ a[1].as_int()))),
-    row("operator <<", &[INT2, INT4], INT2, |_, a| Ok(Datum::Int(i64::from(shift_left_16(a[0].as_int(), a[1].as_int()))))),
-    row("operator <<", &[INT4, INT4], INT4, |_, a| Ok(Datum::Int(i64::from(shift_left_32(a[0].as_int(), a[1].as_int()))))),
-    row("operator <<", &[INT8, INT4], INT8, |_, a| Ok(Datum::Int(a[0].as_int().wrapping_shl(shift(a[1].as_int()))))),
-    row("operator >>", &[INT2, INT4], INT2, |_, a| Ok(Datum::Int(a[0].as_int() >> (shift(a[1].as_int()) % 32)))),
-    row("operator >>", &[INT4, INT4], INT4, |_, a| Ok(Datum::Int(a[0].as_int() >> (shift(a[1].as_int()) % 32)))),
-    row("operator >>", &[INT8, INT4], INT8, |_, a| Ok(Datum::Int(a[0].as_int().wrapping_shr(shift(a[1].as_int()))))),
     row("div", &[NUM, NUM], NUM, |_, a| Ok(Datum::Numeric(a[0].as_numeric().whole_quotient(&a[1].as_numeric())?))),
     row("sqrt", &[F8], F8, square_root),
     row("sqrt", &[NUM], NUM, |_, a| Ok(Datum::Numeric(a[0].as_numeric().square_root()?))),
@@ -165,22 +150,6 @@ fn modulo<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
         0 => Err(numeric::division_by_zero()),
         divisor => Ok(Datum::Int(a[0].as_int().wrapping_rem(divisor))),
     }
-}
-
-/// The number of places to shift by, as the processors see it that PostgreSQL leaves it to: its lowest bits.
-fn shift(places: i64) -> u32 {
-    u32::try_from(places & 63).unwrap_or(0)
-}
-
-/// C shifts a `smallint` as an `int` and keeps the low half.
-#[expect(clippy::cast_possible_truncation, reason = "the bits beyond the type are shifted out")]
-fn shift_left_16(value: i64, places: i64) -> i16 {
-    shift_left_32(value, places) as i16
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the bits beyond the type are shifted out")]
-fn shift_left_32(value: i64, places: i64) -> i32 {
-    (value as i32).wrapping_shl(shift(places))
 }
 
 fn square_root<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {

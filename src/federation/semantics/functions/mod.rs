@@ -66,6 +66,13 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         .collect()
 }
 
+/// Whether a folded name is that of a function which passes over the syntax tree write and clients cannot call.
+pub fn is_internal(name: &str) -> bool {
+    let prefixes = [sets::PREFIX, "operator ", "pg_cast_", "pg_json_", "pg_jsonb_"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix))
+        || matches!(name, "pg_negate" | "pg_bitnot" | "pg_ordinals" | "pg_array_ordinals" | "pg_oid_regclass")
+}
+
 /// The planner's name of a set-returning function, or `None` when no function of that name returns a set.
 pub fn set_function(name: &str) -> Option<&'static str> {
     TABLE.keys().copied().find(|known| known.strip_prefix(sets::PREFIX) == Some(name))
@@ -256,6 +263,7 @@ fn pick<'a>(call: &Call<'_>, a: &[Datum<'a>], greatest: bool) -> Result<Datum<'a
     Ok(best.map_or(Datum::Null, |(_, value)| value.clone()))
 }
 
+pub(super) use array::vector_element;
 pub(super) use json::concat_jsonb;
 pub(super) use sets::{SERIES, is_ambiguous};
 pub(super) use text::{concat_bytes, concat_texts};

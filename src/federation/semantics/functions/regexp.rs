@@ -1,6 +1,8 @@
 //! Regular expression functions. PostgreSQL's advanced expressions are translated to the engine of the `regex` crate; what
 //! it cannot do (back-references, look-around) is refused.
 
+use std::rc::Rc;
+
 use regex::{Regex, RegexBuilder};
 
 use crate::error::{Diagnosis, sqlstate};
@@ -8,6 +10,7 @@ use crate::pgtype::PgType;
 
 use super::super::datum::Datum;
 use super::super::overload::{Overload, row};
+use super::super::typed::Call;
 
 const TEXT: PgType = PgType::TEXT;
 const INT4: PgType = PgType::INT4;
@@ -17,31 +20,41 @@ type Outcome<'a> = Result<Datum<'a>, Diagnosis>;
 
 /// The family's rows.
 pub(super) const ROWS: &[Overload] = &[
-    row("regexp_replace", &[TEXT, TEXT, TEXT], TEXT, |_, a| replace(a, "")),
-    row("regexp_replace", &[TEXT, TEXT, TEXT, TEXT], TEXT, |_, a| replace(a, a[3].as_text())),
-    row("regexp_match", &[TEXT, TEXT], TEXTS, |_, a| first_match(a, "")),
-    row("regexp_match", &[TEXT, TEXT, TEXT], TEXTS, |_, a| first_match(a, a[2].as_text())),
-    row("regexp_split_to_array", &[TEXT, TEXT], TEXTS, |_, a| split(a, "")),
-    row("regexp_split_to_array", &[TEXT, TEXT, TEXT], TEXTS, |_, a| split(a, a[2].as_text())),
-    row("regexp_like", &[TEXT, TEXT], PgType::BOOL, |_, a| Ok(Datum::Bool(compile(a[1].as_text(), "")?.is_match(a[0].as_text())))),
-    row("regexp_like", &[TEXT, TEXT, TEXT], PgType::BOOL, |_, a| {
-        Ok(Datum::Bool(compile(a[1].as_text(), a[2].as_text())?.is_match(a[0].as_text())))
+    row("regexp_replace", &[TEXT, TEXT, TEXT], TEXT, |call, a| replace(call, a, "")),
+    row("regexp_replace", &[TEXT, TEXT, TEXT, TEXT], TEXT, |call, a| replace(call, a, a[3].as_text())),
+    row("regexp_match", &[TEXT, TEXT], TEXTS, |call, a| first_match(call, a, "")),
+    row("regexp_match", &[TEXT, TEXT, TEXT], TEXTS, |call, a| first_match(call, a, a[2].as_text())),
+    row("regexp_split_to_array", &[TEXT, TEXT], TEXTS, |call, a| split(call, a, "")),
+    row("regexp_split_to_array", &[TEXT, TEXT, TEXT], TEXTS, |call, a| split(call, a, a[2].as_text())),
+    row("regexp_like", &[TEXT, TEXT], PgType::BOOL, |call, a| {
+        Ok(Datum::Bool(compiled(call, a[1].as_text(), "")?.is_match(a[0].as_text())))
     }),
-    row("regexp_count", &[TEXT, TEXT], INT4, |_, a| {
-        let found = compile(a[1].as_text(), "")?.find_iter(a[0].as_text()).count();
+    row("regexp_like", &[TEXT, TEXT, TEXT], PgType::BOOL, |call, a| {
+        Ok(Datum::Bool(compiled(call, a[1].as_text(), a[2].as_text())?.is_match(a[0].as_text())))
+    }),
+    row("regexp_count", &[TEXT, TEXT], INT4, |call, a| {
+        let found = compiled(call, a[1].as_text(), "")?.find_iter(a[0].as_text()).count();
         Ok(Datum::Int(i64::try_from(found).unwrap_or(i64::MAX)))
     }),
-    row("regexp_substr", &[TEXT, TEXT], TEXT, |_, a| {
-        let pattern = compile(a[1].as_text(), "")?;
+    row("regexp_substr", &[TEXT, TEXT], TEXT, |call, a| {
+        let pattern = compiled(call, a[1].as_text(), "")?;
         Ok(pattern.find(a[0].as_text()).map_or(Datum::Null, |found| Datum::text(found.as_str())))
     }),
 ];
+
+/// The compiled pattern, which is that of the row before where both are the same.
+///
+/// # Errors
+/// 2201B for a pattern or flag that is not understood.
+pub(super) fn compiled(call: &Call<'_>, pattern: &str, flags: &str) -> Result<Rc<Regex>, Diagnosis> {
+    call.kept.of((pattern, flags), || compile(pattern, flags))
+}
 
 /// Compiles a pattern under PostgreSQL's flags; `g` is the caller's.
 ///
 /// # Errors
 /// 2201B for a pattern or flag that is not understood.
-pub(super) fn compile(pattern: &str, flags: &str) -> Result<Regex, Diagnosis> {
+fn compile(pattern: &str, flags: &str) -> Result<Regex, Diagnosis> {
     let refuse = |message: String| Diagnosis::new("2201B", message);
     let mut builder = RegexBuilder::new(pattern);
     // Without `n` or `s` the dot matches a newline, and anchors match only at the ends of the text.
@@ -65,8 +78,8 @@ pub(super) fn compile(pattern: &str, flags: &str) -> Result<Regex, Diagnosis> {
     builder.build().map_err(|_cause: regex::Error| refuse(format!("invalid regular expression: \"{pattern}\"")))
 }
 
-fn replace<'a>(a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
-    let (text, pattern) = (a[0].as_text(), compile(a[1].as_text(), flags)?);
+fn replace<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
+    let (text, pattern) = (a[0].as_text(), compiled(call, a[1].as_text(), flags)?);
     let limit = if flags.contains('g') { 0 } else { 1 };
     let template = a[2].as_text();
     let replaced = pattern.replacen(text, limit, |found: &regex::Captures<'_>| expand(template, found));
@@ -95,19 +108,19 @@ fn expand(template: &str, found: &regex::Captures<'_>) -> String {
     out
 }
 
-fn first_match<'a>(a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
+fn first_match<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
     if flags.contains('g') {
         return Err(Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, "regexp_match() does not support the \"global\" option")
             .with_hint("Use the regexp_matches function instead."));
     }
-    let pattern = compile(a[1].as_text(), flags)?;
+    let pattern = compiled(call, a[1].as_text(), flags)?;
     let Some(found) = pattern.captures(a[0].as_text()) else { return Ok(Datum::Null) };
     let skip = usize::from(found.len() > 1);
     Ok(Datum::Texts(found.iter().skip(skip).map(|part| part.map(|part| part.as_str().to_owned())).collect()))
 }
 
-pub(super) fn split<'a>(a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
-    let pattern = compile(a[1].as_text(), flags)?;
+pub(super) fn split<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
+    let pattern = compiled(call, a[1].as_text(), flags)?;
     let text = a[0].as_text();
     let mut parts = Vec::new();
     let mut from = 0;

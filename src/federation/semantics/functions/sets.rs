@@ -14,8 +14,8 @@ use crate::pgtype::PgType;
 use super::super::datum::Datum;
 use super::super::overload::{ANYARRAY, Overload, row};
 use super::super::typed::{Call, Typed};
-use super::array::{length, split_text};
-use super::regexp::{compile, split};
+use super::array::{extent, lower, split_text};
+use super::regexp::{compiled, split};
 
 /// What the name of a set-returning function starts with inside the planner.
 pub(in super::super) const PREFIX: &str = "set ";
@@ -46,14 +46,12 @@ pub(super) const ROWS: &[Overload] = &[
     // The preferred type of its category comes first: it is what untyped bounds mean.
     row(SERIES, &[TSTZ, TSTZ, INTERVAL], TSTZ, never),
     row(SERIES, &[TS, TS, INTERVAL], TS, never),
-    row("set generate_subscripts", &[ANYARRAY, INT4], INT4, |_, a| subscripts(&a[0], a[1].as_int(), false)),
-    row("set generate_subscripts", &[ANYARRAY, INT4, BOOL], INT4, |_, a| {
-        subscripts(&a[0], a[1].as_int(), matches!(a[2], Datum::Bool(true)))
-    }),
-    row("set regexp_matches", &[TEXT, TEXT], TEXTS, |_, a| matches(a, "")),
-    row("set regexp_matches", &[TEXT, TEXT, TEXT], TEXTS, |_, a| matches(a, a[2].as_text())),
-    row("set regexp_split_to_table", &[TEXT, TEXT], TEXT, |_, a| split(a, "")),
-    row("set regexp_split_to_table", &[TEXT, TEXT, TEXT], TEXT, |_, a| split(a, a[2].as_text())),
+    row("set generate_subscripts", &[ANYARRAY, INT4], INT4, |call, a| subscripts(call, a, false)),
+    row("set generate_subscripts", &[ANYARRAY, INT4, BOOL], INT4, |call, a| subscripts(call, a, matches!(a[2], Datum::Bool(true)))),
+    row("set regexp_matches", &[TEXT, TEXT], TEXTS, |call, a| matches(call, a, "")),
+    row("set regexp_matches", &[TEXT, TEXT, TEXT], TEXTS, |call, a| matches(call, a, a[2].as_text())),
+    row("set regexp_split_to_table", &[TEXT, TEXT], TEXT, |call, a| split(call, a, "")),
+    row("set regexp_split_to_table", &[TEXT, TEXT, TEXT], TEXT, |call, a| split(call, a, a[2].as_text())),
     row("set string_to_table", &[TEXT, TEXT], TEXT, split_text).lenient(),
     row("set string_to_table", &[TEXT, TEXT, TEXT], TEXT, split_text).lenient(),
 ];
@@ -67,18 +65,17 @@ fn never<'a>(_: &Call<'_>, _: &[Datum<'a>]) -> Outcome<'a> {
     Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "a series was asked for as a whole"))
 }
 
-fn subscripts<'a>(array: &Datum<'a>, dimension: i64, reverse: bool) -> Outcome<'a> {
-    if dimension != 1 {
-        return Ok(Datum::Null);
-    }
-    let last = i32::try_from(length(array)).unwrap_or(i32::MAX);
-    let places: Int32Array = if reverse { (1..=last).rev().collect() } else { (1..=last).collect() };
+fn subscripts<'a>(call: &Call<'_>, a: &[Datum<'a>], reverse: bool) -> Outcome<'a> {
+    let Some(length) = extent(&a[0], a[1].as_int()) else { return Ok(Datum::Null) };
+    let first = i32::try_from(lower(call)).unwrap_or(1);
+    let end = i32::try_from(length).unwrap_or(i32::MAX).saturating_add(first);
+    let places: Int32Array = if reverse { (first..end).rev().collect() } else { (first..end).collect() };
     Ok(Datum::List(Arc::new(places)))
 }
 
 /// One array of texts per match: its groups, or the whole match when the pattern has none.
-fn matches<'a>(a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
-    let pattern = compile(a[1].as_text(), flags)?;
+fn matches<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
+    let pattern = compiled(call, a[1].as_text(), flags)?;
     let most = if flags.contains('g') { usize::MAX } else { 1 };
     let mut found = ListBuilder::new(StringBuilder::new());
     for captures in pattern.captures_iter(a[0].as_text()).take(most) {

@@ -1,6 +1,8 @@
 //! `to_char`, `to_number`, `to_date` and `to_timestamp` (manual, "Data Type Formatting Functions"): values of each type for the
 //! templates of `template`.
 
+use std::rc::Rc;
+
 use datafusion::logical_expr::Volatility;
 
 use crate::error::{Diagnosis, sqlstate};
@@ -12,8 +14,9 @@ use super::super::clock;
 use super::super::datum::{DAY_US, Datum, out_of_range};
 use super::super::numeric::{self, Numeric};
 use super::super::overload::{Overload, row};
+use super::super::template::Node;
 use super::super::template::date_fields::to_moment;
-use super::super::template::date_keys;
+use super::super::template::date_keys::{self, Pattern};
 use super::super::template::date_write::{self, Moment};
 use super::super::template::number_picture::Picture;
 use super::super::template::number_read;
@@ -26,24 +29,35 @@ type Outcome<'a> = Result<Datum<'a>, Diagnosis>;
 
 /// The family's rows.
 pub(super) const ROWS: &[Overload] = &[
-    row("to_char", &[PgType::TIMESTAMPTZ, TEXT], TEXT, |call, a| {
-        timestamp_to_char(a[0].as_int(), Some(call.session.display.time_zone), a[1].as_text())
-    })
-    .volatility(Volatility::Stable),
-    row("to_char", &[PgType::TIMESTAMP, TEXT], TEXT, |_, a| timestamp_to_char(a[0].as_int(), None, a[1].as_text())),
+    row("to_char", &[PgType::TIMESTAMPTZ, TEXT], TEXT, |call, a| timestamp_to_char(call, a, Some(call.session.display.time_zone)))
+        .volatility(Volatility::Stable),
+    row("to_char", &[PgType::TIMESTAMP, TEXT], TEXT, |call, a| timestamp_to_char(call, a, None)),
     row("to_char", &[PgType::INTERVAL, TEXT], TEXT, interval_to_char),
-    row("to_char", &[PgType::NUMERIC, TEXT], TEXT, |_, a| numeric_to_char(&a[0].as_numeric(), a[1].as_text()).map(Datum::text)),
-    row("to_char", &[PgType::INT4, TEXT], TEXT, |_, a| int_to_char(a[0].as_int(), a[1].as_text(), PgType::INT4).map(Datum::text)),
-    row("to_char", &[PgType::INT8, TEXT], TEXT, |_, a| int_to_char(a[0].as_int(), a[1].as_text(), PgType::INT8).map(Datum::text)),
-    row("to_char", &[PgType::FLOAT8, TEXT], TEXT, |_, a| float_to_char(a[0].as_float(), a[1].as_text(), 15).map(Datum::text)),
-    row("to_char", &[PgType::FLOAT4, TEXT], TEXT, |_, a| float_to_char(a[0].as_float(), a[1].as_text(), 6).map(Datum::text)),
+    row("to_char", &[PgType::NUMERIC, TEXT], TEXT, |call, a| {
+        numeric_to_char(call, &a[0].as_numeric(), a[1].as_text()).map(Datum::text)
+    }),
+    row("to_char", &[PgType::INT4, TEXT], TEXT, |call, a| int_to_char(call, a, PgType::INT4).map(Datum::text)),
+    row("to_char", &[PgType::INT8, TEXT], TEXT, |call, a| int_to_char(call, a, PgType::INT8).map(Datum::text)),
+    row("to_char", &[PgType::FLOAT8, TEXT], TEXT, |call, a| float_to_char(call, a, 15).map(Datum::text)),
+    row("to_char", &[PgType::FLOAT4, TEXT], TEXT, |call, a| float_to_char(call, a, 6).map(Datum::text)),
     row("to_number", &[TEXT, TEXT], PgType::NUMERIC, to_number),
     row("to_date", &[TEXT, TEXT], PgType::DATE, to_date),
     row("to_timestamp", &[TEXT, TEXT], PgType::TIMESTAMPTZ, to_timestamp).volatility(Volatility::Stable),
 ];
 
+/// The template as the row before had it, or split anew.
+fn nodes(call: &Call<'_>, template: &str) -> Result<Rc<Vec<Node<Pattern>>>, Diagnosis> {
+    call.kept.of((template, ""), || Ok(date_keys::nodes(template)))
+}
+
+/// As [`nodes`], of numbers.
+fn picture(call: &Call<'_>, template: &str) -> Result<Rc<Picture>, Diagnosis> {
+    call.kept.of((template, ""), || Picture::read(template))
+}
+
 /// An infinite moment has no text, nor has an empty template.
-fn timestamp_to_char<'a>(at: i64, time_zone: Option<TimeZone>, template: &str) -> Outcome<'a> {
+fn timestamp_to_char<'a>(call: &Call<'_>, a: &[Datum<'a>], time_zone: Option<TimeZone>) -> Outcome<'a> {
+    let (at, template) = (a[0].as_int(), a[1].as_text());
     if clock::is_infinite(at) || template.is_empty() {
         return Ok(Datum::Null);
     }
@@ -54,7 +68,7 @@ fn timestamp_to_char<'a>(at: i64, time_zone: Option<TimeZone>, template: &str) -
     let local = at.saturating_add(offset * 1_000_000);
     let (year, month, day) = clock::civil(local.div_euclid(DAY_US));
     let moment = Moment { year, month, day, offset, zone: name, ..time_parts(local.rem_euclid(DAY_US)) };
-    date_write::write(&date_keys::nodes(template), &moment).map(Datum::text)
+    date_write::write(&nodes(call, template)?, &moment).map(Datum::text)
 }
 
 fn zone_name(at: i64, time_zone: TimeZone) -> String {
@@ -78,7 +92,7 @@ fn time_parts(micros: i64) -> Moment {
     }
 }
 
-fn interval_to_char<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
+fn interval_to_char<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     let (value, template) = (a[0].as_interval(), a[1].as_text());
     if template.is_empty() {
         return Ok(Datum::Null);
@@ -90,11 +104,11 @@ fn interval_to_char<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
         is_interval: true,
         ..time_parts(value.nanoseconds / 1000)
     };
-    date_write::write(&date_keys::nodes(template), &moment).map(Datum::text)
+    date_write::write(&nodes(call, template)?, &moment).map(Datum::text)
 }
 
-fn numeric_to_char(value: &Numeric, template: &str) -> Result<String, Diagnosis> {
-    let mut picture = Picture::read(template)?;
+fn numeric_to_char(call: &Call<'_>, value: &Numeric, template: &str) -> Result<String, Diagnosis> {
+    let mut picture = picture(call, template)?.as_ref().clone();
     if picture.scientific {
         return Ok(scientific_numeric(value, picture.before, picture.after));
     }
@@ -160,8 +174,9 @@ fn signed_exponent(exponent: i64) -> String {
     format!("{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
-fn int_to_char(value: i64, template: &str, pg_type: PgType) -> Result<String, Diagnosis> {
-    let mut picture = Picture::read(template)?;
+fn int_to_char(call: &Call<'_>, a: &[Datum<'_>], pg_type: PgType) -> Result<String, Diagnosis> {
+    let (value, template) = (a[0].as_int(), a[1].as_text());
+    let mut picture = picture(call, template)?.as_ref().clone();
     let is_small = pg_type.oid == PgType::INT4.oid;
     if picture.roman {
         let fits = i32::try_from(value).is_ok();
@@ -183,8 +198,9 @@ fn int_to_char(value: i64, template: &str, pg_type: PgType) -> Result<String, Di
 }
 
 /// `digits` is how many a float of the type is sure to have.
-fn float_to_char(value: f64, template: &str, digits: usize) -> Result<String, Diagnosis> {
-    let mut picture = Picture::read(template)?;
+fn float_to_char(call: &Call<'_>, a: &[Datum<'_>], digits: usize) -> Result<String, Diagnosis> {
+    let (value, template) = (a[0].as_float(), a[1].as_text());
+    let mut picture = picture(call, template)?.as_ref().clone();
     if picture.roman {
         return lay_out_roman(picture, value.round_ties_even() as i64);
     }
@@ -232,12 +248,12 @@ fn scientific_float(value: f64, after: usize) -> String {
     format!("{sign}{mantissa}{}e{}", "0".repeat(after - shown), signed_exponent(exponent.parse().unwrap_or(0)))
 }
 
-fn to_number<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
+fn to_number<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     let (text, template) = (a[0].as_text(), a[1].as_text());
     if template.is_empty() {
         return Ok(Datum::Null);
     }
-    let picture = Picture::read(template)?;
+    let picture = picture(call, template)?;
     let read = number_read::read(&picture, text)?;
     let canonical = crate::format::numeric::read(&read.text)?.to_string();
     let value = Numeric::from_canonical(&canonical).ok_or_else(numeric::overflow)?;
@@ -250,15 +266,15 @@ fn to_number<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     Ok(Datum::Numeric(value.multiply(&power_of_ten(-shift)?)?))
 }
 
-fn to_date<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
-    let read = to_moment(&date_keys::nodes(a[1].as_text()), a[0].as_text())?;
+fn to_date<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
+    let read = to_moment(&nodes(call, a[1].as_text())?, a[0].as_text())?;
     let days = i32::try_from(read.days).ok().filter(|days| clock::is_date(*days));
     days.map(Datum::Date)
         .ok_or_else(|| Diagnosis::new(sqlstate::DATETIME_FIELD_OVERFLOW, format!("date out of range: \"{}\"", a[0].as_text())))
 }
 
 fn to_timestamp<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
-    let read = to_moment(&date_keys::nodes(a[1].as_text()), a[0].as_text())?;
+    let read = to_moment(&nodes(call, a[1].as_text())?, a[0].as_text())?;
     let local = read.local()?;
     let at = match read.offset {
         Some(offset) => clock::within(local - offset * 1_000_000)?,

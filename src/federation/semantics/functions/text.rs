@@ -157,8 +157,8 @@ fn cut_bytes(bytes: &[u8], start: i64, length: Option<i64>) -> Result<Vec<u8>, D
     Ok(bytes.iter().skip(from).take(take).copied().collect())
 }
 
-fn substring_pattern<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
-    let pattern = super::regexp::compile(a[1].as_text(), "")?;
+fn substring_pattern<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
+    let pattern = super::regexp::compiled(call, a[1].as_text(), "")?;
     Ok(match pattern.captures(a[0].as_text()) {
         None => Datum::Null,
         // With a group the group's text is the result, without one the whole match.

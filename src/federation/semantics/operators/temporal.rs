@@ -155,8 +155,16 @@ fn add_intervals<'a>(left: IntervalMonthDayNano, right: IntervalMonthDayNano) ->
 fn divide<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     match a[1].as_float() {
         0.0 => Err(super::super::numeric::division_by_zero()),
-        by => scale_by(a[0].as_interval(), |part| part / by),
+        by => divide_interval(a[0].as_interval(), by),
     }
+}
+
+/// An interval divided by a number that is not zero.
+///
+/// # Errors
+/// 22008 beyond the range of intervals.
+pub(in super::super) fn divide_interval(value: IntervalMonthDayNano, by: f64) -> Result<Datum<'static>, Diagnosis> {
+    scale_by(value, |part| part / by)
 }
 
 fn scale<'a>(value: IntervalMonthDayNano, factor: f64) -> Outcome<'a> {
@@ -164,7 +172,7 @@ fn scale<'a>(value: IntervalMonthDayNano, factor: f64) -> Outcome<'a> {
 }
 
 /// Fractions of months flow into days (30 a month), fractions of days into time, as `interval_mul` does.
-fn scale_by<'a>(value: IntervalMonthDayNano, apply: impl Fn(f64) -> f64) -> Outcome<'a> {
+fn scale_by(value: IntervalMonthDayNano, apply: impl Fn(f64) -> f64) -> Outcome<'static> {
     let range = || refuse("interval");
     let whole = |part: f64| -> Result<i32, Diagnosis> {
         if part.is_nan() || part > f64::from(i32::MAX) || part < f64::from(i32::MIN) { Err(range()) } else { Ok(part as i32) }
@@ -182,7 +190,7 @@ fn scale_by<'a>(value: IntervalMonthDayNano, apply: impl Fn(f64) -> f64) -> Outc
         seconds -= f64::from(extra) * 86_400.0;
     }
     let total_days = whole_days.checked_add(carried).ok_or_else(range)?;
-    let time = (apply(value.nanoseconds as f64 / 1000.0) + seconds * 1e6).round_ties_even();
+    let time = (apply((value.nanoseconds / 1000) as f64) + seconds * 1e6).round_ties_even();
     if !time.is_finite() || time.abs() > 9.2e15 {
         return Err(range());
     }

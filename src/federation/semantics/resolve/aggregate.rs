@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::Column;
 use datafusion::error::Result;
-use datafusion::functions_aggregate::average::avg_udaf;
 use datafusion::functions_aggregate::bool_and_or::{bool_and_udaf, bool_or_udaf};
 use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
 use datafusion::functions_aggregate::string_agg::string_agg_udaf;
@@ -166,7 +165,7 @@ impl Resolver<'_> {
                 converted.push(self.convert(operand, &text, Asked::Implicitly, scope)?);
                 continue;
             }
-            let opaque = distinct && key::is_needed(&operand.typed, &scope.carrier_of(&operand.expr)?);
+            let opaque = distinct && key::is_needed_to_tell_apart(&operand.typed, &scope.carrier_of(&operand.expr)?);
             converted.push(match (opaque, name) {
                 (true, "count") => self.keyed(operand.expr, scope)?,
                 // Which of equal floats is kept is as good as any other.
@@ -196,7 +195,7 @@ impl Resolver<'_> {
         };
         match name {
             "sum" => self.sum(operand, distinct, scope),
-            "avg" => self.average(operand, distinct, scope),
+            "avg" => self.average(operand, distinct),
             "min" | "max" => self.extreme(name, operand, scope),
             "bool_and" | "every" | "bool_or" => {
                 if operand.typed.pg_type.oid != PgType::BOOL.oid {
@@ -241,23 +240,16 @@ impl Resolver<'_> {
             (1700, DataType::Decimal128(precision, _)) if *precision <= 28 => self.engine(sum_udaf(), operand.expr, distinct),
             (1700, _) => self.typed(Kind::Sum, operand.expr, PgType::NUMERIC, PgType::NUMERIC, distinct),
             (700, _) => self.typed(Kind::SumReal, operand.expr, PgType::FLOAT4, PgType::FLOAT4, distinct),
-            (701, _) => {
-                let argument = if distinct { self.keyed(operand.expr, scope)? } else { operand.expr };
-                self.engine(sum_udaf(), argument, distinct)
-            }
+            (701, _) => self.typed(Kind::Sum, operand.expr, PgType::FLOAT8, PgType::FLOAT8, distinct),
             (1186, _) => self.typed(Kind::Sum, operand.expr, PgType::INTERVAL, PgType::INTERVAL, distinct),
             _ => Err(missing_function("sum", &[operand.typed]).into()),
         }
     }
 
-    fn average(&self, operand: Operand, distinct: bool, scope: &Scope<'_>) -> Result<Decided> {
+    fn average(&self, operand: Operand, distinct: bool) -> Result<Decided> {
         match operand.typed.pg_type.oid {
             20 | 21 | 23 | 1700 => self.typed(Kind::Average, operand.expr, PgType::NUMERIC, PgType::NUMERIC, distinct),
-            700 | 701 => {
-                let double = self.convert(operand, &PgType::FLOAT8.into(), Asked::Implicitly, scope)?;
-                let double = if distinct { self.keyed(double, scope)? } else { double };
-                self.engine(avg_udaf(), double, distinct)
-            }
+            700 | 701 => self.typed(Kind::Average, operand.expr, PgType::FLOAT8, PgType::FLOAT8, distinct),
             1186 => self.typed(Kind::Average, operand.expr, PgType::INTERVAL, PgType::INTERVAL, distinct),
             _ => Err(missing_function("avg", &[operand.typed]).into()),
         }

@@ -54,7 +54,12 @@ impl Resolver<'_> {
             };
         }
         if from.pg_type.oid == to.pg_type.oid && (to.pg_type.typmod == -1 || to.pg_type.typmod == from.pg_type.typmod) {
-            return Ok(expr);
+            if from.labels.is_none() || to.labels.is_some() {
+                return Ok(expr);
+            }
+            // The label as text, which has the order of text.
+            let field = to.field("", scope.carrier_of(&expr)?);
+            return Ok(Expr::Cast(Cast::new_from_field(Box::new(expr), field)));
         }
         let carrier = scope.carrier_of(&expr)?;
         if let Some(target) = cast::engine_cast(&from, &carrier, to) {
@@ -211,6 +216,15 @@ impl Resolver<'_> {
     fn keyed_pair(&self, sign: &str, left: Operand, right: Operand, scope: &Scope<'_>) -> Result<(Expr, Expr)> {
         if !key::has_equality(left.typed.pg_type) {
             return Err(missing(sign, &left.typed, &right.typed).into());
+        }
+        let is_label = |operand: &Operand| operand.typed.labels.is_some() && operand.typed.pg_type.element().is_none();
+        let tells_apart = matches!(sign, "=" | "<>");
+        // The value of a parameter came as text, and stands for a label as a literal does.
+        let is_given = |operand: &Operand| matches!(operand.expr, Expr::Literal(..) | Expr::Placeholder(_));
+        let is_other = left.typed.labels != right.typed.labels && !is_given(&left) && !is_given(&right);
+        if (is_label(&left) || is_label(&right)) && (tells_apart || is_other) {
+            // A label and a text compare as texts: to clients, both are.
+            return Ok((left.expr, right.expr));
         }
         let carriers = (scope.carrier_of(&left.expr)?, scope.carrier_of(&right.expr)?);
         if key::is_needed(&left.typed, &carriers.0) || key::is_needed(&right.typed, &carriers.1) {

@@ -1,4 +1,5 @@
-//! One expression whose parts are resolved already: operators, comparisons, calls, casts, subqueries.
+//! One expression whose parts are resolved already: operators, comparisons, calls, casts, subqueries. What gives one of its
+//! parts (CASE, COALESCE, NULLIF) is in `choice`.
 
 use std::sync::Arc;
 
@@ -6,11 +7,9 @@ use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{
-    Between, BinaryExpr, Case, Cast, Exists, InList, InSubquery, Like, Placeholder, ScalarFunction, SetComparison, TryCast,
+    Between, BinaryExpr, Cast, Exists, InList, InSubquery, Like, Placeholder, ScalarFunction, SetComparison, TryCast,
 };
-use datafusion::logical_expr::{
-    Expr, LogicalPlan, LogicalPlanBuilder, Operator as EngineOperator, ScalarUDF, Subquery, Volatility,
-};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator as EngineOperator, Subquery, Volatility};
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgType, TYPE_KEY};
@@ -23,7 +22,7 @@ use super::super::sql_types::WRITTEN;
 use super::super::typed::{Kernel, Typed, TypedFunction};
 use super::super::types::plan_schema;
 use super::convert::{Asked, Operand};
-use super::{Resolver, Scope, guard, outer_field};
+use super::{Resolver, Scope, outer_field};
 
 impl Resolver<'_> {
     /// Resolves one expression over resolved parts.
@@ -211,32 +210,6 @@ impl Resolver<'_> {
         }
     }
 
-    fn case(&self, case: Case, scope: &Scope<'_>) -> Result<Expr> {
-        let Case { expr: subject, when_then_expr, else_expr } = case;
-        let subject = subject.filter(|subject| !guard::is_searched(subject));
-        let (mut whens, mut results) = (Vec::new(), Vec::new());
-        for (when, then) in when_then_expr {
-            whens.push(match &subject {
-                Some(subject) => {
-                    let (left, right) = (self.operand((**subject).clone(), scope)?, self.operand(*when, scope)?);
-                    let (left, right) = self.comparison("=", left, right, scope)?;
-                    left.eq(right)
-                }
-                None => self.boolean(*when, "CASE/WHEN", scope)?,
-            });
-            results.push(self.operand(*then, scope)?);
-        }
-        // The default stands first when the common type is chosen.
-        let has_else = else_expr.is_some();
-        if let Some(otherwise) = else_expr {
-            results.insert(0, self.operand(*otherwise, scope)?);
-        }
-        let (mut results, typed) = self.unify(results, "CASE", scope)?;
-        let otherwise = has_else.then(|| Box::new(results.remove(0)));
-        let branches = whens.into_iter().zip(results).map(|(when, then)| (Box::new(when), Box::new(then))).collect();
-        Ok(guard::case(branches, otherwise, typed.pg_type.oid == PgType::BOOL.oid))
-    }
-
     fn cast(&self, cast: Cast, scope: &Scope<'_>) -> Result<Expr> {
         if !cast.field.metadata().contains_key(TYPE_KEY) && cast.field.name() != WRITTEN {
             // The engine's own cast, or one this pass made for a decimal carrier.
@@ -290,28 +263,24 @@ impl Resolver<'_> {
             "coalesce" | "nvl" | "greatest" | "least" | "make_array" => self.choice(call.func, call.args, scope),
             "nullif" => self.null_if(call, scope),
             "array_has" => self.membership(call, scope),
+            "array_element" => self.subscript(call, scope),
             _ => Ok(Expr::ScalarFunction(call)),
         }
     }
 
-    /// A function that gives one of its arguments, or an array of them, in their common type.
-    fn choice(&self, function: Arc<ScalarUDF>, arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Expr> {
-        let name = function.name().to_owned();
-        let what = if name == "make_array" { "ARRAY".to_owned() } else { name.to_uppercase() };
-        let operands = arguments.into_iter().map(|argument| self.operand(argument, scope)).collect::<Result<Vec<_>>>()?;
-        let (arguments, typed) = self.unify(operands, &what, scope)?;
-        if let (true, Some(first)) = (matches!(name.as_str(), "greatest" | "least"), arguments.first())
-            && super::super::key::is_needed(&typed, &scope.carrier_of(first)?)
-        {
-            return functions::extreme(&name, arguments, &typed);
-        }
-        if matches!(name.as_str(), "coalesce" | "nvl")
-            && typed.pg_type.oid == PgType::BOOL.oid
-            && let Some(guarded) = guard::coalesce(arguments.clone())
-        {
-            return Ok(guarded);
-        }
-        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, arguments)))
+    /// `array[place]`; the vectors of the catalog count from 0.
+    fn subscript(&self, call: ScalarFunction, scope: &Scope<'_>) -> Result<Expr> {
+        let [array, place]: [Expr; 2] = match call.args.try_into() {
+            Ok(pair) => pair,
+            Err(arguments) => return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, arguments))),
+        };
+        let typed = scope.type_of(&array)?;
+        let Some(element) = typed.pg_type.element().filter(|_| typed.pg_type.is_vector()) else {
+            return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, vec![array, place])));
+        };
+        let place = self.convert(self.operand(place, scope)?, &PgType::INT8.into(), Asked::Implicitly, scope)?;
+        let kernel = Kernel::Strict(functions::vector_element);
+        Ok(TypedFunction::new("vector_element", vec![typed, PgType::INT8.into()], element.into(), kernel).call(vec![array, place]))
     }
 
     /// `x = ANY (array)`: floats on either side are compared by their keys.
@@ -324,27 +293,6 @@ impl Resolver<'_> {
             }
         }
         Ok(Expr::ScalarFunction(call))
-    }
-
-    fn null_if(&self, call: ScalarFunction, scope: &Scope<'_>) -> Result<Expr> {
-        let [left, right]: [Expr; 2] = match call.args.try_into() {
-            Ok(pair) => pair,
-            Err(arguments) => return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, arguments))),
-        };
-        let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
-        let text: Typed = PgType::TEXT.into();
-        let kept =
-            if left.typed.is_unknown() { self.convert(left.clone(), &text, Asked::Implicitly, scope)? } else { left.expr.clone() };
-        let (low, high) = self.comparison("=", left, right, scope)?;
-        // NULL stands first so that the result has the first argument's type in every carrier.
-        Ok(Expr::Case(Case::new(
-            None,
-            vec![(
-                Box::new(Expr::IsTrue(Box::new(low.eq(high)))),
-                Box::new(datafusion::logical_expr::lit(datafusion::scalar::ScalarValue::Null)),
-            )],
-            Some(Box::new(kept)),
-        )))
     }
 
     fn cast_call(&self, target: PgType, mut arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Expr> {

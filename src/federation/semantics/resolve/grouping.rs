@@ -71,7 +71,8 @@ impl Resolver<'_> {
             let message = format!("could not identify an equality operator for type {}", plain(&typed));
             return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, message).into());
         }
-        if key::is_needed(&typed, &scope.carrier_of(&inner)?) { key::call(inner, &typed).map(Some) } else { Ok(None) }
+        let is_keyed = key::is_needed_to_tell_apart(&typed, &scope.carrier_of(&inner)?);
+        if is_keyed { key::call(inner, &typed).map(Some) } else { Ok(None) }
     }
 }
 

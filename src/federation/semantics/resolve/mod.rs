@@ -6,11 +6,13 @@
 //! **Invariants:** names of output columns never change; every parameter whose use tells its type gets it.
 
 mod aggregate;
+mod choice;
 mod convert;
 mod expression;
 mod field;
 mod grouping;
 mod guard;
+pub(super) mod lazy;
 mod node;
 
 use arrow::datatypes::DataType;
@@ -59,6 +61,9 @@ impl Scope<'_> {
     /// The Arrow type of an expression. A decided function knows its own; the engine would name and type everything below it
     /// again, at every level of a chain of operators.
     fn carrier_of(&self, expr: &Expr) -> Result<DataType> {
+        if let Some((_, carrier)) = lazy::known(expr) {
+            return Ok(carrier.clone());
+        }
         match TypedFunction::called_by(expr) {
             Some(function) => Ok(function.carrier().clone()),
             None => expr.get_type(&self.schema),

@@ -3,13 +3,15 @@
 //! ```text
 //! ast::sets (calls in the select list → unnest, functions in FROM → marked relations)
 //!     → relation (FROM) · the planner's own hoisting of unnest, lifted by lift (select list) → ProjectSet
+//!     → narrow (after the optimiser: columns that nothing above reads)
 //!     → physical (one source per call) → stream (lockstep, NULL where a call has ended before the others)
 //! ```
 //!
-//! **Invariants:** a series is never held as a whole; a batch never has more rows than the session asks for; a call gives no
-//! row for a NULL array or argument. What a function computes lives in `functions::sets`.
+//! **Invariants:** a series is never held as a whole; a batch never has more rows than the session asks for, nor more bytes than
+//! `stream` allows (but for its last row); a call gives no row for a NULL array or argument. What a function computes lives in `functions::sets`.
 
 mod lift;
+mod narrow;
 mod physical;
 mod relation;
 mod series;
@@ -21,7 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{DFSchema, DFSchemaRef, TableReference};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, TableReference};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, ExprSchemable, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 
@@ -32,6 +34,7 @@ use super::typed::Typed;
 use super::types::expr_type;
 
 pub use lift::lift;
+pub use narrow::narrow;
 pub use physical::SetPlanner;
 pub use relation::{FUNCTIONS, SetRelations};
 
@@ -44,11 +47,13 @@ pub enum Empty {
     Kept,
 }
 
-/// Calls of set-returning functions for each input row, in lockstep: the input's columns, a column per call, and the number
-/// of the row among those of its input row.
+/// Calls of set-returning functions for each input row, in lockstep: those of the input's columns that are kept, a column per
+/// call, and the number of the row among those of its input row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProjectSet {
     input: Arc<LogicalPlan>,
+    /// Which columns of the input go along; `None` for all.
+    kept: Option<Vec<Column>>,
     calls: Vec<Expr>,
     names: Vec<String>,
     ordinality: Option<String>,
@@ -63,7 +68,8 @@ impl ProjectSet {
     /// When a call is neither, or names collide.
     pub fn new(input: Arc<LogicalPlan>, calls: Vec<(Expr, String)>, ordinality: Option<String>) -> Result<Self> {
         let (calls, names): (Vec<Expr>, Vec<String>) = calls.into_iter().unzip();
-        Self { input, calls, names, ordinality, empty: Empty::Dropped, schema: Arc::new(DFSchema::empty()) }.with_schema()
+        Self { input, kept: None, calls, names, ordinality, empty: Empty::Dropped, schema: Arc::new(DFSchema::empty()) }
+            .with_schema()
     }
 
     /// The same calls over another input.
@@ -72,6 +78,38 @@ impl ProjectSet {
     /// As [`Self::new`].
     pub fn over(&self, input: Arc<LogicalPlan>, calls: Vec<Expr>, empty: Empty) -> Result<Self> {
         Self { input, calls, empty, ..self.clone() }.with_schema()
+    }
+
+    /// The same with a column that numbers the rows of each input row, under the given name unless it has one.
+    #[must_use]
+    pub fn counted(self, name: String) -> Self {
+        Self { ordinality: self.ordinality.or(Some(name)), ..self }
+    }
+
+    /// The name of the column that numbers rows.
+    pub fn ordinality(&self) -> Option<&str> {
+        self.ordinality.as_deref()
+    }
+
+    /// The same over an input with the same columns, of which only `kept` go along.
+    ///
+    /// # Errors
+    /// When one of them is not the input's.
+    fn keeping(&self, input: Arc<LogicalPlan>, kept: Vec<Column>) -> Result<Self> {
+        Self { input, kept: Some(kept), ..self.clone() }.with_schema()
+    }
+
+    /// The columns of the input that go along.
+    fn kept_columns(&self) -> Vec<Column> {
+        self.kept.clone().unwrap_or_else(|| self.input.schema().columns())
+    }
+
+    /// Their places in the input.
+    fn kept_places(&self) -> Result<Vec<usize>> {
+        match &self.kept {
+            Some(kept) => kept.iter().map(|column| self.input.schema().index_of_column(column)).collect(),
+            None => Ok((0..self.input.schema().fields().len()).collect()),
+        }
     }
 
     /// The node in `plan`, when it is one.
@@ -105,10 +143,12 @@ impl ProjectSet {
 
     fn with_schema(mut self) -> Result<Self> {
         let input = self.input.schema();
+        let places = self.kept_places()?;
+        let kept = places.into_iter().map(|place| input.qualified_field(place));
         let mut fields: Vec<(Option<TableReference>, FieldRef)> =
-            input.iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
+            kept.map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
         for (call, name) in self.calls.iter().zip(&self.names) {
-            let (typed, carrier) = element(call, input)?;
+            let (typed, carrier, _) = element(call, input)?;
             fields.push((None, typed.field(name, carrier)));
         }
         let counter = self.ordinality.as_deref().map(|name| (None, Typed::from(PgType::INT8).field(name, DataType::Int64)));
@@ -122,23 +162,29 @@ impl ProjectSet {
     }
 }
 
-/// Type and carrier of what one call gives per row.
-fn element(call: &Expr, input: &DFSchema) -> Result<(Typed, DataType)> {
+/// Type and carrier of what one call gives per row, and how many levels of lists inside the list are taken off besides: an
+/// array of several dimensions is one sequence of elements.
+fn element(call: &Expr, input: &DFSchema) -> Result<(Typed, DataType, usize)> {
     let data_type = call.get_type(input)?;
     let (DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)) = &data_type else {
         return Err(DataFusionError::Plan(format!("function unnest({data_type}) does not exist")));
     };
-    let carrier = item.data_type().clone();
     let typed = expr_type(call, input)?;
     if is_set_call(call) {
-        return Ok((typed, carrier));
+        return Ok((typed, item.data_type().clone(), 0));
     }
-    Ok(match typed.pg_type.element() {
-        // Lists of lists have the type of their innermost elements' array, and so have their elements.
-        Some(_) if matches!(carrier, DataType::List(_)) => (typed, carrier),
-        Some(pg_type) => (Typed { pg_type, labels: typed.labels }, carrier),
-        None => (Typed::of_field(&Field::new("", carrier.clone(), true).with_metadata(item.metadata().clone())), carrier),
-    })
+    let (mut item, mut levels) = (item, 0);
+    // Lists of lists have the type of their innermost elements' array.
+    while let DataType::List(inner) = item.data_type() {
+        item = inner;
+        levels += 1;
+    }
+    let carrier = item.data_type().clone();
+    let element = match typed.pg_type.element() {
+        Some(pg_type) => Typed { pg_type, labels: typed.labels },
+        None => Typed::of_field(&Field::new("", carrier.clone(), true).with_metadata(item.metadata().clone())),
+    };
+    Ok((element, carrier, levels))
 }
 
 /// Whether the expression is a call whose list stands for a set.
@@ -193,7 +239,7 @@ impl UserDefinedLogicalNodeCore for ProjectSet {
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        let width = self.input.schema().fields().len();
-        Some(vec![output_columns.iter().copied().filter(|column| *column < width).collect()])
+        let places = self.kept_places().ok()?;
+        Some(vec![output_columns.iter().filter_map(|column| places.get(*column).copied()).collect()])
     }
 }

@@ -27,7 +27,7 @@ use futures::StreamExt;
 use super::super::settings::SessionValues;
 use super::series::SeriesCall;
 use super::stream::{Expander, expand};
-use super::{Empty, ProjectSet};
+use super::{Empty, ProjectSet, element};
 
 /// The engine's own physical planner, which also knows [`ProjectSet`].
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl ExtensionPlanner for SetPlanner {
                     let arguments = arguments.iter().map(|argument| plan(argument, below)).collect::<Result<Vec<_>>>()?;
                     SourceExpr::Series(Arc::new(series), arguments)
                 }
-                None => SourceExpr::List(plan(&call.clone().unalias(), below)?),
+                None => SourceExpr::List(plan(&call.clone().unalias(), below)?, element(call, below)?.2),
             })
         });
         let sources = sources.collect::<Result<Vec<_>>>()?;
@@ -72,8 +72,8 @@ impl ExtensionPlanner for SetPlanner {
 /// Where the values of one call come from.
 #[derive(Debug, Clone)]
 pub(super) enum SourceExpr {
-    /// A list per input row.
-    List(Arc<dyn PhysicalExpr>),
+    /// A list per input row, and how many levels of lists inside it are taken off.
+    List(Arc<dyn PhysicalExpr>, usize),
     /// A series per input row, from its arguments.
     Series(Arc<SeriesCall>, Vec<Arc<dyn PhysicalExpr>>),
 }
@@ -81,7 +81,7 @@ pub(super) enum SourceExpr {
 impl SourceExpr {
     fn expressions(&self) -> &[Arc<dyn PhysicalExpr>] {
         match self {
-            Self::List(list) => std::slice::from_ref(list),
+            Self::List(list, _) => std::slice::from_ref(list),
             Self::Series(_, arguments) => arguments,
         }
     }
@@ -89,10 +89,16 @@ impl SourceExpr {
     fn carrier(&self, input: &Schema) -> Result<DataType> {
         match self {
             Self::Series(call, _) => Ok(call.returns.carrier()),
-            Self::List(list) => match list.data_type(input)? {
-                DataType::List(item) => Ok(item.data_type().clone()),
-                other => Err(DataFusionError::NotImplemented(format!("unnest of {other}"))),
-            },
+            Self::List(list, levels) => {
+                let mut carrier = list.data_type(input)?;
+                for _ in 0..=*levels {
+                    carrier = match carrier {
+                        DataType::List(item) => item.data_type().clone(),
+                        other => return Err(DataFusionError::NotImplemented(format!("unnest of {other}"))),
+                    };
+                }
+                Ok(carrier)
+            }
         }
     }
 }
@@ -109,6 +115,8 @@ impl fmt::Display for SourceExpr {
 #[derive(Debug, Clone)]
 struct ProjectSetExec {
     input: Arc<dyn ExecutionPlan>,
+    /// Places of the input's columns that go along.
+    kept: Vec<usize>,
     sources: Vec<SourceExpr>,
     is_counted: bool,
     empty: Empty,
@@ -120,8 +128,9 @@ struct ProjectSetExec {
 impl ProjectSetExec {
     fn new(set: &ProjectSet, input: Arc<dyn ExecutionPlan>, sources: Vec<SourceExpr>) -> Result<Self> {
         let below = input.schema();
-        let mut fields: Vec<FieldRef> = below.fields().iter().cloned().collect();
-        let own = set.schema.fields().iter().skip(set.input().schema().fields().len());
+        let kept = set.kept_places()?;
+        let mut fields: Vec<FieldRef> = below.project(&kept)?.fields().iter().cloned().collect();
+        let own = set.schema.fields().iter().skip(kept.len());
         for (place, field) in own.enumerate() {
             let carrier = match sources.get(place) {
                 Some(source) => source.carrier(&below)?,
@@ -132,7 +141,7 @@ impl ProjectSetExec {
         let schema = Arc::new(Schema::new_with_metadata(fields, below.metadata().clone()));
         let properties = Self::properties_over(&input, &schema);
         let (is_counted, empty, metrics) = (set.ordinality.is_some(), set.empty, ExecutionPlanMetricsSet::new());
-        Ok(Self { input, sources, is_counted, empty, schema, properties, metrics })
+        Ok(Self { input, kept, sources, is_counted, empty, schema, properties, metrics })
     }
 
     fn properties_over(input: &Arc<dyn ExecutionPlan>, schema: &SchemaRef) -> Arc<PlanProperties> {
@@ -163,8 +172,10 @@ impl ExecutionPlan for ProjectSetExec {
         vec![&self.input]
     }
 
+    /// Rows keep their order, but the engine takes a node that says so for one whose first columns are all those of its input,
+    /// and would move a sort below it by their places.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![self.kept.len() == self.input.schema().fields().len()]
     }
 
     /// Rows come in the order of the input's rows, which spreading them over partitions would lose.
@@ -198,6 +209,7 @@ impl ExecutionPlan for ProjectSetExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let config = context.session_config();
         let expander = Expander {
+            kept: self.kept.clone(),
             sources: self.sources.clone(),
             is_counted: self.is_counted,
             empty: self.empty,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::take;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::ColumnarValue;
@@ -17,8 +18,13 @@ use super::Empty;
 use super::physical::SourceExpr;
 use super::series::{Series, SeriesCall};
 
+/// Bytes after which an output batch takes no further row.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
 /// How input batches are multiplied.
 pub(super) struct Expander {
+    /// Places of the input's columns that go along.
+    pub(super) kept: Vec<usize>,
     pub(super) sources: Vec<SourceExpr>,
     pub(super) is_counted: bool,
     pub(super) empty: Empty,
@@ -57,6 +63,8 @@ struct Expansion {
     row: usize,
     /// Rows that the current input row has given; `None` before its sources are opened.
     given: Option<i64>,
+    /// About how many bytes an output row of the current input row takes.
+    row_bytes: usize,
 }
 
 /// The rows of one output batch: where each comes from, and its number.
@@ -69,7 +77,8 @@ struct Places {
 impl Expansion {
     fn new(batch: RecordBatch, expander: &Expander) -> Result<Self> {
         let sources = expander.sources.iter().map(|source| Source::new(source, &batch)).collect::<Result<Vec<_>>>()?;
-        Ok(Self { batch, sources, row: 0, given: None })
+        let batch = batch.project(&expander.kept)?;
+        Ok(Self { batch, sources, row: 0, given: None, row_bytes: 0 })
     }
 
     fn is_ended(&self) -> bool {
@@ -77,14 +86,16 @@ impl Expansion {
     }
 
     fn fill(&mut self, expander: &Expander) -> Result<RecordBatch> {
-        let mut places = Places::default();
-        while places.parents.len() < expander.batch_rows && !self.is_ended() {
+        let (mut places, mut bytes) = (Places::default(), 0_usize);
+        while places.parents.len() < expander.batch_rows && bytes < BATCH_BYTES_MAX && !self.is_ended() {
             let given = match self.given {
                 Some(given) => given,
                 None => {
                     for source in &mut self.sources {
                         source.open(self.row, &expander.session)?;
                     }
+                    let kept = self.batch.columns().iter().map(|column| bytes_of(column, self.row, 1)).sum::<usize>();
+                    self.row_bytes = kept + self.sources.iter().map(Source::value_bytes).sum::<usize>();
                     0
                 }
             };
@@ -94,6 +105,7 @@ impl Expansion {
                 for source in &mut self.sources {
                     source.push()?;
                 }
+                bytes += self.row_bytes;
                 places.parents.push(u32::try_from(self.row).unwrap_or(u32::MAX));
                 places.numbers.push(has_value.then_some(given + 1));
             }
@@ -137,8 +149,23 @@ struct Values {
     writer: Writer,
 }
 
+/// Bytes of some rows of an array.
+fn bytes_of(array: &dyn Array, from: usize, rows: usize) -> usize {
+    array.slice(from, rows).to_data().get_slice_memory_size().unwrap_or_default()
+}
+
 fn lost(what: &str) -> DataFusionError {
     DataFusionError::Internal(format!("a set-returning function gave {what}"))
+}
+
+/// Lists of lists as lists of the inner lists' elements.
+fn without_level(lists: &ListArray) -> Result<ListArray> {
+    let inner = lists.values().as_list_opt::<i32>().ok_or_else(|| lost("no list of lists"))?;
+    let offset = |place: &i32| usize::try_from(*place).ok().and_then(|place| inner.value_offsets().get(place).copied());
+    let offsets: Option<Vec<i32>> = lists.value_offsets().iter().map(offset).collect();
+    let offsets = OffsetBuffer::new(offsets.ok_or_else(|| lost("too few lists"))?.into());
+    let item = Arc::new(Field::new("item", inner.value_type(), true));
+    Ok(ListArray::try_new(item, offsets, Arc::clone(inner.values()), lists.nulls().cloned())?)
 }
 
 /// The value as an array, and whether its one row stands for all rows.
@@ -152,9 +179,12 @@ fn evaluated(value: ColumnarValue) -> Result<(ArrayRef, bool)> {
 impl Source {
     fn new(source: &SourceExpr, batch: &RecordBatch) -> Result<Self> {
         Ok(match source {
-            SourceExpr::List(list) => {
+            SourceExpr::List(list, levels) => {
                 let (array, is_constant) = evaluated(list.evaluate(batch)?)?;
-                let lists = array.as_list_opt::<i32>().ok_or_else(|| lost("no list"))?.clone();
+                let mut lists = array.as_list_opt::<i32>().ok_or_else(|| lost("no list"))?.clone();
+                for _ in 0..*levels {
+                    lists = without_level(&lists)?;
+                }
                 Self::List { lists, is_constant, at: 0, end: 0, picks: Vec::new() }
             }
             SourceExpr::Series(call, arguments) => {
@@ -186,6 +216,17 @@ impl Source {
             }
         }
         Ok(())
+    }
+
+    /// About how many bytes each value of the current row takes.
+    fn value_bytes(&self) -> usize {
+        match self {
+            Self::List { lists, at, end, .. } => {
+                let (from, rows) = (*at as usize, end.saturating_sub(*at) as usize);
+                bytes_of(lists.values(), from, rows).checked_div(rows).unwrap_or_default()
+            }
+            Self::Series { .. } => size_of::<i64>(),
+        }
     }
 
     fn has_value(&self) -> bool {

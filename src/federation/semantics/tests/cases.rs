@@ -388,6 +388,18 @@ pub(super) const QUERIES: Cases = &[
         "text[],smallint[] => {happy,ok,sad}|{7,32767,NULL}",
     ),
     ("select id from t where a < array[1, null::int] order by id", "integer => 1;2"),
+    ("select unnest(array[array[1, 2], array[3, 4]])", "integer => 1;2;3;4"),
+    ("select unnest(\"set generate_subscripts\"(array[array[1, 2, 3]], 2))", "integer => 1;2;3"),
+    ("select unnest(\"set generate_subscripts\"(a, 2)) from t", "integer => "),
+    (
+        "select array_ndims(array[array[1, 2, 3]]), cardinality(array[array[1, 2, 3]]), array_length(array[array[1, 2, 3]], 2)",
+        "integer,integer,integer => 2|3|3",
+    ),
+    ("select id from t order by e", "integer => 2;3;1"),
+    ("select e, count(*) from t group by e order by e desc", "mood,bigint => happy|1;ok|1;sad|1"),
+    ("select id from t where e > 'sad' and e::text < 'p' order by id", "integer => 1;3"),
+    ("select sum(d), avg(d) from t where d < 4", "double precision,double precision => 6|3"),
+    ("select avg(iv) from t", "interval => 20 days 08:41:01.333333"),
     ("select distinct on (c) c, id from t order by c, id", "character(5),integer => ab   |1;b    |3"),
     ("select id, id % 2 = 0 as even from t order by even, id", "integer,boolean => 1|f;3|f;2|t"),
 ];

@@ -1,0 +1,24 @@
+-- The labels of an enum have an order of their own.
+SELECT id, level FROM shop.customers ORDER BY level, id
+SELECT id, level FROM shop.customers ORDER BY level DESC NULLS LAST, id DESC LIMIT 20
+SELECT DISTINCT level FROM shop.customers ORDER BY level
+SELECT level, count(*) AS n FROM shop.customers GROUP BY level ORDER BY level DESC
+SELECT min(level) AS a, max(level) AS b FROM shop.customers
+SELECT active, min(level) AS a, max(level) FILTER (WHERE id > 20) AS b FROM shop.customers GROUP BY active
+SELECT id FROM shop.customers WHERE level > 'silver'
+SELECT id FROM shop.customers WHERE level BETWEEN 'bronze' AND 'silver'
+SELECT id FROM shop.customers WHERE level <= $1 <- silver
+SELECT id FROM shop.customers WHERE level = $1 <- gold
+SELECT id FROM shop.customers WHERE level IN ('gold', 'bronze')
+SELECT id FROM shop.customers WHERE level <> 'gold' AND level IS DISTINCT FROM 'bronze'
+SELECT id FROM shop.customers WHERE level > 'copper'
+SELECT id, level > 'bronze' AS a, greatest(level, 'silver') AS b, least(level, 'silver') AS c, coalesce(level, 'bronze') AS d FROM shop.customers
+SELECT id, rank() OVER (ORDER BY level) AS a, max(level) OVER (ORDER BY id ROWS 2 PRECEDING) AS b FROM shop.customers
+SELECT string_agg(level::text, ',' ORDER BY level, id) AS a FROM shop.customers WHERE id < 12
+SELECT id, level::text AS t FROM shop.customers ORDER BY level::text DESC, id
+SELECT id FROM shop.customers WHERE level::text > 'gold'
+SELECT a.id, b.id AS b FROM shop.customers a JOIN shop.customers b ON a.level < b.level WHERE a.id < 10 AND b.id < 10
+SELECT a.id, b.id AS b FROM shop.customers a JOIN shop.customers b ON a.level = b.level WHERE a.id < 10 AND b.id < 10
+SELECT level FROM (SELECT level FROM shop.customers UNION SELECT level FROM shop.customers) AS u ORDER BY level NULLS FIRST
+SELECT (SELECT max(level) FROM shop.customers) AS m
+SELECT CASE WHEN id < 5 THEN level ELSE 'bronze' END AS l, id FROM shop.customers WHERE id < 9 ORDER BY l, id

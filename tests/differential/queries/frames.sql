@@ -1,0 +1,35 @@
+-- Frames that move: what left leaves no trace, neither of its value nor of its scale.
+SELECT id, sum(wide) OVER (ORDER BY id ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS a, avg(wide) OVER (ORDER BY id ROWS 1 PRECEDING) AS b FROM shop.customers
+SELECT i, sum(v) OVER w AS a, avg(v) OVER w AS b, count(v) OVER w AS c FROM (SELECT i, v::numeric AS v FROM (VALUES (1, '1.5'), (2, 'NaN'), (3, '2.25'), (4, 'Infinity'), (5, '-Infinity'), (6, NULL), (7, '0.001'), (8, '3'), (9, '2.0')) AS s(i, v)) AS t WINDOW w AS (ORDER BY i ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+SELECT i, stddev(v) OVER w AS a, variance(v) OVER w AS b, var_pop(v) OVER w AS c, stddev_pop(v) OVER w AS d FROM (SELECT i, v::numeric AS v FROM (VALUES (1, '1.5'), (2, 'NaN'), (3, '2.25'), (4, 'Infinity'), (5, '4'), (6, NULL), (7, '0.001'), (8, '3')) AS s(i, v)) AS t WINDOW w AS (ORDER BY i ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+SELECT id, sum(balance) OVER w AS a, avg(balance) OVER w AS b, sum(small) OVER w AS c, avg(small) OVER w AS d, stddev(small) OVER w AS e FROM shop.customers WINDOW w AS (ORDER BY id ROWS BETWEEN 3 PRECEDING AND 1 PRECEDING)
+SELECT id, sum(wide) OVER w AS a, avg(wide) OVER w AS b, sum(score) OVER w AS c, avg(score) OVER w AS d FROM shop.customers WINDOW w AS (PARTITION BY active ORDER BY id ROWS BETWEEN 2 FOLLOWING AND 4 FOLLOWING)
+SELECT id, sum(id) OVER w AS a, avg(id) OVER w AS b, sum(id * 1.50) OVER w AS c FROM shop.customers WHERE abs(small) < 1000 WINDOW w AS (ORDER BY small RANGE BETWEEN 2 PRECEDING AND 3 FOLLOWING)
+SELECT id, sum(score) OVER (ORDER BY id ROWS 2 PRECEDING) AS a, avg(score) OVER (ORDER BY id ROWS 1 PRECEDING) AS b FROM shop.customers WHERE abs(score) < 1e100 OR score IS NULL
+SELECT id, sum(rating) OVER (ORDER BY id ROWS BETWEEN CURRENT ROW AND 2 FOLLOWING) AS a, avg(rating) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS b FROM shop.customers
+SELECT i, sum(v) OVER w AS a, avg(v) OVER w AS b, stddev(v) OVER w AS c, var_pop(v) OVER w AS d FROM (SELECT i, v::float8 AS v FROM (VALUES (1, '1e300'), (2, '0.1'), (3, '0.2'), (4, 'NaN'), (5, '0.3'), (6, 'Infinity'), (7, NULL), (8, '-0.5'), (9, '-Infinity'), (10, '7')) AS s(i, v)) AS t WINDOW w AS (ORDER BY i ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+SELECT i, sum(v) OVER w AS a, avg(v) OVER w AS b FROM (SELECT i, v::float4 AS v FROM (VALUES (1, '1e30'), (2, '0.1'), (3, '0.2'), (4, 'NaN'), (5, '0.3'), (6, NULL)) AS s(i, v)) AS t WINDOW w AS (ORDER BY i ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+SELECT i, sum(v) OVER w AS a, avg(v) OVER w AS b FROM (SELECT i, v::interval AS v FROM (VALUES (1, '1 month'), (2, '-3 days'), (3, NULL), (4, '1 year 00:00:00.000001'), (5, '7 hours')) AS s(i, v)) AS t WINDOW w AS (ORDER BY i ROWS BETWEEN 2 PRECEDING AND CURRENT ROW)
+SELECT i, sum(v) FILTER (WHERE i <> 2) OVER w AS a, avg(v) FILTER (WHERE i <> 2) OVER w AS b FROM (SELECT i, v::float8 AS v FROM (VALUES (1, '0.5'), (2, 'NaN'), (3, '0.25'), (4, '8'), (5, '1')) AS s(i, v)) AS t WINDOW w AS (ORDER BY i ROWS BETWEEN 2 PRECEDING AND CURRENT ROW)
+SELECT id, sum(wait) OVER (ORDER BY id ROWS 2 PRECEDING) AS a, avg(wait) OVER (ORDER BY id ROWS 2 PRECEDING) AS b FROM shop.customers
+SELECT no, avg(ratio) OVER (ORDER BY no ROWS 3 PRECEDING) AS a FROM field.visits WHERE ratio < 1e100
+SELECT i, sum(v) OVER (ORDER BY i) AS a, avg(v) OVER (ORDER BY i) AS b FROM (SELECT i, v::float8 AS v FROM (VALUES (1, '0.1'), (2, '0.2'), (3, '0.3'), (4, '1e20'), (5, '-1e20')) AS s(i, v)) AS t
+-- Sums of floats leave the range only by an error.
+SELECT sum(v) AS a FROM (SELECT v::float8 AS v FROM (VALUES ('1e308'), ('1e308')) AS s(v)) AS t
+SELECT sum(v) AS a FROM (SELECT v::float4 AS v FROM (VALUES ('3e38'), ('3e38')) AS s(v)) AS t
+SELECT avg(v) AS a FROM (SELECT v::float8 AS v FROM (VALUES ('1e308'), ('1e308')) AS s(v)) AS t
+SELECT avg(v) AS a FROM (SELECT v::float8 AS v FROM (VALUES ('1e200'), ('-1e200')) AS s(v)) AS t
+SELECT sum(v) AS a, avg(v) AS b FROM (SELECT v::float8 AS v FROM (VALUES ('1e308'), ('Infinity'), ('1e308')) AS s(v)) AS t
+SELECT sum(v) AS a, avg(v) AS b FROM (SELECT v::float8 AS v FROM (VALUES ('-0')) AS s(v)) AS t
+SELECT sum(v) AS a, avg(v) AS b, stddev(v) AS c, var_pop(v) AS d FROM (SELECT v::float8 AS v FROM (VALUES ('NaN')) AS s(v)) AS t
+SELECT sum(v) AS a, avg(v) AS b, stddev(v) AS c FROM (SELECT v::float8 AS v FROM (VALUES ('1')) AS s(v)) AS t WHERE v > 2
+SELECT stddev(v) AS a, var_pop(v) AS b FROM (SELECT v::float8 AS v FROM (VALUES ('1'), ('Infinity'), ('2')) AS s(v)) AS t
+SELECT k, sum(v) AS a, avg(v) AS b, stddev_pop(v) AS c FROM (SELECT k, v::float4 AS v FROM (VALUES (1, '0.5'), (1, '0.25'), (2, NULL), (3, '7'), (3, 'NaN')) AS s(k, v)) AS t GROUP BY k
+SELECT active, avg(rating) AS a FROM shop.customers WHERE abs(rating) < 100 GROUP BY active
+-- Parts of months become days, parts of days time.
+SELECT avg(v) AS a FROM (SELECT v::interval AS v FROM (VALUES ('1 month'), ('2 days'), ('3 hours 0.000001 s')) AS s(v)) AS t
+SELECT avg(v) AS a FROM (SELECT v::interval AS v FROM (VALUES ('1 month'), ('0 s'), ('0 s'), ('0 s'), ('0 s'), ('0 s'), ('0 s')) AS s(v)) AS t
+SELECT avg(v) AS a FROM (SELECT v::interval AS v FROM (VALUES ('1 day'), ('0 s'), ('0 s')) AS s(v)) AS t
+SELECT avg(v) AS a FROM (SELECT v::interval AS v FROM (VALUES ('0.000001 s'), ('0.000002 s')) AS s(v)) AS t
+SELECT avg(v) AS a FROM (SELECT v::interval AS v FROM (VALUES ('-1 month -1 day'), ('5 days'), ('1 year')) AS s(v)) AS t
+SELECT active, avg(wait) AS a, sum(wait) AS b FROM shop.customers GROUP BY active
