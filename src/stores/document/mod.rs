@@ -9,8 +9,9 @@
 //! Used by MongoDB, whose values come as raw BSON, and by JSON columns of relational stores that the store file declares as
 //! documents, whose values come as JSON text ([`json_text`]).
 //!
-//! **Invariants:** a document is walked once, in its own field order; a value that its column cannot hold without loss is a
-//! mismatch, and [`OnMismatch`] alone decides what becomes of it; every column is nullable, because a field may be missing.
+//! **Invariants:** a document is walked once, in its own field order, which earlier documents only let one guess; a value that
+//! its column cannot hold without loss is a mismatch, and [`OnMismatch`] alone decides what becomes of it; every column is
+//! nullable, because a field may be missing.
 //! Deliberately absent: how a store samples and which conditions it can evaluate, which each connector knows.
 
 pub mod build;

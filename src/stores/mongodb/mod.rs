@@ -4,7 +4,7 @@
 //! store file → pool (driver client, deadlines) + options of collections
 //! discover: schema (listing, sampling) → columns (tables, keys)
 //! pushdown: predicate → literal (tests on a value) → filter document
-//! open: branch (snapshot, transaction) → scan (find, one batch ahead) → types (BSON → document values) → Arrow
+//! open: branch (snapshot, transaction) → scan (find, one batch ahead) → raw (BSON → document values) → Arrow
 //! ```
 //!
 //! **Invariants:** a filter keeps every row for which its predicate is true of what the scan reads, and every row whose
