@@ -52,9 +52,10 @@ mod tests {
 
     use super::*;
     use crate::federation::semantics::settings::SessionValues;
+    use crate::federation::semantics::typed::Kept;
 
     fn call<T>(with: impl FnOnce(&Call<'_>) -> T) -> T {
-        with(&Call { arguments: &[], returns: &PgType::TEXT.into(), session: SessionValues::default() })
+        with(&Call { arguments: &[], returns: &PgType::TEXT.into(), session: SessionValues::default(), kept: Kept::default() })
     }
 
     #[test]
