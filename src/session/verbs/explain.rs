@@ -9,8 +9,8 @@ use super::{Bound, select, text_column, text_rows};
 use crate::error::Diagnosis;
 use crate::federation::error::diagnose;
 use crate::federation::{explain, plan};
-use crate::session::Session;
 use crate::pgtype::PgType;
+use crate::session::Session;
 use crate::session::output::{Execution, OutputColumn};
 
 /// The options that change what is answered.
@@ -45,8 +45,11 @@ pub(super) async fn run(
         let drained = ready.run()?.try_for_each(|_batch| std::future::ready(Ok(()))).await;
         drained.map_err(|error| diagnose(&error))?;
     }
-    let lines =
-        if json { vec![explain::json(&ready, &branches, analyze).await?] } else { explain::lines(&ready, &branches, analyze).await? };
+    let lines = if json {
+        vec![explain::json(&ready, &branches, analyze).await?]
+    } else {
+        explain::lines(&ready, &branches, analyze).await?
+    };
     let rows: Vec<Vec<String>> = lines.into_iter().map(|line| vec![line]).collect();
     Ok(Execution::Rows(text_rows(session, "EXPLAIN", vec![column(json)], &rows)?))
 }
