@@ -19,13 +19,13 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser;
 use datafusion::sql::sqlparser::ast::{Query, Statement, visit_expressions};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use futures::TryStreamExt;
 
 use super::ast;
+use super::ast::postgres::Postgres;
 use super::branches::Branches;
 use super::context::{PlanContext, check_distinct};
 use super::correlated;
@@ -180,7 +180,7 @@ pub fn describe(engine: &Engine, setting: &Setting, sql: &str) -> Result<Vec<Out
 
 /// Parses a query of the catalog directory, under the same depth limit as a client's.
 pub(super) fn parse_query(sql: &str) -> Result<Query, Diagnosis> {
-    let dialect = PostgreSqlDialect {};
+    let dialect = Postgres;
     let syntax = |error: ParserError| ast::syntax::from_parser(&error, sql);
     let mut tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|error| syntax(error.into()))?;
     ast::tokens::settle(&mut tokens, sql)?;

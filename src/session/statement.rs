@@ -10,13 +10,13 @@ use datafusion::sql::sqlparser::ast::{
     CloseCursor, DiscardObject, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, Reset, Set, Statement, TransactionMode,
     UtilityOption,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::locate::character_of;
+use crate::federation::ast::postgres::Postgres;
 use crate::federation::ast::syntax::{at_or_near, from_parser, too_deep};
 use crate::federation::ast::{DEPTH_MAX, depth, tokens};
 
@@ -135,7 +135,7 @@ impl Kind {
 /// 42601 with position, 54001 when nested too deep.
 pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
     let whole: Arc<str> = text.into();
-    let dialect = PostgreSqlDialect {};
+    let dialect = Postgres;
     let syntax = |error: ParserError| from_parser(&error, text);
     let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| syntax(error.into()))?;
     tokens::settle(&mut tokens, text)?;

@@ -1,11 +1,11 @@
 //! Key words: `pg_get_keywords()`, which drivers ask for (PostgreSQL 15 manual, appendix C), and one that is a function.
 
 use datafusion::sql::sqlparser::ast::{Expr, ObjectName, ObjectNamePart, SetExpr, TableFactor};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::dialect::call_with;
 use super::name::fold;
+use super::postgres::Postgres;
 
 const NAME: &str = "pg_get_keywords";
 
@@ -123,7 +123,7 @@ fn rows() -> Option<TableFactor> {
     };
     let values: Vec<String> = KINDS.iter().flat_map(row).collect();
     let text = format!("SELECT * FROM (VALUES {}) AS {NAME} (word, catcode, barelabel, catdesc, baredesc)", values.join(", "));
-    let query = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut parser| parser.parse_query()).ok()?;
+    let query = Parser::new(&Postgres).try_with_sql(&text).and_then(|mut parser| parser.parse_query()).ok()?;
     match *query.body {
         SetExpr::Select(select) => select.from.into_iter().next().map(|table| table.relation),
         _ => None,
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn all_words_stand_in_the_place_of_the_call() {
         let count = |sql: &str| {
-            let mut query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
+            let mut query = Parser::new(&Postgres).try_with_sql(sql).unwrap().parse_query().unwrap();
             let SetExpr::Select(select) = query.body.as_mut() else { panic!("{sql}") };
             in_from(&mut select.from[0].relation);
             select.from[0].relation.to_string().matches("', '").count()

@@ -18,6 +18,7 @@ pub mod literal;
 pub mod locate;
 pub mod mistakes;
 pub mod name;
+pub mod postgres;
 mod precedence;
 pub mod reserved;
 mod rows;

@@ -11,9 +11,9 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Fetch, Ident, LimitClause, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, UnaryOperator,
     Value, Values, visit_expressions,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::postgres::Postgres;
 use crate::error::{Diagnosis, sqlstate};
 
 /// Gives `query` itself, not the queries inside it, a form that the planner knows.
@@ -44,7 +44,7 @@ pub(super) fn rewrite(query: &mut Query) -> Result<(), Diagnosis> {
 
 /// `SELECT 1`
 fn one_row() -> Result<Box<SetExpr>, Diagnosis> {
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql("SELECT 1").and_then(|mut parser| parser.parse_query());
+    let parsed = Parser::new(&Postgres).try_with_sql("SELECT 1").and_then(|mut parser| parser.parse_query());
     parsed.map(|query| query.body).map_err(|error| Diagnosis::new(sqlstate::INTERNAL_ERROR, error.to_string()))
 }
 
@@ -187,7 +187,7 @@ fn numbered(op: SetOperator, names: &[Ident], sides: [Box<SetExpr>; 2]) -> Resul
         format!("SELECT {columns}, row_number() OVER (PARTITION BY {columns}) AS duplicate FROM (SELECT 1) AS side ({columns})");
     let text = format!("SELECT {columns} FROM ({side} {op} {side}) AS both_sides");
     let broken = |error: &dyn std::fmt::Display| Diagnosis::new(sqlstate::INTERNAL_ERROR, format!("{op} ALL: {error}"));
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut parser| parser.parse_query());
+    let parsed = Parser::new(&Postgres).try_with_sql(&text).and_then(|mut parser| parser.parse_query());
     let mut frame = parsed.map_err(|error| broken(&error))?;
     let mut outer = select_of(&mut frame.body);
     if let Some(select) = outer.as_deref_mut() {
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     fn check(sql: &str, expected: Result<&str, &str>) {
-        let mut query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
+        let mut query = Parser::new(&Postgres).try_with_sql(sql).unwrap().parse_query().unwrap();
         let found = rewrite(&mut query).map(|()| query.to_string()).map_err(|error| error.sqlstate);
         assert_eq!(found.as_deref().map_err(String::as_str), expected, "{sql}");
     }

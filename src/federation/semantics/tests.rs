@@ -21,11 +21,11 @@ use datafusion::sql::sqlparser::ast::{
     CastKind, DataType as SqlType, Expr as SqlExpr, Ident, Query, SelectItem, SetExpr, Statement as SqlStatement, UnaryOperator,
     Value, ValueWithSpan, visit_expressions_mut,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use crate::error::{Diagnosis, find_diagnosis};
 use crate::federation::ast::DEPTH_MAX;
+use crate::federation::ast::postgres::Postgres;
 use crate::format::DisplaySettings;
 use crate::pgtype::{ENUM_KEY, PgField, PgType};
 
@@ -98,7 +98,7 @@ fn state() -> SessionState {
 
 /// Integer literals are `integer` where they fit, as the session's own pass over the syntax tree makes them.
 fn parse(sql: &str) -> Statement {
-    let builder = DFParserBuilder::new(sql).with_dialect(&PostgreSqlDialect {}).with_recursion_limit(DEPTH_MAX);
+    let builder = DFParserBuilder::new(sql).with_dialect(&Postgres).with_recursion_limit(DEPTH_MAX);
     let mut statement = builder.build().unwrap().parse_statements().unwrap().pop_front().unwrap();
     if let Statement::Statement(inner) = &mut statement {
         if let SqlStatement::Query(query) = inner.as_mut() {
@@ -110,7 +110,7 @@ fn parse(sql: &str) -> Statement {
             {
                 // The session's pass does the same: the engine plans a minus only over carriers it can negate.
                 let text = format!("pg_negate({inner})");
-                *expr = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).unwrap().parse_expr().unwrap();
+                *expr = Parser::new(&Postgres).try_with_sql(&text).unwrap().parse_expr().unwrap();
             }
             if let SqlExpr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) = expr
                 && digits.parse::<i32>().is_ok()
@@ -262,12 +262,11 @@ async fn batches_of_long_rows_have_few_of_them() {
 async fn nested_choices_stay_as_large_as_they_are_written() {
     let state = state();
     let nest = |levels, open: &str, inner: &str, close: &str| format!("{}{inner}{}", open.repeat(levels), close.repeat(levels));
-    // Arguments of functions nest less deep, because the parser reads each of them twice.
     let cases = [
-        (nest(12, "coalesce(", "b", " is null, false)"), "boolean => f;f;f"),
-        (nest(12, "coalesce(1 + ", "id", ", 5)"), "integer => 13;14;15"),
-        (nest(12, "nullif(1 + ", "id", ", 5)"), "integer => ;;"),
-        (nest(12, "coalesce(null, ", "s || 'x'", ")"), "text => Hellox;a'bx;"),
+        (nest(25, "coalesce(", "b", " is null, false)"), "boolean => f;f;f"),
+        (nest(25, "coalesce(1 + ", "id", ", 5)"), "integer => 13;14;15"),
+        (nest(25, "nullif(1 + ", "id", ", 5)"), "integer => ;;"),
+        (nest(25, "coalesce(null, ", "s || 'x'", ")"), "text => Hellox;a''bx;"),
         (nest(25, "case 1 + ", "id", " when 7 then 8 else 1 end"), "integer => 1;1;1"),
         (nest(25, "case case ", "id", " when 7 then 8 else 1 end when 1 then 2 else 3 end"), "integer => 2;2;2"),
     ];

@@ -2,13 +2,13 @@
 //! is asked for rows.
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableFactor};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::{Kind, fold, refuse, refused_write};
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::ast::postgres::Postgres;
 
 /// How the rows of a `COPY … TO STDOUT` are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +100,7 @@ fn skip(parser: &mut Parser<'_>) {
 
 /// `SELECT columns FROM table`, put together from parsed parts.
 fn table_query(table: ObjectName, columns: Vec<Ident>) -> Result<Box<Query>, ParserError> {
-    let mut query = Parser::new(&PostgreSqlDialect {}).try_with_sql("SELECT * FROM t")?.parse_query()?;
+    let mut query = Parser::new(&Postgres).try_with_sql("SELECT * FROM t")?.parse_query()?;
     if let SetExpr::Select(select) = query.body.as_mut() {
         if let Some(TableFactor::Table { name, .. }) = select.from.first_mut().map(|from| &mut from.relation) {
             *name = table;

@@ -60,7 +60,7 @@ fn every_type() -> Vec<(&'static str, Bson, PgType, &'static str)> {
         ("symbol", Bson::Symbol("old".to_owned()), PgType::TEXT, "old"),
         ("script", Bson::JavaScriptCode("g()".to_owned()), PgType::TEXT, "{\"$code\":\"g()\"}"),
         ("undefined", Bson::Undefined, PgType::TEXT, "NULL"),
-        ("pointer", pointer, PgType::TEXT, "{\"$dbPointer\":{}}"),
+        ("pointer", pointer, PgType::TEXT, "{\"$dbPointer\":{\"$ref\":\"a.b\",\"$id\":{\"$oid\":\"000000000000000000000000\"}}}"),
         ("nothing", Bson::Null, PgType::TEXT, "NULL"),
     ]
 }
