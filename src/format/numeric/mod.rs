@@ -6,7 +6,7 @@
 mod binary;
 mod text;
 
-pub use binary::{read_binary, write_binary, write_binary_i128};
+pub use binary::{SHORT_MAX, read_binary, write_binary, write_binary_i128, write_short};
 pub use text::{read, write_i128, write_i256};
 
 use arrow::datatypes::i256;

@@ -1,4 +1,4 @@
-//! Whole numbers and decimals as text with their length in front, a register of digits at a time. A value is a few writes
+//! Whole numbers and decimals with their length in front; as text a register of digits at a time. A value is a few writes
 //! of a fixed width, of which what is not used is given back; copies of an unknown number of bytes cost more than the digits.
 
 use bytes::{BufMut, BytesMut};
@@ -34,6 +34,22 @@ pub(super) fn put_decimal(unscaled: i128, scale: i8, out: &mut BytesMut) -> Resu
     let fraction = ((eight_digits(magnitude % unit) | ZEROS) >> unused) << 8;
     put_front(fraction | u64::from(b'.'), 1 + scale.unsigned_abs(), out);
     Ok(())
+}
+
+/// Writes the length and the binary form of `unscaled × 10^-scale`.
+pub(super) fn put_numeric(unscaled: i128, scale: i8, out: &mut BytesMut) -> Result<(), Diagnosis> {
+    let start = out.len();
+    if let Some((bytes, length)) = numeric::write_short(unscaled, scale) {
+        out.reserve(4 + numeric::SHORT_MAX);
+        // At most SHORT_MAX.
+        out.put_i32(i32::try_from(length).unwrap_or_default());
+        out.put_slice(&bytes);
+        out.truncate(start + 4 + length);
+        return Ok(());
+    }
+    out.put_i32(0);
+    numeric::write_binary_i128(unscaled, scale, out)?;
+    patch_length(out, start, 4)
 }
 
 fn put_wide(unscaled: i128, scale: i8, out: &mut BytesMut) -> Result<(), Diagnosis> {

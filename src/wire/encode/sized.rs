@@ -38,6 +38,10 @@ pub(super) fn cell<'a>(array: &'a dyn Array, target: Target<'a>) -> Option<Cell<
         (DataType::Int64, 20) => fixed::<Int64Type, 12>(array, |value| eight(value.to_be_bytes())),
         (DataType::Float32, 700) => fixed::<Float32Type, 8>(array, |value| four(value.to_be_bytes())),
         (DataType::Float64, 701) => fixed::<Float64Type, 12>(array, |value| eight(value.to_be_bytes())),
+        (DataType::Decimal128(_, scale), 1700) => {
+            let (values, scale) = (array.as_primitive::<Decimal128Type>(), *scale);
+            Box::new(move |row, out: &mut BytesMut| digits::put_numeric(values.value(row), scale, out))
+        }
         (DataType::Timestamp(TimeUnit::Microsecond, _), 1114 | 1184) => {
             let values = array.as_primitive::<TimestampMicrosecondType>();
             Box::new(move |row, out: &mut BytesMut| {
