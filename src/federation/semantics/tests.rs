@@ -264,7 +264,7 @@ async fn nested_choices_stay_as_large_as_they_are_written() {
     let nest = |levels, open: &str, inner: &str, close: &str| format!("{}{inner}{}", open.repeat(levels), close.repeat(levels));
     let cases = [
         (nest(25, "coalesce(", "b", " is null, false)"), "boolean => f;f;f"),
-        (nest(25, "coalesce(1 + ", "id", ", 5)"), "integer => 13;14;15"),
+        (nest(25, "coalesce(1 + ", "id", ", 5)"), "integer => 26;27;28"),
         (nest(25, "nullif(1 + ", "id", ", 5)"), "integer => ;;"),
         (nest(25, "coalesce(null, ", "s || 'x'", ")"), "text => Hellox;a''bx;"),
         (nest(25, "case 1 + ", "id", " when 7 then 8 else 1 end"), "integer => 1;1;1"),
