@@ -11,36 +11,60 @@ use crate::error::{Diagnosis, sqlstate};
 
 /// The deepest expression that is planned.
 pub const EXPRESSION_DEPTH_MAX: usize = 256;
+/// The deepest nesting of subqueries in expressions: the engine's work doubles with each level.
+pub const SUBQUERY_DEPTH_MAX: usize = 12;
 /// Shorter chains are left as they are.
 const CHAIN_MIN: usize = 16;
 
 /// Balances chains and measures what is left.
 ///
 /// # Errors
-/// 54001 beyond [`EXPRESSION_DEPTH_MAX`].
+/// 54001 beyond [`EXPRESSION_DEPTH_MAX`] or [`SUBQUERY_DEPTH_MAX`].
 pub fn bound(tree: &mut impl VisitMut) -> Result<(), Diagnosis> {
-    match VisitMut::visit(tree, &mut Depth { current: 0 }) {
+    match VisitMut::visit(tree, &mut Depth { current: 0, subqueries: 0 }) {
         ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "expression is nested too deep")
-            .with_detail(format!("At most {EXPRESSION_DEPTH_MAX} operators may stand inside each other."))
-            .with_hint("Chains of AND and OR may be of any length; for others use a list, an array or an aggregate.")),
+        ControlFlow::Break(Deep::Subqueries) => {
+            Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "subqueries are nested too deep")
+                .with_detail(format!("At most {SUBQUERY_DEPTH_MAX} subqueries in expressions may stand inside each other.")))
+        }
+        ControlFlow::Break(Deep::Operators) => {
+            Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "expression is nested too deep")
+                .with_detail(format!("At most {EXPRESSION_DEPTH_MAX} operators may stand inside each other."))
+                .with_hint("Chains of AND and OR may be of any length; for others use a list, an array or an aggregate."))
+        }
     }
 }
 
 struct Depth {
     current: usize,
+    subqueries: usize,
+}
+
+/// What there is too much of.
+enum Deep {
+    Operators,
+    Subqueries,
+}
+
+fn is_subquery(expr: &Expr) -> bool {
+    matches!(expr, Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. })
 }
 
 impl VisitorMut for Depth {
-    type Break = ();
+    type Break = Deep;
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Deep> {
         balance(expr);
         self.current += 1;
-        if self.current > EXPRESSION_DEPTH_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        self.subqueries += usize::from(is_subquery(expr));
+        if self.subqueries > SUBQUERY_DEPTH_MAX {
+            return ControlFlow::Break(Deep::Subqueries);
+        }
+        if self.current > EXPRESSION_DEPTH_MAX { ControlFlow::Break(Deep::Operators) } else { ControlFlow::Continue(()) }
     }
 
-    fn post_visit_expr(&mut self, _expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Deep> {
+        self.subqueries = self.subqueries.saturating_sub(usize::from(is_subquery(expr)));
         self.current = self.current.saturating_sub(1);
         ControlFlow::Continue(())
     }

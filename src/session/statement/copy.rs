@@ -129,13 +129,12 @@ enum Given {
 
 fn options(parser: &mut Parser<'_>) -> Result<Options, ParserError> {
     let mut options = Options::default();
-    let has_with = parser.parse_keyword(Keyword::WITH);
+    let _ = parser.parse_keyword(Keyword::WITH);
     if parser.consume_token(&Token::LParen) {
         options.given = parser.parse_comma_separated(option)?;
         parser.expect_token(&Token::RParen)?;
         return Ok(options);
     }
-    let _ = has_with;
     while !matches!(parser.peek_token_ref().token, Token::SemiColon | Token::EOF) {
         options.given.push(old_option(parser)?);
     }

@@ -65,6 +65,10 @@ pub(super) fn description(session: &Session, name: &str) -> Result<Description, 
 fn take(session: &mut Session, name: &str) -> Result<(Rows, Format), Diagnosis> {
     let guard = session.guard.clone();
     let portal = session.names.portal_mut(name).map_err(|_unknown| missing(name))?;
+    if portal.rows.is_none() && !portal.done {
+        let message = format!("portal \"{name}\" has not been executed");
+        return Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
+    }
     let format = portal.formats.first().copied().unwrap_or(Format::Text);
     let (left, statement) = (portal.rows.take(), Arc::clone(&portal.statement));
     let mut rows = left.unwrap_or_else(|| super::no_rows(session, &statement));

@@ -154,3 +154,10 @@ SELECT id FROM shop.customers WHERE id IN (SELECT id, name FROM shop.customers)
 SELECT c.id, o.id AS o FROM shop.customers c LEFT JOIN shop.orders o ON o.customer = c.id AND c.id IN (SELECT k.shop_id FROM crm.clients k) AND o.total > 10
 SELECT t.id, (SELECT count(*) FROM shop.orders o WHERE o.total < t.small) AS n FROM (SELECT id, small FROM shop.customers ORDER BY id LIMIT 5) AS t
 SELECT t.id, (SELECT count(*) FROM shop.orders o WHERE o.customer = t.id) AS n, (SELECT o.id FROM shop.orders o WHERE o.customer = t.id ORDER BY o.id LIMIT 1) AS f FROM (SELECT id FROM shop.customers ORDER BY id LIMIT 5) AS t
+
+-- A scalar subquery without a row is NULL, whatever its column is.
+SELECT (SELECT 1 WHERE false) AS a, (SELECT 1 WHERE false) IS NULL AS b, coalesce((SELECT 2 WHERE false), 3) AS c
+SELECT (SELECT id FROM shop.customers WHERE id = -1) IS NULL AS a, (SELECT id FROM shop.customers WHERE id = -1) IS DISTINCT FROM 1 AS b
+SELECT count(*) AS n FROM shop.customers WHERE (SELECT 1 WHERE false) IS NULL
+SELECT count(*) AS n FROM shop.customers WHERE (SELECT id FROM shop.customers WHERE id = -1) IS NOT NULL
+SELECT CASE WHEN (SELECT id FROM shop.customers WHERE id = -1) IS NULL THEN 'none' ELSE 'some' END AS a, (SELECT count(*) FROM shop.customers WHERE id = -1) IS NULL AS b

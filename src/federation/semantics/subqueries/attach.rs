@@ -25,13 +25,16 @@ use crate::federation::ast::HIDDEN;
 /// A node's input with the joins that its subqueries have become.
 pub(super) struct Attached {
     pub(super) plan: LogicalPlan,
+    /// The input alone. The joins neither lose nor double its rows, so that the values that a further subquery is computed for
+    /// are read from here; read from `plan`, the plan would grow threefold with each subquery.
+    base: LogicalPlan,
     /// Subqueries that have a column already: GROUP BY and the select list may name the same.
     known: Vec<(Expr, Expr)>,
 }
 
 impl Attached {
     pub(super) fn over(plan: LogicalPlan) -> Self {
-        Self { plan, known: Vec::new() }
+        Self { base: plan.clone(), plan, known: Vec::new() }
     }
 }
 
@@ -74,6 +77,29 @@ pub(super) fn with_plan(
     }
 }
 
+/// A scalar subquery without outer references, with a column that may be NULL when the subquery may have no row.
+pub(super) fn or_null(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let (qualifier, field) = plan.schema().qualified_field(0);
+    if field.is_nullable() || has_one_row(&plan) {
+        return Ok(plan);
+    }
+    let schema = plan_schema(&plan)?;
+    let typed = schema.fields().first().map(|field| Typed::of_field(field)).ok_or_else(|| lost("a value"))?;
+    let value = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+    let value = calls::or_null(value, typed, field.data_type().clone()).alias_qualified(qualifier.cloned(), field.name());
+    Ok(LogicalPlan::Projection(Projection::try_new(vec![value], Arc::new(plan))?))
+}
+
+fn has_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(node) => has_one_row(&node.input),
+        LogicalPlan::SubqueryAlias(node) => has_one_row(&node.input),
+        LogicalPlan::Aggregate(node) => node.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(node) => node.produce_one_row,
+        _ => false,
+    }
+}
+
 impl Rewriter {
     /// The expression over `attached`, which grows by a join for each subquery.
     pub(super) fn attach(&mut self, attached: &mut Attached, expr: Expr, within: Within) -> Result<Expr> {
@@ -81,7 +107,9 @@ impl Rewriter {
             let Some(plan) = plan_of(&part) else { return Ok(Transformed::no(part)) };
             if matches!(&part, Expr::ScalarSubquery(_)) && references(plan)?.is_empty() {
                 // Computed once, before the rest runs.
-                return with_plan(part, |plan| self.plan(Arc::unwrap_or_clone(plan), Within::Statement).map(Arc::new));
+                return with_plan(part, |plan| {
+                    self.plan(Arc::unwrap_or_clone(plan), Within::Statement).and_then(or_null).map(Arc::new)
+                });
             }
             if let Some((_, column)) = attached.known.iter().find(|(known, _)| *known == part) {
                 return Ok(Transformed::yes(column.clone()));
@@ -122,7 +150,9 @@ impl Rewriter {
     fn rows(&mut self, attached: &Attached, subquery: Subquery, within: Within) -> Result<(Rows, Arc<LogicalPlan>)> {
         let within = if references(&subquery.subquery)?.is_empty() { within } else { Within::Subquery };
         let plan = Arc::new(self.plan(Arc::unwrap_or_clone(subquery.subquery), within)?);
-        let domain = Domain::of(&plan, &attached.plan, self.number())?;
+        let is_known = |column: &Column| !attached.plan.schema().has_column(column) || attached.base.schema().has_column(column);
+        let outer = if references(&plan)?.iter().all(is_known) { &attached.base } else { &attached.plan };
+        let domain = Domain::of(&plan, outer, self.number())?;
         let keyed = match &domain {
             Some(domain) => self.push(&plan, domain)?,
             None => Keyed { plan: plan.as_ref().clone(), keys: Vec::new() },

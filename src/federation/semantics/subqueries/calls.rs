@@ -28,11 +28,27 @@ fn identify(_: &Call<'_>, values: &[ColumnarValue], rows: usize) -> Result<Colum
     Ok(ColumnarValue::Array(Arc::new(encoded.try_into_binary()?)))
 }
 
+/// `value`, which is NULL where its subquery has no row. The engine takes a scalar subquery for as little NULL as its column is,
+/// and answers `IS NULL` without looking.
+pub(super) fn or_null(value: Expr, typed: Typed, carrier: DataType) -> Expr {
+    let kernel = Kernel::Batch(|_, values, _| values.first().cloned().ok_or_else(|| super::lost("a value")));
+    let function = TypedFunction::new(OR_NULL, vec![typed.clone()], typed, kernel).with_carrier(carrier);
+    function.with_volatility(Volatility::Volatile).call(vec![value])
+}
+
+/// Whether a function is volatile only so that the optimiser leaves it where it stands.
+pub(super) fn is_fixed(name: &str) -> bool {
+    matches!(name, OR_NULL | ONLY_ROW)
+}
+
+const OR_NULL: &str = "or_null";
+const ONLY_ROW: &str = "only_row";
+
 /// `value`, the first of `count` rows; a second one is an error. It is computed where it stands and never moved below a join,
 /// where it would complain about rows that no outer row asks for.
 pub(super) fn only_row(value: Expr, count: Expr, typed: Typed, carrier: DataType) -> Expr {
     let types = vec![typed.clone(), PgType::INT8.into()];
-    let function = TypedFunction::new("only_row", types, typed, Kernel::Batch(check)).with_carrier(carrier);
+    let function = TypedFunction::new(ONLY_ROW, types, typed, Kernel::Batch(check)).with_carrier(carrier);
     function.with_volatility(Volatility::Volatile).call(vec![value, count])
 }
 

@@ -46,6 +46,9 @@ impl Domain {
         if columns.is_empty() {
             return Ok(None);
         }
+        if subquery.exists(|node| Ok(is_random_node(node)))? {
+            return Err(unsupported("a volatile function in a correlated subquery"));
+        }
         let name = |place: usize| format!("key{HIDDEN}{number}_{place}");
         if let Some(pairs) = equalities(subquery, &columns)? {
             let names = (0..pairs.len()).map(name).collect();
@@ -207,16 +210,35 @@ fn equality(condition: &Expr, columns: &[Column]) -> Result<Option<(Expr, Expr)>
 fn is_repeatable(plan: &LogicalPlan) -> Result<bool> {
     let mut is_same = true;
     plan.apply_with_subqueries(|node| {
-        let is_random = ProjectSet::of(node).is_none() && node.expressions().iter().any(is_random);
+        let is_random = is_random_node(node);
         let is_cut = match node {
             LogicalPlan::Limit(_) | LogicalPlan::Distinct(Distinct::On(_)) => true,
             LogicalPlan::Window(window) => window.window_expr.iter().any(counts_rows),
+            LogicalPlan::Aggregate(node) => node.aggr_expr.iter().any(keeps_order),
             _ => false,
         };
         is_same &= !is_random && !is_cut;
         Ok(if is_same { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     Ok(is_same)
+}
+
+/// Aggregates that put values one after the other.
+fn keeps_order(call: &Expr) -> bool {
+    let found = call.exists(|part| Ok(matches!(part, Expr::AggregateFunction(call) if call.func.name().ends_with("_agg"))));
+    found.unwrap_or(true)
+}
+
+/// Whether a node computes something that may be another value the next time. A call of a set-returning function is volatile
+/// only so that it stays where it stands; its arguments count.
+pub(super) fn is_random_node(node: &LogicalPlan) -> bool {
+    match ProjectSet::of(node) {
+        None => node.expressions().iter().any(is_random),
+        Some(set) => set.calls().iter().any(|call| match call.clone().unalias() {
+            Expr::ScalarFunction(call) => call.args.iter().any(is_random),
+            other => is_random(&other),
+        }),
+    }
 }
 
 /// Window functions whose value for a row depends on which of equal rows comes first.
@@ -243,10 +265,10 @@ fn has_sums_of_floats(plan: &LogicalPlan, columns: &[Column]) -> Result<bool> {
     plan.exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Window(_))))
 }
 
-/// Volatile calls, but the check for one row, which only is not to be moved.
+/// Volatile calls, but those that only are not to be moved.
 fn is_random(expr: &Expr) -> bool {
     let found = expr.exists(|part| {
-        Ok(matches!(part, Expr::ScalarFunction(call) if call.func.name() != "only_row"
+        Ok(matches!(part, Expr::ScalarFunction(call) if !calls::is_fixed(call.func.name())
             && call.func.signature().volatility == datafusion::logical_expr::Volatility::Volatile))
     });
     found.unwrap_or(true)

@@ -108,10 +108,12 @@ impl Rewriter {
     /// Rewrites what stands inside the subqueries of an expression that itself stays as it is.
     fn below(&mut self, expr: Expr) -> Result<Expr> {
         let rewritten = expr.transform_up(|part| {
+            let is_scalar = matches!(part, Expr::ScalarSubquery(_));
             attach::with_plan(part, |plan| {
                 let plan = Arc::unwrap_or_clone(plan);
-                let within = if references(&plan)?.is_empty() { Within::Statement } else { Within::Subquery };
-                self.plan(plan, within).map(Arc::new)
+                let is_alone = references(&plan)?.is_empty();
+                let plan = self.plan(plan, if is_alone { Within::Statement } else { Within::Subquery })?;
+                if is_alone && is_scalar { attach::or_null(plan).map(Arc::new) } else { Ok(Arc::new(plan)) }
             })
         })?;
         Ok(rewritten.data)

@@ -176,6 +176,9 @@ impl Rewriter {
     /// LIMIT counts the rows of each value by themselves.
     fn push_limit(&mut self, limit: &Limit, domain: &Domain) -> Result<Keyed> {
         let (order, above, input) = ordered(&limit.input);
+        if order.is_empty() && has_order_below(input) {
+            return Err(unsupported("LIMIT in a correlated subquery over rows that were ordered further in"));
+        }
         let Keyed { plan, keys } = self.push(input, domain)?;
         let mut number = WindowFunction::new(row_number_udwf(), Vec::new());
         number.params.partition_by = keys.iter().cloned().map(Expr::Column).collect();
@@ -361,6 +364,18 @@ fn ordered(input: &LogicalPlan) -> (&[SortExpr], Option<&Projection>, &LogicalPl
             _ => (&[], None, input),
         },
         _ => (&[], None, input),
+    }
+}
+
+/// Whether rows come in an order that a row number without an order of its own would lose: of a sort or of the parts of a list.
+fn has_order_below(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Sort(_) | LogicalPlan::Union(_) => true,
+        LogicalPlan::Projection(node) => has_order_below(&node.input),
+        LogicalPlan::SubqueryAlias(node) => has_order_below(&node.input),
+        LogicalPlan::Filter(node) => has_order_below(&node.input),
+        LogicalPlan::Limit(node) => has_order_below(&node.input),
+        _ => false,
     }
 }
 

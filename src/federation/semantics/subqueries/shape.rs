@@ -11,6 +11,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Join, JoinType, LogicalPlan, Op
 use datafusion::scalar::ScalarValue;
 
 use super::attach::plan_of;
+use super::domain::is_random_node;
 use super::lateral::subquery_of;
 use super::{has_subqueries, has_subquery, references};
 
@@ -62,6 +63,7 @@ fn is_chain(plan: &LogicalPlan) -> Result<bool> {
         return Ok(true);
     }
     Ok(match plan {
+        _ if is_random_node(plan) => false,
         LogicalPlan::Filter(node) => !has_subquery(&node.predicate) && is_chain(&node.input)?,
         LogicalPlan::Projection(node) => {
             !node.expr.iter().any(|expr| expr.contains_outer() || has_subquery(expr)) && is_chain(&node.input)?
