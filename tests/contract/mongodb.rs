@@ -4,7 +4,6 @@ mod filters;
 mod reading;
 mod trouble;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
@@ -13,29 +12,14 @@ use futures::TryStreamExt;
 use mongodb::bson::Document;
 use mongodb::options::{ClientOptions, Credential, ServerAddress};
 use mongodb::{Client, Collection, Database};
-use tributary::options::{Problem, Secrets};
+use tributary::options::Problem;
 use tributary::sandbox::Mongo;
 use tributary::stores::connector::{Connector, Purpose, Scan, ScanLimits};
 use tributary::stores::predicate::Predicate;
 use tributary::stores::{Branch, StoreError, StoreName, Table};
 
 use crate::support;
-
-struct NoSecrets;
-
-impl Secrets for NoSecrets {
-    fn variable(&self, _name: &str) -> Option<String> {
-        None
-    }
-
-    fn file(&self, _path: &str) -> Result<String, String> {
-        Err("there are no files".to_owned())
-    }
-
-    fn resolve(&self, path: &str) -> PathBuf {
-        PathBuf::from(path)
-    }
-}
+use crate::support::secrets::NoSecrets;
 
 /// A database of its own on a server, seen by a plain client and by the connector.
 struct World {

@@ -8,9 +8,9 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use tributary::pgtype::PgType;
 use tributary::stores::{Connector, StoreName, kind};
 
-use super::postgres::NoSecrets;
 use super::suite::walk::{Tally, Visit, as_postgres, both_ways, came_everywhere};
 use crate::support::proxy::{self, OWNER, Place};
+use crate::support::secrets::NoSecrets;
 
 /// A declared type, what clients see of it, and `(literal, as PostgreSQL shows it)`.
 type Row = (&'static str, PgType, &'static [(&'static str, &'static str)]);

@@ -10,6 +10,7 @@
 pub mod authority;
 pub mod gate;
 pub mod proxy;
+pub mod secrets;
 
 use tokio::sync::OnceCell;
 use tributary::config::environment;

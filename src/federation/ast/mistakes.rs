@@ -250,17 +250,7 @@ fn same_names(select: &Select) -> Found {
 }
 
 fn on_condition(operator: &JoinOperator) -> Option<&Expr> {
-    let constraint = match operator {
-        JoinOperator::Join(constraint)
-        | JoinOperator::Inner(constraint)
-        | JoinOperator::Left(constraint)
-        | JoinOperator::LeftOuter(constraint)
-        | JoinOperator::Right(constraint)
-        | JoinOperator::RightOuter(constraint)
-        | JoinOperator::FullOuter(constraint) => constraint,
-        _ => return None,
-    };
-    match constraint {
+    match super::using::constraint(operator)? {
         JoinConstraint::On(condition) => Some(condition),
         _ => None,
     }

@@ -6,9 +6,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator, LimitClause,
-    ObjectName, ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableFunctionArgs, Visit, VisitMut,
-    Visitor, VisitorMut, visit_expressions,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, JoinConstraint, LimitClause, ObjectName,
+    ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableFunctionArgs, Visit, VisitMut, Visitor,
+    VisitorMut, visit_expressions,
 };
 
 use super::dialect::{call, call_with};
@@ -90,7 +90,7 @@ fn check_select(select: &Select) -> Flow {
         forbid(condition, "HAVING")?;
     }
     for join in select.from.iter().flat_map(|item| &item.joins) {
-        if let Some(JoinConstraint::On(condition)) = constraint(&join.join_operator) {
+        if let Some(JoinConstraint::On(condition)) = super::using::constraint(&join.join_operator) {
             forbid(condition, "JOIN conditions")?;
         }
     }
@@ -105,19 +105,6 @@ fn check_select(select: &Select) -> Flow {
         }
     }
     ControlFlow::Continue(())
-}
-
-fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
-    match operator {
-        JoinOperator::Join(constraint)
-        | JoinOperator::Inner(constraint)
-        | JoinOperator::Left(constraint)
-        | JoinOperator::LeftOuter(constraint)
-        | JoinOperator::Right(constraint)
-        | JoinOperator::RightOuter(constraint)
-        | JoinOperator::FullOuter(constraint) => Some(constraint),
-        _ => None,
-    }
 }
 
 fn refuse(message: String) -> Box<Diagnosis> {

@@ -62,7 +62,7 @@ fn in_select(select: &mut Select) -> Option<BTreeMap<String, Merged>> {
         let right = name_of(&join.relation)?;
         conditions.push(match using(join) {
             Some(columns) => Some(merge(join, columns, &sides, &right, &mut merged, &mut order)?),
-            None if matches!(constraint(join), Some(JoinConstraint::Natural)) => return None,
+            None if matches!(constraint(&join.join_operator), Some(JoinConstraint::Natural)) => return None,
             None => None,
         });
         sides.push(right);
@@ -194,8 +194,9 @@ impl VisitorMut for Replace<'_> {
     }
 }
 
-fn constraint(join: &Join) -> Option<&JoinConstraint> {
-    match &join.join_operator {
+/// The ON, USING or NATURAL of a join that can have one.
+pub(super) fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
+    match operator {
         JoinOperator::Join(constraint)
         | JoinOperator::Inner(constraint)
         | JoinOperator::Left(constraint)
@@ -221,7 +222,7 @@ fn constraint_mut(join: &mut Join) -> Option<&mut JoinConstraint> {
 }
 
 fn using(join: &Join) -> Option<&[ObjectName]> {
-    match constraint(join) {
+    match constraint(&join.join_operator) {
         Some(JoinConstraint::Using(columns)) => Some(columns),
         _ => None,
     }

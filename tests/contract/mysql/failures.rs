@@ -13,6 +13,7 @@ use tributary::stores::{Purpose, StoreError};
 
 use super::{Room, all_columns, connect, connector, parse, read_all, scan_of, texts};
 use crate::support::authority::Authority;
+use crate::support::secrets::NoSecrets;
 use crate::support::throwaway;
 
 #[tokio::test]
@@ -156,7 +157,7 @@ fn store_files_report_every_problem() {
     let table: toml::Table = toml::from_str("port = 0\ntls = \"maybe\"\npool.size = 0\nsurprise = 1\nzero_date = \"x\"").unwrap();
     let kind = tributary::stores::kind("mysql").unwrap();
     let name = tributary::stores::StoreName::new("shop");
-    let problems = kind.parse(&name, "stores.shop", &table, &super::NoSecrets).unwrap_err();
+    let problems = kind.parse(&name, "stores.shop", &table, &NoSecrets).unwrap_err();
     let paths: Vec<&str> = problems.iter().map(|problem| problem.path.trim_start_matches("stores.shop.")).collect();
     for key in ["port", "tls", "pool.size", "surprise", "zero_date", "user", "database"] {
         assert!(paths.contains(&key), "{key} is not in {paths:?}");

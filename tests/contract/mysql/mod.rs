@@ -1,6 +1,5 @@
 //! The MySQL/MariaDB connector against a real MariaDB.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -9,7 +8,6 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
-use tributary::options::Secrets;
 use tributary::sandbox::MariaDb;
 use tributary::stores::connector::ScanLimits;
 use tributary::stores::predicate::ColumnRef;
@@ -17,28 +15,13 @@ use tributary::stores::schema::TableId;
 use tributary::stores::{Connector, Predicate, Purpose, Scan, StoreError, StoreName, Table};
 
 use crate::support;
+use crate::support::secrets::NoSecrets;
 
 mod conditions;
 mod documents;
 mod failures;
 mod life;
 mod types;
-
-struct NoSecrets;
-
-impl Secrets for NoSecrets {
-    fn variable(&self, _name: &str) -> Option<String> {
-        None
-    }
-
-    fn file(&self, _path: &str) -> Result<String, String> {
-        Err("no files".to_owned())
-    }
-
-    fn resolve(&self, path: &str) -> PathBuf {
-        PathBuf::from(path)
-    }
-}
 
 /// A connector over a server, with further lines of its store file.
 fn connector(server: &MariaDb, database: &str, more: &str) -> Arc<dyn Connector> {

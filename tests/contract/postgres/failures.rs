@@ -7,6 +7,7 @@ use tributary::stores::StoreError;
 use tributary::stores::connector::{Purpose, ScanLimits};
 
 use super::{Fixture, connector, row_count, scan_of};
+use crate::support::secrets::NoSecrets;
 use crate::support::throwaway;
 
 /// Runs `query` again until it answers `expected`; a change that never comes fails the test by the deadline.
@@ -220,7 +221,7 @@ fn a_store_file_is_checked_in_one_go() {
     let table: toml::Table = toml::from_str("port = 0\ntls = 'maybe'\ndeadline = '0s'\nodd = 1\ntls_ca = '/no/such/file'").unwrap();
     let name = tributary::stores::StoreName::new("crm");
     let kind = tributary::stores::kind("postgresql").unwrap();
-    let problems = kind.parse(&name, "stores.crm", &table, &super::NoSecrets).err().unwrap();
+    let problems = kind.parse(&name, "stores.crm", &table, &NoSecrets).err().unwrap();
     let mut paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
     paths.sort_unstable();
     paths.dedup();

@@ -8,35 +8,18 @@ mod reads;
 mod rows;
 mod types;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
-use tributary::options::Secrets;
 use tributary::sandbox::Postgres;
 use tributary::stores::connector::{Connector, Purpose, Scan, ScanLimits, StoreName};
 use tributary::stores::schema::Table;
 use tributary::stores::{Predicate, StoreError, kind};
 
-/// No environment and no secret files.
-pub struct NoSecrets;
-
-impl Secrets for NoSecrets {
-    fn variable(&self, _name: &str) -> Option<String> {
-        None
-    }
-
-    fn file(&self, _path: &str) -> Result<String, String> {
-        Err("there are none".to_owned())
-    }
-
-    fn resolve(&self, path: &str) -> PathBuf {
-        PathBuf::from(path)
-    }
-}
+use crate::support::secrets::NoSecrets;
 
 /// A database of its own with a connector on it, and a plain connection to prepare and check things with.
 pub struct Fixture {

@@ -11,8 +11,9 @@ use tributary::sandbox::{Postgres, Setup};
 use tributary::stores::connector::ScanLimits;
 use tributary::stores::{Connector, Purpose, StoreError, StoreName, kind};
 
-use super::{NoSecrets, scan_of};
+use super::scan_of;
 use crate::support::authority::Authority;
+use crate::support::secrets::NoSecrets;
 use crate::support::{proxy, throwaway};
 
 fn store(server: &Postgres, host: &str, password: &str, options: &str) -> Arc<dyn Connector> {

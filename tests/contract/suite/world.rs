@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
-use tributary::options::{Problem, Secrets};
+use tributary::options::Problem;
 use tributary::stores::value::Value;
 use tributary::stores::{Connector, StoreName, kind};
 
 use crate::support::gate::{Gate, Open};
+use crate::support::secrets::NoSecrets;
 
 /// The name that every world's store has.
 pub const STORE: &str = "suite";
@@ -239,20 +240,4 @@ pub async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) {
         }
     };
     assert!(tokio::time::timeout(Duration::from_secs(60), asking).await.is_ok(), "{what} did not come about");
-}
-
-struct NoSecrets;
-
-impl Secrets for NoSecrets {
-    fn variable(&self, _name: &str) -> Option<String> {
-        None
-    }
-
-    fn file(&self, _path: &str) -> Result<String, String> {
-        Err("there are no files".to_owned())
-    }
-
-    fn resolve(&self, path: &str) -> PathBuf {
-        PathBuf::from(path)
-    }
 }
