@@ -62,6 +62,8 @@ impl Engine {
             .with_create_default_catalog_and_schema(false);
         let options = config.options_mut();
         options.sql_parser.collect_spans = true;
+        // A LIMIT above takes the first rows of this order, as PostgreSQL does.
+        options.sql_parser.enable_subquery_sort_elimination = false;
         // Remote probes must not be polled before their build side is done (`federation.md` §1.3).
         options.execution.hash_join_buffering_capacity = 0;
         let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();

@@ -5,3 +5,9 @@ SELECT id FROM shop.customers FOR UPDATE
 
 -- A subquery that reads an outer row in other ways than equalities reads the outer rows twice, and LIMIT may then take others.
 SELECT t.id, (SELECT count(*) FROM shop.orders o WHERE o.total < t.small) AS n FROM (SELECT id, small FROM shop.customers ORDER BY id LIMIT 5) AS t
+
+-- A correlated subquery is computed once for rows that are equal in what it reads.
+SELECT c.id, (SELECT random() < 2 AND c.id > 0) AS a FROM shop.customers c
+
+-- A row number without an order of its own would lose the order below it.
+SELECT c.id, (SELECT x FROM (SELECT o.id AS x FROM shop.orders o WHERE o.customer = c.id ORDER BY o.id DESC) s LIMIT 1) AS latest FROM shop.customers c ORDER BY c.id

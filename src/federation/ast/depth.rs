@@ -161,4 +161,12 @@ mod tests {
         assert_eq!(check(&format!("0 < 1{}", " + 1".repeat(1_000))), Err("54001".to_owned()));
         assert!(check(&format!("0 < 1{}", " + 1".repeat(100))).is_ok());
     }
+
+    #[test]
+    fn subqueries_inside_each_other_are_counted_and_not_those_beside() {
+        let nested = |levels: usize| format!("1 = {}1{}", "(SELECT ".repeat(levels), ")".repeat(levels));
+        assert!(check(&nested(SUBQUERY_DEPTH_MAX)).is_ok());
+        assert_eq!(check(&nested(SUBQUERY_DEPTH_MAX + 1)), Err("54001".to_owned()));
+        assert!(check(&vec!["EXISTS (SELECT 1)"; 100].join(" AND ")).is_ok());
+    }
 }

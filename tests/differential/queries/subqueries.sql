@@ -161,3 +161,10 @@ SELECT (SELECT id FROM shop.customers WHERE id = -1) IS NULL AS a, (SELECT id FR
 SELECT count(*) AS n FROM shop.customers WHERE (SELECT 1 WHERE false) IS NULL
 SELECT count(*) AS n FROM shop.customers WHERE (SELECT id FROM shop.customers WHERE id = -1) IS NOT NULL
 SELECT CASE WHEN (SELECT id FROM shop.customers WHERE id = -1) IS NULL THEN 'none' ELSE 'some' END AS a, (SELECT count(*) FROM shop.customers WHERE id = -1) IS NULL AS b
+
+-- What would be computed once for equal rows, or lose its order.
+SELECT c.id, (SELECT random() < 2 AND c.id > 0) AS a FROM shop.customers c
+SELECT c.id, (SELECT x FROM (SELECT o.id AS x FROM shop.orders o WHERE o.customer = c.id ORDER BY o.id DESC) s LIMIT 1) AS latest FROM shop.customers c ORDER BY c.id
+
+-- The order inside a subquery is what LIMIT outside of it counts by.
+SELECT x FROM (SELECT id AS x FROM shop.customers ORDER BY id DESC) s LIMIT 3
