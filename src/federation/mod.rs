@@ -15,6 +15,7 @@ pub mod context;
 mod correlated;
 pub mod engine;
 pub mod error;
+pub mod estimate;
 pub mod explain;
 pub mod field;
 mod items;

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics, exec_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -19,6 +18,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::branches::Branches;
+use super::estimate;
 use super::items::{plain_items, refit};
 use crate::stores::connector::ScanLimits;
 use crate::stores::{BatchStream, Scan, StoreError, StoreName, Table};
@@ -51,13 +51,6 @@ impl ScanExec {
     /// What the store is asked.
     pub fn described(&self) -> &str {
         &self.described
-    }
-
-    fn estimate(&self) -> Option<usize> {
-        let rows = usize::try_from(self.table.row_estimate?).ok()?;
-        // Each pushed conjunct is guessed to keep a third, which is enough to order joins.
-        let kept = self.scan.filter.iter().fold(rows, |rows, _| rows / 3 + 1);
-        Some(self.scan.limit.and_then(|limit| usize::try_from(limit).ok()).map_or(kept, |limit| kept.min(limit)))
     }
 }
 
@@ -141,11 +134,7 @@ impl ExecutionPlan for ScanExec {
     }
 
     fn statistics_from_inputs(&self, _input_stats: &[Arc<Statistics>], _args: &StatisticsArgs) -> Result<Arc<Statistics>> {
-        let mut statistics = Statistics::new_unknown(&self.schema());
-        if let Some(rows) = self.estimate() {
-            statistics.num_rows = Precision::Inexact(rows);
-        }
-        Ok(Arc::new(statistics))
+        Ok(Arc::new(estimate::scan_statistics(&self.table, &self.scan)))
     }
 }
 
