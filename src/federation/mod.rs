@@ -20,6 +20,7 @@ pub mod estimate;
 pub mod explain;
 pub mod field;
 mod items;
+pub mod joins;
 mod lateral;
 pub mod output;
 pub mod placement;

@@ -56,11 +56,6 @@ impl StoredTable {
         Self { takes_filters: level != Level::None, ..self }
     }
 
-    /// The table.
-    pub fn table(&self) -> &Arc<Table> {
-        &self.table
-    }
-
     /// The store's connector, unless it was replaced.
     pub fn connector(&self) -> Option<Arc<dyn Connector>> {
         self.connector.upgrade()
@@ -90,6 +85,16 @@ impl StoredTable {
         filter.extend(supersets.into_iter().filter(|predicate| budget.take(predicate)));
         let columns = projection.cloned().unwrap_or_else(|| (0..self.table.columns.len()).collect());
         (Scan { store: self.store.clone(), table: self.table.id.clone(), columns, filter, limit: None }, exact)
+    }
+
+    /// The store that holds it.
+    pub fn store(&self) -> &StoreName {
+        &self.store
+    }
+
+    /// What discovery found of it.
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
     }
 
     fn judge(&self, filter: &Expr) -> Pushdown {
