@@ -23,6 +23,7 @@ mod queries;
 mod scan;
 mod schema;
 mod settings;
+mod statistics;
 mod types;
 mod write;
 
