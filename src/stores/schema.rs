@@ -111,6 +111,21 @@ pub struct Column {
     pub comment: Option<String>,
     /// How the store compares text of this column.
     pub collation: Collation,
+    /// What is known of its values, by estimate.
+    pub statistics: ColumnStatistics,
+}
+
+/// What is known of the values of a column, by estimate and as of the last discovery. Plans are chosen by it, answers never.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ColumnStatistics {
+    /// How many different values there are, besides NULL.
+    pub distinct: Option<u64>,
+    /// The part of the rows that are NULL, from 0 to 1.
+    pub null_fraction: Option<f64>,
+    /// The least and the greatest value as places on a line ([`super::value::Value::place`]).
+    pub range: Option<(f64, f64)>,
+    /// Bytes of an average value in the store.
+    pub width: Option<u32>,
 }
 
 impl Column {

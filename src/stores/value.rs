@@ -33,3 +33,19 @@ pub enum Value {
     /// Microseconds since 1970-01-01 00:00:00 UTC; see `pgtype` for infinities.
     TimestampTz(i64),
 }
+
+impl Value {
+    /// Where the value is among those of its type, for estimates: numbers as they are, days, microseconds. `None` for what has no
+    /// distances, and for what no float tells apart from infinity.
+    pub fn place(&self) -> Option<f64> {
+        let place = match self {
+            Self::Int(number) | Self::Time(number) | Self::Timestamp(number) | Self::TimestampTz(number) => *number as f64,
+            Self::Float(number) => *number,
+            Self::Decimal { unscaled, scale } => *unscaled as f64 / 10_f64.powi(i32::from(*scale)),
+            Self::Numeric(text) => text.parse().ok()?,
+            Self::Date(days) => f64::from(*days),
+            Self::Bool(_) | Self::Text(_) | Self::Bytes(_) => return None,
+        };
+        place.is_finite().then_some(place)
+    }
+}

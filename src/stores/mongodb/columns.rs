@@ -9,7 +9,7 @@ use crate::stores::document::declared::from_json_schema;
 use crate::stores::document::extended;
 use crate::stores::document::schema::{DOCUMENT_COLUMN, document_column, overlay};
 use crate::stores::document::types::{DocumentField, DocumentType};
-use crate::stores::schema::{Collation, Column, Generated, Key, Refused, Table, TableId, TableKind};
+use crate::stores::schema::{Collation, Column, ColumnStatistics, Generated, Key, Refused, Table, TableId, TableKind};
 
 /// The primary key of every collection.
 pub(super) const ID: &str = "_id";
@@ -47,6 +47,8 @@ pub(super) fn table(description: &Description<'_>) -> (Table, Vec<Refused>) {
             generated: if collection && field.name() == ID { Generated::ByDefault } else { Generated::No },
             comment: None,
             collation: collation.clone(),
+            // Of single fields the server keeps no counts; keys tell what is unique.
+            statistics: ColumnStatistics::default(),
         })
         .collect();
     if let (true, Some(id)) = (collection, columns.first_mut()) {

@@ -375,6 +375,7 @@ mod tests {
             generated: Generated::No,
             comment: None,
             collation,
+            statistics: crate::stores::schema::ColumnStatistics::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::super::document::Learning;
 use super::super::error::StoreError;
 use super::super::relational::checks::columns_in;
 use super::super::schema::{
-    Action, Check, Collation, Column, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId, TableKind,
+    Action, Check, Collation, Column, ColumnStatistics, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId, TableKind,
 };
 use super::error::Place;
 use super::options::Settings;
@@ -30,7 +30,7 @@ COLUMN_DEFAULT, EXTRA, COLUMN_COMMENT FROM information_schema.COLUMNS \
 WHERE TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') \
 ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION";
 
-const INDEXES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COLUMN_NAME, NON_UNIQUE, SUB_PART, INDEX_TYPE \
+const INDEXES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COLUMN_NAME, NON_UNIQUE, SUB_PART, INDEX_TYPE, CARDINALITY \
 FROM information_schema.STATISTICS \
 WHERE TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') \
 ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX";
@@ -241,6 +241,8 @@ struct DescribedIndex {
     unique: bool,
     /// Column names; `None` once a part is a prefix or an expression, which says nothing about whole values.
     columns: Option<Vec<String>>,
+    /// How many different values its first column has, by estimate.
+    distinct: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -285,8 +287,8 @@ impl Described {
             None => get::<Option<String>>(row, 3)?,
         };
         if self.indexes.last().is_none_or(|last| last.name != name) {
-            let unique = get::<i64>(row, 4)? == 0;
-            self.indexes.push(DescribedIndex { name, unique, columns: Some(Vec::new()) });
+            let (unique, distinct) = (get::<i64>(row, 4)? == 0, get::<Option<u64>>(row, 7)?);
+            self.indexes.push(DescribedIndex { name, unique, columns: Some(Vec::new()), distinct });
         }
         if let Some(index) = self.indexes.last_mut() {
             match (&mut index.columns, whole_column) {
@@ -350,10 +352,16 @@ impl Described {
             return None;
         }
         let ordinals: HashMap<&str, usize> = columns.iter().enumerate().map(|(ordinal, column)| (column.name(), ordinal)).collect();
+        let distinct = first_columns(&self.indexes, &ordinals);
         let keys = Keys::of(self.indexes, &ordinals, &columns);
         let checks = self.checks.into_iter().filter(|check| !self.json_checks.contains(&check.clause));
         let checks = checks.map(|check| check.into_check(&id.name, &columns)).collect();
         let foreign_keys = self.foreign_keys.into_iter().filter_map(|key| key.into_foreign_key(&ordinals)).collect();
+        for (ordinal, distinct) in distinct {
+            if let Some(column) = columns.get_mut(ordinal) {
+                column.statistics.distinct = column.statistics.distinct.max(Some(distinct));
+            }
+        }
         Some(Table {
             id,
             kind: self.kind,
@@ -368,6 +376,15 @@ impl Described {
             columns,
         })
     }
+}
+
+/// What indexes tell of their first columns: ordinal and number of different values.
+fn first_columns(indexes: &[DescribedIndex], ordinals: &HashMap<&str, usize>) -> Vec<(usize, u64)> {
+    let known = indexes.iter().filter_map(|index| {
+        let first = index.columns.as_ref()?.first()?;
+        Some((*ordinals.get(first.as_str())?, index.distinct?))
+    });
+    known.collect()
 }
 
 fn resolve(names: &[String], ordinals: &HashMap<&str, usize>) -> Option<Vec<usize>> {
@@ -450,6 +467,7 @@ impl DescribedColumn {
             generated: self.generated,
             comment: self.comment,
             collation: self.collation.as_deref().map_or(Collation::Bytes, collation),
+            statistics: ColumnStatistics { null_fraction: (!self.nullable).then_some(0.0), ..ColumnStatistics::default() },
         })
     }
 }

@@ -22,9 +22,11 @@ pub(super) enum Query {
     ForeignKeys,
     /// Their CHECK constraints.
     Checks,
+    /// What ANALYZE found of their columns.
+    Statistics,
 }
 
-const ALL: [Query; 8] = [
+const ALL: [Query; 9] = [
     Query::Database,
     Query::Types,
     Query::Collations,
@@ -33,6 +35,7 @@ const ALL: [Query; 8] = [
     Query::Keys,
     Query::ForeignKeys,
     Query::Checks,
+    Query::Statistics,
 ];
 
 impl Query {
@@ -51,6 +54,7 @@ impl Query {
             Self::Keys => format!("{KEYS} {OFFERED} AND {PLAIN_INDEX} ORDER BY ic.relname COLLATE \"C\""),
             Self::ForeignKeys => format!("{FOREIGN_KEYS} {OFFERED} AND con.contype = 'f' ORDER BY con.conname COLLATE \"C\""),
             Self::Checks => format!("{CHECKS} {OFFERED} AND con.contype = 'c' ORDER BY con.conname COLLATE \"C\""),
+            Self::Statistics => format!("{STATISTICS} {OFFERED} ORDER BY s.inherited"),
         }
     }
 }
@@ -133,3 +137,14 @@ const CHECKS: &str = "SELECT con.conrelid::int8, con.conname::text, \
      pg_catalog.pg_get_expr(con.conbin, con.conrelid) \
      FROM pg_catalog.pg_constraint con JOIN pg_catalog.pg_class c ON c.oid = con.conrelid \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
+
+/// The view shows what the role may read. Of a table with children there are two rows, of which the second counts the rows of all. The
+/// ends of a column are looked for among its most common values and in its histogram, and only where values have distances.
+const STATISTICS: &str = "SELECT c.oid::int8, a.attnum::int4, a.atttypid::int8, s.null_frac::float8, s.avg_width::int4, \
+     s.n_distinct::float8, CASE WHEN a.atttypid IN (20, 21, 23, 700, 701, 1082, 1114, 1184, 1700) \
+     THEN pg_catalog.array_to_json(coalesce(s.most_common_vals::text::text[], '{}'::text[]) \
+     || CASE WHEN s.histogram_bounds IS NULL THEN '{}'::text[] ELSE ARRAY[(s.histogram_bounds::text::text[])[1], \
+     (s.histogram_bounds::text::text[])[pg_catalog.array_upper(s.histogram_bounds, 1)]] END)::text END \
+     FROM pg_catalog.pg_stats s JOIN pg_catalog.pg_namespace n ON n.nspname = s.schemaname \
+     JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = s.tablename \
+     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = s.attname";

@@ -16,11 +16,12 @@ use super::super::document::Learning;
 use super::super::error::StoreError;
 use super::super::relational::documents::TableOptions;
 use super::super::schema::{
-    Action, Check, Collation, Column, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId, TableKind,
+    Action, Check, Collation, Column, ColumnStatistics, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId, TableKind,
 };
 use super::error;
 use super::pool::Pool;
 use super::queries::{self, Query};
+use super::statistics::{self, RawStatistics};
 use super::types::{self, Form, NativeType};
 use crate::pgtype::{PgField, PgType};
 
@@ -85,6 +86,7 @@ struct Parts {
     keys: HashMap<i64, Vec<RawKey>>,
     foreign_keys: HashMap<i64, Vec<RawForeignKey>>,
     checks: HashMap<i64, Vec<RawCheck>>,
+    statistics: HashMap<(i64, i32), RawStatistics>,
 }
 
 struct RawKey {
@@ -121,6 +123,7 @@ fn assemble(answers: &[Vec<PgRow>]) -> Result<StoreSchema, sqlx::Error> {
         keys: read_keys(rows_of(Query::Keys))?,
         foreign_keys: read_foreign_keys(rows_of(Query::ForeignKeys))?,
         checks: read_checks(rows_of(Query::Checks))?,
+        statistics: statistics::read(rows_of(Query::Statistics))?,
     };
     let mut schema = StoreSchema { default_namespace: "public".to_owned(), ..StoreSchema::default() };
     for row in rows_of(Query::Relations) {
@@ -139,11 +142,14 @@ fn add_table(schema: &mut StoreSchema, row: &PgRow, parts: &Parts) -> Result<(),
         return Ok(());
     }
     let raw = parts.columns.get(&oid).map(Vec::as_slice).unwrap_or_default();
+    let row_estimate = row.try_get::<Option<f64>, _>(4)?.and_then(row_estimate);
     let mut columns = Vec::with_capacity(raw.len());
     let mut ordinals = HashMap::new();
     for raw in raw {
         match make_column(raw, parts) {
-            Ok(column) => {
+            Ok(mut column) => {
+                let known = parts.statistics.get(&(oid, raw.number));
+                column.statistics = known.map(|known| known.of_rows(row_estimate)).unwrap_or_default();
                 ordinals.insert(raw.number, columns.len());
                 columns.push(column);
             }
@@ -164,7 +170,7 @@ fn add_table(schema: &mut StoreSchema, row: &PgRow, parts: &Parts) -> Result<(),
         checks: Vec::new(),
         indexes: Vec::new(),
         comment: row.try_get(5)?,
-        row_estimate: row.try_get::<Option<f64>, _>(4)?.and_then(row_estimate),
+        row_estimate,
         schema: Table::arrow_schema(&columns),
         columns,
     };
@@ -198,6 +204,7 @@ fn make_column(raw: &RawColumn, parts: &Parts) -> Result<Column, &'static str> {
     }
     Ok(Column {
         collation: collation(raw, &field, parts),
+        statistics: ColumnStatistics::default(),
         field,
         native_type: raw.native_type.clone(),
         // The expression of a generated column is not a default: a writer could not ask for it.
@@ -218,13 +225,18 @@ fn generated(raw: &RawColumn) -> Generated {
     }
 }
 
-/// Types of extensions (`citext`) may compare their text by rules of their own; `character(n)` ignores trailing blanks.
+/// Types of extensions (`citext`) may compare their text by rules of their own; `character(n)` ignores trailing blanks, which is told by
+/// the name of the type, unless its collation has rules of its own too.
 fn collation(raw: &RawColumn, field: &Field, parts: &Parts) -> Collation {
     let pg_type = field.pg_type();
-    if pg_type.oid == PgType::BPCHAR.oid || (Form::of(field) == Form::Text && pg_type == PgType::TEXT) {
-        return Collation::Loose(raw.native_type.clone());
+    let known = parts.collations.get(&raw.collation).cloned().unwrap_or_default();
+    match known {
+        Collation::Loose(_) => known,
+        _ if pg_type.oid == PgType::BPCHAR.oid || (Form::of(field) == Form::Text && pg_type == PgType::TEXT) => {
+            Collation::Loose(raw.native_type.clone())
+        }
+        _ => known,
     }
-    parts.collations.get(&raw.collation).cloned().unwrap_or_default()
 }
 
 /// Follows domains to their base type and arrays to their element type.

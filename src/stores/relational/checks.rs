@@ -190,6 +190,7 @@ mod tests {
             generated: Generated::No,
             comment: None,
             collation: Collation::Bytes,
+            statistics: crate::stores::schema::ColumnStatistics::default(),
         };
         let columns = ["a", "b c", "length"].map(column);
         let rows: [(&str, &[usize]); 6] = [

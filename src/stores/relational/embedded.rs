@@ -10,7 +10,7 @@ use arrow::datatypes::Field;
 use super::super::document::schema::{DOCUMENT_COLUMN, document_column, type_of_field};
 use super::super::document::{DocumentField, DocumentOptions, DocumentType, OnMismatch};
 use super::super::predicate::ColumnRef;
-use super::super::schema::{Collation, Column, Generated};
+use super::super::schema::{Collation, Column, ColumnStatistics, Generated};
 
 /// Field metadata: the JSON column that the value lies in.
 pub const COLUMN_KEY: &str = "document.column";
@@ -107,7 +107,8 @@ fn mark(field: Field, from: &Column, name: Option<&str>, on_mismatch: OnMismatch
 
 fn embedded(field: Field, native_type: String) -> Column {
     let generated = Generated::No;
-    Column { field, native_type, default: None, generated, comment: None, collation: Collation::Bytes }
+    let (collation, statistics) = (Collation::Bytes, ColumnStatistics::default());
+    Column { field, native_type, default: None, generated, comment: None, collation, statistics }
 }
 
 #[cfg(test)]

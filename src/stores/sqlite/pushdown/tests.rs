@@ -16,6 +16,7 @@ fn column(name: &str, declared: &str, collation: Collation, proven: bool) -> Col
         generated: Generated::No,
         comment: None,
         collation,
+        statistics: crate::stores::schema::ColumnStatistics::default(),
     }
 }
 

@@ -5,10 +5,11 @@
 
 mod keys;
 mod sample;
+mod statistics;
 
 use super::super::document::{DocumentOptions, Learning};
 use super::super::relational::documents::{TableOptions, options_of, place, refusal, refuse_missing, replace};
-use super::super::schema::{Collation, Column, Generated, Refused, StoreSchema, Table, TableId, TableKind};
+use super::super::schema::{Collation, Column, ColumnStatistics, Generated, Refused, StoreSchema, Table, TableId, TableKind};
 use super::super::value::Value;
 use super::scan::{Database, Failure, Statement};
 use super::types;
@@ -98,12 +99,16 @@ fn read_table(database: &Database<'_>, relation: &Relation, surroundings: Surrou
     let found = read_columns(database, relation)?;
     let primary: Vec<usize> = keys::primary_key(&found);
     let rowid = rowid_column(database, relation, &found, &primary)?;
-    let columns: Vec<Column> = found
+    let mut columns: Vec<Column> = found
         .iter()
         .enumerate()
         .map(|(ordinal, column)| column_of(database, relation, column, rowid == Some(ordinal), surroundings))
         .collect();
     let indexes = keys::indexes(database, &relation.name, &columns)?;
+    statistics::read(database, &relation.name, &mut columns, surroundings.has_statistics)?;
+    if let Some(rowid) = rowid.and_then(|ordinal| columns.get_mut(ordinal)) {
+        statistics::read_range(database, &relation.name, rowid)?;
+    }
     let primary_key = (!primary.is_empty()).then(|| keys::primary(&relation.name, primary, &columns));
     Ok(Table {
         id: TableId { namespace: NAMESPACE.to_owned(), name: relation.name.clone() },
@@ -190,6 +195,7 @@ fn column_of(database: &Database<'_>, relation: &Relation, found: &Found, is_row
             Some(other) => Collation::Loose(other.to_owned()),
             None => Collation::Loose(types::OF_A_VIEW.to_owned()),
         },
+        statistics: ColumnStatistics::default(),
     }
 }
 
