@@ -51,3 +51,6 @@ SELECT id FROM (SELECT id FROM shop.customers ORDER BY id DESC LIMIT 5) AS t ORD
 SELECT id, price FROM shop.products ORDER BY price, id
 SELECT id, total FROM shop.orders ORDER BY total DESC NULLS LAST, id LIMIT 3
 SELECT status, id FROM shop.orders ORDER BY status, id
+SELECT DISTINCT ON (customer) customer, id, total FROM shop.orders ORDER BY customer, total DESC, id, customer DESC, total
+SELECT DISTINCT ON (customer, customer) customer, id FROM shop.orders ORDER BY customer DESC, id, id
+SELECT DISTINCT ON (name) name, id FROM crm.clients ORDER BY name NULLS FIRST, id, id
