@@ -18,18 +18,18 @@
 //! `only=<text>` runs the statements that contain it and shows every difference, `file=<path>` those of another file alone.
 //! `random=20000 seed=7` runs that many of the typed generator and nothing else, `from=123` from that one on.
 
-mod ask;
+pub mod ask;
 mod choices;
-mod compare;
-mod estimate;
+pub mod compare;
+pub mod estimate;
 mod generate;
 mod hunt;
 mod random;
 mod set;
-mod stage;
+pub mod stage;
 mod tables;
 mod templates;
-mod typed;
+pub mod typed;
 
 use std::path::Path;
 

@@ -1,0 +1,58 @@
+//! The matrix as a page of Markdown.
+
+use std::fmt::Write as _;
+
+use super::Cell;
+use super::operations::{SAMPLES, SECTIONS, STORES};
+
+const HEAD: &str = "# What stores do
+
+Made by `tests/matrix`, which asks every cell three times (as it is, with `tributary.pushdown = none`, and of one PostgreSQL with a
+copy of all data) over NULL and missing values, text in the store's own collation, trailing spaces, NaN, −0, infinities, wide
+numbers, extreme dates and values of mixed types. A cell is here only because the three answers were one.
+
+**pushed** the store does it · **re-checked** the store sends at least the right rows, and they are checked again here ·
+**local** it is done here; the number names the reason at the end of the page, where the plan gives one · — the store has no
+such type.
+";
+
+/// The page; `of` gives the cell of a section, operation, type and store.
+pub fn written(of: &dyn Fn(usize, usize, &'static str, usize) -> Cell) -> String {
+    let mut page = HEAD.to_owned();
+    let mut reasons: Vec<String> = Vec::new();
+    for (section, (title, operations)) in SECTIONS.iter().enumerate() {
+        let stores: Vec<&str> = STORES.iter().map(|(_, kind)| *kind).collect();
+        write!(page, "\n## {title}\n\n| Operation | Type | {} |\n|---|---|{}\n", stores.join(" | "), "---|".repeat(stores.len()))
+            .unwrap();
+        for (number, operation) in operations.iter().enumerate() {
+            for sample in SAMPLES.iter().filter(|sample| operation.types.contains(&sample.ty)) {
+                let cells: Vec<String> =
+                    (0..stores.len()).map(|store| shown(&of(section, number, sample.ty, store), &mut reasons)).collect();
+                let name = operation.name.replace('|', "\\|");
+                writeln!(page, "| {name} | {} | {} |", sample.ty, cells.join(" | ")).unwrap();
+            }
+        }
+    }
+    page.push_str("\n## Reasons\n\n");
+    for (number, reason) in reasons.iter().enumerate() {
+        writeln!(page, "{}. {reason}", number + 1).unwrap();
+    }
+    page
+}
+
+fn shown(cell: &Cell, reasons: &mut Vec<String>) -> String {
+    match cell {
+        Cell::Absent => "—".to_owned(),
+        Cell::Pushed => "pushed".to_owned(),
+        Cell::Checked => "re-checked".to_owned(),
+        Cell::Local(reason) if reason.is_empty() => "local".to_owned(),
+        Cell::Local(reason) => {
+            let known = reasons.iter().position(|known| known == reason);
+            let number = known.unwrap_or_else(|| {
+                reasons.push(reason.clone());
+                reasons.len() - 1
+            });
+            format!("local ({})", number + 1)
+        }
+    }
+}
