@@ -48,7 +48,7 @@ fn reads_stores(plan: &LogicalPlan) -> bool {
 }
 
 /// The one store whose tables a plan reads; `None` when there are several, or other relations.
-fn store_of(plan: &LogicalPlan) -> Option<StoreName> {
+pub(super) fn store_of(plan: &LogicalPlan) -> Option<StoreName> {
     let (mut found, mut mixed): (Option<StoreName>, bool) = (None, false);
     let walked = plan.apply(|node| {
         let LogicalPlan::TableScan(scan) = node else { return Ok(TreeNodeRecursion::Continue) };
