@@ -225,7 +225,7 @@ pub async fn bind(
     let optimized = sets::narrow(optimized).and_then(joins::order::order).map_err(|error| diagnose(&error))?;
     let planner = Arc::clone(state.query_planner());
     let physical = planner.create_physical_plan(&optimized, &state).await.map_err(|error| diagnose(&error))?;
-    let physical = joins::dynamic::await_joins(physical).map_err(|error| diagnose(&error))?;
+    let physical = joins::dynamic::await_joins(physical).and_then(joins::spill::bound).map_err(|error| diagnose(&error))?;
     branches.expect_scans(&count_scans(&physical))?;
     Ok(Bound { physical, state })
 }
