@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use serde::{Deserialize, Serialize};
 
 /// Field metadata: `oid:typmod` of the Postgres type.
 pub const TYPE_KEY: &str = "pg.type";
@@ -29,7 +30,7 @@ pub const DATE_INFINITY: i32 = i32::MAX;
 pub const DATE_NEGATIVE_INFINITY: i32 = i32::MIN;
 
 /// A Postgres type with its modifier, as `RowDescription` and `pg_attribute` give it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PgType {
     /// The type's object id in `pg_type`.
     pub oid: u32,

@@ -10,6 +10,7 @@ use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
 use datafusion::scalar::ScalarValue;
 
 use super::semantics::floats;
+use crate::pgtype::{PgField, PgType, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY};
 use crate::stores::predicate::{ColumnRef, Comparison, Predicate};
 use crate::stores::value::Value;
 
@@ -24,6 +25,8 @@ const DEPTH_MAX: usize = 16;
 const VALUES_MAX: usize = 30_000;
 /// The longest chain of operators of one scan; SQLite refuses expressions deeper than 1000.
 const HEIGHT_MAX: usize = 800;
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// What the filters of one scan may cost in the statement that carries them.
 #[derive(Debug)]
@@ -126,8 +129,34 @@ fn flatten(expr: &Expr, op: Operator) -> Option<Vec<&Expr>> {
 }
 
 fn compare(side: &Expr, op: Comparison, literal: &ScalarValue, schema: &Schema) -> Option<Predicate> {
+    if let Some(predicate) = compare_day(side, op, literal, schema) {
+        return Some(predicate);
+    }
     let (column, data_type) = column(side, schema)?;
     Some(Predicate::Compare { column, op, value: value(literal, &data_type)? })
+}
+
+/// A date compared with a moment without a zone, as a comparison of dates: `day < '2024-02-01 00:00'` is `day < '2024-02-01'`,
+/// `day < '2024-02-01 09:00'` is `day <= '2024-02-01'`. PostgreSQL compares the two types without converting the date
+/// (`date_cmp_timestamp`), so a date beyond the range of moments is no error.
+fn compare_day(side: &Expr, op: Comparison, literal: &ScalarValue, schema: &Schema) -> Option<Predicate> {
+    let Expr::ScalarFunction(ScalarFunction { func, args }) = side else { return None };
+    let ("pg_convert", [day], ScalarValue::TimestampMicrosecond(Some(micros), None)) = (func.name(), args.as_slice(), literal)
+    else {
+        return None;
+    };
+    let (column, DataType::Date32) = column(day, schema)? else { return None };
+    if matches!(*micros, TIMESTAMP_INFINITY | TIMESTAMP_NEGATIVE_INFINITY) {
+        return None;
+    }
+    let days = i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok()?;
+    let op = match (op, micros.rem_euclid(MICROS_PER_DAY) == 0) {
+        (op, true) => op,
+        (Comparison::Less | Comparison::LessOrEqual, false) => Comparison::LessOrEqual,
+        (Comparison::Greater | Comparison::GreaterOrEqual, false) => Comparison::Greater,
+        (Comparison::Equal | Comparison::NotEqual, false) => return None,
+    };
+    Some(Predicate::Compare { column, op, value: Value::Date(days) })
 }
 
 fn from_in_list(list: &InList, schema: &Schema) -> Option<Predicate> {
@@ -192,6 +221,13 @@ fn column(expr: &Expr, schema: &Schema) -> Option<(ColumnRef, DataType)> {
                 data_type = child.data_type().clone();
             }
             Some((found, data_type))
+        }
+        // The same text under another name: only `character(n)` would lose its blanks.
+        Expr::Cast(cast) if cast.field.pg_type() == PgType::TEXT && *cast.field.data_type() == DataType::Utf8 => {
+            let (found, data_type) = column(&cast.expr, schema)?;
+            let oid = schema.field(found.column).pg_type().oid;
+            let text = found.path.is_empty() && (oid == PgType::TEXT.oid || oid == PgType::VARCHAR.oid);
+            (text && data_type == DataType::Utf8).then_some((found, data_type))
         }
         // What a condition over a float's key means is what PostgreSQL means by it over the float.
         Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == floats::NAME => column(args.first()?, schema),
@@ -261,6 +297,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::datatypes::Field;
+    use datafusion::common::exec_err;
+    use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
     use datafusion::prelude::{col, lit};
 
     use super::*;
@@ -273,6 +311,9 @@ mod tests {
             Field::new("open", DataType::Boolean, true),
             Field::new("address", address, true),
             Field::new("ratio", DataType::Float64, true),
+            Field::new("day", DataType::Date32, true),
+            Field::new("label", DataType::Utf8, true).with_pg_type(PgType::VARCHAR),
+            Field::new("code", DataType::Utf8, true).with_pg_type(PgType::BPCHAR),
         ])
     }
 
@@ -303,6 +344,58 @@ mod tests {
         check(&lit(0.0_f64).eq(key()), Some(compare(4, Comparison::Equal, Value::Float(0.0))));
         check(&key().gt(lit(5_i64)), None);
         check(&key().is_null(), Some(Predicate::IsNull { column: ColumnRef::of(4), negated: false }));
+    }
+
+    #[test]
+    fn days_compare_with_moments_as_days() {
+        use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
+        let convert = |column: &str| {
+            let moment = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
+            let body = Arc::new(|_: &[ColumnarValue]| exec_err!("never called"));
+            create_udf("pg_convert", vec![DataType::Date32], moment, Volatility::Immutable, body).call(vec![col(column)])
+        };
+        let moment = |micros| Expr::Literal(ScalarValue::TimestampMicrosecond(Some(micros), None), None);
+        let noon = MICROS_PER_DAY / 2;
+        let rows = [
+            (Less, 3 * MICROS_PER_DAY, Some((Less, 3))),
+            (Less, 3 * MICROS_PER_DAY + noon, Some((LessOrEqual, 3))),
+            (LessOrEqual, 3 * MICROS_PER_DAY + 1, Some((LessOrEqual, 3))),
+            (Greater, 3 * MICROS_PER_DAY, Some((Greater, 3))),
+            (GreaterOrEqual, 3 * MICROS_PER_DAY, Some((GreaterOrEqual, 3))),
+            (GreaterOrEqual, 3 * MICROS_PER_DAY + noon, Some((Greater, 3))),
+            (Less, -noon, Some((LessOrEqual, -1))),
+            (Equal, -2 * MICROS_PER_DAY, Some((Equal, -2))),
+            (Equal, noon, None),
+            (NotEqual, noon, None),
+            (Less, TIMESTAMP_INFINITY, None),
+        ];
+        for (op, micros, expected) in rows {
+            let engine = match op {
+                Equal => Operator::Eq,
+                NotEqual => Operator::NotEq,
+                Less => Operator::Lt,
+                LessOrEqual => Operator::LtEq,
+                Greater => Operator::Gt,
+                GreaterOrEqual => Operator::GtEq,
+            };
+            let condition = datafusion::logical_expr::binary_expr(convert("day"), engine, moment(micros));
+            check(&condition, expected.map(|(op, days)| compare(5, op, Value::Date(days))));
+        }
+        check(&convert("id").lt(moment(0)), None);
+    }
+
+    #[test]
+    fn a_text_is_itself_under_the_name_of_text() {
+        let text = |name: &str| datafusion::logical_expr::cast(col(name), DataType::Utf8);
+        let like = |column| Predicate::Like {
+            column: ColumnRef::of(column),
+            pattern: "a%".to_owned(),
+            negated: false,
+            case_insensitive: false,
+        };
+        check(&text("label").like(lit("a%")), Some(like(6)));
+        check(&text("name").like(lit("a%")), Some(like(1)));
+        check(&text("code").like(lit("a%")), None);
     }
 
     #[test]

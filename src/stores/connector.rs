@@ -5,11 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
+use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::schema::{StoreSchema, Table, TableId};
@@ -96,6 +98,22 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// The statement or pipeline that [`Branch::scan`] would send, for `EXPLAIN`; parameters appear as placeholders.
     fn describe_scan(&self, table: &Table, scan: &Scan) -> String;
 
+    /// Whether the store computes the topmost node of `relation` as PostgreSQL would, values, NULLs, order and errors, and can
+    /// send its columns. The nodes below have been accepted before. Pure: no network. A store that runs no plans refuses all.
+    ///
+    /// # Errors
+    /// The expression or operation that the store does not compute that way, and the rule.
+    fn accepts(&self, relation: &Relation, tables: &Tables) -> Result<(), Refusal> {
+        let _ = tables;
+        Err(Refusal::new(relation.name(), "the store runs no parts of plans"))
+    }
+
+    /// The statement or pipeline that [`Branch::run`] would send, for `EXPLAIN`, with its parameters after it.
+    fn describe_fragment(&self, fragment: &Fragment, tables: &Tables) -> String {
+        let _ = tables;
+        format!("not sent: a {}", fragment.root.name())
+    }
+
     /// Opens one consistent view of the store.
     ///
     /// # Errors
@@ -157,6 +175,24 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
     /// # Errors
     /// What the store answered when the scan was started; later failures arrive in the stream.
     async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError>;
+
+    /// Starts a fragment, every node of which [`Connector::accepts`] took. Batches have exactly `schema`, whose columns are those
+    /// of the fragment's root in order, with at most [`ScanLimits::batch_rows`] rows each. A `numeric` that does not fit the
+    /// decimal carrier of its column is 22003. Rows come in the order of a [`Relation::Sort`] at the root. The stream reads
+    /// ahead by at most one batch, and dropping it stops the query in the store.
+    ///
+    /// # Errors
+    /// As [`Branch::scan`].
+    async fn run(
+        &self,
+        fragment: &Fragment,
+        tables: &Tables,
+        schema: &SchemaRef,
+        limits: ScanLimits,
+    ) -> Result<BatchStream, StoreError> {
+        let _ = (tables, schema, limits);
+        Err(StoreError::Unsupported { store: fragment.store.to_string(), feature: "parts of plans" })
+    }
 
     /// Whether all scans of this branch see one state of the store; otherwise the reason, for `EXPLAIN`.
     fn shared_snapshot(&self) -> Result<(), &'static str>;

@@ -3,7 +3,7 @@
 //! ```text
 //! a Kind parses its store file → Connector
 //! Connector::discover → StoreSchema → catalog/snapshot
-//! Connector::open(purpose) → Branch (one consistent view) → Branch::scan(Scan) → Arrow batches
+//! Connector::open(purpose) → Branch (one consistent view) → Branch::scan(Scan) or Branch::run(Fragment) → Arrow batches
 //! ```
 //!
 //! **Invariants:** a connector knows no other store, no session and no plan; a [`Scan`] is a serialisable description that
@@ -16,6 +16,7 @@ pub mod change;
 pub mod connector;
 pub mod document;
 pub mod error;
+pub mod fragment;
 pub mod position;
 pub mod predicate;
 pub mod relational;
@@ -29,6 +30,7 @@ pub mod sqlite;
 
 pub use connector::{BatchStream, Branch, Connector, Kind, Purpose, Scan, StoreName};
 pub use error::StoreError;
+pub use fragment::{Fragment, Refusal, Relation, Tables};
 pub use predicate::{Predicate, Pushdown};
 pub use schema::{StoreSchema, Table};
 

@@ -15,7 +15,7 @@ use crate::support::{self, proxy};
 use proxy::{Failure, OWNER, Place, Session};
 
 /// A scan that takes far longer than any test.
-const ROWS: u32 = 3_000_000;
+const ROWS: u32 = 400_000;
 
 struct Scanned {
     _place: Place,
@@ -25,7 +25,7 @@ struct Scanned {
 
 async fn postgres_stage(postgres: &Postgres) -> Scanned {
     let place = Place::new();
-    let table = format!("CREATE TABLE stock AS SELECT n, repeat('x', 300) AS filler FROM generate_series(1, {ROWS}) AS n");
+    let table = format!("CREATE UNLOGGED TABLE stock AS SELECT n, repeat('x', 300) AS filler FROM generate_series(1, {ROWS}) AS n");
     let database = proxy::fresh(postgres, &table).await;
     place.postgres("shop", postgres, &database, "pool.size = 2\n");
     let server = place.serve().await;
@@ -108,7 +108,7 @@ async fn stopped_statements_stop_in_mariadb() {
     let place = Place::new();
     let database = mariadb.fresh_database().await.unwrap();
     let mut observer = direct(mariadb, &database).await;
-    let table = format!("CREATE TABLE stock AS SELECT seq AS n, repeat('x', 300) AS filler FROM seq_1_to_{}", ROWS / 3);
+    let table = format!("CREATE TABLE stock AS SELECT seq AS n, repeat('x', 300) AS filler FROM seq_1_to_{ROWS}");
     sqlx::query(AssertSqlSafe(table)).execute(&mut observer).await.unwrap();
     place.mariadb("shop", mariadb, &database, "pool.size = 2\n");
     let server = place.serve().await;

@@ -13,7 +13,7 @@ use tributary::federation::branches::{BranchKind, Branches};
 use tributary::federation::engine::{Engine, Limits};
 use tributary::federation::explain::{self, Pulled};
 use tributary::federation::plan::{self, Setting};
-use tributary::federation::scan::scans;
+use tributary::federation::scan::asked;
 use tributary::server::Server;
 use tributary::session::statement::{Kind, parse};
 
@@ -99,9 +99,9 @@ impl Room {
             );
         }
         rows.sort();
-        let statements = scans(&bound.physical).into_iter().map(|scan| {
-            let count = scan.metrics().and_then(|metrics| metrics.sum_by_name("statements")).map_or(0, |count| count.as_usize());
-            (scan.scan().store.to_string(), count)
+        let statements = asked(&bound.physical).into_iter().map(|asked| {
+            let count = asked.metrics.and_then(|metrics| metrics.sum_by_name("statements")).map_or(0, |count| count.as_usize());
+            (asked.store.to_string(), count)
         });
         Answer {
             rows,

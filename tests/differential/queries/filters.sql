@@ -117,3 +117,21 @@ SELECT no, scores FROM field.visits WHERE 5 = ANY(scores)
 SELECT no, ratio FROM field.visits WHERE ratio > 0.4
 SELECT count(*) FROM field.visits WHERE client = 1
 SELECT count(*) FROM field.visits WHERE client <> 1
+-- A date against a moment, which the store is asked as a date.
+SELECT id, born FROM shop.customers WHERE born < TIMESTAMP '1990-05-01 00:00'
+SELECT id, born FROM shop.customers WHERE born <= TIMESTAMP '1990-05-01 13:00'
+SELECT id, born FROM shop.customers WHERE born >= DATE '1980-01-01' + INTERVAL '1 month' AND born < DATE '1980-01-01' + INTERVAL '30 years'
+SELECT id, born FROM shop.customers WHERE born > TIMESTAMP '1985-02-28 23:59:59.999999'
+SELECT id, born FROM shop.customers WHERE born = TIMESTAMP '1985-02-28 12:00' OR born <> TIMESTAMP '1985-02-28 12:00'
+SELECT id, born FROM shop.customers WHERE born < TIMESTAMP 'infinity' AND born > TIMESTAMP '-infinity'
+-- A varchar as the text it is.
+SELECT id, sku FROM shop.products WHERE sku::text LIKE 'A%'
+SELECT id, sku FROM shop.products WHERE sku NOT LIKE '%1%' AND sku > 'B'
+SELECT id, since FROM crm.clients WHERE since < TIMESTAMP '2021-05-01 12:00'
+SELECT id, since FROM crm.clients WHERE since >= DATE '2020-01-01' + INTERVAL '1 month' OR name LIKE 'A%' OR code::text LIKE 'a%'
+-- Unconstrained constants and parameters against columns with a scale.
+SELECT id, balance FROM shop.customers WHERE balance = $1::numeric <- -0.010
+SELECT id, balance FROM shop.customers WHERE balance < $1::numeric OR balance > $2::numeric <- 0.005 <- 1e30
+SELECT id, balance FROM shop.customers WHERE balance <> $1::numeric <- NaN
+SELECT id, balance FROM shop.customers WHERE balance BETWEEN 0.00::numeric AND 100.001::numeric
+SELECT id, small FROM shop.customers WHERE small < $1::numeric AND id > $2::numeric <- 7.5 <- 0.0000000000000000000000000000000000000000001

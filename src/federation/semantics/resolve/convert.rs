@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
@@ -14,6 +14,7 @@ use crate::pgtype::PgType;
 
 use super::super::cast;
 use super::super::key;
+use super::super::numeric::Numeric;
 use super::super::operators::{comparable, missing, plain};
 use super::super::overload::{common_type, is_string, numeric_rank};
 use super::super::typed::{Kernel, Typed, TypedFunction};
@@ -205,6 +206,7 @@ impl Resolver<'_> {
             let right = self.convert(right, &double, Asked::Implicitly, scope)?;
             return Ok((key::call(left, &double)?, key::call(right, &double)?));
         }
+        let [left, right] = [left, right].map(|operand| Operand { expr: narrowed(operand.expr), typed: operand.typed });
         let carriers = [scope.carrier_of(&left.expr)?, scope.carrier_of(&right.expr)?];
         if rank == 3 && !decimals_compare(&carriers) {
             let numeric: Typed = PgType::NUMERIC.into();
@@ -287,6 +289,26 @@ pub(super) fn widen(expr: Expr, scope: &Scope<'_>) -> Result<Expr> {
     let numeric: Typed = PgType::NUMERIC.into();
     let function = TypedFunction::new("wide_numeric", vec![numeric.clone()], numeric, Kernel::Strict(|_, a| Ok(a[0].clone())));
     Ok(function.call(vec![expr]))
+}
+
+/// A constant of unconstrained `numeric`, as parameters are, in the narrowest decimal carrier that holds it, so that it compares
+/// with a column as it is; anything else stays as it is.
+fn narrowed(expr: Expr) -> Expr {
+    let Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) = &expr else { return expr };
+    let decimal = Numeric::from_canonical(text).and_then(|number| {
+        let scale = number.scale();
+        let unscaled = number.to_unscaled(scale)?;
+        let digits = u8::try_from(unscaled.unsigned_abs().checked_ilog10().map_or(1, |power| power + 1)).ok()?;
+        let scale = u8::try_from(scale).ok()?;
+        let precision = digits.max(scale);
+        (precision <= DECIMAL128_MAX_PRECISION).then_some((unscaled, precision, i8::try_from(scale).ok()?))
+    });
+    match decimal {
+        Some((unscaled, precision, scale)) => {
+            Expr::Literal(ScalarValue::Decimal128(Some(unscaled), precision, scale), metadata.clone())
+        }
+        None => expr,
+    }
 }
 
 /// A document in the carrier of `json`.
