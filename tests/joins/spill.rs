@@ -42,7 +42,7 @@ async fn joins_larger_than_the_pool_end_with_the_same_rows() {
             "SELECT {of_one} FROM near.one a WHERE NOT EXISTS (SELECT FROM far.other b WHERE a.k = b.k AND b.filler <> a.filler)"
         ),
         format!("SELECT {shown} FROM near.one a JOIN far.other b ON a.k = b.k AND length(a.filler) + length(b.filler) > 490"),
-        "SELECT count(*) FROM (SELECT a.filler, b.filler FROM near.one a LEFT JOIN far.other b ON a.k = b.k LIMIT 777) t"
+        "SELECT count(*) FROM (SELECT a.filler AS x, b.filler AS y FROM near.one a LEFT JOIN far.other b ON a.k = b.k LIMIT 777) t"
             .to_owned(),
     ]);
     for partitions in [1, 2] {

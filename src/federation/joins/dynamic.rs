@@ -12,9 +12,10 @@
 //! | a look into the join's own table | nothing |
 //!
 //! **Traps** (all found by running them): a filter of a TopK or of MIN and MAX comes through the same door, and is complete only when the scan
-//! is; whoever waits for it waits for ever. A join fills a filter only when it finds it below itself ([`Received::apply`]).
+//! is; whoever waits for it waits for ever. A join fills a filter only when it finds it below itself ([`Received::apply`]). The engine hands
+//! filters down through nodes that stop after some rows ([`await_joins`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,16 +92,20 @@ impl Received {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    /// The same filters, of which those with these ids are worth waiting for; `None` when there are no filters.
+    /// The filters with these ids, which are worth waiting for; `None` when there are no filters. Others would say nothing
+    /// at the first poll, and a filter that nobody looks for is not computed either.
     pub fn awaiting(&self, ids: &BTreeSet<u64>) -> Option<Self> {
-        (!self.filters.is_empty()).then(|| Self { filters: self.filters.clone(), awaited: ids.clone() })
+        let usable = |filter: &&Arc<dyn PhysicalExpr>| {
+            dynamic_parts(filter).iter().all(|part| part.expression_id().is_some_and(|id| ids.contains(&id)))
+        };
+        let filters = self.filters.iter().filter(usable).cloned().collect();
+        (!self.filters.is_empty()).then(|| Self { filters, awaited: ids.clone() })
     }
 
     /// The columns whose keys joins will tell, for `EXPLAIN`.
     pub fn columns(&self) -> BTreeSet<String> {
-        let parts = self.filters.iter().flat_map(dynamic_parts);
-        let of_joins = parts.filter(|filter| filter.expression_id().is_some_and(|id| self.awaited.contains(&id)));
-        of_joins.flat_map(|filter| collect_columns(&filter)).map(|column| column.name().to_owned()).collect()
+        let columns = self.filters.iter().flat_map(collect_columns);
+        columns.map(|column| column.name().to_owned()).collect()
     }
 
     /// What the filters say of a leaf with this schema, once the joins behind them know. To be asked at the leaf's first poll.
@@ -121,27 +126,47 @@ impl Received {
     }
 }
 
-/// Tells every leaf of a finished plan which of its filters come from hash joins.
+/// Tells every leaf of a finished plan which of its filters it may use: those of hash joins that it stands below, with nothing in between that
+/// stops after some rows. The engine hands filters down through such nodes, which would then find other rows.
 ///
 /// # Errors
 /// What building the new nodes fails with.
 pub fn await_joins(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    let mut ids = BTreeSet::new();
-    let mut pending = vec![Arc::clone(&plan)];
-    while let Some(node) = pending.pop() {
-        if (node.as_ref() as &dyn std::any::Any).is::<HashJoinExec>() {
-            ids.extend(node.dynamic_expressions_produced().iter().filter_map(|filter| filter.expression_id()));
-        }
-        pending.extend(node.children().into_iter().cloned());
-    }
-    if ids.is_empty() {
+    let usable = usable_filters(&plan);
+    if usable.is_empty() {
         return Ok(plan);
     }
     let marked = plan.transform_up(|node| {
-        let marked = (node.as_ref() as &dyn std::any::Any).downcast_ref::<ScanExec>().and_then(|scan| scan.awaiting(&ids));
+        let ids = usable.get(&address(&node));
+        let scan = (node.as_ref() as &dyn std::any::Any).downcast_ref::<ScanExec>().zip(ids);
+        let marked = scan.and_then(|(scan, ids)| scan.awaiting(ids));
         Ok(marked.map_or(Transformed::no(node), |scan| Transformed::yes(Arc::new(scan) as Arc<dyn ExecutionPlan>)))
     })?;
     Ok(marked.data)
+}
+
+/// The filters of hash joins that each leaf may use, by the leaf's address.
+fn usable_filters(plan: &Arc<dyn ExecutionPlan>) -> HashMap<usize, BTreeSet<u64>> {
+    let mut usable: HashMap<usize, BTreeSet<u64>> = HashMap::new();
+    let mut pending = vec![(Arc::clone(plan), Arc::new(BTreeSet::new()))];
+    while let Some((node, above)) = pending.pop() {
+        let mut ids = if node.fetch().is_some() { BTreeSet::new() } else { above.as_ref().clone() };
+        if (node.as_ref() as &dyn std::any::Any).is::<HashJoinExec>() {
+            ids.extend(node.dynamic_expressions_produced().iter().filter_map(|filter| filter.expression_id()));
+        }
+        if node.children().is_empty() {
+            // A leaf that stands in two places may use what both may.
+            usable.entry(address(&node)).and_modify(|known| known.retain(|id| ids.contains(id))).or_insert(ids);
+            continue;
+        }
+        let ids = Arc::new(ids);
+        pending.extend(node.children().into_iter().map(|child| (Arc::clone(child), Arc::clone(&ids))));
+    }
+    usable
+}
+
+fn address(node: &Arc<dyn ExecutionPlan>) -> usize {
+    Arc::as_ptr(node).cast::<()>() as usize
 }
 
 fn as_dynamic(filter: &Arc<dyn PhysicalExpr>) -> Option<&DynamicFilterPhysicalExpr> {
