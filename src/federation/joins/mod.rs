@@ -13,3 +13,4 @@ mod cardinality;
 mod cluster;
 pub mod dynamic;
 pub mod order;
+mod semi;
