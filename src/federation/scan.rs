@@ -25,7 +25,7 @@ use super::branches::Branches;
 use super::estimate;
 use super::items::{plain_items, refit};
 use super::joins::dynamic::{self, Received, Told};
-use super::placement::exec::FragmentExec;
+use super::placement::exec::{FragmentExec, timed};
 use super::pushdown::Budget;
 use crate::stores::connector::ScanLimits;
 use crate::stores::{BatchStream, Branch, Predicate, Pushdown, Scan, StoreError, StoreName, Table};
@@ -198,12 +198,17 @@ impl ExecutionPlan for ScanExec {
         };
         let baseline = BaselineMetrics::new(&self.metrics, partition);
         let bytes = MetricBuilder::new(&self.metrics).counter("bytes_pulled", partition);
+        let trips = MetricBuilder::new(&self.metrics).counter("round_trips", partition);
+        let waited = MetricBuilder::new(&self.metrics).subset_time("remote_time", partition);
         let limits = ScanLimits { batch_rows: context.session_config().batch_size(), ..ScanLimits::default() };
         let node = self.clone();
-        let opened = futures::stream::once(async move { open(node, branches, limits).await }).try_flatten();
-        let limited = stop_after(opened.boxed(), self.scan.limit);
+        let opened = futures::stream::once(async move {
+            trips.add(1);
+            open(node, branches, limits).await
+        });
+        let limited = stop_after(opened.try_flatten().boxed(), self.scan.limit);
         let schema = self.schema();
-        let counted = limited.map(move |batch| refit(count(batch, &baseline, &bytes)?, &schema));
+        let counted = timed(limited, waited).map(move |batch| refit(count(batch, &baseline, &bytes)?, &schema));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), counted)))
     }
 
@@ -314,6 +319,8 @@ pub struct Asked {
     pub store: StoreName,
     /// The statement or pipeline.
     pub described: String,
+    /// About how many rows were expected.
+    pub estimate: Option<usize>,
     /// What was counted, once it has run.
     pub metrics: Option<MetricsSet>,
 }
@@ -324,11 +331,12 @@ impl Asked {
         let plan: &dyn Any = plan;
         if let Some(scan) = plan.downcast_ref::<ScanExec>() {
             let (store, described) = (scan.scan.store.clone(), scan.described.clone());
-            return Some(Self { store, described, metrics: scan.metrics() });
+            let estimate = scan.table.row_estimate.map(|_| estimate::scan_rows(&scan.table, &scan.scan) as usize);
+            return Some(Self { store, described, estimate, metrics: scan.metrics() });
         }
         let fragment = plan.downcast_ref::<FragmentExec>()?;
         let (store, described) = (fragment.fragment().store.clone(), fragment.described().to_owned());
-        Some(Self { store, described, metrics: fragment.metrics() })
+        Some(Self { store, described, estimate: fragment.estimate(), metrics: fragment.metrics() })
     }
 }
 
