@@ -62,10 +62,7 @@ fn node(plan: &dyn ExecutionPlan, analyzed: bool) -> serde_json::Value {
 
 /// What a node that asks a store shows besides.
 fn remote(asked: &Asked, analyzed: bool) -> Vec<(String, serde_json::Value)> {
-    let mut shown = vec![
-        ("Store".to_owned(), asked.store.as_str().into()),
-        ("Asked".to_owned(), asked.described.as_str().into()),
-    ];
+    let mut shown = vec![("Store".to_owned(), asked.store.as_str().into()), ("Asked".to_owned(), asked.described.as_str().into())];
     shown.extend(asked.estimate.map(|rows| ("Estimated Rows".to_owned(), rows.into())));
     let Some(metrics) = asked.metrics.as_ref().filter(|_| analyzed) else { return shown };
     let counted = |name: &str| metrics.sum_by_name(name).map(|value| value.as_usize());

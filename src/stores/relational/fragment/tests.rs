@@ -63,7 +63,7 @@ fn tables() -> Tables {
             generated: Generated::No,
             comment: None,
             collation: Collation::Bytes,
-            statistics: crate::stores::schema::ColumnStatistics::default(),
+            statistics: Default::default(),
         })
         .into();
     let table = |name: &str| {
