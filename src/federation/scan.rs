@@ -26,7 +26,7 @@ use super::estimate;
 use super::items::{plain_items, refit};
 use super::joins::batches;
 use super::joins::dynamic::{Received, Told};
-use super::placement::exec::FragmentExec;
+use super::placement::exec::{FragmentExec, timed};
 use super::pushdown::Budget;
 use crate::stores::connector::ScanLimits;
 use crate::stores::{BatchStream, Branch, Pushdown, Scan, StoreError, StoreName, Table};
@@ -197,13 +197,14 @@ impl ExecutionPlan for ScanExec {
         };
         let baseline = BaselineMetrics::new(&self.metrics, partition);
         let bytes = MetricBuilder::new(&self.metrics).counter("bytes_pulled", partition);
+        let trips = MetricBuilder::new(&self.metrics).counter("round_trips", partition);
+        let waited = MetricBuilder::new(&self.metrics).subset_time("remote_time", partition);
         let limits = ScanLimits { batch_rows: context.session_config().batch_size(), ..ScanLimits::default() };
         let node = self.clone();
-        let asked = MetricBuilder::new(&self.metrics).counter("statements", partition);
-        let opened = futures::stream::once(async move { open(node, branches, limits, asked).await }).try_flatten();
+        let opened = futures::stream::once(async move { open(node, branches, limits, trips).await }).try_flatten();
         let limited = stop_after(opened.boxed(), self.scan.limit);
         let schema = self.schema();
-        let counted = limited.map(move |batch| refit(count(batch, &baseline, &bytes)?, &schema));
+        let counted = timed(limited, waited).map(move |batch| refit(count(batch, &baseline, &bytes)?, &schema));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), counted)))
     }
 
@@ -216,7 +217,7 @@ impl ExecutionPlan for ScanExec {
     }
 }
 
-async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits, asked: Count) -> Result<BatchStream, StoreError> {
+async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits, trips: Count) -> Result<BatchStream, StoreError> {
     let told = node.received.told(&node.schema()).await;
     let mut statements = node.statements(told, &branches);
     if statements.len() > 1 {
@@ -226,11 +227,11 @@ async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits, asked
     if statements.len() == 1
         && let Some(only) = statements.pop()
     {
-        asked.add(1);
+        trips.add(1);
         return read(node.table, only, branches, limits).await;
     }
     let parts = futures::stream::iter(statements).then(move |scan| {
-        asked.add(1);
+        trips.add(1);
         read(Arc::clone(&node.table), scan, Arc::clone(&branches), limits)
     });
     Ok(parts.try_flatten().boxed())
@@ -333,6 +334,8 @@ pub struct Asked {
     pub store: StoreName,
     /// The statement or pipeline.
     pub described: String,
+    /// About how many rows were expected.
+    pub estimate: Option<usize>,
     /// What was counted, once it has run.
     pub metrics: Option<MetricsSet>,
 }
@@ -343,11 +346,12 @@ impl Asked {
         let plan: &dyn Any = plan;
         if let Some(scan) = plan.downcast_ref::<ScanExec>() {
             let (store, described) = (scan.scan.store.clone(), scan.described.clone());
-            return Some(Self { store, described, metrics: scan.metrics() });
+            let estimate = scan.table.row_estimate.map(|_| estimate::scan_rows(&scan.table, &scan.scan) as usize);
+            return Some(Self { store, described, estimate, metrics: scan.metrics() });
         }
         let fragment = plan.downcast_ref::<FragmentExec>()?;
         let (store, described) = (fragment.fragment().store.clone(), fragment.described().to_owned());
-        Some(Self { store, described, metrics: fragment.metrics() })
+        Some(Self { store, described, estimate: fragment.estimate(), metrics: fragment.metrics() })
     }
 }
 

@@ -28,14 +28,14 @@ pub enum Answer {
 /// A server and a connection to it, made anew when it breaks.
 pub struct Asked {
     config: Config,
-    setup: &'static str,
+    setup: String,
     client: Option<Client>,
     connection: Option<OwnedTask<()>>,
 }
 
 impl Asked {
     /// `setup` runs on every new connection.
-    pub fn new(config: Config, setup: &'static str) -> Self {
+    pub fn new(config: Config, setup: String) -> Self {
         Self { config, setup, client: None, connection: None }
     }
 
@@ -57,7 +57,7 @@ impl Asked {
         if self.client.as_ref().is_none_or(Client::is_closed) {
             let (client, connection) = self.config.connect(NoTls).await.unwrap();
             self.connection = Some(OwnedTask::spawn(async move { drop(connection.await) }));
-            client.batch_execute(self.setup).await.unwrap();
+            client.batch_execute(&self.setup).await.unwrap();
             self.client = Some(client);
         }
         self.client.as_ref().unwrap()

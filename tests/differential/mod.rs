@@ -14,7 +14,8 @@
 //! SQLSTATE of errors. Exceptions: enum types of PostgreSQL are text (`ask`).
 //!
 //! `cargo test --test main differential -- differential generated=5000 templates=5000` makes more statements than usual;
-//! `only=<text>` runs the statements that contain it and shows every difference.
+//! `only=<text>` runs the statements that contain it and shows every difference; `pushdown=scans` or `pushdown=none` asks the stores for
+//! less than usual.
 
 mod ask;
 mod compare;
@@ -74,7 +75,7 @@ async fn answers_over_postgres_mariadb_sqlite_and_mongodb_equal_those_of_one_pos
     mark(&mut queries, "refused.sql", Outcome::Refused);
     mark(&mut queries, "mismatched.sql", Outcome::Different);
     queries.retain(|query| only.as_ref().is_none_or(|only| query.sql.contains(only.as_str())));
-    let stage = Box::pin(Stage::set()).await;
+    let stage = Box::pin(Stage::set(argument("pushdown=").unwrap_or_else(|| "full".to_owned()))).await;
     let slices: Vec<Vec<Query>> =
         (0..WORKERS).map(|worker| queries.iter().skip(worker).step_by(WORKERS).cloned().collect()).collect();
     let verdicts = futures::future::join_all(slices.into_iter().map(|slice| judge_all(&stage, slice))).await;

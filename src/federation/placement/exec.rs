@@ -224,7 +224,7 @@ async fn open(part: Arc<Part>, branches: Arc<Branches>, limits: ScanLimits) -> R
 }
 
 /// Counts the time that is spent waiting for a store.
-pub(in crate::federation) fn timed(stream: BatchStream, waited: Time) -> BatchStream {
+pub(in super::super) fn timed(stream: BatchStream, waited: Time) -> BatchStream {
     futures::stream::unfold((stream, waited), |(mut stream, waited)| async move {
         let asked = Instant::now();
         let batch = stream.next().await;
