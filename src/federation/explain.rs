@@ -9,7 +9,7 @@ use datafusion::physical_plan::{ExecutionPlan, displayable};
 use super::ast::HIDDEN;
 use super::branches::Branches;
 use super::plan::Bound;
-use super::scan::{count_scans, scans};
+use super::scan::{asked, count_scans};
 use crate::error::{Diagnosis, sqlstate};
 
 /// The lines of `EXPLAIN`; with `analyzed` the plan has run and shows its metrics.
@@ -54,8 +54,11 @@ fn node(plan: &dyn ExecutionPlan, analyzed: bool) -> serde_json::Value {
 /// What each store is asked, and where scans of one store do not share a snapshot.
 async fn notes(bound: &Bound, branches: &Arc<Branches>) -> Result<Vec<String>, Diagnosis> {
     let mut lines = Vec::new();
-    for scan in scans(&bound.physical) {
-        lines.push(format!("Asked of {}: {}", scan.scan().store, scan.described()));
+    for asked in asked(&bound.physical) {
+        lines.push(format!("Asked of {}: {}", asked.store, asked.described));
+    }
+    for residual in &bound.residuals {
+        lines.push(format!("Not asked of {}: {} ({})", residual.store, residual.operation, residual.refusal));
     }
     for (store, count) in count_scans(&bound.physical) {
         if count < 2 {
@@ -80,11 +83,10 @@ fn without_hidden(line: &str) -> String {
 
 /// Rows that the stores sent for a plan that has run: store, what it was asked, rows, bytes.
 pub fn pulled(physical: &Arc<dyn ExecutionPlan>) -> Vec<Pulled> {
-    let counted = scans(physical).into_iter().map(|scan| {
-        let metrics = scan.metrics();
-        let rows = metrics.as_ref().and_then(datafusion::physical_plan::metrics::MetricsSet::output_rows).unwrap_or(0);
-        let bytes = metrics.and_then(|set| set.sum_by_name("bytes_pulled")).map_or(0, |value| value.as_usize());
-        Pulled { store: scan.scan().store.to_string(), asked: scan.described().to_owned(), rows, bytes }
+    let counted = asked(physical).into_iter().map(|asked| {
+        let rows = asked.metrics.as_ref().and_then(datafusion::physical_plan::metrics::MetricsSet::output_rows).unwrap_or(0);
+        let bytes = asked.metrics.and_then(|set| set.sum_by_name("bytes_pulled")).map_or(0, |value| value.as_usize());
+        Pulled { store: asked.store.to_string(), asked: asked.described, rows, bytes }
     });
     counted.collect()
 }

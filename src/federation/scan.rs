@@ -1,13 +1,17 @@
 //! The plan node that reads one table of one store. It opens nothing until its first batch is asked for.
 
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics, exec_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, PlanProperties, ReplaceChildrenOptions};
+use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation};
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, RecordOutput,
 };
@@ -20,8 +24,11 @@ use tokio_util::sync::CancellationToken;
 use super::branches::Branches;
 use super::estimate;
 use super::items::{plain_items, refit};
+use super::joins::dynamic::{self, Received, Told};
+use super::placement::exec::FragmentExec;
+use super::pushdown::Budget;
 use crate::stores::connector::ScanLimits;
-use crate::stores::{BatchStream, Scan, StoreError, StoreName, Table};
+use crate::stores::{BatchStream, Branch, Predicate, Pushdown, Scan, StoreError, StoreName, Table};
 
 /// Reads one table of one store through the statement's branch.
 #[derive(Debug, Clone)]
@@ -29,6 +36,9 @@ pub struct ScanExec {
     table: Arc<Table>,
     scan: Scan,
     described: String,
+    /// Whether the store may be asked to stop after some rows.
+    stops: bool,
+    received: Received,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -40,7 +50,19 @@ impl ScanExec {
         let equivalence = EquivalenceProperties::new(schema);
         let properties =
             PlanProperties::new(equivalence, Partitioning::UnknownPartitioning(1), EmissionType::Incremental, Boundedness::Bounded);
-        Self { table, scan, described, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        let (received, metrics) = (Received::default(), ExecutionPlanMetricsSet::new());
+        Self { table, scan, described, stops: true, received, properties: Arc::new(properties), metrics }
+    }
+
+    /// The same, which the optimiser may ask to stop or not.
+    #[must_use]
+    pub fn stopping(self, stops: bool) -> Self {
+        Self { stops, ..self }
+    }
+
+    /// The same scan, which waits for those of its dynamic filters that have these ids; `None` when it has received none.
+    pub(super) fn awaiting(&self, ids: &BTreeSet<u64>) -> Option<Self> {
+        Some(Self { received: self.received.awaiting(ids)?, ..self.clone() })
     }
 
     /// What is read.
@@ -54,9 +76,48 @@ impl ScanExec {
     }
 }
 
+impl ScanExec {
+    /// The scan under what dynamic filters tell of its rows; `None` when none of them can pass.
+    fn narrowed(&self, told: Told, branches: &Branches) -> Option<Scan> {
+        let mut scan = self.scan.clone();
+        let conditions = match told {
+            Told::Nothing => return Some(scan),
+            Told::Never => return None,
+            Told::Rows(Predicate::And(conditions)) => conditions,
+            Told::Rows(condition) => vec![condition],
+        };
+        let Some(connector) = branches.connector(&scan.store) else { return Some(scan) };
+        let mut budget = Budget::of_scan();
+        scan.filter.iter().for_each(|filter| {
+            budget.take(filter);
+        });
+        for condition in conditions {
+            let condition = condition.over(&|output| self.scan.columns.get(output).copied());
+            let judged = condition.and_then(|condition| match connector.pushdown(&self.table, &condition) {
+                Pushdown::Exact(kept) | Pushdown::Superset(kept) if budget.take(&kept) => Some(kept),
+                Pushdown::Refused(_) => None,
+                Pushdown::Exact(_) | Pushdown::Superset(_) => {
+                    let ends = connector.pushdown(&self.table, &dynamic::ends(&condition)?);
+                    match ends {
+                        Pushdown::Exact(kept) | Pushdown::Superset(kept) => Some(kept).filter(|kept| budget.take(kept)),
+                        Pushdown::Refused(_) => None,
+                    }
+                }
+            });
+            scan.filter.extend(judged);
+        }
+        Some(scan)
+    }
+}
+
 impl DisplayAs for ScanExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ScanExec: store={}, asked={}", self.scan.store, self.described)
+        write!(f, "ScanExec: store={}, asked={}", self.scan.store, self.described)?;
+        let columns = self.received.columns();
+        if columns.is_empty() {
+            return Ok(());
+        }
+        write!(f, ", keys={}", columns.into_iter().collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -75,9 +136,23 @@ impl ExecutionPlan for ScanExec {
 
     fn apply_expressions(
         &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
+        self.received.apply(f)
+    }
+
+    /// A scan that ends after some rows takes no filter: it would then find other rows.
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        offer: ChildPushdownResult,
+        _config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let (answer, received) = self.received.offered(phase, &offer);
+        Ok(match received.filter(|_| self.scan.limit.is_none() && self.stops) {
+            Some(received) => answer.with_updated_node(Arc::new(Self { received, ..self.clone() })),
+            None => answer,
+        })
     }
 
     fn replace_children(
@@ -95,6 +170,9 @@ impl ExecutionPlan for ScanExec {
     /// The optimiser removes its own limit when this succeeds, so the stream below stops at exactly `limit` rows
     /// (`federation.md` §1.6).
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        if !self.stops {
+            return None;
+        }
         let wanted = limit.map(|limit| limit as u64);
         let mut node = self.clone();
         node.scan.limit = match (self.scan.limit, wanted) {
@@ -140,12 +218,24 @@ impl ExecutionPlan for ScanExec {
 
 async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits) -> Result<BatchStream, StoreError> {
     let store = node.scan.store.clone();
+    let told = node.received.told(&node.schema()).await;
+    let Some(scan) = node.narrowed(told, &branches) else { return Ok(futures::stream::empty().boxed()) };
     let branch = branches.get(&store).await?;
-    let opened = branch.scan(&node.table, &node.scan, limits).await;
+    let opened = branch.scan(&node.table, &scan, limits).await;
+    kept_open(opened, branch, branches, store)
+}
+
+/// A stream that keeps its branch for as long as rows are read, also when the statement's own handles are gone, ends when its
+/// store is closed under it, and tells when a table turns out to have changed.
+pub(super) fn kept_open(
+    opened: Result<BatchStream, StoreError>,
+    branch: Arc<dyn Branch>,
+    branches: Arc<Branches>,
+    store: StoreName,
+) -> Result<BatchStream, StoreError> {
     if let Err(StoreError::SchemaChanged { .. }) = &opened {
         branches.report_changed(&store);
     }
-    // The stream keeps its branch for as long as rows are read, also when the statement's own handles are gone.
     let retired = branches.retired().clone();
     opened.map(|stream| {
         until_retired(stream, retired, store.clone())
@@ -178,7 +268,7 @@ fn until_retired(stream: BatchStream, retired: CancellationToken, store: StoreNa
 }
 
 /// Ends a stream after `limit` rows, also when the store sent more.
-fn stop_after(stream: BatchStream, limit: Option<u64>) -> BatchStream {
+pub(super) fn stop_after(stream: BatchStream, limit: Option<u64>) -> BatchStream {
     let Some(limit) = limit else { return stream };
     let state = (stream, usize::try_from(limit).unwrap_or(usize::MAX));
     futures::stream::unfold(state, |(mut stream, left)| async move {
@@ -197,7 +287,8 @@ fn stop_after(stream: BatchStream, limit: Option<u64>) -> BatchStream {
     .boxed()
 }
 
-fn count(
+/// Counts rows and bytes of a batch.
+pub(super) fn count(
     batch: std::result::Result<arrow::array::RecordBatch, StoreError>,
     baseline: &BaselineMetrics,
     bytes: &Count,
@@ -207,27 +298,45 @@ fn count(
     Ok(batch.record_output(baseline))
 }
 
-/// Counts the scans of each store below `plan`.
-pub fn count_scans(plan: &Arc<dyn ExecutionPlan>) -> std::collections::BTreeMap<crate::stores::StoreName, usize> {
-    let mut counts = std::collections::BTreeMap::new();
-    let mut pending = vec![Arc::clone(plan)];
-    while let Some(node) = pending.pop() {
-        if let Some(scan) = (node.as_ref() as &dyn std::any::Any).downcast_ref::<ScanExec>() {
-            *counts.entry(scan.scan.store.clone()).or_insert(0) += 1;
-        }
-        pending.extend(node.children().into_iter().cloned());
+/// Counts what each store is asked below `plan`: scans, and parts that it runs.
+pub fn count_scans(plan: &Arc<dyn ExecutionPlan>) -> BTreeMap<StoreName, usize> {
+    let mut counts = BTreeMap::new();
+    for asked in asked(plan) {
+        *counts.entry(asked.store).or_insert(0) += 1;
     }
     counts
 }
 
-/// The scans of `plan` in plan order.
-pub fn scans(plan: &Arc<dyn ExecutionPlan>) -> Vec<ScanExec> {
-    let mut found = Vec::new();
-    if let Some(scan) = (plan.as_ref() as &dyn std::any::Any).downcast_ref::<ScanExec>() {
-        found.push(scan.clone());
+/// What a node of a plan asks of a store.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The store.
+    pub store: StoreName,
+    /// The statement or pipeline.
+    pub described: String,
+    /// What was counted, once it has run.
+    pub metrics: Option<MetricsSet>,
+}
+
+impl Asked {
+    /// What a node asks; `None` when it asks no store.
+    pub fn of(plan: &dyn ExecutionPlan) -> Option<Self> {
+        let plan: &dyn Any = plan;
+        if let Some(scan) = plan.downcast_ref::<ScanExec>() {
+            let (store, described) = (scan.scan.store.clone(), scan.described.clone());
+            return Some(Self { store, described, metrics: scan.metrics() });
+        }
+        let fragment = plan.downcast_ref::<FragmentExec>()?;
+        let (store, described) = (fragment.fragment().store.clone(), fragment.described().to_owned());
+        Some(Self { store, described, metrics: fragment.metrics() })
     }
+}
+
+/// What `plan` asks of stores, in plan order.
+pub fn asked(plan: &Arc<dyn ExecutionPlan>) -> Vec<Asked> {
+    let mut found: Vec<Asked> = Asked::of(plan.as_ref()).into_iter().collect();
     for child in plan.children() {
-        found.extend(scans(child));
+        found.extend(asked(child));
     }
     found
 }

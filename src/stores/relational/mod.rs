@@ -14,6 +14,7 @@ pub mod dialect;
 pub mod documents;
 pub mod embedded;
 pub mod field;
+pub mod fragment;
 pub mod like;
 pub mod literal;
 pub mod predicate;

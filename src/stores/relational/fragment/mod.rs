@@ -1,0 +1,57 @@
+//! Writes a fragment as one SQL statement.
+//!
+//! ```text
+//! Relation ─ build → Block (one SELECT: FROM, WHERE, GROUP BY, …) over terms ─ write → Sql, in the words of a Phrasing
+//! ```
+//!
+//! A node joins the SELECT of its input wherever that is plainly the same, because not every store looks through derived tables;
+//! otherwise its input becomes a derived table with an alias of its own and columns `c0`, `c1`, ….
+//!
+//! **Invariants:** values reach the text only as the [`Phrasing`] writes literals, names only in quotes; every alias of a
+//! statement occurs once, so that a column means the same at any depth; text is written in the order in which it is sent, so
+//! that placeholders are numbered as they are bound. Deliberately absent: what a store accepts (its own `fragment.rs`).
+
+mod block;
+mod build;
+mod check;
+mod pen;
+mod phrasing;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use check::{Judge, conjuncts, input_shapes, is_equality_of_sides, visit_expressions};
+pub use pen::Pen;
+pub use phrasing::{Like, Phrasing};
+
+use super::super::fragment::{Relation, Tables};
+use super::literal;
+use super::sql::{Sql, Unwritable};
+
+/// Writes `relation` to the end of `sql`, one column per column of it, named `c0`, `c1`, …. `guard` is a condition of our own words that
+/// holds for all rows or fails.
+///
+/// # Errors
+/// A value or column that cannot be written.
+pub fn write(
+    relation: &Relation,
+    tables: &Tables,
+    phrasing: &dyn Phrasing,
+    guard: Option<&str>,
+    sql: &mut Sql,
+) -> Result<(), Unwritable> {
+    Pen::new(phrasing, tables, sql).statement(relation, guard)
+}
+
+/// The statement with its values behind it, as `EXPLAIN` shows it.
+pub fn shown(sql: Sql) -> String {
+    let (mut text, values) = sql.into_parts();
+    for (place, value) in values.iter().enumerate() {
+        text.push_str(if place == 0 { " -- " } else { ", " });
+        // A literal of PostgreSQL, whatever the store: it is read by people.
+        if literal::write(value, &mut text).is_err() {
+            text.push('?');
+        }
+    }
+    text
+}
