@@ -100,7 +100,7 @@ impl Room {
         }
         rows.sort();
         let statements = asked(&bound.physical).into_iter().map(|asked| {
-            let count = asked.metrics.and_then(|metrics| metrics.sum_by_name("statements")).map_or(0, |count| count.as_usize());
+            let count = asked.metrics.and_then(|metrics| metrics.sum_by_name("round_trips")).map_or(0, |count| count.as_usize());
             (asked.store.to_string(), count)
         });
         Answer {
