@@ -18,6 +18,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, Ta
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, visit_relations};
 
 use super::ast;
+use super::placement::Level;
 use super::plan::{parse_query, to_logical};
 use super::provider::StoredTable;
 use crate::catalog::snapshot::SessionFacts;
@@ -103,7 +104,8 @@ impl<'a> PlanContext<'a> {
                         Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" is no longer configured")).into()
                     );
                 };
-                Ok(provider_as_source(Arc::new(StoredTable::new(connector, Arc::clone(table)))))
+                let level = self.state.config().get_extension::<Level>().map_or_else(Level::default, |level| *level);
+                Ok(provider_as_source(Arc::new(StoredTable::new(connector, Arc::clone(table)).under(level))))
             }
             RelationBody::View { sql, .. } => self.view(relation, sql),
             RelationBody::Rows(rows) => {

@@ -14,6 +14,7 @@ use datafusion::prelude::SessionConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::field::NamedFields;
+use super::placement::PlacementPlanner;
 use super::semantics;
 use crate::error::{Diagnosis, sqlstate};
 
@@ -38,10 +39,11 @@ impl Default for Limits {
     }
 }
 
-/// Most keys that a join hands to the scan of its other side one by one; of more it tells the ends only.
-const KEYS_MAX: usize = 10_000;
-/// Most bytes of those keys.
-const KEYS_BYTES_MAX: usize = 1 << 20;
+/// Most keys that a join hands to the scan of its other side one by one, which asks for so many at a time as a statement should
+/// carry (`joins::batches`). Of more it tells the ends only.
+const KEYS_MAX: usize = 50_000;
+/// Most bytes of those keys, for each partition of a join.
+const KEYS_BYTES_MAX: usize = 2 << 20;
 /// Statements that are planned at a time, in multiples of the partitions.
 const PLANNERS_FACTOR: usize = 8;
 
@@ -73,7 +75,7 @@ impl Engine {
         options.optimizer.hash_join_inlist_pushdown_max_distinct_values = KEYS_MAX;
         options.optimizer.hash_join_inlist_pushdown_max_size = KEYS_BYTES_MAX;
         let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
-        let mut builder = semantics::install(builder);
+        let mut builder = semantics::install(builder).with_query_planner(Arc::new(PlacementPlanner));
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(NamedFields));
         // File formats and table factories are doors to the host: the engine gets none.
         let base = builder.with_file_formats(Vec::new()).with_table_factories(std::collections::HashMap::new()).build();

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! parsed query → ast (Postgres spelling, names, literals) → plan (names from the snapshot, types, optimiser)
-//!              → provider (which filters each store takes) → scan (a lazy node per table) → DataFusion joins the rest
+//!              → placement (which parts a store runs whole) → provider (which filters each store takes)
+//!              → scan (a lazy node per table) → DataFusion joins the rest
 //! ```
 //!
 //! **Invariants:** a filter that a store cannot prove equal is checked again here; a physical plan holds no pool, only store names and
@@ -22,6 +23,7 @@ mod items;
 pub mod joins;
 mod lateral;
 pub mod output;
+pub mod placement;
 pub mod plan;
 pub mod provider;
 pub mod pushdown;

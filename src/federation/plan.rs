@@ -34,6 +34,7 @@ use super::error::diagnose;
 use super::joins;
 use super::lateral;
 use super::output::{self, OutputColumn};
+use super::placement::{self, Level, NoCopies, Residual};
 use super::scan::count_scans;
 use super::semantics::constants;
 use super::semantics::resolve::TypedOperations;
@@ -64,6 +65,8 @@ pub struct Setting {
     pub time_zone: String,
     /// The settings under which texts are read and written.
     pub display: DisplaySettings,
+    /// How much of a plan goes to the stores.
+    pub pushdown: Level,
 }
 
 impl Setting {
@@ -71,7 +74,8 @@ impl Setting {
     pub fn of_server(snapshot: Arc<Snapshot>) -> Self {
         let now = Utc::now();
         let (time_zone, display) = ("UTC".to_owned(), DisplaySettings::default());
-        Self { snapshot, path: SearchPath::Default, facts: Arc::default(), now, statement_start: now, time_zone, display }
+        let (path, pushdown) = (SearchPath::Default, Level::default());
+        Self { snapshot, path, facts: Arc::default(), now, statement_start: now, time_zone, display, pushdown }
     }
 }
 
@@ -93,6 +97,8 @@ pub struct Planned {
 pub struct Bound {
     /// What the engine will run.
     pub physical: Arc<dyn ExecutionPlan>,
+    /// What no store runs though its input is one's, and why.
+    pub residuals: Vec<Residual>,
     state: SessionState,
 }
 
@@ -222,12 +228,13 @@ pub async fn bind(
     let analyzed = analyze(&state, &logical)?;
     constants::check(&analyzed, state.config_options()).map_err(|error| diagnose(&error))?;
     let optimized = state.optimizer().optimize(analyzed, &state, |_, _| {}).map_err(|error| diagnose(&error))?;
-    let optimized = sets::narrow(optimized).and_then(joins::order::order).map_err(|error| diagnose(&error))?;
+    let ordered = sets::narrow(optimized).and_then(joins::order::order).map_err(|error| diagnose(&error))?;
+    let placed = placement::place(ordered, setting.pushdown, &NoCopies).map_err(|error| diagnose(&error))?;
     let planner = Arc::clone(state.query_planner());
-    let physical = planner.create_physical_plan(&optimized, &state).await.map_err(|error| diagnose(&error))?;
-    let physical = joins::dynamic::await_joins(physical).map_err(|error| diagnose(&error))?;
+    let physical = planner.create_physical_plan(&placed.plan, &state).await.map_err(|error| diagnose(&error))?;
+    let physical = joins::dynamic::await_joins(physical).and_then(joins::spill::bound).map_err(|error| diagnose(&error))?;
     branches.expect_scans(&count_scans(&physical))?;
-    Ok(Bound { physical, state })
+    Ok(Bound { physical, residuals: placed.residuals, state })
 }
 
 impl Bound {
@@ -243,6 +250,7 @@ impl Bound {
 fn state(engine: &Engine, setting: &Setting) -> SessionState {
     let mut state = engine.state();
     state.execution_props_mut().query_execution_start_time = Some(setting.now);
+    state.config_mut().set_extension(Arc::new(setting.pushdown));
     let options = state.config_mut().options_mut();
     options.execution.time_zone = Some(setting.time_zone.clone());
     options.extensions.insert(SessionValues {

@@ -12,6 +12,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::items::plain_items;
+use super::placement::Level;
 use super::pushdown::{Budget, to_predicate};
 use super::scan::ScanExec;
 use crate::stores::{Connector, Predicate, Pushdown, Scan, StoreError, StoreName, Table};
@@ -27,6 +28,8 @@ pub struct StoredTable {
     /// The table's schema as the engine sees it.
     schema: SchemaRef,
     constraints: Constraints,
+    /// Whether the store is asked to filter and to stop.
+    takes_filters: bool,
 }
 
 impl fmt::Debug for StoredTable {
@@ -43,7 +46,45 @@ impl StoredTable {
         let keys = proven.map(|key| Constraint::PrimaryKey(key.columns.clone()));
         let constraints = Constraints::new_unverified(keys.collect());
         let schema = plain_items(&table.schema);
-        Self { store: connector.name().clone(), connector: Arc::downgrade(connector), table, schema, constraints }
+        let (store, connector) = (connector.name().clone(), Arc::downgrade(connector));
+        Self { store, connector, table, schema, constraints, takes_filters: true }
+    }
+
+    /// The same, asked for as much as a level of placement allows.
+    #[must_use]
+    pub fn under(self, level: Level) -> Self {
+        Self { takes_filters: level != Level::None, ..self }
+    }
+
+    /// The store's connector, unless it was replaced.
+    pub fn connector(&self) -> Option<Arc<dyn Connector>> {
+        self.connector.upgrade()
+    }
+
+    /// The read of some columns under filters that [`TableProvider::supports_filters_pushdown`] took, and whether the store
+    /// evaluates each of them exactly.
+    pub fn scan_of(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> (Scan, bool) {
+        let mut filter: Vec<Predicate> = Vec::with_capacity(filters.len());
+        let mut supersets = Vec::new();
+        let mut budget = Budget::of_scan();
+        let mut exact = true;
+        for expr in filters {
+            match self.judge(expr) {
+                // Nobody checks it again, so it is sent whatever it costs; the answer above has kept the cost low.
+                Pushdown::Exact(predicate) => {
+                    budget.take(&predicate);
+                    filter.push(predicate);
+                }
+                Pushdown::Superset(predicate) => {
+                    supersets.push(predicate);
+                    exact = false;
+                }
+                Pushdown::Refused(_) => exact = false,
+            }
+        }
+        filter.extend(supersets.into_iter().filter(|predicate| budget.take(predicate)));
+        let columns = projection.cloned().unwrap_or_else(|| (0..self.table.columns.len()).collect());
+        (Scan { store: self.store.clone(), table: self.table.id.clone(), columns, filter, limit: None }, exact)
     }
 
     /// The store that holds it.
@@ -57,6 +98,9 @@ impl StoredTable {
     }
 
     fn judge(&self, filter: &Expr) -> Pushdown {
+        if !self.takes_filters {
+            return Pushdown::Refused("the session sends no filters");
+        }
         match to_predicate(filter, &self.table.schema) {
             Some(predicate) => match self.connector.upgrade() {
                 Some(connector) => connector.pushdown(&self.table, &predicate),
@@ -98,33 +142,13 @@ impl TableProvider for StoredTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut filter: Vec<Predicate> = Vec::with_capacity(filters.len());
-        let mut supersets = Vec::new();
-        let mut budget = Budget::of_scan();
-        let mut exact = true;
-        for expr in filters {
-            match self.judge(expr) {
-                // Nobody checks it again, so it is sent whatever it costs; the answer above has kept the cost low.
-                Pushdown::Exact(predicate) => {
-                    budget.take(&predicate);
-                    filter.push(predicate);
-                }
-                Pushdown::Superset(predicate) => {
-                    supersets.push(predicate);
-                    exact = false;
-                }
-                Pushdown::Refused(_) => exact = false,
-            }
-        }
-        filter.extend(supersets.into_iter().filter(|predicate| budget.take(predicate)));
-        let columns = projection.cloned().unwrap_or_else(|| (0..self.table.columns.len()).collect());
-        let limit = limit.filter(|_| exact).map(|limit| limit as u64);
+        let (scan, exact) = self.scan_of(projection, filters);
+        let scan = Scan { limit: limit.filter(|_| exact && self.takes_filters).map(|limit| limit as u64), ..scan };
         let Some(connector) = self.connector.upgrade() else {
             let reason = "It was replaced while the statement was planned.".to_owned();
             return Err(StoreError::Unreachable { store: self.store.to_string(), reason }.into());
         };
-        let scan = Scan { store: self.store.clone(), table: self.table.id.clone(), columns, filter, limit };
         let described = connector.describe_scan(&self.table, &scan);
-        Ok(Arc::new(ScanExec::new(Arc::clone(&self.table), scan, described)))
+        Ok(Arc::new(ScanExec::new(Arc::clone(&self.table), scan, described).stopping(self.takes_filters)))
     }
 }

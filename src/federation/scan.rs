@@ -1,6 +1,7 @@
 //! The plan node that reads one table of one store. It opens nothing until its first batch is asked for.
 
-use std::collections::BTreeSet;
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,10 +24,12 @@ use tokio_util::sync::CancellationToken;
 use super::branches::Branches;
 use super::estimate;
 use super::items::{plain_items, refit};
-use super::joins::dynamic::{self, Received, Told};
+use super::joins::batches;
+use super::joins::dynamic::{Received, Told};
+use super::placement::exec::{FragmentExec, timed};
 use super::pushdown::Budget;
 use crate::stores::connector::ScanLimits;
-use crate::stores::{BatchStream, Predicate, Pushdown, Scan, StoreError, StoreName, Table};
+use crate::stores::{BatchStream, Branch, Pushdown, Scan, StoreError, StoreName, Table};
 
 /// Reads one table of one store through the statement's branch.
 #[derive(Debug, Clone)]
@@ -34,6 +37,8 @@ pub struct ScanExec {
     table: Arc<Table>,
     scan: Scan,
     described: String,
+    /// Whether the store may be asked to stop after some rows.
+    stops: bool,
     received: Received,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -47,7 +52,13 @@ impl ScanExec {
         let properties =
             PlanProperties::new(equivalence, Partitioning::UnknownPartitioning(1), EmissionType::Incremental, Boundedness::Bounded);
         let (received, metrics) = (Received::default(), ExecutionPlanMetricsSet::new());
-        Self { table, scan, described, received, properties: Arc::new(properties), metrics }
+        Self { table, scan, described, stops: true, received, properties: Arc::new(properties), metrics }
+    }
+
+    /// The same, which the optimiser may ask to stop or not.
+    #[must_use]
+    pub fn stopping(self, stops: bool) -> Self {
+        Self { stops, ..self }
     }
 
     /// The same scan, which waits for those of its dynamic filters that have these ids; `None` when it has received none.
@@ -67,36 +78,34 @@ impl ScanExec {
 }
 
 impl ScanExec {
-    /// The scan under what dynamic filters tell of its rows; `None` when none of them can pass.
-    fn narrowed(&self, told: Told, branches: &Branches) -> Option<Scan> {
-        let mut scan = self.scan.clone();
-        let conditions = match told {
-            Told::Nothing => return Some(scan),
-            Told::Never => return None,
-            Told::Rows(Predicate::And(conditions)) => conditions,
-            Told::Rows(condition) => vec![condition],
-        };
-        let Some(connector) = branches.connector(&scan.store) else { return Some(scan) };
-        let mut budget = Budget::of_scan();
-        scan.filter.iter().for_each(|filter| {
-            budget.take(filter);
-        });
-        for condition in conditions {
-            let condition = condition.over(&|output| self.scan.columns.get(output).copied());
-            let judged = condition.and_then(|condition| match connector.pushdown(&self.table, &condition) {
-                Pushdown::Exact(kept) | Pushdown::Superset(kept) if budget.take(&kept) => Some(kept),
-                Pushdown::Refused(_) => None,
-                Pushdown::Exact(_) | Pushdown::Superset(_) => {
-                    let ends = connector.pushdown(&self.table, &dynamic::ends(&condition)?);
-                    match ends {
-                        Pushdown::Exact(kept) | Pushdown::Superset(kept) => Some(kept).filter(|kept| budget.take(kept)),
-                        Pushdown::Refused(_) => None,
-                    }
-                }
+    /// What the store is asked, statement by statement, under what dynamic filters tell of the rows; nothing when none can pass.
+    fn statements(&self, told: Told, branches: &Branches) -> Vec<Scan> {
+        let output = |output: usize| self.scan.columns.get(output).copied();
+        let Some(connector) = branches.connector(&self.scan.store) else { return vec![self.scan.clone()] };
+        let mut exact = true;
+        let asked = batches::statements(told, &self.table, &output).into_iter().map(|conditions| {
+            let mut scan = self.scan.clone();
+            let mut budget = Budget::of_scan();
+            scan.filter.iter().for_each(|filter| {
+                budget.take(filter);
             });
-            scan.filter.extend(judged);
-        }
-        Some(scan)
+            // A list of keys in parts comes last.
+            let mut last_exact = false;
+            for condition in conditions {
+                let judged = connector.pushdown(&self.table, &condition);
+                last_exact = matches!(judged, Pushdown::Exact(_));
+                match judged {
+                    // The join checks again in either case.
+                    Pushdown::Exact(kept) | Pushdown::Superset(kept) if budget.take(&kept) => scan.filter.push(kept),
+                    Pushdown::Exact(_) | Pushdown::Superset(_) | Pushdown::Refused(_) => last_exact = false,
+                }
+            }
+            exact &= last_exact;
+            scan
+        });
+        let asked: Vec<Scan> = asked.collect();
+        // Parts that a store takes only about may share rows, which would then come twice.
+        if asked.len() > 1 && !exact { vec![self.scan.clone()] } else { asked }
     }
 }
 
@@ -139,7 +148,7 @@ impl ExecutionPlan for ScanExec {
         _config: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
         let (answer, received) = self.received.offered(phase, &offer);
-        Ok(match received.filter(|_| self.scan.limit.is_none()) {
+        Ok(match received.filter(|_| self.scan.limit.is_none() && self.stops) {
             Some(received) => answer.with_updated_node(Arc::new(Self { received, ..self.clone() })),
             None => answer,
         })
@@ -160,6 +169,9 @@ impl ExecutionPlan for ScanExec {
     /// The optimiser removes its own limit when this succeeds, so the stream below stops at exactly `limit` rows
     /// (`federation.md` §1.6).
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        if !self.stops {
+            return None;
+        }
         let wanted = limit.map(|limit| limit as u64);
         let mut node = self.clone();
         node.scan.limit = match (self.scan.limit, wanted) {
@@ -185,12 +197,14 @@ impl ExecutionPlan for ScanExec {
         };
         let baseline = BaselineMetrics::new(&self.metrics, partition);
         let bytes = MetricBuilder::new(&self.metrics).counter("bytes_pulled", partition);
+        let trips = MetricBuilder::new(&self.metrics).counter("round_trips", partition);
+        let waited = MetricBuilder::new(&self.metrics).subset_time("remote_time", partition);
         let limits = ScanLimits { batch_rows: context.session_config().batch_size(), ..ScanLimits::default() };
         let node = self.clone();
-        let opened = futures::stream::once(async move { open(node, branches, limits).await }).try_flatten();
+        let opened = futures::stream::once(async move { open(node, branches, limits, trips).await }).try_flatten();
         let limited = stop_after(opened.boxed(), self.scan.limit);
         let schema = self.schema();
-        let counted = limited.map(move |batch| refit(count(batch, &baseline, &bytes)?, &schema));
+        let counted = timed(limited, waited).map(move |batch| refit(count(batch, &baseline, &bytes)?, &schema));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), counted)))
     }
 
@@ -203,16 +217,45 @@ impl ExecutionPlan for ScanExec {
     }
 }
 
-async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits) -> Result<BatchStream, StoreError> {
-    let store = node.scan.store.clone();
+async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits, trips: Count) -> Result<BatchStream, StoreError> {
     let told = node.received.told(&node.schema()).await;
-    let Some(scan) = node.narrowed(told, &branches) else { return Ok(futures::stream::empty().boxed()) };
+    let mut statements = node.statements(told, &branches);
+    if statements.len() > 1 {
+        branches.expect_statements(&node.scan.store, statements.len());
+    }
+    // In the way that is taken most, an error comes before the first row and not with it.
+    if statements.len() == 1
+        && let Some(only) = statements.pop()
+    {
+        trips.add(1);
+        return read(node.table, only, branches, limits).await;
+    }
+    let parts = futures::stream::iter(statements).then(move |scan| {
+        trips.add(1);
+        read(Arc::clone(&node.table), scan, Arc::clone(&branches), limits)
+    });
+    Ok(parts.try_flatten().boxed())
+}
+
+/// Asks the store for the rows of one statement.
+async fn read(table: Arc<Table>, scan: Scan, branches: Arc<Branches>, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+    let store = scan.store.clone();
     let branch = branches.get(&store).await?;
-    let opened = branch.scan(&node.table, &scan, limits).await;
+    let opened = branch.scan(&table, &scan, limits).await;
+    kept_open(opened, branch, branches, store)
+}
+
+/// A stream that keeps its branch for as long as rows are read, also when the statement's own handles are gone, ends when its
+/// store is closed under it, and tells when a table turns out to have changed.
+pub(super) fn kept_open(
+    opened: Result<BatchStream, StoreError>,
+    branch: Arc<dyn Branch>,
+    branches: Arc<Branches>,
+    store: StoreName,
+) -> Result<BatchStream, StoreError> {
     if let Err(StoreError::SchemaChanged { .. }) = &opened {
         branches.report_changed(&store);
     }
-    // The stream keeps its branch for as long as rows are read, also when the statement's own handles are gone.
     let retired = branches.retired().clone();
     opened.map(|stream| {
         until_retired(stream, retired, store.clone())
@@ -245,7 +288,7 @@ fn until_retired(stream: BatchStream, retired: CancellationToken, store: StoreNa
 }
 
 /// Ends a stream after `limit` rows, also when the store sent more.
-fn stop_after(stream: BatchStream, limit: Option<u64>) -> BatchStream {
+pub(super) fn stop_after(stream: BatchStream, limit: Option<u64>) -> BatchStream {
     let Some(limit) = limit else { return stream };
     let state = (stream, usize::try_from(limit).unwrap_or(usize::MAX));
     futures::stream::unfold(state, |(mut stream, left)| async move {
@@ -264,7 +307,8 @@ fn stop_after(stream: BatchStream, limit: Option<u64>) -> BatchStream {
     .boxed()
 }
 
-fn count(
+/// Counts rows and bytes of a batch.
+pub(super) fn count(
     batch: std::result::Result<arrow::array::RecordBatch, StoreError>,
     baseline: &BaselineMetrics,
     bytes: &Count,
@@ -274,27 +318,48 @@ fn count(
     Ok(batch.record_output(baseline))
 }
 
-/// Counts the scans of each store below `plan`.
-pub fn count_scans(plan: &Arc<dyn ExecutionPlan>) -> std::collections::BTreeMap<crate::stores::StoreName, usize> {
-    let mut counts = std::collections::BTreeMap::new();
-    let mut pending = vec![Arc::clone(plan)];
-    while let Some(node) = pending.pop() {
-        if let Some(scan) = (node.as_ref() as &dyn std::any::Any).downcast_ref::<ScanExec>() {
-            *counts.entry(scan.scan.store.clone()).or_insert(0) += 1;
-        }
-        pending.extend(node.children().into_iter().cloned());
+/// Counts what each store is asked below `plan`: scans, and parts that it runs.
+pub fn count_scans(plan: &Arc<dyn ExecutionPlan>) -> BTreeMap<StoreName, usize> {
+    let mut counts = BTreeMap::new();
+    for asked in asked(plan) {
+        *counts.entry(asked.store).or_insert(0) += 1;
     }
     counts
 }
 
-/// The scans of `plan` in plan order.
-pub fn scans(plan: &Arc<dyn ExecutionPlan>) -> Vec<ScanExec> {
-    let mut found = Vec::new();
-    if let Some(scan) = (plan.as_ref() as &dyn std::any::Any).downcast_ref::<ScanExec>() {
-        found.push(scan.clone());
+/// What a node of a plan asks of a store.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The store.
+    pub store: StoreName,
+    /// The statement or pipeline.
+    pub described: String,
+    /// About how many rows were expected.
+    pub estimate: Option<usize>,
+    /// What was counted, once it has run.
+    pub metrics: Option<MetricsSet>,
+}
+
+impl Asked {
+    /// What a node asks; `None` when it asks no store.
+    pub fn of(plan: &dyn ExecutionPlan) -> Option<Self> {
+        let plan: &dyn Any = plan;
+        if let Some(scan) = plan.downcast_ref::<ScanExec>() {
+            let (store, described) = (scan.scan.store.clone(), scan.described.clone());
+            let estimate = scan.table.row_estimate.map(|_| estimate::scan_rows(&scan.table, &scan.scan) as usize);
+            return Some(Self { store, described, estimate, metrics: scan.metrics() });
+        }
+        let fragment = plan.downcast_ref::<FragmentExec>()?;
+        let (store, described) = (fragment.fragment().store.clone(), fragment.described().to_owned());
+        Some(Self { store, described, estimate: fragment.estimate(), metrics: fragment.metrics() })
     }
+}
+
+/// What `plan` asks of stores, in plan order.
+pub fn asked(plan: &Arc<dyn ExecutionPlan>) -> Vec<Asked> {
+    let mut found: Vec<Asked> = Asked::of(plan.as_ref()).into_iter().collect();
     for child in plan.children() {
-        found.extend(scans(child));
+        found.extend(asked(child));
     }
     found
 }

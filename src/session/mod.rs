@@ -31,6 +31,7 @@ use crate::catalog::{Catalog, SearchPath};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::{BranchKind, Branches};
 use crate::federation::engine::Engine;
+use crate::federation::placement::Level;
 use crate::federation::plan::Setting;
 use crate::format::Format;
 use crate::stores::StoreName;
@@ -397,7 +398,8 @@ impl Session {
         let statement_start = Utc::now();
         let now = self.block.as_ref().map_or(statement_start, |block| block.started);
         let (time_zone, display) = (self.settings.engine_time_zone(), self.settings.display());
-        Setting { snapshot, path, facts, now, statement_start, time_zone, display }
+        let pushdown = Level::of_word(self.settings.show("tributary.pushdown").unwrap_or_default());
+        Setting { snapshot, path, facts, now, statement_start, time_zone, display, pushdown }
     }
 
     /// `search_path`, with the session's role for `$user`.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chrono_tz::Tz;
 
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::placement::Level;
 use crate::format::{ByteaOutput, DateOrder, DateStyle, DisplaySettings, IntervalStyle, TimeZone};
 use crate::options::{parse_duration, parse_size};
 
@@ -137,6 +138,12 @@ pub const SPECS: &[Spec] = &[
     affecting(reported(spec("TimeZone", Form::TimeZone, "UTC", "Zone in which timestamps with time zone are shown and read."))),
     spec("transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of the current transaction."),
     spec("transaction_read_only", Form::Bool, "off", "Whether the current transaction is read-only."),
+    affecting(spec(
+        "tributary.pushdown",
+        Form::Choice(Level::WORDS),
+        "full",
+        "What stores are asked for: full lets them run parts of plans, scans filters and limits of single tables, none columns only.",
+    )),
     spec("work_mem", Form::Kilobytes, "4MB", "Accepted for compatibility: limits.query_memory bounds queries."),
     spec("xmloption", Form::Choice(&["content", "document"]), "content", "Accepted for compatibility."),
 ];

@@ -28,15 +28,16 @@ pub enum Answer {
 /// A server and a connection to it, made anew when it breaks.
 pub struct Asked {
     config: Config,
-    setup: &'static str,
+    setup: String,
+    zone: &'static str,
     client: Option<Client>,
     connection: Option<OwnedTask<()>>,
 }
 
 impl Asked {
     /// `setup` runs on every new connection.
-    pub fn new(config: Config, setup: &'static str) -> Self {
-        Self { config, setup, client: None, connection: None }
+    pub fn new(config: Config, setup: impl Into<String>) -> Self {
+        Self { config, setup: setup.into(), zone: "", client: None, connection: None }
     }
 
     /// The answer in binary.
@@ -44,6 +45,23 @@ impl Asked {
         let client = self.client().await;
         let answer = tokio::time::timeout(DEADLINE, extended(client, sql, parameters)).await;
         self.kept(answer)
+    }
+
+    /// The answer in binary of a session in a time zone.
+    pub async fn extended_in(&mut self, zone: &'static str, sql: &str) -> Answer {
+        let known = self.zone == zone;
+        let client = self.client().await;
+        if !known {
+            client.batch_execute(&format!("SET TimeZone = '{zone}'")).await.unwrap();
+        }
+        self.zone = zone;
+        self.extended(sql, &[]).await
+    }
+
+    /// What a setting is; `None` where it does not exist.
+    pub async fn setting(&mut self, name: &str) -> Option<String> {
+        let row = self.client().await.query_one(&format!("SHOW {name}"), &[]).await.ok()?;
+        row.get(0)
     }
 
     /// The answer in text.
@@ -57,8 +75,9 @@ impl Asked {
         if self.client.as_ref().is_none_or(Client::is_closed) {
             let (client, connection) = self.config.connect(NoTls).await.unwrap();
             self.connection = Some(OwnedTask::spawn(async move { drop(connection.await) }));
-            client.batch_execute(self.setup).await.unwrap();
+            client.batch_execute(&self.setup).await.unwrap();
             self.client = Some(client);
+            self.zone = "";
         }
         self.client.as_ref().unwrap()
     }

@@ -52,7 +52,7 @@ pub(super) fn is_needed_to_tell_apart(typed: &Typed, carrier: &DataType) -> bool
 ///
 /// # Errors
 /// 0A000 for types whose order is not built.
-pub(super) fn call(expr: Expr, typed: &Typed) -> Result<Expr> {
+pub(in super::super) fn call(expr: Expr, typed: &Typed) -> Result<Expr> {
     if floats::is_float(typed.pg_type) {
         return Ok(floats::call(expr, typed, typed.pg_type.carrier()));
     }
@@ -96,6 +96,47 @@ fn kernel<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Result<Datum<'a>, Diagnosis> 
     encode(&typed, &a[0], &mut out)?;
     Ok(Datum::Bytes(out.into()))
 }
+
+/// The canonical text of the value whose key was computed at planning time: of `numeric` and `character(n)`, whose keys tell
+/// all that a comparison may ask. `None` for other types.
+pub(in super::super) fn decode(pg_type: PgType, key: &[u8]) -> Option<String> {
+    match pg_type.oid {
+        1042 => String::from_utf8(key.to_vec()).ok(),
+        1700 => decode_numeric(key),
+        _ => None,
+    }
+}
+
+/// The opposite of [`encode_numeric`], without the trailing zeros that no comparison sees.
+fn decode_numeric(key: &[u8]) -> Option<String> {
+    let (class, body) = key.split_first()?;
+    let (sign, body) = match class {
+        0 => return Some("-Infinity".to_owned()),
+        2 => return Some("0".to_owned()),
+        4 => return Some("Infinity".to_owned()),
+        5 => return Some("NaN".to_owned()),
+        1 => ("-", body.strip_suffix(&[0xff])?.iter().map(|byte| !byte).collect()),
+        3 => ("", body.to_vec()),
+        _ => return None,
+    };
+    let (exponent, digits) = body.split_first_chunk::<8>()?;
+    let exponent = (u64::from_be_bytes(*exponent) ^ (1 << 63)) as i64;
+    let digits = std::str::from_utf8(digits).ok()?;
+    let length = i64::try_from(digits.len()).ok()?;
+    let zeros = |count: i64| usize::try_from(count).ok().filter(|count| *count <= DECODED_ZEROS_MAX).map(|count| "0".repeat(count));
+    let text = if exponent <= 0 {
+        format!("0.{}{digits}", zeros(-exponent)?)
+    } else if exponent >= length {
+        format!("{digits}{}", zeros(exponent - length)?)
+    } else {
+        let (whole, fraction) = digits.split_at_checked(usize::try_from(exponent).ok()?)?;
+        format!("{whole}.{fraction}")
+    };
+    Some(format!("{sign}{text}"))
+}
+
+/// Zeros that a decoded number may be written with.
+const DECODED_ZEROS_MAX: usize = 1_000;
 
 /// Appends the key of one value.
 pub(super) fn encode(typed: &Typed, value: &Datum<'_>, out: &mut Vec<u8>) -> Result<(), Diagnosis> {
@@ -396,6 +437,17 @@ mod tests {
         check_order(PgType::JSONB, &["12345678901234567890.1", "12345678901234567890.2", "12345678901234567891"]);
         check_order(PgType::TIMETZ, &["10:00:00+02", "09:00:00+00", "10:00:00+00", "23:00:00-05"]);
         check_order(PgType::with_typmod(790, -1), &["-$5.00", "$1.00", "$9.00", "$10.00"]);
+    }
+
+    #[test]
+    fn keys_of_constants_are_read_back() {
+        for text in ["0", "1", "-1", "10.5", "-10.01", "0.001", "-0.25", "1200", "NaN", "Infinity", "-Infinity", "123456789012.5"] {
+            assert_eq!(decode(PgType::NUMERIC, &key(PgType::NUMERIC, text)).as_deref(), Some(text));
+        }
+        assert_eq!(decode(PgType::NUMERIC, &key(PgType::NUMERIC, "1.500")).as_deref(), Some("1.5"));
+        assert_eq!(decode(PgType::BPCHAR, &key(PgType::BPCHAR, "ab  ")).as_deref(), Some("ab"));
+        assert_eq!(decode(PgType::JSONB, &key(PgType::JSONB, "1")), None);
+        assert_eq!(decode(PgType::NUMERIC, b"\x03abc"), None);
     }
 
     #[test]

@@ -35,6 +35,12 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(super) use key::call as key_of;
+pub(super) use key::decode as decode_key;
+pub(super) use operators::quotient;
+pub(super) use overload::{is_string, numeric_rank};
+
 use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionStateBuilder;

@@ -294,5 +294,6 @@ pub(super) fn arithmetic_parts(operator: datafusion::logical_expr::Operator) -> 
     OPERATORS.iter().find(|(_, known, _)| *known == sign).map(|(name, _, operator)| (*name, *operator))
 }
 
+pub(in super::super) use arithmetic::quotient;
 pub(super) use arithmetic::{decimal_kernel, decimal_result, decimal_shape, negate_kernel, numeric_kernel};
 pub(super) use temporal::divide_interval;

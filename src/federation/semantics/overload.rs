@@ -109,7 +109,7 @@ fn is_preferred(pg_type: PgType) -> bool {
 }
 
 /// Place in the numeric tower.
-pub(super) fn numeric_rank(pg_type: PgType) -> Option<u8> {
+pub(in super::super) fn numeric_rank(pg_type: PgType) -> Option<u8> {
     match pg_type.oid {
         21 => Some(0),
         23 => Some(1),
@@ -122,7 +122,7 @@ pub(super) fn numeric_rank(pg_type: PgType) -> Option<u8> {
 }
 
 /// Whether values are character strings.
-pub(super) fn is_string(pg_type: PgType) -> bool {
+pub(in super::super) fn is_string(pg_type: PgType) -> bool {
     matches!(pg_type.oid, 18 | 19 | 25 | 1042 | 1043)
 }
 

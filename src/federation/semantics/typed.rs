@@ -41,7 +41,7 @@ impl From<PgType> for Typed {
 
 impl Typed {
     /// The type a field says it has.
-    pub(super) fn of_field(field: &Field) -> Self {
+    pub(in super::super) fn of_field(field: &Field) -> Self {
         Self { pg_type: field.pg_type(), labels: field.metadata().get(ENUM_KEY).map(|text| Arc::from(text.as_str())) }
     }
 
@@ -51,7 +51,7 @@ impl Typed {
     }
 
     /// A nullable field of this type over the given carrier.
-    pub(super) fn field(&self, name: &str, data_type: DataType) -> FieldRef {
+    pub(in super::super) fn field(&self, name: &str, data_type: DataType) -> FieldRef {
         let mut field = Field::new(name, data_type, true).with_pg_type(self.pg_type);
         if let Some(labels) = &self.labels {
             let mut metadata = field.metadata().clone();
@@ -127,7 +127,7 @@ pub(super) enum Kernel {
 
 /// A scalar function with decided types.
 #[derive(Clone)]
-pub(super) struct TypedFunction {
+pub(in super::super) struct TypedFunction {
     name: &'static str,
     arguments: Vec<Typed>,
     returns: Typed,
@@ -160,17 +160,17 @@ impl TypedFunction {
         ))
     }
 
-    pub(super) fn returns(&self) -> &Typed {
+    pub(in super::super) fn returns(&self) -> &Typed {
         &self.returns
     }
 
     /// The types the arguments are read as.
-    pub(super) fn arguments(&self) -> &[Typed] {
+    pub(in super::super) fn arguments(&self) -> &[Typed] {
         &self.arguments
     }
 
     /// The function that an expression calls, when it is a decided one.
-    pub(super) fn called_by(expr: &Expr) -> Option<&Self> {
+    pub(in super::super) fn called_by(expr: &Expr) -> Option<&Self> {
         match expr {
             Expr::ScalarFunction(call) => call.func.inner().downcast_ref::<Self>(),
             _ => None,

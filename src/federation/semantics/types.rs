@@ -69,7 +69,7 @@ pub(super) fn plan_schema(plan: &LogicalPlan) -> Result<DFSchema> {
 }
 
 /// What one node makes of its inputs' types.
-pub(super) fn schema_after(plan: &LogicalPlan, inputs: &[DFSchema]) -> Result<DFSchema> {
+pub(in super::super) fn schema_after(plan: &LogicalPlan, inputs: &[DFSchema]) -> Result<DFSchema> {
     let Some(types) = node_types(plan, inputs)? else { return Ok(plan.schema().as_ref().clone()) };
     let schema = plan.schema();
     if types.len() != schema.fields().len() {

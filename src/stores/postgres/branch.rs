@@ -13,18 +13,21 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use sqlx::Row;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
 use super::super::connector::{BatchStream, Branch, Purpose, Scan, ScanLimits, StoreName};
 use super::super::error::StoreError;
+use super::super::fragment::{Fragment, Tables};
 use super::super::position::Position;
 use super::super::relational::literal;
 use super::super::schema::Table;
 use super::error;
+use super::job::Job;
 use super::pool::{Lease, Pools, State};
-use super::scan::{self, Job};
+use super::scan;
 use super::settings::Settings;
 use crate::error::sqlstate;
 
@@ -108,23 +111,38 @@ impl View {
         }
     }
 
-    fn job(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits, after: State) -> Result<Job, StoreError> {
-        Job::new(table, scan, limits, self.inner.settings.deadline, after)
-    }
-
-    /// A pooled connection may have died with a restarted server. Nothing has been read then, so the scan is sent once more.
-    async fn scan_alone(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+    /// A pooled connection may have died with a restarted server. Nothing has been read then, so the job is sent once more.
+    async fn run_alone(&self, job: Job) -> Result<BatchStream, StoreError> {
         let scans = &self.inner.pools.scans;
         let lease = scans.acquire().await?;
-        let reused = lease.is_reused();
-        match scan::start(lease, self.job(table, scan, limits, State::Ready)?).await {
-            Err(StoreError::ConnectionLost { .. }) if reused => {
+        let again = lease.is_reused().then(|| job.clone());
+        match (scan::start(lease, job).await, again) {
+            (Err(StoreError::ConnectionLost { .. }), Some(again)) => {
                 scans.forget_idle();
                 let lease = scans.acquire().await?;
-                scan::start(lease, self.job(table, scan, limits, State::Ready)?).await
+                scan::start(lease, again).await
             }
-            outcome => outcome,
+            (outcome, _) => outcome,
         }
+    }
+
+    async fn start(&self, mut job: Job) -> Result<BatchStream, StoreError> {
+        job.deadline = self.inner.settings.deadline;
+        let ViewKind::Snapshot { leader, worker_begin, reserved } = &self.kind else {
+            return Box::pin(self.run_alone(job)).await;
+        };
+        if leader.lock().await.is_none() {
+            return Err(self.ended());
+        }
+        let slot = reserved.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let scans = &self.inner.pools.scans;
+        let (mut worker, _) = match slot {
+            Some(slot) => Box::pin(scans.fill_with(slot, worker_begin)).await?,
+            None => Box::pin(scans.acquire_with(worker_begin)).await?,
+        };
+        worker.settle(State::Transaction);
+        job.after = State::Transaction;
+        scan::start(worker, job).await
     }
 
     async fn end(&self, word: &str) -> Result<(), StoreError> {
@@ -139,20 +157,17 @@ impl View {
 #[async_trait]
 impl Branch for View {
     async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
-        let ViewKind::Snapshot { leader, worker_begin, reserved } = &self.kind else {
-            return Box::pin(self.scan_alone(table, scan, limits)).await;
-        };
-        if leader.lock().await.is_none() {
-            return Err(self.ended());
-        }
-        let slot = reserved.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let scans = &self.inner.pools.scans;
-        let (mut worker, _) = match slot {
-            Some(slot) => Box::pin(scans.fill_with(slot, worker_begin)).await?,
-            None => Box::pin(scans.acquire_with(worker_begin)).await?,
-        };
-        worker.settle(State::Transaction);
-        scan::start(worker, self.job(table, scan, limits, State::Transaction)?).await
+        self.start(Job::scan(table, scan, limits)?).await
+    }
+
+    async fn run(
+        &self,
+        fragment: &Fragment,
+        tables: &Tables,
+        schema: &SchemaRef,
+        limits: ScanLimits,
+    ) -> Result<BatchStream, StoreError> {
+        self.start(Job::fragment(fragment, tables, schema, limits)?).await
     }
 
     fn shared_snapshot(&self) -> Result<(), &'static str> {

@@ -2,6 +2,7 @@
 //!
 //! Server messages are passed through with SQLSTATE, detail and constraint. sqlx keeps no connection text in its errors.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgDatabaseError;
@@ -12,7 +13,7 @@ use super::super::schema::Table;
 use super::types::Broken;
 use crate::error::sqlstate;
 
-/// Text that a changed table puts into the server's error message; see `scan::push_guard`.
+/// Text that a changed table puts into the server's error message; see `job::guard`; the number of the table follows.
 pub(super) const CHANGED_MARK: &str = "tributary: columns have changed";
 
 /// A failure to connect or log in.
@@ -57,8 +58,8 @@ pub(super) fn is_inside_function(error: &sqlx::Error) -> bool {
     said.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::r#where).is_some_and(|place| place.contains("function"))
 }
 
-/// A failure of a scan: what can only come from a table that is no longer as discovered says so.
-pub(super) fn scanning(error: StoreError, table: &Table) -> StoreError {
+/// A failure of a statement over these tables: what can only come from a table that is no longer as discovered says so.
+pub(super) fn scanning(error: StoreError, tables: &[Arc<Table>]) -> StoreError {
     let StoreError::Remote { store, sqlstate, message, .. } = &error else { return error };
     let changed = match sqlstate.as_str() {
         // Missing relation, column, schema or type; operators and casts that no longer fit the column's type.
@@ -80,14 +81,23 @@ pub(super) fn scanning(error: StoreError, table: &Table) -> StoreError {
     } else {
         format!("The store said: {message}.")
     };
-    StoreError::SchemaChanged { store: store.clone(), table: table.id.name.clone(), difference }
+    StoreError::SchemaChanged { store: store.clone(), table: culprit(message, tables).to_owned(), difference }
+}
+
+/// The table that a message is about: the one behind the number after the mark, or else the one whose name it has.
+fn culprit<'t>(message: &str, tables: &'t [Arc<Table>]) -> &'t str {
+    let after = message.split_once(CHANGED_MARK).map(|(_, after)| after);
+    let number = after.and_then(|after| after.trim_start().split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok());
+    let named = || tables.iter().find(|table| message.contains(&table.id.name));
+    let found = number.and_then(|number: usize| tables.get(number)).or_else(named).or(tables.first());
+    found.map_or("?", |table| &table.id.name)
 }
 
 /// A value that the column's carrier cannot hold.
-pub(super) fn value(store: &StoreName, table: &Table, column: &str, broken: Broken) -> StoreError {
+pub(super) fn value(store: &StoreName, table: &str, column: &str, broken: Broken) -> StoreError {
     StoreError::Value {
         store: store.to_string(),
-        table: table.id.name.clone(),
+        table: table.to_owned(),
         column: column.to_owned(),
         sqlstate: broken.sqlstate,
         rule: broken.rule,

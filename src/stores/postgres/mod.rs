@@ -3,7 +3,7 @@
 //! ```text
 //! settings (store file) → pool (connections with their session set up)
 //! schema (catalog queries) → types (native type → Arrow field)
-//! pushdown (what the server may evaluate) → scan (COPY statement) → copy (rows in the stream) → types (values) → batches
+//! pushdown, fragment (what the server may evaluate) → job (COPY statement) → scan → copy (rows in the stream) → types (values) → batches
 //! ```
 //!
 //! **Invariants:** statements are built from quoted names and proved literals only; a connection returns to its pool only when
@@ -16,6 +16,8 @@ mod copy;
 mod documents;
 mod error;
 mod field;
+mod fragment;
+mod job;
 mod patience;
 mod pool;
 mod pushdown;
@@ -35,6 +37,7 @@ use async_trait::async_trait;
 use super::connector::{self, Branch, Capabilities, Kind, Purpose, Scan, StoreName};
 use super::document::{Known, Learning, Memory};
 use super::error::StoreError;
+use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relational::documents::{TableOptions, read_options};
@@ -140,7 +143,15 @@ impl connector::Connector for Connector {
     }
 
     fn describe_scan(&self, table: &Table, scan: &Scan) -> String {
-        scan::describe(table, scan)
+        job::describe(table, scan)
+    }
+
+    fn accepts(&self, relation: &Relation, tables: &Tables) -> Result<(), Refusal> {
+        fragment::accepts(relation, tables)
+    }
+
+    fn describe_fragment(&self, fragment: &Fragment, tables: &Tables) -> String {
+        fragment::describe(fragment, tables)
     }
 
     async fn open(&self, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError> {

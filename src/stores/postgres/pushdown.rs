@@ -190,21 +190,28 @@ fn fits(family: Family, value: &Value) -> bool {
         | (Family::Text | Family::Blank | Family::Enum, Value::Text(_))
         | (Family::Bytes, Value::Bytes(_)) => true,
         (Family::Oid, Value::Int(oid)) => u32::try_from(*oid).is_ok(),
-        // 4714-11-24 BC to 5874897-12-31.
-        (Family::Date, Value::Date(days)) => {
-            matches!(*days, DATE_INFINITY | DATE_NEGATIVE_INFINITY | -2_440_588..=2_145_042_905)
-        }
-        (Family::Time, Value::Time(micros)) => (0..=86_400_000_000).contains(micros),
-        (Family::Timestamp, Value::Timestamp(micros)) | (Family::TimestampTz, Value::TimestampTz(micros)) => {
-            *micros == i64::MIN || *micros >= -210_866_803_200_000_000
-        }
+        (Family::Date, Value::Date(_))
+        | (Family::Time, Value::Time(_))
+        | (Family::Timestamp, Value::Timestamp(_))
+        | (Family::TimestampTz, Value::TimestampTz(_)) => fits_moment(value),
         (Family::Uuid, Value::Text(text)) => is_uuid(text),
         _ => false,
     }
 }
 
+/// Whether the server has the moment.
+pub(super) fn fits_moment(value: &Value) -> bool {
+    match value {
+        // 4714-11-24 BC to 5874897-12-31.
+        Value::Date(days) => matches!(*days, DATE_INFINITY | DATE_NEGATIVE_INFINITY | -2_440_588..=2_145_042_905),
+        Value::Time(micros) => (0..=86_400_000_000).contains(micros),
+        Value::Timestamp(micros) | Value::TimestampTz(micros) => *micros == i64::MIN || *micros >= -210_866_803_200_000_000,
+        _ => false,
+    }
+}
+
 /// The canonical form: lower-case hexadecimal in groups of 8, 4, 4, 4 and 12.
-fn is_uuid(text: &str) -> bool {
+pub(super) fn is_uuid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(place, byte)| match place {
             8 | 13 | 18 | 23 => byte == b'-',

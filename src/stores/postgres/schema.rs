@@ -225,13 +225,18 @@ fn generated(raw: &RawColumn) -> Generated {
     }
 }
 
-/// Types of extensions (`citext`) may compare their text by rules of their own; `character(n)` ignores trailing blanks.
+/// Types of extensions (`citext`) may compare their text by rules of their own; `character(n)` ignores trailing blanks, which is told by
+/// the name of the type, unless its collation has rules of its own too.
 fn collation(raw: &RawColumn, field: &Field, parts: &Parts) -> Collation {
     let pg_type = field.pg_type();
-    if pg_type.oid == PgType::BPCHAR.oid || (Form::of(field) == Form::Text && pg_type == PgType::TEXT) {
-        return Collation::Loose(raw.native_type.clone());
+    let known = parts.collations.get(&raw.collation).cloned().unwrap_or_default();
+    match known {
+        Collation::Loose(_) => known,
+        _ if pg_type.oid == PgType::BPCHAR.oid || (Form::of(field) == Form::Text && pg_type == PgType::TEXT) => {
+            Collation::Loose(raw.native_type.clone())
+        }
+        _ => known,
     }
-    parts.collations.get(&raw.collation).cloned().unwrap_or_default()
 }
 
 /// Follows domains to their base type and arrays to their element type.

@@ -206,6 +206,12 @@ pub trait World: Send + Sync {
 
     async fn drop_table(&self, table: &str);
 
+    /// Whether a part of a plan, by its name in `fragments/plans.rs`, must be accepted or refused; `None` leaves it to the store.
+    fn runs(&self, plan: &str) -> Option<bool> {
+        let _ = plan;
+        None
+    }
+
     /// How many queries of connectors the store is running, or how many of their readers hold a state.
     async fn busy(&self) -> usize;
 }

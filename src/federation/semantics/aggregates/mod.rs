@@ -216,6 +216,15 @@ impl TypedAggregate {
     }
 }
 
+/// What an aggregate is by its name in SQL, and whether it drops repeated values by itself; both for those with decided types
+/// and for the engine's own.
+pub(in super::super) fn meaning(function: &AggregateUDF) -> (&str, bool) {
+    match function.inner().downcast_ref::<TypedAggregate>() {
+        Some(typed) => (typed.kind.name(), typed.distinct),
+        None => (function.name(), false),
+    }
+}
+
 impl AggregateUDFImpl for TypedAggregate {
     fn name(&self) -> &str {
         self.kind.name()

@@ -7,7 +7,7 @@ use arrow::compute::kernels::numeric;
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Float32Type, Float64Type};
 use arrow::error::ArrowError;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::ColumnarValue;
+use datafusion::logical_expr::{ColumnarValue, Expr};
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Diagnosis, sqlstate};
@@ -15,7 +15,7 @@ use crate::pgtype::PgType;
 
 use super::super::datum::{Datum, out_of_range};
 use super::super::numeric::division_by_zero;
-use super::super::typed::{BatchKernel, Call, Kernel, RowKernel};
+use super::super::typed::{BatchKernel, Call, Kernel, RowKernel, Typed, TypedFunction};
 use super::{Decision, How, Operator};
 
 /// Decides an operator over two numeric types given with their ranks in the tower.
@@ -98,6 +98,14 @@ pub(in super::super) fn numeric_kernel(operator: Operator) -> Option<RowKernel> 
         Operator::Modulo => |_, a| Ok(Datum::Numeric(a[0].as_numeric().remainder(&a[1].as_numeric())?)),
         _ => return None,
     })
+}
+
+/// `total / count` as PostgreSQL divides `numeric`, NULL over NULL: what an average is made of.
+pub(in super::super::super) fn quotient(total: Expr, count: Expr) -> Expr {
+    let numeric: Typed = PgType::NUMERIC.into();
+    let kernel: RowKernel = |_, a| Ok(Datum::Numeric(a[0].as_numeric().divide(&a[1].as_numeric())?));
+    TypedFunction::new("pg_divide", vec![numeric.clone(), numeric.clone()], numeric, Kernel::Strict(kernel))
+        .call(vec![total, count])
 }
 
 type ArrowKernel = fn(&dyn ArrowDatum, &dyn ArrowDatum) -> Result<ArrayRef, ArrowError>;

@@ -75,6 +75,16 @@ pub(in super::super) fn known(expr: &Expr) -> Option<(&Typed, &DataType)> {
     }
 }
 
+/// The parts of the call that [`coalesce`] makes.
+pub(in super::super::super) fn parts(call: &HigherOrderFunction) -> Option<Vec<&Expr>> {
+    called_by(call)?;
+    let parts = call.args.iter().map(|argument| match argument {
+        Expr::Lambda(lambda) => lambda.body.as_ref(),
+        value => value,
+    });
+    Some(parts.collect())
+}
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct FirstValue {

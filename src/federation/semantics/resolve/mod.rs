@@ -12,7 +12,7 @@ mod expression;
 mod field;
 mod grouping;
 mod guard;
-pub(super) mod lazy;
+pub(in super::super) mod lazy;
 mod node;
 
 use arrow::datatypes::DataType;

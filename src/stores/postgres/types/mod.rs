@@ -188,6 +188,8 @@ pub(super) fn decoder(field: &Field, rows: usize) -> Box<dyn Decoder> {
             Box::new(list::List::new(item.clone(), element, rows))
         }
         _ if form == Form::Text => text::plain(rows),
+        // A computed number is carried as the plan says, which is narrower than its type.
+        carrier if field.pg_type().oid == PgType::NUMERIC.oid => numeric::carried(carrier, rows),
         _ => scalar_decoder(field.pg_type(), rows),
     }
 }

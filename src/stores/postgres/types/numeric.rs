@@ -15,12 +15,16 @@ const INFINITY: u16 = 0xD000;
 const NEGATIVE_INFINITY: u16 = 0xF000;
 
 pub(super) fn numeric(pg_type: PgType, rows: usize) -> Box<dyn Decoder> {
-    let carrier = pg_type.carrier();
-    match carrier {
+    carried(&pg_type.carrier(), rows)
+}
+
+/// Numbers in a decimal carrier, or else as canonical text.
+pub(super) fn carried(carrier: &DataType, rows: usize) -> Box<dyn Decoder> {
+    match *carrier {
         DataType::Decimal128(precision, scale) => {
-            Primitive::<Decimal128Type, _>::boxed(carrier, rows, move |bytes| read_decimal128(bytes, precision, scale))
+            Primitive::<Decimal128Type, _>::boxed(carrier.clone(), rows, move |bytes| read_decimal128(bytes, precision, scale))
         }
-        DataType::Decimal256(precision, scale) => Primitive::<Decimal256Type, _>::boxed(carrier, rows, move |bytes| {
+        DataType::Decimal256(precision, scale) => Primitive::<Decimal256Type, _>::boxed(carrier.clone(), rows, move |bytes| {
             read_decimal::<Decimal256Type>(bytes, precision, scale)
         }),
         _ => Written::boxed(rows, write_numeric),

@@ -79,6 +79,8 @@ pub(super) enum Condition {
     Term(Expression),
     /// A condition of a scan.
     Stored { table: TableId, alias: usize, predicate: Predicate },
+    /// The cells that the fragment computes with are of the kinds that it takes them for, or else the statement fails.
+    Checked { table: TableId, alias: usize },
     /// A row of the block exists; its conditions hold that of the join.
     Exists { block: Box<Block>, negated: bool },
     /// The left sides are, or are not, among the rows of the block.

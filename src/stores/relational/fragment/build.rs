@@ -56,10 +56,11 @@ impl Pen<'_> {
         let table = || scan.table.clone();
         let conditions =
             scan.filter.iter().map(|predicate| Condition::Stored { table: table(), alias, predicate: predicate.clone() });
+        let check = self.phrasing.checks(&scan.table).then(|| Condition::Checked { table: table(), alias });
         let output = scan.columns.iter().zip(known);
         Ok(Block {
             from: vec![Source::Table { table: table(), alias }],
-            conditions: conditions.collect(),
+            conditions: conditions.chain(check).collect(),
             output: output
                 .map(|(column, shape)| self.add(Term::Stored { alias, table: table(), column: *column }, shape))
                 .collect(),
@@ -154,7 +155,10 @@ impl Pen<'_> {
     fn outer(&mut self, mut left: Block, mut right: Block, condition: Option<&Expression>, full: bool) -> Block {
         // What a side without a pair lacks is NULL: columns only, because an expression over NULLs need not be.
         if !self.has_columns_only(&right)
-            || right.conditions.iter().any(|part| !matches!(part, Condition::Term(_) | Condition::Stored { .. }))
+            || right
+                .conditions
+                .iter()
+                .any(|part| !matches!(part, Condition::Term(_) | Condition::Stored { .. } | Condition::Checked { .. }))
         {
             right = self.wrap(right);
         }

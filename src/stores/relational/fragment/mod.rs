@@ -20,11 +20,12 @@ mod phrasing;
 mod tests;
 mod write;
 
-pub use check::{Judge, conjuncts, input_shapes, is_equality_of_sides, visit_expressions};
+pub use check::{Judge, conjuncts, input_shapes, is_counted, is_equality_of_sides, visit_expressions};
 pub use pen::Pen;
 pub use phrasing::{Like, Phrasing};
 
 use super::super::fragment::{Relation, Tables};
+use super::literal;
 use super::sql::{Sql, Unwritable};
 
 /// Writes `relation` to the end of `sql`, one column per column of it, named `c0`, `c1`, …. `guard` is a condition of our own words that
@@ -40,4 +41,17 @@ pub fn write(
     sql: &mut Sql,
 ) -> Result<(), Unwritable> {
     Pen::new(phrasing, tables, sql).statement(relation, guard)
+}
+
+/// The statement with its values behind it, as `EXPLAIN` shows it.
+pub fn shown(sql: Sql) -> String {
+    let (mut text, values) = sql.into_parts();
+    for (place, value) in values.iter().enumerate() {
+        text.push_str(if place == 0 { " -- " } else { ", " });
+        // A literal of PostgreSQL, whatever the store: it is read by people.
+        if literal::write(value, &mut text).is_err() {
+            text.push('?');
+        }
+    }
+    text
 }

@@ -63,6 +63,7 @@ fn tables() -> Tables {
             generated: Generated::No,
             comment: None,
             collation: Collation::Bytes,
+            statistics: Default::default(),
         })
         .into();
     let table = |name: &str| {

@@ -1,0 +1,183 @@
+//! Guesses over relations: how many rows, whether columns are unique, how large the statement becomes. They decide only what is
+//! worth a round trip, never what is right.
+
+use crate::stores::fragment::{Expression, JoinKind, Node, Tables};
+use crate::stores::predicate::{Comparison, Predicate};
+use crate::stores::{Relation, Scan};
+
+/// Rows that may travel without a second thought.
+pub(super) const FEW_ROWS: u64 = 10_000;
+
+/// How many columns a relation has.
+pub(super) fn width(relation: &Relation) -> usize {
+    match relation {
+        Relation::Table(scan) => scan.columns.len(),
+        Relation::Values { types, .. } => types.len(),
+        Relation::Filter { input, .. }
+        | Relation::Distinct { input }
+        | Relation::Sort { input, .. }
+        | Relation::Limit { input, .. } => width(input),
+        Relation::Project { expressions, .. } => expressions.len(),
+        Relation::Join { left, kind: JoinKind::Semi | JoinKind::Anti, .. } => width(left),
+        Relation::Join { left, right, .. } => width(left) + width(right),
+        Relation::Aggregate { groups, calls, .. } => groups.len() + calls.len(),
+        Relation::Union { inputs } => inputs.first().map_or(0, width),
+        Relation::Window { input, calls } => width(input) + calls.len(),
+    }
+}
+
+/// About how many rows a relation has; `None` when a table says nothing.
+pub(super) fn rows(relation: &Relation, tables: &Tables) -> Option<u64> {
+    let limited = |rows: Option<u64>, limit: Option<u64>| match (rows, limit) {
+        (Some(rows), Some(limit)) => Some(rows.min(limit)),
+        (rows, limit) => rows.or(limit),
+    };
+    match relation {
+        Relation::Table(scan) => of_scan(scan, tables),
+        Relation::Values { rows, .. } => u64::try_from(rows.len()).ok(),
+        // Each condition is guessed to keep a third, which is enough to order joins.
+        Relation::Filter { input, condition } => Some(rows(input, tables)? / 3_u64.saturating_pow(parts(condition)) + 1),
+        Relation::Project { input, .. } | Relation::Window { input, .. } => rows(input, tables),
+        Relation::Distinct { input } => Some(rows(input, tables)? / 3 + 1),
+        Relation::Aggregate { groups, .. } if groups.is_empty() => Some(1),
+        Relation::Aggregate { input, .. } => Some(rows(input, tables)? / 10 + 1),
+        Relation::Sort { input, limit, .. } | Relation::Limit { input, limit, .. } => limited(rows(input, tables), *limit),
+        Relation::Union { inputs } => inputs.iter().map(|input| rows(input, tables)).sum(),
+        Relation::Join { left, right, kind, .. } => {
+            let (left, right) = (rows(left, tables)?, rows(right, tables)?);
+            Some(match kind {
+                JoinKind::Semi | JoinKind::Anti => left / 2 + 1,
+                JoinKind::Left => left,
+                JoinKind::Right => right,
+                JoinKind::Inner | JoinKind::Full => left.max(right),
+            })
+        }
+    }
+}
+
+fn of_scan(scan: &Scan, tables: &Tables) -> Option<u64> {
+    let table = tables.get(&scan.table)?;
+    table.row_estimate?;
+    Some(crate::federation::estimate::scan_rows(table, scan) as u64)
+}
+
+/// The column that a condition holds at one value.
+fn fixed_column(predicate: &Predicate) -> Option<usize> {
+    match predicate {
+        Predicate::Compare { column, op: Comparison::Equal, .. } if column.path.is_empty() => Some(column.column),
+        _ => None,
+    }
+}
+
+fn parts(condition: &Expression) -> u32 {
+    match &condition.node {
+        Node::And(parts) => u32::try_from(parts.len()).unwrap_or(u32::MAX),
+        _ => 1,
+    }
+}
+
+/// Whether at most one row of the relation has given values in these columns, as far as keys tell.
+pub(super) fn is_unique(relation: &Relation, columns: &[usize], tables: &Tables) -> bool {
+    if columns.is_empty() {
+        return false;
+    }
+    match relation {
+        Relation::Table(scan) => tables.get(&scan.table).is_some_and(|table| {
+            let known: Vec<usize> = columns.iter().filter_map(|place| scan.columns.get(*place)).copied().collect();
+            let fixed = scan.filter.iter().filter_map(fixed_column);
+            let known: Vec<usize> = known.into_iter().chain(fixed).collect();
+            table.primary_key.iter().chain(&table.unique_keys).any(|key| key.columns.iter().all(|column| known.contains(column)))
+        }),
+        Relation::Filter { input, .. } | Relation::Sort { input, .. } | Relation::Limit { input, .. } => {
+            is_unique(input, columns, tables)
+        }
+        Relation::Window { input, .. } => {
+            let inner = width(input);
+            let known: Vec<usize> = columns.iter().copied().filter(|place| *place < inner).collect();
+            is_unique(input, &known, tables)
+        }
+        Relation::Project { input, expressions } => {
+            let known = columns.iter().filter_map(|place| match expressions.get(*place).map(|output| &output.node) {
+                Some(Node::Column(place)) => Some(*place),
+                _ => None,
+            });
+            is_unique(input, &known.collect::<Vec<_>>(), tables)
+        }
+        Relation::Aggregate { groups, .. } => (0..groups.len()).all(|place| columns.contains(&place)),
+        Relation::Distinct { input } => {
+            (0..width(input)).all(|place| columns.contains(&place)) || is_unique(input, columns, tables)
+        }
+        Relation::Join { left, kind: JoinKind::Semi | JoinKind::Anti, .. } => is_unique(left, columns, tables),
+        Relation::Join { left, right, condition, .. } => joined_unique((left, right), condition.as_ref(), columns, tables),
+        Relation::Values { .. } | Relation::Union { .. } => false,
+    }
+}
+
+/// A join keeps the keys of a side when the other side has at most one partner for each of its rows.
+fn joined_unique(
+    (left, right): (&Relation, &Relation),
+    condition: Option<&Expression>,
+    columns: &[usize],
+    tables: &Tables,
+) -> bool {
+    let boundary = width(left);
+    let (mut low, mut high) = (Vec::new(), Vec::new());
+    let conditions = match condition.map(|condition| &condition.node) {
+        Some(Node::And(parts)) => parts.iter().collect(),
+        Some(_) => condition.into_iter().collect(),
+        None => Vec::new(),
+    };
+    for condition in conditions {
+        if let Node::Compare { op: Comparison::Equal, left, right } = &condition.node
+            && let (Node::Column(one), Node::Column(other)) = (&left.node, &right.node)
+        {
+            let (first, second) = (*one.min(other), *one.max(other));
+            if first < boundary && second >= boundary {
+                low.push(first);
+                high.push(second - boundary);
+            }
+        }
+    }
+    let of_left: Vec<usize> = columns.iter().copied().filter(|place| *place < boundary).collect();
+    let of_right: Vec<usize> = columns.iter().filter_map(|place| place.checked_sub(boundary)).collect();
+    is_unique(left, &of_left, tables) && is_unique(right, &high, tables)
+        || is_unique(right, &of_right, tables) && is_unique(left, &low, tables)
+}
+
+/// How many constants a relation has, and how deep its nodes and operators are nested.
+pub(super) fn size(relation: &Relation) -> (usize, usize) {
+    let (mut constants, mut depth) = (0, 0);
+    for expression in relation.expressions() {
+        let (more, height) = expression_size(expression);
+        constants += more;
+        depth = depth.max(height);
+    }
+    if let Relation::Table(scan) = relation {
+        constants += scan.filter.iter().map(predicate_size).sum::<usize>();
+    }
+    for input in relation.inputs() {
+        let (more, height) = size(input);
+        constants += more;
+        depth = depth.max(height);
+    }
+    (constants, depth + 1)
+}
+
+fn expression_size(expression: &Expression) -> (usize, usize) {
+    let own = match &expression.node {
+        Node::Literal(_) => (1, 0),
+        Node::Subquery(relation) => size(relation),
+        _ => (0, 0),
+    };
+    let below = expression.operands().into_iter().map(expression_size);
+    let (constants, depth) = below.fold(own, |(all, deepest), (more, depth)| (all + more, deepest.max(depth)));
+    (constants, depth + 1)
+}
+
+fn predicate_size(predicate: &Predicate) -> usize {
+    match predicate {
+        Predicate::Compare { .. } | Predicate::IsNull { .. } | Predicate::Like { .. } => 1,
+        Predicate::In { values, .. } => values.len(),
+        Predicate::And(parts) | Predicate::Or(parts) => parts.iter().map(predicate_size).sum(),
+    }
+}

@@ -1,0 +1,25 @@
+//! Which parts of plans the server may run, and how they are spelled for it.
+//!
+//! PostgreSQL means what PostgreSQL means, so nearly all is accepted. What is refused depends on settings of the client's session (time
+//! zone, date style), on the locale (`upper`), or on values that reach us in another form than the server computes with.
+
+mod judge;
+mod phrasing;
+#[cfg(test)]
+mod tests;
+
+pub(super) use judge::accepts;
+pub(super) use phrasing::Postgres;
+
+use super::super::fragment::{Fragment, Tables};
+use super::super::relational::{Dialect, Sql, Unwritable, fragment};
+
+/// The statement as `EXPLAIN` shows it: values as placeholders and behind it, without the wrapping COPY and the check of the
+/// tables' columns.
+pub(super) fn describe(fragment: &Fragment, tables: &Tables) -> String {
+    let mut sql = Sql::bound(Dialect::Postgres);
+    match fragment::write(&fragment.root, tables, &Postgres, None, &mut sql) {
+        Ok(()) => fragment::shown(sql),
+        Err(Unwritable(rule)) => format!("not sent: a value {rule}"),
+    }
+}
