@@ -15,4 +15,5 @@ mod cardinality;
 mod cluster;
 pub mod dynamic;
 pub mod order;
+mod semi;
 pub mod spill;
