@@ -232,7 +232,7 @@ pub async fn bind(
     let placed = placement::place(ordered, setting.pushdown, &NoCopies).map_err(|error| diagnose(&error))?;
     let planner = Arc::clone(state.query_planner());
     let physical = planner.create_physical_plan(&placed.plan, &state).await.map_err(|error| diagnose(&error))?;
-    let physical = joins::dynamic::await_joins(physical).map_err(|error| diagnose(&error))?;
+    let physical = joins::dynamic::await_joins(physical).and_then(joins::spill::bound).map_err(|error| diagnose(&error))?;
     branches.expect_scans(&count_scans(&physical))?;
     Ok(Bound { physical, residuals: placed.residuals, state })
 }

@@ -29,14 +29,15 @@ pub enum Answer {
 pub struct Asked {
     config: Config,
     setup: String,
+    zone: &'static str,
     client: Option<Client>,
     connection: Option<OwnedTask<()>>,
 }
 
 impl Asked {
     /// `setup` runs on every new connection.
-    pub fn new(config: Config, setup: String) -> Self {
-        Self { config, setup, client: None, connection: None }
+    pub fn new(config: Config, setup: impl Into<String>) -> Self {
+        Self { config, setup: setup.into(), zone: "", client: None, connection: None }
     }
 
     /// The answer in binary.
@@ -44,6 +45,23 @@ impl Asked {
         let client = self.client().await;
         let answer = tokio::time::timeout(DEADLINE, extended(client, sql, parameters)).await;
         self.kept(answer)
+    }
+
+    /// The answer in binary of a session in a time zone.
+    pub async fn extended_in(&mut self, zone: &'static str, sql: &str) -> Answer {
+        let known = self.zone == zone;
+        let client = self.client().await;
+        if !known {
+            client.batch_execute(&format!("SET TimeZone = '{zone}'")).await.unwrap();
+        }
+        self.zone = zone;
+        self.extended(sql, &[]).await
+    }
+
+    /// What a setting is; `None` where it does not exist.
+    pub async fn setting(&mut self, name: &str) -> Option<String> {
+        let row = self.client().await.query_one(&format!("SHOW {name}"), &[]).await.ok()?;
+        row.get(0)
     }
 
     /// The answer in text.
@@ -59,6 +77,7 @@ impl Asked {
             self.connection = Some(OwnedTask::spawn(async move { drop(connection.await) }));
             client.batch_execute(&self.setup).await.unwrap();
             self.client = Some(client);
+            self.zone = "";
         }
         self.client.as_ref().unwrap()
     }

@@ -3,15 +3,16 @@
 //! Every statement has one right answer: limits come with a total order, and floats are summed only where sums are exact.
 
 use super::random::Random;
+use super::tables::{self, PLAIN, TABLES, Type};
 
 /// The seed of the first statement; each statement has its own.
 const SEED: u64 = 20_240_229;
 
-/// A table as the generator knows it.
+/// A table as this generator reads it.
 struct Source {
     name: &'static str,
     key: &'static str,
-    columns: &'static [Column],
+    columns: Vec<Column>,
 }
 
 /// A column with literals that meet its values.
@@ -34,168 +35,44 @@ enum Kind {
     Zoned,
 }
 
-const fn column(name: &'static str, kind: Kind, literals: &'static [&'static str]) -> Column {
-    Column { name, kind, literals }
+/// The tables whose numbers are all written with one scale, without the columns of the typed generator alone.
+fn sources() -> Vec<Source> {
+    let column = |column: &tables::Column| Column { name: column.name, kind: kind(column), literals: column.literals };
+    let columns = |table: &tables::Table| table.columns.iter().filter(|column| !column.typed).map(column).collect();
+    TABLES[..PLAIN].iter().map(|table| Source { name: table.name, key: table.key, columns: columns(table) }).collect()
 }
 
-const KEYS: &[&str] = &["1", "2", "3", "7", "8", "12", "999", "150", "30", "-1"];
-const SMALL: &[&str] = &["0", "1", "2", "3", "5", "127", "-128", "1.5", "-1"];
-const DECIMALS: &[&str] = &["0", "10.5", "-0.0001", "99.99", "12.340", "1000", "-3.25", "0.5"];
-const FLOATS: &[&str] = &["0", "0.5", "-0.25", "2.5", "1e300", "-2.5"];
-const TEXTS: &[&str] = &[
-    "'Ada'",
-    "'ada'",
-    "'ada '",
-    "''",
-    "'zoe'",
-    "'Zoë'",
-    "'b'",
-    "'Oslo'",
-    "'open'",
-    "'box'",
-    "'happy'",
-    "'Billing'",
-    "'it''s'",
-    "'日本'",
-];
-const DATES: &[&str] = &["DATE '1970-01-01'", "DATE '2024-02-29'", "DATE '1969-12-31'", "DATE '9999-12-31'", "DATE '2262-04-12'"];
-const MOMENTS: &[&str] = &[
-    "TIMESTAMP '1970-01-01'",
-    "TIMESTAMP '2024-02-29 12:30:45.123456'",
-    "TIMESTAMP '1969-12-31 23:59:59.999999'",
-    "TIMESTAMP '2262-04-12'",
-];
-const ZONED: &[&str] = &[
-    "TIMESTAMPTZ '1970-01-01 00:00+00'",
-    "TIMESTAMPTZ '2024-02-29 12:30:45.123+00'",
-    "TIMESTAMPTZ '2024-01-01 00:00:00.000001+00'",
-    "TIMESTAMPTZ '2262-01-01 01:00+01'",
-];
-const TRUTHS: &[&str] = &["true", "false"];
-
-const SOURCES: &[Source] = &[
-    Source {
-        name: "shop.customers",
-        key: "id",
-        columns: &[
-            column("id", Kind::Key, KEYS),
-            column("name", Kind::Text, TEXTS),
-            column("email", Kind::Text, TEXTS),
-            column("active", Kind::Bool, TRUTHS),
-            column("score", Kind::Float, FLOATS),
-            column("born", Kind::Date, DATES),
-            column("seen", Kind::Zoned, ZONED),
-            column("balance", Kind::Number, DECIMALS),
-            column("small", Kind::Number, SMALL),
-        ],
-    },
-    Source {
-        name: "shop.orders",
-        key: "id",
-        columns: &[
-            column("id", Kind::Key, KEYS),
-            column("customer", Kind::Key, KEYS),
-            column("placed", Kind::Moment, MOMENTS),
-            column("total", Kind::Number, DECIMALS),
-            column("status", Kind::Text, TEXTS),
-        ],
-    },
-    Source {
-        name: "shop.order_lines",
-        key: "id",
-        columns: &[
-            column("order_id", Kind::Key, KEYS),
-            column("product", Kind::Key, KEYS),
-            column("quantity", Kind::Number, SMALL),
-            column("price", Kind::Number, DECIMALS),
-            column("discount", Kind::Float, FLOATS),
-        ],
-    },
-    Source {
-        name: "crm.clients",
-        key: "id",
-        columns: &[
-            column("id", Kind::Key, KEYS),
-            column("shop_id", Kind::Key, KEYS),
-            column("name", Kind::Text, TEXTS),
-            column("code", Kind::Text, TEXTS),
-            column("city", Kind::Text, TEXTS),
-            column("memo", Kind::Text, TEXTS),
-            column("credit", Kind::Number, DECIMALS),
-            column("tier", Kind::Number, SMALL),
-            column("since", Kind::Date, DATES),
-            column("seen", Kind::Moment, MOMENTS),
-            column("ratio", Kind::Float, FLOATS),
-        ],
-    },
-    Source {
-        name: "crm.calls",
-        key: "id",
-        columns: &[
-            column("client", Kind::Key, KEYS),
-            column("topic", Kind::Text, TEXTS),
-            column("minutes", Kind::Number, SMALL),
-            column("cost", Kind::Number, DECIMALS),
-            column("at", Kind::Zoned, ZONED),
-        ],
-    },
-    Source {
-        name: "archive.parcels",
-        key: "id",
-        columns: &[
-            column("id", Kind::Key, KEYS),
-            column("order_no", Kind::Key, KEYS),
-            column("label", Kind::Text, TEXTS),
-            column("weight", Kind::Number, DECIMALS),
-            column("sent", Kind::Date, DATES),
-            column("noted", Kind::Moment, MOMENTS),
-            column("ok", Kind::Bool, TRUTHS),
-            column("ratio", Kind::Float, FLOATS),
-        ],
-    },
-    Source {
-        name: "archive.reviews",
-        key: "id",
-        columns: &[
-            column("product", Kind::Key, KEYS),
-            column("rating", Kind::Number, SMALL),
-            column("title", Kind::Text, TEXTS),
-            column("share", Kind::Float, FLOATS),
-        ],
-    },
-    Source {
-        name: "field.visits",
-        key: "no",
-        columns: &[
-            column("no", Kind::Key, KEYS),
-            column("client", Kind::Key, KEYS),
-            column("parcel", Kind::Key, KEYS),
-            column("person", Kind::Key, KEYS),
-            column("amount", Kind::Number, DECIMALS),
-            column("mood", Kind::Text, TEXTS),
-            column("open", Kind::Bool, TRUTHS),
-            column("ratio", Kind::Float, FLOATS),
-            column("at", Kind::Zoned, ZONED),
-        ],
-    },
-];
+fn kind(column: &tables::Column) -> Kind {
+    match column.ty {
+        Type::Small | Type::Int | Type::Big if column.refers => Kind::Key,
+        Type::Small | Type::Int | Type::Big | Type::Numeric => Kind::Number,
+        Type::Float => Kind::Float,
+        Type::Text => Kind::Text,
+        Type::Bool => Kind::Bool,
+        Type::Date => Kind::Date,
+        Type::Moment => Kind::Moment,
+        Type::Zoned => Kind::Zoned,
+        Type::Interval | Type::Uuid | Type::Bytes => unreachable!("columns of these types are read by the typed generator alone"),
+    }
+}
 
 const JOINS: &[&str] = &["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"];
 
 /// As many statements as wanted, the same ones every time.
 pub fn statements(count: usize) -> Vec<String> {
-    (0..count).map(|number| statement(&mut Random::new(SEED + u64::try_from(number).unwrap()))).collect()
+    let sources = sources();
+    (0..count).map(|number| statement(&mut Random::new(SEED + u64::try_from(number).unwrap()), &sources)).collect()
 }
 
-fn statement(random: &mut Random) -> String {
-    let source = random.pick(SOURCES);
+fn statement(random: &mut Random, sources: &[Source]) -> String {
+    let source = random.pick(sources);
     match random.below(7) {
         0 => format!("SELECT {} FROM {} t WHERE {}", listed(random, source), source.name, predicate(random, source, "t", 2)),
         1 => ordered(random, source),
         2 => grouped(random, source),
-        3 | 4 => joined(random, source),
-        5 => contained(random, source),
-        _ => combined(random, source),
+        3 | 4 => joined(random, source, sources),
+        5 => contained(random, source, sources),
+        _ => combined(random, source, sources),
     }
 }
 
@@ -206,7 +83,7 @@ fn listed(random: &mut Random, source: &Source) -> String {
 }
 
 fn ordered(random: &mut Random, source: &Source) -> String {
-    let by = random.pick(source.columns).name;
+    let by = random.pick(&source.columns).name;
     let direction = random.pick(&["", " DESC", " NULLS FIRST", " DESC NULLS LAST"]);
     let (limit, offset) = (random.below(30), random.below(3) * 5);
     format!(
@@ -218,9 +95,9 @@ fn ordered(random: &mut Random, source: &Source) -> String {
 }
 
 fn grouped(random: &mut Random, source: &Source) -> String {
-    let by = random.pick(source.columns);
+    let by = random.pick(&source.columns);
     let mut counted = vec!["count(*)".to_owned()];
-    for column in source.columns {
+    for column in &source.columns {
         counted.push(match column.kind {
             Kind::Number | Kind::Key if random.chance(50) => format!("sum({})", column.name),
             Kind::Number | Kind::Key if random.chance(50) => format!("avg({})", column.name),
@@ -238,8 +115,8 @@ fn grouped(random: &mut Random, source: &Source) -> String {
     )
 }
 
-fn joined(random: &mut Random, left: &Source) -> String {
-    let right = random.pick(SOURCES);
+fn joined(random: &mut Random, left: &Source, sources: &[Source]) -> String {
+    let right = random.pick(sources);
     let kind = if random.chance(25) { Kind::Text } else { Kind::Key };
     let (Some(a), Some(b)) = (of_kind(random, left, kind), of_kind(random, right, kind)) else {
         return grouped(random, left);
@@ -260,8 +137,8 @@ fn joined(random: &mut Random, left: &Source) -> String {
     )
 }
 
-fn contained(random: &mut Random, outer: &Source) -> String {
-    let inner = random.pick(SOURCES);
+fn contained(random: &mut Random, outer: &Source, sources: &[Source]) -> String {
+    let inner = random.pick(sources);
     let (Some(a), Some(b)) = (of_kind(random, outer, Kind::Key), of_kind(random, inner, Kind::Key)) else {
         return ordered(random, outer);
     };
@@ -275,8 +152,8 @@ fn contained(random: &mut Random, outer: &Source) -> String {
     format!("SELECT o.{} FROM {} o WHERE {condition} AND {}", outer.key, outer.name, predicate(random, outer, "o", 1))
 }
 
-fn combined(random: &mut Random, left: &Source) -> String {
-    let right = random.pick(SOURCES);
+fn combined(random: &mut Random, left: &Source, sources: &[Source]) -> String {
+    let right = random.pick(sources);
     let kind = *random.pick(&[Kind::Key, Kind::Number, Kind::Text]);
     let (Some(a), Some(b)) = (of_kind(random, left, kind), of_kind(random, right, kind)) else { return grouped(random, left) };
     let word = random.pick(&["UNION", "UNION ALL", "INTERSECT", "INTERSECT ALL", "EXCEPT", "EXCEPT ALL"]);
@@ -307,7 +184,7 @@ fn predicate(random: &mut Random, source: &Source, alias: &str, depth: usize) ->
             _ => format!("({left} AND {right})"),
         };
     }
-    let column = random.pick(source.columns);
+    let column = random.pick(&source.columns);
     let name = format!("{alias}.{}", column.name);
     let literal = random.pick(column.literals);
     let other = random.pick(column.literals);

@@ -5,6 +5,7 @@
 //! queries/<topic>.sql         one statement a line; `statement ==> the copy's wording` where a store's document is a json
 //!                             column there; `<- value` binds a parameter (`\N` is NULL)
 //! generate, templates         statements made by a fixed seed
+//! typed, hunt                 statements of any depth by rules that know types; what differs is made small
 //! refused.sql                 those of the statements that Tributary refuses with 0A000: exactly these, with reasons
 //! mismatched.sql              those whose answers differ: exactly these, with reasons
 //! ```
@@ -14,16 +15,22 @@
 //! SQLSTATE of errors. Exceptions: enum types of PostgreSQL are text (`ask`).
 //!
 //! `cargo test --test main differential -- differential generated=5000 templates=5000` makes more statements than usual;
-//! `only=<text>` runs the statements that contain it and shows every difference; `pushdown=scans` or `pushdown=none` asks the stores for
-//! less than usual.
+//! `only=<text>` runs the statements that contain it and shows every difference, `file=<path>` those of another file alone.
+//! `random=20000 seed=7` runs that many of the typed generator and nothing else, `from=123` from that one on.
+//! `pushdown=scans` or `pushdown=none` asks the stores for less than usual.
 
 mod ask;
+mod choices;
 mod compare;
+mod estimate;
 mod generate;
+mod hunt;
 mod random;
 mod set;
 mod stage;
+mod tables;
 mod templates;
+mod typed;
 
 use std::path::Path;
 
@@ -35,6 +42,10 @@ const GENERATED: usize = 150;
 
 /// Statements over templates of an ordinary run.
 const TEMPLATES: usize = 150;
+
+/// Statements of the typed generator of an ordinary run, and their seed.
+const RANDOM: usize = 400;
+const SEED: u64 = 1;
 
 /// Pairs of connections that work at the same time.
 const WORKERS: usize = 4;
@@ -65,23 +76,32 @@ type Verdict = (Outcome, String);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_over_postgres_mariadb_sqlite_and_mongodb_equal_those_of_one_postgres() {
-    let only = argument("only=");
-    let count = argument("generated=").map_or(GENERATED, |count| count.parse().unwrap());
-    let mut queries = written();
-    assert!(queries.len() >= 100, "{} written statements", queries.len());
-    queries.extend(generate::statements(count).iter().map(|sql| query("generated", sql)));
-    let count = argument("templates=").map_or(TEMPLATES, |count| count.parse().unwrap());
-    queries.extend(templates::statements(count).iter().map(|sql| query("templates", sql)));
-    mark(&mut queries, "refused.sql", Outcome::Refused);
-    mark(&mut queries, "mismatched.sql", Outcome::Different);
-    queries.retain(|query| only.as_ref().is_none_or(|only| query.sql.contains(only.as_str())));
     let stage = Box::pin(Stage::set(argument("pushdown=").unwrap_or_else(|| "full".to_owned()))).await;
+    let only = argument("only=");
+    let random = argument("random=").map(|count| count.parse::<usize>().unwrap());
+    let mut wrong = if random.is_none() { written_and_generated(&stage, only.as_deref()).await } else { 0 };
+    if only.is_none() && argument("file=").is_none() {
+        let seed = argument("seed=").map_or(SEED, |seed| seed.parse().unwrap());
+        let first = argument("from=").map_or(0, |first| first.parse().unwrap());
+        let tally = hunt::run(&stage, seed, first, random.unwrap_or(RANDOM)).await;
+        eprintln!("seed {seed}: {tally}");
+        wrong += tally.different;
+    }
+    stage.clear().await;
+    assert_eq!(wrong, 0, "statements did not come out as their files say");
+}
+
+/// Runs the statements that are written down and those of the plain generators; gives how many came out otherwise than is
+/// written.
+async fn written_and_generated(stage: &Stage, only: Option<&str>) -> usize {
+    let shown = only.is_some() || argument("file=").is_some();
+    let queries = queries(only);
     let slices: Vec<Vec<Query>> =
         (0..WORKERS).map(|worker| queries.iter().skip(worker).step_by(WORKERS).cloned().collect()).collect();
-    let verdicts = futures::future::join_all(slices.into_iter().map(|slice| judge_all(&stage, slice))).await;
+    let verdicts = futures::future::join_all(slices.into_iter().map(|slice| judge_all(stage, slice))).await;
     let mut wrong = 0;
     for (query, (outcome, difference)) in verdicts.iter().flatten() {
-        if only.is_some() && *outcome != Outcome::Same {
+        if shown && *outcome != Outcome::Same {
             eprintln!("\n{outcome:?}:\n  {}\n    {difference}", query.line);
         }
         if *outcome != query.expected {
@@ -97,8 +117,23 @@ async fn answers_over_postgres_mariadb_sqlite_and_mongodb_equal_those_of_one_pos
         of(Outcome::Refused),
         of(Outcome::Different)
     );
-    stage.clear().await;
-    assert_eq!(wrong, 0, "statements did not come out as their files say");
+    wrong
+}
+
+fn queries(only: Option<&str>) -> Vec<Query> {
+    if let Some(file) = argument("file=") {
+        return lines(Path::new(&file)).iter().map(|line| query("file", line)).collect();
+    }
+    let count = argument("generated=").map_or(GENERATED, |count| count.parse().unwrap());
+    let mut queries = written();
+    assert!(queries.len() >= 100, "{} written statements", queries.len());
+    queries.extend(generate::statements(count).iter().map(|sql| query("generated", sql)));
+    let count = argument("templates=").map_or(TEMPLATES, |count| count.parse().unwrap());
+    queries.extend(templates::statements(count).iter().map(|sql| query("templates", sql)));
+    mark(&mut queries, "refused.sql", Outcome::Refused);
+    mark(&mut queries, "mismatched.sql", Outcome::Different);
+    queries.retain(|query| only.is_none_or(|only| query.sql.contains(only)));
+    queries
 }
 
 async fn judge_all(stage: &Stage, queries: Vec<Query>) -> Vec<(Query, Verdict)> {

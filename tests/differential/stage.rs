@@ -71,6 +71,16 @@ impl Stage {
         (Asked::new(self.ours.clone(), session), Asked::new(self.copy.clone(), COPY_SESSION.to_owned()))
     }
 
+    /// A connection to Tributary that runs `setup` as well.
+    pub fn ours_with(&self, setup: &str) -> Asked {
+        Asked::new(self.ours.clone(), format!("{SESSION}; {setup}"))
+    }
+
+    /// A connection to the copy that runs `setup` as well.
+    pub fn copy_with(&self, setup: &str) -> Asked {
+        Asked::new(self.copy.clone(), format!("{COPY_SESSION}; {setup}"))
+    }
+
     /// Ends Tributary.
     pub async fn clear(self) {
         self.server.stop().await;
@@ -303,6 +313,7 @@ fn bson(value: serde_json::Value) -> Bson {
         serde_json::Value::Object(fields) => match fields.iter().next() {
             Some((name, inner)) if name == "$oid" => Bson::ObjectId(ObjectId::parse_str(inner.as_str().unwrap()).unwrap()),
             Some((name, inner)) if name == "$date" => Bson::DateTime(DateTime::from_millis(inner.as_i64().unwrap())),
+            Some((name, inner)) if name == "$numberDouble" => Bson::Double(inner.as_str().unwrap().parse().unwrap()),
             Some((name, inner)) if name == "$numberDecimal" => Bson::Decimal128(inner.as_str().unwrap().parse().unwrap()),
             _ => Bson::Document(fields.into_iter().map(|(name, value)| (name, bson(value))).collect()),
         },

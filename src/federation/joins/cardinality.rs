@@ -43,7 +43,12 @@ impl Cardinality {
     /// Different values of a column; a guess when nothing is known.
     pub(super) fn distinct(&self, column: usize) -> f64 {
         let guess = || (self.domain / 10.0).max(self.domain.min(200.0));
-        self.distinct.get(column).copied().flatten().unwrap_or_else(guess).clamp(1.0, self.domain.max(1.0))
+        self.known(column).unwrap_or_else(guess).clamp(1.0, self.domain.max(1.0))
+    }
+
+    /// Different values of a column of which something is known.
+    pub(super) fn known(&self, column: usize) -> Option<f64> {
+        self.distinct.get(column).copied().flatten()
     }
 }
 

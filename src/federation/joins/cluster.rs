@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, NullEquality};
 use datafusion::logical_expr::utils::split_conjunction_owned;
-use datafusion::logical_expr::{Expr, ExprSchemable, Filter, Join, JoinType, LogicalPlan, Operator};
+use datafusion::logical_expr::{Expr, ExprSchemable, Filter, Join, JoinType, LogicalPlan, Operator, Projection};
 
 /// A larger cluster keeps its order: finding one takes time that grows with the cube of the relations.
 const RELATIONS_MAX: usize = 64;
@@ -73,9 +73,7 @@ fn below(plan: &LogicalPlan) -> Option<Part<'_>> {
     match plan {
         LogicalPlan::Join(join) => is_free(join).then_some(Part::Join(join)),
         LogicalPlan::Projection(projection) => {
-            let plain = projection.expr.iter().all(|expr| matches!(expr, Expr::Column(_)));
-            let distinct: HashSet<&Expr> = projection.expr.iter().collect();
-            let inner = below(&projection.input).filter(|_| plain && distinct.len() == projection.expr.len())?;
+            let inner = below(&projection.input).filter(|_| is_plain_projection(projection))?;
             Some(Part::Projection(Box::new(inner)))
         }
         LogicalPlan::Filter(filter) => {
@@ -86,8 +84,15 @@ fn below(plan: &LogicalPlan) -> Option<Part<'_>> {
     }
 }
 
+/// Whether a projection only leaves out columns, or changes their order.
+pub(super) fn is_plain_projection(projection: &Projection) -> bool {
+    let plain = projection.expr.iter().all(|expr| matches!(expr, Expr::Column(_)));
+    let distinct: HashSet<&Expr> = projection.expr.iter().collect();
+    plain && distinct.len() == projection.expr.len()
+}
+
 /// Whether a join may be evaluated anywhere among its neighbours.
-fn is_free(join: &Join) -> bool {
+pub(super) fn is_free(join: &Join) -> bool {
     let plain = join.join_type == JoinType::Inner && join.null_equality == NullEquality::NullEqualsNothing && !join.null_aware;
     let (left, right) = (join.left.schema(), join.right.schema());
     plain
@@ -97,7 +102,7 @@ fn is_free(join: &Join) -> bool {
 
 /// Whether evaluating an expression on other rows than the query asked for goes unseen: it can neither fail nor change, and reads
 /// nothing but its row.
-fn is_safe(expr: &Expr, schema: &DFSchema) -> bool {
+pub(super) fn is_safe(expr: &Expr, schema: &DFSchema) -> bool {
     let every = |parts: &[&Expr]| parts.iter().all(|part| is_safe(part, schema));
     match expr {
         Expr::Column(_) | Expr::Literal(..) => true,

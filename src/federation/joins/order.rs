@@ -15,6 +15,7 @@ use datafusion::logical_expr::{Expr, Filter, Join, JoinType, LogicalPlan, Projec
 use super::super::estimate::CONDITION_UNKNOWN;
 use super::cardinality::{self, Cardinality, Pair, Side};
 use super::cluster::Cluster;
+use super::semi;
 use crate::stores::StoreName;
 
 /// Puts the inner joins of an optimised plan into a good order.
@@ -23,9 +24,14 @@ use crate::stores::StoreName;
 /// What building the new nodes fails with.
 pub fn order(plan: LogicalPlan) -> Result<LogicalPlan> {
     let ordered = plan.transform_down_with_subqueries(|node| {
-        let Some(cluster) = Cluster::of(&node) else { return Ok(Transformed::no(node)) };
+        let (node, sunk) = match semi::sink(&node)? {
+            Some(changed) => (changed, true),
+            None => (node, false),
+        };
+        let unchanged = |node| Ok(Transformed::new(node, sunk, TreeNodeRecursion::Continue));
+        let Some(cluster) = Cluster::of(&node) else { return unchanged(node) };
         if !cluster.relations.iter().any(|relation| reads_stores(relation)) {
-            return Ok(Transformed::no(node));
+            return unchanged(node);
         }
         let relations = cluster.relations.into_iter().map(|relation| Ok(Arc::new(order(Arc::unwrap_or_clone(relation))?)));
         let cluster = Cluster { relations: relations.collect::<Result<Vec<_>>>()?, ..cluster };
@@ -42,7 +48,7 @@ fn reads_stores(plan: &LogicalPlan) -> bool {
 }
 
 /// The one store whose tables a plan reads; `None` when there are several, or other relations.
-fn store_of(plan: &LogicalPlan) -> Option<StoreName> {
+pub(super) fn store_of(plan: &LogicalPlan) -> Option<StoreName> {
     let (mut found, mut mixed): (Option<StoreName>, bool) = (None, false);
     let walked = plan.apply(|node| {
         let LogicalPlan::TableScan(scan) = node else { return Ok(TreeNodeRecursion::Continue) };
@@ -87,6 +93,9 @@ struct Assembly {
     places: HashMap<Column, (usize, usize)>,
     /// What each relation gives by itself.
     known: Vec<Cardinality>,
+    /// The fewest different values among the columns that a column must equal, where they are known: a column without statistics
+    /// that is joined with a key has at most the values of the key.
+    fewest: HashMap<Column, f64>,
     /// The columns that come out, in order.
     wanted: Vec<Column>,
 }
@@ -120,7 +129,8 @@ impl Assembly {
                 equalities.push(Equality { sides: (one, other), relations: both });
             }
         }
-        Self { parts, equalities, conditions, places, known, wanted: top.schema().columns() }
+        let fewest = fewest_values(&equalities, &places, &known);
+        Self { parts, equalities, conditions, places, known, fewest, wanted: top.schema().columns() }
     }
 
     fn assemble(mut self) -> Result<LogicalPlan> {
@@ -194,9 +204,12 @@ impl Assembly {
 
     /// Which relation of a part a key is of, counted within the part, and its different values.
     fn distinct(&self, key: &Expr, part: &Part) -> Option<(usize, f64)> {
-        let (relation, column) = *self.places.get(cardinality::column_of(key)?)?;
+        let name = cardinality::column_of(key)?;
+        let (relation, column) = *self.places.get(name)?;
         let within = part.relations.iter().position(|own| *own == relation)?;
-        Some((within, self.known.get(relation)?.distinct(column)))
+        let known = self.known.get(relation)?;
+        let inferred = || self.fewest.get(name).map(|values| values.clamp(1.0, known.domain.max(1.0)));
+        Some((within, known.known(column).or_else(inferred).unwrap_or_else(|| known.distinct(column))))
     }
 
     /// Joins two parts under all conditions that can be evaluated now; the smaller side is named first.
@@ -248,6 +261,27 @@ impl Assembly {
         let kept: Vec<Column> = plan.schema().columns().into_iter().filter(|column| needed.contains(column)).collect();
         project(plan, &kept)
     }
+}
+
+/// The fewest different values of the columns that each column must equal, through any number of equalities.
+fn fewest_values(equalities: &[Equality], places: &HashMap<Column, (usize, usize)>, known: &[Cardinality]) -> HashMap<Column, f64> {
+    let mut classes: Vec<HashSet<&Column>> = Vec::new();
+    for equality in equalities {
+        let sides = (cardinality::column_of(&equality.sides.0), cardinality::column_of(&equality.sides.1));
+        let (Some(one), Some(other)) = sides else { continue };
+        let touched = |class: &mut HashSet<&Column>| class.contains(one) || class.contains(other);
+        let mut merged: HashSet<&Column> = classes.extract_if(.., touched).flatten().collect();
+        merged.extend([one, other]);
+        classes.push(merged);
+    }
+    let values = |column: &&Column| places.get(*column).and_then(|(relation, place)| known.get(*relation)?.known(*place));
+    let mut fewest = HashMap::new();
+    for class in classes {
+        if let Some(least) = class.iter().filter_map(values).reduce(f64::min) {
+            fewest.extend(class.into_iter().map(|column| (column.clone(), least)));
+        }
+    }
+    fewest
 }
 
 /// An equality between two parts with its sides in their order; `None` when it is not between them.

@@ -13,7 +13,7 @@ SELECT o.id FROM shop.orders o WHERE o.id NOT IN (SELECT order_id FROM shop.orde
 SELECT c.id FROM shop.customers c WHERE NOT EXISTS (SELECT FROM shop.orders o WHERE o.customer = c.id AND o.total > 10) ORDER BY c.id LIMIT 20
 SELECT c.id, o.id FROM shop.customers c LEFT JOIN shop.orders o ON o.customer = c.id AND upper(o.status) = 'OPEN' ORDER BY 1, 2 LIMIT 30
 SELECT c.id, o.id FROM shop.customers c JOIN shop.orders o ON o.customer = c.id WHERE upper(c.name) = 'ANNA' OR o.total > 100 ORDER BY 1, 2
-SELECT o.id, l.line_no, p.title FROM shop.orders o JOIN shop.order_lines l ON l.order_id = o.id JOIN shop.products p ON p.id = l.product WHERE l.quantity > 1 ORDER BY 1, 2 LIMIT 25 OFFSET 3
+SELECT o.id, l.line_no, p.title FROM shop.orders o JOIN shop.order_lines l ON l.order_id = o.id JOIN shop.products p ON p.id = l.product WHERE l.quantity > 1 ORDER BY 1, 2, l.id LIMIT 25 OFFSET 3
 SELECT a.id FROM (SELECT id, total FROM shop.orders ORDER BY total DESC, id LIMIT 10) a JOIN shop.order_lines l ON l.order_id = a.id ORDER BY a.id, l.id
 SELECT x.status, x.n FROM (SELECT status, count(*) AS n FROM shop.orders GROUP BY status) x WHERE x.n > 2 ORDER BY x.n, x.status
 SELECT id, customer FROM shop.orders WHERE total > 50 UNION SELECT id, customer FROM shop.orders WHERE status = 'open' ORDER BY 1

@@ -109,6 +109,10 @@ impl Pen<'_> {
                 let table = stored(self.tables, table)?;
                 self.phrasing.write_condition(table, &alias_name(*alias), predicate, self.sql)
             }
+            Condition::Checked { table, alias } => {
+                let table = stored(self.tables, table)?;
+                self.phrasing.write_check(table, &alias_name(*alias), self.sql)
+            }
             Condition::Exists { block, negated } => {
                 self.push(if *negated { "NOT EXISTS (" } else { "EXISTS (" });
                 self.write(block, Reader::Exists)?;
