@@ -16,7 +16,7 @@ use tributary::stores::fragment::{
 };
 use tributary::stores::predicate::Comparison;
 use tributary::stores::value::Value;
-use tributary::stores::{Connector, Purpose, Scan, StoreError, StoreName};
+use tributary::stores::{Purpose, Scan, StoreError, StoreName};
 
 use super::{Room, texts};
 use crate::support;
@@ -527,7 +527,7 @@ async fn errors_are_those_of_postgres() {
         let relation = filter(expression);
         pair.accepts(&relation).unwrap();
         let error = pair.run(&relation).await.unwrap_err();
-        assert_eq!(error.diagnose().sqlstate, state, "{}", pair.sql(&relation));
+        assert_eq!(error.sqlstate(), state, "{}", pair.sql(&relation));
     }
 }
 
@@ -547,7 +547,7 @@ async fn days_that_do_not_exist_follow_the_policy() {
         let before = pair.ids(pair.filter(compare(pair.column("day"), Comparison::Less, day(0))));
         pair.accepts(&count).unwrap();
         pair.accepts(&after).unwrap();
-        let state = |error: StoreError| error.diagnose().sqlstate.to_string();
+        let state = |error: StoreError| error.sqlstate().to_owned();
         let found = pair.run(&count).await.map(|rows| rows.join(",")).map_err(state);
         assert_eq!(found.as_deref().map_err(String::as_str), counted, "{}", pair.sql(&count));
         let found = pair.run(&after).await.map(|rows| rows.join(",")).map_err(state);
