@@ -34,6 +34,7 @@ use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPush
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::scalar::ScalarValue;
 
+use super::super::placement::exec::FragmentExec;
 use super::super::pushdown::{comparison, flip, value};
 use super::super::scan::ScanExec;
 use super::super::semantics::floats;
@@ -137,10 +138,13 @@ pub fn await_joins(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan
         return Ok(plan);
     }
     let marked = plan.transform_up(|node| {
-        let ids = usable.get(&address(&node));
-        let scan = (node.as_ref() as &dyn std::any::Any).downcast_ref::<ScanExec>().zip(ids);
-        let marked = scan.and_then(|(scan, ids)| scan.awaiting(ids));
-        Ok(marked.map_or(Transformed::no(node), |scan| Transformed::yes(Arc::new(scan) as Arc<dyn ExecutionPlan>)))
+        let Some(ids) = usable.get(&address(&node)) else { return Ok(Transformed::no(node)) };
+        let leaf: &dyn std::any::Any = node.as_ref();
+        let scan = leaf.downcast_ref::<ScanExec>().and_then(|scan| scan.awaiting(ids));
+        let scan = scan.map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>);
+        let part = || leaf.downcast_ref::<FragmentExec>()?.awaiting(ids);
+        let marked = scan.or_else(|| part().map(|part| Arc::new(part) as Arc<dyn ExecutionPlan>));
+        Ok(marked.map_or(Transformed::no(node), Transformed::yes))
     })?;
     Ok(marked.data)
 }

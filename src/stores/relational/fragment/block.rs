@@ -93,6 +93,13 @@ impl Block {
         self.groups.is_none() && !self.has_windows && !self.distinct && !self.is_limited()
     }
 
+    /// Drops an order that nobody sees. One that decides which rows are left out stays.
+    pub(super) fn forget_order(&mut self) {
+        if !self.is_limited() {
+            self.order.clear();
+        }
+    }
+
     /// Whether rows are left out by their number.
     pub(super) fn is_limited(&self) -> bool {
         self.limit.is_some() || self.offset > 0

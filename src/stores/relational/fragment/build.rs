@@ -112,7 +112,7 @@ impl Pen<'_> {
     fn join(&mut self, sides: [&Relation; 2], kind: JoinKind, condition: Option<&Expression>) -> Result<Block, Unwritable> {
         let [mut left, mut right] = [self.block(sides[0])?, self.block(sides[1])?];
         for block in [&mut left, &mut right] {
-            block.order.clear();
+            block.forget_order();
             if !block.is_plain() || block.output.iter().any(|term| self.weight_of(*term) > REPEATED_MAX) {
                 *block = self.wrap(std::mem::take(block));
             }
@@ -222,7 +222,7 @@ impl Pen<'_> {
 
     fn aggregate(&mut self, input: &Relation, groups: &[Expression], calls: &[AggregateCall]) -> Result<Block, Unwritable> {
         let mut block = self.block(input)?;
-        block.order.clear();
+        block.forget_order();
         let expressions = calls.iter().flat_map(|call| call.argument.iter().chain(&call.filter));
         if !block.is_plain() || self.is_heavy(&block, groups.iter().chain(expressions)) {
             block = self.wrap(block);
@@ -280,7 +280,7 @@ impl Pen<'_> {
 
     fn window(&mut self, input: &Relation, calls: &[WindowCall]) -> Result<Block, Unwritable> {
         let mut block = self.block(input)?;
-        block.order.clear();
+        block.forget_order();
         let is_window = |term: &Term| matches!(term, Term::Window(_));
         let expressions: Vec<&Expression> = calls.iter().flat_map(of_window).collect();
         let used =
@@ -314,9 +314,7 @@ impl Pen<'_> {
 
     /// The block as a derived table; its order is kept only as far as it decides which rows there are.
     pub(super) fn wrap(&mut self, mut block: Block) -> Block {
-        if !block.is_limited() {
-            block.order.clear();
-        }
+        block.forget_order();
         let alias = self.alias();
         let known = block.output.iter().map(|term| self.shape_of(*term)).collect();
         self.over(Source::Derived { block: Box::new(block), alias }, alias, known)

@@ -56,11 +56,11 @@ async fn one_document() -> Room {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_are_those_of_postgres() {
+    use Function as F;
     let room = one_document().await;
     let column = |name: &str| room.column("v", name);
     let cast = |to: PgType, inner: Expression| Expression::new(to, Node::Cast(Box::new(inner)));
     let numeric = |unscaled, scale| literal(PgType::NUMERIC, Some(Value::Decimal { unscaled, scale }));
-    use Function as F;
     let int4 = |number| literal(PgType::INT4, Some(Value::Int(number)));
     let rows: Vec<(Expression, Result<&str, &str>)> = vec![
         (function(PgType::INT8, F::Add, vec![column("b"), int(3)]), Ok("10")),
