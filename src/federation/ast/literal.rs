@@ -3,7 +3,7 @@
 //! The planner reads every whole number as 64 bits. Where the literal's own type reaches an output (select items, casts,
 //! arithmetic, CASE, function arguments, VALUES, arrays), it is wrapped in a cast, which the optimiser folds away; beyond 64
 //! bits it is `numeric` everywhere.
-//! Comparisons, LIMIT, ordinals in ORDER BY and GROUP BY, and window arguments are left alone.
+//! Comparisons, LIMIT, ordinals in ORDER BY and GROUP BY, and counts of window functions are left alone.
 
 use std::ops::ControlFlow;
 
@@ -129,13 +129,16 @@ fn is_arithmetic(op: &BinaryOperator) -> bool {
     is_bitwise || matches!(op, Op::Plus | Op::Minus | Op::Multiply | Op::Divide | Op::Modulo | Op::Arrow | Op::LongArrow)
 }
 
-/// Which function is meant depends on the types of its arguments. Window functions are the engine's own and want literals.
+/// Which function is meant depends on the types of its arguments. Window functions of the engine's own want literals for what
+/// is not a value of rows: all but the first argument, and the only one of `ntile`.
 fn wrap_arguments(function: &mut Function) {
-    if function.over.is_some() {
-        return;
-    }
+    let values = match (&function.over, function.name.to_string().eq_ignore_ascii_case("ntile")) {
+        (None, _) => usize::MAX,
+        (Some(_), false) => 1,
+        (Some(_), true) => 0,
+    };
     let FunctionArguments::List(list) = &mut function.args else { return };
-    for argument in &mut list.args {
+    for argument in list.args.iter_mut().take(values) {
         if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = argument {
             wrap(expr);
         }

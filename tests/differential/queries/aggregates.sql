@@ -67,3 +67,8 @@ SELECT id, count(*) FROM shop.customers
 SELECT sum(name) FROM shop.customers
 SELECT max(id) FROM shop.customers HAVING count(*) > 1000
 SELECT sum(id * 10000000000000000) FROM shop.customers
+SELECT id, count(*) AS n FROM archive.reviews GROUP BY id
+SELECT id, title, max(rating) AS m FROM archive.reviews GROUP BY id
+SELECT r.id, count(p.id) AS n FROM archive.reviews r LEFT JOIN shop.products p ON p.id = r.product GROUP BY r.id
+SELECT string_agg(title, ',' ORDER BY title, id, title DESC, id) AS a FROM shop.products
+SELECT array_agg(id ORDER BY price, id, price) AS a FROM shop.products

@@ -33,3 +33,6 @@ SELECT avg(v) AS a FROM (SELECT v::interval AS v FROM (VALUES ('1 day'), ('0 s')
 SELECT avg(v) AS a FROM (SELECT v::interval AS v FROM (VALUES ('0.000001 s'), ('0.000002 s')) AS s(v)) AS t
 SELECT avg(v) AS a FROM (SELECT v::interval AS v FROM (VALUES ('-1 month -1 day'), ('5 days'), ('1 year')) AS s(v)) AS t
 SELECT active, avg(wait) AS a, sum(wait) AS b FROM shop.customers GROUP BY active
+SELECT id, sum(1) OVER (ORDER BY id) AS a, sum(2) OVER () AS b, avg(3) OVER (ORDER BY id) AS c FROM shop.products
+SELECT id, first_value(1) OVER (ORDER BY id) AS a, lag(7) OVER (ORDER BY id) AS b, lag(id, 2, -1) OVER (ORDER BY id) AS c, nth_value(5, 2) OVER (ORDER BY id) AS d FROM shop.products
+SELECT id, ntile(3) OVER (ORDER BY id) AS a, lead(-1, 1) OVER (ORDER BY id) AS b, count(1) OVER (ORDER BY id) AS c, max(4) OVER () AS d FROM shop.products

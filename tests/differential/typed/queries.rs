@@ -259,7 +259,7 @@ impl Maker {
         };
         let by = self.common(scope, true).sql;
         let by = self.directed(by);
-        let total = [&[by.clone()], unique].concat().join(", ");
+        let total = [std::slice::from_ref(&by), unique].concat().join(", ");
         let of = |sql: String, ty: Type, quality: Quality| Value { sql, ty, quality };
         let frame = *self.choices.pick(&["", "", " ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING", " ROWS UNBOUNDED PRECEDING"]);
         match self.choices.below(9) {

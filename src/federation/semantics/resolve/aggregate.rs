@@ -121,7 +121,8 @@ impl Resolver<'_> {
     }
 
     fn order_keys(&self, keys: Vec<SortExpr>, scope: &Scope<'_>) -> Result<Vec<SortExpr>> {
-        keys.into_iter().map(|sort| Ok(SortExpr { expr: self.keyed(sort.expr, scope)?, ..sort })).collect()
+        let keys = keys.into_iter().map(|sort| Ok(SortExpr { expr: self.keyed(sort.expr, scope)?, ..sort }));
+        Ok(without_repetitions(keys.collect::<Result<_>>()?))
     }
 
     /// An untyped first argument is text; the default of `lag` and `lead` has the type of the value.
@@ -319,6 +320,17 @@ impl Resolver<'_> {
             .collect();
         Ok(LogicalPlan::Projection(Projection::try_new(outputs, Arc::new(plan))?))
     }
+}
+
+/// An order without what it has already been ordered by: the engine's aggregates stop with a panic over such orders.
+pub(super) fn without_repetitions(keys: Vec<SortExpr>) -> Vec<SortExpr> {
+    let mut kept: Vec<SortExpr> = Vec::with_capacity(keys.len());
+    for key in keys {
+        if !kept.iter().any(|known| known.expr == key.expr) {
+            kept.push(key);
+        }
+    }
+    kept
 }
 
 fn is_call_of(expr: &Expr, name: &str) -> bool {

@@ -31,16 +31,22 @@ impl Resolver<'_> {
         let groups = aggregate.group_expr.into_iter().map(|group| members(group, resolve)).collect::<Result<Vec<_>>>()?;
         let calls = aggregate.aggr_expr.into_iter().map(resolve).collect::<Result<Vec<_>>>()?;
         let shown: Vec<Expr> = grouping_set_to_exprlist(&groups)?.into_iter().cloned().collect();
-        let keys = shown.iter().map(|group| self.group_key(group, scope)).collect::<Result<Vec<_>>>()?;
-        if keys.iter().all(Option::is_none) {
+        let is_set = matches!(groups.as_slice(), [Expr::GroupingSet(_)]);
+        let keys = shown
+            .iter()
+            .map(|group| match self.is_without_key(group, scope)? && !is_set && is_determined(group, &shown, &aggregate.input) {
+                true => Ok(Key::Determined),
+                false => Ok(self.group_key(group, scope)?.map_or(Key::Itself, Key::Typed)),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        if keys.iter().all(|key| matches!(key, Key::Itself)) {
             return Ok(LogicalPlan::Aggregate(Aggregate::try_new(aggregate.input, groups, calls)?));
         }
         let plain = Aggregate::try_new(Arc::clone(&aggregate.input), groups.clone(), calls.clone())?;
-        let is_set = matches!(groups.as_slice(), [Expr::GroupingSet(_)]);
         let (mut calls, mut outputs) = (calls, Vec::with_capacity(plain.schema.fields().len()));
         for (index, (group, key)) in shown.iter().zip(&keys).enumerate() {
             let (qualifier, field) = plain.schema.qualified_field(index);
-            if key.is_none() {
+            if matches!(key, Key::Itself) {
                 outputs.push(Expr::Column(Column::from((qualifier, field))));
                 continue;
             }
@@ -59,6 +65,12 @@ impl Resolver<'_> {
             if is_set { below(aggregate.input, groups, &shown, keys)? } else { (aggregate.input, keyed(&shown, keys)) };
         let keyed = LogicalPlan::Aggregate(Aggregate::try_new(input, groups, calls)?);
         Ok(LogicalPlan::Projection(Projection::try_new(outputs, Arc::new(keyed))?))
+    }
+
+    /// Whether rows cannot be grouped by an expression, because its type has no equality.
+    fn is_without_key(&self, group: &Expr, scope: &Scope<'_>) -> Result<bool> {
+        let typed = scope.type_of(&group.clone().unalias())?;
+        Ok(!typed.is_unknown() && !key::has_equality(typed.pg_type))
     }
 
     pub(super) fn group_key(&self, group: &Expr, scope: &Scope<'_>) -> Result<Option<Expr>> {
@@ -92,22 +104,48 @@ fn members(group: Expr, mut apply: impl FnMut(Expr) -> Result<Expr>) -> Result<E
     }))
 }
 
-fn keyed(shown: &[Expr], keys: Vec<Option<Expr>>) -> Vec<Expr> {
+/// How rows are told apart by an expression of GROUP BY.
+enum Key {
+    /// By its carrier.
+    Itself,
+    /// By its typed key.
+    Typed(Expr),
+    /// Not at all: the other expressions determine it.
+    Determined,
+}
+
+/// Whether a column is the same in all rows that agree in the other group expressions. The planner groups by every column of
+/// a table whose primary key is grouped by, as `SELECT` may name them all.
+fn is_determined(group: &Expr, shown: &[Expr], input: &LogicalPlan) -> bool {
+    let schema = input.schema();
+    let place = |expr: &Expr| match expr.clone().unalias() {
+        Expr::Column(column) => schema.index_of_column(&column).ok(),
+        _ => None,
+    };
+    let Some(index) = place(group) else { return false };
+    let others: Vec<usize> = shown.iter().filter_map(place).filter(|other| *other != index).collect();
+    schema.functional_dependencies().iter().any(|dependence| {
+        dependence.target_indices.contains(&index) && dependence.source_indices.iter().all(|source| others.contains(source))
+    })
+}
+
+fn keyed(shown: &[Expr], keys: Vec<Key>) -> Vec<Expr> {
     let groups = shown.iter().zip(keys).enumerate();
-    groups.map(|(index, (group, key))| key.map_or_else(|| group.clone(), |key| key.alias(format!("__key_{index}")))).collect()
+    groups
+        .filter_map(|(index, (group, key))| match key {
+            Key::Itself => Some(group.clone()),
+            Key::Typed(key) => Some(key.alias(format!("__key_{index}"))),
+            Key::Determined => None,
+        })
+        .collect()
 }
 
 /// Keys as columns of a projection below, because a set names its expressions again and again.
-fn below(
-    input: Arc<LogicalPlan>,
-    groups: Vec<Expr>,
-    shown: &[Expr],
-    keys: Vec<Option<Expr>>,
-) -> Result<(Arc<LogicalPlan>, Vec<Expr>)> {
+fn below(input: Arc<LogicalPlan>, groups: Vec<Expr>, shown: &[Expr], keys: Vec<Key>) -> Result<(Arc<LogicalPlan>, Vec<Expr>)> {
     let mut columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
     let mut replaced: Vec<(&Expr, Expr)> = Vec::new();
     for (index, (group, key)) in shown.iter().zip(keys).enumerate() {
-        if let Some(key) = key {
+        if let Key::Typed(key) = key {
             let name = format!("__key_{index}");
             columns.push(key.alias(name.clone()));
             replaced.push((group, Expr::Column(Column::from_name(name))));

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 
 use super::super::typed::Typed;
 use super::super::types::{plan_schema, schema_after};
+use super::aggregate::without_repetitions;
 use super::convert::{Asked, Operand};
 use super::{Resolver, Scope};
 
@@ -90,8 +91,13 @@ impl Resolver<'_> {
 
     fn distinct_on(&self, on: DistinctOn, scope: &Scope<'_>) -> Result<LogicalPlan> {
         let names = NamePreserver::new_for_projection();
-        let on_expr =
-            on.on_expr.into_iter().map(|expr| self.keyed(self.expression(expr, scope)?, scope)).collect::<Result<Vec<_>>>()?;
+        let mut on_expr: Vec<Expr> = Vec::with_capacity(on.on_expr.len());
+        for expr in on.on_expr {
+            let key = self.keyed(self.expression(expr, scope)?, scope)?;
+            if !on_expr.contains(&key) {
+                on_expr.push(key);
+            }
+        }
         let select_expr = on
             .select_expr
             .into_iter()
@@ -100,7 +106,7 @@ impl Resolver<'_> {
                 Ok(name.restore(self.expression(expr, scope)?))
             })
             .collect::<Result<Vec<_>>>()?;
-        let sort_expr = on.sort_expr.map(|keys| self.sort_keys(keys, scope)).transpose()?;
+        let sort_expr = on.sort_expr.map(|keys| self.sort_keys(keys, scope)).transpose()?.map(without_repetitions);
         Ok(LogicalPlan::Distinct(Distinct::On(DistinctOn::try_new(on_expr, select_expr, sort_expr, on.input)?)))
     }
 

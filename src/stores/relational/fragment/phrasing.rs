@@ -34,6 +34,11 @@ pub trait Phrasing: Sync {
     /// A condition of a scan of `table`, whose columns are reached through `alias`.
     fn write_condition(&self, table: &Table, alias: &str, predicate: &Predicate, sql: &mut Sql) -> Result<(), Unwritable>;
 
+    /// A condition of WHERE, ON or HAVING, of which it only matters whether it is true.
+    fn write_filter(&self, condition: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
+        pen.expression(condition)
+    }
+
     /// Whether rows of a table are to be checked before anything is computed of them.
     fn checks(&self, table: &TableId) -> bool {
         let _ = table;

@@ -67,6 +67,9 @@ async fn table(room: &Room, name: &str) -> Vec<Vec<Cell>> {
     super::cells(&room.read(name).await, &types)
 }
 
+/// Whether a pair of rows fulfils a condition.
+type Holds<'a> = dyn Fn(&[Cell], &[Cell]) -> bool + 'a;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joins_agree_with_local_ones() {
     let room = room().await;
@@ -80,7 +83,7 @@ async fn joins_agree_with_local_ones() {
     let below = compare(Comparison::Less, column("_id"), moved("v"));
     let both = Expression::condition(Node::And(vec![equal.clone(), below]));
     let by_id = compare(Comparison::Equal, moved("_id"), column("o"));
-    let conditions: [(Expression, Box<dyn Fn(&[Cell], &[Cell]) -> bool + '_>); 3] = [
+    let conditions: [(Expression, Box<Holds<'_>>); 3] = [
         (equal, Box::new(|l: &[Cell], r: &[Cell]| !l[place("k")].is_null() && l[place("k")].order(&r[other("k")]).is_eq())),
         (
             both,
