@@ -12,6 +12,9 @@ use super::plan::Bound;
 use super::scan::{Asked, asked, count_scans};
 use crate::error::{Diagnosis, sqlstate};
 
+/// What `EXPLAIN` says of a statement that is not planned.
+const FAST_PATH: &str = "Fast path: the statement goes to its store without being planned";
+
 /// The lines of `EXPLAIN`; with `analyzed` the plan has run and shows its metrics.
 ///
 /// # Errors
@@ -88,6 +91,9 @@ fn residuals(bound: &Bound) -> Vec<serde_json::Value> {
 /// What each store is asked, and where scans of one store do not share a snapshot.
 async fn notes(bound: &Bound, branches: &Arc<Branches>) -> Result<Vec<String>, Diagnosis> {
     let mut lines = Vec::new();
+    if bound.is_fast {
+        lines.push(FAST_PATH.to_owned());
+    }
     for asked in asked(&bound.physical) {
         lines.push(format!("Asked of {}: {}", asked.store, asked.described));
     }

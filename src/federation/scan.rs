@@ -238,7 +238,12 @@ async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits, trips
 }
 
 /// Asks the store for the rows of one statement.
-async fn read(table: Arc<Table>, scan: Scan, branches: Arc<Branches>, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+pub(super) async fn read(
+    table: Arc<Table>,
+    scan: Scan,
+    branches: Arc<Branches>,
+    limits: ScanLimits,
+) -> Result<BatchStream, StoreError> {
     let store = scan.store.clone();
     let branch = branches.get(&store).await?;
     let opened = branch.scan(&table, &scan, limits).await;
