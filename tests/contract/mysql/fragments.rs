@@ -344,6 +344,7 @@ async fn values_are_those_that_postgres_computes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "one table of relations beside the statements that they are")]
 async fn groups_joins_and_orders_are_those_of_postgres() {
     let mut pair = Pair::new("").await;
     let table = || Box::new(pair.table());
