@@ -58,11 +58,14 @@ impl<'a> FromSql<'a> for Raw {
     }
 }
 
+/// A column as a client sees it: name, type, relation and its column, modifier.
+type Described = (String, Type, Option<u32>, Option<i16>, i32);
+
 /// All that a client learns of one statement.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     parameters: Vec<Type>,
-    columns: Vec<(String, Type, Option<u32>, Option<i16>, i32)>,
+    columns: Vec<Described>,
     rows: Vec<Vec<Raw>>,
 }
 
@@ -279,7 +282,8 @@ async fn stage(place: &Place) -> (Server, String) {
         doc! { "_id": 4, "code": "", "name": "", "big": 0_i64, "small": 0, "done": false, "ratio": -0.0, "tags": [] },
     ];
     items.insert_many(documents).await.unwrap();
-    place.mongodb("docs", mongo, &name, "");
+    // Otherwise a condition also keeps the documents whose value has another type, to fail by them: that is no exact answer.
+    place.mongodb("docs", mongo, &name, "on_mismatch = \"null\"\n");
     (place.serve().await, database)
 }
 
@@ -324,7 +328,7 @@ async fn explain_tells_which_way_a_statement_takes() {
         ("SELECT name FROM shop.item WHERE id = 1", true),
         ("SELECT * FROM crew.item WHERE id = 1", true),
         ("SELECT * FROM notes.item WHERE id IN (1, 2)", true),
-        ("SELECT name FROM docs.item WHERE _id = 1 LIMIT 1", true),
+        ("SELECT name FROM docs.item WHERE code = 'a1' LIMIT 1", true),
         ("SELECT name FROM shop.item WHERE code = 'a1' ORDER BY id", true),
         ("SELECT name FROM shop.item WHERE id = 1 ORDER BY note", false),
         ("SELECT name FROM shop.item WHERE id > 1", false),

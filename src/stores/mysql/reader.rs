@@ -189,11 +189,14 @@ pub(super) fn wide_decimal_reader_by(
     Box::new(WideDecimals { builder, scale: usize::from(scale.unsigned_abs()), read })
 }
 
+/// Makes a text of a cell that is none.
+type Convert = Box<dyn Fn(&[u8]) -> Result<String, Fault> + Send>;
+
 /// How the text of a column comes about.
 enum TextRead {
     Plain,
     Bits(usize),
-    Converted(Box<dyn Fn(&[u8]) -> Result<String, Fault> + Send>),
+    Converted(Convert),
 }
 
 struct Texts {

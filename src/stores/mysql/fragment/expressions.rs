@@ -211,7 +211,7 @@ impl Scope<'_> {
                 Err("labels of enums are ordered by themselves")
             }
             (Kind::Text, Kind::Text) => Ok(()),
-            (Kind::Whole | Kind::Decimal, Kind::Decimal) => self.into_decimal(operand, target.numeric_shape()),
+            (Kind::Whole | Kind::Decimal, Kind::Decimal) => self.fits_decimal(operand, target.numeric_shape()),
             (Kind::Decimal, Kind::Whole) => match self.size(operand) {
                 Size::Digits { whole, .. } if whole < BIGINT_DIGITS => Ok(()),
                 _ => Err("the store cuts numbers that are too large"),
@@ -224,7 +224,7 @@ impl Scope<'_> {
         }
     }
 
-    fn into_decimal(&self, operand: &Expression, shape: Option<(u16, i16)>) -> Verdict {
+    fn fits_decimal(&self, operand: &Expression, shape: Option<(u16, i16)>) -> Verdict {
         let Size::Digits { whole, scale } = self.size(operand) else { return Err("the number of digits is not known") };
         let Some((precision, to)) = shape else {
             return if whole + scale <= DIGITS_MAX { Ok(()) } else { Err("the store has no number of this size") };
