@@ -22,6 +22,8 @@ mod demo;
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod joins;
+#[cfg(test)]
 mod matrix;
 #[cfg(test)]
 mod plans;

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::field::NamedFields;
 use super::placement::PlacementPlanner;
+use super::plans::Plans;
 use super::semantics;
 use crate::error::{Diagnosis, sqlstate};
 
@@ -39,10 +40,11 @@ impl Default for Limits {
     }
 }
 
-/// Most keys that a join hands to the scan of its other side one by one; of more it tells the ends only.
-const KEYS_MAX: usize = 10_000;
-/// Most bytes of those keys.
-const KEYS_BYTES_MAX: usize = 1 << 20;
+/// Most keys that a join hands to the scan of its other side one by one, which asks for so many at a time as a statement should
+/// carry (`joins::batches`). Of more it tells the ends only.
+const KEYS_MAX: usize = 50_000;
+/// Most bytes of those keys, for each partition of a join.
+const KEYS_BYTES_MAX: usize = 2 << 20;
 /// Statements that are planned at a time, in multiples of the partitions.
 const PLANNERS_FACTOR: usize = 8;
 
@@ -51,6 +53,7 @@ const PLANNERS_FACTOR: usize = 8;
 pub struct Engine {
     base: SessionState,
     planners: Arc<Semaphore>,
+    plans: Arc<Plans>,
 }
 
 impl Engine {
@@ -78,7 +81,7 @@ impl Engine {
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(NamedFields));
         // File formats and table factories are doors to the host: the engine gets none.
         let base = builder.with_file_formats(Vec::new()).with_table_factories(std::collections::HashMap::new()).build();
-        Ok(Self { base, planners: Arc::new(Semaphore::new(limits.partitions.max(1) * PLANNERS_FACTOR)) })
+        Ok(Self { base, planners: Arc::new(Semaphore::new(limits.partitions.max(1) * PLANNERS_FACTOR)), plans: Arc::default() })
     }
 
     /// A place among the statements that are planned at a time; further ones wait. It is given up when the planning itself
@@ -93,6 +96,16 @@ impl Engine {
         let is_written_out = matches!(name, "json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg");
         let is_window = matches!(name, "first_value" | "last_value" | "nth_value");
         is_written_out || !is_window && self.base.aggregate_functions().contains_key(name)
+    }
+
+    /// The plans that sessions share.
+    pub fn plans(&self) -> &Plans {
+        &self.plans
+    }
+
+    /// Rows in one batch.
+    pub fn batch_rows(&self) -> usize {
+        self.base.config().batch_size()
     }
 
     /// A state for one statement.

@@ -9,8 +9,11 @@ use datafusion::physical_plan::{ExecutionPlan, displayable};
 use super::ast::HIDDEN;
 use super::branches::Branches;
 use super::plan::Bound;
-use super::scan::{asked, count_scans};
+use super::scan::{Asked, asked, count_scans};
 use crate::error::{Diagnosis, sqlstate};
+
+/// What `EXPLAIN` says of a statement that is not planned.
+const FAST_PATH: &str = "Fast path: the statement goes to its store without being planned";
 
 /// The lines of `EXPLAIN`; with `analyzed` the plan has run and shows its metrics.
 ///
@@ -27,13 +30,19 @@ pub async fn lines(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> R
     Ok(lines)
 }
 
-/// The whole answer of `EXPLAIN (FORMAT json)`: nodes have `Node Type`, `Details`, `Plans`, and after a run `Actual Rows`.
+/// The whole answer of `EXPLAIN (FORMAT json)`: nodes have `Node Type`, `Details`, `Plans`, and after a run `Actual Rows`; those
+/// that ask a store also `Store`, `Asked`, `Estimated Rows`, and after a run `Bytes Pulled`, `Round Trips` and `Remote Time` in
+/// milliseconds. `Not Asked` lists what no store was asked for, with the refused expression and the rule.
 ///
 /// # Errors
 /// As [`lines`].
 pub async fn json(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> Result<String, Diagnosis> {
     let notes = notes(bound, branches).await?;
-    let whole = serde_json::json!([{ "Plan": node(bound.physical.as_ref(), analyzed), "Stores": notes }]);
+    let mut whole = serde_json::json!({ "Plan": node(bound.physical.as_ref(), analyzed), "Stores": notes });
+    if let (Some(fields), false) = (whole.as_object_mut(), bound.residuals.is_empty()) {
+        fields.insert("Not Asked".to_owned(), residuals(bound).into());
+    }
+    let whole = serde_json::Value::Array(vec![whole]);
     serde_json::to_string_pretty(&whole).map_err(|error| Diagnosis::new(sqlstate::INTERNAL_ERROR, error.to_string()))
 }
 
@@ -43,6 +52,9 @@ fn node(plan: &dyn ExecutionPlan, analyzed: bool) -> serde_json::Value {
     if let Some(fields) = shown.as_object_mut() {
         let rows = plan.metrics().filter(|_| analyzed).and_then(|metrics| metrics.output_rows());
         fields.extend(rows.map(|rows| ("Actual Rows".to_owned(), rows.into())));
+        if let Some(asked) = Asked::of(plan) {
+            fields.extend(remote(&asked, analyzed));
+        }
         let below: Vec<serde_json::Value> = plan.children().into_iter().map(|child| node(child.as_ref(), analyzed)).collect();
         if !below.is_empty() {
             fields.insert("Plans".to_owned(), below.into());
@@ -51,14 +63,43 @@ fn node(plan: &dyn ExecutionPlan, analyzed: bool) -> serde_json::Value {
     shown
 }
 
+/// What a node that asks a store shows besides.
+fn remote(asked: &Asked, analyzed: bool) -> Vec<(String, serde_json::Value)> {
+    let mut shown = vec![("Store".to_owned(), asked.store.as_str().into()), ("Asked".to_owned(), asked.described.as_str().into())];
+    shown.extend(asked.estimate.map(|rows| ("Estimated Rows".to_owned(), rows.into())));
+    let Some(metrics) = asked.metrics.as_ref().filter(|_| analyzed) else { return shown };
+    let counted = |name: &str| metrics.sum_by_name(name).map(|value| value.as_usize());
+    shown.extend(counted("bytes_pulled").map(|bytes| ("Bytes Pulled".to_owned(), bytes.into())));
+    shown.extend(counted("round_trips").map(|trips| ("Round Trips".to_owned(), trips.into())));
+    shown.extend(counted("remote_time").map(|nanos| ("Remote Time".to_owned(), (nanos as f64 / 1e6).into())));
+    shown
+}
+
+/// What stays with the engine though its input is a store's, and why.
+fn residuals(bound: &Bound) -> Vec<serde_json::Value> {
+    let shown = bound.residuals.iter().map(|residual| {
+        serde_json::json!({
+            "Operation": residual.operation,
+            "Store": residual.store,
+            "Refused": without_hidden(&residual.refusal.subject),
+            "Rule": residual.refusal.rule,
+        })
+    });
+    shown.collect()
+}
+
 /// What each store is asked, and where scans of one store do not share a snapshot.
 async fn notes(bound: &Bound, branches: &Arc<Branches>) -> Result<Vec<String>, Diagnosis> {
     let mut lines = Vec::new();
+    if bound.is_fast {
+        lines.push(FAST_PATH.to_owned());
+    }
     for asked in asked(&bound.physical) {
         lines.push(format!("Asked of {}: {}", asked.store, asked.described));
     }
     for residual in &bound.residuals {
-        lines.push(format!("Not asked of {}: {} ({})", residual.store, residual.operation, residual.refusal));
+        let refusal = without_hidden(&residual.refusal.to_string());
+        lines.push(format!("Not asked of {}: {} ({refusal})", residual.store, residual.operation));
     }
     for (store, count) in count_scans(&bound.physical) {
         if count < 2 {

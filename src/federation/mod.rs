@@ -6,6 +6,8 @@
 //!              → scan (a lazy node per table) → DataFusion joins the rest
 //! ```
 //!
+//! What one scan of one table answers takes the way past the planner (`fast`).
+//!
 //! **Invariants:** a filter that a store cannot prove equal is checked again here; a physical plan holds no pool, only store names and
 //! serialisable scans; all scans of one store in one statement go through one branch. Deliberately absent: SQL text of any
 //! store (that is the connectors'), and DML (that is `write`, never the engine's own planner).
@@ -18,6 +20,7 @@ pub mod engine;
 pub mod error;
 pub mod estimate;
 pub mod explain;
+pub mod fast;
 pub mod field;
 mod items;
 pub mod joins;
@@ -25,6 +28,7 @@ mod lateral;
 pub mod output;
 pub mod placement;
 pub mod plan;
+pub mod plans;
 pub mod provider;
 pub mod pushdown;
 pub mod scan;

@@ -35,6 +35,7 @@ use super::joins;
 use super::lateral;
 use super::output::{self, OutputColumn};
 use super::placement::{self, Level, NoCopies, Residual};
+use super::plans::Key;
 use super::scan::count_scans;
 use super::semantics::constants;
 use super::semantics::resolve::TypedOperations;
@@ -67,6 +68,8 @@ pub struct Setting {
     pub display: DisplaySettings,
     /// How much of a plan goes to the stores.
     pub pushdown: Level,
+    /// Whether a plan of another session may serve.
+    pub shares_plans: bool,
 }
 
 impl Setting {
@@ -75,7 +78,8 @@ impl Setting {
         let now = Utc::now();
         let (time_zone, display) = ("UTC".to_owned(), DisplaySettings::default());
         let (path, pushdown) = (SearchPath::Default, Level::default());
-        Self { snapshot, path, facts: Arc::default(), now, statement_start: now, time_zone, display, pushdown }
+        let shares_plans = false;
+        Self { snapshot, path, facts: Arc::default(), now, statement_start: now, time_zone, display, pushdown, shares_plans }
     }
 }
 
@@ -92,6 +96,13 @@ pub struct Planned {
     pub relations: BTreeMap<u32, Arc<Relation>>,
 }
 
+impl Planned {
+    /// The plan, before analysis, with placeholders.
+    pub(super) fn logical(&self) -> &LogicalPlan {
+        &self.logical
+    }
+}
+
 /// A bound query, ready to run.
 #[derive(Debug)]
 pub struct Bound {
@@ -99,6 +110,8 @@ pub struct Bound {
     pub physical: Arc<dyn ExecutionPlan>,
     /// What no store runs though its input is one's, and why.
     pub residuals: Vec<Residual>,
+    /// Whether it has come past the planner.
+    pub(super) is_fast: bool,
     state: SessionState,
 }
 
@@ -127,16 +140,23 @@ pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32])
     Ok(Planned { logical, parameters, columns, relations: context.used() })
 }
 
-/// [`plan`] on a thread of its own: planning is work without a pause, and the threads that serve connections, cancel
-/// requests and timeouts must not wait for it.
+/// [`plan`] on a thread of its own, unless a plan that sessions share serves: planning is work without a pause, and the threads
+/// that serve connections, cancel requests and timeouts must not wait for it.
 ///
 /// # Errors
 /// As [`plan`].
 pub async fn plan_aside(engine: &Engine, setting: &Setting, query: Query, given: &[u32]) -> Result<Planned, Diagnosis> {
+    let key = setting.shares_plans.then(|| Key::new(&query, given, setting));
+    if let Some(planned) = key.as_ref().and_then(|key| engine.plans().find(key)) {
+        return Ok(planned);
+    }
     let place = engine.planner().await;
     let (engine, setting, given) = (engine.clone(), setting.clone(), given.to_vec());
     let work = move || {
         let planned = plan(&engine, &setting, query, &given);
+        if let (Some(key), Ok(planned)) = (key, &planned) {
+            engine.plans().keep(key, planned);
+        }
         drop(place);
         planned
     };
@@ -232,12 +252,19 @@ pub async fn bind(
     let placed = placement::place(ordered, setting.pushdown, &NoCopies).map_err(|error| diagnose(&error))?;
     let planner = Arc::clone(state.query_planner());
     let physical = planner.create_physical_plan(&placed.plan, &state).await.map_err(|error| diagnose(&error))?;
-    let physical = joins::dynamic::await_joins(physical).map_err(|error| diagnose(&error))?;
+    let physical = joins::dynamic::await_joins(physical).and_then(joins::spill::bound).map_err(|error| diagnose(&error))?;
     branches.expect_scans(&count_scans(&physical))?;
-    Ok(Bound { physical, residuals: placed.residuals, state })
+    Ok(Bound { physical, residuals: placed.residuals, is_fast: false, state })
 }
 
 impl Bound {
+    /// A plan that needed no planning.
+    pub(super) fn of(engine: &Engine, setting: &Setting, branches: &Arc<Branches>, physical: Arc<dyn ExecutionPlan>) -> Self {
+        let mut state = state(engine, setting);
+        state.config_mut().set_extension(Arc::clone(branches));
+        Self { physical, residuals: Vec::new(), is_fast: true, state }
+    }
+
     /// Starts the query. Dropping the stream stops it in the stores.
     ///
     /// # Errors

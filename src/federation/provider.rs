@@ -61,13 +61,12 @@ impl StoredTable {
         self.connector.upgrade()
     }
 
-    /// The read of some columns under filters that [`TableProvider::supports_filters_pushdown`] took, and whether the store
-    /// evaluates each of them exactly.
-    pub fn scan_of(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> (Scan, bool) {
+    /// The read of some columns under filters that [`TableProvider::supports_filters_pushdown`] took, and how many of them the
+    /// store evaluates exactly: the first ones of the scan.
+    pub fn scan_of(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> (Scan, usize) {
         let mut filter: Vec<Predicate> = Vec::with_capacity(filters.len());
         let mut supersets = Vec::new();
         let mut budget = Budget::of_scan();
-        let mut exact = true;
         for expr in filters {
             match self.judge(expr) {
                 // Nobody checks it again, so it is sent whatever it costs; the answer above has kept the cost low.
@@ -75,13 +74,11 @@ impl StoredTable {
                     budget.take(&predicate);
                     filter.push(predicate);
                 }
-                Pushdown::Superset(predicate) => {
-                    supersets.push(predicate);
-                    exact = false;
-                }
-                Pushdown::Refused(_) => exact = false,
+                Pushdown::Superset(predicate) => supersets.push(predicate),
+                Pushdown::Refused(_) => {}
             }
         }
+        let exact = filter.len();
         filter.extend(supersets.into_iter().filter(|predicate| budget.take(predicate)));
         let columns = projection.cloned().unwrap_or_else(|| (0..self.table.columns.len()).collect());
         (Scan { store: self.store.clone(), table: self.table.id.clone(), columns, filter, limit: None }, exact)
@@ -143,7 +140,7 @@ impl TableProvider for StoredTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (scan, exact) = self.scan_of(projection, filters);
-        let scan = Scan { limit: limit.filter(|_| exact && self.takes_filters).map(|limit| limit as u64), ..scan };
+        let scan = Scan { limit: limit.filter(|_| exact == filters.len() && self.takes_filters).map(|limit| limit as u64), ..scan };
         let Some(connector) = self.connector.upgrade() else {
             let reason = "It was replaced while the statement was planned.".to_owned();
             return Err(StoreError::Unreachable { store: self.store.to_string(), reason }.into());

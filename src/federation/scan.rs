@@ -24,11 +24,12 @@ use tokio_util::sync::CancellationToken;
 use super::branches::Branches;
 use super::estimate;
 use super::items::{plain_items, refit};
-use super::joins::dynamic::{self, Received, Told};
-use super::placement::exec::FragmentExec;
+use super::joins::batches;
+use super::joins::dynamic::{Received, Told};
+use super::placement::exec::{FragmentExec, timed};
 use super::pushdown::Budget;
 use crate::stores::connector::ScanLimits;
-use crate::stores::{BatchStream, Branch, Predicate, Pushdown, Scan, StoreError, StoreName, Table};
+use crate::stores::{BatchStream, Branch, Pushdown, Scan, StoreError, StoreName, Table};
 
 /// Reads one table of one store through the statement's branch.
 #[derive(Debug, Clone)]
@@ -77,36 +78,34 @@ impl ScanExec {
 }
 
 impl ScanExec {
-    /// The scan under what dynamic filters tell of its rows; `None` when none of them can pass.
-    fn narrowed(&self, told: Told, branches: &Branches) -> Option<Scan> {
-        let mut scan = self.scan.clone();
-        let conditions = match told {
-            Told::Nothing => return Some(scan),
-            Told::Never => return None,
-            Told::Rows(Predicate::And(conditions)) => conditions,
-            Told::Rows(condition) => vec![condition],
-        };
-        let Some(connector) = branches.connector(&scan.store) else { return Some(scan) };
-        let mut budget = Budget::of_scan();
-        scan.filter.iter().for_each(|filter| {
-            budget.take(filter);
-        });
-        for condition in conditions {
-            let condition = condition.over(&|output| self.scan.columns.get(output).copied());
-            let judged = condition.and_then(|condition| match connector.pushdown(&self.table, &condition) {
-                Pushdown::Exact(kept) | Pushdown::Superset(kept) if budget.take(&kept) => Some(kept),
-                Pushdown::Refused(_) => None,
-                Pushdown::Exact(_) | Pushdown::Superset(_) => {
-                    let ends = connector.pushdown(&self.table, &dynamic::ends(&condition)?);
-                    match ends {
-                        Pushdown::Exact(kept) | Pushdown::Superset(kept) => Some(kept).filter(|kept| budget.take(kept)),
-                        Pushdown::Refused(_) => None,
-                    }
-                }
+    /// What the store is asked, statement by statement, under what dynamic filters tell of the rows; nothing when none can pass.
+    fn statements(&self, told: Told, branches: &Branches) -> Vec<Scan> {
+        let output = |output: usize| self.scan.columns.get(output).copied();
+        let Some(connector) = branches.connector(&self.scan.store) else { return vec![self.scan.clone()] };
+        let mut exact = true;
+        let asked = batches::statements(told, &self.table, &output).into_iter().map(|conditions| {
+            let mut scan = self.scan.clone();
+            let mut budget = Budget::of_scan();
+            scan.filter.iter().for_each(|filter| {
+                budget.take(filter);
             });
-            scan.filter.extend(judged);
-        }
-        Some(scan)
+            // A list of keys in parts comes last.
+            let mut last_exact = false;
+            for condition in conditions {
+                let judged = connector.pushdown(&self.table, &condition);
+                last_exact = matches!(judged, Pushdown::Exact(_));
+                match judged {
+                    // The join checks again in either case.
+                    Pushdown::Exact(kept) | Pushdown::Superset(kept) if budget.take(&kept) => scan.filter.push(kept),
+                    Pushdown::Exact(_) | Pushdown::Superset(_) | Pushdown::Refused(_) => last_exact = false,
+                }
+            }
+            exact &= last_exact;
+            scan
+        });
+        let asked: Vec<Scan> = asked.collect();
+        // Parts that a store takes only about may share rows, which would then come twice.
+        if asked.len() > 1 && !exact { vec![self.scan.clone()] } else { asked }
     }
 }
 
@@ -198,12 +197,14 @@ impl ExecutionPlan for ScanExec {
         };
         let baseline = BaselineMetrics::new(&self.metrics, partition);
         let bytes = MetricBuilder::new(&self.metrics).counter("bytes_pulled", partition);
+        let trips = MetricBuilder::new(&self.metrics).counter("round_trips", partition);
+        let waited = MetricBuilder::new(&self.metrics).subset_time("remote_time", partition);
         let limits = ScanLimits { batch_rows: context.session_config().batch_size(), ..ScanLimits::default() };
         let node = self.clone();
-        let opened = futures::stream::once(async move { open(node, branches, limits).await }).try_flatten();
+        let opened = futures::stream::once(async move { open(node, branches, limits, trips).await }).try_flatten();
         let limited = stop_after(opened.boxed(), self.scan.limit);
         let schema = self.schema();
-        let counted = limited.map(move |batch| refit(count(batch, &baseline, &bytes)?, &schema));
+        let counted = timed(limited, waited).map(move |batch| refit(count(batch, &baseline, &bytes)?, &schema));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), counted)))
     }
 
@@ -216,12 +217,36 @@ impl ExecutionPlan for ScanExec {
     }
 }
 
-async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits) -> Result<BatchStream, StoreError> {
-    let store = node.scan.store.clone();
+async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits, trips: Count) -> Result<BatchStream, StoreError> {
     let told = node.received.told(&node.schema()).await;
-    let Some(scan) = node.narrowed(told, &branches) else { return Ok(futures::stream::empty().boxed()) };
+    let mut statements = node.statements(told, &branches);
+    if statements.len() > 1 {
+        branches.expect_statements(&node.scan.store, statements.len());
+    }
+    // In the way that is taken most, an error comes before the first row and not with it.
+    if statements.len() == 1
+        && let Some(only) = statements.pop()
+    {
+        trips.add(1);
+        return read(node.table, only, branches, limits).await;
+    }
+    let parts = futures::stream::iter(statements).then(move |scan| {
+        trips.add(1);
+        read(Arc::clone(&node.table), scan, Arc::clone(&branches), limits)
+    });
+    Ok(parts.try_flatten().boxed())
+}
+
+/// Asks the store for the rows of one statement.
+pub(super) async fn read(
+    table: Arc<Table>,
+    scan: Scan,
+    branches: Arc<Branches>,
+    limits: ScanLimits,
+) -> Result<BatchStream, StoreError> {
+    let store = scan.store.clone();
     let branch = branches.get(&store).await?;
-    let opened = branch.scan(&node.table, &scan, limits).await;
+    let opened = branch.scan(&table, &scan, limits).await;
     kept_open(opened, branch, branches, store)
 }
 
@@ -314,6 +339,8 @@ pub struct Asked {
     pub store: StoreName,
     /// The statement or pipeline.
     pub described: String,
+    /// About how many rows were expected.
+    pub estimate: Option<usize>,
     /// What was counted, once it has run.
     pub metrics: Option<MetricsSet>,
 }
@@ -324,11 +351,12 @@ impl Asked {
         let plan: &dyn Any = plan;
         if let Some(scan) = plan.downcast_ref::<ScanExec>() {
             let (store, described) = (scan.scan.store.clone(), scan.described.clone());
-            return Some(Self { store, described, metrics: scan.metrics() });
+            let estimate = scan.table.row_estimate.map(|_| estimate::scan_rows(&scan.table, &scan.scan) as usize);
+            return Some(Self { store, described, estimate, metrics: scan.metrics() });
         }
         let fragment = plan.downcast_ref::<FragmentExec>()?;
         let (store, described) = (fragment.fragment().store.clone(), fragment.described().to_owned());
-        Some(Self { store, described, metrics: fragment.metrics() })
+        Some(Self { store, described, estimate: fragment.estimate(), metrics: fragment.metrics() })
     }
 }
 

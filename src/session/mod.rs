@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::snapshot::SessionFacts;
-use crate::catalog::{Catalog, SearchPath};
+use crate::catalog::{Catalog, SearchPath, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::{BranchKind, Branches};
 use crate::federation::engine::Engine;
@@ -377,14 +377,19 @@ impl Session {
         Ok(())
     }
 
-    /// What the next statement is planned with.
-    fn setting(&mut self) -> Setting {
+    /// The names that exist for the next statement.
+    fn snapshot(&mut self) -> Arc<Snapshot> {
         // A repeatable block sees one state of the catalog too, as its branches were opened under it.
         let held = self.block.as_mut().filter(|block| block.modes.isolation.is_repeatable());
-        let snapshot = match held {
+        match held {
             Some(block) => Arc::clone(block.snapshot.get_or_insert_with(|| self.shared.catalog.snapshot())),
             None => self.shared.catalog.snapshot(),
-        };
+        }
+    }
+
+    /// What the next statement is planned with.
+    fn setting(&mut self) -> Setting {
+        let snapshot = self.snapshot();
         let path = self.search_path();
         let key = (snapshot.version, self.settings.generation());
         let facts = match &self.facts {
@@ -399,7 +404,8 @@ impl Session {
         let now = self.block.as_ref().map_or(statement_start, |block| block.started);
         let (time_zone, display) = (self.settings.engine_time_zone(), self.settings.display());
         let pushdown = Level::of_word(self.settings.show("tributary.pushdown").unwrap_or_default());
-        Setting { snapshot, path, facts, now, statement_start, time_zone, display, pushdown }
+        let shares_plans = self.settings.is_on("tributary.plan_cache");
+        Setting { snapshot, path, facts, now, statement_start, time_zone, display, pushdown, shares_plans }
     }
 
     /// `search_path`, with the session's role for `$user`.
@@ -408,7 +414,7 @@ impl Session {
         SearchPath::Named(names.map(|name| if name == "$user" { self.role.clone() } else { name }).collect())
     }
 
-    fn make_facts(&self, snapshot: &crate::catalog::Snapshot, path: &SearchPath) -> SessionFacts {
+    fn make_facts(&self, snapshot: &Snapshot, path: &SearchPath) -> SessionFacts {
         SessionFacts {
             role: self.role.clone(),
             roles: self.shared.roles.load().keys().cloned().collect(),
@@ -421,13 +427,13 @@ impl Session {
     }
 
     /// The branches of the next statement.
-    fn branches(&mut self, setting: &Setting) -> Arc<Branches> {
+    fn branches(&mut self, snapshot: &Snapshot) -> Arc<Branches> {
         match &mut self.block {
             Some(block) => {
                 block.used = true;
-                block.statement_branches(&setting.snapshot, &self.shared.changed)
+                block.statement_branches(snapshot, &self.shared.changed)
             }
-            None => Arc::new(Branches::new(&setting.snapshot, BranchKind::Statement, Some(self.shared.changed.clone()))),
+            None => Arc::new(Branches::new(snapshot, BranchKind::Statement, Some(self.shared.changed.clone()))),
         }
     }
 

@@ -8,6 +8,7 @@ use datafusion::scalar::ScalarValue;
 use super::output::{OutputColumn, Rows};
 use super::statement::Parsed;
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::fast::Lookup;
 use crate::federation::plan::Planned;
 use crate::format::Format;
 use crate::pgtype::PgType;
@@ -31,6 +32,15 @@ pub struct Description {
     pub columns: Option<Vec<OutputColumn>>,
 }
 
+/// Whether the fast path answers a statement, and since which catalog and settings that holds.
+#[derive(Debug, Clone, Default)]
+pub struct Route {
+    /// The catalog version and the generation of the settings it was found under.
+    pub under: (u64, u64),
+    /// The resolved statement; `None` sends it to the planner.
+    pub lookup: Option<Arc<Lookup>>,
+}
+
 /// A prepared statement.
 #[derive(Debug, Clone)]
 pub struct Prepared {
@@ -38,7 +48,9 @@ pub struct Prepared {
     pub parsed: Option<Parsed>,
     /// The name it is kept under.
     pub name: String,
-    /// The plan of a query.
+    /// The way past the planner, where there is one.
+    pub route: Route,
+    /// The plan of a query; a statement with a fast path is planned when its parameters first need it.
     pub planned: Option<Planned>,
     /// The catalog version and the generation of the settings it was planned under: system functions answer from any
     /// setting, so any change makes a new plan.
@@ -132,15 +144,25 @@ impl Names {
 
     /// Keeps the plan that replaces a prepared statement's own, unless the name means another statement by now.
     pub fn replan(&mut self, old: &Prepared, planned: &Planned, under: (u64, u64)) {
+        if let Some(known) = self.same_statement(old) {
+            known.planned = Some(planned.clone());
+            known.planned_under = under;
+        }
+    }
+
+    /// Keeps the way that replaces a prepared statement's own, unless the name means another statement by now.
+    pub fn reroute(&mut self, old: &Prepared, route: &Route) {
+        if let Some(known) = self.same_statement(old) {
+            known.route = route.clone();
+        }
+    }
+
+    fn same_statement(&mut self, old: &Prepared) -> Option<&mut Prepared> {
         let same = |known: &&mut Arc<Prepared>| match (&known.parsed, &old.parsed) {
             (Some(known), Some(old)) => Arc::ptr_eq(&known.text, &old.text),
             _ => false,
         };
-        if let Some(known) = self.statements.get_mut(&old.name).filter(|known| same(known)) {
-            let known = Arc::make_mut(known);
-            known.planned = Some(planned.clone());
-            known.planned_under = under;
-        }
+        self.statements.get_mut(&old.name).filter(same).map(Arc::make_mut)
     }
 
     /// Forgets a statement; tells whether it existed.
@@ -226,7 +248,14 @@ mod tests {
     fn statement(bytes: usize) -> Prepared {
         let parsed = Parsed { text: "x".repeat(bytes).into(), kind: Kind::Nothing("NOTHING") };
         let description = Description { parameters: Vec::new(), columns: None };
-        Prepared { parsed: Some(parsed), name: String::new(), planned: None, planned_under: (0, 0), description }
+        Prepared {
+            parsed: Some(parsed),
+            name: String::new(),
+            route: Route::default(),
+            planned: None,
+            planned_under: (0, 0),
+            description,
+        }
     }
 
     fn portal(bytes: usize) -> Portal {

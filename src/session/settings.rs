@@ -138,6 +138,13 @@ pub const SPECS: &[Spec] = &[
     affecting(reported(spec("TimeZone", Form::TimeZone, "UTC", "Zone in which timestamps with time zone are shown and read."))),
     spec("transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of the current transaction."),
     spec("transaction_read_only", Form::Bool, "off", "Whether the current transaction is read-only."),
+    spec(
+        "tributary.fast_path",
+        Form::Bool,
+        "on",
+        "Whether statements that one scan of one table answers go to their store without being planned.",
+    ),
+    spec("tributary.plan_cache", Form::Bool, "on", "Whether statements use the plans that sessions share, and add theirs."),
     affecting(spec(
         "tributary.pushdown",
         Form::Choice(Level::WORDS),
@@ -163,6 +170,8 @@ pub struct Settings {
     /// Counts changes, so that whoever depends on any setting can tell that one has changed.
     generation: u64,
     changed: Vec<&'static str>,
+    /// What [`Settings::display`] answers, for every value on the wire asks for it.
+    display: DisplaySettings,
 }
 
 #[derive(Debug, Clone)]
@@ -175,7 +184,8 @@ struct Undo {
 impl Default for Settings {
     fn default() -> Self {
         let values: BTreeMap<&'static str, String> = SPECS.iter().map(|spec| (spec.name, spec.default.to_owned())).collect();
-        Self { starts: values.clone(), values, undo: Vec::new(), in_block: false, generation: 0, changed: Vec::new() }
+        let display = display_of(&values);
+        Self { starts: values.clone(), values, undo: Vec::new(), in_block: false, generation: 0, changed: Vec::new(), display }
     }
 }
 
@@ -213,6 +223,7 @@ impl Settings {
         if let Some(spec) = find(name) {
             self.values.insert(spec.name, value.to_owned());
             self.starts.insert(spec.name, value.to_owned());
+            self.display = display_of(&self.values);
         }
     }
 
@@ -252,13 +263,17 @@ impl Settings {
     }
 
     fn store(&mut self, name: &'static str, value: String, before: &str) {
-        if value != before {
+        let differs = value != before;
+        if differs {
             self.generation += 1;
             if !self.changed.contains(&name) {
                 self.changed.push(name);
             }
         }
         self.values.insert(name, value);
+        if differs {
+            self.display = display_of(&self.values);
+        }
     }
 
     /// `RESET ALL`.
@@ -349,32 +364,36 @@ impl Settings {
 
     /// The settings that shape values on the wire.
     pub fn display(&self) -> DisplaySettings {
-        let (date_style, date_order) = date_style(self.get("DateStyle")).unwrap_or((DateStyle::Iso, DateOrder::Mdy));
-        DisplaySettings {
-            time_zone: time_zone(self.get("TimeZone")).unwrap_or(TimeZone::Named(Tz::UTC)),
-            date_style,
-            date_order,
-            interval_style: match self.get("IntervalStyle") {
-                "postgres_verbose" => IntervalStyle::PostgresVerbose,
-                "sql_standard" => IntervalStyle::SqlStandard,
-                "iso_8601" => IntervalStyle::Iso8601,
-                _ => IntervalStyle::Postgres,
-            },
-            bytea_output: if self.get("bytea_output") == "escape" { ByteaOutput::Escape } else { ByteaOutput::Hex },
-            extra_float_digits: self.get("extra_float_digits").parse().unwrap_or(1),
-        }
+        self.display.clone()
     }
 
     /// `TimeZone` as the engine spells it: an IANA name or `+hh:mm`.
     pub fn engine_time_zone(&self) -> String {
-        match time_zone(self.get("TimeZone")) {
-            Some(TimeZone::Fixed(seconds)) => {
+        match self.display.time_zone {
+            TimeZone::Fixed(seconds) => {
                 let sign = if seconds < 0 { '-' } else { '+' };
                 format!("{sign}{:02}:{:02}", seconds.abs() / 3600, seconds.abs() / 60 % 60)
             }
-            Some(TimeZone::Named(zone)) => zone.name().to_owned(),
-            None => "UTC".to_owned(),
+            TimeZone::Named(zone) => zone.name().to_owned(),
         }
+    }
+}
+
+fn display_of(values: &BTreeMap<&'static str, String>) -> DisplaySettings {
+    let get = |name: &str| values.get(name).map_or("", String::as_str);
+    let (date_style, date_order) = date_style(get("DateStyle")).unwrap_or((DateStyle::Iso, DateOrder::Mdy));
+    DisplaySettings {
+        time_zone: time_zone(get("TimeZone")).unwrap_or(TimeZone::Named(Tz::UTC)),
+        date_style,
+        date_order,
+        interval_style: match get("IntervalStyle") {
+            "postgres_verbose" => IntervalStyle::PostgresVerbose,
+            "sql_standard" => IntervalStyle::SqlStandard,
+            "iso_8601" => IntervalStyle::Iso8601,
+            _ => IntervalStyle::Postgres,
+        },
+        bytea_output: if get("bytea_output") == "escape" { ByteaOutput::Escape } else { ByteaOutput::Hex },
+        extra_float_digits: get("extra_float_digits").parse().unwrap_or(1),
     }
 }
 

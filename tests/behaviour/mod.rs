@@ -6,6 +6,7 @@
 
 mod doors;
 mod errors;
+mod fast_path;
 mod injection;
 mod reload;
 mod session;

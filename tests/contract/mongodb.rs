@@ -1,6 +1,7 @@
 //! The MongoDB connector against a real replica set.
 
 mod filters;
+mod fragments;
 mod reading;
 mod trouble;
 

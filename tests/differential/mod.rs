@@ -17,6 +17,7 @@
 //! `cargo test --test main differential -- differential generated=5000 templates=5000` makes more statements than usual;
 //! `only=<text>` runs the statements that contain it and shows every difference, `file=<path>` those of another file alone.
 //! `random=20000 seed=7` runs that many of the typed generator and nothing else, `from=123` from that one on.
+//! `pushdown=scans` or `pushdown=none` asks the stores for less than usual.
 
 pub mod ask;
 mod choices;
@@ -75,7 +76,7 @@ type Verdict = (Outcome, String);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_over_postgres_mariadb_sqlite_and_mongodb_equal_those_of_one_postgres() {
-    let stage = Box::pin(Stage::set()).await;
+    let stage = Box::pin(Stage::set(argument("pushdown=").unwrap_or_else(|| "full".to_owned()))).await;
     let only = argument("only=");
     let random = argument("random=").map(|count| count.parse::<usize>().unwrap());
     let mut wrong = if random.is_none() { written_and_generated(&stage, only.as_deref()).await } else { 0 };

@@ -34,12 +34,14 @@ pub struct Stage {
     /// The one database with all copies.
     copy: tokio_postgres::Config,
     server: Server,
+    /// What Tributary asks its stores for (`tributary.pushdown`).
+    pushdown: String,
     _directory: TempDir,
 }
 
 impl Stage {
     /// Starts what is not running yet and fills it.
-    pub async fn set() -> Self {
+    pub async fn set(pushdown: String) -> Self {
         let sets = sets();
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("stores")).unwrap();
@@ -60,12 +62,13 @@ impl Stage {
         assert!(server.catalog().unavailable().is_empty(), "{:?}", server.catalog().unavailable());
         let mut ours = tokio_postgres::Config::new();
         ours.host("127.0.0.1").port(server.addresses()[0].port()).user("ada").dbname("tributary");
-        Self { ours, copy, server, _directory: directory }
+        Self { ours, copy, server, pushdown, _directory: directory }
     }
 
     /// Connections to Tributary and to the copy.
     pub fn pair(&self) -> (Asked, Asked) {
-        (Asked::new(self.ours.clone(), SESSION), Asked::new(self.copy.clone(), COPY_SESSION))
+        let session = format!("{SESSION}; SET tributary.pushdown = '{}'", self.pushdown);
+        (Asked::new(self.ours.clone(), session), Asked::new(self.copy.clone(), COPY_SESSION.to_owned()))
     }
 
     /// A connection to Tributary that runs `setup` as well.

@@ -13,7 +13,7 @@ use tributary::session::statement::{Kind, parse};
 
 use crate::answers::Demo;
 
-const STATEMENTS: [(&str, &str); 10] = [
+const STATEMENTS: [(&str, &str); 13] = [
     ("projection_and_filter", "SELECT name, length_km FROM hydro.rivers WHERE source_country = 'Switzerland' AND length_km > 300"),
     ("filter_checked_again", "SELECT name FROM hydro.rivers WHERE upper(name) LIKE 'R%' AND id < 10"),
     ("limit", "SELECT day, flow_m3s FROM archive.readings WHERE station_id = 7 LIMIT 5"),
@@ -41,6 +41,21 @@ const STATEMENTS: [(&str, &str); 10] = [
     (
         "documents",
         "SELECT animal, count(*) FROM (SELECT unnest(species) AS animal FROM field.reports WHERE weather->>'sky' = 'snow') t GROUP BY animal",
+    ),
+    (
+        "part_with_groups",
+        "SELECT r.name, count(*), avg(s.mean_m3s) FROM hydro.rivers r JOIN hydro.stations s ON s.river_id = r.id \
+         WHERE s.mean_m3s > 10 GROUP BY r.name HAVING count(*) > 1 ORDER BY count(*) DESC, r.name LIMIT 5",
+    ),
+    (
+        "part_with_what_stays",
+        "SELECT s.regime, count(*), string_agg(s.name, ',' ORDER BY s.name) FROM hydro.stations s \
+         JOIN hydro.rivers r ON r.id = s.river_id WHERE upper(r.name) LIKE 'R%' GROUP BY s.regime",
+    ),
+    (
+        "part_below_a_join",
+        "SELECT p.name, t.n FROM crew.people p JOIN (SELECT v.person_id, count(*) AS n FROM crew.visits v \
+         JOIN crew.people q ON q.id = v.person_id GROUP BY v.person_id) t ON t.person_id = p.id JOIN hydro.stations s ON s.id = p.id",
     ),
 ];
 

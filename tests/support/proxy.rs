@@ -2,7 +2,7 @@
 //! loopback port.
 
 use std::net::SocketAddr;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -194,6 +194,12 @@ pub async fn open(login: &Config) -> Result<Session, tokio_postgres::Error> {
     // How the connection ended is told by the client's own calls.
     let connection = OwnedTask::spawn(async move { connection.await.unwrap_or(()) });
     Ok(Session { client, _connection: connection })
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
 }
 
 impl Session {

@@ -196,6 +196,11 @@ pub fn functions(snapshot: &Arc<Snapshot>, facts: &Arc<SessionFacts>) -> Vec<Arc
     SESSION.iter().chain(CATALOG).chain(DEFINITIONS).chain(PRIVILEGES).map(make).collect()
 }
 
+/// Whether a function answers from a session and a snapshot, so that a plan that calls it belongs to them.
+pub fn is_of_session(function: &ScalarUDF) -> bool {
+    (function.inner().as_ref() as &dyn std::any::Any).is::<SystemFunction>()
+}
+
 type Row = (&'static str, PgType, Evaluate);
 
 const BOOL: PgType = PgType::BOOL;

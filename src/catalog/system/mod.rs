@@ -20,7 +20,7 @@ mod types;
 
 use super::discover::SystemRelation;
 pub use empties::always_empty;
-pub use functions::functions;
+pub use functions::{functions, is_of_session};
 
 /// All system relations that are made of the snapshot alone. Live ones (`pg_stat_activity`) are added by `server.rs`.
 pub fn relations() -> Vec<SystemRelation> {

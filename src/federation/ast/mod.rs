@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using → name (output columns) → whole_row (relations as values) → sets (set-returning functions) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
+//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping → name (output columns) → whole_row (relations as values) → sets (set-returning functions) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -11,6 +11,7 @@ mod between;
 pub mod catalog;
 pub mod depth;
 pub mod dialect;
+mod grouping;
 mod interval;
 mod json;
 mod keywords;
@@ -32,7 +33,7 @@ mod whole_row;
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, VisitMut, VisitorMut};
 
 use crate::error::Diagnosis;
 
@@ -75,8 +76,14 @@ impl VisitorMut for Shape {
         between::rewrite(expr).map_or_else(|error| ControlFlow::Break(Box::new(error)), ControlFlow::Continue)
     }
 
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        grouping::resolve_ordinals(select);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         using::rewrite(query);
+        grouping::drop_repetitions(query);
         ControlFlow::Continue(())
     }
 }

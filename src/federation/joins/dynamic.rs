@@ -6,15 +6,16 @@
 //!
 //! | Filter | Condition |
 //! |---|---|
-//! | `k IN (…)` | the list; of several columns at once a list for each |
+//! | `k IN (…)` | the list, however long ([`super::batches`]); of several columns at once a list for each |
 //! | `k >= a AND k <= b` | the same, except of texts: stores have orders of their own |
 //! | `CASE hash % n WHEN i THEN … END` | one of the branches |
 //! | a look into the join's own table | nothing |
 //!
 //! **Traps** (all found by running them): a filter of a TopK or of MIN and MAX comes through the same door, and is complete only when the scan
-//! is; whoever waits for it waits for ever. A join fills a filter only when it finds it below itself ([`Received::apply`]).
+//! is; whoever waits for it waits for ever. A join fills a filter only when it finds it below itself ([`Received::apply`]). The engine hands
+//! filters down through nodes that stop after some rows ([`await_joins`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,8 @@ use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPush
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::scalar::ScalarValue;
 
-use super::super::pushdown::{IN_LIST_MAX, comparison, flip, value};
+use super::super::placement::exec::FragmentExec;
+use super::super::pushdown::{comparison, flip, value};
 use super::super::scan::ScanExec;
 use super::super::semantics::floats;
 use crate::stores::predicate::{ColumnRef, Comparison, Predicate};
@@ -91,12 +93,17 @@ impl Received {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    /// The same filters, of which those with these ids are worth waiting for; `None` when there are no filters.
+    /// The filters with these ids, which are worth waiting for; `None` when there are no filters. Others would say nothing
+    /// at the first poll, and a filter that nobody looks for is not computed either.
     pub fn awaiting(&self, ids: &BTreeSet<u64>) -> Option<Self> {
-        (!self.filters.is_empty()).then(|| Self { filters: self.filters.clone(), awaited: ids.clone() })
+        let usable = |filter: &&Arc<dyn PhysicalExpr>| {
+            dynamic_parts(filter).iter().all(|part| part.expression_id().is_some_and(|id| ids.contains(&id)))
+        };
+        let filters = self.filters.iter().filter(usable).cloned().collect();
+        (!self.filters.is_empty()).then(|| Self { filters, awaited: ids.clone() })
     }
 
-    /// The columns that the filters are about, for `EXPLAIN`.
+    /// The columns whose keys joins will tell, for `EXPLAIN`.
     pub fn columns(&self) -> BTreeSet<String> {
         let columns = self.filters.iter().flat_map(collect_columns);
         columns.map(|column| column.name().to_owned()).collect()
@@ -120,27 +127,50 @@ impl Received {
     }
 }
 
-/// Tells every leaf of a finished plan which of its filters come from hash joins.
+/// Tells every leaf of a finished plan which of its filters it may use: those of hash joins that it stands below, with nothing in between that
+/// stops after some rows. The engine hands filters down through such nodes, which would then find other rows.
 ///
 /// # Errors
 /// What building the new nodes fails with.
 pub fn await_joins(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    let mut ids = BTreeSet::new();
-    let mut pending = vec![Arc::clone(&plan)];
-    while let Some(node) = pending.pop() {
-        if (node.as_ref() as &dyn std::any::Any).is::<HashJoinExec>() {
-            ids.extend(node.dynamic_expressions_produced().iter().filter_map(|filter| filter.expression_id()));
-        }
-        pending.extend(node.children().into_iter().cloned());
-    }
-    if ids.is_empty() {
+    let usable = usable_filters(&plan);
+    if usable.is_empty() {
         return Ok(plan);
     }
     let marked = plan.transform_up(|node| {
-        let marked = (node.as_ref() as &dyn std::any::Any).downcast_ref::<ScanExec>().and_then(|scan| scan.awaiting(&ids));
-        Ok(marked.map_or(Transformed::no(node), |scan| Transformed::yes(Arc::new(scan) as Arc<dyn ExecutionPlan>)))
+        let Some(ids) = usable.get(&address(&node)) else { return Ok(Transformed::no(node)) };
+        let leaf: &dyn std::any::Any = node.as_ref();
+        let scan = leaf.downcast_ref::<ScanExec>().and_then(|scan| scan.awaiting(ids));
+        let scan = scan.map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>);
+        let part = || leaf.downcast_ref::<FragmentExec>()?.awaiting(ids);
+        let marked = scan.or_else(|| part().map(|part| Arc::new(part) as Arc<dyn ExecutionPlan>));
+        Ok(marked.map_or(Transformed::no(node), Transformed::yes))
     })?;
     Ok(marked.data)
+}
+
+/// The filters of hash joins that each leaf may use, by the leaf's address.
+fn usable_filters(plan: &Arc<dyn ExecutionPlan>) -> HashMap<usize, BTreeSet<u64>> {
+    let mut usable: HashMap<usize, BTreeSet<u64>> = HashMap::new();
+    let mut pending = vec![(Arc::clone(plan), Arc::new(BTreeSet::new()))];
+    while let Some((node, above)) = pending.pop() {
+        let mut ids = if node.fetch().is_some() { BTreeSet::new() } else { above.as_ref().clone() };
+        if (node.as_ref() as &dyn std::any::Any).is::<HashJoinExec>() {
+            ids.extend(node.dynamic_expressions_produced().iter().filter_map(|filter| filter.expression_id()));
+        }
+        if node.children().is_empty() {
+            // A leaf that stands in two places may use what both may.
+            usable.entry(address(&node)).and_modify(|known| known.retain(|id| ids.contains(id))).or_insert(ids);
+            continue;
+        }
+        let ids = Arc::new(ids);
+        pending.extend(node.children().into_iter().map(|child| (Arc::clone(child), Arc::clone(&ids))));
+    }
+    usable
+}
+
+fn address(node: &Arc<dyn ExecutionPlan>) -> usize {
+    Arc::as_ptr(node).cast::<()>() as usize
 }
 
 fn as_dynamic(filter: &Arc<dyn PhysicalExpr>) -> Option<&DynamicFilterPhysicalExpr> {
@@ -432,11 +462,143 @@ fn column_list(key: &Key, given: &[ScalarValue], or_null: bool) -> Told {
             None => return Told::Nothing,
         }
     }
-    if values.len() > IN_LIST_MAX {
-        return Told::Nothing;
-    }
     let column = ColumnRef::of(key.place);
     let null = or_null.then(|| Told::Rows(Predicate::IsNull { column: column.clone(), negated: false }));
     let list = if values.is_empty() { Told::Never } else { Told::Rows(Predicate::In { column, values, negated: false }) };
     one_of(std::iter::once(list).chain(null))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int32Array, Int64Array};
+    use arrow::datatypes::Field;
+    use datafusion::physical_expr::expressions::{binary, case, cast, col, in_list, is_null, lit};
+
+    use super::*;
+
+    fn schema() -> Schema {
+        Schema::new(vec![
+            Field::new("a", DataType::Int32, true),
+            Field::new("b", DataType::Int64, true),
+            Field::new("t", DataType::Utf8, true),
+            Field::new("f", DataType::Float64, true),
+        ])
+    }
+
+    fn column(name: &str) -> Arc<dyn PhysicalExpr> {
+        col(name, &schema()).unwrap()
+    }
+
+    fn compare(name: &str, op: Operator, value: impl Into<ScalarValue>) -> Arc<dyn PhysicalExpr> {
+        binary(column(name), op, lit(value.into()), &schema()).unwrap()
+    }
+
+    fn both(left: Arc<dyn PhysicalExpr>, right: Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+        binary(left, Operator::And, right, &schema()).unwrap()
+    }
+
+    fn list(expr: Arc<dyn PhysicalExpr>, values: &[ScalarValue]) -> Arc<dyn PhysicalExpr> {
+        let values = values.iter().cloned().map(|value| lit(value)).collect();
+        in_list(expr, values, &false, &schema()).unwrap()
+    }
+
+    fn is_in(column: usize, values: &[i64]) -> Told {
+        let values = values.iter().map(|value| Value::Int(*value)).collect();
+        Told::Rows(Predicate::In { column: ColumnRef::of(column), values, negated: false })
+    }
+
+    fn is(column: usize, op: Comparison, value: i64) -> Predicate {
+        Predicate::Compare { column: ColumnRef::of(column), op, value: Value::Int(value) }
+    }
+
+    fn check(expr: &Arc<dyn PhysicalExpr>, expected: &Told) {
+        assert_eq!(&told(expr, &schema()), expected, "{expr}");
+    }
+
+    #[test]
+    fn lists_and_bounds_are_told() {
+        use Operator::{GtEq, LtEq};
+        let keys = [1_i32, 2, 3].map(ScalarValue::from);
+        let bounds = both(compare("a", GtEq, 1_i32), compare("a", LtEq, 3_i32));
+        check(&bounds, &Told::Rows(Predicate::And(vec![is(0, Comparison::GreaterOrEqual, 1), is(0, Comparison::LessOrEqual, 3)])));
+        check(&both(bounds.clone(), list(column("a"), &keys)), &is_in(0, &[1, 2, 3]));
+        check(&both(bounds, lit(false)), &Told::Never);
+        check(&both(lit(true), list(column("a"), &keys)), &is_in(0, &[1, 2, 3]));
+        check(&list(column("a"), &[ScalarValue::from(1_i32), ScalarValue::Int32(None), ScalarValue::from(1_i32)]), &is_in(0, &[1]));
+        let null = binary(is_null(column("a")).unwrap(), Operator::Or, list(column("a"), &keys), &schema()).unwrap();
+        assert!(matches!(told(&null, &schema()), Told::Rows(Predicate::Or(parts)) if parts.len() == 2));
+    }
+
+    #[test]
+    fn texts_and_floats_have_no_bounds_and_floats_no_equality_of_their_own() {
+        check(&compare("t", Operator::GtEq, "a"), &Told::Nothing);
+        assert!(matches!(told(&list(column("t"), &[ScalarValue::from("a")]), &schema()), Told::Rows(Predicate::In { .. })));
+        check(&compare("f", Operator::GtEq, 1.5_f64), &Told::Nothing);
+        check(&list(column("f"), &[ScalarValue::from(1.5_f64)]), &Told::Nothing);
+        check(
+            &both(compare("t", Operator::GtEq, "a"), compare("a", Operator::Eq, 5_i32)),
+            &Told::Rows(is(0, Comparison::Equal, 5)),
+        );
+    }
+
+    #[test]
+    fn wider_integers_are_read_as_the_columns_own() {
+        let wide = cast(column("a"), &schema(), DataType::Int64).unwrap();
+        let values = [5_i64, 1 << 40].map(ScalarValue::from);
+        check(&list(Arc::clone(&wide), &values), &is_in(0, &[5]));
+        let above = binary(wide, Operator::LtEq, lit(1_i64 << 40), &schema()).unwrap();
+        check(&above, &Told::Nothing);
+        let narrow = cast(column("b"), &schema(), DataType::Int32).unwrap();
+        check(&list(narrow, &[ScalarValue::from(5_i32)]), &Told::Nothing);
+    }
+
+    #[test]
+    fn branches_of_a_partitioned_join_are_one_list() {
+        let branch = |keys: &[i32]| {
+            let keys: Vec<ScalarValue> = keys.iter().copied().map(ScalarValue::from).collect();
+            both(compare("a", Operator::GtEq, keys[0].clone()), list(column("a"), &keys))
+        };
+        let by_hash = |branches: Vec<Arc<dyn PhysicalExpr>>, otherwise: Arc<dyn PhysicalExpr>| {
+            let whens = branches.into_iter().enumerate().map(|(place, then)| (lit(place as i64), then)).collect();
+            case(Some(column("b")), whens, Some(otherwise)).unwrap()
+        };
+        check(&by_hash(vec![branch(&[1, 2]), branch(&[7])], lit(false)), &is_in(0, &[1, 2, 7]));
+        check(&by_hash(vec![branch(&[1, 2]), lit(false)], lit(false)), &is_in(0, &[1, 2]));
+        check(&by_hash(vec![branch(&[1, 2]), branch(&[7])], lit(true)), &Told::Nothing);
+        check(&by_hash(vec![branch(&[1, 2]), compare("t", Operator::GtEq, "a")], lit(false)), &Told::Nothing);
+        check(&by_hash(vec![lit(false)], lit(false)), &Told::Never);
+        let bounds = by_hash(vec![compare("a", Operator::GtEq, 1_i32), compare("a", Operator::LtEq, -5_i32)], lit(false));
+        assert!(matches!(told(&bounds, &schema()), Told::Rows(Predicate::Or(parts)) if parts.len() == 2));
+    }
+
+    #[test]
+    fn rows_of_keys_are_a_list_for_each_column() {
+        let row = |a: Option<i32>, b: i64| {
+            let fields = vec![
+                (Arc::new(Field::new("c0", DataType::Int32, true)), Arc::new(Int32Array::from(vec![a])) as ArrayRef),
+                (Arc::new(Field::new("c1", DataType::Int64, true)), Arc::new(Int64Array::from(vec![b])) as ArrayRef),
+            ];
+            ScalarValue::Struct(Arc::new(StructArray::from(fields)))
+        };
+        let config = Arc::new(datafusion::config::ConfigOptions::default());
+        let pair = |arguments| {
+            let function = datafusion::functions::core::r#struct();
+            Arc::new(ScalarFunctionExpr::try_new(function, arguments, &schema(), Arc::clone(&config)).unwrap())
+                as Arc<dyn PhysicalExpr>
+        };
+        let told_of = |rows: &[ScalarValue]| told(&list(pair(vec![column("a"), column("b")]), rows), &schema());
+        let Told::Rows(Predicate::And(parts)) = told_of(&[row(Some(1), 10), row(Some(2), 10)]) else { panic!() };
+        assert_eq!(parts.into_iter().map(Told::Rows).collect::<Vec<_>>(), [is_in(0, &[1, 2]), is_in(1, &[10])]);
+        let Told::Rows(Predicate::And(parts)) = told_of(&[row(None, 10), row(Some(2), 11)]) else { panic!() };
+        assert!(matches!(&parts[0], Predicate::Or(either) if either.len() == 2), "{parts:?}");
+    }
+
+    #[test]
+    fn a_list_has_ends() {
+        let Told::Rows(list) = is_in(0, &[5, -3, 9]) else { panic!() };
+        let expected = Predicate::And(vec![is(0, Comparison::GreaterOrEqual, -3), is(0, Comparison::LessOrEqual, 9)]);
+        assert_eq!(ends(&list), Some(expected));
+        let texts = Predicate::In { column: ColumnRef::of(0), values: vec![Value::Text("a".to_owned())], negated: false };
+        assert_eq!(ends(&texts), None);
+    }
 }

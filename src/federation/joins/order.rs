@@ -24,10 +24,11 @@ use crate::stores::StoreName;
 /// What building the new nodes fails with.
 pub fn order(plan: LogicalPlan) -> Result<LogicalPlan> {
     let ordered = plan.transform_down_with_subqueries(|node| {
-        let (node, sunk) = match semi::sink(&node)? {
-            Some(changed) => (changed, true),
-            None => (node, false),
-        };
+        let (mut node, mut sunk) = (node, false);
+        // Below one that has sunk there may be another at the top.
+        while let Some(changed) = semi::sink(&node)? {
+            (node, sunk) = (changed, true);
+        }
         let unchanged = |node| Ok(Transformed::new(node, sunk, TreeNodeRecursion::Continue));
         let Some(cluster) = Cluster::of(&node) else { return unchanged(node) };
         if !cluster.relations.iter().any(|relation| reads_stores(relation)) {
@@ -48,7 +49,7 @@ fn reads_stores(plan: &LogicalPlan) -> bool {
 }
 
 /// The one store whose tables a plan reads; `None` when there are several, or other relations.
-fn store_of(plan: &LogicalPlan) -> Option<StoreName> {
+pub(super) fn store_of(plan: &LogicalPlan) -> Option<StoreName> {
     let (mut found, mut mixed): (Option<StoreName>, bool) = (None, false);
     let walked = plan.apply(|node| {
         let LogicalPlan::TableScan(scan) = node else { return Ok(TreeNodeRecursion::Continue) };

@@ -1,8 +1,8 @@
-//! Semi joins below the inner joins they stand on: a row that has no partner is dropped before it is joined, and a semi join between
-//! two tables of one store can go to it.
+//! Semi joins below the joins they stand on: a row that has no partner is dropped before it is joined, and a semi join between two
+//! tables of one store can go to it. Anti joins go below for that reason only: they seldom drop much.
 //!
-//! A semi join keeps or drops each row of one relation by its columns alone, as a condition does, so that it may be evaluated before
-//! inner joins as well as after them.
+//! Both keep or drop each row of one relation by its columns alone, as a condition does, so that they may be evaluated before inner
+//! joins, and other semi and anti joins, as well as after them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,19 +13,20 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan};
 
 use super::cluster::{is_free, is_plain_projection, is_safe};
+use super::order::store_of;
 
 /// How deep a cluster is looked into.
 const DEPTH_MAX: usize = 64;
 
-/// The plan with a semi join at its top moved to the relation that it filters; `None` when it stays where it is.
+/// The plan with a semi or anti join at its top moved to the relation that it filters; `None` when it stays where it is.
 ///
 /// # Errors
 /// What building the new nodes fails with.
 pub(super) fn sink(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     let LogicalPlan::Join(join) = plan else { return Ok(None) };
     let kept = match join.join_type {
-        JoinType::LeftSemi => &join.left,
-        JoinType::RightSemi => &join.right,
+        JoinType::LeftSemi | JoinType::LeftAnti => &join.left,
+        JoinType::RightSemi | JoinType::RightAnti => &join.right,
         _ => return Ok(None),
     };
     let reads = kept_columns(join, kept.schema());
@@ -34,10 +35,28 @@ pub(super) fn sink(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     if !safe || reads.is_empty() || join.null_aware {
         return Ok(None);
     }
-    into(kept, join, &reads, 0)
+    let Some(sunk) = into(kept, join, &reads, 0)? else { return Ok(None) };
+    let is_semi = matches!(join.join_type, JoinType::LeftSemi | JoinType::RightSemi);
+    Ok((is_semi || sunk.within_store).then_some(sunk.plan))
 }
 
-/// The columns of the kept side that the semi join reads.
+/// A plan with the join moved into it.
+struct Sunk {
+    plan: LogicalPlan,
+    /// Whether the join now stands between relations of one store.
+    within_store: bool,
+}
+
+/// Which side of a semi or anti join is kept, from 0; `None` for other joins.
+fn kept_side(join: &Join) -> Option<usize> {
+    match join.join_type {
+        JoinType::LeftSemi | JoinType::LeftAnti => Some(0),
+        JoinType::RightSemi | JoinType::RightAnti => Some(1),
+        _ => None,
+    }
+}
+
+/// The columns of the kept side that the join reads.
 fn kept_columns(join: &Join, kept: &DFSchema) -> HashSet<Column> {
     let keys = join.on.iter().flat_map(|(left, right)| [left, right]);
     let read = keys.chain(&join.filter).flat_map(Expr::column_refs);
@@ -50,7 +69,7 @@ fn both_schemas(join: &Join) -> Result<DFSchema> {
 }
 
 /// The plan with the semi join below its inner joins; `None` when it can go no lower.
-fn into(plan: &LogicalPlan, semi: &Join, reads: &HashSet<Column>, depth: usize) -> Result<Option<LogicalPlan>> {
+fn into(plan: &LogicalPlan, semi: &Join, reads: &HashSet<Column>, depth: usize) -> Result<Option<Sunk>> {
     if depth > DEPTH_MAX {
         return Ok(None);
     }
@@ -63,6 +82,7 @@ fn into(plan: &LogicalPlan, semi: &Join, reads: &HashSet<Column>, depth: usize) 
                 _ => return Ok(None),
             }
         }
+        LogicalPlan::Join(join) if kept_side(join).is_some() => kept_side(join).unwrap_or_default(),
         // On its way through these alone the semi join would gain nothing, so they count only with an inner join below them.
         LogicalPlan::Projection(projection) if is_plain_projection(projection) => 0,
         LogicalPlan::Filter(filter) if is_safe(&filter.predicate, filter.input.schema()) => 0,
@@ -71,9 +91,13 @@ fn into(plan: &LogicalPlan, semi: &Join, reads: &HashSet<Column>, depth: usize) 
     let Some(below) = plan.inputs().get(child).copied() else { return Ok(None) };
     let changed = match into(below, semi, reads, depth + 1)? {
         Some(changed) => changed,
-        None if matches!(plan, LogicalPlan::Join(_)) => LogicalPlan::Join(over(semi, below)?),
+        None if matches!(plan, LogicalPlan::Join(join) if kept_side(join).is_none()) => {
+            let joined = LogicalPlan::Join(over(semi, below)?);
+            Sunk { within_store: store_of(&joined).is_some(), plan: joined }
+        }
         None => return Ok(None),
     };
+    let Sunk { plan: changed, within_store } = changed;
     let mut children: Vec<LogicalPlan> = plan.inputs().into_iter().cloned().collect();
     if let Some(slot) = children.get_mut(child) {
         *slot = changed;
@@ -81,14 +105,14 @@ fn into(plan: &LogicalPlan, semi: &Join, reads: &HashSet<Column>, depth: usize) 
     let mut children = children.into_iter();
     let rebuilt =
         plan.clone().map_children(|own| Ok(datafusion::common::tree_node::Transformed::yes(children.next().unwrap_or(own))))?;
-    Ok(Some(rebuilt.data))
+    Ok(Some(Sunk { plan: rebuilt.data, within_store }))
 }
 
 /// The semi join over another plan in the place of the side that it keeps.
 fn over(semi: &Join, kept: &LogicalPlan) -> Result<Join> {
     let kept = Arc::new(kept.clone());
     let (left, right) = match semi.join_type {
-        JoinType::LeftSemi => (kept, Arc::clone(&semi.right)),
+        JoinType::LeftSemi | JoinType::LeftAnti => (kept, Arc::clone(&semi.right)),
         _ => (Arc::clone(&semi.left), kept),
     };
     let (on, filter) = (semi.on.clone(), semi.filter.clone());

@@ -26,7 +26,7 @@ use crate::federation::semantics::types::schema_after;
 use crate::pgtype::{PgField, PgType};
 use crate::stores::fragment::{Expression, Node, Refusal};
 use crate::stores::value::Value;
-use crate::stores::{Connector, Fragment, Relation, Tables};
+use crate::stores::{Connector, Fragment, Relation, Scan, Tables};
 
 /// The most constants of one part: SQLite takes 32,766 parameters in a statement.
 const CONSTANTS_MAX: usize = 30_000;
@@ -248,7 +248,7 @@ impl<'c> Cutter<'c> {
         if self.copies.offered(connector.name(), stored.table()) {
             return Ok(Cut::Closed(None));
         }
-        let (mut described, _) = stored.scan_of(scan.projection.as_ref(), &scan.filters);
+        let (mut described, exact) = stored.scan_of(scan.projection.as_ref(), &scan.filters);
         let slots = scan.projected_schema.fields().iter().enumerate();
         let slots = slots.map(|(place, field)| Slot::plain(place, field.pg_type())).collect();
         if described.columns.is_empty() {
@@ -257,10 +257,10 @@ impl<'c> Cutter<'c> {
         }
         let tables = Tables::from([(stored.table().id.clone(), Arc::clone(stored.table()))]);
         let schema = scan.projected_schema.as_ref().clone();
-        let relation = match offer(connector.as_ref(), Relation::Table(described), &tables) {
-            Ok(relation) => relation,
-            Err(_refused) => return Ok(Cut::Closed(None)),
-        };
+        // Conditions that the store evaluates only about are checked above in any case, and some stores want none of them.
+        let bare = Scan { filter: described.filter.iter().take(exact).cloned().collect(), ..described.clone() };
+        let offered = [described, bare].into_iter().map(|scan| offer(connector.as_ref(), Relation::Table(scan), &tables));
+        let Some(relation) = offered.into_iter().find_map(std::result::Result::ok) else { return Ok(Cut::Closed(None)) };
         let rows = estimate::rows(&relation, &tables);
         let piece = Piece { original: plan, connector, relation, slots, schema, tables, is_worthy: false, order: Vec::new(), rows };
         Ok(Cut::Open(Box::new(piece)))

@@ -1,5 +1,8 @@
 //! The plan node that lets a store run a part of the plan. It opens nothing until its first batch is asked for.
 
+mod keys;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +10,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics, exec_err};
@@ -14,6 +18,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, PlanProperties, ReplaceChildrenOptions};
+use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, Time};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -24,6 +29,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::node::Part;
 use crate::federation::branches::Branches;
 use crate::federation::items::refit;
+use crate::federation::joins::dynamic::{Received, Told};
 use crate::federation::scan::{count, kept_open, stop_after};
 use crate::stores::connector::ScanLimits;
 use crate::stores::{BatchStream, Fragment, StoreError};
@@ -35,6 +41,7 @@ pub struct FragmentExec {
     schema: SchemaRef,
     fetch: Option<usize>,
     alternative: Option<Alternative>,
+    received: Received,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -70,14 +77,19 @@ impl FragmentExec {
         }
         let properties =
             PlanProperties::new(equivalence, Partitioning::UnknownPartitioning(1), EmissionType::Incremental, Boundedness::Bounded);
-        let metrics = ExecutionPlanMetricsSet::new();
-        Self { part, schema, fetch: None, alternative: None, properties: Arc::new(properties), metrics }
+        let (received, metrics) = (Received::default(), ExecutionPlanMetricsSet::new());
+        Self { part, schema, fetch: None, alternative: None, received, properties: Arc::new(properties), metrics }
     }
 
     /// The same with an alternative.
     #[must_use]
     pub fn with_alternative(self, alternative: Alternative) -> Self {
         Self { alternative: Some(alternative), ..self }
+    }
+
+    /// The same, which waits for those of its dynamic filters that have these ids; `None` when it has received none.
+    pub(in crate::federation) fn awaiting(&self, ids: &BTreeSet<u64>) -> Option<Self> {
+        Some(Self { received: self.received.awaiting(ids)?, ..self.clone() })
     }
 
     /// What the store runs.
@@ -109,7 +121,12 @@ impl DisplayAs for FragmentExec {
         if self.alternative.is_some() {
             f.write_str(", or an alternative")?;
         }
-        write!(f, ", asked={}", self.part.described)
+        write!(f, ", asked={}", self.part.described)?;
+        let columns = self.received.columns();
+        if columns.is_empty() {
+            return Ok(());
+        }
+        write!(f, ", keys={}", columns.into_iter().collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -128,9 +145,23 @@ impl ExecutionPlan for FragmentExec {
 
     fn apply_expressions(
         &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
+        self.received.apply(f)
+    }
+
+    /// A part that ends after some rows takes no filter: it would then find other rows.
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        offer: ChildPushdownResult,
+        _config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let (answer, received) = self.received.offered(phase, &offer);
+        Ok(match received.filter(|_| self.fetch.is_none()) {
+            Some(received) => answer.with_updated_node(Arc::new(Self { received, ..self.clone() })),
+            None => answer,
+        })
     }
 
     fn replace_children(
@@ -205,10 +236,10 @@ impl FragmentExec {
         let trips = MetricBuilder::new(&self.metrics).counter("round_trips", 0);
         let waited = MetricBuilder::new(&self.metrics).subset_time("remote_time", 0);
         let limits = ScanLimits { batch_rows: context.session_config().batch_size(), ..ScanLimits::default() };
-        let part = Arc::clone(&self.part);
+        let node = self.clone();
         let opened = futures::stream::once(async move {
             trips.add(1);
-            open(part, branches, limits).await
+            open(node, branches, limits).await
         });
         let limited = stop_after(opened.try_flatten().boxed(), self.fetch.map(|fetch| fetch as u64));
         let schema = Arc::clone(&self.schema);
@@ -217,14 +248,21 @@ impl FragmentExec {
     }
 }
 
-async fn open(part: Arc<Part>, branches: Arc<Branches>, limits: ScanLimits) -> Result<BatchStream, StoreError> {
-    let branch = branches.get(&part.fragment.store).await?;
-    let opened = branch.run(&part.fragment, &part.tables, &part.sent, limits).await;
+async fn open(node: FragmentExec, branches: Arc<Branches>, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+    let part = &node.part;
+    let store = &part.fragment.store;
+    let fragment = match (node.received.told(&node.schema).await, branches.connector(store)) {
+        (Told::Never, _) => return Ok(futures::stream::empty().boxed()),
+        (Told::Rows(condition), Some(connector)) => keys::narrowed(part, condition, connector.as_ref()),
+        _ => part.fragment.clone(),
+    };
+    let branch = branches.get(store).await?;
+    let opened = branch.run(&fragment, &part.tables, &part.sent, limits).await;
     kept_open(opened, branch, branches, part.fragment.store.clone())
 }
 
 /// Counts the time that is spent waiting for a store.
-pub(in crate::federation) fn timed(stream: BatchStream, waited: Time) -> BatchStream {
+pub(in super::super) fn timed(stream: BatchStream, waited: Time) -> BatchStream {
     futures::stream::unfold((stream, waited), |(mut stream, waited)| async move {
         let asked = Instant::now();
         let batch = stream.next().await;

@@ -34,6 +34,7 @@ mod sql_types;
 mod template;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 #[cfg(test)]
 pub(super) use key::call as key_of;
@@ -44,7 +45,7 @@ pub(super) use overload::{is_string, numeric_rank};
 use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, OptimizerRule};
 
 /// Registers types, functions, expression planners and analyzer rules, and sets the options that decide what SQL means.
 ///
@@ -61,7 +62,10 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(operators::DeferOperators));
     builder.relation_planners().get_or_insert_default().insert(0, Arc::new(sets::SetRelations));
     let rules = builder.analyzer_rules().take().unwrap_or_else(|| Analyzer::new().rules);
+    let optimizer = builder.optimizer().take().unwrap_or_default();
+    let optimizations = builder.optimizer_rules().take().unwrap_or(optimizer.rules);
     builder
+        .with_optimizer_rules(above_totals(optimizations))
         .with_analyzer_rules(with_resolution(rules))
         .with_type_planner(Arc::new(sql_types::PostgresTypes))
         .with_query_planner(Arc::new(sets::SetPlanner))
@@ -73,6 +77,12 @@ fn with_resolution(mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>>) -> Vec<A
     rules.insert(place, Arc::new(resolve::TypedOperations));
     rules.push(Arc::new(subqueries::SubqueriesAsJoins));
     rules
+}
+
+/// The engine's rules, with ours in the place of the one that moves conditions.
+fn above_totals(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let ours: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(totals::ConditionsAboveTotals::default());
+    rules.into_iter().map(|rule| if rule.name() == ours.name() { Arc::clone(&ours) } else { rule }).collect()
 }
 
 /// The planner of SQL type names, for contexts that do not go through a session state.

@@ -9,7 +9,7 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::format::Format;
 use crate::session::Session;
 use crate::session::output::{Execution, Rows};
-use crate::session::prepared::{Description, Portal, Prepared};
+use crate::session::prepared::{Description, Portal, Prepared, Route};
 use crate::session::statement::cursor::Forward;
 use crate::session::statement::{Kind, Parsed};
 
@@ -36,6 +36,7 @@ pub(super) async fn declare(
     let statement = Prepared {
         parsed: Some(Parsed { text: Arc::clone(text), kind: Kind::Query(Box::new(query.clone())) }),
         name: String::new(),
+        route: Route::default(),
         planned: None,
         planned_under: (0, 0),
         description: Description { parameters: Vec::new(), columns: Some(columns.clone()) },

@@ -37,10 +37,17 @@ pub(super) async fn run(
     bound: Bound<'_>,
 ) -> Result<Execution, Diagnosis> {
     let setting = session.setting();
-    let planned = select::current_plan(session, &setting, text, query, bound).await?;
-    let branches = session.branches(&setting);
     let values = bound.map(|(_, values)| values).unwrap_or_default();
-    let ready = plan::bind_aside(&session.shared.engine, &setting, &planned, values, &branches).await?;
+    let branches = session.branches(&setting.snapshot);
+    let lookup = select::resolve_bound(session, &setting.snapshot, query, bound);
+    let fast = lookup.and_then(|lookup| lookup.bind(&setting.snapshot, values));
+    let ready = match fast {
+        Some(fast) => fast.explained(&session.shared.engine, &setting, &branches)?,
+        None => {
+            let planned = select::current_plan(session, &setting, text, query, bound).await?;
+            plan::bind_aside(&session.shared.engine, &setting, &planned, values, &branches).await?
+        }
+    };
     if analyze {
         let drained = ready.run()?.try_for_each(|_batch| std::future::ready(Ok(()))).await;
         drained.map_err(|error| diagnose(&error))?;

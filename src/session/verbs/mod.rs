@@ -21,7 +21,7 @@ use futures::stream;
 
 use super::Session;
 use super::output::{Execution, OutputColumn, Rows};
-use super::prepared::{Description, Prepared};
+use super::prepared::{Description, Prepared, Route};
 use super::statement::{Kind, Parsed};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
@@ -70,13 +70,19 @@ pub(super) async fn run(
 pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given: &[u32]) -> Result<Prepared, Diagnosis> {
     let setting = session.setting();
     let planned_under = (setting.snapshot.version, session.settings.generation());
-    let mut planned = None;
+    let (mut planned, mut route) = (None, Route::default());
     let columns = match parsed.as_ref().map(|parsed| (&parsed.kind, &parsed.text)) {
         Some((Kind::Query(query), text)) => {
-            let plan = select::plan(session, &setting, text, query, given).await?;
-            let columns = plan.columns.clone();
-            planned = Some(plan);
-            Some(columns)
+            route = Route { under: planned_under, lookup: select::resolve(session, &setting.snapshot, query, given) };
+            match &route.lookup {
+                Some(lookup) => Some(lookup.columns.clone()),
+                None => {
+                    let plan = select::plan(session, &setting, text, query, given).await?;
+                    let columns = plan.columns.clone();
+                    planned = Some(plan);
+                    Some(columns)
+                }
+            }
         }
         Some((Kind::Explain { query, json, .. }, text)) => {
             planned = Some(select::plan(session, &setting, text, query, given).await?);
@@ -88,8 +94,13 @@ pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given
         Some((Kind::Refused(error), _)) => return Err(error.clone()),
         Some(_) | None => None,
     };
-    let parameters = planned.as_ref().map(|plan| plan.parameters.clone()).unwrap_or_default();
-    Ok(Prepared { parsed, name: String::new(), planned, planned_under, description: Description { parameters, columns } })
+    let parameters = match (&planned, &route.lookup) {
+        (Some(plan), _) => plan.parameters.clone(),
+        (None, Some(lookup)) => lookup.parameters.clone(),
+        (None, None) => Vec::new(),
+    };
+    let description = Description { parameters, columns };
+    Ok(Prepared { parsed, name: String::new(), route, planned, planned_under, description })
 }
 
 /// A column of type text that comes from no table.

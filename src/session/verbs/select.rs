@@ -5,11 +5,14 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::Query;
 
 use super::Bound;
+use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
+use crate::federation::fast::Lookup;
 use crate::federation::plan::{self, Planned, Setting};
 use crate::session::Session;
 use crate::session::output::{Execution, OutputColumn, Rows};
+use crate::session::prepared::{Prepared, Route};
 
 /// Plans a query; errors that name a relation or column get their place in the text.
 pub(super) async fn plan(
@@ -45,28 +48,76 @@ pub(super) async fn current_plan(
     if let Some(planned) = prepared.planned.as_ref().filter(|_| prepared.planned_under == under) {
         return Ok(planned.clone());
     }
-    let given: Vec<u32> = prepared.description.parameters.iter().map(|pg_type| pg_type.oid).collect();
+    let given = described(prepared);
     let planned = plan(session, setting, text, query, &given).await?;
     session.names.replan(prepared, &planned, under);
     Ok(planned)
 }
 
-/// A client that was told columns gets those columns.
-fn check_columns(bound: Bound<'_>, planned: &Planned) -> Result<(), Diagnosis> {
-    let Some(told) = bound.and_then(|(prepared, _)| prepared.description.columns.as_ref()) else { return Ok(()) };
-    let alike = |(old, new): (&OutputColumn, &OutputColumn)| old.pg_type == new.pg_type && old.name == new.name;
-    if told.len() == planned.columns.len() && told.iter().zip(&planned.columns).all(alike) {
-        return Ok(());
+/// The parameter types that a client was told.
+fn described(prepared: &Prepared) -> Vec<u32> {
+    prepared.description.parameters.iter().map(|pg_type| pg_type.oid).collect()
+}
+
+/// The fast form of a query for a session.
+pub(super) fn resolve(session: &Session, snapshot: &Snapshot, query: &Query, given: &[u32]) -> Option<Arc<Lookup>> {
+    // Without pushdown a store is asked for no row by a condition.
+    if !session.settings.is_on("tributary.fast_path") || session.settings.show("tributary.pushdown") == Ok("none") {
+        return None;
     }
-    Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"))
+    Lookup::resolve(query, snapshot, &session.search_path(), given).map(Arc::new)
+}
+
+/// The same for the query of a statement that is run.
+pub(super) fn resolve_bound(session: &Session, snapshot: &Snapshot, query: &Query, bound: Bound<'_>) -> Option<Arc<Lookup>> {
+    match bound {
+        Some((prepared, _)) => resolve(session, snapshot, query, &described(prepared)),
+        None => resolve(session, snapshot, query, &[]).filter(|lookup| lookup.parameters.is_empty()),
+    }
+}
+
+/// The prepared statement's fast form while nothing it stands on has changed, else a new one, which replaces it.
+fn current_lookup(session: &mut Session, snapshot: &Snapshot, query: &Query, bound: Bound<'_>) -> Option<Arc<Lookup>> {
+    let Some((prepared, _)) = bound else { return resolve_bound(session, snapshot, query, bound) };
+    let under = (snapshot.version, session.settings.generation());
+    if prepared.route.under == under {
+        return prepared.route.lookup.clone();
+    }
+    let found = resolve_bound(session, snapshot, query, bound);
+    let route = Route { under, lookup: found.filter(|lookup| is_as_told(bound, &lookup.columns)) };
+    session.names.reroute(prepared, &route);
+    route.lookup
+}
+
+/// Whether a client that was told columns would get those columns.
+fn is_as_told(bound: Bound<'_>, columns: &[OutputColumn]) -> bool {
+    let Some(told) = bound.and_then(|(prepared, _)| prepared.description.columns.as_ref()) else { return true };
+    let alike = |(old, new): (&OutputColumn, &OutputColumn)| old.pg_type == new.pg_type && old.name == new.name;
+    told.len() == columns.len() && told.iter().zip(columns).all(alike)
 }
 
 /// Runs a query.
 pub(super) async fn run(session: &mut Session, text: &Arc<str>, query: &Query, bound: Bound<'_>) -> Result<Execution, Diagnosis> {
+    let values = bound.map(|(_, values)| values).unwrap_or_default();
+    let snapshot = session.snapshot();
+    if let Some(lookup) = current_lookup(session, &snapshot, query, bound)
+        && let Some(ready) = lookup.bind(&snapshot, values)
+    {
+        let branches = session.branches(&snapshot);
+        let stream = ready.run(&session.shared.engine, &branches)?;
+        let columns = lookup.columns.clone();
+        return Ok(Execution::Rows(Rows::new(columns, session.settings.display(), stream, "SELECT", session.guard.clone())));
+    }
+    Box::pin(run_planned(session, text, query, bound)).await
+}
+
+async fn run_planned(session: &mut Session, text: &Arc<str>, query: &Query, bound: Bound<'_>) -> Result<Execution, Diagnosis> {
     let setting = session.setting();
     let planned = current_plan(session, &setting, text, query, bound).await?;
-    check_columns(bound, &planned)?;
-    let branches = session.branches(&setting);
+    if !is_as_told(bound, &planned.columns) {
+        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));
+    }
+    let branches = session.branches(&setting.snapshot);
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let ready = plan::bind_aside(&session.shared.engine, &setting, &planned, values, &branches).await?;
     let stream = ready.run()?;

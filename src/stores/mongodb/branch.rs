@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::StreamExt;
 use mongodb::bson::raw::RawDocumentBuf;
@@ -21,9 +22,11 @@ use tokio::sync::Mutex;
 
 use super::Shared;
 use super::error::is_snapshot_refusal;
+use super::fragment;
 use super::scan::{self, Opened, Query, Session};
 use crate::stores::StoreError;
 use crate::stores::connector::{BatchStream, Branch as Contract, Purpose, Scan, ScanLimits};
+use crate::stores::fragment::{Fragment, Tables};
 use crate::stores::position::Position;
 use crate::stores::schema::Table;
 
@@ -177,6 +180,23 @@ impl Contract for Branch {
         let on_mismatch = self.shared.options_of(&table.id).on_mismatch;
         let opened = self.start(table, Query::of(table, scan, on_mismatch), limits).await?;
         scan::stream(self.shared.pool.clone(), opened, table, scan, limits, on_mismatch)
+    }
+
+    async fn run(
+        &self,
+        fragment: &Fragment,
+        tables: &Tables,
+        schema: &SchemaRef,
+        limits: ScanLimits,
+    ) -> Result<BatchStream, StoreError> {
+        let written = self.shared.surrounded(|surroundings| fragment::write(&fragment.root, tables, surroundings));
+        let pipeline = written.map_err(|refusal| {
+            tracing::debug!(%refusal, "a fragment is not accepted any more");
+            StoreError::Unsupported { store: fragment.store.to_string(), feature: "this part of a plan" }
+        })?;
+        let Some(table) = tables.get(&pipeline.table) else { return Err(self.shared.pool.context.malformed()) };
+        let opened = self.start(table, Query::of_pipeline(&pipeline), limits).await?;
+        Ok(scan::stream_pipeline(self.shared.pool.clone(), opened, pipeline, schema, limits))
     }
 
     fn shared_snapshot(&self) -> Result<(), &'static str> {

@@ -89,6 +89,10 @@ impl Context {
 
     /// Server error codes: `src/mongo/base/error_codes.yml` of the server, listed in its manual under "Error Codes".
     fn remote(&self, answer: &Answer<'_>) -> StoreError {
+        // `ConversionFailure`: how pipelines of ours say that a value is an error.
+        if let (241, Some(raised)) = (answer.code, super::fragment::raise::raised(&self.store, answer.message)) {
+            return raised;
+        }
         match answer.code {
             18 => self.unreachable("the server refused the user name or password"),
             13 if answer.message.contains("requires authentication") => {

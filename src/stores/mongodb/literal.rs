@@ -322,7 +322,8 @@ fn after_prefix(prefix: &str) -> Option<String> {
     None
 }
 
-fn escape_regex(text: &str) -> String {
+/// Text that a regular expression finds as it is.
+pub(super) fn escape_regex(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() * 2);
     for letter in text.chars() {
         if letter.is_ascii() && !letter.is_ascii_alphanumeric() {

@@ -4,12 +4,13 @@
 //! store file → pool (driver client, deadlines) + options of collections
 //! discover: schema (listing, sampling) → columns (tables, keys)
 //! pushdown: predicate → literal (tests on a value) → filter document
+//! accepts: fragment (relation → aggregation pipeline)
 //! open: branch (snapshot, transaction) → scan (find, one batch ahead) → raw (BSON → document values) → Arrow
 //! ```
 //!
 //! **Invariants:** a filter keeps every row for which its predicate is true of what the scan reads, and every row whose
 //! tested value would raise an error; scans of one branch read one cluster time or say that they do not; no text of the
-//! driver's errors reaches a client. Deliberately absent: pipelines for joins and aggregates, and writing statements.
+//! driver's errors reaches a client. Deliberately absent: writing statements.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ mod branch;
 mod changes;
 mod columns;
 mod error;
+mod fragment;
 mod literal;
 mod pool;
 mod pushdown;
@@ -33,12 +35,14 @@ mod write;
 mod raw_tests;
 
 use self::branch::Branch;
+use self::fragment::Surroundings;
 use self::pool::{OPTIONS, Pool, Settings};
 use self::pushdown::Mismatch;
 use super::connector::{Branch as BranchContract, Capabilities, Connector, Kind, Purpose, Scan, StoreName};
 use super::document::options::read_tables;
 use super::document::{DocumentOptions, Memory, OnMismatch};
 use super::error::StoreError;
+use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::schema::{StoreSchema, Table, TableId};
@@ -137,6 +141,12 @@ impl Shared {
             .or_else(|| self.collections.get(&table.name))
             .unwrap_or(&self.defaults)
     }
+
+    /// Gives `write` what the writer of pipelines has to know.
+    fn surrounded<T>(&self, write: impl FnOnce(Surroundings<'_>) -> T) -> T {
+        let on_mismatch = |table: &TableId| self.options_of(table).on_mismatch;
+        write(Surroundings { deployment: self.pool.seen(), on_mismatch: &on_mismatch })
+    }
 }
 
 /// One configured deployment.
@@ -192,6 +202,14 @@ impl Connector for MongoDb {
 
     fn describe_scan(&self, table: &Table, scan: &Scan) -> String {
         scan::describe(table, scan, self.shared.options_of(&table.id).on_mismatch)
+    }
+
+    fn accepts(&self, relation: &Relation, tables: &Tables) -> Result<(), Refusal> {
+        self.shared.surrounded(|surroundings| fragment::accepts(relation, tables, surroundings))
+    }
+
+    fn describe_fragment(&self, fragment: &Fragment, tables: &Tables) -> String {
+        self.shared.surrounded(|surroundings| fragment::describe(fragment, tables, surroundings))
     }
 
     async fn open(&self, purpose: Purpose) -> Result<Arc<dyn BranchContract>, StoreError> {

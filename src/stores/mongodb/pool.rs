@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
@@ -256,6 +257,8 @@ pub(super) struct Pool {
     settings: Settings,
     client: OnceCell<Client>,
     closed: AtomicBool,
+    /// What the deployment said of itself last.
+    seen: Mutex<Option<Deployment>>,
     /// Translates errors.
     pub(super) context: Context,
 }
@@ -268,7 +271,7 @@ impl Pool {
             query_timeout: settings.query_timeout,
             selection_timeout: settings.selection_timeout,
         };
-        Self { settings, client: OnceCell::new(), closed: AtomicBool::new(false), context }
+        Self { settings, client: OnceCell::new(), closed: AtomicBool::new(false), seen: Mutex::new(None), context }
     }
 
     /// The default namespace.
@@ -326,7 +329,14 @@ impl Pool {
     pub(super) async fn deployment(&self) -> Result<Deployment, StoreError> {
         let admin = self.database("admin").await?;
         let hello = self.within("hello", async { admin.run_command(doc! { "hello": 1 }).await }).await?;
-        Ok(Deployment::of(&hello))
+        let deployment = Deployment::of(&hello);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(deployment);
+        Ok(deployment)
+    }
+
+    /// What the deployment said of itself last, without asking it; `None` before it was asked.
+    pub(super) fn seen(&self) -> Option<Deployment> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the client's background work and closes its connections without waiting for cursors.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::StreamExt;
-use mongodb::bson::raw::{RawBsonRef, RawDocumentBuf};
+use mongodb::bson::raw::{RawArray, RawBsonRef, RawDocumentBuf};
 use mongodb::bson::{Document, doc};
 use mongodb::options::{AggregateOptions, Collation, FindOptions};
 use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor, SessionRawBatchCursor};
@@ -21,6 +21,7 @@ use mongodb::{ClientSession, Collection};
 use tokio::sync::mpsc;
 
 use super::columns::ID;
+use super::fragment::{Output, Pipeline, carried};
 use super::pool::Pool;
 use super::pushdown::{Mismatch, addressable, filter_document};
 use super::raw::{self, BsonFields};
@@ -31,15 +32,15 @@ use crate::stores::document::build::Conversion;
 use crate::stores::document::schema::{DOCUMENT_COLUMN, type_of_field};
 use crate::stores::document::value::Mismatch as Misfit;
 use crate::stores::document::{DocumentBuilder, DocumentField, OnMismatch};
-use crate::stores::schema::{Table, TableKind};
+use crate::stores::schema::{Table, TableId, TableKind};
 
 /// What is sent to the server for one scan.
 #[derive(Debug, Clone)]
 pub(super) enum Query {
     /// Documents with the fields that the scan needs.
     Find(Document, Box<FindOptions>),
-    /// How many documents pass, for scans without columns.
-    Count(Vec<Document>, Box<AggregateOptions>),
+    /// What a pipeline makes of the documents: how many there are, for scans without columns, or a part of a plan.
+    Pipeline(Vec<Document>, Box<AggregateOptions>),
 }
 
 impl Query {
@@ -55,13 +56,22 @@ impl Query {
             stages.push(doc! { "$count": "n" });
             let mut options = AggregateOptions::default();
             options.collation = collation;
-            return Self::Count(stages, Box::new(options));
+            return Self::Pipeline(stages, Box::new(options));
         }
         let mut options = FindOptions::default();
         options.projection = projection(table, &scan.columns);
         options.collation = collation;
         options.limit = limit;
         Self::Find(filter, Box::new(options))
+    }
+
+    /// The query of a part of a plan.
+    pub(super) fn of_pipeline(pipeline: &Pipeline) -> Self {
+        let mut options = AggregateOptions::default();
+        options.collation = pipeline.collation.then(|| Collation::builder().locale("simple").build());
+        // Sorts and groups that outgrow the server's memory go to its disk.
+        options.allow_disk_use = Some(true);
+        Self::Pipeline(pipeline.stages.clone(), Box::new(options))
     }
 
     /// The query with its bounds: rows of one reply, time in the server.
@@ -71,7 +81,10 @@ impl Query {
                 options.batch_size = u32::try_from(limits.batch_rows).ok();
                 options.max_time = Some(pool.query_timeout());
             }
-            Self::Count(_, options) => options.max_time = Some(pool.query_timeout()),
+            Self::Pipeline(_, options) => {
+                options.batch_size = u32::try_from(limits.batch_rows).ok();
+                options.max_time = Some(pool.query_timeout());
+            }
         }
         self
     }
@@ -79,7 +92,7 @@ impl Query {
     async fn alone(self, collection: &Collection<RawDocumentBuf>) -> mongodb::error::Result<RawBatchCursor> {
         match self {
             Self::Find(filter, options) => collection.find(filter).with_options(*options).batch().await,
-            Self::Count(stages, options) => collection.aggregate(stages).with_options(*options).batch().await,
+            Self::Pipeline(stages, options) => collection.aggregate(stages).with_options(*options).batch().await,
         }
     }
 
@@ -90,7 +103,7 @@ impl Query {
     ) -> mongodb::error::Result<SessionRawBatchCursor> {
         match self {
             Self::Find(filter, options) => collection.find(filter).with_options(*options).session(session).batch().await,
-            Self::Count(stages, options) => collection.aggregate(stages).with_options(*options).session(session).batch().await,
+            Self::Pipeline(stages, options) => collection.aggregate(stages).with_options(*options).session(session).batch().await,
         }
     }
 }
@@ -173,10 +186,34 @@ pub(super) fn stream(
     limits: ScanLimits,
     on_mismatch: OnMismatch,
 ) -> Result<BatchStream, StoreError> {
-    let decoder = Decoder::new(&pool, table, scan, limits, on_mismatch)?;
+    let decoder = Decoder::of_scan(&pool, table, scan, limits, on_mismatch);
+    Ok(batches(pool, opened, decoder, Watched { tables: vec![table.id.clone()], always_rows: false }))
+}
+
+/// Turns the answer of a pipeline into Arrow batches of `schema`.
+pub(super) fn stream_pipeline(
+    pool: Arc<Pool>,
+    opened: Opened,
+    pipeline: Pipeline,
+    schema: &SchemaRef,
+    limits: ScanLimits,
+) -> BatchStream {
+    let watched = Watched { tables: pipeline.tables.clone(), always_rows: pipeline.always_rows };
+    let decoder = Decoder::of_pipeline(&pool, pipeline, schema, limits);
+    batches(pool, opened, decoder, watched)
+}
+
+/// The collections that must still be there when they seem to be empty.
+struct Watched {
+    tables: Vec<TableId>,
+    /// Whether a row of nothing but zeros and NULLs is what an empty collection gives.
+    always_rows: bool,
+}
+
+fn batches(pool: Arc<Pool>, opened: Opened, decoder: Decoder, watched: Watched) -> BatchStream {
     // A full channel makes the cursor wait: one batch is being used, one is ready.
     let (sender, receiver) = mpsc::channel(1);
-    let task = crate::task::OwnedTask::spawn(fetch(pool.clone(), opened.0, table.clone(), sender));
+    let task = crate::task::OwnedTask::spawn(fetch(pool.clone(), opened.0, watched, sender));
     let reading = Reading { pool, decoder, receiver, ready: VecDeque::new(), _task: task };
     let batches = futures::stream::unfold(Some(reading), |reading| async move {
         let mut reading = reading?;
@@ -186,20 +223,20 @@ pub(super) fn stream(
             Err(error) => Some((Err(error), None)),
         }
     });
-    Ok(batches.boxed())
+    batches.boxed()
 }
 
-async fn fetch(pool: Arc<Pool>, mut documents: Documents, table: Arc<Table>, sender: mpsc::Sender<Result<Fetched, StoreError>>) {
+async fn fetch(pool: Arc<Pool>, mut documents: Documents, watched: Watched, sender: mpsc::Sender<Result<Fetched, StoreError>>) {
     let mut empty = true;
     // The place is taken before the batch is fetched, so that no more than one waits.
     while let Ok(place) = sender.reserve().await {
         let next = pool.within("rows", documents.next()).await;
         let fetched = match next {
             Ok(Some(batch)) => {
-                empty = empty && batch.doc_slices().is_ok_and(|documents| documents.is_empty());
+                empty = empty && batch.doc_slices().is_ok_and(|documents| says_nothing(documents, watched.always_rows));
                 Ok(Fetched::Batch(batch))
             }
-            Ok(None) if empty => still_there(&pool, &table).await.map(|()| Fetched::End),
+            Ok(None) if empty => still_there(&pool, &watched.tables).await.map(|()| Fetched::End),
             Ok(None) => Ok(Fetched::End),
             Err(error) => Err(error),
         };
@@ -211,16 +248,31 @@ async fn fetch(pool: Arc<Pool>, mut documents: Documents, table: Arc<Table>, sen
     }
 }
 
-/// A dropped collection answers like an empty one.
-async fn still_there(pool: &Pool, table: &Table) -> Result<(), StoreError> {
-    if super::schema::exists(pool, &table.id).await? {
-        return Ok(());
+/// Whether a batch is what an empty collection gives: no documents, or, of a pipeline that always has rows, only zeros.
+fn says_nothing(documents: &RawArray, always_rows: bool) -> bool {
+    if !always_rows {
+        return documents.is_empty();
     }
-    Err(StoreError::SchemaChanged {
-        store: pool.context.store.clone(),
-        table: table.id.name.clone(),
-        difference: "The collection does not exist any more.".to_owned(),
-    })
+    let nothing = |value: RawBsonRef<'_>| match value {
+        RawBsonRef::Null => true,
+        value => count_of(value) == Some(0),
+    };
+    raw::documents(documents)
+        .all(|document| document.is_ok_and(|document| document.iter().all(|field| field.is_ok_and(|(_, value)| nothing(value)))))
+}
+
+/// A dropped collection answers like an empty one.
+async fn still_there(pool: &Pool, tables: &[TableId]) -> Result<(), StoreError> {
+    for table in tables {
+        if !super::schema::exists(pool, table).await? {
+            return Err(StoreError::SchemaChanged {
+                store: pool.context.store.clone(),
+                table: table.name.clone(),
+                difference: "The collection does not exist any more.".to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 struct Reading {
@@ -251,13 +303,16 @@ impl Reading {
     }
 }
 
-/// Turns raw batches into Arrow batches of the scan's columns.
+/// Turns raw batches into Arrow batches of the columns that were asked for.
 struct Decoder {
     pool: Arc<Pool>,
-    table: Arc<Table>,
+    /// The collection, for errors.
+    table: String,
     limits: ScanLimits,
     schema: SchemaRef,
     form: DecoderForm,
+    /// The collection and column of each field of a pipeline, for errors; none for scans, whose fields are columns.
+    origins: Vec<Option<(String, String)>>,
     /// Rows of a count that have not been given yet.
     left: usize,
 }
@@ -270,16 +325,17 @@ enum DecoderForm {
 }
 
 impl Decoder {
-    fn new(
-        pool: &Arc<Pool>,
-        table: &Arc<Table>,
-        scan: &Scan,
-        limits: ScanLimits,
-        on_mismatch: OnMismatch,
-    ) -> Result<Self, StoreError> {
+    fn of_scan(pool: &Arc<Pool>, table: &Arc<Table>, scan: &Scan, limits: ScanLimits, on_mismatch: OnMismatch) -> Self {
         let schema = table.project(&scan.columns);
         let form = if scan.columns.is_empty() { DecoderForm::Count } else { rows(&schema, on_mismatch) };
-        Ok(Self { pool: pool.clone(), table: table.clone(), limits, schema, form, left: 0 })
+        Self { pool: pool.clone(), table: table.id.name.clone(), limits, schema, form, origins: Vec::new(), left: 0 }
+    }
+
+    fn of_pipeline(pool: &Arc<Pool>, pipeline: Pipeline, schema: &SchemaRef, limits: ScanLimits) -> Self {
+        let Output { fields, on_mismatch, origins } = pipeline.output;
+        let builder = DocumentBuilder::new(&fields, false, Conversion { on_mismatch, texts: false });
+        let form = DecoderForm::Rows { builder: Box::new(builder), order: (0..fields.len()).collect() };
+        Self { pool: pool.clone(), table: pipeline.table.name, limits, schema: schema.clone(), form, origins, left: 0 }
     }
 
     fn decode(&mut self, batch: &RawBatch, ready: &mut VecDeque<RecordBatch>) -> Result<(), StoreError> {
@@ -307,15 +363,20 @@ impl Decoder {
 
     fn finish(&mut self) -> Result<RecordBatch, StoreError> {
         let DecoderForm::Rows { builder, order } = &mut self.form else { return Err(self.pool.context.malformed()) };
+        let rows = builder.rows();
         let built = builder.finish().map_err(|error| too_large(&self.pool, &self.table, &error))?;
-        let arrays: Vec<_> = order.iter().filter_map(|place| built.get(*place)).cloned().collect();
+        let placed = order.iter().filter_map(|place| built.get(*place)).zip(self.schema.fields());
+        let arrays: Result<Vec<_>, _> = placed.map(|(array, field)| carried(array, field.data_type())).collect();
+        let arrays = arrays.map_err(|error| out_of_range(&self.pool, &error))?;
         let broken = self.schema.fields().iter().zip(&arrays).find(|(field, array)| !field.is_nullable() && array.null_count() > 0);
         if let Some((field, _)) = broken {
             let rule = "has another type than the collection's key; declare it as mixed".to_owned();
             let misfit = Misfit::new(sqlstate::INVALID_TEXT_REPRESENTATION, rule).inside(field.name());
             return Err(self.misfit(&misfit));
         }
-        RecordBatch::try_new(self.schema.clone(), arrays).map_err(|error| too_large(&self.pool, &self.table, &error))
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+            .map_err(|error| too_large(&self.pool, &self.table, &error))
     }
 
     /// The next batch of counted rows, which hold nothing but a number; `None` when all have been given.
@@ -331,10 +392,20 @@ impl Decoder {
     }
 
     fn misfit(&self, misfit: &Misfit) -> StoreError {
+        let (field, below) =
+            misfit.path.split_once('.').map_or((misfit.path.as_str(), None), |(field, below)| (field, Some(below)));
+        let place = field.strip_prefix('c').and_then(|place| place.parse::<usize>().ok());
+        let origin = place.and_then(|place| self.origins.get(place)).and_then(Option::as_ref);
+        let (table, column) = match (origin, below) {
+            (Some((table, column)), Some(below)) => (table.clone(), format!("{column}.{below}")),
+            (Some((table, column)), None) => (table.clone(), column.clone()),
+            (None, _) if misfit.path.is_empty() => (self.table.clone(), DOCUMENT_COLUMN.to_owned()),
+            (None, _) => (self.table.clone(), misfit.path.clone()),
+        };
         StoreError::Value {
             store: self.pool.context.store.clone(),
-            table: self.table.id.name.clone(),
-            column: if misfit.path.is_empty() { DOCUMENT_COLUMN.to_owned() } else { misfit.path.clone() },
+            table,
+            column,
             sqlstate: misfit.sqlstate,
             rule: misfit.rule.clone(),
         }
@@ -369,14 +440,26 @@ fn count_of(value: RawBsonRef<'_>) -> Option<u64> {
     }
 }
 
-fn too_large(pool: &Pool, table: &Table, error: &arrow::error::ArrowError) -> StoreError {
+fn too_large(pool: &Pool, table: &str, error: &arrow::error::ArrowError) -> StoreError {
     tracing::debug!(%error, "a batch could not be built");
     StoreError::Value {
         store: pool.context.store.clone(),
-        table: table.id.name.clone(),
+        table: table.to_owned(),
         column: "*".to_owned(),
         sqlstate: sqlstate::PROGRAM_LIMIT_EXCEEDED,
         rule: "does not fit one batch".to_owned(),
+    }
+}
+
+/// A computed value that the carrier of its column cannot hold.
+fn out_of_range(pool: &Pool, error: &arrow::error::ArrowError) -> StoreError {
+    tracing::debug!(%error, "a computed value does not fit its column");
+    StoreError::Remote {
+        store: pool.context.store.clone(),
+        sqlstate: sqlstate::NUMERIC_VALUE_OUT_OF_RANGE.to_owned(),
+        message: "value out of range".to_owned(),
+        detail: None,
+        constraint: None,
     }
 }
 
@@ -392,7 +475,7 @@ pub(super) fn describe(table: &Table, scan: &Scan, on_mismatch: OnMismatch) -> S
             options.limit.map(|limit| command.insert("limit", limit));
             shown(&options.collation).map(|collation| command.insert("collation", collation));
         }
-        Query::Count(mut stages, options) => {
+        Query::Pipeline(mut stages, options) => {
             command.insert("aggregate", &table.id.name);
             for stage in &mut stages {
                 if let Ok(filter) = stage.get_document("$match") {

@@ -17,16 +17,19 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits};
 use super::super::error::StoreError;
+use super::super::fragment::{Fragment, Tables};
 use super::super::position::Position;
 use super::super::schema::Table;
 use super::Shared;
 use super::changes::{self, Access, SnapshotPosition};
+use super::fragment;
 use super::pool::Lease;
 use super::scan::{Job, Seat};
 use super::write;
@@ -241,6 +244,18 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl connector::Branch for Branch {
     async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
         let job = Job::new(&self.shared, table, scan, limits)?;
+        let seat = self.seat().await?;
+        Ok(job.start(seat, self.stop.clone()))
+    }
+
+    async fn run(
+        &self,
+        fragment: &Fragment,
+        tables: &Tables,
+        schema: &SchemaRef,
+        limits: ScanLimits,
+    ) -> Result<BatchStream, StoreError> {
+        let job = fragment::job(&self.shared, fragment, tables, schema, limits)?;
         let seat = self.seat().await?;
         Ok(job.start(seat, self.stop.clone()))
     }

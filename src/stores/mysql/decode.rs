@@ -160,6 +160,38 @@ pub(super) fn wide_decimal(raw: &[u8], scale: usize) -> Result<i256, Fault> {
     Ok(if negative { number.wrapping_neg() } else { number })
 }
 
+/// A computed decimal as an unscaled number with `scale` digits after the point: it may have fewer, and more where those are
+/// zeros.
+pub(super) fn scaled_decimal(raw: &[u8], scale: usize) -> Result<i256, Fault> {
+    let point = raw.iter().position(|byte| *byte == b'.');
+    let sent = point.map_or(0, |place| raw.len() - place - 1);
+    let dropped = sent.saturating_sub(scale);
+    let (kept, zeros) = raw.split_at(raw.len() - dropped);
+    if zeros.iter().any(|byte| *byte != b'0') {
+        return Err(Fault::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "has more digits after the point than its type"));
+    }
+    let kept = kept.strip_suffix(b".").unwrap_or(kept);
+    let added = scale.saturating_sub(sent);
+    let number = wide_decimal(kept, sent - dropped)?;
+    let power = u32::try_from(added).ok().and_then(|added| i256::from_i128(10).checked_pow(added));
+    let out_of_range = || Fault::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "is out of range for its type");
+    power.and_then(|power| number.checked_mul(power)).ok_or_else(out_of_range)
+}
+
+/// A computed decimal as Postgres writes it: without the zeros in front that `zerofill` adds.
+pub(super) fn plain_decimal(raw: &[u8]) -> Result<String, Fault> {
+    let point = raw.iter().position(|byte| *byte == b'.').unwrap_or(raw.len());
+    let (negative, digits) = decimal_digits(raw, raw.len().saturating_sub(point + 1))?;
+    let after_point = raw.len().saturating_sub(point + 1);
+    let (whole, fraction) = digits.split_at_checked(digits.len() - after_point).ok_or_else(malformed)?;
+    let zeros = whole.iter().take_while(|digit| **digit == b'0').count();
+    let whole = whole.get(zeros.min(whole.len().saturating_sub(1))..).filter(|whole| !whole.is_empty()).unwrap_or(b"0");
+    let text = |digits: &[u8]| digits.iter().copied().map(char::from).collect::<String>();
+    let sign = if negative && digits.iter().any(|digit| *digit != b'0') { "-" } else { "" };
+    let point = if fraction.is_empty() { "" } else { "." };
+    Ok(format!("{sign}{}{point}{}", text(whole), text(fraction)))
+}
+
 /// `bit(n)` as `n` digits; the server sends the bits as a big-endian number.
 pub(super) fn bits(raw: &[u8], width: usize) -> Result<String, Fault> {
     if raw.len() != width.div_ceil(8) {

@@ -8,7 +8,6 @@ use sqlx::mysql::MySqlDatabaseError;
 
 use super::super::connector::StoreName;
 use super::super::error::StoreError;
-use super::super::schema::TableId;
 use crate::error::sqlstate;
 
 /// What an error number means to us.
@@ -42,7 +41,7 @@ const MEANINGS: &[(&[u16], Meaning)] = &[
     (&[1048, 1364], Meaning::State("23502")),
     (&[1216, 1217, 1451, 1452, 1557, 1761, 1762], Meaning::State("23503")),
     (&[3819], Meaning::State("23514")),
-    (&[1264, 1690, 1916], Meaning::State(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE)),
+    (&[1264, 1916], Meaning::State(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE)),
     (&[1406], Meaning::State("22001")),
     (&[1292, 1411], Meaning::State(sqlstate::INVALID_DATETIME_FORMAT)),
     (&[1265, 1366, 1367], Meaning::State(sqlstate::INVALID_TEXT_REPRESENTATION)),
@@ -54,6 +53,9 @@ const MEANINGS: &[(&[u16], Meaning)] = &[
     (&[1021, 1114], Meaning::State("53100")),
     (&[1037, 1038, 1041], Meaning::State(sqlstate::OUT_OF_MEMORY)),
 ];
+
+/// `ER_DATA_OUT_OF_RANGE`
+const OUT_OF_RANGE: u16 = 1690;
 
 fn meaning(number: u16, state: Option<&str>) -> Option<Meaning> {
     // MariaDB's failed CHECK; MySQL uses the number for something else, without this state.
@@ -69,7 +71,7 @@ pub(super) struct Place<'a> {
     /// The store.
     pub(super) store: &'a StoreName,
     /// The table being read, when there is one.
-    pub(super) table: Option<&'a TableId>,
+    pub(super) table: Option<&'a str>,
 }
 
 impl Place<'_> {
@@ -101,13 +103,17 @@ impl Place<'_> {
 
     fn answered(self, answer: &MySqlDatabaseError) -> StoreError {
         let store = self.store.to_string();
+        if answer.number() == OUT_OF_RANGE {
+            let (state, message) = out_of_range(answer.message());
+            return self.remote(state, message);
+        }
         match meaning(answer.number(), answer.code()) {
             Some(Meaning::Refused) => self.unreachable(answer.message()),
             Some(Meaning::Lost) => self.lost(answer.message()),
             Some(Meaning::Stopped) => StoreError::Cancelled,
             Some(Meaning::Changed) => StoreError::SchemaChanged {
                 store,
-                table: self.table.map(|table| table.name.clone()).unwrap_or_default(),
+                table: self.table.unwrap_or_default().to_owned(),
                 difference: format!("{}.", answer.message()),
             },
             Some(Meaning::State(state)) => self.remote(state, answer.message()),
@@ -133,6 +139,16 @@ impl Place<'_> {
     /// [`StoreError::Unreachable`] with a reason.
     pub(super) fn unreachable(self, reason: &str) -> StoreError {
         StoreError::Unreachable { store: self.store.to_string(), reason: sentence(reason) }
+    }
+}
+
+/// A part of a plan computes `exp` only to fail for a day that no calendar has. The server's own message would show the
+/// statement with its values.
+fn out_of_range(message: &str) -> (&'static str, &'static str) {
+    if message.contains("in 'exp(") {
+        (sqlstate::DATETIME_FIELD_OVERFLOW, "a date is one that no calendar has, such as 0000-00-00 or 2024-00-10")
+    } else {
+        (sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "a number is out of range for its type")
     }
 }
 

@@ -3,7 +3,8 @@
 //! ```text
 //! options (store file) → Store ─ pool (prepared connections) ─ schema (information_schema → tables)
 //!   pushdown (predicate → what the server can do, and its SQL) → branch (one view) → scan (task, binary rows)
-//!   scan → types (row per type) → reader (Arrow builder) → decode (bytes → value) → batches
+//!   fragment (a part of a plan → whether the server computes it as PostgreSQL would, and its SQL) → scan
+//!   scan → gather → types (row per type) or computed (form that is sent, type that is wanted) → reader (Arrow builder) → decode (bytes → value) → batches
 //! ```
 //!
 //! **Invariants:** every connection runs in UTC, utf8mb4, with ANSI quotes and without backslash escapes; values are bound,
@@ -24,6 +25,7 @@ use async_trait::async_trait;
 use super::connector::{Branch, Capabilities, Connector, Kind, Purpose, Scan, StoreName};
 use super::document::{Known, Learning, Memory};
 use super::error::StoreError;
+use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::schema::{StoreSchema, Table};
@@ -32,10 +34,13 @@ use crate::task::TaskSet;
 
 mod branch;
 mod changes;
+mod computed;
 mod decode;
 mod documents;
 mod error;
 mod field;
+mod fragment;
+mod gather;
 mod options;
 mod pool;
 mod pushdown;
@@ -46,6 +51,7 @@ mod types;
 mod write;
 
 use error::Place;
+use fragment::{Flavour, Setting};
 use options::Settings;
 use pool::Pool;
 
@@ -91,6 +97,7 @@ impl Kind for Registration {
             tasks: Mutex::new(TaskSet::new()),
             can_match_snapshots: AtomicBool::new(true),
             has_other_engines: AtomicBool::new(false),
+            flavour: Mutex::new(Flavour::Unknown),
             memory: Memory::default(),
         };
         Ok(Arc::new(Store(Arc::new(shared))))
@@ -112,6 +119,8 @@ struct Shared {
     can_match_snapshots: AtomicBool,
     /// Whether discovery has seen tables of another engine than InnoDB, whose state no snapshot holds.
     has_other_engines: AtomicBool,
+    /// What discovery has seen of the server.
+    flavour: Mutex<Flavour>,
     /// Document schemas of earlier discoveries, so that samples only widen them.
     memory: Memory,
 }
@@ -123,6 +132,11 @@ impl Shared {
 
     fn policy(&self) -> types::Policy {
         types::Policy::from(self.settings.as_ref())
+    }
+
+    fn setting(&self) -> Setting {
+        let flavour = *self.flavour.lock().unwrap_or_else(PoisonError::into_inner);
+        Setting { flavour, zero_date: self.settings.zero_date }
     }
 
     fn spawn(&self, name: &'static str, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
@@ -161,6 +175,7 @@ impl Connector for Store {
         let mut lease = self.0.pool.lease().await?;
         let server = Arc::clone(&lease.session.server);
         self.0.can_match_snapshots.store(server.is_mariadb && server.has_binary_log, Ordering::Relaxed);
+        *self.0.flavour.lock().unwrap_or_else(PoisonError::into_inner) = Flavour::of(&server);
         let mut learning = Learning { earlier: self.0.memory.known(), now: Known::new() };
         let found = schema::discover(&mut lease, self.0.place(), &self.0.settings, &mut learning).await?;
         self.0.has_other_engines.store(found.has_other_engines, Ordering::Relaxed);
@@ -191,6 +206,17 @@ impl Connector for Store {
     fn describe_scan(&self, table: &Table, scan: &Scan) -> String {
         match scan::statement(table, scan) {
             Ok(sql) => sql.text().to_owned(),
+            Err(error) => format!("not sent: {error}"),
+        }
+    }
+
+    fn accepts(&self, relation: &Relation, tables: &Tables) -> Result<(), Refusal> {
+        fragment::accepts(relation, tables, self.0.setting())
+    }
+
+    fn describe_fragment(&self, fragment: &Fragment, tables: &Tables) -> String {
+        match fragment::statement(fragment, tables, self.0.setting()) {
+            Ok(sql) => super::relational::fragment::shown(sql),
             Err(error) => format!("not sent: {error}"),
         }
     }

@@ -18,12 +18,13 @@ use super::error::Place;
 use super::options::Settings;
 
 /// Makes every connection speak alike, whatever the server's defaults: quotes and escapes as the statements are written,
-/// strict writes, UTC, `IS NULL` without the auto-increment surprise, one isolation level, and no time limits but ours. A
+/// strict writes, UTC, `IS NULL` without the auto-increment surprise, one isolation level, sort keys of
+/// a length that fragments rely on, and no time limits but ours. A
 /// client may pause in the middle of a result, which the server's own limit on a blocked write (a minute by default) would
 /// take for a lost connection; a week bounds it. The comments are read as code by MariaDB alone and by MySQL alone.
 const PREPARE: &str = "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,STRICT_ALL_TABLES,\
 ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', SESSION time_zone = '+00:00', SESSION sql_auto_is_null = 0, \
-SESSION autocommit = 1, SESSION net_write_timeout = 604800 /*M!, SESSION max_statement_time = 0 */\
+SESSION autocommit = 1, SESSION max_sort_length = 1024, SESSION net_write_timeout = 604800 /*M!, SESSION max_statement_time = 0 */\
 /*!50708 , SESSION max_execution_time = 0 */; SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
 SELECT CONNECTION_ID(), VERSION(), @@log_bin";
 
@@ -47,6 +48,14 @@ pub(super) struct Server {
     pub(super) has_binary_log: bool,
     /// Whether the binary log holds the changes of all databases; otherwise, why that is not so or not known.
     pub(super) logs_all: Result<(), &'static str>,
+}
+
+impl Server {
+    /// The three numbers of the version.
+    pub(super) fn numbers(&self) -> [u32; 3] {
+        let mut numbers = self.version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
+        [numbers.next(), numbers.next(), numbers.next()].map(Option::unwrap_or_default)
+    }
 }
 
 /// One prepared connection.

@@ -33,6 +33,10 @@ const DAYS: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
 /// In a list the server clamps such a constant to the column's type: `unsigned NOT IN (-1)` loses the rows with 0.
 const OUT_OF_RANGE: &str = "the column's type cannot hold the number";
 const MICROS_PER_DAY: i64 = 86_400_000_000;
+/// The server's decimals have at most 65 digits, 30 of them after the point.
+const DECIMAL_DIGITS_MAX: usize = 65;
+/// See [`DECIMAL_DIGITS_MAX`].
+const DECIMAL_SCALE_MAX: usize = 30;
 
 /// Judges a predicate. Pure.
 pub(super) fn judge(table: &Table, predicate: &Predicate, zero_date: ZeroDate) -> Pushdown {
@@ -196,7 +200,13 @@ fn around_zero_dates(kept: Predicate, op: Comparison) -> Pushdown {
     if op == Comparison::Equal { Pushdown::Exact(kept) } else { Pushdown::Superset(kept) }
 }
 
-fn is_storable(micros: i64) -> bool {
+/// Whether the server's calendar has the day.
+pub(super) fn is_storable_day(days: i32) -> bool {
+    DAYS.contains(&days)
+}
+
+/// Whether the server's calendar has the moment.
+pub(super) fn is_storable(micros: i64) -> bool {
     i32::try_from(micros.div_euclid(MICROS_PER_DAY)).is_ok_and(|days| DAYS.contains(&days))
 }
 
@@ -238,7 +248,7 @@ fn charset(collation: &str) -> &str {
 }
 
 /// Whether the column's character set surely has every character of the text.
-fn can_hold(found: &Column, text: &str) -> bool {
+pub(super) fn can_hold(found: &Column, text: &str) -> bool {
     match &found.collation {
         Collation::Bytes => true,
         Collation::Linguistic(name) | Collation::Loose(name) => match charset(name) {
@@ -267,7 +277,6 @@ fn whole(value: &Value) -> Option<i128> {
     }
 }
 
-/// The server's decimals have at most 65 digits, 30 of them after the point.
 fn number(value: &Value) -> Option<Number> {
     let digits = match value {
         Value::Int(number) => return Some(Number::Int(*number)),
@@ -290,15 +299,65 @@ fn number(value: &Value) -> Option<Number> {
     {
         return Some(Number::Int(number));
     }
-    let fits = fraction.len() <= 30 && bare.trim_start_matches('0').len() + fraction.len() <= 65;
+    let fits = fraction.len() <= DECIMAL_SCALE_MAX && bare.trim_start_matches('0').len() + fraction.len() <= DECIMAL_DIGITS_MAX;
     let point = if fraction.is_empty() { "" } else { "." };
     fits.then(|| Number::Digits(format!("{whole}{point}{fraction}"), fraction.len()))
+}
+
+/// Whether the server's decimals hold the number.
+pub(super) fn fits_decimal(digits: &str) -> bool {
+    number(&Value::Numeric(digits.to_owned())).is_some()
+}
+
+/// Writes a number as a decimal with the digits that it has, zeros after the point included.
+///
+/// # Errors
+/// When the server has no number of this size.
+pub(super) fn write_decimal(value: &Value, sql: &mut Sql) -> Result<(), Unwritable> {
+    let digits = match value {
+        Value::Int(number) => number.to_string(),
+        Value::Decimal { unscaled, scale } => {
+            let mut digits = String::new();
+            literal::write_decimal(*unscaled, *scale, &mut digits);
+            digits
+        }
+        Value::Numeric(digits) if fits_decimal(digits) => digits.clone(),
+        _ => return Err(Unwritable("is no number of the store")),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((&digits, ""));
+    let whole = whole.strip_prefix('-').unwrap_or(whole).trim_start_matches('0').len();
+    let precision = (whole + fraction.len()).max(1);
+    if precision > DECIMAL_DIGITS_MAX || fraction.len() > DECIMAL_SCALE_MAX {
+        return Err(Unwritable("has more digits than the store's numbers"));
+    }
+    let scale = fraction.len();
+    sql.push_cast(Value::Text(digits), &format!("DECIMAL({precision},{scale})"))
+}
+
+/// Writes a value of any type.
+///
+/// # Errors
+/// When the server has no such value.
+pub(super) fn write_value(value: &Value, sql: &mut Sql) -> Result<(), Unwritable> {
+    match value {
+        Value::Bool(truth) => sql.push_value(Value::Int(i64::from(*truth))),
+        Value::Decimal { .. } | Value::Numeric(_) => match number(value).ok_or(Unwritable("is too large for the store"))? {
+            Number::Int(number) => sql.push_value(Value::Int(number)),
+            Number::Digits(digits, scale) => sql.push_cast(Value::Text(digits), &format!("DECIMAL(65,{scale})")),
+        },
+        Value::Date(days) => sql.push_cast(Value::Text(day(i64::from(*days))), "DATE"),
+        Value::Timestamp(micros) | Value::TimestampTz(micros) => sql.push_cast(Value::Text(moment(*micros)), "DATETIME(6)"),
+        Value::Time(_) => Err(Unwritable("is a time of day, which the store does not have")),
+        Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::Bytes(_) => sql.push_value(value.clone()),
+    }
 }
 
 /// How columns and values of one table are spelled.
 pub(super) struct Spelled<'a> {
     /// The table.
     pub(super) table: &'a Table,
+    /// The alias through which its columns are reached.
+    pub(super) alias: Option<&'a str>,
 }
 
 impl Spelled<'_> {
@@ -323,6 +382,10 @@ impl Spelling for Spelled<'_> {
             _ => ("", ""),
         };
         sql.push(before);
+        if let Some(alias) = self.alias {
+            sql.push(alias);
+            sql.push(".");
+        }
         sql.push_name(found.name());
         sql.push(after);
         Ok(())
@@ -330,17 +393,7 @@ impl Spelling for Spelled<'_> {
 
     fn write_value(&self, column: &ColumnRef, value: &Value, sql: &mut Sql) -> Result<(), Unwritable> {
         let _ = self.column(column)?;
-        match value {
-            Value::Bool(truth) => sql.push_value(Value::Int(i64::from(*truth))),
-            Value::Decimal { .. } | Value::Numeric(_) => match number(value).ok_or(Unwritable("is too large for the store"))? {
-                Number::Int(number) => sql.push_value(Value::Int(number)),
-                Number::Digits(digits, scale) => sql.push_cast(Value::Text(digits), &format!("DECIMAL(65,{scale})")),
-            },
-            Value::Date(days) => sql.push_cast(Value::Text(day(i64::from(*days))), "DATE"),
-            Value::Timestamp(micros) | Value::TimestampTz(micros) => sql.push_cast(Value::Text(moment(*micros)), "DATETIME(6)"),
-            Value::Time(_) => Err(Unwritable("is a time of day, which the store does not have")),
-            Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::Bytes(_) => sql.push_value(value.clone()),
-        }
+        write_value(value, sql)
     }
 }
 
@@ -432,7 +485,7 @@ mod tests {
             Pushdown::Refused(_) => return "refused".to_owned(),
         };
         let mut sql = Sql::bound(Dialect::MySql);
-        write_all(&[kept], &Spelled { table }, &mut sql).unwrap();
+        write_all(&[kept], &Spelled { table, alias: None }, &mut sql).unwrap();
         let condition = sql.text().strip_prefix(" WHERE ").unwrap().to_owned();
         format!("{word}: {condition} {:?}", sql.values())
     }

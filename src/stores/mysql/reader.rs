@@ -5,7 +5,7 @@ use arrow::array::{
     ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, Decimal128Builder, Decimal256Builder, PrimitiveBuilder,
     StringBuilder,
 };
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, i256};
 
 use super::decode::{self, Fault, Moment, NotADay};
 use super::options::ZeroDate;
@@ -95,21 +95,32 @@ pub(super) fn temporal<T: ArrowPrimitiveType>(
     Box::new(Temporal::<T, _> { builder, read, zero_date })
 }
 
-struct Truths(BooleanBuilder);
-
-/// Truth values.
-pub(super) fn truths() -> Box<dyn Reader> {
-    Box::new(Truths(BooleanBuilder::new()))
+struct Truths<F> {
+    builder: BooleanBuilder,
+    read: F,
 }
 
-impl Reader for Truths {
+/// Truth values of `tinyint(1)`.
+pub(super) fn truths() -> Box<dyn Reader> {
+    truths_by(decode::truth)
+}
+
+/// Truth values of another form.
+pub(super) fn truths_by(read: impl Fn(&[u8]) -> Result<bool, Fault> + Send + 'static) -> Box<dyn Reader> {
+    Box::new(Truths { builder: BooleanBuilder::new(), read })
+}
+
+impl<F> Reader for Truths<F>
+where
+    F: Fn(&[u8]) -> Result<bool, Fault> + Send,
+{
     fn push(&mut self, raw: Option<&[u8]>) -> Result<(), Fault> {
-        self.0.append_option(raw.map(decode::truth).transpose()?);
+        self.builder.append_option(raw.map(&self.read).transpose()?);
         Ok(())
     }
 
     fn finish(&mut self) -> ArrayRef {
-        self.0.take()
+        self.builder.take()
     }
 }
 
@@ -143,14 +154,18 @@ pub(super) fn decimal_reader(
     Box::new(Decimals { builder, scale: usize::from(scale.unsigned_abs()), read })
 }
 
-struct WideDecimals {
+struct WideDecimals<F> {
     builder: Decimal256Builder,
     scale: usize,
+    read: F,
 }
 
-impl Reader for WideDecimals {
+impl<F> Reader for WideDecimals<F>
+where
+    F: Fn(&[u8], usize) -> Result<i256, Fault> + Send,
+{
     fn push(&mut self, raw: Option<&[u8]>) -> Result<(), Fault> {
-        self.builder.append_option(raw.map(|raw| decode::wide_decimal(raw, self.scale)).transpose()?);
+        self.builder.append_option(raw.map(|raw| (self.read)(raw, self.scale)).transpose()?);
         Ok(())
     }
 
@@ -161,15 +176,27 @@ impl Reader for WideDecimals {
 
 /// Numbers of 39 to 76 digits.
 pub(super) fn wide_decimal_reader(precision: u8, scale: i8) -> Box<dyn Reader> {
-    let builder = Decimal256Builder::new().with_data_type(DataType::Decimal256(precision, scale));
-    Box::new(WideDecimals { builder, scale: usize::from(scale.unsigned_abs()) })
+    wide_decimal_reader_by(precision, scale, decode::wide_decimal)
 }
+
+/// The same in another form.
+pub(super) fn wide_decimal_reader_by(
+    precision: u8,
+    scale: i8,
+    read: impl Fn(&[u8], usize) -> Result<i256, Fault> + Send + 'static,
+) -> Box<dyn Reader> {
+    let builder = Decimal256Builder::new().with_data_type(DataType::Decimal256(precision, scale));
+    Box::new(WideDecimals { builder, scale: usize::from(scale.unsigned_abs()), read })
+}
+
+/// Makes a text of a cell that is none.
+type Convert = Box<dyn Fn(&[u8]) -> Result<String, Fault> + Send>;
 
 /// How the text of a column comes about.
 enum TextRead {
     Plain,
     Bits(usize),
-    Converted(fn(&[u8]) -> Result<String, Fault>),
+    Converted(Convert),
 }
 
 struct Texts {
@@ -183,9 +210,9 @@ impl Reader for Texts {
             self.builder.append_null();
             return Ok(());
         };
-        match self.read {
+        match &self.read {
             TextRead::Plain => self.builder.append_value(decode::text(raw)?),
-            TextRead::Bits(width) => self.builder.append_value(decode::bits(raw, width)?),
+            TextRead::Bits(width) => self.builder.append_value(decode::bits(raw, *width)?),
             TextRead::Converted(convert) => self.builder.append_value(convert(raw)?),
         }
         Ok(())
@@ -203,7 +230,12 @@ pub(super) fn text_reader() -> Box<dyn Reader> {
 
 /// Text in another spelling than the server's.
 pub(super) fn converted_text(convert: fn(&[u8]) -> Result<String, Fault>) -> Box<dyn Reader> {
-    Box::new(Texts { builder: StringBuilder::new(), read: TextRead::Converted(convert) })
+    converted_text_by(convert)
+}
+
+/// The text of values that come in another form.
+pub(super) fn converted_text_by(convert: impl Fn(&[u8]) -> Result<String, Fault> + Send + 'static) -> Box<dyn Reader> {
+    Box::new(Texts { builder: StringBuilder::new(), read: TextRead::Converted(Box::new(convert)) })
 }
 
 struct Blobs(BinaryBuilder);

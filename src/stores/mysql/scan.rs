@@ -1,8 +1,10 @@
-//! One table read: a prepared statement whose binary rows go straight into Arrow builders, in a task of its own.
+//! One read, of a table or of a part of a plan: a prepared statement whose binary rows go straight into Arrow builders, in a task
+//! of its own.
 //!
 //! ```text
-//! Scan → statement (bound parameters) → task: fetch → Reader per column → batch ─ channel of 1 → BatchStream
-//!                                        └ stream dropped, or the branch stopped → KILL QUERY from a control connection
+//! Scan ─ statement ─┐
+//! Fragment ─ its SQL ┴ bound parameters → task: fetch → gather.rs: a Reader per column → batch ─ channel of 1 → BatchStream
+//!                                          └ stream dropped, or the branch stopped → KILL QUERY from a control connection
 //! ```
 //!
 //! **Invariants:** a stream ends only after the server said that the rows ended: a task that vanishes is an error, not a
@@ -12,29 +14,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use sqlx::AssertSqlSafe;
 use sqlx::mysql::{MySql, MySqlArguments, MySqlRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Column as _, Decode, Row, TypeInfo};
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::super::connector::{BatchStream, Scan, ScanLimits};
 use super::super::error::StoreError;
-use super::super::relational::documents::{DocumentCells, Selected, in_order, select};
+use super::super::relational::documents::{Selected, select};
 use super::super::relational::{Dialect, Sql, Unwritable, embedded, write_all};
 use super::super::schema::Table;
 use super::super::value::Value;
 use super::Shared;
-use super::documents::REPEATED;
 use super::error::Place;
+use super::gather::{Gathering, Source};
 use super::pool::Lease;
 use super::pushdown::Spelled;
-use super::reader::Reader;
-use super::types;
 use super::write;
 use crate::error::sqlstate;
 
@@ -60,11 +60,19 @@ pub(super) fn statement(table: &Table, scan: &Scan) -> Result<Sql, Unwritable> {
     }
     sql.push(if scan.columns.is_empty() { "1 FROM " } else { " FROM " });
     sql.push(&Dialect::MySql.table(&table.id));
-    write_all(&scan.filter, &Spelled { table }, &mut sql)?;
+    write_all(&scan.filter, &Spelled { table, alias: None }, &mut sql)?;
     if let Some(limit) = scan.limit {
         sql.push(" LIMIT ");
         sql.push(itoa::Buffer::new().format(limit));
     }
+    bounded(sql)
+}
+
+/// The statement, when the protocol can carry its parameters.
+///
+/// # Errors
+/// When there are too many.
+pub(super) fn bounded(sql: Sql) -> Result<Sql, Unwritable> {
     if sql.values().len() > PARAMETERS_MAX {
         return Err(Unwritable("is one of too many for one statement"));
     }
@@ -76,7 +84,7 @@ fn selected(table: &Table, ordinals: &[usize]) -> Result<Vec<Selected>, Unwritab
 }
 
 /// The store's own name and type of what is selected.
-fn source_of<'t>(table: &'t Table, item: &Selected) -> Option<(&'t str, &'t str)> {
+pub(super) fn source_of<'t>(table: &'t Table, item: &Selected) -> Option<(&'t str, &'t str)> {
     match item {
         Selected::Plain { ordinal, .. } => table.columns.get(*ordinal).map(|column| (column.name(), column.native_type.as_str())),
         Selected::Document(part) => {
@@ -115,7 +123,7 @@ enum Event {
 }
 
 /// How reading ended.
-enum Ending {
+pub(super) enum Ending {
     /// The server said that there are no more rows.
     Complete,
     /// The server refused or gave up; its connection is ready for the next statement.
@@ -139,7 +147,7 @@ struct Outcome {
 
 /// The answer to the query. It must outlive every future that reads from it, because a packet that is half read is kept in
 /// it alone.
-struct Rows<'a> {
+pub(super) struct Rows<'a> {
     stream: BoxStream<'a, Result<MySqlRow, sqlx::Error>>,
     /// Whether the query has been sent, or at least begun to be.
     asked: bool,
@@ -151,7 +159,7 @@ struct Rows<'a> {
 
 impl Rows<'_> {
     /// The next row. Cancel-safe.
-    async fn next(&mut self) -> Result<Option<MySqlRow>, sqlx::Error> {
+    pub(super) async fn next(&mut self) -> Result<Option<MySqlRow>, sqlx::Error> {
         self.asked = true;
         let row = self.stream.try_next().await;
         self.answered |= matches!(row, Ok(Some(_)));
@@ -198,15 +206,30 @@ impl Parameter {
     }
 }
 
-/// One scan, ready to run.
+/// One read, ready to run.
 pub(super) struct Job {
-    shared: Arc<Shared>,
-    table: Arc<Table>,
-    selected: Vec<Selected>,
-    schema: SchemaRef,
-    text: String,
+    /// The store.
+    pub(super) shared: Arc<Shared>,
+    /// What is read.
+    pub(super) source: Source,
+    /// The columns of the batches.
+    pub(super) schema: SchemaRef,
+    /// The bounds of the batches.
+    pub(super) limits: ScanLimits,
+    /// The statement.
+    pub(super) text: String,
     parameters: Vec<Parameter>,
-    limits: ScanLimits,
+}
+
+/// The error for a value that cannot be sent.
+pub(super) fn refused(shared: &Shared, error: Unwritable) -> StoreError {
+    StoreError::Remote {
+        store: shared.name.to_string(),
+        sqlstate: sqlstate::FEATURE_NOT_SUPPORTED.to_owned(),
+        message: error.to_string(),
+        detail: None,
+        constraint: None,
+    }
 }
 
 impl Job {
@@ -215,25 +238,27 @@ impl Job {
     /// # Errors
     /// When a value of the filter cannot be sent.
     pub(super) fn new(shared: &Arc<Shared>, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<Self, StoreError> {
-        let refuse = |error: Unwritable| StoreError::Remote {
-            store: shared.name.to_string(),
-            sqlstate: sqlstate::FEATURE_NOT_SUPPORTED.to_owned(),
-            message: error.to_string(),
-            detail: None,
-            constraint: None,
-        };
-        let (text, values) = statement(table, scan).map_err(refuse)?.into_parts();
-        let parameters = values.into_iter().map(Parameter::of).collect::<Result<_, _>>().map_err(refuse)?;
-        let schema = table.project(&scan.columns);
-        Ok(Self {
-            shared: Arc::clone(shared),
-            table: Arc::clone(table),
-            selected: selected(table, &scan.columns).map_err(refuse)?,
-            schema,
-            text,
-            parameters,
-            limits,
-        })
+        let sql = statement(table, scan).map_err(|error| refused(shared, error))?;
+        let selected = selected(table, &scan.columns).map_err(|error| refused(shared, error))?;
+        let source = Source::Table { table: Arc::clone(table), selected };
+        Self::of(shared, source, table.project(&scan.columns), sql, limits)
+    }
+
+    /// Prepares a statement that has been written already.
+    ///
+    /// # Errors
+    /// When a value cannot be sent.
+    pub(super) fn of(
+        shared: &Arc<Shared>,
+        source: Source,
+        schema: SchemaRef,
+        sql: Sql,
+        limits: ScanLimits,
+    ) -> Result<Self, StoreError> {
+        let (text, values) = sql.into_parts();
+        let parameters: Result<_, Unwritable> = values.into_iter().map(Parameter::of).collect();
+        let parameters = parameters.map_err(|error| refused(shared, error))?;
+        Ok(Self { shared: Arc::clone(shared), source, schema, limits, text, parameters })
     }
 
     /// Starts the task and gives its stream. `stop` ends the scan with [`StoreError::Cancelled`].
@@ -313,8 +338,9 @@ impl Job {
         Outcome { ending, untouched, at_rest }
     }
 
-    fn place(&self) -> Place<'_> {
-        Place { store: &self.shared.name, table: Some(&self.table.id) }
+    /// Where errors happen.
+    pub(super) fn place(&self) -> Place<'_> {
+        Place { store: &self.shared.name, table: Some(self.source.name()) }
     }
 
     /// Leaves the connection as its owner expects it, and tells the stream how it ended.
@@ -439,138 +465,5 @@ impl Job {
             limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
             waiting_for: "the next rows",
         }
-    }
-
-    fn changed(&self, difference: String) -> StoreError {
-        StoreError::SchemaChanged { store: self.shared.name.to_string(), table: self.table.id.name.clone(), difference }
-    }
-}
-
-/// A batch under construction.
-struct Gathering<'a> {
-    job: &'a Job,
-    cells: Vec<Cells>,
-    checked: bool,
-    rows: usize,
-    bytes: usize,
-}
-
-impl<'a> Gathering<'a> {
-    fn new(job: &'a Job) -> Result<Self, StoreError> {
-        let policy = job.shared.policy();
-        let cells = job.selected.iter().map(|item| match item {
-            Selected::Plain { output, ordinal } => {
-                let column = job.table.columns.get(*ordinal);
-                let reader = column.and_then(|column| types::reader(&column.native_type, policy)).ok_or_else(|| {
-                    let (name, native_type) = source_of(&job.table, item).unwrap_or_default();
-                    job.changed(format!("Column \"{name}\" has no reader for {native_type}."))
-                })?;
-                Ok(Cells::Plain { output: *output, ordinal: *ordinal, reader })
-            }
-            Selected::Document(part) => Ok(Cells::Document(Box::new(DocumentCells::new(part, REPEATED)))),
-        });
-        Ok(Self { job, cells: cells.collect::<Result<_, StoreError>>()?, checked: false, rows: 0, bytes: 0 })
-    }
-
-    /// Reads until the batch is full; false when the rows ended.
-    async fn fill(&mut self, rows: &mut Rows<'_>, rows_wanted: usize) -> Result<bool, Ending> {
-        while self.rows < rows_wanted && self.bytes < self.job.limits.batch_bytes {
-            match rows.next().await {
-                Ok(Some(row)) => self.push(&row).map_err(Ending::Abandoned)?,
-                Ok(None) => return Ok(false),
-                Err(error) => {
-                    let answered = matches!(error, sqlx::Error::Database(_));
-                    let error = self.job.place().translate(&error);
-                    let lost = matches!(error, StoreError::ConnectionLost { .. } | StoreError::Unreachable { .. });
-                    return Err(if answered && !lost { Ending::Refused(error) } else { Ending::Lost(error) });
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn push(&mut self, row: &MySqlRow) -> Result<(), StoreError> {
-        if !self.checked {
-            self.check(row)?;
-            self.checked = true;
-        }
-        for (index, cells) in self.cells.iter_mut().enumerate() {
-            let value = row.try_get_raw(index).map_err(|error| self.job.place().translate(&error))?;
-            // The only error of this decoder is "unexpected null". `is_null` will not do: it takes zero dates for NULL.
-            let raw = <&[u8] as Decode<'_, MySql>>::decode(value).ok();
-            self.bytes += raw.map_or(0, <[u8]>::len);
-            cells.push(raw, self.job)?;
-        }
-        self.rows += 1;
-        Ok(())
-    }
-
-    /// The server tells the form of each column with the first row; another form than the declared one must not be read.
-    fn check(&self, row: &MySqlRow) -> Result<(), StoreError> {
-        if row.len() < self.cells.len() {
-            return Err(self.job.changed(format!("It gives {} columns instead of {}.", row.len(), self.cells.len())));
-        }
-        let announced = row.columns().iter().zip(&self.job.selected);
-        for (sent, (name, native_type)) in announced.filter_map(|(sent, item)| Some((sent, source_of(&self.job.table, item)?))) {
-            let wire_name = sent.type_info().name();
-            if !types::agrees(native_type, wire_name) {
-                return Err(self.job.changed(format!("Column \"{name}\" was {native_type} and is now {wire_name}.")));
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<Option<RecordBatch>, StoreError> {
-        if self.rows == 0 {
-            return Ok(None);
-        }
-        let mut arrays = Vec::with_capacity(self.job.schema.fields().len());
-        for cells in &mut self.cells {
-            arrays.extend(cells.finish().map_err(|error| self.job.changed(format!("{error}.")))?);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        (self.rows, self.bytes) = (0, 0);
-        // The one way to fail is a NULL in a column that was declared NOT NULL.
-        RecordBatch::try_new_with_options(Arc::clone(&self.job.schema), in_order(arrays), &options)
-            .map(Some)
-            .map_err(|error| self.job.changed(format!("{error}.")))
-    }
-}
-
-/// The growing arrays of one selected item.
-enum Cells {
-    Plain { output: usize, ordinal: usize, reader: Box<dyn Reader> },
-    Document(Box<DocumentCells>),
-}
-
-impl Cells {
-    fn push(&mut self, raw: Option<&[u8]>, job: &Job) -> Result<(), StoreError> {
-        match (self, raw) {
-            (Self::Plain { reader, ordinal, .. }, raw) => reader.push(raw).map_err(|fault| {
-                let column = job.table.columns.get(*ordinal).map_or("", |column| column.name());
-                job.fault(column.to_owned(), fault.sqlstate, fault.rule)
-            }),
-            (Self::Document(cells), Some(text)) => {
-                cells.append(text).map_err(|misfit| job.fault(misfit.path, misfit.sqlstate, misfit.rule))
-            }
-            (Self::Document(cells), None) => {
-                cells.append_null();
-                Ok(())
-            }
-        }
-    }
-
-    fn finish(&mut self) -> Result<Vec<(usize, ArrayRef)>, arrow::error::ArrowError> {
-        match self {
-            Self::Plain { output, reader, .. } => Ok(vec![(*output, reader.finish())]),
-            Self::Document(cells) => cells.finish(),
-        }
-    }
-}
-
-impl Job {
-    fn fault(&self, column: String, sqlstate: &'static str, rule: String) -> StoreError {
-        let (store, table) = (self.shared.name.to_string(), self.table.id.name.clone());
-        StoreError::Value { store, table, column, sqlstate, rule }
     }
 }

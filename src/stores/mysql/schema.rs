@@ -62,9 +62,7 @@ fn checks_query(server: &Server) -> Option<&'static str> {
     if server.is_mariadb {
         return Some(CHECKS);
     }
-    let mut numbers = server.version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
-    let version = [numbers.next(), numbers.next(), numbers.next()].map(Option::unwrap_or_default);
-    (version >= [8, 0, 16]).then_some(MYSQL_CHECKS)
+    (server.numbers() >= [8, 0, 16]).then_some(MYSQL_CHECKS)
 }
 
 /// What discovery found.

@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 
 use arrow::array::PrimitiveBuilder;
 use arrow::datatypes::{
-    Date32Type, Field, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
+    DataType, Date32Type, Field, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
     TimestampMicrosecondType,
 };
 
@@ -291,6 +291,13 @@ pub(super) fn agrees(native_type: &str, wire_name: &str) -> bool {
     }
 }
 
+/// Whether columns of the declared type are read into this Arrow type.
+pub(super) fn carries(native_type: &str, policy: Policy, data_type: &DataType) -> bool {
+    let declared = Declared::parse(native_type);
+    let pg_type = find(&declared).and_then(|row| (row.pg_type)(&declared, policy));
+    pg_type.is_some_and(|pg_type| pg_type.carrier() == *data_type)
+}
+
 /// Whether values of the type may be dates that no calendar has.
 pub(super) fn may_be_zero_date(native_type: &str) -> bool {
     find(&Declared::parse(native_type)).is_some_and(|row| row.wire == Wire::Moment)
@@ -309,6 +316,18 @@ pub(super) fn integer_range(native_type: &str) -> Option<RangeInclusive<i128>> {
     };
     let half = 1_i128 << (bits - 1);
     Some(if declared.unsigned { 0..=2 * half - 1 } else { -half..=half - 1 })
+}
+
+/// The most characters of a text, or bytes; `None` for other types and for those without a bound that could matter.
+pub(super) fn length(native_type: &str) -> Option<u64> {
+    let declared = Declared::parse(native_type);
+    match declared.word {
+        "char" | "varchar" | "binary" | "varbinary" => declared.number(0).map(u64::from),
+        "tinytext" | "tinyblob" => Some(u64::from(u8::MAX)),
+        "text" | "blob" => Some(u64::from(u16::MAX)),
+        "enum" => declared.labels()?.iter().map(|label| label.chars().count() as u64).max(),
+        _ => None,
+    }
 }
 
 /// Whether the type is `year`, whose comparisons with small numbers the server bends to this century.
@@ -465,6 +484,23 @@ mod tests {
         let field = field("c", "enum('a','it''s','q\"\\\\','two\\nlines',')','')", true, POLICY).unwrap();
         assert_eq!(field.enum_labels().unwrap(), ["a", "it's", "q\"\\", "two\nlines", ")", ""]);
         assert_eq!(Declared::parse("enum('a' 'b')").labels(), None);
+    }
+
+    #[test]
+    fn lengths() {
+        let rows = [
+            ("varchar(20)", Some(20)),
+            ("char(0)", Some(0)),
+            ("varbinary(7)", Some(7)),
+            ("text", Some(65_535)),
+            ("enum('a','äöü')", Some(3)),
+            ("longtext", None),
+            ("set('a','b')", None),
+            ("int(11)", None),
+        ];
+        for (native_type, expected) in rows {
+            assert_eq!(length(native_type), expected, "{native_type}");
+        }
     }
 
     #[test]

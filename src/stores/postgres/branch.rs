@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use futures::StreamExt;
 use sqlx::Row;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
@@ -26,6 +27,7 @@ use super::super::relational::literal;
 use super::super::schema::Table;
 use super::error;
 use super::job::Job;
+use super::lookup::{Failure, Lookup};
 use super::pool::{Lease, Pools, State};
 use super::scan;
 use super::settings::Settings;
@@ -111,6 +113,22 @@ impl View {
         }
     }
 
+    /// The rows of a key. A pooled connection may have died with a restarted server, or have the statement prepared for a table
+    /// that has changed since: it is then sent again, in the end on a new one.
+    async fn look_up(&self, lookup: &Lookup) -> Result<BatchStream, StoreError> {
+        let scans = &self.inner.pools.scans;
+        loop {
+            let lease = scans.acquire().await?;
+            let reused = lease.is_reused();
+            match lookup.run(lease).await {
+                Ok(rows) => return Ok(futures::stream::iter(rows.map(Ok)).boxed()),
+                // Each turn closes a pooled connection, so there is a last one.
+                Err(Failure::Stale(_) | Failure::Other(StoreError::ConnectionLost { .. })) if reused => scans.forget_idle(),
+                Err(Failure::Stale(error) | Failure::Other(error)) => return Err(error),
+            }
+        }
+    }
+
     /// A pooled connection may have died with a restarted server. Nothing has been read then, so the job is sent once more.
     async fn run_alone(&self, job: Job) -> Result<BatchStream, StoreError> {
         let scans = &self.inner.pools.scans;
@@ -157,6 +175,11 @@ impl View {
 #[async_trait]
 impl Branch for View {
     async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        if matches!(self.kind, ViewKind::EachScan(_))
+            && let Some(lookup) = Lookup::of(table, scan, self.inner.settings.deadline)
+        {
+            return Box::pin(self.look_up(&lookup)).await;
+        }
         self.start(Job::scan(table, scan, limits)?).await
     }
 

@@ -84,11 +84,11 @@ pub(super) fn scanning(error: StoreError, tables: &[Arc<Table>]) -> StoreError {
     StoreError::SchemaChanged { store: store.clone(), table: culprit(message, tables).to_owned(), difference }
 }
 
-/// The table that a message is about: the one behind the number after the mark, or else the one whose name it has.
+/// The table that a message is about: the one behind the number after the mark, or else the one that it names, or else the first.
 fn culprit<'t>(message: &str, tables: &'t [Arc<Table>]) -> &'t str {
     let after = message.split_once(CHANGED_MARK).map(|(_, after)| after);
     let number = after.and_then(|after| after.trim_start().split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok());
-    let named = || tables.iter().find(|table| message.contains(&table.id.name));
+    let named = || tables.iter().find(|table| message.contains(&format!("\"{}.{}\"", table.id.namespace, table.id.name)));
     let found = number.and_then(|number: usize| tables.get(number)).or_else(named).or(tables.first());
     found.map_or("?", |table| &table.id.name)
 }

@@ -4,6 +4,7 @@
 //! settings (store file) → pool (connections with their session set up)
 //! schema (catalog queries) → types (native type → Arrow field)
 //! pushdown, fragment (what the server may evaluate) → job (COPY statement) → scan → copy (rows in the stream) → types (values) → batches
+//!                                         → lookup (prepared statement, for the rows of a key)  → types (values) → batch
 //! ```
 //!
 //! **Invariants:** statements are built from quoted names and proved literals only; a connection returns to its pool only when
@@ -18,6 +19,7 @@ mod error;
 mod field;
 mod fragment;
 mod job;
+mod lookup;
 mod patience;
 mod pool;
 mod pushdown;

@@ -248,6 +248,10 @@ impl Pool {
     }
 
     async fn permits(&self, count: u32) -> Result<OwnedSemaphorePermit, StoreError> {
+        // Waiting costs a timer, which is not needed while there are free slots and nobody waits before us.
+        if let Ok(permits) = self.0.permits.clone().try_acquire_many_owned(count) {
+            return Ok(permits);
+        }
         let wait = self.0.settings.pool_wait;
         match tokio::time::timeout(wait, self.0.permits.clone().acquire_many_owned(count)).await {
             Ok(Ok(permit)) => Ok(permit),

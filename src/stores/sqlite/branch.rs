@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::stream::{FuturesUnordered, StreamExt};
 use sqlx::pool::PoolConnection;
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits};
 use super::super::error::StoreError;
+use super::super::fragment::{Fragment, Tables};
 use super::super::position::Position;
 use super::super::schema::Table;
 use super::layout::{Filler, Layout};
@@ -119,7 +121,35 @@ fn lost(pool: &Pool) -> StoreError {
 #[async_trait]
 impl connector::Branch for Branch {
     async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
-        let layout = Layout::new(self.pool.store(), table, scan)?;
+        self.start(Layout::new(self.pool.store(), table, scan)?, limits).await
+    }
+
+    async fn run(
+        &self,
+        fragment: &Fragment,
+        tables: &Tables,
+        schema: &SchemaRef,
+        limits: ScanLimits,
+    ) -> Result<BatchStream, StoreError> {
+        self.start(Layout::of_fragment(fragment, tables, schema)?, limits).await
+    }
+
+    fn shared_snapshot(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    async fn commit(&self) -> Result<Option<Position>, StoreError> {
+        self.end(true).await.map(|()| None)
+    }
+
+    async fn rollback(&self) -> Result<(), StoreError> {
+        self.end(false).await
+    }
+}
+
+impl Branch {
+    /// Hands a statement to the branch's thread and waits until it is prepared.
+    async fn start(&self, layout: Layout, limits: ScanLimits) -> Result<BatchStream, StoreError> {
         let (batches, receiver) = mpsc::channel(1);
         let (started, answer) = oneshot::channel();
         let request = Box::new(Request { layout, limits, batches, started });
@@ -136,18 +166,6 @@ impl connector::Branch for Branch {
             }
         });
         Ok(stream.boxed())
-    }
-
-    fn shared_snapshot(&self) -> Result<(), &'static str> {
-        Ok(())
-    }
-
-    async fn commit(&self) -> Result<Option<Position>, StoreError> {
-        self.end(true).await.map(|()| None)
-    }
-
-    async fn rollback(&self) -> Result<(), StoreError> {
-        self.end(false).await
     }
 }
 

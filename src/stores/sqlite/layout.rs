@@ -8,6 +8,7 @@ use arrow::datatypes::{Field, SchemaRef};
 use super::super::connector::{Scan, ScanLimits, StoreName};
 use super::super::document::json_text::Repeated;
 use super::super::error::StoreError;
+use super::super::fragment::{Fragment, Tables, shapes};
 use super::super::relational::documents::{DocumentCells, Part, Selected, in_order, select};
 use super::super::relational::{Dialect, Sql};
 use super::super::schema::Table;
@@ -70,6 +71,36 @@ impl Layout {
             sql.push(" LIMIT ");
             sql.push(itoa::Buffer::new().format(limit));
         }
+        (layout.sql, layout.values) = sql.into_parts();
+        Ok(layout)
+    }
+
+    /// Plans a fragment, whose rows become batches of `schema`.
+    ///
+    /// # Errors
+    /// What [`super::fragment::accepts`] would have refused.
+    pub(super) fn of_fragment(fragment: &Fragment, tables: &Tables, schema: &SchemaRef) -> Result<Self, StoreError> {
+        let mut layout = Self {
+            sql: String::new(),
+            values: Vec::new(),
+            store: fragment.store.clone(),
+            table: tables.keys().next().map(|id| id.name.clone()).unwrap_or_default(),
+            schema: Arc::clone(schema),
+            items: Vec::new(),
+        };
+        let sql = super::fragment::write(&fragment.root, tables);
+        let sql = sql.map_err(|unwritable| layout.changed(&format!("A part of the plan cannot be sent: {unwritable}.")))?;
+        let known = shapes(&fragment.root, tables);
+        if known.len() != schema.fields().len() {
+            return Err(layout.changed("The plan has another number of columns."));
+        }
+        let fields = schema.fields().iter().zip(&known).map(|(field, shape)| match super::fragment::stored_column(shape, tables) {
+            Some(column) => column.field.clone().with_name(field.name()),
+            None => {
+                Field::new(field.name(), field.data_type().clone(), true).with_pg_type(PgType::with_typmod(shape.pg_type.oid, -1))
+            }
+        });
+        layout.items = fields.enumerate().map(|(output, field)| Item::Plain(output, field)).collect();
         (layout.sql, layout.values) = sql.into_parts();
         Ok(layout)
     }

@@ -4,7 +4,7 @@
 //! Registration::parse → Connector { pool, tables }
 //! discover → schema (one read transaction) → types (declared type → Postgres type)
 //! open → branch (one connection, one thread, one snapshot) ← layout (SQL, shape) → scan (rows into Arrow)
-//! pushdown → Predicate judged, and written with bound parameters
+//! pushdown → Predicate judged, and written with bound parameters; fragment → the same for parts of plans
 //! ```
 //!
 //! **Invariants:** only `scan.rs` is unsafe; a connection belongs to one blocking thread while it is used; the file's journal
@@ -12,6 +12,7 @@
 
 mod branch;
 mod changes;
+mod fragment;
 mod layout;
 mod pool;
 mod pushdown;
@@ -28,6 +29,7 @@ use tokio::runtime::Handle;
 use super::connector::{self, Capabilities, Kind, Purpose, Scan, StoreName};
 use super::document::{Known, Learning, Memory};
 use super::error::StoreError;
+use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relational::documents::{self, TableOptions, read_options};
@@ -189,6 +191,14 @@ impl connector::Connector for Connector {
 
     fn pushdown(&self, table: &Table, predicate: &Predicate) -> Pushdown {
         pushdown::pushdown(table, predicate)
+    }
+
+    fn accepts(&self, relation: &Relation, tables: &Tables) -> Result<(), Refusal> {
+        fragment::accepts(relation, tables)
+    }
+
+    fn describe_fragment(&self, fragment: &Fragment, tables: &Tables) -> String {
+        fragment::describe(fragment, tables)
     }
 
     fn describe_scan(&self, table: &Table, scan: &Scan) -> String {

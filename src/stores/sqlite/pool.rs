@@ -136,6 +136,9 @@ impl Pool {
     /// A failure of SQLite as a store error; `table` is the table being read, if any.
     pub(super) fn store_error(&self, failure: Failure, table: Option<&str>) -> StoreError {
         let store = self.store.to_string();
+        if let Some(told) = failure.message.strip_prefix(super::fragment::CHECK_MARK) {
+            return unfit(store, told);
+        }
         let missing = ["no such column", "no such table"].iter().any(|start| failure.message.starts_with(start));
         if let (true, Some(table)) = (missing, table) {
             return StoreError::SchemaChanged { store, table: table.to_owned(), difference: failure.message };
@@ -156,6 +159,20 @@ impl Pool {
                 constraint: None,
             },
         }
+    }
+}
+
+/// A cell that a fragment computes with and that is of another kind than its column: `text in t.a'`.
+fn unfit(store: String, told: &str) -> StoreError {
+    let told = told.trim_end_matches('\'');
+    let (kind, place) = told.split_once(" in ").unwrap_or((told, "?"));
+    let (table, column) = place.split_once('.').unwrap_or((place, "?"));
+    StoreError::Value {
+        store,
+        table: table.to_owned(),
+        column: column.to_owned(),
+        sqlstate: sqlstate::INVALID_TEXT_REPRESENTATION,
+        rule: format!("is of kind {kind}, which is not that of its type"),
     }
 }
 

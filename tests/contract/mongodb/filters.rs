@@ -20,7 +20,7 @@ use tributary::stores::value::Value;
 
 use super::{World, ordinal, scan};
 
-const COLUMNS: &str = "
+pub(super) const COLUMNS: &str = "
 t = \"text\"
 i = \"bigint\"
 f = \"double precision\"
@@ -43,7 +43,7 @@ struct Plan {
     places: &'static [&'static str],
 }
 
-const NAMES: [&str; 13] = ["t", "i", "f", "n", "d", "b", "w", "o", "u", "x", "m", "l", "s"];
+pub(super) const NAMES: [&str; 13] = ["t", "i", "f", "n", "d", "b", "w", "o", "u", "x", "m", "l", "s"];
 const DOCUMENTS: usize = 1500;
 const PREDICATES: usize = 900;
 
@@ -66,7 +66,7 @@ fn date(millis: i64) -> Bson {
 const TEXTS: [&str; 12] = ["", "a", "ab", "abc", "abd", "B", "ü", "zz", "5", "{\"$gt\": \"\"}", "$a", "100%_\\"];
 
 /// Values that fit a column, and some at the edge of fitting.
-fn pool(name: &str) -> Vec<Bson> {
+pub(super) fn pool(name: &str) -> Vec<Bson> {
     let mut pool: Vec<Bson> = match name {
         "t" => TEXTS.iter().map(|text| Bson::from(*text)).chain([Bson::from("a\0b"), Bson::Symbol("ab".to_owned())]).collect(),
         "i" => vec![
@@ -167,7 +167,7 @@ fn other_pool(name: &str) -> Vec<Bson> {
 }
 
 /// Values that fit nothing or anything.
-fn stray(rng: &mut StdRng) -> Bson {
+pub(super) fn stray(rng: &mut StdRng) -> Bson {
     let strays = [
         Bson::Null,
         Bson::Null,
@@ -189,7 +189,7 @@ fn stray(rng: &mut StdRng) -> Bson {
     strays[rng.random_range(0..strays.len())].clone()
 }
 
-fn documents(rng: &mut StdRng, names: &[&'static str]) -> Vec<Document> {
+pub(super) fn documents(rng: &mut StdRng, names: &[&'static str]) -> Vec<Document> {
     let pools: Vec<(&str, Vec<Bson>)> = names.iter().map(|name| (*name, pool(name))).collect();
     (0..DOCUMENTS)
         .map(|number| {
@@ -251,7 +251,7 @@ fn literals(name: &str) -> Vec<Value> {
 }
 
 const PATTERNS: [&str; 9] = ["ab%", "a%", "%b%", "ab", "_b", "\\$a", "100\\%%", "%", "%gt\"%"];
-const PLACES: [&str; 16] = ["t", "i", "f", "n", "d", "b", "w", "o", "u", "x", "m", "l", "s", "s.a", "s.t", "s.in.w"];
+pub(super) const PLACES: [&str; 16] = ["t", "i", "f", "n", "d", "b", "w", "o", "u", "x", "m", "l", "s", "s.a", "s.t", "s.in.w"];
 
 fn reference(table: &Table, place: &str) -> ColumnRef {
     let mut parts = place.split('.');
@@ -259,7 +259,7 @@ fn reference(table: &Table, place: &str) -> ColumnRef {
     ColumnRef { column, path: parts.map(str::to_owned).collect() }
 }
 
-fn predicate(rng: &mut StdRng, table: &Table, places: &[&str], depth: usize) -> Predicate {
+pub(super) fn predicate(rng: &mut StdRng, table: &Table, places: &[&str], depth: usize) -> Predicate {
     if depth < 2 && rng.random_range(0..4) == 0 {
         let parts = (0..rng.random_range(1..4)).map(|_| predicate(rng, table, places, depth + 1)).collect();
         return if rng.random_bool(0.5) { Predicate::And(parts) } else { Predicate::Or(parts) };
@@ -289,7 +289,7 @@ fn predicate(rng: &mut StdRng, table: &Table, places: &[&str], depth: usize) -> 
 }
 
 /// Three-valued evaluation with Postgres semantics over what a scan read.
-fn holds(table: &Table, batch: &RecordBatch, row: usize, predicate: &Predicate) -> Option<bool> {
+pub(super) fn holds(table: &Table, batch: &RecordBatch, row: usize, predicate: &Predicate) -> Option<bool> {
     match predicate {
         Predicate::And(parts) => {
             let parts: Vec<_> = parts.iter().map(|part| holds(table, batch, row, part)).collect();
@@ -385,7 +385,7 @@ fn compare(table: &Table, batch: &RecordBatch, row: usize, column: &ColumnRef, v
 }
 
 /// NaN equals itself and is above everything; zeros are equal.
-fn floats(left: f64, right: f64) -> Ordering {
+pub(super) fn floats(left: f64, right: f64) -> Ordering {
     left.partial_cmp(&right).unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()))
 }
 
@@ -397,7 +397,7 @@ fn digits(value: &Value) -> String {
     }
 }
 
-fn numbers(left: &str, right: &str) -> Ordering {
+pub(super) fn numbers(left: &str, right: &str) -> Ordering {
     let rank = |text: &str| match text {
         "-Infinity" => 0,
         "Infinity" => 2,

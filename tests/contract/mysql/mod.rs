@@ -20,6 +20,7 @@ use crate::support::secrets::NoSecrets;
 mod conditions;
 mod documents;
 mod failures;
+mod fragments;
 mod life;
 mod types;
 

@@ -2,6 +2,7 @@
 
 mod documents;
 mod failures;
+mod fragments;
 mod keys;
 mod reaching;
 mod reads;

@@ -72,3 +72,11 @@ SELECT id, title, max(rating) AS m FROM archive.reviews GROUP BY id
 SELECT r.id, count(p.id) AS n FROM archive.reviews r LEFT JOIN shop.products p ON p.id = r.product GROUP BY r.id
 SELECT string_agg(title, ',' ORDER BY title, id, title DESC, id) AS a FROM shop.products
 SELECT array_agg(id ORDER BY price, id, price) AS a FROM shop.products
+SELECT n FROM (SELECT count(*) AS n FROM shop.products) s WHERE NOT (n < 0 OR NULL::text LIKE 'a%')
+SELECT n FROM (SELECT count(*) AS n FROM crm.clients) s WHERE n >= 0 AND $1::boolean <- f
+SELECT n FROM (SELECT count(*) AS n FROM archive.parcels) s WHERE n >= 0 AND $1::boolean <- t
+SELECT count(*) AS n FROM field.visits HAVING count(*) > 0 AND now() < '2000-01-01'
+SELECT active, count(*) AS n FROM shop.customers GROUP BY ROLLUP (active) HAVING count(*) > 0 AND now() < '2000-01-01'
+SELECT active, small, count(*) AS n FROM shop.customers GROUP BY ROLLUP (1, 2)
+SELECT active, count(*) AS n FROM shop.customers GROUP BY GROUPING SETS ((1), ())
+SELECT upper(status) AS u, count(*) AS n FROM shop.orders GROUP BY CUBE (1)

@@ -62,7 +62,16 @@ const RELATIONS_MAX: usize = 6;
 
 /// Makes the statement that follows from choices.
 pub fn statement(choices: Choices) -> (Statement, Choices) {
-    let mut maker = Maker { choices, names: 0, relations: 0, withs: Vec::new(), place: Place::Inner, hazards: 0, may_fail: false };
+    let mut maker = Maker {
+        choices,
+        names: 0,
+        prefix: "r".to_owned(),
+        relations: 0,
+        withs: Vec::new(),
+        place: Place::Inner,
+        hazards: 0,
+        may_fail: false,
+    };
     let zone = *maker.choices.pick(ZONES);
     let made = maker.outermost();
     let statement = Statement {
@@ -89,6 +98,8 @@ enum Place {
 struct Maker {
     choices: Choices,
     names: usize,
+    /// What the names of the output columns of the query in the making begin with.
+    prefix: String,
     relations: usize,
     /// Common table expressions by name.
     withs: Vec<(String, Scope)>,
@@ -131,6 +142,8 @@ struct Scope {
 /// A query.
 struct Made {
     sql: String,
+    /// What the names of its columns begin with; their places follow.
+    names: String,
     columns: Vec<Value>,
     ordered: bool,
     /// Whether no two rows are equal in the output columns with these positions.

@@ -16,7 +16,11 @@ impl Maker {
 
     /// A query within another, all of whose values are exact or loose.
     pub fn query(&mut self, depth: usize) -> Made {
-        self.shape(depth, false)
+        let names = self.name("c");
+        let before = std::mem::replace(&mut self.prefix, names);
+        let made = self.shape(depth, false);
+        self.prefix = before;
+        made
     }
 
     fn shape(&mut self, depth: usize, outer: bool) -> Made {
@@ -50,7 +54,7 @@ impl Maker {
             let column = self.within(place, |maker| maker.output(&scope));
             columns.push(column);
         }
-        let mut sql = format!("SELECT {} FROM {from}{filter}", listed(&columns));
+        let mut sql = format!("SELECT {} FROM {from}{filter}", listed(&self.prefix, &columns));
         let total = limited || (outer && scope.unique.is_some() && self.choices.chance(25));
         if total {
             let mut order = self.order(&columns, 2);
@@ -60,7 +64,7 @@ impl Maker {
         if limited {
             sql.push_str(&self.limit());
         }
-        Made { sql, columns, ordered: total, unique, rows: if limited { 20 } else { scope.rows } }
+        Made { names: self.prefix.clone(), sql, columns, ordered: total, unique, rows: if limited { 20 } else { scope.rows } }
     }
 
     /// What a SELECT list shows.
@@ -81,7 +85,7 @@ impl Maker {
     /// Up to `count` columns to sort by, by their names.
     fn order(&mut self, columns: &[Value], count: usize) -> Vec<String> {
         let chosen: Vec<usize> = (0..self.choices.below(count + 1)).map(|_| self.choices.below(columns.len())).collect();
-        chosen.into_iter().map(|at| self.directed(format!("c{at}"))).collect()
+        chosen.into_iter().map(|at| self.directed(format!("{}_{at}", self.prefix))).collect()
     }
 
     fn directed(&mut self, name: String) -> String {
@@ -90,7 +94,7 @@ impl Maker {
 
     /// All columns, in any direction.
     fn order_by_all(&mut self, columns: &[Value]) -> String {
-        let order: Vec<String> = (0..columns.len()).map(|at| self.directed(format!("c{at}"))).collect();
+        let order: Vec<String> = (0..columns.len()).map(|at| self.directed(format!("{}_{at}", self.prefix))).collect();
         format!(" ORDER BY {}", order.join(", "))
     }
 
@@ -138,7 +142,7 @@ impl Maker {
             (true, 0) => format!("ROLLUP ({})", names.join(", ")),
             (true, _) => format!("GROUPING SETS (({}), ({}), ())", names[0], names.join(", ")),
         };
-        let mut sql = format!("SELECT {} FROM {from}{filter} GROUP BY {by}{}", listed(&columns), self.having(&scope));
+        let mut sql = format!("SELECT {} FROM {from}{filter} GROUP BY {by}{}", listed(&self.prefix, &columns), self.having(&scope));
         let total = !sets && self.choices.chance(if outer { 30 } else { 8 });
         if total {
             sql.push_str(&self.order_by_all(&columns[..count]));
@@ -146,7 +150,7 @@ impl Maker {
                 sql.push_str(&self.limit());
             }
         }
-        Made { sql, columns, ordered: total, unique: (!sets).then(|| (0..count).collect()), rows: 40 }
+        Made { names: self.prefix.clone(), sql, columns, ordered: total, unique: (!sets).then(|| (0..count).collect()), rows: 40 }
     }
 
     fn having(&mut self, scope: &Scope) -> String {
@@ -170,8 +174,8 @@ impl Maker {
         let (from, scope) = self.from(depth);
         let filter = self.filter(&scope);
         let columns: Vec<Value> = (0..=self.choices.below(4)).map(|_| self.aggregate(&scope, outer)).collect();
-        let sql = format!("SELECT {} FROM {from}{filter}{}", listed(&columns), self.having(&scope));
-        Made { sql, columns, ordered: false, unique: Some(Vec::new()), rows: 1 }
+        let sql = format!("SELECT {} FROM {from}{filter}{}", listed(&self.prefix, &columns), self.having(&scope));
+        Made { names: self.prefix.clone(), sql, columns, ordered: false, unique: Some(Vec::new()), rows: 1 }
     }
 
     /// An aggregate over rows of a scope. Where `outer` is false, its value is determined.
@@ -248,8 +252,8 @@ impl Maker {
             let value = self.within(Place::Inner, |maker| maker.window(&scope, &unique));
             columns.push(value);
         }
-        let sql = format!("SELECT {} FROM {from}{filter}", listed(&columns));
-        Made { sql, columns, ordered: false, unique: positions, rows: scope.rows }
+        let sql = format!("SELECT {} FROM {from}{filter}", listed(&self.prefix, &columns));
+        Made { names: self.prefix.clone(), sql, columns, ordered: false, unique: positions, rows: scope.rows }
     }
 
     fn window(&mut self, scope: &Scope, unique: &[String]) -> Value {
@@ -259,7 +263,7 @@ impl Maker {
         };
         let by = self.common(scope, true).sql;
         let by = self.directed(by);
-        let total = [&[by.clone()], unique].concat().join(", ");
+        let total = [std::slice::from_ref(&by), unique].concat().join(", ");
         let of = |sql: String, ty: Type, quality: Quality| Value { sql, ty, quality };
         let frame = *self.choices.pick(&["", "", " ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING", " ROWS UNBOUNDED PRECEDING"]);
         match self.choices.below(9) {
@@ -299,7 +303,9 @@ impl Maker {
             let (next, values) = self.branch(depth, &types);
             sql = format!("{sql} {word} {next}");
             for (column, value) in columns.iter_mut().zip(values) {
-                column.quality = column.quality.max(value.quality);
+                // Equal numbers of two branches may have different scales.
+                let scales = if column.ty == Type::Numeric { Quality::Loose } else { Quality::Exact };
+                column.quality = column.quality.max(value.quality).max(scales);
             }
         }
         // Which of several equal values stays is not known before it is known which of them are loose.
@@ -317,21 +323,21 @@ impl Maker {
         if !all {
             columns = columns.into_iter().map(|column| chosen(column, true)).collect();
         }
-        Made { sql, columns, ordered: total, unique: None, rows: 200 }
+        Made { names: self.prefix.clone(), sql, columns, ordered: total, unique: None, rows: 200 }
     }
 
     fn branch(&mut self, depth: usize, types: &[Type]) -> (String, Vec<Value>) {
         let (from, scope) = if self.choices.chance(25) { self.from(depth.min(1)) } else { self.table() };
         let filter = self.filter(&scope);
         let columns: Vec<Value> = types.iter().map(|ty| self.within(Place::Inner, |maker| maker.value(&scope, *ty, 1))).collect();
-        (format!("SELECT {} FROM {from}{filter}", listed(&columns)), columns)
+        (format!("SELECT {} FROM {from}{filter}", listed(&self.prefix, &columns)), columns)
     }
 
     fn distinct(&mut self, depth: usize, outer: bool) -> Made {
         let (from, scope) = self.from(depth);
         let filter = self.filter(&scope);
         let columns: Vec<Value> = (0..=self.choices.below(3)).map(|_| self.common(&scope, outer)).collect();
-        let mut sql = format!("SELECT DISTINCT {} FROM {from}{filter}", listed(&columns));
+        let mut sql = format!("SELECT DISTINCT {} FROM {from}{filter}", listed(&self.prefix, &columns));
         let total = self.choices.chance(40);
         if total {
             sql.push_str(&self.order_by_all(&columns));
@@ -340,7 +346,7 @@ impl Maker {
             }
         }
         let all = (0..columns.len()).collect();
-        Made { sql, columns, ordered: total, unique: Some(all), rows: 60 }
+        Made { names: self.prefix.clone(), sql, columns, ordered: total, unique: Some(all), rows: 60 }
     }
 
     fn distinct_on(&mut self, depth: usize, outer: bool) -> Made {
@@ -360,8 +366,9 @@ impl Maker {
             order.push(self.directed(by));
         }
         let order = [order, unique].concat().join(", ");
-        let sql = format!("SELECT DISTINCT ON ({}) {} FROM {from}{filter} ORDER BY {order}", key.sql, listed(&columns));
-        Made { sql, columns, ordered: true, unique: Some(vec![0]), rows: 60 }
+        let sql =
+            format!("SELECT DISTINCT ON ({}) {} FROM {from}{filter} ORDER BY {order}", key.sql, listed(&self.prefix, &columns));
+        Made { names: self.prefix.clone(), sql, columns, ordered: true, unique: Some(vec![0]), rows: 60 }
     }
 }
 
@@ -375,6 +382,6 @@ fn chosen(value: Value, outer: bool) -> Value {
     }
 }
 
-fn listed(columns: &[Value]) -> String {
-    columns.iter().enumerate().map(|(at, column)| format!("{} AS c{at}", column.sql)).collect::<Vec<_>>().join(", ")
+fn listed(names: &str, columns: &[Value]) -> String {
+    columns.iter().enumerate().map(|(at, column)| format!("{} AS {names}_{at}", column.sql)).collect::<Vec<_>>().join(", ")
 }

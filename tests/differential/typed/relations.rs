@@ -126,7 +126,7 @@ fn field(column: &Column, alias: &str) -> Field {
 }
 
 fn scope_of(made: &Made, alias: &str) -> Scope {
-    let place = |index: usize| format!("{alias}.c{index}");
+    let place = |index: usize| format!("{alias}.{}_{index}", made.names);
     let fields = made.columns.iter().enumerate().map(|(index, column)| Field {
         sql: place(index),
         ty: column.ty,

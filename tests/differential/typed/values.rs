@@ -90,7 +90,9 @@ impl Maker {
     /// CASE and its kin, which exist for every type.
     fn choice(&mut self, scope: &Scope, ty: Type, depth: usize) -> Value {
         let (a, b) = (self.value(scope, ty, depth), self.value(scope, ty, depth));
-        let quality = a.quality.max(b.quality);
+        // Equal numbers of two columns may have different scales.
+        let scales = if ty == Type::Numeric { Quality::Loose } else { Quality::Exact };
+        let quality = a.quality.max(b.quality).max(scales);
         // The greatest and NULLIF compare equal values that look different, and take the first.
         let sql = match self.choices.below(if ty.is_plain() { 6 } else { 3 }) {
             0 => format!("COALESCE({}, {})", a.sql, b.sql),
@@ -134,7 +136,9 @@ impl Maker {
             7 => format!("(({a} % 10::{name}) * ({} % 10::{name}))::{name}", self.field(scope, ty).sql, a = a.sql),
             8 => format!("strpos({}, {})::{name}", self.value(scope, Type::Text, depth).sql, self.literal(Type::Text).sql),
             9 => {
-                let text = self.value(scope, Type::Text, depth).sql;
+                // A constant would be cast when the statement is planned, whatever the condition says.
+                let fields = scope.of_type(Type::Text);
+                let text = fields.first().map_or("NULL::text".to_owned(), |field| field.sql.clone());
                 format!("(CASE WHEN {text} ~ '^[0-9]{{1,4}}$' THEN {text}::{name} END)")
             }
             10 => format!("octet_length({})::{name}", self.value(scope, Type::Text, depth).sql),

@@ -2,11 +2,11 @@
 
 use super::super::super::connector::Scan;
 use super::super::super::fragment::{
-    Aggregate, AggregateCall, DateField, Expression, Frame, FrameUnit, Function, JoinKind, Node, Refusal, Relation, Shape, SortKey,
-    Tables, WindowCall, WindowFunction, shapes,
+    Aggregate, AggregateCall, DateField, Expression, Function, JoinKind, Node, Refusal, Relation, Shape, SortKey, Tables,
+    WindowCall, WindowFunction, shapes,
 };
 use super::super::super::predicate::Pushdown;
-use super::super::super::relational::fragment::{conjuncts, input_shapes, is_equality_of_sides, visit_expressions};
+use super::super::super::relational::fragment::{conjuncts, input_shapes, is_counted, is_equality_of_sides, visit_expressions};
 use super::super::super::relational::{embedded, like, literal};
 use super::super::super::schema::Column;
 use super::super::super::value::Value;
@@ -362,13 +362,6 @@ impl Judge<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// Whether the ends of a frame are rows, groups, or its peers.
-fn is_counted(frame: &Frame) -> bool {
-    use super::super::super::fragment::Bound::{Following, Preceding};
-    let far = |bound| matches!(bound, Preceding(_) | Following(_));
-    frame.unit != FrameUnit::Range || !far(frame.start) && !far(frame.end)
 }
 
 /// Whether the server's aggregate of this argument has the type that the plan expects.

@@ -79,6 +79,8 @@ pub(super) enum Condition {
     Term(Expression),
     /// A condition of a scan.
     Stored { table: TableId, alias: usize, predicate: Predicate },
+    /// The cells that the fragment computes with are of the kinds that it takes them for, or else the statement fails.
+    Checked { table: TableId, alias: usize },
     /// A row of the block exists; its conditions hold that of the join.
     Exists { block: Box<Block>, negated: bool },
     /// The left sides are, or are not, among the rows of the block.
@@ -89,6 +91,13 @@ impl Block {
     /// Whether rows are only joined and filtered, so that conditions, groups and joins can be added.
     pub(super) fn is_plain(&self) -> bool {
         self.groups.is_none() && !self.has_windows && !self.distinct && !self.is_limited()
+    }
+
+    /// Drops an order that nobody sees. One that decides which rows are left out stays.
+    pub(super) fn forget_order(&mut self) {
+        if !self.is_limited() {
+            self.order.clear();
+        }
     }
 
     /// Whether rows are left out by their number.

@@ -56,10 +56,11 @@ impl Pen<'_> {
         let table = || scan.table.clone();
         let conditions =
             scan.filter.iter().map(|predicate| Condition::Stored { table: table(), alias, predicate: predicate.clone() });
+        let check = self.phrasing.checks(&scan.table).then(|| Condition::Checked { table: table(), alias });
         let output = scan.columns.iter().zip(known);
         Ok(Block {
             from: vec![Source::Table { table: table(), alias }],
-            conditions: conditions.collect(),
+            conditions: conditions.chain(check).collect(),
             output: output
                 .map(|(column, shape)| self.add(Term::Stored { alias, table: table(), column: *column }, shape))
                 .collect(),
@@ -111,7 +112,7 @@ impl Pen<'_> {
     fn join(&mut self, sides: [&Relation; 2], kind: JoinKind, condition: Option<&Expression>) -> Result<Block, Unwritable> {
         let [mut left, mut right] = [self.block(sides[0])?, self.block(sides[1])?];
         for block in [&mut left, &mut right] {
-            block.order.clear();
+            block.forget_order();
             if !block.is_plain() || block.output.iter().any(|term| self.weight_of(*term) > REPEATED_MAX) {
                 *block = self.wrap(std::mem::take(block));
             }
@@ -154,7 +155,10 @@ impl Pen<'_> {
     fn outer(&mut self, mut left: Block, mut right: Block, condition: Option<&Expression>, full: bool) -> Block {
         // What a side without a pair lacks is NULL: columns only, because an expression over NULLs need not be.
         if !self.has_columns_only(&right)
-            || right.conditions.iter().any(|part| !matches!(part, Condition::Term(_) | Condition::Stored { .. }))
+            || right
+                .conditions
+                .iter()
+                .any(|part| !matches!(part, Condition::Term(_) | Condition::Stored { .. } | Condition::Checked { .. }))
         {
             right = self.wrap(right);
         }
@@ -218,7 +222,7 @@ impl Pen<'_> {
 
     fn aggregate(&mut self, input: &Relation, groups: &[Expression], calls: &[AggregateCall]) -> Result<Block, Unwritable> {
         let mut block = self.block(input)?;
-        block.order.clear();
+        block.forget_order();
         let expressions = calls.iter().flat_map(|call| call.argument.iter().chain(&call.filter));
         if !block.is_plain() || self.is_heavy(&block, groups.iter().chain(expressions)) {
             block = self.wrap(block);
@@ -276,7 +280,7 @@ impl Pen<'_> {
 
     fn window(&mut self, input: &Relation, calls: &[WindowCall]) -> Result<Block, Unwritable> {
         let mut block = self.block(input)?;
-        block.order.clear();
+        block.forget_order();
         let is_window = |term: &Term| matches!(term, Term::Window(_));
         let expressions: Vec<&Expression> = calls.iter().flat_map(of_window).collect();
         let used =
@@ -310,9 +314,7 @@ impl Pen<'_> {
 
     /// The block as a derived table; its order is kept only as far as it decides which rows there are.
     pub(super) fn wrap(&mut self, mut block: Block) -> Block {
-        if !block.is_limited() {
-            block.order.clear();
-        }
+        block.forget_order();
         let alias = self.alias();
         let known = block.output.iter().map(|term| self.shape_of(*term)).collect();
         self.over(Source::Derived { block: Box::new(block), alias }, alias, known)

@@ -1,6 +1,6 @@
 //! What connectors ask of a node before they accept it.
 
-use super::super::super::fragment::{Expression, Node, Refusal, Relation, Shape, Tables, shapes};
+use super::super::super::fragment::{Bound, Expression, Frame, FrameUnit, Node, Refusal, Relation, Shape, Tables, shapes};
 use super::super::super::predicate::Comparison;
 
 /// The shapes of the columns that the expressions of a node are over: those of its inputs, one after the other.
@@ -25,6 +25,12 @@ fn visit(expression: &Expression, inputs: &[Shape], judge: &Judge<'_>) -> Result
         visit(operand, inputs, judge)?;
     }
     judge(expression, inputs)
+}
+
+/// Whether the ends of a frame are rows, groups of peers, or the peers of the row: not distances between values.
+pub fn is_counted(frame: &Frame) -> bool {
+    let far = |bound| matches!(bound, Bound::Preceding(_) | Bound::Following(_));
+    frame.unit != FrameUnit::Range || !far(frame.start) && !far(frame.end)
 }
 
 /// The parts of a conjunction, at any depth; the expression itself when it is none.

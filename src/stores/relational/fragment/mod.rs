@@ -20,7 +20,7 @@ mod phrasing;
 mod tests;
 mod write;
 
-pub use check::{Judge, conjuncts, input_shapes, is_equality_of_sides, visit_expressions};
+pub use check::{Judge, conjuncts, input_shapes, is_counted, is_equality_of_sides, visit_expressions};
 pub use pen::Pen;
 pub use phrasing::{Like, Phrasing};
 

@@ -4,7 +4,7 @@ use super::super::super::fragment::{
     Aggregate, AggregateCall, Bound, Expression, Frame, FrameUnit, Function, Node, Shape, SortKey, WindowCall, WindowFunction,
 };
 use super::super::super::predicate::{Comparison, Predicate};
-use super::super::super::schema::{Column, Table};
+use super::super::super::schema::{Column, Table, TableId};
 use super::super::super::value::Value;
 use super::super::dialect::Dialect;
 use super::super::like;
@@ -33,6 +33,25 @@ pub struct Like<'e> {
 pub trait Phrasing: Sync {
     /// A condition of a scan of `table`, whose columns are reached through `alias`.
     fn write_condition(&self, table: &Table, alias: &str, predicate: &Predicate, sql: &mut Sql) -> Result<(), Unwritable>;
+
+    /// A condition of WHERE, ON or HAVING, of which it only matters whether it is true.
+    fn write_filter(&self, condition: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
+        pen.expression(condition)
+    }
+
+    /// Whether rows of a table are to be checked before anything is computed of them.
+    fn checks(&self, table: &TableId) -> bool {
+        let _ = table;
+        false
+    }
+
+    /// A condition that holds for every row or fails, for a table that [`Phrasing::checks`] wants checked.
+    fn write_check(&self, table: &Table, alias: &str, sql: &mut Sql) -> Result<(), Unwritable> {
+        let _ = (table, alias);
+        let truth = sql.dialect().truth(true);
+        sql.push(truth);
+        Ok(())
+    }
 
     /// A constant of a type; `None` is NULL.
     fn write_literal(&self, value: Option<&Value>, pg_type: PgType, sql: &mut Sql) -> Result<(), Unwritable> {

@@ -85,7 +85,7 @@ impl Pen<'_> {
         }
         for (place, condition) in block.having.iter().enumerate() {
             self.push(if place == 0 { " HAVING " } else { " AND " });
-            self.expression(condition)?;
+            self.phrasing.write_filter(condition, self)?;
         }
         Ok(())
     }
@@ -104,10 +104,14 @@ impl Pen<'_> {
 
     fn condition(&mut self, condition: &Condition) -> Result<(), Unwritable> {
         match condition {
-            Condition::Term(expression) => self.expression(expression),
+            Condition::Term(expression) => self.phrasing.write_filter(expression, self),
             Condition::Stored { table, alias, predicate } => {
                 let table = stored(self.tables, table)?;
                 self.phrasing.write_condition(table, &alias_name(*alias), predicate, self.sql)
+            }
+            Condition::Checked { table, alias } => {
+                let table = stored(self.tables, table)?;
+                self.phrasing.write_check(table, &alias_name(*alias), self.sql)
             }
             Condition::Exists { block, negated } => {
                 self.push(if *negated { "NOT EXISTS (" } else { "EXISTS (" });

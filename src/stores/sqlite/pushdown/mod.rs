@@ -39,7 +39,7 @@ const VALUES_MAX: usize = 10_000;
 /// Most parts of one AND or OR; SQLite refuses expressions deeper than 1000.
 const PARTS_MAX: usize = 400;
 /// Longest GLOB pattern; SQLite refuses patterns above 50 000 bytes.
-const PATTERN_MAX: usize = 40_000;
+pub(super) const PATTERN_MAX: usize = 40_000;
 
 /// How SQLite can evaluate `predicate` on `table`.
 pub(super) fn pushdown(table: &Table, predicate: &Predicate) -> Pushdown {
@@ -288,6 +288,18 @@ pub(super) struct Columns<'a> {
     pub(super) table: &'a Table,
 }
 
+impl Columns<'_> {
+    /// Whether the column's own collation must not be used.
+    pub(super) fn compares_otherwise(&self, column: &Column, purpose: Use) -> bool {
+        let by_bytes = match purpose {
+            Use::Compare(Comparison::Equal) | Use::Member => self.table.kind == TableKind::View,
+            Use::Compare(_) => true,
+            Use::NullTest | Use::Pattern => false,
+        };
+        by_bytes && matches!(column.collation, Collation::Loose(_)) && column.pg_type() == PgType::TEXT
+    }
+}
+
 impl Spelling for Columns<'_> {
     fn write_column(&self, column: &ColumnRef, purpose: Use, sql: &mut Sql) -> Result<(), Unwritable> {
         let found = self.table.columns.get(column.column).ok_or(Unwritable("belongs to no column"))?;
@@ -297,12 +309,7 @@ impl Spelling for Columns<'_> {
         // Qualified for the reason given in `layout.rs`.
         sql.push("t.");
         sql.push_name(found.name());
-        let by_bytes = match purpose {
-            Use::Compare(Comparison::Equal) | Use::Member => self.table.kind == TableKind::View,
-            Use::Compare(_) => true,
-            Use::NullTest | Use::Pattern => false,
-        };
-        if by_bytes && matches!(found.collation, Collation::Loose(_)) && found.pg_type() == PgType::TEXT {
+        if self.compares_otherwise(found, purpose) {
             sql.push(" COLLATE BINARY");
         }
         Ok(())

@@ -240,9 +240,9 @@ impl Maker<'_> {
                 // The whole pool overflows somewhere.
                 self.add(format!("{function:?} of every {kind:?}"), project(self.with_key(kind), vec![key(0), computed()]));
             }
-            for function in
-                [Function::Negate, Function::Absolute, Function::Round, Function::Truncate, Function::Ceiling, Function::Floor]
-            {
+            let rounds = [Function::Round, Function::Truncate, Function::Ceiling, Function::Floor];
+            let rounds = rounds.into_iter().filter(|_| kind != Kind::Int);
+            for function in [Function::Negate, Function::Absolute].into_iter().chain(rounds) {
                 let computed = call(function, pg_type, vec![at()]);
                 self.add(format!("{function:?} of {kind:?}"), project(small(self, kind), vec![key(0), computed]));
             }

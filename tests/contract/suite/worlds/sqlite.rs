@@ -162,6 +162,17 @@ impl World for Place {
     }
 
     /// A log that holds something newer than a reader's state cannot be taken over whole while the reader holds it.
+    /// Integers, texts, doubles and bytes; no arithmetic.
+    fn runs(&self, plan: &str) -> Option<bool> {
+        let kind = ["Int", "Text", "Float", "Bytes"].iter().any(|kind| plan.ends_with(&format!(" of {kind}")));
+        let node = ["join", "group", "distinct", "union", "count", "coalesce", "case", "window"];
+        if kind && node.iter().any(|node| plan.starts_with(node)) || plan.starts_with("like") || plan.starts_with("sort of Int") {
+            return Some(true);
+        }
+        let inexact = ["Add", "Subtract", "Multiply", "Divide", "Modulo", "Sum", "Average", "upper", "lower", "ilike", "reverse"];
+        inexact.iter().any(|name| plan.starts_with(name)).then_some(false)
+    }
+
     async fn busy(&self) -> usize {
         self.run(&["UPDATE beat SET n = n + 1".to_owned()]).await;
         let mut plain = self.plain.lock().await;

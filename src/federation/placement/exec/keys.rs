@@ -1,0 +1,204 @@
+//! What dynamic filters tell of a part's rows, as a condition inside the part: as far down as it may go, because not every
+//! store moves a condition into what a join or an aggregate reads.
+
+use super::super::estimate;
+use super::super::node::Part;
+use crate::federation::joins::dynamic::ends;
+use crate::pgtype::{PgField, PgType};
+use crate::stores::fragment::{Expression, JoinKind, Node};
+use crate::stores::predicate::{ColumnRef, Predicate};
+use crate::stores::value::Value;
+use crate::stores::{Connector, Fragment, Relation};
+
+/// The most constants of a part with what filters add: SQLite takes 32,766 parameters in a statement.
+const CONSTANTS_MAX: usize = 30_000;
+
+/// The part for only those rows for which the condition is true, as far as its store takes that. Columns of the condition are
+/// those of the part, by place.
+pub(super) fn narrowed(part: &Part, told: Predicate, connector: &dyn Connector) -> Fragment {
+    let types: Vec<PgType> = part.sent.fields().iter().map(|field| field.pg_type()).collect();
+    let conditions = match told {
+        Predicate::And(conditions) => conditions,
+        condition => vec![condition],
+    };
+    let mut root = part.fragment.root.clone();
+    let accepts = |relation: &Relation| connector.accepts(relation, &part.tables).is_ok();
+    for condition in conditions {
+        let bounds = ends(&condition);
+        let forms = [Some(condition), bounds];
+        // A list that is too long for the statement is as good as its ends.
+        let fitting = forms.into_iter().flatten().find_map(|form| {
+            let narrowed = sunk(root.clone(), expression(&form, &types)?, &accepts)?;
+            (estimate::size(&narrowed).0 <= CONSTANTS_MAX).then_some(narrowed)
+        });
+        root = fitting.unwrap_or(root);
+    }
+    Fragment { store: part.fragment.store.clone(), root }
+}
+
+/// A condition over the columns of a relation.
+fn expression(predicate: &Predicate, types: &[PgType]) -> Option<Expression> {
+    let parts = |parts: &[Predicate]| parts.iter().map(|part| expression(part, types)).collect::<Option<Vec<_>>>();
+    Some(Expression::condition(match predicate {
+        Predicate::Compare { column, op, value } => {
+            let column = subject(column, types)?;
+            let right = Box::new(constant(value, &column));
+            Node::Compare { op: *op, left: Box::new(column), right }
+        }
+        Predicate::In { column, values, negated } => {
+            let column = subject(column, types)?;
+            let list = values.iter().map(|value| constant(value, &column)).collect();
+            Node::In { subject: Box::new(column), list, negated: *negated }
+        }
+        Predicate::IsNull { column, negated } => Node::IsNull { operand: Box::new(subject(column, types)?), negated: *negated },
+        Predicate::And(inner) => Node::And(parts(inner)?),
+        Predicate::Or(inner) => Node::Or(parts(inner)?),
+        Predicate::Like { .. } => return None,
+    }))
+}
+
+fn subject(column: &ColumnRef, types: &[PgType]) -> Option<Expression> {
+    let pg_type = types.get(column.column).filter(|_| column.path.is_empty())?;
+    Some(Expression::column(column.column, *pg_type))
+}
+
+fn constant(value: &Value, column: &Expression) -> Expression {
+    Expression::new(PgType::with_typmod(column.pg_type.oid, -1), Node::Literal(Some(value.clone())))
+}
+
+/// The relation for only those rows for which the condition is true. `None` when the store does not take it, or when the rows
+/// are sorted: no order is promised above a filter.
+fn sunk(relation: Relation, condition: Expression, accepts: &dyn Fn(&Relation) -> bool) -> Option<Relation> {
+    let places = places(&condition);
+    if places.is_empty() {
+        return None;
+    }
+    Some(match relation {
+        Relation::Filter { input, condition: own } => {
+            Relation::Filter { input: Box::new(sunk(*input, condition, accepts)?), condition: own }
+        }
+        Relation::Distinct { input } => Relation::Distinct { input: Box::new(sunk(*input, condition, accepts)?) },
+        Relation::Project { input, expressions } => match moved(condition.clone(), &places, &expressions) {
+            Some(condition) => Relation::Project { input: Box::new(sunk(*input, condition, accepts)?), expressions },
+            None if is_sorted(&input) => return None,
+            None => above(Relation::Project { input, expressions }, condition, accepts)?,
+        },
+        Relation::Aggregate { input, groups, calls } => match moved(condition.clone(), &places, &groups) {
+            Some(condition) => Relation::Aggregate { input: Box::new(sunk(*input, condition, accepts)?), groups, calls },
+            None => above(Relation::Aggregate { input, groups, calls }, condition, accepts)?,
+        },
+        Relation::Join { left, right, kind, condition: on } => {
+            let boundary = estimate::width(&left);
+            let of_left = places.iter().all(|place| *place < boundary);
+            let of_right = places.iter().all(|place| *place >= boundary);
+            match kind {
+                JoinKind::Inner | JoinKind::Left | JoinKind::Semi | JoinKind::Anti if of_left => {
+                    Relation::Join { left: Box::new(sunk(*left, condition, accepts)?), right, kind, condition: on }
+                }
+                JoinKind::Inner | JoinKind::Right if of_right => {
+                    let mut condition = condition;
+                    condition.renumber(&|place| place - boundary);
+                    Relation::Join { left, right: Box::new(sunk(*right, condition, accepts)?), kind, condition: on }
+                }
+                _ => above(Relation::Join { left, right, kind, condition: on }, condition, accepts)?,
+            }
+        }
+        sorted if is_sorted(&sorted) => return None,
+        other => above(other, condition, accepts)?,
+    })
+}
+
+fn above(relation: Relation, condition: Expression, accepts: &dyn Fn(&Relation) -> bool) -> Option<Relation> {
+    let filter = Relation::Filter { input: Box::new(relation), condition };
+    accepts(&filter).then_some(filter)
+}
+
+/// The condition over the columns that these outputs are; `None` when one of them is computed.
+fn moved(mut condition: Expression, places: &[usize], outputs: &[Expression]) -> Option<Expression> {
+    let below = |place: usize| match outputs.get(place).map(|output| &output.node) {
+        Some(Node::Column(below)) => Some(*below),
+        _ => None,
+    };
+    if !places.iter().all(|place| below(*place).is_some()) {
+        return None;
+    }
+    condition.renumber(&|place| below(place).unwrap_or(place));
+    Some(condition)
+}
+
+fn places(condition: &Expression) -> Vec<usize> {
+    let mut found = Vec::new();
+    condition.visit(&mut |inner| {
+        if let Node::Column(place) = inner.node {
+            found.push(place);
+        }
+    });
+    found
+}
+
+fn is_sorted(relation: &Relation) -> bool {
+    match relation {
+        Relation::Sort { .. } => true,
+        Relation::Project { input, .. } | Relation::Limit { input, .. } => is_sorted(input),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::fragment::{Aggregate, AggregateCall};
+    use crate::stores::predicate::Comparison;
+
+    fn values(columns: usize) -> Relation {
+        Relation::Values { types: vec![PgType::INT4; columns], rows: Vec::new() }
+    }
+
+    fn column(place: usize) -> Expression {
+        Expression::column(place, PgType::INT4)
+    }
+
+    fn keys(place: usize) -> Expression {
+        let list = Predicate::In { column: ColumnRef::of(place), values: vec![Value::Int(1), Value::Int(2)], negated: false };
+        expression(&list, &[PgType::INT4; 4]).unwrap()
+    }
+
+    /// Where the filter went, as the names of the nodes from the root.
+    fn check(relation: Relation, place: usize, expected: &[&str]) {
+        let found = sunk(relation, keys(place), &|_| true).unwrap();
+        let mut names = Vec::new();
+        found.visit(&mut |relation| names.push(relation.name()));
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn conditions_go_down_to_what_has_the_column() {
+        let join = |kind| Relation::Join { left: Box::new(values(2)), right: Box::new(values(2)), kind, condition: None };
+        check(join(JoinKind::Inner), 1, &["join", "filter", "values", "values"]);
+        check(join(JoinKind::Inner), 2, &["join", "values", "filter", "values"]);
+        check(join(JoinKind::Left), 0, &["outer join", "filter", "values", "values"]);
+        check(join(JoinKind::Left), 3, &["filter", "outer join", "values", "values"]);
+        check(join(JoinKind::Anti), 1, &["anti join", "filter", "values", "values"]);
+        check(join(JoinKind::Full), 1, &["filter", "outer join", "values", "values"]);
+        let count =
+            AggregateCall { aggregate: Aggregate::CountRows, argument: None, distinct: false, filter: None, pg_type: PgType::INT8 };
+        let grouped = || Relation::Aggregate { input: Box::new(values(3)), groups: vec![column(2)], calls: vec![count.clone()] };
+        check(grouped(), 0, &["aggregate", "filter", "values"]);
+        check(grouped(), 1, &["filter", "aggregate", "values"]);
+        let limit = Relation::Limit { input: Box::new(values(1)), offset: 0, limit: Some(3) };
+        check(limit, 0, &["filter", "limit", "values"]);
+    }
+
+    #[test]
+    fn sorted_rows_and_refused_conditions_stay() {
+        let sorted = Relation::Sort { input: Box::new(values(1)), keys: Vec::new(), offset: 0, limit: Some(3) };
+        assert_eq!(sunk(sorted, keys(0), &|_| true), None);
+        assert_eq!(sunk(values(1), keys(0), &|_| false), None);
+        let moved = Relation::Project { input: Box::new(values(3)), expressions: vec![column(2)] };
+        let Some(Relation::Project { input, .. }) = sunk(moved, keys(0), &|_| true) else { panic!() };
+        let Relation::Filter { condition, .. } = *input else { panic!() };
+        assert_eq!(condition.to_string(), "#2 IN (2 items)");
+        let equal = Predicate::Compare { column: ColumnRef::of(9), op: Comparison::Equal, value: Value::Int(1) };
+        assert_eq!(expression(&equal, &[PgType::INT4]), None);
+    }
+}

@@ -1,0 +1,61 @@
+//! Joins that are larger than the memory they may take: they end, with the same rows, and leave nothing behind.
+
+use std::path::Path;
+
+use tributary::federation::engine::{Engine, Limits};
+
+use super::Room;
+
+/// About 12 MB in memory on either side. Some keys are NULL, some without a partner, some in many rows.
+const NEAR: &str = "CREATE TABLE one (id INTEGER PRIMARY KEY, k INTEGER, filler TEXT);
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)
+    INSERT INTO one SELECT i, CASE WHEN i % 50 = 0 THEN NULL WHEN i % 1000 = 7 THEN 7 ELSE i END, printf('%0250d', i) FROM n;";
+
+const FAR: &str = "CREATE TABLE other (id int PRIMARY KEY, k bigint, filler text);
+    INSERT INTO other SELECT i, CASE WHEN i % 70 = 0 THEN NULL WHEN i % 5000 = 9 THEN 7 ELSE i * 2 END, repeat('x', 240) || i
+    FROM generate_series(1, 45000) AS i; ANALYZE;";
+
+fn files(directory: &Path) -> usize {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joins_larger_than_the_pool_end_with_the_same_rows() {
+    let room = Room::new(NEAR, FAR).await;
+    let directory = tempfile::tempdir().unwrap();
+    let limits = |memory_bytes, partitions| Limits {
+        memory_bytes,
+        spill_directory: Some(directory.path().to_owned()),
+        batch_rows: 256,
+        partitions,
+        ..Limits::default()
+    };
+    let shown = "sum(a.id), sum(b.id), count(*), sum(length(a.filler)), sum(length(b.filler)), max(a.filler), max(b.filler)";
+    let kinds = ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"];
+    let mut statements: Vec<String> =
+        kinds.iter().map(|kind| format!("SELECT {shown} FROM near.one a {kind} far.other b ON a.k = b.k")).collect();
+    let of_one = "sum(a.id), count(*), sum(length(a.filler)), max(a.filler)";
+    statements.extend([
+        format!("SELECT {of_one} FROM near.one a WHERE EXISTS (SELECT FROM far.other b WHERE a.k = b.k AND b.filler <> a.filler)"),
+        format!(
+            "SELECT {of_one} FROM near.one a WHERE NOT EXISTS (SELECT FROM far.other b WHERE a.k = b.k AND b.filler <> a.filler)"
+        ),
+        format!("SELECT {shown} FROM near.one a JOIN far.other b ON a.k = b.k AND length(a.filler) + length(b.filler) > 490"),
+        "SELECT count(*) FROM (SELECT a.filler AS x, b.filler AS y FROM near.one a LEFT JOIN far.other b ON a.k = b.k LIMIT 777) t"
+            .to_owned(),
+    ]);
+    for partitions in [1, 2] {
+        let small = Engine::new(&limits(4 << 20, partitions)).unwrap();
+        let mut spilled = 0;
+        for sql in &statements {
+            let expected = room.ask(sql).await;
+            let found = room.ask_with(&small, sql).await;
+            assert_eq!(found.rows, expected.rows, "{sql}\n{}", found.plan);
+            assert_eq!((expected.spilled, files(directory.path())), (0, 0), "{sql}");
+            spilled += usize::from(found.spilled > 0);
+        }
+        assert!(spilled > 4, "{spilled} of {} statements went to disk with {partitions} partitions", statements.len());
+    }
+    room.stop().await;
+}
