@@ -39,6 +39,10 @@ const DECIMAL128: u8 = 0x13;
 const MAX_KEY: u8 = 0x7f;
 const MIN_KEY: u8 = 0xff;
 
+/// Documents lie at most so deep inside one another. MongoDB itself stops at 100, and each level is a call here, so that bytes
+/// that are no answer of a MongoDB could overflow the stack.
+const DEPTH_MAX: usize = 200;
+
 /// How messages name strings that fit no column.
 const NOT_UTF8: &str = "text that is not UTF-8";
 
@@ -69,12 +73,25 @@ pub(super) fn documents(array: &RawArray) -> impl Iterator<Item = Result<&RawDoc
 /// A BSON document as the document room reads it.
 pub(super) struct BsonFields<'a>(pub(super) &'a RawDocument);
 
-/// The elements of a BSON array, which is a document whose names are numbers.
-struct BsonElements<'a>(&'a RawDocument);
+/// A document inside of others; so many.
+struct InnerFields<'a>(&'a RawDocument, usize);
+
+/// The elements of a BSON array, which is a document whose names are numbers, inside so many documents.
+struct BsonElements<'a>(&'a RawDocument, usize);
 
 impl Fields for BsonFields<'_> {
     fn visit(&self, visit: &mut VisitField<'_>) -> Result<(), Box<Mismatch>> {
-        let mut reader = Reader::new(self.0.as_bytes());
+        InnerFields(self.0, 0).visit(visit)
+    }
+
+    fn fill(&self, filling: &mut Filling<'_>) -> Result<(), Box<Mismatch>> {
+        InnerFields(self.0, 0).fill(filling)
+    }
+}
+
+impl Fields for InnerFields<'_> {
+    fn visit(&self, visit: &mut VisitField<'_>) -> Result<(), Box<Mismatch>> {
+        let mut reader = Reader::inside(self.0.as_bytes(), self.1);
         while let Some(kind) = reader.kind() {
             let name = reader.name()?;
             give(&mut reader, kind, |value| visit(name, value))?;
@@ -83,7 +100,7 @@ impl Fields for BsonFields<'_> {
     }
 
     fn fill(&self, filling: &mut Filling<'_>) -> Result<(), Box<Mismatch>> {
-        let mut reader = Reader::new(self.0.as_bytes());
+        let mut reader = Reader::inside(self.0.as_bytes(), self.1);
         while let Some(kind) = reader.kind() {
             let place = match filling.expected() {
                 Some((place, name)) if reader.skip_name(name) => Some(place),
@@ -101,7 +118,7 @@ impl Fields for BsonFields<'_> {
 
 impl Elements for BsonElements<'_> {
     fn visit(&self, visit: &mut VisitElement<'_>) -> Result<(), Box<Mismatch>> {
-        let mut reader = Reader::new(self.0.as_bytes());
+        let mut reader = Reader::inside(self.0.as_bytes(), self.1);
         while let Some(kind) = reader.kind() {
             reader.name_bytes()?;
             give(&mut reader, kind, &mut *visit)?;
@@ -113,13 +130,29 @@ impl Elements for BsonElements<'_> {
 /// What is left of a document: its elements, without the zero that ends them. After an error the rest means nothing.
 struct Reader<'a> {
     rest: &'a [u8],
+    /// How many documents lie around this one.
+    depth: usize,
 }
 
 impl<'a> Reader<'a> {
     /// The elements between the length and the zero, which `RawDocument` has checked.
     fn new(document: &'a [u8]) -> Self {
         let elements = document.split_at_checked(4).and_then(|(_length, elements)| elements.split_last());
-        Self { rest: elements.map_or(&[], |(_zero, elements)| elements) }
+        Self { rest: elements.map_or(&[], |(_zero, elements)| elements), depth: 0 }
+    }
+
+    /// The elements of a document inside so many others.
+    fn inside(document: &'a [u8], depth: usize) -> Self {
+        Self { depth, ..Self::new(document) }
+    }
+
+    /// A document or array that is walked by its own call, and how many lie around it.
+    #[inline]
+    fn nested(&mut self) -> Result<(&'a RawDocument, usize), Box<Mismatch>> {
+        if self.depth >= DEPTH_MAX {
+            return Err(Mismatch::new(sqlstate::STATEMENT_TOO_COMPLEX, format!("is nested more than {DEPTH_MAX} levels deep")));
+        }
+        Ok((self.document()?, self.depth + 1))
     }
 
     /// The type of the next element; `None` at the end.
@@ -199,7 +232,7 @@ impl<'a> Reader<'a> {
         let bytes = self.bytes(length)?;
         if subtype == u8::from(BinarySubtype::BinaryOld) {
             // The old form says its length twice.
-            let mut inner = Reader { rest: bytes };
+            let mut inner = Reader { rest: bytes, depth: self.depth };
             let length = inner.length()?;
             return if inner.rest.len() == length { Ok(DocumentValue::Binary(inner.rest, subtype)) } else { Err(Malformed) };
         }
@@ -238,8 +271,14 @@ fn give(
         OBJECT_ID => DocumentValue::ObjectId(reader.array()?),
         DECIMAL128 => DocumentValue::Decimal(decimal(reader.array()?)),
         BINARY => reader.binary()?,
-        DOCUMENT => return take(DocumentValue::Document(&BsonFields(reader.document()?))),
-        ARRAY => return take(DocumentValue::List(&BsonElements(reader.document()?))),
+        DOCUMENT => {
+            let (document, depth) = reader.nested()?;
+            return take(DocumentValue::Document(&InnerFields(document, depth)));
+        }
+        ARRAY => {
+            let (elements, depth) = reader.nested()?;
+            return take(DocumentValue::List(&BsonElements(elements, depth)));
+        }
         _ => return give_other(reader, kind, take),
     };
     take(value)
@@ -311,11 +350,12 @@ fn write_code(reader: &mut Reader<'_>, text: &mut String) -> Result<bool, Malfor
 fn write_scoped_code(reader: &mut Reader<'_>, text: &mut String) -> Result<bool, Box<Mismatch>> {
     // The length counts its own four bytes.
     let length = reader.length()?.checked_sub(4).ok_or(Malformed)?;
-    let mut inner = Reader { rest: reader.bytes(length)? };
+    let mut inner = Reader { rest: reader.bytes(length)?, depth: reader.depth };
     text.push_str("{\"$code\":");
     let is_utf8 = write_lossy(inner.string()?, text);
     text.push_str(",\"$scope\":");
-    extended::write_document(&BsonFields(inner.document()?), text)?;
+    let (scope, depth) = inner.nested()?;
+    extended::write_document(&InnerFields(scope, depth), text)?;
     text.push('}');
     if inner.rest.is_empty() { Ok(is_utf8) } else { Err(Malformed.into()) }
 }

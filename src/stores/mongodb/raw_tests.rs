@@ -444,3 +444,35 @@ fn mismatches_are_the_same_with_and_without_expectations() {
     }
     assert!((50..950).contains(&refused), "{refused} refused");
 }
+
+/// Bytes of a document in a document, and so on, around an empty one.
+fn nest(depth: usize, kind: u8) -> Vec<u8> {
+    (0..depth).fold(framed(vec![0; 5]), |inner, _| {
+        let mut field = vec![0, 0, 0, 0, kind, b'a', 0];
+        if kind == 0x0f {
+            // A length that counts itself, the code, and the scope.
+            let length = i32::try_from(4 + 5 + inner.len()).unwrap();
+            field.extend(length.to_le_bytes());
+            field.extend([1, 0, 0, 0, 0]);
+        }
+        field.extend(inner);
+        field.push(0);
+        framed(field)
+    })
+}
+
+#[test]
+fn nesting_has_an_end() {
+    for kind in [0x03, 0x04, 0x0f] {
+        let told = |depth| {
+            let bytes = nest(depth, kind);
+            BsonFields(raw(&bytes)).visit(&mut |_, value| extended::write(&value, &mut String::new()))
+        };
+        assert!(told(200).is_ok(), "{kind}");
+        // Deep enough to overflow any stack, were it walked.
+        for depth in [201, 5_000] {
+            let refusal = told(depth).unwrap_err();
+            assert_eq!((refusal.sqlstate, refusal.rule.as_str()), ("54001", "is nested more than 200 levels deep"), "{kind}");
+        }
+    }
+}
