@@ -10,6 +10,8 @@ mod answers;
 #[cfg(test)]
 mod behaviour;
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod command;

@@ -8,6 +8,7 @@
 //! go to standard error; exit code 0 is success, 1 a problem that was told, 2 wrong arguments.
 //! Not here: what a subcommand starts (`server.rs`), what a log line looks like (`telemetry/`).
 
+pub mod bench;
 pub mod check;
 pub mod demo;
 pub mod password;
@@ -44,6 +45,8 @@ enum Command {
     Check(check::Arguments),
     /// Try Tributary on rivers, crews and field reports in four stores; needs nothing installed.
     Demo(demo::Arguments),
+    /// Run TPC-H and federated queries over stores made for it, check every answer, and measure peers side by side.
+    Bench(bench::Arguments),
     /// Make a SCRAM-SHA-256 verifier for a role's password, typed twice or read as one line from standard input.
     Password(password::Arguments),
 }
@@ -106,6 +109,7 @@ impl Command {
             Self::Serve(arguments) => runtime()?.block_on(serve::run(&arguments)),
             Self::Check(arguments) => runtime()?.block_on(check::run(&arguments, output)),
             Self::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, output)),
+            Self::Bench(arguments) => runtime()?.block_on(bench::run(&arguments, output)),
             Self::Password(arguments) => password::run(&arguments, output),
         }
     }

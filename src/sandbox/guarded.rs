@@ -132,6 +132,11 @@ impl Place {
     /// Starts the server under its guard. The directory is the guard's from here on.
     pub(super) fn start(self, program: Program, arguments: &[OsString], signal: EndSignal) -> Result<Guarded, SandboxError> {
         let path = program.find()?;
+        self.start_file(&path, arguments, signal)
+    }
+
+    /// The same for a program whose file is known.
+    pub(super) fn start_file(self, path: &Path, arguments: &[OsString], signal: EndSignal) -> Result<Guarded, SandboxError> {
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(GUARD).arg("guard").arg(self.path()).arg(signal.name()).arg(path).args(arguments);
         command.current_dir(self.path()).process_group(0);

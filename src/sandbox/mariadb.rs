@@ -128,6 +128,8 @@ fn server_arguments(place: &Place, setup: &Setup, endpoint: &Endpoint) -> Result
     let init_file = place.write("accounts.sql", &accounts)?;
     let mut arguments = common_arguments(place);
     arguments.extend(SETTINGS.iter().map(OsString::from));
+    // Of two settings of one name the later one counts.
+    arguments.extend(setup.cache_mib.map(|mib| format!("--innodb-buffer-pool-size={mib}M").into()));
     arguments.push(format!("--port={}", endpoint.port).into());
     arguments.push(format!("--init-file={}", init_file.display()).into());
     arguments.push(format!("--socket={}", place.path().join("socket").display()).into());

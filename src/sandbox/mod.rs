@@ -1,9 +1,10 @@
-//! Private real servers for tests, benches and `demo --servers`: PostgreSQL, MariaDB, MongoDB and NATS.
+//! Private real servers for tests, benches and `demo --servers`: PostgreSQL, MariaDB, MongoDB and NATS, and Tributary itself.
 //!
 //! ```text
 //! program  find the binary, or say how to install it
 //! guarded  own directory, free port, a shell that ends the server when we let go or die
 //! postgres / mariadb / mongo / nats    first data directory → start → ready when it answers with our password
+//! own      the program itself on a catalog directory
 //! ```
 //!
 //! **Invariants:** a server listens on loopback only and asks for a password made for this run; it ends when its handle is
@@ -16,6 +17,7 @@ mod program;
 pub mod mariadb;
 pub mod mongo;
 pub mod nats;
+pub mod own;
 pub mod postgres;
 
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use std::path::PathBuf;
 pub use mariadb::MariaDb;
 pub use mongo::Mongo;
 pub use nats::Nats;
+pub use own::{CatalogFiles, Tributary};
 pub use postgres::Postgres;
 
 use crate::options::Secret;
@@ -78,6 +81,8 @@ pub struct Setup {
     pub tls: Option<Certificate>,
     /// Further command-line arguments of the server.
     pub arguments: Vec<String>,
+    /// Memory for cached data, in MiB; `None` is little, so that many servers fit on one machine.
+    pub cache_mib: Option<u32>,
 }
 
 /// Whether a private server waits for the disk.

@@ -18,14 +18,10 @@ const USER: &str = "tributary";
 const DATABASE: &str = "tributary";
 const REPLICA_SET: &str = "tributary";
 
-const SETTINGS: &[&str] = &[
-    "--bind_ip=127.0.0.1",
-    "--nounixsocket",
-    "--auth",
-    "--wiredTigerCacheSizeGB=0.25",
-    "--oplogSize=64",
-    "--setParameter=diagnosticDataCollectionEnabled=false",
-];
+/// The least that the server takes is 256 MiB.
+const CACHE_MIB: u32 = 256;
+const SETTINGS: &[&str] =
+    &["--bind_ip=127.0.0.1", "--nounixsocket", "--auth", "--oplogSize=64", "--setParameter=diagnosticDataCollectionEnabled=false"];
 
 /// A MongoDB server of our own, or one that somebody else runs.
 #[derive(Debug)]
@@ -108,6 +104,9 @@ fn server_arguments(place: &Place, setup: &Setup, port: u16) -> Result<Vec<OsStr
     let key = base64::engine::general_purpose::STANDARD.encode(random_password().expose());
     let key_file = place.write("replica.key", &key)?;
     let mut arguments: Vec<OsString> = SETTINGS.iter().map(OsString::from).collect();
+    // The server refuses an option that is given twice.
+    let cache_gib = f64::from(setup.cache_mib.unwrap_or(CACHE_MIB).max(CACHE_MIB)) / 1024.0;
+    arguments.push(format!("--wiredTigerCacheSizeGB={cache_gib}").into());
     arguments.push(format!("--port={port}").into());
     arguments.push(format!("--replSet={REPLICA_SET}").into());
     arguments.push(format!("--keyFile={}", key_file.display()).into());

@@ -116,6 +116,8 @@ async fn make_data_directory(place: &Place, password: &Secret) -> Result<(), San
 fn server_arguments(place: &Place, setup: &Setup, port: u16) -> Result<Vec<OsString>, SandboxError> {
     let mut settings: Vec<String> = SETTINGS.iter().map(|&setting| setting.to_owned()).collect();
     settings.push(format!("port={port}"));
+    // Of two settings of one name the later one counts.
+    settings.extend(setup.cache_mib.map(|mib| format!("shared_buffers={mib}MB")));
     if setup.durability == Durability::Forgone {
         settings.extend(FORGONE.iter().map(|&setting| setting.to_owned()));
     }
@@ -131,7 +133,8 @@ fn server_arguments(place: &Place, setup: &Setup, port: u16) -> Result<Vec<OsStr
     Ok(arguments)
 }
 
-async fn connect(endpoint: &Endpoint) -> Result<PgConnection, String> {
+/// Logs in as a client of the Postgres protocol.
+pub(super) async fn connect(endpoint: &Endpoint) -> Result<PgConnection, String> {
     let options = PgConnectOptions::new_without_pgpass()
         .host(&endpoint.host)
         .port(endpoint.port)
