@@ -41,9 +41,10 @@ impl Progress {
         }
     }
 
-    /// Says what happens after the last step, such as making indexes.
+    /// Says what happens after the last step, such as making indexes, or where there are no steps.
     pub(in super::super) fn say(&mut self, what: &str) {
-        self.write(&format!("{}: {what}", self.label));
+        let label = if self.label.is_empty() { String::new() } else { format!("{}: ", self.label) };
+        self.write(&format!("{label}{what}"));
     }
 
     /// Takes the bar off the terminal.
