@@ -32,6 +32,7 @@ mod table;
 mod wire;
 
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,6 +52,9 @@ use wire::Wire;
 use super::{CommandError, Outcome};
 use crate::options::{parse_duration, parse_size};
 use crate::sandbox::{SandboxError, Tributary};
+
+/// Below the least, the rule by which TPC-H gives each part four suppliers (clause 4.2.3) gives it one of them twice.
+const SCALES: RangeInclusive<f64> = 0.01..=1000.0;
 
 /// Which indexes tables get besides their primary keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -112,8 +116,9 @@ fn size(text: &str) -> Result<String, String> {
 /// # Errors
 /// Arguments that make no sense, a server or package that is missing, a store that cannot be loaded.
 pub async fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<Outcome, CommandError> {
-    if !(0.0001..=1000.0).contains(&arguments.scale) {
-        return Err(CommandError::Refused("--scale must be from 0.0001 to 1000".to_owned()));
+    if !SCALES.contains(&arguments.scale) {
+        let (least, most) = (SCALES.start(), SCALES.end());
+        return Err(CommandError::Refused(format!("--scale must be from {least} to {most}")));
     }
     let placement = Placement::find(&arguments.placement)?;
     let queries = queries(&arguments.queries, arguments.scale, &placement.name)?;

@@ -49,7 +49,7 @@ fn assert_well_formed(svg: &str) {
 fn all_queries_are_right_where_there_is_nothing_but_sqlite() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("out.json");
-    let output = bench(&["--scale", "0.001", "--repeat", "0", "--out", out.to_str().unwrap()]);
+    let output = bench(&["--scale", "0.01", "--repeat", "0", "--out", out.to_str().unwrap()]);
     assert!(output.status.success(), "{}", said(&output));
     let report = json(&out);
     let standings = standings(&report);
@@ -66,7 +66,7 @@ fn postgres_and_mariadb_hold_a_placement_and_all_is_written_down() {
     let place = tempfile::tempdir().unwrap();
     let (out, chart) = (place.path().join("out.json"), place.path().join("chart.svg"));
     let files = ["--out", out.to_str().unwrap(), "--chart", chart.to_str().unwrap()];
-    let choice = ["--scale", "0.001", "--placement", "split", "--queries", "tpch,f1", "--repeat", "1", "--against", "postgres"];
+    let choice = ["--scale", "0.01", "--placement", "split", "--queries", "tpch,f1", "--repeat", "1", "--against", "postgres"];
     let output = bench(&[&choice[..], &files[..]].concat());
     assert!(output.status.success(), "{}", said(&output));
     let report = json(&out);
@@ -97,7 +97,7 @@ fn nested_documents_in_mongodb_and_postgres_are_right() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("out.json");
     let queries = "q1,q3,q4,q6,f1,f11,f12";
-    let choice = ["--scale", "0.001", "--placement", "documents", "--queries", queries, "--repeat", "0"];
+    let choice = ["--scale", "0.01", "--placement", "documents", "--queries", queries, "--repeat", "0"];
     let output = bench(&[&choice[..], &["--out", out.to_str().unwrap()]].concat());
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(standings(&json(&out)).len(), 7);
@@ -113,7 +113,7 @@ fn a_wrong_answer_makes_the_run_fail_and_names_the_query() {
          [views]\nlineitem = \"SELECT * FROM everything.lineitem WHERE l_linenumber > 1\"\n"
     );
     fs::write(&path, text).unwrap();
-    let output = bench(&["--scale", "0.001", "--repeat", "0", "--queries", "q1,q13", "--placement", path.to_str().unwrap()]);
+    let output = bench(&["--scale", "0.01", "--repeat", "0", "--queries", "q1,q13", "--placement", path.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     let told = said(&output);
     assert!(told.contains("q1 tributary: WRONG: ") && told.contains("1 gave WRONG answers: q1"), "{told}");
@@ -123,7 +123,7 @@ fn a_wrong_answer_makes_the_run_fail_and_names_the_query() {
 #[test]
 fn arguments_that_make_no_sense_are_refused() {
     let rows: [(&[&str], i32, &str); 6] = [
-        (&["--scale", "0"], 1, "--scale must be from"),
+        (&["--scale", "0.001"], 1, "--scale must be from"),
         (&["--queries", "q99"], 1, "there is no query q99"),
         (&["--queries", "f11"], 1, "can run in the placement embedded"),
         (&["--placement", "nowhere"], 1, "there is no placement nowhere"),

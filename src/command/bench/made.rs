@@ -150,8 +150,8 @@ mod tests {
     #[tokio::test]
     async fn every_table_has_its_columns_and_about_its_rows() {
         for table in &TABLES {
-            let lines = all(Blocks::of(table, 0.001)).await;
-            let expected = table.expected_rows(0.001);
+            let lines = all(Blocks::of(table, 0.01)).await;
+            let expected = table.expected_rows(0.01);
             let count = f64::from(u32::try_from(lines.len()).unwrap());
             assert!((count - expected).abs() <= expected * 0.01, "{}: {count} rows, {expected} expected", table.name);
             for line in lines {
@@ -163,11 +163,11 @@ mod tests {
 
     #[tokio::test]
     async fn nested_orders_hold_exactly_the_lines() {
-        let lines = all(Blocks::of(super::super::table::table("lineitem").unwrap(), 0.001)).await;
-        let orders = all(Blocks::nested_orders(0.001)).await;
+        let lines = all(Blocks::of(super::super::table::table("lineitem").unwrap(), 0.01)).await;
+        let orders = all(Blocks::nested_orders(0.01)).await;
         let inside: Vec<String> = orders.iter().flat_map(|order| order.split('\t').skip(1)).map(str::to_owned).collect();
         assert_eq!(inside, lines);
-        assert_eq!(orders.len(), 1500);
+        assert_eq!(orders.len(), 15_000);
         let one = orders.first().unwrap();
         let key = one.split('|').next().unwrap();
         assert!(one.split('\t').skip(1).all(|line| line.split('|').next() == Some(key)), "{one}");
