@@ -8,7 +8,7 @@
 //! wire: forwarders that count what stores send, and delay it where asked
 //! ```
 //!
-//! **Invariants:** every answer of every run is compared with the reference, and a wrong or missing one makes the run fail;
+//! **Invariants:** every answer of every run is compared with the reference, and a wrong, missing or uncomparable one makes the run fail;
 //! queries are sent by the Postgres protocol over loopback; nothing is left behind but the files that were asked for and
 //! DuckDB's packages in the cache directory.
 

@@ -68,9 +68,11 @@ async fn ask_sqlite(files: &[PathBuf], sql: &str) -> Result<Answer, Failure> {
         sqlx::Error::Database(told) if told.message() == "interrupted" => Failure::TimedOut,
         _ => Failure::Refused(error.to_string()),
     };
-    let options = SqliteConnectOptions::new().in_memory(true);
+    let (first, others) = files.split_first().ok_or_else(|| Failure::Refused("there are no files".to_owned()))?;
+    // The first file is opened itself: a connection in memory would attach the others as databases in memory, which are empty.
+    let options = SqliteConnectOptions::new().filename(first).read_only(true);
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(refused)?;
-    for (number, file) in files.iter().enumerate() {
+    for (number, file) in others.iter().enumerate() {
         // A name without schema is looked for in all attached files.
         let attach = format!("ATTACH '{}' AS f{number}", file.display().to_string().replace('\'', "''"));
         raw_sql(AssertSqlSafe(attach)).execute(&mut connection).await.map_err(refused)?;

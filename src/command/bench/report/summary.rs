@@ -60,9 +60,9 @@ impl Summary {
         }
     }
 
-    /// Whether every answer of Tributary was there and right, as far as it could be checked.
+    /// Whether every answer of Tributary that came in time was compared and right.
     pub(in super::super) fn is_sound(&self) -> bool {
-        self.failed.is_empty() && self.wrong.is_empty()
+        self.failed.is_empty() && self.wrong.is_empty() && self.unchecked == 0
     }
 }
 
@@ -125,6 +125,10 @@ pub(super) mod tests {
         assert!(beside.mean_ratio.is_some_and(|mean| (mean - 1.0).abs() < 1e-9));
         assert_eq!((beside.slower.as_slice(), summary.worst), (["q2"].as_slice(), Some(("q2", 2.0))));
         assert_eq!((summary.right, summary.failed.as_slice(), summary.is_sound()), (3, ["q3"].as_slice(), false));
+        let unchecked = result("q1", vec![measured("tributary", Standing::Unchecked("late".into()), &[1.0])]);
+        assert!(!Summary::of(&[unchecked]).is_sound());
+        let late = result("q1", vec![measured("tributary", Standing::TimedOut, &[1.0])]);
+        assert!(Summary::of(&[late]).is_sound());
         assert_eq!((summary.total_ms, summary.peak_rss_mib), (80.0, Some(10.0)));
     }
 }
