@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::sql::sqlparser::ast::AccessExpr;
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Subscript, TableFactor, TrimWhereField, VisitMut,
-    VisitorMut,
+    ArrayElemTypeDef, DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Subscript, TableFactor, TrimWhereField, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -17,7 +17,15 @@ use super::HIDDEN;
 pub fn name_outputs(query: &mut Query) {
     let _: ControlFlow<()> = VisitMut::visit(query, &mut Inner);
     let ordered = query.order_by.as_ref().map(ToString::to_string).unwrap_or_default();
-    rename(&mut query.body, &Level::Top { ordered });
+    let mut names = Named::default();
+    let _: ControlFlow<()> = query.order_by.as_ref().map_or(ControlFlow::Continue(()), |order| Visit::visit(order, &mut names));
+    if let SetExpr::Select(select) = query.body.as_ref() {
+        let mut grouped = Named::default();
+        let _: ControlFlow<()> = Visit::visit(&select.group_by, &mut grouped);
+        names.bare.extend(grouped.bare);
+    }
+    let columns = names.qualified.difference(&names.bare).cloned().collect();
+    rename(&mut query.body, &Level::Top { ordered, columns });
     let _: ControlFlow<()> = VisitMut::visit(query, &mut Repeated);
 }
 
@@ -84,9 +92,36 @@ fn shown_name(item: &SelectItem) -> Option<String> {
     }
 }
 
+/// The names in some expressions: of columns of a named relation, and without one, which may be those of outputs.
+#[derive(Default)]
+struct Named {
+    qualified: BTreeSet<String>,
+    bare: BTreeSet<String>,
+}
+
+impl Visitor for Named {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(ident) => {
+                self.bare.insert(fold(ident));
+            }
+            Expr::CompoundIdentifier(parts) => self.qualified.extend(parts.last().map(fold)),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 /// Names of the outermost level are never referred to but by ORDER BY, so there they may be hidden where they would clash.
 enum Level {
-    Top { ordered: String },
+    Top {
+        /// The text of ORDER BY.
+        ordered: String,
+        /// Columns that ORDER BY names with their relation, which the planner adds beside the outputs, and never without it.
+        columns: BTreeSet<String>,
+    },
     Inner,
 }
 
@@ -94,9 +129,15 @@ impl Level {
     /// Whether a name beside a wildcard, which may repeat a name the wildcard stands for, can be hidden.
     fn may_hide(&self, name: &str) -> bool {
         match self {
-            Self::Top { ordered } => !ordered.to_lowercase().contains(&name.to_lowercase()),
+            Self::Top { ordered, .. } => !ordered.to_lowercase().contains(&name.to_lowercase()),
             Self::Inner => false,
         }
+    }
+
+    /// Whether the name of a computed output is also that of a column which ORDER BY means.
+    fn hides(&self, name: &str, expr: &Expr) -> bool {
+        let is_column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+        matches!(self, Self::Top { columns, .. } if !is_column && columns.contains(name))
     }
 }
 
@@ -129,7 +170,7 @@ fn name_select(select: &mut Select, level: &Level) {
             SelectItem::UnnamedExpr(expr) => {
                 let name = figure_name(expr);
                 let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
-                let clashes = !used.insert(name.clone()) || (has_wildcard && level.may_hide(&name));
+                let clashes = !used.insert(name.clone()) || (has_wildcard && level.may_hide(&name)) || level.hides(&name, expr);
                 if plain && !clashes {
                     continue;
                 }
@@ -137,9 +178,9 @@ fn name_select(select: &mut Select, level: &Level) {
                 let expr = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
                 *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', unique) };
             }
-            SelectItem::ExprWithAlias { alias, .. } => {
+            SelectItem::ExprWithAlias { alias, expr } => {
                 let shown = fold(alias);
-                let clashes = !used.insert(shown.clone()) || (has_wildcard && level.may_hide(&shown));
+                let clashes = !used.insert(shown.clone()) || (has_wildcard && level.may_hide(&shown)) || level.hides(&shown, expr);
                 if !shown.contains(HIDDEN) && clashes {
                     *alias = Ident::with_quote('"', format!("{shown}{HIDDEN}{place}"));
                 }

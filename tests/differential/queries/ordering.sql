@@ -51,3 +51,10 @@ SELECT id FROM (SELECT id FROM shop.customers ORDER BY id DESC LIMIT 5) AS t ORD
 SELECT id, price FROM shop.products ORDER BY price, id
 SELECT id, total FROM shop.orders ORDER BY total DESC NULLS LAST, id LIMIT 3
 SELECT status, id FROM shop.orders ORDER BY status, id
+-- A column that ORDER BY names with its relation, beside an output of the same name.
+SELECT 1 AS c0 FROM (SELECT id AS c0 FROM shop.customers) AS d ORDER BY d.c0 LIMIT 5
+SELECT -d.c0 AS c0, d.c0 AS c1 FROM (SELECT id AS c0 FROM shop.customers) AS d ORDER BY d.c0 DESC
+SELECT -d.c0 AS c0 FROM (SELECT id AS c0 FROM shop.customers) AS d ORDER BY c0
+SELECT lower(name) AS name FROM shop.customers AS c WHERE id < 20 ORDER BY c.name, id
+SELECT d.c0 % 5 AS c0, count(*) FROM (SELECT id AS c0 FROM shop.customers) AS d GROUP BY d.c0 ORDER BY d.c0 LIMIT 7
+SELECT date_trunc('hour', seen) AS h, count(*) FROM shop.customers GROUP BY 1

@@ -175,7 +175,8 @@ mod tests {
             vec![measured("tributary", right(), &[10.0]), measured("peer", right(), &[100.0]), measured("x", right(), &[1000.0])];
         let svg = draw(&report(vec![result("q1", contenders)]));
         let width = |colour: &str| -> f64 {
-            let bar = svg.lines().find(|line| line.contains(colour) && !line.contains("width=\"10\"")).unwrap();
+            let is_bar = |line: &&str| line.starts_with("<rect") && line.contains(colour) && !line.contains("width=\"10\"");
+            let bar = svg.lines().find(is_bar).unwrap();
             bar.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap()
         };
         let widths = [COLOURS[0], COLOURS[1], COLOURS[2]].map(width);

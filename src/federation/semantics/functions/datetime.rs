@@ -330,10 +330,13 @@ fn truncate(text: &str, at: i64, type_name: &str) -> Result<i64, Diagnosis> {
 fn truncate_zoned<'a>(a: &[Datum<'a>], zone: TimeZone) -> Outcome<'a> {
     let at = a[1].as_int();
     let local = truncate(a[0].as_text(), clock::to_local(at, zone), "timestamp with time zone")?;
+    if clock::is_infinite(at) {
+        return Ok(Datum::Timestamp(at));
+    }
     // Units below a day keep the offset of the instant, so the hour that exists twice keeps its place.
     let below_day = matches!(unit(a[0].as_text()).as_str(), "microsecond" | "millisecond" | "second" | "minute" | "hour");
     let instant = if below_day { local - clock::offset_at(at, zone) * 1_000_000 } else { clock::to_instant(local, zone) };
-    Ok(Datum::Timestamp(if clock::is_infinite(at) { at } else { instant }))
+    Ok(Datum::Timestamp(instant))
 }
 
 fn truncate_interval<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {

@@ -244,16 +244,24 @@ fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
-/// The columns of enclosing queries that a plan reads, each once.
+/// The columns of enclosing queries that a plan reads, each once. What a subquery inside it reads of the plan's own rows is not among
+/// them: a name means the innermost column that has it.
 fn references(plan: &LogicalPlan) -> Result<Vec<datafusion::common::Column>> {
     let mut found = Vec::new();
-    plan.apply_with_subqueries(|node| {
+    plan.apply(|node| {
+        let inputs = node.inputs();
+        let is_own = |column: &datafusion::common::Column| inputs.iter().any(|input| input.schema().has_column(column));
         node.apply_expressions(|expr| {
             expr.apply(|part| {
-                if let Expr::OuterReferenceColumn(_, column) = part
-                    && !found.contains(column)
-                {
-                    found.push(column.clone());
+                let read = match (part, attach::plan_of(part)) {
+                    (Expr::OuterReferenceColumn(_, column), _) => vec![column.clone()],
+                    (_, Some(inner)) => references(inner)?.into_iter().filter(|column| !is_own(column)).collect(),
+                    _ => Vec::new(),
+                };
+                for column in read {
+                    if !found.contains(&column) {
+                        found.push(column);
+                    }
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
