@@ -22,6 +22,8 @@ mod demo;
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod joins;
+#[cfg(test)]
 mod plans;
 #[cfg(test)]
 mod restart;

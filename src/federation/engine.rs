@@ -38,6 +38,10 @@ impl Default for Limits {
     }
 }
 
+/// Most keys that a join hands to the scan of its other side one by one; of more it tells the ends only.
+const KEYS_MAX: usize = 10_000;
+/// Most bytes of those keys.
+const KEYS_BYTES_MAX: usize = 1 << 20;
 /// Statements that are planned at a time, in multiples of the partitions.
 const PLANNERS_FACTOR: usize = 8;
 
@@ -66,6 +70,8 @@ impl Engine {
         options.sql_parser.enable_subquery_sort_elimination = false;
         // Remote probes must not be polled before their build side is done (`federation.md` §1.3).
         options.execution.hash_join_buffering_capacity = 0;
+        options.optimizer.hash_join_inlist_pushdown_max_distinct_values = KEYS_MAX;
+        options.optimizer.hash_join_inlist_pushdown_max_size = KEYS_BYTES_MAX;
         let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
         let mut builder = semantics::install(builder);
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(NamedFields));

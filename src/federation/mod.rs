@@ -19,6 +19,7 @@ pub mod estimate;
 pub mod explain;
 pub mod field;
 mod items;
+pub mod joins;
 mod lateral;
 pub mod output;
 pub mod plan;

@@ -31,6 +31,7 @@ use super::context::{PlanContext, check_distinct};
 use super::correlated;
 use super::engine::Engine;
 use super::error::diagnose;
+use super::joins;
 use super::lateral;
 use super::output::{self, OutputColumn};
 use super::scan::count_scans;
@@ -221,9 +222,10 @@ pub async fn bind(
     let analyzed = analyze(&state, &logical)?;
     constants::check(&analyzed, state.config_options()).map_err(|error| diagnose(&error))?;
     let optimized = state.optimizer().optimize(analyzed, &state, |_, _| {}).map_err(|error| diagnose(&error))?;
-    let optimized = sets::narrow(optimized).map_err(|error| diagnose(&error))?;
+    let optimized = sets::narrow(optimized).and_then(joins::order::order).map_err(|error| diagnose(&error))?;
     let planner = Arc::clone(state.query_planner());
     let physical = planner.create_physical_plan(&optimized, &state).await.map_err(|error| diagnose(&error))?;
+    let physical = joins::dynamic::await_joins(physical).map_err(|error| diagnose(&error))?;
     branches.expect_scans(&count_scans(&physical))?;
     Ok(Bound { physical, state })
 }

@@ -46,6 +46,16 @@ impl StoredTable {
         Self { store: connector.name().clone(), connector: Arc::downgrade(connector), table, schema, constraints }
     }
 
+    /// The store that holds it.
+    pub fn store(&self) -> &StoreName {
+        &self.store
+    }
+
+    /// What discovery found of it.
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
     fn judge(&self, filter: &Expr) -> Pushdown {
         match to_predicate(filter, &self.table.schema) {
             Some(predicate) => match self.connector.upgrade() {

@@ -244,7 +244,7 @@ fn literal(expr: &Expr) -> Option<&ScalarValue> {
     }
 }
 
-fn comparison(op: Operator) -> Option<Comparison> {
+pub(super) fn comparison(op: Operator) -> Option<Comparison> {
     Some(match op {
         Operator::Eq => Comparison::Equal,
         Operator::NotEq => Comparison::NotEqual,
@@ -256,7 +256,7 @@ fn comparison(op: Operator) -> Option<Comparison> {
     })
 }
 
-fn flip(op: Comparison) -> Comparison {
+pub(super) fn flip(op: Comparison) -> Comparison {
     match op {
         Comparison::Less => Comparison::Greater,
         Comparison::LessOrEqual => Comparison::GreaterOrEqual,
@@ -268,7 +268,7 @@ fn flip(op: Comparison) -> Comparison {
 }
 
 /// A literal as a store-neutral value; only when its type is the column's own, so that no conversion can change it.
-fn value(literal: &ScalarValue, column: &DataType) -> Option<Value> {
+pub(super) fn value(literal: &ScalarValue, column: &DataType) -> Option<Value> {
     if literal.data_type() != *column {
         return None;
     }

@@ -1,13 +1,16 @@
 //! The plan node that reads one table of one store. It opens nothing until its first batch is asked for.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics, exec_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, PlanProperties, ReplaceChildrenOptions};
+use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation};
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, RecordOutput,
 };
@@ -20,8 +23,10 @@ use tokio_util::sync::CancellationToken;
 use super::branches::Branches;
 use super::estimate;
 use super::items::{plain_items, refit};
+use super::joins::dynamic::{self, Received, Told};
+use super::pushdown::Budget;
 use crate::stores::connector::ScanLimits;
-use crate::stores::{BatchStream, Scan, StoreError, StoreName, Table};
+use crate::stores::{BatchStream, Predicate, Pushdown, Scan, StoreError, StoreName, Table};
 
 /// Reads one table of one store through the statement's branch.
 #[derive(Debug, Clone)]
@@ -29,6 +34,7 @@ pub struct ScanExec {
     table: Arc<Table>,
     scan: Scan,
     described: String,
+    received: Received,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -40,7 +46,13 @@ impl ScanExec {
         let equivalence = EquivalenceProperties::new(schema);
         let properties =
             PlanProperties::new(equivalence, Partitioning::UnknownPartitioning(1), EmissionType::Incremental, Boundedness::Bounded);
-        Self { table, scan, described, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        let (received, metrics) = (Received::default(), ExecutionPlanMetricsSet::new());
+        Self { table, scan, described, received, properties: Arc::new(properties), metrics }
+    }
+
+    /// The same scan, which waits for those of its dynamic filters that have these ids; `None` when it has received none.
+    pub(super) fn awaiting(&self, ids: &BTreeSet<u64>) -> Option<Self> {
+        Some(Self { received: self.received.awaiting(ids)?, ..self.clone() })
     }
 
     /// What is read.
@@ -54,9 +66,48 @@ impl ScanExec {
     }
 }
 
+impl ScanExec {
+    /// The scan under what dynamic filters tell of its rows; `None` when none of them can pass.
+    fn narrowed(&self, told: Told, branches: &Branches) -> Option<Scan> {
+        let mut scan = self.scan.clone();
+        let conditions = match told {
+            Told::Nothing => return Some(scan),
+            Told::Never => return None,
+            Told::Rows(Predicate::And(conditions)) => conditions,
+            Told::Rows(condition) => vec![condition],
+        };
+        let Some(connector) = branches.connector(&scan.store) else { return Some(scan) };
+        let mut budget = Budget::of_scan();
+        scan.filter.iter().for_each(|filter| {
+            budget.take(filter);
+        });
+        for condition in conditions {
+            let condition = condition.over(&|output| self.scan.columns.get(output).copied());
+            let judged = condition.and_then(|condition| match connector.pushdown(&self.table, &condition) {
+                Pushdown::Exact(kept) | Pushdown::Superset(kept) if budget.take(&kept) => Some(kept),
+                Pushdown::Refused(_) => None,
+                Pushdown::Exact(_) | Pushdown::Superset(_) => {
+                    let ends = connector.pushdown(&self.table, &dynamic::ends(&condition)?);
+                    match ends {
+                        Pushdown::Exact(kept) | Pushdown::Superset(kept) => Some(kept).filter(|kept| budget.take(kept)),
+                        Pushdown::Refused(_) => None,
+                    }
+                }
+            });
+            scan.filter.extend(judged);
+        }
+        Some(scan)
+    }
+}
+
 impl DisplayAs for ScanExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ScanExec: store={}, asked={}", self.scan.store, self.described)
+        write!(f, "ScanExec: store={}, asked={}", self.scan.store, self.described)?;
+        let columns = self.received.columns();
+        if columns.is_empty() {
+            return Ok(());
+        }
+        write!(f, ", keys={}", columns.into_iter().collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -75,9 +126,23 @@ impl ExecutionPlan for ScanExec {
 
     fn apply_expressions(
         &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
+        self.received.apply(f)
+    }
+
+    /// A scan that ends after some rows takes no filter: it would then find other rows.
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        offer: ChildPushdownResult,
+        _config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let (answer, received) = self.received.offered(phase, &offer);
+        Ok(match received.filter(|_| self.scan.limit.is_none()) {
+            Some(received) => answer.with_updated_node(Arc::new(Self { received, ..self.clone() })),
+            None => answer,
+        })
     }
 
     fn replace_children(
@@ -140,8 +205,10 @@ impl ExecutionPlan for ScanExec {
 
 async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits) -> Result<BatchStream, StoreError> {
     let store = node.scan.store.clone();
+    let told = node.received.told(&node.schema()).await;
+    let Some(scan) = node.narrowed(told, &branches) else { return Ok(futures::stream::empty().boxed()) };
     let branch = branches.get(&store).await?;
-    let opened = branch.scan(&node.table, &node.scan, limits).await;
+    let opened = branch.scan(&node.table, &scan, limits).await;
     if let Err(StoreError::SchemaChanged { .. }) = &opened {
         branches.report_changed(&store);
     }

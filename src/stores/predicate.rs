@@ -100,6 +100,22 @@ pub enum Predicate {
     Or(Vec<Predicate>),
 }
 
+impl Predicate {
+    /// The same condition over other columns; `None` when one of its columns has no other.
+    pub fn over(&self, other: &dyn Fn(usize) -> Option<usize>) -> Option<Self> {
+        let moved = |column: &ColumnRef| Some(ColumnRef { column: other(column.column)?, path: column.path.clone() });
+        let parts = |parts: &[Self]| parts.iter().map(|part| part.over(other)).collect::<Option<Vec<_>>>();
+        let mut same = self.clone();
+        match &mut same {
+            Self::Compare { column, .. } | Self::In { column, .. } | Self::IsNull { column, .. } | Self::Like { column, .. } => {
+                *column = moved(column)?;
+            }
+            Self::And(inner) | Self::Or(inner) => *inner = parts(inner)?,
+        }
+        Some(same)
+    }
+}
+
 /// How far a store can evaluate a predicate.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Pushdown {

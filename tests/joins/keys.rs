@@ -1,0 +1,100 @@
+//! What a join has read of its first side decides what the store of the other side is asked for.
+
+use super::Room;
+
+const NEAR: &str = "CREATE TABLE pick (id INTEGER PRIMARY KEY, a INTEGER, b INTEGER, word TEXT, ratio REAL, day TEXT);
+    INSERT INTO pick VALUES (1, 10, 1, 'zebra', 0.0, 'x'), (2, 20, 2, 'Apple', 2.5, 'x'), (3, NULL, 3, NULL, NULL, 'x'),
+    (4, 10, 4, 'äpfel', 1e300, 'y');
+    CREATE TABLE none (id INTEGER PRIMARY KEY, a INTEGER);
+    CREATE TABLE wide (id INTEGER PRIMARY KEY, a INTEGER);
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 15000)
+    INSERT INTO wide SELECT i, i * 2 FROM n;";
+
+/// The words are ordered by a language, in which capital letters and accents come between others. `-0` is in one row.
+const FAR: &str = "CREATE TABLE fact (id int PRIMARY KEY, a int, b bigint, word text COLLATE \"en-x-icu\", ratio float8);
+    INSERT INTO fact SELECT i, i % 100, i % 7, CASE i % 50 WHEN 0 THEN 'zebra' WHEN 1 THEN 'Apple' WHEN 2 THEN 'äpfel'
+    ELSE 'word ' || i END, CASE i % 1000 WHEN 0 THEN '-0'::float8 WHEN 1 THEN 2.5 WHEN 2 THEN 'NaN' WHEN 3 THEN NULL ELSE i END
+    FROM generate_series(1, 20000) AS i;
+    ANALYZE fact;";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_rows_that_can_match_are_asked_for() {
+    let room = Room::new(NEAR, FAR).await;
+    // Statement, rows of the answer, most rows that the far store may send.
+    let rows = [
+        ("SELECT f.id FROM near.pick p JOIN far.fact f ON f.a = p.a", 600, 400),
+        ("SELECT f.id FROM near.pick p JOIN far.fact f ON f.id = p.id", 4, 4),
+        ("SELECT f.id FROM far.fact f JOIN near.pick p ON f.word = p.word", 1200, 1200),
+        ("SELECT f.id FROM near.pick p JOIN far.fact f ON f.ratio = p.ratio", 40, 40),
+        ("SELECT f.id FROM far.fact f WHERE f.a IN (SELECT a FROM near.pick)", 400, 400),
+        ("SELECT p.id, f.id FROM near.pick p LEFT JOIN far.fact f ON f.a = p.a AND f.b = p.b", 85, 400),
+        ("SELECT f.id FROM near.none p JOIN far.fact f ON f.a = p.a", 0, 0),
+        ("SELECT f.id FROM near.pick p JOIN far.fact f ON f.a = p.a WHERE p.day = 'no such'", 0, 0),
+        ("SELECT f.id FROM near.wide w JOIN far.fact f ON f.id = w.a WHERE w.id <= 9000", 9000, 9000),
+        ("SELECT f.id FROM near.wide w JOIN far.fact f ON f.id = w.a WHERE w.id >= 9990", 11, 11),
+        // Without a match these keep rows of the far store, so that no key may be left out.
+        ("SELECT f.id FROM far.fact f LEFT JOIN near.pick p ON f.a = p.a", 20_200, 20_000),
+        ("SELECT f.id FROM near.pick p FULL JOIN far.fact f ON f.a = p.a", 20_201, 20_000),
+        ("SELECT f.id FROM far.fact f WHERE NOT EXISTS (SELECT FROM near.pick p WHERE f.a = p.a)", 19_600, 20_000),
+        ("SELECT f.id FROM far.fact f JOIN near.pick p ON f.a IS NOT DISTINCT FROM p.a", 600, 20_000),
+    ];
+    for (sql, expected, most) in rows {
+        let answer = room.ask(sql).await;
+        assert_eq!(answer.rows.len(), expected, "{sql}\n{}", answer.plan);
+        let pulled = answer.pulled_from("far");
+        assert!(pulled <= most, "{sql} pulled {pulled} rows, not {most}\n{}", answer.plan);
+    }
+    room.stop().await;
+}
+
+/// Their filters are complete only when the scan is: a scan that waited for them would wait for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_waits_for_filters_of_top_rows_and_extremes() {
+    let room = Room::new(NEAR, FAR).await;
+    let rows = [
+        ("SELECT id FROM far.fact ORDER BY b DESC, id LIMIT 2", "13|6"),
+        ("SELECT max(id), min(a) FROM far.fact WHERE word < 'zz'", ""),
+        ("SELECT max(f.id), min(f.a) FROM far.fact f JOIN near.pick p ON f.a = p.a", "19920|10"),
+        ("SELECT f.id FROM far.fact f JOIN near.pick p ON f.a = p.a ORDER BY f.id DESC LIMIT 2", "19920|19910"),
+        ("SELECT f.id FROM far.fact f JOIN near.pick p ON f.a = p.a WHERE p.id = 2 ORDER BY f.b, f.id LIMIT 1", "420"),
+    ];
+    for (sql, expected) in rows {
+        let answer = room.ask(sql).await;
+        if !expected.is_empty() {
+            let mut wanted: Vec<&str> = expected.split('|').collect();
+            if answer.rows.len() == 1 {
+                wanted = vec![expected];
+            }
+            wanted.sort_unstable();
+            assert_eq!(answer.rows, wanted, "{sql}\n{}", answer.plan);
+        }
+        assert!(!answer.rows.is_empty(), "{sql}");
+    }
+    room.stop().await;
+}
+
+/// The first ten rows are the first ten rows, whatever they are joined with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limited_scan_finds_the_rows_that_it_would_find_alone() {
+    let near = "CREATE TABLE pick (id INTEGER PRIMARY KEY); INSERT INTO pick VALUES (5), (5000);
+        CREATE TABLE rows (id INTEGER PRIMARY KEY, n INTEGER);
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000) INSERT INTO rows SELECT i, i FROM n;";
+    let room = Room::new(near, FAR).await;
+    for sql in [
+        "SELECT s.id FROM near.pick p JOIN (SELECT id FROM near.rows LIMIT 10) s ON s.id = p.id",
+        "SELECT s.id FROM far.fact p JOIN (SELECT id FROM near.rows LIMIT 10) s ON s.id = p.id WHERE p.id IN (5, 5000)",
+    ] {
+        let answer = room.ask(sql).await;
+        assert_eq!(answer.rows, ["5"], "{sql}\n{}", answer.plan);
+    }
+    // Which ten rows these are is not said; both keys are never among them.
+    for sql in [
+        "SELECT s.id FROM near.pick p JOIN (SELECT id FROM near.rows WHERE reverse(id::text) <> 'x' LIMIT 10) s ON s.id = p.id",
+        "SELECT s.id FROM near.pick p JOIN (SELECT id FROM far.fact WHERE md5(word) <> 'x' ORDER BY md5(word), id LIMIT 10) s ON s.id = p.id",
+        "SELECT s.id FROM near.pick p JOIN (SELECT r.id FROM near.rows r JOIN far.fact f ON f.id = r.id LIMIT 10) s ON s.id = p.id",
+    ] {
+        let answer = room.ask(sql).await;
+        assert!(answer.rows.len() < 2, "{sql} gave {:?}\n{}", answer.rows, answer.plan);
+    }
+    room.stop().await;
+}
