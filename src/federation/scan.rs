@@ -64,9 +64,7 @@ impl ScanExec {
     pub fn described(&self) -> &str {
         &self.described
     }
-}
 
-impl ScanExec {
     /// The scan under what dynamic filters tell of its rows; `None` when none of them can pass.
     fn narrowed(&self, told: Told, branches: &Branches) -> Option<Scan> {
         let mut scan = self.scan.clone();

@@ -1,13 +1,13 @@
 //! Joins across stores: in which order, and which rows a store need not send because nothing will meet them.
 //!
 //! ```text
-//! optimised plan → order (clusters of inner joins, by cardinality) → placement → physical plan
+//! optimised plan → semi (to the relation they filter) → order (clusters of inner joins, by cardinality) → physical plan
 //! a join has read its first side → dynamic (what that says of the other) → the scan of the other, at its first poll
 //! ```
 //!
 //! **Invariants:** an order changes no answer and evaluates nothing that can fail on rows that the written order would have left out;
 //! a condition that a join hands to a scan may only leave out rows that the join would. Deliberately absent: what a store may evaluate
-//! (its connector says), and where a sub-plan runs.
+//! (its connector says).
 
 mod cardinality;
 mod cluster;

@@ -1,7 +1,7 @@
 //! The intermediate form of a sub-plan that one store runs whole: relational algebra over positional columns.
 //!
 //! ```text
-//! optimised plan ─ federation/placement → Relation ─ Connector::accepts, node by node, bottom up → Fragment
+//! optimised plan ─ placement → Relation ─ Connector::accepts, node by node, bottom up → Fragment
 //! Fragment ─ Branch::run → the store's own words (SQL with bound values, an aggregation pipeline) → Arrow batches
 //! ```
 //!
@@ -12,7 +12,8 @@
 //! **Invariants:** a column is an ordinal into the columns of the node's input (for a join, those of the left input, then those
 //! of the right one); nothing here names an SQL text, so no value can become part of one by accident; a fragment is plain,
 //! serialisable, and holds no pool. [`Function`] is the complete list of what may be called in a store: a function that is not
-//! on it reaches no store on any path. Deliberately absent: what each store accepts (its own `fragment.rs`).
+//! on it reaches no store on any path. Deliberately absent: placement, which makes these (issue "The federation engine"), and what each
+//! store accepts.
 
 mod expression;
 mod relation;
