@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::ops::Deref;
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
+use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
 use super::guarded::{EndSignal, Guarded, Place, free_port, io_error, is_root, start_retrying};
@@ -147,14 +147,7 @@ fn server_arguments(place: &Place, setup: &Setup, endpoint: &Endpoint) -> Result
 }
 
 async fn connect(endpoint: &Endpoint) -> Result<MySqlConnection, String> {
-    let options = MySqlConnectOptions::new()
-        .host(&endpoint.host)
-        .port(endpoint.port)
-        .username(&endpoint.user)
-        .password(endpoint.password.expose())
-        .database(&endpoint.database)
-        .ssl_mode(MySqlSslMode::Preferred);
-    MySqlConnection::connect_with(&options).await.map_err(|error| error.to_string())
+    MySqlConnection::connect_with(&endpoint.mysql_options()).await.map_err(|error| error.to_string())
 }
 
 fn refused(error: sqlx::Error) -> SandboxError {

@@ -28,6 +28,9 @@ pub use nats::Nats;
 pub use own::{CatalogFiles, Tributary};
 pub use postgres::Postgres;
 
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+
 use crate::options::Secret;
 
 /// Where a server is and how to log in.
@@ -69,6 +72,28 @@ impl Endpoint {
     /// The database to connect to first.
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// How a client of the Postgres protocol logs in, with TLS where the server has it.
+    pub fn postgres_options(&self) -> PgConnectOptions {
+        PgConnectOptions::new_without_pgpass()
+            .host(&self.host)
+            .port(self.port)
+            .username(&self.user)
+            .password(self.password.expose())
+            .database(&self.database)
+            .ssl_mode(PgSslMode::Prefer)
+    }
+
+    /// How a client of the MySQL protocol logs in, with TLS where the server has it.
+    pub fn mysql_options(&self) -> MySqlConnectOptions {
+        MySqlConnectOptions::new()
+            .host(&self.host)
+            .port(self.port)
+            .username(&self.user)
+            .password(self.password.expose())
+            .database(&self.database)
+            .ssl_mode(MySqlSslMode::Preferred)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::ops::Deref;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
 use super::guarded::{EndSignal, Guarded, Place, free_port, start_retrying, unprivileged_account};
@@ -135,14 +135,7 @@ fn server_arguments(place: &Place, setup: &Setup, port: u16) -> Result<Vec<OsStr
 
 /// Logs in as a client of the Postgres protocol.
 pub(super) async fn connect(endpoint: &Endpoint) -> Result<PgConnection, String> {
-    let options = PgConnectOptions::new_without_pgpass()
-        .host(&endpoint.host)
-        .port(endpoint.port)
-        .username(&endpoint.user)
-        .password(endpoint.password.expose())
-        .database(&endpoint.database)
-        .ssl_mode(PgSslMode::Prefer);
-    PgConnection::connect_with(&options).await.map_err(|error| error.to_string())
+    PgConnection::connect_with(&endpoint.postgres_options()).await.map_err(|error| error.to_string())
 }
 
 fn refused(error: sqlx::Error) -> SandboxError {

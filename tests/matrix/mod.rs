@@ -72,7 +72,7 @@ struct Tried {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_stores_do_is_proved_and_written_down() {
-    let stage = Box::pin(Stage::set()).await;
+    let stage = Box::pin(Stage::set("full".to_owned())).await;
     let tried = cells();
     let slices = (0..WORKERS).map(|worker| prove_all(&stage, tried.iter().skip(worker).step_by(WORKERS)));
     let mut proved = Vec::new();

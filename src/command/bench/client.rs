@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow, PgSslMode};
+use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Column, Connection, Row, TypeInfo, ValueRef, raw_sql};
 
 use super::answer::Answer;
@@ -73,13 +73,7 @@ impl Client {
 /// # Errors
 /// What the server answered.
 pub(super) async fn open(endpoint: &Endpoint, limit: Duration) -> Result<PgConnection, sqlx::Error> {
-    let options = PgConnectOptions::new_without_pgpass()
-        .host(&endpoint.host)
-        .port(endpoint.port)
-        .username(&endpoint.user)
-        .password(endpoint.password.expose())
-        .database(&endpoint.database)
-        .ssl_mode(PgSslMode::Prefer);
+    let options = endpoint.postgres_options();
     let mut connection = PgConnection::connect_with(&options).await?;
     let set = format!("SET statement_timeout = {}", limit.as_millis());
     raw_sql(AssertSqlSafe(set)).execute(&mut connection).await?;

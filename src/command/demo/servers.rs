@@ -7,8 +7,8 @@ use mongodb::Client;
 use mongodb::bson::{Bson, DateTime, Document};
 use mongodb::options::{ClientOptions, Credential, ServerAddress};
 use serde_json::Value;
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::mysql::MySqlConnection;
+use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
 use super::databases::{self, Content, failed};
@@ -75,13 +75,7 @@ fn missing(errors: [Option<SandboxError>; 3]) -> CommandError {
 }
 
 async fn fill_postgres(endpoint: &Endpoint, content: &Content) -> Result<(), sqlx::Error> {
-    let options = PgConnectOptions::new_without_pgpass()
-        .host(&endpoint.host)
-        .port(endpoint.port)
-        .username(&endpoint.user)
-        .password(endpoint.password.expose())
-        .database(&endpoint.database);
-    let mut connection = PgConnection::connect_with(&options).await?;
+    let mut connection = PgConnection::connect_with(&endpoint.postgres_options()).await?;
     let mut transaction = connection.begin().await?;
     for statement in &content.statements {
         transaction.execute(AssertSqlSafe(statement.as_str())).await?;
@@ -92,13 +86,7 @@ async fn fill_postgres(endpoint: &Endpoint, content: &Content) -> Result<(), sql
 }
 
 async fn fill_mariadb(endpoint: &Endpoint, content: &Content) -> Result<(), sqlx::Error> {
-    let options = MySqlConnectOptions::new()
-        .host(&endpoint.host)
-        .port(endpoint.port)
-        .username(&endpoint.user)
-        .password(endpoint.password.expose())
-        .database(&endpoint.database);
-    let mut connection = MySqlConnection::connect_with(&options).await?;
+    let mut connection = MySqlConnection::connect_with(&endpoint.mysql_options()).await?;
     for statement in &content.statements {
         connection.execute(AssertSqlSafe(statement.as_str())).await?;
     }

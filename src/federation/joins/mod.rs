@@ -1,7 +1,7 @@
 //! Joins across stores: in which order, and which rows a store need not send because nothing will meet them.
 //!
 //! ```text
-//! optimised plan → order (clusters of inner joins, by cardinality) → placement → physical plan
+//! optimised plan → semi (to the relation they filter) → order (clusters of inner joins, by cardinality) → placement → physical plan
 //! a join has read its first side → dynamic (what that says of the other) → batches → the scan of the other, at its first poll
 //!                                └ spill: it is more than the memory that is left, so both sides go to disk in buckets
 //! ```

@@ -1,6 +1,6 @@
 //! MariaDB: one INSERT of some thousand rows for each block; the driver has no LOAD DATA LOCAL.
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Connection, raw_sql};
 
 use super::super::Indexes;
@@ -19,13 +19,7 @@ pub(super) async fn load(
     size: Size,
     progress: &mut Progress,
 ) -> Result<u64, LoadError> {
-    let options = MySqlConnectOptions::new()
-        .host(&endpoint.host)
-        .port(endpoint.port)
-        .username(&endpoint.user)
-        .password(endpoint.password.expose())
-        .database(&endpoint.database);
-    let mut connection = MySqlConnection::connect_with(&options).await?;
+    let mut connection = MySqlConnection::connect_with(&endpoint.mysql_options()).await?;
     run(&mut connection, SESSION.to_owned()).await?;
     let key = format!(", PRIMARY KEY ({})", table.primary_key.join(", "));
     run(&mut connection, table.create(word, &key)).await?;
