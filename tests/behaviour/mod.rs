@@ -6,7 +6,7 @@
 
 mod doors;
 mod errors;
-mod fast_path;
+mod fast_path_postgres;
 mod injection;
 mod reload;
 mod session;

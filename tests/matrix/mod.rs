@@ -175,9 +175,10 @@ fn judged(lines: &[String], stays: Stays) -> Cell {
     if !stayed {
         return Cell::Pushed;
     }
-    let asked = lines
-        .iter()
-        .any(|line| line.starts_with("Asked of") && ["WHERE", "\"$match\"", "$match"].iter().any(|word| line.contains(word)));
+    let asked = lines.iter().any(|line| {
+        let filters = line.split_once("\"filter\":").is_some_and(|(_, filter)| !filter.starts_with("{}"));
+        line.starts_with("Asked of") && (filters || line.contains("WHERE") || line.contains("$match"))
+    });
     if stays == Stays::Filter && asked {
         return Cell::Checked;
     }
@@ -191,6 +192,8 @@ fn explain_is_understood() {
     let cases = [
         ("ScanExec: store=a\nAsked of a: SELECT 1 WHERE x", Stays::Filter, Cell::Pushed),
         ("FilterExec: x\n  ScanExec: store=a\nAsked of a: SELECT 1 WHERE x", Stays::Filter, Cell::Checked),
+        ("FilterExec: x\nAsked of a: {\"find\":\"t\",\"filter\":{\"x\":\"?\"}}", Stays::Filter, Cell::Checked),
+        ("FilterExec: x\nAsked of a: {\"find\":\"t\",\"filter\":{}}", Stays::Filter, Cell::Local(String::new())),
         (
             "FilterExec: x\n  ScanExec: store=a\nAsked of a: SELECT 1\nNot asked of a: filter (why)",
             Stays::Filter,
