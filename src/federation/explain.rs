@@ -46,7 +46,13 @@ pub async fn json(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> Re
     serde_json::to_string_pretty(&whole).map_err(|error| Diagnosis::new(sqlstate::INTERNAL_ERROR, error.to_string()))
 }
 
+const COOPERATIVE: &str = "CooperativeExec";
+
 fn node(plan: &dyn ExecutionPlan, analyzed: bool) -> serde_json::Value {
+    // It only lets other tasks run, and tells nothing of the statement.
+    if let (COOPERATIVE, [only]) = (plan.name(), plan.children().as_slice()) {
+        return node(only.as_ref(), analyzed);
+    }
     let details = displayable(plan).one_line().to_string();
     let mut shown = serde_json::json!({ "Node Type": plan.name(), "Details": without_hidden(details.trim_end()) });
     if let Some(fields) = shown.as_object_mut() {

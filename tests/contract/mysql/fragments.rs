@@ -28,7 +28,7 @@ const COLUMNS: [(&str, &str, &str); 14] = [
     ("ci", "varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci, KEY (ci)", "varchar(20)"),
     ("latin", "varchar(20) CHARACTER SET latin1 COLLATE latin1_swedish_ci", "varchar(20)"),
     ("fixed", "char(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci", "varchar(8)"),
-    ("long", "text CHARACTER SET utf8mb4", "text"),
+    ("longer", "text CHARACTER SET utf8mb4", "text"),
     ("n", "int", "int"),
     ("small", "smallint", "smallint"),
     ("u", "int unsigned", "bigint"),
@@ -243,7 +243,7 @@ async fn conditions_keep_the_rows_that_postgres_keeps() {
         (equal(column("latin"), text("😀")), "latin = '😀'"),
         (equal(column("fixed"), text("a ")), "fixed = 'a '"),
         (equal(column("fixed"), column("latin")), "fixed = latin"),
-        (equal(column("ci"), column("long")), "ci = long"),
+        (equal(column("ci"), column("longer")), "ci = longer"),
         (equal(column("ci"), text("\\' or 1=1 -- ")), "ci = '\\'' or 1=1 -- '"),
         (member(column("ci"), &["ABC", "a'b", "none"], false), "ci IN ('ABC', 'a''b', 'none')"),
         (member(column("ci"), &["ABC", "a'b"], true), "ci NOT IN ('ABC', 'a''b')"),
@@ -309,7 +309,7 @@ async fn values_are_those_that_postgres_computes() {
         (cast(column("ci"), PgType::with_typmod(1043, 6)), "ci::varchar(2)"),
         (cast(column("at"), PgType::DATE), "at::date"),
         (call(Function::Concat, vec![column("ci"), column("latin")], PgType::TEXT), "ci || latin"),
-        (call(Function::Length, vec![column("long")], PgType::INT4), "length(long)"),
+        (call(Function::Length, vec![column("longer")], PgType::INT4), "length(longer)"),
         (call(Function::OctetLength, vec![column("latin")], PgType::INT4), "octet_length(latin)"),
         (call(Function::Substring, vec![column("ci"), int(2), int(2)], PgType::TEXT), "substr(ci, 2, 2)"),
         (call(Function::Substring, vec![column("ci"), int(-1), int(3)], PgType::TEXT), "substr(ci, -1, 3)"),
@@ -481,7 +481,7 @@ async fn what_the_server_computes_in_another_way_is_refused() {
     let column = |name: &str| pair.column(name);
     let project = |expression| Relation::Project { input: table(), expressions: vec![expression] };
     let alone = |call| Relation::Aggregate { input: table(), groups: vec![], calls: vec![call] };
-    let key = SortKey { expression: column("long"), descending: false, nulls_first: false };
+    let key = SortKey { expression: column("longer"), descending: false, nulls_first: false };
     let w = || column("w");
     let relations = [
         project(call(Function::Divide, vec![column("n"), column("small")], PgType::INT4)),
@@ -503,7 +503,7 @@ async fn what_the_server_computes_in_another_way_is_refused() {
         pair.filter(Expression::condition(Node::In { subject: Box::new(column("u")), list: vec![int(-1)], negated: true })),
         alone(aggregate(Aggregate::Average, Some(column("n")), PgType::NUMERIC)),
         Relation::Sort { input: table(), keys: vec![key], offset: 0, limit: None },
-        Relation::Aggregate { input: table(), groups: vec![column("long")], calls: vec![] },
+        Relation::Aggregate { input: table(), groups: vec![column("longer")], calls: vec![] },
         Relation::Distinct { input: table() },
         Relation::Union { inputs: vec![project(column("ci")), project(column("latin"))] },
         Relation::Join { left: table(), right: table(), kind: JoinKind::Full, condition: None },

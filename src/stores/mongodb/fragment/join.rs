@@ -4,6 +4,8 @@
 //! evaluated over the values, so that only pairs for which it is true remain. A document is asked for by the same key that its
 //! index holds: ObjectIds by themselves, not by their text. NULL is asked for as the greatest key, which no document has.
 
+use std::collections::BTreeMap;
+
 use mongodb::bson::{Bson, Document, doc};
 
 use super::super::columns::ID;
@@ -45,22 +47,26 @@ impl Writer<'_> {
             return Err(refused("one look-up for each of so many rows costs more than reading both sides"));
         }
         let width = rows.cells.len();
-        let (asked, by) = key(condition, (&rows.cells, &other.cells), table).ok_or_else(|| {
+        let compared = compared(condition, &rows.cells)?;
+        let (asked, by) = key(condition, (width, &compared), &other.cells, table).ok_or_else(|| {
             refused("no equality of a column that is the first of an index, whose values are those of the other side")
         })?;
-        // The left columns are seen from inside the look-up by these names.
-        let mut seen = Document::new();
-        let mut both: Vec<Cell> = Vec::with_capacity(width + other.cells.len());
-        for (place, cell) in rows.cells.iter().enumerate() {
-            seen.insert(format!("l{place}"), format!("$c{place}"));
-            both.push(moved(cell, &format!("$$l{place}")));
+        // What is compared of the left columns is seen from inside the look-up by these names.
+        let (mut seen, mut more) = (Document::new(), vec![("k".to_owned(), asked)]);
+        let mut both = rows.cells.clone();
+        for (place, value) in compared {
+            seen.insert(format!("l{place}"), format!("$v{place}"));
+            more.push((format!("v{place}"), value.bson.clone()));
+            if let Some(cell) = both.get_mut(place) {
+                *cell = Cell::Value(Value { bson: Bson::String(format!("$$l{place}")), ..value });
+            }
         }
         both.extend(other.cells.iter().cloned());
         let condition = holds(condition, true, &both)?;
         let mut pipeline = std::mem::take(&mut other.stages);
         pipeline.push(doc! { "$match": { "$expr": condition } });
         let cells = std::mem::take(&mut rows.cells);
-        rows.project(cells, vec![("k".to_owned(), asked)]);
+        rows.project(cells, more);
         rows.tables.append(&mut other.tables);
         look_up(&mut rows, other, kind, (by, seen, pipeline));
         Ok(rows)
@@ -137,8 +143,45 @@ fn stored(relation: &Relation) -> Option<&Scan> {
     }
 }
 
+/// The left columns of a condition as values. They are constants inside of the look-up, and the server computes what it can of
+/// constants before it has seen a document, also in branches that no document takes: nothing that may fail is computed of them
+/// there.
+fn compared(condition: &Expression, cells: &[Cell]) -> Result<BTreeMap<usize, Value>, Refusal> {
+    let of_left = |expression: &Expression| {
+        let mut found = Vec::new();
+        expression.visit(&mut |inner| match inner.node {
+            Node::Column(ordinal) if ordinal < cells.len() => found.push(ordinal),
+            _ => {}
+        });
+        found
+    };
+    let mut computes = false;
+    condition.visit(&mut |inner| {
+        let is_computed = matches!(inner.node, Node::Call { .. } | Node::Cast(_) | Node::Case { .. } | Node::Field { .. });
+        computes |= is_computed && !of_left(inner).is_empty();
+    });
+    if computes {
+        return Err(Refusal::new(condition, "MongoDB would compute of the first side before it looks for a pair"));
+    }
+    let mut values = BTreeMap::new();
+    for place in of_left(condition) {
+        let value = match cells.get(place) {
+            Some(Cell::Raw(raw)) => convert::read(raw).map_err(|rule| Refusal::new(condition, rule))?,
+            Some(Cell::Value(value)) => value.clone(),
+            None => continue,
+        };
+        values.insert(place, value);
+    }
+    Ok(values)
+}
+
 /// What is asked for, and the indexed field that holds it.
-fn key(condition: &Expression, (left, right): (&[Cell], &[Cell]), table: &Table) -> Option<(Bson, String)> {
+fn key(
+    condition: &Expression,
+    (width, compared): (usize, &BTreeMap<usize, Value>),
+    right: &[Cell],
+    table: &Table,
+) -> Option<(Bson, String)> {
     let conjuncts = match &condition.node {
         Node::And(parts) => parts.as_slice(),
         _ => std::slice::from_ref(condition),
@@ -147,9 +190,9 @@ fn key(condition: &Expression, (left, right): (&[Cell], &[Cell]), table: &Table)
         let Node::Compare { op: Comparison::Equal, left: one, right: two } = &part.node else { return None };
         let (Node::Column(one), Node::Column(two)) = (&one.node, &two.node) else { return None };
         let (asking, asked) = if one < two { (*one, *two) } else { (*two, *one) };
-        let Cell::Raw(asked) = right.get(asked.checked_sub(left.len())?)? else { return None };
+        let Cell::Raw(asked) = right.get(asked.checked_sub(width)?)? else { return None };
         let by = asked.path.strip_prefix('$').filter(|_| asked.ancestors.is_empty())?;
-        let asking = left.get(asking)?;
+        let asking = compared.get(&asking)?;
         is_indexed(table, by).then(|| Some((as_stored(asking, asked)?, by.to_owned())))?
     })
 }
@@ -162,19 +205,15 @@ fn is_indexed(table: &Table, name: &str) -> bool {
 }
 
 /// The value that documents with an equal value hold.
-fn as_stored(asking: &Cell, asked: &Raw) -> Option<Bson> {
-    let value = match asking {
-        Cell::Raw(raw) => convert::read(raw).ok()?,
-        Cell::Value(value) => value.clone(),
-    };
+fn as_stored(value: &Value, asked: &Raw) -> Option<Bson> {
     let kind = convert::read(asked).ok()?.kind;
     let alike = value.kind == kind || matches!((value.kind, kind), (Kind::Decimal { .. }, Kind::Decimal { .. }));
     let stored = match asked.shape() {
         // A text that is no ObjectId is nobody's.
         Shape::ObjectId => Bson::Document(
-            doc! { "$convert": { "input": value.bson, "to": "objectId", "onError": Bson::Null, "onNull": Bson::Null } },
+            doc! { "$convert": { "input": &value.bson, "to": "objectId", "onError": Bson::Null, "onNull": Bson::Null } },
         ),
-        _ => value.bson,
+        _ => value.bson.clone(),
     };
     alike.then(|| Bson::Document(doc! { "$ifNull": [stored, Bson::MaxKey] }))
 }

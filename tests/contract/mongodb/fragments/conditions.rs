@@ -3,11 +3,12 @@
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use mongodb::bson::doc;
+use mongodb::bson::oid::ObjectId;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tributary::error::Diagnose;
-use tributary::pgtype::PgType;
 use tributary::stores::fragment::{Expression, Node};
+use tributary::stores::value::Value;
 
 use super::super::World;
 use super::super::filters::{COLUMNS, NAMES, PLACES, documents, holds, pool, predicate, stray};
@@ -114,14 +115,17 @@ async fn conditions_notice_values_that_do_not_fit() {
 async fn conditions_use_indexes() {
     for on_mismatch in ["null", "error"] {
         let world = World::new(&format!("on_mismatch = \"{on_mismatch}\"\n")).await;
-        world.fill("c", (0..2_000_i64).map(|number| doc! { "_id": number, "n": number }).collect()).await;
+        let key = |number| ObjectId::from_parts(number, [0; 5], [0; 3]);
+        world.fill("c", (0..2_000_u32).map(|number| doc! { "_id": key(number), "n": i64::from(number) }).collect()).await;
         let room = Room::new(world, &["c"]).await;
         room.world.database.run_command(doc! { "profile": 2 }).await.unwrap();
-        let equal = |name: &str, number| {
-            let value = super::literal(PgType::INT8, Some(tributary::stores::value::Value::Int(number)));
-            super::compare(tributary::stores::predicate::Comparison::Equal, room.column("c", name), value)
+        let equal = |name: &str, value| {
+            let column = room.column("c", name);
+            let value = super::literal(column.pg_type, Some(value));
+            super::compare(tributary::stores::predicate::Comparison::Equal, column, value)
         };
-        let relation = filter(room.all("c"), Expression::condition(Node::And(vec![equal("_id", 77), equal("n", 77)])));
+        let both = vec![equal("_id", Value::Text(key(77).to_hex())), equal("n", Value::Int(77))];
+        let relation = filter(room.all("c"), Expression::condition(Node::And(both)));
         assert_eq!(room.rows(&relation).await.len(), 1);
         let namespace = format!("{}.c", room.world.database.name());
         let profile = room.world.database.collection::<mongodb::bson::Document>("system.profile");

@@ -128,6 +128,12 @@ async fn joins_without_an_index_are_refused() {
     assert!(by(compare(Comparison::Less, room.column("l", "k"), moved("k"))).is_err());
     assert!(by(compare(Comparison::Equal, room.column("l", "o"), moved("m"))).is_err());
     assert!(room.accepts(&join(&room, JoinKind::Full, compare(Comparison::Equal, room.column("l", "k"), moved("k")))).is_err());
+    // The server would compute of the left row what PostgreSQL computes of pairs.
+    let one = literal(PgType::INT8, Some(tributary::stores::value::Value::Int(1)));
+    let next = Node::Call { function: tributary::stores::fragment::Function::Add, arguments: vec![room.column("l", "_id"), one] };
+    let below = compare(Comparison::Less, Expression::new(PgType::INT8, next), moved("v"));
+    let equal = compare(Comparison::Equal, room.column("l", "k"), moved("k"));
+    assert!(by(Expression::condition(Node::And(vec![equal, below]))).is_err());
     // A condition on the looked up side stays inside the look-up.
     let value = literal(PgType::INT8, Some(tributary::stores::value::Value::Int(3)));
     let some = filter(room.all("r"), compare(Comparison::Less, room.column("r", "v"), value));
