@@ -112,8 +112,8 @@ async fn keys_are_asked_for_in_as_few_statements_as_they_fit() {
         ("SELECT w.id, b.id FROM near.wide w LEFT JOIN far.big b ON b.id = w.a", 15_000, 15_000, 2),
         ("SELECT b.id FROM far.big b WHERE b.id IN (SELECT a FROM near.wide)", 15_000, 15_000, 2),
         ("SELECT b.id FROM near.wide w JOIN far.big b ON b.word = 'w' || w.a", 15_000, 15_000, 2),
-        // No index finds them.
-        ("SELECT count(*) FROM near.wide w JOIN far.big b ON b.n = w.a", 1, 160_000, 1),
+        // No index finds them: only the ends are told, and those leave out the rows where `n` is below 2.
+        ("SELECT count(*) FROM near.wide w JOIN far.big b ON b.n = w.a", 1, 159_680, 1),
         ("SELECT b.id FROM near.none w JOIN far.big b ON b.id = w.a", 0, 0, 0),
     ];
     for (sql, expected, pulled, statements) in rows {

@@ -21,10 +21,12 @@ use super::options::Settings;
 /// strict writes, UTC, `IS NULL` without the auto-increment surprise, one isolation level, sort keys of
 /// a length that fragments rely on, and no time limits but ours. A
 /// client may pause in the middle of a result, which the server's own limit on a blocked write (a minute by default) would
-/// take for a lost connection; a week bounds it. The comments are read as code by MariaDB alone and by MySQL alone.
+/// take for a lost connection; a week bounds it. MariaDB's cache of subqueries is off: it takes values that the collation of
+/// an outer column calls equal for one, and gives 'B' the answer of 'b' where the subquery compares by bytes. The comments are read as code by MariaDB alone and by MySQL alone.
 const PREPARE: &str = "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,STRICT_ALL_TABLES,\
 ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', SESSION time_zone = '+00:00', SESSION sql_auto_is_null = 0, \
-SESSION autocommit = 1, SESSION max_sort_length = 1024, SESSION net_write_timeout = 604800 /*M!, SESSION max_statement_time = 0 */\
+SESSION autocommit = 1, SESSION max_sort_length = 1024, SESSION net_write_timeout = 604800 /*M!, SESSION max_statement_time = 0, \
+SESSION optimizer_switch = 'subquery_cache=off' */\
 /*!50708 , SESSION max_execution_time = 0 */; SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
 SELECT CONNECTION_ID(), VERSION(), @@log_bin";
 
