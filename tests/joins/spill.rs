@@ -6,14 +6,14 @@ use tributary::federation::engine::{Engine, Limits};
 
 use super::Room;
 
-/// About 12 MB in memory on either side. Some keys are NULL, some without a partner, some in many rows.
+/// About 4 MB in memory on either side. Some keys are NULL, some without a partner, some in many rows.
 const NEAR: &str = "CREATE TABLE one (id INTEGER PRIMARY KEY, k INTEGER, filler TEXT);
-    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 15000)
     INSERT INTO one SELECT i, CASE WHEN i % 50 = 0 THEN NULL WHEN i % 1000 = 7 THEN 7 ELSE i END, printf('%0250d', i) FROM n;";
 
 const FAR: &str = "CREATE TABLE other (id int PRIMARY KEY, k bigint, filler text);
     INSERT INTO other SELECT i, CASE WHEN i % 70 = 0 THEN NULL WHEN i % 5000 = 9 THEN 7 ELSE i * 2 END, repeat('x', 240) || i
-    FROM generate_series(1, 45000) AS i; ANALYZE;";
+    FROM generate_series(1, 17000) AS i; ANALYZE;";
 
 fn files(directory: &Path) -> usize {
     let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -46,7 +46,7 @@ async fn joins_larger_than_the_pool_end_with_the_same_rows() {
             .to_owned(),
     ]);
     for partitions in [1, 2] {
-        let small = Engine::new(&limits(4 << 20, partitions)).unwrap();
+        let small = Engine::new(&limits(3 << 19, partitions)).unwrap();
         let mut spilled = 0;
         for sql in &statements {
             let expected = room.ask(sql).await;
