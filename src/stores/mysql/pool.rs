@@ -49,6 +49,14 @@ pub(super) struct Server {
     pub(super) logs_all: Result<(), &'static str>,
 }
 
+impl Server {
+    /// Whether `SHOW MASTER STATUS` tells the end of the binary log: MySQL's newest releases do not know it, and the privilege
+    /// is not everybody's.
+    pub(super) fn shows_end_of_log(&self) -> bool {
+        self.is_mariadb && self.has_binary_log && self.logs_all != Err(MAY_NOT_SEE)
+    }
+}
+
 /// One prepared connection.
 pub(super) struct Session {
     /// The driver's connection.
@@ -248,7 +256,7 @@ impl Lease {
         self.rows_of(sql.to_owned()).await
     }
 
-    /// As [`Lease::rows`], with names of the store in the text; they are quoted and no values are in it.
+    /// As [`Lease::rows`], with a text that is put together: names of the store in it are quoted and no values are in it.
     ///
     /// # Errors
     /// As [`Lease::run`].
