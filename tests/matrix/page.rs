@@ -47,12 +47,21 @@ fn shown(cell: &Cell, reasons: &mut Vec<String>) -> String {
         Cell::Checked => "re-checked".to_owned(),
         Cell::Local(reason) if reason.is_empty() => "local".to_owned(),
         Cell::Local(reason) => {
-            let known = reasons.iter().position(|known| known == reason);
+            let reason = unnumbered(reason);
+            let known = reasons.iter().position(|known| *known == reason);
             let number = known.unwrap_or_else(|| {
-                reasons.push(reason.clone());
+                reasons.push(reason);
                 reasons.len() - 1
             });
             format!("local ({})", number + 1)
         }
     }
+}
+
+/// The planner numbers what it computes once; the number is another one in every run.
+fn unnumbered(reason: &str) -> String {
+    const NAME: &str = "__common_expr_";
+    let mut parts = reason.split(NAME);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + "common" + part.trim_start_matches(|c: char| c.is_ascii_digit()))
 }

@@ -58,6 +58,12 @@ impl Server {
         let mut numbers = self.version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
         [numbers.next(), numbers.next(), numbers.next()].map(Option::unwrap_or_default)
     }
+
+    /// Whether `SHOW MASTER STATUS` tells the end of the binary log: MySQL's newest releases do not know it, and the privilege
+    /// is not everybody's.
+    pub(super) fn shows_end_of_log(&self) -> bool {
+        self.is_mariadb && self.has_binary_log && self.logs_all != Err(MAY_NOT_SEE)
+    }
 }
 
 /// One prepared connection.
@@ -259,7 +265,7 @@ impl Lease {
         self.rows_of(sql.to_owned()).await
     }
 
-    /// As [`Lease::rows`], with names of the store in the text; they are quoted and no values are in it.
+    /// As [`Lease::rows`], with a text that is put together: names of the store in it are quoted and no values are in it.
     ///
     /// # Errors
     /// As [`Lease::run`].

@@ -178,9 +178,52 @@ async fn writers_that_keep_snapshots_apart_fail_no_statement() {
     }
 }
 
+/// The server tells a session's snapshot position from memory that all sessions share, so each answer may be another's. The
+/// others here hold snapshots of the transaction's state and ask all the time: whoever believes an answer takes a newer state
+/// for that one.
+#[tokio::test]
+async fn other_clients_that_ask_for_status_pass_no_state_off_as_another() {
+    /// Within the server, so that nothing but the test's end holds it back.
+    const ASKING: &str = "BEGIN NOT ATOMIC WHILE TRUE DO DO (SELECT count(*) FROM information_schema.SESSION_STATUS \
+        WHERE VARIABLE_NAME LIKE 'binlog_snapshot_%'); END WHILE; END";
+    let server = MariaDb::start_with(&throwaway()).await.unwrap();
+    let mut writer = super::connect(&server, server.database()).await;
+    let mut run = async |sql: &'static str| sqlx::Executor::execute(&mut writer, sql).await.unwrap();
+    run("CREATE TABLE a (id int primary key)").await;
+    run("CREATE VIEW endless AS SELECT seq FROM seq_1_to_100000000000").await;
+    let store = super::connector(&server, server.database(), "pool.wait = \"1ms\"");
+    let tables = store.discover().await.unwrap().tables;
+    let table = |name: &str| Arc::clone(tables.iter().find(|table| table.id.name == name).unwrap());
+    let (endless, a) = (table("endless"), table("a"));
+    let branch = store.open(Purpose::Transaction { read_only: true, repeatable: true }).await.unwrap();
+    let mut stream = branch.scan(&endless, &scan_of(&endless, vec![0], vec![]), ScanLimits::default()).await.unwrap();
+    stream.next().await.unwrap().unwrap();
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let mut other = super::connect(&server, server.database()).await;
+        sqlx::Executor::execute(&mut other, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await.unwrap();
+        others.push(other);
+    }
+    run("INSERT INTO a VALUES (1)").await;
+    let asking = futures::future::join_all(others.iter_mut().map(|other| sqlx::Executor::execute(other, ASKING)));
+    // The transaction's connection is busy and the server has moved on, so each scan fails; one that does not sees the row.
+    let reading = async {
+        for attempt in 0..500 {
+            let seen = ids(&branch, &a).await;
+            assert_eq!(seen.map_err(|error| error.sqlstate().to_owned()), Err("40001".to_owned()), "attempt {attempt}");
+        }
+        let statement = store.open(Purpose::Statement { scans: 4 }).await.unwrap();
+        assert_eq!(statement.shared_snapshot(), Ok(()), "without writers a state is still found");
+    };
+    tokio::select! {
+        ended = asking => panic!("nobody asked any more: {ended:?}"),
+        () = reading => {}
+    }
+}
+
 #[tokio::test]
 async fn a_transaction_outlives_scans_stopped_in_the_middle_of_a_packet() {
-    let mut room = Room::new("").await;
+    let mut room = Room::new("pool.wait = \"120s\"\nconnect_timeout = \"60s\"").await;
     room.run("CREATE TABLE wide (id int primary key, t longtext)").await;
     for id in 0..6 {
         room.run(format!("INSERT INTO wide VALUES ({id}, repeat('x', 7000000))")).await;
