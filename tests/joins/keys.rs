@@ -99,6 +99,19 @@ async fn a_limited_scan_finds_the_rows_that_it_would_find_alone() {
     room.stop().await;
 }
 
+/// Many keys on both sides are joined in partitions, each of which tells of its own keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_of_a_join_tell_of_their_keys() {
+    let near = "CREATE TABLE many (id INTEGER PRIMARY KEY, k INTEGER);
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 140000) INSERT INTO many SELECT i, i + 100000 FROM n;";
+    let far = "CREATE TABLE big (id int PRIMARY KEY); INSERT INTO big SELECT generate_series(1, 160000); ANALYZE;";
+    let room = Room::new(near, far).await;
+    let answer = room.ask("SELECT count(*) FROM near.many m JOIN far.big b ON b.id = m.k").await;
+    assert!(answer.plan.contains("mode=Partitioned"), "{}", answer.plan);
+    assert_eq!((answer.rows.as_slice(), answer.pulled_from("far")), (&["60000".to_owned()][..], 60_000), "{}", answer.plan);
+    room.stop().await;
+}
+
 /// A key is asked for once, whatever the number of statements that it takes; each store gets one statement where the keys fit.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_asked_for_in_as_few_statements_as_they_fit() {

@@ -20,8 +20,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::buckets::Files;
 
-fn properties(schema: SchemaRef, partitions: usize) -> Arc<PlanProperties> {
-    let partitioning = Partitioning::UnknownPartitioning(partitions);
+fn properties(schema: SchemaRef, partitioning: Partitioning) -> Arc<PlanProperties> {
     let equivalence = EquivalenceProperties::new(schema);
     Arc::new(PlanProperties::new(equivalence, partitioning, EmissionType::Incremental, Boundedness::Bounded))
 }
@@ -35,8 +34,12 @@ pub(super) struct Given {
 }
 
 impl Given {
-    pub(super) fn new(schema: SchemaRef, partitions: usize) -> Self {
-        Self { properties: properties(schema, partitions), rows: (0..partitions).map(|_| Mutex::default()).collect() }
+    /// In the place of `input`, also as far as its partitioning goes: a join tells nothing of its keys when it does not know how they are
+    /// divided.
+    pub(super) fn new(input: &Arc<dyn ExecutionPlan>) -> Self {
+        let partitioning = input.output_partitioning().clone();
+        let rows = (0..partitioning.partition_count()).map(|_| Mutex::default()).collect();
+        Self { properties: properties(input.schema(), partitioning), rows }
     }
 
     /// Sets the rows of a partition, before it is executed.
@@ -77,7 +80,11 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(manager: SpillManager, files: Files) -> Self {
-        Self { properties: properties(Arc::clone(manager.schema()), 1), manager, files: Mutex::new(files) }
+        Self {
+            properties: properties(Arc::clone(manager.schema()), Partitioning::UnknownPartitioning(1)),
+            manager,
+            files: Mutex::new(files),
+        }
     }
 }
 

@@ -86,8 +86,7 @@ pub fn bound(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
 
 impl SpillingJoinExec {
     fn new(join: &HashJoinExec, level: usize) -> Result<Self> {
-        let partitions = join.left().output_partitioning().partition_count();
-        let given = Arc::new(Given::new(join.left().schema(), partitions));
+        let given = Arc::new(Given::new(join.left()));
         let gate = Arc::new(Gate::new(Arc::clone(join.right())));
         let children: Vec<Arc<dyn ExecutionPlan>> = vec![Arc::<Given>::clone(&given), Arc::<Gate>::clone(&gate)];
         let inner = Arc::new(join.builder().with_new_children(children)?.recompute_properties().build()?);
