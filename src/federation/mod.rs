@@ -25,6 +25,7 @@ pub mod field;
 mod items;
 pub mod joins;
 mod lateral;
+mod ordering;
 pub mod output;
 pub mod placement;
 pub mod plan;

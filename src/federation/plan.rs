@@ -33,6 +33,7 @@ use super::engine::Engine;
 use super::error::diagnose;
 use super::joins;
 use super::lateral;
+use super::ordering;
 use super::output::{self, OutputColumn};
 use super::placement::{self, Level, NoCopies, Residual};
 use super::plans::Key;
@@ -251,7 +252,8 @@ pub async fn bind(
     let ordered = sets::narrow(optimized).and_then(joins::order::order).map_err(|error| diagnose(&error))?;
     let placed = placement::place(ordered, setting.pushdown, &NoCopies).map_err(|error| diagnose(&error))?;
     let planner = Arc::clone(state.query_planner());
-    let physical = planner.create_physical_plan(&placed.plan, &state).await.map_err(|error| diagnose(&error))?;
+    let runnable = ordering::keys_as_columns(placed.plan).map_err(|error| diagnose(&error))?;
+    let physical = planner.create_physical_plan(&runnable, &state).await.map_err(|error| diagnose(&error))?;
     let physical = joins::dynamic::await_joins(physical).and_then(joins::spill::bound).map_err(|error| diagnose(&error))?;
     branches.expect_scans(&count_scans(&physical))?;
     Ok(Bound { physical, residuals: placed.residuals, is_fast: false, state })

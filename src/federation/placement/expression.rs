@@ -328,7 +328,7 @@ pub(super) fn is_key(expr: &Expr) -> bool {
     match expr {
         Expr::Alias(alias) => is_key(&alias.expr),
         Expr::ScalarFunction(call) => {
-            TypedFunction::called_by(expr).is_some() && matches!(call.func.name(), "float_key" | "typed_key" | "typed_key_text")
+            TypedFunction::called_by(expr).is_some() && matches!(call.func.name(), "float_key" | "typed_key")
         }
         _ => false,
     }

@@ -73,23 +73,6 @@ pub(super) fn function(typed: &Typed) -> Result<TypedFunction, Diagnosis> {
     Ok(TypedFunction::new("typed_key", vec![typed.without_modifier()], PgType::BYTEA.into(), Kernel::Strict(kernel)))
 }
 
-/// `typed_key` as hexadecimal text, whose order is the same: frames of window functions take no byte strings.
-pub(super) fn call_text(expr: Expr, typed: &Typed) -> Result<Expr> {
-    if floats::is_float(typed.pg_type) {
-        // A float's key is a float, over which frames measure distances.
-        return call(expr, typed);
-    }
-    function(typed)?;
-    let returns = PgType::TEXT.into();
-    let function = TypedFunction::new("typed_key_text", vec![typed.without_modifier()], returns, Kernel::Strict(text_kernel));
-    Ok(function.call(vec![expr]))
-}
-
-fn text_kernel<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Result<Datum<'a>, Diagnosis> {
-    let key = kernel(call, a)?;
-    Ok(Datum::text(key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
-}
-
 fn kernel<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Result<Datum<'a>, Diagnosis> {
     let typed = call.arguments.first().cloned().unwrap_or_else(|| PgType::TEXT.into());
     let mut out = Vec::with_capacity(16);

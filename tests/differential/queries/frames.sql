@@ -36,3 +36,17 @@ SELECT active, avg(wait) AS a, sum(wait) AS b FROM shop.customers GROUP BY activ
 SELECT id, sum(1) OVER (ORDER BY id) AS a, sum(2) OVER () AS b, avg(3) OVER (ORDER BY id) AS c FROM shop.products
 SELECT id, first_value(1) OVER (ORDER BY id) AS a, lag(7) OVER (ORDER BY id) AS b, lag(id, 2, -1) OVER (ORDER BY id) AS c, nth_value(5, 2) OVER (ORDER BY id) AS d FROM shop.products
 SELECT id, ntile(3) OVER (ORDER BY id) AS a, lead(-1, 1) OVER (ORDER BY id) AS b, count(1) OVER (ORDER BY id) AS c, max(4) OVER () AS d FROM shop.products
+
+-- Equal values of types over which the engine makes no frames of ranges.
+SELECT id, rank() OVER (ORDER BY raw) AS a, sum(id) OVER (ORDER BY raw) AS b, count(*) OVER (PARTITION BY active ORDER BY raw DESC, id) AS c FROM shop.customers
+SELECT id, first_value(raw) OVER (ORDER BY raw) AS a, last_value(raw) OVER (ORDER BY raw) AS b, percent_rank() OVER (ORDER BY raw) AS c, cume_dist() OVER (ORDER BY raw) AS d FROM shop.customers
+SELECT id, rank() OVER (ORDER BY seen::time) AS a, sum(id) OVER (ORDER BY seen::time) AS b FROM shop.customers
+SELECT id, rank() OVER (ORDER BY tags) AS a, sum(id) OVER (ORDER BY marks) AS b, sum(id) OVER (ORDER BY prefs DESC) AS c FROM shop.customers
+SELECT id, rank() OVER (ORDER BY address) AS a, sum(id) OVER (ORDER BY wait) AS b, sum(id) OVER (ORDER BY level) AS c, sum(id) OVER (ORDER BY wide) AS d FROM shop.customers
+SELECT id, sum(id) OVER (ORDER BY raw RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS a, sum(id) OVER (ORDER BY raw DESC NULLS LAST RANGE BETWEEN CURRENT ROW AND CURRENT ROW) AS b FROM shop.customers
+SELECT id, sum(id) OVER (ORDER BY wait RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS a FROM shop.customers
+SELECT id, sum(id) OVER (ORDER BY raw RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS a FROM shop.customers
+SELECT id, sum(id) OVER (ORDER BY token RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS a FROM shop.customers
+SELECT id, sum(id) OVER (ORDER BY tags RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS a FROM shop.customers
+SELECT id, sum(id) OVER (ORDER BY name RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS a FROM shop.customers
+SELECT id, sum(id) OVER (ORDER BY balance RANGE BETWEEN 1.5 PRECEDING AND CURRENT ROW) AS a, sum(id) OVER (ORDER BY score RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS b FROM shop.customers

@@ -61,3 +61,12 @@ SELECT date_trunc('hour', seen) AS h, count(*) FROM shop.customers GROUP BY 1
 SELECT DISTINCT ON (customer) customer, id, total FROM shop.orders ORDER BY customer, total DESC, id, customer DESC, total
 SELECT DISTINCT ON (customer, customer) customer, id FROM shop.orders ORDER BY customer DESC, id, id
 SELECT DISTINCT ON (name) name, id FROM crm.clients ORDER BY name NULLS FIRST, id, id
+
+-- Keys that hold comparisons of functions and of CASE, of sorts, aggregates and windows over several partitions.
+SELECT t1.id, t2.id, rank() OVER (ORDER BY CASE WHEN t1.discount > -0.25 THEN t2.name ELSE t2.name END DESC NULLS LAST) FROM shop.order_lines AS t1 JOIN shop.customers AS t2 ON t1.order_id = t2.id AND t2.id < -1 WHERE t1.order_id = 1
+SELECT t1.id, t2.id, rank() OVER (ORDER BY CASE WHEN t1.discount > -0.25 THEN t2.name ELSE t2.name END) AS place FROM shop.order_lines AS t1 JOIN shop.customers AS t2 ON t1.order_id = t2.id
+SELECT t1.id, t2.id FROM shop.order_lines AS t1 JOIN shop.customers AS t2 ON t1.order_id = t2.id ORDER BY CASE WHEN t1.discount > -0.25 THEN t2.name ELSE t2.name END, t1.id, t2.id
+SELECT array_agg(id ORDER BY CASE WHEN discount > -0.25 THEN id ELSE -id END) AS ids FROM shop.order_lines
+SELECT level, string_agg(name, ',' ORDER BY CASE WHEN score > 1 THEN id ELSE -id END) AS names FROM shop.customers GROUP BY level
+SELECT id, row_number() OVER (PARTITION BY CASE WHEN score > 1 THEN active END ORDER BY NOT (score > 1 AND rating < 2), id) AS n FROM shop.customers
+SELECT id, row_number() OVER (ORDER BY CASE WHEN CASE WHEN id > 3 THEN 1 ELSE 2 END > 1 THEN id ELSE -id END) AS n FROM shop.order_lines

@@ -168,3 +168,23 @@ SELECT c.id, (SELECT x FROM (SELECT o.id AS x FROM shop.orders o WHERE o.custome
 
 -- The order inside a subquery is what LIMIT outside of it counts by.
 SELECT x FROM (SELECT id AS x FROM shop.customers ORDER BY id DESC) s LIMIT 3
+
+-- Outputs that are called as a column that a condition of the subquery reads: casts to the type of the operand, and aliases.
+SELECT t1.id FROM shop.customers t1 JOIN shop.customers t2 ON t1.id = t2.id WHERE t1.id = ALL (SELECT t3.id FROM shop.products t3 WHERE t3.id = t1.id AND t3.id >= 1)
+SELECT t1.id FROM shop.customers t1 WHERE t1.id > ANY (SELECT t3.id::bigint FROM shop.products t3 WHERE t3.id <= t1.id)
+SELECT t1.id FROM shop.customers t1 WHERE t1.id > ANY (SELECT t3.price AS id FROM shop.products t3 WHERE t3.id <= t1.id)
+SELECT t1.id FROM shop.customers t1 WHERE t1.id > ANY (SELECT t4.id FROM shop.products t3 JOIN shop.order_lines t4 ON t3.id = t4.id WHERE t4.id <= t1.id AND t3.id < t1.id)
+SELECT t1.id FROM shop.customers t1 WHERE EXISTS (SELECT t3.released - date '2000-01-01' AS id FROM shop.products t3 WHERE t3.id = t1.id)
+SELECT t1.id FROM shop.customers t1 WHERE t1.id < (SELECT max(t3.id) AS id FROM shop.products t3 WHERE t3.id = t1.id)
+SELECT t1.id, (SELECT max(t3.price) AS id FROM shop.products t3 WHERE t3.id = t1.id) AS price FROM shop.customers t1
+SELECT t1.id FROM shop.customers t1 WHERE t1.id IN (SELECT y.id FROM (SELECT t3.price AS id FROM shop.products t3 WHERE t3.id <= t1.id) y)
+SELECT t1.id FROM shop.customers t1 WHERE t1.id > ANY (SELECT y.id FROM (SELECT t3.price AS id FROM shop.products t3 WHERE t3.id <= t1.id) y)
+SELECT t1.id FROM shop.customers t1 WHERE t1.id <= (SELECT y.id FROM (SELECT max(t3.id) AS id FROM shop.products t3 WHERE t3.id = t1.id) y)
+SELECT t1.id FROM shop.customers t1 WHERE EXISTS (SELECT y.id FROM (SELECT t3.price AS id FROM shop.products t3 WHERE t3.id = t1.id) y WHERE y.id > 3)
+SELECT t1.id FROM shop.customers t1 WHERE EXISTS (SELECT y.id FROM (SELECT t4.id FROM shop.products t3 JOIN shop.order_lines t4 ON t3.id = t4.order_id WHERE t3.id = t1.id) y WHERE y.id > 3)
+SELECT t1.id, l.id AS released FROM shop.customers t1, LATERAL (SELECT t3.released AS id FROM shop.products t3 WHERE t3.id = t1.id) l
+SELECT t1.id, l.id AS released FROM shop.customers t1 LEFT JOIN LATERAL (SELECT t3.released AS id FROM shop.products t3 WHERE t3.id = t1.id) l ON true
+
+-- Computed operands of ANY and ALL.
+SELECT t1.id FROM shop.customers t1 WHERE t1.id + 1 > ALL (SELECT o.id FROM shop.orders o WHERE o.customer = t1.id AND o.total > t1.small ORDER BY o.id LIMIT 2)
+SELECT t1.id, t1.id * 2 < ANY (SELECT o.id FROM shop.orders o WHERE o.customer = t1.id) AS a, (SELECT max(o.id) FROM shop.orders o WHERE o.customer = t1.id) - 1 <> ANY (SELECT o.id FROM shop.orders o WHERE o.customer = t1.id OR o.customer IS NULL) AS b FROM shop.customers t1

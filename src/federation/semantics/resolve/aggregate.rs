@@ -1,16 +1,16 @@
-//! Aggregate and window calls over resolved arguments: which implementation computes them, over which argument types.
+//! Aggregate calls over resolved arguments: which implementation computes them, over which argument types. Window calls are in
+//! `window`.
 
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::Column;
 use datafusion::error::Result;
 use datafusion::functions_aggregate::bool_and_or::{bool_and_udaf, bool_or_udaf};
 use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
 use datafusion::functions_aggregate::string_agg::string_agg_udaf;
 use datafusion::functions_aggregate::sum::sum_udaf;
-use datafusion::logical_expr::expr::{AggregateFunction, Cast, WindowFunction, WindowFunctionDefinition};
-use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, Projection, SortExpr, Window};
+use datafusion::logical_expr::expr::{AggregateFunction, Cast};
+use datafusion::logical_expr::{AggregateUDF, Expr, SortExpr};
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
@@ -26,11 +26,11 @@ use super::convert::{Asked, Operand};
 use super::{Resolver, Scope};
 
 /// A decided aggregate.
-struct Decided {
-    function: Arc<AggregateUDF>,
-    arguments: Vec<Expr>,
+pub(super) struct Decided {
+    pub(super) function: Arc<AggregateUDF>,
+    pub(super) arguments: Vec<Expr>,
     /// Whether the engine still has to drop duplicates.
-    distinct: bool,
+    pub(super) distinct: bool,
 }
 
 impl Resolver<'_> {
@@ -92,61 +92,12 @@ impl Resolver<'_> {
         Ok(Expr::AggregateFunction(call))
     }
 
-    pub(super) fn window(&self, mut call: WindowFunction, scope: &Scope<'_>) -> Result<Expr> {
-        let params = &mut call.params;
-        let arguments = std::mem::take(&mut params.args);
-        match &call.fun {
-            WindowFunctionDefinition::AggregateUDF(function) => {
-                let decided = self.decide_aggregate(function, arguments, params.distinct, scope)?;
-                params.args = decided.arguments;
-                params.distinct = decided.distinct;
-                call.fun = WindowFunctionDefinition::AggregateUDF(decided.function);
-            }
-            WindowFunctionDefinition::WindowUDF(function) => {
-                params.args = self.window_arguments(function.name(), arguments, scope)?;
-            }
-        }
-        params.partition_by =
-            std::mem::take(&mut params.partition_by).into_iter().map(|expr| self.keyed(expr, scope)).collect::<Result<Vec<_>>>()?;
-        params.order_by = std::mem::take(&mut params.order_by)
-            .into_iter()
-            .map(|sort| {
-                let typed = scope.type_of(&sort.expr)?;
-                let opaque = key::has_equality(typed.pg_type) && key::is_needed(&typed, &scope.carrier_of(&sort.expr)?);
-                let expr = if opaque { key::call_text(sort.expr, &typed)? } else { self.keyed(sort.expr, scope)? };
-                Ok(SortExpr { expr, ..sort })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Expr::WindowFunction(Box::new(call)))
-    }
-
     fn order_keys(&self, keys: Vec<SortExpr>, scope: &Scope<'_>) -> Result<Vec<SortExpr>> {
         let keys = keys.into_iter().map(|sort| Ok(SortExpr { expr: self.keyed(sort.expr, scope)?, ..sort }));
         Ok(without_repetitions(keys.collect::<Result<_>>()?))
     }
 
-    /// An untyped first argument is text; the default of `lag` and `lead` has the type of the value.
-    fn window_arguments(&self, name: &str, arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Vec<Expr>> {
-        let mut value_type: Option<Typed> = None;
-        let mut converted = Vec::with_capacity(arguments.len());
-        for (index, argument) in arguments.into_iter().enumerate() {
-            let operand = self.operand(argument, scope)?;
-            let wanted = match (index, &value_type, name) {
-                (0, _, _) if operand.typed.is_unknown() => PgType::TEXT.into(),
-                (2, Some(typed), "lag" | "lead") => typed.clone(),
-                (1, _, "lag" | "lead" | "nth_value") => PgType::INT8.into(),
-                (0, _, "ntile") => PgType::INT8.into(),
-                _ => operand.typed.clone(),
-            };
-            if index == 0 {
-                value_type = Some(operand.typed.clone());
-            }
-            converted.push(self.convert(operand, &wanted, Asked::Implicitly, scope)?);
-        }
-        Ok(converted)
-    }
-
-    fn decide_aggregate(
+    pub(super) fn decide_aggregate(
         &self,
         function: &Arc<AggregateUDF>,
         arguments: Vec<Expr>,
@@ -293,33 +244,6 @@ impl Resolver<'_> {
             .collect::<Result<Vec<_>>>()?;
         Ok(Decided { function: string_agg_udaf(), arguments, distinct })
     }
-
-    /// Brings the counters of window functions to the types PostgreSQL gives them.
-    pub(super) fn window_outputs(&self, window: Window) -> Result<LogicalPlan> {
-        let unsigned = window.schema.fields().iter().any(|field| *field.data_type() == DataType::UInt64);
-        let input_width = window.input.schema().fields().len();
-        let calls: Vec<Expr> = window.window_expr.clone();
-        let plan = LogicalPlan::Window(window);
-        if !unsigned {
-            return Ok(plan);
-        }
-        let outputs = plan
-            .schema()
-            .iter()
-            .enumerate()
-            .map(|(index, (qualifier, field))| {
-                let column = Expr::Column(Column::from((qualifier, field)));
-                if index < input_width || *field.data_type() != DataType::UInt64 {
-                    return column;
-                }
-                let is_ntile = calls.get(index - input_width).is_some_and(|call| is_call_of(call, "ntile"));
-                let pg_type = if is_ntile { PgType::INT4 } else { PgType::INT8 };
-                let target = Typed::from(pg_type).field("", pg_type.carrier());
-                Expr::Cast(Cast::new_from_field(Box::new(column), target)).alias_qualified(qualifier.cloned(), field.name())
-            })
-            .collect();
-        Ok(LogicalPlan::Projection(Projection::try_new(outputs, Arc::new(plan))?))
-    }
 }
 
 /// An order without what it has already been ordered by: the engine's aggregates stop with a panic over such orders.
@@ -331,14 +255,6 @@ pub(super) fn without_repetitions(keys: Vec<SortExpr>) -> Vec<SortExpr> {
         }
     }
     kept
-}
-
-fn is_call_of(expr: &Expr, name: &str) -> bool {
-    match expr {
-        Expr::Alias(alias) => is_call_of(&alias.expr, name),
-        Expr::WindowFunction(call) => call.fun.name() == name,
-        _ => false,
-    }
 }
 
 /// Whether PostgreSQL 15 has `min` and `max` of the type.

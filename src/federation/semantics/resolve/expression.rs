@@ -1,10 +1,12 @@
 //! One expression whose parts are resolved already: operators, comparisons, calls, casts, subqueries. What gives one of its
 //! parts (CASE, COALESCE, NULLIF) is in `choice`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{
     Between, BinaryExpr, Cast, Exists, InList, InSubquery, Like, Placeholder, ScalarFunction, SetComparison, TryCast,
@@ -12,6 +14,7 @@ use datafusion::logical_expr::expr::{
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator as EngineOperator, Subquery, Volatility};
 
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::ast::HIDDEN;
 use crate::pgtype::{PgType, TYPE_KEY};
 
 use super::super::floats;
@@ -477,12 +480,19 @@ impl Resolver<'_> {
         let schema = plan_schema(&subquery.subquery)?;
         let Some((qualifier, field)) = schema.iter().next() else { return Ok((expr, subquery)) };
         let column = Expr::Column((qualifier, field).into());
+        // An outer column may be called as that of the subquery, which has a name of its own while both are compared.
+        let own = Column::new(Some(format!("subquery{HIDDEN}")), "value");
+        let named = Arc::new(Field::clone(field).with_name(&own.name));
         let mut merged = scope.schema.clone();
-        merged.merge(&schema);
+        merged.merge(&DFSchema::new_with_metadata(vec![(own.relation.clone(), named)], HashMap::new())?);
         let both = Scope { schema: merged, outer: scope.outer };
         let left = self.operand(expr, scope)?;
-        let right = Operand { expr: column.clone(), typed: Typed::of_field(field) };
+        let right = Operand { expr: Expr::Column(own.clone()), typed: Typed::of_field(field) };
         let (left, right) = self.comparison(sign, left, right, &both)?;
+        let is_own = |part: &Expr| part.try_as_col() == Some(&own);
+        let right =
+            right.transform_up(|part| Ok(if is_own(&part) { Transformed::yes(column.clone()) } else { Transformed::no(part) }))?;
+        let right = right.data;
         if right == column {
             return Ok((left, subquery));
         }

@@ -14,6 +14,7 @@ mod grouping;
 mod guard;
 pub(in super::super) mod lazy;
 mod node;
+mod window;
 
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;

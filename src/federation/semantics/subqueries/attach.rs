@@ -248,17 +248,19 @@ impl Rewriter {
         subquery: Subquery,
         within: Within,
     ) -> Result<Expr> {
-        if !matches!(expr, Expr::Column(_) | Expr::Literal(..)) {
-            return Err(unsupported("a computed operand of ANY or ALL (subquery) here"));
+        if expr.is_volatile() {
+            return Err(unsupported("a volatile operand of ANY or ALL (subquery) here"));
         }
         let value = Expr::Column(head(&subquery.subquery)?);
-        let operand = match &expr {
+        let schema = Arc::clone(attached.plan.schema());
+        let outward = expr.transform_up(|part| match part {
             Expr::Column(column) => {
-                let field = attached.plan.schema().field_from_column(column)?;
-                Expr::OuterReferenceColumn(Arc::clone(field), column.clone())
+                let field = Arc::clone(schema.field_from_column(&column)?);
+                Ok(Transformed::yes(Expr::OuterReferenceColumn(field, column)))
             }
-            other => other.clone(),
-        };
+            other => Ok(Transformed::no(other)),
+        });
+        let operand = outward?.data;
         let is_all = matches!(quantifier, SetQuantifier::All);
         let holds = Expr::BinaryExpr(BinaryExpr::new(Box::new(operand), op, Box::new(value)));
         let decides = if is_all { Expr::Not(Box::new(holds)) } else { holds };

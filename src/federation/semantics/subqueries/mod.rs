@@ -24,6 +24,7 @@ use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::expr::Alias;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     Aggregate, Distinct, DistinctOn, Expr, Filter, Join, JoinType, LogicalPlan, Projection, Sort, SortExpr, Window,
@@ -31,6 +32,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::ast::HIDDEN;
 use attach::Attached;
 
 /// The analyzer rule; must come after resolution and coercion.
@@ -113,10 +115,28 @@ impl Rewriter {
                 let plan = Arc::unwrap_or_clone(plan);
                 let is_alone = references(&plan)?.is_empty();
                 let plan = self.plan(plan, if is_alone { Within::Statement } else { Within::Subquery })?;
+                let plan = if is_alone { plan } else { self.with_own_names(plan)? };
                 if is_alone && is_scalar { attach::or_null(plan).map(Arc::new) } else { Ok(Arc::new(plan)) }
             })
         })?;
         Ok(rewritten.data)
+    }
+
+    /// A correlated subquery whose computed outputs have names of their own: the engine puts the columns that its conditions read
+    /// beside them, and a cast or an alias would often be called as one of those.
+    fn with_own_names(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let LogicalPlan::Projection(Projection { expr, input, .. }) = plan else { return Ok(plan) };
+        let mut own = |expr: Expr| match expr {
+            Expr::Column(_) => expr,
+            Expr::Alias(alias) => Expr::Alias(Alias { name: self.output_name(), ..alias }),
+            other => other.alias(self.output_name()),
+        };
+        let exprs = expr.into_iter().map(&mut own).collect();
+        Ok(LogicalPlan::Projection(Projection::try_new(exprs, input)?))
+    }
+
+    fn output_name(&mut self) -> String {
+        format!("output{HIDDEN}{}", self.number())
     }
 
     /// The condition of a join. That of an inner join is a filter above it.

@@ -3,6 +3,7 @@
 //! Only forms whose rewriting is right in every case are named here; what looks like one of them and is not (NOT IN with outer
 //! references, a LIMIT below EXISTS of a pulled-up condition, HAVING) is made a join in this room.
 
+use datafusion::common::Column;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
@@ -48,7 +49,10 @@ fn is_comparison_of_engine(condition: &Expr) -> Result<bool> {
     let mut is_fine = true;
     condition.apply(|part| {
         is_fine &= match part {
-            Expr::ScalarSubquery(subquery) => references(&subquery.subquery)?.is_empty() || is_aggregate(&subquery.subquery)?,
+            Expr::ScalarSubquery(subquery) => {
+                let plan = &subquery.subquery;
+                references(plan)?.is_empty() || is_aggregate(plan)? && has_own_names(plan)?
+            }
             Expr::SetComparison(comparison) => is_chain(&comparison.subquery.subquery)?,
             other => plan_of(other).is_none(),
         };
@@ -59,16 +63,20 @@ fn is_comparison_of_engine(condition: &Expr) -> Result<bool> {
 
 /// No outer references, or only in conditions above which nothing counts, groups or cuts rows.
 fn is_chain(plan: &LogicalPlan) -> Result<bool> {
+    Ok(is_filtered(plan)? && has_own_names(plan)?)
+}
+
+fn is_filtered(plan: &LogicalPlan) -> Result<bool> {
     if references(plan)?.is_empty() {
         return Ok(true);
     }
     Ok(match plan {
         _ if is_random_node(plan) => false,
-        LogicalPlan::Filter(node) => !has_subquery(&node.predicate) && is_chain(&node.input)?,
+        LogicalPlan::Filter(node) => !has_subquery(&node.predicate) && is_filtered(&node.input)?,
         LogicalPlan::Projection(node) => {
-            !node.expr.iter().any(|expr| expr.contains_outer() || has_subquery(expr)) && is_chain(&node.input)?
+            !node.expr.iter().any(|expr| expr.contains_outer() || has_subquery(expr)) && is_filtered(&node.input)?
         }
-        LogicalPlan::SubqueryAlias(node) => is_chain(&node.input)?,
+        LogicalPlan::SubqueryAlias(node) => is_filtered(&node.input)?,
         _ => false,
     })
 }
@@ -116,6 +124,43 @@ fn is_equal_chain(plan: &LogicalPlan) -> Result<bool> {
     })
 }
 
+/// Whether the columns that conditions read of a correlated subquery can stand beside its outputs: the engine carries them along
+/// under their own names. The outputs of the subquery itself are called otherwise ([`super::Rewriter::with_own_names`]).
+fn has_own_names(plan: &LogicalPlan) -> Result<bool> {
+    let input = match plan {
+        LogicalPlan::Projection(node) => &node.input,
+        other => other,
+    };
+    Ok(carried(input)?.is_some())
+}
+
+/// The columns that the engine carries along to compare them with an outer row; `None` where an output is called as one of them.
+fn carried(plan: &LogicalPlan) -> Result<Option<Vec<Column>>> {
+    if references(plan)?.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let Some(input) = plan.inputs().first().copied() else { return Ok(None) };
+    let Some(mut columns) = carried(input)? else { return Ok(None) };
+    match plan {
+        LogicalPlan::Filter(node) => {
+            let conditions = split_conjunction(&node.predicate).into_iter().filter(|condition| condition.contains_outer());
+            columns.extend(conditions.flat_map(Expr::column_refs).cloned());
+        }
+        LogicalPlan::Projection(node) => {
+            let is_other =
+                |expr: &Expr, name: &str| columns.iter().any(|column| column.name == name && expr.try_as_col() != Some(column));
+            if node.expr.iter().zip(node.schema.fields()).any(|(expr, field)| is_other(expr, field.name())) {
+                return Ok(None);
+            }
+        }
+        LogicalPlan::SubqueryAlias(node) => {
+            columns = columns.into_iter().map(|column| Column::new(Some(node.alias.clone()), column.name)).collect();
+        }
+        _ => {}
+    }
+    Ok(Some(columns))
+}
+
 /// Whether the engine makes a plain join of a LATERAL subquery: conditions only, nothing counted, no ON of its own.
 pub(super) fn is_lateral_of_engine(join: &Join) -> Result<bool> {
     let Some((subquery, _)) = subquery_of(&join.right) else { return Ok(false) };
@@ -127,5 +172,11 @@ pub(super) fn is_lateral_of_engine(join: &Join) -> Result<bool> {
     let is_true = |filter: &Expr| matches!(filter, Expr::Literal(ScalarValue::Boolean(Some(true)), _));
     let is_plain = join.on.is_empty() && join.filter.as_ref().is_none_or(is_true);
     let is_inner = matches!(join.join_type, JoinType::Inner | JoinType::Left);
-    Ok(is_direct && is_plain && is_inner && !references(subquery)?.is_empty() && !has_subqueries(subquery)? && is_chain(subquery)?)
+    Ok(is_direct
+        && is_plain
+        && is_inner
+        && !references(subquery)?.is_empty()
+        && !has_subqueries(subquery)?
+        && is_filtered(subquery)?
+        && carried(subquery)?.is_some())
 }

@@ -1,0 +1,134 @@
+//! Computed keys of orders as columns of their own.
+//!
+//! The engine checks that rows come in the order that a node needs by what it knows of the bounds of each part of a key. It stops
+//! with an error where two parts of a comparison have bounds of different types, which it takes functions and CASE to have, and
+//! then calls rows unsorted that it has just sorted. Of a column it asks nothing: keys that hold an operator are computed before.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Sort, SortExpr, Window};
+
+use super::ast::HIDDEN;
+
+/// Computes the keys of a plan's orders that hold operators below the nodes that order by them. What stores run is not looked at.
+///
+/// # Errors
+/// What building the new nodes fails with.
+pub fn keys_as_columns(plan: LogicalPlan) -> Result<LogicalPlan> {
+    Ok(plan.transform_up_with_subqueries(node)?.data)
+}
+
+fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let schema = Arc::clone(plan.schema());
+    let mut keys = Keys::default();
+    let (plan, inputs) = match plan {
+        LogicalPlan::Sort(Sort { expr, input, fetch }) => {
+            let expr = keys.of(expr);
+            let inputs = input.schema().fields().len();
+            let input = keys.beside(input)?;
+            (LogicalPlan::Sort(Sort { expr, input, fetch }), inputs)
+        }
+        LogicalPlan::Window(node) if node.window_expr.iter().any(is_ordered_by_operator) => {
+            let calls = keys.in_calls(node.window_expr)?;
+            let inputs = node.input.schema().fields().len();
+            (LogicalPlan::Window(Window::try_new(calls, keys.beside(node.input)?)?), inputs)
+        }
+        LogicalPlan::Aggregate(node) if node.aggr_expr.iter().any(is_ordered_by_operator) => {
+            let calls = keys.in_calls(node.aggr_expr)?;
+            let inputs = schema.fields().len();
+            (LogicalPlan::Aggregate(Aggregate::try_new(keys.beside(node.input)?, node.group_expr, calls)?), inputs)
+        }
+        other => return Ok(Transformed::no(other)),
+    };
+    if keys.exprs.is_empty() {
+        return Ok(Transformed::no(plan));
+    }
+    Ok(Transformed::yes(without(plan, &schema, inputs, keys.exprs.len())?))
+}
+
+/// Keys that are computed below a node, with the names they get there.
+#[derive(Default)]
+struct Keys {
+    exprs: Vec<(Expr, String)>,
+}
+
+impl Keys {
+    fn of(&mut self, order: Vec<SortExpr>) -> Vec<SortExpr> {
+        order.into_iter().map(|sort| SortExpr { expr: self.column(sort.expr), ..sort }).collect()
+    }
+
+    /// The column of a key, or the key where it holds no operator.
+    fn column(&mut self, key: Expr) -> Expr {
+        if !holds_operator(&key) {
+            return key;
+        }
+        if let Some((_, name)) = self.exprs.iter().find(|(known, _)| *known == key) {
+            return Expr::Column(Column::from_name(name));
+        }
+        let name = format!("order{HIDDEN}{}", self.exprs.len());
+        self.exprs.push((key, name.clone()));
+        Expr::Column(Column::from_name(name))
+    }
+
+    fn in_calls(&mut self, calls: Vec<Expr>) -> Result<Vec<Expr>> {
+        let mut replace = |part: Expr| {
+            Ok(Transformed::yes(match part {
+                Expr::WindowFunction(mut call) => {
+                    call.params.order_by = self.of(call.params.order_by);
+                    call.params.partition_by = call.params.partition_by.into_iter().map(|key| self.column(key)).collect();
+                    Expr::WindowFunction(call)
+                }
+                Expr::AggregateFunction(mut call) => {
+                    call.params.order_by = self.of(call.params.order_by);
+                    Expr::AggregateFunction(call)
+                }
+                other => return Ok(Transformed::no(other)),
+            }))
+        };
+        calls.into_iter().map(|call| Ok(call.transform_up(&mut replace)?.data)).collect()
+    }
+
+    /// The input with the keys behind its columns.
+    fn beside(&self, input: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
+        if self.exprs.is_empty() {
+            return Ok(input);
+        }
+        let mut exprs: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+        exprs.extend(self.exprs.iter().map(|(key, name)| key.clone().alias(name)));
+        Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, input)?)))
+    }
+}
+
+/// The columns of a node as `wanted` names them: `added` ones stand behind the first `inputs`.
+fn without(plan: LogicalPlan, wanted: &DFSchema, inputs: usize, added: usize) -> Result<LogicalPlan> {
+    let mut columns = plan.schema().columns();
+    if columns.len() > wanted.fields().len() {
+        columns.drain(inputs..inputs + added);
+    }
+    let named = columns.into_iter().zip(wanted.columns()).map(|(column, wanted)| {
+        if column == wanted { Expr::Column(column) } else { Expr::Column(column).alias_qualified(wanted.relation, wanted.name) }
+    });
+    Ok(LogicalPlan::Projection(Projection::try_new(named.collect(), Arc::new(plan))?))
+}
+
+fn is_ordered_by_operator(call: &Expr) -> bool {
+    let found = call.exists(|part| {
+        Ok(match part {
+            Expr::WindowFunction(call) => {
+                call.params.order_by.iter().map(|sort| &sort.expr).chain(&call.params.partition_by).any(holds_operator)
+            }
+            Expr::AggregateFunction(call) => call.params.order_by.iter().any(|sort| holds_operator(&sort.expr)),
+            _ => false,
+        })
+    });
+    found.unwrap_or(false)
+}
+
+/// Whether the engine works out bounds for a part of the expression.
+fn holds_operator(expr: &Expr) -> bool {
+    let is_operator = |part: &Expr| matches!(part, Expr::BinaryExpr(_) | Expr::Between(_) | Expr::Not(_) | Expr::Negative(_));
+    expr.exists(|part| Ok(is_operator(part))).unwrap_or(true)
+}
