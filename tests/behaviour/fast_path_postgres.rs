@@ -10,8 +10,8 @@ use futures::TryStreamExt;
 use mongodb::bson::doc;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor};
+use tokio_postgres::Statement;
 use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type};
-use tokio_postgres::{NoTls, Statement};
 use tributary::server::Server;
 
 use super::eventually;
@@ -467,7 +467,7 @@ async fn a_lookup_that_waits_can_be_stopped() {
     let mut count = async || sqlx::query_scalar::<_, i64>(waiting).bind(&database).fetch_one(&mut observer).await.unwrap();
     let cancel = async {
         eventually("the wait", async || (count().await == 1).then_some(())).await;
-        session.canceller().cancel_query(NoTls).await.unwrap();
+        session.cancel().await;
     };
     let (stopped, ()) = tokio::join!(session.query_one(&lookup, &[&1_i32]), cancel);
     assert_eq!(Failure::of(stopped.unwrap_err()).code, "57014");

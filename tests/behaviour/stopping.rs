@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use futures::TryStreamExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, Connection, Row};
-use tokio_postgres::NoTls;
 use tributary::sandbox::{MariaDb, Postgres};
 use tributary::server::Server;
 
@@ -76,7 +75,7 @@ async fn stopped_statements_stop_in_postgres() {
 
     let rows = begin(&session).await;
     assert!(running(postgres, &stage.database).await > 0);
-    session.canceller().cancel_query(NoTls).await.unwrap();
+    session.cancel().await;
     assert_eq!(end_of(rows).await.code, "57014");
     idle(postgres, &stage.database).await;
     assert_eq!(session.answer("SELECT 1").await, "1");
@@ -116,7 +115,7 @@ async fn stopped_statements_stop_in_mariadb() {
 
     let rows = begin(&session).await;
     assert!(executing(&mut observer, &database).await > 0);
-    session.canceller().cancel_query(NoTls).await.unwrap();
+    session.cancel().await;
     assert_eq!(end_of(rows).await.code, "57014");
     eventually("the end in MariaDB", async || (executing(&mut observer, &database).await == 0).then_some(())).await;
 
@@ -184,12 +183,12 @@ async fn promptly(session: &Session, sql: &str) -> Result<Vec<String>, Failure> 
 async fn never_answered(server: &Server, open: &Open) {
     let [block, single, cancelled] =
         [proxy::connect(server, OWNER).await, proxy::connect(server, OWNER).await, proxy::connect(server, OWNER).await];
-    for session in [&block, &single] {
-        session.answer("SET statement_timeout = '500ms'").await;
-    }
     block.answer("BEGIN ISOLATION LEVEL REPEATABLE READ").await;
     assert_eq!(block.answer("SELECT count(*) FROM shop.stock").await, "1");
     open.freeze();
+    for session in [&block, &single] {
+        session.answer("SET statement_timeout = '500ms'").await;
+    }
     // In a block the store's transaction is rolled back too, which is not answered either.
     assert_eq!(promptly(&block, "SELECT count(*) FROM shop.stock").await.unwrap_err().code, "57014");
     promptly(&block, "ROLLBACK").await.unwrap();
@@ -197,17 +196,17 @@ async fn never_answered(server: &Server, open: &Open) {
         assert_eq!(promptly(&single, sql).await.unwrap_err().code, "57014", "{sql}");
     }
     let started = Instant::now();
-    let canceller = cancelled.canceller();
     let (outcome, ()) = tokio::join!(cancelled.rows("SELECT n FROM shop.stock"), async {
         // Sent again until it meets the statement: one that comes too early does nothing.
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            canceller.cancel_query(NoTls).await.unwrap();
+            cancelled.cancel().await;
         }
     });
     assert_eq!(outcome.unwrap_err().code, "57014");
     assert!(started.elapsed() < PROMPT, "{:?}", started.elapsed());
     for session in [&block, &single, &cancelled] {
+        session.answer("RESET statement_timeout").await;
         assert_eq!(session.answer("SELECT 1").await, "1");
     }
 }
@@ -284,12 +283,12 @@ async fn a_snapshot_that_postgres_lets_us_wait_for_can_be_given_up() {
     session.answer("BEGIN ISOLATION LEVEL SERIALIZABLE").await;
     assert_eq!(promptly(&session, "SELECT count(*) FROM shop.stock").await.unwrap_err().code, "57014");
     promptly(&session, "ROLLBACK").await.unwrap();
-    session.answer("RESET statement_timeout; BEGIN ISOLATION LEVEL SERIALIZABLE").await;
-    let canceller = session.canceller();
+    session.answer("RESET statement_timeout").await;
+    session.answer("BEGIN ISOLATION LEVEL SERIALIZABLE").await;
     let (outcome, ()) = tokio::join!(promptly(&session, "SELECT count(*) FROM shop.stock"), async {
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            canceller.cancel_query(NoTls).await.unwrap();
+            session.cancel().await;
         }
     });
     assert_eq!(outcome.unwrap_err().code, "57014");

@@ -7,7 +7,6 @@
 //! generate, templates         statements made by a fixed seed
 //! typed, hunt                 statements of any depth by rules that know types; what differs is made small
 //! refused.sql                 those of the statements that Tributary refuses with 0A000: exactly these, with reasons
-//! mismatched.sql              those whose answers differ: exactly these, with reasons
 //! ```
 //!
 //! Every statement goes through the extended protocol with binary results and, without parameters, through the simple
@@ -131,7 +130,6 @@ fn queries(only: Option<&str>) -> Vec<Query> {
     let count = argument("templates=").map_or(TEMPLATES, |count| count.parse().unwrap());
     queries.extend(templates::statements(count).iter().map(|sql| query("templates", sql)));
     mark(&mut queries, "refused.sql", Outcome::Refused);
-    mark(&mut queries, "mismatched.sql", Outcome::Different);
     queries.retain(|query| only.is_none_or(|only| query.sql.contains(only)));
     queries
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor};
-use tokio_postgres::{CancelToken, Client, Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 use tributary::command::password::fresh_verifier;
 use tributary::config;
 use tributary::options::Secret;
@@ -165,6 +165,7 @@ pub async fn fresh(server: &Postgres, statements: &str) -> String {
 /// A client of Tributary.
 pub struct Session {
     client: Client,
+    address: String,
     _connection: OwnedTask<()>,
 }
 
@@ -193,7 +194,12 @@ pub async fn open(login: &Config) -> Result<Session, tokio_postgres::Error> {
     let (client, connection) = login.connect(NoTls).await?;
     // How the connection ended is told by the client's own calls.
     let connection = OwnedTask::spawn(async move { connection.await.unwrap_or(()) });
-    Ok(Session { client, _connection: connection })
+    let host = match login.get_hosts() {
+        [tokio_postgres::config::Host::Tcp(host), ..] => host.clone(),
+        hosts => panic!("a session goes to one host, not to {hosts:?}"),
+    };
+    let address = format!("{host}:{}", login.get_ports().first().copied().unwrap_or(5432));
+    Ok(Session { client, address, _connection: connection })
 }
 
 impl DerefMut for Session {
@@ -231,9 +237,20 @@ impl Session {
         failure
     }
 
-    /// Cancels what runs.
-    pub fn canceller(&self) -> CancelToken {
-        self.client.cancel_token()
+    /// Asks to cancel what runs, and waits until the server has taken it: it closes the connection then, so that no request comes
+    /// late and meets the next statement.
+    pub async fn cancel(&self) {
+        let request = std::net::TcpStream::connect(&self.address).unwrap();
+        let mut answer = request.try_clone().unwrap();
+        request.set_nonblocking(true).unwrap();
+        let request = tokio::net::TcpStream::from_std(request).unwrap();
+        self.client.cancel_token().cancel_query_raw(request, NoTls).await.unwrap();
+        let ended = tokio::task::spawn_blocking(move || {
+            answer.set_nonblocking(false)?;
+            answer.set_read_timeout(Some(PATIENCE))?;
+            std::io::Read::read(&mut answer, &mut [0; 1])
+        });
+        assert_eq!(ended.await.unwrap().unwrap(), 0, "a cancel request is answered by the end of its connection");
     }
 }
 

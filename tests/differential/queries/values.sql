@@ -36,7 +36,8 @@ SELECT 1.10 + 2.2 AS a, 1.10 * 2.20 AS b, 10 / 4.00 AS c, 1.00000000000000000000
 SELECT 0.1 + 0.2 = 0.3 AS a, 0.1::float8 + 0.2::float8 = 0.3::float8 AS b, 0.1::float8 + 0.2::float8 AS c
 SELECT 'NaN'::float8 = 'NaN'::float8 AS a, 'NaN'::float8 > 'Infinity'::float8 AS b, '-0'::float8 AS c, '-0'::float8 = 0 AS d, 'Infinity'::numeric AS e
 SELECT sqrt(2::float8) AS a, sqrt(2::numeric) AS b, power(2, 0.5) AS c, exp(1::float8) AS d, ln(10::float8) AS e, log(100::numeric) AS f, mod(7, 3) AS g, div(7, 2) AS h, cbrt(8::float8) AS i
-SELECT cbrt(27::float8) AS a
+-- The C library's is off by one unit in the last place before glibc 2.41, which PostgreSQL then gives; 3 is right.
+SELECT cbrt(27::float8) AS a ==> SELECT 3::float8 AS a
 SELECT 5 & 3 AS a, 5 | 3 AS b, 5 # 3 AS c, ~5 AS d, 1 << 4 AS e, 256 >> 4 AS f
 SELECT id, born + 1 AS a, born - 1 AS b, born - DATE '2000-01-01' AS c FROM shop.customers WHERE born BETWEEN '1000-01-01' AND '9000-01-01'
 SELECT id, born + INTERVAL '1 month' AS a, seen + INTERVAL '1 day 02:00' AS b, seen - INTERVAL '1 month' AS c FROM shop.customers WHERE isfinite(born) AND isfinite(seen)
