@@ -14,6 +14,7 @@ use datafusion::prelude::SessionConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::field::NamedFields;
+use super::joins;
 use super::placement::PlacementPlanner;
 use super::plans::Plans;
 use super::semantics;
@@ -77,7 +78,9 @@ impl Engine {
         options.optimizer.hash_join_inlist_pushdown_max_distinct_values = KEYS_MAX;
         options.optimizer.hash_join_inlist_pushdown_max_size = KEYS_BYTES_MAX;
         let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
-        let mut builder = semantics::install(builder).with_query_planner(Arc::new(PlacementPlanner));
+        let mut builder = semantics::install(builder)
+            .with_query_planner(Arc::new(PlacementPlanner))
+            .with_physical_optimizer_rules(joins::filters::rules());
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(NamedFields));
         // File formats and table factories are doors to the host: the engine gets none.
         let base = builder.with_file_formats(Vec::new()).with_table_factories(std::collections::HashMap::new()).build();

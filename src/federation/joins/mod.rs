@@ -14,6 +14,7 @@ pub mod batches;
 mod cardinality;
 mod cluster;
 pub mod dynamic;
+pub mod filters;
 pub mod order;
 mod semi;
 pub mod spill;

@@ -50,3 +50,10 @@ SELECT c.id, k.id AS k FROM shop.customers c, crm.clients k WHERE c.id = k.shop_
 SELECT c.id, t.n FROM shop.customers c JOIN (SELECT customer, count(*) AS n FROM shop.orders WHERE total > 0 GROUP BY customer) t ON t.customer = c.id WHERE t.n > 3
 SELECT * FROM shop.orders o JOIN crm.calls c USING (id) WHERE id < 4
 SELECT o.*, p.label FROM shop.orders o JOIN archive.parcels p USING (id) WHERE id < 4
+
+-- Filters and keys of joins over rows with two columns of one name.
+SELECT d4.c1_0 AS r_0 FROM (SELECT t2.id AS c1_0, t3.id AS c1_1, t2.id AS c1_2 FROM (SELECT * FROM shop.orders WHERE id <= 30) AS t2 RIGHT JOIN (SELECT * FROM crm.stock WHERE id <= 30) AS t3 ON t2.customer = t3.item) AS d4 WHERE ((d4.c1_1 NOT IN (NULL::integer, 1) AND d4.c1_0 = NULL::integer) OR d4.c1_0 = 1)
+SELECT t1.id AS r_0, t2.id AS r_1, t3.no AS r_2, 1 AS r_3 FROM archive.empty_box AS t1 FULL JOIN archive.stamps AS t2 ON t1.id = t2.id JOIN field.visits AS t3 ON t2.id = t3.no AND t2.id > 1 WHERE (t3.open) IS TRUE
+SELECT t1.id AS r_0, count(*) AS r_1 FROM shop.orders AS t1 JOIN shop.order_lines AS t2 ON t1.id = t2.order_id AND t1.id IN (150, 7, 1, 1) JOIN (SELECT * FROM shop.orders WHERE id <= 30) AS t3 ON t2.id = t3.customer GROUP BY 1
+SELECT t1.id, t2.id AS line, t3.id AS stock FROM shop.orders AS t1 JOIN shop.order_lines AS t2 ON t1.id = t2.order_id JOIN crm.stock AS t3 ON t2.id = t3.item WHERE t1.id < 9
+SELECT t1.id, t2.id AS line, t3.id AS stock FROM shop.orders AS t1 LEFT JOIN shop.order_lines AS t2 ON t1.id = t2.order_id JOIN crm.stock AS t3 ON t2.id = t3.item AND t3.id < 40
