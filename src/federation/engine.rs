@@ -43,8 +43,9 @@ impl Default for Limits {
 
 /// Most keys that a join hands to the scan of its other side one by one, which asks for so many at a time as a statement should
 /// carry (`joins::batches`). Of more it tells the ends only.
-const KEYS_MAX: usize = 50_000;
-/// Most bytes of those keys, for each partition of a join.
+const KEYS_MAX: usize = 250_000;
+/// Most bytes of those keys with their repetitions, for each partition of a join: the engine makes a literal of each, which takes some
+/// hundred bytes more, and no pool counts them.
 const KEYS_BYTES_MAX: usize = 2 << 20;
 /// Statements that are planned at a time, in multiples of the partitions.
 const PLANNERS_FACTOR: usize = 8;

@@ -11,6 +11,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::semantics::floats;
 use crate::pgtype::{PgField, PgType, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY};
+use crate::stores::connector::KEYS_EACH;
 use crate::stores::predicate::{ColumnRef, Comparison, Predicate};
 use crate::stores::value::Value;
 
@@ -40,6 +41,13 @@ impl Budget {
     /// Of all filters that a scan sends.
     pub fn of_scan() -> Self {
         Self { values: VALUES_MAX, conditions: PARTS_MAX, height: HEIGHT_MAX }
+    }
+
+    /// Of all filters that a scan sends and the keys of its joins, when the store takes so many of them in one statement.
+    pub fn with_keys(keys_max: usize) -> Self {
+        let Self { values, conditions, height } = Self::of_scan();
+        // As many as there are in every statement fit anyway.
+        Self { values: values + keys_max.saturating_sub(KEYS_EACH), conditions, height }
     }
 
     /// Of the filters that are accepted at one time. The optimiser may ask twice for one scan, and does not say what it asked

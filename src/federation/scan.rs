@@ -25,10 +25,11 @@ use super::branches::Branches;
 use super::estimate;
 use super::items::{plain_items, refit};
 use super::joins::batches;
-use super::joins::dynamic::{Received, Told};
+use super::joins::dynamic::{Received, Told, ends};
 use super::placement::exec::{FragmentExec, timed};
 use super::pushdown::Budget;
 use crate::stores::connector::ScanLimits;
+use crate::stores::predicate::Predicate;
 use crate::stores::{BatchStream, Branch, Pushdown, Scan, StoreError, StoreName, Table};
 
 /// Reads one table of one store through the statement's branch.
@@ -83,22 +84,25 @@ impl ScanExec {
         let output = |output: usize| self.scan.columns.get(output).copied();
         let Some(connector) = branches.connector(&self.scan.store) else { return vec![self.scan.clone()] };
         let mut exact = true;
-        let asked = batches::statements(told, &self.table, &output).into_iter().map(|conditions| {
+        let keys_max = connector.capabilities().keys_max;
+        let asked = batches::statements(told, &self.table, keys_max, &output).into_iter().map(|conditions| {
             let mut scan = self.scan.clone();
-            let mut budget = Budget::of_scan();
+            let mut budget = Budget::with_keys(keys_max);
             scan.filter.iter().for_each(|filter| {
                 budget.take(filter);
             });
             // A list of keys in parts comes last.
             let mut last_exact = false;
             for condition in conditions {
-                let judged = connector.pushdown(&self.table, &condition);
-                last_exact = matches!(judged, Pushdown::Exact(_));
-                match judged {
-                    // The join checks again in either case.
-                    Pushdown::Exact(kept) | Pushdown::Superset(kept) if budget.take(&kept) => scan.filter.push(kept),
-                    Pushdown::Exact(_) | Pushdown::Superset(_) | Pushdown::Refused(_) => last_exact = false,
-                }
+                // The join checks again in any case. Of a list that is refused its ends may be taken.
+                let mut taken = |condition: &Predicate| match connector.pushdown(&self.table, condition) {
+                    Pushdown::Exact(kept) if budget.take(&kept) => Some((kept, true)),
+                    Pushdown::Superset(kept) if budget.take(&kept) => Some((kept, false)),
+                    Pushdown::Exact(_) | Pushdown::Superset(_) | Pushdown::Refused(_) => None,
+                };
+                let found = taken(&condition).or_else(|| Some((taken(&ends(&condition)?)?.0, false)));
+                last_exact = found.as_ref().is_some_and(|(_, exact)| *exact);
+                scan.filter.extend(found.map(|(kept, _)| kept));
             }
             exact &= last_exact;
             scan

@@ -243,6 +243,9 @@ impl Default for ScanLimits {
     }
 }
 
+/// The keys of one statement that every store takes: a parameter for each, of which SQLite has 32,766 and MySQL 65,535.
+pub const KEYS_EACH: usize = 10_000;
+
 /// What a store can do, as the contract suite checks it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
@@ -256,4 +259,8 @@ pub struct Capabilities {
     pub documents: bool,
     /// A running query can be stopped from outside.
     pub cancel: bool,
+    /// How many keys of a join one statement may carry as a list of one column, at least [`KEYS_EACH`]. It is worth to say more where a
+    /// list costs the store a look into a hash table for each row that it reads: rows that meet nothing are then dropped where they are,
+    /// for a few bytes a key, instead of being sent.
+    pub keys_max: usize,
 }

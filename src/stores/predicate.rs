@@ -102,17 +102,17 @@ pub enum Predicate {
 
 impl Predicate {
     /// The same condition over other columns; `None` when one of its columns has no other.
-    pub fn over(&self, other: &dyn Fn(usize) -> Option<usize>) -> Option<Self> {
-        let moved = |column: &ColumnRef| Some(ColumnRef { column: other(column.column)?, path: column.path.clone() });
-        let parts = |parts: &[Self]| parts.iter().map(|part| part.over(other)).collect::<Option<Vec<_>>>();
-        let mut same = self.clone();
-        match &mut same {
+    pub fn over(mut self, other: &dyn Fn(usize) -> Option<usize>) -> Option<Self> {
+        match &mut self {
             Self::Compare { column, .. } | Self::In { column, .. } | Self::IsNull { column, .. } | Self::Like { column, .. } => {
-                *column = moved(column)?;
+                column.column = other(column.column)?;
             }
-            Self::And(inner) | Self::Or(inner) => *inner = parts(inner)?,
+            Self::And(parts) | Self::Or(parts) => {
+                let moved = std::mem::take(parts).into_iter().map(|part| part.over(other));
+                *parts = moved.collect::<Option<Vec<_>>>()?;
+            }
         }
-        Some(same)
+        Some(self)
     }
 }
 

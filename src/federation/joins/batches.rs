@@ -1,16 +1,17 @@
 //! Keys in batches: what a store is asked for when a join knows more keys than one statement should carry.
 //!
-//! A list of keys is sent as `IN`. A long one is sent in several statements, one after the other, when the store finds rows by it in an
-//! index and the rows so found are few of its rows. Else one statement reads what lies between the least and the greatest key, and of keys
-//! without such an order everything: the join drops what has no partner. The number of keys is not guessed, it is what the join has read.
+//! A list of keys is sent as `IN`. A long one is sent too where the store takes it in one statement, and the rows so found are less than half of
+//! its rows: that each row is looked up in the list is cheaper than that it travels. What does not fit into one statement is sent in several,
+//! one after the other, when the store finds rows by it in an index and they are few. Else one statement reads what lies between the least
+//! and the greatest key, and of keys without such an order everything: the join drops what has no partner. The number of keys is not guessed,
+//! it is what the join has read.
 
 use super::super::estimate;
 use super::dynamic::{Told, ends};
+use crate::stores::connector::KEYS_EACH;
 use crate::stores::predicate::Predicate;
 use crate::stores::schema::Table;
 
-/// The most keys of one statement.
-pub const KEYS_AT_A_TIME: usize = 10_000;
 /// A list of keys is worth sending while it asks for less than this part of the rows.
 const WORTHWHILE: f64 = 0.5;
 /// A list in several statements, while it asks for less than this part: each costs a round trip and walks the index anew.
@@ -18,8 +19,9 @@ const WORTHWHILE_IN_PARTS: f64 = 0.25;
 
 /// The conditions of each statement that a store is asked; none when no row can pass. Columns are the table's own.
 ///
-/// `told` is over the output columns of a leaf, `other` says which columns of the table they are.
-pub fn statements(told: Told, table: &Table, other: &dyn Fn(usize) -> Option<usize>) -> Vec<Vec<Predicate>> {
+/// `told` is over the output columns of a leaf, `other` says which columns of the table they are, `keys_max` is what the store takes in one
+/// statement ([`crate::stores::connector::Capabilities::keys_max`]).
+pub fn statements(told: Told, table: &Table, keys_max: usize, other: &dyn Fn(usize) -> Option<usize>) -> Vec<Vec<Predicate>> {
     let conditions = match told {
         Told::Nothing => return vec![Vec::new()],
         Told::Never => return Vec::new(),
@@ -28,20 +30,32 @@ pub fn statements(told: Told, table: &Table, other: &dyn Fn(usize) -> Option<usi
     };
     let mut common = Vec::new();
     let mut long: Option<Predicate> = None;
+    let mut left = keys_max;
     for condition in conditions.into_iter().filter_map(|condition| condition.over(other)) {
-        match judge(&condition, table) {
-            Sent::Whole => common.push(condition),
+        match judge(&condition, table, left) {
+            Sent::Whole => {
+                left -= keys(&condition).min(left);
+                common.push(condition);
+            }
             // Of several long lists one divides the rows, and the others only bound them.
             Sent::InParts if long.is_none() => long = Some(condition),
             Sent::InParts | Sent::Ends => common.extend(ends(&condition)),
         }
     }
     let Some(Predicate::In { column, values, .. }) = long else { return vec![common] };
-    let parts = values.chunks(KEYS_AT_A_TIME).map(|keys| {
+    let parts = values.chunks(left.max(KEYS_EACH)).map(|keys| {
         let list = Predicate::In { column: column.clone(), values: keys.to_vec(), negated: false };
         common.iter().cloned().chain([list]).collect()
     });
     parts.collect()
+}
+
+/// The keys of a list that is long enough to be counted.
+fn keys(condition: &Predicate) -> usize {
+    match condition {
+        Predicate::In { values, .. } if values.len() > KEYS_EACH => values.len(),
+        _ => 0,
+    }
 }
 
 enum Sent {
@@ -50,18 +64,29 @@ enum Sent {
     Ends,
 }
 
-fn judge(condition: &Predicate, table: &Table) -> Sent {
+fn judge(condition: &Predicate, table: &Table, keys_max: usize) -> Sent {
     let Predicate::In { column, values, negated: false } = condition else { return Sent::Whole };
-    let rows = estimate::rows(table);
-    let distinct = estimate::distinct(table, column.column).unwrap_or(rows);
-    let part = values.len() as f64 / distinct.max(1.0);
-    let known = table.row_estimate.is_some();
-    if values.len() <= KEYS_AT_A_TIME {
+    let part = part(table, column.column, values.len());
+    if values.len() <= KEYS_EACH {
         // A short list costs nothing to try.
-        return if !known || part < WORTHWHILE || values.len() < 100 { Sent::Whole } else { Sent::Ends };
+        return if part.is_none_or(|part| part < WORTHWHILE) || values.len() < 100 { Sent::Whole } else { Sent::Ends };
     }
-    let found_quickly = column.path.is_empty() && estimate::is_indexed(table, column.column);
-    if known && found_quickly && part < WORTHWHILE_IN_PARTS { Sent::InParts } else { Sent::Ends }
+    let (Some(part), true) = (part, column.path.is_empty()) else { return Sent::Ends };
+    if values.len() <= keys_max && part < WORTHWHILE {
+        return Sent::Whole;
+    }
+    if part < WORTHWHILE_IN_PARTS && estimate::is_indexed(table, column.column) { Sent::InParts } else { Sent::Ends }
+}
+
+/// Whether a list that takes a large part of a statement is worth it.
+pub fn is_worthwhile(table: &Table, column: usize, keys: usize) -> bool {
+    part(table, column, keys).is_some_and(|part| part < WORTHWHILE)
+}
+
+/// The part of the rows that so many keys of a column ask for, at most; `None` where nobody counted the rows.
+fn part(table: &Table, column: usize, keys: usize) -> Option<f64> {
+    let rows = table.row_estimate.map(|_| estimate::rows(table))?;
+    Some(keys as f64 / estimate::distinct(table, column).unwrap_or(rows).max(1.0))
 }
 
 #[cfg(test)]
@@ -106,7 +131,11 @@ mod tests {
 
     /// How many keys each statement carries, and how many other conditions.
     fn check(told: Told, rows: Option<u64>, expected: &[(usize, usize)]) {
-        let found: Vec<(usize, usize)> = statements(told, &table(rows), &Some)
+        check_in(KEYS_EACH, told, rows, expected);
+    }
+
+    fn check_in(keys_max: usize, told: Told, rows: Option<u64>, expected: &[(usize, usize)]) {
+        let found: Vec<(usize, usize)> = statements(told, &table(rows), keys_max, &Some)
             .iter()
             .map(|conditions| {
                 let keys = conditions.iter().map(|condition| match condition {
@@ -138,9 +167,23 @@ mod tests {
     }
 
     #[test]
+    fn long_lists_are_sent_whole_where_one_statement_takes_them() {
+        let check = |told, rows, expected: &[(usize, usize)]| check_in(100_000, told, rows, expected);
+        check(Told::Rows(list(0, 60_000)), Some(1_000_000), &[(60_000, 0)]);
+        check(Told::Rows(list(1, 60_000)), Some(1_000_000), &[(60_000, 0)]);
+        check(Told::Rows(list(1, 60_000)), Some(100_000), &[(0, 1)]);
+        check(Told::Rows(list(1, 60_000)), None, &[(0, 1)]);
+        // More than one statement takes: in parts of an index, else the ends.
+        check(Told::Rows(list(0, 150_000)), Some(1_000_000), &[(100_000, 0), (50_000, 0)]);
+        check(Told::Rows(list(1, 150_000)), Some(1_000_000), &[(0, 1)]);
+        let both = Predicate::And(vec![list(1, 60_000), list(2, 50_000)]);
+        check(Told::Rows(both), Some(1_000_000), &[(60_000, 1)]);
+    }
+
+    #[test]
     fn columns_are_those_of_the_table() {
-        let found = statements(Told::Rows(list(0, 1)), &table(Some(1000)), &|output| (output == 0).then_some(2));
+        let found = statements(Told::Rows(list(0, 1)), &table(Some(1000)), KEYS_EACH, &|output| (output == 0).then_some(2));
         assert_eq!(found, [[list(2, 1)]]);
-        assert_eq!(statements(Told::Rows(list(1, 1)), &table(Some(1000)), &|output| (output == 0).then_some(2)), [[]]);
+        assert_eq!(statements(Told::Rows(list(1, 1)), &table(Some(1000)), KEYS_EACH, &|output| (output == 0).then_some(2)), [[]]);
     }
 }

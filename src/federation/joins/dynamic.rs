@@ -15,7 +15,7 @@
 //! is; whoever waits for it waits for ever. A join fills a filter only when it finds it below itself ([`Received::apply`]). The engine hands
 //! filters down through nodes that stop after some rows ([`await_joins`]).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -294,32 +294,45 @@ fn one_of(parts: impl Iterator<Item = Told>) -> Told {
     if conditions.len() < 2 {
         return conditions.pop().map_or(Told::Never, Told::Rows);
     }
-    Told::Rows(union(&conditions).unwrap_or(Predicate::Or(conditions)))
+    Told::Rows(union(conditions).unwrap_or_else(Predicate::Or))
 }
 
 /// The branches of a partitioned join, each a list over the same columns, as one list for each column.
-fn union(conditions: &[Predicate]) -> Option<Predicate> {
-    let mut lists: Vec<(ColumnRef, Vec<Value>)> = Vec::new();
-    for (branch, condition) in conditions.iter().enumerate() {
+fn union(conditions: Vec<Predicate>) -> std::result::Result<Predicate, Vec<Predicate>> {
+    let columns = |condition: &Predicate| listed_columns(condition).filter(|columns| !columns.is_empty());
+    let first = conditions.first().and_then(columns);
+    if first.is_none() || conditions.iter().any(|condition| columns(condition) != first) {
+        return Err(conditions);
+    }
+    let mut lists: BTreeMap<usize, Vec<Value>> = BTreeMap::new();
+    for condition in conditions {
         let parts = match condition {
-            Predicate::And(parts) => parts.as_slice(),
-            single => std::slice::from_ref(single),
+            Predicate::And(parts) => parts,
+            single => vec![single],
         };
-        if branch > 0 && parts.len() != lists.len() {
-            return None;
-        }
         for part in parts {
-            let Predicate::In { column, values, negated: false } = part else { return None };
-            match lists.iter_mut().find(|(known, _)| known == column) {
-                Some((_, known)) if branch > 0 => known.extend(values.iter().cloned()),
-                None if branch == 0 => lists.push((column.clone(), values.clone())),
-                _ => return None,
+            if let Predicate::In { column, mut values, .. } = part {
+                lists.entry(column.column).or_default().append(&mut values);
             }
         }
     }
-    let lists = lists.into_iter().map(|(column, values)| Predicate::In { column, values, negated: false });
+    let lists = lists.into_iter().map(|(column, values)| Predicate::In { column: ColumnRef::of(column), values, negated: false });
     let mut lists: Vec<Predicate> = lists.collect();
-    if lists.len() == 1 { lists.pop() } else { Some(Predicate::And(lists)) }
+    Ok(if lists.len() > 1 { Predicate::And(lists) } else { lists.remove(0) })
+}
+
+/// The columns of a condition that is nothing but one list for each of them.
+fn listed_columns(condition: &Predicate) -> Option<BTreeSet<usize>> {
+    let parts = match condition {
+        Predicate::And(parts) => parts.as_slice(),
+        single => std::slice::from_ref(single),
+    };
+    let column = |part: &Predicate| match part {
+        Predicate::In { column, negated: false, .. } if column.path.is_empty() => Some(column.column),
+        _ => None,
+    };
+    let columns = parts.iter().map(column).collect::<Option<BTreeSet<usize>>>()?;
+    (columns.len() == parts.len()).then_some(columns)
 }
 
 /// An output column of the leaf as a join's key reads it.
@@ -422,7 +435,7 @@ fn listed(list: &InListExpr, schema: &Schema) -> Told {
         .collect();
     let Some(literals) = literals else { return Told::Nothing };
     if let Some(key) = Key::of(list.expr(), schema) {
-        let given: Vec<ScalarValue> = literals.into_iter().filter(|literal| !literal.is_null()).cloned().collect();
+        let given: Vec<&ScalarValue> = literals.into_iter().filter(|literal| !literal.is_null()).collect();
         return column_list(&key, &given, false);
     }
     // Several keys at once are a row: `struct(a, b) IN ({1, 2}, …)`. A list of each is what the store is told.
@@ -443,19 +456,19 @@ fn listed(list: &InListExpr, schema: &Schema) -> Told {
         let cells: Option<Vec<ScalarValue>> =
             rows.iter().map(|row| ScalarValue::try_from_array(row.columns().get(place)?, 0).ok()).collect();
         let Some(cells) = cells else { return Told::Nothing };
-        let (given, nulls): (Vec<ScalarValue>, Vec<ScalarValue>) = cells.into_iter().partition(|cell| !cell.is_null());
+        let (given, nulls): (Vec<&ScalarValue>, Vec<&ScalarValue>) = cells.iter().partition(|cell| !cell.is_null());
         column_list(&key, &given, !nulls.is_empty())
     }))
 }
 
 /// `column IN (…)`, where `or_null` a NULL is among what may match.
-fn column_list(key: &Key, given: &[ScalarValue], or_null: bool) -> Told {
+fn column_list(key: &Key, given: &[&ScalarValue], or_null: bool) -> Told {
     if !key.is_equated() {
         return Told::Nothing;
     }
     let mut distinct = std::collections::HashSet::with_capacity(given.len());
     let mut values = Vec::with_capacity(given.len());
-    for literal in given {
+    for literal in given.iter().copied() {
         match key.value(literal) {
             Some(Ok(value)) if distinct.insert(literal) => values.push(value),
             Some(_) => {}

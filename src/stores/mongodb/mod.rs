@@ -38,7 +38,7 @@ use self::branch::Branch;
 use self::fragment::Surroundings;
 use self::pool::{OPTIONS, Pool, Settings};
 use self::pushdown::Mismatch;
-use super::connector::{Branch as BranchContract, Capabilities, Connector, Kind, Purpose, Scan, StoreName};
+use super::connector::{Branch as BranchContract, Capabilities, Connector, KEYS_EACH, Kind, Purpose, Scan, StoreName};
 use super::document::options::read_tables;
 use super::document::{DocumentOptions, Memory, OnMismatch};
 use super::error::StoreError;
@@ -172,7 +172,7 @@ impl Connector for MongoDb {
 
     fn capabilities(&self) -> Capabilities {
         // `statement_snapshot` is what a replica set can; a standalone server says why not in `Branch::shared_snapshot`.
-        Capabilities { statement_snapshot: true, prepare: false, like: false, documents: true, cancel: true }
+        Capabilities { statement_snapshot: true, prepare: false, like: false, documents: true, cancel: true, keys_max: KEYS_EACH }
     }
 
     async fn discover(&self) -> Result<StoreSchema, StoreError> {

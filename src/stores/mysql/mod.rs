@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::connector::{Branch, Capabilities, Connector, Kind, Purpose, Scan, StoreName};
+use super::connector::{Branch, Capabilities, Connector, KEYS_EACH, Kind, Purpose, Scan, StoreName};
 use super::document::{Known, Learning, Memory};
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
@@ -168,6 +168,7 @@ impl Connector for Store {
             like: false,
             documents: true,
             cancel: true,
+            keys_max: KEYS_EACH,
         }
     }
 

@@ -347,5 +347,12 @@ mod tests {
                 "SELECT \"id\", \"part\" FROM \"public\".\"t\" WHERE \"id\" IN ($1, $2) AND \"part\" = $3::pg_catalog.text -- iit",
             ),
         );
+        check(
+            &[0],
+            vec![many(9), equal(1, text("a"))],
+            Some(
+                "SELECT \"id\", \"part\" FROM \"public\".\"t\" WHERE \"id\" = ANY ($1::pg_catalog.int4[]) AND \"part\" = $2::pg_catalog.text -- tt",
+            ),
+        );
     }
 }

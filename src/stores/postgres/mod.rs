@@ -11,6 +11,7 @@
 //! its answers have been read to the end; a scan that ends early is cancelled in the server; a value that its carrier cannot
 //! hold fails the scan by name. Deliberately absent so far: writes and change feeds (`write.rs`, `changes.rs`).
 
+mod array;
 mod branch;
 mod changes;
 mod copy;
@@ -115,7 +116,14 @@ impl connector::Connector for Connector {
 
     fn capabilities(&self) -> Capabilities {
         // PostgreSQL can prepare transactions; this connector cannot yet.
-        Capabilities { statement_snapshot: true, prepare: false, like: true, documents: true, cancel: true }
+        Capabilities {
+            statement_snapshot: true,
+            prepare: false,
+            like: true,
+            documents: true,
+            cancel: true,
+            keys_max: array::KEYS_MAX,
+        }
     }
 
     async fn discover(&self) -> Result<StoreSchema, StoreError> {

@@ -6,10 +6,11 @@
 //! `json` values.
 
 use super::super::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
-use super::super::relational::predicate::Like;
+use super::super::relational::predicate::{Like, Members};
 use super::super::relational::{Spelling, Sql, Unwritable, Use, embedded, field as document_field, like, predicate};
 use super::super::schema::{Collation, Column, Table};
 use super::super::value::Value;
+use super::array::{self, Element};
 use super::field;
 use super::types::{self, Form};
 use crate::pgtype::{DATE_INFINITY, DATE_NEGATIVE_INFINITY, PgField};
@@ -257,6 +258,11 @@ impl Spelling for Names<'_> {
         Ok(())
     }
 
+    fn write_members(&self, members: Members<'_>, sql: &mut Sql) -> Result<bool, Unwritable> {
+        let Some(element) = plain(self.0, members.column).and_then(element) else { return Ok(false) };
+        array::write(element, members.values.iter(), members.negated, sql)
+    }
+
     fn write_like(&self, column: &ColumnRef, like: Like<'_>, sql: &mut Sql) -> Result<(), Unwritable> {
         self.write_column(column, Use::Pattern, sql)?;
         sql.push(if like.negated { " NOT LIKE " } else { " LIKE " });
@@ -266,6 +272,26 @@ impl Spelling for Names<'_> {
         sql.push("::pg_catalog.text");
         Ok(())
     }
+}
+
+/// What a list of values of the column is an array of: the type that single values have in [`Spelling::write_value`], but the column's own
+/// where they are integers.
+fn element(column: &Column) -> Option<Element> {
+    Some(match family(column) {
+        Family::Integer => return Element::integer(column.pg_type().oid),
+        Family::Oid => Element::Oid,
+        Family::Float => Element::Float8,
+        Family::Numeric => Element::Numeric,
+        Family::Text | Family::Enum => Element::Text,
+        Family::Blank => Element::Blank,
+        Family::Bytes => Element::Bytes,
+        Family::Date => Element::Date,
+        Family::Time => Element::Time,
+        Family::Timestamp => Element::Timestamp,
+        Family::TimestampTz => Element::TimestampTz,
+        Family::Uuid => Element::Uuid,
+        Family::Bool | Family::Opaque => return None,
+    })
 }
 
 /// Where the column's own collation would answer differently. Equality is by bytes under every deterministic collation, and
@@ -406,6 +432,39 @@ mod tests {
             (member(6, &["a"], true), "refused"),
             (Predicate::IsNull { column: ColumnRef::of(7), negated: true }, "exact \"inet\" IS NOT NULL"),
             (Predicate::IsNull { column: ColumnRef { column: 7, path: vec!["a".to_owned()] }, negated: true }, "refused"),
+        ];
+        for (predicate, expected) in rows {
+            assert_eq!(shown(&predicate), expected, "{predicate:?}");
+        }
+    }
+
+    #[test]
+    fn long_lists_are_arrays_in_the_columns_own_type() {
+        let member = |column, value: fn(i64) -> Value, negated| Predicate::In {
+            column: ColumnRef::of(column),
+            values: (1..=9).map(value).collect(),
+            negated,
+        };
+        let letter = |number: i64| text(&"'".repeat(usize::from(number == 9)));
+        let empty = "\"\",".repeat(8);
+        let rows = [
+            (member(0, Value::Int, false), "exact \"int\" = ANY ('{1,2,3,4,5,6,7,8,9}'::pg_catalog.int4[])".to_owned()),
+            (
+                member(0, |number| Value::Int(number << 40), true),
+                format!("exact \"int\" NOT IN ({})", {
+                    let each: Vec<String> = (1..=9_i64).map(|number| format!("'{}'::int8", number << 40)).collect();
+                    each.join(", ")
+                }),
+            ),
+            (member(1, letter, true), format!("exact \"text\" <> ALL ('{{{empty}\"''\"}}'::pg_catalog.text[])")),
+            (
+                member(2, letter, true),
+                format!("exact \"ci\" COLLATE pg_catalog.\"C\" <> ALL ('{{{empty}\"''\"}}'::pg_catalog.text[])"),
+            ),
+            (member(4, letter, false), format!("exact \"mood\"::pg_catalog.text = ANY ('{{{empty}\"''\"}}'::pg_catalog.text[])")),
+            (member(6, letter, false), format!("superset \"pad\" = ANY ('{{{empty}\"''\"}}'::pg_catalog.bpchar[])")),
+            (member(9, Value::Int, false), "exact \"oid\" = ANY ('{1,2,3,4,5,6,7,8,9}'::pg_catalog.oid[])".to_owned()),
+            (member(1, |_| text("a\0b"), false), "refused".to_owned()),
         ];
         for (predicate, expected) in rows {
             assert_eq!(shown(&predicate), expected, "{predicate:?}");

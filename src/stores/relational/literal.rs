@@ -110,6 +110,43 @@ pub fn write_decimal(unscaled: i128, scale: u8, text: &mut String) {
     }
 }
 
+/// Appends `value` as an element of an array literal (manual, 8.15.2), which as a whole goes through [`write_text`]. What is not a number
+/// stands in double quotes, within which only the quote and the backslash have a meaning; so neither commas, braces, blanks nor the
+/// word NULL do.
+///
+/// # Errors
+/// A numeric text that is not a number. A NUL byte is found when the whole is written.
+pub fn write_element(value: &Value, text: &mut String) -> Result<(), Unwritable> {
+    let quoted = |text: &mut String, write: &dyn Fn(&mut String)| {
+        text.push('"');
+        write(text);
+        text.push('"');
+    };
+    match value {
+        Value::Bool(truth) => text.push_str(if *truth { "t" } else { "f" }),
+        Value::Int(number) => text.push_str(itoa::Buffer::new().format(*number)),
+        Value::Float(number) => write_float(*number, text),
+        Value::Decimal { unscaled, scale } => write_decimal(*unscaled, *scale, text),
+        Value::Numeric(digits) if is_numeric(digits) => text.push_str(digits),
+        Value::Numeric(_) => return Err(Unwritable("is not a number")),
+        Value::Text(content) => quoted(text, &|text| {
+            for character in content.chars() {
+                text.push_str(if matches!(character, '"' | '\\') { "\\" } else { "" });
+                text.push(character);
+            }
+        }),
+        Value::Bytes(bytes) => quoted(text, &|text| {
+            text.push_str("\\\\x");
+            bytes.iter().for_each(|byte| push(text, format_args!("{byte:02x}")));
+        }),
+        Value::Date(days) => quoted(text, &|text| write_date(*days, text)),
+        Value::Time(micros) => quoted(text, &|text| write_time(*micros, text)),
+        Value::Timestamp(micros) => quoted(text, &|text| write_timestamp(*micros, "", text)),
+        Value::TimestampTz(micros) => quoted(text, &|text| write_timestamp(*micros, "+00", text)),
+    }
+    Ok(())
+}
+
 /// Year, month, day of the proleptic Gregorian calendar for days since 1970-01-01, over all of `i32` days. Year 0 is 1 BC.
 ///
 /// Counts in eras of 400 years that start on 1 March, so that the leap day ends its year.
@@ -233,6 +270,63 @@ mod tests {
             let mut literal = String::new();
             write_text(&content, &mut literal).unwrap();
             assert_eq!(scan(&literal).as_deref(), Some(content.as_str()), "{literal}");
+        }
+    }
+
+    /// Reads an array literal of texts back as PostgreSQL's `array_in` does.
+    fn elements(array: &str) -> Option<Vec<Option<String>>> {
+        let mut characters = array.strip_prefix('{')?.chars().peekable();
+        let mut found = Vec::new();
+        loop {
+            let (mut content, mut was_quoted, mut within) = (String::new(), false, false);
+            loop {
+                match characters.next()? {
+                    '"' => (was_quoted, within) = (true, !within),
+                    '\\' => content.push(characters.next()?),
+                    ',' if !within => break found.push((was_quoted || content != "NULL").then_some(content)),
+                    '}' if !within => {
+                        found.push((was_quoted || content != "NULL").then_some(content));
+                        return characters.next().is_none().then_some(found);
+                    }
+                    other => content.push(other),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn elements_of_arrays_read_back_as_themselves() {
+        let hostile =
+            ["", "NULL", "null", " a ", "{}", "},{", "a,b", "\"", "\\", "\\\"", "'", "it''s", "\\'; DROP", "E'", "tab\t", "ünï"];
+        let alphabet = ['\'', '\\', '"', ',', '}'];
+        let short = alphabet.iter().flat_map(|a| alphabet.iter().flat_map(move |b| alphabet.map(|c| format!("{a}{b}{c}"))));
+        let texts: Vec<String> = hostile.into_iter().map(str::to_owned).chain(short).collect();
+        let mut array = String::from("{");
+        for (place, text) in texts.iter().enumerate() {
+            array.push_str(if place == 0 { "" } else { "," });
+            write_element(&Value::Text(text.clone()), &mut array).unwrap();
+        }
+        array.push('}');
+        let mut literal = String::new();
+        write_text(&array, &mut literal).unwrap();
+        let read = elements(&scan(&literal).unwrap()).unwrap();
+        assert_eq!(read, texts.into_iter().map(Some).collect::<Vec<_>>());
+        assert!(write_element(&Value::Numeric("1,2".to_owned()), &mut String::new()).is_err());
+    }
+
+    #[test]
+    fn elements_say_no_type() {
+        let rows = [
+            (Value::Int(-5), "-5"),
+            (Value::Decimal { unscaled: -5, scale: 3 }, "-0.005"),
+            (Value::Date(-719_163), "\"0001-12-31 BC\""),
+            (Value::TimestampTz(1_000_001), "\"1970-01-01 00:00:01.000001+00\""),
+            (Value::Bytes(vec![0, 39, 255]), "\"\\\\x0027ff\""),
+        ];
+        for (value, expected) in rows {
+            let mut text = String::new();
+            write_element(&value, &mut text).unwrap();
+            assert_eq!(text, expected);
         }
     }
 

@@ -44,6 +44,15 @@ pub trait Spelling {
         sql.push_value(value.clone())
     }
 
+    /// Writes what follows the left side of `IN` in a form of the store's own and says so; `false` leaves it to a list in parentheses.
+    ///
+    /// # Errors
+    /// When a value cannot be written.
+    fn write_members(&self, members: Members<'_>, sql: &mut Sql) -> Result<bool, Unwritable> {
+        let _ = (members, sql);
+        Ok(false)
+    }
+
     /// Writes the whole `LIKE` condition. The default is right for stores whose `LIKE` has an `ESCAPE` clause and, on the
     /// column as [`Spelling::write_column`] writes it, the wanted case rule.
     ///
@@ -57,6 +66,17 @@ pub trait Spelling {
         sql.push(" ESCAPE '!'");
         Ok(())
     }
+}
+
+/// The right side of an `IN`.
+#[derive(Debug, Clone, Copy)]
+pub struct Members<'a> {
+    /// The left side.
+    pub column: &'a ColumnRef,
+    /// The list, not empty.
+    pub values: &'a [Value],
+    /// `NOT IN`.
+    pub negated: bool,
 }
 
 /// The right side and the kind of a `LIKE`.
@@ -121,6 +141,9 @@ fn write_in(column: &ColumnRef, values: &[Value], negated: bool, spelling: &dyn 
         return Ok(());
     }
     spelling.write_column(column, Use::Member, sql)?;
+    if spelling.write_members(Members { column, values, negated }, sql)? {
+        return Ok(());
+    }
     sql.push(if negated { " NOT IN (" } else { " IN (" });
     for (number, value) in values.iter().enumerate() {
         sql.push(if number == 0 { "" } else { ", " });

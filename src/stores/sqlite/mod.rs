@@ -26,7 +26,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 
-use super::connector::{self, Capabilities, Kind, Purpose, Scan, StoreName};
+use super::connector::{self, Capabilities, KEYS_EACH, Kind, Purpose, Scan, StoreName};
 use super::document::{Known, Learning, Memory};
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
@@ -151,7 +151,7 @@ impl connector::Connector for Connector {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { statement_snapshot: true, prepare: false, like: true, documents: true, cancel: true }
+        Capabilities { statement_snapshot: true, prepare: false, like: true, documents: true, cancel: true, keys_max: KEYS_EACH }
     }
 
     async fn discover(&self) -> Result<StoreSchema, StoreError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use tributary::error::Diagnose;
-use tributary::stores::connector::{Capabilities, ScanLimits};
+use tributary::stores::connector::{Capabilities, KEYS_EACH, ScanLimits};
 use tributary::stores::predicate::{ColumnRef, Comparison};
 use tributary::stores::value::Value;
 use tributary::stores::{Branch, Connector, Predicate, Purpose, Pushdown, Scan};
@@ -17,12 +17,13 @@ use super::world::{Kind, World, until};
 pub async fn check(world: &dyn World) {
     let connector = world.open("");
     // All fields by name: a new one does not compile until it is proved here.
-    let Capabilities { statement_snapshot, prepare, like, documents, cancel } = reading::discovered(&connector).await;
+    let Capabilities { statement_snapshot, prepare, like, documents, cancel, keys_max } = reading::discovered(&connector).await;
     snapshot_of_a_statement(world, statement_snapshot).await;
     prepared_transactions(world, prepare).await;
     patterns(world, like).await;
     fields_of_documents(world, documents).await;
     cancelling(world, cancel).await;
+    keys_of_one_statement(world, keys_max).await;
 }
 
 /// Opens a branch for two scans. Where writers of other tests kept the connections' snapshots apart, it is tried again.
@@ -152,4 +153,20 @@ async fn cancelling(world: &dyn World, declared: bool) {
     assert_eq!(reading::count(&all), super::world::BIG, "the store goes on");
     connector.close().await;
     assert_eq!(connector.ping().await.unwrap_err().sqlstate(), "08001");
+}
+
+/// A list of as many keys as the store says it takes finds the rows that there are, without an answer that is about right.
+async fn keys_of_one_statement(world: &dyn World, declared: usize) {
+    assert!(declared >= KEYS_EACH, "every store takes {KEYS_EACH} keys");
+    world.make(&sample::of_keys("listed", 3)).await;
+    let connector = world.open("");
+    let table = reading::table(&connector, &world.namespace(), "listed").await;
+    // The keys of the sample count from 1, and so do all but the last of these.
+    let values = (2..=i64::try_from(declared).unwrap() + 1).map(Value::Int).collect();
+    let list = Predicate::In { column: ColumnRef::of(0), values, negated: false };
+    let (Pushdown::Exact(kept) | Pushdown::Superset(kept)) = connector.pushdown(&table, &list) else {
+        panic!("{declared} keys are not taken")
+    };
+    let found = reading::keys(&reading::read(&connector, &table, &whole(&connector, &table, vec![kept])).await.unwrap());
+    assert_eq!(found, [2, 3]);
 }

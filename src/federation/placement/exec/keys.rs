@@ -3,14 +3,17 @@
 
 use super::super::estimate;
 use super::super::node::Part;
+use crate::federation::joins::batches;
 use crate::federation::joins::dynamic::ends;
 use crate::pgtype::{PgField, PgType};
-use crate::stores::fragment::{Expression, JoinKind, Node};
+use crate::stores::connector::KEYS_EACH;
+use crate::stores::fragment::{Expression, JoinKind, Node, shapes};
 use crate::stores::predicate::{ColumnRef, Predicate};
 use crate::stores::value::Value;
 use crate::stores::{Connector, Fragment, Relation};
 
-/// The most constants of a part with what filters add: SQLite takes 32,766 parameters in a statement.
+/// The most constants of a part with what filters add, where the store does not take more keys: SQLite takes 32,766 parameters in a
+/// statement.
 const CONSTANTS_MAX: usize = 30_000;
 
 /// The part for only those rows for which the condition is true, as far as its store takes that. Columns of the condition are
@@ -23,17 +26,34 @@ pub(super) fn narrowed(part: &Part, told: Predicate, connector: &dyn Connector) 
     };
     let mut root = part.fragment.root.clone();
     let accepts = |relation: &Relation| connector.accepts(relation, &part.tables).is_ok();
+    let (mut left, mut constants_max) = (connector.capabilities().keys_max, CONSTANTS_MAX);
     for condition in conditions {
-        let bounds = ends(&condition);
-        let forms = [Some(condition), bounds];
-        // A list that is too long for the statement is as good as its ends.
-        let fitting = forms.into_iter().flatten().find_map(|form| {
-            let narrowed = sunk(root.clone(), expression(&form, &types)?, &accepts)?;
-            (estimate::size(&narrowed).0 <= CONSTANTS_MAX).then_some(narrowed)
-        });
-        root = fitting.unwrap_or(root);
+        let keys = long_list(&condition, part).filter(|keys| *keys <= left).unwrap_or(0);
+        let narrow = |root: &Relation, form: &Predicate, most: usize| {
+            let fits = |relation: &Relation| estimate::size(relation).0 <= most;
+            sunk(root.clone(), expression(form, &types)?, &accepts).filter(fits)
+        };
+        if let Some(narrowed) = narrow(&root, &condition, constants_max + keys) {
+            root = narrowed;
+            left -= keys;
+            constants_max += keys;
+        } else if let Some(narrowed) = ends(&condition).and_then(|ends| narrow(&root, &ends, constants_max)) {
+            // A list that is too long for the statement is as good as its ends.
+            root = narrowed;
+        }
     }
     Fragment { store: part.fragment.store.clone(), root }
+}
+
+/// The keys of a list that is too long for every store, over a stored column of which it asks for few enough rows.
+fn long_list(condition: &Predicate, part: &Part) -> Option<usize> {
+    let Predicate::In { column, values, negated: false } = condition else { return None };
+    if values.len() <= KEYS_EACH || !column.path.is_empty() {
+        return None;
+    }
+    let origin = shapes(&part.fragment.root, &part.tables).into_iter().nth(column.column)?.origin?;
+    let table = part.tables.get(&origin.table)?;
+    batches::is_worthwhile(table, origin.column, values.len()).then_some(values.len())
 }
 
 /// A condition over the columns of a relation.
@@ -78,15 +98,15 @@ fn sunk(relation: Relation, condition: Expression, accepts: &dyn Fn(&Relation) -
             Relation::Filter { input: Box::new(sunk(*input, condition, accepts)?), condition: own }
         }
         Relation::Distinct { input } => Relation::Distinct { input: Box::new(sunk(*input, condition, accepts)?) },
-        Relation::Project { input, expressions } => match moved(condition.clone(), &places, &expressions) {
-            Some(condition) => Relation::Project { input: Box::new(sunk(*input, condition, accepts)?), expressions },
-            None if is_sorted(&input) => return None,
-            None => above(Relation::Project { input, expressions }, condition, accepts)?,
-        },
-        Relation::Aggregate { input, groups, calls } => match moved(condition.clone(), &places, &groups) {
-            Some(condition) => Relation::Aggregate { input: Box::new(sunk(*input, condition, accepts)?), groups, calls },
-            None => above(Relation::Aggregate { input, groups, calls }, condition, accepts)?,
-        },
+        Relation::Project { input, expressions } if is_passed_on(&places, &expressions) => {
+            let condition = moved(condition, &expressions);
+            Relation::Project { input: Box::new(sunk(*input, condition, accepts)?), expressions }
+        }
+        Relation::Project { input, .. } if is_sorted(&input) => return None,
+        Relation::Aggregate { input, groups, calls } if is_passed_on(&places, &groups) => {
+            let condition = moved(condition, &groups);
+            Relation::Aggregate { input: Box::new(sunk(*input, condition, accepts)?), groups, calls }
+        }
         Relation::Join { left, right, kind, condition: on } => {
             let boundary = estimate::width(&left);
             let of_left = places.iter().all(|place| *place < boundary);
@@ -113,17 +133,23 @@ fn above(relation: Relation, condition: Expression, accepts: &dyn Fn(&Relation) 
     accepts(&filter).then_some(filter)
 }
 
-/// The condition over the columns that these outputs are; `None` when one of them is computed.
-fn moved(mut condition: Expression, places: &[usize], outputs: &[Expression]) -> Option<Expression> {
-    let below = |place: usize| match outputs.get(place).map(|output| &output.node) {
+/// The column of the input that an output is.
+fn below(place: usize, outputs: &[Expression]) -> Option<usize> {
+    match outputs.get(place).map(|output| &output.node) {
         Some(Node::Column(below)) => Some(*below),
         _ => None,
-    };
-    if !places.iter().all(|place| below(*place).is_some()) {
-        return None;
     }
-    condition.renumber(&|place| below(place).unwrap_or(place));
-    Some(condition)
+}
+
+/// Whether none of these outputs is computed.
+fn is_passed_on(places: &[usize], outputs: &[Expression]) -> bool {
+    places.iter().all(|place| below(*place, outputs).is_some())
+}
+
+/// The condition over the columns that these outputs are.
+fn moved(mut condition: Expression, outputs: &[Expression]) -> Expression {
+    condition.renumber(&|place| below(place, outputs).unwrap_or(place));
+    condition
 }
 
 fn places(condition: &Expression) -> Vec<usize> {

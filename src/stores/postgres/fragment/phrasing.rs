@@ -4,10 +4,11 @@
 use super::super::super::fragment::{DateField, Expression, Function, Node, Shape};
 use super::super::super::predicate::{ColumnRef, Comparison, Predicate};
 use super::super::super::relational::fragment::{Like, Pen, Phrasing};
-use super::super::super::relational::predicate::{self, Like as StoredLike, Spelling, Use};
+use super::super::super::relational::predicate::{self, Like as StoredLike, Members, Spelling, Use};
 use super::super::super::relational::{Sql, Unwritable};
 use super::super::super::schema::{Collation, Table};
 use super::super::super::value::Value;
+use super::super::array::{self, Element};
 use super::super::job::stored_column;
 use super::super::pushdown::Names;
 use super::super::types::Form;
@@ -29,6 +30,10 @@ impl Spelling for Aliased<'_> {
 
     fn write_value(&self, column: &ColumnRef, value: &Value, sql: &mut Sql) -> Result<(), Unwritable> {
         self.0.write_value(column, value, sql)
+    }
+
+    fn write_members(&self, members: Members<'_>, sql: &mut Sql) -> Result<bool, Unwritable> {
+        self.0.write_members(members, sql)
     }
 
     fn write_like(&self, column: &ColumnRef, like: StoredLike<'_>, sql: &mut Sql) -> Result<(), Unwritable> {
@@ -138,12 +143,21 @@ impl Phrasing for Postgres {
     }
 
     fn write_in(&self, subject: &Expression, list: &[Expression], negated: bool, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
+        let constants = constants(subject.pg_type, list);
         let by_bytes = is_string(subject.pg_type) && {
             let first = pen.shape(subject);
-            list.iter().any(|item| needs_equality(&[subject.clone(), item.clone()], &[first.clone(), pen.shape(item)]))
+            let different = |item: &Expression| needs_equality(&[subject.clone(), item.clone()], &[first.clone(), pen.shape(item)]);
+            // Of constants each is as good as the other.
+            list.iter().take(if constants.is_some() { 1 } else { list.len() }).any(different)
         };
         pen.push("(");
         write_text(subject, by_bytes, pen)?;
+        if let Some((element, values)) = constants
+            && array::write(element, values.iter().copied(), negated, pen.sql())?
+        {
+            pen.push(")");
+            return Ok(());
+        }
         pen.push(if negated { " NOT IN (" } else { " IN (" });
         pen.list(list)?;
         pen.push("))");
@@ -201,6 +215,35 @@ impl Phrasing for Postgres {
         sql.push(&format!(" ({})", names.join(", ")));
         Ok(())
     }
+}
+
+/// The constants of a list that has nothing else, without NULLs, and what an array of them is made of. Integers are of the type that they are
+/// compared with, whatever their own: that of everything else is the same, or has the same equality.
+fn constants(subject: PgType, list: &[Expression]) -> Option<(Element, Vec<&Value>)> {
+    let element = match subject.oid {
+        25 | 1043 => Element::Text,
+        1042 => Element::Blank,
+        1082 => Element::Date,
+        1083 => Element::Time,
+        1114 => Element::Timestamp,
+        1184 => Element::TimestampTz,
+        1700 => Element::Numeric,
+        2950 => Element::Uuid,
+        oid => Element::integer(oid)?,
+    };
+    let is_alike = |item: PgType| match element {
+        Element::Int2 | Element::Int4 | Element::Int8 => Element::integer(item.oid).is_some(),
+        Element::Text => matches!(item.oid, 25 | 1043),
+        _ => item.oid == subject.oid,
+    };
+    let mut values = Vec::with_capacity(list.len());
+    for item in list {
+        match &item.node {
+            Node::Literal(Some(value)) if is_alike(item.pg_type) => values.push(value),
+            _ => return None,
+        }
+    }
+    Some((element, values))
 }
 
 /// How a function looks at texts.

@@ -248,6 +248,47 @@ fn text_is_compared_by_bytes_and_indexes_stay_of_use() {
 }
 
 #[test]
+fn long_lists_of_constants_are_arrays() {
+    let among = |subject: Expression, list: Vec<Expression>, negated| {
+        Expression::condition(Node::In { subject: Box::new(subject), list, negated })
+    };
+    let numbers = |pg_type: PgType, last: i64| -> Vec<Expression> {
+        (1..=8).chain([last]).map(|number| literal(pg_type, Value::Int(number))).collect()
+    };
+    let letters = || -> Vec<Expression> { ["'", "\\"].into_iter().chain(["a"; 7]).map(text).collect() };
+    let array = r#"( E'{','\\\\,a,a,a,a,a,a,a}'::text[]))"#.replace("','", "'',");
+    let rows = [
+        (among(at(INT), numbers(PgType::INT4, 9), false), "(t0.int = ANY ('{1,2,3,4,5,6,7,8,9}'::int4[]))".to_owned()),
+        (among(at(INT), numbers(PgType::INT8, 1 << 40), true), "(t0.int <> ALL ('{1,2,3,4,5,6,7,8}'::int4[]))".to_owned()),
+        (
+            among(cast(PgType::INT8, at(INT)), numbers(PgType::INT8, 9), false),
+            "(CAST(t0.int AS int8) = ANY ('{1,2,3,4,5,6,7,8,9}'::int8[]))".to_owned(),
+        ),
+        (among(at(TEXT), letters(), false), format!("(t0.text = ANY {array}")),
+        (among(at(LOOSE), letters(), true), format!("((t0.loose COLLATE C) <> ALL {array}")),
+    ];
+    for (condition, expected) in rows {
+        check(&filter(condition), &format!("WHERE {expected}"));
+    }
+    // What is no constant, or NULL.
+    for other in [at(INT), Expression::new(PgType::INT4, Node::Literal(None))] {
+        let mut list = numbers(PgType::INT4, 9);
+        list.push(other);
+        let mut sql = Sql::literal();
+        write(&filter(among(at(INT), list, false)), &tables(), &Postgres, None, &mut sql).unwrap();
+        assert!(sql.text().contains("\"int\" IN ('1'::int8::pg_catalog.int4, "), "{}", sql.text());
+    }
+}
+
+#[test]
+fn explain_cuts_long_lists() {
+    let list = (0..1000).map(|number| literal(PgType::INT4, Value::Int(number))).collect();
+    let root = filter(Expression::condition(Node::In { subject: Box::new(at(INT)), list, negated: false }));
+    let shown = describe(&Fragment { store: StoreName::new("s"), root }, &tables());
+    assert!(shown.contains("= ANY ($1::pg_catalog.int4[])) -- '{0,1,2,") && shown.ends_with('…') && shown.len() < 1000, "{shown}");
+}
+
+#[test]
 fn the_type_of_every_column_is_certain() {
     let shown = |relation: &Relation| {
         let mut sql = Sql::literal();

@@ -25,8 +25,12 @@ pub use pen::Pen;
 pub use phrasing::{Like, Phrasing};
 
 use super::super::fragment::{Relation, Tables};
+use super::super::value::Value;
 use super::literal;
 use super::sql::{Sql, Unwritable};
+
+/// The most letters of a text that are shown: lists of keys are texts of megabytes.
+const SHOWN_MAX: usize = 500;
 
 /// Writes `relation` to the end of `sql`, one column per column of it, named `c0`, `c1`, …. `guard` is a condition of our own words that
 /// holds for all rows or fails.
@@ -49,7 +53,13 @@ pub fn shown(sql: Sql) -> String {
     for (place, value) in values.iter().enumerate() {
         text.push_str(if place == 0 { " -- " } else { ", " });
         // A literal of PostgreSQL, whatever the store: it is read by people.
-        if literal::write(value, &mut text).is_err() {
+        if let Value::Text(content) = value
+            && content.len() > SHOWN_MAX
+        {
+            let start: String = content.chars().take(SHOWN_MAX).collect();
+            let is_written = literal::write_text(&start, &mut text).is_ok();
+            text.push_str(if is_written { "…" } else { "?" });
+        } else if literal::write(value, &mut text).is_err() {
             text.push('?');
         }
     }
