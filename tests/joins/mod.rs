@@ -2,6 +2,7 @@
 
 mod keys;
 mod order;
+mod reduce;
 mod spill;
 
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! Joins across stores: in which order, and which rows a store need not send because nothing will meet them.
 //!
 //! ```text
-//! optimised plan → semi (to the relation they filter) → order (clusters of inner joins, by cardinality) → placement → physical plan
+//! optimised plan → reduce (aggregates to the groups that joins meet) → semi (to the relation they filter)
+//!     → order (clusters of inner joins, by cardinality) → placement → physical plan
 //! a join has read its first side → dynamic (what that says of the other) → batches → the scan of the other, at its first poll
 //!                                └ spill: it is more than the memory that is left, so both sides go to disk in buckets
 //! ```
@@ -16,5 +17,7 @@ mod cluster;
 pub mod dynamic;
 pub mod filters;
 pub mod order;
+mod reduce;
 mod semi;
+mod sources;
 pub mod spill;

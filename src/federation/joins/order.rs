@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Expr, Filter, Join, JoinType, LogicalPlan, Projec
 use super::super::estimate::CONDITION_UNKNOWN;
 use super::cardinality::{self, Cardinality, Pair, Side};
 use super::cluster::Cluster;
-use super::semi;
+use super::{reduce, semi};
 use crate::stores::StoreName;
 
 /// Puts the inner joins of an optimised plan into a good order.
@@ -23,6 +23,10 @@ use crate::stores::StoreName;
 /// # Errors
 /// What building the new nodes fails with.
 pub fn order(plan: LogicalPlan) -> Result<LogicalPlan> {
+    ordered(reduce::reduce(plan)?)
+}
+
+fn ordered(plan: LogicalPlan) -> Result<LogicalPlan> {
     let ordered = plan.transform_down_with_subqueries(|node| {
         let (mut node, mut sunk) = (node, false);
         // Below one that has sunk there may be another at the top.
@@ -34,7 +38,7 @@ pub fn order(plan: LogicalPlan) -> Result<LogicalPlan> {
         if !cluster.relations.iter().any(|relation| reads_stores(relation)) {
             return unchanged(node);
         }
-        let relations = cluster.relations.into_iter().map(|relation| Ok(Arc::new(order(Arc::unwrap_or_clone(relation))?)));
+        let relations = cluster.relations.into_iter().map(|relation| Ok(Arc::new(self::ordered(Arc::unwrap_or_clone(relation))?)));
         let cluster = Cluster { relations: relations.collect::<Result<Vec<_>>>()?, ..cluster };
         let rebuilt = Assembly::new(cluster, &node).assemble()?;
         Ok(Transformed::new(rebuilt, true, TreeNodeRecursion::Jump))

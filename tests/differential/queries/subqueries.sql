@@ -188,3 +188,15 @@ SELECT t1.id, l.id AS released FROM shop.customers t1 LEFT JOIN LATERAL (SELECT 
 -- Computed operands of ANY and ALL.
 SELECT t1.id FROM shop.customers t1 WHERE t1.id + 1 > ALL (SELECT o.id FROM shop.orders o WHERE o.customer = t1.id AND o.total > t1.small ORDER BY o.id LIMIT 2)
 SELECT t1.id, t1.id * 2 < ANY (SELECT o.id FROM shop.orders o WHERE o.customer = t1.id) AS a, (SELECT max(o.id) FROM shop.orders o WHERE o.customer = t1.id) - 1 <> ANY (SELECT o.id FROM shop.orders o WHERE o.customer = t1.id OR o.customer IS NULL) AS b FROM shop.customers t1
+
+-- Aggregates of which a join wants few groups: empty groups, NULL keys, joins that keep what has none, and keys of another integer type.
+SELECT c.id, c.name FROM shop.customers c WHERE c.id = 3 AND c.balance <= (SELECT max(x.balance) FROM shop.customers x WHERE x.id = c.id)
+SELECT c.id, (SELECT count(*) FROM shop.orders o WHERE o.id = c.id) AS n, (SELECT sum(o.total) FROM shop.orders o WHERE o.id = c.id) AS s FROM shop.customers c WHERE c.id IN (1, 2, 30)
+SELECT c.id, t.n FROM shop.customers c LEFT JOIN (SELECT customer, count(*) AS n FROM shop.orders GROUP BY customer) t ON t.customer = c.id WHERE c.id = 2
+SELECT c.id, t.id, t.n FROM shop.customers c LEFT JOIN (SELECT id, count(*) AS n, min(total) AS least FROM shop.orders GROUP BY id) t ON t.id = c.id AND t.least > 1 WHERE c.name LIKE 'A%'
+SELECT c.id FROM shop.customers c WHERE c.id = 4 AND NOT EXISTS (SELECT FROM (SELECT id, sum(total) AS s FROM shop.orders GROUP BY id) t WHERE t.id = c.id AND t.s > 10)
+SELECT c.id FROM shop.customers c WHERE c.id = 4 AND c.small NOT IN (SELECT id FROM shop.orders GROUP BY id)
+SELECT o.id, t.n FROM shop.orders o LEFT JOIN (SELECT id, count(balance) AS n FROM shop.customers GROUP BY id) t ON t.id = o.customer WHERE o.id IN (5, 6)
+SELECT o.id, t.best FROM shop.orders o RIGHT JOIN (SELECT id, max(balance) AS best FROM shop.customers GROUP BY id HAVING count(*) > 0) t ON t.id = o.customer WHERE o.id = 5 OR t.best IS NULL
+SELECT o.id, t.n, u.n AS m FROM shop.orders o JOIN (SELECT id, count(*) AS n FROM shop.customers GROUP BY id) t ON t.id = o.customer LEFT JOIN (SELECT id, count(*) AS n FROM shop.customers WHERE small > 0 GROUP BY id) u ON u.id = t.id WHERE o.id = 3
+SELECT c.id, t.n FROM shop.customers c JOIN (SELECT id, small, count(*) AS n FROM shop.customers GROUP BY GROUPING SETS ((id), (small))) t ON t.id = c.id WHERE c.id = 3
