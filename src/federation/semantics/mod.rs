@@ -25,6 +25,7 @@ pub mod types;
 mod cast;
 mod clock;
 mod datum;
+mod dependencies;
 mod document;
 mod key;
 mod numeric;
@@ -65,7 +66,7 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     let optimizer = builder.optimizer().take().unwrap_or_default();
     let optimizations = builder.optimizer_rules().take().unwrap_or(optimizer.rules);
     builder
-        .with_optimizer_rules(above_totals(optimizations))
+        .with_optimizer_rules(with_care(optimizations))
         .with_analyzer_rules(with_resolution(rules))
         .with_type_planner(Arc::new(sql_types::PostgresTypes))
         .with_query_planner(Arc::new(sets::SetPlanner))
@@ -79,10 +80,13 @@ fn with_resolution(mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>>) -> Vec<A
     rules
 }
 
-/// The engine's rules, with ours in the place of the one that moves conditions.
-fn above_totals(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let ours: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(totals::ConditionsAboveTotals::default());
-    rules.into_iter().map(|rule| if rule.name() == ours.name() { Arc::clone(&ours) } else { rule }).collect()
+/// The engine's rules, with ours in the place of those that move conditions and conclude from keys.
+fn with_care(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut ours = dependencies::rules();
+    ours.push(Arc::new(totals::ConditionsAboveTotals::default()));
+    let place =
+        |rule: Arc<dyn OptimizerRule + Send + Sync>| ours.iter().find(|own| own.name() == rule.name()).map_or(rule, Arc::clone);
+    rules.into_iter().map(place).collect()
 }
 
 /// The planner of SQL type names, for contexts that do not go through a session state.

@@ -70,3 +70,11 @@ SELECT array_agg(id ORDER BY CASE WHEN discount > -0.25 THEN id ELSE -id END) AS
 SELECT level, string_agg(name, ',' ORDER BY CASE WHEN score > 1 THEN id ELSE -id END) AS names FROM shop.customers GROUP BY level
 SELECT id, row_number() OVER (PARTITION BY CASE WHEN score > 1 THEN active END ORDER BY NOT (score > 1 AND rating < 2), id) AS n FROM shop.customers
 SELECT id, row_number() OVER (ORDER BY CASE WHEN CASE WHEN id > 3 THEN 1 ELSE 2 END > 1 THEN id ELSE -id END) AS n FROM shop.order_lines
+
+-- A key of one side of a join determines nothing of the other side, above DISTINCT and GROUP BY neither.
+SELECT DISTINCT t1.id AS r_0, t2.born AS r_1, t1.id AS r_2 FROM (SELECT * FROM crm.stock WHERE id <= 30) AS t1 CROSS JOIN (SELECT * FROM shop.customers WHERE id <= 30) AS t2 WHERE NOT (t1.id IS NULL) ORDER BY r_0, r_1, r_2
+SELECT d.a, count(*) AS n FROM (SELECT DISTINCT t1.id AS a, t2.born AS b FROM crm.stock AS t1 CROSS JOIN shop.customers AS t2 WHERE t1.id <= 3) AS d GROUP BY d.a, d.b ORDER BY 1, 2
+SELECT DISTINCT d.a FROM (SELECT t1.id AS a, t2.born AS b, count(*) AS n FROM crm.stock AS t1 CROSS JOIN shop.customers AS t2 WHERE t1.id <= 3 GROUP BY t1.id, t2.born) AS d
+SELECT d.a, d.b, d.n FROM (SELECT t1.id AS a, t2.born AS b, count(*) AS n FROM shop.orders AS t1 CROSS JOIN shop.customers AS t2 WHERE t1.id <= 3 GROUP BY t1.id, t2.born) AS d ORDER BY d.a, d.b, d.n
+SELECT DISTINCT d.level, t2.id AS b FROM (SELECT level, count(*) AS n FROM shop.customers GROUP BY level) AS d CROSS JOIN shop.products AS t2 ORDER BY d.level, b
+SELECT DISTINCT t1.id, t1.name FROM shop.customers AS t1 ORDER BY t1.id, t1.name
