@@ -35,7 +35,7 @@ impl Connector for Planned {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { statement_snapshot: true, prepare: false, like: true, documents: false, cancel: false }
+        Capabilities { statement_snapshot: true, prepare: false, like: true, documents: false, cancel: false, keys_max: 0 }
     }
 
     async fn discover(&self) -> Result<StoreSchema, StoreError> {
