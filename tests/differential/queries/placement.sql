@@ -50,3 +50,9 @@ SELECT v.open, count(*), sum(v.amount) FROM field.visits v WHERE v.no > 3 GROUP 
 SELECT v.no, v.mood FROM field.visits v WHERE v.mood IS NOT NULL ORDER BY v.mood DESC, v.no LIMIT 8
 SELECT c.id, t.n, t.s FROM crm.clients c JOIN (SELECT customer, count(*) AS n, sum(total) AS s FROM shop.orders GROUP BY customer) t ON t.customer = c.shop_id ORDER BY c.id
 SELECT c.tier, count(*), sum(t.s) FROM crm.clients c JOIN (SELECT o.customer, sum(l.price * l.quantity) AS s FROM shop.orders o JOIN shop.order_lines l ON l.order_id = o.id GROUP BY o.customer) t ON t.customer = c.shop_id WHERE c.id < 9 GROUP BY c.tier ORDER BY c.tier
+
+-- Aggregates that one part reads more than once, with constants before, in and behind them.
+WITH r AS (SELECT customer, sum(total) AS s, count(*) AS n FROM shop.orders WHERE id > 2 GROUP BY customer) SELECT c.id, r.s, r.n FROM shop.customers c JOIN r ON r.customer = c.id WHERE c.id < 900 AND r.s = (SELECT max(s) FROM r) ORDER BY c.id
+WITH r AS (SELECT customer, sum(total) AS s FROM shop.orders WHERE id > 2 GROUP BY customer) SELECT a.customer, b.s FROM r a LEFT JOIN r b ON b.customer = a.customer AND b.s > 20 WHERE a.s < 5000
+WITH r AS (SELECT order_no, sum(weight) AS s, count(*) AS n FROM archive.parcels WHERE id < 150 GROUP BY order_no) SELECT order_no, n FROM r WHERE s >= (SELECT avg(s) FROM r) AND n > 0
+WITH r AS (SELECT DISTINCT label FROM archive.parcels WHERE id < 90) SELECT count(*) FROM r WHERE label IS NULL OR label = (SELECT min(label) FROM r)

@@ -54,6 +54,10 @@ impl Phrasing for Postgres {
         predicate::write(condition, &Aliased(Names(table), alias), sql)
     }
 
+    fn kept(&self) -> Option<&'static str> {
+        Some(" AS MATERIALIZED ")
+    }
+
     fn write_literal(&self, value: Option<&Value>, pg_type: PgType, sql: &mut Sql) -> Result<(), Unwritable> {
         match value {
             Some(value) => sql.push_value(value.clone())?,

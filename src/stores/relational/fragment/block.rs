@@ -63,6 +63,11 @@ pub(super) enum Source {
         blocks: Vec<Block>,
         alias: usize,
     },
+    /// What is written before the statement, by its number there.
+    Shared {
+        number: usize,
+        alias: usize,
+    },
     /// An outer join: FULL, or else LEFT.
     Outer {
         left: Vec<Source>,

@@ -16,6 +16,10 @@ const REPEATED_MAX: usize = 200;
 impl Pen<'_> {
     /// The block of a relation.
     pub(super) fn block(&mut self, relation: &Relation) -> Result<Block, Unwritable> {
+        if let Some(number) = self.shared(relation) {
+            let alias = self.alias();
+            return Ok(self.over(Source::Shared { number, alias }, alias, shapes(relation, self.tables)));
+        }
         match relation {
             Relation::Table(scan) => self.stored(scan),
             Relation::Values { types, rows } => {

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A node joins the SELECT of its input wherever that is plainly the same, because not every store looks through derived tables;
-//! otherwise its input becomes a derived table with an alias of its own and columns `c0`, `c1`, ….
+//! otherwise its input becomes a derived table with an alias of its own and columns `c0`, `c1`, …. What occurs more than once and
+//! is costly is written once, before the statement, where the store then computes it once ([`Phrasing::kept`]).
 //!
 //! **Invariants:** values reach the text only as the [`Phrasing`] writes literals, names only in quotes; every alias of a
 //! statement occurs once, so that a column means the same at any depth; text is written in the order in which it is sent, so
@@ -16,6 +17,7 @@ mod build;
 mod check;
 mod pen;
 mod phrasing;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod write;

@@ -22,6 +22,8 @@ pub struct Pen<'p> {
     /// How large each term is when it is written, in nodes.
     weights: Vec<usize>,
     aliases: usize,
+    /// What is written before the statement.
+    shared: Vec<Relation>,
 }
 
 /// A subquery is never repeated.
@@ -30,7 +32,7 @@ const SUBQUERY_WEIGHT: usize = 1_000;
 impl<'p> Pen<'p> {
     /// A pen that writes to the end of `sql`.
     pub(super) fn new(phrasing: &'p dyn Phrasing, tables: &'p Tables, sql: &'p mut Sql) -> Self {
-        Self { phrasing, tables, sql, terms: Vec::new(), shapes: Vec::new(), weights: Vec::new(), aliases: 0 }
+        Self { phrasing, tables, sql, terms: Vec::new(), shapes: Vec::new(), weights: Vec::new(), aliases: 0, shared: Vec::new() }
     }
 
     /// Appends text that is ours; never a value or a name.
@@ -188,6 +190,16 @@ impl<'p> Pen<'p> {
         }
     }
 
+    /// The number under which a relation is written before the statement.
+    pub(super) fn shared(&self, relation: &Relation) -> Option<usize> {
+        self.shared.iter().position(|shared| shared == relation)
+    }
+
+    /// Notes that a relation has been written before the statement.
+    pub(super) fn share(&mut self, relation: &Relation) {
+        self.shared.push(relation.clone());
+    }
+
     /// The number of the next alias.
     pub(super) fn alias(&mut self) -> usize {
         self.aliases += 1;
@@ -256,6 +268,11 @@ impl<'p> Pen<'p> {
 /// The alias of a number.
 pub(super) fn alias_name(alias: usize) -> String {
     format!("t{alias}")
+}
+
+/// The name of what is written before the statement. Stored tables are called with their namespaces.
+pub(super) fn shared_name(number: usize) -> String {
+    format!("w{number}")
 }
 
 /// A table of the fragment.

@@ -45,6 +45,12 @@ pub trait Phrasing: Sync {
         false
     }
 
+    /// The words between the name of a relation that is read more than once and its SELECT, where the store computes it once and keeps
+    /// its rows. Without them it is written as often as it is read.
+    fn kept(&self) -> Option<&'static str> {
+        None
+    }
+
     /// A condition that holds for every row or fails, for a table that [`Phrasing::checks`] wants checked.
     fn write_check(&self, table: &Table, alias: &str, sql: &mut Sql) -> Result<(), Unwritable> {
         let _ = (table, alias);

@@ -47,6 +47,10 @@ impl Phrasing for Plain {
     fn prefers_in(&self, _keys: &[Shape]) -> bool {
         self.0
     }
+
+    fn kept(&self) -> Option<&'static str> {
+        Some(" AS MATERIALIZED ")
+    }
 }
 
 fn id(name: &str) -> TableId {
@@ -306,6 +310,56 @@ fn what_is_large_is_written_once() {
     check(
         &project(twice, vec![add(column(0), column(1))]),
         "SELECT (t1.c0 + t1.c0) AS c0 FROM (SELECT (SELECT count(*) AS c0 FROM m.b AS t2) AS c0 FROM m.a AS t0) AS t1",
+    );
+}
+
+#[test]
+fn what_is_costly_and_repeated_stands_before_the_statement() {
+    let counts = |bound| group(scan("a", &[0], vec![below(1, bound)]), vec![column(0)], vec![count()]);
+    let most = |counts| {
+        let call = AggregateCall { aggregate: Aggregate::Maximum, argument: Some(column(1)), ..count() };
+        Expression::new(PgType::INT8, Node::Subquery(Box::new(group(counts, vec![], vec![call]))))
+    };
+    // Values are bound in the order of the text: what stands before the statement comes first.
+    let first = filter(scan("b", &[0], vec![below(2, 1)]), compare(Comparison::Less, column(0), number(2)));
+    let top = filter(counts(5), compare(Comparison::Equal, column(1), most(counts(5))));
+    let relation = join(first, top, JoinKind::Inner, equal(0, 1));
+    let mut sql = Sql::bound(Dialect::Postgres);
+    write(&relation, &tables(), &Plain(false), None, &mut sql).unwrap();
+    let (text, values) = sql.into_parts();
+    assert_eq!(
+        text.replace('"', ""),
+        "WITH w0 AS MATERIALIZED (SELECT t0.x AS c0, count(*) AS c1 FROM m.a AS t0 WHERE t0.y < $1 GROUP BY t0.x) \
+         SELECT t1.x AS c0, t2.c0 AS c1, t2.c1 AS c2 FROM m.b AS t1 CROSS JOIN w0 AS t2 WHERE t1.z < $2 AND (t1.x < $3) \
+         AND (t2.c1 = (SELECT max(t3.c1) AS c0 FROM w0 AS t3)) AND (t1.x = t2.c0)"
+    );
+    assert_eq!(values, [Value::Int(5), Value::Int(1), Value::Int(2)]);
+    // Other constants are another relation, and so are joins and tables, which a store reads as it likes.
+    let other = join(counts(5), counts(6), JoinKind::Left, equal(0, 2));
+    let joined = || join(scan("a", &[0], vec![]), scan("b", &[0], vec![]), JoinKind::Inner, equal(0, 1));
+    for relation in [other, join(joined(), joined(), JoinKind::Inner, equal(0, 2))] {
+        let mut sql = Sql::bound(Dialect::Postgres);
+        write(&relation, &tables(), &Plain(false), None, &mut sql).unwrap();
+        assert!(sql.text().starts_with("SELECT "), "{}", sql.text());
+    }
+}
+
+#[test]
+fn what_is_repeated_reads_what_is_repeated_in_it() {
+    let inner = || Relation::Distinct { input: Box::new(scan("a", &[0, 1], vec![])) };
+    let outer = || group(inner(), vec![column(0)], vec![count()]);
+    check(
+        &join(inner(), join(outer(), outer(), JoinKind::Left, equal(0, 2)), JoinKind::Inner, equal(0, 2)),
+        "WITH w0 AS MATERIALIZED (SELECT DISTINCT t0.x AS c0, t0.y AS c1 FROM m.a AS t0), \
+         w1 AS MATERIALIZED (SELECT t1.c0 AS c0, count(*) AS c1 FROM w0 AS t1 GROUP BY t1.c0) \
+         SELECT t2.c0 AS c0, t2.c1 AS c1, t3.c0 AS c2, t3.c1 AS c3, t4.c0 AS c4, t4.c1 AS c5 FROM w0 AS t2 \
+         CROSS JOIN (w1 AS t3 LEFT JOIN w1 AS t4 ON (t3.c0 = t4.c0)) WHERE (t2.c0 = t3.c0)",
+    );
+    // Twice in what is itself repeated is once.
+    check(
+        &join(outer(), outer(), JoinKind::Inner, equal(0, 2)),
+        "WITH w0 AS MATERIALIZED (SELECT t1.c0 AS c0, count(*) AS c1 FROM (SELECT DISTINCT t0.x AS c0, t0.y AS c1 FROM m.a AS t0) AS t1 \
+         GROUP BY t1.c0) SELECT t2.c0 AS c0, t2.c1 AS c1, t3.c0 AS c2, t3.c1 AS c3 FROM w0 AS t2 CROSS JOIN w0 AS t3 WHERE (t2.c0 = t3.c0)",
     );
 }
 

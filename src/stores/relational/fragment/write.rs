@@ -3,7 +3,8 @@
 use super::super::super::fragment::{Expression, Relation};
 use super::super::sql::Unwritable;
 use super::block::{Block, Condition, Source};
-use super::pen::{Pen, alias_name, stored};
+use super::pen::{Pen, alias_name, shared_name, stored};
+use super::shared::repeated;
 
 /// What the rows of a SELECT are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +20,31 @@ enum Reader<'g> {
 impl Pen<'_> {
     /// Writes the whole statement.
     pub(super) fn statement(&mut self, relation: &Relation, guard: Option<&str>) -> Result<(), Unwritable> {
+        self.shared_relations(relation)?;
         let mut block = self.block(relation)?;
         if block.distinct {
             // What is sent may be written differently from what is compared.
             block = self.wrap_in_order(block);
         }
         self.write(&block, Reader::Client(guard))
+    }
+
+    /// Writes what the statement reads more than once.
+    fn shared_relations(&mut self, relation: &Relation) -> Result<(), Unwritable> {
+        let Some(kept) = self.phrasing.kept() else { return Ok(()) };
+        let repeated = repeated(relation);
+        for (number, relation) in repeated.iter().enumerate() {
+            self.push(if number == 0 { "WITH " } else { ", " });
+            self.push(&shared_name(number));
+            self.push(kept);
+            self.push("(");
+            let block = self.block(relation)?;
+            self.select(&block)?;
+            self.push(")");
+            self.share(relation);
+        }
+        self.push(if repeated.is_empty() { "" } else { " " });
+        Ok(())
     }
 
     /// Writes a block for another one.
@@ -169,6 +189,10 @@ impl Pen<'_> {
                 self.push(")");
                 *alias
             }
+            Source::Shared { number, alias } => {
+                self.push(&shared_name(*number));
+                *alias
+            }
             Source::Union { blocks, alias } => {
                 self.push("(");
                 for (place, block) in blocks.iter().enumerate() {
@@ -188,8 +212,7 @@ impl Pen<'_> {
     fn outer_join(&mut self, [left, right]: [&[Source]; 2], full: bool, condition: &[Condition]) -> Result<(), Unwritable> {
         self.sources(left)?;
         self.push(if full { " FULL JOIN " } else { " LEFT JOIN " });
-        let nested =
-            !matches!(right, [Source::Table { .. } | Source::Derived { .. } | Source::Values { .. } | Source::Union { .. }]);
+        let nested = matches!(right, [Source::Outer { .. }]) || right.len() != 1;
         self.push(if nested { "(" } else { "" });
         self.sources(right)?;
         self.push(if nested { ")" } else { "" });

@@ -51,6 +51,10 @@ impl Phrasing for Sqlite<'_> {
         predicate::write(condition, &Aliased(table, alias), sql)
     }
 
+    fn kept(&self) -> Option<&'static str> {
+        Some(" AS MATERIALIZED ")
+    }
+
     fn checks(&self, table: &TableId) -> bool {
         let uncertain =
             |table: &Table, ordinal: &usize| table.columns.get(*ordinal).is_some_and(|column| !is_proven(&column.field));

@@ -421,6 +421,27 @@ impl Maker<'_> {
         self.add("values", join(wide(self, 0), values, JoinKind::Inner, equal(key(0), key(3))));
         self.of_truth(&columns, &n, &t);
         self.of_windows(&columns, &t);
+        self.of_repeated(&columns, &t);
+    }
+
+    /// What occurs more than once, which a store may compute once.
+    fn of_repeated(&mut self, columns: &[Option<Kind>], t: &Expression) {
+        let some = |maker: &Self| filter(maker.table(0, columns), compare(Comparison::Less, key(0), number(12)));
+        let groups =
+            |maker: &Self| group(some(maker), vec![t.clone()], vec![count(), aggregate(Aggregate::Maximum, Some(key(0)), KEY)]);
+        let most = group(groups(self), vec![], vec![aggregate(Aggregate::Maximum, Some(key(2)), KEY)]);
+        let greatest = compare(Comparison::Equal, key(2), Expression::new(KEY, Node::Subquery(Box::new(most))));
+        self.add("aggregate in its own condition", filter(groups(self), greatest.clone()));
+        let first = filter(self.table(1, &[None]), compare(Comparison::Greater, key(0), number(3)));
+        let top = filter(groups(self), greatest);
+        self.add("constants before what is repeated", join(first, top, JoinKind::Left, equal(key(0), key(3))));
+        for kind in [JoinKind::Inner, JoinKind::Left, JoinKind::Full, JoinKind::Semi, JoinKind::Anti] {
+            self.add(format!("repeated {kind:?}"), join(groups(self), groups(self), kind, equal(key(2), key(5))));
+        }
+        let distinct = |maker: &Self| Relation::Distinct { input: Box::new(project(some(maker), vec![t.clone(), key(0)])) };
+        let nested = |maker: &Self| group(distinct(maker), vec![key(1)], vec![count()]);
+        let twice = join(nested(self), nested(self), JoinKind::Inner, equal(key(0), key(2)));
+        self.add("repeated in what is repeated", join(distinct(self), twice, JoinKind::Inner, equal(key(1), key(2))));
     }
 
     fn of_truth(&mut self, columns: &[Option<Kind>], n: &Expression, t: &Expression) {
