@@ -97,13 +97,6 @@ impl Branches {
         Ok(())
     }
 
-    /// Tells that a scan will ask for its rows in so many statements, which must see one state.
-    pub fn expect_statements(&self, store: &StoreName, count: usize) {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = slots.entry(store.clone()).or_default();
-        slot.scans = slot.scans.max(count);
-    }
-
     /// The branch of `store`, opened by the first caller.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Plans that all sessions share: a bounded set of planned statements, each under everything that it was planned with.
 //!
 //! The key holds the statement as a tree, so that spaces, comments and the case of key words make no difference, the types
-//! that the client gave, the settings under which texts are read, the search path, the role and the version of the catalog.
+//! that the client gave, the settings under which texts are read, what may be pushed, the search path, the role and the version of
+//! the catalog.
 //!
 //! **Invariants:** what is kept has no placeholder filled and nothing evaluated: `now()` and its like are calls in it. Nothing
 //! is kept that holds what one session may know: functions and relations of the system answer from facts of the session that
@@ -15,6 +16,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast::Query;
 
+use super::placement::Level;
 use super::plan::{Planned, Setting};
 use crate::catalog::{RelationBody, SearchPath, system};
 use crate::format::DisplaySettings;
@@ -36,6 +38,8 @@ pub(super) struct Key {
     path: SearchPath,
     time_zone: String,
     display: DisplaySettings,
+    /// The tables of a plan say by it what they take.
+    pushdown: Level,
     role: String,
     version: u64,
 }
@@ -48,6 +52,7 @@ impl Key {
             path: setting.path.clone(),
             time_zone: setting.time_zone.clone(),
             display: setting.display.clone(),
+            pushdown: setting.pushdown,
             role: setting.facts.role.clone(),
             version: setting.snapshot.version,
         }

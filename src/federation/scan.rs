@@ -79,37 +79,27 @@ impl ScanExec {
 }
 
 impl ScanExec {
-    /// What the store is asked, statement by statement, under what dynamic filters tell of the rows; nothing when none can pass.
-    fn statements(&self, told: Told, branches: &Branches) -> Vec<Scan> {
+    /// What the store is asked under what dynamic filters tell of the rows; `None` when none can pass.
+    fn narrowed(&self, told: Told, branches: &Branches) -> Option<Scan> {
+        let mut scan = self.scan.clone();
+        let Some(connector) = branches.connector(&scan.store) else { return Some(scan) };
         let output = |output: usize| self.scan.columns.get(output).copied();
-        let Some(connector) = branches.connector(&self.scan.store) else { return vec![self.scan.clone()] };
-        let mut exact = true;
         let keys_max = connector.capabilities().keys_max;
-        let asked = batches::statements(told, &self.table, keys_max, &output).into_iter().map(|conditions| {
-            let mut scan = self.scan.clone();
-            let mut budget = Budget::with_keys(keys_max);
-            scan.filter.iter().for_each(|filter| {
-                budget.take(filter);
-            });
-            // A list of keys in parts comes last.
-            let mut last_exact = false;
-            for condition in conditions {
-                // The join checks again in any case. Of a list that is refused its ends may be taken.
-                let mut taken = |condition: &Predicate| match connector.pushdown(&self.table, condition) {
-                    Pushdown::Exact(kept) if budget.take(&kept) => Some((kept, true)),
-                    Pushdown::Superset(kept) if budget.take(&kept) => Some((kept, false)),
-                    Pushdown::Exact(_) | Pushdown::Superset(_) | Pushdown::Refused(_) => None,
-                };
-                let found = taken(&condition).or_else(|| Some((taken(&ends(&condition)?)?.0, false)));
-                last_exact = found.as_ref().is_some_and(|(_, exact)| *exact);
-                scan.filter.extend(found.map(|(kept, _)| kept));
-            }
-            exact &= last_exact;
-            scan
+        let conditions = batches::conditions(told, &self.table, keys_max, &output)?;
+        let mut budget = Budget::with_keys(keys_max);
+        scan.filter.iter().for_each(|filter| {
+            budget.take(filter);
         });
-        let asked: Vec<Scan> = asked.collect();
-        // Parts that a store takes only about may share rows, which would then come twice.
-        if asked.len() > 1 && !exact { vec![self.scan.clone()] } else { asked }
+        for condition in conditions {
+            // The join checks again in any case. Of a list that is refused its ends may be taken.
+            let mut taken = |condition: &Predicate| match connector.pushdown(&self.table, condition) {
+                Pushdown::Exact(kept) | Pushdown::Superset(kept) if budget.take(&kept) => Some(kept),
+                Pushdown::Exact(_) | Pushdown::Superset(_) | Pushdown::Refused(_) => None,
+            };
+            let found = taken(&condition).or_else(|| taken(&ends(&condition)?));
+            scan.filter.extend(found);
+        }
+        Some(scan)
     }
 }
 
@@ -223,22 +213,9 @@ impl ExecutionPlan for ScanExec {
 
 async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits, trips: Count) -> Result<BatchStream, StoreError> {
     let told = node.received.told(&node.schema()).await;
-    let mut statements = node.statements(told, &branches);
-    if statements.len() > 1 {
-        branches.expect_statements(&node.scan.store, statements.len());
-    }
-    // In the way that is taken most, an error comes before the first row and not with it.
-    if statements.len() == 1
-        && let Some(only) = statements.pop()
-    {
-        trips.add(1);
-        return read(node.table, only, branches, limits).await;
-    }
-    let parts = futures::stream::iter(statements).then(move |scan| {
-        trips.add(1);
-        read(Arc::clone(&node.table), scan, Arc::clone(&branches), limits)
-    });
-    Ok(parts.try_flatten().boxed())
+    let Some(scan) = node.narrowed(told, &branches) else { return Ok(futures::stream::empty().boxed()) };
+    trips.add(1);
+    read(node.table, scan, branches, limits).await
 }
 
 /// Asks the store for the rows of one statement.

@@ -1,10 +1,12 @@
-//! Keys in batches: what a store is asked for when a join knows more keys than one statement should carry.
+//! Keys of joins: what a store is asked for when a join knows many keys.
 //!
 //! A list of keys is sent as `IN`. A long one is sent too where the store takes it in one statement, and the rows so found are less than half of
-//! its rows: that each row is looked up in the list is cheaper than that it travels. What does not fit into one statement is sent in several,
-//! one after the other, when the store finds rows by it in an index and they are few. Else one statement reads what lies between the least
-//! and the greatest key, and of keys without such an order everything: the join drops what has no partner. The number of keys is not guessed,
-//! it is what the join has read.
+//! its rows: that each row is looked up in the list is cheaper than that it travels. Of any other list the store is told the least and the
+//! greatest key, and of keys without such an order nothing: the join drops what has no partner. The number of keys is not guessed, it is
+//! what the join has read.
+//!
+//! Deliberately absent: lists in several statements. Two statements of one scan may see two states of a store, and a row that changes its
+//! key between them would come twice or not at all.
 
 use super::super::estimate;
 use super::dynamic::{Told, ends};
@@ -14,40 +16,29 @@ use crate::stores::schema::Table;
 
 /// A list of keys is worth sending while it asks for less than this part of the rows.
 const WORTHWHILE: f64 = 0.5;
-/// A list in several statements, while it asks for less than this part: each costs a round trip and walks the index anew.
-const WORTHWHILE_IN_PARTS: f64 = 0.25;
 
-/// The conditions of each statement that a store is asked; none when no row can pass. Columns are the table's own.
+/// The conditions that a store is asked under; `None` when no row can pass. Columns are the table's own.
 ///
 /// `told` is over the output columns of a leaf, `other` says which columns of the table they are, `keys_max` is what the store takes in one
 /// statement ([`crate::stores::connector::Capabilities::keys_max`]).
-pub fn statements(told: Told, table: &Table, keys_max: usize, other: &dyn Fn(usize) -> Option<usize>) -> Vec<Vec<Predicate>> {
+pub fn conditions(told: Told, table: &Table, keys_max: usize, other: &dyn Fn(usize) -> Option<usize>) -> Option<Vec<Predicate>> {
     let conditions = match told {
-        Told::Nothing => return vec![Vec::new()],
-        Told::Never => return Vec::new(),
+        Told::Nothing => return Some(Vec::new()),
+        Told::Never => return None,
         Told::Rows(Predicate::And(conditions)) => conditions,
         Told::Rows(condition) => vec![condition],
     };
-    let mut common = Vec::new();
-    let mut long: Option<Predicate> = None;
+    let mut asked = Vec::new();
     let mut left = keys_max;
     for condition in conditions.into_iter().filter_map(|condition| condition.over(other)) {
-        match judge(&condition, table, left) {
-            Sent::Whole => {
-                left -= keys(&condition).min(left);
-                common.push(condition);
-            }
-            // Of several long lists one divides the rows, and the others only bound them.
-            Sent::InParts if long.is_none() => long = Some(condition),
-            Sent::InParts | Sent::Ends => common.extend(ends(&condition)),
+        if is_sent_whole(&condition, table, left) {
+            left -= keys(&condition).min(left);
+            asked.push(condition);
+        } else {
+            asked.extend(ends(&condition));
         }
     }
-    let Some(Predicate::In { column, values, .. }) = long else { return vec![common] };
-    let parts = values.chunks(left.max(KEYS_EACH)).map(|keys| {
-        let list = Predicate::In { column: column.clone(), values: keys.to_vec(), negated: false };
-        common.iter().cloned().chain([list]).collect()
-    });
-    parts.collect()
+    Some(asked)
 }
 
 /// The keys of a list that is long enough to be counted.
@@ -58,24 +49,14 @@ fn keys(condition: &Predicate) -> usize {
     }
 }
 
-enum Sent {
-    Whole,
-    InParts,
-    Ends,
-}
-
-fn judge(condition: &Predicate, table: &Table, keys_max: usize) -> Sent {
-    let Predicate::In { column, values, negated: false } = condition else { return Sent::Whole };
+fn is_sent_whole(condition: &Predicate, table: &Table, keys_max: usize) -> bool {
+    let Predicate::In { column, values, negated: false } = condition else { return true };
     let part = part(table, column.column, values.len());
     if values.len() <= KEYS_EACH {
         // A short list costs nothing to try.
-        return if part.is_none_or(|part| part < WORTHWHILE) || values.len() < 100 { Sent::Whole } else { Sent::Ends };
+        return part.is_none_or(|part| part < WORTHWHILE) || values.len() < 100;
     }
-    let (Some(part), true) = (part, column.path.is_empty()) else { return Sent::Ends };
-    if values.len() <= keys_max && part < WORTHWHILE {
-        return Sent::Whole;
-    }
-    if part < WORTHWHILE_IN_PARTS && estimate::is_indexed(table, column.column) { Sent::InParts } else { Sent::Ends }
+    column.path.is_empty() && values.len() <= keys_max && part.is_some_and(|part| part < WORTHWHILE)
 }
 
 /// Whether a list that takes a large part of a statement is worth it.
@@ -129,61 +110,45 @@ mod tests {
         Predicate::In { column: ColumnRef::of(column), values: values.collect(), negated: false }
     }
 
-    /// How many keys each statement carries, and how many other conditions.
-    fn check(told: Told, rows: Option<u64>, expected: &[(usize, usize)]) {
-        check_in(KEYS_EACH, told, rows, expected);
-    }
-
-    fn check_in(keys_max: usize, told: Told, rows: Option<u64>, expected: &[(usize, usize)]) {
-        let found: Vec<(usize, usize)> = statements(told, &table(rows), keys_max, &Some)
-            .iter()
-            .map(|conditions| {
-                let keys = conditions.iter().map(|condition| match condition {
-                    Predicate::In { values, .. } => values.len(),
-                    _ => 0,
-                });
-                (keys.sum(), conditions.iter().filter(|condition| !matches!(condition, Predicate::In { .. })).count())
-            })
-            .collect();
+    /// How many keys the statement carries, and how many other conditions; `None` for no statement.
+    fn check(keys_max: usize, told: Told, rows: Option<u64>, expected: Option<(usize, usize)>) {
+        let found = conditions(told, &table(rows), keys_max, &Some).map(|conditions| {
+            let keys = conditions.iter().map(|condition| match condition {
+                Predicate::In { values, .. } => values.len(),
+                _ => 0,
+            });
+            (keys.sum(), conditions.iter().filter(|condition| !matches!(condition, Predicate::In { .. })).count())
+        });
         assert_eq!(found, expected);
     }
 
     #[test]
-    fn long_lists_are_sent_in_parts_where_the_store_finds_rows_by_them() {
-        check(Told::Nothing, Some(10), &[(0, 0)]);
-        check(Told::Never, Some(10), &[]);
-        check(Told::Rows(list(0, 5)), Some(1_000_000), &[(5, 0)]);
-        check(Told::Rows(list(0, 25_000)), Some(1_000_000), &[(10_000, 0), (10_000, 0), (5_000, 0)]);
-        // Most of the rows, no index, an unknown size: the ends.
-        check(Told::Rows(list(0, 25_000)), Some(30_000), &[(0, 1)]);
-        check(Told::Rows(list(1, 25_000)), Some(1_000_000), &[(0, 1)]);
-        check(Told::Rows(list(0, 25_000)), None, &[(0, 1)]);
-        check(Told::Rows(list(0, 900)), Some(1000), &[(0, 1)]);
-        check(Told::Rows(list(0, 90)), Some(100), &[(90, 0)]);
-        let both = Predicate::And(vec![list(0, 20_000), list(1, 3)]);
-        check(Told::Rows(both), Some(1_000_000), &[(10_003, 0), (10_003, 0)]);
+    fn lists_are_sent_where_one_statement_takes_them_and_they_ask_for_few_rows() {
+        let check = |told, rows, expected| check(100_000, told, rows, Some(expected));
+        check(Told::Nothing, Some(10), (0, 0));
+        check(Told::Rows(list(0, 5)), Some(1_000_000), (5, 0));
+        check(Told::Rows(list(0, 90)), Some(100), (90, 0));
+        check(Told::Rows(list(1, 60_000)), Some(1_000_000), (60_000, 0));
+        // Most of the rows, an unknown number of rows, too many keys: the ends.
+        check(Told::Rows(list(0, 900)), Some(1000), (0, 1));
+        check(Told::Rows(list(1, 60_000)), Some(100_000), (0, 1));
+        check(Told::Rows(list(1, 60_000)), None, (0, 1));
+        check(Told::Rows(list(0, 150_000)), Some(1_000_000), (0, 1));
+        let both = Predicate::And(vec![list(1, 60_000), list(2, 50_000)]);
+        check(Told::Rows(both), Some(1_000_000), (60_000, 1));
         let bound = Predicate::Compare { column: ColumnRef::of(1), op: Comparison::Less, value: Value::Int(3) };
-        check(Told::Rows(Predicate::And(vec![bound, list(0, 11_000)])), Some(1_000_000), &[(10_000, 1), (1_000, 1)]);
+        check(Told::Rows(Predicate::And(vec![bound, list(0, 11_000)])), Some(1_000_000), (11_000, 1));
     }
 
     #[test]
-    fn long_lists_are_sent_whole_where_one_statement_takes_them() {
-        let check = |told, rows, expected: &[(usize, usize)]| check_in(100_000, told, rows, expected);
-        check(Told::Rows(list(0, 60_000)), Some(1_000_000), &[(60_000, 0)]);
-        check(Told::Rows(list(1, 60_000)), Some(1_000_000), &[(60_000, 0)]);
-        check(Told::Rows(list(1, 60_000)), Some(100_000), &[(0, 1)]);
-        check(Told::Rows(list(1, 60_000)), None, &[(0, 1)]);
-        // More than one statement takes: in parts of an index, else the ends.
-        check(Told::Rows(list(0, 150_000)), Some(1_000_000), &[(100_000, 0), (50_000, 0)]);
-        check(Told::Rows(list(1, 150_000)), Some(1_000_000), &[(0, 1)]);
-        let both = Predicate::And(vec![list(1, 60_000), list(2, 50_000)]);
-        check(Told::Rows(both), Some(1_000_000), &[(60_000, 1)]);
+    fn no_statement_is_sent_where_no_row_can_pass() {
+        check(KEYS_EACH, Told::Never, Some(10), None);
     }
 
     #[test]
     fn columns_are_those_of_the_table() {
-        let found = statements(Told::Rows(list(0, 1)), &table(Some(1000)), KEYS_EACH, &|output| (output == 0).then_some(2));
-        assert_eq!(found, [[list(2, 1)]]);
-        assert_eq!(statements(Told::Rows(list(1, 1)), &table(Some(1000)), KEYS_EACH, &|output| (output == 0).then_some(2)), [[]]);
+        let other = |output: usize| (output == 0).then_some(2);
+        assert_eq!(conditions(Told::Rows(list(0, 1)), &table(Some(1000)), KEYS_EACH, &other), Some(vec![list(2, 1)]));
+        assert_eq!(conditions(Told::Rows(list(1, 1)), &table(Some(1000)), KEYS_EACH, &other), Some(Vec::new()));
     }
 }

@@ -32,6 +32,7 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::scalar::ScalarValue;
 
 use super::super::placement::exec::FragmentExec;
@@ -138,8 +139,11 @@ pub fn await_joins(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan
         return Ok(plan);
     }
     let marked = plan.transform_up(|node| {
-        let Some(ids) = usable.get(&address(&node)) else { return Ok(Transformed::no(node)) };
         let leaf: &dyn std::any::Any = node.as_ref();
+        if leaf.is::<RecursiveQueryExec>() {
+            return silenced(node);
+        }
+        let Some(ids) = usable.get(&address(&node)) else { return Ok(Transformed::no(node)) };
         let scan = leaf.downcast_ref::<ScanExec>().and_then(|scan| scan.awaiting(ids));
         let scan = scan.map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>);
         let part = || leaf.downcast_ref::<FragmentExec>()?.awaiting(ids);
@@ -149,13 +153,39 @@ pub fn await_joins(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan
     Ok(marked.data)
 }
 
-/// The filters of hash joins that each leaf may use, by the leaf's address.
+/// The joins of a recursive term without filters: nobody would make them new for the next round.
+fn silenced(recursive: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
+    recursive.transform_up(|node| {
+        let join = (node.as_ref() as &dyn std::any::Any).downcast_ref::<HashJoinExec>();
+        let silent = join.map(|join| join.builder().reset_state().build_exec()).transpose()?;
+        Ok(silent.map_or(Transformed::no(node), Transformed::yes))
+    })
+}
+
+/// The nodes of recursive terms, by address. They run once for every round of rows.
+pub(super) fn repeated(plan: &Arc<dyn ExecutionPlan>) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    let mut pending = vec![(plan, false)];
+    while let Some((node, within)) = pending.pop() {
+        if within {
+            found.insert(address(node));
+        }
+        let within = within || (node.as_ref() as &dyn std::any::Any).is::<RecursiveQueryExec>();
+        pending.extend(node.children().into_iter().map(|child| (child, within)));
+    }
+    found
+}
+
+/// The filters of hash joins that each leaf may use, by the leaf's address. A filter that a join of a recursive term made in one round says
+/// nothing of the next, so that leaves below use none.
 fn usable_filters(plan: &Arc<dyn ExecutionPlan>) -> HashMap<usize, BTreeSet<u64>> {
+    let repeated = repeated(plan);
     let mut usable: HashMap<usize, BTreeSet<u64>> = HashMap::new();
     let mut pending = vec![(Arc::clone(plan), Arc::new(BTreeSet::new()))];
     while let Some((node, above)) = pending.pop() {
-        let mut ids = if node.fetch().is_some() { BTreeSet::new() } else { above.as_ref().clone() };
-        if (node.as_ref() as &dyn std::any::Any).is::<HashJoinExec>() {
+        let is_repeated = repeated.contains(&address(&node));
+        let mut ids = if node.fetch().is_some() || is_repeated { BTreeSet::new() } else { above.as_ref().clone() };
+        if !is_repeated && (node.as_ref() as &dyn std::any::Any).is::<HashJoinExec>() {
             ids.extend(node.dynamic_expressions_produced().iter().filter_map(|filter| filter.expression_id()));
         }
         if node.children().is_empty() {
@@ -169,7 +199,7 @@ fn usable_filters(plan: &Arc<dyn ExecutionPlan>) -> HashMap<usize, BTreeSet<u64>
     usable
 }
 
-fn address(node: &Arc<dyn ExecutionPlan>) -> usize {
+pub(super) fn address(node: &Arc<dyn ExecutionPlan>) -> usize {
     Arc::as_ptr(node).cast::<()>() as usize
 }
 

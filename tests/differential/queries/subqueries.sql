@@ -42,6 +42,9 @@ WITH a AS (SELECT id FROM shop.customers WHERE small = 1), b AS (SELECT shop_id 
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10) SELECT i, i * i AS square FROM n ORDER BY i
 WITH RECURSIVE n(i) AS (SELECT 1 UNION SELECT (i * 2) % 7 FROM n) SELECT i FROM n
 WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT n.i, c.name FROM n JOIN shop.customers c ON c.id = n.i
+WITH RECURSIVE t(id) AS (SELECT id FROM shop.customers WHERE id = 1 UNION ALL SELECT c.id FROM t JOIN shop.customers c ON c.id = t.id * 2) SELECT id FROM t ORDER BY id
+WITH RECURSIVE t(id) AS (SELECT 1::bigint UNION ALL SELECT e.id FROM t JOIN (SELECT c.id FROM shop.customers c WHERE EXISTS (SELECT 1 FROM crm.clients x WHERE x.id = c.id)) e ON e.id = t.id + 1 WHERE t.id < 9) SELECT id FROM t ORDER BY id
+WITH RECURSIVE t(id) AS (SELECT 1::bigint UNION ALL SELECT c.id FROM t JOIN shop.customers c ON c.id = t.id + 1 WHERE c.id < 30 AND NOT EXISTS (SELECT 1 FROM crm.clients x WHERE x.id = c.id + 1000000)) SELECT count(*), max(id) FROM t
 WITH t(a, b) AS (VALUES (1, 'x'), (2, NULL)) SELECT * FROM t
 VALUES (1, 'a'), (2, 'b'), (NULL, NULL)
 VALUES (1), (2.5)

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! **Invariants:** rows that can match are in buckets of the same number, so that the joins of all buckets together are the join, of every
-//! kind but one (an anti join that NULLs may empty looks at all rows at once, and stays with the engine). What the engine's join tells of its keys
+//! kind but one (an anti join that NULLs may empty looks at all rows at once, and stays with the engine, as do joins of recursive terms). What the engine's join tells of its keys
 //! (`dynamic.rs`) it tells in either case: a partition that goes to disk ends its part of the engine's join first, so that no other waits for it.
 
 mod buckets;
@@ -34,6 +34,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use self::buckets::{Buckets, Files, manager};
 use self::leaves::{Bucket, Gate, Given};
+use super::dynamic::{address, repeated};
 
 /// How often a bucket is divided again. Rows of one key stay together however often that is.
 const LEVELS_MAX: usize = 4;
@@ -66,12 +67,17 @@ enum Gathered {
     OnDisk(Vec<Files>),
 }
 
-/// Puts every hash join of a finished plan behind memory that may run out.
+/// Puts every hash join of a finished plan behind memory that may run out, but those of recursive terms: these run again and again, and
+/// each time the engine makes its own joins new, whose first sides change.
 ///
 /// # Errors
 /// What building the new nodes fails with.
 pub fn bound(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let repeated = repeated(&plan);
     let bounded = plan.transform_up(|node| {
+        if repeated.contains(&address(&node)) {
+            return Ok(Transformed::no(node));
+        }
         let Some(join) = (node.as_ref() as &dyn std::any::Any).downcast_ref::<HashJoinExec>() else {
             return Ok(Transformed::no(node));
         };
