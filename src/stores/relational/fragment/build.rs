@@ -208,10 +208,11 @@ impl Pen<'_> {
                 }
             }
         }
-        let known: Vec<Shape> = keys.iter().map(|key| self.shape(key)).collect();
+        let known = |side: &[Expression]| -> Vec<Shape> { side.iter().map(|key| self.shape(key)).collect() };
+        let prefers_in = self.phrasing.prefers_in(&known(&subjects), &known(&keys));
         // NOT IN over several columns has no form for rows that are NULL in some of them.
         let expressible = separable && (subjects.len() == 1 || subjects.len() > 1 && !negated);
-        if !expressible || !self.phrasing.prefers_in(&known) {
+        if !expressible || !prefers_in {
             right.conditions.extend(condition.into_iter().flat_map(conjuncts).cloned().map(Condition::Term));
             return Condition::Exists { block: Box::new(right), negated };
         }

@@ -275,9 +275,10 @@ pub trait Phrasing: Sync {
         " CROSS JOIN "
     }
 
-    /// Whether a semi join or anti join over these keys of the right side is better written with `IN` than with `EXISTS`.
-    fn prefers_in(&self, keys: &[Shape]) -> bool {
-        let _ = keys;
+    /// Whether a semi join or anti join whose left side has these subjects, and the right side a key for each, is better written with
+    /// `IN` than with `EXISTS`. `IN` compares what is written without [`Phrasing::write_compare`].
+    fn prefers_in(&self, subjects: &[Shape], keys: &[Shape]) -> bool {
+        let _ = (subjects, keys);
         false
     }
 }
