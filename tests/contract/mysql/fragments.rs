@@ -398,6 +398,13 @@ async fn groups_joins_and_orders_are_those_of_postgres() {
         let many = compare(Expression::column(1, PgType::INT8), Comparison::Less, cast(int(2), PgType::INT8));
         Relation::Filter { input: Box::new(input), condition: many }
     };
+    let having_key = |name: &str, value: Expression| {
+        let input = by(vec![column(name)], table());
+        let many = compare(Expression::column(1, PgType::INT8), Comparison::Greater, cast(int(2), PgType::INT8));
+        let this = equal(Expression::column(0, column(name).pg_type), value);
+        let condition = Expression::condition(Node::Or(vec![many, this]));
+        Relation::Filter { input: Box::new(input), condition }
+    };
     let twice = Relation::Union { inputs: vec![pair.ids(pair.table()), pair.ids(pair.filter(equal(column("n"), int(7))))] };
     let limited = Relation::Aggregate {
         input: Box::new(Relation::Limit { input: table(), offset: 2, limit: Some(4) }),
@@ -431,6 +438,16 @@ async fn groups_joins_and_orders_are_those_of_postgres() {
         (by(vec![column("tr"), column("fixed")], table()), format!("SELECT tr::text, fixed, {shown} FROM t GROUP BY tr, fixed")),
         (by(vec![column("day")], table()), format!("SELECT day::text, {shown} FROM t GROUP BY day")),
         (having, format!("SELECT latin, {shown} FROM t GROUP BY latin HAVING count(*) < 2")),
+        (having_key("latin", text("ß")), format!("SELECT latin, {shown} FROM t GROUP BY latin HAVING count(*) > 2 OR latin = 'ß'")),
+        (
+            having_key("day", day(0)),
+            format!("SELECT day::text, {shown} FROM t GROUP BY day HAVING count(*) > 2 OR day = '1970-01-01'"),
+        ),
+        (
+            having_key("tr", Expression::new(PgType::BOOL, Node::Literal(Some(Value::Bool(true))))),
+            format!("SELECT tr::text, {shown} FROM t GROUP BY tr HAVING count(*) > 2 OR tr = true"),
+        ),
+        (having_key("n", int(7)), format!("SELECT n::text, {shown} FROM t GROUP BY n HAVING count(*) > 2 OR n = 7")),
         (unique, "SELECT DISTINCT fixed, tr::text, d::text FROM t".to_owned()),
         (twice, "SELECT id::text FROM t UNION ALL SELECT id::text FROM t WHERE n = 7".to_owned()),
         (limited, "SELECT '4'".to_owned()),

@@ -47,9 +47,7 @@ impl Words {
     }
 
     fn text(&self, expression: &Expression, shape: &Shape, pen: &mut Pen<'_>) -> Written {
-        let by_bytes = stored(shape, pen.tables())
-            .is_some_and(|column| column.collation == Collation::Bytes && !is_label(shape, pen.tables()));
-        if by_bytes {
+        if is_by_bytes(shape, pen) {
             return pen.expression(expression);
         }
         pen.push("(CONVERT(");
@@ -283,6 +281,11 @@ impl Words {
     }
 }
 
+/// Whether a text is compared by bytes as it is stored.
+fn is_by_bytes(shape: &Shape, pen: &Pen<'_>) -> bool {
+    stored(shape, pen.tables()).is_some_and(|column| column.collation == Collation::Bytes && !is_label(shape, pen.tables()))
+}
+
 fn wrapped(before: &str, expression: &Expression, after: &str, pen: &mut Pen<'_>) -> Written {
     pen.push(before);
     pen.expression(expression)?;
@@ -453,6 +456,17 @@ impl Phrasing for Words {
 
     fn write_key(&self, key: &Expression, pen: &mut Pen<'_>) -> Written {
         self.value(key, pen)
+    }
+
+    /// HAVING reads columns that groups are made by, and looks in vain for those within expressions.
+    fn having_reads(&self, key: &Expression, pen: &Pen<'_>) -> bool {
+        let shape = pen.shape(key);
+        match Kind::of(shape.pg_type) {
+            Kind::Text => is_by_bytes(&shape, pen),
+            Kind::Truth | Kind::Day | Kind::Moment | Kind::MomentTz | Kind::Real => false,
+            Kind::Whole => !is_year(&shape, pen.tables()),
+            _ => true,
+        }
     }
 
     fn write_ordered(&self, expression: &Expression, pen: &mut Pen<'_>) -> Written {

@@ -162,6 +162,12 @@ pub trait Phrasing: Sync {
         pen.expression(key)
     }
 
+    /// Whether HAVING can read a group by this key. Where it cannot, groups are filtered from outside.
+    fn having_reads(&self, key: &Expression, pen: &Pen<'_>) -> bool {
+        let _ = (key, pen);
+        true
+    }
+
     /// An expression whose values are put in order: a sort key, or the argument of `min` or `max`.
     fn write_ordered(&self, expression: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
         pen.expression(expression)
