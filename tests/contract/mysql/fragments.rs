@@ -570,13 +570,28 @@ async fn days_that_do_not_exist_follow_the_policy() {
             aggregate(Aggregate::Count, Some(pair.column("day")), PgType::INT8),
         ];
         let count = Relation::Aggregate { input: Box::new(pair.table()), groups: vec![], calls };
+        let over = Relation::Window {
+            input: Box::new(pair.table()),
+            calls: vec![WindowCall {
+                function: WindowFunction::Aggregate(Aggregate::Count),
+                arguments: vec![pair.column("day")],
+                partition_by: vec![],
+                order_by: vec![],
+                frame: None,
+                pg_type: PgType::INT8,
+            }],
+        };
+        let over = Relation::Project { input: Box::new(over), expressions: vec![Expression::column(COLUMNS.len(), PgType::INT8)] };
         let after = pair.ids(pair.filter(compare(pair.column("day"), Comparison::Greater, day(10_957))));
         let before = pair.ids(pair.filter(compare(pair.column("day"), Comparison::Less, day(0))));
         pair.accepts(&count).unwrap();
+        pair.accepts(&over).unwrap();
         pair.accepts(&after).unwrap();
         let state = |error: StoreError| error.sqlstate().to_owned();
         let found = pair.run(&count).await.map(|rows| rows.join(",")).map_err(state);
         assert_eq!(found.as_deref().map_err(String::as_str), counted, "{}", pair.sql(&count));
+        let found = pair.run(&over).await.map(|rows| rows.join(",")).map_err(state);
+        assert_eq!(found.as_deref().map_err(String::as_str), counted.map(|_| "2,2,2"), "{}", pair.sql(&over));
         let found = pair.run(&after).await.map(|rows| rows.join(",")).map_err(state);
         assert_eq!(found.as_deref().map_err(String::as_str), counted.map(|_| "1"), "{}", pair.sql(&after));
         assert_eq!(pair.run(&before).await.unwrap(), Vec::<String>::new(), "{}", pair.sql(&before));

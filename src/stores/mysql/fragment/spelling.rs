@@ -486,6 +486,10 @@ impl Phrasing for Words {
         Ok(())
     }
 
+    fn write_aggregated(&self, aggregate: Aggregate, argument: &Expression, pen: &mut Pen<'_>) -> Written {
+        if aggregate == Aggregate::Sum { self.operand(argument, pen) } else { self.value(argument, pen) }
+    }
+
     fn write_aggregate(&self, call: &AggregateCall, pen: &mut Pen<'_>) -> Written {
         let (before, after) = match call.aggregate {
             Aggregate::CountRows | Aggregate::Count => ("COUNT(", ")"),
@@ -503,10 +507,9 @@ impl Phrasing for Words {
             pen.expression(condition)?;
             pen.push(" THEN ");
         }
-        match (&call.argument, call.aggregate) {
-            (None, _) => pen.push(if call.filter.is_some() { "1" } else { "*" }),
-            (Some(argument), Aggregate::Sum) => self.operand(argument, pen)?,
-            (Some(argument), _) => self.value(argument, pen)?,
+        match &call.argument {
+            None => pen.push(if call.filter.is_some() { "1" } else { "*" }),
+            Some(argument) => self.write_aggregated(call.aggregate, argument, pen)?,
         }
         pen.push(if call.filter.is_some() { " END" } else { "" });
         pen.push(after);

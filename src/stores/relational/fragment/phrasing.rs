@@ -181,6 +181,12 @@ pub trait Phrasing: Sync {
         Ok(())
     }
 
+    /// The argument of an aggregate that counts or adds values, with or without a window.
+    fn write_aggregated(&self, aggregate: Aggregate, argument: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
+        let _ = aggregate;
+        pen.expression(argument)
+    }
+
     /// An aggregate with `DISTINCT` and `FILTER`.
     fn write_aggregate(&self, call: &AggregateCall, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
         pen.push(call.aggregate.name());
@@ -189,7 +195,7 @@ pub trait Phrasing: Sync {
             (None, _) => pen.push("*"),
             (Some(argument), Aggregate::Minimum | Aggregate::Maximum) => self.write_ordered(argument, pen)?,
             (Some(argument), _) if call.distinct => self.write_key(argument, pen)?,
-            (Some(argument), _) => pen.expression(argument)?,
+            (Some(argument), aggregate) => self.write_aggregated(aggregate, argument, pen)?,
         }
         pen.push(")");
         if let Some(condition) = &call.filter {
@@ -209,6 +215,7 @@ pub trait Phrasing: Sync {
             (WindowFunction::Aggregate(Aggregate::Minimum | Aggregate::Maximum), [argument]) => {
                 self.write_ordered(argument, pen)?
             }
+            (WindowFunction::Aggregate(aggregate), [argument]) => self.write_aggregated(aggregate, argument, pen)?,
             (_, arguments) => pen.list(arguments)?,
         }
         pen.push(") OVER (");
