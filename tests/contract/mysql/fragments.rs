@@ -299,6 +299,7 @@ async fn values_are_those_that_postgres_computes() {
         (call(Function::Multiply, vec![column("d"), decimal(150, 2)], numeric), "d * 1.50"),
         (call(Function::Multiply, vec![column("d"), cast(column("n"), numeric)], numeric), "d * n"),
         (call(Function::Round, vec![column("d"), int(1)], numeric), "round(d, 1)"),
+        (call(Function::Round, vec![column("ub")], numeric), "round(ub)"),
         (call(Function::Round, vec![column("d")], numeric), "round(d)"),
         (call(Function::Truncate, vec![column("d"), int(1)], numeric), "trunc(d, 1)"),
         (call(Function::Ceiling, vec![column("d")], numeric), "ceil(d)"),
@@ -397,6 +398,13 @@ async fn groups_joins_and_orders_are_those_of_postgres() {
         let many = compare(Expression::column(1, PgType::INT8), Comparison::Less, cast(int(2), PgType::INT8));
         Relation::Filter { input: Box::new(input), condition: many }
     };
+    let having_key = |name: &str, value: Expression| {
+        let input = by(vec![column(name)], table());
+        let many = compare(Expression::column(1, PgType::INT8), Comparison::Greater, cast(int(2), PgType::INT8));
+        let this = equal(Expression::column(0, column(name).pg_type), value);
+        let condition = Expression::condition(Node::Or(vec![many, this]));
+        Relation::Filter { input: Box::new(input), condition }
+    };
     let twice = Relation::Union { inputs: vec![pair.ids(pair.table()), pair.ids(pair.filter(equal(column("n"), int(7))))] };
     let limited = Relation::Aggregate {
         input: Box::new(Relation::Limit { input: table(), offset: 2, limit: Some(4) }),
@@ -430,6 +438,16 @@ async fn groups_joins_and_orders_are_those_of_postgres() {
         (by(vec![column("tr"), column("fixed")], table()), format!("SELECT tr::text, fixed, {shown} FROM t GROUP BY tr, fixed")),
         (by(vec![column("day")], table()), format!("SELECT day::text, {shown} FROM t GROUP BY day")),
         (having, format!("SELECT latin, {shown} FROM t GROUP BY latin HAVING count(*) < 2")),
+        (having_key("latin", text("ß")), format!("SELECT latin, {shown} FROM t GROUP BY latin HAVING count(*) > 2 OR latin = 'ß'")),
+        (
+            having_key("day", day(0)),
+            format!("SELECT day::text, {shown} FROM t GROUP BY day HAVING count(*) > 2 OR day = '1970-01-01'"),
+        ),
+        (
+            having_key("tr", Expression::new(PgType::BOOL, Node::Literal(Some(Value::Bool(true))))),
+            format!("SELECT tr::text, {shown} FROM t GROUP BY tr HAVING count(*) > 2 OR tr = true"),
+        ),
+        (having_key("n", int(7)), format!("SELECT n::text, {shown} FROM t GROUP BY n HAVING count(*) > 2 OR n = 7")),
         (unique, "SELECT DISTINCT fixed, tr::text, d::text FROM t".to_owned()),
         (twice, "SELECT id::text FROM t UNION ALL SELECT id::text FROM t WHERE n = 7".to_owned()),
         (limited, "SELECT '4'".to_owned()),
@@ -488,6 +506,14 @@ async fn what_the_server_computes_in_another_way_is_refused() {
         project(call(Function::Divide, vec![column("n"), int(0)], PgType::INT4)),
         project(call(Function::Divide, vec![column("d"), decimal(2, 0)], PgType::NUMERIC)),
         project(call(Function::Multiply, vec![w(), call(Function::Multiply, vec![w(), w()], PgType::NUMERIC)], PgType::NUMERIC)),
+        project(call(Function::Round, vec![column("ub"), int(1)], PgType::NUMERIC)),
+        project(call(Function::Truncate, vec![column("ub"), int(1)], PgType::NUMERIC)),
+        project(call(Function::Round, vec![column("d"), int(3)], PgType::NUMERIC)),
+        alone(aggregate(
+            Aggregate::Maximum,
+            Some(call(Function::Round, vec![column("ub"), int(1)], PgType::NUMERIC)),
+            PgType::NUMERIC,
+        )),
         project(call(Function::Upper, vec![column("ci")], PgType::TEXT)),
         project(call(Function::Replace, vec![column("ci"), text("a"), text("b")], PgType::TEXT)),
         project(call(Function::Greatest, vec![column("n"), int(1)], PgType::INT4)),
@@ -544,13 +570,28 @@ async fn days_that_do_not_exist_follow_the_policy() {
             aggregate(Aggregate::Count, Some(pair.column("day")), PgType::INT8),
         ];
         let count = Relation::Aggregate { input: Box::new(pair.table()), groups: vec![], calls };
+        let over = Relation::Window {
+            input: Box::new(pair.table()),
+            calls: vec![WindowCall {
+                function: WindowFunction::Aggregate(Aggregate::Count),
+                arguments: vec![pair.column("day")],
+                partition_by: vec![],
+                order_by: vec![],
+                frame: None,
+                pg_type: PgType::INT8,
+            }],
+        };
+        let over = Relation::Project { input: Box::new(over), expressions: vec![Expression::column(COLUMNS.len(), PgType::INT8)] };
         let after = pair.ids(pair.filter(compare(pair.column("day"), Comparison::Greater, day(10_957))));
         let before = pair.ids(pair.filter(compare(pair.column("day"), Comparison::Less, day(0))));
         pair.accepts(&count).unwrap();
+        pair.accepts(&over).unwrap();
         pair.accepts(&after).unwrap();
         let state = |error: StoreError| error.sqlstate().to_owned();
         let found = pair.run(&count).await.map(|rows| rows.join(",")).map_err(state);
         assert_eq!(found.as_deref().map_err(String::as_str), counted, "{}", pair.sql(&count));
+        let found = pair.run(&over).await.map(|rows| rows.join(",")).map_err(state);
+        assert_eq!(found.as_deref().map_err(String::as_str), counted.map(|_| "2,2,2"), "{}", pair.sql(&over));
         let found = pair.run(&after).await.map(|rows| rows.join(",")).map_err(state);
         assert_eq!(found.as_deref().map_err(String::as_str), counted.map(|_| "1"), "{}", pair.sql(&after));
         assert_eq!(pair.run(&before).await.unwrap(), Vec::<String>::new(), "{}", pair.sql(&before));

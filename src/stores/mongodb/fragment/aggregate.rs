@@ -231,7 +231,7 @@ fn sum(call: &AggregateCall, of: PgType, value: Value, arguments: &mut Arguments
     let once = is_once(call);
     let mut place = |argument: Bson, of_once: Bson| if once { of_once } else { arguments.path(argument) };
     let once_value = Bson::String("$_id.d".to_owned());
-    let null = |first: usize, sum: Bson| either(is_not_null(&path(first + 1)), sum, Bson::Null);
+    let null = |first: usize, sum: Bson| either(is_not_null(&found(first + 1)), sum, Bson::Null);
     match (value.kind, call.pg_type) {
         (Kind::Int, PgType::INT8) if of != PgType::INT8 => {
             let operand = place(value.bson, once_value);
@@ -267,6 +267,11 @@ fn path(place: usize) -> Bson {
     Bson::String(format!("$a{place}"))
 }
 
+/// What was accumulated, or null: without any document the field is missing, which `$ne` tells from null.
+fn found(place: usize) -> Bson {
+    Bson::Document(doc! { "$ifNull": [path(place), Bson::Null] })
+}
+
 /// A sum, and something that is null when there was nothing to add.
 fn sum_and_most(operand: Bson, same: Bson) -> Vec<Accumulator> {
     vec![Accumulator { operator: "$sum", operand }, Accumulator { operator: "$max", operand: same }]
@@ -286,8 +291,7 @@ fn extreme(aggregate: Aggregate, value: Value, arguments: &mut Arguments) -> Res
     let key = if kind == Kind::Float { float_key(&value.bson) } else { value.bson };
     let operand = arguments.path(key);
     let result = move |first: usize| {
-        // Without any document the field is missing.
-        let found = Bson::Document(doc! { "$ifNull": [path(first), Bson::Null] });
+        let found = found(first);
         let bson = if kind == Kind::Float { of_float_key(&found) } else { found };
         Value { bson, kind, nullable: true }
     };

@@ -318,6 +318,14 @@ impl Scope<'_> {
         if kinds.first() != Some(&Kind::Decimal) || digits == Some(false) {
             return Err("the store rounds the type in another way");
         }
+        // A whole number, such as an unsigned `bigint`, stays one on the server.
+        let asked = arguments.get(1).and_then(whole_literal).unwrap_or(0);
+        if arguments
+            .first()
+            .is_none_or(|number| !matches!(self.size(number), Size::Digits { scale, .. } if i64::from(scale) >= asked))
+        {
+            return Err("the store adds no digits to the number");
+        }
         match self.size(call) {
             Size::Digits { whole, scale } if whole + scale <= DIGITS_MAX => Ok(()),
             _ => Err("the number may have more digits than the store keeps"),

@@ -47,9 +47,7 @@ impl Words {
     }
 
     fn text(&self, expression: &Expression, shape: &Shape, pen: &mut Pen<'_>) -> Written {
-        let by_bytes = stored(shape, pen.tables())
-            .is_some_and(|column| column.collation == Collation::Bytes && !is_label(shape, pen.tables()));
-        if by_bytes {
+        if is_by_bytes(shape, pen) {
             return pen.expression(expression);
         }
         pen.push("(CONVERT(");
@@ -283,6 +281,11 @@ impl Words {
     }
 }
 
+/// Whether a text is compared by bytes as it is stored.
+fn is_by_bytes(shape: &Shape, pen: &Pen<'_>) -> bool {
+    stored(shape, pen.tables()).is_some_and(|column| column.collation == Collation::Bytes && !is_label(shape, pen.tables()))
+}
+
 fn wrapped(before: &str, expression: &Expression, after: &str, pen: &mut Pen<'_>) -> Written {
     pen.push(before);
     pen.expression(expression)?;
@@ -455,6 +458,17 @@ impl Phrasing for Words {
         self.value(key, pen)
     }
 
+    /// HAVING reads columns that groups are made by, and looks in vain for those within expressions.
+    fn having_reads(&self, key: &Expression, pen: &Pen<'_>) -> bool {
+        let shape = pen.shape(key);
+        match Kind::of(shape.pg_type) {
+            Kind::Text => is_by_bytes(&shape, pen),
+            Kind::Truth | Kind::Day | Kind::Moment | Kind::MomentTz | Kind::Real => false,
+            Kind::Whole => !is_year(&shape, pen.tables()),
+            _ => true,
+        }
+    }
+
     fn write_ordered(&self, expression: &Expression, pen: &mut Pen<'_>) -> Written {
         self.value(expression, pen)
     }
@@ -470,6 +484,10 @@ impl Phrasing for Words {
         self.value(expression, pen)?;
         pen.push(if key.descending { " DESC" } else { "" });
         Ok(())
+    }
+
+    fn write_aggregated(&self, aggregate: Aggregate, argument: &Expression, pen: &mut Pen<'_>) -> Written {
+        if aggregate == Aggregate::Sum { self.operand(argument, pen) } else { self.value(argument, pen) }
     }
 
     fn write_aggregate(&self, call: &AggregateCall, pen: &mut Pen<'_>) -> Written {
@@ -489,10 +507,9 @@ impl Phrasing for Words {
             pen.expression(condition)?;
             pen.push(" THEN ");
         }
-        match (&call.argument, call.aggregate) {
-            (None, _) => pen.push(if call.filter.is_some() { "1" } else { "*" }),
-            (Some(argument), Aggregate::Sum) => self.operand(argument, pen)?,
-            (Some(argument), _) => self.value(argument, pen)?,
+        match &call.argument {
+            None => pen.push(if call.filter.is_some() { "1" } else { "*" }),
+            Some(argument) => self.write_aggregated(call.aggregate, argument, pen)?,
         }
         pen.push(if call.filter.is_some() { " END" } else { "" });
         pen.push(after);

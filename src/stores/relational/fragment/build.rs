@@ -77,7 +77,16 @@ impl Pen<'_> {
         let mut block = self.block(input)?;
         let grouped = block.groups.as_ref().is_some_and(|groups| !groups.is_empty());
         let fits = block.is_plain() || grouped && !block.has_windows && !block.distinct && !block.is_limited();
-        if !fits || self.is_heavy(&block, [condition]) {
+        let unread = |term: &Term| match term {
+            Term::Group(key) => {
+                let pg_type = self.shape_of(*key).pg_type;
+                !self.phrasing.having_reads(&Expression::column(*key, pg_type), self)
+            }
+            _ => false,
+        };
+        let mut read = columns(condition).into_iter().filter_map(|column| block.output.get(column));
+        let is_unread = grouped && read.any(|term| self.reaches(*term, &unread));
+        if !fits || is_unread || self.is_heavy(&block, [condition]) {
             block = self.wrap(block);
         }
         let condition = over(condition, &block.output);
@@ -208,10 +217,11 @@ impl Pen<'_> {
                 }
             }
         }
-        let known: Vec<Shape> = keys.iter().map(|key| self.shape(key)).collect();
+        let known = |side: &[Expression]| -> Vec<Shape> { side.iter().map(|key| self.shape(key)).collect() };
+        let prefers_in = self.phrasing.prefers_in(&known(&subjects), &known(&keys));
         // NOT IN over several columns has no form for rows that are NULL in some of them.
         let expressible = separable && (subjects.len() == 1 || subjects.len() > 1 && !negated);
-        if !expressible || !self.phrasing.prefers_in(&known) {
+        if !expressible || !prefers_in {
             right.conditions.extend(condition.into_iter().flat_map(conjuncts).cloned().map(Condition::Term));
             return Condition::Exists { block: Box::new(right), negated };
         }

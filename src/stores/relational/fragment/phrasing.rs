@@ -162,6 +162,12 @@ pub trait Phrasing: Sync {
         pen.expression(key)
     }
 
+    /// Whether HAVING can read a group by this key. Where it cannot, groups are filtered from outside.
+    fn having_reads(&self, key: &Expression, pen: &Pen<'_>) -> bool {
+        let _ = (key, pen);
+        true
+    }
+
     /// An expression whose values are put in order: a sort key, or the argument of `min` or `max`.
     fn write_ordered(&self, expression: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
         pen.expression(expression)
@@ -175,6 +181,12 @@ pub trait Phrasing: Sync {
         Ok(())
     }
 
+    /// The argument of an aggregate that counts or adds values, with or without a window.
+    fn write_aggregated(&self, aggregate: Aggregate, argument: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
+        let _ = aggregate;
+        pen.expression(argument)
+    }
+
     /// An aggregate with `DISTINCT` and `FILTER`.
     fn write_aggregate(&self, call: &AggregateCall, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
         pen.push(call.aggregate.name());
@@ -183,7 +195,7 @@ pub trait Phrasing: Sync {
             (None, _) => pen.push("*"),
             (Some(argument), Aggregate::Minimum | Aggregate::Maximum) => self.write_ordered(argument, pen)?,
             (Some(argument), _) if call.distinct => self.write_key(argument, pen)?,
-            (Some(argument), _) => pen.expression(argument)?,
+            (Some(argument), aggregate) => self.write_aggregated(aggregate, argument, pen)?,
         }
         pen.push(")");
         if let Some(condition) = &call.filter {
@@ -203,6 +215,7 @@ pub trait Phrasing: Sync {
             (WindowFunction::Aggregate(Aggregate::Minimum | Aggregate::Maximum), [argument]) => {
                 self.write_ordered(argument, pen)?
             }
+            (WindowFunction::Aggregate(aggregate), [argument]) => self.write_aggregated(aggregate, argument, pen)?,
             (_, arguments) => pen.list(arguments)?,
         }
         pen.push(") OVER (");
@@ -275,9 +288,10 @@ pub trait Phrasing: Sync {
         " CROSS JOIN "
     }
 
-    /// Whether a semi join or anti join over these keys of the right side is better written with `IN` than with `EXISTS`.
-    fn prefers_in(&self, keys: &[Shape]) -> bool {
-        let _ = keys;
+    /// Whether a semi join or anti join whose left side has these subjects, and the right side a key for each, is better written with
+    /// `IN` than with `EXISTS`. `IN` compares what is written without [`Phrasing::write_compare`].
+    fn prefers_in(&self, subjects: &[Shape], keys: &[Shape]) -> bool {
+        let _ = (subjects, keys);
         false
     }
 }

@@ -44,7 +44,7 @@ impl Phrasing for Plain {
         Ok(())
     }
 
-    fn prefers_in(&self, _keys: &[Shape]) -> bool {
+    fn prefers_in(&self, _subjects: &[Shape], _keys: &[Shape]) -> bool {
         self.0
     }
 

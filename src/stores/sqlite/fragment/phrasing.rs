@@ -209,8 +209,9 @@ impl Phrasing for Sqlite<'_> {
         " JOIN "
     }
 
-    /// A set is made once, where rows that are looked for one by one would be read again and again without an index.
-    fn prefers_in(&self, keys: &[Shape]) -> bool {
+    /// A set is made once, where rows that are looked for one by one would be read again and again without an index. `IN` compares under
+    /// the collation of its subject.
+    fn prefers_in(&self, subjects: &[Shape], keys: &[Shape]) -> bool {
         let indexed = |shape: &Shape| {
             let Some((origin, table)) = shape.origin.as_ref().and_then(|origin| Some((origin, self.tables.get(&origin.table)?)))
             else {
@@ -219,7 +220,7 @@ impl Phrasing for Sqlite<'_> {
             let keys = table.primary_key.iter().chain(&table.unique_keys).chain(&table.indexes);
             keys.into_iter().any(|key| key.columns.first() == Some(&origin.column))
         };
-        let by_bytes = keys.iter().all(|shape| !is_text(shape.pg_type) || shape.collation == Collation::Bytes);
+        let by_bytes = subjects.iter().chain(keys).all(|shape| !is_text(shape.pg_type) || shape.collation == Collation::Bytes);
         by_bytes && !keys.iter().any(indexed)
     }
 }

@@ -154,6 +154,22 @@ fn semi_joins_look_up_by_index_or_make_a_set() {
     assert!(text.starts_with("SELECT t0.id AS c0 FROM main.t AS t0 WHERE (t0.id IS NULL OR t0.id NOT IN (SELECT t1.int AS c0 FROM main.u AS t1 WHERE CASE"), "{text}");
 }
 
+/// `IN` would compare under the collation of its subject.
+#[test]
+fn semi_joins_compare_by_bytes() {
+    for (left, right) in [(LOOSE, 7 + TEXT), (TEXT, 7 + LOOSE), (LOOSE, 7 + LOOSE)] {
+        for (kind, word) in [(JoinKind::Semi, "EXISTS ("), (JoinKind::Anti, "NOT EXISTS (")] {
+            let sql = write(&project(join(kind, left, right), vec![at(KEY)]), &tables()).unwrap();
+            let text = sql.text().replace('"', "");
+            let name = |place: usize| if place % 7 == LOOSE { "loose" } else { "text" };
+            let pair = format!("((t0.{} COLLATE BINARY) = t1.{})", name(left), name(right));
+            assert!(text.contains(word) && text.contains(&pair) && !text.contains(" IN (SELECT"), "{text}");
+        }
+    }
+    let sql = write(&project(join(JoinKind::Semi, TEXT, 7 + TEXT), vec![at(KEY)]), &tables()).unwrap();
+    assert!(sql.text().contains(" IN (SELECT"), "{}", sql.text());
+}
+
 #[test]
 fn what_sqlite_computes_otherwise_is_refused() {
     let day = || literal(PgType::DATE, Value::Date(0));

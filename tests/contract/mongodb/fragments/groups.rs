@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use mongodb::bson::{Document, doc};
 use tributary::pgtype::PgType;
-use tributary::stores::fragment::{Aggregate, AggregateCall, Expression, SortKey};
+use tributary::stores::fragment::{Aggregate, AggregateCall, Expression, Node, SortKey};
 use tributary::stores::predicate::Comparison;
 use tributary::stores::value::Value;
 use tributary::stores::{Relation, StoreError};
@@ -190,6 +190,17 @@ async fn nothing_is_one_row_without_groups_and_none_with_them() {
     assert_same(room.rows(&by).await, Vec::new(), "no groups");
     let more = compare(Comparison::Greater, Expression::column(0, PgType::INT8), literal(PgType::INT8, Some(Value::Int(0))));
     assert_same(room.rows(&filter(whole.clone(), more)).await, Vec::new(), "HAVING");
+    for place in [2, 3] {
+        let sum = || Expression::column(place, PgType::NUMERIC);
+        let less = compare(Comparison::Less, sum(), literal(PgType::NUMERIC, Some(Value::Decimal { unscaled: 5, scale: 0 })));
+        assert_same(room.rows(&filter(whole.clone(), less)).await, Vec::new(), &format!("HAVING sum {place}"));
+        let is_null = Expression::condition(Node::IsNull { operand: Box::new(sum()), negated: false });
+        assert_same(room.rows(&filter(whole.clone(), is_null.clone())).await, vec![nothing.clone()], &format!("no sum {place}"));
+        let (yes, no) = (literal(PgType::INT8, Some(Value::Int(1))), literal(PgType::INT8, Some(Value::Int(0))));
+        let case = Node::Case { branches: vec![(is_null, yes)], otherwise: Some(Box::new(no)) };
+        let shown = project(whole.clone(), vec![Expression::new(PgType::INT8, case)]);
+        assert_same(room.rows(&shown).await, vec![vec![count(1)]], &format!("CASE over sum {place}"));
+    }
     // Documents without the fields are rows, and have no values.
     room.world.database.collection::<Document>("empty").insert_many(vec![doc! { "_id": 1 }, doc! { "n": null }]).await.unwrap();
     let mut expected = nothing;
