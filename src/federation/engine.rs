@@ -41,8 +41,8 @@ impl Default for Limits {
     }
 }
 
-/// Most keys that a join hands to the scan of its other side one by one, which asks for so many at a time as a statement should
-/// carry (`joins::batches`). Of more it tells the ends only.
+/// Most keys that a join hands to the scan of its other side one by one; of more it tells the ends only. What of them a statement should
+/// carry is the scan's to say (`joins::keys`).
 const KEYS_MAX: usize = 250_000;
 /// Most bytes of those keys with their repetitions, for each partition of a join: the engine makes a literal of each, which takes some
 /// hundred bytes more, and no pool counts them.

@@ -50,11 +50,6 @@ pub fn is_unique(table: &Table, ordinals: &[usize]) -> bool {
     table.primary_key.iter().chain(&table.unique_keys).any(within)
 }
 
-/// Whether the store finds rows by this column without reading the table: the first of a key or index.
-pub fn is_indexed(table: &Table, ordinal: usize) -> bool {
-    table.primary_key.iter().chain(&table.unique_keys).chain(&table.indexes).any(|key| key.columns.first() == Some(&ordinal))
-}
-
 /// The part of the rows for which all of `conditions` are true.
 pub fn kept(table: &Table, conditions: &[Predicate]) -> f64 {
     let mut parts = Vec::new();
@@ -344,12 +339,11 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_indexes_are_found_by_their_columns() {
+    fn keys_are_found_by_their_columns() {
         let table = table();
         let rows: [(&[usize], bool); 5] = [(&[0], true), (&[1], false), (&[2, 1], true), (&[3, 0], true), (&[], false)];
         for (ordinals, expected) in rows {
             assert_eq!(is_unique(&table, ordinals), expected, "{ordinals:?}");
         }
-        assert_eq!([0, 1, 2, 3].map(|ordinal| is_indexed(&table, ordinal)), [true, true, false, false]);
     }
 }

@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::branches::Branches;
 use super::estimate;
 use super::items::{plain_items, refit};
-use super::joins::batches;
 use super::joins::dynamic::{Received, Told, ends};
+use super::joins::keys;
 use super::placement::exec::{FragmentExec, timed};
 use super::pushdown::Budget;
 use crate::stores::connector::ScanLimits;
@@ -85,7 +85,7 @@ impl ScanExec {
         let Some(connector) = branches.connector(&scan.store) else { return Some(scan) };
         let output = |output: usize| self.scan.columns.get(output).copied();
         let keys_max = connector.capabilities().keys_max;
-        let conditions = batches::conditions(told, &self.table, keys_max, &output)?;
+        let conditions = keys::conditions(told, &self.table, keys_max, &output)?;
         let mut budget = Budget::with_keys(keys_max);
         scan.filter.iter().for_each(|filter| {
             budget.take(filter);

@@ -3,7 +3,7 @@
 //! ```text
 //! optimised plan → reduce (aggregates to the groups that joins meet) → semi (to the relation they filter)
 //!     → order (clusters of inner joins, by cardinality) → placement → physical plan
-//! a join has read its first side → dynamic (what that says of the other) → batches → the scan of the other, at its first poll
+//! a join has read its first side → dynamic (what that says of the other) → keys → the scan of the other, at its first poll
 //!                                └ spill: it is more than the memory that is left, so both sides go to disk in buckets
 //! ```
 //!
@@ -11,11 +11,11 @@
 //! a condition that a join hands to a scan may only leave out rows that the join would. Deliberately absent: what a store may evaluate
 //! (its connector says), and where a sub-plan runs.
 
-pub mod batches;
 mod cardinality;
 mod cluster;
 pub mod dynamic;
 pub mod filters;
+pub mod keys;
 pub mod order;
 mod reduce;
 mod semi;

@@ -3,8 +3,8 @@
 
 use super::super::estimate;
 use super::super::node::Part;
-use crate::federation::joins::batches;
 use crate::federation::joins::dynamic::ends;
+use crate::federation::joins::keys;
 use crate::pgtype::{PgField, PgType};
 use crate::stores::connector::KEYS_EACH;
 use crate::stores::fragment::{Expression, JoinKind, Node, shapes};
@@ -53,7 +53,7 @@ fn long_list(condition: &Predicate, part: &Part) -> Option<usize> {
     }
     let origin = shapes(&part.fragment.root, &part.tables).into_iter().nth(column.column)?.origin?;
     let table = part.tables.get(&origin.table)?;
-    batches::is_worthwhile(table, origin.column, values.len()).then_some(values.len())
+    keys::is_worthwhile(table, origin.column, values.len()).then_some(values.len())
 }
 
 /// A condition over the columns of a relation.
