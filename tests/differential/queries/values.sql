@@ -74,3 +74,4 @@ SELECT 12345678901234567890 AS a, 1234567890123 AS b, 1e5 AS c, .5 AS d, 0x1F AS
 SELECT ROW(1, 'a') = ROW(1, 'a') AS a, (1, 2) < (1, 3) AS b
 SELECT 10::bit(4) AS a
 SELECT pg_typeof(1) AS a, pg_typeof(1.5) AS b, pg_typeof('x'::text) AS c, pg_typeof(id) AS d, pg_typeof(balance) AS e, pg_typeof(born) AS f FROM shop.customers WHERE id = 1
+SELECT 0.1::real::numeric AS a, 16777217::real::numeric AS b, 0.1::float8::numeric AS c, (-1234567.5)::real::numeric(12,2) AS d, 1e-7::real::numeric AS e
