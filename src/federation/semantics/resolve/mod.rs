@@ -14,6 +14,7 @@ mod grouping;
 mod guard;
 pub(in super::super) mod lazy;
 mod node;
+mod quantified;
 mod recursive;
 mod window;
 
