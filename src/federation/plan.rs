@@ -372,7 +372,7 @@ fn infer(resolved: &LogicalPlan, known: &[Option<PgType>]) -> Result<Vec<PgType>
     Ok(types.collect())
 }
 
-/// Parameters whose use resolution does not look at: row counts of LIMIT and OFFSET, and the array in `x = ANY ($1)`.
+/// Parameters whose use resolution does not look at: row counts of LIMIT and OFFSET, and the array in `x = ANY ($1)` and its like.
 fn special_parameters(plan: &LogicalPlan) -> Result<Vec<(usize, PgType)>, Diagnosis> {
     let mut found = Vec::new();
     let visited = plan.apply_with_subqueries(|node| {
@@ -395,9 +395,15 @@ fn special_parameters(plan: &LogicalPlan) -> Result<Vec<(usize, PgType)>, Diagno
     Ok(found)
 }
 
-/// `x = ANY ($1)`: an array of what `x` is.
+/// `x = ANY ($1)` and its like: an array of what `x` is.
 fn any_array(call: &ScalarFunction, schema: &DFSchema) -> Option<(usize, PgType)> {
-    let ("array_has", [Expr::Placeholder(array), item]) = (call.func.name(), call.args.as_slice()) else { return None };
+    let (array, item) = match (call.func.name(), call.args.as_slice()) {
+        ("array_has", [Expr::Placeholder(array), item]) => (array, item),
+        (name, [item, Expr::Placeholder(array)]) if name.starts_with("operator any ") || name.starts_with("operator all ") => {
+            (array, item)
+        }
+        _ => return None,
+    };
     let number = placeholder_number(&array.id).filter(|_| array.field.is_none())?;
     let item = expr_type(item, schema).ok().filter(|typed| typed.pg_type.oid != PgType::UNKNOWN.oid)?;
     Some((number, PgType::with_typmod(item.pg_type.oid, -1).array()?))

@@ -61,7 +61,7 @@ impl Numeric {
         Some(Finite(if value.fractional_digit_count() < 0 { value.with_scale(0) } else { value }))
     }
 
-    /// The value of a float as `float8_numeric` gives it: fifteen significant digits.
+    /// The value of a float to that many significant digits: `float8_numeric` gives fifteen, `float4_numeric` six.
     pub(crate) fn from_float(value: f64, digits: usize) -> Self {
         if value.is_nan() {
             return NotANumber;

@@ -203,3 +203,6 @@ SELECT o.id, t.n FROM shop.orders o LEFT JOIN (SELECT id, count(balance) AS n FR
 SELECT o.id, t.best FROM shop.orders o RIGHT JOIN (SELECT id, max(balance) AS best FROM shop.customers GROUP BY id HAVING count(*) > 0) t ON t.id = o.customer WHERE o.id = 5 OR t.best IS NULL
 SELECT o.id, t.n, u.n AS m FROM shop.orders o JOIN (SELECT id, count(*) AS n FROM shop.customers GROUP BY id) t ON t.id = o.customer LEFT JOIN (SELECT id, count(*) AS n FROM shop.customers WHERE small > 0 GROUP BY id) u ON u.id = t.id WHERE o.id = 3
 SELECT c.id, t.n FROM shop.customers c JOIN (SELECT id, small, count(*) AS n FROM shop.customers GROUP BY GROUPING SETS ((id), (small))) t ON t.id = c.id WHERE c.id = 3
+WITH RECURSIVE f(n) AS (SELECT 1::numeric UNION ALL SELECT n + 1 FROM f WHERE n < 12) SELECT max(n) AS a, sum(n) AS b FROM f
+WITH RECURSIVE t(i, b) AS (VALUES (1, 100.00) UNION ALL SELECT i + 1, b * 1.05 FROM t WHERE i < 5) SELECT max(b) AS a, min(b) AS b FROM t
+WITH RECURSIVE f(i, n) AS (SELECT 1, balance * 1.0 FROM shop.customers WHERE id = 1 UNION ALL SELECT i + 1, n * 1.5 FROM f WHERE i < 9) SELECT i, n, n > 9 AS big FROM f

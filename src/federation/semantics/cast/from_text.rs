@@ -95,7 +95,7 @@ pub(super) fn json_scalar(text: &str, target: PgType) -> Result<Datum<'static>, 
         (Node::Bool(value), 16) => Ok(Datum::Bool(value)),
         (Node::Number(value), oid) if oid != 16 => {
             let value = format::numeric::read(&value)?.to_string();
-            number(&Datum::Numeric(Numeric::from_canonical(&value).ok_or_else(|| refuse("numeric"))?), target)
+            number(PgType::NUMERIC, &Datum::Numeric(Numeric::from_canonical(&value).ok_or_else(|| refuse("numeric"))?), target)
         }
         (Node::Null, _) => Err(refuse("null")),
         (Node::Bool(_), _) => Err(refuse("boolean")),

@@ -154,12 +154,12 @@ pub(super) fn one<'a>(
         return from_text::read(value.as_text(), to, explicit, session);
     }
     match (numeric_rank(source), numeric_rank(target)) {
-        (Some(_), Some(_)) => number(value, target),
+        (Some(_), Some(_)) => number(source, value, target),
         _ => other(source, to, value, session),
     }
 }
 
-fn number<'a>(value: &Datum<'a>, target: PgType) -> Result<Datum<'a>, Diagnosis> {
+fn number<'a>(source: PgType, value: &Datum<'a>, target: PgType) -> Result<Datum<'a>, Diagnosis> {
     match target.oid {
         20 | 21 | 23 => {
             let whole = match value {
@@ -191,7 +191,7 @@ fn number<'a>(value: &Datum<'a>, target: PgType) -> Result<Datum<'a>, Diagnosis>
             Ok(Datum::Float(f64::from(narrow)))
         }
         701 => Ok(Datum::Float(value.as_float())),
-        _ => constrained(from_number(value), target).map(Datum::Numeric),
+        _ => constrained(from_number(source, value), target).map(Datum::Numeric),
     }
 }
 
@@ -205,9 +205,10 @@ fn whole_float(value: f64) -> Option<i64> {
     (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded).then_some(rounded as i64)
 }
 
-fn from_number(value: &Datum<'_>) -> Numeric {
+/// A float becomes `numeric` with the digits that its type is sure of, `FLT_DIG` and `DBL_DIG`.
+fn from_number(source: PgType, value: &Datum<'_>) -> Numeric {
     match value {
-        Datum::Float(value) => Numeric::from_float(*value, 15),
+        Datum::Float(value) => Numeric::from_float(*value, if source.oid == PgType::FLOAT4.oid { 6 } else { 15 }),
         other => other.as_numeric(),
     }
 }
@@ -246,7 +247,7 @@ fn other<'a>(source: PgType, to: &Typed, value: &Datum<'a>, session: &SessionVal
         (20 | 21 | 23 | 24 | 26 | 2205 | 2206 | 4089 | 4096, 20 | 21 | 23 | 24 | 26 | 2205 | 2206 | 4089 | 4096, value) => {
             value.clone()
         }
-        (20 | 23 | 1700, 790, value) => Datum::text(to_text::money(&from_number(value))),
+        (20 | 23 | 1700, 790, value) => Datum::text(to_text::money(&from_number(source, value))),
         (3802, 16 | 20 | 21 | 23 | 700 | 701 | 1700, Datum::Text(text)) => from_text::json_scalar(text, to.pg_type)?,
         (_, _, Datum::Text(text)) => from_text::read(text, to, true, session)?,
         _ => {

@@ -90,7 +90,7 @@ fn element_type(call: &Call<'_>, index: usize, items: &ArrayRef) -> Typed {
 }
 
 /// The typed keys of a list's elements; `None` for NULL.
-fn keys(call: &Call<'_>, index: usize, value: &Datum<'_>) -> Result<Vec<Option<Vec<u8>>>, Diagnosis> {
+pub(super) fn keys(call: &Call<'_>, index: usize, value: &Datum<'_>) -> Result<Vec<Option<Vec<u8>>>, Diagnosis> {
     let Some(items) = value.as_list() else { return Ok(Vec::new()) };
     let items = Arc::clone(items);
     let element = element_type(call, index, &items);

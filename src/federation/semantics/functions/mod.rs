@@ -10,6 +10,7 @@ pub(super) mod json;
 mod letters;
 mod math;
 mod md5;
+mod quantified;
 mod quote;
 mod regexp;
 mod sets;
@@ -61,6 +62,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         .chain(operators)
         .chain(CHOICES.iter().copied())
         .chain(["pg_negate"])
+        .chain(quantified::names())
         .chain(CASTS.iter().map(String::as_str))
         .map(|name| Arc::new(ScalarUDF::new_from_impl(Named::new(name))))
         .collect()
@@ -93,6 +95,8 @@ pub(super) fn overloads(name: &str) -> &'static [&'static Overload] {
     TABLE.get(name).map_or(&[], Vec::as_slice)
 }
 
+pub(super) use quantified::{Quantified, quantified};
+
 /// A call whose overload is not decided yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Named {
@@ -111,7 +115,7 @@ impl Named {
         if let (Some(operator), [left, right]) = (operators::Operator::of_name(self.name), arguments) {
             return operators::guess(operator, left, right);
         }
-        if operators::comparison_of_name(self.name).is_some() {
+        if operators::comparison_of_name(self.name).is_some() || quantified(self.name).is_some() {
             return PgType::BOOL.into();
         }
         if CHOICES.contains(&self.name) {

@@ -17,7 +17,6 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::HIDDEN;
 use crate::pgtype::{PgType, TYPE_KEY};
 
-use super::super::floats;
 use super::super::functions::{self, Named};
 use super::super::operators::{self, How, Operator, arithmetic_parts, missing, plain};
 use super::super::overload::{self, is_string};
@@ -189,12 +188,17 @@ impl Resolver<'_> {
     fn in_list(&self, in_list: InList, scope: &Scope<'_>) -> Result<Expr> {
         let InList { expr, list, negated } = in_list;
         let subject = self.operand(*expr, scope)?;
+        let items = list.into_iter().map(|item| self.operand(item, scope)).collect::<Result<Vec<_>>>()?;
+        self.one_of(&subject, items, negated, scope)
+    }
+
+    /// `subject IN (items…)`.
+    pub(super) fn one_of(&self, subject: &Operand, list: Vec<Operand>, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let sign = if negated { "<>" } else { "=" };
         let mut left: Option<Expr> = None;
         let mut items = Vec::with_capacity(list.len());
         let mut single = true;
         for item in list {
-            let item = self.operand(item, scope)?;
             let (subject, item) = self.comparison(sign, subject.clone(), item, scope)?;
             single &= left.as_ref().is_none_or(|left| *left == subject);
             left.get_or_insert(subject.clone());
@@ -243,6 +247,13 @@ impl Resolver<'_> {
                 };
                 return self.binary(BinaryExpr::new(Box::new(left), op, Box::new(right)), scope);
             }
+            if let Some(quantified) = functions::quantified(&name) {
+                let [item, array]: [Expr; 2] = match call.args.try_into() {
+                    Ok(pair) => pair,
+                    Err(arguments) => return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, arguments))),
+                };
+                return self.quantified(quantified, item, array, scope);
+            }
             if let Some(function) = functions::engine_choice(&name) {
                 return self.choice(function, call.args, scope);
             }
@@ -284,18 +295,6 @@ impl Resolver<'_> {
         let place = self.convert(self.operand(place, scope)?, &PgType::INT8.into(), Asked::Implicitly, scope)?;
         let kernel = Kernel::Strict(functions::vector_element);
         Ok(TypedFunction::new("vector_element", vec![typed, PgType::INT8.into()], element.into(), kernel).call(vec![array, place]))
-    }
-
-    /// `x = ANY (array)`: floats on either side are compared by their keys.
-    fn membership(&self, mut call: ScalarFunction, scope: &Scope<'_>) -> Result<Expr> {
-        for argument in &mut call.args {
-            let typed = scope.type_of(argument)?;
-            if floats::holds_floats(typed.pg_type) {
-                let carrier = scope.carrier_of(argument)?;
-                *argument = floats::call(std::mem::take(argument), &typed, carrier);
-            }
-        }
-        Ok(Expr::ScalarFunction(call))
     }
 
     fn cast_call(&self, target: PgType, mut arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Expr> {

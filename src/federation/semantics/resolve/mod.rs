@@ -14,6 +14,8 @@ mod grouping;
 mod guard;
 pub(in super::super) mod lazy;
 mod node;
+mod quantified;
+mod recursive;
 mod window;
 
 use arrow::datatypes::DataType;
@@ -74,10 +76,12 @@ impl Scope<'_> {
 
 impl Resolver<'_> {
     fn plan(&self, plan: LogicalPlan, outer: &[DFSchema]) -> Result<LogicalPlan> {
-        let planned_schema = plan.schema().clone();
+        if let LogicalPlan::RecursiveQuery(query) = plan {
+            return self.recursive(query, outer);
+        }
         let plan = plan.map_children(|child| Ok(Transformed::yes(self.plan(child, outer)?)))?.data;
         let inputs = plan.inputs().into_iter().map(plan_schema).collect::<Result<Vec<_>>>()?;
-        self.node(plan, &planned_schema, inputs, outer)
+        self.node(plan, inputs, outer)
     }
 
     /// The scope of a node's expressions: all its inputs' columns.

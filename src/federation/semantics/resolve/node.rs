@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, DFSchema, DFSchemaRef};
+use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Projection, RecursiveQuery, Sort, SortExpr, Union, Values,
+    Aggregate, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Projection, Sort, SortExpr, Union, Values,
 };
 
 use super::super::typed::Typed;
-use super::super::types::{plan_schema, schema_after};
+use super::super::types::schema_after;
 use super::aggregate::without_repetitions;
 use super::convert::{Asked, Operand};
 use super::{Resolver, Scope};
@@ -21,7 +20,6 @@ impl Resolver<'_> {
     pub(super) fn node(
         &self,
         plan: LogicalPlan,
-        planned: &DFSchemaRef,
         inputs: Vec<DFSchema>,
         outer: &[DFSchema],
     ) -> Result<LogicalPlan> {
@@ -39,7 +37,6 @@ impl Resolver<'_> {
                 other => Ok(other),
             },
             LogicalPlan::Values(values) => self.values(values, outer),
-            LogicalPlan::RecursiveQuery(query) => self.recursive(query, planned, outer),
             // The calls of a set node have names beside them, so they need no aliases to keep theirs.
             LogicalPlan::Extension(node) => {
                 let calls = |expr| Ok(Transformed::yes(self.expression(expr, &scope)?));
@@ -189,7 +186,7 @@ impl Resolver<'_> {
         let rows = values
             .values
             .into_iter()
-            .map(|row| row.into_iter().map(|expr| self.expression(undo_planned_cast(expr), &scope)).collect::<Result<Vec<_>>>())
+            .map(|row| row.into_iter().map(|expr| self.expression(uncast(expr), &scope)).collect::<Result<Vec<_>>>())
             .collect::<Result<Vec<_>>>()?;
         let mut converted: Vec<Vec<Expr>> = vec![Vec::with_capacity(width); rows.len()];
         for index in 0..width {
@@ -219,35 +216,6 @@ impl Resolver<'_> {
             LogicalPlan::Values(values) => LogicalPlan::Values(Values { schema: Arc::new(marked), ..values }),
             other => other,
         })
-    }
-
-    /// The working table of a recursive query was planned with a schema of its own; both terms are brought to it.
-    fn recursive(&self, query: RecursiveQuery, planned: &DFSchemaRef, outer: &[DFSchema]) -> Result<LogicalPlan> {
-        let static_term = self.aligned(query.static_term, planned, outer)?;
-        let recursive_term = self.aligned(query.recursive_term, planned, outer)?;
-        Ok(LogicalPlan::RecursiveQuery(RecursiveQuery { static_term, recursive_term, schema: Arc::clone(planned), ..query }))
-    }
-
-    fn aligned(&self, term: Arc<LogicalPlan>, planned: &DFSchemaRef, outer: &[DFSchema]) -> Result<Arc<LogicalPlan>> {
-        let schema = plan_schema(&term)?;
-        let scope = Scope { schema: schema.clone(), outer };
-        let mut exprs = Vec::with_capacity(schema.fields().len());
-        for ((qualifier, field), wanted) in schema.iter().zip(planned.fields()) {
-            let column = Expr::Column(Column::from((qualifier, field)));
-            if field.data_type() == wanted.data_type() {
-                exprs.push(column);
-                continue;
-            }
-            let operand = Operand { expr: column, typed: Typed::of_field(field) };
-            let expr = self.convert(operand, &Typed::of_field(wanted), Asked::Explicitly, &scope)?;
-            let expr = if scope.carrier_of(&expr)? == *wanted.data_type() {
-                expr
-            } else {
-                Expr::Cast(Cast::new(Box::new(expr), wanted.data_type().clone()))
-            };
-            exprs.push(expr);
-        }
-        Ok(Arc::new(project(term, exprs)?))
     }
 }
 
@@ -281,7 +249,7 @@ fn branch(plan: &LogicalPlan, schema: &DFSchema) -> Vec<Operand> {
 }
 
 /// A projection that keeps the names of the plan's columns; none when every expression is the column itself.
-fn project(plan: Arc<LogicalPlan>, exprs: Vec<Expr>) -> Result<LogicalPlan> {
+pub(super) fn project(plan: Arc<LogicalPlan>, exprs: Vec<Expr>) -> Result<LogicalPlan> {
     let schema = Arc::clone(plan.schema());
     let unchanged =
         exprs.iter().zip(schema.iter()).all(|(expr, column)| matches!(expr, Expr::Column(found) if *found == Column::from(column)));
@@ -300,7 +268,7 @@ fn project(plan: Arc<LogicalPlan>, exprs: Vec<Expr>) -> Result<LogicalPlan> {
 }
 
 /// The planner casts the rows of VALUES to a type of its own choice; the literal itself is what the user wrote.
-fn undo_planned_cast(expr: Expr) -> Expr {
+pub(super) fn uncast(expr: Expr) -> Expr {
     match expr {
         Expr::Cast(cast) if cast.field.metadata().is_empty() && cast.field.name() != super::super::sql_types::WRITTEN => *cast.expr,
         other => other,

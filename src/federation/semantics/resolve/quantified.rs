@@ -1,0 +1,151 @@
+//! `x op ANY (array)` and `x op ALL (array)`.
+//!
+//! Over an array that is written out they are the comparisons with its elements. Over another array `=` is the engine's own
+//! where the carriers tell values apart as PostgreSQL does; all else compares typed keys.
+
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Expr, lit};
+
+use crate::error::Diagnosis;
+use crate::pgtype::PgType;
+
+use super::super::functions::Quantified;
+use super::super::operators::{comparable, missing};
+use super::super::overload::{is_string, numeric_rank};
+use super::super::typed::{Kernel, Typed, TypedFunction};
+use super::super::{floats, key};
+use super::convert::{Asked, Operand};
+use super::{Resolver, Scope, lazy};
+
+/// The right side of ANY or ALL is no array.
+const WRONG_OBJECT_TYPE: &str = "42809";
+
+/// Elements of an array that are compared one by one.
+const WRITTEN_OUT_MAX: usize = 1_000;
+
+impl Resolver<'_> {
+    /// `array_has(array, x)`, by which the planner means `x = ANY (array)`.
+    pub(super) fn membership(&self, call: ScalarFunction, scope: &Scope<'_>) -> Result<Expr> {
+        let [array, item]: [Expr; 2] = match call.args.try_into() {
+            Ok(pair) => pair,
+            Err(arguments) => return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, arguments))),
+        };
+        let is_keyed = |expr: &Expr| {
+            let typed = scope.type_of(expr)?;
+            let carrier = scope.carrier_of(expr)?;
+            let element = Typed { pg_type: typed.pg_type.element().unwrap_or(typed.pg_type), labels: typed.labels };
+            let carrier = match carrier {
+                arrow::datatypes::DataType::List(item) => item.data_type().clone(),
+                other => other,
+            };
+            Ok::<_, datafusion::error::DataFusionError>(
+                !floats::is_float(element.pg_type) && !element.pg_type.is_opaque() && key::is_needed_to_tell_apart(&element, &carrier),
+            )
+        };
+        if is_keyed(&array)? || is_keyed(&item)? {
+            return self.quantified(Quantified::EQUAL_ANY, item, array, scope);
+        }
+        let keyed = [array, item].map(|argument| {
+            let typed = scope.type_of(&argument)?;
+            if !floats::holds_floats(typed.pg_type) {
+                return Ok(argument);
+            }
+            let carrier = scope.carrier_of(&argument)?;
+            Ok(floats::call(argument, &typed, carrier))
+        });
+        let arguments = keyed.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, arguments)))
+    }
+
+    pub(super) fn quantified(&self, how: Quantified, item: Expr, array: Expr, scope: &Scope<'_>) -> Result<Expr> {
+        let (item, mut array) = (self.operand(item, scope)?, self.operand(array, scope)?);
+        if array.typed.is_unknown() {
+            let of = if item.typed.is_unknown() { PgType::TEXT.into() } else { item.typed.without_modifier() };
+            if let Some(pg_type) = of.pg_type.array() {
+                let typed = Typed { pg_type, labels: of.labels };
+                array = Operand { expr: self.convert(array, &typed, Asked::Implicitly, scope)?, typed };
+            }
+        }
+        let Some(element) = array.typed.pg_type.element() else {
+            return Err(Diagnosis::new(WRONG_OBJECT_TYPE, "op ANY/ALL (array) requires array on right side").into());
+        };
+        let element = Typed { pg_type: element, labels: array.typed.labels.clone() };
+        if let Expr::ScalarFunction(call) = &array.expr
+            && call.func.name() == "make_array"
+            && (1..=WRITTEN_OUT_MAX).contains(&call.args.len())
+            && lazy::is_copied(&item.expr)
+        {
+            let items = call.args.iter().map(|expr| Ok(Operand { expr: expr.clone(), typed: scope.type_of(expr)? }));
+            let items = items.collect::<Result<Vec<_>>>()?;
+            // Elements that are arrays themselves stand for their own elements.
+            if items.iter().all(|part| part.typed.pg_type.element().is_none()) {
+                return self.written_out(how, &item, items, scope);
+            }
+        }
+        self.by_keys(how, item, array, &element, scope)
+    }
+
+    fn written_out(&self, how: Quantified, item: &Operand, items: Vec<Operand>, scope: &Scope<'_>) -> Result<Expr> {
+        match (how.is_all, how.sign) {
+            (false, "=") => return self.one_of(item, items, false, scope),
+            (true, "<>") => return self.one_of(item, items, true, scope),
+            _ => {}
+        }
+        let mut parts = Vec::with_capacity(items.len());
+        for other in items {
+            let (left, right) = self.comparison(how.sign, item.clone(), other, scope)?;
+            parts.push(datafusion::logical_expr::binary_expr(left, how.operator, right));
+        }
+        // In pairs, so that the expression is not as deep as the array is long.
+        while parts.len() > 1 {
+            let mut halves = Vec::with_capacity(parts.len().div_ceil(2));
+            let mut rest = parts.into_iter();
+            while let Some(left) = rest.next() {
+                halves.push(match rest.next() {
+                    Some(right) if how.is_all => left.and(right),
+                    Some(right) => left.or(right),
+                    None => left,
+                });
+            }
+            parts = halves;
+        }
+        Ok(parts.pop().unwrap_or_else(|| lit(how.is_all)))
+    }
+
+    fn by_keys(&self, how: Quantified, item: Operand, array: Operand, element: &Typed, scope: &Scope<'_>) -> Result<Expr> {
+        let item = if item.typed.is_unknown() {
+            let typed = element.without_modifier();
+            Operand { expr: self.convert(item, &typed, Asked::Implicitly, scope)?, typed }
+        } else {
+            item
+        };
+        let (low, high) = (item.typed.pg_type, element.pg_type);
+        if !comparable(&item.typed, element) || !key::has_equality(low) || !key::has_equality(high) {
+            return Err(missing(how.sign, &item.typed, element).into());
+        }
+        let wanted = match (numeric_rank(low), numeric_rank(high)) {
+            (Some(left), Some(right)) if left.max(right) >= 4 => Some(PgType::FLOAT8),
+            (Some(left), Some(right)) if left.max(right) == 3 => Some(PgType::NUMERIC),
+            (Some(_), Some(_)) => None,
+            _ if low.oid == high.oid || (is_string(low) && is_string(high)) => None,
+            _ => match (low.oid, high.oid) {
+                (1184, _) | (_, 1184) => Some(PgType::TIMESTAMPTZ),
+                (1114, _) | (_, 1114) => Some(PgType::TIMESTAMP),
+                (1266, _) | (_, 1266) => Some(PgType::TIMETZ),
+                (1186, _) | (_, 1186) => Some(PgType::INTERVAL),
+                _ => None,
+            },
+        };
+        let settle = |operand: Operand, to: Option<PgType>| -> Result<Operand> {
+            let Some(to) = to.filter(|to| to.oid != operand.typed.pg_type.oid) else { return Ok(operand) };
+            Ok(Operand { expr: self.convert(operand, &to.into(), Asked::Implicitly, scope)?, typed: to.into() })
+        };
+        let (item, array) = (settle(item, wanted)?, settle(array, wanted.and_then(PgType::array))?);
+        // A type whose order is not built is refused here.
+        key::function(&item.typed)?;
+        let types = vec![item.typed.without_modifier(), array.typed.without_modifier()];
+        let function = TypedFunction::new(how.name, types, PgType::BOOL.into(), Kernel::Lenient(how.kernel));
+        Ok(function.call(vec![item.expr, array.expr]))
+    }
+}
