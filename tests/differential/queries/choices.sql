@@ -26,3 +26,8 @@ SELECT active, coalesce(sum(small + 1 - 1 + 0), 0) AS a, coalesce(max(lower(name
 SELECT id FROM shop.customers WHERE coalesce(lower(name || email || code) = 'x', small + 1 - 1 > 5, true)
 SELECT id, coalesce(prefs -> 'a' -> 'b' -> 'c', prefs -> 'deep' -> 'x', 'null'::jsonb) AS a FROM shop.customers
 SELECT id, coalesce($1 || lower(name || code), 'none') AS a FROM shop.customers <- pre
+
+-- NULLIF has the type of its first operand, whatever carries it.
+SELECT NULLIF(token, token) AS a, NULLIF(wide, wide) AS b, NULLIF(wide, 1) AS c, NULLIF(address, address) AS d, NULLIF(prefs, prefs) AS e, NULLIF(code, 'a') AS f, NULLIF(email, email) AS g, NULLIF(level, 'gold') AS h, NULLIF('a', 'a') AS i, NULLIF(balance, 0) AS j FROM shop.customers
+SELECT c.id, (SELECT NULLIF(p.price, p.price) FROM shop.products AS p WHERE p.id = c.id) AS a FROM shop.customers AS c
+SELECT DISTINCT ON (NULLIF(price, price)) NULLIF(price, price) AS a, id FROM shop.products ORDER BY NULLIF(price, price), id

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Case, ScalarFunction};
-use datafusion::logical_expr::{Expr, ScalarUDF, lit};
+use datafusion::logical_expr::{Expr, ScalarUDF};
 use datafusion::scalar::ScalarValue;
 
 use crate::error::Diagnosis;
@@ -113,11 +113,16 @@ impl Resolver<'_> {
         if !lazy::is_copied(&left.expr) {
             return self.null_if_once(left, right, scope);
         }
+        let typed = if left.typed.is_unknown() { text } else { as_compared(&left.typed) };
         let (low, high) = self.comparison("=", left, right, scope)?;
-        // NULL stands first so that the result has the first argument's type in every carrier.
+        // NULL stands first so that the result has the first argument's type in every carrier, and has a type itself: the engine's
+        // own coercion would make it one of the carrier's.
+        let carrier = scope.carrier_of(&kept)?;
+        let null = ScalarValue::try_from(&carrier)?;
+        let null = Expr::Literal(null, Some(typed.field("", carrier).metadata().clone().into()));
         Ok(Expr::Case(Case::new(
             None,
-            vec![(Box::new(Expr::IsTrue(Box::new(low.eq(high)))), Box::new(lit(ScalarValue::Null)))],
+            vec![(Box::new(Expr::IsTrue(Box::new(low.eq(high)))), Box::new(null))],
             Some(Box::new(kept)),
         )))
     }
@@ -142,9 +147,15 @@ impl Resolver<'_> {
             right = Operand { expr: self.convert(right, &typed, Asked::Implicitly, scope)?, typed };
         }
         let carrier = scope.carrier_of(&left.expr)?;
-        let function = TypedFunction::new("null_if", vec![left.typed.clone(), right.typed], left.typed, Kernel::Lenient(null_if));
+        let returns = as_compared(&left.typed);
+        let function = TypedFunction::new("null_if", vec![left.typed, right.typed], returns, Kernel::Lenient(null_if));
         Ok(function.with_carrier(carrier).call(vec![left.expr, right.expr]))
     }
+}
+
+/// NULLIF gives what `=` has compared: `character varying` has no such operator of its own.
+fn as_compared(typed: &Typed) -> Typed {
+    if typed.pg_type.oid == PgType::VARCHAR.oid { PgType::TEXT.into() } else { typed.clone() }
 }
 
 /// Numbers of every type compare with each other; other operands have one type.
