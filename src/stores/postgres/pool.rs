@@ -4,13 +4,14 @@
 //! Pool::acquire → Lease (Ready) → statements, or COPY (Running), or BEGIN (Transaction) → Drop
 //!   Ready        back to the pool at once
 //!   Transaction  the caretaker rolls back, then back to the pool
-//!   Running      the caretaker cancels the statement in the server, then closes the connection
+//!   Running      the caretaker ends the session in the server, then closes the connection
 //!   Broken       closed
 //! ```
 //!
 //! **Invariants:** a connection goes back only when nothing is left to read on it: sqlx 0.9 does not drain a COPY stream that
-//! is dropped early, and the next user would read the previous user's rows. The caretaker cancels by process id while the
-//! connection is still open, so that id cannot have become another session's. Deliberately absent: sqlx's own pool, which
+//! is dropped early, and the next user would read the previous user's rows. The caretaker ends a session by process id while
+//! the connection is still open, so that id cannot have become another session's. It ends the session and not the statement:
+//! a request to cancel that arrives before the statement has begun does nothing, and one that waits for a lock would wait on. Deliberately absent: sqlx's own pool, which
 //! would hand out a connection in the middle of a COPY.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,14 +30,14 @@ use super::settings::Settings;
 use crate::task::TaskSet;
 
 /// Connections waiting for the caretaker, and connections that it settles at the same time; past both a connection is closed
-/// without a cancel request.
+/// without a request to the server.
 const RETURNS_MAX: usize = 64;
-/// Connections that serve discovery, pings and cancel requests.
+/// Connections that serve discovery, pings and the ends of sessions.
 const CONTROL_CONNECTIONS: usize = 3;
 
 /// The three pools of a store and their caretaker.
 pub(super) struct Pools {
-    /// Discovery, pings, cancel requests: never waits behind scans.
+    /// Discovery, pings, the ends of sessions: never waits behind scans.
     pub control: Pool,
     /// Transactions that hold a snapshot. A pool of their own, so that they cannot starve the scans that need them.
     pub leaders: Pool,
@@ -95,7 +96,7 @@ async fn care(mut returns: mpsc::Receiver<Lease>, pools: [Pool; 3]) {
     let [control, ..] = &pools;
     let idle_limit = control.0.settings.pool_idle.max(Duration::from_secs(1));
     let mut sweep = tokio::time::interval(idle_limit);
-    // Side by side, so that one cancel request that hangs does not keep the slots of all others.
+    // Side by side, so that one request that hangs does not keep the slots of all others.
     let mut settling = FuturesUnordered::new();
     loop {
         // All branches are cancel-safe: `recv` loses no message, `next` no future and `tick` no tick.
@@ -123,13 +124,13 @@ async fn settle(mut lease: Lease, control: &Pool) {
             }
         }
         State::Running => {
-            let cancel = format!("SELECT pg_catalog.pg_cancel_backend({})", lease.process_id());
+            let end = format!("SELECT pg_catalog.pg_terminate_backend({})", lease.process_id());
             let outcome = match control.acquire().await {
-                Ok(mut canceller) => canceller.query(&cancel).await.map(|_| ()),
+                Ok(mut other) => other.query(&end).await.map(|_| ()),
                 Err(error) => Err(error),
             };
             if let Err(error) = outcome {
-                tracing::debug!(store = %control.0.store, error = %error, "a dropped scan could not be cancelled");
+                tracing::debug!(store = %control.0.store, error = %error, "the session of a dropped scan could not be ended");
             }
         }
     }
