@@ -68,12 +68,7 @@ fn every<'a>(call: &Call<'_>, a: &[Datum<'a>], holds: fn(Ordering) -> bool) -> R
 }
 
 /// The first comparison that gives `decisive` decides; without one NULL if any gave that.
-fn decide<'a>(
-    call: &Call<'_>,
-    a: &[Datum<'a>],
-    holds: fn(Ordering) -> bool,
-    decisive: bool,
-) -> Result<Datum<'a>, Diagnosis> {
+fn decide<'a>(call: &Call<'_>, a: &[Datum<'a>], holds: fn(Ordering) -> bool, decisive: bool) -> Result<Datum<'a>, Diagnosis> {
     if a[1].is_null() {
         return Ok(Datum::Null);
     }

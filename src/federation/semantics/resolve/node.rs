@@ -17,12 +17,7 @@ use super::convert::{Asked, Operand};
 use super::{Resolver, Scope};
 
 impl Resolver<'_> {
-    pub(super) fn node(
-        &self,
-        plan: LogicalPlan,
-        inputs: Vec<DFSchema>,
-        outer: &[DFSchema],
-    ) -> Result<LogicalPlan> {
+    pub(super) fn node(&self, plan: LogicalPlan, inputs: Vec<DFSchema>, outer: &[DFSchema]) -> Result<LogicalPlan> {
         let scope = self.scope(&inputs, outer)?;
         match plan {
             LogicalPlan::Filter(filter) => self.filter(filter, &scope),

@@ -40,7 +40,9 @@ impl Resolver<'_> {
                 other => other,
             };
             Ok::<_, datafusion::error::DataFusionError>(
-                !floats::is_float(element.pg_type) && !element.pg_type.is_opaque() && key::is_needed_to_tell_apart(&element, &carrier),
+                !floats::is_float(element.pg_type)
+                    && (crate::pgtype::builtin(element.pg_type.oid).is_some() || element.labels.is_some())
+                    && key::is_needed_to_tell_apart(&element, &carrier),
             )
         };
         if is_keyed(&array)? || is_keyed(&item)? {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema};
 use datafusion::catalog::cte_worktable::CteWorkTable;
-use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema};
+use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Alias, Cast};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, RecursiveQuery};
@@ -124,8 +124,7 @@ fn overall(name: &str, place: usize, first: &Typed, next: &Typed) -> Result<(), 
     if all == low {
         return Ok(());
     }
-    let message =
-        format!("recursive query \"{name}\" column {place} has type {low} in non-recursive term but type {all} overall");
+    let message = format!("recursive query \"{name}\" column {place} has type {low} in non-recursive term but type {all} overall");
     Err(Diagnosis::new(sqlstate::DATATYPE_MISMATCH, message)
         .with_hint("Cast the output of the non-recursive term to the correct type."))
 }
