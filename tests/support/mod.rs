@@ -5,12 +5,14 @@
 //! `TRIBUTARY_TEST_MONGODB_URL`, as `scheme://user:password@host:port/database`. The user must be allowed to create
 //! databases; tests leave theirs behind on servers named so.
 //!
-//! A test that changes or kills a server starts its own with `tributary::sandbox`.
+//! A test that changes or kills a server, or counts on its log to rest, starts its own with `tributary::sandbox`.
 
 pub mod authority;
 pub mod gate;
 pub mod proxy;
 pub mod secrets;
+
+use std::ops::Deref;
 
 use tokio::sync::OnceCell;
 use tributary::config::environment;
@@ -40,6 +42,23 @@ pub async fn mariadb() -> &'static MariaDb {
         None => loud(MariaDb::start_with(&throwaway()).await),
     };
     SERVER.get_or_init(start).await
+}
+
+/// A MariaDB that a test reads and writes: the one of all tests, or one where nobody else writes.
+pub enum MariaDbOf {
+    All(&'static MariaDb),
+    One(MariaDb),
+}
+
+impl Deref for MariaDbOf {
+    type Target = MariaDb;
+
+    fn deref(&self) -> &MariaDb {
+        match self {
+            Self::All(server) => server,
+            Self::One(server) => server,
+        }
+    }
 }
 
 /// MySQL itself, only where `TRIBUTARY_TEST_MYSQL_URL` names one: Debian does not package it.

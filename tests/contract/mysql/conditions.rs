@@ -327,7 +327,7 @@ async fn moments_compare_to_the_microsecond_over_the_whole_range() {
 #[tokio::test]
 async fn zero_dates_never_hide_rows() {
     let room = Room::new("").await;
-    let lenient = super::connector(room.server, &room.database, "zero_date = \"null\"");
+    let lenient = super::connector(&room.server, &room.database, "zero_date = \"null\"");
     let mut room = Room { store: lenient, ..room };
     room.run("CREATE TABLE z (id int primary key, c date, KEY (c))").await;
     room.run("INSERT INTO z VALUES (0, '2024-01-10'), (1, '0000-00-00'), (2, '2024-00-10'), (3, NULL)").await;

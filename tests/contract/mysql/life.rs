@@ -132,7 +132,7 @@ async fn odd_names_and_hostile_texts_stay_what_they_are() {
 
 #[tokio::test]
 async fn scans_of_one_statement_see_one_state() {
-    let mut room = Room::new("").await;
+    let mut room = Room::alone("").await;
     room.run("CREATE TABLE a (id int primary key)").await;
     room.run("CREATE TABLE b (id int primary key)").await;
     room.run("INSERT INTO a VALUES (1)").await;
@@ -156,7 +156,7 @@ async fn writers_that_keep_snapshots_apart_fail_no_statement() {
     let mut room = Room::new("").await;
     room.run("CREATE TABLE a (id int primary key auto_increment)").await;
     let a = room.table("a").await;
-    let mut writer = super::connect(room.server, &room.database).await;
+    let mut writer = super::connect(&room.server, &room.database).await;
     let writing = async {
         loop {
             sqlx::Executor::execute(&mut writer, "INSERT INTO a VALUES (DEFAULT)").await.unwrap();
@@ -314,7 +314,7 @@ async fn a_full_pool_waits_and_then_says_so() {
 
 #[tokio::test]
 async fn a_repeatable_transaction_keeps_its_state_also_for_overlapping_scans() {
-    let mut room = Room::new("pool.wait = \"500ms\"").await;
+    let mut room = Room::alone("pool.wait = \"500ms\"").await;
     let table = endless(&mut room).await;
     room.run("CREATE TABLE a (id int primary key)").await;
     room.run("INSERT INTO a VALUES (1)").await;

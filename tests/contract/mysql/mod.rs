@@ -14,8 +14,8 @@ use tributary::stores::predicate::ColumnRef;
 use tributary::stores::schema::TableId;
 use tributary::stores::{Connector, Predicate, Purpose, Scan, StoreError, StoreName, Table};
 
-use crate::support;
 use crate::support::secrets::NoSecrets;
+use crate::support::{self, MariaDbOf};
 
 mod conditions;
 mod documents;
@@ -42,20 +42,29 @@ fn parse(file: &str) -> Arc<dyn Connector> {
     kind.parse(&StoreName::new("shop"), "stores.shop", &table, &NoSecrets).unwrap()
 }
 
-/// A database of its own on the shared server, a connection that writes to it, and a connector that reads it.
+/// A database of its own, a connection that writes to it, and a connector that reads it.
 struct Room {
-    server: &'static MariaDb,
+    server: MariaDbOf,
     database: String,
     writer: MySqlConnection,
     store: Arc<dyn Connector>,
 }
 
 impl Room {
+    /// On the server of all tests.
     async fn new(more: &str) -> Self {
-        let server = support::mariadb().await;
+        Self::on(MariaDbOf::All(support::mariadb().await), more).await
+    }
+
+    /// On a server whose log grows only by what this room writes.
+    async fn alone(more: &str) -> Self {
+        Self::on(MariaDbOf::One(MariaDb::start_with(&support::throwaway()).await.unwrap()), more).await
+    }
+
+    async fn on(server: MariaDbOf, more: &str) -> Self {
         let database = server.fresh_database().await.unwrap();
-        let writer = connect(server, &database).await;
-        let store = connector(server, &database, more);
+        let writer = connect(&server, &database).await;
+        let store = connector(&server, &database, more);
         Self { server, database, writer, store }
     }
 

@@ -141,7 +141,7 @@ async fn types_without_a_mapping_are_named() {
 #[tokio::test]
 async fn zero_dates_follow_the_policy() {
     let strict = Room::new("").await;
-    let lenient = super::connector(strict.server, &strict.database, "zero_date = \"null\"");
+    let lenient = super::connector(&strict.server, &strict.database, "zero_date = \"null\"");
     let mut room = strict;
     room.run("CREATE TABLE z (id int primary key, d date not null, dt datetime(3) not null, ts timestamp null)").await;
     room.run("INSERT INTO z VALUES (1, '0000-00-00', '0000-00-00', '0000-00-00'), (2, '2024-00-10', '2024-02-30', NULL)").await;

@@ -10,7 +10,7 @@ use tributary::stores::value::Value;
 use super::super::world::{At, Kind, Sample, Tells, Way, World};
 use super::postgres::KINDS;
 use super::relational::{DOCUMENTS, Dialect};
-use crate::support;
+use crate::support::{self, MariaDbOf};
 
 const DIALECT: Dialect = Dialect {
     quote: '`',
@@ -35,22 +35,8 @@ const DIALECT: Dialect = Dialect {
     comments: (" COMMENT 'who writes'", " COMMENT 'a remark'"),
 };
 
-enum Server {
-    Shared(&'static MariaDb),
-    Own(MariaDb),
-}
-
-impl Server {
-    fn get(&self) -> &MariaDb {
-        match self {
-            Self::Shared(server) => server,
-            Self::Own(server) => server,
-        }
-    }
-}
-
 struct Place {
-    server: Server,
+    server: MariaDbOf,
     database: String,
     plain: Mutex<MySqlConnection>,
     is_mariadb: bool,
@@ -58,28 +44,27 @@ struct Place {
 
 /// A database of its own on the shared MariaDB.
 pub async fn start() -> Option<Box<dyn World>> {
-    Some(on(Server::Shared(support::mariadb().await)).await)
+    Some(on(MariaDbOf::All(support::mariadb().await)).await)
 }
 
 /// A database of its own on the MySQL that the environment names, if it does.
 pub async fn start_mysql() -> Option<Box<dyn World>> {
-    Some(on(Server::Own(support::mysql()?)).await)
+    Some(on(MariaDbOf::One(support::mysql()?)).await)
 }
 
 /// A MariaDB that keeps no binary log.
 pub async fn start_without_log() -> Box<dyn World> {
     let setup = Setup { arguments: vec!["--skip-log-bin".to_owned()], ..support::throwaway() };
-    on(Server::Own(MariaDb::start_with(&setup).await.unwrap())).await
+    on(MariaDbOf::One(MariaDb::start_with(&setup).await.unwrap())).await
 }
 
-async fn on(server: Server) -> Box<dyn World> {
-    let place = server.get();
-    let database = place.fresh_database().await.unwrap();
+async fn on(server: MariaDbOf) -> Box<dyn World> {
+    let database = server.fresh_database().await.unwrap();
     let options = MySqlConnectOptions::new()
-        .host(place.host())
-        .port(place.port())
-        .username(place.user())
-        .password(place.password())
+        .host(server.host())
+        .port(server.port())
+        .username(server.user())
+        .password(server.password())
         .database(&database)
         .pipes_as_concat(false)
         .no_engine_substitution(false);
@@ -104,7 +89,7 @@ impl World for Place {
     }
 
     fn file(&self, at: At<'_>) -> String {
-        let server = self.server.get();
+        let server = &self.server;
         format!(
             "host = '{}'\nport = {}\nuser = '{}'\npassword = '{}'\ndatabase = '{}'\ntinyint1 = 'bool'",
             if at.port.is_some() { "127.0.0.1" } else { server.host() },
@@ -120,7 +105,7 @@ impl World for Place {
     }
 
     async fn way(&self) -> Way {
-        let server = self.server.get();
+        let server = &self.server;
         Way::to(server.host(), server.port()).await
     }
 
