@@ -44,7 +44,7 @@ pub(super) fn is_needed(typed: &Typed, carrier: &DataType) -> bool {
 }
 
 /// Whether telling carriers of this type apart would go wrong. Labels are equal when their texts are.
-pub(super) fn is_needed_to_tell_apart(typed: &Typed, carrier: &DataType) -> bool {
+pub(in super::super) fn is_needed_to_tell_apart(typed: &Typed, carrier: &DataType) -> bool {
     is_needed(typed, carrier) && (typed.labels.is_none() || typed.pg_type.element().is_some())
 }
 

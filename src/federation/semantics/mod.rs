@@ -40,6 +40,7 @@ mod totals;
 #[cfg(test)]
 pub(super) use key::call as key_of;
 pub(super) use key::decode as decode_key;
+pub(super) use key::is_needed_to_tell_apart as needs_key;
 pub(super) use operators::quotient;
 pub(super) use overload::{is_string, numeric_rank};
 

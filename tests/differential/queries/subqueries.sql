@@ -206,3 +206,13 @@ SELECT c.id, t.n FROM shop.customers c JOIN (SELECT id, small, count(*) AS n FRO
 WITH RECURSIVE f(n) AS (SELECT 1::numeric UNION ALL SELECT n + 1 FROM f WHERE n < 12) SELECT max(n) AS a, sum(n) AS b FROM f
 WITH RECURSIVE t(i, b) AS (VALUES (1, 100.00) UNION ALL SELECT i + 1, b * 1.05 FROM t WHERE i < 5) SELECT max(b) AS a, min(b) AS b FROM t
 WITH RECURSIVE f(i, n) AS (SELECT 1, balance * 1.0 FROM shop.customers WHERE id = 1 UNION ALL SELECT i + 1, n * 1.5 FROM f WHERE i < 9) SELECT i, n, n > 9 AS big FROM f
+-- Values that are equal and look different are counted for one by one, whatever the store makes of them.
+SELECT d.p, (SELECT count(*) FROM crm.clients t WHERE t.id = d.p AND t.id = 1) AS n FROM (SELECT price AS p FROM shop.products WHERE id < 3) d
+SELECT d.p, (SELECT count(*) FROM crm.clients t WHERE t.id = d.p) AS n FROM (SELECT price AS p FROM shop.products) d
+SELECT c.id, (SELECT count(*) FROM archive.parcels p WHERE p.weight = c.wide) AS n FROM shop.customers c
+SELECT c.id, (SELECT count(*) FROM shop.products p WHERE p.price >= c.wide) AS n FROM shop.customers c WHERE c.id < 20
+SELECT c.id, (SELECT count(*) FROM crm.clients t WHERE t.ratio > c.score) AS n FROM shop.customers c WHERE c.id < 20
+SELECT c.id, (SELECT count(*) FROM crm.clients t WHERE t.name > c.code) AS n FROM shop.customers c WHERE c.id < 12
+SELECT c.id, (SELECT max(o.id) FROM shop.orders o WHERE o.id < 12 AND o.placed + c.wait > o.placed) AS n FROM shop.customers c WHERE c.id < 12
+SELECT c.id, EXISTS (SELECT 1 FROM shop.products p WHERE p.price < c.wide) AS n FROM shop.customers c WHERE c.id < 20
+SELECT c.id, c.wide IN (SELECT p.price + c.wide FROM shop.products p) AS n FROM shop.customers c WHERE c.id < 20

@@ -13,9 +13,9 @@ use super::super::expression::{Translator, is_key};
 use super::super::scope::Slot;
 use super::{Cut, Cutter, Ordered, Piece, agrees, bare_slot, nothing, offer, only_input};
 use crate::federation::semantics::aggregates::meaning;
-use crate::federation::semantics::quotient;
 use crate::federation::semantics::typed::Typed;
 use crate::federation::semantics::types::schema_after;
+use crate::federation::semantics::{needs_key, quotient};
 use crate::pgtype::{PgField, PgType};
 use crate::stores::Relation;
 use crate::stores::fragment::{Aggregate, AggregateCall, Expression, Node, Refusal};
@@ -56,7 +56,8 @@ impl Cutter<'_> {
         let schema = schema_after(plan, std::slice::from_ref(&piece.schema))?;
         let slots = slots_of(&groups, &keyed, &outputs);
         let calls = outputs.iter().filter_map(call_of).cloned().collect::<Vec<_>>();
-        if let Err(refusal) = agrees(&slots, &schema) {
+        let fits = agrees(&slots, &schema).and_then(|()| are_told_apart(&keyed, &schema));
+        if let Err(refusal) = fits {
             self.refused("Aggregate", &piece, refusal);
             return self.around(plan, vec![Cut::Open(Box::new(piece))]);
         }
@@ -110,6 +111,18 @@ impl Cutter<'_> {
             }
         }
     }
+}
+
+/// Whether a store tells values of columns apart as the engine would. Where a type calls values equal that look different, a
+/// store makes one of them, and the engine does so only by a key.
+pub(super) fn are_told_apart(keyed: &[bool], schema: &DFSchema) -> std::result::Result<(), Refusal> {
+    for (keyed, field) in keyed.iter().zip(schema.fields()) {
+        let typed = Typed::of_field(field);
+        if !keyed && needs_key(&typed, field.data_type()) {
+            return Err(Refusal::new(field.name(), "equal values of its type are kept apart here"));
+        }
+    }
+    Ok(())
 }
 
 fn call_of(output: &Output) -> Option<&AggregateCall> {

@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Limit, LogicalPlan, Sort, SortExpr, Union};
 use super::super::expression::Translator;
 use super::super::node::Order;
 use super::super::scope::Slot;
+use super::aggregate::are_told_apart;
 use super::{Cut, Cutter, Ordered, Piece, bare_slot, nothing, offer, only_input};
 use crate::federation::semantics::typed::Typed;
 use crate::federation::semantics::types::schema_after;
@@ -22,6 +23,10 @@ impl Cutter<'_> {
             closed @ Cut::Closed(_) => return self.around(plan, vec![closed]),
         };
         if piece.slots.is_empty() || piece.slots.iter().any(|slot| slot.keyed) {
+            return self.around(plan, vec![Cut::Open(Box::new(piece))]);
+        }
+        if let Err(refusal) = are_told_apart(&vec![false; piece.slots.len()], &piece.schema) {
+            self.refused("Distinct", &piece, refusal);
             return self.around(plan, vec![Cut::Open(Box::new(piece))]);
         }
         let (connector, tables, names) = (Arc::clone(&piece.connector), piece.tables.clone(), piece.names());
