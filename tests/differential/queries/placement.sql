@@ -56,3 +56,12 @@ WITH r AS (SELECT customer, sum(total) AS s, count(*) AS n FROM shop.orders WHER
 WITH r AS (SELECT customer, sum(total) AS s FROM shop.orders WHERE id > 2 GROUP BY customer) SELECT a.customer, b.s FROM r a LEFT JOIN r b ON b.customer = a.customer AND b.s > 20 WHERE a.s < 5000
 WITH r AS (SELECT order_no, sum(weight) AS s, count(*) AS n FROM archive.parcels WHERE id < 150 GROUP BY order_no) SELECT order_no, n FROM r WHERE s >= (SELECT avg(s) FROM r) AND n > 0
 WITH r AS (SELECT DISTINCT label FROM archive.parcels WHERE id < 90) SELECT count(*) FROM r WHERE label IS NULL OR label = (SELECT min(label) FROM r)
+-- Constants of every type that stores send back.
+SELECT 1::smallint FROM archive.parcels t1 ORDER BY t1.id LIMIT 5
+SELECT NULL::smallint AS a, (-32768)::smallint AS b, 32767::smallint AS c FROM archive.parcels ORDER BY id LIMIT 2
+SELECT 1::smallint AS a, count(*) AS n FROM archive.parcels GROUP BY 1
+SELECT CASE WHEN id > 2 THEN 1::smallint END AS a FROM archive.parcels ORDER BY id LIMIT 4
+SELECT 1 AS a, 2::bigint AS b, 1.5::numeric AS c, 1.5::float8 AS d, 1.5::real AS e, true AS f, '\x01'::bytea AS g, 'a' AS h, 'b'::varchar AS i, 'c'::char(3) AS j, DATE '2024-02-29' AS k, TIME '01:02:03' AS l, INTERVAL '1 day' AS m FROM archive.parcels ORDER BY id LIMIT 1
+SELECT 1::smallint AS z, 1 AS a, 2::bigint AS b, 1.5::numeric AS c, 1.5::float8 AS d, 1.5::real AS e, true AS f, '\x01'::bytea AS g, 'a' AS h, 'b'::varchar AS i, 'c'::char(3) AS j, DATE '2024-02-29' AS k, TIME '01:02:03' AS l, INTERVAL '1 day' AS m FROM crm.clients ORDER BY id LIMIT 1
+SELECT 1::smallint AS z, 1 AS a, 2::bigint AS b, 1.5::numeric AS c, 1.5::float8 AS d, 1.5::real AS e, true AS f, '\x01'::bytea AS g, 'a' AS h, 'b'::varchar AS i, 'c'::char(3) AS j, DATE '2024-02-29' AS k, TIME '01:02:03' AS l, INTERVAL '1 day' AS m FROM shop.customers ORDER BY id LIMIT 1
+SELECT 1::smallint AS z, 1 AS a, 2::bigint AS b, 1.5::numeric AS c, 1.5::float8 AS d, 1.5::real AS e, true AS f, 'a' AS h, 'b'::varchar AS i, 'c'::char(3) AS j, DATE '2024-02-29' AS k, TIME '01:02:03' AS l, INTERVAL '1 day' AS m FROM field.readings ORDER BY no LIMIT 1

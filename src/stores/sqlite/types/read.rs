@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, StringBuilder,
-    Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
+    StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::Field;
 
@@ -175,6 +175,7 @@ pub fn reader(field: &Field) -> Option<Box<dyn Read>> {
         (PgType::BOOL, _) => boxed(BooleanBuilder::new(), add_bool),
         (PgType::INT8, _) => boxed(Int64Builder::new(), add_int),
         (PgType::INT4, _) => boxed(Int32Builder::new(), add_short),
+        (PgType::INT2, _) => boxed(Int16Builder::new(), add_small),
         (PgType::FLOAT8, _) => boxed(Float64Builder::new(), add_double),
         (PgType::TEXT, _) => boxed(Texts::new(), add_text),
         (PgType::BYTEA, _) => boxed(BinaryBuilder::new(), add_blob),
@@ -218,6 +219,16 @@ fn add_short(builder: &mut Int32Builder, cell: Cell<'_>) -> Appended {
         Cell::Real(_) | Cell::Text(_) | Cell::Blob(_) => return Err(Fault::kind(cell, "an integer of 32 bits").into()),
     }
     Ok(4)
+}
+
+/// No column is declared as this type either.
+fn add_small(builder: &mut Int16Builder, cell: Cell<'_>) -> Appended {
+    match cell {
+        Cell::Int(number) => builder.append_value(i16::try_from(number).map_err(|_long| Fault::range("smallint"))?),
+        Cell::Null => builder.append_null(),
+        Cell::Real(_) | Cell::Text(_) | Cell::Blob(_) => return Err(Fault::kind(cell, "an integer of 16 bits").into()),
+    }
+    Ok(2)
 }
 
 /// Doubles hold every whole number up to this size.
