@@ -3,6 +3,7 @@
 //! The engine checks that rows come in the order that a node needs by what it knows of the bounds of each part of a key. It stops
 //! with an error where two parts of a comparison have bounds of different types, which it takes functions and CASE to have, and
 //! then calls rows unsorted that it has just sorted. Of a column it asks nothing: keys that hold an operator are computed before.
+//! Keys of aggregates that say nothing more are left out.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Sort, SortExpr, Window};
 
 use super::ast::HIDDEN;
+use super::semantics::resolve::without_repetitions;
 
 /// Computes the keys of a plan's orders that hold operators below the nodes that order by them. What stores run is not looked at.
 ///
@@ -36,14 +38,16 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             let inputs = node.input.schema().fields().len();
             (LogicalPlan::Window(Window::try_new(calls, keys.beside(node.input)?)?), inputs)
         }
-        LogicalPlan::Aggregate(node) if node.aggr_expr.iter().any(is_ordered_by_operator) => {
+        LogicalPlan::Aggregate(node)
+            if node.aggr_expr.iter().any(|call| is_ordered_by_operator(call) || is_ordered_twice(call)) =>
+        {
             let calls = keys.in_calls(node.aggr_expr)?;
             let inputs = schema.fields().len();
             (LogicalPlan::Aggregate(Aggregate::try_new(keys.beside(node.input)?, node.group_expr, calls)?), inputs)
         }
         other => return Ok(Transformed::no(other)),
     };
-    if keys.exprs.is_empty() {
+    if keys.exprs.is_empty() && plan.schema() == &schema {
         return Ok(Transformed::no(plan));
     }
     Ok(Transformed::yes(without(plan, &schema, inputs, keys.exprs.len())?))
@@ -82,7 +86,7 @@ impl Keys {
                     Expr::WindowFunction(call)
                 }
                 Expr::AggregateFunction(mut call) => {
-                    call.params.order_by = self.of(call.params.order_by);
+                    call.params.order_by = without_repetitions(self.of(call.params.order_by));
                     Expr::AggregateFunction(call)
                 }
                 other => return Ok(Transformed::no(other)),
@@ -124,6 +128,15 @@ fn is_ordered_by_operator(call: &Expr) -> bool {
             _ => false,
         })
     });
+    found.unwrap_or(false)
+}
+
+/// Whether an aggregate is ordered by one expression twice, as different ones of the client may have become when they were
+/// simplified: the engine's aggregates stop with a panic over such orders.
+fn is_ordered_twice(call: &Expr) -> bool {
+    let repeats =
+        |keys: &[SortExpr]| keys.iter().enumerate().any(|(place, key)| keys[..place].iter().any(|known| known.expr == key.expr));
+    let found = call.exists(|part| Ok(matches!(part, Expr::AggregateFunction(call) if repeats(&call.params.order_by))));
     found.unwrap_or(false)
 }
 

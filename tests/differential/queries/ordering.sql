@@ -78,3 +78,9 @@ SELECT DISTINCT d.a FROM (SELECT t1.id AS a, t2.born AS b, count(*) AS n FROM cr
 SELECT d.a, d.b, d.n FROM (SELECT t1.id AS a, t2.born AS b, count(*) AS n FROM shop.orders AS t1 CROSS JOIN shop.customers AS t2 WHERE t1.id <= 3 GROUP BY t1.id, t2.born) AS d ORDER BY d.a, d.b, d.n
 SELECT DISTINCT d.level, t2.id AS b FROM (SELECT level, count(*) AS n FROM shop.customers GROUP BY level) AS d CROSS JOIN shop.products AS t2 ORDER BY d.level, b
 SELECT DISTINCT t1.id, t1.name FROM shop.customers AS t1 ORDER BY t1.id, t1.name
+-- Keys that are one expression once they are simplified.
+SELECT DISTINCT ON (COALESCE(id, id)) COALESCE(id, id) AS a, name FROM shop.customers ORDER BY COALESCE(id, id), id
+SELECT DISTINCT ON (COALESCE(customer, customer)) customer, id FROM shop.orders ORDER BY COALESCE(customer, customer), customer DESC, id
+SELECT DISTINCT ON (id) id, name FROM shop.customers ORDER BY id, COALESCE(id, id) DESC, name
+SELECT string_agg(name, ',' ORDER BY COALESCE(id, id), id DESC) AS a FROM shop.customers
+SELECT array_agg(id ORDER BY customer, NULLIF(customer, NULL), id) AS a FROM shop.orders

@@ -247,7 +247,7 @@ impl Resolver<'_> {
 }
 
 /// An order without what it has already been ordered by: the engine's aggregates stop with a panic over such orders.
-pub(super) fn without_repetitions(keys: Vec<SortExpr>) -> Vec<SortExpr> {
+pub(in super::super::super) fn without_repetitions(keys: Vec<SortExpr>) -> Vec<SortExpr> {
     let mut kept: Vec<SortExpr> = Vec::with_capacity(keys.len());
     for key in keys {
         if !kept.iter().any(|known| known.expr == key.expr) {

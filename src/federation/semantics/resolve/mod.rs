@@ -26,6 +26,8 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
+pub(in super::super) use aggregate::without_repetitions;
+
 use super::settings::SessionValues;
 use super::typed::{Typed, TypedFunction};
 use super::types::{expr_type, plan_schema};
