@@ -36,7 +36,12 @@ impl Resolver<'_> {
             .iter()
             .map(|group| match self.is_without_key(group, scope)? && !is_set && is_determined(group, &shown, &aggregate.input) {
                 true => Ok(Key::Determined),
-                false => Ok(self.group_key(group, scope)?.map_or(Key::Itself, Key::Typed)),
+                false => Ok(match self.group_key(group, scope)? {
+                    Some(key) => Key::Typed(key),
+                    // Members of sets are compared as they are written, and two may become one when they are simplified.
+                    None if is_set && !matches!(group, Expr::Column(_)) => Key::Computed,
+                    None => Key::Itself,
+                }),
             })
             .collect::<Result<Vec<_>>>()?;
         if keys.iter().all(|key| matches!(key, Key::Itself)) {
@@ -52,6 +57,10 @@ impl Resolver<'_> {
             }
             let (first, key_name) = (format!("__first_{index}"), format!("__key_{index}"));
             let typed = scope.type_of(group)?;
+            if matches!(key, Key::Computed) {
+                outputs.push(Expr::Column(Column::from_name(key_name)).alias_qualified(qualifier.cloned(), field.name()));
+                continue;
+            }
             calls.push(first_value(group.clone().unalias(), &typed).alias(first.clone()));
             // The first value of a group is a plain column again, with the column's own modifier.
             let target = typed.field("", field.data_type().clone());
@@ -111,6 +120,8 @@ enum Key {
     /// By its typed key.
     Typed(Expr),
     /// Not at all: the other expressions determine it.
+    /// By its carrier, as a column of its own.
+    Computed,
     Determined,
 }
 
@@ -133,7 +144,7 @@ fn keyed(shown: &[Expr], keys: Vec<Key>) -> Vec<Expr> {
     let groups = shown.iter().zip(keys).enumerate();
     groups
         .filter_map(|(index, (group, key))| match key {
-            Key::Itself => Some(group.clone()),
+            Key::Itself | Key::Computed => Some(group.clone()),
             Key::Typed(key) => Some(key.alias(format!("__key_{index}"))),
             Key::Determined => None,
         })
@@ -145,11 +156,14 @@ fn below(input: Arc<LogicalPlan>, groups: Vec<Expr>, shown: &[Expr], keys: Vec<K
     let mut columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
     let mut replaced: Vec<(&Expr, Expr)> = Vec::new();
     for (index, (group, key)) in shown.iter().zip(keys).enumerate() {
-        if let Key::Typed(key) = key {
-            let name = format!("__key_{index}");
-            columns.push(key.alias(name.clone()));
-            replaced.push((group, Expr::Column(Column::from_name(name))));
-        }
+        let key = match key {
+            Key::Typed(key) => key,
+            Key::Computed => group.clone().unalias(),
+            Key::Itself | Key::Determined => continue,
+        };
+        let name = format!("__key_{index}");
+        columns.push(key.alias(name.clone()));
+        replaced.push((group, Expr::Column(Column::from_name(name))));
     }
     let key_of = |expr: Expr| {
         let found = replaced.iter().find(|(group, _)| **group == expr).map(|(_, key)| key.clone());
