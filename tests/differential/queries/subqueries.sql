@@ -216,3 +216,26 @@ SELECT c.id, (SELECT count(*) FROM crm.clients t WHERE t.name > c.code) AS n FRO
 SELECT c.id, (SELECT max(o.id) FROM shop.orders o WHERE o.id < 12 AND o.placed + c.wait > o.placed) AS n FROM shop.customers c WHERE c.id < 12
 SELECT c.id, EXISTS (SELECT 1 FROM shop.products p WHERE p.price < c.wide) AS n FROM shop.customers c WHERE c.id < 20
 SELECT c.id, c.wide IN (SELECT p.price + c.wide FROM shop.products p) AS n FROM shop.customers c WHERE c.id < 20
+-- Both sides of a set operation have their common type.
+SELECT small FROM shop.customers INTERSECT SELECT id FROM shop.customers
+SELECT id FROM shop.customers WHERE id < 4 EXCEPT SELECT 1.5
+SELECT id FROM shop.customers WHERE id < 4 EXCEPT SELECT 2.0
+SELECT rating FROM shop.customers WHERE id < 9 EXCEPT SELECT ratio FROM crm.clients
+SELECT rating FROM shop.customers INTERSECT SELECT score FROM shop.customers
+SELECT small FROM shop.customers EXCEPT ALL SELECT visits FROM crm.clients WHERE id < 50
+SELECT id FROM shop.orders WHERE id < 9 INTERSECT ALL SELECT customer FROM shop.orders
+SELECT total FROM shop.orders WHERE id < 30 EXCEPT SELECT price FROM shop.products
+SELECT code FROM shop.customers WHERE id < 9 EXCEPT SELECT 'ab'
+SELECT code FROM shop.customers WHERE id < 9 INTERSECT SELECT name FROM crm.clients
+SELECT NULL AS a EXCEPT SELECT small FROM shop.customers WHERE id = 1
+SELECT 'a' AS a EXCEPT SELECT '7'
+SELECT '1' AS a INTERSECT SELECT small FROM shop.customers
+SELECT born FROM shop.customers WHERE id < 9 EXCEPT SELECT placed FROM shop.orders
+SELECT born FROM shop.customers WHERE id < 9 INTERSECT SELECT since FROM crm.clients
+SELECT small, name FROM shop.customers WHERE id < 9 EXCEPT SELECT id, city FROM crm.clients
+SELECT small FROM shop.customers EXCEPT SELECT id FROM shop.orders EXCEPT SELECT price FROM shop.products
+SELECT small FROM shop.customers WHERE id < 9 EXCEPT (SELECT id FROM shop.orders INTERSECT SELECT 7.0)
+SELECT small FROM shop.customers UNION SELECT id FROM shop.orders WHERE id < 3 INTERSECT SELECT 2.00
+SELECT id FROM shop.customers EXCEPT SELECT name FROM crm.clients
+SELECT active FROM shop.customers INTERSECT SELECT id FROM crm.clients
+SELECT x.a + 0.5 AS b FROM (SELECT small AS a FROM shop.customers WHERE id < 9 EXCEPT SELECT id FROM shop.orders) x

@@ -81,6 +81,11 @@ impl Resolver<'_> {
         if let LogicalPlan::RecursiveQuery(query) = plan {
             return self.recursive(query, outer);
         }
+        if let LogicalPlan::Join(join) = &plan
+            && node::is_of_sides(join)
+        {
+            return self.sides(join.clone(), outer);
+        }
         let plan = plan.map_children(|child| Ok(Transformed::yes(self.plan(child, outer)?)))?.data;
         let inputs = plan.inputs().into_iter().map(plan_schema).collect::<Result<Vec<_>>>()?;
         self.node(plan, inputs, outer)

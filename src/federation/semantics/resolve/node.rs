@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column, DFSchema, NullEquality};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Projection, Sort, SortExpr, Union, Values,
+    Aggregate, Distinct, DistinctOn, Expr, Filter, Join, JoinType, LogicalPlan, Projection, Sort, SortExpr, Union, Values,
 };
 
 use super::super::typed::Typed;
-use super::super::types::schema_after;
+use super::super::types::{plan_schema, schema_after};
 use super::aggregate::without_repetitions;
 use super::convert::{Asked, Operand};
 use super::{Resolver, Scope};
@@ -128,12 +128,9 @@ impl Resolver<'_> {
         let columns: Vec<Vec<Operand>> = union.inputs.iter().zip(inputs).map(|(plan, schema)| branch(plan, schema)).collect();
         let mut outputs: Vec<Vec<Expr>> = vec![Vec::with_capacity(width); inputs.len()];
         for index in 0..width {
-            let mut operands = Vec::with_capacity(inputs.len());
-            for column in &columns {
-                operands.extend(column.get(index).cloned());
-            }
-            let converted = self.unify_branches(operands, inputs, outer)?;
-            for (output, expr) in outputs.iter_mut().zip(converted) {
+            let operands = columns.iter().filter_map(|column| column.get(index).cloned()).collect();
+            let converted = self.unify_branches(operands, "UNION", inputs, outer)?;
+            for (output, expr) in outputs.iter_mut().zip(one_carrier(converted, inputs, outer)?) {
                 output.push(expr);
             }
         }
@@ -146,33 +143,51 @@ impl Resolver<'_> {
         Ok(LogicalPlan::Union(Union::try_new_with_loose_types(plans)?))
     }
 
-    /// One output column of every branch, each over its own branch's columns.
-    fn unify_branches(&self, operands: Vec<Operand>, inputs: &[DFSchema], outer: &[DFSchema]) -> Result<Vec<Expr>> {
+    /// INTERSECT and EXCEPT, which the planner makes a semi or anti join of the distinct rows on the left: both sides get their
+    /// common types before rows are told apart.
+    pub(super) fn sides(&self, join: Join, outer: &[DFSchema]) -> Result<LogicalPlan> {
+        let what = if join.join_type == JoinType::LeftSemi { "INTERSECT" } else { "EXCEPT" };
+        let (left, is_distinct) = match Arc::unwrap_or_clone(join.left) {
+            LogicalPlan::Distinct(Distinct::All(input)) => (Arc::unwrap_or_clone(input), true),
+            other => (other, false),
+        };
+        let sides = [self.plan(left, outer)?, self.plan(Arc::unwrap_or_clone(join.right), outer)?];
+        let inputs = [plan_schema(&sides[0])?, plan_schema(&sides[1])?];
+        let mut outputs = [Vec::new(), Vec::new()];
+        let [left, right] = [branch(&sides[0], &inputs[0]), branch(&sides[1], &inputs[1])];
+        for operands in left.into_iter().zip(right).map(|(left, right)| vec![left, right]) {
+            let converted = self.unify_branches(operands, what, &inputs, outer)?;
+            for (output, expr) in outputs.iter_mut().zip(converted.0) {
+                output.push(expr);
+            }
+        }
+        let ([left, right], [left_outputs, right_outputs]) = (sides, outputs);
+        let mut left = project(Arc::new(left), left_outputs)?;
+        let right = project(Arc::new(right), right_outputs)?;
+        if is_distinct {
+            let schema = plan_schema(&left)?;
+            left = self.node(LogicalPlan::Distinct(Distinct::All(Arc::new(left))), vec![schema], outer)?;
+        }
+        let inputs = vec![plan_schema(&left)?, plan_schema(&right)?];
+        let join = Join { left: Arc::new(left), right: Arc::new(right), ..join };
+        self.node(LogicalPlan::Join(join), inputs, outer)
+    }
+
+    /// One output column of every branch, each over its own branch's columns, and their type.
+    fn unify_branches(
+        &self,
+        operands: Vec<Operand>,
+        what: &str,
+        inputs: &[DFSchema],
+        outer: &[DFSchema],
+    ) -> Result<(Vec<Expr>, Typed)> {
         let types: Vec<Typed> = operands.iter().map(|operand| operand.typed.clone()).collect();
-        let common = super::super::overload::common_type(&types).map_err(|mismatch| mismatch.told("UNION"))?;
-        let mut exprs = Vec::with_capacity(operands.len());
-        for (operand, input) in operands.into_iter().zip(inputs) {
+        let common = super::super::overload::common_type(&types).map_err(|mismatch| mismatch.told(what))?;
+        let converted = operands.into_iter().zip(inputs).map(|(operand, input)| {
             let scope = Scope { schema: input.clone(), outer };
-            exprs.push(self.convert(operand, &common, Asked::Implicitly, &scope)?);
-        }
-        let carriers = exprs
-            .iter()
-            .zip(inputs)
-            .map(|(expr, input)| Scope { schema: input.clone(), outer }.carrier_of(expr))
-            .collect::<Result<Vec<_>>>()?;
-        if carriers.windows(2).any(|pair| pair[0] != pair[1]) {
-            let equalise = match common.pg_type.oid {
-                1700 => super::convert::widen,
-                114 => super::convert::as_json_text,
-                _ => return Ok(exprs),
-            };
-            return exprs
-                .into_iter()
-                .zip(inputs)
-                .map(|(expr, input)| equalise(expr, &Scope { schema: input.clone(), outer }))
-                .collect();
-        }
-        Ok(exprs)
+            self.convert(operand, &common, Asked::Implicitly, &scope)
+        });
+        Ok((converted.collect::<Result<_>>()?, common))
     }
 
     fn values(&self, values: Values, outer: &[DFSchema]) -> Result<LogicalPlan> {
@@ -212,6 +227,30 @@ impl Resolver<'_> {
             other => other,
         })
     }
+}
+
+/// Whether a join is what the planner makes of INTERSECT and EXCEPT.
+pub(super) fn is_of_sides(join: &Join) -> bool {
+    let columns = |plan: &LogicalPlan| plan.schema().fields().len();
+    matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
+        && join.null_equality == NullEquality::NullEqualsNull
+        && join.filter.is_none()
+        && join.on.len() == columns(&join.left)
+        && join.on.len() == columns(&join.right)
+        && join.on.iter().all(|(left, right)| matches!((left, right), (Expr::Column(_), Expr::Column(_))))
+}
+
+/// The values of one type in one carrier.
+fn one_carrier((exprs, common): (Vec<Expr>, Typed), inputs: &[DFSchema], outer: &[DFSchema]) -> Result<Vec<Expr>> {
+    let scopes: Vec<Scope<'_>> = inputs.iter().map(|input| Scope { schema: input.clone(), outer }).collect();
+    let carriers = exprs.iter().zip(&scopes).map(|(expr, scope)| scope.carrier_of(expr)).collect::<Result<Vec<_>>>()?;
+    let equalise = match common.pg_type.oid {
+        _ if carriers.windows(2).all(|pair| pair[0] == pair[1]) => return Ok(exprs),
+        1700 => super::convert::widen,
+        114 => super::convert::as_json_text,
+        _ => return Ok(exprs),
+    };
+    exprs.into_iter().zip(&scopes).map(|(expr, scope)| equalise(expr, scope)).collect()
 }
 
 /// The columns of a branch; a projected bare literal stays an untyped literal.
