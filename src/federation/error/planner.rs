@@ -120,6 +120,10 @@ fn shapes(message: &str) -> Option<Diagnosis> {
     if message.contains("SELECT * with no tables specified is not valid") {
         return Some(Diagnosis::new(sqlstate::SYNTAX_ERROR, "SELECT * with no tables specified is not valid"));
     }
+    let ordered = "ggregate ORDER BY is not implemented for window functions";
+    if message.contains(ordered) {
+        return Some(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("a{ordered}")));
+    }
     let is_subquery = [
         "Correlated scalar subquery",
         "In/Exist/SetComparison subquery",

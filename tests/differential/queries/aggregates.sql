@@ -106,3 +106,21 @@ SELECT id AS a, id AS b FROM shop.customers WHERE id < 4 GROUP BY ROLLUP (1, 2) 
 SELECT small, active, count(*) FROM shop.customers GROUP BY GROUPING SETS ((small, small), (active), (small))
 SELECT COALESCE(id, id) AS a, count(*) AS n, COALESCE(id, id) AS b FROM shop.customers WHERE id < 4 GROUP BY COALESCE(id, id)
 SELECT COALESCE(name, name) AS a, COALESCE(name, name) AS b FROM crm.clients WHERE id < 9 GROUP BY 1, 2
+-- Calls with orders of their own beside each other.
+SELECT string_agg(name, ',' ORDER BY id) AS a, string_agg(name, ',' ORDER BY name DESC, id) AS b FROM shop.customers
+SELECT array_agg(name ORDER BY id) AS a, array_agg(id ORDER BY id DESC) AS b, count(*) AS n FROM shop.customers GROUP BY small
+SELECT small, array_agg(wide ORDER BY wide, id) AS a, array_agg(wide ORDER BY wide DESC NULLS LAST, id) AS b FROM shop.customers GROUP BY small
+SELECT status, string_agg(note, '' ORDER BY id) AS a, string_agg(note, '' ORDER BY id DESC) AS b, string_agg(note, '-') FILTER (WHERE id < 1) AS c FROM shop.orders GROUP BY status
+SELECT string_agg(note, status ORDER BY id) AS a, string_agg(note, note ORDER BY id DESC) AS b FROM shop.orders
+SELECT string_agg(DISTINCT status, ',' ORDER BY status) AS a, string_agg(status, ',' ORDER BY id) AS b FROM shop.orders
+SELECT string_agg(DISTINCT status, ',' ORDER BY status) AS a, string_agg(DISTINCT status, ',' ORDER BY status DESC) AS b FROM shop.orders
+SELECT string_agg(note, ',' ORDER BY id) AS a, array_agg(id ORDER BY note, id) AS b FROM shop.orders WHERE id < 0
+SELECT string_agg(note, ',' ORDER BY id) AS a, array_agg(id ORDER BY note, id) FILTER (WHERE id > 5) AS b FROM shop.orders WHERE id < 20
+SELECT array_agg(score ORDER BY score, id) AS a, array_agg(born ORDER BY born DESC, id) AS b, array_agg(token ORDER BY token, id) AS c FROM shop.customers WHERE id < 12
+SELECT array_agg(code ORDER BY code, id) AS a, array_agg(raw ORDER BY raw DESC, id) AS b, array_agg(wait ORDER BY wait, id) AS c FROM shop.customers WHERE id < 12
+SELECT json_agg(id ORDER BY id) AS a, json_agg(name ORDER BY id DESC) AS b FROM shop.customers WHERE id < 5
+SELECT array_agg(level ORDER BY id) AS a, array_agg(level ORDER BY id DESC) AS b FROM shop.customers WHERE id < 5
+SELECT c.id, array_agg(o.id ORDER BY o.id) AS a, array_agg(o.id ORDER BY o.total, o.id) AS b FROM shop.customers c JOIN shop.orders o ON o.customer = c.id GROUP BY c.id
+SELECT active, string_agg(name, ',' ORDER BY id) AS a, string_agg(name, ',' ORDER BY id DESC) AS b FROM shop.customers GROUP BY ROLLUP (active)
+SELECT x.a, x.b FROM (SELECT string_agg(name, ',' ORDER BY id) AS a, string_agg(city, ',' ORDER BY city, id) AS b FROM crm.clients) x WHERE x.a > x.b OR x.b IS NOT NULL
+SELECT array_agg(name ORDER BY id) OVER (PARTITION BY small) AS a FROM shop.customers

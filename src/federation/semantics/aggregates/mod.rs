@@ -2,6 +2,7 @@
 //!
 //! [`NamedAggregate`] holds a call until `resolve` knows the argument's type; [`TypedAggregate`] computes those that the
 //! engine's own aggregates cannot: exact sums and averages, deviations, extremes and distinct values by typed order.
+//! [`OrderedAggregate`] collects values in an order of its own.
 
 mod accumulate;
 mod collect;
@@ -9,6 +10,7 @@ mod exact;
 mod extreme;
 mod float;
 mod moving;
+mod ordered;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -33,6 +35,7 @@ use float::{GroupedFloats, MovingFloats};
 use moving::MovingSum;
 
 pub(super) use collect::Order;
+pub(super) use ordered::{Collected, OrderedAggregate};
 
 const NAMES: &[&str] = &[
     "sum",

@@ -4,18 +4,20 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::bool_and_or::{bool_and_udaf, bool_or_udaf};
 use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
 use datafusion::functions_aggregate::string_agg::string_agg_udaf;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, Cast};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{AggregateUDF, Expr, SortExpr};
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
-use super::super::aggregates::{Kind, NamedAggregate, Order, TypedAggregate};
+use super::super::aggregates::{Collected, Kind, NamedAggregate, Order, OrderedAggregate, TypedAggregate};
 use super::super::floats;
 use super::super::functions::missing_function;
 use super::super::key;
@@ -90,6 +92,47 @@ impl Resolver<'_> {
             None => None,
         };
         Ok(Expr::AggregateFunction(call))
+    }
+
+    /// The calls of one aggregation. Where they ask for different orders, each orders its values by itself.
+    pub(super) fn beside_each_other(&self, calls: Vec<Expr>, scope: &Scope<'_>) -> Result<Vec<Expr>> {
+        let mut orders: Vec<&[SortExpr]> = Vec::new();
+        for call in &calls {
+            call.apply(|part| {
+                if let Expr::AggregateFunction(call) = part
+                    && !call.params.order_by.is_empty()
+                    && !orders.contains(&call.params.order_by.as_slice())
+                {
+                    orders.push(&call.params.order_by);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        if orders.len() < 2 {
+            return Ok(calls);
+        }
+        let names = NamePreserver::new_for_projection();
+        let apart = |call: Expr| {
+            let name = names.save(&call);
+            Ok(name.restore(call.transform_up(|part| self.ordered_by_itself(part, scope))?.data))
+        };
+        calls.into_iter().map(apart).collect()
+    }
+
+    fn ordered_by_itself(&self, part: Expr, scope: &Scope<'_>) -> Result<Transformed<Expr>> {
+        let Expr::AggregateFunction(call) = &part else { return Ok(Transformed::no(part)) };
+        let collected = Collected::of_name(call.func.name()).filter(|_| !call.params.order_by.is_empty());
+        let Some(collected) = collected else { return Ok(Transformed::no(part)) };
+        let returns = (scope.type_of(&part)?, scope.carrier_of(&part)?);
+        let mut call = call.clone();
+        let mut order = Vec::with_capacity(call.params.order_by.len());
+        for key in std::mem::take(&mut call.params.order_by) {
+            order.push(Order { descending: !key.asc, nulls_first: key.nulls_first });
+            call.params.args.push(key.expr);
+        }
+        let distinct = std::mem::take(&mut call.params.distinct);
+        call.func = Arc::new(AggregateUDF::new_from_impl(OrderedAggregate::new(collected, order, distinct, returns)));
+        Ok(Transformed::yes(Expr::AggregateFunction(call)))
     }
 
     fn order_keys(&self, keys: Vec<SortExpr>, scope: &Scope<'_>) -> Result<Vec<SortExpr>> {

@@ -30,6 +30,7 @@ impl Resolver<'_> {
         };
         let groups = aggregate.group_expr.into_iter().map(|group| members(group, resolve)).collect::<Result<Vec<_>>>()?;
         let calls = aggregate.aggr_expr.into_iter().map(resolve).collect::<Result<Vec<_>>>()?;
+        let calls = self.beside_each_other(calls, scope)?;
         let shown: Vec<Expr> = grouping_set_to_exprlist(&groups)?.into_iter().cloned().collect();
         let is_set = matches!(groups.as_slice(), [Expr::GroupingSet(_)]);
         let keys = shown
@@ -56,11 +57,11 @@ impl Resolver<'_> {
                 continue;
             }
             let (first, key_name) = (format!("__first_{index}"), format!("__key_{index}"));
-            let typed = scope.type_of(group)?;
             if matches!(key, Key::Computed) {
                 outputs.push(Expr::Column(Column::from_name(key_name)).alias_qualified(qualifier.cloned(), field.name()));
                 continue;
             }
+            let typed = scope.type_of(group)?;
             calls.push(first_value(group.clone().unalias(), &typed).alias(first.clone()));
             // The first value of a group is a plain column again, with the column's own modifier.
             let target = typed.field("", field.data_type().clone());
@@ -119,9 +120,9 @@ enum Key {
     Itself,
     /// By its typed key.
     Typed(Expr),
-    /// Not at all: the other expressions determine it.
     /// By its carrier, as a column of its own.
     Computed,
+    /// Not at all: the other expressions determine it.
     Determined,
 }
 
