@@ -15,6 +15,7 @@ mod grouping;
 mod interval;
 mod json;
 mod keywords;
+pub mod length;
 pub mod literal;
 pub mod locate;
 pub mod mistakes;

@@ -81,3 +81,7 @@ SELECT x, x = ANY ('{12.50,13.0}'::numeric[]) AS a, x > ANY ('{9,100}'::numeric[
 SELECT 'c1'::char(5) = ANY (ARRAY['c1']) AS a, 'c1'::char(5) <> ALL (ARRAY['c1'::char(3)]) AS b, 'c1'::char(5) = ANY ('{c1}'::char(4)[]) AS c, 'c1'::char(5) < ANY (ARRAY['c2'::char(2)]) AS d
 SELECT id FROM shop.customers WHERE code = ANY (ARRAY['ab'::char(4), 'cd'])
 SELECT id, small > ANY (ARRAY[3, NULL]) AS a, small <> ALL (marks) AS b, small < ALL (marks) AS c FROM shop.customers
+SELECT id, 3 = ANY (marks) AS a, small = ANY (marks) AS b, NOT (3 = ANY (marks)) AS c FROM shop.customers
+SELECT id FROM shop.customers WHERE NOT (3 = ANY (marks))
+SELECT x, x = ANY ('{100,12}'::int[]) AS a, x = ANY ('{12.5,NULL}'::numeric[]) AS b, x = ANY ('{12.5}'::float8[]) AS c FROM (VALUES (12.5::numeric(4,2)), (12::numeric(4,2))) t(x)
+SELECT x, x = ANY ('{1,NULL}'::int[]) AS a, x = ANY ('{}'::int[]) AS b, x = ANY (NULL::int[]) AS c, x::bigint = ANY ('{1,2}'::int[]) AS d FROM (VALUES (1), (2), (NULL::int)) t(x)
