@@ -36,6 +36,14 @@ pub struct ViewSource {
     pub sql: String,
 }
 
+impl ViewSource {
+    /// The line and column of a character of the query, all counted from 1.
+    pub fn line_and_column(&self, position: usize) -> (usize, usize) {
+        let before = self.sql.chars().take(position.saturating_sub(1));
+        before.fold((1, 1), |(line, column), character| if character == '\n' { (line + 1, 1) } else { (line, column + 1) })
+    }
+}
+
 /// A system relation with its place.
 pub struct SystemRelation {
     /// `pg_catalog`, `information_schema` or `tributary`.
@@ -88,6 +96,15 @@ struct Sources {
     broken: BTreeMap<String, Diagnosis>,
     oids: Oids,
     retired: CancellationToken,
+}
+
+/// Why another catalog directory is not taken over.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Two relations or schemas would have the same name.
+    Collision(Diagnosis),
+    /// Views that cannot be planned and are not as they were, each with its source.
+    Views(Vec<(ViewSource, Diagnosis)>),
 }
 
 /// Connectors that are served no more.
@@ -187,8 +204,8 @@ impl Catalog {
     /// connectors that were served until now: statements may still run on them, and the caller closes them after those.
     ///
     /// # Errors
-    /// As [`Catalog::load`]; the old snapshot stays then, and the new connectors are closed.
-    pub async fn replace(&self, stores: Vec<StoreEntry>, views: Vec<ViewSource>) -> Result<Replaced, Diagnosis> {
+    /// The old snapshot stays then, and the new connectors are closed.
+    pub async fn replace(&self, stores: Vec<StoreEntry>, views: Vec<ViewSource>) -> Result<Replaced, Refusal> {
         let _turn = self.turn.lock().await;
         let stores = by_name(stores);
         let known = discover_all(&stores).await;
@@ -205,7 +222,7 @@ impl Catalog {
         stores: BTreeMap<StoreName, StoreEntry>,
         known: Known,
         views: Vec<ViewSource>,
-    ) -> Result<Replaced, Diagnosis> {
+    ) -> Result<Replaced, Refusal> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Sources {
             database: sources.database.clone(),
@@ -216,7 +233,12 @@ impl Catalog {
             oids: sources.oids.clone(),
             ..Sources::of(known)
         };
-        let snapshot = build(&mut next, self.current.load().version + 1)?;
+        let snapshot = assemble(&mut next, self.current.load().version + 1).map_err(Refusal::Collision)?;
+        let worsened = worsened(&sources, &next);
+        if !worsened.is_empty() {
+            return Err(Refusal::Views(worsened));
+        }
+        tell_broken(&BTreeMap::new(), &next.broken);
         let before = std::mem::replace(&mut *sources, next);
         self.publish(snapshot);
         Ok(Replaced { connectors: connectors_of(&before.stores), retired: before.retired })
@@ -342,7 +364,34 @@ async fn discover_all(stores: &BTreeMap<StoreName, StoreEntry>) -> Known {
     join_all(tries).await.into_iter().collect()
 }
 
+/// The views that cannot be planned and either could be until now or have another text than until now. What is missing while a
+/// store is away may be there when it is back.
+fn worsened(before: &Sources, next: &Sources) -> Vec<(ViewSource, Diagnosis)> {
+    let is_store_away = next.known.values().any(Result::is_err);
+    let may_mend =
+        |error: &Diagnosis| is_store_away && (error.sqlstate.starts_with("08") || error.sqlstate == sqlstate::UNDEFINED_TABLE);
+    let was_broken = |view: &ViewSource| before.views.contains(view) && before.broken.contains_key(&view.name);
+    let broken = next.views.iter().filter_map(|view| Some((view, next.broken.get(&view.name)?)));
+    let worsened = broken.filter(|(view, error)| !was_broken(view) && !may_mend(error));
+    worsened.map(|(view, error)| (view.clone(), error.clone())).collect()
+}
+
+/// The next snapshot; views that are newly broken are logged.
 fn build(sources: &mut Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis> {
+    let before = sources.broken.clone();
+    let snapshot = assemble(sources, version)?;
+    tell_broken(&before, &sources.broken);
+    Ok(snapshot)
+}
+
+fn tell_broken(before: &BTreeMap<String, Diagnosis>, now: &BTreeMap<String, Diagnosis>) {
+    for (view, error) in now.iter().filter(|(view, error)| before.get(*view) != Some(*error)) {
+        let (file, sqlstate) = (format!("views/{view}.sql"), &error.sqlstate);
+        tracing::warn!(file, sqlstate, error = %error, detail = error.detail, "a view cannot be planned; it answers with this error");
+    }
+}
+
+fn assemble(sources: &mut Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis> {
     let (bare, oids) = build_with(sources, version, &BTreeMap::new())?;
     let bare = Arc::new(bare);
     let (snapshot, oids, broken) = match sources.describe.as_ref().filter(|_| !sources.views.is_empty()) {
@@ -353,10 +402,6 @@ fn build(sources: &mut Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis
             (Arc::new(snapshot), oids, broken)
         }
     };
-    for (view, error) in broken.iter().filter(|(view, error)| sources.broken.get(*view) != Some(*error)) {
-        let (file, sqlstate) = (format!("views/{view}.sql"), &error.sqlstate);
-        tracing::warn!(file, sqlstate, error = %error, detail = error.detail, "a view cannot be planned; it answers with this error");
-    }
     sources.oids = oids;
     sources.broken = broken;
     Ok(snapshot)

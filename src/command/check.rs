@@ -211,17 +211,11 @@ fn tell_views(output: &mut dyn Write, config: &Config, answers: &[(&StoreConfig,
     };
     for view in &config.views {
         let Some(error) = broken.get(&view.name) else { continue };
-        let place = error.position.map(|position| line_and_column(&view.sql, position));
+        let place = error.position.map(|position| view.line_and_column(position));
         let place = place.map(|(line, column)| format!(", line {line}, column {column}")).unwrap_or_default();
         writeln!(output, "\nproblem: views/{}.sql{place}: {}", view.name, problem(error))?;
     }
     Ok(broken.len())
-}
-
-/// A character of a text, all counted from 1.
-fn line_and_column(text: &str, position: usize) -> (usize, usize) {
-    let before = text.chars().take(position.saturating_sub(1));
-    before.fold((1, 1), |(line, column), character| if character == '\n' { (line + 1, 1) } else { (line, column + 1) })
 }
 
 fn tell_problems(output: &mut dyn Write, problems: &[Problem]) -> io::Result<()> {
@@ -254,6 +248,7 @@ mod tests {
     use sqlx::{Connection, Executor};
 
     use super::*;
+    use crate::catalog::ViewSource;
 
     async fn checked(files: &[(&str, &str)], security: bool) -> (Outcome, String) {
         let directory = tempfile::tempdir().unwrap();
@@ -419,7 +414,8 @@ mod tests {
     #[test]
     fn places_are_counted_in_characters() {
         for (position, expected) in [(0, (1, 1)), (1, (1, 1)), (4, (2, 1)), (5, (2, 2)), (99, (2, 4))] {
-            assert_eq!(line_and_column("äb\ncdé", position), expected, "{position}");
+            let view = ViewSource { name: "v".to_owned(), sql: "äb\ncdé".to_owned() };
+            assert_eq!(view.line_and_column(position), expected, "{position}");
         }
     }
 }
