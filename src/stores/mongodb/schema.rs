@@ -130,7 +130,7 @@ async fn databases(pool: &Pool, schema: &mut StoreSchema) -> Result<Vec<String>,
     let default = pool.default_database().to_owned();
     let mut names = match pool.within("listDatabases", async { client.list_database_names().await }).await {
         Ok(names) => {
-            let unknown = pool.chosen_databases().iter().filter(|name| !names.contains(name));
+            let unknown = pool.chosen_databases().iter().filter(|name| **name != default && !names.contains(name));
             schema.unmet.extend(unknown.map(|name| no_database(name, &names)));
             names
         }
