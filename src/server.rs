@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use rand::distr::{Alphanumeric, SampleString};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -39,6 +39,9 @@ use crate::wire::{self, Listener};
 
 /// How long background work may take to end after the sessions have.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// How long whoever asks for health waits for the stores; what is not known then is told as it was.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reloads whose replaced connectors may wait to be looked at.
 const REPLACED_MAX: usize = 16;
@@ -141,6 +144,8 @@ impl Server {
         tasks.spawn("listener", listener.run(Arc::new(shared), shutdown.clone()));
         let (watched, stop) = (Arc::clone(&catalog), tasks.token());
         tasks.spawn("away stores", async move { watched.watch(stop).await });
+        let (probed, stop) = (Arc::clone(&catalog), tasks.token());
+        tasks.spawn("asked stores", async move { probed.probe(stop).await });
         tasks.spawn("changed stores", refresh_reported(Arc::clone(&catalog), reports, tasks.token()));
         tasks.spawn("memory", keep_learned(Arc::clone(&memory), Arc::clone(&catalog), tasks.token()));
         let (replaced, retired) = mpsc::channel(REPLACED_MAX);
@@ -300,14 +305,18 @@ fn start_http(
         tls: config.settings.tls.as_ref().map(|tls| (tls.certificate.clone(), tls.key.clone())),
     };
     let (told, draining) = (Arc::clone(catalog), shutdown.clone());
-    let listener = HttpListener::bind(&settings, Arc::new(move || health(&told, &draining)))?;
+    let tell = move || {
+        let (told, draining) = (Arc::clone(&told), draining.clone());
+        async move { health(&told, &draining).await }.boxed()
+    };
+    let listener = HttpListener::bind(&settings, Arc::new(tell))?;
     let bound = listener.local_address().ok();
     tasks.spawn("http", listener.run(tasks.token()));
     Ok(bound)
 }
 
-fn health(catalog: &Catalog, draining: &CancellationToken) -> Health {
-    let away = catalog.unavailable();
+async fn health(catalog: &Catalog, draining: &CancellationToken) -> Health {
+    let away = catalog.unavailable_now(HEALTH_PATIENCE).await;
     let snapshot = catalog.snapshot();
     let stores = snapshot
         .connectors

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::name::Naming;
 use super::object;
 use super::oid::{Allocator, Oids};
+use super::reach::Reach;
 use super::snapshot::{Relation, RelationBody, RowFunction, Schema, Snapshot};
 use crate::error::{Diagnose, Diagnosis, sqlstate};
 use crate::pgtype::PgType;
@@ -95,6 +96,7 @@ struct Sources {
     /// Views that could not be planned when the current snapshot was built.
     broken: BTreeMap<String, Diagnosis>,
     oids: Oids,
+    reach: Arc<Reach>,
     retired: CancellationToken,
 }
 
@@ -231,6 +233,7 @@ impl Catalog {
             system: Arc::clone(&sources.system),
             describe: sources.describe.clone(),
             oids: sources.oids.clone(),
+            reach: Arc::clone(&sources.reach),
             ..Sources::of(known)
         };
         let snapshot = assemble(&mut next, self.current.load().version + 1).map_err(Refusal::Collision)?;
@@ -241,6 +244,7 @@ impl Catalog {
         tell_broken(&BTreeMap::new(), &next.broken);
         let before = std::mem::replace(&mut *sources, next);
         self.publish(snapshot);
+        sources.reach.forget();
         Ok(Replaced { connectors: connectors_of(&before.stores), retired: before.retired })
     }
 
@@ -260,6 +264,8 @@ impl Catalog {
         };
         let found = entry.connector.discover().await.map(Arc::new);
         let outcome = found.as_ref().map(|_| ()).map_err(|error| Diagnosis::of(error));
+        let reach = Arc::clone(&self.snapshot().reach);
+        found.as_ref().map_or_else(|error| reach.failed(store, error), |_| reach.succeeded(store));
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let away = matches!(found, Err(StoreError::Unreachable { .. } | StoreError::ConnectionLost { .. }));
         if found.is_err() && !away && matches!(sources.known.get(store), Some(Ok(_))) {
@@ -282,8 +288,30 @@ impl Catalog {
         }
     }
 
-    /// The stores that could not be discovered, with the reason.
+    /// The stores that are away as far as is known, with the reason.
     pub fn unavailable(&self) -> Vec<(StoreName, StoreError)> {
+        let snapshot = self.snapshot();
+        let mut away: BTreeMap<StoreName, StoreError> =
+            snapshot.connectors.keys().filter_map(|name| Some((name.clone(), snapshot.reach.away(name)?))).collect();
+        away.extend(self.undiscovered());
+        away.into_iter().collect()
+    }
+
+    /// As [`Catalog::unavailable`], after a look at stores that nothing has been heard of for a while; at most for `limit`.
+    pub async fn unavailable_now(&self, limit: Duration) -> Vec<(StoreName, StoreError)> {
+        let snapshot = self.snapshot();
+        snapshot.reach.settled(&snapshot.connectors, limit).await;
+        self.unavailable()
+    }
+
+    /// Looks at stores when somebody asks whether they answer, until `stop`.
+    pub async fn probe(&self, stop: CancellationToken) {
+        let reach = Arc::clone(&self.snapshot().reach);
+        reach.probe(|| self.snapshot().connectors.clone(), stop).await;
+    }
+
+    /// The stores that could not be discovered, with the reason.
+    fn undiscovered(&self) -> Vec<(StoreName, StoreError)> {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.known.iter().filter_map(|(name, known)| known.as_ref().err().map(|error| (name.clone(), error.clone()))).collect()
     }
@@ -293,7 +321,8 @@ impl Catalog {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).broken.clone()
     }
 
-    /// Tries stores that are away again, from every second to every half minute, until `stop`.
+    /// Tries stores that could not be discovered again, from every second to every half minute, until `stop`; those that went
+    /// away later are asked for.
     pub async fn watch(&self, stop: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         loop {
@@ -302,9 +331,10 @@ impl Catalog {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(backoff.next_wait()) => {}
             }
-            let away = self.unavailable();
-            if away.is_empty() {
-                backoff.reset();
+            let away = self.undiscovered();
+            match self.unavailable().is_empty() {
+                true => backoff.reset(),
+                false => self.snapshot().reach.ask(),
             }
             for (store, _) in away {
                 match self.refresh(&store).await {
@@ -338,6 +368,7 @@ impl Sources {
             known,
             broken: BTreeMap::new(),
             oids: Oids::default(),
+            reach: Arc::default(),
             retired: CancellationToken::new(),
         }
     }
@@ -442,8 +473,8 @@ fn build_with(sources: &Sources, version: u64, view_columns: &Described) -> Resu
     let connectors = sources.stores.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.connector))).collect();
     let objects = object::derive(&builder.schemas, &mut builder.oids);
     let oids = builder.oids.into_oids(|owner| sources.stores.keys().any(|store| store.as_str() == owner));
-    let (database, retired) = (sources.database.clone(), sources.retired.clone());
-    Ok((Snapshot { version, database, schemas: builder.schemas, objects, connectors, retired }, oids))
+    let (database, reach, retired) = (sources.database.clone(), Arc::clone(&sources.reach), sources.retired.clone());
+    Ok((Snapshot { version, database, schemas: builder.schemas, objects, connectors, reach, retired }, oids))
 }
 
 struct Builder {

@@ -1,7 +1,11 @@
 //! Stores that are away, come back, are killed, or hold what does not fit.
 
+use std::net::SocketAddr;
+
 use futures::TryStreamExt;
 use mongodb::bson::doc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tributary::sandbox::Postgres;
 
 use super::eventually;
@@ -46,6 +50,60 @@ async fn a_postgres_that_is_away_at_the_start_comes_back_by_itself() {
     let _open = gate.open().await;
     eventually("the second return", async || session.rows("SELECT n FROM shop.stock").await.ok().filter(|rows| *rows == ["1"]))
         .await;
+}
+
+/// What `/health` says: the status of the whole, and whether each store is available.
+async fn health(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.split("\r\n\r\n").nth(1).unwrap().trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_the_list_of_stores_follow_a_postgres_that_goes_and_returns() {
+    const WELL: &str = r#"{"status":"ok","stores":{"notes":{"available":true},"shop":{"available":true}}}"#;
+    const AWAY: &str = r#"{"status":"degraded","stores":{"notes":{"available":true},"shop":{"available":false}}}"#;
+    let place = Place::new();
+    let main = "listen = \"127.0.0.1:0\"\nhttp.listen = \"127.0.0.1:0\"\nauth.trust = true\n[roles.ada]\n";
+    place.write("tributary.toml", main);
+    let postgres = support::postgres().await;
+    let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
+    let gate = Gate::to(postgres.host(), postgres.port()).await;
+    let (user, password) = (postgres.user(), postgres.password());
+    let login = format!("port = {}\nuser = \"{user}\"\npassword = \"{password}\"\ndatabase = \"{database}\"\n", gate.port());
+    place.write("stores/shop.toml", &format!("kind = \"postgres\"\n{login}"));
+    place.sqlite("notes", "CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (7);").await;
+    let open = gate.open().await;
+    let server = place.serve().await;
+    let told = server.http_address().unwrap();
+    let mut login = tokio_postgres::Config::new();
+    login.host("127.0.0.1").port(server.addresses()[0].port()).user("ada").dbname(proxy::DATABASE);
+    let session = proxy::open(&login).await.unwrap();
+    let listed = "SELECT name, available, reason IS NULL FROM tributary.stores ORDER BY name";
+    assert_eq!(session.answer("SELECT n FROM shop.stock").await, "1");
+    assert_eq!(health(told).await, WELL);
+    assert_eq!(session.answer(listed).await, "notes|t|t\nshop|t|t");
+
+    // A statement that fails is enough to know.
+    open.shut().await;
+    let failure = session.failure("SELECT n FROM shop.stock").await;
+    assert!(failure.code.starts_with("08"), "{failure:?}");
+    assert_eq!(health(told).await, AWAY);
+    assert_eq!(session.answer(listed).await, "notes|t|t\nshop|f|f");
+    // So is one that succeeds.
+    let open = gate.open().await;
+    eventually("the return", async || session.rows("SELECT n FROM shop.stock").await.ok()).await;
+    assert_eq!(session.answer(listed).await, "notes|t|t\nshop|t|t");
+    assert_eq!(health(told).await, WELL);
+
+    // Without statements it is known to those who ask, both ways.
+    open.shut().await;
+    eventually("the loss", async || (health(told).await == AWAY).then_some(())).await;
+    assert_eq!(session.answer(listed).await, "notes|t|t\nshop|f|f");
+    let _open = gate.open().await;
+    eventually("the return in the list", async || (session.answer(listed).await == "notes|t|t\nshop|t|t").then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
