@@ -107,6 +107,35 @@ async fn health_and_the_list_of_stores_follow_a_postgres_that_goes_and_returns()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sqlite_file_that_is_replaced_or_gone_is_noticed() {
+    let place = Place::new();
+    let file = place.sqlite("notes", "CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (7);").await;
+    let server = place.serve().await;
+    let (session, block) = (proxy::connect(&server, OWNER).await, proxy::connect(&server, OWNER).await);
+    assert_eq!(session.answer("SELECT n FROM notes.notes").await, "7");
+    block.answer("BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+    assert_eq!(block.answer("SELECT n FROM notes.notes").await, "7");
+    let (next, gone) = (place.path().join("next.db"), place.path().join("gone.db"));
+    proxy::sqlite(&next, "CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (8), (9);").await;
+    std::fs::rename(&next, &file).unwrap();
+    assert_eq!(session.answer("SELECT n FROM notes.notes ORDER BY n").await, "8\n9");
+    assert_eq!(block.answer("SELECT n FROM notes.notes; COMMIT").await, "7", "the block keeps the state that it has");
+    assert_eq!(block.answer("SELECT count(*) FROM notes.notes").await, "2");
+
+    std::fs::rename(&file, &gone).unwrap();
+    let failure = session.failure("SELECT n FROM notes.notes").await;
+    assert_eq!((failure.code.as_str(), failure.message.as_str()), ("08001", "store \"notes\" cannot be reached"));
+    assert_eq!(failure.detail, "The database file does not exist.");
+    assert_eq!(session.answer("SELECT available, reason FROM tributary.stores").await, "f|The database file does not exist.");
+    // A file with another table under the name is found by the refresh that a statement asks for which misses its column.
+    proxy::sqlite(&file, "CREATE TABLE notes (m TEXT); INSERT INTO notes VALUES ('new');").await;
+    assert_eq!(session.failure("SELECT n FROM notes.notes").await.code, "HV000");
+    eventually("the new table", async || session.rows("SELECT m FROM notes.notes").await.ok().filter(|rows| *rows == ["new"]))
+        .await;
+    assert_eq!(session.answer("SELECT available, reason IS NULL FROM tributary.stores").await, "t|t");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_postgres_killed_in_the_middle_of_a_scan_fails_that_statement_only() {
     let place = Place::new();
     let postgres = Postgres::start_with(&support::throwaway()).await.unwrap();
