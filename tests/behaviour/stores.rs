@@ -135,6 +135,53 @@ async fn a_sqlite_file_that_is_replaced_or_gone_is_noticed() {
     assert_eq!(session.answer("SELECT available, reason IS NULL FROM tributary.stores").await, "t|t");
 }
 
+#[tokio::test]
+async fn grouping_by_a_key_reads_the_columns_that_are_named() {
+    let place = Place::new();
+    let tables = "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT, weight NUMERIC(6, 2), born DATE);
+        INSERT INTO people VALUES (1, 'Ada', 60.5, 'never'), (2, 'Bob', 70, 'ever');
+        CREATE TABLE visits (id INTEGER PRIMARY KEY, person INTEGER, cost NUMERIC(6, 2), day DATE);
+        INSERT INTO visits VALUES (1, 1, 5, 'some day'), (2, 1, 6, 'another'), (3, 2, 7, '')";
+    place.sqlite("crew", tables).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("SET tributary.pushdown = scans").await;
+    assert_eq!(session.failure("SELECT born FROM crew.people").await.code, "22007");
+    for (sql, expected, read) in [
+        ("SELECT id, count(*) FROM crew.people GROUP BY id ORDER BY 1", "1|1\n2|1", &[r#"t."id" FROM"#][..]),
+        ("SELECT count(*) FROM crew.people GROUP BY id", "1\n1", &[r#"t."id" FROM"#]),
+        ("SELECT name FROM crew.people GROUP BY id HAVING max(weight) > 65", "Bob", &[r#"t."id", t."name", t."weight" FROM"#]),
+        (
+            "SELECT name, rank() OVER (ORDER BY weight) FROM crew.people GROUP BY id ORDER BY 2",
+            "Ada|1\nBob|2",
+            &[r#"t."weight" FROM"#],
+        ),
+        (
+            "SELECT p.id, p.name, sum(v.cost) FROM crew.people p JOIN crew.visits v ON v.person = p.id GROUP BY p.id ORDER BY 1",
+            "1|Ada|11.00\n2|Bob|7.00",
+            &[r#"t."id", t."name" FROM"#, r#"t."person", t."cost" FROM"#],
+        ),
+        (
+            "SELECT id, (SELECT max(v.cost) FROM crew.visits v WHERE v.person = p.id AND p.weight > 65) FROM crew.people p
+             GROUP BY id ORDER BY 1",
+            "1|~\n2|7.00",
+            &[r#"t."id", t."weight" FROM"#],
+        ),
+        (
+            "SELECT id, name, weight FROM crew.people GROUP BY weight, id ORDER BY 1",
+            "1|Ada|60.50\n2|Bob|70.00",
+            &[r#"t."weight" FROM"#],
+        ),
+    ] {
+        assert_eq!(session.answer(sql).await, expected, "{sql}");
+        let plan = session.answer(&format!("EXPLAIN {sql}")).await;
+        for words in read {
+            assert!(plan.contains(words), "{sql}: {words} in\n{plan}");
+        }
+        assert!(!plan.contains("born") && !plan.contains("day"), "{sql}:\n{plan}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgres_killed_in_the_middle_of_a_scan_fails_that_statement_only() {
     let place = Place::new();
