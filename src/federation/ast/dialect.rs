@@ -77,8 +77,11 @@ impl VisitorMut for Dialect {
                 }
                 return ControlFlow::Continue(());
             }
-            // `= ANY` is planned as a function that stores know.
-            Expr::AnyOp { left, compare_op, right, .. } if *compare_op != BinaryOperator::Eq => {
+            // `= ANY` is planned as a function that stores know, over an array of the very type; an array that is written out is
+            // resolved to a list.
+            Expr::AnyOp { left, compare_op, right, .. }
+                if *compare_op != BinaryOperator::Eq || matches!(right.as_ref(), Expr::Array(_)) =>
+            {
                 match quantified("any", left, compare_op, right) {
                     Some(call) => Ok(call),
                     None => return ControlFlow::Continue(()),
