@@ -140,6 +140,10 @@ fn called(function: &mut Function) -> Result<Option<Expr>, Diagnosis> {
         let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "ARRAY(subquery) is not supported");
         return Err(error.with_hint("Aggregate inside: (SELECT array_agg(x ORDER BY …) FROM …)."));
     }
+    if matches!(function.name.0.as_slice(), [ObjectNamePart::Identifier(name)] if name.value.eq_ignore_ascii_case("make_interval"))
+    {
+        interval::place_arguments(function)?;
+    }
     json::rewrite(function)
 }
 

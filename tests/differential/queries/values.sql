@@ -107,3 +107,6 @@ SELECT 1.25 AS x UNION ALL VALUES (NULL), (2::int), ('3') ORDER BY 1
 SELECT c.id, v.x FROM shop.customers c, LATERAL (VALUES (c.balance), (NULL), (1::int)) v(x) WHERE c.id < 4 ORDER BY 1, 2
 SELECT c.id, v.x FROM (VALUES (1::bigint, 'one'), (2, NULL), ('3', 'three'::varchar(5))) v(k, x) JOIN shop.customers c ON c.id = v.k ORDER BY 1
 WITH RECURSIVE t(n, s) AS (VALUES (1::int, NULL), (10, 'x'::text) UNION ALL SELECT n + 1, s FROM t WHERE n < 3) SELECT n, s FROM t ORDER BY n
+SELECT make_interval(days => 10) AS a, make_interval(years => 1, mins => 5, secs => 1.5) AS b, make_interval(1, hours => 2) AS c, make_interval(0, 0, 0, 0, 0, 0, 2.25) AS d, make_interval() AS e, make_interval(1, 2) AS f
+SELECT id, make_interval(days => small::int) AS a, make_interval(secs => score) AS b FROM shop.customers WHERE abs(score) < 1e6
+SELECT make_interval(fortnights => 1) AS a
