@@ -397,13 +397,8 @@ fn special_parameters(plan: &LogicalPlan) -> Result<Vec<(usize, PgType)>, Diagno
 
 /// `x = ANY ($1)` and its like: an array of what `x` is.
 fn any_array(call: &ScalarFunction, schema: &DFSchema) -> Option<(usize, PgType)> {
-    let (array, item) = match (call.func.name(), call.args.as_slice()) {
-        ("array_has", [Expr::Placeholder(array), item]) => (array, item),
-        (name, [item, Expr::Placeholder(array)]) if name.starts_with("operator any ") || name.starts_with("operator all ") => {
-            (array, item)
-        }
-        _ => return None,
-    };
+    let is_quantified = ["operator any ", "operator all "].iter().any(|start| call.func.name().starts_with(start));
+    let ([item, Expr::Placeholder(array)], true) = (call.args.as_slice(), is_quantified) else { return None };
     let number = placeholder_number(&array.id).filter(|_| array.field.is_none())?;
     let item = expr_type(item, schema).ok().filter(|typed| typed.pg_type.oid != PgType::UNKNOWN.oid)?;
     Some((number, PgType::with_typmod(item.pg_type.oid, -1).array()?))

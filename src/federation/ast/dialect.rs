@@ -77,20 +77,6 @@ impl VisitorMut for Dialect {
                 }
                 return ControlFlow::Continue(());
             }
-            // `= ANY` is planned as a function that stores know, over an array of the very type; an array that is written out is
-            // resolved to a list.
-            Expr::AnyOp { left, compare_op, right, .. }
-                if *compare_op != BinaryOperator::Eq || matches!(right.as_ref(), Expr::Array(_)) =>
-            {
-                match quantified("any", left, compare_op, right) {
-                    Some(call) => Ok(call),
-                    None => return ControlFlow::Continue(()),
-                }
-            }
-            Expr::AllOp { left, compare_op, right } => match quantified("all", left, compare_op, right) {
-                Some(call) => Ok(call),
-                None => return ControlFlow::Continue(()),
-            },
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
                 own_escape(pattern, escape_char);
                 return ControlFlow::Continue(());
@@ -124,10 +110,15 @@ impl VisitorMut for Dialect {
 }
 
 /// A comparison with the elements of an array as a call; `None` for subqueries and for what is no comparison.
-fn quantified(quantifier: &str, left: &mut Expr, op: &BinaryOperator, right: &mut Expr) -> Option<Expr> {
+fn quantified(expr: &mut Expr) -> Option<Expr> {
     use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    let (quantifier, left, op, right) = match expr {
+        Expr::AnyOp { left, compare_op, right, .. } => ("any", left, compare_op, right),
+        Expr::AllOp { left, compare_op, right } => ("all", left, compare_op, right),
+        _ => return None,
+    };
     let is_comparison = matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq);
-    if !is_comparison || matches!(right, Expr::Subquery(_)) {
+    if !is_comparison || matches!(**right, Expr::Subquery(_)) {
         return None;
     }
     Some(call_with(&format!("operator {quantifier} {op}"), vec![take_out(left), take_out(right)]))
@@ -151,6 +142,9 @@ fn called(function: &mut Function) -> Result<Option<Expr>, Diagnosis> {
 fn respell(expr: &mut Expr) {
     tuple::rewrite(expr);
     keywords::call(expr);
+    if let Some(call) = quantified(expr) {
+        *expr = call;
+    }
 }
 
 /// What stands for a prefix operator; `None` when the planner knows the operator itself.

@@ -76,8 +76,8 @@ SELECT 10::bit(4) AS a
 SELECT pg_typeof(1) AS a, pg_typeof(1.5) AS b, pg_typeof('x'::text) AS c, pg_typeof(id) AS d, pg_typeof(balance) AS e, pg_typeof(born) AS f FROM shop.customers WHERE id = 1
 SELECT 0.1::real::numeric AS a, 16777217::real::numeric AS b, 0.1::float8::numeric AS c, (-1234567.5)::real::numeric(12,2) AS d, 1e-7::real::numeric AS e
 SELECT x FROM (VALUES (12.5::numeric), (13::numeric)) t(x) WHERE x <> ALL (ARRAY[12.50::numeric])
-SELECT x, x = ANY (ARRAY[12.5, 13.00]) AS a, x > ANY (ARRAY[9, 100::numeric]) AS b, x <= ALL (ARRAY[100.0, 13]) AS c, x = SOME (ARRAY[12.500::numeric, NULL]) AS d, x < ANY (ARRAY[2::numeric, NULL]) AS e FROM (VALUES (12.5::numeric), (13::numeric), (NULL)) t(x)
-SELECT x, x = ANY ('{12.50,13.0}'::numeric[]) AS a, x > ANY ('{9,100}'::numeric[]) AS b, x <> ALL ('{12.50,NULL}'::numeric[]) AS c, x < ALL ('{}'::numeric[]) AS d, x = ANY (NULL::numeric[]) AS e FROM (VALUES (12.5::numeric), (13::numeric), (NULL)) t(x)
+SELECT x, x = ANY (ARRAY[12.5, 13.00]) AS a, x > ANY (ARRAY[9, 100::numeric]) AS b, x <= ALL (ARRAY[100.0, 13]) AS c, x = SOME (ARRAY[12.500::numeric, NULL]) AS d, x < ANY (ARRAY[2::numeric, NULL]) AS e FROM (VALUES (12.5::numeric), (13::numeric), (NULL::numeric)) t(x)
+SELECT x, x = ANY ('{12.50,13.0}'::numeric[]) AS a, x > ANY ('{9,100}'::numeric[]) AS b, x <> ALL ('{12.50,NULL}'::numeric[]) AS c, x < ALL ('{}'::numeric[]) AS d, x = ANY (NULL::numeric[]) AS e FROM (VALUES (12.5::numeric), (13::numeric), (NULL::numeric)) t(x)
 SELECT 'c1'::char(5) = ANY (ARRAY['c1']) AS a, 'c1'::char(5) <> ALL (ARRAY['c1'::char(3)]) AS b, 'c1'::char(5) = ANY ('{c1}'::char(4)[]) AS c, 'c1'::char(5) < ANY (ARRAY['c2'::char(2)]) AS d
 SELECT id FROM shop.customers WHERE code = ANY (ARRAY['ab'::char(4), 'cd'])
 SELECT id, small > ANY (ARRAY[3, NULL]) AS a, small <> ALL (marks) AS b, small < ALL (marks) AS c FROM shop.customers

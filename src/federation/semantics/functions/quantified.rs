@@ -24,7 +24,9 @@ pub(in super::super) struct Quantified {
 
 impl Quantified {
     /// `x = ANY (array)`.
-    pub(in super::super) const EQUAL_ANY: Self = any("operator any =", "=", Operator::Eq, |c, a| one(c, a, Ordering::is_eq));
+    pub(in super::super) fn is_any_equal(&self) -> bool {
+        !self.is_all && self.operator == Operator::Eq
+    }
 }
 
 const fn any(name: &'static str, sign: &'static str, operator: Operator, kernel: RowKernel) -> Quantified {
@@ -36,7 +38,7 @@ const fn all(name: &'static str, sign: &'static str, operator: Operator, kernel:
 }
 
 const QUANTIFIED: &[Quantified] = &[
-    Quantified::EQUAL_ANY,
+    any("operator any =", "=", Operator::Eq, |c, a| one(c, a, Ordering::is_eq)),
     any("operator any <>", "<>", Operator::NotEq, |c, a| one(c, a, Ordering::is_ne)),
     any("operator any <", "<", Operator::Lt, |c, a| one(c, a, Ordering::is_lt)),
     any("operator any <=", "<=", Operator::LtEq, |c, a| one(c, a, Ordering::is_le)),

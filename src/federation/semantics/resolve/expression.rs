@@ -276,7 +276,6 @@ impl Resolver<'_> {
         match call.func.name() {
             "coalesce" | "nvl" | "greatest" | "least" | "make_array" => self.choice(call.func, call.args, scope),
             "nullif" => self.null_if(call, scope),
-            "array_has" => self.membership(call, scope),
             "array_element" => self.subscript(call, scope),
             _ => Ok(Expr::ScalarFunction(call)),
         }

@@ -3,7 +3,9 @@
 //! Over an array that is written out they are the comparisons with its elements. Over another array `=` is the engine's own
 //! where the carriers tell values apart as PostgreSQL does; all else compares typed keys.
 
+use arrow::datatypes::DataType;
 use datafusion::error::Result;
+use datafusion::functions_nested::array_has::array_has_udf;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, lit};
 
@@ -25,41 +27,6 @@ const WRONG_OBJECT_TYPE: &str = "42809";
 const WRITTEN_OUT_MAX: usize = 1_000;
 
 impl Resolver<'_> {
-    /// `array_has(array, x)`, by which the planner means `x = ANY (array)`.
-    pub(super) fn membership(&self, call: ScalarFunction, scope: &Scope<'_>) -> Result<Expr> {
-        let [array, item]: [Expr; 2] = match call.args.try_into() {
-            Ok(pair) => pair,
-            Err(arguments) => return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, arguments))),
-        };
-        let is_keyed = |expr: &Expr| {
-            let typed = scope.type_of(expr)?;
-            let carrier = scope.carrier_of(expr)?;
-            let element = Typed { pg_type: typed.pg_type.element().unwrap_or(typed.pg_type), labels: typed.labels };
-            let carrier = match carrier {
-                arrow::datatypes::DataType::List(item) => item.data_type().clone(),
-                other => other,
-            };
-            Ok::<_, datafusion::error::DataFusionError>(
-                !floats::is_float(element.pg_type)
-                    && (crate::pgtype::builtin(element.pg_type.oid).is_some() || element.labels.is_some())
-                    && key::is_needed_to_tell_apart(&element, &carrier),
-            )
-        };
-        if is_keyed(&array)? || is_keyed(&item)? {
-            return self.quantified(Quantified::EQUAL_ANY, item, array, scope);
-        }
-        let keyed = [array, item].map(|argument| {
-            let typed = scope.type_of(&argument)?;
-            if !floats::holds_floats(typed.pg_type) {
-                return Ok(argument);
-            }
-            let carrier = scope.carrier_of(&argument)?;
-            Ok(floats::call(argument, &typed, carrier))
-        });
-        let arguments = keyed.into_iter().collect::<Result<Vec<_>>>()?;
-        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, arguments)))
-    }
-
     pub(super) fn quantified(&self, how: Quantified, item: Expr, array: Expr, scope: &Scope<'_>) -> Result<Expr> {
         let (item, mut array) = (self.operand(item, scope)?, self.operand(array, scope)?);
         if array.typed.is_unknown() {
@@ -144,10 +111,36 @@ impl Resolver<'_> {
             Ok(Operand { expr: self.convert(operand, &to.into(), Asked::Implicitly, scope)?, typed: to.into() })
         };
         let (item, array) = (settle(item, wanted)?, settle(array, wanted.and_then(PgType::array))?);
+        if how.is_any_equal() && !is_keyed(&item.typed, &item.expr, scope)? && !is_keyed(element, &array.expr, scope)? {
+            return membership(item, array, scope);
+        }
         // A type whose order is not built is refused here.
         key::function(&item.typed)?;
         let types = vec![item.typed.without_modifier(), array.typed.without_modifier()];
         let function = TypedFunction::new(how.name, types, PgType::BOOL.into(), Kernel::Lenient(how.kernel));
         Ok(function.call(vec![item.expr, array.expr]))
     }
+}
+
+/// Whether the carrier of a value, or of the elements of an array, takes for different what PostgreSQL takes for equal.
+fn is_keyed(typed: &Typed, expr: &Expr, scope: &Scope<'_>) -> Result<bool> {
+    let carrier = match scope.carrier_of(expr)? {
+        DataType::List(element) => element.data_type().clone(),
+        other => other,
+    };
+    let has_key = crate::pgtype::builtin(typed.pg_type.oid).is_some() || typed.labels.is_some();
+    Ok(has_key && !floats::is_float(typed.pg_type) && key::is_needed_to_tell_apart(typed, &carrier))
+}
+
+/// The engine's own function, which becomes a list that stores know where the array is a parameter.
+fn membership(item: Operand, array: Operand, scope: &Scope<'_>) -> Result<Expr> {
+    let keyed = [array, item].map(|operand| {
+        if !floats::holds_floats(operand.typed.pg_type) {
+            return Ok(operand.expr);
+        }
+        let carrier = scope.carrier_of(&operand.expr)?;
+        Ok(floats::call(operand.expr, &operand.typed, carrier))
+    });
+    let arguments = keyed.into_iter().collect::<Result<Vec<_>>>()?;
+    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(array_has_udf(), arguments)))
 }
