@@ -259,7 +259,7 @@ impl Pool {
             Ok(Err(_)) => {
                 Err(StoreError::Unreachable { store: self.0.store.to_string(), reason: "The store has been closed.".to_owned() })
             }
-            Err(_) => Err(error::deadline(&self.0.store, wait, "a free connection of the pool")),
+            Err(_) => Err(error::deadline(&self.0.store, wait, StoreError::FREE_CONNECTION)),
         }
     }
 
