@@ -29,8 +29,10 @@ pub fn bound(tree: &mut impl VisitMut) -> Result<(), Diagnosis> {
             Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "subqueries are nested too deep")
                 .with_detail(format!("At most {SUBQUERY_DEPTH_MAX} subqueries in expressions may stand inside each other.")))
         }
-        ControlFlow::Break(Deep::Relations) => Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement joins too many relations")
-            .with_detail(format!("At most {RELATIONS_MAX} are allowed."))),
+        ControlFlow::Break(Deep::Relations) => {
+            Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement joins too many relations")
+                .with_detail(format!("At most {RELATIONS_MAX} are allowed.")))
+        }
         ControlFlow::Break(Deep::Operators) => {
             Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "expression is nested too deep")
                 .with_detail(format!("At most {EXPRESSION_DEPTH_MAX} operators may stand inside each other."))

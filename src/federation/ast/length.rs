@@ -167,8 +167,7 @@ const INFIX: &[Keyword] = &[
 ];
 
 /// Words behind an operand, whose own operands have an end.
-const POSTFIX: &[Keyword] =
-    &[Keyword::IS, Keyword::NOTNULL, Keyword::IN, Keyword::BETWEEN, Keyword::COLLATE, Keyword::AT];
+const POSTFIX: &[Keyword] = &[Keyword::IS, Keyword::NOTNULL, Keyword::IN, Keyword::BETWEEN, Keyword::COLLATE, Keyword::AT];
 
 fn is_operand(token: &Token) -> bool {
     matches!(
@@ -295,7 +294,10 @@ mod tests {
         check(&format!("SELECT 0{}", " + a::int".repeat(200)), true);
         check(&format!("SELECT CASE a {} END", "WHEN 1 THEN b + 1 ".repeat(5_000)), true);
         check(&format!("SELECT 1 FROM a{}", " JOIN b ON a.x = b.x".repeat(500)), true);
-        check(&format!("SELECT 1 WHERE a = 1{}; SELECT 1 WHERE a = 1{}", " AND b = 2".repeat(1_500), " AND b = 2".repeat(1_500)), true);
+        check(
+            &format!("SELECT 1 WHERE a = 1{}; SELECT 1 WHERE a = 1{}", " AND b = 2".repeat(1_500), " AND b = 2".repeat(1_500)),
+            true,
+        );
     }
 
     #[test]
