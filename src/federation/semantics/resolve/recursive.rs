@@ -19,7 +19,7 @@ use super::super::typed::Typed;
 use super::super::types::plan_schema;
 use super::super::{floats, key};
 use super::convert::{Asked, Operand};
-use super::node::{project, uncast};
+use super::node::{branch, project, uncast};
 use super::{Resolver, Scope};
 
 impl Resolver<'_> {
@@ -58,9 +58,14 @@ impl Resolver<'_> {
         let schema = plan_schema(&term)?;
         let scope = Scope { schema: schema.clone(), outer };
         let mut exprs = Vec::with_capacity(schema.fields().len());
-        for ((qualifier, field), wanted) in schema.iter().zip(wanted.fields()) {
+        let operands = branch(&term, &schema);
+        for ((operand, (qualifier, field)), wanted) in operands.into_iter().zip(schema.iter()).zip(wanted.fields()) {
             let column = Expr::Column(Column::from((qualifier, field)));
             let (from, to) = (Typed::of_field(field), Typed::of_field(wanted));
+            if matches!(operand.expr, Expr::Literal(..)) && operand.typed.is_unknown() {
+                exprs.push(self.convert(operand, &to, Asked::Implicitly, &scope)?);
+                continue;
+            }
             let is_same = from.pg_type.oid == to.pg_type.oid || from.is_unknown();
             if field.data_type() == wanted.data_type() && is_same {
                 exprs.push(column);
