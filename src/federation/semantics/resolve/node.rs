@@ -215,7 +215,7 @@ impl Resolver<'_> {
 }
 
 /// The columns of a branch; a projected bare literal stays an untyped literal.
-pub(super) fn branch(plan: &LogicalPlan, schema: &DFSchema) -> Vec<Operand> {
+fn branch(plan: &LogicalPlan, schema: &DFSchema) -> Vec<Operand> {
     let literal = |index: usize| match plan {
         LogicalPlan::Projection(projection) => match projection.expr.get(index).map(|expr| expr.clone().unalias()) {
             Some(expr @ (Expr::Literal(_, None) | Expr::Placeholder(_))) => Some(expr),

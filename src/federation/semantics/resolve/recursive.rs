@@ -19,13 +19,13 @@ use super::super::typed::Typed;
 use super::super::types::plan_schema;
 use super::super::{floats, key};
 use super::convert::{Asked, Operand};
-use super::node::{branch, project, uncast};
+use super::node::{project, uncast};
 use super::{Resolver, Scope};
 
 impl Resolver<'_> {
     pub(super) fn recursive(&self, query: RecursiveQuery, outer: &[DFSchema]) -> Result<LogicalPlan> {
         let RecursiveQuery { name, static_term, recursive_term, is_distinct, schema } = query;
-        let static_term = self.plan(Arc::unwrap_or_clone(static_term), outer)?;
+        let static_term = self.with_texts(self.plan(Arc::unwrap_or_clone(static_term), outer)?, outer)?;
         let types = plan_schema(&static_term)?;
         let mut fields = Vec::with_capacity(types.fields().len());
         for ((qualifier, planned), found) in schema.iter().zip(types.fields()) {
@@ -54,18 +54,41 @@ impl Resolver<'_> {
         Ok(LogicalPlan::RecursiveQuery(RecursiveQuery { name, static_term, recursive_term, is_distinct, schema }))
     }
 
+    /// A term whose untyped literals are text, also below projections that give them other names. A column of no type would be
+    /// marked on one side of the optimizer's work and not on the other.
+    fn with_texts(&self, term: LogicalPlan, outer: &[DFSchema]) -> Result<LogicalPlan> {
+        let LogicalPlan::Projection(Projection { expr, input, .. }) = term else { return Ok(term) };
+        let input = self.with_texts(Arc::unwrap_or_clone(input), outer)?;
+        let scope = Scope { schema: plan_schema(&input)?, outer };
+        let settled = expr.into_iter().map(|expr| {
+            let name = expr.schema_name().to_string();
+            match expr {
+                Expr::Alias(alias) if matches!(*alias.expr, Expr::Literal(_, None)) => {
+                    Ok(Expr::Alias(Alias { expr: Box::new(self.text(*alias.expr, &scope)?), ..alias }))
+                }
+                literal @ Expr::Literal(_, None) => Ok(self.text(literal, &scope)?.alias(name)),
+                other => Ok(other),
+            }
+        });
+        Ok(LogicalPlan::Projection(Projection::try_new(settled.collect::<Result<Vec<_>>>()?, Arc::new(input))?))
+    }
+
+    /// An untyped literal as text; others as they are.
+    fn text(&self, literal: Expr, scope: &Scope<'_>) -> Result<Expr> {
+        let operand = self.operand(literal, scope)?;
+        if !operand.typed.is_unknown() {
+            return Ok(operand.expr);
+        }
+        self.convert(operand, &PgType::TEXT.into(), Asked::Implicitly, scope)
+    }
+
     fn aligned(&self, term: Arc<LogicalPlan>, wanted: &DFSchema, outer: &[DFSchema]) -> Result<Arc<LogicalPlan>> {
         let schema = plan_schema(&term)?;
         let scope = Scope { schema: schema.clone(), outer };
         let mut exprs = Vec::with_capacity(schema.fields().len());
-        let operands = branch(&term, &schema);
-        for ((operand, (qualifier, field)), wanted) in operands.into_iter().zip(schema.iter()).zip(wanted.fields()) {
+        for ((qualifier, field), wanted) in schema.iter().zip(wanted.fields()) {
             let column = Expr::Column(Column::from((qualifier, field)));
             let (from, to) = (Typed::of_field(field), Typed::of_field(wanted));
-            if matches!(operand.expr, Expr::Literal(..)) && operand.typed.is_unknown() {
-                exprs.push(self.convert(operand, &to, Asked::Implicitly, &scope)?);
-                continue;
-            }
             let is_same = from.pg_type.oid == to.pg_type.oid || from.is_unknown();
             if field.data_type() == wanted.data_type() && is_same {
                 exprs.push(column);
