@@ -240,6 +240,8 @@ pub mod sqlstate {
     pub const GROUPING_ERROR: &str = "42803";
     /// 42804
     pub const DATATYPE_MISMATCH: &str = "42804";
+    /// 42809
+    pub const WRONG_OBJECT_TYPE: &str = "42809";
     /// 42846
     pub const CANNOT_COERCE: &str = "42846";
     /// 42883

@@ -11,8 +11,8 @@
 //! **Invariants:** a connection goes back only when nothing is left to read on it: sqlx 0.9 does not drain a COPY stream that
 //! is dropped early, and the next user would read the previous user's rows. The caretaker ends a session by process id while
 //! the connection is still open, so that id cannot have become another session's. It ends the session and not the statement:
-//! a request to cancel that arrives before the statement has begun does nothing, and one that waits for a lock would wait on. Deliberately absent: sqlx's own pool, which
-//! would hand out a connection in the middle of a COPY.
+//! a request to cancel that arrives before the statement has begun does nothing, and one that waits for a lock would wait on.
+//! Deliberately absent: sqlx's own pool, which would hand out a connection in the middle of a COPY.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

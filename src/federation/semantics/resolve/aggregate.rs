@@ -103,7 +103,7 @@ impl Resolver<'_> {
         let order = std::mem::take(&mut call.params.order_by);
         let [order] = order.as_slice() else {
             let message = format!("WITHIN GROUP is required for ordered-set aggregate {name}");
-            return Err(Diagnosis::new("42809", message).into());
+            return Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, message).into());
         };
         let types: Vec<Typed> = operands.iter().rev().map(|operand| operand.typed.clone()).collect();
         let is_number = |typed: &Typed| typed.is_unknown() || numeric_rank(typed.pg_type).is_some();

@@ -9,7 +9,7 @@ use datafusion::functions_nested::array_has::array_has_udf;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, lit};
 
-use crate::error::Diagnosis;
+use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
 use super::super::functions::Quantified;
@@ -19,9 +19,6 @@ use super::super::typed::{Kernel, Typed, TypedFunction};
 use super::super::{floats, key};
 use super::convert::{Asked, Operand};
 use super::{Resolver, Scope, lazy};
-
-/// The right side of ANY or ALL is no array.
-const WRONG_OBJECT_TYPE: &str = "42809";
 
 /// Elements of an array that are compared one by one.
 const WRITTEN_OUT_MAX: usize = 1_000;
@@ -37,7 +34,7 @@ impl Resolver<'_> {
             }
         }
         let Some(element) = array.typed.pg_type.element() else {
-            return Err(Diagnosis::new(WRONG_OBJECT_TYPE, "op ANY/ALL (array) requires array on right side").into());
+            return Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, "op ANY/ALL (array) requires array on right side").into());
         };
         let element = Typed { pg_type: element, labels: array.typed.labels.clone() };
         if let Expr::ScalarFunction(call) = &array.expr

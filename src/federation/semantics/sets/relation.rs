@@ -25,7 +25,7 @@ use crate::federation::ast::HIDDEN;
 pub const FUNCTIONS: &str = "set functions";
 
 /// The relation that stands for rows of VALUES, each an argument.
-pub const ROWS: &str = "rows of values";
+pub const ROWS: &str = "rows of values\u{1}";
 
 /// Plans the relations that `ast::sets` and `ast::values` have marked.
 #[derive(Debug)]
