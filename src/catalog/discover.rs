@@ -1,11 +1,13 @@
 //! From stores to snapshots: discovery at start, refresh on demand, and the return of stores that were away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures::StreamExt;
 use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +27,26 @@ pub struct StoreEntry {
     pub connector: Arc<dyn Connector>,
     /// How its namespaces are named.
     pub naming: Naming,
+    /// The longest that its discovery may take.
+    pub discovery_timeout: Duration,
+}
+
+impl StoreEntry {
+    /// Discovers the store. Connectors have deadlines of their own for every request; the entry's ends a discovery of very many
+    /// requests, and one that hangs all the same.
+    ///
+    /// # Errors
+    /// As [`Connector::discover`], or [`StoreError::Deadline`].
+    pub async fn discover(&self) -> Result<StoreSchema, StoreError> {
+        let found = tokio::time::timeout(self.discovery_timeout, self.connector.discover()).await;
+        found.unwrap_or_else(|_elapsed| {
+            Err(StoreError::Deadline {
+                store: self.connector.name().to_string(),
+                limit_ms: u64::try_from(self.discovery_timeout.as_millis()).unwrap_or(u64::MAX),
+                waiting_for: "the description of its tables",
+            })
+        })
+    }
 }
 
 /// One view of the catalog directory: `views/<name>.sql`.
@@ -67,8 +89,8 @@ pub struct Catalog {
     /// The current snapshot's version, for whoever waits for the next one.
     version: watch::Sender<u64>,
     sources: Mutex<Sources>,
-    /// One discovery of all stores at a time, so that snapshots follow each other.
-    turn: tokio::sync::Mutex<()>,
+    /// One reload at a time, so that the last one that was asked for is the one that stays.
+    reload: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -88,6 +110,8 @@ struct Sources {
     broken: BTreeMap<String, Diagnosis>,
     oids: Oids,
     retired: CancellationToken,
+    /// One refresh of a store at a time, so that the later one is the one that stays. A store that hangs keeps its own turn only.
+    turns: BTreeMap<StoreName, Arc<tokio::sync::Mutex<()>>>,
 }
 
 /// Connectors that are served no more.
@@ -147,7 +171,7 @@ impl Catalog {
     fn begin(mut sources: Sources) -> Result<Self, Diagnosis> {
         let first = build(&mut sources, 1)?;
         let (current, version) = (ArcSwap::new(first), watch::Sender::new(1));
-        Ok(Self { current, version, sources: Mutex::new(sources), turn: tokio::sync::Mutex::new(()) })
+        Ok(Self { current, version, sources: Mutex::new(sources), reload: tokio::sync::Mutex::new(()) })
     }
 
     /// Gives the catalog the means to tell the columns of views, and builds the next snapshot with them.
@@ -189,7 +213,7 @@ impl Catalog {
     /// # Errors
     /// As [`Catalog::load`]; the old snapshot stays then, and the new connectors are closed.
     pub async fn replace(&self, stores: Vec<StoreEntry>, views: Vec<ViewSource>) -> Result<Replaced, Diagnosis> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.reload.lock().await;
         let stores = by_name(stores);
         let known = discover_all(&stores).await;
         let refused: Vec<Arc<dyn Connector>> = connectors_of(&stores);
@@ -228,17 +252,21 @@ impl Catalog {
     /// 42704 for an unknown store; what the store answered, in which case its relations are unavailable from now on when
     /// it cannot be reached, and unchanged otherwise.
     pub async fn refresh(&self, store: &StoreName) -> Result<(), Diagnosis> {
-        let _turn = self.turn.lock().await;
-        let entry = {
-            let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-            sources.stores.get(store).cloned()
+        let (entry, turn) = {
+            let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(entry) = sources.stores.get(store).cloned() else {
+                return Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" does not exist")));
+            };
+            (entry, Arc::clone(sources.turns.entry(store.clone()).or_default()))
         };
-        let Some(entry) = entry else {
-            return Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" does not exist")));
-        };
-        let found = entry.connector.discover().await.map(Arc::new);
+        let _turn = turn.lock().await;
+        let found = entry.discover().await.map(Arc::new);
         let outcome = found.as_ref().map(|_| ()).map_err(|error| Diagnosis::of(error));
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if !sources.stores.get(store).is_some_and(|now| Arc::ptr_eq(&now.connector, &entry.connector)) {
+            // A reload has replaced the store meanwhile, and discovered its successor.
+            return Ok(());
+        }
         let away = matches!(found, Err(StoreError::Unreachable { .. } | StoreError::ConnectionLost { .. }));
         if found.is_err() && !away && matches!(sources.known.get(store), Some(Ok(_))) {
             return outcome;
@@ -271,27 +299,36 @@ impl Catalog {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).broken.clone()
     }
 
-    /// Tries stores that are away again, from every second to every half minute, until `stop`.
+    /// Tries stores that are away again, from every second to every half minute, until `stop`. One that hangs does not hold up
+    /// the return of the others.
     pub async fn watch(&self, stop: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        let (mut tries, mut tried) = (FuturesUnordered::new(), BTreeSet::new());
+        let mut next = Box::pin(tokio::time::sleep(backoff.next_wait()));
         loop {
-            // Cancel-safe: a sleep holds no state.
+            // Cancel-safe: a try stays in its set, and the sleep goes on.
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(backoff.next_wait()) => {}
-            }
-            let away = self.unavailable();
-            if away.is_empty() {
-                backoff.reset();
-            }
-            for (store, _) in away {
-                match self.refresh(&store).await {
-                    Ok(()) => {
-                        tracing::info!(store = %store, "store is back");
+                Some((store, outcome)) = tries.next() => {
+                    tried.remove(&store);
+                    if tell_return(&store, &outcome) {
                         backoff.reset();
                     }
-                    Err(error) if error.sqlstate.starts_with("08") => {}
-                    Err(error) => tracing::warn!(store = %store, error = %error, "store answers but cannot be served"),
+                }
+                () = &mut next => {
+                    let away = self.unavailable();
+                    if away.is_empty() {
+                        backoff.reset();
+                    }
+                    for (store, _) in away {
+                        if tried.insert(store.clone()) {
+                            tries.push(async move {
+                                let outcome = self.refresh(&store).await;
+                                (store, outcome)
+                            });
+                        }
+                    }
+                    next = Box::pin(tokio::time::sleep(backoff.next_wait()));
                 }
             }
         }
@@ -317,6 +354,7 @@ impl Sources {
             broken: BTreeMap::new(),
             oids: Oids::default(),
             retired: CancellationToken::new(),
+            turns: BTreeMap::new(),
         }
     }
 }
@@ -329,9 +367,19 @@ fn connectors_of(stores: &BTreeMap<StoreName, StoreEntry>) -> Vec<Arc<dyn Connec
     stores.values().map(|entry| Arc::clone(&entry.connector)).collect()
 }
 
+/// Tells what became of a store that was away; whether it is back.
+fn tell_return(store: &StoreName, outcome: &Result<(), Diagnosis>) -> bool {
+    match outcome {
+        Ok(()) => tracing::info!(store = %store, "store is back"),
+        Err(error) if error.sqlstate.starts_with("08") => {}
+        Err(error) => tracing::warn!(store = %store, error = %error, "store answers but cannot be served"),
+    }
+    outcome.is_ok()
+}
+
 async fn discover_all(stores: &BTreeMap<StoreName, StoreEntry>) -> Known {
     let tries = stores.iter().map(|(name, entry)| async move {
-        let found = entry.connector.discover().await;
+        let found = entry.discover().await;
         if let Err(error) = &found {
             // A detail of the store's own may quote a value.
             let reason = error.detail().filter(|_| !matches!(error, StoreError::Remote { .. }));

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::counts::AllReads;
 use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::{Branch, Connector, Purpose, StoreError, StoreName};
@@ -20,6 +21,7 @@ pub struct Branches {
     slots: Arc<Mutex<BTreeMap<StoreName, Slot>>>,
     changed: Option<mpsc::Sender<StoreName>>,
     retired: CancellationToken,
+    reads: Arc<AllReads>,
     /// Lets go of what an idle transaction block holds when the stores are closed under it.
     _watch: Option<OwnedTask<()>>,
 }
@@ -60,18 +62,30 @@ impl Branches {
             })
         };
         let _watch = (kind != BranchKind::Statement).then(watch);
-        Self { connectors, kind, slots, changed, retired, _watch }
+        Self { connectors, kind, slots, changed, retired, reads: Arc::default(), _watch }
+    }
+
+    /// The same, which counts what is read among the reads of the whole server.
+    #[must_use]
+    pub fn counting(self, reads: Arc<AllReads>) -> Self {
+        Self { reads, ..self }
     }
 
     /// Branches over no store, for what reads none.
     pub fn none() -> Self {
         let (connectors, kind) = (BTreeMap::new(), BranchKind::Statement);
-        Self { connectors, kind, slots: Arc::default(), changed: None, retired: CancellationToken::new(), _watch: None }
+        let (slots, retired, reads) = (Arc::default(), CancellationToken::new(), Arc::default());
+        Self { connectors, kind, slots, changed: None, retired, reads, _watch: None }
     }
 
     /// Cancelled when the stores are closed under what runs on them.
     pub fn retired(&self) -> &CancellationToken {
         &self.retired
+    }
+
+    /// What is read from all stores.
+    pub fn reads(&self) -> &AllReads {
+        &self.reads
     }
 
     /// Tells how many scans of each store the plan holds, before it runs.
@@ -118,7 +132,8 @@ impl Branches {
             BranchKind::Transaction { read_only, repeatable } => Purpose::Transaction { read_only, repeatable },
             BranchKind::Serializable => Purpose::Serializable,
         };
-        slot.branch.get_or_try_init(|| connector.open(purpose)).await.cloned()
+        let opened = slot.branch.get_or_try_init(|| connector.open(purpose)).await.cloned();
+        opened.inspect_err(|_failed| self.reads.of(store).errors.add(1))
     }
 
     /// The connector of `store`.

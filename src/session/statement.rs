@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-use crate::error::{Diagnosis, sqlstate};
+use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::federation::ast::locate::character_of;
 use crate::federation::ast::postgres::Postgres;
 use crate::federation::ast::syntax::{at_or_near, from_parser, too_deep};
@@ -146,7 +146,8 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
         if tokens.iter().filter(|token| counts(&token.token)).count() > limit {
             return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement has too many operators")
                 .with_detail(format!("At most {CONDITIONS_MAX} AND and OR, and {CHAIN_MAX} others are allowed."))
-                .with_hint("A long chain of OR over one column is an IN list."));
+                .with_hint("A long chain of OR over one column is an IN list.")
+                .at(Limit::Complexity));
         }
     }
     let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);

@@ -9,10 +9,11 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use tokio_util::sync::CancellationToken;
 
-use super::super::connector::StoreName;
+use super::super::connector::{PoolUse, StoreName};
 use super::super::error::StoreError;
 use super::scan::Failure;
 use crate::error::sqlstate;
+use crate::telemetry::metrics::Count;
 
 /// How long readers may take to let go of their connections when the store is closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
@@ -43,11 +44,12 @@ pub(super) struct Pool {
     connections: OnceLock<SqlitePool>,
     /// Tells branches to end, because the store is being closed.
     closing: CancellationToken,
+    waits: Count,
 }
 
 impl Pool {
     pub(super) fn new(store: StoreName, settings: Settings) -> Self {
-        Self { store, settings, connections: OnceLock::new(), closing: CancellationToken::new() }
+        Self { store, settings, connections: OnceLock::new(), closing: CancellationToken::new(), waits: Count::default() }
     }
 
     /// The store's name.
@@ -61,7 +63,19 @@ impl Pool {
     /// [`StoreError::Unreachable`] when the file cannot be opened, [`StoreError::Deadline`] when all connections are busy.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
         let pool = self.connections.get_or_init(|| self.make());
+        if let Some(free) = pool.try_acquire() {
+            return Ok(free);
+        }
+        if pool.size() >= self.settings.size {
+            self.waits.add(1);
+        }
         pool.acquire().await.map_err(|error| self.open_error(error))
+    }
+
+    /// How the connections are used.
+    pub(super) fn usage(&self) -> PoolUse {
+        let in_use = self.connections.get().map_or(0, |pool| (pool.size() as usize).saturating_sub(pool.num_idle()));
+        PoolUse { in_use: in_use as u64, most: u64::from(self.settings.size), waits: self.waits.get() }
     }
 
     /// Ends all branches and closes all connections; later calls to [`Pool::acquire`] fail.
