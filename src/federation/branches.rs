@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::Snapshot;
+use crate::catalog::{Reach, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::{Branch, Connector, Purpose, StoreError, StoreName};
 use crate::task::OwnedTask;
@@ -19,6 +19,7 @@ pub struct Branches {
     kind: BranchKind,
     slots: Arc<Mutex<BTreeMap<StoreName, Slot>>>,
     changed: Option<mpsc::Sender<StoreName>>,
+    reach: Arc<Reach>,
     retired: CancellationToken,
     /// Lets go of what an idle transaction block holds when the stores are closed under it.
     _watch: Option<OwnedTask<()>>,
@@ -60,13 +61,15 @@ impl Branches {
             })
         };
         let _watch = (kind != BranchKind::Statement).then(watch);
-        Self { connectors, kind, slots, changed, retired, _watch }
+        let reach = Arc::clone(&snapshot.reach);
+        Self { connectors, kind, slots, changed, reach, retired, _watch }
     }
 
     /// Branches over no store, for what reads none.
     pub fn none() -> Self {
         let (connectors, kind) = (BTreeMap::new(), BranchKind::Statement);
-        Self { connectors, kind, slots: Arc::default(), changed: None, retired: CancellationToken::new(), _watch: None }
+        let (slots, reach, retired) = (Arc::default(), Arc::default(), CancellationToken::new());
+        Self { connectors, kind, slots, changed: None, reach, retired, _watch: None }
     }
 
     /// Cancelled when the stores are closed under what runs on them.
@@ -118,7 +121,19 @@ impl Branches {
             BranchKind::Transaction { read_only, repeatable } => Purpose::Transaction { read_only, repeatable },
             BranchKind::Serializable => Purpose::Serializable,
         };
-        slot.branch.get_or_try_init(|| connector.open(purpose)).await.cloned()
+        let opened = slot.branch.get_or_try_init(|| connector.open(purpose)).await;
+        // Opening may connect to nothing yet, so that only rows prove that the store answers.
+        opened.cloned().inspect_err(|error| self.reach.failed(store, error))
+    }
+
+    /// Takes note of what a store has sent.
+    pub fn heard<T>(&self, store: &StoreName, answer: &Result<T, StoreError>) {
+        match answer {
+            Ok(_) => self.reach.succeeded(store),
+            Err(StoreError::SchemaChanged { .. }) => self.report_changed(store),
+            Err(_) if self.retired.is_cancelled() => {}
+            Err(error) => self.reach.failed(store, error),
+        }
     }
 
     /// The connector of `store`.
@@ -127,7 +142,7 @@ impl Branches {
     }
 
     /// Asks for a refresh of a store whose table no longer looks as discovered.
-    pub fn report_changed(&self, store: &StoreName) {
+    fn report_changed(&self, store: &StoreName) {
         if let Some(changed) = &self.changed {
             // A full queue means that refreshes are pending already, and the next statement will report again.
             let _ = changed.try_send(store.clone());

@@ -232,24 +232,22 @@ pub(super) async fn read(
 }
 
 /// A stream that keeps its branch for as long as rows are read, also when the statement's own handles are gone, ends when its
-/// store is closed under it, and tells when a table turns out to have changed.
+/// store is closed under it, and tells what is heard of the store.
 pub(super) fn kept_open(
     opened: Result<BatchStream, StoreError>,
     branch: Arc<dyn Branch>,
     branches: Arc<Branches>,
     store: StoreName,
 ) -> Result<BatchStream, StoreError> {
-    if let Err(StoreError::SchemaChanged { .. }) = &opened {
-        branches.report_changed(&store);
+    if opened.is_err() {
+        branches.heard(&store, &opened);
     }
     let retired = branches.retired().clone();
     opened.map(|stream| {
         until_retired(stream, retired, store.clone())
             .inspect(move |batch| {
                 let _keep = &branch;
-                if let Err(StoreError::SchemaChanged { .. }) = batch {
-                    branches.report_changed(&store);
-                }
+                branches.heard(&store, batch);
             })
             .boxed()
     })
