@@ -13,15 +13,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use rand::distr::{Alphanumeric, SampleString};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::address::{self, BindError};
-use crate::catalog::discover::SystemRelation;
+use crate::catalog::discover::{Refusal, SystemRelation, ViewSource};
 use crate::catalog::oid::Oids;
 use crate::catalog::{Catalog, Known, Replaced, Snapshot, StoreEntry, system};
 use crate::config::state::{State, StateError};
@@ -42,6 +42,9 @@ use crate::wire::{self, Listener};
 
 /// How long background work may take to end after the sessions have.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// How long whoever asks for health waits for the stores; what is not known then is told as it was.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reloads whose replaced connectors may wait to be looked at.
 const REPLACED_MAX: usize = 16;
@@ -149,6 +152,8 @@ impl Server {
         let _ = observed.running.set(running);
         let (watched, stop) = (Arc::clone(&catalog), tasks.token());
         tasks.spawn("away stores", async move { watched.watch(stop).await });
+        let (probed, stop) = (Arc::clone(&catalog), tasks.token());
+        tasks.spawn("asked stores", async move { probed.probe(stop).await });
         tasks.spawn("changed stores", refresh_reported(Arc::clone(&catalog), reports, tasks.token()));
         tasks.spawn("memory", keep_learned(Arc::clone(&memory), Arc::clone(&catalog), tasks.token()));
         let (replaced, retired) = mpsc::channel(REPLACED_MAX);
@@ -174,7 +179,8 @@ impl Server {
     }
 
     /// Reads the catalog directory again. Roles, stores and views change, all of them or none. Gives back the keys that
-    /// differ from those the server started with and take effect at its next start. The connections of the stores as they
+    /// differ from those the server started with and take effect at its next start. A view that cannot be planned, and could be
+    /// until now or has another text, keeps everything as it was. The connections of the stores as they
     /// were end with the statements that run on them, at the latest after the drain time.
     ///
     /// # Errors
@@ -184,7 +190,7 @@ impl Server {
         // The new connectors start from what the old ones have learnt.
         keep(&self.memory, &self.catalog).await;
         let stores = self.memory.recall(entries(&config))?;
-        let replaced = self.catalog.replace(stores, config.views.clone()).await.map_err(ServerError::Build)?;
+        let replaced = self.catalog.replace(stores, config.views.clone()).await.map_err(refused)?;
         // Nothing can fail any more, and nothing is waited for between the two swaps.
         self.roles.store(Arc::new(config.settings.roles.clone()));
         // Nobody receives any more when the server is stopping, which ends all connections.
@@ -316,7 +322,11 @@ fn start_http(config: &Config, observed: &Arc<Observed>, tasks: &mut TaskSet) ->
         tls: config.settings.tls.as_ref().map(|tls| (tls.certificate.clone(), tls.key.clone())),
     };
     let (of_health, of_metrics) = (Arc::clone(observed), Arc::clone(observed));
-    let listener = HttpListener::bind(&settings, Arc::new(move || health(&of_health)))?;
+    let tell = move || {
+        let observed = Arc::clone(&of_health);
+        async move { health(&observed).await }.boxed()
+    };
+    let listener = HttpListener::bind(&settings, Arc::new(tell))?;
     let listener = listener.with_metrics(Arc::new(move || metrics(&of_metrics)));
     let bound = listener.local_address().ok();
     tasks.spawn("http", listener.run(tasks.token()));
@@ -344,11 +354,11 @@ fn metrics(observed: &Observed) -> Vec<Family> {
     families
 }
 
-fn health(observed: &Observed) -> Health {
+async fn health(observed: &Observed) -> Health {
     let Some(Running { catalog, .. }) = observed.running.get() else {
         return Health { overall: Overall::Starting, stores: Vec::new() };
     };
-    let away = catalog.unavailable();
+    let away = catalog.unavailable_now(HEALTH_PATIENCE).await;
     let snapshot = catalog.snapshot();
     let stores = snapshot
         .connectors
@@ -356,6 +366,22 @@ fn health(observed: &Observed) -> Health {
         .map(|name| StoreHealth { name: name.to_string(), available: !away.iter().any(|(missing, _)| missing == name) });
     let overall = if observed.shutdown.is_cancelled() { Overall::Draining } else { Overall::Serving };
     Health { overall, stores: stores.collect() }
+}
+
+/// A view that cannot be planned is a problem of the directory, as it is to `tributary check`.
+fn refused(refusal: Refusal) -> ServerError {
+    let views = match refusal {
+        Refusal::Collision(diagnosis) => return ServerError::Build(diagnosis),
+        Refusal::Views(views) => views,
+    };
+    let problem = |(view, error): (ViewSource, Diagnosis)| {
+        let place = error.position.map(|position| view.line_and_column(position));
+        let place = place.map(|(line, column)| format!(", line {line}, column {column}")).unwrap_or_default();
+        let detail = error.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+        let rule = format!("{}{detail} ({})", error.message, error.sqlstate);
+        Problem { path: format!("views/{}.sql{place}", view.name), value: String::new(), rule }
+    };
+    ServerError::Config(views.into_iter().map(problem).collect())
 }
 
 /// The catalog asks the engine for the columns of views, which it cannot plan itself.

@@ -208,14 +208,16 @@ pub fn describe(engine: &Engine, setting: &Setting, sql: &str) -> Result<Vec<Out
     Ok(planned.columns)
 }
 
-/// Parses a query of the catalog directory, under the same depth limit as a client's.
+/// Parses a query of the catalog directory, under the same limits as a client's.
 pub(super) fn parse_query(sql: &str) -> Result<Query, Diagnosis> {
     let dialect = Postgres;
     let syntax = |error: ParserError| ast::syntax::from_parser(&error, sql);
     let mut tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|error| syntax(error.into()))?;
     ast::tokens::settle(&mut tokens, sql)?;
+    ast::length::bound(&tokens)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(ast::DEPTH_MAX).with_tokens_with_locations(tokens);
-    let query = parser.parse_query().map_err(syntax)?;
+    let mut query = parser.parse_query().map_err(syntax)?;
+    ast::depth::bound(query.as_mut())?;
     while parser.consume_token(&Token::SemiColon) {}
     // The parser stops where the query ends; what follows it would be ignored without a word.
     let next = parser.peek_token();

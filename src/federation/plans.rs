@@ -203,6 +203,7 @@ mod tests {
             schemas: BTreeMap::new(),
             objects: Objects::default(),
             connectors: BTreeMap::new(),
+            reach: Arc::default(),
             retired: tokio_util::sync::CancellationToken::new(),
         };
         let facts = SessionFacts { role: role.to_owned(), ..SessionFacts::default() };

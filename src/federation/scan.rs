@@ -232,7 +232,7 @@ pub(super) async fn read(
 }
 
 /// A stream that keeps its branch for as long as rows are read, also when the statement's own handles are gone, ends when its
-/// store is closed under it, tells when a table turns out to have changed, and is counted.
+/// store is closed under it, tells what is heard of the store, and is counted.
 pub(super) fn kept_open(
     opened: Result<BatchStream, StoreError>,
     branch: Arc<dyn Branch>,
@@ -241,11 +241,9 @@ pub(super) fn kept_open(
 ) -> Result<BatchStream, StoreError> {
     let reads = branches.reads().of(&store);
     reads.scans.add(1);
-    if let Err(error) = &opened {
+    if opened.is_err() {
         reads.errors.add(1);
-        if matches!(error, StoreError::SchemaChanged { .. }) {
-            branches.report_changed(&store);
-        }
+        branches.heard(&store, &opened);
     }
     let retired = branches.retired().clone();
     opened.map(|stream| {
@@ -257,13 +255,9 @@ pub(super) fn kept_open(
                         reads.rows.add(batch.num_rows() as u64);
                         reads.bytes.add(batch.get_array_memory_size() as u64);
                     }
-                    Err(error) => {
-                        reads.errors.add(1);
-                        if matches!(error, StoreError::SchemaChanged { .. }) {
-                            branches.report_changed(&store);
-                        }
-                    }
+                    Err(_) => reads.errors.add(1),
                 }
+                branches.heard(&store, batch);
             })
             .boxed()
     })

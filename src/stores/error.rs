@@ -82,6 +82,18 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// What a [`StoreError::Deadline`] waited for when all connections of ours were busy.
+    pub const FREE_CONNECTION: &'static str = "a free connection";
+    /// What a [`StoreError::Deadline`] waited for when somebody else held a lock.
+    pub const FREE_LOCK: &'static str = "a lock on the database file";
+
+    /// Whether it was busyness that a deadline ended, which says nothing about whether the store answers.
+    pub fn is_crowded(&self) -> bool {
+        matches!(self, Self::Deadline { waiting_for, .. } if [Self::FREE_CONNECTION, Self::FREE_LOCK].contains(waiting_for))
+    }
+}
+
 impl Diagnose for StoreError {
     fn sqlstate(&self) -> &str {
         match self {

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
@@ -102,8 +103,8 @@ impl Diagnose for HttpError {
     }
 }
 
-/// Tells the health of the moment it is called.
-pub type TellHealth = Arc<dyn Fn() -> Health + Send + Sync>;
+/// Tells the health of the moment it is called, within about a second.
+pub type TellHealth = Arc<dyn Fn() -> BoxFuture<'static, Health> + Send + Sync>;
 
 /// Gathers the numbers of the moment it is called.
 pub type TellMetrics = Arc<dyn Fn() -> Vec<Family> + Send + Sync>;
@@ -202,8 +203,8 @@ async fn serve(stream: TcpStream, acceptor: Option<TlsAcceptor>, answers: Arc<An
 
 async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answers.answer(&request);
-        async move { Ok::<_, Infallible>(answer) }
+        let answers = Arc::clone(&answers);
+        async move { Ok::<_, Infallible>(answers.answer(&request).await) }
     });
     let mut protocol = http1::Builder::new();
     protocol.keep_alive(false).max_buf_size(HEAD_BYTES_MAX).timer(TokioTimer::new()).header_read_timeout(CONNECTION_LIMIT);
@@ -213,10 +214,10 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answ
 }
 
 impl Answers {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let method = request.method();
         if request.uri().path() == "/health" {
-            return if *method == Method::GET || *method == Method::HEAD { self.health() } else { wrong_method() };
+            return if *method == Method::GET || *method == Method::HEAD { self.health().await } else { wrong_method() };
         }
         if !self.may_pass(request) {
             let mut response = plain(StatusCode::UNAUTHORIZED, "the token is missing or wrong\n");
@@ -232,8 +233,8 @@ impl Answers {
         }
     }
 
-    fn health(&self) -> Response<Full<Bytes>> {
-        let health = (self.health)();
+    async fn health(&self) -> Response<Full<Bytes>> {
+        let health = (self.health)().await;
         let status = if health.takes_clients() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let mut response = Response::new(Full::from(format!("{}\n", health.to_json())));
         *response.status_mut() = status;
@@ -291,6 +292,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio_rustls::TlsConnector;
 
+    use futures::FutureExt;
+
     use super::*;
     use crate::task::OwnedTask;
     use crate::telemetry::{Overall, StoreHealth};
@@ -316,7 +319,7 @@ mod tests {
 
     fn start(settings: HttpSettings, overall: Overall) -> Running {
         let store = StoreHealth { name: "crm".to_owned(), available: false };
-        let tell: TellHealth = Arc::new(move || Health { overall, stores: vec![store.clone()] });
+        let tell: TellHealth = Arc::new(move || futures::future::ready(Health { overall, stores: vec![store.clone()] }).boxed());
         let metrics: TellMetrics = Arc::new(|| vec![Family::counter("x_rows_total", "Rows.").is(7)]);
         let listener = HttpListener::bind(&settings, tell).unwrap().with_metrics(metrics);
         let address = listener.local_address().unwrap();
@@ -417,7 +420,8 @@ mod tests {
     #[tokio::test]
     async fn other_machines_are_not_told_without_tls_and_token() {
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
-        let tell: TellHealth = Arc::new(|| Health { overall: Overall::Serving, stores: Vec::new() });
+        let tell: TellHealth =
+            Arc::new(|| futures::future::ready(Health { overall: Overall::Serving, stores: Vec::new() }).boxed());
         let directory = tempfile::tempdir().unwrap();
         let (files, _) = certificate(directory.path());
         for (token, tls) in [(None, None), (Some("t"), None), (None, Some(files.clone()))] {

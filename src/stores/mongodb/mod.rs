@@ -178,7 +178,8 @@ impl Connector for MongoDb {
     async fn discover(&self) -> Result<StoreSchema, StoreError> {
         let options = |table: &TableId| self.shared.options_of(table).clone();
         let known = schema::Known { options: &options, earlier: self.shared.memory.known() };
-        let (schema, schemas) = schema::discover(&self.shared.pool, known).await?;
+        let (mut schema, schemas) = schema::discover(&self.shared.pool, known).await?;
+        schema::judge_declared(&self.shared.collections, &mut schema, &schemas);
         self.shared.memory.replace(schemas);
         Ok(schema)
     }

@@ -313,6 +313,11 @@ impl Pool {
         chosen.is_empty() || database == self.settings.database || chosen.iter().any(|name| name == database)
     }
 
+    /// The databases besides the default one that discovery is told to look at.
+    pub(super) fn chosen_databases(&self) -> &[String] {
+        &self.settings.databases
+    }
+
     /// The longest one command may take in the server.
     pub(super) fn query_timeout(&self) -> Duration {
         self.settings.query_timeout

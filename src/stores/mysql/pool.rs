@@ -169,7 +169,7 @@ impl Pool {
         match tokio::time::timeout(wait, Arc::clone(&self.slots).acquire_many_owned(count)).await {
             Ok(Ok(permits)) => Ok(permits),
             Ok(Err(_closed)) => Err(self.place().unreachable("the store was closed")),
-            Err(_elapsed) => Err(self.late(wait, "a free connection")),
+            Err(_elapsed) => Err(self.late(wait, StoreError::FREE_CONNECTION)),
         }
     }
 

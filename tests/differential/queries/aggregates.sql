@@ -80,3 +80,11 @@ SELECT active, count(*) AS n FROM shop.customers GROUP BY ROLLUP (active) HAVING
 SELECT active, small, count(*) AS n FROM shop.customers GROUP BY ROLLUP (1, 2)
 SELECT active, count(*) AS n FROM shop.customers GROUP BY GROUPING SETS ((1), ())
 SELECT upper(status) AS u, count(*) AS n FROM shop.orders GROUP BY CUBE (1)
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY balance) AS a, percentile_cont(0.3) WITHIN GROUP (ORDER BY small DESC) AS b, percentile_cont(0.9) WITHIN GROUP (ORDER BY id) FILTER (WHERE id < 10) AS c FROM shop.customers WHERE balance < 'Infinity'
+SELECT active, percentile_cont(0.25) WITHIN GROUP (ORDER BY score) AS a, percentile_cont(1) WITHIN GROUP (ORDER BY rating) AS b, pg_typeof(percentile_cont(0) WITHIN GROUP (ORDER BY rating)) AS c FROM shop.customers WHERE score <> 0 GROUP BY active
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY x) AS a, percentile_cont(0.123456789) WITHIN GROUP (ORDER BY x) AS b FROM (VALUES (1.5), (2), (NULL), (10)) t(x)
+SELECT percentile_cont(1.5) WITHIN GROUP (ORDER BY id) AS a FROM shop.customers
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY id) AS a FROM shop.customers WHERE id < 0
+SELECT percentile_cont(NULL) WITHIN GROUP (ORDER BY id) AS a FROM shop.customers
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY name) AS a FROM shop.customers
+SELECT client, percentile_cont(0.75) WITHIN GROUP (ORDER BY total) AS a FROM (SELECT id % 5 AS client, credit AS total FROM crm.clients) t GROUP BY client

@@ -206,3 +206,9 @@ SELECT c.id, t.n FROM shop.customers c JOIN (SELECT id, small, count(*) AS n FRO
 WITH RECURSIVE f(n) AS (SELECT 1::numeric UNION ALL SELECT n + 1 FROM f WHERE n < 12) SELECT max(n) AS a, sum(n) AS b FROM f
 WITH RECURSIVE t(i, b) AS (VALUES (1, 100.00) UNION ALL SELECT i + 1, b * 1.05 FROM t WHERE i < 5) SELECT max(b) AS a, min(b) AS b FROM t
 WITH RECURSIVE f(i, n) AS (SELECT 1, balance * 1.0 FROM shop.customers WHERE id = 1 UNION ALL SELECT i + 1, n * 1.5 FROM f WHERE i < 9) SELECT i, n, n > 9 AS big FROM f
+WITH RECURSIVE r(x) AS (SELECT date '2024-01-01' UNION ALL SELECT x + interval '12 hours' FROM r WHERE x < date '2024-01-03') SELECT * FROM r
+WITH RECURSIVE r(x) AS (SELECT timestamp '2024-01-01 00:00:00' UNION ALL SELECT x + interval '12 hours' FROM r WHERE x < date '2024-01-03') SELECT * FROM r
+WITH RECURSIVE r(x) AS (SELECT 'a'::varchar(2) UNION ALL SELECT x || 'b' FROM r WHERE length(x) < 4) SELECT * FROM r
+WITH RECURSIVE r(x) AS (SELECT 'a'::text UNION ALL SELECT x || 'b' FROM r WHERE length(x) < 4) SELECT * FROM r
+WITH RECURSIVE r(x) AS (SELECT 'a' UNION ALL SELECT x || 'b' FROM r WHERE length(x) < 4) SELECT * FROM r
+WITH RECURSIVE r(x) AS (SELECT 'a'::text UNION ALL SELECT 1 FROM r) SELECT * FROM r LIMIT 3

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Aggregate, AggregateUDF, Expr, GroupingSet, Logic
 use crate::error::{Diagnosis, sqlstate};
 
 use super::super::aggregates::{Kind, TypedAggregate};
+use super::super::dependencies::is_determined;
 use super::super::floats;
 use super::super::key;
 use super::super::operators::plain;
@@ -32,11 +33,14 @@ impl Resolver<'_> {
         let calls = aggregate.aggr_expr.into_iter().map(resolve).collect::<Result<Vec<_>>>()?;
         let shown: Vec<Expr> = grouping_set_to_exprlist(&groups)?.into_iter().cloned().collect();
         let is_set = matches!(groups.as_slice(), [Expr::GroupingSet(_)]);
+        let all: Vec<&Expr> = shown.iter().collect();
         let keys = shown
             .iter()
-            .map(|group| match self.is_without_key(group, scope)? && !is_set && is_determined(group, &shown, &aggregate.input) {
-                true => Ok(Key::Determined),
-                false => Ok(self.group_key(group, scope)?.map_or(Key::Itself, Key::Typed)),
+            .map(|group| {
+                match self.is_without_key(group, scope)? && !is_set && is_determined(group, &all, aggregate.input.schema()) {
+                    true => Ok(Key::Determined),
+                    false => Ok(self.group_key(group, scope)?.map_or(Key::Itself, Key::Typed)),
+                }
             })
             .collect::<Result<Vec<_>>>()?;
         if keys.iter().all(|key| matches!(key, Key::Itself)) {
@@ -112,21 +116,6 @@ enum Key {
     Typed(Expr),
     /// Not at all: the other expressions determine it.
     Determined,
-}
-
-/// Whether a column is the same in all rows that agree in the other group expressions. The planner groups by every column of
-/// a table whose primary key is grouped by, as `SELECT` may name them all.
-fn is_determined(group: &Expr, shown: &[Expr], input: &LogicalPlan) -> bool {
-    let schema = input.schema();
-    let place = |expr: &Expr| match expr.clone().unalias() {
-        Expr::Column(column) => schema.index_of_column(&column).ok(),
-        _ => None,
-    };
-    let Some(index) = place(group) else { return false };
-    let others: Vec<usize> = shown.iter().filter_map(place).filter(|other| *other != index).collect();
-    schema.functional_dependencies().iter().any(|dependence| {
-        dependence.target_indices.contains(&index) && dependence.source_indices.iter().all(|source| others.contains(source))
-    })
 }
 
 fn keyed(shown: &[Expr], keys: Vec<Key>) -> Vec<Expr> {

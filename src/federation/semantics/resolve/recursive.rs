@@ -14,7 +14,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
-use super::super::overload::numeric_rank;
+use super::super::overload::common_type;
 use super::super::typed::Typed;
 use super::super::types::plan_schema;
 use super::super::{floats, key};
@@ -69,7 +69,7 @@ impl Resolver<'_> {
             let expr = if from.pg_type == to.pg_type && to.pg_type.oid == PgType::NUMERIC.oid {
                 super::convert::widen(column, &scope)?
             } else {
-                self.convert(Operand { expr: column, typed: from }, &to, Asked::Explicitly, &scope)?
+                self.convert(Operand { expr: column, typed: from }, &to, Asked::Implicitly, &scope)?
             };
             let carrier = scope.carrier_of(&expr)?;
             exprs.push(if carrier == *wanted.data_type() {
@@ -112,15 +112,8 @@ fn without_casts(term: LogicalPlan) -> Result<LogicalPlan> {
 
 /// What both terms together are must be what the first is.
 fn overall(name: &str, place: usize, first: &Typed, next: &Typed) -> Result<(), Diagnosis> {
-    let (low, high) = (first.pg_type, next.pg_type);
-    let (Some(low_rank), Some(high_rank)) = (numeric_rank(low), numeric_rank(high)) else { return Ok(()) };
-    let all = if high_rank > low_rank {
-        high
-    } else if low.oid == high.oid && low.typmod != high.typmod {
-        PgType::with_typmod(low.oid, -1)
-    } else {
-        low
-    };
+    let all = common_type(&[first.clone(), next.clone()]).map_err(|mismatch| mismatch.told("UNION"))?.pg_type;
+    let low = first.pg_type;
     if all == low {
         return Ok(());
     }
