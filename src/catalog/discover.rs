@@ -1,15 +1,17 @@
 //! From stores to snapshots: discovery at start, refresh on demand, and the return of stores that were away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures::StreamExt;
 use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::name::Naming;
+pub use super::entry::{StoreEntry, ViewSource};
 use super::object;
 use super::oid::{Allocator, Oids};
 use super::reach::Reach;
@@ -18,32 +20,6 @@ use crate::error::{Diagnose, Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 use crate::stores::{Connector, StoreError, StoreName, StoreSchema};
 use crate::task::Backoff;
-
-/// One configured store with its place in the catalog.
-#[derive(Debug, Clone)]
-pub struct StoreEntry {
-    /// The store's connector.
-    pub connector: Arc<dyn Connector>,
-    /// How its namespaces are named.
-    pub naming: Naming,
-}
-
-/// One view of the catalog directory: `views/<name>.sql`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ViewSource {
-    /// The view's name in `public`.
-    pub name: String,
-    /// Its query.
-    pub sql: String,
-}
-
-impl ViewSource {
-    /// The line and column of a character of the query, all counted from 1.
-    pub fn line_and_column(&self, position: usize) -> (usize, usize) {
-        let before = self.sql.chars().take(position.saturating_sub(1));
-        before.fold((1, 1), |(line, column), character| if character == '\n' { (line + 1, 1) } else { (line, column + 1) })
-    }
-}
 
 /// A system relation with its place.
 pub struct SystemRelation {
@@ -76,8 +52,8 @@ pub struct Catalog {
     /// The current snapshot's version, for whoever waits for the next one.
     version: watch::Sender<u64>,
     sources: Mutex<Sources>,
-    /// One discovery of all stores at a time, so that snapshots follow each other.
-    turn: tokio::sync::Mutex<()>,
+    /// One reload at a time, so that the last one that was asked for is the one that stays.
+    reload: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -98,6 +74,8 @@ struct Sources {
     oids: Oids,
     reach: Arc<Reach>,
     retired: CancellationToken,
+    /// One refresh of a store at a time, so that the later one is the one that stays. A store that hangs keeps its own turn only.
+    turns: BTreeMap<StoreName, Arc<tokio::sync::Mutex<()>>>,
 }
 
 /// Why another catalog directory is not taken over.
@@ -166,7 +144,7 @@ impl Catalog {
     fn begin(mut sources: Sources) -> Result<Self, Diagnosis> {
         let first = build(&mut sources, 1)?;
         let (current, version) = (ArcSwap::new(first), watch::Sender::new(1));
-        Ok(Self { current, version, sources: Mutex::new(sources), turn: tokio::sync::Mutex::new(()) })
+        Ok(Self { current, version, sources: Mutex::new(sources), reload: tokio::sync::Mutex::new(()) })
     }
 
     /// Gives the catalog the means to tell the columns of views, and builds the next snapshot with them.
@@ -208,7 +186,7 @@ impl Catalog {
     /// # Errors
     /// The old snapshot stays then, and the new connectors are closed.
     pub async fn replace(&self, stores: Vec<StoreEntry>, views: Vec<ViewSource>) -> Result<Replaced, Refusal> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.reload.lock().await;
         let stores = by_name(stores);
         let known = discover_all(&stores).await;
         let refused: Vec<Arc<dyn Connector>> = connectors_of(&stores);
@@ -254,19 +232,22 @@ impl Catalog {
     /// 42704 for an unknown store; what the store answered, in which case its relations are unavailable from now on when
     /// it cannot be reached, and unchanged otherwise.
     pub async fn refresh(&self, store: &StoreName) -> Result<(), Diagnosis> {
-        let _turn = self.turn.lock().await;
-        let entry = {
-            let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-            sources.stores.get(store).cloned()
+        let (entry, turn) = {
+            let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(entry) = sources.stores.get(store).cloned() else {
+                return Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" does not exist")));
+            };
+            (entry, Arc::clone(sources.turns.entry(store.clone()).or_default()))
         };
-        let Some(entry) = entry else {
-            return Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" does not exist")));
-        };
-        let found = entry.connector.discover().await.map(Arc::new);
+        let _turn = turn.lock().await;
+        let found = entry.discover().await.map(Arc::new);
         let outcome = found.as_ref().map(|_| ()).map_err(|error| Diagnosis::of(error));
-        let reach = Arc::clone(&self.snapshot().reach);
-        found.as_ref().map_or_else(|error| reach.failed(store, error), |_| reach.succeeded(store));
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if !sources.stores.get(store).is_some_and(|now| Arc::ptr_eq(&now.connector, &entry.connector)) {
+            // A reload has replaced the store meanwhile, and discovered its successor.
+            return Ok(());
+        }
+        found.as_ref().map_or_else(|error| sources.reach.failed(store, error), |_| sources.reach.succeeded(store));
         let away = matches!(found, Err(StoreError::Unreachable { .. } | StoreError::ConnectionLost { .. }));
         if found.is_err() && !away && matches!(sources.known.get(store), Some(Ok(_))) {
             return outcome;
@@ -322,28 +303,35 @@ impl Catalog {
     }
 
     /// Tries stores that could not be discovered again, from every second to every half minute, until `stop`; those that went
-    /// away later are asked for.
+    /// away later are asked for. One that hangs does not hold up the return of the others.
     pub async fn watch(&self, stop: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        let (mut tries, mut tried) = (FuturesUnordered::new(), BTreeSet::new());
+        let mut next = Box::pin(tokio::time::sleep(backoff.next_wait()));
         loop {
-            // Cancel-safe: a sleep holds no state.
+            // Cancel-safe: a try stays in its set, and the sleep goes on.
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(backoff.next_wait()) => {}
-            }
-            let away = self.undiscovered();
-            match self.unavailable().is_empty() {
-                true => backoff.reset(),
-                false => self.snapshot().reach.ask(),
-            }
-            for (store, _) in away {
-                match self.refresh(&store).await {
-                    Ok(()) => {
-                        tracing::info!(store = %store, "store is back");
+                Some((store, outcome)) = tries.next() => {
+                    tried.remove(&store);
+                    if tell_return(&store, &outcome) {
                         backoff.reset();
                     }
-                    Err(error) if error.sqlstate.starts_with("08") => {}
-                    Err(error) => tracing::warn!(store = %store, error = %error, "store answers but cannot be served"),
+                }
+                () = &mut next => {
+                    match self.unavailable().is_empty() {
+                        true => backoff.reset(),
+                        false => self.snapshot().reach.ask(),
+                    }
+                    for (store, _) in self.undiscovered() {
+                        if tried.insert(store.clone()) {
+                            tries.push(async move {
+                                let outcome = self.refresh(&store).await;
+                                (store, outcome)
+                            });
+                        }
+                    }
+                    next = Box::pin(tokio::time::sleep(backoff.next_wait()));
                 }
             }
         }
@@ -370,6 +358,7 @@ impl Sources {
             oids: Oids::default(),
             reach: Arc::default(),
             retired: CancellationToken::new(),
+            turns: BTreeMap::new(),
         }
     }
 }
@@ -382,9 +371,19 @@ fn connectors_of(stores: &BTreeMap<StoreName, StoreEntry>) -> Vec<Arc<dyn Connec
     stores.values().map(|entry| Arc::clone(&entry.connector)).collect()
 }
 
+/// Tells what became of a store that was away; whether it is back.
+fn tell_return(store: &StoreName, outcome: &Result<(), Diagnosis>) -> bool {
+    match outcome {
+        Ok(()) => tracing::info!(store = %store, "store is back"),
+        Err(error) if error.sqlstate.starts_with("08") => {}
+        Err(error) => tracing::warn!(store = %store, error = %error, "store answers but cannot be served"),
+    }
+    outcome.is_ok()
+}
+
 async fn discover_all(stores: &BTreeMap<StoreName, StoreEntry>) -> Known {
     let tries = stores.iter().map(|(name, entry)| async move {
-        let found = entry.connector.discover().await;
+        let found = entry.discover().await;
         if let Err(error) = &found {
             // A detail of the store's own may quote a value.
             let reason = error.detail().filter(|_| !matches!(error, StoreError::Remote { .. }));

@@ -12,6 +12,7 @@
 //! the connectors'), and plans (those are `federation`'s).
 
 pub mod discover;
+mod entry;
 pub mod keyword;
 pub mod name;
 pub mod object;

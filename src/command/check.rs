@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::join_all;
 
@@ -19,10 +18,6 @@ use crate::options::Problem;
 use crate::server::{self, ServerError};
 use crate::stores::schema::Refused;
 use crate::stores::{StoreError, StoreSchema};
-
-/// How long a store may take in all. Connectors have deadlines of their own for every request; this one ends a discovery
-/// of very many requests.
-const DISCOVERY_LIMIT: Duration = Duration::from_secs(120);
 
 /// Arguments of `tributary check`.
 #[derive(Debug, clap::Args)]
@@ -79,14 +74,7 @@ pub async fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<Outcom
 }
 
 async fn discover(store: &StoreConfig) -> Found {
-    match tokio::time::timeout(DISCOVERY_LIMIT, store.entry.connector.discover()).await {
-        Ok(found) => found.map(Arc::new),
-        Err(_elapsed) => Err(StoreError::Deadline {
-            store: store.name.to_string(),
-            limit_ms: u64::try_from(DISCOVERY_LIMIT.as_millis()).unwrap_or(u64::MAX),
-            waiting_for: "the description of its tables",
-        }),
-    }
+    store.entry.discover().await.map(Arc::new)
 }
 
 fn collisions(answers: &[(&StoreConfig, &Found)]) -> Vec<Problem> {

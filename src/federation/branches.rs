@@ -7,6 +7,7 @@ use futures::future::join_all;
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::counts::AllReads;
 use crate::catalog::{Reach, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::{Branch, Connector, Purpose, StoreError, StoreName};
@@ -21,6 +22,7 @@ pub struct Branches {
     changed: Option<mpsc::Sender<StoreName>>,
     reach: Arc<Reach>,
     retired: CancellationToken,
+    reads: Arc<AllReads>,
     /// Lets go of what an idle transaction block holds when the stores are closed under it.
     _watch: Option<OwnedTask<()>>,
 }
@@ -61,20 +63,31 @@ impl Branches {
             })
         };
         let _watch = (kind != BranchKind::Statement).then(watch);
-        let reach = Arc::clone(&snapshot.reach);
-        Self { connectors, kind, slots, changed, reach, retired, _watch }
+        let (reach, reads) = (Arc::clone(&snapshot.reach), Arc::default());
+        Self { connectors, kind, slots, changed, reach, retired, reads, _watch }
+    }
+
+    /// The same, which counts what is read among the reads of the whole server.
+    #[must_use]
+    pub fn counting(self, reads: Arc<AllReads>) -> Self {
+        Self { reads, ..self }
     }
 
     /// Branches over no store, for what reads none.
     pub fn none() -> Self {
         let (connectors, kind) = (BTreeMap::new(), BranchKind::Statement);
-        let (slots, reach, retired) = (Arc::default(), Arc::default(), CancellationToken::new());
-        Self { connectors, kind, slots, changed: None, reach, retired, _watch: None }
+        let (slots, reach, retired, reads) = (Arc::default(), Arc::default(), CancellationToken::new(), Arc::default());
+        Self { connectors, kind, slots, changed: None, reach, retired, reads, _watch: None }
     }
 
     /// Cancelled when the stores are closed under what runs on them.
     pub fn retired(&self) -> &CancellationToken {
         &self.retired
+    }
+
+    /// What is read from all stores.
+    pub fn reads(&self) -> &AllReads {
+        &self.reads
     }
 
     /// Tells how many scans of each store the plan holds, before it runs.
@@ -123,7 +136,10 @@ impl Branches {
         };
         let opened = slot.branch.get_or_try_init(|| connector.open(purpose)).await;
         // Opening may connect to nothing yet, so that only rows prove that the store answers.
-        opened.cloned().inspect_err(|error| self.reach.failed(store, error))
+        opened.cloned().inspect_err(|error| {
+            self.reads.of(store).errors.add(1);
+            self.reach.failed(store, error);
+        })
     }
 
     /// Takes note of what a store has sent.

@@ -69,6 +69,8 @@ pub struct Setting {
     pub display: DisplaySettings,
     /// How much of a plan goes to the stores.
     pub pushdown: Level,
+    /// The values of all settings that results depend on: the plan of another session serves under the same ones only.
+    pub affecting: Arc<[String]>,
     /// Whether a plan of another session may serve.
     pub shares_plans: bool,
 }
@@ -79,8 +81,8 @@ impl Setting {
         let now = Utc::now();
         let (time_zone, display) = ("UTC".to_owned(), DisplaySettings::default());
         let (path, pushdown) = (SearchPath::Default, Level::default());
-        let shares_plans = false;
-        Self { snapshot, path, facts: Arc::default(), now, statement_start: now, time_zone, display, pushdown, shares_plans }
+        let (facts, affecting, shares_plans) = (Arc::default(), Arc::default(), false);
+        Self { snapshot, path, facts, now, statement_start: now, time_zone, display, pushdown, affecting, shares_plans }
     }
 }
 

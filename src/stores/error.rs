@@ -126,9 +126,11 @@ impl Diagnose for StoreError {
             Self::SchemaChanged { store, .. } => {
                 Some(format!("The catalog is being refreshed; or run CALL tributary.refresh('{store}')."))
             }
-            Self::Unreachable { .. } | Self::ConnectionLost { .. } => {
-                Some("Other stores are still served; this one is tried again on the next statement.".to_owned())
-            }
+            Self::Unreachable { .. } | Self::ConnectionLost { .. } => Some(
+                "Other stores are still served. This one is tried again by every statement, or every 1 to 30 seconds when it has \
+                     been away since the server started."
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! Health over HTTP/1.1, one request a connection.
+//! Health and metrics over HTTP/1.1, one request a connection.
 //!
 //! Every bound is small, because nobody needs to log in to get here: connections at a time, bytes of a request head, and the
 //! time a connection may take. Request bodies are not read.
@@ -30,6 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
+use super::metrics::{self, Family};
 use crate::address::{self, BindError};
 use crate::error::{Diagnose, sqlstate};
 use crate::options::Secret;
@@ -48,7 +49,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long open connections may go on when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
-/// Where health is told, and to whom.
+/// Where health and metrics are told, and to whom.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// The address.
@@ -105,11 +106,14 @@ impl Diagnose for HttpError {
 /// Tells the health of the moment it is called, within about a second.
 pub type TellHealth = Arc<dyn Fn() -> BoxFuture<'static, Health> + Send + Sync>;
 
+/// Gathers the numbers of the moment it is called.
+pub type TellMetrics = Arc<dyn Fn() -> Vec<Family> + Send + Sync>;
+
 /// A bound address that does not answer yet.
 pub struct HttpListener {
     listener: TcpListener,
     acceptor: Option<TlsAcceptor>,
-    answers: Arc<Answers>,
+    answers: Answers,
 }
 
 impl fmt::Debug for HttpListener {
@@ -131,7 +135,14 @@ impl HttpListener {
         let acceptor = settings.tls.as_ref().map(|(certificate, key)| acceptor(certificate, key)).transpose()?;
         let listener = address::listen(address, BACKLOG, "http.listen")?;
         let token = settings.token.as_ref().map(|token| Sha256::digest(token.expose()).into());
-        Ok(Self { listener, acceptor, answers: Arc::new(Answers { health, token }) })
+        Ok(Self { listener, acceptor, answers: Answers { health, metrics: None, token } })
+    }
+
+    /// The same, which also tells these numbers.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: TellMetrics) -> Self {
+        self.answers.metrics = Some(metrics);
+        self
     }
 
     /// The address with the port that was taken.
@@ -145,7 +156,7 @@ impl HttpListener {
     /// Answers requests until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let mut connections = TaskSet::new();
+        let (mut connections, answers) = (TaskSet::new(), Arc::new(self.answers));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
             // Both branches are cancel-safe: an accept that is dropped leaves its connection in the kernel's queue.
@@ -155,7 +166,7 @@ impl HttpListener {
             };
             match accepted {
                 Ok((stream, _peer)) => {
-                    let (acceptor, answers) = (self.acceptor.clone(), Arc::clone(&self.answers));
+                    let (acceptor, answers) = (self.acceptor.clone(), Arc::clone(&answers));
                     connections.spawn("http connection", async move {
                         // A connection that takes too long is dropped, which closes it.
                         let _in_time = tokio::time::timeout(CONNECTION_LIMIT, serve(stream, acceptor, answers)).await;
@@ -175,6 +186,7 @@ impl HttpListener {
 /// What requests are answered with.
 struct Answers {
     health: TellHealth,
+    metrics: Option<TellMetrics>,
     /// SHA-256 of the token: digests have one length, and comparing them tells nothing about the token's beginning.
     token: Option<[u8; 32]>,
 }
@@ -212,7 +224,13 @@ impl Answers {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return response;
         }
-        plain(StatusCode::NOT_FOUND, "there is only /health\n")
+        match &self.metrics {
+            Some(tell) if request.uri().path() == "/metrics" => match *method {
+                Method::GET | Method::HEAD => numbers(&tell()),
+                _ => wrong_method(),
+            },
+            _ => plain(StatusCode::NOT_FOUND, "there are only /health and /metrics\n"),
+        }
     }
 
     async fn health(&self) -> Response<Full<Bytes>> {
@@ -230,6 +248,13 @@ impl Answers {
         let presented = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         presented.is_some_and(|presented| Sha256::digest(presented).as_slice() == token)
     }
+}
+
+fn numbers(families: &[Family]) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(metrics::text(families)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 fn wrong_method() -> Response<Full<Bytes>> {
@@ -295,7 +320,8 @@ mod tests {
     fn start(settings: HttpSettings, overall: Overall) -> Running {
         let store = StoreHealth { name: "crm".to_owned(), available: false };
         let tell: TellHealth = Arc::new(move || futures::future::ready(Health { overall, stores: vec![store.clone()] }).boxed());
-        let listener = HttpListener::bind(&settings, tell).unwrap();
+        let metrics: TellMetrics = Arc::new(|| vec![Family::counter("x_rows_total", "Rows.").is(7)]);
+        let listener = HttpListener::bind(&settings, tell).unwrap().with_metrics(metrics);
         let address = listener.local_address().unwrap();
         let stop = CancellationToken::new();
         let task = OwnedTask::spawn(listener.run(stop.clone()));
@@ -330,9 +356,12 @@ mod tests {
             ("GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer wrong", "HTTP/1.1 401 Unauthorized", "wrong\n"),
             (
                 "GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t0ken",
-                "HTTP/1.1 404 Not Found",
-                "there is only /health\n",
+                "HTTP/1.1 200 OK",
+                "# HELP x_rows_total Rows.\n# TYPE x_rows_total counter\nx_rows_total 7\n",
             ),
+            ("POST /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t0ken", "HTTP/1.1 405 Method Not Allowed", "HEAD\n"),
+            ("GET /health HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer wrong", "HTTP/1.1 200 OK", "}\n"),
+            ("GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t0ken", "HTTP/1.1 404 Not Found", "/health and /metrics\n"),
             ("nonsense", "HTTP/1.1 400 Bad Request", ""),
         ];
         for (request, status, end) in rows {

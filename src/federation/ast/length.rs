@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::syntax::too_deep;
-use crate::error::{Diagnosis, sqlstate};
+use crate::error::{Diagnosis, Limit, sqlstate};
 
 /// Most operators of one chain with those of the chains that it stands in, AND and OR aside: `a + b + c …` is a tree as deep as it is
 /// long, and passes over it use the stack.
@@ -31,7 +31,8 @@ pub fn bound(tokens: &[TokenWithSpan]) -> Result<(), Diagnosis> {
                 .with_detail(format!(
                     "At most {CONDITIONS_MAX} AND and OR are allowed, and chains of at most {CHAIN_MAX} other operators."
                 ))
-                .with_hint("A long chain of OR over one column is an IN list."));
+                .with_hint("A long chain of OR over one column is an IN list.")
+                .at(Limit::Complexity));
         }
     }
     Ok(())

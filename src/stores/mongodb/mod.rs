@@ -38,7 +38,7 @@ use self::branch::Branch;
 use self::fragment::Surroundings;
 use self::pool::{OPTIONS, Pool, Settings};
 use self::pushdown::Mismatch;
-use super::connector::{Branch as BranchContract, Capabilities, Connector, KEYS_EACH, Kind, Purpose, Scan, StoreName};
+use super::connector::{Branch as BranchContract, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
 use super::document::options::read_tables;
 use super::document::{DocumentOptions, Memory, OnMismatch};
 use super::error::StoreError;
@@ -219,6 +219,10 @@ impl Connector for MongoDb {
 
     fn covers(&self, applied: &Position, wanted: &Position) -> Coverage {
         changes::covers(applied, wanted)
+    }
+
+    fn pool(&self) -> Option<PoolUse> {
+        Some(self.shared.pool.usage())
     }
 
     async fn close(&self) {

@@ -173,6 +173,10 @@ impl connector::Connector for Connector {
         changes::covers(applied, wanted)
     }
 
+    fn pool(&self) -> Option<connector::PoolUse> {
+        Some(self.inner.pools.usage())
+    }
+
     async fn close(&self) {
         self.inner.pools.close().await;
     }

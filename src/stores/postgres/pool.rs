@@ -23,11 +23,12 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Either, Row};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::super::connector::StoreName;
+use super::super::connector::{PoolUse, StoreName};
 use super::super::error::StoreError;
 use super::error;
 use super::settings::Settings;
 use crate::task::TaskSet;
+use crate::telemetry::metrics::Count;
 
 /// Connections waiting for the caretaker, and connections that it settles at the same time; past both a connection is closed
 /// without a request to the server.
@@ -76,6 +77,11 @@ impl Pools {
         let pools = [self.control.clone(), self.leaders.clone(), self.scans.clone()];
         tasks.spawn("postgres connections", care(receiver, pools));
         *caretaker = Caretaker::Running(tasks);
+    }
+
+    /// How the connections are used.
+    pub(super) fn usage(&self) -> PoolUse {
+        self.control.usage().and(self.leaders.usage()).and(self.scans.usage())
     }
 
     /// Closes every connection that is not in use, and refuses new ones.
@@ -144,6 +150,8 @@ struct Shared {
     store: StoreName,
     settings: Settings,
     permits: Arc<Semaphore>,
+    size: usize,
+    waits: Count,
     idle: Mutex<Vec<Idle>>,
     returns: mpsc::Sender<Lease>,
 }
@@ -165,9 +173,16 @@ impl Pool {
             store: store.clone(),
             settings: settings.clone(),
             permits: Arc::new(Semaphore::new(size)),
+            size,
+            waits: Count::default(),
             idle: Mutex::new(Vec::with_capacity(size)),
             returns,
         }))
+    }
+
+    fn usage(&self) -> PoolUse {
+        let (shared, free) = (&self.0, self.0.permits.available_permits());
+        PoolUse { in_use: shared.size.saturating_sub(free) as u64, most: shared.size as u64, waits: shared.waits.get() }
     }
 
     /// A connection with its session set up: a pooled one, else a new one.
@@ -253,6 +268,7 @@ impl Pool {
         if let Ok(permits) = self.0.permits.clone().try_acquire_many_owned(count) {
             return Ok(permits);
         }
+        self.0.waits.add(1);
         let wait = self.0.settings.pool_wait;
         match tokio::time::timeout(wait, self.0.permits.clone().acquire_many_owned(count)).await {
             Ok(Ok(permit)) => Ok(permit),

@@ -15,10 +15,11 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use tokio_util::sync::CancellationToken;
 
-use super::super::connector::StoreName;
+use super::super::connector::{PoolUse, StoreName};
 use super::super::error::StoreError;
 use super::scan::Failure;
 use crate::error::sqlstate;
+use crate::telemetry::metrics::Count;
 
 /// How long readers may take to let go of their connections when the store is closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
@@ -52,11 +53,13 @@ pub(super) struct Pool {
     connections: Mutex<Option<(Identity, SqlitePool)>>,
     /// Tells branches to end, because the store is being closed.
     closing: CancellationToken,
+    waits: Count,
 }
 
 impl Pool {
     pub(super) fn new(store: StoreName, settings: Settings) -> Self {
-        Self { store, settings, connections: Mutex::new(None), closing: CancellationToken::new() }
+        let (connections, closing) = (Mutex::new(None), CancellationToken::new());
+        Self { store, settings, connections, closing, waits: Count::default() }
     }
 
     /// The store's name.
@@ -72,7 +75,17 @@ impl Pool {
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
         let found = tokio::fs::metadata(&self.settings.path).await.map_err(|error| self.missing(&error))?;
         let pool = self.of_file((found.dev(), found.ino()))?;
+        if pool.size() >= self.settings.size && pool.num_idle() == 0 {
+            self.waits.add(1);
+        }
         pool.acquire().await.map_err(|error| self.open_error(error))
+    }
+
+    /// How the connections are used.
+    pub(super) fn usage(&self) -> PoolUse {
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_use = connections.as_ref().map_or(0, |(_, pool)| (pool.size() as usize).saturating_sub(pool.num_idle()));
+        PoolUse { in_use: in_use as u64, most: u64::from(self.settings.size), waits: self.waits.get() }
     }
 
     /// Ends all branches and closes all connections; later calls to [`Pool::acquire`] fail.
