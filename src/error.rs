@@ -34,6 +34,11 @@ pub trait Diagnose: Error + Send + Sync {
         None
     }
 
+    /// The bound of ours that refused the work, where one did; metrics count refusals by it.
+    fn limit(&self) -> Option<Limit> {
+        None
+    }
+
     /// Whether the same statement may succeed when it is sent again.
     fn retry(&self) -> Retry {
         Retry::Never
@@ -47,6 +52,44 @@ pub enum Retry {
     Never,
     /// A passing fault: the statement may be sent again.
     Later,
+}
+
+/// The bounds that refuse work, as metrics name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// `limits.max_connections`
+    Sessions,
+    /// `limits.max_handshakes`, and the share of it that one address may take.
+    Logins,
+    /// `limits.message`
+    Message,
+    /// Prepared statements of a session, by number or bytes.
+    Statements,
+    /// Portals of a session, by number or bytes.
+    Portals,
+    /// Savepoints and changes of settings of a transaction.
+    Transaction,
+    /// How deep and how long a statement may be.
+    Complexity,
+    /// `limits.query_memory`
+    QueryMemory,
+    /// `limits.spill`
+    Spill,
+}
+
+impl Limit {
+    /// Every limit with its name.
+    pub const ALL: [(Self, &str); 9] = [
+        (Self::Sessions, "sessions"),
+        (Self::Logins, "logins"),
+        (Self::Message, "message"),
+        (Self::Statements, "statements"),
+        (Self::Portals, "portals"),
+        (Self::Transaction, "transaction"),
+        (Self::Complexity, "complexity"),
+        (Self::QueryMemory, "query_memory"),
+        (Self::Spill, "spill"),
+    ];
 }
 
 /// A diagnosis that owns its text: the form in which errors cross DataFusion's and Arrow's own error types.
@@ -65,12 +108,22 @@ pub struct Diagnosis {
     pub position: Option<usize>,
     /// The constraint a store named.
     pub constraint: Option<String>,
+    /// The bound of ours that refused the work.
+    pub limit: Option<Limit>,
 }
 
 impl Diagnosis {
     /// A diagnosis with a code and a message and nothing else.
     pub fn new(sqlstate: &str, message: impl Into<String>) -> Self {
-        Self { sqlstate: sqlstate.to_owned(), message: message.into(), detail: None, hint: None, position: None, constraint: None }
+        Self {
+            sqlstate: sqlstate.to_owned(),
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+            constraint: None,
+            limit: None,
+        }
     }
 
     /// The same diagnosis with more facts.
@@ -94,6 +147,13 @@ impl Diagnosis {
         self
     }
 
+    /// The same diagnosis as the answer of a bound.
+    #[must_use]
+    pub fn at(mut self, limit: Limit) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// Copies what any room's error says of itself.
     pub fn of(error: &dyn Diagnose) -> Self {
         Self {
@@ -103,6 +163,7 @@ impl Diagnosis {
             hint: error.hint(),
             position: error.position(),
             constraint: error.constraint(),
+            limit: error.limit(),
         }
     }
 }
@@ -126,6 +187,10 @@ impl Diagnose for Diagnosis {
 
     fn constraint(&self) -> Option<String> {
         self.constraint.clone()
+    }
+
+    fn limit(&self) -> Option<Limit> {
+        self.limit
     }
 }
 
@@ -240,6 +305,8 @@ pub mod sqlstate {
     pub const GROUPING_ERROR: &str = "42803";
     /// 42804
     pub const DATATYPE_MISMATCH: &str = "42804";
+    /// 42809
+    pub const WRONG_OBJECT_TYPE: &str = "42809";
     /// 42846
     pub const CANNOT_COERCE: &str = "42846";
     /// 42883

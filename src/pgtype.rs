@@ -165,6 +165,8 @@ named_types! {
     FLOAT8 = 701;
     /// a literal or parameter whose type is not known yet
     UNKNOWN = 705;
+    /// `cidr`
+    CIDR = 650;
     /// `inet`
     INET = 869;
     /// `character(n)`, blank-padded

@@ -1,44 +1,50 @@
 //! Assembles the rooms, starts them, drains and stops them: the only place that knows all of them.
 //!
 //! ```text
-//! Config → connectors, engine, catalog (discovered) → wire listener + HTTP health
+//! Config → HTTP (starting) → connectors, engine, catalog (discovered) → wire listener → HTTP (serving)
 //! SIGHUP → read the catalog directory again → roles, stores and views swapped; sessions go on, replaced stores drain
 //! SIGTERM → stop listening → drain sessions → close stores
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use rand::distr::{Alphanumeric, SampleString};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::address::{self, BindError};
-use crate::catalog::discover::SystemRelation;
+use crate::catalog::discover::{Refusal, SystemRelation, ViewSource};
 use crate::catalog::oid::Oids;
 use crate::catalog::{Catalog, Known, Replaced, Snapshot, StoreEntry, system};
 use crate::config::state::{State, StateError};
 use crate::config::{self, Config, Settings};
 use crate::error::{Diagnose, Diagnosis, sqlstate};
+use crate::federation::counts::AllReads;
 use crate::federation::engine::{Engine, Limits as EngineLimits};
 use crate::federation::plan::{self, Setting};
 use crate::options::{Problem, Secret};
 use crate::session::Shared;
 use crate::session::role::Roles;
+use crate::stores::connector::PoolUse;
 use crate::stores::{Connector, StoreName};
 use crate::task::{Backoff, OwnedTask, TaskSet};
-use crate::telemetry::{self, Health, HttpListener, HttpSettings, Overall, StoreHealth};
+use crate::telemetry::{self, Family, Health, HttpListener, HttpSettings, Overall, StoreHealth};
+use crate::wire::counts::Counts;
 use crate::wire::{self, Listener};
 
 /// How long background work may take to end after the sessions have.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// How long whoever asks for health waits for the stores; what is not known then is told as it was.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reloads whose replaced connectors may wait to be looked at.
 const REPLACED_MAX: usize = 16;
@@ -120,6 +126,11 @@ impl Server {
     /// See [`ServerError`].
     pub async fn start(config: Config) -> Result<Self, ServerError> {
         let state = State::open(&config.directory)?;
+        let (shutdown, mut tasks) = (CancellationToken::new(), TaskSet::new());
+        let observed = Arc::new(Observed { shutdown: shutdown.clone(), running: OnceLock::new() });
+        // Before anything that waits for stores, so that whoever watches the server can tell a slow start from none.
+        let http = start_http(&config, &observed, &mut tasks)?;
+        state.write(LISTENING, &http.into_iter().collect::<Vec<_>>())?;
         let engine = Engine::new(&engine_limits(&config, &state)).map_err(ServerError::Build)?;
         let relations: Vec<SystemRelation> = system::relations();
         let mock_seed = mock_seed(&state)?;
@@ -134,13 +145,15 @@ impl Server {
         let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles));
         let listener = Listener::bind(wire_settings(&config, &roles, mock_seed))?;
         let addresses = listener.local_addresses();
-        let shutdown = CancellationToken::new();
-        let mut tasks = TaskSet::new();
-        let http = start_http(&config, &catalog, &shutdown, &mut tasks)?;
         memory.state.write(LISTENING, &addresses.iter().copied().chain(http).collect::<Vec<_>>())?;
+        let running = Running { catalog: Arc::clone(&catalog), counts: listener.counts(), reads: Arc::clone(&shared.reads) };
         tasks.spawn("listener", listener.run(Arc::new(shared), shutdown.clone()));
+        // Set once, here: nobody else has the cell.
+        let _ = observed.running.set(running);
         let (watched, stop) = (Arc::clone(&catalog), tasks.token());
         tasks.spawn("away stores", async move { watched.watch(stop).await });
+        let (probed, stop) = (Arc::clone(&catalog), tasks.token());
+        tasks.spawn("asked stores", async move { probed.probe(stop).await });
         tasks.spawn("changed stores", refresh_reported(Arc::clone(&catalog), reports, tasks.token()));
         tasks.spawn("memory", keep_learned(Arc::clone(&memory), Arc::clone(&catalog), tasks.token()));
         let (replaced, retired) = mpsc::channel(REPLACED_MAX);
@@ -155,7 +168,7 @@ impl Server {
         &self.addresses
     }
 
-    /// Where health is told.
+    /// Where health and metrics are told.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http
     }
@@ -166,7 +179,8 @@ impl Server {
     }
 
     /// Reads the catalog directory again. Roles, stores and views change, all of them or none. Gives back the keys that
-    /// differ from those the server started with and take effect at its next start. The connections of the stores as they
+    /// differ from those the server started with and take effect at its next start. A view that cannot be planned, and could be
+    /// until now or has another text, keeps everything as it was. The connections of the stores as they
     /// were end with the statements that run on them, at the latest after the drain time.
     ///
     /// # Errors
@@ -176,7 +190,7 @@ impl Server {
         // The new connectors start from what the old ones have learnt.
         keep(&self.memory, &self.catalog).await;
         let stores = self.memory.recall(entries(&config))?;
-        let replaced = self.catalog.replace(stores, config.views.clone()).await.map_err(ServerError::Build)?;
+        let replaced = self.catalog.replace(stores, config.views.clone()).await.map_err(refused)?;
         // Nothing can fail any more, and nothing is waited for between the two swaps.
         self.roles.store(Arc::new(config.settings.roles.clone()));
         // Nobody receives any more when the server is stopping, which ends all connections.
@@ -286,34 +300,88 @@ async fn keep_learned(memory: Arc<Memory>, catalog: Arc<Catalog>, stop: Cancella
     }
 }
 
-fn start_http(
-    config: &Config,
-    catalog: &Arc<Catalog>,
-    shutdown: &CancellationToken,
-    tasks: &mut TaskSet,
-) -> Result<Option<SocketAddr>, ServerError> {
+/// What is told over HTTP of a server that starts, runs and stops.
+struct Observed {
+    shutdown: CancellationToken,
+    /// Empty until clients are served.
+    running: OnceLock<Running>,
+}
+
+/// Where the numbers are.
+struct Running {
+    catalog: Arc<Catalog>,
+    counts: Arc<Counts>,
+    reads: Arc<AllReads>,
+}
+
+fn start_http(config: &Config, observed: &Arc<Observed>, tasks: &mut TaskSet) -> Result<Option<SocketAddr>, ServerError> {
     let Some(address) = config.settings.http else { return Ok(None) };
     let settings = HttpSettings {
         address,
         token: config.settings.http_token.clone(),
         tls: config.settings.tls.as_ref().map(|tls| (tls.certificate.clone(), tls.key.clone())),
     };
-    let (told, draining) = (Arc::clone(catalog), shutdown.clone());
-    let listener = HttpListener::bind(&settings, Arc::new(move || health(&told, &draining)))?;
+    let (of_health, of_metrics) = (Arc::clone(observed), Arc::clone(observed));
+    let tell = move || {
+        let observed = Arc::clone(&of_health);
+        async move { health(&observed).await }.boxed()
+    };
+    let listener = HttpListener::bind(&settings, Arc::new(tell))?;
+    let listener = listener.with_metrics(Arc::new(move || metrics(&of_metrics)));
     let bound = listener.local_address().ok();
     tasks.spawn("http", listener.run(tasks.token()));
     Ok(bound)
 }
 
-fn health(catalog: &Catalog, draining: &CancellationToken) -> Health {
-    let away = catalog.unavailable();
+fn metrics(observed: &Observed) -> Vec<Family> {
+    let mut families = vec![
+        Family::gauge("tributary_info", "The version of the server.").by("version", [(env!("CARGO_PKG_VERSION").to_owned(), 1)]),
+    ];
+    let Some(Running { catalog, counts, reads }) = observed.running.get() else { return families };
+    families.extend(counts.families());
+    let snapshot = catalog.snapshot();
+    families.extend(reads.families(snapshot.connectors.keys()));
+    let used = snapshot.connectors.iter().filter_map(|(name, connector)| Some((name.to_string(), connector.pool()?)));
+    let used: Vec<(String, PoolUse)> = used.collect();
+    let of_pools = |number: fn(&PoolUse) -> u64| used.iter().map(|(store, used)| (store.clone(), number(used))).collect::<Vec<_>>();
+    families.extend([
+        Family::gauge("tributary_store_pool_in_use", "Connections to a store that are lent out.")
+            .by("store", of_pools(|pool| pool.in_use)),
+        Family::gauge("tributary_store_pool_size", "The most connections to a store.").by("store", of_pools(|pool| pool.most)),
+        Family::counter("tributary_store_pool_waits_total", "How often a connection to a store had to be waited for.")
+            .by("store", of_pools(|pool| pool.waits)),
+    ]);
+    families
+}
+
+async fn health(observed: &Observed) -> Health {
+    let Some(Running { catalog, .. }) = observed.running.get() else {
+        return Health { overall: Overall::Starting, stores: Vec::new() };
+    };
+    let away = catalog.unavailable_now(HEALTH_PATIENCE).await;
     let snapshot = catalog.snapshot();
     let stores = snapshot
         .connectors
         .keys()
         .map(|name| StoreHealth { name: name.to_string(), available: !away.iter().any(|(missing, _)| missing == name) });
-    let overall = if draining.is_cancelled() { Overall::Draining } else { Overall::Serving };
+    let overall = if observed.shutdown.is_cancelled() { Overall::Draining } else { Overall::Serving };
     Health { overall, stores: stores.collect() }
+}
+
+/// A view that cannot be planned is a problem of the directory, as it is to `tributary check`.
+fn refused(refusal: Refusal) -> ServerError {
+    let views = match refusal {
+        Refusal::Collision(diagnosis) => return ServerError::Build(diagnosis),
+        Refusal::Views(views) => views,
+    };
+    let problem = |(view, error): (ViewSource, Diagnosis)| {
+        let place = error.position.map(|position| view.line_and_column(position));
+        let place = place.map(|(line, column)| format!(", line {line}, column {column}")).unwrap_or_default();
+        let detail = error.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+        let rule = format!("{}{detail} ({})", error.message, error.sqlstate);
+        Problem { path: format!("views/{}.sql{place}", view.name), value: String::new(), rule }
+    };
+    ServerError::Config(views.into_iter().map(problem).collect())
 }
 
 /// The catalog asks the engine for the columns of views, which it cannot plan itself.
@@ -339,25 +407,39 @@ pub fn broken_views(config: &Config, known: Known) -> Result<BTreeMap<String, Di
     Ok(catalog.broken_views())
 }
 
-/// Refreshes stores that statements found changed; reports that arrive meanwhile are served by the same refresh.
+/// Refreshes stores that statements found changed. A store that is reported during its own refresh may have changed after it
+/// was read, and is refreshed once more; one that hangs does not hold up the others.
 async fn refresh_reported(catalog: Arc<Catalog>, mut reports: mpsc::Receiver<StoreName>, stop: CancellationToken) {
+    let (mut refreshes, mut running, mut again) = (FuturesUnordered::new(), BTreeSet::new(), BTreeSet::new());
     loop {
-        // Cancel-safe: `recv` loses no message when it is dropped.
-        let first = tokio::select! {
+        // Cancel-safe: `recv` loses no message when it is dropped, and a refresh stays in its set.
+        let due = tokio::select! {
             () = stop.cancelled() => return,
-            report = reports.recv() => report,
-        };
-        let Some(first) = first else { return };
-        let mut stores = std::collections::BTreeSet::from([first]);
-        while let Ok(more) = reports.try_recv() {
-            stores.insert(more);
-        }
-        for store in stores {
-            match catalog.refresh(&store).await {
-                Ok(()) => tracing::info!(store = %store, "refreshed after a change of its schema"),
-                Err(error) => tracing::warn!(store = %store, error = %error, "refresh failed"),
+            report = reports.recv() => match report {
+                Some(store) if running.contains(&store) => {
+                    again.insert(store);
+                    continue;
+                }
+                Some(store) => store,
+                None => return,
+            },
+            Some(store) = refreshes.next() => {
+                running.remove(&store);
+                if !again.remove(&store) {
+                    continue;
+                }
+                store
             }
-        }
+        };
+        running.insert(due.clone());
+        let catalog = Arc::clone(&catalog);
+        refreshes.push(async move {
+            match catalog.refresh(&due).await {
+                Ok(()) => tracing::info!(store = %due, "refreshed after a change of its schema"),
+                Err(error) => tracing::warn!(store = %due, error = %error, "refresh failed"),
+            }
+            due
+        });
     }
 }
 

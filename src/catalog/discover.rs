@@ -1,40 +1,25 @@
 //! From stores to snapshots: discovery at start, refresh on demand, and the return of stores that were away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures::StreamExt;
 use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::name::Naming;
+pub use super::entry::{StoreEntry, ViewSource};
 use super::object;
 use super::oid::{Allocator, Oids};
+use super::reach::Reach;
 use super::snapshot::{Relation, RelationBody, RowFunction, Schema, Snapshot};
 use crate::error::{Diagnose, Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 use crate::stores::{Connector, StoreError, StoreName, StoreSchema};
 use crate::task::Backoff;
-
-/// One configured store with its place in the catalog.
-#[derive(Debug, Clone)]
-pub struct StoreEntry {
-    /// The store's connector.
-    pub connector: Arc<dyn Connector>,
-    /// How its namespaces are named.
-    pub naming: Naming,
-}
-
-/// One view of the catalog directory: `views/<name>.sql`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ViewSource {
-    /// The view's name in `public`.
-    pub name: String,
-    /// Its query.
-    pub sql: String,
-}
 
 /// A system relation with its place.
 pub struct SystemRelation {
@@ -67,8 +52,8 @@ pub struct Catalog {
     /// The current snapshot's version, for whoever waits for the next one.
     version: watch::Sender<u64>,
     sources: Mutex<Sources>,
-    /// One discovery of all stores at a time, so that snapshots follow each other.
-    turn: tokio::sync::Mutex<()>,
+    /// One reload at a time, so that the last one that was asked for is the one that stays.
+    reload: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -87,7 +72,19 @@ struct Sources {
     /// Views that could not be planned when the current snapshot was built.
     broken: BTreeMap<String, Diagnosis>,
     oids: Oids,
+    reach: Arc<Reach>,
     retired: CancellationToken,
+    /// One refresh of a store at a time, so that the later one is the one that stays. A store that hangs keeps its own turn only.
+    turns: BTreeMap<StoreName, Arc<tokio::sync::Mutex<()>>>,
+}
+
+/// Why another catalog directory is not taken over.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Two relations or schemas would have the same name.
+    Collision(Diagnosis),
+    /// Views that cannot be planned and are not as they were, each with its source.
+    Views(Vec<(ViewSource, Diagnosis)>),
 }
 
 /// Connectors that are served no more.
@@ -147,7 +144,7 @@ impl Catalog {
     fn begin(mut sources: Sources) -> Result<Self, Diagnosis> {
         let first = build(&mut sources, 1)?;
         let (current, version) = (ArcSwap::new(first), watch::Sender::new(1));
-        Ok(Self { current, version, sources: Mutex::new(sources), turn: tokio::sync::Mutex::new(()) })
+        Ok(Self { current, version, sources: Mutex::new(sources), reload: tokio::sync::Mutex::new(()) })
     }
 
     /// Gives the catalog the means to tell the columns of views, and builds the next snapshot with them.
@@ -187,9 +184,9 @@ impl Catalog {
     /// connectors that were served until now: statements may still run on them, and the caller closes them after those.
     ///
     /// # Errors
-    /// As [`Catalog::load`]; the old snapshot stays then, and the new connectors are closed.
-    pub async fn replace(&self, stores: Vec<StoreEntry>, views: Vec<ViewSource>) -> Result<Replaced, Diagnosis> {
-        let _turn = self.turn.lock().await;
+    /// The old snapshot stays then, and the new connectors are closed.
+    pub async fn replace(&self, stores: Vec<StoreEntry>, views: Vec<ViewSource>) -> Result<Replaced, Refusal> {
+        let _turn = self.reload.lock().await;
         let stores = by_name(stores);
         let known = discover_all(&stores).await;
         let refused: Vec<Arc<dyn Connector>> = connectors_of(&stores);
@@ -205,7 +202,7 @@ impl Catalog {
         stores: BTreeMap<StoreName, StoreEntry>,
         known: Known,
         views: Vec<ViewSource>,
-    ) -> Result<Replaced, Diagnosis> {
+    ) -> Result<Replaced, Refusal> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Sources {
             database: sources.database.clone(),
@@ -214,11 +211,18 @@ impl Catalog {
             system: Arc::clone(&sources.system),
             describe: sources.describe.clone(),
             oids: sources.oids.clone(),
+            reach: Arc::clone(&sources.reach),
             ..Sources::of(known)
         };
-        let snapshot = build(&mut next, self.current.load().version + 1)?;
+        let snapshot = assemble(&mut next, self.current.load().version + 1).map_err(Refusal::Collision)?;
+        let worsened = worsened(&sources, &next);
+        if !worsened.is_empty() {
+            return Err(Refusal::Views(worsened));
+        }
+        tell_broken(&BTreeMap::new(), &next.broken);
         let before = std::mem::replace(&mut *sources, next);
         self.publish(snapshot);
+        sources.reach.forget();
         Ok(Replaced { connectors: connectors_of(&before.stores), retired: before.retired })
     }
 
@@ -228,17 +232,22 @@ impl Catalog {
     /// 42704 for an unknown store; what the store answered, in which case its relations are unavailable from now on when
     /// it cannot be reached, and unchanged otherwise.
     pub async fn refresh(&self, store: &StoreName) -> Result<(), Diagnosis> {
-        let _turn = self.turn.lock().await;
-        let entry = {
-            let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-            sources.stores.get(store).cloned()
+        let (entry, turn) = {
+            let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(entry) = sources.stores.get(store).cloned() else {
+                return Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" does not exist")));
+            };
+            (entry, Arc::clone(sources.turns.entry(store.clone()).or_default()))
         };
-        let Some(entry) = entry else {
-            return Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" does not exist")));
-        };
-        let found = entry.connector.discover().await.map(Arc::new);
+        let _turn = turn.lock().await;
+        let found = entry.discover().await.map(Arc::new);
         let outcome = found.as_ref().map(|_| ()).map_err(|error| Diagnosis::of(error));
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if !sources.stores.get(store).is_some_and(|now| Arc::ptr_eq(&now.connector, &entry.connector)) {
+            // A reload has replaced the store meanwhile, and discovered its successor.
+            return Ok(());
+        }
+        found.as_ref().map_or_else(|error| sources.reach.failed(store, error), |_| sources.reach.succeeded(store));
         let away = matches!(found, Err(StoreError::Unreachable { .. } | StoreError::ConnectionLost { .. }));
         if found.is_err() && !away && matches!(sources.known.get(store), Some(Ok(_))) {
             return outcome;
@@ -260,8 +269,30 @@ impl Catalog {
         }
     }
 
-    /// The stores that could not be discovered, with the reason.
+    /// The stores that are away as far as is known, with the reason.
     pub fn unavailable(&self) -> Vec<(StoreName, StoreError)> {
+        let snapshot = self.snapshot();
+        let mut away: BTreeMap<StoreName, StoreError> =
+            snapshot.connectors.keys().filter_map(|name| Some((name.clone(), snapshot.reach.away(name)?))).collect();
+        away.extend(self.undiscovered());
+        away.into_iter().collect()
+    }
+
+    /// As [`Catalog::unavailable`], after a look at stores that nothing has been heard of for a while; at most for `limit`.
+    pub async fn unavailable_now(&self, limit: Duration) -> Vec<(StoreName, StoreError)> {
+        let snapshot = self.snapshot();
+        snapshot.reach.settled(&snapshot.connectors, limit).await;
+        self.unavailable()
+    }
+
+    /// Looks at stores when somebody asks whether they answer, until `stop`.
+    pub async fn probe(&self, stop: CancellationToken) {
+        let reach = Arc::clone(&self.snapshot().reach);
+        reach.probe(|| self.snapshot().connectors.clone(), stop).await;
+    }
+
+    /// The stores that could not be discovered, with the reason.
+    fn undiscovered(&self) -> Vec<(StoreName, StoreError)> {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.known.iter().filter_map(|(name, known)| known.as_ref().err().map(|error| (name.clone(), error.clone()))).collect()
     }
@@ -271,27 +302,36 @@ impl Catalog {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).broken.clone()
     }
 
-    /// Tries stores that are away again, from every second to every half minute, until `stop`.
+    /// Tries stores that could not be discovered again, from every second to every half minute, until `stop`; those that went
+    /// away later are asked for. One that hangs does not hold up the return of the others.
     pub async fn watch(&self, stop: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        let (mut tries, mut tried) = (FuturesUnordered::new(), BTreeSet::new());
+        let mut next = Box::pin(tokio::time::sleep(backoff.next_wait()));
         loop {
-            // Cancel-safe: a sleep holds no state.
+            // Cancel-safe: a try stays in its set, and the sleep goes on.
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(backoff.next_wait()) => {}
-            }
-            let away = self.unavailable();
-            if away.is_empty() {
-                backoff.reset();
-            }
-            for (store, _) in away {
-                match self.refresh(&store).await {
-                    Ok(()) => {
-                        tracing::info!(store = %store, "store is back");
+                Some((store, outcome)) = tries.next() => {
+                    tried.remove(&store);
+                    if tell_return(&store, &outcome) {
                         backoff.reset();
                     }
-                    Err(error) if error.sqlstate.starts_with("08") => {}
-                    Err(error) => tracing::warn!(store = %store, error = %error, "store answers but cannot be served"),
+                }
+                () = &mut next => {
+                    match self.unavailable().is_empty() {
+                        true => backoff.reset(),
+                        false => self.snapshot().reach.ask(),
+                    }
+                    for (store, _) in self.undiscovered() {
+                        if tried.insert(store.clone()) {
+                            tries.push(async move {
+                                let outcome = self.refresh(&store).await;
+                                (store, outcome)
+                            });
+                        }
+                    }
+                    next = Box::pin(tokio::time::sleep(backoff.next_wait()));
                 }
             }
         }
@@ -316,7 +356,9 @@ impl Sources {
             known,
             broken: BTreeMap::new(),
             oids: Oids::default(),
+            reach: Arc::default(),
             retired: CancellationToken::new(),
+            turns: BTreeMap::new(),
         }
     }
 }
@@ -329,9 +371,19 @@ fn connectors_of(stores: &BTreeMap<StoreName, StoreEntry>) -> Vec<Arc<dyn Connec
     stores.values().map(|entry| Arc::clone(&entry.connector)).collect()
 }
 
+/// Tells what became of a store that was away; whether it is back.
+fn tell_return(store: &StoreName, outcome: &Result<(), Diagnosis>) -> bool {
+    match outcome {
+        Ok(()) => tracing::info!(store = %store, "store is back"),
+        Err(error) if error.sqlstate.starts_with("08") => {}
+        Err(error) => tracing::warn!(store = %store, error = %error, "store answers but cannot be served"),
+    }
+    outcome.is_ok()
+}
+
 async fn discover_all(stores: &BTreeMap<StoreName, StoreEntry>) -> Known {
     let tries = stores.iter().map(|(name, entry)| async move {
-        let found = entry.connector.discover().await;
+        let found = entry.discover().await;
         if let Err(error) = &found {
             // A detail of the store's own may quote a value.
             let reason = error.detail().filter(|_| !matches!(error, StoreError::Remote { .. }));
@@ -342,7 +394,34 @@ async fn discover_all(stores: &BTreeMap<StoreName, StoreEntry>) -> Known {
     join_all(tries).await.into_iter().collect()
 }
 
+/// The views that cannot be planned and either could be until now or have another text than until now. What is missing while a
+/// store is away may be there when it is back.
+fn worsened(before: &Sources, next: &Sources) -> Vec<(ViewSource, Diagnosis)> {
+    let is_store_away = next.known.values().any(Result::is_err);
+    let may_mend =
+        |error: &Diagnosis| is_store_away && (error.sqlstate.starts_with("08") || error.sqlstate == sqlstate::UNDEFINED_TABLE);
+    let was_broken = |view: &ViewSource| before.views.contains(view) && before.broken.contains_key(&view.name);
+    let broken = next.views.iter().filter_map(|view| Some((view, next.broken.get(&view.name)?)));
+    let worsened = broken.filter(|(view, error)| !was_broken(view) && !may_mend(error));
+    worsened.map(|(view, error)| (view.clone(), error.clone())).collect()
+}
+
+/// The next snapshot; views that are newly broken are logged.
 fn build(sources: &mut Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis> {
+    let before = sources.broken.clone();
+    let snapshot = assemble(sources, version)?;
+    tell_broken(&before, &sources.broken);
+    Ok(snapshot)
+}
+
+fn tell_broken(before: &BTreeMap<String, Diagnosis>, now: &BTreeMap<String, Diagnosis>) {
+    for (view, error) in now.iter().filter(|(view, error)| before.get(*view) != Some(*error)) {
+        let (file, sqlstate) = (format!("views/{view}.sql"), &error.sqlstate);
+        tracing::warn!(file, sqlstate, error = %error, detail = error.detail, "a view cannot be planned; it answers with this error");
+    }
+}
+
+fn assemble(sources: &mut Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis> {
     let (bare, oids) = build_with(sources, version, &BTreeMap::new())?;
     let bare = Arc::new(bare);
     let (snapshot, oids, broken) = match sources.describe.as_ref().filter(|_| !sources.views.is_empty()) {
@@ -353,10 +432,6 @@ fn build(sources: &mut Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis
             (Arc::new(snapshot), oids, broken)
         }
     };
-    for (view, error) in broken.iter().filter(|(view, error)| sources.broken.get(*view) != Some(*error)) {
-        let (file, sqlstate) = (format!("views/{view}.sql"), &error.sqlstate);
-        tracing::warn!(file, sqlstate, error = %error, detail = error.detail, "a view cannot be planned; it answers with this error");
-    }
     sources.oids = oids;
     sources.broken = broken;
     Ok(snapshot)
@@ -397,8 +472,8 @@ fn build_with(sources: &Sources, version: u64, view_columns: &Described) -> Resu
     let connectors = sources.stores.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.connector))).collect();
     let objects = object::derive(&builder.schemas, &mut builder.oids);
     let oids = builder.oids.into_oids(|owner| sources.stores.keys().any(|store| store.as_str() == owner));
-    let (database, retired) = (sources.database.clone(), sources.retired.clone());
-    Ok((Snapshot { version, database, schemas: builder.schemas, objects, connectors, retired }, oids))
+    let (database, reach, retired) = (sources.database.clone(), Arc::clone(&sources.reach), sources.retired.clone());
+    Ok((Snapshot { version, database, schemas: builder.schemas, objects, connectors, reach, retired }, oids))
 }
 
 struct Builder {

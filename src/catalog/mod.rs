@@ -3,6 +3,7 @@
 //! ```text
 //! server → Catalog::load(stores, views) → discover every store → Snapshot (one atomic swap)
 //! session → Catalog::snapshot → name resolution → a relation: stored table, view or system relation
+//! statements that fail or succeed, pings → Reach (whether stores answer now) → tributary.stores, health
 //! CALL tributary.refresh, a changed table, a store that came back → Catalog::refresh → the next Snapshot
 //! ```
 //!
@@ -11,13 +12,16 @@
 //! the connectors'), and plans (those are `federation`'s).
 
 pub mod discover;
+mod entry;
 pub mod keyword;
 pub mod name;
 pub mod object;
 pub mod oid;
+pub mod reach;
 pub mod snapshot;
 pub mod system;
 
 pub use discover::{Catalog, Known, Replaced, StoreEntry, ViewSource};
 pub use name::{Naming, QualifiedName, SearchPath};
+pub use reach::Reach;
 pub use snapshot::{Relation, RelationBody, Schema, Snapshot};

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::keyword::quote_identifier;
 use super::name::{ALL_STORES, QualifiedName, SearchPath};
 use super::object::Objects;
+use super::reach::Reach;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 use crate::spelling::nearest;
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub objects: Objects,
     /// Connectors by store name.
     pub connectors: BTreeMap<StoreName, Arc<dyn Connector>>,
+    /// Whether the stores answer; shared by all snapshots, because it is of now.
+    pub reach: Arc<Reach>,
     /// Cancelled when the connectors are closed under whatever still runs on them.
     pub retired: CancellationToken,
 }
@@ -263,6 +266,7 @@ mod tests {
             schemas: schemas.into_iter().map(|schema| (schema.name.clone(), schema)).collect(),
             objects: Objects::default(),
             connectors: BTreeMap::new(),
+            reach: Arc::default(),
             retired: CancellationToken::new(),
         }
     }

@@ -74,7 +74,7 @@ pub struct Arguments {
     /// Which table is where: embedded (SQLite alone), postgres, split, documents, scattered, or a .toml file of your own.
     #[arg(long, default_value = "embedded")]
     pub placement: String,
-    /// Only these queries: q1 to q22, f1 to f12, tpch, federated.
+    /// Only these queries: q1 to q22, f1 to f12, tpch, federated. f11 and f12 read documents and run in that placement alone.
     #[arg(long, value_delimiter = ',')]
     pub queries: Vec<String>,
     /// Measured runs of each query, after one that is not measured; 0 only checks the answers.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::join_all;
 
@@ -19,10 +18,6 @@ use crate::options::Problem;
 use crate::server::{self, ServerError};
 use crate::stores::schema::Refused;
 use crate::stores::{StoreError, StoreSchema};
-
-/// How long a store may take in all. Connectors have deadlines of their own for every request; this one ends a discovery
-/// of very many requests.
-const DISCOVERY_LIMIT: Duration = Duration::from_secs(120);
 
 /// Arguments of `tributary check`.
 #[derive(Debug, clap::Args)]
@@ -67,29 +62,49 @@ pub async fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<Outcom
     tell_refused(output, &answers)?;
     let failures = tell_failures(output, &obstacles, &answers)?;
     let collisions = collisions(&answers);
-    tell_problems(output, &collisions)?;
+    let unmet = unmet(&answers);
+    tell_problems(output, &[collisions.as_slice(), &unmet].concat())?;
+    tell_unseen(output, &answers)?;
     // With two schemas of one name there is no catalog in which a view could be planned.
     let broken = if collisions.is_empty() { tell_views(output, &config, &answers)? } else { 0 };
     let weaknesses = if arguments.security { tell_weaknesses(output, &config)? } else { 0 };
     join_all(config.stores.iter().map(|store| store.entry.connector.close())).await;
-    let is_sound = failures == 0 && collisions.is_empty() && broken == 0 && weaknesses == 0;
+    let is_sound = failures == 0 && collisions.is_empty() && unmet.is_empty() && broken == 0 && weaknesses == 0;
     Ok(if is_sound { Outcome::Success } else { Outcome::Problems })
 }
 
 async fn discover(store: &StoreConfig) -> Found {
-    match tokio::time::timeout(DISCOVERY_LIMIT, store.entry.connector.discover()).await {
-        Ok(found) => found.map(Arc::new),
-        Err(_elapsed) => Err(StoreError::Deadline {
-            store: store.name.to_string(),
-            limit_ms: u64::try_from(DISCOVERY_LIMIT.as_millis()).unwrap_or(u64::MAX),
-            waiting_for: "the description of its tables",
-        }),
-    }
+    store.entry.discover().await.map(Arc::new)
 }
 
 fn collisions(answers: &[(&StoreConfig, &Found)]) -> Vec<Problem> {
     let discovered = answers.iter().filter_map(|(store, found)| Some((*store, found.as_ref().ok()?)));
     config::namespace::collisions(discovered.map(|(store, schema)| (&store.name, &store.entry.naming, schema.as_ref())))
+}
+
+/// What the store files name and the stores do not have.
+fn unmet(answers: &[(&StoreConfig, &Found)]) -> Vec<Problem> {
+    let of_store = |(store, found): &(&StoreConfig, &Found)| {
+        let Ok(schema) = found else { return Vec::new() };
+        let inside = schema.unmet.iter().map(|problem| placed(store, problem));
+        config::namespace::unknown(&store.name, &store.entry.naming, schema).into_iter().chain(inside).collect()
+    };
+    answers.iter().flat_map(of_store).collect()
+}
+
+/// A problem inside a store's file with its whole path.
+fn placed(store: &StoreConfig, problem: &Problem) -> Problem {
+    Problem { path: format!("stores.{}.{}", store.name, problem.path), ..problem.clone() }
+}
+
+/// A declared field may be rare, so that it is a note and no problem that no document had it.
+fn tell_unseen(output: &mut dyn Write, answers: &[(&StoreConfig, &Found)]) -> io::Result<()> {
+    let found = answers.iter().filter_map(|(store, found)| Some((*store, found.as_ref().ok()?)));
+    let notes: Vec<Problem> = found.flat_map(|(store, schema)| schema.unseen.iter().map(|note| placed(store, note))).collect();
+    if !notes.is_empty() {
+        writeln!(output)?;
+    }
+    notes.iter().try_for_each(|note| writeln!(output, "note: {note}"))
 }
 
 fn tell_settings(output: &mut dyn Write, config: &Config) -> io::Result<()> {
@@ -184,17 +199,11 @@ fn tell_views(output: &mut dyn Write, config: &Config, answers: &[(&StoreConfig,
     };
     for view in &config.views {
         let Some(error) = broken.get(&view.name) else { continue };
-        let place = error.position.map(|position| line_and_column(&view.sql, position));
+        let place = error.position.map(|position| view.line_and_column(position));
         let place = place.map(|(line, column)| format!(", line {line}, column {column}")).unwrap_or_default();
         writeln!(output, "\nproblem: views/{}.sql{place}: {}", view.name, problem(error))?;
     }
     Ok(broken.len())
-}
-
-/// A character of a text, all counted from 1.
-fn line_and_column(text: &str, position: usize) -> (usize, usize) {
-    let before = text.chars().take(position.saturating_sub(1));
-    before.fold((1, 1), |(line, column), character| if character == '\n' { (line + 1, 1) } else { (line, column + 1) })
 }
 
 fn tell_problems(output: &mut dyn Write, problems: &[Problem]) -> io::Result<()> {
@@ -223,7 +232,11 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+    use sqlx::{Connection, Executor};
+
     use super::*;
+    use crate::catalog::ViewSource;
 
     async fn checked(files: &[(&str, &str)], security: bool) -> (Outcome, String) {
         let directory = tempfile::tempdir().unwrap();
@@ -357,10 +370,40 @@ mod tests {
         assert!(said.contains("problem: TLS file \"DIR/c.pem\" cannot be used: it holds no certificate (22023)"), "{said}");
     }
 
+    #[tokio::test]
+    async fn names_in_store_files_that_their_stores_do_not_have_are_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("shop.db");
+        let mut database =
+            SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&file).create_if_missing(true)).await.unwrap();
+        let script =
+            "CREATE TABLE reviews (id INTEGER PRIMARY KEY, doc TEXT); CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT);
+            INSERT INTO reviews VALUES (1, '{\"stars\": 5}'); INSERT INTO notes VALUES (1, '{\"at\": \"x\"}')";
+        database.execute(script).await.unwrap();
+        database.close().await.unwrap();
+        let store = format!("kind = \"sqlite\"\npath = \"{}\"\n", file.display());
+        let sound = "[tables.reviews]\ndocument = \"doc\"\n[namespaces]\nmain = \"front\"\n";
+        let (outcome, said) =
+            checked(&[("tributary.toml", TRUSTING), ("stores/shop.toml", &format!("{store}{sound}"))], false).await;
+        assert_eq!(outcome, Outcome::Success, "{said}");
+        let strays = "[tables.reveiws]\ndocument = \"doc\"\n[tables.notes]\ndocument = \"boby\"\n[tables.reviews]\ndocument = \"doc\"\n\
+            [tables.reviews.columns]\nstrars = \"bigint\"\n[namespaces]\nmian = false\naudit = \"trail\"\n";
+        let (outcome, said) =
+            checked(&[("tributary.toml", TRUSTING), ("stores/shop.toml", &format!("{store}{strays}"))], false).await;
+        assert_eq!(outcome, Outcome::Problems);
+        let told = "\nproblem: stores.shop.namespaces.audit: \"trail\" is set for a namespace in which the store has no table\n\
+            problem: stores.shop.namespaces.mian: false is set for a namespace in which the store has no table; perhaps \"main\"\n\
+            problem: stores.shop.tables.notes.document: \"boby\" is no column of the table; perhaps \"body\"\n\
+            problem: stores.shop.tables.reveiws: names nothing that the store has; perhaps \"reviews\"\n\n4 problems found\n\
+            \nnote: stores.shop.tables.reviews: \"strars\" is declared, and no document that was looked at has it\n";
+        assert!(said.ends_with(told), "{said}");
+    }
+
     #[test]
     fn places_are_counted_in_characters() {
         for (position, expected) in [(0, (1, 1)), (1, (1, 1)), (4, (2, 1)), (5, (2, 2)), (99, (2, 4))] {
-            assert_eq!(line_and_column("äb\ncdé", position), expected, "{position}");
+            let view = ViewSource { name: "v".to_owned(), sql: "äb\ncdé".to_owned() };
+            assert_eq!(view.line_and_column(position), expected, "{position}");
         }
     }
 }

@@ -48,7 +48,7 @@ pub async fn run(arguments: &Arguments) -> Result<Outcome, CommandError> {
         tracing::info!(%address, "serving the Postgres protocol");
     }
     if let Some(address) = server.http_address() {
-        tracing::info!(%address, "serving health");
+        tracing::info!(%address, "serving health and metrics");
     }
     until_stopped(&server, signals).await;
     server.stop().await;
@@ -99,19 +99,29 @@ pub(super) async fn until_stopped(server: &Server, mut signals: Signals) {
         tokio::select! {
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
-            _ = signals.hangup.recv() => match server.reload().await {
-                Ok(waiting) => {
-                    tracing::info!("the catalog directory was read again");
-                    if !waiting.is_empty() {
-                        let keys = waiting.join(", ");
-                        tracing::warn!(keys, "these keys of tributary.toml have changed and take effect at the next start");
-                    }
-                }
-                Err(error) => tracing::error!(error = %told(&error), "the catalog directory was not taken over"),
-            },
+            _ = signals.hangup.recv() => {}
+        }
+        // A reload takes as long as the slowest store, and must not keep the server from stopping. Dropped halfway it has changed
+        // nothing, or all that is left of it is to close what the end of the server closes too.
+        tokio::select! {
+            () = signals.stop() => break,
+            outcome = server.reload() => tell_reload(outcome),
         }
     }
     tracing::info!("stopping: no new sessions, running statements may end");
+}
+
+fn tell_reload(outcome: Result<Vec<&'static str>, ServerError>) {
+    match outcome {
+        Ok(waiting) => {
+            tracing::info!("the catalog directory was read again");
+            if !waiting.is_empty() {
+                let keys = waiting.join(", ");
+                tracing::warn!(keys, "these keys of tributary.toml have changed and take effect at the next start");
+            }
+        }
+        Err(error) => tracing::error!(error = %told(&error), "the catalog directory was not taken over"),
+    }
 }
 
 /// Every problem of a configuration, one to a line.

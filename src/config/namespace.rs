@@ -1,11 +1,13 @@
-//! Whether two namespaces claim one SQL schema, once it is known which namespaces the stores have.
+//! What is wrong with how stores and their namespaces are named, once it is known which namespaces the stores have: two that
+//! claim one SQL schema, and names of none.
 //!
 //! How a namespace is named is `catalog::name::Naming`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::name::Naming;
 use crate::options::Problem;
+use crate::spelling::nearest;
 use crate::stores::{StoreName, StoreSchema};
 
 /// Every native namespace that holds a table, with its SQL schema; left-out ones are absent.
@@ -38,6 +40,21 @@ pub fn collisions<'a>(stores: impl IntoIterator<Item = (&'a StoreName, &'a Namin
         }
     }
     problems
+}
+
+/// Keys of `namespaces` in a store file that name no namespace of the store in which there is a table.
+pub fn unknown(store: &StoreName, naming: &Naming, discovered: &StoreSchema) -> Vec<Problem> {
+    let tables = discovered.tables.iter().map(|table| &table.id).chain(discovered.refused.iter().map(|refused| &refused.table));
+    let existing: BTreeSet<&str> = tables.map(|id| id.namespace.as_str()).chain([discovered.default_namespace.as_str()]).collect();
+    let problem = |(namespace, schema): (&String, &Option<String>)| {
+        let near = nearest(namespace, existing.iter().copied()).map(|near| format!("; perhaps \"{near}\"")).unwrap_or_default();
+        Problem {
+            path: format!("stores.{store}.namespaces.{namespace}"),
+            value: schema.as_ref().map_or_else(|| "false".to_owned(), |schema| format!("\"{schema}\"")),
+            rule: format!("is set for a namespace in which the store has no table{near}"),
+        }
+    };
+    naming.namespaces.iter().filter(|(namespace, _)| !existing.contains(namespace.as_str())).map(problem).collect()
 }
 
 /// A native namespace may have any characters: they are reached by quoting. Only our own schemas are refused.
@@ -91,6 +108,24 @@ mod tests {
         assert!(collisions([(&shop, &naming, &schemas.0), (&crm, &naming, &schemas.1)]).is_empty());
         let hidden = Naming { namespaces: BTreeMap::from([("eu".to_owned(), None)]), ..Naming::default() };
         assert!(collisions([(&shop, &hidden, &schemas.0), (&other, &naming, &schemas.1)]).is_empty());
+    }
+
+    #[test]
+    fn a_key_that_names_no_namespace_is_told() {
+        let named = |pairs: &[(&str, Option<&str>)]| Naming {
+            namespaces: pairs.iter().map(|(from, to)| ((*from).to_owned(), to.map(str::to_owned))).collect(),
+            ..Naming::default()
+        };
+        let schema = discovered("public", &["audit"]);
+        let naming = named(&[("audti", None), ("audit", None), ("public", Some("front")), ("stock", Some("goods"))]);
+        let said: Vec<String> = unknown(&StoreName::new("shop"), &naming, &schema).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "stores.shop.namespaces.audti: false is set for a namespace in which the store has no table; perhaps \"audit\"",
+                "stores.shop.namespaces.stock: \"goods\" is set for a namespace in which the store has no table",
+            ]
+        );
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         key: "http.listen",
         form: Form::Text,
         default: Some("127.0.0.1:8455"),
-        meaning: "Address and port where health is told over HTTP; \"off\" switches it off. Beyond loopback it needs [tls] and http.token.",
+        meaning: "Address and port where /health and /metrics are told over HTTP; \"off\" switches it off. Beyond loopback it needs [tls] and http.token.",
     },
     OptionSpec { key: "http.token", form: Form::Secret, default: Some(""), meaning: "Bearer token for everything but health." },
     OptionSpec {
@@ -198,7 +198,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         key: "limits.query_memory",
         form: Form::Size,
         default: Some("256MiB"),
-        meaning: "Memory that one query may use for sorting, grouping and joining before it spills to disk or fails.",
+        meaning: "Memory that all running queries together may use for sorting, grouping and joining; what does not fit is spilled to disk, or fails with 53200.",
     },
     OptionSpec {
         key: "limits.spill",

@@ -37,6 +37,12 @@ pub(super) const SHARED_OPTIONS: &[OptionSpec] = &[
         default: Some(""),
         meaning: "SQL schema of single namespaces, as namespace = \"schema\", or namespace = false to leave one out.",
     },
+    OptionSpec {
+        key: "discovery_timeout",
+        form: Form::Duration,
+        default: Some("2m"),
+        meaning: "Longest time that reading the description of all its tables may take; the store is unavailable after it.",
+    },
 ];
 
 /// What became of one store file.
@@ -65,6 +71,10 @@ pub(super) fn read(name: &str, table: &toml::Table, secrets: &CatalogSecrets) ->
     let enabled = reader.bool("enabled");
     let kind = kind(&mut reader);
     let naming = naming(&mut reader);
+    let discovery_timeout = reader.duration("discovery_timeout");
+    if discovery_timeout.is_zero() && reader.is_set("discovery_timeout") {
+        reader.problem("discovery_timeout", "0", "must be longer than zero, because every call has a deadline".to_owned());
+    }
     let mut problems = reader.finish();
     let known = kind.ok();
     let has_literal_secret = known.is_some_and(|kind| has_literal_secret(&own, kind.options()));
@@ -79,7 +89,8 @@ pub(super) fn read(name: &str, table: &toml::Table, secrets: &CatalogSecrets) ->
     match connector {
         Ok(connector) if problems.is_empty() => {
             let tls = known.and_then(|kind| transport(&own, kind.options()));
-            let enabled = StoreConfig { name: store, entry: StoreEntry { connector, naming }, tls };
+            let entry = StoreEntry { connector, naming, discovery_timeout };
+            let enabled = StoreConfig { name: store, entry, tls };
             Ok(StoreFile { outcome: Outcome::Enabled(enabled), has_literal_secret })
         }
         Err(more) => {

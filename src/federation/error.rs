@@ -8,7 +8,7 @@ use datafusion::error::DataFusionError;
 
 use super::ast::visible;
 use crate::catalog::keyword::quote_identifier;
-use crate::error::{Diagnosis, find_diagnosis, sqlstate};
+use crate::error::{Diagnosis, Limit, find_diagnosis, sqlstate};
 use crate::spelling::nearest;
 
 /// Maps any engine error to what the client is told; `ast::locate` finds its place in the statement's text.
@@ -17,11 +17,13 @@ pub fn diagnose(error: &DataFusionError) -> Diagnosis {
         return found.clone();
     }
     match root(error) {
+        full @ (DataFusionError::IoError(_) | DataFusionError::ArrowError(..)) if is_spill_limit(full) => spill_limit(),
         DataFusionError::SchemaError(inner, _) => from_schema(inner),
         DataFusionError::ArrowError(inner, _) => from_arrow(inner),
         DataFusionError::ResourcesExhausted(message) => Diagnosis::new(sqlstate::OUT_OF_MEMORY, "out of memory")
             .with_detail(message.clone())
-            .with_hint("Raise limits.query_memory, or filter earlier."),
+            .with_hint("All queries share limits.query_memory: raise it, run fewer at a time, or filter earlier.")
+            .at(Limit::QueryMemory),
         DataFusionError::NotImplemented(message) => {
             let plain = || Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, first_line(message));
             planner::translate(message).unwrap_or_else(plain)
@@ -31,6 +33,18 @@ pub fn diagnose(error: &DataFusionError) -> Diagnosis {
         DataFusionError::SQL(inner, _) => Diagnosis::new(sqlstate::SYNTAX_ERROR, inner.to_string()),
         other => Diagnosis::new(sqlstate::INTERNAL_ERROR, first_line(&other.strip_backtrace())),
     }
+}
+
+/// The engine's disk manager tells its bound by words of its own, as an error of reading and writing.
+fn is_spill_limit(error: &DataFusionError) -> bool {
+    error.strip_backtrace().contains("used disk space during the spilling process has exceeded")
+}
+
+/// As PostgreSQL says that `temp_file_limit` was reached.
+fn spill_limit() -> Diagnosis {
+    Diagnosis::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, "temporary file size exceeds limits.spill")
+        .with_hint("All queries share limits.spill: raise it, run fewer at a time, or filter earlier.")
+        .at(Limit::Spill)
 }
 
 /// The first error that is not a wrapper.

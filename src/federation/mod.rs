@@ -16,6 +16,7 @@ pub mod ast;
 pub mod branches;
 pub mod context;
 mod correlated;
+pub mod counts;
 pub mod engine;
 pub mod error;
 pub mod estimate;

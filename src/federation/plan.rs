@@ -69,6 +69,8 @@ pub struct Setting {
     pub display: DisplaySettings,
     /// How much of a plan goes to the stores.
     pub pushdown: Level,
+    /// The values of all settings that results depend on: the plan of another session serves under the same ones only.
+    pub affecting: Arc<[String]>,
     /// Whether a plan of another session may serve.
     pub shares_plans: bool,
 }
@@ -79,8 +81,8 @@ impl Setting {
         let now = Utc::now();
         let (time_zone, display) = ("UTC".to_owned(), DisplaySettings::default());
         let (path, pushdown) = (SearchPath::Default, Level::default());
-        let shares_plans = false;
-        Self { snapshot, path, facts: Arc::default(), now, statement_start: now, time_zone, display, pushdown, shares_plans }
+        let (facts, affecting, shares_plans) = (Arc::default(), Arc::default(), false);
+        Self { snapshot, path, facts, now, statement_start: now, time_zone, display, pushdown, affecting, shares_plans }
     }
 }
 
@@ -206,14 +208,16 @@ pub fn describe(engine: &Engine, setting: &Setting, sql: &str) -> Result<Vec<Out
     Ok(planned.columns)
 }
 
-/// Parses a query of the catalog directory, under the same depth limit as a client's.
+/// Parses a query of the catalog directory, under the same limits as a client's.
 pub(super) fn parse_query(sql: &str) -> Result<Query, Diagnosis> {
     let dialect = Postgres;
     let syntax = |error: ParserError| ast::syntax::from_parser(&error, sql);
     let mut tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|error| syntax(error.into()))?;
     ast::tokens::settle(&mut tokens, sql)?;
+    ast::length::bound(&tokens)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(ast::DEPTH_MAX).with_tokens_with_locations(tokens);
-    let query = parser.parse_query().map_err(syntax)?;
+    let mut query = parser.parse_query().map_err(syntax)?;
+    ast::depth::bound(query.as_mut())?;
     while parser.consume_token(&Token::SemiColon) {}
     // The parser stops where the query ends; what follows it would be ignored without a word.
     let next = parser.peek_token();

@@ -1,8 +1,8 @@
 //! Plans that all sessions share: a bounded set of planned statements, each under everything that it was planned with.
 //!
 //! The key holds the statement as a tree, so that spaces, comments and the case of key words make no difference, the types
-//! that the client gave, the settings under which texts are read, what may be pushed, the search path, the role and the version of
-//! the catalog.
+//! that the client gave, the values of every setting that results depend on, the search path as the session resolves it, the role
+//! and the version of the catalog.
 //!
 //! **Invariants:** what is kept has no placeholder filled and nothing evaluated: `now()` and its like are calls in it. Nothing
 //! is kept that holds what one session may know: functions and relations of the system answer from facts of the session that
@@ -10,16 +10,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast::Query;
 
-use super::placement::Level;
 use super::plan::{Planned, Setting};
 use crate::catalog::{RelationBody, SearchPath, system};
-use crate::format::DisplaySettings;
 
 /// Most plans that are kept.
 pub const ENTRIES_MAX: usize = 2_000;
@@ -35,11 +33,10 @@ const BYTES_PER_PLAN: usize = 4 << 10;
 pub(super) struct Key {
     query: Query,
     given: Vec<u32>,
+    /// The session's own schema stands for `$user` in it.
     path: SearchPath,
-    time_zone: String,
-    display: DisplaySettings,
-    /// The tables of a plan say by it what they take.
-    pushdown: Level,
+    /// Also what may be pushed: the tables of a plan say by it what they take.
+    affecting: Arc<[String]>,
     role: String,
     version: u64,
 }
@@ -50,9 +47,7 @@ impl Key {
             query: query.clone(),
             given: given.to_vec(),
             path: setting.path.clone(),
-            time_zone: setting.time_zone.clone(),
-            display: setting.display.clone(),
-            pushdown: setting.pushdown,
+            affecting: Arc::clone(&setting.affecting),
             role: setting.facts.role.clone(),
             version: setting.snapshot.version,
         }
@@ -62,7 +57,7 @@ impl Key {
     fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.query.hash(&mut hasher);
-        (&self.given, &self.time_zone, &self.role, self.version).hash(&mut hasher);
+        (&self.given, &self.affecting, &self.role, self.version).hash(&mut hasher);
         hasher.finish()
     }
 }
@@ -195,8 +190,6 @@ fn calls_system(plan: &LogicalPlan) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::engine::{Engine, Limits};
     use super::super::plan::{parse_query, plan};
     use super::*;
@@ -210,6 +203,7 @@ mod tests {
             schemas: BTreeMap::new(),
             objects: Objects::default(),
             connectors: BTreeMap::new(),
+            reach: Arc::default(),
             retired: tokio_util::sync::CancellationToken::new(),
         };
         let facts = SessionFacts { role: role.to_owned(), ..SessionFacts::default() };
@@ -235,13 +229,11 @@ mod tests {
         assert!(!finds(&plans, &setting, "SELECT 1 AS \"A\", now()", &[]));
         assert!(!finds(&plans, &setting, "SELECT '1' AS a, now()", &[]));
         assert!(!finds(&plans, &setting, "SELECT 1 AS a, now()", &[23]));
-        let display = DisplaySettings { extra_float_digits: 0, ..DisplaySettings::default() };
         let others = [
             self::setting(2, "ada"),
             self::setting(1, "guest"),
-            Setting { time_zone: "Asia/Tokyo".to_owned(), ..setting.clone() },
+            Setting { affecting: Arc::from(["Asia/Tokyo".to_owned()]), ..setting.clone() },
             Setting { path: SearchPath::Named(vec!["shop".to_owned()]), ..setting.clone() },
-            Setting { display, ..setting.clone() },
         ];
         for other in others {
             assert!(!finds(&plans, &other, "SELECT 1 AS a, now()", &[]), "{other:?}");

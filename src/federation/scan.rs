@@ -232,24 +232,32 @@ pub(super) async fn read(
 }
 
 /// A stream that keeps its branch for as long as rows are read, also when the statement's own handles are gone, ends when its
-/// store is closed under it, and tells when a table turns out to have changed.
+/// store is closed under it, tells what is heard of the store, and is counted.
 pub(super) fn kept_open(
     opened: Result<BatchStream, StoreError>,
     branch: Arc<dyn Branch>,
     branches: Arc<Branches>,
     store: StoreName,
 ) -> Result<BatchStream, StoreError> {
-    if let Err(StoreError::SchemaChanged { .. }) = &opened {
-        branches.report_changed(&store);
+    let reads = branches.reads().of(&store);
+    reads.scans.add(1);
+    if opened.is_err() {
+        reads.errors.add(1);
+        branches.heard(&store, &opened);
     }
     let retired = branches.retired().clone();
     opened.map(|stream| {
         until_retired(stream, retired, store.clone())
             .inspect(move |batch| {
                 let _keep = &branch;
-                if let Err(StoreError::SchemaChanged { .. }) = batch {
-                    branches.report_changed(&store);
+                match batch {
+                    Ok(batch) => {
+                        reads.rows.add(batch.num_rows() as u64);
+                        reads.bytes.add(batch.get_array_memory_size() as u64);
+                    }
+                    Err(_) => reads.errors.add(1),
                 }
+                branches.heard(&store, batch);
             })
             .boxed()
     })

@@ -63,6 +63,40 @@ impl Network {
         (bits <= full_bits(address)).then_some(Self { address, bits, is_cidr })
     }
 
+    /// The address without its prefix length.
+    pub fn host(&self) -> String {
+        let full = Self { bits: full_bits(self.address), is_cidr: false, ..*self };
+        let mut text = Vec::new();
+        full.write(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// The length of its prefix.
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    /// Whether it is of IPv4.
+    pub fn is_v4(&self) -> bool {
+        self.address.is_ipv4()
+    }
+
+    /// The network it is in: no bits set behind the prefix.
+    pub fn network(&self) -> Self {
+        let behind = |width: u8| u32::from(width.saturating_sub(self.bits));
+        let address = match self.address {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX.checked_shl(behind(32)).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from(u32::from(address) & mask))
+            }
+            IpAddr::V6(address) => {
+                let mask = u128::MAX.checked_shl(behind(128)).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from(u128::from(address) & mask))
+            }
+        };
+        Self { address, bits: self.bits, is_cidr: true }
+    }
+
     fn has_host_bits(&self) -> bool {
         let value = match self.address {
             IpAddr::V4(address) => u128::from(u32::from(address)) << 96,

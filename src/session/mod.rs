@@ -30,6 +30,7 @@ use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{Catalog, SearchPath, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::{BranchKind, Branches};
+use crate::federation::counts::AllReads;
 use crate::federation::engine::Engine;
 use crate::federation::placement::Level;
 use crate::federation::plan::Setting;
@@ -55,6 +56,8 @@ pub struct Shared {
     pub roles: Arc<ArcSwap<Roles>>,
     /// Stores whose tables turned out to have changed. A full queue drops the report: a refresh is pending already.
     pub changed: mpsc::Sender<StoreName>,
+    /// What was read from each store.
+    pub reads: Arc<AllReads>,
 }
 
 /// Most reports of changed stores that wait for their refresh.
@@ -64,7 +67,12 @@ impl Shared {
     /// What sessions share, and the receiver of reports about changed stores.
     pub fn new(catalog: Arc<Catalog>, engine: Engine, roles: Arc<ArcSwap<Roles>>) -> (Self, mpsc::Receiver<StoreName>) {
         let (changed, reports) = mpsc::channel(CHANGED_MAX);
-        (Self { catalog, engine, roles, changed }, reports)
+        (Self { catalog, engine, roles, changed, reads: Arc::default() }, reports)
+    }
+
+    /// Branches over the stores of a snapshot.
+    fn branches(&self, snapshot: &Snapshot, kind: BranchKind) -> Branches {
+        Branches::new(snapshot, kind, Some(self.changed.clone())).counting(Arc::clone(&self.reads))
     }
 }
 
@@ -405,7 +413,8 @@ impl Session {
         let (time_zone, display) = (self.settings.engine_time_zone(), self.settings.display());
         let pushdown = Level::of_word(self.settings.show("tributary.pushdown").unwrap_or_default());
         let shares_plans = self.settings.is_on("tributary.plan_cache");
-        Setting { snapshot, path, facts, now, statement_start, time_zone, display, pushdown, shares_plans }
+        let affecting = self.settings.affecting();
+        Setting { snapshot, path, facts, now, statement_start, time_zone, display, pushdown, affecting, shares_plans }
     }
 
     /// `search_path`, with the session's role for `$user`.
@@ -431,9 +440,9 @@ impl Session {
         match &mut self.block {
             Some(block) => {
                 block.used = true;
-                block.statement_branches(snapshot, &self.shared.changed)
+                block.statement_branches(snapshot, &self.shared)
             }
-            None => Arc::new(Branches::new(snapshot, BranchKind::Statement, Some(self.shared.changed.clone()))),
+            None => Arc::new(self.shared.branches(snapshot, BranchKind::Statement)),
         }
     }
 

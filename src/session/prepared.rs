@@ -7,7 +7,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::output::{OutputColumn, Rows};
 use super::statement::Parsed;
-use crate::error::{Diagnosis, sqlstate};
+use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::federation::fast::Lookup;
 use crate::federation::plan::Planned;
 use crate::format::Format;
@@ -98,8 +98,8 @@ fn portal_bytes(name: &str, portal: &Portal) -> usize {
     if name.is_empty() { 0 } else { name.len() + portal.parameters.iter().map(ScalarValue::size).sum::<usize>() }
 }
 
-fn too_many(what: &str) -> Diagnosis {
-    Diagnosis::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, format!("a session may keep at most {what}"))
+fn too_many(what: &str, limit: Limit) -> Diagnosis {
+    Diagnosis::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, format!("a session may keep at most {what}")).at(limit)
 }
 
 impl Names {
@@ -125,11 +125,12 @@ impl Names {
             return Err(Diagnosis::new(sqlstate::DUPLICATE_PREPARED_STATEMENT, message));
         }
         if self.statements.len() >= STATEMENTS_MAX {
-            return Err(too_many(&format!("{STATEMENTS_MAX} prepared statements")));
+            return Err(too_many(&format!("{STATEMENTS_MAX} prepared statements"), Limit::Statements));
         }
         if self.statement_bytes + statement_bytes(name, text) > STATEMENT_BYTES_MAX {
             let hint = "Close prepared statements that are no longer needed, or use the unnamed one.";
-            return Err(too_many(&format!("{STATEMENT_BYTES_MAX} bytes of prepared statements")).with_hint(hint));
+            let what = format!("{STATEMENT_BYTES_MAX} bytes of prepared statements");
+            return Err(too_many(&what, Limit::Statements).with_hint(hint));
         }
         Ok(())
     }
@@ -187,11 +188,12 @@ impl Names {
             return Err(Diagnosis::new(sqlstate::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
         }
         if self.portals.len() >= PORTALS_MAX {
-            return Err(too_many(&format!("{PORTALS_MAX} portals open")));
+            return Err(too_many(&format!("{PORTALS_MAX} portals open"), Limit::Portals));
         }
         let bytes = self.portal_bytes + portal_bytes(name, &portal);
         if bytes > PORTAL_BYTES_MAX {
-            return Err(too_many(&format!("{PORTAL_BYTES_MAX} bytes of parameters in open portals")));
+            let what = format!("{PORTAL_BYTES_MAX} bytes of parameters in open portals");
+            return Err(too_many(&what, Limit::Portals));
         }
         self.portal_bytes = bytes;
         self.portals.insert(name.to_owned(), portal);

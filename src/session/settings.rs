@@ -2,10 +2,11 @@
 //! `SET LOCAL`, `RESET` and rollback.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use crate::error::{Diagnosis, sqlstate};
+use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::federation::placement::Level;
 use crate::format::{ByteaOutput, DateOrder, DateStyle, DisplaySettings, IntervalStyle, TimeZone};
 use crate::options::{parse_duration, parse_size};
@@ -50,7 +51,7 @@ pub struct Spec {
     pub default: &'static str,
     /// Whether clients are told of changes by `ParameterStatus`.
     pub reported: bool,
-    /// Whether results of queries depend on it.
+    /// Whether results of queries depend on it; plans are shared between sessions that have the same values of these.
     pub affects_results: bool,
     /// One sentence for `SHOW ALL`.
     pub meaning: &'static str,
@@ -73,7 +74,7 @@ const ISOLATION: &[&str] = &["read uncommitted", "read committed", "repeatable r
 /// Every setting, in name order of `SHOW ALL`.
 pub const SPECS: &[Spec] = &[
     reported(spec("application_name", Form::Name, "", "Name of the client application, for logs and activity views.")),
-    spec("bytea_output", Form::Choice(&["hex", "escape"]), "hex", "Text form of bytea values."),
+    affecting(spec("bytea_output", Form::Choice(&["hex", "escape"]), "hex", "Text form of bytea values.")),
     reported(spec("client_encoding", Form::Utf8, "UTF8", "Encoding of the client; only UTF8.")),
     spec(
         "client_min_messages",
@@ -90,12 +91,12 @@ pub const SPECS: &[Spec] = &[
     spec("default_table_access_method", Form::ReadOnly, "heap", "What pg_class.relam says of tables."),
     spec("default_transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of new transactions."),
     reported(spec("default_transaction_read_only", Form::Bool, "off", "Whether new transactions are read-only.")),
-    spec(
+    affecting(spec(
         "extra_float_digits",
         Form::Integer(-15, 3),
         "1",
         "Digits of floats beyond the default; 1 and above are shortest exact text.",
-    ),
+    )),
     spec(
         "idle_in_transaction_session_timeout",
         Form::Milliseconds,
@@ -151,12 +152,15 @@ pub const SPECS: &[Spec] = &[
         "full",
         "What stores are asked for: full lets them run parts of plans, scans filters and limits of single tables, none columns only.",
     )),
-    spec("work_mem", Form::Kilobytes, "4MB", "Accepted for compatibility: limits.query_memory bounds queries."),
+    spec("work_mem", Form::Kilobytes, "4MB", "Accepted for compatibility: limits.query_memory bounds all queries together."),
     spec("xmloption", Form::Choice(&["content", "document"]), "content", "Accepted for compatibility."),
 ];
 
 /// Most changes of settings that a transaction may have to undo.
 const UNDO_MAX: usize = 10_000;
+
+/// Settings of the current transaction, which end with it and not with `RESET ALL`.
+const OF_TRANSACTION: &[&str] = &["transaction_isolation", "transaction_read_only"];
 
 /// The settings of one session.
 #[derive(Debug, Clone)]
@@ -172,6 +176,8 @@ pub struct Settings {
     changed: Vec<&'static str>,
     /// What [`Settings::display`] answers, for every value on the wire asks for it.
     display: DisplaySettings,
+    /// What [`Settings::affecting`] answers, for every statement asks for it.
+    affecting: Arc<[String]>,
 }
 
 #[derive(Debug, Clone)]
@@ -184,8 +190,8 @@ struct Undo {
 impl Default for Settings {
     fn default() -> Self {
         let values: BTreeMap<&'static str, String> = SPECS.iter().map(|spec| (spec.name, spec.default.to_owned())).collect();
-        let display = display_of(&values);
-        Self { starts: values.clone(), values, undo: Vec::new(), in_block: false, generation: 0, changed: Vec::new(), display }
+        let (display, affecting, starts) = (display_of(&values), affecting_of(&values), values.clone());
+        Self { starts, values, undo: Vec::new(), in_block: false, generation: 0, changed: Vec::new(), display, affecting }
     }
 }
 
@@ -224,6 +230,7 @@ impl Settings {
             self.values.insert(spec.name, value.to_owned());
             self.starts.insert(spec.name, value.to_owned());
             self.display = display_of(&self.values);
+            self.affecting = affecting_of(&self.values);
         }
     }
 
@@ -250,10 +257,7 @@ impl Settings {
         };
         let before = self.get(spec.name).to_owned();
         if self.in_block {
-            if self.undo.len() >= UNDO_MAX {
-                let message = format!("a transaction may change settings at most {UNDO_MAX} times");
-                return Err(Diagnosis::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, message));
-            }
+            self.may_undo(1)?;
             self.undo.push(Undo { name: spec.name, before: before.clone(), local });
         } else if local {
             return Ok(());
@@ -273,12 +277,32 @@ impl Settings {
         self.values.insert(name, value);
         if differs {
             self.display = display_of(&self.values);
+            self.affecting = affecting_of(&self.values);
         }
     }
 
-    /// `RESET ALL`.
-    pub fn reset_all(&mut self) {
-        for spec in SPECS.iter().filter(|spec| !matches!(spec.form, Form::ReadOnly)) {
+    /// Whether a transaction has room to undo so many further changes.
+    fn may_undo(&self, further: usize) -> Result<(), Diagnosis> {
+        if self.undo.len() + further > UNDO_MAX {
+            let message = format!("a transaction may change settings at most {UNDO_MAX} times");
+            return Err(Diagnosis::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, message).at(Limit::Transaction));
+        }
+        Ok(())
+    }
+
+    /// `RESET ALL`. What belongs to the current transaction stays, as in PostgreSQL (`GUC_NO_RESET_ALL`), and what has its start
+    /// value already counts as no change.
+    ///
+    /// # Errors
+    /// 53400 when the transaction could not undo it; nothing has changed then.
+    pub fn reset_all(&mut self) -> Result<(), Diagnosis> {
+        let is_reset = |spec: &&Spec| !matches!(spec.form, Form::ReadOnly) && !OF_TRANSACTION.contains(&spec.name);
+        let differs = |spec: &&Spec| self.starts.get(spec.name).map(String::as_str) != Some(self.get(spec.name));
+        let specs: Vec<&Spec> = SPECS.iter().filter(is_reset).filter(differs).collect();
+        if self.in_block {
+            self.may_undo(specs.len())?;
+        }
+        for spec in specs {
             let before = self.get(spec.name).to_owned();
             if self.in_block {
                 self.undo.push(Undo { name: spec.name, before: before.clone(), local: false });
@@ -286,6 +310,7 @@ impl Settings {
             let start = self.starts.get(spec.name).cloned().unwrap_or_default();
             self.store(spec.name, start, &before);
         }
+        Ok(())
     }
 
     /// A transaction begins: from now on changes can be undone.
@@ -367,6 +392,11 @@ impl Settings {
         self.display.clone()
     }
 
+    /// The values of all settings that results depend on, in the order of [`SPECS`].
+    pub fn affecting(&self) -> Arc<[String]> {
+        Arc::clone(&self.affecting)
+    }
+
     /// `TimeZone` as the engine spells it: an IANA name or `+hh:mm`.
     pub fn engine_time_zone(&self) -> String {
         match self.display.time_zone {
@@ -377,6 +407,11 @@ impl Settings {
             TimeZone::Named(zone) => zone.name().to_owned(),
         }
     }
+}
+
+fn affecting_of(values: &BTreeMap<&'static str, String>) -> Arc<[String]> {
+    let affecting = SPECS.iter().filter(|spec| spec.affects_results);
+    affecting.map(|spec| values.get(spec.name).cloned().unwrap_or_default()).collect()
 }
 
 fn display_of(values: &BTreeMap<&'static str, String>) -> DisplaySettings {
@@ -629,6 +664,72 @@ mod tests {
         settings.set("application_name", Some("y"), false).unwrap();
         settings.end(false);
         assert_eq!(settings.show("application_name").unwrap(), "x");
+    }
+
+    #[test]
+    fn reset_all_leaves_the_transaction_alone_and_is_undone_within_the_bound() {
+        let mut settings = Settings::default();
+        settings.set("timezone", Some("Asia/Tokyo"), false).unwrap();
+        settings.begin();
+        settings.set("transaction_isolation", Some("serializable"), false).unwrap();
+        settings.set("transaction_read_only", Some("on"), false).unwrap();
+        settings.set("application_name", Some("x"), false).unwrap();
+        settings.reset_all().unwrap();
+        let shown = |settings: &Settings, name: &str| settings.show(name).unwrap().to_owned();
+        assert_eq!((shown(&settings, "timezone"), shown(&settings, "application_name")), ("UTC".to_owned(), String::new()));
+        assert_eq!(shown(&settings, "transaction_isolation"), "serializable");
+        assert_eq!(shown(&settings, "transaction_read_only"), "on");
+        settings.end(false);
+        assert_eq!(shown(&settings, "timezone"), "Asia/Tokyo");
+
+        settings.begin();
+        settings.set("application_name", Some("y"), false).unwrap();
+        for _ in settings.undo.len()..UNDO_MAX {
+            settings.set("jit", Some("on"), false).unwrap();
+        }
+        assert_eq!(settings.reset_all().unwrap_err().sqlstate, "53400");
+        assert_eq!(shown(&settings, "application_name"), "y", "a refused reset changes nothing");
+        settings.end(false);
+        settings.begin();
+        for _ in 0..3 * UNDO_MAX {
+            settings.reset_all().unwrap();
+        }
+        assert!(settings.undo.len() <= SPECS.len(), "{} changes to undo", settings.undo.len());
+    }
+
+    #[test]
+    fn every_setting_that_shapes_values_or_plans_affects_results() {
+        // What a plan is made with (`Session::setting`), and a value that differs from the default.
+        let rows = [
+            ("bytea_output", "escape"),
+            ("DateStyle", "German"),
+            ("extra_float_digits", "0"),
+            ("IntervalStyle", "iso_8601"),
+            ("search_path", "shop"),
+            ("TimeZone", "Asia/Tokyo"),
+            ("tributary.pushdown", "none"),
+        ];
+        let marked: Vec<&str> = SPECS.iter().filter(|spec| spec.affects_results).map(|spec| spec.name).collect();
+        assert_eq!(marked, rows.map(|(name, _)| name));
+        for (name, value) in rows {
+            let mut settings = Settings::default();
+            settings.set(name, Some(value), false).unwrap();
+            assert_ne!(settings.affecting(), Settings::default().affecting(), "{name}");
+            settings.reset_all().unwrap();
+            assert_eq!(settings.affecting(), Settings::default().affecting(), "{name}");
+        }
+        let mut settings = Settings::default();
+        settings.set("application_name", Some("x"), false).unwrap();
+        assert_eq!(settings.affecting(), Settings::default().affecting());
+        // Whatever changes how values look is marked.
+        for spec in SPECS.iter().filter(|spec| !spec.affects_results && !matches!(spec.form, Form::ReadOnly | Form::Utf8)) {
+            let mut settings = Settings::default();
+            for value in ["on", "off", "1", "0", "serializable", "x", "error", "document"] {
+                if settings.set(spec.name, Some(value), false).is_ok() {
+                    assert_eq!(settings.display(), Settings::default().display(), "{}", spec.name);
+                }
+            }
+        }
     }
 
     #[test]

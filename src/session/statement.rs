@@ -10,15 +10,14 @@ use datafusion::sql::sqlparser::ast::{
     CloseCursor, DiscardObject, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, Reset, Set, Statement, TransactionMode,
     UtilityOption,
 };
-use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::locate::character_of;
 use crate::federation::ast::postgres::Postgres;
-use crate::federation::ast::syntax::{at_or_near, from_parser, too_deep};
-use crate::federation::ast::{DEPTH_MAX, depth, tokens};
+use crate::federation::ast::syntax::{at_or_near, from_parser};
+use crate::federation::ast::{DEPTH_MAX, depth, length, tokens};
 
 /// One parsed statement.
 #[derive(Debug, Clone)]
@@ -139,16 +138,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
     let syntax = |error: ParserError| from_parser(&error, text);
     let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| syntax(error.into()))?;
     tokens::settle(&mut tokens, text)?;
-    if retried_depth(&tokens) > RETRIED_DEPTH_MAX {
-        return Err(too_deep(RETRIED_DEPTH_MAX));
-    }
-    for (counts, limit) in [(is_chained as fn(&Token) -> bool, CHAIN_MAX), (is_condition, CONDITIONS_MAX)] {
-        if tokens.iter().filter(|token| counts(&token.token)).count() > limit {
-            return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement has too many operators")
-                .with_detail(format!("At most {CONDITIONS_MAX} AND and OR, and {CHAIN_MAX} others are allowed."))
-                .with_hint("A long chain of OR over one column is an IN list."));
-        }
-    }
+    length::bound(&tokens)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
     let mut statements = Vec::new();
     loop {
@@ -190,83 +180,6 @@ fn own_grammar(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError> {
         None => cursor::parse(parser),
     }
 }
-
-/// Most operators of a text besides AND and OR: `a + b + c …` is a tree as deep as it is long, and passes over it use the
-/// stack.
-const CHAIN_MAX: usize = 250;
-/// Most AND and OR of a text; chains of them are balanced first (`federation/ast/depth`).
-const CONDITIONS_MAX: usize = 2_000;
-
-fn is_condition(token: &Token) -> bool {
-    matches!(token, Token::Word(word) if word.quote_style.is_none() && matches!(word.keyword, Keyword::AND | Keyword::OR))
-}
-
-fn is_chained(token: &Token) -> bool {
-    match token {
-        Token::Word(word) => word.quote_style.is_none() && word.keyword == Keyword::UNION,
-        Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat => true,
-        _ => false,
-    }
-}
-
-/// How deep the words that [`retried_depth`] counts may nest.
-const RETRIED_DEPTH_MAX: usize = 16;
-
-/// How deep `NOT (`, `CAST (`, `CASE` and their like nest. When what is inside does not parse, the parser tries each of
-/// them again as a plain function or column, so the work doubles with every level and no cancel could end it.
-fn retried_depth(tokens: &[TokenWithSpan]) -> usize {
-    let (mut open, mut depth, mut deepest) = (Vec::new(), 0_usize, 0);
-    let mut before = Keyword::NoKeyword;
-    for token in tokens {
-        let word = match &token.token {
-            Token::Whitespace(_) => continue,
-            Token::Word(word) if word.quote_style.is_none() => word.keyword,
-            Token::LParen | Token::LBracket => {
-                let retried = RETRIED.contains(&before);
-                open.push(retried);
-                depth += usize::from(retried);
-                Keyword::NoKeyword
-            }
-            Token::RParen | Token::RBracket => {
-                depth = depth.saturating_sub(usize::from(open.pop().unwrap_or(false)));
-                Keyword::NoKeyword
-            }
-            _ => Keyword::NoKeyword,
-        };
-        match word {
-            Keyword::CASE => depth += 1,
-            Keyword::END => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-        before = word;
-    }
-    deepest
-}
-
-/// Words with a grammar of their own that may also be plain names.
-const RETRIED: &[Keyword] = &[
-    Keyword::NOT,
-    Keyword::CAST,
-    Keyword::TRY_CAST,
-    Keyword::SAFE_CAST,
-    Keyword::CONVERT,
-    Keyword::TRY_CONVERT,
-    Keyword::EXTRACT,
-    Keyword::CEIL,
-    Keyword::FLOOR,
-    Keyword::POSITION,
-    Keyword::SUBSTRING,
-    Keyword::SUBSTR,
-    Keyword::OVERLAY,
-    Keyword::TRIM,
-    Keyword::ARRAY,
-    Keyword::INTERVAL,
-    Keyword::MAP,
-    Keyword::MATCH,
-    Keyword::PRIOR,
-    Keyword::STRUCT,
-];
 
 /// The engine's own dialect has `CREATE EXTERNAL TABLE … STORED AS …`, which Postgres' grammar does not even parse.
 fn is_external_table(parser: &Parser<'_>) -> bool {

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::mpsc;
 
+use super::Shared;
 use crate::catalog::Snapshot;
 use crate::error::Diagnosis;
 use crate::federation::branches::{BranchKind, Branches};
-use crate::stores::StoreName;
 
 /// What decides which branches statements use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,8 +106,8 @@ impl Block {
 
     /// The branches of the next statement. A repeatable block keeps one set for all its statements; otherwise each
     /// statement has its own, so that it sees what was committed before it began (`READ COMMITTED`).
-    pub fn statement_branches(&mut self, snapshot: &Snapshot, changed: &mpsc::Sender<StoreName>) -> Arc<Branches> {
-        let fresh = |kind| Arc::new(Branches::new(snapshot, kind, Some(changed.clone())));
+    pub fn statement_branches(&mut self, snapshot: &Snapshot, shared: &Shared) -> Arc<Branches> {
+        let fresh = |kind| Arc::new(shared.branches(snapshot, kind));
         let kind = match self.modes.isolation {
             Isolation::ReadUncommitted | Isolation::ReadCommitted => return fresh(BranchKind::Statement),
             Isolation::RepeatableRead => BranchKind::Transaction { read_only: self.modes.read_only, repeatable: true },

@@ -138,8 +138,33 @@ pub trait Connector: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// How its connections are used now; `None` of a store that has no pool.
+    fn pool(&self) -> Option<PoolUse> {
+        None
+    }
+
     /// Closes pools and ends background work. Later calls answer [`StoreError::Unreachable`].
     async fn close(&self);
+}
+
+/// How the connections of a store are used, all its pools together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Connections that are lent out.
+    pub in_use: u64,
+    /// The most that may be.
+    pub most: u64,
+    /// How often somebody has had to wait for one since the connector was made.
+    pub waits: u64,
+}
+
+impl PoolUse {
+    /// Two pools together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let [in_use, most, waits] = [self.in_use + other.in_use, self.most + other.most, self.waits + other.waits];
+        Self { in_use, most, waits }
+    }
 }
 
 /// What a branch is opened for.

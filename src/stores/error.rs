@@ -82,6 +82,18 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// What a [`StoreError::Deadline`] waited for when all connections of ours were busy.
+    pub const FREE_CONNECTION: &'static str = "a free connection";
+    /// What a [`StoreError::Deadline`] waited for when somebody else held a lock.
+    pub const FREE_LOCK: &'static str = "a lock on the database file";
+
+    /// Whether it was busyness that a deadline ended, which says nothing about whether the store answers.
+    pub fn is_crowded(&self) -> bool {
+        matches!(self, Self::Deadline { waiting_for, .. } if [Self::FREE_CONNECTION, Self::FREE_LOCK].contains(waiting_for))
+    }
+}
+
 impl Diagnose for StoreError {
     fn sqlstate(&self) -> &str {
         match self {
@@ -114,9 +126,11 @@ impl Diagnose for StoreError {
             Self::SchemaChanged { store, .. } => {
                 Some(format!("The catalog is being refreshed; or run CALL tributary.refresh('{store}')."))
             }
-            Self::Unreachable { .. } | Self::ConnectionLost { .. } => {
-                Some("Other stores are still served; this one is tried again on the next statement.".to_owned())
-            }
+            Self::Unreachable { .. } | Self::ConnectionLost { .. } => Some(
+                "Other stores are still served. This one is tried again by every statement, or every 1 to 30 seconds when it has \
+                     been away since the server started."
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
+use crate::options::Problem;
 use crate::pgtype::{PgField, PgType};
 
 /// A table's name inside its store.
@@ -27,6 +28,11 @@ pub struct StoreSchema {
     pub tables: Vec<Arc<Table>>,
     /// What could not be mapped, told by `check`.
     pub refused: Vec<Refused>,
+    /// What the store file names and the store does not have, told by `check`. Paths are those inside the file
+    /// (`tables.reviews.document`).
+    pub unmet: Vec<Problem>,
+    /// What the store file declares of documents and no document that was looked at has: a misspelt name, or a rare field.
+    pub unseen: Vec<Problem>,
 }
 
 /// Something that exists in the store but is not offered, with the reason.

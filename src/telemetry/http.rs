@@ -1,4 +1,4 @@
-//! Health over HTTP/1.1, one request a connection.
+//! Health and metrics over HTTP/1.1, one request a connection.
 //!
 //! Every bound is small, because nobody needs to log in to get here: connections at a time, bytes of a request head, and the
 //! time a connection may take. Request bodies are not read.
@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
@@ -29,6 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
+use super::metrics::{self, Family};
 use crate::address::{self, BindError};
 use crate::error::{Diagnose, sqlstate};
 use crate::options::Secret;
@@ -47,7 +49,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long open connections may go on when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
-/// Where health is told, and to whom.
+/// Where health and metrics are told, and to whom.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// The address.
@@ -101,14 +103,17 @@ impl Diagnose for HttpError {
     }
 }
 
-/// Tells the health of the moment it is called.
-pub type TellHealth = Arc<dyn Fn() -> Health + Send + Sync>;
+/// Tells the health of the moment it is called, within about a second.
+pub type TellHealth = Arc<dyn Fn() -> BoxFuture<'static, Health> + Send + Sync>;
+
+/// Gathers the numbers of the moment it is called.
+pub type TellMetrics = Arc<dyn Fn() -> Vec<Family> + Send + Sync>;
 
 /// A bound address that does not answer yet.
 pub struct HttpListener {
     listener: TcpListener,
     acceptor: Option<TlsAcceptor>,
-    answers: Arc<Answers>,
+    answers: Answers,
 }
 
 impl fmt::Debug for HttpListener {
@@ -130,7 +135,14 @@ impl HttpListener {
         let acceptor = settings.tls.as_ref().map(|(certificate, key)| acceptor(certificate, key)).transpose()?;
         let listener = address::listen(address, BACKLOG, "http.listen")?;
         let token = settings.token.as_ref().map(|token| Sha256::digest(token.expose()).into());
-        Ok(Self { listener, acceptor, answers: Arc::new(Answers { health, token }) })
+        Ok(Self { listener, acceptor, answers: Answers { health, metrics: None, token } })
+    }
+
+    /// The same, which also tells these numbers.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: TellMetrics) -> Self {
+        self.answers.metrics = Some(metrics);
+        self
     }
 
     /// The address with the port that was taken.
@@ -144,7 +156,7 @@ impl HttpListener {
     /// Answers requests until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let mut connections = TaskSet::new();
+        let (mut connections, answers) = (TaskSet::new(), Arc::new(self.answers));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
             // Both branches are cancel-safe: an accept that is dropped leaves its connection in the kernel's queue.
@@ -154,7 +166,7 @@ impl HttpListener {
             };
             match accepted {
                 Ok((stream, _peer)) => {
-                    let (acceptor, answers) = (self.acceptor.clone(), Arc::clone(&self.answers));
+                    let (acceptor, answers) = (self.acceptor.clone(), Arc::clone(&answers));
                     connections.spawn("http connection", async move {
                         // A connection that takes too long is dropped, which closes it.
                         let _in_time = tokio::time::timeout(CONNECTION_LIMIT, serve(stream, acceptor, answers)).await;
@@ -174,6 +186,7 @@ impl HttpListener {
 /// What requests are answered with.
 struct Answers {
     health: TellHealth,
+    metrics: Option<TellMetrics>,
     /// SHA-256 of the token: digests have one length, and comparing them tells nothing about the token's beginning.
     token: Option<[u8; 32]>,
 }
@@ -190,8 +203,8 @@ async fn serve(stream: TcpStream, acceptor: Option<TlsAcceptor>, answers: Arc<An
 
 async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answers.answer(&request);
-        async move { Ok::<_, Infallible>(answer) }
+        let answers = Arc::clone(&answers);
+        async move { Ok::<_, Infallible>(answers.answer(&request).await) }
     });
     let mut protocol = http1::Builder::new();
     protocol.keep_alive(false).max_buf_size(HEAD_BYTES_MAX).timer(TokioTimer::new()).header_read_timeout(CONNECTION_LIMIT);
@@ -201,21 +214,27 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answ
 }
 
 impl Answers {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let method = request.method();
         if request.uri().path() == "/health" {
-            return if *method == Method::GET || *method == Method::HEAD { self.health() } else { wrong_method() };
+            return if *method == Method::GET || *method == Method::HEAD { self.health().await } else { wrong_method() };
         }
         if !self.may_pass(request) {
             let mut response = plain(StatusCode::UNAUTHORIZED, "the token is missing or wrong\n");
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return response;
         }
-        plain(StatusCode::NOT_FOUND, "there is only /health\n")
+        match &self.metrics {
+            Some(tell) if request.uri().path() == "/metrics" => match *method {
+                Method::GET | Method::HEAD => numbers(&tell()),
+                _ => wrong_method(),
+            },
+            _ => plain(StatusCode::NOT_FOUND, "there are only /health and /metrics\n"),
+        }
     }
 
-    fn health(&self) -> Response<Full<Bytes>> {
-        let health = (self.health)();
+    async fn health(&self) -> Response<Full<Bytes>> {
+        let health = (self.health)().await;
         let status = if health.takes_clients() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let mut response = Response::new(Full::from(format!("{}\n", health.to_json())));
         *response.status_mut() = status;
@@ -229,6 +248,13 @@ impl Answers {
         let presented = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         presented.is_some_and(|presented| Sha256::digest(presented).as_slice() == token)
     }
+}
+
+fn numbers(families: &[Family]) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(metrics::text(families)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 fn wrong_method() -> Response<Full<Bytes>> {
@@ -266,6 +292,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio_rustls::TlsConnector;
 
+    use futures::FutureExt;
+
     use super::*;
     use crate::task::OwnedTask;
     use crate::telemetry::{Overall, StoreHealth};
@@ -291,8 +319,9 @@ mod tests {
 
     fn start(settings: HttpSettings, overall: Overall) -> Running {
         let store = StoreHealth { name: "crm".to_owned(), available: false };
-        let tell: TellHealth = Arc::new(move || Health { overall, stores: vec![store.clone()] });
-        let listener = HttpListener::bind(&settings, tell).unwrap();
+        let tell: TellHealth = Arc::new(move || futures::future::ready(Health { overall, stores: vec![store.clone()] }).boxed());
+        let metrics: TellMetrics = Arc::new(|| vec![Family::counter("x_rows_total", "Rows.").is(7)]);
+        let listener = HttpListener::bind(&settings, tell).unwrap().with_metrics(metrics);
         let address = listener.local_address().unwrap();
         let stop = CancellationToken::new();
         let task = OwnedTask::spawn(listener.run(stop.clone()));
@@ -327,9 +356,12 @@ mod tests {
             ("GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer wrong", "HTTP/1.1 401 Unauthorized", "wrong\n"),
             (
                 "GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t0ken",
-                "HTTP/1.1 404 Not Found",
-                "there is only /health\n",
+                "HTTP/1.1 200 OK",
+                "# HELP x_rows_total Rows.\n# TYPE x_rows_total counter\nx_rows_total 7\n",
             ),
+            ("POST /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t0ken", "HTTP/1.1 405 Method Not Allowed", "HEAD\n"),
+            ("GET /health HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer wrong", "HTTP/1.1 200 OK", "}\n"),
+            ("GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t0ken", "HTTP/1.1 404 Not Found", "/health and /metrics\n"),
             ("nonsense", "HTTP/1.1 400 Bad Request", ""),
         ];
         for (request, status, end) in rows {
@@ -388,7 +420,8 @@ mod tests {
     #[tokio::test]
     async fn other_machines_are_not_told_without_tls_and_token() {
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
-        let tell: TellHealth = Arc::new(|| Health { overall: Overall::Serving, stores: Vec::new() });
+        let tell: TellHealth =
+            Arc::new(|| futures::future::ready(Health { overall: Overall::Serving, stores: Vec::new() }).boxed());
         let directory = tempfile::tempdir().unwrap();
         let (files, _) = certificate(directory.path());
         for (token, tls) in [(None, None), (Some("t"), None), (None, Some(files.clone()))] {

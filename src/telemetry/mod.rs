@@ -1,17 +1,20 @@
-//! What an operator sees from outside a session: log lines and health over HTTP.
+//! What an operator sees from outside a session: log lines, and health and metrics over HTTP.
 //!
 //! ```text
 //! tracing events → log → standard error, as text or JSON
 //! GET /health    → http → the health that server.rs tells → JSON
+//! GET /metrics   → http → the families that server.rs gathers from the rooms that count → metrics → text
 //! ```
 //!
 //! **Invariants:** no log line and no HTTP answer holds a statement, a value, a secret or a connection string; health needs
-//! no credentials, and beyond loopback everything else needs the token and all of it TLS. Not here: metrics, and system
-//! views over them.
+//! no credentials, and beyond loopback everything else needs the token and all of it TLS. Not here: the counts themselves,
+//! which the rooms keep that own what is counted, and system views over them.
 
 pub mod health;
 pub mod http;
 pub mod log;
+pub mod metrics;
 
 pub use health::{Health, Overall, StoreHealth};
 pub use http::{HttpError, HttpListener, HttpSettings};
+pub use metrics::Family;

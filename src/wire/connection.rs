@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Limits;
 use super::cancel::{Registration, Running};
+use super::counts::Counts;
 use super::error::{Severity, error_response, notice_response, panicked, shutting_down};
 use super::message::{Message, Refused};
 use super::reader::{Arrival, Reader, queue};
@@ -28,6 +29,7 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::session::{Session, TransactionStatus};
 use crate::task::OwnedTask;
 use crate::telemetry::log::Line;
+use crate::telemetry::metrics::Present;
 
 /// How long a client is given to take the reason why its connection ends.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -99,6 +101,8 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     /// Ends the statement that runs now.
     pub(super) statement: CancellationToken,
+    pub(super) counts: Arc<Counts>,
+    _open: Present,
     running: Arc<Running>,
     inbox: mpsc::Receiver<Arrival>,
     limits: Limits,
@@ -112,14 +116,14 @@ impl Connection {
     pub(super) fn new(
         session: Session,
         channel: Channel,
-        running: Arc<Running>,
+        (running, counts): (Arc<Running>, Arc<Counts>),
         limits: Limits,
         shutdown: CancellationToken,
     ) -> Self {
         let mut greeting = channel;
         let pending = greeting.open().split();
         let (source, sink): (ReadHalf<_>, WriteHalf<_>) = tokio::io::split(greeting.into_socket());
-        let mut writer = Writer::new(sink);
+        let mut writer = Writer::new(sink).counted(Arc::clone(&counts.bytes));
         writer.open().extend_from_slice(&pending);
         writer.seal();
         let (outbox, inbox) = queue();
@@ -129,6 +133,8 @@ impl Connection {
             writer,
             phase: Phase::Ready,
             statement: CancellationToken::new(),
+            _open: counts.sessions.enter(),
+            counts,
             running,
             inbox,
             limits,
@@ -274,11 +280,18 @@ impl Connection {
     /// Tells client and session that the statement failed.
     pub(super) async fn fail(&mut self, failure: Failure) -> Result<(), End> {
         let diagnosis = match failure {
-            Failure::Connection(end) => return Err(end),
+            Failure::Connection(end) => {
+                self.counts.cancelled.add(1);
+                return Err(end);
+            }
             // What was cancelled because the server goes down must not look like the user's own cancel.
-            Failure::Statement(_) if self.running.is_abandoned() => return Err(self.gone()),
+            Failure::Statement(_) if self.running.is_abandoned() => {
+                self.counts.cancelled.add(1);
+                return Err(self.gone());
+            }
             Failure::Statement(diagnosis) => diagnosis,
         };
+        self.counts.fail(&diagnosis);
         self.running.clear();
         self.send_notices()?;
         self.writer.put(&error_response(&diagnosis, Severity::Error))?;
@@ -332,6 +345,9 @@ impl Connection {
                 return;
             }
             End::Fatal(diagnosis) => {
+                if let Some(limit) = diagnosis.limit {
+                    self.counts.refuse(limit);
+                }
                 tracing::info!(sqlstate = diagnosis.sqlstate, error = %Line(&diagnosis.message), "a session was ended");
                 self.writer.put(&error_response(&diagnosis, Severity::Fatal))
             }

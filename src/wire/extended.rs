@@ -17,6 +17,7 @@ impl Connection {
     /// Runs one extended message and turns its failure into skipping.
     pub(super) async fn extended(&mut self, step: impl AsyncFnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), End> {
         self.phase = Phase::Extended;
+        let _running = self.counts.running.enter();
         match step(self).await {
             Ok(()) => Ok(()),
             Err(failure) => self.fail_extended(failure).await,

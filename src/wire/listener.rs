@@ -16,13 +16,14 @@ use super::Settings;
 use super::auth::{Candidate, authenticate};
 use super::cancel::{Registry, Running};
 use super::connection::{Connection, guarded};
+use super::counts::Counts;
 use super::doorstep::{Doorstep, Visit};
 use super::error::{Severity, WireError, error_response, protocol_violation};
 use super::startup::{Channel, Refusal, Request, Startup, read_request};
 use super::tls::Tls;
 use super::writer::Writer;
 use crate::address;
-use crate::error::{Diagnosis, sqlstate};
+use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::session::{Session, Shared, Start};
 use crate::task::{Backoff, TaskSet};
 use crate::telemetry::log::Line;
@@ -48,6 +49,7 @@ struct Door {
     tls: Option<Tls>,
     registry: Arc<Registry>,
     sessions: Arc<Semaphore>,
+    counts: Arc<Counts>,
     shutdown: CancellationToken,
 }
 
@@ -61,13 +63,19 @@ impl Listener {
         let bound = settings.listen.iter().map(|&address| address::listen(address, BACKLOG, "listen"));
         let sockets = bound.collect::<Result<_, _>>()?;
         let sessions = Arc::new(Semaphore::new(settings.limits.max_connections.min(Semaphore::MAX_PERMITS)));
-        let door = Door { settings, tls, registry: Arc::default(), sessions, shutdown: CancellationToken::new() };
+        let (registry, counts, shutdown) = (Arc::default(), Arc::default(), CancellationToken::new());
+        let door = Door { settings, tls, registry, sessions, counts, shutdown };
         Ok(Self { sockets, door: Arc::new(door) })
     }
 
     /// Where it listens, with the ports that were given for port 0, in the order of the settings.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
         self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+    }
+
+    /// What is counted here.
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.door.counts)
     }
 
     /// Serves until `shutdown`. Then idle sessions are told 57P01 at once, running statements get the grace of the settings,
@@ -108,6 +116,7 @@ async fn accept_all(sockets: &[TcpListener], door: &Arc<Door>, shared: &Arc<Shar
             Ok((tcp, peer)) => {
                 backoff.reset();
                 let Some(visit) = doorstep.enter(peer.ip(), threshold) else {
+                    door.counts.refuse(Limit::Logins);
                     tracing::info!(%peer, "a connection was closed: too many of its address are not logged in");
                     continue;
                 };
@@ -167,6 +176,7 @@ impl Door {
         match self.negotiate(tcp).await {
             Ok((channel, Request::Start(startup), secured)) => {
                 if !visit.come_in() {
+                    self.counts.refuse(Limit::Logins);
                     let crowd = Diagnosis::new(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients are logging in");
                     return refuse(channel, Refusal::Told(crowd), address).await;
                 }
@@ -250,8 +260,8 @@ impl Door {
     ) -> Option<Connection> {
         match self.open(shared, &mut channel, startup, (address, secured)).await {
             Ok(Admitted { session, running, permits }) => {
-                let mut connection =
-                    Connection::new(session, channel, running, self.settings.limits.clone(), self.shutdown.clone());
+                let (limits, shutdown) = (self.settings.limits.clone(), self.shutdown.clone());
+                let mut connection = Connection::new(session, channel, (running, Arc::clone(&self.counts)), limits, shutdown);
                 connection.hold(permits);
                 Some(connection)
             }
@@ -277,9 +287,10 @@ impl Door {
         let binding = self.tls.as_ref().filter(|_| secured).and_then(|tls| tls.binding.as_ref());
         let loopback = address.to_canonical().is_loopback();
         authenticate(channel, &self.settings, Candidate { user: &startup.user, loopback, binding }).await?;
-        let permit = Arc::clone(&self.sessions)
-            .try_acquire_owned()
-            .map_err(|_full| Refusal::Told(Diagnosis::new(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already")))?;
+        let permit = Arc::clone(&self.sessions).try_acquire_owned().map_err(|_full| {
+            self.counts.refuse(Limit::Sessions);
+            Refusal::Told(Diagnosis::new(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already"))
+        })?;
         let running = Arc::new(Running::default());
         let registration = self.registry.register(startup.takes_long_key(), Arc::clone(&running));
         let start = Start {

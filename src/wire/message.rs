@@ -7,7 +7,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::error::protocol_violation;
-use crate::error::{Diagnosis, sqlstate};
+use crate::error::{Diagnosis, Limit, sqlstate};
 
 /// Bytes of type and length in front of a body.
 const HEADER: usize = 5;
@@ -109,7 +109,8 @@ pub(super) fn announced(buffer: &[u8], message_max: usize) -> Result<Option<usiz
         Some(length) if length > bound => Err(Diagnosis::new(
             sqlstate::PROGRAM_LIMIT_EXCEEDED,
             format!("message of {length} bytes is longer than the limit of {bound} bytes"),
-        )),
+        )
+        .at(Limit::Message)),
         Some(length) => Ok(Some(length + 1)),
     }
 }

@@ -15,6 +15,7 @@
 //! `error` builds `ErrorResponse`; memory per connection is bounded by the write threshold, one batch, and two inbound messages.
 #![deny(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::indexing_slicing)]
 
+pub mod counts;
 pub mod decode;
 pub mod encode;
 pub mod error;

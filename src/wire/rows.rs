@@ -132,6 +132,7 @@ impl Connection {
             // A value that cannot be sent leaves the whole rows before it, and nothing of its own.
             self.writer.seal();
             encoded?;
+            self.counts.rows.add(count as u64);
             let width = ((self.writer.waiting() - before) / count).max(1);
             *piece = (FLUSH_THRESHOLD / width).clamp(1, PIECE_MAX);
             start += count;

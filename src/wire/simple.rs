@@ -10,6 +10,7 @@ use crate::session::output::{Execution, Rows};
 impl Connection {
     /// A `Query` message. A failed statement ends the text: those after it do not run.
     pub(super) async fn simple_query(&mut self, text: &str) -> Result<(), End> {
+        let _running = self.counts.running.enter();
         self.start_statement();
         if let Err(failure) = self.run_text(text).await {
             self.fail(failure).await?;
@@ -61,6 +62,7 @@ impl Connection {
 
     /// The statement succeeded: notices, then its tag.
     pub(super) fn complete(&mut self, tag: String) -> Result<(), Failure> {
+        self.counts.succeeded.add(1);
         self.send_notices()?;
         Ok(self.writer.put(&CommandComplete::new(tag))?)
     }

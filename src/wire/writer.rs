@@ -2,10 +2,13 @@
 //! messages together and pushes bytes into the socket.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use pgwire::messages::Message;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use crate::telemetry::metrics::Count;
 
 /// Rows wait for the socket once this many bytes are buffered, so that a slow reader stops the query.
 pub(super) const FLUSH_THRESHOLD: usize = 64 << 10;
@@ -18,12 +21,18 @@ pub(super) struct Writer<W> {
     buffer: BytesMut,
     /// Bytes at the front of `buffer` that are whole messages.
     sealed: usize,
+    sent: Arc<Count>,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     /// An empty buffer in front of `socket`.
     pub(super) fn new(socket: W) -> Self {
-        Self { socket, buffer: BytesMut::with_capacity(8 << 10), sealed: 0 }
+        Self { socket, buffer: BytesMut::with_capacity(8 << 10), sealed: 0, sent: Arc::default() }
+    }
+
+    /// The same, whose bytes are counted.
+    pub(super) fn counted(self, sent: Arc<Count>) -> Self {
+        Self { sent, ..self }
     }
 
     /// Appends one message.
@@ -76,6 +85,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             self.sealed = self.sealed.saturating_sub(written);
+            self.sent.add(written as u64);
         }
         if self.buffer.capacity() > KEEP_CAPACITY {
             self.buffer = BytesMut::with_capacity(8 << 10);

@@ -166,8 +166,13 @@ async fn nesting_and_length_end_in_an_error_or_an_answer() {
         format!("SELECT count(*) FROM shop.customers WHERE {}", either.join(" OR ")),
         format!("SELECT count(*) FROM shop.customers WHERE NOT ({})", either.join(" AND ")),
         format!("SELECT 1{}", " + 1".repeat(20_000)),
+        format!("SELECT 1{}", " = 1".repeat(400_000)),
+        format!("SELECT 1{}", "::int".repeat(400_000)),
+        format!("SELECT 1{}", " IS NULL".repeat(200_000)),
+        format!("SELECT 1{}", " EXCEPT SELECT 1".repeat(100_000)),
+        format!("SELECT 1 FROM shop.customers{}", ", shop.customers".repeat(20_000)),
     ] {
-        assert_eq!(session.failure(&sql).await.code, "54001");
+        assert_eq!(session.failure(&sql).await.code, "54001", "{}", &sql[..60]);
         assert_eq!(session.answer("SELECT 1").await, "1");
     }
     let short = either[..200].join(" OR ");

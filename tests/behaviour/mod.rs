@@ -13,6 +13,7 @@ mod session;
 mod stopping;
 mod stores;
 mod transactions;
+mod watching;
 
 use std::time::Duration;
 

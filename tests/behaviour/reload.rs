@@ -74,6 +74,36 @@ async fn a_reload_that_fails_half_way_changes_nothing_in_postgres_nor_elsewhere(
 }
 
 #[tokio::test]
+async fn a_view_that_cannot_be_planned_keeps_the_one_that_worked() {
+    let place = Place::new();
+    place.sqlite("shop", ITEMS).await;
+    place.write("views/low.sql", "SELECT id FROM shop.items");
+    place.write("views/old.sql", "SELECT id FROM shop.gone");
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    for (broken, told) in [
+        ("SELECT id\nFROM shop.itmes", "views/low.sql, line 2, column 6: relation \"shop.itmes\" does not exist"),
+        ("SELECT id,", "views/low.sql, line 1, column 11: syntax error at end of input"),
+    ] {
+        place.write("views/low.sql", broken);
+        place.write("views/added.sql", "SELECT 1 AS n");
+        let Err(ServerError::Config(problems)) = server.reload().await else { panic!("{broken} was taken over") };
+        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        assert!(problem.to_string().starts_with(told), "{problem}");
+        assert_eq!(session.answer("SELECT id FROM low").await, "1");
+        assert_eq!(session.failure("SELECT n FROM added").await.code, "42P01", "the directory was taken over in part");
+    }
+    // What was broken before and stays as it was keeps nothing from being taken over, nor does a store that is away.
+    place.write("views/low.sql", "SELECT id + 1 AS id FROM shop.items");
+    server.reload().await.unwrap();
+    assert_eq!(session.answer("SELECT id FROM low; SELECT n FROM added").await, "2\n1");
+    std::fs::rename(place.path().join("shop.db"), place.path().join("away.db")).unwrap();
+    server.reload().await.unwrap();
+    let failure = session.failure("SELECT id FROM low").await;
+    assert!(failure.code.starts_with("08"), "{failure:?}");
+}
+
+#[tokio::test]
 async fn a_reload_tells_the_keys_that_wait_for_a_restart() {
     let place = Place::new();
     let server = place.serve().await;

@@ -1,7 +1,11 @@
 //! Stores that are away, come back, are killed, or hold what does not fit.
 
+use std::net::SocketAddr;
+
 use futures::TryStreamExt;
 use mongodb::bson::doc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tributary::sandbox::Postgres;
 
 use super::eventually;
@@ -46,6 +50,136 @@ async fn a_postgres_that_is_away_at_the_start_comes_back_by_itself() {
     let _open = gate.open().await;
     eventually("the second return", async || session.rows("SELECT n FROM shop.stock").await.ok().filter(|rows| *rows == ["1"]))
         .await;
+}
+
+/// What `/health` says: the status of the whole, and whether each store is available.
+async fn health(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.split("\r\n\r\n").nth(1).unwrap().trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_the_list_of_stores_follow_a_postgres_that_goes_and_returns() {
+    const WELL: &str = r#"{"status":"ok","stores":{"notes":{"available":true},"shop":{"available":true}}}"#;
+    const AWAY: &str = r#"{"status":"degraded","stores":{"notes":{"available":true},"shop":{"available":false}}}"#;
+    let place = Place::new();
+    let main = "listen = \"127.0.0.1:0\"\nhttp.listen = \"127.0.0.1:0\"\nauth.trust = true\n[roles.ada]\n";
+    place.write("tributary.toml", main);
+    let postgres = support::postgres().await;
+    let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
+    let gate = Gate::to(postgres.host(), postgres.port()).await;
+    let (user, password) = (postgres.user(), postgres.password());
+    let login = format!("port = {}\nuser = \"{user}\"\npassword = \"{password}\"\ndatabase = \"{database}\"\n", gate.port());
+    place.write("stores/shop.toml", &format!("kind = \"postgres\"\n{login}"));
+    place.sqlite("notes", "CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (7);").await;
+    let open = gate.open().await;
+    let server = place.serve().await;
+    let told = server.http_address().unwrap();
+    let mut login = tokio_postgres::Config::new();
+    login.host("127.0.0.1").port(server.addresses()[0].port()).user("ada").dbname(proxy::DATABASE);
+    let session = proxy::open(&login).await.unwrap();
+    let listed = "SELECT name, available, reason IS NULL FROM tributary.stores ORDER BY name";
+    assert_eq!(session.answer("SELECT n FROM shop.stock").await, "1");
+    assert_eq!(health(told).await, WELL);
+    assert_eq!(session.answer(listed).await, "notes|t|t\nshop|t|t");
+
+    // A statement that fails is enough to know.
+    open.shut().await;
+    let failure = session.failure("SELECT n FROM shop.stock").await;
+    assert!(failure.code.starts_with("08"), "{failure:?}");
+    assert_eq!(health(told).await, AWAY);
+    assert_eq!(session.answer(listed).await, "notes|t|t\nshop|f|f");
+    // So is one that succeeds.
+    let open = gate.open().await;
+    eventually("the return", async || session.rows("SELECT n FROM shop.stock").await.ok()).await;
+    assert_eq!(session.answer(listed).await, "notes|t|t\nshop|t|t");
+    assert_eq!(health(told).await, WELL);
+
+    // Without statements it is known to those who ask, both ways.
+    open.shut().await;
+    eventually("the loss", async || (health(told).await == AWAY).then_some(())).await;
+    assert_eq!(session.answer(listed).await, "notes|t|t\nshop|f|f");
+    let _open = gate.open().await;
+    eventually("the return in the list", async || (session.answer(listed).await == "notes|t|t\nshop|t|t").then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sqlite_file_that_is_replaced_or_gone_is_noticed() {
+    let place = Place::new();
+    let file = place.sqlite("notes", "CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (7);").await;
+    let server = place.serve().await;
+    let (session, block) = (proxy::connect(&server, OWNER).await, proxy::connect(&server, OWNER).await);
+    assert_eq!(session.answer("SELECT n FROM notes.notes").await, "7");
+    block.answer("BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+    assert_eq!(block.answer("SELECT n FROM notes.notes").await, "7");
+    let (next, gone) = (place.path().join("next.db"), place.path().join("gone.db"));
+    proxy::sqlite(&next, "CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (8), (9);").await;
+    std::fs::rename(&next, &file).unwrap();
+    assert_eq!(session.answer("SELECT n FROM notes.notes ORDER BY n").await, "8\n9");
+    assert_eq!(block.answer("SELECT n FROM notes.notes; COMMIT").await, "7", "the block keeps the state that it has");
+    assert_eq!(block.answer("SELECT count(*) FROM notes.notes").await, "2");
+
+    std::fs::rename(&file, &gone).unwrap();
+    let failure = session.failure("SELECT n FROM notes.notes").await;
+    assert_eq!((failure.code.as_str(), failure.message.as_str()), ("08001", "store \"notes\" cannot be reached"));
+    assert_eq!(failure.detail, "The database file does not exist.");
+    assert_eq!(session.answer("SELECT available, reason FROM tributary.stores").await, "f|The database file does not exist.");
+    // A file with another table under the name is found by the refresh that a statement asks for which misses its column.
+    proxy::sqlite(&file, "CREATE TABLE notes (m TEXT); INSERT INTO notes VALUES ('new');").await;
+    assert_eq!(session.failure("SELECT n FROM notes.notes").await.code, "HV000");
+    eventually("the new table", async || session.rows("SELECT m FROM notes.notes").await.ok().filter(|rows| *rows == ["new"]))
+        .await;
+    assert_eq!(session.answer("SELECT available, reason IS NULL FROM tributary.stores").await, "t|t");
+}
+
+#[tokio::test]
+async fn grouping_by_a_key_reads_the_columns_that_are_named() {
+    let place = Place::new();
+    let tables = "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT, weight NUMERIC(6, 2), born DATE);
+        INSERT INTO people VALUES (1, 'Ada', 60.5, 'never'), (2, 'Bob', 70, 'ever');
+        CREATE TABLE visits (id INTEGER PRIMARY KEY, person INTEGER, cost NUMERIC(6, 2), day DATE);
+        INSERT INTO visits VALUES (1, 1, 5, 'some day'), (2, 1, 6, 'another'), (3, 2, 7, '')";
+    place.sqlite("crew", tables).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("SET tributary.pushdown = scans").await;
+    assert_eq!(session.failure("SELECT born FROM crew.people").await.code, "22007");
+    for (sql, expected, read) in [
+        ("SELECT id, count(*) FROM crew.people GROUP BY id ORDER BY 1", "1|1\n2|1", &[r#"t."id" FROM"#][..]),
+        ("SELECT count(*) FROM crew.people GROUP BY id", "1\n1", &[r#"t."id" FROM"#]),
+        ("SELECT name FROM crew.people GROUP BY id HAVING max(weight) > 65", "Bob", &[r#"t."id", t."name", t."weight" FROM"#]),
+        (
+            "SELECT name, rank() OVER (ORDER BY weight) FROM crew.people GROUP BY id ORDER BY 2",
+            "Ada|1\nBob|2",
+            &[r#"t."weight" FROM"#],
+        ),
+        (
+            "SELECT p.id, p.name, sum(v.cost) FROM crew.people p JOIN crew.visits v ON v.person = p.id GROUP BY p.id ORDER BY 1",
+            "1|Ada|11.00\n2|Bob|7.00",
+            &[r#"t."id", t."name" FROM"#, r#"t."person", t."cost" FROM"#],
+        ),
+        (
+            "SELECT id, (SELECT max(v.cost) FROM crew.visits v WHERE v.person = p.id AND p.weight > 65) FROM crew.people p
+             GROUP BY id ORDER BY 1",
+            "1|~\n2|7.00",
+            &[r#"t."id", t."weight" FROM"#],
+        ),
+        (
+            "SELECT id, name, weight FROM crew.people GROUP BY weight, id ORDER BY 1",
+            "1|Ada|60.50\n2|Bob|70.00",
+            &[r#"t."weight" FROM"#],
+        ),
+    ] {
+        assert_eq!(session.answer(sql).await, expected, "{sql}");
+        let plan = session.answer(&format!("EXPLAIN {sql}")).await;
+        for words in read {
+            assert!(plan.contains(words), "{sql}: {words} in\n{plan}");
+        }
+        assert!(!plan.contains("born") && !plan.contains("day"), "{sql}:\n{plan}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

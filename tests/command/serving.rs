@@ -162,3 +162,22 @@ fn a_reload_names_the_keys_that_wait_for_a_restart() {
     let said = server.end();
     assert_eq!(said.matches("take effect at the next start").count(), 1, "{said}");
 }
+
+/// A store whose server takes connections and never answers: a reload waits for it.
+#[test]
+fn a_server_can_be_stopped_while_it_reads_the_directory_again() {
+    let catalog = tempfile::tempdir().unwrap();
+    write(catalog.path(), "tributary.toml", &main_file("127.0.0.1:0"));
+    let mut server = Serving::start(catalog.path());
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = format!(
+        "kind = \"postgres\"\nport = {}\nuser = \"u\"\ndatabase = \"d\"\nconnect_timeout = \"10m\"\ndiscovery_timeout = \"10m\"\n",
+        silent.local_addr().unwrap().port()
+    );
+    write(catalog.path(), "stores/mute.toml", &store);
+    server.signal("HUP");
+    let _asked = silent.accept().unwrap();
+    server.signal("TERM");
+    server.wait_for("stopping: no new sessions");
+    assert!(!server.end().contains("was read again"));
+}

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::TryStreamExt;
+use tributary::error::Diagnosis;
 use tributary::federation::branches::{BranchKind, Branches};
 use tributary::federation::engine::{Engine, Limits};
+use tributary::federation::error::diagnose;
 use tributary::federation::explain::{self, Pulled};
 use tributary::federation::plan::{self, Setting};
 use tributary::federation::scan::asked;
@@ -111,6 +113,19 @@ impl Room {
             spilled: spilled(&bound.physical),
             plan,
         }
+    }
+
+    /// What a statement fails with while it runs on another engine over the same stores.
+    pub async fn failure_with(&self, engine: &Engine, sql: &str) -> Diagnosis {
+        let snapshot = self.server.catalog().snapshot();
+        let setting = Setting::of_server(Arc::clone(&snapshot));
+        let Some(Kind::Query(query)) = parse(sql).unwrap().into_iter().next().map(|parsed| parsed.kind) else { panic!("{sql}") };
+        let planned = plan::plan_aside(engine, &setting, *query, &[]).await.unwrap();
+        let branches = Arc::new(Branches::new(&snapshot, BranchKind::Statement, None));
+        let bound = plan::bind_aside(engine, &setting, &planned, &[], &branches).await.unwrap();
+        let run = async { bound.run().unwrap().try_collect::<Vec<_>>().await };
+        let outcome = tokio::time::timeout(PATIENCE, run).await.unwrap_or_else(|_| panic!("{sql} does not end"));
+        outcome.map(|batches| batches.len()).map_err(|error| diagnose(&error)).expect_err(sql)
     }
 
     /// Ends the server.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tributary::error::Limit;
 use tributary::federation::engine::{Engine, Limits};
 
 use super::Room;
@@ -57,5 +58,42 @@ async fn joins_larger_than_the_pool_end_with_the_same_rows() {
         }
         assert!(spilled > 4, "{spilled} of {} statements went to disk with {partitions} partitions", statements.len());
     }
+    room.stop().await;
+}
+
+/// Rows of one key cannot be told apart by any hash: they are counted, and refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_whose_one_key_is_larger_than_the_pool_of_postgres_and_sqlite_rows_is_refused() {
+    let same = |text: &str, from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    };
+    let near = same(NEAR, "CASE WHEN i % 50 = 0 THEN NULL WHEN i % 1000 = 7 THEN 7 ELSE i END", "7");
+    let far = same(FAR, "CASE WHEN i % 70 = 0 THEN NULL WHEN i % 5000 = 9 THEN 7 ELSE i * 2 END", "7");
+    let room = Room::new(&near, &far).await;
+    let directory = tempfile::tempdir().unwrap();
+    for (spill_directory, partitions) in [(Some(directory.path().to_owned()), 1), (Some(directory.path().to_owned()), 2), (None, 1)]
+    {
+        let limits = Limits { memory_bytes: 3 << 19, spill_directory, batch_rows: 256, partitions, ..Limits::default() };
+        let small = Engine::new(&limits).unwrap();
+        let sql = "SELECT count(*), max(a.filler), max(b.filler) FROM near.one a JOIN far.other b ON a.k = b.k";
+        let refused = room.failure_with(&small, sql).await;
+        assert_eq!((refused.sqlstate.as_str(), refused.limit), ("53200", Some(Limit::QueryMemory)), "{refused:?}");
+        assert!(refused.detail.as_ref().is_some_and(|detail| detail.contains("SpillingJoinInput")), "{refused:?}");
+        assert_eq!(files(directory.path()), 0);
+    }
+    room.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_spill_files_of_postgres_rows_is_told_as_the_limit_it_is() {
+    let room = Room::new(NEAR, FAR).await;
+    let directory = tempfile::tempdir().unwrap();
+    let spill_directory = Some(directory.path().to_owned());
+    let limits = Limits { memory_bytes: 3 << 19, spill_directory, spill_bytes: 64 << 10, batch_rows: 256, partitions: 1 };
+    let small = Engine::new(&limits).unwrap();
+    let sql = "SELECT count(*), max(a.filler), max(b.filler) FROM near.one a JOIN far.other b ON a.k = b.k";
+    let refused = room.failure_with(&small, sql).await;
+    assert_eq!((refused.sqlstate.as_str(), refused.limit), ("53400", Some(Limit::Spill)), "{refused:?}");
     room.stop().await;
 }

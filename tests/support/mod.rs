@@ -62,6 +62,7 @@ impl Deref for MariaDbOf {
 }
 
 /// MySQL itself, only where `TRIBUTARY_TEST_MYSQL_URL` names one: Debian does not package it.
+#[cfg(feature = "test_mysql")]
 pub fn mysql() -> Option<MariaDb> {
     named("TRIBUTARY_TEST_MYSQL_URL", 3306).map(MariaDb::at)
 }

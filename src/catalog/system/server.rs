@@ -5,6 +5,7 @@ use super::table::{Cell, NAMES, TEXTS, relation};
 use crate::catalog::discover::SystemRelation;
 use crate::catalog::snapshot::{SessionFacts, Snapshot};
 use crate::cells;
+use crate::error::Diagnosis;
 use crate::pgtype::PgType;
 
 /// `pg_database.oid` of the one database.
@@ -199,12 +200,15 @@ const STORES: &[(&str, PgType)] = &[
     ("reason", PgType::TEXT),
 ];
 
+/// Tells what is known, and has stores looked at again for the next time: rows of the system wait for no store.
 fn stores(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
+    snapshot.reach.ask();
     let row = |(name, connector): (&crate::stores::StoreName, &std::sync::Arc<dyn crate::stores::Connector>)| {
         let schemas: Vec<_> = snapshot.schemas.values().filter(|schema| schema.store.as_ref() == Some(name)).collect();
         let tables = schemas.iter().map(|schema| i64::try_from(schema.relations.len()).unwrap_or(i64::MAX)).sum::<i64>();
-        let reason = schemas.iter().find_map(|schema| schema.unavailable.as_ref());
-        let told = reason.map(|reason| reason.detail.clone().unwrap_or_else(|| reason.message.clone()));
+        let undiscovered = schemas.iter().find_map(|schema| schema.unavailable.clone());
+        let reason = undiscovered.or_else(|| snapshot.reach.away(name).map(|error| Diagnosis::of(&error)));
+        let told = reason.map(|reason| reason.detail.unwrap_or(reason.message));
         let names = Cell::Texts(schemas.iter().map(|schema| schema.name.clone()).collect());
         cells![name.as_str(), connector.kind(), names, tables, told.is_none(), told]
     };

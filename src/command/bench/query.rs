@@ -131,6 +131,9 @@ mod tests {
         assert_eq!(names(&["tpch"], "split").len(), 22);
         assert_eq!(names(&[], "split").len(), 32);
         assert_eq!(names(&["federated"], "documents").len(), 12);
+        for placement in ["embedded", "postgres", "split", "scattered"] {
+            assert_eq!(names(&["federated"], placement).len(), 10, "{placement}: README names the number");
+        }
         assert!(queries(&["q23".to_owned()], 1.0, "split").is_err());
         assert!(queries(&["f11".to_owned()], 1.0, "split").is_err());
     }

@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, TableFactor, VisitMut, VisitorMut};
 
 use crate::error::{Diagnosis, sqlstate};
 
@@ -13,24 +13,30 @@ use crate::error::{Diagnosis, sqlstate};
 pub const EXPRESSION_DEPTH_MAX: usize = 256;
 /// The deepest nesting of subqueries in expressions: the engine's work doubles with each level.
 pub const SUBQUERY_DEPTH_MAX: usize = 12;
+/// The most tables, subqueries and functions in FROM: a plan is as deep as its joins are many.
+pub const RELATIONS_MAX: usize = 1_000;
 /// Shorter chains are left as they are.
 const CHAIN_MIN: usize = 16;
 
 /// Balances chains and measures what is left.
 ///
 /// # Errors
-/// 54001 beyond [`EXPRESSION_DEPTH_MAX`] or [`SUBQUERY_DEPTH_MAX`].
+/// 54001 beyond [`EXPRESSION_DEPTH_MAX`], [`SUBQUERY_DEPTH_MAX`] or [`RELATIONS_MAX`].
 pub fn bound(tree: &mut impl VisitMut) -> Result<(), Diagnosis> {
-    match VisitMut::visit(tree, &mut Depth { current: 0, subqueries: 0 }) {
+    match VisitMut::visit(tree, &mut Depth { current: 0, subqueries: 0, relations: 0 }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(Deep::Subqueries) => {
             Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "subqueries are nested too deep")
                 .with_detail(format!("At most {SUBQUERY_DEPTH_MAX} subqueries in expressions may stand inside each other.")))
         }
+        ControlFlow::Break(Deep::Relations) => {
+            Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement joins too many relations")
+                .with_detail(format!("At most {RELATIONS_MAX} are allowed.")))
+        }
         ControlFlow::Break(Deep::Operators) => {
             Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "expression is nested too deep")
                 .with_detail(format!("At most {EXPRESSION_DEPTH_MAX} operators may stand inside each other."))
-                .with_hint("Chains of AND and OR may be of any length; for others use a list, an array or an aggregate."))
+                .with_hint("Use a list, an array or an aggregate."))
         }
     }
 }
@@ -38,12 +44,14 @@ pub fn bound(tree: &mut impl VisitMut) -> Result<(), Diagnosis> {
 struct Depth {
     current: usize,
     subqueries: usize,
+    relations: usize,
 }
 
 /// What there is too much of.
 enum Deep {
     Operators,
     Subqueries,
+    Relations,
 }
 
 fn is_subquery(expr: &Expr) -> bool {
@@ -61,6 +69,11 @@ impl VisitorMut for Depth {
             return ControlFlow::Break(Deep::Subqueries);
         }
         if self.current > EXPRESSION_DEPTH_MAX { ControlFlow::Break(Deep::Operators) } else { ControlFlow::Continue(()) }
+    }
+
+    fn pre_visit_table_factor(&mut self, _relation: &mut TableFactor) -> ControlFlow<Deep> {
+        self.relations += 1;
+        if self.relations > RELATIONS_MAX { ControlFlow::Break(Deep::Relations) } else { ControlFlow::Continue(()) }
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Deep> {

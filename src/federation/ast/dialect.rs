@@ -65,19 +65,10 @@ impl VisitorMut for Dialect {
                 access_chain.iter_mut().for_each(quote_field);
                 return ControlFlow::Continue(());
             }
-            Expr::Function(function) => {
-                strip_schema(&mut function.name);
-                if matches!(function.args, FunctionArguments::Subquery(_)) {
-                    let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "ARRAY(subquery) is not supported")
-                        .with_hint("Aggregate inside: (SELECT array_agg(x ORDER BY …) FROM …).");
-                    return ControlFlow::Break(Box::new(error));
-                }
-                match json::rewrite(function) {
-                    Ok(Some(new)) => Ok(new),
-                    Ok(None) => return ControlFlow::Continue(()),
-                    Err(error) => Err(error),
-                }
-            }
+            Expr::Function(function) => match called(function).transpose() {
+                Some(rewritten) => rewritten,
+                None => return ControlFlow::Continue(()),
+            },
             Expr::BinaryOp { op, .. } => {
                 if let BinaryOperator::PGCustomBinaryOperator(parts) = op
                     && let Some(plain) = parts.last().and_then(|name| plain_operator(name))
@@ -131,6 +122,20 @@ fn quantified(expr: &mut Expr) -> Option<Expr> {
         return None;
     }
     Some(call_with(&format!("operator {quantifier} {op}"), vec![take_out(left), take_out(right)]))
+}
+
+/// What stands for a call; `None` when it stays as it is, but for the schema of its name.
+fn called(function: &mut Function) -> Result<Option<Expr>, Diagnosis> {
+    strip_schema(&mut function.name);
+    if matches!(function.args, FunctionArguments::Subquery(_)) {
+        let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "ARRAY(subquery) is not supported");
+        return Err(error.with_hint("Aggregate inside: (SELECT array_agg(x ORDER BY …) FROM …)."));
+    }
+    if matches!(function.name.0.as_slice(), [ObjectNamePart::Identifier(name)] if name.value.eq_ignore_ascii_case("make_interval"))
+    {
+        interval::place_arguments(function)?;
+    }
+    json::rewrite(function)
 }
 
 /// Forms that stand for others whatever is inside them.

@@ -1,6 +1,8 @@
 //! `INTERVAL 'text' [fields]` is a cast of the text to `interval`, whose own reader knows every form (`format::interval`).
 
-use datafusion::sql::sqlparser::ast::{DataType, DateTimeField, Expr, Interval, IntervalFields, Value};
+use datafusion::sql::sqlparser::ast::{
+    DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval, IntervalFields, Value,
+};
 
 use super::literal::cast;
 use crate::error::{Diagnosis, sqlstate};
@@ -56,6 +58,39 @@ fn fields(first: &DateTimeField, last: Option<&DateTimeField>) -> Option<Interva
         (Second, None) => IntervalFields::Second,
         _ => return None,
     })
+}
+
+/// The parameters of `make_interval` in order; those that are not given are zero.
+const PARTS: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+
+/// Puts named arguments of `make_interval` at their places, as the function takes them.
+///
+/// # Errors
+/// 42883 for an unknown name, 42601 for a name given twice or before an argument without one.
+pub(super) fn place_arguments(function: &mut Function) -> Result<(), Diagnosis> {
+    let FunctionArguments::List(list) = &mut function.args else { return Ok(()) };
+    let named = list.args.iter().position(|argument| matches!(argument, FunctionArg::Named { .. }));
+    let Some(first_named) = named else { return Ok(()) };
+    let named = list.args.split_off(first_named);
+    let mut parts: Vec<Option<FunctionArg>> = list.args.drain(..).map(Some).collect();
+    parts.resize_with(PARTS.len().max(parts.len()), || None);
+    for argument in named {
+        let FunctionArg::Named { name, arg, .. } = argument else {
+            return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "positional argument cannot follow named argument"));
+        };
+        let place = PARTS.iter().position(|part| name.value.eq_ignore_ascii_case(part));
+        let Some(slot) = place.and_then(|place| parts.get_mut(place)) else {
+            let message = format!("function make_interval({} => unknown) does not exist", name.value);
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, message));
+        };
+        if slot.replace(FunctionArg::Unnamed(arg)).is_some() {
+            let message = format!("argument name \"{}\" used more than once", name.value);
+            return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message));
+        }
+    }
+    let zero = || FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::value(Value::Number("0".to_owned(), false))));
+    list.args = parts.into_iter().map(|part| part.unwrap_or_else(zero)).collect();
+    Ok(())
 }
 
 #[cfg(test)]

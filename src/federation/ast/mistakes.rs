@@ -31,8 +31,6 @@ const WINDOW_ONLY: &[&str] = &[
 const WINDOWING_ERROR: &str = "42P20";
 /// PostgreSQL's `ERRCODE_DUPLICATE_ALIAS`.
 const DUPLICATE_ALIAS: &str = "42712";
-/// PostgreSQL's `ERRCODE_WRONG_OBJECT_TYPE`.
-const WRONG_OBJECT_TYPE: &str = "42809";
 /// PostgreSQL's `ERRCODE_INVALID_COLUMN_REFERENCE`.
 const INVALID_COLUMN_REFERENCE: &str = "42P10";
 
@@ -109,7 +107,7 @@ impl Looking<'_> {
             return ControlFlow::Continue(());
         }
         let message = format!("window function {name} requires an OVER clause");
-        ControlFlow::Break(Box::new(Diagnosis::new(WRONG_OBJECT_TYPE, message).with_position(self.at(function))))
+        ControlFlow::Break(Box::new(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, message).with_position(self.at(function))))
     }
 
     /// Calls in the arguments of a call.

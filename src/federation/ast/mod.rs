@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping → name (output columns) → whole_row (relations as values) → sets (set-returning functions) → dialect (spellings the planner lacks) → literal (types of number literals) → planner
+//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping → name (output columns) → whole_row (relations as values) → sets (set-returning functions) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -15,6 +15,7 @@ mod grouping;
 mod interval;
 mod json;
 mod keywords;
+pub mod length;
 pub mod literal;
 pub mod locate;
 pub mod mistakes;
@@ -29,6 +30,7 @@ pub mod syntax;
 pub mod tokens;
 mod tuple;
 mod using;
+mod values;
 mod whole_row;
 
 use std::ops::ControlFlow;
@@ -62,7 +64,7 @@ pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diag
         return Err(*error);
     }
     let _: ControlFlow<()> = VisitMut::visit(query, &mut literal::Literals);
-    Ok(())
+    values::rewrite(query)
 }
 
 /// What must be right before outputs are named.

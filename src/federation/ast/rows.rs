@@ -42,9 +42,9 @@ pub(super) fn rewrite(query: &mut Query) -> Result<(), Diagnosis> {
     number_duplicates(&mut query.body)
 }
 
-/// `SELECT 1`
-fn one_row() -> Result<Box<SetExpr>, Diagnosis> {
-    let parsed = Parser::new(&Postgres).try_with_sql("SELECT 1").and_then(|mut parser| parser.parse_query());
+/// The body of a query of our own.
+pub(super) fn template(sql: &str) -> Result<Box<SetExpr>, Diagnosis> {
+    let parsed = Parser::new(&Postgres).try_with_sql(sql).and_then(|mut parser| parser.parse_query());
     parsed.map(|query| query.body).map_err(|error| Diagnosis::new(sqlstate::INTERNAL_ERROR, error.to_string()))
 }
 
@@ -64,7 +64,7 @@ fn spread_values(body: &mut SetExpr) -> Result<(), Diagnosis> {
     }
     let mut spread: Option<SetExpr> = None;
     for row in std::mem::take(&mut values.rows) {
-        let mut branch = one_row()?;
+        let mut branch = template("SELECT 1")?;
         if let SetExpr::Select(select) = branch.as_mut() {
             let named = row.content.into_iter().enumerate();
             let named =

@@ -4,12 +4,13 @@ use datafusion::sql::sqlparser::parser::ParserError;
 
 use super::DEPTH_MAX;
 use super::locate::character_of;
-use crate::error::{Diagnosis, sqlstate};
+use crate::error::{Diagnosis, Limit, sqlstate};
 
 /// 54001 for a text that nests deeper than `levels`.
 pub fn too_deep(levels: usize) -> Diagnosis {
     Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement is nested too deep")
         .with_detail(format!("At most {levels} levels are allowed."))
+        .at(Limit::Complexity)
 }
 
 /// 42601 at a token.

@@ -91,7 +91,7 @@ fn types(message: &str) -> Option<Diagnosis> {
     }
     if let Some(carrier) = between(message, "Cannot access field at argument 1: type ", " is not Struct") {
         let told = format!("column notation applied to type {}, which is not a composite type", type_name(carrier));
-        return Some(Diagnosis::new("42809", told));
+        return Some(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, told));
     }
     if let Some(field) = between(message, "Field ", " not found in ") {
         let told = format!("column \"{field}\" not found in data type json");

@@ -6,7 +6,7 @@
 //!
 //! | Filter | Condition |
 //! |---|---|
-//! | `k IN (…)` | the list, however long ([`super::batches`]); of several columns at once a list for each |
+//! | `k IN (…)` | the list, however long ([`super::keys`]); of several columns at once a list for each |
 //! | `k >= a AND k <= b` | the same, except of texts: stores have orders of their own |
 //! | `CASE hash % n WHEN i THEN … END` | one of the branches |
 //! | a look into the join's own table | nothing |

@@ -191,7 +191,8 @@ fn best<'g>(aggregate: &Aggregate, input: &LogicalPlan, given: &'g [Given]) -> O
         if !is_near || !is_same_type(input.schema().field(place), given.source.field().ok()?) || !takes_semi_joins(&given.source) {
             return None;
         }
-        let groups = own.iter().filter_map(Source::rows).fold(known.known(place)?.min(known.rows), f64::min);
+        // Not the rows that joins are guessed to leave: guesses over several joins can be off by orders of magnitude.
+        let groups = own.iter().filter_map(Source::rows).fold(known.known(place)?, f64::min);
         let part = given.source.rows()? / groups.max(1.0);
         (part * FEWER <= 1.0).then_some(part)
     };

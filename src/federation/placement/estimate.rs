@@ -7,6 +7,13 @@ use crate::stores::{Relation, Scan};
 
 /// Rows that may travel without a second thought.
 pub(super) const FEW_ROWS: u64 = 10_000;
+/// Groups from which a store's grouping no longer stays in its caches: PostgreSQL 15 makes 1.5 million groups of 6 million rows
+/// in 5.5 s, and sends the rows in 1.9 s.
+const MANY_GROUPS: f64 = 200_000.0;
+/// With more rows to a group than this, sending the groups saves more than making them costs.
+const GROUP_LARGE: f64 = 24.0;
+/// Values that may travel instead of groups, about 256 MB of them.
+const CELLS_MAX: u64 = 16_000_000;
 
 /// How many columns a relation has.
 pub(super) fn width(relation: &Relation) -> usize {
@@ -53,6 +60,27 @@ pub(super) fn rows(relation: &Relation, tables: &Tables) -> Option<u64> {
             })
         }
     }
+}
+
+/// Whether so many small groups of a table are sooner made here, of its rows, than by its store.
+pub(super) fn is_grouped_here(relation: &Relation, tables: &Tables) -> bool {
+    let Relation::Aggregate { input, groups, .. } = relation else { return false };
+    let Relation::Table(scan) = input.as_ref() else { return false };
+    let (Some(table), Some(rows)) = (tables.get(&scan.table), rows(input, tables)) else { return false };
+    let mut expected = 1.0;
+    for group in groups {
+        let Node::Column(place) = group.node else { return false };
+        let distinct = scan.columns.get(place).and_then(|ordinal| crate::federation::estimate::distinct(table, *ordinal));
+        let Some(distinct) = distinct else { return false };
+        expected *= distinct;
+    }
+    are_sooner_here(rows, scan.columns.len(), expected)
+}
+
+fn are_sooner_here(rows: u64, columns: usize, groups: f64) -> bool {
+    let cells = u64::try_from(columns).map_or(u64::MAX, |columns| rows.saturating_mul(columns));
+    let groups = groups.min(rows as f64);
+    groups >= MANY_GROUPS && rows as f64 <= groups * GROUP_LARGE && cells <= CELLS_MAX
 }
 
 fn of_scan(scan: &Scan, tables: &Tables) -> Option<u64> {
@@ -179,5 +207,24 @@ fn predicate_size(predicate: &Predicate) -> usize {
         Predicate::Compare { .. } | Predicate::IsNull { .. } | Predicate::Like { .. } => 1,
         Predicate::In { values, .. } => values.len(),
         Predicate::And(parts) | Predicate::Or(parts) => parts.iter().map(predicate_size).sum(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_small_groups_of_a_table_that_may_travel_are_made_here() {
+        let check = |rows, columns, groups, expected| {
+            assert_eq!(are_sooner_here(rows, columns, groups), expected, "{rows} rows of {columns}, {groups} groups");
+        };
+        check(6_000_000, 2, 400_000.0, true);
+        check(6_000_000, 2, 1e9, true);
+        check(300_000, 1, 250_000.0, true);
+        check(6_000_000, 2, 200_000.0, false);
+        check(6_000_000, 3, 400_000.0, false);
+        check(60_000_000, 1, 4_000_000.0, false);
+        check(150_000, 1, 150_000.0, false);
     }
 }

@@ -3,13 +3,19 @@
 //! A key of a table determines the table's columns, also above a join. Of an aggregation over a join the engine concludes that the
 //! key determines all of its columns, those of the other side too, and that it occurs once. It would then leave sort keys,
 //! group keys and DISTINCT out: `SELECT DISTINCT a.id, b.x FROM a CROSS JOIN b ORDER BY 1, 2` came sorted by the first only.
+//!
+//! The planner for its part groups by every column of a table whose key is grouped by, as the SELECT list may name them all. Those that
+//! nothing names are taken back ([`UnusedGroups`]), before typed keys hide that they are columns: each would be read from its store.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::common::FunctionalDependencies;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, FunctionalDependencies};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan, Projection};
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::optimizer::ApplyOrder;
@@ -53,6 +59,121 @@ impl<R: OptimizerRule> OptimizerRule for Cautious<R> {
             plan => self.rule.rewrite(unrelated(plan)?, config),
         }
     }
+}
+
+/// Takes columns out of GROUP BY that the other columns determine and nothing above names.
+#[derive(Debug)]
+pub(super) struct UnusedGroups;
+
+impl AnalyzerRule for UnusedGroups {
+    fn name(&self) -> &str {
+        "unused_groups"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let narrow = |node: LogicalPlan| {
+            let LogicalPlan::Projection(projection) = node else { return Ok(Transformed::no(node)) };
+            let Some(input) = without_unused_groups(&projection.input, named_by(&projection.expr)?)? else {
+                return Ok(Transformed::no(LogicalPlan::Projection(projection)));
+            };
+            let Projection { expr, schema, .. } = projection;
+            Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new_with_schema(expr, Arc::new(input), schema)?)))
+        };
+        Ok(plan.transform_up_with_subqueries(narrow)?.data)
+    }
+}
+
+/// The plan below a SELECT list that names `named`; `None` when nothing of it is in vain.
+fn without_unused_groups(plan: &LogicalPlan, mut named: BTreeSet<Column>) -> Result<Option<LogicalPlan>> {
+    match plan {
+        LogicalPlan::Filter(_) | LogicalPlan::Window(_) => {
+            let expressions = plan.expressions();
+            named.extend(named_by(&expressions)?);
+            let narrowed = plan.inputs().into_iter().map(|input| without_unused_groups(input, named.clone()));
+            let Some(Some(input)) = narrowed.collect::<Result<Vec<_>>>()?.pop() else { return Ok(None) };
+            plan.with_new_exprs(expressions, vec![input]).map(Some)
+        }
+        LogicalPlan::Aggregate(aggregate) if keys_hold(&aggregate.input) => {
+            let kept = kept_groups(aggregate, &named);
+            if kept.len() == aggregate.group_expr.len() {
+                return Ok(None);
+            }
+            let narrowed = Aggregate::try_new(Arc::clone(&aggregate.input), kept, aggregate.aggr_expr.clone())?;
+            Ok(Some(LogicalPlan::Aggregate(narrowed)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The columns that expressions name, also from inside subqueries.
+fn named_by(expressions: &[Expr]) -> Result<BTreeSet<Column>> {
+    let mut named = BTreeSet::new();
+    for expression in expressions {
+        named.extend(expression.column_refs().into_iter().cloned());
+        expression.apply(|inner| {
+            let subquery = match inner {
+                Expr::ScalarSubquery(subquery) => subquery,
+                Expr::Exists(exists) => &exists.subquery,
+                Expr::InSubquery(within) => &within.subquery,
+                Expr::SetComparison(comparison) => &comparison.subquery,
+                _ => return Ok(TreeNodeRecursion::Continue),
+            };
+            subquery.subquery.apply_with_subqueries(|node| {
+                for expression in node.expressions() {
+                    expression.apply(|inner| {
+                        if let Expr::OuterReferenceColumn(_, column) = inner {
+                            named.insert(column.clone());
+                        }
+                        Ok(TreeNodeRecursion::Continue)
+                    })?;
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })?;
+    }
+    Ok(named)
+}
+
+/// The group expressions of an aggregation without the columns that are not named and that those left determine. What the
+/// planner has added comes last, and is looked at first.
+fn kept_groups(aggregate: &Aggregate, named: &BTreeSet<Column>) -> Vec<Expr> {
+    let used: BTreeSet<usize> = named.iter().filter_map(|column| aggregate.schema.maybe_index_of_column(column)).collect();
+    let mut kept: Vec<(usize, &Expr)> = aggregate.group_expr.iter().enumerate().collect();
+    for (place, group) in aggregate.group_expr.iter().enumerate().rev() {
+        let others: Vec<&Expr> = kept.iter().filter(|(other, _)| *other != place).map(|(_, other)| *other).collect();
+        if !used.contains(&place) && is_determined(group, &others, aggregate.input.schema()) {
+            kept.retain(|(other, _)| *other != place);
+        }
+    }
+    kept.into_iter().map(|(_, group)| group.clone()).collect()
+}
+
+/// Whether a column is the same in all rows that agree in the other group expressions.
+pub(super) fn is_determined(group: &Expr, others: &[&Expr], schema: &DFSchema) -> bool {
+    let place = |expr: &Expr| match expr.clone().unalias() {
+        Expr::Column(column) => schema.maybe_index_of_column(&column),
+        _ => None,
+    };
+    let Some(index) = place(group) else { return false };
+    let others: BTreeSet<usize> = others.iter().filter_map(|other| place(other)).filter(|other| *other != index).collect();
+    schema.functional_dependencies().iter().any(|dependence| {
+        dependence.target_indices.contains(&index) && dependence.source_indices.iter().all(|source| others.contains(source))
+    })
+}
+
+/// Whether what the engine concludes from keys holds of the rows of a plan: of tables and their joins, and above no aggregation of a
+/// join.
+fn keys_hold(plan: &LogicalPlan) -> bool {
+    let is_transparent = match plan {
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Join(_) => plan.inputs().into_iter().all(keys_hold),
+        _ => false,
+    };
+    is_transparent || is_sound(plan)
 }
 
 /// A node that drops or groups equal rows, over an input of which nothing wrong is known.

@@ -77,6 +77,7 @@ pub fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
 fn with_resolution(mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>>) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let place = rules.iter().position(|rule| rule.name() == "type_coercion").unwrap_or(rules.len());
     rules.insert(place, Arc::new(resolve::TypedOperations));
+    rules.insert(place, Arc::new(dependencies::UnusedGroups));
     rules.push(Arc::new(subqueries::SubqueriesAsJoins));
     rules
 }

@@ -17,7 +17,7 @@ pub(super) fn run(session: &mut Session, object: DiscardObject) -> Result<Execut
             }
             session.names.clear_portals();
             session.names.clear_statements();
-            session.settings.reset_all();
+            session.settings.reset_all()?;
             session.facts = None;
             "DISCARD ALL"
         }

@@ -123,7 +123,7 @@ pub(super) fn reset(session: &mut Session, name: Option<&str>) -> Result<Executi
     session.facts = None;
     match name {
         Some(name) => session.settings.set(name, None, false)?,
-        None => session.settings.reset_all(),
+        None => session.settings.reset_all()?,
     }
     Ok(Execution::Done("RESET".to_owned()))
 }

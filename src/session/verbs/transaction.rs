@@ -3,7 +3,7 @@
 use chrono::Utc;
 use datafusion::sql::sqlparser::ast::{TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
 
-use crate::error::{Diagnosis, sqlstate};
+use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::session::Session;
 use crate::session::output::Execution;
 use crate::session::transaction::{Block, Isolation, Modes, let_go};
@@ -166,7 +166,7 @@ pub(super) fn savepoint(session: &mut Session, name: &str) -> Result<Execution, 
     let block = explicit(session, "SAVEPOINT")?;
     if block.savepoints.len() >= SAVEPOINTS_MAX {
         let message = format!("a transaction may keep at most {SAVEPOINTS_MAX} savepoints");
-        return Err(Diagnosis::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, message));
+        return Err(Diagnosis::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, message).at(Limit::Transaction));
     }
     block.savepoints.push((name.to_owned(), mark));
     done("SAVEPOINT")

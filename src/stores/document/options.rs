@@ -1,6 +1,6 @@
 //! The options of `[tables.<name>]` in a store file that say how documents become columns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,7 @@ use super::declared::{from_columns, from_json_schema};
 use super::schema::overlay;
 use super::types::DocumentField;
 use crate::options::{Form, OptionSpec, Problem, Reader, Secrets};
+use crate::spelling::nearest;
 
 /// The keys of `[tables.<name>]`.
 pub const TABLE_OPTIONS: &[OptionSpec] = &[
@@ -103,6 +104,23 @@ pub fn read_tables(
         }
     }
     options
+}
+
+/// Keys below `part` of a store file (`tables`) that name none of the `existing` tables.
+pub fn missing<'n>(part: &str, names: impl Iterator<Item = &'n String>, existing: &BTreeSet<String>) -> Vec<Problem> {
+    let problem = |name: &String| {
+        let near =
+            nearest(name, existing.iter().map(String::as_str)).map(|near| format!("; perhaps \"{near}\"")).unwrap_or_default();
+        Problem { path: format!("{part}.{name}"), value: String::new(), rule: format!("names nothing that the store has{near}") }
+    };
+    names.filter(|name| !existing.contains(*name)).map(problem).collect()
+}
+
+/// Declared fields of the table `name` below `part` that no document of the sample has.
+pub fn unseen(part: &str, name: &str, fields: Vec<String>) -> impl Iterator<Item = Problem> + use<> {
+    let path = format!("{part}.{name}");
+    let rule = "is declared, and no document that was looked at has it";
+    fields.into_iter().map(move |field| Problem { path: path.clone(), value: format!("\"{field}\""), rule: rule.to_owned() })
 }
 
 fn read_table(reader: &mut Reader<'_>) -> DocumentOptions {

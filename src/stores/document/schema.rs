@@ -35,6 +35,22 @@ impl DocumentSchema {
         let version = if fields == self.fields { self.version } else { self.version + 1 };
         Self { version, fields, sampled }
     }
+
+    /// The declared fields, nested ones as `address.zip`, that no sampled document has. None before there was a sample.
+    pub fn unseen(&self, declared: &[DocumentField]) -> Vec<String> {
+        if self.sampled.is_empty() { Vec::new() } else { unseen(declared, &self.sampled) }
+    }
+}
+
+fn unseen(declared: &[DocumentField], sampled: &[DocumentField]) -> Vec<String> {
+    let missing = |field: &DocumentField| match (&field.kind, sampled.iter().find(|seen| seen.name == field.name)) {
+        (_, None) => vec![field.name.clone()],
+        (DocumentType::Struct(declared), Some(DocumentField { kind: DocumentType::Struct(sampled), .. })) => {
+            unseen(declared, sampled).into_iter().map(|nested| format!("{}.{nested}", field.name)).collect()
+        }
+        (_, Some(_)) => Vec::new(),
+    };
+    declared.iter().flat_map(missing).collect()
 }
 
 /// Declared fields, then the sampled ones that are not declared; nested documents likewise.
@@ -110,6 +126,15 @@ mod tests {
         assert_eq!(wider.fields[1..], [field("n", DocumentType::Double), field("new", DocumentType::Bool)]);
         let text = serde_json::to_string(&wider).unwrap();
         assert_eq!(serde_json::from_str::<DocumentSchema>(&text).unwrap(), wider);
+    }
+
+    #[test]
+    fn declared_fields_that_no_document_has_are_told() {
+        let nested = |names: &[&str]| DocumentType::Struct(names.iter().map(|name| field(name, DocumentType::Text)).collect());
+        let declared = [field("zip", DocumentType::Text), field("address", nested(&["city", "stret"])), field("n", nested(&["x"]))];
+        let sampled = vec![field("address", nested(&["city", "street"])), field("n", DocumentType::Int)];
+        assert_eq!(DocumentSchema::new(&declared, sampled).unseen(&declared), ["zip", "address.stret"]);
+        assert!(DocumentSchema::new(&declared, Vec::new()).unseen(&declared).is_empty());
     }
 
     #[test]

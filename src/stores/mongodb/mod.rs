@@ -38,7 +38,7 @@ use self::branch::Branch;
 use self::fragment::Surroundings;
 use self::pool::{OPTIONS, Pool, Settings};
 use self::pushdown::Mismatch;
-use super::connector::{Branch as BranchContract, Capabilities, Connector, KEYS_EACH, Kind, Purpose, Scan, StoreName};
+use super::connector::{Branch as BranchContract, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
 use super::document::options::read_tables;
 use super::document::{DocumentOptions, Memory, OnMismatch};
 use super::error::StoreError;
@@ -178,7 +178,8 @@ impl Connector for MongoDb {
     async fn discover(&self) -> Result<StoreSchema, StoreError> {
         let options = |table: &TableId| self.shared.options_of(table).clone();
         let known = schema::Known { options: &options, earlier: self.shared.memory.known() };
-        let (schema, schemas) = schema::discover(&self.shared.pool, known).await?;
+        let (mut schema, schemas) = schema::discover(&self.shared.pool, known).await?;
+        schema::judge_declared(&self.shared.collections, &mut schema, &schemas);
         self.shared.memory.replace(schemas);
         Ok(schema)
     }
@@ -218,6 +219,10 @@ impl Connector for MongoDb {
 
     fn covers(&self, applied: &Position, wanted: &Position) -> Coverage {
         changes::covers(applied, wanted)
+    }
+
+    fn pool(&self) -> Option<PoolUse> {
+        Some(self.shared.pool.usage())
     }
 
     async fn close(&self) {

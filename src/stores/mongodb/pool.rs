@@ -5,11 +5,13 @@
 
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
+use mongodb::event::EventHandler;
+use mongodb::event::cmap::CmapEvent;
 use mongodb::options::{
     ClientOptions, ConnectionString, Credential, ReadPreference, SelectionCriteria, ServerAddress, Tls, TlsOptions, WriteConcern,
 };
@@ -19,6 +21,8 @@ use tokio::sync::OnceCell;
 use super::error::Context;
 use crate::options::{Form, OptionSpec, Reader, Secret};
 use crate::stores::StoreError;
+use crate::stores::connector::PoolUse;
+use crate::telemetry::metrics::Count;
 
 /// How much longer than the server's own deadline (`maxTimeMS`) we wait for its answer.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
@@ -251,12 +255,35 @@ impl Deployment {
     }
 }
 
+/// What the driver tells of its connections.
+#[derive(Debug, Default)]
+struct Told {
+    lent: AtomicU64,
+    waits: Count,
+}
+
+impl Told {
+    fn hear(&self, event: &CmapEvent, most: u64) {
+        match event {
+            CmapEvent::ConnectionCheckoutStarted(_) if self.lent.load(Ordering::Relaxed) >= most => self.waits.add(1),
+            CmapEvent::ConnectionCheckedOut(_) => {
+                self.lent.fetch_add(1, Ordering::Relaxed);
+            }
+            CmapEvent::ConnectionCheckedIn(_) => {
+                self.lent.fetch_sub(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The driver's client, made on first use, and the deadlines around it.
 #[derive(Debug)]
 pub(super) struct Pool {
     settings: Settings,
     client: OnceCell<Client>,
     closed: AtomicBool,
+    told: Arc<Told>,
     /// What the deployment said of itself last.
     seen: Mutex<Option<Deployment>>,
     /// Translates errors.
@@ -271,7 +298,8 @@ impl Pool {
             query_timeout: settings.query_timeout,
             selection_timeout: settings.selection_timeout,
         };
-        Self { settings, client: OnceCell::new(), closed: AtomicBool::new(false), seen: Mutex::new(None), context }
+        let (closed, told) = (AtomicBool::new(false), Arc::default());
+        Self { settings, client: OnceCell::new(), closed, told, seen: Mutex::new(None), context }
     }
 
     /// The default namespace.
@@ -285,6 +313,11 @@ impl Pool {
         chosen.is_empty() || database == self.settings.database || chosen.iter().any(|name| name == database)
     }
 
+    /// The databases besides the default one that discovery is told to look at.
+    pub(super) fn chosen_databases(&self) -> &[String] {
+        &self.settings.databases
+    }
+
     /// The longest one command may take in the server.
     pub(super) fn query_timeout(&self) -> Duration {
         self.settings.query_timeout
@@ -295,12 +328,23 @@ impl Pool {
         if self.closed.load(Ordering::Acquire) {
             return Err(self.context.unreachable("the store is closed"));
         }
-        let made = self.client.get_or_try_init(|| async { Client::with_options(self.settings.client_options().await?) });
+        let made = self.client.get_or_try_init(|| async {
+            let mut options = self.settings.client_options().await?;
+            let (told, most) = (Arc::clone(&self.told), u64::from(self.settings.pool_size));
+            options.cmap_event_handler = Some(EventHandler::callback(move |event| told.hear(&event, most)));
+            Client::with_options(options)
+        });
         match tokio::time::timeout(self.settings.selection_timeout, made).await {
             Ok(Ok(client)) => Ok(client),
             Ok(Err(error)) => Err(self.context.translate(&error)),
             Err(_) => Err(self.context.unreachable("the name of the deployment was not resolved in time")),
         }
+    }
+
+    /// How the driver's connections are used; those to all servers of the deployment together, against the bound of one.
+    pub(super) fn usage(&self) -> PoolUse {
+        let most = u64::from(self.settings.pool_size);
+        PoolUse { in_use: self.told.lent.load(Ordering::Relaxed), most, waits: self.told.waits.get() }
     }
 
     /// A database of the deployment.

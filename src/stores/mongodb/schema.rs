@@ -2,6 +2,7 @@
 //!
 //! A collection that cannot be read is refused by name; only a lost connection ends discovery.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -14,8 +15,11 @@ use mongodb::{Collection, Database};
 use super::columns;
 use super::pool::Pool;
 use super::raw::{self, BsonFields};
+use crate::options::Problem;
+use crate::spelling::nearest;
 use crate::stores::StoreError;
 use crate::stores::document::memory::{Known as Schemas, Place};
+use crate::stores::document::options::{missing, unseen};
 use crate::stores::document::{DocumentField, DocumentOptions, DocumentSchema, Sample};
 use crate::stores::schema::{Refused, StoreSchema, Table, TableId, TableKind};
 
@@ -60,7 +64,7 @@ pub(super) async fn discover(pool: &Pool, known: Known<'_>) -> Result<(StoreSche
         ..StoreSchema::default()
     };
     let mut listed = Vec::new();
-    for database in databases(pool).await? {
+    for database in databases(pool, &mut schema).await? {
         match collections(pool, &database).await {
             Ok(found) => listed.extend(found),
             Err(error) => refuse(&mut schema, TableId { namespace: database, name: String::new() }, own_fault(pool, error).await?),
@@ -121,11 +125,15 @@ fn refuse(schema: &mut StoreSchema, table: TableId, error: StoreError) {
     schema.refused.push(Refused { table, column: None, native_type: "collection".to_owned(), reason });
 }
 
-async fn databases(pool: &Pool) -> Result<Vec<String>, StoreError> {
+async fn databases(pool: &Pool, schema: &mut StoreSchema) -> Result<Vec<String>, StoreError> {
     let client = pool.client().await?;
     let default = pool.default_database().to_owned();
     let mut names = match pool.within("listDatabases", async { client.list_database_names().await }).await {
-        Ok(names) => names,
+        Ok(names) => {
+            let unknown = pool.chosen_databases().iter().filter(|name| **name != default && !names.contains(name));
+            schema.unmet.extend(unknown.map(|name| no_database(name, &names)));
+            names
+        }
         // Without the privilege to list databases the configured one is still served.
         Err(StoreError::Remote { .. }) => Vec::new(),
         Err(other) => return Err(other),
@@ -137,6 +145,36 @@ async fn databases(pool: &Pool) -> Result<Vec<String>, StoreError> {
     names.retain(|name| pool.serves(name));
     names.sort();
     Ok(names)
+}
+
+fn no_database(name: &str, names: &[String]) -> Problem {
+    let near = nearest(name, names.iter().map(String::as_str)).map(|near| format!("; perhaps \"{near}\"")).unwrap_or_default();
+    let rule = format!("is no database that the server tells of{near}");
+    Problem { path: "databases".to_owned(), value: format!("\"{name}\""), rule }
+}
+
+/// Tells collections that the store file names and no database has, and declared fields that no document has.
+pub(super) fn judge_declared(declared: &BTreeMap<String, DocumentOptions>, schema: &mut StoreSchema, schemas: &Schemas) {
+    // Of a database whose collections cannot be listed nothing is known.
+    let unlisted = |name: &String| {
+        let mut unlisted = schema.refused.iter().filter(|refused| refused.table.name.is_empty());
+        unlisted.any(|refused| !name.contains('.') || name.starts_with(&format!("{}.", refused.table.namespace)))
+    };
+    let found = schema.tables.iter().map(|table| &table.id).chain(schema.refused.iter().map(|refused| &refused.table));
+    let existing: BTreeSet<String> =
+        found.flat_map(|id| [format!("{}.{}", id.namespace, id.name), id.name.clone()]).filter(|name| !name.is_empty()).collect();
+    let unmet = missing("collections", declared.keys().filter(|name| !unlisted(name)), &existing);
+    let named = |id: &TableId| {
+        let whole = declared.get_key_value(&format!("{}.{}", id.namespace, id.name));
+        whole.or_else(|| declared.get_key_value(&id.name))
+    };
+    let rare = schemas.iter().filter_map(|((id, _), schema)| {
+        let (key, options) = named(id)?;
+        Some(unseen("collections", key, schema.unseen(&options.declared)))
+    });
+    let rare: Vec<Problem> = rare.flatten().collect();
+    schema.unmet.extend(unmet);
+    schema.unseen.extend(rare);
 }
 
 async fn collections(pool: &Pool, database: &str) -> Result<Vec<Listed>, StoreError> {

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use sqlx::{Decode, MySql, Row};
 
+use super::super::document::Learning;
 use super::super::document::json_text::Repeated;
-use super::super::document::{DocumentOptions, Learning};
 use super::super::error::StoreError;
 use super::super::relational::Dialect;
-use super::super::relational::documents::{Sampler, TableOptions, options_of, place, refusal, refuse_missing, replace};
-use super::super::schema::{Refused, StoreSchema, Table, TableId};
+use super::super::relational::documents::{
+    Declared, Findings, Sampler, TableOptions, declared_of, place, refusal, replace, tell_missing,
+};
+use super::super::schema::{StoreSchema, Table};
 use super::pool::Lease;
 
 /// Longest time in the server for one sample, in seconds; a view may compute anything.
@@ -29,39 +31,38 @@ pub(super) async fn expand(
     learning: &mut Learning,
 ) -> Result<(), StoreError> {
     let namespace = schema.default_namespace.clone();
+    let mut found = Vec::new();
     for table in &mut schema.tables {
-        let Some((column, options)) = options_of(options, &namespace, &table.id) else { continue };
-        schema.refused.extend(expand_one(Arc::make_mut(table), column, options, lease, learning).await?);
+        let Some(declared) = declared_of(options, &namespace, &table.id) else { continue };
+        found.push(expand_one(Arc::make_mut(table), declared, lease, learning).await?);
     }
-    let found: Vec<TableId> = schema.tables.iter().map(|table| table.id.clone()).collect();
-    refuse_missing(options, &namespace, &found, &mut schema.refused);
+    found.into_iter().for_each(|findings| findings.add_to(schema));
+    tell_missing(options, schema);
     Ok(())
 }
 
 async fn expand_one(
     table: &mut Table,
-    column: &str,
-    options: &DocumentOptions,
+    declared: Declared<'_>,
     lease: &mut Lease,
     learning: &mut Learning,
-) -> Result<Vec<Refused>, StoreError> {
-    let refuse = |table: &Table, reason: &str| refusal(&table.id, Some(column), "document", reason);
-    let place = match place(table, column) {
+) -> Result<Findings, StoreError> {
+    let place = match place(table, declared) {
         Ok(place) => place,
-        Err(reason) => return Ok(vec![refuse(table, reason)]),
+        Err(unmet) => return Ok(unmet),
     };
     // Columns that the server does not check may hold text on which its JSON functions fail.
     if table.columns.get(place).is_none_or(|found| found.native_type != "json") {
-        return Ok(vec![refuse(table, "is not declared as JSON")]);
+        return Ok(declared.unmet("is not declared as JSON"));
     }
-    let (sampler, problem) = match sample(table, column, options.sample, lease).await {
+    let (sampler, problem) = match sample(table, declared.column, declared.options.sample, lease).await {
         Ok(sampler) => (sampler, None),
         Err(StoreError::Remote { message, .. }) => (Sampler::new(REPEATED), Some(format!("cannot be sampled: {message}"))),
         Err(other) => return Err(other),
     };
-    let mut refused = replace(table, place, sampler, options, learning);
-    refused.extend(problem.map(|reason| refuse(table, &reason)));
-    Ok(refused)
+    let mut found = replace(table, place, sampler, declared, learning);
+    found.refused.extend(problem.map(|reason| refusal(&table.id, Some(declared.column), "document", &reason)));
+    Ok(found)
 }
 
 /// Looks at rows of both ends where a primary key makes that cheap, because old and new documents differ more than neighbours.

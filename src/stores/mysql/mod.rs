@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::connector::{Branch, Capabilities, Connector, KEYS_EACH, Kind, Purpose, Scan, StoreName};
+use super::connector::{Branch, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
 use super::document::{Known, Learning, Memory};
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
@@ -228,6 +228,11 @@ impl Connector for Store {
 
     fn covers(&self, applied: &Position, wanted: &Position) -> Coverage {
         changes::covers(applied, wanted)
+    }
+
+    fn pool(&self) -> Option<PoolUse> {
+        let (pool, control) = (self.0.pool.usage(), self.0.control.usage());
+        Some(pool.and(control))
     }
 
     async fn close(&self) {

@@ -42,7 +42,12 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     ),
     option("pool.size", Form::Integer(1, 1000), Some("8"), "The most connections that run queries at the same time."),
     option("pool.wait", Form::Duration, Some("10s"), "The longest wait for a free connection."),
-    option("pool.idle", Form::Duration, Some("5m"), "How long an unused connection is kept open."),
+    option(
+        "pool.idle",
+        Form::Duration,
+        Some("5m"),
+        "How long an unused connection is kept open. It is not kept alive by TCP, which the driver offers no way to: less than a firewall on the way allows is wise.",
+    ),
     option(
         "zero_date",
         Form::Choice(&["null", "error"]),

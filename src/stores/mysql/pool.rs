@@ -12,10 +12,11 @@ use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::super::connector::StoreName;
+use super::super::connector::{PoolUse, StoreName};
 use super::super::error::StoreError;
 use super::error::Place;
 use super::options::Settings;
+use crate::telemetry::metrics::Count;
 
 /// Makes every connection speak alike, whatever the server's defaults: quotes and escapes as the statements are written,
 /// strict writes, UTC, `IS NULL` without the auto-increment surprise, one isolation level, sort keys of
@@ -92,6 +93,8 @@ pub(super) struct Pool {
     store: StoreName,
     settings: Arc<Settings>,
     slots: Arc<Semaphore>,
+    size: usize,
+    waits: Count,
     idle: Mutex<Vec<Idle>>,
     closed: AtomicBool,
 }
@@ -120,9 +123,17 @@ impl Pool {
             store: store.clone(),
             settings: Arc::clone(settings),
             slots: Arc::new(Semaphore::new(size)),
+            size,
+            waits: Count::default(),
             idle: Mutex::new(Vec::new()),
             closed: AtomicBool::new(false),
         })
+    }
+
+    /// How its connections are used.
+    pub(super) fn usage(&self) -> PoolUse {
+        let in_use = self.size.saturating_sub(self.slots.available_permits());
+        PoolUse { in_use: in_use as u64, most: self.size as u64, waits: self.waits.get() }
     }
 
     fn place(&self) -> Place<'_> {
@@ -151,10 +162,14 @@ impl Pool {
     async fn reserve(&self, count: usize) -> Result<OwnedSemaphorePermit, StoreError> {
         let wait = self.settings.pool_wait;
         let count = u32::try_from(count).unwrap_or(u32::MAX);
+        if let Ok(permits) = Arc::clone(&self.slots).try_acquire_many_owned(count) {
+            return Ok(permits);
+        }
+        self.waits.add(1);
         match tokio::time::timeout(wait, Arc::clone(&self.slots).acquire_many_owned(count)).await {
             Ok(Ok(permits)) => Ok(permits),
             Ok(Err(_closed)) => Err(self.place().unreachable("the store was closed")),
-            Err(_elapsed) => Err(self.late(wait, "a free connection")),
+            Err(_elapsed) => Err(self.late(wait, StoreError::FREE_CONNECTION)),
         }
     }
 

@@ -102,7 +102,7 @@ pub(super) async fn discover(
         server_version: server.version.clone(),
         default_namespace: settings.database.clone(),
         tables: Vec::with_capacity(found.tables.len()),
-        refused: Vec::new(),
+        ..StoreSchema::default()
     };
     for (id, described) in found.tables {
         schema.tables.extend(described.into_table(id, policy, &mut schema.refused).map(Arc::new));

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use sqlx::Row;
 
+use super::super::document::Learning;
 use super::super::document::json_text::Repeated;
-use super::super::document::{DocumentOptions, Learning};
 use super::super::error::StoreError;
 use super::super::relational::Dialect;
-use super::super::relational::documents::{Sampler, TableOptions, options_of, place, refusal, refuse_missing, replace};
-use super::super::schema::{Column, Refused, StoreSchema, Table, TableId};
+use super::super::relational::documents::{
+    Declared, Findings, Sampler, TableOptions, declared_of, place, refusal, replace, tell_missing,
+};
+use super::super::schema::{Column, StoreSchema, Table};
 use super::pool::Pool;
 use super::types;
 use crate::pgtype::PgType;
@@ -32,40 +34,39 @@ pub(super) async fn expand(
     learning: &mut Learning,
 ) -> Result<(), StoreError> {
     let namespace = schema.default_namespace.clone();
+    let mut found = Vec::new();
     for table in &mut schema.tables {
-        let Some((column, options)) = options_of(options, &namespace, &table.id) else { continue };
-        schema.refused.extend(expand_one(Arc::make_mut(table), column, options, control, learning).await?);
+        let Some(declared) = declared_of(options, &namespace, &table.id) else { continue };
+        found.push(expand_one(Arc::make_mut(table), declared, control, learning).await?);
     }
-    let found: Vec<TableId> = schema.tables.iter().map(|table| table.id.clone()).collect();
-    refuse_missing(options, &namespace, &found, &mut schema.refused);
+    found.into_iter().for_each(|findings| findings.add_to(schema));
+    tell_missing(options, schema);
     Ok(())
 }
 
 async fn expand_one(
     table: &mut Table,
-    column: &str,
-    options: &DocumentOptions,
+    declared: Declared<'_>,
     control: &Pool,
     learning: &mut Learning,
-) -> Result<Vec<Refused>, StoreError> {
-    let refuse = |table: &Table, reason: &str| refusal(&table.id, Some(column), "document", reason);
-    let place = match place(table, column) {
+) -> Result<Findings, StoreError> {
+    let place = match place(table, declared) {
         Ok(place) => place,
-        Err(reason) => return Ok(vec![refuse(table, reason)]),
+        Err(unmet) => return Ok(unmet),
     };
-    let Some(from) = table.columns.get(place).cloned() else { return Ok(Vec::new()) };
+    let Some(from) = table.columns.get(place).cloned() else { return Ok(Findings::default()) };
     if ![PgType::JSON, PgType::JSONB].contains(&from.pg_type()) {
-        return Ok(vec![refuse(table, "is not of type json or jsonb")]);
+        return Ok(declared.unmet("is not of type json or jsonb"));
     }
-    let (sampler, problem) = match sample(table, column, options.sample, control).await {
+    let (sampler, problem) = match sample(table, declared.column, declared.options.sample, control).await {
         Ok(sampler) => (sampler, None),
         Err(StoreError::Remote { message, .. }) => (Sampler::new(REPEATED), Some(format!("cannot be sampled: {message}"))),
         Err(other) => return Err(other),
     };
-    let mut refused = replace(table, place, sampler, options, learning);
-    refused.extend(problem.map(|reason| refuse(table, &reason)));
+    let mut found = replace(table, place, sampler, declared, learning);
+    found.refused.extend(problem.map(|reason| refusal(&table.id, Some(declared.column), "document", &reason)));
     mark(table, &from);
-    Ok(refused)
+    Ok(found)
 }
 
 /// Tells the new columns what the JSON column is.

@@ -102,7 +102,7 @@ impl Lookup {
         let limit = self.deadline;
         let outcome = match tokio::time::timeout(limit, Box::pin(self.rows(&mut lease))).await {
             Ok(outcome) => outcome,
-            // The statement still runs and is cancelled with the lease.
+            // The statement still runs; its session ends with the lease.
             Err(_) => return Err(Failure::Other(error::deadline(&self.store, limit, "the rows of a key"))),
         };
         // After an error of the server something may be left to read.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! **Invariants:** statements are built from quoted names and proved literals only; a connection returns to its pool only when
-//! its answers have been read to the end; a scan that ends early is cancelled in the server; a value that its carrier cannot
+//! its answers have been read to the end; the session of a scan that ends early is ended in the server; a value that its carrier cannot
 //! hold fails the scan by name. Deliberately absent so far: writes and change feeds (`write.rs`, `changes.rs`).
 
 mod array;
@@ -171,6 +171,10 @@ impl connector::Connector for Connector {
 
     fn covers(&self, applied: &Position, wanted: &Position) -> Coverage {
         changes::covers(applied, wanted)
+    }
+
+    fn pool(&self) -> Option<connector::PoolUse> {
+        Some(self.inner.pools.usage())
     }
 
     async fn close(&self) {

@@ -11,8 +11,8 @@
 //! **Invariants:** a connection goes back only when nothing is left to read on it: sqlx 0.9 does not drain a COPY stream that
 //! is dropped early, and the next user would read the previous user's rows. The caretaker ends a session by process id while
 //! the connection is still open, so that id cannot have become another session's. It ends the session and not the statement:
-//! a request to cancel that arrives before the statement has begun does nothing, and one that waits for a lock would wait on. Deliberately absent: sqlx's own pool, which
-//! would hand out a connection in the middle of a COPY.
+//! a request to cancel that arrives before the statement has begun does nothing, and one that waits for a lock would wait on.
+//! Deliberately absent: sqlx's own pool, which would hand out a connection in the middle of a COPY.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,11 +23,12 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Either, Row};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::super::connector::StoreName;
+use super::super::connector::{PoolUse, StoreName};
 use super::super::error::StoreError;
 use super::error;
 use super::settings::Settings;
 use crate::task::TaskSet;
+use crate::telemetry::metrics::Count;
 
 /// Connections waiting for the caretaker, and connections that it settles at the same time; past both a connection is closed
 /// without a request to the server.
@@ -76,6 +77,11 @@ impl Pools {
         let pools = [self.control.clone(), self.leaders.clone(), self.scans.clone()];
         tasks.spawn("postgres connections", care(receiver, pools));
         *caretaker = Caretaker::Running(tasks);
+    }
+
+    /// How the connections are used.
+    pub(super) fn usage(&self) -> PoolUse {
+        self.control.usage().and(self.leaders.usage()).and(self.scans.usage())
     }
 
     /// Closes every connection that is not in use, and refuses new ones.
@@ -144,6 +150,8 @@ struct Shared {
     store: StoreName,
     settings: Settings,
     permits: Arc<Semaphore>,
+    size: usize,
+    waits: Count,
     idle: Mutex<Vec<Idle>>,
     returns: mpsc::Sender<Lease>,
 }
@@ -165,9 +173,16 @@ impl Pool {
             store: store.clone(),
             settings: settings.clone(),
             permits: Arc::new(Semaphore::new(size)),
+            size,
+            waits: Count::default(),
             idle: Mutex::new(Vec::with_capacity(size)),
             returns,
         }))
+    }
+
+    fn usage(&self) -> PoolUse {
+        let (shared, free) = (&self.0, self.0.permits.available_permits());
+        PoolUse { in_use: shared.size.saturating_sub(free) as u64, most: shared.size as u64, waits: shared.waits.get() }
     }
 
     /// A connection with its session set up: a pooled one, else a new one.
@@ -253,13 +268,14 @@ impl Pool {
         if let Ok(permits) = self.0.permits.clone().try_acquire_many_owned(count) {
             return Ok(permits);
         }
+        self.0.waits.add(1);
         let wait = self.0.settings.pool_wait;
         match tokio::time::timeout(wait, self.0.permits.clone().acquire_many_owned(count)).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) => {
                 Err(StoreError::Unreachable { store: self.0.store.to_string(), reason: "The store has been closed.".to_owned() })
             }
-            Err(_) => Err(error::deadline(&self.0.store, wait, "a free connection of the pool")),
+            Err(_) => Err(error::deadline(&self.0.store, wait, StoreError::FREE_CONNECTION)),
         }
     }
 
@@ -297,13 +313,16 @@ impl Pool {
 /// Time limits of the role or the database are switched off: a client may pause in the middle of a result, or hold a
 /// transaction block open, and what bounds it is the statement's own limit and the store file's `deadline`. The limits of
 /// newer servers are set where they exist.
+///
+/// Nothing is compiled before it runs (`jit`): the check of column types in each statement would be, in each new session, and the
+/// first row of a large table came after 60 ms instead of 4 (measured with 15).
 fn session_setup(settings: &Settings) -> String {
     let keepalive = settings.keepalive.as_secs();
     let keepalive = if keepalive == 0 { String::new() } else { format!("SET tcp_keepalives_idle = {keepalive}; ") };
     format!(
         "SET standard_conforming_strings = on; SET search_path = ''; SET timezone = 'UTC'; SET datestyle = 'ISO, MDY'; \
          SET intervalstyle = 'postgres'; SET bytea_output = 'hex'; SET client_min_messages = 'warning'; SET statement_timeout = 0; \
-         SET idle_in_transaction_session_timeout = 0; {keepalive}\
+         SET idle_in_transaction_session_timeout = 0; SET jit = off; {keepalive}\
          SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('server_version'), \
          pg_catalog.current_setting('standard_conforming_strings'), \
          (SELECT pg_catalog.count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings \

@@ -42,7 +42,7 @@ enum Message {
 }
 
 /// Sends the statement, waits until the server has begun to answer, and returns the stream. PostgreSQL holds back the start of
-/// its answer until it has some rows to send or has come to the end; dropping the future meanwhile cancels the statement.
+/// its answer until it has some rows to send or has come to the end; dropping the future meanwhile ends the session.
 ///
 /// # Errors
 /// What the server answered to the statement.
@@ -81,7 +81,7 @@ async fn work(mut lease: Lease, job: Job, started: Started, batches: mpsc::Sende
         Ok(()) => lease.settle(job.after),
         // The server has ended the statement itself; sqlx may have left a message unread.
         Err(_) if job.ended_by_server.load(Ordering::Relaxed) => lease.settle(State::Broken),
-        // We gave up and the statement still runs: it will be cancelled.
+        // We gave up and the statement still runs: its session will be ended.
         Err(_) => {}
     }
     drop(lease);

@@ -5,19 +5,20 @@
 //! scan: select → one selected item per plain column and per JSON column → DocumentCells → arrays of the fields
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
 
 use super::super::document::build::Conversion;
 use super::super::document::json_text::{self, Json, Repeated};
-use super::super::document::options::read_tables;
+use super::super::document::options::{missing, read_tables, unseen};
 use super::super::document::{DocumentBuilder, DocumentField, DocumentOptions, Learning, OnMismatch, Sample};
-use super::super::schema::{Refused, Table, TableId};
+use super::super::schema::{Refused, StoreSchema, Table, TableId};
 use super::embedded::{self, Source};
 use crate::error::sqlstate;
 use crate::options::{OptionSpec, Problem, Secrets};
+use crate::spelling::nearest;
 
 /// The key of a relational store file that declares documents.
 pub const OPTION: OptionSpec = OptionSpec {
@@ -41,25 +42,65 @@ pub fn read_options(path: &str, found: Option<&toml::Table>, secrets: &dyn Secre
     tables
 }
 
-/// The options of a table and its JSON column: by `namespace.table`, or by the bare name in the default namespace.
-pub fn options_of<'o>(options: &'o TableOptions, default_namespace: &str, id: &TableId) -> Option<(&'o str, &'o DocumentOptions)> {
-    let whole = options.get(&format!("{}.{}", id.namespace, id.name));
-    let bare = || options.get(&id.name).filter(|_| id.namespace == default_namespace);
-    let found = whole.or_else(bare)?;
-    Some((found.column.as_deref()?, found))
+/// A document that the store file declares.
+#[derive(Debug, Clone, Copy)]
+pub struct Declared<'o> {
+    /// How the store file names the table.
+    pub key: &'o str,
+    /// The JSON column.
+    pub column: &'o str,
+    /// Its options.
+    pub options: &'o DocumentOptions,
 }
 
-/// Refuses names of the store file that are no tables.
-pub fn refuse_missing(options: &TableOptions, default_namespace: &str, tables: &[TableId], refused: &mut Vec<Refused>) {
-    for name in options.keys() {
-        let names = |id: &&TableId| {
-            format!("{}.{}", id.namespace, id.name) == *name || (id.namespace == default_namespace && id.name == *name)
-        };
-        if tables.iter().find(names).is_none() {
-            let id = TableId { namespace: default_namespace.to_owned(), name: name.clone() };
-            refused.push(refusal(&id, None, "table", "is named in the store file but does not exist"));
-        }
+impl Declared<'_> {
+    /// That the column is none whose fields could become columns.
+    pub fn unmet(&self, rule: impl Into<String>) -> Findings {
+        let path = format!("tables.{}.document", self.key);
+        let unmet = vec![Problem { path, value: format!("\"{}\"", self.column), rule: rule.into() }];
+        Findings { unmet, ..Findings::default() }
     }
+}
+
+/// What a look at the declared documents of a store has shown.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Fields that cannot be offered.
+    pub refused: Vec<Refused>,
+    /// As [`StoreSchema::unmet`].
+    pub unmet: Vec<Problem>,
+    /// As [`StoreSchema::unseen`].
+    pub unseen: Vec<Problem>,
+}
+
+impl Findings {
+    /// Puts them to what was found before.
+    pub fn add_to(self, schema: &mut StoreSchema) {
+        schema.refused.extend(self.refused);
+        schema.unmet.extend(self.unmet);
+        schema.unseen.extend(self.unseen);
+    }
+}
+
+/// The document of a table: by `namespace.table`, or by the bare name in the default namespace.
+pub fn declared_of<'o>(options: &'o TableOptions, default_namespace: &str, id: &TableId) -> Option<Declared<'o>> {
+    let whole = options.get_key_value(&format!("{}.{}", id.namespace, id.name));
+    let bare = || options.get_key_value(&id.name).filter(|_| id.namespace == default_namespace);
+    let (key, options) = whole.or_else(bare)?;
+    Some(Declared { key, column: options.column.as_deref()?, options })
+}
+
+/// Names of the store file that are no tables. A table that is refused exists.
+pub fn tell_missing(options: &TableOptions, schema: &mut StoreSchema) {
+    let default = schema.default_namespace.as_str();
+    let found = schema.tables.iter().map(|table| &table.id).chain(schema.refused.iter().map(|refused| &refused.table));
+    let names = |id: &TableId| {
+        let bare = (id.namespace == default).then(|| id.name.clone());
+        [Some(format!("{}.{}", id.namespace, id.name)), bare]
+    };
+    let existing: BTreeSet<String> = found.flat_map(names).flatten().collect();
+    let unmet = missing("tables", options.keys(), &existing);
+    schema.unmet.extend(unmet);
 }
 
 /// A refusal of a document or a part of it.
@@ -75,14 +116,17 @@ pub fn refusal(table: &TableId, column: Option<&str>, native_type: &str, reason:
 /// The ordinal of a JSON column that can become its fields.
 ///
 /// # Errors
-/// The reason why it cannot.
-pub fn place(table: &Table, column: &str) -> Result<usize, &'static str> {
-    let place = table.columns.iter().position(|found| found.name() == column);
-    let place = place.ok_or("is named in the store file but does not exist")?;
+/// That it is none.
+pub fn place(table: &Table, declared: Declared<'_>) -> Result<usize, Findings> {
+    let names = || table.columns.iter().map(super::super::schema::Column::name);
+    let Some(place) = names().position(|name| name == declared.column) else {
+        let near = nearest(declared.column, names()).map(|near| format!("; perhaps \"{near}\"")).unwrap_or_default();
+        return Err(declared.unmet(format!("is no column of the table{near}")));
+    };
     let keys = [table.primary_key.as_ref()].into_iter().flatten().chain(&table.unique_keys).chain(&table.indexes);
     let mut in_key = keys.map(|key| &key.columns).chain(table.foreign_keys.iter().map(|key| &key.columns)).flatten();
     if in_key.any(|ordinal| *ordinal == place) {
-        return Err("is part of a key or index and stays one column");
+        return Err(declared.unmet("is part of a key or index and stays one column"));
     }
     Ok(place)
 }
@@ -114,13 +158,8 @@ impl Sampler {
 }
 
 /// Puts the fields of the JSON column at `place` in its place.
-pub fn replace(
-    table: &mut Table,
-    place: usize,
-    sampler: Sampler,
-    options: &DocumentOptions,
-    learning: &mut Learning,
-) -> Vec<Refused> {
+pub fn replace(table: &mut Table, place: usize, sampler: Sampler, declared: Declared<'_>, learning: &mut Learning) -> Findings {
+    let options = declared.options;
     let mut refused = Vec::new();
     let from = table.columns.remove(place);
     let (id, column) = (table.id.clone(), from.name().to_owned());
@@ -129,6 +168,7 @@ pub fn replace(
         refused.push(refusal(&id, Some(&column), "document", &reason));
     }
     let schema = learning.learn((id.clone(), column.clone()), &options.declared, sampler.sample.into_fields());
+    let unseen = unseen("tables", declared.key, schema.unseen(&options.declared)).collect();
     let taken: Vec<&str> = table.columns.iter().map(super::super::schema::Column::name).collect();
     let (columns, without_name) = embedded::expand(&from, &taken, &schema.fields, options);
     for field in without_name {
@@ -143,7 +183,7 @@ pub fn replace(
     let ordinals = ordinals.chain(table.checks.iter_mut().map(|check| &mut check.columns));
     ordinals.flatten().filter(|ordinal| **ordinal > place).for_each(|ordinal| *ordinal -= 1);
     table.schema = Table::arrow_schema(&table.columns);
-    refused
+    Findings { refused, unseen, ..Findings::default() }
 }
 
 /// One thing that a scan selects.
@@ -311,10 +351,12 @@ mod tests {
         let options = |column: &str| DocumentOptions { column: Some(column.to_owned()), ..DocumentOptions::default() };
         let named = TableOptions::from([("t".to_owned(), options("a")), ("other.t".to_owned(), options("b"))]);
         let id = |namespace: &str| TableId { namespace: namespace.to_owned(), name: "t".to_owned() };
-        let column = |namespace: &str| options_of(&named, "public", &id(namespace)).map(|(column, _)| column);
+        let column = |namespace: &str| declared_of(&named, "public", &id(namespace)).map(|declared| declared.column);
         assert_eq!((column("public"), column("other"), column("third")), (Some("a"), Some("b"), None));
-        let mut refused = Vec::new();
-        refuse_missing(&named, "public", &[id("public"), id("third")], &mut refused);
-        assert_eq!(refused.iter().map(|refused| refused.table.name.as_str()).collect::<Vec<_>>(), ["other.t"]);
+        let refused = ["public", "othr"].map(|namespace| refusal(&id(namespace), None, "", "may not be read")).to_vec();
+        let mut schema = StoreSchema { default_namespace: "public".to_owned(), refused, ..StoreSchema::default() };
+        tell_missing(&named, &mut schema);
+        let told: Vec<String> = schema.unmet.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["tables.other.t: names nothing that the store has; perhaps \"othr.t\""]);
     }
 }

@@ -216,6 +216,10 @@ impl connector::Connector for Connector {
         changes::covers(applied, wanted)
     }
 
+    fn pool(&self) -> Option<connector::PoolUse> {
+        Some(self.pool.usage())
+    }
+
     async fn close(&self) {
         self.pool.close().await;
     }

@@ -1,7 +1,13 @@
 //! The bounded pool of connections to one database file, and SQLite's failures in our words.
+//!
+//! A file can be replaced by another under its name (`mv`), and SQLite would go on with the one it has opened. So each connection is
+//! taken from the pool of the file that has the name at that moment, told by device and inode. While connections of the file before are
+//! still in use there may be twice as many.
 
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
@@ -9,10 +15,11 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use tokio_util::sync::CancellationToken;
 
-use super::super::connector::StoreName;
+use super::super::connector::{PoolUse, StoreName};
 use super::super::error::StoreError;
 use super::scan::Failure;
 use crate::error::sqlstate;
+use crate::telemetry::metrics::Count;
 
 /// How long readers may take to let go of their connections when the store is closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
@@ -34,20 +41,25 @@ pub(super) struct Settings {
     pub(super) snapshot_idle: Duration,
 }
 
+/// Device and inode: what tells a file from another of the same name.
+type Identity = (u64, u64);
+
 /// The connections of one store.
 #[derive(Debug)]
 pub(super) struct Pool {
     store: StoreName,
     settings: Settings,
     /// Made on first use, because making it needs a running runtime.
-    connections: OnceLock<SqlitePool>,
+    connections: Mutex<Option<(Identity, SqlitePool)>>,
     /// Tells branches to end, because the store is being closed.
     closing: CancellationToken,
+    waits: Count,
 }
 
 impl Pool {
     pub(super) fn new(store: StoreName, settings: Settings) -> Self {
-        Self { store, settings, connections: OnceLock::new(), closing: CancellationToken::new() }
+        let (connections, closing) = (Mutex::new(None), CancellationToken::new());
+        Self { store, settings, connections, closing, waits: Count::default() }
     }
 
     /// The store's name.
@@ -58,17 +70,30 @@ impl Pool {
     /// Takes a connection. `PoolConnection` returns itself when dropped.
     ///
     /// # Errors
-    /// [`StoreError::Unreachable`] when the file cannot be opened, [`StoreError::Deadline`] when all connections are busy.
+    /// [`StoreError::Unreachable`] when the file is not there or cannot be opened, [`StoreError::Deadline`] when all connections
+    /// are busy.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        let pool = self.connections.get_or_init(|| self.make());
+        let found = tokio::fs::metadata(&self.settings.path).await.map_err(|error| self.missing(&error))?;
+        let pool = self.of_file((found.dev(), found.ino()))?;
+        if pool.size() >= self.settings.size && pool.num_idle() == 0 {
+            self.waits.add(1);
+        }
         pool.acquire().await.map_err(|error| self.open_error(error))
+    }
+
+    /// How the connections are used.
+    pub(super) fn usage(&self) -> PoolUse {
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_use = connections.as_ref().map_or(0, |(_, pool)| (pool.size() as usize).saturating_sub(pool.num_idle()));
+        PoolUse { in_use: in_use as u64, most: u64::from(self.settings.size), waits: self.waits.get() }
     }
 
     /// Ends all branches and closes all connections; later calls to [`Pool::acquire`] fail.
     pub(super) async fn close(&self) {
         self.closing.cancel();
-        let closed = self.connections.get_or_init(|| self.make()).close();
-        if tokio::time::timeout(CLOSE_GRACE, closed).await.is_err() {
+        let last = self.connections.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((_, last)) = last else { return };
+        if tokio::time::timeout(CLOSE_GRACE, last.close()).await.is_err() {
             tracing::debug!(store = %self.store, "a reader still holds its connection to a closed store");
         }
     }
@@ -99,6 +124,30 @@ impl Pool {
         }
     }
 
+    /// The connections to the file that has the name now. Those to another end when they come back.
+    fn of_file(&self, identity: Identity) -> Result<SqlitePool, StoreError> {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.closing.is_cancelled() {
+            return Err(self.closed());
+        }
+        match connections.as_ref() {
+            Some((known, pool)) if *known == identity => return Ok(pool.clone()),
+            Some(_) => tracing::info!(store = %self.store, "the database file has been replaced; the new one is read from now on"),
+            None => {}
+        }
+        let pool = self.make();
+        *connections = Some((identity, pool.clone()));
+        Ok(pool)
+    }
+
+    fn missing(&self, error: &io::Error) -> StoreError {
+        let reason = match error.kind() {
+            io::ErrorKind::NotFound => "The database file does not exist.",
+            _ => "The database file cannot be opened.",
+        };
+        StoreError::Unreachable { store: self.store.to_string(), reason: reason.to_owned() }
+    }
+
     fn make(&self) -> SqlitePool {
         let settings = &self.settings;
         // The journal mode is the database owner's choice and is left as it is. Views and triggers of a file that somebody
@@ -124,7 +173,7 @@ impl Pool {
             sqlx::Error::PoolTimedOut => StoreError::Deadline {
                 store,
                 limit_ms: u64::try_from(self.settings.wait.as_millis()).unwrap_or(u64::MAX),
-                waiting_for: "a free connection",
+                waiting_for: StoreError::FREE_CONNECTION,
             },
             sqlx::Error::PoolClosed => self.closed(),
             sqlx::Error::Database(error) => StoreError::Unreachable { store, reason: error.message().to_owned() },
@@ -147,7 +196,7 @@ impl Pool {
             libsqlite3_sys::SQLITE_BUSY | libsqlite3_sys::SQLITE_LOCKED => StoreError::Deadline {
                 store,
                 limit_ms: u64::try_from(self.settings.busy_timeout.as_millis()).unwrap_or(u64::MAX),
-                waiting_for: "a lock on the database file",
+                waiting_for: StoreError::FREE_LOCK,
             },
             libsqlite3_sys::SQLITE_INTERRUPT => StoreError::Cancelled,
             libsqlite3_sys::SQLITE_CANTOPEN => StoreError::Unreachable { store, reason: failure.message },

@@ -223,6 +223,23 @@ async fn collations_do_not_change_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_of_the_store_file_that_the_server_does_not_have_are_told() {
+    let options = "[collections.visits.columns]\nmood = \"text\"\nmodo = \"text\"\n[collections.visist]\nsample = 5\n\
+                   [collections.\"elsewhere.visits\"]\nsample = 5\n";
+    let world = World::new(options).await;
+    world.fill("visits", vec![doc! { "_id": 1, "mood": "good" }]).await;
+    let schema = world.connector.discover().await.unwrap();
+    let unmet: Vec<String> = schema.unmet.iter().map(ToString::to_string).collect();
+    let other = format!("{}_other", world.database.name());
+    let [database, elsewhere, misspelt] = unmet.as_slice() else { panic!("{unmet:?}") };
+    assert!(database.starts_with(&format!("databases: \"{other}\" is no database that the server tells of")), "{database}");
+    assert_eq!(elsewhere, "collections.elsewhere.visits: names nothing that the store has");
+    assert_eq!(misspelt, "collections.visist: names nothing that the store has; perhaps \"visits\"");
+    let unseen: Vec<String> = schema.unseen.iter().map(ToString::to_string).collect();
+    assert_eq!(unseen, ["collections.visits: \"modo\" is declared, and no document that was looked at has it"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_databases_are_namespaces_and_samples_only_widen() {
     let world = World::new("").await;
     world.fill("here", vec![doc! { "a": 1 }]).await;

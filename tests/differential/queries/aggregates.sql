@@ -124,3 +124,11 @@ SELECT c.id, array_agg(o.id ORDER BY o.id) AS a, array_agg(o.id ORDER BY o.total
 SELECT active, string_agg(name, ',' ORDER BY id) AS a, string_agg(name, ',' ORDER BY id DESC) AS b FROM shop.customers GROUP BY ROLLUP (active)
 SELECT x.a, x.b FROM (SELECT string_agg(name, ',' ORDER BY id) AS a, string_agg(city, ',' ORDER BY city, id) AS b FROM crm.clients) x WHERE x.a > x.b OR x.b IS NOT NULL
 SELECT array_agg(name ORDER BY id) OVER (PARTITION BY small) AS a FROM shop.customers
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY balance) AS a, percentile_cont(0.3) WITHIN GROUP (ORDER BY small DESC) AS b, percentile_cont(0.9) WITHIN GROUP (ORDER BY id) FILTER (WHERE id < 10) AS c FROM shop.customers WHERE balance < 'Infinity'
+SELECT active, percentile_cont(0.25) WITHIN GROUP (ORDER BY score) AS a, percentile_cont(1) WITHIN GROUP (ORDER BY rating) AS b, pg_typeof(percentile_cont(0) WITHIN GROUP (ORDER BY rating)) AS c FROM shop.customers WHERE score <> 0 GROUP BY active
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY x) AS a, percentile_cont(0.123456789) WITHIN GROUP (ORDER BY x) AS b FROM (VALUES (1.5), (2), (NULL), (10)) t(x)
+SELECT percentile_cont(1.5) WITHIN GROUP (ORDER BY id) AS a FROM shop.customers
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY id) AS a FROM shop.customers WHERE id < 0
+SELECT percentile_cont(NULL) WITHIN GROUP (ORDER BY id) AS a FROM shop.customers
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY name) AS a FROM shop.customers
+SELECT client, percentile_cont(0.75) WITHIN GROUP (ORDER BY total) AS a FROM (SELECT id % 5 AS client, credit AS total FROM crm.clients) t GROUP BY client

@@ -25,3 +25,6 @@ SELECT '10.0.0.1'::inet::text AS a, '10.0.0.0/8'::cidr::text AS b, '::1'::inet::
 SELECT string_agg(address::text, ',' ORDER BY id) AS a FROM shop.customers
 SELECT datcollate, datctype FROM pg_database WHERE datname = current_database()
 SHOW lc_ctype
+SELECT id, host(address) AS a, masklen(address) AS b, network(address) AS c, family(address) AS d FROM shop.customers
+SELECT host('10.1.2.3/16'::inet) AS a, network('2001:db8::ffff/33'::inet) AS b, family('::1') AS c, masklen('10.0.0.0/8'::cidr) AS d, host('2001:DB8::1/64'::inet) AS e, network('10.1.2.3') AS f, network('10.1.2.3/0') AS g, host(NULL) AS h
+SELECT host(address) AS a, count(*) AS n FROM shop.customers WHERE family(address) = 4 AND masklen(address) > 8 GROUP BY host(address)

@@ -239,3 +239,9 @@ SELECT small FROM shop.customers UNION SELECT id FROM shop.orders WHERE id < 3 I
 SELECT id FROM shop.customers EXCEPT SELECT name FROM crm.clients
 SELECT active FROM shop.customers INTERSECT SELECT id FROM crm.clients
 SELECT x.a + 0.5 AS b FROM (SELECT small AS a FROM shop.customers WHERE id < 9 EXCEPT SELECT id FROM shop.orders) x
+WITH RECURSIVE r(x) AS (SELECT date '2024-01-01' UNION ALL SELECT x + interval '12 hours' FROM r WHERE x < date '2024-01-03') SELECT * FROM r
+WITH RECURSIVE r(x) AS (SELECT timestamp '2024-01-01 00:00:00' UNION ALL SELECT x + interval '12 hours' FROM r WHERE x < date '2024-01-03') SELECT * FROM r
+WITH RECURSIVE r(x) AS (SELECT 'a'::varchar(2) UNION ALL SELECT x || 'b' FROM r WHERE length(x) < 4) SELECT * FROM r
+WITH RECURSIVE r(x) AS (SELECT 'a'::text UNION ALL SELECT x || 'b' FROM r WHERE length(x) < 4) SELECT * FROM r
+WITH RECURSIVE r(x) AS (SELECT 'a' UNION ALL SELECT x || 'b' FROM r WHERE length(x) < 4) SELECT * FROM r
+WITH RECURSIVE r(x) AS (SELECT 'a'::text UNION ALL SELECT 1 FROM r) SELECT * FROM r LIMIT 3

@@ -81,3 +81,36 @@ SELECT x, x = ANY ('{12.50,13.0}'::numeric[]) AS a, x > ANY ('{9,100}'::numeric[
 SELECT 'c1'::char(5) = ANY (ARRAY['c1']) AS a, 'c1'::char(5) <> ALL (ARRAY['c1'::char(3)]) AS b, 'c1'::char(5) = ANY ('{c1}'::char(4)[]) AS c, 'c1'::char(5) < ANY (ARRAY['c2'::char(2)]) AS d
 SELECT id FROM shop.customers WHERE code = ANY (ARRAY['ab'::char(4), 'cd'])
 SELECT id, small > ANY (ARRAY[3, NULL]) AS a, small <> ALL (marks) AS b, small < ALL (marks) AS c FROM shop.customers
+SELECT id, 3 = ANY (marks) AS a, small = ANY (marks) AS b, NOT (3 = ANY (marks)) AS c FROM shop.customers
+SELECT id FROM shop.customers WHERE NOT (3 = ANY (marks))
+SELECT x, x = ANY ('{100,12}'::int[]) AS a, x = ANY ('{12.5,NULL}'::numeric[]) AS b, x = ANY ('{12.5}'::float8[]) AS c FROM (VALUES (12.5::numeric(4,2)), (12::numeric(4,2))) t(x)
+SELECT x, x = ANY ('{1,NULL}'::int[]) AS a, x = ANY ('{}'::int[]) AS b, x = ANY (NULL::int[]) AS c, x::bigint = ANY ('{1,2}'::int[]) AS d FROM (VALUES (1), (2), (NULL::int)) t(x)
+SELECT x FROM (VALUES (DATE '2024-02-29'), (NULL), ('2020-01-01')) t(x) ORDER BY x
+VALUES (NULL, 'a'::varchar(3)), (1::bigint, NULL), (2, 'abcdef') ORDER BY 1
+VALUES (1::smallint), (2::bigint), (3), (NULL)
+VALUES (1.5::numeric(4, 1)), ('3.14159'), (2::numeric(6, 3)), (NULL)
+VALUES (1::int), (2.5), ('7')
+VALUES (1::int), (2.5::float8), (3.25::numeric)
+VALUES ('x'), ('y'::text), (NULL)
+VALUES ('ab'::char(4)), ('abcdefg'), (NULL)
+VALUES (1::int), ('x')
+VALUES (1::int), (DATE '2024-01-01')
+VALUES (1::int, 2), (3)
+VALUES (true), ('f'), (NULL::boolean), (1 = 2)
+VALUES (upper('a')), (NULL), ('b'), (lower('C')::varchar)
+VALUES (ARRAY[1, 2]), (NULL), ('{3,4}')
+VALUES (now() IS NULL), (NULL), ('t')
+VALUES (INTERVAL '1 day'), ('2 hours'), (NULL)
+VALUES ('{"a":1}'::json), (NULL), ('[]')
+VALUES ('a1b2c3d4-0000-4000-8000-000000000001'::uuid), ('A1B2C3D4-0000-4000-8000-000000000000'), (NULL)
+SELECT sum(x) AS a, avg(x) AS b, count(x) AS c, max(y) AS d, min(z) AS e FROM (VALUES (1.5::numeric, NULL, 'q'), (2, DATE '2024-01-01', 'r'::text), (NULL, '2023-05-06', NULL)) t(x, y, z)
+SELECT pg_typeof(x) AS a, pg_typeof(y) AS b, pg_typeof(z) AS c FROM (VALUES (NULL, NULL, 1::smallint), (1::int, 'x'::text, 2::int)) t(x, y, z)
+SELECT id FROM shop.orders WHERE id IN (VALUES (1::bigint), (2), ('3'), (NULL)) ORDER BY id
+WITH t(x, y) AS (VALUES (1::bigint, NULL), (2, DATE '2024-01-01')) SELECT x, y, y + 1 AS z FROM t ORDER BY x
+SELECT 1.25 AS x UNION ALL VALUES (NULL), (2::int), ('3') ORDER BY 1
+SELECT c.id, v.x FROM shop.customers c, LATERAL (VALUES (c.balance), (NULL), (1::int)) v(x) WHERE c.id < 4 ORDER BY 1, 2
+SELECT c.id, v.x FROM (VALUES (1::bigint, 'one'), (2, NULL), ('3', 'three'::varchar(5))) v(k, x) JOIN shop.customers c ON c.id = v.k ORDER BY 1
+WITH RECURSIVE t(n, s) AS (VALUES (1::int, NULL), (10, 'x'::text) UNION ALL SELECT n + 1, s FROM t WHERE n < 3) SELECT n, s FROM t ORDER BY n
+SELECT make_interval(days => 10) AS a, make_interval(years => 1, mins => 5, secs => 1.5) AS b, make_interval(1, hours => 2) AS c, make_interval(0, 0, 0, 0, 0, 0, 2.25) AS d, make_interval() AS e, make_interval(1, 2) AS f
+SELECT id, make_interval(days => small::int) AS a, make_interval(secs => score) AS b FROM shop.customers WHERE abs(score) < 1e6
+SELECT make_interval(fortnights => 1) AS a

@@ -36,7 +36,7 @@ use self::buckets::{Buckets, Files, manager};
 use self::leaves::{Bucket, Gate, Given};
 use super::dynamic::{address, repeated};
 
-/// How often a bucket is divided again. Rows of one key stay together however often that is.
+/// How often a bucket is divided again. Rows of one key stay together however often that is: what does not fit then is refused.
 const LEVELS_MAX: usize = 4;
 /// Bytes that the engine's table takes for a row besides the row itself.
 const ROW_BYTES: usize = 24;
@@ -121,9 +121,14 @@ impl SpillingJoinExec {
             let mut rows = Vec::new();
             while let Some(batch) = stream.next().await {
                 let batch = batch?;
-                let fits = level >= LEVELS_MAX
-                    || !context.runtime_env().disk_manager.tmp_files_enabled()
-                    || fits(&reservation, &batch, &context);
+                let is_last = level >= LEVELS_MAX || !context.runtime_env().disk_manager.tmp_files_enabled();
+                let fits = if is_last {
+                    // There is no way out any more, but what is read still counts.
+                    reservation.try_grow(bytes_of(&batch))?;
+                    true
+                } else {
+                    fits(&reservation, &batch, &context)
+                };
                 rows.push(batch);
                 if fits {
                     continue;
@@ -271,10 +276,14 @@ fn first_rows(
     })
 }
 
+/// What a batch of the first side takes, with its part of the engine's table.
+fn bytes_of(batch: &RecordBatch) -> usize {
+    batch.get_array_memory_size() + batch.num_rows() * ROW_BYTES
+}
+
 /// Counts a further batch of the first side; false when the first side had better go to disk.
 fn fits(reservation: &MemoryReservation, batch: &RecordBatch, context: &TaskContext) -> bool {
-    let bytes = batch.get_array_memory_size() + batch.num_rows() * ROW_BYTES;
-    if reservation.try_grow(bytes).is_err() {
+    if reservation.try_grow(bytes_of(batch)).is_err() {
         return false;
     }
     let pool = context.memory_pool();

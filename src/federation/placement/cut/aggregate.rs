@@ -63,6 +63,15 @@ impl Cutter<'_> {
         }
         let relation = std::mem::replace(&mut piece.relation, nothing());
         let grouped = Relation::Aggregate { input: Box::new(relation), groups: groups.clone(), calls: calls.clone() };
+        if estimate::is_grouped_here(&grouped, &piece.tables) {
+            piece.relation = only_input(grouped);
+            self.refused(
+                "Aggregate",
+                &piece,
+                Refusal::new("groups", "so many small groups are sooner made here than by the store"),
+            );
+            return self.around(plan, vec![Cut::Open(Box::new(piece))]);
+        }
         match offer(piece.connector.as_ref(), grouped, &piece.tables) {
             Ok(relation) => {
                 let rows = estimate::rows(&relation, &piece.tables);

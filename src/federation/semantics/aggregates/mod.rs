@@ -1,8 +1,8 @@
 //! Aggregates whose types or values differ between PostgreSQL and the engine.
 //!
 //! [`NamedAggregate`] holds a call until `resolve` knows the argument's type; [`TypedAggregate`] computes those that the
-//! engine's own aggregates cannot: exact sums and averages, deviations, extremes and distinct values by typed order.
-//! [`OrderedAggregate`] collects values in an order of its own.
+//! engine's own aggregates cannot: exact sums and averages, deviations, extremes and distinct values by typed order. Percentiles are
+//! in `percentile`; [`OrderedAggregate`] collects values in an order of its own.
 
 mod accumulate;
 mod collect;
@@ -11,6 +11,7 @@ mod extreme;
 mod float;
 mod moving;
 mod ordered;
+mod percentile;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -36,6 +37,7 @@ use moving::MovingSum;
 
 pub(super) use collect::Order;
 pub(super) use ordered::{Collected, OrderedAggregate};
+pub(super) use percentile::Percentile;
 
 const NAMES: &[&str] = &[
     "sum",
@@ -56,7 +58,8 @@ const NAMES: &[&str] = &[
 
 /// All aggregate functions to register.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
-    NAMES.iter().map(|name| Arc::new(AggregateUDF::new_from_impl(NamedAggregate::new(name)))).collect()
+    let named = NAMES.iter().map(|name| AggregateUDF::new_from_impl(NamedAggregate::new(name)));
+    named.chain([AggregateUDF::new_from_impl(Percentile::new(false))]).map(Arc::new).collect()
 }
 
 /// Aggregates that a pass over the syntax tree writes as others.

@@ -72,6 +72,7 @@ pub(super) const ROWS: &[Overload] = &[
         Ok(Datum::Timestamp(clock::to_instant(make_timestamp(call, a)?, call.session.display.time_zone)))
     }),
     row("make_interval", &[INT4], IV, make_interval).variadic(),
+    row("make_interval", &[INT4, INT4, INT4, INT4, INT4, INT4, F8], IV, make_interval),
     row("justify_days", &[IV], IV, |_, a| Ok(Datum::Interval(justify(a[0].as_interval(), true, false)?))),
     row("justify_hours", &[IV], IV, |_, a| Ok(Datum::Interval(justify(a[0].as_interval(), false, true)?))),
     row("justify_interval", &[IV], IV, |_, a| Ok(Datum::Interval(justify(a[0].as_interval(), true, true)?))),

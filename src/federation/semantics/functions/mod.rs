@@ -10,6 +10,7 @@ pub(super) mod json;
 mod letters;
 mod math;
 mod md5;
+mod network;
 mod quantified;
 mod quote;
 mod regexp;
@@ -39,9 +40,19 @@ use super::typed::{Call, Kernel, RowKernel, Typed, TypedFunction};
 /// Rows by name.
 static TABLE: LazyLock<BTreeMap<&'static str, Vec<&'static Overload>>> = LazyLock::new(|| {
     let mut table: BTreeMap<&'static str, Vec<&'static Overload>> = BTreeMap::new();
-    for family in
-        [math::ROWS, text::ROWS, regexp::ROWS, datetime::ROWS, template::ROWS, json::ROWS, json::MAKERS, array::ROWS, sets::ROWS]
-    {
+    let families = [
+        math::ROWS,
+        text::ROWS,
+        regexp::ROWS,
+        datetime::ROWS,
+        template::ROWS,
+        network::ROWS,
+        json::ROWS,
+        json::MAKERS,
+        array::ROWS,
+        sets::ROWS,
+    ];
+    for family in families {
         for row in family {
             table.entry(row.name).or_default().push(row);
         }

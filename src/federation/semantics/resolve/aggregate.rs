@@ -17,7 +17,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, SortExpr};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
-use super::super::aggregates::{Collected, Kind, NamedAggregate, Order, OrderedAggregate, TypedAggregate};
+use super::super::aggregates::{Collected, Kind, NamedAggregate, Order, OrderedAggregate, Percentile, TypedAggregate};
 use super::super::floats;
 use super::super::functions::missing_function;
 use super::super::key;
@@ -39,6 +39,9 @@ impl Resolver<'_> {
     pub(super) fn aggregate(&self, mut call: AggregateFunction, scope: &Scope<'_>) -> Result<Expr> {
         if call.params.distinct && call.func.name() == "array_agg" {
             return self.distinct_values(call, scope);
+        }
+        if call.func.inner().downcast_ref::<Percentile>().is_some() {
+            return self.percentile(call, scope);
         }
         let arguments = std::mem::take(&mut call.params.args);
         let decided = self.decide_aggregate(&call.func, arguments, call.params.distinct, scope)?;
@@ -133,6 +136,32 @@ impl Resolver<'_> {
         let distinct = std::mem::take(&mut call.params.distinct);
         call.func = Arc::new(AggregateUDF::new_from_impl(OrderedAggregate::new(collected, order, distinct, returns)));
         Ok(Transformed::yes(Expr::AggregateFunction(call)))
+    }
+
+    /// `percentile_cont(fraction) WITHIN GROUP (ORDER BY value)`, which the planner gives as value and fraction.
+    fn percentile(&self, mut call: AggregateFunction, scope: &Scope<'_>) -> Result<Expr> {
+        let name = call.func.name().to_owned();
+        let operands = std::mem::take(&mut call.params.args).into_iter().map(|argument| self.operand(argument, scope));
+        let operands = operands.collect::<Result<Vec<_>>>()?;
+        let order = std::mem::take(&mut call.params.order_by);
+        let [order] = order.as_slice() else {
+            let message = format!("WITHIN GROUP is required for ordered-set aggregate {name}");
+            return Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, message).into());
+        };
+        let types: Vec<Typed> = operands.iter().rev().map(|operand| operand.typed.clone()).collect();
+        let is_number = |typed: &Typed| typed.is_unknown() || numeric_rank(typed.pg_type).is_some();
+        if call.params.distinct || operands.len() != 2 || !types.iter().all(is_number) {
+            return Err(missing_function(&name, &types).into());
+        }
+        let double: Typed = PgType::FLOAT8.into();
+        let arguments = operands.into_iter().map(|operand| self.convert(operand, &double, Asked::Implicitly, scope));
+        call.params.args = arguments.collect::<Result<_>>()?;
+        call.func = Arc::new(AggregateUDF::new_from_impl(Percentile::new(!order.asc)));
+        call.params.filter = match call.params.filter {
+            Some(filter) => Some(Box::new(self.boolean(*filter, "FILTER", scope)?)),
+            None => None,
+        };
+        Ok(Expr::AggregateFunction(call))
     }
 
     fn order_keys(&self, keys: Vec<SortExpr>, scope: &Scope<'_>) -> Result<Vec<SortExpr>> {

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Aggregate, AggregateUDF, Expr, GroupingSet, Logic
 use crate::error::{Diagnosis, sqlstate};
 
 use super::super::aggregates::{Kind, TypedAggregate};
+use super::super::dependencies::is_determined;
 use super::super::floats;
 use super::super::key;
 use super::super::operators::plain;
@@ -33,16 +34,19 @@ impl Resolver<'_> {
         let calls = self.beside_each_other(calls, scope)?;
         let shown: Vec<Expr> = grouping_set_to_exprlist(&groups)?.into_iter().cloned().collect();
         let is_set = matches!(groups.as_slice(), [Expr::GroupingSet(_)]);
+        let all: Vec<&Expr> = shown.iter().collect();
         let keys = shown
             .iter()
-            .map(|group| match self.is_without_key(group, scope)? && !is_set && is_determined(group, &shown, &aggregate.input) {
-                true => Ok(Key::Determined),
-                false => Ok(match self.group_key(group, scope)? {
-                    Some(key) => Key::Typed(key),
-                    // Members of sets are compared as they are written, and two may become one when they are simplified.
-                    None if is_set && !matches!(group, Expr::Column(_)) => Key::Computed,
-                    None => Key::Itself,
-                }),
+            .map(|group| {
+                match self.is_without_key(group, scope)? && !is_set && is_determined(group, &all, aggregate.input.schema()) {
+                    true => Ok(Key::Determined),
+                    false => Ok(match self.group_key(group, scope)? {
+                        Some(key) => Key::Typed(key),
+                        // Members of sets are compared as they are written, and two may become one when they are simplified.
+                        None if is_set && !matches!(group, Expr::Column(_)) => Key::Computed,
+                        None => Key::Itself,
+                    }),
+                }
             })
             .collect::<Result<Vec<_>>>()?;
         if keys.iter().all(|key| matches!(key, Key::Itself)) {
@@ -124,21 +128,6 @@ enum Key {
     Computed,
     /// Not at all: the other expressions determine it.
     Determined,
-}
-
-/// Whether a column is the same in all rows that agree in the other group expressions. The planner groups by every column of
-/// a table whose primary key is grouped by, as `SELECT` may name them all.
-fn is_determined(group: &Expr, shown: &[Expr], input: &LogicalPlan) -> bool {
-    let schema = input.schema();
-    let place = |expr: &Expr| match expr.clone().unalias() {
-        Expr::Column(column) => schema.index_of_column(&column).ok(),
-        _ => None,
-    };
-    let Some(index) = place(group) else { return false };
-    let others: Vec<usize> = shown.iter().filter_map(place).filter(|other| *other != index).collect();
-    schema.functional_dependencies().iter().any(|dependence| {
-        dependence.target_indices.contains(&index) && dependence.source_indices.iter().all(|source| others.contains(source))
-    })
 }
 
 fn keyed(shown: &[Expr], keys: Vec<Key>) -> Vec<Expr> {

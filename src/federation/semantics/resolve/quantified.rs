@@ -9,7 +9,7 @@ use datafusion::functions_nested::array_has::array_has_udf;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, lit};
 
-use crate::error::Diagnosis;
+use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
 use super::super::functions::Quantified;
@@ -19,9 +19,6 @@ use super::super::typed::{Kernel, Typed, TypedFunction};
 use super::super::{floats, key};
 use super::convert::{Asked, Operand};
 use super::{Resolver, Scope, lazy};
-
-/// The right side of ANY or ALL is no array.
-const WRONG_OBJECT_TYPE: &str = "42809";
 
 /// Elements of an array that are compared one by one.
 const WRITTEN_OUT_MAX: usize = 1_000;
@@ -37,7 +34,7 @@ impl Resolver<'_> {
             }
         }
         let Some(element) = array.typed.pg_type.element() else {
-            return Err(Diagnosis::new(WRONG_OBJECT_TYPE, "op ANY/ALL (array) requires array on right side").into());
+            return Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, "op ANY/ALL (array) requires array on right side").into());
         };
         let element = Typed { pg_type: element, labels: array.typed.labels.clone() };
         if let Expr::ScalarFunction(call) = &array.expr
@@ -111,7 +108,15 @@ impl Resolver<'_> {
             Ok(Operand { expr: self.convert(operand, &to.into(), Asked::Implicitly, scope)?, typed: to.into() })
         };
         let (item, array) = (settle(item, wanted)?, settle(array, wanted.and_then(PgType::array))?);
-        if how.is_any_equal() && !is_keyed(&item.typed, &item.expr, scope)? && !is_keyed(element, &array.expr, scope)? {
+        // The engine's function takes an element that is NULL for an unlike one, so only what becomes a list is left to it.
+        let settled = array.typed.pg_type.element().map_or_else(|| element.clone(), |pg_type| Typed { pg_type, ..element.clone() });
+        let is_constant = !array.expr.any_column_refs() && !array.expr.contains_outer() && !array.expr.is_volatile();
+        if how.is_any_equal()
+            && is_constant
+            && !is_keyed(&item.typed, &item.expr, scope)?
+            && !is_keyed(&settled, &array.expr, scope)?
+            && (item.typed.pg_type.oid != PgType::NUMERIC.oid || is_list_of(&array.expr, &item.expr, scope)?)
+        {
             return membership(item, array, scope);
         }
         // A type whose order is not built is refused here.
@@ -130,6 +135,12 @@ fn is_keyed(typed: &Typed, expr: &Expr, scope: &Scope<'_>) -> Result<bool> {
     };
     let has_key = crate::pgtype::builtin(typed.pg_type.oid).is_some() || typed.labels.is_some();
     Ok(has_key && !floats::is_float(typed.pg_type) && key::is_needed_to_tell_apart(typed, &carrier))
+}
+
+/// Whether the elements of an array have the carrier of a value.
+fn is_list_of(array: &Expr, item: &Expr, scope: &Scope<'_>) -> Result<bool> {
+    let DataType::List(element) = scope.carrier_of(array)? else { return Ok(false) };
+    Ok(*element.data_type() == scope.carrier_of(item)?)
 }
 
 /// The engine's own function, which becomes a list that stores know where the array is a parameter.

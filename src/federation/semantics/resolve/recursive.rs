@@ -14,7 +14,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
-use super::super::overload::numeric_rank;
+use super::super::overload::common_type;
 use super::super::typed::Typed;
 use super::super::types::plan_schema;
 use super::super::{floats, key};
@@ -25,7 +25,7 @@ use super::{Resolver, Scope};
 impl Resolver<'_> {
     pub(super) fn recursive(&self, query: RecursiveQuery, outer: &[DFSchema]) -> Result<LogicalPlan> {
         let RecursiveQuery { name, static_term, recursive_term, is_distinct, schema } = query;
-        let static_term = self.plan(Arc::unwrap_or_clone(static_term), outer)?;
+        let static_term = self.with_texts(self.plan(Arc::unwrap_or_clone(static_term), outer)?, outer)?;
         let types = plan_schema(&static_term)?;
         let mut fields = Vec::with_capacity(types.fields().len());
         for ((qualifier, planned), found) in schema.iter().zip(types.fields()) {
@@ -54,6 +54,34 @@ impl Resolver<'_> {
         Ok(LogicalPlan::RecursiveQuery(RecursiveQuery { name, static_term, recursive_term, is_distinct, schema }))
     }
 
+    /// A term whose untyped literals are text, also below projections that give them other names. A column of no type would be
+    /// marked on one side of the optimizer's work and not on the other.
+    fn with_texts(&self, term: LogicalPlan, outer: &[DFSchema]) -> Result<LogicalPlan> {
+        let LogicalPlan::Projection(Projection { expr, input, .. }) = term else { return Ok(term) };
+        let input = self.with_texts(Arc::unwrap_or_clone(input), outer)?;
+        let scope = Scope { schema: plan_schema(&input)?, outer };
+        let settled = expr.into_iter().map(|expr| {
+            let name = expr.schema_name().to_string();
+            match expr {
+                Expr::Alias(alias) if matches!(*alias.expr, Expr::Literal(_, None)) => {
+                    Ok(Expr::Alias(Alias { expr: Box::new(self.text(*alias.expr, &scope)?), ..alias }))
+                }
+                literal @ Expr::Literal(_, None) => Ok(self.text(literal, &scope)?.alias(name)),
+                other => Ok(other),
+            }
+        });
+        Ok(LogicalPlan::Projection(Projection::try_new(settled.collect::<Result<Vec<_>>>()?, Arc::new(input))?))
+    }
+
+    /// An untyped literal as text; others as they are.
+    fn text(&self, literal: Expr, scope: &Scope<'_>) -> Result<Expr> {
+        let operand = self.operand(literal, scope)?;
+        if !operand.typed.is_unknown() {
+            return Ok(operand.expr);
+        }
+        self.convert(operand, &PgType::TEXT.into(), Asked::Implicitly, scope)
+    }
+
     fn aligned(&self, term: Arc<LogicalPlan>, wanted: &DFSchema, outer: &[DFSchema]) -> Result<Arc<LogicalPlan>> {
         let schema = plan_schema(&term)?;
         let scope = Scope { schema: schema.clone(), outer };
@@ -69,7 +97,7 @@ impl Resolver<'_> {
             let expr = if from.pg_type == to.pg_type && to.pg_type.oid == PgType::NUMERIC.oid {
                 super::convert::widen(column, &scope)?
             } else {
-                self.convert(Operand { expr: column, typed: from }, &to, Asked::Explicitly, &scope)?
+                self.convert(Operand { expr: column, typed: from }, &to, Asked::Implicitly, &scope)?
             };
             let carrier = scope.carrier_of(&expr)?;
             exprs.push(if carrier == *wanted.data_type() {
@@ -112,15 +140,8 @@ fn without_casts(term: LogicalPlan) -> Result<LogicalPlan> {
 
 /// What both terms together are must be what the first is.
 fn overall(name: &str, place: usize, first: &Typed, next: &Typed) -> Result<(), Diagnosis> {
-    let (low, high) = (first.pg_type, next.pg_type);
-    let (Some(low_rank), Some(high_rank)) = (numeric_rank(low), numeric_rank(high)) else { return Ok(()) };
-    let all = if high_rank > low_rank {
-        high
-    } else if low.oid == high.oid && low.typmod != high.typmod {
-        PgType::with_typmod(low.oid, -1)
-    } else {
-        low
-    };
+    let all = common_type(&[first.clone(), next.clone()]).map_err(|mismatch| mismatch.told("UNION"))?.pg_type;
+    let low = first.pg_type;
     if all == low {
         return Ok(());
     }

@@ -36,7 +36,7 @@ use super::types::expr_type;
 pub use lift::lift;
 pub use narrow::narrow;
 pub use physical::SetPlanner;
-pub use relation::{FUNCTIONS, SetRelations};
+pub use relation::{FUNCTIONS, ROWS, SetRelations};
 
 /// What becomes of an input row for which no call gives a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Hash)]

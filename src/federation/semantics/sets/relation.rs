@@ -1,25 +1,33 @@
-//! Set-returning functions in FROM, as `ast::sets` marks them: one relation per item, with a name for each column.
+//! Set-returning functions in FROM, as `ast::sets` marks them: one relation per item, with a name for each column. And rows of
+//! VALUES, as `ast::values` marks them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, Values};
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, TableAlias, TableFactor,
 };
 
 use super::super::functions::returns_set;
+use super::super::overload::common_type;
+use super::super::types::expr_type;
 use super::ProjectSet;
-use crate::error::Diagnosis;
+use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::HIDDEN;
 
 /// The relation that stands for functions whose arguments name no column; others are `UNNEST`, which the planner takes for
 /// lateral.
 pub const FUNCTIONS: &str = "set functions";
 
-/// Plans the relations that `ast::sets` has marked.
+/// The relation that stands for rows of VALUES, each an argument.
+pub const ROWS: &str = "rows of values\u{1}";
+
+/// Plans the relations that `ast::sets` and `ast::values` have marked.
 #[derive(Debug)]
 pub struct SetRelations;
 
@@ -29,7 +37,16 @@ impl RelationPlanner for SetRelations {
             TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality, .. } => {
                 Item { calls: array_exprs, alias, with_ordinality }.plan(context)
             }
-            TableFactor::Table { name, alias, args: Some(arguments), with_ordinality, .. } if is_marked(&name) => {
+            TableFactor::Table { name, alias, args: Some(arguments), .. } if is_marked(&name, ROWS) => {
+                let mut rows = Vec::with_capacity(arguments.args.len());
+                for argument in arguments.args {
+                    let FunctionArg::Unnamed(FunctionArgExpr::Expr(SqlExpr::Tuple(row))) = argument else { continue };
+                    let empty = DFSchema::empty();
+                    rows.push(row.into_iter().map(|cell| context.sql_to_expr(cell, &empty)).collect::<Result<Vec<_>>>()?);
+                }
+                Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(values(rows)?, alias))))
+            }
+            TableFactor::Table { name, alias, args: Some(arguments), with_ordinality, .. } if is_marked(&name, FUNCTIONS) => {
                 let calls = arguments.args.into_iter().filter_map(|argument| match argument {
                     FunctionArg::Unnamed(FunctionArgExpr::Expr(call)) => Some(call),
                     _ => None,
@@ -41,8 +58,32 @@ impl RelationPlanner for SetRelations {
     }
 }
 
-fn is_marked(name: &ObjectName) -> bool {
-    matches!(name.0.as_slice(), [ObjectNamePart::Identifier(ident)] if ident.value == FUNCTIONS)
+fn is_marked(name: &ObjectName, mark: &str) -> bool {
+    matches!(name.0.as_slice(), [ObjectNamePart::Identifier(ident)] if ident.value == mark)
+}
+
+/// A list of rows. Where the planner finds no type for a column, it gets the common type of its rows, which resolution converts
+/// them to.
+fn values(rows: Vec<Vec<Expr>>) -> Result<LogicalPlan> {
+    let width = rows.first().map_or(0, Vec::len);
+    if rows.iter().any(|row| row.len() != width) {
+        return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "VALUES lists must all be the same length").into());
+    }
+    if let Ok(planned) = LogicalPlanBuilder::values(rows.clone()) {
+        return planned.build();
+    }
+    let empty = DFSchema::empty();
+    let mut fields = Vec::with_capacity(width);
+    for place in 0..width {
+        let column: Vec<&Expr> = rows.iter().filter_map(|row| row.get(place)).collect();
+        let types = column.iter().map(|cell| expr_type(cell, &empty)).collect::<Result<Vec<_>>>()?;
+        let common = common_type(&types).map_err(|mismatch| mismatch.told("VALUES"))?;
+        let example = column.iter().zip(&types).find(|(_, typed)| typed.pg_type.oid == common.pg_type.oid);
+        let carrier = example.map_or(Ok(DataType::Utf8), |(cell, _)| cell.get_type(&empty))?;
+        fields.push(common.field(&format!("column{}", place + 1), carrier));
+    }
+    let schema = DFSchema::from_unqualified_fields(fields.into_iter().collect(), HashMap::new())?;
+    Ok(LogicalPlan::Values(Values { schema: Arc::new(schema), values: rows }))
 }
 
 /// One item of FROM: calls in lockstep.

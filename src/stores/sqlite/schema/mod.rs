@@ -7,9 +7,9 @@ mod keys;
 mod sample;
 mod statistics;
 
-use super::super::document::{DocumentOptions, Learning};
-use super::super::relational::documents::{TableOptions, options_of, place, refusal, refuse_missing, replace};
-use super::super::schema::{Collation, Column, ColumnStatistics, Generated, Refused, StoreSchema, Table, TableId, TableKind};
+use super::super::document::Learning;
+use super::super::relational::documents::{Declared, Findings, TableOptions, declared_of, place, refusal, replace, tell_missing};
+use super::super::schema::{Collation, Column, ColumnStatistics, Generated, StoreSchema, Table, TableId, TableKind};
 use super::super::value::Value;
 use super::scan::{Database, Failure, Statement};
 use super::types;
@@ -50,13 +50,12 @@ fn discover_inside(database: &Database<'_>, options: &TableOptions, learning: &m
     found.truncate(TABLES_MAX);
     for relation in found {
         let mut table = read_table(database, &relation, surroundings)?;
-        if let Some((column, options)) = options_of(options, NAMESPACE, &table.id) {
-            schema.refused.extend(expand(database, &mut table, column, options, learning)?);
+        if let Some(declared) = declared_of(options, NAMESPACE, &table.id) {
+            expand(database, &mut table, declared, learning)?.add_to(&mut schema);
         }
         schema.tables.push(table.into());
     }
-    let found: Vec<TableId> = schema.tables.iter().map(|table| table.id.clone()).collect();
-    refuse_missing(options, NAMESPACE, &found, &mut schema.refused);
+    tell_missing(options, &mut schema);
     Ok(schema)
 }
 
@@ -203,16 +202,15 @@ fn column_of(database: &Database<'_>, relation: &Relation, found: &Found, is_row
 fn expand(
     database: &Database<'_>,
     table: &mut Table,
-    column: &str,
-    options: &DocumentOptions,
+    declared: Declared<'_>,
     learning: &mut Learning,
-) -> Result<Vec<Refused>, Failure> {
-    let place = match place(table, column) {
+) -> Result<Findings, Failure> {
+    let place = match place(table, declared) {
         Ok(place) => place,
-        Err(reason) => return Ok(vec![refusal(&table.id, Some(column), "document", reason)]),
+        Err(unmet) => return Ok(unmet),
     };
-    let sampler = sample::sample(database, &table.id.name, column, options.sample)?;
-    Ok(replace(table, place, sampler, options, learning))
+    let sampler = sample::sample(database, &table.id.name, declared.column, declared.options.sample)?;
+    Ok(replace(table, place, sampler, declared, learning))
 }
 
 /// A row of a catalog query.

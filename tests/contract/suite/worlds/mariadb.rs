@@ -43,13 +43,14 @@ struct Place {
 }
 
 /// A database of its own on the shared MariaDB.
-pub async fn start() -> Option<Box<dyn World>> {
-    Some(on(MariaDbOf::All(support::mariadb().await)).await)
+pub async fn start() -> Box<dyn World> {
+    on(MariaDbOf::All(support::mariadb().await)).await
 }
 
-/// A database of its own on the MySQL that the environment names, if it does.
-pub async fn start_mysql() -> Option<Box<dyn World>> {
-    Some(on(MariaDbOf::One(support::mysql()?)).await)
+/// A database of its own on the MySQL that the environment names.
+#[cfg(feature = "test_mysql")]
+pub async fn start_mysql() -> Box<dyn World> {
+    on(MariaDbOf::One(support::mysql().expect("TRIBUTARY_TEST_MYSQL_URL names no server"))).await
 }
 
 /// A MariaDB that keeps no binary log.

@@ -20,7 +20,7 @@ struct Place {
 }
 
 /// A database of its own on the shared replica set.
-pub async fn start() -> Option<Box<dyn World>> {
+pub async fn start() -> Box<dyn World> {
     let server = support::mongodb().await;
     let credential = Credential::builder()
         .username(server.user().to_owned())
@@ -31,7 +31,7 @@ pub async fn start() -> Option<Box<dyn World>> {
     let options = ClientOptions::builder().hosts(vec![host]).direct_connection(true).credential(credential).build();
     let client = Client::with_options(options).unwrap();
     let database = client.database(&server.fresh_database().await.unwrap());
-    Some(Box::new(Place { server, client, database }))
+    Box::new(Place { server, client, database })
 }
 
 fn bson(kind: Kind, value: &Value) -> Bson {

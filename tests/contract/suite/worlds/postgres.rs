@@ -56,7 +56,7 @@ struct Place {
 }
 
 /// A database of its own on the shared server.
-pub async fn start() -> Option<Box<dyn World>> {
+pub async fn start() -> Box<dyn World> {
     let server = support::postgres().await;
     let database = server.fresh_database().await.unwrap();
     let options = PgConnectOptions::new_without_pgpass()
@@ -66,7 +66,7 @@ pub async fn start() -> Option<Box<dyn World>> {
         .password(server.password())
         .database(&database);
     let plain = Mutex::new(options.connect().await.unwrap());
-    Some(Box::new(Place { server, database, plain }))
+    Box::new(Place { server, database, plain })
 }
 
 impl Place {

@@ -43,7 +43,7 @@ struct Place {
 }
 
 /// A file of its own.
-pub async fn start() -> Option<Box<dyn World>> {
+pub async fn start() -> Box<dyn World> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("suite.db");
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
@@ -51,7 +51,7 @@ pub async fn start() -> Option<Box<dyn World>> {
     let plain = Mutex::new(options.busy_timeout(Duration::ZERO).connect().await.unwrap());
     let place = Place { _directory: directory, path, plain };
     place.run(&["CREATE TABLE beat (n INTEGER)".to_owned(), "INSERT INTO beat VALUES (0)".to_owned()]).await;
-    Some(Box::new(place))
+    Box::new(place)
 }
 
 impl Place {
