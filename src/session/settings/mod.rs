@@ -1,5 +1,13 @@
 //! One registry of settings: type, default, whether clients are told of changes, whether results depend on them; with
 //! `SET LOCAL`, `RESET` and rollback.
+//!
+//! | File | Holds |
+//! |---|---|
+//! | `registry` | every setting with what is known of it |
+//! | `value` | what values mean, and how they are stored and shown |
+
+mod registry;
+mod value;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,154 +15,12 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 
 use crate::error::{Diagnosis, Limit, sqlstate};
-use crate::federation::placement::Level;
 use crate::format::{ByteaOutput, DateOrder, DateStyle, DisplaySettings, IntervalStyle, TimeZone};
-use crate::options::{parse_duration, parse_size};
+use crate::options::parse_duration;
 
-/// What a setting's value must look like.
-#[derive(Debug, Clone, Copy)]
-pub enum Form {
-    /// Any text.
-    Text,
-    /// A name for logs and views: printable ASCII, at most 63 bytes; PostgreSQL 15 replaces every other byte by `?`.
-    Name,
-    /// `on`, `off`, `true`, `false`, `1`, `0`, …
-    Bool,
-    /// A whole number within bounds.
-    Integer(i64, i64),
-    /// Milliseconds, or a duration with a unit.
-    Milliseconds,
-    /// A size with a unit; a bare number is in kilobytes.
-    Kilobytes,
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// `DateStyle`
-    DateStyle,
-    /// `TimeZone`
-    TimeZone,
-    /// A list of identifiers.
-    Identifiers,
-    /// Only this encoding.
-    Utf8,
-    /// Cannot be changed.
-    ReadOnly,
-}
-
-/// One setting.
-#[derive(Debug, Clone, Copy)]
-pub struct Spec {
-    /// Its name as `SHOW ALL` prints it.
-    pub name: &'static str,
-    /// What values look like.
-    pub form: Form,
-    /// The value at the start of a session.
-    pub default: &'static str,
-    /// Whether clients are told of changes by `ParameterStatus`.
-    pub reported: bool,
-    /// Whether results of queries depend on it; plans are shared between sessions that have the same values of these.
-    pub affects_results: bool,
-    /// One sentence for `SHOW ALL`.
-    pub meaning: &'static str,
-}
-
-const fn spec(name: &'static str, form: Form, default: &'static str, meaning: &'static str) -> Spec {
-    Spec { name, form, default, reported: false, affects_results: false, meaning }
-}
-
-const fn reported(spec: Spec) -> Spec {
-    Spec { reported: true, ..spec }
-}
-
-const fn affecting(spec: Spec) -> Spec {
-    Spec { affects_results: true, ..spec }
-}
-
-const ISOLATION: &[&str] = &["read uncommitted", "read committed", "repeatable read", "serializable"];
-
-/// Every setting, in name order of `SHOW ALL`.
-pub const SPECS: &[Spec] = &[
-    reported(spec("application_name", Form::Name, "", "Name of the client application, for logs and activity views.")),
-    affecting(spec("bytea_output", Form::Choice(&["hex", "escape"]), "hex", "Text form of bytea values.")),
-    reported(spec("client_encoding", Form::Utf8, "UTF8", "Encoding of the client; only UTF8.")),
-    spec(
-        "client_min_messages",
-        Form::Choice(&["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]),
-        "notice",
-        "Accepted for compatibility: notices and warnings are always sent.",
-    ),
-    affecting(reported(spec(
-        "DateStyle",
-        Form::DateStyle,
-        "ISO, MDY",
-        "Text form of dates, and the order in which ambiguous ones are read.",
-    ))),
-    spec("default_table_access_method", Form::ReadOnly, "heap", "What pg_class.relam says of tables."),
-    spec("default_transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of new transactions."),
-    reported(spec("default_transaction_read_only", Form::Bool, "off", "Whether new transactions are read-only.")),
-    affecting(spec(
-        "extra_float_digits",
-        Form::Integer(-15, 3),
-        "1",
-        "Digits of floats beyond the default; 1 and above are shortest exact text.",
-    )),
-    spec(
-        "idle_in_transaction_session_timeout",
-        Form::Milliseconds,
-        "0",
-        "Accepted for compatibility: limits.idle_in_transaction_timeout ends such sessions.",
-    ),
-    reported(spec("in_hot_standby", Form::ReadOnly, "off", "Whether the server is a standby; never.")),
-    reported(spec("integer_datetimes", Form::ReadOnly, "on", "Datetimes are 64-bit integers.")),
-    affecting(reported(spec(
-        "IntervalStyle",
-        Form::Choice(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"]),
-        "postgres",
-        "Text form of intervals.",
-    ))),
-    reported(spec("is_superuser", Form::ReadOnly, "off", "Whether the session's role is a superuser.")),
-    spec("jit", Form::Bool, "off", "Accepted for compatibility; there is no JIT."),
-    spec("lc_collate", Form::ReadOnly, "C", "Text compares by bytes."),
-    spec("lc_ctype", Form::ReadOnly, "C.UTF-8", "What a letter is, and its other case."),
-    spec("lc_messages", Form::Text, "C", "Language of messages; only English."),
-    spec("lc_monetary", Form::Text, "C", "Form of money values; accepted for compatibility."),
-    spec("lc_numeric", Form::Text, "C", "Form of numbers; accepted for compatibility."),
-    spec("lc_time", Form::Text, "C", "Form of dates; accepted for compatibility."),
-    spec("lock_timeout", Form::Milliseconds, "0", "Accepted for compatibility: nothing here waits for locks."),
-    spec("max_identifier_length", Form::ReadOnly, "63", "Longest identifier."),
-    spec("max_index_keys", Form::ReadOnly, "32", "Most columns of an index."),
-    spec("row_security", Form::Bool, "on", "Accepted for compatibility."),
-    affecting(spec(
-        "search_path",
-        Form::Identifiers,
-        "public, \"$stores\"",
-        "Schemas that unqualified names are looked up in; \"$stores\" stands for those of all stores.",
-    )),
-    reported(spec("server_encoding", Form::ReadOnly, "UTF8", "Encoding of the server.")),
-    reported(spec("server_version", Form::ReadOnly, crate::SERVER_VERSION, "The PostgreSQL version whose behaviour is followed.")),
-    spec("server_version_num", Form::ReadOnly, crate::SERVER_VERSION_NUM, "The same as a number."),
-    reported(spec("session_authorization", Form::ReadOnly, "", "The session's role.")),
-    reported(spec("standard_conforming_strings", Form::Choice(&["on"]), "on", "Backslashes in '…' are plain characters; only on.")),
-    spec("statement_timeout", Form::Milliseconds, "0", "Ends statements that run longer; 0 never."),
-    spec("synchronous_commit", Form::Text, "on", "Accepted for compatibility."),
-    affecting(reported(spec("TimeZone", Form::TimeZone, "UTC", "Zone in which timestamps with time zone are shown and read."))),
-    spec("transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of the current transaction."),
-    spec("transaction_read_only", Form::Bool, "off", "Whether the current transaction is read-only."),
-    spec(
-        "tributary.fast_path",
-        Form::Bool,
-        "on",
-        "Whether statements that one scan of one table answers go to their store without being planned.",
-    ),
-    spec("tributary.plan_cache", Form::Bool, "on", "Whether statements use the plans that sessions share, and add theirs."),
-    affecting(spec(
-        "tributary.pushdown",
-        Form::Choice(Level::WORDS),
-        "full",
-        "What stores are asked for: full lets them run parts of plans, scans filters and limits of single tables, none columns only.",
-    )),
-    spec("work_mem", Form::Kilobytes, "4MB", "Accepted for compatibility: limits.query_memory bounds all queries together."),
-    spec("xmloption", Form::Choice(&["content", "document"]), "content", "Accepted for compatibility."),
-];
+pub use registry::find;
+use registry::{Form, SPECS, Spec};
+use value::{canonical, date_style, split_identifiers, time_zone};
 
 /// Most changes of settings that a transaction may have to undo.
 const UNDO_MAX: usize = 10_000;
@@ -193,11 +59,6 @@ impl Default for Settings {
         let (display, affecting, starts) = (display_of(&values), affecting_of(&values), values.clone());
         Self { starts, values, undo: Vec::new(), in_block: false, generation: 0, changed: Vec::new(), display, affecting }
     }
-}
-
-/// Finds a setting by any spelling of its name.
-pub fn find(name: &str) -> Option<&'static Spec> {
-    SPECS.iter().find(|spec| spec.name.eq_ignore_ascii_case(name))
 }
 
 fn unknown(name: &str) -> Diagnosis {
@@ -429,187 +290,6 @@ fn display_of(values: &BTreeMap<&'static str, String>) -> DisplaySettings {
         },
         bytea_output: if get("bytea_output") == "escape" { ByteaOutput::Escape } else { ByteaOutput::Hex },
         extra_float_digits: get("extra_float_digits").parse().unwrap_or(1),
-    }
-}
-
-fn invalid(spec: &Spec, value: &str) -> Diagnosis {
-    Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{}\": \"{value}\"", spec.name))
-}
-
-/// The value as it is stored and shown.
-fn canonical(spec: &Spec, value: &str) -> Result<String, Diagnosis> {
-    let bad = || invalid(spec, value);
-    let lower = value.to_lowercase();
-    Ok(match spec.form {
-        Form::Text => value.to_owned(),
-        Form::Identifiers => match split_identifiers(value) {
-            Some(_) => value.to_owned(),
-            None => return Err(bad().with_detail("List syntax is invalid.")),
-        },
-        Form::Name => {
-            let cut = value.get(..value.floor_char_boundary(63)).unwrap_or(value);
-            cut.bytes().map(|byte| if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' }).collect()
-        }
-        Form::Bool => bool_word(&lower).ok_or_else(bad)?.to_owned(),
-        Form::Integer(low, high) => {
-            let number: i64 = value.trim().parse().map_err(|_unparsed: std::num::ParseIntError| bad())?;
-            if !(low..=high).contains(&number) {
-                let message = format!("{number} is outside the valid range for parameter \"{}\" ({low} .. {high})", spec.name);
-                return Err(Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, message));
-            }
-            number.to_string()
-        }
-        Form::Milliseconds => shown_duration(parse_duration(value).ok_or_else(bad)?),
-        Form::Kilobytes => {
-            parse_size(value).ok_or_else(bad)?;
-            value.to_owned()
-        }
-        Form::Choice(words) => words.iter().find(|word| **word == lower).ok_or_else(bad)?.to_string(),
-        Form::DateStyle => shown_date_style(date_style(value).ok_or_else(bad)?),
-        Form::TimeZone => shown_time_zone(time_zone(value).ok_or_else(bad)?),
-        // PostgreSQL looks at letters and digits only; asyncpg sends the name in quotes.
-        Form::Utf8 if matches!(lower.replace(|c: char| !c.is_ascii_alphanumeric(), "").as_str(), "utf8" | "unicode") => {
-            "UTF8".to_owned()
-        }
-        Form::Utf8 => {
-            let message = format!("conversion between {value} and UTF8 is not supported");
-            return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
-        }
-        Form::ReadOnly => {
-            return Err(Diagnosis::new(
-                sqlstate::CANT_CHANGE_RUNTIME_PARAM,
-                format!("parameter \"{}\" cannot be changed", spec.name),
-            ));
-        }
-    })
-}
-
-fn bool_word(lower: &str) -> Option<&'static str> {
-    match lower {
-        "on" | "true" | "yes" | "1" | "t" | "y" => Some("on"),
-        "off" | "false" | "no" | "0" | "f" | "n" => Some("off"),
-        _ => None,
-    }
-}
-
-/// As PostgreSQL shows a time setting: in the largest unit that divides it.
-fn shown_duration(duration: std::time::Duration) -> String {
-    let millis = duration.as_millis();
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
-    let fits = units.iter().find(|(size, _)| millis > 0 && millis.is_multiple_of(*size));
-    fits.map_or_else(|| "0".to_owned(), |(size, unit)| format!("{}{unit}", millis / size))
-}
-
-fn date_style(value: &str) -> Option<(DateStyle, DateOrder)> {
-    let (mut style, mut order) = (DateStyle::Iso, DateOrder::Mdy);
-    for word in value.split(',').map(|word| word.trim().to_lowercase()) {
-        match word.as_str() {
-            "iso" => style = DateStyle::Iso,
-            "sql" => style = DateStyle::Sql,
-            "postgres" => style = DateStyle::Postgres,
-            "german" => (style, order) = (DateStyle::German, DateOrder::Dmy),
-            "mdy" | "us" | "noneuro" | "noneuropean" => order = DateOrder::Mdy,
-            "dmy" | "euro" | "european" => order = DateOrder::Dmy,
-            "ymd" => order = DateOrder::Ymd,
-            "default" => {}
-            _ => return None,
-        }
-    }
-    Some((style, order))
-}
-
-fn shown_date_style((style, order): (DateStyle, DateOrder)) -> String {
-    let style = match style {
-        DateStyle::Iso => "ISO",
-        DateStyle::Sql => "SQL",
-        DateStyle::Postgres => "Postgres",
-        DateStyle::German => "German",
-    };
-    let order = match order {
-        DateOrder::Mdy => "MDY",
-        DateOrder::Dmy => "DMY",
-        DateOrder::Ymd => "YMD",
-    };
-    format!("{style}, {order}")
-}
-
-/// A zone name, `UTC`-like words, or hours east of UTC (`-3.5`, `+05:30`), as `SET TIME ZONE` reads them.
-fn time_zone(value: &str) -> Option<TimeZone> {
-    let value = value.trim();
-    if matches!(value.to_lowercase().as_str(), "local" | "default") {
-        return Some(TimeZone::Named(Tz::UTC));
-    }
-    if let Some((_, zone)) =
-        chrono_tz::TZ_VARIANTS.iter().map(|zone| (zone.name(), zone)).find(|(name, _)| name.eq_ignore_ascii_case(value))
-    {
-        return Some(TimeZone::Named(*zone));
-    }
-    if let Ok(hours) = value.parse::<f64>() {
-        #[expect(clippy::cast_possible_truncation, reason = "bounded by the check on its left")]
-        return (hours.abs() <= 168.0).then_some(TimeZone::Fixed((hours * 3600.0) as i32));
-    }
-    let (sign, rest) = value.strip_prefix('-').map_or_else(|| (1, value.strip_prefix('+').unwrap_or(value)), |rest| (-1, rest));
-    let (hours, minutes) = rest.split_once(':')?;
-    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
-    (hours <= 15 && minutes < 60).then_some(TimeZone::Fixed(sign * (hours * 3600 + minutes * 60)))
-}
-
-fn shown_time_zone(zone: TimeZone) -> String {
-    match zone {
-        TimeZone::Named(zone) => zone.name().to_owned(),
-        TimeZone::Fixed(seconds) => {
-            let sign = if seconds < 0 { '-' } else { '+' };
-            let (hours, minutes) = (seconds.abs() / 3600, seconds.abs() / 60 % 60);
-            // PostgreSQL shows fixed zones in POSIX form, whose sign is the other way round.
-            let posix = if seconds < 0 { '+' } else { '-' };
-            format!("<{sign}{hours:02}{}>{posix}{hours:02}{}", minute_text(minutes), minute_text(minutes))
-        }
-    }
-}
-
-fn minute_text(minutes: i32) -> String {
-    if minutes == 0 { String::new() } else { format!(":{minutes:02}") }
-}
-
-/// Splits `a, "B ""c"` into folded identifiers, as PostgreSQL's `SplitIdentifierString` does; `None` when it is no list.
-fn split_identifiers(text: &str) -> Option<Vec<String>> {
-    let mut names = Vec::new();
-    let mut rest = text.trim_ascii();
-    if rest.is_empty() {
-        return Some(names);
-    }
-    loop {
-        let (name, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted_identifier(quoted)?,
-            None => {
-                let end = rest.find(|c: char| c == ',' || c.is_ascii_whitespace()).unwrap_or(rest.len());
-                let (name, after) = rest.split_at(end);
-                (Some(name.to_lowercase()).filter(|name| !name.is_empty())?, after)
-            }
-        };
-        names.push(name);
-        rest = after.trim_ascii_start();
-        if rest.is_empty() {
-            return Some(names);
-        }
-        rest = rest.strip_prefix(',')?.trim_ascii_start();
-    }
-}
-
-/// The identifier behind an opening quote, in which `""` is a quote, and what follows it.
-fn quoted_identifier(text: &str) -> Option<(String, &str)> {
-    let mut name = String::new();
-    let mut rest = text;
-    loop {
-        let (part, after) = rest.split_once('"')?;
-        name.push_str(part);
-        match after.strip_prefix('"') {
-            Some(more) => {
-                name.push('"');
-                rest = more;
-            }
-            None => return Some((name, after)),
-        }
     }
 }
 

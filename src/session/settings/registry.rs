@@ -1,0 +1,153 @@
+//! Every setting: type, default, whether clients are told of changes, whether results depend on it.
+
+use crate::federation::placement::Level;
+
+/// What a setting's value must look like.
+#[derive(Debug, Clone, Copy)]
+pub enum Form {
+    /// Any text.
+    Text,
+    /// A name for logs and views: printable ASCII, at most 63 bytes; PostgreSQL 15 replaces every other byte by `?`.
+    Name,
+    /// `on`, `off`, `true`, `false`, `1`, `0`, …
+    Bool,
+    /// A whole number within bounds.
+    Integer(i64, i64),
+    /// Milliseconds, or a duration with a unit.
+    Milliseconds,
+    /// A size with a unit; a bare number is in kilobytes.
+    Kilobytes,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// `DateStyle`
+    DateStyle,
+    /// `TimeZone`
+    TimeZone,
+    /// A list of identifiers.
+    Identifiers,
+    /// Only this encoding.
+    Utf8,
+    /// Cannot be changed.
+    ReadOnly,
+}
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// Its name as `SHOW ALL` prints it.
+    pub name: &'static str,
+    /// What values look like.
+    pub form: Form,
+    /// The value at the start of a session.
+    pub default: &'static str,
+    /// Whether clients are told of changes by `ParameterStatus`.
+    pub reported: bool,
+    /// Whether results of queries depend on it; plans are shared between sessions that have the same values of these.
+    pub affects_results: bool,
+    /// One sentence for `SHOW ALL`.
+    pub meaning: &'static str,
+}
+
+const fn spec(name: &'static str, form: Form, default: &'static str, meaning: &'static str) -> Spec {
+    Spec { name, form, default, reported: false, affects_results: false, meaning }
+}
+
+const fn reported(spec: Spec) -> Spec {
+    Spec { reported: true, ..spec }
+}
+
+const fn affecting(spec: Spec) -> Spec {
+    Spec { affects_results: true, ..spec }
+}
+
+const ISOLATION: &[&str] = &["read uncommitted", "read committed", "repeatable read", "serializable"];
+
+/// Every setting, in name order of `SHOW ALL`.
+pub const SPECS: &[Spec] = &[
+    reported(spec("application_name", Form::Name, "", "Name of the client application, for logs and activity views.")),
+    affecting(spec("bytea_output", Form::Choice(&["hex", "escape"]), "hex", "Text form of bytea values.")),
+    reported(spec("client_encoding", Form::Utf8, "UTF8", "Encoding of the client; only UTF8.")),
+    spec(
+        "client_min_messages",
+        Form::Choice(&["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]),
+        "notice",
+        "Accepted for compatibility: notices and warnings are always sent.",
+    ),
+    affecting(reported(spec(
+        "DateStyle",
+        Form::DateStyle,
+        "ISO, MDY",
+        "Text form of dates, and the order in which ambiguous ones are read.",
+    ))),
+    spec("default_table_access_method", Form::ReadOnly, "heap", "What pg_class.relam says of tables."),
+    spec("default_transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of new transactions."),
+    reported(spec("default_transaction_read_only", Form::Bool, "off", "Whether new transactions are read-only.")),
+    affecting(spec(
+        "extra_float_digits",
+        Form::Integer(-15, 3),
+        "1",
+        "Digits of floats beyond the default; 1 and above are shortest exact text.",
+    )),
+    spec(
+        "idle_in_transaction_session_timeout",
+        Form::Milliseconds,
+        "0",
+        "Accepted for compatibility: limits.idle_in_transaction_timeout ends such sessions.",
+    ),
+    reported(spec("in_hot_standby", Form::ReadOnly, "off", "Whether the server is a standby; never.")),
+    reported(spec("integer_datetimes", Form::ReadOnly, "on", "Datetimes are 64-bit integers.")),
+    affecting(reported(spec(
+        "IntervalStyle",
+        Form::Choice(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"]),
+        "postgres",
+        "Text form of intervals.",
+    ))),
+    reported(spec("is_superuser", Form::ReadOnly, "off", "Whether the session's role is a superuser.")),
+    spec("jit", Form::Bool, "off", "Accepted for compatibility; there is no JIT."),
+    spec("lc_collate", Form::ReadOnly, "C", "Text compares by bytes."),
+    spec("lc_ctype", Form::ReadOnly, "C.UTF-8", "What a letter is, and its other case."),
+    spec("lc_messages", Form::Text, "C", "Language of messages; only English."),
+    spec("lc_monetary", Form::Text, "C", "Form of money values; accepted for compatibility."),
+    spec("lc_numeric", Form::Text, "C", "Form of numbers; accepted for compatibility."),
+    spec("lc_time", Form::Text, "C", "Form of dates; accepted for compatibility."),
+    spec("lock_timeout", Form::Milliseconds, "0", "Accepted for compatibility: nothing here waits for locks."),
+    spec("max_identifier_length", Form::ReadOnly, "63", "Longest identifier."),
+    spec("max_index_keys", Form::ReadOnly, "32", "Most columns of an index."),
+    spec("row_security", Form::Bool, "on", "Accepted for compatibility."),
+    affecting(spec(
+        "search_path",
+        Form::Identifiers,
+        "public, \"$stores\"",
+        "Schemas that unqualified names are looked up in; \"$stores\" stands for those of all stores.",
+    )),
+    reported(spec("server_encoding", Form::ReadOnly, "UTF8", "Encoding of the server.")),
+    reported(spec("server_version", Form::ReadOnly, crate::SERVER_VERSION, "The PostgreSQL version whose behaviour is followed.")),
+    spec("server_version_num", Form::ReadOnly, crate::SERVER_VERSION_NUM, "The same as a number."),
+    reported(spec("session_authorization", Form::ReadOnly, "", "The session's role.")),
+    reported(spec("standard_conforming_strings", Form::Choice(&["on"]), "on", "Backslashes in '…' are plain characters; only on.")),
+    spec("statement_timeout", Form::Milliseconds, "0", "Ends statements that run longer; 0 never."),
+    spec("synchronous_commit", Form::Text, "on", "Accepted for compatibility."),
+    affecting(reported(spec("TimeZone", Form::TimeZone, "UTC", "Zone in which timestamps with time zone are shown and read."))),
+    spec("transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of the current transaction."),
+    spec("transaction_read_only", Form::Bool, "off", "Whether the current transaction is read-only."),
+    spec(
+        "tributary.fast_path",
+        Form::Bool,
+        "on",
+        "Whether statements that one scan of one table answers go to their store without being planned.",
+    ),
+    spec("tributary.plan_cache", Form::Bool, "on", "Whether statements use the plans that sessions share, and add theirs."),
+    affecting(spec(
+        "tributary.pushdown",
+        Form::Choice(Level::WORDS),
+        "full",
+        "What stores are asked for: full lets them run parts of plans, scans filters and limits of single tables, none columns only.",
+    )),
+    spec("work_mem", Form::Kilobytes, "4MB", "Accepted for compatibility: limits.query_memory bounds all queries together."),
+    spec("xmloption", Form::Choice(&["content", "document"]), "content", "Accepted for compatibility."),
+];
+
+/// Finds a setting by any spelling of its name.
+pub fn find(name: &str) -> Option<&'static Spec> {
+    SPECS.iter().find(|spec| spec.name.eq_ignore_ascii_case(name))
+}
