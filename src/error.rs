@@ -333,6 +333,8 @@ pub mod sqlstate {
     pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
     /// 54001
     pub const STATEMENT_TOO_COMPLEX: &str = "54001";
+    /// 54011
+    pub const TOO_MANY_COLUMNS: &str = "54011";
     /// 55000
     pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
     /// 55P02

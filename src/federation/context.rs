@@ -23,7 +23,7 @@ use super::plan::{parse_query, to_logical};
 use super::provider::StoredTable;
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{QualifiedName, Relation, RelationBody, SearchPath, Snapshot};
-use crate::error::{Diagnosis, sqlstate};
+use crate::error::{Diagnosis, Limit, sqlstate};
 
 /// How deep views may stand on views.
 const VIEW_DEPTH_MAX: usize = 32;
@@ -122,7 +122,8 @@ impl<'a> PlanContext<'a> {
             return Err(Diagnosis::new(sqlstate::INVALID_OBJECT_DEFINITION, message).into());
         }
         if self.around.len() >= VIEW_DEPTH_MAX {
-            return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, format!("view \"{name}\" stands on too many views")).into());
+            let message = format!("view \"{name}\" stands on too many views");
+            return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, message).at(Limit::Complexity).into());
         }
         let inner = PlanContext {
             around: self.around.iter().copied().chain([relation.oid]).collect(),

@@ -10,6 +10,7 @@ use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::object_store::ObjectStore;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::SessionConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -18,6 +19,7 @@ use super::joins;
 use super::placement::PlacementPlanner;
 use super::plans::Plans;
 use super::semantics;
+use super::wall::WallsBelowGroupingSets;
 use crate::error::{Diagnosis, sqlstate};
 
 /// Bounds of the engine.
@@ -81,7 +83,7 @@ impl Engine {
         let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
         let mut builder = semantics::install(builder)
             .with_query_planner(Arc::new(PlacementPlanner))
-            .with_physical_optimizer_rules(joins::filters::rules());
+            .with_physical_optimizer_rules(physical_rules());
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(NamedFields));
         // File formats and table factories are doors to the host: the engine gets none.
         let base = builder.with_file_formats(Vec::new()).with_table_factories(std::collections::HashMap::new()).build();
@@ -116,6 +118,12 @@ impl Engine {
     pub fn state(&self) -> SessionState {
         self.base.clone()
     }
+}
+
+/// The engine's rules for physical plans, with ours.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let walls: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(WallsBelowGroupingSets);
+    std::iter::once(walls).chain(joins::filters::rules()).collect()
 }
 
 fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {

@@ -35,3 +35,4 @@ pub mod provider;
 pub mod pushdown;
 pub mod scan;
 pub mod semantics;
+mod wall;

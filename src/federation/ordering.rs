@@ -13,7 +13,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Sort, SortExpr, Window};
 
 use super::ast::HIDDEN;
-use super::semantics::resolve::without_repetitions;
+use super::semantics::resolve::{is_one, without_repetitions};
 
 /// Computes the keys of a plan's orders that hold operators below the nodes that order by them. What stores run is not looked at.
 ///
@@ -135,7 +135,7 @@ fn is_ordered_by_operator(call: &Expr) -> bool {
 /// simplified: the engine's aggregates stop with a panic over such orders.
 fn is_ordered_twice(call: &Expr) -> bool {
     let repeats =
-        |keys: &[SortExpr]| keys.iter().enumerate().any(|(place, key)| keys[..place].iter().any(|known| known.expr == key.expr));
+        |keys: &[SortExpr]| keys.iter().enumerate().any(|(place, key)| keys[..place].iter().any(|known| is_one(known, key)));
     let found = call.exists(|part| Ok(matches!(part, Expr::AggregateFunction(call) if repeats(&call.params.order_by))));
     found.unwrap_or(false)
 }

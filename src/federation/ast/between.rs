@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value, visit_expressions};
 
-use crate::error::{Diagnosis, sqlstate};
+use crate::error::{Diagnosis, Limit, sqlstate};
 
 /// The most expressions below one BETWEEN SYMMETRIC. Its parts are written twice, so nesting doubles them each time.
 const PARTS_MAX: usize = 300;
@@ -26,7 +26,8 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<(), Diagnosis> {
     });
     if parts > PARTS_MAX {
         return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "operands of BETWEEN SYMMETRIC are too large")
-            .with_detail(format!("At most {PARTS_MAX} expressions are allowed below it.")));
+            .with_detail(format!("At most {PARTS_MAX} expressions are allowed below it."))
+            .at(Limit::Complexity));
     }
     if let Expr::Between { expr: subject, negated, low, high } = take(expr) {
         let there = Expr::Between { expr: subject.clone(), negated, low: low.clone(), high: high.clone() };

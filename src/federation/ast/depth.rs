@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, TableFactor, VisitMut, VisitorMut};
 
-use crate::error::{Diagnosis, sqlstate};
+use crate::error::{Diagnosis, Limit, sqlstate};
 
 /// The deepest expression that is planned.
 pub const EXPRESSION_DEPTH_MAX: usize = 256;
@@ -27,16 +27,19 @@ pub fn bound(tree: &mut impl VisitMut) -> Result<(), Diagnosis> {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(Deep::Subqueries) => {
             Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "subqueries are nested too deep")
-                .with_detail(format!("At most {SUBQUERY_DEPTH_MAX} subqueries in expressions may stand inside each other.")))
+                .with_detail(format!("At most {SUBQUERY_DEPTH_MAX} subqueries in expressions may stand inside each other."))
+                .at(Limit::Complexity))
         }
         ControlFlow::Break(Deep::Relations) => {
             Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement joins too many relations")
-                .with_detail(format!("At most {RELATIONS_MAX} are allowed.")))
+                .with_detail(format!("At most {RELATIONS_MAX} are allowed."))
+                .at(Limit::Complexity))
         }
         ControlFlow::Break(Deep::Operators) => {
             Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "expression is nested too deep")
                 .with_detail(format!("At most {EXPRESSION_DEPTH_MAX} operators may stand inside each other."))
-                .with_hint("Use a list, an array or an aggregate."))
+                .with_hint("Use a list, an array or an aggregate.")
+                .at(Limit::Complexity))
         }
     }
 }

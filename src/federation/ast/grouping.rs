@@ -4,15 +4,26 @@ use datafusion::sql::sqlparser::ast::{Distinct, Expr, GroupByExpr, Ident, OrderB
 
 use super::dialect::call_with;
 use super::name::figure_name;
+use crate::error::{Diagnosis, Limit, sqlstate};
 
-/// Most expressions of a CUBE that is written out: PostgreSQL takes no more.
+/// Most expressions of a CUBE, as in PostgreSQL.
 const CUBE_MAX: usize = 12;
+/// Most grouping sets of a SELECT, as in PostgreSQL.
+const SETS_MAX: usize = 4_096;
+/// Most expressions in all grouping sets of a SELECT together, once ROLLUP and CUBE are written out.
+const MEMBERS_MAX: usize = 100_000;
+/// Most expressions in one grouping set: PostgreSQL's limit for a list of outputs.
+const WIDTH_MAX: usize = 1_664;
 
 /// Replaces ordinals within grouping sets by what they stand for. The planner does so for plain GROUP BY only, and would group
 /// by the numbers. Two outputs that ordinals name are grouped apart even if they are the same: a set may show only one of them.
-pub(super) fn resolve_ordinals(select: &mut Select) {
-    let GroupByExpr::Expressions(groups, _) = &mut select.group_by else { return };
-    let mut named: Vec<(usize, Expr)> = Vec::new();
+///
+/// # Errors
+/// 54001 and 54011 beyond [`SETS_MAX`], [`MEMBERS_MAX`], [`WIDTH_MAX`] or [`CUBE_MAX`], before anything is written out.
+pub(super) fn resolve_ordinals(select: &mut Select) -> Result<(), Diagnosis> {
+    let GroupByExpr::Expressions(groups, _) = &mut select.group_by else { return Ok(()) };
+    bound(groups)?;
+    let mut named: Vec<Named> = Vec::new();
     for group in groups {
         let (Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets)) = &mut *group else { continue };
         for member in sets.iter_mut().flatten() {
@@ -25,7 +36,7 @@ pub(super) fn resolve_ordinals(select: &mut Select) {
         }
         drop_repeated_members(group);
     }
-    for (place, expr) in named {
+    for Named { place, own: expr, .. } in named {
         let Some(item) = select.projection.get_mut(place) else { continue };
         let alias = match item {
             SelectItem::ExprWithAlias { expr: shown, alias } if *shown != expr => alias.clone(),
@@ -34,6 +45,57 @@ pub(super) fn resolve_ordinals(select: &mut Select) {
         };
         *item = SelectItem::ExprWithAlias { expr, alias };
     }
+    Ok(())
+}
+
+/// What the sets of a GROUP BY take when each is written out beside those of the others.
+fn bound(groups: &[Expr]) -> Result<(), Diagnosis> {
+    let (mut sets, mut members, mut width) = (1_usize, 0_usize, 0_usize);
+    for group in groups {
+        let (own_sets, own_members, own_width) = match group {
+            Expr::Rollup(parts) => {
+                let of_prefixes = parts.iter().rev().zip(1_usize..).map(|(part, times)| part.len().saturating_mul(times));
+                (parts.len() + 1, of_prefixes.fold(0, usize::saturating_add), total(parts))
+            }
+            Expr::Cube(parts) if parts.len() > CUBE_MAX => {
+                let message = format!("CUBE is limited to {CUBE_MAX} elements");
+                return Err(Diagnosis::new(sqlstate::TOO_MANY_COLUMNS, message).at(Limit::Complexity));
+            }
+            Expr::Cube(parts) => (1 << parts.len(), total(parts).saturating_mul(1 << parts.len()) / 2, total(parts)),
+            Expr::GroupingSets(parts) => (parts.len(), total(parts), parts.iter().map(Vec::len).max().unwrap_or_default()),
+            _ => (1, 1, 0),
+        };
+        members = members.saturating_mul(own_sets).saturating_add(own_members.saturating_mul(sets));
+        sets = sets.saturating_mul(own_sets);
+        width = width.saturating_add(own_width);
+    }
+    if sets > SETS_MAX {
+        let message = format!("too many grouping sets present (maximum {SETS_MAX})");
+        return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, message).at(Limit::Complexity));
+    }
+    if width > WIDTH_MAX {
+        let message = format!("grouping sets can have at most {WIDTH_MAX} entries");
+        return Err(Diagnosis::new(sqlstate::TOO_MANY_COLUMNS, message).at(Limit::Complexity));
+    }
+    if members > MEMBERS_MAX {
+        return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "grouping sets have too many entries")
+            .with_detail(format!("At most {MEMBERS_MAX} are allowed in all sets together."))
+            .at(Limit::Complexity));
+    }
+    Ok(())
+}
+
+fn total(parts: &[Vec<Expr>]) -> usize {
+    parts.iter().map(Vec::len).sum()
+}
+
+/// An output that a grouping set names.
+struct Named {
+    place: usize,
+    /// As the client wrote it.
+    meant: Expr,
+    /// As no other one is.
+    own: Expr,
 }
 
 /// The place of the first item that is this expression.
@@ -43,17 +105,24 @@ fn first_like(items: &[SelectItem], expr: &Expr) -> Option<usize> {
     )
 }
 
-/// An item as an expression that no item at another place is.
-fn told_apart(named: &mut Vec<(usize, Expr)>, place: usize, meant: Expr) -> Expr {
-    if let Some((_, known)) = named.iter().find(|(known, _)| *known == place) {
-        return known.clone();
+/// An item as an expression that no item at another place is: with NULL behind it once for each that is the same.
+fn told_apart(named: &mut Vec<Named>, place: usize, meant: Expr) -> Expr {
+    if let Some(known) = named.iter().find(|known| known.place == place) {
+        return known.own.clone();
     }
-    let mut own = meant;
-    while named.iter().any(|(_, known)| *known == own) {
-        own = call_with("coalesce", vec![own, Expr::value(Value::Null)]);
+    let mut nulls = named.iter().filter(|known| known.meant == meant).count();
+    let mut own = meant.clone();
+    loop {
+        if nulls > 0 {
+            let behind = std::iter::repeat_n(Expr::value(Value::Null), nulls);
+            own = call_with("coalesce", std::iter::once(meant.clone()).chain(behind).collect());
+        }
+        if !named.iter().any(|known| known.own == own) {
+            named.push(Named { place, meant, own: own.clone() });
+            return own;
+        }
+        nulls += 1;
     }
-    named.push((place, own.clone()));
-    own
 }
 
 /// Takes repetitions out of each grouping set. ROLLUP and CUBE over one expression twice are written out: the planner would
@@ -70,7 +139,7 @@ fn drop_repeated_members(group: &mut Expr) {
         Expr::Rollup(sets) if is_repeated(sets) => {
             (0..=sets.len()).rev().map(|length| joined(sets, &|place| place < length)).collect()
         }
-        Expr::Cube(sets) if is_repeated(sets) && sets.len() <= CUBE_MAX => {
+        Expr::Cube(sets) if is_repeated(sets) => {
             (0..1_usize << sets.len()).rev().map(|chosen| joined(sets, &|place| chosen & (1 << place) != 0)).collect()
         }
         Expr::GroupingSets(sets) => std::mem::take(sets),
@@ -161,9 +230,34 @@ mod tests {
             let Some(Statement::Query(query)) = parsed.first_mut() else { panic!("{sql}") };
             drop_repetitions(query);
             if let SetExpr::Select(select) = query.body.as_mut() {
-                resolve_ordinals(select);
+                resolve_ordinals(select).unwrap();
             }
             assert_eq!(query.to_string(), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn sets_are_counted_before_they_are_written_out() {
+        let list = |count: usize, item: &str| vec![item; count].join(", ");
+        let rows = [
+            (format!("ROLLUP ({})", list(440, "a")), Ok(())),
+            (format!("ROLLUP ({})", list(500, "a")), Err("54001")),
+            (format!("ROLLUP ({})", list(10_000, "a")), Err("54001")),
+            (format!("CUBE ({})", list(12, "a")), Ok(())),
+            (format!("CUBE ({})", list(13, "a")), Err("54011")),
+            (format!("CUBE ({}), ROLLUP (b)", list(12, "a")), Err("54001")),
+            (format!("GROUPING SETS ({})", list(4_096, "(a)")), Ok(())),
+            (format!("GROUPING SETS ({})", list(4_097, "(a)")), Err("54001")),
+            (format!("GROUPING SETS (({}))", list(1_665, "a")), Err("54011")),
+            (list(5_000, "a"), Ok(())),
+        ];
+        for (groups, expected) in rows {
+            let sql = format!("SELECT a FROM t GROUP BY {groups}");
+            let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, &sql).unwrap();
+            let Some(Statement::Query(query)) = statements.first_mut() else { panic!("{sql}") };
+            let SetExpr::Select(select) = query.body.as_mut() else { panic!("{sql}") };
+            let found = resolve_ordinals(select).map_err(|error| error.sqlstate);
+            assert_eq!(found.as_ref().map_err(String::as_str), expected.as_ref().map_err(|code| *code), "{:.60}", groups);
         }
     }
 }

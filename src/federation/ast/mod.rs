@@ -39,6 +39,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, Select, VisitMut, VisitorMut}
 
 use crate::error::Diagnosis;
 
+pub use rows::SIDE;
 pub use whole_row::ColumnsOf;
 
 /// Separates a name that clients see from the number that makes it unique inside the plan.
@@ -79,8 +80,7 @@ impl VisitorMut for Shape {
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
-        grouping::resolve_ordinals(select);
-        ControlFlow::Continue(())
+        grouping::resolve_ordinals(select).map_or_else(|error| ControlFlow::Break(Box::new(error)), ControlFlow::Continue)
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {

@@ -179,12 +179,16 @@ fn output(item: &SelectItem) -> Option<Ident> {
     }
 }
 
+/// The relation whose duplicates are numbered: the common types of both sides are found below it (`semantics::resolve`).
+pub const SIDE: &str = "side\u{1}";
+
 /// Both sides with their duplicates numbered, combined without ALL. The frame is parsed from text that holds our own names
 /// only; the sides and the clients' names are put into the parsed form, so nothing of theirs is ever read again.
 fn numbered(op: SetOperator, names: &[Ident], sides: [Box<SetExpr>; 2]) -> Result<SetExpr, Diagnosis> {
     let columns = (0..names.len()).map(|place| format!("c{place}")).collect::<Vec<_>>().join(", ");
-    let side =
-        format!("SELECT {columns}, row_number() OVER (PARTITION BY {columns}) AS duplicate FROM (SELECT 1) AS side ({columns})");
+    let side = format!(
+        "SELECT {columns}, row_number() OVER (PARTITION BY {columns}) AS duplicate FROM (SELECT 1) AS \"{SIDE}\" ({columns})"
+    );
     let text = format!("SELECT {columns} FROM ({side} {op} {side}) AS both_sides");
     let broken = |error: &dyn std::fmt::Display| Diagnosis::new(sqlstate::INTERNAL_ERROR, format!("{op} ALL: {error}"));
     let parsed = Parser::new(&Postgres).try_with_sql(&text).and_then(|mut parser| parser.parse_query());
@@ -250,7 +254,7 @@ mod tests {
         check(
             "SELECT a AS x FROM t EXCEPT ALL SELECT b FROM u",
             Ok(
-                "SELECT c0 AS x FROM (SELECT c0, row_number() OVER (PARTITION BY c0) AS duplicate FROM (SELECT a AS x FROM t) AS side (c0) EXCEPT SELECT c0, row_number() OVER (PARTITION BY c0) AS duplicate FROM (SELECT b FROM u) AS side (c0)) AS both_sides",
+                "SELECT c0 AS x FROM (SELECT c0, row_number() OVER (PARTITION BY c0) AS duplicate FROM (SELECT a AS x FROM t) AS \"side\u{1}\" (c0) EXCEPT SELECT c0, row_number() OVER (PARTITION BY c0) AS duplicate FROM (SELECT b FROM u) AS \"side\u{1}\" (c0)) AS both_sides",
             ),
         );
         check("SELECT a FROM t UNION ALL SELECT b FROM u", Ok("SELECT a FROM t UNION ALL SELECT b FROM u"));

@@ -136,15 +136,13 @@ fn node_types(plan: &LogicalPlan, inputs: &[DFSchema]) -> Result<Option<Vec<Type
 }
 
 fn aggregate_types(node: &Aggregate, input: &DFSchema) -> Result<Option<Vec<Typed>>> {
+    // A key that stands there twice gives one column.
+    let groups = datafusion::logical_expr::utils::grouping_set_to_exprlist(&node.group_expr)?;
+    let mut types = groups.into_iter().map(|expr| expr_type(expr, input)).collect::<Result<Vec<_>>>()?;
     if node.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
-        let groups = datafusion::logical_expr::utils::grouping_set_to_exprlist(&node.group_expr)?;
-        let mut types = groups.into_iter().map(|expr| expr_type(expr, input)).collect::<Result<Vec<_>>>()?;
         // The engine adds its own grouping id between keys and aggregates.
         types.push(PgType::INT4.into());
-        types.extend(types_of(&node.aggr_expr, input)?);
-        return Ok(Some(types));
     }
-    let mut types = types_of(&node.group_expr, input)?;
     types.extend(types_of(&node.aggr_expr, input)?);
     Ok(Some(types))
 }

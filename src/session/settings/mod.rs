@@ -158,7 +158,9 @@ impl Settings {
     /// 53400 when the transaction could not undo it; nothing has changed then.
     pub fn reset_all(&mut self) -> Result<(), Diagnosis> {
         let is_reset = |spec: &&Spec| !matches!(spec.form, Form::ReadOnly) && !OF_TRANSACTION.contains(&spec.name);
-        let differs = |spec: &&Spec| self.starts.get(spec.name).map(String::as_str) != Some(self.get(spec.name));
+        // A local value that equals the start value covers another one.
+        let is_local = |spec: &Spec| self.undo.iter().rfind(|undo| undo.name == spec.name).is_some_and(|undo| undo.local);
+        let differs = |spec: &&Spec| self.starts.get(spec.name).map(String::as_str) != Some(self.get(spec.name)) || is_local(spec);
         let specs: Vec<&Spec> = SPECS.iter().filter(is_reset).filter(differs).collect();
         if self.in_block {
             self.may_undo(specs.len())?;
@@ -344,6 +346,18 @@ mod tests {
         settings.set("application_name", Some("y"), false).unwrap();
         settings.end(false);
         assert_eq!(settings.show("application_name").unwrap(), "x");
+    }
+
+    #[test]
+    fn reset_all_also_resets_what_a_local_value_covers() {
+        let mut settings = Settings::default();
+        settings.set("timezone", Some("Asia/Tokyo"), false).unwrap();
+        settings.begin();
+        settings.set("timezone", Some("UTC"), true).unwrap();
+        settings.reset_all().unwrap();
+        settings.reset_all().unwrap();
+        settings.end(true);
+        assert_eq!(settings.show("TimeZone").unwrap(), "UTC");
     }
 
     #[test]

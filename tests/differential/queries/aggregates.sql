@@ -103,6 +103,9 @@ SELECT 1 AS a, 1 AS b, count(*) AS n FROM shop.customers GROUP BY ROLLUP (1, 2)
 SELECT 'x' AS a, 'x' AS b, count(*) AS n FROM shop.customers GROUP BY CUBE (1, 2)
 SELECT id AS a, id AS b FROM shop.customers WHERE id < 4 GROUP BY ROLLUP (1, 2) HAVING count(*) > 1
 SELECT id AS a, id AS b FROM shop.customers WHERE id < 4 GROUP BY ROLLUP (1, 2) ORDER BY 1, 2
+SELECT c.id AS a, o.customer AS b, count(*) AS n FROM shop.customers c JOIN shop.orders o ON o.customer = c.id GROUP BY ROLLUP (1, 2) ORDER BY 1, 2
+SELECT id AS a, coalesce(id, id) AS b FROM shop.customers WHERE id < 9 GROUP BY GROUPING SETS ((1), (2)) ORDER BY a, b
+SELECT id AS a, id AS b, id AS c, id AS d FROM shop.customers WHERE id < 4 GROUP BY CUBE (1, 2, 3, 4)
 SELECT small, active, count(*) FROM shop.customers GROUP BY GROUPING SETS ((small, small), (active), (small))
 SELECT COALESCE(id, id) AS a, count(*) AS n, COALESCE(id, id) AS b FROM shop.customers WHERE id < 4 GROUP BY COALESCE(id, id)
 SELECT COALESCE(name, name) AS a, COALESCE(name, name) AS b FROM crm.clients WHERE id < 9 GROUP BY 1, 2
@@ -119,7 +122,7 @@ SELECT string_agg(note, ',' ORDER BY id) AS a, array_agg(id ORDER BY note, id) F
 SELECT array_agg(score ORDER BY score, id) AS a, array_agg(born ORDER BY born DESC, id) AS b, array_agg(token ORDER BY token, id) AS c FROM shop.customers WHERE id < 12
 SELECT array_agg(code ORDER BY code, id) AS a, array_agg(raw ORDER BY raw DESC, id) AS b, array_agg(wait ORDER BY wait, id) AS c FROM shop.customers WHERE id < 12
 SELECT json_agg(id ORDER BY id) AS a, json_agg(name ORDER BY id DESC) AS b FROM shop.customers WHERE id < 5
-SELECT array_agg(level ORDER BY id) AS a, array_agg(level ORDER BY id DESC) AS b FROM shop.customers WHERE id < 5
+SELECT array_agg(level::text ORDER BY id) AS a, array_agg(level::text ORDER BY level DESC, id) AS b FROM shop.customers WHERE id < 5
 SELECT c.id, array_agg(o.id ORDER BY o.id) AS a, array_agg(o.id ORDER BY o.total, o.id) AS b FROM shop.customers c JOIN shop.orders o ON o.customer = c.id GROUP BY c.id
 SELECT active, string_agg(name, ',' ORDER BY id) AS a, string_agg(name, ',' ORDER BY id DESC) AS b FROM shop.customers GROUP BY ROLLUP (active)
 SELECT x.a, x.b FROM (SELECT string_agg(name, ',' ORDER BY id) AS a, string_agg(city, ',' ORDER BY city, id) AS b FROM crm.clients) x WHERE x.a > x.b OR x.b IS NOT NULL

@@ -237,6 +237,20 @@ SELECT small FROM shop.customers EXCEPT SELECT id FROM shop.orders EXCEPT SELECT
 SELECT small FROM shop.customers WHERE id < 9 EXCEPT (SELECT id FROM shop.orders INTERSECT SELECT 7.0)
 SELECT small FROM shop.customers UNION SELECT id FROM shop.orders WHERE id < 3 INTERSECT SELECT 2.00
 SELECT id FROM shop.customers EXCEPT SELECT name FROM crm.clients
+SELECT NULL EXCEPT SELECT 1
+SELECT NULL AS id EXCEPT SELECT id FROM shop.customers
+SELECT '1' AS id INTERSECT SELECT id FROM shop.customers
+SELECT 1.5 INTERSECT SELECT '1.50'
+SELECT NULL EXCEPT ALL SELECT 1
+SELECT '7' AS id INTERSECT ALL SELECT id FROM shop.customers
+SELECT v FROM (VALUES (0.1), (0.10000000000000000001)) t(v) EXCEPT ALL SELECT 0.5::float8
+SELECT v FROM (VALUES (9007199254740993), (9007199254740992)) t(v) INTERSECT ALL SELECT w FROM (VALUES (9007199254740992::float8), (9007199254740992::float8)) u(w)
+SELECT id FROM shop.customers WHERE id < 4 EXCEPT ALL SELECT 1.0
+SELECT a FROM (SELECT NULL AS a) x EXCEPT SELECT 1
+SELECT small FROM shop.customers EXCEPT ALL (SELECT id FROM shop.orders INTERSECT ALL SELECT 7.0)
+SELECT c.id, c.score::text, (SELECT count(*) FROM crm.clients t WHERE t.ratio > c.score) AS n FROM shop.customers c
+SELECT x.v, (SELECT max(p.price) || x.v::text FROM shop.products p WHERE p.price > x.v::numeric) AS n FROM (VALUES (-0.0::float8), (0.0), (2.5)) x(v)
+SELECT c.id, t.n FROM shop.customers c, LATERAL (SELECT count(*) AS n FROM crm.clients t WHERE t.ratio < c.score OR t.id = c.id) t
 SELECT active FROM shop.customers INTERSECT SELECT id FROM crm.clients
 SELECT x.a + 0.5 AS b FROM (SELECT small AS a FROM shop.customers WHERE id < 9 EXCEPT SELECT id FROM shop.orders) x
 WITH RECURSIVE r(x) AS (SELECT date '2024-01-01' UNION ALL SELECT x + interval '12 hours' FROM r WHERE x < date '2024-01-03') SELECT * FROM r

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::RecordBatch;
 use datafusion::common::Statistics;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -118,16 +119,16 @@ impl SpillingJoinExec {
         let manager = manager(context, &metrics, self.join.left().schema());
         let (keys, level, context) = (self.keys(true), self.level, Arc::clone(context));
         let work = async move {
-            let mut rows = Vec::new();
+            let (mut rows, mut counter) = (Vec::new(), RecordBatchMemoryCounter::new());
             while let Some(batch) = stream.next().await {
                 let batch = batch?;
                 let is_last = level >= LEVELS_MAX || !context.runtime_env().disk_manager.tmp_files_enabled();
                 let fits = if is_last {
                     // There is no way out any more, but what is read still counts.
-                    reservation.try_grow(bytes_of(&batch))?;
+                    reservation.try_grow(bytes_of(&batch, &mut counter))?;
                     true
                 } else {
-                    fits(&reservation, &batch, &context)
+                    fits(&reservation, bytes_of(&batch, &mut counter), &context)
                 };
                 rows.push(batch);
                 if fits {
@@ -276,14 +277,15 @@ fn first_rows(
     })
 }
 
-/// What a batch of the first side takes, with its part of the engine's table.
-fn bytes_of(batch: &RecordBatch) -> usize {
-    batch.get_array_memory_size() + batch.num_rows() * ROW_BYTES
+/// What a further batch of the first side takes, with its part of the engine's table. Columns that were read from a file share
+/// one buffer, which counts once.
+fn bytes_of(batch: &RecordBatch, counter: &mut RecordBatchMemoryCounter) -> usize {
+    counter.count_batch(batch) + batch.num_rows() * ROW_BYTES
 }
 
 /// Counts a further batch of the first side; false when the first side had better go to disk.
-fn fits(reservation: &MemoryReservation, batch: &RecordBatch, context: &TaskContext) -> bool {
-    if reservation.try_grow(bytes_of(batch)).is_err() {
+fn fits(reservation: &MemoryReservation, bytes: usize, context: &TaskContext) -> bool {
+    if reservation.try_grow(bytes).is_err() {
         return false;
     }
     let pool = context.memory_pool();

@@ -183,6 +183,9 @@ impl OrderedValues {
     }
 }
 
+/// What an array takes beside its values: its struct, and the counts of its buffers.
+const ARRAY_BYTES: usize = 160;
+
 const TOO_MANY: &str = "a group has too many values to be ordered";
 
 impl Accumulator for OrderedValues {
@@ -206,7 +209,8 @@ impl Accumulator for OrderedValues {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.bytes
+        let lists = self.batches.iter().map(|batches| batches.capacity() * size_of::<ArrayRef>() + batches.len() * ARRAY_BYTES);
+        size_of_val(self) + self.bytes + lists.sum::<usize>() + self.batches.capacity() * size_of::<Vec<ArrayRef>>()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {

@@ -318,11 +318,16 @@ impl Resolver<'_> {
     }
 }
 
+/// Whether two keys of an order are one expression, whatever the optimiser calls it.
+pub(in super::super::super) fn is_one(left: &SortExpr, right: &SortExpr) -> bool {
+    left.expr.clone().unalias_nested().data == right.expr.clone().unalias_nested().data
+}
+
 /// An order without what it has already been ordered by: the engine's aggregates stop with a panic over such orders.
 pub(in super::super::super) fn without_repetitions(keys: Vec<SortExpr>) -> Vec<SortExpr> {
     let mut kept: Vec<SortExpr> = Vec::with_capacity(keys.len());
     for key in keys {
-        if !kept.iter().any(|known| known.expr == key.expr) {
+        if !kept.iter().any(|known| is_one(known, &key)) {
             kept.push(key);
         }
     }

@@ -16,6 +16,7 @@ pub(in super::super) mod lazy;
 mod node;
 mod quantified;
 mod recursive;
+mod sides;
 mod window;
 
 use arrow::datatypes::DataType;
@@ -26,7 +27,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-pub(in super::super) use aggregate::without_repetitions;
+pub(in super::super) use aggregate::{is_one, without_repetitions};
 
 use super::settings::SessionValues;
 use super::typed::{Typed, TypedFunction};
@@ -82,7 +83,7 @@ impl Resolver<'_> {
             return self.recursive(query, outer);
         }
         if let LogicalPlan::Join(join) = &plan
-            && node::is_of_sides(join)
+            && sides::is_of_sides(join)
         {
             return self.sides(join.clone(), outer);
         }

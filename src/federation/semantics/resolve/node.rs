@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, DFSchema, NullEquality};
+use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, DistinctOn, Expr, Filter, Join, JoinType, LogicalPlan, Projection, Sort, SortExpr, Union, Values,
+    Aggregate, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Projection, Sort, SortExpr, Union, Values,
 };
 
 use super::super::typed::Typed;
-use super::super::types::{plan_schema, schema_after};
+use super::super::types::schema_after;
 use super::aggregate::without_repetitions;
 use super::convert::{Asked, Operand};
 use super::{Resolver, Scope};
@@ -143,38 +143,8 @@ impl Resolver<'_> {
         Ok(LogicalPlan::Union(Union::try_new_with_loose_types(plans)?))
     }
 
-    /// INTERSECT and EXCEPT, which the planner makes a semi or anti join of the distinct rows on the left: both sides get their
-    /// common types before rows are told apart.
-    pub(super) fn sides(&self, join: Join, outer: &[DFSchema]) -> Result<LogicalPlan> {
-        let what = if join.join_type == JoinType::LeftSemi { "INTERSECT" } else { "EXCEPT" };
-        let (left, is_distinct) = match Arc::unwrap_or_clone(join.left) {
-            LogicalPlan::Distinct(Distinct::All(input)) => (Arc::unwrap_or_clone(input), true),
-            other => (other, false),
-        };
-        let sides = [self.plan(left, outer)?, self.plan(Arc::unwrap_or_clone(join.right), outer)?];
-        let inputs = [plan_schema(&sides[0])?, plan_schema(&sides[1])?];
-        let mut outputs = [Vec::new(), Vec::new()];
-        let [left, right] = [branch(&sides[0], &inputs[0]), branch(&sides[1], &inputs[1])];
-        for operands in left.into_iter().zip(right).map(|(left, right)| vec![left, right]) {
-            let converted = self.unify_branches(operands, what, &inputs, outer)?;
-            for (output, expr) in outputs.iter_mut().zip(converted.0) {
-                output.push(expr);
-            }
-        }
-        let ([left, right], [left_outputs, right_outputs]) = (sides, outputs);
-        let mut left = project(Arc::new(left), left_outputs)?;
-        let right = project(Arc::new(right), right_outputs)?;
-        if is_distinct {
-            let schema = plan_schema(&left)?;
-            left = self.node(LogicalPlan::Distinct(Distinct::All(Arc::new(left))), vec![schema], outer)?;
-        }
-        let inputs = vec![plan_schema(&left)?, plan_schema(&right)?];
-        let join = Join { left: Arc::new(left), right: Arc::new(right), ..join };
-        self.node(LogicalPlan::Join(join), inputs, outer)
-    }
-
     /// One output column of every branch, each over its own branch's columns, and their type.
-    fn unify_branches(
+    pub(super) fn unify_branches(
         &self,
         operands: Vec<Operand>,
         what: &str,
@@ -229,17 +199,6 @@ impl Resolver<'_> {
     }
 }
 
-/// Whether a join is what the planner makes of INTERSECT and EXCEPT.
-pub(super) fn is_of_sides(join: &Join) -> bool {
-    let columns = |plan: &LogicalPlan| plan.schema().fields().len();
-    matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
-        && join.null_equality == NullEquality::NullEqualsNull
-        && join.filter.is_none()
-        && join.on.len() == columns(&join.left)
-        && join.on.len() == columns(&join.right)
-        && join.on.iter().all(|(left, right)| matches!((left, right), (Expr::Column(_), Expr::Column(_))))
-}
-
 /// The values of one type in one carrier.
 fn one_carrier((exprs, common): (Vec<Expr>, Typed), inputs: &[DFSchema], outer: &[DFSchema]) -> Result<Vec<Expr>> {
     let scopes: Vec<Scope<'_>> = inputs.iter().map(|input| Scope { schema: input.clone(), outer }).collect();
@@ -254,7 +213,12 @@ fn one_carrier((exprs, common): (Vec<Expr>, Typed), inputs: &[DFSchema], outer: 
 }
 
 /// The columns of a branch; a projected bare literal stays an untyped literal.
-fn branch(plan: &LogicalPlan, schema: &DFSchema) -> Vec<Operand> {
+pub(super) fn branch(plan: &LogicalPlan, schema: &DFSchema) -> Vec<Operand> {
+    // The planner gives sides whose columns are called alike names of their own.
+    let mut plan = plan;
+    while let LogicalPlan::SubqueryAlias(alias) = plan {
+        plan = &alias.input;
+    }
     let literal = |index: usize| match plan {
         LogicalPlan::Projection(projection) => match projection.expr.get(index).map(|expr| expr.clone().unalias()) {
             Some(expr @ (Expr::Literal(_, None) | Expr::Placeholder(_))) => Some(expr),

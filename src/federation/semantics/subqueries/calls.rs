@@ -1,9 +1,10 @@
-//! The two functions that joins made of subqueries need: which rows are the same, and that there is only one.
+//! The functions that joins made of subqueries need: which rows are the same, floats as keys, and that there is only one row.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 use arrow::row::{RowConverter, SortField};
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, Expr, Volatility};
@@ -26,6 +27,42 @@ fn identify(_: &Call<'_>, values: &[ColumnarValue], rows: usize) -> Result<Colum
     let fields = arrays.iter().map(|array| SortField::new(array.data_type().clone())).collect();
     let encoded = RowConverter::new(fields)?.convert_columns(&arrays)?;
     Ok(ColumnarValue::Array(Arc::new(encoded.try_into_binary()?)))
+}
+
+/// The bits of a float as an integer, which groups of the engine keep as they are: -0 and 0 stay two values.
+pub(super) fn bits(value: Expr) -> Expr {
+    let function = TypedFunction::new("float_bits", vec![PgType::FLOAT8.into()], PgType::INT8.into(), Kernel::Batch(to_bits));
+    function.with_carrier(DataType::Int64).call(vec![value])
+}
+
+fn to_bits(_: &Call<'_>, values: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
+    let [value] = values else { return Err(super::lost("a float")) };
+    let floats = cast(&value.to_array(rows)?, &DataType::Float64)?;
+    let bits: Int64Array = floats.as_primitive::<Float64Type>().unary(|float| float.to_bits().cast_signed());
+    Ok(ColumnarValue::Array(Arc::new(bits)))
+}
+
+/// The float of such bits, as the field has it.
+pub(super) fn of_bits(key: Expr, field: &Field) -> Expr {
+    let kernel = match field.data_type() {
+        DataType::Float32 => of_bits_single,
+        _ => of_bits_double,
+    };
+    let function = TypedFunction::new("float_of_bits", vec![PgType::INT8.into()], Typed::of_field(field), Kernel::Batch(kernel));
+    function.with_carrier(field.data_type().clone()).call(vec![key])
+}
+
+fn of_bits_double(_: &Call<'_>, values: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
+    Ok(ColumnarValue::Array(Arc::new(doubles(values, rows)?)))
+}
+
+fn of_bits_single(_: &Call<'_>, values: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
+    Ok(ColumnarValue::Array(cast(&doubles(values, rows)?, &DataType::Float32)?))
+}
+
+fn doubles(values: &[ColumnarValue], rows: usize) -> Result<Float64Array> {
+    let [value] = values else { return Err(super::lost("the bits of a float")) };
+    Ok(value.to_array(rows)?.as_primitive::<Int64Type>().unary(|bits| f64::from_bits(bits.cast_unsigned())))
 }
 
 /// `value`, which is NULL where its subquery has no row. The engine takes a scalar subquery for as little NULL as its column is,

@@ -59,11 +59,17 @@ impl Domain {
         if !is_repeatable(outer)? || has_sums_of_floats(outer, &columns)? {
             return Err(unsupported("a correlated subquery over rows that are not the same when they are read again"));
         }
-        let names: Vec<String> = (0..columns.len()).map(name).collect();
-        let values = columns.iter().zip(&names).map(|(column, name)| Expr::Column(column.clone()).alias(name));
+        // Groups of the engine hold one zero, while outer rows may have both.
+        let key = |column: &Column| match is_float(outer, column) {
+            true => calls::bits(Expr::Column(column.clone())),
+            false => Expr::Column(column.clone()),
+        };
+        let keys: Vec<Expr> = columns.iter().map(key).collect();
+        let names: Vec<String> = (0..keys.len()).map(name).collect();
+        let values = keys.iter().zip(&names).map(|(key, name)| key.clone().alias(name));
         let rows = LogicalPlan::Projection(Projection::try_new(values.collect(), Arc::new(outer.clone()))?);
         let source = Source::Rows(LogicalPlan::Distinct(Distinct::All(Arc::new(rows))));
-        Ok(Some(Self { outer: columns.iter().cloned().map(Expr::Column).collect(), columns, names, source }))
+        Ok(Some(Self { outer: keys, columns, names, source }))
     }
 
     /// Whether an expression reads what the domain stands for.
@@ -79,9 +85,11 @@ impl Domain {
     /// The expression over keys that stand in `keys`, in their order.
     pub(super) fn inward(&self, expr: Expr, keys: &[Column]) -> Result<Expr> {
         let replaced = expr.transform_up(|part| {
-            let Expr::OuterReferenceColumn(_, column) = &part else { return Ok(Transformed::no(part)) };
+            let Expr::OuterReferenceColumn(field, column) = &part else { return Ok(Transformed::no(part)) };
             let place = self.columns.iter().position(|known| known == column);
+            let is_bits = matches!(self.source, Source::Rows(_)) && field.data_type().is_floating();
             Ok(match place.and_then(|place| keys.get(place)) {
+                Some(key) if is_bits => Transformed::yes(calls::of_bits(Expr::Column(key.clone()), field)),
                 Some(key) => Transformed::yes(Expr::Column(key.clone())),
                 None => Transformed::no(part),
             })
@@ -256,10 +264,13 @@ fn counts_rows(expr: &Expr) -> bool {
     found.unwrap_or(true)
 }
 
+fn is_float(plan: &LogicalPlan, column: &Column) -> bool {
+    plan.schema().field_from_column(column).is_ok_and(|field| field.data_type().is_floating())
+}
+
 /// Sums of floats depend on the order of their rows in the last digit, so that a second reading may not find the first one.
 fn has_sums_of_floats(plan: &LogicalPlan, columns: &[Column]) -> Result<bool> {
-    let is_float = |column: &Column| plan.schema().field_from_column(column).is_ok_and(|field| field.data_type().is_floating());
-    if !columns.iter().any(is_float) {
+    if !columns.iter().any(|column| is_float(plan, column)) {
         return Ok(false);
     }
     plan.exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Window(_))))
