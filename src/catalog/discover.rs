@@ -11,11 +11,12 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::builder::Builder;
 pub use super::entry::{StoreEntry, ViewSource};
 use super::object;
-use super::oid::{Allocator, Oids};
+use super::oid::Oids;
 use super::reach::Reach;
-use super::snapshot::{Relation, RelationBody, RowFunction, Schema, Snapshot};
+use super::snapshot::{RelationBody, RowFunction, Snapshot};
 use crate::error::{Diagnose, Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 use crate::stores::{Connector, StoreError, StoreName, StoreSchema};
@@ -453,8 +454,7 @@ fn describe_all(views: &[ViewSource], describe: &DescribeView, bare: &Arc<Snapsh
 }
 
 fn build_with(sources: &Sources, version: u64, view_columns: &Described) -> Result<(Snapshot, Oids), Diagnosis> {
-    let mut builder = Builder { oids: Allocator::resume(sources.oids.clone()), schemas: BTreeMap::new() };
-    builder.fixed_schemas();
+    let mut builder = Builder::begin(sources.oids.clone());
     for relation in sources.system.iter() {
         builder.system(relation)?;
     }
@@ -474,97 +474,4 @@ fn build_with(sources: &Sources, version: u64, view_columns: &Described) -> Resu
     let oids = builder.oids.into_oids(|owner| sources.stores.keys().any(|store| store.as_str() == owner));
     let (database, reach, retired) = (sources.database.clone(), Arc::clone(&sources.reach), sources.retired.clone());
     Ok((Snapshot { version, database, schemas: builder.schemas, objects, connectors, reach, retired }, oids))
-}
-
-struct Builder {
-    oids: Allocator,
-    schemas: BTreeMap<String, Schema>,
-}
-
-impl Builder {
-    /// `pg_catalog` and `public` have the ids that clients know from PostgreSQL.
-    fn fixed_schemas(&mut self) {
-        for (name, oid) in [("pg_catalog", 11), ("public", 2200), ("information_schema", 13_000), ("tributary", 13_001)] {
-            let schema = Schema {
-                name: name.to_owned(),
-                oid,
-                store: None,
-                namespace: String::new(),
-                relations: BTreeMap::new(),
-                unavailable: None,
-            };
-            self.schemas.insert(name.to_owned(), schema);
-        }
-    }
-
-    fn system(&mut self, relation: &SystemRelation) -> Result<(), Diagnosis> {
-        let body = match &relation.body {
-            SystemBody::Rows(rows) => RelationBody::Rows(Arc::clone(rows)),
-        };
-        if relation.oid == 0 {
-            return self.insert(relation.schema, &relation.name, body);
-        }
-        self.insert_with_oid(relation.schema, &relation.name, relation.oid, body)
-    }
-
-    fn insert(&mut self, schema: &str, name: &str, body: RelationBody) -> Result<(), Diagnosis> {
-        let owner = self.schemas.get(schema).map_or("", object::owner_of);
-        let oid = self.oids.allocate(owner, &["relation", schema, name]);
-        self.insert_with_oid(schema, name, oid, body)
-    }
-
-    fn insert_with_oid(&mut self, schema: &str, name: &str, oid: u32, body: RelationBody) -> Result<(), Diagnosis> {
-        let relation = Relation { oid, schema: schema.to_owned(), name: name.to_owned(), body };
-        let Some(place) = self.schemas.get_mut(schema) else { return Ok(()) };
-        match place.relations.insert(name.to_owned(), Arc::new(relation)) {
-            None => Ok(()),
-            Some(_) => Err(Diagnosis::new("42710", format!("relation \"{schema}.{name}\" is defined twice"))),
-        }
-    }
-
-    fn open_schema(&mut self, name: &str, store: &StoreName, namespace: &str) -> Result<(), Diagnosis> {
-        let oid = self.oids.allocate(store.as_str(), &["schema", name]);
-        let schema = Schema {
-            name: name.to_owned(),
-            oid,
-            store: Some(store.clone()),
-            namespace: namespace.to_owned(),
-            relations: BTreeMap::new(),
-            unavailable: None,
-        };
-        match self.schemas.get(name) {
-            None => {
-                self.schemas.insert(name.to_owned(), schema);
-                Ok(())
-            }
-            Some(other) if other.store.as_ref() == Some(store) && other.namespace == namespace => Ok(()),
-            Some(other) => {
-                let owner = other.store.as_ref().map_or_else(|| "the system".to_owned(), |other| format!("store \"{other}\""));
-                let message = format!("schema \"{name}\" of store \"{store}\" collides with {owner}");
-                Err(Diagnosis::new("42710", message).with_hint("Rename one of them with schema or namespaces in the store file."))
-            }
-        }
-    }
-
-    fn store(&mut self, store: &StoreName, entry: &StoreEntry, found: &StoreSchema) -> Result<(), Diagnosis> {
-        let default = found.default_namespace.as_str();
-        if let Some(schema) = entry.naming.schema_of(store, default, default) {
-            self.open_schema(&schema, store, default)?;
-        }
-        for table in &found.tables {
-            let Some(schema) = entry.naming.schema_of(store, default, &table.id.namespace) else { continue };
-            self.open_schema(&schema, store, &table.id.namespace)?;
-            self.insert(&schema, &table.id.name, RelationBody::Stored { store: store.clone(), table: Arc::clone(table) })?;
-        }
-        Ok(())
-    }
-
-    fn away(&mut self, store: &StoreName, entry: &StoreEntry, reason: Diagnosis) -> Result<(), Diagnosis> {
-        let schema = entry.naming.schema.clone().unwrap_or_else(|| store.to_string());
-        self.open_schema(&schema, store, "")?;
-        if let Some(place) = self.schemas.get_mut(&schema) {
-            place.unavailable = Some(reason);
-        }
-        Ok(())
-    }
 }
