@@ -1,21 +1,22 @@
 //! From stores to snapshots: discovery at start, refresh on demand, and the return of stores that were away.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::builder::Builder;
 pub use super::entry::{StoreEntry, ViewSource};
 use super::object;
-use super::oid::{Allocator, Oids};
+use super::oid::Oids;
 use super::reach::Reach;
-use super::snapshot::{Relation, RelationBody, RowFunction, Schema, Snapshot};
+use super::snapshot::{RelationBody, RowFunction, Snapshot};
 use crate::error::{Diagnose, Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 use crate::stores::{Connector, StoreError, StoreName, StoreSchema};
@@ -74,8 +75,21 @@ struct Sources {
     oids: Oids,
     reach: Arc<Reach>,
     retired: CancellationToken,
-    /// One refresh of a store at a time, so that the later one is the one that stays. A store that hangs keeps its own turn only.
-    turns: BTreeMap<StoreName, Arc<tokio::sync::Mutex<()>>>,
+    /// Ends the tries to discover these stores as soon as others have taken their place.
+    replaced: CancellationToken,
+    refreshes: BTreeMap<StoreName, Refreshes>,
+}
+
+/// Held while a store is refreshed: one refresh at a time, so that the later one is the one that stays. A store that hangs keeps
+/// its own turn only.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
+/// The refreshes of one store.
+#[derive(Debug, Clone, Default)]
+struct Refreshes {
+    turn: Turn,
+    /// How many have put a new description in place.
+    done: u64,
 }
 
 /// Why another catalog directory is not taken over.
@@ -152,11 +166,15 @@ impl Catalog {
     /// # Errors
     /// As [`Catalog::load`].
     pub fn describe_views(&self, describe: DescribeView) -> Result<(), Diagnosis> {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.lock();
         sources.describe = Some(describe);
         let next = build(&mut sources, self.current.load().version + 1)?;
         self.publish(next);
         Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn publish(&self, next: Arc<Snapshot>) {
@@ -172,7 +190,7 @@ impl Catalog {
 
     /// The object ids of the current snapshot, and those of gone objects that may come back.
     pub fn oids(&self) -> Oids {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner).oids.clone()
+        self.lock().oids.clone()
     }
 
     /// The current snapshot.
@@ -188,22 +206,54 @@ impl Catalog {
     pub async fn replace(&self, stores: Vec<StoreEntry>, views: Vec<ViewSource>) -> Result<Replaced, Refusal> {
         let _turn = self.reload.lock().await;
         let stores = by_name(stores);
-        let known = discover_all(&stores).await;
         let refused: Vec<Arc<dyn Connector>> = connectors_of(&stores);
-        let replaced = self.take_over(stores, known, views);
+        let replaced = self.discover_and_take_over(stores, views).await;
         if replaced.is_err() {
             join_all(refused.iter().map(|connector| connector.close())).await;
         }
         replaced
     }
 
-    fn take_over(
+    /// A store that was refreshed while the stores were discovered may be served by a newer description than the one that was
+    /// found here, and is discovered once more.
+    async fn discover_and_take_over(
         &self,
         stores: BTreeMap<StoreName, StoreEntry>,
-        known: Known,
         views: Vec<ViewSource>,
     ) -> Result<Replaced, Refusal> {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = self.lock().refreshes.clone();
+        let mut known = discover_all(&stores).await;
+        // No refresh of a store ends while its turn is held, so each round is about other stores than those before.
+        let mut turns: BTreeMap<StoreName, OwnedMutexGuard<()>> = BTreeMap::new();
+        loop {
+            let overtaken = {
+                let sources = self.lock();
+                let mut overtaken = sources.refreshed_since(&noted);
+                overtaken.retain(|(store, _)| stores.contains_key(store) && !turns.contains_key(store));
+                if overtaken.is_empty() {
+                    return self.take_over(sources, (stores, known), views);
+                }
+                overtaken
+            };
+            let mut again = BTreeMap::new();
+            for (store, turn) in overtaken {
+                turns.insert(store.clone(), turn.lock_owned().await);
+                let served = self.snapshot().connectors.get(&store).cloned();
+                if let Some(entry) = stores.get(&store) {
+                    pass_on(served.as_ref(), &entry.connector);
+                    again.insert(store, entry.clone());
+                }
+            }
+            known.extend(discover_all(&again).await);
+        }
+    }
+
+    fn take_over(
+        &self,
+        mut sources: MutexGuard<'_, Sources>,
+        (stores, known): (BTreeMap<StoreName, StoreEntry>, Known),
+        views: Vec<ViewSource>,
+    ) -> Result<Replaced, Refusal> {
         let mut next = Sources {
             database: sources.database.clone(),
             stores,
@@ -223,40 +273,75 @@ impl Catalog {
         let before = std::mem::replace(&mut *sources, next);
         self.publish(snapshot);
         sources.reach.forget();
+        before.replaced.cancel();
         Ok(Replaced { connectors: connectors_of(&before.stores), retired: before.retired })
     }
 
-    /// Discovers one store again and swaps the snapshot in.
+    /// Discovers one store again and swaps the snapshot in. When a reload replaces the store meanwhile, the try ends at once and
+    /// the answer is its successor's.
     ///
     /// # Errors
     /// 42704 for an unknown store; what the store answered, in which case its relations are unavailable from now on when
     /// it cannot be reached, and unchanged otherwise.
     pub async fn refresh(&self, store: &StoreName) -> Result<(), Diagnosis> {
-        let (entry, turn) = {
-            let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(entry) = sources.stores.get(store).cloned() else {
-                return Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" does not exist")));
+        loop {
+            let (entry, turn, replaced) = self.begin_refresh(store)?;
+            let refresh = async {
+                let _turn = turn.lock().await;
+                let found = entry.discover().await.map(Arc::new);
+                self.end_refresh(store, &entry, found)
             };
-            (entry, Arc::clone(sources.turns.entry(store.clone()).or_default()))
+            // Cancel-safe: nothing is awaited between an answer and its place in the snapshot.
+            let outcome = tokio::select! {
+                biased;
+                () = replaced.cancelled() => None,
+                outcome = refresh => outcome,
+            };
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+            // The reload may have read a store that answers before this call, so that one is asked again.
+            if let Some(Err(error)) = self.lock().known.get(store) {
+                return Err(Diagnosis::of(error));
+            }
+        }
+    }
+
+    /// The store with its turn, and what ends a try to discover it.
+    fn begin_refresh(&self, store: &StoreName) -> Result<(StoreEntry, Turn, CancellationToken), Diagnosis> {
+        let mut sources = self.lock();
+        let Some(entry) = sources.stores.get(store).cloned() else {
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" does not exist")));
         };
-        let _turn = turn.lock().await;
-        let found = entry.discover().await.map(Arc::new);
+        let turn = Arc::clone(&sources.refreshes.entry(store.clone()).or_default().turn);
+        Ok((entry, turn, sources.replaced.clone()))
+    }
+
+    /// Serves what was found of a store; `None` when a reload has replaced the store meanwhile.
+    fn end_refresh(
+        &self,
+        store: &StoreName,
+        entry: &StoreEntry,
+        found: Result<Arc<StoreSchema>, StoreError>,
+    ) -> Option<Result<(), Diagnosis>> {
         let outcome = found.as_ref().map(|_| ()).map_err(|error| Diagnosis::of(error));
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.lock();
         if !sources.stores.get(store).is_some_and(|now| Arc::ptr_eq(&now.connector, &entry.connector)) {
-            // A reload has replaced the store meanwhile, and discovered its successor.
-            return Ok(());
+            return None;
         }
         found.as_ref().map_or_else(|error| sources.reach.failed(store, error), |_| sources.reach.succeeded(store));
         let away = matches!(found, Err(StoreError::Unreachable { .. } | StoreError::ConnectionLost { .. }));
         if found.is_err() && !away && matches!(sources.known.get(store), Some(Ok(_))) {
-            return outcome;
+            return Some(outcome);
         }
         let before = sources.known.insert(store.clone(), found);
         match build(&mut sources, self.current.load().version + 1) {
             Ok(next) => {
                 self.publish(next);
-                outcome
+                if outcome.is_ok() {
+                    sources.refreshes.entry(store.clone()).or_default().done += 1;
+                }
+                Some(outcome)
             }
             Err(collision) => {
                 // What was served goes on; one store's new names must not keep the others from being refreshed.
@@ -264,7 +349,7 @@ impl Catalog {
                     Some(before) => sources.known.insert(store.clone(), before),
                     None => sources.known.remove(store),
                 };
-                Err(collision)
+                Some(Err(collision))
             }
         }
     }
@@ -293,13 +378,13 @@ impl Catalog {
 
     /// The stores that could not be discovered, with the reason.
     fn undiscovered(&self) -> Vec<(StoreName, StoreError)> {
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = self.lock();
         sources.known.iter().filter_map(|(name, known)| known.as_ref().err().map(|error| (name.clone(), error.clone()))).collect()
     }
 
     /// The views that cannot be planned now, with the reason.
     pub fn broken_views(&self) -> BTreeMap<String, Diagnosis> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner).broken.clone()
+        self.lock().broken.clone()
     }
 
     /// Tries stores that could not be discovered again, from every second to every half minute, until `stop`; those that went
@@ -314,7 +399,9 @@ impl Catalog {
                 () = stop.cancelled() => return,
                 Some((store, outcome)) = tries.next() => {
                     tried.remove(&store);
-                    if tell_return(&store, &outcome) {
+                    // A reload may have taken the store away meanwhile.
+                    let is_served = self.snapshot().connectors.contains_key(&store);
+                    if is_served && tell_return(&store, &outcome) {
                         backoff.reset();
                     }
                 }
@@ -358,8 +445,24 @@ impl Sources {
             oids: Oids::default(),
             reach: Arc::default(),
             retired: CancellationToken::new(),
-            turns: BTreeMap::new(),
+            replaced: CancellationToken::new(),
+            refreshes: BTreeMap::new(),
         }
+    }
+
+    /// The stores of which a refresh has ended well since `noted`, with their turns.
+    fn refreshed_since(&self, noted: &BTreeMap<StoreName, Refreshes>) -> Vec<(StoreName, Turn)> {
+        let before = |store: &StoreName| noted.get(store).map_or(0, |noted| noted.done);
+        let refreshed = self.refreshes.iter().filter(|(store, now)| now.done > before(store));
+        refreshed.map(|(store, now)| (store.clone(), Arc::clone(&now.turn))).collect()
+    }
+}
+
+/// Gives the next connector of a store what the one that is served has learnt since the next one was made.
+fn pass_on(served: Option<&Arc<dyn Connector>>, next: &Arc<dyn Connector>) {
+    let learned = served.filter(|served| served.kind() == next.kind()).and_then(|served| served.learned());
+    if let Some(Err(reason)) = learned.map(|learned| next.recall(&learned)) {
+        tracing::warn!(store = %next.name(), reason, "what was learnt of documents is not taken over");
     }
 }
 
@@ -453,8 +556,7 @@ fn describe_all(views: &[ViewSource], describe: &DescribeView, bare: &Arc<Snapsh
 }
 
 fn build_with(sources: &Sources, version: u64, view_columns: &Described) -> Result<(Snapshot, Oids), Diagnosis> {
-    let mut builder = Builder { oids: Allocator::resume(sources.oids.clone()), schemas: BTreeMap::new() };
-    builder.fixed_schemas();
+    let mut builder = Builder::begin(sources.oids.clone());
     for relation in sources.system.iter() {
         builder.system(relation)?;
     }
@@ -476,95 +578,207 @@ fn build_with(sources: &Sources, version: u64, view_columns: &Described) -> Resu
     Ok((Snapshot { version, database, schemas: builder.schemas, objects, connectors, reach, retired }, oids))
 }
 
-struct Builder {
-    oids: Allocator,
-    schemas: BTreeMap<String, Schema>,
-}
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use tokio::sync::{mpsc, oneshot};
 
-impl Builder {
-    /// `pg_catalog` and `public` have the ids that clients know from PostgreSQL.
-    fn fixed_schemas(&mut self) {
-        for (name, oid) in [("pg_catalog", 11), ("public", 2200), ("information_schema", 13_000), ("tributary", 13_001)] {
-            let schema = Schema {
-                name: name.to_owned(),
-                oid,
-                store: None,
-                namespace: String::new(),
-                relations: BTreeMap::new(),
-                unavailable: None,
-            };
-            self.schemas.insert(name.to_owned(), schema);
-        }
+    use super::*;
+    use crate::catalog::Naming;
+    use crate::stores::connector::{Branch, Capabilities, Purpose};
+    use crate::stores::position::{Coverage, Position};
+    use crate::stores::schema::{TableId, TableKind};
+    use crate::stores::{Predicate, Pushdown, Scan, Table};
+    use crate::task::OwnedTask;
+
+    /// Longer than any step takes on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    type Answer = Result<StoreSchema, StoreError>;
+
+    /// Where the discoveries of a store arrive, to be answered.
+    type Questions = mpsc::Receiver<oneshot::Sender<Answer>>;
+
+    /// A store each of whose discoveries waits for its answer.
+    #[derive(Debug)]
+    struct Asked {
+        name: StoreName,
+        questions: mpsc::Sender<oneshot::Sender<Answer>>,
     }
 
-    fn system(&mut self, relation: &SystemRelation) -> Result<(), Diagnosis> {
-        let body = match &relation.body {
-            SystemBody::Rows(rows) => RelationBody::Rows(Arc::clone(rows)),
+    #[async_trait]
+    impl Connector for Asked {
+        fn name(&self) -> &StoreName {
+            &self.name
+        }
+
+        fn kind(&self) -> &'static str {
+            "asked"
+        }
+
+        fn capabilities(&self) -> Capabilities {
+            Capabilities { statement_snapshot: true, prepare: false, like: true, documents: false, cancel: false, keys_max: 0 }
+        }
+
+        async fn discover(&self) -> Answer {
+            let (question, answer) = oneshot::channel();
+            self.questions.send(question).await.unwrap();
+            answer.await.unwrap()
+        }
+
+        async fn ping(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn pushdown(&self, _table: &Table, predicate: &Predicate) -> Pushdown {
+            Pushdown::Exact(predicate.clone())
+        }
+
+        fn describe_scan(&self, _table: &Table, _scan: &Scan) -> String {
+            String::new()
+        }
+
+        async fn open(&self, _purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError> {
+            Err(away())
+        }
+
+        fn covers(&self, _applied: &Position, _wanted: &Position) -> Coverage {
+            Coverage::Incomparable
+        }
+
+        async fn close(&self) {}
+    }
+
+    fn away() -> StoreError {
+        StoreError::Unreachable { store: "shop".to_owned(), reason: "nobody listens".to_owned() }
+    }
+
+    fn store(name: &str) -> (StoreEntry, Questions) {
+        let (questions, asked) = mpsc::channel(1);
+        let connector = Arc::new(Asked { name: StoreName::new(name), questions });
+        (StoreEntry { connector, naming: Naming::default(), discovery_timeout: PATIENCE * 10 }, asked)
+    }
+
+    fn holding(tables: &[&str]) -> StoreSchema {
+        let table = |name: &&str| Table {
+            id: TableId { namespace: "m".to_owned(), name: (*name).to_owned() },
+            kind: TableKind::Table,
+            columns: Vec::new(),
+            primary_key: None,
+            unique_keys: Vec::new(),
+            foreign_keys: Vec::new(),
+            checks: Vec::new(),
+            indexes: Vec::new(),
+            comment: None,
+            row_estimate: None,
+            schema: Table::arrow_schema(&[]),
         };
-        if relation.oid == 0 {
-            return self.insert(relation.schema, &relation.name, body);
-        }
-        self.insert_with_oid(relation.schema, &relation.name, relation.oid, body)
+        let tables = tables.iter().map(table).map(Arc::new).collect();
+        StoreSchema { default_namespace: "m".to_owned(), tables, ..StoreSchema::default() }
     }
 
-    fn insert(&mut self, schema: &str, name: &str, body: RelationBody) -> Result<(), Diagnosis> {
-        let owner = self.schemas.get(schema).map_or("", object::owner_of);
-        let oid = self.oids.allocate(owner, &["relation", schema, name]);
-        self.insert_with_oid(schema, name, oid, body)
+    /// A catalog of the store `shop`, which has been discovered without a table.
+    fn serving() -> (Arc<Catalog>, Questions) {
+        let (shop, questions) = store("shop");
+        let known = Known::from([(StoreName::new("shop"), Ok(Arc::new(holding(&[]))))]);
+        let catalog = Catalog::of_known("tributary", (vec![shop], known), Vec::new(), Vec::new()).unwrap();
+        (Arc::new(catalog), questions)
     }
 
-    fn insert_with_oid(&mut self, schema: &str, name: &str, oid: u32, body: RelationBody) -> Result<(), Diagnosis> {
-        let relation = Relation { oid, schema: schema.to_owned(), name: name.to_owned(), body };
-        let Some(place) = self.schemas.get_mut(schema) else { return Ok(()) };
-        match place.relations.insert(name.to_owned(), Arc::new(relation)) {
-            None => Ok(()),
-            Some(_) => Err(Diagnosis::new("42710", format!("relation \"{schema}.{name}\" is defined twice"))),
-        }
+    /// The next discovery of a store.
+    async fn asked(questions: &mut Questions) -> oneshot::Sender<Answer> {
+        tokio::time::timeout(PATIENCE, questions.recv()).await.expect("the store is not asked").unwrap()
     }
 
-    fn open_schema(&mut self, name: &str, store: &StoreName, namespace: &str) -> Result<(), Diagnosis> {
-        let oid = self.oids.allocate(store.as_str(), &["schema", name]);
-        let schema = Schema {
-            name: name.to_owned(),
-            oid,
-            store: Some(store.clone()),
-            namespace: namespace.to_owned(),
-            relations: BTreeMap::new(),
-            unavailable: None,
-        };
-        match self.schemas.get(name) {
-            None => {
-                self.schemas.insert(name.to_owned(), schema);
-                Ok(())
-            }
-            Some(other) if other.store.as_ref() == Some(store) && other.namespace == namespace => Ok(()),
-            Some(other) => {
-                let owner = other.store.as_ref().map_or_else(|| "the system".to_owned(), |other| format!("store \"{other}\""));
-                let message = format!("schema \"{name}\" of store \"{store}\" collides with {owner}");
-                Err(Diagnosis::new("42710", message).with_hint("Rename one of them with schema or namespaces in the store file."))
-            }
-        }
+    async fn answer(questions: &mut Questions, answer: Answer) {
+        asked(questions).await.send(answer).unwrap();
     }
 
-    fn store(&mut self, store: &StoreName, entry: &StoreEntry, found: &StoreSchema) -> Result<(), Diagnosis> {
-        let default = found.default_namespace.as_str();
-        if let Some(schema) = entry.naming.schema_of(store, default, default) {
-            self.open_schema(&schema, store, default)?;
-        }
-        for table in &found.tables {
-            let Some(schema) = entry.naming.schema_of(store, default, &table.id.namespace) else { continue };
-            self.open_schema(&schema, store, &table.id.namespace)?;
-            self.insert(&schema, &table.id.name, RelationBody::Stored { store: store.clone(), table: Arc::clone(table) })?;
-        }
-        Ok(())
+    async fn end<T: Send + 'static>(task: OwnedTask<T>) -> T {
+        tokio::time::timeout(PATIENCE, task.join()).await.expect("the task does not end").unwrap()
     }
 
-    fn away(&mut self, store: &StoreName, entry: &StoreEntry, reason: Diagnosis) -> Result<(), Diagnosis> {
-        let schema = entry.naming.schema.clone().unwrap_or_else(|| store.to_string());
-        self.open_schema(&schema, store, "")?;
-        if let Some(place) = self.schemas.get_mut(&schema) {
-            place.unavailable = Some(reason);
-        }
-        Ok(())
+    fn refreshing(catalog: &Arc<Catalog>) -> OwnedTask<Result<(), Diagnosis>> {
+        let catalog = Arc::clone(catalog);
+        OwnedTask::spawn(async move { catalog.refresh(&StoreName::new("shop")).await })
+    }
+
+    fn reloading(catalog: &Arc<Catalog>, stores: Vec<StoreEntry>) -> OwnedTask<Result<Replaced, Refusal>> {
+        let catalog = Arc::clone(catalog);
+        OwnedTask::spawn(async move { catalog.replace(stores, Vec::new()).await })
+    }
+
+    fn tables(catalog: &Catalog) -> Vec<String> {
+        catalog.snapshot().schemas["shop"].relations.keys().cloned().collect()
+    }
+
+    #[tokio::test]
+    async fn a_reload_puts_no_older_description_over_that_of_a_refresh() {
+        let (catalog, mut served) = serving();
+        let ((shop, mut of_shop), (slow, mut of_slow)) = (store("shop"), store("slow"));
+        let reload = reloading(&catalog, vec![shop, slow]);
+        answer(&mut of_shop, Ok(holding(&["first"]))).await;
+        let waiting = asked(&mut of_slow).await;
+        // The store changes, and is refreshed while the reload waits for another one.
+        let refresh = refreshing(&catalog);
+        answer(&mut served, Ok(holding(&["first", "second"]))).await;
+        end(refresh).await.unwrap();
+        assert_eq!(tables(&catalog), ["first", "second"]);
+        waiting.send(Ok(holding(&[]))).unwrap();
+        let again = asked(&mut of_shop).await;
+        // One that is asked for now waits for the reload, and sees what it leaves.
+        let late = refreshing(&catalog);
+        again.send(Ok(holding(&["first", "second", "third"]))).unwrap();
+        end(reload).await.unwrap();
+        assert_eq!(tables(&catalog), ["first", "second", "third"]);
+        answer(&mut of_shop, Ok(holding(&["fourth"]))).await;
+        end(late).await.unwrap();
+        assert_eq!(tables(&catalog), ["fourth"]);
+        assert!(served.try_recv().is_err(), "a replaced store is asked");
+    }
+
+    #[tokio::test]
+    async fn a_reload_beside_a_refresh_that_fails_or_hangs_discovers_once() {
+        let (catalog, mut served) = serving();
+        let ((shop, mut of_shop), (slow, mut of_slow)) = (store("shop"), store("slow"));
+        let reload = reloading(&catalog, vec![shop, slow]);
+        answer(&mut of_shop, Ok(holding(&["first"]))).await;
+        let waiting = asked(&mut of_slow).await;
+        let failing = refreshing(&catalog);
+        answer(&mut served, Err(away())).await;
+        assert_eq!(end(failing).await.unwrap_err().sqlstate, "08001");
+        let hanging = refreshing(&catalog);
+        let hangs = asked(&mut served).await;
+        waiting.send(Ok(holding(&[]))).unwrap();
+        end(reload).await.unwrap();
+        assert_eq!(tables(&catalog), ["first"]);
+        // The refresh goes on with the successor.
+        answer(&mut of_shop, Ok(holding(&["second"]))).await;
+        end(hanging).await.unwrap();
+        assert_eq!(tables(&catalog), ["second"]);
+        assert!(hangs.is_closed());
+    }
+
+    #[tokio::test]
+    async fn a_refresh_of_a_store_that_a_reload_took_away_ends_at_once() {
+        let (catalog, mut served) = serving();
+        let refresh = refreshing(&catalog);
+        let hangs = asked(&mut served).await;
+        let replaced = end(reloading(&catalog, Vec::new())).await.unwrap();
+        assert_eq!(end(refresh).await.unwrap_err().sqlstate, "42704");
+        assert!(hangs.is_closed());
+        assert_eq!(Arc::strong_count(&replaced.connectors[0]), 1, "the refresh holds a connector that is to be closed");
+    }
+
+    #[tokio::test]
+    async fn a_refresh_of_a_store_whose_successor_is_away_says_so() {
+        let (catalog, mut served) = serving();
+        let refresh = refreshing(&catalog);
+        let _hangs = asked(&mut served).await;
+        let (shop, mut of_shop) = store("shop");
+        let reload = reloading(&catalog, vec![shop]);
+        answer(&mut of_shop, Err(away())).await;
+        end(reload).await.unwrap();
+        assert_eq!(end(refresh).await.unwrap_err().sqlstate, "08001");
     }
 }

@@ -11,6 +11,7 @@
 //! reached keeps its schema, whose relations answer with the reason. Deliberately absent: any connection pool (those are
 //! the connectors'), and plans (those are `federation`'s).
 
+mod builder;
 pub mod discover;
 mod entry;
 pub mod keyword;

@@ -41,7 +41,7 @@ pub(super) const SHARED_OPTIONS: &[OptionSpec] = &[
         key: "discovery_timeout",
         form: Form::Duration,
         default: Some("2m"),
-        meaning: "Longest time that reading the description of all its tables may take; the store is unavailable after it.",
+        meaning: "Longest time that reading the description of all its tables may take. Past it a start or a reload serves the store as unavailable, and a refresh fails and leaves it as it was.",
     },
 ];
 

@@ -136,7 +136,8 @@ async fn stopped_statements_stop_in_mariadb() {
     assert_eq!(session.answer("SELECT n FROM shop.stock WHERE n = 5").await, "5");
 }
 
-async fn direct(mariadb: &MariaDb, database: &str) -> MySqlConnection {
+/// A connection to a database of a MariaDB server itself.
+pub(super) async fn direct(mariadb: &MariaDb, database: &str) -> MySqlConnection {
     let login = MySqlConnectOptions::new().host(mariadb.host()).port(mariadb.port()).database(database);
     MySqlConnection::connect_with(&login.username(mariadb.user()).password(mariadb.password())).await.unwrap()
 }

@@ -1,12 +1,16 @@
 //! What an operator is told over HTTP, and stores that accept connections and never answer.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
+use mongodb::bson::doc;
+use sqlx::AssertSqlSafe;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tributary::config::state::State;
 
-use super::eventually;
+use super::{eventually, stopping};
+use crate::support;
+use crate::support::gate::Gate;
 use crate::support::proxy::{self, OWNER, Place};
 
 const ITEMS: &str = "CREATE TABLE items (id INTEGER PRIMARY KEY, word TEXT);
@@ -37,16 +41,16 @@ fn observed() -> Place {
     place
 }
 
-/// A store whose server takes connections and never says anything; it is given up after `patience`.
-fn mute(place: &Place, patience: &str) -> TcpListener {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+/// A store behind a gate to nothing, which is given up after `patience`.
+async fn mute(place: &Place, patience: &str) -> Gate {
+    let gate = Gate::to("127.0.0.1", 0).await;
     let text = format!(
-        "kind = \"postgres\"\nport = {port}\nuser = \"u\"\ndatabase = \"d\"\ntls = \"disable\"\nconnect_timeout = \"10m\"\n\
-         discovery_timeout = \"{patience}\"\n"
+        "kind = \"postgres\"\nport = {}\nuser = \"u\"\ndatabase = \"d\"\ntls = \"disable\"\nconnect_timeout = \"10m\"\n\
+         discovery_timeout = \"{patience}\"\n",
+        gate.port()
     );
     place.write("stores/mute.toml", &text);
-    listener
+    gate
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,32 +95,142 @@ async fn health_and_metrics_tell_what_a_server_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_starts_says_so_and_a_store_that_never_answers_is_given_up() {
+async fn a_server_that_starts_says_so_and_one_refresh_waits_for_no_other() {
     let place = observed();
     place.sqlite("shop", ITEMS).await;
-    let _silent = mute(&place, "3s");
+    // Far longer than the test: the store is silent for exactly as long as its gate is.
+    let gate = mute(&place, "10m").await;
+    let silent = gate.silence().await;
     let asked = async {
         let known = async || State::of_holder::<Vec<SocketAddr>>(place.path(), "listening")?.first().copied();
         let http = eventually("the HTTP address of a server that starts", known).await;
-        (get(http, "/health").await, get(http, "/metrics").await)
+        let told = (get(http, "/health").await, get(http, "/metrics").await);
+        silent.shut().await;
+        told
     };
     let (server, (health, metrics)) = tokio::join!(place.serve(), asked);
     assert!(health.starts_with("HTTP/1.1 503") && health.contains("\"starting\""), "{health}");
     assert!(metrics.starts_with("HTTP/1.1 200 OK") && metrics.contains("tributary_info{version="), "{metrics}");
-    let health = get(server.http_address().unwrap(), "/health").await;
+    let http = server.http_address().unwrap();
+    let health = get(http, "/health").await;
     assert!(health.starts_with("HTTP/1.1 200 OK") && health.contains("\"mute\":{\"available\":false}"), "{health}");
 
     // The refresh of the one hangs; the other's does not wait for it.
+    let silent = gate.silence().await;
     let (waiting, quick) = (proxy::connect(&server, OWNER).await, proxy::connect(&server, OWNER).await);
     let hangs = waiting.failure("CALL tributary.refresh('mute')");
-    let ends = quick.answer("CALL tributary.refresh('shop')");
+    let ends = async {
+        let running = async || (number(http, "tributary_statements_running").await == 1).then_some(());
+        eventually("the refresh that hangs", running).await;
+        quick.answer("CALL tributary.refresh('shop')").await
+    };
     tokio::pin!(hangs);
     tokio::select! {
         biased;
-        failure = &mut hangs => panic!("the refresh of another store came too late: {failure:?}"),
+        failure = &mut hangs => panic!("the refresh of a silent store has ended: {failure:?}"),
         _ = ends => {}
     }
+    silent.shut().await;
     let failure = hangs.await;
     assert!(failure.code.starts_with("08") && failure.message.contains("mute"), "{failure:?}");
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_never_answers_is_given_up() {
+    let place = observed();
+    place.sqlite("shop", ITEMS).await;
+    let gate = mute(&place, "300ms").await;
+    let _silent = gate.silence().await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    assert_eq!(session.answer("SELECT count(*) FROM shop.items").await, "500");
+    let failure = session.failure("CALL tributary.refresh('mute')").await;
+    assert_eq!((failure.code.as_str(), failure.detail.as_str()), ("08006", "Waiting for the description of its tables."));
+    server.stop().await;
+}
+
+const LENT: &str = "tributary_store_pool_in_use{store=\"shop\"}";
+
+/// Waits until no connection to the store is lent out.
+async fn at_rest(http: SocketAddr) {
+    eventually("the return of all connections", async || (number(http, LENT).await == 0).then_some(())).await;
+}
+
+/// What is told of the pool of `shop`, which lends one connection to scans, while a cursor holds it. Its `stock` has 100,000 rows.
+async fn pool_of_one(place: &Place) {
+    const WAITS: &str = "tributary_store_pool_waits_total{store=\"shop\"}";
+    let server = place.serve().await;
+    let http = server.http_address().unwrap();
+    at_rest(http).await;
+    let (reader, other) = (proxy::connect(&server, OWNER).await, proxy::connect(&server, OWNER).await);
+    reader.answer("BEGIN; DECLARE c CURSOR FOR SELECT n, filler FROM shop.stock").await;
+    assert_eq!(reader.rows("FETCH 1 FROM c").await.unwrap().len(), 1);
+    let (lent, size) = (number(http, LENT).await, number(http, "tributary_store_pool_size{store=\"shop\"}").await);
+    assert!((1..=size).contains(&lent), "{lent} of {size}");
+    let before = number(http, WAITS).await;
+    let (counted, ()) = tokio::join!(other.answer("SELECT count(*) FROM shop.stock"), async {
+        eventually("a wait for a connection", async || (number(http, WAITS).await > before).then_some(())).await;
+        reader.answer("CLOSE c; COMMIT").await;
+    });
+    assert_eq!(counted, "100000");
+    at_rest(http).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pool_of_a_postgres_is_told_while_a_cursor_is_open() {
+    let place = observed();
+    let postgres = support::postgres().await;
+    let table = "CREATE UNLOGGED TABLE stock AS SELECT n, repeat('x', 300) AS filler FROM generate_series(1, 100000) AS n";
+    let database = proxy::fresh(postgres, table).await;
+    place.postgres("shop", postgres, &database, "pool.size = 1\npool.wait = \"10m\"\n");
+    pool_of_one(&place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pool_of_a_mariadb_is_told_while_a_cursor_is_open() {
+    let place = observed();
+    let mariadb = support::mariadb().await;
+    let database = mariadb.fresh_database().await.unwrap();
+    let mut owner = stopping::direct(mariadb, &database).await;
+    let table = "CREATE TABLE stock AS SELECT seq AS n, repeat('x', 300) AS filler FROM seq_1_to_100000";
+    sqlx::query(AssertSqlSafe(table.to_owned())).execute(&mut owner).await.unwrap();
+    place.mariadb("shop", mariadb, &database, "pool.size = 1\npool.wait = \"10m\"\n");
+    pool_of_one(&place).await;
+}
+
+/// The driver lends a connection to each command and not to a cursor, so a command is held up here.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pool_of_a_mongodb_is_told_while_a_command_runs() {
+    let place = observed();
+    let mongodb = support::mongodb().await;
+    let database = mongodb.fresh_database().await.unwrap();
+    let (user, password) = (mongodb.user(), mongodb.password());
+    let url = format!("mongodb://{user}:{password}@{}:{}", mongodb.host(), mongodb.port());
+    let client = mongodb::Client::with_uri_str(url).await.unwrap();
+    client.database(&database).collection("stock").insert_one(doc! { "_id": 1, "n": 1 }).await.unwrap();
+    let gate = Gate::to(mongodb.host(), mongodb.port()).await;
+    let open = gate.open().await;
+    // The driver's own deadlines are far longer than the test.
+    let store = format!(
+        "kind = \"mongodb\"\nhosts = [\"127.0.0.1:{}\"]\ndirect = true\nuser = \"{user}\"\npassword = \"{password}\"\n\
+         database = \"{database}\"\ndatabases = [\"{database}\"]\nconnect_timeout = \"10m\"\nserver_selection_timeout = \"10m\"\n",
+        gate.port()
+    );
+    place.write("stores/shop.toml", &store);
+    let server = place.serve().await;
+    let http = server.http_address().unwrap();
+    let session = proxy::connect(&server, OWNER).await;
+    assert_eq!(session.answer("SELECT n FROM shop.stock").await, "1");
+    at_rest(http).await;
+    open.freeze();
+    let (outcome, ()) = tokio::join!(session.rows("SELECT n FROM shop.stock"), async {
+        let size = number(http, "tributary_store_pool_size{store=\"shop\"}").await;
+        let lent = eventually("a lent connection", async || Some(number(http, LENT).await).filter(|lent| *lent > 0)).await;
+        assert!(lent <= size, "{lent} of {size}");
+        session.cancel().await;
+    });
+    assert_eq!(outcome.unwrap_err().code, "57014");
+    at_rest(http).await;
 }

@@ -1,7 +1,7 @@
 //! `tributary serve` as a process: addresses that are taken, views that are broken, signals.
 
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -163,6 +163,14 @@ fn a_reload_names_the_keys_that_wait_for_a_restart() {
     assert_eq!(said.matches("take effect at the next start").count(), 1, "{said}");
 }
 
+/// The next connection to a listener.
+fn accepted(listener: TcpListener) -> TcpStream {
+    let (sender, connections) = mpsc::sync_channel(1);
+    std::thread::spawn(move || sender.send(listener.accept()));
+    let accepted = connections.recv_timeout(PATIENCE).expect("nobody has connected");
+    accepted.unwrap().0
+}
+
 /// A store whose server takes connections and never answers: a reload waits for it.
 #[test]
 fn a_server_can_be_stopped_while_it_reads_the_directory_again() {
@@ -176,7 +184,7 @@ fn a_server_can_be_stopped_while_it_reads_the_directory_again() {
     );
     write(catalog.path(), "stores/mute.toml", &store);
     server.signal("HUP");
-    let _asked = silent.accept().unwrap();
+    let _asked = accepted(silent);
     server.signal("TERM");
     server.wait_for("stopping: no new sessions");
     assert!(!server.end().contains("was read again"));

@@ -3,10 +3,11 @@
 //! The driver pools connections per server, watches the topology and reconnects by itself; this file bounds it and gives
 //! every wait a deadline. The client is made on first use, because parsing a store file must not touch the network.
 
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
@@ -255,25 +256,54 @@ impl Deployment {
     }
 }
 
+/// The connections that are lent out, as the driver numbers them for each server.
+type Lent = HashMap<ServerAddress, HashSet<u32>>;
+
 /// What the driver tells of its connections.
 #[derive(Debug, Default)]
 struct Told {
-    lent: AtomicU64,
+    /// Sets and no count: the driver also tells of the return of connections that it never told it had lent, because nobody waited
+    /// for them any more.
+    lent: Mutex<Lent>,
     waits: Count,
 }
 
 impl Told {
+    /// Takes note of an event; a server lends `most` connections.
     fn hear(&self, event: &CmapEvent, most: u64) {
         match event {
-            CmapEvent::ConnectionCheckoutStarted(_) if self.lent.load(Ordering::Relaxed) >= most => self.waits.add(1),
-            CmapEvent::ConnectionCheckedOut(_) => {
-                self.lent.fetch_add(1, Ordering::Relaxed);
+            CmapEvent::ConnectionCheckoutStarted(begun) => {
+                let lent = self.lock().get(&begun.address).map_or(0, HashSet::len) as u64;
+                if lent >= most {
+                    self.waits.add(1);
+                }
             }
-            CmapEvent::ConnectionCheckedIn(_) => {
-                self.lent.fetch_sub(1, Ordering::Relaxed);
+            CmapEvent::ConnectionCheckedOut(lent) => {
+                self.lock().entry(lent.address.clone()).or_default().insert(lent.connection_id);
+            }
+            CmapEvent::ConnectionCheckedIn(back) => self.forget(&back.address, back.connection_id),
+            CmapEvent::ConnectionClosed(closed) => self.forget(&closed.address, closed.connection_id),
+            // Its numbers are given out again by the pool that may follow.
+            CmapEvent::PoolClosed(closed) => {
+                self.lock().remove(&closed.address);
             }
             _ => {}
         }
+    }
+
+    fn forget(&self, address: &ServerAddress, connection_id: u32) {
+        if let Some(lent) = self.lock().get_mut(address) {
+            lent.remove(&connection_id);
+        }
+    }
+
+    /// How many connections are lent out, those of all servers together.
+    fn lent(&self) -> u64 {
+        self.lock().values().map(HashSet::len).sum::<usize>() as u64
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lent> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -344,7 +374,7 @@ impl Pool {
     /// How the driver's connections are used; those to all servers of the deployment together, against the bound of one.
     pub(super) fn usage(&self) -> PoolUse {
         let most = u64::from(self.settings.pool_size);
-        PoolUse { in_use: self.told.lent.load(Ordering::Relaxed), most, waits: self.told.waits.get() }
+        PoolUse { in_use: self.told.lent(), most, waits: self.told.waits.get() }
     }
 
     /// A database of the deployment.
@@ -394,6 +424,12 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use mongodb::event::cmap::{
+        ConnectionCheckedInEvent, ConnectionCheckedOutEvent, ConnectionCheckoutStartedEvent, ConnectionClosedEvent, PoolClosedEvent,
+    };
+    use serde::de::DeserializeOwned;
+    use serde_json::json;
+
     use super::*;
     use crate::options::Secrets;
 
@@ -462,6 +498,88 @@ mod tests {
         ];
         for (hello, expected) in rows {
             assert_eq!(Deployment::of(&hello).snapshot().is_ok(), expected, "{hello}");
+        }
+    }
+
+    /// An event of the driver, which can be made only from its serialised form; the address is not in it.
+    fn event<E: DeserializeOwned>(id: u32) -> E {
+        serde_json::from_value(json!({ "connectionId": id, "reason": "dropped" })).unwrap()
+    }
+
+    fn address(host: &str) -> ServerAddress {
+        ServerAddress::Tcp { host: host.to_owned(), port: None }
+    }
+
+    fn started(host: &str) -> CmapEvent {
+        let mut event: ConnectionCheckoutStartedEvent = event(0);
+        event.address = address(host);
+        CmapEvent::ConnectionCheckoutStarted(event)
+    }
+
+    fn checked_out(host: &str, id: u32) -> CmapEvent {
+        let mut event: ConnectionCheckedOutEvent = event(id);
+        event.address = address(host);
+        CmapEvent::ConnectionCheckedOut(event)
+    }
+
+    fn checked_in(host: &str, id: u32) -> CmapEvent {
+        let mut event: ConnectionCheckedInEvent = event(id);
+        event.address = address(host);
+        CmapEvent::ConnectionCheckedIn(event)
+    }
+
+    fn closed(host: &str, id: u32) -> CmapEvent {
+        let mut event: ConnectionClosedEvent = event(id);
+        event.address = address(host);
+        CmapEvent::ConnectionClosed(event)
+    }
+
+    fn pool_closed(host: &str) -> CmapEvent {
+        let mut event: PoolClosedEvent = event(0);
+        event.address = address(host);
+        CmapEvent::PoolClosed(event)
+    }
+
+    #[test]
+    fn a_lent_connection_counts_once_however_it_comes_back() {
+        let told = Told::default();
+        let rows = [
+            // Nobody waited for this one any more when it was ready.
+            (checked_in("a", 1), 0),
+            (checked_out("a", 1), 1),
+            (checked_out("b", 1), 2),
+            (checked_in("a", 1), 1),
+            (closed("a", 1), 1),
+            (closed("b", 1), 0),
+            (closed("b", 1), 0),
+            (checked_out("a", 2), 1),
+            (checked_out("b", 2), 2),
+            (pool_closed("b"), 1),
+            (closed("b", 2), 1),
+            (checked_in("a", 2), 0),
+        ];
+        for (at, (event, expected)) in rows.into_iter().enumerate() {
+            told.hear(&event, 10);
+            assert_eq!(told.lent(), expected, "after event {at}: {event:?}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_counted_when_the_server_lends_all_it_has() {
+        let told = Told::default();
+        let rows = [
+            (started("a"), 0),
+            (checked_out("a", 1), 0),
+            (started("a"), 0),
+            (checked_out("a", 2), 0),
+            (started("b"), 0),
+            (started("a"), 1),
+            (closed("a", 1), 1),
+            (started("a"), 1),
+        ];
+        for (at, (event, expected)) in rows.into_iter().enumerate() {
+            told.hear(&event, 2);
+            assert_eq!(told.waits.get(), expected, "after event {at}: {event:?}");
         }
     }
 }
