@@ -154,3 +154,25 @@ impl ObjectStoreRegistry for NoObjectStores {
         Err(DataFusionError::External(Box::new(error)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::object_store::memory::InMemory;
+
+    use super::*;
+    use crate::federation::error::diagnose;
+
+    #[test]
+    fn no_object_store_is_found_and_none_is_taken() {
+        let state = Engine::new(&Limits::default()).unwrap().state();
+        let registry = &state.runtime_env().object_store_registry;
+        for address in ["file:///etc/passwd", "s3://bucket/key", "http://127.0.0.1/key"] {
+            let url = url::Url::parse(address).unwrap();
+            for _ in 0..2 {
+                let refused = diagnose(&registry.get_store(&url).unwrap_err());
+                assert_eq!(refused.sqlstate, sqlstate::INSUFFICIENT_PRIVILEGE, "{address}: {refused:?}");
+                registry.register_store(&url, Arc::new(InMemory::new()));
+            }
+        }
+    }
+}

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::options::Problem;
 use crate::pgtype::{PgField, PgType};
+use crate::spelling::nearest;
 
 /// A table's name inside its store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -260,6 +261,13 @@ pub struct Check {
     pub expression: String,
     /// Ordinals of the columns that it mentions.
     pub columns: Vec<usize>,
+}
+
+/// A key of the store file that names a database which the server does not tell of, as `check` says it.
+pub fn no_database(key: &str, name: &str, known: &[String]) -> Problem {
+    let near = nearest(name, known.iter().map(String::as_str)).map(|near| format!("; perhaps \"{near}\"")).unwrap_or_default();
+    let rule = format!("is no database that the server tells of{near}");
+    Problem { path: key.to_owned(), value: format!("\"{name}\""), rule }
 }
 
 #[cfg(test)]

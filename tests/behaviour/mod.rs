@@ -5,9 +5,11 @@
 //! `wire`, what drivers see in `clients`.
 
 mod doors;
+mod endless;
 mod errors;
 mod fast_path_postgres;
 mod injection;
+mod outages;
 mod reload;
 mod session;
 mod stopping;

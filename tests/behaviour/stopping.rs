@@ -3,11 +3,15 @@
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+use sqlx::mysql::MySqlConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Row};
-use tributary::sandbox::{MariaDb, Postgres};
+use tributary::sandbox::Postgres;
 use tributary::server::Server;
 
+use super::endless::{self, begin, direct, end_of};
 use super::eventually;
 use crate::support::gate::{Gate, Open};
 use crate::support::{self, proxy};
@@ -47,24 +51,6 @@ async fn running(postgres: &Postgres, database: &str) -> i64 {
 
 async fn idle(postgres: &Postgres, database: &str) {
     eventually("the end of the store's statement", async || (running(postgres, database).await == 0).then_some(())).await;
-}
-
-/// Starts a scan and reads its first row, so that it certainly runs in the store.
-async fn begin(session: &Session) -> std::pin::Pin<Box<tokio_postgres::RowStream>> {
-    let mut rows = Box::pin(session.query_raw("SELECT n, filler FROM shop.stock", Vec::<i32>::new()).await.unwrap());
-    assert!(rows.try_next().await.unwrap().is_some());
-    rows
-}
-
-async fn end_of(mut rows: std::pin::Pin<Box<tokio_postgres::RowStream>>) -> Failure {
-    let mut seen = 0;
-    loop {
-        match rows.try_next().await {
-            Ok(Some(_)) => seen += 1,
-            Ok(None) => panic!("the scan came to its end after {seen} rows"),
-            Err(error) => return Failure::of(error),
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,12 +122,6 @@ async fn stopped_statements_stop_in_mariadb() {
     assert_eq!(session.answer("SELECT n FROM shop.stock WHERE n = 5").await, "5");
 }
 
-/// A connection to a database of a MariaDB server itself.
-pub(super) async fn direct(mariadb: &MariaDb, database: &str) -> MySqlConnection {
-    let login = MySqlConnectOptions::new().host(mariadb.host()).port(mariadb.port()).database(database);
-    MySqlConnection::connect_with(&login.username(mariadb.user()).password(mariadb.password())).await.unwrap()
-}
-
 async fn executing(observer: &mut MySqlConnection, database: &str) -> i64 {
     let row = sqlx::query(
         "SELECT count(*) FROM information_schema.processlist WHERE (db = ? OR info LIKE concat('%', ?, '%')) AND command <> 'Sleep' AND info LIKE '%stock%' AND id <> connection_id()",
@@ -152,6 +132,75 @@ async fn executing(observer: &mut MySqlConnection, database: &str) -> i64 {
     .await
     .unwrap();
     row.get(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_statements_stop_in_mongodb() {
+    let mongodb = support::mongodb().await;
+    let place = Place::new();
+    let database = endless::in_mongodb(mongodb).await;
+    let observer = endless::client(mongodb).await;
+    place.mongodb("shop", mongodb, &database, "");
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+
+    let rows = begin(&session).await;
+    eventually("a cursor in MongoDB", async || (open_on(&observer, &database).await > 0).then_some(())).await;
+    session.cancel().await;
+    assert_eq!(end_of(rows).await.code, "57014");
+    eventually("the end in MongoDB", async || (open_on(&observer, &database).await == 0).then_some(())).await;
+
+    let leaving = proxy::connect(&server, OWNER).await;
+    let rows = begin(&leaving).await;
+    eventually("a cursor in MongoDB", async || (open_on(&observer, &database).await > 0).then_some(())).await;
+    drop(rows);
+    drop(leaving);
+    eventually("the end in MongoDB", async || (open_on(&observer, &database).await == 0).then_some(())).await;
+    assert_eq!(session.answer("SELECT n FROM shop.few").await, "1");
+}
+
+/// Operations that run on a database's `stock` or on the collection that it is a view of, and cursors that wait to be read on.
+async fn open_on(observer: &Client, database: &str) -> usize {
+    let (view, base) = (format!("{database}.stock"), format!("{database}.base"));
+    let stages = vec![
+        doc! { "$currentOp": { "allUsers": true, "idleCursors": true } },
+        doc! { "$match": { "ns": { "$in": [view, base] }, "type": { "$in": ["op", "idleCursor"] } } },
+    ];
+    let cursor = observer.database("admin").aggregate(stages).await.unwrap();
+    cursor.try_collect::<Vec<Document>>().await.unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_statements_stop_in_sqlite() {
+    let place = Place::new();
+    let file = place.sqlite("shop", endless::SQLITE).await;
+    let options = SqliteConnectOptions::new().filename(&file).busy_timeout(Duration::ZERO);
+    let mut writer = SqliteConnection::connect_with(&options).await.unwrap();
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+
+    let rows = begin(&session).await;
+    assert!(!is_unread(&mut writer).await);
+    session.cancel().await;
+    assert_eq!(end_of(rows).await.code, "57014");
+    eventually("the end in SQLite", async || is_unread(&mut writer).await.then_some(())).await;
+
+    let leaving = proxy::connect(&server, OWNER).await;
+    let rows = begin(&leaving).await;
+    assert!(!is_unread(&mut writer).await);
+    drop(rows);
+    drop(leaving);
+    eventually("the end in SQLite", async || is_unread(&mut writer).await.then_some(())).await;
+    assert_eq!(session.answer("SELECT count(*) FROM shop.few").await, "1000");
+}
+
+/// Whether nobody reads the file: only then can another connection have it for itself.
+async fn is_unread(writer: &mut SqliteConnection) -> bool {
+    let alone = sqlx::query("BEGIN EXCLUSIVE").execute(&mut *writer).await.is_ok();
+    if alone {
+        sqlx::query("ROLLBACK").execute(writer).await.unwrap();
+    }
+    alone
 }
 
 #[tokio::test]
@@ -253,8 +302,8 @@ async fn a_mongodb_that_never_answers_holds_up_no_timeout_and_no_cancel() {
     let database = mongodb.fresh_database().await.unwrap();
     let (user, password) = (mongodb.user(), mongodb.password());
     let url = format!("mongodb://{user}:{password}@{}:{}", mongodb.host(), mongodb.port());
-    let client = mongodb::Client::with_uri_str(url).await.unwrap();
-    client.database(&database).collection("stock").insert_one(mongodb::bson::doc! { "_id": 1, "n": 1 }).await.unwrap();
+    let client = Client::with_uri_str(url).await.unwrap();
+    client.database(&database).collection("stock").insert_one(doc! { "_id": 1, "n": 1 }).await.unwrap();
     let gate = Gate::to(mongodb.host(), mongodb.port()).await;
     let open = gate.open().await;
     let store = format!(

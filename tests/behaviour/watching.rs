@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tributary::config::state::State;
 
-use super::{eventually, stopping};
+use super::{endless, eventually};
 use crate::support;
 use crate::support::gate::Gate;
 use crate::support::proxy::{self, OWNER, Place};
@@ -193,7 +193,7 @@ async fn the_pool_of_a_mariadb_is_told_while_a_cursor_is_open() {
     let place = observed();
     let mariadb = support::mariadb().await;
     let database = mariadb.fresh_database().await.unwrap();
-    let mut owner = stopping::direct(mariadb, &database).await;
+    let mut owner = endless::direct(mariadb, &database).await;
     let table = "CREATE TABLE stock AS SELECT seq AS n, repeat('x', 300) AS filler FROM seq_1_to_100000";
     sqlx::query(AssertSqlSafe(table.to_owned())).execute(&mut owner).await.unwrap();
     place.mariadb("shop", mariadb, &database, "pool.size = 1\npool.wait = \"10m\"\n");

@@ -141,3 +141,26 @@ async fn check_tells_what_it_found_in_postgres_and_what_it_could_not_reach() {
     assert!(!said.contains(server.password()));
     assert!(said.lines().any(|line| line.starts_with("shop")), "{said}");
 }
+
+#[tokio::test]
+async fn check_tells_a_database_that_a_mariadb_server_does_not_have() {
+    let server = support::mariadb().await;
+    let database = server.fresh_database().await.unwrap();
+    let catalog = tempfile::tempdir().unwrap();
+    write(catalog.path(), "tributary.toml", "listen = \"127.0.0.1:0\"\nhttp.listen = \"off\"\nauth.trust = true\n[roles.ada]\n");
+    write(catalog.path(), "password", server.password());
+    let store = format!(
+        "kind = \"mariadb\"\nport = {}\nuser = \"{}\"\ndatabase = \"{database}\"\npassword = {{ file = \"password\" }}\n",
+        server.port(),
+        server.user()
+    );
+    let directory = catalog.path().to_str().unwrap();
+    for (named, expected) in [(database.clone(), 0), (format!("{database}x"), 1)] {
+        write(catalog.path(), "stores/crm.toml", &store.replace(&database, &named));
+        let checked = tributary(&["check", directory], "");
+        let said = text(&checked.stdout);
+        assert_eq!(checked.status.code(), Some(expected), "{said}{}", text(&checked.stderr));
+        let told = format!("\"{named}\" is no database that the server tells of; perhaps \"{database}\"");
+        assert_eq!(said.contains(&told), expected == 1, "{said}");
+    }
+}

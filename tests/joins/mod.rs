@@ -4,6 +4,7 @@ mod keys;
 mod order;
 mod reduce;
 mod spill;
+mod unknown;
 
 use std::sync::Arc;
 

@@ -16,12 +16,11 @@ use super::columns;
 use super::pool::Pool;
 use super::raw::{self, BsonFields};
 use crate::options::Problem;
-use crate::spelling::nearest;
 use crate::stores::StoreError;
 use crate::stores::document::memory::{Known as Schemas, Place};
 use crate::stores::document::options::{missing, unseen};
 use crate::stores::document::{DocumentField, DocumentOptions, DocumentSchema, Sample};
-use crate::stores::schema::{Refused, StoreSchema, Table, TableId, TableKind};
+use crate::stores::schema::{Refused, StoreSchema, Table, TableId, TableKind, no_database};
 
 /// Databases of the server itself.
 const OWN_DATABASES: [&str; 3] = ["admin", "local", "config"];
@@ -131,7 +130,7 @@ async fn databases(pool: &Pool, schema: &mut StoreSchema) -> Result<Vec<String>,
     let mut names = match pool.within("listDatabases", async { client.list_database_names().await }).await {
         Ok(names) => {
             let unknown = pool.chosen_databases().iter().filter(|name| **name != default && !names.contains(name));
-            schema.unmet.extend(unknown.map(|name| no_database(name, &names)));
+            schema.unmet.extend(unknown.map(|name| no_database("databases", name, &names)));
             names
         }
         // Without the privilege to list databases the configured one is still served.
@@ -145,12 +144,6 @@ async fn databases(pool: &Pool, schema: &mut StoreSchema) -> Result<Vec<String>,
     names.retain(|name| pool.serves(name));
     names.sort();
     Ok(names)
-}
-
-fn no_database(name: &str, names: &[String]) -> Problem {
-    let near = nearest(name, names.iter().map(String::as_str)).map(|near| format!("; perhaps \"{near}\"")).unwrap_or_default();
-    let rule = format!("is no database that the server tells of{near}");
-    Problem { path: "databases".to_owned(), value: format!("\"{name}\""), rule }
 }
 
 /// Tells collections that the store file names and no database has, and declared fields that no document has.

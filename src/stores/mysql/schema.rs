@@ -13,13 +13,16 @@ use super::super::document::Learning;
 use super::super::error::StoreError;
 use super::super::relational::checks::columns_in;
 use super::super::schema::{
-    Action, Check, Collation, Column, ColumnStatistics, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId, TableKind,
+    Action, Check, Collation, Column, ColumnStatistics, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId,
+    TableKind, no_database,
 };
 use super::error::Place;
 use super::options::Settings;
 use super::pool::{Lease, Server};
 use super::types::{self, Policy};
 use crate::pgtype::PgType;
+
+const DATABASES: &str = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA";
 
 const TABLES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, TABLE_ROWS, TABLE_COMMENT, ENGINE FROM information_schema.TABLES \
 WHERE TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') \
@@ -85,6 +88,8 @@ pub(super) async fn discover(
 ) -> Result<Discovered, StoreError> {
     let policy = Policy::from(settings);
     let server = Arc::clone(&lease.session.server);
+    let databases = lease.rows(DATABASES).await?.iter().map(|row| get::<String>(row, 0)).collect::<Result<Vec<_>, _>>();
+    let databases = databases.map_err(|error| place.translate(&error))?;
     let rows = Rows {
         tables: lease.rows(TABLES).await?,
         columns: lease.rows(COLUMNS).await?,
@@ -102,6 +107,11 @@ pub(super) async fn discover(
         server_version: server.version.clone(),
         default_namespace: settings.database.clone(),
         tables: Vec::with_capacity(found.tables.len()),
+        // Sessions select no database, so that nothing fails where the one of the store file is missing.
+        unmet: match databases.contains(&settings.database) {
+            true => Vec::new(),
+            false => vec![no_database("database", &settings.database, &databases)],
+        },
         ..StoreSchema::default()
     };
     for (id, described) in found.tables {
