@@ -244,7 +244,13 @@ impl Catalog {
                     again.insert(store, entry.clone());
                 }
             }
-            known.extend(discover_all(&again).await);
+            for (store, found) in discover_all(&again).await {
+                // A store that answered a moment ago and is too slow now is still known; one that is gone is not.
+                let is_kept = found.as_ref().is_err_and(|error| !is_away(error)) && known.get(&store).is_some_and(Result::is_ok);
+                if !is_kept {
+                    known.insert(store, found);
+                }
+            }
         }
     }
 
@@ -330,8 +336,7 @@ impl Catalog {
             return None;
         }
         found.as_ref().map_or_else(|error| sources.reach.failed(store, error), |_| sources.reach.succeeded(store));
-        let away = matches!(found, Err(StoreError::Unreachable { .. } | StoreError::ConnectionLost { .. }));
-        if found.is_err() && !away && matches!(sources.known.get(store), Some(Ok(_))) {
+        if found.as_ref().is_err_and(|error| !is_away(error)) && matches!(sources.known.get(store), Some(Ok(_))) {
             return Some(outcome);
         }
         let before = sources.known.insert(store.clone(), found);
@@ -472,6 +477,10 @@ fn by_name(stores: Vec<StoreEntry>) -> BTreeMap<StoreName, StoreEntry> {
 
 fn connectors_of(stores: &BTreeMap<StoreName, StoreEntry>) -> Vec<Arc<dyn Connector>> {
     stores.values().map(|entry| Arc::clone(&entry.connector)).collect()
+}
+
+fn is_away(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unreachable { .. } | StoreError::ConnectionLost { .. })
 }
 
 /// Tells what became of a store that was away; whether it is back.

@@ -129,7 +129,8 @@ pub trait Connector: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Takes back what [`Connector::learned`] of the same store and kind gave earlier. Called before discovery.
+    /// Takes back what [`Connector::learned`] of the same store and kind gave earlier. Called before the
+    /// connector is served; what it has discovered until then is replaced and must be discovered again.
     ///
     /// # Errors
     /// What is wrong, when it is something else; nothing has changed then.

@@ -85,6 +85,32 @@ async fn a_join_whose_one_key_is_larger_than_the_pool_of_postgres_and_sqlite_row
     room.stop().await;
 }
 
+/// Columns that come back from the disk share their memory, which counts once: the rows of the one key take a quarter of the pool.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_of_wide_postgres_and_sqlite_rows_counts_what_it_reads_back_once() {
+    let columns: Vec<String> = (0..20).map(|place| format!("c{place}")).collect();
+    let list = |form: &dyn Fn(&String) -> String| columns.iter().map(form).collect::<Vec<_>>().join(", ");
+    let near = format!(
+        "CREATE TABLE wide (id INTEGER PRIMARY KEY, k INTEGER, {});
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1800)
+        INSERT INTO wide SELECT i, CASE WHEN i % 6 = 0 THEN 7 ELSE i END, {} FROM n;",
+        list(&|column| format!("{column} TEXT")),
+        list(&|column| format!("CASE WHEN i % 9 = 1 THEN NULL ELSE printf('{column}%047d', i) END")),
+    );
+    let room = Room::new(&near, FAR).await;
+    let directory = tempfile::tempdir().unwrap();
+    let spill_directory = Some(directory.path().to_owned());
+    let limits = Limits { memory_bytes: 3 << 19, spill_directory, batch_rows: 256, partitions: 1, ..Limits::default() };
+    let small = Engine::new(&limits).unwrap();
+    let shown = list(&|column| format!("max(a.{column})"));
+    let sql = format!("SELECT count(*), count(b.filler), {shown} FROM near.wide a JOIN far.other b ON a.k = b.k");
+    let expected = room.ask(&sql).await;
+    let found = room.ask_with(&small, &sql).await;
+    assert_eq!(found.rows, expected.rows, "{sql}\n{}", found.plan);
+    assert!(found.spilled > 0 && expected.spilled == 0, "{}", found.plan);
+    room.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_of_spill_files_of_postgres_rows_is_told_as_the_limit_it_is() {
     let room = Room::new(NEAR, FAR).await;

@@ -2,6 +2,7 @@
 //! the middle of an answer, and come back.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -57,8 +58,20 @@ impl Gate {
         self.listen(None).await
     }
 
+    /// Its port again, which a connection of somebody else may have got for a moment while nothing listened on it.
+    async fn listener(&self) -> TcpListener {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match TcpListener::bind(self.address).await {
+                Ok(listener) => return listener,
+                Err(error) if Instant::now() > deadline => panic!("{}: {error}", self.address),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
     async fn listen(&self, target: Option<(String, u16)>) -> Open {
-        let listener = TcpListener::bind(self.address).await.unwrap();
+        let listener = self.listener().await;
         let (stop, mut stopped) = oneshot::channel();
         let frozen = CancellationToken::new();
         let seen = frozen.clone();

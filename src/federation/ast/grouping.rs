@@ -1,6 +1,11 @@
 //! Forms of GROUP BY and DISTINCT ON that the planner reads otherwise: ordinals within grouping sets, and repetitions.
 
-use datafusion::sql::sqlparser::ast::{Distinct, Expr, GroupByExpr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value};
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Distinct, Expr, GroupByExpr, Ident, ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
+    visit_expressions_mut,
+};
 
 use super::dialect::call_with;
 use super::name::figure_name;
@@ -12,6 +17,9 @@ const CUBE_MAX: usize = 12;
 const SETS_MAX: usize = 4_096;
 /// Most expressions in all grouping sets of a SELECT together, once ROLLUP and CUBE are written out.
 const MEMBERS_MAX: usize = 100_000;
+/// Most different expressions in all grouping sets of a SELECT: the engine tells sets apart by the bits of one word, of which it needs
+/// up to 12 for sets that stand there more than once.
+const DIFFERENT_MAX: usize = 52;
 /// Most expressions in one grouping set: PostgreSQL's limit for a list of outputs.
 const WIDTH_MAX: usize = 1_664;
 
@@ -19,19 +27,31 @@ const WIDTH_MAX: usize = 1_664;
 /// by the numbers. Two outputs that ordinals name are grouped apart even if they are the same: a set may show only one of them.
 ///
 /// # Errors
-/// 54001 and 54011 beyond [`SETS_MAX`], [`MEMBERS_MAX`], [`WIDTH_MAX`] or [`CUBE_MAX`], before anything is written out.
+/// 54001 and 54011 beyond [`SETS_MAX`], [`DIFFERENT_MAX`], [`MEMBERS_MAX`], [`WIDTH_MAX`] or [`CUBE_MAX`], before anything is
+/// written out.
 pub(super) fn resolve_ordinals(select: &mut Select) -> Result<(), Diagnosis> {
     let GroupByExpr::Expressions(groups, _) = &mut select.group_by else { return Ok(()) };
+    if !groups.iter().any(|group| matches!(group, Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_))) {
+        return Ok(());
+    }
     bound(groups)?;
+    let folded: Vec<Option<Expr>> = (0..select.projection.len()).map(|place| item(&select.projection, place).map(fold)).collect();
     let mut named: Vec<Named> = Vec::new();
-    for group in groups {
+    for group in groups.iter().filter(|group| !matches!(group, Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_))) {
+        let place = ordinal(group).or_else(|| first_like(&select.projection, group));
+        if let Some((place, meant)) = place.and_then(|place| item(&select.projection, place).map(|meant| (place, meant))) {
+            named.push(Named { place, own: meant.clone(), meant });
+        }
+    }
+    for group in groups.iter_mut() {
         let (Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets)) = &mut *group else { continue };
         for member in sets.iter_mut().flatten() {
-            let place = ordinal(member).or_else(|| first_like(&select.projection, member));
+            let by_place = ordinal(member).or_else(|| repeated_alias(&select.projection, &folded, member));
+            let place = by_place.or_else(|| first_like(&select.projection, member));
             if let Some(place) = place
                 && let Some(meant) = item(&select.projection, place)
             {
-                *member = told_apart(&mut named, place, meant);
+                *member = told_apart(&mut named, place, meant, by_place.is_some());
             }
         }
         drop_repeated_members(group);
@@ -77,12 +97,30 @@ fn bound(groups: &[Expr]) -> Result<(), Diagnosis> {
         let message = format!("grouping sets can have at most {WIDTH_MAX} entries");
         return Err(Diagnosis::new(sqlstate::TOO_MANY_COLUMNS, message).at(Limit::Complexity));
     }
+    let mut different: Vec<&Expr> = Vec::new();
+    for member in groups.iter().flat_map(members_of) {
+        if !different.contains(&member) {
+            different.push(member);
+        }
+        if different.len() > DIFFERENT_MAX {
+            return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "grouping sets have too many different entries")
+                .with_detail(format!("At most {DIFFERENT_MAX} are allowed in all sets together."))
+                .at(Limit::Complexity));
+        }
+    }
     if members > MEMBERS_MAX {
         return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "grouping sets have too many entries")
             .with_detail(format!("At most {MEMBERS_MAX} are allowed in all sets together."))
             .at(Limit::Complexity));
     }
     Ok(())
+}
+
+fn members_of(group: &Expr) -> Vec<&Expr> {
+    match group {
+        Expr::Rollup(parts) | Expr::Cube(parts) | Expr::GroupingSets(parts) => parts.iter().flatten().collect(),
+        other => vec![other],
+    }
 }
 
 fn total(parts: &[Vec<Expr>]) -> usize {
@@ -105,12 +143,56 @@ fn first_like(items: &[SelectItem], expr: &Expr) -> Option<usize> {
     )
 }
 
-/// An item as an expression that no item at another place is: with NULL behind it once for each that is the same.
-fn told_apart(named: &mut Vec<Named>, place: usize, meant: Expr) -> Expr {
+/// The place of the item of this name, where another item may be the same expression. A column of the name would go before it, but
+/// the item would then be grouped by nothing.
+fn repeated_alias(items: &[SelectItem], folded: &[Option<Expr>], member: &Expr) -> Option<usize> {
+    let Expr::Identifier(name) = member else { return None };
+    let place = items.iter().position(|item| {
+        matches!(item, SelectItem::ExprWithAlias { expr, alias } if folded_name(alias) == folded_name(name) && expr != member)
+    })?;
+    let own = folded.get(place)?.as_ref()?;
+    let is_other = |(other, expr): (usize, &Option<Expr>)| other != place && expr.as_ref() == Some(own);
+    folded.iter().enumerate().any(is_other).then_some(place)
+}
+
+/// An expression without what may differ between two spellings of one column or function: of two columns of one name it says that
+/// they may be the same.
+fn fold(mut expr: Expr) -> Expr {
+    let _: ControlFlow<()> = visit_expressions_mut(&mut expr, |part| {
+        match part {
+            Expr::Identifier(name) => *name = Ident::with_quote('"', folded_name(name)),
+            Expr::CompoundIdentifier(names) => {
+                if let Some(last) = names.pop() {
+                    *part = Expr::Identifier(Ident::with_quote('"', folded_name(&last)));
+                }
+            }
+            Expr::Function(function) => {
+                for name in &mut function.name.0 {
+                    if let ObjectNamePart::Identifier(name) = name {
+                        *name = Ident::with_quote('"', folded_name(name));
+                    }
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+    expr
+}
+
+fn folded_name(name: &Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+}
+
+/// An item as an expression that no item at another place is: with NULL behind it once for each that is the same, or, where it is named
+/// by its place, may be the same.
+fn told_apart(named: &mut Vec<Named>, place: usize, meant: Expr, by_place: bool) -> Expr {
     if let Some(known) = named.iter().find(|known| known.place == place) {
         return known.own.clone();
     }
-    let mut nulls = named.iter().filter(|known| known.meant == meant).count();
+    let spelling = fold(meant.clone());
+    let is_same = |known: &&Named| known.meant == meant || by_place && fold(known.meant.clone()) == spelling;
+    let mut nulls = named.iter().filter(is_same).count();
     let mut own = meant.clone();
     loop {
         if nulls > 0 {
@@ -219,6 +301,20 @@ mod tests {
                 "SELECT a, a FROM t GROUP BY GROUPING SETS ((a), (2))",
                 "SELECT a, coalesce(a, NULL) AS \"a\" FROM t GROUP BY GROUPING SETS ((a), (coalesce(a, NULL)))",
             ),
+            (
+                "SELECT a AS x, a AS y FROM t GROUP BY 1, ROLLUP (2)",
+                "SELECT a AS x, coalesce(a, NULL) AS y FROM t GROUP BY 1, ROLLUP (coalesce(a, NULL))",
+            ),
+            (
+                "SELECT a AS x, a AS y FROM t GROUP BY GROUPING SETS ((x), (y))",
+                "SELECT a AS x, coalesce(a, NULL) AS y FROM t GROUP BY GROUPING SETS ((a), (coalesce(a, NULL)))",
+            ),
+            (
+                "SELECT t.a AS x, A AS y FROM t GROUP BY GROUPING SETS ((1), (2))",
+                "SELECT t.a AS x, coalesce(A, NULL) AS y FROM t GROUP BY GROUPING SETS ((t.a), (coalesce(A, NULL)))",
+            ),
+            ("SELECT t.a, u.a FROM t, u GROUP BY ROLLUP (t.a, u.a)", "SELECT t.a, u.a FROM t, u GROUP BY ROLLUP (t.a, u.a)"),
+            ("SELECT b AS x FROM t GROUP BY ROLLUP (x)", "SELECT b AS x FROM t GROUP BY ROLLUP (x)"),
             ("SELECT a, a FROM t GROUP BY ROLLUP (a, a)", "SELECT a, a FROM t GROUP BY GROUPING SETS ((a), (a), ())"),
             ("SELECT a FROM t GROUP BY CUBE (a, 1)", "SELECT a FROM t GROUP BY GROUPING SETS ((a), (a), (a), ())"),
             ("SELECT 1 FROM t GROUP BY GROUPING SETS ((b, b), (b))", "SELECT 1 FROM t GROUP BY GROUPING SETS ((b), (b))"),
@@ -250,6 +346,12 @@ mod tests {
             (format!("GROUPING SETS ({})", list(4_097, "(a)")), Err("54001")),
             (format!("GROUPING SETS (({}))", list(1_665, "a")), Err("54011")),
             (list(5_000, "a"), Ok(())),
+            (format!("ROLLUP ({})", (0..52).map(|place| format!("c{place}")).collect::<Vec<_>>().join(", ")), Ok(())),
+            (format!("ROLLUP ({})", (0..53).map(|place| format!("c{place}")).collect::<Vec<_>>().join(", ")), Err("54001")),
+            (
+                format!("GROUPING SETS ({})", (1..=4_096).map(|place| format!("({place})")).collect::<Vec<_>>().join(", ")),
+                Err("54001"),
+            ),
         ];
         for (groups, expected) in rows {
             let sql = format!("SELECT a FROM t GROUP BY {groups}");

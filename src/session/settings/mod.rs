@@ -313,6 +313,9 @@ mod tests {
         check("timezone", "europe/berlin", Ok("Europe/Berlin"));
         check("timezone", "Mars/Olympus", Err("22023"));
         check("timezone", "-3", Ok("<-03>+03"));
+        check("timezone", "+05:30", Ok("<+05:30>-05:30"));
+        check("timezone", "+-999999999:00", Err("22023"));
+        check("timezone", "+1:-30", Err("22023"));
         check("statement_timeout", "90000", Ok("90s"));
         check("statement_timeout", "soon", Err("22023"));
         check("extra_float_digits", "4", Err("22023"));

@@ -128,7 +128,7 @@ pub fn time_zone(value: &str) -> Option<TimeZone> {
     let (sign, rest) = value.strip_prefix('-').map_or_else(|| (1, value.strip_prefix('+').unwrap_or(value)), |rest| (-1, rest));
     let (hours, minutes) = rest.split_once(':')?;
     let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
-    (hours <= 15 && minutes < 60).then_some(TimeZone::Fixed(sign * (hours * 3600 + minutes * 60)))
+    ((0..=15).contains(&hours) && (0..60).contains(&minutes)).then(|| TimeZone::Fixed(sign * (hours * 3600 + minutes * 60)))
 }
 
 fn shown_time_zone(zone: TimeZone) -> String {

@@ -106,6 +106,15 @@ SELECT id AS a, id AS b FROM shop.customers WHERE id < 4 GROUP BY ROLLUP (1, 2) 
 SELECT c.id AS a, o.customer AS b, count(*) AS n FROM shop.customers c JOIN shop.orders o ON o.customer = c.id GROUP BY ROLLUP (1, 2) ORDER BY 1, 2
 SELECT id AS a, coalesce(id, id) AS b FROM shop.customers WHERE id < 9 GROUP BY GROUPING SETS ((1), (2)) ORDER BY a, b
 SELECT id AS a, id AS b, id AS c, id AS d FROM shop.customers WHERE id < 4 GROUP BY CUBE (1, 2, 3, 4)
+SELECT id AS a, id AS b FROM shop.customers WHERE id < 4 GROUP BY 1, ROLLUP (2)
+SELECT id AS a, id AS b FROM shop.customers WHERE id < 4 GROUP BY ROLLUP (1), 2
+SELECT id AS a, id AS b FROM shop.customers WHERE id < 4 GROUP BY GROUPING SETS ((a), (b))
+SELECT id AS a, id AS b FROM shop.customers WHERE id < 4 GROUP BY ROLLUP (a, b)
+SELECT c.id AS a, id AS b FROM shop.customers c WHERE id < 4 GROUP BY GROUPING SETS ((1), (2))
+SELECT c.id AS a, id AS b FROM shop.customers c WHERE id < 4 GROUP BY GROUPING SETS ((1), (id))
+SELECT upper(status) AS a, UPPER(status) AS b, count(*) AS n FROM shop.orders GROUP BY CUBE (1, 2)
+SELECT c.id AS a, o.id AS b, count(*) AS n FROM shop.customers c JOIN shop.orders o ON o.customer = c.id WHERE c.id < 9 GROUP BY ROLLUP (1, 2)
+SELECT id AS a, id AS b, id + 1 AS c FROM shop.customers WHERE id < 4 GROUP BY ROLLUP (1), id
 SELECT small, active, count(*) FROM shop.customers GROUP BY GROUPING SETS ((small, small), (active), (small))
 SELECT COALESCE(id, id) AS a, count(*) AS n, COALESCE(id, id) AS b FROM shop.customers WHERE id < 4 GROUP BY COALESCE(id, id)
 SELECT COALESCE(name, name) AS a, COALESCE(name, name) AS b FROM crm.clients WHERE id < 9 GROUP BY 1, 2

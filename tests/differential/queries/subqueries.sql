@@ -247,6 +247,8 @@ SELECT v FROM (VALUES (0.1), (0.10000000000000000001)) t(v) EXCEPT ALL SELECT 0.
 SELECT v FROM (VALUES (9007199254740993), (9007199254740992)) t(v) INTERSECT ALL SELECT w FROM (VALUES (9007199254740992::float8), (9007199254740992::float8)) u(w)
 SELECT id FROM shop.customers WHERE id < 4 EXCEPT ALL SELECT 1.0
 SELECT a FROM (SELECT NULL AS a) x EXCEPT SELECT 1
+(SELECT NULL LIMIT 1) EXCEPT SELECT 1
+(SELECT '7' LIMIT 2) UNION SELECT id FROM shop.customers WHERE id < 3
 SELECT small FROM shop.customers EXCEPT ALL (SELECT id FROM shop.orders INTERSECT ALL SELECT 7.0)
 SELECT c.id, c.score::text, (SELECT count(*) FROM crm.clients t WHERE t.ratio > c.score) AS n FROM shop.customers c
 SELECT x.v, (SELECT max(p.price) || x.v::text FROM shop.products p WHERE p.price > x.v::numeric) AS n FROM (VALUES (-0.0::float8), (0.0), (2.5)) x(v)

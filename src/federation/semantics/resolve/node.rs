@@ -216,8 +216,12 @@ fn one_carrier((exprs, common): (Vec<Expr>, Typed), inputs: &[DFSchema], outer: 
 pub(super) fn branch(plan: &LogicalPlan, schema: &DFSchema) -> Vec<Operand> {
     // The planner gives sides whose columns are called alike names of their own.
     let mut plan = plan;
-    while let LogicalPlan::SubqueryAlias(alias) = plan {
-        plan = &alias.input;
+    loop {
+        plan = match plan {
+            LogicalPlan::SubqueryAlias(node) => &node.input,
+            LogicalPlan::Limit(node) => &node.input,
+            _ => break,
+        };
     }
     let literal = |index: usize| match plan {
         LogicalPlan::Projection(projection) => match projection.expr.get(index).map(|expr| expr.clone().unalias()) {
