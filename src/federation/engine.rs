@@ -19,7 +19,7 @@ use super::joins;
 use super::placement::PlacementPlanner;
 use super::plans::Plans;
 use super::semantics;
-use super::wall::WallsBelowGroupingSets;
+use super::wall::Walls;
 use crate::error::{Diagnosis, sqlstate};
 
 /// Bounds of the engine.
@@ -122,7 +122,7 @@ impl Engine {
 
 /// The engine's rules for physical plans, with ours.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let walls: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(WallsBelowGroupingSets);
+    let walls: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(Walls);
     std::iter::once(walls).chain(joins::filters::rules()).collect()
 }
 

@@ -3,14 +3,15 @@
 //! The engine checks that rows come in the order that a node needs by what it knows of the bounds of each part of a key. It stops
 //! with an error where two parts of a comparison have bounds of different types, which it takes functions and CASE to have, and
 //! then calls rows unsorted that it has just sorted. Of a column it asks nothing: keys that hold an operator are computed before.
-//! Keys of aggregates that say nothing more are left out.
+//! Keys of aggregates that say nothing more are left out, and keys of joins name their columns wholly.
 
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Sort, SortExpr, Window};
+use datafusion::logical_expr::expr_rewriter::normalize_col;
+use datafusion::logical_expr::{Aggregate, Expr, Join, LogicalPlan, Projection, Sort, SortExpr, Window};
 
 use super::ast::HIDDEN;
 use super::semantics::resolve::{is_one, without_repetitions};
@@ -45,12 +46,24 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             let inputs = schema.fields().len();
             (LogicalPlan::Aggregate(Aggregate::try_new(keys.beside(node.input)?, node.group_expr, calls)?), inputs)
         }
+        LogicalPlan::Join(join) if join.on.iter().any(|(left, right)| left.try_as_col().and(right.try_as_col()).is_none()) => {
+            return with_whole_names(join).map(|join| Transformed::yes(LogicalPlan::Join(join)));
+        }
         other => return Ok(Transformed::no(other)),
     };
     if keys.exprs.is_empty() && plan.schema() == &schema {
         return Ok(Transformed::no(plan));
     }
     Ok(Transformed::yes(without(plan, &schema, inputs, keys.exprs.len())?))
+}
+
+/// A join whose computed keys name columns with their relations. The engine computes such keys below the join and looks for them by a name
+/// that it makes of the columns', which has the relation there and here not.
+fn with_whole_names(join: Join) -> Result<Join> {
+    let Join { left, right, on, .. } = join;
+    let keys = on.into_iter().map(|(of_left, of_right)| Ok((normalize_col(of_left, &left)?, normalize_col(of_right, &right)?)));
+    let on = keys.collect::<Result<Vec<_>>>()?;
+    Ok(Join { left, right, on, ..join })
 }
 
 /// Keys that are computed below a node, with the names they get there.

@@ -1,7 +1,8 @@
-//! A wall below the grouping sets of an aggregation.
+//! Walls, where the engine believes of rows what is not so, and would leave out an order that is asked for.
 //!
-//! The engine takes columns that are equal below an aggregation for equal above it, and leaves all but one of them out of orders.
-//! With grouping sets one of two equal columns may be NULL where the other is not: `ROLLUP (a.id, b.id)` over a join on both.
+//! - It takes columns that are equal below an aggregation for equal above it. With grouping sets one of two equal columns may be NULL
+//!   where the other is not: `ROLLUP (a.id, b.id)` over a join on both.
+//! - It takes a running `max` for ordered. It is, but for the NULLs that it begins with.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,38 +12,59 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::SetMonotonicity;
+use datafusion::physical_expr::window::{PlainAggregateWindowExpr, SlidingAggregateWindowExpr, WindowExpr};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, PlanProperties, ReplaceChildrenOptions};
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, replace_children_if_necessary,
 };
 
 /// The rule; must come before those that look at orders.
 #[derive(Debug)]
-pub struct WallsBelowGroupingSets;
+pub struct Walls;
 
-impl PhysicalOptimizerRule for WallsBelowGroupingSets {
+impl PhysicalOptimizerRule for Walls {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let walled = |node: Arc<dyn ExecutionPlan>| {
-            let Some(aggregate) = node.downcast_ref::<AggregateExec>() else { return Ok(Transformed::no(node)) };
-            if aggregate.group_expr().is_single() || aggregate.input().is::<Wall>() {
-                return Ok(Transformed::no(node));
+            if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
+                if aggregate.group_expr().is_single() || aggregate.input().is::<Wall>() {
+                    return Ok(Transformed::no(node));
+                }
+                let wall: Arc<dyn ExecutionPlan> = Arc::new(Wall::over(Arc::clone(aggregate.input())));
+                return Ok(Transformed::yes(replace_children_if_necessary(node, vec![wall])?));
             }
-            let wall: Arc<dyn ExecutionPlan> = Arc::new(Wall::over(Arc::clone(aggregate.input())));
-            Ok(Transformed::yes(replace_children_if_necessary(node, vec![wall])?))
+            let is_running = node.downcast_ref::<WindowAggExec>().is_some_and(|window| is_running(window.window_expr()))
+                || node.downcast_ref::<BoundedWindowAggExec>().is_some_and(|window| is_running(window.window_expr()));
+            Ok(if is_running {
+                Transformed::yes(Arc::new(Wall::over(node)) as Arc<dyn ExecutionPlan>)
+            } else {
+                Transformed::no(node)
+            })
         };
         Ok(plan.transform_up(walled)?.data)
     }
 
     fn name(&self) -> &str {
-        "walls_below_grouping_sets"
+        "walls"
     }
 
     fn schema_check(&self) -> bool {
         true
     }
+}
+
+/// Whether an aggregate of a window only grows or only falls once it has begun, and is NULL before.
+fn is_running(calls: &[Arc<dyn WindowExpr>]) -> bool {
+    calls.iter().any(|call| {
+        let plain = call.as_any().downcast_ref::<PlainAggregateWindowExpr>().map(PlainAggregateWindowExpr::get_aggregate_expr);
+        let sliding =
+            call.as_any().downcast_ref::<SlidingAggregateWindowExpr>().map(SlidingAggregateWindowExpr::get_aggregate_expr);
+        plain.or(sliding).is_some_and(|call| call.set_monotonicity() != SetMonotonicity::NotMonotonic && call.field().is_nullable())
+    })
 }
 
 /// The rows of its input, of which nothing is known.

@@ -57,3 +57,7 @@ SELECT t1.id AS r_0, t2.id AS r_1, t3.no AS r_2, 1 AS r_3 FROM archive.empty_box
 SELECT t1.id AS r_0, count(*) AS r_1 FROM shop.orders AS t1 JOIN shop.order_lines AS t2 ON t1.id = t2.order_id AND t1.id IN (150, 7, 1, 1) JOIN (SELECT * FROM shop.orders WHERE id <= 30) AS t3 ON t2.id = t3.customer GROUP BY 1
 SELECT t1.id, t2.id AS line, t3.id AS stock FROM shop.orders AS t1 JOIN shop.order_lines AS t2 ON t1.id = t2.order_id JOIN crm.stock AS t3 ON t2.id = t3.item WHERE t1.id < 9
 SELECT t1.id, t2.id AS line, t3.id AS stock FROM shop.orders AS t1 LEFT JOIN shop.order_lines AS t2 ON t1.id = t2.order_id JOIN crm.stock AS t3 ON t2.id = t3.item AND t3.id < 40
+-- Keys computed of fields of documents.
+SELECT v.no, t.id FROM field.visits v JOIN crm.clients t ON upper(t.city) = upper(v.address->>'city') WHERE t.id < 30
+SELECT v.no, t.id FROM field.visits v LEFT JOIN crm.clients t ON t.city || 'x' = (v.address->>'city') || 'x' AND t.id < 20
+SELECT count(*) AS n FROM crm.clients t JOIN field.visits v ON length(v.address->>'city') + 1 = t.id

@@ -84,3 +84,10 @@ SELECT DISTINCT ON (COALESCE(customer, customer)) customer, id FROM shop.orders 
 SELECT DISTINCT ON (id) id, name FROM shop.customers ORDER BY id, COALESCE(id, id) DESC, name
 SELECT string_agg(name, ',' ORDER BY COALESCE(id, id), id DESC) AS a FROM shop.customers
 SELECT array_agg(id ORDER BY customer, NULLIF(customer, NULL), id) AS a FROM shop.orders
+-- Running extremes begin with NULLs.
+SELECT id, max(x) OVER (ORDER BY id) AS m FROM (VALUES (1, NULL), (2, 5), (3, 7)) v(id, x) ORDER BY m, id
+SELECT id, max(x) OVER (ORDER BY id) AS m FROM (VALUES (1, NULL), (2, 5), (3, 7)) v(id, x) ORDER BY m LIMIT 1
+SELECT id, min(x) OVER (ORDER BY id) AS m FROM (VALUES (1, NULL), (2, 7), (3, 5)) v(id, x) ORDER BY m DESC NULLS LAST, id
+SELECT o.id, max(t.ratio) OVER (ORDER BY o.id) AS m FROM shop.orders o JOIN crm.clients t ON t.id = o.customer WHERE o.id < 12 ORDER BY m, o.id
+SELECT o.id, sum(t.visits) OVER (ORDER BY o.id) AS m, count(t.visits) OVER (ORDER BY o.id) AS n FROM shop.orders o JOIN crm.clients t ON t.id = o.customer WHERE o.id < 12 ORDER BY n, m, o.id
+SELECT id, max(small) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS m FROM shop.customers ORDER BY m NULLS FIRST, id DESC LIMIT 7

@@ -261,3 +261,13 @@ WITH RECURSIVE r(x) AS (SELECT 'a'::varchar(2) UNION ALL SELECT x || 'b' FROM r 
 WITH RECURSIVE r(x) AS (SELECT 'a'::text UNION ALL SELECT x || 'b' FROM r WHERE length(x) < 4) SELECT * FROM r
 WITH RECURSIVE r(x) AS (SELECT 'a' UNION ALL SELECT x || 'b' FROM r WHERE length(x) < 4) SELECT * FROM r
 WITH RECURSIVE r(x) AS (SELECT 'a'::text UNION ALL SELECT 1 FROM r) SELECT * FROM r LIMIT 3
+-- Conditions with an outer row inside derived tables and CTEs of a subquery.
+SELECT (SELECT m FROM (SELECT max(o.total) AS m FROM shop.orders o WHERE o.customer = c.id) z) AS a FROM shop.customers c WHERE c.id < 20
+SELECT c.id FROM shop.customers c WHERE (SELECT m FROM (SELECT count(*) AS m FROM crm.clients t WHERE t.id = c.id) z) > 0 AND c.id < 9
+SELECT c.id FROM shop.customers c WHERE c.small IN (WITH z AS (SELECT customer FROM shop.orders o WHERE o.id = c.id) SELECT customer FROM z)
+SELECT c.id FROM shop.customers c WHERE EXISTS (SELECT FROM (SELECT t.name AS n FROM crm.clients t WHERE t.id = c.id) z WHERE z.n <> 'x')
+SELECT c.id FROM shop.customers c WHERE NOT EXISTS (WITH z AS (SELECT o.total AS n FROM shop.orders o WHERE o.customer = c.id) SELECT FROM z WHERE z.n > 50)
+-- Recursion that carries a value of its start.
+WITH RECURSIVE t AS (SELECT id, id AS root FROM shop.customers WHERE id < 3 UNION ALL SELECT c.id, t.root FROM shop.customers c JOIN t ON c.id = t.id + 5 WHERE c.id < 30) SELECT root, count(*) AS n, max(id) AS m FROM t GROUP BY root
+WITH RECURSIVE t AS (SELECT id, id AS root, name FROM crm.clients WHERE id < 3 UNION ALL SELECT c.id, t.root, t.name FROM crm.clients c JOIN t ON c.id = t.id + 5 WHERE c.id < 30) SELECT root, name, count(*) AS n FROM t GROUP BY root, name
+WITH RECURSIVE t AS (SELECT id, id AS root, weight FROM archive.parcels WHERE id < 3 UNION ALL SELECT p.id, t.root, t.weight FROM archive.parcels p JOIN t ON p.id = t.id + 5 WHERE p.id < 30) SELECT root, weight, count(*) AS n FROM t GROUP BY root, weight

@@ -86,12 +86,18 @@ impl Resolver<'_> {
         let schema = plan_schema(&term)?;
         let scope = Scope { schema: schema.clone(), outer };
         let mut exprs = Vec::with_capacity(schema.fields().len());
-        for ((qualifier, field), wanted) in schema.iter().zip(wanted.fields()) {
+        for ((place, (qualifier, field)), wanted) in schema.iter().enumerate().zip(wanted.fields()) {
             let column = Expr::Column(Column::from((qualifier, field)));
             let (from, to) = (Typed::of_field(field), Typed::of_field(wanted));
             let is_same = from.pg_type.oid == to.pg_type.oid || from.is_unknown();
             if field.data_type() == wanted.data_type() && is_same {
-                exprs.push(column);
+                // What a store says of its column is not true of the other term.
+                let is_marked_alike = term.schema().fields().get(place).is_some_and(|told| told.metadata() == wanted.metadata());
+                exprs.push(if is_marked_alike {
+                    column
+                } else {
+                    Expr::Cast(Cast::new_from_field(Box::new(column), Arc::clone(wanted)))
+                });
                 continue;
             }
             let expr = if from.pg_type == to.pg_type && to.pg_type.oid == PgType::NUMERIC.oid {

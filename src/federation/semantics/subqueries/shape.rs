@@ -61,7 +61,8 @@ fn is_comparison_of_engine(condition: &Expr) -> Result<bool> {
     Ok(is_fine)
 }
 
-/// No outer references, or only in conditions above which nothing counts, groups or cuts rows.
+/// No outer references, or only in conditions above which nothing counts, groups or cuts rows. What the engine carries up from inside a
+/// derived table it would not find again under the table's name.
 fn is_chain(plan: &LogicalPlan) -> Result<bool> {
     Ok(is_filtered(plan)? && has_own_names(plan)?)
 }
@@ -76,7 +77,6 @@ fn is_filtered(plan: &LogicalPlan) -> Result<bool> {
         LogicalPlan::Projection(node) => {
             !node.expr.iter().any(|expr| expr.contains_outer() || has_subquery(expr)) && is_filtered(&node.input)?
         }
-        LogicalPlan::SubqueryAlias(node) => is_filtered(&node.input)?,
         _ => false,
     })
 }
@@ -87,7 +87,6 @@ fn is_aggregate(plan: &LogicalPlan) -> Result<bool> {
         LogicalPlan::Projection(node) => {
             !node.expr.iter().any(|expr| expr.contains_outer() || has_subquery(expr)) && is_aggregate(&node.input)?
         }
-        LogicalPlan::SubqueryAlias(node) => is_aggregate(&node.input)?,
         LogicalPlan::Aggregate(node) => {
             let is_plain = !node.aggr_expr.iter().any(|expr| expr.contains_outer() || has_subquery(expr));
             node.group_expr.is_empty() && is_plain && is_equal_chain(&node.input)?
