@@ -72,7 +72,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         .copied()
         .chain(operators)
         .chain(CHOICES.iter().copied())
-        .chain(["pg_negate"])
+        .chain(["pg_negate", "pg_having"])
         .chain(quantified::names())
         .chain(CASTS.iter().map(String::as_str))
         .map(|name| Arc::new(ScalarUDF::new_from_impl(Named::new(name))))
@@ -83,7 +83,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
 pub fn is_internal(name: &str) -> bool {
     let prefixes = [sets::PREFIX, "operator ", "pg_cast_", "pg_json_", "pg_jsonb_"];
     prefixes.iter().any(|prefix| name.starts_with(prefix))
-        || matches!(name, "pg_negate" | "pg_bitnot" | "pg_ordinals" | "pg_array_ordinals" | "pg_oid_regclass")
+        || matches!(name, "pg_negate" | "pg_having" | "pg_bitnot" | "pg_ordinals" | "pg_array_ordinals" | "pg_oid_regclass")
 }
 
 /// The planner's name of a set-returning function, or `None` when no function of that name returns a set.
@@ -126,7 +126,8 @@ impl Named {
         if let (Some(operator), [left, right]) = (operators::Operator::of_name(self.name), arguments) {
             return operators::guess(operator, left, right);
         }
-        if operators::comparison_of_name(self.name).is_some() || quantified(self.name).is_some() {
+        let is_condition = self.name == "pg_having" || quantified(self.name).is_some();
+        if is_condition || operators::comparison_of_name(self.name).is_some() {
             return PgType::BOOL.into();
         }
         if CHOICES.contains(&self.name) {
