@@ -50,6 +50,7 @@ const CASES: &[Case] = &[
     ("SELECT 'open", "42601", Some(8), ""),
     ("SELEC 1", "42601", Some(1), "SELEC"),
     ("SELECT nope(1)", "42883", Some(8), "nope"),
+    ("SELECT lenght(name, 'a') FROM shop.customers", "42883", Some(8), "function lenght(text, unknown) does not exist"),
     ("SELECT name + 1 FROM shop.customers", "42883", None, "text + integer"),
     ("SELECT sum(name) FROM shop.customers", "42883", None, "sum"),
     ("SELECT name, count(*) FROM shop.customers", "42803", None, "name"),
