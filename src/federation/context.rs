@@ -14,13 +14,14 @@ use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
-use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, visit_relations};
 
 use super::ast;
 use super::placement::Level;
 use super::plan::{parse_query, to_logical};
 use super::provider::StoredTable;
+use super::semantics::functions::Missing;
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{QualifiedName, Relation, RelationBody, SearchPath, Snapshot};
 use crate::error::{Diagnosis, Limit, sqlstate};
@@ -37,17 +38,31 @@ pub struct PlanContext<'a> {
     /// The views that are being planned around this query, the outermost first.
     around: Vec<u32>,
     used: RefCell<BTreeMap<u32, Arc<Relation>>>,
+    /// A function that does not exist, while the types that it is called with are asked for.
+    missing: RefCell<Option<Arc<ScalarUDF>>>,
 }
 
 impl<'a> PlanContext<'a> {
     /// A context for a statement of a session.
     pub fn new(state: &'a SessionState, snapshot: &'a Arc<Snapshot>, path: &'a SearchPath, facts: &'a SessionFacts) -> Self {
-        Self { state, snapshot, path, facts, around: Vec::new(), used: RefCell::default() }
+        Self { state, snapshot, path, facts, around: Vec::new(), used: RefCell::default(), missing: RefCell::default() }
     }
 
     /// The relations that planning has resolved, by object id.
     pub fn used(&self) -> BTreeMap<u32, Arc<Relation>> {
         self.used.borrow().clone()
+    }
+
+    /// An error of planning; that of a call of no function with the types of the arguments, which planning once more may tell.
+    pub fn with_arguments(&self, error: Diagnosis, plan: impl FnOnce() -> Result<LogicalPlan, Diagnosis>) -> Diagnosis {
+        let Some(name) = missing_name(&error) else { return error };
+        *self.missing.borrow_mut() = Some(Arc::new(ScalarUDF::new_from_impl(Missing::new(&name))));
+        let again = plan();
+        *self.missing.borrow_mut() = None;
+        match again {
+            Err(told) if told.message.starts_with(&format!("function {name}(")) => told,
+            _ => error,
+        }
     }
 
     /// Runs the passes of `ast` over a query; those for catalog queries only when every relation is the catalog's own.
@@ -149,6 +164,12 @@ impl<'a> PlanContext<'a> {
     }
 }
 
+/// The function that an error says does not exist, when it does not tell its arguments.
+fn missing_name(error: &Diagnosis) -> Option<String> {
+    let name = error.message.strip_prefix("function ")?.strip_suffix(" does not exist")?;
+    (error.sqlstate == sqlstate::UNDEFINED_FUNCTION && !name.contains('(')).then(|| name.to_owned())
+}
+
 /// The columns of a view have names of their own, as PostgreSQL's CREATE VIEW demands.
 ///
 /// # Errors
@@ -209,7 +230,8 @@ impl ContextProvider for PlanContext<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.state.scalar_functions().get(name).cloned()
+        let known = self.state.scalar_functions().get(name).cloned();
+        known.or_else(|| self.missing.borrow().as_ref().filter(|missing| missing.name() == name).cloned())
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

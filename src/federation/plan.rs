@@ -130,7 +130,8 @@ pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32])
     context.prepare(&mut query)?;
     let known: Vec<Option<PgType>> =
         given.iter().map(|oid| (*oid != 0 && *oid != PgType::UNKNOWN.oid).then_some(PgType::with_typmod(*oid, -1))).collect();
-    let first = to_logical(&context, query.clone(), &known)?;
+    let first = to_logical(&context, query.clone(), &known)
+        .map_err(|error| context.with_arguments(error, || to_logical(&context, query.clone(), &known)))?;
     let parameters = infer(&resolve(&state, &first, &known)?, &known)?;
     let logical = if parameters.len() == known.len() && known.iter().all(Option::is_some) {
         first

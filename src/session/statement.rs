@@ -17,7 +17,7 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::locate::character_of;
 use crate::federation::ast::postgres::Postgres;
 use crate::federation::ast::syntax::{at_or_near, from_parser};
-use crate::federation::ast::{DEPTH_MAX, depth, length, tokens};
+use crate::federation::ast::{DEPTH_MAX, depth, length, reserved, tokens};
 
 /// One parsed statement.
 #[derive(Debug, Clone)]
@@ -175,10 +175,36 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
 
 /// Statements whose grammar the parser has not, or not as PostgreSQL has it.
 fn own_grammar(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError> {
+    if let Some(kind) = unknown_kind(parser) {
+        return Ok(Some(kind));
+    }
     match copy::parse(parser)? {
         Some(kind) => Ok(Some(kind)),
         None => cursor::parse(parser),
     }
+}
+
+/// First words of PostgreSQL's statements that the parser does not know at all.
+const UNKNOWN_KINDS: &[&str] = &["do", "reindex", "refresh", "cluster", "checkpoint", "reassign", "security", "import"];
+
+/// The refusal of a statement of one of [`UNKNOWN_KINDS`]; its tokens are consumed.
+fn unknown_kind(parser: &mut Parser<'_>) -> Option<Kind> {
+    let first = match &parser.peek_token_ref().token {
+        Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
+        _ => return None,
+    };
+    if !UNKNOWN_KINDS.contains(&first.as_str()) {
+        return None;
+    }
+    copy::skip(parser);
+    let verb = match first.as_str() {
+        "refresh" => "REFRESH MATERIALIZED VIEW".to_owned(),
+        "reassign" => "REASSIGN OWNED".to_owned(),
+        "security" => "SECURITY LABEL".to_owned(),
+        "import" => "IMPORT FOREIGN SCHEMA".to_owned(),
+        other => other.to_uppercase(),
+    };
+    Some(refuse(sqlstate::FEATURE_NOT_SUPPORTED, &format!("{verb} is not supported")))
 }
 
 /// The engine's own dialect has `CREATE EXTERNAL TABLE … STORED AS …`, which Postgres' grammar does not even parse.
@@ -271,10 +297,7 @@ fn refuse(code: &str, message: &str) -> Kind {
 }
 
 fn refused_write(verb: &str) -> Kind {
-    Kind::Refused(
-        Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "writing through Tributary is not supported yet")
-            .with_detail(format!("{verb} would change rows; write to the owning store directly.")),
-    )
+    Kind::Refused(reserved::write(verb))
 }
 
 fn refused(statement: &Statement) -> Kind {
@@ -373,6 +396,10 @@ mod tests {
             ("WITH x AS (SELECT 1) DELETE FROM t", "0A000"),
             ("SELECT 1 INTO t", "0A000"),
             ("DROP TABLE t", "0A000"),
+            ("DO $$ BEGIN NULL; END $$", "0A000"),
+            ("reindex table t", "0A000"),
+            ("REFRESH MATERIALIZED VIEW CONCURRENTLY v", "0A000"),
+            ("CHECKPOINT; SELECT 1", "0A000"),
             ("PREPARE p AS EXECUTE q", "42601"),
             ("PREPARE p AS COMMIT", "42601"),
             ("EXPLAIN (FORMAT XML) SELECT 1", "0A000"),

@@ -1,17 +1,17 @@
-//! Functions that the passes write and no client may call: to a client they do not exist.
+//! What no client may ask for: functions that the passes write, which to a client do not exist, and writes inside of queries.
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, ObjectName, ObjectNamePart, Query, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, Visit, Visitor};
 
 use super::name::fold;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::semantics::functions::is_internal;
 
-/// Refuses a query that calls one. It must see the query as the client wrote it.
+/// Refuses a query that asks for one. It must see the query as the client wrote it.
 ///
 /// # Errors
-/// 42883
+/// 42883, 0A000
 pub fn refuse(query: &Query) -> Result<(), Diagnosis> {
     match Visit::visit(query, &mut Calls) {
         ControlFlow::Continue(()) => Ok(()),
@@ -23,6 +23,17 @@ struct Calls;
 
 impl Visitor for Calls {
     type Break = Box<Diagnosis>;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
+        let verb = match query.body.as_ref() {
+            SetExpr::Insert(_) => "INSERT",
+            SetExpr::Update(_) => "UPDATE",
+            SetExpr::Delete(_) => "DELETE",
+            SetExpr::Merge(_) => "MERGE",
+            _ => return ControlFlow::Continue(()),
+        };
+        ControlFlow::Break(Box::new(write(verb)))
+    }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         match expr {
@@ -37,6 +48,12 @@ impl Visitor for Calls {
             _ => ControlFlow::Continue(()),
         }
     }
+}
+
+/// The refusal of a statement, or of a part of one, that would change rows.
+pub fn write(verb: &str) -> Diagnosis {
+    Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "writing through Tributary is not supported yet")
+        .with_detail(format!("{verb} would change rows; write to the owning store directly."))
 }
 
 fn check(name: &ObjectName) -> ControlFlow<Box<Diagnosis>> {

@@ -18,7 +18,7 @@ use crate::error::{Diagnosis, sqlstate};
 ///
 /// # Errors
 /// 42601 for a number that runs into a word and for a key word where an expression begins, 42602 for a name that holds
-/// [`HIDDEN`], 42883 for `!!` and `==`.
+/// [`HIDDEN`], 42883 for `!!` and `==`, 0A000 for `UESCAPE`.
 pub fn settle(tokens: &mut Vec<TokenWithSpan>, text: &str) -> Result<(), Diagnosis> {
     check_words(tokens, text)?;
     for (place, token) in tokens.iter().enumerate() {
@@ -43,6 +43,7 @@ pub fn settle(tokens: &mut Vec<TokenWithSpan>, text: &str) -> Result<(), Diagnos
                 .with_position(position(token, text)));
         }
     }
+    read_unicode(tokens, text)?;
     mark_symmetric(tokens);
     spell_out_tables(tokens);
     Ok(())
@@ -114,6 +115,29 @@ fn spell_out_tables(tokens: &mut Vec<TokenWithSpan>) {
         spelled.extend(words.into_iter().map(|token| TokenWithSpan { token, span }));
     }
     *tokens = spelled;
+}
+
+/// `U&'\00e9'`, whose escapes the tokenizer has read, as a plain string.
+fn read_unicode(tokens: &mut [TokenWithSpan], text: &str) -> Result<(), Diagnosis> {
+    let mut follows_unicode = false;
+    for token in tokens {
+        let is_escape =
+            matches!(&token.token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("uescape"));
+        if follows_unicode && is_escape {
+            let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "UESCAPE is not supported");
+            return Err(error.with_hint("The escape character is the backslash.").with_position(position(token, text)));
+        }
+        match &mut token.token {
+            Token::Whitespace(_) => {}
+            Token::UnicodeStringLiteral(value) => {
+                let value = std::mem::take(value);
+                token.token = Token::SingleQuotedString(value);
+                follows_unicode = true;
+            }
+            _ => follows_unicode = false,
+        }
+    }
+    Ok(())
 }
 
 fn position(token: &TokenWithSpan, text: &str) -> Option<usize> {
@@ -199,6 +223,13 @@ mod tests {
     fn no_name_passes_for_an_invented_one() {
         check("SELECT 1 AS \"a\u{1}2\"", Err(("a name cannot hold the character U+0001", 13)));
         check("SELECT 'a\u{1}2'", Ok("SELECT 'a\u{1}2'"));
+    }
+
+    #[test]
+    fn escapes_of_unicode_are_read() {
+        check("SELECT U&'d\\0061t\\+000061', u&'a''b'", Ok("SELECT 'data', 'a'b'"));
+        check("SELECT U&'d!0061' UESCAPE '!'", Err(("UESCAPE is not supported", 19)));
+        check("SELECT 'a' uescape", Ok("SELECT 'a' uescape"));
     }
 
     #[test]

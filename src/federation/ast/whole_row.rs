@@ -1,4 +1,4 @@
-//! Names of relations where a value is asked for: `row_to_json(t)` takes the whole row, and `e` of
+//! Names of relations where a value is asked for: `row_to_json(t)` takes the whole row, `count(t)` counts rows, and `e` of
 //! `json_array_elements(…) AS e` is the function's value (manual, "Value Expressions").
 //!
 //! The planner knows columns only, so a row is written out column by column, and a value as the column it is. A name that is
@@ -143,14 +143,17 @@ impl VisitorMut for WholeRows<'_> {
                 }
             }
             Expr::Function(function) => {
-                let takes = function
-                    .name
-                    .0
-                    .last()
-                    .and_then(|part| part.as_ident())
-                    .is_some_and(|name| TAKE_ROWS.contains(&fold(name).as_str()));
-                if let (true, FunctionArguments::List(list)) = (takes, &mut function.args) {
+                let name = function.name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
+                let FunctionArguments::List(list) = &mut function.args else { return ControlFlow::Continue(()) };
+                if TAKE_ROWS.contains(&name.as_str()) {
                     list.args.iter_mut().for_each(|argument| self.write_row(argument));
+                } else if name == "count"
+                    && list.duplicate_treatment.is_none()
+                    && let [argument] = list.args.as_mut_slice()
+                    && self.row(argument).is_some_and(|source| self.is_own(source))
+                {
+                    // A row is never NULL, whatever is in it.
+                    *argument = FunctionArg::Unnamed(FunctionArgExpr::Wildcard);
                 }
             }
             _ => {}
@@ -185,7 +188,8 @@ impl WholeRows<'_> {
         Some(column_of(&source.name, column))
     }
 
-    fn write_row(&self, argument: &mut FunctionArg) {
+    /// The relation whose row an argument is, when every row of the query has one.
+    fn row(&self, argument: &FunctionArg) -> Option<&Source> {
         let found = match argument {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(ident))) => self.relation(&fold(ident)),
             // `t.*` can be no column.
@@ -195,7 +199,16 @@ impl WholeRows<'_> {
             },
             _ => None,
         };
-        let Some(source) = found.filter(|source| !source.may_be_missing && !source.is_value) else { return };
+        found.filter(|source| !source.may_be_missing && !source.is_value)
+    }
+
+    /// Whether a relation is of the innermost FROM.
+    fn is_own(&self, source: &Source) -> bool {
+        self.scopes.last().is_some_and(|scope| scope.iter().any(|own| own.name == source.name))
+    }
+
+    fn write_row(&self, argument: &mut FunctionArg) {
+        let Some(source) = self.row(argument) else { return };
         let Some(columns) = &source.columns else { return };
         let fields = columns.iter().map(|column| (column.clone(), column_of(&source.name, column)));
         *argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(json::row(fields)));
@@ -356,7 +369,11 @@ mod tests {
         check("SELECT (SELECT to_json(t) AS r FROM s.t) FROM s.t AS x", &format!("SELECT {inner} FROM s.t AS x"));
         check("SELECT d.r FROM u, (SELECT to_json(t) AS r FROM s.t) d", &format!("SELECT d.r FROM u, {inner} d"));
         check("SELECT t FROM u, (SELECT to_json(t) AS r FROM s.t) d", &format!("SELECT t FROM u, {inner} d"));
+        check("SELECT count(t), count(t.*) FILTER (WHERE true) FROM s.t", "SELECT count(*), count(*) FILTER (WHERE true) FROM s.t");
         for unchanged in [
+            "SELECT count(DISTINCT t), count(id) FROM s.t",
+            "SELECT count(t) FROM u LEFT JOIN s.t ON true",
+            "SELECT (SELECT count(x) FROM u) FROM s.t AS x",
             "SELECT (SELECT to_json(t) FROM s.t) FROM u",
             "SELECT d.r FROM u, LATERAL (SELECT to_json(t) AS r FROM s.t) d",
             "SELECT to_json(t) FROM s.t, u",

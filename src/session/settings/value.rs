@@ -12,6 +12,10 @@ fn invalid(spec: &Spec, value: &str) -> Diagnosis {
     Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{}\": \"{value}\"", spec.name))
 }
 
+fn not_boolean(spec: &Spec) -> Diagnosis {
+    Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, format!("parameter \"{}\" requires a Boolean value", spec.name))
+}
+
 /// The value as it is stored and shown.
 pub fn canonical(spec: &Spec, value: &str) -> Result<String, Diagnosis> {
     let bad = || invalid(spec, value);
@@ -26,7 +30,7 @@ pub fn canonical(spec: &Spec, value: &str) -> Result<String, Diagnosis> {
             let cut = value.get(..value.floor_char_boundary(63)).unwrap_or(value);
             cut.bytes().map(|byte| if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' }).collect()
         }
-        Form::Bool => bool_word(&lower).ok_or_else(bad)?.to_owned(),
+        Form::Bool => bool_word(&lower).ok_or_else(|| not_boolean(spec))?.to_owned(),
         Form::Integer(low, high) => {
             let number: i64 = value.trim().parse().map_err(|_unparsed: std::num::ParseIntError| bad())?;
             if !(low..=high).contains(&number) {
@@ -40,7 +44,10 @@ pub fn canonical(spec: &Spec, value: &str) -> Result<String, Diagnosis> {
             parse_size(value).ok_or_else(bad)?;
             value.to_owned()
         }
-        Form::Choice(words) => words.iter().find(|word| **word == lower).ok_or_else(bad)?.to_string(),
+        Form::Choice(words) => match words.iter().find(|word| **word == lower) {
+            Some(word) => (*word).to_owned(),
+            None => return Err(bad().with_hint(format!("Available values: {}.", words.join(", ")))),
+        },
         Form::DateStyle => shown_date_style(date_style(value).ok_or_else(bad)?),
         Form::TimeZone => shown_time_zone(time_zone(value).ok_or_else(bad)?),
         // PostgreSQL looks at letters and digits only; asyncpg sends the name in quotes.

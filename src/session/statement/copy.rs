@@ -91,8 +91,8 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError
     Ok(Some(kind))
 }
 
-/// Everything up to the end of the statement.
-fn skip(parser: &mut Parser<'_>) {
+/// Consumes everything up to the end of the statement.
+pub(super) fn skip(parser: &mut Parser<'_>) {
     while !matches!(parser.peek_token_ref().token, Token::SemiColon | Token::EOF) {
         parser.next_token();
     }

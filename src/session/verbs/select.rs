@@ -23,10 +23,13 @@ pub(super) async fn plan(
     given: &[u32],
 ) -> Result<Planned, Diagnosis> {
     mistakes::check(query, text, &|name| session.shared.engine.is_aggregate(name))?;
-    plan::plan_aside(&session.shared.engine, setting, query.clone(), given).await.map_err(|error| {
-        let position = error.position.or_else(|| locate::position(&error, query, text));
-        error.with_position(position)
-    })
+    let planned = plan::plan_aside(&session.shared.engine, setting, query.clone(), given).await;
+    planned.map_err(|error| located(error, query, text))
+}
+
+fn located(error: Diagnosis, query: &Query, text: &str) -> Diagnosis {
+    let position = error.position.or_else(|| locate::position(&error, query, text));
+    error.with_position(position)
 }
 
 /// The plan to run: the prepared one while nothing it stands on has changed, else a new one, which replaces it.
@@ -119,7 +122,8 @@ async fn run_planned(session: &mut Session, text: &Arc<str>, query: &Query, boun
     }
     let branches = session.branches(&setting.snapshot);
     let values = bound.map(|(_, values)| values).unwrap_or_default();
-    let ready = plan::bind_aside(&session.shared.engine, &setting, &planned, values, &branches).await?;
+    let ready = plan::bind_aside(&session.shared.engine, &setting, &planned, values, &branches).await;
+    let ready = ready.map_err(|error| located(error, query, text))?;
     let stream = ready.run()?;
     Ok(Execution::Rows(Rows::new(planned.columns, session.settings.display(), stream, "SELECT", session.guard.clone())))
 }

@@ -25,6 +25,8 @@ use crate::stores::StoreError;
 use crate::stores::connector::PoolUse;
 use crate::telemetry::metrics::Count;
 
+/// The most connections to one server that a file may ask for.
+const POOL_SIZE_MAX: i64 = 1_000;
 /// How much longer than the server's own deadline (`maxTimeMS`) we wait for its answer.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
@@ -34,7 +36,14 @@ const fn option(key: &'static str, form: Form, default: &'static str, meaning: &
 
 /// The keys of a store file with `kind = "mongodb"`.
 pub(super) const OPTIONS: &[OptionSpec] = &[
-    option("uri", Form::Secret, "", "Connection string; instead of hosts, user, password, auth_source, replica_set and tls."),
+    option(
+        "uri",
+        Form::Secret,
+        "",
+        "Connection string; instead of hosts, user, password, auth_source, replica_set and tls. \
+         Its maxPoolSize, maxIdleTimeMS, connectTimeoutMS and serverSelectionTimeoutMS count where the file does not set pool.size, \
+         pool.idle_timeout, connect_timeout and server_selection_timeout; its appName, read preference and concerns never do.",
+    ),
     option("hosts", Form::Texts, "", "Servers as host:port; localhost:27017 when neither hosts nor uri is given."),
     option("user", Form::Text, "", "User name; no authentication when absent."),
     option("password", Form::Secret, "", "Password of the user."),
@@ -64,7 +73,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "What becomes of a value that does not fit its column: an error, NULL, or its extended JSON in text columns (an error elsewhere).",
     ),
     option("doc_column", Form::Bool, "false", "Whether each collection has a column _doc with the whole document as json."),
-    option("pool.size", Form::Integer(1, 1000), "10", "Most connections to one server."),
+    option("pool.size", Form::Integer(1, POOL_SIZE_MAX), "10", "Most connections to one server."),
     option("pool.idle_timeout", Form::Duration, "10m", "An unused connection is closed after this time."),
     option("connect_timeout", Form::Duration, "10s", "Longest wait for a TCP or TLS connection."),
     option("server_selection_timeout", Form::Duration, "10s", "Longest wait for a server that can answer."),
@@ -96,12 +105,53 @@ pub(super) struct Settings {
     target: Target,
     /// The default namespace.
     pub(super) database: String,
+    /// The key that names it.
+    database_key: &'static str,
     databases: Vec<String>,
+    limits: Limits,
+    query_timeout: Duration,
+}
+
+/// The limits that a uri may set as well; a key of the file comes before it.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
     pool_size: u32,
     idle_timeout: Duration,
     connect_timeout: Duration,
     selection_timeout: Duration,
-    query_timeout: Duration,
+}
+
+impl Limits {
+    fn read(reader: &mut Reader<'_>, uri: Option<&ConnectionString>) -> Self {
+        let mut limits = Self {
+            pool_size: u32::try_from(reader.count("pool.size")).unwrap_or(1),
+            idle_timeout: reader.duration("pool.idle_timeout"),
+            connect_timeout: positive(reader, "connect_timeout"),
+            selection_timeout: positive(reader, "server_selection_timeout"),
+        };
+        let Some(uri) = uri else { return limits };
+        if let Some(size) = uri.max_pool_size.filter(|_| !reader.is_set("pool.size")) {
+            if !(1..=POOL_SIZE_MAX).contains(&i64::from(size)) {
+                reader.problem("uri", "", format!("maxPoolSize {size} is not in 1..={POOL_SIZE_MAX}"));
+            }
+            limits.pool_size = size;
+        }
+        if let Some(idle) = uri.max_idle_time.filter(|_| !reader.is_set("pool.idle_timeout")) {
+            limits.idle_timeout = idle;
+        }
+        let waits = [
+            ("connect_timeout", "connectTimeoutMS", uri.connect_timeout, &mut limits.connect_timeout),
+            ("server_selection_timeout", "serverSelectionTimeoutMS", uri.server_selection_timeout, &mut limits.selection_timeout),
+        ];
+        for (key, option, given, limit) in waits {
+            let Some(given) = given.filter(|_| !reader.is_set(key)) else { continue };
+            if given.is_zero() {
+                reader.problem("uri", "", format!("{option} 0 is not above zero"));
+            }
+            *limit = given;
+        }
+        limits
+    }
 }
 
 impl Settings {
@@ -109,7 +159,10 @@ impl Settings {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let uri = reader.secret("uri");
         let of_uri = uri.as_ref().and_then(|uri| check_uri(uri, reader));
-        let database = reader.optional_text("database").or(of_uri);
+        let limits = Limits::read(reader, of_uri.as_ref());
+        let given = reader.optional_text("database");
+        let database_key = if given.is_none() && of_uri.is_some() { "uri" } else { "database" };
+        let database = given.or(of_uri.and_then(|parsed| parsed.default_database));
         if database.is_none() {
             reader.problem("database", "", "is required unless the uri names one".to_owned());
         }
@@ -120,11 +173,9 @@ impl Settings {
         Self {
             target,
             database: database.unwrap_or_default(),
+            database_key,
             databases: reader.texts("databases"),
-            pool_size: u32::try_from(reader.count("pool.size")).unwrap_or(1),
-            idle_timeout: reader.duration("pool.idle_timeout"),
-            connect_timeout: positive(reader, "connect_timeout"),
-            selection_timeout: positive(reader, "server_selection_timeout"),
+            limits,
             query_timeout: positive(reader, "query_timeout"),
         }
     }
@@ -135,10 +186,10 @@ impl Settings {
             Target::Parts(parts) => parts.client_options(),
         };
         options.app_name = Some("tributary".to_owned());
-        options.max_pool_size = Some(self.pool_size);
-        options.max_idle_time = Some(self.idle_timeout);
-        options.connect_timeout = Some(self.connect_timeout);
-        options.server_selection_timeout = Some(self.selection_timeout);
+        options.max_pool_size = Some(self.limits.pool_size);
+        options.max_idle_time = Some(self.limits.idle_timeout);
+        options.connect_timeout = Some(self.limits.connect_timeout);
+        options.server_selection_timeout = Some(self.limits.selection_timeout);
         options.write_concern = Some(WriteConcern::majority());
         // The driver keeps a read concern that is already set instead of asking for the session's snapshot, and answers
         // would then not belong to one state. Secondaries may lag behind a client's own writes.
@@ -202,7 +253,7 @@ fn read_parts(reader: &mut Reader<'_>) -> Parts {
 }
 
 /// The driver's reason is not shown: it quotes parts of the connection string, and a mistyped one may show the password.
-fn check_uri(uri: &Secret, reader: &mut Reader<'_>) -> Option<String> {
+fn check_uri(uri: &Secret, reader: &mut Reader<'_>) -> Option<ConnectionString> {
     for key in ["hosts", "user", "password", "auth_source", "replica_set", "direct", "tls"] {
         if reader.is_set(key) {
             reader.problem(key, "", "cannot be given together with uri".to_owned());
@@ -212,7 +263,7 @@ fn check_uri(uri: &Secret, reader: &mut Reader<'_>) -> Option<String> {
     if parsed.is_err() {
         reader.problem("uri", "(hidden)", "is not a MongoDB connection string".to_owned());
     }
-    parsed.ok().and_then(|parsed| parsed.default_database)
+    parsed.ok()
 }
 
 fn positive(reader: &mut Reader<'_>, key: &str) -> Duration {
@@ -326,7 +377,7 @@ impl Pool {
         let context = Context {
             store: store.to_owned(),
             query_timeout: settings.query_timeout,
-            selection_timeout: settings.selection_timeout,
+            selection_timeout: settings.limits.selection_timeout,
         };
         let (closed, told) = (AtomicBool::new(false), Arc::default());
         Self { settings, client: OnceCell::new(), closed, told, seen: Mutex::new(None), context }
@@ -335,6 +386,11 @@ impl Pool {
     /// The default namespace.
     pub(super) fn default_database(&self) -> &str {
         &self.settings.database
+    }
+
+    /// The key of the store file that names the default namespace.
+    pub(super) fn database_key(&self) -> &'static str {
+        self.settings.database_key
     }
 
     /// Whether discovery looks at a database.
@@ -360,11 +416,11 @@ impl Pool {
         }
         let made = self.client.get_or_try_init(|| async {
             let mut options = self.settings.client_options().await?;
-            let (told, most) = (Arc::clone(&self.told), u64::from(self.settings.pool_size));
+            let (told, most) = (Arc::clone(&self.told), u64::from(self.settings.limits.pool_size));
             options.cmap_event_handler = Some(EventHandler::callback(move |event| told.hear(&event, most)));
             Client::with_options(options)
         });
-        match tokio::time::timeout(self.settings.selection_timeout, made).await {
+        match tokio::time::timeout(self.settings.limits.selection_timeout, made).await {
             Ok(Ok(client)) => Ok(client),
             Ok(Err(error)) => Err(self.context.translate(&error)),
             Err(_) => Err(self.context.unreachable("the name of the deployment was not resolved in time")),
@@ -373,7 +429,7 @@ impl Pool {
 
     /// How the driver's connections are used; those to all servers of the deployment together, against the bound of one.
     pub(super) fn usage(&self) -> PoolUse {
-        let most = u64::from(self.settings.pool_size);
+        let most = u64::from(self.settings.limits.pool_size);
         PoolUse { in_use: self.told.lent(), most, waits: self.told.waits.get() }
     }
 
@@ -396,7 +452,7 @@ impl Pool {
 
     /// The longest we wait for one answer.
     pub(super) fn patience(&self) -> Duration {
-        self.settings.query_timeout + self.settings.selection_timeout + ANSWER_GRACE
+        self.settings.query_timeout + self.settings.limits.selection_timeout + ANSWER_GRACE
     }
 
     /// Asks the server what it is. One round trip, within the server selection timeout.
@@ -486,6 +542,25 @@ mod tests {
     fn the_database_of_the_uri_is_the_default() {
         assert_eq!(read("uri = \"mongodb://h/shop\"").0.database, "shop");
         assert_eq!(read("uri = \"mongodb://h/shop\"\ndatabase = \"other\"").0.database, "other");
+    }
+
+    #[test]
+    fn limits_of_the_uri_count_where_the_file_sets_none() {
+        let uri = "mongodb://h/shop?maxPoolSize=3&maxIdleTimeMS=4000&connectTimeoutMS=500&serverSelectionTimeoutMS=600";
+        let told = |limits: Limits| {
+            (limits.pool_size, [limits.idle_timeout, limits.connect_timeout, limits.selection_timeout].map(|wait| wait.as_millis()))
+        };
+        let (settings, problems) = read(&format!("uri = \"{uri}\""));
+        assert_eq!((told(settings.limits), problems.is_empty()), ((3, [4_000, 500, 600]), true));
+        let own = "connect_timeout = \"2s\"\nserver_selection_timeout = \"3s\"\npool = { size = 7, idle_timeout = \"1s\" }";
+        let (settings, problems) = read(&format!("uri = \"{uri}\"\n{own}"));
+        assert_eq!((told(settings.limits), problems.is_empty()), ((7, [1_000, 2_000, 3_000]), true));
+        let (settings, _) = read("uri = \"mongodb://h/shop\"");
+        assert_eq!(told(settings.limits), (10, [600_000, 10_000, 10_000]));
+        let (_, problems) = read("uri = \"mongodb://h/shop?maxPoolSize=2000&serverSelectionTimeoutMS=0\"");
+        let expected =
+            ["stores.crm.uri: maxPoolSize 2000 is not in 1..=1000", "stores.crm.uri: serverSelectionTimeoutMS 0 is not above zero"];
+        assert_eq!(problems, expected);
     }
 
     #[test]

@@ -129,6 +129,10 @@ async fn databases(pool: &Pool, schema: &mut StoreSchema) -> Result<Vec<String>,
     let default = pool.default_database().to_owned();
     let mut names = match pool.within("listDatabases", async { client.list_database_names().await }).await {
         Ok(names) => {
+            // A database is there once it holds something, so that an empty one is served and only told by `check`.
+            if !names.contains(&default) {
+                schema.unmet.push(no_database(pool.database_key(), &default, &names));
+            }
             let unknown = pool.chosen_databases().iter().filter(|name| **name != default && !names.contains(name));
             schema.unmet.extend(unknown.map(|name| no_database("databases", name, &names)));
             names

@@ -240,6 +240,19 @@ async fn names_of_the_store_file_that_the_server_does_not_have_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_default_database_that_holds_nothing_is_served_and_told() {
+    let world = World::new("").await;
+    let schema = world.connector.discover().await.unwrap();
+    assert!(!schema.tables.iter().any(|table| table.id.namespace == world.database.name()));
+    let told = schema.unmet.first().map(ToString::to_string).unwrap();
+    let expected = format!("database: \"{}\" is no database that the server tells of", world.database.name());
+    assert!(told.starts_with(&expected), "{told}");
+    world.fill("visits", vec![doc! { "_id": 1 }]).await;
+    let schema = world.connector.discover().await.unwrap();
+    assert!(!schema.unmet.iter().any(|problem| problem.path == "database"), "{:?}", schema.unmet);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_databases_are_namespaces_and_samples_only_widen() {
     let world = World::new("").await;
     world.fill("here", vec![doc! { "a": 1 }]).await;

@@ -144,3 +144,11 @@ SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY id) AS a FROM shop.customers 
 SELECT percentile_cont(NULL) WITHIN GROUP (ORDER BY id) AS a FROM shop.customers
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY name) AS a FROM shop.customers
 SELECT client, percentile_cont(0.75) WITHIN GROUP (ORDER BY total) AS a FROM (SELECT id % 5 AS client, credit AS total FROM crm.clients) t GROUP BY client
+
+-- HAVING without GROUP BY makes one group of all rows; the rows of a table are never NULL.
+SELECT 1 AS a FROM shop.customers HAVING true
+SELECT 1 AS a FROM shop.customers HAVING 1 > 2
+SELECT 1 AS a FROM shop.nothing HAVING true
+SELECT small FROM shop.customers GROUP BY small HAVING bool_and(active)
+SELECT count(c) AS a, count(c.*) AS b, count(c) FILTER (WHERE c.id < 5) AS d FROM shop.customers c
+SELECT count(n) AS a FROM shop.nothing n

@@ -110,3 +110,6 @@ WITH t AS (SELECT id, id, name FROM shop.customers) SELECT id FROM t
 WITH t AS (SELECT id, id, name FROM shop.customers) SELECT * FROM t
 WITH t(x, y) AS (SELECT id, id FROM shop.customers) SELECT x, y FROM t
 SELECT count(*) AS n FROM (SELECT c.id, o.id FROM shop.customers c JOIN shop.orders o ON o.customer = c.id) t
+
+-- Escapes of Unicode.
+SELECT U&'\00e9t\+0000e9' AS a, u&'a''b\\c' AS b

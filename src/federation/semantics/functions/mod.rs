@@ -72,7 +72,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         .copied()
         .chain(operators)
         .chain(CHOICES.iter().copied())
-        .chain(["pg_negate"])
+        .chain(["pg_negate", "pg_having"])
         .chain(quantified::names())
         .chain(CASTS.iter().map(String::as_str))
         .map(|name| Arc::new(ScalarUDF::new_from_impl(Named::new(name))))
@@ -83,7 +83,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
 pub fn is_internal(name: &str) -> bool {
     let prefixes = [sets::PREFIX, "operator ", "pg_cast_", "pg_json_", "pg_jsonb_"];
     prefixes.iter().any(|prefix| name.starts_with(prefix))
-        || matches!(name, "pg_negate" | "pg_bitnot" | "pg_ordinals" | "pg_array_ordinals" | "pg_oid_regclass")
+        || matches!(name, "pg_negate" | "pg_having" | "pg_bitnot" | "pg_ordinals" | "pg_array_ordinals" | "pg_oid_regclass")
 }
 
 /// The planner's name of a set-returning function, or `None` when no function of that name returns a set.
@@ -126,7 +126,8 @@ impl Named {
         if let (Some(operator), [left, right]) = (operators::Operator::of_name(self.name), arguments) {
             return operators::guess(operator, left, right);
         }
-        if operators::comparison_of_name(self.name).is_some() || quantified(self.name).is_some() {
+        let is_condition = self.name == "pg_having" || quantified(self.name).is_some();
+        if is_condition || operators::comparison_of_name(self.name).is_some() {
             return PgType::BOOL.into();
         }
         if CHOICES.contains(&self.name) {
@@ -164,13 +165,7 @@ impl ScalarUDFImpl for Named {
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let types: Vec<Typed> = arguments
-            .arg_fields
-            .iter()
-            .zip(arguments.scalar_arguments)
-            .map(|(field, literal)| if is_undecided(field, *literal) { PgType::UNKNOWN.into() } else { Typed::of_field(field) })
-            .collect();
-        let typed = self.guess(&types);
+        let typed = self.guess(&argument_types(&arguments));
         Ok(typed.field(self.name, self.carrier(&typed)))
     }
 
@@ -181,6 +176,54 @@ impl ScalarUDFImpl for Named {
     fn invoke_with_args(&self, _arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         Err(DataFusionError::Internal(format!("call of {} was never resolved", self.name)))
     }
+}
+
+/// A function that does not exist: planning with it tells the types that it is called with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Missing {
+    name: String,
+    signature: Signature,
+}
+
+impl Missing {
+    /// The function that is called so.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), signature: Signature::user_defined(Volatility::Volatile) }
+    }
+}
+
+impl ScalarUDFImpl for Missing {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        let types: Vec<Typed> = arguments.iter().map(|data_type| PgType::from_arrow(data_type).into()).collect();
+        Err(missing_function(&self.name, &types).into())
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        Err(missing_function(&self.name, &argument_types(&arguments)).into())
+    }
+
+    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(arguments.to_vec())
+    }
+
+    fn invoke_with_args(&self, _arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Err(missing_function(&self.name, &[]).into())
+    }
+}
+
+fn argument_types(arguments: &ReturnFieldArgs<'_>) -> Vec<Typed> {
+    let fields = arguments.arg_fields.iter().zip(arguments.scalar_arguments);
+    let typed =
+        fields.map(|(field, literal)| if is_undecided(field, *literal) { PgType::UNKNOWN.into() } else { Typed::of_field(field) });
+    typed.collect()
 }
 
 fn is_undecided(field: &Field, literal: Option<&ScalarValue>) -> bool {

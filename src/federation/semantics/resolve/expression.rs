@@ -260,13 +260,13 @@ impl Resolver<'_> {
             if name == "pg_typeof" {
                 return self.type_of_call(call.args, scope);
             }
-            if name == "pg_negate" {
+            if matches!(name.as_str(), "pg_negate" | "pg_having") {
                 let argument = call
                     .args
                     .into_iter()
                     .next()
                     .unwrap_or_else(|| datafusion::logical_expr::lit(datafusion::scalar::ScalarValue::Null));
-                return self.negative(argument, scope);
+                return if name == "pg_negate" { self.negative(argument, scope) } else { self.boolean(argument, "HAVING", scope) };
             }
             return match Operator::of_name(&name) {
                 Some(operator) => self.operator(&name, operator, call.args, scope),

@@ -369,6 +369,11 @@ pub(super) const QUERIES: Cases = &[
         "uuid,numeric => 00000000-0000-0000-0000-000000000001|-1.6250000000000000;a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11|5.2500000000000000",
     ),
     ("select count(*) from t having count(*) > 1", "bigint => 3"),
+    // As the session's pass writes HAVING without GROUP BY, and one that may be no boolean.
+    ("select 1 from t having count(1) is not null and (true)", "integer => 1"),
+    ("select 1 from t having count(1) is not null and (1 > 2)", "integer => "),
+    ("select count(*) from t having pg_having(bool_and(id > 0))", "bigint => 3"),
+    ("select 1 from t having pg_having(sum(n))", "42804: argument of HAVING must be type boolean, not type numeric"),
     ("select c, sum(n) from t group by c having sum(n) > 0", "character(5),numeric => ab   |7.25"),
     (
         "select date_part('year', ts), count(*) from t group by date_part('year', ts) order by date_part('year', ts)",
