@@ -124,6 +124,21 @@ fn quantified(expr: &mut Expr) -> Option<Expr> {
     Some(call_with(&format!("operator {quantifier} {op}"), vec![take_out(left), take_out(right)]))
 }
 
+/// `x IS [NOT] DISTINCT FROM 'literal'` as a call: the planner would ask for a common type of `x` and a text, which not every
+/// type has, before the literal is read as one of `x`.
+fn distinct_from_literal(expr: &mut Expr) -> Option<Expr> {
+    let (name, left, right) = match expr {
+        Expr::IsDistinctFrom(left, right) => ("operator distinct", left, right),
+        Expr::IsNotDistinctFrom(left, right) => ("operator not distinct", left, right),
+        _ => return None,
+    };
+    let is_literal = |side: &Expr| matches!(side, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)));
+    if is_literal(left) == is_literal(right) {
+        return None;
+    }
+    Some(call_with(name, vec![take_out(left), take_out(right)]))
+}
+
 /// What stands for a call; `None` when it stays as it is, but for the schema of its name.
 fn called(function: &mut Function) -> Result<Option<Expr>, Diagnosis> {
     strip_schema(&mut function.name);
@@ -143,6 +158,9 @@ fn respell(expr: &mut Expr) {
     tuple::rewrite(expr);
     keywords::call(expr);
     if let Some(call) = quantified(expr) {
+        *expr = call;
+    }
+    if let Some(call) = distinct_from_literal(expr) {
         *expr = call;
     }
 }
@@ -350,6 +368,16 @@ mod tests {
             ControlFlow::Break(error) => Err(error.sqlstate),
         };
         assert_eq!(result.as_deref().map_err(String::as_str), expected, "{sql}");
+    }
+
+    #[test]
+    fn literals_beside_distinct_from_are_read_later() {
+        check("SELECT a IS DISTINCT FROM '{1}' FROM t", Ok("SELECT operator distinct(a, '{1}') FROM t"));
+        check("SELECT '{1}' IS NOT DISTINCT FROM a FROM t", Ok("SELECT operator not distinct('{1}', a) FROM t"));
+        check(
+            "SELECT a IS DISTINCT FROM b, 'a' IS DISTINCT FROM 'b' FROM t",
+            Ok("SELECT a IS DISTINCT FROM b, 'a' IS DISTINCT FROM 'b' FROM t"),
+        );
     }
 
     #[test]

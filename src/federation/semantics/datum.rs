@@ -182,6 +182,8 @@ pub(super) fn date_to_timestamp(days: i32) -> i64 {
 
 fn raw(array: &ArrayRef, row: usize) -> Datum<'_> {
     match array.data_type() {
+        // A column of untyped NULLs has no bits that say so.
+        DataType::Null => Datum::Null,
         DataType::Boolean => Datum::Bool(array.as_boolean().value(row)),
         DataType::Int8 => Datum::Int(i64::from(array.as_primitive::<Int8Type>().value(row))),
         DataType::Int16 => Datum::Int(i64::from(array.as_primitive::<Int16Type>().value(row))),
@@ -227,6 +229,10 @@ fn unusual(array: &ArrayRef, row: usize) -> Datum<'static> {
         return Datum::Null;
     }
     let Ok(cast) = arrow::compute::cast(&array.slice(row, 1), &target) else { return Datum::Null };
+    // The NULL of a dictionary's value shows only here.
+    if cast.is_null(0) {
+        return Datum::Null;
+    }
     raw(&cast, 0).into_owned()
 }
 

@@ -72,6 +72,8 @@ const COMPARISONS: &[(&str, &str, EngineOperator)] = &[
     ("operator <=", "<=", EngineOperator::LtEq),
     ("operator >", ">", EngineOperator::Gt),
     ("operator >=", ">=", EngineOperator::GtEq),
+    ("operator distinct", "IS DISTINCT FROM", EngineOperator::IsDistinctFrom),
+    ("operator not distinct", "IS NOT DISTINCT FROM", EngineOperator::IsNotDistinctFrom),
 ];
 
 /// The comparison a registered function name stands for.
@@ -91,9 +93,10 @@ impl Operator {
     }
 }
 
-/// The registered names of all operators.
+/// The registered names of all operators: of comparisons those that are written as calls.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    OPERATORS.iter().map(|(name, _, _)| *name)
+    let distinct = COMPARISONS.iter().map(|(name, _, _)| *name).filter(|name| name.ends_with("distinct"));
+    OPERATORS.iter().map(|(name, _, _)| *name).chain(distinct)
 }
 
 /// How a decided operator is computed.
@@ -134,6 +137,8 @@ pub(super) fn guess(operator: Operator, left: &Typed, right: &Typed) -> Typed {
             super::overload::select(super::functions::overloads(name), &arguments)
                 .map_or(PgType::TEXT.into(), |row| row.returns.into())
         }
+        Operator::Concat if left.pg_type.element().is_some() => left.without_modifier(),
+        Operator::Concat if right.pg_type.element().is_some() => right.without_modifier(),
         _ => decide(operator, left, right).map_or(PgType::TEXT.into(), |decision| decision.returns),
     }
 }

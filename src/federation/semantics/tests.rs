@@ -58,11 +58,12 @@ const COLUMNS: &[(&str, PgType, [Option<&str>; 3])] = &[
     ("ip", PgType::INET, [Some("10.0.0.9"), Some("10.0.0.10"), Some("192.168.0.0/16")]),
     ("e", PgType::with_typmod(90_001, -1), [Some("happy"), Some("sad"), Some("ok")]),
     ("a", PgType { oid: 1007, typmod: -1 }, [Some("{1,2,3}"), Some("{}"), None]),
+    ("ea", PgType { oid: 1009, typmod: -1 }, [Some("{ok,happy}"), Some("{sad}"), None]),
 ];
 
 fn column(pg_type: PgType, values: &[Option<&str>; 3], name: &str) -> (Field, ArrayRef) {
     let labels = "[\"sad\",\"ok\",\"happy\"]";
-    let is_enum = name == "e";
+    let is_enum = matches!(name, "e" | "ea");
     let typed = Typed { pg_type, labels: is_enum.then(|| Arc::from(labels)) };
     let field = Field::new(name, pg_type.carrier(), true).with_pg_type(pg_type);
     let mut metadata = field.metadata().clone();
@@ -289,6 +290,10 @@ async fn nested_choices_stay_as_large_as_they_are_written() {
     }
 }
 
+fn bare(oid: u32) -> PgType {
+    PgType::with_typmod(oid, -1)
+}
+
 #[tokio::test]
 async fn parameters_get_the_type_their_use_tells() {
     let state = state();
@@ -304,7 +309,12 @@ async fn parameters_get_the_type_their_use_tells() {
             vec![PgType::with_typmod(90_001, -1), PgType::with_typmod(90_001, -1), PgType::INTERVAL],
         ),
     ];
-    for (sql, expected) in rows {
+    let arrays = [
+        ("select id from t where a @> $1 or $2 && a", vec![PgType::INT4.array().unwrap(); 2]),
+        ("select a <@ $1, a || $2, array_append(a, $3), array_cat($4, a) from t", [1007, 1007, 23, 1007].map(bare).to_vec()),
+        ("select array_position(a, $1), array['x'] && $2 from t", vec![PgType::INT4, PgType::TEXT.array().unwrap()]),
+    ];
+    for (sql, expected) in rows.into_iter().chain(arrays) {
         let plan = analysed(&state, sql).await.unwrap();
         let found: Vec<PgType> = types::parameter_types(&plan).unwrap().into_values().collect();
         assert_eq!(found, expected, "{sql}");

@@ -299,6 +299,10 @@ fn scalar_type(expr: &Expr, arguments: &[Expr], schema: &DFSchema) -> Result<Typ
         "array_slice" | "array_append" | "array_concat" | "array_remove" | "array_sort" | "array_distinct" | "array_reverse" => {
             first_known(types())
         }
+        "array_prepend" => Ok(match arguments.get(1) {
+            Some(list) => expr_type(list, schema)?,
+            None => PgType::UNKNOWN.into(),
+        }),
         "make_array" => Ok(array_of(&first_known(types())?, &expr.get_type(schema)?)),
         _ => declared_type(expr, schema),
     }

@@ -4,22 +4,23 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array};
 use datafusion::logical_expr::Volatility;
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
 use super::super::cast::text_of;
-use super::super::datum::{Column, Datum};
+use super::super::datum::{Column, Datum, Writer};
 use super::super::key;
-use super::super::overload::{ANY, ANYARRAY, Overload, row};
-use super::super::typed::{Call, Typed};
+use super::super::overload::{ANYARRAY, Overload, row};
+use super::super::typed::{Call, RowKernel, Typed};
 
 const TEXT: PgType = PgType::TEXT;
 const INT4: PgType = PgType::INT4;
 const BOOL: PgType = PgType::BOOL;
 const TEXTS: PgType = PgType { oid: 1009, typmod: -1 };
+const INT4S: PgType = PgType { oid: 1007, typmod: -1 };
 
 type Outcome<'a> = Result<Datum<'a>, Diagnosis>;
 
@@ -40,16 +41,62 @@ pub(super) const ROWS: &[Overload] = &[
         let extents = (1..).map_while(|dimension| extent(&a[0], dimension));
         Ok(Datum::Int(extents.reduce(|all, next| all.saturating_mul(next)).unwrap_or(0)))
     }),
-    row("array_position", &[ANYARRAY, ANY], INT4, position).lenient(),
     row("array_to_string", &[ANYARRAY, TEXT], TEXT, |call, a| to_string(call, a, None)),
     row("array_to_string", &[ANYARRAY, TEXT, TEXT], TEXT, |call, a| to_string(call, a, Some(a[2].as_text()))),
     row("string_to_array", &[TEXT, TEXT], TEXTS, split_text).lenient(),
     row("string_to_array", &[TEXT, TEXT, TEXT], TEXTS, split_text).lenient(),
+    // `resolve` makes both arrays those of one element type.
     row("operator @>", &[ANYARRAY, ANYARRAY], BOOL, |call, a| contains(call, 0, &a[0], 1, &a[1])),
     row("operator <@", &[ANYARRAY, ANYARRAY], BOOL, |call, a| contains(call, 1, &a[1], 0, &a[0])),
     row("operator &&", &[ANYARRAY, ANYARRAY], BOOL, overlaps),
     row("gen_random_uuid", &[], PgType::UUID, |_, _| Ok(Datum::text(random_uuid()))).volatility(Volatility::Volatile),
 ];
+
+/// A function of arrays and their elements, which all have one element type.
+#[derive(Clone, Copy)]
+pub(in super::super) struct ArrayFunction {
+    pub(in super::super) name: &'static str,
+    /// Of each argument, whether it is an array and not an element.
+    pub(in super::super) arrays: &'static [bool],
+    /// Its type where that is not the array's.
+    pub(in super::super) returns: Option<PgType>,
+    /// What puts arrays together has none: the engine does.
+    pub(in super::super) kernel: Option<RowKernel>,
+}
+
+const FUNCTIONS: &[ArrayFunction] = &[
+    ArrayFunction { name: "array_append", arrays: &[true, false], returns: None, kernel: None },
+    ArrayFunction { name: "array_prepend", arrays: &[false, true], returns: None, kernel: None },
+    ArrayFunction { name: "array_cat", arrays: &[true, true], returns: None, kernel: None },
+    ArrayFunction { name: "array_remove", arrays: &[true, false], returns: None, kernel: Some(remove) },
+    ArrayFunction { name: "array_replace", arrays: &[true, false, false], returns: None, kernel: Some(replace) },
+    ArrayFunction { name: "array_position", arrays: &[true, false], returns: Some(INT4), kernel: Some(position) },
+    ArrayFunction { name: "array_positions", arrays: &[true, false], returns: Some(INT4S), kernel: Some(positions) },
+];
+
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|function| function.name)
+}
+
+/// The function of arrays and elements that a name stands for.
+pub(in super::super) fn array_function(name: &str) -> Option<ArrayFunction> {
+    FUNCTIONS.iter().find(|function| function.name == name).copied()
+}
+
+impl ArrayFunction {
+    /// The result type as far as the arguments tell.
+    pub(super) fn guess(&self, arguments: &[Typed]) -> Typed {
+        if let Some(returns) = self.returns {
+            return returns.into();
+        }
+        let array = arguments.iter().find(|typed| typed.pg_type.element().is_some()).map(Typed::without_modifier);
+        let of_element = || {
+            let element = arguments.iter().find(|typed| !typed.is_unknown())?;
+            Some(Typed { pg_type: element.pg_type.array()?, labels: element.labels.clone() })
+        };
+        array.or_else(of_element).unwrap_or_else(|| TEXTS.into())
+    }
+}
 
 /// How many elements an array has in a dimension, from 1; `None` beyond its last. All lists of a level are of one length.
 pub(super) fn extent(value: &Datum<'_>, dimension: i64) -> Option<i64> {
@@ -107,20 +154,56 @@ pub(super) fn keys(call: &Call<'_>, index: usize, value: &Datum<'_>) -> Result<V
         .collect()
 }
 
+/// The key of an element that is looked for, the second argument; `None` for NULL, which is like every other NULL here.
+fn wanted(call: &Call<'_>, a: &[Datum<'_>]) -> Result<Option<Vec<u8>>, Diagnosis> {
+    if a[1].is_null() {
+        return Ok(None);
+    }
+    let typed = call.arguments.get(1).cloned().unwrap_or_else(|| PgType::TEXT.into());
+    let mut out = Vec::new();
+    key::encode(&typed, &a[1], &mut out)?;
+    Ok(Some(out))
+}
+
+/// The places of the elements that are like the second argument, from 0.
+fn places(call: &Call<'_>, a: &[Datum<'_>]) -> Result<Vec<usize>, Diagnosis> {
+    let wanted = wanted(call, a)?;
+    let found = keys(call, 0, &a[0])?;
+    Ok(found.iter().enumerate().filter(|(_, key)| **key == wanted).map(|(place, _)| place).collect())
+}
+
 fn position<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
+    let first = places(call, a)?.first().and_then(|place| i64::try_from(place + 1).ok());
+    Ok(if a[0].is_null() { Datum::Null } else { first.map_or(Datum::Null, Datum::Int) })
+}
+
+fn positions<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     if a[0].is_null() {
         return Ok(Datum::Null);
     }
-    let wanted = if a[1].is_null() {
-        None
-    } else {
-        let typed = call.arguments.get(1).cloned().unwrap_or_else(|| PgType::TEXT.into());
-        let mut out = Vec::new();
-        key::encode(&typed, &a[1], &mut out)?;
-        Some(out)
-    };
-    let place = keys(call, 0, &a[0])?.iter().position(|found| *found == wanted);
-    Ok(place.and_then(|place| i64::try_from(place + 1).ok()).map_or(Datum::Null, Datum::Int))
+    let found: Int32Array = places(call, a)?.into_iter().filter_map(|place| i32::try_from(place + 1).ok()).collect();
+    Ok(Datum::List(Arc::new(found)))
+}
+
+fn remove<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
+    let Some(items) = a[0].as_list() else { return Ok(Datum::Null) };
+    let gone: HashSet<usize> = places(call, a)?.into_iter().collect();
+    let kept: BooleanArray = (0..items.len()).map(|place| Some(!gone.contains(&place))).collect();
+    let left = arrow::compute::filter(items, &kept).map_err(|error| internal(error.into()))?;
+    Ok(Datum::List(left))
+}
+
+fn replace<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
+    let Some(items) = a[0].as_list() else { return Ok(Datum::Null) };
+    let gone: HashSet<usize> = places(call, a)?.into_iter().collect();
+    let mut writer = Writer::new(items.data_type(), 1).map_err(internal)?;
+    writer.push(a[2].clone()).map_err(internal)?;
+    let new = writer.finish().map_err(internal)?;
+    let picked: Vec<(usize, usize)> =
+        (0..items.len()).map(|place| if gone.contains(&place) { (1, 0) } else { (0, place) }).collect();
+    let parts: [&dyn Array; 2] = [items.as_ref(), new.as_ref()];
+    let replaced = arrow::compute::interleave(&parts, &picked).map_err(|error| internal(error.into()))?;
+    Ok(Datum::List(replaced))
 }
 
 fn contains<'a>(call: &Call<'_>, left: usize, whole: &Datum<'a>, right: usize, part: &Datum<'a>) -> Outcome<'a> {

@@ -74,6 +74,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         .chain(CHOICES.iter().copied())
         .chain(["pg_negate", "pg_having"])
         .chain(quantified::names())
+        .chain(array::names())
         .chain(CASTS.iter().map(String::as_str))
         .map(|name| Arc::new(ScalarUDF::new_from_impl(Named::new(name))))
         .collect()
@@ -129,6 +130,9 @@ impl Named {
         let is_condition = self.name == "pg_having" || quantified(self.name).is_some();
         if is_condition || operators::comparison_of_name(self.name).is_some() {
             return PgType::BOOL.into();
+        }
+        if let Some(function) = array_function(self.name) {
+            return function.guess(arguments);
         }
         if CHOICES.contains(&self.name) {
             return common_type(arguments).unwrap_or_else(|_| PgType::TEXT.into());
@@ -321,7 +325,7 @@ fn pick<'a>(call: &Call<'_>, a: &[Datum<'a>], greatest: bool) -> Result<Datum<'a
     Ok(best.map_or(Datum::Null, |(_, value)| value.clone()))
 }
 
-pub(super) use array::vector_element;
+pub(super) use array::{ArrayFunction, array_function, vector_element};
 pub(super) use json::concat_jsonb;
 pub(super) use sets::{SERIES, is_ambiguous};
 pub(super) use text::{concat_bytes, concat_texts};

@@ -231,7 +231,10 @@ impl Resolver<'_> {
         let carriers = (scope.carrier_of(&left.expr)?, scope.carrier_of(&right.expr)?);
         if key::is_needed(&left.typed, &carriers.0) || key::is_needed(&right.typed, &carriers.1) {
             let labels = left.typed.labels.clone().or(right.typed.labels.clone());
-            let typed = |typed: Typed| Typed { labels: typed.labels.clone().or(labels.clone()), ..typed };
+            // Arrays of labels are equal where their texts are, and a text beside them need not be a label.
+            let as_texts = left.typed.labels != right.typed.labels && (tells_apart || is_other);
+            let typed =
+                |typed: Typed| Typed { labels: if as_texts { None } else { typed.labels.clone().or(labels.clone()) }, ..typed };
             return Ok((key::call(left.expr, &typed(left.typed))?, key::call(right.expr, &typed(right.typed))?));
         }
         Ok((left.expr, right.expr))

@@ -23,6 +23,7 @@ use super::super::overload::{self, is_string};
 use super::super::sql_types::WRITTEN;
 use super::super::typed::{Kernel, Typed, TypedFunction};
 use super::super::types::plan_schema;
+use super::array::undetermined;
 use super::convert::{Asked, Operand};
 use super::{Resolver, Scope, outer_field};
 
@@ -254,6 +255,9 @@ impl Resolver<'_> {
                 };
                 return self.quantified(quantified, item, array, scope);
             }
+            if let Some(function) = functions::array_function(&name) {
+                return self.array_function(&name, function, call.args, scope);
+            }
             if let Some(function) = functions::engine_choice(&name) {
                 return self.choice(function, call.args, scope);
             }
@@ -318,6 +322,9 @@ impl Resolver<'_> {
         if let Operator::Other(_) = operator {
             if let Some(field) = self.field_text(name, &left.expr, &right.expr, scope)? {
                 return Ok(field);
+            }
+            if let Some(contains) = self.containment((name, operator.sign()), &left, &right, scope)? {
+                return Ok(contains);
             }
             return self.overload(name, operator.sign(), vec![left.expr, right.expr], scope);
         }
@@ -389,21 +396,6 @@ impl Resolver<'_> {
         Ok(TypedFunction::new(name, arguments, numeric, Kernel::Strict(kernel)).call(vec![left, right]))
     }
 
-    fn concat_arrays(&self, left: Operand, right: Operand, scope: &Scope<'_>) -> Result<Expr> {
-        use datafusion::functions_nested::expr_fn::{array_append, array_concat, array_prepend};
-        let array: Typed = if left.typed.pg_type.element().is_some() { left.typed.clone() } else { right.typed.clone() };
-        let element = Typed { pg_type: array.pg_type.element().unwrap_or(PgType::TEXT), labels: array.labels.clone() };
-        let as_array = |operand: &Operand| operand.typed.is_unknown() || operand.typed.pg_type.element().is_some();
-        Ok(match (as_array(&left), as_array(&right)) {
-            (true, true) => {
-                let left = self.convert(left, &array, Asked::Implicitly, scope)?;
-                array_concat(vec![left, self.convert(right, &array, Asked::Implicitly, scope)?])
-            }
-            (true, false) => array_append(left.expr, self.convert(right, &element, Asked::Implicitly, scope)?),
-            _ => array_prepend(self.convert(left, &element, Asked::Implicitly, scope)?, right.expr),
-        })
-    }
-
     /// Decides a call over the tables of functions. `shown` is how errors name it.
     fn overload(&self, name: &str, shown: &str, arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Expr> {
         let operands = arguments.into_iter().map(|argument| self.operand(argument, scope)).collect::<Result<Vec<_>>>()?;
@@ -438,6 +430,9 @@ impl Resolver<'_> {
     fn argument(&self, operand: Operand, declared: PgType, scope: &Scope<'_>) -> Result<(Expr, Typed)> {
         let from = operand.typed.clone();
         let generic = matches!(declared.oid, 2276 | 2277 | 2283);
+        if generic && declared.oid == overload::ANYARRAY.oid && from.is_unknown() {
+            return Err(undetermined().into());
+        }
         if generic {
             let typed = if from.is_unknown() { PgType::TEXT.into() } else { from };
             return Ok((self.convert(operand, &typed, Asked::Implicitly, scope)?, typed));

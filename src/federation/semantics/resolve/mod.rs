@@ -6,6 +6,7 @@
 //! **Invariants:** names of output columns never change; every parameter whose use tells its type gets it.
 
 mod aggregate;
+mod array;
 mod choice;
 mod convert;
 mod expression;

@@ -3,6 +3,8 @@
 //! Over an array that is written out they are the comparisons with its elements. Over another array `=` is the engine's own
 //! where the carriers tell values apart as PostgreSQL does; all else compares typed keys.
 
+use std::sync::Arc;
+
 use arrow::datatypes::DataType;
 use datafusion::error::Result;
 use datafusion::functions_nested::array_has::array_has_udf;
@@ -121,10 +123,23 @@ impl Resolver<'_> {
         }
         // A type whose order is not built is refused here.
         key::function(&item.typed)?;
-        let types = vec![item.typed.without_modifier(), array.typed.without_modifier()];
+        let labels = compared_labels(how, &item, &array);
+        let types = [&item, &array].map(|operand| Typed { labels: labels.clone(), ..operand.typed.without_modifier() }).to_vec();
         let function = TypedFunction::new(how.name, types, PgType::BOOL.into(), Kernel::Lenient(how.kernel));
         Ok(function.call(vec![item.expr, array.expr]))
     }
+}
+
+/// The labels by which an item and the elements of an array are compared: texts that need not be labels compare as texts, but
+/// a constant or a parameter beside labels stands for one where the order is asked for.
+fn compared_labels(how: Quantified, item: &Operand, array: &Operand) -> Option<Arc<str>> {
+    let (of_item, of_array) = (&item.typed.labels, &array.typed.labels);
+    if of_item == of_array {
+        return of_item.clone();
+    }
+    let is_given = |operand: &Operand| matches!(operand.expr, Expr::Literal(..) | Expr::Placeholder(_));
+    let is_ordered = !matches!(how.sign, "=" | "<>");
+    if is_ordered && (is_given(item) || is_given(array)) { of_item.clone().or_else(|| of_array.clone()) } else { None }
 }
 
 /// Whether the carrier of a value, or of the elements of an array, takes for different what PostgreSQL takes for equal.

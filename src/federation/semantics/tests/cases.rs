@@ -286,6 +286,61 @@ pub(super) const VALUES: Cases = &[
         "text[],text,boolean,boolean => {a,b,\"\",c}|a,*,b|t|f",
     ),
     ("select 2 = any(a), 5 = any(a) from t where id = 1", "boolean,boolean => t|f"),
+    (
+        "select array[2] @> '{1}', array[2, 1] @> '{1}', '{1}' <@ array[1, 2], array['a', 'b'] && '{b}'",
+        "boolean,boolean,boolean,boolean => f|t|t|t",
+    ),
+    (
+        "select array[1] @> '{}', array[1] && '{}', array[1] <@ '{1,2,NULL}', array[1] @> null",
+        "boolean,boolean,boolean,boolean => t|f|t|",
+    ),
+    ("select id from t where a @> '{2}' order by id", "integer => 1"),
+    ("select id from t where case when a && '{3,9}' then true else a <@ '{}' end order by id", "integer => 1;2"),
+    ("select array[1] @> 'x'", "22P02: malformed array literal: \"x\""),
+    ("select array[1] && '{a}'", "22P02: invalid input syntax for type integer: \"a\""),
+    ("select '{1}' @> '{2}'", "42725: operator is not unique: unknown @> unknown"),
+    ("select array[1] @> array[1::bigint]", "42883: operator does not exist: integer[] @> bigint[]"),
+    ("select array[1] @> 1", "42883: operator does not exist: integer[] @> integer"),
+    ("select array_length('{1,2}', 1)", "42804: could not determine polymorphic type because input has type unknown"),
+    (
+        "select array_cat(array[1], '{2}'), array_append(array[1], '2'), array_prepend('2', array[1]), array[1] || '{2,3}', '{0}' || array[1]",
+        "integer[],integer[],integer[],integer[],integer[] => {1,2}|{1,2}|{2,1}|{1,2,3}|{0,1}",
+    ),
+    ("select array[1] || 2.5, array_cat(array[1], array[2::bigint])", "numeric[],bigint[] => {1,2.5}|{1,2}"),
+    ("select array_append(array[1], 'x'::text)", "42883: function array_append(integer[], text) does not exist"),
+    ("select array_cat(array[1], 'x')", "22P02: malformed array literal: \"x\""),
+    (
+        "select array_position(array[1, 2], '2'), array_position(array[1.5, 2.0], 2), array_positions(array[1, 2, 1], 1), array_remove(array[1, 2, 1], '1'), array_replace(array[1, 2, 1], 1, 9), array_remove(array[1, null], null)",
+        "integer,integer,integer[],integer[],integer[],integer[] => 2|2|{1,3}|{2}|{9,2,9}|{1}",
+    ),
+    (
+        "select array_agg(e) @> array['ok', 'sad'], array_agg(e) && array['other'], array_agg(e) <@ array['ok', 'happy', 'sad'] from t",
+        "boolean,boolean,boolean => t|f|t",
+    ),
+    ("select array_agg(e) @> '{ok}', array_agg(e) && '{sad}', array_agg(e) <@ '{ok}' from t", "boolean,boolean,boolean => t|t|f"),
+    (
+        "select to_json(b), to_jsonb(b), upper(b), count(*) from (select 1 as a, null as b) r group by b",
+        "json,jsonb,text,bigint => |||1",
+    ),
+    (
+        "select json_build_object('b', b), json_build_array(b), row_to_json(pg_json_row('a', a, 'b', b)) from (select 1 as a, null as b) r",
+        "json,json,json => {\"b\" : null}|[null]|{\"a\":1,\"b\":null}",
+    ),
+    (
+        "select ea @> '{ok}', ea && array['happy', 'other'], ea <@ array['ok', 'happy', 'sad'] from t order by id",
+        "boolean,boolean,boolean => t|t|t;f|f|t;||",
+    ),
+    ("select id from t where ea @> array['ok'] or array['sad'] <@ ea order by id", "integer => 1;2"),
+    ("select ea @> '{other}' from t", "22P02: invalid input value for enum: \"other\""),
+    ("select id from t where ea = array['ok', 'happy'] or ea = array['other']", "integer => 1"),
+    (
+        "select s = any(ea), 'ok'::text = any(ea), 'ok' < any(ea), array_position(ea, 'happy') from t where id = 1",
+        "boolean,boolean,boolean,integer => f|t|t|2",
+    ),
+    (
+        "select array_remove(ea, 'ok'), array_replace(ea, 'ok', 'sad'), ea || '{sad}' from t where id = 1",
+        "text[],text[],text[] => {happy}|{sad,happy}|{ok,happy,sad}",
+    ),
 ];
 
 /// Aggregates, grouping, ordering, set operations, subqueries.
