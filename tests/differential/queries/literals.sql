@@ -110,3 +110,17 @@ WITH t AS (SELECT id, id, name FROM shop.customers) SELECT id FROM t
 WITH t AS (SELECT id, id, name FROM shop.customers) SELECT * FROM t
 WITH t(x, y) AS (SELECT id, id FROM shop.customers) SELECT x, y FROM t
 SELECT count(*) AS n FROM (SELECT c.id, o.id FROM shop.customers c JOIN shop.orders o ON o.customer = c.id) t
+
+-- String literals beside each other: one over several lines, an error on one.
+SELECT 'a'⏎'b' AS a
+SELECT 'it'⏎'''s'  -- a 'comment'⏎⏎ ' b' AS a
+SELECT E'a\t'⏎'\x41''b' AS a, 'a\n'⏎'\n' AS b
+SELECT id FROM shop.customers WHERE name = 'A'⏎'da'
+SELECT 'a'⏎'b' || 'c'⏎'d' AS a, '1'⏎'2'::int AS b
+SELECT id FROM shop.customers WHERE name IN ('A'⏎'da',⏎'zoe')
+SELECT 'a' 'b' AS a
+SELECT 'a' 'b'
+SELECT 'a' /* x */⏎'b' AS a
+SELECT 'a'⏎'b' 'c' AS a
+SELECT 'a'⏎E'b' AS a
+SELECT $$a$$⏎'b' AS a
