@@ -323,6 +323,8 @@ pub mod sqlstate {
     pub const INVALID_OBJECT_DEFINITION: &str = "42P17";
     /// 42P18
     pub const INDETERMINATE_DATATYPE: &str = "42P18";
+    /// 42P20
+    pub const WINDOWING_ERROR: &str = "42P20";
     /// 53200
     pub const OUT_OF_MEMORY: &str = "53200";
     /// 53300

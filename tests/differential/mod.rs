@@ -3,7 +3,7 @@
 //! ```text
 //! sets/<schema>.<table>.txt   rows of a store, and the same values as its copy has them
 //! queries/<topic>.sql         one statement a line; `statement ==> the copy's wording` where a store's document is a json
-//!                             column there; `<- value` binds a parameter (`\N` is NULL)
+//!                             column there; `<- value` binds a parameter (`\N` is NULL), and ⏎ is a line break
 //! generate, templates         statements made by a fixed seed
 //! typed, hunt                 statements of any depth by rules that know types; what differs is made small
 //! refused.sql                 those of the statements that Tributary refuses with 0A000: exactly these, with reasons
@@ -213,8 +213,8 @@ fn query(topic: &str, line: &str) -> Query {
     Query {
         topic: topic.to_owned(),
         line: line.to_owned(),
-        sql: sql.to_owned(),
-        copy_sql: copy_sql.to_owned(),
+        sql: sql.replace('⏎', "\n"),
+        copy_sql: copy_sql.replace('⏎', "\n"),
         parameters,
         expected: Outcome::Same,
     }

@@ -11,3 +11,7 @@ SELECT c.id, (SELECT random() < 2 AND c.id > 0) AS a FROM shop.customers c
 
 -- A row number without an order of its own would lose the order below it.
 SELECT c.id, (SELECT x FROM (SELECT o.id AS x FROM shop.orders o WHERE o.customer = c.id ORDER BY o.id DESC) s LIMIT 1) AS latest FROM shop.customers c ORDER BY c.id
+
+-- Of rows that are not written out field by field, only the row itself could be tested for NULL.
+SELECT id FROM shop.customers WHERE CASE WHEN active THEN (small, email) END IS NULL
+SELECT c.id FROM shop.customers c WHERE row(c.*) IS NOT NULL

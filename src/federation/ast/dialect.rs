@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, Query, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 
-use super::{interval, json, keywords, literal, rows, similar, tuple};
+use super::{interval, json, keywords, literal, null_test, rows, similar, tuple};
 use crate::error::{Diagnosis, sqlstate};
 
 /// The pass.
@@ -49,6 +49,9 @@ impl VisitorMut for Dialect {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         respell(expr);
+        if let Err(error) = null_test::rewrite(expr) {
+            return ControlFlow::Break(Box::new(error));
+        }
         let rewritten = match expr {
             Expr::UnaryOp { op, expr: inner } => match unary(op, inner) {
                 Some(rewritten) => rewritten,

@@ -27,8 +27,6 @@ const WINDOW_ONLY: &[&str] = &[
     "nth_value",
 ];
 
-/// PostgreSQL's `ERRCODE_WINDOWING_ERROR`.
-const WINDOWING_ERROR: &str = "42P20";
 /// PostgreSQL's `ERRCODE_DUPLICATE_ALIAS`.
 const DUPLICATE_ALIAS: &str = "42712";
 /// PostgreSQL's `ERRCODE_INVALID_COLUMN_REFERENCE`.
@@ -79,7 +77,7 @@ impl Visitor for Looking<'_> {
             }),
             Some(Call::Window) => self.inside(function, |inner| match inner {
                 Call::Aggregate => ("", ""),
-                Call::Window => (WINDOWING_ERROR, "window function calls cannot be nested"),
+                Call::Window => (sqlstate::WINDOWING_ERROR, "window function calls cannot be nested"),
             }),
         }
     }
@@ -148,7 +146,7 @@ impl Looking<'_> {
             }
             Call::Window => {
                 let message = format!("window functions are not allowed in {clause}");
-                Some(Diagnosis::new(WINDOWING_ERROR, message).with_position(place))
+                Some(Diagnosis::new(sqlstate::WINDOWING_ERROR, message).with_position(place))
             }
         })
     }

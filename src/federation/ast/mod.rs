@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping, having → name (output columns) → whole_row (relations as values) → sets (set-returning functions) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → planner
+//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping, having → windows (the WINDOW clause) → name (output columns) → whole_row (relations as values) → sets (set-returning functions) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -21,18 +21,21 @@ pub mod literal;
 pub mod locate;
 pub mod mistakes;
 pub mod name;
+mod null_test;
 pub mod postgres;
 mod precedence;
 pub mod reserved;
 mod rows;
 mod sets;
 mod similar;
+mod strings;
 pub mod syntax;
 pub mod tokens;
 mod tuple;
 mod using;
 mod values;
 mod whole_row;
+mod windows;
 
 use std::ops::ControlFlow;
 
@@ -53,11 +56,12 @@ pub const DEPTH_MAX: usize = 200;
 /// `columns_of` tells the columns of tables and views.
 ///
 /// # Errors
-/// 0A000 for syntax that would be ignored silently, 42704 for an unknown type or collation.
+/// 0A000 for syntax that would be ignored silently, 42704 for an unknown type, collation or window, 42P20 for wrong windows.
 pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diagnosis> {
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut Shape) {
         return Err(*error);
     }
+    windows::rewrite(query)?;
     name::name_outputs(query);
     whole_row::rewrite(query, columns_of);
     sets::rewrite(query)?;

@@ -1,14 +1,15 @@
 //! What the parser reads otherwise than PostgreSQL's scanner and grammar, settled on the tokens: letters glued to a number,
-//! `!!`, `==`, key words that it takes for names, `TABLE t`, and `BETWEEN SYMMETRIC`, which it does not know. Names that would
-//! pass for invented ones are refused here, where every name is seen.
+//! `!!`, `==`, key words that it takes for names, `TABLE t`, string literals beside each other ([`super::strings`]), and
+//! `BETWEEN SYMMETRIC`, which it does not know. Names that would pass for invented ones are refused here, where every name is
+//! seen.
 //!
 //! A token that is changed keeps its place, so that positions in errors stay right.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace};
 
-use super::HIDDEN;
 use super::locate::character_of;
+use super::{HIDDEN, strings};
 use crate::error::{Diagnosis, sqlstate};
 
 /// Checks and changes the tokens of `text` before they are parsed.
@@ -17,10 +18,14 @@ use crate::error::{Diagnosis, sqlstate};
 /// other `!!` is left.
 ///
 /// # Errors
-/// 42601 for a number that runs into a word and for a key word where an expression begins, 42602 for a name that holds
-/// [`HIDDEN`], 42883 for `!!` and `==`, 0A000 for `UESCAPE`.
+/// 42601 for a number that runs into a word, for a key word where an expression begins and for literals beside each other on
+/// one line, 42602 for a name that holds [`HIDDEN`], 42883 for `!!` and `==`, 0A000 for `UESCAPE`.
 pub fn settle(tokens: &mut Vec<TokenWithSpan>, text: &str) -> Result<(), Diagnosis> {
     check_words(tokens, text)?;
+    strings::join(tokens).map_err(|mistake| {
+        let (error, token) = *mistake;
+        error.with_position(position(&token, text))
+    })?;
     for (place, token) in tokens.iter().enumerate() {
         if let Some(found) = glued(token, tokens.get(place + 1), text) {
             let message = format!("trailing junk after numeric literal at or near \"{found}\"");
@@ -217,6 +222,14 @@ mod tests {
         check("SELECT * FROM (TABLE t) AS x", Ok("SELECT * FROM (SELECT * FROM  t) AS x"));
         check("EXPLAIN table t", Ok("EXPLAIN SELECT * FROM  t"));
         check("CREATE TABLE t (a int)", Ok("CREATE TABLE t (a int)"));
+    }
+
+    #[test]
+    fn literals_on_one_line_are_two() {
+        check("SELECT 'a'\n 'b' AS x", Ok("SELECT 'ab' AS x"));
+        check("SELECT 'a' -- c\n 'b'", Ok("SELECT 'ab'"));
+        check("SELECT 'a' 'b'", Err(("syntax error at or near \"'b'\"", 12)));
+        check("SELECT 'a'\n'b' 'c'", Err(("syntax error at or near \"'c'\"", 16)));
     }
 
     #[test]

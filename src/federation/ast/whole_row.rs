@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::name::{figure_name, fold};
+use super::null_test::{self, Test};
 use super::{json, visible};
 
 /// The functions that take rows.
@@ -156,6 +157,12 @@ impl VisitorMut for WholeRows<'_> {
                     *argument = FunctionArg::Unnamed(FunctionArgExpr::Wildcard);
                 }
             }
+            Expr::IsNull(_) | Expr::IsNotNull(_) => {
+                let written = Test::of(expr).and_then(|(test, row)| Some(null_test::of_fields(self.fields(row)?, test)));
+                if let Some(written) = written {
+                    *expr = written;
+                }
+            }
             _ => {}
         }
         ControlFlow::Continue(())
@@ -186,6 +193,20 @@ impl WholeRows<'_> {
         let source = self.relation(&fold(ident)).filter(|source| source.is_value)?;
         let column = source.columns.as_ref()?.first()?;
         Some(column_of(&source.name, column))
+    }
+
+    /// The columns of a row that is tested for NULL. Those of a row that is missing are NULL, as PostgreSQL has it.
+    fn fields(&self, row: &Expr) -> Option<Vec<Expr>> {
+        let source = match row {
+            Expr::Nested(inner) => return self.fields(inner),
+            Expr::Identifier(ident) => self.relation(&fold(ident))?,
+            Expr::QualifiedWildcard(name, _) => match name.0.as_slice() {
+                [part] => self.relation_named(&fold(part.as_ident()?))?,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(source.columns.as_ref()?.iter().map(|column| column_of(&source.name, column)).collect())
     }
 
     /// The relation whose row an argument is, when every row of the query has one.
@@ -382,6 +403,20 @@ mod tests {
             "SELECT to_json(x) FROM (SELECT 1 AS a, 2 AS a) x",
             "SELECT lower(t) FROM s.t",
         ] {
+            check(unchanged, unchanged);
+        }
+    }
+
+    #[test]
+    fn rows_of_relations_are_tested_column_by_column() {
+        let null = "(\"t\".\"id\" IS NULL AND \"t\".\"J\" IS NULL)";
+        check("SELECT 1 FROM s.t WHERE t.* IS NULL", &format!("SELECT 1 FROM s.t WHERE {null}"));
+        check("SELECT (T) IS NULL FROM s.t", &format!("SELECT {null} FROM s.t"));
+        check(
+            "SELECT 1 FROM u LEFT JOIN s.t AS x(a) ON true WHERE NOT (x.*) IS NOT NULL",
+            "SELECT 1 FROM u LEFT JOIN s.t AS x (a) ON true WHERE NOT (\"x\".\"a\" IS NOT NULL AND \"x\".\"J\" IS NOT NULL)",
+        );
+        for unchanged in ["SELECT 1 FROM s.t, unknown WHERE t.* IS NULL", "SELECT 1 FROM s.t WHERE id IS NULL"] {
             check(unchanged, unchanged);
         }
     }

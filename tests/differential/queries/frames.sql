@@ -50,3 +50,22 @@ SELECT id, sum(id) OVER (ORDER BY token RANGE BETWEEN 1 PRECEDING AND CURRENT RO
 SELECT id, sum(id) OVER (ORDER BY tags RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS a FROM shop.customers
 SELECT id, sum(id) OVER (ORDER BY name RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS a FROM shop.customers
 SELECT id, sum(id) OVER (ORDER BY balance RANGE BETWEEN 1.5 PRECEDING AND CURRENT ROW) AS a, sum(id) OVER (ORDER BY score RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS b FROM shop.customers
+
+-- Windows that begin with a window of the WINDOW clause.
+SELECT id, count(*) OVER (w ORDER BY id) AS a, count(*) OVER (w) AS b, count(*) OVER w AS c FROM shop.customers WINDOW w AS (PARTITION BY active)
+SELECT id, sum(id) OVER (w ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS a, count(*) OVER (w) AS b FROM shop.customers WINDOW w AS (PARTITION BY small ORDER BY id)
+SELECT id, rank() OVER (v) AS a, sum(id) OVER (V RANGE UNBOUNDED PRECEDING) AS b FROM shop.customers WINDOW w AS (PARTITION BY active), v AS (w ORDER BY small)
+SELECT c.id, o.id AS o, count(*) OVER (w ORDER BY o.id) AS a FROM shop.orders o JOIN crm.clients c ON c.shop_id = o.customer WINDOW w AS (PARTITION BY c.id)
+SELECT customer, sum(count(*)) OVER (w ORDER BY customer) AS a FROM shop.orders GROUP BY customer WINDOW w AS ()
+SELECT id, sum(id) OVER v AS a FROM shop.products WINDOW w AS (ORDER BY id), v AS (w ROWS 2 PRECEDING)
+SELECT id FROM shop.products WINDOW w AS (ORDER BY id DESC) ORDER BY row_number() OVER w LIMIT 5
+SELECT t.id, t.a, count(*) OVER (w ORDER BY t.id) AS b FROM (SELECT id, count(*) OVER (w ORDER BY id DESC) AS a FROM shop.products WINDOW w AS ()) AS t WINDOW w AS (PARTITION BY t.a > 10)
+SELECT id, count(*) OVER (w PARTITION BY small) AS a FROM shop.customers WINDOW w AS (ORDER BY id)
+SELECT id, count(*) OVER (w ORDER BY small) AS a FROM shop.customers WINDOW w AS (ORDER BY id)
+SELECT id, count(*) OVER (w) AS a FROM shop.customers WINDOW w AS (ORDER BY id ROWS 1 PRECEDING)
+SELECT id, count(*) OVER v AS a FROM shop.customers WINDOW w AS (ORDER BY id ROWS 1 PRECEDING), v AS (w)
+SELECT id, count(*) OVER (v) AS a FROM shop.customers WINDOW w AS (ORDER BY id)
+SELECT id, count(*) OVER v AS a FROM shop.customers
+SELECT id FROM shop.customers WINDOW w AS (v), v AS (ORDER BY id)
+SELECT id FROM shop.customers WINDOW w AS (ORDER BY id), w AS (ORDER BY small)
+SELECT id, (SELECT count(*) OVER w FROM shop.products p LIMIT 1) AS a FROM shop.customers WINDOW w AS (ORDER BY id)

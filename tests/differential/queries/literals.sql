@@ -113,3 +113,16 @@ SELECT count(*) AS n FROM (SELECT c.id, o.id FROM shop.customers c JOIN shop.ord
 
 -- Escapes of Unicode.
 SELECT U&'\00e9t\+0000e9' AS a, u&'a''b\\c' AS b
+-- String literals beside each other: one over several lines, an error on one.
+SELECT 'a'⏎'b' AS a
+SELECT 'it'⏎'''s'  -- a 'comment'⏎⏎ ' b' AS a
+SELECT E'a\t'⏎'\x41''b' AS a, 'a\n'⏎'\n' AS b
+SELECT id FROM shop.customers WHERE name = 'A'⏎'da'
+SELECT 'a'⏎'b' || 'c'⏎'d' AS a, '1'⏎'2'::int AS b
+SELECT id FROM shop.customers WHERE name IN ('A'⏎'da',⏎'zoe')
+SELECT 'a' 'b' AS a
+SELECT 'a' 'b'
+SELECT 'a' /* x */⏎'b' AS a
+SELECT 'a'⏎'b' 'c' AS a
+SELECT 'a'⏎E'b' AS a
+SELECT $$a$$⏎'b' AS a

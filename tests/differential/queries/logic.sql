@@ -31,3 +31,18 @@ SELECT id FROM shop.customers WHERE (small, id) > (5, 100)
 SELECT id, active::text AS a, (small > 3)::text AS b FROM shop.customers
 SELECT id FROM shop.customers WHERE CASE WHEN small = 0 THEN false ELSE 10 / small > 2 END
 SELECT bool_and(active) AS a, bool_or(active) AS b, every(active) AS c FROM shop.customers
+
+-- Tests of rows for NULL.
+SELECT id FROM shop.customers WHERE (small, email) IS NULL
+SELECT id FROM shop.customers WHERE (small, email) IS NOT NULL
+SELECT id, row(small, email) IS NULL AS a, NOT row(small, email) IS NULL AS b, ((small, email, id)) IS NOT NULL AS c, (small, email) NOTNULL AS d FROM shop.customers
+SELECT row(NULL, NULL) IS NULL AS a, row() IS NULL AS b, row() IS NOT NULL AS c, row(1, NULL) IS NULL AS d, row(1, NULL) IS NOT NULL AS e
+SELECT row(row(NULL)) IS NULL AS a, row(row(NULL)) IS NOT NULL AS b, (NULL, (NULL, NULL)) IS NULL AS c, (1, (NULL, NULL)) IS NOT NULL AS d
+SELECT c.id FROM shop.customers c LEFT JOIN shop.orders o ON o.customer = c.id WHERE o.* IS NULL
+SELECT c.id FROM shop.customers c LEFT JOIN shop.orders o ON o.customer = c.id WHERE o IS NULL
+SELECT c.id, o.id AS n FROM shop.customers c LEFT JOIN shop.orders o ON o.customer = c.id WHERE o IS NOT NULL
+SELECT k.id FROM crm.clients k LEFT JOIN shop.orders o ON o.customer = k.shop_id AND o.total > 10 WHERE (o.*) IS NULL
+SELECT p.a, p IS NULL AS b, (p.*) IS NOT NULL AS c FROM (VALUES (1, NULL), (NULL, NULL), (2, 3)) AS p(a, b)
+SELECT count(*) FILTER (WHERE (small, email) IS NULL) AS a, count(*) FILTER (WHERE (small, email) IS NOT NULL) AS b FROM shop.customers
+SELECT id FROM shop.customers WHERE CASE WHEN active THEN (small, email) END IS NULL
+SELECT c.id FROM shop.customers c WHERE row(c.*) IS NOT NULL

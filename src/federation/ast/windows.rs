@@ -1,0 +1,298 @@
+//! Windows of the WINDOW clause (manual, "WINDOW Clause"), copied to where OVER or a later window names them.
+//!
+//! The planner knows `OVER w` alone, in the select list; of `OVER (w ORDER BY x)` it would drop what `w` says. After this pass no
+//! window has a name.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, Ident, NamedWindowDefinition, NamedWindowExpr, Query, Select, SetExpr, Visit, VisitMut, Visitor, VisitorMut,
+    WindowSpec, WindowType,
+};
+
+use super::name::fold;
+use crate::error::{Diagnosis, Limit, sqlstate};
+
+/// How many copies a statement may make: a window may hold subqueries that name windows in turn, and so double with every level.
+const COPIES_MAX: usize = 2_000;
+
+/// Rewrites the windows of a query and of every query inside it.
+///
+/// # Errors
+/// 42704 for a window that does not exist, 42P20 for one that is defined twice or copied as it cannot be, 54001 for too many.
+pub(super) fn rewrite(query: &mut Query) -> Result<(), Diagnosis> {
+    let mut pass = Windows { scopes: Vec::new(), copies: 0 };
+    match VisitMut::visit(query, &mut pass) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+type Flow = ControlFlow<Box<Diagnosis>>;
+
+struct Named {
+    name: String,
+    window: WindowSpec,
+}
+
+struct Windows {
+    /// The windows of the queries around, innermost last. No query sees those of another.
+    scopes: Vec<Vec<Named>>,
+    copies: usize,
+}
+
+impl VisitorMut for Windows {
+    type Break = Box<Diagnosis>;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
+        // ORDER BY stands beside the SELECT and sees its windows.
+        match query.body.as_ref() {
+            SetExpr::Select(select) => self.enter(select),
+            _ => {
+                self.scopes.push(Vec::new());
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> Flow {
+        self.scopes.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
+        self.enter(select)?;
+        // They are in the scope; what names them gets copies.
+        select.named_window.clear();
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _: &mut Select) -> Flow {
+        self.scopes.pop();
+        ControlFlow::Continue(())
+    }
+
+    // Before what is inside is visited: a copy may hold subqueries with windows of their own.
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> Flow {
+        let Expr::Function(Function { over: Some(over), .. }) = expr else { return ControlFlow::Continue(()) };
+        if matches!(&*over, WindowType::WindowSpec(WindowSpec { window_name: None, .. })) {
+            return ControlFlow::Continue(());
+        }
+        self.copies += 1;
+        let copied = if self.copies > COPIES_MAX { Err(too_many()) } else { self.copy(over) };
+        copied.map_or_else(broken, ControlFlow::Continue)
+    }
+}
+
+impl Windows {
+    fn enter(&mut self, select: &Select) -> Flow {
+        match defined(&select.named_window) {
+            Ok(windows) => {
+                self.scopes.push(windows);
+                ControlFlow::Continue(())
+            }
+            Err(error) => broken(error),
+        }
+    }
+
+    fn copy(&self, over: &mut WindowType) -> Result<(), Diagnosis> {
+        let windows = self.scopes.last().map(Vec::as_slice).unwrap_or_default();
+        match over {
+            WindowType::NamedWindow(name) => {
+                *over = WindowType::WindowSpec(find(windows, name)?.clone());
+                Ok(())
+            }
+            WindowType::WindowSpec(window) => {
+                let is_name_alone = window.partition_by.is_empty() && window.order_by.is_empty() && window.window_frame.is_none();
+                complete(window, windows).map_err(|error| {
+                    if is_name_alone && error.sqlstate == sqlstate::WINDOWING_ERROR {
+                        error.with_hint("Omit the parentheses in this OVER clause.")
+                    } else {
+                        error
+                    }
+                })
+            }
+        }
+    }
+}
+
+fn broken(error: Diagnosis) -> Flow {
+    ControlFlow::Break(Box::new(error))
+}
+
+/// The windows of a WINDOW clause; each may be a copy of one before it.
+fn defined(definitions: &[NamedWindowDefinition]) -> Result<Vec<Named>, Diagnosis> {
+    let mut windows: Vec<Named> = Vec::with_capacity(definitions.len());
+    for NamedWindowDefinition(ident, definition) in definitions {
+        let name = fold(ident);
+        if windows.iter().any(|window| window.name == name) {
+            return Err(wrong(format!("window \"{name}\" is already defined")));
+        }
+        let window = match definition {
+            NamedWindowExpr::NamedWindow(other) => find(&windows, other)?.clone(),
+            NamedWindowExpr::WindowSpec(window) => {
+                let mut window = window.clone();
+                complete(&mut window, &windows)?;
+                window
+            }
+        };
+        // A window that named itself inside would be copied for ever.
+        if Visit::visit(&window, &mut Calls { depth: 0 }).is_break() {
+            return Err(wrong("window functions are not allowed in window definitions".to_owned()));
+        }
+        windows.push(Named { name, window });
+    }
+    Ok(windows)
+}
+
+/// Adds what the window says that this one begins with.
+fn complete(window: &mut WindowSpec, windows: &[Named]) -> Result<(), Diagnosis> {
+    let Some(ident) = window.window_name.take() else { return Ok(()) };
+    let copied = find(windows, &ident)?;
+    let name = fold(&ident);
+    if !window.partition_by.is_empty() {
+        return Err(wrong(format!("cannot override PARTITION BY clause of window \"{name}\"")));
+    }
+    if !window.order_by.is_empty() && !copied.order_by.is_empty() {
+        return Err(wrong(format!("cannot override ORDER BY clause of window \"{name}\"")));
+    }
+    if copied.window_frame.is_some() {
+        return Err(wrong(format!("cannot copy window \"{name}\" because it has a frame clause")));
+    }
+    window.partition_by.clone_from(&copied.partition_by);
+    if window.order_by.is_empty() {
+        window.order_by.clone_from(&copied.order_by);
+    }
+    Ok(())
+}
+
+fn find<'w>(windows: &'w [Named], ident: &Ident) -> Result<&'w WindowSpec, Diagnosis> {
+    let name = fold(ident);
+    match windows.iter().find(|window| window.name == name) {
+        Some(found) => Ok(&found.window),
+        None => Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("window \"{name}\" does not exist"))),
+    }
+}
+
+fn wrong(message: String) -> Diagnosis {
+    Diagnosis::new(sqlstate::WINDOWING_ERROR, message)
+}
+
+fn too_many() -> Diagnosis {
+    Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement names windows too often")
+        .with_detail(format!("At most {COPIES_MAX} window functions may name a window of the WINDOW clause."))
+        .at(Limit::Complexity)
+}
+
+/// Stops at a window function that is not in a subquery.
+struct Calls {
+    depth: usize,
+}
+
+impl Visitor for Calls {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Function(Function { over: Some(_), .. }) if self.depth == 0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::super::postgres::Postgres;
+    use super::*;
+
+    fn parsed(sql: &str) -> Query {
+        *Parser::new(&Postgres).try_with_sql(sql).unwrap().parse_query().unwrap()
+    }
+
+    fn check(sql: &str, expected: &str) {
+        let mut query = parsed(sql);
+        rewrite(&mut query).unwrap();
+        assert_eq!(query.to_string(), parsed(expected).to_string(), "{sql}");
+    }
+
+    fn check_error(sql: &str, expected: (&str, &str)) {
+        let error = rewrite(&mut parsed(sql)).unwrap_err();
+        assert_eq!((error.sqlstate.as_str(), error.message.as_str()), expected, "{sql}");
+    }
+
+    #[test]
+    fn windows_take_what_the_named_one_says() {
+        check(
+            "SELECT f(a) OVER w FROM t WINDOW w AS (PARTITION BY b ORDER BY c)",
+            "SELECT f(a) OVER (PARTITION BY b ORDER BY c) FROM t",
+        );
+        check("SELECT f(a) OVER (W) FROM t WINDOW w AS (PARTITION BY b)", "SELECT f(a) OVER (PARTITION BY b) FROM t");
+        check(
+            "SELECT f(a) OVER (w ORDER BY c ROWS 1 PRECEDING) FROM t WINDOW w AS (PARTITION BY b)",
+            "SELECT f(a) OVER (PARTITION BY b ORDER BY c ROWS 1 PRECEDING) FROM t",
+        );
+        check(
+            "SELECT 1 + f(a) OVER (v) FROM t WINDOW w AS (PARTITION BY b), v AS (w ORDER BY c)",
+            "SELECT 1 + f(a) OVER (PARTITION BY b ORDER BY c) FROM t",
+        );
+        check(
+            "SELECT f(a) OVER w FROM t WINDOW w AS (ORDER BY c ROWS 1 PRECEDING)",
+            "SELECT f(a) OVER (ORDER BY c ROWS 1 PRECEDING) FROM t",
+        );
+        check("SELECT a FROM t WINDOW w AS (ORDER BY c) ORDER BY f() OVER w", "SELECT a FROM t ORDER BY f() OVER (ORDER BY c)");
+        check(
+            "SELECT f() OVER w FROM (SELECT f() OVER w FROM t WINDOW w AS (ORDER BY a)) x WINDOW w AS (ORDER BY b)",
+            "SELECT f() OVER (ORDER BY b) FROM (SELECT f() OVER (ORDER BY a) FROM t) x",
+        );
+        check(
+            "SELECT f() OVER w FROM t WINDOW w AS (ORDER BY (SELECT g() OVER v FROM u WINDOW v AS (ORDER BY a)))",
+            "SELECT f() OVER (ORDER BY (SELECT g() OVER (ORDER BY a) FROM u)) FROM t",
+        );
+    }
+
+    #[test]
+    fn windows_that_cannot_be_copied_are_errors() {
+        let wrong = |message: &'static str| ("42P20", message);
+        check_error(
+            "SELECT f() OVER (w PARTITION BY a) FROM t WINDOW w AS (ORDER BY b)",
+            wrong("cannot override PARTITION BY clause of window \"w\""),
+        );
+        check_error(
+            "SELECT f() OVER (w ORDER BY a) FROM t WINDOW w AS (ORDER BY b)",
+            wrong("cannot override ORDER BY clause of window \"w\""),
+        );
+        check_error(
+            "SELECT f() OVER (w) FROM t WINDOW w AS (ORDER BY b ROWS 1 PRECEDING)",
+            wrong("cannot copy window \"w\" because it has a frame clause"),
+        );
+        check_error("SELECT 1 FROM t WINDOW w AS (ORDER BY a), w AS ()", wrong("window \"w\" is already defined"));
+        check_error(
+            "SELECT f() OVER w FROM t WINDOW w AS (ORDER BY f() OVER w)",
+            wrong("window functions are not allowed in window definitions"),
+        );
+        let unknown = ("42704", "window \"v\" does not exist");
+        check_error("SELECT f() OVER v FROM t", unknown);
+        check_error("SELECT f() OVER (v ORDER BY a) FROM t WINDOW w AS (ORDER BY b)", unknown);
+        check_error("SELECT 1 FROM t WINDOW w AS (v), v AS (ORDER BY b)", unknown);
+        check_error("SELECT (SELECT f() OVER v FROM u) FROM t WINDOW v AS (ORDER BY b)", unknown);
+    }
+
+    #[test]
+    fn copies_have_a_bound() {
+        let calls = |count: usize| format!("SELECT 0{} FROM t WINDOW w AS (ORDER BY a)", ", f() OVER w".repeat(count));
+        assert!(rewrite(&mut parsed(&calls(COPIES_MAX))).is_ok());
+        assert_eq!(rewrite(&mut parsed(&calls(COPIES_MAX + 1))).unwrap_err().sqlstate, "54001");
+    }
+}
