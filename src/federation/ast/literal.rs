@@ -38,7 +38,7 @@ impl VisitorMut for Literals {
         sign_wide(expr);
         match expr {
             Expr::Cast { expr, .. } => wrap(expr),
-            Expr::BinaryOp { left, op, right } if is_arithmetic(op) => {
+            Expr::BinaryOp { left, op, right } if is_arithmetic(op) || matches!(op, BinaryOperator::StringConcat) => {
                 wrap(left);
                 wrap(right);
             }

@@ -53,3 +53,4 @@ SELECT row_to_json(r) AS a FROM (SELECT id, NULL AS nothing FROM archive.parcels
 SELECT json_agg(row_to_json(r)) AS a FROM (VALUES (1, NULL), (2, NULL)) r(a, b)
 SELECT upper(b) AS a, b || 'x' AS b, length(b) AS c, coalesce(b, 'none') AS d, concat('<', b, '>') AS e, b IS NULL AS f FROM (SELECT 1 AS a, NULL AS b) r
 SELECT json_object_agg(a, b) AS a FROM (SELECT 'k' AS a, NULL AS b) r
+SELECT active FROM shop.customers GROUP BY active HAVING 'gold' < ANY (array_agg(level)) OR 'silver' >= ALL (array_agg(level))

@@ -94,8 +94,10 @@ impl Resolver<'_> {
             _ => None,
         };
         let Some(row) = row else { return Err(missing(sign, &left.typed, &right.typed).into()) };
-        // Labels are equal where their texts are, and a text beside them need not be a label.
-        let types = [&low, &high].map(|operand| Typed::from(operand.typed.without_modifier().pg_type)).to_vec();
+        // Labels are equal where their texts are, and a text beside them need not be a label; a literal stands for one.
+        let is_literal = left.typed.is_unknown() || right.typed.is_unknown();
+        let labels = wanted.labels.as_ref().filter(|_| is_literal);
+        let types = [&low, &high].map(|operand| Typed { labels: labels.cloned(), ..operand.typed.without_modifier() }).to_vec();
         let function = TypedFunction::new(row.name, types, row.returns.into(), row.kernel).with_volatility(row.volatility);
         Ok(Some(function.call(vec![low.expr, high.expr])))
     }

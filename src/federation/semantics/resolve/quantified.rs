@@ -83,7 +83,7 @@ impl Resolver<'_> {
 
     fn by_keys(&self, how: Quantified, item: Operand, array: Operand, element: &Typed, scope: &Scope<'_>) -> Result<Expr> {
         let item = if item.typed.is_unknown() {
-            let typed = element.without_modifier();
+            let typed = Typed { labels: element.labels.clone(), ..element.without_modifier() };
             Operand { expr: self.convert(item, &typed, Asked::Implicitly, scope)?, typed }
         } else {
             item

@@ -92,11 +92,13 @@ impl Resolver<'_> {
             let is_same = from.pg_type.oid == to.pg_type.oid || from.is_unknown();
             if field.data_type() == wanted.data_type() && is_same {
                 // What a store says of its column is not true of the other term.
-                let is_marked_alike = term.schema().fields().get(place).is_some_and(|told| told.metadata() == wanted.metadata());
-                exprs.push(if is_marked_alike {
-                    column
-                } else {
-                    Expr::Cast(Cast::new_from_field(Box::new(column), Arc::clone(wanted)))
+                let told = term.schema().fields().get(place);
+                exprs.push(match told {
+                    Some(told) if told.metadata() != wanted.metadata() => {
+                        let target = wanted.as_ref().clone().with_nullable(told.is_nullable());
+                        Expr::Cast(Cast::new_from_field(Box::new(column), Arc::new(target)))
+                    }
+                    _ => column,
                 });
                 continue;
             }

@@ -334,8 +334,8 @@ pub(super) const VALUES: Cases = &[
     ("select ea @> '{other}' from t", "22P02: invalid input value for enum: \"other\""),
     ("select id from t where ea = array['ok', 'happy'] or ea = array['other']", "integer => 1"),
     (
-        "select s = any(ea), 'ok'::text = any(ea), 'ok' < any(ea), array_position(ea, 'happy') from t where id = 1",
-        "boolean,boolean,boolean,integer => f|t|t|2",
+        "select s = any(ea), 'ok'::text = any(ea), array_position(ea, 'happy') from t where id = 1",
+        "boolean,boolean,integer => f|t|2",
     ),
     (
         "select array_remove(ea, 'ok'), array_replace(ea, 'ok', 'sad'), ea || '{sad}' from t where id = 1",
