@@ -11,3 +11,12 @@ SELECT c.id, (SELECT random() < 2 AND c.id > 0) AS a FROM shop.customers c
 
 -- A row number without an order of its own would lose the order below it.
 SELECT c.id, (SELECT x FROM (SELECT o.id AS x FROM shop.orders o WHERE o.customer = c.id ORDER BY o.id DESC) s LIMIT 1) AS latest FROM shop.customers c ORDER BY c.id
+
+-- Groups of a regular expression that may be divided in several ways.
+SELECT regexp_match('abcd', '(a|ab)(c|bcd)(d*)') AS m
+SELECT regexp_match('ab', '((a)|b)*') AS m
+
+-- Back references and look-around.
+SELECT 'abab' ~ '(ab)\1' AS a
+SELECT 'foo' ~ 'f(?=o)' AS a
+SELECT regexp_replace('foobaz', 'foo(?!bar)', 'x') AS a
