@@ -15,3 +15,12 @@ SELECT c.id, (SELECT x FROM (SELECT o.id AS x FROM shop.orders o WHERE o.custome
 -- Of rows that are not written out field by field, only the row itself could be tested for NULL.
 SELECT id FROM shop.customers WHERE CASE WHEN active THEN (small, email) END IS NULL
 SELECT c.id FROM shop.customers c WHERE row(c.*) IS NOT NULL
+
+-- Groups of a regular expression that may be divided in several ways.
+SELECT regexp_match('abcd', '(a|ab)(c|bcd)(d*)') AS m
+SELECT regexp_match('ab', '((a)|b)*') AS m
+
+-- Back references and look-around.
+SELECT 'abab' ~ '(ab)\1' AS a
+SELECT 'foo' ~ 'f(?=o)' AS a
+SELECT regexp_replace('foobaz', 'foo(?!bar)', 'x') AS a

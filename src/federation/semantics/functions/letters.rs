@@ -27,7 +27,8 @@ pub(super) fn capitals(text: &str) -> String {
         .collect()
 }
 
-fn capital(letter: char) -> char {
+/// The capital of one letter.
+pub(super) fn capital(letter: char) -> char {
     match letter {
         // Greek letters with iota below: the standard library writes the iota out, their simple capital keeps it.
         '\u{1f80}'..='\u{1f87}' | '\u{1f90}'..='\u{1f97}' | '\u{1fa0}'..='\u{1fa7}' => shifted(letter, 8),
@@ -36,7 +37,8 @@ fn capital(letter: char) -> char {
     }
 }
 
-fn small(letter: char) -> char {
+/// The small form of one letter.
+pub(super) fn small(letter: char) -> char {
     match letter {
         // The capital I with a dot.
         '\u{130}' => 'i',

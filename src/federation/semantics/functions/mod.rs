@@ -11,6 +11,7 @@ mod letters;
 mod math;
 mod md5;
 mod network;
+mod pattern;
 mod quantified;
 mod quote;
 mod regexp;
@@ -327,5 +328,6 @@ fn pick<'a>(call: &Call<'_>, a: &[Datum<'a>], greatest: bool) -> Result<Datum<'a
 
 pub(super) use array::{ArrayFunction, array_function, vector_element};
 pub(super) use json::concat_jsonb;
+pub(super) use regexp::{broken_like, ends_in_escape, operator as regexp_operator};
 pub(super) use sets::{SERIES, is_ambiguous};
 pub(super) use text::{concat_bytes, concat_texts};

@@ -1,16 +1,18 @@
-//! Regular expression functions. PostgreSQL's advanced expressions are translated to the engine of the `regex` crate; what
-//! it cannot do (back-references, look-around) is refused.
+//! Regular expression functions and operators. What a pattern matches is found in `pattern`.
 
+use std::ops::Range;
 use std::rc::Rc;
 
-use regex::{Regex, RegexBuilder};
+use datafusion::logical_expr::Expr;
+use datafusion::scalar::ScalarValue;
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
 use super::super::datum::Datum;
 use super::super::overload::{Overload, row};
-use super::super::typed::Call;
+use super::super::typed::{Call, Kernel, RowKernel, Typed, TypedFunction};
+use super::pattern::{Captured, Pattern};
 
 const TEXT: PgType = PgType::TEXT;
 const INT4: PgType = PgType::INT4;
@@ -33,62 +35,101 @@ pub(super) const ROWS: &[Overload] = &[
         Ok(Datum::Bool(compiled(call, a[1].as_text(), a[2].as_text())?.is_match(a[0].as_text())))
     }),
     row("regexp_count", &[TEXT, TEXT], INT4, |call, a| {
-        let found = compiled(call, a[1].as_text(), "")?.find_iter(a[0].as_text()).count();
+        let found = compiled(call, a[1].as_text(), "")?.find_all(a[0].as_text()).count();
         Ok(Datum::Int(i64::try_from(found).unwrap_or(i64::MAX)))
     }),
     row("regexp_substr", &[TEXT, TEXT], TEXT, |call, a| {
         let pattern = compiled(call, a[1].as_text(), "")?;
-        Ok(pattern.find(a[0].as_text()).map_or(Datum::Null, |found| Datum::text(found.as_str())))
+        let text = a[0].as_text();
+        Ok(pattern.find(text, 0).and_then(|found| text.get(found)).map_or(Datum::Null, Datum::text))
     }),
 ];
 
 /// The compiled pattern, which is that of the row before where both are the same.
 ///
 /// # Errors
-/// 2201B for a pattern or flag that is not understood.
-pub(super) fn compiled(call: &Call<'_>, pattern: &str, flags: &str) -> Result<Rc<Regex>, Diagnosis> {
-    call.kept.of((pattern, flags), || compile(pattern, flags))
+/// 2201B for an invalid pattern, 22023 for an unknown flag, 0A000 for what is not supported.
+pub(super) fn compiled(call: &Call<'_>, pattern: &str, flags: &str) -> Result<Rc<Pattern>, Diagnosis> {
+    call.kept.of((pattern, flags), || Pattern::new(pattern, flags))
 }
 
-/// Compiles a pattern under PostgreSQL's flags; `g` is the caller's.
-///
-/// # Errors
-/// 2201B for a pattern or flag that is not understood.
-fn compile(pattern: &str, flags: &str) -> Result<Regex, Diagnosis> {
-    let refuse = |message: String| Diagnosis::new("2201B", message);
-    let mut builder = RegexBuilder::new(pattern);
-    // Without `n` or `s` the dot matches a newline, and anchors match only at the ends of the text.
-    builder.dot_matches_new_line(true).size_limit(10 << 20);
-    for flag in flags.chars() {
-        match flag {
-            'i' => builder.case_insensitive(true),
-            'c' => builder.case_insensitive(false),
-            'n' | 'm' => builder.dot_matches_new_line(false).multi_line(true),
-            'p' => builder.dot_matches_new_line(false),
-            's' => builder.dot_matches_new_line(true).multi_line(false),
-            'w' => builder.dot_matches_new_line(true).multi_line(true),
-            'x' => builder.ignore_whitespace(true),
-            'g' | 't' | 'e' => &mut builder,
-            other => {
-                let message = format!("invalid regular expression option: \"{other}\"");
-                return Err(Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, message));
-            }
-        };
+/// `text ~ pattern`; `~*` where case does not matter, `!~` where the answer is turned round.
+pub(in super::super) fn operator(text: Expr, pattern: Expr, folds: bool, negated: bool) -> Expr {
+    if !folds && let Some(like) = as_like(&pattern) {
+        return if negated { text.not_like(like) } else { text.like(like) };
     }
-    builder.build().map_err(|_cause: regex::Error| refuse(format!("invalid regular expression: \"{pattern}\"")))
+    let name = match (folds, negated) {
+        (false, false) => "operator ~",
+        (false, true) => "operator !~",
+        (true, false) => "operator ~*",
+        (true, true) => "operator !~*",
+    };
+    let kernel: RowKernel = match (folds, negated) {
+        (false, false) => |call, a| is_match(call, a, "", true),
+        (false, true) => |call, a| is_match(call, a, "", false),
+        (true, false) => |call, a| is_match(call, a, "i", true),
+        (true, true) => |call, a| is_match(call, a, "i", false),
+    };
+    let texts: Vec<Typed> = vec![TEXT.into(), TEXT.into()];
+    TypedFunction::new(name, texts, PgType::BOOL.into(), Kernel::Strict(kernel)).call(vec![text, pattern])
+}
+
+/// A literal that is a plain text, with or without anchors, as a pattern of LIKE, which stores can be asked for.
+fn as_like(pattern: &Expr) -> Option<Expr> {
+    let Expr::Literal(ScalarValue::Utf8(Some(pattern)), metadata) = pattern else { return None };
+    let (start, rest) = pattern.strip_prefix('^').map_or(("%", pattern.as_str()), |rest| ("", rest));
+    let (end, rest) = rest.strip_suffix('$').map_or(("%", rest), |rest| ("", rest));
+    let inner = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(rest);
+    if inner.contains(|letter: char| r"\.[](){}*+?|^$".contains(letter)) {
+        return None;
+    }
+    let escaped = inner.replace('%', r"\%").replace('_', r"\_");
+    Some(Expr::Literal(ScalarValue::Utf8(Some(format!("{start}{escaped}{end}"))), metadata.clone()))
+}
+
+fn is_match<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str, wanted: bool) -> Outcome<'a> {
+    Ok(Datum::Bool(compiled(call, a[1].as_text(), flags)?.is_match(a[0].as_text()) == wanted))
+}
+
+/// `substring(text from pattern)`: the first group, or the whole match where there is none.
+pub(super) fn substring<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
+    let (text, pattern) = (a[0].as_text(), compiled(call, a[1].as_text(), "")?);
+    let found = match pattern.groups() {
+        0 => pattern.find(text, 0),
+        _ => pattern.captures(text, 0)?.and_then(|found| found.groups.into_iter().next().flatten()),
+    };
+    Ok(found.and_then(|place| text.get(place)).map_or(Datum::Null, Datum::text))
 }
 
 fn replace<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
-    let (text, pattern) = (a[0].as_text(), compiled(call, a[1].as_text(), flags)?);
-    let limit = if flags.contains('g') { 0 } else { 1 };
-    let template = a[2].as_text();
-    let replaced = pattern.replacen(text, limit, |found: &regex::Captures<'_>| expand(template, found));
-    Ok(Datum::text(replaced.into_owned()))
+    let (text, template, pattern) = (a[0].as_text(), a[2].as_text(), compiled(call, a[1].as_text(), flags)?);
+    let names_groups = pattern.groups() > 0 && names_groups(template);
+    let most = if flags.contains('g') { usize::MAX } else { 1 };
+    let (mut out, mut copied) = (String::new(), 0);
+    for whole in pattern.find_all(text).take(most) {
+        let found = if names_groups { pattern.captures(text, whole.start)? } else { None };
+        let found = found.unwrap_or_else(|| Captured { whole: whole.clone(), groups: Vec::new() });
+        out.push_str(text.get(copied..whole.start).unwrap_or_default());
+        expand(template, text, &found, &mut out);
+        copied = whole.end;
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    Ok(Datum::text(out))
+}
+
+/// Whether a template has `\1` to `\9`.
+fn names_groups(template: &str) -> bool {
+    let mut letters = template.chars();
+    while let Some(letter) = letters.next() {
+        if letter == '\\' && letters.next().is_some_and(|digit| matches!(digit, '1'..='9')) {
+            return true;
+        }
+    }
+    false
 }
 
 /// `\1` to `\9` are groups, `\&` the whole match, `\\` a backslash.
-fn expand(template: &str, found: &regex::Captures<'_>) -> String {
-    let mut out = String::new();
+fn expand(template: &str, text: &str, found: &Captured, out: &mut String) {
     let mut letters = template.chars();
     while let Some(letter) = letters.next() {
         if letter != '\\' {
@@ -96,16 +137,16 @@ fn expand(template: &str, found: &regex::Captures<'_>) -> String {
             continue;
         }
         match letters.next() {
-            Some('&') => out.push_str(found.get(0).map_or("", |part| part.as_str())),
+            Some('&') => out.push_str(text.get(found.whole.clone()).unwrap_or_default()),
             Some(digit @ '1'..='9') => {
-                let group = digit.to_digit(10).and_then(|digit| usize::try_from(digit).ok()).unwrap_or(0);
-                out.push_str(found.get(group).map_or("", |part| part.as_str()));
+                let group = digit.to_digit(10).and_then(|digit| usize::try_from(digit).ok()).unwrap_or(1) - 1;
+                let place = found.groups.get(group).cloned().flatten();
+                out.push_str(place.and_then(|place| text.get(place)).unwrap_or_default());
             }
             Some('\\') | None => out.push('\\'),
             Some(other) => out.extend(['\\', other]),
         }
     }
-    out
 }
 
 fn first_match<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
@@ -113,25 +154,103 @@ fn first_match<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str) -> Outcome<'a>
         return Err(Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, "regexp_match() does not support the \"global\" option")
             .with_hint("Use the regexp_matches function instead."));
     }
-    let pattern = compiled(call, a[1].as_text(), flags)?;
-    let Some(found) = pattern.captures(a[0].as_text()) else { return Ok(Datum::Null) };
-    let skip = usize::from(found.len() > 1);
-    Ok(Datum::Texts(found.iter().skip(skip).map(|part| part.map(|part| part.as_str().to_owned())).collect()))
+    let text = a[0].as_text();
+    let Some(found) = compiled(call, a[1].as_text(), flags)?.captures(text, 0)? else { return Ok(Datum::Null) };
+    let part = |place: Range<usize>| text.get(place).map(str::to_owned);
+    Ok(Datum::Texts(found.groups.into_iter().map(|place| place.and_then(part)).collect()))
 }
 
 pub(super) fn split<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
     let pattern = compiled(call, a[1].as_text(), flags)?;
     let text = a[0].as_text();
-    let mut parts = Vec::new();
-    let mut from = 0;
-    for found in pattern.find_iter(text) {
+    let (mut parts, mut from, mut before) = (Vec::new(), 0, 0);
+    for found in pattern.find_all(text) {
         // An empty match at either end, or right after the last one, splits nothing off.
-        if found.is_empty() && (found.start() == 0 || found.start() >= text.len() || found.start() == from) {
-            continue;
+        if found.start < text.len() && found.end > before {
+            parts.push(text.get(from..found.start).map(str::to_owned));
+            from = found.end;
         }
-        parts.push(text.get(from..found.start()).map(str::to_owned));
-        from = found.end();
+        before = found.end;
     }
     parts.push(text.get(from..).map(str::to_owned));
     Ok(Datum::Texts(parts))
+}
+
+/// Whether a pattern of LIKE ends in the middle of an escape.
+pub(in super::super) fn ends_in_escape(pattern: &Expr) -> bool {
+    match pattern {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => text.chars().rev().take_while(|letter| *letter == '\\').count() % 2 == 1,
+        _ => false,
+    }
+}
+
+/// `text LIKE pattern` where the pattern ends in the middle of an escape: an error for the texts that get as far.
+pub(in super::super) fn broken_like(text: Expr, pattern: Expr, negated: bool) -> Expr {
+    let kernel: RowKernel = if negated { |call, a| reach_escape(call, a, true) } else { |call, a| reach_escape(call, a, false) };
+    let texts: Vec<Typed> = vec![TEXT.into(), TEXT.into()];
+    let name = if negated { "operator !~~" } else { "operator ~~" };
+    TypedFunction::new(name, texts, PgType::BOOL.into(), Kernel::Strict(kernel)).call(vec![text, pattern])
+}
+
+fn reach_escape<'a>(call: &Call<'_>, a: &[Datum<'a>], negated: bool) -> Outcome<'a> {
+    let mut before = String::from("^");
+    let mut letters = a[1].as_text().chars();
+    // The end is reached while there is text left; `%` passes over each `_` behind it and then looks at the pattern first.
+    let (mut rest, mut is_after_percent) = (".", false);
+    while let Some(letter) = letters.next() {
+        match letter {
+            '%' => {
+                before.push_str(".*");
+                rest = if is_after_percent { rest } else { "." };
+                is_after_percent = true;
+            }
+            '_' => {
+                before.push('.');
+                rest = if is_after_percent { "" } else { "." };
+            }
+            letter => {
+                let Some(plain) = (if letter == '\\' { letters.next() } else { Some(letter) }) else { break };
+                if !plain.is_ascii_alphanumeric() {
+                    before.push('\\');
+                }
+                before.push(plain);
+                (rest, is_after_percent) = (".", false);
+            }
+        }
+    }
+    before.push_str(rest);
+    if compiled(call, &before, "")?.is_match(a[0].as_text()) {
+        return Err(Diagnosis::new(sqlstate::INVALID_ESCAPE_SEQUENCE, "LIKE pattern must not end with escape character"));
+    }
+    Ok(Datum::Bool(negated))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_patterns_are_those_of_like() {
+        let rows = [
+            ("abc", Some("%abc%")),
+            ("^a_b", Some("a\\_b%")),
+            ("^(orders)$", Some("orders")),
+            ("%$", Some("%\\%")),
+            ("a.c", None),
+            ("^(a|b)$", None),
+            ("a\\", None),
+            ("***=a", None),
+        ];
+        for (pattern, expected) in rows {
+            let literal = Expr::Literal(ScalarValue::Utf8(Some(pattern.to_owned())), None);
+            let expected = expected.map(|text| Expr::Literal(ScalarValue::Utf8(Some(text.to_owned())), None));
+            assert_eq!(as_like(&literal), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn templates_name_groups() {
+        assert!(names_groups("a\\1"));
+        assert!(!names_groups("\\\\1\\&\\"));
+    }
 }

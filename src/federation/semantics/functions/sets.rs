@@ -76,12 +76,13 @@ fn subscripts<'a>(call: &Call<'_>, a: &[Datum<'a>], reverse: bool) -> Outcome<'a
 /// One array of texts per match: its groups, or the whole match when the pattern has none.
 fn matches<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
     let pattern = compiled(call, a[1].as_text(), flags)?;
+    let text = a[0].as_text();
     let most = if flags.contains('g') { usize::MAX } else { 1 };
     let mut found = ListBuilder::new(StringBuilder::new());
-    for captures in pattern.captures_iter(a[0].as_text()).take(most) {
-        let skip = usize::from(captures.len() > 1);
-        for part in captures.iter().skip(skip) {
-            found.values().append_option(part.map(|part| part.as_str()));
+    for whole in pattern.find_all(text).take(most) {
+        let Some(captured) = pattern.captures(text, whole.start)? else { break };
+        for place in captured.groups {
+            found.values().append_option(place.and_then(|place| text.get(place)));
         }
         found.append(true);
     }

@@ -46,7 +46,7 @@ pub(super) const ROWS: &[Overload] = &[
     row("chr", &[INT4], TEXT, character),
     row("substring", &[TEXT, INT4], TEXT, |_, a| Ok(Datum::text(cut(a[0].as_text(), a[1].as_int(), None)?))),
     row("substring", &[TEXT, INT4, INT4], TEXT, |_, a| Ok(Datum::text(cut(a[0].as_text(), a[1].as_int(), Some(a[2].as_int()))?))),
-    row("substring", &[TEXT, TEXT], TEXT, substring_pattern),
+    row("substring", &[TEXT, TEXT], TEXT, super::regexp::substring),
     row("substring", &[BYTEA, INT4], BYTEA, |_, a| Ok(Datum::Bytes(cut_bytes(a[0].as_bytes(), a[1].as_int(), None)?.into()))),
     row("substring", &[BYTEA, INT4, INT4], BYTEA, |_, a| {
         Ok(Datum::Bytes(cut_bytes(a[0].as_bytes(), a[1].as_int(), Some(a[2].as_int()))?.into()))
@@ -155,15 +155,6 @@ fn cut(text: &str, start: i64, length: Option<i64>) -> Result<String, Diagnosis>
 fn cut_bytes(bytes: &[u8], start: i64, length: Option<i64>) -> Result<Vec<u8>, Diagnosis> {
     let (from, take) = window(start, length)?;
     Ok(bytes.iter().skip(from).take(take).copied().collect())
-}
-
-fn substring_pattern<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
-    let pattern = super::regexp::compiled(call, a[1].as_text(), "")?;
-    Ok(match pattern.captures(a[0].as_text()) {
-        None => Datum::Null,
-        // With a group the group's text is the result, without one the whole match.
-        Some(found) => found.get(usize::from(pattern.captures_len() > 1)).map_or(Datum::Null, |part| Datum::text(part.as_str())),
-    })
 }
 
 fn position<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {

@@ -51,7 +51,11 @@ impl Resolver<'_> {
             Expr::IsNotFalse(inner) => Expr::IsNotFalse(Box::new(self.boolean(*inner, "IS NOT FALSE", scope)?)),
             Expr::Between(between) => self.between(between, scope)?,
             Expr::InList(list) => self.in_list(list, scope)?,
-            Expr::Like(like) => Expr::Like(self.like(like, scope)?),
+            Expr::Like(like) => {
+                let is_broken = like.escape_char.is_none_or(|escape| escape == '\\') && functions::ends_in_escape(&like.pattern);
+                let like = self.like(like, scope)?;
+                if is_broken { functions::broken_like(*like.expr, *like.pattern, like.negated) } else { Expr::Like(like) }
+            }
             Expr::SimilarTo(like) => Expr::SimilarTo(self.like(like, scope)?),
             Expr::Case(case) => self.case(case, scope)?,
             Expr::Cast(cast) => self.cast(cast, scope)?,
@@ -112,6 +116,18 @@ impl Resolver<'_> {
             | Op::NotILikeMatch => {
                 let sign = op.to_string();
                 let (left, right) = self.texts(*left, *right, &sign, scope)?;
+                if let Op::RegexMatch | Op::RegexIMatch | Op::RegexNotMatch | Op::RegexNotIMatch = op {
+                    let folds = matches!(op, Op::RegexIMatch | Op::RegexNotIMatch);
+                    let negated = matches!(op, Op::RegexNotMatch | Op::RegexNotIMatch);
+                    return Ok(functions::regexp_operator(left, right, folds, negated));
+                }
+                if functions::ends_in_escape(&right) {
+                    let (left, right) = match op {
+                        Op::ILikeMatch | Op::NotILikeMatch => (functions::in_lower_case(left), functions::in_lower_case(right)),
+                        _ => (left, right),
+                    };
+                    return Ok(functions::broken_like(left, right, matches!(op, Op::NotLikeMatch | Op::NotILikeMatch)));
+                }
                 let (left, op, right) = match op {
                     Op::ILikeMatch => (functions::in_lower_case(left), Op::LikeMatch, functions::in_lower_case(right)),
                     Op::NotILikeMatch => (functions::in_lower_case(left), Op::NotLikeMatch, functions::in_lower_case(right)),
