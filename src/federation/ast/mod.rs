@@ -62,6 +62,8 @@ pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diag
         return Err(*error);
     }
     windows::rewrite(query)?;
+    // A window may be deep where it is named.
+    depth::bound(query)?;
     name::name_outputs(query);
     whole_row::rewrite(query, columns_of);
     sets::rewrite(query)?;

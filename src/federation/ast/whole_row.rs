@@ -5,6 +5,7 @@
 //! also a column is the column. Where not every column is known, or the row may be missing altogether (outer joins), the name
 //! is left for the planner to refuse.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -36,8 +37,15 @@ pub type ColumnsOf<'c> = dyn Fn(&ObjectName) -> Option<Vec<String>> + 'c;
 
 /// Rewrites the whole query. Its outputs must have been named.
 pub(super) fn rewrite(query: &mut Query, columns_of: &ColumnsOf<'_>) {
-    let mut pass =
-        WholeRows { columns_of, scopes: Vec::new(), with: Vec::new(), marks: Vec::new(), hidden: Vec::new(), in_access: 0 };
+    let mut pass = WholeRows {
+        columns_of,
+        scopes: Vec::new(),
+        with: Vec::new(),
+        marks: Vec::new(),
+        hidden: Vec::new(),
+        in_access: 0,
+        written: Cell::new(0),
+    };
     let _: ControlFlow<()> = VisitMut::visit(query, &mut pass);
 }
 
@@ -65,7 +73,12 @@ struct WholeRows<'c> {
     hidden: Vec<Vec<Vec<Source>>>,
     /// How many field accesses are around: their names are no columns.
     in_access: usize,
+    /// Columns that rows were written out as.
+    written: Cell<usize>,
 }
+
+/// Most columns that the rows of a statement are written out as.
+const WRITTEN_MAX: usize = 100_000;
 
 impl VisitorMut for WholeRows<'_> {
     type Break = ();
@@ -206,7 +219,14 @@ impl WholeRows<'_> {
             },
             _ => return None,
         };
-        Some(source.columns.as_ref()?.iter().map(|column| column_of(&source.name, column)).collect())
+        let columns = source.columns.as_ref()?;
+        self.has_room(columns.len()).then(|| columns.iter().map(|column| column_of(&source.name, column)).collect())
+    }
+
+    /// Whether a further row may be written out; where it may not, its name stays and is no column.
+    fn has_room(&self, columns: usize) -> bool {
+        self.written.set(self.written.get().saturating_add(columns));
+        self.written.get() <= WRITTEN_MAX
     }
 
     /// The relation whose row an argument is, when every row of the query has one.
@@ -230,7 +250,7 @@ impl WholeRows<'_> {
 
     fn write_row(&self, argument: &mut FunctionArg) {
         let Some(source) = self.row(argument) else { return };
-        let Some(columns) = &source.columns else { return };
+        let Some(columns) = source.columns.as_ref().filter(|columns| self.has_room(columns.len())) else { return };
         let fields = columns.iter().map(|column| (column.clone(), column_of(&source.name, column)));
         *argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(json::row(fields)));
     }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, Ident, NamedWindowDefinition, NamedWindowExpr, Query, Select, SetExpr, Visit, VisitMut, Visitor, VisitorMut,
-    WindowSpec, WindowType,
+    WindowSpec, WindowType, visit_expressions,
 };
 
 use super::name::fold;
@@ -16,12 +16,15 @@ use crate::error::{Diagnosis, Limit, sqlstate};
 /// How many copies a statement may make: a window may hold subqueries that name windows in turn, and so double with every level.
 const COPIES_MAX: usize = 2_000;
 
+/// How many expressions all copies together may have.
+const PARTS_MAX: usize = 100_000;
+
 /// Rewrites the windows of a query and of every query inside it.
 ///
 /// # Errors
 /// 42704 for a window that does not exist, 42P20 for one that is defined twice or copied as it cannot be, 54001 for too many.
 pub(super) fn rewrite(query: &mut Query) -> Result<(), Diagnosis> {
-    let mut pass = Windows { scopes: Vec::new(), copies: 0 };
+    let mut pass = Windows { scopes: Vec::new(), copies: 0, parts: 0 };
     match VisitMut::visit(query, &mut pass) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
@@ -33,12 +36,15 @@ type Flow = ControlFlow<Box<Diagnosis>>;
 struct Named {
     name: String,
     window: WindowSpec,
+    /// How many expressions it has.
+    weight: usize,
 }
 
 struct Windows {
     /// The windows of the queries around, innermost last. No query sees those of another.
     scopes: Vec<Vec<Named>>,
     copies: usize,
+    parts: usize,
 }
 
 impl VisitorMut for Windows {
@@ -86,7 +92,7 @@ impl VisitorMut for Windows {
 
 impl Windows {
     fn enter(&mut self, select: &Select) -> Flow {
-        match defined(&select.named_window) {
+        match defined(&select.named_window, &mut self.parts) {
             Ok(windows) => {
                 self.scopes.push(windows);
                 ControlFlow::Continue(())
@@ -95,16 +101,17 @@ impl Windows {
         }
     }
 
-    fn copy(&self, over: &mut WindowType) -> Result<(), Diagnosis> {
+    fn copy(&mut self, over: &mut WindowType) -> Result<(), Diagnosis> {
+        let parts = &mut self.parts;
         let windows = self.scopes.last().map(Vec::as_slice).unwrap_or_default();
         match over {
             WindowType::NamedWindow(name) => {
-                *over = WindowType::WindowSpec(find(windows, name)?.clone());
+                *over = WindowType::WindowSpec(find(windows, name, parts)?.clone());
                 Ok(())
             }
             WindowType::WindowSpec(window) => {
                 let is_name_alone = window.partition_by.is_empty() && window.order_by.is_empty() && window.window_frame.is_none();
-                complete(window, windows).map_err(|error| {
+                complete(window, windows, parts).map_err(|error| {
                     if is_name_alone && error.sqlstate == sqlstate::WINDOWING_ERROR {
                         error.with_hint("Omit the parentheses in this OVER clause.")
                     } else {
@@ -121,7 +128,7 @@ fn broken(error: Diagnosis) -> Flow {
 }
 
 /// The windows of a WINDOW clause; each may be a copy of one before it.
-fn defined(definitions: &[NamedWindowDefinition]) -> Result<Vec<Named>, Diagnosis> {
+fn defined(definitions: &[NamedWindowDefinition], parts: &mut usize) -> Result<Vec<Named>, Diagnosis> {
     let mut windows: Vec<Named> = Vec::with_capacity(definitions.len());
     for NamedWindowDefinition(ident, definition) in definitions {
         let name = fold(ident);
@@ -129,10 +136,10 @@ fn defined(definitions: &[NamedWindowDefinition]) -> Result<Vec<Named>, Diagnosi
             return Err(wrong(format!("window \"{name}\" is already defined")));
         }
         let window = match definition {
-            NamedWindowExpr::NamedWindow(other) => find(&windows, other)?.clone(),
+            NamedWindowExpr::NamedWindow(other) => find(&windows, other, parts)?.clone(),
             NamedWindowExpr::WindowSpec(window) => {
                 let mut window = window.clone();
-                complete(&mut window, &windows)?;
+                complete(&mut window, &windows, parts)?;
                 window
             }
         };
@@ -140,15 +147,16 @@ fn defined(definitions: &[NamedWindowDefinition]) -> Result<Vec<Named>, Diagnosi
         if Visit::visit(&window, &mut Calls { depth: 0 }).is_break() {
             return Err(wrong("window functions are not allowed in window definitions".to_owned()));
         }
-        windows.push(Named { name, window });
+        let weight = weight(&window);
+        windows.push(Named { name, window, weight });
     }
     Ok(windows)
 }
 
 /// Adds what the window says that this one begins with.
-fn complete(window: &mut WindowSpec, windows: &[Named]) -> Result<(), Diagnosis> {
+fn complete(window: &mut WindowSpec, windows: &[Named], parts: &mut usize) -> Result<(), Diagnosis> {
     let Some(ident) = window.window_name.take() else { return Ok(()) };
-    let copied = find(windows, &ident)?;
+    let copied = find(windows, &ident, parts)?;
     let name = fold(&ident);
     if !window.partition_by.is_empty() {
         return Err(wrong(format!("cannot override PARTITION BY clause of window \"{name}\"")));
@@ -166,10 +174,23 @@ fn complete(window: &mut WindowSpec, windows: &[Named]) -> Result<(), Diagnosis>
     Ok(())
 }
 
-fn find<'w>(windows: &'w [Named], ident: &Ident) -> Result<&'w WindowSpec, Diagnosis> {
+fn weight(window: &WindowSpec) -> usize {
+    let mut count = 1;
+    let _: ControlFlow<()> = visit_expressions(window, |_| {
+        count += 1;
+        ControlFlow::Continue(())
+    });
+    count
+}
+
+/// The window of a name, which is about to be copied.
+fn find<'w>(windows: &'w [Named], ident: &Ident, parts: &mut usize) -> Result<&'w WindowSpec, Diagnosis> {
     let name = fold(ident);
     match windows.iter().find(|window| window.name == name) {
-        Some(found) => Ok(&found.window),
+        Some(found) => {
+            *parts = parts.saturating_add(found.weight);
+            if *parts > PARTS_MAX { Err(too_many()) } else { Ok(&found.window) }
+        }
         None => Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("window \"{name}\" does not exist"))),
     }
 }
@@ -180,7 +201,9 @@ fn wrong(message: String) -> Diagnosis {
 
 fn too_many() -> Diagnosis {
     Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement names windows too often")
-        .with_detail(format!("At most {COPIES_MAX} window functions may name a window of the WINDOW clause."))
+        .with_detail(format!(
+            "At most {COPIES_MAX} window functions may name a window of the WINDOW clause, and {PARTS_MAX} expressions be copied."
+        ))
         .at(Limit::Complexity)
 }
 
@@ -294,5 +317,19 @@ mod tests {
         let calls = |count: usize| format!("SELECT 0{} FROM t WINDOW w AS (ORDER BY a)", ", f() OVER w".repeat(count));
         assert!(rewrite(&mut parsed(&calls(COPIES_MAX))).is_ok());
         assert_eq!(rewrite(&mut parsed(&calls(COPIES_MAX + 1))).unwrap_err().sqlstate, "54001");
+    }
+
+    #[test]
+    fn copies_are_measured_before_they_are_made() {
+        let keys = vec!["a"; 2_000].join(", ");
+        let calls = vec!["count(*) OVER w"; 100].join(", ");
+        let copies: Vec<String> = (0..100).map(|place| format!("w{place} AS (w)")).collect();
+        for sql in [
+            format!("SELECT {calls} FROM t WINDOW w AS (PARTITION BY {keys})"),
+            format!("SELECT 1 FROM t WINDOW w AS (PARTITION BY {keys}), {}", copies.join(", ")),
+        ] {
+            let mut query = parsed(&sql);
+            assert_eq!(rewrite(&mut query).map_err(|error| error.sqlstate), Err("54001".to_owned()), "{sql:.60}");
+        }
     }
 }

@@ -130,7 +130,7 @@ impl Limits {
             selection_timeout: positive(reader, "server_selection_timeout"),
         };
         let Some(uri) = uri else { return limits };
-        if let Some(size) = uri.max_pool_size.filter(|_| !reader.is_set("pool.size")) {
+        if let Some(size) = uri.max_pool_size.filter(|size| *size != 0 && !reader.is_set("pool.size")) {
             if !(1..=POOL_SIZE_MAX).contains(&i64::from(size)) {
                 reader.problem("uri", "", format!("maxPoolSize {size} is not in 1..={POOL_SIZE_MAX}"));
             }
@@ -140,14 +140,12 @@ impl Limits {
             limits.idle_timeout = idle;
         }
         let waits = [
-            ("connect_timeout", "connectTimeoutMS", uri.connect_timeout, &mut limits.connect_timeout),
-            ("server_selection_timeout", "serverSelectionTimeoutMS", uri.server_selection_timeout, &mut limits.selection_timeout),
+            ("connect_timeout", uri.connect_timeout, &mut limits.connect_timeout),
+            ("server_selection_timeout", uri.server_selection_timeout, &mut limits.selection_timeout),
         ];
-        for (key, option, given, limit) in waits {
-            let Some(given) = given.filter(|_| !reader.is_set(key)) else { continue };
-            if given.is_zero() {
-                reader.problem("uri", "", format!("{option} 0 is not above zero"));
-            }
+        for (key, given, limit) in waits {
+            // To the driver 0 is no limit, which the file's own stands for.
+            let Some(given) = given.filter(|given| !given.is_zero() && !reader.is_set(key)) else { continue };
             *limit = given;
         }
         limits
@@ -558,8 +556,7 @@ mod tests {
         let (settings, _) = read("uri = \"mongodb://h/shop\"");
         assert_eq!(told(settings.limits), (10, [600_000, 10_000, 10_000]));
         let (_, problems) = read("uri = \"mongodb://h/shop?maxPoolSize=2000&serverSelectionTimeoutMS=0\"");
-        let expected =
-            ["stores.crm.uri: maxPoolSize 2000 is not in 1..=1000", "stores.crm.uri: serverSelectionTimeoutMS 0 is not above zero"];
+        let expected = ["stores.crm.uri: maxPoolSize 2000 is not in 1..=1000"];
         assert_eq!(problems, expected);
     }
 

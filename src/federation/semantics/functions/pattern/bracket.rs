@@ -39,7 +39,10 @@ impl Parser {
                 Member::Letter(first) if self.peek(0) == Some('-') && self.peek(1) != Some(']') => {
                     self.advance();
                     match self.member()? {
-                        Member::Letter(last) if first <= last => self.add(&mut set, first, last),
+                        Member::Letter(last) if first <= last => {
+                            self.walk(first, last)?;
+                            self.add(&mut set, first, last);
+                        }
                         _ => return Err(invalid("invalid character range")),
                     }
                 }

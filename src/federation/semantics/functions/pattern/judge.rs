@@ -10,6 +10,8 @@ use super::node::Node;
 
 /// More letters than this in a pattern are not looked at.
 const LETTERS_MAX: usize = 300;
+/// Most visits of the parts of a pattern: a count visits its body anew for every round, and bodies stand inside each other.
+const STEPS_MAX: usize = 10_000;
 
 /// Whether long matches are preferred to short ones; `None` where there is nothing to prefer.
 pub(super) fn prefers_long(node: &Node) -> Option<bool> {
@@ -105,6 +107,7 @@ fn is_unambiguous(node: &Node) -> bool {
 struct Letters<'n> {
     sets: Vec<&'n ClassUnicode>,
     follow: Vec<Vec<usize>>,
+    steps: usize,
 }
 
 /// The letters that a part may begin and end with.
@@ -120,6 +123,10 @@ struct Part {
 impl<'n> Letters<'n> {
     /// Adds a part; `None` where there are two ways to the same letters.
     fn add(&mut self, node: &'n Node) -> Option<Part> {
+        self.steps += 1;
+        if self.steps > STEPS_MAX {
+            return None;
+        }
         match node {
             Node::Letter(set) => {
                 let place = self.sets.len();

@@ -17,7 +17,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use regex_automata::nfa::thompson::pikevm::{Cache, PikeVM};
-use regex_automata::nfa::thompson::{Compiler, Config};
+use regex_automata::nfa::thompson::{Compiler, Config, WhichCaptures};
 use regex_automata::{Anchored, Input, MatchKind, meta};
 use regex_syntax::hir::{Hir, Look};
 
@@ -28,6 +28,8 @@ use parse::{Options, unsupported};
 
 /// The most that a compiled pattern may take.
 const PATTERN_BYTES_MAX: usize = 10 << 20;
+/// The same, times the groups of a pattern.
+const GROUPS_BYTES_MAX: usize = 64 << 20;
 
 /// A compiled pattern.
 pub(super) struct Pattern {
@@ -67,14 +69,15 @@ impl Pattern {
             return Err(Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, message));
         }
         let (node, groups) = parse::parse(pattern, options)?;
+        let engine = compiled(&node.hir(), groups)?;
         let is_ordered = judge::is_ordered(&node);
         let ends = if is_ordered { Ends::Alike } else { searched(&node)? };
         let division = match () {
             () if !judge::is_divided_alike(&node) => Division::Unknown,
             () if is_ordered || groups == 0 => Division::Alike,
-            () => alone(&node)?.map_or(Division::Alike, Division::Alone),
+            () => alone(&node, groups)?.map_or(Division::Alike, Division::Alone),
         };
-        Ok(Self { engine: compiled(&node.hir())?, ends, groups, division })
+        Ok(Self { engine, ends, groups, division })
     }
 
     /// How many groups the pattern captures.
@@ -150,16 +153,18 @@ fn ambiguous() -> Diagnosis {
     Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
 }
 
-fn compiled(hir: &Hir) -> Result<meta::Regex, Diagnosis> {
+/// The engine keeps the places of all groups for every state, so that many groups leave room for few states.
+fn compiled(hir: &Hir, groups: u32) -> Result<meta::Regex, Diagnosis> {
+    let share = GROUPS_BYTES_MAX / usize::try_from(groups).unwrap_or(usize::MAX).saturating_add(1);
     meta::Regex::builder()
-        .configure(meta::Regex::config().nfa_size_limit(Some(PATTERN_BYTES_MAX)))
+        .configure(meta::Regex::config().nfa_size_limit(Some(PATTERN_BYTES_MAX.min(share))))
         .build_from_hir(hir)
         .map_err(|_cause: meta::BuildError| unsupported("so much"))
 }
 
 fn searched(node: &Node) -> Result<Ends, Diagnosis> {
     let nfa = Compiler::new()
-        .configure(Config::new().nfa_size_limit(Some(PATTERN_BYTES_MAX)))
+        .configure(Config::new().which_captures(WhichCaptures::Implicit).nfa_size_limit(Some(PATTERN_BYTES_MAX)))
         .build_from_hir(&node.hir())
         .map_err(|_cause| unsupported("so much"))?;
     let all = PikeVM::builder()
@@ -172,7 +177,7 @@ fn searched(node: &Node) -> Result<Ends, Diagnosis> {
 
 /// The pattern for the text of a match alone. Places at its ends are as they were found; `None` where there are others, which
 /// would look at what is around it.
-fn alone(node: &Node) -> Result<Option<meta::Regex>, Diagnosis> {
+fn alone(node: &Node, groups: u32) -> Result<Option<meta::Regex>, Diagnosis> {
     let mut parts: &[Node] = match node {
         Node::Concat(parts) => parts,
         other => std::slice::from_ref(other),
@@ -184,7 +189,7 @@ fn alone(node: &Node) -> Result<Option<meta::Regex>, Diagnosis> {
     if inner.any(&|node| matches!(node, Node::Look(_))) {
         return Ok(None);
     }
-    compiled(&Hir::concat(vec![Hir::look(Look::Start), inner.hir(), Hir::look(Look::End)])).map(Some)
+    compiled(&Hir::concat(vec![Hir::look(Look::Start), inner.hir(), Hir::look(Look::End)]), groups).map(Some)
 }
 
 #[cfg(test)]
@@ -274,5 +279,19 @@ mod tests {
         let pattern = Pattern::new("a*", "g").unwrap();
         let found: Vec<_> = pattern.find_all("baaac").collect();
         assert_eq!(found, [0..0, 1..4, 4..4, 5..5]);
+    }
+
+    #[test]
+    fn short_patterns_take_no_long_time_and_no_large_memory() {
+        let counted = format!("{}{}", "(".repeat(6), "){255}".repeat(6));
+        let many = "(a?)".repeat(4_000);
+        for pattern in [counted.as_str(), &many, &"(a)".repeat(20_000), &"\\w".repeat(9_000)] {
+            match Pattern::new(pattern, "") {
+                Ok(found) => assert!(found.is_match("aaa")),
+                Err(error) => assert_eq!(error.sqlstate, "0A000", "{pattern:.40}"),
+            }
+        }
+        let ranges = "[!-\u{10ffff}]".repeat(800);
+        assert_eq!(Pattern::new(&ranges, "i").err().map(|error| error.sqlstate), Some("0A000".to_owned()));
     }
 }

@@ -14,6 +14,12 @@ use super::node::Node;
 /// How deep parentheses may stand inside each other.
 const DEPTH_MAX: usize = 100;
 
+/// Most bytes of a pattern.
+const PATTERN_MAX: usize = 16_384;
+
+/// Most letters in the ranges of a pattern without case.
+const WALKED_MAX: usize = 4_000_000;
+
 /// The most that `{m,n}` takes (`DUPMAX`).
 const COUNT_MAX: u32 = 255;
 
@@ -87,7 +93,11 @@ pub(super) fn parse(pattern: &str, mut options: Options) -> Result<(Node, u32), 
         }
         rest = after;
     }
-    let mut parser = Parser { letters: rest.chars().collect(), at: 0, options, groups: 0, closed: Vec::new(), refused: None };
+    if rest.len() > PATTERN_MAX {
+        return Err(unsupported("so much"));
+    }
+    let mut parser =
+        Parser { letters: rest.chars().collect(), at: 0, options, groups: 0, closed: Vec::new(), refused: None, walked: 0 };
     if options.is_literal {
         return Ok((Node::Concat(rest.chars().map(|letter| parser.letter(letter)).collect()), 0));
     }
@@ -119,6 +129,7 @@ pub(super) struct Parser {
     closed: Vec<u32>,
     /// The first thing that is valid and not supported.
     pub(super) refused: Option<&'static str>,
+    walked: usize,
 }
 
 impl Parser {
@@ -142,6 +153,17 @@ impl Parser {
 
     fn refuse(&mut self, what: &'static str) {
         self.refused.get_or_insert(what);
+    }
+
+    /// Counts a range whose letters will be looked at one by one.
+    ///
+    /// # Errors
+    /// 0A000 beyond [`WALKED_MAX`].
+    pub(super) fn walk(&mut self, first: char, last: char) -> Result<(), Diagnosis> {
+        if self.options.folds {
+            self.walked = self.walked.saturating_add(usize::try_from(u32::from(last) - u32::from(first)).unwrap_or(usize::MAX));
+        }
+        if self.walked > WALKED_MAX { Err(unsupported("so much")) } else { Ok(()) }
     }
 
     fn letter(&self, letter: char) -> Node {
