@@ -203,6 +203,8 @@ named_types! {
     UUID = 2950;
     /// `jsonb`
     JSONB = 3802;
+    /// `regnamespace`
+    REGNAMESPACE = 4089;
 }
 
 /// The fields of a constrained `interval`, as bits of its modifier.

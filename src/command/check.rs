@@ -16,7 +16,7 @@ use crate::config::{self, Config, StoreConfig};
 use crate::error::Diagnose;
 use crate::options::Problem;
 use crate::server::{self, ServerError};
-use crate::stores::schema::Refused;
+use crate::stores::schema::{Refused, TableId};
 use crate::stores::{StoreError, StoreSchema};
 
 /// Arguments of `tributary check`.
@@ -112,7 +112,10 @@ fn tell_settings(output: &mut dyn Write, config: &Config) -> io::Result<()> {
     let listed = |names: Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     writeln!(output, "catalog    {}", config.directory.display())?;
     writeln!(output, "listen     {}", listed(settings.listen.iter().map(ToString::to_string).collect()))?;
-    writeln!(output, "http       {}", settings.http.map_or_else(|| "off".to_owned(), |address| address.to_string()))?;
+    // The address speaks TLS alone where there is a certificate.
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let http = settings.http.map_or_else(|| "off".to_owned(), |address| format!("{scheme}://{address}"));
+    writeln!(output, "http       {http}")?;
     writeln!(output, "database   {}", settings.database)?;
     writeln!(output, "roles      {}", listed(settings.roles.keys().cloned().collect()))?;
     writeln!(output, "views      {}", listed(config.views.iter().map(|view| view.name.clone()).collect()))?;
@@ -138,8 +141,9 @@ fn tell_stores(output: &mut dyn Write, answers: &[(&StoreConfig, &Found)]) -> io
         let mut cells = vec![store.name.to_string(), store.entry.connector.kind().to_owned()];
         match found {
             Ok(schema) => {
-                let columns: usize = schema.tables.iter().map(|table| table.columns.len()).sum();
-                let counts = [schema.tables.len(), columns, schema.refused.len()];
+                let tables = schema.tables.iter().filter(|table| is_served(store, schema, &table.id));
+                let (tables, columns) = tables.fold((0, 0), |(tables, columns), table| (tables + 1, columns + table.columns.len()));
+                let counts = [tables, columns, refused(store, schema).count()];
                 cells.push(schema.server_version.clone());
                 cells.extend(counts.iter().map(ToString::to_string));
             }
@@ -151,15 +155,26 @@ fn tell_stores(output: &mut dyn Write, answers: &[(&StoreConfig, &Found)]) -> io
     table(output, &head, &answers.iter().map(row).collect::<Vec<_>>())
 }
 
-/// Refused columns, those of one native type and reason together.
+/// Whether the table is in a namespace that the store file does not leave out.
+fn is_served(store: &StoreConfig, schema: &StoreSchema, table: &TableId) -> bool {
+    store.entry.naming.schema_of(&store.name, &schema.default_namespace, &table.namespace).is_some()
+}
+
+/// What is refused in the namespaces that are served.
+fn refused<'a>(store: &'a StoreConfig, schema: &'a StoreSchema) -> impl Iterator<Item = &'a Refused> {
+    schema.refused.iter().filter(move |refused| is_served(store, schema, &refused.table))
+}
+
+/// Refused columns, those of one native type and reason together; of whole tables there may be a reason only.
 fn tell_refused(output: &mut dyn Write, answers: &[(&StoreConfig, &Found)]) -> io::Result<()> {
     for (store, schema) in answers.iter().filter_map(|(store, found)| Some((store, found.as_ref().ok()?))) {
         let mut reasons: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
-        for refused in &schema.refused {
+        for refused in refused(store, schema) {
             reasons.entry((&refused.native_type, &refused.reason)).or_default().push(place(refused));
         }
         for ((native_type, reason), places) in reasons {
-            writeln!(output, "\nstore \"{}\" leaves out {}: type {native_type} {reason}", store.name, places.join(", "))?;
+            let subject = if native_type.is_empty() { String::new() } else { format!("type {native_type} ") };
+            writeln!(output, "\nstore \"{}\" leaves out {}: {subject}{reason}", store.name, places.join(", "))?;
         }
     }
     Ok(())
@@ -397,6 +412,35 @@ mod tests {
             problem: stores.shop.tables.reveiws: names nothing that the store has; perhaps \"reviews\"\n\n4 problems found\n\
             \nnote: stores.shop.tables.reviews: \"strars\" is declared, and no document that was looked at has it\n";
         assert!(said.ends_with(told), "{said}");
+    }
+
+    #[tokio::test]
+    async fn the_http_address_is_told_with_the_scheme_that_it_speaks() {
+        let main = "listen = \"127.0.0.1:0\"\nhttp.listen = \"127.0.0.1:0\"\nauth.trust = true\n[roles.ada]\n";
+        let with_tls = format!("tls = {{ certificate = \"c.pem\", key = \"c.pem\" }}\n{main}");
+        for (main, expected) in
+            [(main, "\nhttp       http://127.0.0.1:0\n"), (with_tls.as_str(), "\nhttp       https://127.0.0.1:0\n")]
+        {
+            let (_, said) = checked(&[("tributary.toml", main), ("c.pem", "nothing")], false).await;
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn tables_of_namespaces_that_are_left_out_are_not_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("shop.db");
+        let mut database =
+            SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&file).create_if_missing(true)).await.unwrap();
+        database.execute("CREATE TABLE a (id INTEGER PRIMARY KEY, x TEXT); CREATE TABLE b (id INTEGER PRIMARY KEY)").await.unwrap();
+        database.close().await.unwrap();
+        for (lines, expected) in [("", ["2", "3", "0"]), ("[namespaces]\nmain = false\n", ["0", "0", "0"])] {
+            let store = format!("kind = \"sqlite\"\npath = \"{}\"\n{lines}", file.display());
+            let (outcome, said) = checked(&[("tributary.toml", TRUSTING), ("stores/shop.toml", &store)], false).await;
+            assert_eq!(outcome, Outcome::Success, "{said}");
+            let row: Vec<&str> = said.lines().find(|line| line.starts_with("shop")).unwrap().split_whitespace().collect();
+            assert_eq!(row[row.len() - 3..], expected, "{said}");
+        }
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         key: "http.listen",
         form: Form::Text,
         default: Some("127.0.0.1:8455"),
-        meaning: "Address and port where /health and /metrics are told over HTTP; \"off\" switches it off. Beyond loopback it needs [tls] and http.token.",
+        meaning: "Address and port where /health and /metrics are told over HTTP, or over HTTPS alone where [tls] is set; \"off\" switches it off. Beyond loopback it needs [tls] and http.token.",
     },
     OptionSpec { key: "http.token", form: Form::Secret, default: Some(""), meaning: "Bearer token for everything but health." },
     OptionSpec {

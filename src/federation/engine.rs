@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::field::NamedFields;
 use super::joins;
+use super::pauses::Pauses;
 use super::placement::PlacementPlanner;
 use super::plans::Plans;
 use super::semantics;
@@ -76,6 +77,11 @@ impl Engine {
         options.sql_parser.collect_spans = true;
         // A LIMIT above takes the first rows of this order, as PostgreSQL does.
         options.sql_parser.enable_subquery_sort_elimination = false;
+        // The first follows a column by its name, also to another one, and reserves room for as many rows as LIMIT says. The second
+        // reads too few rows where frames stand on one another. The third is off by itself, but takes branches for one where they differ.
+        options.optimizer.enable_topk_aggregation = false;
+        options.optimizer.enable_window_limits = false;
+        options.optimizer.enable_unions_to_filter = false;
         // Remote probes must not be polled before their build side is done (`federation.md` §1.3).
         options.execution.hash_join_buffering_capacity = 0;
         options.optimizer.hash_join_inlist_pushdown_max_distinct_values = KEYS_MAX;
@@ -123,7 +129,8 @@ impl Engine {
 /// The engine's rules for physical plans, with ours.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let walls: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(Walls);
-    std::iter::once(walls).chain(joins::filters::rules()).collect()
+    let pauses: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(Pauses);
+    std::iter::once(walls).chain(joins::filters::rules()).chain([pauses]).collect()
 }
 
 fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {

@@ -8,6 +8,7 @@ use datafusion::physical_plan::{ExecutionPlan, displayable};
 
 use super::ast::HIDDEN;
 use super::branches::Branches;
+use super::pauses::PACED;
 use super::plan::Bound;
 use super::scan::{Asked, asked, count_scans};
 use crate::error::{Diagnosis, sqlstate};
@@ -46,11 +47,13 @@ pub async fn json(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> Re
     serde_json::to_string_pretty(&whole).map_err(|error| Diagnosis::new(sqlstate::INTERNAL_ERROR, error.to_string()))
 }
 
-const COOPERATIVE: &str = "CooperativeExec";
+/// Nodes that only let other tasks run, and tell nothing of the statement.
+const PAUSING: [&str; 2] = ["CooperativeExec", PACED];
 
 fn node(plan: &dyn ExecutionPlan, analyzed: bool) -> serde_json::Value {
-    // It only lets other tasks run, and tells nothing of the statement.
-    if let (COOPERATIVE, [only]) = (plan.name(), plan.children().as_slice()) {
+    if let [only] = plan.children().as_slice()
+        && PAUSING.contains(&plan.name())
+    {
         return node(only.as_ref(), analyzed);
     }
     let details = displayable(plan).one_line().to_string();

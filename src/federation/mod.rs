@@ -28,6 +28,7 @@ pub mod joins;
 mod lateral;
 mod ordering;
 pub mod output;
+mod pauses;
 pub mod placement;
 pub mod plan;
 pub mod plans;

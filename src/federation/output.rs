@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::common::Column;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Projection};
 
 use super::ast;
 use super::error::diagnose;
 use super::semantics::types::output_types;
-use crate::catalog::{Relation, RelationBody};
+use crate::catalog::{Relation, RelationBody, system};
 use crate::error::Diagnosis;
 use crate::pgtype::PgType;
 
@@ -67,6 +68,66 @@ fn origin(plan: &LogicalPlan, place: usize, used: &BTreeMap<u32, Arc<Relation>>)
             matches!(relation.body, RelationBody::Stored { .. }).then_some((relation.oid, i16::try_from(ordinal + 1).ok()?))
         }
         _ => None,
+    }
+}
+
+/// The plan with names for the ids of relations and schemas that its outputs are: `'shop.orders'::regclass` is shown as `orders`.
+/// `None` when there are none. Ids that a store holds are the store's own and stay numbers. `analyzed` is the plan analysed.
+///
+/// # Errors
+/// What building the projection failed with.
+pub fn name_objects(
+    plan: &LogicalPlan,
+    analyzed: &LogicalPlan,
+    columns: &[OutputColumn],
+    state: &SessionState,
+) -> Result<Option<LogicalPlan>, Diagnosis> {
+    let shown: Vec<Option<&str>> = columns.iter().enumerate().map(|(place, column)| name_of(analyzed, place, column)).collect();
+    if shown.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let mut outputs = Vec::with_capacity(shown.len());
+    for (column, function) in plan.schema().columns().into_iter().zip(shown) {
+        outputs.push(match function {
+            Some(function) => {
+                let function = state.udf(function).map_err(|error| diagnose(&error))?;
+                function.call(vec![Expr::Column(column.clone())]).alias_qualified(column.relation, column.name)
+            }
+            None => Expr::Column(column),
+        });
+    }
+    let named = Projection::try_new(outputs, Arc::new(plan.clone())).map_err(|error| diagnose(&error))?;
+    Ok(Some(LogicalPlan::Projection(named)))
+}
+
+/// The function that names the objects of an output column.
+fn name_of(analyzed: &LogicalPlan, place: usize, column: &OutputColumn) -> Option<&'static str> {
+    let function = match column.pg_type.oid {
+        oid if oid == PgType::REGCLASS.oid => "pg_cast_regclass",
+        oid if oid == PgType::REGNAMESPACE.oid => "pg_cast_regnamespace",
+        _ => return None,
+    };
+    is_looked_up(analyzed, place).then_some(function)
+}
+
+/// Whether an output is the id of an object that the statement has looked up by its name.
+fn is_looked_up(plan: &LogicalPlan, place: usize) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => match projection.expr.get(place).map(|expr| expr.clone().unalias()) {
+            Some(Expr::ScalarFunction(call)) => system::is_of_session(&call.func),
+            Some(Expr::Column(column)) => {
+                let below = projection.input.schema().maybe_index_of_column(&column);
+                below.is_some_and(|below| is_looked_up(&projection.input, below))
+            }
+            _ => false,
+        },
+        LogicalPlan::Filter(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Distinct(Distinct::All(_))
+        | LogicalPlan::Union(_) => plan.inputs().into_iter().all(|input| is_looked_up(input, place)),
+        _ => false,
     }
 }
 

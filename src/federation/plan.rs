@@ -122,7 +122,18 @@ pub struct Bound {
 ///
 /// # Errors
 /// As Postgres: 42P01, 42703, 42883, 42804, 42P18, 0A000, …
-pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32]) -> Result<Planned, Diagnosis> {
+pub fn plan(engine: &Engine, setting: &Setting, query: Query, given: &[u32]) -> Result<Planned, Diagnosis> {
+    plan_as(engine, setting, query, given, Objects::Named)
+}
+
+/// What a result shows for relations and schemas: the reader of a view may still compare their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Objects {
+    Named,
+    Ids,
+}
+
+fn plan_as(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32], objects: Objects) -> Result<Planned, Diagnosis> {
     ast::depth::bound(&mut query)?;
     check_parameters(&query)?;
     let state = state(engine, setting);
@@ -141,6 +152,17 @@ pub fn plan(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32])
     };
     let analyzed = analyze(&state, &logical)?;
     let columns = output::columns(&analyzed, &context.used())?;
+    let named = match objects {
+        Objects::Named => output::name_objects(&logical, &analyzed, &columns, &state)?,
+        Objects::Ids => None,
+    };
+    let (logical, columns) = match named {
+        Some(named) => {
+            let columns = output::columns(&analyze(&state, &named)?, &context.used())?;
+            (named, columns)
+        }
+        None => (logical, columns),
+    };
     Ok(Planned { logical, parameters, columns, relations: context.used() })
 }
 
@@ -198,7 +220,7 @@ pub async fn bind_aside(
 /// 42601, and as [`plan`]; 42P02 for a parameter, 42701 for a column name given twice. What names a relation or column has its place in the text.
 pub fn describe(engine: &Engine, setting: &Setting, sql: &str) -> Result<Vec<OutputColumn>, Diagnosis> {
     let query = parse_query(sql)?;
-    let planned = plan(engine, setting, query.clone(), &[]).map_err(|error| {
+    let planned = plan_as(engine, setting, query.clone(), &[], Objects::Ids).map_err(|error| {
         let position = error.position.or_else(|| ast::locate::position(&error, &query, sql));
         error.with_position(position)
     })?;
@@ -444,12 +466,20 @@ pub async fn constants(
 /// `SELECT CAST(expression AS type), …`, put together from parsed parts: printing an expression and parsing it again would
 /// let a quote in a literal end the literal (`federation.md` §1.7).
 fn cast_query(expressions: &[sqlparser::ast::Expr], types: &[PgType]) -> Result<Query, Diagnosis> {
-    let casts: Vec<String> = types.iter().map(|pg_type| format!("CAST(NULL AS {pg_type})")).collect();
+    // An id would be shown by its object's name, which no parameter is.
+    let is_id = |pg_type: &PgType| [PgType::REGCLASS.oid, PgType::REGNAMESPACE.oid].contains(&pg_type.oid);
+    let cast = |pg_type: &PgType| {
+        if is_id(pg_type) { format!("CAST(CAST(NULL AS {pg_type}) AS oid)") } else { format!("CAST(NULL AS {pg_type})") }
+    };
+    let casts: Vec<String> = types.iter().map(cast).collect();
     let mut query = parse_query(&format!("SELECT {}", casts.join(", ")))?;
     if let sqlparser::ast::SetExpr::Select(select) = query.body.as_mut() {
         for (item, expression) in select.projection.iter_mut().zip(expressions) {
             if let sqlparser::ast::SelectItem::UnnamedExpr(sqlparser::ast::Expr::Cast { expr, .. }) = item {
-                **expr = expression.clone();
+                match expr.as_mut() {
+                    sqlparser::ast::Expr::Cast { expr: inner, .. } => **inner = expression.clone(),
+                    value => *value = expression.clone(),
+                }
             }
         }
     }

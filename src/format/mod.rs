@@ -24,6 +24,7 @@ pub mod lsn;
 pub mod money;
 pub mod network;
 pub mod numeric;
+pub mod range;
 pub mod regtype;
 pub mod scalar;
 pub mod time;

@@ -12,8 +12,8 @@ use datafusion::scalar::ScalarValue;
 use super::interval::Interval;
 use super::network::{Network, read_mac, write_mac};
 use super::{
-    DisplaySettings, array, bit, boolean, bytea, date, fault, float, integer, interval, json, lsn, money, numeric, regtype, time,
-    timestamp, uuid,
+    DisplaySettings, array, bit, boolean, bytea, date, fault, float, integer, interval, json, lsn, money, numeric, range, regtype,
+    time, timestamp, uuid,
 };
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgType, UTC};
@@ -28,7 +28,7 @@ pub fn null(pg_type: PgType) -> Result<ScalarValue, Diagnosis> {
 
 /// Reads the text form of `pg_type`.
 ///
-/// Geometric types, ranges, `xml` and the text search types are kept as they are: nothing here computes with them.
+/// Geometric types, multiranges, `xml` and the text search types are kept as they are: nothing here computes with them.
 ///
 /// # Errors
 /// 22P02, 22003, 22007 or 22008 in PostgreSQL's words; 0A000 for a value the carrier cannot hold.
@@ -83,6 +83,7 @@ fn canonical_text(pg_type: PgType, text: &str, display: &DisplaySettings) -> Res
         2950 => return Ok(uuid_text(&uuid::read(text)?)),
         3220 => return Ok(lsn::text(lsn::read(text)?)),
         3802 => return json::canonical(text),
+        3904 | 3906 | 3908 | 3910 | 3912 | 3926 => return range::canonical(pg_type, text, display),
         _ => return Ok(text.to_owned()),
     }
     Ok(String::from_utf8(out).unwrap_or_default())

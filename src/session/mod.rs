@@ -190,9 +190,16 @@ impl Session {
     /// Called once per simple `Query` message or extended `Execute`/`Parse`/`Bind`.
     pub fn begin(&mut self) -> CancellationToken {
         let cancel = CancellationToken::new();
-        let timeout = self.settings.duration("statement_timeout");
-        self.guard = Guard { cancel: cancel.clone(), deadline: timeout.map(|timeout| Instant::now() + timeout), timeout };
+        self.guard.cancel = cancel.clone();
+        self.start_timeout();
         cancel
+    }
+
+    /// Starts `statement_timeout` anew: each statement of a text has all of it, as it is set then.
+    fn start_timeout(&mut self) {
+        let timeout = self.settings.duration("statement_timeout");
+        self.guard.deadline = timeout.map(|timeout| Instant::now() + timeout);
+        self.guard.timeout = timeout;
     }
 
     /// Splits and parses the text of a simple `Query`. An empty text gives no statements.
@@ -211,6 +218,7 @@ impl Session {
     pub async fn run(&mut self, statement: &Parsed, alone: bool) -> Result<Execution, Diagnosis> {
         self.check_block(&statement.kind)?;
         if !alone {
+            self.start_timeout();
             verbs::transaction::begin_implicit(self)?;
         }
         if statement.kind.ends_block() {

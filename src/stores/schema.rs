@@ -43,7 +43,7 @@ pub struct Refused {
     pub table: TableId,
     /// The column; `None` when the whole table is refused.
     pub column: Option<String>,
-    /// The native type.
+    /// The native type; empty where a whole table is refused whatever it is.
     pub native_type: String,
     /// Why, as a clause: `has no mapping to a Postgres type`.
     pub reason: String,

@@ -9,6 +9,7 @@ mod endless;
 mod errors;
 mod fast_path_postgres;
 mod injection;
+mod lookups;
 mod outages;
 mod reload;
 mod session;

@@ -44,6 +44,33 @@ async fn settings_are_set_local_reset_and_discarded() {
 }
 
 #[tokio::test]
+async fn relations_and_schemas_are_shown_by_the_names_that_the_path_gives_them() {
+    let place = Place::new();
+    place.sqlite("shop", "CREATE TABLE items (id INTEGER PRIMARY KEY); CREATE TABLE \"Odd one\" (id INTEGER PRIMARY KEY);").await;
+    place.sqlite("attic", "CREATE TABLE items (id INTEGER PRIMARY KEY);").await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    for (sql, expected) in [
+        ("SELECT 'attic.items'::regclass", "items"),
+        ("SELECT 'shop.items'::regclass, regclass 'shop.items'", "shop.items|shop.items"),
+        ("SELECT 'shop.items'::regclass::text || '!'", "shop.items!"),
+        ("SELECT 'shop.\"Odd one\"'::regclass", "\"Odd one\""),
+        ("SELECT to_regclass('shop.items'), to_regclass('nothing.such') IS NULL", "shop.items|t"),
+        ("SELECT 'shop'::regnamespace, to_regnamespace('shop')::text, to_regnamespace('no') IS NULL", "shop|shop|t"),
+        ("SELECT r FROM (SELECT 'shop.items'::regclass AS r) AS t ORDER BY r LIMIT 1", "shop.items"),
+        ("SELECT attname FROM pg_attribute WHERE attrelid = 'shop.items'::regclass AND attnum > 0", "id"),
+        ("SELECT relname FROM pg_class WHERE oid = to_regclass('shop.items')", "items"),
+        ("SELECT count(*) FROM pg_class WHERE relnamespace = 'shop'::regnamespace AND relkind = 'r'", "2"),
+        ("SELECT 'shop.items'::regclass::oid = 'shop.items'::regclass", "t"),
+        ("SELECT c.tableoid = 1259, c.tableoid FROM pg_class c WHERE oid = 'shop.items'::regclass", "t|1259"),
+        ("SET search_path = shop; SELECT 'shop.items'::regclass, 'attic.items'::regclass", "items|attic.items"),
+        ("SET search_path = ''; SELECT 'shop.items'::regclass, 'pg_class'::regclass", "shop.items|pg_class"),
+    ] {
+        assert_eq!(session.answer(sql).await, expected, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn the_search_path_is_what_was_set_also_when_that_is_nothing() {
     let place = Place::new();
     place.sqlite("shop", "CREATE TABLE items (id INTEGER PRIMARY KEY); INSERT INTO items VALUES (1);").await;

@@ -229,6 +229,17 @@ async fn promptly(session: &Session, sql: &str) -> Result<Vec<String>, Failure> 
     outcome
 }
 
+/// The outcome of a statement that is cancelled: again until a request meets it, as one that comes too early does nothing.
+async fn cancelled_while<T>(session: &Session, statement: impl Future<Output = T>) -> T {
+    let mut statement = std::pin::pin!(statement);
+    loop {
+        match tokio::time::timeout(Duration::from_millis(50), &mut statement).await {
+            Ok(outcome) => return outcome,
+            Err(_elapsed) => session.cancel().await,
+        }
+    }
+}
+
 /// Timeouts and cancel requests while `shop` accepts connections and never answers. Its `stock` holds a row.
 async fn never_answered(server: &Server, open: &Open) {
     let [block, single, cancelled] =
@@ -246,14 +257,7 @@ async fn never_answered(server: &Server, open: &Open) {
         assert_eq!(promptly(&single, sql).await.unwrap_err().code, "57014", "{sql}");
     }
     let started = Instant::now();
-    let (outcome, ()) = tokio::join!(cancelled.rows("SELECT n FROM shop.stock"), async {
-        // Sent again until it meets the statement: one that comes too early does nothing.
-        for _ in 0..10 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            cancelled.cancel().await;
-        }
-    });
-    assert_eq!(outcome.unwrap_err().code, "57014");
+    assert_eq!(cancelled_while(&cancelled, cancelled.rows("SELECT n FROM shop.stock")).await.unwrap_err().code, "57014");
     assert!(started.elapsed() < PROMPT, "{:?}", started.elapsed());
     for session in [&block, &single, &cancelled] {
         session.answer("RESET statement_timeout").await;
@@ -335,19 +339,48 @@ async fn a_snapshot_that_postgres_lets_us_wait_for_can_be_given_up() {
     promptly(&session, "ROLLBACK").await.unwrap();
     session.answer("RESET statement_timeout").await;
     session.answer("BEGIN ISOLATION LEVEL SERIALIZABLE").await;
-    let (outcome, ()) = tokio::join!(promptly(&session, "SELECT count(*) FROM shop.stock"), async {
-        for _ in 0..10 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            session.cancel().await;
-        }
-    });
-    assert_eq!(outcome.unwrap_err().code, "57014");
+    let waiting = promptly(&session, "SELECT count(*) FROM shop.stock");
+    assert_eq!(cancelled_while(&session, waiting).await.unwrap_err().code, "57014");
     session.answer("ROLLBACK").await;
     idle(postgres, &database).await;
     sqlx::query("COMMIT").execute(&mut writer).await.unwrap();
     session.answer("BEGIN ISOLATION LEVEL SERIALIZABLE").await;
     assert_eq!(session.answer("SELECT count(*) FROM shop.stock").await, "2");
     session.answer("COMMIT").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timeout_holds_for_later_statements_of_its_text() {
+    let place = Place::new();
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let endless = "SELECT count(*) FROM generate_series(1, 2000000000)";
+    let stopped = promptly(&session, &format!("SET statement_timeout = '300ms'; {endless}")).await.unwrap_err();
+    assert_eq!(stopped.code, "57014");
+    // The SET was rolled back with the rest of its text.
+    assert_eq!(session.answer("SHOW statement_timeout").await, "0");
+    let spent = "SELECT count(*) FROM generate_series(1, 300000)";
+    assert_eq!(
+        session.answer(&format!("SET statement_timeout = '1min'; {spent}; SET statement_timeout = 0; {spent}")).await,
+        "300000\n300000"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joins_of_all_rows_with_all_are_given_up_in_time() {
+    let place = Place::new();
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("SET statement_timeout = '300ms'").await;
+    let sides = "generate_series(1, 100000) AS a, generate_series(1, 100000) AS b";
+    for asked in ["count(*) FROM {sides} WHERE a + b < 0", "count(*) FROM {sides} WHERE a > b", "sum(a::numeric * b) FROM {sides}"]
+    {
+        let sql = format!("SELECT {}", asked.replace("{sides}", sides));
+        assert_eq!(promptly(&session, &sql).await.unwrap_err().code, "57014", "{sql}");
+    }
+    session.answer("SET statement_timeout = 0").await;
+    let small = "SELECT count(*), sum(a) FROM generate_series(1, 1000) AS a LEFT JOIN generate_series(1, 1000) AS b ON a > b + 990";
+    assert_eq!(session.answer(small).await, "1036|536416");
 }
 
 #[tokio::test(flavor = "multi_thread")]

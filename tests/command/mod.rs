@@ -143,6 +143,53 @@ async fn check_tells_what_it_found_in_postgres_and_what_it_could_not_reach() {
 }
 
 #[tokio::test]
+async fn check_tells_what_the_role_may_not_read_in_postgres_and_passes_over_what_is_left_out() {
+    let server = support::postgres().await;
+    let database = server.fresh_database().await.unwrap();
+    let login = PgConnectOptions::new_without_pgpass().host(server.host()).port(server.port()).database(&database);
+    let mut owner = PgConnection::connect_with(&login.username(server.user()).password(server.password())).await.unwrap();
+    let reader = format!("reader_of_{database}");
+    let statements = [
+        format!("CREATE ROLE {reader} LOGIN PASSWORD 'check'"),
+        "CREATE TABLE orders (id int PRIMARY KEY, note text)".to_owned(),
+        "CREATE TABLE wages (id int PRIMARY KEY)".to_owned(),
+        "CREATE SCHEMA vault".to_owned(),
+        "CREATE TABLE vault.gold (id int PRIMARY KEY)".to_owned(),
+        "CREATE TABLE vault.silver (id int PRIMARY KEY)".to_owned(),
+        "CREATE SCHEMA audit".to_owned(),
+        "CREATE TABLE audit.entries (id int PRIMARY KEY, at timestamp, note text)".to_owned(),
+        format!("GRANT USAGE ON SCHEMA audit TO {reader}"),
+        format!("GRANT SELECT ON orders, vault.gold, audit.entries TO {reader}"),
+    ];
+    for statement in statements {
+        owner.execute(AssertSqlSafe(statement)).await.unwrap();
+    }
+    let catalog = tempfile::tempdir().unwrap();
+    write(catalog.path(), "tributary.toml", "listen = \"127.0.0.1:0\"\nhttp.listen = \"off\"\nauth.trust = true\n[roles.ada]\n");
+    let store = format!(
+        "kind = \"postgres\"\nport = {}\nuser = \"{reader}\"\ndatabase = \"{database}\"\npassword = \"check\"\n",
+        server.port()
+    );
+    let told = "store \"shop\" leaves out public.wages: may not be read by the role of this store\n";
+    let vault = "store \"shop\" leaves out vault.gold, vault.silver: schema \"vault\" may not be used by the role of this store\n";
+    let rows = [
+        ("", ["2", "5", "3"], true),
+        ("[namespaces]\naudit = false\n", ["1", "2", "3"], true),
+        ("[namespaces]\naudit = false\nvault = false\n", ["1", "2", "1"], false),
+    ];
+    for (lines, expected, tells_vault) in rows {
+        write(catalog.path(), "stores/shop.toml", &format!("{store}{lines}"));
+        let checked = tributary(&["check", catalog.path().to_str().unwrap()], "");
+        let said = text(&checked.stdout);
+        assert_eq!(checked.status.code(), Some(0), "{said}{}", text(&checked.stderr));
+        let row: Vec<&str> = said.lines().find(|line| line.starts_with("shop")).unwrap().split_whitespace().collect();
+        assert_eq!(row[row.len() - 3..], expected, "{said}");
+        assert!(said.contains(told), "{said}");
+        assert_eq!(said.contains(vault), tells_vault, "{said}");
+    }
+}
+
+#[tokio::test]
 async fn check_tells_a_database_that_a_mariadb_server_does_not_have() {
     let server = support::mariadb().await;
     let database = server.fresh_database().await.unwrap();

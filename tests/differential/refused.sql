@@ -17,7 +17,6 @@ SELECT id FROM shop.customers WHERE CASE WHEN active THEN (small, email) END IS 
 SELECT c.id FROM shop.customers c WHERE row(c.*) IS NOT NULL
 
 -- Groups of a regular expression that may be divided in several ways.
-SELECT regexp_match('abcd', '(a|ab)(c|bcd)(d*)') AS m
 SELECT regexp_match('ab', '((a)|b)*') AS m
 
 -- Back references and look-around.

@@ -281,7 +281,7 @@ const CATALOG: &[Row] = &[
     ("pg_tablespace_size", PgType::INT8, |_, _| Ok(Answer::Null)),
     ("pg_tablespace_location", TEXT, |_, _| Ok(Answer::Text(String::new()))),
     ("pg_size_pretty", TEXT, |_, args| Ok(args.first().and_then(Argument::oid).map(size_text).into())),
-    ("to_regclass", OID, |env, args| Ok(named_relation(env, args).ok().map_or(Answer::Null, Answer::Int))),
+    ("to_regclass", PgType::REGCLASS, |env, args| Ok(named_relation(env, args).ok().map_or(Answer::Null, Answer::Int))),
     ("pg_array_ordinals", PgType::with_typmod(1007, -1), |_, args| {
         // A second argument is the dimension; arrays of the catalog have one.
         match (args.first(), args.get(1).map(Argument::oid)) {
@@ -291,6 +291,7 @@ const CATALOG: &[Row] = &[
         }
     }),
     ("like_escape", TEXT, |_, args| like_escape(args)),
+    ("to_regnamespace", PgType::REGNAMESPACE, |env, args| Ok(namespace_oid(env, args).unwrap_or(Answer::Null))),
     ("to_regtype", PgType::REGTYPE, |_, args| Ok(regtype_oid(args).unwrap_or(Answer::Null))),
     ("pg_cast_regclass", TEXT, |env, args| Ok(regclass_text(env, args.first()).into())),
     ("pg_oid_regclass", PgType::REGCLASS, |env, args| named_relation(env, args).map(Answer::Int)),
@@ -300,7 +301,7 @@ const CATALOG: &[Row] = &[
     ("pg_oid_regprocedure", OID, |_, args| named_function(args)),
     ("pg_cast_regproc", TEXT, |_, args| Ok(plain(args.first()).into())),
     ("pg_cast_regnamespace", TEXT, |env, args| Ok(namespace_text(env, args.first()).into())),
-    ("pg_oid_regnamespace", OID, |env, args| namespace_oid(env, args)),
+    ("pg_oid_regnamespace", PgType::REGNAMESPACE, |env, args| namespace_oid(env, args)),
     ("pg_cast_regrole", TEXT, |env, args| {
         Ok(args.first().and_then(Argument::oid).and_then(|oid| role_name(&env.facts, oid)).cloned().into())
     }),

@@ -22,7 +22,8 @@ use datafusion::sql::sqlparser::ast::{
     VisitorMut,
 };
 
-use super::dialect::call;
+use super::dialect::{call, plain_type};
+use super::literal;
 use super::name::{figure_name, fold};
 use crate::catalog::system::always_empty;
 
@@ -141,7 +142,8 @@ fn name_catalogs(select: &mut Select) {
                 && column.value.eq_ignore_ascii_case("tableoid")
                 && let Some(relation) = self.0.get(&fold(alias))
             {
-                *expr = call("pg_oid_regclass", Expr::value(Value::SingleQuotedString(relation.clone())));
+                let found = call("pg_oid_regclass", Expr::value(Value::SingleQuotedString(relation.clone())));
+                *expr = literal::cast(found, plain_type("oid"));
             }
             ControlFlow::Continue(())
         }
@@ -469,6 +471,7 @@ mod tests {
             "SELECT (_pg_expandarray(i.k)).n AS n, _pg_expandarray(i.k) AS kk FROM pg_index i",
             "SELECT unnest(pg_array_ordinals(i.k)) AS n, unnest(i.k) AS kk FROM pg_index i",
         );
+        check("SELECT c.tableoid FROM pg_class c", "SELECT CAST(pg_oid_regclass('pg_catalog.pg_class') AS oid) FROM pg_class c");
         check("SELECT (SELECT x FROM shop.orders) FROM t", "SELECT (SELECT x FROM shop.orders) FROM t");
     }
 }

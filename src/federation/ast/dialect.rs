@@ -7,12 +7,37 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, Query, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 
-use super::{interval, json, keywords, literal, null_test, rows, similar, tuple};
+use super::{interval, json, keywords, likes, literal, null_test, rows, similar, tuple};
 use crate::error::{Diagnosis, sqlstate};
 
 /// The pass.
-#[derive(Debug)]
-pub struct Dialect;
+#[derive(Debug, Default)]
+pub struct Dialect {
+    written: likes::Written,
+}
+
+impl Dialect {
+    /// Whether something may be deeper than it was.
+    pub(super) fn has_written(&self) -> bool {
+        self.written.is_any()
+    }
+
+    /// Forms that stand for others whatever is inside them.
+    fn respell(&mut self, expr: &mut Expr) -> Result<(), Diagnosis> {
+        tuple::rewrite(expr);
+        keywords::call(expr);
+        if let Some(call) = quantified(expr) {
+            *expr = call;
+        }
+        if let Some(call) = distinct_from_literal(expr) {
+            *expr = call;
+        }
+        if let Some(matches) = likes::rewrite(expr, &mut self.written)? {
+            *expr = matches;
+        }
+        null_test::rewrite(expr)
+    }
+}
 
 impl VisitorMut for Dialect {
     type Break = Box<Diagnosis>;
@@ -48,8 +73,7 @@ impl VisitorMut for Dialect {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
-        respell(expr);
-        if let Err(error) = null_test::rewrite(expr) {
+        if let Err(error) = self.respell(expr) {
             return ControlFlow::Break(Box::new(error));
         }
         let rewritten = match expr {
@@ -94,7 +118,12 @@ impl VisitorMut for Dialect {
             },
             Expr::Cast { expr: inner, data_type, .. } => match cast_function(data_type, is_text(inner)) {
                 Some(name) => Ok(call(&name, std::mem::replace(inner.as_mut(), Expr::value(Value::Null)))),
-                None => return ControlFlow::Continue(()),
+                None => {
+                    if matches!(data_type, DataType::Text | DataType::Varchar(_) | DataType::CharacterVarying(_)) {
+                        show_name(inner);
+                    }
+                    return ControlFlow::Continue(());
+                }
             },
             Expr::TypedString(typed) => match cast_function(&typed.data_type, true) {
                 Some(name) => Ok(call(&name, Expr::Value(typed.value.clone()))),
@@ -156,18 +185,6 @@ fn called(function: &mut Function) -> Result<Option<Expr>, Diagnosis> {
     json::rewrite(function)
 }
 
-/// Forms that stand for others whatever is inside them.
-fn respell(expr: &mut Expr) {
-    tuple::rewrite(expr);
-    keywords::call(expr);
-    if let Some(call) = quantified(expr) {
-        *expr = call;
-    }
-    if let Some(call) = distinct_from_literal(expr) {
-        *expr = call;
-    }
-}
-
 /// What stands for a prefix operator; `None` when the planner knows the operator itself.
 fn unary(op: &UnaryOperator, operand: &mut Expr) -> Option<Result<Expr, Diagnosis>> {
     Some(match op {
@@ -210,7 +227,7 @@ fn bit_string(value: &Value) -> Option<Value> {
 }
 
 /// A type by its name alone, which for `bit` means any length.
-fn plain_type(name: &str) -> DataType {
+pub(super) fn plain_type(name: &str) -> DataType {
     DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]), Vec::new())
 }
 
@@ -241,7 +258,7 @@ fn quote_field(access: &mut AccessExpr) {
 }
 
 /// The engine's only escape character is the backslash: `LIKE p ESCAPE '/'` is `LIKE like_escape(p, '/')`.
-fn own_escape(pattern: &mut Expr, escape: &mut Option<datafusion::sql::sqlparser::ast::ValueWithSpan>) {
+pub(super) fn own_escape(pattern: &mut Expr, escape: &mut Option<datafusion::sql::sqlparser::ast::ValueWithSpan>) {
     let Some(character) = escape.take_if(|written| !matches!(&written.value, Value::SingleQuotedString(text) if text == "\\"))
     else {
         return;
@@ -324,6 +341,21 @@ fn cast_function(data_type: &DataType, from_name: bool) -> Option<String> {
         .then(|| format!("pg_{direction}_{word}"))
 }
 
+/// The id of an object that is looked up by its name, as the text that its type shows.
+fn show_name(expr: &mut Expr) {
+    if let Expr::Nested(inner) = expr {
+        return show_name(inner);
+    }
+    let Expr::Function(function) = expr else { return };
+    let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return };
+    let shown = match name.value.to_lowercase().as_str() {
+        "pg_oid_regclass" | "to_regclass" => "pg_cast_regclass",
+        "pg_oid_regnamespace" | "to_regnamespace" => "pg_cast_regnamespace",
+        _ => return,
+    };
+    *expr = call(shown, take_out(expr));
+}
+
 fn is_text(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_) | Value::Placeholder(_)))
 }
@@ -366,7 +398,7 @@ mod tests {
 
     fn check(sql: &str, expected: Result<&str, &str>) {
         let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
-        let result = match VisitMut::visit(&mut statements, &mut Dialect) {
+        let result = match VisitMut::visit(&mut statements, &mut Dialect::default()) {
             ControlFlow::Continue(()) => Ok(statements[0].to_string()),
             ControlFlow::Break(error) => Err(error.sqlstate),
         };
@@ -391,6 +423,10 @@ mod tests {
         check("SELECT x COLLATE \"C\" FROM t", Ok("SELECT x FROM t"));
         check("SELECT x COLLATE \"de_DE\" FROM t", Err("0A000"));
         check("SELECT x::regclass, x::int FROM t", Ok("SELECT pg_cast_regclass(x), x::INT FROM t"));
+        check(
+            "SELECT 'x'::regclass::text, 'x'::regclass::oid",
+            Ok("SELECT pg_cast_regclass(pg_oid_regclass('x'))::TEXT, pg_oid_regclass('x')::oid"),
+        );
         check("SELECT a LIKE b ESCAPE '/' FROM t", Ok("SELECT a LIKE like_escape(b, '/') FROM t"));
         check("SELECT t.tags[1], (t.address).city FROM t", Ok("SELECT t.tags[1], (t.address).'city' FROM t"));
         check("SELECT -x, -1, -(2), a AT TIME ZONE 'UTC' FROM t", Ok("SELECT pg_negate(x), -1, -(2), timezone('UTC', a) FROM t"));

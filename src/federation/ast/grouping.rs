@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::dialect::call_with;
 use super::name::figure_name;
+use super::size::{self, COPIED_MAX};
 use crate::error::{Diagnosis, Limit, sqlstate};
 
 /// Most expressions of a CUBE, as in PostgreSQL.
@@ -27,31 +28,26 @@ const WIDTH_MAX: usize = 1_664;
 /// by the numbers. Two outputs that ordinals name are grouped apart even if they are the same: a set may show only one of them.
 ///
 /// # Errors
-/// 54001 and 54011 beyond [`SETS_MAX`], [`DIFFERENT_MAX`], [`MEMBERS_MAX`], [`WIDTH_MAX`] or [`CUBE_MAX`], before anything is
-/// written out.
+/// 54001 and 54011 beyond [`SETS_MAX`], [`DIFFERENT_MAX`], [`MEMBERS_MAX`], [`WIDTH_MAX`], [`CUBE_MAX`] or [`COPIED_MAX`], before
+/// anything is written out.
 pub(super) fn resolve_ordinals(select: &mut Select) -> Result<(), Diagnosis> {
     let GroupByExpr::Expressions(groups, _) = &mut select.group_by else { return Ok(()) };
-    if !groups.iter().any(|group| matches!(group, Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_))) {
+    if !groups.iter().any(is_sets) {
         return Ok(());
     }
     bound(groups)?;
-    let folded: Vec<Option<Expr>> = (0..select.projection.len()).map(|place| item(&select.projection, place).map(fold)).collect();
-    let mut named: Vec<Named> = Vec::new();
-    for group in groups.iter().filter(|group| !matches!(group, Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_))) {
-        let place = ordinal(group).or_else(|| first_like(&select.projection, group));
-        if let Some((place, meant)) = place.and_then(|place| item(&select.projection, place).map(|meant| (place, meant))) {
-            named.push(Named { place, own: meant.clone(), meant });
+    for group in groups.iter_mut() {
+        // Each member would get an item of its own.
+        if let Expr::GroupingSets(sets) = group {
+            sets.iter_mut().for_each(|set| retain_first(set, |member| member));
         }
     }
+    let (named, resolved) = meanings(groups, &select.projection)?;
     for group in groups.iter_mut() {
         let (Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets)) = &mut *group else { continue };
         for member in sets.iter_mut().flatten() {
-            let by_place = ordinal(member).or_else(|| repeated_alias(&select.projection, &folded, member));
-            let place = by_place.or_else(|| first_like(&select.projection, member));
-            if let Some(place) = place
-                && let Some(meant) = item(&select.projection, place)
-            {
-                *member = told_apart(&mut named, place, meant, by_place.is_some());
+            if let Some((_, own)) = resolved.iter().find(|(known, _)| known == member) {
+                member.clone_from(own);
             }
         }
         drop_repeated_members(group);
@@ -68,24 +64,111 @@ pub(super) fn resolve_ordinals(select: &mut Select) -> Result<(), Diagnosis> {
     Ok(())
 }
 
-/// What the sets of a GROUP BY take when each is written out beside those of the others.
-fn bound(groups: &[Expr]) -> Result<(), Diagnosis> {
-    let (mut sets, mut members, mut width) = (1_usize, 0_usize, 0_usize);
+fn is_sets(group: &Expr) -> bool {
+    matches!(group, Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_))
+}
+
+/// Members of grouping sets, and what each stands for.
+type Meanings = Vec<(Expr, Expr)>;
+
+/// The outputs that groups name, and each different member of grouping sets with what it stands for. Few are different, but each may
+/// stand there a hundred thousand times, beside as many items.
+fn meanings(groups: &[Expr], items: &[SelectItem]) -> Result<(Vec<Named>, Meanings), Diagnosis> {
+    let folded: Vec<Expr> = items.iter().map_while(shown).cloned().map(fold).collect();
+    let aliases: Vec<Option<String>> = items.iter().map(folded_alias).collect();
+    let mut named: Vec<Named> = Vec::new();
+    let mut sizes = Sizes::default();
+    for group in groups.iter().filter(|group| !is_sets(group)) {
+        if sizes.known.iter().any(|(known, _)| *known == group) {
+            continue;
+        }
+        let place = ordinal(group).or_else(|| first_like(items, group));
+        if let Some((place, meant)) = place.and_then(|place| item(items, place).map(|meant| (place, meant))) {
+            sizes.add(group, &meant)?;
+            named.push(Named { place, own: meant.clone(), meant });
+        } else {
+            sizes.add(group, group)?;
+        }
+    }
+    let mut resolved = Meanings::new();
+    for member in groups.iter().filter(|group| is_sets(group)).flat_map(members_of) {
+        if resolved.iter().any(|(known, _)| known == member) {
+            continue;
+        }
+        let by_place = ordinal(member).or_else(|| repeated_alias(items, &aliases, &folded, member));
+        let place = by_place.or_else(|| first_like(items, member));
+        let own = match place.and_then(|place| item(items, place).map(|meant| (place, meant))) {
+            Some((place, meant)) => told_apart(&mut named, place, meant, by_place.is_some()),
+            None => member.clone(),
+        };
+        sizes.add(member, &own)?;
+        resolved.push((member.clone(), own));
+    }
+    if written_out(groups, &|group| sizes.of(group)) > COPIED_MAX { Err(too_large()) } else { Ok((named, resolved)) }
+}
+
+/// What different groups take, each once.
+#[derive(Default)]
+struct Sizes<'g> {
+    known: Vec<(&'g Expr, usize)>,
+    total: usize,
+}
+
+impl<'g> Sizes<'g> {
+    fn add(&mut self, group: &'g Expr, own: &Expr) -> Result<(), Diagnosis> {
+        let size = size::of(own);
+        self.known.push((group, size));
+        self.total = self.total.saturating_add(size);
+        if self.total > COPIED_MAX { Err(too_large()) } else { Ok(()) }
+    }
+
+    /// Beside the sets and in them a name may stand for different items.
+    fn of(&self, group: &Expr) -> usize {
+        self.known.iter().filter(|(known, _)| *known == group).map(|(_, size)| *size).max().unwrap_or_default()
+    }
+}
+
+fn too_large() -> Diagnosis {
+    Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "grouping sets are too large")
+        .with_detail(format!("Their entries may take at most {} MB when all sets are written out.", COPIED_MAX >> 20))
+        .at(Limit::Complexity)
+}
+
+/// What groups take together when each set is written out beside those of the others.
+fn written_out(groups: &[Expr], take: &dyn Fn(&Expr) -> usize) -> usize {
+    let of_set = |set: &Vec<Expr>| set.iter().map(take).fold(0, usize::saturating_add);
+    let of_all = |parts: &[Vec<Expr>]| parts.iter().map(of_set).fold(0, usize::saturating_add);
+    let (mut sets, mut taken) = (1_usize, 0_usize);
     for group in groups {
-        let (own_sets, own_members, own_width) = match group {
+        let (own_sets, own) = match group {
             Expr::Rollup(parts) => {
-                let of_prefixes = parts.iter().rev().zip(1_usize..).map(|(part, times)| part.len().saturating_mul(times));
-                (parts.len() + 1, of_prefixes.fold(0, usize::saturating_add), total(parts))
+                let of_prefixes = parts.iter().rev().zip(1_usize..).map(|(part, times)| of_set(part).saturating_mul(times));
+                (parts.len() + 1, of_prefixes.fold(0, usize::saturating_add))
             }
+            Expr::Cube(parts) => (1 << parts.len(), of_all(parts).saturating_mul(1 << parts.len()) / 2),
+            Expr::GroupingSets(parts) => (parts.len(), of_all(parts)),
+            other => (1, take(other)),
+        };
+        taken = taken.saturating_mul(own_sets).saturating_add(own.saturating_mul(sets));
+        sets = sets.saturating_mul(own_sets);
+    }
+    taken
+}
+
+/// Refuses sets that are too many or too wide when each is written out beside those of the others.
+fn bound(groups: &[Expr]) -> Result<(), Diagnosis> {
+    let (mut sets, mut width) = (1_usize, 0_usize);
+    for group in groups {
+        let (own_sets, own_width) = match group {
+            Expr::Rollup(parts) => (parts.len() + 1, total(parts)),
             Expr::Cube(parts) if parts.len() > CUBE_MAX => {
                 let message = format!("CUBE is limited to {CUBE_MAX} elements");
                 return Err(Diagnosis::new(sqlstate::TOO_MANY_COLUMNS, message).at(Limit::Complexity));
             }
-            Expr::Cube(parts) => (1 << parts.len(), total(parts).saturating_mul(1 << parts.len()) / 2, total(parts)),
-            Expr::GroupingSets(parts) => (parts.len(), total(parts), parts.iter().map(Vec::len).max().unwrap_or_default()),
-            _ => (1, 1, 0),
+            Expr::Cube(parts) => (1 << parts.len(), total(parts)),
+            Expr::GroupingSets(parts) => (parts.len(), parts.iter().map(Vec::len).max().unwrap_or_default()),
+            _ => (1, 0),
         };
-        members = members.saturating_mul(own_sets).saturating_add(own_members.saturating_mul(sets));
         sets = sets.saturating_mul(own_sets);
         width = width.saturating_add(own_width);
     }
@@ -108,7 +191,7 @@ fn bound(groups: &[Expr]) -> Result<(), Diagnosis> {
                 .at(Limit::Complexity));
         }
     }
-    if members > MEMBERS_MAX {
+    if written_out(groups, &|_| 1) > MEMBERS_MAX {
         return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "grouping sets have too many entries")
             .with_detail(format!("At most {MEMBERS_MAX} are allowed in all sets together."))
             .at(Limit::Complexity));
@@ -145,13 +228,15 @@ fn first_like(items: &[SelectItem], expr: &Expr) -> Option<usize> {
 
 /// The place of the item of this name, where another item may be the same expression. A column of the name would go before it, but
 /// the item would then be grouped by nothing.
-fn repeated_alias(items: &[SelectItem], folded: &[Option<Expr>], member: &Expr) -> Option<usize> {
+fn repeated_alias(items: &[SelectItem], aliases: &[Option<String>], folded: &[Expr], member: &Expr) -> Option<usize> {
     let Expr::Identifier(name) = member else { return None };
-    let place = items.iter().position(|item| {
-        matches!(item, SelectItem::ExprWithAlias { expr, alias } if folded_name(alias) == folded_name(name) && expr != member)
-    })?;
-    let own = folded.get(place)?.as_ref()?;
-    let is_other = |(other, expr): (usize, &Option<Expr>)| other != place && expr.as_ref() == Some(own);
+    let name = folded_name(name);
+    let is_meant = |(alias, item): (&Option<String>, &SelectItem)| {
+        alias.as_ref() == Some(&name) && matches!(item, SelectItem::ExprWithAlias { expr, .. } if expr != member)
+    };
+    let place = aliases.iter().zip(items).position(is_meant)?;
+    let own = folded.get(place)?;
+    let is_other = |(other, expr): (usize, &Expr)| other != place && expr == own;
     folded.iter().enumerate().any(is_other).then_some(place)
 }
 
@@ -178,6 +263,10 @@ fn fold(mut expr: Expr) -> Expr {
         ControlFlow::Continue(())
     });
     expr
+}
+
+fn folded_alias(item: &SelectItem) -> Option<String> {
+    if let SelectItem::ExprWithAlias { alias, .. } = item { Some(folded_name(alias)) } else { None }
 }
 
 fn folded_name(name: &Ident) -> String {
@@ -241,12 +330,13 @@ fn ordinal(expr: &Expr) -> Option<usize> {
 
 /// An item of a SELECT list by its place; `None` behind wildcards, whose columns are not known yet.
 fn item(items: &[SelectItem], place: usize) -> Option<Expr> {
-    let is_one = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
-    if !items.iter().take(place).all(is_one) {
-        return None;
-    }
-    match items.get(place)? {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.clone()),
+    items.iter().take(place + 1).map_while(shown).nth(place).cloned()
+}
+
+/// What an item shows, unless it is a wildcard.
+fn shown(item: &SelectItem) -> Option<&Expr> {
+    match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
         _ => None,
     }
 }
@@ -358,6 +448,32 @@ mod tests {
             let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, &sql).unwrap();
             let Some(Statement::Query(query)) = statements.first_mut() else { panic!("{sql}") };
             let SetExpr::Select(select) = query.body.as_mut() else { panic!("{sql}") };
+            let found = resolve_ordinals(select).map_err(|error| error.sqlstate);
+            assert_eq!(found.as_ref().map_err(String::as_str), expected.as_ref().map_err(|code| *code), "{:.60}", groups);
+        }
+    }
+
+    #[test]
+    fn items_are_measured_before_they_are_written_out() {
+        let long = format!("'{}'", "x".repeat(100_000));
+        let list = |count: usize, item: &str| vec![item; count].join(", ");
+        let spellings: Vec<String> = (1..=40).map(|zeros| format!("({}1)", "0".repeat(zeros))).collect();
+        let rows = [
+            (format!("GROUPING SETS ({})", list(100, "(1)")), Ok(())),
+            (format!("GROUPING SETS ({})", list(1_000, "(1)")), Err("54001")),
+            (format!("GROUPING SETS ({})", list(1_000, "(x)")), Err("54001")),
+            (format!("GROUPING SETS ({})", list(50, &format!("({})", list(1_000, "1")))), Ok(())),
+            (format!("ROLLUP ({})", list(40, "1")), Err("54001")),
+            (format!("1, GROUPING SETS ({})", list(1_000, "(2)")), Err("54001")),
+            (format!("x, GROUPING SETS ({})", list(1_000, "(x)")), Err("54001")),
+            (format!("GROUPING SETS ({})", spellings.join(", ")), Ok(())),
+            (format!("GROUPING SETS ({})", list(20, &spellings.join(", "))), Err("54001")),
+        ];
+        for (groups, expected) in rows {
+            let sql = format!("SELECT a || {long} AS x, b, a || {long} FROM t GROUP BY {groups}");
+            let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, &sql).unwrap();
+            let Some(Statement::Query(query)) = statements.first_mut() else { panic!("{groups:.60}") };
+            let SetExpr::Select(select) = query.body.as_mut() else { panic!("{groups:.60}") };
             let found = resolve_ordinals(select).map_err(|error| error.sqlstate);
             assert_eq!(found.as_ref().map_err(String::as_str), expected.as_ref().map_err(|code| *code), "{:.60}", groups);
         }

@@ -242,7 +242,7 @@ mod tests {
 
     fn check(sql: &str, expected: Result<&str, &str>) {
         let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
-        let result = match VisitMut::visit(&mut statements, &mut Dialect) {
+        let result = match VisitMut::visit(&mut statements, &mut Dialect::default()) {
             ControlFlow::Continue(()) => Ok(statements[0].to_string()),
             ControlFlow::Break(error) => Err(error.sqlstate),
         };

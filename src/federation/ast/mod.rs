@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping, having → windows (the WINDOW clause) → name (output columns) → whole_row (relations as values) → sets (set-returning functions) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → planner
+//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping, having → windows (the WINDOW clause) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -17,6 +17,7 @@ mod interval;
 mod json;
 mod keywords;
 pub mod length;
+mod likes;
 pub mod literal;
 pub mod locate;
 pub mod mistakes;
@@ -26,8 +27,11 @@ pub mod postgres;
 mod precedence;
 pub mod reserved;
 mod rows;
+mod set_order;
 mod sets;
+mod signs;
 mod similar;
+mod size;
 mod strings;
 pub mod syntax;
 pub mod tokens;
@@ -56,7 +60,8 @@ pub const DEPTH_MAX: usize = 200;
 /// `columns_of` tells the columns of tables and views.
 ///
 /// # Errors
-/// 0A000 for syntax that would be ignored silently, 42704 for an unknown type, collation or window, 42P20 for wrong windows.
+/// 0A000 for syntax that would be ignored silently, 42704 for an unknown type, collation or window, 42P20 for wrong windows, 54001 for
+/// copies beyond what a pass may make.
 pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diagnosis> {
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut Shape) {
         return Err(*error);
@@ -65,11 +70,14 @@ pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diag
     // A window may be deep where it is named.
     depth::bound(query)?;
     name::name_outputs(query);
-    whole_row::rewrite(query, columns_of);
+    whole_row::rewrite(query, columns_of)?;
     sets::rewrite(query)?;
-    let mut dialect = dialect::Dialect;
+    let mut dialect = dialect::Dialect::default();
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut dialect) {
         return Err(*error);
+    }
+    if dialect.has_written() {
+        depth::bound(query)?;
     }
     let _: ControlFlow<()> = VisitMut::visit(query, &mut literal::Literals);
     values::rewrite(query)

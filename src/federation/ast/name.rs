@@ -242,7 +242,7 @@ fn figure_subquery(query: &Query) -> Option<(String, u8)> {
 /// Syntax that is a function call in disguise.
 fn fixed_name(expr: &Expr) -> Option<&'static str> {
     Some(match expr {
-        Expr::Exists { .. } => "exists",
+        Expr::Exists { negated: false, .. } => "exists",
         Expr::Array(_) => "array",
         Expr::Tuple(_) => "row",
         Expr::Interval(_) => "interval",

@@ -1,7 +1,7 @@
 //! Calls of set-returning functions: where they may stand, and the form in which the planner takes them.
 //!
 //! In a select list, GROUP BY or ORDER BY such a call becomes `unnest` of all its elements, which the planner hoists; in FROM
-//! it becomes a relation that `semantics::sets` plans. `ROWS FROM` is unknown to the parser.
+//! it becomes a relation that `semantics::sets` plans. Orders beside sets: `set_order`. `ROWS FROM` is unknown to the parser.
 
 use std::ops::ControlFlow;
 
@@ -12,8 +12,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::dialect::{call, call_with};
-use super::json;
 use super::name::fold;
+use super::{depth, json, set_order};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::semantics::aggregates;
 use crate::federation::semantics::functions::set_function;
@@ -22,17 +22,21 @@ use crate::federation::semantics::sets::FUNCTIONS;
 /// Rewrites the calls of a query and of every query inside it.
 ///
 /// # Errors
-/// 0A000 for calls where no set may stand, as PostgreSQL words it.
+/// 0A000 for calls where no set may stand, as PostgreSQL words it; 54001 for a query that is too deep once it is rewritten.
 pub(super) fn rewrite(query: &mut Query) -> Result<(), Diagnosis> {
-    match VisitMut::visit(query, &mut Sets) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(*error),
+    let mut sets = Sets { has_nested: false };
+    if let ControlFlow::Break(error) = VisitMut::visit(query, &mut sets) {
+        return Err(*error);
     }
+    if sets.has_nested { depth::bound(query) } else { Ok(()) }
 }
 
 type Flow = ControlFlow<Box<Diagnosis>>;
 
-struct Sets;
+struct Sets {
+    /// Whether a query has become one inside another.
+    has_nested: bool,
+}
 
 impl VisitorMut for Sets {
     type Break = Box<Diagnosis>;
@@ -58,6 +62,11 @@ impl VisitorMut for Sets {
                 forbid(&offset.value, "OFFSET")?;
             }
         }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> Flow {
+        self.has_nested |= set_order::keys_as_outputs(query);
         ControlFlow::Continue(())
     }
 
@@ -187,16 +196,21 @@ fn own_name(name: &ObjectName) -> Option<String> {
 }
 
 /// Whether a set-returning function is called in the expression itself.
-fn holds_set(expr: &Expr) -> bool {
-    let mut calls = Calls { queries: 0 };
-    Visit::visit(expr, &mut calls).is_break()
+pub(super) fn holds_set(expr: &Expr) -> bool {
+    holds_call(expr, &|function| own_name(&function.name).is_some_and(|name| is_set(&name)))
 }
 
-struct Calls {
+/// Whether such a function is called in a part of a statement itself, outside its subqueries.
+pub(super) fn holds_call(part: &impl Visit, is_meant: &dyn Fn(&Function) -> bool) -> bool {
+    part.visit(&mut Calls { queries: 0, is_meant }).is_break()
+}
+
+struct Calls<'m> {
     queries: usize,
+    is_meant: &'m dyn Fn(&Function) -> bool,
 }
 
-impl Visitor for Calls {
+impl Visitor for Calls<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
@@ -211,10 +225,7 @@ impl Visitor for Calls {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
-            Expr::Function(function) if self.queries == 0 => {
-                let is_set = own_name(&function.name).is_some_and(|name| is_set(&name));
-                if is_set { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            }
+            Expr::Function(function) if self.queries == 0 && (self.is_meant)(function) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         }
     }

@@ -1,5 +1,5 @@
 //! What the parser reads otherwise than PostgreSQL's scanner and grammar, settled on the tokens: letters glued to a number,
-//! `!!`, `==`, key words that it takes for names, `TABLE t`, string literals beside each other ([`super::strings`]), and
+//! `!!`, `==`, key words that it takes for names, `TABLE t`, string literals beside each other ([`super::strings`]), signs behind operators ([`super::signs`]), and
 //! `BETWEEN SYMMETRIC`, which it does not know. Names that would pass for invented ones are refused here, where every name is
 //! seen.
 //!
@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace};
 
 use super::locate::character_of;
-use super::{HIDDEN, strings};
+use super::{HIDDEN, signs, strings};
 use crate::error::{Diagnosis, sqlstate};
 
 /// Checks and changes the tokens of `text` before they are parsed.
@@ -19,13 +19,15 @@ use crate::error::{Diagnosis, sqlstate};
 ///
 /// # Errors
 /// 42601 for a number that runs into a word, for a key word where an expression begins and for literals beside each other on
-/// one line, 42602 for a name that holds [`HIDDEN`], 42883 for `!!` and `==`, 0A000 for `UESCAPE`.
+/// one line, or a comment that begins inside an operator, 42602 for a name that holds [`HIDDEN`], 42883 for `!!` and `==`, 0A000 for `UESCAPE`.
 pub fn settle(tokens: &mut Vec<TokenWithSpan>, text: &str) -> Result<(), Diagnosis> {
-    check_words(tokens, text)?;
-    strings::join(tokens).map_err(|mistake| {
+    let placed = |mistake: Box<(Diagnosis, TokenWithSpan)>| {
         let (error, token) = *mistake;
         error.with_position(position(&token, text))
-    })?;
+    };
+    signs::split(tokens).map_err(placed)?;
+    check_words(tokens, text)?;
+    strings::join(tokens).map_err(placed)?;
     for (place, token) in tokens.iter().enumerate() {
         if let Some(found) = glued(token, tokens.get(place + 1), text) {
             let message = format!("trailing junk after numeric literal at or near \"{found}\"");

@@ -15,7 +15,9 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::name::{figure_name, fold};
 use super::null_test::{self, Test};
+use super::size::COPIED_MAX;
 use super::{json, visible};
+use crate::error::{Diagnosis, Limit, sqlstate};
 
 /// The functions that take rows.
 const TAKE_ROWS: &[&str] = &[
@@ -36,7 +38,10 @@ const TAKE_ROWS: &[&str] = &[
 pub type ColumnsOf<'c> = dyn Fn(&ObjectName) -> Option<Vec<String>> + 'c;
 
 /// Rewrites the whole query. Its outputs must have been named.
-pub(super) fn rewrite(query: &mut Query, columns_of: &ColumnsOf<'_>) {
+///
+/// # Errors
+/// 54001 beyond [`WRITTEN_MAX`] columns, or [`COPIED_MAX`] bytes of names.
+pub(super) fn rewrite(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diagnosis> {
     let mut pass = WholeRows {
         columns_of,
         scopes: Vec::new(),
@@ -45,8 +50,18 @@ pub(super) fn rewrite(query: &mut Query, columns_of: &ColumnsOf<'_>) {
         hidden: Vec::new(),
         in_access: 0,
         written: Cell::new(0),
+        names: Cell::new(0),
     };
     let _: ControlFlow<()> = VisitMut::visit(query, &mut pass);
+    if pass.is_full() {
+        return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement names rows of relations too often")
+            .with_detail(format!(
+                "Rows may be written out as at most {WRITTEN_MAX} columns, whose names take at most {} MB.",
+                COPIED_MAX >> 20
+            ))
+            .at(Limit::Complexity));
+    }
+    Ok(())
 }
 
 /// A relation of FROM.
@@ -75,6 +90,8 @@ struct WholeRows<'c> {
     in_access: usize,
     /// Columns that rows were written out as.
     written: Cell<usize>,
+    /// Bytes of the names that were written.
+    names: Cell<usize>,
 }
 
 /// Most columns that the rows of a statement are written out as.
@@ -205,7 +222,7 @@ impl WholeRows<'_> {
     fn value(&self, ident: &Ident) -> Option<Expr> {
         let source = self.relation(&fold(ident)).filter(|source| source.is_value)?;
         let column = source.columns.as_ref()?.first()?;
-        Some(column_of(&source.name, column))
+        self.has_room(0, source.name.len().saturating_add(column.len())).then(|| column_of(&source.name, column))
     }
 
     /// The columns of a row that is tested for NULL. Those of a row that is missing are NULL, as PostgreSQL has it.
@@ -220,13 +237,25 @@ impl WholeRows<'_> {
             _ => return None,
         };
         let columns = source.columns.as_ref()?;
-        self.has_room(columns.len()).then(|| columns.iter().map(|column| column_of(&source.name, column)).collect())
+        self.has_room_for_row(source, columns).then(|| columns.iter().map(|column| column_of(&source.name, column)).collect())
     }
 
-    /// Whether a further row may be written out; where it may not, its name stays and is no column.
-    fn has_room(&self, columns: usize) -> bool {
+    /// Whether columns, with names of so many bytes, may be written; where they may not, the statement is refused in the end.
+    fn has_room(&self, columns: usize, names: usize) -> bool {
         self.written.set(self.written.get().saturating_add(columns));
-        self.written.get() <= WRITTEN_MAX
+        self.names.set(self.names.get().saturating_add(names));
+        !self.is_full()
+    }
+
+    fn has_room_for_row(&self, source: &Source, columns: &[String]) -> bool {
+        let qualifiers = source.name.len().saturating_mul(columns.len());
+        // A column stands there as a name and, in a row of JSON, as a text.
+        let names = columns.iter().map(|column| column.len().saturating_mul(2)).fold(qualifiers, usize::saturating_add);
+        self.has_room(columns.len(), names)
+    }
+
+    fn is_full(&self) -> bool {
+        self.written.get() > WRITTEN_MAX || self.names.get() > COPIED_MAX
     }
 
     /// The relation whose row an argument is, when every row of the query has one.
@@ -250,7 +279,7 @@ impl WholeRows<'_> {
 
     fn write_row(&self, argument: &mut FunctionArg) {
         let Some(source) = self.row(argument) else { return };
-        let Some(columns) = source.columns.as_ref().filter(|columns| self.has_room(columns.len())) else { return };
+        let Some(columns) = source.columns.as_ref().filter(|columns| self.has_room_for_row(source, columns)) else { return };
         let fields = columns.iter().map(|column| (column.clone(), column_of(&source.name, column)));
         *argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(json::row(fields)));
     }
@@ -388,8 +417,29 @@ mod tests {
             _ => None,
         };
         let mut query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
-        rewrite(&mut query, &columns_of);
+        rewrite(&mut query, &columns_of).unwrap();
         assert_eq!(query.to_string(), expected);
+    }
+
+    #[test]
+    fn rows_have_room_or_are_refused() {
+        let wide: Vec<String> = (0..1_000).map(|place| format!("column_{place}")).collect();
+        let columns_of = |name: &ObjectName| (name.to_string() == "w").then(|| wide.clone());
+        let long = format!("\"{}\"", "x".repeat(100_000));
+        let rows = [
+            (format!("SELECT {} FROM w", vec!["to_json(w)"; 100].join(", ")), Ok(())),
+            (format!("SELECT {} FROM w", vec!["to_json(w)"; 101].join(", ")), Err("54001")),
+            (format!("SELECT 1 FROM w WHERE {}", vec!["w.* IS NULL"; 101].join(" OR ")), Err("54001")),
+            (format!("SELECT {} FROM w", vec!["count(w)"; 101].join(", ")), Ok(())),
+            (format!("SELECT to_json({long}) FROM w AS {long}"), Err("54001")),
+            (format!("SELECT {} FROM json_array_elements('[]') AS e({long})", vec!["e"; 100].join(", ")), Ok(())),
+            (format!("SELECT {} FROM json_array_elements('[]') AS e({long})", vec!["e"; 1_000].join(", ")), Err("54001")),
+        ];
+        for (sql, expected) in rows {
+            let mut query = Parser::new(&PostgreSqlDialect {}).try_with_sql(&sql).unwrap().parse_query().unwrap();
+            let found = rewrite(&mut query, &columns_of).map_err(|error| error.sqlstate);
+            assert_eq!(found.as_ref().map_err(String::as_str), expected.as_ref().map_err(|code| *code), "{sql:.60}");
+        }
     }
 
     #[test]

@@ -6,11 +6,13 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, Ident, NamedWindowDefinition, NamedWindowExpr, Query, Select, SetExpr, Visit, VisitMut, Visitor, VisitorMut,
-    WindowSpec, WindowType, visit_expressions,
+    Expr, Function, Ident, NamedWindowDefinition, NamedWindowExpr, Query, Select, SetExpr, VisitMut, VisitorMut, WindowSpec,
+    WindowType, visit_expressions,
 };
 
 use super::name::fold;
+use super::sets::holds_call;
+use super::size::{self, COPIED_MAX};
 use crate::error::{Diagnosis, Limit, sqlstate};
 
 /// How many copies a statement may make: a window may hold subqueries that name windows in turn, and so double with every level.
@@ -24,7 +26,7 @@ const PARTS_MAX: usize = 100_000;
 /// # Errors
 /// 42704 for a window that does not exist, 42P20 for one that is defined twice or copied as it cannot be, 54001 for too many.
 pub(super) fn rewrite(query: &mut Query) -> Result<(), Diagnosis> {
-    let mut pass = Windows { scopes: Vec::new(), copies: 0, parts: 0 };
+    let mut pass = Windows { scopes: Vec::new(), copied: Copied::default() };
     match VisitMut::visit(query, &mut pass) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
@@ -38,13 +40,34 @@ struct Named {
     window: WindowSpec,
     /// How many expressions it has.
     weight: usize,
+    /// How many bytes a copy takes.
+    size: usize,
+}
+
+/// What was copied so far.
+#[derive(Default)]
+struct Copied {
+    times: usize,
+    parts: usize,
+    size: usize,
+}
+
+impl Copied {
+    fn add(&mut self, window: &Named) {
+        self.times = self.times.saturating_add(1);
+        self.parts = self.parts.saturating_add(window.weight);
+        self.size = self.size.saturating_add(window.size);
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.times > COPIES_MAX || self.parts > PARTS_MAX || self.size > COPIED_MAX
+    }
 }
 
 struct Windows {
     /// The windows of the queries around, innermost last. No query sees those of another.
     scopes: Vec<Vec<Named>>,
-    copies: usize,
-    parts: usize,
+    copied: Copied,
 }
 
 impl VisitorMut for Windows {
@@ -84,15 +107,13 @@ impl VisitorMut for Windows {
         if matches!(&*over, WindowType::WindowSpec(WindowSpec { window_name: None, .. })) {
             return ControlFlow::Continue(());
         }
-        self.copies += 1;
-        let copied = if self.copies > COPIES_MAX { Err(too_many()) } else { self.copy(over) };
-        copied.map_or_else(broken, ControlFlow::Continue)
+        self.copy(over).map_or_else(broken, ControlFlow::Continue)
     }
 }
 
 impl Windows {
     fn enter(&mut self, select: &Select) -> Flow {
-        match defined(&select.named_window, &mut self.parts) {
+        match defined(&select.named_window, &mut self.copied) {
             Ok(windows) => {
                 self.scopes.push(windows);
                 ControlFlow::Continue(())
@@ -102,16 +123,16 @@ impl Windows {
     }
 
     fn copy(&mut self, over: &mut WindowType) -> Result<(), Diagnosis> {
-        let parts = &mut self.parts;
+        let copied = &mut self.copied;
         let windows = self.scopes.last().map(Vec::as_slice).unwrap_or_default();
         match over {
             WindowType::NamedWindow(name) => {
-                *over = WindowType::WindowSpec(find(windows, name, parts)?.clone());
+                *over = WindowType::WindowSpec(find(windows, name, copied)?.clone());
                 Ok(())
             }
             WindowType::WindowSpec(window) => {
                 let is_name_alone = window.partition_by.is_empty() && window.order_by.is_empty() && window.window_frame.is_none();
-                complete(window, windows, parts).map_err(|error| {
+                complete(window, windows, copied).map_err(|error| {
                     if is_name_alone && error.sqlstate == sqlstate::WINDOWING_ERROR {
                         error.with_hint("Omit the parentheses in this OVER clause.")
                     } else {
@@ -128,7 +149,11 @@ fn broken(error: Diagnosis) -> Flow {
 }
 
 /// The windows of a WINDOW clause; each may be a copy of one before it.
-fn defined(definitions: &[NamedWindowDefinition], parts: &mut usize) -> Result<Vec<Named>, Diagnosis> {
+fn defined(definitions: &[NamedWindowDefinition], copied: &mut Copied) -> Result<Vec<Named>, Diagnosis> {
+    // Each is looked for among those before it.
+    if definitions.len() > COPIES_MAX {
+        return Err(too_many());
+    }
     let mut windows: Vec<Named> = Vec::with_capacity(definitions.len());
     for NamedWindowDefinition(ident, definition) in definitions {
         let name = fold(ident);
@@ -136,40 +161,40 @@ fn defined(definitions: &[NamedWindowDefinition], parts: &mut usize) -> Result<V
             return Err(wrong(format!("window \"{name}\" is already defined")));
         }
         let window = match definition {
-            NamedWindowExpr::NamedWindow(other) => find(&windows, other, parts)?.clone(),
+            NamedWindowExpr::NamedWindow(other) => find(&windows, other, copied)?.clone(),
             NamedWindowExpr::WindowSpec(window) => {
                 let mut window = window.clone();
-                complete(&mut window, &windows, parts)?;
+                complete(&mut window, &windows, copied)?;
                 window
             }
         };
         // A window that named itself inside would be copied for ever.
-        if Visit::visit(&window, &mut Calls { depth: 0 }).is_break() {
+        if holds_call(&window, &|function| function.over.is_some()) {
             return Err(wrong("window functions are not allowed in window definitions".to_owned()));
         }
-        let weight = weight(&window);
-        windows.push(Named { name, window, weight });
+        let (weight, size) = (weight(&window), size::of(&window));
+        windows.push(Named { name, window, weight, size });
     }
     Ok(windows)
 }
 
 /// Adds what the window says that this one begins with.
-fn complete(window: &mut WindowSpec, windows: &[Named], parts: &mut usize) -> Result<(), Diagnosis> {
+fn complete(window: &mut WindowSpec, windows: &[Named], copied: &mut Copied) -> Result<(), Diagnosis> {
     let Some(ident) = window.window_name.take() else { return Ok(()) };
-    let copied = find(windows, &ident, parts)?;
+    let named = find(windows, &ident, copied)?;
     let name = fold(&ident);
     if !window.partition_by.is_empty() {
         return Err(wrong(format!("cannot override PARTITION BY clause of window \"{name}\"")));
     }
-    if !window.order_by.is_empty() && !copied.order_by.is_empty() {
+    if !window.order_by.is_empty() && !named.order_by.is_empty() {
         return Err(wrong(format!("cannot override ORDER BY clause of window \"{name}\"")));
     }
-    if copied.window_frame.is_some() {
+    if named.window_frame.is_some() {
         return Err(wrong(format!("cannot copy window \"{name}\" because it has a frame clause")));
     }
-    window.partition_by.clone_from(&copied.partition_by);
+    window.partition_by.clone_from(&named.partition_by);
     if window.order_by.is_empty() {
-        window.order_by.clone_from(&copied.order_by);
+        window.order_by.clone_from(&named.order_by);
     }
     Ok(())
 }
@@ -184,12 +209,12 @@ fn weight(window: &WindowSpec) -> usize {
 }
 
 /// The window of a name, which is about to be copied.
-fn find<'w>(windows: &'w [Named], ident: &Ident, parts: &mut usize) -> Result<&'w WindowSpec, Diagnosis> {
+fn find<'w>(windows: &'w [Named], ident: &Ident, copied: &mut Copied) -> Result<&'w WindowSpec, Diagnosis> {
     let name = fold(ident);
     match windows.iter().find(|window| window.name == name) {
         Some(found) => {
-            *parts = parts.saturating_add(found.weight);
-            if *parts > PARTS_MAX { Err(too_many()) } else { Ok(&found.window) }
+            copied.add(found);
+            if copied.is_too_much() { Err(too_many()) } else { Ok(&found.window) }
         }
         None => Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("window \"{name}\" does not exist"))),
     }
@@ -202,35 +227,10 @@ fn wrong(message: String) -> Diagnosis {
 fn too_many() -> Diagnosis {
     Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement names windows too often")
         .with_detail(format!(
-            "At most {COPIES_MAX} window functions may name a window of the WINDOW clause, and {PARTS_MAX} expressions be copied."
+            "Windows of the WINDOW clause may be named at most {COPIES_MAX} times, and at most {PARTS_MAX} expressions and {} MB be copied.",
+            COPIED_MAX >> 20
         ))
         .at(Limit::Complexity)
-}
-
-/// Stops at a window function that is not in a subquery.
-struct Calls {
-    depth: usize,
-}
-
-impl Visitor for Calls {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        match expr {
-            Expr::Function(Function { over: Some(_), .. }) if self.depth == 0 => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -330,6 +330,28 @@ mod tests {
         ] {
             let mut query = parsed(&sql);
             assert_eq!(rewrite(&mut query).map_err(|error| error.sqlstate), Err("54001".to_owned()), "{sql:.60}");
+        }
+    }
+
+    #[test]
+    fn copies_are_measured_in_bytes_too() {
+        let long = "x".repeat(100_000);
+        let calls = |count: usize| vec!["count(*) OVER w"; count].join(", ");
+        let copies: Vec<String> = (0..900).map(|place| format!("w{place} AS (w)")).collect();
+        let tables = vec!["t"; 900].join(", ");
+        let stars = vec!["*"; 10_000].join(", ");
+        let rows = [
+            (format!("SELECT {} FROM t WINDOW w AS (ORDER BY a = '{long}')", calls(100)), true),
+            (format!("SELECT {} FROM t WINDOW w AS (ORDER BY a = '{long}')", calls(2_000)), false),
+            (format!("SELECT {} FROM t WINDOW w AS (ORDER BY \"{long}\")", calls(2_000)), false),
+            (format!("SELECT 1 FROM t WINDOW w AS (ORDER BY a = '{long}'), {}", copies.join(", ")), false),
+            (format!("SELECT 1 FROM t WINDOW w AS (ORDER BY a), {}", copies.join(", ")), true),
+            (format!("SELECT {} FROM t WINDOW w AS (ORDER BY (SELECT 1 FROM {tables}))", calls(2_000)), false),
+            (format!("SELECT {} FROM t WINDOW w AS (ORDER BY (SELECT {stars} FROM t))", calls(2_000)), false),
+        ];
+        for (sql, expected) in rows {
+            let found = rewrite(&mut parsed(&sql)).map_err(|error| error.sqlstate);
+            assert_eq!(found, if expected { Ok(()) } else { Err("54001".to_owned()) }, "{sql:.60}");
         }
     }
 }

@@ -27,6 +27,14 @@ pub fn check(plan: &LogicalPlan, config: &Arc<ConfigOptions>) -> Result<()> {
     Ok(())
 }
 
+/// The value of an expression that no row has a part in; `None` when it takes a row to know it.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn value(expr: &Expr, config: &Arc<ConfigOptions>) -> Result<Option<ScalarValue>> {
+    Folding { config }.value(expr)
+}
+
 struct Folding<'c> {
     config: &'c Arc<ConfigOptions>,
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! SQL planner ── sql_types (types in casts) · operators (deferred operators) · functions (registered by name)
 //!     → resolve (one bottom-up pass: types, implicit casts, overloads, typed keys)
-//!     → the engine's own coercion (finds nothing left to do) → subqueries (as joins) → constants (fail now what would fail anyway) → optimiser
+//!     → the engine's own coercion (finds nothing left to do) → subqueries (as joins) → comparands (what constants say of themselves)
+//!     → constants (fail now what would fail anyway) → optimiser
 //! types: the Postgres type of every output column of the resolved plan
 //! ```
 //!
@@ -24,6 +25,7 @@ pub mod types;
 
 mod cast;
 mod clock;
+mod comparands;
 mod datum;
 mod dependencies;
 mod document;
@@ -79,13 +81,15 @@ fn with_resolution(mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>>) -> Vec<A
     rules.insert(place, Arc::new(resolve::TypedOperations));
     rules.insert(place, Arc::new(dependencies::UnusedGroups));
     rules.push(Arc::new(subqueries::SubqueriesAsJoins));
+    rules.push(Arc::new(comparands::PlainComparands));
     rules
 }
 
-/// The engine's rules, with ours in the place of those that move conditions and conclude from keys.
+/// The engine's rules, with ours in the place of those that simplify and move conditions and conclude from keys.
 fn with_care(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut ours = dependencies::rules();
     ours.push(Arc::new(totals::ConditionsAboveTotals::default()));
+    ours.push(Arc::new(comparands::PlainSimplification::default()));
     let place =
         |rule: Arc<dyn OptimizerRule + Send + Sync>| ours.iter().find(|own| own.name() == rule.name()).map_or(rule, Arc::clone);
     rules.into_iter().map(place).collect()

@@ -134,13 +134,21 @@ pub(super) fn guess(operator: Operator, left: &Typed, right: &Typed) -> Typed {
     match operator {
         Operator::Other(name) => {
             let arguments = [left.clone(), right.clone()];
-            super::overload::select(super::functions::overloads(name), &arguments)
-                .map_or(PgType::TEXT.into(), |row| row.returns.into())
+            let rows = super::functions::overloads(name);
+            // What stands in WHERE must look like a condition, or its own error would never be told.
+            let is_condition = || is_range(left) || is_range(right) || rows.iter().all(|row| row.returns.oid == PgType::BOOL.oid);
+            let otherwise = || if is_condition() { PgType::BOOL } else { PgType::TEXT };
+            super::overload::select(rows, &arguments).map_or_else(otherwise, |row| row.returns).into()
         }
         Operator::Concat if left.pg_type.element().is_some() => left.without_modifier(),
         Operator::Concat if right.pg_type.element().is_some() => right.without_modifier(),
         _ => decide(operator, left, right).map_or(PgType::TEXT.into(), |decision| decision.returns),
     }
+}
+
+/// Ranges have no operators here, and most that PostgreSQL has for them are conditions.
+fn is_range(typed: &Typed) -> bool {
+    matches!(typed.pg_type.oid, 3904 | 3906 | 3908 | 3910 | 3912 | 3926)
 }
 
 /// Decides a built-in operator over two operand types; `None` when PostgreSQL has no such operator.

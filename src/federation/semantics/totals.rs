@@ -13,7 +13,9 @@ use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use datafusion::common::tree_node::Transformed;
 
-/// The engine's rule, kept from totals.
+use super::comparands::settled_conditions;
+
+/// The engine's rule, kept from totals, over conditions whose constants are settled: it concludes from several on one column.
 #[derive(Debug, Default)]
 pub(super) struct ConditionsAboveTotals {
     rule: PushDownFilter,
@@ -29,7 +31,14 @@ impl OptimizerRule for ConditionsAboveTotals {
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        if would_pass_a_total(&plan) { Ok(Transformed::no(plan)) } else { self.rule.rewrite(plan, config) }
+        if would_pass_a_total(&plan) {
+            return Ok(Transformed::no(plan));
+        }
+        let settled = settled_conditions(plan, config)?;
+        let is_changed = settled.transformed;
+        let mut moved = self.rule.rewrite(settled.data, config)?;
+        moved.transformed |= is_changed;
+        Ok(moved)
     }
 }
 

@@ -9,6 +9,8 @@ mod text;
 pub use binary::{SHORT_MAX, read_binary, write_binary, write_binary_i128, write_short};
 pub use text::{read, write_i128, write_i256};
 
+use std::cmp::Ordering;
+
 use arrow::datatypes::i256;
 
 use crate::error::{Diagnosis, sqlstate};
@@ -101,6 +103,26 @@ impl Finite {
     fn whole_digits(&self) -> i64 {
         i64::try_from(self.digits.len()).unwrap_or(i64::MAX) - i64::try_from(self.scale).unwrap_or(i64::MAX)
     }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        let sign = |value: &Self| match (value.digits.is_empty(), value.is_negative) {
+            (true, _) => 0,
+            (false, true) => -1,
+            (false, false) => 1,
+        };
+        let signs = sign(self).cmp(&sign(other));
+        if signs.is_ne() || self.digits.is_empty() {
+            return signs;
+        }
+        let sizes = self.whole_digits().cmp(&other.whole_digits()).then_with(|| self.significant().cmp(other.significant()));
+        if self.is_negative { sizes.reverse() } else { sizes }
+    }
+
+    /// The digits without zeros at the end.
+    fn significant(&self) -> &[u8] {
+        let zeros = self.digits.iter().rev().take_while(|&&digit| digit == 0).count();
+        self.digits.get(..self.digits.len() - zeros).unwrap_or_default()
+    }
 }
 
 /// Adds one to the number the digits spell.
@@ -146,6 +168,20 @@ impl Numeric {
                 }
                 Ok(Self::Finite(rounded))
             }
+        }
+    }
+
+    /// PostgreSQL's order, in which NaN equals itself and is above everything else.
+    pub fn compare(&self, other: &Self) -> Ordering {
+        let rank = |value: &Self| match value {
+            Self::NegativeInfinity => 0,
+            Self::Finite(_) => 1,
+            Self::Infinity => 2,
+            Self::NaN => 3,
+        };
+        match (self, other) {
+            (Self::Finite(left), Self::Finite(right)) => left.compare(right),
+            _ => rank(self).cmp(&rank(other)),
         }
     }
 

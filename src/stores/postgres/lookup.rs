@@ -34,6 +34,8 @@ use crate::pgtype::{PgField, builtin};
 
 /// Most rows that the pinned keys may leave.
 const ROWS_MAX: usize = 100;
+/// Most columns and parameters of a statement that stays prepared, so that the statements kept on a connection are small.
+const KEPT_PARTS_MAX: usize = 100;
 /// Most columns; PostgreSQL takes 1664 in a select list.
 const COLUMNS_MAX: usize = 1_000;
 
@@ -47,6 +49,9 @@ pub(super) struct Lookup {
     checked: Vec<usize>,
     statement: Arc<str>,
     values: Vec<Value>,
+    /// The rows that the keys leave, if they are still what was discovered.
+    rows: usize,
+    /// The rows that are wanted.
     limit: usize,
     deadline: Duration,
 }
@@ -89,6 +94,7 @@ impl Lookup {
             checked,
             statement: statement.into(),
             values,
+            rows,
             limit,
             deadline,
         })
@@ -114,10 +120,15 @@ impl Lookup {
         let arguments = self.arguments()?;
         let connection = lease.connection().map_err(Failure::Other)?;
         let statement = AssertSqlSafe(Arc::clone(&self.statement));
-        let mut rows = sqlx::query_with::<sqlx::Postgres, _>(statement, arguments).fetch(connection);
+        let is_kept = self.outputs.len() + self.checked.len() + self.values.len() <= KEPT_PARTS_MAX;
+        let mut rows = sqlx::query_with::<sqlx::Postgres, _>(statement, arguments).persistent(is_kept).fetch(connection);
         let mut decoders: Vec<Box<dyn Decoder>> = Vec::new();
-        let (mut count, mut fields) = (0, Vec::new());
+        let (mut seen, mut count, mut fields) = (0, 0, Vec::new());
         while let Some(row) = rows.try_next().await.map_err(|problem| self.server_error(&problem))? {
+            seen += 1;
+            if seen > self.rows {
+                return Err(Failure::Stale(self.changed("Its key leaves more rows than a key can.".to_owned())));
+            }
             if count == 0 {
                 self.check_types(&row)?;
                 let columns = self.outputs.iter().filter_map(|ordinal| self.table.columns.get(*ordinal));
@@ -188,12 +199,18 @@ impl Lookup {
 
     fn server_error(&self, problem: &sqlx::Error) -> Failure {
         let failure = error::running(&self.store, problem);
-        let is_stale = |failure: &StoreError| matches!(failure, StoreError::Remote { sqlstate, .. } if sqlstate == sqlstate::FEATURE_NOT_SUPPORTED);
-        if is_stale(&failure) {
-            return Failure::Stale(self.changed("Its columns have changed since they were discovered.".to_owned()));
-        }
         if error::is_inside_function(problem) {
             return Failure::Other(failure);
+        }
+        match &failure {
+            StoreError::Remote { sqlstate, .. } if sqlstate == sqlstate::FEATURE_NOT_SUPPORTED => {
+                return Failure::Stale(self.changed("Its columns have changed since they were discovered.".to_owned()));
+            }
+            // Something between us and the server has put another session behind the connection.
+            StoreError::Remote { sqlstate, .. } if sqlstate == sqlstate::INVALID_SQL_STATEMENT_NAME => {
+                return Failure::Stale(failure);
+            }
+            _ => {}
         }
         match error::scanning(failure, std::slice::from_ref(&self.table)) {
             changed @ StoreError::SchemaChanged { .. } => Failure::Stale(changed),

@@ -100,7 +100,7 @@ const RELATIONS: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, c
      WHEN c.relkind = 'v' OR (c.reltuples = 0 AND c.relpages = 0 \
      AND pg_catalog.current_setting('server_version_num')::int4 < 140000) THEN NULL ELSE c.reltuples END::float8, \
      pg_catalog.obj_description(c.oid, 'pg_class'), \
-     pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_any_column_privilege(c.oid, 'SELECT') \
+     pg_catalog.has_any_column_privilege(c.oid, 'SELECT'), pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
 
 /// `NOT NULL` on a foreign table is a claim that nobody checks.

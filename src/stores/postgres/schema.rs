@@ -135,9 +135,7 @@ fn assemble(answers: &[Vec<PgRow>]) -> Result<StoreSchema, sqlx::Error> {
 fn add_table(schema: &mut StoreSchema, row: &PgRow, parts: &Parts) -> Result<(), sqlx::Error> {
     let oid: i64 = row.try_get(0)?;
     let id = TableId { namespace: row.try_get(1)?, name: row.try_get(2)? };
-    let readable: Option<bool> = row.try_get(6)?;
-    if readable != Some(true) {
-        let reason = UNREADABLE.to_owned();
+    if let Some(reason) = unreadable(&id, row.try_get(6)?, row.try_get(7)?) {
         schema.refused.push(Refused { table: id, column: None, native_type: String::new(), reason });
         return Ok(());
     }
@@ -177,6 +175,15 @@ fn add_table(schema: &mut StoreSchema, row: &PgRow, parts: &Parts) -> Result<(),
     add_keys(&mut table, &ordinals, oid, parts);
     schema.tables.push(Arc::new(table));
     Ok(())
+}
+
+/// Why no column of a table may be read. Of what has just been dropped there are no rights.
+fn unreadable(id: &TableId, may_select: Option<bool>, may_use_schema: Option<bool>) -> Option<String> {
+    match (may_select, may_use_schema) {
+        (Some(true), Some(true)) => None,
+        (_, Some(false)) => Some(format!("schema \"{}\" may not be used by the role of this store", id.namespace)),
+        _ => Some(UNREADABLE.to_owned()),
+    }
 }
 
 fn relation_kind(word: &str) -> TableKind {

@@ -7,13 +7,16 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::options::{Form, OptionSpec, Reader, Secret, parse_duration};
 
+/// Lookups by key that a connection keeps prepared. A scan is a COPY, which cannot be.
+const STATEMENTS_KEPT: usize = 32;
+
 /// Every key of a PostgreSQL store file besides the shared ones.
 pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "host",
         form: Form::Text,
         default: Some("127.0.0.1"),
-        meaning: "Name or address of the server; a directory that starts with / holds its Unix socket.",
+        meaning: "Name or address of the server, which must not be a pooler that changes servers between transactions; a directory that starts with / holds its Unix socket.",
     },
     OptionSpec { key: "port", form: Form::Integer(1, 65_535), default: Some("5432"), meaning: "Port of the server." },
     OptionSpec { key: "user", form: Form::Text, default: None, meaning: "Role to log in as." },
@@ -104,7 +107,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Settings {
         .database(&reader.text("database"))
         .application_name("tributary")
         .extra_float_digits(3)
-        .statement_cache_capacity(0)
+        .statement_cache_capacity(STATEMENTS_KEPT)
         // Statements hold values, and values do not belong in logs.
         .disable_statement_logging();
     Settings {

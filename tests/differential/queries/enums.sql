@@ -22,3 +22,6 @@ SELECT a.id, b.id AS b FROM shop.customers a JOIN shop.customers b ON a.level = 
 SELECT level FROM (SELECT level FROM shop.customers UNION SELECT level FROM shop.customers) AS u ORDER BY level NULLS FIRST
 SELECT (SELECT max(level) FROM shop.customers) AS m
 SELECT CASE WHEN id < 5 THEN level ELSE 'bronze' END AS l, id FROM shop.customers WHERE id < 9 ORDER BY l, id
+SELECT id FROM crm.clients WHERE kind LIKE 'none of them'
+SELECT id FROM crm.clients WHERE kind = 'none of them'::text AND kind <> 'other'::text
+SELECT id, level FROM shop.customers WHERE level::text LIKE 'gold' AND level::text <> 'none of them'

@@ -135,3 +135,9 @@ SELECT id, balance FROM shop.customers WHERE balance < $1::numeric OR balance > 
 SELECT id, balance FROM shop.customers WHERE balance <> $1::numeric <- NaN
 SELECT id, balance FROM shop.customers WHERE balance BETWEEN 0.00::numeric AND 100.001::numeric
 SELECT id, small FROM shop.customers WHERE small < $1::numeric AND id > $2::numeric <- 7.5 <- 0.0000000000000000000000000000000000000000001
+-- Patterns in arrays.
+SELECT id, name FROM shop.customers WHERE name LIKE ANY (ARRAY['a%', '%b%', NULL])
+SELECT id, name FROM shop.customers WHERE name NOT LIKE ALL (ARRAY['a%', '%b%'])
+SELECT id, name ILIKE ANY (ARRAY['A%', '%B']) AS a, name NOT ILIKE ANY (ARRAY['A%', '%B']) AS b, name ~ ANY (ARRAY['^a', 'b$']) AS c, name !~* ALL (ARRAY['^A', NULL]) AS d, name LIKE ANY (ARRAY[]::text[]) AS e, name LIKE ALL (ARRAY[]::text[]) AS f, name LIKE ANY (ARRAY['a!%%', 'b!_%']) AS g FROM shop.customers
+SELECT id FROM archive.parcels WHERE label LIKE ANY (ARRAY['%e%', '%ü%']) AND NOT label LIKE ALL (ARRAY['%e%', '%a%'])
+SELECT NOT EXISTS (SELECT 1 WHERE false), EXISTS (SELECT 1)

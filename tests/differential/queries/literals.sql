@@ -126,3 +126,20 @@ SELECT 'a' /* x */⏎'b' AS a
 SELECT 'a'⏎'b' 'c' AS a
 SELECT 'a'⏎E'b' AS a
 SELECT $$a$$⏎'b' AS a
+-- Signs right behind operators.
+SELECT 4>-4 AS a, 4>=-4 AS b, 4<>-4 AS c, 1>+1 AS d, 8<<-(-1) AS e, '[1,2]'::jsonb->-1 AS f, '[1,2]'::jsonb->>-1 AS g, 1-+1 AS h, 3<-3 AS i, 2=-2 AS j, 2*-3 AS k, 5>/* five */3 AS l
+SELECT id FROM shop.customers WHERE small>-1 AND id<>-1 AND small>=-32768
+
+-- Ranges: one text for each, and what is none.
+SELECT '[1,5]'::int4range::text AS a, '(1,5)'::int8range::text AS b, ' [ 2024-02-28 , 2024-02-29 ] '::daterange::text AS c, '(1,2)'::int4range::text AS d, 'Empty'::int4range::text AS e, '[,5]'::int4range::text AS f, '(,)'::int8range::text AS g
+SELECT '[1.50,2.0]'::numrange::text AS a, '(1.0,1]'::numrange::text AS b, '[2024-01-01,"2024-01-02 03:04")'::tsrange::text AS c, '(-infinity,infinity]'::daterange::text AS d, '["1",\5]'::int4range::text AS e, '[2024-01-01 00:00+01,)'::tstzrange::text AS f
+SELECT '[5,1]'::int4range AS a
+SELECT '[1,2'::int4range AS a
+SELECT '[1;2]'::int4range AS a
+SELECT '[a,2]'::int4range AS a
+SELECT '[1,2147483647]'::int4range AS a
+SELECT '(9223372036854775807,)'::int8range AS a
+SELECT '[2024-02-30,)'::daterange AS a
+SELECT id FROM shop.customers WHERE small @> 5
+SELECT id FROM shop.customers WHERE small && 5 AND id > 0
+SELECT id FROM shop.customers WHERE small <@ ARRAY[1]

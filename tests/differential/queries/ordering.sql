@@ -91,3 +91,7 @@ SELECT id, min(x) OVER (ORDER BY id) AS m FROM (VALUES (1, NULL), (2, 7), (3, 5)
 SELECT o.id, max(t.ratio) OVER (ORDER BY o.id) AS m FROM shop.orders o JOIN crm.clients t ON t.id = o.customer WHERE o.id < 12 ORDER BY m, o.id
 SELECT o.id, sum(t.visits) OVER (ORDER BY o.id) AS m, count(t.visits) OVER (ORDER BY o.id) AS n FROM shop.orders o JOIN crm.clients t ON t.id = o.customer WHERE o.id < 12 ORDER BY n, m, o.id
 SELECT id, max(small) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS m FROM shop.customers ORDER BY m NULLS FIRST, id DESC LIMIT 7
+-- Distinct values in the order of something else, and limits beyond any number of rows.
+SELECT -k AS k FROM (SELECT DISTINCT small AS k FROM shop.customers WHERE small IS NOT NULL) s ORDER BY k LIMIT 1
+SELECT DISTINCT active FROM shop.customers ORDER BY active LIMIT 1000000000000
+SELECT small, max(id) AS most FROM shop.customers GROUP BY small ORDER BY most DESC, small LIMIT 1000000000000

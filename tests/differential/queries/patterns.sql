@@ -58,7 +58,7 @@ SELECT substring('ab' FROM '(?:a?)(?:ab)?') AS a, substring('abxx' FROM '(?:a|ab
 SELECT regexp_match('abc01234xyz', '(.*)(\d+)(.*)') AS a, regexp_match('abc01234xyz', '(.*?)(\d+)(.*)') AS b, regexp_match('abc01234xyz', '(?:(.*?)(\d+)(.*)){1,1}') AS c
 SELECT regexp_match('a@b@c', '^(.*)@(.*)$') AS a, regexp_match('20240229', '(\d{4})(\d{2})(\d{2})') AS b, regexp_match('http://a.b', '(https?)://([^/]+)(/.*)?') AS c, regexp_match('a,b', '(^|,)(\w+)') AS d
 SELECT regexp_replace('<a><b>', '<(.*?)>', '[\1]', 'g') AS a, regexp_replace('<a><b>', '<(.*)>', '[\1]', 'g') AS b, regexp_replace('abc', 'b', '[\1]') AS c
-SELECT regexp_match('abcd', '(a|ab)(c|bcd)(d*)') AS m
+SELECT regexp_match('abcd', '(a|ab)(c|bcd)(d*)') AS m, regexp_match('PUT /x', '(GET|POST|PUT|DELETE) (\S+)') AS n, regexp_match('ab', '(|a)(ab|b)') AS o, regexp_replace('Mrs Smith, Ms. Lee', '(Mr|Mrs|Ms)\.? (\w+)', '\2 \1', 'g') AS p
 SELECT regexp_match('ab', '((a)|b)*') AS m
 -- Newlines, places, escapes and options.
 SELECT E'first\nsecond' ~ 'first.second' AS a, E'\n' ~ '[^a]' AS b, E'a\nb' ~ '(?n)a.b' AS c, E'a\nb' ~ 'a$' AS d, E'a\nb' ~ '(?w)a$' AS e

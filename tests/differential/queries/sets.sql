@@ -79,6 +79,17 @@ SELECT * FROM regexp_split_to_table('one two three', '\s') WITH ORDINALITY AS t(
 SELECT * FROM regexp_matches('a1b2', '[a-z]([0-9])', 'g') AS m
 SELECT * FROM string_to_table('a,b,,c', ',', '') AS t(part)
 SELECT string_to_table('abc', NULL) AS letter
+-- Orders by what is not selected.
+SELECT name, unnest(tags) AS tag FROM shop.customers WHERE id < 12 ORDER BY id, tag
+SELECT unnest(tags) AS tag FROM shop.customers WHERE id < 12 ORDER BY -id, 1 LIMIT 5
+SELECT generate_series(1, 2) AS n, name FROM shop.customers WHERE id < 6 ORDER BY customers.id DESC, n
+SELECT c.name, regexp_split_to_table(c.email, '@') AS part FROM shop.customers c WHERE c.id < 9 ORDER BY c.id, part DESC NULLS LAST
+SELECT name, jsonb_array_elements_text('["b", "a"]'::jsonb) AS e FROM shop.customers WHERE id < 4 ORDER BY id, e
+SELECT id FROM shop.customers WHERE id < 12 ORDER BY unnest(marks), id
+SELECT small, generate_series(1, 2) AS g FROM shop.customers WHERE small < 5 GROUP BY small ORDER BY count(*), small, g
+SELECT count(*) AS n, max(x) AS m FROM (SELECT unnest(tags) AS x FROM shop.customers ORDER BY id DESC, x LIMIT 4) AS t
+SELECT level, row_number() OVER (ORDER BY id) AS r, generate_series(1, 2) AS g FROM shop.customers WHERE id < 5 ORDER BY id DESC, g
+SELECT unnest(tags) AS tag FROM shop.customers WHERE id < 12 ORDER BY nothing
 -- Places that take no sets.
 SELECT id FROM shop.customers WHERE generate_series(1, 2) = 1
 SELECT id FROM shop.customers WHERE unnest(marks) = 1

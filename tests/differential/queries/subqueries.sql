@@ -271,3 +271,19 @@ SELECT c.id FROM shop.customers c WHERE NOT EXISTS (WITH z AS (SELECT o.total AS
 WITH RECURSIVE t AS (SELECT id, id AS root FROM shop.customers WHERE id < 3 UNION ALL SELECT c.id, t.root FROM shop.customers c JOIN t ON c.id = t.id + 5 WHERE c.id < 30) SELECT root, count(*) AS n, max(id) AS m FROM t GROUP BY root
 WITH RECURSIVE t AS (SELECT id, id AS root, name FROM crm.clients WHERE id < 3 UNION ALL SELECT c.id, t.root, t.name FROM crm.clients c JOIN t ON c.id = t.id + 5 WHERE c.id < 30) SELECT root, name, count(*) AS n FROM t GROUP BY root, name
 WITH RECURSIVE t AS (SELECT id, id AS root, weight FROM archive.parcels WHERE id < 3 UNION ALL SELECT p.id, t.root, t.weight FROM archive.parcels p JOIN t ON p.id = t.id + 5 WHERE p.id < 30) SELECT root, weight, count(*) AS n FROM t GROUP BY root, weight
+-- ANY and ALL over the table that is compared.
+SELECT id FROM shop.orders WHERE total >= ALL (SELECT total FROM shop.orders WHERE total IS NOT NULL)
+SELECT id FROM shop.customers WHERE small >= ALL (SELECT small FROM shop.customers WHERE small IS NOT NULL)
+SELECT id FROM shop.customers WHERE small > ALL (SELECT small FROM shop.customers WHERE active)
+SELECT id FROM shop.customers WHERE small <> ALL (SELECT small FROM shop.customers WHERE id < 4 AND small IS NOT NULL)
+SELECT id FROM shop.customers WHERE small < ANY (SELECT small FROM shop.customers)
+SELECT id FROM shop.customers WHERE small = ANY (SELECT small FROM shop.customers WHERE id > 3)
+SELECT id FROM shop.customers WHERE NOT (small < ANY (SELECT small FROM shop.customers WHERE id < 4)) AND id > 1
+SELECT count(*) FROM crm.clients WHERE tier <= ALL (SELECT tier FROM crm.clients WHERE tier > 0)
+SELECT count(*) FROM archive.parcels WHERE id > ANY (SELECT id FROM archive.parcels)
+SELECT count(*) FROM field.visits WHERE no >= ALL (SELECT no FROM field.visits)
+SELECT id, CASE WHEN small >= ALL (SELECT small FROM shop.customers WHERE small IS NOT NULL) THEN 'most' ELSE 'less' END AS how FROM shop.customers WHERE CASE WHEN small >= ALL (SELECT small FROM shop.customers WHERE id < 5 AND small IS NOT NULL) THEN id END IS NOT NULL
+WITH r AS (SELECT id, small FROM shop.customers) SELECT count(*) FROM r WHERE small >= ALL (SELECT small FROM r WHERE id < 6 AND small IS NOT NULL)
+SELECT customers.id, p.id AS other FROM shop.customers, shop.products p WHERE small >= ALL (SELECT small FROM shop.customers WHERE customers.id < p.id AND small IS NOT NULL)
+SELECT customers.id, p.id AS other FROM shop.customers, shop.products p WHERE customers.id >= ANY (SELECT small FROM shop.customers WHERE customers.id < p.id)
+SELECT max(id) AS m FROM shop.customers GROUP BY active HAVING max(id) >= ALL (SELECT max(id) FROM shop.customers GROUP BY active)

@@ -35,13 +35,13 @@ pub(super) const ROWS: &[Overload] = &[
         Ok(Datum::Bool(compiled(call, a[1].as_text(), a[2].as_text())?.is_match(a[0].as_text())))
     }),
     row("regexp_count", &[TEXT, TEXT], INT4, |call, a| {
-        let found = compiled(call, a[1].as_text(), "")?.find_all(a[0].as_text()).count();
+        let found = compiled(call, a[1].as_text(), "")?.find_all(a[0].as_text())?.count();
         Ok(Datum::Int(i64::try_from(found).unwrap_or(i64::MAX)))
     }),
     row("regexp_substr", &[TEXT, TEXT], TEXT, |call, a| {
         let pattern = compiled(call, a[1].as_text(), "")?;
         let text = a[0].as_text();
-        Ok(pattern.find(text, 0).and_then(|found| text.get(found)).map_or(Datum::Null, Datum::text))
+        Ok(pattern.find(text, 0)?.and_then(|found| text.get(found)).map_or(Datum::Null, Datum::text))
     }),
 ];
 
@@ -76,7 +76,7 @@ pub(in super::super) fn operator(text: Expr, pattern: Expr, folds: bool, negated
 
 /// A literal that is a plain text, with or without anchors, as a pattern of LIKE, which stores can be asked for.
 fn as_like(pattern: &Expr) -> Option<Expr> {
-    let Expr::Literal(ScalarValue::Utf8(Some(pattern)), metadata) = pattern else { return None };
+    let Expr::Literal(ScalarValue::Utf8(Some(pattern)), _) = pattern else { return None };
     let (start, rest) = pattern.strip_prefix('^').map_or(("%", pattern.as_str()), |rest| ("", rest));
     let (end, rest) = rest.strip_suffix('$').map_or(("%", rest), |rest| ("", rest));
     let inner = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(rest);
@@ -84,7 +84,7 @@ fn as_like(pattern: &Expr) -> Option<Expr> {
         return None;
     }
     let escaped = inner.replace('%', r"\%").replace('_', r"\_");
-    Some(Expr::Literal(ScalarValue::Utf8(Some(format!("{start}{escaped}{end}"))), metadata.clone()))
+    Some(Expr::Literal(ScalarValue::Utf8(Some(format!("{start}{escaped}{end}"))), None))
 }
 
 fn is_match<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str, wanted: bool) -> Outcome<'a> {
@@ -95,7 +95,7 @@ fn is_match<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str, wanted: bool) -> 
 pub(super) fn substring<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     let (text, pattern) = (a[0].as_text(), compiled(call, a[1].as_text(), "")?);
     let found = match pattern.groups() {
-        0 => pattern.find(text, 0),
+        0 => pattern.find(text, 0)?,
         _ => pattern.captures(text, 0)?.and_then(|found| found.groups.into_iter().next().flatten()),
     };
     Ok(found.and_then(|place| text.get(place)).map_or(Datum::Null, Datum::text))
@@ -106,7 +106,7 @@ fn replace<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
     let names_groups = pattern.groups() > 0 && names_groups(template);
     let most = if flags.contains('g') { usize::MAX } else { 1 };
     let (mut out, mut copied) = (String::new(), 0);
-    for whole in pattern.find_all(text).take(most) {
+    for whole in pattern.find_all(text)?.take(most) {
         let found = if names_groups { pattern.captures(text, whole.start)? } else { None };
         let found = found.unwrap_or_else(|| Captured { whole: whole.clone(), groups: Vec::new() });
         out.push_str(text.get(copied..whole.start).unwrap_or_default());
@@ -164,7 +164,7 @@ pub(super) fn split<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str) -> Outcom
     let pattern = compiled(call, a[1].as_text(), flags)?;
     let text = a[0].as_text();
     let (mut parts, mut from, mut before) = (Vec::new(), 0, 0);
-    for found in pattern.find_all(text) {
+    for found in pattern.find_all(text)? {
         // An empty match at either end, or right after the last one, splits nothing off.
         if found.start < text.len() && found.end > before {
             parts.push(text.get(from..found.start).map(str::to_owned));

@@ -79,7 +79,7 @@ fn matches<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str) -> Outcome<'a> {
     let text = a[0].as_text();
     let most = if flags.contains('g') { usize::MAX } else { 1 };
     let mut found = ListBuilder::new(StringBuilder::new());
-    for whole in pattern.find_all(text).take(most) {
+    for whole in pattern.find_all(text)?.take(most) {
         let Some(captured) = pattern.captures(text, whole.start)? else { break };
         for place in captured.groups {
             found.values().append_option(place.and_then(|place| text.get(place)));

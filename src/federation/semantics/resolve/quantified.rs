@@ -9,11 +9,12 @@ use arrow::datatypes::DataType;
 use datafusion::error::Result;
 use datafusion::functions_nested::array_has::array_has_udf;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Expr, lit};
+use datafusion::logical_expr::{Expr, Operator};
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
+use super::super::comparands::joined;
 use super::super::functions::Quantified;
 use super::super::operators::{comparable, missing};
 use super::super::overload::{is_string, numeric_rank};
@@ -65,20 +66,7 @@ impl Resolver<'_> {
             let (left, right) = self.comparison(how.sign, item.clone(), other, scope)?;
             parts.push(datafusion::logical_expr::binary_expr(left, how.operator, right));
         }
-        // In pairs, so that the expression is not as deep as the array is long.
-        while parts.len() > 1 {
-            let mut halves = Vec::with_capacity(parts.len().div_ceil(2));
-            let mut rest = parts.into_iter();
-            while let Some(left) = rest.next() {
-                halves.push(match rest.next() {
-                    Some(right) if how.is_all => left.and(right),
-                    Some(right) => left.or(right),
-                    None => left,
-                });
-            }
-            parts = halves;
-        }
-        Ok(parts.pop().unwrap_or_else(|| lit(how.is_all)))
+        Ok(joined(parts, if how.is_all { Operator::And } else { Operator::Or }))
     }
 
     fn by_keys(&self, how: Quantified, item: Operand, array: Operand, element: &Typed, scope: &Scope<'_>) -> Result<Expr> {

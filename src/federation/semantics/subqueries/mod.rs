@@ -20,9 +20,9 @@ mod shape;
 
 use std::sync::Arc;
 
-use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::Alias;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
@@ -110,12 +110,16 @@ impl Rewriter {
     /// Rewrites what stands inside the subqueries of an expression that itself stays as it is.
     fn below(&mut self, expr: Expr) -> Result<Expr> {
         let rewritten = expr.transform_up(|part| {
-            let is_scalar = matches!(part, Expr::ScalarSubquery(_));
+            let (is_scalar, is_compared) = (matches!(part, Expr::ScalarSubquery(_)), matches!(part, Expr::SetComparison(_)));
             attach::with_plan(part, |plan| {
                 let plan = Arc::unwrap_or_clone(plan);
                 let is_alone = references(&plan)?.is_empty();
                 let plan = self.plan(plan, if is_alone { Within::Statement } else { Within::Subquery })?;
-                let plan = if is_alone { plan } else { self.with_own_names(plan)? };
+                let plan = match is_alone {
+                    true if is_compared => self.with_own_value(plan)?,
+                    true => plan,
+                    false => self.with_own_names(plan)?,
+                };
                 if is_alone && is_scalar { attach::or_null(plan).map(Arc::new) } else { Ok(Arc::new(plan)) }
             })
         })?;
@@ -133,6 +137,13 @@ impl Rewriter {
         };
         let exprs = expr.into_iter().map(&mut own).collect();
         Ok(LogicalPlan::Projection(Projection::try_new(exprs, input)?))
+    }
+
+    /// The value of ANY and ALL (subquery) under a name that no column of the outer row has.
+    fn with_own_value(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let (qualifier, field) = plan.schema().qualified_field(0);
+        let value = Expr::Column(Column::new(qualifier.cloned(), field.name())).alias(self.output_name());
+        Ok(LogicalPlan::Projection(Projection::try_new(vec![value], Arc::new(plan))?))
     }
 
     fn output_name(&mut self) -> String {
@@ -266,11 +277,11 @@ fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
 
 /// The columns of enclosing queries that a plan reads, each once. What a subquery inside it reads of the plan's own rows is not among
 /// them: a name means the innermost column that has it.
-fn references(plan: &LogicalPlan) -> Result<Vec<datafusion::common::Column>> {
+fn references(plan: &LogicalPlan) -> Result<Vec<Column>> {
     let mut found = Vec::new();
     plan.apply(|node| {
         let inputs = node.inputs();
-        let is_own = |column: &datafusion::common::Column| inputs.iter().any(|input| input.schema().has_column(column));
+        let is_own = |column: &Column| inputs.iter().any(|input| input.schema().has_column(column));
         node.apply_expressions(|expr| {
             expr.apply(|part| {
                 let read = match (part, attach::plan_of(part)) {
@@ -320,7 +331,7 @@ fn only(plan: LogicalPlan, wanted: &DFSchema) -> Result<LogicalPlan> {
 }
 
 /// The columns from the place `first` on under the names of `wanted`, and `keys` beside them.
-fn renamed(plan: LogicalPlan, wanted: &DFSchema, first: usize, keys: &[datafusion::common::Column]) -> Result<LogicalPlan> {
+fn renamed(plan: LogicalPlan, wanted: &DFSchema, first: usize, keys: &[Column]) -> Result<LogicalPlan> {
     let columns = plan.schema().columns();
     let mut exprs = Vec::with_capacity(wanted.fields().len() + keys.len());
     for ((qualifier, field), column) in wanted.iter().zip(columns.iter().skip(first)) {

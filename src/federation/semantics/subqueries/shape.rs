@@ -6,7 +6,7 @@
 use datafusion::common::Column;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Join, JoinType, LogicalPlan, Operator};
 use datafusion::scalar::ScalarValue;
@@ -53,12 +53,24 @@ fn is_comparison_of_engine(condition: &Expr) -> Result<bool> {
                 let plan = &subquery.subquery;
                 references(plan)?.is_empty() || is_aggregate(plan)? && has_own_names(plan)?
             }
-            Expr::SetComparison(comparison) => is_chain(&comparison.subquery.subquery)?,
+            Expr::SetComparison(comparison) => is_quantified_of_engine(comparison)?,
             other => plan_of(other).is_none(),
         };
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(is_fine)
+}
+
+/// The engine compares inside the subquery, where it would take a column of the outer row for one of the same table there. Without
+/// outer references only the value is carried out of the subquery, under a name of its own ([`super::Rewriter::with_own_value`]).
+fn is_quantified_of_engine(comparison: &SetComparison) -> Result<bool> {
+    let plan = &comparison.subquery.subquery;
+    if references(plan)?.is_empty() {
+        return Ok(true);
+    }
+    let columns = comparison.expr.column_refs();
+    let is_hidden = plan.exists(|node| Ok(columns.iter().any(|column| node.schema().has_column(column))))?;
+    Ok(!is_hidden && is_chain(plan)?)
 }
 
 /// No outer references, or only in conditions above which nothing counts, groups or cuts rows. What the engine carries up from inside a

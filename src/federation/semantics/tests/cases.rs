@@ -301,6 +301,16 @@ pub(super) const VALUES: Cases = &[
     ("select '{1}' @> '{2}'", "42725: operator is not unique: unknown @> unknown"),
     ("select array[1] @> array[1::bigint]", "42883: operator does not exist: integer[] @> bigint[]"),
     ("select array[1] @> 1", "42883: operator does not exist: integer[] @> integer"),
+    ("select id from t where array[1] @> 1", "42883: operator does not exist: integer[] @> integer"),
+    ("select id from t where id <@ array[1::bigint]", "42883: operator does not exist: integer <@ bigint[]"),
+    ("select id from t where '[1,5]'::int4range @> 3", "42883: operator does not exist: int4range @> integer"),
+    (
+        "select id from t where '[1,5]'::int4range << '[7,8]'::int4range and b",
+        "42883: operator does not exist: int4range << int4range",
+    ),
+    ("select '[1,5]'::int4range", "int4range => [1,6)"),
+    ("select ('{\"[1,5]\",empty}'::int4range[])[1]", "int4range => [1,6)"),
+    ("select s::int4range from t", "22P02: malformed range literal: \"Hello\""),
     ("select array_length('{1,2}', 1)", "42804: could not determine polymorphic type because input has type unknown"),
     (
         "select array_cat(array[1], '{2}'), array_append(array[1], '2'), array_prepend('2', array[1]), array[1] || '{2,3}', '{0}' || array[1]",

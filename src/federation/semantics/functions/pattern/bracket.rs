@@ -85,7 +85,8 @@ impl Parser {
     fn called(&mut self, kind: char, name: &str) -> Result<Member, Diagnosis> {
         if kind == ':' {
             let name = if self.options.folds && matches!(name, "upper" | "lower") { "alpha" } else { name };
-            return class(name).map(|text| Member::Set(set(text))).ok_or_else(|| invalid("invalid character class"));
+            let text = class(name).ok_or_else(|| invalid("invalid character class"))?;
+            return self.counted(set(text)).map(Member::Set);
         }
         let mut letters = name.chars();
         match (letters.next(), letters.next()) {

@@ -13,7 +13,7 @@ mod judge;
 mod node;
 mod parse;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
 
 use regex_automata::nfa::thompson::pikevm::{Cache, PikeVM};
@@ -31,12 +31,14 @@ const PATTERN_BYTES_MAX: usize = 10 << 20;
 /// The same, times the groups of a pattern.
 const GROUPS_BYTES_MAX: usize = 64 << 20;
 
-/// A compiled pattern.
+/// A compiled pattern. Where matches end and how they are divided is judged when it is asked for: whether there is one needs neither.
 pub(super) struct Pattern {
     engine: meta::Regex,
-    ends: Ends,
+    node: Node,
     groups: u32,
-    division: Division,
+    steps: judge::Steps,
+    ends: OnceCell<Ends>,
+    division: OnceCell<Division>,
 }
 
 /// Where a match ends that starts first.
@@ -70,14 +72,29 @@ impl Pattern {
         }
         let (node, groups) = parse::parse(pattern, options)?;
         let engine = compiled(&node.hir(), groups)?;
-        let is_ordered = judge::is_ordered(&node);
-        let ends = if is_ordered { Ends::Alike } else { searched(&node)? };
+        let steps = judge::Steps::default();
+        Ok(Self { engine, node, groups, steps, ends: OnceCell::new(), division: OnceCell::new() })
+    }
+
+    fn ends(&self) -> Result<&Ends, Diagnosis> {
+        if let Some(known) = self.ends.get() {
+            return Ok(known);
+        }
+        let ends = if judge::is_ordered(&self.node, &self.steps) { Ends::Alike } else { searched(&self.node)? };
+        Ok(self.ends.get_or_init(|| ends))
+    }
+
+    fn division(&self) -> Result<&Division, Diagnosis> {
+        if let Some(known) = self.division.get() {
+            return Ok(known);
+        }
+        let is_ordered = matches!(self.ends()?, Ends::Alike);
         let division = match () {
-            () if !judge::is_divided_alike(&node) => Division::Unknown,
-            () if is_ordered || groups == 0 => Division::Alike,
-            () => alone(&node, groups)?.map_or(Division::Alike, Division::Alone),
+            () if !judge::is_divided_alike(&self.node, &self.steps) => Division::Unknown,
+            () if is_ordered => Division::Alike,
+            () => alone(&self.node, self.groups)?.map_or(Division::Alike, Division::Alone),
         };
-        Ok(Self { engine, ends, groups, division })
+        Ok(self.division.get_or_init(|| division))
     }
 
     /// How many groups the pattern captures.
@@ -91,9 +108,16 @@ impl Pattern {
     }
 
     /// The match that starts first at or after a place.
-    pub(super) fn find(&self, text: &str, from: usize) -> Option<Range<usize>> {
+    ///
+    /// # Errors
+    /// 0A000 where its end cannot be searched.
+    pub(super) fn find(&self, text: &str, from: usize) -> Result<Option<Range<usize>>, Diagnosis> {
+        Ok(self.found(self.ends()?, text, from))
+    }
+
+    fn found(&self, ends: &Ends, text: &str, from: usize) -> Option<Range<usize>> {
         let found = self.engine.find(Input::new(text).range(from..))?.range();
-        let Ends::Searched { all, cache, longest } = &self.ends else { return Some(found) };
+        let Ends::Searched { all, cache, longest } = ends else { return Some(found) };
         let input = Input::new(text).range(found.start..).anchored(Anchored::Yes).earliest(!*longest);
         let end = all.find(&mut cache.borrow_mut(), input).map_or(found.end, |other| other.end());
         Some(found.start..end)
@@ -104,11 +128,11 @@ impl Pattern {
     /// # Errors
     /// 0A000 where PostgreSQL might divide the match otherwise.
     pub(super) fn captures(&self, text: &str, from: usize) -> Result<Option<Captured>, Diagnosis> {
-        let Some(whole) = self.find(text, from) else { return Ok(None) };
+        let Some(whole) = self.find(text, from)? else { return Ok(None) };
         if self.groups == 0 {
             return Ok(Some(Captured { groups: vec![Some(whole.clone())], whole }));
         }
-        let (engine, input, offset) = match &self.division {
+        let (engine, input, offset) = match self.division()? {
             Division::Alike => (&self.engine, Input::new(text).range(whole.start..).anchored(Anchored::Yes), 0),
             Division::Alone(engine) => (engine, Input::new(text.get(whole.clone()).unwrap_or_default()), whole.start),
             Division::Unknown => return Err(ambiguous()),
@@ -124,13 +148,17 @@ impl Pattern {
     }
 
     /// All matches, as functions with the flag `g` find them: an empty one may follow the match before it.
-    pub(super) fn find_all<'t>(&'t self, text: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
+    ///
+    /// # Errors
+    /// 0A000 where their ends cannot be searched.
+    pub(super) fn find_all<'t>(&'t self, text: &'t str) -> Result<impl Iterator<Item = Range<usize>> + 't, Diagnosis> {
+        let ends = self.ends()?;
         let mut from = Some(0);
-        std::iter::from_fn(move || {
-            let found = self.find(text, from?)?;
+        Ok(std::iter::from_fn(move || {
+            let found = self.found(ends, text, from?)?;
             from = next_start(text, &found);
             Some(found)
-        })
+        }))
     }
 }
 
@@ -194,6 +222,8 @@ fn alone(node: &Node, groups: u32) -> Result<Option<meta::Regex>, Diagnosis> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn groups(pattern: &str, text: &str) -> String {
@@ -252,7 +282,11 @@ mod tests {
             ("(^|,)(\\w+)", "a,b", ",a"),
             ("(a|b)c", "xbc", "b"),
             ("(ab)+", "ababx", "ab"),
-            ("(a|ab)(c|bcd)(d*)", "abcd", "0A000"),
+            ("(a|ab)(c|bcd)(d*)", "abcd", "ab,c,d"),
+            ("(GET|POST|PUT|DELETE) (\\S+)", "PUT /x", "PUT,/x"),
+            ("(Mr|Mrs|Ms)\\.? (\\w+)", "Mrs Smith", "Mrs,Smith"),
+            ("(|a)(ab|b)", "ab", "a,b"),
+            ("(a|ab?)(c|bcd)(d*)", "abcd", "0A000"),
             ("(a|ab)+", "abab", "0A000"),
             ("((a)|b)*", "ab", "0A000"),
             ("(a*)*", "b", "0A000"),
@@ -277,21 +311,45 @@ mod tests {
     #[test]
     fn empty_matches_may_follow_a_match() {
         let pattern = Pattern::new("a*", "g").unwrap();
-        let found: Vec<_> = pattern.find_all("baaac").collect();
+        let found: Vec<_> = pattern.find_all("baaac").unwrap().collect();
         assert_eq!(found, [0..0, 1..4, 4..4, 5..5]);
     }
 
     #[test]
+    fn whether_there_is_a_match_is_told_unjudged() {
+        for (pattern, text) in [("a|ab|abc", "xab"), ("((a)|b)*", "b"), ("(a*)*", "")] {
+            let pattern = Pattern::new(pattern, "").unwrap();
+            assert!(pattern.is_match(text));
+            assert!(pattern.ends.get().is_none() && pattern.division.get().is_none());
+        }
+    }
+
+    #[test]
     fn short_patterns_take_no_long_time_and_no_large_memory() {
+        let started = Instant::now();
         let counted = format!("{}{}", "(".repeat(6), "){255}".repeat(6));
-        let many = "(a?)".repeat(4_000);
-        for pattern in [counted.as_str(), &many, &"(a)".repeat(20_000), &"\\w".repeat(9_000)] {
-            match Pattern::new(pattern, "") {
-                Ok(found) => assert!(found.is_match("aaa")),
+        let rows = [counted, "(a?)".repeat(4_000), "(a)".repeat(5_400), "\\w".repeat(8_000), format!("[{}]", "\\w".repeat(8_000))];
+        for pattern in &rows {
+            match Pattern::new(pattern, "").and_then(|pattern| pattern.find("aaa", 0)) {
+                Ok(found) => assert!(found.is_some(), "{pattern:.40}"),
                 Err(error) => assert_eq!(error.sqlstate, "0A000", "{pattern:.40}"),
             }
         }
         let ranges = "[!-\u{10ffff}]".repeat(800);
         assert_eq!(Pattern::new(&ranges, "i").err().map(|error| error.sqlstate), Some("0A000".to_owned()));
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn ranges_of_sets_are_counted_while_they_are_read() {
+        for (pattern, expected) in [
+            ("\\d".repeat(8), None),
+            ("\\w".repeat(8_000), Some("0A000")),
+            (format!("[{}]", "\\w".repeat(8_000)), Some("0A000")),
+            (format!("[{}]", "[:alpha:]".repeat(1_800)), Some("0A000")),
+        ] {
+            let found = parse::parse(&pattern, Options::default()).err().map(|error| error.sqlstate);
+            assert_eq!(found.as_deref(), expected, "{pattern:.20}");
+        }
     }
 }

@@ -77,6 +77,11 @@ impl Node {
         self.width().0 == 0
     }
 
+    /// Whether nothing in it is told of a match but its length, which is always one.
+    pub(super) fn is_plain(&self) -> bool {
+        self.is_fixed() && !self.has_groups()
+    }
+
     /// What stands directly inside.
     pub(super) fn children(&self) -> &[Self] {
         match self {

@@ -3,6 +3,8 @@
 //! What PostgreSQL knows and is not computed here (back references, look-around, the older forms) is read to its end, so that
 //! a mistake after it is told as one.
 
+use std::cmp::Reverse;
+
 use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange, Look};
 
 use crate::error::{Diagnosis, sqlstate};
@@ -19,6 +21,9 @@ const PATTERN_MAX: usize = 16_384;
 
 /// Most letters in the ranges of a pattern without case.
 const WALKED_MAX: usize = 4_000_000;
+
+/// Most ranges of letters in the sets with a name that a pattern holds: two bytes of it may name hundreds.
+const RANGES_MAX: usize = 500_000;
 
 /// The most that `{m,n}` takes (`DUPMAX`).
 const COUNT_MAX: u32 = 255;
@@ -96,8 +101,16 @@ pub(super) fn parse(pattern: &str, mut options: Options) -> Result<(Node, u32), 
     if rest.len() > PATTERN_MAX {
         return Err(unsupported("so much"));
     }
-    let mut parser =
-        Parser { letters: rest.chars().collect(), at: 0, options, groups: 0, closed: Vec::new(), refused: None, walked: 0 };
+    let mut parser = Parser {
+        letters: rest.chars().collect(),
+        at: 0,
+        options,
+        groups: 0,
+        closed: Vec::new(),
+        refused: None,
+        walked: 0,
+        ranges: 0,
+    };
     if options.is_literal {
         return Ok((Node::Concat(rest.chars().map(|letter| parser.letter(letter)).collect()), 0));
     }
@@ -130,6 +143,7 @@ pub(super) struct Parser {
     /// The first thing that is valid and not supported.
     pub(super) refused: Option<&'static str>,
     walked: usize,
+    ranges: usize,
 }
 
 impl Parser {
@@ -166,6 +180,15 @@ impl Parser {
         if self.walked > WALKED_MAX { Err(unsupported("so much")) } else { Ok(()) }
     }
 
+    /// Counts the ranges of a set with a name.
+    ///
+    /// # Errors
+    /// 0A000 beyond [`RANGES_MAX`].
+    pub(super) fn counted(&mut self, set: ClassUnicode) -> Result<ClassUnicode, Diagnosis> {
+        self.ranges = self.ranges.saturating_add(set.ranges().len());
+        if self.ranges > RANGES_MAX { Err(unsupported("so much")) } else { Ok(set) }
+    }
+
     fn letter(&self, letter: char) -> Node {
         let mut set = ClassUnicode::empty();
         self.add(&mut set, letter, letter);
@@ -192,6 +215,10 @@ impl Parser {
         let mut branches = vec![first];
         while self.eat("|") {
             branches.push(self.branch(depth)?);
+        }
+        // Their order shows in nothing but the length of what matches.
+        if branches.iter().all(Node::is_plain) {
+            branches.sort_by_key(|branch| Reverse(branch.width().0));
         }
         Ok(if branches.len() == 1 { branches.swap_remove(0) } else { Node::Alternation(branches) })
     }
@@ -344,7 +371,7 @@ impl Parser {
                 let control = self.advance().ok_or_else(bad)?;
                 Escaped::Letter(char::from_u32(u32::from(control) & 0x1f).ok_or_else(bad)?)
             }
-            'd' | 'D' | 's' | 'S' | 'w' | 'W' => Escaped::Set(named(letter)),
+            'd' | 'D' | 's' | 'S' | 'w' | 'W' => Escaped::Set(self.counted(named(letter))?),
             'A' => Escaped::Look(Look::Start),
             'Z' => Escaped::Look(Look::End),
             'm' => Escaped::Look(Look::WordStartUnicode),
