@@ -191,13 +191,23 @@ async fn dropping_a_stream_ends_its_cursor() {
         let limits = ScanLimits { batch_rows: 100, batch_bytes: 1 << 20 };
         let mut stream = branch.run(&fragment(&relation), &room.tables, &schema, limits).await.unwrap();
         assert_eq!(stream.try_next().await.unwrap().unwrap().num_rows(), 100);
-        assert!(busy(&room).await > 0);
+        until(&room, |busy| busy > 0).await;
         drop(stream);
-        let end = Instant::now() + Duration::from_secs(20);
-        while busy(&room).await > 0 {
-            assert!(Instant::now() < end, "the cursor is still there");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        until(&room, |busy| busy == 0).await;
+    }
+}
+
+/// Waits for a number of operations and cursors, and fails when it does not come. A cursor that passes from an operation to
+/// rest, or back, is for a moment neither to `$currentOp`.
+async fn until(room: &Room, wanted: impl Fn(usize) -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let now = busy(room).await;
+        if wanted(now) {
+            return;
         }
+        assert!(Instant::now() < end, "there are still {now}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
