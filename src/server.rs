@@ -27,7 +27,7 @@ use crate::catalog::{Catalog, Known, Replaced, Snapshot, StoreEntry, system};
 use crate::config::state::{State, StateError};
 use crate::config::{self, Config, Settings};
 use crate::error::{Diagnose, Diagnosis, sqlstate};
-use crate::federation::counts::AllReads;
+use crate::federation::counts::{AllReads, Steps};
 use crate::federation::engine::{Engine, Limits as EngineLimits};
 use crate::federation::plan::{self, Setting};
 use crate::options::{Problem, Secret};
@@ -142,11 +142,13 @@ impl Server {
         describe_views(&catalog, &engine).map_err(ServerError::Build)?;
         memory.keep(&catalog)?;
         let roles = Arc::new(ArcSwap::from_pointee(config.settings.roles.clone()));
+        let steps = Arc::clone(engine.steps());
         let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles));
         let listener = Listener::bind(wire_settings(&config, &roles, mock_seed))?;
         let addresses = listener.local_addresses();
         memory.state.write(LISTENING, &addresses.iter().copied().chain(http).collect::<Vec<_>>())?;
-        let running = Running { catalog: Arc::clone(&catalog), counts: listener.counts(), reads: Arc::clone(&shared.reads) };
+        let (counts, reads) = (listener.counts(), Arc::clone(&shared.reads));
+        let running = Running { catalog: Arc::clone(&catalog), counts, reads, steps };
         tasks.spawn("listener", listener.run(Arc::new(shared), shutdown.clone()));
         // Set once, here: nobody else has the cell.
         let _ = observed.running.set(running);
@@ -312,6 +314,7 @@ struct Running {
     catalog: Arc<Catalog>,
     counts: Arc<Counts>,
     reads: Arc<AllReads>,
+    steps: Arc<Steps>,
 }
 
 fn start_http(config: &Config, observed: &Arc<Observed>, tasks: &mut TaskSet) -> Result<Option<SocketAddr>, ServerError> {
@@ -337,8 +340,9 @@ fn metrics(observed: &Observed) -> Vec<Family> {
     let mut families = vec![
         Family::gauge("tributary_info", "The version of the server.").by("version", [(env!("CARGO_PKG_VERSION").to_owned(), 1)]),
     ];
-    let Some(Running { catalog, counts, reads }) = observed.running.get() else { return families };
+    let Some(Running { catalog, counts, reads, steps }) = observed.running.get() else { return families };
     families.extend(counts.families());
+    families.push(steps.family());
     let snapshot = catalog.snapshot();
     families.extend(reads.families(snapshot.connectors.keys()));
     let used = snapshot.connectors.iter().filter_map(|(name, connector)| Some((name.to_string(), connector.pool()?)));

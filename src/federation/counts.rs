@@ -1,5 +1,5 @@
-//! What was read from each store since the server started. Kept for the whole server: branches come and go with statements,
-//! connectors with the catalog directory.
+//! What was read from each store, and what of planning was done, since the server started. Kept for the whole server: branches
+//! come and go with statements, connectors with the catalog directory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,6 +52,29 @@ impl AllReads {
             }),
             family("tributary_store_errors_total", "Connections, scans and rows of a store that failed.", |reads| &reads.errors),
         ]
+    }
+}
+
+/// The steps of planning that were done.
+#[derive(Debug, Default)]
+pub struct Steps {
+    /// Plans whose names, types and operations were resolved.
+    pub analysis: Count,
+    /// Plans that went through the optimiser.
+    pub optimisation: Count,
+    /// Optimised plans that became operators: order of joins, placement, physical plan.
+    pub physical: Count,
+    /// Values that were put into an optimised plan for all values.
+    pub bind: Count,
+}
+
+impl Steps {
+    /// The counts for whoever watches the server.
+    pub fn family(&self) -> Family {
+        let Self { analysis, optimisation, physical, bind } = self;
+        let steps = [("analysis", analysis), ("optimisation", optimisation), ("physical", physical), ("bind", bind)];
+        let samples = steps.map(|(step, count)| (step.to_owned(), count.get()));
+        Family::counter("tributary_planning_steps_total", "Steps of planning that were done for statements.").by("step", samples)
     }
 }
 

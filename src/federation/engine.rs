@@ -14,6 +14,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::SessionConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::counts::Steps;
 use super::field::NamedFields;
 use super::joins;
 use super::pauses::Pauses;
@@ -59,6 +60,7 @@ pub struct Engine {
     base: SessionState,
     planners: Arc<Semaphore>,
     plans: Arc<Plans>,
+    steps: Arc<Steps>,
 }
 
 impl Engine {
@@ -93,7 +95,8 @@ impl Engine {
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(NamedFields));
         // File formats and table factories are doors to the host: the engine gets none.
         let base = builder.with_file_formats(Vec::new()).with_table_factories(std::collections::HashMap::new()).build();
-        Ok(Self { base, planners: Arc::new(Semaphore::new(limits.partitions.max(1) * PLANNERS_FACTOR)), plans: Arc::default() })
+        let planners = Arc::new(Semaphore::new(limits.partitions.max(1) * PLANNERS_FACTOR));
+        Ok(Self { base, planners, plans: Arc::default(), steps: Arc::default() })
     }
 
     /// A place among the statements that are planned at a time; further ones wait. It is given up when the planning itself
@@ -113,6 +116,11 @@ impl Engine {
     /// The plans that sessions share.
     pub fn plans(&self) -> &Plans {
         &self.plans
+    }
+
+    /// What of planning was done.
+    pub fn steps(&self) -> &Arc<Steps> {
+        &self.steps
     }
 
     /// Rows in one batch.

@@ -6,7 +6,8 @@
 //!              → scan (a lazy node per table) → DataFusion joins the rest
 //! ```
 //!
-//! What one scan of one table answers takes the way past the planner (`fast`).
+//! What one scan of one table answers takes the way past the planner (`fast`); what is executed again and again is optimised
+//! once for all values of its parameters (`generic`).
 //!
 //! **Invariants:** a filter that a store cannot prove equal is checked again here; a physical plan holds no pool, only store names and
 //! serialisable scans; all scans of one store in one statement go through one branch. Deliberately absent: SQL text of any
@@ -23,6 +24,7 @@ pub mod estimate;
 pub mod explain;
 pub mod fast;
 pub mod field;
+pub mod generic;
 mod items;
 pub mod joins;
 mod lateral;

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, FieldRef};
 use chrono::{DateTime, Utc};
-use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -31,14 +30,12 @@ use super::context::{PlanContext, check_distinct};
 use super::correlated;
 use super::engine::Engine;
 use super::error::diagnose;
-use super::joins;
+use super::generic::{Execution, PlanMode, Reuse};
 use super::lateral;
-use super::ordering;
 use super::output::{self, OutputColumn};
-use super::placement::{self, Level, NoCopies, Residual};
+use super::placement::{Level, Residual};
 use super::plans::Key;
 use super::scan::count_scans;
-use super::semantics::constants;
 use super::semantics::resolve::TypedOperations;
 use super::semantics::sets;
 use super::semantics::settings::SessionValues;
@@ -73,6 +70,8 @@ pub struct Setting {
     pub affecting: Arc<[String]>,
     /// Whether a plan of another session may serve.
     pub shares_plans: bool,
+    /// Whether an execution is planned for its values.
+    pub plan_mode: PlanMode,
 }
 
 impl Setting {
@@ -81,8 +80,8 @@ impl Setting {
         let now = Utc::now();
         let (time_zone, display) = ("UTC".to_owned(), DisplaySettings::default());
         let (path, pushdown) = (SearchPath::Default, Level::default());
-        let (facts, affecting, shares_plans) = (Arc::default(), Arc::default(), false);
-        Self { snapshot, path, facts, now, statement_start: now, time_zone, display, pushdown, affecting, shares_plans }
+        let (facts, affecting, shares_plans, plan_mode) = (Arc::default(), Arc::default(), false, PlanMode::default());
+        Self { snapshot, path, facts, now, statement_start: now, time_zone, display, pushdown, affecting, shares_plans, plan_mode }
     }
 }
 
@@ -97,12 +96,19 @@ pub struct Planned {
     pub columns: Vec<OutputColumn>,
     /// Relations the query reads, by object id.
     pub relations: BTreeMap<u32, Arc<Relation>>,
+    /// What its executions have shown.
+    reuse: Arc<Reuse>,
 }
 
 impl Planned {
     /// The plan, before analysis, with placeholders.
     pub(super) fn logical(&self) -> &LogicalPlan {
         &self.logical
+    }
+
+    /// What its executions have shown, also those of other sessions.
+    pub(super) fn reuse(&self) -> &Reuse {
+        &self.reuse
     }
 }
 
@@ -136,6 +142,7 @@ enum Objects {
 fn plan_as(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32], objects: Objects) -> Result<Planned, Diagnosis> {
     ast::depth::bound(&mut query)?;
     check_parameters(&query)?;
+    engine.steps().analysis.add(1);
     let state = state(engine, setting);
     let context = PlanContext::new(&state, &setting.snapshot, &setting.path, &setting.facts);
     context.prepare(&mut query)?;
@@ -163,7 +170,7 @@ fn plan_as(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32], 
         }
         None => (logical, columns),
     };
-    Ok(Planned { logical, parameters, columns, relations: context.used() })
+    Ok(Planned { logical, parameters, columns, relations: context.used(), reuse: Arc::default() })
 }
 
 /// [`plan`] on a thread of its own, unless a plan that sessions share serves: planning is work without a pause, and the threads
@@ -264,26 +271,10 @@ pub async fn bind(
 ) -> Result<Bound, Diagnosis> {
     let mut state = state(engine, setting);
     state.config_mut().set_extension(Arc::clone(branches));
-    let logical = if values.is_empty() {
-        planned.logical.clone()
-    } else {
-        let marked = values.iter().zip(&planned.parameters).map(|(value, pg_type)| {
-            let field = Field::new("parameter", value.data_type(), true).with_pg_type(*pg_type);
-            ScalarAndMetadata::new(value.clone(), Some(field.metadata().clone().into()))
-        });
-        planned.logical.clone().with_param_values(ParamValues::List(marked.collect())).map_err(|error| diagnose(&error))?
-    };
-    let analyzed = analyze(&state, &logical)?;
-    constants::check(&analyzed, state.config_options()).map_err(|error| diagnose(&error))?;
-    let optimized = state.optimizer().optimize(analyzed, &state, |_, _| {}).map_err(|error| diagnose(&error))?;
-    let ordered = sets::narrow(optimized).and_then(joins::order::order).map_err(|error| diagnose(&error))?;
-    let placed = placement::place(ordered, setting.pushdown, &NoCopies).map_err(|error| diagnose(&error))?;
-    let planner = Arc::clone(state.query_planner());
-    let runnable = ordering::keys_as_columns(placed.plan).map_err(|error| diagnose(&error))?;
-    let physical = planner.create_physical_plan(&runnable, &state).await.map_err(|error| diagnose(&error))?;
-    let physical = joins::dynamic::await_joins(physical).and_then(joins::spill::bound).map_err(|error| diagnose(&error))?;
-    branches.expect_scans(&count_scans(&physical))?;
-    Ok(Bound { physical, residuals: placed.residuals, is_fast: false, state })
+    let execution = Execution { engine, setting, planned, values, state: &state };
+    let runnable = Box::pin(execution.runnable()).await?;
+    branches.expect_scans(&count_scans(&runnable.physical))?;
+    Ok(Bound { physical: runnable.physical, residuals: runnable.residuals, is_fast: false, state })
 }
 
 impl Bound {
@@ -304,16 +295,28 @@ impl Bound {
 }
 
 fn state(engine: &Engine, setting: &Setting) -> SessionState {
-    let mut state = engine.state();
-    state.execution_props_mut().query_execution_start_time = Some(setting.now);
-    state.config_mut().set_extension(Arc::new(setting.pushdown));
-    let options = state.config_mut().options_mut();
-    options.execution.time_zone = Some(setting.time_zone.clone());
-    options.extensions.insert(SessionValues {
+    let values = SessionValues {
         display: setting.display.clone(),
         transaction_start_us: Some(setting.now.timestamp_micros()),
         statement_start_us: Some(setting.statement_start.timestamp_micros()),
-    });
+        is_timeless: false,
+    };
+    state_of(engine, setting, Some(setting.now), values)
+}
+
+/// A state for planning what later statements will use too: no time is known in it.
+pub(super) fn timeless_state(engine: &Engine, setting: &Setting) -> SessionState {
+    let values = SessionValues { display: setting.display.clone(), is_timeless: true, ..SessionValues::default() };
+    state_of(engine, setting, None, values)
+}
+
+fn state_of(engine: &Engine, setting: &Setting, now: Option<DateTime<Utc>>, values: SessionValues) -> SessionState {
+    let mut state = engine.state();
+    state.execution_props_mut().query_execution_start_time = now;
+    state.config_mut().set_extension(Arc::new(setting.pushdown));
+    let options = state.config_mut().options_mut();
+    options.execution.time_zone = Some(setting.time_zone.clone());
+    options.extensions.insert(values);
     for function in system::functions(&setting.snapshot, &setting.facts) {
         // Registering replaces a function of the same name; it cannot fail for scalar functions.
         state.register_udf(function).ok();
@@ -342,7 +345,8 @@ pub(super) fn to_logical(context: &PlanContext<'_>, query: Query, parameters: &[
         .map_err(|error| diagnose(&error))
 }
 
-fn analyze(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan, Diagnosis> {
+/// The plan with its types resolved.
+pub(super) fn analyze(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan, Diagnosis> {
     state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {}).map_err(|error| diagnose(&error))
 }
 
@@ -362,7 +366,7 @@ fn resolve(state: &SessionState, plan: &LogicalPlan, known: &[Option<PgType>]) -
 }
 
 /// The number of `$3`, from 1.
-fn placeholder_number(id: &str) -> Option<usize> {
+pub(super) fn placeholder_number(id: &str) -> Option<usize> {
     id.strip_prefix('$').and_then(|digits| digits.parse().ok()).filter(|number| *number > 0)
 }
 

@@ -4,7 +4,9 @@
 //! that the client gave, the values of every setting that results depend on, the search path as the session resolves it, the role
 //! and the version of the catalog.
 //!
-//! **Invariants:** what is kept has no placeholder filled and nothing evaluated: `now()` and its like are calls in it. Nothing
+//! With a plan goes what its executions have shown, and its optimised form for all values once there is one (`generic`).
+//!
+//! **Invariants:** what is kept has no placeholder filled and no time evaluated: `now()` and its like are calls in it. Nothing
 //! is kept that holds what one session may know: functions and relations of the system answer from facts of the session that
 //! planned them. Plans of an earlier catalog go when one of a later catalog comes.
 
@@ -23,10 +25,10 @@ use crate::catalog::{RelationBody, SearchPath, system};
 pub const ENTRIES_MAX: usize = 2_000;
 /// Most bytes that they take together, as [`bytes_of`] guesses them.
 pub const BYTES_MAX: usize = 128 << 20;
-/// What a plan takes for each byte of its statement, roughly: nodes, expressions and schemas.
-const BYTES_PER_LETTER: usize = 64;
+/// What a plan takes for each byte of its statement, roughly: nodes, expressions and schemas, and again for all values.
+const BYTES_PER_LETTER: usize = 128;
 /// What a plan takes whatever it says.
-const BYTES_PER_PLAN: usize = 4 << 10;
+const BYTES_PER_PLAN: usize = 8 << 10;
 
 /// What a statement was planned with.
 #[derive(Debug, PartialEq)]
@@ -164,7 +166,7 @@ fn bytes_of(key: &Key, planned: &Planned) -> usize {
 }
 
 /// Whether a plan says the same to every session with the same settings and role.
-fn is_shareable(planned: &Planned) -> bool {
+pub(super) fn is_shareable(planned: &Planned) -> bool {
     let is_of_stores = planned.relations.values().all(|relation| !matches!(relation.body, RelationBody::Rows(_)));
     is_of_stores && !calls_system(planned.logical())
 }

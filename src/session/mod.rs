@@ -32,6 +32,7 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::{BranchKind, Branches};
 use crate::federation::counts::AllReads;
 use crate::federation::engine::Engine;
+use crate::federation::generic::PlanMode;
 use crate::federation::placement::Level;
 use crate::federation::plan::Setting;
 use crate::format::Format;
@@ -422,7 +423,8 @@ impl Session {
         let pushdown = Level::of_word(self.settings.show("tributary.pushdown").unwrap_or_default());
         let shares_plans = self.settings.is_on("tributary.plan_cache");
         let affecting = self.settings.affecting();
-        Setting { snapshot, path, facts, now, statement_start, time_zone, display, pushdown, affecting, shares_plans }
+        let plan_mode = PlanMode::of_word(self.settings.show("plan_cache_mode").unwrap_or_default());
+        Setting { snapshot, path, facts, now, statement_start, time_zone, display, pushdown, affecting, shares_plans, plan_mode }
     }
 
     /// `search_path`, with the session's role for `$user`.

@@ -72,6 +72,11 @@ impl OptimizerRule for PlainSimplification {
     }
 }
 
+/// A node as the optimiser's simplifier leaves it, for constants that came into it after the optimiser was done.
+pub(in super::super) fn simplified(node: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+    PlainSimplification::default().rewrite(node, config)
+}
+
 /// A condition and those directly below it, which the engine takes together.
 pub(super) fn settled_conditions(plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::Filter(filter) = plan else { return Ok(Transformed::no(plan)) };

@@ -31,7 +31,7 @@ pub fn check(plan: &LogicalPlan, config: &Arc<ConfigOptions>) -> Result<()> {
 ///
 /// # Errors
 /// As [`check`].
-pub(super) fn value(expr: &Expr, config: &Arc<ConfigOptions>) -> Result<Option<ScalarValue>> {
+pub(in super::super) fn value(expr: &Expr, config: &Arc<ConfigOptions>) -> Result<Option<ScalarValue>> {
     Folding { config }.value(expr)
 }
 

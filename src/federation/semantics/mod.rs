@@ -39,6 +39,7 @@ mod template;
 mod tests;
 mod totals;
 
+pub(super) use comparands::simplified;
 #[cfg(test)]
 pub(super) use key::call as key_of;
 pub(super) use key::decode as decode_key;

@@ -14,6 +14,8 @@ pub struct SessionValues {
     pub transaction_start_us: Option<i64>,
     /// The same for the statement.
     pub statement_start_us: Option<i64>,
+    /// Whether what is computed now serves statements that begin later, so that no time may be asked for.
+    pub is_timeless: bool,
 }
 
 impl SessionValues {

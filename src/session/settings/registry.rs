@@ -1,5 +1,6 @@
 //! Every setting: type, default, whether clients are told of changes, whether results depend on it.
 
+use crate::federation::generic::PlanMode;
 use crate::federation::placement::Level;
 
 /// What a setting's value must look like.
@@ -113,6 +114,12 @@ pub const SPECS: &[Spec] = &[
     spec("lock_timeout", Form::Milliseconds, "0", "Accepted for compatibility: nothing here waits for locks."),
     spec("max_identifier_length", Form::ReadOnly, "63", "Longest identifier."),
     spec("max_index_keys", Form::ReadOnly, "32", "Most columns of an index."),
+    spec(
+        "plan_cache_mode",
+        Form::Choice(PlanMode::WORDS),
+        "auto",
+        "Whether statements are optimised for the values of their parameters, once for all values, or whichever has proved right.",
+    ),
     spec("row_security", Form::Bool, "on", "Accepted for compatibility."),
     affecting(spec(
         "search_path",

@@ -8,6 +8,7 @@ use futures::TryStreamExt;
 use super::{Bound, select, text_column, text_rows};
 use crate::error::Diagnosis;
 use crate::federation::error::diagnose;
+use crate::federation::generic::PlanMode;
 use crate::federation::{explain, plan};
 use crate::pgtype::PgType;
 use crate::session::Session;
@@ -36,7 +37,11 @@ pub(super) async fn run(
     Asked { analyze, json }: Asked,
     bound: Bound<'_>,
 ) -> Result<Execution, Diagnosis> {
-    let setting = session.setting();
+    let mut setting = session.setting();
+    // What is explained is no execution that counts; under `force_generic_plan` the generic plan is explained.
+    if setting.plan_mode == PlanMode::Auto {
+        setting.plan_mode = PlanMode::Custom;
+    }
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let branches = session.branches(&setting.snapshot);
     let lookup = select::resolve_bound(session, &setting.snapshot, query, bound);

@@ -48,23 +48,23 @@ pub(super) const ROWS: &[Overload] = &[
         let zone = call.session.display.time_zone;
         Ok(Datum::Interval(age(clock::to_local(a[0].as_int(), zone), clock::to_local(a[1].as_int(), zone))?))
     }),
-    row("age", &[TS], IV, |call, a| Ok(Datum::Interval(age(today(call), a[0].as_int())?))).volatility(Volatility::Stable),
+    row("age", &[TS], IV, |call, a| Ok(Datum::Interval(age(today(call)?, a[0].as_int())?))).volatility(Volatility::Stable),
     row("age", &[TZ], IV, |call, a| {
-        Ok(Datum::Interval(age(today(call), clock::to_local(a[0].as_int(), call.session.display.time_zone))?))
+        Ok(Datum::Interval(age(today(call)?, clock::to_local(a[0].as_int(), call.session.display.time_zone))?))
     })
     .volatility(Volatility::Stable),
-    row("now", &[], TZ, |call, _| Ok(Datum::Timestamp(now(call)))).volatility(Volatility::Stable),
-    row("transaction_timestamp", &[], TZ, |call, _| Ok(Datum::Timestamp(now(call)))).volatility(Volatility::Stable),
-    row("current_timestamp", &[], TZ, |call, _| Ok(Datum::Timestamp(now(call)))).volatility(Volatility::Stable),
+    row("now", &[], TZ, |call, _| Ok(Datum::Timestamp(now(call)?))).volatility(Volatility::Stable),
+    row("transaction_timestamp", &[], TZ, |call, _| Ok(Datum::Timestamp(now(call)?))).volatility(Volatility::Stable),
+    row("current_timestamp", &[], TZ, |call, _| Ok(Datum::Timestamp(now(call)?))).volatility(Volatility::Stable),
     row("statement_timestamp", &[], TZ, |call, _| {
-        Ok(Datum::Timestamp(call.session.statement_start_us.unwrap_or_else(|| now(call))))
+        Ok(Datum::Timestamp(call.session.statement_start_us.map_or_else(|| now(call), Ok)?))
     })
     .volatility(Volatility::Stable),
     row("clock_timestamp", &[], TZ, |_, _| Ok(Datum::Timestamp(chrono::Utc::now().timestamp_micros())))
         .volatility(Volatility::Volatile),
-    row("localtimestamp", &[], TS, |call, _| Ok(Datum::Timestamp(local_now(call)))).volatility(Volatility::Stable),
-    row("localtime", &[], TIME, |call, _| Ok(Datum::Time(local_now(call).rem_euclid(DAY_US)))).volatility(Volatility::Stable),
-    row("current_date", &[], DATE, |call, _| date(local_now(call).div_euclid(DAY_US))).volatility(Volatility::Stable),
+    row("localtimestamp", &[], TS, |call, _| Ok(Datum::Timestamp(local_now(call)?))).volatility(Volatility::Stable),
+    row("localtime", &[], TIME, |call, _| Ok(Datum::Time(local_now(call)?.rem_euclid(DAY_US)))).volatility(Volatility::Stable),
+    row("current_date", &[], DATE, |call, _| date(local_now(call)?.div_euclid(DAY_US))).volatility(Volatility::Stable),
     row("make_date", &[INT4, INT4, INT4], DATE, make_date),
     row("make_time", &[INT4, INT4, F8], TIME, |_, a| Ok(Datum::Time(time_of(&a[0], &a[1], &a[2])?))),
     row("make_timestamp", &[INT4, INT4, INT4, INT4, INT4, F8], TS, |call, a| Ok(Datum::Timestamp(make_timestamp(call, a)?))),
@@ -88,16 +88,23 @@ pub(super) const ROWS: &[Overload] = &[
     row("date_bin", &[IV, TZ, TZ], TZ, date_bin),
 ];
 
-fn now(call: &Call<'_>) -> i64 {
-    call.session.transaction_start_us.unwrap_or_else(|| chrono::Utc::now().timestamp_micros())
+/// The start of the transaction. What is planned for executions to come has none: a call that asks for it stays a call there.
+fn now(call: &Call<'_>) -> Result<i64, Diagnosis> {
+    match call.session.transaction_start_us {
+        Some(start) => Ok(start),
+        None if call.session.is_timeless => {
+            Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "the time of a statement is known only when it runs"))
+        }
+        None => Ok(chrono::Utc::now().timestamp_micros()),
+    }
 }
 
-fn local_now(call: &Call<'_>) -> i64 {
-    clock::to_local(now(call), call.session.display.time_zone)
+fn local_now(call: &Call<'_>) -> Result<i64, Diagnosis> {
+    Ok(clock::to_local(now(call)?, call.session.display.time_zone))
 }
 
-fn today(call: &Call<'_>) -> i64 {
-    local_now(call).div_euclid(DAY_US) * DAY_US
+fn today(call: &Call<'_>) -> Result<i64, Diagnosis> {
+    Ok(local_now(call)?.div_euclid(DAY_US) * DAY_US)
 }
 
 fn date<'a>(days: i64) -> Outcome<'a> {

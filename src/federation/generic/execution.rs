@@ -1,0 +1,136 @@
+//! One execution of a planned statement: with which plan, and how it becomes a physical one.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Field;
+use datafusion::common::ParamValues;
+use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::scalar::ScalarValue;
+
+use super::super::engine::Engine;
+use super::super::error::diagnose;
+use super::super::joins;
+use super::super::ordering;
+use super::super::placement::{self, NoCopies, Residual};
+use super::super::plan::{Planned, Setting, analyze};
+use super::super::semantics::constants;
+use super::super::semantics::sets;
+use super::shape::Shape;
+use super::template::Template;
+use super::{PlanMode, Reuse};
+use crate::error::Diagnosis;
+use crate::pgtype::{PgField, PgType};
+
+/// A planned statement with the values of its parameters.
+pub(in super::super) struct Execution<'e> {
+    pub(in super::super) engine: &'e Engine,
+    pub(in super::super) setting: &'e Setting,
+    pub(in super::super) planned: &'e Planned,
+    pub(in super::super) values: &'e [ScalarValue],
+    /// Of this statement, with its branches.
+    pub(in super::super) state: &'e SessionState,
+}
+
+/// What an execution runs.
+pub(in super::super) struct Runnable {
+    pub(in super::super) physical: Arc<dyn ExecutionPlan>,
+    /// What no store runs though its input is one's, and why.
+    pub(in super::super) residuals: Vec<Residual>,
+}
+
+impl Execution<'_> {
+    /// The physical plan.
+    ///
+    /// # Errors
+    /// As planning, and errors of constant expressions (22012, 22P02, …).
+    pub(in super::super) async fn runnable(&self) -> Result<Runnable, Diagnosis> {
+        let template = self.reuse().template(self.setting.plan_mode, || self.template());
+        // What fails here is planned for its values, and told in the words of that.
+        if let Some(template) = template
+            && let Ok(runnable) = self.generic(&template).await
+        {
+            return Ok(runnable);
+        }
+        let runnable = self.placed(self.optimized()?).await?;
+        if self.setting.plan_mode == PlanMode::Auto && self.reuse().is_open() {
+            self.learn(&runnable).await;
+        }
+        Ok(runnable)
+    }
+
+    fn reuse(&self) -> &Reuse {
+        self.planned.reuse()
+    }
+
+    fn template(&self) -> Option<Template> {
+        Template::make(self.engine, self.setting, self.planned)
+    }
+
+    /// The plan for all values, with these ones in it.
+    async fn generic(&self, template: &Template) -> Result<Runnable, Diagnosis> {
+        self.engine.steps().bind.add(1);
+        let values = marked(self.values, &self.planned.parameters);
+        let bound = template.bind(&values, self.state).map_err(|error| diagnose(&error))?;
+        self.placed(bound).await
+    }
+
+    /// The optimised plan for these values.
+    fn optimized(&self) -> Result<LogicalPlan, Diagnosis> {
+        let told = |error: DataFusionError| diagnose(&error);
+        let logical = self.planned.logical().clone();
+        let logical = if self.values.is_empty() {
+            logical
+        } else {
+            logical.with_param_values(marked(self.values, &self.planned.parameters)).map_err(told)?
+        };
+        self.engine.steps().analysis.add(1);
+        let analyzed = analyze(self.state, &logical)?;
+        constants::check(&analyzed, self.state.config_options()).map_err(told)?;
+        self.engine.steps().optimisation.add(1);
+        self.state.optimizer().optimize(analyzed, self.state, |_, _| {}).map_err(told)
+    }
+
+    /// What becomes of an optimised plan whose values are known.
+    async fn placed(&self, optimized: LogicalPlan) -> Result<Runnable, Diagnosis> {
+        let told = |error: DataFusionError| diagnose(&error);
+        self.engine.steps().physical.add(1);
+        let ordered = sets::narrow(optimized).and_then(joins::order::order).map_err(told)?;
+        let placed = placement::place(ordered, self.setting.pushdown, &NoCopies).map_err(told)?;
+        let planner = Arc::clone(self.state.query_planner());
+        let runnable = ordering::keys_as_columns(placed.plan).map_err(told)?;
+        let physical = planner.create_physical_plan(&runnable, self.state).await.map_err(told)?;
+        let physical = joins::dynamic::await_joins(physical).and_then(joins::spill::bound).map_err(told)?;
+        Ok(Runnable { physical, residuals: placed.residuals })
+    }
+
+    /// Counts a plan for these values; when enough are known, one for all is tried on these, so that the next execution
+    /// finds it.
+    async fn learn(&self, custom: &Runnable) {
+        let shape = Shape::of(&custom.physical);
+        // Values for which nothing is read say nothing of others.
+        if !shape.asks_stores() && !self.planned.relations.is_empty() {
+            return;
+        }
+        if !self.reuse().count(&shape) {
+            return;
+        }
+        let is_as_good = match self.reuse().made(|| self.template()) {
+            Some(template) => self.generic(&template).await.is_ok_and(|other| Shape::of(&other.physical) == shape),
+            None => false,
+        };
+        self.reuse().decide(is_as_good);
+    }
+}
+
+/// Values that say which type they have.
+fn marked(values: &[ScalarValue], types: &[PgType]) -> ParamValues {
+    let marked = values.iter().zip(types).map(|(value, pg_type)| {
+        let field = Field::new("parameter", value.data_type(), true).with_pg_type(*pg_type);
+        ScalarAndMetadata::new(value.clone(), Some(field.metadata().clone().into()))
+    });
+    ParamValues::List(marked.collect())
+}

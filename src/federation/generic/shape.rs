@@ -1,0 +1,70 @@
+//! How a physical plan looks, for comparing two of one statement: its operators, and what the stores are asked.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::super::placement::exec::FragmentExec;
+use super::super::scan::{ScanExec, asked};
+use crate::stores::fragment::Relation;
+
+/// The looks of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// The operators in plan order with what they read, without any value.
+    operators: String,
+    /// The words that the stores are asked in, sorted: conditions may come in another order.
+    words: Vec<String>,
+}
+
+impl Shape {
+    /// The looks of `plan`.
+    pub(super) fn of(plan: &Arc<dyn ExecutionPlan>) -> Self {
+        let mut operators = String::new();
+        tell(plan.as_ref(), &mut operators);
+        let mut words: Vec<String> = Vec::new();
+        for asked in asked(plan) {
+            let parts = asked.described.split(|letter: char| !letter.is_alphanumeric());
+            words.extend(parts.filter(|word| !word.is_empty()).map(str::to_owned));
+        }
+        words.sort_unstable();
+        Self { operators, words }
+    }
+
+    /// The operators alone, which are the same for all values that are planned alike.
+    pub(super) fn operators(&self) -> &str {
+        &self.operators
+    }
+
+    /// Whether a store is asked for anything.
+    pub(super) fn asks_stores(&self) -> bool {
+        !self.words.is_empty()
+    }
+}
+
+fn tell(plan: &dyn ExecutionPlan, operators: &mut String) {
+    operators.push_str(plan.name());
+    let node: &dyn Any = plan;
+    if let Some(exec) = node.downcast_ref::<ScanExec>() {
+        let scan = exec.scan();
+        let limited = if scan.limit.is_some() { " limited" } else { "" };
+        operators.push_str(&format!(" {} {:?} {}{limited}", scan.store, scan.table, scan.filter.len()));
+    }
+    if let Some(exec) = node.downcast_ref::<FragmentExec>() {
+        let fragment = exec.fragment();
+        operators.push_str(&format!(" {}", fragment.store));
+        fragment.root.visit(&mut |relation| {
+            operators.push(' ');
+            operators.push_str(relation.name());
+            if let Relation::Table(scan) = relation {
+                operators.push_str(&format!(" {:?} {}", scan.table, scan.filter.len()));
+            }
+        });
+    }
+    operators.push('(');
+    for child in plan.children() {
+        tell(child.as_ref(), operators);
+    }
+    operators.push(')');
+}

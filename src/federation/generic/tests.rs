@@ -1,0 +1,224 @@
+//! Answers of plans for all values and of plans for these, over rows that no store has, and what is planned for which execution.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use chrono::TimeDelta;
+use datafusion::scalar::ScalarValue;
+use futures::TryStreamExt;
+
+use super::PlanMode;
+use crate::catalog::object::Objects;
+use crate::catalog::snapshot::Snapshot;
+use crate::federation::branches::Branches;
+use crate::federation::engine::{Engine, Limits};
+use crate::federation::error::diagnose;
+use crate::federation::plan::{Planned, Setting, bind, parse_query, plan};
+
+fn engine() -> Engine {
+    Engine::new(&Limits::default()).unwrap()
+}
+
+fn setting(plan_mode: PlanMode) -> Setting {
+    let snapshot = Snapshot {
+        version: 1,
+        database: "tributary".to_owned(),
+        schemas: BTreeMap::new(),
+        objects: Objects::default(),
+        connectors: BTreeMap::new(),
+        reach: Arc::default(),
+        retired: tokio_util::sync::CancellationToken::new(),
+    };
+    Setting { plan_mode, ..Setting::of_server(Arc::new(snapshot)) }
+}
+
+fn planned(engine: &Engine, setting: &Setting, sql: &str) -> Planned {
+    plan(engine, setting, parse_query(sql).unwrap(), &[]).unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+}
+
+/// The rows as text, or the SQLSTATE.
+async fn answer(engine: &Engine, setting: &Setting, planned: &Planned, values: &[Option<&str>]) -> Result<Vec<String>, String> {
+    let given = values.iter().zip(&planned.parameters).map(|(value, pg_type)| match value {
+        Some(text) => ScalarValue::try_from_string((*text).to_owned(), &pg_type.carrier()).unwrap(),
+        None => ScalarValue::try_from(&pg_type.carrier()).unwrap(),
+    });
+    let given: Vec<ScalarValue> = given.collect();
+    let branches = Arc::new(Branches::none());
+    let bound = bind(engine, setting, planned, &given, &branches).await.map_err(|error| error.sqlstate)?;
+    let stream = bound.run().map_err(|error| error.sqlstate)?;
+    let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(|error| diagnose(&error).sqlstate)?;
+    let mut rows = Vec::new();
+    for batch in &batches {
+        for row in 0..batch.num_rows() {
+            let fields = batch.columns().iter().map(|column| ScalarValue::try_from_array(column, row).unwrap().to_string());
+            rows.push(fields.collect::<Vec<_>>().join("|"));
+        }
+    }
+    rows.sort();
+    Ok(rows)
+}
+
+/// Analyses, optimisations, physical plans, bindings.
+fn steps(engine: &Engine) -> [u64; 4] {
+    let steps = engine.steps();
+    [&steps.analysis, &steps.optimisation, &steps.physical, &steps.bind].map(|step| step.get())
+}
+
+type Asked = (&'static str, &'static [&'static [Option<&'static str>]]);
+
+const NUMBERS: &str = "(VALUES (1, 'a'), (2, 'ab'), (3, NULL), (NULL, 'b')) v(x, t)";
+
+/// Statements over `{v}` that have a plan for all values, and values for them.
+const STATEMENTS: &[Asked] = &[
+    ("SELECT x + $1 AS a FROM {v} WHERE x >= $2", &[&[Some("10"), Some("2")], &[None, Some("2")], &[Some("10"), None]]),
+    ("SELECT x FROM {v} WHERE x = $1 OR x = $1 + 1", &[&[Some("1")], &[None], &[Some("2147483647")]]),
+    ("SELECT x FROM {v} WHERE x BETWEEN $1 AND $2", &[&[Some("1"), Some("2")], &[Some("2"), Some("1")], &[Some("1"), None]]),
+    ("SELECT x FROM {v} WHERE x IN ($1, $2, 3)", &[&[Some("1"), Some("1")], &[Some("9"), None]]),
+    ("SELECT x FROM {v} WHERE x NOT IN ($1, $2)", &[&[Some("1"), Some("1")], &[Some("9"), None]]),
+    ("SELECT x FROM {v} WHERE t LIKE $1", &[&[Some("a%")], &[Some("%")], &[Some("a")], &[Some("")], &[None], &[Some("a\\")]]),
+    ("SELECT x FROM {v} WHERE $1::boolean", &[&[Some("true")], &[Some("false")], &[None]]),
+    ("SELECT x FROM {v} WHERE $1::boolean OR x = 1", &[&[Some("true")], &[Some("false")], &[None]]),
+    ("SELECT x FROM {v} WHERE ($1::int IS NULL) OR x = $1", &[&[Some("1")], &[None]]),
+    ("SELECT x FROM {v} WHERE x IS DISTINCT FROM $1", &[&[Some("1")], &[None]]),
+    ("SELECT x FROM {v} WHERE x = 1 AND x = $1", &[&[Some("1")], &[Some("2")], &[None]]),
+    ("SELECT x FROM {v} WHERE x > $1 AND x > $2", &[&[Some("1"), Some("2")], &[Some("2"), None]]),
+    (
+        "SELECT count(*) AS n, sum(x + $1) AS s FROM {v} WHERE t <> $2",
+        &[&[Some("1"), Some("a")], &[Some("1"), None], &[None, Some("")]],
+    ),
+    ("SELECT n FROM (SELECT count(*) AS n FROM {v}) s WHERE n >= 0 AND $1::boolean", &[&[Some("true")], &[Some("false")], &[None]]),
+    ("SELECT x % $1 AS k, count(*) AS n FROM {v} GROUP BY x % $1", &[&[Some("2")], &[Some("1")], &[None], &[Some("0")]]),
+    ("SELECT DISTINCT x / $1 AS k FROM {v}", &[&[Some("2")], &[None], &[Some("0")]]),
+    ("SELECT t || $1 AS a, upper($1) AS b, $2::text AS c FROM {v}", &[&[Some("ß"), Some("")], &[None, None]]),
+    (
+        "SELECT CASE WHEN x = $1 THEN 1 / $2 ELSE 0 END AS a FROM {v}",
+        &[&[Some("9"), Some("1")], &[Some("1"), Some("1")], &[Some("1"), Some("0")]],
+    ),
+    ("SELECT x FROM {v} WHERE x > 10 / $1", &[&[Some("5")], &[Some("0")], &[None]]),
+    ("SELECT $1::int + 1 AS a", &[&[Some("1")], &[None], &[Some("2147483647")]]),
+    ("SELECT 1 AS a WHERE $1::int = $2::int", &[&[Some("1"), Some("1")], &[Some("1"), Some("2")], &[None, None]]),
+    ("SELECT x FROM {v} ORDER BY x LIMIT $1", &[&[Some("2")], &[Some("0")], &[None], &[Some("-1")]]),
+    ("SELECT x FROM {v} ORDER BY x DESC OFFSET $1", &[&[Some("2")], &[Some("0")], &[None], &[Some("-1")], &[Some("9")]]),
+    ("SELECT x FROM {v} ORDER BY x LIMIT $1 OFFSET $2", &[&[Some("2"), Some("1")], &[None, None], &[Some("1"), Some("-1")]]),
+    ("SELECT x FROM (SELECT x FROM {v} ORDER BY x LIMIT $1) s WHERE x >= $2", &[&[Some("2"), Some("2")], &[Some("0"), Some("1")]]),
+    (
+        "SELECT a.x, b.t FROM {v} LEFT JOIN (SELECT x AS y, t AS u FROM {v}) b(y, t) ON y = a.x AND b.t = $1",
+        &[&[Some("a")], &[Some("zz")], &[None]],
+    ),
+    (
+        "SELECT x FROM {v} WHERE EXISTS (SELECT 1 FROM generate_series(1, $1::int) g WHERE g = x)",
+        &[&[Some("2")], &[Some("0")], &[None]],
+    ),
+    ("SELECT x FROM {v} WHERE x IN (SELECT g + $1 FROM generate_series(1, 2) g)", &[&[Some("1")], &[None]]),
+    ("SELECT (SELECT max(x) FROM {v} WHERE x < $1) AS m", &[&[Some("3")], &[Some("1")], &[None]]),
+    ("SELECT g FROM generate_series($1::int, $2::int) g", &[&[Some("1"), Some("3")], &[Some("3"), Some("1")], &[None, Some("1")]]),
+    ("SELECT x FROM {v} WHERE x = $1 UNION ALL SELECT $2::int", &[&[Some("1"), Some("7")], &[None, None]]),
+    ("SELECT x, sum(x) OVER (ORDER BY x + $1) AS s FROM {v}", &[&[Some("1")], &[None]]),
+    (
+        "WITH RECURSIVE r(n) AS (SELECT $1::int UNION ALL SELECT n + 1 FROM r WHERE n < $2) SELECT n FROM r",
+        &[&[Some("1"), Some("3")], &[Some("5"), Some("3")], &[None, Some("3")]],
+    ),
+];
+
+/// The statement over its rows; the first of several is called `a` where a statement says so.
+fn filled(sql: &str) -> String {
+    let named = NUMBERS.replace(" v(x, t)", " a(x, t)");
+    let first = if sql.contains("a.x") { named.as_str() } else { NUMBERS };
+    sql.replacen("{v}", first, 1).replace("{v}", NUMBERS)
+}
+
+#[tokio::test]
+async fn a_plan_for_all_values_answers_as_one_for_each() {
+    let (custom, generic) = (setting(PlanMode::Custom), setting(PlanMode::Generic));
+    for (sql, rounds) in STATEMENTS {
+        let (engine, sql) = (engine(), filled(sql));
+        let planned = planned(&engine, &custom, &sql);
+        for values in *rounds {
+            let wanted = answer(&engine, &custom, &planned, values).await;
+            assert_eq!(answer(&engine, &generic, &planned, values).await, wanted, "{sql} {values:?}");
+        }
+        // The first values are no mistake: nothing but binding and the physical plan is left to do for them.
+        let before = steps(&engine);
+        answer(&engine, &generic, &planned, rounds[0]).await.unwrap();
+        let [analysis, optimisation, physical, bind] = before;
+        assert_eq!(steps(&engine), [analysis, optimisation, physical + 1, bind + 1], "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_plan_for_all_values_is_planned_for_each() {
+    let (engine, generic) = (engine(), setting(PlanMode::Generic));
+    let planned = planned(&engine, &generic, "SELECT current_user::text = $1 AS a");
+    for _ in 0..2 {
+        answer(&engine, &generic, &planned, &[Some("ada")]).await.unwrap();
+    }
+    let [_, optimisation, physical, bind] = steps(&engine);
+    assert_eq!((optimisation, physical, bind), (2, 2, 0));
+}
+
+#[tokio::test]
+async fn the_sixth_execution_is_optimised_no_more() {
+    let (engine, auto) = (engine(), setting(PlanMode::Auto));
+    let planned = planned(&engine, &auto, "SELECT x FROM (VALUES (1), (2), (3)) v(x) WHERE x > $1");
+    for execution in 1..=5 {
+        let [_, optimisation, _, bind] = steps(&engine);
+        assert_eq!(answer(&engine, &auto, &planned, &[Some("1")]).await.unwrap().len(), 2);
+        // The fifth also makes the plan for all values, and compares it with its own.
+        let tried = u64::from(execution == 5);
+        let now = steps(&engine);
+        assert_eq!((now[1], now[3]), (optimisation + 1 + tried, bind + tried), "execution {execution}");
+    }
+    for rows in 0..=3_u64 {
+        let [analysis, optimisation, physical, bind] = steps(&engine);
+        let least = 3 - rows;
+        let least = least.to_string();
+        assert_eq!(answer(&engine, &auto, &planned, &[Some(least.as_str())]).await.unwrap().len() as u64, rows);
+        assert_eq!(steps(&engine), [analysis, optimisation, physical + 1, bind + 1]);
+    }
+    let custom = setting(PlanMode::Custom);
+    let [_, optimisation, _, bind] = steps(&engine);
+    answer(&engine, &custom, &planned, &[Some("1")]).await.unwrap();
+    let now = steps(&engine);
+    assert_eq!((now[1], now[3]), (optimisation + 1, bind));
+}
+
+#[tokio::test]
+async fn plans_that_look_different_for_different_values_stay() {
+    let (engine, auto) = (engine(), setting(PlanMode::Auto));
+    let planned = planned(&engine, &auto, "SELECT x FROM (VALUES (1), (2)) v(x) WHERE $1::boolean OR x = 1");
+    for execution in 0..12 {
+        let all = execution % 2 == 0;
+        let rows = answer(&engine, &auto, &planned, &[Some(if all { "true" } else { "false" })]).await.unwrap();
+        assert_eq!(rows.len(), if all { 2 } else { 1 });
+    }
+    let [_, optimisation, physical, bind] = steps(&engine);
+    assert_eq!((optimisation, physical, bind), (12, 12, 0));
+}
+
+#[tokio::test]
+async fn a_plan_for_all_values_knows_no_time() {
+    let (engine, first) = (engine(), setting(PlanMode::Generic));
+    let later = Setting { now: first.now + TimeDelta::days(800), ..first.clone() };
+    let custom = Setting { plan_mode: PlanMode::Custom, ..later.clone() };
+    let year = chrono::Datelike::year(&first.now).to_string();
+    let rows: [(&str, &[Option<&str>]); 3] = [
+        ("SELECT now() AS at", &[]),
+        ("SELECT current_date + $1::int AS day", &[Some("1")]),
+        ("SELECT x FROM (VALUES (1), (2)) v(x) WHERE extract(year FROM now()) > $1::int + x", &[Some(year.as_str())]),
+    ];
+    for (sql, values) in rows {
+        let planned = planned(&engine, &first, sql);
+        let one = answer(&engine, &first, &planned, values).await.unwrap();
+        let other = answer(&engine, &later, &planned, values).await.unwrap();
+        assert_ne!(one, other, "{sql}");
+        assert_eq!(answer(&engine, &custom, &planned, values).await.unwrap(), other, "{sql}");
+    }
+    assert_eq!(steps(&engine)[3], 6, "all of them were bound");
+}
+
+#[test]
+fn words_of_the_setting_name_their_mode() {
+    let modes: Vec<PlanMode> = PlanMode::WORDS.iter().map(|word| PlanMode::of_word(word)).collect();
+    assert_eq!(modes, [PlanMode::Auto, PlanMode::Generic, PlanMode::Custom]);
+}
