@@ -8,6 +8,7 @@ mod doors;
 mod endless;
 mod errors;
 mod fast_path_postgres;
+mod generic_plans;
 mod injection;
 mod lookups;
 mod outages;

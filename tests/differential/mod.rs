@@ -10,13 +10,15 @@
 //! ```
 //!
 //! Every statement goes through the extended protocol with binary results and, without parameters, through the simple
-//! protocol with text. Compared are column names, column types, values, row order where the statement gives one, and the
-//! SQLSTATE of errors. Exceptions: enum types of PostgreSQL are text (`ask`).
+//! protocol with text; with parameters also with one plan for all of their values. Compared are column names, column types,
+//! values, row order where the statement gives one, and the SQLSTATE of errors. Exceptions: enum types of PostgreSQL are text
+//! (`ask`).
 //!
 //! `cargo test --test main differential -- differential generated=5000 templates=5000` makes more statements than usual;
 //! `only=<text>` runs the statements that contain it and shows every difference, `file=<path>` those of another file alone.
 //! `random=20000 seed=7` runs that many of the typed generator and nothing else, `from=123` from that one on.
-//! `pushdown=scans` or `pushdown=none` asks the stores for less than usual.
+//! `pushdown=scans` or `pushdown=none` asks the stores for less than usual, `plans=force_generic_plan` runs every statement with the
+//! plan for all values of its parameters.
 
 pub mod ask;
 mod choices;
@@ -76,6 +78,7 @@ type Verdict = (Outcome, String);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_over_postgres_mariadb_sqlite_and_mongodb_equal_those_of_one_postgres() {
     let stage = Box::pin(Stage::set(argument("pushdown=").unwrap_or_else(|| "full".to_owned()))).await;
+    let stage = stage.planning(argument("plans=").unwrap_or_else(|| "auto".to_owned()));
     let only = argument("only=");
     let random = argument("random=").map(|count| count.parse::<usize>().unwrap());
     let mut wrong = if random.is_none() { written_and_generated(&stage, only.as_deref()).await } else { 0 };
@@ -135,16 +138,16 @@ fn queries(only: Option<&str>) -> Vec<Query> {
 }
 
 async fn judge_all(stage: &Stage, queries: Vec<Query>) -> Vec<(Query, Verdict)> {
-    let (mut ours, mut copy) = stage.pair();
+    let ((mut ours, mut copy), mut generic) = (stage.pair(), stage.generic());
     let mut verdicts = Vec::new();
     for query in queries {
-        let verdict = judge(&mut ours, &mut copy, &query).await;
+        let verdict = judge(&mut ours, &mut generic, &mut copy, &query).await;
         verdicts.push((query, verdict));
     }
     verdicts
 }
 
-async fn judge(ours: &mut Asked, copy: &mut Asked, query: &Query) -> Verdict {
+async fn judge(ours: &mut Asked, generic: &mut Asked, copy: &mut Asked, query: &Query) -> Verdict {
     let ordered = compare::is_ordered(&query.sql);
     let (found, expected) =
         tokio::join!(ours.extended(&query.sql, &query.parameters), copy.extended(&query.copy_sql, &query.parameters));
@@ -160,6 +163,11 @@ async fn judge(ours: &mut Asked, copy: &mut Asked, query: &Query) -> Verdict {
         let (found, expected) = tokio::join!(ours.simple(&query.sql), copy.simple(&query.copy_sql));
         if let Some(difference) = compare::difference(&found, &expected, ordered) {
             return (Outcome::Different, format!("text: {difference}"));
+        }
+    } else {
+        let found = generic.extended(&query.sql, &query.parameters).await;
+        if let Some(difference) = compare::difference(&found, &expected, ordered) {
+            return (Outcome::Different, format!("for all values: {difference}"));
         }
     }
     (Outcome::Same, String::new())

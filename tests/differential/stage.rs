@@ -36,6 +36,8 @@ pub struct Stage {
     server: Server,
     /// What Tributary asks its stores for (`tributary.pushdown`).
     pushdown: String,
+    /// How it plans (`plan_cache_mode`).
+    plans: String,
     _directory: TempDir,
 }
 
@@ -62,18 +64,32 @@ impl Stage {
         assert!(server.catalog().unavailable().is_empty(), "{:?}", server.catalog().unavailable());
         let mut ours = tokio_postgres::Config::new();
         ours.host("127.0.0.1").port(server.addresses()[0].port()).user("ada").dbname("tributary");
-        Self { ours, copy, server, pushdown, _directory: directory }
+        Self { ours, copy, server, pushdown, plans: "auto".to_owned(), _directory: directory }
+    }
+
+    /// The same, where Tributary plans in another mode.
+    pub fn planning(self, plans: String) -> Self {
+        Self { plans, ..self }
+    }
+
+    /// Settings of Tributary under a mode of planning.
+    fn session(&self, plans: &str) -> String {
+        format!("{SESSION}; SET tributary.pushdown = '{}'; SET plan_cache_mode = '{plans}'", self.pushdown)
+    }
+
+    /// A connection to Tributary that runs one plan for all values of parameters.
+    pub fn generic(&self) -> Asked {
+        Asked::new(self.ours.clone(), self.session("force_generic_plan"))
     }
 
     /// Connections to Tributary and to the copy.
     pub fn pair(&self) -> (Asked, Asked) {
-        let session = format!("{SESSION}; SET tributary.pushdown = '{}'", self.pushdown);
-        (Asked::new(self.ours.clone(), session), Asked::new(self.copy.clone(), COPY_SESSION.to_owned()))
+        (Asked::new(self.ours.clone(), self.session(&self.plans)), Asked::new(self.copy.clone(), COPY_SESSION.to_owned()))
     }
 
     /// A connection to Tributary that runs `setup` as well.
     pub fn ours_with(&self, setup: &str) -> Asked {
-        Asked::new(self.ours.clone(), format!("{SESSION}; {setup}"))
+        Asked::new(self.ours.clone(), format!("{SESSION}; SET plan_cache_mode = '{}'; {setup}", self.plans))
     }
 
     /// A connection to the copy that runs `setup` as well.
