@@ -17,6 +17,7 @@ use super::super::dependencies::is_determined;
 use super::super::floats;
 use super::super::key;
 use super::super::operators::plain;
+use super::super::subqueries::refuse_aggregates_of_outer_queries;
 use super::super::typed::Typed;
 use super::{Resolver, Scope};
 
@@ -24,6 +25,7 @@ impl Resolver<'_> {
     /// Resolves an aggregation. A group key whose carrier has another equality is grouped by its typed key; the value shown
     /// is that of the group's first row.
     pub(super) fn aggregate_node(&self, aggregate: Aggregate, scope: &Scope<'_>) -> Result<LogicalPlan> {
+        refuse_aggregates_of_outer_queries(&aggregate.aggr_expr, &scope.schema)?;
         let resolve = |expr: Expr| -> Result<Expr> {
             let names = NamePreserver::new_for_projection();
             let name = names.save(&expr);

@@ -19,7 +19,8 @@ use super::super::typed::Typed;
 use super::super::types::plan_schema;
 use super::domain::Domain;
 use super::push::{Keyed, join};
-use super::{Rewriter, Within, calls, lost, references, unsupported};
+use super::single::is_single;
+use super::{Rewriter, Within, calls, has_subquery, lost, references, unsupported};
 use crate::federation::ast::HIDDEN;
 
 /// A node's input with the joins that its subqueries have become.
@@ -189,7 +190,7 @@ impl Rewriter {
         let value = head(&plan)?;
         let carrier = value_type(&plan)?;
         let name = self.alias();
-        if plan.max_rows().is_some_and(|rows| rows <= 1) {
+        if is_single(&plan) {
             let rows = projected(keyed, vec![Expr::Column(value).alias(VALUE)])?;
             self.join_rows(attached, rows, (domain.as_ref(), Vec::new()), &name)?;
             return Ok(Expr::Column(column(&name, VALUE)));
@@ -219,6 +220,8 @@ impl Rewriter {
     /// `expr IN (subquery)`: true for an equal value; else NULL when there is a row and `expr` or one of the values is NULL.
     fn member(&mut self, attached: &mut Attached, expr: Expr, subquery: Subquery, within: Within) -> Result<Expr> {
         let (Rows { keyed, domain }, plan) = self.rows(attached, subquery, within)?;
+        // The engine looks for columns inside of what a join compares, and would take those of a subquery for columns of the join.
+        let expr = if has_subquery(&expr) { self.as_column(attached, expr)? } else { expr };
         let value = Expr::Column(head(&plan)?);
         let (equal, counts) = (self.alias(), self.alias());
         let Keyed { plan: rows, keys } = keyed;

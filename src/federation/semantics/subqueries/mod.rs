@@ -15,8 +15,11 @@ mod attach;
 mod calls;
 mod domain;
 mod lateral;
+mod levels;
+mod operands;
 mod push;
 mod shape;
+mod single;
 
 use std::sync::Arc;
 
@@ -34,6 +37,7 @@ use datafusion::optimizer::AnalyzerRule;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::HIDDEN;
 use attach::Attached;
+pub(super) use levels::refuse_aggregates_of_outer_queries;
 
 /// The analyzer rule; must come after resolution and coercion.
 #[derive(Debug, Default)]
@@ -98,6 +102,7 @@ impl Rewriter {
         let mut conditions = Vec::new();
         for condition in split_conjunction_owned(filter.predicate) {
             conditions.push(if within == Within::Statement && shape::is_condition_of_engine(&condition)? {
+                let condition = self.with_own_operand(&mut attached, condition)?;
                 self.below(condition)?
             } else {
                 self.attach(&mut attached, condition, within)?
@@ -111,12 +116,14 @@ impl Rewriter {
     fn below(&mut self, expr: Expr) -> Result<Expr> {
         let rewritten = expr.transform_up(|part| {
             let (is_scalar, is_compared) = (matches!(part, Expr::ScalarSubquery(_)), matches!(part, Expr::SetComparison(_)));
+            let is_member = matches!(part, Expr::InSubquery(_));
             attach::with_plan(part, |plan| {
                 let plan = Arc::unwrap_or_clone(plan);
                 let is_alone = references(&plan)?.is_empty();
                 let plan = self.plan(plan, if is_alone { Within::Statement } else { Within::Subquery })?;
                 let plan = match is_alone {
-                    true if is_compared => self.with_own_value(plan)?,
+                    // Of rows that are no SELECT the engine does not find the value.
+                    true if is_compared || is_member && plan.head_output_expr()?.is_none() => self.with_own_value(plan)?,
                     true => plan,
                     false => self.with_own_names(plan)?,
                 };
@@ -139,7 +146,7 @@ impl Rewriter {
         Ok(LogicalPlan::Projection(Projection::try_new(exprs, input)?))
     }
 
-    /// The value of ANY and ALL (subquery) under a name that no column of the outer row has.
+    /// The value of ANY, ALL and IN (subquery) under a name that no column of the outer row has.
     fn with_own_value(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let (qualifier, field) = plan.schema().qualified_field(0);
         let value = Expr::Column(Column::new(qualifier.cloned(), field.name())).alias(self.output_name());

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+use super::super::resolve::without_repetitions;
 use super::super::sets::{Empty, ProjectSet};
 use super::domain::{Domain, Source, same};
 use super::{Rewriter, has_subquery, lost, named, only, renamed, unsupported};
@@ -201,13 +202,17 @@ impl Rewriter {
     fn push_distinct_on(&mut self, node: &DistinctOn, domain: &Domain) -> Result<Keyed> {
         let input = self.push(&node.input, domain)?;
         let mut on: Vec<Expr> = input.key_exprs().collect();
-        on.extend(inward(&node.on_expr, domain, &input.keys)?);
+        for expr in inward(&node.on_expr, domain, &input.keys)? {
+            if !on.contains(&expr) {
+                on.push(expr);
+            }
+        }
         let mut sort: Vec<SortExpr> = input.key_exprs().map(|key| key.sort(true, false)).collect();
         let own = sort_keys(node.sort_expr.as_deref().unwrap_or_default(), domain, &input.keys)?;
         // Without an order of its own any row of the group will do.
         let sort = (!own.is_empty()).then(|| {
             sort.extend(own);
-            sort
+            without_repetitions(sort)
         });
         let mut select: Vec<Expr> = inward(&node.select_expr, domain, &input.keys)?;
         for (expr, (qualifier, field)) in select.iter_mut().zip(node.schema.iter()) {
