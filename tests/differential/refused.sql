@@ -23,3 +23,8 @@ SELECT regexp_match('ab', '((a)|b)*') AS m
 SELECT 'abab' ~ '(ab)\1' AS a
 SELECT 'foo' ~ 'f(?=o)' AS a
 SELECT regexp_replace('foobaz', 'foo(?!bar)', 'x') AS a
+
+-- An aggregate over columns of an outer query alone is one of that query.
+SELECT (SELECT count(c.id)) AS n FROM shop.customers c
+SELECT (SELECT max(c.id) FROM shop.products p WHERE p.id = 1) AS m FROM shop.customers c
+SELECT c.active, (SELECT count(*) FILTER (WHERE c.active) FROM shop.products p WHERE p.id = 1) AS n FROM shop.customers c GROUP BY c.active

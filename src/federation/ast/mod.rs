@@ -1,12 +1,13 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping, having → windows (the WINDOW clause) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → planner
+//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping, having → windows (the WINDOW clause) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
 //! client can write, and are cut off again before a client sees them.
 
+mod arrays;
 mod between;
 pub mod catalog;
 pub mod depth;
@@ -80,7 +81,9 @@ pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diag
         depth::bound(query)?;
     }
     let _: ControlFlow<()> = VisitMut::visit(query, &mut literal::Literals);
-    values::rewrite(query)
+    values::rewrite(query)?;
+    arrays::rewrite(query);
+    Ok(())
 }
 
 /// What must be right before outputs are named.

@@ -315,8 +315,8 @@ fn arguments_of(function: &Function) -> Vec<Expr> {
     }
 }
 
-/// Whether an expression may refer to other items of FROM.
-fn is_lateral(expr: &Expr) -> bool {
+/// Whether an expression may refer to other items of FROM, or to queries around it.
+pub(super) fn is_lateral(expr: &Expr) -> bool {
     let found = visit_expressions(expr, |part| match part {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
             ControlFlow::Break(())

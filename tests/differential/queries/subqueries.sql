@@ -287,3 +287,63 @@ WITH r AS (SELECT id, small FROM shop.customers) SELECT count(*) FROM r WHERE sm
 SELECT customers.id, p.id AS other FROM shop.customers, shop.products p WHERE small >= ALL (SELECT small FROM shop.customers WHERE customers.id < p.id AND small IS NOT NULL)
 SELECT customers.id, p.id AS other FROM shop.customers, shop.products p WHERE customers.id >= ANY (SELECT small FROM shop.customers WHERE customers.id < p.id)
 SELECT max(id) AS m FROM shop.customers GROUP BY active HAVING max(id) >= ALL (SELECT max(id) FROM shop.customers GROUP BY active)
+
+-- NOT IN with operands that may be NULL though their columns are not, or that have no column, or none once they are simplified.
+SELECT id FROM shop.customers WHERE nullif(id, 3) NOT IN (SELECT id FROM crm.clients WHERE id > 20)
+SELECT id FROM shop.customers WHERE NOT nullif(id, 3) IN (SELECT id FROM shop.products)
+SELECT id FROM shop.customers WHERE (CASE WHEN id < 9 THEN id END) NOT IN (SELECT id FROM crm.clients WHERE id < 4)
+SELECT id FROM shop.customers WHERE (CASE id WHEN 1 THEN 5 WHEN 2 THEN 6 END) NOT IN (SELECT id FROM shop.orders WHERE id = 6)
+SELECT id FROM shop.customers WHERE (ARRAY[7, 8])[id::int] NOT IN (SELECT id FROM shop.products WHERE id < 8)
+SELECT id FROM crm.clients WHERE id + nullif(id, 3) NOT IN (SELECT id FROM shop.orders WHERE id < 9)
+SELECT id FROM shop.customers WHERE nullif(id, 3) NOT IN (SELECT id FROM shop.orders WHERE id < 0)
+SELECT id FROM shop.customers WHERE nullif(id, 3) <> ALL (SELECT id FROM crm.clients WHERE id > 20)
+SELECT id FROM shop.customers WHERE id NOT IN (SELECT nullif(id, 3) FROM shop.products)
+SELECT id FROM shop.customers WHERE substring(name from 'x.*') NOT IN (SELECT sku FROM shop.products)
+SELECT id FROM shop.customers WHERE id::text || nullif('x', 'x') NOT IN (SELECT sku FROM shop.products)
+SELECT count(*) AS n FROM shop.customers WHERE 3000 NOT IN (SELECT customer FROM shop.orders)
+SELECT count(*) AS n FROM shop.customers WHERE 3000 NOT IN (SELECT customer FROM shop.orders WHERE customer IS NOT NULL)
+SELECT count(*) AS n FROM shop.customers WHERE NOT 1 IN (SELECT customer FROM shop.orders WHERE customer IS NOT NULL)
+SELECT count(*) AS n FROM shop.customers WHERE NULL NOT IN (SELECT id FROM shop.orders)
+SELECT count(*) AS n FROM shop.customers WHERE NULL NOT IN (SELECT id FROM shop.nothing)
+SELECT count(*) AS n FROM shop.customers WHERE nullif(3, 3) NOT IN (SELECT id FROM shop.orders)
+SELECT count(*) AS n FROM shop.customers WHERE (CASE WHEN true THEN 3000 ELSE id END) NOT IN (SELECT customer FROM shop.orders)
+SELECT count(*) AS n FROM (SELECT 3000 AS k FROM shop.customers) c WHERE k NOT IN (SELECT customer FROM shop.orders)
+SELECT 1 AS a WHERE 3000 NOT IN (SELECT customer FROM shop.orders)
+SELECT small FROM shop.customers GROUP BY small HAVING nullif(count(*), 5) NOT IN (SELECT id FROM shop.products WHERE id > 10)
+SELECT small FROM shop.customers GROUP BY small HAVING 3000 NOT IN (SELECT customer FROM shop.orders)
+SELECT c.id, o.id AS o FROM shop.customers c JOIN shop.orders o ON o.customer = c.id AND nullif(o.id, 3) NOT IN (SELECT id FROM crm.clients WHERE id > 9)
+SELECT c.id, o.id AS o FROM shop.customers c LEFT JOIN shop.orders o ON o.customer = c.id AND nullif(o.id, 3) NOT IN (SELECT id FROM crm.clients WHERE id > 9)
+SELECT id FROM shop.customers WHERE id NOT IN (SELECT p.id FROM shop.products p WHERE nullif(p.id, 3) NOT IN (SELECT k.id FROM crm.clients k WHERE k.id < 9))
+SELECT id FROM shop.customers WHERE (SELECT o.id FROM shop.orders o WHERE o.id = -1) NOT IN (SELECT k.id FROM crm.clients k)
+SELECT id FROM shop.customers WHERE (SELECT max(o.id) FROM shop.orders o) NOT IN (SELECT k.shop_id FROM crm.clients k WHERE k.shop_id IS NOT NULL)
+SELECT id FROM shop.customers WHERE id IN (VALUES (1))
+SELECT id FROM shop.customers WHERE id < 4 AND id NOT IN (VALUES (1))
+
+-- A second row is an error, and one row is none.
+SELECT c.id, (SELECT c.id UNION ALL SELECT 2) AS a FROM shop.customers c
+SELECT c.id, (SELECT c.id UNION SELECT 2) AS a FROM shop.customers c WHERE c.id = 2
+SELECT c.id, (SELECT c.id UNION SELECT 2) AS a FROM shop.customers c
+SELECT c.id, (SELECT c.small WHERE c.id = 1 UNION ALL SELECT 2 WHERE c.id <> 1) AS a FROM shop.customers c
+SELECT c.id, (SELECT a.v FROM (SELECT c.id AS v) a CROSS JOIN (VALUES (1), (2)) b(w)) AS a FROM shop.customers c
+SELECT c.id, (SELECT a.v FROM (SELECT c.id AS v) a CROSS JOIN (SELECT 1) b(w)) AS a FROM shop.customers c
+SELECT c.id, (SELECT row_number() OVER () FROM (SELECT 7 UNION ALL SELECT 8) u(y) WHERE y > c.id) AS a FROM shop.customers c
+SELECT c.id, (SELECT count(*) FROM (SELECT 7 UNION ALL SELECT 8) u(y) WHERE y > c.id GROUP BY y) AS a FROM shop.customers c
+SELECT c.id, (SELECT y FROM (SELECT 7 UNION ALL SELECT 7) u(y) WHERE y = c.id) AS a FROM shop.customers c
+SELECT c.id, (SELECT y FROM (SELECT 7 UNION ALL SELECT 7) u(y) WHERE y = c.id) AS a FROM shop.customers c WHERE c.id < 7
+SELECT c.id, (SELECT o.id FROM shop.orders o WHERE o.id = o.id + 0 * c.small) AS a FROM shop.customers c
+SELECT c.id, (SELECT o.total FROM (SELECT id AS n, total FROM shop.orders) o WHERE o.n = c.id) AS a FROM shop.customers c
+SELECT c.id, (SELECT DISTINCT ON (c.id) o.id FROM shop.orders o WHERE o.customer >= c.id ORDER BY c.id, o.id) AS a FROM shop.customers c WHERE c.id < 20
+SELECT c.id, (SELECT generate_series(1, c.id) LIMIT 1) AS a FROM shop.customers c WHERE c.id < 5
+SELECT c.id, (SELECT unnest(ARRAY[c.id, 2]) LIMIT 1) AS a FROM shop.customers c WHERE c.id < 5
+SELECT c.id, (SELECT unnest(ARRAY[c.id, 2])) AS a FROM shop.customers c WHERE c.id < 5
+
+-- Arrays read what stands around them: outer rows, and WITH queries that are called as tables.
+WITH orders AS (SELECT 1 AS id) SELECT ARRAY[(SELECT max(id) FROM orders)] AS a
+SELECT c.id, (SELECT ARRAY[c.id, o.id] FROM shop.orders o WHERE o.id = c.id) AS a FROM shop.customers c
+SELECT c.id FROM shop.customers c WHERE EXISTS (SELECT FROM shop.orders o WHERE o.customer = ANY (ARRAY[c.id, 7]) AND o.id < 9)
+
+-- Aggregates that belong to the outer query.
+SELECT (SELECT count(c.id)) AS n FROM shop.customers c
+SELECT (SELECT max(c.id) FROM shop.products p WHERE p.id = 1) AS m FROM shop.customers c
+SELECT c.active, (SELECT count(*) FILTER (WHERE c.active) FROM shop.products p WHERE p.id = 1) AS n FROM shop.customers c GROUP BY c.active
+SELECT (SELECT sum(c.id + p.id) FROM shop.products p) AS s FROM shop.customers c WHERE c.id < 4
