@@ -63,7 +63,7 @@ mod tests {
             (sum(col("y")), false),
             (count(lit(1_i64)), false),
         ] {
-            let told = refuse_aggregates_of_outer_queries(&[call.clone()], &rows);
+            let told = refuse_aggregates_of_outer_queries(std::slice::from_ref(&call), &rows);
             assert_eq!(told.is_err(), is_refused, "{call}");
         }
     }
