@@ -680,6 +680,7 @@ mod tests {
             indexes: Vec::new(),
             comment: None,
             row_estimate: None,
+            division: None,
             schema: Table::arrow_schema(&[]),
         };
         let tables = tables.iter().map(table).map(Arc::new).collect();

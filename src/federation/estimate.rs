@@ -266,6 +266,7 @@ mod tests {
             indexes: Vec::new(),
             comment: None,
             row_estimate: Some(1000),
+            division: None,
             schema: Table::arrow_schema(&columns),
             columns,
         }

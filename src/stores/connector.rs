@@ -202,6 +202,24 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
     /// What the store answered when the scan was started; later failures arrive in the stream.
     async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError>;
 
+    /// Starts a scan without a limit as streams that are read side by side, at most `most` of them: each gives the rows of one range, all of
+    /// them together every row of one state of the store, once and in no order. A stream is a scan for all else. Only connections that
+    /// are free at once are taken for more than one, and not all of these, so that it may be one in any case; a store that divides
+    /// nothing gives one always.
+    ///
+    /// # Errors
+    /// As [`Branch::scan`].
+    async fn scan_ranges(
+        &self,
+        table: &Arc<Table>,
+        scan: &Scan,
+        limits: ScanLimits,
+        most: usize,
+    ) -> Result<Vec<BatchStream>, StoreError> {
+        let _ = most;
+        Ok(vec![self.scan(table, scan, limits).await?])
+    }
+
     /// Starts a fragment, every node of which [`Connector::accepts`] took. Batches have exactly `schema`, whose columns are those
     /// of the fragment's root in order, with at most [`ScanLimits::batch_rows`] rows each. A `numeric` that does not fit the
     /// decimal carrier of its column is 22003. Rows come in the order of a [`Relation::Sort`] at the root. The stream reads

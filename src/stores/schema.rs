@@ -62,6 +62,18 @@ pub enum TableKind {
     Collection,
 }
 
+/// By what the rows of a table can be divided into ranges that are read side by side, as of the last discovery. The store decides again
+/// when it is asked ([`super::Branch::scan_ranges`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Division {
+    /// By the pages that hold them, of which there were about so many.
+    Pages(u64),
+    /// By a key in whose order they lie: a range costs what its rows cost.
+    Clustered,
+    /// By a key whose index tells where they lie: each row is looked up.
+    Indexed,
+}
+
 /// One table with all that the catalog and the planner need.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -85,6 +97,8 @@ pub struct Table {
     pub comment: Option<String>,
     /// Estimated number of rows.
     pub row_estimate: Option<u64>,
+    /// By what it can be read as ranges side by side; `None` where it is read as one stream.
+    pub division: Option<Division>,
     /// The Arrow schema of `columns`; made by [`Table::arrow_schema`].
     pub schema: SchemaRef,
 }

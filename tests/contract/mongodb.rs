@@ -2,6 +2,7 @@
 
 mod filters;
 mod fragments;
+mod ranges;
 mod reading;
 mod trouble;
 

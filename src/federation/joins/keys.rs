@@ -100,6 +100,7 @@ mod tests {
             indexes: Vec::new(),
             comment: None,
             row_estimate: rows,
+            division: None,
             schema: Table::arrow_schema(&columns),
             columns,
         }

@@ -6,6 +6,8 @@
 //! with 72000, never with rows of two states. A transaction block that only reads opens no transaction of the server, which
 //! would end after a minute; the first write of a block will, when there are writes.
 
+mod ranges;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -88,19 +90,26 @@ impl Branch {
         match &self.view {
             View::Newest(_) => Ok(Session::Alone),
             View::Snapshot(_) if !self.several => Ok(Session::Own(Box::new(self.snapshot_session(None).await?))),
-            View::Snapshot(time) => {
-                let mut time = time.lock().await;
-                if time.is_some() {
-                    return Ok(Session::Own(Box::new(self.snapshot_session(*time).await?)));
-                }
-                let mut session = self.snapshot_session(None).await?;
-                if !self.fix_snapshot(collection, &mut session).await? {
-                    return Ok(Session::Alone);
-                }
-                *time = session.snapshot_time();
-                Ok(Session::Own(Box::new(session)))
-            }
+            View::Snapshot(time) => self.session_at(time, collection).await,
         }
+    }
+
+    /// A session at a time that others read at too; the first one learns it.
+    async fn session_at(
+        &self,
+        time: &Mutex<Option<Timestamp>>,
+        collection: &Collection<RawDocumentBuf>,
+    ) -> Result<Session, StoreError> {
+        let mut time = time.lock().await;
+        if time.is_some() {
+            return Ok(Session::Own(Box::new(self.snapshot_session(*time).await?)));
+        }
+        let mut session = self.snapshot_session(None).await?;
+        if !self.fix_snapshot(collection, &mut session).await? {
+            return Ok(Session::Alone);
+        }
+        *time = session.snapshot_time();
+        Ok(Session::Own(Box::new(session)))
     }
 
     async fn snapshot_session(&self, time: Option<Timestamp>) -> Result<ClientSession, StoreError> {
@@ -180,6 +189,19 @@ impl Contract for Branch {
         let on_mismatch = self.shared.options_of(&table.id).on_mismatch;
         let opened = self.start(table, Query::of(table, scan, on_mismatch), limits).await?;
         scan::stream(self.shared.pool.clone(), opened, table, scan, limits, on_mismatch)
+    }
+
+    async fn scan_ranges(
+        &self,
+        table: &Arc<Table>,
+        scan: &Scan,
+        limits: ScanLimits,
+        most: usize,
+    ) -> Result<Vec<BatchStream>, StoreError> {
+        match Box::pin(self.start_ranges(table, scan, limits, most)).await? {
+            Some(streams) => Ok(streams),
+            None => Ok(vec![Contract::scan(self, table, scan, limits).await?]),
+        }
     }
 
     async fn run(

@@ -9,7 +9,7 @@ use crate::stores::document::declared::from_json_schema;
 use crate::stores::document::extended;
 use crate::stores::document::schema::{DOCUMENT_COLUMN, document_column, overlay};
 use crate::stores::document::types::{DocumentField, DocumentType};
-use crate::stores::schema::{Collation, Column, ColumnStatistics, Generated, Key, Refused, Table, TableId, TableKind};
+use crate::stores::schema::{Collation, Column, ColumnStatistics, Division, Generated, Key, Refused, Table, TableId, TableKind};
 
 /// The primary key of every collection.
 pub(super) const ID: &str = "_id";
@@ -25,6 +25,7 @@ pub(super) struct Description<'a> {
     /// The answer of `listIndexes`.
     pub(super) indexes: &'a [Document],
     pub(super) row_estimate: Option<u64>,
+    pub(super) division: Option<Division>,
     /// Whether the server keeps `_id` unique: not in time series, and not across the shards of a cluster.
     pub(super) unique_id: bool,
 }
@@ -67,6 +68,7 @@ pub(super) fn table(description: &Description<'_>) -> (Table, Vec<Refused>) {
         indexes: keys.plain,
         comment: None,
         row_estimate: description.row_estimate,
+        division: description.division,
     };
     (table, refused)
 }
@@ -218,6 +220,7 @@ mod tests {
             include_document: true,
             indexes,
             row_estimate: Some(7),
+            division: None,
             unique_id: true,
         }
     }

@@ -314,6 +314,7 @@ mod tests {
             include_document: true,
             indexes: &[],
             row_estimate: None,
+            division: None,
             unique_id: true,
         };
         table(&description).0

@@ -14,8 +14,8 @@ use arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::StreamExt;
 use mongodb::bson::raw::{RawArray, RawBsonRef, RawDocumentBuf};
-use mongodb::bson::{Document, doc};
-use mongodb::options::{AggregateOptions, Collation, FindOptions};
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::{AggregateOptions, Collation, FindOptions, Hint};
 use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor, SessionRawBatchCursor};
 use mongodb::{ClientSession, Collection};
 use tokio::sync::mpsc;
@@ -72,6 +72,17 @@ impl Query {
         // Sorts and groups that outgrow the server's memory go to its disk.
         options.allow_disk_use = Some(true);
         Self::Pipeline(pipeline.stages.clone(), Box::new(options))
+    }
+
+    /// The query of a part of the documents, by `_id`: from the first to before the end. The bounds are those of the index over `_id`, in
+    /// which the keys of all types have their place; a condition would be met by keys of its own type only. Pipelines have no such bounds.
+    pub(super) fn within_keys(mut self, first: Option<Bson>, end: Option<Bson>) -> Self {
+        if let Self::Find(_, options) = &mut self {
+            options.hint = Some(Hint::Keys(doc! { "_id": 1 }));
+            options.min = first.map(|first| doc! { "_id": first });
+            options.max = end.map(|end| doc! { "_id": end });
+        }
+        self
     }
 
     /// The query with its bounds: rows of one reply, time in the server.

@@ -20,7 +20,7 @@ use crate::stores::StoreError;
 use crate::stores::document::memory::{Known as Schemas, Place};
 use crate::stores::document::options::{missing, unseen};
 use crate::stores::document::{DocumentField, DocumentOptions, DocumentSchema, Sample};
-use crate::stores::schema::{Refused, StoreSchema, Table, TableId, TableKind, no_database};
+use crate::stores::schema::{Division, Refused, StoreSchema, Table, TableId, TableKind, no_database};
 
 /// Databases of the server itself.
 const OWN_DATABASES: [&str; 3] = ["admin", "local", "config"];
@@ -235,10 +235,21 @@ async fn read_collection(pool: &Pool, known: &Known<'_>, entry: &Listed, sharded
         include_document: options.include_document,
         indexes: &indexes,
         row_estimate: estimate,
+        division: division(entry, sharded),
         unique_id: entry.kind == ListedKind::Collection && !sharded,
     };
     let (table, refused) = columns::table(&description);
     Ok(Read { table, refused, schema })
+}
+
+/// By what a collection is divided: `_id`, in which it may itself be stored. Capped collections are not read at a snapshot, and of a
+/// sharded one each range would ask all shards.
+fn division(entry: &Listed, sharded: bool) -> Option<Division> {
+    let is_capped = entry.options.get_bool("capped").unwrap_or(false);
+    if entry.kind != ListedKind::Collection || sharded || is_capped {
+        return None;
+    }
+    Some(if entry.options.contains_key("clusteredIndex") { Division::Clustered } else { Division::Indexed })
 }
 
 /// Looks at both ends, where the oldest and the newest shapes are, and at random documents. The oldest come first, because

@@ -466,6 +466,7 @@ mod tests {
             indexes: vec![],
             comment: None,
             row_estimate: None,
+            division: None,
         }
     }
 

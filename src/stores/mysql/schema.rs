@@ -381,6 +381,8 @@ impl Described {
             indexes: keys.other,
             comment: self.comment,
             row_estimate: self.row_estimate,
+            // Few servers can prove that several connections see one state, and two ranges were no faster than one stream.
+            division: None,
             columns,
         })
     }

@@ -6,9 +6,12 @@
 //! ```
 //!
 //! The slots of the scans that a statement announces are reserved together when it is opened. Scans that it did not announce,
-//! those beyond `pool.size`, and those of a transaction block take theirs one by one.
+//! those beyond `pool.size`, and those of a transaction block take theirs one by one. What reads ranges of a large table (`ranges.rs`)
+//! takes no slot that is not free at once.
 //!
 //! Deliberately absent: writes. They will run on the leader, and scans that must see them too.
+
+mod ranges;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -95,11 +98,17 @@ async fn lead(inner: &Arc<Inner>, modes: &str, scans: usize) -> Result<ViewKind,
         Some(Err(problem)) => return Err(error::running(&inner.name, &problem)),
         None => return Err(error::running(&inner.name, &sqlx::Error::RowNotFound)),
     };
-    let mut worker_begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ".to_owned();
-    literal::write_text(&snapshot, &mut worker_begin).map_err(|_cause| error::running(&inner.name, &sqlx::Error::RowNotFound))?;
+    let worker_begin = follower(inner, &snapshot)?;
     // Always after the leader: whoever holds slots has all that it needs.
     let reserved = if scans == 0 { Vec::new() } else { inner.pools.scans.reserve(scans).await? };
     Ok(ViewKind::Snapshot { leader: Mutex::new(Some(leader)), worker_begin, reserved: reserved.into() })
+}
+
+/// How a transaction begins that sees an exported snapshot.
+fn follower(inner: &Inner, snapshot: &str) -> Result<String, StoreError> {
+    let mut begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ".to_owned();
+    literal::write_text(snapshot, &mut begin).map_err(|_cause| error::running(&inner.name, &sqlx::Error::RowNotFound))?;
+    Ok(begin)
 }
 
 impl View {
@@ -181,6 +190,19 @@ impl Branch for View {
             return Box::pin(self.look_up(&lookup)).await;
         }
         self.start(Job::scan(table, scan, limits)?).await
+    }
+
+    async fn scan_ranges(
+        &self,
+        table: &Arc<Table>,
+        scan: &Scan,
+        limits: ScanLimits,
+        most: usize,
+    ) -> Result<Vec<BatchStream>, StoreError> {
+        match Box::pin(self.start_ranges(table, scan, limits, most)).await? {
+            Some(streams) => Ok(streams),
+            None => Ok(vec![Branch::scan(self, table, scan, limits).await?]),
+        }
     }
 
     async fn run(

@@ -23,6 +23,7 @@ use super::super::schema::{Column, Table, TableId};
 use super::copy::Malformed;
 use super::error;
 use super::fragment::Postgres;
+use super::pages::Pages;
 use super::pool::State;
 use super::pushdown::Names;
 use super::types::{self, Broken, Form};
@@ -77,14 +78,24 @@ impl Job {
     /// # Errors
     /// A filter value that cannot be written, which [`super::pushdown::judge`] would have refused.
     pub(super) fn scan(table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<Self, StoreError> {
+        Self::scan_pages(table, scan, limits, Pages::ALL)
+    }
+
+    /// Writes the statement of a scan of some pages of its table.
+    ///
+    /// # Errors
+    /// As [`Job::scan`].
+    pub(super) fn scan_pages(table: &Arc<Table>, scan: &Scan, limits: ScanLimits, pages: Pages) -> Result<Self, StoreError> {
         let refused = |Unwritable(rule)| unwritable(&scan.store, rule);
         let mut sql = Sql::literal();
         let selected = write_select(table, scan, &mut sql).map_err(refused)?;
         let used = BTreeMap::from([(&scan.table, used_columns(scan))]);
         let guard = guard(&used, &|_| Some(table)).map_err(refused)?;
-        if let Some(guard) = guard {
-            sql.push(if scan.filter.is_empty() { " WHERE " } else { " AND " });
-            sql.push(&guard);
+        let mut word = if scan.filter.is_empty() { " WHERE " } else { " AND " };
+        for condition in guard.into_iter().chain(pages.condition()) {
+            sql.push(word);
+            sql.push(&condition);
+            word = " AND ";
         }
         push_limit(scan, &mut sql);
         let items = selected.into_iter().filter_map(|selected| item(table, selected)).collect();

@@ -21,6 +21,7 @@ mod field;
 mod fragment;
 mod job;
 mod lookup;
+mod pages;
 mod patience;
 mod pool;
 mod pushdown;

@@ -205,6 +205,16 @@ impl Pool {
         Ok(std::iter::from_fn(|| all.split(1)).take(count).collect())
     }
 
+    /// Slots that are free now, at most `most` of them and at most half of them, so that the next statement finds some too.
+    pub(super) fn take_free(&self, most: usize) -> Vec<OwnedSemaphorePermit> {
+        let shared = &self.0;
+        let count = most.min(shared.permits.available_permits() / 2);
+        let Ok(mut all) = shared.permits.clone().try_acquire_many_owned(u32::try_from(count).unwrap_or(0)) else {
+            return Vec::new();
+        };
+        std::iter::from_fn(|| all.split(1)).take(count).collect()
+    }
+
     async fn fill(&self, permit: OwnedSemaphorePermit) -> Result<Lease, StoreError> {
         let idle_limit = self.0.settings.pool_idle;
         let pooled = {
@@ -246,6 +256,32 @@ impl Pool {
             }
             Err(error) => Err(error),
             Ok(rows) => Ok((lease, rows)),
+        }
+    }
+
+    /// As [`Pool::fill_with`], for what may be left undone: nothing is tried again.
+    ///
+    /// # Errors
+    /// The slot, when there was a connection for it.
+    pub(super) async fn fill_or_leave(
+        &self,
+        permit: OwnedSemaphorePermit,
+        sql: &str,
+    ) -> Result<(Lease, Vec<Vec<PgRow>>), Option<OwnedSemaphorePermit>> {
+        let left = |error: &StoreError| tracing::debug!(store = %self.0.store, %error, "a scan is not divided");
+        let mut lease = match self.fill(permit).await {
+            Ok(lease) => lease,
+            Err(error) => {
+                left(&error);
+                return Err(None);
+            }
+        };
+        match lease.batch(sql).await {
+            Ok(rows) => Ok((lease, rows)),
+            Err(error) => {
+                left(&error);
+                Err(lease.permit.take())
+            }
         }
     }
 

@@ -353,6 +353,7 @@ mod tests {
             indexes: Vec::new(),
             comment: None,
             row_estimate: None,
+            division: None,
             schema: Arc::new(arrow::datatypes::Schema::empty()),
             columns,
         }

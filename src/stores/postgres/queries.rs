@@ -94,13 +94,19 @@ const COLLATIONS: &str = "SELECT c.oid::int8, c.collname::text, c.collprovider::
      WHERE c.oid IN (SELECT a.attcollation FROM pg_catalog.pg_attribute a WHERE a.attnum > 0)";
 
 /// A partitioned table has no count of its own before PostgreSQL 14, and later only after ANALYZE: its leaves are summed up.
+///
+/// The pages are told of tables that can be read by ranges of them: since PostgreSQL 14 only these are then looked at, and the lock
+/// that keeps them in place takes the right to read the whole table.
 const RELATIONS: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, \
      CASE WHEN c.relkind = 'p' THEN (SELECT CASE WHEN bool_and(leaf.reltuples >= 0) THEN sum(leaf.reltuples) END \
      FROM pg_catalog.pg_partition_tree(c.oid) tree JOIN pg_catalog.pg_class leaf ON leaf.oid = tree.relid WHERE tree.isleaf) \
      WHEN c.relkind = 'v' OR (c.reltuples = 0 AND c.relpages = 0 \
      AND pg_catalog.current_setting('server_version_num')::int4 < 140000) THEN NULL ELSE c.reltuples END::float8, \
      pg_catalog.obj_description(c.oid, 'pg_class'), \
-     pg_catalog.has_any_column_privilege(c.oid, 'SELECT'), pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+     pg_catalog.has_any_column_privilege(c.oid, 'SELECT'), pg_catalog.has_schema_privilege(n.oid, 'USAGE'), \
+     CASE WHEN c.relkind = 'r' AND NOT c.relhassubclass AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+     AND (SELECT m.amname FROM pg_catalog.pg_am m WHERE m.oid = c.relam) = 'heap' \
+     AND pg_catalog.current_setting('server_version_num')::int4 >= 140000 THEN c.relpages END::int8 \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
 
 /// `NOT NULL` on a foreign table is a claim that nobody checks.

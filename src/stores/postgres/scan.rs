@@ -6,7 +6,7 @@
 //!
 //! The reader is a task that owns the connection. It starts a batch only when the last one has been taken, so it is at most
 //! one batch ahead, and the rest waits in the socket. Dropping the stream ends the task, and the connection goes the way of a
-//! running one (`pool.rs`). Deliberately absent: what the statement says (`job.rs`), splitting one table over several connections.
+//! running one (`pool.rs`). Deliberately absent: what the statement says (`job.rs`), and which pages of a table it reads (`branch/ranges.rs`).
 
 use std::future::poll_fn;
 use std::sync::atomic::Ordering;

@@ -16,7 +16,8 @@ use super::super::document::Learning;
 use super::super::error::StoreError;
 use super::super::relational::documents::TableOptions;
 use super::super::schema::{
-    Action, Check, Collation, Column, ColumnStatistics, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId, TableKind,
+    Action, Check, Collation, Column, ColumnStatistics, Division, ForeignKey, Generated, Key, Refused, StoreSchema, Table, TableId,
+    TableKind,
 };
 use super::error;
 use super::pool::Pool;
@@ -169,6 +170,7 @@ fn add_table(schema: &mut StoreSchema, row: &PgRow, parts: &Parts) -> Result<(),
         indexes: Vec::new(),
         comment: row.try_get(5)?,
         row_estimate,
+        division: row.try_get::<Option<i64>, _>(8)?.and_then(|pages| u64::try_from(pages).ok()).map(Division::Pages),
         schema: Table::arrow_schema(&columns),
         columns,
     };

@@ -4,6 +4,7 @@ mod documents;
 mod failures;
 mod fragments;
 mod keys;
+mod ranges;
 mod reaching;
 mod reads;
 mod rows;

@@ -7,7 +7,7 @@
 //! sample    the rows and values all stores are filled with
 //! oracle    conditions worked out here, over what a scan without conditions read
 //! reading   scans, and conditions compared with the oracle
-//! discovery, scans, filters, capabilities, branches, endings, trouble, fragments    the checks
+//! discovery, scans, ranges, filters, capabilities, branches, endings, trouble, fragments    the checks
 //! walk      the walk over a type table, used by the rooms of the stores
 //! ```
 //!
@@ -21,6 +21,7 @@ mod endings;
 mod filters;
 mod fragments;
 mod oracle;
+mod ranges;
 mod reading;
 mod sample;
 mod scans;
@@ -47,7 +48,7 @@ macro_rules! every_area {
 /// Every area for one store: an area that is added here runs for all of them.
 macro_rules! every_store {
     ($($store:ident: $start:expr),* $(,)?) => {
-        $(every_area!($store, $start; discovery, scans, filters, capabilities, branches, endings, trouble, fragments);)*
+        $(every_area!($store, $start; discovery, scans, ranges, filters, capabilities, branches, endings, trouble, fragments);)*
     };
 }
 

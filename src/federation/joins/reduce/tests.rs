@@ -115,6 +115,7 @@ impl Room {
             indexes: Vec::new(),
             comment: None,
             row_estimate: rows,
+            division: None,
             schema: Table::arrow_schema(&columns),
             columns,
         };

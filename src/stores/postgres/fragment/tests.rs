@@ -71,6 +71,7 @@ fn tables() -> Tables {
             indexes: Vec::new(),
             comment: None,
             row_estimate: None,
+            division: None,
             schema: Table::arrow_schema(&columns),
             columns: columns.clone(),
         };

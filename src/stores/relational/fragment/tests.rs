@@ -82,6 +82,7 @@ fn tables() -> Tables {
             indexes: Vec::new(),
             comment: None,
             row_estimate: None,
+            division: None,
             schema: Arc::new(Schema::empty()),
         };
         (id(name), Arc::new(table))

@@ -56,6 +56,7 @@ fn tables() -> Tables {
             indexes: Vec::new(),
             comment: None,
             row_estimate: None,
+            division: None,
             schema: Table::arrow_schema(&columns),
             columns: columns.clone(),
         };

@@ -54,6 +54,7 @@ fn table(kind: TableKind) -> Table {
         indexes: Vec::new(),
         comment: None,
         row_estimate: None,
+        division: None,
     }
 }
 

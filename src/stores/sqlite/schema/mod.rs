@@ -120,6 +120,8 @@ fn read_table(database: &Database<'_>, relation: &Relation, surroundings: Surrou
         indexes: indexes.plain,
         comment: None,
         row_estimate: keys::row_estimate(database, relation, &columns, surroundings.has_statistics)?,
+        // Two connections cannot be proved to see one state of the file.
+        division: None,
         columns,
     })
 }
