@@ -494,6 +494,7 @@ fn engine_limits(config: &Config, state: &State) -> EngineLimits {
         spill_bytes: limits.spill_bytes,
         batch_rows: limits.batch_rows,
         partitions: std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get),
+        ranges: limits.scan_ranges,
     }
 }
 

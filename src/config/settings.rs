@@ -71,6 +71,8 @@ pub struct Limits {
     pub spill_bytes: u64,
     /// Most rows in one batch of a scan.
     pub batch_rows: usize,
+    /// Most ranges in which one table is read side by side.
+    pub scan_ranges: usize,
 }
 
 impl Settings {
@@ -100,6 +102,7 @@ impl Settings {
             ("limits.query_memory", limits.query_memory_bytes != others.query_memory_bytes),
             ("limits.spill", limits.spill_bytes != others.spill_bytes),
             ("limits.batch_rows", limits.batch_rows != others.batch_rows),
+            ("limits.scan_ranges", limits.scan_ranges != others.scan_ranges),
             ("log.level", self.log.level != next.log.level),
             ("log.format", self.log.format != next.log.format),
         ];
@@ -211,6 +214,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         form: Form::Integer(16, 65_536),
         default: Some("8192"),
         meaning: "Most rows that are handed on at a time.",
+    },
+    OptionSpec {
+        key: "limits.scan_ranges",
+        form: Form::Integer(1, 64),
+        default: Some("4"),
+        meaning: "Most connections over which one large table is read side by side, of those that are free and as far as there are processors; 1 reads each table over one.",
     },
     OptionSpec {
         key: "log.level",
@@ -360,6 +369,7 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         query_memory_bytes: size_within(reader, "limits.query_memory", 1 << 20, u64::MAX),
         spill_bytes: reader.size("limits.spill"),
         batch_rows: reader.count("limits.batch_rows"),
+        scan_ranges: reader.count("limits.scan_ranges"),
     }
 }
 

@@ -37,11 +37,13 @@ pub struct Limits {
     pub batch_rows: usize,
     /// Partitions of the engine's own operators.
     pub partitions: usize,
+    /// Ranges in which one table is read, and no more than partitions.
+    pub ranges: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_bytes: 1 << 30, spill_directory: None, spill_bytes: 10 << 30, batch_rows: 8192, partitions: 2 }
+        Self { memory_bytes: 1 << 30, spill_directory: None, spill_bytes: 10 << 30, batch_rows: 8192, partitions: 2, ranges: 4 }
     }
 }
 
@@ -61,6 +63,7 @@ pub struct Engine {
     planners: Arc<Semaphore>,
     plans: Arc<Plans>,
     steps: Arc<Steps>,
+    ranges: usize,
 }
 
 impl Engine {
@@ -96,7 +99,8 @@ impl Engine {
         // File formats and table factories are doors to the host: the engine gets none.
         let base = builder.with_file_formats(Vec::new()).with_table_factories(std::collections::HashMap::new()).build();
         let planners = Arc::new(Semaphore::new(limits.partitions.max(1) * PLANNERS_FACTOR));
-        Ok(Self { base, planners, plans: Arc::default(), steps: Arc::default() })
+        let ranges = limits.ranges.min(limits.partitions);
+        Ok(Self { base, planners, plans: Arc::default(), steps: Arc::default(), ranges })
     }
 
     /// A place among the statements that are planned at a time; further ones wait. It is given up when the planning itself
@@ -126,6 +130,11 @@ impl Engine {
     /// Rows in one batch.
     pub fn batch_rows(&self) -> usize {
         self.base.config().batch_size()
+    }
+
+    /// In how many ranges a table is read side by side, at most: more than there are partitions would only wait for one another.
+    pub fn ranges(&self) -> usize {
+        self.ranges
     }
 
     /// A state for one statement.

@@ -32,8 +32,8 @@ pub async fn lines(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> R
 }
 
 /// The whole answer of `EXPLAIN (FORMAT json)`: nodes have `Node Type`, `Details`, `Plans`, and after a run `Actual Rows`; those
-/// that ask a store also `Store`, `Asked`, `Estimated Rows`, and after a run `Bytes Pulled`, `Round Trips` and `Remote Time` in
-/// milliseconds. `Not Asked` lists what no store was asked for, with the refused expression and the rule.
+/// that ask a store also `Store`, `Asked`, `Estimated Rows`, and after a run `Bytes Pulled`, `Round Trips`, `Remote Time` in
+/// milliseconds, and `Ranges` of a table that was read side by side. `Not Asked` lists what no store was asked for, with the refused expression and the rule.
 ///
 /// # Errors
 /// As [`lines`].
@@ -80,6 +80,7 @@ fn remote(asked: &Asked, analyzed: bool) -> Vec<(String, serde_json::Value)> {
     let counted = |name: &str| metrics.sum_by_name(name).map(|value| value.as_usize());
     shown.extend(counted("bytes_pulled").map(|bytes| ("Bytes Pulled".to_owned(), bytes.into())));
     shown.extend(counted("round_trips").map(|trips| ("Round Trips".to_owned(), trips.into())));
+    shown.extend(counted("ranges_read").map(|ranges| ("Ranges".to_owned(), ranges.into())));
     shown.extend(counted("remote_time").map(|nanos| ("Remote Time".to_owned(), (nanos as f64 / 1e6).into())));
     shown
 }

@@ -36,6 +36,7 @@ pub mod plan;
 pub mod plans;
 pub mod provider;
 pub mod pushdown;
+pub mod ranges;
 pub mod scan;
 pub mod semantics;
 mod wall;

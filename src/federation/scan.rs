@@ -28,6 +28,7 @@ use super::joins::dynamic::{Received, Told, ends};
 use super::joins::keys;
 use super::placement::exec::{FragmentExec, timed};
 use super::pushdown::Budget;
+use super::ranges;
 use crate::stores::connector::ScanLimits;
 use crate::stores::predicate::Predicate;
 use crate::stores::{BatchStream, Branch, Pushdown, Scan, StoreError, StoreName, Table};
@@ -40,6 +41,8 @@ pub struct ScanExec {
     described: String,
     /// Whether the store may be asked to stop after some rows.
     stops: bool,
+    /// In how many ranges it may be read side by side.
+    ranges: usize,
     received: Received,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -53,7 +56,7 @@ impl ScanExec {
         let properties =
             PlanProperties::new(equivalence, Partitioning::UnknownPartitioning(1), EmissionType::Incremental, Boundedness::Bounded);
         let (received, metrics) = (Received::default(), ExecutionPlanMetricsSet::new());
-        Self { table, scan, described, stops: true, received, properties: Arc::new(properties), metrics }
+        Self { table, scan, described, stops: true, ranges: 1, received, properties: Arc::new(properties), metrics }
     }
 
     /// The same, which the optimiser may ask to stop or not.
@@ -65,6 +68,12 @@ impl ScanExec {
     /// The same scan, which waits for those of its dynamic filters that have these ids; `None` when it has received none.
     pub(super) fn awaiting(&self, ids: &BTreeSet<u64>) -> Option<Self> {
         Some(Self { received: self.received.awaiting(ids)?, ..self.clone() })
+    }
+
+    /// The same scan, which may be read as so many ranges; `None` when it is best read as it is.
+    pub(super) fn divided(&self, most: usize) -> Option<Self> {
+        let ranges = ranges::of(&self.table, &self.scan, most);
+        (ranges > 1).then(|| Self { ranges, ..self.clone() })
     }
 
     /// What is read.
@@ -105,7 +114,11 @@ impl ScanExec {
 
 impl DisplayAs for ScanExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ScanExec: store={}, asked={}", self.scan.store, self.described)?;
+        write!(f, "ScanExec: store={}", self.scan.store)?;
+        if self.ranges > 1 {
+            write!(f, ", ranges={}", self.ranges)?;
+        }
+        write!(f, ", asked={}", self.described)?;
         let columns = self.received.columns();
         if columns.is_empty() {
             return Ok(());
@@ -192,10 +205,11 @@ impl ExecutionPlan for ScanExec {
         let baseline = BaselineMetrics::new(&self.metrics, partition);
         let bytes = MetricBuilder::new(&self.metrics).counter("bytes_pulled", partition);
         let trips = MetricBuilder::new(&self.metrics).counter("round_trips", partition);
+        let read_as = (self.ranges > 1).then(|| MetricBuilder::new(&self.metrics).counter("ranges_read", partition));
         let waited = MetricBuilder::new(&self.metrics).subset_time("remote_time", partition);
         let limits = ScanLimits { batch_rows: context.session_config().batch_size(), ..ScanLimits::default() };
         let node = self.clone();
-        let opened = futures::stream::once(async move { open(node, branches, limits, trips).await }).try_flatten();
+        let opened = futures::stream::once(async move { open(node, branches, limits, (trips, read_as)).await }).try_flatten();
         let limited = stop_after(opened.boxed(), self.scan.limit);
         let schema = self.schema();
         let counted = timed(limited, waited).map(move |batch| refit(count(batch, &baseline, &bytes)?, &schema));
@@ -211,11 +225,26 @@ impl ExecutionPlan for ScanExec {
     }
 }
 
-async fn open(node: ScanExec, branches: Arc<Branches>, limits: ScanLimits, trips: Count) -> Result<BatchStream, StoreError> {
+async fn open(
+    node: ScanExec,
+    branches: Arc<Branches>,
+    limits: ScanLimits,
+    (trips, read_as): (Count, Option<Count>),
+) -> Result<BatchStream, StoreError> {
     let told = node.received.told(&node.schema()).await;
     let Some(scan) = node.narrowed(told, &branches) else { return Ok(futures::stream::empty().boxed()) };
     trips.add(1);
-    read(node.table, scan, branches, limits).await
+    // What joins have told may have made it short.
+    let most = ranges::of(&node.table, &scan, node.ranges);
+    if most < 2 {
+        return read(node.table, scan, branches, limits).await;
+    }
+    let (count, stream) = ranges::read(node.table, scan, branches, limits, most).await?;
+    trips.add(count.saturating_sub(1));
+    if let Some(read_as) = read_as {
+        read_as.add(count);
+    }
+    Ok(stream)
 }
 
 /// Asks the store for the rows of one statement.

@@ -2,6 +2,7 @@
 
 mod keys;
 mod order;
+mod ranges_of_postgres;
 mod reduce;
 mod spill;
 mod unknown;

@@ -116,7 +116,8 @@ async fn a_full_disk_of_spill_files_of_postgres_rows_is_told_as_the_limit_it_is(
     let room = Room::new(NEAR, FAR).await;
     let directory = tempfile::tempdir().unwrap();
     let spill_directory = Some(directory.path().to_owned());
-    let limits = Limits { memory_bytes: 3 << 19, spill_directory, spill_bytes: 64 << 10, batch_rows: 256, partitions: 1 };
+    let limits =
+        Limits { memory_bytes: 3 << 19, spill_directory, spill_bytes: 64 << 10, batch_rows: 256, partitions: 1, ranges: 1 };
     let small = Engine::new(&limits).unwrap();
     let sql = "SELECT count(*), max(a.filler), max(b.filler) FROM near.one a JOIN far.other b ON a.k = b.k";
     let refused = room.failure_with(&small, sql).await;

@@ -17,6 +17,7 @@ use super::super::joins;
 use super::super::ordering;
 use super::super::placement::{self, NoCopies, Residual};
 use super::super::plan::{Planned, Setting, analyze};
+use super::super::ranges;
 use super::super::semantics::constants;
 use super::super::semantics::sets;
 use super::shape::Shape;
@@ -103,7 +104,8 @@ impl Execution<'_> {
         let planner = Arc::clone(self.state.query_planner());
         let runnable = ordering::keys_as_columns(placed.plan).map_err(told)?;
         let physical = planner.create_physical_plan(&runnable, self.state).await.map_err(told)?;
-        let physical = joins::dynamic::await_joins(physical).and_then(joins::spill::bound).map_err(told)?;
+        let divided = ranges::divide(physical, self.engine.ranges());
+        let physical = divided.and_then(joins::dynamic::await_joins).and_then(joins::spill::bound).map_err(told)?;
         Ok(Runnable { physical, residuals: placed.residuals })
     }
 

@@ -163,7 +163,7 @@ fn silenced(recursive: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn Exe
 }
 
 /// The nodes of recursive terms, by address. They run once for every round of rows.
-pub(super) fn repeated(plan: &Arc<dyn ExecutionPlan>) -> BTreeSet<usize> {
+pub(in crate::federation) fn repeated(plan: &Arc<dyn ExecutionPlan>) -> BTreeSet<usize> {
     let mut found = BTreeSet::new();
     let mut pending = vec![(plan, false)];
     while let Some((node, within)) = pending.pop() {
@@ -199,7 +199,7 @@ fn usable_filters(plan: &Arc<dyn ExecutionPlan>) -> HashMap<usize, BTreeSet<u64>
     usable
 }
 
-pub(super) fn address(node: &Arc<dyn ExecutionPlan>) -> usize {
+pub(in crate::federation) fn address(node: &Arc<dyn ExecutionPlan>) -> usize {
     Arc::as_ptr(node).cast::<()>() as usize
 }
 
