@@ -68,9 +68,11 @@ impl<'a> PlanContext<'a> {
     /// Runs the passes of `ast` over a query; those for catalog queries only when every relation is the catalog's own.
     ///
     /// # Errors
-    /// As [`ast::prepare`].
+    /// As [`ast::prepare`], and 0A000 for WITH queries that would be computed several times and differ.
     pub fn prepare(&self, query: &mut Query) -> Result<(), Diagnosis> {
         ast::reserved::refuse(query)?;
+        let mut seen = BTreeSet::new();
+        ast::volatile::refuse_copies(query, &mut |name| self.gives_others(name, (self.path, 0), &mut seen))?;
         if self.reads_only_catalog(query) {
             ast::catalog::rewrite(query);
         }
@@ -87,6 +89,17 @@ impl<'a> PlanContext<'a> {
             }
             RelationBody::View { .. } | RelationBody::Rows(_) => None,
         }
+    }
+
+    /// Whether a name is that of a view that gives other rows each time; views that were seen before are not told again.
+    fn gives_others(&self, name: &ObjectName, (path, depth): (&SearchPath, usize), seen: &mut BTreeSet<u32>) -> bool {
+        let Ok(relation) = self.snapshot.resolve(&qualified(name), path) else { return false };
+        let RelationBody::View { sql, .. } = &relation.body else { return false };
+        if depth >= VIEW_DEPTH_MAX || !seen.insert(relation.oid) {
+            return false;
+        }
+        let inner = (self.view_path(&relation), depth + 1);
+        parse_query(sql).is_ok_and(|query| ast::volatile::gives_others(&query, &mut |name| self.gives_others(name, inner, seen)))
     }
 
     /// Whether every relation of the query, but its own WITH queries, is one of the system schemas'.

@@ -24,7 +24,7 @@ impl Dialect {
 
     /// Forms that stand for others whatever is inside them.
     fn respell(&mut self, expr: &mut Expr) -> Result<(), Diagnosis> {
-        tuple::rewrite(expr);
+        tuple::rewrite(expr)?;
         keywords::call(expr);
         if let Some(call) = quantified(expr) {
             *expr = call;

@@ -10,13 +10,12 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::size::{self, COPIED_MAX};
+use super::volatile;
 
 use crate::error::{Diagnosis, Limit, sqlstate};
 
 /// Most patterns of a statement, each of which becomes a condition.
 const PATTERNS_MAX: usize = 2_000;
-/// Functions that give another value each time: a text that calls one cannot stand before each pattern.
-const VOLATILE: [&str; 4] = ["random", "gen_random_uuid", "clock_timestamp", "timeofday"];
 
 /// What has been written out of a statement.
 #[derive(Debug, Default)]
@@ -159,12 +158,7 @@ fn may_be_repeated(text: &Expr) -> bool {
     let found = visit_expressions(text, |part| {
         let is_once = match part {
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => true,
-            Expr::Function(function) => function
-                .name
-                .0
-                .last()
-                .and_then(ObjectNamePart::as_ident)
-                .is_some_and(|name| VOLATILE.iter().any(|volatile| name.value.eq_ignore_ascii_case(volatile))),
+            Expr::Function(function) => volatile::is_volatile(&function.name),
             _ => false,
         };
         if is_once { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -39,6 +39,7 @@ pub mod tokens;
 mod tuple;
 mod using;
 mod values;
+pub mod volatile;
 mod whole_row;
 mod windows;
 

@@ -2,8 +2,44 @@
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value};
 
+use super::volatile;
+use crate::error::{Diagnosis, sqlstate};
+
 /// Writes a comparison of rows out. Rows of different length are left for the planner to refuse.
-pub(super) fn rewrite(expr: &mut Expr) {
+///
+/// # Errors
+/// 0A000 where a column would be computed several times and gives another value each time.
+pub(super) fn rewrite(expr: &mut Expr) -> Result<(), Diagnosis> {
+    if repeated(expr).iter().any(volatile::changes) {
+        let message = "volatile functions in rows that are ordered, or looked for in lists, are not supported";
+        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+    }
+    write_out(expr);
+    Ok(())
+}
+
+/// The columns that a comparison names several times when it is written out.
+fn repeated(expr: &Expr) -> Vec<Expr> {
+    match expr {
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::Lt | BinaryOperator::LtEq | BinaryOperator::Gt | BinaryOperator::GtEq,
+            right,
+        } => {
+            let sides = [columns(left), columns(right)];
+            // The last column decides alone.
+            let all_but_last = |mut columns: Vec<Expr>| {
+                columns.pop();
+                columns
+            };
+            sides.into_iter().flatten().flat_map(all_but_last).collect()
+        }
+        Expr::InList { expr, list, .. } if list.len() > 1 => columns(expr).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+fn write_out(expr: &mut Expr) {
     match expr {
         Expr::BinaryOp { left, op, right } => {
             let (Some(left), Some(right)) = (columns(left), columns(right)) else { return };
@@ -106,8 +142,17 @@ mod tests {
             ("a = 1", "a = 1"),
         ] {
             let mut expr = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).unwrap().parse_expr().unwrap();
-            rewrite(&mut expr);
+            rewrite(&mut expr).unwrap();
             assert_eq!(expr.to_string(), expected);
+        }
+        for (text, is_refused) in [
+            ("(random(), 1) < (0.5, 2)", true),
+            ("(1, random()) < (1, 2)", false),
+            ("(random(), 1) = (0.5, 2)", false),
+            ("(random(), 1) IN ((0.5, 2), (0.1, 1))", true),
+        ] {
+            let mut expr = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).unwrap().parse_expr().unwrap();
+            assert_eq!(rewrite(&mut expr).is_err(), is_refused, "{text}");
         }
     }
 }

@@ -188,7 +188,7 @@ fn unrelated(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// The same rows without dependencies, unless these hold.
-fn forgotten(input: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
+pub(super) fn forgotten(input: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
     let schema = input.schema();
     if schema.functional_dependencies().is_empty() || is_sound(&input) {
         return Ok(input);

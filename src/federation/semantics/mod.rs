@@ -29,11 +29,14 @@ mod comparands;
 mod datum;
 mod dependencies;
 mod document;
+mod equalities;
 mod key;
+mod multiplicity;
 mod numeric;
 mod operators;
 mod overload;
 mod sql_types;
+mod standing;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -86,14 +89,19 @@ fn with_resolution(mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>>) -> Vec<A
     rules
 }
 
-/// The engine's rules, with ours in the place of those that simplify and move conditions and conclude from keys.
+/// The engine's rules, with ours in the place of those that simplify and move conditions, make keys of them and conclude from keys.
 fn with_care(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut ours = dependencies::rules();
-    ours.push(Arc::new(totals::ConditionsAboveTotals::default()));
+    ours.push(Arc::new(standing::StandingConditions::default()));
     ours.push(Arc::new(comparands::PlainSimplification::default()));
+    ours.push(Arc::new(equalities::KeysOfOneKind::default()));
+    ours.push(Arc::new(equalities::KeysThatMeet::default()));
+    ours.push(Arc::new(multiplicity::CountedRows::default()));
     let place =
         |rule: Arc<dyn OptimizerRule + Send + Sync>| ours.iter().find(|own| own.name() == rule.name()).map_or(rule, Arc::clone);
-    rules.into_iter().map(place).collect()
+    // What is a condition again when joins have met becomes a key at the end.
+    let last: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(equalities::KeysOfOneKind::default());
+    rules.into_iter().map(place).chain([last]).collect()
 }
 
 /// The planner of SQL type names, for contexts that do not go through a session state.

@@ -211,27 +211,34 @@ impl Resolver<'_> {
 
     /// `subject IN (items…)`.
     pub(super) fn one_of(&self, subject: &Operand, list: Vec<Operand>, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
-        let sign = if negated { "<>" } else { "=" };
-        let mut left: Option<Expr> = None;
-        let mut items = Vec::with_capacity(list.len());
-        let mut single = true;
-        for item in list {
-            let (subject, item) = self.comparison(sign, subject.clone(), item, scope)?;
-            single &= left.as_ref().is_none_or(|left| *left == subject);
-            left.get_or_insert(subject.clone());
-            items.push((subject, item));
+        let mut pairs = self.compared(subject, &list, negated, scope)?;
+        if subject.expr.is_volatile() && !has_one_subject(&pairs) {
+            // It is computed once, so one subject for all needs one type for all.
+            let operands = std::iter::once(subject.clone()).chain(list).collect();
+            let (exprs, typed) = self.unify(operands, "IN", scope)?;
+            let mut operands = exprs.into_iter().map(|expr| Operand { expr, typed: typed.clone() });
+            if let Some(subject) = operands.next() {
+                pairs = self.compared(&subject, &operands.collect::<Vec<_>>(), negated, scope)?;
+            }
         }
-        match left {
-            Some(left) if single => {
-                let items = items.into_iter().map(|(_, item)| item).collect();
-                Ok(Expr::InList(InList::new(Box::new(left), items, negated)))
+        match pairs.first() {
+            Some((left, _)) if has_one_subject(&pairs) => {
+                let left = Box::new(left.clone());
+                let items = pairs.into_iter().map(|(_, item)| item).collect();
+                Ok(Expr::InList(InList::new(left, items, negated)))
             }
             _ => {
-                let parts = items.into_iter().map(|(subject, item)| if negated { subject.not_eq(item) } else { subject.eq(item) });
+                let parts = pairs.into_iter().map(|(subject, item)| if negated { subject.not_eq(item) } else { subject.eq(item) });
                 let joined = if negated { parts.reduce(Expr::and) } else { parts.reduce(Expr::or) };
                 Ok(joined.unwrap_or_else(|| datafusion::logical_expr::lit(negated)))
             }
         }
+    }
+
+    /// What is compared for `subject IN (items…)`.
+    fn compared(&self, subject: &Operand, list: &[Operand], negated: bool, scope: &Scope<'_>) -> Result<Vec<(Expr, Expr)>> {
+        let sign = if negated { "<>" } else { "=" };
+        list.iter().map(|item| self.comparison(sign, subject.clone(), item.clone(), scope)).collect()
     }
 
     fn cast(&self, cast: Cast, scope: &Scope<'_>) -> Result<Expr> {
@@ -534,4 +541,9 @@ fn narrow(expr: Expr, carrier: &DataType) -> Expr {
         }
         _ => expr,
     }
+}
+
+/// Whether one expression is compared with all items.
+fn has_one_subject(pairs: &[(Expr, Expr)]) -> bool {
+    pairs.windows(2).all(|pair| pair[0].0 == pair[1].0)
 }

@@ -1,8 +1,9 @@
 //! CASE and COALESCE compute a part only for the rows that reach it (manual, "Expression Evaluation Rules").
 //!
 //! The engine's evaluation of CASE does; its simplifier does not keep it: a searched CASE of booleans becomes AND and OR, which
-//! compute both sides, and so does one of constants that is compared with a constant. It leaves the simple form alone, so a
-//! CASE whose parts may fail is written as `CASE true WHEN condition`, which means the same.
+//! compute both sides, and so does one of constants that is compared with a constant. It names conditions several times, too, which may
+//! give another value each time. It leaves the simple form alone, so a CASE whose parts may fail or change is written as
+//! `CASE true WHEN condition`, which means the same.
 
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::expr::Case;
@@ -16,7 +17,8 @@ pub(super) fn case(branches: Vec<(Box<Expr>, Box<Expr>)>, otherwise: Option<Box<
     let guards = |part: &Expr| part.exists(|inner| Ok(may_fail(inner))).unwrap_or(true);
     // The first condition is computed for every row.
     let mut guarded = branches.iter().skip(1).map(|(when, _)| when).chain(results());
-    let subject = (is_taken_apart && guarded.any(|part| guards(part))).then(|| Box::new(lit(true)));
+    let changes = branches.iter().any(|(when, _)| when.is_volatile());
+    let subject = (is_taken_apart && (changes || guarded.any(|part| guards(part)))).then(|| Box::new(lit(true)));
     Expr::Case(Case::new(subject, branches, otherwise))
 }
 
