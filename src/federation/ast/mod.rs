@@ -51,6 +51,7 @@ use crate::error::Diagnosis;
 
 pub use rows::SIDE;
 pub use whole_row::ColumnsOf;
+use whole_row::Relations;
 
 /// Separates a name that clients see from the number that makes it unique inside the plan.
 pub const HIDDEN: char = '\u{1}';
@@ -65,7 +66,7 @@ pub const DEPTH_MAX: usize = 200;
 /// 0A000 for syntax that would be ignored silently, 42704 for an unknown type, collation or window, 42P20 for wrong windows, 54001 for
 /// copies beyond what a pass may make.
 pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diagnosis> {
-    if let ControlFlow::Break(error) = VisitMut::visit(query, &mut Shape) {
+    if let ControlFlow::Break(error) = VisitMut::visit(query, &mut Shape { relations: Relations::new(columns_of) }) {
         return Err(*error);
     }
     windows::rewrite(query)?;
@@ -88,10 +89,17 @@ pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diag
 }
 
 /// What must be right before outputs are named.
-struct Shape;
+struct Shape<'c> {
+    relations: Relations<'c>,
+}
 
-impl VisitorMut for Shape {
+impl VisitorMut for Shape<'_> {
     type Break = Box<Diagnosis>;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        self.relations.enter(query);
+        ControlFlow::Continue(())
+    }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         precedence::regroup(expr);
@@ -104,9 +112,10 @@ impl VisitorMut for Shape {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
-        using::rewrite(query);
+        let placed = using::rewrite(query, &self.relations);
+        self.relations.leave();
         grouping::drop_repetitions(query);
-        ControlFlow::Continue(())
+        placed.map_or_else(|error| ControlFlow::Break(Box::new(error)), ControlFlow::Continue)
     }
 }
 

@@ -1,24 +1,31 @@
-//! `JOIN … USING (id)` becomes a join with a condition, and the one column `id` that it shows is written out.
+//! `JOIN … USING (id)` and NATURAL JOIN become joins with a condition, and the one column `id` that they show is written out.
 //!
 //! The planner keeps both columns, calls a plain `id` ambiguous in WHERE, and shows either side's in `*`, which is wrong for
-//! outer joins. PostgreSQL shows the columns of USING first, as `COALESCE(left, right)` (manual, "Joined Tables"). Joins whose
-//! columns cannot be placed without knowing the tables, and NATURAL joins, are left to the planner.
+//! outer joins. PostgreSQL shows the columns of the last USING first, then those of the joins below it, as `COALESCE(left, right)`
+//! (manual, "Joined Tables"). Joins whose columns cannot be placed without knowing more of the tables are refused where the planner
+//! would show other values or another order, and left to it elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExceptSelectItem, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
     Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, OrderByKind, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
+use super::whole_row::Relations;
+use crate::error::{Diagnosis, sqlstate};
+
 /// Rewrites the joins of one query, not those of the queries inside it.
-pub(super) fn rewrite(query: &mut Query) {
+///
+/// # Errors
+/// 0A000 for joins whose columns cannot be placed.
+pub(super) fn rewrite(query: &mut Query, relations: &Relations<'_>) -> Result<(), Diagnosis> {
     let SetExpr::Select(select) = query.body.as_mut() else {
-        return in_sides(&mut query.body);
+        return in_sides(&mut query.body, relations);
     };
-    let Some(merged) = in_select(select) else { return };
+    let Some(merged) = in_select(select, relations)? else { return Ok(()) };
     let shown: Vec<Ident> = select.projection.iter().filter_map(alias).cloned().collect();
     if let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|order| &mut order.kind) {
         // A name of ORDER BY is an output column if there is one.
@@ -26,16 +33,17 @@ pub(super) fn rewrite(query: &mut Query) {
             merged.into_iter().filter(|(name, _)| !shown.iter().any(|ident| fold(ident) == *name)).collect();
         keys.iter_mut().for_each(|key| replace(&mut key.expr, &hidden, |column| &column.shown));
     }
+    Ok(())
 }
 
-fn in_sides(body: &mut SetExpr) {
+fn in_sides(body: &mut SetExpr, relations: &Relations<'_>) -> Result<(), Diagnosis> {
     match body {
-        SetExpr::Select(select) => drop(in_select(select)),
+        SetExpr::Select(select) => in_select(select, relations).map(drop),
         SetExpr::SetOperation { left, right, .. } => {
-            in_sides(left);
-            in_sides(right);
+            in_sides(left, relations)?;
+            in_sides(right, relations)
         }
-        _ => {}
+        _ => Ok(()),
     }
 }
 
@@ -47,85 +55,170 @@ struct Merged {
     shown: Expr,
     /// A column with the same values, for conditions; stores can take conditions on columns.
     tested: Expr,
+    /// Places of the relations that have it.
+    sides: BTreeSet<usize>,
 }
 
-fn in_select(select: &mut Select) -> Option<BTreeMap<String, Merged>> {
-    let [from] = select.from.as_mut_slice() else { return None };
-    if !from.joins.iter().any(|join| using(join).is_some()) {
-        return None;
+/// A relation of a FROM item.
+struct Side {
+    name: Vec<Ident>,
+    columns: Option<Vec<String>>,
+}
+
+/// The joins of a FROM item, with their columns in place.
+#[derive(Default)]
+struct Placed {
+    sides: Vec<Side>,
+    merged: BTreeMap<String, Merged>,
+    /// The merged columns as `*` shows them.
+    order: Vec<String>,
+    /// The conditions of the joins; `None` for one that stays as it is.
+    conditions: Vec<Option<Expr>>,
+}
+
+fn in_select(select: &mut Select, relations: &Relations<'_>) -> Result<Option<BTreeMap<String, Merged>>, Diagnosis> {
+    let joins = || select.from.iter().flat_map(|from| &from.joins).filter(|join| is_by_name(join));
+    if joins().next().is_none() {
+        return Ok(None);
     }
-    let mut sides = vec![name_of(&from.relation)?];
-    let mut order: Vec<String> = Vec::new();
-    let mut merged: BTreeMap<String, Merged> = BTreeMap::new();
-    let mut conditions = Vec::new();
-    for join in &from.joins {
-        let right = name_of(&join.relation)?;
-        conditions.push(match using(join) {
-            Some(columns) => Some(merge(join, columns, &sides, &right, &mut merged, &mut order)?),
-            None if matches!(constraint(&join.join_operator), Some(JoinConstraint::Natural)) => return None,
-            None => None,
-        });
-        sides.push(right);
-    }
-    for (join, condition) in from.joins.iter_mut().zip(conditions) {
-        if let (Some(condition), Some(constraint)) = (condition, constraint_mut(join)) {
-            *constraint = JoinConstraint::On(condition);
+    let Some(parts) = select.from.iter().map(|from| placed(from, relations)).collect::<Option<Vec<_>>>() else {
+        let shows_all = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_)));
+        if shows_all || joins().any(is_outer) {
+            let message = "JOIN with USING or NATURAL is not supported here: the columns of its relations are not known";
+            return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
+                .with_hint("Name the relations with AS, or write the join with ON."));
+        }
+        return Ok(None);
+    };
+    for (from, part) in select.from.iter_mut().zip(&parts) {
+        for (join, condition) in from.joins.iter_mut().zip(&part.conditions) {
+            if let (Some(condition), Some(constraint)) = (condition, constraint_mut(join)) {
+                *constraint = JoinConstraint::On(condition.clone());
+            }
         }
     }
-    write_out(select, &sides, &merged, &order);
-    Some(merged)
+    let mut merged: BTreeMap<String, Merged> = BTreeMap::new();
+    let mut ambiguous = BTreeSet::new();
+    for (name, column) in parts.iter().flat_map(|part| &part.merged) {
+        if merged.insert(name.clone(), column.clone()).is_some() {
+            ambiguous.insert(name.clone());
+        }
+    }
+    merged.retain(|name, _| !ambiguous.contains(name));
+    write_out(select, &parts, &merged);
+    Ok(Some(merged))
 }
 
-/// The condition of one join; its columns are added to `merged`.
-fn merge(
-    join: &Join,
-    columns: &[ObjectName],
-    sides: &[Vec<Ident>],
-    right: &[Ident],
-    merged: &mut BTreeMap<String, Merged>,
-    order: &mut Vec<String>,
-) -> Option<Expr> {
-    let mut condition = None;
-    for column in columns {
-        let name = column.0.last()?.as_ident()?.clone();
-        let ours = column_of(right, &name);
-        let theirs = match (merged.get(&fold(&name)), sides) {
-            (Some(known), _) => known.clone(),
-            (None, [only]) => {
-                let column = column_of(only, &name);
-                Merged { name: name.clone(), shown: column.clone(), tested: column }
+fn placed(from: &TableWithJoins, relations: &Relations<'_>) -> Option<Placed> {
+    let side = |factor: &TableFactor| Some(Side { name: name_of(factor)?, columns: relations.columns(factor) });
+    let mut placed = Placed { sides: vec![side(&from.relation)?], ..Placed::default() };
+    for join in &from.joins {
+        let right = side(&join.relation)?;
+        let condition = match constraint(&join.join_operator) {
+            Some(JoinConstraint::Using(columns)) => {
+                let names = columns.iter().map(|column| column.0.last()?.as_ident().cloned());
+                Some(placed.merge(join, &names.collect::<Option<Vec<_>>>()?, &right)?)
             }
+            Some(JoinConstraint::Natural) => {
+                let names = placed.common(&right)?;
+                Some(placed.merge(join, &names, &right)?)
+            }
+            Some(JoinConstraint::On(condition)) => {
+                let mut condition = condition.clone();
+                replace(&mut condition, &placed.merged, |column| &column.tested);
+                Some(condition)
+            }
+            _ => None,
+        };
+        placed.conditions.push(condition);
+        placed.sides.push(right);
+    }
+    Some(placed)
+}
+
+impl Placed {
+    /// The names that the joined relations so far and another one have, in the order of the former; `None` when one has a name twice.
+    fn common(&self, right: &Side) -> Option<Vec<Ident>> {
+        let mut left = self.order.clone();
+        for (place, side) in self.sides.iter().enumerate() {
+            let is_merged = |name: &String| self.merged.get(name).is_some_and(|column| column.sides.contains(&place));
+            left.extend(side.columns.as_ref()?.iter().filter(|name| !is_merged(name)).cloned());
+        }
+        let right = right.columns.as_ref()?;
+        let count = |names: &[String], name: &String| names.iter().filter(|known| *known == name).count();
+        let common: Vec<&String> = left.iter().filter(|name| right.contains(name)).collect();
+        let is_plain = common.iter().all(|name| count(&left, name) == 1 && count(right, name) == 1);
+        is_plain.then(|| common.into_iter().map(|name| Ident::with_quote('"', name)).collect())
+    }
+
+    /// The condition of a join by names, whose columns become merged ones; `None` when one cannot be placed.
+    fn merge(&mut self, join: &Join, names: &[Ident], right: &Side) -> Option<Expr> {
+        let mut condition = None;
+        for name in names {
+            let ours = column_of(&right.name, name);
+            let theirs = self.left(name)?;
+            let equal = combined(theirs.tested.clone(), BinaryOperator::Eq, ours.clone());
+            condition = Some(match condition {
+                Some(before) => combined(before, BinaryOperator::And, equal),
+                None => equal,
+            });
+            let is_right = matches!(join.join_operator, JoinOperator::Right(_) | JoinOperator::RightOuter(_));
+            // Equal values may be written differently, as 1 and 1.0.
+            let shown =
+                if is_right { coalesce(ours.clone(), theirs.shown.clone()) } else { coalesce(theirs.shown.clone(), ours.clone()) };
+            let tested = match &join.join_operator {
+                _ if is_right => ours,
+                JoinOperator::FullOuter(_) => shown.clone(),
+                _ => theirs.tested,
+            };
+            let sides = theirs.sides.into_iter().chain([self.sides.len()]).collect();
+            self.merged.insert(fold(name), Merged { name: name.clone(), shown, tested, sides });
+        }
+        let names: Vec<String> = names.iter().map(fold).collect();
+        let before = std::mem::take(&mut self.order).into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>();
+        self.order = names.iter().cloned().chain(before).collect();
+        Some(condition.unwrap_or_else(|| Expr::value(Value::Boolean(true))))
+    }
+
+    /// The column of the joined relations so far that has a name.
+    fn left(&self, name: &Ident) -> Option<Merged> {
+        let folded = fold(name);
+        if let Some(known) = self.merged.get(&folded) {
+            return Some(known.clone());
+        }
+        let having: Vec<usize> = match self.sides.as_slice() {
+            [_] => vec![0],
+            sides => {
+                let has = |side: &Side| Some(side.columns.as_ref()?.contains(&folded));
+                let has = sides.iter().map(has).collect::<Option<Vec<_>>>()?;
+                has.into_iter().enumerate().filter(|(_, has)| *has).map(|(place, _)| place).collect()
+            }
+        };
+        let place = match having.as_slice() {
+            // It is missing from any of them.
+            [] => 0,
+            [place] => *place,
             _ => return None,
         };
-        let equal = combined(theirs.tested.clone(), BinaryOperator::Eq, ours.clone());
-        condition = Some(match condition {
-            Some(before) => combined(before, BinaryOperator::And, equal),
-            None => equal,
-        });
-        let shown = coalesce(theirs.shown.clone(), ours.clone());
-        let tested = match &join.join_operator {
-            JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => theirs.tested,
-            JoinOperator::Right(_) | JoinOperator::RightOuter(_) => ours,
-            _ => shown.clone(),
-        };
-        if !merged.contains_key(&fold(&name)) {
-            order.push(fold(&name));
-        }
-        merged.insert(fold(&name), Merged { name, shown, tested });
+        let column = column_of(&self.sides.get(place)?.name, name);
+        Some(Merged { name: name.clone(), shown: column.clone(), tested: column, sides: BTreeSet::from([place]) })
     }
-    condition
 }
 
-fn write_out(select: &mut Select, sides: &[Vec<Ident>], merged: &BTreeMap<String, Merged>, order: &[String]) {
+fn is_by_name(join: &Join) -> bool {
+    matches!(constraint(&join.join_operator), Some(JoinConstraint::Using(_) | JoinConstraint::Natural))
+}
+
+fn is_outer(join: &Join) -> bool {
+    !matches!(join.join_operator, JoinOperator::Join(_) | JoinOperator::Inner(_))
+}
+
+fn write_out(select: &mut Select, parts: &[Placed], merged: &BTreeMap<String, Merged>) {
     let mut projection = Vec::with_capacity(select.projection.len());
     for mut item in std::mem::take(&mut select.projection) {
         match &mut item {
             SelectItem::Wildcard(_) => {
-                let columns = order.iter().filter_map(|name| merged.get(name));
-                projection.extend(
-                    columns.map(|column| SelectItem::ExprWithAlias { expr: column.shown.clone(), alias: column.name.clone() }),
-                );
-                projection.extend(sides.iter().map(|side| without(side, merged)));
+                parts.iter().for_each(|part| projection.extend(part.all()));
                 continue;
             }
             SelectItem::UnnamedExpr(Expr::Identifier(name)) if merged.contains_key(&fold(name)) => {
@@ -148,16 +241,30 @@ fn write_out(select: &mut Select, sides: &[Vec<Ident>], merged: &BTreeMap<String
     }
     replace(&mut select.group_by, merged, |column| &column.shown);
     replace(&mut select.distinct, merged, |column| &column.shown);
+    replace(&mut select.named_window, merged, |column| &column.shown);
 }
 
-/// `side.* EXCEPT (id)`
-fn without(side: &[Ident], merged: &BTreeMap<String, Merged>) -> SelectItem {
-    let name = ObjectName(side.iter().cloned().map(ObjectNamePart::Identifier).collect());
-    let mut left_out = merged.values().map(|column| column.name.clone());
-    let opt_except =
-        left_out.next().map(|first_element| ExceptSelectItem { first_element, additional_elements: left_out.collect() });
-    let options = WildcardAdditionalOptions { opt_except, ..WildcardAdditionalOptions::default() };
-    SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options)
+impl Placed {
+    /// What `*` shows.
+    fn all(&self) -> Vec<SelectItem> {
+        let columns = self.order.iter().filter_map(|name| self.merged.get(name));
+        let merged = columns.map(|column| SelectItem::ExprWithAlias { expr: column.shown.clone(), alias: column.name.clone() });
+        merged.chain(self.sides.iter().enumerate().filter_map(|(place, side)| self.rest(place, side))).collect()
+    }
+
+    /// `side.* EXCEPT (id)`; nothing where that is all that it has.
+    fn rest(&self, place: usize, side: &Side) -> Option<SelectItem> {
+        let own: Vec<&Merged> = self.merged.values().filter(|column| column.sides.contains(&place)).collect();
+        if side.columns.as_ref().is_some_and(|columns| columns.len() == own.len()) {
+            return None;
+        }
+        let name = ObjectName(side.name.iter().cloned().map(ObjectNamePart::Identifier).collect());
+        let mut left_out = own.into_iter().map(|column| column.name.clone());
+        let opt_except =
+            left_out.next().map(|first_element| ExceptSelectItem { first_element, additional_elements: left_out.collect() });
+        let options = WildcardAdditionalOptions { opt_except, ..WildcardAdditionalOptions::default() };
+        Some(SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options))
+    }
 }
 
 /// Replaces plain names of merged columns, but not inside subqueries, where they may be other columns.
@@ -221,13 +328,6 @@ fn constraint_mut(join: &mut Join) -> Option<&mut JoinConstraint> {
     }
 }
 
-fn using(join: &Join) -> Option<&[ObjectName]> {
-    match constraint(&join.join_operator) {
-        Some(JoinConstraint::Using(columns)) => Some(columns),
-        _ => None,
-    }
-}
-
 /// The name by which columns of a relation are qualified.
 fn name_of(factor: &TableFactor) -> Option<Vec<Ident>> {
     match factor {
@@ -283,6 +383,18 @@ mod tests {
 
     use super::*;
 
+    fn written(sql: &str) -> Result<String, String> {
+        let columns_of = |name: &ObjectName| match name.to_string().as_str() {
+            "t" => Some(vec!["id".to_owned(), "x".to_owned()]),
+            "u" => Some(vec!["y".to_owned(), "id".to_owned()]),
+            "w" => Some(vec!["x".to_owned(), "id".to_owned(), "z".to_owned()]),
+            _ => None,
+        };
+        let mut query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
+        rewrite(&mut query, &Relations::new(&columns_of)).map_err(|error| error.sqlstate)?;
+        Ok(query.to_string())
+    }
+
     #[test]
     fn columns_of_using_are_written_out() {
         for (sql, expected) in [
@@ -292,17 +404,49 @@ mod tests {
             ),
             (
                 "SELECT x, ID FROM a RIGHT JOIN b c USING (id) WHERE id IN (SELECT id FROM d)",
-                "SELECT x, coalesce(a.id, c.id) AS ID FROM a RIGHT JOIN b c ON a.id = c.id WHERE c.id IN (SELECT id FROM d)",
+                "SELECT x, coalesce(c.id, a.id) AS ID FROM a RIGHT JOIN b c ON a.id = c.id WHERE c.id IN (SELECT id FROM d)",
             ),
             (
                 "SELECT count(*) FROM a FULL JOIN b USING (id) GROUP BY id ORDER BY id",
                 "SELECT count(*) FROM a FULL JOIN b ON a.id = b.id GROUP BY coalesce(a.id, b.id) ORDER BY coalesce(a.id, b.id)",
             ),
-            ("SELECT * FROM a NATURAL JOIN b", "SELECT * FROM a NATURAL JOIN b"),
+            (
+                "SELECT id FROM a RIGHT JOIN b USING (id) JOIN c ON c.x = id",
+                "SELECT coalesce(b.id, a.id) AS id FROM a RIGHT JOIN b ON a.id = b.id JOIN c ON c.x = b.id",
+            ),
+            ("SELECT count(*) FROM a NATURAL JOIN b", "SELECT count(*) FROM a NATURAL JOIN b"),
         ] {
-            let mut query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
-            rewrite(&mut query);
-            assert_eq!(query.to_string(), expected);
+            assert_eq!(written(sql).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn natural_joins_and_chains_of_using_are_placed_by_the_columns_of_their_relations() {
+        for (sql, expected) in [
+            (
+                "SELECT * FROM t NATURAL FULL JOIN u",
+                "SELECT coalesce(t.\"id\", u.\"id\") AS \"id\", t.* EXCEPT (\"id\"), u.* EXCEPT (\"id\") FROM t NATURAL FULL JOIN u",
+            ),
+            (
+                "SELECT * FROM t JOIN u USING (id) JOIN w USING (x)",
+                "SELECT coalesce(t.x, w.x) AS x, coalesce(t.id, u.id) AS id, u.* EXCEPT (id), w.* EXCEPT (x) FROM t JOIN u ON t.id = u.id JOIN w ON t.x = w.x",
+            ),
+            ("SELECT u.y FROM u NATURAL JOIN (SELECT 1 AS q) AS s", "SELECT u.y FROM u JOIN (SELECT 1 AS q) AS s ON true"),
+            (
+                "SELECT * FROM t, u JOIN w USING (id)",
+                "SELECT t.*, coalesce(u.id, w.id) AS id, u.* EXCEPT (id), w.* EXCEPT (id) FROM t, u JOIN w ON u.id = w.id",
+            ),
+        ] {
+            let expected = expected.replace("NATURAL FULL JOIN u", "FULL JOIN u ON t.\"id\" = u.\"id\"");
+            assert_eq!(written(sql), Ok(expected));
+        }
+        for sql in [
+            "SELECT * FROM a NATURAL JOIN b",
+            "SELECT count(*) FROM a NATURAL LEFT JOIN b",
+            "SELECT * FROM t JOIN u USING (id) JOIN b USING (x) JOIN t AS s USING (y)",
+            "SELECT * FROM (t JOIN u ON true) JOIN w USING (z)",
+        ] {
+            assert_eq!(written(sql), Err("0A000".to_owned()), "{sql}");
         }
     }
 }

@@ -42,16 +42,7 @@ pub type ColumnsOf<'c> = dyn Fn(&ObjectName) -> Option<Vec<String>> + 'c;
 /// # Errors
 /// 54001 beyond [`WRITTEN_MAX`] columns, or [`COPIED_MAX`] bytes of names.
 pub(super) fn rewrite(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diagnosis> {
-    let mut pass = WholeRows {
-        columns_of,
-        scopes: Vec::new(),
-        with: Vec::new(),
-        marks: Vec::new(),
-        hidden: Vec::new(),
-        in_access: 0,
-        written: Cell::new(0),
-        names: Cell::new(0),
-    };
+    let mut pass = WholeRows::new(columns_of);
     let _: ControlFlow<()> = VisitMut::visit(query, &mut pass);
     if pass.is_full() {
         return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement names rows of relations too often")
@@ -62,6 +53,29 @@ pub(super) fn rewrite(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(
             .at(Limit::Complexity));
     }
     Ok(())
+}
+
+/// What other passes may know of the relations of the query that they visit.
+pub(super) struct Relations<'c>(WholeRows<'c>);
+
+impl<'c> Relations<'c> {
+    pub(super) fn new(columns_of: &'c ColumnsOf<'c>) -> Self {
+        Self(WholeRows::new(columns_of))
+    }
+
+    /// Puts the WITH queries of a query in sight, until it is left.
+    pub(super) fn enter(&mut self, query: &Query) {
+        self.0.enter(query);
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.0.leave();
+    }
+
+    /// The columns of a relation of FROM; `None` when they are not known.
+    pub(super) fn columns(&self, factor: &TableFactor) -> Option<Vec<String>> {
+        self.0.source(factor).columns
+    }
 }
 
 /// A relation of FROM.
@@ -101,11 +115,7 @@ impl VisitorMut for WholeRows<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        self.marks.push(self.with.len());
-        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
-            let columns = renamed(self.outputs(&cte.query), &cte.alias);
-            self.with.push((fold(&cte.alias.name), columns));
-        }
+        self.enter(query);
         // ORDER BY stands beside the SELECT and sees its relations.
         let scope = match query.body.as_ref() {
             SetExpr::Select(select) => self.sources(select),
@@ -116,7 +126,7 @@ impl VisitorMut for WholeRows<'_> {
     }
 
     fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.with.truncate(self.marks.pop().unwrap_or(0));
+        self.leave();
         self.scopes.pop();
         ControlFlow::Continue(())
     }
@@ -199,7 +209,34 @@ impl VisitorMut for WholeRows<'_> {
     }
 }
 
+impl<'c> WholeRows<'c> {
+    fn new(columns_of: &'c ColumnsOf<'c>) -> Self {
+        Self {
+            columns_of,
+            scopes: Vec::new(),
+            with: Vec::new(),
+            marks: Vec::new(),
+            hidden: Vec::new(),
+            in_access: 0,
+            written: Cell::new(0),
+            names: Cell::new(0),
+        }
+    }
+}
+
 impl WholeRows<'_> {
+    fn enter(&mut self, query: &Query) {
+        self.marks.push(self.with.len());
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let columns = renamed(self.outputs(&cte.query), &cte.alias);
+            self.with.push((fold(&cte.alias.name), columns));
+        }
+    }
+
+    fn leave(&mut self) {
+        self.with.truncate(self.marks.pop().unwrap_or(0));
+    }
+
     /// The relation that a name means, when it means no column: one of any query around comes before every relation.
     fn relation(&self, name: &str) -> Option<&Source> {
         let is_column = |source: &Source| source.columns.iter().flatten().any(|column| column == name);
@@ -368,11 +405,11 @@ impl WholeRows<'_> {
                         names.extend(source.columns?);
                     }
                 }
-                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options)
-                    if *options == WildcardAdditionalOptions::default() =>
-                {
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
                     let wanted = name.0.last().and_then(|part| part.as_ident()).map(fold)?;
-                    names.extend(self.sources(select).into_iter().find(|source| source.name == wanted)?.columns?);
+                    let left_out = left_out(options)?;
+                    let columns = self.sources(select).into_iter().find(|source| source.name == wanted)?.columns?;
+                    names.extend(columns.into_iter().filter(|column| !left_out.contains(column)));
                 }
                 _ => return None,
             }
@@ -392,6 +429,14 @@ fn renamed(columns: Option<Vec<String>>, alias: &TableAlias) -> Option<Vec<Strin
         *column = fold(&given.name);
     }
     Some(columns)
+}
+
+/// The names after EXCEPT, which stands where columns of USING were written out; `None` beside other options.
+fn left_out(options: &WildcardAdditionalOptions) -> Option<Vec<String>> {
+    let others = WildcardAdditionalOptions { opt_except: None, ..options.clone() };
+    let except =
+        options.opt_except.iter().flat_map(|except| std::iter::once(&except.first_element).chain(&except.additional_elements));
+    (others == WildcardAdditionalOptions::default()).then(|| except.map(fold).collect())
 }
 
 /// Whether a join may give the left and the right side no row.

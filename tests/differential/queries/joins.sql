@@ -61,3 +61,28 @@ SELECT t1.id, t2.id AS line, t3.id AS stock FROM shop.orders AS t1 LEFT JOIN sho
 SELECT v.no, t.id FROM field.visits v JOIN crm.clients t ON upper(t.city) = upper(v.address->>'city') WHERE t.id < 30
 SELECT v.no, t.id FROM field.visits v LEFT JOIN crm.clients t ON t.city || 'x' = (v.address->>'city') || 'x' AND t.id < 20
 SELECT count(*) AS n FROM crm.clients t JOIN field.visits v ON length(v.address->>'city') + 1 = t.id
+-- What is equal where both are NULL, beside what is not.
+SELECT count(*) AS n FROM shop.customers a JOIN shop.customers b ON a.email = b.email AND a.small IS NOT DISTINCT FROM b.small
+SELECT count(*) AS n FROM shop.customers a JOIN shop.customers b ON a.small IS NOT DISTINCT FROM b.small WHERE a.email = b.email
+SELECT count(*) AS n FROM shop.customers a JOIN shop.customers b ON a.email IS NOT DISTINCT FROM b.email WHERE a.small = b.small
+SELECT count(*) AS n FROM shop.customers a LEFT JOIN crm.clients k ON a.email IS NOT DISTINCT FROM k.code WHERE a.small = k.tier
+SELECT count(*) AS n FROM shop.customers a LEFT JOIN crm.clients k ON a.email IS NOT DISTINCT FROM k.code AND a.small = k.tier
+SELECT count(*) AS n FROM shop.customers a FULL JOIN crm.clients k ON a.email IS NOT DISTINCT FROM k.code AND a.small = k.tier
+SELECT count(*) AS n FROM shop.customers a JOIN crm.clients k ON a.email IS NOT DISTINCT FROM k.code JOIN shop.customers b ON b.small = a.small AND b.email = k.code WHERE b.id < 40
+SELECT count(*) AS n FROM shop.customers a, crm.clients k, shop.customers b WHERE a.email IS NOT DISTINCT FROM k.code AND b.small = a.small AND b.id < 10
+SELECT count(*) AS n FROM (SELECT email, small FROM shop.customers INTERSECT SELECT code, tier FROM crm.clients) q JOIN shop.customers c ON q.small = c.small
+-- Keys that read two relations.
+SELECT count(*) AS n FROM shop.customers a JOIN crm.clients b ON true JOIN shop.orders c ON a.id + b.id = c.id AND a.id = c.customer WHERE a.id < 60 AND b.id < 60
+SELECT count(*) AS n FROM shop.customers a CROSS JOIN crm.clients b JOIN shop.orders c ON a.id + b.id = c.id WHERE a.id < 40 AND b.id < 40
+-- USING and NATURAL.
+SELECT * FROM (SELECT id, small FROM shop.customers WHERE id < 4) a NATURAL FULL JOIN (SELECT id, tier FROM crm.clients WHERE id BETWEEN 3 AND 5) b ORDER BY id
+SELECT * FROM (SELECT small, id FROM shop.customers WHERE id < 4) a NATURAL RIGHT JOIN (SELECT tier, id FROM crm.clients WHERE id BETWEEN 3 AND 5) b ORDER BY id
+SELECT * FROM (SELECT small, id FROM shop.customers WHERE id < 4) a NATURAL LEFT JOIN (SELECT tier, id FROM crm.clients WHERE id BETWEEN 3 AND 5) b ORDER BY id
+SELECT a.id AS a, b.id AS b, id FROM (SELECT id FROM shop.customers WHERE id < 4) a NATURAL FULL JOIN (SELECT id FROM crm.clients WHERE id BETWEEN 3 AND 5) b ORDER BY id
+SELECT * FROM (SELECT id, small FROM shop.customers WHERE id < 9) a FULL JOIN (SELECT id, tier FROM crm.clients WHERE id BETWEEN 3 AND 12) b USING (id) JOIN (SELECT tier, id AS x FROM crm.clients WHERE id < 6) c USING (tier) ORDER BY id, x
+SELECT * FROM (SELECT id FROM shop.customers WHERE id < 3) a CROSS JOIN (SELECT 2 AS x) c LEFT JOIN (SELECT id, tier FROM crm.clients WHERE id > 1) b USING (id) ORDER BY id
+SELECT id, count(*) AS n FROM (SELECT id FROM shop.customers WHERE id < 4) a NATURAL FULL JOIN (SELECT id FROM crm.clients WHERE id BETWEEN 3 AND 5) b WHERE id > 1 GROUP BY id ORDER BY id
+SELECT count(o.total) AS n FROM shop.orders o NATURAL JOIN (SELECT c.id, k.tier FROM shop.customers c CROSS JOIN crm.clients k WHERE k.id < 9 GROUP BY c.id, k.tier) g
+SELECT count(o.total) AS n FROM shop.orders o JOIN (SELECT DISTINCT c.id, k.id AS k FROM shop.customers c CROSS JOIN crm.clients k WHERE k.id < 9) g USING (id)
+SELECT count(*) AS n FROM shop.orders o LEFT JOIN (SELECT c.id, k.id AS k FROM shop.customers c CROSS JOIN crm.clients k WHERE k.id < 9 GROUP BY c.id, k.id) g ON g.id = o.customer
+SELECT * FROM (VALUES (1), (2)) a(id) NATURAL FULL JOIN (VALUES (2), (3)) b(id) ORDER BY 1
