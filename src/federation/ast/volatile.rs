@@ -97,7 +97,7 @@ fn copies(query: &Query, with: &With) -> Vec<usize> {
 }
 
 /// Counts the plain names of relations, those of subqueries too.
-fn count<T: Visit>(part: &T, named: &mut BTreeMap<String, usize>) {
+pub(super) fn count<T: Visit>(part: &T, named: &mut BTreeMap<String, usize>) {
     let _: ControlFlow<()> = visit_relations(part, |name: &ObjectName| {
         if let [ObjectNamePart::Identifier(name)] = name.0.as_slice() {
             *named.entry(fold(name)).or_default() += 1;

@@ -6,6 +6,7 @@
 //! is left for the planner to refuse.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -16,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::name::{figure_name, fold};
 use super::null_test::{self, Test};
 use super::size::COPIED_MAX;
-use super::{json, visible};
+use super::{json, visible, volatile};
 use crate::error::{Diagnosis, Limit, sqlstate};
 
 /// The functions that take rows.
@@ -227,9 +228,15 @@ impl<'c> WholeRows<'c> {
 impl WholeRows<'_> {
     fn enter(&mut self, query: &Query) {
         self.marks.push(self.with.len());
-        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
-            let columns = renamed(self.outputs(&cte.query), &cte.alias);
-            self.with.push((fold(&cte.alias.name), columns));
+        let Some(with) = &query.with else { return };
+        let mut named = BTreeMap::new();
+        for cte in &with.cte_tables {
+            let name = fold(&cte.alias.name);
+            volatile::count(&cte.query, &mut named);
+            // Before its end the name of a WITH query is another relation's.
+            let is_another = !with.recursive && named.contains_key(&name);
+            let columns = if is_another { None } else { renamed(self.outputs(&cte.query), &cte.alias) };
+            self.with.push((name, columns));
         }
     }
 

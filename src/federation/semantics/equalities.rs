@@ -37,8 +37,11 @@ impl OptimizerRule for KeysOfOneKind {
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let LogicalPlan::Join(mut join) = plan else { return Ok(Transformed::no(plan)) };
-        let (held, rest) = join.filter.take().map(parted).unwrap_or_default();
-        join.filter = conjunction(rest);
+        let mut held = Vec::new();
+        if let Some(filter) = join.filter.take_if(|filter| filter.is_volatile()) {
+            let (standing, rest) = parted(filter);
+            (held, join.filter) = (standing, conjunction(rest));
+        }
         let keyed = match join.null_equality {
             NullEquality::NullEqualsNull => self.beside_nulls(join, config)?,
             NullEquality::NullEqualsNothing => self.rule.rewrite(LogicalPlan::Join(join), config)?,
