@@ -20,6 +20,7 @@ mod load;
 mod made;
 mod measure;
 mod memory;
+pub mod outline;
 mod peer;
 mod placement;
 mod plan;

@@ -1,10 +1,15 @@
 //! Plans of representative statements over the demo's stores, as EXPLAIN shows them. A changed plan is a changed snapshot in
-//! `snapshots/`, to be read as a difference: `INSTA_UPDATE=always cargo test --test main plans` writes it.
+//! `snapshots/`, to be read as a difference: `INSTA_UPDATE=always cargo test --test main plans` writes it. [`bench`] has the plans of
+//! the queries that `tributary bench` bundles.
 //!
 //! The engine has two partitions here whatever the machine has, and the demo's rows and estimates are always the same.
 
+mod bench;
+mod scale_one;
+
 use std::sync::Arc;
 
+use tributary::catalog::Snapshot;
 use tributary::federation::branches::{BranchKind, Branches};
 use tributary::federation::engine::{Engine, Limits};
 use tributary::federation::explain;
@@ -62,16 +67,26 @@ const STATEMENTS: [(&str, &str); 13] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn representative_statements_keep_their_plans() {
     let demo = Demo::serve().await;
-    let engine = Engine::new(&Limits { partitions: 2, ..Limits::default() }).unwrap();
+    let engine = engine();
     let snapshot = demo.server.catalog().snapshot();
-    let setting = Setting::of_server(Arc::clone(&snapshot));
     for (name, sql) in STATEMENTS {
-        let Some(Kind::Query(query)) = parse(sql).unwrap().into_iter().next().map(|parsed| parsed.kind) else { panic!("{sql}") };
-        let planned = plan::plan_aside(&engine, &setting, *query, &[]).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
-        let branches = Arc::new(Branches::new(&snapshot, BranchKind::Statement, None));
-        let bound = plan::bind_aside(&engine, &setting, &planned, &[], &branches).await.unwrap();
-        let lines = explain::lines(&bound, &branches, false).await.unwrap();
+        let lines = explained(&engine, &snapshot, sql).await;
         insta::assert_snapshot!(name, format!("{sql}\n\n{}", lines.join("\n")));
     }
     demo.server.stop().await;
+}
+
+fn engine() -> Engine {
+    Engine::new(&Limits { partitions: 2, ..Limits::default() }).unwrap()
+}
+
+/// What `EXPLAIN` says of a query.
+async fn explained(engine: &Engine, snapshot: &Arc<Snapshot>, sql: &str) -> Vec<String> {
+    let setting = Setting::of_server(Arc::clone(snapshot));
+    let Some(Kind::Query(query)) = parse(sql).unwrap().into_iter().next().map(|parsed| parsed.kind) else { panic!("{sql}") };
+    let planned = plan::plan_aside(engine, &setting, *query, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    let branches = Arc::new(Branches::new(snapshot, BranchKind::Statement, None));
+    let bound =
+        plan::bind_aside(engine, &setting, &planned, &[], &branches).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    explain::lines(&bound, &branches, false).await.unwrap()
 }
