@@ -10,6 +10,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+/// The span of the log lines of a task.
+pub fn span(name: &'static str) -> tracing::Span {
+    tracing::info_span!("task", name)
+}
+
 /// A set of tasks that end when the set is dropped.
 #[derive(Debug, Default)]
 pub struct TaskSet {
@@ -31,7 +36,14 @@ impl TaskSet {
     /// Starts `work` under `name`, which appears as the span of its log lines. Finished tasks are reaped on the way.
     pub fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         while self.tasks.try_join_next().is_some() {}
-        self.tasks.spawn(work.instrument(tracing::info_span!("task", name)));
+        self.tasks.spawn(work.instrument(span(name)));
+    }
+
+    /// Starts `work` without a span around it. A span is entered with every poll, which work that is polled for each message of a
+    /// client would feel; it spans what is rare by itself.
+    pub fn spawn_bare(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        while self.tasks.try_join_next().is_some() {}
+        self.tasks.spawn(work);
     }
 
     /// How many tasks have not ended.

@@ -378,7 +378,7 @@ impl Catalog {
     /// Looks at stores when somebody asks whether they answer, until `stop`.
     pub async fn probe(&self, stop: CancellationToken) {
         let reach = Arc::clone(&self.snapshot().reach);
-        reach.probe(|| self.snapshot().connectors.clone(), stop).await;
+        reach.probe(|| BTreeMap::clone(&self.snapshot().connectors), stop).await;
     }
 
     /// The stores that could not be discovered, with the reason.
@@ -580,7 +580,8 @@ fn build_with(sources: &Sources, version: u64, view_columns: &Described) -> Resu
             None => {}
         }
     }
-    let connectors = sources.stores.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.connector))).collect();
+    let connectors = sources.stores.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.connector)));
+    let connectors = Arc::new(connectors.collect());
     let objects = object::derive(&builder.schemas, &mut builder.oids);
     let oids = builder.oids.into_oids(|owner| sources.stores.keys().any(|store| store.as_str() == owner));
     let (database, reach, retired) = (sources.database.clone(), Arc::clone(&sources.reach), sources.retired.clone());

@@ -28,8 +28,8 @@ pub struct Snapshot {
     pub schemas: BTreeMap<String, Schema>,
     /// Indexes and constraints.
     pub objects: Objects,
-    /// Connectors by store name.
-    pub connectors: BTreeMap<StoreName, Arc<dyn Connector>>,
+    /// Connectors by store name; shared, because every statement holds them.
+    pub connectors: Arc<BTreeMap<StoreName, Arc<dyn Connector>>>,
     /// Whether the stores answer; shared by all snapshots, because it is of now.
     pub reach: Arc<Reach>,
     /// Cancelled when the connectors are closed under whatever still runs on them.
@@ -265,7 +265,7 @@ mod tests {
             database: "tributary".to_owned(),
             schemas: schemas.into_iter().map(|schema| (schema.name.clone(), schema)).collect(),
             objects: Objects::default(),
-            connectors: BTreeMap::new(),
+            connectors: Arc::default(),
             reach: Arc::default(),
             retired: CancellationToken::new(),
         }

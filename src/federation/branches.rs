@@ -16,7 +16,7 @@ use crate::task::OwnedTask;
 /// Branches by store. Plans find it among the extensions of their session configuration, so they hold no pool themselves.
 #[derive(Debug)]
 pub struct Branches {
-    connectors: BTreeMap<StoreName, Arc<dyn Connector>>,
+    connectors: Arc<BTreeMap<StoreName, Arc<dyn Connector>>>,
     kind: BranchKind,
     slots: Arc<Mutex<BTreeMap<StoreName, Slot>>>,
     changed: Option<mpsc::Sender<StoreName>>,
@@ -53,7 +53,7 @@ impl Branches {
     /// Branches over the stores of a snapshot. Stores whose tables turn out to have changed are told to `changed`, as far as
     /// its bound allows: one pending refresh of a store serves all. Must be called inside the runtime.
     pub fn new(snapshot: &Snapshot, kind: BranchKind, changed: Option<mpsc::Sender<StoreName>>) -> Self {
-        let (connectors, retired) = (snapshot.connectors.clone(), snapshot.retired.clone());
+        let (connectors, retired) = (Arc::clone(&snapshot.connectors), snapshot.retired.clone());
         let slots: Arc<Mutex<BTreeMap<StoreName, Slot>>> = Arc::default();
         let watch = || {
             let (slots, retired) = (Arc::clone(&slots), retired.clone());
@@ -75,7 +75,7 @@ impl Branches {
 
     /// Branches over no store, for what reads none.
     pub fn none() -> Self {
-        let (connectors, kind) = (BTreeMap::new(), BranchKind::Statement);
+        let (connectors, kind) = (Arc::default(), BranchKind::Statement);
         let (slots, reach, retired, reads) = (Arc::default(), Arc::default(), CancellationToken::new(), Arc::default());
         Self { connectors, kind, slots, changed: None, reach, retired, reads, _watch: None }
     }
@@ -118,10 +118,7 @@ impl Branches {
     /// # Errors
     /// What opening failed with; the next caller tries again.
     pub async fn get(&self, store: &StoreName) -> Result<Arc<dyn Branch>, StoreError> {
-        if self.retired.is_cancelled() {
-            let reason = "It was replaced when the catalog directory was read again.".to_owned();
-            return Err(StoreError::Unreachable { store: store.to_string(), reason });
-        }
+        self.check_retired(store)?;
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.entry(store.clone()).or_default().clone()
@@ -140,6 +137,18 @@ impl Branches {
             self.reads.of(store).errors.add(1);
             self.reach.failed(store, error);
         })
+    }
+
+    /// Fails when the stores are closed under what runs on them.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`]
+    pub fn check_retired(&self, store: &StoreName) -> Result<(), StoreError> {
+        if self.retired.is_cancelled() {
+            let reason = "It was replaced when the catalog directory was read again.".to_owned();
+            return Err(StoreError::Unreachable { store: store.to_string(), reason });
+        }
+        Ok(())
     }
 
     /// Takes note of what a store has sent.

@@ -299,15 +299,18 @@ fn until_retired(stream: BatchStream, retired: CancellationToken, store: StoreNa
         // Cancel-safe: both are dropped with the stream when the token wins.
         let batch = tokio::select! {
             biased;
-            () = retired.cancelled() => {
-                let reason = "It was replaced when the catalog directory was read again.".to_owned();
-                return Some((Err(StoreError::ConnectionLost { store: store.to_string(), reason }), None));
-            }
+            () = retired.cancelled() => return Some((Err(closed_under(&store)), None)),
             batch = stream.next() => batch?,
         };
         Some((batch, Some((stream, retired, store))))
     })
     .boxed()
+}
+
+/// What a scan ends with when its store is closed under it.
+pub(super) fn closed_under(store: &StoreName) -> StoreError {
+    let reason = "It was replaced when the catalog directory was read again.".to_owned();
+    StoreError::ConnectionLost { store: store.to_string(), reason }
 }
 
 /// Ends a stream after `limit` rows, also when the store sent more.

@@ -37,7 +37,7 @@ use crate::federation::placement::Level;
 use crate::federation::plan::Setting;
 use crate::format::Format;
 use crate::stores::StoreName;
-use output::{Execution, Guard, OutputColumn, Rows};
+use output::{Execution, Guard, OutputColumn, Relaying, Rows};
 pub use prepared::Description;
 use prepared::{Names, Portal};
 use role::Roles;
@@ -102,7 +102,7 @@ pub enum TransactionStatus {
 }
 
 /// Columns of a portal and the format of each.
-pub type PortalColumns = (Vec<OutputColumn>, Vec<Format>);
+pub type PortalColumns<'a> = (&'a [OutputColumn], &'a [Format]);
 
 /// One client's conversation.
 #[derive(Debug)]
@@ -190,15 +190,17 @@ impl Session {
     /// Starts a new statement: returns the token that a cancel request triggers, and starts `statement_timeout`.
     /// Called once per simple `Query` message or extended `Execute`/`Parse`/`Bind`.
     pub fn begin(&mut self) -> CancellationToken {
-        let cancel = CancellationToken::new();
-        self.guard.cancel = cancel.clone();
+        // A token that nobody has cancelled serves the next statement too: requests reach it only while one runs.
+        if self.guard.cancel.is_cancelled() {
+            self.guard.cancel = CancellationToken::new();
+        }
         self.start_timeout();
-        cancel
+        self.guard.cancel.clone()
     }
 
     /// Starts `statement_timeout` anew: each statement of a text has all of it, as it is set then.
     fn start_timeout(&mut self) {
-        let timeout = self.settings.duration("statement_timeout");
+        let timeout = self.settings.statement_timeout();
         self.guard.deadline = timeout.map(|timeout| Instant::now() + timeout);
         self.guard.timeout = timeout;
     }
@@ -306,9 +308,15 @@ impl Session {
     ///
     /// # Errors
     /// 34000
-    pub fn describe_portal(&self, name: &str) -> Result<Option<PortalColumns>, Diagnosis> {
+    pub fn describe_portal(&self, name: &str) -> Result<Option<PortalColumns<'_>>, Diagnosis> {
         let portal = self.names.portal(name)?;
-        Ok(portal.statement.description.columns.clone().map(|columns| (columns, portal.formats.clone())))
+        let columns = portal.statement.description.columns.as_deref();
+        Ok(columns.map(|columns| (columns, portal.formats.as_slice())))
+    }
+
+    /// Starts a portal whose rows go out as their store sends them; `None` leaves the portal as it was, for [`Session::execute`].
+    pub fn relay(&mut self, portal: &str) -> Option<Relaying> {
+        verbs::relay(self, portal)
     }
 
     /// Starts a portal, or gives its suspended rows back. The caller reads rows and returns unfinished ones with
@@ -371,6 +379,16 @@ impl Session {
         if let Some(branches) = block.branches.take() {
             transaction::let_go(&branches).await.ok();
         }
+    }
+
+    /// [`Session::sync`] outside of any transaction block, where there is nothing that could fail; false inside of one, and nothing is
+    /// done then.
+    pub fn sync_idle(&mut self) -> bool {
+        let is_idle = self.block.is_none();
+        if is_idle {
+            self.names.clear_portals();
+        }
+        is_idle
     }
 
     /// `Sync`, or the end of a simple query: ends an implicit transaction and drops its portals.

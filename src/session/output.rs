@@ -1,5 +1,6 @@
 //! What a statement gives back to its client: columns, rows in batches, a command tag.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -10,9 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::statement::copy::CopyFormat;
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::branches::Branches;
 use crate::federation::error::diagnose;
+use crate::federation::fast::Relay;
 pub use crate::federation::output::OutputColumn;
 use crate::format::{DisplaySettings, Format};
+use crate::stores::relay::Relayed;
 
 /// What running a statement gives.
 #[derive(Debug)]
@@ -90,6 +94,34 @@ impl Guard {
             () = deadline => Err(Diagnosis::new(sqlstate::QUERY_CANCELED, "canceling statement due to statement timeout")),
             result = work => Ok(result),
         }
+    }
+}
+
+/// Rows that go out as their store sends them. Nothing has been asked for yet.
+#[derive(Debug)]
+pub struct Relaying {
+    relay: Relay,
+    branches: Arc<Branches>,
+    guard: Guard,
+}
+
+impl Relaying {
+    /// The rows of `relay` through the statement's own `branches`.
+    pub fn new(relay: Relay, branches: Arc<Branches>, guard: Guard) -> Self {
+        Self { relay, branches, guard }
+    }
+
+    /// What may end the statement; sending its rows must heed it too.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// The rows, all of them: a key leaves few.
+    ///
+    /// # Errors
+    /// What the lookup failed with, or what ended the statement.
+    pub async fn rows(&self) -> Result<Relayed, Diagnosis> {
+        self.guard.run(self.relay.run(&self.branches)).await?
     }
 }
 

@@ -14,7 +14,10 @@ use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
+use super::relay::{Kept, Relayed};
 use super::schema::{StoreSchema, Table, TableId};
+use super::value::Value;
+use crate::format::Format;
 use crate::options::{OptionSpec, Problem, Secrets};
 
 /// The name of a store, which is also its SQL schema: the file name of `stores/<name>.toml`.
@@ -119,6 +122,24 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`StoreError::Unreachable`], or what the store answered.
     async fn open(&self, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError>;
+
+    /// Prepares `scan` for being run again and again with other values: its filter compares columns with values of their types, and
+    /// what is kept holds for all values of these types. Its rows come in `formats`, one for each column of the scan. Pure: no
+    /// network. `None` when the store has no shorter way to such rows than [`Branch::scan`].
+    fn keep(&self, table: &Arc<Table>, scan: &Scan, formats: &[Format]) -> Option<Kept> {
+        let _ = (table, scan, formats);
+        None
+    }
+
+    /// The rows of what [`Connector::keep`] has made, as the only scan of a statement would find them; `values` take the places of
+    /// those in the scan's filter, in order. Dropping the future stops the query in the store.
+    ///
+    /// # Errors
+    /// As [`Branch::scan`] and its stream.
+    async fn relay(&self, kept: &Kept, values: &[Value]) -> Result<Relayed, StoreError> {
+        let _ = (kept, values);
+        Err(StoreError::Unsupported { store: self.name().to_string(), feature: "rows that are passed on as they are" })
+    }
 
     /// Whether everything up to `wanted` is contained in `applied`. Only the store that made the positions may answer.
     fn covers(&self, applied: &Position, wanted: &Position) -> Coverage;

@@ -4,6 +4,7 @@
 //! a Kind parses its store file → Connector
 //! Connector::discover → StoreSchema → catalog/snapshot
 //! Connector::open(purpose) → Branch (one consistent view) → Branch::scan(Scan) or Branch::run(Fragment) → Arrow batches
+//! Connector::keep(Scan) → what a connector keeps of a lookup → Connector::relay(values) → rows as clients get them
 //! ```
 //!
 //! **Invariants:** a connector knows no other store, no session and no plan; a [`Scan`] is a serialisable description that
@@ -20,6 +21,7 @@ pub mod fragment;
 pub mod position;
 pub mod predicate;
 pub mod relational;
+pub mod relay;
 pub mod schema;
 pub mod value;
 

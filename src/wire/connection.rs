@@ -16,6 +16,7 @@ use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::Limits;
 use super::cancel::{Registration, Running};
@@ -27,10 +28,12 @@ use super::startup::{Channel, Socket};
 use super::writer::Writer;
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::{Session, TransactionStatus};
-use crate::task::OwnedTask;
+use crate::task::{OwnedTask, span};
 use crate::telemetry::log::Line;
 use crate::telemetry::metrics::Present;
 
+/// What the tasks of connections are called in log lines.
+pub(super) const TASK: &str = "connection";
 /// How long a client is given to take the reason why its connection ends.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longer values of reportable settings are not reported: `ParameterStatus` may have 30,000 bytes.
@@ -159,7 +162,7 @@ impl Connection {
             }
         };
         self.running.clear();
-        self.farewell(end).await;
+        self.farewell(end).instrument(span(TASK)).await;
         drop(self.reader);
     }
 
@@ -301,7 +304,9 @@ impl Connection {
 
     /// Ends the implicit transaction and says so: after a simple query, and at `Sync`.
     pub(super) async fn finish(&mut self) -> Result<(), End> {
-        if let Err(diagnosis) = Box::pin(self.session.sync()).await {
+        if !self.session.sync_idle()
+            && let Err(diagnosis) = Box::pin(self.session.sync()).await
+        {
             self.fail(Failure::Statement(diagnosis)).await?;
         }
         self.ready().await

@@ -17,7 +17,6 @@ impl Connection {
     /// Runs one extended message and turns its failure into skipping.
     pub(super) async fn extended(&mut self, step: impl AsyncFnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), End> {
         self.phase = Phase::Extended;
-        let _running = self.counts.running.enter();
         match step(self).await {
             Ok(()) => Ok(()),
             Err(failure) => self.fail_extended(failure).await,
@@ -39,6 +38,7 @@ impl Connection {
 
     /// `Parse`
     pub(super) async fn parse(&mut self, Parse { name, text, parameter_types }: Parse) -> Result<(), Failure> {
+        let _running = self.counts.running.enter();
         self.start_statement();
         Box::pin(self.session.prepare(&name, &text, &parameter_types)).await?;
         Ok(self.writer.put(&ParseComplete::new())?)
@@ -77,7 +77,7 @@ impl Connection {
                 decode::parameter(*pg_type, format, bytes.as_deref(), &display)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        Box::pin(self.session.bind(&bind.portal, &bind.statement, parameters, &result_formats)).await?;
+        self.session.bind(&bind.portal, &bind.statement, parameters, &result_formats).await?;
         Ok(self.writer.put(&BindComplete::new())?)
     }
 
@@ -94,7 +94,7 @@ impl Connection {
                 }
             }
             Target::Portal(name) => match self.session.describe_portal(name)? {
-                Some((columns, formats)) => self.writer.put(&row_description(&columns, &formats)?)?,
+                Some((columns, formats)) => self.writer.put(&row_description(columns, formats)?)?,
                 None => self.writer.put(&NoData::new())?,
             },
         }
@@ -103,8 +103,15 @@ impl Connection {
 
     /// `Execute`. Zero and negative bounds mean all rows; a bound only counts rows, it never reserves room for them.
     pub(super) async fn execute(&mut self, Execute { portal, max_rows }: Execute) -> Result<(), Failure> {
+        let _running = self.counts.running.enter();
         self.start_statement();
         let max = usize::try_from(max_rows).unwrap_or(0);
+        // Rows that are passed on cannot be left for a later `Execute`.
+        if max == 0
+            && let Some(relaying) = self.session.relay(&portal)
+        {
+            return self.relay(&relaying).await;
+        }
         match Box::pin(self.session.execute(&portal)).await? {
             (Execution::Rows(mut rows), formats) => {
                 rows.restart_count();

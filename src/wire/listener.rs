@@ -11,11 +11,12 @@ use pgwire::messages::startup::{Authentication, BackendKeyData};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::Settings;
 use super::auth::{Candidate, authenticate};
 use super::cancel::{Registry, Running};
-use super::connection::{Connection, guarded};
+use super::connection::{Connection, TASK, guarded};
 use super::counts::Counts;
 use super::doorstep::{Doorstep, Visit};
 use super::error::{Severity, WireError, error_response, protocol_violation};
@@ -25,7 +26,7 @@ use super::writer::Writer;
 use crate::address;
 use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::session::{Session, Shared, Start};
-use crate::task::{Backoff, TaskSet};
+use crate::task::{Backoff, TaskSet, span};
 use crate::telemetry::log::Line;
 
 /// Connections that the kernel keeps for us while all handshakes are taken.
@@ -121,8 +122,8 @@ async fn accept_all(sockets: &[TcpListener], door: &Arc<Door>, shared: &Arc<Shar
                     continue;
                 };
                 let (door, shared) = (Arc::clone(door), Arc::clone(shared));
-                connections.spawn("connection", async move {
-                    let connection = greet_in_time(&door, &shared, (tcp, peer), visit).await;
+                connections.spawn_bare(async move {
+                    let connection = greet_in_time(&door, &shared, (tcp, peer), visit).instrument(span(TASK)).await;
                     if let Some(connection) = connection {
                         Box::pin(connection.run()).await;
                     }

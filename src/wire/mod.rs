@@ -7,6 +7,7 @@
 //!             ├─ reader            own task: bytes → message → bounded queue; cancels the statement when the client is gone
 //!             ├─ simple, extended  the two query protocols, over session::Session
 //!             ├─ rows              result batches → encode → the one write buffer, with back-pressure
+//!             ├─ relay             rows that a store has sent in the client's form → the same buffer
 //!             └─ writer            flushed on Sync, Flush, ReadyForQuery or when 64 KiB are waiting
 //! ```
 //!
@@ -29,6 +30,7 @@ mod doorstep;
 mod extended;
 mod message;
 mod reader;
+mod relay;
 mod rows;
 mod simple;
 mod startup;

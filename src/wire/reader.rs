@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::cancel::Running;
@@ -94,28 +95,43 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Waits for room in the queue, reading ahead meanwhile. False when the connection is over.
+    /// Puts a message into the queue, which may have to wait for room. False when the connection is over.
     async fn hand_over(&mut self, message: Message, size: usize) -> bool {
         let cost = size.clamp(MESSAGE_COST_MIN, QUEUE_BYTES_MAX);
         let Ok(cost) = u32::try_from(cost) else { return false };
+        // Nobody else takes of the room, so nobody is overtaken.
+        let room = match Arc::clone(&self.room).try_acquire_many_owned(cost) {
+            Ok(room) => room,
+            Err(_full) => match self.wait_for_room(cost).await {
+                Some(room) => room,
+                None => return false,
+            },
+        };
+        match self.queue.try_send(Arrival { outcome: Ok(message), room: Some(room) }) {
+            Ok(()) => true,
+            Err(TrySendError::Full(arrival)) => self.queue.send(arrival).await.is_ok(),
+            Err(TrySendError::Closed(_)) => false,
+        }
+    }
+
+    /// Waits for room in the queue, reading ahead meanwhile; `None` when the connection is over.
+    async fn wait_for_room(&mut self, cost: u32) -> Option<OwnedSemaphorePermit> {
         let mut room = std::pin::pin!(Arc::clone(&self.room).acquire_many_owned(cost));
-        let permit = loop {
+        loop {
             let may_read = self.buffer.len() < READ_AHEAD_MAX;
             // Cancel-safe: the wait for room is kept over the loop, and a dropped read leaves its bytes in the socket.
             tokio::select! {
                 biased;
-                permit = &mut room => break permit,
+                permit = &mut room => return permit.ok(),
                 read = self.source.read_buf(&mut self.buffer), if may_read => {
                     if !matches!(read, Ok(1..)) {
                         self.running.abandon();
-                        return false;
+                        return None;
                     }
                 }
-                () = self.queue.closed() => return false,
+                () = self.queue.closed() => return None,
             }
-        };
-        let arrival = Arrival { outcome: Ok(message), room: permit.ok() };
-        self.queue.send(arrival).await.is_ok()
+        }
     }
 
     async fn read(&mut self) -> Step {

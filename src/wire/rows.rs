@@ -144,7 +144,7 @@ impl Connection {
     }
 
     /// Waits for a slow reader, but not longer than its statement may run: it holds connections of stores.
-    async fn flush_or_stop(&mut self, guard: &Guard) -> Result<(), Failure> {
+    pub(super) async fn flush_or_stop(&mut self, guard: &Guard) -> Result<(), Failure> {
         let statement = self.statement.clone();
         // Cancel-safe: `Writer::flush` goes on where it stopped.
         tokio::select! {

@@ -127,6 +127,15 @@ impl Condition {
         })
     }
 
+    /// What the column is compared with for these parameters; `None` also for conditions that are no comparison with one value.
+    pub(super) fn value(&self, values: &[ScalarValue]) -> Option<Value> {
+        match &self.test {
+            Test::Compare(_, Operand::Known(value)) => Some(value.clone()),
+            Test::Compare(_, Operand::Parameter(place)) => self.family.value(values.get(*place)?),
+            Test::In(_) | Test::IsNull { .. } => None,
+        }
+    }
+
     /// The predicate for some parameters, to ask a store about.
     pub(super) fn sample(&self) -> Predicate {
         let sample = self.predicate(|operand| match operand {
@@ -186,6 +195,7 @@ mod tests {
         let values = [ScalarValue::Int64(Some(1)), ScalarValue::Int64(Some(2))];
         let wanted = vec![Value::Int(2), Value::Int(5), Value::Int(1)];
         assert_eq!(condition.bind(&values), Some(Predicate::In { column: ColumnRef::of(3), values: wanted, negated: false }));
+        assert_eq!(condition.value(&values), None);
         assert_eq!(condition.bind(&values[..1]), None);
         assert_eq!(condition.bind(&[ScalarValue::Int64(None), ScalarValue::Int64(Some(2))]), None);
     }

@@ -4,6 +4,7 @@
 //! ```text
 //! prepare   query → resolve (names, types, conditions) → Lookup, kept with the prepared statement
 //! execute   Lookup + parameters → bind → Scan → the statement's branch → rows
+//!                               → relay → the store's own form of the lookup → rows as clients get them
 //! ```
 //!
 //! **Invariants:** what is not known here to mean the same is left to the planner ([`Lookup::resolve`] and [`Lookup::bind`]
@@ -12,10 +13,11 @@
 //! Deliberately absent: joins, expressions, sorting, and scans without a bound, which may be worth splitting.
 
 mod condition;
+mod relay;
 mod resolve;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
@@ -38,6 +40,8 @@ use crate::stores::connector::ScanLimits;
 use crate::stores::predicate::{Predicate, Pushdown};
 use crate::stores::{Connector, Scan, StoreName, Table};
 use condition::Condition;
+use relay::KeptFor;
+pub use relay::Relay;
 
 /// A statement that the fast path can answer, resolved but for its parameters.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub struct Lookup {
     schema: SchemaRef,
     conditions: Vec<Condition>,
     limit: Option<u64>,
+    /// What the store keeps of it, for the formats in which its rows were first asked for.
+    kept: OnceLock<KeptFor>,
     /// Types of `$1`, `$2`, ….
     pub parameters: Vec<PgType>,
     /// Result columns.

@@ -3,7 +3,7 @@
 //! Every part of the tree is looked at; whatever is not listed makes the whole statement one for the planner.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, GroupByExpr, Ident, LimitClause, ObjectName, OrderBy, OrderByKind, Query, Select, SelectFlavor,
@@ -47,7 +47,8 @@ pub(super) fn query(query: &Query, snapshot: &Snapshot, path: &SearchPath, given
     let parameters = scope.settled_parameters()?;
     let schema = schema_of(table, &ordinals);
     let (store, table) = (store.clone(), Arc::clone(table));
-    is_bounded.then_some(Lookup { store, table, ordinals, schema, conditions, limit, parameters, columns })
+    let kept = OnceLock::new();
+    is_bounded.then_some(Lookup { store, table, ordinals, schema, conditions, limit, kept, parameters, columns })
 }
 
 /// The SELECT of a query that has nothing else but ORDER BY and a plain LIMIT.

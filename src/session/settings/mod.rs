@@ -11,6 +11,7 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono_tz::Tz;
 
@@ -44,6 +45,8 @@ pub struct Settings {
     display: DisplaySettings,
     /// What [`Settings::affecting`] answers, for every statement asks for it.
     affecting: Arc<[String]>,
+    /// What [`Settings::statement_timeout`] answers, for every message that may run something asks for it.
+    statement_timeout: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,7 +60,8 @@ impl Default for Settings {
     fn default() -> Self {
         let values: BTreeMap<&'static str, String> = SPECS.iter().map(|spec| (spec.name, spec.default.to_owned())).collect();
         let (display, affecting, starts) = (display_of(&values), affecting_of(&values), values.clone());
-        Self { starts, values, undo: Vec::new(), in_block: false, generation: 0, changed: Vec::new(), display, affecting }
+        let (undo, changed, statement_timeout) = (Vec::new(), Vec::new(), timeout_of(&values));
+        Self { starts, values, undo, in_block: false, generation: 0, changed, display, affecting, statement_timeout }
     }
 }
 
@@ -90,8 +94,7 @@ impl Settings {
         if let Some(spec) = find(name) {
             self.values.insert(spec.name, value.to_owned());
             self.starts.insert(spec.name, value.to_owned());
-            self.display = display_of(&self.values);
-            self.affecting = affecting_of(&self.values);
+            self.derive_anew();
         }
     }
 
@@ -137,9 +140,15 @@ impl Settings {
         }
         self.values.insert(name, value);
         if differs {
-            self.display = display_of(&self.values);
-            self.affecting = affecting_of(&self.values);
+            self.derive_anew();
         }
+    }
+
+    /// Makes anew what is kept of the values.
+    fn derive_anew(&mut self) {
+        self.display = display_of(&self.values);
+        self.affecting = affecting_of(&self.values);
+        self.statement_timeout = timeout_of(&self.values);
     }
 
     /// Whether a transaction has room to undo so many further changes.
@@ -235,9 +244,9 @@ impl Settings {
         self.generation
     }
 
-    /// A duration setting; `None` when it is 0.
-    pub fn duration(&self, name: &str) -> Option<std::time::Duration> {
-        parse_duration(self.get(name)).filter(|duration| !duration.is_zero())
+    /// `statement_timeout`; `None` when it is 0.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        self.statement_timeout
     }
 
     /// A truth setting.
@@ -270,6 +279,11 @@ impl Settings {
             TimeZone::Named(zone) => zone.name().to_owned(),
         }
     }
+}
+
+fn timeout_of(values: &BTreeMap<&'static str, String>) -> Option<Duration> {
+    let text = values.get("statement_timeout")?;
+    parse_duration(text).filter(|timeout| !timeout.is_zero())
 }
 
 fn affecting_of(values: &BTreeMap<&'static str, String>) -> Arc<[String]> {
@@ -349,6 +363,21 @@ mod tests {
         settings.set("application_name", Some("y"), false).unwrap();
         settings.end(false);
         assert_eq!(settings.show("application_name").unwrap(), "x");
+    }
+
+    #[test]
+    fn the_timeout_of_statements_follows_its_setting() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.statement_timeout(), None);
+        settings.set("statement_timeout", Some("1500"), false).unwrap();
+        assert_eq!(settings.statement_timeout(), Some(Duration::from_millis(1500)));
+        settings.begin();
+        settings.set("statement_timeout", Some("2s"), true).unwrap();
+        assert_eq!(settings.statement_timeout(), Some(Duration::from_secs(2)));
+        settings.end(true);
+        assert_eq!(settings.statement_timeout(), Some(Duration::from_millis(1500)));
+        settings.set("statement_timeout", Some("0"), false).unwrap();
+        assert_eq!(settings.statement_timeout(), None);
     }
 
     #[test]

@@ -26,6 +26,8 @@ use super::statement::{Kind, Parsed};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
+pub(super) use select::relay;
+
 /// A prepared statement with its parameters, when the extended protocol runs it.
 pub(super) type Bound<'a> = Option<(&'a Prepared, &'a [ScalarValue])>;
 

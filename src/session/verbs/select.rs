@@ -11,7 +11,7 @@ use crate::federation::ast::{locate, mistakes};
 use crate::federation::fast::Lookup;
 use crate::federation::plan::{self, Planned, Setting};
 use crate::session::Session;
-use crate::session::output::{Execution, OutputColumn, Rows};
+use crate::session::output::{Execution, OutputColumn, Relaying, Rows};
 use crate::session::prepared::{Prepared, Route};
 
 /// Plans a query; errors that name a relation or column get their place in the text.
@@ -97,6 +97,24 @@ fn is_as_told(bound: Bound<'_>, columns: &[OutputColumn]) -> bool {
     let Some(told) = bound.and_then(|(prepared, _)| prepared.description.columns.as_ref()) else { return true };
     let alike = |(old, new): (&OutputColumn, &OutputColumn)| old.pg_type == new.pg_type && old.name == new.name;
     told.len() == columns.len() && told.iter().zip(columns).all(alike)
+}
+
+/// The straight way of a portal: its prepared lookup still holds, stands alone in its branches, and has rows that need not be
+/// decoded for the formats of the portal. `None` leaves the portal as it was.
+pub(in crate::session) fn relay(session: &mut Session, portal: &str) -> Option<Relaying> {
+    let shares_branches = session.block.as_ref().is_some_and(|block| block.failed || block.modes.isolation.is_repeatable());
+    if shares_branches {
+        return None;
+    }
+    let snapshot = session.snapshot();
+    let under = (snapshot.version, session.settings.generation());
+    let portal = session.names.portal_mut(portal).ok()?;
+    let route = &portal.statement.route;
+    let lookup = route.lookup.as_ref().filter(|_| route.under == under && portal.rows.is_none() && !portal.done)?;
+    let relay = lookup.relay(&snapshot, &portal.parameters, &portal.formats)?;
+    portal.done = true;
+    let branches = session.branches(&snapshot);
+    Some(Relaying::new(relay, branches, session.guard.clone()))
 }
 
 /// Runs a query.

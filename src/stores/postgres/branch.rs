@@ -30,7 +30,7 @@ use super::super::relational::literal;
 use super::super::schema::Table;
 use super::error;
 use super::job::Job;
-use super::lookup::{Failure, Lookup};
+use super::lookup::{Batch, Lookup};
 use super::pool::{Lease, Pools, State};
 use super::scan;
 use super::settings::Settings;
@@ -122,20 +122,10 @@ impl View {
         }
     }
 
-    /// The rows of a key. A pooled connection may have died with a restarted server, or have the statement prepared for a table
-    /// that has changed since: it is then sent again, in the end on a new one.
     async fn look_up(&self, lookup: &Lookup) -> Result<BatchStream, StoreError> {
-        let scans = &self.inner.pools.scans;
-        loop {
-            let lease = scans.acquire().await?;
-            let reused = lease.is_reused();
-            match lookup.run(lease).await {
-                Ok(rows) => return Ok(futures::stream::iter(rows.map(Ok)).boxed()),
-                // Each turn closes a pooled connection, so there is a last one.
-                Err(Failure::Stale(_) | Failure::Other(StoreError::ConnectionLost { .. })) if reused => scans.forget_idle(),
-                Err(Failure::Stale(error) | Failure::Other(error)) => return Err(error),
-            }
-        }
+        let mut rows = Batch::default();
+        lookup.look_up(&self.inner.pools.scans, lookup.values(), &mut rows).await?;
+        Ok(futures::stream::iter(rows.finish(lookup)?.map(Ok)).boxed())
     }
 
     /// A pooled connection may have died with a restarted server. Nothing has been read then, so the job is sent once more.

@@ -2,7 +2,8 @@
 //! guarded each time.
 //!
 //! ```text
-//! Scan → Lookup (a proven key is pinned, every column travels as it is) → Bind, Execute → rows → decoders → one batch
+//! Scan → Lookup (a proven key is pinned, every column travels as it is) → Bind, Execute → rows → Gather
+//!     Batch: decoders → one batch        relay: the bytes of each value → rows as the client gets them
 //! ```
 //!
 //! **Invariants:** the text of the statement holds no value and names the type of each parameter, so that the connection may
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use futures::TryStreamExt;
-use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::postgres::{PgArguments, PgColumn, PgRow};
 use sqlx::{Arguments, AssertSqlSafe, Column as _, Row, ValueRef};
 
 use super::super::connector::{Scan, StoreName};
@@ -26,9 +27,9 @@ use super::super::relational::{Dialect, Sql, write_all};
 use super::super::schema::{Column, Key, Table};
 use super::super::value::Value;
 use super::error;
-use super::pool::{Lease, State};
+use super::pool::{Lease, Pool, State};
 use super::pushdown::Names;
-use super::types::{self, Decoder, Form};
+use super::types::{self, Broken, Decoder, Form};
 use crate::error::sqlstate;
 use crate::pgtype::{PgField, builtin};
 
@@ -45,9 +46,11 @@ pub(super) struct Lookup {
     table: Arc<Table>,
     /// Columns by ordinal, in output order.
     outputs: Vec<usize>,
-    /// Columns of the conditions that are not put out; their types are checked.
-    checked: Vec<usize>,
+    /// The types of all columns that are read: those that are put out, then those of the conditions.
+    types: Vec<u32>,
     statement: Arc<str>,
+    /// Whether connections keep it prepared.
+    is_kept: bool,
     values: Vec<Value>,
     /// The rows that the keys leave, if they are still what was discovered.
     rows: usize,
@@ -64,18 +67,33 @@ pub(super) enum Failure {
     Other(StoreError),
 }
 
+/// What becomes of the rows of a lookup.
+pub(super) trait Gather: Send {
+    /// Forgets the rows of a try that has failed.
+    fn restart(&mut self);
+
+    /// Takes the next row; its columns have the types that were discovered.
+    ///
+    /// # Errors
+    /// A value that cannot be read.
+    fn take(&mut self, lookup: &Lookup, row: &PgRow) -> Result<(), Failure>;
+}
+
 impl Lookup {
     /// The lookup that a scan is; `None` when it is none.
     pub(super) fn of(table: &Arc<Table>, scan: &Scan, deadline: Duration) -> Option<Self> {
         let rows = rows_of_pinned_key(table, &scan.filter).filter(|rows| *rows <= ROWS_MAX)?;
         let mut used = BTreeSet::new();
         scan.filter.iter().try_for_each(|predicate| gather(predicate, &mut used))?;
-        let checked: Vec<usize> = used.into_iter().filter(|ordinal| !scan.columns.contains(ordinal)).collect();
+        let checked = used.into_iter().filter(|ordinal| !scan.columns.contains(ordinal));
+        let read: Vec<usize> = scan.columns.iter().copied().chain(checked).collect();
+        let mut types = Vec::with_capacity(read.len());
         let mut sql = Sql::bound(Dialect::Postgres);
-        for (place, ordinal) in scan.columns.iter().chain(&checked).enumerate() {
+        for (place, ordinal) in read.iter().enumerate() {
             let column = table.columns.get(*ordinal).filter(|column| place < COLUMNS_MAX && travels_as_it_is(column))?;
             sql.push(if place == 0 { "SELECT " } else { ", " });
             sql.push_name(column.name());
+            types.push(column.pg_type().oid);
         }
         sql.push(" FROM ");
         sql.push(&Dialect::Postgres.table(&table.id));
@@ -91,7 +109,8 @@ impl Lookup {
             store: scan.store.clone(),
             table: Arc::clone(table),
             outputs: scan.columns.clone(),
-            checked,
+            is_kept: types.len() + values.len() <= KEPT_PARTS_MAX,
+            types,
             statement: statement.into(),
             values,
             rows,
@@ -100,13 +119,39 @@ impl Lookup {
         })
     }
 
-    /// Runs the statement on a connection, which is ready again afterwards, or closed.
+    /// The values that the scan itself compares with, in the order of its parameters.
+    pub(super) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// The columns that are put out.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &Column> {
+        self.outputs.iter().filter_map(|ordinal| self.table.columns.get(*ordinal))
+    }
+
+    /// The rows of the key. A pooled connection may have died with a restarted server, or have the statement prepared for a table
+    /// that has changed since: it is then sent again, in the end on a new one.
     ///
     /// # Errors
     /// What the server answered, a value that cannot be read, a missed deadline.
-    pub(super) async fn run(&self, mut lease: Lease) -> Result<Option<RecordBatch>, Failure> {
+    pub(super) async fn look_up(&self, scans: &Pool, values: &[Value], rows: &mut impl Gather) -> Result<(), StoreError> {
+        loop {
+            let lease = scans.acquire().await?;
+            let reused = lease.is_reused();
+            rows.restart();
+            match self.run(lease, values, rows).await {
+                Ok(()) => return Ok(()),
+                // Each turn closes a pooled connection, so there is a last one.
+                Err(Failure::Stale(_) | Failure::Other(StoreError::ConnectionLost { .. })) if reused => scans.forget_idle(),
+                Err(Failure::Stale(error) | Failure::Other(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Runs the statement on a connection, which is ready again afterwards, or closed.
+    async fn run(&self, mut lease: Lease, values: &[Value], rows: &mut impl Gather) -> Result<(), Failure> {
         let limit = self.deadline;
-        let outcome = match tokio::time::timeout(limit, Box::pin(self.rows(&mut lease))).await {
+        let outcome = match tokio::time::timeout(limit, Box::pin(self.fetch(&mut lease, values, rows))).await {
             Ok(outcome) => outcome,
             // The statement still runs; its session ends with the lease.
             Err(_) => return Err(Failure::Other(error::deadline(&self.store, limit, "the rows of a key"))),
@@ -116,46 +161,31 @@ impl Lookup {
         outcome
     }
 
-    async fn rows(&self, lease: &mut Lease) -> Result<Option<RecordBatch>, Failure> {
-        let arguments = self.arguments()?;
+    async fn fetch(&self, lease: &mut Lease, values: &[Value], gathered: &mut impl Gather) -> Result<(), Failure> {
+        let arguments = self.arguments(values)?;
         let connection = lease.connection().map_err(Failure::Other)?;
         let statement = AssertSqlSafe(Arc::clone(&self.statement));
-        let is_kept = self.outputs.len() + self.checked.len() + self.values.len() <= KEPT_PARTS_MAX;
-        let mut rows = sqlx::query_with::<sqlx::Postgres, _>(statement, arguments).persistent(is_kept).fetch(connection);
-        let mut decoders: Vec<Box<dyn Decoder>> = Vec::new();
-        let (mut seen, mut count, mut fields) = (0, 0, Vec::new());
+        let mut rows = sqlx::query_with::<sqlx::Postgres, _>(statement, arguments).persistent(self.is_kept).fetch(connection);
+        let mut seen = 0;
         while let Some(row) = rows.try_next().await.map_err(|problem| self.server_error(&problem))? {
             seen += 1;
             if seen > self.rows {
                 return Err(Failure::Stale(self.changed("Its key leaves more rows than a key can.".to_owned())));
             }
-            if count == 0 {
+            if seen == 1 {
                 self.check_types(&row)?;
-                let columns = self.outputs.iter().filter_map(|ordinal| self.table.columns.get(*ordinal));
-                fields = columns.collect();
-                decoders = fields.iter().map(|column: &&Column| types::decoder(&column.field, self.limit)).collect();
             }
             // The rest is read to the end, for the connection's sake.
-            if count < self.limit {
-                self.append(&row, &mut decoders, &fields)?;
-                count += 1;
+            if seen <= self.limit {
+                gathered.take(self, &row)?;
             }
         }
-        if count == 0 {
-            return Ok(None);
-        }
-        let arrays = decoders.iter_mut().zip(&fields).map(|(decoder, column)| {
-            decoder.finish().map_err(|broken| error::value(&self.store, &self.table.id.name, column.name(), *broken))
-        });
-        let arrays = arrays.collect::<Result<Vec<ArrayRef>, StoreError>>().map_err(Failure::Other)?;
-        let options = RecordBatchOptions::new().with_row_count(Some(count));
-        let batch = RecordBatch::try_new_with_options(self.table.project(&self.outputs), arrays, &options);
-        batch.map(Some).map_err(|problem| Failure::Other(self.changed(problem.to_string())))
+        Ok(())
     }
 
-    fn arguments(&self) -> Result<PgArguments, Failure> {
+    fn arguments(&self, values: &[Value]) -> Result<PgArguments, Failure> {
         let mut arguments = PgArguments::default();
-        for value in &self.values {
+        for value in values {
             let added = match value {
                 Value::Bool(truth) => arguments.add(*truth),
                 Value::Int(number) => arguments.add(*number),
@@ -167,31 +197,28 @@ impl Lookup {
         Ok(arguments)
     }
 
-    fn append(&self, row: &PgRow, decoders: &mut [Box<dyn Decoder>], columns: &[&Column]) -> Result<(), Failure> {
-        for ((place, decoder), column) in decoders.iter_mut().enumerate().zip(columns) {
-            let value = row.try_get_raw(place).map_err(|problem| Failure::Other(self.lost(problem.to_string())))?;
-            if value.is_null() {
-                decoder.null();
-                continue;
-            }
-            let bytes = value.as_bytes().map_err(|cause| Failure::Other(self.lost(cause.to_string())))?;
-            decoder
-                .value(bytes)
-                .map_err(|broken| Failure::Other(error::value(&self.store, &self.table.id.name, column.name(), *broken)))?;
+    /// A value of a row in its binary form; `None` is NULL.
+    ///
+    /// # Errors
+    /// There is no such value.
+    pub(super) fn value<'r>(&self, row: &'r PgRow, place: usize) -> Result<Option<&'r [u8]>, Failure> {
+        let value = row.try_get_raw(place).map_err(|problem| Failure::Other(self.lost(problem.to_string())))?;
+        if value.is_null() {
+            return Ok(None);
         }
-        Ok(())
+        value.as_bytes().map(Some).map_err(|cause| Failure::Other(self.lost(cause.to_string())))
+    }
+
+    /// What a value of a column that cannot be given fails with.
+    pub(super) fn broken(&self, column: &Column, broken: Broken) -> Failure {
+        Failure::Other(error::value(&self.store, &self.table.id.name, column.name(), broken))
     }
 
     /// The binary form of a value says nothing of its type; the description of the rows does.
     fn check_types(&self, row: &PgRow) -> Result<(), Failure> {
-        let wanted = self.outputs.iter().chain(&self.checked).map(|ordinal| self.table.columns.get(*ordinal));
         let given = row.columns();
-        let fits = given.len() == self.outputs.len() + self.checked.len()
-            && wanted.zip(given).all(|(wanted, given)| {
-                let oid = given.type_info().oid().map(|oid| oid.0);
-                oid.is_some() && wanted.map(|column| column.pg_type().oid) == oid
-            });
-        if fits {
+        let is_as_discovered = |(wanted, given): (&u32, &PgColumn)| given.type_info().oid().is_some_and(|oid| oid.0 == *wanted);
+        if given.len() == self.types.len() && self.types.iter().zip(given).all(is_as_discovered) {
             return Ok(());
         }
         Err(Failure::Stale(self.changed("Its columns or their types differ from what was discovered.".to_owned())))
@@ -224,6 +251,53 @@ impl Lookup {
 
     fn lost(&self, reason: String) -> StoreError {
         StoreError::ConnectionLost { store: self.store.to_string(), reason }
+    }
+}
+
+/// Rows that become a batch.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// One for each column that is put out; made with the first row.
+    decoders: Vec<Box<dyn Decoder>>,
+    count: usize,
+}
+
+impl Gather for Batch {
+    fn restart(&mut self) {
+        *self = Self::default();
+    }
+
+    fn take(&mut self, lookup: &Lookup, row: &PgRow) -> Result<(), Failure> {
+        if self.count == 0 {
+            self.decoders = lookup.columns().map(|column| types::decoder(&column.field, lookup.limit)).collect();
+        }
+        for ((place, decoder), column) in self.decoders.iter_mut().enumerate().zip(lookup.columns()) {
+            match lookup.value(row, place)? {
+                Some(bytes) => decoder.value(bytes).map_err(|broken| lookup.broken(column, *broken))?,
+                None => decoder.null(),
+            }
+        }
+        self.count += 1;
+        Ok(())
+    }
+}
+
+impl Batch {
+    /// The batch; `None` when there were no rows.
+    ///
+    /// # Errors
+    /// A rule that is looked at for all values of a column together.
+    pub(super) fn finish(mut self, lookup: &Lookup) -> Result<Option<RecordBatch>, StoreError> {
+        if self.count == 0 {
+            return Ok(None);
+        }
+        let arrays = self.decoders.iter_mut().zip(lookup.columns()).map(|(decoder, column)| {
+            decoder.finish().map_err(|broken| error::value(&lookup.store, &lookup.table.id.name, column.name(), *broken))
+        });
+        let arrays = arrays.collect::<Result<Vec<ArrayRef>, StoreError>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(self.count));
+        let batch = RecordBatch::try_new_with_options(lookup.table.project(&lookup.outputs), arrays, &options);
+        batch.map(Some).map_err(|problem| lookup.changed(problem.to_string()))
     }
 }
 

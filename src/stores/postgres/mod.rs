@@ -5,6 +5,7 @@
 //! schema (catalog queries) → types (native type → Arrow field)
 //! pushdown, fragment (what the server may evaluate) → job (COPY statement) → scan → copy (rows in the stream) → types (values) → batches
 //!                                         → lookup (prepared statement, for the rows of a key)  → types (values) → batch
+//!                                           relay (the same, kept but for its values)           → types (ways) → rows as clients get them
 //! ```
 //!
 //! **Invariants:** statements are built from quoted names and proved literals only; a connection returns to its pool only when
@@ -26,6 +27,7 @@ mod patience;
 mod pool;
 mod pushdown;
 mod queries;
+mod relay;
 mod scan;
 mod schema;
 mod settings;
@@ -45,7 +47,10 @@ use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relational::documents::{TableOptions, read_options};
+use super::relay::{Kept, Relayed};
 use super::schema::{StoreSchema, Table};
+use super::value::Value;
+use crate::format::Format;
 use crate::options::{OptionSpec, Problem, Reader, Secrets};
 use branch::Inner;
 use pool::Pools;
@@ -168,6 +173,19 @@ impl connector::Connector for Connector {
     async fn open(&self, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError> {
         self.inner.pools.start();
         Ok(Arc::new(Box::pin(branch::open(&self.inner, purpose)).await?))
+    }
+
+    fn keep(&self, table: &Arc<Table>, scan: &Scan, formats: &[Format]) -> Option<Kept> {
+        let kept = relay::keep(table, scan, formats, self.inner.settings.deadline)?;
+        Some(Arc::new(kept))
+    }
+
+    async fn relay(&self, kept: &Kept, values: &[Value]) -> Result<Relayed, StoreError> {
+        let Some(kept) = kept.downcast_ref::<relay::Kept>() else {
+            return Err(StoreError::Unsupported { store: self.inner.name.to_string(), feature: "what another store has prepared" });
+        };
+        self.inner.pools.start();
+        relay::run(&self.inner, kept, values).await
     }
 
     fn covers(&self, applied: &Position, wanted: &Position) -> Coverage {

@@ -218,8 +218,8 @@ impl Pool {
     async fn fill(&self, permit: OwnedSemaphorePermit) -> Result<Lease, StoreError> {
         let idle_limit = self.0.settings.pool_idle;
         let pooled = {
-            let mut idle = lock(&self.0.idle);
-            idle.retain(|idle| idle.since.elapsed() < idle_limit);
+            let (mut idle, now) = (lock(&self.0.idle), Instant::now());
+            idle.retain(|idle| now.saturating_duration_since(idle.since) < idle_limit);
             idle.pop()
         };
         let (open, reused) = match pooled {
@@ -409,10 +409,12 @@ impl Lease {
     /// [`StoreError::ConnectionLost`] when the lease has already been given back.
     pub(super) fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
         self.state = State::Running;
-        let store = self.pool.0.store.to_string();
         match &mut self.open {
             Some(open) => Ok(&mut open.connection),
-            None => Err(StoreError::ConnectionLost { store, reason: "It has been given back.".to_owned() }),
+            None => {
+                let store = self.pool.0.store.to_string();
+                Err(StoreError::ConnectionLost { store, reason: "It has been given back.".to_owned() })
+            }
         }
     }
 

@@ -195,7 +195,7 @@ fn patch_length(out: &mut BytesMut, start: usize, excluded: usize) -> Result<(),
 }
 
 /// 54000 for what a length of 31 bits cannot tell.
-fn too_large() -> Diagnosis {
+pub(super) fn too_large() -> Diagnosis {
     Diagnosis::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, "a row is larger than the protocol's limit of 2 GB")
 }
 

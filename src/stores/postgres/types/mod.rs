@@ -4,6 +4,7 @@
 //! ```text
 //! discovery: NativeType → map → Field (carrier, Postgres type, form)
 //! scan:      Field → select (SQL expression) and decoder (chosen once per column) → values → Arrow array
+//! relay:     Field and the client's format → way (chosen once per column) → values as the client gets them
 //! ```
 //!
 //! **Invariants:** a decoder takes any bytes and never panics; a value that its carrier cannot hold is refused by name, never
@@ -15,10 +16,12 @@ mod network;
 mod numeric;
 mod scalar;
 mod text;
+mod wire;
 
 use arrow::datatypes::{DataType, Field};
 
 pub(super) use decoder::{Broken, Decoder};
+pub(super) use wire::Way;
 
 use crate::pgtype::{ENUM_KEY, PgField, PgType, builtin};
 

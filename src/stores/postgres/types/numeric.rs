@@ -31,6 +31,19 @@ pub(super) fn carried(carrier: &DataType, rows: usize) -> Box<dyn Decoder> {
     }
 }
 
+/// Whether numbers of this carrier include the value, which is then what [`carried`] would make of it.
+pub(super) fn check(carrier: &DataType, bytes: &[u8]) -> Result<(), Broken> {
+    match *carrier {
+        DataType::Decimal128(precision, scale) => read_decimal128(bytes, precision, scale).map(|_value| ()),
+        DataType::Decimal256(precision, scale) => read_decimal::<Decimal256Type>(bytes, precision, scale).map(|_value| ()),
+        _ => {
+            let parts = parts(bytes)?;
+            let is_number = parts.special().is_some() || parts.digits().all(|digit| digit <= 9_999);
+            if is_number { Ok(()) } else { Err(Broken::malformed()) }
+        }
+    }
+}
+
 /// The binary form (`numeric_send`): number of digits, weight of the first, sign, digits shown after the point, digits.
 struct Parts<'a> {
     weight: i32,

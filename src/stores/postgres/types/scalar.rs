@@ -60,7 +60,7 @@ pub(super) fn interval(pg_type: PgType, rows: usize) -> Box<dyn Decoder> {
     Primitive::<IntervalMonthDayNanoType, _>::boxed(pg_type.carrier(), rows, read_interval)
 }
 
-fn read_date(bytes: &[u8]) -> Result<i32, Broken> {
+pub(super) fn read_date(bytes: &[u8]) -> Result<i32, Broken> {
     match i32::from_be_bytes(fixed(bytes)?) {
         infinite @ (DATE_INFINITY | DATE_NEGATIVE_INFINITY) => Ok(infinite),
         days => days
@@ -78,7 +78,7 @@ fn read_time(bytes: &[u8]) -> Result<i64, Broken> {
 }
 
 /// The last 30 years that PostgreSQL allows (294247 to 294276) do not fit into microseconds since 1970.
-fn read_timestamp(bytes: &[u8]) -> Result<i64, Broken> {
+pub(super) fn read_timestamp(bytes: &[u8]) -> Result<i64, Broken> {
     match i64::from_be_bytes(fixed(bytes)?) {
         infinite @ (TIMESTAMP_INFINITY | TIMESTAMP_NEGATIVE_INFINITY) => Ok(infinite),
         micros => micros

@@ -31,6 +31,15 @@ pub(super) fn jsonb(_: PgType, rows: usize) -> Box<dyn Decoder> {
     Box::new(Plain { builder: TextsBuilder::with_capacity(rows, rows * 16), prefix: Some(1) })
 }
 
+/// Bytes that are text. A database in encoding SQL_ASCII may hold any bytes.
+pub(super) fn checked(bytes: &[u8]) -> Result<&[u8], Broken> {
+    std::str::from_utf8(bytes).map(str::as_bytes).map_err(|_at| not_text())
+}
+
+fn not_text() -> Broken {
+    Broken::new(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, "is not valid UTF-8")
+}
+
 impl Decoder for Plain {
     fn value(&mut self, bytes: &[u8]) -> Result<(), Box<Broken>> {
         let content = match (self.prefix, bytes) {
@@ -49,7 +58,7 @@ impl Decoder for Plain {
     fn finish(&mut self) -> Result<ArrayRef, Box<Broken>> {
         // A database in encoding SQL_ASCII may hold any bytes.
         let array = self.builder.take();
-        let array = array.map_err(|_at| Broken::new(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, "is not valid UTF-8"))?;
+        let array = array.map_err(|_at| not_text())?;
         Ok(Arc::new(array))
     }
 }
@@ -87,7 +96,7 @@ pub(super) fn uuid(_: PgType, rows: usize) -> Box<dyn Decoder> {
     Written::boxed(rows, write_uuid)
 }
 
-fn write_uuid(bytes: &[u8], text: &mut String) -> Result<(), Broken> {
+pub(super) fn write_uuid(bytes: &[u8], text: &mut String) -> Result<(), Broken> {
     let bytes: [u8; 16] = fixed(bytes)?;
     for (place, byte) in bytes.into_iter().enumerate() {
         if matches!(place, 4 | 6 | 8 | 10) {

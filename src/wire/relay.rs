@@ -1,0 +1,47 @@
+//! Rows that a store has sent in the form in which they go out: only the frames of their messages are written here.
+
+use bytes::{BufMut, BytesMut};
+
+use super::connection::{Connection, Failure};
+use super::encode::too_large;
+use super::writer::FLUSH_THRESHOLD;
+use crate::error::Diagnosis;
+use crate::session::output::Relaying;
+
+impl Connection {
+    /// Sends all rows and completes the statement.
+    pub(super) async fn relay(&mut self, relaying: &Relaying) -> Result<(), Failure> {
+        let relayed = relaying.rows().await?;
+        for row in relayed.rows() {
+            put_row(row, self.writer.open())?;
+            self.writer.seal();
+            self.counts.rows.add(1);
+            if self.writer.waiting() >= FLUSH_THRESHOLD {
+                self.flush_or_stop(relaying.guard()).await?;
+            }
+        }
+        self.complete(format!("SELECT {}", relayed.row_count()))
+    }
+}
+
+/// Appends a `DataRow` with this body.
+fn put_row(body: &[u8], out: &mut BytesMut) -> Result<(), Diagnosis> {
+    let length = i32::try_from(body.len().saturating_add(4)).map_err(|_cause| too_large())?;
+    out.reserve(5 + body.len());
+    out.put_u8(b'D');
+    out.put_i32(length);
+    out.put_slice(body);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_framed_as_a_message() {
+        let mut out = BytesMut::from(&b"before"[..]);
+        put_row(b"\0\x01\0\0\0\x01x", &mut out).unwrap();
+        assert_eq!(&out[..], b"beforeD\0\0\0\x0b\0\x01\0\0\0\x01x");
+    }
+}
