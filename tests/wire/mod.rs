@@ -9,4 +9,5 @@ mod hostile;
 mod libpq;
 mod login;
 mod protocol;
+mod relay_postgres;
 mod server;

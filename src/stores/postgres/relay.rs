@@ -91,3 +91,72 @@ impl Gather for Rows<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::connector::StoreName;
+    use super::super::super::predicate::{ColumnRef, Comparison};
+    use super::super::super::schema::{Collation, Column, ColumnStatistics, Generated, Key, TableId, TableKind};
+    use super::super::types::{NativeType, map};
+    use super::*;
+
+    /// `id` integer, the key; `name` text; `day` date; `marks` integer array.
+    fn table() -> Arc<Table> {
+        let native = |oid, element| NativeType { oid, typmod: -1, kind: 'b', element, labels: Vec::new() };
+        let list = native(1007, Some(Box::new(native(23, None))));
+        let column = |name: &str, native: &NativeType| Column {
+            field: map(name, native, true).unwrap(),
+            native_type: String::new(),
+            default: None,
+            generated: Generated::No,
+            comment: None,
+            collation: Collation::Bytes,
+            statistics: ColumnStatistics::default(),
+        };
+        let columns = vec![
+            column("id", &native(23, None)),
+            column("name", &native(25, None)),
+            column("day", &native(1082, None)),
+            column("marks", &list),
+        ];
+        Arc::new(Table {
+            id: TableId { namespace: "public".to_owned(), name: "t".to_owned() },
+            kind: TableKind::Table,
+            primary_key: Some(Key { name: String::new(), columns: vec![0], proven: true }),
+            unique_keys: Vec::new(),
+            foreign_keys: Vec::new(),
+            checks: Vec::new(),
+            indexes: Vec::new(),
+            comment: None,
+            row_estimate: None,
+            schema: Table::arrow_schema(&columns),
+            columns,
+        })
+    }
+
+    fn check(columns: &[usize], filter: Vec<Predicate>, formats: &[Format], expected: bool) {
+        let table = table();
+        let scan = Scan { store: StoreName::new("s"), table: table.id.clone(), columns: columns.to_vec(), filter, limit: None };
+        let kept = keep(&table, &scan, formats, Duration::from_secs(1));
+        assert_eq!(kept.map(|kept| usize::from(kept.width)), expected.then_some(columns.len()), "{scan:?} {formats:?}");
+    }
+
+    #[test]
+    fn a_lookup_is_kept_where_its_values_change_nothing_but_the_rows() {
+        use Format::{Binary, Text};
+        let compare = |column, op, value| Predicate::Compare { column: ColumnRef::of(column), op, value };
+        let key = || compare(0, Comparison::Equal, Value::Int(1));
+        check(&[0], vec![key()], &[Text], true);
+        check(&[1, 0], vec![key()], &[Binary, Text], true);
+        check(&[2], vec![key()], &[Binary], true);
+        check(&[1], vec![compare(1, Comparison::NotEqual, Value::Text("a".to_owned())), key()], &[Text], true);
+        // A date as text depends on a setting, an array has to be decoded.
+        check(&[2], vec![key()], &[Text], false);
+        check(&[3], vec![key()], &[Binary], false);
+        // No key, one whose number of values is part of the text, and a format too few.
+        check(&[0], vec![compare(0, Comparison::Less, Value::Int(1))], &[Text], false);
+        let list = Predicate::In { column: ColumnRef::of(0), values: vec![Value::Int(1), Value::Int(2)], negated: false };
+        check(&[0], vec![list], &[Text], false);
+        check(&[0, 1], vec![key()], &[Text], false);
+    }
+}
