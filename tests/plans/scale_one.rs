@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tributary::stores::schema::{ColumnStatistics, StoreSchema, Table};
 
 /// Rows of each table.
-const ROWS: [(&str, u64); 8] = [
+static ROWS: [(&str, u64); 8] = [
     ("region", 5),
     ("nation", 25),
     ("supplier", 10_000),
@@ -22,7 +22,7 @@ const ROWS: [(&str, u64); 8] = [
 /// A column: its name, different values, ends as places on a line (days since 1970 for dates) and bytes of an average value.
 type Told = (&'static str, u64, Option<(f64, f64)>, u32);
 
-const COLUMNS: [Told; 61] = [
+static COLUMNS: [Told; 61] = [
     ("r_regionkey", 5, Some((0.0, 4.0)), 8),
     ("r_name", 5, None, 7),
     ("r_comment", 5, None, 66),
