@@ -60,7 +60,7 @@ impl Relayed {
     /// The rows, in order.
     pub fn rows(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).filter_map(|(start, end)| self.bytes.get(start..*end))
+        starts.zip(&self.ends).filter_map(move |(start, end)| self.bytes.get(start..*end))
     }
 }
 

@@ -126,7 +126,7 @@ impl Lookup {
 
     /// The columns that are put out.
     pub(super) fn columns(&self) -> impl Iterator<Item = &Column> {
-        self.outputs.iter().filter_map(|ordinal| self.table.columns.get(*ordinal))
+        self.outputs.iter().filter_map(move |ordinal| self.table.columns.get(*ordinal))
     }
 
     /// The rows of the key. A pooled connection may have died with a restarted server, or have the statement prepared for a table

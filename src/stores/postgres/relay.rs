@@ -37,9 +37,11 @@ pub(super) struct Kept {
 /// Prepares a scan; `None` when it is no lookup, when its text depends on its values, or when a column has to be decoded.
 pub(super) fn keep(table: &Arc<Table>, scan: &Scan, formats: &[Format], deadline: Duration) -> Option<Kept> {
     let samples = scan.filter.iter().map(sample).collect::<Option<Vec<&Value>>>()?;
-    let lookup = Lookup::of(table, scan, deadline)?;
-    let ways = lookup.columns().zip(formats).map(|(column, format)| Way::of(column, *format)).collect::<Option<Vec<Way>>>()?;
+    let way = |(ordinal, format): (&usize, &Format)| Way::of(table.columns.get(*ordinal)?, *format);
+    let ways = scan.columns.iter().zip(formats).map(way).collect::<Option<Vec<Way>>>()?;
     let width = u16::try_from(ways.len()).ok()?;
+    // Also what knows that the columns are read in their binary form.
+    let lookup = Lookup::of(table, scan, deadline)?;
     let is_whole = ways.len() == scan.columns.len() && lookup.values().iter().eq(samples);
     is_whole.then_some(Kept { lookup, ways, width })
 }
