@@ -103,12 +103,13 @@ fn whole(bytes: &[u8], length: usize) -> Result<i64, Broken> {
 
 fn truth(bytes: &[u8], format: Format) -> Result<&'static [u8], Broken> {
     let [byte] = fixed(bytes)?;
-    Ok(match (format, byte != 0) {
+    let shown: &'static [u8] = match (format, byte != 0) {
         (Format::Text, true) => b"t",
         (Format::Text, false) => b"f",
         (Format::Binary, true) => &[1],
         (Format::Binary, false) => &[0],
-    })
+    };
+    Ok(shown)
 }
 
 #[cfg(test)]
