@@ -28,6 +28,7 @@ SELECT regexp_replace('foobaz', 'foo(?!bar)', 'x') AS a
 SELECT (SELECT count(c.id)) AS n FROM shop.customers c
 SELECT (SELECT max(c.id) FROM shop.products p WHERE p.id = 1) AS m FROM shop.customers c
 SELECT c.active, (SELECT count(*) FILTER (WHERE c.active) FROM shop.products p WHERE p.id = 1) AS n FROM shop.customers c GROUP BY c.active
+
 -- The copies of a WITH query, and of a column of a row, would give different values.
 WITH q AS (SELECT random() AS r) SELECT a.r = b.r AS equal FROM q a, q b
 SELECT count(*) AS n FROM generate_series(1, 1000) AS g(i) WHERE ((random() * 2)::int, 1) <= (2, 1)
