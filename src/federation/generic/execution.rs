@@ -19,6 +19,7 @@ use super::super::placement::{self, NoCopies, Residual};
 use super::super::plan::{Planned, Setting, analyze};
 use super::super::ranges;
 use super::super::semantics::constants;
+use super::super::semantics::logic;
 use super::super::semantics::sets;
 use super::shape::Shape;
 use super::template::Template;
@@ -102,7 +103,7 @@ impl Execution<'_> {
         let ordered = sets::narrow(optimized).and_then(joins::order::order).map_err(told)?;
         let placed = placement::place(ordered, self.setting.pushdown, &NoCopies).map_err(told)?;
         let planner = Arc::clone(self.state.query_planner());
-        let runnable = ordering::keys_as_columns(placed.plan).map_err(told)?;
+        let runnable = logic::in_order(placed.plan).and_then(ordering::keys_as_columns).map_err(told)?;
         let physical = planner.create_physical_plan(&runnable, self.state).await.map_err(told)?;
         let divided = ranges::divide(physical, self.engine.ranges());
         let physical = divided.and_then(joins::dynamic::await_joins).and_then(joins::spill::bound).map_err(told)?;

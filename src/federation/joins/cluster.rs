@@ -6,10 +6,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, NullEquality};
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{Expr, ExprSchemable, Filter, Join, JoinType, LogicalPlan, Operator, Projection};
+
+use crate::federation::semantics::always_fits;
 
 /// A larger cluster keeps its order: finding one takes time that grows with the cube of the relations.
 const RELATIONS_MAX: usize = 64;
@@ -147,32 +148,9 @@ fn is_comparison(op: Operator) -> bool {
     )
 }
 
-/// Whether every value of one type is a value of the other.
-fn always_fits(from: &DataType, to: &DataType) -> bool {
-    use DataType::{Decimal128, Float32, Float64, Int16, Int32, Int64};
-    let digits = |integer: &DataType| match integer {
-        Int16 => Some(5),
-        Int32 => Some(10),
-        Int64 => Some(19),
-        _ => None,
-    };
-    match (from, to) {
-        (from, to) if from == to => true,
-        (Int16, Int32 | Int64) | (Int32, Int64) | (Float32, Float64) | (Int16 | Int32 | Int64, Float64) => true,
-        (Decimal128(precision, scale), Decimal128(wider, longer)) => {
-            let (whole, room) = (i16::from(*precision) - i16::from(*scale), i16::from(*wider) - i16::from(*longer));
-            longer >= scale && room >= whole
-        }
-        (integer, Decimal128(precision, scale)) => {
-            digits(integer).is_some_and(|digits| i16::from(*precision) - i16::from(*scale) >= digits)
-        }
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::{Field, Schema};
+    use arrow::datatypes::{DataType, Field, Schema};
     use datafusion::prelude::{cast, col, lit, random};
 
     use super::*;

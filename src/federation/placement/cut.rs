@@ -22,6 +22,7 @@ use super::node::{Order, RemoteFragment};
 use super::scope::{Input, Scope, Slot};
 use super::{Copies, Residual, estimate};
 use crate::federation::provider::StoredTable;
+use crate::federation::semantics::may_fail;
 use crate::federation::semantics::types::schema_after;
 use crate::pgtype::{PgField, PgType};
 use crate::stores::fragment::{Expression, Node, Refusal};
@@ -273,7 +274,15 @@ impl<'c> Cutter<'c> {
         };
         let subqueries = self.subqueries(plan, &mut piece)?;
         let (mut taken, mut rest) = (Vec::new(), Vec::new());
-        for condition in split_conjunction(&filter.predicate) {
+        let conditions = split_conjunction(&filter.predicate).into_iter();
+        let (failing, safe): (Vec<_>, Vec<_>) = conditions.partition(|condition| may_fail(condition, filter.input.schema()));
+        let safe_count = safe.len();
+        for (place, condition) in safe.into_iter().chain(failing).enumerate() {
+            if place >= safe_count && !rest.is_empty() {
+                self.refused("Filter", &piece, held_back());
+                rest.push(condition.clone());
+                continue;
+            }
             let translated = Translator { scope: &piece.scope(), subqueries: &subqueries }.condition(condition);
             let judged = translated.and_then(|translated| judge(&mut piece, translated));
             match judged {
@@ -444,6 +453,11 @@ fn offer(connector: &dyn Connector, relation: Relation, tables: &Tables) -> std:
         Ok(()) => Ok(relation),
         Err(refusal) => Err((relation, refusal)),
     }
+}
+
+/// Why a condition that may fail is not asked of a store that does not know all those before it.
+fn held_back() -> Refusal {
+    Refusal::new("a condition that may fail", "another that may keep rows from it is evaluated here")
 }
 
 /// Whether the store takes one more condition.

@@ -4,7 +4,7 @@
 //! SQL planner ── sql_types (types in casts) · operators (deferred operators) · functions (registered by name)
 //!     → resolve (one bottom-up pass: types, implicit casts, overloads, typed keys)
 //!     → the engine's own coercion (finds nothing left to do) → subqueries (as joins) → comparands (what constants say of themselves)
-//!     → constants (fail now what would fail anyway) → optimiser
+//!     → constants (fail now what would fail anyway) → optimiser (inferred: what it may not add) → placement → logic (errors kept away)
 //! types: the Postgres type of every output column of the resolved plan
 //! ```
 //!
@@ -16,6 +16,7 @@ pub mod aggregates;
 pub mod constants;
 pub mod floats;
 pub mod functions;
+pub mod logic;
 pub mod resolve;
 pub mod sets;
 pub mod settings;
@@ -30,6 +31,8 @@ mod datum;
 mod dependencies;
 mod document;
 mod equalities;
+mod faults;
+mod inferred;
 mod key;
 mod multiplicity;
 mod numeric;
@@ -43,6 +46,7 @@ mod tests;
 mod totals;
 
 pub(super) use comparands::simplified;
+pub(super) use faults::{always_fits, may_fail};
 #[cfg(test)]
 pub(super) use key::call as key_of;
 pub(super) use key::decode as decode_key;
@@ -97,6 +101,7 @@ fn with_care(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>) -> Vec<Arc<dyn Op
     ours.push(Arc::new(equalities::KeysOfOneKind::default()));
     ours.push(Arc::new(equalities::KeysThatMeet::default()));
     ours.push(Arc::new(multiplicity::CountedRows::default()));
+    ours.push(Arc::new(inferred::CommonParts::default()));
     let place =
         |rule: Arc<dyn OptimizerRule + Send + Sync>| ours.iter().find(|own| own.name() == rule.name()).map_or(rule, Arc::clone);
     // What is a condition again when joins have met becomes a key at the end.

@@ -33,7 +33,7 @@ use super::cast::{read_literal, text_of};
 use super::datum::{Column, Datum};
 use super::settings::SessionValues;
 use super::typed::Typed;
-use super::{install, sets, types};
+use super::{install, logic, sets, types};
 
 /// Name, type and the three rows of the table `t`, as text.
 const COLUMNS: &[(&str, PgType, [Option<&str>; 3])] = &[
@@ -147,7 +147,7 @@ async fn run(state: &SessionState, sql: &str) -> Result<(String, String), datafu
     let plan = analysed(state, sql).await?;
     let output = types::output_types(&plan)?;
     let names: Vec<String> = output.iter().map(|pg_type| shown_type(*pg_type)).collect();
-    let plan = sets::narrow(state.optimizer().optimize(plan, state, |_, _| {})?)?;
+    let plan = logic::in_order(sets::narrow(state.optimizer().optimize(plan, state, |_, _| {})?)?)?;
     let physical = state.query_planner().create_physical_plan(&plan, state).await?;
     let batches = collect(physical, state.task_ctx()).await?;
     let mut rows = Vec::new();
@@ -203,6 +203,11 @@ async fn check(cases: &[(&str, &str)]) {
 #[tokio::test]
 async fn operators_and_casts_answer_like_postgres() {
     check(cases::OPERATORS).await;
+}
+
+#[tokio::test]
+async fn conditions_keep_errors_away_like_postgres() {
+    check(cases::CONDITIONS).await;
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use datafusion::common::tree_node::Transformed;
 
 use super::comparands::settled_conditions;
+use super::inferred::Written;
 
 /// The engine's rule, kept from totals, over conditions whose constants are settled: it concludes from several on one column.
 #[derive(Debug, Default)]
@@ -36,9 +37,13 @@ impl OptimizerRule for ConditionsAboveTotals {
         }
         let settled = settled_conditions(plan, config)?;
         let is_changed = settled.transformed;
+        let written = Written::of(&settled.data);
         let mut moved = self.rule.rewrite(settled.data, config)?;
         moved.transformed |= is_changed;
-        Ok(moved)
+        match written {
+            Some(written) if moved.transformed => moved.map_data(|plan| written.alone(plan)),
+            _ => Ok(moved),
+        }
     }
 }
 

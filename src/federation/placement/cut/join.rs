@@ -10,7 +10,8 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan};
 use super::super::estimate;
 use super::super::expression::{Subqueries, Translator};
 use super::super::scope::{Input, Scope, Slot};
-use super::{Cut, Cutter, Ordered, Piece, nothing, offer};
+use super::{Cut, Cutter, Ordered, Piece, held_back, nothing, offer};
+use crate::federation::semantics::may_fail;
 use crate::federation::semantics::types::schema_after;
 use crate::stores::Relation;
 use crate::stores::fragment::{Expression, JoinKind, Node, Refusal};
@@ -91,8 +92,13 @@ impl Cutter<'_> {
             found.taken.push(equality);
         }
         guard(join, (left, right), &found.pairs)?;
-        for condition in join.filter.iter().flat_map(split_conjunction) {
-            match translator.condition(condition) {
+        let conditions = join.filter.iter().flat_map(split_conjunction);
+        let (failing, safe): (Vec<_>, Vec<_>) = conditions.partition(|condition| may_fail(condition, &join.schema));
+        let safe_count = safe.len();
+        for (place, condition) in safe.into_iter().chain(failing).enumerate() {
+            let is_held_back = place >= safe_count && !found.rest.is_empty();
+            let translated = if is_held_back { Err(held_back()) } else { translator.condition(condition) };
+            match translated {
                 Ok(condition) => found.taken.push(condition),
                 Err(refusal) if join.join_type == JoinType::Inner => {
                     let names = [left.names(), right.names()].concat();

@@ -160,20 +160,26 @@ impl HigherOrderUDFImpl for FirstValue {
 impl FirstValue {
     /// A part's values for some rows.
     fn computed(&self, argument: ValueOrLambda<ColumnarValue, LambdaArgument>, rows: &[u32]) -> Result<ArrayRef> {
-        let value = match argument {
-            ValueOrLambda::Value(value) => value,
-            ValueOrLambda::Lambda(part) => {
-                let places = UInt32Array::from(rows.to_vec());
-                let count = || Ok(Arc::new(NullArray::new(places.len())) as ArrayRef);
-                part.evaluate(&[&count], |captured| {
-                    captured.iter().map(|column| Ok(take(column, &places, None)?)).collect::<Result<Vec<_>>>()
-                })?
-            }
-        };
-        let values = value.into_array(rows.len())?;
-        if values.len() != rows.len() {
-            return Err(DataFusionError::Internal("a part of COALESCE has another number of rows".to_owned()));
-        }
+        let values = for_rows(argument, rows)?;
         Ok(if *values.data_type() == self.carrier { values } else { cast(&values, &self.carrier)? })
     }
+}
+
+/// The values of an argument for some rows, in their order. What is no function has been computed for all rows, which these are.
+pub(in super::super) fn for_rows(argument: ValueOrLambda<ColumnarValue, LambdaArgument>, rows: &[u32]) -> Result<ArrayRef> {
+    let value = match argument {
+        ValueOrLambda::Value(value) => value,
+        ValueOrLambda::Lambda(part) => {
+            let places = UInt32Array::from(rows.to_vec());
+            let count = || Ok(Arc::new(NullArray::new(places.len())) as ArrayRef);
+            part.evaluate(&[&count], |captured| {
+                captured.iter().map(|column| Ok(take(column, &places, None)?)).collect::<Result<Vec<_>>>()
+            })?
+        }
+    };
+    let values = value.into_array(rows.len())?;
+    if values.len() != rows.len() {
+        return Err(DataFusionError::Internal("a part that is computed for some rows has another number of them".to_owned()));
+    }
+    Ok(values)
 }
