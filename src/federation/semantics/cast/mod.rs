@@ -40,8 +40,7 @@ pub(super) fn engine_cast(from: &Typed, carrier: &DataType, to: &Typed) -> Optio
             _ => None,
         },
         (Some(4), Some(5)) => Some(DataType::Float64),
-        (Some(0..=2), None) if matches!(high.oid, 24 | 26 | 2205 | 2206 | 4089 | 4096) => Some(DataType::Int64),
-        (None, Some(2)) if matches!(low.oid, 24 | 26 | 2205 | 2206 | 4089 | 4096) => Some(DataType::Int64),
+        (None, Some(2)) if is_object_id(low) => Some(DataType::Int64),
         (None, None) if is_string(low) && matches!(high.oid, 25) && low.oid != 1042 => Some(DataType::Utf8),
         (None, None) if is_string(low) && high.oid == 1043 && high.typmod == -1 && low.oid != 1042 => Some(DataType::Utf8),
         _ => None,
@@ -100,7 +99,8 @@ fn exists(from: PgType, to: PgType) -> bool {
             | (20 | 23, 1560)
             | (20 | 23 | 1700, 790)
             | (790, 1700)
-            | (20 | 21 | 23 | 24 | 26 | 2205 | 2206 | 4089 | 4096, 20 | 21 | 23 | 24 | 26 | 2205 | 2206 | 4089 | 4096)
+            | (20 | 21 | 23, 24 | 26 | 2205 | 2206 | 4089 | 4096)
+            | (24 | 26 | 2205 | 2206 | 4089 | 4096, 20 | 23 | 24 | 26 | 2205 | 2206 | 4089 | 4096)
             | (829, 774)
             | (774, 829)
     )
@@ -244,8 +244,8 @@ fn other<'a>(source: PgType, to: &Typed, value: &Datum<'a>, session: &SessionVal
         (1186, 1186, Datum::Interval(value)) => Datum::Interval(fitted(*value, to.pg_type)?),
         (20 | 23, 1560, Datum::Int(value)) => Datum::text(bits_of(*value, to.pg_type.typmod)),
         (1560, 20 | 23, Datum::Text(bits)) => Datum::Int(integer_of(bits, to.pg_type)?),
-        (20 | 21 | 23 | 24 | 26 | 2205 | 2206 | 4089 | 4096, 20 | 21 | 23 | 24 | 26 | 2205 | 2206 | 4089 | 4096, value) => {
-            value.clone()
+        (_, _, Datum::Int(value)) if is_object_id(source) || is_object_id(to.pg_type) => {
+            Datum::Int(object_id(*value, source, to.pg_type)?)
         }
         (20 | 23 | 1700, 790, value) => Datum::text(to_text::money(&from_number(source, value))),
         (3802, 16 | 20 | 21 | 23 | 700 | 701 | 1700, Datum::Text(text)) => from_text::json_scalar(text, to.pg_type)?,
@@ -255,6 +255,24 @@ fn other<'a>(source: PgType, to: &Typed, value: &Datum<'a>, session: &SessionVal
             return Err(Diagnosis::new(sqlstate::CANNOT_COERCE, message));
         }
     })
+}
+
+/// Object ids, and the names of the catalog that stand for them.
+pub(super) fn is_object_id(pg_type: PgType) -> bool {
+    matches!(pg_type.oid, 24 | 26 | 2205 | 2206 | 4089 | 4096)
+}
+
+/// An object id has no sign and the bits of an `integer`, which it is made of and becomes as it is; a `bigint` must fit.
+fn object_id(value: i64, from: PgType, to: PgType) -> Result<i64, Diagnosis> {
+    match (from.oid, to.oid) {
+        (21 | 23, _) => Ok(i64::from(value as u32)),
+        (20, _) => {
+            let id = u32::try_from(value);
+            id.map(i64::from).map_err(|_too_large| Diagnosis::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "OID out of range"))
+        }
+        (_, 23) => Ok(i64::from(value as i32)),
+        _ => Ok(value),
+    }
 }
 
 /// An interval under the fields and digits of its type.

@@ -158,6 +158,9 @@ impl Resolver<'_> {
         if let (Some(left_rank), Some(right_rank)) = (numeric_rank(low), numeric_rank(high)) {
             return self.compare_numbers((left, left_rank), (right, right_rank), scope);
         }
+        if cast::is_object_id(low) != cast::is_object_id(high) {
+            return Ok((self.object_id(left, scope)?, self.object_id(right, scope)?));
+        }
         let wanted: Typed = match (low.oid, high.oid) {
             (a, b) if a == b => return self.keyed_pair(sign, left, right, scope),
             _ if is_string(low) && is_string(high) && low.oid != 1042 && high.oid != 1042 => return Ok((left.expr, right.expr)),
@@ -171,6 +174,13 @@ impl Resolver<'_> {
         let left = Operand { expr: self.convert(left, &wanted, Asked::Implicitly, scope)?, typed: wanted.clone() };
         let right = Operand { expr: self.convert(right, &wanted, Asked::Implicitly, scope)?, typed: wanted };
         self.keyed_pair(sign, left, right, scope)
+    }
+
+    /// Whether the engine, which brings all of them to one type, compares integers and decimals without loss.
+    pub(super) fn compare_together<'e>(&self, exprs: impl Iterator<Item = &'e Expr>, scope: &Scope<'_>) -> Result<bool> {
+        let carriers = exprs.map(|expr| scope.carrier_of(expr)).collect::<Result<Vec<_>>>()?;
+        let is_decimal = |carrier: &DataType| matches!(carrier, DataType::Decimal128(..));
+        Ok(!carriers.iter().any(is_decimal) || decimals_compare(&carriers))
     }
 
     fn decide_unknowns(&self, left: Operand, right: Operand, scope: &Scope<'_>) -> Result<(Operand, Operand)> {
@@ -191,6 +201,14 @@ impl Resolver<'_> {
                 (left, right)
             }
         })
+    }
+
+    /// An integer beside an object id is one itself.
+    fn object_id(&self, operand: Operand, scope: &Scope<'_>) -> Result<Expr> {
+        if cast::is_object_id(operand.typed.pg_type) {
+            return Ok(operand.expr);
+        }
+        self.convert(operand, &PgType::OID.into(), Asked::Implicitly, scope)
     }
 
     fn compare_numbers(&self, left: (Operand, u8), right: (Operand, u8), scope: &Scope<'_>) -> Result<(Expr, Expr)> {
@@ -268,7 +286,7 @@ fn read_beside(known: &Typed) -> Typed {
 }
 
 /// Whether the engine compares these carriers of integers and decimals without loss.
-fn decimals_compare(carriers: &[DataType; 2]) -> bool {
+fn decimals_compare(carriers: &[DataType]) -> bool {
     let shape = |carrier: &DataType| match carrier {
         DataType::Decimal128(precision, scale) => Some((i16::from(*precision), i16::from(*scale))),
         DataType::Int16 => Some((5, 0)),
@@ -276,12 +294,10 @@ fn decimals_compare(carriers: &[DataType; 2]) -> bool {
         DataType::Int64 => Some((20, 0)),
         _ => None,
     };
-    match (shape(&carriers[0]), shape(&carriers[1])) {
-        (Some((left, left_scale)), Some((right, right_scale))) => {
-            (left - left_scale).max(right - right_scale) + left_scale.max(right_scale) <= 38
-        }
-        _ => false,
-    }
+    let Some(shapes) = carriers.iter().map(shape).collect::<Option<Vec<_>>>() else { return false };
+    let whole = shapes.iter().map(|(precision, scale)| precision - scale).max().unwrap_or(0);
+    let scale = shapes.iter().map(|(_, scale)| *scale).max().unwrap_or(0);
+    whole + scale <= 38
 }
 
 /// The expression in the carrier of unconstrained `numeric`.

@@ -14,6 +14,7 @@ use datafusion::logical_expr::{Expr, Operator};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
+use super::super::cast::is_object_id;
 use super::super::comparands::joined;
 use super::super::functions::Quantified;
 use super::super::operators::{comparable, missing};
@@ -84,6 +85,7 @@ impl Resolver<'_> {
             (Some(left), Some(right)) if left.max(right) >= 4 => Some(PgType::FLOAT8),
             (Some(left), Some(right)) if left.max(right) == 3 => Some(PgType::NUMERIC),
             (Some(_), Some(_)) => None,
+            _ if is_object_id(low) != is_object_id(high) => Some(PgType::OID),
             _ if low.oid == high.oid || (is_string(low) && is_string(high)) => None,
             _ => match (low.oid, high.oid) {
                 (1184, _) | (_, 1184) => Some(PgType::TIMESTAMPTZ),
