@@ -9,13 +9,18 @@ use crate::error::{Diagnosis, sqlstate};
 /// `text SIMILAR TO pattern` as a match of a regular expression.
 ///
 /// # Errors
-/// 0A000 for a pattern that is no literal; 22025 for one that ends with its escape character; 22019 for an escape text of
-/// several characters.
+/// 0A000 for a pattern that is no literal; 22025 for an escape text of several characters.
 pub(super) fn rewrite(text: Expr, pattern: &Expr, escape: Option<&ValueWithSpan>, negated: bool) -> Result<Expr, Diagnosis> {
-    let escape = escape.map_or(Ok(Some('\\')), escape_of)?;
-    let regex = regular(literal(pattern)?, escape)?;
     let op = if negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
-    Ok(Expr::BinaryOp { left: Box::new(text), op, right: Box::new(Expr::value(Value::SingleQuotedString(regex))) })
+    let pattern = match escape {
+        // No pattern is known, and so no answer.
+        Some(ValueWithSpan { value: Value::Null, .. }) => Value::Null,
+        escape => {
+            let escape = escape.map_or(Ok(Some('\\')), escape_of)?;
+            Value::SingleQuotedString(regular(literal(pattern)?, escape))
+        }
+    };
+    Ok(Expr::BinaryOp { left: Box::new(text), op, right: Box::new(Expr::value(pattern)) })
 }
 
 fn literal(pattern: &Expr) -> Result<&str, Diagnosis> {
@@ -40,26 +45,20 @@ fn escape_of(given: &ValueWithSpan) -> Result<Option<char>, Diagnosis> {
     let mut characters = text.chars();
     match (characters.next(), characters.next()) {
         (first, None) => Ok(first),
-        _ => Err(Diagnosis::new(INVALID_ESCAPE_CHARACTER, "invalid escape string")
+        _ => Err(Diagnosis::new(sqlstate::INVALID_ESCAPE_SEQUENCE, "invalid escape string")
             .with_hint("Escape string must be empty or one character.")),
     }
 }
 
-/// `invalid_escape_character`
-const INVALID_ESCAPE_CHARACTER: &str = "22019";
-/// `invalid_escape_sequence`
-const INVALID_ESCAPE_SEQUENCE: &str = "22025";
-
 /// The regular expression of a SIMILAR TO pattern (manual, "SIMILAR TO Regular Expressions"), matching the whole text.
-fn regular(pattern: &str, escape: Option<char>) -> Result<String, Diagnosis> {
+fn regular(pattern: &str, escape: Option<char>) -> String {
     let mut regex = "^(?:".to_owned();
     let mut in_brackets = false;
     let mut characters = pattern.chars();
     while let Some(character) = characters.next() {
         if Some(character) == escape {
-            let Some(escaped) = characters.next() else {
-                return Err(Diagnosis::new(INVALID_ESCAPE_SEQUENCE, "pattern must not end with escape character"));
-            };
+            // An escape that nothing follows says nothing.
+            let Some(escaped) = characters.next() else { break };
             if !escaped.is_alphanumeric() {
                 regex.push('\\');
             }
@@ -85,7 +84,7 @@ fn regular(pattern: &str, escape: Option<char>) -> Result<String, Diagnosis> {
         }
     }
     regex.push_str(")$");
-    Ok(regex)
+    regex
 }
 
 #[cfg(test)]
@@ -99,8 +98,23 @@ mod tests {
             ("a_b.c", "^(?:a.b\\.c)$"),
             ("[^a-c%]\\%", "^(?:[^a-c%]\\%)$"),
             ("x{2,3}", "^(?:x{2,3})$"),
+            ("a\\", "^(?:a)$"),
         ] {
-            assert_eq!(regular(pattern, Some('\\')).unwrap(), expected);
+            assert_eq!(regular(pattern, Some('\\')), expected);
         }
+    }
+
+    #[test]
+    fn escapes_are_one_character_none_or_null() {
+        let text = || Expr::value(Value::SingleQuotedString("a".to_owned()));
+        let rewritten = |escape: Value| {
+            let escape = ValueWithSpan { value: escape, span: datafusion::sql::sqlparser::tokenizer::Span::empty() };
+            rewrite(text(), &text(), Some(&escape), false).map(|expr| expr.to_string()).map_err(|error| error.sqlstate)
+        };
+        let quoted = |text: &str| Value::SingleQuotedString(text.to_owned());
+        assert_eq!(rewritten(quoted("!")).unwrap(), "'a' ~ '^(?:a)$'");
+        assert_eq!(rewritten(quoted("")).unwrap(), "'a' ~ '^(?:a)$'");
+        assert_eq!(rewritten(Value::Null).unwrap(), "'a' ~ NULL");
+        assert_eq!(rewritten(quoted("xy")).unwrap_err(), sqlstate::INVALID_ESCAPE_SEQUENCE);
     }
 }

@@ -15,7 +15,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Between, InList, Like};
+use datafusion::logical_expr::expr::{Between, InList, Like, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::utils::merge_schema;
@@ -26,6 +26,7 @@ use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
 use datafusion::scalar::ScalarValue;
 
 use super::constants;
+use super::functions::{LIKE, is_whole};
 use super::typed::Typed;
 use super::types::expr_type;
 use crate::pgtype::PgType;
@@ -128,7 +129,7 @@ fn compares(node: &LogicalPlan) -> Result<bool> {
             Ok(match part {
                 Expr::BinaryExpr(BinaryExpr { op, .. }) => is_comparison(*op),
                 Expr::InList(_) | Expr::Between(_) | Expr::Like(_) => true,
-                Expr::ScalarFunction(call) => call.func.name() == MEMBERSHIP,
+                Expr::ScalarFunction(call) => call.func.name() == MEMBERSHIP || LIKE.contains(&call.func.name()),
                 _ => false,
             })
         })?;
@@ -172,8 +173,28 @@ impl Settling<'_> {
                 Some(list) => Transformed::yes(self.listed(list).data),
                 None => Transformed::no(Expr::ScalarFunction(call)),
             },
+            Expr::ScalarFunction(call) if LIKE.contains(&call.func.name()) => match self.whole(&call) {
+                Some(like) => Transformed::yes(Expr::Like(like)),
+                None => Transformed::no(Expr::ScalarFunction(call)),
+            },
             other => Transformed::no(other),
         }
+    }
+
+    /// The engine's own LIKE with a computed pattern that is a constant, which stores can be asked for.
+    fn whole(&self, call: &ScalarFunction) -> Option<Like> {
+        let [text, pattern] = call.args.as_slice() else { return None };
+        if !varies(text) || varies(pattern) || pattern.is_volatile() {
+            return None;
+        }
+        let pattern = match pattern {
+            Expr::Literal(value, _) => value.clone(),
+            other => (self.fold)(other)?,
+        };
+        let pattern = Expr::Literal(pattern, None);
+        let is_text = matches!(pattern, Expr::Literal(ScalarValue::Utf8(Some(_)), _)) && is_whole(&pattern);
+        let negated = call.func.name() == LIKE[1];
+        is_text.then(|| Like::new(negated, Box::new(text.clone()), Box::new(pattern), None, false))
     }
 
     fn beside(&self, expr: &Expr) -> Beside {
@@ -302,15 +323,16 @@ fn carrier(value: &ScalarValue) -> Field {
 }
 
 /// What a constant says of itself: the type of what it is compared with where both have one carrier, else its own; `None` where the
-/// carrier says it. Not every text is a label, and beside a text that is filled with blanks what was a pattern is none: these keep their
-/// own.
+/// carrier says it. A label is compared as the text that it is, if not by a key. Beside a text that is filled with blanks what was a
+/// pattern is none: it keeps its own.
 fn told(value: &ScalarValue, own: &Typed, beside: &Beside) -> Option<FieldMetadata> {
     let is_taken = |(typed, carrier): &&(Typed, DataType)| {
         let is_plain = typed.labels.is_none() && own.labels.is_none() && typed.pg_type.oid != PgType::BPCHAR.oid;
         is_plain && *carrier == value.data_type()
     };
     let typed = beside.as_ref().filter(is_taken).map_or(own, |(typed, _)| typed);
-    let typed = if typed.pg_type.oid == PgType::VARCHAR.oid { PgType::TEXT.into() } else { typed.without_modifier() };
+    let is_text = typed.pg_type.oid == PgType::VARCHAR.oid || typed.labels.is_some() && value.data_type() == DataType::Utf8;
+    let typed = if is_text { PgType::TEXT.into() } else { typed.without_modifier() };
     if typed == Typed::of_field(&carrier(value)).without_modifier() {
         return None;
     }
@@ -330,8 +352,13 @@ mod tests {
             Field::new("b", DataType::Int32, true),
             Field::new("s", DataType::Utf8, true),
             uuid.as_ref().clone(),
+            label().field("e", DataType::Utf8).as_ref().clone(),
         ];
         DFSchema::from_unqualified_fields(fields.into(), std::collections::HashMap::new()).unwrap()
+    }
+
+    fn label() -> Typed {
+        Typed { pg_type: PgType::TEXT, labels: Some(Arc::from("[\"sad\",\"happy\"]")) }
     }
 
     fn check(expr: Expr, expected: &Expr) {
@@ -362,6 +389,26 @@ mod tests {
         check(col("u").eq(of_type(lit(uuid), PgType::UUID)), &expected);
         check(col("u").eq(lit(uuid)), &expected);
         check(col("s").like(of_type(lit("x"), PgType::VARCHAR)), &col("s").like(lit("x")));
+    }
+
+    #[test]
+    fn labels_are_told_as_texts() {
+        let of_label = |text: &str| {
+            let value = ScalarValue::Utf8(Some(text.to_owned()));
+            Expr::Literal(value, Some(FieldMetadata::from(label().field("", DataType::Utf8).as_ref())))
+        };
+        check(col("e").eq(of_label("happy")), &col("e").eq(lit("happy")));
+        check(col("e").not_eq(of_type(lit("happy"), PgType::VARCHAR)), &col("e").not_eq(lit("happy")));
+        check(col("e").in_list(vec![of_label("happy"), lit("x")], false), &col("e").in_list(vec![lit("happy"), lit("x")], false));
+    }
+
+    #[test]
+    fn computed_patterns_that_are_constants_are_those_of_the_engine() {
+        let matched = |pattern: Expr| super::super::functions::like(col("s"), pattern, false);
+        check(matched(lit("a%")), &col("s").like(lit("a%")));
+        check(super::super::functions::like(col("s"), lit("a%"), true), &col("s").not_like(lit("a%")));
+        check(matched(lit("a\\")), &matched(lit("a\\")));
+        check(matched(col("s")), &matched(col("s")));
     }
 
     #[test]

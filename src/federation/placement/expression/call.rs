@@ -2,11 +2,12 @@
 
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::expr::{HigherOrderFunction, ScalarFunction};
+use datafusion::logical_expr::expr::{HigherOrderFunction, Like, ScalarFunction};
 use datafusion::scalar::ScalarValue;
 
 use super::super::functions::{function, is_settled_cast};
 use super::{Answer, Translator, convert, given};
+use crate::federation::semantics::functions::LIKE;
 use crate::federation::semantics::resolve::lazy;
 use crate::federation::semantics::typed::TypedFunction;
 use crate::federation::semantics::{is_string, numeric_rank};
@@ -62,6 +63,7 @@ impl Translator<'_> {
                 let arguments = vec![self.expression(left)?, self.expression(right)?];
                 Ok(Expression::new(returns, Node::Call { function: Function::NullIf, arguments }))
             }
+            (name, [subject, pattern]) if LIKE.contains(&name) => self.matched(name == LIKE[1], subject, pattern),
             (name, arguments) => {
                 let Some(function) = function(name, &declared) else { return Err(Refusal::new(name, UNLISTED)) };
                 let arguments =
@@ -69,6 +71,14 @@ impl Translator<'_> {
                 Ok(Expression::new(returns, Node::Call { function, arguments: arguments.collect::<Result<_, _>>()? }))
             }
         }
+    }
+
+    /// LIKE with a pattern that is computed.
+    fn matched(&self, negated: bool, subject: &Expr, pattern: &Expr) -> Answer {
+        if matches!(pattern, Expr::Literal(..)) {
+            return Err(Refusal::new("LIKE", "its pattern ends in the middle of an escape"));
+        }
+        self.like(&Like::new(negated, Box::new(subject.clone()), Box::new(pattern.clone()), None, false))
     }
 
     /// A part of a moment, or the moment cut to it. Moments with a zone are taken apart in the session's, which stores do not

@@ -8,6 +8,7 @@ mod array;
 mod datetime;
 pub(super) mod json;
 mod letters;
+mod like;
 mod math;
 mod md5;
 mod network;
@@ -328,6 +329,8 @@ fn pick<'a>(call: &Call<'_>, a: &[Datum<'a>], greatest: bool) -> Result<Datum<'a
 
 pub(super) use array::{ArrayFunction, array_function, vector_element};
 pub(super) use json::concat_jsonb;
-pub(super) use regexp::{broken_like, ends_in_escape, operator as regexp_operator};
+pub(in super::super) use like::LIKE;
+pub(super) use like::{is_whole, like};
+pub(super) use regexp::operator as regexp_operator;
 pub(super) use sets::{SERIES, is_ambiguous};
 pub(super) use text::{concat_bytes, concat_texts};

@@ -176,55 +176,6 @@ pub(super) fn split<'a>(call: &Call<'_>, a: &[Datum<'a>], flags: &str) -> Outcom
     Ok(Datum::Texts(parts))
 }
 
-/// Whether a pattern of LIKE ends in the middle of an escape.
-pub(in super::super) fn ends_in_escape(pattern: &Expr) -> bool {
-    match pattern {
-        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => text.chars().rev().take_while(|letter| *letter == '\\').count() % 2 == 1,
-        _ => false,
-    }
-}
-
-/// `text LIKE pattern` where the pattern ends in the middle of an escape: an error for the texts that get as far.
-pub(in super::super) fn broken_like(text: Expr, pattern: Expr, negated: bool) -> Expr {
-    let kernel: RowKernel = if negated { |call, a| reach_escape(call, a, true) } else { |call, a| reach_escape(call, a, false) };
-    let texts: Vec<Typed> = vec![TEXT.into(), TEXT.into()];
-    let name = if negated { "operator !~~" } else { "operator ~~" };
-    TypedFunction::new(name, texts, PgType::BOOL.into(), Kernel::Strict(kernel)).call(vec![text, pattern])
-}
-
-fn reach_escape<'a>(call: &Call<'_>, a: &[Datum<'a>], negated: bool) -> Outcome<'a> {
-    let mut before = String::from("^");
-    let mut letters = a[1].as_text().chars();
-    // The end is reached while there is text left; `%` passes over each `_` behind it and then looks at the pattern first.
-    let (mut rest, mut is_after_percent) = (".", false);
-    while let Some(letter) = letters.next() {
-        match letter {
-            '%' => {
-                before.push_str(".*");
-                rest = if is_after_percent { rest } else { "." };
-                is_after_percent = true;
-            }
-            '_' => {
-                before.push('.');
-                rest = if is_after_percent { "" } else { "." };
-            }
-            letter => {
-                let Some(plain) = (if letter == '\\' { letters.next() } else { Some(letter) }) else { break };
-                if !plain.is_ascii_alphanumeric() {
-                    before.push('\\');
-                }
-                before.push(plain);
-                (rest, is_after_percent) = (".", false);
-            }
-        }
-    }
-    before.push_str(rest);
-    if compiled(call, &before, "")?.is_match(a[0].as_text()) {
-        return Err(Diagnosis::new(sqlstate::INVALID_ESCAPE_SEQUENCE, "LIKE pattern must not end with escape character"));
-    }
-    Ok(Datum::Bool(negated))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

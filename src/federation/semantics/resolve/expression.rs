@@ -18,6 +18,7 @@ use crate::federation::ast::HIDDEN;
 use crate::pgtype::{PgType, TYPE_KEY};
 
 use super::super::functions::{self, Named};
+use super::super::key;
 use super::super::operators::{self, How, Operator, arithmetic_parts, missing, plain};
 use super::super::overload::{self, is_string};
 use super::super::sql_types::WRITTEN;
@@ -52,9 +53,9 @@ impl Resolver<'_> {
             Expr::Between(between) => self.between(between, scope)?,
             Expr::InList(list) => self.in_list(list, scope)?,
             Expr::Like(like) => {
-                let is_broken = like.escape_char.is_none_or(|escape| escape == '\\') && functions::ends_in_escape(&like.pattern);
+                let is_whole = functions::is_whole(&like.pattern);
                 let like = self.like(like, scope)?;
-                if is_broken { functions::broken_like(*like.expr, *like.pattern, like.negated) } else { Expr::Like(like) }
+                if is_whole { Expr::Like(like) } else { functions::like(*like.expr, *like.pattern, like.negated) }
             }
             Expr::SimilarTo(like) => Expr::SimilarTo(self.like(like, scope)?),
             Expr::Case(case) => self.case(case, scope)?,
@@ -121,18 +122,15 @@ impl Resolver<'_> {
                     let negated = matches!(op, Op::RegexNotMatch | Op::RegexNotIMatch);
                     return Ok(functions::regexp_operator(left, right, folds, negated));
                 }
-                if functions::ends_in_escape(&right) {
-                    let (left, right) = match op {
-                        Op::ILikeMatch | Op::NotILikeMatch => (functions::in_lower_case(left), functions::in_lower_case(right)),
-                        _ => (left, right),
-                    };
-                    return Ok(functions::broken_like(left, right, matches!(op, Op::NotLikeMatch | Op::NotILikeMatch)));
-                }
+                let is_whole = functions::is_whole(&right);
                 let (left, op, right) = match op {
                     Op::ILikeMatch => (functions::in_lower_case(left), Op::LikeMatch, functions::in_lower_case(right)),
                     Op::NotILikeMatch => (functions::in_lower_case(left), Op::NotLikeMatch, functions::in_lower_case(right)),
                     op => (left, op, right),
                 };
+                if !is_whole {
+                    return Ok(functions::like(left, right, op == Op::NotLikeMatch));
+                }
                 Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
             }
             _ => match arithmetic_parts(op) {
@@ -196,10 +194,23 @@ impl Resolver<'_> {
         let (from, low) = self.comparison(low_sign, subject.clone(), low, scope)?;
         let (to, high) = self.comparison(high_sign, subject, high, scope)?;
         if from == to {
+            let [from, low, high] = self.together([from, low, high], scope)?;
             return Ok(Expr::Between(Between::new(Box::new(from), negated, Box::new(low), Box::new(high))));
         }
         // The bounds have different types, so each compares on its own.
         Ok(if negated { from.lt(low).or(to.gt(high)) } else { from.gt_eq(low).and(to.lt_eq(high)) })
+    }
+
+    /// Numbers that are compared with one another, by keys where no decimal type has room for all of them.
+    fn together<const COUNT: usize>(&self, exprs: [Expr; COUNT], scope: &Scope<'_>) -> Result<[Expr; COUNT]> {
+        if self.compare_together(exprs.iter(), scope)? {
+            return Ok(exprs);
+        }
+        let mut keys = exprs;
+        for expr in &mut keys {
+            *expr = in_numeric_key(std::mem::take(expr))?;
+        }
+        Ok(keys)
     }
 
     fn in_list(&self, in_list: InList, scope: &Scope<'_>) -> Result<Expr> {
@@ -223,9 +234,13 @@ impl Resolver<'_> {
         }
         match pairs.first() {
             Some((left, _)) if has_one_subject(&pairs) => {
-                let left = Box::new(left.clone());
-                let items = pairs.into_iter().map(|(_, item)| item).collect();
-                Ok(Expr::InList(InList::new(left, items, negated)))
+                let left = left.clone();
+                let items: Vec<Expr> = pairs.into_iter().map(|(_, item)| item).collect();
+                if self.compare_together(std::iter::once(&left).chain(&items), scope)? {
+                    return Ok(Expr::InList(InList::new(Box::new(left), items, negated)));
+                }
+                let items = items.into_iter().map(in_numeric_key).collect::<Result<Vec<_>>>()?;
+                Ok(Expr::InList(InList::new(Box::new(in_numeric_key(left)?), items, negated)))
             }
             _ => {
                 let parts = pairs.into_iter().map(|(subject, item)| if negated { subject.not_eq(item) } else { subject.eq(item) });
@@ -517,6 +532,11 @@ impl Resolver<'_> {
             LogicalPlanBuilder::from(Arc::unwrap_or_clone(subquery.subquery)).project(vec![right.alias(name)])?.build()?;
         Ok((left, Subquery { subquery: Arc::new(plan), ..subquery }))
     }
+}
+
+/// A number as what all numbers are compared by.
+fn in_numeric_key(expr: Expr) -> Result<Expr> {
+    key::call(expr, &PgType::NUMERIC.into())
 }
 
 /// The tightest decimal shape of an operand: literals by their own digits.
