@@ -10,7 +10,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::{HigherOrderFunction, Lambda};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, HigherOrderFunctionArgs, HigherOrderReturnFieldArgs, HigherOrderSignature, HigherOrderUDF,
-    HigherOrderUDFImpl, LambdaParametersProgress, ValueOrLambda, Volatility,
+    HigherOrderUDFImpl, LambdaArgument, LambdaParametersProgress, ValueOrLambda, Volatility,
 };
 
 use super::super::resolve::lazy::for_rows;
@@ -73,7 +73,7 @@ impl HigherOrderUDFImpl for Kept {
 
     fn invoke_with_args(&self, arguments: HigherOrderFunctionArgs) -> Result<ColumnarValue> {
         let rows = arguments.number_rows;
-        let [filter, value]: [_; 2] = arguments
+        let [filter, value]: [ValueOrLambda<ColumnarValue, LambdaArgument>; 2] = arguments
             .args
             .try_into()
             .map_err(|_wrong_number| DataFusionError::Internal("a value is kept by one filter".to_owned()))?;
@@ -88,7 +88,7 @@ impl HigherOrderUDFImpl for Kept {
             return Ok(ColumnarValue::Array(new_null_array(&self.carrier, rows)));
         }
         let values = for_rows(value, &passing)?;
-        let mut next = 0;
+        let mut next: u32 = 0;
         let place = |row: usize| {
             passes(&row).then(|| {
                 next += 1;

@@ -32,7 +32,7 @@ pub(super) const CONDITIONS: Cases = &[
     ("select id from t where n not in (100000000000000000000, 0.000000000000000000001, 10.5)", "integer => 2"),
     ("select 'ab' like ('a' || '\\')", "22025: LIKE pattern must not end with escape character"),
     ("select 'b' like ('a' || '\\'), 'b' not like ('a' || '\\')", "boolean,boolean => f|t"),
-    ("select s like s || '%', s like 'h' || '%', s ilike 'h' || '%' from t where id = 1", "boolean,boolean,boolean => t|f|t"),
+    ("select s like (s || '%'), s like ('h' || '%'), s ilike ('h' || '%') from t where id = 1", "boolean,boolean,boolean => t|f|t"),
 ];
 
 /// Operators, comparisons and casts.
