@@ -204,7 +204,7 @@ mod tests {
             database: "tributary".to_owned(),
             schemas: BTreeMap::new(),
             objects: Objects::default(),
-            connectors: BTreeMap::new(),
+            connectors: Arc::default(),
             reach: Arc::default(),
             retired: tokio_util::sync::CancellationToken::new(),
         };

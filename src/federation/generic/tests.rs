@@ -26,7 +26,7 @@ fn setting(plan_mode: PlanMode) -> Setting {
         database: "tributary".to_owned(),
         schemas: BTreeMap::new(),
         objects: Objects::default(),
-        connectors: BTreeMap::new(),
+        connectors: Arc::default(),
         reach: Arc::default(),
         retired: tokio_util::sync::CancellationToken::new(),
     };

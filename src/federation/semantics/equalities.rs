@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::conjunction;
@@ -189,6 +189,7 @@ mod tests {
     use datafusion::prelude::{col, lit, random};
 
     use super::*;
+    use datafusion::common::tree_node::TreeNode;
 
     fn table(name: &str) -> LogicalPlanBuilder {
         let schema = Schema::new(vec![Field::new("x", DataType::Int32, true), Field::new("y", DataType::Int32, true)]);

@@ -131,6 +131,7 @@ mod tests {
             indexes: Vec::new(),
             comment: None,
             row_estimate: None,
+            division: None,
             schema: Table::arrow_schema(&columns),
             columns,
         })

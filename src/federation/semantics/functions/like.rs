@@ -60,7 +60,7 @@ fn matches(text: &str, pattern: &str) -> Result<bool, Diagnosis> {
         if wanted == Some(letter) {
             (text, pattern) = (after_one(text), rest.as_str());
             // A match that ends too early is no match at this place.
-            if !(pattern.is_empty() && !text.is_empty()) {
+            if !pattern.is_empty() || text.is_empty() {
                 continue;
             }
         }
