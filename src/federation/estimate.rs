@@ -10,7 +10,7 @@ use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Statistics};
 
 use crate::stores::Scan;
-use crate::stores::predicate::{ColumnRef, Comparison, Predicate};
+use crate::stores::predicate::{ColumnRef, Comparison, Predicate, Rows};
 use crate::stores::schema::{Column, Key, Table};
 
 /// Rows of a table of which nothing is known: a view, or one that was never counted.
@@ -145,6 +145,7 @@ fn kept_by_one(table: &Table, condition: &Predicate) -> f64 {
         Predicate::Compare { .. } => ONE_SIDED,
         Predicate::In { column, values, negated: false } => equality(table, column, values.len()),
         Predicate::In { column, values, negated: true } => not(table, column, equality(table, column, values.len())),
+        Predicate::Rows(rows) => of_rows(table, rows),
         Predicate::IsNull { column, negated } => {
             let nulls = nulls(table, column);
             if *negated { 1.0 - nulls } else { nulls.max(1.0 / rows(table)) }
@@ -156,6 +157,14 @@ fn kept_by_one(table: &Table, condition: &Predicate) -> f64 {
         Predicate::And(_) => kept(table, std::slice::from_ref(condition)),
         Predicate::Or(parts) => 1.0 - parts.iter().map(|part| 1.0 - kept(table, std::slice::from_ref(part))).product::<f64>(),
     }
+}
+
+/// Columns that are no key together are taken for independent, as those of a conjunction are.
+fn of_rows(table: &Table, found: &Rows) -> f64 {
+    let ordinals: Vec<usize> = found.columns.iter().filter(|column| column.path.is_empty()).map(|column| column.column).collect();
+    let of_one: f64 = found.columns.iter().map(|column| equality(table, column, 1)).product();
+    let of_one = if is_unique(table, &ordinals) { of_one.min(1.0 / rows(table)) } else { of_one };
+    (found.rows.len() as f64 * of_one).min(1.0)
 }
 
 fn nulls(table: &Table, column: &ColumnRef) -> f64 {

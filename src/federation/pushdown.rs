@@ -12,13 +12,15 @@ use datafusion::scalar::ScalarValue;
 use super::semantics::floats;
 use crate::pgtype::{PgField, PgType, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY};
 use crate::stores::connector::KEYS_EACH;
-use crate::stores::predicate::{ColumnRef, Comparison, Predicate};
+use crate::stores::predicate::{ColumnRef, Comparison, Predicate, Rows};
 use crate::stores::value::Value;
 
 /// The longest `IN` list that is sent to a store.
 pub const IN_LIST_MAX: usize = 20_000;
 /// The most parts of one `AND` or `OR`, and the most conditions of one scan.
 const PARTS_MAX: usize = 400;
+/// The most rows of a list of rows, which is a chain of as many `OR` here: no statement has more of them (`ast/length`).
+const ROWS_MAX: usize = 2_000;
 /// How deep `AND` and `OR` may be nested in each other.
 const DEPTH_MAX: usize = 16;
 /// The most values of one scan: SQLite takes 32,766 parameters in a statement, MySQL 65,535, and a field of a document costs
@@ -76,6 +78,7 @@ fn cost(predicate: &Predicate) -> (usize, usize) {
     match predicate {
         Predicate::Compare { .. } | Predicate::IsNull { .. } | Predicate::Like { .. } => (2, 1),
         Predicate::In { values, .. } => (values.len() + 1, 1),
+        Predicate::Rows(rows) => (rows.values() + rows.columns.len(), 2),
         Predicate::And(parts) | Predicate::Or(parts) => parts
             .iter()
             .map(cost)
@@ -105,9 +108,16 @@ fn translate(expr: &Expr, schema: &Schema, depth: usize) -> Option<Predicate> {
 fn from_binary(expr: &Expr, binary: &BinaryExpr, schema: &Schema, depth: usize) -> Option<Predicate> {
     match binary.op {
         Operator::And | Operator::Or => {
-            let parts = flatten(expr, binary.op).filter(|_| depth < DEPTH_MAX)?;
+            let is_and = binary.op == Operator::And;
+            let parts = flatten(expr, binary.op, if is_and { PARTS_MAX } else { ROWS_MAX }).filter(|_| depth < DEPTH_MAX)?;
             let parts = parts.into_iter().map(|part| translate(part, schema, depth + 1)).collect::<Option<Vec<_>>>()?;
-            Some(if binary.op == Operator::And { Predicate::And(parts) } else { Predicate::Or(parts) })
+            if is_and {
+                return Some(Predicate::And(parts));
+            }
+            match Rows::of_alternatives(&parts) {
+                Some(rows) => Some(Predicate::Rows(rows)),
+                None => (parts.len() <= PARTS_MAX).then_some(Predicate::Or(parts)),
+            }
         }
         op => {
             let op = comparison(op)?;
@@ -122,18 +132,18 @@ fn from_binary(expr: &Expr, binary: &BinaryExpr, schema: &Schema, depth: usize) 
 
 /// The parts of a chain of one operator, in order; `None` for too many. A chain is as deep as it is long, so it is not walked
 /// by recursion.
-fn flatten(expr: &Expr, op: Operator) -> Option<Vec<&Expr>> {
+fn flatten(expr: &Expr, op: Operator, most: usize) -> Option<Vec<&Expr>> {
     let (mut parts, mut pending) = (Vec::new(), vec![expr]);
     while let Some(next) = pending.pop() {
         match next {
             Expr::BinaryExpr(binary) if binary.op == op => pending.extend([binary.right.as_ref(), binary.left.as_ref()]),
             part => parts.push(part),
         }
-        if parts.len() + pending.len() > 2 * PARTS_MAX {
+        if parts.len() + pending.len() > 2 * most {
             return None;
         }
     }
-    (parts.len() <= PARTS_MAX).then_some(parts)
+    (parts.len() <= most).then_some(parts)
 }
 
 fn compare(side: &Expr, op: Comparison, literal: &ScalarValue, schema: &Schema) -> Option<Predicate> {
@@ -417,6 +427,24 @@ mod tests {
         let nested =
             (0..40).fold(part(0), |inner, number| if number % 2 == 0 { inner.and(part(number)) } else { inner.or(part(number)) });
         check(&nested, None);
+    }
+
+    #[test]
+    fn alternatives_of_rows_are_a_list() {
+        let row = |id: i64, name: &str| col("id").eq(lit(id)).and(col("name").eq(lit(name)));
+        let rows = |count: i64| (1..count).map(|id| row(id, "a")).fold(row(0, "a"), Expr::or);
+        let columns = vec![ColumnRef::of(0), ColumnRef::of(1)];
+        let expected = |count: i64| {
+            let rows = (0..count).map(|id| vec![Value::Int(id), Value::Text("a".to_owned())]).collect();
+            Predicate::Rows(Rows { columns: columns.clone(), rows })
+        };
+        check(&rows(2), Some(expected(2)));
+        check(&rows(1_500), Some(expected(1_500)));
+        check(&rows(2_001), None);
+        let Some(Predicate::Or(parts)) = to_predicate(&row(1, "a").or(col("id").eq(lit(2_i64))), &schema()) else { panic!() };
+        assert_eq!(parts.len(), 2);
+        let mut budget = Budget::of_answer();
+        assert!(budget.take(&expected(1_500)) && budget.take(&expected(5_900)) && !budget.take(&expected(200)));
     }
 
     #[test]

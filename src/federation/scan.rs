@@ -24,13 +24,12 @@ use tokio_util::sync::CancellationToken;
 use super::branches::Branches;
 use super::estimate;
 use super::items::{plain_items, refit};
-use super::joins::dynamic::{Received, Told, ends};
+use super::joins::dynamic::{Received, Told};
 use super::joins::keys;
 use super::placement::exec::{FragmentExec, timed};
 use super::pushdown::Budget;
 use super::ranges;
 use crate::stores::connector::ScanLimits;
-use crate::stores::predicate::Predicate;
 use crate::stores::{BatchStream, Branch, Pushdown, Scan, StoreError, StoreName, Table};
 
 /// Reads one table of one store through the statement's branch.
@@ -100,13 +99,14 @@ impl ScanExec {
             budget.take(filter);
         });
         for condition in conditions {
-            // The join checks again in any case. Of a list that is refused its ends may be taken.
-            let mut taken = |condition: &Predicate| match connector.pushdown(&self.table, condition) {
-                Pushdown::Exact(kept) | Pushdown::Superset(kept) if budget.take(&kept) => Some(kept),
-                Pushdown::Exact(_) | Pushdown::Superset(_) | Pushdown::Refused(_) => None,
-            };
-            let found = taken(&condition).or_else(|| taken(&ends(&condition)?));
-            scan.filter.extend(found);
+            // The join checks again in any case. Of what is refused something weaker may be taken.
+            let mut pending = vec![condition];
+            while let Some(condition) = pending.pop() {
+                match connector.pushdown(&self.table, &condition) {
+                    Pushdown::Exact(kept) | Pushdown::Superset(kept) if budget.take(&kept) => scan.filter.push(kept),
+                    Pushdown::Exact(_) | Pushdown::Superset(_) | Pushdown::Refused(_) => pending.extend(keys::weaker(&condition)),
+                }
+            }
         }
         Some(scan)
     }

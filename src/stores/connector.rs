@@ -324,7 +324,8 @@ pub struct Capabilities {
     pub documents: bool,
     /// A running query can be stopped from outside.
     pub cancel: bool,
-    /// How many keys of a join one statement may carry as a list of one column, at least [`KEYS_EACH`]. It is worth to say more where a
+    /// How many values of keys of a join one statement may carry, at least [`KEYS_EACH`]: of one column a value for each key, of several
+    /// as many as there are columns. It is worth to say more where a
     /// list costs the store a look into a hash table for each row that it reads: rows that meet nothing are then dropped where they are,
     /// for a few bytes a key, instead of being sent.
     pub keys_max: usize,

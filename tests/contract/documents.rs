@@ -281,6 +281,7 @@ fn truths(batch: &RecordBatch, predicate: &Predicate) -> Vec<bool> {
             let text: Vec<char> = array.as_string::<i32>().value(row).chars().collect();
             is_like(&text, &like::parts(pattern).unwrap()) != *negated
         }),
+        Predicate::Rows(rows) => truths(batch, &rows.alternatives()),
         Predicate::And(parts) => joined(parts, true),
         Predicate::Or(parts) => joined(parts, false),
     }

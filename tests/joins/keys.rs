@@ -169,3 +169,42 @@ async fn many_keys_are_asked_for_in_one_statement_without_an_index() {
     }
     room.stop().await;
 }
+
+/// Keys of several columns are rows of values: of two keys that occur apart, the rows that have both are not asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_two_columns_are_asked_for_together() {
+    let near = "CREATE TABLE pick (id INTEGER PRIMARY KEY, a INTEGER, b INTEGER, word TEXT);
+        INSERT INTO pick VALUES (1, 1, 10, 'w1'), (2, 2, 20, 'W2'), (3, 4, NULL, 'w4'), (4, NULL, 41, NULL), (5, 1, 10, 'w1'), (6, 5, 60, 'w5');
+        CREATE TABLE wide (id INTEGER PRIMARY KEY, a INTEGER, b INTEGER);
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 15000) INSERT INTO wide SELECT i, i % 200, i FROM n;";
+    let far = "CREATE TABLE fact (id int PRIMARY KEY, a int, b bigint, word text COLLATE \"en-x-icu\");
+        INSERT INTO fact SELECT i, i % 200, i / 200, 'w' || i % 200 FROM generate_series(1, 40000) AS i;
+        INSERT INTO fact SELECT 50000 + i, CASE WHEN i % 2 = 0 THEN i END, CASE WHEN i % 2 = 1 THEN i END, NULL FROM generate_series(1, 100) AS i;
+        CREATE INDEX ON fact (a, b); ANALYZE fact;";
+    let room = Room::new(near, far).await;
+    // Statement, rows of the answer, most rows that the far store may send.
+    let rows = [
+        ("SELECT p.id, f.id FROM near.pick p JOIN far.fact f ON f.a = p.a AND f.b = p.b", 4, 3),
+        ("SELECT p.id, f.id FROM near.pick p LEFT JOIN far.fact f ON f.a = p.a AND f.b = p.b", 6, 3),
+        ("SELECT f.id FROM far.fact f WHERE (f.a, f.b) IN (SELECT a, b FROM near.pick)", 3, 3),
+        ("SELECT p.id, f.id FROM near.pick p JOIN far.fact f ON f.a = p.a AND f.word = p.word AND f.b = p.b", 3, 2),
+        ("SELECT p.id, f.id FROM near.pick p JOIN far.fact f ON f.a = p.a AND f.word = p.word", 800, 600),
+        // More rows than alternatives would be written of, and more than a statement of every store takes.
+        ("SELECT w.id FROM near.wide w JOIN far.fact f ON f.a = w.a AND f.b = w.b WHERE w.id <= 150", 150, 150),
+        ("SELECT w.id FROM near.wide w JOIN far.fact f ON f.a = w.a AND f.b = w.b", 200, 200),
+        // NULLs are equal here: rows with one are asked for besides.
+        (
+            "SELECT p.id, f.id FROM near.pick p JOIN far.fact f ON f.a IS NOT DISTINCT FROM p.a AND f.b IS NOT DISTINCT FROM p.b",
+            6,
+            40_100,
+        ),
+    ];
+    for (sql, expected, most) in rows {
+        let answer = room.ask(sql).await;
+        assert_eq!(answer.rows.len(), expected, "{sql}\n{}", answer.plan);
+        let pulled = answer.pulled_from("far");
+        assert!(pulled <= most, "{sql} pulled {pulled} rows, not {most}\n{}", answer.plan);
+        assert!(answer.statements_to("far") <= 1, "{sql}\n{}", answer.plan);
+    }
+    room.stop().await;
+}

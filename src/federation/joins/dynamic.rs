@@ -6,7 +6,8 @@
 //!
 //! | Filter | Condition |
 //! |---|---|
-//! | `k IN (…)` | the list, however long ([`super::keys`]); of several columns at once a list for each |
+//! | `k IN (…)` | the list, however long ([`super::keys`]) |
+//! | `struct(a, b) IN (…)` | the rows of values: `(a, b) IN (…)` |
 //! | `k >= a AND k <= b` | the same, except of texts: stores have orders of their own |
 //! | `CASE hash % n WHEN i THEN … END` | one of the branches |
 //! | a look into the join's own table | nothing |
@@ -15,7 +16,7 @@
 //! is; whoever waits for it waits for ever. A join fills a filter only when it finds it below itself ([`Received::apply`]). The engine hands
 //! filters down through nodes that stop after some rows ([`await_joins`]).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ use super::super::placement::exec::FragmentExec;
 use super::super::pushdown::{comparison, flip, value};
 use super::super::scan::ScanExec;
 use super::super::semantics::floats;
-use crate::stores::predicate::{ColumnRef, Comparison, Predicate};
+use crate::stores::predicate::{ColumnRef, Comparison, Predicate, Rows};
 use crate::stores::value::Value;
 
 /// How long a leaf that is read early waits for its join. The join would wait as long for its own first side.
@@ -297,10 +298,12 @@ fn all(parts: impl Iterator<Item = Told>) -> Told {
     }
     let listed: Vec<ColumnRef> = conditions
         .iter()
-        .filter_map(|condition| match condition {
-            Predicate::In { column, negated: false, .. } => Some(column.clone()),
-            _ => None,
+        .flat_map(|condition| match condition {
+            Predicate::In { column, negated: false, .. } => std::slice::from_ref(column),
+            Predicate::Rows(rows) => rows.columns.as_slice(),
+            _ => &[],
         })
+        .cloned()
         .collect();
     conditions.retain(|condition| !matches!(condition, Predicate::Compare { column, .. } if listed.contains(column)));
     match conditions.len() {
@@ -329,6 +332,10 @@ fn one_of(parts: impl Iterator<Item = Told>) -> Told {
 
 /// The branches of a partitioned join, each a list over the same columns, as one list for each column.
 fn union(conditions: Vec<Predicate>) -> std::result::Result<Predicate, Vec<Predicate>> {
+    let conditions = match one_list_of_rows(conditions) {
+        Ok(rows) => return Ok(Predicate::Rows(rows)),
+        Err(conditions) => conditions,
+    };
     let columns = |condition: &Predicate| listed_columns(condition).filter(|columns| !columns.is_empty());
     let first = conditions.first().and_then(columns);
     if first.is_none() || conditions.iter().any(|condition| columns(condition) != first) {
@@ -349,6 +356,23 @@ fn union(conditions: Vec<Predicate>) -> std::result::Result<Predicate, Vec<Predi
     let lists = lists.into_iter().map(|(column, values)| Predicate::In { column: ColumnRef::of(column), values, negated: false });
     let mut lists: Vec<Predicate> = lists.collect();
     Ok(if lists.len() > 1 { Predicate::And(lists) } else { lists.remove(0) })
+}
+
+/// Lists of rows over the same columns as one. The branches of a join have no rows in common.
+fn one_list_of_rows(conditions: Vec<Predicate>) -> std::result::Result<Rows, Vec<Predicate>> {
+    let columns = |condition: &Predicate| match condition {
+        Predicate::Rows(rows) => Some(rows.columns.clone()),
+        _ => None,
+    };
+    let Some(first) = conditions.first().and_then(columns) else { return Err(conditions) };
+    if conditions.iter().any(|condition| columns(condition).as_ref() != Some(&first)) {
+        return Err(conditions);
+    }
+    let rows = conditions.into_iter().flat_map(|condition| match condition {
+        Predicate::Rows(rows) => rows.rows,
+        _ => Vec::new(),
+    });
+    Ok(Rows { columns: first, rows: rows.collect() })
 }
 
 /// The columns of a condition that is nothing but one list for each of them.
@@ -466,9 +490,9 @@ fn listed(list: &InListExpr, schema: &Schema) -> Told {
     let Some(literals) = literals else { return Told::Nothing };
     if let Some(key) = Key::of(list.expr(), schema) {
         let given: Vec<&ScalarValue> = literals.into_iter().filter(|literal| !literal.is_null()).collect();
-        return column_list(&key, &given, false);
+        return column_list(&key, &given);
     }
-    // Several keys at once are a row: `struct(a, b) IN ({1, 2}, …)`. A list of each is what the store is told.
+    // Several keys at once are a row: `struct(a, b) IN ({1, 2}, …)`.
     let any = list.expr().as_ref() as &dyn std::any::Any;
     let Some(call) = any.downcast_ref::<ScalarFunctionExpr>().filter(|call| call.fun().name() == "struct") else {
         return Told::Nothing;
@@ -480,23 +504,55 @@ fn listed(list: &InListExpr, schema: &Schema) -> Told {
             _ => None,
         })
         .collect();
-    let Some(rows) = rows else { return Told::Nothing };
-    all(call.args().iter().enumerate().map(|(place, argument)| {
-        let Some(key) = Key::of(argument, schema) else { return Told::Nothing };
-        let cells: Option<Vec<ScalarValue>> =
-            rows.iter().map(|row| ScalarValue::try_from_array(row.columns().get(place)?, 0).ok()).collect();
-        let Some(cells) = cells else { return Told::Nothing };
-        let (given, nulls): (Vec<&ScalarValue>, Vec<&ScalarValue>) = cells.iter().partition(|cell| !cell.is_null());
-        column_list(&key, &given, !nulls.is_empty())
-    }))
+    rows.map_or(Told::Nothing, |rows| listed_rows(call.args(), &rows, schema))
 }
 
-/// `column IN (…)`, where `or_null` a NULL is among what may match.
-fn column_list(key: &Key, given: &[&ScalarValue], or_null: bool) -> Told {
+/// Rows of keys, as far as the keys are columns with values that a store can be told.
+///
+/// A row with a NULL is left out, as a NULL of a single key is: it is equal to nothing, and a join for which NULLs are equal asks for
+/// the rows where one of its keys `IS NULL` beside the list (`preserve_probe_nulls` of the engine).
+fn listed_rows(keys: &[Arc<dyn PhysicalExpr>], rows: &[&Arc<StructArray>], schema: &Schema) -> Told {
+    let mut columns = Vec::new();
+    for (place, argument) in keys.iter().enumerate() {
+        let Some(key) = Key::of(argument, schema).filter(Key::is_equated) else { continue };
+        let cells: Option<Vec<ScalarValue>> =
+            rows.iter().map(|row| ScalarValue::try_from_array(row.columns().get(place)?, 0).ok()).collect();
+        let is_known = |cell: &ScalarValue| cell.is_null() || key.value(cell).is_some();
+        if let Some(cells) = cells.filter(|cells| cells.iter().all(is_known)) {
+            columns.push((key, cells));
+        }
+    }
+    if let [(key, cells)] = columns.as_slice() {
+        let given: Vec<&ScalarValue> = cells.iter().filter(|cell| !cell.is_null()).collect();
+        return column_list(key, &given);
+    }
+    if columns.is_empty() {
+        return Told::Nothing;
+    }
+    let mut seen = HashSet::with_capacity(rows.len());
+    let mut found = Vec::with_capacity(rows.len());
+    for place in 0..rows.len() {
+        let cells: Option<Vec<&ScalarValue>> = columns.iter().map(|(_, cells)| cells.get(place)).collect();
+        // A value that the column cannot have is in no row either.
+        let value = |(key, cells): &(Key, Vec<ScalarValue>)| key.value(cells.get(place).filter(|cell| !cell.is_null())?)?.ok();
+        let (Some(cells), Some(row)) = (cells, columns.iter().map(value).collect::<Option<Vec<Value>>>()) else { continue };
+        if seen.insert(cells) {
+            found.push(row);
+        }
+    }
+    if found.is_empty() {
+        return Told::Never;
+    }
+    let columns = columns.iter().map(|(key, _)| ColumnRef::of(key.place)).collect();
+    Told::Rows(Predicate::Rows(Rows { columns, rows: found }))
+}
+
+/// `column IN (…)`
+fn column_list(key: &Key, given: &[&ScalarValue]) -> Told {
     if !key.is_equated() {
         return Told::Nothing;
     }
-    let mut distinct = std::collections::HashSet::with_capacity(given.len());
+    let mut distinct = HashSet::with_capacity(given.len());
     let mut values = Vec::with_capacity(given.len());
     for literal in given.iter().copied() {
         match key.value(literal) {
@@ -506,14 +562,12 @@ fn column_list(key: &Key, given: &[&ScalarValue], or_null: bool) -> Told {
         }
     }
     let column = ColumnRef::of(key.place);
-    let null = or_null.then(|| Told::Rows(Predicate::IsNull { column: column.clone(), negated: false }));
-    let list = if values.is_empty() { Told::Never } else { Told::Rows(Predicate::In { column, values, negated: false }) };
-    one_of(std::iter::once(list).chain(null))
+    if values.is_empty() { Told::Never } else { Told::Rows(Predicate::In { column, values, negated: false }) }
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ArrayRef, Int32Array, Int64Array};
+    use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array};
     use arrow::datatypes::Field;
     use datafusion::physical_expr::expressions::{binary, case, cast, col, in_list, is_null, lit};
 
@@ -615,7 +669,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_keys_are_a_list_for_each_column() {
+    fn rows_of_keys_are_rows_of_values() {
         let row = |a: Option<i32>, b: i64| {
             let fields = vec![
                 (Arc::new(Field::new("c0", DataType::Int32, true)), Arc::new(Int32Array::from(vec![a])) as ArrayRef),
@@ -630,10 +684,32 @@ mod tests {
                 as Arc<dyn PhysicalExpr>
         };
         let told_of = |rows: &[ScalarValue]| told(&list(pair(vec![column("a"), column("b")]), rows), &schema());
-        let Told::Rows(Predicate::And(parts)) = told_of(&[row(Some(1), 10), row(Some(2), 10)]) else { panic!() };
-        assert_eq!(parts.into_iter().map(Told::Rows).collect::<Vec<_>>(), [is_in(0, &[1, 2]), is_in(1, &[10])]);
-        let Told::Rows(Predicate::And(parts)) = told_of(&[row(None, 10), row(Some(2), 11)]) else { panic!() };
-        assert!(matches!(&parts[0], Predicate::Or(either) if either.len() == 2), "{parts:?}");
+        let rows = |rows: &[[i64; 2]]| {
+            let rows = rows.iter().map(|row| row.map(Value::Int).to_vec()).collect();
+            Told::Rows(Predicate::Rows(Rows { columns: vec![ColumnRef::of(0), ColumnRef::of(1)], rows }))
+        };
+        assert_eq!(told_of(&[row(Some(1), 10), row(Some(2), 10), row(Some(1), 10)]), rows(&[[1, 10], [2, 10]]));
+        assert_eq!(told_of(&[row(None, 10), row(Some(2), 11)]), rows(&[[2, 11]]));
+        assert_eq!(told_of(&[row(None, 10)]), Told::Never);
+        // A float is equal to what its key says; without one it takes no part.
+        let beside = list(pair(vec![column("a"), column("f")]), &[row_of_floats(1, 0.5), row_of_floats(2, 0.5)]);
+        check(&beside, &is_in(0, &[1, 2]));
+        // A join in partitions tells of one list for each; one for which NULLs are equal asks for NULLs beside it.
+        let list_of = |row: ScalarValue| list(pair(vec![column("a"), column("b")]), &[row]);
+        let whens = vec![(lit(0_i64), list_of(row(Some(1), 10))), (lit(1_i64), list_of(row(Some(2), 11)))];
+        check(&case(Some(column("b")), whens, Some(lit(false))).unwrap(), &rows(&[[1, 10], [2, 11]]));
+        let equal = binary(is_null(column("a")).unwrap(), Operator::Or, list_of(row(Some(1), 10)), &schema()).unwrap();
+        assert!(
+            matches!(told(&equal, &schema()), Told::Rows(Predicate::Or(parts)) if matches!(parts.as_slice(), [Predicate::IsNull { .. }, Predicate::Rows(_)]))
+        );
+    }
+
+    fn row_of_floats(a: i32, f: f64) -> ScalarValue {
+        let fields = vec![
+            (Arc::new(Field::new("c0", DataType::Int32, true)), Arc::new(Int32Array::from(vec![a])) as ArrayRef),
+            (Arc::new(Field::new("c1", DataType::Float64, true)), Arc::new(Float64Array::from(vec![f])) as ArrayRef),
+        ];
+        ScalarValue::Struct(Arc::new(StructArray::from(fields)))
     }
 
     #[test]

@@ -206,6 +206,7 @@ fn predicate_size(predicate: &Predicate) -> usize {
     match predicate {
         Predicate::Compare { .. } | Predicate::IsNull { .. } | Predicate::Like { .. } => 1,
         Predicate::In { values, .. } => values.len(),
+        Predicate::Rows(rows) => rows.values(),
         Predicate::And(parts) | Predicate::Or(parts) => parts.iter().map(predicate_size).sum(),
     }
 }

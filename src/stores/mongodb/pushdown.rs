@@ -26,6 +26,10 @@ use crate::stores::document::OnMismatch;
 use crate::stores::predicate::{ColumnRef, Predicate, Pushdown};
 use crate::stores::schema::{Collation, Table};
 
+/// The most rows of one list. Each is a conjunction of its own, which the server plans on its own; with what is kept of values that
+/// do not fit, one takes about a kilobyte, and a command 16 MiB.
+const ROWS_MAX: usize = 400;
+
 /// What a value becomes that does not fit its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mismatch {
@@ -94,6 +98,8 @@ pub(super) fn translate(table: &Table, mismatch: Mismatch, predicate: &Predicate
             let place = Place::find(table, column)?;
             Ok(place.filter(is_in(place.shape, values, *negated)?, mismatch))
         }
+        Predicate::Rows(rows) if rows.rows.len() > ROWS_MAX => Err("the list of rows is too long for one command"),
+        Predicate::Rows(rows) => translate(table, mismatch, &rows.alternatives()),
         Predicate::IsNull { column, negated: false } => Place::find(table, column)?.is_null(mismatch),
         Predicate::IsNull { column, negated: true } => Place::find(table, column)?.is_not_null(mismatch),
         Predicate::Like { negated: true, .. } => Err("NOT LIKE is decided here"),

@@ -16,7 +16,7 @@ pub(super) fn subject(predicate: &Predicate) -> Option<&ColumnRef> {
         | Predicate::In { column, .. }
         | Predicate::IsNull { column, .. }
         | Predicate::Like { column, .. } => Some(column),
-        Predicate::And(_) | Predicate::Or(_) => None,
+        Predicate::Rows(_) | Predicate::And(_) | Predicate::Or(_) => None,
     }
 }
 
@@ -133,7 +133,9 @@ impl field::Writer for Writer<'_> {
                 self.sql.push(" ESCAPE '!'");
                 Ok(())
             }
-            Predicate::IsNull { .. } | Predicate::And(_) | Predicate::Or(_) => Err(Unwritable("is not a text")),
+            Predicate::IsNull { .. } | Predicate::Rows(_) | Predicate::And(_) | Predicate::Or(_) => {
+                Err(Unwritable("is not a text"))
+            }
         }
     }
 }

@@ -17,7 +17,7 @@
 //! A comparison with a text that the column's character set cannot hold is error 1267 on the server, so it is refused.
 
 use super::super::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
-use super::super::relational::{Spelling, Sql, Unwritable, Use, embedded, like, literal};
+use super::super::relational::{Spelling, Sql, Unwritable, Use, embedded, like, literal, rows};
 use super::super::schema::{Collation, Column, Table};
 use super::super::value::Value;
 use super::field;
@@ -46,6 +46,7 @@ pub(super) fn judge(table: &Table, predicate: &Predicate, zero_date: ZeroDate) -
     match predicate {
         Predicate::And(parts) => join_all(parts.iter().map(|part| judge(table, part, zero_date))),
         Predicate::Or(parts) => join_any(parts.iter().map(|part| judge(table, part, zero_date))),
+        Predicate::Rows(found) => rows::judge(table, found, rows::VALUES_MAX, &|part| judge(table, part, zero_date)),
         Predicate::Compare { column, op, value } => on_column(table, column, |found| compare(found, column, *op, value)),
         Predicate::In { column, values, negated } => on_column(table, column, |found| member(found, column, values, *negated)),
         Predicate::IsNull { column, negated } => on_column(table, column, |found| {

@@ -123,6 +123,46 @@ pub(super) fn write<'v>(
     Ok(true)
 }
 
+/// Writes ` IN (SELECT …)` over one array for each column, after the columns that are compared, and says so. `false`, and nothing is
+/// written, where [`write`] says so of a list.
+///
+/// PostgreSQL joins with such rows, by an index over the columns or by their hash, where it would try alternatives one after the other.
+/// It knows how long a constant array is, and so how many rows to expect.
+///
+/// # Errors
+/// A value that cannot be written.
+pub(super) fn write_rows(elements: &[Element], rows: &[Vec<Value>], sql: &mut Sql) -> Result<bool, Unwritable> {
+    if rows.len() <= SHORT_MAX {
+        return Ok(false);
+    }
+    let mut arrays: Vec<String> = elements.iter().map(|_| String::with_capacity(8 * rows.len())).collect();
+    for row in rows {
+        let held = elements.iter().zip(row).map(|(element, value)| element.holds(value)).collect::<Option<Vec<bool>>>();
+        let Some(held) = held.filter(|held| held.len() == elements.len()) else { return Ok(false) };
+        if held.contains(&false) {
+            continue;
+        }
+        for (array, value) in arrays.iter_mut().zip(row) {
+            array.push(if array.is_empty() { '{' } else { ',' });
+            literal::write_element(value, array)?;
+        }
+    }
+    if arrays.iter().any(String::is_empty) {
+        return Ok(false);
+    }
+    sql.push(" IN (SELECT * FROM ROWS FROM (");
+    for (place, (element, mut array)) in elements.iter().zip(arrays).enumerate() {
+        array.push('}');
+        sql.push(if place == 0 { "pg_catalog.unnest(" } else { ", pg_catalog.unnest(" });
+        sql.push_value(Value::Text(array))?;
+        sql.push("::");
+        sql.push(element.array());
+        sql.push(")");
+    }
+    sql.push(") AS k)");
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +202,27 @@ mod tests {
         check(Element::Int4, &vec![Value::Int(1 << 40); 9], false, None);
         check(Element::Int4, &vec![Value::Int(1 << 40); 9], true, None);
         check(Element::Int4, &nine(Value::Text("9".to_owned())), false, None);
+    }
+
+    #[test]
+    fn long_lists_of_rows_are_an_array_for_each_column() {
+        let pair = |number: i64, text: &str| vec![Value::Int(number), Value::Text(text.to_owned())];
+        let mut rows: Vec<Vec<Value>> = (1..=8).map(|number| pair(number, "a")).collect();
+        let write = |elements: &[Element], rows: &[Vec<Value>]| {
+            let mut sql = Sql::literal();
+            let written = write_rows(elements, rows, &mut sql).unwrap();
+            assert!(written || sql.text().is_empty());
+            written.then(|| sql.text().replace("pg_catalog.", ""))
+        };
+        let elements = [Element::Int4, Element::Text];
+        assert_eq!(write(&elements, &rows), None);
+        // The type cannot hold the last one, which is then equal to nothing.
+        rows.extend([pair(9, "b,c"), pair(1 << 40, "d")]);
+        let expected = " IN (SELECT * FROM ROWS FROM (unnest('{1,2,3,4,5,6,7,8,9}'::int4[]), \
+                        unnest('{\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"b,c\"}'::text[])) AS k)";
+        assert_eq!(write(&elements, &rows).as_deref(), Some(expected));
+        assert_eq!(write(&[Element::Text, Element::Text], &rows), None);
+        assert_eq!(write(&[Element::Int4, Element::Text, Element::Text], &rows), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) fn subject(predicate: &Predicate) -> Option<&ColumnRef> {
         | Predicate::In { column, .. }
         | Predicate::IsNull { column, .. }
         | Predicate::Like { column, .. } => Some(column),
-        Predicate::And(_) | Predicate::Or(_) => None,
+        Predicate::Rows(_) | Predicate::And(_) | Predicate::Or(_) => None,
     }
 }
 
@@ -123,7 +123,9 @@ impl field::Writer for Writer<'_> {
                 self.sql.push(if *negated { " NOT LIKE " } else { " LIKE " });
                 self.value(&Value::Text(pattern.clone()))
             }
-            Predicate::IsNull { .. } | Predicate::And(_) | Predicate::Or(_) => Err(Unwritable("is not a text")),
+            Predicate::IsNull { .. } | Predicate::Rows(_) | Predicate::And(_) | Predicate::Or(_) => {
+                Err(Unwritable("is not a text"))
+            }
         }
     }
 }

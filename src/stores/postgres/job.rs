@@ -275,6 +275,7 @@ fn gather_columns(predicate: &Predicate, used: &mut BTreeSet<usize>) {
         | Predicate::Like { column, .. } => {
             used.insert(column.column);
         }
+        Predicate::Rows(rows) => used.extend(rows.columns.iter().map(|column| column.column)),
         Predicate::And(parts) | Predicate::Or(parts) => parts.iter().for_each(|part| gather_columns(part, used)),
     }
 }

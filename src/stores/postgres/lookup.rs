@@ -312,11 +312,20 @@ fn rows_of_pinned_key(table: &Table, filter: &[Predicate]) -> Option<usize> {
         counts.min()
     };
     let rows_of = |key: &Key| {
-        let counts = key.columns.iter().map(values_of).collect::<Option<Vec<usize>>>()?;
-        counts.into_iter().try_fold(1_usize, usize::checked_mul)
+        let counts = key.columns.iter().map(values_of).collect::<Option<Vec<usize>>>();
+        let apart = counts.and_then(|counts| counts.into_iter().try_fold(1_usize, usize::checked_mul));
+        let together = filter.iter().filter_map(|predicate| rows_over(predicate, key)).min();
+        apart.into_iter().chain(together).min()
     };
     let keys = table.primary_key.iter().chain(&table.unique_keys);
     keys.filter(|key| key.proven && !key.columns.is_empty()).filter_map(rows_of).min()
+}
+
+/// How many rows of values a condition lists for all columns of a key.
+fn rows_over(predicate: &Predicate, key: &Key) -> Option<usize> {
+    let Predicate::Rows(rows) = predicate else { return None };
+    let is_listed = |ordinal: &usize| rows.columns.iter().any(|column| column.path.is_empty() && column.column == *ordinal);
+    key.columns.iter().all(is_listed).then_some(rows.rows.len())
 }
 
 /// The columns of a condition; `None` when one of its values needs a COPY's literal.
@@ -324,6 +333,10 @@ fn gather(predicate: &Predicate, used: &mut BTreeSet<usize>) -> Option<()> {
     let column = match predicate {
         Predicate::Compare { column, .. } | Predicate::In { column, .. } | Predicate::IsNull { column, .. } => column,
         Predicate::Like { .. } => return None,
+        Predicate::Rows(rows) => {
+            used.extend(rows.columns.iter().map(|column| column.column));
+            return rows.columns.iter().all(|column| column.path.is_empty()).then_some(());
+        }
         Predicate::And(parts) | Predicate::Or(parts) => return parts.iter().try_for_each(|part| gather(part, used)),
     };
     used.insert(column.column);
@@ -352,7 +365,7 @@ fn type_word(value: &Value) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::predicate::ColumnRef;
+    use super::super::super::predicate::{ColumnRef, Rows};
     use super::super::super::schema::{Collation, ColumnStatistics, Generated, TableId, TableKind};
     use super::super::types::{NativeType, map};
     use super::*;
@@ -426,6 +439,17 @@ mod tests {
             vec![equal(5, uuid())],
             Some("SELECT \"id\", \"code\" FROM \"public\".\"t\" WHERE \"code\" = $1::pg_catalog.uuid -- t"),
         );
+        let rows = |columns: [usize; 2], count: i64| {
+            let rows = (0..count).map(|row| vec![Value::Int(row), text("a")]).collect();
+            Predicate::Rows(Rows { columns: columns.map(ColumnRef::of).to_vec(), rows })
+        };
+        check(
+            &[0],
+            vec![rows([0, 1], 1)],
+            Some("SELECT \"id\", \"part\" FROM \"public\".\"t\" WHERE (\"id\", \"part\") IN (($1, $2::pg_catalog.text)) -- it"),
+        );
+        check(&[0], vec![rows([0, 1], 101)], None);
+        check(&[0], vec![rows([0, 4], 1)], None);
         check(&[0], vec![equal(0, Value::Int(7))], None);
         check(&[0], vec![equal(2, Value::Date(7))], None);
         check(&[0], vec![equal(5, uuid()), equal(2, Value::Date(7))], None);

@@ -5,9 +5,9 @@
 //! written out. Deliberately absent: `ILIKE` (folds case by the server's locale), comparisons of types that travel as text,
 //! `json` values.
 
-use super::super::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
+use super::super::predicate::{ColumnRef, Comparison, Predicate, Pushdown, Rows};
 use super::super::relational::predicate::{Like, Members};
-use super::super::relational::{Spelling, Sql, Unwritable, Use, embedded, field as document_field, like, predicate};
+use super::super::relational::{Spelling, Sql, Unwritable, Use, embedded, field as document_field, like, predicate, rows};
 use super::super::schema::{Collation, Column, Table};
 use super::super::value::Value;
 use super::array::{self, Element};
@@ -77,6 +77,7 @@ fn judge_shape(table: &Table, predicate: &Predicate) -> Pushdown {
     match predicate {
         Predicate::And(parts) => judge_all(table, parts),
         Predicate::Or(parts) => judge_any(table, parts),
+        Predicate::Rows(found) => rows::judge(table, found, array::KEYS_MAX, &|part| judge(table, part)),
         Predicate::IsNull { column, .. } => match plain(table, column) {
             Some(_) => Pushdown::Exact(predicate.clone()),
             None => Pushdown::Refused("fields inside documents are not evaluated by the store"),
@@ -263,6 +264,11 @@ impl Spelling for Names<'_> {
         array::write(element, members.values.iter(), members.negated, sql)
     }
 
+    fn write_rows(&self, rows: &Rows, sql: &mut Sql) -> Result<bool, Unwritable> {
+        let elements = rows.columns.iter().map(|column| plain(self.0, column).and_then(element)).collect::<Option<Vec<_>>>();
+        elements.map_or(Ok(false), |elements| array::write_rows(&elements, &rows.rows, sql))
+    }
+
     fn write_like(&self, column: &ColumnRef, like: Like<'_>, sql: &mut Sql) -> Result<(), Unwritable> {
         self.write_column(column, Use::Pattern, sql)?;
         sql.push(if like.negated { " NOT LIKE " } else { " LIKE " });
@@ -408,6 +414,26 @@ mod tests {
         for (predicate, expected) in rows {
             assert_eq!(shown(&predicate), expected, "{predicate:?}");
         }
+    }
+
+    #[test]
+    fn rows_are_as_exact_as_the_lists_of_their_columns() {
+        let rows = |columns: [usize; 2], rows: Vec<[Value; 2]>| {
+            let rows = rows.into_iter().map(|row| row.to_vec()).collect();
+            shown(&Predicate::Rows(Rows { columns: columns.map(ColumnRef::of).to_vec(), rows }))
+        };
+        assert_eq!(
+            rows([0, 1], vec![[Value::Int(1), text("a")], [Value::Int(2), text("b")]]),
+            "exact (\"int\", \"text\") IN (('1'::int8, 'a'::pg_catalog.text), ('2'::int8, 'b'::pg_catalog.text))"
+        );
+        let many = |number: i64| [Value::Int(number), text("a")];
+        let array = rows([0, 2], (1..=9).map(many).collect());
+        let expected = "superset (\"int\", \"ci\" COLLATE pg_catalog.\"C\") IN (SELECT * FROM ROWS FROM (pg_catalog.unnest('{1,2,3";
+        assert!(array.starts_with(expected), "{array}");
+        // What the server does not compare is left to the engine.
+        assert_eq!(rows([0, 7], vec![[Value::Int(1), text("10.0.0.1")]]), "superset ((\"int\" = '1'::int8))");
+        assert_eq!(rows([0, 1], vec![[Value::Int(1), text("a\0b")]]), "superset ((\"int\" = '1'::int8))");
+        assert_eq!(rows([4, 7], vec![[text("b"), text("10.0.0.1")]; 401]), "refused");
     }
 
     #[test]

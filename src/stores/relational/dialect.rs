@@ -51,6 +51,14 @@ impl Dialect {
         text.push_str(itoa::Buffer::new().format(number));
     }
 
+    /// The word before rows that stand in the place of a subquery: SQLite knows no list of rows.
+    pub fn before_rows(self) -> &'static str {
+        match self {
+            Self::Postgres | Self::MySql => "",
+            Self::Sqlite => "VALUES ",
+        }
+    }
+
     /// A condition that always or never holds.
     pub fn truth(self, truth: bool) -> &'static str {
         match (self, truth) {

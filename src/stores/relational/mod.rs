@@ -18,6 +18,7 @@ pub mod fragment;
 pub mod like;
 pub mod literal;
 pub mod predicate;
+pub mod rows;
 pub mod sql;
 
 pub use dialect::Dialect;

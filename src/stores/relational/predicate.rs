@@ -1,6 +1,6 @@
 //! Turns accepted predicates into an SQL condition. What a store accepts is decided in its own `pushdown.rs`.
 
-use super::super::predicate::{ColumnRef, Comparison, Predicate};
+use super::super::predicate::{ColumnRef, Comparison, Predicate, Rows};
 use super::super::value::Value;
 use super::like;
 use super::sql::{Sql, Unwritable};
@@ -50,6 +50,16 @@ pub trait Spelling {
     /// When a value cannot be written.
     fn write_members(&self, members: Members<'_>, sql: &mut Sql) -> Result<bool, Unwritable> {
         let _ = (members, sql);
+        Ok(false)
+    }
+
+    /// Writes what follows the left side of `(a, b) IN` in a form of the store's own and says so; `false` leaves it to rows in
+    /// parentheses.
+    ///
+    /// # Errors
+    /// When a value cannot be written.
+    fn write_rows(&self, rows: &Rows, sql: &mut Sql) -> Result<bool, Unwritable> {
+        let _ = (rows, sql);
         Ok(false)
     }
 
@@ -119,6 +129,7 @@ pub fn write(predicate: &Predicate, spelling: &dyn Spelling, sql: &mut Sql) -> R
             spelling.write_value(column, value, sql)
         }
         Predicate::In { column, values, negated } => write_in(column, values, *negated, spelling, sql),
+        Predicate::Rows(rows) => write_rows(rows, spelling, sql),
         Predicate::IsNull { column, negated } => {
             spelling.write_column(column, Use::NullTest, sql)?;
             sql.push(if *negated { " IS NOT NULL" } else { " IS NULL" });
@@ -148,6 +159,36 @@ fn write_in(column: &ColumnRef, values: &[Value], negated: bool, spelling: &dyn 
     for (number, value) in values.iter().enumerate() {
         sql.push(if number == 0 { "" } else { ", " });
         spelling.write_value(column, value, sql)?;
+    }
+    sql.push(")");
+    Ok(())
+}
+
+/// `(a, b) IN ((1, 2), (3, 4))`.
+fn write_rows(rows: &Rows, spelling: &dyn Spelling, sql: &mut Sql) -> Result<(), Unwritable> {
+    if rows.rows.is_empty() {
+        let truth = sql.dialect().truth(false);
+        sql.push(truth);
+        return Ok(());
+    }
+    for (place, column) in rows.columns.iter().enumerate() {
+        sql.push(if place == 0 { "(" } else { ", " });
+        spelling.write_column(column, Use::Member, sql)?;
+    }
+    sql.push(")");
+    if spelling.write_rows(rows, sql)? {
+        return Ok(());
+    }
+    let before = sql.dialect().before_rows();
+    sql.push(" IN (");
+    sql.push(before);
+    for (number, row) in rows.rows.iter().enumerate() {
+        sql.push(if number == 0 { "" } else { ", " });
+        for (place, (column, value)) in rows.columns.iter().zip(row).enumerate() {
+            sql.push(if place == 0 { "(" } else { ", " });
+            spelling.write_value(column, value, sql)?;
+        }
+        sql.push(")");
     }
     sql.push(")");
     Ok(())
@@ -221,6 +262,20 @@ mod tests {
             " WHERE (\"c0\" < $1 AND (\"c1\" IS NULL OR \"c2\" NOT IN ($2, $3)))",
             &[Value::Int(5), Value::Int(1), Value::Int(2)],
         );
+    }
+
+    #[test]
+    fn rows_stand_beside_their_columns() {
+        let rows = |rows: &[[i64; 2]]| {
+            let rows = rows.iter().map(|row| row.map(Value::Int).to_vec()).collect();
+            Predicate::Rows(Rows { columns: vec![ColumnRef::of(0), ColumnRef::of(1)], rows })
+        };
+        let values = [1, 2, 3, 4].map(Value::Int);
+        let given = rows(&[[1, 2], [3, 4]]);
+        check(Dialect::Postgres, &given, " WHERE (\"c0\", \"c1\") IN (($1, $2), ($3, $4))", &values);
+        check(Dialect::MySql, &given, " WHERE (`c0`, `c1`) IN ((?, ?), (?, ?))", &values);
+        check(Dialect::Sqlite, &given, " WHERE (\"c0\", \"c1\") IN (VALUES (?1, ?2), (?3, ?4))", &values);
+        check(Dialect::Postgres, &rows(&[]), " WHERE FALSE", &[]);
     }
 
     #[test]

@@ -299,6 +299,7 @@ pub(super) fn holds(table: &Table, batch: &RecordBatch, row: usize, predicate: &
             let parts: Vec<_> = parts.iter().map(|part| holds(table, batch, row, part)).collect();
             if parts.contains(&Some(true)) { Some(true) } else { parts.into_iter().collect::<Option<Vec<_>>>().map(|_| false) }
         }
+        Predicate::Rows(rows) => holds(table, batch, row, &rows.alternatives()),
         Predicate::IsNull { column, negated } => {
             let (array, valid) = cell(table, batch, row, column);
             Some((valid && array.is_valid(row)) == *negated)

@@ -218,6 +218,7 @@ fn expression(table: &Table, predicate: &Predicate) -> Expression {
     Expression::condition(match predicate {
         Predicate::And(parts) => Node::And(each(parts)),
         Predicate::Or(parts) => Node::Or(each(parts)),
+        Predicate::Rows(rows) => return expression(table, &rows.alternatives()),
         Predicate::IsNull { column, negated } => Node::IsNull { operand: Box::new(place(column)), negated: *negated },
         Predicate::Compare { column, op, value } => {
             let left = place(column);

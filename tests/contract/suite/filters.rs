@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tributary::stores::predicate::{ColumnRef, Comparison};
+use tributary::stores::predicate::{ColumnRef, Comparison, Rows};
 use tributary::stores::value::Value;
 use tributary::stores::{Connector, Predicate, Pushdown, Table};
 
@@ -19,6 +19,7 @@ pub async fn check(world: &dyn World) {
     let filled = Filled::new(&connector, table).await;
     every_condition_on_every_kind_agrees(world, &filled).await;
     combined_conditions_agree(world, &filled).await;
+    rows_of_values_agree(world, &filled).await;
     hostile_texts_find_only_themselves(&filled).await;
     what_is_not_there_is_refused(&connector, &filled.table);
 }
@@ -70,6 +71,36 @@ async fn combined_conditions_agree(world: &dyn World, filled: &Filled<'_>) {
         filled.check(&predicate, &mut tally).await;
     }
     assert_eq!(tally.refused, 0, "{}: {tally:?}", world.word());
+}
+
+/// `(a, b) IN (…)` over every pair of kinds: few rows, more than are written as they are, and rows that are nearly there. A row of NULLs
+/// and pairs of values that no row has are among what is looked for.
+async fn rows_of_values_agree(world: &dyn World, filled: &Filled<'_>) {
+    let (mut tally, mut basic) = (Tally::default(), Tally::default());
+    let is_basic = |kind: Kind| matches!(kind, Kind::Int | Kind::Text);
+    for first in world.kinds() {
+        for second in world.kinds().into_iter().filter(|second| *second != first) {
+            let columns = vec![column(&filled.table, first), column(&filled.table, second)];
+            let (left, right) = (sample::probes(world, first), sample::probes(world, second));
+            let stored =
+                (0..left.len().max(right.len())).map(|row| vec![left[row % left.len()].clone(), right[row % right.len()].clone()]);
+            let crossed = left.iter().flat_map(|one| right.iter().rev().map(move |other| vec![one.clone(), other.clone()]));
+            for rows in [stored.clone().take(2).collect(), stored.collect(), crossed.take(300).collect::<Vec<_>>()] {
+                let rows = Predicate::Rows(Rows { columns: columns.clone(), rows });
+                let tally = if is_basic(first) && is_basic(second) { &mut basic } else { &mut tally };
+                filled.check(&rows, tally).await;
+            }
+        }
+    }
+    assert_eq!((basic.refused, basic.exact + basic.superset), (0, 6), "{}: {basic:?}", world.word());
+    assert!(tally.exact + tally.superset > 0, "{}: {tally:?}", world.word());
+    // A key beside a column that is NULL in one row finds that row by nothing.
+    let null = filled.rows.iter().position(|row| row[1].is_none()).unwrap();
+    let Some(Some(key)) = filled.rows[null][0].clone() else { panic!("no key") };
+    let probe = sample::probes(world, world.kinds()[0]).remove(0);
+    let rows = Rows { columns: vec![ColumnRef::of(0), ColumnRef::of(1)], rows: vec![vec![key, probe]] };
+    assert!(filled.expected(&Predicate::Rows(rows.clone())).is_empty());
+    filled.check(&Predicate::Rows(rows), &mut tally).await;
 }
 
 async fn hostile_texts_find_only_themselves(filled: &Filled<'_>) {

@@ -12,7 +12,7 @@ use arrow::datatypes::{
 use bigdecimal::BigDecimal;
 use tributary::pgtype::PgType;
 use tributary::stores::Predicate;
-use tributary::stores::predicate::{ColumnRef, Comparison};
+use tributary::stores::predicate::{ColumnRef, Comparison, Rows};
 use tributary::stores::value::Value;
 
 /// All comparison operators.
@@ -69,6 +69,13 @@ pub fn holds(cells: Cells<'_>, predicate: &Predicate) -> Option<bool> {
         Predicate::In { column, values, negated } => {
             let left = known(column)?;
             Some(values.iter().any(|value| compare(&left, value).is_eq()) != *negated)
+        }
+        Predicate::Rows(rows) => {
+            let is_row = |row: &Vec<Value>| {
+                let pairs = rows.columns.iter().zip(row);
+                all(pairs.map(|(column, value)| Some(compare(&known(column)?, value).is_eq())))
+            };
+            all(rows.rows.iter().map(|row| is_row(row).map(|truth| !truth))).map(|truth| !truth)
         }
         Predicate::Like { column, pattern, negated, case_insensitive } => {
             let fold = |text: &str| if *case_insensitive { text.to_lowercase() } else { text.to_owned() };
@@ -157,6 +164,10 @@ fn the_oracle_itself_follows_the_rules() {
     };
     let equal =
         |column, number| Predicate::Compare { column: ColumnRef::of(column), op: Comparison::Equal, value: Value::Int(number) };
+    let rows = |columns: [usize; 2], rows: &[[i64; 2]]| {
+        let rows = rows.iter().map(|row| row.map(Value::Int).to_vec()).collect();
+        Predicate::Rows(Rows { columns: columns.map(ColumnRef::of).to_vec(), rows })
+    };
     let pattern = |pattern: &str| Predicate::Like {
         column: ColumnRef::of(2),
         pattern: pattern.to_owned(),
@@ -167,6 +178,10 @@ fn the_oracle_itself_follows_the_rules() {
         (equal(0, 5), None),
         (equal(1, 5), Some(true)),
         (Predicate::And(vec![equal(0, 5), equal(1, 6)]), Some(false)),
+        (rows([1, 1], &[[5, 5], [5, 6]]), Some(true)),
+        (rows([1, 1], &[[5, 6]]), Some(false)),
+        (rows([0, 1], &[[5, 5]]), None),
+        (rows([0, 1], &[[5, 6]]), Some(false)),
         (Predicate::And(vec![equal(0, 5), equal(1, 5)]), None),
         (Predicate::Or(vec![equal(0, 5), equal(1, 5)]), Some(true)),
         (Predicate::Or(vec![equal(0, 5), equal(1, 6)]), None),

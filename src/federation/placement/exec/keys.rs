@@ -3,7 +3,6 @@
 
 use super::super::estimate;
 use super::super::node::Part;
-use crate::federation::joins::dynamic::ends;
 use crate::federation::joins::keys;
 use crate::pgtype::{PgField, PgType};
 use crate::stores::connector::KEYS_EACH;
@@ -15,6 +14,8 @@ use crate::stores::{Connector, Fragment, Relation};
 /// The most constants of a part with what filters add, where the store does not take more keys: SQLite takes 32,766 parameters in a
 /// statement.
 const CONSTANTS_MAX: usize = 30_000;
+/// The most rows of values that are written out inside a part, as alternatives; of more, each column has a list.
+const ROWS_MAX: usize = 100;
 
 /// The part for only those rows for which the condition is true, as far as its store takes that. Columns of the condition are
 /// those of the part, by place.
@@ -27,19 +28,24 @@ pub(super) fn narrowed(part: &Part, told: Predicate, connector: &dyn Connector) 
     let mut root = part.fragment.root.clone();
     let accepts = |relation: &Relation| connector.accepts(relation, &part.tables).is_ok();
     let (mut left, mut constants_max) = (connector.capabilities().keys_max, CONSTANTS_MAX);
-    for condition in conditions {
+    let mut pending: Vec<Predicate> = conditions.into_iter().rev().collect();
+    while let Some(condition) = pending.pop() {
         let keys = long_list(&condition, part).filter(|keys| *keys <= left).unwrap_or(0);
         let narrow = |root: &Relation, form: &Predicate, most: usize| {
             let fits = |relation: &Relation| estimate::size(relation).0 <= most;
             sunk(root.clone(), expression(form, &types)?, &accepts).filter(fits)
         };
-        if let Some(narrowed) = narrow(&root, &condition, constants_max + keys) {
+        let narrowed = narrow(&root, &condition, constants_max + keys);
+        let is_narrowed = narrowed.is_some();
+        if let Some(narrowed) = narrowed {
             root = narrowed;
             left -= keys;
             constants_max += keys;
-        } else if let Some(narrowed) = ends(&condition).and_then(|ends| narrow(&root, &ends, constants_max)) {
-            // A list that is too long for the statement is as good as its ends.
-            root = narrowed;
+        }
+        // Rows of values may lie above a join to whose sides the list of each column goes. A list that is too long for the statement is
+        // as good as its ends.
+        if !is_narrowed || matches!(condition, Predicate::Rows(_)) {
+            pending.extend(keys::weaker(&condition));
         }
     }
     Fragment { store: part.fragment.store.clone(), root }
@@ -73,7 +79,8 @@ fn expression(predicate: &Predicate, types: &[PgType]) -> Option<Expression> {
         Predicate::IsNull { column, negated } => Node::IsNull { operand: Box::new(subject(column, types)?), negated: *negated },
         Predicate::And(inner) => Node::And(parts(inner)?),
         Predicate::Or(inner) => Node::Or(parts(inner)?),
-        Predicate::Like { .. } => return None,
+        Predicate::Rows(rows) if rows.rows.len() <= ROWS_MAX => return expression(&rows.alternatives(), types),
+        Predicate::Rows(_) | Predicate::Like { .. } => return None,
     }))
 }
 
@@ -174,7 +181,7 @@ fn is_sorted(relation: &Relation) -> bool {
 mod tests {
     use super::*;
     use crate::stores::fragment::{Aggregate, AggregateCall};
-    use crate::stores::predicate::Comparison;
+    use crate::stores::predicate::{Comparison, Rows};
 
     fn values(columns: usize) -> Relation {
         Relation::Values { types: vec![PgType::INT4; columns], rows: Vec::new() }
@@ -213,6 +220,18 @@ mod tests {
         check(grouped(), 1, &["filter", "aggregate", "values"]);
         let limit = Relation::Limit { input: Box::new(values(1)), offset: 0, limit: Some(3) };
         check(limit, 0, &["filter", "limit", "values"]);
+    }
+
+    #[test]
+    fn rows_of_values_are_written_out_while_they_are_few() {
+        let rows = |count: i64| {
+            let rows = (0..count).map(|row| vec![Value::Int(row), Value::Int(-row)]).collect();
+            expression(&Predicate::Rows(Rows { columns: vec![ColumnRef::of(0), ColumnRef::of(1)], rows }), &[PgType::INT4; 2])
+        };
+        let few = rows(2).unwrap();
+        assert_eq!(few.to_string(), "(((#0 = <integer>) AND (#1 = <integer>)) OR ((#0 = <integer>) AND (#1 = <integer>)))");
+        assert!(rows(100).is_some());
+        assert_eq!(rows(101), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! what is compared could say otherwise.
 
 use super::super::super::fragment::{DateField, Expression, Function, Node, Shape};
-use super::super::super::predicate::{ColumnRef, Comparison, Predicate};
+use super::super::super::predicate::{ColumnRef, Comparison, Predicate, Rows};
 use super::super::super::relational::fragment::{Like, Pen, Phrasing};
 use super::super::super::relational::predicate::{self, Like as StoredLike, Members, Spelling, Use};
 use super::super::super::relational::{Sql, Unwritable};
@@ -34,6 +34,10 @@ impl Spelling for Aliased<'_> {
 
     fn write_members(&self, members: Members<'_>, sql: &mut Sql) -> Result<bool, Unwritable> {
         self.0.write_members(members, sql)
+    }
+
+    fn write_rows(&self, rows: &Rows, sql: &mut Sql) -> Result<bool, Unwritable> {
+        self.0.write_rows(rows, sql)
     }
 
     fn write_like(&self, column: &ColumnRef, like: StoredLike<'_>, sql: &mut Sql) -> Result<(), Unwritable> {

@@ -27,7 +27,7 @@ use super::super::document::OnMismatch;
 use super::super::document::types::{DocumentType, NATIVE_KEY};
 use super::super::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
 use super::super::relational::predicate::{Like, write};
-use super::super::relational::{Spelling, Sql, Unwritable, Use, embedded, like};
+use super::super::relational::{Spelling, Sql, Unwritable, Use, embedded, like, rows};
 use super::super::schema::{Collation, Column, Table, TableKind};
 use super::super::value::Value;
 use super::types::read::EXACT_DOUBLE;
@@ -46,6 +46,7 @@ pub(super) fn pushdown(table: &Table, predicate: &Predicate) -> Pushdown {
     match predicate {
         Predicate::And(parts) => all(table, parts),
         Predicate::Or(parts) => any(table, parts),
+        Predicate::Rows(found) => rows::judge(table, found, rows::VALUES_MAX, &|part| pushdown(table, part)),
         Predicate::Compare { column, .. }
         | Predicate::In { column, .. }
         | Predicate::IsNull { column, .. }
@@ -200,6 +201,14 @@ fn on_text(column: &Column, predicate: &Predicate) -> Pushdown {
     }
     if !values_are(predicate, |value| matches!(value, Value::Text(text) if !text.contains('\0'))) {
         return Pushdown::Refused("the value is not a text that SQLite compares whole");
+    }
+    // What stands before IN is written with the column's own collation, which for its opposite would leave out too much.
+    if let (Predicate::In { column: at, values, negated: true }, Collation::Loose(_)) = (predicate, &column.collation) {
+        let unequal = |value: &Value| Predicate::Compare { column: at.clone(), op: Comparison::NotEqual, value: value.clone() };
+        return match values.len() {
+            ..=PARTS_MAX => verdict(proven, Predicate::And(values.iter().map(unequal).collect())),
+            _ => Pushdown::Refused("the list of values is too long to be compared one by one"),
+        };
     }
     let below = matches!(predicate, Predicate::Compare { op: Comparison::Less | Comparison::LessOrEqual, .. });
     match &column.collation {
@@ -362,6 +371,8 @@ pub(super) fn write_filter(table: &Table, filter: &[Predicate], sql: &mut Sql) -
 fn gather_documents<'t>(table: &'t Table, predicate: &Predicate, found: &mut BTreeSet<&'t str>) {
     match predicate {
         Predicate::And(parts) | Predicate::Or(parts) => parts.iter().for_each(|part| gather_documents(table, part, found)),
+        // Fields of documents stand in no rows.
+        Predicate::Rows(_) => {}
         Predicate::Compare { column, .. }
         | Predicate::In { column, .. }
         | Predicate::IsNull { column, .. }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::super::document::{DocumentField, DocumentOptions, OnMismatch};
+use super::super::super::predicate::Rows;
 use super::super::super::relational::{Dialect, write_all};
 use super::super::super::schema::{Generated, TableId};
 use super::super::types;
@@ -66,6 +67,10 @@ fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
 }
 
+fn not_in(column: usize, values: &[&str]) -> Predicate {
+    Predicate::In { column: ColumnRef::of(column), values: values.iter().map(|value| text(value)).collect(), negated: true }
+}
+
 /// `E`xact, `S`uperset or `R`efused, with the SQL of what is pushed.
 fn check(table: &Table, predicate: &Predicate, expected: &str) {
     let (letter, pushed) = match pushdown(table, predicate) {
@@ -109,6 +114,9 @@ fn conditions_are_exact_only_where_misfits_cannot_be_kept() {
         (Predicate::IsNull { column: ColumnRef::of(8), negated: true }, "E t.\"any\" IS NOT NULL"),
         (Predicate::In { column: ColumnRef::of(0), values: vec![], negated: false }, "R"),
         (compare(99, Equal, Value::Int(1)), "R"),
+        (not_in(2, &["a", "b"]), "S t.\"s\" NOT IN (?1, ?2)"),
+        (not_in(3, &["a", "b"]), "S (t.\"ci\" COLLATE BINARY <> ?1 AND t.\"ci\" COLLATE BINARY <> ?2)"),
+        (not_in(3, &["a"; PARTS_MAX + 1]), "R"),
     ];
     for (predicate, expected) in rows {
         check(&table, &predicate, expected);
@@ -140,6 +148,28 @@ fn junctions_keep_what_they_can() {
     check(&table, &Predicate::Or(vec![good.clone(), bad]), "R");
     check(&table, &Predicate::Or(vec![good.clone(), good.clone()]), "E (t.\"n\" = ?1 OR t.\"n\" = ?2)");
     check(&table, &Predicate::Or(vec![good; PARTS_MAX + 1]), "R");
+}
+
+#[test]
+fn rows_are_as_exact_as_the_lists_of_their_columns() {
+    let table = table(TableKind::Table);
+    let rows = |columns: [usize; 2], rows: Vec<[Value; 2]>| {
+        let rows = rows.into_iter().map(|row| row.to_vec()).collect();
+        Predicate::Rows(Rows { columns: columns.map(ColumnRef::of).to_vec(), rows })
+    };
+    let two = || vec![[Value::Int(1), text("a")], [Value::Int(2), text("b")]];
+    check(&table, &rows([0, 2], two()), "E (t.\"n\", t.\"s\") IN (VALUES (?1, ?2), (?3, ?4))");
+    check(&table, &rows([1, 3], two()), "S (t.\"id\", t.\"ci\") IN (VALUES (?1, ?2), (?3, ?4))");
+    // Each form of a uuid is looked for, so that these are alternatives.
+    let uuid = || text("00112233-4455-6677-8899-aabbccddeeff");
+    check(&table, &rows([0, 5], vec![[Value::Int(1), uuid()]]), "E ((t.\"n\" = ?1 AND t.\"u\" IN (?2, ?3, ?4)))");
+    check(&table, &rows([0, 5], vec![[Value::Int(1), uuid()]; PARTS_MAX + 1]), "R");
+    // Fields of documents are reached one by one; of moments nothing is known.
+    let field = "S ((t.\"n\" = ?1 AND json_extract(t.\"doc\", ?2) = ?3))";
+    check(&table, &rows([0, 10], vec![[Value::Int(1), Value::Int(3)]]), field);
+    check(&table, &rows([0, 7], vec![[Value::Int(1), Value::Timestamp(0)]]), "S ((t.\"n\" = ?1))");
+    let wide = vec![[Value::Int(1), text("a")]; 5_001];
+    check(&table, &rows([0, 2], wide), "R");
 }
 
 #[test]

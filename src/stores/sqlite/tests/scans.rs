@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::Diagnose;
+use crate::stores::predicate::Rows;
 
 /// `rows` numbers from 1.
 fn numbers(rows: u32) -> String {
@@ -71,6 +72,14 @@ async fn filters_keep_what_postgres_would_keep() {
         (compare(1, Comparison::Less, text("a")), &["2"]),
         (compare(1, Comparison::NotEqual, text("a")), &["2", "4"]),
         (Predicate::In { column: ColumnRef::of(1), values: vec![text("a"), text("B")], negated: true }, &["4"]),
+        (Predicate::In { column: ColumnRef::of(2), values: vec![text("a"), text("B")], negated: true }, &["1", "4"]),
+        (
+            Predicate::Rows(Rows {
+                columns: [0, 1].map(ColumnRef::of).to_vec(),
+                rows: vec![vec![Value::Int(1), text("a")], vec![Value::Int(2), text("a")], vec![Value::Int(3), text("a")]],
+            }),
+            &["1"],
+        ),
         (Predicate::IsNull { column: ColumnRef::of(1), negated: false }, &["3"]),
         (like("a%", false), &["1", "4"]),
         (like("A%", false), &[]),
