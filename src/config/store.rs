@@ -252,6 +252,20 @@ mod tests {
     }
 
     #[test]
+    fn only_relational_stores_have_a_policy_for_collations() {
+        let mongodb = problems("docs", "kind = \"mongodb\"\ndatabase = \"d\"\ncollation = \"native\"");
+        let rule = "is not a known key: a collation of MongoDB counts for a whole command, so texts are compared by bytes";
+        assert_eq!(mongodb, [format!("stores.docs.collation: {rule}")]);
+        for kind in ["kind = \"postgres\"", "kind = \"mysql\"", "kind = \"sqlite\""] {
+            let said = problems("crm", &format!("{kind}\ncollation = \"Native\""));
+            let rule = "stores.crm.collation: \"Native\" is not one of faithful, native; perhaps \"native\"";
+            assert!(said.iter().any(|problem| problem == rule), "{said:?}");
+            let said = problems("crm", &format!("{kind}\ncollation = \"native\""));
+            assert!(!said.iter().any(|problem| problem.contains("collation")), "{said:?}");
+        }
+    }
+
+    #[test]
     fn a_store_that_is_switched_off_is_not_parsed_further() {
         assert_eq!(problems("crm", "kind = \"postgres\"\nenabled = false\nhost = \"${NOT_SET_ANYWHERE}\""), Vec::<String>::new());
         assert_eq!(problems("crm", "enabled = false").len(), 1);

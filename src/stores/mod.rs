@@ -14,6 +14,7 @@
 
 mod builders;
 pub mod change;
+pub mod collation;
 pub mod connector;
 pub mod document;
 pub mod error;

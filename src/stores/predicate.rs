@@ -44,6 +44,18 @@ pub enum Comparison {
 }
 
 impl Comparison {
+    /// The operator that says the same with its sides exchanged.
+    #[must_use]
+    pub fn flipped(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            Self::Equal | Self::NotEqual => self,
+        }
+    }
+
     /// The operator in SQL.
     pub fn sql(self) -> &'static str {
         match self {

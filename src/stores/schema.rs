@@ -183,6 +183,21 @@ pub enum Collation {
     Linguistic(String),
     /// Texts of different bytes may be equal (case-insensitive, padded).
     Loose(String),
+    /// By rules of the store's own, which count by the policy of its file ([`super::collation`]).
+    Native {
+        /// Its name.
+        name: String,
+        /// Whether texts of different bytes may be equal.
+        is_loose: bool,
+    },
+}
+
+impl Collation {
+    /// Whether texts of different bytes are one for `=`, because the rules of the store count. A key that no two rows share by bytes
+    /// may then find more than one row.
+    pub fn merges(&self) -> bool {
+        matches!(self, Self::Native { is_loose: true, .. })
+    }
 }
 
 /// A key or index over plain columns.

@@ -160,10 +160,12 @@ fn qualified(name: &ObjectName) -> Option<QualifiedName> {
 
 /// Whether a proven key is compared with one value in each of its columns.
 fn pinned(table: &Table, conditions: &[Condition]) -> bool {
+    let merges = |column: &usize| table.columns.get(*column).is_none_or(|found| found.collation.merges());
     let is_given = |column: &usize| {
-        conditions
-            .iter()
-            .any(|condition| condition.column == *column && matches!(condition.test, Test::Compare(Comparison::Equal, _)))
+        !merges(column)
+            && conditions
+                .iter()
+                .any(|condition| condition.column == *column && matches!(condition.test, Test::Compare(Comparison::Equal, _)))
     };
     let is_pinned = |key: &Key| key.proven && !key.columns.is_empty() && key.columns.iter().all(is_given);
     table.primary_key.iter().chain(&table.unique_keys).any(is_pinned)

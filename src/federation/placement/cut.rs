@@ -27,7 +27,7 @@ use crate::federation::semantics::types::schema_after;
 use crate::pgtype::{PgField, PgType};
 use crate::stores::fragment::{Expression, Node, Refusal};
 use crate::stores::value::Value;
-use crate::stores::{Connector, Fragment, Relation, Scan, Tables};
+use crate::stores::{Connector, Fragment, Relation, Scan, Tables, collation};
 
 /// The most constants of one part: SQLite takes 32,766 parameters in a statement.
 const CONSTANTS_MAX: usize = 30_000;
@@ -86,6 +86,15 @@ pub(super) enum Cut<'p> {
     Closed(Option<LogicalPlan>),
 }
 
+/// How much of a statement a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// All of it: nothing of the engine stands above.
+    Statement,
+    /// Less.
+    Part,
+}
+
 /// Who needs the order of a node's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ordered {
@@ -121,7 +130,7 @@ impl<'c> Cutter<'c> {
     pub(super) fn statement(&mut self, plan: &LogicalPlan) -> Result<Option<Option<LogicalPlan>>> {
         match self.cut(plan, Ordered::Kept)? {
             Cut::Open(piece) if !piece.is_worthy => Ok(Some(None)),
-            Cut::Open(piece) => match self.seal(*piece, plan.schema())? {
+            Cut::Open(piece) => match self.seal_as(*piece, plan.schema(), Extent::Statement)? {
                 Some(sealed) => Ok(Some(Some(sealed))),
                 None if self.has_sent_order => Ok(None),
                 None => self.below(plan).map(Some),
@@ -208,6 +217,10 @@ impl<'c> Cutter<'c> {
 
     /// The part as a node with the columns of `schema`; `None` when one of them cannot be sent.
     fn seal(&mut self, piece: Piece<'_>, schema: &DFSchemaRef) -> Result<Option<LogicalPlan>> {
+        self.seal_as(piece, schema, Extent::Part)
+    }
+
+    fn seal_as(&mut self, piece: Piece<'_>, schema: &DFSchemaRef, extent: Extent) -> Result<Option<LogicalPlan>> {
         let fits = |(slot, field): (&Slot, &arrow::datatypes::FieldRef)| !slot.keyed && is_sent_as(slot.pg_type, field.data_type());
         if !piece.slots.iter().zip(schema.fields()).all(fits) {
             return Ok(None);
@@ -216,11 +229,14 @@ impl<'c> Cutter<'c> {
         let places: Vec<usize> = piece.slots.iter().map(|slot| slot.place).collect();
         let (connector, tables) = (Arc::clone(&piece.connector), piece.tables.clone());
         let Ok(relation) = self.straight(piece) else { return Ok(None) };
+        let by_own_collations = extent == Extent::Statement && collation::settles(&relation, &tables);
+        let fragment = Fragment { store: connector.name().clone(), root: relation, by_own_collations };
+        // Nothing may rely on an order that a store makes by its own rules.
         let order = order
             .into_iter()
+            .filter(|_| !by_own_collations)
             .map_while(|key| Some(Order { place: places.iter().position(|place| *place == key.place)?, ..key }))
             .collect();
-        let fragment = Fragment { store: connector.name().clone(), root: relation };
         let described = connector.describe_fragment(&fragment, &tables);
         let node = RemoteFragment::new((fragment, tables), described, (Arc::clone(schema), types), (order, rows));
         Ok(Some(node.into_plan()))

@@ -42,6 +42,16 @@ pub struct Fragment {
     pub store: StoreName,
     /// What it computes.
     pub root: Relation,
+    /// Whether the store's own collations count wherever it compares texts: it is a whole statement, and nothing in it is compared
+    /// otherwise ([`super::collation::settles`]).
+    pub by_own_collations: bool,
+}
+
+impl Fragment {
+    /// A sub-plan in which text is ordered and compared by bytes, but for conditions over constants.
+    pub fn new(store: StoreName, root: Relation) -> Self {
+        Self { store, root, by_own_collations: false }
+    }
 }
 
 /// Why a store does not run a node of a plan.

@@ -125,6 +125,7 @@ fn loosest(collations: impl IntoIterator<Item = Collation>) -> Collation {
         Collation::Bytes => 0,
         Collation::Linguistic(_) => 1,
         Collation::Loose(_) => 2,
+        Collation::Native { .. } => 3,
     };
     collations.into_iter().max_by_key(rank).unwrap_or_default()
 }

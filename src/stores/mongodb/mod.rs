@@ -38,6 +38,7 @@ use self::branch::Branch;
 use self::fragment::Surroundings;
 use self::pool::{OPTIONS, Pool, Settings};
 use self::pushdown::Mismatch;
+use super::collation;
 use super::connector::{Branch as BranchContract, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
 use super::document::options::read_tables;
 use super::document::{DocumentOptions, Memory, OnMismatch};
@@ -85,6 +86,11 @@ impl Kind for Registration {
         };
         let declared = reader.table("collections");
         let mut problems = reader.finish();
+        let key = format!("{path}.{}", collation::OPTION.key);
+        for problem in problems.iter_mut().filter(|problem| problem.path == key) {
+            problem.rule =
+                "is not a known key: a collation of MongoDB counts for a whole command, so texts are compared by bytes".to_owned();
+        }
         let mut collections = BTreeMap::new();
         if let Some(declared) = declared {
             collections = read_tables(&format!("{path}.collections"), declared, secrets, &mut problems);

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::collation;
 use super::connector::{Branch, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
 use super::document::{Known, Learning, Memory};
 use super::error::StoreError;
@@ -178,7 +179,8 @@ impl Connector for Store {
         self.0.can_match_snapshots.store(server.is_mariadb && server.has_binary_log, Ordering::Relaxed);
         *self.0.flavour.lock().unwrap_or_else(PoisonError::into_inner) = Flavour::of(&server);
         let mut learning = Learning { earlier: self.0.memory.known(), now: Known::new() };
-        let found = schema::discover(&mut lease, self.0.place(), &self.0.settings, &mut learning).await?;
+        let mut found = schema::discover(&mut lease, self.0.place(), &self.0.settings, &mut learning).await?;
+        self.0.settings.collation.apply(&mut found.schema, |_, column| types::is_plain_text(&column.native_type));
         self.0.has_other_engines.store(found.has_other_engines, Ordering::Relaxed);
         lease.release();
         self.0.memory.replace(learning.now);
@@ -206,7 +208,7 @@ impl Connector for Store {
 
     fn describe_scan(&self, table: &Table, scan: &Scan) -> String {
         match scan::statement(table, scan) {
-            Ok(sql) => sql.text().to_owned(),
+            Ok(sql) => collation::noted_scan(sql.text().to_owned(), table, &scan.filter, &pushdown::compares_by_own),
             Err(error) => format!("not sent: {error}"),
         }
     }
@@ -216,10 +218,7 @@ impl Connector for Store {
     }
 
     fn describe_fragment(&self, fragment: &Fragment, tables: &Tables) -> String {
-        match fragment::statement(fragment, tables, self.0.setting()) {
-            Ok(sql) => super::relational::fragment::shown(sql),
-            Err(error) => format!("not sent: {error}"),
-        }
+        fragment::describe(fragment, tables, self.0.setting())
     }
 
     async fn open(&self, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::ConnectOptions;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 
+use super::super::collation;
 use super::super::relational::documents::{self, TableOptions, read_options};
 use crate::options::{Form, OptionSpec, Problem, Reader, Secret, Secrets};
 
@@ -60,6 +61,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Some("int"),
         "What tinyint(1), MariaDB's BOOLEAN, becomes: smallint, which keeps every value, or boolean, which keeps zero or not.",
     ),
+    collation::OPTION,
     documents::OPTION,
 ];
 
@@ -98,6 +100,8 @@ pub(super) struct Settings {
     pub(super) zero_date: ZeroDate,
     /// Whether `tinyint(1)` is a boolean.
     pub(super) tinyint1_is_bool: bool,
+    /// Whose rules compare text.
+    pub(super) collation: collation::Policy,
     /// Tables with a JSON column that is a document.
     pub(super) documents: TableOptions,
 }
@@ -125,6 +129,7 @@ impl Settings {
             pool_idle: reader.duration("pool.idle"),
             zero_date: if reader.text("zero_date") == "null" { ZeroDate::Null } else { ZeroDate::Error },
             tinyint1_is_bool: reader.text("tinyint1") == "bool",
+            collation: collation::Policy::of_word(&reader.text("collation")),
             documents: TableOptions::new(),
         };
         if reader.is_set("tls_ca")

@@ -11,6 +11,7 @@
 //! | text of a binary collation that does not pad | `=`, `<>`, `IN`, `LIKE` | | order |
 //! | other text in an encoding of Unicode | order and `<>`, as bytes | `=`, `IN`, `LIKE` | `NOT LIKE` |
 //! | other text | | `=`, `IN`, `LIKE` with ASCII | the rest |
+//! | text whose collation counts (`stores/collation`) | all | | |
 //! | `uuid` | `=`, `<>`, `IN` | | order |
 //! | fields of documents | | see `field.rs` | |
 //!
@@ -68,7 +69,7 @@ pub(super) fn judge(table: &Table, predicate: &Predicate, zero_date: ZeroDate) -
                 return Pushdown::Refused("the column's character set cannot hold the pattern");
             }
             match (&found.collation, negated) {
-                (Collation::Bytes | Collation::Linguistic(_), _) => Pushdown::Exact(predicate.clone()),
+                (Collation::Bytes | Collation::Linguistic(_) | Collation::Native { .. }, _) => Pushdown::Exact(predicate.clone()),
                 (Collation::Loose(_), false) => Pushdown::Superset(predicate.clone()),
                 (Collation::Loose(_), true) => Pushdown::Refused("the store's LIKE ignores case or accents"),
             }
@@ -212,6 +213,9 @@ pub(super) fn is_storable(micros: i64) -> bool {
 }
 
 fn compare_text(found: &Column, op: Comparison, text: &str, kept: Predicate) -> Pushdown {
+    if matches!(found.collation, Collation::Native { .. }) {
+        return Pushdown::Exact(kept);
+    }
     // An index on a char(n) column finds 'a' for 'a ', whatever the collation; no value of the column ends with a blank.
     if found.native_type.starts_with("char") && text.ends_with(' ') {
         return Pushdown::Refused("char columns hold no trailing blanks");
@@ -234,7 +238,7 @@ fn compares_as_bytes(found: &Column, op: Comparison) -> bool {
     let is_utf8 = |name: &str| matches!(charset(name), "utf8mb4" | "utf8mb3" | "utf8" | "ascii");
     is_text(found)
         && match &found.collation {
-            Collation::Bytes => false,
+            Collation::Bytes | Collation::Native { .. } => false,
             Collation::Linguistic(name) => !matches!(op, Comparison::Equal | Comparison::NotEqual) && is_utf8(name),
             Collation::Loose(name) => op != Comparison::Equal && is_utf8(name),
         }
@@ -248,11 +252,16 @@ fn charset(collation: &str) -> &str {
     collation.split_once('_').map_or(collation, |(charset, _)| charset)
 }
 
+/// Whether a column whose collation counts is compared under it.
+pub(super) fn compares_by_own(_column: &Column, purpose: Use) -> bool {
+    purpose != Use::NullTest
+}
+
 /// Whether the column's character set surely has every character of the text.
 pub(super) fn can_hold(found: &Column, text: &str) -> bool {
     match &found.collation {
         Collation::Bytes => true,
-        Collation::Linguistic(name) | Collation::Loose(name) => match charset(name) {
+        Collation::Linguistic(name) | Collation::Loose(name) | Collation::Native { name, .. } => match charset(name) {
             "utf8mb4" => true,
             "utf8mb3" | "utf8" => text.chars().all(|character| u32::from(character) <= 0xffff),
             _ => text.is_ascii(),
@@ -454,6 +463,8 @@ mod tests {
             column("id", "uuid", Collation::Bytes),
             column("wide", "decimal(65,30)", Collation::Bytes),
             column("odd`name", "blob", Collation::Bytes),
+            column("own", "varchar(9)", Collation::Native { name: "utf8mb4_general_ci".to_owned(), is_loose: true }),
+            column("narrow", "char(9)", Collation::Native { name: "latin1_swedish_ci".to_owned(), is_loose: true }),
         ];
         Table {
             id: TableId { namespace: "d".to_owned(), name: "t".to_owned() },
@@ -545,6 +556,10 @@ mod tests {
             ("id", Equal, text("nonsense"), "refused"),
             ("id", Less, text("123e4567-e89b-12d3-a456-426655440000"), "refused"),
             ("odd`name", Less, Value::Bytes(vec![1]), "exact: `odd``name` < ? [Bytes([1])]"),
+            ("own", Equal, text("a"), "exact: `own` = ? [Text(\"a\")]"),
+            ("own", GreaterOrEqual, text("ä"), "exact: `own` >= ? [Text(\"ä\")]"),
+            ("narrow", NotEqual, text("a "), "exact: `narrow` <> ? [Text(\"a \")]"),
+            ("narrow", Equal, text("ä"), "refused"),
         ];
         for (name, op, value, expected) in rows {
             let predicate = Predicate::Compare { column: of(&table, name), op, value };
@@ -578,6 +593,9 @@ mod tests {
             (list("latin", &["a"], true), "refused"),
             (like("ci", "a\\%!%", false), "superset: `ci` LIKE ? ESCAPE '!' [Text(\"a!%!!%\")]"),
             (like("ci", "a%", true), "refused"),
+            (list("own", &["a", "b"], true), "exact: `own` NOT IN (?, ?) [Text(\"a\"), Text(\"b\")]"),
+            (like("own", "a%", true), "exact: `own` NOT LIKE ? ESCAPE '!' [Text(\"a%\")]"),
+            (like("narrow", "ä%", false), "refused"),
             (like("exact", "a_", true), "exact: `exact` NOT LIKE ? ESCAPE '!' [Text(\"a_\")]"),
             (like("latin", "ä%", false), "refused"),
             (like("n", "1%", false), "refused"),

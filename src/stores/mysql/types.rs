@@ -335,6 +335,11 @@ pub(super) fn is_year(native_type: &str) -> bool {
     Declared::parse(native_type).word == "year"
 }
 
+/// Whether the type is one of texts: labels are compared as such, and ordered by their numbers.
+pub(super) fn is_plain_text(native_type: &str) -> bool {
+    matches!(Declared::parse(native_type).word, "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext")
+}
+
 fn is_truth(declared: &Declared<'_>, policy: Policy) -> bool {
     policy.tinyint1_is_bool && declared.arguments == "1" && !declared.unsigned
 }

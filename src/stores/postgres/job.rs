@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use arrow::datatypes::{Field, SchemaRef};
 
+use super::super::collation;
 use super::super::connector::{Scan, ScanLimits, StoreName};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Relation, Shape, Tables, shapes};
@@ -22,7 +23,7 @@ use super::super::relational::{self, Dialect, Sql, Unwritable, embedded, literal
 use super::super::schema::{Column, Table, TableId};
 use super::copy::Malformed;
 use super::error;
-use super::fragment::Postgres;
+use super::fragment::{Postgres, compares_by_own};
 use super::pages::Pages;
 use super::pool::State;
 use super::pushdown::Names;
@@ -121,7 +122,8 @@ impl Job {
         });
         let guard = guard(&used, &|id| tables.get(id)).map_err(refused)?;
         let mut sql = Sql::literal();
-        relational::fragment::write(&fragment.root, tables, &Postgres, guard.as_deref(), &mut sql).map_err(refused)?;
+        let phrasing = Postgres { by_own_collations: fragment.by_own_collations };
+        relational::fragment::write(&fragment.root, tables, &phrasing, guard.as_deref(), &mut sql).map_err(refused)?;
         let read: Vec<Arc<Table>> = used.keys().filter_map(|id| tables.get(*id).cloned()).collect();
         let known = shapes(&fragment.root, tables);
         if known.len() != schema.fields().len() {
@@ -227,7 +229,7 @@ pub(super) fn describe(table: &Table, scan: &Scan) -> String {
     match write_select(table, scan, &mut sql) {
         Ok(_) => {
             push_limit(scan, &mut sql);
-            sql.text().to_owned()
+            collation::noted_scan(sql.text().to_owned(), table, &scan.filter, &compares_by_own)
         }
         Err(Unwritable(rule)) => format!("not sent: a filter value {rule}"),
     }

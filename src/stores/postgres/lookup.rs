@@ -317,7 +317,9 @@ fn rows_of_pinned_key(table: &Table, filter: &[Predicate]) -> Option<usize> {
         let together = filter.iter().filter_map(|predicate| rows_over(predicate, key)).min();
         apart.into_iter().chain(together).min()
     };
-    let keys = table.primary_key.iter().chain(&table.unique_keys);
+    // A key is proven by bytes, or by the collation of its index, which may be another one than that of the column.
+    let merges = |ordinal: &usize| table.columns.get(*ordinal).is_some_and(|column| column.collation.merges());
+    let keys = table.primary_key.iter().chain(&table.unique_keys).filter(|key| !key.columns.iter().any(merges));
     keys.filter(|key| key.proven && !key.columns.is_empty()).filter_map(rows_of).min()
 }
 
@@ -450,6 +452,11 @@ mod tests {
         );
         check(&[0], vec![rows([0, 1], 101)], None);
         check(&[0], vec![rows([0, 4], 1)], None);
+        // A key that no two rows share by bytes, where texts of different bytes are one.
+        let mut merging = table().as_ref().clone();
+        merging.columns[1].collation = Collation::Native { name: "ci".to_owned(), is_loose: true };
+        let scan = [equal(0, Value::Int(7)), equal(1, text("a"))];
+        assert_eq!((rows_of_pinned_key(&table(), &scan), rows_of_pinned_key(&merging, &scan)), (Some(1), None));
         check(&[0], vec![equal(0, Value::Int(7))], None);
         check(&[0], vec![equal(2, Value::Date(7))], None);
         check(&[0], vec![equal(5, uuid()), equal(2, Value::Date(7))], None);

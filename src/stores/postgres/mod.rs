@@ -136,7 +136,9 @@ impl connector::Connector for Connector {
         self.inner.pools.start();
         let mut learning = Learning { earlier: self.memory.known(), now: Known::new() };
         let control = &self.inner.pools.control;
-        let schema = Box::pin(schema::discover(&self.inner.name, control, &self.documents, &mut learning)).await?;
+        let mut schema = Box::pin(schema::discover(&self.inner.name, control, &self.documents, &mut learning)).await?;
+        // Types of extensions that are sent as text have operators of their own.
+        self.inner.settings.collation.apply(&mut schema, |_, column| types::Form::of(&column.field) == types::Form::Binary);
         self.memory.replace(learning.now);
         Ok(schema)
     }

@@ -2,7 +2,8 @@
 //!
 //! Exact is claimed only where PostgreSQL under the `C` collation *is* the semantics that a predicate has: numbers, truth
 //! values, bytes, dates and times, `uuid`; text equality under deterministic collations; text order with `COLLATE "C"`
-//! written out. Deliberately absent: `ILIKE` (folds case by the server's locale), comparisons of types that travel as text,
+//! written out. Where the collations of the store count (`stores/collation`), comparisons are as the server makes them.
+//! Deliberately absent: `ILIKE` (folds case by the server's locale), comparisons of types that travel as text,
 //! `json` values.
 
 use super::super::predicate::{ColumnRef, Comparison, Predicate, Pushdown, Rows};
@@ -306,6 +307,8 @@ fn needs_bytes(collation: &Collation, purpose: Use) -> bool {
     match (collation, purpose) {
         (Collation::Bytes, _) | (_, Use::NullTest) => false,
         (_, Use::Compare(Comparison::Equal)) => false,
+        (Collation::Native { .. }, Use::Compare(_) | Use::Member) => false,
+        (Collation::Native { is_loose, .. }, Use::Pattern) => *is_loose,
         (Collation::Linguistic(_), Use::Compare(Comparison::NotEqual) | Use::Member | Use::Pattern) => false,
         (Collation::Linguistic(_), Use::Compare(_)) => true,
         (Collation::Loose(_), Use::Compare(_) | Use::Member | Use::Pattern) => true,
@@ -413,6 +416,34 @@ mod tests {
         ];
         for (predicate, expected) in rows {
             assert_eq!(shown(&predicate), expected, "{predicate:?}");
+        }
+    }
+
+    #[test]
+    fn collations_that_count_are_left_to_the_server() {
+        let mut table = table();
+        table.columns[1].collation = Collation::Native { name: "en".to_owned(), is_loose: false };
+        table.columns[2].collation = Collation::Native { name: "ci".to_owned(), is_loose: true };
+        let like = |column| Predicate::Like {
+            column: ColumnRef::of(column),
+            pattern: "a%".to_owned(),
+            negated: true,
+            case_insensitive: false,
+        };
+        let list = Predicate::In { column: ColumnRef::of(2), values: vec![text("a"), text("b")], negated: true };
+        let rows = [
+            (compare(1, Comparison::Less, text("a")), "\"text\" < 'a'::pg_catalog.text"),
+            (compare(2, Comparison::Equal, text("a")), "\"ci\" = 'a'::pg_catalog.text"),
+            (compare(2, Comparison::NotEqual, text("a")), "\"ci\" <> 'a'::pg_catalog.text"),
+            (list, "\"ci\" NOT IN ('a'::pg_catalog.text, 'b'::pg_catalog.text)"),
+            (like(1), "\"text\" NOT LIKE 'a%'::pg_catalog.text"),
+            (like(2), "\"ci\" COLLATE pg_catalog.\"C\" NOT LIKE 'a%'::pg_catalog.text"),
+        ];
+        for (predicate, expected) in rows {
+            let Pushdown::Exact(kept) = judge(&table, &predicate) else { panic!("{predicate:?}") };
+            let mut sql = Sql::literal();
+            predicate::write(&kept, &Names(&table), &mut sql).unwrap();
+            assert_eq!(sql.text(), expected);
         }
     }
 

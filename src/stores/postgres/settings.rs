@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
+use super::super::collation::Policy;
 use crate::options::{Form, OptionSpec, Reader, Secret, parse_duration};
 
 /// Lookups by key that a connection keeps prepared. A scan is a COPY, which cannot be.
@@ -65,6 +66,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         default: Some("60s"),
         meaning: "The server probes a silent TCP connection after this time; 0s leaves it to the server's own setting.",
     },
+    super::super::collation::OPTION,
     super::super::relational::documents::OPTION,
 ];
 
@@ -85,6 +87,8 @@ pub(super) struct Settings {
     pub pool_idle: Duration,
     /// Silence after which the server probes the connection; zero leaves it to the server.
     pub keepalive: Duration,
+    /// Whose rules compare text.
+    pub collation: Policy,
 }
 
 impl std::fmt::Debug for Settings {
@@ -118,6 +122,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Settings {
         pool_wait: positive(reader, "pool.wait"),
         pool_idle: reader.duration("pool.idle"),
         keepalive: reader.duration("keepalive"),
+        collation: Policy::of_word(&reader.text("collation")),
     }
 }
 

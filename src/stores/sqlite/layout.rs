@@ -88,7 +88,7 @@ impl Layout {
             schema: Arc::clone(schema),
             items: Vec::new(),
         };
-        let sql = super::fragment::write(&fragment.root, tables);
+        let sql = super::fragment::write(fragment, tables);
         let sql = sql.map_err(|unwritable| layout.changed(&format!("A part of the plan cannot be sent: {unwritable}.")))?;
         let known = shapes(&fragment.root, tables);
         if known.len() != schema.fields().len() {

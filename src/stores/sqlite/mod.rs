@@ -26,6 +26,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 
+use super::collation;
 use super::connector::{self, Capabilities, KEYS_EACH, Kind, Purpose, Scan, StoreName};
 use super::document::{Known, Learning, Memory};
 use super::error::StoreError;
@@ -33,7 +34,7 @@ use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relational::documents::{self, TableOptions, read_options};
-use super::schema::{StoreSchema, Table};
+use super::schema::{Collation, Column, StoreSchema, Table};
 use crate::options::{Form, OptionSpec, Problem, Reader, Secrets};
 use crate::task::OwnedTask;
 
@@ -77,6 +78,7 @@ const OPTIONS: &[OptionSpec] = &[
         default: Some("10m"),
         meaning: "How long a statement or transaction keeps its state of the file while nothing is read from it; meanwhile the write-ahead log only grows.",
     },
+    collation::OPTION,
     documents::OPTION,
 ];
 
@@ -120,6 +122,7 @@ impl Kind for Registration {
         if i32::try_from(settings.busy_timeout.as_millis()).is_err() {
             reader.problem("busy_timeout", &format!("{:?}", settings.busy_timeout), "is longer than 24 days".to_owned());
         }
+        let collation = collation::Policy::of_word(&reader.text("collation"));
         let found = reader.table("tables");
         let mut problems = reader.finish();
         let tables = read_options(path, found, secrets, &mut problems);
@@ -127,7 +130,7 @@ impl Kind for Registration {
             return Err(problems);
         }
         let pool = Arc::new(pool::Pool::new(name.clone(), settings));
-        Ok(Arc::new(Connector { pool, tables, memory: Memory::default() }))
+        Ok(Arc::new(Connector { pool, tables, collation, memory: Memory::default() }))
     }
 }
 
@@ -136,6 +139,8 @@ impl Kind for Registration {
 pub struct Connector {
     pool: Arc<pool::Pool>,
     tables: TableOptions,
+    /// Whose rules compare text.
+    collation: collation::Policy,
     /// Document schemas of earlier discoveries, so that samples only widen them.
     memory: Memory,
 }
@@ -170,7 +175,10 @@ impl connector::Connector for Connector {
             }
             found.map(|schema| (schema, learning.now))
         };
-        let (schema, known) = OwnedTask::spawn_blocking(work).join().await.unwrap_or_else(|| Err(lost(&self.pool)))?;
+        let (mut schema, known) = OwnedTask::spawn_blocking(work).join().await.unwrap_or_else(|| Err(lost(&self.pool)))?;
+        // Views show none, and the order of texts in UTF-16 is no rule that anybody wrote.
+        let has_own = |column: &Column| matches!(&column.collation, Collation::Loose(name) if name != types::OF_A_VIEW);
+        self.collation.apply(&mut schema, |_, column| has_own(column));
         self.memory.replace(known);
         Ok(schema)
     }
@@ -203,7 +211,7 @@ impl connector::Connector for Connector {
 
     fn describe_scan(&self, table: &Table, scan: &Scan) -> String {
         match layout::Layout::new(self.pool.store(), table, scan) {
-            Ok(layout) => layout.sql().to_owned(),
+            Ok(layout) => collation::noted_scan(layout.sql().to_owned(), table, &scan.filter, &pushdown::compares_by_own),
             Err(error) => error.to_string(),
         }
     }

@@ -162,7 +162,7 @@ impl Room {
 }
 
 fn fragment(relation: &Relation) -> Fragment {
-    Fragment { store: StoreName::new("docs"), root: relation.clone() }
+    Fragment::new(StoreName::new("docs"), relation.clone())
 }
 
 fn cells(batches: &[RecordBatch], types: &[PgType]) -> Vec<Vec<Cell>> {

@@ -110,7 +110,7 @@ impl Pair {
             .into_iter()
             .map(|shape| Field::new("c", shape.pg_type.carrier(), true).with_pg_type(shape.pg_type));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let fragment = Fragment { store: StoreName::new("shop"), root: relation.clone() };
+        let fragment = Fragment::new(StoreName::new("shop"), relation.clone());
         let branch = self.room.store.open(Purpose::Statement { scans: 1 }).await?;
         let stream = branch.run(&fragment, &self.tables, &schema, ScanLimits::default()).await?;
         let batches: Vec<RecordBatch> = stream.try_collect().await?;
@@ -121,7 +121,7 @@ impl Pair {
     }
 
     fn sql(&self, relation: &Relation) -> String {
-        let fragment = Fragment { store: StoreName::new("shop"), root: relation.clone() };
+        let fragment = Fragment::new(StoreName::new("shop"), relation.clone());
         self.room.store.describe_fragment(&fragment, &self.tables)
     }
 

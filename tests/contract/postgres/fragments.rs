@@ -93,7 +93,7 @@ impl Stage {
         let types = shapes(relation, &self.tables).into_iter().map(|shape| shape.pg_type);
         let schema = Arc::new(Schema::new(types.enumerate().map(field).collect::<Vec<_>>()));
         let branch = self.fixture.connector.open(Purpose::Statement { scans: 1 }).await?;
-        let fragment = Fragment { store: StoreName::new("crm"), root: relation.clone() };
+        let fragment = Fragment::new(StoreName::new("crm"), relation.clone());
         branch.run(&fragment, &self.tables, &schema, ScanLimits::default()).await?.try_collect().await
     }
 

@@ -85,7 +85,7 @@ impl Side {
     }
 
     fn fragment(&self, relation: &Relation) -> Fragment {
-        Fragment { store: self.connector.name().clone(), root: relation.clone() }
+        Fragment::new(self.connector.name().clone(), relation.clone())
     }
 
     async fn run(&self, relation: &Relation) -> Result<Vec<RecordBatch>, StoreError> {
@@ -154,7 +154,7 @@ async fn a_dropped_part_stops(world: &dyn World) {
     if accepts(&connector, &relation, &tables).is_err() {
         return;
     }
-    let fragment = Fragment { store: connector.name().clone(), root: relation };
+    let fragment = Fragment::new(connector.name().clone(), relation);
     let schema = schema(&fragment.root, &tables);
     let branch = connector.open(ALONE).await.unwrap();
     let mut stream = branch.run(&fragment, &tables, &schema, ScanLimits::default()).await.unwrap();

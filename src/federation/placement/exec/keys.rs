@@ -48,7 +48,7 @@ pub(super) fn narrowed(part: &Part, told: Predicate, connector: &dyn Connector) 
             pending.extend(keys::weaker(&condition));
         }
     }
-    Fragment { store: part.fragment.store.clone(), root }
+    Fragment { store: part.fragment.store.clone(), root, by_own_collations: part.fragment.by_own_collations }
 }
 
 /// The keys of a list that is too long for every store, over a stored column of which it asks for few enough rows.

@@ -27,7 +27,7 @@ impl Choice for Fresh {
 fn part() -> Arc<Part> {
     let sent = Arc::new(Schema::new(vec![Field::new("id", DataType::Int32, false)]));
     let root = Relation::Values { types: vec![crate::pgtype::PgType::INT4], rows: Vec::new() };
-    let fragment = Fragment { store: StoreName::new("shop"), root };
+    let fragment = Fragment::new(StoreName::new("shop"), root);
     Arc::new(Part { fragment, tables: Tables::new(), described: "SELECT 1".to_owned(), sent, order: Vec::new(), rows: Some(7) })
 }
 

@@ -338,7 +338,7 @@ impl Scope<'_> {
             let column = stored(&self.shape(argument), self.tables);
             column.is_some_and(|column| match &column.collation {
                 Collation::Bytes => false,
-                Collation::Linguistic(name) | Collation::Loose(name) => name.starts_with("ascii_"),
+                Collation::Linguistic(name) | Collation::Loose(name) | Collation::Native { name, .. } => name.starts_with("ascii_"),
             })
         };
         if arguments.iter().all(is_ascii) { Ok(()) } else { Err("the store maps letters by its collation") }

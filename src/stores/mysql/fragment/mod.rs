@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+use super::super::collation;
 use super::super::connector::ScanLimits;
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Refusal, Relation, Tables, shapes};
@@ -40,6 +41,7 @@ use super::super::schema::TableId;
 use super::gather::Source;
 use super::options::ZeroDate;
 use super::pool::Server;
+use super::pushdown::compares_by_own;
 use super::scan::{Job, bounded, refused};
 use super::{Shared, types};
 use spelling::Words;
@@ -99,8 +101,20 @@ pub(super) fn accepts(relation: &Relation, tables: &Tables, setting: Setting) ->
 /// A value that cannot be sent.
 pub(super) fn statement(fragment: &Fragment, tables: &Tables, setting: Setting) -> Result<Sql, Unwritable> {
     let mut sql = Sql::bound(Dialect::MySql);
-    fragment::write(&fragment.root, tables, &Words { setting }, None, &mut sql)?;
+    let words = Words { setting, by_own_collations: fragment.by_own_collations };
+    fragment::write(&fragment.root, tables, &words, None, &mut sql)?;
     bounded(sql)
+}
+
+/// The statement as `EXPLAIN` shows it.
+pub(super) fn describe(fragment: &Fragment, tables: &Tables, setting: Setting) -> String {
+    match statement(fragment, tables, setting) {
+        Ok(sql) => {
+            let (text, whole) = (fragment::shown(sql), fragment.by_own_collations);
+            collation::noted_part(text, &fragment.root, tables, whole, &compares_by_own)
+        }
+        Err(error) => format!("not sent: {error}"),
+    }
 }
 
 /// A fragment that is ready to run.

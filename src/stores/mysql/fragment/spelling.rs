@@ -4,6 +4,7 @@
 //! NULL, or fails, for one that no calendar has. Such expressions use no index, so conditions on rows have the bare form beside
 //! them, which keeps at least the same rows.
 
+use super::super::super::collation;
 use super::super::super::fragment::{Aggregate, AggregateCall, DateField, Expression, Function, Node, Shape, SortKey};
 use super::super::super::predicate::{Comparison, Predicate};
 use super::super::super::relational::fragment::{Like, Pen, Phrasing};
@@ -25,6 +26,8 @@ const REPEATED_LIST_MAX: usize = 200;
 pub(super) struct Words {
     /// What decides about them.
     pub(super) setting: Setting,
+    /// [`Fragment::by_own_collations`](super::super::super::Fragment).
+    pub(super) by_own_collations: bool,
 }
 
 type Written = Result<(), Unwritable>;
@@ -44,6 +47,30 @@ impl Words {
             Kind::Whole if is_year(&shape, pen.tables()) => wrapped("(", expression, " + 0)", pen),
             _ => pen.expression(expression),
         }
+    }
+
+    /// The expression in the form in which its values are ordered, or made one.
+    fn key(&self, expression: &Expression, pen: &mut Pen<'_>) -> Written {
+        if self.rules_key(&pen.shape(expression)) { pen.expression(expression) } else { self.value(expression, pen) }
+    }
+
+    /// Whether the column's own collation counts for values that are ordered, or made one.
+    fn rules_key(&self, shape: &Shape) -> bool {
+        self.by_own_collations && collation::own(shape).is_some()
+    }
+
+    /// Whether it counts for a comparison. What the column's character set cannot hold is compared by bytes, without an error.
+    fn rules(&self, left: &Expression, right: &Expression, pen: &Pen<'_>) -> bool {
+        let shapes = [pen.shape(left), pen.shape(right)];
+        collation::rules(self.by_own_collations, [left, right], [&shapes[0], &shapes[1]])
+            && can_hold(&shapes[0], right, pen)
+            && can_hold(&shapes[1], left, pen)
+    }
+
+    /// Whether it counts for a value among constants.
+    fn rules_list(subject: &Expression, list: &[Expression], pen: &Pen<'_>) -> bool {
+        let shape = pen.shape(subject);
+        collation::rules_list(&shape, list) && list.iter().all(|item| can_hold(&shape, item, pen))
     }
 
     fn text(&self, expression: &Expression, shape: &Shape, pen: &mut Pen<'_>) -> Written {
@@ -262,6 +289,9 @@ impl Words {
 
     /// Whether the bare comparison keeps all rows of the exact one, and may use an index.
     fn has_bare(&self, op: Comparison, left: &Expression, right: &Expression, pen: &Pen<'_>) -> bool {
+        if self.rules(left, right, pen) {
+            return false;
+        }
         let shapes = [pen.shape(left), pen.shape(right)];
         let columns = shapes.each_ref().map(|shape| stored(shape, pen.tables()));
         match (Kind::of(left.pg_type), columns, [&left.node, &right.node]) {
@@ -278,6 +308,14 @@ impl Words {
             (kind, [None, Some(_)], [Node::Literal(Some(_)), _]) if kind.is_date() => true,
             _ => false,
         }
+    }
+}
+
+/// Whether the character set of the column behind a value surely has every character of a constant.
+fn can_hold(shape: &Shape, constant: &Expression, pen: &Pen<'_>) -> bool {
+    match (&constant.node, stored(shape, pen.tables())) {
+        (Node::Literal(Some(Value::Text(text))), Some(column)) => pushdown::can_hold(column, text),
+        _ => true,
     }
 }
 
@@ -403,6 +441,9 @@ impl Phrasing for Words {
     }
 
     fn write_compare(&self, op: Comparison, left: &Expression, right: &Expression, pen: &mut Pen<'_>) -> Written {
+        if self.rules(left, right, pen) {
+            return pen.between(left, op.sql(), right);
+        }
         pen.push("(");
         self.value(left, pen)?;
         pen.push(" ");
@@ -415,9 +456,13 @@ impl Phrasing for Words {
 
     fn write_distinct(&self, left: &Expression, right: &Expression, negated: bool, pen: &mut Pen<'_>) -> Written {
         pen.push(if negated { "(" } else { "(NOT (" });
-        self.value(left, pen)?;
-        pen.push(" <=> ");
-        self.value(right, pen)?;
+        if self.rules(left, right, pen) {
+            pen.between(left, "<=>", right)?;
+        } else {
+            self.value(left, pen)?;
+            pen.push(" <=> ");
+            self.value(right, pen)?;
+        }
         pen.push(if negated { ")" } else { "))" });
         Ok(())
     }
@@ -435,7 +480,11 @@ impl Phrasing for Words {
 
     fn write_in(&self, subject: &Expression, list: &[Expression], negated: bool, pen: &mut Pen<'_>) -> Written {
         pen.push("(");
-        self.value(subject, pen)?;
+        if Self::rules_list(subject, list, pen) {
+            pen.expression(subject)?;
+        } else {
+            self.value(subject, pen)?;
+        }
         self.over_values(if negated { " NOT IN " } else { " IN " }, list, pen)?;
         pen.push(")");
         Ok(())
@@ -447,7 +496,11 @@ impl Phrasing for Words {
         };
         let pattern = like::with_escape(pattern, '!').ok_or(Unwritable("ends with the escape character"))?;
         pen.push("(");
-        self.value(like.subject, pen)?;
+        if Self::rules_list(like.subject, std::slice::from_ref(like.pattern), pen) {
+            pen.expression(like.subject)?;
+        } else {
+            self.value(like.subject, pen)?;
+        }
         pen.push(if like.negated { " NOT LIKE " } else { " LIKE " });
         pen.sql().push_value(Value::Text(pattern))?;
         pen.push(" ESCAPE '!')");
@@ -455,14 +508,14 @@ impl Phrasing for Words {
     }
 
     fn write_key(&self, key: &Expression, pen: &mut Pen<'_>) -> Written {
-        self.value(key, pen)
+        self.key(key, pen)
     }
 
     /// HAVING reads columns that groups are made by, and looks in vain for those within expressions.
     fn having_reads(&self, key: &Expression, pen: &Pen<'_>) -> bool {
         let shape = pen.shape(key);
         match Kind::of(shape.pg_type) {
-            Kind::Text => is_by_bytes(&shape, pen),
+            Kind::Text => is_by_bytes(&shape, pen) || self.rules_key(&shape),
             Kind::Truth | Kind::Day | Kind::Moment | Kind::MomentTz | Kind::Real => false,
             Kind::Whole => !is_year(&shape, pen.tables()),
             _ => true,
@@ -470,7 +523,7 @@ impl Phrasing for Words {
     }
 
     fn write_ordered(&self, expression: &Expression, pen: &mut Pen<'_>) -> Written {
-        self.value(expression, pen)
+        self.key(expression, pen)
     }
 
     fn write_sort_key(&self, key: &SortKey, pen: &mut Pen<'_>) -> Written {
@@ -481,13 +534,13 @@ impl Phrasing for Words {
             self.write_is_null(expression, false, pen)?;
             pen.push(if key.nulls_first { " DESC, " } else { ", " });
         }
-        self.value(expression, pen)?;
+        self.key(expression, pen)?;
         pen.push(if key.descending { " DESC" } else { "" });
         Ok(())
     }
 
     fn write_aggregated(&self, aggregate: Aggregate, argument: &Expression, pen: &mut Pen<'_>) -> Written {
-        if aggregate == Aggregate::Sum { self.operand(argument, pen) } else { self.value(argument, pen) }
+        if aggregate == Aggregate::Sum { self.operand(argument, pen) } else { self.key(argument, pen) }
     }
 
     fn write_aggregate(&self, call: &AggregateCall, pen: &mut Pen<'_>) -> Written {

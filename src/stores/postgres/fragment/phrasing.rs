@@ -1,6 +1,7 @@
 //! PostgreSQL's own words. Casts and functions are named with their schema, and text is compared by bytes wherever the collation of
 //! what is compared could say otherwise.
 
+use super::super::super::collation;
 use super::super::super::fragment::{DateField, Expression, Function, Node, Shape};
 use super::super::super::predicate::{ColumnRef, Comparison, Predicate, Rows};
 use super::super::super::relational::fragment::{Like, Pen, Phrasing};
@@ -15,8 +16,23 @@ use super::super::types::Form;
 use super::judge::is_string;
 use crate::pgtype::{PgType, builtin};
 
-/// How fragments are spelled for PostgreSQL.
-pub(in super::super) struct Postgres;
+/// How a fragment is spelled for PostgreSQL.
+pub(in super::super) struct Postgres {
+    /// [`Fragment::by_own_collations`](super::super::super::Fragment).
+    pub(in super::super) by_own_collations: bool,
+}
+
+impl Postgres {
+    /// Whether the server's own collation counts for a comparison.
+    fn rules(&self, sides: [&Expression; 2], shapes: &[Shape; 2]) -> bool {
+        collation::rules(self.by_own_collations, sides, [&shapes[0], &shapes[1]])
+    }
+
+    /// Whether it counts for values that are ordered, or made one.
+    fn rules_key(&self, key: &Expression, pen: &Pen<'_>) -> bool {
+        self.by_own_collations && collation::own(&pen.shape(key)).is_some()
+    }
+}
 
 /// The columns of a table behind an alias.
 struct Aliased<'a>(Names<'a>, &'a str);
@@ -126,6 +142,7 @@ impl Phrasing for Postgres {
     fn write_compare(&self, op: Comparison, left: &Expression, right: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
         let (both, shapes) = ([left.clone(), right.clone()], [pen.shape(left), pen.shape(right)]);
         let by_bytes = match op {
+            _ if self.rules([left, right], &shapes) => false,
             Comparison::Equal | Comparison::NotEqual => needs_equality(&both, &shapes),
             Comparison::Less | Comparison::LessOrEqual | Comparison::Greater | Comparison::GreaterOrEqual => {
                 needs_order(&both, &shapes)
@@ -135,7 +152,8 @@ impl Phrasing for Postgres {
     }
 
     fn write_distinct(&self, left: &Expression, right: &Expression, negated: bool, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
-        let by_bytes = needs_equality(&[left.clone(), right.clone()], &[pen.shape(left), pen.shape(right)]);
+        let shapes = [pen.shape(left), pen.shape(right)];
+        let by_bytes = !self.rules([left, right], &shapes) && needs_equality(&[left.clone(), right.clone()], &shapes);
         write_pair(left, if negated { "IS NOT DISTINCT FROM" } else { "IS DISTINCT FROM" }, right, by_bytes, pen)
     }
 
@@ -152,8 +170,8 @@ impl Phrasing for Postgres {
 
     fn write_in(&self, subject: &Expression, list: &[Expression], negated: bool, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
         let constants = constants(subject.pg_type, list);
-        let by_bytes = is_string(subject.pg_type) && {
-            let first = pen.shape(subject);
+        let first = pen.shape(subject);
+        let by_bytes = is_string(subject.pg_type) && !collation::rules_list(&first, list) && {
             let different = |item: &Expression| needs_equality(&[subject.clone(), item.clone()], &[first.clone(), pen.shape(item)]);
             // Of constants each is as good as the other.
             list.iter().take(if constants.is_some() { 1 } else { list.len() }).any(different)
@@ -179,12 +197,14 @@ impl Phrasing for Postgres {
     }
 
     fn write_key(&self, key: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
-        let by_bytes = !is_labels(key, pen) && needs_equality(std::slice::from_ref(key), &[pen.shape(key)]);
+        let by_bytes =
+            !is_labels(key, pen) && !self.rules_key(key, pen) && needs_equality(std::slice::from_ref(key), &[pen.shape(key)]);
         write_text(key, by_bytes, pen)
     }
 
     fn write_ordered(&self, expression: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
-        let by_bytes = !is_labels(expression, pen) && needs_order(std::slice::from_ref(expression), &[pen.shape(expression)]);
+        let is_free = is_labels(expression, pen) || self.rules_key(expression, pen);
+        let by_bytes = !is_free && needs_order(std::slice::from_ref(expression), &[pen.shape(expression)]);
         write_text(expression, by_bytes, pen)
     }
 
@@ -320,6 +340,7 @@ fn is_labels(expression: &Expression, pen: &Pen<'_>) -> bool {
 fn is_loose(shape: &Shape) -> bool {
     match &shape.collation {
         Collation::Loose(name) => shape.pg_type.oid != PgType::BPCHAR.oid || !(name == "bpchar" || name.starts_with("character(")),
+        Collation::Native { is_loose, .. } => *is_loose,
         Collation::Bytes | Collation::Linguistic(_) => false,
     }
 }
@@ -335,7 +356,7 @@ fn needs_equality(operands: &[Expression], shapes: &[Shape]) -> bool {
         (Node::Literal(_), _) => false,
         _ if is_loose(shape) => true,
         _ if shape.origin.is_none() => true,
-        (_, Collation::Linguistic(name)) => *seen.get_or_insert(name) != name,
+        (_, Collation::Linguistic(name) | Collation::Native { name, .. }) => *seen.get_or_insert(name) != name,
         _ => false,
     })
 }

@@ -205,7 +205,7 @@ fn settings_locales_and_other_forms_are_refused() {
 fn check(relation: &Relation, expected: &str) {
     assert_eq!(accepts(relation, &tables()), Ok(()), "{relation:?}");
     let mut sql = Sql::literal();
-    write(relation, &tables(), &Postgres, None, &mut sql).unwrap();
+    write(relation, &tables(), &Postgres { by_own_collations: false }, None, &mut sql).unwrap();
     let text = sql.text().replace('"', "").replace("pg_catalog.", "");
     let (_, after) = text.split_once("AS t0 ").unwrap();
     assert_eq!(after, expected);
@@ -276,7 +276,7 @@ fn long_lists_of_constants_are_arrays() {
         let mut list = numbers(PgType::INT4, 9);
         list.push(other);
         let mut sql = Sql::literal();
-        write(&filter(among(at(INT), list, false)), &tables(), &Postgres, None, &mut sql).unwrap();
+        write(&filter(among(at(INT), list, false)), &tables(), &Postgres { by_own_collations: false }, None, &mut sql).unwrap();
         assert!(sql.text().contains("\"int\" IN ('1'::int8::pg_catalog.int4, "), "{}", sql.text());
     }
 }
@@ -285,7 +285,7 @@ fn long_lists_of_constants_are_arrays() {
 fn explain_cuts_long_lists() {
     let list = (0..1000).map(|number| literal(PgType::INT4, Value::Int(number))).collect();
     let root = filter(Expression::condition(Node::In { subject: Box::new(at(INT)), list, negated: false }));
-    let shown = describe(&Fragment { store: StoreName::new("s"), root }, &tables());
+    let shown = describe(&Fragment::new(StoreName::new("s"), root), &tables());
     assert!(shown.contains("= ANY ($1::pg_catalog.int4[])) -- '{0,1,2,") && shown.ends_with('…') && shown.len() < 1000, "{shown}");
 }
 
@@ -293,7 +293,7 @@ fn explain_cuts_long_lists() {
 fn the_type_of_every_column_is_certain() {
     let shown = |relation: &Relation| {
         let mut sql = Sql::literal();
-        write(relation, &tables(), &Postgres, None, &mut sql).unwrap();
+        write(relation, &tables(), &Postgres { by_own_collations: false }, None, &mut sql).unwrap();
         sql.text().replace('"', "").replace("pg_catalog.", "")
     };
     assert_eq!(
@@ -315,9 +315,63 @@ fn the_type_of_every_column_is_certain() {
 fn explain_shows_values_apart() {
     let condition = compare(Comparison::Equal, at(TEXT), text("it's"));
     let root = Relation::Project { input: Box::new(filter(condition)), expressions: vec![at(INT)] };
-    let fragment = Fragment { store: StoreName::new("s"), root };
+    let fragment = Fragment::new(StoreName::new("s"), root);
     assert_eq!(
         describe(&fragment, &tables()),
         "SELECT t0.\"int\" AS c0 FROM \"public\".\"t\" AS t0 WHERE (t0.\"text\" = $1::pg_catalog.text) -- 'it''s'"
     );
+}
+
+/// The tables of a store whose collations count.
+fn native_tables() -> Tables {
+    let native = |table: Arc<Table>| {
+        let mut table = table.as_ref().clone();
+        table.columns[TEXT].collation = Collation::Native { name: "en".to_owned(), is_loose: false };
+        table.columns[LOOSE].collation = Collation::Native { name: "ci".to_owned(), is_loose: true };
+        Arc::new(table)
+    };
+    tables().into_iter().map(|(id, table)| (id, native(table))).collect()
+}
+
+#[test]
+fn collations_that_count_are_left_to_the_server() {
+    use Comparison::{Equal, GreaterOrEqual};
+    let shown = |relation: &Relation, by_own_collations| {
+        assert_eq!(accepts(relation, &native_tables()), Ok(()), "{relation:?}");
+        let mut sql = Sql::literal();
+        write(relation, &native_tables(), &Postgres { by_own_collations }, None, &mut sql).unwrap();
+        sql.text().replace('"', "").replace("pg_catalog.", "").split_once("AS t0 ").unwrap().1.to_owned()
+    };
+    let like = Node::Like { subject: Box::new(at(LOOSE)), pattern: Box::new(text("a%")), negated: false, case_insensitive: false };
+    let among = |subject| Node::In { subject: Box::new(at(subject)), list: vec![text("a"), text("b")], negated: true };
+    // A condition, and how it is written in a part and in a whole statement.
+    let rows = [
+        (compare(Equal, at(LOOSE), text("a")), "(t0.loose = 'a'::text)", "(t0.loose = 'a'::text)"),
+        (compare(GreaterOrEqual, at(TEXT), text("a")), "(t0.text >= 'a'::text)", "(t0.text >= 'a'::text)"),
+        (
+            Expression::condition(among(LOOSE)),
+            "(t0.loose NOT IN ('a'::text, 'b'::text))",
+            "(t0.loose NOT IN ('a'::text, 'b'::text))",
+        ),
+        (compare(Equal, at(LOOSE), at(LOOSE)), "((t0.loose COLLATE C) = t0.loose)", "(t0.loose = t0.loose)"),
+        (compare(Equal, at(LOOSE), at(TEXT)), "((t0.loose COLLATE C) = t0.text)", "((t0.loose COLLATE C) = t0.text)"),
+        (compare(Equal, at(TEXT), at(BYTES)), "(t0.text = t0.bytes)", "(t0.text = t0.bytes)"),
+        // A pattern under a collation that is not deterministic is an error before PostgreSQL 18.
+        (Expression::condition(like), "((t0.loose COLLATE C) LIKE 'a%'::text)", "((t0.loose COLLATE C) LIKE 'a%'::text)"),
+    ];
+    for (condition, part, whole) in rows {
+        assert_eq!(shown(&filter(condition.clone()), false), format!("WHERE {part}"));
+        assert_eq!(shown(&filter(condition), true), format!("WHERE {whole}"));
+    }
+    assert_eq!(shown(&sort(at(TEXT)), false), "ORDER BY (t0.text COLLATE C) ASC NULLS LAST");
+    assert_eq!(shown(&sort(at(TEXT)), true), "ORDER BY t0.text ASC NULLS LAST");
+    let counted =
+        AggregateCall { aggregate: Aggregate::CountRows, argument: None, distinct: false, filter: None, pg_type: PgType::INT8 };
+    let grouped = Relation::Aggregate { input: Box::new(scan("t", vec![])), groups: vec![at(LOOSE)], calls: vec![counted] };
+    assert_eq!(shown(&grouped, false), "GROUP BY (t0.loose COLLATE C)");
+    assert_eq!(shown(&grouped, true), "GROUP BY t0.loose");
+    let fragment = Fragment { by_own_collations: true, ..Fragment::new(StoreName::new("s"), sort(at(TEXT))) };
+    assert!(describe(&fragment, &native_tables()).ends_with("by the store's own collations)"));
+    let fragment = Fragment::new(StoreName::new("s"), filter(compare(Equal, at(LOOSE), text("a"))));
+    assert!(describe(&fragment, &native_tables()).ends_with("-- 'a' (compares by the store's own collation: loose)"));
 }

@@ -14,9 +14,11 @@ mod tests;
 
 pub(super) use judge::accepts;
 
-use super::super::fragment::{Fragment, Relation, Shape, Tables};
+use super::super::collation;
+use super::super::fragment::{Fragment, Shape, Tables};
 use super::super::relational::{Dialect, Sql, Unwritable, fragment};
 use super::super::schema::Column;
+use super::pushdown::compares_by_own;
 use phrasing::Sqlite;
 
 /// What the error of a failed check begins with, between SQLite's own words and the kind of the cell.
@@ -26,19 +28,25 @@ pub(super) const CHECK_MARK: &str = "bad JSON path: '";
 ///
 /// # Errors
 /// What [`accepts`] refuses.
-pub(super) fn write(root: &Relation, tables: &Tables) -> Result<Sql, Unwritable> {
+pub(super) fn write(fragment: &Fragment, tables: &Tables) -> Result<Sql, Unwritable> {
+    written(fragment, tables, true)
+}
+
+fn written(sent: &Fragment, tables: &Tables, checks: bool) -> Result<Sql, Unwritable> {
     let mut sql = Sql::bound(Dialect::Sqlite);
-    let used = judge::computed_with(root, tables);
-    fragment::write(root, tables, &Sqlite { tables, used, checks: true }, None, &mut sql)?;
+    let used = judge::computed_with(&sent.root, tables);
+    let phrasing = Sqlite { tables, used, checks, by_own_collations: sent.by_own_collations };
+    fragment::write(&sent.root, tables, &phrasing, None, &mut sql)?;
     Ok(sql)
 }
 
 /// The statement as `EXPLAIN` shows it, without the checks of cells.
 pub(super) fn describe(described: &Fragment, tables: &Tables) -> String {
-    let mut sql = Sql::bound(Dialect::Sqlite);
-    let used = judge::computed_with(&described.root, tables);
-    match fragment::write(&described.root, tables, &Sqlite { tables, used, checks: false }, None, &mut sql) {
-        Ok(()) => fragment::shown(sql),
+    match written(described, tables, false) {
+        Ok(sql) => {
+            let (text, whole) = (fragment::shown(sql), described.by_own_collations);
+            collation::noted_part(text, &described.root, tables, whole, &compares_by_own)
+        }
         Err(Unwritable(rule)) => format!("not sent: a value {rule}"),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::super::collation;
 use super::super::super::fragment::{Aggregate, AggregateCall, Expression, Function, Node, Shape, Tables};
 use super::super::super::predicate::{ColumnRef, Comparison, Predicate};
 use super::super::super::relational::fragment::{Like, Pen, Phrasing};
@@ -9,7 +10,7 @@ use super::super::super::relational::predicate::{self, Like as StoredLike, Spell
 use super::super::super::relational::{Dialect, Sql, Unwritable, like};
 use super::super::super::schema::{Collation, Table, TableId};
 use super::super::super::value::Value;
-use super::super::pushdown::Columns;
+use super::super::pushdown::{Columns, compares_by_own};
 use super::super::types::is_proven;
 use super::judge::{is_text, kinds};
 use super::stored_column;
@@ -22,6 +23,37 @@ pub(super) struct Sqlite<'t> {
     pub used: BTreeMap<TableId, BTreeSet<usize>>,
     /// Whether cells are checked, which they are in all that is sent.
     pub checks: bool,
+    /// [`Fragment::by_own_collations`](super::super::super::Fragment).
+    pub by_own_collations: bool,
+}
+
+impl Sqlite<'_> {
+    /// Whether two values are to be compared by bytes in spite of their collations. With a constant a column is compared as a scan
+    /// compares it.
+    fn compares_pair_otherwise(&self, op: Comparison, [left, right]: [&Expression; 2], pen: &Pen<'_>) -> bool {
+        let shapes = [pen.shape(left), pen.shape(right)];
+        let by_own =
+            |shape: &Shape, op| stored_column(shape, self.tables).is_some_and(|column| compares_by_own(column, Use::Compare(op)));
+        let is_exact = match [&left.node, &right.node] {
+            [_, Node::Literal(_)] => by_own(&shapes[0], op),
+            [Node::Literal(_), _] => by_own(&shapes[1], op.flipped()),
+            _ => true,
+        };
+        let is_ruled = is_exact && collation::rules(self.by_own_collations, [left, right], [&shapes[0], &shapes[1]]);
+        !is_ruled && compares_otherwise(&[left, right], pen)
+    }
+
+    fn compares_list_otherwise(&self, subject: &Expression, list: &[Expression], negated: bool, pen: &Pen<'_>) -> bool {
+        let (shape, purpose) = (pen.shape(subject), if negated { Use::Compare(Comparison::NotEqual) } else { Use::Member });
+        let is_exact = stored_column(&shape, self.tables).is_some_and(|column| compares_by_own(column, purpose));
+        !(is_exact && collation::rules_list(&shape, list)) && compares_otherwise(&[subject], pen)
+    }
+
+    /// The same of values that are ordered, or made one.
+    fn compares_key_otherwise(&self, key: &Expression, pen: &Pen<'_>) -> bool {
+        let is_ruled = self.by_own_collations && collation::own(&pen.shape(key)).is_some();
+        !is_ruled && compares_otherwise(&[key], pen)
+    }
 }
 
 /// The columns of a table behind an alias.
@@ -128,16 +160,17 @@ impl Phrasing for Sqlite<'_> {
     }
 
     fn write_compare(&self, op: Comparison, left: &Expression, right: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
-        write_pair(left, op.sql(), right, pen)
+        write_pair(left, op.sql(), right, self.compares_pair_otherwise(op, [left, right], pen), pen)
     }
 
     fn write_distinct(&self, left: &Expression, right: &Expression, negated: bool, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
-        write_pair(left, if negated { "IS" } else { "IS NOT" }, right, pen)
+        let by_bytes = self.compares_pair_otherwise(Comparison::NotEqual, [left, right], pen);
+        write_pair(left, if negated { "IS" } else { "IS NOT" }, right, by_bytes, pen)
     }
 
     fn write_in(&self, subject: &Expression, list: &[Expression], negated: bool, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
         pen.push("(");
-        write_text(subject, compares_otherwise(&[subject], pen), pen)?;
+        write_text(subject, self.compares_list_otherwise(subject, list, negated, pen), pen)?;
         pen.push(if negated { " NOT IN (" } else { " IN (" });
         pen.list(list)?;
         pen.push("))");
@@ -159,11 +192,11 @@ impl Phrasing for Sqlite<'_> {
     }
 
     fn write_key(&self, key: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
-        write_text(key, compares_otherwise(&[key], pen), pen)
+        write_text(key, self.compares_key_otherwise(key, pen), pen)
     }
 
     fn write_ordered(&self, expression: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
-        write_text(expression, compares_otherwise(&[expression], pen), pen)
+        write_text(expression, self.compares_key_otherwise(expression, pen), pen)
     }
 
     /// All hold when the least of the truth values does.
@@ -225,9 +258,9 @@ impl Phrasing for Sqlite<'_> {
     }
 }
 
-fn write_pair(left: &Expression, word: &str, right: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
+fn write_pair(left: &Expression, word: &str, right: &Expression, by_bytes: bool, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
     pen.push("(");
-    write_text(left, compares_otherwise(&[left, right], pen), pen)?;
+    write_text(left, by_bytes, pen)?;
     pen.push(" ");
     pen.push(word);
     pen.push(" ");
@@ -248,5 +281,6 @@ fn write_text(expression: &Expression, by_bytes: bool, pen: &mut Pen<'_>) -> Res
 
 /// Whether a collation of the operands could compare texts in another way than by bytes.
 fn compares_otherwise(operands: &[&Expression], pen: &Pen<'_>) -> bool {
-    operands.iter().any(|operand| is_text(operand.pg_type) && matches!(pen.shape(operand).collation, Collation::Loose(_)))
+    let is_other = |operand: &Expression| matches!(pen.shape(operand).collation, Collation::Loose(_) | Collation::Native { .. });
+    operands.iter().any(|operand| is_text(operand.pg_type) && is_other(operand))
 }

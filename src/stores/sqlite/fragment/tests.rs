@@ -2,14 +2,22 @@
 
 use std::sync::Arc;
 
+use super::super::super::collation::settles;
 use super::super::super::connector::{Scan, StoreName};
-use super::super::super::fragment::{Aggregate, AggregateCall, Expression, Function, JoinKind, Node, Relation, SortKey, Tables};
+use super::super::super::fragment::{
+    Aggregate, AggregateCall, Expression, Fragment, Function, JoinKind, Node, Relation, SortKey, Tables,
+};
 use super::super::super::predicate::Comparison;
+use super::super::super::relational::{Sql, Unwritable};
 use super::super::super::schema::{Collation, Column, ColumnStatistics, Generated, Key, Table, TableId, TableKind};
 use super::super::super::value::Value;
 use super::super::types;
-use super::{accepts, write};
+use super::accepts;
 use crate::pgtype::PgType;
+
+fn write(root: &Relation, tables: &Tables) -> Result<Sql, Unwritable> {
+    super::write(&Fragment::new(StoreName::new("s"), root.clone()), tables)
+}
 
 const KEY: usize = 0;
 const INT: usize = 1;
@@ -142,6 +150,49 @@ fn texts_are_compared_by_bytes() {
     assert!(sql.text().ends_with("ORDER BY (t0.\"loose\" COLLATE BINARY) DESC NULLS FIRST LIMIT -1 OFFSET 2"), "{}", sql.text());
     let minimum = write(&aggregate(Aggregate::Minimum, at(LOOSE), PgType::TEXT), &tables()).unwrap();
     assert!(minimum.text().starts_with("SELECT min((t0.\"loose\" COLLATE BINARY)) AS c0"), "{}", minimum.text());
+}
+
+#[test]
+fn a_collation_that_counts_is_left_to_sqlite() {
+    let native = |table: Arc<Table>| {
+        let mut table = table.as_ref().clone();
+        table.columns[LOOSE].collation = Collation::Native { name: "NOCASE".to_owned(), is_loose: true };
+        Arc::new(table)
+    };
+    let known: Tables = tables().into_iter().map(|(id, table)| (id, native(table))).collect();
+    let shown = |root: &Relation, by_own_collations| {
+        assert_eq!(accepts(root, &known), Ok(()), "{root:?}");
+        let fragment = Fragment { by_own_collations, ..Fragment::new(StoreName::new("s"), root.clone()) };
+        super::write(&fragment, &known).unwrap().text().replace('"', "")
+    };
+    let is = |condition: Expression, part: &str, whole: &str| {
+        let root = project(filter(condition), vec![at(KEY)]);
+        let (by_bytes, by_own) = (shown(&root, false), shown(&root, true));
+        assert!(by_bytes.ends_with(part) && by_own.ends_with(whole), "{by_bytes}\n{by_own}");
+    };
+    let text = || literal(PgType::TEXT, Value::Text("x".to_owned()));
+    is(compare(Comparison::Less, at(LOOSE), text()), "AND (t0.loose < ?2)", "AND (t0.loose < ?2)");
+    is(
+        Expression::condition(Node::In { subject: Box::new(at(LOOSE)), list: vec![text(), text()], negated: true }),
+        "AND ((t0.loose COLLATE BINARY) NOT IN (?2, ?3))",
+        "AND ((t0.loose COLLATE BINARY) NOT IN (?2, ?3))",
+    );
+    // As a scan compares it, whose cells may be of other kinds.
+    let greater = "AND ((t0.loose COLLATE BINARY) > ?2)";
+    is(compare(Comparison::Greater, at(LOOSE), text()), greater, greater);
+    is(compare(Comparison::Greater, text(), at(LOOSE)), "AND (?2 > t0.loose)", "AND (?2 > t0.loose)");
+    is(compare(Comparison::Equal, at(LOOSE), at(LOOSE)), "((t0.loose COLLATE BINARY) = t0.loose)", "(t0.loose = t0.loose)");
+    is(
+        compare(Comparison::Equal, at(LOOSE), at(TEXT)),
+        "((t0.loose COLLATE BINARY) = t0.text)",
+        "((t0.loose COLLATE BINARY) = t0.text)",
+    );
+    let keys = vec![SortKey { expression: at(LOOSE), descending: false, nulls_first: false }];
+    let sort = project(Relation::Sort { input: Box::new(scan("t")), keys, offset: 0, limit: Some(1) }, vec![at(KEY)]);
+    assert!(settles(&sort, &known) && !settles(&sort, &tables()));
+    assert!(shown(&sort, true).contains("ORDER BY t0.loose ASC NULLS LAST"));
+    assert!(shown(&sort, false).contains("ORDER BY (t0.loose COLLATE BINARY) ASC NULLS LAST"));
+    assert!(shown(&aggregate(Aggregate::Minimum, at(LOOSE), PgType::TEXT), true).starts_with("SELECT min(t0.loose) AS c0"));
 }
 
 #[test]

@@ -17,6 +17,9 @@
 //! | moments, json, columns without a type | only IS NULL | yes |
 //! | document fields | bigint, boolean, double, text by `json_extract` ([`field`]) | no |
 //!
+//! Where the collation of a text column counts (`stores/collation`), SQLite compares by it whatever is exact in the table above, but
+//! not `LIKE`, whose operator looks at no collation; the rest is compared by bytes, because it is checked again.
+//!
 //! Columns of views have no affinity and no collation of their own, so nothing on them is exact.
 
 mod field;
@@ -203,7 +206,11 @@ fn on_text(column: &Column, predicate: &Predicate) -> Pushdown {
         return Pushdown::Refused("the value is not a text that SQLite compares whole");
     }
     // What stands before IN is written with the column's own collation, which for its opposite would leave out too much.
-    if let (Predicate::In { column: at, values, negated: true }, Collation::Loose(_)) = (predicate, &column.collation) {
+    let counts = matches!(column.collation, Collation::Native { .. });
+    if let (Predicate::In { column: at, values, negated: true }, Collation::Loose(_) | Collation::Native { .. }) =
+        (predicate, &column.collation)
+        && !(counts && proven)
+    {
         let unequal = |value: &Value| Predicate::Compare { column: at.clone(), op: Comparison::NotEqual, value: value.clone() };
         return match values.len() {
             ..=PARTS_MAX => verdict(proven, Predicate::And(values.iter().map(unequal).collect())),
@@ -218,6 +225,7 @@ fn on_text(column: &Column, predicate: &Predicate) -> Pushdown {
         // The column's own collation is kept for equality, so that its indexes are used.
         Collation::Loose(_) if is_equality(predicate) => Pushdown::Superset(predicate.clone()),
         Collation::Loose(_) => verdict(below || proven, predicate.clone()),
+        Collation::Native { .. } => verdict(is_equality(predicate) || below || proven, predicate.clone()),
     }
 }
 
@@ -291,6 +299,16 @@ fn nearest_double(value: &Value) -> Option<Value> {
     (number.abs() <= EXACT_DOUBLE as f64).then_some(Value::Float(number))
 }
 
+/// Whether a column is compared under its own collation because it counts: what is exact, or else would be checked again by bytes.
+pub(super) fn compares_by_own(column: &Column, purpose: Use) -> bool {
+    let is_exact = match purpose {
+        Use::Compare(Comparison::Equal | Comparison::Less | Comparison::LessOrEqual) | Use::Member => true,
+        Use::Compare(_) => is_proven(&column.field),
+        Use::NullTest | Use::Pattern => false,
+    };
+    is_exact && matches!(column.collation, Collation::Native { .. })
+}
+
 /// How the columns of a table are written in SQLite.
 pub(super) struct Columns<'a> {
     /// The table.
@@ -302,10 +320,11 @@ impl Columns<'_> {
     pub(super) fn compares_otherwise(&self, column: &Column, purpose: Use) -> bool {
         let by_bytes = match purpose {
             Use::Compare(Comparison::Equal) | Use::Member => self.table.kind == TableKind::View,
-            Use::Compare(_) => true,
+            Use::Compare(_) => !compares_by_own(column, purpose),
             Use::NullTest | Use::Pattern => false,
         };
-        by_bytes && matches!(column.collation, Collation::Loose(_)) && column.pg_type() == PgType::TEXT
+        let is_other = matches!(column.collation, Collation::Loose(_) | Collation::Native { .. });
+        by_bytes && is_other && column.pg_type() == PgType::TEXT
     }
 }
 

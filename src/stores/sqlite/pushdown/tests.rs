@@ -151,6 +151,32 @@ fn junctions_keep_what_they_can() {
 }
 
 #[test]
+fn a_collation_that_counts_is_used_where_it_is_exact() {
+    use Comparison::{Equal, Greater, LessOrEqual, NotEqual};
+    let like = Predicate::Like { column: ColumnRef::of(3), pattern: "a%".to_owned(), negated: false, case_insensitive: false };
+    // What is pushed of a column whose cells may be of other kinds, and of one whose cells may not.
+    let rows = [
+        (compare(3, Equal, text("a")), "E t.\"ci\" = ?1", "E t.\"ci\" = ?1"),
+        (compare(3, LessOrEqual, text("a")), "E t.\"ci\" <= ?1", "E t.\"ci\" <= ?1"),
+        (compare(3, Greater, text("a")), "S t.\"ci\" COLLATE BINARY > ?1", "E t.\"ci\" > ?1"),
+        (compare(3, NotEqual, text("a")), "S t.\"ci\" COLLATE BINARY <> ?1", "E t.\"ci\" <> ?1"),
+        (
+            not_in(3, &["a", "b"]),
+            "S (t.\"ci\" COLLATE BINARY <> ?1 AND t.\"ci\" COLLATE BINARY <> ?2)",
+            "E t.\"ci\" NOT IN (?1, ?2)",
+        ),
+        (like, "S t.\"ci\" GLOB ?1", "E t.\"ci\" GLOB ?1"),
+    ];
+    for (predicate, unsure, proven) in rows {
+        for (is_proven, expected) in [(false, unsure), (true, proven)] {
+            let mut table = table(TableKind::Table);
+            table.columns[3] = column("ci", "TEXT", Collation::Native { name: "NOCASE".to_owned(), is_loose: true }, is_proven);
+            check(&table, &predicate, expected);
+        }
+    }
+}
+
+#[test]
 fn rows_are_as_exact_as_the_lists_of_their_columns() {
     let table = table(TableKind::Table);
     let rows = |columns: [usize; 2], rows: Vec<[Value; 2]>| {
