@@ -4,7 +4,8 @@
 //! SQL planner ── sql_types (types in casts) · operators (deferred operators) · functions (registered by name)
 //!     → resolve (one bottom-up pass: types, implicit casts, overloads, typed keys)
 //!     → the engine's own coercion (finds nothing left to do) → subqueries (as joins) → comparands (what constants say of themselves)
-//!     → constants (fail now what would fail anyway) → optimiser (inferred: what it may not add) → placement → logic (errors kept away)
+//!     → branches (of unions, under one set of names) → constants (fail now what would fail anyway)
+//!     → optimiser (inferred: what it may not add) → placement → logic (errors kept away)
 //! types: the Postgres type of every output column of the resolved plan
 //! ```
 //!
@@ -24,11 +25,13 @@ pub mod subqueries;
 pub mod typed;
 pub mod types;
 
+mod branches;
 mod cast;
 mod clock;
 mod comparands;
 mod datum;
 mod dependencies;
+mod distinct_steps;
 mod document;
 mod equalities;
 mod faults;
@@ -38,8 +41,10 @@ mod multiplicity;
 mod numeric;
 mod operators;
 mod overload;
+mod row_counts;
 mod sql_types;
 mod standing;
+mod taken_names;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -90,10 +95,12 @@ fn with_resolution(mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>>) -> Vec<A
     rules.insert(place, Arc::new(dependencies::UnusedGroups));
     rules.push(Arc::new(subqueries::SubqueriesAsJoins));
     rules.push(Arc::new(comparands::PlainComparands));
+    rules.push(Arc::new(branches::NamedBranches));
     rules
 }
 
-/// The engine's rules, with ours in the place of those that simplify and move conditions, make keys of them and conclude from keys.
+/// The engine's rules, with ours in the place of those that simplify and move conditions, make keys of them, conclude from keys, count
+/// rows and group distinct values first.
 fn with_care(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut ours = dependencies::rules();
     ours.push(Arc::new(standing::StandingConditions::default()));
@@ -102,11 +109,14 @@ fn with_care(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>) -> Vec<Arc<dyn Op
     ours.push(Arc::new(equalities::KeysThatMeet::default()));
     ours.push(Arc::new(multiplicity::CountedRows::default()));
     ours.push(Arc::new(inferred::CommonParts::default()));
+    ours.push(Arc::new(row_counts::ReachableCounts::default()));
+    ours.push(Arc::new(distinct_steps::DistinctInSteps::default()));
     let place =
         |rule: Arc<dyn OptimizerRule + Send + Sync>| ours.iter().find(|own| own.name() == rule.name()).map_or(rule, Arc::clone);
+    let names: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(taken_names::TakenNames);
     // What is a condition again when joins have met becomes a key at the end.
     let last: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(equalities::KeysOfOneKind::default());
-    rules.into_iter().map(place).chain([last]).collect()
+    std::iter::once(names).chain(rules.into_iter().map(place)).chain([last]).collect()
 }
 
 /// The planner of SQL type names, for contexts that do not go through a session state.

@@ -12,6 +12,7 @@ use super::super::estimate;
 use super::super::expression::{Translator, is_key};
 use super::super::scope::Slot;
 use super::{Cut, Cutter, Ordered, Piece, agrees, bare_slot, nothing, offer, only_input};
+use crate::federation::ast::HIDDEN;
 use crate::federation::semantics::aggregates::meaning;
 use crate::federation::semantics::typed::Typed;
 use crate::federation::semantics::types::schema_after;
@@ -292,8 +293,8 @@ fn between(schema: &DFSchemaRef, groups: usize, shapes: &[Shape]) -> Result<DFSc
         match shape {
             Shape::Same => fields.push((qualifier.cloned(), Arc::clone(field))),
             Shape::Quotient(sum_type) => {
-                let sum = Typed::from(*sum_type).field(&format!("__sum_{index}"), sum_type.carrier());
-                let count = Field::new(format!("__count_{index}"), DataType::Int64, false).with_pg_type(PgType::INT8);
+                let sum = Typed::from(*sum_type).field(&format!("sum{HIDDEN}{index}"), sum_type.carrier());
+                let count = Field::new(format!("count{HIDDEN}{index}"), DataType::Int64, false).with_pg_type(PgType::INT8);
                 fields.extend([(None, sum), (None, Arc::new(count))]);
             }
         }

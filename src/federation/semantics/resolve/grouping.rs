@@ -11,6 +11,7 @@ use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{Aggregate, AggregateUDF, Expr, GroupingSet, LogicalPlan, Projection};
 
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::ast::HIDDEN;
 
 use super::super::aggregates::{Kind, TypedAggregate};
 use super::super::dependencies::is_determined;
@@ -62,7 +63,7 @@ impl Resolver<'_> {
                 outputs.push(Expr::Column(Column::from((qualifier, field))));
                 continue;
             }
-            let (first, key_name) = (format!("__first_{index}"), format!("__key_{index}"));
+            let (first, key_name) = (format!("first{HIDDEN}{index}"), key_name(index));
             if matches!(key, Key::Computed) {
                 outputs.push(Expr::Column(Column::from_name(key_name)).alias_qualified(qualifier.cloned(), field.name()));
                 continue;
@@ -132,12 +133,17 @@ enum Key {
     Determined,
 }
 
+/// The name of the key of an expression, which no column of a client has.
+fn key_name(index: usize) -> String {
+    format!("key{HIDDEN}{index}")
+}
+
 fn keyed(shown: &[Expr], keys: Vec<Key>) -> Vec<Expr> {
     let groups = shown.iter().zip(keys).enumerate();
     groups
         .filter_map(|(index, (group, key))| match key {
             Key::Itself | Key::Computed => Some(group.clone()),
-            Key::Typed(key) => Some(key.alias(format!("__key_{index}"))),
+            Key::Typed(key) => Some(key.alias(key_name(index))),
             Key::Determined => None,
         })
         .collect()
@@ -153,7 +159,7 @@ fn below(input: Arc<LogicalPlan>, groups: Vec<Expr>, shown: &[Expr], keys: Vec<K
             Key::Computed => group.clone().unalias(),
             Key::Itself | Key::Determined => continue,
         };
-        let name = format!("__key_{index}");
+        let name = key_name(index);
         columns.push(key.alias(name.clone()));
         replaced.push((group, Expr::Column(Column::from_name(name))));
     }
