@@ -32,3 +32,8 @@ SELECT c.active, (SELECT count(*) FILTER (WHERE c.active) FROM shop.products p W
 -- The copies of a WITH query, and of a column of a row, would give different values.
 WITH q AS (SELECT random() AS r) SELECT a.r = b.r AS equal FROM q a, q b
 SELECT count(*) AS n FROM generate_series(1, 1000) AS g(i) WHERE ((random() * 2)::int, 1) <= (2, 1)
+
+-- Frames without rows of their own, ranges that end before they begin, and offsets that differ from row to row.
+SELECT x, sum(x) OVER (ORDER BY x ROWS 1 PRECEDING EXCLUDE CURRENT ROW) AS a FROM generate_series(1, 4) AS g(x)
+SELECT x, count(*) OVER (ORDER BY x RANGE BETWEEN 1 PRECEDING AND 2 PRECEDING) AS a FROM generate_series(1, 4) AS g(x)
+SELECT x, lag(x, n) OVER (ORDER BY x) AS a FROM (VALUES (1, 1), (2, 2), (3, 0)) AS g(x, n)

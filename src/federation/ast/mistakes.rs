@@ -4,12 +4,13 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, GroupByExpr, JoinConstraint, JoinOperator, ObjectNamePart, OrderByKind, Query, Select, SelectItem,
-    SetExpr, TableFactor, Value, Visit, Visitor,
+    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator,
+    ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visit, Visitor,
 };
 
 use super::locate::character_of;
 use super::name::{figure_name, fold};
+use super::syntax::at_or_near;
 use crate::error::{Diagnosis, sqlstate};
 
 /// Functions that are nothing without OVER.
@@ -69,6 +70,7 @@ impl Visitor for Looking<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> Found {
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        self.spelling(function)?;
         match self.call(function) {
             None => self.without_over(function),
             Some(Call::Aggregate) => self.inside(function, |inner| match inner {
@@ -95,6 +97,25 @@ impl Looking<'_> {
     fn at(&self, function: &Function) -> Option<usize> {
         let place = function.name.0.first().and_then(ObjectNamePart::as_ident)?.span.start;
         character_of(self.text, place.line, place.column)
+    }
+
+    /// Calls that the planner takes for others: `count()` for `count(*)`, and what no call of PostgreSQL has.
+    fn spelling(&self, function: &Function) -> Found {
+        let broken = |error: Diagnosis| ControlFlow::Break(Box::new(error));
+        if function.null_treatment.is_some() {
+            return broken(at_or_near("NULLS"));
+        }
+        let FunctionArguments::List(list) = &function.args else { return ControlFlow::Continue(()) };
+        let is_star = matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Wildcard | FunctionArgExpr::WildcardWithOptions(_))]);
+        if is_star && list.duplicate_treatment.is_some() {
+            return broken(at_or_near("*"));
+        }
+        let name = function.name.0.last().and_then(ObjectNamePart::as_ident).map(fold);
+        if list.args.is_empty() && name.as_deref() == Some("count") {
+            let message = "count(*) must be used to call a parameterless aggregate function";
+            return broken(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, message).with_position(self.at(function)));
+        }
+        ControlFlow::Continue(())
     }
 
     fn without_over(&self, function: &Function) -> Found {
@@ -276,6 +297,7 @@ mod tests {
             ("SELECT 1 FROM t GROUP BY a HAVING rank() OVER () = 1", "42P20", 35, "window functions are not allowed in HAVING"),
             ("SELECT max(rank() OVER ()) OVER () FROM t", "42P20", 12, "window function calls cannot be nested"),
             ("SELECT rank() FROM t", "42809", 8, "window function rank requires an OVER clause"),
+            ("SELECT count() FROM t", "42809", 8, "count(*) must be used to call a parameterless aggregate function"),
             (
                 "SELECT DISTINCT a FROM t ORDER BY b",
                 "42P10",
@@ -285,6 +307,13 @@ mod tests {
         ];
         for (sql, code, place, message) in rows {
             assert_eq!(find(sql), Err((code.to_owned(), Some(place), message.to_owned())), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_no_call_has_is_a_syntax_error() {
+        for sql in ["SELECT count(DISTINCT *) FROM t", "SELECT lag(a) IGNORE NULLS OVER (ORDER BY a) FROM t"] {
+            assert_eq!(find(sql).unwrap_err().0, "42601", "{sql}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping, having → windows (the WINDOW clause) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
+//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -12,6 +12,7 @@ mod between;
 pub mod catalog;
 pub mod depth;
 pub mod dialect;
+mod frames;
 mod grouping;
 mod having;
 mod interval;
@@ -63,13 +64,14 @@ pub const DEPTH_MAX: usize = 200;
 /// `columns_of` tells the columns of tables and views.
 ///
 /// # Errors
-/// 0A000 for syntax that would be ignored silently, 42704 for an unknown type, collation or window, 42P20 for wrong windows, 54001 for
+/// 0A000 for syntax that would be ignored silently, 42704 for an unknown type, collation or window, 42P20 and 22013 for wrong windows, 54001 for
 /// copies beyond what a pass may make.
 pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diagnosis> {
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut Shape { relations: Relations::new(columns_of) }) {
         return Err(*error);
     }
     windows::rewrite(query)?;
+    frames::settle(query)?;
     // A window may be deep where it is named.
     depth::bound(query)?;
     name::name_outputs(query);

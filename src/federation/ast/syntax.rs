@@ -35,10 +35,44 @@ pub fn from_parser(error: &ParserError, text: &str) -> Diagnosis {
         Some((_, "EOF")) => {
             Diagnosis::new(sqlstate::SYNTAX_ERROR, "syntax error at end of input").with_position(Some(text.chars().count() + 1))
         }
+        Some((_, found)) if is_exclusion(found, text) => {
+            Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "EXCLUDE in the frame of a window is not supported")
+                .with_position(position)
+        }
         Some((expected, found)) => {
             let expected = expected.trim_end_matches(", ").trim_start_matches("Expected: ");
             at_or_near(found).with_detail(format!("Expected {expected}.")).with_position(position)
         }
         None => Diagnosis::new(sqlstate::SYNTAX_ERROR, format!("syntax error: {words}")).with_position(position),
+    }
+}
+
+/// Whether the parser stopped at rows that a frame leaves out, of which it knows nothing.
+fn is_exclusion(found: &str, text: &str) -> bool {
+    let words: Vec<String> = text.split_whitespace().map(str::to_uppercase).collect();
+    let is_one = |pair: &[String]| match pair {
+        [first, second] => first == "EXCLUDE" && ["CURRENT", "GROUP", "TIES", "NO"].iter().any(|start| second.starts_with(start)),
+        _ => false,
+    };
+    found.eq_ignore_ascii_case("EXCLUDE") && words.windows(2).any(is_one)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::super::postgres::Postgres;
+    use super::*;
+
+    #[test]
+    fn what_a_frame_leaves_out_is_not_supported() {
+        for (sql, expected) in [
+            ("SELECT sum(x) OVER (ORDER BY x ROWS 1 PRECEDING EXCLUDE CURRENT ROW) FROM t", "0A000"),
+            ("SELECT sum(x) OVER (ORDER BY x ROWS 1 PRECEDING exclude ties) FROM t", "0A000"),
+            ("SELECT sum(x) OVER (ORDER BY x ROWS 1 PRECEDING EXCLUDE x) FROM t", "42601"),
+        ] {
+            let error = Parser::new(&Postgres).try_with_sql(sql).unwrap().parse_query().unwrap_err();
+            assert_eq!(from_parser(&error, sql).sqlstate.as_str(), expected, "{sql}");
+        }
     }
 }

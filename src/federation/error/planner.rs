@@ -124,6 +124,14 @@ fn shapes(message: &str) -> Option<Diagnosis> {
     if message.contains(ordered) {
         return Some(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("a{ordered}")));
     }
+    if message.contains("FILTER clause can only be used with aggregate window functions") {
+        let told = "FILTER is not implemented for non-aggregate window functions";
+        return Some(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, told));
+    }
+    let distinct_on = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
+    if message.contains(distinct_on) {
+        return Some(Diagnosis::new(INVALID_COLUMN_REFERENCE, distinct_on));
+    }
     let is_subquery = [
         "Correlated scalar subquery",
         "In/Exist/SetComparison subquery",
@@ -196,6 +204,16 @@ mod tests {
                 "argument of WHERE must be type boolean, not type bigint",
             ),
             ("LIMIT must be >= 0, '-1' was provided", "2201W", "LIMIT must not be negative"),
+            (
+                "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
+                "42P10",
+                "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
+            ),
+            (
+                "FILTER clause can only be used with aggregate window functions. Found in 'lag(t.x)'",
+                "0A000",
+                "FILTER is not implemented for non-aggregate window functions",
+            ),
         ];
         for (said, code, message) in rows {
             let told = translate(said).unwrap_or_else(|| panic!("{said}"));

@@ -106,7 +106,8 @@ mod tests {
     fn limits_over_unions_stay_counts() {
         let union = LogicalPlanBuilder::from(rows()).union(rows()).unwrap().build().unwrap();
         for fetch in [i64::MAX, i64::MAX - 1, 7] {
-            let pushed = ReachableCounts::default().rewrite(limit(i64::MAX - 3, Some(fetch), union.clone()), &OptimizerContext::new());
+            let pushed =
+                ReachableCounts::default().rewrite(limit(i64::MAX - 3, Some(fetch), union.clone()), &OptimizerContext::new());
             let (skip, _) = counts(&pushed.unwrap().data);
             assert_eq!(skip, Some(lit(ROWS_MAX)));
         }

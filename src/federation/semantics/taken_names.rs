@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn the_engine_counts_on_from_names_that_are_taken() {
-        let row = LogicalPlanBuilder::empty(true).project([lit(1).alias("__common_expr_41"), lit(2).alias("__b"), lit(3).alias("c_90")]);
+        let row =
+            LogicalPlanBuilder::empty(true).project([lit(1).alias("__common_expr_41"), lit(2).alias("__b"), lit(3).alias("c_90")]);
         let plan = row.unwrap().alias("__correlated_sq_57").unwrap().build().unwrap();
         let context = OptimizerContext::new();
         let seen = TakenNames.rewrite(plan, &context).unwrap();

@@ -40,6 +40,9 @@ impl Resolver<'_> {
         if call.params.distinct && call.func.name() == "array_agg" {
             return self.distinct_values(call, scope);
         }
+        if call.params.distinct && call.func.name() == "string_agg" {
+            return self.distinct_texts(call, scope);
+        }
         if call.func.inner().downcast_ref::<Percentile>().is_some() {
             return self.percentile(call, scope);
         }
@@ -179,6 +182,10 @@ impl Resolver<'_> {
         let name = function.name();
         let known = function.inner().downcast_ref::<NamedAggregate>().is_some();
         let operands = arguments.into_iter().map(|argument| self.operand(argument, scope)).collect::<Result<Vec<_>>>()?;
+        if name == "count" && operands.len() != 1 {
+            let types: Vec<Typed> = operands.into_iter().map(|operand| operand.typed).collect();
+            return Err(missing_function(name, &types).into());
+        }
         if known {
             return self.own_aggregate(name, operands, distinct, scope);
         }

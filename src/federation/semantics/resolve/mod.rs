@@ -13,10 +13,12 @@ mod expression;
 mod field;
 mod grouping;
 mod guard;
+mod joined;
 pub(in super::super) mod lazy;
 mod node;
 mod quantified;
 mod recursive;
+mod shifted;
 mod sides;
 mod window;
 

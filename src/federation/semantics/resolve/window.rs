@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::common::Column;
 use datafusion::error::Result;
+use datafusion::functions_window::lead_lag::lag_udwf;
 use datafusion::logical_expr::expr::{Cast, WindowFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection, SortExpr, Window, WindowFrame, WindowFrameBound, WindowFrameUnits};
+use datafusion::scalar::ScalarValue;
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
@@ -14,6 +16,7 @@ use crate::pgtype::PgType;
 use super::super::operators::plain;
 use super::super::typed::Typed;
 use super::convert::Asked;
+use super::shifted::Arguments;
 use super::{Resolver, Scope};
 
 impl Resolver<'_> {
@@ -21,22 +24,30 @@ impl Resolver<'_> {
         let params = &mut call.params;
         let arguments = std::mem::take(&mut params.args);
         match &call.fun {
+            WindowFunctionDefinition::AggregateUDF(_) if params.distinct => {
+                let message = "DISTINCT is not implemented for window functions";
+                return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).into());
+            }
             WindowFunctionDefinition::AggregateUDF(function) => {
                 let decided = self.decide_aggregate(function, arguments, params.distinct, scope)?;
                 params.args = decided.arguments;
                 params.distinct = decided.distinct;
                 call.fun = WindowFunctionDefinition::AggregateUDF(decided.function);
             }
-            WindowFunctionDefinition::WindowUDF(function) => {
-                params.args = self.window_arguments(function.name(), arguments, scope)?;
-            }
+            WindowFunctionDefinition::WindowUDF(function) => match self.window_arguments(function.name(), arguments, scope)? {
+                Arguments::Of(arguments) => params.args = arguments,
+                Arguments::Null(null) => {
+                    params.args = vec![null];
+                    call.fun = WindowFunctionDefinition::WindowUDF(lag_udwf());
+                }
+            },
         }
         params.partition_by =
             std::mem::take(&mut params.partition_by).into_iter().map(|expr| self.keyed(expr, scope)).collect::<Result<Vec<_>>>()?;
-        if let Some(first) = params.order_by.first()
+        if let Some(first) = params.order_by.first_mut()
             && measures_distances(&params.window_frame)
         {
-            check_distances(&scope.type_of(&first.expr)?, &scope.carrier_of(&first.expr)?)?;
+            first.expr = self.measured(first.expr.clone(), &params.window_frame, scope)?;
         }
         params.order_by = std::mem::take(&mut params.order_by)
             .into_iter()
@@ -51,25 +62,22 @@ impl Resolver<'_> {
         Ok(Expr::WindowFunction(Box::new(call)))
     }
 
-    /// An untyped first argument is text; the default of `lag` and `lead` has the type of the value.
-    fn window_arguments(&self, name: &str, arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Vec<Expr>> {
-        let mut value_type: Option<Typed> = None;
-        let mut converted = Vec::with_capacity(arguments.len());
-        for (index, argument) in arguments.into_iter().enumerate() {
-            let operand = self.operand(argument, scope)?;
-            let wanted = match (index, &value_type, name) {
-                (0, _, _) if operand.typed.is_unknown() => PgType::TEXT.into(),
-                (2, Some(typed), "lag" | "lead") => typed.clone(),
-                (1, _, "lag" | "lead" | "nth_value") => PgType::INT8.into(),
-                (0, _, "ntile") => PgType::INT8.into(),
-                _ => operand.typed.clone(),
-            };
-            if index == 0 {
-                value_type = Some(operand.typed.clone());
+    /// The first key of an order by whose distances a frame is measured, in a carrier in which the engine finds its ends: of a distance
+    /// that a type cannot hold it concludes that the frame has no end, and it rounds to the digits of the type.
+    fn measured(&self, key: Expr, frame: &WindowFrame, scope: &Scope<'_>) -> Result<Expr> {
+        let operand = self.operand(key, scope)?;
+        let carrier = scope.carrier_of(&operand.expr)?;
+        check_distances(&operand.typed, &carrier, frame)?;
+        match (operand.typed.pg_type.oid, &carrier) {
+            (21 | 23, _) => self.convert(operand, &PgType::INT8.into(), Asked::Implicitly, scope),
+            (700, _) => self.convert(operand, &PgType::FLOAT8.into(), Asked::Implicitly, scope),
+            (1700, DataType::Decimal128(precision, scale)) => {
+                let wide = wide_decimal(*precision, *scale, frame).ok_or_else(|| no_distances(&operand.typed, ""))?;
+                let field = operand.typed.without_modifier().field("", wide);
+                Ok(Expr::Cast(Cast::new_from_field(Box::new(operand.expr), field)))
             }
-            converted.push(self.convert(operand, &wanted, Asked::Implicitly, scope)?);
+            _ => Ok(operand.expr),
         }
-        Ok(converted)
     }
 
     /// Brings the counters of window functions to the types PostgreSQL gives them.
@@ -117,17 +125,51 @@ fn measures_distances(frame: &WindowFrame) -> bool {
     frame.units == WindowFrameUnits::Range && (is_measured(&frame.start_bound) || is_measured(&frame.end_bound))
 }
 
-/// Refuses distances between values of types that have none, as PostgreSQL does, and between those whose carriers are keys.
-fn check_distances(typed: &Typed, carrier: &DataType) -> Result<(), Diagnosis> {
+/// Refuses distances between values of types that have none, as PostgreSQL does, those of other types than it takes, and those between
+/// values whose carriers are keys.
+fn check_distances(typed: &Typed, carrier: &DataType, frame: &WindowFrame) -> Result<(), Diagnosis> {
     let is_wide = *carrier == DataType::Utf8;
+    let distances = distances(frame);
+    let is_plain = |digits: &&str| digits.chars().all(|letter| letter.is_ascii_digit() || letter == '.');
     match typed.pg_type.oid {
-        20 | 21 | 23 | 700 | 701 | 1082 | 1114 | 1184 => Ok(()),
-        1700 if !is_wide => Ok(()),
-        _ => {
-            let message = format!("RANGE with offset PRECEDING/FOLLOWING is not supported for column type {}", plain(typed));
-            Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message))
+        20 | 21 | 23 => match distances.iter().find(|digits| digits.parse::<i64>().is_err()) {
+            Some(_) => Err(no_distances(typed, " and offset type numeric")),
+            None => Ok(()),
+        },
+        700 | 701 => Ok(()),
+        1700 if !is_wide && distances.iter().all(is_plain) => Ok(()),
+        1082 | 1114 | 1184 => {
+            let offset = distances.first().map_or("integer", |digits| if digits.contains('.') { "numeric" } else { "integer" });
+            Err(no_distances(typed, &format!(" and offset type {offset}")))
         }
+        _ => Err(no_distances(typed, "")),
     }
+}
+
+fn no_distances(typed: &Typed, offset: &str) -> Diagnosis {
+    let message = format!("RANGE with offset PRECEDING/FOLLOWING is not supported for column type {}{offset}", plain(typed));
+    Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
+}
+
+/// The distances of a frame as they are written.
+fn distances(frame: &WindowFrame) -> Vec<&str> {
+    use WindowFrameBound::{Following, Preceding};
+    [&frame.start_bound, &frame.end_bound]
+        .into_iter()
+        .filter_map(|bound| match bound {
+            Preceding(ScalarValue::Utf8(Some(digits))) | Following(ScalarValue::Utf8(Some(digits))) => Some(digits.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A decimal that holds the values and the digits of the distances.
+fn wide_decimal(precision: u8, scale: i8, frame: &WindowFrame) -> Option<DataType> {
+    let fraction = |digits: &str| digits.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    let longest = distances(frame).into_iter().map(fraction).max().unwrap_or(0);
+    let wide = scale.max(i8::try_from(longest).ok()?);
+    let digits = i16::from(precision) - i16::from(scale) + i16::from(wide);
+    (digits <= i16::from(DECIMAL128_MAX_PRECISION)).then_some(DataType::Decimal128(DECIMAL128_MAX_PRECISION, wide))
 }
 
 /// Whether the engine makes frames of ranges over values of a carrier.

@@ -455,6 +455,27 @@ pub(super) const QUERIES: Cases = &[
     ),
     ("select ntile(2) over (order by id), count(*) over (partition by iv) from t order by id", "integer,bigint => 1|2;1|2;2|1"),
     (
+        "select lag(id, null) over (order by id), lag(id, 1, 0.5) over (order by id), lead(n, 1, 0.125) over (order by id) from t order by id",
+        "integer,numeric,numeric => |0.5|-3.25;|1|;|2|0.125",
+    ),
+    ("select lag(id, 1::bigint) over (order by id) from t", "42883: function lag(integer, bigint) does not exist"),
+    ("select nth_value(id, 0) over (order by id) from t", "22016: argument of nth_value must be greater than zero"),
+    ("select ntile(0) over (order by id) from t", "22014: argument of ntile must be greater than zero"),
+    ("select sum(distinct id) over () from t", "0A000: DISTINCT is not implemented for window functions"),
+    ("select count(id, n) from t", "42883: function count(integer, numeric) does not exist"),
+    ("select string_agg(distinct s, s), string_agg(distinct v, ',') from t", "text,text => Helloa''ba''b|ABC,abc"),
+    (
+        "select string_agg(distinct s, ',' order by id) from t",
+        "42P10: in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list",
+    ),
+    (
+        "select alias1, count(distinct id) from (select b as alias1, id from t) x group by alias1 order by 2, 1",
+        "boolean,bigint => f|1;t|1;|1",
+    ),
+    ("select 1 as a, 2 as b where false union all select distinct b, a from (values (1, 2)) v(a, b)", "integer,integer => 2|1"),
+    ("select id from t order by id limit 9223372036854775807 offset 1", "integer => 2;3"),
+    ("select count(*) from ((select id from t union all select id from t) limit 9223372036854775807 offset 5) x", "bigint => 1"),
+    (
         "select sum(case when id = 1 then n else 0 end), sum(n * (1 - 0.1)), sum(n * 2) / sum(id) from t",
         "numeric,numeric,numeric => 10.50|6.525|2.4166666666666667",
     ),
