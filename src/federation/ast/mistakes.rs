@@ -106,7 +106,10 @@ impl Looking<'_> {
             return broken(at_or_near("NULLS"));
         }
         let FunctionArguments::List(list) = &function.args else { return ControlFlow::Continue(()) };
-        let is_star = matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Wildcard | FunctionArgExpr::WildcardWithOptions(_))]);
+        let is_star = matches!(
+            list.args.as_slice(),
+            [FunctionArg::Unnamed(FunctionArgExpr::Wildcard | FunctionArgExpr::WildcardWithOptions(_))]
+        );
         if is_star && list.duplicate_treatment.is_some() {
             return broken(at_or_near("*"));
         }
