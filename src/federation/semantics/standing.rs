@@ -166,25 +166,25 @@ mod tests {
     fn they_stay_above_groups_and_let_others_pass() {
         let grouped = table("t").aggregate(vec![col("t.x")], vec![count(col("t.y"))]).unwrap();
         let plan = grouped.filter(maybe().and(col("t.x").gt(lit(1)))).unwrap();
-        check(plan, &[MAYBE, "Aggregate: groupBy=[[t.x]], aggr=[[count(t.y)]]", "Filter: t.x > Int32(1)", "TableScan: t"]);
+        check(plan, &[MAYBE, "Aggregate: groupBy=[[t.x]], aggr=[[count(t.y)]]", "TableScan: t, full_filters=[t.x > Int32(1)]"]);
     }
 
     #[test]
     fn each_is_asked_also_where_they_are_equal() {
         let plan = table("t").filter(maybe()).unwrap().filter(maybe().and(col("t.x").gt(lit(1)))).unwrap();
-        check(plan, &["Filter: random() < Float64(0.5) AND random() < Float64(0.5)", "Filter: t.x > Int32(1)", "TableScan: t"]);
+        check(plan, &["Filter: random() < Float64(0.5) AND random() < Float64(0.5)", "TableScan: t, full_filters=[t.x > Int32(1)]"]);
     }
 
     #[test]
     fn they_stay_above_joins_unions_and_in_on() {
         let joined = || table("a").join(table("b").build().unwrap(), JoinType::Inner, (vec!["a.x"], vec!["b.x"]), None).unwrap();
         let plan = joined().filter(maybe().and(col("a.y").gt(lit(1)))).unwrap();
-        check(plan, &[MAYBE, "Inner Join: a.x = b.x", "Filter: a.y > Int32(1)", "TableScan: a", "TableScan: b"]);
+        check(plan, &[MAYBE, "Inner Join: a.x = b.x", "TableScan: a, full_filters=[a.y > Int32(1)]", "TableScan: b"]);
         let on = maybe().and(col("a.y").gt(lit(1)));
         let plan = table("a").join(table("b").build().unwrap(), JoinType::Inner, (vec!["a.x"], vec!["b.x"]), Some(on)).unwrap();
         check(
             plan,
-            &["Inner Join: a.x = b.x Filter: random() < Float64(0.5)", "Filter: a.y > Int32(1)", "TableScan: a", "TableScan: b"],
+            &["Inner Join: a.x = b.x Filter: random() < Float64(0.5)", "TableScan: a, full_filters=[a.y > Int32(1)]", "TableScan: b"],
         );
         let plan = table("a").union(table("a").build().unwrap()).unwrap().filter(maybe()).unwrap();
         check(plan, &[MAYBE, "Union", "TableScan: a", "TableScan: a"]);

@@ -62,3 +62,13 @@ SELECT count() AS n FROM (VALUES (1, 2)) AS v(a, b)
 SELECT count(DISTINCT *) AS n FROM (VALUES (1, 2)) AS v(a, b)
 SELECT count(DISTINCT a) AS n, sum(DISTINCT b) AS s, sum(f) AS f FROM (VALUES (1, 2, 0.1::float8), (1, 2, 0.2), (2, 5, 0.3), (2, 2, 0.4)) AS v(a, b, f)
 SELECT a, b, count(DISTINCT c) AS n, sum(c) AS s FROM (VALUES (1, 2, 3), (1, 2, 4), (2, 5, 3)) AS v(a, b, c) GROUP BY CUBE (a, b)
+-- Calls and keys that differ by a cast alone.
+SELECT min(x) AS a, min(x::text) AS b, max(x::float8) AS c, max(x) AS d FROM (VALUES (1), (2), (10)) AS v(x)
+SELECT count(DISTINCT d) AS a, count(DISTINCT d::date) AS b FROM (VALUES (timestamp '2024-01-01 10:00'), ('2024-01-01 11:00')) AS v(d)
+SELECT d::date AS a, d AS b, count(*) AS n FROM (VALUES (timestamp '2024-01-01 10:00'), ('2024-01-01 11:00')) AS v(d) GROUP BY d::date, d
+SELECT d::date, d::time, count(*) FROM (VALUES (timestamp '2024-01-01 10:00'), ('2024-01-01 11:00')) AS v(d) GROUP BY 1, 2 ORDER BY 2
+SELECT x, sum(x) OVER () AS a, sum(x::text::numeric(8,2)) OVER () AS b, lag(x::varchar) OVER (ORDER BY x) AS c, lag(x) OVER (ORDER BY x) AS d FROM (VALUES (1), (2)) AS v(x)
+SELECT max(x) AS a FROM (VALUES (1), (2), (10)) AS v(x) HAVING max(x::text) = '2'
+SELECT y, max(x) AS a FROM (VALUES (1, 1), (2, 1), (10, 2)) AS v(x, y) GROUP BY y ORDER BY max(x::text) DESC
+SELECT status, sum(total) AS a, sum(total::int) AS b, avg(total::float8) AS c, avg(total) AS d FROM shop.orders GROUP BY status
+SELECT x + 1 AS a, x::bigint + 1 AS b FROM (VALUES (1), (2)) AS v(x) GROUP BY x + 1, x::bigint + 1
