@@ -120,6 +120,7 @@ fn asks_one_of(columns: &BTreeSet<usize>, condition: &Predicate) -> bool {
         | Predicate::In { column, .. }
         | Predicate::IsNull { column, .. }
         | Predicate::Like { column, .. } => columns.contains(&column.column),
+        Predicate::Rows(rows) => rows.columns.iter().any(|column| columns.contains(&column.column)),
         Predicate::And(parts) | Predicate::Or(parts) => parts.iter().any(|part| asks_one_of(columns, part)),
     }
 }

@@ -172,7 +172,10 @@ mod tests {
     #[test]
     fn each_is_asked_also_where_they_are_equal() {
         let plan = table("t").filter(maybe()).unwrap().filter(maybe().and(col("t.x").gt(lit(1)))).unwrap();
-        check(plan, &["Filter: random() < Float64(0.5) AND random() < Float64(0.5)", "TableScan: t, full_filters=[t.x > Int32(1)]"]);
+        check(
+            plan,
+            &["Filter: random() < Float64(0.5) AND random() < Float64(0.5)", "TableScan: t, full_filters=[t.x > Int32(1)]"],
+        );
     }
 
     #[test]
@@ -184,7 +187,11 @@ mod tests {
         let plan = table("a").join(table("b").build().unwrap(), JoinType::Inner, (vec!["a.x"], vec!["b.x"]), Some(on)).unwrap();
         check(
             plan,
-            &["Inner Join: a.x = b.x Filter: random() < Float64(0.5)", "TableScan: a, full_filters=[a.y > Int32(1)]", "TableScan: b"],
+            &[
+                "Inner Join: a.x = b.x Filter: random() < Float64(0.5)",
+                "TableScan: a, full_filters=[a.y > Int32(1)]",
+                "TableScan: b",
+            ],
         );
         let plan = table("a").union(table("a").build().unwrap()).unwrap().filter(maybe()).unwrap();
         check(plan, &[MAYBE, "Union", "TableScan: a", "TableScan: a"]);

@@ -43,6 +43,7 @@ fn table(columns: Vec<Column>) -> Table {
         indexes: Vec::new(),
         comment: None,
         row_estimate: None,
+        division: None,
         schema: Table::arrow_schema(&columns),
         columns,
     }

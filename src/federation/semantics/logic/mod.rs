@@ -320,7 +320,7 @@ mod tests {
         let guarded = col("x").eq(lit(0)).or(failing());
         let plan = scan.project(vec![guarded]).unwrap().build().unwrap();
         let name = Expr::Column(plan.schema().columns().remove(0));
-        let plan = LogicalPlanBuilder::from(plan).filter(name.is_true()).unwrap().build().unwrap();
+        let plan = datafusion::logical_expr::LogicalPlanBuilder::from(plan).filter(name.is_true()).unwrap().build().unwrap();
         let ordered = in_order(plan.clone()).unwrap();
         assert_eq!(ordered.schema().columns(), plan.schema().columns());
         assert_ne!(ordered, plan);
