@@ -20,6 +20,7 @@ use super::joins;
 use super::pauses::Pauses;
 use super::placement::PlacementPlanner;
 use super::plans::Plans;
+use super::projections::MovedProjections;
 use super::semantics;
 use super::wall::Walls;
 use crate::error::{Diagnosis, sqlstate};
@@ -147,7 +148,11 @@ impl Engine {
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let walls: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(Walls);
     let pauses: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(Pauses);
-    std::iter::once(walls).chain(joins::filters::rules()).chain([pauses]).collect()
+    let projections: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(MovedProjections::default());
+    let place = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| {
+        if rule.name() == projections.name() { Arc::clone(&projections) } else { rule }
+    };
+    std::iter::once(walls).chain(joins::filters::rules().into_iter().map(place)).chain([pauses]).collect()
 }
 
 fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {

@@ -34,6 +34,7 @@ mod pauses;
 pub mod placement;
 pub mod plan;
 pub mod plans;
+mod projections;
 pub mod provider;
 pub mod pushdown;
 pub mod ranges;

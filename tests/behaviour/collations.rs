@@ -46,7 +46,8 @@ const CORRELATED: &str = "SELECT a.id, (SELECT count(*) FROM {}.word AS b WHERE 
 async fn follows_the_policy(session: &Session, likes: [&str; 2]) {
     let ask = async |sql: &str, store: &str| session.answer(&sql.replace("{}", store)).await;
     for (sql, by_bytes, by_own) in ANSWERS {
-        assert_eq!([ask(sql, "plain").await, ask(sql, "own").await], [by_bytes, by_own], "{sql}");
+        let plan = ask(&format!("EXPLAIN {sql}"), "own").await;
+        assert_eq!([ask(sql, "plain").await, ask(sql, "own").await], [by_bytes, by_own], "{sql}\n{plan}");
     }
     for (sql, by_bytes) in BY_BYTES {
         assert_eq!([ask(sql, "plain").await, ask(sql, "own").await], [by_bytes, by_bytes], "{sql}");

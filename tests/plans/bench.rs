@@ -95,7 +95,10 @@ async fn catalog(directory: &Path) -> (Catalog, Vec<StoreEntry>) {
     let mut known = Known::new();
     for store in &stores {
         let found = store.discover().await.unwrap_or_else(|error| panic!("{error}"));
-        assert!(found.refused.is_empty(), "{:?}", found.refused);
+        // A server that other tests use as well has tables of theirs.
+        let own = &found.default_namespace;
+        let refused: Vec<_> = found.refused.iter().filter(|refused| refused.table.namespace == *own).collect();
+        assert!(refused.is_empty(), "{refused:?}");
         known.insert(store.connector.name().clone(), Ok(Arc::new(scale_one::of(&found))));
     }
     let catalog = Catalog::of_known("tributary", (stores.clone(), known), config.views, system::relations()).unwrap();

@@ -8,8 +8,8 @@ use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, ExactNumberInfo, Expr, Function, GroupByExpr, ObjectNamePart, OrderBy, Query, Select, SetExpr, TimezoneInfo, Value,
-    Visit, VisitMut, Visitor, VisitorMut,
+    DataType, ExactNumberInfo, Expr, Function, GroupByExpr, ObjectNamePart, OrderBy, Query, Select, SelectItem, SetExpr,
+    TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::dialect::call_with;
@@ -52,7 +52,7 @@ fn settle(select: &mut Select, order: Option<&mut OrderBy>) {
         return;
     }
     if let GroupByExpr::Expressions(keys, _) = &select.group_by {
-        keys.iter().for_each(|key| pairs.key(key));
+        keys.iter().for_each(|key| pairs.key(meant(key, &select.projection)));
     }
     if !pairs.differ_by_cast {
         return;
@@ -63,6 +63,24 @@ fn settle(select: &mut Select, order: Option<&mut OrderBy>) {
     let _: ControlFlow<()> = VisitMut::visit(&mut select.distinct, &mut Calls);
     if let Some(order) = order {
         let _: ControlFlow<()> = VisitMut::visit(order, &mut Calls);
+    }
+}
+
+/// What a key of GROUP BY stands for, where it is the number or the name of an output.
+fn meant<'a>(key: &'a Expr, outputs: &'a [SelectItem]) -> &'a Expr {
+    let output = match key {
+        Expr::Value(value) => match &value.value {
+            Value::Number(number, _) => number.parse::<usize>().ok().and_then(|number| outputs.get(number.checked_sub(1)?)),
+            _ => None,
+        },
+        Expr::Identifier(name) => {
+            outputs.iter().find(|output| matches!(output, SelectItem::ExprWithAlias { alias, .. } if fold(alias) == fold(name)))
+        }
+        _ => None,
+    };
+    match output {
+        Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => expr,
+        _ => key,
     }
 }
 
@@ -240,6 +258,10 @@ mod tests {
         check(
             "SELECT d::date AS a, d::time AS b FROM t GROUP BY d::date, d::time",
             "SELECT pg_cast_date(d) AS a, pg_cast_time(d) AS b FROM t GROUP BY pg_cast_date(d), pg_cast_time(d)",
+        );
+        check(
+            "SELECT d::date AS a, d::time FROM t GROUP BY a, 2",
+            "SELECT pg_cast_date(d) AS a, pg_cast_time(d) FROM t GROUP BY a, 2",
         );
         check(
             "SELECT d::date AS a, count(*) AS n FROM t GROUP BY ROLLUP (d::date, t.d)",

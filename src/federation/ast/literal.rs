@@ -3,7 +3,7 @@
 //! The planner reads every whole number as 64 bits. Where the literal's own type reaches an output (select items, casts,
 //! arithmetic, CASE, function arguments, VALUES, arrays), it is wrapped in a cast, which the optimiser folds away; beyond 64
 //! bits it is `numeric` everywhere.
-//! Comparisons, LIMIT, ordinals in ORDER BY and GROUP BY, and counts of window functions are left alone.
+//! Comparisons, LIMIT, and ordinals in ORDER BY and GROUP BY are left alone.
 
 use std::ops::ControlFlow;
 
@@ -129,16 +129,10 @@ fn is_arithmetic(op: &BinaryOperator) -> bool {
     is_bitwise || matches!(op, Op::Plus | Op::Minus | Op::Multiply | Op::Divide | Op::Modulo | Op::Arrow | Op::LongArrow)
 }
 
-/// Which function is meant depends on the types of its arguments. Window functions of the engine's own want literals for what
-/// is not a value of rows: all but the first argument, and the only one of `ntile`.
+/// Which function is meant depends on the types of its arguments.
 fn wrap_arguments(function: &mut Function) {
-    let values = match (&function.over, function.name.to_string().eq_ignore_ascii_case("ntile")) {
-        (None, _) => usize::MAX,
-        (Some(_), false) => 1,
-        (Some(_), true) => 0,
-    };
     let FunctionArguments::List(list) = &mut function.args else { return };
-    for argument in list.args.iter_mut().take(values) {
+    for argument in &mut list.args {
         if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = argument {
             wrap(expr);
         }
@@ -201,6 +195,6 @@ mod tests {
             "SELECT a FROM t WHERE b < 12345678901234567890",
             "SELECT a FROM t WHERE b < CAST('12345678901234567890' AS NUMERIC)",
         );
-        check("SELECT lag(a, 1) OVER () FROM t", "SELECT lag(a, 1) OVER () FROM t");
+        check("SELECT lag(a, 1) OVER () FROM t", "SELECT lag(a, CAST(1 AS INTEGER)) OVER () FROM t");
     }
 }

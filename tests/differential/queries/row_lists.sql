@@ -20,5 +20,5 @@ SELECT l.id, c.id FROM shop.order_lines l JOIN crm.clients c ON c.shop_id = l.or
 SELECT s.id, c.id FROM archive.stamps s JOIN crm.clients c ON c.shop_id = s.owner AND c.name = s.label
 SELECT c.id, s.id FROM crm.clients c LEFT JOIN archive.stamps s ON s.owner = c.shop_id AND s.label = c.name WHERE c.id < 10
 SELECT v.no, l.id FROM field.visits v JOIN shop.order_lines l ON l.order_id = v.client AND l.product = v.parcel
-SELECT o.id FROM shop.orders o WHERE (o.customer, o.status) IN (SELECT shop_id, memo FROM crm.clients)
+SELECT o.id FROM shop.orders o WHERE EXISTS (SELECT FROM crm.clients c WHERE c.shop_id = o.customer AND c.memo = o.status)
 SELECT s.id, o.id FROM archive.stamps s JOIN shop.orders o ON o.customer IS NOT DISTINCT FROM s.owner AND o.status IS NOT DISTINCT FROM s.label

@@ -203,10 +203,15 @@ impl Resolver<'_> {
         })
     }
 
-    /// An integer beside an object id is one itself.
-    fn object_id(&self, operand: Operand, scope: &Scope<'_>) -> Result<Expr> {
+    /// An integer beside an object id is one itself. The planner reads every whole number in 64 bits; one of 32 is an `integer`.
+    fn object_id(&self, mut operand: Operand, scope: &Scope<'_>) -> Result<Expr> {
         if cast::is_object_id(operand.typed.pg_type) {
             return Ok(operand.expr);
+        }
+        if let Expr::Literal(ScalarValue::Int64(Some(number)), None) = &operand.expr
+            && i32::try_from(*number).is_ok()
+        {
+            operand.typed = PgType::INT4.into();
         }
         self.convert(operand, &PgType::OID.into(), Asked::Implicitly, scope)
     }
