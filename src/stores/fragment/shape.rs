@@ -146,6 +146,13 @@ impl Expression {
             Node::IsNull { .. } | Node::IsTruth { .. } | Node::Distinct { .. } => {
                 Shape { pg_type: self.pg_type, nullable: false, collation: Collation::Bytes, origin: None }
             }
+            // min and max take `varchar` as text, with the same values: the store's own collation counts for these as well.
+            Node::Cast(operand) if self.pg_type == PgType::TEXT => {
+                let inner = operand.shape(inputs, tables);
+                let is_own = inner.pg_type.oid == PgType::VARCHAR.oid && matches!(inner.collation, Collation::Native { .. });
+                let origin = inner.origin.filter(|_| is_own);
+                Shape { pg_type: self.pg_type, nullable: true, collation: inner.collation, origin }
+            }
             _ => {
                 let collation = loosest(self.operands().into_iter().map(|operand| operand.shape(inputs, tables).collation));
                 Shape { pg_type: self.pg_type, nullable: true, collation, origin: None }
