@@ -29,8 +29,8 @@ use futures::Stream;
 const SLOW: Duration = Duration::from_millis(50);
 /// One that takes less is followed by a larger one, without a pause.
 const QUICK: Duration = Duration::from_millis(5);
-/// Rows of the first piece.
-const FIRST: usize = 64;
+/// Rows of the first piece: the first side may have any number of them. Pieces that are quick grow without a pause.
+const FIRST: usize = 1;
 /// Rows of a piece at most.
 const MOST: usize = 8_192;
 
@@ -173,7 +173,7 @@ impl RecordBatchStream for Pieces {
 
 fn next_rows(rows: usize, taken: Duration) -> usize {
     match taken {
-        _ if taken > SLOW => (rows / 2).max(1),
+        _ if taken > SLOW => usize::try_from(rows as u128 * SLOW.as_micros() / taken.as_micros()).unwrap_or(rows).max(1),
         _ if taken < QUICK => (rows * 2).min(MOST),
         _ => rows,
     }
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn pieces_follow_the_time_they_take() {
         let rows = |rows, milliseconds| next_rows(rows, Duration::from_millis(milliseconds));
-        assert_eq!((rows(64, 1), rows(64, 20), rows(64, 60)), (128, 64, 32));
+        assert_eq!((rows(64, 1), rows(64, 20), rows(64, 60), rows(64, 3_200)), (128, 64, 53, 1));
         assert_eq!((rows(MOST, 0), rows(1, 1_000)), (MOST, 1));
     }
 }

@@ -198,6 +198,11 @@ impl Rows {
         self.sent = 0;
     }
 
+    /// Whether no row has been given yet.
+    pub fn is_empty_so_far(&self) -> bool {
+        self.sent == 0
+    }
+
     /// The command tag for the rows sent so far: `SELECT 42`.
     pub fn tag(&self) -> String {
         if self.tag.contains(' ') || matches!(self.tag, "SHOW" | "EXPLAIN" | "CALL") {

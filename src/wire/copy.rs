@@ -18,12 +18,18 @@ use crate::session::statement::copy::{CopyFormat, CopyText, ForceQuote};
 /// Signature, flags and the length of a header extension that is empty.
 const BINARY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
+/// What ends a binary file.
+const BINARY_TRAILER: &[u8] = &[0xff, 0xff];
+
 /// Turns batches into the `CopyData` messages of one COPY.
 pub(super) struct CopyEncoder {
     rows: RowEncoder,
     lines: Lines,
     /// `DataRow` messages on their way to become lines.
     scratch: BytesMut,
+    /// What stands before the first row in its message: PostgreSQL sends the header of a binary file so, and clients that read it message by
+    /// message rely on that.
+    ahead: &'static [u8],
 }
 
 /// How fields become a line.
@@ -47,7 +53,7 @@ impl Lines {
     fn header(&self, columns: &[OutputColumn]) -> Option<BytesMut> {
         let text = match &self.format {
             CopyFormat::Text(text) | CopyFormat::Csv { text, .. } => text,
-            CopyFormat::Binary => return Some(BINARY_HEADER.into()),
+            CopyFormat::Binary => return None,
         };
         if !text.header {
             return None;
@@ -150,7 +156,8 @@ impl CopyEncoder {
     ) -> Result<Self, Diagnosis> {
         let values = if *format == CopyFormat::Binary { Format::Binary } else { Format::Text };
         let rows = RowEncoder::new(columns, schema, &[values], display)?;
-        Ok(Self { rows, lines: Lines::new(columns, format), scratch: BytesMut::new() })
+        let ahead = if *format == CopyFormat::Binary { BINARY_HEADER } else { &[] };
+        Ok(Self { rows, lines: Lines::new(columns, format), scratch: BytesMut::new(), ahead })
     }
 
     /// Appends one `CopyData` for each row of `batch`; on an error those before it stay.
@@ -165,6 +172,7 @@ impl CopyEncoder {
             let (body, rest) = rest.split_at_checked(length).ok_or_else(broken)?;
             let start = out.len();
             out.put_slice(b"d\0\0\0\0");
+            out.put_slice(std::mem::take(&mut self.ahead));
             self.lines.row(body, out)?;
             let whole = u32::try_from(out.len() - start - 1).map_err(|_large| broken())?;
             if let Some(slot) = out.get_mut(start + 1..start + 5) {
@@ -191,7 +199,8 @@ impl Connection {
         // Without a bound on rows there is no suspension.
         let (Sent::All | Sent::Bound) = self.send_rows(&mut rows, Outgoing::Copy(format), 0).await?;
         if *format == CopyFormat::Binary {
-            self.writer.put(&CopyData::new(bytes::Bytes::from_static(&[0xff, 0xff])))?;
+            let header = if rows.is_empty_so_far() { BINARY_HEADER } else { &[] };
+            self.writer.put(&CopyData::new([header, BINARY_TRAILER].concat().into()))?;
         }
         self.writer.put(&CopyDone::new())?;
         let tag = rows.tag();
@@ -263,6 +272,5 @@ mod tests {
         let mut out = BytesMut::new();
         Lines::new(&[], &CopyFormat::Binary).row(&body(&[Some("a"), None]), &mut out).unwrap();
         assert_eq!(out, body(&[Some("a"), None]));
-        assert_eq!(Lines::new(&[], &CopyFormat::Binary).header(&[]).unwrap().len(), 19);
     }
 }

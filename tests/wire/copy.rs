@@ -38,12 +38,16 @@ async fn copy_writes_the_three_formats() {
         }),
     ])
     .await;
-    // PostgreSQL sends the header of the file together with the first row.
-    let header = "d PGCOPY\\n\\xff\\r\\n\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00";
-    let rows = "d \\x00\\x02\\x00\\x00\\x00\\x04\\x00\\x00\\x00\\x07\\xff\\xff\\xff\\xff\nd \\xff\\xff";
-    let expected = format!("H\n{header}\n{rows}\nc\nC COPY 1\nZ I");
+    let header = "PGCOPY\\n\\xff\\r\\n\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00";
+    let row = "\\x00\\x02\\x00\\x00\\x00\\x04\\x00\\x00\\x00\\x07\\xff\\xff\\xff\\xff";
+    let rows = format!("H\nd {header}{row}\nd {row}\nd \\xff\\xff\nc\nC COPY 2\nZ I");
+    let none = format!("H\nd {header}\\xff\\xff\nc\nC COPY 0\nZ I");
+    check(vec![
+        ("binary", query("COPY (SELECT 7, NULL::text FROM generate_series(1, 2)) TO STDOUT (FORMAT binary)"), rows.as_str()),
+        ("binary without rows", query("COPY (SELECT 7 WHERE false) TO STDOUT (FORMAT binary)"), none.as_str()),
+    ])
+    .await;
     check_ours(vec![
-        ("binary", query("COPY (SELECT 7, NULL::text) TO STDOUT (FORMAT binary)"), expected.as_str()),
         ("from the client", query("COPY pg_catalog.pg_class FROM STDIN"), "E ERROR 0A000\nZ I"),
         ("and with a semicolon", query("COPY pg_catalog.pg_class FROM STDIN WITH (FORMAT csv);"), "E ERROR 0A000\nZ I"),
         ("and the session goes on", query("SELECT 1 AS n"), "T n:23:0\nD 1\nC SELECT 1\nZ I"),
