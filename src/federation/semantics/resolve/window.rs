@@ -69,7 +69,11 @@ impl Resolver<'_> {
         let carrier = scope.carrier_of(&operand.expr)?;
         check_distances(&operand.typed, &carrier, frame)?;
         match (operand.typed.pg_type.oid, &carrier) {
-            (21 | 23, _) => self.convert(operand, &PgType::INT8.into(), Asked::Implicitly, scope),
+            // A distance from the largest numbers leaves every type of integers.
+            (20 | 21 | 23, _) => {
+                let wide = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
+                Ok(Expr::Cast(Cast::new_from_field(Box::new(operand.expr), Typed::from(PgType::NUMERIC).field("", wide))))
+            }
             (700, _) => self.convert(operand, &PgType::FLOAT8.into(), Asked::Implicitly, scope),
             (1700, DataType::Decimal128(precision, scale)) => {
                 let wide = wide_decimal(*precision, *scale, frame).ok_or_else(|| no_distances(&operand.typed, ""))?;
