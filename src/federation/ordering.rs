@@ -29,8 +29,9 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let mut keys = Keys::default();
     let (plan, inputs) = match plan {
         LogicalPlan::Sort(Sort { expr, input, fetch }) => {
-            let expr = keys.of(expr);
             let inputs = input.schema().fields().len();
+            // Of rows without columns the engine's sorts lose the number.
+            let expr = if inputs == 0 { keys.all_of(expr) } else { keys.of(expr) };
             let input = keys.beside(input)?;
             (LogicalPlan::Sort(Sort { expr, input, fetch }), inputs)
         }
@@ -77,11 +78,16 @@ impl Keys {
         order.into_iter().map(|sort| SortExpr { expr: self.column(sort.expr), ..sort }).collect()
     }
 
+    fn all_of(&mut self, order: Vec<SortExpr>) -> Vec<SortExpr> {
+        order.into_iter().map(|sort| SortExpr { expr: self.added(sort.expr), ..sort }).collect()
+    }
+
     /// The column of a key, or the key where it holds no operator.
     fn column(&mut self, key: Expr) -> Expr {
-        if !holds_operator(&key) {
-            return key;
-        }
+        if holds_operator(&key) { self.added(key) } else { key }
+    }
+
+    fn added(&mut self, key: Expr) -> Expr {
         if let Some((_, name)) = self.exprs.iter().find(|(known, _)| *known == key) {
             return Expr::Column(Column::from_name(name));
         }
@@ -157,4 +163,25 @@ fn is_ordered_twice(call: &Expr) -> bool {
 fn holds_operator(expr: &Expr) -> bool {
     let is_operator = |part: &Expr| matches!(part, Expr::BinaryExpr(_) | Expr::Between(_) | Expr::Not(_) | Expr::Negative(_));
     expr.exists(|part| Ok(is_operator(part))).unwrap_or(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::logical_expr::{LogicalPlanBuilder, lit};
+
+    use super::*;
+
+    #[test]
+    fn rows_without_columns_are_ordered_by_columns_all_the_same() {
+        let rows = LogicalPlanBuilder::empty(true).build().unwrap();
+        let sort = Sort { expr: vec![SortExpr::new(lit(1), true, false)], input: Arc::new(rows), fetch: Some(5) };
+        let plan = keys_as_columns(LogicalPlan::Sort(sort)).unwrap();
+        let LogicalPlan::Projection(outer) = plan else { panic!("{plan}") };
+        assert!(outer.expr.is_empty());
+        let LogicalPlan::Sort(sort) = outer.input.as_ref() else { panic!("{}", outer.input) };
+        let keys: Vec<Expr> = sort.expr.iter().map(|key| key.expr.clone()).collect();
+        let columns: Vec<Expr> = sort.input.schema().columns().into_iter().map(Expr::Column).collect();
+        assert_eq!((keys.len(), sort.fetch), (1, Some(5)));
+        assert_eq!(keys, columns);
+    }
 }

@@ -9,6 +9,9 @@ SELECT count(*) AS n FROM (SELECT i % 10 AS k, count(*) AS n FROM generate_serie
 SELECT count(*) AS n FROM (SELECT i % 10 AS k, count(*) AS n FROM generate_series(1, 1000) AS g(i) GROUP BY 1) q WHERE random() < 0.5 AND n <> 100
 SELECT count(*) AS n FROM (SELECT count(*) OVER (PARTITION BY i % 10) AS n FROM generate_series(1, 1000) AS g(i)) q WHERE random() < 0.5 AND n <> 100
 SELECT count(*) BETWEEN 1 AND 999 AS few FROM (SELECT DISTINCT i FROM generate_series(1, 1000) AS g(i)) q WHERE random() < 0.5
+SELECT count(*) AS n FROM (SELECT id FROM shop.customers ORDER BY random() LIMIT 5) AS s
+SELECT count(*) AS n FROM (SELECT i FROM generate_series(1, 10) AS g(i) ORDER BY random() OFFSET 3) AS s
+SELECT 1 AS a FROM (SELECT id FROM archive.parcels ORDER BY random() LIMIT 2) AS s
 SELECT count(*) BETWEEN 1 AND 1999 AS few FROM (SELECT i FROM generate_series(1, 1000) AS g(i) UNION ALL SELECT i FROM generate_series(1, 1000) AS h(i)) q WHERE random() < 0.5
 SELECT count(*) AS n FROM (SELECT i, count(*) AS n FROM (SELECT a.i, b.j FROM generate_series(1, 60) AS a(i), generate_series(1, 60) AS b(j)) q WHERE random() < 0.5 GROUP BY i) r WHERE n = 60
 SELECT count(*) AS n FROM (SELECT i, count(*) AS n FROM generate_series(1, 60) AS a(i) JOIN generate_series(1, 60) AS b(j) ON random() < 0.5 GROUP BY i) r WHERE n = 60
