@@ -10,6 +10,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use datafusion::scalar::ScalarValue;
 
+use super::functions::is_small_pattern;
 use super::overload::{is_string, numeric_rank};
 use super::resolve::lazy;
 use super::typed::TypedFunction;
@@ -153,6 +154,8 @@ fn call_fails(function: &TypedFunction, call: &ScalarFunction) -> bool {
         "pg_divide" | "pg_modulo" | "mod" => is_float(returns) || !call.args.get(1).is_some_and(is_positive),
         "substring" | "substr" => from.is_none_or(|from| !is_string(from)) || !takes_length(function, call),
         "extract" | "date_part" => !is_known_field(function, call),
+        "operator ~" | "operator !~" => !call.args.get(1).is_some_and(|pattern| is_pattern(pattern, "")),
+        "operator ~*" | "operator !~*" => !call.args.get(1).is_some_and(|pattern| is_pattern(pattern, "i")),
         name if name.starts_with("operator any ") || name.starts_with("operator all ") => false,
         name => !TYPED.contains(&name),
     }
@@ -189,6 +192,11 @@ fn is_positive(divisor: &Expr) -> bool {
         },
         _ => false,
     }
+}
+
+/// A constant regular expression that texts can be compared with.
+fn is_pattern(pattern: &Expr, flags: &str) -> bool {
+    matches!(pattern, Expr::Literal(ScalarValue::Utf8(Some(pattern)), _) if is_small_pattern(pattern, flags))
 }
 
 /// `substring(text from place)`, or with a length that is a constant and not negative; a pattern may be none.
@@ -237,6 +245,7 @@ mod tests {
     use arrow::datatypes::{Field, Schema};
     use datafusion::logical_expr::{cast, col, lit, when};
 
+    use super::super::functions::regexp_operator;
     use super::super::operators::{negate_kernel, numeric_kernel};
     use super::super::typed::{Kernel, Typed};
     use super::*;
@@ -295,6 +304,11 @@ mod tests {
             (converted(PgType::TEXT, PgType::INT4), true),
             (converted(PgType::INT8, PgType::INT4), true),
             (converted(PgType::INT4, PgType::NUMERIC), false),
+            (regexp_operator(col("t"), lit("^\\d$"), false, false), false),
+            (regexp_operator(col("t"), lit("^\\d$"), true, true), false),
+            (regexp_operator(col("t"), lit("a(b"), true, false), true),
+            (regexp_operator(col("t"), lit("a".repeat(101)), true, false), true),
+            (regexp_operator(col("t"), col("t"), false, true), true),
         ];
         for (expr, expected) in rows {
             assert_eq!(may_fail(&expr, &schema()), expected, "{expr}");

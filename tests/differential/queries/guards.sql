@@ -16,6 +16,13 @@ SELECT x <> 0 AND 10 / x > 2 AS a, count(*) AS n FROM (VALUES (0), (1), (5)) AS 
 SELECT x, count(*) AS n FROM (VALUES (0), (1), (5)) AS v(x) GROUP BY x HAVING x <> 0 AND 10 / x > 1
 SELECT bool_and(x = 0 OR 10 / x > 2) AS a FROM (VALUES (0), (1), (5)) AS v(x)
 SELECT x FROM generate_series(0, 3) AS v(x) WHERE x > 0 AND 10 / x > 3
+SELECT i, generate_series(1, CASE WHEN i <> 0 AND 10 / i > 3 THEN 2 ELSE 1 END) AS a FROM (VALUES (0), (2), (5)) AS v(i)
+SELECT i, unnest(CASE WHEN i = 0 OR 10 / i > 3 THEN ARRAY[1, 2] ELSE ARRAY[3] END) AS a FROM (VALUES (0), (2), (5)) AS v(i)
+SELECT i, unnest(ARRAY[i <> 0 AND 10 / i > 3, i = 0 OR 10 / i > 3]) AS a FROM (VALUES (0), (2), (5)) AS v(i)
+SELECT v.i, a FROM (VALUES (0), (2), (5)) AS v(i), generate_series(1, CASE WHEN v.i <> 0 AND 10 / v.i > 3 THEN 2 ELSE 1 END) AS g(a)
+SELECT x FROM (VALUES ('1'), ('b')) AS v(x) WHERE x::int > 0 AND x ~ '^\d$'
+SELECT x FROM (VALUES ('1'), ('b')) AS v(x) WHERE x::int > 0 AND x !~* '^[A-Z]$'
+SELECT x FROM (VALUES ('1'), ('b')) AS v(x) WHERE x <> '1' AND x ~ '('
 SELECT a.x, b.x AS y FROM (VALUES (0), (1), (5)) AS a(x) LEFT JOIN (VALUES (0), (1), (5)) AS b(x) ON a.x <> 0 AND 10 / a.x > b.x
 SELECT a.x FROM (VALUES (0), (1), (5)) AS a(x) JOIN (VALUES (1), (5)) AS b(x) ON a.x = b.x WHERE 10 / b.x > 2
 SELECT x FROM (SELECT x, 10 / x AS q FROM (VALUES (0), (1), (5)) AS v(x) WHERE x <> 0) AS s WHERE q > 2

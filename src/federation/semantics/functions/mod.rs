@@ -331,6 +331,7 @@ pub(super) use array::{ArrayFunction, array_function, vector_element};
 pub(super) use json::concat_jsonb;
 pub(in super::super) use like::LIKE;
 pub(super) use like::{is_whole, like};
+pub(super) use regexp::is_small as is_small_pattern;
 pub(super) use regexp::operator as regexp_operator;
 pub(super) use sets::{SERIES, is_ambiguous};
 pub(super) use text::{concat_bytes, concat_texts};

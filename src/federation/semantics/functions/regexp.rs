@@ -45,6 +45,14 @@ pub(super) const ROWS: &[Overload] = &[
     }),
 ];
 
+/// Most bytes of a pattern that is compiled only to see whether it can be.
+const SMALL_PATTERN_BYTES: usize = 100;
+
+/// Whether a pattern is short, and a right one.
+pub(in super::super) fn is_small(pattern: &str, flags: &str) -> bool {
+    pattern.len() <= SMALL_PATTERN_BYTES && Pattern::new(pattern, flags).is_ok()
+}
+
 /// The compiled pattern, which is that of the row before where both are the same.
 ///
 /// # Errors

@@ -56,7 +56,7 @@ fn guarded(call: &Expr) -> Option<Box<dyn Iterator<Item = &Expr> + '_>> {
 
 fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     // What a store is asked for, and what is no row's.
-    if matches!(plan, LogicalPlan::TableScan(_) | LogicalPlan::Extension(_) | LogicalPlan::Limit(_)) {
+    if matches!(plan, LogicalPlan::TableScan(_) | LogicalPlan::Limit(_)) {
         return Ok(Transformed::no(plan));
     }
     let ordering = Ordering { schema: merge_schema(&plan.inputs()) };
@@ -84,6 +84,7 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             }
             Ok(Transformed::yes(LogicalPlan::Join(join)))
         }
+        LogicalPlan::Extension(node) => ordering.arguments(LogicalPlan::Extension(node)),
         other => ordering.outputs(other),
     }
 }
@@ -105,6 +106,16 @@ impl Ordering {
             }
             let name = names.save(&expr);
             Ok(Transformed::yes(name.restore(self.value(expr)?)))
+        })
+    }
+
+    /// The calls of a node of ours, which names its outputs itself; what a store runs shows none.
+    fn arguments(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        plan.map_expressions(|expr| {
+            if !self.concerns(&expr) {
+                return Ok(Transformed::no(expr));
+            }
+            Ok(Transformed::yes(self.value(expr)?))
         })
     }
 
