@@ -65,6 +65,13 @@ struct Side {
     columns: Option<Vec<String>>,
 }
 
+impl Side {
+    /// Whether it is known to have a column.
+    fn has(&self, name: &str) -> bool {
+        self.columns.iter().flatten().any(|known| known == name)
+    }
+}
+
 /// The joins of a FROM item, with their columns in place.
 #[derive(Default)]
 struct Placed {
@@ -77,13 +84,12 @@ struct Placed {
 }
 
 fn in_select(select: &mut Select, relations: &Relations<'_>) -> Result<Option<BTreeMap<String, Merged>>, Diagnosis> {
-    let joins = || select.from.iter().flat_map(|from| &from.joins).filter(|join| is_by_name(join));
-    if joins().next().is_none() {
+    if joins_by_name(&select.from).is_empty() {
         return Ok(None);
     }
+    select.from.iter_mut().for_each(without_parentheses);
     let Some(parts) = select.from.iter().map(|from| placed(from, relations)).collect::<Option<Vec<_>>>() else {
-        let shows_all = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_)));
-        if shows_all || joins().any(is_outer) {
+        if shows_all(select) || joins_by_name(&select.from).into_iter().any(is_outer) {
             let message = "JOIN with USING or NATURAL is not supported here: the columns of its relations are not known";
             return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
                 .with_hint("Name the relations with AS, or write the join with ON."));
@@ -99,9 +105,13 @@ fn in_select(select: &mut Select, relations: &Relations<'_>) -> Result<Option<BT
     }
     let mut merged: BTreeMap<String, Merged> = BTreeMap::new();
     let mut ambiguous = BTreeSet::new();
-    for (name, column) in parts.iter().flat_map(|part| &part.merged) {
-        if merged.insert(name.clone(), column.clone()).is_some() {
-            ambiguous.insert(name.clone());
+    for (place, part) in parts.iter().enumerate() {
+        let others = || parts.iter().enumerate().filter(move |(other, _)| *other != place).flat_map(|(_, other)| &other.sides);
+        for (name, column) in &part.merged {
+            let is_elsewhere = part.has_beside(name, column) || others().any(|side| side.has(name));
+            if merged.insert(name.clone(), column.clone()).is_some() || is_elsewhere {
+                ambiguous.insert(name.clone());
+            }
         }
     }
     merged.retain(|name, _| !ambiguous.contains(name));
@@ -125,7 +135,10 @@ fn placed(from: &TableWithJoins, relations: &Relations<'_>) -> Option<Placed> {
             }
             Some(JoinConstraint::On(condition)) => {
                 let mut condition = condition.clone();
-                replace(&mut condition, &placed.merged, |column| &column.tested);
+                let is_plain = |name: &str, column: &Merged| !right.has(name) && !placed.has_beside(name, column);
+                let merged = placed.merged.iter().filter(|(name, column)| is_plain(name, column));
+                let merged = merged.map(|(name, column)| (name.clone(), column.clone())).collect();
+                replace(&mut condition, &merged, |column| &column.tested);
                 Some(condition)
             }
             _ => None,
@@ -137,6 +150,11 @@ fn placed(from: &TableWithJoins, relations: &Relations<'_>) -> Option<Placed> {
 }
 
 impl Placed {
+    /// Whether a relation other than those of a merged column has its name too, which then says neither.
+    fn has_beside(&self, name: &str, column: &Merged) -> bool {
+        self.sides.iter().enumerate().any(|(place, side)| !column.sides.contains(&place) && side.has(name))
+    }
+
     /// The names that the joined relations so far and another one have, in the order of the former; `None` when one has a name twice.
     fn common(&self, right: &Side) -> Option<Vec<Ident>> {
         let mut left = self.order.clone();
@@ -203,6 +221,43 @@ impl Placed {
         let column = column_of(&self.sides.get(place)?.name, name);
         Some(Merged { name: name.clone(), shown: column.clone(), tested: column, sides: BTreeSet::from([place]) })
     }
+}
+
+/// The joins by name of FROM items, also those in parentheses.
+fn joins_by_name(from: &[TableWithJoins]) -> Vec<&Join> {
+    let (mut found, mut pending) = (Vec::new(), from.iter().collect::<Vec<_>>());
+    while let Some(item) = pending.pop() {
+        found.extend(item.joins.iter().filter(|join| is_by_name(join)));
+        let relations = std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation));
+        pending.extend(relations.filter_map(|relation| match relation {
+            TableFactor::NestedJoin { table_with_joins, .. } => Some(table_with_joins.as_ref()),
+            _ => None,
+        }));
+    }
+    found
+}
+
+/// `(a JOIN b) JOIN c` as `a JOIN b JOIN c`, which means the same.
+fn without_parentheses(from: &mut TableWithJoins) {
+    while matches!(from.relation, TableFactor::NestedJoin { alias: None, .. }) {
+        let nothing = TableFactor::TableFunction { expr: Expr::value(Value::Null), alias: None };
+        if let TableFactor::NestedJoin { table_with_joins, .. } = std::mem::replace(&mut from.relation, nothing) {
+            let TableWithJoins { relation, joins } = *table_with_joins;
+            from.relation = relation;
+            from.joins = joins.into_iter().chain(std::mem::take(&mut from.joins)).collect();
+        }
+    }
+}
+
+/// Whether the SELECT list shows all columns, of everything or of joins in parentheses that have a name.
+fn shows_all(select: &Select) -> bool {
+    let names = |factor: &TableFactor| matches!(factor, TableFactor::NestedJoin { alias: Some(_), .. });
+    let has_named = select.from.iter().any(|from| names(&from.relation) || from.joins.iter().any(|join| names(&join.relation)));
+    select.projection.iter().any(|item| match item {
+        SelectItem::Wildcard(_) => true,
+        SelectItem::QualifiedWildcard(..) => has_named,
+        _ => false,
+    })
 }
 
 fn is_by_name(join: &Join) -> bool {
@@ -331,9 +386,10 @@ fn constraint_mut(join: &mut Join) -> Option<&mut JoinConstraint> {
 /// The name by which columns of a relation are qualified.
 fn name_of(factor: &TableFactor) -> Option<Vec<Ident>> {
     match factor {
-        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
-            Some(vec![alias.name.clone()])
-        }
+        TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. }
+        | TableFactor::Function { alias: Some(alias), .. }
+        | TableFactor::UNNEST { alias: Some(alias), .. } => Some(vec![alias.name.clone()]),
         TableFactor::Table { name, args: None, .. } => name.0.iter().map(|part| part.as_ident().cloned()).collect(),
         _ => None,
     }
@@ -444,9 +500,47 @@ mod tests {
             "SELECT * FROM a NATURAL JOIN b",
             "SELECT count(*) FROM a NATURAL LEFT JOIN b",
             "SELECT * FROM t JOIN u USING (id) JOIN b USING (x) JOIN t AS s USING (y)",
-            "SELECT * FROM (t JOIN u ON true) JOIN w USING (z)",
+            "SELECT * FROM t JOIN (u JOIN w ON true) USING (z)",
+            "SELECT * FROM t JOIN (u JOIN w USING (id)) ON true",
+            "SELECT s.* FROM (u JOIN w USING (id)) AS s",
+            "SELECT count(*) FROM t JOIN (u FULL JOIN w USING (id)) ON true",
         ] {
             assert_eq!(written(sql), Err("0A000".to_owned()), "{sql}");
+        }
+    }
+
+    #[test]
+    fn joins_in_parentheses_that_come_first_are_placed_as_those_without() {
+        for (sql, expected) in [
+            (
+                "SELECT * FROM (t FULL JOIN u USING (id))",
+                "SELECT coalesce(t.id, u.id) AS id, t.* EXCEPT (id), u.* EXCEPT (id) FROM t FULL JOIN u ON t.id = u.id",
+            ),
+            (
+                "SELECT * FROM ((t JOIN u ON true) JOIN w USING (z))",
+                "SELECT coalesce(t.z, w.z) AS z, t.* EXCEPT (z), u.*, w.* EXCEPT (z) FROM t JOIN u ON true JOIN w ON t.z = w.z",
+            ),
+            ("SELECT count(*) FROM (t JOIN u ON true)", "SELECT count(*) FROM (t JOIN u ON true)"),
+        ] {
+            assert_eq!(written(sql).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn functions_are_relations_with_the_columns_of_their_aliases() {
+        assert_eq!(
+            written("SELECT * FROM unnest(array[1]) AS a (x) JOIN unnest(array[2]) WITH ORDINALITY AS b (x, n) USING (x)").unwrap(),
+            "SELECT coalesce(a.x, b.x) AS x, b.* EXCEPT (x) FROM UNNEST(ARRAY[1]) AS a (x) JOIN UNNEST(ARRAY[2]) WITH ORDINALITY AS b (x, n) ON a.x = b.x",
+        );
+    }
+
+    #[test]
+    fn a_merged_name_that_another_relation_has_is_left_as_it_is() {
+        for (sql, expected) in [
+            ("SELECT id FROM t JOIN u USING (id), w", "SELECT id FROM t JOIN u ON t.id = u.id, w"),
+            ("SELECT y FROM t JOIN u USING (id) JOIN w ON id = 1", "SELECT y FROM t JOIN u ON t.id = u.id JOIN w ON id = 1"),
+        ] {
+            assert_eq!(written(sql).as_deref(), Ok(expected));
         }
     }
 }

@@ -80,6 +80,14 @@ SELECT * FROM (SELECT small, id FROM shop.customers WHERE id < 4) a NATURAL RIGH
 SELECT * FROM (SELECT small, id FROM shop.customers WHERE id < 4) a NATURAL LEFT JOIN (SELECT tier, id FROM crm.clients WHERE id BETWEEN 3 AND 5) b ORDER BY id
 SELECT a.id AS a, b.id AS b, id FROM (SELECT id FROM shop.customers WHERE id < 4) a NATURAL FULL JOIN (SELECT id FROM crm.clients WHERE id BETWEEN 3 AND 5) b ORDER BY id
 SELECT * FROM (SELECT id, small FROM shop.customers WHERE id < 9) a FULL JOIN (SELECT id, tier FROM crm.clients WHERE id BETWEEN 3 AND 12) b USING (id) JOIN (SELECT tier, id AS x FROM crm.clients WHERE id < 6) c USING (tier) ORDER BY id, x
+SELECT * FROM ((VALUES (1)) AS a(x) FULL JOIN (VALUES (2)) AS b(x) USING (x)) ORDER BY x
+SELECT * FROM ((VALUES (1, 5)) AS a(x, y) FULL JOIN (VALUES (2)) AS b(x) USING (x)) LEFT JOIN (VALUES (2, 7)) AS c(x, z) USING (x) ORDER BY x
+SELECT x FROM (((VALUES (1)) AS a(x) FULL JOIN (VALUES (2)) AS b(x) USING (x)) FULL JOIN (VALUES (3)) AS c(x) USING (x)) WHERE x > 1 ORDER BY x
+SELECT * FROM unnest(ARRAY[1, 2, 3]) AS a(x) JOIN unnest(ARRAY[2, 3, 4]) AS b(x) USING (x) ORDER BY x
+SELECT * FROM unnest(ARRAY[1, 2, 3]) AS a(x) FULL JOIN unnest(ARRAY[2, 3, 4]) WITH ORDINALITY AS b(x, n) USING (x) ORDER BY x
+SELECT * FROM generate_series(1, 3) AS a(x) NATURAL FULL JOIN generate_series(2, 4) AS b(x) ORDER BY x
+SELECT x FROM (VALUES (1)) AS a(x) JOIN (VALUES (1)) AS b(x) USING (x), (VALUES (1)) AS c(x)
+SELECT a.x FROM (VALUES (1)) AS a(x) JOIN (VALUES (1)) AS b(x) USING (x) JOIN (VALUES (1)) AS c(x) ON x = 1
 SELECT * FROM (SELECT id FROM shop.customers WHERE id < 3) a CROSS JOIN (SELECT 2 AS x) c LEFT JOIN (SELECT id, tier FROM crm.clients WHERE id > 1) b USING (id) ORDER BY id
 SELECT id, count(*) AS n FROM (SELECT id FROM shop.customers WHERE id < 4) a NATURAL FULL JOIN (SELECT id FROM crm.clients WHERE id BETWEEN 3 AND 5) b WHERE id > 1 GROUP BY id ORDER BY id
 SELECT count(o.total) AS n FROM shop.orders o NATURAL JOIN (SELECT c.id, k.tier FROM shop.customers c CROSS JOIN crm.clients k WHERE k.id < 9 GROUP BY c.id, k.tier) g
