@@ -87,6 +87,48 @@ const STATEMENTS: &[(&str, &[&str])] = &[
     ("SELECT id FROM shop.customer WHERE since < now() - $1::interval", &["'1 day'", "NULL"]),
 ];
 
+/// Statements in which analysis reads a number of rows: executed with the first values until `auto` has decided, and with others then.
+const COUNTED: &[(&str, &str, &str, Result<&str, &str>)] = &[
+    (
+        "SELECT count(*) FROM shop.customer c WHERE EXISTS (SELECT 1 FROM crew.purchase p WHERE p.customer = c.id LIMIT $1)",
+        "1",
+        "NULL",
+        Ok("3"),
+    ),
+    (
+        "SELECT count(*) FROM shop.customer c CROSS JOIN LATERAL \
+         (SELECT p.id FROM crew.purchase p WHERE p.customer = c.id ORDER BY p.id LIMIT $1 OFFSET $2) s",
+        "1, 0",
+        "NULL, NULL",
+        Ok("4"),
+    ),
+    ("SELECT lag(id, $1) OVER (ORDER BY id) FROM shop.customer ORDER BY id", "1", "NULL", Ok("~\n~\n~\n~\n~")),
+    ("SELECT ntile($1) OVER (ORDER BY id) FROM shop.customer ORDER BY id", "2", "NULL", Ok("~\n~\n~\n~\n~")),
+    ("SELECT ntile($1) OVER (ORDER BY id) FROM shop.customer ORDER BY id", "2", "0", Err("22014")),
+    ("SELECT nth_value(id, $1) OVER (ORDER BY id) FROM shop.customer ORDER BY id", "1", "0", Err("22016")),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_of_rows_mean_the_same_after_many_executions_over_postgres_mariadb_sqlite_and_mongodb() {
+    let place = Place::new();
+    let (server, _) = stage(&place).await;
+    let session = proxy::connect(&server, OWNER).await;
+    for mode in ["auto", "force_generic_plan"] {
+        session.answer(&format!("SET plan_cache_mode = {mode}")).await;
+        for (sql, values, others, wanted) in COUNTED {
+            session.answer(&format!("PREPARE p AS {sql}")).await;
+            for _ in 0..8 {
+                session.answer(&format!("EXECUTE p({values})")).await;
+            }
+            let found = session.rows(&format!("EXECUTE p({others})")).await;
+            let found = found.map(|rows| rows.join("\n")).map_err(|failure| failure.code);
+            assert_eq!(found, wanted.map(str::to_owned).map_err(str::to_owned), "{mode}: {sql} ({others})");
+            session.answer("DEALLOCATE p").await;
+        }
+    }
+    server.stop().await;
+}
+
 /// What an execution gives: rows in any order, or what it fails with.
 async fn executed(session: &Session, values: &str) -> Result<Vec<String>, Failure> {
     let mut rows = session.rows(&format!("EXECUTE p({values})")).await?;

@@ -16,13 +16,15 @@ use datafusion::optimizer::eliminate_filter::EliminateFilter;
 use datafusion::optimizer::eliminate_limit::EliminateLimit;
 use datafusion::optimizer::propagate_empty_relation::PropagateEmptyRelation;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
-use datafusion::optimizer::push_down_limit::PushDownLimit;
 
 use super::super::semantics::{constants, simplified};
 use super::template::Template;
 
 /// The engine's rule that leaves out columns, as it is called among the others.
 const NARROWING: &str = "optimize_projections";
+
+/// The rule that moves numbers of rows downwards, which is ours under the engine's name: sums of huge ones stay in their range.
+const COUNTING: &str = "push_down_limit";
 
 impl Template {
     /// The optimised plan for some values.
@@ -36,7 +38,9 @@ impl Template {
         let mut binding = Binding { values, state, has_changed: false, has_narrowed: false };
         let mut plan = self.optimized.clone().transform_up_with_subqueries(|node| binding.node(node))?.data;
         if self.limits {
-            plan = plan.transform_down_with_subqueries(|node| PushDownLimit::new().rewrite(node, state))?.data;
+            for rule in state.optimizer().rules.iter().filter(|rule| rule.name() == COUNTING) {
+                plan = plan.transform_down_with_subqueries(|node| rule.rewrite(node, state))?.data;
+            }
         }
         if binding.has_narrowed {
             // A column that only a condition needed is not read for it any more.

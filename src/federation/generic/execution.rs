@@ -52,13 +52,17 @@ impl Execution<'_> {
     pub(in super::super) async fn runnable(&self) -> Result<Runnable, Diagnosis> {
         let template = self.reuse().template(self.setting.plan_mode, || self.template());
         // What fails here is planned for its values, and told in the words of that.
-        if let Some(template) = template
-            && let Ok(runnable) = self.generic(&template).await
+        if let Some(template) = &template
+            && let Ok(runnable) = self.generic(template).await
         {
+            self.reuse().took();
             return Ok(runnable);
         }
         let runnable = self.placed(self.optimized()?).await?;
-        if self.setting.plan_mode == PlanMode::Auto && self.reuse().is_open() {
+        if template.is_some() {
+            // Values that fail in their own plan as well have not come here, and say nothing of the template.
+            self.reuse().refused();
+        } else if self.setting.plan_mode == PlanMode::Auto && self.reuse().is_open() {
             self.learn(&runnable).await;
         }
         Ok(runnable)

@@ -28,6 +28,9 @@ use template::Template;
 /// Executions that are planned for their values before one plan for all is tried, as in PostgreSQL.
 const CUSTOM_EXECUTIONS: u32 = 5;
 
+/// Executions in a row whose values a template may refuse, though a plan of their own takes them, before it is given up.
+const REFUSALS_MAX: u32 = 3;
+
 /// `plan_cache_mode`: which plan an execution gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum PlanMode {
@@ -66,6 +69,8 @@ struct State {
     operators: Option<String>,
     choice: Choice,
     made: Made,
+    /// Executions in a row whose values the template did not take.
+    refusals: u32,
 }
 
 /// What `auto` takes.
@@ -139,6 +144,21 @@ impl Reuse {
     /// What came of the comparison.
     fn decide(&self, is_as_good: bool) {
         self.lock().settle(if is_as_good { Choice::Generic } else { Choice::Custom });
+    }
+
+    /// The template has taken the values of an execution.
+    fn took(&self) {
+        self.lock().refusals = 0;
+    }
+
+    /// The template has not taken values that a plan of their own takes. One that never does costs an execution both plans.
+    fn refused(&self) {
+        let mut state = self.lock();
+        state.refusals = state.refusals.saturating_add(1);
+        if state.refusals >= REFUSALS_MAX {
+            state.settle(Choice::Custom);
+            state.made = Made::Impossible;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

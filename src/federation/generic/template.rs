@@ -3,7 +3,7 @@
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::Placeholder;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, WindowFunctionDefinition};
 
 use super::super::engine::Engine;
 use super::super::error::diagnose;
@@ -29,6 +29,7 @@ impl Template {
     /// The plan of a statement for all values; `None` where each execution must have its own:
     /// - what reads facts of a session, which a plan would keep;
     /// - what fails without values: an error is told for an execution, and not before;
+    /// - numbers of rows that analysis reads: what they mean where they are NULL or below one is decided there;
     /// - parameters in grouping sets, whose members have no names that outputs above could keep when values come into them;
     /// - placeholders that do not say their type, or not that of the values.
     pub(super) fn make(engine: &Engine, setting: &Setting, planned: &Planned) -> Option<Self> {
@@ -39,6 +40,9 @@ impl Template {
     }
 
     fn of(engine: &Engine, setting: &Setting, planned: &Planned) -> Result<Option<Self>, Diagnosis> {
+        if is_analysed_by_value(planned.logical()).map_err(|error| diagnose(&error))? {
+            return Ok(None);
+        }
         let state = timeless_state(engine, setting);
         engine.steps().analysis.add(1);
         let analyzed = analyze(&state, planned.logical())?;
@@ -68,6 +72,51 @@ fn checked(analyzed: &LogicalPlan) -> Result<Vec<Expr>> {
 
 fn is_parameter(expr: &Expr) -> bool {
     matches!(expr, Expr::Placeholder(_))
+}
+
+/// Whether analysis makes another plan for other values of a parameter: a LIMIT of a subquery becomes a condition on numbers of rows, and
+/// NULL no condition; NULL and what is below one have rules of their own where a window function counts rows.
+fn is_analysed_by_value(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        if matches!(node, LogicalPlan::Subquery(_)) {
+            found |= has_limit_by_value(node)?;
+        }
+        node.apply_expressions(|expr| {
+            found |= expr.exists(counts_in_window)?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+/// Whether a parameter is a number of rows anywhere in a plan.
+fn has_limit_by_value(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        if matches!(node, LogicalPlan::Limit(_)) {
+            node.apply_expressions(|expr| {
+                found |= expr.exists(|part| Ok(is_parameter(part)))?;
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+/// Whether an expression is a window function that has a parameter beside its value.
+fn counts_in_window(expr: &Expr) -> Result<bool> {
+    let Expr::WindowFunction(call) = expr else { return Ok(false) };
+    let WindowFunctionDefinition::WindowUDF(function) = &call.fun else { return Ok(false) };
+    let values = usize::from(function.name() != "ntile");
+    for argument in call.params.args.iter().skip(values) {
+        if argument.exists(|part| Ok(is_parameter(part)))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Where the placeholders of a plan stand.

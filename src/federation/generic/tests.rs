@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use chrono::TimeDelta;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 
-use super::PlanMode;
+use super::template::Template;
+use super::{PlanMode, REFUSALS_MAX, Reuse};
 use crate::catalog::object::Objects;
 use crate::catalog::snapshot::Snapshot;
 use crate::federation::branches::Branches;
@@ -101,6 +103,15 @@ const STATEMENTS: &[Asked] = &[
     ("SELECT x FROM {v} ORDER BY x LIMIT $1", &[&[Some("2")], &[Some("0")], &[None], &[Some("-1")]]),
     ("SELECT x FROM {v} ORDER BY x DESC OFFSET $1", &[&[Some("2")], &[Some("0")], &[None], &[Some("-1")], &[Some("9")]]),
     ("SELECT x FROM {v} ORDER BY x LIMIT $1 OFFSET $2", &[&[Some("2"), Some("1")], &[None, None], &[Some("1"), Some("-1")]]),
+    (
+        "SELECT count(*) AS n FROM (SELECT x FROM {v} UNION ALL SELECT g FROM generate_series(1, 3) g LIMIT $1 OFFSET $2) s",
+        &[
+            &[Some("9223372036854775807"), Some("5")],
+            &[Some("2"), Some("9223372036854775807")],
+            &[Some("3"), Some("1")],
+            &[None, None],
+        ],
+    ),
     ("SELECT x FROM (SELECT x FROM {v} ORDER BY x LIMIT $1) s WHERE x >= $2", &[&[Some("2"), Some("2")], &[Some("0"), Some("1")]]),
     (
         "SELECT a.x, b.t FROM {v} LEFT JOIN (SELECT x AS y, t AS u FROM {v}) b(y, t) ON y = a.x AND b.t = $1",
@@ -155,6 +166,77 @@ async fn what_has_no_plan_for_all_values_is_planned_for_each() {
     }
     let [_, optimisation, physical, bind] = steps(&engine);
     assert_eq!((optimisation, physical, bind), (2, 2, 0));
+}
+
+/// Statements over `{v}` in which analysis reads a number of rows, and numbers for them.
+const COUNTED: &[Asked] = &[
+    ("SELECT x FROM {v} WHERE EXISTS (SELECT 1 FROM generate_series(1, 3) g WHERE g >= x LIMIT $1)", &[&[Some("1")], &[Some("0")]]),
+    (
+        "SELECT a.x, s.g FROM {v} CROSS JOIN LATERAL (SELECT g FROM generate_series(1, 3) g WHERE g >= a.x ORDER BY g LIMIT $1 OFFSET $2) s",
+        &[&[Some("1"), Some("1")], &[Some("1"), None], &[None, Some("1")]],
+    ),
+    ("SELECT x, lag(x, $1) OVER (ORDER BY x) AS l FROM {v}", &[&[Some("1")], &[Some("0")], &[Some("-1")]]),
+    ("SELECT x, lead(x, $1::int, 9) OVER (ORDER BY x) AS l FROM {v}", &[&[Some("1")], &[Some("2")]]),
+    ("SELECT x, nth_value(x, $1) OVER (ORDER BY x) AS l FROM {v}", &[&[Some("2")], &[Some("0")], &[Some("-1")]]),
+    ("SELECT x, ntile($1) OVER (ORDER BY x) AS l FROM {v}", &[&[Some("2")], &[Some("0")]]),
+];
+
+#[tokio::test]
+async fn numbers_of_rows_that_analysis_reads_are_planned_for_each() {
+    let (custom, generic, auto) = (setting(PlanMode::Custom), setting(PlanMode::Generic), setting(PlanMode::Auto));
+    for (sql, rounds) in COUNTED {
+        let (engine, sql) = (engine(), filled(sql));
+        let planned = planned(&engine, &custom, &sql);
+        for _ in 0..6 {
+            answer(&engine, &auto, &planned, rounds[0]).await.unwrap_or_else(|code| panic!("{sql}: {code}"));
+        }
+        let nulls = vec![None; planned.parameters.len()];
+        for values in rounds.iter().copied().chain([nulls.as_slice()]) {
+            let wanted = answer(&engine, &custom, &planned, values).await;
+            for mode in [&generic, &auto] {
+                assert_eq!(answer(&engine, mode, &planned, values).await, wanted, "{sql} {values:?}");
+            }
+        }
+        assert_eq!(steps(&engine)[3], 0, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn null_is_no_limit_and_no_number_of_rows_after_many_plans() {
+    let (engine, auto) = (engine(), setting(PlanMode::Auto));
+    let limited = "SELECT count(*) AS n FROM (VALUES (1), (2)) v(x) WHERE EXISTS (SELECT 1 FROM generate_series(1, 3) g WHERE g >= x LIMIT $1)";
+    let shifted = "SELECT lag(x, $1) OVER (ORDER BY x) AS n FROM (VALUES (1), (2)) v(x)";
+    for (sql, value, first, null) in [(limited, "1", vec!["2"], vec!["2"]), (shifted, "0", vec!["1", "2"], vec!["NULL", "NULL"])] {
+        let planned = planned(&engine, &auto, sql);
+        for _ in 0..8 {
+            assert_eq!(answer(&engine, &auto, &planned, &[Some(value)]).await.unwrap(), first, "{sql}");
+        }
+        assert_eq!(answer(&engine, &auto, &planned, &[None]).await.unwrap(), null, "{sql}");
+    }
+    let counted = planned(&engine, &auto, "SELECT nth_value(x, $1) OVER (ORDER BY x) AS n FROM (VALUES (1), (2)) v(x)");
+    for _ in 0..8 {
+        answer(&engine, &auto, &counted, &[Some("1")]).await.unwrap();
+    }
+    assert_eq!(answer(&engine, &auto, &counted, &[Some("0")]).await, Err("22016".to_owned()));
+}
+
+#[test]
+fn a_template_that_takes_no_values_is_given_up() {
+    let reuse = Reuse::default();
+    let template = || Some(Template { optimized: LogicalPlan::default(), checked: Vec::new(), limits: false });
+    assert!(reuse.template(PlanMode::Generic, template).is_some());
+    for _ in 0..2 {
+        for _ in 1..REFUSALS_MAX {
+            reuse.refused();
+            assert!(reuse.template(PlanMode::Generic, || None).is_some());
+        }
+        reuse.took();
+    }
+    for _ in 0..REFUSALS_MAX {
+        reuse.refused();
+    }
+    assert!(reuse.template(PlanMode::Generic, template).is_none());
+    assert!(reuse.template(PlanMode::Auto, template).is_none() && !reuse.is_open());
 }
 
 #[tokio::test]

@@ -69,3 +69,16 @@ SELECT id FROM shop.customers WHERE id = $1 UNION SELECT id FROM archive.parcels
 SELECT c.id, g FROM shop.customers c JOIN generate_series($1::int, $2::int) g ON g = c.id <- 2 <- 4
 WITH RECURSIVE r(n) AS (SELECT $1::bigint UNION ALL SELECT n + 1 FROM r WHERE n < $2) SELECT r.n, c.name FROM r JOIN shop.customers c ON c.id = r.n <- 2 <- 4
 SELECT id FROM shop.customers WHERE seen < now() - $1::interval AND id < $2 <- 1 day <- 9
+-- Numbers of rows that analysis reads.
+SELECT count(*) AS n FROM shop.customers c WHERE EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id LIMIT $1) <- \N
+SELECT count(*) AS n FROM shop.customers c WHERE EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id LIMIT $1) <- 1
+SELECT count(*) AS n FROM shop.customers c WHERE EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id OFFSET $1) <- \N
+SELECT c.id, s.id AS o FROM shop.customers c CROSS JOIN LATERAL (SELECT o.id FROM shop.orders o WHERE o.customer = c.id ORDER BY o.id LIMIT $1 OFFSET $2) s WHERE c.id < 30 <- 2 <- \N
+SELECT c.id, s.id AS o FROM shop.customers c CROSS JOIN LATERAL (SELECT o.id FROM shop.orders o WHERE o.customer = c.id ORDER BY o.id LIMIT $1 OFFSET $2) s WHERE c.id < 30 <- \N <- 1
+SELECT id, lag(id, $1) OVER (ORDER BY id) AS a FROM shop.customers WHERE id < 9 <- \N
+SELECT id, lead(id, $1, $2) OVER (ORDER BY id) AS a FROM shop.customers WHERE id < 9 <- 2 <- 0
+SELECT id, nth_value(id, $1) OVER (ORDER BY id) AS a FROM shop.customers WHERE id < 9 <- \N
+SELECT id, nth_value(id, $1) OVER (ORDER BY id) AS a FROM shop.customers WHERE id < 9 <- 0
+SELECT id, ntile($1) OVER (ORDER BY id) AS a FROM shop.customers WHERE id < 9 <- \N
+SELECT id, ntile($1) OVER (ORDER BY id) AS a FROM shop.customers WHERE id < 9 <- 0
+SELECT count(*) AS n FROM (SELECT id FROM shop.customers UNION ALL SELECT id FROM crm.clients LIMIT $1 OFFSET $2) s <- 9223372036854775807 <- 5
