@@ -472,8 +472,14 @@ pub async fn constants(
 fn cast_query(expressions: &[sqlparser::ast::Expr], types: &[PgType]) -> Result<Query, Diagnosis> {
     // An id would be shown by its object's name, which no parameter is.
     let is_id = |pg_type: &PgType| [PgType::REGCLASS.oid, PgType::REGNAMESPACE.oid].contains(&pg_type.oid);
-    let cast = |pg_type: &PgType| {
-        if is_id(pg_type) { format!("CAST(CAST(NULL AS {pg_type}) AS oid)") } else { format!("CAST(NULL AS {pg_type})") }
+    let cast = |pg_type: &PgType| match pg_type.oid {
+        // The names that SQL has for these mean one character and one bit.
+        1042 => "CAST(NULL AS bpchar)".to_owned(),
+        1014 => "CAST(NULL AS _bpchar)".to_owned(),
+        1560 => "CAST(NULL AS \"bit\")".to_owned(),
+        1561 => "CAST(NULL AS _bit)".to_owned(),
+        _ if is_id(pg_type) => format!("CAST(CAST(NULL AS {pg_type}) AS oid)"),
+        _ => format!("CAST(NULL AS {pg_type})"),
     };
     let casts: Vec<String> = types.iter().map(cast).collect();
     let mut query = parse_query(&format!("SELECT {}", casts.join(", ")))?;

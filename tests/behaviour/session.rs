@@ -123,6 +123,11 @@ async fn statements_are_prepared_in_sql() {
     assert_eq!(session.answer("EXECUTE one(1); EXECUTE one(1 + 1)").await, "a\nb");
     session.answer("PREPARE two AS SELECT count(*) FROM shop.items WHERE id > $1 AND name <> $2").await;
     assert_eq!(session.answer("EXECUTE two(0, 'b')").await, "1");
+    // The type of a parameter has no length, though these names mean one character and one bit where they stand in a query.
+    session.answer("PREPARE kept (char, bit, char[], bit[]) AS SELECT $1, $2, $3, $4").await;
+    assert_eq!(session.answer("EXECUTE kept('c1', '101', '{c1,c}', '{101,1}')").await, "c1|101|{c1,c}|{101,1}");
+    session.answer("PREPARE named (bpchar, character(1), bit(1)) AS SELECT $1, $2 = 'c1', $3 = B'101'").await;
+    assert_eq!(session.answer("EXECUTE named('c1', 'c1', '101')").await, "c1|t|t");
     for (sql, code) in [
         ("PREPARE one AS SELECT 1", "42P05"),
         ("EXECUTE one", "42601"),
