@@ -205,10 +205,10 @@ impl Pool {
         Ok(std::iter::from_fn(|| all.split(1)).take(count).collect())
     }
 
-    /// Slots that are free now, at most `most` of them and at most half of them, so that the next statement finds some too.
+    /// Slots that are free now, at most `most` of them, which leave half of the pool to others.
     pub(super) fn take_free(&self, most: usize) -> Vec<OwnedSemaphorePermit> {
         let shared = &self.0;
-        let count = most.min(shared.permits.available_permits() / 2);
+        let count = most.min(shared.permits.available_permits().saturating_sub(shared.size.div_ceil(2)));
         let Ok(mut all) = shared.permits.clone().try_acquire_many_owned(u32::try_from(count).unwrap_or(0)) else {
             return Vec::new();
         };

@@ -85,10 +85,11 @@ impl Branch {
         Ok(Some(streams))
     }
 
-    /// Half of the connections that are free, so that the next statement finds some too.
+    /// Connections that are free, but for half of the pool, which is left to others.
     fn free(&self) -> usize {
         let usage = self.shared.pool.usage();
-        usize::try_from(usage.most.saturating_sub(usage.in_use) / 2).unwrap_or(usize::MAX)
+        let free = usage.most.saturating_sub(usage.in_use);
+        usize::try_from(free.saturating_sub(usage.most.div_ceil(2))).unwrap_or(usize::MAX)
     }
 
     /// Keys between ranges of about the same size.
