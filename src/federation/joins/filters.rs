@@ -1,7 +1,9 @@
 //! How what a join knows travels to the leaves of its other side: the engine's rule, told which column is meant.
 //!
 //! The engine finds the column of a filter in the node below by its name, of which a join of two tables with an `id` has two, and
-//! takes the first. Here columns are followed by their place; where that is not known, an ambiguous filter goes no further.
+//! takes the first; it looks for a key of a semi join by that name on the other side too, where another column may have it. Here
+//! columns are followed by their place: always through joins and aggregates, elsewhere where a name occurs twice. Where the place
+//! is not known, the filter goes no further.
 //! The engine's other rule, which moves the conditions of a plan in the same manner before it is cut into partitions, is left out:
 //! conditions stand where they belong already.
 
@@ -16,6 +18,7 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::filter_pushdown::{
     ChildFilterPushdownResult, ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
@@ -94,8 +97,8 @@ fn hand_down(
     Ok(answer)
 }
 
-/// A filter over a node's output as one over an input. `made` is what the engine found by names, which is right where no name
-/// occurs twice.
+/// A filter over a node's output as one over an input. `made` is what the engine found by names, which is right where the node
+/// neither joins nor groups and no name occurs twice.
 fn below(
     node: &Arc<dyn ExecutionPlan>,
     (place, child): (usize, &Arc<dyn ExecutionPlan>),
@@ -105,8 +108,9 @@ fn below(
     let occurs_twice = |plan: &Arc<dyn ExecutionPlan>, name: &str| {
         plan.schema().fields().iter().filter(|field| field.name() == name).nth(1).is_some()
     };
+    let by_place = node.downcast_ref::<HashJoinExec>().is_some() || node.downcast_ref::<AggregateExec>().is_some();
     let columns = collect_columns(filter);
-    if !columns.iter().any(|column| occurs_twice(node, column.name()) || occurs_twice(child, column.name())) {
+    if !by_place && !columns.iter().any(|column| occurs_twice(node, column.name()) || occurs_twice(child, column.name())) {
         return Some(made);
     }
     let origins = origins(node.as_ref(), place)?;
@@ -136,6 +140,11 @@ fn origins(node: &dyn ExecutionPlan, place: usize) -> Option<Vec<Option<usize>>>
     if let Some(join) = node.downcast_ref::<HashJoinExec>() {
         return of_join(join, place);
     }
+    if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
+        // The groups come first, in the order of GROUP BY, whatever the order of the input is.
+        let groups = aggregate.group_expr().expr().iter().map(|(key, _name)| key.downcast_ref::<Column>().map(Column::index));
+        return Some(groups.collect());
+    }
     if let Some(projection) = node.downcast_ref::<FilterExec>().and_then(|filter| filter.projection().as_ref()) {
         return Some(projection.iter().map(|index| Some(*index)).collect());
     }
@@ -149,14 +158,16 @@ fn origins(node: &dyn ExecutionPlan, place: usize) -> Option<Vec<Option<usize>>>
 
 fn of_join(join: &HashJoinExec, place: usize) -> Option<Vec<Option<usize>>> {
     let (left, right) = (join.left().schema().fields().len(), join.right().schema().fields().len());
-    let (left, right) = match join.join_type() {
-        JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => (left, right),
-        JoinType::LeftSemi | JoinType::LeftAnti => (left, 0),
-        JoinType::RightSemi | JoinType::RightAnti => (0, right),
-        JoinType::LeftMark | JoinType::RightMark => return None,
+    let (left, right, marks) = match join.join_type() {
+        JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => (left, right, 0),
+        JoinType::LeftSemi | JoinType::LeftAnti => (left, 0, 0),
+        JoinType::RightSemi | JoinType::RightAnti => (0, right, 0),
+        JoinType::LeftMark => (left, 0, 1),
+        JoinType::RightMark => (0, right, 1),
     };
     let side = |side: usize, count: usize| (0..count).map(move |index| (side == place).then_some(index));
-    let all: Vec<Option<usize>> = side(0, left).chain(side(1, right)).collect();
+    let mark = std::iter::repeat_n(None, marks);
+    let all: Vec<Option<usize>> = side(0, left).chain(side(1, right)).chain(mark).collect();
     match &join.projection {
         Some(projection) => projection.iter().map(|index| all.get(*index).copied()).collect(),
         None => Some(all),

@@ -94,3 +94,13 @@ SELECT count(o.total) AS n FROM shop.orders o NATURAL JOIN (SELECT c.id, k.tier 
 SELECT count(o.total) AS n FROM shop.orders o JOIN (SELECT DISTINCT c.id, k.id AS k FROM shop.customers c CROSS JOIN crm.clients k WHERE k.id < 9) g USING (id)
 SELECT count(*) AS n FROM shop.orders o LEFT JOIN (SELECT c.id, k.id AS k FROM shop.customers c CROSS JOIN crm.clients k WHERE k.id < 9 GROUP BY c.id, k.id) g ON g.id = o.customer
 SELECT * FROM (VALUES (1), (2)) a(id) NATURAL FULL JOIN (VALUES (2), (3)) b(id) ORDER BY 1
+SELECT r.id, r.name FROM (VALUES (3::bigint), (5), (7)) p(x) JOIN crm.clients r ON r.id = p.x WHERE EXISTS (SELECT 1 FROM archive.reviews v WHERE v.product = r.id AND v.id <> r.visits) ORDER BY 1
+SELECT r.id FROM (VALUES (3::bigint), (5), (7)) p(x) JOIN crm.clients r ON r.id = p.x WHERE r.id IN (SELECT o.customer FROM shop.orders o WHERE o.id <> r.visits) ORDER BY 1
+SELECT r.id FROM (VALUES (3), (5), (7)) p(x) JOIN shop.customers r ON r.id = p.x WHERE EXISTS (SELECT 1 FROM shop.order_lines l WHERE l.product = r.id AND l.id <> r.small) ORDER BY 1
+SELECT r.id FROM (VALUES (3::bigint), (5), (7)) p(x) JOIN archive.reviews r ON r.id = p.x WHERE NOT EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = r.id AND o.id <> r.product) ORDER BY 1
+SELECT x.* FROM (SELECT customer AS id, id % 40 AS k FROM shop.orders INTERSECT SELECT product, id FROM archive.reviews) x JOIN (VALUES (1::bigint), (3)) p(y) ON p.y = x.id ORDER BY 1, 2
+SELECT x.* FROM (SELECT customer AS id, id % 40 AS k FROM shop.orders EXCEPT SELECT product, id FROM archive.reviews) x JOIN (VALUES (1::bigint), (3)) p(y) ON p.y = x.id ORDER BY 1, 2
+SELECT g.* FROM (VALUES (3), (5), (97)) p(x) JOIN (SELECT o.id AS oid, c.id AS cid FROM crm.clients c JOIN shop.orders o ON o.customer = c.id GROUP BY o.id, c.id) g ON g.oid = p.x ORDER BY 1, 2
+SELECT g.* FROM (VALUES (3), (5), (97)) p(x) JOIN (SELECT DISTINCT o.id AS oid, c.id AS cid FROM crm.clients c JOIN shop.orders o ON o.customer = c.id) g ON g.oid = p.x ORDER BY 1, 2
+SELECT g.* FROM (VALUES (3), (5), (97)) p(x) JOIN (SELECT o.id AS oid, c.id AS cid, count(*) AS n FROM crm.clients c JOIN shop.orders o ON o.customer = c.id GROUP BY o.id, c.id) g ON g.oid = p.x ORDER BY 1, 2
+SELECT r.id, EXISTS (SELECT 1 FROM archive.reviews v WHERE v.product = r.id AND v.id <> r.visits) AS e FROM (VALUES (3::bigint), (5), (7)) p(x) JOIN crm.clients r ON r.id = p.x ORDER BY 1
