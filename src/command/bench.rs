@@ -5,7 +5,6 @@
 //! placement (data) ─► stage: servers or files, loaded from made (generator) ─► reference: the right answers
 //! catalog ─► a process of this program that serves the stores ┐
 //! peer: DuckDB, foreign data wrappers, one PostgreSQL         ┴─► measure: query by query, taking turns ─► report
-//! wire: forwarders that count what stores send, and delay it where asked
 //! ```
 //!
 //! **Invariants:** every answer of every run is compared with the reference, and a wrong, missing or uncomparable one makes the run fail;
@@ -30,7 +29,6 @@ mod report;
 mod stage;
 mod statistic;
 mod table;
-mod wire;
 
 use std::io::Write;
 use std::ops::RangeInclusive;
@@ -48,11 +46,10 @@ use query::{Query, queries};
 use reference::Reference;
 use report::{Report, Summary};
 use stage::Stage;
-use wire::Wire;
 
 use super::{CommandError, Outcome};
 use crate::options::{parse_duration, parse_size};
-use crate::sandbox::{SandboxError, Tributary};
+use crate::sandbox::{SandboxError, Tributary, Wire};
 
 /// Below the least, the rule by which TPC-H gives each part four suppliers (clause 4.2.3) gives it one of them twice.
 const SCALES: RangeInclusive<f64> = 0.01..=1000.0;

@@ -5,6 +5,7 @@
 //! guarded  own directory, free port, a shell that ends the server when we let go or die
 //! postgres / mariadb / mongo / nats    first data directory → start → ready when it answers with our password
 //! own      the program itself on a catalog directory
+//! wire     a forwarder in front of a server that counts round trips and delays them
 //! ```
 //!
 //! **Invariants:** a server listens on loopback only and asks for a password made for this run; it ends when its handle is
@@ -19,6 +20,7 @@ pub mod mongo;
 pub mod nats;
 pub mod own;
 pub mod postgres;
+pub mod wire;
 
 use std::path::PathBuf;
 
@@ -27,6 +29,7 @@ pub use mongo::Mongo;
 pub use nats::Nats;
 pub use own::{CatalogFiles, Tributary};
 pub use postgres::Postgres;
+pub use wire::{Traffic, Wire};
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};

@@ -15,7 +15,7 @@ use super::plan;
 use super::query::Query;
 use super::reference::Reference;
 use super::statistic::Times;
-use super::wire::{Traffic, Wire};
+use crate::sandbox::{Traffic, Wire};
 
 /// How a contender stood with a query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

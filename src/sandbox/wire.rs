@@ -1,9 +1,9 @@
 //! What passes between Tributary and a server: a forwarder in front of it that counts bytes and round trips and, where asked,
-//! makes the way longer.
+//! makes the way longer. For `bench`, benches, and tests of how often a store is asked.
 //!
 //! Each direction is a delay line: what comes in goes out half a round trip later, in the same order, so that a stream is late but
-//! not slow. A round trip begins when the client speaks after the server did, or first. **Invariant:** at most [`CHUNKS_MAX`]
-//! pieces of at most [`CHUNK`] bytes wait in a direction; then the reader waits.
+//! not slow. A round trip begins when the client speaks after the server did, or first. **Invariant:** at most `CHUNKS_MAX`
+//! pieces of at most `CHUNK` bytes wait in a direction; then the reader waits.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::sandbox::Endpoint;
+use super::Endpoint;
 use crate::task::{OwnedTask, TaskSet};
 
 /// Bytes of one read.
@@ -33,16 +33,16 @@ struct Counters {
 
 /// What passed in a while.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Traffic {
+pub struct Traffic {
     /// Bytes that the server sent.
-    pub(super) bytes: u64,
+    pub bytes: u64,
     /// How often the client had to wait for an answer, logins included.
-    pub(super) round_trips: u64,
+    pub round_trips: u64,
 }
 
 /// A forwarder in front of one server. Dropping it breaks its connections.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub struct Wire {
     port: u16,
     counters: Arc<Counters>,
     _task: OwnedTask<()>,
@@ -53,7 +53,7 @@ impl Wire {
     ///
     /// # Errors
     /// No port can be had.
-    pub(super) async fn to(endpoint: &Endpoint, round_trip: Duration) -> std::io::Result<Self> {
+    pub async fn to(endpoint: &Endpoint, round_trip: Duration) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let counters = Arc::new(Counters::default());
@@ -70,12 +70,12 @@ impl Wire {
     }
 
     /// The server as it is reached through here.
-    pub(super) fn in_front_of(&self, endpoint: &Endpoint) -> Endpoint {
+    pub fn in_front_of(&self, endpoint: &Endpoint) -> Endpoint {
         Endpoint { host: "127.0.0.1".to_owned(), port: self.port, ..endpoint.clone() }
     }
 
     /// Everything that has passed until now.
-    pub(super) fn total(&self) -> Traffic {
+    pub fn total(&self) -> Traffic {
         Traffic {
             bytes: self.counters.from_store.load(Ordering::Relaxed),
             round_trips: self.counters.round_trips.load(Ordering::Relaxed),
@@ -85,7 +85,7 @@ impl Wire {
 
 impl Traffic {
     /// What has passed since an earlier total.
-    pub(super) fn since(self, earlier: Self) -> Self {
+    pub fn since(self, earlier: Self) -> Self {
         Self { bytes: self.bytes.saturating_sub(earlier.bytes), round_trips: self.round_trips.saturating_sub(earlier.round_trips) }
     }
 }
