@@ -5,6 +5,7 @@ mod order;
 mod ranges_of_postgres;
 mod reduce;
 mod spill;
+mod trips;
 mod unknown;
 
 use std::sync::Arc;

@@ -72,7 +72,7 @@ impl Branch {
             let store = shared.pool.context.store.clone();
             return Err(StoreError::Unsupported { store, feature: "serializable transactions" });
         }
-        let deployment = shared.pool.deployment().await?;
+        let deployment = shared.pool.known_deployment().await?;
         let view = match (deployment.snapshot(), purpose) {
             (Err(reason), _) => View::Newest(reason),
             (Ok(()), Purpose::Transaction { repeatable: false, .. }) => View::Newest(COMMITTED),

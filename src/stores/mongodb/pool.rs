@@ -462,6 +462,15 @@ impl Pool {
         Ok(deployment)
     }
 
+    /// What the deployment can do. It is asked only where that is not known, or was too little to read at a snapshot: a server that can do
+    /// less than before refuses a snapshot by itself, and one that can do more would not tell.
+    pub(super) async fn known_deployment(&self) -> Result<Deployment, StoreError> {
+        match self.seen().filter(|deployment| deployment.snapshot().is_ok()) {
+            Some(deployment) => Ok(deployment),
+            None => self.deployment().await,
+        }
+    }
+
     /// What the deployment said of itself last, without asking it; `None` before it was asked.
     pub(super) fn seen(&self) -> Option<Deployment> {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
