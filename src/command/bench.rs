@@ -35,7 +35,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use peer::Peer;
+pub use peer::{Peer, duckdb_python};
 
 use client::Client;
 use load::{Site, Size};

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub(super) use duckdb::Duckdb;
+pub use duckdb::python as duckdb_python;
 
 use super::answer::Exactness;
 use super::client::{Client, Failure, Timed};

@@ -114,8 +114,11 @@ fn attached(store: &PlacedStore, site: &Site) -> Value {
     json!({ "name": store.name, "kind": store.kind.word(), "address": address, "schema": schema })
 }
 
-/// The Python of an environment that holds the packages.
-async fn python() -> Result<PathBuf, CommandError> {
+/// The Python of an environment that holds DuckDB and its scanners, which the first call makes in the cache directory.
+///
+/// # Errors
+/// Python or a package is missing, or the directory cannot be written.
+pub async fn python() -> Result<PathBuf, CommandError> {
     let cache = environment::cache_directory()
         .ok_or_else(|| CommandError::Refused("neither HOME nor XDG_CACHE_HOME is set: no place for DuckDB".to_owned()))?;
     let directory = cache.join(format!("duckdb-{VERSION}"));
