@@ -35,6 +35,7 @@ use super::lateral;
 use super::output::{self, OutputColumn};
 use super::placement::{Level, Residual};
 use super::plans::Key;
+use super::ranges::Reading;
 use super::scan::count_scans;
 use super::semantics::resolve::TypedOperations;
 use super::semantics::sets;
@@ -72,6 +73,8 @@ pub struct Setting {
     pub shares_plans: bool,
     /// Whether an execution is planned for its values.
     pub plan_mode: PlanMode,
+    /// How its rows are asked for.
+    pub reading: Reading,
 }
 
 impl Setting {
@@ -80,8 +83,22 @@ impl Setting {
         let now = Utc::now();
         let (time_zone, display) = ("UTC".to_owned(), DisplaySettings::default());
         let (path, pushdown) = (SearchPath::Default, Level::default());
-        let (facts, affecting, shares_plans, plan_mode) = (Arc::default(), Arc::default(), false, PlanMode::default());
-        Self { snapshot, path, facts, now, statement_start: now, time_zone, display, pushdown, affecting, shares_plans, plan_mode }
+        let (facts, affecting, shares_plans) = (Arc::default(), Arc::default(), false);
+        let (plan_mode, reading) = (PlanMode::default(), Reading::default());
+        Self {
+            snapshot,
+            path,
+            facts,
+            now,
+            statement_start: now,
+            time_zone,
+            display,
+            pushdown,
+            affecting,
+            shares_plans,
+            plan_mode,
+            reading,
+        }
     }
 }
 

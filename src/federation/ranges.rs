@@ -44,15 +44,26 @@ const KEPT_INDEXED: f64 = 0.5;
 /// 6.0), so that the ranges of this number end in half the time of the whole.
 const RANGES_INDEXED: usize = 6;
 
-/// Lets the scans of a finished plan be read as up to `most` ranges, as far as they are read to their end.
+/// How the rows of a statement are asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// All of them, one after another.
+    #[default]
+    Whole,
+    /// Some, and perhaps more later: a cursor, or a portal with a bound. Between them the statement keeps what it has taken from the
+    /// stores, for as long as the client likes.
+    Piecemeal,
+}
+
+/// Lets the scans of a finished plan be read as up to `most` ranges, as far as they are read to their end before anybody waits.
 ///
 /// # Errors
 /// What building the new nodes fails with.
-pub fn divide(plan: Arc<dyn ExecutionPlan>, most: usize) -> Result<Arc<dyn ExecutionPlan>> {
+pub fn divide(plan: Arc<dyn ExecutionPlan>, most: usize, reading: Reading) -> Result<Arc<dyn ExecutionPlan>> {
     if most < 2 {
         return Ok(plan);
     }
-    let whole = read_whole(&plan);
+    let whole = read_whole(&plan, reading);
     let divided = plan.transform_up(|node| {
         let scan = (node.as_ref() as &dyn Any).downcast_ref::<ScanExec>();
         let divided = scan.filter(|_| whole.contains(&address(&node))).and_then(|scan| scan.divided(most));
@@ -65,11 +76,11 @@ pub fn divide(plan: Arc<dyn ExecutionPlan>, most: usize) -> Result<Arc<dyn Execu
 }
 
 /// The leaves that are read to their end once, by address. A node that stops after some rows ends what is below it, unless something
-/// between must have seen all rows first; a recursive term runs again and again.
-fn read_whole(plan: &Arc<dyn ExecutionPlan>) -> BTreeSet<usize> {
+/// between must have seen all rows first, and so does who reads piecemeal; a recursive term runs again and again.
+fn read_whole(plan: &Arc<dyn ExecutionPlan>, reading: Reading) -> BTreeSet<usize> {
     let repeated = repeated(plan);
     let (mut whole, mut ended) = (BTreeSet::new(), repeated);
-    let mut pending = vec![(plan, false)];
+    let mut pending = vec![(plan, reading == Reading::Piecemeal)];
     while let Some((node, ends_above)) = pending.pop() {
         let stops = node.fetch().is_some();
         let ends = match node.properties().emission_type {
@@ -287,10 +298,25 @@ mod tests {
         for (plan, expected) in rows {
             let before = displayable(plan.as_ref()).indent(false).to_string();
             assert!(!before.contains("ranges="), "{before}");
-            let after = displayable(divide(Arc::clone(&plan), 3).unwrap().as_ref()).indent(false).to_string();
+            let after = divided(Arc::clone(&plan), 3, Reading::Whole);
             assert_eq!(after.contains("store=s, ranges=3, asked=SELECT"), expected, "{after}");
-            let alone = displayable(divide(plan, 1).unwrap().as_ref()).indent(false).to_string();
-            assert_eq!(alone, before);
+            assert_eq!(divided(plan, 1, Reading::Whole), before);
+        }
+    }
+
+    fn divided(plan: Arc<dyn ExecutionPlan>, most: usize, reading: Reading) -> String {
+        displayable(divide(plan, most, reading).unwrap().as_ref()).indent(false).to_string()
+    }
+
+    /// What is sorted has been read before the first row comes.
+    #[test]
+    fn scans_that_are_read_piecemeal_stay_whole() {
+        let merged = |input| Arc::new(CoalescePartitionsExec::new(input)) as Arc<dyn ExecutionPlan>;
+        for (plan, expected) in
+            [(leaf(), false), (merged(leaf()), false), (sorted(leaf(), None), true), (merged(sorted(leaf(), None)), true)]
+        {
+            let shown = divided(plan, 3, Reading::Piecemeal);
+            assert_eq!(shown.contains("ranges=3"), expected, "{shown}");
         }
     }
 
@@ -300,10 +326,10 @@ mod tests {
 
         let shared = leaf();
         let both = UnionExec::try_new(vec![limited(Arc::clone(&shared)), shared]).unwrap();
-        let shown = displayable(divide(both, 2).unwrap().as_ref()).indent(false).to_string();
+        let shown = divided(both, 2, Reading::Whole);
         assert!(!shown.contains("ranges="), "{shown}");
         let apart = UnionExec::try_new(vec![limited(leaf()), leaf()]).unwrap();
-        let shown = displayable(divide(apart, 2).unwrap().as_ref()).indent(false).to_string();
+        let shown = divided(apart, 2, Reading::Whole);
         assert_eq!(shown.matches("ranges=2").count(), 1, "{shown}");
     }
 

@@ -35,6 +35,7 @@ use crate::federation::engine::Engine;
 use crate::federation::generic::PlanMode;
 use crate::federation::placement::Level;
 use crate::federation::plan::Setting;
+use crate::federation::ranges::Reading;
 use crate::format::Format;
 use crate::stores::StoreName;
 use output::{Execution, Guard, OutputColumn, Relaying, Rows};
@@ -226,10 +227,10 @@ impl Session {
         }
         if statement.kind.ends_block() {
             // A commit or rollback is not stopped halfway: its outcome would be unknown.
-            return verbs::run(self, statement, None).await;
+            return verbs::run(self, statement, None, Reading::Whole).await;
         }
         let guard = self.guard.clone();
-        guard.run(verbs::run(self, statement, None)).await?
+        guard.run(verbs::run(self, statement, None, Reading::Whole)).await?
     }
 
     /// Extended protocol `Parse`. An empty name replaces the unnamed statement; a zero oid asks for inference.
@@ -319,12 +320,12 @@ impl Session {
         verbs::relay(self, portal)
     }
 
-    /// Starts a portal, or gives its suspended rows back. The caller reads rows and returns unfinished ones with
-    /// [`Session::suspend`].
+    /// Starts a portal, or gives its suspended rows back. The caller reads at most `max` rows (0 means all) and returns unfinished ones
+    /// with [`Session::suspend`].
     ///
     /// # Errors
     /// 34000, or what the statement failed with.
-    pub async fn execute(&mut self, name: &str) -> Result<(Execution, Vec<Format>), Diagnosis> {
+    pub async fn execute(&mut self, name: &str, max: usize) -> Result<(Execution, Vec<Format>), Diagnosis> {
         let portal = self.names.portal_mut(name)?;
         let formats = portal.formats.clone();
         if let Some(mut rows) = portal.rows.take() {
@@ -344,10 +345,11 @@ impl Session {
         self.check_block(&parsed.kind)?;
         let guard = self.guard.clone();
         let bound = Some((statement.as_ref(), &parameters));
+        let reading = if max == 0 { Reading::Whole } else { Reading::Piecemeal };
         let execution = if parsed.kind.ends_block() {
-            verbs::run(self, parsed, bound).await?
+            verbs::run(self, parsed, bound, reading).await?
         } else {
-            guard.run(verbs::run(self, parsed, bound)).await??
+            guard.run(verbs::run(self, parsed, bound, reading)).await??
         };
         Ok((execution, formats))
     }
@@ -442,7 +444,20 @@ impl Session {
         let shares_plans = self.settings.is_on("tributary.plan_cache");
         let affecting = self.settings.affecting();
         let plan_mode = PlanMode::of_word(self.settings.show("plan_cache_mode").unwrap_or_default());
-        Setting { snapshot, path, facts, now, statement_start, time_zone, display, pushdown, affecting, shares_plans, plan_mode }
+        Setting {
+            snapshot,
+            path,
+            facts,
+            now,
+            statement_start,
+            time_zone,
+            display,
+            pushdown,
+            affecting,
+            shares_plans,
+            plan_mode,
+            reading: Reading::default(),
+        }
     }
 
     /// `search_path`, with the session's role for `$user`.

@@ -112,7 +112,7 @@ impl Connection {
         {
             return self.relay(&relaying).await;
         }
-        match Box::pin(self.session.execute(&portal)).await? {
+        match Box::pin(self.session.execute(&portal, max)).await? {
             (Execution::Rows(mut rows), formats) => {
                 rows.restart_count();
                 match self.send_rows(&mut rows, Outgoing::Rows(&formats), max).await? {

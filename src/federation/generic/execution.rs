@@ -109,7 +109,7 @@ impl Execution<'_> {
         let planner = Arc::clone(self.state.query_planner());
         let runnable = logic::in_order(placed.plan).and_then(ordering::keys_as_columns).map_err(told)?;
         let physical = planner.create_physical_plan(&runnable, self.state).await.map_err(told)?;
-        let divided = ranges::divide(physical, self.engine.ranges());
+        let divided = ranges::divide(physical, self.engine.ranges(), self.setting.reading);
         let physical = divided.and_then(joins::dynamic::await_joins).and_then(joins::spill::bound).map_err(told)?;
         Ok(Runnable { physical, residuals: placed.residuals })
     }

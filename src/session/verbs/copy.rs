@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::Query;
 
 use super::select;
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::ranges::Reading;
 use crate::session::Session;
 use crate::session::output::Execution;
 use crate::session::statement::copy::{CopyFormat, ForceQuote};
@@ -18,7 +19,7 @@ pub(super) async fn run(
     query: &Query,
     format: &CopyFormat,
 ) -> Result<Execution, Diagnosis> {
-    let Execution::Rows(rows) = select::run(session, text, query, None).await? else {
+    let Execution::Rows(rows) = select::run(session, text, query, None, Reading::Whole).await? else {
         return Err(super::internal("a query gave no rows to copy"));
     };
     if let CopyFormat::Csv { force: ForceQuote::Columns(names), .. } = format {

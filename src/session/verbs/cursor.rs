@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::Query;
 
 use super::select;
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::ranges::Reading;
 use crate::format::Format;
 use crate::session::Session;
 use crate::session::output::{Execution, Rows};
@@ -28,7 +29,7 @@ pub(super) async fn declare(
     if session.names.portal(name).is_ok() {
         return Err(Diagnosis::new(sqlstate::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
     }
-    let Execution::Rows(rows) = select::run(session, text, query, None).await? else {
+    let Execution::Rows(rows) = select::run(session, text, query, None, Reading::Piecemeal).await? else {
         return Err(super::internal("a query gave no rows for its cursor"));
     };
     let columns = rows.columns().to_vec();

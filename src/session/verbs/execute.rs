@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{DataType, Expr};
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::plan::constants;
+use crate::federation::ranges::Reading;
 use crate::session::Session;
 use crate::session::output::Execution;
 use crate::session::statement::Parsed;
@@ -20,7 +21,13 @@ pub(super) async fn prepare(session: &mut Session, name: &str, types: &[DataType
 }
 
 /// `EXECUTE name (arguments)`
-pub(super) async fn run(session: &mut Session, text: &Arc<str>, name: &str, arguments: &[Expr]) -> Result<Execution, Diagnosis> {
+pub(super) async fn run(
+    session: &mut Session,
+    text: &Arc<str>,
+    name: &str,
+    arguments: &[Expr],
+    reading: Reading,
+) -> Result<Execution, Diagnosis> {
     let prepared = Arc::clone(session.names.statement(name)?);
     let wanted = &prepared.description.parameters;
     if arguments.len() != wanted.len() {
@@ -32,7 +39,7 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, name: &str, argu
     let values = constants(&session.shared.engine, &setting, arguments, wanted).await?;
     let Some(parsed) = prepared.parsed.clone() else { return Ok(Execution::Empty) };
     let parsed = Parsed { text: Arc::clone(text), ..parsed };
-    let ended = Box::pin(super::run(session, &parsed, Some((&prepared, &values)))).await;
+    let ended = Box::pin(super::run(session, &parsed, Some((&prepared, &values)), reading)).await;
     // A place in the prepared text is no place in the text of EXECUTE.
     ended.map_err(|error| error.with_position(None))
 }

@@ -24,6 +24,7 @@ use super::output::{Execution, OutputColumn, Rows};
 use super::prepared::{Description, Prepared, Route};
 use super::statement::{Kind, Parsed};
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::ranges::Reading;
 use crate::pgtype::PgType;
 
 pub(super) use select::relay;
@@ -36,10 +37,11 @@ pub(super) async fn run(
     session: &mut Session,
     statement: &Parsed,
     bound: Option<(&Prepared, &Vec<ScalarValue>)>,
+    reading: Reading,
 ) -> Result<Execution, Diagnosis> {
     let bound: Bound<'_> = bound.map(|(prepared, values)| (prepared, values.as_slice()));
     match &statement.kind {
-        Kind::Query(query) => select::run(session, &statement.text, query, bound).await,
+        Kind::Query(query) => select::run(session, &statement.text, query, bound, reading).await,
         Kind::Explain { query, analyze, json } => {
             let asked = explain::Asked { analyze: *analyze, json: *json };
             explain::run(session, &statement.text, query, asked, bound).await
@@ -55,7 +57,7 @@ pub(super) async fn run(
         Kind::Show(name) => show::run(session, name),
         Kind::Discard(object) => discard::run(session, *object),
         Kind::Prepare { name, types, body } => execute::prepare(session, name, types, body).await,
-        Kind::Execute { name, arguments } => execute::run(session, &statement.text, name, arguments).await,
+        Kind::Execute { name, arguments } => execute::run(session, &statement.text, name, arguments, reading).await,
         Kind::Deallocate(name) => discard::deallocate(session, name.as_deref()),
         Kind::Call(function) => call::run(session, function).await,
         Kind::Copy { query, format } => copy::run(session, &statement.text, query, format).await,

@@ -10,6 +10,7 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
 use crate::federation::fast::Lookup;
 use crate::federation::plan::{self, Planned, Setting};
+use crate::federation::ranges::Reading;
 use crate::session::Session;
 use crate::session::output::{Execution, OutputColumn, Relaying, Rows};
 use crate::session::prepared::{Prepared, Route};
@@ -118,7 +119,13 @@ pub(in crate::session) fn relay(session: &mut Session, portal: &str) -> Option<R
 }
 
 /// Runs a query.
-pub(super) async fn run(session: &mut Session, text: &Arc<str>, query: &Query, bound: Bound<'_>) -> Result<Execution, Diagnosis> {
+pub(super) async fn run(
+    session: &mut Session,
+    text: &Arc<str>,
+    query: &Query,
+    bound: Bound<'_>,
+    reading: Reading,
+) -> Result<Execution, Diagnosis> {
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let snapshot = session.snapshot();
     if let Some(lookup) = current_lookup(session, &snapshot, query, bound)
@@ -129,11 +136,17 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, query: &Query, b
         let columns = lookup.columns.clone();
         return Ok(Execution::Rows(Rows::new(columns, session.settings.display(), stream, "SELECT", session.guard.clone())));
     }
-    Box::pin(run_planned(session, text, query, bound)).await
+    Box::pin(run_planned(session, text, query, bound, reading)).await
 }
 
-async fn run_planned(session: &mut Session, text: &Arc<str>, query: &Query, bound: Bound<'_>) -> Result<Execution, Diagnosis> {
-    let setting = session.setting();
+async fn run_planned(
+    session: &mut Session,
+    text: &Arc<str>,
+    query: &Query,
+    bound: Bound<'_>,
+    reading: Reading,
+) -> Result<Execution, Diagnosis> {
+    let setting = Setting { reading, ..session.setting() };
     let planned = current_plan(session, &setting, text, query, bound).await?;
     if !is_as_told(bound, &planned.columns) {
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));

@@ -7,7 +7,7 @@
 //!
 //! The slots of the scans that a statement announces are reserved together when it is opened. Scans that it did not announce,
 //! those beyond `pool.size`, and those of a transaction block take theirs one by one. What reads ranges of a large table (`ranges.rs`)
-//! takes no slot that is not free at once.
+//! takes no slot that is not free at once, and only one of those that others wait for.
 //!
 //! Deliberately absent: writes. They will run on the leader, and scans that must see them too.
 

@@ -57,11 +57,11 @@ impl Pools {
     /// Pools without a connection; nothing is started before the first use.
     pub(super) fn new(store: &StoreName, settings: &Settings) -> Self {
         let (returns, receiver) = mpsc::channel(RETURNS_MAX);
-        let pool = |size| Pool::new(store, settings, size, returns.clone());
+        let pool = |size, extra| Pool::new(store, settings, (size, extra), returns.clone());
         Self {
-            control: pool(CONTROL_CONNECTIONS),
-            leaders: pool(settings.pool_size),
-            scans: pool(settings.pool_size),
+            control: pool(CONTROL_CONNECTIONS, 0),
+            leaders: pool(settings.pool_size, 0),
+            scans: pool(settings.pool_size, settings.pool_size / 2),
             caretaker: Mutex::new(Caretaker::Waiting(receiver)),
         }
     }
@@ -88,6 +88,7 @@ impl Pools {
     pub(super) async fn close(&self) {
         for pool in [&self.control, &self.leaders, &self.scans] {
             pool.0.permits.close();
+            pool.0.extra.close();
             lock(&pool.0.idle).clear();
         }
         let caretaker = std::mem::replace(&mut *lock(&self.caretaker), Caretaker::Ended);
@@ -151,6 +152,10 @@ struct Shared {
     settings: Settings,
     permits: Arc<Semaphore>,
     size: usize,
+    /// Slots beside those, for what does without where there is none: nobody waits for them, and whoever holds them for long takes
+    /// nothing from those who do wait.
+    extra: Arc<Semaphore>,
+    extra_size: usize,
     waits: Count,
     idle: Mutex<Vec<Idle>>,
     returns: mpsc::Sender<Lease>,
@@ -168,21 +173,25 @@ struct Open {
 }
 
 impl Pool {
-    fn new(store: &StoreName, settings: &Settings, size: usize, returns: mpsc::Sender<Lease>) -> Self {
+    fn new(store: &StoreName, settings: &Settings, (size, extra_size): (usize, usize), returns: mpsc::Sender<Lease>) -> Self {
         Self(Arc::new(Shared {
             store: store.clone(),
             settings: settings.clone(),
             permits: Arc::new(Semaphore::new(size)),
             size,
+            extra: Arc::new(Semaphore::new(extra_size)),
+            extra_size,
             waits: Count::default(),
-            idle: Mutex::new(Vec::with_capacity(size)),
+            idle: Mutex::new(Vec::with_capacity(size + extra_size)),
             returns,
         }))
     }
 
     fn usage(&self) -> PoolUse {
-        let (shared, free) = (&self.0, self.0.permits.available_permits());
-        PoolUse { in_use: shared.size.saturating_sub(free) as u64, most: shared.size as u64, waits: shared.waits.get() }
+        let shared = &self.0;
+        let free = shared.permits.available_permits() + shared.extra.available_permits();
+        let most = shared.size + shared.extra_size;
+        PoolUse { in_use: most.saturating_sub(free) as u64, most: most as u64, waits: shared.waits.get() }
     }
 
     /// A connection with its session set up: a pooled one, else a new one.
@@ -205,11 +214,16 @@ impl Pool {
         Ok(std::iter::from_fn(|| all.split(1)).take(count).collect())
     }
 
-    /// Slots that are free now, at most `most` of them, which leave half of the pool to others.
-    pub(super) fn take_free(&self, most: usize) -> Vec<OwnedSemaphorePermit> {
-        let shared = &self.0;
-        let count = most.min(shared.permits.available_permits().saturating_sub(shared.size.div_ceil(2)));
-        let Ok(mut all) = shared.permits.clone().try_acquire_many_owned(u32::try_from(count).unwrap_or(0)) else {
+    /// A slot, if one is free now.
+    pub(super) fn take_free(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.permits.clone().try_acquire_owned().ok()
+    }
+
+    /// Slots that are free now, at most `most` of them, of those that nobody waits for.
+    pub(super) fn take_extra(&self, most: usize) -> Vec<OwnedSemaphorePermit> {
+        let extra = &self.0.extra;
+        let count = most.min(extra.available_permits());
+        let Ok(mut all) = extra.clone().try_acquire_many_owned(u32::try_from(count).unwrap_or(0)) else {
             return Vec::new();
         };
         std::iter::from_fn(|| all.split(1)).take(count).collect()

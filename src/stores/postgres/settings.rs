@@ -51,7 +51,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         key: "pool.size",
         form: Form::Integer(1, 1_000),
         default: Some("10"),
-        meaning: "Most connections that scan at a time; as many more may hold snapshots, and three serve discovery and cancelling.",
+        meaning: "Most connections that scan at a time; as many more may hold snapshots, half as many more read ranges of large tables, and three serve discovery and cancelling.",
     },
     OptionSpec { key: "pool.wait", form: Form::Duration, default: Some("10s"), meaning: "Longest wait for a free connection." },
     OptionSpec {

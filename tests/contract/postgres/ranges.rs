@@ -124,6 +124,25 @@ async fn pages_are_counted_when_the_scan_begins() {
     assert_eq!(row_count(&collected(ranges(&*branch, &table, 4).await).await), 0);
 }
 
+/// One more connection than the pool has reads ranges, and each scan has one of its own all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ranges_take_no_place_of_a_scan() {
+    let mut fixture = Fixture::on(crate::support::postgres().await, "pool.size = 2\npool.wait = \"2s\"").await;
+    fixture.run("CREATE TABLE t AS SELECT g AS id, g AS n FROM generate_series(1, 50000) g; ANALYZE t").await;
+    let table = fixture.table("t").await;
+    let mut held = Vec::new();
+    for expected in [2, 1] {
+        let branch = fixture.connector.open(Purpose::Statement { scans: 1 }).await.unwrap();
+        let mut streams = ranges(&*branch, &table, 4).await;
+        assert_eq!(streams.len(), expected);
+        for stream in &mut streams {
+            assert!(stream.try_next().await.unwrap().is_some());
+        }
+        held.push((branch, streams));
+    }
+    assert_eq!(fixture.connector.pool().unwrap().waits, 0);
+}
+
 /// Whoever wants to rewrite the table waits for the ranges; nobody waits behind it while connections are held.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_table_is_read_as_one_stream() {

@@ -8,8 +8,9 @@
 //!
 //! **Invariants:** no range is read before all connections hold the lock, because TRUNCATE, VACUUM FULL and their like move or drop
 //! rows without regard to snapshots. Nobody waits for the lock: who wants to rewrite the table may wait between our first
-//! connection and the next, and the server sees no circle that runs through us. No slot is waited for. Whatever cannot be had leaves
-//! the scan to be read as one stream, which says what is wrong if anything is.
+//! connection and the next, and the server sees no circle that runs through us. No slot is waited for, and all but the first are of a
+//! number of their own, so that however many ranges are under way, as many scans run at a time as without them. Whatever cannot be had
+//! leaves the scan to be read as one stream, which says what is wrong if anything is.
 
 use std::sync::{Arc, PoisonError};
 
@@ -43,6 +44,11 @@ impl View {
         let Some(words) = Words::of(table).filter(|_| table.division.is_some() && scan.limit.is_none() && most > 1) else {
             return Ok(None);
         };
+        let scans = &self.inner.pools.scans;
+        let mut extra = scans.take_extra(most - 1);
+        if extra.is_empty() {
+            return Ok(None);
+        }
         let (slot, begin) = match &self.kind {
             ViewKind::EachScan(_) => (None, None),
             ViewKind::Snapshot { leader, worker_begin, reserved } => {
@@ -53,18 +59,12 @@ impl View {
                 (slot, Some(worker_begin.as_str()))
             }
         };
-        let mut slots = self.inner.pools.scans.take_free(most - usize::from(slot.is_some()));
-        slots.extend(slot);
-        let Some(first) = slots.pop() else { return Ok(None) };
-        if slots.is_empty() {
-            self.give_back(Some(first));
-            return Ok(None);
-        }
+        let Some(first) = slot.or_else(|| scans.take_free()) else { return Ok(None) };
         let Some((first, pages, begin)) = self.lead_ranges(first, begin, &words).await? else { return Ok(None) };
         // A range has a page at least.
-        slots.truncate(usize::try_from(pages).unwrap_or(usize::MAX).saturating_sub(1));
+        extra.truncate(usize::try_from(pages).unwrap_or(usize::MAX).saturating_sub(1));
         let mut leases = vec![first];
-        leases.extend(self.follow_ranges(slots, &format!("{begin}; {}", words.lock)).await);
+        leases.extend(self.follow_ranges(extra, &format!("{begin}; {}", words.lock)).await);
         let deadline = self.inner.settings.deadline;
         let jobs = Pages::divided(pages, leases.len()).into_iter().map(|pages| -> Result<Job, StoreError> {
             let mut job = Job::scan_pages(table, scan, limits, pages)?;
