@@ -114,7 +114,9 @@ fn from_binary(expr: &Expr, binary: &BinaryExpr, schema: &Schema, depth: usize) 
             if is_and {
                 return Some(Predicate::And(parts));
             }
-            match Rows::of_alternatives(&parts) {
+            // So many rows a store takes wherever it takes alternatives. More it may refuse, and alternatives of so many are refused.
+            let most = if parts.len() > PARTS_MAX { ROWS_MAX } else { PARTS_MAX };
+            match Rows::of_alternatives(&parts, most) {
                 Some(rows) => Some(Predicate::Rows(rows)),
                 None => (parts.len() <= PARTS_MAX).then_some(Predicate::Or(parts)),
             }
@@ -441,6 +443,12 @@ mod tests {
         check(&rows(2), Some(expected(2)));
         check(&rows(1_500), Some(expected(1_500)));
         check(&rows(2_001), None);
+        let shared = |id: i64| col("id").eq(lit(id)).and(col("name").in_list(vec![lit("a"), lit("b")], false));
+        let pair = |id: i64, name: &str| vec![Value::Int(id), Value::Text(name.to_owned())];
+        let pairs = vec![pair(1, "a"), pair(1, "b"), pair(2, "c")];
+        check(&shared(1).or(row(2, "c")), Some(Predicate::Rows(Rows { columns: columns.clone(), rows: pairs })));
+        let many = (1..300).map(shared).fold(shared(0), Expr::or);
+        assert!(matches!(to_predicate(&many, &schema()), Some(Predicate::Or(parts)) if parts.len() == 300));
         let Some(Predicate::Or(parts)) = to_predicate(&row(1, "a").or(col("id").eq(lit(2_i64))), &schema()) else { panic!() };
         assert_eq!(parts.len(), 2);
         let mut budget = Budget::of_answer();

@@ -177,35 +177,70 @@ impl Rows {
         Predicate::Or(self.rows.iter().map(row).collect())
     }
 
-    /// The rows that such alternatives are: each an equality with a constant for each of the same columns. `None` for other ones.
-    pub fn of_alternatives(parts: &[Predicate]) -> Option<Self> {
-        let first = equalities(parts.first()?)?;
-        let columns: Vec<ColumnRef> = first.iter().map(|(column, _)| (*column).clone()).collect();
+    /// The rows that such alternatives are: each an equality with a constant for each of the same columns, or several of these that are
+    /// told together (`a = 1 AND b IN (2, 3)`). `None` for other ones, and for more than `most` rows.
+    pub fn of_alternatives(parts: &[Predicate], most: usize) -> Option<Self> {
+        let given = any_of(parts, most)?;
+        let columns: Vec<ColumnRef> = given.first()?.iter().map(|(column, _)| (*column).clone()).collect();
         let is_repeated = columns.iter().enumerate().any(|(place, column)| columns.iter().take(place).any(|other| other == column));
         if columns.len() < 2 || is_repeated || parts.len() < 2 {
             return None;
         }
-        let row = |part: &Predicate| {
-            let given = equalities(part).filter(|given| given.len() == columns.len())?;
+        let row = |given: &Equalities<'_>| {
             let value = |column: &ColumnRef| given.iter().find(|(other, _)| *other == column).map(|(_, value)| (*value).clone());
-            columns.iter().map(value).collect::<Option<Vec<Value>>>()
+            let row = columns.iter().map(value).collect::<Option<Vec<Value>>>();
+            row.filter(|_| given.len() == columns.len())
         };
-        let rows = parts.iter().map(row).collect::<Option<Vec<_>>>()?;
+        let rows = given.iter().map(row).collect::<Option<Vec<_>>>()?;
         Some(Self { columns, rows })
     }
 }
 
-/// The columns and constants of a conjunction of equalities.
-fn equalities(part: &Predicate) -> Option<Vec<(&ColumnRef, &Value)>> {
-    let Predicate::And(parts) = part else { return None };
-    parts.iter().map(equality).collect()
-}
+/// Columns, and the constant that each is to be.
+type Equalities<'p> = Vec<(&'p ColumnRef, &'p Value)>;
 
-fn equality(part: &Predicate) -> Option<(&ColumnRef, &Value)> {
-    match part {
-        Predicate::Compare { column, op: Comparison::Equal, value } => Some((column, value)),
+/// The alternatives that a condition made of equalities has when it is written out; `None` for other conditions, and for more than `most`.
+fn written_out(condition: &Predicate, most: usize) -> Option<Vec<Equalities<'_>>> {
+    match condition {
+        Predicate::Compare { column, op: Comparison::Equal, value } => Some(vec![vec![(column, value)]]),
+        Predicate::In { column, values, negated: false } if values.len() <= most => {
+            Some(values.iter().map(|value| vec![(column, value)]).collect())
+        }
+        Predicate::Rows(rows) if rows.rows.len() <= most => {
+            Some(rows.rows.iter().map(|row| rows.columns.iter().zip(row).collect()).collect())
+        }
+        Predicate::And(parts) => all_of(parts, most),
+        Predicate::Or(parts) => any_of(parts, most),
         _ => None,
     }
+}
+
+/// Each alternative of one part with each of the others.
+fn all_of(parts: &[Predicate], most: usize) -> Option<Vec<Equalities<'_>>> {
+    let mut all: Vec<Equalities<'_>> = vec![Vec::new()];
+    for part in parts {
+        let each = written_out(part, most)?;
+        if all.len().saturating_mul(each.len()) > most {
+            return None;
+        }
+        let mut joined = Vec::with_capacity(all.len() * each.len());
+        for one in &all {
+            joined.extend(each.iter().map(|other| [one.as_slice(), other.as_slice()].concat()));
+        }
+        all = joined;
+    }
+    Some(all)
+}
+
+fn any_of(parts: &[Predicate], most: usize) -> Option<Vec<Equalities<'_>>> {
+    let mut all = Vec::new();
+    for part in parts {
+        all.extend(written_out(part, most)?);
+        if all.len() > most {
+            return None;
+        }
+    }
+    Some(all)
 }
 
 /// How far a store can evaluate a predicate.
@@ -234,7 +269,7 @@ mod tests {
     #[test]
     fn alternatives_of_equalities_are_rows_and_back() {
         let turned = Predicate::And(vec![equal(1, 4), equal(0, 3)]);
-        let rows = Rows::of_alternatives(&[pair(1, 2), turned, pair(1, 4)]).unwrap();
+        let rows = Rows::of_alternatives(&[pair(1, 2), turned, pair(1, 4)], 3).unwrap();
         assert_eq!(rows.columns, [ColumnRef::of(0), ColumnRef::of(1)]);
         assert_eq!(rows.rows, [[1, 2], [3, 4], [1, 4]].map(|row| row.map(Value::Int).to_vec()));
         assert_eq!(rows.alternatives(), Predicate::Or(vec![pair(1, 2), pair(3, 4), pair(1, 4)]));
@@ -260,7 +295,55 @@ mod tests {
             &[Predicate::And(vec![equal(0, 1), equal(0, 2)]), Predicate::And(vec![equal(0, 1), equal(0, 3)])],
         ];
         for parts in rows {
-            assert_eq!(Rows::of_alternatives(parts), None, "{parts:?}");
+            assert_eq!(Rows::of_alternatives(parts, 100), None, "{parts:?}");
+        }
+        assert_eq!(Rows::of_alternatives(&[pair(1, 2), pair(1, 3), pair(1, 4)], 2), None);
+    }
+
+    fn list(column: usize, values: &[i64]) -> Predicate {
+        let values = values.iter().copied().map(Value::Int).collect();
+        Predicate::In { column: ColumnRef::of(column), values, negated: false }
+    }
+
+    /// As the engine has them when it has taken out what some rows have in common.
+    #[test]
+    fn alternatives_that_share_values_are_rows() {
+        let both = Predicate::Or(vec![equal(1, 4), equal(1, 5)]);
+        let parts = [
+            Predicate::And(vec![equal(0, 1), list(1, &[2, 3])]),
+            Predicate::And(vec![both, equal(0, 7)]),
+            pair(8, 9),
+            Predicate::And(vec![list(0, &[5, 6]), list(1, &[1, 2])]),
+        ];
+        let rows = Rows::of_alternatives(&parts, 9).unwrap();
+        assert_eq!(rows.columns, [ColumnRef::of(0), ColumnRef::of(1)]);
+        let expected = [[1, 2], [1, 3], [7, 4], [7, 5], [8, 9], [5, 1], [5, 2], [6, 1], [6, 2]];
+        assert_eq!(rows.rows, expected.map(|row| row.map(Value::Int).to_vec()));
+        assert_eq!(Rows::of_alternatives(&parts, 8), None);
+        // Of three columns two may be rows already.
+        let pairs = Rows::of_alternatives(&[pair(1, 2), pair(3, 4)], 2).unwrap();
+        let threes = [
+            Predicate::And(vec![equal(2, 6), Predicate::Rows(pairs)]),
+            Predicate::And(vec![equal(0, 9), equal(1, 8), equal(2, 7)]),
+        ];
+        let rows = Rows::of_alternatives(&threes, 3).unwrap();
+        assert_eq!(rows.columns, [ColumnRef::of(2), ColumnRef::of(0), ColumnRef::of(1)]);
+        assert_eq!(rows.rows, [[6, 1, 2], [6, 3, 4], [7, 9, 8]].map(|row| row.map(Value::Int).to_vec()));
+    }
+
+    #[test]
+    fn alternatives_that_share_other_conditions_are_no_rows() {
+        let none_of = Predicate::In { column: ColumnRef::of(1), values: vec![Value::Int(2)], negated: true };
+        let is_null = Predicate::IsNull { column: ColumnRef::of(1), negated: false };
+        let rows: [&[Predicate]; 5] = [
+            &[Predicate::And(vec![equal(0, 1), none_of]), pair(1, 2)],
+            &[Predicate::And(vec![equal(0, 1), is_null]), pair(1, 2)],
+            &[Predicate::And(vec![list(0, &[1, 2]), list(0, &[2, 3])]), pair(1, 2)],
+            &[Predicate::And(vec![equal(0, 1), list(1, &[2, 3])]), equal(0, 4)],
+            &[list(0, &[1, 2]), equal(0, 3)],
+        ];
+        for parts in rows {
+            assert_eq!(Rows::of_alternatives(parts, 100), None, "{parts:?}");
         }
     }
 
