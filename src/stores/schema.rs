@@ -179,7 +179,7 @@ pub enum Collation {
     /// By bytes, as Postgres' `C`: equality and order agree with ours.
     #[default]
     Bytes,
-    /// Deterministic: equality is by bytes, order is not.
+    /// Deterministic: equality is by bytes, order need not be.
     Linguistic(String),
     /// Texts of different bytes may be equal (case-insensitive, padded).
     Loose(String),

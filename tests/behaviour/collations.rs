@@ -160,3 +160,54 @@ async fn texts_compare_by_the_policy_of_their_store_in_postgres() {
     }
     server.stop().await;
 }
+
+/// Collations of one name in two schemas, and two that compare bytes: the server compares columns of two of them only where the statement
+/// says how.
+const PAIRS: &str = "CREATE SCHEMA far; CREATE COLLATION same (provider = icu, locale = 'en'); CREATE COLLATION far.same (provider = icu, locale = 'sv');
+    CREATE TABLE pair (id int PRIMARY KEY, a text COLLATE same, b text COLLATE far.same, c text COLLATE \"C\", d text COLLATE \"POSIX\", e text);
+    INSERT INTO pair VALUES (1, 'x', 'x', 'x', 'x', 'x'), (2, 'a', 'B', 'a', 'B', 'a'), (3, 'B', 'a', 'B', 'a', 'B'); ANALYZE pair";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_of_two_collations_compare_by_bytes_in_postgres() {
+    let place = Place::new();
+    let postgres = support::postgres().await;
+    let database = proxy::fresh(postgres, PAIRS).await;
+    place.postgres("plain", postgres, &database, "");
+    place.postgres("own", postgres, &database, "collation = \"native\"\n");
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let conditions = [
+        ("a = b", "1"),
+        ("a < b", "3"),
+        ("a = c", "1\n2\n3"),
+        ("c = d", "1"),
+        ("c < d", "3"),
+        ("d >= c", "1\n3"),
+        ("e = a AND e = b", "1"),
+        ("a IS NOT DISTINCT FROM b", "1"),
+        ("a IN (b, 'q')", "1"),
+        ("a LIKE b", "1"),
+        ("nullif(a, b) IS NULL", "1"),
+        ("greatest(a, b) = 'a'", "2\n3"),
+        ("strpos(a, b) > 0", "1"),
+        ("replace(a, b, 'q') = 'q'", "1"),
+        ("a || b = 'aB'", "2"),
+    ];
+    for (condition, expected) in conditions {
+        for store in ["plain", "own"] {
+            let sql = format!("SELECT id FROM {store}.pair WHERE {condition} ORDER BY id");
+            assert_eq!(session.answer(&sql).await, expected, "{sql}");
+        }
+    }
+    let statements = [
+        ("SELECT p.id, q.id FROM {}.pair AS p JOIN {}.pair AS q ON p.a = q.b ORDER BY p.id", "1|1\n2|3\n3|2"),
+        ("SELECT count(*) FROM (SELECT a FROM {}.pair UNION SELECT b FROM {}.pair) AS u", "3"),
+        ("SELECT count(*) FROM {}.pair AS p WHERE EXISTS (SELECT FROM {}.pair AS q WHERE q.d = p.c)", "3"),
+    ];
+    for (sql, expected) in statements {
+        for store in ["plain", "own"] {
+            assert_eq!(session.answer(&sql.replace("{}", store)).await, expected, "{store}: {sql}");
+        }
+    }
+    server.stop().await;
+}

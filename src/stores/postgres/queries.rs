@@ -88,9 +88,11 @@ const TYPES: &str = "SELECT t.oid::int8, t.typtype::text, \
      FROM pg_catalog.pg_enum l WHERE l.enumtypid = t.oid) END \
      FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem WHERE t.typtype <> 'c'";
 
-const COLLATIONS: &str = "SELECT c.oid::int8, c.collname::text, c.collprovider::text, c.collisdeterministic, \
+/// Two schemas may have collations of one name.
+const COLLATIONS: &str = "SELECT c.oid::int8, pg_catalog.quote_ident(n.nspname::text) || '.' || pg_catalog.quote_ident(c.collname::text), \
+     c.collprovider::text, c.collisdeterministic, \
      coalesce(c.collcollate::text, to_jsonb(c) ->> 'colllocale', to_jsonb(c) ->> 'colliculocale', '') \
-     FROM pg_catalog.pg_collation c \
+     FROM pg_catalog.pg_collation c JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace \
      WHERE c.oid IN (SELECT a.attcollation FROM pg_catalog.pg_attribute a WHERE a.attnum > 0)";
 
 /// A partitioned table has no count of its own before PostgreSQL 14, and later only after ANALYZE: its leaves are summed up.

@@ -340,10 +340,19 @@ fn read_collations(database: &[PgRow], rows: &[PgRow]) -> Result<HashMap<i64, Co
         let judged = judge_collation(&name, &row.try_get::<String, _>(2)?, &row.try_get::<String, _>(4)?, row.try_get(3)?);
         let oid: i64 = row.try_get(0)?;
         if oid != DEFAULT_COLLATION {
-            collations.insert(oid, judged);
+            collations.insert(oid, told_apart(judged, name));
         }
     }
     Ok(collations)
+}
+
+/// A collation that is not the database's own. Beside that one it counts, but between two others the server does not choose (42P22), also
+/// where both compare bytes: so each keeps its name, by which it is seen that two meet.
+fn told_apart(judged: Collation, name: String) -> Collation {
+    match judged {
+        Collation::Bytes => Collation::Linguistic(name),
+        other @ (Collation::Linguistic(_) | Collation::Loose(_) | Collation::Native { .. }) => other,
+    }
 }
 
 /// `C` and `POSIX` of libc compare bytes; all locales of the built-in provider (PostgreSQL 17) compare code points, which in
@@ -432,6 +441,13 @@ mod tests {
         for (provider, locale, deterministic, expected) in rows {
             assert_eq!(judge_collation("x", provider, locale, deterministic), expected, "{provider} {locale}");
         }
+    }
+
+    #[test]
+    fn collations_that_compare_bytes_keep_their_names() {
+        let named = |name: &str| Collation::Linguistic(name.to_owned());
+        assert_eq!(told_apart(Collation::Bytes, "pg_catalog.\"C\"".to_owned()), named("pg_catalog.\"C\""));
+        assert_eq!(told_apart(named("public.en"), "public.en".to_owned()), named("public.en"));
     }
 
     #[test]

@@ -71,7 +71,8 @@ async fn discovery_finds_tables_keys_comments_and_estimates() {
     );
     let collations: Vec<Collation> = named("words").columns.iter().map(|column| column.collation.clone()).collect();
     assert_eq!(collations[0], Collation::Bytes);
-    assert_eq!((&collations[1], &collations[2]), (&Collation::Loose("nd".to_owned()), &Collation::Linguistic("ling".to_owned())));
+    let expected = (&Collation::Loose("public.nd".to_owned()), &Collation::Linguistic("public.ling".to_owned()));
+    assert_eq!((&collations[1], &collations[2]), expected);
     assert!(matches!(collations[3], Collation::Loose(_)));
     assert!(named("none").columns.is_empty());
 }

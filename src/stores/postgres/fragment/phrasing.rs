@@ -1,6 +1,8 @@
 //! PostgreSQL's own words. Casts and functions are named with their schema, and text is compared by bytes wherever the collation of
 //! what is compared could say otherwise.
 
+use std::collections::BTreeSet;
+
 use super::super::super::collation;
 use super::super::super::fragment::{DateField, Expression, Function, Node, Shape};
 use super::super::super::predicate::{ColumnRef, Comparison, Predicate, Rows};
@@ -124,7 +126,7 @@ impl Phrasing for Postgres {
                 let by_bytes = match compares {
                     Compares::Order => needs_order(arguments, &shapes),
                     Compares::Equality => needs_equality(arguments, &shapes),
-                    Compares::Searches => shapes.iter().any(is_loose),
+                    Compares::Searches => shapes.iter().any(is_loose) || meet(arguments, pen),
                 };
                 pen.push("(");
                 write_text(first, by_bytes, pen)?;
@@ -359,6 +361,20 @@ fn needs_equality(operands: &[Expression], shapes: &[Shape]) -> bool {
         (_, Collation::Linguistic(name) | Collation::Native { name, .. }) => *seen.get_or_insert(name) != name,
         _ => false,
     })
+}
+
+/// Whether columns of several collations are in what a function looks at: the server would choose none of them.
+fn meet(arguments: &[Expression], pen: &Pen<'_>) -> bool {
+    let mut names = BTreeSet::new();
+    for argument in arguments {
+        argument.visit(&mut |inner| {
+            let is_column = matches!(inner.node, Node::Column(_)) && is_string(inner.pg_type);
+            if let (true, Collation::Linguistic(name) | Collation::Native { name, .. }) = (is_column, pen.shape(inner).collation) {
+                names.insert(name);
+            }
+        });
+    }
+    names.len() > 1
 }
 
 /// Whether order needs the collation written out: only stored columns are known to be ordered by bytes.
