@@ -225,8 +225,8 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
 
     /// Starts a scan without a limit as streams that are read side by side, at most `most` of them: each gives the rows of one range, all of
     /// them together every row of one state of the store, once and in no order. A stream is a scan for all else. Only connections that
-    /// are free at once are taken for more than one, and none that another scan would wait for, so that it may be one in any case; a store
-    /// that divides nothing gives one always.
+    /// are free at once are taken for more than one, and as many are left as others may need at a time, so that it may be one in any case; a
+    /// store that divides nothing gives one always.
     ///
     /// # Errors
     /// As [`Branch::scan`].

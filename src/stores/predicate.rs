@@ -223,7 +223,7 @@ fn all_of(parts: &[Predicate], most: usize) -> Option<Vec<Equalities<'_>>> {
         if all.len().saturating_mul(each.len()) > most {
             return None;
         }
-        let mut joined = Vec::with_capacity(all.len() * each.len());
+        let mut joined: Vec<Equalities<'_>> = Vec::with_capacity(all.len() * each.len());
         for one in &all {
             joined.extend(each.iter().map(|other| [one.as_slice(), other.as_slice()].concat()));
         }
