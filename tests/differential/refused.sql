@@ -37,3 +37,10 @@ SELECT count(*) AS n FROM generate_series(1, 1000) AS g(i) WHERE ((random() * 2)
 SELECT x, sum(x) OVER (ORDER BY x ROWS 1 PRECEDING EXCLUDE CURRENT ROW) AS a FROM generate_series(1, 4) AS g(x)
 SELECT x, count(*) OVER (ORDER BY x RANGE BETWEEN 1 PRECEDING AND 2 PRECEDING) AS a FROM generate_series(1, 4) AS g(x)
 SELECT x, lag(x, n) OVER (ORDER BY x) AS a FROM (VALUES (1, 1), (2, 2), (3, 0)) AS g(x, n)
+
+-- Rows are looked for in subqueries where NULL means false, and by one computed column in HAVING.
+SELECT id, (id, small) IN (SELECT shop_id, tier FROM crm.clients) AS a FROM shop.customers
+SELECT id FROM shop.customers WHERE (id, small) = (SELECT shop_id, tier FROM crm.clients WHERE id = 1)
+SELECT id FROM shop.customers WHERE (id, small) < ANY (SELECT shop_id, tier FROM crm.clients)
+SELECT small FROM shop.customers GROUP BY small HAVING (max(id), count(*)) IN (SELECT shop_id, tier FROM crm.clients)
+SELECT id FROM shop.customers WHERE (random() < 2, id) IN (SELECT true, shop_id FROM crm.clients)

@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → casts (that names need) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
+//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → casts (that names need) → members (rows in subqueries) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -23,6 +23,7 @@ pub mod length;
 mod likes;
 pub mod literal;
 pub mod locate;
+mod members;
 pub mod mistakes;
 pub mod name;
 mod null_test;
@@ -65,7 +66,7 @@ pub const DEPTH_MAX: usize = 200;
 /// `columns_of` tells the columns of tables and views.
 ///
 /// # Errors
-/// 0A000 for syntax that would be ignored silently, 42704 for an unknown type, collation or window, 42P20 and 22013 for wrong windows, 54001 for
+/// 0A000 for syntax that would be ignored silently, 42601 for rows beside subqueries of another width, 42704 for an unknown type, collation or window, 42P20 and 22013 for wrong windows, 54001 for
 /// copies beyond what a pass may make.
 pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diagnosis> {
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut Shape { relations: Relations::new(columns_of) }) {
@@ -79,6 +80,7 @@ pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diag
     whole_row::rewrite(query, columns_of)?;
     sets::rewrite(query)?;
     casts::rewrite(query);
+    members::rewrite(query, columns_of)?;
     let mut dialect = dialect::Dialect::default();
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut dialect) {
         return Err(*error);

@@ -87,9 +87,17 @@ fn move_below(select: &mut Select, shown: Vec<SelectItem>) {
         // What is taken is gone from the select that the rest is copied of.
         ..select.clone()
     };
-    let subquery = Query {
+    let subquery = query_of(SetExpr::Select(Box::new(below)));
+    let alias = TableAlias { explicit: true, name: quoted(&format!("rows{HIDDEN}")), columns: Vec::new(), at: None };
+    let relation = TableFactor::Derived { lateral: false, subquery: Box::new(subquery), alias: Some(alias), sample: None };
+    select.from = vec![TableWithJoins { relation, joins: Vec::new() }];
+}
+
+/// A query that is nothing but its body.
+pub(super) fn query_of(body: SetExpr) -> Query {
+    Query {
         with: None,
-        body: Box::new(SetExpr::Select(Box::new(below))),
+        body: Box::new(body),
         order_by: None,
         limit_clause: None,
         fetch: None,
@@ -98,10 +106,7 @@ fn move_below(select: &mut Select, shown: Vec<SelectItem>) {
         settings: None,
         format_clause: None,
         pipe_operators: Vec::new(),
-    };
-    let alias = TableAlias { explicit: true, name: quoted(&format!("rows{HIDDEN}")), columns: Vec::new(), at: None };
-    let relation = TableFactor::Derived { lateral: false, subquery: Box::new(subquery), alias: Some(alias), sample: None };
-    select.from = vec![TableWithJoins { relation, joins: Vec::new() }];
+    }
 }
 
 #[cfg(test)]

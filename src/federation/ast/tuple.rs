@@ -51,7 +51,7 @@ fn write_out(expr: &mut Expr) {
             let Some(left) = columns(inner) else { return };
             let rows: Option<Vec<Expr>> =
                 list.iter().map(|row| comparison(&left, &BinaryOperator::Eq, &columns(row)?).map(nested)).collect();
-            let Some(any) = rows.and_then(any_of) else { return };
+            let Some(any) = rows.and_then(|rows| joined(rows, &BinaryOperator::Or)) else { return };
             *expr = if *negated {
                 Expr::UnaryOp { op: datafusion::sql::sqlparser::ast::UnaryOperator::Not, expr: Box::new(nested(any)) }
             } else {
@@ -111,11 +111,11 @@ fn comparison(left: &[Expr], op: &BinaryOperator, right: &[Expr]) -> Option<Expr
     }
 }
 
-/// Whether one of the conditions holds. They are joined in pairs, so that the expression is not as deep as the list is long.
-fn any_of(mut conditions: Vec<Expr>) -> Option<Expr> {
+/// All the conditions by AND or OR. They are joined in pairs, so that the expression is not as deep as the list is long.
+pub(super) fn joined(mut conditions: Vec<Expr>, op: &BinaryOperator) -> Option<Expr> {
     if conditions.len() > 1 {
         let rest = conditions.split_off(conditions.len() / 2);
-        return Some(combined(any_of(conditions)?, BinaryOperator::Or, any_of(rest)?));
+        return Some(combined(joined(conditions, op)?, op.clone(), joined(rest, op)?));
     }
     conditions.pop()
 }

@@ -98,7 +98,7 @@ fn in_select(select: &mut Select, relations: &Relations<'_>) -> Result<Option<BT
     };
     for (from, part) in select.from.iter_mut().zip(&parts) {
         for (join, condition) in from.joins.iter_mut().zip(&part.conditions) {
-            if let (Some(condition), Some(constraint)) = (condition, constraint_mut(join)) {
+            if let (Some(condition), Some(constraint)) = (condition, constraint_mut(&mut join.join_operator)) {
                 *constraint = JoinConstraint::On(condition.clone());
             }
         }
@@ -370,8 +370,8 @@ pub(super) fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
     }
 }
 
-fn constraint_mut(join: &mut Join) -> Option<&mut JoinConstraint> {
-    match &mut join.join_operator {
+pub(super) fn constraint_mut(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+    match operator {
         JoinOperator::Join(constraint)
         | JoinOperator::Inner(constraint)
         | JoinOperator::Left(constraint)
