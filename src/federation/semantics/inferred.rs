@@ -4,10 +4,13 @@
 //! `(b.y AND 10 / a.x > 2) OR …` it asks the rows of `a` for `10 / a.x > 2 OR …`. Such conditions are left out again: what they would drop
 //! is dropped by those that they were made of.
 //!
-//! What two aggregates with FILTER have in common it computes once, for all rows: such plans keep each argument by itself.
+//! What two aggregates with FILTER have in common it computes once, for all rows: such plans keep each argument by itself. And so do
+//! those in which one call of a window function has two names, as `lag(x, NULL)` and `lag(y, NULL)` come to: it would compute the call
+//! below the windows, where it is none.
 
 use std::sync::Arc;
 
+use datafusion::common::cse::NormalizeEq;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction, split_conjunction_owned};
@@ -79,7 +82,7 @@ impl Written {
     }
 }
 
-/// The engine's rule for common parts, where no FILTER keeps one of them from some rows.
+/// The engine's rule for common parts, where no FILTER keeps one of them from some rows, and none is a call of a window function.
 #[derive(Debug, Default)]
 pub(super) struct CommonParts {
     rule: CommonSubexprEliminate,
@@ -95,21 +98,45 @@ impl OptimizerRule for CommonParts {
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        let mut is_guarded = false;
+        let mut stays = false;
         plan.apply_with_subqueries(|node| {
-            is_guarded |= has_guarded_arguments(node);
-            Ok(if is_guarded { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            stays |= has_guarded_arguments(node) || repeats_call(node);
+            Ok(if stays { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })?;
-        if is_guarded {
+        if stays {
             return Ok(Transformed::no(plan));
         }
         self.rule.rewrite(plan, config)
     }
 }
 
+/// Whether one call of a window function stands twice in windows that stand on each other, which the engine looks at together.
+fn repeats_call(plan: &LogicalPlan) -> bool {
+    let mut calls: Vec<&Expr> = Vec::new();
+    let mut node = plan;
+    while let LogicalPlan::Window(window) = node {
+        for call in window.window_expr.iter().map(without_name) {
+            if calls.iter().any(|known| known.normalize_eq(call)) {
+                return true;
+            }
+            calls.push(call);
+        }
+        node = window.input.as_ref();
+    }
+    false
+}
+
+fn without_name(mut expr: &Expr) -> &Expr {
+    while let Expr::Alias(alias) = expr {
+        expr = alias.expr.as_ref();
+    }
+    expr
+}
+
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::functions_window::expr_fn::lag;
     use datafusion::logical_expr::{JoinType, LogicalPlanBuilder, col, lit, table_scan};
     use datafusion::optimizer::OptimizerContext;
 
@@ -127,6 +154,19 @@ mod tests {
         let plan = joined.filter(condition).unwrap().build().unwrap();
         let rule = ConditionsAboveTotals::default();
         rule.rewrite(plan, &OptimizerContext::new()).unwrap().data.display_indent().to_string()
+    }
+
+    #[test]
+    fn a_call_with_two_names_is_no_common_part() {
+        let lagged = |name: &str, value: Expr| lag(value, None, None).alias(name);
+        let windows = |calls: Vec<Expr>| {
+            let plan = scan("a").window(calls).unwrap().build().unwrap();
+            CommonParts::default().rewrite(plan, &OptimizerContext::new()).unwrap().transformed
+        };
+        assert!(!windows(vec![lagged("p", col("a.x")), lagged("q", col("a.x"))]));
+        assert!(!windows(vec![lagged("p", col("a.x") + lit(1)), lagged("q", lit(1) + col("a.x"))]));
+        let part = || (col("a.x") + lit(1)) * lit(2);
+        assert!(windows(vec![lagged("p", part()), lagged("q", part() - lit(3))]));
     }
 
     #[test]

@@ -74,6 +74,10 @@ SELECT id, (SELECT count(*) OVER w FROM shop.products p LIMIT 1) AS a FROM shop.
 SELECT x, lag(x, -1) OVER (ORDER BY x) AS a, lead(x, -2) OVER (ORDER BY x) AS b, lag(x, 0) OVER (ORDER BY x) AS c, lag(x, 1 + 1) OVER (ORDER BY x) AS d FROM generate_series(1, 4) AS g(x)
 SELECT x, lag(x, NULL) OVER (ORDER BY x) AS a, lag(x, 2147483647, 5) OVER (ORDER BY x) AS b FROM generate_series(1, 4) AS g(x)
 SELECT x, lead(x, NULL::int, 7) OVER (ORDER BY x) AS a FROM generate_series(1, 4) AS g(x)
+SELECT x, lag(x, NULL) OVER (ORDER BY x) AS a, lead(x, NULL::int, 7) OVER (ORDER BY x) AS b, ntile(NULL) OVER (ORDER BY x) AS c FROM generate_series(1, 4) AS g(x)
+SELECT x, lag(x, NULL) OVER (ORDER BY x) AS a, lag(x + 1, NULL) OVER (ORDER BY x) AS b, nth_value(x, NULL) OVER (ORDER BY x) AS c, nth_value(-x, NULL) OVER (ORDER BY x) AS d FROM generate_series(1, 4) AS g(x)
+SELECT x, lag(x, 1 + 1) OVER (ORDER BY x) AS a, lag(x, 2) OVER (ORDER BY x) AS b, sum(x) OVER (ORDER BY x) AS c, sum(x::int) OVER (ORDER BY x) AS d FROM generate_series(1, 4) AS g(x)
+SELECT id, lag(small, NULL) OVER (PARTITION BY active ORDER BY id) AS a, lead(small, NULL) OVER (PARTITION BY active ORDER BY id) AS b, rank() OVER (ORDER BY small) AS c FROM shop.customers
 SELECT x, lag(x, $1::int, 9) OVER (ORDER BY x) AS a FROM generate_series(1, 4) AS g(x) <- \N
 SELECT x, lag(x, 1, 0.5) OVER (ORDER BY x) AS a, lead(x, 1, 0::bigint) OVER (ORDER BY x) AS b, lag(x, 1, '9') OVER (ORDER BY x) AS c, lag(x, 1, NULL) OVER (ORDER BY x) AS d FROM generate_series(1, 4) AS g(x)
 SELECT id, lag(balance, 1, 0.555) OVER (ORDER BY id) AS a, lead(balance, 1, 0) OVER (ORDER BY id) AS b FROM shop.customers
