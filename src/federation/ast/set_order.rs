@@ -1,30 +1,55 @@
-//! `SELECT name, unnest(words) FROM people ORDER BY id`: keys that are no outputs of a select list with sets.
+//! `SELECT name, unnest(words) FROM people ORDER BY id`: keys that are no outputs of a select list with sets, and `SELECT -x AS x FROM
+//! t ORDER BY x + 0`: keys that read a column whose name an output has taken.
 //!
-//! PostgreSQL computes such a key for the row that the sets are expanded from. The planner looks for it above the expanded rows,
-//! where it is not. So the key becomes an output of a query in FROM, beside the sets, and the query itself orders by that.
+//! PostgreSQL computes a key that is no name of an output for the row that the select list is computed for. The planner looks for it
+//! above, where sets are expanded and outputs come before columns. So the key becomes an output of a query in FROM, beside the others,
+//! and the query itself orders by that.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor,
-    TableWithJoins,
+    AccessExpr, Distinct, Expr, GroupByExpr, Ident, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr,
+    TableAlias, TableFactor, TableWithJoins, Visit, Visitor,
 };
 
 use super::HIDDEN;
 use super::name::fold;
 use super::sets::holds_set;
+use crate::error::{Diagnosis, sqlstate};
+
+/// PostgreSQL's `ERRCODE_INVALID_COLUMN_REFERENCE`.
+const INVALID_COLUMN_REFERENCE: &str = "42P10";
 
 /// Moves the select list of a query below its order, where a key needs it. Tells whether it did.
-pub(super) fn keys_as_outputs(query: &mut Query) -> bool {
-    let Some(OrderBy { kind: OrderByKind::Expressions(keys), .. }) = &mut query.order_by else { return false };
-    let SetExpr::Select(select) = query.body.as_mut() else { return false };
-    // Of distinct rows, PostgreSQL orders by outputs only.
-    let is_plain = matches!(select.distinct, None | Some(Distinct::All));
-    if !is_plain || !(keys.iter().any(|key| holds_set(&key.expr)) || select.projection.iter().any(is_of_sets)) {
-        return false;
+///
+/// # Errors
+/// 42P10 for a key that is no output of DISTINCT, 0A000 where the select list cannot be moved.
+pub(super) fn keys_as_outputs(query: &mut Query) -> Result<bool, Diagnosis> {
+    let Some(OrderBy { kind: OrderByKind::Expressions(keys), .. }) = &mut query.order_by else { return Ok(false) };
+    let SetExpr::Select(select) = query.body.as_mut() else { return Ok(false) };
+    let taken = taken(&select.projection);
+    let is_taken = keys.iter().any(|key| reads(&key.expr, &taken));
+    match &select.distinct {
+        None | Some(Distinct::All) => {}
+        // Of distinct rows, PostgreSQL orders by outputs only.
+        Some(Distinct::Distinct) if is_taken => return among_outputs(keys, &select.projection, &taken).map(|()| false),
+        Some(Distinct::On(_)) if is_taken => return Err(refused("in a SELECT with DISTINCT ON")),
+        Some(_) => return Ok(false),
     }
-    let Some(outputs) = select.projection.iter().map(output).collect::<Option<Vec<_>>>() else { return false };
+    let has_sets = || keys.iter().any(|key| holds_set(&key.expr)) || select.projection.iter().any(is_of_sets);
+    if !is_taken && !has_sets() {
+        return Ok(false);
+    }
+    let Some(outputs) = select.projection.iter().map(output).collect::<Option<Vec<_>>>() else {
+        return if is_taken { Err(refused("beside *")) } else { Ok(false) };
+    };
     let known: Vec<Option<Expr>> = keys.iter().map(|key| outside(&key.expr, &outputs)).collect();
     if known.iter().all(Option::is_some) {
-        return false;
+        for (key, known) in keys.iter_mut().zip(known).filter(|(key, _)| reads(&key.expr, &taken)) {
+            key.expr = known.unwrap_or_else(|| key.expr.clone());
+        }
+        return Ok(false);
     }
     let shown = outputs.iter().map(|(_, name)| SelectItem::UnnamedExpr(Expr::Identifier(quoted(name)))).collect();
     for (place, (key, known)) in keys.iter_mut().zip(known).enumerate() {
@@ -36,7 +61,86 @@ pub(super) fn keys_as_outputs(query: &mut Query) -> bool {
         }
     }
     move_below(select, shown);
-    true
+    Ok(true)
+}
+
+/// Keys of distinct rows by the names of the outputs that they are.
+fn among_outputs(keys: &mut [OrderByExpr], projection: &[SelectItem], taken: &BTreeSet<String>) -> Result<(), Diagnosis> {
+    for key in keys.iter_mut().filter(|key| reads(&key.expr, taken)) {
+        let meant = without_parentheses(&key.expr);
+        let Some((_, name)) = projection.iter().filter_map(output).find(|(expr, _)| *expr == meant) else {
+            let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
+            return Err(Diagnosis::new(INVALID_COLUMN_REFERENCE, message));
+        };
+        key.expr = Expr::Identifier(quoted(&name));
+    }
+    Ok(())
+}
+
+fn refused(place: &str) -> Diagnosis {
+    let message = format!("ORDER BY with an expression over a name that an output has is not supported {place}");
+    Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
+        .with_detail("The name means the column inside an expression, and the output where it stands alone.")
+        .with_hint("Give the output another name, or write the column with that of its relation.")
+}
+
+/// The names of outputs that are not the columns of these names.
+fn taken(projection: &[SelectItem]) -> BTreeSet<String> {
+    let name = |item: &SelectItem| match item {
+        SelectItem::ExprWithAlias { expr, alias } => {
+            let name = fold(alias);
+            let column = match without_parentheses(expr) {
+                Expr::Identifier(ident) => Some(fold(ident)),
+                Expr::CompoundIdentifier(parts) => parts.last().map(fold),
+                _ => None,
+            };
+            (column.as_ref() != Some(&name)).then_some(name)
+        }
+        _ => None,
+    };
+    projection.iter().filter_map(name).collect()
+}
+
+/// Whether a key, which is not a name itself, reads one of some names. Those in its subqueries count too, whoever's they are.
+fn reads(key: &Expr, names: &BTreeSet<String>) -> bool {
+    if names.is_empty() || matches!(without_parentheses(key), Expr::Identifier(_) | Expr::Value(_)) {
+        return false;
+    }
+    Visit::visit(key, &mut Reads { names, fields: Vec::new() }).is_break()
+}
+
+struct Reads<'n> {
+    names: &'n BTreeSet<String>,
+    /// Names of fields, which are no columns: where they stand in the statement.
+    fields: Vec<*const Expr>,
+}
+
+impl Visitor for Reads<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                let fields = access_chain.iter().filter_map(|access| match access {
+                    AccessExpr::Dot(field) => Some(std::ptr::from_ref(field)),
+                    AccessExpr::Subscript(_) => None,
+                });
+                self.fields.extend(fields);
+                ControlFlow::Continue(())
+            }
+            Expr::Identifier(name) if self.names.contains(&fold(name)) && !self.fields.contains(&std::ptr::from_ref(expr)) => {
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+fn without_parentheses(mut expr: &Expr) -> &Expr {
+    while let Expr::Nested(inner) = expr {
+        expr = inner;
+    }
+    expr
 }
 
 fn is_of_sets(item: &SelectItem) -> bool {
@@ -117,7 +221,7 @@ mod tests {
 
     fn check(sql: &str, expected: &str) {
         let mut query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
-        let is_moved = keys_as_outputs(&mut query);
+        let is_moved = keys_as_outputs(&mut query).unwrap();
         assert_eq!(query.to_string().replace(HIDDEN, "#"), expected, "{sql}");
         assert_eq!(is_moved, sql != expected, "{sql}");
     }
@@ -141,6 +245,29 @@ mod tests {
     }
 
     #[test]
+    fn a_name_inside_a_key_is_a_column_and_never_an_output() {
+        check(
+            "SELECT -x AS x, y FROM t ORDER BY x + 0, x, 2 LIMIT 1",
+            "SELECT \"x\", \"y\" FROM (SELECT -x AS x, y, x + 0 AS \"order#0\" FROM t) AS \"rows#\" ORDER BY \"order#0\", \"x\", 2 LIMIT 1",
+        );
+        check(
+            "SELECT sum(a) AS a FROM t GROUP BY b ORDER BY -sum(a)",
+            "SELECT \"a\" FROM (SELECT sum(a) AS a, -sum(a) AS \"order#0\" FROM t GROUP BY b) AS \"rows#\" ORDER BY \"order#0\"",
+        );
+        for (sql, expected) in [
+            ("SELECT -x AS x FROM t ORDER BY (-x), (x)", Ok("SELECT -x AS x FROM t ORDER BY \"x\", (x)")),
+            ("SELECT DISTINCT -x AS x FROM t ORDER BY (-x)", Ok("SELECT DISTINCT -x AS x FROM t ORDER BY \"x\"")),
+            ("SELECT DISTINCT -x AS x FROM t ORDER BY x + 0", Err("42P10")),
+            ("SELECT DISTINCT ON (y) -x AS x FROM t ORDER BY y, x + 0", Err("0A000")),
+            ("SELECT u.*, -t.x AS x FROM t, u ORDER BY x + 0", Err("0A000")),
+        ] {
+            let mut query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
+            let found = keys_as_outputs(&mut query).map(|_| query.to_string()).map_err(|error| error.sqlstate);
+            assert_eq!(found.as_deref().map_err(String::as_str), expected, "{sql}");
+        }
+    }
+
+    #[test]
     fn other_orders_stay_as_they_are() {
         for sql in [
             "SELECT name, unnest(a) AS x FROM t ORDER BY name, (x), 1",
@@ -149,6 +276,9 @@ mod tests {
             "SELECT DISTINCT name, unnest(a) AS x FROM t ORDER BY id",
             "SELECT *, unnest(a) AS x FROM t ORDER BY id",
             "SELECT (SELECT max(x) FROM UNNEST(a) AS u (x)) AS m FROM t ORDER BY id",
+            "SELECT -x AS x FROM t ORDER BY x, t.x + 1, y + 1, (x)",
+            "SELECT t.x, (y) AS \"y\" FROM t ORDER BY x + y",
+            "SELECT *, (a).city AS city FROM t ORDER BY (a).city, (a).b.city",
         ] {
             check(sql, sql);
         }

@@ -1,7 +1,7 @@
 //! Calls of set-returning functions: where they may stand, and the form in which the planner takes them.
 //!
 //! In a select list, GROUP BY or ORDER BY such a call becomes `unnest` of all its elements, which the planner hoists; in FROM
-//! it becomes a relation that `semantics::sets` plans. Orders beside sets: `set_order`. `ROWS FROM` is unknown to the parser.
+//! it becomes a relation that `semantics::sets` plans. Orders beside sets and below outputs: `set_order`. `ROWS FROM` is unknown to the parser.
 
 use std::ops::ControlFlow;
 
@@ -22,7 +22,7 @@ use crate::federation::semantics::sets::FUNCTIONS;
 /// Rewrites the calls of a query and of every query inside it.
 ///
 /// # Errors
-/// 0A000 for calls where no set may stand, as PostgreSQL words it; 54001 for a query that is too deep once it is rewritten.
+/// 0A000 for calls where no set may stand, as PostgreSQL words it; 42P10 and 0A000 for keys of ORDER BY; 54001 for a query that is too deep once it is rewritten.
 pub(super) fn rewrite(query: &mut Query) -> Result<(), Diagnosis> {
     let mut sets = Sets { has_nested: false };
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut sets) {
@@ -66,8 +66,13 @@ impl VisitorMut for Sets {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> Flow {
-        self.has_nested |= set_order::keys_as_outputs(query);
-        ControlFlow::Continue(())
+        match set_order::keys_as_outputs(query) {
+            Ok(has_moved) => {
+                self.has_nested |= has_moved;
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> Flow {

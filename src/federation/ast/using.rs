@@ -28,10 +28,14 @@ pub(super) fn rewrite(query: &mut Query, relations: &Relations<'_>) -> Result<()
     let Some(merged) = in_select(select, relations)? else { return Ok(()) };
     let shown: Vec<Ident> = select.projection.iter().filter_map(alias).cloned().collect();
     if let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|order| &mut order.kind) {
-        // A name of ORDER BY is an output column if there is one.
-        let hidden: BTreeMap<String, Merged> =
-            merged.into_iter().filter(|(name, _)| !shown.iter().any(|ident| fold(ident) == *name)).collect();
-        keys.iter_mut().for_each(|key| replace(&mut key.expr, &hidden, |column| &column.shown));
+        // A name of ORDER BY is an output column if there is one, and a column inside an expression.
+        let is_output = |key: &Expr| match without_nesting(key) {
+            Expr::Identifier(name) => shown.iter().any(|ident| fold(ident) == fold(name)),
+            _ => false,
+        };
+        for key in keys.iter_mut().filter(|key| !is_output(&key.expr)) {
+            replace(&mut key.expr, &merged, |column| &column.shown);
+        }
     }
     Ok(())
 }
@@ -45,6 +49,13 @@ fn in_sides(body: &mut SetExpr, relations: &Relations<'_>) -> Result<(), Diagnos
         }
         _ => Ok(()),
     }
+}
+
+fn without_nesting(mut expr: &Expr) -> &Expr {
+    while let Expr::Nested(inner) = expr {
+        expr = inner;
+    }
+    expr
 }
 
 /// A column of USING.
@@ -469,6 +480,10 @@ mod tests {
             (
                 "SELECT id FROM a RIGHT JOIN b USING (id) JOIN c ON c.x = id",
                 "SELECT coalesce(b.id, a.id) AS id FROM a RIGHT JOIN b ON a.id = b.id JOIN c ON c.x = b.id",
+            ),
+            (
+                "SELECT id FROM a JOIN b USING (id) ORDER BY (id), id + 0",
+                "SELECT coalesce(a.id, b.id) AS id FROM a JOIN b ON a.id = b.id ORDER BY (id), coalesce(a.id, b.id) + 0",
             ),
             ("SELECT count(*) FROM a NATURAL JOIN b", "SELECT count(*) FROM a NATURAL JOIN b"),
         ] {

@@ -57,6 +57,24 @@ SELECT -d.c0 AS c0, d.c0 AS c1 FROM (SELECT id AS c0 FROM shop.customers) AS d O
 SELECT -d.c0 AS c0 FROM (SELECT id AS c0 FROM shop.customers) AS d ORDER BY c0
 SELECT lower(name) AS name FROM shop.customers AS c WHERE id < 20 ORDER BY c.name, id
 SELECT d.c0 % 5 AS c0, count(*) FROM (SELECT id AS c0 FROM shop.customers) AS d GROUP BY d.c0 ORDER BY d.c0 LIMIT 7
+-- A name inside an expression is a column, and alone an output if there is one.
+SELECT -id AS id FROM shop.customers ORDER BY id + 0 LIMIT 5
+SELECT -id AS id, small AS s FROM shop.customers ORDER BY small + 0, id, 2
+SELECT -id AS id FROM shop.customers ORDER BY CASE WHEN id > 10 THEN 0 ELSE 1 END, (id) LIMIT 20
+SELECT small AS id, id AS small FROM shop.customers ORDER BY -id, small LIMIT 9
+SELECT sum(small) AS small, level FROM shop.customers GROUP BY level ORDER BY -sum(small), level::text
+SELECT -o.id AS id, count(*) AS total FROM shop.orders o GROUP BY o.id ORDER BY id * 1 DESC LIMIT 3
+SELECT -small AS small FROM shop.customers ORDER BY sum(small) OVER (ORDER BY small, id), id
+SELECT lower(name) AS name, id FROM shop.customers WHERE id < 30 ORDER BY length(name) DESC, name || 'x', id
+SELECT -small AS small FROM shop.customers c ORDER BY (SELECT count(*) FROM shop.orders o WHERE o.customer = small) DESC, c.id LIMIT 9
+SELECT s.id FROM (SELECT -id AS id FROM shop.customers ORDER BY id + 0 LIMIT 4) AS s ORDER BY s.id
+SELECT DISTINCT -small AS small FROM shop.customers ORDER BY -small
+SELECT DISTINCT -small AS small FROM shop.customers ORDER BY small + 0
+SELECT -id AS other FROM shop.customers ORDER BY other + 0
+SELECT id + 1 AS id FROM shop.orders JOIN shop.order_lines USING (id) ORDER BY id % 5, id
+SELECT u.*, -t.id AS id FROM shop.orders t, (SELECT 1 AS one) u ORDER BY id + 0
+SELECT DISTINCT ON (customer) customer, -id AS id FROM shop.orders ORDER BY customer, id + 0
+
 SELECT date_trunc('hour', seen) AS h, count(*) FROM shop.customers GROUP BY 1
 SELECT DISTINCT ON (customer) customer, id, total FROM shop.orders ORDER BY customer, total DESC, id, customer DESC, total
 SELECT DISTINCT ON (customer, customer) customer, id FROM shop.orders ORDER BY customer DESC, id, id
