@@ -1,21 +1,29 @@
 //! `JOIN … USING (id)` and NATURAL JOIN become joins with a condition, and the one column `id` that they show is written out.
 //!
 //! The planner keeps both columns, calls a plain `id` ambiguous in WHERE, and shows either side's in `*`, which is wrong for
-//! outer joins. PostgreSQL shows the columns of the last USING first, then those of the joins below it, as `COALESCE(left, right)`
-//! (manual, "Joined Tables"). Joins whose columns cannot be placed without knowing more of the tables are refused where the planner
-//! would show other values or another order, and left to it elsewhere.
+//! outer joins. PostgreSQL shows the columns of the last USING first, then those of the joins below it, in the common type of both
+//! sides: the column that keeps its rows, `COALESCE(left, right)` in a full join, and in an inner one the column that has the type
+//! already (`buildMergedJoinVar` in its parse analysis; manual, "Joined Tables"). Joins whose columns cannot be placed without knowing
+//! more of the tables are refused where the planner would show other values or another order, and left to it elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, ExceptSelectItem, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, OrderByKind, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    BinaryOperator, ExceptSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, OrderByKind,
+    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    WildcardAdditionalOptions,
 };
 
+use super::dialect::call_with;
+use super::name::figure_name;
 use super::whole_row::Relations;
 use crate::error::{Diagnosis, sqlstate};
+
+/// The functions that resolution takes for the column of an inner join, which is one of two in their common type, and for that of a
+/// left or right join, which is always the first; no client can call them.
+const MERGED: &str = "pg_merged";
+const MERGED_FIRST: &str = "pg_merged_first";
 
 /// Rewrites the joins of one query, not those of the queries inside it.
 ///
@@ -34,7 +42,7 @@ pub(super) fn rewrite(query: &mut Query, relations: &Relations<'_>) -> Result<()
             _ => false,
         };
         for key in keys.iter_mut().filter(|key| !is_output(&key.expr)) {
-            replace(&mut key.expr, &merged, |column| &column.shown);
+            replace(&mut key.expr, &merged);
         }
     }
     Ok(())
@@ -62,10 +70,10 @@ fn without_nesting(mut expr: &Expr) -> &Expr {
 #[derive(Clone)]
 struct Merged {
     name: Ident,
-    /// What it shows.
+    /// What it is, in the common type of the columns that it is made of.
     shown: Expr,
-    /// A column with the same values, for conditions; stores can take conditions on columns.
-    tested: Expr,
+    /// A column with the same values, for the conditions of joins, of which there may be many.
+    key: Expr,
     /// Places of the relations that have it.
     sides: BTreeSet<usize>,
 }
@@ -149,7 +157,7 @@ fn placed(from: &TableWithJoins, relations: &Relations<'_>) -> Option<Placed> {
                 let is_plain = |name: &str, column: &Merged| !right.has(name) && !placed.has_beside(name, column);
                 let merged = placed.merged.iter().filter(|(name, column)| is_plain(name, column));
                 let merged = merged.map(|(name, column)| (name.clone(), column.clone())).collect();
-                replace(&mut condition, &merged, |column| &column.tested);
+                replace(&mut condition, &merged);
                 Some(condition)
             }
             _ => None,
@@ -186,22 +194,24 @@ impl Placed {
         for name in names {
             let ours = column_of(&right.name, name);
             let theirs = self.left(name)?;
-            let equal = combined(theirs.tested.clone(), BinaryOperator::Eq, ours.clone());
+            let equal = combined(theirs.key.clone(), BinaryOperator::Eq, ours.clone());
             condition = Some(match condition {
                 Some(before) => combined(before, BinaryOperator::And, equal),
                 None => equal,
             });
-            let is_right = matches!(join.join_operator, JoinOperator::Right(_) | JoinOperator::RightOuter(_));
-            // Equal values may be written differently, as 1 and 1.0.
-            let shown =
-                if is_right { coalesce(ours.clone(), theirs.shown.clone()) } else { coalesce(theirs.shown.clone(), ours.clone()) };
-            let tested = match &join.join_operator {
-                _ if is_right => ours,
-                JoinOperator::FullOuter(_) => shown.clone(),
-                _ => theirs.tested,
+            // Equal values may be of several types, and be written differently, as 1 and 1.0.
+            let pair = |function: &str, first: &Expr, second: &Expr| call_with(function, vec![first.clone(), second.clone()]);
+            let (shown, key) = match &join.join_operator {
+                JoinOperator::Right(_) | JoinOperator::RightOuter(_) => (pair(MERGED_FIRST, &ours, &theirs.shown), ours),
+                JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => (pair(MERGED_FIRST, &theirs.shown, &ours), theirs.key),
+                JoinOperator::FullOuter(_) => {
+                    let either = pair("coalesce", &theirs.shown, &ours);
+                    (either.clone(), either)
+                }
+                _ => (pair(MERGED, &theirs.shown, &ours), theirs.key),
             };
             let sides = theirs.sides.into_iter().chain([self.sides.len()]).collect();
-            self.merged.insert(fold(name), Merged { name: name.clone(), shown, tested, sides });
+            self.merged.insert(fold(name), Merged { name: name.clone(), shown, key, sides });
         }
         let names: Vec<String> = names.iter().map(fold).collect();
         let before = std::mem::take(&mut self.order).into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>();
@@ -230,7 +240,7 @@ impl Placed {
             _ => return None,
         };
         let column = column_of(&self.sides.get(place)?.name, name);
-        Some(Merged { name: name.clone(), shown: column.clone(), tested: column, sides: BTreeSet::from([place]) })
+        Some(Merged { name: name.clone(), shown: column.clone(), key: column, sides: BTreeSet::from([place]) })
     }
 }
 
@@ -293,21 +303,30 @@ fn write_out(select: &mut Select, parts: &[Placed], merged: &BTreeMap<String, Me
                     item = SelectItem::ExprWithAlias { expr: column.shown.clone(), alias: name };
                 }
             }
-            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => replace(expr, merged, |column| &column.shown),
+            SelectItem::UnnamedExpr(expr) => {
+                let name = figure_name(expr);
+                replace(expr, merged);
+                // As `x::text` is called.
+                if figure_name(expr) != name {
+                    let expr = std::mem::replace(expr, Expr::value(Value::Null));
+                    item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
+                }
+            }
+            SelectItem::ExprWithAlias { expr, .. } => replace(expr, merged),
             _ => {}
         }
         projection.push(item);
     }
     select.projection = projection;
     if let Some(selection) = &mut select.selection {
-        replace(selection, merged, |column| &column.tested);
+        replace(selection, merged);
     }
     if let Some(having) = &mut select.having {
-        replace(having, merged, |column| &column.shown);
+        replace(having, merged);
     }
-    replace(&mut select.group_by, merged, |column| &column.shown);
-    replace(&mut select.distinct, merged, |column| &column.shown);
-    replace(&mut select.named_window, merged, |column| &column.shown);
+    replace(&mut select.group_by, merged);
+    replace(&mut select.distinct, merged);
+    replace(&mut select.named_window, merged);
 }
 
 impl Placed {
@@ -334,13 +353,12 @@ impl Placed {
 }
 
 /// Replaces plain names of merged columns, but not inside subqueries, where they may be other columns.
-fn replace<T: VisitMut>(part: &mut T, merged: &BTreeMap<String, Merged>, form: fn(&Merged) -> &Expr) {
-    let _: ControlFlow<()> = part.visit(&mut Replace { merged, form, depth: 0 });
+fn replace<T: VisitMut>(part: &mut T, merged: &BTreeMap<String, Merged>) {
+    let _: ControlFlow<()> = part.visit(&mut Replace { merged, depth: 0 });
 }
 
 struct Replace<'m> {
     merged: &'m BTreeMap<String, Merged>,
-    form: fn(&Merged) -> &Expr,
     depth: usize,
 }
 
@@ -361,7 +379,7 @@ impl VisitorMut for Replace<'_> {
         if let (0, Expr::Identifier(name)) = (self.depth, &*expr)
             && let Some(column) = self.merged.get(&fold(name))
         {
-            *expr = (self.form)(column).clone();
+            *expr = column.shown.clone();
         }
         ControlFlow::Continue(())
     }
@@ -421,24 +439,6 @@ fn combined(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
 }
 
-fn coalesce(left: Expr, right: Expr) -> Expr {
-    let argument = |expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr));
-    Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new("coalesce"))]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: vec![argument(left), argument(right)],
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
-}
-
 fn fold(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
@@ -467,11 +467,11 @@ mod tests {
         for (sql, expected) in [
             (
                 "SELECT * FROM a JOIN s.b USING (id) WHERE id < 4 ORDER BY id",
-                "SELECT coalesce(a.id, s.b.id) AS id, a.* EXCEPT (id), s.b.* EXCEPT (id) FROM a JOIN s.b ON a.id = s.b.id WHERE a.id < 4 ORDER BY id",
+                "SELECT pg_merged(a.id, s.b.id) AS id, a.* EXCEPT (id), s.b.* EXCEPT (id) FROM a JOIN s.b ON a.id = s.b.id WHERE pg_merged(a.id, s.b.id) < 4 ORDER BY id",
             ),
             (
                 "SELECT x, ID FROM a RIGHT JOIN b c USING (id) WHERE id IN (SELECT id FROM d)",
-                "SELECT x, coalesce(c.id, a.id) AS ID FROM a RIGHT JOIN b c ON a.id = c.id WHERE c.id IN (SELECT id FROM d)",
+                "SELECT x, pg_merged_first(c.id, a.id) AS ID FROM a RIGHT JOIN b c ON a.id = c.id WHERE pg_merged_first(c.id, a.id) IN (SELECT id FROM d)",
             ),
             (
                 "SELECT count(*) FROM a FULL JOIN b USING (id) GROUP BY id ORDER BY id",
@@ -479,11 +479,15 @@ mod tests {
             ),
             (
                 "SELECT id FROM a RIGHT JOIN b USING (id) JOIN c ON c.x = id",
-                "SELECT coalesce(b.id, a.id) AS id FROM a RIGHT JOIN b ON a.id = b.id JOIN c ON c.x = b.id",
+                "SELECT pg_merged_first(b.id, a.id) AS id FROM a RIGHT JOIN b ON a.id = b.id JOIN c ON c.x = pg_merged_first(b.id, a.id)",
             ),
             (
                 "SELECT id FROM a JOIN b USING (id) ORDER BY (id), id + 0",
-                "SELECT coalesce(a.id, b.id) AS id FROM a JOIN b ON a.id = b.id ORDER BY (id), coalesce(a.id, b.id) + 0",
+                "SELECT pg_merged(a.id, b.id) AS id FROM a JOIN b ON a.id = b.id ORDER BY (id), pg_merged(a.id, b.id) + 0",
+            ),
+            (
+                "SELECT id::text, id + 1 FROM a LEFT JOIN b USING (id) JOIN c USING (id)",
+                "SELECT pg_merged(pg_merged_first(a.id, b.id), c.id)::TEXT AS \"id\", pg_merged(pg_merged_first(a.id, b.id), c.id) + 1 FROM a LEFT JOIN b ON a.id = b.id JOIN c ON a.id = c.id",
             ),
             ("SELECT count(*) FROM a NATURAL JOIN b", "SELECT count(*) FROM a NATURAL JOIN b"),
         ] {
@@ -500,12 +504,12 @@ mod tests {
             ),
             (
                 "SELECT * FROM t JOIN u USING (id) JOIN w USING (x)",
-                "SELECT coalesce(t.x, w.x) AS x, coalesce(t.id, u.id) AS id, u.* EXCEPT (id), w.* EXCEPT (x) FROM t JOIN u ON t.id = u.id JOIN w ON t.x = w.x",
+                "SELECT pg_merged(t.x, w.x) AS x, pg_merged(t.id, u.id) AS id, u.* EXCEPT (id), w.* EXCEPT (x) FROM t JOIN u ON t.id = u.id JOIN w ON t.x = w.x",
             ),
             ("SELECT u.y FROM u NATURAL JOIN (SELECT 1 AS q) AS s", "SELECT u.y FROM u JOIN (SELECT 1 AS q) AS s ON true"),
             (
                 "SELECT * FROM t, u JOIN w USING (id)",
-                "SELECT t.*, coalesce(u.id, w.id) AS id, u.* EXCEPT (id), w.* EXCEPT (id) FROM t, u JOIN w ON u.id = w.id",
+                "SELECT t.*, pg_merged(u.id, w.id) AS id, u.* EXCEPT (id), w.* EXCEPT (id) FROM t, u JOIN w ON u.id = w.id",
             ),
         ] {
             let expected = expected.replace("NATURAL FULL JOIN u", "FULL JOIN u ON t.\"id\" = u.\"id\"");
@@ -533,7 +537,7 @@ mod tests {
             ),
             (
                 "SELECT * FROM ((t JOIN u ON true) JOIN w USING (z))",
-                "SELECT coalesce(t.z, w.z) AS z, t.* EXCEPT (z), u.*, w.* EXCEPT (z) FROM t JOIN u ON true JOIN w ON t.z = w.z",
+                "SELECT pg_merged(t.z, w.z) AS z, t.* EXCEPT (z), u.*, w.* EXCEPT (z) FROM t JOIN u ON true JOIN w ON t.z = w.z",
             ),
             ("SELECT count(*) FROM (t JOIN u ON true)", "SELECT count(*) FROM (t JOIN u ON true)"),
         ] {
@@ -545,7 +549,7 @@ mod tests {
     fn functions_are_relations_with_the_columns_of_their_aliases() {
         assert_eq!(
             written("SELECT * FROM unnest(array[1]) AS a (x) JOIN unnest(array[2]) WITH ORDINALITY AS b (x, n) USING (x)").unwrap(),
-            "SELECT coalesce(a.x, b.x) AS x, b.* EXCEPT (x) FROM UNNEST(ARRAY[1]) AS a (x) JOIN UNNEST(ARRAY[2]) WITH ORDINALITY AS b (x, n) ON a.x = b.x",
+            "SELECT pg_merged(a.x, b.x) AS x, b.* EXCEPT (x) FROM UNNEST(ARRAY[1]) AS a (x) JOIN UNNEST(ARRAY[2]) WITH ORDINALITY AS b (x, n) ON a.x = b.x",
         );
     }
 

@@ -104,3 +104,18 @@ SELECT g.* FROM (VALUES (3), (5), (97)) p(x) JOIN (SELECT o.id AS oid, c.id AS c
 SELECT g.* FROM (VALUES (3), (5), (97)) p(x) JOIN (SELECT DISTINCT o.id AS oid, c.id AS cid FROM crm.clients c JOIN shop.orders o ON o.customer = c.id) g ON g.oid = p.x ORDER BY 1, 2
 SELECT g.* FROM (VALUES (3), (5), (97)) p(x) JOIN (SELECT o.id AS oid, c.id AS cid, count(*) AS n FROM crm.clients c JOIN shop.orders o ON o.customer = c.id GROUP BY o.id, c.id) g ON g.oid = p.x ORDER BY 1, 2
 SELECT r.id, EXISTS (SELECT 1 FROM archive.reviews v WHERE v.product = r.id AND v.id <> r.visits) AS e FROM (VALUES (3::bigint), (5), (7)) p(x) JOIN crm.clients r ON r.id = p.x ORDER BY 1
+
+-- Columns of USING in the common type of both sides.
+SELECT x, x / 2 AS half FROM (VALUES (1), (3)) AS a(x) JOIN (VALUES (1.0), (3.00)) AS b(x) USING (x)
+SELECT x, x / 2 AS half FROM (VALUES (1.0), (3.00)) AS a(x) JOIN (VALUES (1), (3)) AS b(x) USING (x)
+SELECT x, x / 2 AS half FROM (VALUES (1), (3)) AS a(x) LEFT JOIN (VALUES (1.0)) AS b(x) USING (x)
+SELECT x, x / 2 AS half FROM (VALUES (1)) AS a(x) RIGHT JOIN (VALUES (1.0), (3.00)) AS b(x) USING (x)
+SELECT x, x / 2 AS half FROM (VALUES (1), (5)) AS a(x) FULL JOIN (VALUES (1.0), (3.00)) AS b(x) USING (x)
+SELECT * FROM (VALUES (1), (3)) AS a(x) JOIN (VALUES (1.00), (3.0)) AS b(x) USING (x) WHERE x / 2 > 0.6
+SELECT x, count(*) FROM (VALUES (1), (3), (3)) AS a(x) JOIN (VALUES (1.00), (3.0)) AS b(x) USING (x) GROUP BY x HAVING x / 2 > 0.4
+SELECT x::text, x + 0.5 AS y FROM (VALUES (1)) AS a(x) JOIN (VALUES (1.0::numeric(5, 2))) AS b(x) USING (x) JOIN (VALUES (1::float8)) AS c(x) USING (x)
+SELECT x FROM (VALUES (1), (7)) AS a(x) JOIN (VALUES (1::bigint), (7)) AS b(x) USING (x) JOIN (VALUES (1), (7)) AS c(y) ON x / 2 = 3 AND y = x
+SELECT x FROM (SELECT small AS x FROM shop.customers WHERE id < 40) AS a JOIN (SELECT credit AS x FROM crm.clients) AS b USING (x)
+SELECT id, x FROM (SELECT id, email AS x FROM shop.customers WHERE id < 40) AS a LEFT JOIN (SELECT name AS x FROM shop.customers) AS b USING (x)
+SELECT id, total FROM shop.orders LEFT JOIN (SELECT id::bigint AS id, line_no FROM shop.order_lines) AS l USING (id) WHERE id < 9 ORDER BY id + 0
+SELECT x FROM (VALUES (1)) AS a(x) JOIN (VALUES ('1')) AS b(x) USING (x)

@@ -15,6 +15,7 @@ mod grouping;
 mod guard;
 mod joined;
 pub(in super::super) mod lazy;
+mod merged;
 mod node;
 mod quantified;
 mod recursive;

@@ -493,6 +493,12 @@ pub(super) const QUERIES: Cases = &[
     ("select 1 from t having count(1) is not null and (1 > 2)", "integer => "),
     ("select count(*) from t having pg_having(bool_and(id > 0))", "bigint => 3"),
     ("select 1 from t having pg_having(sum(n))", "42804: argument of HAVING must be type boolean, not type numeric"),
+    // As the session's pass writes columns of USING.
+    (
+        "select pg_merged(1, 1.50), pg_merged_first(1, 1.50), pg_merged(1.50, 1), pg_merged(1::bigint, 2)",
+        "numeric,numeric,numeric,bigint => 1.50|1|1.50|1",
+    ),
+    ("select pg_merged(id, s) from t", "42804: JOIN/USING types integer and text cannot be matched"),
     ("select c, sum(n) from t group by c having sum(n) > 0", "character(5),numeric => ab   |7.25"),
     (
         "select date_part('year', ts), count(*) from t group by date_part('year', ts) order by date_part('year', ts)",

@@ -1,0 +1,26 @@
+//! The one column that a join with USING shows of two, in their common type.
+
+use datafusion::error::Result;
+use datafusion::logical_expr::Expr;
+
+use super::super::functions::missing_function;
+use super::super::overload::common_type;
+use super::super::typed::Typed;
+use super::convert::Asked;
+use super::{Resolver, Scope};
+
+impl Resolver<'_> {
+    /// `pg_merged(left, right)` of equal values, which is the first column that has the common type already, and
+    /// `pg_merged_first(kept, other)`, which is the first column.
+    pub(super) fn merged(&self, name: &str, arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Expr> {
+        let mut operands = arguments.into_iter().map(|argument| self.operand(argument, scope)).collect::<Result<Vec<_>>>()?;
+        let types: Vec<Typed> = operands.iter().map(|operand| operand.typed.clone()).collect();
+        let common = common_type(&types).map_err(|mismatch| mismatch.told("JOIN/USING"))?;
+        let has_type = |typed: &Typed| typed.pg_type.oid == common.pg_type.oid;
+        let place = if name == "pg_merged" { types.iter().position(has_type).unwrap_or(0) } else { 0 };
+        if place >= operands.len() {
+            return Err(missing_function(name, &types).into());
+        }
+        self.convert(operands.swap_remove(place), &common, Asked::Implicitly, scope)
+    }
+}
