@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → casts (that names need) → members (rows in subqueries) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
+//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → casts (that names need) → members (rows in subqueries) → evaluations (of calls that change) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -13,6 +13,7 @@ mod casts;
 pub mod catalog;
 pub mod depth;
 pub mod dialect;
+mod evaluations;
 mod frames;
 mod grouping;
 mod having;
@@ -81,6 +82,7 @@ pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diag
     sets::rewrite(query)?;
     casts::rewrite(query);
     members::rewrite(query, columns_of)?;
+    evaluations::tell_apart(query);
     let mut dialect = dialect::Dialect::default();
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut dialect) {
         return Err(*error);

@@ -118,4 +118,3 @@ SELECT x FROM (VALUES (1), (7)) AS a(x) JOIN (VALUES (1::bigint), (7)) AS b(x) U
 SELECT x FROM (SELECT small AS x FROM shop.customers WHERE id < 40) AS a JOIN (SELECT credit AS x FROM crm.clients) AS b USING (x)
 SELECT id, x FROM (SELECT id, email AS x FROM shop.customers WHERE id < 40) AS a LEFT JOIN (SELECT name AS x FROM shop.customers) AS b USING (x)
 SELECT id, total FROM shop.orders LEFT JOIN (SELECT id::bigint AS id, line_no FROM shop.order_lines) AS l USING (id) WHERE id < 9 ORDER BY id + 0
-SELECT x FROM (VALUES (1)) AS a(x) JOIN (VALUES ('1')) AS b(x) USING (x)

@@ -33,3 +33,9 @@ SELECT bool_and(r = s AND r * 2 = r + s) AS equal FROM (SELECT r, r AS s FROM (S
 WITH q AS (SELECT random() AS r FROM generate_series(1, 100)) SELECT bool_and(r = r) AS equal FROM q
 WITH q AS (SELECT random() AS r) SELECT a.r = b.r AS equal FROM q a, q b
 SELECT count(*) AS n FROM generate_series(1, 1000) AS g(i) WHERE ((random() * 2)::int, 1) <= (2, 1)
+
+-- Each call over a volatile function is computed by itself, but a key of ORDER BY that is an output.
+SELECT sum(random()) = sum(random()) AS a, count(random()) = count(random()) AS b FROM generate_series(1, 100) AS g(i)
+SELECT sum(i) = sum(i) AS a, max(random() + i) < max(random() + i) + 2 AS b FROM generate_series(1, 100) AS g(i) HAVING sum(random()) <> sum(random())
+SELECT bool_or(s <> t) AS a FROM (SELECT sum(random()) OVER () AS s, sum(random()) OVER () AS t FROM generate_series(1, 100) AS g(i)) AS x
+SELECT count(*) AS n FROM (SELECT i % 10 AS k, max(random()) AS m FROM generate_series(1, 100) AS g(i) GROUP BY i % 10 ORDER BY max(random())) AS x

@@ -74,7 +74,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         .copied()
         .chain(operators)
         .chain(CHOICES.iter().copied())
-        .chain(["pg_negate", "pg_having", "pg_merged", "pg_merged_first"])
+        .chain(["pg_negate", "pg_having", "pg_merged", "pg_merged_first", "pg_evaluated"])
         .chain(quantified::names())
         .chain(array::names())
         .chain(CASTS.iter().map(String::as_str))
@@ -86,7 +86,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
 pub fn is_internal(name: &str) -> bool {
     let prefixes = [sets::PREFIX, "operator ", "pg_cast_", "pg_json_", "pg_jsonb_"];
     prefixes.iter().any(|prefix| name.starts_with(prefix))
-        || matches!(name, "pg_negate" | "pg_having" | "pg_merged" | "pg_merged_first")
+        || matches!(name, "pg_negate" | "pg_having" | "pg_merged" | "pg_merged_first" | "pg_evaluated")
         || matches!(name, "pg_bitnot" | "pg_ordinals" | "pg_array_ordinals" | "pg_oid_regclass")
 }
 
@@ -139,6 +139,9 @@ impl Named {
         }
         if CHOICES.contains(&self.name) || matches!(self.name, "pg_merged" | "pg_merged_first") {
             return common_type(arguments).unwrap_or_else(|_| PgType::TEXT.into());
+        }
+        if self.name == "pg_evaluated" {
+            return arguments.first().cloned().unwrap_or_else(|| PgType::TEXT.into());
         }
         if self.name == "pg_negate" {
             return arguments.first().map_or(PgType::TEXT.into(), Typed::without_modifier);

@@ -302,7 +302,7 @@ impl Resolver<'_> {
             if name == "pg_typeof" {
                 return self.type_of_call(call.args, scope);
             }
-            if matches!(name.as_str(), "pg_merged" | "pg_merged_first") {
+            if matches!(name.as_str(), "pg_merged" | "pg_merged_first" | "pg_evaluated") {
                 return self.merged(&name, call.args, scope);
             }
             if matches!(name.as_str(), "pg_negate" | "pg_having") {

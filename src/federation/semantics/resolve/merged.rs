@@ -1,4 +1,5 @@
-//! The one column that a join with USING shows of two, in their common type.
+//! Functions that passes over the syntax tree write and that give one of their arguments: the column that a join with USING shows of
+//! two, in their common type, and a value that is told apart from another by a number.
 
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
@@ -11,9 +12,12 @@ use super::{Resolver, Scope};
 
 impl Resolver<'_> {
     /// `pg_merged(left, right)` of equal values, which is the first column that has the common type already, and
-    /// `pg_merged_first(kept, other)`, which is the first column.
+    /// `pg_merged_first(kept, other)`, which is the first column; `pg_evaluated(value, number)` is the value.
     pub(super) fn merged(&self, name: &str, arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Expr> {
         let mut operands = arguments.into_iter().map(|argument| self.operand(argument, scope)).collect::<Result<Vec<_>>>()?;
+        if name == "pg_evaluated" && !operands.is_empty() {
+            return Ok(operands.swap_remove(0).expr);
+        }
         let types: Vec<Typed> = operands.iter().map(|operand| operand.typed.clone()).collect();
         let common = common_type(&types).map_err(|mismatch| mismatch.told("JOIN/USING"))?;
         let has_type = |typed: &Typed| typed.pg_type.oid == common.pg_type.oid;
