@@ -9,6 +9,7 @@
 //! **Invariants:** the session never touches a socket; a statement keeps the catalog snapshot it started with; after an
 //! error in a block every statement but its end is refused with 25P02.
 
+mod doubts;
 pub mod output;
 pub mod prepared;
 pub mod role;
@@ -17,6 +18,7 @@ pub mod statement;
 pub mod transaction;
 mod verbs;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -34,10 +36,11 @@ use crate::federation::counts::AllReads;
 use crate::federation::engine::Engine;
 use crate::federation::generic::PlanMode;
 use crate::federation::placement::Level;
-use crate::federation::plan::Setting;
+use crate::federation::plan::{Planned, Setting};
 use crate::federation::ranges::Reading;
 use crate::format::Format;
 use crate::stores::StoreName;
+use doubts::Doubts;
 use output::{Execution, Guard, OutputColumn, Relaying, Rows};
 pub use prepared::Description;
 use prepared::{Names, Portal};
@@ -58,6 +61,8 @@ pub struct Shared {
     pub roles: Arc<ArcSwap<Roles>>,
     /// Stores whose tables turned out to have changed. A full queue drops the report: a refresh is pending already.
     pub changed: mpsc::Sender<StoreName>,
+    /// Which stores prepared statements have asked about.
+    doubts: Doubts,
     /// What was read from each store.
     pub reads: Arc<AllReads>,
 }
@@ -69,7 +74,17 @@ impl Shared {
     /// What sessions share, and the receiver of reports about changed stores.
     pub fn new(catalog: Arc<Catalog>, engine: Engine, roles: Arc<ArcSwap<Roles>>) -> (Self, mpsc::Receiver<StoreName>) {
         let (changed, reports) = mpsc::channel(CHANGED_MAX);
-        (Self { catalog, engine, roles, changed, reads: Arc::default() }, reports)
+        (Self { catalog, engine, roles, changed, doubts: Doubts::default(), reads: Arc::default() }, reports)
+    }
+
+    /// Has the stores behind a refused prepared statement looked at again, each once in a while.
+    fn doubt(&self, planned: &Planned) {
+        let stores: BTreeSet<&StoreName> = planned.relations.values().filter_map(|relation| doubts::store_of(relation)).collect();
+        let now = Instant::now();
+        for store in stores.into_iter().filter(|store| self.doubts.may_ask(store, now)) {
+            // A full queue means that refreshes are pending already.
+            let _ = self.changed.try_send(store.clone());
+        }
     }
 
     /// Branches over the stores of a snapshot.

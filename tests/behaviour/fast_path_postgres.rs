@@ -438,8 +438,15 @@ async fn a_changed_table_setting_or_path_is_noticed() {
         (known.ok()?.first()? == "1043").then_some(())
     })
     .await;
+    writer.execute("ALTER TABLE item ADD COLUMN seen int").await.unwrap();
     let failure = name(&lookup).await.unwrap_err();
     assert_eq!((failure.code.as_str(), failure.message.as_str()), ("0A000", "cached plan must not change result type"));
+    // The refusal has the store looked at again, which must be over before the next change.
+    eventually("the refresh after the refusal", async || {
+        let known = session.rows("SELECT 1 FROM pg_attribute WHERE attname = 'seen'").await;
+        (!known.ok()?.is_empty()).then_some(())
+    })
+    .await;
     let lookup = session.prepare(sql).await.unwrap();
     assert_eq!(name(&lookup).await.as_deref(), Ok("of shop"));
     writer.execute("ALTER TABLE item ALTER COLUMN name TYPE int USING 7").await.unwrap();
@@ -449,6 +456,41 @@ async fn a_changed_table_setting_or_path_is_noticed() {
     assert_eq!(session.query_one(&lookup, &[&1_i32]).await.unwrap().get::<_, i32>(0), 7);
     writer.execute("DROP TABLE item").await.unwrap();
     assert_eq!(Failure::of(session.query_one(&lookup, &[&1_i32]).await.unwrap_err()).code, "HV000");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_statement_serves_again_when_its_column_is_as_it_was() {
+    let place = Place::new();
+    let (server, database) = stage(&place).await;
+    let mut writer = proxy::direct(support::postgres().await, &database).await;
+    let session = proxy::connect(&server, OWNER).await;
+    let lookup = session.prepare("SELECT name FROM shop.item WHERE id = $1").await.unwrap();
+    let planned = session.prepare("SELECT name FROM shop.item WHERE id + 0 = $1").await.unwrap();
+    let name = async |statement: &Statement| {
+        session.query_one(statement, &[&1_i32]).await.map(|row| row.get::<_, String>(0)).map_err(Failure::of)
+    };
+    assert_eq!(name(&lookup).await.as_deref(), Ok("x"));
+    writer.execute("ALTER TABLE item ALTER COLUMN name TYPE varchar(50)").await.unwrap();
+    session.answer("CALL tributary.refresh('shop')").await;
+    for statement in [&lookup, &planned] {
+        assert_eq!(name(statement).await.unwrap_err().code, "0A000");
+    }
+    // Nothing reads the table any more and nobody asks for a refresh: being refused does.
+    writer.execute("ALTER TABLE item ALTER COLUMN name TYPE text").await.unwrap();
+    for statement in [&lookup, &planned] {
+        eventually("the return of the statement", async || match name(statement).await {
+            Ok(name) => {
+                assert_eq!(name, "x");
+                Some(())
+            }
+            Err(failure) => {
+                assert_eq!(failure.code, "0A000", "{failure:?}");
+                None
+            }
+        })
+        .await;
+    }
     server.stop().await;
 }
 

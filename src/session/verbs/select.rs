@@ -149,6 +149,7 @@ async fn run_planned(
     let setting = Setting { reading, ..session.setting() };
     let planned = current_plan(session, &setting, text, query, bound).await?;
     if !is_as_told(bound, &planned.columns) {
+        session.shared.doubt(&planned);
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));
     }
     let branches = session.branches(&setting.snapshot);
