@@ -18,6 +18,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, 
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, visit_relations};
 
 use super::ast;
+use super::engine;
 use super::placement::Level;
 use super::plan::{parse_query, to_logical};
 use super::provider::StoredTable;
@@ -76,7 +77,9 @@ impl<'a> PlanContext<'a> {
         if self.reads_only_catalog(query) {
             ast::catalog::rewrite(query);
         }
-        ast::prepare(query, &|name| self.columns(name))
+        let (columns_of, key_of) = (|name: &ObjectName| self.columns(name), |name: &ObjectName| self.declared_key(name));
+        let is_aggregate = |name: &str| engine::is_aggregate(self.state, name);
+        ast::prepare(query, &ast::Known { columns_of: &columns_of, key_of: &key_of, is_aggregate: &is_aggregate })
     }
 
     /// The columns of a table or view in their order; `None` when there is none of the name, or they are not known.
@@ -89,6 +92,14 @@ impl<'a> PlanContext<'a> {
             }
             RelationBody::View { .. } | RelationBody::Rows(_) => None,
         }
+    }
+
+    /// The columns of a table's primary key, where the planner does not know of it.
+    fn declared_key(&self, name: &ObjectName) -> Option<Vec<String>> {
+        let relation = self.snapshot.resolve(&qualified(name), self.path).ok()?;
+        let RelationBody::Stored { table, .. } = &relation.body else { return None };
+        let key = table.primary_key.as_ref().filter(|key| !key.proven)?;
+        key.columns.iter().map(|ordinal| Some(table.columns.get(*ordinal)?.name().to_owned())).collect()
     }
 
     /// Whether a name is that of a view that gives other rows each time; views that were seen before are not told again.

@@ -113,9 +113,7 @@ impl Engine {
 
     /// Whether a function of this name makes one value of many rows.
     pub fn is_aggregate(&self, name: &str) -> bool {
-        let is_written_out = matches!(name, "json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg");
-        let is_window = matches!(name, "first_value" | "last_value" | "nth_value");
-        is_written_out || !is_window && self.base.aggregate_functions().contains_key(name)
+        is_aggregate(&self.base, name)
     }
 
     /// The plans that sessions share.
@@ -145,6 +143,13 @@ impl Engine {
 }
 
 /// The engine's rules for physical plans, with ours.
+/// Whether a function of this name makes one value of many rows, also one that is written out before the planner sees it.
+pub(super) fn is_aggregate(state: &SessionState, name: &str) -> bool {
+    let is_written_out = matches!(name, "json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg");
+    let is_window = matches!(name, "first_value" | "last_value" | "nth_value");
+    is_written_out || !is_window && state.aggregate_functions().contains_key(name)
+}
+
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let walls: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(Walls);
     let pauses: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(Pauses);

@@ -64,7 +64,7 @@ pub(super) fn resolve_ordinals(select: &mut Select) -> Result<(), Diagnosis> {
     Ok(())
 }
 
-fn is_sets(group: &Expr) -> bool {
+pub(super) fn is_sets(group: &Expr) -> bool {
     matches!(group, Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_))
 }
 
@@ -322,14 +322,14 @@ fn drop_repeated_members(group: &mut Expr) {
     *group = Expr::GroupingSets(sets);
 }
 
-fn ordinal(expr: &Expr) -> Option<usize> {
+pub(super) fn ordinal(expr: &Expr) -> Option<usize> {
     let Expr::Value(value) = expr else { return None };
     let Value::Number(text, _) = &value.value else { return None };
     text.parse::<usize>().ok()?.checked_sub(1)
 }
 
 /// An item of a SELECT list by its place; `None` behind wildcards, whose columns are not known yet.
-fn item(items: &[SelectItem], place: usize) -> Option<Expr> {
+pub(super) fn item(items: &[SelectItem], place: usize) -> Option<Expr> {
     items.iter().take(place + 1).map_while(shown).nth(place).cloned()
 }
 

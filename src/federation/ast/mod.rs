@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → casts (that names need) → members (rows in subqueries) → evaluations (of calls that change) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
+//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, dependent, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → casts (that names need) → members (rows in subqueries) → evaluations (of calls that change) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -11,6 +11,7 @@ mod arrays;
 mod between;
 mod casts;
 pub mod catalog;
+mod dependent;
 pub mod depth;
 pub mod dialect;
 mod evaluations;
@@ -63,14 +64,24 @@ pub const HIDDEN: char = '\u{1}';
 /// How deep a statement may nest (parentheses, subqueries, CASE); deeper ones are 54001.
 pub const DEPTH_MAX: usize = 200;
 
+/// What the passes may know of what exists.
+pub struct Known<'k> {
+    /// The columns of tables and views.
+    pub columns_of: &'k ColumnsOf<'k>,
+    /// The columns of the primary keys of tables, where the planner may conclude nothing from them.
+    pub key_of: &'k ColumnsOf<'k>,
+    /// The names of aggregate functions.
+    pub is_aggregate: &'k dyn Fn(&str) -> bool,
+}
+
 /// Runs all passes over a query but [`catalog::rewrite`], which is for statements over the catalog's own relations only.
-/// `columns_of` tells the columns of tables and views.
 ///
 /// # Errors
 /// 0A000 for syntax that would be ignored silently, 42601 for rows beside subqueries of another width, 42704 for an unknown type, collation or window, 42P20 and 22013 for wrong windows, 54001 for
 /// copies beyond what a pass may make.
-pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diagnosis> {
-    if let ControlFlow::Break(error) = VisitMut::visit(query, &mut Shape { relations: Relations::new(columns_of) }) {
+pub fn prepare(query: &mut Query, known: &Known<'_>) -> Result<(), Diagnosis> {
+    let mut shape = Shape { relations: Relations::new(known.columns_of), known };
+    if let ControlFlow::Break(error) = VisitMut::visit(query, &mut shape) {
         return Err(*error);
     }
     windows::rewrite(query)?;
@@ -78,10 +89,10 @@ pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diag
     // A window may be deep where it is named.
     depth::bound(query)?;
     name::name_outputs(query);
-    whole_row::rewrite(query, columns_of)?;
+    whole_row::rewrite(query, known.columns_of)?;
     sets::rewrite(query)?;
     casts::rewrite(query);
-    members::rewrite(query, columns_of)?;
+    members::rewrite(query, known.columns_of)?;
     evaluations::tell_apart(query);
     let mut dialect = dialect::Dialect::default();
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut dialect) {
@@ -99,6 +110,7 @@ pub fn prepare(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diag
 /// What must be right before outputs are named.
 struct Shape<'c> {
     relations: Relations<'c>,
+    known: &'c Known<'c>,
 }
 
 impl VisitorMut for Shape<'_> {
@@ -121,6 +133,7 @@ impl VisitorMut for Shape<'_> {
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         let placed = using::rewrite(query, &self.relations);
+        dependent::rewrite(query, &self.relations, self.known);
         self.relations.leave();
         grouping::drop_repetitions(query);
         placed.map_or_else(|error| ControlFlow::Break(Box::new(error)), ControlFlow::Continue)

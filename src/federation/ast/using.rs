@@ -413,7 +413,7 @@ pub(super) fn constraint_mut(operator: &mut JoinOperator) -> Option<&mut JoinCon
 }
 
 /// The name by which columns of a relation are qualified.
-fn name_of(factor: &TableFactor) -> Option<Vec<Ident>> {
+pub(super) fn name_of(factor: &TableFactor) -> Option<Vec<Ident>> {
     match factor {
         TableFactor::Table { alias: Some(alias), .. }
         | TableFactor::Derived { alias: Some(alias), .. }

@@ -73,6 +73,14 @@ impl<'c> Relations<'c> {
         self.0.leave();
     }
 
+    /// The name of a relation of FROM that is no function and no WITH query.
+    pub(super) fn stored<'f>(&self, factor: &'f TableFactor) -> Option<&'f ObjectName> {
+        let TableFactor::Table { name, args: None, .. } = factor else { return None };
+        let own = name.0.last().and_then(|part| part.as_ident()).map(fold)?;
+        let is_common = name.0.len() == 1 && self.0.with.iter().any(|(known, _)| *known == own);
+        (!is_common).then_some(name)
+    }
+
     /// The columns of a relation of FROM; `None` when they are not known.
     pub(super) fn columns(&self, factor: &TableFactor) -> Option<Vec<String>> {
         self.0.source(factor).columns
@@ -439,7 +447,7 @@ fn renamed(columns: Option<Vec<String>>, alias: &TableAlias) -> Option<Vec<Strin
 }
 
 /// The names after EXCEPT, which stands where columns of USING were written out; `None` beside other options.
-fn left_out(options: &WildcardAdditionalOptions) -> Option<Vec<String>> {
+pub(super) fn left_out(options: &WildcardAdditionalOptions) -> Option<Vec<String>> {
     let others = WildcardAdditionalOptions { opt_except: None, ..options.clone() };
     let except =
         options.opt_except.iter().flat_map(|except| std::iter::once(&except.first_element).chain(&except.additional_elements));

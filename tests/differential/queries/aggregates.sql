@@ -152,3 +152,8 @@ SELECT 1 AS a FROM shop.nothing HAVING true
 SELECT small FROM shop.customers GROUP BY small HAVING bool_and(active)
 SELECT count(c) AS a, count(c.*) AS b, count(c) FILTER (WHERE c.id < 5) AS d FROM shop.customers c
 SELECT count(n) AS a FROM shop.nothing n
+SELECT v._id, v.mood, v.client + 1 AS c, count(p.id) AS n FROM field.visits v LEFT JOIN archive.parcels p ON p.id = v.parcel GROUP BY v._id ORDER BY v._id
+SELECT no, count(*) AS n, max(amount) AS m FROM field.visits GROUP BY _id HAVING no < 50 ORDER BY mood, no
+SELECT c.id, c.name, count(o.id) AS n, sum(o.total) AS s FROM shop.customers c LEFT JOIN shop.orders o ON o.customer = c.id GROUP BY c.id ORDER BY c.born, c.id
+SELECT k.*, count(p.id) AS n FROM crm.clients k LEFT JOIN archive.parcels p ON p.id = k.id GROUP BY k.id ORDER BY k.id
+SELECT c.name, o.status FROM shop.customers c JOIN shop.orders o ON o.customer = c.id GROUP BY c.id
