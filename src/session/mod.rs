@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use datafusion::scalar::ScalarValue;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -131,6 +131,10 @@ pub struct Session {
     block: Option<Block>,
     notices: Vec<Diagnosis>,
     guard: Guard,
+    /// When the last message that may run something came: `statement_timestamp()`.
+    statement_start: DateTime<Utc>,
+    /// When the first of the messages came that share a transaction outside of any block, those up to `Sync`: `now()`.
+    transaction_start: Option<DateTime<Utc>>,
     /// Told to system relations; made anew when a setting or the catalog has changed since (the key).
     facts: Option<((u64, u64), Arc<SessionFacts>)>,
 }
@@ -170,6 +174,8 @@ impl Session {
             block: None,
             notices: Vec::new(),
             guard,
+            statement_start: Utc::now(),
+            transaction_start: None,
             facts: None,
         })
     }
@@ -206,6 +212,8 @@ impl Session {
     /// Starts a new statement: returns the token that a cancel request triggers, and starts `statement_timeout`.
     /// Called once per simple `Query` message or extended `Execute`/`Parse`/`Bind`.
     pub fn begin(&mut self) -> CancellationToken {
+        self.statement_start = Utc::now();
+        self.transaction_start.get_or_insert(self.statement_start);
         // A token that nobody has cancelled serves the next statement too: requests reach it only while one runs.
         if self.guard.cancel.is_cancelled() {
             self.guard.cancel = CancellationToken::new();
@@ -404,6 +412,7 @@ impl Session {
         let is_idle = self.block.is_none();
         if is_idle {
             self.names.clear_portals();
+            self.transaction_start = None;
         }
         is_idle
     }
@@ -414,6 +423,7 @@ impl Session {
     /// What the commit failed with.
     pub async fn sync(&mut self) -> Result<(), Diagnosis> {
         let ended = verbs::transaction::end_implicit(self).await;
+        self.transaction_start = None;
         if self.block.is_none() {
             self.names.clear_portals();
         }
@@ -452,8 +462,8 @@ impl Session {
                 made
             }
         };
-        let statement_start = Utc::now();
-        let now = self.block.as_ref().map_or(statement_start, |block| block.started);
+        let statement_start = self.statement_start;
+        let now = self.block.as_ref().map_or(self.transaction_start(), |block| block.started);
         let (time_zone, display) = (self.settings.engine_time_zone(), self.settings.display());
         let pushdown = Level::of_word(self.settings.show("tributary.pushdown").unwrap_or_default());
         let shares_plans = self.settings.is_on("tributary.plan_cache");
@@ -473,6 +483,11 @@ impl Session {
             plan_mode,
             reading: Reading::default(),
         }
+    }
+
+    /// When the transaction began that a statement outside of any block runs in, or that a block begun now takes over.
+    fn transaction_start(&self) -> DateTime<Utc> {
+        self.transaction_start.unwrap_or(self.statement_start)
     }
 
     /// `search_path`, with the session's role for `$user`.

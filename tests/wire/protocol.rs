@@ -160,6 +160,26 @@ async fn a_batch_is_answered_in_one_write() {
 }
 
 #[tokio::test]
+async fn what_runs_up_to_sync_is_of_one_time() {
+    let (_server, mut client) = connected().await;
+    let ask = [parse("", "SELECT now()::text AS n", &[]), bind("", "", &[], &[]), execute("", 0)].concat();
+    let times = |answer: &str| answer.lines().filter(|line| line.starts_with("D ")).map(str::to_owned).collect::<Vec<_>>();
+    let series = [ask.clone(), ask.clone(), sync()].concat();
+    let first = times(&client.script(&series).await);
+    assert_eq!((first.len(), &first[0]), (2, &first[1]));
+    let second = times(&client.script(&series).await);
+    assert_eq!((second.len(), &second[0]), (2, &second[1]));
+    assert_ne!(first[0], second[0], "each series has its own");
+    // A block that begins in a series has the time of the series, and keeps it behind its end.
+    let begin = [parse("", "BEGIN", &[]), bind("", "", &[], &[]), execute("", 0)].concat();
+    let begun = times(&client.script(&[ask.clone(), begin, ask.clone(), sync()].concat()).await);
+    assert_eq!((begun.len(), &begun[0]), (2, &begun[1]));
+    assert_eq!(times(&client.script(&series).await), begun);
+    assert_eq!(client.script(&query("COMMIT")).await, "C COMMIT\nZ I");
+    assert_ne!(times(&client.script(&series).await), begun);
+}
+
+#[tokio::test]
 async fn flush_sends_what_is_there_without_an_end() {
     let (_server, mut client) = connected().await;
     client.send(&[parse("", "SELECT 1 AS n", &[]), describe(b'S', ""), message(b'H', b"")].concat()).await;

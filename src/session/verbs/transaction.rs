@@ -1,6 +1,5 @@
 //! `BEGIN`, `COMMIT`, `ROLLBACK` and savepoints.
 
-use chrono::Utc;
 use datafusion::sql::sqlparser::ast::{TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
 
 use crate::error::{Diagnosis, Limit, sqlstate};
@@ -53,7 +52,7 @@ fn open(session: &mut Session) -> Result<(), Diagnosis> {
         read_only: session.settings.is_on("default_transaction_read_only"),
         isolation: isolation.unwrap_or(Isolation::ReadCommitted),
     };
-    session.block = Some(Block::new(modes, Utc::now()));
+    session.block = Some(Block::new(modes, session.transaction_start()));
     session.settings.begin();
     session.facts = None;
     show_modes(session, modes)
@@ -106,6 +105,7 @@ async fn end(session: &mut Session, commit: bool, chain: bool) -> Result<(), Dia
     let Some(block) = session.block.take() else { return Ok(()) };
     session.names.clear_portals();
     session.facts = None;
+    session.transaction_start = None;
     let commit = commit && !block.failed;
     // Settled before the await: whatever becomes of this call, the session is out of its block.
     session.settings.end(commit);
@@ -115,7 +115,7 @@ async fn end(session: &mut Session, commit: bool, chain: bool) -> Result<(), Dia
         None => Ok(()),
     };
     if chain {
-        session.block = Some(Block::new(block.modes, Utc::now()));
+        session.block = Some(Block::new(block.modes, session.statement_start));
         session.settings.begin();
         show_modes(session, block.modes)?;
     }
