@@ -161,6 +161,9 @@ impl Session {
             if name.starts_with("_pq_.") || name == "replication" {
                 continue;
             }
+            if name.eq_ignore_ascii_case("role") {
+                verbs::check_role(&start.role, value)?;
+            }
             settings.set(name, Some(value), false)?;
         }
         settings.settle();

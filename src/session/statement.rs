@@ -3,6 +3,7 @@
 
 pub mod copy;
 pub mod cursor;
+pub mod modes;
 
 use std::sync::Arc;
 
@@ -44,6 +45,15 @@ pub enum Kind {
     },
     /// `BEGIN`, `START TRANSACTION`
     Begin(Vec<TransactionMode>),
+    /// Modes of transactions that say whether they are deferrable.
+    Modes {
+        /// Of which.
+        place: modes::Place,
+        /// The others.
+        modes: Vec<TransactionMode>,
+        /// `DEFERRABLE`
+        is_deferrable: bool,
+    },
     /// `COMMIT`, `END`
     Commit {
         /// `AND CHAIN`
@@ -176,6 +186,9 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
 /// Statements whose grammar the parser has not, or not as PostgreSQL has it.
 fn own_grammar(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError> {
     if let Some(kind) = unknown_kind(parser) {
+        return Ok(Some(kind));
+    }
+    if let Some(kind) = modes::parse(parser)? {
         return Ok(Some(kind));
     }
     match copy::parse(parser)? {

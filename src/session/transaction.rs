@@ -17,6 +17,8 @@ pub struct Modes {
     pub read_only: bool,
     /// `ISOLATION LEVEL …`
     pub isolation: Isolation,
+    /// `DEFERRABLE`, which is shown and changes nothing: no store waits for a state without conflicts.
+    pub is_deferrable: bool,
 }
 
 /// How far a transaction is kept apart from others.

@@ -44,6 +44,30 @@ async fn settings_are_set_local_reset_and_discarded() {
 }
 
 #[tokio::test]
+async fn a_session_has_the_role_that_it_came_with() {
+    let place = Place::new();
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    assert_eq!(session.answer("SHOW role; RESET ROLE; SET ROLE NONE; SHOW role").await, "none\nnone");
+    session.answer(&format!("SET ROLE {OWNER}")).await;
+    assert_eq!(session.answer("RESET ALL; SHOW role").await, OWNER);
+    session.answer("DISCARD ALL").await;
+    session.answer(&format!("BEGIN; SET LOCAL ROLE {OWNER}; COMMIT; SET SESSION AUTHORIZATION {OWNER}")).await;
+    session.answer("SET SESSION AUTHORIZATION DEFAULT; RESET SESSION AUTHORIZATION; RESET TIME ZONE").await;
+    assert_eq!(session.answer("SHOW role; SHOW session_authorization").await, format!("none\n{OWNER}"));
+    for sql in ["SET ROLE another", "SET LOCAL ROLE another", "SET SESSION AUTHORIZATION another"] {
+        assert_eq!(session.failure(sql).await.code, "42501", "{sql}");
+    }
+    let other = proxy::open(proxy::login(server.addresses()[0], OWNER).options("-c role=another")).await;
+    let code = other.err().and_then(|error| error.code().map(|code| code.code().to_owned()));
+    assert_eq!(code.as_deref(), Some("42501"));
+    let columns = session.prepare("SELECT current_schema, current_role, current_schema() AS x").await.unwrap();
+    let names: Vec<&str> = columns.columns().iter().map(tokio_postgres::Column::name).collect();
+    assert_eq!(names, ["current_schema", "current_role", "x"]);
+    assert_eq!(session.answer("SELECT current_role = current_user, current_schema").await, "t|public");
+}
+
+#[tokio::test]
 async fn relations_and_schemas_are_shown_by_the_names_that_the_path_gives_them() {
     let place = Place::new();
     place.sqlite("shop", "CREATE TABLE items (id INTEGER PRIMARY KEY); CREATE TABLE \"Odd one\" (id INTEGER PRIMARY KEY);").await;

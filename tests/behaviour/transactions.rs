@@ -120,6 +120,30 @@ async fn a_multi_statement_text_is_one_transaction() {
     session.answer("END").await;
 }
 
+#[tokio::test]
+async fn deferrable_is_a_mode_like_the_others() {
+    let place = Place::new();
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let shown = "SHOW transaction_deferrable";
+    assert_eq!(session.answer(shown).await, "off");
+    session.answer("BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE").await;
+    assert_eq!(session.answer(&format!("{shown}; SHOW transaction_isolation")).await, "on\nserializable");
+    assert_eq!(session.answer("SELECT 1").await, "1");
+    assert_eq!(session.rows("SET TRANSACTION NOT DEFERRABLE").await.unwrap_err().code, "25001");
+    session.answer("ROLLBACK AND CHAIN").await;
+    assert_eq!(session.answer(shown).await, "on");
+    session.answer("SET TRANSACTION NOT DEFERRABLE").await;
+    assert_eq!(session.answer(shown).await, "off");
+    session.answer("COMMIT; SET SESSION CHARACTERISTICS AS TRANSACTION DEFERRABLE").await;
+    assert_eq!(session.answer(shown).await, "on");
+    session.answer("BEGIN NOT DEFERRABLE").await;
+    assert_eq!(session.answer(shown).await, "off");
+    session.answer("SET transaction_deferrable = on").await;
+    assert_eq!(session.answer(shown).await, "on");
+    session.answer("COMMIT").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_sees_one_state_of_postgres_where_that_is_the_default() {
     let place = Place::new();

@@ -77,13 +77,16 @@ const KINDS: &[Kind] = &[
     ),
 ];
 
-/// `current_schema` needs no parentheses.
+/// Functions without parentheses that the parser takes for columns.
+const BARE: &[&str] = &["current_schema", "current_role"];
+
+/// `current_schema` and `current_role` need no parentheses.
 pub(super) fn call(expr: &mut Expr) {
     if let Expr::Identifier(name) = expr
         && name.quote_style.is_none()
-        && name.value.eq_ignore_ascii_case("current_schema")
+        && let Some(function) = BARE.iter().find(|function| name.value.eq_ignore_ascii_case(function))
     {
-        *expr = call_with("current_schema", Vec::new());
+        *expr = call_with(function, Vec::new());
     }
 }
 

@@ -123,6 +123,8 @@ impl VisitorMut for Shape<'_> {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         precedence::regroup(expr);
+        // An output that is one has its name.
+        keywords::call(expr);
         between::rewrite(expr).map_or_else(|error| ControlFlow::Break(Box::new(error)), ControlFlow::Continue)
     }
 

@@ -26,8 +26,8 @@ use value::{canonical, date_style, split_identifiers, time_zone};
 /// Most changes of settings that a transaction may have to undo.
 const UNDO_MAX: usize = 10_000;
 
-/// Settings of the current transaction, which end with it and not with `RESET ALL`.
-const OF_TRANSACTION: &[&str] = &["transaction_isolation", "transaction_read_only"];
+/// What `RESET ALL` leaves alone: the role, and settings of the current transaction, which end with it.
+const LEFT_ALONE: &[&str] = &["role", "transaction_deferrable", "transaction_isolation", "transaction_read_only"];
 
 /// The settings of one session.
 #[derive(Debug, Clone)]
@@ -82,6 +82,7 @@ impl Settings {
     fn get(&self, name: &str) -> &str {
         // Outside a block these tell what the next transaction will have.
         let name = match name {
+            "transaction_deferrable" if !self.in_block => "default_transaction_deferrable",
             "transaction_isolation" if !self.in_block => "default_transaction_isolation",
             "transaction_read_only" if !self.in_block => "default_transaction_read_only",
             other => other,
@@ -160,13 +161,13 @@ impl Settings {
         Ok(())
     }
 
-    /// `RESET ALL`. What belongs to the current transaction stays, as in PostgreSQL (`GUC_NO_RESET_ALL`), and what has its start
+    /// `RESET ALL`. The role and what belongs to the current transaction stay, as in PostgreSQL (`GUC_NO_RESET_ALL`), and what has its start
     /// value already counts as no change.
     ///
     /// # Errors
     /// 53400 when the transaction could not undo it; nothing has changed then.
     pub fn reset_all(&mut self) -> Result<(), Diagnosis> {
-        let is_reset = |spec: &&Spec| !matches!(spec.form, Form::ReadOnly) && !OF_TRANSACTION.contains(&spec.name);
+        let is_reset = |spec: &&Spec| !matches!(spec.form, Form::ReadOnly) && !LEFT_ALONE.contains(&spec.name);
         // A local value that equals the start value covers another one.
         let is_local = |spec: &Spec| self.undo.iter().rfind(|undo| undo.name == spec.name).is_some_and(|undo| undo.local);
         let differs = |spec: &&Spec| self.starts.get(spec.name).map(String::as_str) != Some(self.get(spec.name)) || is_local(spec);

@@ -81,6 +81,12 @@ pub const SPECS: &[Spec] = &[
         "Text form of dates, and the order in which ambiguous ones are read.",
     ))),
     spec("default_table_access_method", Form::ReadOnly, "heap", "What pg_class.relam says of tables."),
+    spec(
+        "default_transaction_deferrable",
+        Form::Bool,
+        "off",
+        "Accepted for compatibility: no transaction waits until it may begin.",
+    ),
     spec("default_transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of new transactions."),
     reported(spec("default_transaction_read_only", Form::Bool, "off", "Whether new transactions are read-only.")),
     affecting(spec(
@@ -120,6 +126,7 @@ pub const SPECS: &[Spec] = &[
         "auto",
         "Whether statements are optimised for the values of their parameters, once for all values, or whichever has proved right.",
     ),
+    spec("role", Form::Text, "none", "The role that SET ROLE has taken; only the session's own."),
     spec("row_security", Form::Bool, "on", "Accepted for compatibility."),
     affecting(spec(
         "search_path",
@@ -135,6 +142,7 @@ pub const SPECS: &[Spec] = &[
     spec("statement_timeout", Form::Milliseconds, "0", "Ends statements that run longer; 0 never."),
     spec("synchronous_commit", Form::Text, "on", "Accepted for compatibility."),
     affecting(reported(spec("TimeZone", Form::TimeZone, "UTC", "Zone in which timestamps with time zone are shown and read."))),
+    spec("transaction_deferrable", Form::Bool, "off", "Whether the current transaction may wait until it begins; it never does."),
     spec("transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of the current transaction."),
     spec("transaction_read_only", Form::Bool, "off", "Whether the current transaction is read-only."),
     spec(

@@ -18,6 +18,7 @@ pub(super) fn run(session: &mut Session, object: DiscardObject) -> Result<Execut
             session.names.clear_portals();
             session.names.clear_statements();
             session.settings.reset_all()?;
+            session.settings.set("role", None, false)?;
             session.facts = None;
             "DISCARD ALL"
         }

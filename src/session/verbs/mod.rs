@@ -28,6 +28,7 @@ use crate::federation::ranges::Reading;
 use crate::pgtype::PgType;
 
 pub(super) use select::relay;
+pub(super) use set::check_role;
 
 /// A prepared statement with its parameters, when the extended protocol runs it.
 pub(super) type Bound<'a> = Option<(&'a Prepared, &'a [ScalarValue])>;
@@ -47,6 +48,7 @@ pub(super) async fn run(
             explain::run(session, &statement.text, query, asked, bound).await
         }
         Kind::Begin(modes) => transaction::begin(session, modes),
+        Kind::Modes { place, modes, is_deferrable } => transaction::with_deferrable(session, *place, modes, *is_deferrable),
         Kind::Commit { chain } => transaction::commit(session, *chain).await,
         Kind::Rollback { chain } => transaction::rollback(session, *chain).await,
         Kind::Savepoint(name) => transaction::savepoint(session, name),

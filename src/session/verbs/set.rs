@@ -1,10 +1,11 @@
 //! `SET` and `RESET`.
 
 use datafusion::sql::sqlparser::ast::{
-    ContextModifier, Expr, Set, TransactionAccessMode, TransactionIsolationLevel, TransactionMode, UnaryOperator, Value,
+    ContextModifier, Expr, Set, SetSessionAuthorizationParamKind, TransactionAccessMode, TransactionIsolationLevel,
+    TransactionMode, UnaryOperator, Value,
 };
 
-use super::transaction::apply_modes;
+use super::transaction::{apply_modes, set_deferrable, set_modes};
 use crate::catalog::keyword::quote_identifier;
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::Session;
@@ -23,31 +24,51 @@ pub(super) fn run(session: &mut Session, set: &Set) -> Result<Execution, Diagnos
         Set::SetNames { charset_name, .. } => session.settings.set("client_encoding", Some(&charset_name.value), false)?,
         Set::SetNamesDefault {} => session.settings.set("client_encoding", None, false)?,
         Set::SetTransaction { modes, snapshot: None, session: false } => {
-            if session.block.is_none() {
-                session.warn(sqlstate::NO_ACTIVE_SQL_TRANSACTION, "SET TRANSACTION can only be used in transaction blocks");
-            }
-            apply_modes(session, modes)?;
+            set_modes(session, modes)?;
         }
         Set::SetTransaction { modes, snapshot: None, session: true } => characteristics(session, modes)?,
-        Set::SetRole { role_name, .. } => set_role(session, role_name.as_ref().map(fold))?,
+        Set::SetRole { context_modifier, role_name } => {
+            let local = *context_modifier == Some(ContextModifier::Local);
+            let role = role_name.as_ref().map_or_else(|| "none".to_owned(), fold);
+            set_role(session, &role, local)?;
+        }
+        Set::SetSessionAuthorization(asked) => {
+            if matches!(&asked.kind, SetSessionAuthorizationParamKind::User(name) if fold(name) != session.role) {
+                let message = "permission denied to set session authorization";
+                return Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, message));
+            }
+            session.settings.set("role", None, false)?;
+        }
         other => return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("{other} is not supported"))),
     }
     Ok(Execution::Done("SET".to_owned()))
 }
 
 /// Only the session's own role can be taken: there is no membership yet.
-fn set_role(session: &Session, role: Option<String>) -> Result<(), Diagnosis> {
-    match role {
-        None => Ok(()),
-        Some(role) if role == "none" || role == session.role => Ok(()),
-        Some(role) => Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("permission denied to set role \"{role}\""))),
+///
+/// # Errors
+/// 42501
+pub(in crate::session) fn check_role(own: &str, asked: &str) -> Result<(), Diagnosis> {
+    if asked == "none" || asked == own {
+        return Ok(());
+    }
+    Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("permission denied to set role \"{asked}\"")))
+}
+
+fn set_role(session: &mut Session, role: &str, local: bool) -> Result<(), Diagnosis> {
+    check_role(&session.role, role)?;
+    check_local(session, local);
+    session.settings.set("role", Some(role), local)
+}
+
+fn check_local(session: &mut Session, local: bool) {
+    if local && session.block.is_none() {
+        session.warn(sqlstate::NO_ACTIVE_SQL_TRANSACTION, "SET LOCAL can only be used in transaction blocks");
     }
 }
 
 fn assign(session: &mut Session, name: &str, values: &[Expr], local: bool) -> Result<(), Diagnosis> {
-    if local && session.block.is_none() {
-        session.warn(sqlstate::NO_ACTIVE_SQL_TRANSACTION, "SET LOCAL can only be used in transaction blocks");
-    }
+    check_local(session, local);
     let words: Option<Vec<String>> = values.iter().map(|value| word(value, name == "search_path")).collect();
     let Some(words) = words else {
         return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, format!("SET {name} takes only constants")));
@@ -59,7 +80,11 @@ fn assign(session: &mut Session, name: &str, values: &[Expr], local: bool) -> Re
     }
     let value = words.join(", ");
     match name {
-        "transaction_isolation" | "transaction_read_only" => set_mode(session, name, &value),
+        "transaction_isolation" | "transaction_read_only" | "transaction_deferrable" => set_mode(session, name, &value),
+        "role" => {
+            check_role(&session.role, &value)?;
+            session.settings.set(name, Some(&value), local)
+        }
         _ => session.settings.set(name, Some(&value), local),
     }
 }
@@ -75,6 +100,8 @@ fn set_mode(session: &mut Session, name: &str, value: &str) -> Result<(), Diagno
         ("transaction_isolation", "read committed") => TransactionMode::IsolationLevel(TransactionIsolationLevel::ReadCommitted),
         ("transaction_isolation", "repeatable read") => TransactionMode::IsolationLevel(TransactionIsolationLevel::RepeatableRead),
         ("transaction_isolation", "serializable") => TransactionMode::IsolationLevel(TransactionIsolationLevel::Serializable),
+        ("transaction_deferrable", "on" | "true" | "yes" | "1") => return set_deferrable(session, true),
+        ("transaction_deferrable", "off" | "false" | "no" | "0") => return set_deferrable(session, false),
         ("transaction_read_only", "on" | "true" | "yes" | "1") => TransactionMode::AccessMode(TransactionAccessMode::ReadOnly),
         ("transaction_read_only", "off" | "false" | "no" | "0") => TransactionMode::AccessMode(TransactionAccessMode::ReadWrite),
         _ => return Err(invalid()),
@@ -103,7 +130,7 @@ fn word(expr: &Expr, is_path: bool) -> Option<String> {
 }
 
 /// `SET SESSION CHARACTERISTICS AS TRANSACTION …`: defaults of later transactions.
-fn characteristics(session: &mut Session, modes: &[TransactionMode]) -> Result<(), Diagnosis> {
+pub(super) fn characteristics(session: &mut Session, modes: &[TransactionMode]) -> Result<(), Diagnosis> {
     for mode in modes {
         match mode {
             TransactionMode::AccessMode(access) => {

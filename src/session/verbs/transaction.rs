@@ -2,9 +2,11 @@
 
 use datafusion::sql::sqlparser::ast::{TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
 
+use super::set::characteristics;
 use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::session::Session;
 use crate::session::output::Execution;
+use crate::session::statement::modes::Place;
 use crate::session::transaction::{Block, Isolation, Modes, let_go};
 
 fn done(tag: &str) -> Result<Execution, Diagnosis> {
@@ -51,6 +53,7 @@ fn open(session: &mut Session) -> Result<(), Diagnosis> {
     let modes = Modes {
         read_only: session.settings.is_on("default_transaction_read_only"),
         isolation: isolation.unwrap_or(Isolation::ReadCommitted),
+        is_deferrable: session.settings.is_on("default_transaction_deferrable"),
     };
     session.block = Some(Block::new(modes, session.transaction_start()));
     session.settings.begin();
@@ -95,8 +98,61 @@ pub(super) fn apply_modes(session: &mut Session, modes: &[TransactionMode]) -> R
     show_modes(session, modes)
 }
 
+/// `BEGIN … DEFERRABLE` and its like.
+pub(super) fn with_deferrable(
+    session: &mut Session,
+    place: Place,
+    modes: &[TransactionMode],
+    is_deferrable: bool,
+) -> Result<Execution, Diagnosis> {
+    match place {
+        Place::Begin if is_explicit(session) => begin(session, modes),
+        Place::Begin => {
+            let begun = begin(session, modes)?;
+            set_deferrable(session, is_deferrable)?;
+            Ok(begun)
+        }
+        Place::Transaction => {
+            set_modes(session, modes)?;
+            set_deferrable(session, is_deferrable)?;
+            done("SET")
+        }
+        Place::Session => {
+            characteristics(session, modes)?;
+            session.settings.set("default_transaction_deferrable", Some(on_or_off(is_deferrable)), false)?;
+            done("SET")
+        }
+    }
+}
+
+/// `SET TRANSACTION …`
+pub(super) fn set_modes(session: &mut Session, modes: &[TransactionMode]) -> Result<(), Diagnosis> {
+    if session.block.is_none() {
+        session.warn(sqlstate::NO_ACTIVE_SQL_TRANSACTION, "SET TRANSACTION can only be used in transaction blocks");
+    }
+    apply_modes(session, modes)
+}
+
+/// Sets the mode of the current block that has no other effect than being shown.
+pub(super) fn set_deferrable(session: &mut Session, is_deferrable: bool) -> Result<(), Diagnosis> {
+    let Some(block) = &mut session.block else { return Ok(()) };
+    if block.used {
+        let message = "SET TRANSACTION [NOT] DEFERRABLE must be called before any query";
+        return Err(Diagnosis::new(sqlstate::ACTIVE_SQL_TRANSACTION, message));
+    }
+    block.modes.is_deferrable = is_deferrable;
+    let modes = block.modes;
+    session.facts = None;
+    show_modes(session, modes)
+}
+
+fn on_or_off(is_on: bool) -> &'static str {
+    if is_on { "on" } else { "off" }
+}
+
 fn show_modes(session: &mut Session, modes: Modes) -> Result<(), Diagnosis> {
-    session.settings.set("transaction_read_only", Some(if modes.read_only { "on" } else { "off" }), true)?;
+    session.settings.set("transaction_deferrable", Some(on_or_off(modes.is_deferrable)), true)?;
+    session.settings.set("transaction_read_only", Some(on_or_off(modes.read_only)), true)?;
     session.settings.set("transaction_isolation", Some(modes.isolation.words()), true)
 }
 
