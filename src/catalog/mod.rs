@@ -15,6 +15,7 @@ mod builder;
 pub mod discover;
 mod entry;
 pub mod keyword;
+pub mod live;
 pub mod name;
 pub mod object;
 pub mod oid;

@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use tokio_util::sync::CancellationToken;
 
 use super::keyword::quote_identifier;
+use super::live::{Named, Sessions};
 use super::name::{ALL_STORES, QualifiedName, SearchPath};
 use super::object::Objects;
 use super::reach::Reach;
@@ -106,6 +107,11 @@ pub trait RowFunction: Send + Sync {
     /// # Errors
     /// Internal errors only.
     fn rows(&self, snapshot: &Snapshot, facts: &SessionFacts) -> Result<RecordBatch, Diagnosis>;
+
+    /// Whether the rows may be others at the next statement though neither the catalog nor a setting has changed.
+    fn is_live(&self) -> bool {
+        false
+    }
 }
 
 /// What system relations and functions may know of the session that asks.
@@ -125,6 +131,10 @@ pub struct SessionFacts {
     pub settings: Vec<(String, String, String)>,
     /// What `server_version` says.
     pub server_version: String,
+    /// All sessions.
+    pub sessions: Arc<Sessions>,
+    /// What this one keeps by name.
+    pub named: Arc<Named>,
 }
 
 impl Snapshot {

@@ -42,7 +42,7 @@ use super::semantics::sets;
 use super::semantics::settings::SessionValues;
 use super::semantics::types::{expr_type, parameter_types};
 use crate::catalog::snapshot::SessionFacts;
-use crate::catalog::{Relation, SearchPath, Snapshot, system};
+use crate::catalog::{Relation, RelationBody, SearchPath, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
 use crate::format::DisplaySettings;
 use crate::pgtype::{PgField, PgType};
@@ -121,6 +121,11 @@ impl Planned {
     /// The plan, before analysis, with placeholders.
     pub(super) fn logical(&self) -> &LogicalPlan {
         &self.logical
+    }
+
+    /// Whether it holds rows of the system that may be others by now.
+    pub fn is_of_a_moment(&self) -> bool {
+        self.relations.values().any(|relation| matches!(&relation.body, RelationBody::Rows(rows) if rows.is_live()))
     }
 
     /// What its executions have shown, also those of other sessions.

@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::catalog::live::{Activity, Presence, Sessions};
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{Catalog, SearchPath, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
@@ -65,6 +66,8 @@ pub struct Shared {
     doubts: Doubts,
     /// What was read from each store.
     pub reads: Arc<AllReads>,
+    /// The sessions that there are.
+    sessions: Arc<Sessions>,
 }
 
 /// Most reports of changed stores that wait for their refresh.
@@ -74,7 +77,10 @@ impl Shared {
     /// What sessions share, and the receiver of reports about changed stores.
     pub fn new(catalog: Arc<Catalog>, engine: Engine, roles: Arc<ArcSwap<Roles>>) -> (Self, mpsc::Receiver<StoreName>) {
         let (changed, reports) = mpsc::channel(CHANGED_MAX);
-        (Self { catalog, engine, roles, changed, doubts: Doubts::default(), reads: Arc::default() }, reports)
+        (
+            Self { catalog, engine, roles, changed, doubts: Doubts::default(), reads: Arc::default(), sessions: Arc::default() },
+            reports,
+        )
     }
 
     /// Has the stores behind a refused prepared statement looked at again, each once in a while.
@@ -131,6 +137,8 @@ pub struct Session {
     block: Option<Block>,
     notices: Vec<Diagnosis>,
     guard: Guard,
+    /// Among the sessions that are shown.
+    presence: Presence,
     /// When the last message that may run something came: `statement_timestamp()`.
     statement_start: DateTime<Utc>,
     /// When the first of the messages came that share a transaction outside of any block, those up to `Sync`: `now()`.
@@ -168,6 +176,7 @@ impl Session {
         }
         settings.settle();
         let guard = Guard { cancel: CancellationToken::new(), deadline: None, timeout: None };
+        let activity = Activity::new(start.process_id, &start.role, settings.show("application_name").unwrap_or_default());
         Ok(Self {
             shared: Arc::clone(shared),
             role: start.role,
@@ -177,6 +186,7 @@ impl Session {
             block: None,
             notices: Vec::new(),
             guard,
+            presence: shared.sessions.enter(activity),
             statement_start: Utc::now(),
             transaction_start: None,
             facts: None,
@@ -246,6 +256,7 @@ impl Session {
     /// # Errors
     /// What the statement failed with. The caller then calls [`Session::fail`].
     pub async fn run(&mut self, statement: &Parsed, alone: bool) -> Result<Execution, Diagnosis> {
+        self.tell_start(&statement.text);
         self.check_block(&statement.kind)?;
         if !alone {
             self.start_timeout();
@@ -343,7 +354,13 @@ impl Session {
 
     /// Starts a portal whose rows go out as their store sends them; `None` leaves the portal as it was, for [`Session::execute`].
     pub fn relay(&mut self, portal: &str) -> Option<Relaying> {
-        verbs::relay(self, portal)
+        let relaying = verbs::relay(self, portal)?;
+        if let Ok(Portal { statement, .. }) = self.names.portal(portal)
+            && let Some(parsed) = &statement.parsed
+        {
+            self.tell_start(&parsed.text);
+        }
+        Some(relaying)
     }
 
     /// Starts a portal, or gives its suspended rows back. The caller reads at most `max` rows (0 means all) and returns unfinished ones
@@ -368,6 +385,7 @@ impl Session {
             return Ok((Execution::Rows(verbs::no_rows(self, &statement)), formats));
         }
         portal.done = true;
+        self.tell_start(&parsed.text);
         self.check_block(&parsed.kind)?;
         let guard = self.guard.clone();
         let bound = Some((statement.as_ref(), &parameters));
@@ -416,6 +434,7 @@ impl Session {
         if is_idle {
             self.names.clear_portals();
             self.transaction_start = None;
+            self.presence.activity().rest("idle", None);
         }
         is_idle
     }
@@ -430,7 +449,20 @@ impl Session {
         if self.block.is_none() {
             self.names.clear_portals();
         }
+        let state = match self.status() {
+            TransactionStatus::Idle => "idle",
+            TransactionStatus::InBlock => "idle in transaction",
+            TransactionStatus::Failed => "idle in transaction (aborted)",
+        };
+        self.presence.activity().rest(state, self.block.as_ref().map(|block| block.started));
         ended
+    }
+
+    /// Shows what the session does from here on.
+    fn tell_start(&self, text: &Arc<str>) {
+        let transaction = self.block.as_ref().map_or(self.transaction_start(), |block| block.started);
+        let application = self.settings.show("application_name").unwrap_or_default();
+        self.presence.activity().start(text, (self.statement_start, transaction), application);
     }
 
     /// 25P02 in a failed block, unless the statement ends it.
@@ -508,6 +540,8 @@ impl Session {
             process_id: self.process_id,
             settings: self.settings.all(),
             server_version: crate::SERVER_VERSION.to_owned(),
+            sessions: Arc::clone(&self.shared.sessions),
+            named: Arc::clone(self.names.shown()),
         }
     }
 

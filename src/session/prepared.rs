@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::Utc;
 use datafusion::scalar::ScalarValue;
 
 use super::output::{OutputColumn, Rows};
 use super::statement::Parsed;
+use crate::catalog::live;
 use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::federation::fast::Lookup;
 use crate::federation::plan::Planned;
@@ -83,6 +85,8 @@ pub struct Names {
     statement_bytes: usize,
     /// Bytes of the parameters of all named portals.
     portal_bytes: usize,
+    /// The same by name, to be shown; the unnamed ones are left out.
+    shown: Arc<live::Named>,
 }
 
 /// What a statement counts for against [`STATEMENT_BYTES_MAX`].
@@ -103,14 +107,37 @@ fn too_many(what: &str, limit: Limit) -> Diagnosis {
 }
 
 impl Names {
+    /// What of them is shown, for as long as the session lasts.
+    pub fn shown(&self) -> &Arc<live::Named> {
+        &self.shown
+    }
+
     /// Keeps a statement. The unnamed one is replaced, a named one must be new.
     ///
     /// # Errors
     /// 42P05, 53400 at the bounds.
-    pub fn add_statement(&mut self, name: &str, mut statement: Prepared) -> Result<(), Diagnosis> {
+    pub fn add_statement(&mut self, name: &str, statement: Prepared) -> Result<(), Diagnosis> {
+        self.add(name, statement, false)
+    }
+
+    /// The same for `PREPARE`.
+    ///
+    /// # Errors
+    /// 42P05, 53400 at the bounds.
+    pub fn add_by_sql(&mut self, name: &str, statement: Prepared) -> Result<(), Diagnosis> {
+        self.add(name, statement, true)
+    }
+
+    fn add(&mut self, name: &str, mut statement: Prepared, from_sql: bool) -> Result<(), Diagnosis> {
         self.check_statement(name, statement.parsed.as_ref().map_or("", |parsed| &parsed.text))?;
         name.clone_into(&mut statement.name);
         self.statement_bytes += bytes_of(name, &statement);
+        if !name.is_empty() {
+            let text = statement.parsed.as_ref().map_or_else(|| "".into(), |parsed| Arc::clone(&parsed.text));
+            let parameters = statement.description.parameters.clone();
+            let shown = live::Statement { text, prepared: Utc::now(), parameters, from_sql };
+            self.shown.statements().insert(name.to_owned(), shown);
+        }
         self.statements.insert(name.to_owned(), Arc::new(statement));
         Ok(())
     }
@@ -170,6 +197,9 @@ impl Names {
     pub fn remove_statement(&mut self, name: &str) -> bool {
         let removed = self.statements.remove(name);
         self.statement_bytes -= removed.as_ref().map_or(0, |statement| bytes_of(name, statement));
+        if !name.is_empty() {
+            self.shown.statements().remove(name);
+        }
         removed.is_some()
     }
 
@@ -177,6 +207,7 @@ impl Names {
     pub fn clear_statements(&mut self) {
         self.statements.clear();
         self.statement_bytes = 0;
+        self.shown.statements().clear();
     }
 
     /// Keeps a portal. The unnamed one is replaced, a named one must be new.
@@ -196,6 +227,11 @@ impl Names {
             return Err(too_many(&what, Limit::Portals));
         }
         self.portal_bytes = bytes;
+        if let Some(parsed) = portal.statement.parsed.as_ref().filter(|_| !name.is_empty()) {
+            let is_binary = portal.formats.first() == Some(&Format::Binary);
+            let shown = live::Cursor { text: Arc::clone(&parsed.text), opened: Utc::now(), is_binary };
+            self.shown.cursors().insert(name.to_owned(), shown);
+        }
         self.portals.insert(name.to_owned(), portal);
         Ok(())
     }
@@ -220,10 +256,17 @@ impl Names {
     pub fn remove_portal(&mut self, name: &str) {
         let removed = self.portals.remove(name);
         self.portal_bytes -= removed.as_ref().map_or(0, |portal| portal_bytes(name, portal));
+        if !name.is_empty() {
+            self.shown.cursors().remove(name);
+        }
     }
 
     /// Closes all portals, as the end of a transaction does.
     pub fn clear_portals(&mut self) {
+        // Most series leave no more than the unnamed one.
+        if self.portals.keys().any(|name| !name.is_empty()) {
+            self.shown.cursors().clear();
+        }
         self.portals.clear();
         self.portal_bytes = 0;
     }

@@ -1,6 +1,6 @@
 //! What a session keeps: settings, prepared statements, and views that it reads.
 
-use crate::support::proxy::{self, OWNER, Place};
+use crate::support::proxy::{self, GUEST, OWNER, Place};
 
 #[tokio::test]
 async fn settings_are_set_local_reset_and_discarded() {
@@ -65,6 +65,48 @@ async fn a_session_has_the_role_that_it_came_with() {
     let names: Vec<&str> = columns.columns().iter().map(tokio_postgres::Column::name).collect();
     assert_eq!(names, ["current_schema", "current_role", "x"]);
     assert_eq!(session.answer("SELECT current_role = current_user, current_schema").await, "t|public");
+}
+
+#[tokio::test]
+async fn a_role_sees_its_own_sessions_statements_and_cursors() {
+    let place = Place::new();
+    let server = place.serve().await;
+    let (owner, guest) = (proxy::connect(&server, OWNER).await, proxy::connect(&server, GUEST).await);
+    let other = proxy::connect(&server, GUEST).await;
+    other.answer("SET application_name = 'second'; SELECT 7").await;
+    let counts = "SELECT count(*), count(*) FILTER (WHERE usename = current_user) FROM pg_stat_activity";
+    assert_eq!(guest.answer(counts).await, "2|2");
+    assert_eq!(owner.answer("SELECT count(*) FROM pg_stat_activity WHERE usename = current_user").await, "1");
+    let beside = "SELECT state, application_name, query, xact_start IS NULL FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
+    assert_eq!(guest.answer(beside).await, "idle|second|SET application_name = 'second'; SELECT 7|t");
+    other.answer("BEGIN").await;
+    assert_eq!(guest.answer(beside).await, "idle in transaction|second|BEGIN|f");
+    let own = "SELECT state, now() >= xact_start, query_start >= backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+    assert_eq!(guest.answer(own).await, "active|t|t");
+    drop(other);
+
+    // What a prepared statement reads of the moment is of each execution.
+    let listed = guest.prepare("SELECT count(*) FROM pg_prepared_statements").await.unwrap();
+    let count = async || guest.query_one(&listed, &[]).await.unwrap().get::<_, i64>(0);
+    assert_eq!(count().await, 1);
+    guest.answer("PREPARE p (int) AS SELECT $1 + 1").await;
+    assert_eq!(count().await, 2);
+    let shown = "SELECT name, statement, parameter_types, from_sql, prepare_time <= now() FROM pg_prepared_statements WHERE from_sql";
+    assert_eq!(guest.answer(shown).await, "p|PREPARE p (int) AS SELECT $1 + 1|{integer}|t|t");
+    assert_eq!(owner.answer(shown).await, "");
+    guest.answer("DEALLOCATE p").await;
+    assert_eq!(count().await, 1);
+
+    let cursors = "SELECT name, is_binary, is_holdable, statement FROM pg_cursors";
+    guest.answer("BEGIN").await;
+    guest.answer("DECLARE c CURSOR FOR SELECT 1").await;
+    assert_eq!(guest.answer(cursors).await, "c|f|f|DECLARE c CURSOR FOR SELECT 1");
+    guest.answer("CLOSE c").await;
+    assert_eq!(guest.answer(cursors).await, "");
+    guest.answer("DECLARE c BINARY CURSOR FOR SELECT 1").await;
+    assert_eq!(guest.answer(cursors).await, "c|t|f|DECLARE c BINARY CURSOR FOR SELECT 1");
+    guest.answer("ROLLBACK").await;
+    assert_eq!(guest.answer(cursors).await, "");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 //! **Invariants:** nothing here touches a store; object ids of PostgreSQL's own relations are PostgreSQL's; a relation that
 //! is listed in [`always_empty`] has no rows under any snapshot, which lets catalog queries over it be folded away.
 
+mod activity;
 mod classes;
 mod constraints;
 mod empties;
@@ -22,12 +23,13 @@ use super::discover::SystemRelation;
 pub use empties::always_empty;
 pub use functions::{functions, is_of_session};
 
-/// All system relations that are made of the snapshot alone. Live ones (`pg_stat_activity`) are added by `server.rs`.
+/// All system relations. Live ones (`pg_stat_activity`) are made of what the facts of a session lead to.
 pub fn relations() -> Vec<SystemRelation> {
     let mut all = classes::relations();
     all.extend(constraints::relations());
     all.extend(types::relations());
     all.extend(server::relations());
+    all.extend(activity::relations());
     all.extend(empties::relations());
     all.extend(information::relations());
     all

@@ -9,7 +9,7 @@ use crate::error::Diagnosis;
 use crate::pgtype::PgType;
 
 /// `pg_database.oid` of the one database.
-const DATABASE: u32 = 5;
+pub(super) const DATABASE: u32 = 5;
 
 pub(super) fn relations() -> Vec<SystemRelation> {
     vec![

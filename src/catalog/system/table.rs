@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayBuilder, Int16Builder, Int64Builder, ListBuilder, StringBuilder};
 use arrow::array::{
     ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
-    new_null_array,
+    TimestampMicrosecondArray, new_null_array,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use chrono::{DateTime, Utc};
 
 use crate::catalog::discover::{SystemBody, SystemRelation};
 use crate::catalog::snapshot::{RowFunction, SessionFacts, Snapshot};
@@ -23,6 +24,8 @@ pub enum Cell {
     Bool(bool),
     /// Any integer type, `oid`.
     Int(i64),
+    /// `timestamptz`, in microseconds since 1970.
+    Moment(i64),
     /// `real`
     Real(f32),
     /// Any text type.
@@ -75,6 +78,12 @@ impl From<i64> for Cell {
     }
 }
 
+impl From<DateTime<Utc>> for Cell {
+    fn from(value: DateTime<Utc>) -> Self {
+        Self::Moment(value.timestamp_micros())
+    }
+}
+
 impl From<&[i16]> for Cell {
     fn from(values: &[i16]) -> Self {
         Self::Ints(values.iter().map(|value| i64::from(*value)).collect())
@@ -101,6 +110,7 @@ pub type MakeRows = fn(&Snapshot, &SessionFacts) -> Vec<Vec<Cell>>;
 pub struct SystemTable {
     columns: &'static [(&'static str, PgType)],
     rows: MakeRows,
+    is_live: bool,
 }
 
 /// `name[]`
@@ -124,7 +134,23 @@ pub fn relation(
     columns: &'static [(&'static str, PgType)],
     rows: MakeRows,
 ) -> SystemRelation {
-    SystemRelation { schema, name: name.to_owned(), oid, body: SystemBody::Rows(Arc::new(SystemTable { columns, rows })) }
+    SystemRelation {
+        schema,
+        name: name.to_owned(),
+        oid,
+        body: SystemBody::Rows(Arc::new(SystemTable { columns, rows, is_live: false })),
+    }
+}
+
+/// A system relation whose rows may be others at every statement.
+pub fn live(
+    schema: &'static str,
+    name: &'static str,
+    columns: &'static [(&'static str, PgType)],
+    rows: MakeRows,
+) -> SystemRelation {
+    let table = SystemTable { columns, rows, is_live: true };
+    SystemRelation { schema, name: name.to_owned(), oid: 0, body: SystemBody::Rows(Arc::new(table)) }
 }
 
 /// A system relation that never has rows here.
@@ -146,6 +172,10 @@ impl RowFunction for SystemTable {
         RecordBatch::try_new_with_options(Arc::clone(&schema), arrays.collect(), &options)
             .map_err(|error| Diagnosis::new(sqlstate::INTERNAL_ERROR, error.to_string()))
     }
+
+    fn is_live(&self) -> bool {
+        self.is_live
+    }
 }
 
 fn column(data_type: &DataType, rows: &[Vec<Cell>], place: usize) -> ArrayRef {
@@ -162,7 +192,11 @@ fn column(data_type: &DataType, rows: &[Vec<Cell>], place: usize) -> ArrayRef {
             Arc::new(cells().map(|cell| if let Cell::Real(value) = cell { Some(*value) } else { None }).collect::<Float32Array>())
         }
         DataType::List(item) => list(item, cells()),
-        // No system relation knows a moment: these columns are NULL throughout.
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            let moments = cells().map(|cell| if let Cell::Moment(value) = cell { Some(*value) } else { None });
+            Arc::new(moments.collect::<TimestampMicrosecondArray>().with_timezone_opt(zone.clone()))
+        }
+        // No type travels as one of another unit.
         DataType::Timestamp(..) => new_null_array(data_type, rows.len()),
         _ => Arc::new(
             cells().map(|cell| if let Cell::Text(value) = cell { Some(value.as_str()) } else { None }).collect::<StringArray>(),

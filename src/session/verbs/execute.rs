@@ -16,7 +16,7 @@ pub(super) async fn prepare(session: &mut Session, name: &str, types: &[DataType
     session.names.check_statement(name, &body.text)?;
     let given: Result<Vec<u32>, Diagnosis> = types.iter().map(crate::federation::plan::type_oid).collect();
     let prepared = super::prepare(session, Some(body.clone()), &given?).await?;
-    session.names.add_statement(name, prepared)?;
+    session.names.add_by_sql(name, prepared)?;
     Ok(Execution::Done("PREPARE".to_owned()))
 }
 

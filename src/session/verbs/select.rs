@@ -49,7 +49,8 @@ pub(super) async fn current_plan(
         return Ok(planned);
     };
     let under = (setting.snapshot.version, session.settings.generation());
-    if let Some(planned) = prepared.planned.as_ref().filter(|_| prepared.planned_under == under) {
+    let is_current = |planned: &&Planned| prepared.planned_under == under && !planned.is_of_a_moment();
+    if let Some(planned) = prepared.planned.as_ref().filter(is_current) {
         return Ok(planned.clone());
     }
     let given = described(prepared);
