@@ -91,7 +91,8 @@ async fn a_role_sees_its_own_sessions_statements_and_cursors() {
     assert_eq!(count().await, 1);
     guest.answer("PREPARE p (int) AS SELECT $1 + 1").await;
     assert_eq!(count().await, 2);
-    let shown = "SELECT name, statement, parameter_types, from_sql, prepare_time <= now() FROM pg_prepared_statements WHERE from_sql";
+    let shown =
+        "SELECT name, statement, parameter_types, from_sql, prepare_time <= now() FROM pg_prepared_statements WHERE from_sql";
     assert_eq!(guest.answer(shown).await, "p|PREPARE p (int) AS SELECT $1 + 1|{integer}|t|t");
     assert_eq!(owner.answer(shown).await, "");
     guest.answer("DEALLOCATE p").await;

@@ -34,6 +34,7 @@ mod dependencies;
 mod distinct_steps;
 mod document;
 mod equalities;
+mod failing;
 mod faults;
 mod inferred;
 mod key;

@@ -96,6 +96,8 @@ SELECT x, ntile(-1) OVER (ORDER BY x) AS a FROM generate_series(1, 4) AS g(x)
 SELECT x, ntile(3::bigint) OVER (ORDER BY x) AS a FROM generate_series(1, 4) AS g(x)
 SELECT x, nth_value(x, 0) OVER (ORDER BY x) AS a FROM generate_series(1, 4) AS g(x)
 SELECT x, nth_value(x, -1) OVER (ORDER BY x) AS a FROM generate_series(1, 4) AS g(x)
+SELECT x, ntile(0) OVER (ORDER BY x) AS a, nth_value(x, 0) OVER () AS b FROM generate_series(1, 4) AS g(x) WHERE x > 9
+SELECT id, ntile(-1) OVER (ORDER BY id) AS a, nth_value(name, 0) OVER (PARTITION BY active ORDER BY id) AS b FROM shop.customers WHERE id < 0
 SELECT x, sum(DISTINCT x) OVER (ORDER BY x) AS a FROM generate_series(1, 4) AS g(x)
 SELECT x, lag(x, 1, 0) FILTER (WHERE x > 1) OVER (ORDER BY x) AS a FROM generate_series(1, 4) AS g(x)
 -- Frames that lie before or behind the row, in rows and in groups, and frames that end before they begin.

@@ -14,23 +14,27 @@ use crate::error::Diagnosis;
 use crate::pgtype::PgType;
 
 use super::super::constants;
+use super::super::failing;
 use super::super::functions::missing_function;
 use super::super::overload::common_type;
 use super::super::typed::Typed;
 use super::convert::{Asked, Operand, typed_null};
 use super::{Resolver, Scope};
 
-/// PostgreSQL's `ERRCODE_INVALID_ARGUMENT_FOR_NTILE`.
-const INVALID_NTILE: &str = "22014";
-/// PostgreSQL's `ERRCODE_INVALID_ARGUMENT_FOR_NTH_VALUE`.
-const INVALID_NTH_VALUE: &str = "22016";
-
 /// What the arguments of a window function have become.
 pub(super) enum Arguments {
     /// These.
     Of(Vec<Expr>),
-    /// The function is NULL for every row: this NULL.
-    Null(Expr),
+    /// The function is this for every row: NULL, or what fails.
+    Same(Expr),
+}
+
+/// A count that no row has a part in; others count as valid.
+enum Count {
+    Valid,
+    Null,
+    /// Below one.
+    Invalid,
 }
 
 impl Resolver<'_> {
@@ -48,24 +52,30 @@ impl Resolver<'_> {
                 let offset = offset.map(|offset| self.row_count(offset, &missing, scope)).transpose()?;
                 let (value, default) = self.with_default(value, default, &missing, scope)?;
                 if offset.as_ref().is_some_and(|offset| self.constant(offset).is_some_and(|count| count.is_null())) {
-                    return null_like(&value, scope).map(Arguments::Null);
+                    return null_like(&value, scope).map(Arguments::Same);
                 }
                 Ok(Arguments::Of([Some(value), offset, default].into_iter().flatten().collect()))
             }
             ("nth_value", Some(value), Some(count), None) => {
                 let value = self.known(value, scope)?;
                 let count = self.row_count(count, &missing, scope)?;
-                match self.is_null_count(&count, INVALID_NTH_VALUE, name)? {
-                    Some(true) => null_like(&value, scope).map(|null| Arguments::Of(vec![null, lit(1_i64)])),
-                    _ => Ok(Arguments::Of(vec![value, count])),
+                match self.count(&count) {
+                    Count::Null => null_like(&value, scope).map(|null| Arguments::Of(vec![null, lit(1_i64)])),
+                    Count::Invalid => {
+                        let (typed, carrier) = (scope.type_of(&value)?, scope.carrier_of(&value)?);
+                        Ok(Arguments::Of(vec![failing::nth_value(value, typed, carrier), lit(1_i64)]))
+                    }
+                    Count::Valid => Ok(Arguments::Of(vec![value, count])),
                 }
             }
             ("ntile", Some(count), None, None) => {
                 let count = self.row_count(count, &missing, scope)?;
-                match self.is_null_count(&count, INVALID_NTILE, name)? {
-                    Some(true) => typed_literal(&PgType::INT4.into(), &DataType::Int32).map(Arguments::Null),
-                    _ => Ok(Arguments::Of(vec![count])),
-                }
+                let null = typed_literal(&PgType::INT4.into(), &DataType::Int32)?;
+                Ok(match self.count(&count) {
+                    Count::Null => Arguments::Same(null),
+                    Count::Invalid => Arguments::Same(failing::ntile(null, PgType::INT4.into(), DataType::Int32)),
+                    Count::Valid => Arguments::Of(vec![count]),
+                })
             }
             ("first_value" | "last_value", Some(value), None, None) => Ok(Arguments::Of(vec![self.known(value, scope)?])),
             ("lag" | "lead" | "nth_value" | "ntile" | "first_value" | "last_value", ..) => Err(missing().into()),
@@ -107,14 +117,12 @@ impl Resolver<'_> {
         self.convert(self.operand(count, scope)?, &PgType::INT8.into(), Asked::Implicitly, scope)
     }
 
-    /// Whether a count that no row has a part in is NULL, and not below one; `None` for others.
-    fn is_null_count(&self, count: &Expr, code: &str, name: &str) -> Result<Option<bool>> {
+    /// What a count is, as far as it is known before there are rows.
+    fn count(&self, count: &Expr) -> Count {
         match self.constant(count) {
-            Some(ScalarValue::Int64(Some(count))) if count <= 0 => {
-                Err(Diagnosis::new(code, format!("argument of {name} must be greater than zero")).into())
-            }
-            Some(value) => Ok(Some(value.is_null())),
-            None => Ok(None),
+            Some(ScalarValue::Int64(Some(count))) if count <= 0 => Count::Invalid,
+            Some(value) if value.is_null() => Count::Null,
+            _ => Count::Valid,
         }
     }
 

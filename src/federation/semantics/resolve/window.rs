@@ -36,8 +36,8 @@ impl Resolver<'_> {
             }
             WindowFunctionDefinition::WindowUDF(function) => match self.window_arguments(function.name(), arguments, scope)? {
                 Arguments::Of(arguments) => params.args = arguments,
-                Arguments::Null(null) => {
-                    params.args = vec![null];
+                Arguments::Same(value) => {
+                    params.args = vec![value];
                     call.fun = WindowFunctionDefinition::WindowUDF(lag_udwf());
                 }
             },

@@ -461,6 +461,7 @@ pub(super) const QUERIES: Cases = &[
     ("select lag(id, 1::bigint) over (order by id) from t", "42883: function lag(integer, bigint) does not exist"),
     ("select nth_value(id, 0) over (order by id) from t", "22016: argument of nth_value must be greater than zero"),
     ("select ntile(0) over (order by id) from t", "22014: argument of ntile must be greater than zero"),
+    ("select ntile(0) over (order by id), nth_value(s, -1) over (order by id) from t where id < 0", "integer,text => "),
     ("select sum(distinct id) over () from t", "0A000: DISTINCT is not implemented for window functions"),
     ("select count(id, n) from t", "42883: function count(integer, numeric) does not exist"),
     ("select string_agg(distinct s, s), string_agg(distinct v, ',') from t", "text,text => Helloa''ba''b|ABC,abc"),
