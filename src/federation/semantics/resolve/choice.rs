@@ -16,7 +16,7 @@ use crate::pgtype::PgType;
 use super::super::datum::Datum;
 use super::super::typed::{Call, Kernel, Typed, TypedFunction};
 use super::super::{floats, functions, key, overload};
-use super::convert::{Asked, Operand};
+use super::convert::{Asked, Operand, read_beside};
 use super::{Resolver, Scope, guard, lazy};
 
 impl Resolver<'_> {
@@ -107,14 +107,12 @@ impl Resolver<'_> {
             Err(arguments) => return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, arguments))),
         };
         let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
-        let text: Typed = PgType::TEXT.into();
-        let kept =
-            if left.typed.is_unknown() { self.convert(left.clone(), &text, Asked::Implicitly, scope)? } else { left.expr.clone() };
         if !lazy::is_copied(&left.expr) {
             return self.null_if_once(left, right, scope);
         }
-        let typed = if left.typed.is_unknown() { text } else { as_compared(&left.typed) };
-        let (low, high) = self.comparison("=", left, right, scope)?;
+        let typed = as_compared(&left.typed, &right.typed);
+        let (low, high) = self.comparison("=", left.clone(), right, scope)?;
+        let kept = self.kept(left, &typed, scope)?;
         // NULL stands first so that the result has the first argument's type in every carrier, and has a type itself: the engine's
         // own coercion would make it one of the carrier's.
         let carrier = scope.carrier_of(&kept)?;
@@ -130,32 +128,49 @@ impl Resolver<'_> {
     /// NULLIF whose first argument is computed once: it is compared where it is given.
     fn null_if_once(&self, left: Operand, right: Operand, scope: &Scope<'_>) -> Result<Expr> {
         self.comparison("=", left.clone(), right.clone(), scope)?;
-        let known = |operand: Operand, other: &Typed| -> Result<Operand> {
-            let typed = if other.is_unknown() { PgType::TEXT.into() } else { other.without_modifier() };
-            let expr = if operand.typed.is_unknown() {
-                self.convert(operand.clone(), &typed, Asked::Implicitly, scope)?
-            } else {
-                operand.expr
-            };
-            Ok(Operand { expr, typed: if operand.typed.is_unknown() { typed } else { operand.typed } })
+        let returns = as_compared(&left.typed, &right.typed);
+        let beside = if left.typed.is_unknown() { returns.clone() } else { left.typed.without_modifier() };
+        let is_as_it_was = left.typed.pg_type.oid == returns.pg_type.oid || is_read_as_text(&left.typed, &returns);
+        let typed = if is_as_it_was { left.typed.clone() } else { returns.clone() };
+        let left = Operand { expr: self.kept(left, &returns, scope)?, typed };
+        let mut right = if right.typed.is_unknown() {
+            Operand { expr: self.convert(right, &beside, Asked::Implicitly, scope)?, typed: beside }
+        } else {
+            right
         };
-        let (left_type, right_type) = (left.typed.clone(), right.typed.clone());
-        let (left, mut right) = (known(left, &right_type)?, known(right, &left_type)?);
         let are_numbers = [&left, &right].iter().all(|operand| overload::numeric_rank(operand.typed.pg_type).is_some());
         if !are_numbers && left.typed.pg_type.oid != right.typed.pg_type.oid {
             let typed = left.typed.without_modifier();
             right = Operand { expr: self.convert(right, &typed, Asked::Implicitly, scope)?, typed };
         }
         let carrier = scope.carrier_of(&left.expr)?;
-        let returns = as_compared(&left.typed);
         let function = TypedFunction::new("null_if", vec![left.typed, right.typed], returns, Kernel::Lenient(null_if));
         Ok(function.with_carrier(carrier).call(vec![left.expr, right.expr]))
     }
+
+    /// The first argument of NULLIF as what is given where it is not NULL.
+    fn kept(&self, left: Operand, typed: &Typed, scope: &Scope<'_>) -> Result<Expr> {
+        if is_read_as_text(&left.typed, typed) { Ok(left.expr) } else { self.convert(left, typed, Asked::Implicitly, scope) }
+    }
 }
 
-/// NULLIF gives what `=` has compared: `character varying` has no such operator of its own.
-fn as_compared(typed: &Typed) -> Typed {
-    if typed.pg_type.oid == PgType::VARCHAR.oid { PgType::TEXT.into() } else { typed.clone() }
+/// NULLIF gives its first argument as `=` has compared it: `character varying` has no such operator of its own, and `character(n)`
+/// none with `text`.
+fn as_compared(left: &Typed, right: &Typed) -> Typed {
+    let (low, high) = (left.pg_type.oid, right.pg_type.oid);
+    if left.is_unknown() {
+        return if right.is_unknown() || high == PgType::VARCHAR.oid { PgType::TEXT.into() } else { read_beside(right) };
+    }
+    match (low, high) {
+        (1043, 1042) => PgType::BPCHAR.into(),
+        (1043, _) | (1042, 18 | 19 | 25) | (18, 19 | 25 | 1042 | 1043) => PgType::TEXT.into(),
+        _ => left.clone(),
+    }
+}
+
+/// Whether a value of the one type is one of the other as it is.
+fn is_read_as_text(from: &Typed, to: &Typed) -> bool {
+    from.pg_type.oid == PgType::VARCHAR.oid && to.pg_type.oid == PgType::TEXT.oid
 }
 
 /// Numbers of every type compare with each other; other operands have one type.

@@ -164,7 +164,7 @@ impl Resolver<'_> {
         let wanted: Typed = match (low.oid, high.oid) {
             (a, b) if a == b => return self.keyed_pair(sign, left, right, scope),
             _ if is_string(low) && is_string(high) && low.oid != 1042 && high.oid != 1042 => return Ok((left.expr, right.expr)),
-            _ if is_string(low) && is_string(high) => PgType::TEXT.into(),
+            _ if is_string(low) && is_string(high) => common_string(low, high).into(),
             (1184, _) | (_, 1184) => PgType::TIMESTAMPTZ.into(),
             (1114, _) | (_, 1114) => PgType::TIMESTAMP.into(),
             (1266, _) | (_, 1266) => PgType::TIMETZ.into(),
@@ -174,6 +174,27 @@ impl Resolver<'_> {
         let left = Operand { expr: self.convert(left, &wanted, Asked::Implicitly, scope)?, typed: wanted.clone() };
         let right = Operand { expr: self.convert(right, &wanted, Asked::Implicitly, scope)?, typed: wanted };
         self.keyed_pair(sign, left, right, scope)
+    }
+
+    /// The items of an IN list: of several without columns PostgreSQL makes one array, of the common type of the subject and all of
+    /// them. Of strings it decides whether blanks at the end count; everything else compares the same one by one.
+    pub(super) fn listed(&self, subject: &Operand, items: Vec<Operand>, scope: &Scope<'_>) -> Result<Vec<Operand>> {
+        let is_fixed = |item: &Operand| !item.expr.any_column_refs();
+        let fixed = items.iter().filter(|item| is_fixed(item));
+        let types: Vec<Typed> = std::iter::once(subject).chain(fixed).map(|operand| operand.typed.clone()).collect();
+        if types.len() < 3 || types.iter().all(|typed| typed.pg_type.oid != PgType::BPCHAR.oid) {
+            return Ok(items);
+        }
+        // Without a common type each is compared on its own.
+        let Ok(common) = common_type(&types) else { return Ok(items) };
+        let common = common.without_modifier();
+        let convert = |item: Operand| -> Result<Operand> {
+            if !is_fixed(&item) {
+                return Ok(item);
+            }
+            Ok(Operand { expr: self.convert(item, &common, Asked::Implicitly, scope)?, typed: common.clone() })
+        };
+        items.into_iter().map(convert).collect()
     }
 
     /// Whether the engine, which brings all of them to one type, compares integers and decimals without loss.
@@ -281,9 +302,18 @@ impl Resolver<'_> {
     }
 }
 
+/// The type in which strings of two types are compared, of which one is `character(n)`: `character varying` has no comparison of its
+/// own and takes that of `character(n)`, for which blanks at the end do not count; for `text` and all others they do.
+pub(super) fn common_string(low: PgType, high: PgType) -> PgType {
+    match (low.oid, high.oid) {
+        (1042, 1042 | 1043) | (1043, 1042) => PgType::BPCHAR,
+        _ => PgType::TEXT,
+    }
+}
+
 /// The type of an untyped literal that is compared with a value: its type, but an object id beside a name of the catalog,
 /// whose types have no comparison of their own.
-fn read_beside(known: &Typed) -> Typed {
+pub(super) fn read_beside(known: &Typed) -> Typed {
     match known.pg_type.oid {
         24 | 2205 | 2206 | 4089 | 4096 => PgType::OID.into(),
         _ => known.without_modifier(),

@@ -147,12 +147,12 @@ impl Resolver<'_> {
             return Err(missing(sign, &left.typed, &right.typed).into());
         }
         let text: Typed = PgType::TEXT.into();
-        // `character(n)` is matched with its blanks, as `bpchar ~~ text` does.
-        let convert = |operand: Operand| match operand.typed.pg_type.oid {
-            1042 => Ok(operand.expr),
-            _ => self.convert(operand, &text, Asked::Implicitly, scope),
+        // `character(n)` is matched with its blanks, as `bpchar ~~ text` does; a pattern is always `text`, which has none of them.
+        let subject = match left.typed.pg_type.oid {
+            1042 => left.expr,
+            _ => self.convert(left, &text, Asked::Implicitly, scope)?,
         };
-        Ok((convert(left)?, convert(right)?))
+        Ok((subject, self.convert(right, &text, Asked::Implicitly, scope)?))
     }
 
     fn like(&self, like: Like, scope: &Scope<'_>) -> Result<Like> {
@@ -217,6 +217,7 @@ impl Resolver<'_> {
         let InList { expr, list, negated } = in_list;
         let subject = self.operand(*expr, scope)?;
         let items = list.into_iter().map(|item| self.operand(item, scope)).collect::<Result<Vec<_>>>()?;
+        let items = self.listed(&subject, items, scope)?;
         self.one_of(&subject, items, negated, scope)
     }
 

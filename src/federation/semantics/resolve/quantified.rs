@@ -21,7 +21,7 @@ use super::super::operators::{comparable, missing};
 use super::super::overload::{is_string, numeric_rank};
 use super::super::typed::{Kernel, Typed, TypedFunction};
 use super::super::{floats, key};
-use super::convert::{Asked, Operand};
+use super::convert::{Asked, Operand, common_string};
 use super::{Resolver, Scope, lazy};
 
 /// Elements of an array that are compared one by one.
@@ -86,7 +86,10 @@ impl Resolver<'_> {
             (Some(left), Some(right)) if left.max(right) == 3 => Some(PgType::NUMERIC),
             (Some(_), Some(_)) => None,
             _ if is_object_id(low) != is_object_id(high) => Some(PgType::OID),
-            _ if low.oid == high.oid || (is_string(low) && is_string(high)) => None,
+            _ if low.oid == high.oid => None,
+            _ if is_string(low) && is_string(high) => {
+                (low.oid == PgType::BPCHAR.oid || high.oid == PgType::BPCHAR.oid).then(|| common_string(low, high))
+            }
             _ => match (low.oid, high.oid) {
                 (1184, _) | (_, 1184) => Some(PgType::TIMESTAMPTZ),
                 (1114, _) | (_, 1114) => Some(PgType::TIMESTAMP),

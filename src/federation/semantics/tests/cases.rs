@@ -30,6 +30,30 @@ pub(super) const CONDITIONS: Cases = &[
     ("select n not between 0.000000000000000000001 and 100000000000000000000 from t order by id", "boolean => f;t;"),
     ("select n in (100000000000000000000, 0.000000000000000000001, 10.5) from t order by id", "boolean => t;f;"),
     ("select id from t where n not in (100000000000000000000, 0.000000000000000000001, 10.5)", "integer => 2"),
+    (
+        "select 'ab'::char(5) = 'ab '::varchar, 'ab '::varchar = 'ab'::char(5), 'ab'::char(5) = 'ab '::text, 'ab'::char(5) <> 'ab '::varchar, 'ab'::char(5) < 'ab '::varchar",
+        "boolean,boolean,boolean,boolean,boolean => t|t|f|f|f",
+    ),
+    (
+        "select 'ab'::char(5) between 'ab '::varchar and 'ab  '::varchar, 'ab'::char(5) in ('x', 'ab '::varchar), 'ab'::char(5) is distinct from 'ab '::varchar, case 'ab'::char(5) when 'ab '::varchar then 1 end",
+        "boolean,boolean,boolean,integer => t|t|f|1",
+    ),
+    ("select id from t where (v || ' ')::varchar in (select 'abc'::char(7)) order by id", "integer => 1"),
+    (
+        "select nullif('ab'::varchar, 'ab  '::char(4)), nullif('ac'::varchar, 'ab'::char(4)), nullif('ab'::char(4), 'ac '::text), nullif('ab'::char(4), 'ab '::varchar), nullif('a', 'b'::char(3)), nullif(null, 1), nullif('x', 'y'::varchar)",
+        "bpchar,bpchar,text,character(4),bpchar,integer,text => |ac|ab||a||x",
+    ),
+    (
+        "select 'ab' like 'ab'::char(5), 'ab'::char(5) like 'ab   ', 'ab'::char(5) like 'ab'::char(5), 'AB' ilike 'ab'::char(5), 'ab' ~ '^ab$'::char(9), 'ab'::char(5) ~ '^ab$'",
+        "boolean,boolean,boolean,boolean,boolean,boolean => t|t|f|t|t|f",
+    ),
+    ("select id from t where 'ab' like c order by id", "integer => 1;2"),
+    (
+        "select 'ab'::char(5) in ('ab '::text, 'q'), 'ab'::char(5) in ('ab '::text), 'ab'::char(5) not in ('ab '::text, 'q'::text), 'ab '::varchar in ('ab'::char(5), 'q'::text), 'ab '::text in ('ab'::char(5), 'q'::char(4)), 'ab '::varchar in ('ab'::char(5))",
+        "boolean,boolean,boolean,boolean,boolean,boolean => t|f|f|f|f|t",
+    ),
+    ("select id from t where c in (v, 'ab '::text, 'x') order by id", "integer => 1;2"),
+    ("select id from t where c in (v, 'ab '::text) order by id", "integer => "),
     ("select 'ab' like ('a' || '\\')", "22025: LIKE pattern must not end with escape character"),
     ("select 'b' like ('a' || '\\'), 'b' not like ('a' || '\\')", "boolean,boolean => f|t"),
     ("select s like (s || '%'), s like ('h' || '%'), s ilike ('h' || '%') from t where id = 1", "boolean,boolean,boolean => t|f|t"),

@@ -1,0 +1,31 @@
+-- Blanks at the end of character(n): beside character varying they do not count, beside text they do.
+SELECT id, code = 'ab '::varchar AS a, code <> 'ab'::varchar AS b, code < 'ab  '::varchar AS c, 'ab '::varchar >= code AS d, code = 'ab '::text AS e, code = 'ab '::name AS f FROM shop.customers
+SELECT id FROM shop.customers WHERE code = 'ab '::varchar
+SELECT id FROM shop.customers WHERE code <> 'ab '::varchar
+SELECT id FROM shop.customers WHERE code = 'ab '::text
+SELECT id FROM shop.customers WHERE code = $1::varchar <- ab 
+SELECT id FROM shop.customers WHERE code = $1::text <- ab
+SELECT id FROM shop.customers WHERE code BETWEEN 'a  '::varchar AND 'ab   '::varchar
+SELECT id FROM shop.customers WHERE (email || ' ')::varchar = (email || '')::char(80)
+SELECT id FROM shop.customers WHERE email = 'ada@example.org  '::char(30)
+SELECT id FROM crm.clients WHERE code = 'A1'::char(5)
+SELECT id FROM crm.clients WHERE code IN ('A1'::char(5), 'b'::char(5))
+SELECT id FROM crm.clients WHERE code IN ('b'::char(5))
+SELECT c.id, k.id AS k FROM shop.customers c JOIN crm.clients k ON upper(c.code)::char(6) = k.code WHERE c.id < 20
+SELECT c.id, k.id AS k FROM shop.customers c JOIN (SELECT id, (name || '  ')::varchar AS name FROM crm.clients) k ON c.code = k.name
+SELECT c.id, o.id AS o FROM shop.customers c JOIN shop.customers o ON o.code = (c.code || ' ')::varchar WHERE c.id < 15 AND o.id < 15
+SELECT id FROM shop.customers WHERE (code || ' ')::varchar IN (SELECT code FROM shop.customers WHERE id < 9)
+SELECT id FROM shop.customers WHERE code IN (SELECT (name || ' ')::varchar FROM crm.clients)
+SELECT id FROM shop.customers WHERE code NOT IN (SELECT (code || ' ')::varchar FROM shop.customers WHERE id < 4)
+SELECT id FROM shop.customers WHERE code IN (SELECT code || ' ' FROM shop.customers)
+SELECT id, code IN ('ab '::text, 'zz') AS a, code IN ('ab '::text) AS b, code NOT IN ('ab '::text, 'zz '::varchar) AS c, code IN (name, 'ab '::text) AS d, code IN (email, 'ab '::text, 'zz ') AS e FROM shop.customers
+SELECT id, email IN ('ada@example.org'::char(30), 'x'::text) AS a, name IN ('Ada'::char(5), 'ada'::char(5)) AS b, 'ab '::varchar IN (code, 'x') AS c, 'ab' IN (code, 'ab '::text) AS d FROM shop.customers
+SELECT id, nullif(code, 'ab '::varchar) AS a, nullif(code, 'ab '::text) AS b, nullif((code || ' ')::varchar, code) AS c, nullif(code, name) AS d, nullif('ab', code) AS e, nullif(email, code) AS f FROM shop.customers
+SELECT nullif(NULL, 1) AS a, nullif('1', 1) AS b, nullif('a', 'b'::varchar) AS c, nullif('a', 'b'::name) AS d, nullif('a'::name, 'b'::text) AS e, nullif('2024-01-01', DATE '2024-01-02') AS f
+SELECT nullif('x', 1) AS a
+SELECT id, code IS DISTINCT FROM (code || ' ')::varchar AS a, code IS NOT DISTINCT FROM (code || ' ')::text AS b, CASE code WHEN 'ab '::varchar THEN 1 WHEN 'zz '::text THEN 2 WHEN 'zz' THEN 3 END AS c, (code, id) = ((code || ' ')::varchar, id) AS d FROM shop.customers
+SELECT id, code = ANY (ARRAY[email, 'ab '::varchar]) AS a, code = ANY ('{"ab ",zz}'::varchar[]) AS b, code <> ALL (ARRAY['ab  '::varchar]) AS c, code = ANY ('{"ab "}'::text[]) AS d, code > ALL ('{"a "}'::varchar[]) AS e, (code || ' ')::varchar = ANY ('{ab,zz}'::char(6)[]) AS f, code || ' ' = ANY ('{ab,zz}'::char(6)[]) AS g FROM shop.customers
+SELECT id FROM shop.customers WHERE code = ANY ($1::varchar[]) <- {"ab ","zz   "}
+SELECT id FROM shop.customers WHERE code = ANY ($1::text[]) <- {"ab ",zz}
+SELECT id, code LIKE 'ab    ' AS a, 'ab' LIKE code AS b, name LIKE 'Ada'::char(9) AS c, code LIKE code AS d, trim(code) LIKE code AS e, name ILIKE 'ADA'::char(9) AS f, name ~ '^Ada$'::char(9) AS g, code ~ '^ab$' AS h FROM shop.customers
+SELECT id FROM shop.customers WHERE name LIKE 'Ada'::char(9)
