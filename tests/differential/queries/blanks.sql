@@ -29,3 +29,10 @@ SELECT id FROM shop.customers WHERE code = ANY ($1::varchar[]) <- {"ab ","zz   "
 SELECT id FROM shop.customers WHERE code = ANY ($1::text[]) <- {"ab ",zz}
 SELECT id, code LIKE 'ab    ' AS a, 'ab' LIKE code AS b, name LIKE 'Ada'::char(9) AS c, code LIKE code AS d, trim(code) LIKE code AS e, name ILIKE 'ADA'::char(9) AS f, name ~ '^Ada$'::char(9) AS g, code ~ '^ab$' AS h FROM shop.customers
 SELECT id FROM shop.customers WHERE name LIKE 'Ada'::char(9)
+-- Branches of unions keep their own blanks; of values that are equal and look different UNION shows one, in PostgreSQL any one.
+SELECT id, x, octet_length(x) AS n FROM (SELECT id, code AS x FROM shop.customers UNION ALL SELECT id, code::char(9) FROM shop.customers UNION ALL SELECT id, email FROM shop.customers UNION ALL SELECT id, name FROM shop.customers) AS s
+SELECT k.id, s.x, octet_length(s.x) AS n FROM (SELECT code AS x FROM shop.customers UNION ALL SELECT code FROM crm.clients) AS s JOIN crm.clients k ON k.code = s.x
+SELECT rtrim(x) AS x FROM (SELECT code AS x FROM shop.customers UNION SELECT code::char(9) FROM shop.customers UNION SELECT code FROM crm.clients) AS s
+SELECT x::text AS x FROM (SELECT code AS x FROM shop.customers INTERSECT SELECT (code || ' ')::varchar FROM shop.customers) AS s
+SELECT count(*) AS n FROM (SELECT code AS x FROM shop.customers EXCEPT SELECT (code || '  ')::text FROM shop.customers) AS s
+SELECT x, octet_length(x) AS n FROM (SELECT code AS x FROM shop.customers WHERE id < 5 UNION SELECT 'qqq'::varchar) AS s
