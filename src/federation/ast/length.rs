@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::syntax::too_deep;
+use super::tokens::LISTS;
 use crate::error::{Diagnosis, Limit, sqlstate};
 
 /// Most operators of one chain with those of the chains that it stands in, AND and OR aside: `a + b + c …` is a tree as deep as it is
@@ -56,10 +57,18 @@ struct Chains {
     infix: usize,
     postfix: usize,
     conditions: usize,
+    /// The word before, and whether a period is.
+    before: Option<Keyword>,
+    names: bool,
 }
 
 impl Chains {
     fn take(&mut self, token: &Token) {
+        if matches!(token, Token::Whitespace(_)) {
+            return;
+        }
+        let names = std::mem::replace(&mut self.names, *token == Token::Period);
+        let before = self.before.take();
         match token {
             Token::LParen => self.open.push(Level::default()),
             // A subscript stands behind what it is taken of.
@@ -73,14 +82,17 @@ impl Chains {
                 *self = Self { open: vec![Level::default()], ..Self::default() };
             }
             Token::DoubleColon => self.behind(),
-            Token::Word(word) if word.quote_style.is_none() => self.word(word.keyword),
+            Token::Word(word) if word.quote_style.is_none() && !names => {
+                self.word(word.keyword, before);
+                self.before = Some(word.keyword);
+            }
             Token::Word(_) => {}
             other if is_operand(other) => {}
             _ => self.between(),
         }
     }
 
-    fn word(&mut self, word: Keyword) {
+    fn word(&mut self, word: Keyword, before: Option<Keyword>) {
         match word {
             Keyword::CASE => self.open.push(Level::default()),
             Keyword::END => self.close(),
@@ -95,6 +107,7 @@ impl Chains {
                     self.infix += 1;
                 }
             }
+            Keyword::BY if before.is_some_and(|before| LISTS.contains(&before)) => self.part(),
             word if PARTS.contains(&word) => self.part(),
             word if INFIX.contains(&word) => self.between(),
             word if POSTFIX.contains(&word) => self.behind(),
@@ -140,19 +153,9 @@ impl Chains {
     }
 }
 
-/// Words before which an expression ends.
-const PARTS: &[Keyword] = &[
-    Keyword::SELECT,
-    Keyword::WHERE,
-    Keyword::HAVING,
-    Keyword::BY,
-    Keyword::JOIN,
-    Keyword::ON,
-    Keyword::WHEN,
-    Keyword::THEN,
-    Keyword::ELSE,
-    Keyword::VALUES,
-];
+/// Words before which an expression ends, besides BY of a list. They are reserved: none is a column that a chain could be made of.
+const PARTS: &[Keyword] =
+    &[Keyword::SELECT, Keyword::WHERE, Keyword::HAVING, Keyword::JOIN, Keyword::ON, Keyword::WHEN, Keyword::THEN, Keyword::ELSE];
 
 /// Words between two operands.
 const INFIX: &[Keyword] = &[
@@ -193,10 +196,15 @@ fn is_operand(token: &Token) -> bool {
 /// them again as a plain function or column, so the work doubles with every level and no cancel could end it.
 fn retried_depth(tokens: &[TokenWithSpan]) -> usize {
     let (mut open, mut depth, mut deepest) = (Vec::new(), 0_usize, 0);
-    let mut before = Keyword::NoKeyword;
+    let (mut before, mut names) = (Keyword::NoKeyword, false);
     for token in tokens {
+        if matches!(token.token, Token::Whitespace(_)) {
+            continue;
+        }
+        let is_name = std::mem::replace(&mut names, token.token == Token::Period);
         let word = match &token.token {
-            Token::Whitespace(_) => continue,
+            // Behind a period every word is a name, but the parser tries whether it begins an expression.
+            Token::Word(word) if is_name && word.keyword == Keyword::END => Keyword::NoKeyword,
             Token::Word(word) if word.quote_style.is_none() => word.keyword,
             Token::LParen | Token::LBracket => {
                 let retried = RETRIED.contains(&before);
@@ -258,6 +266,12 @@ mod tests {
     }
 
     #[test]
+    fn names_behind_a_period_close_nothing() {
+        check(&format!("SELECT {}t.end{}", "NOT (t.end OR ".repeat(16), ")".repeat(16)), true);
+        check(&format!("SELECT {}t.end{}", "NOT (t.end OR ".repeat(17), ")".repeat(17)), false);
+    }
+
+    #[test]
     fn chains_of_every_operator_end() {
         for (start, more) in [
             ("SELECT 1", " + 1"),
@@ -276,6 +290,10 @@ mod tests {
             ("SELECT a", " AT TIME ZONE 'UTC'"),
             ("SELECT 1", " + CASE WHEN a THEN b ELSE c END"),
             ("SELECT 1", " + (SELECT a FROM b WHERE c)"),
+            ("SELECT by", " + by"),
+            ("SELECT values", " + values"),
+            ("SELECT t.where", " + t.where"),
+            ("SELECT t.by", " + t . by"),
             ("SELECT 1", " UNION SELECT 1"),
             ("SELECT 1", " EXCEPT SELECT 1"),
             ("SELECT 1", " INTERSECT ALL SELECT 1"),
@@ -293,6 +311,9 @@ mod tests {
         check(&format!("SELECT 1{}", ", count(*)".repeat(5_000)), true);
         check(&"SELECT * FROM t;".repeat(5_000), true);
         check(&format!("SELECT 0{}", " + a::int".repeat(200)), true);
+        check(&format!("SELECT 1{0} GROUP BY 1{0} ORDER BY 1{0}", " + a".repeat(120)), true);
+        check(&format!("SELECT 1{}", ", rank() OVER (PARTITION BY a + 1 ORDER BY b + 1)".repeat(500)), true);
+        check(&format!("VALUES (1 + 1){}", ", (1 + 1)".repeat(500)), true);
         check(&format!("SELECT CASE a {} END", "WHEN 1 THEN b + 1 ".repeat(5_000)), true);
         check(&format!("SELECT 1 FROM a{}", " JOIN b ON a.x = b.x".repeat(500)), true);
         check(

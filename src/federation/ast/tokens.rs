@@ -68,24 +68,31 @@ const CLAUSES: &[Keyword] = &[
     Keyword::INTERSECT,
 ];
 
-/// Words behind which an expression begins.
+/// Words behind which an expression begins. BY is one behind [`LISTS`] only: else it is a name.
 const OPENERS: &[Keyword] =
-    &[Keyword::WHERE, Keyword::HAVING, Keyword::AND, Keyword::OR, Keyword::NOT, Keyword::BY, Keyword::WHEN, Keyword::THEN];
+    &[Keyword::WHERE, Keyword::HAVING, Keyword::AND, Keyword::OR, Keyword::NOT, Keyword::WHEN, Keyword::THEN];
+
+/// Words behind which BY begins a list of expressions.
+pub(super) const LISTS: &[Keyword] = &[Keyword::GROUP, Keyword::ORDER, Keyword::PARTITION];
 
 /// The parser takes a word for a column where it knows no better: `WHERE WHERE x` would be a condition called "where".
 fn check_words(tokens: &[TokenWithSpan], text: &str) -> Result<(), Diagnosis> {
-    let mut begins_expression = false;
+    let (mut begins_expression, mut before, mut names) = (false, Keyword::NoKeyword, false);
     for token in tokens {
         let keyword = match &token.token {
             Token::Whitespace(_) => continue,
-            Token::Word(word) if word.quote_style.is_none() => word.keyword,
+            // Behind a period and AS every word is a name.
+            Token::Word(word) if word.quote_style.is_none() && !names => word.keyword,
             _ => Keyword::NoKeyword,
         };
+        names = token.token == Token::Period || keyword == Keyword::AS;
         if begins_expression && CLAUSES.contains(&keyword) {
             let message = format!("syntax error at or near \"{}\"", token.token);
             return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message).with_position(position(token, text)));
         }
-        begins_expression = OPENERS.contains(&keyword) || token.token == Token::Comma;
+        let begins_list = keyword == Keyword::BY && LISTS.contains(&before);
+        begins_expression = begins_list || OPENERS.contains(&keyword) || token.token == Token::Comma;
+        before = keyword;
     }
     Ok(())
 }
@@ -215,6 +222,21 @@ mod tests {
         check("SELECT a WHERE WHERE b", junk("syntax error at or near \"WHERE\"", 16));
         check("SELECT a, FROM t", junk("syntax error at or near \"FROM\"", 11));
         check("SELECT a WHERE \"where\" ORDER BY b", Ok("SELECT a WHERE \"where\" ORDER BY b"));
+        check("SELECT a FROM t GROUP BY HAVING b", junk("syntax error at or near \"HAVING\"", 26));
+    }
+
+    #[test]
+    fn words_that_are_names_open_nothing() {
+        for text in [
+            "SELECT id, by FROM t",
+            "SELECT by FROM t WHERE by IS NULL GROUP BY by ORDER BY by",
+            "SELECT t.by FROM t",
+            "SELECT t.and FROM t",
+            "SELECT 1 AS where FROM t",
+            "SELECT 1 AS not, 2 AS then FROM t",
+        ] {
+            check(text, Ok(text));
+        }
     }
 
     #[test]

@@ -143,3 +143,10 @@ SELECT '[2024-02-30,)'::daterange AS a
 SELECT id FROM shop.customers WHERE small @> 5
 SELECT id FROM shop.customers WHERE small && 5 AND id > 0
 SELECT id FROM shop.customers WHERE small <@ ARRAY[1]
+-- Words that are names where they stand.
+SELECT id, by FROM (SELECT 1 AS id, 2 AS by) AS t
+SELECT by, count(*) AS n FROM (SELECT id % 3 AS by FROM shop.orders) AS t WHERE by IS NOT NULL GROUP BY by ORDER BY by
+SELECT t.by FROM (SELECT 2 AS by) AS t
+SELECT 1 AS where FROM (SELECT 1) AS t(a)
+SELECT 1 AS and, 2 AS not, 3 AS having FROM shop.customers WHERE id = 1
+SELECT id FROM shop.customers ORDER BY WHERE id
