@@ -3,13 +3,13 @@
 
 pub mod copy;
 pub mod cursor;
+mod explain;
 pub mod modes;
 
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
     CloseCursor, DiscardObject, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, Reset, Set, Statement, TransactionMode,
-    UtilityOption,
 };
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -38,6 +38,17 @@ pub enum Kind {
     Explain {
         /// The explained query.
         query: Box<Query>,
+        /// Whether it runs.
+        analyze: bool,
+        /// `FORMAT json`
+        json: bool,
+    },
+    /// `EXPLAIN [ANALYZE] EXECUTE name (…)`
+    ExplainExecute {
+        /// The name.
+        name: String,
+        /// Arguments, constant expressions.
+        arguments: Vec<Expr>,
         /// Whether it runs.
         analyze: bool,
         /// `FORMAT json`
@@ -233,11 +244,7 @@ fn classify(statement: Statement, text: &Arc<str>) -> Kind {
     match statement {
         Statement::Query(query) => query_kind(query),
         Statement::Explain { statement, analyze, options, format, .. } => {
-            match (*statement, explain_options(options.as_deref(), format.is_some())) {
-                (Statement::Query(query), Ok((asked, json))) => Kind::Explain { query, analyze: analyze || asked, json },
-                (_, Err(error)) => Kind::Refused(error),
-                (_, Ok(_)) => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "EXPLAIN is supported for queries only"),
-            }
+            explain::classify(*statement, analyze, format.is_some(), options.as_deref().unwrap_or_default())
         }
         Statement::StartTransaction { modes, .. } => Kind::Begin(modes),
         Statement::Commit { chain, .. } => Kind::Commit { chain },
@@ -272,28 +279,6 @@ fn classify(statement: Statement, text: &Arc<str>) -> Kind {
         Statement::Call(function) => Kind::Call(Box::new(function)),
         other => refused(&other),
     }
-}
-
-/// Whether `(ANALYZE …)` and `(FORMAT json)` are among the options; those that would change the output unheard are refused.
-fn explain_options(options: Option<&[UtilityOption]>, has_format: bool) -> Result<(bool, bool), Diagnosis> {
-    let unsupported =
-        |what: &str| Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("EXPLAIN option {what} is not supported"));
-    if has_format {
-        return Err(unsupported("FORMAT"));
-    }
-    let (mut analyze, mut json) = (false, false);
-    for option in options.unwrap_or_default() {
-        let value = option.arg.as_ref().map(|arg| arg.to_string().to_lowercase());
-        let on = !matches!(value.as_deref(), Some("false" | "off" | "0"));
-        match option.name.value.to_lowercase().as_str() {
-            "analyze" => analyze = on,
-            "verbose" | "costs" | "settings" | "buffers" | "wal" | "timing" | "summary" => {}
-            "format" if matches!(value.as_deref(), Some("text" | "json")) => json = value.as_deref() == Some("json"),
-            "format" => return Err(unsupported("FORMAT")),
-            other => return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, format!("unrecognized EXPLAIN option \"{other}\""))),
-        }
-    }
-    Ok((analyze, json))
 }
 
 fn query_kind(query: Box<Query>) -> Kind {

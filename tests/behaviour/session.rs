@@ -270,3 +270,18 @@ async fn explain_gives_the_plan_as_a_tree() {
     let asked = told.pointer("/0/Stores/0").and_then(serde_json::Value::as_str).unwrap();
     assert!(asked.starts_with("Asked of notes: "), "{asked}");
 }
+
+#[tokio::test]
+async fn executions_of_prepared_statements_are_explained() {
+    let place = Place::new();
+    place.sqlite("notes", "CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (1), (2), (3);").await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("PREPARE above AS SELECT count(*) FROM notes.notes WHERE n > $1").await;
+    let plan = session.answer("EXPLAIN EXECUTE above(1)").await;
+    assert!(plan.contains("Asked of notes: ") && !plan.contains("metrics="), "{plan}");
+    let told = session.answer("EXPLAIN (ANALYZE, FORMAT json) EXECUTE above(1)").await;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told.pointer("/0/Plan/Actual Rows").and_then(serde_json::Value::as_u64), Some(1), "{told}");
+    assert_eq!(session.answer("EXECUTE above(1)").await, "2");
+}

@@ -47,6 +47,10 @@ pub(super) async fn run(
             let asked = explain::Asked { analyze: *analyze, json: *json };
             explain::run(session, &statement.text, query, asked, bound).await
         }
+        Kind::ExplainExecute { name, arguments, analyze, json } => {
+            let asked = explain::Asked { analyze: *analyze, json: *json };
+            execute::explain(session, &statement.text, name, arguments, asked).await
+        }
         Kind::Begin(modes) => transaction::begin(session, modes),
         Kind::Modes { place, modes, is_deferrable } => transaction::with_deferrable(session, *place, modes, *is_deferrable),
         Kind::Commit { chain } => transaction::commit(session, *chain).await,
@@ -94,6 +98,7 @@ pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given
             planned = Some(select::plan(session, &setting, text, query, given).await?);
             Some(vec![explain::column(*json)])
         }
+        Some((Kind::ExplainExecute { json, .. }, _)) => Some(vec![explain::column(*json)]),
         Some((Kind::Show(name), _)) => Some(show::columns(name)),
         Some((Kind::Execute { name, .. }, _)) => session.names.statement(name)?.description.columns.clone(),
         Some((Kind::Fetch { name, is_move: false, .. }, _)) => cursor::description(session, name)?.columns,
