@@ -26,7 +26,7 @@ pub async fn lines(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> R
     } else {
         displayable(bound.physical.as_ref()).indent(false).to_string()
     };
-    let mut lines: Vec<String> = text.lines().map(without_hidden).collect();
+    let mut lines: Vec<String> = without_keys(&text).lines().map(without_hidden).collect();
     lines.extend(notes(bound, branches).await?);
     Ok(lines)
 }
@@ -56,7 +56,7 @@ fn node(plan: &dyn ExecutionPlan, analyzed: bool) -> serde_json::Value {
     {
         return node(only.as_ref(), analyzed);
     }
-    let details = displayable(plan).one_line().to_string();
+    let details = without_keys(&displayable(plan).one_line().to_string());
     let mut shown = serde_json::json!({ "Node Type": plan.name(), "Details": without_hidden(details.trim_end()) });
     if let Some(fields) = shown.as_object_mut() {
         let rows = plan.metrics().filter(|_| analyzed).and_then(|metrics| metrics.output_rows());
@@ -124,6 +124,27 @@ async fn notes(bound: &Bound, branches: &Arc<Branches>) -> Result<Vec<String>, D
     Ok(lines)
 }
 
+/// The text of a plan with the number of the keys that a join has read instead of the keys, which may be thousands. Their number is
+/// that of their commas: it may be larger for texts that hold some.
+fn without_keys(text: &str) -> String {
+    const LIST: &str = "(SET) ([";
+    let mut parts = text.split(LIST);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_read = shown.lines().next_back().is_some_and(|line| line.contains("DynamicFilter ["));
+        shown.push_str(LIST);
+        match part.split_once("])") {
+            Some((keys, after)) if is_read => {
+                let count = keys.split(", ").count();
+                shown.push_str(&format!("{count} keys])"));
+                shown.push_str(after);
+            }
+            _ => shown.push_str(part),
+        }
+    }
+    shown
+}
+
 /// A line without the numbers that make names unique, which may stand anywhere in it.
 fn without_hidden(line: &str) -> String {
     let mut parts = line.split(HIDDEN);
@@ -158,6 +179,29 @@ pub struct Pulled {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_that_a_join_has_read_are_counted() {
+        let rows = [
+            (
+                "FilterExec: DynamicFilter [ a@0 >= 3 AND a@0 <= 397 AND a@0 IN (SET) ([3, 5, 397]) ], metrics=[]\n  ScanExec: store=b",
+                "FilterExec: DynamicFilter [ a@0 >= 3 AND a@0 <= 397 AND a@0 IN (SET) ([3 keys]) ], metrics=[]\n  ScanExec: store=b",
+            ),
+            (
+                "X: DynamicFilter [ a@0 IN (SET) ([1, 2]) AND b@1 IN (SET) ([x]) ]",
+                "X: DynamicFilter [ a@0 IN (SET) ([2 keys]) AND b@1 IN (SET) ([1 keys]) ]",
+            ),
+            // What the statement says is shown.
+            (
+                "X: DynamicFilter [ empty ]\n  FilterExec: a@0 IN (SET) ([1, 2])",
+                "X: DynamicFilter [ empty ]\n  FilterExec: a@0 IN (SET) ([1, 2])",
+            ),
+            ("X: DynamicFilter [ empty ]", "X: DynamicFilter [ empty ]"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(without_keys(text), expected);
+        }
+    }
 
     #[test]
     fn a_line_keeps_what_follows_a_hidden_number() {
