@@ -24,29 +24,27 @@ pub(super) async fn prepare(session: &mut Session, name: &str, types: &[DataType
 }
 
 /// `EXECUTE name (arguments)`
-<<<<<<< HEAD
 pub(super) async fn run(
-=======
-pub(super) async fn run(session: &mut Session, text: &Arc<str>, name: &str, arguments: &[Expr]) -> Result<Execution, Diagnosis> {
+    session: &mut Session,
+    text: &Arc<str>,
+    name: &str,
+    arguments: &[Expr],
+    reading: Reading,
+) -> Result<Execution, Diagnosis> {
     let (prepared, values) = bind(session, name, arguments).await?;
     let Some(parsed) = prepared.parsed.clone() else { return Ok(Execution::Empty) };
     let parsed = Parsed { text: Arc::clone(text), ..parsed };
-    let ended = Box::pin(super::run(session, &parsed, Some((&prepared, &values)))).await;
+    let ended = Box::pin(super::run(session, &parsed, Some((&prepared, &values)), reading)).await;
     // A place in the prepared text is no place in the text of EXECUTE.
     ended.map_err(|error| error.with_position(None))
 }
 
 /// `EXPLAIN EXECUTE name (arguments)`
 pub(super) async fn explain(
->>>>>>> cda9b28 (Explain executions of prepared statements, and refuse options of EXPLAIN that mean nothing as PostgreSQL does)
     session: &mut Session,
     text: &Arc<str>,
     name: &str,
     arguments: &[Expr],
-<<<<<<< HEAD
-    reading: Reading,
-) -> Result<Execution, Diagnosis> {
-=======
     asked: Asked,
 ) -> Result<Execution, Diagnosis> {
     let (prepared, values) = bind(session, name, arguments).await?;
@@ -59,7 +57,6 @@ pub(super) async fn explain(
 
 /// A prepared statement with values for its parameters.
 async fn bind(session: &mut Session, name: &str, arguments: &[Expr]) -> Result<(Arc<Prepared>, Vec<ScalarValue>), Diagnosis> {
->>>>>>> cda9b28 (Explain executions of prepared statements, and refuse options of EXPLAIN that mean nothing as PostgreSQL does)
     let prepared = Arc::clone(session.names.statement(name)?);
     let wanted = &prepared.description.parameters;
     if arguments.len() != wanted.len() {
@@ -69,13 +66,5 @@ async fn bind(session: &mut Session, name: &str, arguments: &[Expr]) -> Result<(
     }
     let setting = session.setting();
     let values = constants(&session.shared.engine, &setting, arguments, wanted).await?;
-<<<<<<< HEAD
-    let Some(parsed) = prepared.parsed.clone() else { return Ok(Execution::Empty) };
-    let parsed = Parsed { text: Arc::clone(text), ..parsed };
-    let ended = Box::pin(super::run(session, &parsed, Some((&prepared, &values)), reading)).await;
-    // A place in the prepared text is no place in the text of EXECUTE.
-    ended.map_err(|error| error.with_position(None))
-=======
     Ok((prepared, values))
->>>>>>> cda9b28 (Explain executions of prepared statements, and refuse options of EXPLAIN that mean nothing as PostgreSQL does)
 }
