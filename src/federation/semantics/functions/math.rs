@@ -9,6 +9,7 @@ use super::super::datum::{Datum, out_of_range};
 use super::super::numeric::{self, Numeric};
 use super::super::overload::{Overload, row};
 use super::super::typed::Call;
+use super::powers;
 
 const INT2: PgType = PgType::INT2;
 const INT4: PgType = PgType::INT4;
@@ -17,6 +18,8 @@ const NUM: PgType = PgType::NUMERIC;
 const F8: PgType = PgType::FLOAT8;
 const F4: PgType = PgType::FLOAT4;
 const BIT: PgType = PgType::BIT;
+/// Radians of a degree.
+const DEGREE: f64 = std::f64::consts::PI / 180.0;
 
 type Outcome<'a> = Result<Datum<'a>, Diagnosis>;
 
@@ -75,11 +78,11 @@ pub(super) const ROWS: &[Overload] = &[
     row("sqrt", &[F8], F8, square_root),
     row("sqrt", &[NUM], NUM, |_, a| Ok(Datum::Numeric(a[0].as_numeric().square_root()?))),
     row("cbrt", &[F8], F8, |_, a| Ok(Datum::Float(a[0].as_float().cbrt()))),
-    row("power", &[F8, F8], F8, power_float),
+    row("power", &[F8, F8], F8, powers::power),
     row("power", &[NUM, NUM], NUM, power_numeric),
-    row("pow", &[F8, F8], F8, power_float),
+    row("pow", &[F8, F8], F8, powers::power),
     row("pow", &[NUM, NUM], NUM, power_numeric),
-    row("exp", &[F8], F8, |_, a| finite(a[0].as_float().exp(), &[a[0].as_float()])),
+    row("exp", &[F8], F8, |_, a| powers::exponential(a[0].as_float())),
     row("exp", &[NUM], NUM, |_, a| Ok(Datum::Numeric(numeric::exp(&a[0].as_numeric())?))),
     row("ln", &[F8], F8, |_, a| logarithm(a[0].as_float(), f64::ln)),
     row("ln", &[NUM], NUM, |_, a| Ok(Datum::Numeric(numeric::ln(&a[0].as_numeric())?))),
@@ -97,8 +100,8 @@ pub(super) const ROWS: &[Overload] = &[
     row("trim_scale", &[NUM], NUM, trim_scale),
     row("min_scale", &[NUM], INT4, |_, a| Ok(Datum::Int(minimal(&a[0].as_numeric()).scale()))),
     row("pi", &[], F8, |_, _| Ok(Datum::Float(std::f64::consts::PI))),
-    row("degrees", &[F8], F8, |_, a| finite(a[0].as_float() / (std::f64::consts::PI / 180.0), &[a[0].as_float()])),
-    row("radians", &[F8], F8, |_, a| Ok(Datum::Float(a[0].as_float() * (std::f64::consts::PI / 180.0)))),
+    row("degrees", &[F8], F8, |_, a| scaled(a[0].as_float(), |x| x / DEGREE)),
+    row("radians", &[F8], F8, |_, a| scaled(a[0].as_float(), |x| x * DEGREE)),
     row("sin", &[F8], F8, |_, a| trigonometric(a[0].as_float(), f64::sin)),
     row("cos", &[F8], F8, |_, a| trigonometric(a[0].as_float(), f64::cos)),
     row("tan", &[F8], F8, |_, a| trigonometric(a[0].as_float(), f64::tan)),
@@ -110,6 +113,9 @@ pub(super) const ROWS: &[Overload] = &[
     row("sinh", &[F8], F8, |_, a| Ok(Datum::Float(a[0].as_float().sinh()))),
     row("cosh", &[F8], F8, |_, a| Ok(Datum::Float(a[0].as_float().cosh()))),
     row("tanh", &[F8], F8, |_, a| Ok(Datum::Float(a[0].as_float().tanh()))),
+    row("asinh", &[F8], F8, |_, a| Ok(Datum::Float(powers::inverse_sine(a[0].as_float())))),
+    row("acosh", &[F8], F8, |_, a| powers::inverse_cosine(a[0].as_float())),
+    row("atanh", &[F8], F8, |_, a| powers::inverse_tangent(a[0].as_float())),
     row("random", &[], F8, |_, _| Ok(Datum::Float(rand::random::<f64>()))).volatility(Volatility::Volatile),
     row("width_bucket", &[F8, F8, F8, INT4], INT4, width_bucket),
     row("width_bucket", &[NUM, NUM, NUM, INT4], INT4, width_bucket),
@@ -141,8 +147,15 @@ fn absolute_int<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     a[0].as_int().checked_abs().map(Datum::Int).ok_or_else(|| out_of_range(call.returns.pg_type))
 }
 
+/// The sign of a float: 0 for zeros of either sign and for NaN, which is neither above nor below.
 fn signum(value: f64) -> f64 {
-    if value.is_nan() || value == 0.0 { value } else { value.signum() }
+    if value > 0.0 {
+        1.0
+    } else if value < 0.0 {
+        -1.0
+    } else {
+        0.0
+    }
 }
 
 fn modulo<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
@@ -163,23 +176,9 @@ fn power_numeric<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
     Ok(Datum::Numeric(numeric::power(&a[0].as_numeric(), &a[1].as_numeric())?))
 }
 
-fn power_float<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
-    let (base, exponent) = (a[0].as_float(), a[1].as_float());
-    if base == 0.0 && exponent < 0.0 {
-        return Err(Diagnosis::new("2201F", "zero raised to a negative power is undefined"));
-    }
-    if base < 0.0 && base.is_finite() && exponent.is_finite() && exponent.fract() != 0.0 {
-        return Err(Diagnosis::new("2201F", "a negative number raised to a non-integer power yields a complex result"));
-    }
-    finite(base.powf(exponent), &[base, exponent])
-}
-
-/// Refuses an infinite result of finite arguments, as PostgreSQL does.
-fn finite<'a>(result: f64, arguments: &[f64]) -> Outcome<'a> {
-    if result.is_infinite() && arguments.iter().all(|argument| argument.is_finite()) {
-        return Err(Diagnosis::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: overflow"));
-    }
-    Ok(Datum::Float(result))
+/// A float that a factor must not lead out of the range.
+fn scaled<'a>(value: f64, function: fn(f64) -> f64) -> Outcome<'a> {
+    if value.is_finite() { powers::in_range(function(value), value != 0.0) } else { Ok(Datum::Float(function(value))) }
 }
 
 fn logarithm<'a>(value: f64, function: fn(f64) -> f64) -> Outcome<'a> {
@@ -250,14 +249,14 @@ fn trim_scale<'a>(_: &Call<'_>, a: &[Datum<'a>]) -> Outcome<'a> {
 
 fn trigonometric<'a>(value: f64, function: fn(f64) -> f64) -> Outcome<'a> {
     if value.is_infinite() {
-        return Err(Diagnosis::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "input is out of range"));
+        return Err(powers::beyond());
     }
     Ok(Datum::Float(function(value)))
 }
 
 fn arc<'a>(value: f64, function: fn(f64) -> f64) -> Outcome<'a> {
     if value.abs() > 1.0 {
-        return Err(Diagnosis::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "input is out of range"));
+        return Err(powers::beyond());
     }
     Ok(Datum::Float(function(value)))
 }

@@ -6,6 +6,7 @@
 
 mod array;
 mod datetime;
+mod degrees;
 pub(super) mod json;
 mod letters;
 mod like;
@@ -13,6 +14,7 @@ mod math;
 mod md5;
 mod network;
 mod pattern;
+mod powers;
 mod quantified;
 mod quote;
 mod regexp;
@@ -44,6 +46,7 @@ static TABLE: LazyLock<BTreeMap<&'static str, Vec<&'static Overload>>> = LazyLoc
     let mut table: BTreeMap<&'static str, Vec<&'static Overload>> = BTreeMap::new();
     let families = [
         math::ROWS,
+        degrees::ROWS,
         text::ROWS,
         regexp::ROWS,
         datetime::ROWS,
