@@ -3,12 +3,16 @@
 //! Scale rules follow `src/backend/utils/adt/numeric.c` of PostgreSQL 15 as observable behaviour: addition keeps the larger
 //! scale, multiplication adds scales, division and roots give at least sixteen significant digits.
 
+mod powers;
+
 use std::cmp::Ordering;
 
 use bigdecimal::num_bigint::{BigInt, Sign};
-use bigdecimal::{BigDecimal, FromPrimitive, RoundingMode, Signed, ToPrimitive, Zero};
+use bigdecimal::{BigDecimal, RoundingMode, Signed, ToPrimitive, Zero};
 
 use crate::error::{Diagnosis, sqlstate};
+
+pub(crate) use powers::{exp, ln, log, power};
 
 /// Significant digits a quotient or root has at least (`NUMERIC_MIN_SIG_DIGITS`).
 const SIGNIFICANT_DIGITS_MIN: i64 = 16;
@@ -375,157 +379,6 @@ fn power_of_ten(exponent: i64) -> BigInt {
 fn integer_root(value: &BigDecimal, scale: i64) -> BigDecimal {
     let widened = value.with_scale_round(2 * (scale + 1), RoundingMode::Down).into_bigint_and_scale().0;
     BigDecimal::new(widened.sqrt(), scale + 1).with_scale_round(scale, RoundingMode::HalfUp)
-}
-
-/// Raises to a power with the digits `numeric_power` shows.
-///
-/// # Errors
-/// 2201F for undefined powers, 22003 for results out of range.
-pub(crate) fn power(base: &Numeric, exponent: &Numeric) -> Result<Numeric, Diagnosis> {
-    let undefined = |message: &str| Diagnosis::new("2201F", message);
-    let (Finite(base_value), Finite(exponent_value)) = (base, exponent) else {
-        return Ok(Numeric::from_float(base.to_float().powf(exponent.to_float()), 15));
-    };
-    if base_value.is_zero() && exponent_value.is_negative() {
-        return Err(undefined("zero raised to a negative power is undefined"));
-    }
-    if base_value.is_negative() && !exponent_value.is_integer() {
-        return Err(undefined("a negative number raised to a non-integer power yields a complex result"));
-    }
-    let estimate = base.to_float().abs().log10() * exponent.to_float();
-    if estimate > WHOLE_DIGITS_MAX as f64 {
-        return Err(overflow());
-    }
-    let whole_digits = if estimate.is_finite() { estimate as i64 } else { 0 };
-    let scale = (SIGNIFICANT_DIGITS_MIN - whole_digits).max(base.scale()).max(exponent.scale()).clamp(0, DISPLAY_SCALE_MAX);
-    match exponent_value.to_i64().filter(|_| exponent_value.is_integer()) {
-        // Whole powers show sixteen digits after the point, however large they are.
-        Some(whole) => Ok(Finite(integer_power(base_value, whole, SIGNIFICANT_DIGITS_MIN.max(base.scale())))),
-        None => {
-            let log = natural_log(base_value, scale + 8);
-            Ok(Finite(exponential(&(log * exponent_value), scale)))
-        }
-    }
-}
-
-fn integer_power(base: &BigDecimal, exponent: i64, scale: i64) -> BigDecimal {
-    let mut result = BigDecimal::from(1);
-    let mut factor = base.clone();
-    let mut left = exponent.unsigned_abs();
-    let working = u64::try_from(scale + 40).unwrap_or(60) + base.digits();
-    while left > 0 {
-        if left & 1 == 1 {
-            result = (result * &factor).with_prec(working * 2);
-        }
-        factor = factor.square().with_prec(working * 2);
-        left >>= 1;
-    }
-    if exponent < 0 {
-        quotient(&BigDecimal::from(1), &result, scale, RoundingMode::HalfUp)
-    } else {
-        result.with_scale_round(scale, RoundingMode::HalfUp)
-    }
-}
-
-/// `exp` with the digits PostgreSQL shows.
-///
-/// # Errors
-/// 22003 when the result is out of range.
-pub(crate) fn exp(value: &Numeric) -> Result<Numeric, Diagnosis> {
-    let Finite(exponent) = value else {
-        return Ok(if *value == NegativeInfinity { Numeric::from_parts(0, 0) } else { value.clone() });
-    };
-    let digits = value.to_float() * std::f64::consts::LOG10_E;
-    if digits > WHOLE_DIGITS_MAX as f64 {
-        return Err(overflow());
-    }
-    let scale = (SIGNIFICANT_DIGITS_MIN - digits as i64).max(value.scale()).clamp(0, DISPLAY_SCALE_MAX);
-    Ok(Finite(exponential(exponent, scale)))
-}
-
-fn exponential(value: &BigDecimal, scale: i64) -> BigDecimal {
-    // Halving the argument until it is small keeps the series short; squaring undoes it.
-    let whole_digits = value.to_f64().map_or(0, |float| (float.abs() * std::f64::consts::LOG10_E) as i64);
-    let mut reduced = value.clone();
-    let mut halvings = 0_u32;
-    while reduced.abs() > BigDecimal::new(BigInt::from(1), 2) {
-        reduced = quotient(&reduced, &BigDecimal::from(2), scale + whole_digits + 60, RoundingMode::Down);
-        halvings += 1;
-    }
-    let working = scale + whole_digits + 40 + i64::from(halvings);
-    let mut term = BigDecimal::from(1);
-    let mut sum = BigDecimal::from(1);
-    let mut index = 1_i64;
-    while !term.is_zero() {
-        term = quotient(&(&term * &reduced), &BigDecimal::from(index), working, RoundingMode::Down);
-        sum += &term;
-        index += 1;
-    }
-    for _ in 0..halvings {
-        sum = sum.square().with_scale_round(working, RoundingMode::Down);
-    }
-    sum.with_scale_round(scale, RoundingMode::HalfUp)
-}
-
-/// `ln` with the digits PostgreSQL shows.
-///
-/// # Errors
-/// 2201E for zero and negative arguments.
-pub(crate) fn ln(value: &Numeric) -> Result<Numeric, Diagnosis> {
-    let Finite(argument) = positive(value)? else { return Ok(value.clone()) };
-    let digits = argument.to_f64().map_or(0, |float| float.ln().abs().log10().max(-300.0) as i64);
-    let scale = (SIGNIFICANT_DIGITS_MIN - digits).max(value.scale()).clamp(0, DISPLAY_SCALE_MAX);
-    Ok(Finite(natural_log(argument, scale)))
-}
-
-/// `log(base, value)` with the digits PostgreSQL shows.
-///
-/// # Errors
-/// 2201E for zero and negative arguments, 22012 for base 1.
-pub(crate) fn log(base: &Numeric, value: &Numeric) -> Result<Numeric, Diagnosis> {
-    let (Finite(base_value), Finite(argument)) = (positive(base)?, positive(value)?) else {
-        return Ok(NotANumber);
-    };
-    let divisor = natural_log(base_value, 60);
-    if divisor.is_zero() {
-        return Err(division_by_zero());
-    }
-    let estimate = (value.to_float().ln() / base.to_float().ln()).abs().log10().max(-300.0);
-    let scale = (SIGNIFICANT_DIGITS_MIN - estimate as i64).max(base.scale()).max(value.scale()).clamp(0, DISPLAY_SCALE_MAX);
-    let dividend = natural_log(argument, scale + 40);
-    Ok(Finite(quotient(&dividend, &natural_log(base_value, scale + 40), scale, RoundingMode::HalfUp)))
-}
-
-fn positive(value: &Numeric) -> Result<&Numeric, Diagnosis> {
-    match value.sign_kind() {
-        Ordering::Less => Err(Diagnosis::new("2201E", "cannot take logarithm of a negative number")),
-        Ordering::Equal if *value != NotANumber => Err(Diagnosis::new("2201E", "cannot take logarithm of zero")),
-        _ => Ok(value),
-    }
-}
-
-fn natural_log(value: &BigDecimal, scale: i64) -> BigDecimal {
-    // ln(v) = 2^k * 2 * artanh((r-1)/(r+1)) with r = v^(1/2^k) near 1.
-    let working = scale + 40;
-    let mut root = value.with_scale(working.max(value.fractional_digit_count()));
-    let mut doublings = 1_u32;
-    let near = BigDecimal::new(BigInt::from(5), 2);
-    while (&root - BigDecimal::from(1)).abs() > near {
-        root = integer_root(&root, working);
-        doublings += 1;
-    }
-    let ratio = quotient(&(&root - BigDecimal::from(1)), &(&root + BigDecimal::from(1)), working, RoundingMode::Down);
-    let square = ratio.square();
-    let mut term = ratio.clone();
-    let mut sum = ratio;
-    let mut index = 3_i64;
-    while !term.is_zero() {
-        term = (&term * &square).with_scale_round(working, RoundingMode::Down);
-        sum += quotient(&term, &BigDecimal::from(index), working, RoundingMode::Down);
-        index += 2;
-    }
-    let factor = BigDecimal::from_u64(1_u64 << doublings.min(63)).unwrap_or_default();
-    (sum * factor).with_scale_round(scale, RoundingMode::HalfUp)
 }
 
 #[cfg(test)]

@@ -114,3 +114,19 @@ WITH RECURSIVE t(n, s) AS (VALUES (1::int, NULL), (10, 'x'::text) UNION ALL SELE
 SELECT make_interval(days => 10) AS a, make_interval(years => 1, mins => 5, secs => 1.5) AS b, make_interval(1, hours => 2) AS c, make_interval(0, 0, 0, 0, 0, 0, 2.25) AS d, make_interval() AS e, make_interval(1, 2) AS f
 SELECT id, make_interval(days => small::int) AS a, make_interval(secs => score) AS b FROM shop.customers WHERE abs(score) < 1e6
 SELECT make_interval(fortnights => 1) AS a
+-- Powers, exponentials and logarithms of `numeric`.
+SELECT power(v, w) AS a FROM (VALUES ('-Infinity'::numeric, 0.5)) AS t(v, w)
+SELECT power(v, w) AS a FROM (VALUES (0.0, '-Infinity'::numeric)) AS t(v, w)
+SELECT power(v, w) AS a FROM (VALUES ('-Infinity'::numeric, 3.00), ('-Infinity', 2), ('-Infinity', -3), ('NaN', 0), (1.0, 'NaN'), (0.5, 'Infinity'), (-0.5, '-Infinity'), (-1, 'Infinity'), ('Infinity', -0.5), ('NaN', 2)) AS t(v, w)
+SELECT power(v, w) AS a FROM (VALUES (3.0, 1000), (5.5, 900), (0.1, 2000), (2.5, -1), (2.5, 2), (-1.5, 7), (7.0, -9), (0.0, 0.5), (0.00, 3), (1.00000000000000000001, 1000), (123456789.123, 40)) AS t(v, w)
+SELECT power(v, w) AS a FROM (VALUES (2.0, 0.5), (0.95, 12.7), (100, 1.5), (1.0000001, 3000000000), (1.0000001, 300000000.5), (1e-300, 0.3), (10, -1000.5), (10, -3000.5), (-1.0, 3000000001), (99.99, -7.123)) AS t(v, w)
+SELECT power(2.0, 500000) AS a
+SELECT power(99999.9999, 131072.5) AS a
+SELECT exp(v) AS a FROM (VALUES (1.0), (-1.5), (0.000001), (100.25), (-5000), (-6000), (5999.9), ('-Infinity'), ('NaN')) AS t(v)
+SELECT exp(10000.0) AS a
+SELECT exp(6000.0) AS a
+SELECT ln(v) AS a, log(v) AS b FROM (VALUES (1.05), (0.95), (1), (10), (22026.4), (0.000001), (1e100), (1e-100), (0.9999999), (1.1), (1.11), ('Infinity'), ('NaN')) AS t(v)
+SELECT log(v, w) AS a FROM (VALUES (1.05, 2), (0.99999, 1.0000001), (2, 1e50), (7.5, 0.3), ('Infinity', 2), (2, 'Infinity'), ('NaN', -2), (1000000, 1.00001)) AS t(v, w)
+SELECT log(2, '-Infinity'::numeric) AS a
+SELECT log(1.0, 2) AS a
+SELECT id, power(price, 3) AS a, power(price, 0.5) AS b, ln(price + 1) AS c FROM shop.products WHERE price >= 0
