@@ -69,3 +69,47 @@ SELECT no, ratio FROM field.visits WHERE ratio = 0 OR ratio > 'Infinity'
 SELECT no, ratio FROM field.visits WHERE ratio <= 'NaN'
 SELECT ratio + 0 AS ratio, count(*) AS n FROM field.visits GROUP BY ratio
 SELECT score, active, count(*) AS n FROM shop.customers WHERE score <> 0 GROUP BY ROLLUP (score, active)
+-- Results that leave the range of their type.
+SELECT id, sign(score) AS a, sign(rating) AS b, sign(wide) AS c FROM shop.customers
+SELECT id FROM shop.customers WHERE sign(score) = 0
+SELECT no, sign(ratio) AS a FROM field.visits
+SELECT id, score FROM shop.customers WHERE score < 1e400
+SELECT id, score FROM shop.customers WHERE score > 1e-400
+SELECT id, rating FROM shop.customers WHERE rating = 1e400
+SELECT no, ratio FROM field.visits WHERE ratio < 1e400
+SELECT id, ratio FROM crm.clients WHERE ratio <> 1e400
+SELECT 1e400::float8 AS a
+SELECT 1e-400::float8 AS a
+SELECT v::float8 AS a FROM (VALUES (1e400), (1)) AS t(v)
+SELECT v::real AS a FROM (VALUES (1e39), (1)) AS t(v)
+SELECT v::real AS a FROM (VALUES (1e-60), (1)) AS t(v)
+SELECT v::float8 AS a, v::real AS b FROM (VALUES (0.000), (1e-40), (3.4028235e38), ('Infinity'), ('NaN')) AS t(v)
+SELECT sin(v) AS a FROM (VALUES (1e400), (1)) AS t(v)
+SELECT v + 1::float8 AS a FROM (VALUES (1e400), (1)) AS t(v)
+SELECT 1e400 = 1::float8 AS a
+SELECT greatest(1e400, 1::float8) AS a
+SELECT power(score, 1.5) AS a FROM shop.customers
+SELECT power(v, 2) AS a FROM (VALUES (1e-200::float8)) AS t(v)
+SELECT power(v, -400) AS a FROM (VALUES (10::float8)) AS t(v)
+SELECT power(v, 400) AS a FROM (VALUES (10::float8)) AS t(v)
+SELECT power(v, w) AS a, v ^ w AS b FROM (VALUES ('-Infinity'::float8, 3::float8), ('-Infinity', -3), ('NaN', 0), (1, 'NaN'), (0.5, 'Infinity'), (2, -1074), (0, 0)) AS t(v, w)
+SELECT power(v, 1.5) AS a FROM (VALUES ('-Infinity'::float8)) AS t(v)
+SELECT exp(v) AS a FROM (VALUES (-800::float8)) AS t(v)
+SELECT exp(v) AS a FROM (VALUES (800::float8)) AS t(v)
+SELECT exp(v) AS a FROM (VALUES (-745::float8), ('Infinity'), ('-Infinity'), ('NaN'), (1)) AS t(v)
+SELECT radians(v) AS a FROM (VALUES (5e-324::float8)) AS t(v)
+SELECT degrees(v) AS a, radians(v) AS b FROM (VALUES ('Infinity'::float8), (180), ('NaN'), ('-0')) AS t(v)
+SELECT n, asinh(n * 0.37) AS a, acosh(1 + abs(n) * 0.11) AS b, atanh(n * 0.049) AS c FROM generate_series(-20, 20) AS t(n)
+SELECT asinh(v) AS a FROM (VALUES ('Infinity'::float8), ('-Infinity'), ('NaN'), ('-0'), (1e-30), (-1e300)) AS t(v)
+SELECT acosh(v) AS a FROM (VALUES ('Infinity'::float8), ('NaN'), (1), (1e300)) AS t(v)
+SELECT acosh(0.5) AS a
+SELECT atanh(v) AS a FROM (VALUES (1::float8), (-1), ('NaN'), ('-0'), (1e-30)) AS t(v)
+SELECT atanh(2) AS a
+SELECT n, sind(n * 7.5) AS a, cosd(n * 7.5) AS b, tand(n * 7.5) AS c, cotd(n * 7.5) AS d FROM generate_series(-60, 60) AS t(n)
+SELECT n, asind(n / 20.0) AS a, acosd(n / 20.0) AS b, atand(n / 4.0) AS c, atan2d(n, 3) AS d, atan2d(-3, n) AS e FROM generate_series(-20, 20) AS t(n)
+SELECT sind(v) AS a, cosd(v) AS b, tand(v) AS c, asind(v) AS d, atand(v) AS e FROM (VALUES ('NaN'::float8), ('-0'), (1)) AS t(v)
+SELECT sind('Infinity') AS a
+SELECT cotd('-Infinity') AS a
+SELECT asind(1.5) AS a
+SELECT acosd(-1.5) AS a
+SELECT sind(id) AS a, cosd(quantity) AS b FROM shop.order_lines

@@ -179,20 +179,42 @@ fn number<'a>(source: PgType, value: &Datum<'a>, target: PgType) -> Result<Datum
             });
             fits.map(Datum::Int).ok_or_else(|| out_of_range(target))
         }
-        700 => {
+        700 | 701 => float(value, target).map(Datum::Float),
+        _ => constrained(from_number(source, value), target).map(Datum::Numeric),
+    }
+}
+
+/// A number as a float of the type. A `numeric` is read by its digits, and rounded once.
+fn float(value: &Datum<'_>, target: PgType) -> Result<f64, Diagnosis> {
+    let is_single = target.oid == PgType::FLOAT4.oid;
+    match value {
+        Datum::Numeric(number @ Numeric::Finite(_)) => {
+            let digits = number.to_canonical();
+            let found = if is_single { digits.parse::<f32>().map(f64::from) } else { digits.parse::<f64>() };
+            let is_zero = || number.compare(&Numeric::from_parts(0, 0)).is_eq();
+            match found {
+                Ok(found) if found.is_finite() && (found != 0.0 || is_zero()) => Ok(found),
+                _ => Err(beyond(&format!("\"{digits}\" is out of range for type {target}"))),
+            }
+        }
+        Datum::Int(value) if is_single => Ok(f64::from(*value as f32)),
+        _ if is_single => {
             let wide = value.as_float();
             let narrow = wide as f32;
             if narrow.is_infinite() && wide.is_finite() {
-                return Err(Diagnosis::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: overflow"));
+                return Err(beyond("value out of range: overflow"));
             }
             if narrow == 0.0 && wide != 0.0 {
-                return Err(Diagnosis::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: underflow"));
+                return Err(beyond("value out of range: underflow"));
             }
-            Ok(Datum::Float(f64::from(narrow)))
+            Ok(f64::from(narrow))
         }
-        701 => Ok(Datum::Float(value.as_float())),
-        _ => constrained(from_number(source, value), target).map(Datum::Numeric),
+        _ => Ok(value.as_float()),
     }
+}
+
+fn beyond(message: &str) -> Diagnosis {
+    Diagnosis::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, message)
 }
 
 fn special_to_integer(what: &str, target: PgType) -> Diagnosis {

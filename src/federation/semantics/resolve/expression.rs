@@ -481,8 +481,12 @@ impl Resolver<'_> {
         }
         let typed: Typed = declared.into();
         // Reading a value as its declared type widens numbers and turns dates into timestamps by itself.
-        let reads = overload::numeric_rank(from.pg_type).is_some()
-            || matches!((from.pg_type.oid, declared.oid), (1082, 1114) | (1083, 1186));
+        let reads = match (from.pg_type.oid, declared.oid) {
+            (1082, 1114) | (1083, 1186) => true,
+            // Some numbers have no float; those of the engine's decimals all do.
+            (1700, 700 | 701) => matches!(scope.carrier_of(&operand.expr)?, DataType::Decimal128(..)),
+            _ => overload::numeric_rank(from.pg_type).is_some(),
+        };
         if reads && !from.is_unknown() {
             return Ok((operand.expr, typed));
         }
