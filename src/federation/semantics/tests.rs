@@ -4,6 +4,7 @@
 //! its SQLSTATE and message.
 
 mod cases;
+mod numbers;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -213,6 +214,16 @@ async fn conditions_keep_errors_away_like_postgres() {
 #[tokio::test]
 async fn functions_answer_like_postgres() {
     check(cases::FUNCTIONS).await;
+}
+
+#[tokio::test]
+async fn functions_of_numbers_match_postgres() {
+    check(numbers::FUNCTIONS).await;
+}
+
+#[tokio::test]
+async fn aggregates_over_pairs_match_postgres() {
+    check(numbers::PAIRS).await;
 }
 
 #[tokio::test]

@@ -157,3 +157,22 @@ SELECT no, count(*) AS n, max(amount) AS m FROM field.visits GROUP BY _id HAVING
 SELECT c.id, c.name, count(o.id) AS n, sum(o.total) AS s FROM shop.customers c LEFT JOIN shop.orders o ON o.customer = c.id GROUP BY c.id ORDER BY c.born, c.id
 SELECT k.*, count(p.id) AS n FROM crm.clients k LEFT JOIN archive.parcels p ON p.id = k.id GROUP BY k.id ORDER BY k.id
 SELECT c.name, o.status FROM shop.customers c JOIN shop.orders o ON o.customer = c.id GROUP BY c.id
+-- Statistics over pairs of which no part is NULL.
+SELECT corr(y, x) AS a, covar_pop(y, x) AS b, covar_samp(y, x) AS c, regr_r2(y, x) AS d, regr_slope(y, x) AS e, regr_intercept(y, x) AS f FROM (VALUES (2.5, 1), (3.1, 2), (7.7, 3), (NULL, 4), (9, NULL)) AS t(y, x)
+SELECT regr_count(y, x) AS a, regr_avgx(y, x) AS b, regr_avgy(y, x) AS c, regr_sxx(y, x) AS d, regr_syy(y, x) AS e, regr_sxy(y, x) AS f FROM (VALUES (2.5, 1), (3.1, 2), (7.7, 3), (NULL, 4), (9, NULL)) AS t(y, x)
+SELECT regr_count(y, x) AS a, corr(y, x) AS b, regr_sxx(y, x) AS c, regr_r2(y, x) AS d, regr_slope(y, x) AS e, covar_samp(y, x) AS f FROM (VALUES (2, 1)) AS t(y, x)
+SELECT corr(y, x) AS a, regr_r2(y, x) AS b, regr_slope(y, x) AS c FROM (VALUES (2, 1), (2, 3)) AS t(y, x)
+SELECT corr(y, x) AS a, regr_r2(y, x) AS b, regr_slope(y, x) AS c FROM (VALUES (1, 2), (3, 2)) AS t(y, x)
+SELECT regr_count(small, id) AS a, regr_avgx(small, id) AS b, regr_sxy(small, id) AS c FROM shop.customers WHERE id < 3
+SELECT regr_count(small, id) AS a, corr(small, id) AS b FROM shop.customers WHERE false
+SELECT active, regr_count(small, id) AS a, regr_count(score, rating) AS b FROM shop.customers GROUP BY active
+SELECT (SELECT regr_count(o.total, o.id) FROM shop.orders o WHERE o.customer = c.id) AS a, c.id FROM shop.customers c
+SELECT regr_slope(y, x) AS a, regr_syy(y, x) AS b, regr_avgy(y, x) AS c FROM (VALUES ('Infinity'::float8, 1), (2, 3)) AS t(y, x)
+SELECT regr_syy(y, x) AS a FROM (VALUES (1e200::float8, 1), (-1e200, 3)) AS t(y, x)
+SELECT regr_count(y, x) AS a FROM (VALUES (1e200::float8, 1), (-1e200, 3)) AS t(y, x)
+SELECT regr_count(y, x) AS a FROM (VALUES (1e400, 1), (2, 3)) AS t(y, x)
+SELECT regr_count(DISTINCT y, x) AS a, covar_pop(DISTINCT y, x) AS b, regr_sxy(y, x) FILTER (WHERE x > 1) AS c FROM (VALUES (2.5, 1), (3.1, 2), (2.5, 1)) AS t(y, x)
+SELECT x, covar_pop(y, x) OVER (ORDER BY x) AS a, regr_slope(y, x) OVER (ORDER BY x ROWS 1 PRECEDING) AS b, regr_count(y, x) OVER () AS c FROM (VALUES (2.5, 1), (3.1, 2), (7.7, 3)) AS t(y, x)
+SELECT regr_slope('1', 2) AS a, corr(NULL, 1) AS b
+SELECT corr(name, id) AS a FROM shop.customers
+SELECT corr(id) AS a FROM shop.customers

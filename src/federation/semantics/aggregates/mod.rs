@@ -2,7 +2,7 @@
 //!
 //! [`NamedAggregate`] holds a call until `resolve` knows the argument's type; [`TypedAggregate`] computes those that the
 //! engine's own aggregates cannot: exact sums and averages, deviations, extremes and distinct values by typed order. Percentiles are
-//! in `percentile`; [`OrderedAggregate`] collects values in an order of its own.
+//! in `percentile`, what is computed of pairs in `regression`; [`OrderedAggregate`] collects values in an order of its own.
 
 mod accumulate;
 mod collect;
@@ -12,6 +12,7 @@ mod float;
 mod moving;
 mod ordered;
 mod percentile;
+mod regression;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -38,6 +39,7 @@ use moving::MovingSum;
 pub(super) use collect::Order;
 pub(super) use ordered::{Collected, OrderedAggregate};
 pub(super) use percentile::Percentile;
+pub(super) use regression::{Regression, Statistic};
 
 const NAMES: &[&str] = &[
     "sum",
@@ -58,7 +60,7 @@ const NAMES: &[&str] = &[
 
 /// All aggregate functions to register.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
-    let named = NAMES.iter().map(|name| AggregateUDF::new_from_impl(NamedAggregate::new(name)));
+    let named = NAMES.iter().chain(regression::NAMES).map(|name| AggregateUDF::new_from_impl(NamedAggregate::new(name)));
     named.chain([AggregateUDF::new_from_impl(Percentile::new(false))]).map(Arc::new).collect()
 }
 
@@ -89,6 +91,9 @@ impl NamedAggregate {
     }
 
     fn guess(&self, argument: Option<&Field>) -> Typed {
+        if let Some(statistic) = Statistic::of_name(self.name) {
+            return statistic.returns().into();
+        }
         let typed = argument.map_or(PgType::TEXT.into(), Typed::of_field);
         let rank = numeric_rank(typed.pg_type);
         let pg_type = match (self.name, rank) {

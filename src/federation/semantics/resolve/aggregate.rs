@@ -17,7 +17,9 @@ use datafusion::logical_expr::{AggregateUDF, Expr, SortExpr};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
-use super::super::aggregates::{Collected, Kind, NamedAggregate, Order, OrderedAggregate, Percentile, TypedAggregate};
+use super::super::aggregates::{
+    Collected, Kind, NamedAggregate, Order, OrderedAggregate, Percentile, Regression, Statistic, TypedAggregate,
+};
 use super::super::floats;
 use super::super::functions::missing_function;
 use super::super::key;
@@ -217,6 +219,9 @@ impl Resolver<'_> {
         if name == "string_agg" {
             return self.string_agg(operands, distinct, scope);
         }
+        if let Some(statistic) = Statistic::of_name(name) {
+            return self.regression(statistic, operands, distinct, scope);
+        }
         let [operand]: [Operand; 1] = operands.try_into().map_err(|_others: Vec<Operand>| missing())?;
         let operand = if operand.typed.is_unknown() {
             let assumed: Typed = if matches!(name, "min" | "max") { PgType::TEXT.into() } else { PgType::FLOAT8.into() };
@@ -244,6 +249,20 @@ impl Resolver<'_> {
                 }
             }
         }
+    }
+
+    /// A statistic over pairs, whose parts are read as `double precision`.
+    fn regression(&self, statistic: Statistic, operands: Vec<Operand>, distinct: bool, scope: &Scope<'_>) -> Result<Decided> {
+        let types: Vec<Typed> = operands.iter().map(|operand| operand.typed.clone()).collect();
+        let is_number = |typed: &Typed| typed.is_unknown() || numeric_rank(typed.pg_type).is_some();
+        if operands.len() != 2 || !types.iter().all(is_number) {
+            return Err(missing_function(statistic.name(), &types).into());
+        }
+        let double: Typed = PgType::FLOAT8.into();
+        let arguments = operands.into_iter().map(|operand| self.convert(operand, &double, Asked::Implicitly, scope));
+        let arguments = arguments.collect::<Result<Vec<_>>>()?;
+        let function = Arc::new(AggregateUDF::new_from_impl(Regression::new(statistic, distinct)));
+        Ok(Decided { function, arguments, distinct: false })
     }
 
     fn typed(&self, kind: Kind, argument: Expr, reads: PgType, returns: PgType, distinct: bool) -> Result<Decided> {
