@@ -165,11 +165,11 @@ fn is_in(
         };
         return holds(&Expression::condition(Node::Or(list.iter().map(equal).collect())), wanted, cells);
     };
-    // A list with NULL in it does not hold what it is not known to hold.
-    if !wanted && constants.iter().any(Option::is_none) {
-        return Ok(Bson::Boolean(false));
-    }
     let subject = value(subject, cells)?;
+    // A list with NULL in it does not hold what it is not known to hold; but a value that is none of the type is one for no list.
+    if !wanted && constants.iter().any(Option::is_none) {
+        return Ok(never(&subject));
+    }
     let mut items = Vec::with_capacity(list.len());
     for item in list.iter().filter(|item| !matches!(item.node, Node::Literal(None))) {
         let value = value(item, cells)?;
@@ -184,6 +184,11 @@ fn is_in(
         let known = if nullable { vec![is_not_null(&subject)] } else { Vec::new() };
         all_of(known.into_iter().chain([if wanted { found } else { not(found) }]).collect())
     }))
+}
+
+/// False for every value, which is read nonetheless.
+fn never(value: &Value) -> Bson {
+    Bson::Document(doc! { "$lt": [&value.bson, Bson::MinKey] })
 }
 
 /// `LIKE` with a constant pattern of few wildcards.

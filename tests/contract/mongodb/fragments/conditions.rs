@@ -110,6 +110,23 @@ async fn conditions_notice_values_that_do_not_fit() {
     assert!(broken > 20 && whole > 20, "{broken} broken and {whole} whole values");
 }
 
+/// So it is for a list with NULL, which holds nothing that it is not known to hold, whatever the value.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_with_null_notice_values_that_do_not_fit() {
+    let options = format!("on_mismatch = \"error\"\nsample = 0\n[collections.c.columns]\n_id = \"bigint\"{COLUMNS}");
+    let world = World::new(&options).await;
+    let collection = world.fill("c", vec![doc! { "_id": 0_i64, "i": 7 }]).await;
+    let room = Room::new(world, &["c"]).await;
+    let subject = room.column("c", "i");
+    let list = vec![super::literal(subject.pg_type, Some(Value::Int(5))), super::literal(subject.pg_type, None)];
+    let unlisted = Node::In { subject: Box::new(subject), list, negated: true };
+    let relation = project(filter(room.all("c"), Expression::condition(unlisted)), vec![room.column("c", "_id")]);
+    assert_eq!(room.rows(&relation).await.len(), 0);
+    collection.replace_one(doc! { "_id": 0_i64 }, doc! { "_id": 0_i64, "i": "seven" }).await.unwrap();
+    let noticed = room.run(&relation).await.expect_err("a text is no integer");
+    assert!(noticed.to_string().starts_with("a value of docs.c.i is a value of type "), "{noticed}");
+}
+
 /// A key is found by its index, whatever else stands in the condition.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conditions_use_indexes() {
