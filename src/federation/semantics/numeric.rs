@@ -152,7 +152,11 @@ impl Numeric {
 
     pub(crate) fn add(&self, other: &Self) -> Result<Self, Diagnosis> {
         match (self, other) {
-            (Finite(left), Finite(right)) => bounded(left + right),
+            (Finite(left), Finite(right)) => {
+                let (sum, scale) = (left + right, self.scale().max(other.scale()));
+                // To zero the library gives at most fifteen digits more.
+                bounded(if sum.fractional_digit_count() == scale { sum } else { sum.with_scale(scale) })
+            }
             (NotANumber, _) | (_, NotANumber) | (Infinity, NegativeInfinity) | (NegativeInfinity, Infinity) => Ok(NotANumber),
             (Finite(_), special) | (special, _) => Ok(special.clone()),
         }
@@ -412,6 +416,12 @@ mod tests {
     #[test]
     fn sums_products_and_remainders_keep_scales() {
         assert_eq!(number("1.50").add(&number("1.5")).unwrap().to_canonical(), "3.00");
+        let (zero, zeros) = (number("0"), number(&format!("0.{}", "0".repeat(18))));
+        for sum in [zero.add(&zeros), zeros.add(&zero), zero.subtract(&zeros), zeros.subtract(&zero)] {
+            assert_eq!(sum.unwrap().to_canonical(), zeros.to_canonical());
+        }
+        assert_eq!(number("3").add(&zeros).unwrap().to_canonical(), format!("3.{}", "0".repeat(18)));
+        assert_eq!(zeros.subtract(&number("-3")).unwrap().to_canonical(), format!("3.{}", "0".repeat(18)));
         assert_eq!(number("1.50").multiply(&number("1.5")).unwrap().to_canonical(), "2.250");
         assert_eq!(number("0.00").multiply(&number("1.5")).unwrap().to_canonical(), "0.000");
         assert_eq!(number("-7.5").remainder(&number("2")).unwrap().to_canonical(), "-1.5");

@@ -1,0 +1,4 @@
+-- What statements of the typed generator showed, made small.
+SELECT t1.id, t2.id AS other, sum(t2.wide) OVER (PARTITION BY t1.id ORDER BY t1.id) AS s, count(*) OVER () AS n FROM crm.clients AS t1 JOIN crm.stock AS t2 ON t1.id = t2.id WHERE t1.id <> 1
+SELECT id, wide + id AS a, id - wide AS b, wide - (SELECT max(id) FROM shop.products) AS c, sum(wide) OVER (ORDER BY id) AS d FROM crm.stock WHERE id IN (3, 12, 21)
+SELECT a + 0 AS a, 0 - a AS b, 3 + a AS c, a - 3 AS d, a * 2 AS e FROM (SELECT 0.00000000000000000000::numeric * length(name) AS a FROM shop.customers WHERE id = 1) AS t
