@@ -2,3 +2,7 @@
 SELECT t1.id, t2.id AS other, sum(t2.wide) OVER (PARTITION BY t1.id ORDER BY t1.id) AS s, count(*) OVER () AS n FROM crm.clients AS t1 JOIN crm.stock AS t2 ON t1.id = t2.id WHERE t1.id <> 1
 SELECT id, wide + id AS a, id - wide AS b, wide - (SELECT max(id) FROM shop.products) AS c, sum(wide) OVER (ORDER BY id) AS d FROM crm.stock WHERE id IN (3, 12, 21)
 SELECT a + 0 AS a, 0 - a AS b, 3 + a AS c, a - 3 AS d, a * 2 AS e FROM (SELECT 0.00000000000000000000::numeric * length(name) AS a FROM shop.customers WHERE id = 1) AS t
+SELECT t2.id AS a, t2.id AS b, t2.name AS c, count(*) AS n FROM shop.customers AS t2 WHERE t2.id < 4 GROUP BY 1, 2, 3
+SELECT id, wait, name, count(*) FROM shop.customers WHERE id < 4 GROUP BY id, customers.id, 2, name, 3
+SELECT 1 AS one FROM (SELECT t2.id AS a, t2.id AS b, t2.name AS c, count(*) AS n FROM shop.customers AS t2 WHERE t2.id = 1 GROUP BY 1, 2, 3) AS t
+SELECT t1.id AS a, t1.id AS b, t1.name AS c, count(*) AS n FROM shop.customers AS t1 JOIN crm.clients AS t2 ON t1.id = t2.id GROUP BY 1, 2, 3

@@ -37,6 +37,8 @@ impl Resolver<'_> {
         let calls = self.beside_each_other(calls, scope)?;
         let shown: Vec<Expr> = grouping_set_to_exprlist(&groups)?.into_iter().cloned().collect();
         let is_set = matches!(groups.as_slice(), [Expr::GroupingSet(_)]);
+        // The schema has a repeated expression once, and the optimiser finds expressions by their places in the schema.
+        let groups = if is_set { groups } else { shown.clone() };
         let all: Vec<&Expr> = shown.iter().collect();
         let keys = shown
             .iter()
