@@ -6,3 +6,12 @@ SELECT t2.id AS a, t2.id AS b, t2.name AS c, count(*) AS n FROM shop.customers A
 SELECT id, wait, name, count(*) FROM shop.customers WHERE id < 4 GROUP BY id, customers.id, 2, name, 3
 SELECT 1 AS one FROM (SELECT t2.id AS a, t2.id AS b, t2.name AS c, count(*) AS n FROM shop.customers AS t2 WHERE t2.id = 1 GROUP BY 1, 2, 3) AS t
 SELECT t1.id AS a, t1.id AS b, t1.name AS c, count(*) AS n FROM shop.customers AS t1 JOIN crm.clients AS t2 ON t1.id = t2.id GROUP BY 1, 2, 3
+SELECT id, lag('') OVER (ORDER BY id) AS a FROM shop.products
+SELECT id, lead(NULL, 2) OVER (ORDER BY id) AS a FROM shop.products
+SELECT id, first_value('x') OVER (ORDER BY id) AS a FROM shop.products
+SELECT id, last_value(NULL) OVER (ORDER BY id) AS a FROM shop.products
+SELECT id, nth_value('x', 2) OVER (ORDER BY id) AS a FROM shop.products
+SELECT id, nth_value(NULL, NULL) OVER (ORDER BY id) AS a FROM shop.products
+SELECT id, lag($1) OVER (ORDER BY id) AS a FROM shop.products <- x
+SELECT id, lag($1::text) OVER (ORDER BY id) AS a, lag('', 1, 'x') OVER (ORDER BY id) AS b, lead(NULL, 1, id) OVER (ORDER BY id) AS c, first_value(x) OVER (ORDER BY id) AS d, lag(CASE WHEN id > 3 THEN 'y' END) OVER (ORDER BY id) AS e, lag((SELECT 'z')) OVER (ORDER BY id) AS f FROM (SELECT id, '' AS x FROM shop.products) AS t <- x
+SELECT id, lag(i) OVER (ORDER BY id) AS a FROM (SELECT id, NULL AS i FROM shop.products) AS t

@@ -18,6 +18,7 @@ use super::super::failing;
 use super::super::functions::missing_function;
 use super::super::overload::common_type;
 use super::super::typed::Typed;
+use super::array::undetermined;
 use super::convert::{Asked, Operand, typed_null};
 use super::{Resolver, Scope};
 
@@ -85,8 +86,11 @@ impl Resolver<'_> {
         }
     }
 
-    /// An untyped value is text.
+    /// A value whose type is that of the call, which a literal does not tell. What else has no type is text.
     fn known(&self, value: Operand, scope: &Scope<'_>) -> Result<Expr> {
+        if value.typed.is_unknown() && matches!(value.expr, Expr::Literal(..) | Expr::Placeholder(_)) {
+            return Err(undetermined().into());
+        }
         let typed = if value.typed.is_unknown() { PgType::TEXT.into() } else { value.typed.clone() };
         self.convert(value, &typed, Asked::Implicitly, scope)
     }

@@ -275,7 +275,9 @@ impl Pen<'_> {
         if block.distinct || block.is_limited() || self.hides_key(&block, ordered()) || self.is_heavy(&block, ordered()) {
             block = self.wrap(block);
         }
-        block.order = keys.iter().map(|key| SortKey { expression: over(&key.expression, &block.output), ..key.clone() }).collect();
+        let ordered = keys.iter().map(|key| SortKey { expression: over(&key.expression, &block.output), ..key.clone() });
+        // A constant orders nothing, and a server may read a number as the place of a column.
+        block.order = ordered.filter(|key| !self.is_constant(&key.expression)).collect();
         (block.offset, block.limit) = (offset, limit);
         Ok(block)
     }
@@ -382,6 +384,14 @@ impl Pen<'_> {
 
     fn is_column(&self, term: usize) -> bool {
         matches!(self.term(term).as_deref(), Some(Term::Stored { .. } | Term::Made { .. }))
+    }
+
+    fn is_constant(&self, expression: &Expression) -> bool {
+        match expression.node {
+            Node::Literal(_) => true,
+            Node::Column(term) => matches!(self.term(term).as_deref(), Some(Term::Computed(inner)) if self.is_constant(inner)),
+            _ => false,
+        }
     }
 
     /// Whether a term is, or is computed from, one that `wanted` knows.
