@@ -15,3 +15,11 @@ SELECT id, nth_value(NULL, NULL) OVER (ORDER BY id) AS a FROM shop.products
 SELECT id, lag($1) OVER (ORDER BY id) AS a FROM shop.products <- x
 SELECT id, lag($1::text) OVER (ORDER BY id) AS a, lag('', 1, 'x') OVER (ORDER BY id) AS b, lead(NULL, 1, id) OVER (ORDER BY id) AS c, first_value(x) OVER (ORDER BY id) AS d, lag(CASE WHEN id > 3 THEN 'y' END) OVER (ORDER BY id) AS e, lag((SELECT 'z')) OVER (ORDER BY id) AS f FROM (SELECT id, '' AS x FROM shop.products) AS t <- x
 SELECT id, lag(i) OVER (ORDER BY id) AS a FROM (SELECT id, NULL AS i FROM shop.products) AS t
+SELECT 12::bigint AS a FROM crm.stock ORDER BY a, id LIMIT 5
+SELECT -3::bigint AS a, id FROM crm.stock ORDER BY a, id LIMIT 3 OFFSET 1000
+SELECT 1::bigint AS a, 2::smallint AS b, qty FROM crm.stock ORDER BY b DESC, qty, a, id LIMIT 7
+SELECT 9::int AS a, count(*) AS n FROM crm.stock GROUP BY 1 ORDER BY 1 LIMIT 2
+SELECT 9::int AS a FROM archive.parcels ORDER BY a, id LIMIT 2
+SELECT 9::int AS a FROM field.visits ORDER BY a, no LIMIT 2
+SELECT DISTINCT 9::int AS a, qty FROM crm.stock ORDER BY a, qty LIMIT 4
+SELECT id, row_number() OVER (PARTITION BY 9::int ORDER BY 7::int, id) AS n, 9::int AS a FROM crm.stock ORDER BY a, n LIMIT 4

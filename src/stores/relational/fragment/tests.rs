@@ -169,6 +169,14 @@ fn what_is_plainly_one_select_is_one() {
         "SELECT count(*) AS c0 FROM m.a AS t0 GROUP BY t0.y HAVING (count(*) > $1) ORDER BY t0.y DESC NULLS LAST",
     );
     check(&scan("a", &[], vec![]), "SELECT 1 AS c0 FROM m.a AS t0");
+    // Constants order nothing.
+    let constant = project(scan("a", &[0], vec![]), vec![number(5), column(0)]);
+    check(&sort(constant.clone(), 0, Some(3)), "SELECT $1 AS c0, t0.x AS c1 FROM m.a AS t0 LIMIT 3");
+    let keys = [number(7), column(0), column(1)].map(|expression| SortKey { expression, descending: false, nulls_first: false });
+    check(
+        &Relation::Sort { input: Box::new(constant), keys: keys.to_vec(), offset: 2, limit: Some(3) },
+        "SELECT $1 AS c0, t0.x AS c1 FROM m.a AS t0 ORDER BY t0.x ASC NULLS LAST LIMIT 3 OFFSET 2",
+    );
 }
 
 #[test]
