@@ -95,6 +95,10 @@ impl Layout {
             return Err(layout.changed("The plan has another number of columns."));
         }
         let fields = schema.fields().iter().zip(&known).map(|(field, shape)| match super::fragment::stored_column(shape, tables) {
+            // The plan may want another carrier of `numeric` than the column's.
+            Some(column) if column.field.pg_type().oid == PgType::NUMERIC.oid => {
+                column.field.clone().with_name(field.name()).with_data_type(field.data_type().clone())
+            }
             Some(column) => column.field.clone().with_name(field.name()),
             None => {
                 Field::new(field.name(), field.data_type().clone(), true).with_pg_type(PgType::with_typmod(shape.pg_type.oid, -1))

@@ -23,3 +23,17 @@ SELECT 9::int AS a FROM archive.parcels ORDER BY a, id LIMIT 2
 SELECT 9::int AS a FROM field.visits ORDER BY a, no LIMIT 2
 SELECT DISTINCT 9::int AS a, qty FROM crm.stock ORDER BY a, qty LIMIT 4
 SELECT id, row_number() OVER (PARTITION BY 9::int ORDER BY 7::int, id) AS n, 9::int AS a FROM crm.stock ORDER BY a, n LIMIT 4
+SELECT LEAST(email, email) AS a, id FROM shop.customers INTERSECT SELECT name, id FROM shop.customers
+SELECT coalesce(bin, bin) AS a, count(*) AS n FROM shop.moves GROUP BY 1 HAVING coalesce(bin, bin) > 'A'
+SELECT DISTINCT GREATEST(email, name) AS a, coalesce(code, code) AS b FROM shop.customers
+SELECT coalesce(code, code) AS a, count(*) AS n FROM shop.customers GROUP BY 1
+SELECT d.a, 1 AS one FROM (SELECT coalesce(m.bin, m.bin) AS a, count(*) AS n, sum(e.sum) AS s, avg(1::bigint) AS v FROM shop.nothing AS e RIGHT JOIN shop.moves AS m ON e.id = m.id GROUP BY 1) AS d
+SELECT coalesce(email, email) AS a, count(*) AS n FROM shop.customers GROUP BY 1 ORDER BY a NULLS FIRST, n LIMIT 5
+SELECT total FROM shop.orders UNION ALL SELECT worth FROM archive.stamps WHERE owner <> 1
+SELECT weight FROM archive.parcels WHERE id <> order_no UNION ALL SELECT worth FROM archive.stamps WHERE owner <> id
+SELECT weight FROM archive.parcels UNION SELECT worth FROM archive.stamps WHERE owner <> id UNION ALL SELECT total FROM shop.orders
+SELECT worth FROM archive.stamps WHERE owner <> id UNION ALL SELECT 1.5
+SELECT coalesce(worth, 1.5) AS a FROM archive.stamps WHERE owner < id
+SELECT avg(x), min(x), max(x), count(DISTINCT x) FROM (SELECT worth AS x FROM archive.stamps WHERE owner <> id UNION ALL SELECT weight FROM archive.parcels WHERE id <> order_no) AS t
+SELECT s.worth, p.weight FROM archive.stamps AS s JOIN archive.parcels AS p ON p.id = s.id WHERE s.owner <> s.id UNION ALL SELECT total, 1.5::numeric(3,2) FROM shop.orders
+SELECT amount FROM field.visits WHERE client <> person UNION ALL SELECT cost FROM field.readings WHERE no <> item UNION ALL SELECT wide FROM crm.stock WHERE item <> qty
