@@ -18,6 +18,7 @@ pub mod branches;
 pub mod context;
 mod correlated;
 pub mod counts;
+pub mod digits;
 pub mod engine;
 pub mod error;
 pub mod estimate;

@@ -117,6 +117,11 @@ pub trait Connector: fmt::Debug + Send + Sync {
         format!("not sent: a {}", fragment.root.name())
     }
 
+    /// Whether its decimals have fewer digits than `numeric`, so that what it computes of them may fail (22003) where PostgreSQL's does not.
+    fn has_few_digits(&self) -> bool {
+        false
+    }
+
     /// Opens one consistent view of the store.
     ///
     /// # Errors

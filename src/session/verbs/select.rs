@@ -8,6 +8,7 @@ use super::Bound;
 use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
+use crate::federation::digits::{self, Again};
 use crate::federation::fast::Lookup;
 use crate::federation::plan::{self, Planned, Setting};
 use crate::federation::ranges::Reading;
@@ -157,6 +158,11 @@ async fn run_planned(
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let ready = plan::bind_aside(&session.shared.engine, &setting, &planned, values, &branches).await;
     let ready = ready.map_err(|error| located(error, query, text))?;
-    let stream = ready.run()?;
+    let stream = if digits::may_lack(&ready.physical, &branches) {
+        let (engine, branches) = (session.shared.engine.clone(), session.branches(&setting.snapshot));
+        digits::run(&ready, Again { engine, setting, planned: planned.clone(), values: values.to_vec(), branches })?
+    } else {
+        ready.run()?
+    };
     Ok(Execution::Rows(Rows::new(planned.columns, session.settings.display(), stream, "SELECT", session.guard.clone())))
 }

@@ -219,6 +219,10 @@ impl Connector for MongoDb {
         self.shared.surrounded(|surroundings| fragment::describe(fragment, tables, surroundings))
     }
 
+    fn has_few_digits(&self) -> bool {
+        true
+    }
+
     async fn open(&self, purpose: Purpose) -> Result<Arc<dyn BranchContract>, StoreError> {
         Ok(Arc::new(Branch::open(self.shared.clone(), purpose).await?))
     }

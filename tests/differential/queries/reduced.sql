@@ -37,3 +37,9 @@ SELECT coalesce(worth, 1.5) AS a FROM archive.stamps WHERE owner < id
 SELECT avg(x), min(x), max(x), count(DISTINCT x) FROM (SELECT worth AS x FROM archive.stamps WHERE owner <> id UNION ALL SELECT weight FROM archive.parcels WHERE id <> order_no) AS t
 SELECT s.worth, p.weight FROM archive.stamps AS s JOIN archive.parcels AS p ON p.id = s.id WHERE s.owner <> s.id UNION ALL SELECT total, 1.5::numeric(3,2) FROM shop.orders
 SELECT amount FROM field.visits WHERE client <> person UNION ALL SELECT cost FROM field.readings WHERE no <> item UNION ALL SELECT wide FROM crm.stock WHERE item <> qty
+SELECT 1 AS one FROM field.readings WHERE cost = cost * cost
+SELECT no, cost * cost AS a, cost + cost AS b, cost - 0.00001 AS c FROM field.readings WHERE cost <> 1
+SELECT bin, sum(cost * cost) AS a, sum(cost) AS b, avg(cost * 2) AS c FROM field.readings GROUP BY bin
+SELECT sum(amount * amount * amount) AS a FROM field.visits
+SELECT no FROM field.readings WHERE cost * cost > $1 ORDER BY no LIMIT 5 <- 1e30
+SELECT no FROM field.visits WHERE no * 4611686018427387904 > 0

@@ -1,0 +1,168 @@
+//! A second way for statements of which a store may have too few digits.
+//!
+//! Decimals of some stores have a fixed number of digits. What such a store computes of them is exact or fails (22003), and which of
+//! both is known from its rows alone. The rows of such a statement are held back, within bounds; where it fails before the first
+//! of them is given, it runs again without parts in stores. The engine has all digits, and an error that is PostgreSQL's comes
+//! again. What fails behind the bounds stays an error.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::error::Result;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::scalar::ScalarValue;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+
+use super::branches::Branches;
+use super::engine::Engine;
+use super::error::diagnose;
+use super::generic::PlanMode;
+use super::placement::Level;
+use super::placement::exec::FragmentExec;
+use super::plan::{self, Bound, Planned, Setting};
+use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::PgType;
+use crate::stores::fragment::{Aggregate, Function, Node, Relation, WindowFunction};
+
+/// Most rows that are held back.
+const HELD_ROWS_MAX: usize = 65_536;
+/// Most bytes of them.
+const HELD_BYTES_MAX: usize = 8 << 20;
+
+/// What a statement is run again with.
+#[derive(Debug)]
+pub struct Again {
+    /// The engine.
+    pub engine: Engine,
+    /// The setting of the first run.
+    pub setting: Setting,
+    /// The planned statement.
+    pub planned: Planned,
+    /// The values of its parameters.
+    pub values: Vec<ScalarValue>,
+    /// Branches for the second run.
+    pub branches: Arc<Branches>,
+}
+
+/// Whether a store may lack digits for a part of the plan.
+pub fn may_lack(plan: &Arc<dyn ExecutionPlan>, branches: &Branches) -> bool {
+    let node: &dyn Any = plan.as_ref();
+    let lacks = |part: &FragmentExec| {
+        let fragment = part.fragment();
+        branches.connector(&fragment.store).is_some_and(|connector| connector.has_few_digits()) && computes_decimals(&fragment.root)
+    };
+    node.downcast_ref::<FragmentExec>().is_some_and(lacks) || plan.children().into_iter().any(|child| may_lack(child, branches))
+}
+
+/// Whether something is added, subtracted or multiplied as `numeric`.
+fn computes_decimals(root: &Relation) -> bool {
+    let is_numeric = |pg_type: PgType| pg_type.oid == PgType::NUMERIC.oid;
+    let mut found = false;
+    root.visit(&mut |relation| {
+        found |= match relation {
+            Relation::Aggregate { calls, .. } => {
+                calls.iter().any(|call| call.aggregate == Aggregate::Sum && is_numeric(call.pg_type))
+            }
+            Relation::Window { calls, .. } => {
+                let is_sum = |function: WindowFunction| matches!(function, WindowFunction::Aggregate(Aggregate::Sum));
+                calls.iter().any(|call| is_sum(call.function) && is_numeric(call.pg_type))
+            }
+            _ => false,
+        };
+        for expression in relation.expressions() {
+            expression.visit(&mut |inner| {
+                let is_arithmetic =
+                    matches!(inner.node, Node::Call { function: Function::Add | Function::Subtract | Function::Multiply, .. });
+                found |= is_arithmetic && is_numeric(inner.pg_type);
+            });
+        }
+    });
+    found
+}
+
+/// The rows of a plan that [`may_lack`] digits, or those of its second way.
+///
+/// # Errors
+/// What starting an operator failed with.
+pub fn run(ready: &Bound, again: Again) -> Result<SendableRecordBatchStream, Diagnosis> {
+    let first = ready.run()?;
+    let rows = futures::stream::once(Box::pin(held_back(first, again))).try_flatten();
+    Ok(Box::pin(RecordBatchStreamAdapter::new(ready.physical.schema(), rows)))
+}
+
+async fn held_back(mut first: SendableRecordBatchStream, again: Again) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let (mut held, mut rows, mut bytes) = (Vec::new(), 0, 0);
+    while rows < HELD_ROWS_MAX && bytes < HELD_BYTES_MAX {
+        match first.next().await {
+            None => return Ok(futures::stream::iter(held.into_iter().map(Ok)).boxed()),
+            Some(Ok(batch)) => {
+                rows += batch.num_rows();
+                bytes += batch.get_array_memory_size();
+                held.push(batch);
+            }
+            Some(Err(error)) if diagnose(&error).sqlstate == sqlstate::NUMERIC_VALUE_OUT_OF_RANGE => {
+                // What the stores still run for nobody ends before they are asked again.
+                drop(first);
+                return Ok(again.rows().await?.boxed());
+            }
+            Some(Err(error)) => return Err(error),
+        }
+    }
+    Ok(futures::stream::iter(held.into_iter().map(Ok)).chain(first).boxed())
+}
+
+impl Again {
+    /// The rows where stores run no parts.
+    async fn rows(self) -> Result<SendableRecordBatchStream, Diagnosis> {
+        let setting = Setting { pushdown: Level::Scans, plan_mode: PlanMode::Custom, ..self.setting };
+        plan::bind_aside(&self.engine, &setting, &self.planned, &self.values, &self.branches).await?.run()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::fragment::{AggregateCall, Expression};
+
+    fn column(pg_type: PgType) -> Expression {
+        Expression::column(0, pg_type)
+    }
+
+    fn call(function: Function, pg_type: PgType) -> Expression {
+        Expression::new(pg_type, Node::Call { function, arguments: vec![column(pg_type), column(pg_type)] })
+    }
+
+    fn rows() -> Box<Relation> {
+        Box::new(Relation::Values { types: vec![PgType::NUMERIC], rows: Vec::new() })
+    }
+
+    #[test]
+    fn arithmetic_of_decimals_is_found() {
+        let project = |expression| Relation::Project { input: rows(), expressions: vec![expression] };
+        let subquery = |relation| project(Expression::new(PgType::NUMERIC, Node::Subquery(Box::new(relation))));
+        let sum = |aggregate, pg_type| {
+            let call = AggregateCall { aggregate, argument: Some(column(pg_type)), distinct: false, filter: None, pg_type };
+            Relation::Aggregate { input: rows(), groups: Vec::new(), calls: vec![call] }
+        };
+        let within = Node::IsNull { operand: Box::new(call(Function::Add, PgType::NUMERIC)), negated: true };
+        let cases = [
+            (project(call(Function::Multiply, PgType::NUMERIC)), true),
+            (Relation::Filter { input: rows(), condition: Expression::condition(within) }, true),
+            (subquery(project(call(Function::Subtract, PgType::numeric(12, 2)))), true),
+            (sum(Aggregate::Sum, PgType::NUMERIC), true),
+            (Relation::Limit { input: Box::new(sum(Aggregate::Sum, PgType::NUMERIC)), offset: 0, limit: Some(1) }, true),
+            (sum(Aggregate::Maximum, PgType::NUMERIC), false),
+            (sum(Aggregate::Sum, PgType::INT8), false),
+            (project(call(Function::Multiply, PgType::INT8)), false),
+            (project(call(Function::Coalesce, PgType::NUMERIC)), false),
+            (project(column(PgType::NUMERIC)), false),
+        ];
+        for (relation, expected) in cases {
+            assert_eq!(computes_decimals(&relation), expected, "{relation:?}");
+        }
+    }
+}
