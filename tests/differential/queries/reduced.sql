@@ -43,3 +43,10 @@ SELECT bin, sum(cost * cost) AS a, sum(cost) AS b, avg(cost * 2) AS c FROM field
 SELECT sum(amount * amount * amount) AS a FROM field.visits
 SELECT no FROM field.readings WHERE cost * cost > $1 ORDER BY no LIMIT 5 <- 1e30
 SELECT no FROM field.visits WHERE no * 4611686018427387904 > 0
+SELECT upper(a) AS u, a || 'x' AS x, length(a) AS l, n FROM (SELECT coalesce(email, email) AS a, count(*) AS n FROM shop.customers GROUP BY 1 HAVING coalesce(email, email) LIKE '%@%' OR coalesce(email, email) < 'b') AS t
+SELECT upper(coalesce(bin, bin)) AS u, count(*) AS n FROM shop.moves GROUP BY coalesce(bin, bin) HAVING count(*) > 1 AND lower(coalesce(bin, bin)) > 'a'
+SELECT coalesce(code, code) || '!' AS a, length(coalesce(code, code)) AS l FROM shop.customers GROUP BY coalesce(code, code) HAVING coalesce(code, code) <> 'abc'
+SELECT c.id, (SELECT count(*) FROM shop.orders o WHERE o.customer = c.id GROUP BY c.id) AS n FROM shop.customers c WHERE id < 9
+SELECT c.id, (SELECT max(o.id) FROM shop.orders o WHERE o.customer = c.id GROUP BY c.id, o.customer, c.name) AS n FROM shop.customers c WHERE id < 9
+SELECT c.id, x.* FROM shop.customers c, LATERAL (SELECT c.id AS a, o.customer AS b, c.id AS d, count(*) AS n FROM shop.orders o WHERE o.customer = c.id GROUP BY 1, 2, 3) x WHERE c.id < 9
+SELECT c.id, x.* FROM shop.customers c, LATERAL (SELECT o.id AS a, o.id AS b, o.customer AS d, count(*) AS n FROM shop.orders o WHERE o.customer = c.id GROUP BY 1, 2, 3) x WHERE c.id < 9

@@ -8,7 +8,7 @@ use datafusion::common::{Column, DFSchema, NullEquality};
 use datafusion::error::Result;
 use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::expr::{Case, WindowFunction};
-use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::utils::{conjunction, grouping_set_to_exprlist, split_conjunction_owned};
 use datafusion::logical_expr::{
     Aggregate, Distinct, DistinctOn, Expr, FetchType, Filter, Join, JoinConstraint, JoinType, Limit, LogicalPlan, Projection,
     SkipType, Sort, SortExpr, SubqueryAlias, Union, Values, Window, WindowFrame, lit,
@@ -142,7 +142,11 @@ impl Rewriter {
         }
         let input = self.push(&node.input, domain)?;
         let mut groups: Vec<Expr> = input.key_exprs().collect();
-        groups.extend(inward(&node.group_expr, domain, &input.keys)?);
+        let own: Vec<Expr> = grouping_set_to_exprlist(&node.group_expr)?.into_iter().cloned().collect();
+        for group in inward(&own, domain, &input.keys)? {
+            // A key once more would have no column of its own.
+            groups.push(if groups.contains(&group) { group.alias(format!("again{HIDDEN}{}", groups.len())) } else { group });
+        }
         let calls = inward(&node.aggr_expr, domain, &input.keys)?;
         let first = input.keys.len();
         let aggregate = LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input.plan), groups, calls)?);
