@@ -36,7 +36,7 @@ const INVALID_COLUMN_REFERENCE: &str = "42P10";
 /// Looks for mistakes in a query that is written in `text`. `is_aggregate` knows the names of aggregate functions.
 ///
 /// # Errors
-/// 42803, 42P20, 42809, 42P10, each with its place.
+/// 42803, 42P20, 42809, 42P10, 42601, each with its place.
 pub fn check(query: &Query, text: &str, is_aggregate: &dyn Fn(&str) -> bool) -> Result<(), Diagnosis> {
     let mut looking = Looking { text, is_aggregate };
     match query.visit(&mut looking) {
@@ -63,8 +63,9 @@ impl Visitor for Looking<'_> {
     type Break = Box<Diagnosis>;
 
     fn pre_visit_query(&mut self, query: &Query) -> Found {
-        let SetExpr::Select(select) = query.body.as_ref() else { return ControlFlow::Continue(()) };
+        let SetExpr::Select(select) = query.body.as_ref() else { return self.places(query, None) };
         self.clauses(select)?;
+        self.places(query, Some(select.as_ref()))?;
         self.order(query, select)
     }
 
@@ -97,6 +98,46 @@ impl Looking<'_> {
     fn at(&self, function: &Function) -> Option<usize> {
         let place = function.name.0.first().and_then(ObjectNamePart::as_ident)?.span.start;
         character_of(self.text, place.line, place.column)
+    }
+
+    /// Constants where a number is the place of an output and everything else an expression.
+    fn places(&self, query: &Query, select: Option<&Select>) -> Found {
+        if let Some(GroupByExpr::Expressions(groups, _)) = select.map(|select| &select.group_by) {
+            for group in groups {
+                match group {
+                    Expr::GroupingSets(sets) | Expr::Rollup(sets) | Expr::Cube(sets) => {
+                        sets.iter().flatten().try_for_each(|member| self.place(member, "GROUP BY"))?;
+                    }
+                    group => self.place(group, "GROUP BY")?,
+                }
+            }
+        }
+        if let Some(OrderByKind::Expressions(keys)) = query.order_by.as_ref().map(|order| &order.kind) {
+            keys.iter().try_for_each(|key| self.place(&key.expr, "ORDER BY"))?;
+        }
+        if let Some(Some(Distinct::On(keys))) = select.map(|select| &select.distinct) {
+            keys.iter().try_for_each(|key| self.place(key, "DISTINCT ON"))?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn place(&self, expr: &Expr, clause: &str) -> Found {
+        let value = match expr {
+            Expr::Nested(inner) => return self.place(inner, clause),
+            Expr::Value(value) => value,
+            _ => return ControlFlow::Continue(()),
+        };
+        let is_right = match &value.value {
+            Value::Number(digits, _) => digits.parse::<i32>().is_ok(),
+            Value::Placeholder(_) => true,
+            _ => false,
+        };
+        if is_right {
+            return ControlFlow::Continue(());
+        }
+        let (start, message) = (value.span.start, format!("non-integer constant in {clause}"));
+        let error = Diagnosis::new(sqlstate::SYNTAX_ERROR, message);
+        ControlFlow::Break(Box::new(error.with_position(character_of(self.text, start.line, start.column))))
     }
 
     /// Calls that the planner takes for others: `count()` for `count(*)`, and what no call of PostgreSQL has.
@@ -310,6 +351,25 @@ mod tests {
         ];
         for (sql, code, place, message) in rows {
             assert_eq!(find(sql), Err((code.to_owned(), Some(place), message.to_owned())), "{sql}");
+        }
+    }
+
+    #[test]
+    fn constants_are_no_places() {
+        let rows = [
+            ("SELECT 1 FROM t GROUP BY true", Err((26, "GROUP BY"))),
+            ("SELECT 1 FROM t GROUP BY a, ROLLUP ((b), ('x'))", Err((43, "GROUP BY"))),
+            ("SELECT a FROM t ORDER BY NULL", Err((26, "ORDER BY"))),
+            ("SELECT a FROM t UNION SELECT 1 ORDER BY 1.5", Err((41, "ORDER BY"))),
+            ("SELECT DISTINCT ON (false) a FROM t", Err((21, "DISTINCT ON"))),
+            ("SELECT a FROM t WHERE b IN (SELECT c FROM u ORDER BY 99999999999)", Err((54, "ORDER BY"))),
+            ("SELECT a FROM t GROUP BY 1, (2), $1, true::boolean ORDER BY $2, 1, 'x'::text", Ok(())),
+            ("SELECT rank() OVER (PARTITION BY true ORDER BY 'x') FROM t", Ok(())),
+        ];
+        for (sql, expected) in rows {
+            let expected =
+                expected.map_err(|(place, clause)| ("42601".to_owned(), Some(place), format!("non-integer constant in {clause}")));
+            assert_eq!(find(sql), expected, "{sql}");
         }
     }
 

@@ -50,3 +50,10 @@ SELECT c.id, (SELECT count(*) FROM shop.orders o WHERE o.customer = c.id GROUP B
 SELECT c.id, (SELECT max(o.id) FROM shop.orders o WHERE o.customer = c.id GROUP BY c.id, o.customer, c.name) AS n FROM shop.customers c WHERE id < 9
 SELECT c.id, x.* FROM shop.customers c, LATERAL (SELECT c.id AS a, o.customer AS b, c.id AS d, count(*) AS n FROM shop.orders o WHERE o.customer = c.id GROUP BY 1, 2, 3) x WHERE c.id < 9
 SELECT c.id, x.* FROM shop.customers c, LATERAL (SELECT o.id AS a, o.id AS b, o.customer AS d, count(*) AS n FROM shop.orders o WHERE o.customer = c.id GROUP BY 1, 2, 3) x WHERE c.id < 9
+SELECT count(*) FROM shop.products GROUP BY true
+SELECT count(*) FROM shop.products GROUP BY 'x'
+SELECT count(*) FROM shop.products GROUP BY GROUPING SETS ((), (NULL))
+SELECT id FROM shop.products ORDER BY 1.5
+SELECT DISTINCT ON (true) id FROM shop.products
+SELECT id FROM shop.products UNION SELECT 1 ORDER BY ('x')
+SELECT count(*) FROM shop.products GROUP BY true::boolean ORDER BY 'x'::text
