@@ -264,6 +264,8 @@ fn gather_expression(expression: &Expression, inputs: &[Shape], tables: &Tables,
     let (subject, purpose) = match &expression.node {
         Node::Compare { op, left, right } if is_constant(right) => (left, Use::Compare(*op)),
         Node::Compare { op, left, right } if is_constant(left) => (right, Use::Compare(op.flipped())),
+        Node::Distinct { left, right, .. } if is_constant(right) => (left, Use::Compare(Comparison::NotEqual)),
+        Node::Distinct { left, right, .. } if is_constant(left) => (right, Use::Compare(Comparison::NotEqual)),
         Node::In { subject, list, negated } if list.iter().all(is_constant) => (subject, membership(*negated)),
         Node::Like { subject, .. } => (subject, Use::Pattern),
         _ => return,

@@ -209,6 +209,13 @@ fn explain_names_the_columns_that_the_store_compares_by_itself() {
     assert_eq!(noted(&[compare(PLAIN), like]), "SELECT");
     let part = |relation: &Relation, whole| noted_part("SELECT".to_owned(), relation, &tables(), whole, &by_own);
     assert_eq!(part(&filter(equal(text(), at(OWN))), false), "SELECT (compares by the store's own collation: own)");
+    for negated in [false, true] {
+        for [left, right] in [[at(OWN), text()], [text(), at(OWN)]] {
+            let distinct = Node::Distinct { left: Box::new(left), right: Box::new(right), negated };
+            let asked = part(&filter(Expression::condition(distinct)), false);
+            assert_eq!(asked, "SELECT (compares by the store's own collation: own)");
+        }
+    }
     assert_eq!(part(&filter(equal(at(SAME), at(OWN))), false), "SELECT");
     assert!(part(&scan(), true).contains("the whole statement"));
 }
