@@ -32,6 +32,9 @@ use tributary::stores::{BatchStream, Scan, Table as StoredTable};
 use super::page::Table;
 use super::{Cell, Proof};
 use crate::differential::ask::{Answer, Asked};
+
+/// The key of a document by its number.
+type KeyOf = fn(i64) -> Bson;
 use crate::support::{
     self,
     proxy::{self, OWNER, Place},
@@ -348,7 +351,7 @@ async fn fill_mongodb(place: &Place) {
     let database = mongodb::Client::with_uri_str(url).await.unwrap().database(&name);
     let create = doc! { "create": "clustered", "clusteredIndex": { "key": { "_id": 1 }, "unique": true } };
     database.run_command(create).await.unwrap();
-    let kinds: [(&str, fn(i64) -> Bson); 3] =
+    let kinds: [(&str, KeyOf); 3] =
         [("numbers", |i| Bson::Int64(key(i))), ("mixed", any_key), ("clustered", |i| Bson::Int64(key(i)))];
     let gone: BTreeSet<i64> = (0..ROWS).filter(|i| is_gone(*i)).collect();
     for (table, key) in kinds {
