@@ -332,8 +332,8 @@ mod tests {
     fn joins_and_groups_have_conditions_too() {
         for (sql, expected) in [
             (
-                "SELECT 1 FROM t JOIN (v JOIN w ON (v.a, w.b) IN (SELECT 1, 2)) ON (t.a, 1) IN (TABLE two)",
-                "SELECT 1 FROM t JOIN (v JOIN w ON EXISTS (SELECT 1 FROM (SELECT 1, 2) AS m2 (c2_0, c2_1) WHERE v.a = m2.c2_0 AND w.b = m2.c2_1)) ON EXISTS (SELECT 1 FROM (TABLE two) AS m1 (c1_0, c1_1) WHERE t.a = m1.c1_0 AND 1 = m1.c1_1)",
+                "SELECT 1 FROM t JOIN (v JOIN w ON (v.a, w.b) IN (SELECT 1, 2)) ON (t.a, 1) IN (SELECT * FROM two)",
+                "SELECT 1 FROM t JOIN (v JOIN w ON EXISTS (SELECT 1 FROM (SELECT 1, 2) AS m2 (c2_0, c2_1) WHERE v.a = m2.c2_0 AND w.b = m2.c2_1)) ON EXISTS (SELECT 1 FROM (SELECT * FROM two) AS m1 (c1_0, c1_1) WHERE t.a = m1.c1_0 AND 1 = m1.c1_1)",
             ),
             (
                 "SELECT a FROM t GROUP BY a HAVING (a, 'x') IN (SELECT * FROM two)",

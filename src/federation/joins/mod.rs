@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! optimised plan → reduce (aggregates to the groups that joins meet) → semi (to the relation they filter)
-//!     → order (clusters of inner joins, by cardinality) → placement → physical plan
+//!     → order (clusters of inner joins, by cardinality; implied: what equal columns hand on) → placement → physical plan
 //! a join has read its first side → dynamic (what that says of the other) → keys → the scan of the other, at its first poll
 //!                                └ spill: it is more than the memory that is left, so both sides go to disk in buckets
 //! ```
@@ -15,6 +15,7 @@ mod cardinality;
 mod cluster;
 pub mod dynamic;
 pub mod filters;
+mod implied;
 pub mod keys;
 pub mod order;
 mod reduce;

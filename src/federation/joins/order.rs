@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Expr, Filter, Join, JoinType, LogicalPlan, Projec
 use super::super::estimate::CONDITION_UNKNOWN;
 use super::cardinality::{self, Cardinality, Pair, Side};
 use super::cluster::Cluster;
-use super::{reduce, semi};
+use super::{implied, reduce, semi};
 use crate::stores::StoreName;
 
 /// Puts the inner joins of an optimised plan into a good order.
@@ -68,12 +68,15 @@ pub(super) fn store_of(plan: &LogicalPlan) -> Option<StoreName> {
 
 /// A part of the new plan: one relation, or several that are joined.
 #[derive(Debug, Clone)]
-struct Part {
-    plan: LogicalPlan,
+pub(super) struct Part {
+    /// Its plan.
+    pub(super) plan: LogicalPlan,
     /// Places of its relations in the query.
-    relations: BTreeSet<usize>,
-    store: Option<StoreName>,
-    rows: f64,
+    pub(super) relations: BTreeSet<usize>,
+    /// The store whose tables it reads; `None` for several, or none.
+    pub(super) store: Option<StoreName>,
+    /// About how many rows it gives.
+    pub(super) rows: f64,
 }
 
 /// A condition with the relations that it reads.
@@ -92,6 +95,10 @@ struct Equality {
 
 struct Assembly {
     parts: Vec<Part>,
+    /// Parts of one store that have been joined to others since.
+    made: Vec<Part>,
+    /// Columns that are equal in all rows that come out.
+    classes: Vec<Vec<Column>>,
     equalities: Vec<Equality>,
     conditions: Vec<Condition>,
     /// Every column of the relations: which relation, and which of its columns.
@@ -118,7 +125,7 @@ impl Assembly {
             relations: BTreeSet::from([place]),
             rows: known.get(place).map_or(1.0, |known| known.rows),
         });
-        let parts = parts.collect();
+        let parts: Vec<Part> = parts.collect();
         let relations = |expr: &Expr| -> BTreeSet<usize> {
             expr.column_refs().into_iter().filter_map(|column| places.get(column)).map(|(relation, _)| *relation).collect()
         };
@@ -135,7 +142,9 @@ impl Assembly {
             }
         }
         let fewest = fewest_values(&equalities, &places, &known);
-        Self { parts, equalities, conditions, places, known, fewest, wanted: top.schema().columns() }
+        let classes = implied::classes(equalities.iter().map(|equality| &equality.sides), &parts);
+        let wanted = top.schema().columns();
+        Self { parts, made: Vec::new(), classes, equalities, conditions, places, known, fewest, wanted }
     }
 
     fn assemble(mut self) -> Result<LogicalPlan> {
@@ -145,6 +154,7 @@ impl Assembly {
         while let Some((one, other)) = self.next(true) {
             self.join(one, other)?;
         }
+        self.keep_implied()?;
         while let Some((one, other)) = self.next(false) {
             self.join(one, other)?;
         }
@@ -152,6 +162,25 @@ impl Assembly {
             return datafusion::common::internal_err!("a cluster of joins has no relations");
         };
         project(part.plan, &self.wanted)
+    }
+
+    /// Keeps of each part the rows whose columns may equal those that the conditions of another relation of its store have left: a
+    /// customer whose nation must be the supplier's, which must be one of five.
+    fn keep_implied(&mut self) -> Result<()> {
+        for place in 0..self.parts.len() {
+            let Some(part) = self.parts.get(place) else { continue };
+            let values = |column: &Column| {
+                let (relation, column) = self.places.get(column)?;
+                self.known.get(*relation)?.known(*column)
+            };
+            let others = self.made.iter().chain(self.parts.iter());
+            if let Some(narrowed) = implied::narrowed(part, others, &self.classes, &values)?
+                && let Some(part) = self.parts.get_mut(place)
+            {
+                *part = narrowed;
+            }
+        }
+        Ok(())
     }
 
     /// Conditions on one relation alone.
@@ -242,6 +271,9 @@ impl Assembly {
             self.equalities.extract_if(.., within).map(|equality| equality.sides.0.eq(equality.sides.1)).collect();
         let filter = conjunction(self.take_conditions(&relations).into_iter().chain(astride));
         let store = left.store.clone().filter(|store| right.store.as_ref() == Some(store));
+        if store.is_some() {
+            self.made.extend([left.clone(), right.clone()]);
+        }
         let (constraint, nulls) = (JoinConstraint::On, NullEquality::NullEqualsNothing);
         let joined =
             Join::try_new(Arc::new(left.plan), Arc::new(right.plan), on, filter, JoinType::Inner, constraint, nulls, false)?;

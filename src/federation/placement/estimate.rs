@@ -12,6 +12,10 @@ pub(super) const FEW_ROWS: u64 = 10_000;
 const MANY_GROUPS: f64 = 200_000.0;
 /// With more rows to a group than this, sending the groups saves more than making them costs.
 const GROUP_LARGE: f64 = 24.0;
+/// The part of rows that have a partner when nothing is known.
+const MATCHED: f64 = 0.5;
+/// The part of rows without a partner that an anti join is taken to keep at least.
+const UNMATCHED_LEAST: f64 = 0.1;
 /// Values that may travel instead of groups, about 256 MB of them.
 const CELLS_MAX: u64 = 16_000_000;
 
@@ -50,15 +54,80 @@ pub(super) fn rows(relation: &Relation, tables: &Tables) -> Option<u64> {
         Relation::Aggregate { input, .. } => Some(rows(input, tables)? / 10 + 1),
         Relation::Sort { input, limit, .. } | Relation::Limit { input, limit, .. } => limited(rows(input, tables), *limit),
         Relation::Union { inputs } => inputs.iter().map(|input| rows(input, tables)).sum(),
-        Relation::Join { left, right, kind, .. } => {
-            let (left, right) = (rows(left, tables)?, rows(right, tables)?);
-            Some(match kind {
-                JoinKind::Semi | JoinKind::Anti => left / 2 + 1,
-                JoinKind::Left => left,
-                JoinKind::Right => right,
-                JoinKind::Inner | JoinKind::Full => left.max(right),
-            })
+        Relation::Join { left, right, kind, condition } => joined_rows((left, right), *kind, condition.as_ref(), tables),
+    }
+}
+
+/// The rows of a join. A row has at most one partner on a side that is unique in the keys, and has it as often as that side has kept
+/// its rows; of sides that are not unique nothing is known.
+fn joined_rows(
+    (left, right): (&Relation, &Relation),
+    kind: JoinKind,
+    condition: Option<&Expression>,
+    tables: &Tables,
+) -> Option<u64> {
+    let (of_left, of_right) = (rows(left, tables)? as f64, rows(right, tables)? as f64);
+    let (low, high) = keys(left, condition);
+    let share = |side: &Relation, rows: f64, keys: &[usize]| {
+        is_unique(side, keys, tables).then(|| all_rows(side, tables).map(|all| (rows / all.max(1.0)).min(1.0))).flatten()
+    };
+    let partners = (share(left, of_left, &low), share(right, of_right, &high));
+    let inner = match partners {
+        (Some(of_a_right), Some(of_a_left)) => (of_right * of_a_right).min(of_left * of_a_left),
+        (Some(of_a_right), None) => of_right * of_a_right,
+        (None, Some(of_a_left)) => of_left * of_a_left,
+        (None, None) => of_left.max(of_right),
+    };
+    let kept = match kind {
+        JoinKind::Semi => of_left * partners.1.unwrap_or(MATCHED),
+        JoinKind::Anti => of_left * (1.0 - partners.1.unwrap_or(MATCHED)).max(UNMATCHED_LEAST),
+        JoinKind::Left => of_left.max(inner),
+        JoinKind::Right => of_right.max(inner),
+        JoinKind::Full => of_left.max(of_right).max(inner),
+        JoinKind::Inner => inner,
+    };
+    Some((kept as u64).max(1))
+}
+
+/// The rows that a relation would have without its conditions.
+fn all_rows(relation: &Relation, tables: &Tables) -> Option<f64> {
+    match relation {
+        Relation::Table(scan) => tables.get(&scan.table).map(|table| crate::federation::estimate::rows(table)),
+        Relation::Filter { input, .. }
+        | Relation::Project { input, .. }
+        | Relation::Sort { input, .. }
+        | Relation::Window { input, .. }
+        | Relation::Join { left: input, kind: JoinKind::Semi | JoinKind::Anti | JoinKind::Left, .. } => all_rows(input, tables),
+        Relation::Join { left, right, .. } => Some(all_rows(left, tables)?.max(all_rows(right, tables)?)),
+        other => rows(other, tables).map(|rows| rows as f64),
+    }
+}
+
+/// How many different values a column of a relation has; `None` when that is not known.
+pub(super) fn distinct(relation: &Relation, place: usize, tables: &Tables) -> Option<f64> {
+    match relation {
+        Relation::Table(scan) => {
+            let table = tables.get(&scan.table)?;
+            table.row_estimate?;
+            crate::federation::estimate::distinct(table, *scan.columns.get(place)?)
         }
+        Relation::Filter { input, .. }
+        | Relation::Distinct { input }
+        | Relation::Sort { input, .. }
+        | Relation::Limit { input, .. }
+        | Relation::Join { left: input, kind: JoinKind::Semi | JoinKind::Anti, .. } => distinct(input, place, tables),
+        Relation::Project { input, expressions: outputs } | Relation::Aggregate { input, groups: outputs, .. } => {
+            match outputs.get(place)?.node {
+                Node::Column(place) => distinct(input, place, tables),
+                _ => None,
+            }
+        }
+        Relation::Join { left, right, .. } => match place.checked_sub(width(left)) {
+            Some(place) => distinct(right, place, tables),
+            None => distinct(left, place, tables),
+        },
+        Relation::Window { input, .. } => (place < width(input)).then(|| distinct(input, place, tables)).flatten(),
+        Relation::Values { .. } | Relation::Union { .. } => None,
     }
 }
 
@@ -149,6 +218,16 @@ fn joined_unique(
     tables: &Tables,
 ) -> bool {
     let boundary = width(left);
+    let (low, high) = keys(left, condition);
+    let of_left: Vec<usize> = columns.iter().copied().filter(|place| *place < boundary).collect();
+    let of_right: Vec<usize> = columns.iter().filter_map(|place| place.checked_sub(boundary)).collect();
+    is_unique(left, &of_left, tables) && is_unique(right, &high, tables)
+        || is_unique(right, &of_right, tables) && is_unique(left, &low, tables)
+}
+
+/// The columns that a join's condition compares for equality: those of the left side, and their partners.
+fn keys(left: &Relation, condition: Option<&Expression>) -> (Vec<usize>, Vec<usize>) {
+    let boundary = width(left);
     let (mut low, mut high) = (Vec::new(), Vec::new());
     let conditions = match condition.map(|condition| &condition.node) {
         Some(Node::And(parts)) => parts.iter().collect(),
@@ -166,10 +245,7 @@ fn joined_unique(
             }
         }
     }
-    let of_left: Vec<usize> = columns.iter().copied().filter(|place| *place < boundary).collect();
-    let of_right: Vec<usize> = columns.iter().filter_map(|place| place.checked_sub(boundary)).collect();
-    is_unique(left, &of_left, tables) && is_unique(right, &high, tables)
-        || is_unique(right, &of_right, tables) && is_unique(left, &low, tables)
+    (low, high)
 }
 
 /// How many constants a relation has, and how deep its nodes and operators are nested.

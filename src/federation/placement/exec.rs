@@ -26,6 +26,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
+use super::estimate;
 use super::node::Part;
 use crate::federation::branches::Branches;
 use crate::federation::items::refit;
@@ -220,6 +221,12 @@ impl ExecutionPlan for FragmentExec {
         let mut statistics = Statistics::new_unknown(&self.schema);
         if let Some(rows) = self.estimate() {
             statistics.num_rows = Precision::Inexact(rows);
+            let part = &self.part;
+            for (place, column) in statistics.column_statistics.iter_mut().enumerate() {
+                if let Some(distinct) = estimate::distinct(&part.fragment.root, place, &part.tables) {
+                    column.distinct_count = Precision::Inexact(rows.min(distinct as usize));
+                }
+            }
         }
         Ok(Arc::new(statistics))
     }

@@ -143,7 +143,7 @@ mod tests {
             (inverse_cosine(1.0), Ok(0.0)),
             (inverse_cosine(infinity), Ok(infinity)),
             (inverse_cosine(-infinity), Err("input is out of range")),
-            (inverse_cosine(1e300), Ok(691.468_675_078_773_7)),
+            (inverse_cosine(1e300), Ok(691.468_675_078_773_6)),
             (inverse_tangent(2.0), Err("input is out of range")),
             (inverse_tangent(1.0), Ok(infinity)),
             (inverse_tangent(-1.0), Ok(-infinity)),
