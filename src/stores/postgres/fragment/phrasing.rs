@@ -30,11 +30,6 @@ impl Postgres {
         collation::rules(self.by_own_collations, sides, [&shapes[0], &shapes[1]])
     }
 
-    /// Whether a key is written with a collation.
-    fn collates_key(&self, key: &Expression, pen: &Pen<'_>) -> bool {
-        !is_labels(key, pen) && !self.rules_key(key, pen) && needs_equality(std::slice::from_ref(key), &[pen.shape(key)])
-    }
-
     /// Whether it counts for values that are ordered, or made one.
     fn rules_key(&self, key: &Expression, pen: &Pen<'_>) -> bool {
         self.by_own_collations && collation::own(&pen.shape(key)).is_some()
@@ -204,20 +199,9 @@ impl Phrasing for Postgres {
     }
 
     fn write_key(&self, key: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
-        let by_bytes = self.collates_key(key, pen);
+        let by_bytes =
+            !is_labels(key, pen) && !self.rules_key(key, pen) && needs_equality(std::slice::from_ref(key), &[pen.shape(key)]);
         write_text(key, by_bytes, pen)
-    }
-
-    /// The server moves a conversion of what is under COLLATE below it, and then does not know the key of the group again. It converts what
-    /// is no `text` wherever it is not read as it is, and `text` beside other strings.
-    fn computes_of_key(&self, key: &Expression, expression: &Expression, pen: &Pen<'_>) -> bool {
-        if !self.collates_key(key, pen) {
-            return true;
-        }
-        let is_other = |pg_type: PgType| is_string(pg_type) && pg_type.oid != PgType::TEXT.oid;
-        let mut converts = is_other(key.pg_type);
-        expression.visit(&mut |inner| converts |= matches!(inner.node, Node::Cast(_)) || is_other(inner.pg_type));
-        !converts
     }
 
     fn write_ordered(&self, expression: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {

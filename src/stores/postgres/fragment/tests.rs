@@ -311,47 +311,6 @@ fn the_type_of_every_column_is_certain() {
     assert_eq!(shown(&none), "SELECT t0.c0::int4 AS c0 FROM (VALUES (NULL::int4) LIMIT 0) AS t0 (c0)");
 }
 
-/// `coalesce(column, 'z')` as the only key.
-fn grouped(column: usize, pg_type: PgType) -> Relation {
-    let key = call(Function::Coalesce, pg_type, vec![at(column), literal(pg_type, Value::Text("z".to_owned()))]);
-    let counted =
-        AggregateCall { aggregate: Aggregate::CountRows, argument: None, distinct: false, filter: None, pg_type: PgType::INT8 };
-    Relation::Aggregate { input: Box::new(scan("t", vec![])), groups: vec![key], calls: vec![counted] }
-}
-
-#[test]
-fn what_converts_a_key_under_a_collation_stands_outside() {
-    let length = |argument| call(Function::Length, PgType::INT4, vec![argument]);
-    let project = |input, expression| Relation::Project { input: Box::new(input), expressions: vec![expression] };
-    let (text_key, other_key) = (Expression::column(0, PgType::TEXT), Expression::column(0, PgType::VARCHAR));
-    let as_text = || cast(PgType::TEXT, other_key.clone());
-    let equal = compare(Comparison::Equal, other_key.clone(), text("x"));
-    let ascending = SortKey { expression: length(as_text()), descending: false, nulls_first: false };
-    let sorted = Relation::Sort { input: Box::new(grouped(BYTES, PgType::VARCHAR)), keys: vec![ascending], offset: 0, limit: None };
-    let beside = "GROUP BY (t1.c10 COLLATE C)";
-    let below = "GROUP BY (t1.c10 COLLATE C)) AS t2";
-    let rows = [
-        (project(grouped(TEXT, PgType::TEXT), length(text_key.clone())), "length((t1.c10 COLLATE C))::int4 AS c0", beside, ""),
-        (project(grouped(BYTES, PgType::VARCHAR), other_key.clone()), "(t1.c10 COLLATE C)::varchar AS c0", beside, ""),
-        (project(grouped(BYTES, PgType::VARCHAR), length(as_text())), "length(CAST(t2.c0 AS text))::int4 AS c0", below, ""),
-        (project(grouped(TEXT, PgType::TEXT), cast(PgType::INT4, text_key)), "CAST(t2.c0 AS int4)::int4 AS c0", below, ""),
-        (
-            Relation::Filter { input: Box::new(grouped(BYTES, PgType::VARCHAR)), condition: equal },
-            "t2.c0::varchar AS c0, t2.c1::int8 AS c1",
-            below,
-            " WHERE ((t2.c0 COLLATE C) = 'x'::text)",
-        ),
-        (sorted, "t2.c0::varchar AS c0, t2.c1::int8 AS c1", below, " ORDER BY length(CAST(t2.c0 AS text)) ASC NULLS LAST"),
-    ];
-    for (relation, start, groups, end) in rows {
-        assert_eq!(accepts(&relation, &tables()), Ok(()), "{relation:?}");
-        let mut sql = Sql::literal();
-        write(&relation, &tables(), &Postgres { by_own_collations: false }, None, &mut sql).unwrap();
-        let shown = sql.text().replace('"', "").replace("pg_catalog.", "");
-        assert!(shown.starts_with(&format!("SELECT {start} FROM (")) && shown.ends_with(&format!("{groups}{end}")), "{shown}");
-    }
-}
-
 #[test]
 fn explain_shows_values_apart() {
     let condition = compare(Comparison::Equal, at(TEXT), text("it's"));

@@ -86,7 +86,7 @@ impl Pen<'_> {
         };
         let mut read = columns(condition).into_iter().filter_map(|column| block.output.get(column));
         let is_unread = grouped && read.any(|term| self.reaches(*term, &unread));
-        if !fits || is_unread || self.is_heavy(&block, [condition]) || self.hides_key(&block, [condition]) {
+        if !fits || is_unread || self.is_heavy(&block, [condition]) {
             block = self.wrap(block);
         }
         let condition = over(condition, &block.output);
@@ -104,8 +104,7 @@ impl Pen<'_> {
         let mut block = self.block(input)?;
         let plain = expressions.iter().all(|expression| matches!(expression.node, Node::Column(_)));
         // What is computed of rows that a limit leaves out could fail.
-        let hides_key = self.hides_key(&block, expressions);
-        if block.distinct || block.is_limited() && !plain || hides_key || self.is_heavy(&block, expressions) {
+        if block.distinct || block.is_limited() && !plain || self.is_heavy(&block, expressions) {
             block = self.wrap_in_order(block);
         }
         let mut output = self.compute(expressions, &block.output);
@@ -271,8 +270,7 @@ impl Pen<'_> {
 
     fn sort(&mut self, input: &Relation, keys: &[SortKey], offset: u64, limit: Option<u64>) -> Result<Block, Unwritable> {
         let mut block = self.block(input)?;
-        let ordered = || keys.iter().map(|key| &key.expression);
-        if block.distinct || block.is_limited() || self.hides_key(&block, ordered()) || self.is_heavy(&block, ordered()) {
+        if block.distinct || block.is_limited() || self.is_heavy(&block, keys.iter().map(|key| &key.expression)) {
             block = self.wrap(block);
         }
         let ordered = keys.iter().map(|key| SortKey { expression: over(&key.expression, &block.output), ..key.clone() });
@@ -305,8 +303,7 @@ impl Pen<'_> {
             expressions.iter().flat_map(|expression| columns(expression)).filter_map(|column| block.output.get(column).copied());
         let used: Vec<usize> = used.collect();
         let nested = used.iter().any(|term| self.reaches(*term, &is_window));
-        let hides_key = self.hides_key(&block, expressions.iter().copied());
-        if block.distinct || block.is_limited() || nested || hides_key || self.is_heavy(&block, expressions) {
+        if block.distinct || block.is_limited() || nested || self.is_heavy(&block, expressions) {
             block = self.wrap(block);
         }
         let mut added = Vec::with_capacity(calls.len());
@@ -360,22 +357,6 @@ impl Pen<'_> {
         let used = expressions.into_iter().flat_map(columns).filter_map(|column| block.output.get(column));
         used.map(|term| self.weight_of(*term)).sum::<usize>() > REPEATED_MAX
             && block.output.iter().any(|term| self.weight_of(*term) > 1)
-    }
-
-    /// Whether one of the expressions, over the output of the block, is computed of the key of a group that the store would not know
-    /// again in it. The key itself it knows.
-    fn hides_key<'e>(&self, block: &Block, expressions: impl IntoIterator<Item = &'e Expression>) -> bool {
-        let mut computed = expressions.into_iter().filter(|expression| !matches!(expression.node, Node::Column(_)));
-        computed.any(|expression| {
-            let hidden = |term: &Term| match term {
-                Term::Group(key) => {
-                    let key = Expression::column(*key, self.shape_of(*key).pg_type);
-                    !self.phrasing.computes_of_key(&key, expression, self)
-                }
-                _ => false,
-            };
-            columns(expression).into_iter().filter_map(|column| block.output.get(column)).any(|term| self.reaches(*term, &hidden))
-        })
     }
 
     fn has_columns_only(&self, block: &Block) -> bool {

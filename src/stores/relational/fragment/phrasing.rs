@@ -168,12 +168,6 @@ pub trait Phrasing: Sync {
         true
     }
 
-    /// Whether `expression` can be computed of this key beside the groups. Where it cannot, it is computed from outside.
-    fn computes_of_key(&self, key: &Expression, expression: &Expression, pen: &Pen<'_>) -> bool {
-        let _ = (key, expression, pen);
-        true
-    }
-
     /// An expression whose values are put in order: a sort key, or the argument of `min` or `max`.
     fn write_ordered(&self, expression: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
         pen.expression(expression)
