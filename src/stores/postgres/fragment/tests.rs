@@ -301,6 +301,15 @@ fn the_type_of_every_column_is_certain() {
         "SELECT t0.int AS c0, t0.point::text AS c1, t0.mood AS c2, (t0.text || ''''::text)::text AS c3 FROM public.t AS t0"
     );
     assert_eq!(shown(&minimum(at(TEXT), PgType::TEXT)), "SELECT min((t0.text COLLATE C))::text AS c0 FROM public.t AS t0");
+    // The key without a length is one expression with the column that is sent.
+    let least = project(vec![call(Function::Least, PgType::VARCHAR, vec![at(BYTES), at(BYTES)])]);
+    let grouped =
+        Relation::Aggregate { input: Box::new(least), groups: vec![Expression::column(0, PgType::VARCHAR)], calls: Vec::new() };
+    assert_eq!(
+        shown(&grouped),
+        "SELECT (t1.c1::varchar COLLATE C)::varchar AS c0 FROM (SELECT LEAST(t0.bytes, t0.bytes) AS c0, LEAST(t0.bytes, t0.bytes) AS c1 \
+         FROM public.t AS t0) AS t1 GROUP BY (t1.c1::varchar COLLATE C)"
+    );
     let rows = vec![vec![Some(Value::Float(f64::NAN)), None]];
     let values = Relation::Values { types: vec![PgType::FLOAT8, PgType::numeric(5, 2)], rows };
     assert_eq!(
