@@ -36,3 +36,13 @@ SELECT rtrim(x) AS x FROM (SELECT code AS x FROM shop.customers UNION SELECT cod
 SELECT x::text AS x FROM (SELECT code AS x FROM shop.customers INTERSECT SELECT (code || ' ')::varchar FROM shop.customers) AS s
 SELECT count(*) AS n FROM (SELECT code AS x FROM shop.customers EXCEPT SELECT (code || '  ')::text FROM shop.customers) AS s
 SELECT x, octet_length(x) AS n FROM (SELECT code AS x FROM shop.customers WHERE id < 5 UNION SELECT 'qqq'::varchar) AS s
+-- Keys that are computed, or come from a union, and what is computed of them.
+SELECT length(coalesce(email, name)) AS a, count(*) AS n FROM shop.customers GROUP BY coalesce(email, name)
+SELECT email || '|' AS a FROM (SELECT email FROM shop.customers UNION SELECT name FROM shop.customers) AS x
+SELECT rtrim(code || '|') AS a FROM (SELECT DISTINCT coalesce(code, 'zz') AS code FROM shop.customers) AS x
+SELECT coalesce(note, '1')::varchar(2) AS a, count(*) AS n FROM shop.orders GROUP BY coalesce(note, '1')
+SELECT (coalesce(note, '1') || '1')::varchar(1) AS a, max(id) AS n FROM shop.orders GROUP BY coalesce(note, '1') HAVING coalesce(note, '1')::varchar(1) <> 'x'
+SELECT coalesce(email, name) AS a, count(*) AS n FROM shop.customers GROUP BY coalesce(email, name) HAVING coalesce(email, name) > 'b' AND count(*) > 0 ORDER BY length(coalesce(email, name)), a
+SELECT e || '|' AS a, rank() OVER (ORDER BY e || '|') AS r FROM (SELECT DISTINCT coalesce(email, code) AS e FROM shop.customers) AS x
+SELECT coalesce(email, 'z') AS a, rank() OVER (PARTITION BY length(coalesce(email, 'z')) ORDER BY count(*), coalesce(email, 'z')) AS r FROM shop.customers GROUP BY coalesce(email, 'z')
+SELECT left(coalesce(sku, 'z'), 1) AS a, coalesce(sku, 'z') AS b, sum(price) AS s FROM shop.products GROUP BY coalesce(sku, 'z') ORDER BY left(coalesce(sku, 'z'), 1), b LIMIT 5

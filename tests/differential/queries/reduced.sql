@@ -57,3 +57,6 @@ SELECT id FROM shop.products ORDER BY 1.5
 SELECT DISTINCT ON (true) id FROM shop.products
 SELECT id FROM shop.products UNION SELECT 1 ORDER BY ('x')
 SELECT count(*) FROM shop.products GROUP BY true::boolean ORDER BY 'x'::text
+SELECT upper(a) AS u, a || 'x' AS x, length(a) AS l, n FROM (SELECT coalesce(email, email) AS a, count(*) AS n FROM shop.customers GROUP BY 1 HAVING coalesce(email, email) LIKE '%@%' OR coalesce(email, email) < 'b') AS t
+SELECT upper(coalesce(bin, bin)) AS u, count(*) AS n FROM shop.moves GROUP BY coalesce(bin, bin) HAVING count(*) > 1 AND lower(coalesce(bin, bin)) > 'a'
+SELECT coalesce(code, code) || '!' AS a, length(coalesce(code, code)) AS l FROM shop.customers GROUP BY coalesce(code, code) HAVING coalesce(code, code) <> 'abc'

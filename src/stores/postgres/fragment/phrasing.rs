@@ -201,16 +201,14 @@ impl Phrasing for Postgres {
     fn write_key(&self, key: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
         let by_bytes =
             !is_labels(key, pen) && !self.rules_key(key, pen) && needs_equality(std::slice::from_ref(key), &[pen.shape(key)]);
-        if !by_bytes || !matches!(key.pg_type.oid, 1042 | 1043) {
-            return write_text(key, by_bytes, pen);
+        if !by_bytes {
+            return write_text(key, false, pen);
         }
-        // The server puts a cast of what is sent below the collation, where it drops a length: it would be another expression than that of
-        // GROUP BY.
-        pen.push("(");
-        pen.expression(key)?;
-        pen.push("::");
-        pen.push(&type_name(PgType::with_typmod(key.pg_type.oid, -1))?);
-        pen.push(" COLLATE pg_catalog.\"C\")");
+        // The server puts casts of a collated expression, its own ones too, below its collation, where they would make another expression
+        // than that of GROUP BY. Below COALESCE it puts none, and COALESCE of one value is gone from its plan.
+        pen.push("COALESCE(");
+        write_text(key, true, pen)?;
+        pen.push(")");
         Ok(())
     }
 
