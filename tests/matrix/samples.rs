@@ -89,7 +89,13 @@ pub const SAMPLES: &[Sample] = &[
         literals: ["'B'", "'zoe'"],
     },
     Sample { ty: "character(n)", columns: [Some(("shop.customers", "id", "code")), None, None, None], literals: ["'ab'", "'zz'"] },
-    Sample { ty: "enum", columns: [Some(("shop.customers", "id", "level")), None, None, None], literals: ["'gold'", "'silver'"] },
+    // The copies of both are of a type with this order of labels, which is not that of their texts.
+    Sample {
+        ty: "enum",
+        columns: [Some(("shop.customers", "id", "level")), Some(("crm.ranks", "id", "level")), None, None],
+        literals: ["'gold'", "'silver'"],
+    },
+    // Its copy is text, which labels are to clients, and as which they are equal; only their order is another.
     Sample {
         ty: "text (an enum in the store)",
         columns: [None, Some(("crm.clients", "id", "kind")), None, None],
