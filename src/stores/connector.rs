@@ -122,7 +122,7 @@ pub trait Connector: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Opens one consistent view of the store.
+    /// Opens one consistent view of the store. It may connect to nothing yet, and leave it to the first scan to find the store away.
     ///
     /// # Errors
     /// [`StoreError::Unreachable`], or what the store answered.

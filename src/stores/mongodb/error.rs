@@ -4,6 +4,8 @@
 //! connection string. None of that leaves this file: network failures are told in our own words, and of a server's answer
 //! only its code and message are kept.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mongodb::error::{Error, ErrorKind, WriteFailure};
@@ -20,6 +22,8 @@ pub(super) struct Context {
     pub(super) query_timeout: Duration,
     /// The longest wait for a usable server.
     pub(super) selection_timeout: Duration,
+    /// How often a connection was lost, or no server found.
+    pub(super) losses: Arc<AtomicU64>,
 }
 
 /// What a server said: its error code and message.
@@ -29,8 +33,21 @@ struct Answer<'a> {
 }
 
 impl Context {
-    /// Translates an error of the driver.
+    /// Translates an error of the driver, and counts it where the server may be gone.
     pub(super) fn translate(&self, error: &Error) -> StoreError {
+        let translated = self.translated(error);
+        if matches!(translated, StoreError::ConnectionLost { .. } | StoreError::Unreachable { .. }) {
+            self.losses.fetch_add(1, Ordering::AcqRel);
+        }
+        translated
+    }
+
+    /// How many errors said so far that the server may be gone.
+    pub(super) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
+    }
+
+    fn translated(&self, error: &Error) -> StoreError {
         if let Some(answer) = answer_of(error) {
             return self.remote(&answer);
         }
@@ -174,7 +191,12 @@ mod tests {
     use crate::error::Diagnose;
 
     fn context() -> Context {
-        Context { store: "crm".to_owned(), query_timeout: Duration::from_secs(60), selection_timeout: Duration::from_millis(500) }
+        Context {
+            store: "crm".to_owned(),
+            query_timeout: Duration::from_secs(60),
+            selection_timeout: Duration::from_millis(500),
+            losses: Arc::default(),
+        }
     }
 
     #[test]

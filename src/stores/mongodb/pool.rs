@@ -363,8 +363,8 @@ pub(super) struct Pool {
     client: OnceCell<Client>,
     closed: AtomicBool,
     told: Arc<Told>,
-    /// What the deployment said of itself last.
-    seen: Mutex<Option<Deployment>>,
+    /// What the deployment said of itself last, and the losses ([`Context::losses`]) before it was asked.
+    seen: Mutex<Option<(Deployment, u64)>>,
     /// Translates errors.
     pub(super) context: Context,
 }
@@ -376,6 +376,7 @@ impl Pool {
             store: store.to_owned(),
             query_timeout: settings.query_timeout,
             selection_timeout: settings.limits.selection_timeout,
+            losses: Arc::default(),
         };
         let (closed, told) = (AtomicBool::new(false), Arc::default());
         Self { settings, client: OnceCell::new(), closed, told, seen: Mutex::new(None), context }
@@ -409,9 +410,7 @@ impl Pool {
 
     /// The client; made now if there is none. Making it resolves SRV names but opens no connection.
     pub(super) async fn client(&self) -> Result<&Client, StoreError> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(self.context.unreachable("the store is closed"));
-        }
+        self.check_open()?;
         let made = self.client.get_or_try_init(|| async {
             let mut options = self.settings.client_options().await?;
             let (told, most) = (Arc::clone(&self.told), u64::from(self.settings.limits.pool_size));
@@ -423,6 +422,10 @@ impl Pool {
             Ok(Err(error)) => Err(self.context.translate(&error)),
             Err(_) => Err(self.context.unreachable("the name of the deployment was not resolved in time")),
         }
+    }
+
+    fn check_open(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Acquire) { Err(self.context.unreachable("the store is closed")) } else { Ok(()) }
     }
 
     /// How the driver's connections are used; those to all servers of the deployment together, against the bound of one.
@@ -456,24 +459,37 @@ impl Pool {
     /// Asks the server what it is. One round trip, within the server selection timeout.
     pub(super) async fn deployment(&self) -> Result<Deployment, StoreError> {
         let admin = self.database("admin").await?;
+        let losses = self.context.losses();
         let hello = self.within("hello", async { admin.run_command(doc! { "hello": 1 }).await }).await?;
         let deployment = Deployment::of(&hello);
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(deployment);
+        self.remember(deployment, losses);
         Ok(deployment)
     }
 
-    /// What the deployment can do. It is asked only where that is not known, or was too little to read at a snapshot: a server that can do
-    /// less than before refuses a snapshot by itself, and one that can do more would not tell.
+    /// What the deployment can do. It is asked where that is not known, where a connection was lost since, because another server may be
+    /// there now or none, and where it was too little to read at a snapshot: a server that can do less than before refuses a snapshot by
+    /// itself, and one that can do more would not tell.
     pub(super) async fn known_deployment(&self) -> Result<Deployment, StoreError> {
-        match self.seen().filter(|deployment| deployment.snapshot().is_ok()) {
-            Some(deployment) => Ok(deployment),
+        self.check_open()?;
+        let losses = self.context.losses();
+        let known = self.last_seen().filter(|(deployment, before)| *before == losses && deployment.snapshot().is_ok());
+        match known {
+            Some((deployment, _)) => Ok(deployment),
             None => self.deployment().await,
         }
     }
 
+    fn remember(&self, deployment: Deployment, losses: u64) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((deployment, losses));
+    }
+
+    fn last_seen(&self) -> Option<(Deployment, u64)> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What the deployment said of itself last, without asking it; `None` before it was asked.
     pub(super) fn seen(&self) -> Option<Deployment> {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last_seen().map(|(deployment, _)| deployment)
     }
 
     /// Ends the client's background work and closes its connections without waiting for cursors.
@@ -580,6 +596,25 @@ mod tests {
         for (hello, expected) in rows {
             assert_eq!(Deployment::of(&hello).snapshot().is_ok(), expected, "{hello}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_known_serves_until_a_connection_is_lost_or_the_store_is_closed() {
+        let (settings, problems) = read("database = \"shop\"\nhosts = [\"127.0.0.1:1\"]\nserver_selection_timeout = \"50ms\"");
+        assert!(problems.is_empty(), "{problems:?}");
+        let pool = Pool::new("crm", settings);
+        let able = Deployment { replicated: true, sharded: false, wire_version: 17 };
+        pool.remember(able, pool.context.losses());
+        assert_eq!(pool.known_deployment().await.unwrap(), able);
+        let lost = mongodb::error::Error::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+        assert!(matches!(pool.context.translate(&lost), StoreError::ConnectionLost { .. }));
+        // The server is asked, and is not there.
+        assert!(matches!(pool.known_deployment().await.unwrap_err(), StoreError::Unreachable { .. }));
+        assert_eq!(pool.seen(), Some(able));
+        pool.remember(able, pool.context.losses());
+        assert_eq!(pool.known_deployment().await.unwrap(), able);
+        pool.close().await;
+        assert!(matches!(pool.known_deployment().await.unwrap_err(), StoreError::Unreachable { .. }));
     }
 
     /// An event of the driver, which can be made only from its serialised form; the address is not in it.

@@ -187,6 +187,9 @@ async fn a_server_killed_in_the_middle_is_a_lost_connection() {
     assert!(!everything(&error).contains(server.password()));
     let again = world.connector.open(Purpose::Statement { scans: 1 }).await.unwrap_err();
     assert_eq!(&again.sqlstate()[..2], "08", "{again:?}");
+    // What was opened before says so when it is read.
+    let late = branch.scan(&table, &scan(&table, &["p"], Vec::new()), limits).await.err().unwrap();
+    assert_eq!(&late.sqlstate()[..2], "08", "{late:?}");
     drop(branch);
 }
 
