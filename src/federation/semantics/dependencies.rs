@@ -14,6 +14,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, FunctionalDependencies};
 use datafusion::error::Result;
+use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan, Projection};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
@@ -94,7 +95,7 @@ fn without_unused_groups(plan: &LogicalPlan, mut named: BTreeSet<Column>) -> Res
             plan.with_new_exprs(expressions, vec![input]).map(Some)
         }
         LogicalPlan::Aggregate(aggregate) if keys_hold(&aggregate.input) => {
-            let kept = kept_groups(aggregate, &named);
+            let kept = kept_groups(aggregate, &named)?;
             if kept.len() == aggregate.group_expr.len() {
                 return Ok(None);
             }
@@ -136,16 +137,21 @@ fn named_by(expressions: &[Expr]) -> Result<BTreeSet<Column>> {
 
 /// The group expressions of an aggregation without the columns that are not named and that those left determine. What the
 /// planner has added comes last, and is looked at first.
-fn kept_groups(aggregate: &Aggregate, named: &BTreeSet<Column>) -> Vec<Expr> {
+fn kept_groups(aggregate: &Aggregate, named: &BTreeSet<Column>) -> Result<Vec<Expr>> {
+    if matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]) {
+        return Ok(aggregate.group_expr.clone());
+    }
+    // The schema has a repeated expression once, so places in it are places among the different ones.
+    let groups = grouping_set_to_exprlist(&aggregate.group_expr)?;
     let used: BTreeSet<usize> = named.iter().filter_map(|column| aggregate.schema.maybe_index_of_column(column)).collect();
-    let mut kept: Vec<(usize, &Expr)> = aggregate.group_expr.iter().enumerate().collect();
-    for (place, group) in aggregate.group_expr.iter().enumerate().rev() {
+    let mut kept: Vec<(usize, &Expr)> = groups.iter().copied().enumerate().collect();
+    for (place, group) in groups.iter().copied().enumerate().rev() {
         let others: Vec<&Expr> = kept.iter().filter(|(other, _)| *other != place).map(|(_, other)| *other).collect();
         if !used.contains(&place) && is_determined(group, &others, aggregate.input.schema()) {
             kept.retain(|(other, _)| *other != place);
         }
     }
-    kept.into_iter().map(|(_, group)| group.clone()).collect()
+    Ok(kept.into_iter().map(|(_, group)| group.clone()).collect())
 }
 
 /// Whether a column is the same in all rows that agree in the other group expressions.
@@ -211,5 +217,45 @@ fn is_sound(plan: &LogicalPlan) -> bool {
         | LogicalPlan::Distinct(_)
         | LogicalPlan::Aggregate(_) => plan.inputs().into_iter().all(is_sound),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::common::{Constraint, Constraints};
+    use datafusion::logical_expr::LogicalPlanBuilder;
+    use datafusion::logical_expr::logical_plan::builder::LogicalTableSource;
+    use datafusion::prelude::col;
+
+    use super::*;
+
+    /// The groups that are left of some, over a table whose first column is its key, below outputs.
+    fn left(groups: Vec<Expr>, shown: Vec<Expr>) -> Vec<String> {
+        let fields = ["x", "y", "z"].map(|name| Field::new(name, DataType::Int32, false));
+        let key = Constraints::new_unverified(vec![Constraint::PrimaryKey(vec![0])]);
+        let source = LogicalTableSource::new(Arc::new(Schema::new(fields.to_vec()))).with_constraints(key);
+        let table = LogicalPlanBuilder::scan("a", Arc::new(source), None).unwrap();
+        let plan = table.aggregate(groups, Vec::<Expr>::new()).unwrap().project(shown).unwrap().build().unwrap();
+        let narrowed = UnusedGroups.analyze(plan, &ConfigOptions::default()).unwrap();
+        let LogicalPlan::Projection(projection) = &narrowed else { panic!("{narrowed}") };
+        let LogicalPlan::Aggregate(aggregate) = projection.input.as_ref() else { panic!("{narrowed}") };
+        aggregate.group_expr.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn groups_that_nothing_names_are_taken_back() {
+        let all = || vec![col("a.x"), col("a.y"), col("a.z")];
+        assert_eq!(left(all(), vec![col("a.x")]), ["a.x"]);
+        assert_eq!(left(all(), vec![col("a.z")]), ["a.x", "a.z"]);
+        assert_eq!(left(all(), all()), ["a.x", "a.y", "a.z"]);
+    }
+
+    #[test]
+    fn a_group_that_is_named_stays_behind_one_that_stands_there_twice() {
+        let twice = || vec![col("a.x"), col("a.x"), col("a.z")];
+        assert_eq!(left(twice(), vec![col("a.x"), col("a.z")]), ["a.x", "a.z"]);
+        assert_eq!(left(twice(), vec![col("a.x")]), ["a.x"]);
+        assert_eq!(left(vec![col("a.z"), col("a.z"), col("a.x")], vec![col("a.x")]), ["a.x"]);
     }
 }
