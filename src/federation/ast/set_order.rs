@@ -3,14 +3,15 @@
 //!
 //! PostgreSQL computes a key that is no name of an output for the row that the select list is computed for. The planner looks for it
 //! above, where sets are expanded and outputs come before columns. So the key becomes an output of a query in FROM, beside the others,
-//! and the query itself orders by that.
+//! and the query itself orders by that. `SELECT -x AS x FROM t ORDER BY t.x + 0, x` goes the same way: the planner adds `t.x` to the
+//! outputs, and then calls `x` ambiguous.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Distinct, Expr, GroupByExpr, Ident, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr,
-    TableAlias, TableFactor, TableWithJoins, Visit, Visitor,
+    TableAlias, TableFactor, TableWithJoins, Visit, Visitor, visit_expressions,
 };
 
 use super::HIDDEN;
@@ -30,6 +31,8 @@ pub(super) fn keys_as_outputs(query: &mut Query) -> Result<bool, Diagnosis> {
     let SetExpr::Select(select) = query.body.as_mut() else { return Ok(false) };
     let taken = taken(&select.projection);
     let is_taken = keys.iter().any(|key| reads(&key.expr, &taken));
+    let beside = named(keys, &taken);
+    let is_beside = keys.iter().any(|key| reads_of_relation(&key.expr, &beside));
     match &select.distinct {
         None | Some(Distinct::All) => {}
         // Of distinct rows, PostgreSQL orders by outputs only.
@@ -38,7 +41,7 @@ pub(super) fn keys_as_outputs(query: &mut Query) -> Result<bool, Diagnosis> {
         Some(_) => return Ok(false),
     }
     let has_sets = || keys.iter().any(|key| holds_set(&key.expr)) || select.projection.iter().any(is_of_sets);
-    if !is_taken && !has_sets() {
+    if !is_taken && !is_beside && !has_sets() {
         return Ok(false);
     }
     let Some(outputs) = select.projection.iter().map(output).collect::<Option<Vec<_>>>() else {
@@ -107,6 +110,24 @@ fn reads(key: &Expr, names: &BTreeSet<String>) -> bool {
         return false;
     }
     Visit::visit(key, &mut Reads { names, fields: Vec::new() }).is_break()
+}
+
+/// Those of some names by which a key orders that is nothing else.
+fn named(keys: &[OrderByExpr], names: &BTreeSet<String>) -> BTreeSet<String> {
+    let name = |key: &OrderByExpr| match without_parentheses(&key.expr) {
+        Expr::Identifier(ident) => Some(fold(ident)),
+        _ => None,
+    };
+    keys.iter().filter_map(name).filter(|name| names.contains(name)).collect()
+}
+
+/// Whether a key reads a column of one of some names that is written with the name of its relation.
+fn reads_of_relation(key: &Expr, names: &BTreeSet<String>) -> bool {
+    let found = visit_expressions(key, |expr| match expr {
+        Expr::CompoundIdentifier(parts) if parts.last().is_some_and(|name| names.contains(&fold(name))) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 struct Reads<'n> {
@@ -268,6 +289,20 @@ mod tests {
     }
 
     #[test]
+    fn a_column_with_its_relation_is_kept_from_an_output_of_its_name() {
+        check(
+            "SELECT -x AS x FROM t ORDER BY x, t.x + 1, y + 1, (x)",
+            "SELECT \"x\" FROM (SELECT -x AS x, t.x + 1 AS \"order#1\", y + 1 AS \"order#2\" FROM t) AS \"rows#\" \
+             ORDER BY \"x\", \"order#1\", \"order#2\", \"x\"",
+        );
+        check(
+            "SELECT f(a.x, b.x) + 1 AS x FROM a JOIN b ON a.x = b.x ORDER BY f(a.x, b.x) % 5, x",
+            "SELECT \"x\" FROM (SELECT f(a.x, b.x) + 1 AS x, f(a.x, b.x) % 5 AS \"order#0\" FROM a JOIN b ON a.x = b.x) AS \"rows#\" \
+             ORDER BY \"order#0\", \"x\"",
+        );
+    }
+
+    #[test]
     fn other_orders_stay_as_they_are() {
         for sql in [
             "SELECT name, unnest(a) AS x FROM t ORDER BY name, (x), 1",
@@ -276,7 +311,10 @@ mod tests {
             "SELECT DISTINCT name, unnest(a) AS x FROM t ORDER BY id",
             "SELECT *, unnest(a) AS x FROM t ORDER BY id",
             "SELECT (SELECT max(x) FROM UNNEST(a) AS u (x)) AS m FROM t ORDER BY id",
-            "SELECT -x AS x FROM t ORDER BY x, t.x + 1, y + 1, (x)",
+            "SELECT -x AS x FROM t ORDER BY t.x + 1, y + 1, 1",
+            "SELECT -x AS x FROM t ORDER BY x, t.y + 1, y + 1, (x)",
+            "SELECT -t.x AS x FROM t ORDER BY x, -t.x",
+            "SELECT DISTINCT -x AS x FROM t ORDER BY x, t.x + 1",
             "SELECT t.x, (y) AS \"y\" FROM t ORDER BY x + y",
             "SELECT *, (a).city AS city FROM t ORDER BY (a).city, (a).b.city",
         ] {

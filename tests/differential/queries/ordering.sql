@@ -72,6 +72,10 @@ SELECT DISTINCT -small AS small FROM shop.customers ORDER BY -small
 SELECT DISTINCT -small AS small FROM shop.customers ORDER BY small + 0
 SELECT -id AS other FROM shop.customers ORDER BY other + 0
 SELECT id + 1 AS id FROM shop.orders JOIN shop.order_lines USING (id) ORDER BY id % 5, id
+SELECT -id AS id, total FROM shop.orders WHERE id < 30 ORDER BY orders.id % 5, id
+SELECT -id AS id, total FROM shop.orders WHERE id < 30 ORDER BY (id), orders.id + 1 LIMIT 7
+SELECT o.id % 3 AS id, count(*) FROM shop.orders AS o JOIN crm.clients AS c ON c.id = o.id GROUP BY o.id, c.id ORDER BY c.id % 5, id, o.id
+SELECT id FROM shop.orders LEFT JOIN crm.stock USING (id) WHERE id < 40 ORDER BY id DESC, stock.id NULLS FIRST
 SELECT u.*, -t.id AS id FROM shop.orders t, (SELECT 1 AS one) u ORDER BY id + 0
 SELECT DISTINCT ON (customer) customer, -id AS id FROM shop.orders ORDER BY customer, id + 0
 
