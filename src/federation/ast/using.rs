@@ -2,9 +2,10 @@
 //!
 //! The planner keeps both columns, calls a plain `id` ambiguous in WHERE, and shows either side's in `*`, which is wrong for
 //! outer joins. PostgreSQL shows the columns of the last USING first, then those of the joins below it, in the common type of both
-//! sides: the column that keeps its rows, `COALESCE(left, right)` in a full join, and in an inner one the column that has the type
-//! already (`buildMergedJoinVar` in its parse analysis; manual, "Joined Tables"). Joins whose columns cannot be placed without knowing
-//! more of the tables are refused where the planner would show other values or another order, and left to it elsewhere.
+//! sides: the column that keeps its rows, `COALESCE(left, right)` in a full join, and in an inner one the first column that has the
+//! type and its modifier already, or the left one (`buildMergedJoinVar` in its parse analysis; manual, "Joined Tables"). Joins whose
+//! columns cannot be placed without knowing more of the tables are refused where the planner would show other values or another order,
+//! and left to it elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;

@@ -116,5 +116,11 @@ SELECT x, count(*) FROM (VALUES (1), (3), (3)) AS a(x) JOIN (VALUES (1.00), (3.0
 SELECT x::text, x + 0.5 AS y FROM (VALUES (1)) AS a(x) JOIN (VALUES (1.0::numeric(5, 2))) AS b(x) USING (x) JOIN (VALUES (1::float8)) AS c(x) USING (x)
 SELECT x FROM (VALUES (1), (7)) AS a(x) JOIN (VALUES (1::bigint), (7)) AS b(x) USING (x) JOIN (VALUES (1), (7)) AS c(y) ON x / 2 = 3 AND y = x
 SELECT x FROM (SELECT small AS x FROM shop.customers WHERE id < 40) AS a JOIN (SELECT credit AS x FROM crm.clients) AS b USING (x)
+SELECT x FROM (SELECT credit AS x FROM crm.clients) AS a JOIN (SELECT small AS x FROM shop.customers WHERE id < 40) AS b USING (x)
+SELECT x FROM (SELECT small AS x FROM shop.customers WHERE id < 40) AS a LEFT JOIN (SELECT credit AS x FROM crm.clients) AS b USING (x)
+SELECT x FROM (SELECT small AS x FROM shop.customers WHERE id < 40) AS a RIGHT JOIN (SELECT credit AS x FROM crm.clients) AS b USING (x)
+SELECT x FROM (SELECT small AS x FROM shop.customers WHERE id < 40) AS a JOIN (SELECT credit + 0 AS x FROM crm.clients) AS b USING (x)
+SELECT x FROM (SELECT weight AS x FROM archive.parcels) AS a JOIN (SELECT credit AS x FROM crm.clients) AS b USING (x)
+SELECT x FROM (SELECT weight AS x FROM archive.parcels) AS a JOIN (SELECT credit * 1.0 AS x FROM crm.clients) AS b USING (x)
 SELECT id, x FROM (SELECT id, email AS x FROM shop.customers WHERE id < 40) AS a LEFT JOIN (SELECT name AS x FROM shop.customers) AS b USING (x)
 SELECT id, total FROM shop.orders LEFT JOIN (SELECT id::bigint AS id, line_no FROM shop.order_lines) AS l USING (id) WHERE id < 9 ORDER BY id + 0

@@ -11,8 +11,10 @@ use super::convert::Asked;
 use super::{Resolver, Scope};
 
 impl Resolver<'_> {
-    /// `pg_merged(left, right)` of equal values, which is the first column that has the common type already, and
-    /// `pg_merged_first(kept, other)`, which is the first column; `pg_evaluated(value, number)` is the value.
+    /// `pg_merged(left, right)` of equal values, which is the first column that has the common type and its modifier already, and
+    /// otherwise the first; `pg_merged_first(kept, other)`, which is the first column; `pg_evaluated(value, number)` is the value.
+    /// Which it is shows in the scale of numbers: 0 of a `smallint` beside a `numeric(30, 10)` stays 0, as the other is no plain
+    /// `numeric` either.
     pub(super) fn merged(&self, name: &str, arguments: Vec<Expr>, scope: &Scope<'_>) -> Result<Expr> {
         let mut operands = arguments.into_iter().map(|argument| self.operand(argument, scope)).collect::<Result<Vec<_>>>()?;
         if name == "pg_evaluated" && !operands.is_empty() {
@@ -20,7 +22,7 @@ impl Resolver<'_> {
         }
         let types: Vec<Typed> = operands.iter().map(|operand| operand.typed.clone()).collect();
         let common = common_type(&types).map_err(|mismatch| mismatch.told("JOIN/USING"))?;
-        let has_type = |typed: &Typed| typed.pg_type.oid == common.pg_type.oid;
+        let has_type = |typed: &Typed| typed.pg_type == common.pg_type;
         let place = if name == "pg_merged" { types.iter().position(has_type).unwrap_or(0) } else { 0 };
         if place >= operands.len() {
             return Err(missing_function(name, &types).into());

@@ -523,6 +523,10 @@ pub(super) const QUERIES: Cases = &[
         "select pg_merged(1, 1.50), pg_merged_first(1, 1.50), pg_merged(1.50, 1), pg_merged(1::bigint, 2)",
         "numeric,numeric,numeric,bigint => 1.50|1|1.50|1",
     ),
+    (
+        "select pg_merged(i2, n), pg_merged(n, w), pg_merged(w, n), pg_merged(n, n) from t order by id",
+        "numeric,numeric,numeric,numeric(10,2) => 7|9|9|10.50;32767|10.5|10.5|-3.25;|100000000000000000000|100000000000000000000|",
+    ),
     ("select pg_merged(id, s) from t", "42804: JOIN/USING types integer and text cannot be matched"),
     ("select c, sum(n) from t group by c having sum(n) > 0", "character(5),numeric => ab   |7.25"),
     (
