@@ -83,7 +83,8 @@ SELECT 1e-400::float8 AS a
 SELECT v::float8 AS a FROM (VALUES (1e400), (1)) AS t(v)
 SELECT v::real AS a FROM (VALUES (1e39), (1)) AS t(v)
 SELECT v::real AS a FROM (VALUES (1e-60), (1)) AS t(v)
-SELECT v::float8 AS a, v::real AS b FROM (VALUES (0.000), (1e-40), (3.4028235e38), ('Infinity'), ('NaN')) AS t(v)
+SELECT v::float8 AS a, v::real AS b FROM (SELECT w::numeric AS v FROM (VALUES ('0.000'), ('1e-40'), ('3.4028235e38'), ('Infinity'), ('NaN')) AS s(w)) AS t
+SELECT v::float8 AS a, v::real AS b FROM (SELECT 0.000 AS v UNION ALL SELECT 1e-40 UNION ALL SELECT 3.4028235e38 UNION ALL SELECT 'Infinity' UNION ALL SELECT 'NaN') AS t
 SELECT sin(v) AS a FROM (VALUES (1e400), (1)) AS t(v)
 SELECT v + 1::float8 AS a FROM (VALUES (1e400), (1)) AS t(v)
 SELECT 1e400 = 1::float8 AS a

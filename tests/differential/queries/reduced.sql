@@ -13,7 +13,7 @@ SELECT id, last_value(NULL) OVER (ORDER BY id) AS a FROM shop.products
 SELECT id, nth_value('x', 2) OVER (ORDER BY id) AS a FROM shop.products
 SELECT id, nth_value(NULL, NULL) OVER (ORDER BY id) AS a FROM shop.products
 SELECT id, lag($1) OVER (ORDER BY id) AS a FROM shop.products <- x
-SELECT id, lag($1::text) OVER (ORDER BY id) AS a, lag('', 1, 'x') OVER (ORDER BY id) AS b, lead(NULL, 1, id) OVER (ORDER BY id) AS c, first_value(x) OVER (ORDER BY id) AS d, lag(CASE WHEN id > 3 THEN 'y' END) OVER (ORDER BY id) AS e, lag((SELECT 'z')) OVER (ORDER BY id) AS f FROM (SELECT id, '' AS x FROM shop.products) AS t <- x
+SELECT id, lag($1::text) OVER (ORDER BY id) AS a, lag('', 1, 'x') OVER (ORDER BY id) AS b, first_value(x) OVER (ORDER BY id) AS c, lag(CASE WHEN id > 3 THEN 'y' END) OVER (ORDER BY id) AS d, lag((SELECT 'z')) OVER (ORDER BY id) AS e FROM (SELECT id, '' AS x FROM shop.products) AS t <- x
 SELECT id, lag(i) OVER (ORDER BY id) AS a FROM (SELECT id, NULL AS i FROM shop.products) AS t
 SELECT 12::bigint AS a FROM crm.stock ORDER BY a, id LIMIT 5
 SELECT -3::bigint AS a, id FROM crm.stock ORDER BY a, id LIMIT 3 OFFSET 1000
@@ -31,7 +31,7 @@ SELECT d.a, 1 AS one FROM (SELECT coalesce(m.bin, m.bin) AS a, count(*) AS n, su
 SELECT coalesce(email, email) AS a, count(*) AS n FROM shop.customers GROUP BY 1 ORDER BY a NULLS FIRST, n LIMIT 5
 SELECT total FROM shop.orders UNION ALL SELECT worth FROM archive.stamps WHERE owner <> 1
 SELECT weight FROM archive.parcels WHERE id <> order_no UNION ALL SELECT worth FROM archive.stamps WHERE owner <> id
-SELECT weight FROM archive.parcels UNION SELECT worth FROM archive.stamps WHERE owner <> id UNION ALL SELECT total FROM shop.orders
+SELECT trim_scale(weight) AS weight FROM (SELECT weight FROM archive.parcels UNION SELECT worth FROM archive.stamps WHERE owner <> id UNION ALL SELECT total FROM shop.orders) AS t
 SELECT worth FROM archive.stamps WHERE owner <> id UNION ALL SELECT 1.5
 SELECT coalesce(worth, 1.5) AS a FROM archive.stamps WHERE owner < id
 SELECT avg(x), min(x), max(x), count(DISTINCT x) FROM (SELECT worth AS x FROM archive.stamps WHERE owner <> id UNION ALL SELECT weight FROM archive.parcels WHERE id <> order_no) AS t
