@@ -99,6 +99,8 @@ struct Assembly {
     made: Vec<Part>,
     /// Columns that are equal in all rows that come out.
     classes: Vec<Vec<Column>>,
+    /// The store of each relation.
+    stores: Vec<Option<StoreName>>,
     equalities: Vec<Equality>,
     conditions: Vec<Condition>,
     /// Every column of the relations: which relation, and which of its columns.
@@ -144,7 +146,8 @@ impl Assembly {
         let fewest = fewest_values(&equalities, &places, &known);
         let classes = implied::classes(equalities.iter().map(|equality| &equality.sides), &parts);
         let wanted = top.schema().columns();
-        Self { parts, made: Vec::new(), classes, equalities, conditions, places, known, fewest, wanted }
+        let stores = parts.iter().map(|part| part.store.clone()).collect();
+        Self { parts, made: Vec::new(), classes, stores, equalities, conditions, places, known, fewest, wanted }
     }
 
     fn assemble(mut self) -> Result<LogicalPlan> {
@@ -269,17 +272,36 @@ impl Assembly {
         // A side that read both parts could be no key of this join.
         let astride: Vec<Expr> =
             self.equalities.extract_if(.., within).map(|equality| equality.sides.0.eq(equality.sides.1)).collect();
-        let filter = conjunction(self.take_conditions(&relations).into_iter().chain(astride));
         let store = left.store.clone().filter(|store| right.store.as_ref() == Some(store));
         if store.is_some() {
             self.made.extend([left.clone(), right.clone()]);
         }
+        let beside = if store.is_none() { self.beside_a_key(&left, &mut on) } else { Vec::new() };
+        let filter = conjunction(self.take_conditions(&relations).into_iter().chain(astride).chain(beside));
         let (constraint, nulls) = (JoinConstraint::On, NullEquality::NullEqualsNothing);
         let joined =
             Join::try_new(Arc::new(left.plan), Arc::new(right.plan), on, filter, JoinType::Inner, constraint, nulls, false)?;
         let plan = if self.parts.is_empty() { LogicalPlan::Join(joined) } else { self.narrow(LogicalPlan::Join(joined))? };
         self.parts.insert(one.min(self.parts.len()), Part { plan, relations, store, rows });
         Ok(())
+    }
+
+    /// Takes from the pairs of a join those beside a key of its first side that compare columns of another store than the key is compared
+    /// with. The join tells its other side which keys it has read, and can tell only a side that has all the columns of its pairs: the
+    /// key alone reaches the store. It finds its row by it as well.
+    fn beside_a_key(&self, left: &Part, on: &mut Vec<(Expr, Expr)>) -> Vec<Expr> {
+        let is_key = |expr: &Expr| {
+            let place = cardinality::column_of(expr).and_then(|column| self.places.get(column));
+            let known = place.and_then(|(relation, column)| Some((self.known.get(*relation)?, *column)));
+            left.relations.len() == 1
+                && known.is_some_and(|(known, column)| known.known(column).is_some_and(|all| all >= known.domain))
+        };
+        let store_of = |expr: &Expr| {
+            let (relation, _) = self.places.get(cardinality::column_of(expr)?)?;
+            self.stores.get(*relation)?.as_ref()
+        };
+        let Some(found) = on.iter().find(|(own, _)| is_key(own)).map(|(_, other)| store_of(other)) else { return Vec::new() };
+        on.extract_if(.., |(own, other)| !is_key(own) && store_of(other) != found).map(|(own, other)| own.eq(other)).collect()
     }
 
     /// Takes the conditions that read nothing but these relations.
