@@ -31,3 +31,8 @@ SELECT id, coalesce($1 || lower(name || code), 'none') AS a FROM shop.customers 
 SELECT NULLIF(token, token) AS a, NULLIF(wide, wide) AS b, NULLIF(wide, 1) AS c, NULLIF(address, address) AS d, NULLIF(prefs, prefs) AS e, NULLIF(code, 'a') AS f, NULLIF(email, email) AS g, NULLIF(level, 'gold') AS h, NULLIF('a', 'a') AS i, NULLIF(balance, 0) AS j FROM shop.customers
 SELECT c.id, (SELECT NULLIF(p.price, p.price) FROM shop.products AS p WHERE p.id = c.id) AS a FROM shop.customers AS c
 SELECT DISTINCT ON (NULLIF(price, price)) NULLIF(price, price) AS a, id FROM shop.products ORDER BY NULLIF(price, price), id
+
+-- NULLIF of numbers of different types has the type in which they were compared.
+SELECT NULLIF(1, 2.0) / 2 AS a, NULLIF(7::bigint, 2.5) / 2 AS b, NULLIF(3::smallint, 4::bigint) / 2 AS c, NULLIF(5, 2::real) / 2 AS d, NULLIF(2.5, 1::float8) / 2 AS e, NULLIF(1::real, 2.5) AS f, NULLIF(1::float8, 2) AS g
+SELECT id, NULLIF(id, 2.0) / 2 AS a, NULLIF(small, 1::float8) / 2 AS b, NULLIF(price, id::float8) AS c FROM (SELECT p.id, c.small, p.price FROM shop.products p JOIN shop.customers c ON c.id = p.id) q
+SELECT i, NULLIF(i * 2 - i + 1 - 1, 2.0) / 2 AS a, NULLIF(i * 2 - i + 1 - 1, 3::real) / 2 AS b FROM generate_series(1, 4) AS g(i)

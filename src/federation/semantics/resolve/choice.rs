@@ -155,13 +155,15 @@ impl Resolver<'_> {
 }
 
 /// NULLIF gives its first argument as `=` has compared it: `character varying` has no such operator of its own, and `character(n)`
-/// none with `text`.
+/// none with `text`; of numbers, whole ones have one with each other, and `real` and `double precision`.
 fn as_compared(left: &Typed, right: &Typed) -> Typed {
     let (low, high) = (left.pg_type.oid, right.pg_type.oid);
     if left.is_unknown() {
         return if right.is_unknown() || high == PgType::VARCHAR.oid { PgType::TEXT.into() } else { read_beside(right) };
     }
     match (low, high) {
+        (20 | 21 | 23, 1700) => PgType::NUMERIC.into(),
+        (20 | 21 | 23 | 1700, 700 | 701) => PgType::FLOAT8.into(),
         (1043, 1042) => PgType::BPCHAR.into(),
         (1043, _) | (1042, 18 | 19 | 25) | (18, 19 | 25 | 1042 | 1043) => PgType::TEXT.into(),
         _ => left.clone(),

@@ -44,6 +44,10 @@ pub(super) const CONDITIONS: Cases = &[
         "bpchar,bpchar,text,character(4),bpchar,integer,text => |ac|ab||a||x",
     ),
     (
+        "select nullif(1, 2.0) / 2, nullif(2::smallint, 3::bigint), nullif(1.5, 2::real), nullif(3::real, 1.5), nullif(7, '7'::float8)",
+        "numeric,smallint,double precision,real,double precision => 0.50000000000000000000|2|1.5|3|",
+    ),
+    (
         "select 'ab' like 'ab'::char(5), 'ab'::char(5) like 'ab   ', 'ab'::char(5) like 'ab'::char(5), 'AB' ilike 'ab'::char(5), 'ab' ~ '^ab$'::char(9), 'ab'::char(5) ~ '^ab$'",
         "boolean,boolean,boolean,boolean,boolean,boolean => t|t|f|t|t|f",
     ),
