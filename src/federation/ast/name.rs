@@ -134,9 +134,13 @@ impl Level {
         }
     }
 
-    /// Whether the name of a computed output is also that of a column which ORDER BY means.
+    /// Whether the name of an output that is no column of this name is also that of a column which ORDER BY means.
     fn hides(&self, name: &str, expr: &Expr) -> bool {
-        let is_column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+        let is_column = match expr {
+            Expr::Identifier(ident) => fold(ident) == name,
+            Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|last| fold(last) == name),
+            _ => false,
+        };
         matches!(self, Self::Top { columns, .. } if !is_column && columns.contains(name))
     }
 }

@@ -11,11 +11,11 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Distinct, Expr, GroupByExpr, Ident, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr,
-    TableAlias, TableFactor, TableWithJoins, Visit, Visitor, visit_expressions,
+    TableAlias, TableFactor, TableWithJoins, Visit, Visitor,
 };
 
 use super::HIDDEN;
-use super::name::fold;
+use super::name::{figure_name, fold};
 use super::sets::holds_set;
 use crate::error::{Diagnosis, sqlstate};
 
@@ -31,21 +31,20 @@ pub(super) fn keys_as_outputs(query: &mut Query) -> Result<bool, Diagnosis> {
     let SetExpr::Select(select) = query.body.as_mut() else { return Ok(false) };
     let taken = taken(&select.projection);
     let is_taken = keys.iter().any(|key| reads(&key.expr, &taken));
-    let beside = named(keys, &taken);
-    let is_beside = keys.iter().any(|key| reads_of_relation(&key.expr, &beside));
     match &select.distinct {
         None | Some(Distinct::All) => {}
         // Of distinct rows, PostgreSQL orders by outputs only.
-        Some(Distinct::Distinct) if is_taken => return among_outputs(keys, &select.projection, &taken).map(|()| false),
-        Some(Distinct::On(_)) if is_taken => return Err(refused("in a SELECT with DISTINCT ON")),
-        Some(_) => return Ok(false),
+        Some(Distinct::Distinct) => return among_outputs(keys, &select.projection, &taken).map(|()| false),
+        // What is written with its relation, the planner finds.
+        Some(Distinct::On(_)) if reads_bare(keys, &taken) => return Err(refused("in a SELECT with DISTINCT ON")),
+        Some(Distinct::On(_)) => return Ok(false),
     }
     let has_sets = || keys.iter().any(|key| holds_set(&key.expr)) || select.projection.iter().any(is_of_sets);
-    if !is_taken && !is_beside && !has_sets() {
+    if !is_taken && !has_sets() {
         return Ok(false);
     }
     let Some(outputs) = select.projection.iter().map(output).collect::<Option<Vec<_>>>() else {
-        return if is_taken { Err(refused("beside *")) } else { Ok(false) };
+        return if reads_bare(keys, &taken) { Err(refused("beside *")) } else { Ok(false) };
     };
     let known: Vec<Option<Expr>> = keys.iter().map(|key| outside(&key.expr, &outputs)).collect();
     if known.iter().all(Option::is_some) {
@@ -67,15 +66,24 @@ pub(super) fn keys_as_outputs(query: &mut Query) -> Result<bool, Diagnosis> {
     Ok(true)
 }
 
-/// Keys of distinct rows by the names of the outputs that they are.
+/// Keys of distinct rows by the names of the outputs that they are. The planner knows names only.
 fn among_outputs(keys: &mut [OrderByExpr], projection: &[SelectItem], taken: &BTreeSet<String>) -> Result<(), Diagnosis> {
-    for key in keys.iter_mut().filter(|key| reads(&key.expr, taken)) {
-        let meant = without_parentheses(&key.expr);
-        let Some((_, name)) = projection.iter().filter_map(output).find(|(expr, _)| *expr == meant) else {
-            let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
-            return Err(Diagnosis::new(INVALID_COLUMN_REFERENCE, message));
-        };
-        key.expr = Expr::Identifier(quoted(&name));
+    let is_open = projection.iter().any(|item| output(item).is_none());
+    for key in keys.iter_mut() {
+        let (meant, is_taken) = (without_parentheses(&key.expr), reads(&key.expr, taken));
+        let is_column = matches!(meant, Expr::CompoundIdentifier(_));
+        if is_plain(meant) || is_column && !is_taken {
+            continue;
+        }
+        match projection.iter().filter_map(output).find(|(expr, _)| without_parentheses(expr) == meant) {
+            Some((_, name)) => key.expr = Expr::Identifier(quoted(&name)),
+            // `*` may show the column.
+            None if is_taken && !(is_column && is_open) => {
+                let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
+                return Err(Diagnosis::new(INVALID_COLUMN_REFERENCE, message));
+            }
+            None => {}
+        }
     }
     Ok(())
 }
@@ -88,52 +96,46 @@ fn refused(place: &str) -> Diagnosis {
 }
 
 /// The names of outputs that are not the columns of these names.
-fn taken(projection: &[SelectItem]) -> BTreeSet<String> {
-    let name = |item: &SelectItem| match item {
-        SelectItem::ExprWithAlias { expr, alias } => {
-            let name = fold(alias);
-            let column = match without_parentheses(expr) {
-                Expr::Identifier(ident) => Some(fold(ident)),
-                Expr::CompoundIdentifier(parts) => parts.last().map(fold),
-                _ => None,
-            };
-            (column.as_ref() != Some(&name)).then_some(name)
-        }
-        _ => None,
+pub(super) fn taken(projection: &[SelectItem]) -> BTreeSet<String> {
+    let name = |item: &SelectItem| {
+        let (expr, name) = match item {
+            SelectItem::ExprWithAlias { expr, alias } => (expr, fold(alias)),
+            SelectItem::UnnamedExpr(expr) => (expr, figure_name(expr)),
+            _ => return None,
+        };
+        let column = match without_parentheses(expr) {
+            Expr::Identifier(ident) => Some(fold(ident)),
+            Expr::CompoundIdentifier(parts) => parts.last().map(fold),
+            _ => None,
+        };
+        (column.as_ref() != Some(&name)).then_some(name)
     };
     projection.iter().filter_map(name).collect()
 }
 
-/// Whether a key, which is not a name itself, reads one of some names. Those in its subqueries count too, whoever's they are.
-fn reads(key: &Expr, names: &BTreeSet<String>) -> bool {
-    if names.is_empty() || matches!(without_parentheses(key), Expr::Identifier(_) | Expr::Value(_)) {
-        return false;
-    }
-    Visit::visit(key, &mut Reads { names, fields: Vec::new() }).is_break()
+/// Whether a key is a name or a place, which means an output if there is one.
+pub(super) fn is_plain(key: &Expr) -> bool {
+    matches!(without_parentheses(key), Expr::Identifier(_) | Expr::Value(_))
 }
 
-/// Those of some names by which a key orders that is nothing else.
-fn named(keys: &[OrderByExpr], names: &BTreeSet<String>) -> BTreeSet<String> {
-    let name = |key: &OrderByExpr| match without_parentheses(&key.expr) {
-        Expr::Identifier(ident) => Some(fold(ident)),
-        _ => None,
-    };
-    keys.iter().filter_map(name).filter(|name| names.contains(name)).collect()
+/// Whether a key, which is not a name itself, reads one of some names, with or without that of its relation: the planner adds `t.x`
+/// to the outputs, where `x` means two then. Those in its subqueries count too, whoever's they are.
+pub(super) fn reads(key: &Expr, names: &BTreeSet<String>) -> bool {
+    !names.is_empty() && !is_plain(key) && Visit::visit(key, &mut Reads { names, fields: Vec::new(), qualified: true }).is_break()
 }
 
-/// Whether a key reads a column of one of some names that is written with the name of its relation.
-fn reads_of_relation(key: &Expr, names: &BTreeSet<String>) -> bool {
-    let found = visit_expressions(key, |expr| match expr {
-        Expr::CompoundIdentifier(parts) if parts.last().is_some_and(|name| names.contains(&fold(name))) => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    });
-    found.is_break()
+/// Whether keys, which are not names themselves, read one of some names without that of its relation.
+fn reads_bare(keys: &[OrderByExpr], names: &BTreeSet<String>) -> bool {
+    let mut looking = Reads { names, fields: Vec::new(), qualified: false };
+    keys.iter().any(|key| !is_plain(&key.expr) && Visit::visit(&key.expr, &mut looking).is_break())
 }
 
 struct Reads<'n> {
     names: &'n BTreeSet<String>,
     /// Names of fields, which are no columns: where they stand in the statement.
     fields: Vec<*const Expr>,
+    /// Whether names count that stand behind those of relations.
+    qualified: bool,
 }
 
 impl Visitor for Reads<'_> {
@@ -150,6 +152,11 @@ impl Visitor for Reads<'_> {
                 ControlFlow::Continue(())
             }
             Expr::Identifier(name) if self.names.contains(&fold(name)) && !self.fields.contains(&std::ptr::from_ref(expr)) => {
+                ControlFlow::Break(())
+            }
+            Expr::CompoundIdentifier(parts)
+                if self.qualified && parts.last().is_some_and(|name| self.names.contains(&fold(name))) =>
+            {
                 ControlFlow::Break(())
             }
             _ => ControlFlow::Continue(()),
@@ -189,7 +196,7 @@ fn outside(key: &Expr, outputs: &[(&Expr, String)]) -> Option<Expr> {
         _ => {
             let by_name = |name: &str| matches!(key, Expr::Identifier(ident) if fold(ident) == name);
             let named = outputs.iter().find(|(_, name)| by_name(name));
-            let found = named.or_else(|| outputs.iter().find(|(expr, _)| *expr == key));
+            let found = named.or_else(|| outputs.iter().find(|(expr, _)| without_parentheses(expr) == key));
             found.map(|(_, name)| Expr::Identifier(quoted(name)))
         }
     }
@@ -279,6 +286,10 @@ mod tests {
             ("SELECT -x AS x FROM t ORDER BY (-x), (x)", Ok("SELECT -x AS x FROM t ORDER BY \"x\", (x)")),
             ("SELECT DISTINCT -x AS x FROM t ORDER BY (-x)", Ok("SELECT DISTINCT -x AS x FROM t ORDER BY \"x\"")),
             ("SELECT DISTINCT -x AS x FROM t ORDER BY x + 0", Err("42P10")),
+            ("SELECT DISTINCT -x AS x FROM t ORDER BY x, t.x + 1", Err("42P10")),
+            ("SELECT DISTINCT y AS x FROM t ORDER BY t.x", Err("42P10")),
+            ("SELECT DISTINCT (a || b) AS x FROM t ORDER BY a || b", Ok("SELECT DISTINCT (a || b) AS x FROM t ORDER BY \"x\"")),
+            ("SELECT -t.x AS x FROM t ORDER BY x, -t.x", Ok("SELECT -t.x AS x FROM t ORDER BY x, \"x\"")),
             ("SELECT DISTINCT ON (y) -x AS x FROM t ORDER BY y, x + 0", Err("0A000")),
             ("SELECT u.*, -t.x AS x FROM t, u ORDER BY x + 0", Err("0A000")),
         ] {
@@ -296,6 +307,10 @@ mod tests {
              ORDER BY \"x\", \"order#1\", \"order#2\", \"x\"",
         );
         check(
+            "SELECT y AS x FROM t ORDER BY t.x, y LIMIT 2",
+            "SELECT \"x\" FROM (SELECT y AS x, t.x AS \"order#0\" FROM t) AS \"rows#\" ORDER BY \"order#0\", \"x\" LIMIT 2",
+        );
+        check(
             "SELECT f(a.x, b.x) + 1 AS x FROM a JOIN b ON a.x = b.x ORDER BY f(a.x, b.x) % 5, x",
             "SELECT \"x\" FROM (SELECT f(a.x, b.x) + 1 AS x, f(a.x, b.x) % 5 AS \"order#0\" FROM a JOIN b ON a.x = b.x) AS \"rows#\" \
              ORDER BY \"order#0\", \"x\"",
@@ -311,10 +326,11 @@ mod tests {
             "SELECT DISTINCT name, unnest(a) AS x FROM t ORDER BY id",
             "SELECT *, unnest(a) AS x FROM t ORDER BY id",
             "SELECT (SELECT max(x) FROM UNNEST(a) AS u (x)) AS m FROM t ORDER BY id",
-            "SELECT -x AS x FROM t ORDER BY t.x + 1, y + 1, 1",
             "SELECT -x AS x FROM t ORDER BY x, t.y + 1, y + 1, (x)",
-            "SELECT -t.x AS x FROM t ORDER BY x, -t.x",
-            "SELECT DISTINCT -x AS x FROM t ORDER BY x, t.x + 1",
+            "SELECT *, -y AS x FROM t ORDER BY t.x + 1, t.x",
+            "SELECT DISTINCT *, -y AS x FROM t ORDER BY t.x",
+            "SELECT DISTINCT ON (t.x + 1) -y AS x FROM t ORDER BY t.x + 1, x",
+            "SELECT DISTINCT t.x, y FROM t ORDER BY t.x, y, 1",
             "SELECT t.x, (y) AS \"y\" FROM t ORDER BY x + y",
             "SELECT *, (a).city AS city FROM t ORDER BY (a).city, (a).b.city",
         ] {
