@@ -44,7 +44,3 @@ SELECT id FROM shop.customers WHERE (id, small) = (SELECT shop_id, tier FROM crm
 SELECT id FROM shop.customers WHERE (id, small) < ANY (SELECT shop_id, tier FROM crm.clients)
 SELECT small FROM shop.customers GROUP BY small HAVING (max(id), count(*)) IN (SELECT shop_id, tier FROM crm.clients)
 SELECT id FROM shop.customers WHERE (random() < 2, id) IN (SELECT true, shop_id FROM crm.clients)
-
--- A name that is an output's and a column's, in an expression of ORDER BY: the outputs are not moved below the order there.
-SELECT u.*, -t.id AS id FROM shop.orders t, (SELECT 1 AS one) u ORDER BY id + 0
-SELECT DISTINCT ON (customer) customer, -id AS id FROM shop.orders ORDER BY customer, id + 0

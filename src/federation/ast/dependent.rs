@@ -18,6 +18,7 @@ use super::grouping::{is_sets, item, ordinal};
 use super::name::{figure_name, fold};
 use super::using::name_of;
 use super::whole_row::{Relations, left_out};
+use crate::federation::semantics::functions::set_function;
 
 /// Adds such columns to the groups of a query, not to those of the queries inside it.
 pub(super) fn rewrite(query: &mut Query, relations: &Relations<'_>, known: &Known<'_>) {
@@ -40,7 +41,7 @@ fn in_sides(body: &mut SetExpr, relations: &Relations<'_>, known: &Known<'_>) {
 }
 
 /// A relation of FROM.
-struct Side {
+pub(super) struct Side {
     /// What its columns are qualified with; empty where nothing is known.
     name: Vec<Ident>,
     columns: Option<Vec<String>>,
@@ -75,7 +76,7 @@ fn in_select(select: &mut Select, order: Option<&OrderBy>, relations: &Relations
 }
 
 /// The relations of FROM, also those of joins in parentheses.
-fn sides(from: &[TableWithJoins], relations: &Relations<'_>, known: &Known<'_>) -> Vec<Side> {
+pub(super) fn sides(from: &[TableWithJoins], relations: &Relations<'_>, known: &Known<'_>) -> Vec<Side> {
     let (mut sides, mut pending) = (Vec::new(), from.iter().collect::<Vec<_>>());
     while let Some(joined) = pending.pop() {
         for factor in std::iter::once(&joined.relation).chain(joined.joins.iter().map(|join| &join.relation)) {
@@ -92,7 +93,32 @@ fn side(factor: &TableFactor, relations: &Relations<'_>, known: &Known<'_>) -> S
     let is_renamed = matches!(factor, TableFactor::Table { alias: Some(alias), .. } if !alias.columns.is_empty());
     let stored = relations.stored(factor).filter(|_| !is_renamed);
     let key = stored.and_then(|name| (known.key_of)(name)).filter(|key| !key.is_empty());
-    Side { name: name_of(factor).unwrap_or_default(), columns: relations.columns(factor), key }
+    Side { name: name_of(factor).unwrap_or_default(), columns: relations.columns(factor).or_else(|| function_column(factor)), key }
+}
+
+/// The one column of a function in FROM that has a name.
+fn function_column(factor: &TableFactor) -> Option<Vec<String>> {
+    let alias = match factor {
+        TableFactor::Table { name, args: Some(_), alias: Some(alias), with_ordinality: false, .. }
+        | TableFactor::Function { name, alias: Some(alias), with_ordinality: false, .. } => {
+            set_function(&fold(name.0.last()?.as_ident()?))?;
+            alias
+        }
+        TableFactor::UNNEST { array_exprs, alias: Some(alias), with_ordinality: false, .. } if array_exprs.len() == 1 => alias,
+        _ => return None,
+    };
+    match alias.columns.as_slice() {
+        [] => Some(vec![fold(&alias.name)]),
+        [column] => Some(vec![fold(&column.name)]),
+        _ => None,
+    }
+}
+
+/// The column that a name means, written with its relation; `None` where it is not known which one it is.
+pub(super) fn with_relation(name: &Expr, sides: &[Side]) -> Option<Expr> {
+    let (place, column) = column(name, sides)?;
+    let side = sides.get(place).filter(|side| !side.name.is_empty())?;
+    Some(column_of(side, &column))
 }
 
 fn column_of(side: &Side, column: &str) -> Expr {

@@ -255,19 +255,20 @@ impl Looking<'_> {
         let mut outputs = Vec::new();
         for item in &select.projection {
             match item {
-                SelectItem::UnnamedExpr(expr) => outputs.push((figure_name(expr), expr.to_string())),
-                SelectItem::ExprWithAlias { expr, alias } => outputs.push((fold(alias), expr.to_string())),
+                SelectItem::UnnamedExpr(expr) => outputs.push((figure_name(expr), column_name(expr))),
+                SelectItem::ExprWithAlias { expr, alias } => outputs.push((fold(alias), column_name(expr))),
                 _ => return ControlFlow::Continue(()),
             }
         }
         for key in keys {
-            let written = key.expr.to_string();
+            // Whether the columns are those of one relation, the planner decides.
             let is_known = match &key.expr {
                 Expr::Value(value) => matches!(value.value, Value::Number(..)),
-                Expr::Identifier(name) => outputs.iter().any(|(output, expr)| *output == fold(name) || *expr == written),
-                Expr::CompoundIdentifier(parts) => {
-                    outputs.iter().any(|(output, expr)| *expr == written || parts.last().is_some_and(|last| *output == fold(last)))
+                Expr::Identifier(name) => {
+                    let name = fold(name);
+                    outputs.iter().any(|(output, column)| *output == name || column.as_ref() == Some(&name))
                 }
+                Expr::CompoundIdentifier(_) => outputs.iter().any(|(_, column)| *column == column_name(&key.expr)),
                 // Parentheses and letter case may differ where the meaning does not: the planner decides.
                 _ => true,
             };
@@ -279,6 +280,16 @@ impl Looking<'_> {
             }
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The name of a column that is written with or without its relation.
+fn column_name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Nested(inner) => column_name(inner),
+        Expr::Identifier(name) => Some(fold(name)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(fold),
+        _ => None,
     }
 }
 
@@ -348,6 +359,12 @@ mod tests {
                 35,
                 "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
             ),
+            (
+                "SELECT DISTINCT b AS a FROM t ORDER BY t.a",
+                "42P10",
+                40,
+                "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
+            ),
         ];
         for (sql, code, place, message) in rows {
             assert_eq!(find(sql), Err((code.to_owned(), Some(place), message.to_owned())), "{sql}");
@@ -394,6 +411,7 @@ mod tests {
             "SELECT a FROM t WHERE b = (SELECT max(b) FROM u)",
             "SELECT sum((SELECT max(x) FROM u)) FROM t",
             "SELECT DISTINCT a AS b, t.c FROM t ORDER BY b, 1, c, t.c, a",
+            "SELECT DISTINCT t.a AS b, (d) AS e FROM t ORDER BY a, t.d, T.A",
             "SELECT DISTINCT * FROM t ORDER BY a",
             "SELECT 1 FROM a.t, b.t, u AS x, v AS y JOIN w ON true",
             "SELECT rank() OVER (ORDER BY a) FROM t ORDER BY rank() OVER (ORDER BY a)",

@@ -1,12 +1,13 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, dependent, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → casts (that names need) → members (rows in subqueries) → evaluations (of calls that change) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
+//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, alike (keys of orders as outputs are written), dependent, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → casts (that names need) → members (rows in subqueries) → evaluations (of calls that change) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
 //! client can write, and are cut off again before a client sees them.
 
+mod alike;
 mod arrays;
 mod between;
 mod casts;
@@ -135,6 +136,7 @@ impl VisitorMut for Shape<'_> {
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         let placed = using::rewrite(query, &self.relations);
+        alike::settle(query, &self.relations, self.known);
         dependent::rewrite(query, &self.relations, self.known);
         self.relations.leave();
         grouping::drop_repetitions(query);

@@ -59,6 +59,7 @@ pub(super) use key::decode as decode_key;
 pub(super) use key::is_needed_to_tell_apart as needs_key;
 pub(super) use operators::quotient;
 pub(super) use overload::{is_string, numeric_rank};
+pub(super) use sql_types::plan as type_of;
 
 use std::sync::Arc;
 

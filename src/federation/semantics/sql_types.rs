@@ -32,7 +32,7 @@ impl TypePlanner for PostgresTypes {
 }
 
 /// The Postgres type a SQL type name means.
-pub(super) fn plan(sql_type: &SqlType) -> Result<PgType> {
+pub(in super::super) fn plan(sql_type: &SqlType) -> Result<PgType> {
     let plain = match sql_type {
         SqlType::Boolean | SqlType::Bool => PgType::BOOL,
         SqlType::SmallInt(_) | SqlType::Int2(_) => PgType::INT2,

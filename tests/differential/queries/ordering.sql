@@ -78,6 +78,35 @@ SELECT o.id % 3 AS id, count(*) FROM shop.orders AS o JOIN crm.clients AS c ON c
 SELECT id FROM shop.orders LEFT JOIN crm.stock USING (id) WHERE id < 40 ORDER BY id DESC, stock.id NULLS FIRST
 SELECT u.*, -t.id AS id FROM shop.orders t, (SELECT 1 AS one) u ORDER BY id + 0
 SELECT DISTINCT ON (customer) customer, -id AS id FROM shop.orders ORDER BY customer, id + 0
+SELECT c.name AS id FROM shop.customers c WHERE c.id < 20 ORDER BY c.id
+SELECT c.name AS id FROM shop.customers c WHERE c.id < 20 ORDER BY -c.id, c.id + 0
+SELECT name AS id FROM shop.customers WHERE id < 20 ORDER BY customers.id DESC, id
+SELECT o.*, c.name AS id FROM shop.orders o JOIN shop.customers c ON c.id = o.customer WHERE o.id < 20 ORDER BY o.id + 0
+SELECT s.id FROM (SELECT c.name AS id FROM shop.customers c ORDER BY c.id DESC LIMIT 4) AS s ORDER BY s.id
+SELECT s.id FROM (SELECT upper(c.name) AS id FROM shop.customers c ORDER BY c.id DESC LIMIT 4) AS s ORDER BY s.id
+SELECT c.id, (SELECT o.total AS id FROM shop.orders o WHERE o.customer = c.id ORDER BY o.id DESC LIMIT 1) AS latest FROM shop.customers c WHERE c.id < 9 ORDER BY c.id
+SELECT DISTINCT ON (date_trunc('day', seen)) date_trunc('day', seen) AS seen, id FROM shop.customers ORDER BY date_trunc('day', seen), id
+SELECT DISTINCT ON (upper(name)) upper(name) AS name, id FROM shop.customers ORDER BY upper(name), id
+SELECT DISTINCT ON (lower(c.name)) lower(name) AS name, o.id FROM shop.customers c JOIN shop.orders o ON o.customer = c.id ORDER BY LOWER(name), o.id DESC
+SELECT s.* FROM (SELECT DISTINCT ON (small % 3) small % 3 AS small, id FROM shop.customers ORDER BY small % 3, id) AS s ORDER BY s.small, s.id
+SELECT DISTINCT ON (i % 3) i % 3 AS i, i + 0 AS j FROM generate_series(1, 9) AS g(i) ORDER BY i % 3, i + 0 DESC
+SELECT *, upper(name) AS name FROM crm.clients ORDER BY upper(name), 1
+SELECT o.*, -c.small AS small FROM shop.orders o JOIN shop.customers c ON c.id = o.customer WHERE o.id < 20 ORDER BY small + 0, o.id
+
+-- Keys that are outputs in other words.
+SELECT DISTINCT lower(name) AS name FROM shop.customers ORDER BY LOWER(name)
+SELECT DISTINCT lower(c.name) AS name FROM shop.customers c ORDER BY lower(name)
+SELECT DISTINCT lower(name) AS name FROM shop.customers c ORDER BY (lower(c.name)) DESC
+SELECT DISTINCT price::int AS price FROM shop.products ORDER BY CAST(price AS integer)
+SELECT DISTINCT CAST(price AS decimal(8,1)) FROM shop.products ORDER BY price::numeric(8,1) DESC
+SELECT DISTINCT lower(name) AS x FROM shop.customers ORDER BY lower(name)
+SELECT DISTINCT lower(name), small + 1 AS y FROM shop.customers ORDER BY y, pg_catalog.lower(name)
+SELECT DISTINCT name AS x FROM shop.customers c ORDER BY c.name
+SELECT DISTINCT c.name AS x FROM shop.customers c ORDER BY name
+SELECT DISTINCT sum(small) AS s FROM shop.customers GROUP BY level ORDER BY SUM(small)
+SELECT DISTINCT lower(c.name) AS name FROM shop.customers c JOIN crm.clients k ON k.id = c.id ORDER BY lower(k.name)
+SELECT DISTINCT price::int AS price FROM shop.products ORDER BY price::bigint
+SELECT DISTINCT c.name AS id FROM shop.customers c ORDER BY c.id
 
 SELECT date_trunc('hour', seen) AS h, count(*) FROM shop.customers GROUP BY 1
 SELECT DISTINCT ON (customer) customer, id, total FROM shop.orders ORDER BY customer, total DESC, id, customer DESC, total
