@@ -30,19 +30,21 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let (plan, inputs) = match plan {
         LogicalPlan::Sort(Sort { expr, input, fetch }) => {
             let inputs = input.schema().fields().len();
-            // Of rows without columns the engine's sorts lose the number.
-            let expr = if inputs == 0 { keys.all_of(expr) } else { keys.of(expr) };
+            keys.all = inputs == 0;
+            let expr = keys.of(expr);
             let input = keys.beside(input)?;
             (LogicalPlan::Sort(Sort { expr, input, fetch }), inputs)
         }
-        LogicalPlan::Window(node) if node.window_expr.iter().any(is_ordered_by_operator) => {
-            let calls = keys.in_calls(node.window_expr)?;
+        LogicalPlan::Window(node) if node.window_expr.iter().any(|call| needs_columns(call, &node.input)) => {
             let inputs = node.input.schema().fields().len();
+            keys.all = inputs == 0;
+            let calls = keys.in_calls(node.window_expr)?;
             (LogicalPlan::Window(Window::try_new(calls, keys.beside(node.input)?)?), inputs)
         }
         LogicalPlan::Aggregate(node)
-            if node.aggr_expr.iter().any(|call| is_ordered_by_operator(call) || is_ordered_twice(call)) =>
+            if node.aggr_expr.iter().any(|call| needs_columns(call, &node.input) || is_ordered_twice(call)) =>
         {
+            keys.all = node.input.schema().fields().is_empty();
             let calls = keys.in_calls(node.aggr_expr)?;
             let inputs = schema.fields().len();
             (LogicalPlan::Aggregate(Aggregate::try_new(keys.beside(node.input)?, node.group_expr, calls)?), inputs)
@@ -71,6 +73,9 @@ fn with_whole_names(join: Join) -> Result<Join> {
 #[derive(Default)]
 struct Keys {
     exprs: Vec<(Expr, String)>,
+    /// Whether every key is computed there, and not only what holds an operator: of rows without columns the engine's sorts lose the
+    /// number.
+    all: bool,
 }
 
 impl Keys {
@@ -78,13 +83,9 @@ impl Keys {
         order.into_iter().map(|sort| SortExpr { expr: self.column(sort.expr), ..sort }).collect()
     }
 
-    fn all_of(&mut self, order: Vec<SortExpr>) -> Vec<SortExpr> {
-        order.into_iter().map(|sort| SortExpr { expr: self.added(sort.expr), ..sort }).collect()
-    }
-
-    /// The column of a key, or the key where it holds no operator.
+    /// The column of a key, or the key where it may stay.
     fn column(&mut self, key: Expr) -> Expr {
-        if holds_operator(&key) { self.added(key) } else { key }
+        if self.all || holds_operator(&key) { self.added(key) } else { key }
     }
 
     fn added(&mut self, key: Expr) -> Expr {
@@ -137,13 +138,16 @@ fn without(plan: LogicalPlan, wanted: &DFSchema, inputs: usize, added: usize) ->
     Ok(LogicalPlan::Projection(Projection::try_new(named.collect(), Arc::new(plan))?))
 }
 
-fn is_ordered_by_operator(call: &Expr) -> bool {
+/// Whether a call over the rows of a node has a key that is computed below: one that holds an operator, and any where the rows have no
+/// columns.
+fn needs_columns(call: &Expr, input: &LogicalPlan) -> bool {
+    let is_meant = |key: &Expr| input.schema().fields().is_empty() || holds_operator(key);
     let found = call.exists(|part| {
         Ok(match part {
             Expr::WindowFunction(call) => {
-                call.params.order_by.iter().map(|sort| &sort.expr).chain(&call.params.partition_by).any(holds_operator)
+                call.params.order_by.iter().map(|sort| &sort.expr).chain(&call.params.partition_by).any(is_meant)
             }
-            Expr::AggregateFunction(call) => call.params.order_by.iter().any(|sort| holds_operator(&sort.expr)),
+            Expr::AggregateFunction(call) => call.params.order_by.iter().any(|sort| is_meant(&sort.expr)),
             _ => false,
         })
     });
@@ -167,7 +171,10 @@ fn holds_operator(expr: &Expr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::logical_expr::{LogicalPlanBuilder, lit};
+    use datafusion::functions::math::expr_fn::random;
+    use datafusion::functions_aggregate::expr_fn::array_agg;
+    use datafusion::functions_window::expr_fn::row_number;
+    use datafusion::logical_expr::{ExprFunctionExt, LogicalPlanBuilder, lit};
 
     use super::*;
 
@@ -183,5 +190,25 @@ mod tests {
         let columns: Vec<Expr> = sort.input.schema().columns().into_iter().map(Expr::Column).collect();
         assert_eq!((keys.len(), sort.fetch), (1, Some(5)));
         assert_eq!(keys, columns);
+    }
+
+    #[test]
+    fn calls_over_rows_without_columns_are_ordered_by_columns_all_the_same() {
+        let rows = Arc::new(LogicalPlanBuilder::empty(true).build().unwrap());
+        let call = row_number().order_by(vec![SortExpr::new(random(), true, false)]).build().unwrap();
+        let plan = LogicalPlan::Window(Window::try_new(vec![call], Arc::clone(&rows)).unwrap());
+        let schema = Arc::clone(plan.schema());
+        let LogicalPlan::Projection(outer) = keys_as_columns(plan).unwrap() else { panic!() };
+        assert_eq!(outer.schema.fields().len(), schema.fields().len());
+        let LogicalPlan::Window(window) = outer.input.as_ref() else { panic!("{}", outer.input) };
+        assert_eq!(window.input.schema().fields().len(), 1, "{}", window.input);
+
+        let call = array_agg(random()).order_by(vec![SortExpr::new(random(), true, false)]).build().unwrap();
+        let plan = LogicalPlan::Aggregate(Aggregate::try_new(rows, Vec::new(), vec![call]).unwrap());
+        let plan = keys_as_columns(plan).unwrap();
+        let LogicalPlan::Projection(outer) = &plan else { panic!("{plan}") };
+        let LogicalPlan::Aggregate(aggregate) = outer.input.as_ref() else { panic!("{}", outer.input) };
+        assert_eq!(aggregate.input.schema().fields().len(), 1, "{}", aggregate.input);
+        assert_eq!(keys_as_columns(plan.clone()).unwrap(), plan);
     }
 }

@@ -39,3 +39,11 @@ SELECT sum(random()) = sum(random()) AS a, count(random()) = count(random()) AS 
 SELECT sum(i) = sum(i) AS a, max(random() + i) < max(random() + i) + 2 AS b FROM generate_series(1, 100) AS g(i) HAVING sum(random()) <> sum(random())
 SELECT bool_or(s <> t) AS a FROM (SELECT sum(random()) OVER () AS s, sum(random()) OVER () AS t FROM generate_series(1, 100) AS g(i)) AS x
 SELECT count(*) AS n FROM (SELECT i % 10 AS k, max(random()) AS m FROM generate_series(1, 100) AS g(i) GROUP BY i % 10 ORDER BY max(random())) AS x
+
+-- Orders by what changes, over rows without columns.
+SELECT row_number() OVER (ORDER BY random()) AS n FROM shop.orders ORDER BY 1
+SELECT max(n) AS n FROM (SELECT row_number() OVER (ORDER BY random()) AS n FROM shop.customers) AS q
+SELECT sum(n) AS n FROM (SELECT count(*) OVER (PARTITION BY random() < 2) AS n FROM shop.customers) AS q
+SELECT cardinality(array_agg(random() ORDER BY random())) AS n FROM generate_series(1, 3)
+SELECT array_agg(1 ORDER BY random()) AS a FROM shop.customers
+SELECT length(string_agg('x', '' ORDER BY random(), random() DESC)) AS n FROM crm.clients
