@@ -8,7 +8,6 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, ObjectNamePart, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
-    visit_expressions_mut,
 };
 
 use super::dialect::call_with;
@@ -107,17 +106,66 @@ impl VisitorMut for Calls<'_> {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if self.queries == 0 && is_call_over_rows(expr) && volatile::changes(&*expr) {
             *self.made += 1;
-            let number = self.made.to_string();
-            let _: ControlFlow<()> = visit_expressions_mut(expr, |part| {
-                if matches!(&*part, Expr::Function(function) if volatile::is_volatile(&function.name)) {
-                    let value = std::mem::replace(part, Expr::value(Value::Null));
-                    *part = call_with(NUMBERED, vec![value, Expr::value(Value::Number(number.clone(), false))]);
-                }
-                ControlFlow::Continue(())
-            });
+            let _: ControlFlow<()> = VisitMut::visit(expr, &mut Parts { number: *self.made, queries: 0, compared: 0 });
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Puts the number of a call to what changes in it. A subquery gets it as a whole: the planner calls it by its output's name alone.
+struct Parts {
+    number: usize,
+    /// How many subqueries are around.
+    queries: usize,
+    /// How many comparisons with ANY or ALL are around: their subqueries are no values.
+    compared: usize,
+}
+
+impl Parts {
+    fn is_meant(&self, part: &Expr) -> bool {
+        if self.queries > 0 || self.compared > 0 {
+            return false;
+        }
+        match part {
+            Expr::Function(function) => volatile::is_volatile(&function.name),
+            Expr::Subquery(query) => has_one_output(query) && volatile::changes(query),
+            Expr::Exists { .. } | Expr::InSubquery { .. } | Expr::AnyOp { .. } | Expr::AllOp { .. } => volatile::changes(part),
+            _ => false,
+        }
+    }
+}
+
+impl VisitorMut for Parts {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, part: &mut Expr) -> ControlFlow<()> {
+        self.compared += usize::from(matches!(part, Expr::AnyOp { .. } | Expr::AllOp { .. }));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, part: &mut Expr) -> ControlFlow<()> {
+        self.compared -= usize::from(matches!(part, Expr::AnyOp { .. } | Expr::AllOp { .. }));
+        if self.is_meant(part) {
+            let value = std::mem::replace(part, Expr::value(Value::Null));
+            *part = call_with(NUMBERED, vec![value, Expr::value(Value::Number(self.number.to_string(), false))]);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether a query gives a value, and not a row of several.
+fn has_one_output(query: &Query) -> bool {
+    matches!(query.body.as_ref(), SetExpr::Select(select) if matches!(select.projection.as_slice(), [item] if output(item).is_some()))
 }
 
 /// Whether an expression is the call of an aggregate or of a window function.
@@ -147,6 +195,14 @@ mod tests {
             (
                 "SELECT max(random()) OVER () FROM t UNION ALL SELECT (SELECT min(random())) FROM t",
                 "SELECT max(pg_evaluated(random(), 1)) OVER () FROM t UNION ALL SELECT (SELECT min(pg_evaluated(random(), 2))) FROM t",
+            ),
+            (
+                "SELECT sum((SELECT random())), sum((SELECT max(random()) + x)), sum((SELECT 1)) FROM t",
+                "SELECT sum(pg_evaluated((SELECT random()), 1)), sum(pg_evaluated((SELECT max(pg_evaluated(random(), 3)) + x), 2)), sum((SELECT 1)) FROM t",
+            ),
+            (
+                "SELECT count(*) FILTER (WHERE EXISTS (SELECT random()) AND x = ANY(SELECT random())) FROM t",
+                "SELECT count(*) FILTER (WHERE pg_evaluated(EXISTS (SELECT random()), 1) AND pg_evaluated(x = ANY(SELECT random()), 1)) FROM t",
             ),
             (
                 "SELECT random(), sum(x), sum(x) FROM t ORDER BY random()",

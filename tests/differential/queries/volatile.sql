@@ -47,3 +47,8 @@ SELECT sum(n) AS n FROM (SELECT count(*) OVER (PARTITION BY random() < 2) AS n F
 SELECT cardinality(array_agg(random() ORDER BY random())) AS n FROM generate_series(1, 3)
 SELECT array_agg(1 ORDER BY random()) AS a FROM shop.customers
 SELECT length(string_agg('x', '' ORDER BY random(), random() DESC)) AS n FROM crm.clients
+
+-- Calls over subqueries that change.
+SELECT sum((SELECT random())) >= 0 AS a, sum((SELECT random())) <= 3 AS b FROM generate_series(1, 3)
+SELECT count(*) FILTER (WHERE EXISTS (SELECT random())) AS a, count(*) FILTER (WHERE EXISTS (SELECT random())) AS b FROM generate_series(1, 3) AS g(i)
+SELECT sum(i + (SELECT random() * 0)) AS a, max(i + (SELECT random() * 0)) AS b, sum(i + (SELECT random() * 0)) OVER () AS c FROM generate_series(1, 3) AS g(i) GROUP BY i ORDER BY i
