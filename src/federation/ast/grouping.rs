@@ -1,5 +1,6 @@
 //! Forms of GROUP BY and DISTINCT ON that the planner reads otherwise: ordinals within grouping sets, and repetitions.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -12,6 +13,8 @@ use super::name::figure_name;
 use super::size::{self, COPIED_MAX};
 use crate::error::{Diagnosis, Limit, sqlstate};
 
+/// PostgreSQL's `ERRCODE_INVALID_COLUMN_REFERENCE`.
+const INVALID_COLUMN_REFERENCE: &str = "42P10";
 /// Most expressions of a CUBE, as in PostgreSQL.
 const CUBE_MAX: usize = 12;
 /// Most grouping sets of a SELECT, as in PostgreSQL.
@@ -62,6 +65,49 @@ pub(super) fn resolve_ordinals(select: &mut Select) -> Result<(), Diagnosis> {
         *item = SelectItem::ExprWithAlias { expr, alias };
     }
     Ok(())
+}
+
+/// Replaces ordinals in DISTINCT ON by what they stand for: the planner takes them for constants. Each place is named once, so that what is
+/// copied is not more than the select list.
+///
+/// # Errors
+/// 42P10 for places that are not in the select list, 0A000 for those that are not known behind a wildcard.
+pub(super) fn resolve_distinct_on(select: &mut Select) -> Result<(), Diagnosis> {
+    let Some(Distinct::On(keys)) = &mut select.distinct else { return Ok(()) };
+    let mut named = BTreeSet::new();
+    let mut kept = Vec::with_capacity(keys.len());
+    for key in std::mem::take(keys) {
+        match written_place(&key) {
+            Some(place) if named.insert(place) => kept.push(at_place(&select.projection, place)?),
+            Some(_) => {}
+            None => kept.push(key),
+        }
+    }
+    *keys = kept;
+    Ok(())
+}
+
+fn written_place(key: &Expr) -> Option<usize> {
+    match key {
+        Expr::Nested(inner) => written_place(inner),
+        Expr::Value(value) => match &value.value {
+            Value::Number(text, _) => text.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The item at a place that is counted from one.
+fn at_place(items: &[SelectItem], place: usize) -> Result<Expr, Diagnosis> {
+    if let Some(found) = place.checked_sub(1).and_then(|place| item(items, place)) {
+        return Ok(found);
+    }
+    if items.iter().take(place).any(|item| shown(item).is_none()) {
+        let message = "positions in DISTINCT ON are not supported behind *";
+        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+    }
+    Err(Diagnosis::new(INVALID_COLUMN_REFERENCE, format!("DISTINCT ON position {place} is not in select list")))
 }
 
 pub(super) fn is_sets(group: &Expr) -> bool {
@@ -419,6 +465,29 @@ mod tests {
                 resolve_ordinals(select).unwrap();
             }
             assert_eq!(query.to_string(), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn ordinals_of_distinct_on_are_resolved() {
+        let rows = [
+            ("SELECT DISTINCT ON (1) a, b FROM t ORDER BY 1", Ok("SELECT DISTINCT ON (a) a, b FROM t ORDER BY 1")),
+            (
+                "SELECT DISTINCT ON (c, (2), 02, 1) a, b + 1 AS x FROM t",
+                Ok("SELECT DISTINCT ON (c, b + 1, a) a, b + 1 AS x FROM t"),
+            ),
+            ("SELECT DISTINCT ON (1) a, * FROM t", Ok("SELECT DISTINCT ON (a) a, * FROM t")),
+            ("SELECT DISTINCT ON (3) a, b FROM t", Err("42P10")),
+            ("SELECT DISTINCT ON (0) a FROM t", Err("42P10")),
+            ("SELECT DISTINCT ON (2) *, a FROM t", Err("0A000")),
+        ];
+        for (sql, expected) in rows {
+            let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
+            let Some(Statement::Query(query)) = statements.first_mut() else { panic!("{sql}") };
+            let SetExpr::Select(select) = query.body.as_mut() else { panic!("{sql}") };
+            let resolved = resolve_distinct_on(select).map_err(|error| error.sqlstate);
+            let found = resolved.map(|()| query.to_string());
+            assert_eq!(found.as_deref().map_err(String::as_str), expected, "{sql}");
         }
     }
 

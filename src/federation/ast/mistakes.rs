@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator,
-    ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visit, Visitor,
+    ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator, Value, Visit, Visitor,
 };
 
 use super::locate::character_of;
@@ -124,6 +124,7 @@ impl Looking<'_> {
     fn place(&self, expr: &Expr, clause: &str) -> Found {
         let value = match expr {
             Expr::Nested(inner) => return self.place(inner, clause),
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => return self.negative_place(inner, clause),
             Expr::Value(value) => value,
             _ => return ControlFlow::Continue(()),
         };
@@ -138,6 +139,28 @@ impl Looking<'_> {
         let (start, message) = (value.span.start, format!("non-integer constant in {clause}"));
         let error = Diagnosis::new(sqlstate::SYNTAX_ERROR, message);
         ControlFlow::Break(Box::new(error.with_position(character_of(self.text, start.line, start.column))))
+    }
+
+    /// A number behind a minus, which is one number to PostgreSQL.
+    fn negative_place(&self, number: &Expr, clause: &str) -> Found {
+        let (digits, start) = match number {
+            Expr::Nested(inner) => return self.negative_place(inner, clause),
+            Expr::Value(value) => match &value.value {
+                Value::Number(digits, _) => (digits, value.span.start),
+                _ => return ControlFlow::Continue(()),
+            },
+            _ => return ControlFlow::Continue(()),
+        };
+        let error = match digits.parse::<i32>() {
+            Ok(place) => {
+                let message = format!("{clause} position {} is not in select list", -place);
+                Diagnosis::new(INVALID_COLUMN_REFERENCE, message)
+            }
+            Err(_) => Diagnosis::new(sqlstate::SYNTAX_ERROR, format!("non-integer constant in {clause}")),
+        };
+        let before = character_of(self.text, start.line, start.column).map_or(0, |place| place.saturating_sub(1));
+        let minus = self.text.chars().take(before).enumerate().filter(|(_, letter)| *letter == '-').last();
+        ControlFlow::Break(Box::new(error.with_position(minus.map(|(place, _)| place + 1))))
     }
 
     /// Calls that the planner takes for others: `count()` for `count(*)`, and what no call of PostgreSQL has.
@@ -387,6 +410,22 @@ mod tests {
             let expected =
                 expected.map_err(|(place, clause)| ("42601".to_owned(), Some(place), format!("non-integer constant in {clause}")));
             assert_eq!(find(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_minus_belongs_to_its_number() {
+        let rows = [
+            ("SELECT a FROM t ORDER BY a, -1", "42P10", 29, "ORDER BY position -1 is not in select list"),
+            ("SELECT a FROM t GROUP BY - (2)", "42P10", 26, "GROUP BY position -2 is not in select list"),
+            ("SELECT DISTINCT ON (-0) a FROM t", "42P10", 21, "DISTINCT ON position 0 is not in select list"),
+            ("SELECT a FROM t ORDER BY (-1.5)", "42601", 27, "non-integer constant in ORDER BY"),
+        ];
+        for (sql, code, place, message) in rows {
+            assert_eq!(find(sql), Err((code.to_owned(), Some(place), message.to_owned())), "{sql}");
+        }
+        for sql in ["SELECT a FROM t ORDER BY -a, +1, -1 + a, -$1", "SELECT rank() OVER (ORDER BY -1) FROM t"] {
+            assert_eq!(find(sql), Ok(()), "{sql}");
         }
     }
 

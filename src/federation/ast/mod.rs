@@ -131,7 +131,8 @@ impl VisitorMut for Shape<'_> {
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         having::rewrite(select);
-        grouping::resolve_ordinals(select).map_or_else(|error| ControlFlow::Break(Box::new(error)), ControlFlow::Continue)
+        let resolved = grouping::resolve_ordinals(select).and_then(|()| grouping::resolve_distinct_on(select));
+        resolved.map_or_else(|error| ControlFlow::Break(Box::new(error)), ControlFlow::Continue)
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {

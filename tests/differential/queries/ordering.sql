@@ -93,6 +93,20 @@ SELECT DISTINCT ON (i % 3) i % 3 AS i, i + 0 AS j FROM generate_series(1, 9) AS 
 SELECT *, upper(name) AS name FROM crm.clients ORDER BY upper(name), 1
 SELECT o.*, -c.small AS small FROM shop.orders o JOIN shop.customers c ON c.id = o.customer WHERE o.id < 20 ORDER BY small + 0, o.id
 
+-- Places of outputs.
+SELECT DISTINCT ON (1) id, name FROM shop.customers ORDER BY 1
+SELECT DISTINCT ON (2) id, customer FROM shop.orders ORDER BY 2, 1 DESC
+SELECT DISTINCT ON ((2), 1) customer % 3 AS a, customer % 2 AS b, id FROM shop.orders ORDER BY 2, 1, 3
+SELECT DISTINCT ON (2) id, upper(name) AS name FROM shop.customers ORDER BY 2, 1
+SELECT DISTINCT ON (3) id, customer FROM shop.orders
+SELECT DISTINCT ON (1) id, name FROM shop.customers ORDER BY name
+SELECT id FROM shop.orders ORDER BY -1
+SELECT id FROM shop.orders ORDER BY (-(1))
+SELECT id FROM shop.orders UNION SELECT 1 ORDER BY -1.5
+SELECT count(*) AS n FROM shop.orders GROUP BY -1
+SELECT id FROM shop.orders WHERE id < 5 ORDER BY -id
+SELECT id, rank() OVER (ORDER BY -1) AS a FROM shop.orders WHERE id < 5 ORDER BY +1, id
+
 -- Keys that are outputs in other words.
 SELECT DISTINCT lower(name) AS name FROM shop.customers ORDER BY LOWER(name)
 SELECT DISTINCT lower(c.name) AS name FROM shop.customers c ORDER BY lower(name)
