@@ -66,6 +66,69 @@ pub(super) fn keys_as_outputs(query: &mut Query) -> Result<bool, Diagnosis> {
     Ok(true)
 }
 
+/// Computes a select list with sets under names that nothing else has, where an output has the name of a column that the list reads:
+/// `SELECT -x AS x, unnest(words) FROM t`. The planner puts both beside each other below the sets. Tells whether it did.
+pub(super) fn outputs_apart(query: &mut Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_mut() else { return sides_apart(&mut query.body) };
+    if !is_mixed(select) {
+        return false;
+    }
+    match query.order_by.as_mut().map(|order| &mut order.kind) {
+        None => {}
+        Some(OrderByKind::Expressions(keys)) => {
+            let outputs: Vec<_> = select.projection.iter().filter_map(output).collect();
+            let Some(known) = keys.iter().map(|key| outside(&key.expr, &outputs)).collect::<Option<Vec<_>>>() else { return false };
+            for (key, known) in keys.iter_mut().zip(known) {
+                key.expr = known;
+            }
+        }
+        Some(OrderByKind::All(_)) => return false,
+    }
+    set_apart(select)
+}
+
+fn sides_apart(body: &mut SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => set_apart(select),
+        SetExpr::SetOperation { left, right, .. } => {
+            let is_left = sides_apart(left);
+            sides_apart(right) || is_left
+        }
+        _ => false,
+    }
+}
+
+fn set_apart(select: &mut Select) -> bool {
+    if !is_mixed(select) {
+        return false;
+    }
+    let names = select.projection.iter().map(|item| output(item).map(|(_, name)| name));
+    let Some(names) = names.collect::<Option<Vec<_>>>() else { return false };
+    let (mut own, mut shown) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
+    for (place, (item, name)) in std::mem::take(&mut select.projection).into_iter().zip(names).enumerate() {
+        let alias = quoted(&format!("output{HIDDEN}{place}"));
+        shown.push(SelectItem::ExprWithAlias { expr: Expr::Identifier(alias.clone()), alias: quoted(&name) });
+        own.push(match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => SelectItem::ExprWithAlias { expr, alias },
+            other => other,
+        });
+    }
+    select.projection = own;
+    move_below(select, shown);
+    true
+}
+
+/// Whether an output beside sets has the name of a column that the select list reads. What is grouped is computed further below.
+fn is_mixed(select: &Select) -> bool {
+    let is_grouped = !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty());
+    if is_grouped || matches!(select.distinct, Some(Distinct::On(_))) || !select.projection.iter().any(is_of_sets) {
+        return false;
+    }
+    let names = taken(select.projection.iter().filter(|item| !is_of_sets(item)));
+    let mut looking = Reads { names: &names, fields: Vec::new(), qualified: true };
+    select.projection.iter().filter_map(output).any(|(expr, _)| Visit::visit(expr, &mut looking).is_break())
+}
+
 /// Keys of distinct rows by the names of the outputs that they are. The planner knows names only.
 fn among_outputs(keys: &mut [OrderByExpr], projection: &[SelectItem], taken: &BTreeSet<String>) -> Result<(), Diagnosis> {
     let is_open = projection.iter().any(|item| output(item).is_none());
@@ -96,7 +159,7 @@ fn refused(place: &str) -> Diagnosis {
 }
 
 /// The names of outputs that are not the columns of these names.
-pub(super) fn taken(projection: &[SelectItem]) -> BTreeSet<String> {
+pub(super) fn taken<'i>(projection: impl IntoIterator<Item = &'i SelectItem>) -> BTreeSet<String> {
     let name = |item: &SelectItem| {
         let (expr, name) = match item {
             SelectItem::ExprWithAlias { expr, alias } => (expr, fold(alias)),
@@ -110,7 +173,7 @@ pub(super) fn taken(projection: &[SelectItem]) -> BTreeSet<String> {
         };
         (column.as_ref() != Some(&name)).then_some(name)
     };
-    projection.iter().filter_map(name).collect()
+    projection.into_iter().filter_map(name).collect()
 }
 
 /// Whether a key is a name or a place, which means an output if there is one.
@@ -208,7 +271,7 @@ fn quoted(name: &str) -> Ident {
 
 /// Makes a select a query in FROM, of whose columns `shown` are the outputs.
 fn move_below(select: &mut Select, shown: Vec<SelectItem>) {
-    let below = Select {
+    let mut below = Select {
         projection: std::mem::replace(&mut select.projection, shown),
         from: std::mem::take(&mut select.from),
         selection: select.selection.take(),
@@ -219,6 +282,7 @@ fn move_below(select: &mut Select, shown: Vec<SelectItem>) {
         // What is taken is gone from the select that the rest is copied of.
         ..select.clone()
     };
+    set_apart(&mut below);
     let subquery = query_of(SetExpr::Select(Box::new(below)));
     let alias = TableAlias { explicit: true, name: quoted(&format!("rows{HIDDEN}")), columns: Vec::new(), at: None };
     let relation = TableFactor::Derived { lateral: false, subquery: Box::new(subquery), alias: Some(alias), sample: None };
@@ -315,6 +379,42 @@ mod tests {
             "SELECT \"x\" FROM (SELECT f(a.x, b.x) + 1 AS x, f(a.x, b.x) % 5 AS \"order#0\" FROM a JOIN b ON a.x = b.x) AS \"rows#\" \
              ORDER BY \"order#0\", \"x\"",
         );
+    }
+
+    #[test]
+    fn outputs_beside_sets_are_kept_from_columns_of_their_names() {
+        for (sql, expected) in [
+            (
+                "SELECT -x AS x, unnest(a) AS u FROM t WHERE x > 1 LIMIT 2",
+                "SELECT \"output#0\" AS \"x\", \"output#1\" AS \"u\" FROM (SELECT -x AS \"output#0\", unnest(a) AS \"output#1\" FROM t \
+                 WHERE x > 1) AS \"rows#\" LIMIT 2",
+            ),
+            (
+                "SELECT y AS x, x AS y, unnest(a) AS u FROM t ORDER BY y, unnest(a), 1",
+                "SELECT \"output#0\" AS \"x\", \"output#1\" AS \"y\", \"output#2\" AS \"u\" FROM (SELECT y AS \"output#0\", \
+                 x AS \"output#1\", unnest(a) AS \"output#2\" FROM t) AS \"rows#\" ORDER BY \"y\", \"u\", 1",
+            ),
+            (
+                "SELECT -x AS x, unnest(a) AS u FROM t ORDER BY z",
+                "SELECT \"x\", \"u\" FROM (SELECT \"output#0\" AS \"x\", \"output#1\" AS \"u\", \"output#2\" AS \"order#0\" FROM \
+                 (SELECT -x AS \"output#0\", unnest(a) AS \"output#1\", z AS \"output#2\" FROM t) AS \"rows#\") AS \"rows#\" ORDER BY \"order#0\"",
+            ),
+            (
+                "SELECT DISTINCT t.x + 1 AS x, unnest(a) AS u FROM t UNION SELECT 1, 2",
+                "SELECT DISTINCT \"output#0\" AS \"x\", \"output#1\" AS \"u\" FROM (SELECT DISTINCT t.x + 1 AS \"output#0\", \
+                 unnest(a) AS \"output#1\" FROM t) AS \"rows#\" UNION SELECT 1, 2",
+            ),
+            ("SELECT x, unnest(a) AS a FROM t", "SELECT x, unnest(a) AS a FROM t"),
+            ("SELECT -y AS x, unnest(a) AS u FROM t", "SELECT -y AS x, unnest(a) AS u FROM t"),
+            ("SELECT -x AS x FROM t", "SELECT -x AS x FROM t"),
+            ("SELECT *, -x AS x, unnest(a) AS u FROM t", "SELECT *, -x AS x, unnest(a) AS u FROM t"),
+        ] {
+            let mut query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
+            let has_keys = keys_as_outputs(&mut query).unwrap();
+            let is_moved = outputs_apart(&mut query) || has_keys;
+            assert_eq!(query.to_string().replace(HIDDEN, "#"), expected, "{sql}");
+            assert_eq!(is_moved, sql != expected, "{sql}");
+        }
     }
 
     #[test]

@@ -202,3 +202,13 @@ SELECT id FROM (TABLE crm.clients ORDER BY id LIMIT 3) AS t
 SELECT current_schema IS NULL AS a, current_schema() = current_schema AS b
 SELECT x::regtype::text AS t FROM (VALUES ('int4'), ('text'), ('timestamptz')) AS v(x)
 VALUES (2, 'b'), (1, 'a') ORDER BY column1 LIMIT 1
+
+-- Outputs beside sets that have the names of columns which are read.
+SELECT seen::date AS seen, unnest(tags) AS tag FROM shop.customers
+SELECT seen::date AS seen, unnest(tags) FROM shop.customers WHERE id < 9 ORDER BY seen, 2
+SELECT seen::date AS seen, unnest(tags) AS tag FROM shop.customers ORDER BY id, unnest(tags)
+SELECT small AS id, id AS small, unnest(marks) AS mark FROM shop.customers ORDER BY small, mark
+SELECT DISTINCT small % 2 AS small, unnest(tags) AS tag FROM shop.customers
+SELECT small + 1 AS small, generate_series(1, small) AS n FROM shop.customers WHERE small BETWEEN 1 AND 3 UNION ALL SELECT 1, 2
+SELECT q.small, count(*) AS n FROM (SELECT c.small % 3 AS small, unnest(c.tags) AS tag FROM shop.customers c) AS q GROUP BY q.small
+SELECT max(small) AS small, unnest(tags) AS tag FROM shop.customers GROUP BY tags
