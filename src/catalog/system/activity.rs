@@ -2,9 +2,12 @@
 //!
 //! A role sees its own sessions only, and a superuser all of them: of others PostgreSQL shows that they are there, and we do not.
 
+use std::sync::Arc;
+
 use super::server::{DATABASE, role_oid};
 use super::table::{Cell, TEXTS, live};
 use crate::catalog::discover::SystemRelation;
+use crate::catalog::live::Activity;
 use crate::catalog::snapshot::{SessionFacts, Snapshot};
 use crate::cells;
 use crate::pgtype::PgType;
@@ -45,10 +48,14 @@ const ACTIVITY: &[(&str, PgType)] = &[
     ("backend_type", PgType::TEXT),
 ];
 
-fn activity(snapshot: &Snapshot, facts: &SessionFacts) -> Vec<Vec<Cell>> {
+/// The sessions that a role may see.
+fn seen(facts: &SessionFacts) -> Vec<Arc<Activity>> {
     let sees_all = facts.superusers.contains(&facts.role);
-    let sessions = facts.sessions.all().into_iter().filter(|session| sees_all || session.role == facts.role);
-    let row = |session: std::sync::Arc<crate::catalog::live::Activity>| {
+    facts.sessions.all().into_iter().filter(|session| sees_all || session.role == facts.role).collect()
+}
+
+fn activity(snapshot: &Snapshot, facts: &SessionFacts) -> Vec<Vec<Cell>> {
+    let row = |session: Arc<Activity>| {
         let doing = session.doing();
         // A session that waits in no transaction waits for its client.
         let waits = (doing.state != "active").then_some(());
@@ -77,7 +84,7 @@ fn activity(snapshot: &Snapshot, facts: &SessionFacts) -> Vec<Vec<Cell>> {
             "client backend",
         ]
     };
-    sessions.map(row).collect()
+    seen(facts).into_iter().map(row).collect()
 }
 
 const STATEMENTS: &[(&str, PgType)] = &[
@@ -113,4 +120,29 @@ fn cursors(_snapshot: &Snapshot, facts: &SessionFacts) -> Vec<Vec<Cell>> {
         cells![name.as_str(), &*cursor.text, false, cursor.is_binary, false, cursor.opened]
     };
     facts.named.cursors().iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::live::Sessions;
+
+    #[test]
+    fn sessions_of_others_are_for_superusers() {
+        let sessions: Arc<Sessions> = Arc::default();
+        let kept = [(1, "ada"), (2, "bob"), (3, "ada")].map(|(process, role)| sessions.enter(Activity::new(process, role, "")));
+        let facts = |role: &str| SessionFacts {
+            role: role.to_owned(),
+            superusers: vec!["root".to_owned()],
+            sessions: Arc::clone(&sessions),
+            ..SessionFacts::default()
+        };
+        let seen_by = |role: &str| seen(&facts(role)).iter().map(|session| session.process_id).collect::<Vec<_>>();
+        assert_eq!(seen_by("ada"), [1, 3]);
+        assert_eq!(seen_by("bob"), [2]);
+        assert_eq!(seen_by("root"), [1, 2, 3]);
+        assert_eq!(seen_by("nobody"), [0; 0]);
+        drop(kept);
+        assert_eq!(seen_by("root"), [0; 0]);
+    }
 }
