@@ -32,6 +32,10 @@ fn grouping(message: &str) -> Option<Diagnosis> {
 }
 
 fn positions(message: &str) -> Option<Diagnosis> {
+    if message.starts_with("For SELECT DISTINCT, ORDER BY expressions ") {
+        let told = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
+        return Some(Diagnosis::new(INVALID_COLUMN_REFERENCE, told));
+    }
     let told = |clause: &str, number: &str| {
         Diagnosis::new(INVALID_COLUMN_REFERENCE, format!("{clause} position {number} is not in select list"))
     };
@@ -208,6 +212,11 @@ mod tests {
                 "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
                 "42P10",
                 "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
+            ),
+            (
+                "For SELECT DISTINCT, ORDER BY expressions k.name must appear in select list",
+                "42P10",
+                "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
             ),
             (
                 "FILTER clause can only be used with aggregate window functions. Found in 'lag(t.x)'",
