@@ -2,6 +2,7 @@
 
 mod filters;
 mod fragments;
+mod lookups;
 mod ranges;
 mod reading;
 mod trouble;

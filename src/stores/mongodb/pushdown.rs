@@ -4,7 +4,9 @@
 //! (`on_mismatch = null`), an error, or text. A filter must keep every row for which the predicate is true of what would be
 //! read, and, where a mismatch is an error, every row that would raise it: a filter may not hide a broken value in the
 //! column it tests. So with `error` and `text` each filter also keeps the documents whose value has another type, which
-//! makes it a superset.
+//! makes it a superset. A lookup (`=` or `IN` on the first column of an index) meets fewer of them: those that equal a value it
+//! looks for, and those whose type has a place of its own in the index. To find the others, a double with a fraction among
+//! integers, say, the server would have to read the whole index ([`Place::lookup`]).
 //!
 //! Traps handled here (MongoDB manual, "Query an Array", "Comparison/Sort Order", "Query for Null or Missing Fields"):
 //! - a condition on an array holds when it holds for any element, also for arrays on the way of a dotted path;
@@ -23,7 +25,7 @@ use mongodb::bson::{Bson, Document, doc};
 use super::literal::{Core, compare, is_in};
 use super::types::{Shape, names};
 use crate::stores::document::OnMismatch;
-use crate::stores::predicate::{ColumnRef, Predicate, Pushdown};
+use crate::stores::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
 use crate::stores::schema::{Collation, Table};
 
 /// The most rows of one list. Each is a conjunction of its own, which the server plans on its own; with what is kept of values that
@@ -35,8 +37,10 @@ const ROWS_MAX: usize = 400;
 pub(super) enum Mismatch {
     /// NULL.
     Null,
-    /// An error, or text: either way the row must be read.
-    Kept,
+    /// An error: the row must be read.
+    Error,
+    /// Text in columns of text, an error elsewhere: either way the row must be read.
+    Text,
 }
 
 impl Mismatch {
@@ -44,7 +48,8 @@ impl Mismatch {
     pub(super) fn of(option: OnMismatch) -> Self {
         match option {
             OnMismatch::Null => Self::Null,
-            OnMismatch::Error | OnMismatch::Text => Self::Kept,
+            OnMismatch::Error => Self::Error,
+            OnMismatch::Text => Self::Text,
         }
     }
 }
@@ -92,11 +97,13 @@ pub(super) fn translate(table: &Table, mismatch: Mismatch, predicate: &Predicate
         Predicate::Or(parts) => any(table, mismatch, parts),
         Predicate::Compare { column, op, value } => {
             let place = Place::find(table, column)?;
-            Ok(place.filter(compare(place.shape, *op, value)?, mismatch))
+            let core = compare(place.shape, *op, value)?;
+            Ok(if *op == Comparison::Equal { place.lookup(core, mismatch) } else { place.filter(core, mismatch) })
         }
         Predicate::In { column, values, negated } => {
             let place = Place::find(table, column)?;
-            Ok(place.filter(is_in(place.shape, values, *negated)?, mismatch))
+            let core = is_in(place.shape, values, *negated)?;
+            Ok(if *negated { place.filter(core, mismatch) } else { place.lookup(core, mismatch) })
         }
         Predicate::Rows(rows) if rows.rows.len() > ROWS_MAX => Err("the list of rows is too long for one command"),
         Predicate::Rows(rows) => translate(table, mismatch, &rows.alternatives()),
@@ -153,6 +160,8 @@ struct Place {
     /// The enclosing documents' paths, outermost first.
     ancestors: Vec<String>,
     shape: Shape,
+    /// Whether an index begins with the column.
+    is_indexed: bool,
 }
 
 impl Place {
@@ -171,7 +180,8 @@ impl Place {
         if shape == Shape::Text && column.collation != Collation::Bytes {
             return Err("the view compares text by its own collation");
         }
-        Ok(Self { path, ancestors, shape })
+        let is_indexed = reference.path.is_empty() && begins_index(table, reference.column);
+        Ok(Self { path, ancestors, shape, is_indexed })
     }
 
     /// The filter of a comparison.
@@ -179,8 +189,25 @@ impl Place {
         let document = any_of(core.alternatives.into_iter().map(|test| self.scalar(test, core.typed)).collect(), &self.path);
         match mismatch {
             Mismatch::Null => Filter { document, exact: core.exact },
-            Mismatch::Kept => Filter { document: self.or_misfit(document), exact: false },
+            Mismatch::Error | Mismatch::Text => Filter { document: self.or_misfit(document), exact: false },
         }
+    }
+
+    /// The filter of a comparison with single values, for the server to read no more of an index than the entries of these values.
+    /// Values that do not fit are met where they equal one of them (the reader then says what is wrong), where an element of an
+    /// array does, and where nothing that fits has its place among them. In columns of text they may be what is looked for.
+    fn lookup(&self, core: Core, mismatch: Mismatch) -> Filter {
+        let read_as_text = mismatch == Mismatch::Text && matches!(self.shape, Shape::Text | Shape::ObjectId);
+        if mismatch == Mismatch::Null || read_as_text || !self.is_indexed || self.shape == Shape::Mixed {
+            return self.filter(core, mismatch);
+        }
+        // Nothing else stands beside the values, so that the server joins all parts to one scan of the index.
+        let mut parts: Vec<Document> = core.alternatives.into_iter().map(|test| doc! { self.path.clone(): test }).collect();
+        parts.push(doc! { self.path.clone(): { "$type": self.shape.apart() } });
+        if self.shape == Shape::Date {
+            parts.extend(self.out_of_range());
+        }
+        Filter { document: doc! { "$or": parts }, exact: false }
     }
 
     /// `test` on the column when neither it nor a document around it is an array.
@@ -240,7 +267,9 @@ impl Place {
                 let present = doc! { "$or": [{ &path: { "$type": "array" } }, { &path: { "$ne": null } }] };
                 Filter { document: if self.ancestors.is_empty() { present } else { self.or_misfit(present) }, exact: false }
             }
-            (_, Mismatch::Kept) => Filter { document: self.or_misfit(doc! { path: { "$ne": null } }), exact: false },
+            (_, Mismatch::Error | Mismatch::Text) => {
+                Filter { document: self.or_misfit(doc! { path: { "$ne": null } }), exact: false }
+            }
             (Shape::List | Shape::Struct, Mismatch::Null) => {
                 Filter { document: doc! { path: { "$type": names(self.shape.accepted()) } }, exact: false }
             }
@@ -255,10 +284,16 @@ impl Place {
     fn refuse_whole(&self, mismatch: Mismatch) -> Result<(), &'static str> {
         match (self.shape, mismatch) {
             (Shape::Document, _) => Err("the document as a whole is never absent"),
-            (Shape::List | Shape::Struct, Mismatch::Kept) => Err("a broken value inside must be noticed"),
+            (Shape::List | Shape::Struct, Mismatch::Error | Mismatch::Text) => Err("a broken value inside must be noticed"),
             _ => Ok(()),
         }
     }
+}
+
+/// Whether an index of all documents begins with a column.
+pub(super) fn begins_index(table: &Table, column: usize) -> bool {
+    let mut keys = table.primary_key.iter().chain(&table.unique_keys).chain(&table.indexes);
+    keys.any(|key| key.columns.first() == Some(&column))
 }
 
 /// One test of several, or a filter that nothing passes.
@@ -299,7 +334,6 @@ mod tests {
     use super::*;
     use crate::stores::document::{DocumentField, DocumentType};
     use crate::stores::mongodb::columns::{Description, table};
-    use crate::stores::predicate::Comparison;
     use crate::stores::schema::{TableId, TableKind};
     use crate::stores::value::Value;
 
@@ -309,16 +343,32 @@ mod tests {
 
     fn goods() -> Table {
         let nested = DocumentType::Struct(vec![field("a", DocumentType::Bool)]);
-        let fields = [field("_id", DocumentType::ObjectId), field("b", DocumentType::Bool), field("s", nested)];
+        collection(&[field("_id", DocumentType::ObjectId), field("b", DocumentType::Bool), field("s", nested)], &[])
+    }
+
+    /// With an index for each field but the last.
+    fn keyed() -> Table {
+        let types = [
+            ("_id", DocumentType::Int),
+            ("u", DocumentType::Uuid),
+            ("t", DocumentType::Text),
+            ("w", DocumentType::Date),
+            ("n", DocumentType::Int),
+        ];
+        let indexes = ["u", "t", "w"].map(|name| doc! { "name": name, "key": { name: 1, "n": 1 } });
+        collection(&types.map(|(name, kind)| field(name, kind)), &indexes)
+    }
+
+    fn collection(fields: &[DocumentField], indexes: &[Document]) -> Table {
         let id = TableId { namespace: "shop".to_owned(), name: "goods".to_owned() };
         let kind = TableKind::Collection;
         let description = Description {
             id,
             kind,
             collation: None,
-            fields: &fields,
+            fields,
             include_document: true,
-            indexes: &[],
+            indexes,
             row_estimate: None,
             division: None,
             unique_id: true,
@@ -345,11 +395,61 @@ mod tests {
 
     #[test]
     fn broken_values_pass_where_they_are_errors() {
-        let filter = translate(&goods(), Mismatch::Kept, &is_true(2, &["a"])).unwrap();
+        let filter = translate(&goods(), Mismatch::Error, &is_true(2, &["a"])).unwrap();
         assert!(!filter.exact);
         let parts = filter.document.get_array("$or").unwrap();
         assert!(parts.contains(&doc! { "s.a": { "$type": "array" } }.into()));
         assert!(parts.contains(&doc! { "s": { "$type": Shape::Struct.unsure() } }.into()));
+    }
+
+    fn compared(column: usize, op: Comparison, value: Value) -> Predicate {
+        Predicate::Compare { column: ColumnRef::of(column), op, value }
+    }
+
+    /// The parts of the filter of a predicate over [`keyed`].
+    fn parts(mismatch: Mismatch, predicate: &Predicate) -> Vec<Bson> {
+        let filter = translate(&keyed(), mismatch, predicate).unwrap();
+        assert!(!filter.exact);
+        filter.document.get_array("$or").unwrap().clone()
+    }
+
+    #[test]
+    fn a_lookup_asks_for_no_type_that_stands_among_its_values() {
+        let uuid = mongodb::bson::Uuid::from_bytes([7; 16]);
+        let numbers: &[&str] = &["double", "int", "long", "decimal"];
+        let (binary, texts): (&[&str], &[&str]) = (&["binData"], &["string", "symbol"]);
+        let rows = [
+            ("_id", compared(0, Comparison::Equal, Value::Int(42)), doc! { "$eq": 42_i64 }, numbers),
+            ("u", compared(1, Comparison::Equal, Value::Text(uuid.to_string())), doc! { "$eq": uuid }, binary),
+            ("t", compared(2, Comparison::Equal, Value::Text("ab".to_owned())), doc! { "$eq": "ab" }, texts),
+        ];
+        for (name, predicate, test, together) in rows {
+            let apart: Vec<&str> = crate::stores::mongodb::types::words()
+                .into_iter()
+                .filter(|word| !together.contains(word) && !["null", "array"].contains(word))
+                .collect();
+            let expected: Vec<Bson> = vec![doc! { name: test }.into(), doc! { name: { "$type": names(&apart) } }.into()];
+            assert_eq!(parts(Mismatch::Error, &predicate), expected);
+        }
+        let list = Predicate::In { column: ColumnRef::of(0), values: vec![Value::Int(1), Value::Int(2)], negated: false };
+        let found = parts(Mismatch::Text, &list);
+        assert_eq!((found.len(), &found[0]), (2, &doc! { "_id": { "$in": [1_i64, 2_i64] } }.into()));
+        // Dates that no column holds stand at the ends of the others.
+        assert_eq!(parts(Mismatch::Error, &compared(3, Comparison::Equal, Value::TimestampTz(0))).len(), 4);
+    }
+
+    #[test]
+    fn what_is_no_lookup_asks_for_all_that_may_not_fit() {
+        let array = |name: &str| Bson::from(doc! { name: { "$type": "array" } });
+        let text = || Value::Text("ab".to_owned());
+        // An order, a column that only stands behind another one in indexes, and texts that misfits are read as.
+        assert!(parts(Mismatch::Error, &compared(3, Comparison::Less, Value::TimestampTz(0))).contains(&array("w")));
+        assert!(parts(Mismatch::Error, &compared(4, Comparison::Equal, Value::Int(1))).contains(&array("n")));
+        assert!(parts(Mismatch::Text, &compared(2, Comparison::Equal, text())).contains(&array("t")));
+        let unlisted = Predicate::In { column: ColumnRef::of(2), values: vec![text()], negated: true };
+        assert!(parts(Mismatch::Error, &unlisted).contains(&array("t")));
+        let whole = translate(&keyed(), Mismatch::Null, &compared(0, Comparison::Equal, Value::Int(1))).unwrap();
+        assert_eq!(whole.document, doc! { "_id": { "$eq": 1_i64, "$not": { "$type": "array" } } });
     }
 
     #[test]

@@ -107,14 +107,27 @@ impl Shape {
     /// The types of which a value may not fit: all others, and those with values that would be rounded or cut. Null and
     /// array are left out, because conditions on them need forms of their own.
     pub(super) fn unsure(self) -> Bson {
-        let sure: &[&str] = match self {
+        others(match self {
             Self::Uuid => &[],
             Self::Int | Self::Decimal => &["int", "long"],
             Self::Float => &["int", "double"],
             other => other.accepted(),
-        };
-        names(&OTHER_THAN_ARRAY.iter().copied().filter(|name| !sure.contains(name)).collect::<Vec<_>>())
+        })
     }
+
+    /// The types whose values stand apart from all that a column of this shape can hold in the order of an index: looking for them there
+    /// costs nothing when there are none. Numbers of all types stand together, and so do binary values of all lengths and subtypes.
+    pub(super) fn apart(self) -> Bson {
+        others(match self {
+            Self::Float | Self::Decimal => Self::Numeric.accepted(),
+            other => other.accepted(),
+        })
+    }
+}
+
+/// All types but these, null and array.
+fn others(these: &[&str]) -> Bson {
+    names(&OTHER_THAN_ARRAY.iter().copied().filter(|name| !these.contains(name)).collect::<Vec<_>>())
 }
 
 /// Every type name of the server but `null` and `array`.

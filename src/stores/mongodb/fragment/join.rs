@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use mongodb::bson::{Bson, Document, doc};
 
 use super::super::columns::ID;
+use super::super::pushdown::begins_index;
 use super::super::types::Shape;
 use super::cell::{Cell, Kind, Raw, Value};
 use super::convert;
@@ -199,9 +200,8 @@ fn key(
 
 /// Whether a field is the first of an index of all documents.
 fn is_indexed(table: &Table, name: &str) -> bool {
-    let first = |key: &crate::stores::schema::Key| key.columns.first().and_then(|place| table.columns.get(*place));
-    let keys = table.primary_key.iter().chain(&table.unique_keys).chain(&table.indexes);
-    keys.filter_map(first).any(|column| column.name() == name)
+    let place = table.columns.iter().position(|column| column.name() == name);
+    place.is_some_and(|place| begins_index(table, place))
 }
 
 /// The value that documents with an equal value hold.

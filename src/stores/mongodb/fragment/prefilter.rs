@@ -1,5 +1,5 @@
 //! Conditions of a fragment in the form of `find`, which uses indexes: what keeps at least the rows that the condition keeps,
-//! and those that it would fail on.
+//! and those that it would fail on, but for rows that a lookup by a key does not meet (`pushdown`).
 
 use mongodb::bson::{Document, doc};
 
