@@ -111,6 +111,15 @@ fn the_three_answers_are_those_of_the_rows_themselves() {
     for (store, kind) in [("hydro", "sqlite"), ("crew", "sqlite"), ("archive", "sqlite"), ("field", "sqlite")] {
         assert!(output.contains(&format!("\n{store} ({kind}) sent ")), "{store} was not asked:\n{output}");
     }
+    let (_, plan) = output.split_once("\n    EXPLAIN\n").unwrap();
+    for told in [
+        "FragmentExec: store=hydro, asked=SELECT ",
+        "ScanExec: store=archive, ",
+        ", keys=station_id",
+        "\n Asked of archive: SELECT ",
+    ] {
+        assert!(plan.contains(told), "{told} is not in the plan:\n{plan}");
+    }
 }
 
 #[test]

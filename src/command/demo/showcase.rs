@@ -1,4 +1,5 @@
-//! Three queries over all stores, each shown with its SQL, its result, what the stores were asked, and the time.
+//! Three queries over all stores, each shown with its SQL, its result, what the stores were asked, and the time; then the plan of
+//! one, as `EXPLAIN` tells it.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -15,7 +16,7 @@ use crate::error::Diagnosis;
 use crate::federation::branches::{BranchKind, Branches};
 use crate::federation::engine::{Engine, Limits};
 use crate::federation::error::diagnose;
-use crate::federation::explain::{Pulled, pulled};
+use crate::federation::explain::{self, Pulled, pulled};
 use crate::federation::plan::{self, Planned, Setting};
 use crate::session::statement::{Kind, parse};
 
@@ -24,8 +25,9 @@ const QUERIES: [&str; 3] = [
     include_str!("../../../catalog/demo/showcase/2.sql"),
     include_str!("../../../catalog/demo/showcase/3.sql"),
 ];
+const EXPLAINED: &str = include_str!("../../../catalog/demo/showcase/explained.sql");
 
-/// Runs and shows all queries.
+/// Runs and shows all queries, and a plan.
 ///
 /// # Errors
 /// A query failed, which is a fault of the program, or the output cannot be written.
@@ -46,7 +48,22 @@ pub(super) async fn show(snapshot: &Arc<Snapshot>, output: &mut dyn Write) -> Re
         writeln!(output, "Planned and run in {elapsed_ms} ms.")?;
         output.flush()?;
     }
-    Ok(())
+    writeln!(output, "\n    EXPLAIN")?;
+    EXPLAINED.lines().try_for_each(|line| writeln!(output, "    {line}"))?;
+    writeln!(output)?;
+    for line in explained(&engine, snapshot).await.map_err(told)? {
+        writeln!(output, " {line}")?;
+    }
+    Ok(output.flush()?)
+}
+
+/// The lines of the plan that is shown.
+async fn explained(engine: &Engine, snapshot: &Arc<Snapshot>) -> Result<Vec<String>, Diagnosis> {
+    let setting = Setting::of_server(Arc::clone(snapshot));
+    let planned = planned(engine, &setting, EXPLAINED)?;
+    let branches = Arc::new(Branches::new(snapshot, BranchKind::Statement, None));
+    let bound = plan::bind(engine, &setting, &planned, &[], &branches).await?;
+    explain::lines(&bound, &branches, false).await
 }
 
 struct Answer {
