@@ -115,7 +115,7 @@ impl VisitorMut for Naming<'_> {
 
 /// An expression without what may differ between two spellings of it: letter case, parentheses, relations before columns, names of
 /// types and forms of casts.
-fn folded(expr: &Expr, sides: &[Side]) -> Expr {
+pub(super) fn folded(expr: &Expr, sides: &[Side]) -> Expr {
     let mut own = expr.clone();
     let _: ControlFlow<()> = VisitMut::visit(&mut own, &mut Folding { sides, place: Place::default() });
     own

@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, using, alike (keys of orders as outputs are written), dependent, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → casts (that names need) → members (rows in subqueries) → evaluations (of calls that change) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
+//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → precedence, between, order_keys (what keys mean beside each other), using, alike (keys of orders as outputs are written), dependent, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → casts (that names need) → members (rows in subqueries) → evaluations (of calls that change) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -30,6 +30,7 @@ mod members;
 pub mod mistakes;
 pub mod name;
 mod null_test;
+mod order_keys;
 pub mod postgres;
 mod precedence;
 pub mod reserved;
@@ -136,7 +137,7 @@ impl VisitorMut for Shape<'_> {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
-        let placed = using::rewrite(query, &self.relations);
+        let placed = order_keys::settle(query, &self.relations, self.known).and_then(|()| using::rewrite(query, &self.relations));
         alike::settle(query, &self.relations, self.known);
         dependent::rewrite(query, &self.relations, self.known);
         self.relations.leave();

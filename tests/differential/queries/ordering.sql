@@ -160,3 +160,14 @@ SELECT id, max(small) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND CUR
 SELECT -k AS k FROM (SELECT DISTINCT small AS k FROM shop.customers WHERE small IS NOT NULL) s ORDER BY k LIMIT 1
 SELECT DISTINCT active FROM shop.customers ORDER BY active LIMIT 1000000000000
 SELECT small, max(id) AS most FROM shop.customers GROUP BY small ORDER BY most DESC, small LIMIT 1000000000000
+SELECT DISTINCT ON (customer, total) customer, total, id FROM shop.orders ORDER BY total, customer, id
+SELECT DISTINCT ON (2, 1) customer % 3 AS a, customer % 2 AS b, id FROM shop.orders ORDER BY 1, 2 DESC, 3
+SELECT DISTINCT ON (customer, total) customer, total, id FROM shop.orders ORDER BY orders.total, orders.customer
+SELECT DISTINCT ON (customer, a) customer % 3 AS a, customer, id FROM shop.orders ORDER BY customer % 3, a DESC, customer, id
+SELECT DISTINCT ON (customer, total) customer, total, id FROM shop.orders ORDER BY total, id, customer
+SELECT id, name AS id FROM shop.customers ORDER BY id
+SELECT id, customers.id FROM shop.customers ORDER BY id
+SELECT id % 3 AS id FROM shop.orders UNION SELECT id FROM crm.clients ORDER BY id + 1
+SELECT id % 3 AS id FROM shop.orders UNION SELECT id FROM crm.clients ORDER BY id
+SELECT id AS a, id AS a FROM shop.orders UNION SELECT 1, 2 ORDER BY a
+SELECT id FROM shop.orders UNION SELECT id FROM crm.clients ORDER BY nothing + 1
