@@ -4,19 +4,21 @@
 //! The planner does so for keys that are proven. Of one that is only declared (SQLite lets most hold NULLs, and values of a document's key
 //! may be read as one) nothing may be concluded, so what the query names of its table is grouped by too. Where the key does hold, that
 //! makes the same groups; where it does not, rows that differ stay apart instead of one of them speaking for all.
+//!
+//! A column of USING is the one of the side that an inner, left or right join keeps: grouped by the former, the latter may stand too.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, GroupByExpr, Ident, ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Visit, Visitor,
+    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectNamePart, OrderBy,
+    OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Visit, Visitor,
 };
 
 use super::Known;
 use super::grouping::{is_sets, item, ordinal};
 use super::name::{figure_name, fold};
-use super::using::name_of;
+use super::using::{MERGED, MERGED_FIRST, name_of};
 use super::whole_row::{Relations, left_out};
 use crate::federation::semantics::functions::set_function;
 
@@ -59,16 +61,18 @@ fn in_select(select: &mut Select, order: Option<&OrderBy>, relations: &Relations
     }
     let sides = sides(&select.from, relations, known);
     let grouped: BTreeSet<Column> = groups.iter().filter_map(|group| group_column(group, &select.projection, &sides)).collect();
+    let kept: BTreeSet<Column> = groups.iter().filter_map(|group| kept_column(group, &sides)).collect();
     let is_grouped = |place: usize, side: &Side| {
         side.key.as_ref().is_some_and(|key| key.iter().all(|column| grouped.contains(&(place, column.clone()))))
     };
     let determined: BTreeSet<usize> =
         sides.iter().enumerate().filter(|(place, side)| is_grouped(*place, side)).map(|(place, _)| place).collect();
-    if determined.is_empty() {
+    if determined.is_empty() && kept.is_empty() {
         return;
     }
-    let mut named = named_columns(select, order, &sides, known);
-    named.retain(|column| determined.contains(&column.0) && !grouped.contains(column));
+    let Looking { found: mut named, outside_merged, .. } = named_columns(select, order, &sides, known);
+    let is_kept = |column: &Column| kept.contains(column) && outside_merged.contains(column);
+    named.retain(|column| (determined.contains(&column.0) || is_kept(column)) && !grouped.contains(column));
     let further: Vec<Expr> = named.into_iter().filter_map(|(place, column)| Some(column_of(sides.get(place)?, &column))).collect();
     if let GroupByExpr::Expressions(groups, _) = &mut select.group_by {
         groups.extend(further);
@@ -164,9 +168,34 @@ fn group_column(group: &Expr, items: &[SelectItem], sides: &[Side]) -> Option<Co
     })
 }
 
+/// The column of the kept side that a group over a whole column of USING is to PostgreSQL, where both sides have one type.
+fn kept_column(group: &Expr, sides: &[Side]) -> Option<Column> {
+    match group {
+        Expr::Nested(inner) => kept_column(inner, sides),
+        Expr::Function(function) if is_merged(function) => match &function.args {
+            FunctionArguments::List(list) => match list.args.first()? {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(parts))) => {
+                    column(&Expr::CompoundIdentifier(parts.clone()), sides)
+                }
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(inner)) => kept_column(inner, sides),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether a call is what a pass has written for a column of USING.
+fn is_merged(function: &Function) -> bool {
+    let name = function.name.0.last().and_then(ObjectNamePart::as_ident);
+    name.is_some_and(|name| matches!(name.value.as_str(), MERGED | MERGED_FIRST))
+}
+
 /// The columns that a SELECT names outside of aggregates, with its ORDER BY, but not in subqueries.
-fn named_columns(select: &Select, order: Option<&OrderBy>, sides: &[Side], known: &Known<'_>) -> BTreeSet<Column> {
-    let mut looking = Looking { sides, known, inside: 0, in_access: 0, found: BTreeSet::new() };
+fn named_columns<'l>(select: &Select, order: Option<&OrderBy>, sides: &'l [Side], known: &'l Known<'l>) -> Looking<'l> {
+    let mut looking =
+        Looking { sides, known, inside: 0, in_access: 0, in_merged: 0, found: BTreeSet::new(), outside_merged: BTreeSet::new() };
     for item in &select.projection {
         match item {
             SelectItem::Wildcard(options) => looking.all(&[], &left_out(options).unwrap_or_default()),
@@ -193,7 +222,7 @@ fn named_columns(select: &Select, order: Option<&OrderBy>, sides: &[Side], known
             looking.at(key);
         }
     }
-    looking.found
+    looking
 }
 
 fn output(item: &SelectItem) -> Option<String> {
@@ -211,7 +240,11 @@ struct Looking<'l> {
     inside: usize,
     /// How many field accesses are around: their names are no columns.
     in_access: usize,
+    /// How many columns of USING are around.
+    in_merged: usize,
     found: BTreeSet<Column>,
+    /// Those of them that are named by themselves, and not as a side of a column of USING.
+    outside_merged: BTreeSet<Column>,
 }
 
 impl Looking<'_> {
@@ -223,7 +256,9 @@ impl Looking<'_> {
     fn all(&mut self, name: &[Ident], left_out: &[String]) {
         for (place, side) in self.sides.iter().enumerate().filter(|(_, side)| is_called(side, name)) {
             let shown = side.columns.iter().flatten().filter(|column| !left_out.contains(column));
-            self.found.extend(shown.map(|column| (place, column.clone())));
+            let shown: Vec<Column> = shown.map(|column| (place, column.clone())).collect();
+            self.outside_merged.extend(shown.iter().cloned());
+            self.found.extend(shown);
         }
     }
 
@@ -250,14 +285,20 @@ impl Visitor for Looking<'_> {
         self.inside += usize::from(self.is_aggregate(expr));
         if self.inside == 0 && self.in_access == 0 {
             let name = if let Expr::CompoundFieldAccess { root, .. } = expr { root.as_ref() } else { expr };
-            self.found.extend(column(name, self.sides));
+            let column = column(name, self.sides);
+            if self.in_merged == 0 {
+                self.outside_merged.extend(column.clone());
+            }
+            self.found.extend(column);
         }
+        self.in_merged += usize::from(matches!(expr, Expr::Function(function) if is_merged(function)));
         self.in_access += usize::from(matches!(expr, Expr::CompoundFieldAccess { .. }));
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         self.inside -= usize::from(self.is_aggregate(expr));
+        self.in_merged -= usize::from(matches!(expr, Expr::Function(function) if is_merged(function)));
         self.in_access -= usize::from(matches!(expr, Expr::CompoundFieldAccess { .. }));
         ControlFlow::Continue(())
     }
@@ -307,6 +348,18 @@ mod tests {
         check("SELECT *, count(*) FROM pair GROUP BY b, a", "b, a, pair.\"c\"");
         check("SELECT id, count(*) FROM t GROUP BY id ORDER BY name, max(n)", "id, t.\"name\"");
         check("SELECT count(*) OVER (ORDER BY n), (name).x FROM t GROUP BY (id)", "(id), t.\"n\", t.\"name\"");
+    }
+
+    #[test]
+    fn the_kept_side_of_a_column_of_using_is_grouped_by_where_it_is_named() {
+        for (function, kept) in [("pg_merged(u.name, w.name)", "u.\"name\""), ("pg_merged_first(w.name, u.name)", "w.\"name\"")] {
+            let from = "FROM u JOIN u AS w ON u.name = w.name";
+            let both = format!("{function}, {kept}");
+            check(&format!("SELECT u.name, w.name {from} GROUP BY {function}"), &both);
+            check(&format!("SELECT 1 {from} GROUP BY ({function}) ORDER BY u.name, w.name"), &format!("({function}), {kept}"));
+            check(&format!("SELECT {function} AS name, count(u.name), max(w.name) {from} GROUP BY {function}"), function);
+            check(&format!("SELECT u.name, w.name {from} GROUP BY lower({function})"), &format!("lower({function})"));
+        }
     }
 
     #[test]

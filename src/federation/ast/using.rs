@@ -23,8 +23,8 @@ use crate::error::{Diagnosis, sqlstate};
 
 /// The functions that resolution takes for the column of an inner join, which is one of two in their common type, and for that of a
 /// left or right join, which is always the first; no client can call them.
-const MERGED: &str = "pg_merged";
-const MERGED_FIRST: &str = "pg_merged_first";
+pub(super) const MERGED: &str = "pg_merged";
+pub(super) const MERGED_FIRST: &str = "pg_merged_first";
 
 /// Rewrites the joins of one query, not those of the queries inside it.
 ///

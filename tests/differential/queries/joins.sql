@@ -124,3 +124,7 @@ SELECT x FROM (SELECT weight AS x FROM archive.parcels) AS a JOIN (SELECT credit
 SELECT x FROM (SELECT weight AS x FROM archive.parcels) AS a JOIN (SELECT credit * 1.0 AS x FROM crm.clients) AS b USING (x)
 SELECT id, x FROM (SELECT id, email AS x FROM shop.customers WHERE id < 40) AS a LEFT JOIN (SELECT name AS x FROM shop.customers) AS b USING (x)
 SELECT id, total FROM shop.orders LEFT JOIN (SELECT id::bigint AS id, line_no FROM shop.order_lines) AS l USING (id) WHERE id < 9 ORDER BY id + 0
+SELECT c.id FROM shop.customers c JOIN shop.orders o USING (id) GROUP BY id ORDER BY c.id
+SELECT c.id, count(*) FROM shop.orders o RIGHT JOIN shop.customers c USING (id) GROUP BY id HAVING c.id > 2 ORDER BY c.id
+SELECT c.id + 1 AS x FROM shop.customers c LEFT JOIN shop.orders o USING (id) GROUP BY id ORDER BY x
+SELECT o.id FROM shop.customers c JOIN shop.orders o USING (id) GROUP BY id
