@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::HIDDEN;
+use super::grouping::is_sets;
 use super::name::{figure_name, fold};
 use super::sets::holds_set;
 use crate::error::{Diagnosis, sqlstate};
@@ -68,23 +69,28 @@ pub(super) fn keys_as_outputs(query: &mut Query) -> Result<bool, Diagnosis> {
 
 /// Computes a select list with sets under names that nothing else has, where an output has the name of a column that the list reads:
 /// `SELECT -x AS x, unnest(words) FROM t`. The planner puts both beside each other below the sets. Tells whether it did.
-pub(super) fn outputs_apart(query: &mut Query) -> bool {
-    let SetExpr::Select(select) = query.body.as_mut() else { return sides_apart(&mut query.body) };
+///
+/// # Errors
+/// 0A000 where it cannot be done for rows that are grouped.
+pub(super) fn outputs_apart(query: &mut Query) -> Result<bool, Diagnosis> {
+    let SetExpr::Select(select) = query.body.as_mut() else { return Ok(sides_apart(&mut query.body)) };
     if !is_mixed(select) {
-        return false;
+        return Ok(false);
     }
+    let is_grouped = is_grouped(select);
+    let kept = if is_grouped { Err(refused("beside functions that return sets and GROUP BY")) } else { Ok(false) };
     match query.order_by.as_mut().map(|order| &mut order.kind) {
         None => {}
         Some(OrderByKind::Expressions(keys)) => {
             let outputs: Vec<_> = select.projection.iter().filter_map(output).collect();
-            let Some(known) = keys.iter().map(|key| outside(&key.expr, &outputs)).collect::<Option<Vec<_>>>() else { return false };
+            let Some(known) = keys.iter().map(|key| outside(&key.expr, &outputs)).collect::<Option<Vec<_>>>() else { return kept };
             for (key, known) in keys.iter_mut().zip(known) {
                 key.expr = known;
             }
         }
-        Some(OrderByKind::All(_)) => return false,
+        Some(OrderByKind::All(_)) => return kept,
     }
-    set_apart(select)
+    if set_apart(select) { Ok(true) } else { kept }
 }
 
 fn sides_apart(body: &mut SetExpr) -> bool {
@@ -118,15 +124,61 @@ fn set_apart(select: &mut Select) -> bool {
     true
 }
 
-/// Whether an output beside sets has the name of a column that the select list reads. What is grouped is computed further below.
+fn is_grouped(select: &Select) -> bool {
+    !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty())
+}
+
+/// Whether an output beside sets has the name of a column that the select list reads. An output that is grouped itself, by its place or
+/// its name, is computed further below.
 fn is_mixed(select: &Select) -> bool {
-    let is_grouped = !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty());
-    if is_grouped || matches!(select.distinct, Some(Distinct::On(_))) || !select.projection.iter().any(is_of_sets) {
+    if groups_outputs(select) || matches!(select.distinct, Some(Distinct::On(_))) || !select.projection.iter().any(is_of_sets) {
         return false;
     }
     let names = taken(select.projection.iter().filter(|item| !is_of_sets(item)));
     let mut looking = Reads { names: &names, fields: Vec::new(), qualified: true };
     select.projection.iter().filter_map(output).any(|(expr, _)| Visit::visit(expr, &mut looking).is_break())
+}
+
+/// Whether rows are grouped by something else than expressions over columns: by places, by names that may be those of outputs alone, or in
+/// sets.
+fn groups_outputs(select: &Select) -> bool {
+    let GroupByExpr::Expressions(groups, modifiers) = &select.group_by else { return true };
+    let is_output = |group: &Expr| match without_parentheses(group) {
+        Expr::Value(_) => true,
+        Expr::Identifier(name) => {
+            let name = fold(name);
+            let names = taken(select.projection.iter().filter(|item| matches!(item, SelectItem::ExprWithAlias { .. })));
+            names.contains(&name) && !select.projection.iter().filter_map(output).any(|(expr, _)| reads_column(expr, &name))
+        }
+        group => is_sets(group),
+    };
+    !modifiers.is_empty() || groups.iter().any(is_output)
+}
+
+/// Whether an expression reads a name, which is a column's then, outside of its subqueries.
+fn reads_column(expr: &Expr, name: &str) -> bool {
+    struct Reading<'n>(&'n str, usize);
+    impl Visitor for Reading<'_> {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.1 += 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.1 -= 1;
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Identifier(name) if self.1 == 0 && fold(name) == self.0 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    Visit::visit(expr, &mut Reading(name, 0)).is_break()
 }
 
 /// Keys of distinct rows by the names of the outputs that they are. The planner knows names only.
@@ -404,6 +456,16 @@ mod tests {
                 "SELECT DISTINCT \"output#0\" AS \"x\", \"output#1\" AS \"u\" FROM (SELECT DISTINCT t.x + 1 AS \"output#0\", \
                  unnest(a) AS \"output#1\" FROM t) AS \"rows#\" UNION SELECT 1, 2",
             ),
+            (
+                "SELECT -x AS x, unnest(ARRAY[x, 7]) AS u FROM t GROUP BY x ORDER BY u",
+                "SELECT \"output#0\" AS \"x\", \"output#1\" AS \"u\" FROM (SELECT -x AS \"output#0\", unnest(ARRAY[x, 7]) AS \"output#1\" \
+                 FROM t GROUP BY x) AS \"rows#\" ORDER BY \"u\"",
+            ),
+            (
+                "SELECT -t.x AS x, unnest(ARRAY[7]) AS u FROM t GROUP BY x",
+                "SELECT -t.x AS x, unnest(ARRAY[7]) AS u FROM t GROUP BY x",
+            ),
+            ("SELECT -x AS x, unnest(ARRAY[7]) AS u FROM t GROUP BY 1", "SELECT -x AS x, unnest(ARRAY[7]) AS u FROM t GROUP BY 1"),
             ("SELECT x, unnest(a) AS a FROM t", "SELECT x, unnest(a) AS a FROM t"),
             ("SELECT -y AS x, unnest(a) AS u FROM t", "SELECT -y AS x, unnest(a) AS u FROM t"),
             ("SELECT -x AS x FROM t", "SELECT -x AS x FROM t"),
@@ -411,7 +473,7 @@ mod tests {
         ] {
             let mut query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
             let has_keys = keys_as_outputs(&mut query).unwrap();
-            let is_moved = outputs_apart(&mut query) || has_keys;
+            let is_moved = outputs_apart(&mut query).unwrap() || has_keys;
             assert_eq!(query.to_string().replace(HIDDEN, "#"), expected, "{sql}");
             assert_eq!(is_moved, sql != expected, "{sql}");
         }

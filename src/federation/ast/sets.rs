@@ -66,9 +66,10 @@ impl VisitorMut for Sets {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> Flow {
-        match set_order::keys_as_outputs(query) {
+        let moved = set_order::keys_as_outputs(query).and_then(|keys| Ok(set_order::outputs_apart(query)? || keys));
+        match moved {
             Ok(has_moved) => {
-                self.has_nested |= set_order::outputs_apart(query) || has_moved;
+                self.has_nested |= has_moved;
                 ControlFlow::Continue(())
             }
             Err(error) => ControlFlow::Break(Box::new(error)),

@@ -212,3 +212,6 @@ SELECT DISTINCT small % 2 AS small, unnest(tags) AS tag FROM shop.customers
 SELECT small + 1 AS small, generate_series(1, small) AS n FROM shop.customers WHERE small BETWEEN 1 AND 3 UNION ALL SELECT 1, 2
 SELECT q.small, count(*) AS n FROM (SELECT c.small % 3 AS small, unnest(c.tags) AS tag FROM shop.customers c) AS q GROUP BY q.small
 SELECT max(small) AS small, unnest(tags) AS tag FROM shop.customers GROUP BY tags
+SELECT -id AS id, unnest(ARRAY[id, 7]) AS u FROM shop.orders WHERE id < 4 GROUP BY id
+SELECT -id AS id, unnest(ARRAY[id, 7]) AS u FROM shop.orders WHERE id < 4 GROUP BY id ORDER BY u, id
+SELECT -id AS id, unnest(ARRAY[id, 7]) AS u FROM shop.orders WHERE id < 4 GROUP BY id HAVING count(*) > 0 ORDER BY count(*), id, u
