@@ -3,13 +3,13 @@
 //! Decimals of some stores have a fixed number of digits. What such a store computes of them is exact or fails (22003), and which of
 //! both is known from its rows alone. The rows of such a statement are held back, within bounds; where it fails before the first
 //! of them is given, it runs again without parts in stores. The engine has all digits, and an error that is PostgreSQL's comes
-//! again. What fails behind the bounds stays an error.
+//! again; so does that of a store whose transaction it has ended. What fails behind the bounds stays an error.
 
 use std::any::Any;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -104,15 +104,32 @@ async fn held_back(mut first: SendableRecordBatchStream, again: Again) -> Result
                 bytes += batch.get_array_memory_size();
                 held.push(batch);
             }
-            Some(Err(error)) if diagnose(&error).sqlstate == sqlstate::NUMERIC_VALUE_OUT_OF_RANGE => {
+            Some(Err(error)) => {
+                let told = diagnose(&error);
+                if told.sqlstate != sqlstate::NUMERIC_VALUE_OUT_OF_RANGE {
+                    return Err(error);
+                }
                 // What the stores still run for nobody ends before they are asked again.
                 drop(first);
-                return Ok(again.rows().await?.boxed());
+                return again
+                    .rows()
+                    .await
+                    .map(|rows| or_first(rows, told.clone()))
+                    .map_err(|error| first_cause(error.into(), &told));
             }
-            Some(Err(error)) => return Err(error),
         }
     }
     Ok(futures::stream::iter(held.into_iter().map(Ok)).chain(first).boxed())
+}
+
+/// The rows of the second way, where they do not fail for the first one.
+fn or_first(rows: SendableRecordBatchStream, first: Diagnosis) -> BoxStream<'static, Result<RecordBatch>> {
+    rows.map_err(move |error| first_cause(error, &first)).boxed()
+}
+
+/// What a client is told where the second way failed: a store whose transaction the first error has ended can say no more than that.
+fn first_cause(error: DataFusionError, first: &Diagnosis) -> DataFusionError {
+    if diagnose(&error).sqlstate == sqlstate::IN_FAILED_SQL_TRANSACTION { first.clone().into() } else { error }
 }
 
 impl Again {
@@ -138,6 +155,25 @@ mod tests {
 
     fn rows() -> Box<Relation> {
         Box::new(Relation::Values { types: vec![PgType::NUMERIC], rows: Vec::new() })
+    }
+
+    #[tokio::test]
+    async fn the_first_error_is_told_where_it_ended_a_transaction() {
+        let first = Diagnosis::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "integer out of range");
+        for (second, expected) in [
+            (sqlstate::IN_FAILED_SQL_TRANSACTION, sqlstate::NUMERIC_VALUE_OUT_OF_RANGE),
+            (sqlstate::DIVISION_BY_ZERO, sqlstate::DIVISION_BY_ZERO),
+        ] {
+            let failed = Err(Diagnosis::new(second, "current transaction is aborted").into());
+            let schema = Arc::new(arrow::datatypes::Schema::empty());
+            let rows = RecordBatchStreamAdapter::new(
+                Arc::clone(&schema),
+                futures::stream::iter([Ok(RecordBatch::new_empty(schema)), failed]),
+            );
+            let mut rows = or_first(Box::pin(rows), first.clone());
+            assert!(rows.next().await.unwrap().is_ok());
+            assert_eq!(diagnose(&rows.next().await.unwrap().unwrap_err()).sqlstate, expected);
+        }
     }
 
     #[test]
