@@ -164,7 +164,7 @@ mod tests {
             (sqlstate::IN_FAILED_SQL_TRANSACTION, sqlstate::NUMERIC_VALUE_OUT_OF_RANGE),
             (sqlstate::DIVISION_BY_ZERO, sqlstate::DIVISION_BY_ZERO),
         ] {
-            let failed = Err(Diagnosis::new(second, "current transaction is aborted").into());
+            let failed: Result<RecordBatch> = Err(Diagnosis::new(second, "current transaction is aborted").into());
             let schema = Arc::new(arrow::datatypes::Schema::empty());
             let rows = RecordBatchStreamAdapter::new(
                 Arc::clone(&schema),
