@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::locate::character_of;
 use super::name::{figure_name, fold};
 use super::syntax::at_or_near;
+use super::using::name_of;
 use crate::error::{Diagnosis, sqlstate};
 
 /// Functions that are nothing without OVER.
@@ -38,7 +39,7 @@ const INVALID_COLUMN_REFERENCE: &str = "42P10";
 /// # Errors
 /// 42803, 42P20, 42809, 42P10, 42601, each with its place.
 pub fn check(query: &Query, text: &str, is_aggregate: &dyn Fn(&str) -> bool) -> Result<(), Diagnosis> {
-    let mut looking = Looking { text, is_aggregate };
+    let mut looking = Looking { text, is_aggregate, depth: 0 };
     match query.visit(&mut looking) {
         ControlFlow::Break(error) => Err(*error),
         ControlFlow::Continue(()) => Ok(()),
@@ -48,6 +49,8 @@ pub fn check(query: &Query, text: &str, is_aggregate: &dyn Fn(&str) -> bool) -> 
 struct Looking<'t> {
     text: &'t str,
     is_aggregate: &'t dyn Fn(&str) -> bool,
+    /// How many queries are around, with the one that is looked at.
+    depth: usize,
 }
 
 /// What a call is to the rows around it.
@@ -63,10 +66,16 @@ impl Visitor for Looking<'_> {
     type Break = Box<Diagnosis>;
 
     fn pre_visit_query(&mut self, query: &Query) -> Found {
+        self.depth += 1;
         let SetExpr::Select(select) = query.body.as_ref() else { return self.places(query, None) };
         self.clauses(select)?;
         self.places(query, Some(select.as_ref()))?;
         self.order(query, select)
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> Found {
+        self.depth -= 1;
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> Found {
@@ -198,55 +207,59 @@ impl Looking<'_> {
 
     /// Calls in the arguments of a call.
     fn inside(&self, function: &Function, told: impl Fn(Call) -> (&'static str, &'static str)) -> Found {
-        self.each(&function.args, |inner, place| {
+        self.each(&function.args, |inner, call| {
             let (code, message) = told(inner);
-            if code.is_empty() { None } else { Some(Diagnosis::new(code, message).with_position(place)) }
+            if code.is_empty() { None } else { Some(Diagnosis::new(code, message).with_position(self.at(call))) }
         })
     }
 
     fn clauses(&self, select: &Select) -> Found {
         same_names(select)?;
         if let Some(condition) = &select.selection {
-            self.forbidden(condition, "WHERE", true)?;
+            self.forbidden(select, condition, "WHERE")?;
         }
         for join in select.from.iter().flat_map(|from| &from.joins) {
             if let Some(condition) = on_condition(&join.join_operator) {
-                self.forbidden(condition, "JOIN conditions", true)?;
+                self.forbidden(select, condition, "JOIN conditions")?;
             }
         }
         if let GroupByExpr::Expressions(keys, _) = &select.group_by {
             for key in keys {
-                self.forbidden(key, "GROUP BY", true)?;
+                self.forbidden(select, key, "GROUP BY")?;
             }
         }
         match &select.having {
-            Some(condition) => self.forbidden(condition, "HAVING", false),
+            Some(condition) => self.forbidden(select, condition, "HAVING"),
             None => ControlFlow::Continue(()),
         }
     }
 
-    fn forbidden(&self, part: &Expr, clause: &str, aggregates_too: bool) -> Found {
-        self.each(part, |call, place| match call {
-            Call::Aggregate if !aggregates_too => None,
+    fn forbidden(&self, select: &Select, part: &Expr, clause: &str) -> Found {
+        self.each(part, |call, function| match call {
+            Call::Aggregate if clause == "HAVING" => None,
+            Call::Aggregate if self.depth > 1 && is_of_outer_query(function, select) => {
+                let message = "an aggregate in a subquery over columns of an outer query alone is not supported";
+                Some(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_position(self.at(function)))
+            }
             Call::Aggregate => {
                 let message = format!("aggregate functions are not allowed in {clause}");
-                Some(Diagnosis::new(sqlstate::GROUPING_ERROR, message).with_position(place))
+                Some(Diagnosis::new(sqlstate::GROUPING_ERROR, message).with_position(self.at(function)))
             }
             Call::Window => {
                 let message = format!("window functions are not allowed in {clause}");
-                Some(Diagnosis::new(sqlstate::WINDOWING_ERROR, message).with_position(place))
+                Some(Diagnosis::new(sqlstate::WINDOWING_ERROR, message).with_position(self.at(function)))
             }
         })
     }
 
     /// Visits the calls of a part of the statement, but for those in its subqueries.
-    fn each(&self, part: &impl Visit, told: impl Fn(Call, Option<usize>) -> Option<Diagnosis>) -> Found {
+    fn each(&self, part: &impl Visit, told: impl Fn(Call, &Function) -> Option<Diagnosis>) -> Found {
         struct Calls<'l, F> {
             looking: &'l Looking<'l>,
             told: F,
             depth: usize,
         }
-        impl<F: Fn(Call, Option<usize>) -> Option<Diagnosis>> Visitor for Calls<'_, F> {
+        impl<F: Fn(Call, &Function) -> Option<Diagnosis>> Visitor for Calls<'_, F> {
             type Break = Box<Diagnosis>;
 
             fn pre_visit_query(&mut self, _query: &Query) -> Found {
@@ -262,7 +275,7 @@ impl Looking<'_> {
             fn pre_visit_expr(&mut self, expr: &Expr) -> Found {
                 let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
                 let found = self.looking.call(function).filter(|_| self.depth == 0);
-                match found.and_then(|call| (self.told)(call, self.looking.at(function))) {
+                match found.and_then(|call| (self.told)(call, function)) {
                     Some(error) => ControlFlow::Break(Box::new(error)),
                     None => ControlFlow::Continue(()),
                 }
@@ -351,6 +364,40 @@ fn on_condition(operator: &JoinOperator) -> Option<&Expr> {
     }
 }
 
+/// Whether all columns of an aggregate are written with the names of relations that its own query does not have.
+fn is_of_outer_query(function: &Function, select: &Select) -> bool {
+    struct Columns<'o> {
+        own: &'o [String],
+        reads_outer: bool,
+    }
+    impl Visitor for Columns<'_> {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let relation = match expr {
+                Expr::Identifier(_) => return ControlFlow::Break(()),
+                Expr::CompoundIdentifier(names) => names.iter().nth_back(1).map(fold),
+                _ => return ControlFlow::Continue(()),
+            };
+            if relation.is_none_or(|name| self.own.contains(&name)) {
+                return ControlFlow::Break(());
+            }
+            self.reads_outer = true;
+            ControlFlow::Continue(())
+        }
+    }
+    let factors =
+        select.from.iter().flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+    // Without all names it is not known whose the columns are.
+    let Some(own) = factors.map(|factor| name_of(factor)?.last().map(fold)).collect::<Option<Vec<String>>>() else { return false };
+    let mut columns = Columns { own: &own, reads_outer: false };
+    function.visit(&mut columns).is_continue() && columns.reads_outer
+}
+
 #[cfg(test)]
 mod tests {
     use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
@@ -368,6 +415,14 @@ mod tests {
         let rows = [
             ("SELECT 1 FROM t WHERE count(*) > 1", "42803", 23, "aggregate functions are not allowed in WHERE"),
             ("SELECT 1 FROM t JOIN u ON sum(t.a) = 1", "42803", 27, "aggregate functions are not allowed in JOIN conditions"),
+            (
+                "SELECT (SELECT 1 FROM u WHERE u.a = max(t.a)) FROM t",
+                "0A000",
+                37,
+                "an aggregate in a subquery over columns of an outer query alone is not supported",
+            ),
+            ("SELECT (SELECT 1 FROM u WHERE u.a = max(u.a)) FROM t", "42803", 37, "aggregate functions are not allowed in WHERE"),
+            ("SELECT 1 FROM u WHERE u.a = max(t.a)", "42803", 29, "aggregate functions are not allowed in WHERE"),
             ("SELECT 1 FROM t GROUP BY max(a)", "42803", 26, "aggregate functions are not allowed in GROUP BY"),
             ("SELECT sum(max(a)) FROM t", "42803", 12, "aggregate function calls cannot be nested"),
             ("SELECT sum(rank() OVER ()) FROM t", "42803", 12, "aggregate function calls cannot contain window function calls"),
