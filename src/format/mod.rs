@@ -17,6 +17,7 @@ pub mod date;
 pub mod datetime_input;
 pub mod fault;
 pub mod float;
+pub mod geometry;
 pub mod integer;
 pub mod interval;
 pub mod json;

@@ -12,8 +12,8 @@ use datafusion::scalar::ScalarValue;
 use super::interval::Interval;
 use super::network::{Network, read_mac, write_mac};
 use super::{
-    DisplaySettings, array, bit, boolean, bytea, date, fault, float, integer, interval, json, lsn, money, numeric, range, regtype,
-    time, timestamp, uuid,
+    DisplaySettings, array, bit, boolean, bytea, date, fault, float, geometry, integer, interval, json, lsn, money, numeric, range,
+    regtype, time, timestamp, uuid,
 };
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgType, UTC};
@@ -28,12 +28,13 @@ pub fn null(pg_type: PgType) -> Result<ScalarValue, Diagnosis> {
 
 /// Reads the text form of `pg_type`.
 ///
-/// Geometric types, multiranges, `xml` and the text search types are kept as they are: nothing here computes with them.
+/// Multiranges, `xml` and the text search types are kept as they are: nothing here computes with them.
 ///
 /// # Errors
 /// 22P02, 22003, 22007 or 22008 in PostgreSQL's words; 0A000 for a value the carrier cannot hold.
 pub fn read(pg_type: PgType, text: &str, display: &DisplaySettings) -> Result<ScalarValue, Diagnosis> {
     if let Some(element) = pg_type.element() {
+        geometry::check_element(element)?;
         let elements = array::read(text)?;
         let values = elements.into_iter().map(|item| match item {
             Some(text) => read(element, &text, display),
@@ -73,6 +74,7 @@ fn canonical_text(pg_type: PgType, text: &str, display: &DisplaySettings) -> Res
             json::check(text)?;
             return Ok(text.to_owned());
         }
+        600..=604 | 628 | 718 => return geometry::canonical(pg_type, text),
         650 => Network::read_cidr(text)?.write(&mut out),
         774 => write_mac(&read_mac::<8>("macaddr8", text)?, &mut out),
         790 => money::write(money::read(text)?, &mut out),

@@ -150,3 +150,6 @@ SELECT t.by FROM (SELECT 2 AS by) AS t
 SELECT 1 AS where FROM (SELECT 1) AS t(a)
 SELECT 1 AS and, 2 AS not, 3 AS having FROM shop.customers WHERE id = 1
 SELECT id FROM shop.customers ORDER BY WHERE id
+SELECT 'foo'::point
+SELECT ('(1, 2.50)'::point)::text AS a, (' 1,4,3,2'::box)::text AS b, ('[(1,2),(3,4)]'::path)::text AS c, ('<(1,2),3>'::circle)::text AS d
+SELECT name::polygon::text AS a FROM shop.customers WHERE name IS NOT NULL

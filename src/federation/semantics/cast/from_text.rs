@@ -41,6 +41,7 @@ pub(super) fn read_scalar(text: &str, to: &Typed, explicit: bool, session: &Sess
 pub(super) fn read(text: &str, to: &Typed, explicit: bool, session: &SessionValues) -> Result<Datum<'static>, Diagnosis> {
     let display = &session.display;
     if let Some(element) = to.pg_type.element() {
+        format::geometry::check_element(element)?;
         let element = Typed { pg_type: element, labels: to.labels.clone() };
         return read_list(text, &element, explicit, session);
     }
