@@ -101,7 +101,11 @@ pub struct Arguments {
     pub chart: Option<PathBuf>,
 }
 
+/// A duration with its unit: a bare number is milliseconds in PostgreSQL's settings, and seconds to most people who type one.
 fn duration(text: &str) -> Result<Duration, String> {
+    if text.trim().ends_with(|letter: char| letter.is_ascii_digit()) {
+        return Err("a duration needs a unit, such as 500ms, 30s or 5m".to_owned());
+    }
     parse_duration(text).ok_or_else(|| "not a duration such as 500ms, 30s or 5m".to_owned())
 }
 
@@ -116,7 +120,7 @@ fn size(text: &str) -> Result<String, String> {
 pub async fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<Outcome, CommandError> {
     if !SCALES.contains(&arguments.scale) {
         let (least, most) = (SCALES.start(), SCALES.end());
-        return Err(CommandError::Refused(format!("--scale must be from {least} to {most}")));
+        return Err(CommandError::Arguments(format!("--scale must be from {least} to {most}")));
     }
     let placement = Placement::find(&arguments.placement)?;
     let queries = queries(&arguments.queries, arguments.scale, &placement.name)?;
@@ -271,4 +275,30 @@ fn command_line() -> String {
 
 fn not_started(error: SandboxError) -> CommandError {
     CommandError::Refused(format!("Tributary itself could not be started: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_on_the_command_line_has_a_unit() {
+        let rows = [
+            ("10ms", Ok(10)),
+            ("0ms", Ok(0)),
+            ("60s", Ok(60_000)),
+            ("10", Err("needs a unit")),
+            ("0", Err("needs a unit")),
+            (" 60 ", Err("needs a unit")),
+            ("soon", Err("not a duration")),
+            ("", Err("not a duration")),
+        ];
+        for (text, expected) in rows {
+            match (duration(text), expected) {
+                (Ok(found), Ok(millis)) => assert_eq!(found, Duration::from_millis(millis), "{text}"),
+                (Err(told), Err(words)) => assert!(told.contains(words), "{text}: {told}"),
+                (found, _) => panic!("{text}: {found:?}"),
+            }
+        }
+    }
 }

@@ -31,6 +31,9 @@ struct CommandLine {
     command: Command,
 }
 
+/// What the parser of arguments ends with too.
+const WRONG_ARGUMENTS: u8 = 2;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done as asked
@@ -69,6 +72,9 @@ pub enum CommandError {
     /// What was given cannot be used.
     #[error("{0}")]
     Refused(String),
+    /// An argument names nothing that there is.
+    #[error("{0}")]
+    Arguments(String),
 }
 
 /// Runs the program with the arguments of the process.
@@ -85,7 +91,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // When standard error is gone too there is nobody left to tell.
             let _ = writeln!(io::stderr(), "tributary: {error}");
-            ExitCode::FAILURE
+            if matches!(error, CommandError::Arguments(_)) { ExitCode::from(WRONG_ARGUMENTS) } else { ExitCode::FAILURE }
         }
     }
 }

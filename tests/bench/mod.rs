@@ -122,12 +122,14 @@ fn a_wrong_answer_makes_the_run_fail_and_names_the_query() {
 
 #[test]
 fn arguments_that_make_no_sense_are_refused() {
-    let rows: [(&[&str], i32, &str); 6] = [
-        (&["--scale", "0.001"], 1, "--scale must be from"),
-        (&["--queries", "q99"], 1, "there is no query q99"),
-        (&["--queries", "f11"], 1, "can run in the placement embedded"),
-        (&["--placement", "nowhere"], 1, "there is no placement nowhere"),
+    let rows: [(&[&str], i32, &str); 8] = [
+        (&["--scale", "0.001"], 2, "--scale must be from"),
+        (&["--queries", "q99"], 2, "there is no query q99"),
+        (&["--queries", "f11"], 2, "can run in the placement embedded"),
+        (&["--placement", "nowhere"], 2, "there is no placement nowhere"),
         (&["--timeout", "soon"], 2, "not a duration"),
+        (&["--timeout", "60"], 2, "a duration needs a unit"),
+        (&["--latency", "10"], 2, "a duration needs a unit"),
         (&["--against", "oracle"], 2, "oracle"),
     ];
     for (arguments, code, words) in rows {

@@ -88,7 +88,7 @@ impl Placement {
         if !wanted.ends_with(".toml") {
             let names: Vec<&str> = BUNDLED.iter().map(|(name, _)| *name).collect();
             let names = names.join(", ");
-            return Err(CommandError::Refused(format!("there is no placement {wanted}: take one of {names}, or a .toml file")));
+            return Err(CommandError::Arguments(format!("there is no placement {wanted}: take one of {names}, or a .toml file")));
         }
         let text = std::fs::read_to_string(wanted)?;
         let name = Path::new(wanted).file_stem().map_or(wanted.into(), |stem| stem.to_string_lossy());

@@ -88,13 +88,13 @@ pub(super) fn queries(wanted: &[String], scale: f64, placement: &str) -> Result<
     let all: Vec<Query> = BUNDLED.iter().map(|(set, name, text)| read(set, name, text, scale)).collect();
     let is_meant = |query: &Query, word: &String| word == query.name || word == query.set;
     if let Some(word) = wanted.iter().find(|word| !all.iter().any(|query| is_meant(query, word))) {
-        return Err(CommandError::Refused(format!("there is no query {word}: take q1 to q22, f1 to f12, tpch or federated")));
+        return Err(CommandError::Arguments(format!("there is no query {word}: take q1 to q22, f1 to f12, tpch or federated")));
     }
     let is_wanted = |query: &Query| wanted.is_empty() || wanted.iter().any(|word| is_meant(query, word));
     let runs = |query: &Query| query.only_in.is_empty() || query.only_in.iter().any(|name| name == placement);
     let chosen: Vec<Query> = all.into_iter().filter(|query| is_wanted(query) && runs(query)).collect();
     if chosen.is_empty() {
-        return Err(CommandError::Refused(format!("none of these queries can run in the placement {placement}")));
+        return Err(CommandError::Arguments(format!("none of these queries can run in the placement {placement}")));
     }
     Ok(chosen)
 }
