@@ -1,8 +1,8 @@
 //! Reads a whole catalog directory and reports everything that is wrong with it in one go.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use toml::de::DeTable;
 
@@ -53,6 +53,11 @@ struct Loading {
 impl Loading {
     fn settings(&mut self) -> Option<Settings> {
         let path = self.directory.join("tributary.toml");
+        if matches!(fs::metadata(&path), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            let directory = self.directory.display().to_string();
+            self.problems.push(problem("", &directory, "is not a catalog directory: it has no tributary.toml"));
+            return None;
+        }
         let table = self.toml("tributary", &path)?;
         let (settings, problems) = settings::read(&table, &self.secrets);
         let is_sound = problems.is_empty();
@@ -249,7 +254,11 @@ mod tests {
 
     #[test]
     fn a_missing_main_file_or_directory_is_told() {
-        assert_eq!(told(&[("x", "")]), ["tributary: tributary.toml cannot be read: No such file or directory (os error 2)"]);
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("x"), "").unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        let bare: Vec<String> = load(directory.path()).unwrap_err().iter().map(ToString::to_string).collect();
+        assert_eq!(bare, [format!("catalog: {} is not a catalog directory: it has no tributary.toml", root.display())]);
         let absent = load(Path::new("/nowhere/at/all")).unwrap_err();
         assert_eq!(absent[0].to_string(), "catalog: /nowhere/at/all is not a directory that can be read");
     }
