@@ -97,7 +97,7 @@ fn placed(store: &StoreConfig, problem: &Problem) -> Problem {
     Problem { path: format!("stores.{}.{}", store.name, problem.path), ..problem.clone() }
 }
 
-/// A declared field may be rare, so that it is a note and no problem that no document had it.
+/// A declared field may be rare, so that it is a note and no problem that no document had it, nor one of a name so near.
 fn tell_unseen(output: &mut dyn Write, answers: &[(&StoreConfig, &Found)]) -> io::Result<()> {
     let found = answers.iter().filter_map(|(store, found)| Some((*store, found.as_ref().ok()?)));
     let notes: Vec<Problem> = found.flat_map(|(store, schema)| schema.unseen.iter().map(|note| placed(store, note))).collect();
@@ -402,15 +402,16 @@ mod tests {
             checked(&[("tributary.toml", TRUSTING), ("stores/shop.toml", &format!("{store}{sound}"))], false).await;
         assert_eq!(outcome, Outcome::Success, "{said}");
         let strays = "[tables.reveiws]\ndocument = \"doc\"\n[tables.notes]\ndocument = \"boby\"\n[tables.reviews]\ndocument = \"doc\"\n\
-            [tables.reviews.columns]\nstrars = \"bigint\"\n[namespaces]\nmian = false\naudit = \"trail\"\n";
+            [tables.reviews.columns]\nstrars = \"bigint\"\nweather = \"text\"\n[namespaces]\nmian = false\naudit = \"trail\"\n";
         let (outcome, said) =
             checked(&[("tributary.toml", TRUSTING), ("stores/shop.toml", &format!("{store}{strays}"))], false).await;
         assert_eq!(outcome, Outcome::Problems);
         let told = "\nproblem: stores.shop.namespaces.audit: \"trail\" is set for a namespace in which the store has no table\n\
             problem: stores.shop.namespaces.mian: false is set for a namespace in which the store has no table; perhaps \"main\"\n\
             problem: stores.shop.tables.notes.document: \"boby\" is no column of the table; perhaps \"body\"\n\
-            problem: stores.shop.tables.reveiws: names nothing that the store has; perhaps \"reviews\"\n\n4 problems found\n\
-            \nnote: stores.shop.tables.reviews: \"strars\" is declared, and no document that was looked at has it\n";
+            problem: stores.shop.tables.reviews: \"strars\" is declared, and no document that was looked at has it; perhaps \"stars\"\n\
+            problem: stores.shop.tables.reveiws: names nothing that the store has; perhaps \"reviews\"\n\n5 problems found\n\
+            \nnote: stores.shop.tables.reviews: \"weather\" is declared, and no document that was looked at has it\n";
         assert!(said.ends_with(told), "{said}");
     }
 

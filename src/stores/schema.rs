@@ -32,7 +32,8 @@ pub struct StoreSchema {
     /// What the store file names and the store does not have, told by `check`. Paths are those inside the file
     /// (`tables.reviews.document`).
     pub unmet: Vec<Problem>,
-    /// What the store file declares of documents and no document that was looked at has: a misspelt name, or a rare field.
+    /// What the store file declares of documents and no document that was looked at has, nor a field of a name so near: a rare
+    /// field.
     pub unseen: Vec<Problem>,
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::declared::{from_columns, from_json_schema};
-use super::schema::overlay;
+use super::schema::{Unseen, overlay};
 use super::types::DocumentField;
 use crate::options::{Form, OptionSpec, Problem, Reader, Secrets};
 use crate::spelling::nearest;
@@ -116,11 +116,17 @@ pub fn missing<'n>(part: &str, names: impl Iterator<Item = &'n String>, existing
     names.filter(|name| !existing.contains(*name)).map(problem).collect()
 }
 
-/// Declared fields of the table `name` below `part` that no document of the sample has.
-pub fn unseen(part: &str, name: &str, fields: Vec<String>) -> impl Iterator<Item = Problem> + use<> {
+/// Declared fields of the table `name` below `part` that no document of the sample has: first those that are probably misspelt,
+/// then those that may be rare.
+pub fn unseen(part: &str, name: &str, fields: Vec<Unseen>) -> (Vec<Problem>, Vec<Problem>) {
     let path = format!("{part}.{name}");
     let rule = "is declared, and no document that was looked at has it";
-    fields.into_iter().map(move |field| Problem { path: path.clone(), value: format!("\"{field}\""), rule: rule.to_owned() })
+    let (misspelt, rare): (Vec<Unseen>, Vec<Unseen>) = fields.into_iter().partition(|field| field.near.is_some());
+    let told = |field: Unseen| {
+        let near = field.near.map(|near| format!("; perhaps \"{near}\"")).unwrap_or_default();
+        Problem { path: path.clone(), value: format!("\"{}\"", field.name), rule: format!("{rule}{near}") }
+    };
+    (misspelt.into_iter().map(told).collect(), rare.into_iter().map(told).collect())
 }
 
 fn read_table(reader: &mut Reader<'_>) -> DocumentOptions {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::types::{DocumentField, DocumentType, NATIVE_KEY, merge_fields};
 use crate::pgtype::{PgField, PgType};
+use crate::spelling::nearest;
 
 /// The column that holds the whole document as JSON, when the store file asks for it.
 pub const DOCUMENT_COLUMN: &str = "_doc";
@@ -36,17 +37,31 @@ impl DocumentSchema {
         Self { version, fields, sampled }
     }
 
-    /// The declared fields, nested ones as `address.zip`, that no sampled document has. None before there was a sample.
-    pub fn unseen(&self, declared: &[DocumentField]) -> Vec<String> {
+    /// The declared fields that no sampled document has. None before there was a sample.
+    pub fn unseen(&self, declared: &[DocumentField]) -> Vec<Unseen> {
         if self.sampled.is_empty() { Vec::new() } else { unseen(declared, &self.sampled) }
     }
 }
 
-fn unseen(declared: &[DocumentField], sampled: &[DocumentField]) -> Vec<String> {
+/// A declared field that no sampled document has; nested ones as `address.zip`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unseen {
+    /// The field.
+    pub name: String,
+    /// A field that documents have and nobody declares, which was probably meant.
+    pub near: Option<String>,
+}
+
+fn unseen(declared: &[DocumentField], sampled: &[DocumentField]) -> Vec<Unseen> {
+    let names = sampled.iter().map(|seen| seen.name.as_str());
+    let undeclared: Vec<&str> = names.filter(|name| !declared.iter().any(|field| field.name == *name)).collect();
+    let near = |name: &str| nearest(name, undeclared.iter().copied()).map(str::to_owned);
     let missing = |field: &DocumentField| match (&field.kind, sampled.iter().find(|seen| seen.name == field.name)) {
-        (_, None) => vec![field.name.clone()],
+        (_, None) => vec![Unseen { name: field.name.clone(), near: near(&field.name) }],
         (DocumentType::Struct(declared), Some(DocumentField { kind: DocumentType::Struct(sampled), .. })) => {
-            unseen(declared, sampled).into_iter().map(|nested| format!("{}.{nested}", field.name)).collect()
+            let below = |nested: String| format!("{}.{nested}", field.name);
+            let inside = unseen(declared, sampled).into_iter();
+            inside.map(|nested| Unseen { name: below(nested.name), near: nested.near.map(below) }).collect()
         }
         (_, Some(_)) => Vec::new(),
     };
@@ -133,7 +148,16 @@ mod tests {
         let nested = |names: &[&str]| DocumentType::Struct(names.iter().map(|name| field(name, DocumentType::Text)).collect());
         let declared = [field("zip", DocumentType::Text), field("address", nested(&["city", "stret"])), field("n", nested(&["x"]))];
         let sampled = vec![field("address", nested(&["city", "street"])), field("n", DocumentType::Int)];
-        assert_eq!(DocumentSchema::new(&declared, sampled).unseen(&declared), ["zip", "address.stret"]);
+        let told = DocumentSchema::new(&declared, sampled).unseen(&declared);
+        let told: Vec<(&str, Option<&str>)> = told.iter().map(|field| (field.name.as_str(), field.near.as_deref())).collect();
+        assert_eq!(told, [("zip", None), ("address.stret", Some("address.street"))]);
+        // A name that is declared itself is not what another one was to be.
+        let declared = [field("tag", DocumentType::Text), field("tags", DocumentType::Text)];
+        let told = DocumentSchema::new(&declared, vec![field("tags", DocumentType::Text)]).unseen(&declared);
+        assert_eq!(told, [Unseen { name: "tag".to_owned(), near: None }]);
+        let declared = [field("att", DocumentType::Date)];
+        let told = DocumentSchema::new(&declared, vec![field("at", DocumentType::Text)]).unseen(&declared);
+        assert_eq!(told, [Unseen { name: "att".to_owned(), near: Some("at".to_owned()) }]);
         assert!(DocumentSchema::new(&declared, Vec::new()).unseen(&declared).is_empty());
     }
 

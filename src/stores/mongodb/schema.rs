@@ -169,9 +169,9 @@ pub(super) fn judge_declared(declared: &BTreeMap<String, DocumentOptions>, schem
         let (key, options) = named(id)?;
         Some(unseen("collections", key, schema.unseen(&options.declared)))
     });
-    let rare: Vec<Problem> = rare.flatten().collect();
-    schema.unmet.extend(unmet);
-    schema.unseen.extend(rare);
+    let (misspelt, rare): (Vec<Vec<Problem>>, Vec<Vec<Problem>>) = rare.unzip();
+    schema.unmet.extend(unmet.into_iter().chain(misspelt.into_iter().flatten()));
+    schema.unseen.extend(rare.into_iter().flatten());
 }
 
 async fn collections(pool: &Pool, database: &str) -> Result<Vec<Listed>, StoreError> {

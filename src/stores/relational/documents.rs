@@ -168,7 +168,7 @@ pub fn replace(table: &mut Table, place: usize, sampler: Sampler, declared: Decl
         refused.push(refusal(&id, Some(&column), "document", &reason));
     }
     let schema = learning.learn((id.clone(), column.clone()), &options.declared, sampler.sample.into_fields());
-    let unseen = unseen("tables", declared.key, schema.unseen(&options.declared)).collect();
+    let (unmet, unseen) = unseen("tables", declared.key, schema.unseen(&options.declared));
     let taken: Vec<&str> = table.columns.iter().map(super::super::schema::Column::name).collect();
     let (columns, without_name) = embedded::expand(&from, &taken, &schema.fields, options);
     for field in without_name {
@@ -183,7 +183,7 @@ pub fn replace(table: &mut Table, place: usize, sampler: Sampler, declared: Decl
     let ordinals = ordinals.chain(table.checks.iter_mut().map(|check| &mut check.columns));
     ordinals.flatten().filter(|ordinal| **ordinal > place).for_each(|ordinal| *ordinal -= 1);
     table.schema = Table::arrow_schema(&table.columns);
-    Findings { refused, unseen, ..Findings::default() }
+    Findings { refused, unmet, unseen }
 }
 
 /// One thing that a scan selects.
