@@ -93,7 +93,7 @@ fn count(parser: &mut Parser<'_>) -> Result<Result<Forward, Diagnosis>, ParserEr
 /// Rows are streamed and not kept, so that no cursor can go back.
 fn not_scrollable() -> Diagnosis {
     Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, "cursor can only scan forward")
-        .with_hint("Declare it with SCROLL option to enable backward scan.")
+        .with_hint("Cursors here go forward only.")
 }
 
 /// A parsed `DECLARE`.
@@ -153,6 +153,9 @@ mod tests {
             "MOVE LAST IN c",
         ] {
             check(back, Err("55000"));
+            let Kind::Refused(error) = parse(back).unwrap().remove(0).kind else { panic!("{back}") };
+            // PostgreSQL's own hint names SCROLL, which is refused here.
+            assert_eq!(error.hint.as_deref(), Some("Cursors here go forward only."), "{back}");
         }
     }
 

@@ -86,7 +86,10 @@ fn is_json(value: Option<&Expr>) -> Result<bool, Diagnosis> {
     match word(value).as_str() {
         "json" => Ok(true),
         "text" => Ok(false),
-        "xml" | "yaml" => Err(unsupported("FORMAT")),
+        other @ ("xml" | "yaml") => {
+            let message = format!("EXPLAIN FORMAT {other} is not supported; take text or json");
+            Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message))
+        }
         other => {
             let message = format!("unrecognized value for EXPLAIN option \"format\": \"{other}\"");
             Err(Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, message))
@@ -146,7 +149,8 @@ mod tests {
             ("(timing, wal)", "22023", "EXPLAIN option WAL requires ANALYZE"),
             ("(format)", "42601", "format requires a parameter"),
             ("(format text, format bar)", "22023", "unrecognized value for EXPLAIN option \"format\": \"bar\""),
-            ("(format yaml)", "0A000", "EXPLAIN option FORMAT is not supported"),
+            ("(format yaml)", "0A000", "EXPLAIN FORMAT yaml is not supported; take text or json"),
+            ("(FORMAT 'xml')", "0A000", "EXPLAIN FORMAT xml is not supported; take text or json"),
             ("(\"Analyze\")", "42601", "unrecognized EXPLAIN option \"Analyze\""),
         ];
         for (options, code, message) in rows {
