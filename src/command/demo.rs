@@ -116,6 +116,9 @@ async fn introduce(arguments: &Arguments, server: &Server, password: &Secret, ou
     }
     let Some(address) = server.addresses().first() else { return Ok(()) };
     writeln!(output, "\nConnect with\n\n    psql \"postgresql://demo:{}@{address}/tributary\"\n", password.expose())?;
+    if let Some(http) = server.http_address() {
+        writeln!(output, "Health: http://{http}/health\n")?;
+    }
     writeln!(
         output,
         "and try \\dn, \\d hydro.rivers, SELECT * FROM low_water LIMIT 5, or EXPLAIN ANALYZE on a query of your own."
@@ -128,8 +131,8 @@ async fn introduce(arguments: &Arguments, server: &Server, password: &Secret, ou
 async fn start(wanted: u16, catalog: &Path, password: &Secret, output: &mut dyn Write) -> Result<Server, CommandError> {
     let mut attempt = 1;
     loop {
-        let port = free_port(wanted)?;
-        catalog::write_settings(catalog, port, free_port(HTTP_PORT)?, password)?;
+        let (port, http_port) = (free_port(wanted)?, free_port(HTTP_PORT)?);
+        catalog::write_settings(catalog, port, http_port, password)?;
         let config = config::load(catalog).map_err(|problems| refused(&problems))?;
         // A process that logs already goes on as it does.
         start_logs(&config).ok();
@@ -137,6 +140,9 @@ async fn start(wanted: u16, catalog: &Path, password: &Secret, output: &mut dyn 
             Ok(server) => {
                 if port != wanted {
                     writeln!(output, "Port {wanted} is busy; the demo serves on {port}.")?;
+                }
+                if http_port != HTTP_PORT {
+                    writeln!(output, "Port {HTTP_PORT} is busy; health is told on {http_port}.")?;
                 }
                 return Ok(server);
             }

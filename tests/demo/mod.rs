@@ -141,7 +141,14 @@ fn a_busy_port_is_told_and_the_next_free_one_taken() {
     let outside = tempfile::tempdir().unwrap();
     let busy = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let wanted = busy.local_addr().unwrap().port();
+    // Another demo may have the port of health, and give it back at any time.
+    let health = TcpListener::bind(("127.0.0.1", 8455));
     let output = try_demo(outside.path(), false, wanted).unwrap();
+    if health.is_ok() {
+        let told = output.split_once("Port 8455 is busy; health is told on ").unwrap().1;
+        let port: u16 = told.split_once(".\n").unwrap().0.parse().unwrap();
+        assert!(port > 8455, "{output}");
+    }
     let told = output.split_once(&format!("Port {wanted} is busy; the demo serves on ")).unwrap().1;
     let port: u16 = told.split_once(".\n").unwrap().0.parse().unwrap();
     assert!(port > wanted, "{port} {wanted}");
@@ -167,15 +174,19 @@ fn postgres_psql_connects_with_the_printed_line_until_the_demo_ends() {
     program.args(["demo", "--port", &free_port().to_string(), "--data-dir"]).arg(outside.path());
     let mut program = program.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(program.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let mut connect = String::new();
+    let (mut connect, mut health) = (String::new(), String::new());
     for line in lines {
         if line.trim_start().starts_with("psql ") {
             connect = line.trim().to_owned();
+        }
+        if let Some(address) = line.strip_prefix("Health: http://").and_then(|rest| rest.strip_suffix("/health")) {
+            health = address.to_owned();
         }
         if line == "Ctrl-C ends the demo." {
             break;
         }
     }
+    assert!(std::net::TcpStream::connect(&health).is_ok(), "nothing listens on {health:?}");
     let sql = "SELECT regime, count(*) FROM gauges g JOIN low_water l ON l.station_id = g.id GROUP BY regime ORDER BY regime";
     let answer = Command::new("sh").arg("-c").arg(format!("{connect} --no-psqlrc -At -c '{sql}'")).output().unwrap();
     let said = String::from_utf8(answer.stdout).unwrap();
