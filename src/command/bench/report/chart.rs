@@ -12,6 +12,13 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 850.0;
 const TOP: f64 = 96.0;
 const BAR: f64 = 11.0;
+/// The size of the title's letters, and how many of them fit.
+const TITLE_SIZE: f64 = 16.0;
+const TITLE_LETTERS: f64 = 100.0;
+/// How many queries TPC-H has.
+const TPCH_QUERIES: usize = 22;
+/// Of more queries than this the title tells the number alone.
+const NAMED_MAX: usize = 4;
 const GAP: f64 = 9.0;
 /// Colours that are told apart on white and dark ground, also without red and green.
 const COLOURS: [&str; 4] = ["#0b7285", "#e8890c", "#868e96", "#5f3dc4"];
@@ -53,8 +60,12 @@ pub(super) fn draw(report: &Report) -> String {
 
 fn head(svg: &mut String, report: &Report, names: &[&str]) {
     let latency = if report.latency_ms > 0.0 { format!(", {} ms per round trip", report.latency_ms) } else { String::new() };
-    let title = format!("TPC-H and federated queries at scale {}: {}{latency}", report.scale, report.placement_title);
-    push(svg, format_args!("<text x=\"{LEFT}\" y=\"26\" font-size=\"16\" font-weight=\"600\">{}</text>\n", escaped(&title)));
+    let indexes = if report.indexes == "primary" { ", primary keys only" } else { "" };
+    let (placement, about_it) = (&report.placement, &report.placement_title);
+    let title = format!("{} at scale {}, {placement}: {about_it}{indexes}{latency}", ran(report), report.scale);
+    // A long title is made to fit.
+    let size = (TITLE_SIZE * TITLE_LETTERS / as_number(title.chars().count())).min(TITLE_SIZE);
+    push(svg, format_args!("<text x=\"{LEFT}\" y=\"26\" font-size=\"{size:.1}\" font-weight=\"600\">{}</text>\n", escaped(&title)));
     let about = format!(
         "median of {} runs, whiskers from shortest to longest, {} processors, {}",
         report.repeat, report.processors, report.made
@@ -65,6 +76,26 @@ fn head(svg: &mut String, report: &Report, names: &[&str]) {
         push(svg, format_args!("<rect x=\"{x}\" y=\"56\" width=\"10\" height=\"10\" fill=\"{}\"/>\n", colour(place)));
         push(svg, format_args!("<text x=\"{}\" y=\"65\">{}</text>\n", x + 15.0, escaped(name)));
     }
+}
+
+/// Which queries ran.
+fn ran(report: &Report) -> String {
+    let named =
+        |start: char| -> Vec<&str> { report.queries.iter().map(|one| one.query).filter(|name| name.starts_with(start)).collect() };
+    let (tpch, federated) = (named('q'), named('f'));
+    let tpch = match tpch.len() {
+        0 => None,
+        TPCH_QUERIES => Some("TPC-H".to_owned()),
+        few if few <= NAMED_MAX => Some(format!("TPC-H {}", tpch.join(", "))),
+        many => Some(format!("{many} queries of TPC-H")),
+    };
+    let federated = match federated.len() {
+        0 => None,
+        few if few <= NAMED_MAX => Some(format!("federated {}", federated.join(", "))),
+        many => Some(format!("{many} federated queries")),
+    };
+    let parts: Vec<String> = tpch.into_iter().chain(federated).collect();
+    if parts.is_empty() { "No query".to_owned() } else { parts.join(" and ") }
 }
 
 fn bar(svg: &mut String, axis: &Axis, measured: &Measured, colour: &str, top: f64) {
@@ -143,12 +174,12 @@ fn as_number(count: usize) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::Summary;
     use super::super::summary::tests::{measured, result};
     use super::*;
 
-    fn report(queries: Vec<super::super::super::measure::QueryResult>) -> Report {
+    pub(in super::super) fn report(queries: Vec<super::super::super::measure::QueryResult>) -> Report {
         let summary = Summary::of(&queries);
         Report {
             command: "tributary bench --x \"<y>\"".to_owned(),
@@ -182,6 +213,22 @@ mod tests {
         let widths = [COLOURS[0], COLOURS[1], COLOURS[2]].map(width);
         assert_eq!(widths, [0.0, (RIGHT - LEFT) / 2.0, RIGHT - LEFT]);
         assert!(svg.contains("a &amp; b, 10 ms per round trip") && svg.contains("&quot;&lt;y&gt;&quot;") && !svg.contains("<y>"));
+    }
+
+    #[test]
+    fn the_title_names_what_ran_and_where() {
+        let names = ["q1", "q2", "q3", "q4", "q5", "f1", "f2", "f3", "f4", "f5"];
+        let title = |chosen: &[&'static str], indexes: &str| {
+            let queries =
+                chosen.iter().copied().map(|name| result(name, vec![measured("tributary", Standing::Right, &[1.0])])).collect();
+            let svg = draw(&Report { indexes: indexes.to_owned(), latency_ms: 0.0, ..report(queries) });
+            svg.split_once("font-weight=\"600\">").unwrap().1.split_once('<').unwrap().0.to_owned()
+        };
+        assert_eq!(title(&["q1"; 22], "foreign"), "TPC-H at scale 1, p: a &amp; b");
+        assert_eq!(title(&names[..1], "primary"), "TPC-H q1 at scale 1, p: a &amp; b, primary keys only");
+        assert_eq!(title(&names[4..7], "foreign"), "TPC-H q5 and federated f1, f2 at scale 1, p: a &amp; b");
+        assert_eq!(title(&names, "foreign"), "5 queries of TPC-H and 5 federated queries at scale 1, p: a &amp; b");
+        assert_eq!(title(&names[5..], "foreign"), "5 federated queries at scale 1, p: a &amp; b");
     }
 
     #[test]

@@ -136,6 +136,9 @@ fn summary(report: &Report, output: &mut dyn Write) -> io::Result<()> {
             beside.peer, beside.queries
         )?;
     }
+    if found.beside.iter().any(|beside| beside.mean_ratio.is_some()) {
+        writeln!(output, "Slower counts queries whose spreads do not overlap; the table marks them with \"!\".")?;
+    }
     if let Some((query, ratio)) = found.worst {
         writeln!(output, "Largest ratio to the best peer: {query} with {ratio:.2}×.")?;
     }
@@ -147,7 +150,24 @@ fn summary(report: &Report, output: &mut dyn Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chart::tests::report;
+    use super::super::summary::tests::{measured, result};
     use super::*;
+
+    #[test]
+    fn what_slower_counts_is_told_once_where_there_are_peers() {
+        let printed = |peers: &[&str]| {
+            let own = std::iter::once(&"tributary").chain(peers);
+            let contenders = own.map(|name| measured(name, Standing::Right, &[10.0, 11.0])).collect();
+            let mut output = Vec::new();
+            print(&report(vec![result("q1", contenders)]), &mut output).unwrap();
+            String::from_utf8(output).unwrap()
+        };
+        for (peers, expected) in [(&[][..], 0), (&["a"][..], 1), (&["a", "b"][..], 1)] {
+            let text = printed(peers);
+            assert_eq!(text.matches("Slower counts queries whose spreads do not overlap").count(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn times_and_sizes_are_short() {
