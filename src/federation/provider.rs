@@ -145,7 +145,7 @@ impl TableProvider for StoredTable {
             let reason = "It was replaced while the statement was planned.".to_owned();
             return Err(StoreError::Unreachable { store: self.store.to_string(), reason }.into());
         };
-        let described = connector.describe_scan(&self.table, &scan);
+        let described = connector.describe_with_values(&self.table, &scan);
         Ok(Arc::new(ScanExec::new(Arc::clone(&self.table), scan, described).stopping(self.takes_filters)))
     }
 }

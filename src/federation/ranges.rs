@@ -270,7 +270,7 @@ mod tests {
     }
 
     fn leaf() -> Arc<dyn ExecutionPlan> {
-        Arc::new(ScanExec::new(Arc::new(large()), scan(Vec::new()), "SELECT".to_owned()))
+        Arc::new(ScanExec::new(Arc::new(large()), scan(Vec::new()), ("SELECT".to_owned(), String::new())))
     }
 
     fn sorted(input: Arc<dyn ExecutionPlan>, fetch: Option<usize>) -> Arc<dyn ExecutionPlan> {

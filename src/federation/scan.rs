@@ -13,7 +13,7 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, PlanProperties, ReplaceChildrenOptions};
 use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation};
 use datafusion::physical_plan::metrics::{
-    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, RecordOutput,
+    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricValue, MetricsSet, RecordOutput,
 };
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -38,6 +38,8 @@ pub struct ScanExec {
     table: Arc<Table>,
     scan: Scan,
     described: String,
+    /// The values of its placeholders as they are shown behind it.
+    values: String,
     /// Whether the store may be asked to stop after some rows.
     stops: bool,
     /// In how many ranges it may be read side by side.
@@ -48,14 +50,14 @@ pub struct ScanExec {
 }
 
 impl ScanExec {
-    /// A node for `scan` of `table`; `described` is what the store will be asked, for `EXPLAIN`.
-    pub fn new(table: Arc<Table>, scan: Scan, described: String) -> Self {
+    /// A node for `scan` of `table`; `described` is what the store will be asked with its values, for `EXPLAIN`.
+    pub fn new(table: Arc<Table>, scan: Scan, (described, values): (String, String)) -> Self {
         let schema = plain_items(&table.project(&scan.columns));
         let equivalence = EquivalenceProperties::new(schema);
         let properties =
             PlanProperties::new(equivalence, Partitioning::UnknownPartitioning(1), EmissionType::Incremental, Boundedness::Bounded);
         let (received, metrics) = (Received::default(), ExecutionPlanMetricsSet::new());
-        Self { table, scan, described, stops: true, ranges: 1, received, properties: Arc::new(properties), metrics }
+        Self { table, scan, described, values, stops: true, ranges: 1, received, properties: Arc::new(properties), metrics }
     }
 
     /// The same, which the optimiser may ask to stop or not.
@@ -80,7 +82,7 @@ impl ScanExec {
         &self.scan
     }
 
-    /// What the store is asked.
+    /// What the store is asked, without any value.
     pub fn described(&self) -> &str {
         &self.described
     }
@@ -118,7 +120,7 @@ impl DisplayAs for ScanExec {
         if self.ranges > 1 {
             write!(f, ", ranges={}", self.ranges)?;
         }
-        write!(f, ", asked={}", self.described)?;
+        write!(f, ", asked={}{}", self.described, self.values)?;
         let columns = self.received.columns();
         if columns.is_empty() {
             return Ok(());
@@ -217,7 +219,7 @@ impl ExecutionPlan for ScanExec {
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
+        Some(measured(&self.metrics))
     }
 
     fn statistics_from_inputs(&self, _input_stats: &[Arc<Statistics>], _args: &StatisticsArgs) -> Result<Arc<Statistics>> {
@@ -333,6 +335,16 @@ pub(super) fn stop_after(stream: BatchStream, limit: Option<u64>) -> BatchStream
     .boxed()
 }
 
+/// What was measured of a node that asks a store: its computing is not, though its counters have a place for it.
+pub(super) fn measured(metrics: &ExecutionPlanMetricsSet) -> MetricsSet {
+    let mut kept = MetricsSet::new();
+    let all = metrics.clone_inner();
+    all.iter().filter(|metric| !matches!(metric.value(), MetricValue::ElapsedCompute(_))).for_each(|metric| {
+        kept.push(Arc::clone(metric));
+    });
+    kept
+}
+
 /// Counts rows and bytes of a batch.
 pub(super) fn count(
     batch: std::result::Result<arrow::array::RecordBatch, StoreError>,
@@ -358,7 +370,7 @@ pub fn count_scans(plan: &Arc<dyn ExecutionPlan>) -> BTreeMap<StoreName, usize> 
 pub struct Asked {
     /// The store.
     pub store: StoreName,
-    /// The statement or pipeline.
+    /// The statement or pipeline with its values.
     pub described: String,
     /// About how many rows were expected.
     pub estimate: Option<usize>,
@@ -371,7 +383,7 @@ impl Asked {
     pub fn of(plan: &dyn ExecutionPlan) -> Option<Self> {
         let plan: &dyn Any = plan;
         if let Some(scan) = plan.downcast_ref::<ScanExec>() {
-            let (store, described) = (scan.scan.store.clone(), scan.described.clone());
+            let (store, described) = (scan.scan.store.clone(), format!("{}{}", scan.described, scan.values));
             let estimate = scan.table.row_estimate.map(|_| estimate::scan_rows(&scan.table, &scan.scan) as usize);
             return Some(Self { store, described, estimate, metrics: scan.metrics() });
         }

@@ -101,6 +101,12 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// The statement or pipeline that [`Branch::scan`] would send, for `EXPLAIN`; parameters appear as placeholders.
     fn describe_scan(&self, table: &Table, scan: &Scan) -> String;
 
+    /// The same and, behind it, the values of its placeholders in their order, for the client whose values they are. The second text
+    /// is empty where there are none.
+    fn describe_with_values(&self, table: &Table, scan: &Scan) -> (String, String) {
+        (self.describe_scan(table, scan), String::new())
+    }
+
     /// Whether the store computes the topmost node of `relation` as PostgreSQL would, values, NULLs, order and errors, and can
     /// send its columns. The nodes below have been accepted before. Pure: no network. A store that runs no plans refuses all.
     ///

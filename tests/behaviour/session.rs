@@ -278,6 +278,19 @@ async fn executions_of_prepared_statements_are_explained() {
     let server = place.serve().await;
     let session = proxy::connect(&server, OWNER).await;
     session.answer("PREPARE above AS SELECT count(*) FROM notes.notes WHERE n > $1").await;
+    let scan = session.answer("EXPLAIN SELECT n FROM notes.notes WHERE n > 1").await;
+    assert_eq!(
+        scan.lines().filter(|line| line.ends_with(" > ?1 -- '1'::int8") || line.ends_with(" > ?1) -- '1'::int8")).count(),
+        2,
+        "{scan}"
+    );
+    session.answer("SET tributary.pushdown = scans").await;
+    let scan = session.answer("EXPLAIN SELECT n FROM notes.notes WHERE n > 1").await;
+    assert!(scan.contains("ScanExec: ") && scan.contains(" > ?1 -- '1'::int8"), "{scan}");
+    session.answer("SET tributary.pushdown = full").await;
+    let analyzed = session.answer("EXPLAIN ANALYZE SELECT n FROM notes.notes").await;
+    let scan = analyzed.lines().find(|line| line.contains("ScanExec: ")).unwrap();
+    assert!(scan.contains("output_rows=3") && !scan.contains("elapsed_compute"), "{analyzed}");
     let plan = session.answer("EXPLAIN EXECUTE above(1)").await;
     assert!(plan.contains("Asked of notes: ") && !plan.contains("metrics="), "{plan}");
     let told = session.answer("EXPLAIN (ANALYZE, FORMAT json) EXECUTE above(1)").await;

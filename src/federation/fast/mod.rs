@@ -133,7 +133,7 @@ impl Ready {
     pub fn explained(self, engine: &Engine, setting: &Setting, branches: &Arc<Branches>) -> Result<Bound, Diagnosis> {
         branches.expect_scans(&BTreeMap::from([(self.scan.store.clone(), 1)]))?;
         let connector = setting.snapshot.connectors.get(&self.scan.store);
-        let described = connector.map(|connector| connector.describe_scan(&self.table, &self.scan)).unwrap_or_default();
+        let described = connector.map(|connector| connector.describe_with_values(&self.table, &self.scan)).unwrap_or_default();
         Ok(Bound::of(engine, setting, branches, Arc::new(ScanExec::new(self.table, self.scan, described))))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::super::placement::exec::FragmentExec;
-use super::super::scan::{ScanExec, asked};
+use super::super::scan::ScanExec;
 use crate::stores::fragment::Relation;
 
 /// The looks of a plan.
@@ -21,13 +21,8 @@ pub(super) struct Shape {
 impl Shape {
     /// The looks of `plan`.
     pub(super) fn of(plan: &Arc<dyn ExecutionPlan>) -> Self {
-        let mut operators = String::new();
-        tell(plan.as_ref(), &mut operators);
-        let mut words: Vec<String> = Vec::new();
-        for asked in asked(plan) {
-            let parts = asked.described.split(|letter: char| !letter.is_alphanumeric());
-            words.extend(parts.filter(|word| !word.is_empty()).map(str::to_owned));
-        }
+        let (mut operators, mut words) = (String::new(), Vec::new());
+        tell(plan.as_ref(), &mut operators, &mut words);
         words.sort_unstable();
         Self { operators, words }
     }
@@ -43,15 +38,21 @@ impl Shape {
     }
 }
 
-fn tell(plan: &dyn ExecutionPlan, operators: &mut String) {
+fn tell(plan: &dyn ExecutionPlan, operators: &mut String, words: &mut Vec<String>) {
+    let mut asked = |described: &str| {
+        let parts = described.split(|letter: char| !letter.is_alphanumeric());
+        words.extend(parts.filter(|word| !word.is_empty()).map(str::to_owned));
+    };
     operators.push_str(plan.name());
     let node: &dyn Any = plan;
     if let Some(exec) = node.downcast_ref::<ScanExec>() {
+        asked(exec.described());
         let scan = exec.scan();
         let limited = if scan.limit.is_some() { " limited" } else { "" };
         operators.push_str(&format!(" {} {:?} {}{limited}", scan.store, scan.table, scan.filter.len()));
     }
     if let Some(exec) = node.downcast_ref::<FragmentExec>() {
+        asked(exec.described());
         let fragment = exec.fragment();
         operators.push_str(&format!(" {}", fragment.store));
         fragment.root.visit(&mut |relation| {
@@ -64,7 +65,7 @@ fn tell(plan: &dyn ExecutionPlan, operators: &mut String) {
     }
     operators.push('(');
     for child in plan.children() {
-        tell(child.as_ref(), operators);
+        tell(child.as_ref(), operators, words);
     }
     operators.push(')');
 }

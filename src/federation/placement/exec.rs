@@ -31,7 +31,7 @@ use super::node::Part;
 use crate::federation::branches::Branches;
 use crate::federation::items::refit;
 use crate::federation::joins::dynamic::{Received, Told};
-use crate::federation::scan::{count, kept_open, stop_after};
+use crate::federation::scan::{count, kept_open, measured, stop_after};
 use crate::stores::connector::ScanLimits;
 use crate::stores::{BatchStream, Fragment, StoreError};
 
@@ -214,7 +214,7 @@ impl ExecutionPlan for FragmentExec {
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
+        Some(measured(&self.metrics))
     }
 
     fn statistics_from_inputs(&self, _input_stats: &[Arc<Statistics>], _args: &StatisticsArgs) -> Result<Arc<Statistics>> {

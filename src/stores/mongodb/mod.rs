@@ -208,6 +208,10 @@ impl Connector for MongoDb {
     }
 
     fn describe_scan(&self, table: &Table, scan: &Scan) -> String {
+        self.describe_with_values(table, scan).0
+    }
+
+    fn describe_with_values(&self, table: &Table, scan: &Scan) -> (String, String) {
         scan::describe(table, scan, self.shared.options_of(&table.id).on_mismatch)
     }
 

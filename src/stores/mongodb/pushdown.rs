@@ -329,6 +329,21 @@ fn hide(key: &str, value: &Bson) -> Bson {
     }
 }
 
+/// The values that [`without_values`] hides, in their order.
+pub(super) fn values_of(document: &Document, found: &mut Vec<Bson>) {
+    document.iter().for_each(|(key, value)| find(key, value, found));
+}
+
+fn find(key: &str, value: &Bson, found: &mut Vec<Bson>) {
+    match value {
+        Bson::Document(inner) => values_of(inner, found),
+        Bson::Array(items) if matches!(key, "$and" | "$or") => items.iter().for_each(|item| find("", item, found)),
+        Bson::Null => {}
+        _ if key == "$type" => {}
+        other => found.push(other.clone()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -468,5 +483,8 @@ mod tests {
         let filter = doc! { "$or": [{ "a": { "$in": ["x", 1] } }, { "b": { "$type": ["int"], "$eq": { "c": 1 } } }], "c": null };
         let shown = doc! { "$or": [{ "a": { "$in": "?" } }, { "b": { "$type": ["int"], "$eq": { "c": "?" } } }], "c": null };
         assert_eq!(without_values(&filter), shown);
+        let mut values = Vec::new();
+        values_of(&filter, &mut values);
+        assert_eq!(values, [Bson::Array(vec![Bson::String("x".to_owned()), Bson::Int32(1)]), Bson::Int32(1)]);
     }
 }

@@ -474,12 +474,13 @@ fn out_of_range(pool: &Pool, error: &arrow::error::ArrowError) -> StoreError {
     }
 }
 
-/// The command that the scan sends, as relaxed extended JSON with `?` for values.
-pub(super) fn describe(table: &Table, scan: &Scan, on_mismatch: OnMismatch) -> String {
+/// The command that the scan sends, as relaxed extended JSON with `?` for values, and the values.
+pub(super) fn describe(table: &Table, scan: &Scan, on_mismatch: OnMismatch) -> (String, String) {
     let shown = |collation: &Option<Collation>| collation.as_ref().map(|_| doc! { "locale": "simple" });
-    let mut command = Document::new();
+    let (mut command, mut values) = (Document::new(), Vec::new());
     match Query::of(table, scan, on_mismatch) {
         Query::Find(filter, options) => {
+            super::pushdown::values_of(&filter, &mut values);
             command.insert("find", &table.id.name);
             command.insert("filter", super::pushdown::without_values(&filter));
             options.projection.map(|projection| command.insert("projection", projection));
@@ -490,6 +491,7 @@ pub(super) fn describe(table: &Table, scan: &Scan, on_mismatch: OnMismatch) -> S
             command.insert("aggregate", &table.id.name);
             for stage in &mut stages {
                 if let Ok(filter) = stage.get_document("$match") {
+                    super::pushdown::values_of(filter, &mut values);
                     *stage = doc! { "$match": super::pushdown::without_values(filter) };
                 }
             }
@@ -497,5 +499,20 @@ pub(super) fn describe(table: &Table, scan: &Scan, on_mismatch: OnMismatch) -> S
             shown(&options.collation).map(|collation| command.insert("collation", collation));
         }
     }
-    super::types::relaxed_json(&command)
+    (super::types::relaxed_json(&command), shown_values(values))
+}
+
+/// The most letters of the values that are shown: lists of keys may be megabytes.
+const SHOWN_MAX: usize = 500;
+
+/// Values as they are shown behind their command.
+fn shown_values(values: Vec<Bson>) -> String {
+    if values.is_empty() {
+        return String::new();
+    }
+    let text = super::types::relaxed_json(&doc! { "parameters": values });
+    match text.char_indices().nth(SHOWN_MAX).and_then(|(end, _)| text.get(..end)) {
+        Some(start) => format!(" {start}…"),
+        None => format!(" {text}"),
+    }
 }

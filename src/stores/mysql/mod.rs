@@ -207,9 +207,16 @@ impl Connector for Store {
     }
 
     fn describe_scan(&self, table: &Table, scan: &Scan) -> String {
+        self.describe_with_values(table, scan).0
+    }
+
+    fn describe_with_values(&self, table: &Table, scan: &Scan) -> (String, String) {
         match scan::statement(table, scan) {
-            Ok(sql) => collation::noted_scan(sql.text().to_owned(), table, &scan.filter, &pushdown::compares_by_own),
-            Err(error) => format!("not sent: {error}"),
+            Ok(sql) => {
+                let text = collation::noted_scan(sql.text().to_owned(), table, &scan.filter, &pushdown::compares_by_own);
+                (text, super::relational::fragment::shown_values(sql.values()))
+            }
+            Err(error) => (format!("not sent: {error}"), String::new()),
         }
     }
 

@@ -224,14 +224,15 @@ fn unwritable(store: &StoreName, rule: &'static str) -> StoreError {
 
 /// The statement as `EXPLAIN` shows it: values as placeholders, without the wrapping COPY and without the check of the
 /// table's columns.
-pub(super) fn describe(table: &Table, scan: &Scan) -> String {
+pub(super) fn describe(table: &Table, scan: &Scan) -> (String, String) {
     let mut sql = Sql::bound(Dialect::Postgres);
     match write_select(table, scan, &mut sql) {
         Ok(_) => {
             push_limit(scan, &mut sql);
-            collation::noted_scan(sql.text().to_owned(), table, &scan.filter, &compares_by_own)
+            let text = collation::noted_scan(sql.text().to_owned(), table, &scan.filter, &compares_by_own);
+            (text, relational::fragment::shown_values(sql.values()))
         }
-        Err(Unwritable(rule)) => format!("not sent: a filter value {rule}"),
+        Err(Unwritable(rule)) => (format!("not sent: a filter value {rule}"), String::new()),
     }
 }
 

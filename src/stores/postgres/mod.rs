@@ -161,6 +161,10 @@ impl connector::Connector for Connector {
     }
 
     fn describe_scan(&self, table: &Table, scan: &Scan) -> String {
+        job::describe(table, scan).0
+    }
+
+    fn describe_with_values(&self, table: &Table, scan: &Scan) -> (String, String) {
         job::describe(table, scan)
     }
 

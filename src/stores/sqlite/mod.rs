@@ -210,9 +210,16 @@ impl connector::Connector for Connector {
     }
 
     fn describe_scan(&self, table: &Table, scan: &Scan) -> String {
+        self.describe_with_values(table, scan).0
+    }
+
+    fn describe_with_values(&self, table: &Table, scan: &Scan) -> (String, String) {
         match layout::Layout::new(self.pool.store(), table, scan) {
-            Ok(layout) => collation::noted_scan(layout.sql().to_owned(), table, &scan.filter, &pushdown::compares_by_own),
-            Err(error) => error.to_string(),
+            Ok(layout) => {
+                let text = collation::noted_scan(layout.sql().to_owned(), table, &scan.filter, &pushdown::compares_by_own);
+                (text, super::relational::fragment::shown_values(layout.values()))
+            }
+            Err(error) => (error.to_string(), String::new()),
         }
     }
 

@@ -394,8 +394,12 @@ async fn explain_shows_the_command_without_values() {
          \"collation\":{\"locale\":\"simple\"}}"
     );
     assert_eq!(
-        world.connector.describe_scan(&table, &scan(&table, &[], filter)),
+        world.connector.describe_scan(&table, &scan(&table, &[], filter.clone())),
         "{\"aggregate\":\"c\",\"pipeline\":[{\"$match\":{\"name\":{\"$eq\":\"?\",\"$not\":{\"$type\":\"array\"}}}},{\"$count\":\"n\"}],\
          \"collation\":{\"locale\":\"simple\"}}"
     );
+    for columns in [&["name"][..], &[]] {
+        let (_, values) = world.connector.describe_with_values(&table, &scan(&table, columns, filter.clone()));
+        assert_eq!(values, " {\"parameters\":[\"secret\"]}");
+    }
 }

@@ -226,4 +226,5 @@ async fn explain_shows_placeholders() {
     scan.limit = Some(5);
     let shown = fixture.connector.describe_scan(&table, &scan);
     assert_eq!(shown, "SELECT \"a\", \"b\"::pg_catalog.text FROM \"public\".\"t\" WHERE \"a\" = $1 LIMIT 5");
+    assert_eq!(fixture.connector.describe_with_values(&table, &scan).1, " -- '7'::int8");
 }

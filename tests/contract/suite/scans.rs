@@ -120,7 +120,8 @@ async fn no_columns_still_count_rows(world: &dyn World, connector: &Arc<dyn Conn
     }
 }
 
-/// A scan goes through its serialised form and reads the same; and what `EXPLAIN` shows of it holds no value.
+/// A scan goes through its serialised form and reads the same; and what is described of it holds no value, but where
+/// values are asked for.
 async fn a_scan_is_a_description(world: &dyn World, connector: &Arc<dyn Connector>, table: &Arc<Table>) {
     let label = ColumnRef::of(ordinal(table, "label"));
     let secret = Predicate::Compare { column: label, op: Comparison::Equal, value: Value::Text("hunter2".to_owned()) };
@@ -132,8 +133,12 @@ async fn a_scan_is_a_description(world: &dyn World, connector: &Arc<dyn Connecto
     assert_eq!(again, scan);
     // Another connector of the same store runs it: there is nothing of this one in it.
     assert_eq!(count(&read(&world.open(""), table, &again).await.unwrap()), 9);
-    let described = connector.describe_scan(table, &whole(connector, table, vec![secret]));
+    let described = connector.describe_scan(table, &whole(connector, table, vec![secret.clone()]));
     assert!(described.contains("label") && !described.contains("hunter2"), "{described}");
+    let (text, values) = connector.describe_with_values(table, &whole(connector, table, vec![secret]));
+    assert!(text == described && values.contains("hunter2"), "{text}{values}");
+    let (_, none) = connector.describe_with_values(table, &whole(connector, table, Vec::new()));
+    assert_eq!(none, "");
     for kind in world.kinds() {
         let column = ColumnRef { column: 1, path: vec!["a.b".to_owned(), "\"".to_owned()] };
         let is_written = |value: &Value| !matches!(value, Value::Float(number) if !number.is_finite());

@@ -51,7 +51,13 @@ pub fn write(
 
 /// The statement with its values behind it, as `EXPLAIN` shows it.
 pub fn shown(sql: Sql) -> String {
-    let (mut text, values) = sql.into_parts();
+    let (text, values) = sql.into_parts();
+    text + &shown_values(&values)
+}
+
+/// The values of a statement as they are shown behind it.
+pub fn shown_values(values: &[Value]) -> String {
+    let mut text = String::new();
     for (place, value) in values.iter().enumerate() {
         text.push_str(if place == 0 { " -- " } else { ", " });
         // A literal of PostgreSQL, whatever the store: it is read by people.

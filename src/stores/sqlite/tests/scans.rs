@@ -355,6 +355,7 @@ async fn explain_shows_the_statement_without_its_values() {
     let expected = "SELECT t.\"a\", CASE WHEN typeof(t.\"b\") = 'blob' AND json_valid(t.\"b\", 8) THEN json(t.\"b\") ELSE t.\"b\" END \
                     FROM \"main\".\"t\" AS t WHERE t.\"a\" = ?1 LIMIT 7";
     assert_eq!(fixture.store.describe_scan(&table, &scan), expected);
+    assert_eq!(fixture.store.describe_with_values(&table, &scan), (expected.to_owned(), " -- '42'::int8".to_owned()));
     let counting = Scan { columns: vec![], ..all_of(&table) };
     assert_eq!(fixture.store.describe_scan(&table, &counting), "SELECT 1 FROM \"main\".\"t\" AS t");
     assert!(fixture.path.exists());
