@@ -9,6 +9,7 @@ use datafusion::physical_plan::{ExecutionPlan, displayable};
 use super::ast::HIDDEN;
 use super::branches::Branches;
 use super::pauses::PACED;
+use super::placement::Residual;
 use super::plan::Bound;
 use super::scan::{Asked, asked, count_scans};
 use crate::error::{Diagnosis, sqlstate};
@@ -33,15 +34,19 @@ pub async fn lines(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> R
 
 /// The whole answer of `EXPLAIN (FORMAT json)`: nodes have `Node Type`, `Details`, `Plans`, and after a run `Actual Rows`; those
 /// that ask a store also `Store`, `Asked`, `Estimated Rows`, and after a run `Bytes Pulled`, `Round Trips`, `Remote Time` in
-/// milliseconds, and `Ranges` of a table that was read side by side. `Not Asked` lists what no store was asked for, with the refused expression and the rule.
+/// milliseconds, and `Ranges` of a table that was read side by side. `Not Asked` lists what no store was asked for, with the refused
+/// expression and the rule, `Checked Again` the conditions of which a store evaluates only about what is meant.
 ///
 /// # Errors
 /// As [`lines`].
 pub async fn json(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> Result<String, Diagnosis> {
     let notes = notes(bound, branches).await?;
     let mut whole = serde_json::json!({ "Plan": node(bound.physical.as_ref(), analyzed), "Stores": notes });
-    if let (Some(fields), false) = (whole.as_object_mut(), bound.residuals.is_empty()) {
-        fields.insert("Not Asked".to_owned(), residuals(bound).into());
+    let (checked, refused) = residuals(bound);
+    for (name, found) in [("Not Asked", refused), ("Checked Again", checked)] {
+        if let (Some(fields), false) = (whole.as_object_mut(), found.is_empty()) {
+            fields.insert(name.to_owned(), found.into());
+        }
     }
     let whole = serde_json::Value::Array(vec![whole]);
     serde_json::to_string_pretty(&whole).map_err(|error| Diagnosis::new(sqlstate::INTERNAL_ERROR, error.to_string()))
@@ -85,17 +90,23 @@ fn remote(asked: &Asked, analyzed: bool) -> Vec<(String, serde_json::Value)> {
     shown
 }
 
-/// What stays with the engine though its input is a store's, and why.
-fn residuals(bound: &Bound) -> Vec<serde_json::Value> {
-    let shown = bound.residuals.iter().map(|residual| {
-        serde_json::json!({
+/// Conditions that are checked again here, and what stays with the engine though its input is a store's; and why.
+fn residuals(bound: &Bound) -> (Vec<serde_json::Value>, Vec<serde_json::Value>) {
+    let shown = |residual: &Residual| {
+        let mut shown = serde_json::json!({
             "Operation": residual.operation,
             "Store": residual.store,
             "Refused": without_hidden(&residual.refusal.subject),
             "Rule": residual.refusal.rule,
-        })
-    });
-    shown.collect()
+        });
+        if let (Some(fields), Some(condition)) = (shown.as_object_mut(), &residual.checked) {
+            fields.insert("Condition".to_owned(), without_hidden(condition).into());
+        }
+        shown
+    };
+    let (checked, refused): (Vec<&Residual>, Vec<&Residual>) =
+        bound.residuals.iter().partition(|residual| residual.checked.is_some());
+    (checked.into_iter().map(shown).collect(), refused.into_iter().map(shown).collect())
 }
 
 /// What each store is asked, and where scans of one store do not share a snapshot.
@@ -109,7 +120,10 @@ async fn notes(bound: &Bound, branches: &Arc<Branches>) -> Result<Vec<String>, D
     }
     for residual in &bound.residuals {
         let refusal = without_hidden(&residual.refusal.to_string());
-        lines.push(format!("Not asked of {}: {} ({refusal})", residual.store, residual.operation));
+        lines.push(match &residual.checked {
+            Some(condition) => format!("Re-checked here: {} ({refusal})", without_hidden(condition)),
+            None => format!("Not asked of {}: {} ({refusal})", residual.store, residual.operation),
+        });
     }
     for (store, count) in count_scans(&bound.physical) {
         if count < 2 {

@@ -272,6 +272,33 @@ async fn explain_gives_the_plan_as_a_tree() {
 }
 
 #[tokio::test]
+async fn a_condition_that_a_store_evaluates_about_is_said_to_be_checked_again() {
+    let place = Place::new();
+    place
+        .sqlite("notes", "CREATE TABLE notes (n INTEGER PRIMARY KEY, worth DECIMAL(5, 1)); INSERT INTO notes VALUES (1, 6.5);")
+        .await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let asked = session.answer("EXPLAIN SELECT n FROM notes.notes WHERE worth < 7").await;
+    assert!(asked.contains("WHERE t.\"worth\" <= ?1 -- "), "{asked}");
+    let checked: Vec<&str> = asked.lines().filter(|line| line.starts_with("Re-checked here: ")).collect();
+    assert!(
+        matches!(checked.as_slice(), [line] if line.contains("worth < 7") && line.ends_with("stores the type in several forms)")),
+        "{asked}"
+    );
+    assert!(!asked.contains("Not asked of"), "{asked}");
+    let told = session.answer("EXPLAIN (FORMAT json) SELECT n FROM notes.notes WHERE worth < 7").await;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let condition = told.pointer("/0/Checked Again/0/Condition").and_then(serde_json::Value::as_str).unwrap();
+    assert!(condition.contains("worth < 7") && told.pointer("/0/Not Asked").is_none(), "{told}");
+    // A part is asked for what is evaluated exactly.
+    let part = session.answer("EXPLAIN SELECT n FROM notes.notes WHERE worth < 7 AND n < 5").await;
+    let is_asked = part.contains("\"worth\" <= ?");
+    assert_eq!(part.contains("Re-checked here: "), is_asked, "{part}");
+    assert_eq!(part.contains("Not asked of notes: Filter ("), !is_asked, "{part}");
+}
+
+#[tokio::test]
 async fn executions_of_prepared_statements_are_explained() {
     let place = Place::new();
     place.sqlite("notes", "CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (1), (2), (3);").await;
@@ -287,6 +314,15 @@ async fn executions_of_prepared_statements_are_explained() {
     session.answer("SET tributary.pushdown = scans").await;
     let scan = session.answer("EXPLAIN SELECT n FROM notes.notes WHERE n > 1").await;
     assert!(scan.contains("ScanExec: ") && scan.contains(" > ?1 -- '1'::int8"), "{scan}");
+    // Nothing is left over here, and something there.
+    assert!(!scan.contains("Not asked of"), "{scan}");
+    let counted = session.answer("EXPLAIN SELECT count(*) FROM notes.notes").await;
+    let reason =
+        "Not asked of notes: Anything but filters and limits of single tables (tributary.pushdown = scans: the session is set so)";
+    assert!(counted.lines().any(|line| line == reason), "{counted}");
+    session.answer("SET tributary.pushdown = none").await;
+    let filtered = session.answer("EXPLAIN SELECT n FROM notes.notes WHERE n > 1").await;
+    assert!(filtered.contains("(tributary.pushdown = none: the session is set so)"), "{filtered}");
     session.answer("SET tributary.pushdown = full").await;
     let analyzed = session.answer("EXPLAIN ANALYZE SELECT n FROM notes.notes").await;
     let scan = analyzed.lines().find(|line| line.contains("ScanExec: ")).unwrap();

@@ -261,7 +261,8 @@ fn scans(node: &serde_json::Value) -> Vec<&serde_json::Value> {
 
 /// What the lines of EXPLAIN say about an operation.
 fn judged(lines: &[String], stays: Stays) -> Cell {
-    let is_note = |line: &str| ["Asked of", "Not asked of", "Snapshot:"].iter().any(|word| line.starts_with(word));
+    let is_note =
+        |line: &str| ["Asked of", "Not asked of", "Re-checked here:", "Snapshot:"].iter().any(|word| line.starts_with(word));
     let stayed = lines.iter().filter(|line| !is_note(line)).any(|line| {
         let node = line.trim_start();
         let is_kind = !node.starts_with("ScanExec") && !node.starts_with("FragmentExec");

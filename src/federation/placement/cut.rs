@@ -4,6 +4,7 @@
 //! are in the relation, so that projections of columns cost the store nothing.
 
 mod aggregate;
+mod checked;
 mod join;
 mod rows;
 mod window;
@@ -289,26 +290,24 @@ impl<'c> Cutter<'c> {
             closed @ Cut::Closed(_) => return self.around(plan, vec![closed]),
         };
         let subqueries = self.subqueries(plan, &mut piece)?;
-        let (mut taken, mut rest) = (Vec::new(), Vec::new());
+        let (mut taken, mut refused) = (Vec::new(), Vec::new());
         let conditions = split_conjunction(&filter.predicate).into_iter();
         let (failing, safe): (Vec<_>, Vec<_>) = conditions.partition(|condition| may_fail(condition, filter.input.schema()));
         let safe_count = safe.len();
         for (place, condition) in safe.into_iter().chain(failing).enumerate() {
-            if place >= safe_count && !rest.is_empty() {
-                self.refused("Filter", &piece, held_back());
-                rest.push(condition.clone());
+            if place >= safe_count && !refused.is_empty() {
+                refused.push((condition.clone(), held_back()));
                 continue;
             }
             let translated = Translator { scope: &piece.scope(), subqueries: &subqueries }.condition(condition);
             let judged = translated.and_then(|translated| judge(&mut piece, translated));
             match judged {
                 Ok(translated) => taken.push(translated),
-                Err(refusal) => {
-                    self.refused("Filter", &piece, refusal);
-                    rest.push(condition.clone());
-                }
+                Err(refusal) => refused.push((condition.clone(), refusal)),
             }
         }
+        let rest: Vec<Expr> = refused.iter().map(|(condition, _)| condition.clone()).collect();
+        self.conditions_refused(&filter.input, &piece, refused, !taken.is_empty());
         if taken.is_empty() {
             return self.around(plan, vec![Cut::Open(Box::new(piece))]);
         }
@@ -451,7 +450,10 @@ impl<'c> Cutter<'c> {
 
     fn told(&mut self, operation: &'static str, store: &str, refusal: Refusal, names: &[String]) {
         let refusal = Refusal { subject: named(&refusal.subject, names), rule: refusal.rule };
-        let residual = Residual { operation, store: store.to_owned(), refusal };
+        self.kept(Residual { operation, checked: None, store: store.to_owned(), refusal });
+    }
+
+    fn kept(&mut self, residual: Residual) {
         if !self.residuals.contains(&residual) {
             self.residuals.push(residual);
         }

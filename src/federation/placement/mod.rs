@@ -20,6 +20,7 @@ mod estimate;
 pub mod exec;
 mod expression;
 mod functions;
+mod held;
 mod literal;
 mod node;
 mod scope;
@@ -81,6 +82,8 @@ impl Copies for NoCopies {
 pub struct Residual {
     /// The operation.
     pub operation: &'static str,
+    /// The condition, where the store evaluates about it and it is checked again here.
+    pub checked: Option<String>,
     /// The store that does not run it.
     pub store: String,
     /// The expression that is refused, and the rule.
@@ -102,7 +105,8 @@ pub struct Placed {
 /// What building the new nodes fails with.
 pub fn place(plan: LogicalPlan, level: Level, copies: &dyn Copies) -> Result<Placed> {
     if level != Level::Full {
-        return Ok(Placed { plan, residuals: Vec::new() });
+        let residuals = held::back(&plan, level)?;
+        return Ok(Placed { plan, residuals });
     }
     let mut cutter = Cutter::new(copies, true);
     if let Some(changed) = cutter.statement(&plan)? {
