@@ -34,6 +34,11 @@ pub trait Diagnose: Error + Send + Sync {
         None
     }
 
+    /// Where in a store the row or value was to go that it refused.
+    fn site(&self) -> Option<Site> {
+        None
+    }
+
     /// The bound of ours that refused the work, where one did; metrics count refusals by it.
     fn limit(&self) -> Option<Limit> {
         None
@@ -92,6 +97,17 @@ impl Limit {
     ];
 }
 
+/// The table and column that an error is about, as far as they are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Site {
+    /// The schema or database of the table.
+    pub schema: Option<String>,
+    /// The table.
+    pub table: Option<String>,
+    /// The column.
+    pub column: Option<String>,
+}
+
 /// A diagnosis that owns its text: the form in which errors cross DataFusion's and Arrow's own error types.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -108,6 +124,8 @@ pub struct Diagnosis {
     pub position: Option<usize>,
     /// The constraint a store named.
     pub constraint: Option<String>,
+    /// The table and column that it is about.
+    pub site: Option<Box<Site>>,
     /// The bound of ours that refused the work.
     pub limit: Option<Limit>,
 }
@@ -122,6 +140,7 @@ impl Diagnosis {
             hint: None,
             position: None,
             constraint: None,
+            site: None,
             limit: None,
         }
     }
@@ -147,6 +166,13 @@ impl Diagnosis {
         self
     }
 
+    /// The same diagnosis with the table and column that it is about.
+    #[must_use]
+    pub fn with_site(mut self, site: Site) -> Self {
+        self.site = Some(Box::new(site));
+        self
+    }
+
     /// The same diagnosis as the answer of a bound.
     #[must_use]
     pub fn at(mut self, limit: Limit) -> Self {
@@ -163,6 +189,7 @@ impl Diagnosis {
             hint: error.hint(),
             position: error.position(),
             constraint: error.constraint(),
+            site: error.site().map(Box::new),
             limit: error.limit(),
         }
     }
@@ -187,6 +214,10 @@ impl Diagnose for Diagnosis {
 
     fn constraint(&self) -> Option<String> {
         self.constraint.clone()
+    }
+
+    fn site(&self) -> Option<Site> {
+        self.site.as_deref().cloned()
     }
 
     fn limit(&self) -> Option<Limit> {
@@ -233,6 +264,8 @@ pub mod sqlstate {
     pub const UNABLE_TO_CONNECT: &str = "08001";
     /// 08006: a connection to a store broke.
     pub const CONNECTION_FAILURE: &str = "08006";
+    /// 08007: nobody knows whether the store has committed.
+    pub const TRANSACTION_RESOLUTION_UNKNOWN: &str = "08007";
     /// 08P01
     pub const PROTOCOL_VIOLATION: &str = "08P01";
     /// 0A000
@@ -241,6 +274,8 @@ pub mod sqlstate {
     pub const CARDINALITY_VIOLATION: &str = "21000";
     /// 22000
     pub const DATA_EXCEPTION: &str = "22000";
+    /// 22001
+    pub const STRING_DATA_RIGHT_TRUNCATION: &str = "22001";
     /// 22003
     pub const NUMERIC_VALUE_OUT_OF_RANGE: &str = "22003";
     /// 22007
@@ -259,8 +294,16 @@ pub mod sqlstate {
     pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
     /// 22P03
     pub const INVALID_BINARY_REPRESENTATION: &str = "22P03";
+    /// 23000
+    pub const INTEGRITY_CONSTRAINT_VIOLATION: &str = "23000";
+    /// 23502
+    pub const NOT_NULL_VIOLATION: &str = "23502";
+    /// 23503
+    pub const FOREIGN_KEY_VIOLATION: &str = "23503";
     /// 23505
     pub const UNIQUE_VIOLATION: &str = "23505";
+    /// 23514
+    pub const CHECK_VIOLATION: &str = "23514";
     /// 24000
     pub const INVALID_CURSOR_STATE: &str = "24000";
     /// 25001
@@ -287,8 +330,12 @@ pub mod sqlstate {
     pub const INVALID_SCHEMA_NAME: &str = "3F000";
     /// 40001
     pub const SERIALIZATION_FAILURE: &str = "40001";
+    /// 40P01
+    pub const DEADLOCK_DETECTED: &str = "40P01";
     /// 42501
     pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    /// 428C9
+    pub const GENERATED_ALWAYS: &str = "428C9";
     /// 42601
     pub const SYNTAX_ERROR: &str = "42601";
     /// 42602
@@ -319,6 +366,8 @@ pub mod sqlstate {
     pub const DUPLICATE_CURSOR: &str = "42P03";
     /// 42P05
     pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
+    /// 42P10
+    pub const INVALID_COLUMN_REFERENCE: &str = "42P10";
     /// 42P17
     pub const INVALID_OBJECT_DEFINITION: &str = "42P17";
     /// 42P18
@@ -341,6 +390,8 @@ pub mod sqlstate {
     pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
     /// 55P02
     pub const CANT_CHANGE_RUNTIME_PARAM: &str = "55P02";
+    /// 55P03
+    pub const LOCK_NOT_AVAILABLE: &str = "55P03";
     /// 57014
     pub const QUERY_CANCELED: &str = "57014";
     /// 57P01

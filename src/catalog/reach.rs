@@ -73,9 +73,13 @@ fn verdict(answer: Result<&(), &StoreError>) -> Verdict {
         // A server that is being shut down or started says so.
         Err(StoreError::Remote { sqlstate, .. }) if sqlstate.starts_with("57P") => Verdict::Away,
         Ok(()) | Err(StoreError::Remote { .. } | StoreError::Value { .. } | StoreError::SchemaChanged { .. }) => Verdict::Answers,
-        Err(StoreError::Unreachable { .. } | StoreError::ConnectionLost { .. }) => Verdict::Away,
+        Err(StoreError::Unreachable { .. } | StoreError::ConnectionLost { .. } | StoreError::OutcomeUnknown { .. }) => {
+            Verdict::Away
+        }
         Err(error @ StoreError::Deadline { .. }) if !error.is_crowded() => Verdict::Away,
-        Err(StoreError::Deadline { .. } | StoreError::Cancelled | StoreError::Unsupported { .. }) => Verdict::Unknown,
+        Err(StoreError::Deadline { .. } | StoreError::Cancelled | StoreError::Unsupported { .. } | StoreError::ReadOnly { .. }) => {
+            Verdict::Unknown
+        }
     }
 }
 
@@ -233,6 +237,7 @@ mod tests {
             message: String::new(),
             detail: None,
             constraint: None,
+            site: None,
         };
         let rows = [
             (Ok(()), Verdict::Answers),
@@ -243,6 +248,8 @@ mod tests {
             (Err(late(StoreError::FREE_CONNECTION)), Verdict::Unknown),
             (Err(late(StoreError::FREE_LOCK)), Verdict::Unknown),
             (Err(StoreError::Cancelled), Verdict::Unknown),
+            (Err(StoreError::OutcomeUnknown { store: "shop".to_owned(), reason: String::new() }), Verdict::Away),
+            (Err(StoreError::ReadOnly { store: "shop".to_owned() }), Verdict::Unknown),
         ];
         for (answer, expected) in rows {
             assert_eq!(verdict(answer.as_ref()), expected, "{answer:?}");

@@ -9,7 +9,9 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
+use super::edit::{Edit, Edited};
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::position::{Coverage, Position};
@@ -128,6 +130,31 @@ pub trait Connector: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether the file of the store says that nothing is written to it.
+    fn is_read_only(&self) -> bool {
+        false
+    }
+
+    /// Whether the store runs `edit` with PostgreSQL's outcome: the same rows changed, the same values stored, the same failures.
+    /// It is asked about whole forms, the nodes of whose relation [`Connector::accepts`] has taken, and about those that carry
+    /// rows, of which only the form counts and not the values. Pure: no network.
+    ///
+    /// # Errors
+    /// What the store does not do that way, and the rule.
+    fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
+        Err(Refusal::new(edit.verb(), "the store takes no writes"))
+    }
+
+    /// The most rows of an edit that are one statement of the store, so that all of them are written or none.
+    fn rows_of_edit(&self) -> usize {
+        500
+    }
+
+    /// The statement or command that [`Branch::edit`] would send, for `EXPLAIN`; values appear as placeholders.
+    fn describe_edit(&self, edit: &Edit) -> String {
+        format!("{} of {}", edit.verb(), edit.table().id.name)
+    }
+
     /// Opens one consistent view of the store. It may connect to nothing yet, and leave it to the first scan to find the store away.
     ///
     /// # Errors
@@ -208,7 +235,8 @@ pub enum Purpose {
         /// How many scans the plan holds for this store.
         scans: usize,
     },
-    /// A transaction block of the session.
+    /// A transaction block of the session. One that is `REPEATABLE READ` and not `READ ONLY` writes too: from its first edit on,
+    /// everything in it runs on one connection, which sees its own writes.
     Transaction {
         /// Whether the block is `READ ONLY`.
         read_only: bool,
@@ -219,7 +247,30 @@ pub enum Purpose {
     /// serializable transactions (`SERIALIZABLE`). A store whose transactions have no such order answers
     /// [`StoreError::Unsupported`].
     Serializable,
+    /// Exactly one [`Branch::edit`] of at most [`Connector::rows_of_edit`] rows and no scans; the store commits it by itself, and the
+    /// end of the branch does nothing.
+    Once,
+    /// A transaction that writes, begun when it is opened. Scans, fragments and edits run on one connection and see the writes
+    /// before them. A scan may start while another is open: that one is then read to its end into memory, up to
+    /// [`GATHER_BYTES_MAX`], where the store answers one after the other only. After a failure of an edit only
+    /// [`Branch::roll_back_to`] and [`Branch::rollback`] are taken.
+    Write(WriteIsolation),
 }
+
+/// What a transaction that writes sees of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteIsolation {
+    /// Each statement what was committed before it. A store without this level gives [`WriteIsolation::RepeatableRead`].
+    ReadCommitted,
+    /// One state; a row that somebody else has changed since is 40001.
+    RepeatableRead,
+    /// A serial order with the other serializable transactions of the store, or [`StoreError::Unsupported`].
+    Serializable,
+}
+
+/// The most bytes of scans that a branch which writes reads into memory because another statement needs its connection. More is
+/// 53200.
+pub const GATHER_BYTES_MAX: usize = 64 << 20;
 
 /// One consistent view of one store: autocommit for a statement, or the session's transaction on that store.
 ///
@@ -268,6 +319,59 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
     ) -> Result<BatchStream, StoreError> {
         let _ = (tables, schema, limits);
         Err(StoreError::Unsupported { store: fragment.store.to_string(), feature: "parts of plans" })
+    }
+
+    /// Runs one edit, which [`Connector::accepts_edit`] took. The caller waits for the answer in any case: `stop` asks the store to
+    /// end early with [`StoreError::Cancelled`], and the answer is the truth either way. An edit that fails has changed nothing.
+    ///
+    /// # Errors
+    /// What the store answered; [`StoreError::OutcomeUnknown`] when it commits by itself and its answer was lost.
+    async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+        let _ = stop;
+        Err(StoreError::Unsupported { store: edit.store().to_string(), feature: "writes" })
+    }
+
+    /// A scan of rows that nobody else changes until the branch ends. Values that do not fit their column are errors, whatever the
+    /// file of the store says of them, so that no condition meets a NULL that is none.
+    ///
+    /// # Errors
+    /// As [`Branch::scan`].
+    async fn scan_for_update(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        let _ = (table, limits);
+        Err(StoreError::Unsupported { store: scan.store.to_string(), feature: "writes" })
+    }
+
+    /// Marks a state to come back to. A branch that takes no edits has nothing to undo.
+    ///
+    /// # Errors
+    /// What the store answered.
+    async fn savepoint(&self, id: u32) -> Result<(), StoreError> {
+        let _ = id;
+        Ok(())
+    }
+
+    /// Undoes all edits since [`Branch::savepoint`] was called with this id, and forgets later savepoints; the savepoint itself stays.
+    /// A branch that failed since goes on.
+    ///
+    /// # Errors
+    /// What the store answered.
+    async fn roll_back_to(&self, id: u32) -> Result<(), StoreError> {
+        let _ = id;
+        Ok(())
+    }
+
+    /// Forgets a savepoint and those after it, and keeps what was written.
+    ///
+    /// # Errors
+    /// What the store answered.
+    async fn release(&self, id: u32) -> Result<(), StoreError> {
+        let _ = id;
+        Ok(())
+    }
+
+    /// Whether an edit of this branch may have changed something that is neither committed nor undone.
+    fn has_written(&self) -> bool {
+        false
     }
 
     /// Whether all scans of this branch see one state of the store; otherwise the reason, for `EXPLAIN`.

@@ -1,6 +1,6 @@
 //! What can go wrong with a store. Messages name the store; they never carry connection text or secrets.
 
-use crate::error::{Diagnose, Diagnosis, Retry, sqlstate};
+use crate::error::{Diagnose, Diagnosis, Retry, Site, sqlstate};
 
 /// An error from a connector.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -44,6 +44,8 @@ pub enum StoreError {
         detail: Option<String>,
         /// The constraint it named.
         constraint: Option<String>,
+        /// The table and column that it named.
+        site: Option<Box<Site>>,
     },
     /// A stored value cannot be given as the column's type.
     #[error("a value of {store}.{table}.{column} {rule}")]
@@ -80,6 +82,20 @@ pub enum StoreError {
         /// The missing ability.
         feature: &'static str,
     },
+    /// The connection broke after a commit was sent, or after a statement that commits by itself. It is never sent again.
+    #[error("the outcome of the transaction in store \"{store}\" is not known")]
+    OutcomeUnknown {
+        /// The store.
+        store: String,
+        /// Why, without secrets.
+        reason: String,
+    },
+    /// The file of the store says that nothing is written to it.
+    #[error("store \"{store}\" is read-only")]
+    ReadOnly {
+        /// The store.
+        store: String,
+    },
 }
 
 impl StoreError {
@@ -87,6 +103,12 @@ impl StoreError {
     pub const FREE_CONNECTION: &'static str = "a free connection";
     /// What a [`StoreError::Deadline`] waited for when somebody else held a lock.
     pub const FREE_LOCK: &'static str = "a lock on the database file";
+
+    /// An answer of the store, or one in its place, that says nothing besides its message.
+    pub fn remote(store: &str, sqlstate: &str, message: String) -> Self {
+        let (store, sqlstate) = (store.to_owned(), sqlstate.to_owned());
+        Self::Remote { store, sqlstate, message, detail: None, constraint: None, site: None }
+    }
 
     /// Whether it was busyness that a deadline ended, which says nothing about whether the store answers.
     pub fn is_crowded(&self) -> bool {
@@ -104,12 +126,16 @@ impl Diagnose for StoreError {
             Self::SchemaChanged { .. } => sqlstate::FDW_ERROR,
             Self::Cancelled => sqlstate::QUERY_CANCELED,
             Self::Unsupported { .. } => sqlstate::FEATURE_NOT_SUPPORTED,
+            Self::OutcomeUnknown { .. } => sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
+            Self::ReadOnly { .. } => sqlstate::READ_ONLY_SQL_TRANSACTION,
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Unreachable { reason, .. } | Self::ConnectionLost { reason, .. } => Some(reason.clone()),
+            Self::Unreachable { reason, .. } | Self::ConnectionLost { reason, .. } | Self::OutcomeUnknown { reason, .. } => {
+                Some(reason.clone())
+            }
             Self::Deadline { waiting_for, .. } => Some(format!("Waiting for {waiting_for}.")),
             Self::Remote { store, detail, .. } => Some(
                 detail
@@ -117,7 +143,7 @@ impl Diagnose for StoreError {
                     .map_or_else(|| format!("Store \"{store}\" said so."), |detail| format!("{detail} (store \"{store}\")")),
             ),
             Self::SchemaChanged { difference, .. } => Some(difference.clone()),
-            Self::Value { .. } | Self::Cancelled | Self::Unsupported { .. } => None,
+            Self::Value { .. } | Self::Cancelled | Self::Unsupported { .. } | Self::ReadOnly { .. } => None,
         }
     }
 
@@ -131,6 +157,10 @@ impl Diagnose for StoreError {
                      been away since the server started."
                     .to_owned(),
             ),
+            Self::OutcomeUnknown { .. } => {
+                Some("It may have been committed. Look into the store before the same is written again.".to_owned())
+            }
+            Self::ReadOnly { store } => Some(format!("The file of the store says so: read_only in stores/{store}.toml.")),
             _ => None,
         }
     }
@@ -138,6 +168,13 @@ impl Diagnose for StoreError {
     fn constraint(&self) -> Option<String> {
         match self {
             Self::Remote { constraint, .. } => constraint.clone(),
+            _ => None,
+        }
+    }
+
+    fn site(&self) -> Option<Site> {
+        match self {
+            Self::Remote { site, .. } => site.as_deref().cloned(),
             _ => None,
         }
     }
@@ -155,5 +192,33 @@ impl Diagnose for StoreError {
 impl From<StoreError> for datafusion::error::DataFusionError {
     fn from(error: StoreError) -> Self {
         Diagnosis::of(&error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_store_says_of_a_refused_row_reaches_the_client() {
+        let site = Site { schema: Some("public".to_owned()), table: Some("t".to_owned()), column: Some("a".to_owned()) };
+        let mut error = StoreError::remote("shop", sqlstate::NOT_NULL_VIOLATION, "no".to_owned());
+        assert_eq!(Diagnosis::of(&error).site, None);
+        if let StoreError::Remote { constraint, site: place, .. } = &mut error {
+            (*constraint, *place) = (Some("t_a".to_owned()), Some(Box::new(site.clone())));
+        }
+        let told = Diagnosis::of(&error);
+        assert_eq!((told.sqlstate.as_str(), told.constraint.as_deref()), ("23502", Some("t_a")));
+        assert_eq!(told.site.as_deref(), Some(&site));
+        assert_eq!(Diagnosis::of(&told), told);
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_never_tried_again() {
+        let unknown = StoreError::OutcomeUnknown { store: "shop".to_owned(), reason: "Reset.".to_owned() };
+        assert_eq!((unknown.sqlstate(), unknown.retry(), unknown.detail().as_deref()), ("08007", Retry::Never, Some("Reset.")));
+        let closed = StoreError::ReadOnly { store: "shop".to_owned() };
+        assert_eq!((closed.sqlstate(), closed.to_string().as_str()), ("25006", "store \"shop\" is read-only"));
+        assert!(closed.hint().unwrap().contains("read_only in stores/shop.toml"));
     }
 }

@@ -4,6 +4,7 @@
 //! a Kind parses its store file → Connector
 //! Connector::discover → StoreSchema → catalog/snapshot
 //! Connector::open(purpose) → Branch (one consistent view) → Branch::scan(Scan) or Branch::run(Fragment) → Arrow batches
+//! Edit ─ Connector::accepts_edit → Branch::edit → how many rows, and those that were asked for
 //! Connector::keep(Scan) → what a connector keeps of a lookup → Connector::relay(values) → rows as clients get them
 //! ```
 //!
@@ -17,6 +18,7 @@ pub mod change;
 pub mod collation;
 pub mod connector;
 pub mod document;
+pub mod edit;
 pub mod error;
 pub mod fragment;
 pub mod position;
@@ -31,7 +33,8 @@ pub mod mysql;
 pub mod postgres;
 pub mod sqlite;
 
-pub use connector::{BatchStream, Branch, Connector, Kind, Purpose, Scan, StoreName};
+pub use connector::{BatchStream, Branch, Connector, Kind, Purpose, Scan, StoreName, WriteIsolation};
+pub use edit::{Edit, Edited};
 pub use error::StoreError;
 pub use fragment::{Fragment, Refusal, Relation, Tables};
 pub use predicate::{Predicate, Pushdown};

@@ -91,7 +91,16 @@ fn fields(diagnosis: &Diagnosis, severity: &str) -> Vec<(u8, String)> {
         (b'M', without_nul(&diagnosis.message)),
     ];
     let position = diagnosis.position.map(|position| position.to_string());
-    let optional = [(b'D', &diagnosis.detail), (b'H', &diagnosis.hint), (b'P', &position), (b'n', &diagnosis.constraint)];
+    let site = diagnosis.site.as_deref().cloned().unwrap_or_default();
+    let optional = [
+        (b'D', &diagnosis.detail),
+        (b'H', &diagnosis.hint),
+        (b'P', &position),
+        (b's', &site.schema),
+        (b't', &site.table),
+        (b'c', &site.column),
+        (b'n', &diagnosis.constraint),
+    ];
     fields.extend(optional.into_iter().filter_map(|(field, text)| Some((field, without_nul(text.as_ref()?)))));
     fields
 }
@@ -130,13 +139,15 @@ pub(super) fn canceled() -> Diagnosis {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Site;
 
     #[test]
     fn every_field_of_a_diagnosis_is_sent_and_none_can_end_early() {
         let mut diagnosis = Diagnosis::new(sqlstate::UNIQUE_VIOLATION, "dup\0licate")
             .with_detail("Key (id)=(1) exists.")
             .with_hint("Use another.")
-            .with_position(Some(8));
+            .with_position(Some(8))
+            .with_site(Site { schema: Some("sh\0op".to_owned()), table: Some("orders".to_owned()), column: Some("id".to_owned()) });
         diagnosis.constraint = Some("orders_pkey".to_owned());
         let sent = error_response(&diagnosis, Severity::Error).fields;
         let texts: Vec<(char, &str)> = sent.iter().map(|(field, text)| (char::from(*field), text.as_str())).collect();
@@ -150,6 +161,9 @@ mod tests {
                 ('D', "Key (id)=(1) exists."),
                 ('H', "Use another."),
                 ('P', "8"),
+                ('s', "shop"),
+                ('t', "orders"),
+                ('c', "id"),
                 ('n', "orders_pkey"),
             ]
         );

@@ -72,6 +72,9 @@ impl Branch {
             let store = shared.pool.context.store.clone();
             return Err(StoreError::Unsupported { store, feature: "serializable transactions" });
         }
+        if matches!(purpose, Purpose::Once | Purpose::Write(_)) {
+            return Err(StoreError::Unsupported { store: shared.pool.context.store.clone(), feature: "writes" });
+        }
         let deployment = shared.pool.known_deployment().await?;
         let view = match (deployment.snapshot(), purpose) {
             (Err(reason), _) => View::Newest(reason),

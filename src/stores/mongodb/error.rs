@@ -131,6 +131,7 @@ impl Context {
                 message: if answer.message.is_empty() { format!("error code {code}") } else { answer.message.to_owned() },
                 detail: Some(format!("The server's error code is {code}.")),
                 constraint: (code == 11000 || code == 11001).then(|| index_named_in(answer.message)).flatten(),
+                site: None,
             },
         }
     }

@@ -471,6 +471,7 @@ fn out_of_range(pool: &Pool, error: &arrow::error::ArrowError) -> StoreError {
         message: "value out of range".to_owned(),
         detail: None,
         constraint: None,
+        site: None,
     }
 }
 

@@ -89,6 +89,9 @@ impl Branch {
             Purpose::Transaction { read_only: false, repeatable } => transaction_view(shared, Access::Write, repeatable).await?,
             Purpose::Transaction { read_only: true, repeatable } => transaction_view(shared, Access::Read, repeatable).await?,
             Purpose::Serializable => transaction_view(shared, Access::Read, true).await?,
+            Purpose::Once | Purpose::Write(_) => {
+                return Err(StoreError::Unsupported { store: shared.name.to_string(), feature: "writes" });
+            }
         };
         Ok(Self { shared: Arc::clone(shared), view, stop: CancellationToken::new() })
     }
@@ -149,6 +152,7 @@ impl Branch {
             message: format!("store \"{}\" cannot read twice at once from one snapshot", self.shared.name),
             detail: Some("Its data has changed since the snapshot, and its connection is busy with another scan.".to_owned()),
             constraint: None,
+            site: None,
         }
     }
 

@@ -128,6 +128,7 @@ impl Place<'_> {
             message: message.to_owned(),
             detail: None,
             constraint: if state.starts_with("23") { constraint(message) } else { None },
+            site: None,
         }
     }
 

@@ -229,6 +229,7 @@ pub(super) fn refused(shared: &Shared, error: Unwritable) -> StoreError {
         message: error.to_string(),
         detail: None,
         constraint: None,
+        site: None,
     }
 }
 

@@ -85,6 +85,9 @@ pub(super) async fn open(inner: &Arc<Inner>, purpose: Purpose) -> Result<View, S
         // The server waits for a snapshot that no anomaly can reach, so whoever reads it need not be watched: the workers,
         // whose reads the server does not count as the leader's, may share it.
         Purpose::Serializable => lead(inner, "SERIALIZABLE READ ONLY DEFERRABLE", 0).await?,
+        Purpose::Once | Purpose::Write(_) => {
+            return Err(StoreError::Unsupported { store: inner.name.to_string(), feature: "writes" });
+        }
     };
     Ok(View { inner: inner.clone(), kind })
 }
@@ -119,6 +122,7 @@ impl View {
             message: "the transaction on the store has ended".to_owned(),
             detail: None,
             constraint: None,
+            site: None,
         }
     }
 

@@ -39,6 +39,7 @@ pub(super) fn running(store: &StoreName, error: &sqlx::Error) -> StoreError {
                 message: said.message().to_owned(),
                 detail: said.detail().or_else(|| said.hint()).map(str::to_owned),
                 constraint: said.constraint().map(str::to_owned),
+                site: None,
             },
             None => StoreError::ConnectionLost { store, reason: said.message().to_owned() },
         },

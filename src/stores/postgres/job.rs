@@ -219,6 +219,7 @@ fn unwritable(store: &StoreName, rule: &'static str) -> StoreError {
         message: format!("a filter value {rule}"),
         detail: None,
         constraint: None,
+        site: None,
     }
 }
 

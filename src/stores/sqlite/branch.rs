@@ -93,7 +93,10 @@ impl Branch {
     ///
     /// # Errors
     /// As [`Pool::acquire`], and what SQLite says.
-    pub(super) async fn open(pool: Arc<Pool>, _purpose: Purpose) -> Result<Self, StoreError> {
+    pub(super) async fn open(pool: Arc<Pool>, purpose: Purpose) -> Result<Self, StoreError> {
+        if matches!(purpose, Purpose::Once | Purpose::Write(_)) {
+            return Err(StoreError::Unsupported { store: pool.store().to_string(), feature: "writes" });
+        }
         let connection = pool.acquire().await?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (opened, answer) = oneshot::channel();

@@ -256,6 +256,7 @@ impl Filler {
             message: format!("rows of table \"{}\" do not fit its columns", self.table),
             detail: Some(error.to_string()),
             constraint: None,
+            site: None,
         };
         let mut arrays: Vec<(usize, ArrayRef)> = Vec::with_capacity(self.schema.fields().len());
         for column in &mut self.plain {

@@ -121,6 +121,7 @@ impl Pool {
             message: "snapshot too old".to_owned(),
             detail: Some(format!("Nothing was read from it for {:?} (snapshot_idle).", self.settings.snapshot_idle)),
             constraint: None,
+            site: None,
         }
     }
 
@@ -206,6 +207,7 @@ impl Pool {
                 message: failure.message,
                 detail: Some(format!("SQLite result code {}.", failure.code)),
                 constraint: None,
+                site: None,
             },
         }
     }

@@ -24,13 +24,14 @@ pub async fn check(world: &dyn World) {
     a_full_pool_waits_and_says_so(world).await;
 }
 
-/// Every purpose with every choice in it.
+/// Every purpose of branches that only read, with every choice in it.
 fn every_purpose() -> Vec<Purpose> {
     let chosen = |purpose: &Purpose| match purpose {
         Purpose::Statement { .. } => 0,
         Purpose::Transaction { .. } => 1,
         // A new purpose does not compile until it is listed below.
         Purpose::Serializable => 2,
+        Purpose::Once | Purpose::Write(_) => 3,
     };
     let mut purposes = vec![Purpose::Serializable];
     purposes.extend([0, 1, 2, 4].map(|scans| Purpose::Statement { scans }));

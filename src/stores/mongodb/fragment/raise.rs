@@ -43,6 +43,7 @@ pub(in super::super) fn raised(store: &str, message: &str) -> Option<StoreError>
             message: rule.to_owned(),
             detail: None,
             constraint: None,
+            site: None,
         });
     }
     let (describe, place) = text.strip_prefix(MISFIT)?.split_once(':')?;
