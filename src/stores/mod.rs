@@ -14,6 +14,7 @@
 //! line in [`KINDS`].
 
 mod builders;
+pub mod cell;
 pub mod change;
 pub mod collation;
 pub mod connector;
