@@ -3,6 +3,7 @@
 //! ```text
 //! Predicate ─ predicate::write(spelling) → Sql { text, values } → prepared statement with bound parameters
 //!                                        └ Sql in literal mode  → COPY (…) TO STDOUT, which takes no parameters
+//! Edit ─ edit → the text of INSERT, UPDATE and DELETE around the rows, conditions and values
 //! ```
 //!
 //! **Invariants:** a value reaches SQL text only through [`literal`], and only for PostgreSQL; everywhere else it is bound.
@@ -12,6 +13,7 @@
 pub mod checks;
 pub mod dialect;
 pub mod documents;
+pub mod edit;
 pub mod embedded;
 pub mod field;
 pub mod fragment;

@@ -18,6 +18,7 @@ mod check;
 mod pen;
 mod phrasing;
 mod shared;
+mod target;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -25,6 +26,7 @@ mod write;
 pub use check::{Judge, conjuncts, input_shapes, is_counted, is_equality_of_sides, visit_expressions};
 pub use pen::Pen;
 pub use phrasing::{Like, Phrasing};
+pub(super) use target::{Target, write_delete, write_update};
 
 use super::super::fragment::{Relation, Tables};
 use super::super::value::Value;

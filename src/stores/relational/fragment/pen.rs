@@ -22,9 +22,14 @@ pub struct Pen<'p> {
     /// How large each term is when it is written, in nodes.
     weights: Vec<usize>,
     aliases: usize,
+    /// The name of the first table, in its quotes, where it has no alias because the statement changes it.
+    target: Option<String>,
     /// What is written before the statement.
     shared: Vec<Relation>,
 }
+
+/// The first alias, which the table has that a statement changes.
+pub(super) const TARGET: usize = 0;
 
 /// A subquery is never repeated.
 const SUBQUERY_WEIGHT: usize = 1_000;
@@ -32,7 +37,23 @@ const SUBQUERY_WEIGHT: usize = 1_000;
 impl<'p> Pen<'p> {
     /// A pen that writes to the end of `sql`.
     pub(super) fn new(phrasing: &'p dyn Phrasing, tables: &'p Tables, sql: &'p mut Sql) -> Self {
-        Self { phrasing, tables, sql, terms: Vec::new(), shapes: Vec::new(), weights: Vec::new(), aliases: 0, shared: Vec::new() }
+        Self {
+            phrasing,
+            tables,
+            sql,
+            terms: Vec::new(),
+            shapes: Vec::new(),
+            weights: Vec::new(),
+            aliases: 0,
+            target: None,
+            shared: Vec::new(),
+        }
+    }
+
+    /// The same pen for a statement that changes `table`, which is the first one that is read.
+    pub(super) fn changing(mut self, table: &Table) -> Self {
+        self.target = Some(self.sql.dialect().quote(&table.id.name));
+        self
     }
 
     /// Appends text that is ours; never a value or a name.
@@ -172,10 +193,11 @@ impl<'p> Pen<'p> {
             Term::Stored { alias, table, column } => {
                 let tables = self.tables;
                 let column = stored(tables, table)?.columns.get(*column).ok_or(Unwritable("belongs to no column of the table"))?;
-                phrasing.write_stored(column, &alias_name(*alias), self.sql)
+                phrasing.write_stored(column, &self.alias_name(*alias), self.sql)
             }
             Term::Made { alias, place } => {
-                self.sql.push(&alias_name(*alias));
+                let name = self.alias_name(*alias);
+                self.sql.push(&name);
                 self.sql.push(".c");
                 self.sql.push(itoa::Buffer::new().format(*place));
                 Ok(())
@@ -204,6 +226,14 @@ impl<'p> Pen<'p> {
     pub(super) fn alias(&mut self) -> usize {
         self.aliases += 1;
         self.aliases - 1
+    }
+
+    /// What an alias is called.
+    pub(super) fn alias_name(&self, alias: usize) -> String {
+        match &self.target {
+            Some(name) if alias == TARGET => name.clone(),
+            _ => format!("t{alias}"),
+        }
     }
 
     /// Adds a term of a known shape.
@@ -263,11 +293,6 @@ impl<'p> Pen<'p> {
         });
         weight
     }
-}
-
-/// The alias of a number.
-pub(super) fn alias_name(alias: usize) -> String {
-    format!("t{alias}")
 }
 
 /// The name of what is written before the statement. Stored tables are called with their namespaces.

@@ -71,6 +71,13 @@ pub trait Phrasing: Sync {
         }
     }
 
+    /// The new value of a column, to the right of `=` in `UPDATE`. Its type is that of the expression; the store converts it to that of
+    /// the column.
+    fn write_assigned(&self, column: &Column, value: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
+        let _ = column;
+        pen.expression(value)
+    }
+
     /// A column of a stored table, which is reached through `alias`.
     fn write_stored(&self, column: &Column, alias: &str, sql: &mut Sql) -> Result<(), Unwritable> {
         sql.push(alias);

@@ -3,7 +3,7 @@
 use super::super::super::fragment::{Expression, Relation};
 use super::super::sql::Unwritable;
 use super::block::{Block, Condition, Source};
-use super::pen::{Pen, alias_name, shared_name, stored};
+use super::pen::{Pen, shared_name, stored};
 use super::shared::repeated;
 
 /// What the rows of a SELECT are for.
@@ -110,7 +110,7 @@ impl Pen<'_> {
         Ok(())
     }
 
-    fn conditions(&mut self, word: &str, conditions: &[Condition], guard: Option<&str>) -> Result<(), Unwritable> {
+    pub(super) fn conditions(&mut self, word: &str, conditions: &[Condition], guard: Option<&str>) -> Result<(), Unwritable> {
         for (place, condition) in conditions.iter().enumerate() {
             self.push(if place == 0 { word } else { " AND " });
             self.condition(condition)?;
@@ -127,11 +127,11 @@ impl Pen<'_> {
             Condition::Term(expression) => self.phrasing.write_filter(expression, self),
             Condition::Stored { table, alias, predicate } => {
                 let table = stored(self.tables, table)?;
-                self.phrasing.write_condition(table, &alias_name(*alias), predicate, self.sql)
+                self.phrasing.write_condition(table, &self.alias_name(*alias), predicate, self.sql)
             }
             Condition::Checked { table, alias } => {
                 let table = stored(self.tables, table)?;
-                self.phrasing.write_check(table, &alias_name(*alias), self.sql)
+                self.phrasing.write_check(table, &self.alias_name(*alias), self.sql)
             }
             Condition::Exists { block, negated } => {
                 self.push(if *negated { "NOT EXISTS (" } else { "EXISTS (" });
@@ -181,7 +181,7 @@ impl Pen<'_> {
                 *alias
             }
             Source::Values { types, rows, alias } => {
-                return self.phrasing.write_values(types, rows, &alias_name(*alias), self.sql);
+                return self.phrasing.write_values(types, rows, &self.alias_name(*alias), self.sql);
             }
             Source::Derived { block, alias } => {
                 self.push("(");
@@ -204,8 +204,9 @@ impl Pen<'_> {
             }
             Source::Outer { left, right, full, condition } => return self.outer_join([left, right], *full, condition),
         };
+        let name = self.alias_name(alias);
         self.push(" AS ");
-        self.push(&alias_name(alias));
+        self.push(&name);
         Ok(())
     }
 
