@@ -8,9 +8,11 @@ use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::counts::AllReads;
+use super::placement::Copies;
+use super::writers::Writers;
 use crate::catalog::{Reach, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
-use crate::stores::{Branch, Connector, Purpose, StoreError, StoreName};
+use crate::stores::{Branch, Connector, Purpose, Scan, StoreError, StoreName, Table, TableId};
 use crate::task::OwnedTask;
 
 /// Branches by store. Plans find it among the extensions of their session configuration, so they hold no pool themselves.
@@ -23,6 +25,10 @@ pub struct Branches {
     reach: Arc<Reach>,
     retired: CancellationToken,
     reads: Arc<AllReads>,
+    /// Through which the block has written, and reads what it has written to.
+    writers: Option<Arc<Writers>>,
+    /// The table whose rows are read to be changed.
+    locked: Option<(StoreName, TableId)>,
     /// Lets go of what an idle transaction block holds when the stores are closed under it.
     _watch: Option<OwnedTask<()>>,
 }
@@ -64,7 +70,61 @@ impl Branches {
         };
         let _watch = (kind != BranchKind::Statement).then(watch);
         let (reach, reads) = (Arc::clone(&snapshot.reach), Arc::default());
-        Self { connectors, kind, slots, changed, reach, retired, reads, _watch }
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, locked: None, _watch }
+    }
+
+    /// A second handle on the same branches, for one statement of a block.
+    #[must_use]
+    pub fn sharing(&self) -> Self {
+        let (connectors, slots, changed) = (Arc::clone(&self.connectors), Arc::clone(&self.slots), self.changed.clone());
+        let (reach, retired, reads) = (Arc::clone(&self.reach), self.retired.clone(), Arc::clone(&self.reads));
+        let writers = self.writers.clone();
+        Self { connectors, kind: self.kind, slots, changed, reach, retired, reads, writers, locked: None, _watch: None }
+    }
+
+    /// The same, which reads what `writers` have written to through them.
+    #[must_use]
+    pub fn with_writers(self, writers: Arc<Writers>) -> Self {
+        Self { writers: Some(writers), ..self }
+    }
+
+    /// The same for a statement that changes rows of a table: what it reads of the table nobody else changes before it ends.
+    #[must_use]
+    pub fn locking(self, store: StoreName, table: TableId) -> Self {
+        Self { locked: Some((store, table)), ..self }
+    }
+
+    /// Whether what a scan reads is going to be changed.
+    pub(super) fn locks(&self, scan: &Scan) -> bool {
+        self.locks_table(&scan.store, &scan.table)
+    }
+
+    /// Whether the rows of a table are read to be changed.
+    pub(super) fn locks_table(&self, store: &StoreName, table: &TableId) -> bool {
+        self.locked.as_ref().is_some_and(|(locked, id)| locked == store && id == table)
+    }
+
+    /// Whether the statement or its block has a branch that writes to `store`: all that is read there goes through it.
+    pub fn writes_to(&self, store: &StoreName) -> bool {
+        self.writer(store).is_some()
+    }
+
+    fn writer(&self, store: &StoreName) -> Option<Arc<dyn Branch>> {
+        self.writers.as_ref().and_then(|writers| writers.get(store))
+    }
+
+    /// Whether something has been read of `store`.
+    pub fn is_open(&self, store: &StoreName) -> bool {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.get(store).is_some_and(|slot| slot.branch.initialized())
+    }
+
+    /// Takes the open branch of `store` out of those that are ended here: it is going to be ended by whoever writes through it. The
+    /// store still counts as read.
+    pub fn hand_over(&self, store: &StoreName) -> Option<Arc<dyn Branch>> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.get_mut(store)?;
+        std::mem::take(&mut slot.branch).get().cloned()
     }
 
     /// The same, which counts what is read among the reads of the whole server.
@@ -77,7 +137,7 @@ impl Branches {
     pub fn none() -> Self {
         let (connectors, kind) = (Arc::default(), BranchKind::Statement);
         let (slots, reach, retired, reads) = (Arc::default(), Arc::default(), CancellationToken::new(), Arc::default());
-        Self { connectors, kind, slots, changed: None, reach, retired, reads, _watch: None }
+        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, locked: None, _watch: None }
     }
 
     /// Cancelled when the stores are closed under what runs on them.
@@ -119,6 +179,9 @@ impl Branches {
     /// What opening failed with; the next caller tries again.
     pub async fn get(&self, store: &StoreName) -> Result<Arc<dyn Branch>, StoreError> {
         self.check_retired(store)?;
+        if let Some(writer) = self.writer(store) {
+            return Ok(writer);
+        }
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.entry(store.clone()).or_default().clone()
@@ -190,5 +253,12 @@ impl Branches {
             end.map_err(|error| Diagnosis::of(&error))?;
         }
         Ok(())
+    }
+}
+
+/// A table whose rows are going to be changed joins no part of a plan: only a scan of it can keep others from its rows.
+impl Copies for Branches {
+    fn offered(&self, store: &StoreName, table: &Table) -> bool {
+        self.locks_table(store, &table.id)
     }
 }

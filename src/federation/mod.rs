@@ -7,11 +7,11 @@
 //! ```
 //!
 //! What one scan of one table answers takes the way past the planner (`fast`); what is executed again and again is optimised
-//! once for all values of its parameters (`generic`).
+//! once for all values of its parameters (`generic`). Statements that change rows are queries here whose rows become edits (`dml`).
 //!
 //! **Invariants:** a filter that a store cannot prove equal is checked again here; a physical plan holds no pool, only store names and
 //! serialisable scans; all scans of one store in one statement go through one branch. Deliberately absent: SQL text of any
-//! store (that is the connectors'), and DML (that is `write`, never the engine's own planner).
+//! store (that is the connectors'), and running edits (that is `write`, never the engine's own planner).
 
 pub mod ast;
 pub mod branches;
@@ -19,6 +19,7 @@ pub mod context;
 mod correlated;
 pub mod counts;
 pub mod digits;
+pub mod dml;
 pub mod engine;
 pub mod error;
 pub mod estimate;
@@ -42,3 +43,4 @@ pub mod ranges;
 pub mod scan;
 pub mod semantics;
 mod wall;
+pub mod writers;

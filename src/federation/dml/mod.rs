@@ -1,0 +1,153 @@
+//! Statements that change rows: names and plans, up to the edits that the owner of the table is sent.
+//!
+//! ```text
+//! parsed statement → target (which table) → a query over the same names, planned as any other → PlannedWrite
+//!     → bind: one edit that the store runs whole (whole), the rows of VALUES (values), or a query whose rows become edits (rows)
+//!     → edits (assign: every value in the type of its column) → the rows that come back → returning
+//! ```
+//!
+//! **Invariants:** no edit is made of the engine's own statements for changing rows, and none of a list of filters: an edit without a
+//! condition comes only of a statement without one; a column that a statement leaves out is absent in its edits, never NULL; a value
+//! that reaches a store has been assigned to the type of its column. Deliberately absent: running edits, and ending what they
+//! belong to (that is `write`).
+
+mod assign;
+mod conflict;
+mod delete;
+mod insert;
+mod keyed;
+mod returning;
+mod rows;
+mod scope;
+mod target;
+mod update;
+mod values;
+mod whole;
+
+use std::sync::Arc;
+
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{Delete, Insert, Statement, Update, With};
+
+use super::branches::Branches;
+use super::engine::Engine;
+use super::output::OutputColumn;
+use super::plan::Setting;
+use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::PgType;
+use crate::stores::edit::Edit;
+use crate::task::OwnedTask;
+use returning::Returning;
+use scope::Parameters;
+
+pub use rows::Rows;
+pub use target::{Target, target};
+
+/// What changes rows.
+#[derive(Debug, Clone)]
+pub enum Dml {
+    /// `INSERT`
+    Insert(Box<Insert>),
+    /// `UPDATE`
+    Update(Box<Update>),
+    /// `DELETE`
+    Delete(Box<Delete>),
+}
+
+/// A statement that changes rows.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// `WITH` before it.
+    pub with: Option<With>,
+    /// What it does.
+    pub dml: Dml,
+}
+
+impl Write {
+    /// The write that a statement is.
+    ///
+    /// # Errors
+    /// The statement, when it is none.
+    pub fn of(statement: Statement, with: Option<With>) -> Result<Self, Box<Statement>> {
+        let dml = match statement {
+            Statement::Insert(insert) => Dml::Insert(Box::new(insert)),
+            Statement::Update(update) => Dml::Update(Box::new(update)),
+            Statement::Delete(delete) => Dml::Delete(Box::new(delete)),
+            other => return Err(Box::new(other)),
+        };
+        Ok(Self { with, dml })
+    }
+
+    /// The word it begins with.
+    pub fn verb(&self) -> &'static str {
+        match self.dml {
+            Dml::Insert(_) => "INSERT",
+            Dml::Update(_) => "UPDATE",
+            Dml::Delete(_) => "DELETE",
+        }
+    }
+}
+
+/// A planned write, not yet bound to parameters.
+#[derive(Debug, Clone)]
+pub struct PlannedWrite {
+    /// What it changes.
+    pub target: Target,
+    /// Types of `$1`, `$2`, ….
+    pub parameters: Vec<PgType>,
+    /// The columns of `RETURNING`.
+    pub columns: Option<Vec<OutputColumn>>,
+    verb: &'static str,
+    form: Arc<Form>,
+    returning: Option<Arc<Returning>>,
+}
+
+/// What is planned of each kind.
+#[derive(Debug)]
+enum Form {
+    Insert(insert::PlannedInsert),
+    Update(update::PlannedUpdate),
+    Delete(delete::PlannedDelete),
+}
+
+/// Plans a write, aside from the threads that serve connections. `given` are the client's parameter types; 0 or a missing entry asks for
+/// inference. Only stored tables can be changed: whoever calls has asked [`target`] what is named and refused the rest.
+///
+/// # Errors
+/// As Postgres: 42601, 42701, 42703, 42804, 42P10, 428C9, …, and 0A000 for what is not supported.
+pub async fn plan_aside(engine: &Engine, setting: &Setting, write: &Write, given: &[u32]) -> Result<PlannedWrite, Diagnosis> {
+    let place = engine.planner().await;
+    let (engine, setting, write, given) = (engine.clone(), setting.clone(), write.clone(), given.to_vec());
+    let work = move || {
+        let planned = plan(&engine, &setting, write, &given);
+        drop(place);
+        planned
+    };
+    let planned = OwnedTask::spawn_blocking(work).join().await;
+    planned.unwrap_or_else(|| Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "planning ended without a result")))
+}
+
+/// What a bound write comes to.
+#[derive(Debug)]
+pub enum Work {
+    /// No row is changed, and no store need be asked.
+    Nothing,
+    /// One edit, of no more rows than the store takes as one statement of its own.
+    Edit(Edit),
+    /// Edits whose rows are read or computed first.
+    Rows(Rows),
+}
+
+impl PlannedWrite {
+    /// The word the statement begins with.
+    pub fn verb(&self) -> &'static str {
+        self.verb
+    }
+
+    /// Whether the rows of the target that the statement reads must not change before it has changed them: `branches` of
+    /// [`PlannedWrite::bind`] must then be [`Branches::locking`] it.
+    pub fn locks(&self) -> bool {
+        !matches!(*self.form, Form::Insert(_))
+    }
+}
