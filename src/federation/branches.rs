@@ -12,7 +12,8 @@ use super::placement::Copies;
 use super::writers::Writers;
 use crate::catalog::{Reach, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
-use crate::stores::{Branch, Connector, Purpose, Scan, StoreError, StoreName, Table, TableId};
+use crate::stores::schema::TableId;
+use crate::stores::{Branch, Connector, Purpose, Scan, StoreError, StoreName, Table};
 use crate::task::OwnedTask;
 
 /// Branches by store. Plans find it among the extensions of their session configuration, so they hold no pool themselves.
@@ -140,6 +141,12 @@ impl Branches {
         Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, locked: None, _watch: None }
     }
 
+    /// Branches of which one is there already and no other can be opened.
+    pub(super) fn over(store: StoreName, branch: Arc<dyn Branch>) -> Self {
+        let slot = Slot { scans: 1, branch: Arc::new(OnceCell::from(branch)) };
+        Self { slots: Arc::new(Mutex::new(BTreeMap::from([(store, slot)]))), ..Self::none() }
+    }
+
     /// Cancelled when the stores are closed under what runs on them.
     pub fn retired(&self) -> &CancellationToken {
         &self.retired
@@ -186,6 +193,9 @@ impl Branches {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.entry(store.clone()).or_default().clone()
         };
+        if let Some(branch) = slot.branch.get() {
+            return Ok(Arc::clone(branch));
+        }
         let Some(connector) = self.connectors.get(store) else {
             return Err(StoreError::Unreachable { store: store.to_string(), reason: "It is no longer configured.".to_owned() });
         };

@@ -293,10 +293,54 @@ pub async fn bind(
 ) -> Result<Bound, Diagnosis> {
     let mut state = state(engine, setting);
     state.config_mut().set_extension(Arc::clone(branches));
+    bind_in(engine, setting, (planned, values), branches, state).await
+}
+
+async fn bind_in(
+    engine: &Engine,
+    setting: &Setting,
+    (planned, values): (&Planned, &[ScalarValue]),
+    branches: &Branches,
+    state: SessionState,
+) -> Result<Bound, Diagnosis> {
     let execution = Execution { engine, setting, planned, values, state: &state };
     let runnable = Box::pin(execution.runnable()).await?;
     branches.expect_scans(&count_scans(&runnable.physical))?;
     Ok(Bound { physical: runnable.physical, residuals: runnable.residuals, is_fast: false, state })
+}
+
+/// [`bind`] for rows that come in the order in which they are read: nothing is computed side by side.
+pub(super) async fn bind_in_turn(
+    engine: &Engine,
+    setting: &Setting,
+    planned: &Planned,
+    values: &[ScalarValue],
+    branches: &Arc<Branches>,
+) -> Result<Bound, Diagnosis> {
+    let mut state = state(engine, setting);
+    state.config_mut().options_mut().execution.target_partitions = 1;
+    state.config_mut().set_extension(Arc::clone(branches));
+    bind_in(engine, setting, (planned, values), branches, state).await
+}
+
+/// The optimised plan for some values, made aside as [`bind_aside`] does.
+pub(super) async fn optimized_aside(
+    engine: &Engine,
+    setting: &Setting,
+    planned: &Planned,
+    values: &[ScalarValue],
+) -> Result<LogicalPlan, Diagnosis> {
+    let place = engine.planner().await;
+    let (engine, setting, planned, values) = (engine.clone(), setting.clone(), planned.clone(), values.to_vec());
+    let work = move || {
+        let state = state(&engine, &setting);
+        let execution = Execution { engine: &engine, setting: &setting, planned: &planned, values: &values, state: &state };
+        let optimized = execution.optimized().and_then(|plan| sets::narrow(plan).map_err(|error| diagnose(&error)));
+        drop(place);
+        optimized
+    };
+    let optimized = OwnedTask::spawn_blocking(work).join().await;
+    optimized.unwrap_or_else(|| Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "planning ended without a result")))
 }
 
 impl Bound {
@@ -305,6 +349,11 @@ impl Bound {
         let mut state = state(engine, setting);
         state.config_mut().set_extension(Arc::clone(branches));
         Self { physical, residuals: Vec::new(), is_fast: true, state }
+    }
+
+    /// Whether it is known to give no rows.
+    pub(super) fn is_empty(&self) -> bool {
+        self.physical.name() == "EmptyExec"
     }
 
     /// Starts the query. Dropping the stream stops it in the stores.
@@ -317,13 +366,17 @@ impl Bound {
 }
 
 fn state(engine: &Engine, setting: &Setting) -> SessionState {
-    let values = SessionValues {
+    state_of(engine, setting, Some(setting.now), session_values(setting))
+}
+
+/// What casts and functions of one statement read of the session.
+pub(super) fn session_values(setting: &Setting) -> SessionValues {
+    SessionValues {
         display: setting.display.clone(),
         transaction_start_us: Some(setting.now.timestamp_micros()),
         statement_start_us: Some(setting.statement_start.timestamp_micros()),
         is_timeless: false,
-    };
-    state_of(engine, setting, Some(setting.now), values)
+    }
 }
 
 /// A state for planning what later statements will use too: no time is known in it.

@@ -238,7 +238,8 @@ async fn open(
     trips.add(1);
     // What joins have told may have made it short.
     let most = ranges::of(&node.table, &scan, node.ranges);
-    if most < 2 {
+    // A branch that writes has one connection, and no range of it locks anything.
+    if most < 2 || branches.writes_to(&scan.store) || branches.locks(&scan) {
         return read(node.table, scan, branches, limits).await;
     }
     let (count, stream) = ranges::read(node.table, scan, branches, limits, most).await?;
@@ -258,7 +259,11 @@ pub(super) async fn read(
 ) -> Result<BatchStream, StoreError> {
     let store = scan.store.clone();
     let branch = branches.get(&store).await?;
-    let opened = branch.scan(&table, &scan, limits).await;
+    let opened = if branches.locks(&scan) {
+        branch.scan_for_update(&table, &scan, limits).await
+    } else {
+        branch.scan(&table, &scan, limits).await
+    };
     kept_open(opened, branch, branches, store)
 }
 

@@ -8,6 +8,7 @@
 //! client can write, and are cut off again before a client sees them.
 
 mod alike;
+pub mod allowed;
 mod arrays;
 mod between;
 mod casts;

@@ -32,7 +32,8 @@ impl Visitor for Calls {
             SetExpr::Merge(_) => "MERGE",
             _ => return ControlFlow::Continue(()),
         };
-        ControlFlow::Break(Box::new(write(verb)))
+        let message = format!("{verb} inside of another statement is not supported");
+        ControlFlow::Break(Box::new(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)))
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {

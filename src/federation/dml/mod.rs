@@ -26,20 +26,23 @@ mod whole;
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{Delete, Insert, Statement, Update, With};
+use datafusion::sql::sqlparser::ast::{Delete, Ident, Insert, SelectItem, Statement, Update, With};
 
 use super::branches::Branches;
 use super::engine::Engine;
 use super::output::OutputColumn;
-use super::plan::Setting;
+use super::plan::{Setting, session_values};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 use crate::stores::edit::Edit;
 use crate::task::OwnedTask;
+use assign::Binding;
 use returning::Returning;
-use scope::Parameters;
+use rows::Common;
+use scope::Scope;
 
 pub use rows::Rows;
 pub use target::{Target, target};
@@ -134,7 +137,7 @@ pub enum Work {
     /// No row is changed, and no store need be asked.
     Nothing,
     /// One edit, of no more rows than the store takes as one statement of its own.
-    Edit(Edit),
+    Edit(Box<Edit>),
     /// Edits whose rows are read or computed first.
     Rows(Rows),
 }
@@ -149,5 +152,97 @@ impl PlannedWrite {
     /// [`PlannedWrite::bind`] must then be [`Branches::locking`] it.
     pub fn locks(&self) -> bool {
         !matches!(*self.form, Form::Insert(_))
+    }
+}
+
+/// What planning each kind gives.
+struct Shaped<F> {
+    target: Target,
+    form: F,
+    /// The name that the statement gives the target.
+    alias: Option<Ident>,
+    returning: Option<Vec<SelectItem>>,
+    /// Whether it reads more than the target.
+    reads_others: bool,
+}
+
+impl<F> Shaped<F> {
+    fn formed(self, form: impl FnOnce(F) -> Form) -> Shaped<Form> {
+        let Self { target, form: inner, alias, returning, reads_others } = self;
+        Shaped { target, form: form(inner), alias, returning, reads_others }
+    }
+}
+
+fn plan(engine: &Engine, setting: &Setting, write: Write, given: &[u32]) -> Result<PlannedWrite, Diagnosis> {
+    let verb = write.verb();
+    let relation = target(&write, &setting.snapshot, &setting.path)?;
+    let mut scope = Scope::new(engine, setting, given);
+    let Write { with, dml } = write;
+    let shaped = match dml {
+        Dml::Insert(insert) => insert::plan(&mut scope, relation, with, *insert)?.formed(Form::Insert),
+        Dml::Update(update) => update::plan(&mut scope, relation, with, *update)?.formed(Form::Update),
+        Dml::Delete(delete) => delete::plan(&mut scope, relation, with, *delete)?.formed(Form::Delete),
+    };
+    let Shaped { target, form, alias, returning, reads_others } = shaped;
+    let (returning, columns) = match returning {
+        None => (None, None),
+        Some(items) => {
+            let (returning, columns) = returning::plan(&mut scope, &target, alias.as_ref(), (items, reads_others))?;
+            (Some(Arc::new(returning)), Some(columns))
+        }
+    };
+    let parameters = scope.parameters.into_types();
+    Ok(PlannedWrite { target, parameters, columns, verb, form: Arc::new(form), returning })
+}
+
+impl PlannedWrite {
+    /// What the statement comes to for the values of one execution. No branch is opened.
+    ///
+    /// # Errors
+    /// As Postgres for values that columns do not take, and 0A000 with the reason for what the owner does not do.
+    pub async fn bind(
+        &self,
+        engine: &Engine,
+        setting: &Setting,
+        values: &[ScalarValue],
+        branches: &Arc<Branches>,
+    ) -> Result<Work, Diagnosis> {
+        let store = &self.target.store;
+        let Some(connector) = setting.snapshot.connectors.get(store) else {
+            let message = format!("store \"{store}\" is no longer configured");
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, message));
+        };
+        let common = Common {
+            target: self.target.clone(),
+            verb: self.verb,
+            connector: Arc::clone(connector),
+            returning: self.returning.as_ref().map(|returning| returning.needed.clone()).unwrap_or_default(),
+            session: session_values(setting),
+            values: values.to_vec(),
+            parameters: self.parameters.clone(),
+        };
+        let binding = Binding::new(engine, setting, branches, common);
+        match self.form.as_ref() {
+            Form::Insert(insert) => Box::pin(insert.bind(&binding)).await,
+            Form::Update(update) => Box::pin(update.bind(&binding)).await,
+            Form::Delete(delete) => Box::pin(delete.bind(&binding)).await,
+        }
+    }
+
+    /// The rows of `RETURNING` for what the owner gave back, in the same order. No store is read for them.
+    ///
+    /// # Errors
+    /// As for a query; an internal error for a statement that returns nothing.
+    pub async fn returning(
+        &self,
+        engine: &Engine,
+        setting: &Setting,
+        values: &[ScalarValue],
+        returned: Vec<RecordBatch>,
+    ) -> Result<SendableRecordBatchStream, Diagnosis> {
+        let Some(returning) = &self.returning else {
+            return Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "the statement returns nothing"));
+        };
+        Box::pin(returning.rows(engine, setting, values, (&self.target, returned))).await
     }
 }

@@ -11,11 +11,12 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
+use super::super::branches::Branches;
 use super::super::engine::Engine;
 use super::super::error::diagnose;
 use super::super::joins;
 use super::super::ordering;
-use super::super::placement::{self, NoCopies, Residual};
+use super::super::placement::{self, Copies, NoCopies, Residual};
 use super::super::plan::{Planned, Setting, analyze};
 use super::super::ranges;
 use super::super::semantics::constants;
@@ -85,7 +86,10 @@ impl Execution<'_> {
     }
 
     /// The optimised plan for these values.
-    fn optimized(&self) -> Result<LogicalPlan, Diagnosis> {
+    ///
+    /// # Errors
+    /// As planning, and errors of constant expressions.
+    pub(in super::super) fn optimized(&self) -> Result<LogicalPlan, Diagnosis> {
         let told = |error: DataFusionError| diagnose(&error);
         let logical = self.planned.logical().clone();
         let logical = if self.values.is_empty() {
@@ -105,7 +109,12 @@ impl Execution<'_> {
         let told = |error: DataFusionError| diagnose(&error);
         self.engine.steps().physical.add(1);
         let ordered = sets::narrow(optimized).and_then(joins::order::order).map_err(told)?;
-        let placed = placement::place(ordered, self.setting.pushdown, &NoCopies).map_err(told)?;
+        let branches = self.state.config().get_extension::<Branches>();
+        let copies: &dyn Copies = match &branches {
+            Some(branches) => branches.as_ref(),
+            None => &NoCopies,
+        };
+        let placed = placement::place(ordered, self.setting.pushdown, copies).map_err(told)?;
         let planner = Arc::clone(self.state.query_planner());
         let runnable = logic::in_order(placed.plan).and_then(ordering::keys_as_columns).map_err(told)?;
         let physical = planner.create_physical_plan(&runnable, self.state).await.map_err(told)?;

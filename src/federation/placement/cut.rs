@@ -141,6 +141,16 @@ impl<'c> Cutter<'c> {
         }
     }
 
+    /// The part that a plan is as a whole, whether or not it is worth one.
+    pub(super) fn whole(&mut self, plan: &LogicalPlan) -> Result<Option<(Fragment, Tables)>> {
+        let Cut::Open(piece) = self.cut(plan, Ordered::Free)? else { return Ok(None) };
+        if piece.slots.iter().any(|slot| slot.keyed) {
+            return Ok(None);
+        }
+        let (store, tables) = (piece.connector.name().clone(), piece.tables.clone());
+        Ok(self.straight(*piece).ok().map(|relation| (Fragment::new(store, relation), tables)))
+    }
+
     fn cut<'p>(&mut self, plan: &'p LogicalPlan, ordered: Ordered) -> Result<Cut<'p>> {
         self.visits += 1;
         if self.visits > VISITS_MAX {

@@ -29,7 +29,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
 
 use crate::stores::fragment::Refusal;
-use crate::stores::{StoreName, Table};
+use crate::stores::{Fragment, StoreName, Table, Tables};
 use cut::Cutter;
 
 pub use node::PlacementPlanner;
@@ -116,4 +116,13 @@ pub fn place(plan: LogicalPlan, level: Level, copies: &dyn Copies) -> Result<Pla
     let mut cutter = Cutter::new(copies, false);
     let changed = cutter.statement(&plan)?.flatten();
     Ok(Placed { plan: changed.unwrap_or(plan), residuals: cutter.into_residuals() })
+}
+
+/// The part that an optimised plan is as a whole, also where it does no more than a scan could: what a store is asked to change has to
+/// be found by the store alone. `None` when anything of the plan stays here.
+///
+/// # Errors
+/// What building new nodes fails with.
+pub fn whole(plan: &LogicalPlan) -> Result<Option<(Fragment, Tables)>> {
+    Cutter::new(&NoCopies, false).whole(plan)
 }

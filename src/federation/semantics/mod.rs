@@ -51,6 +51,7 @@ mod template;
 mod tests;
 mod totals;
 
+pub(super) use cast::{Assigned, assign_array, is_assignable, number_type};
 pub(super) use comparands::simplified;
 pub(super) use faults::{always_fits, may_fail};
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Text forms are `format`'s; this room only decides rounding, ranges and which pairs of types convert at all.
 
+mod assign;
 mod from_text;
 mod to_text;
 
@@ -22,6 +23,7 @@ use super::overload::{is_string, numeric_rank};
 use super::settings::SessionValues;
 use super::typed::{Call, Kernel, Typed, TypedFunction};
 
+pub(in crate::federation) use assign::{Assigned, assign_array, is_assignable, number_type};
 pub(super) use from_text::split_list;
 pub(super) use to_text::{cast_text, text_of};
 

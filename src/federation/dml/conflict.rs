@@ -1,0 +1,213 @@
+//! `ON CONFLICT`: the key that it names, and new values of rows that exist, as far as every store can give them.
+
+use std::collections::BTreeSet;
+
+use arrow::array::Array;
+use datafusion::sql::sqlparser::ast::{
+    Assignment, AssignmentTarget, ConflictTarget as Named, DoUpdate, Expr, ObjectName, OnConflict, OnConflictAction, OnInsert,
+};
+
+use super::assign::{self, Binding, check_changed};
+use super::scope::{Cell, Scope, not_in_grammar};
+use super::target::Target;
+use crate::error::{Diagnosis, sqlstate};
+use crate::federation::ast::name::fold;
+use crate::federation::semantics::typed::Typed;
+use crate::stores::cell::{Cells, value};
+use crate::stores::edit::{Conflict, ConflictAction, ConflictTarget, Proposed};
+
+/// The relation of the rows that were to be inserted.
+const EXCLUDED: &str = "excluded";
+
+/// A planned conflict clause.
+#[derive(Debug)]
+pub(super) struct PlannedConflict {
+    target: ConflictTarget,
+    /// New values of the existing row; `None` for `DO NOTHING`.
+    update: Option<Vec<(usize, New)>>,
+}
+
+/// A new value.
+#[derive(Debug)]
+enum New {
+    Excluded(usize),
+    Cell(Cell),
+}
+
+/// Plans what follows `ON` in an INSERT.
+///
+/// # Errors
+/// 42P10, 42704 and the like as PostgreSQL's, and 0A000 for values that must be computed.
+pub(super) fn plan(scope: &mut Scope<'_>, target: &Target, on: OnInsert) -> Result<PlannedConflict, Diagnosis> {
+    let OnInsert::OnConflict(OnConflict { conflict_target, action }) = on else { return Err(not_in_grammar("DUPLICATE")) };
+    let known = match conflict_target {
+        None => ConflictTarget::Any,
+        Some(Named::Columns(columns)) => {
+            let ordinals = columns.iter().map(|column| target.ordinal(&fold(column))).collect::<Result<Vec<_>, _>>()?;
+            ConflictTarget::Columns(key_over(target, ordinals)?)
+        }
+        Some(Named::OnConstraint(name)) => ConflictTarget::Columns(constraint(target, &name)?),
+    };
+    let update = match action {
+        OnConflictAction::DoNothing => None,
+        OnConflictAction::DoUpdate(_) if known == ConflictTarget::Any => {
+            let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
+            return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message).with_hint("For example, ON CONFLICT (column_name)."));
+        }
+        OnConflictAction::DoUpdate(DoUpdate { assignments, selection }) => {
+            if selection.is_some() {
+                return Err(unsupported("a condition"));
+            }
+            Some(new_values(scope, target, assignments)?)
+        }
+    };
+    Ok(PlannedConflict { target: known, update })
+}
+
+/// The key over exactly these columns, in any order.
+fn key_over(target: &Target, ordinals: Vec<usize>) -> Result<Vec<usize>, Diagnosis> {
+    let wanted: BTreeSet<usize> = ordinals.iter().copied().collect();
+    let mut keys = target.table.primary_key.iter().chain(&target.table.unique_keys);
+    if keys.any(|key| key.columns.iter().copied().collect::<BTreeSet<_>>() == wanted) {
+        return Ok(ordinals);
+    }
+    let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
+    Err(Diagnosis::new(sqlstate::INVALID_COLUMN_REFERENCE, message))
+}
+
+/// The columns of a key by its name.
+fn constraint(target: &Target, name: &ObjectName) -> Result<Vec<usize>, Diagnosis> {
+    let shown = name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
+    let mut keys = target.table.primary_key.iter().chain(&target.table.unique_keys);
+    let found = keys.find(|key| key.name == shown).map(|key| key.columns.clone());
+    found.ok_or_else(|| {
+        let message = format!("constraint \"{shown}\" for table \"{}\" does not exist", target.relation.name);
+        Diagnosis::new(sqlstate::UNDEFINED_OBJECT, message)
+    })
+}
+
+fn new_values(scope: &mut Scope<'_>, target: &Target, assignments: Vec<Assignment>) -> Result<Vec<(usize, New)>, Diagnosis> {
+    let mut found = Vec::with_capacity(assignments.len());
+    for (ordinal, expr) in single(target, assignments)? {
+        let column = target.at(ordinal)?;
+        check_changed(column)?;
+        let new = match Cell::of(&expr)? {
+            Some(Cell::Default) => return Err(unsupported("DEFAULT")),
+            Some(Cell::Parameter(number)) => {
+                let settled = scope.parameters.settle(number, column.pg_type());
+                assign::check(column, &settled.into())?;
+                New::Cell(Cell::Parameter(number))
+            }
+            Some(cell) => {
+                assign::check(column, &cell.own_type().into())?;
+                New::Cell(cell)
+            }
+            None => New::Excluded(excluded(target, &expr, ordinal)?),
+        };
+        found.push((ordinal, new));
+    }
+    Ok(found)
+}
+
+/// Assignments column by column: those of lists are taken apart.
+///
+/// # Errors
+/// 42601 for a column that is assigned twice and for lists of unlike lengths, 42703, 0A000 for parts of columns.
+pub(super) fn single(target: &Target, assignments: Vec<Assignment>) -> Result<Vec<(usize, Expr)>, Diagnosis> {
+    let mut found: Vec<(usize, Expr)> = Vec::with_capacity(assignments.len());
+    for Assignment { target: to, value } in assignments {
+        match to {
+            AssignmentTarget::ColumnName(name) => found.push((target.column(&name)?, value)),
+            AssignmentTarget::Tuple(names) => {
+                let Some(values) = listed(value) else { return Err(unsupported_source()) };
+                if values.len() != names.len() {
+                    return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "number of columns does not match number of values"));
+                }
+                for (name, value) in names.iter().zip(values) {
+                    found.push((target.column(name)?, value));
+                }
+            }
+        }
+    }
+    let mut seen = BTreeSet::new();
+    match found.iter().find(|(ordinal, _)| !seen.insert(*ordinal)) {
+        None => Ok(found),
+        Some((twice, _)) => {
+            let message = format!("multiple assignments to same column \"{}\"", target.at(*twice)?.name());
+            Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message))
+        }
+    }
+}
+
+/// The values of `(a, b)`, and of `(a)`, which is no list.
+fn listed(value: Expr) -> Option<Vec<Expr>> {
+    match value {
+        Expr::Tuple(values) => Some(values),
+        Expr::Nested(value) => Some(vec![*value]),
+        _ => None,
+    }
+}
+
+fn unsupported_source() -> Diagnosis {
+    Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "columns can be set together from a list of values only")
+        .with_hint("Set each of them by itself.")
+}
+
+fn unsupported(what: &str) -> Diagnosis {
+    Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("{what} in ON CONFLICT DO UPDATE is not supported"))
+        .with_hint("Columns of excluded and constants are.")
+}
+
+/// The column of `excluded` that an expression is, of the same type as the column that takes its value.
+fn excluded(target: &Target, expr: &Expr, ordinal: usize) -> Result<usize, Diagnosis> {
+    let named = match expr {
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [relation, name] if fold(relation) == EXCLUDED => Some(fold(name)),
+            _ => None,
+        },
+        Expr::Nested(inner) => return excluded(target, inner, ordinal),
+        _ => None,
+    };
+    let Some(name) = named else { return Err(unsupported("an expression")) };
+    let Ok(source) = target.ordinal(&name) else {
+        let message = format!("column {EXCLUDED}.{name} does not exist");
+        return Err(Diagnosis::new(sqlstate::UNDEFINED_COLUMN, message));
+    };
+    let (from, to) = (target.at(source)?, target.at(ordinal)?);
+    assign::check(to, &Typed::of_field(&from.field))?;
+    let (from, to) = (Typed::of_field(&from.field), Typed::of_field(&to.field));
+    // What would have to be converted each store would convert by rules of its own.
+    if source == ordinal || from == to { Ok(source) } else { Err(unsupported("a column of another type")) }
+}
+
+impl PlannedConflict {
+    /// The clause for the values of one execution.
+    ///
+    /// # Errors
+    /// What a constant fails with in the type of its column; 0A000 for types that have no constants in stores.
+    pub(super) fn bind(&self, binding: &Binding<'_>) -> Result<Conflict, Diagnosis> {
+        let action = match &self.update {
+            None => ConflictAction::Nothing,
+            Some(values) => {
+                let bound = values.iter().map(|(ordinal, new)| {
+                    Ok(match new {
+                        New::Excluded(source) => (*ordinal, Proposed::Excluded(*source)),
+                        New::Cell(cell) => (*ordinal, constant(binding, cell, *ordinal)?),
+                    })
+                });
+                ConflictAction::Update(bound.collect::<Result<_, Diagnosis>>()?)
+            }
+        };
+        Ok(Conflict { target: self.target.clone(), action })
+    }
+}
+
+fn constant(binding: &Binding<'_>, cell: &Cell, ordinal: usize) -> Result<Proposed, Diagnosis> {
+    let array = binding.constant(cell, ordinal)?;
+    if array.is_null(0) {
+        return Ok(Proposed::Constant(None));
+    }
+    let pg_type = binding.common().target.at(ordinal)?.pg_type();
+    let known = Cells::of(array.as_ref(), pg_type).and_then(|cells| value(&cells.get(0), pg_type));
+    known.map(|value| Proposed::Constant(Some(value))).ok_or_else(|| unsupported(&format!("a constant of type {pg_type}")))
+}

@@ -1,0 +1,126 @@
+//! What UPDATE and DELETE have in common: a query over the target whose rows say, by a key, which rows are meant.
+
+use datafusion::sql::sqlparser::ast::{Expr, Ident, SelectItem, TableWithJoins, With};
+
+use super::super::placement::Level;
+use super::super::plan::{Planned, bind_aside};
+use super::super::semantics::typed::Typed;
+use super::Work;
+use super::assign::Binding;
+use super::rows::{Input, Maker, RowForm, Rows};
+use super::scope::{Scope, column_of, select, types_of, whole_name};
+use super::target::Target;
+use super::whole::{Whole, look};
+use crate::error::{Diagnosis, sqlstate};
+use crate::stores::{Edit, Refusal};
+
+/// The parts of the query.
+pub(super) struct Parts {
+    pub(super) with: Option<With>,
+    pub(super) alias: Option<Ident>,
+    /// What is computed for each row.
+    pub(super) outputs: Vec<Expr>,
+    /// What is read besides the target.
+    pub(super) others: Vec<TableWithJoins>,
+    pub(super) condition: Option<Expr>,
+}
+
+/// A planned query over the target: first the columns of its key, then what is computed.
+#[derive(Debug)]
+pub(super) struct PlannedKeyed {
+    planned: Planned,
+    /// Ordinals of the key's columns; none where there is no key.
+    pub(super) key: Vec<usize>,
+    types: Vec<Typed>,
+    has_condition: bool,
+    reads_others: bool,
+}
+
+/// Plans the query.
+///
+/// # Errors
+/// As for any query.
+pub(super) fn plan(scope: &mut Scope<'_>, target: &Target, parts: Parts) -> Result<PlannedKeyed, Diagnosis> {
+    let Parts { with, alias, outputs, others, condition } = parts;
+    let key = target.key().map(|key| key.columns.clone()).unwrap_or_default();
+    let mut items = Vec::with_capacity(key.len() + outputs.len());
+    for ordinal in &key {
+        items.push(column_of(target, target.at(*ordinal)?.name()));
+    }
+    items.extend(outputs.into_iter().map(SelectItem::UnnamedExpr));
+    let (has_condition, reads_others) = (condition.is_some(), !others.is_empty());
+    let mut from = vec![whole_name(target, alias.as_ref())?];
+    from.extend(others);
+    let planned = scope.plan(select(with, items, from, condition)?)?;
+    let types = types_of(&planned);
+    Ok(PlannedKeyed { planned, key, types, has_condition, reads_others })
+}
+
+impl PlannedKeyed {
+    /// The type of what is computed at a place.
+    pub(super) fn computed(&self, place: usize) -> Option<&Typed> {
+        self.types.get(self.key.len() + place)
+    }
+
+    /// What the query is to the store of the target.
+    ///
+    /// # Errors
+    /// As planning.
+    pub(super) async fn whole(&self, binding: &Binding<'_>) -> Result<Whole, Diagnosis> {
+        if self.reads_others || binding.setting.pushdown != Level::Full {
+            return Ok(Whole::No);
+        }
+        look(binding, &self.planned, self.has_condition).await
+    }
+
+    /// The input of what is computed at a place.
+    pub(super) fn input(&self, place: usize) -> Result<Input, Diagnosis> {
+        let lost = || Diagnosis::new(sqlstate::INTERNAL_ERROR, "a new value was not planned");
+        let from = self.computed(place).cloned().ok_or_else(lost)?;
+        Ok(Input::Output(self.key.len() + place, from))
+    }
+
+    /// The edits by key: the rows of the target are read and locked, and `inputs` are their new values. `refusal` is why the store does
+    /// not find the rows by itself.
+    ///
+    /// # Errors
+    /// 0A000 where the table has no key, and as planning.
+    pub(super) async fn rows(
+        &self,
+        binding: &Binding<'_>,
+        (form, inputs): (RowForm, Vec<Input>),
+        refusal: Option<Refusal>,
+    ) -> Result<Work, Diagnosis> {
+        let target = &binding.common().target;
+        if self.key.is_empty() {
+            let message = format!("table \"{}\" has no key by which rows could be changed one by one", target.relation.name);
+            let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message);
+            return Err(match refusal {
+                Some(refusal) => error.with_detail(format!("Its store does not find them by itself: {refusal}.")),
+                None => {
+                    error.with_hint("Its store finds them by itself where the statement compares its columns with constants only.")
+                }
+            });
+        }
+        if !binding.branches.locks_table(&target.store, &target.table.id) {
+            return Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "rows are to be changed that nobody locks"));
+        }
+        let bound = bind_aside(binding.engine, binding.setting, &self.planned, binding.values(), binding.branches).await?;
+        if bound.is_empty() {
+            return Ok(Work::Nothing);
+        }
+        let keys = self.types.iter().take(self.key.len()).cloned().enumerate();
+        let all = keys.map(|(place, from)| Input::Output(place, from)).chain(inputs).collect();
+        let mut maker = Maker::new(binding.common().clone(), form, all)?;
+        if self.reads_others {
+            maker = maker.once_each(binding.engine)?;
+        }
+        Ok(Work::Rows(Rows::of_query(bound, maker, true, true)))
+    }
+}
+
+/// An edit that the store evaluates by itself, if it does.
+pub(super) fn offered(binding: &Binding<'_>, edit: Edit) -> Result<Work, Refusal> {
+    binding.common().connector.accepts_edit(&edit)?;
+    Ok(Work::Edit(Box::new(edit)))
+}

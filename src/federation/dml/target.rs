@@ -1,0 +1,146 @@
+//! Which table a statement changes, and its columns by name.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{Delete, FromTable, Ident, ObjectName, TableFactor, TableObject, TableWithJoins, Update};
+
+use super::scope::not_in_grammar;
+use super::{Dml, Write};
+use crate::catalog::{QualifiedName, Relation, RelationBody, SearchPath, Snapshot};
+use crate::error::{Diagnosis, sqlstate};
+use crate::federation::ast::name::fold;
+use crate::stores::schema::{Column, Key};
+use crate::stores::{StoreName, Table};
+
+/// The table that a statement changes.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// It among the names of the catalog.
+    pub relation: Arc<Relation>,
+    /// The store that owns it.
+    pub store: StoreName,
+    /// The table as discovered.
+    pub table: Arc<Table>,
+    /// What its columns may be qualified with.
+    pub alias: String,
+}
+
+/// The relation that a write names, whatever it is.
+///
+/// # Errors
+/// 42601 for a target in a form that PostgreSQL does not have, 42P01 and the like for a name that is not found.
+pub fn target(write: &Write, snapshot: &Snapshot, path: &SearchPath) -> Result<Arc<Relation>, Diagnosis> {
+    let name = match &write.dml {
+        Dml::Insert(insert) => match &insert.table {
+            TableObject::TableName(name) => name,
+            TableObject::TableFunction(_) => return Err(not_in_grammar("FUNCTION")),
+            TableObject::TableQuery(_) => return Err(not_in_grammar("(")),
+        },
+        Dml::Update(update) => named(changed_by_update(update))?.0,
+        Dml::Delete(delete) => named(changed_by_delete(delete)?)?.0,
+    };
+    snapshot.resolve(&qualified(name)?, path)
+}
+
+/// The target of an UPDATE.
+pub(super) fn changed_by_update(update: &Update) -> &TableWithJoins {
+    &update.table
+}
+
+/// The target of a DELETE.
+pub(super) fn changed_by_delete(delete: &Delete) -> Result<&TableWithJoins, Diagnosis> {
+    match &delete.from {
+        FromTable::WithFromKeyword(from) => match from.as_slice() {
+            [table] => Ok(table),
+            _ => Err(not_in_grammar(",")),
+        },
+        FromTable::WithoutKeyword(_) => Err(not_in_grammar("DELETE")),
+    }
+}
+
+/// The name and alias of a table that stands alone.
+pub(super) fn named(item: &TableWithJoins) -> Result<(&ObjectName, Option<&Ident>), Diagnosis> {
+    if !item.joins.is_empty() {
+        return Err(not_in_grammar("JOIN"));
+    }
+    let TableFactor::Table {
+        name,
+        alias,
+        args: None,
+        with_hints,
+        version: None,
+        with_ordinality: false,
+        partitions,
+        json_path: None,
+        sample: None,
+        index_hints,
+    } = &item.relation
+    else {
+        return Err(not_in_grammar("("));
+    };
+    if !(with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty()) {
+        return Err(not_in_grammar("("));
+    }
+    match alias {
+        Some(alias) if !alias.columns.is_empty() || alias.at.is_some() => Err(not_in_grammar("(")),
+        Some(alias) => Ok((name, Some(&alias.name))),
+        None => Ok((name, None)),
+    }
+}
+
+/// A written name, folded.
+fn qualified(name: &ObjectName) -> Result<QualifiedName, Diagnosis> {
+    let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(fold)).collect();
+    let Some(mut parts) = parts.filter(|parts| (1..=3).contains(&parts.len())) else {
+        let message = format!("improper qualified name (too many dotted names): {name}");
+        return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message));
+    };
+    let relation = parts.pop().unwrap_or_default();
+    Ok(QualifiedName { schema: parts.pop(), database: parts.pop(), relation })
+}
+
+impl Target {
+    /// The target that a relation is, under the name that the statement gives it.
+    pub(super) fn of(relation: Arc<Relation>, alias: Option<&Ident>) -> Result<Self, Diagnosis> {
+        let RelationBody::Stored { store, table } = &relation.body else {
+            let message = format!("\"{}\" is not a table", relation.name);
+            return Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, message));
+        };
+        let (store, table) = (store.clone(), Arc::clone(table));
+        let alias = alias.map_or_else(|| relation.name.clone(), fold);
+        Ok(Self { relation, store, table, alias })
+    }
+
+    /// The ordinal of a column that a statement gives a value.
+    pub(super) fn column(&self, name: &ObjectName) -> Result<usize, Diagnosis> {
+        let mut parts = name.0.iter().map(|part| part.as_ident().map(fold));
+        let first = parts.next().flatten().unwrap_or_default();
+        let ordinal = self.ordinal(&first)?;
+        if parts.next().is_some() {
+            let message = format!("a part of column \"{first}\" cannot be set by itself");
+            return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint("Set the whole column."));
+        }
+        Ok(ordinal)
+    }
+
+    /// The ordinal of a column by its folded name.
+    pub(super) fn ordinal(&self, name: &str) -> Result<usize, Diagnosis> {
+        let found = self.table.columns.iter().position(|column| column.name() == name);
+        found.ok_or_else(|| {
+            let message = format!("column \"{name}\" of relation \"{}\" does not exist", self.relation.name);
+            Diagnosis::new(sqlstate::UNDEFINED_COLUMN, message)
+        })
+    }
+
+    /// A column by its ordinal.
+    pub(super) fn at(&self, ordinal: usize) -> Result<&Column, Diagnosis> {
+        let internal = || Diagnosis::new(sqlstate::INTERNAL_ERROR, "a statement changes a column that its table does not have");
+        self.table.columns.get(ordinal).ok_or_else(internal)
+    }
+
+    /// The key by which single rows can be named; `None` when there is none to rely on.
+    pub(super) fn key(&self) -> Option<&Key> {
+        let keys = self.table.primary_key.iter().chain(&self.table.unique_keys);
+        keys.into_iter().find(|key| key.proven && !key.columns.is_empty())
+    }
+}
