@@ -224,3 +224,186 @@ impl Branch for Lost {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::catalog::object::Objects;
+    use crate::stores::connector::Capabilities;
+    use crate::stores::position::Coverage;
+    use crate::stores::schema::StoreSchema;
+    use crate::stores::{Predicate, Pushdown};
+
+    use super::*;
+
+    /// What was asked of branches, in order.
+    type Asked = Arc<Mutex<Vec<String>>>;
+
+    #[derive(Debug)]
+    struct Store {
+        name: StoreName,
+        asked: Asked,
+    }
+
+    #[async_trait]
+    impl Connector for Store {
+        fn name(&self) -> &StoreName {
+            &self.name
+        }
+
+        fn kind(&self) -> &'static str {
+            "store"
+        }
+
+        fn capabilities(&self) -> Capabilities {
+            Capabilities { statement_snapshot: true, prepare: false, like: true, documents: false, cancel: false, keys_max: 10_000 }
+        }
+
+        async fn discover(&self) -> Result<StoreSchema, StoreError> {
+            Ok(StoreSchema::default())
+        }
+
+        async fn ping(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn pushdown(&self, _table: &Table, _predicate: &Predicate) -> Pushdown {
+            Pushdown::Refused("no scan is asked for")
+        }
+
+        fn describe_scan(&self, _table: &Table, _scan: &Scan) -> String {
+            String::new()
+        }
+
+        async fn open(&self, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError> {
+            Ok(Arc::new(Written::open(&self.name, &self.asked, &format!("{purpose:?}"))))
+        }
+
+        fn covers(&self, _applied: &Position, _wanted: &Position) -> Coverage {
+            Coverage::Incomparable
+        }
+
+        async fn close(&self) {}
+    }
+
+    /// A branch that has written.
+    #[derive(Debug)]
+    struct Written {
+        name: StoreName,
+        asked: Asked,
+    }
+
+    impl Written {
+        fn open(name: &StoreName, asked: &Asked, how: &str) -> Self {
+            let written = Self { name: name.clone(), asked: Arc::clone(asked) };
+            written.note(how);
+            written
+        }
+
+        fn note(&self, what: &str) {
+            self.asked.lock().unwrap().push(format!("{} {what}", self.name));
+        }
+    }
+
+    #[async_trait]
+    impl Branch for Written {
+        async fn scan(&self, _table: &Arc<Table>, _scan: &Scan, _limits: ScanLimits) -> Result<BatchStream, StoreError> {
+            Err(replaced(&self.name))
+        }
+
+        fn shared_snapshot(&self) -> Result<(), &'static str> {
+            Ok(())
+        }
+
+        async fn savepoint(&self, id: u32) -> Result<(), StoreError> {
+            self.note(&format!("savepoint {id}"));
+            Ok(())
+        }
+
+        async fn roll_back_to(&self, id: u32) -> Result<(), StoreError> {
+            self.note(&format!("roll back to {id}"));
+            Ok(())
+        }
+
+        async fn release(&self, id: u32) -> Result<(), StoreError> {
+            self.note(&format!("release {id}"));
+            Ok(())
+        }
+
+        fn has_written(&self) -> bool {
+            true
+        }
+
+        async fn commit(&self) -> Result<Option<Position>, StoreError> {
+            Ok(None)
+        }
+
+        async fn rollback(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    fn stores() -> (Snapshot, Asked) {
+        let asked = Asked::default();
+        let store = |name: &str| {
+            let connector: Arc<dyn Connector> = Arc::new(Store { name: StoreName::new(name), asked: Arc::clone(&asked) });
+            (StoreName::new(name), connector)
+        };
+        let snapshot = Snapshot {
+            version: 1,
+            database: "tributary".to_owned(),
+            schemas: BTreeMap::new(),
+            objects: Objects::default(),
+            connectors: Arc::new(BTreeMap::from([store("a"), store("b")])),
+            reach: Arc::default(),
+            retired: CancellationToken::new(),
+        };
+        (snapshot, asked)
+    }
+
+    #[tokio::test]
+    async fn a_branch_that_opens_late_gets_the_savepoints_that_are_live() {
+        let (snapshot, asked) = stores();
+        let writers = Writers::new(&snapshot, WriteIsolation::ReadCommitted);
+        for id in 1..=3 {
+            writers.savepoint(id).await.unwrap();
+        }
+        writers.release(3).await.unwrap();
+        writers.open(&StoreName::new("a")).await.unwrap();
+        writers.open(&StoreName::new("a")).await.unwrap();
+        writers.savepoint(4).await.unwrap();
+        writers.roll_back_to(2).await.unwrap();
+        let told = ["a Write(ReadCommitted)", "a savepoint 1", "a savepoint 2", "a savepoint 4", "a roll back to 2"];
+        assert_eq!(*asked.lock().unwrap(), told);
+        assert_eq!(writers.take().len(), 1);
+        assert!(writers.is_empty() && writers.get(&StoreName::new("a")).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_second_store_is_refused_before_it_is_opened() {
+        let (snapshot, asked) = stores();
+        let writers = Writers::once(&snapshot);
+        writers.open(&StoreName::new("a")).await.unwrap();
+        let refused = writers.open(&StoreName::new("b")).await.unwrap_err();
+        assert_eq!(refused.sqlstate, sqlstate::FEATURE_NOT_SUPPORTED, "{refused:?}");
+        assert_eq!(refused.message, "a transaction cannot write to several stores yet (\"a\", \"b\")");
+        let other = Arc::new(Written::open(&StoreName::new("b"), &asked, "read"));
+        assert!(writers.adopt(&StoreName::new("b"), other).await.is_err());
+        assert_eq!(*asked.lock().unwrap(), ["a Once", "b read"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_written_through_a_replaced_store_is_not_taken_for_kept() {
+        let (snapshot, _asked) = stores();
+        let writers = Writers::new(&snapshot, WriteIsolation::ReadCommitted);
+        writers.open(&StoreName::new("a")).await.unwrap();
+        snapshot.retired.cancel();
+        let is_lost = |branch: Arc<dyn Branch>| format!("{branch:?}").starts_with("Lost");
+        while !writers.get(&StoreName::new("a")).is_some_and(is_lost) {
+            tokio::task::yield_now().await;
+        }
+        let taken = writers.take();
+        let (_, branch) = taken.first().unwrap();
+        assert!(branch.has_written() && branch.commit().await.is_err() && branch.rollback().await.is_ok());
+        assert!(writers.open(&StoreName::new("b")).await.is_err());
+    }
+}

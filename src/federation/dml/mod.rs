@@ -20,6 +20,8 @@ mod returning;
 mod rows;
 mod scope;
 mod target;
+#[cfg(test)]
+mod tests;
 mod update;
 mod values;
 mod whole;

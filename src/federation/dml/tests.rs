@@ -1,0 +1,415 @@
+//! Which edits statements become, over a store that tells of a table and takes what the test says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int16Array, Int32Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field};
+use async_trait::async_trait;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{SetExpr, Statement};
+use datafusion::sql::sqlparser::parser::Parser;
+use futures::{StreamExt, TryStreamExt};
+
+use super::*;
+use crate::catalog::object::Objects;
+use crate::catalog::{Relation, RelationBody, Schema, Snapshot};
+use crate::federation::ast::postgres::Postgres;
+use crate::federation::branches::BranchKind;
+use crate::federation::engine::Limits;
+use crate::federation::error::diagnose;
+use crate::pgtype::PgField;
+use crate::stores::connector::{Capabilities, ScanLimits};
+use crate::stores::fragment::Relation as Remote;
+use crate::stores::position::{Coverage, Position};
+use crate::stores::schema::{Collation, Column, ColumnStatistics, Generated, Key, StoreSchema, TableId, TableKind};
+use crate::stores::{
+    BatchStream, Branch, Connector, Predicate, Purpose, Pushdown, Refusal, Scan, StoreError, StoreName, Table, Tables,
+};
+
+/// A store with three rows, which takes edits of two.
+#[derive(Debug)]
+struct Shop {
+    name: StoreName,
+    /// Whether it finds rows by itself.
+    finds: bool,
+}
+
+#[async_trait]
+impl Connector for Shop {
+    fn name(&self) -> &StoreName {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "shop"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { statement_snapshot: true, prepare: false, like: true, documents: false, cancel: false, keys_max: 10_000 }
+    }
+
+    async fn discover(&self) -> Result<StoreSchema, StoreError> {
+        Ok(StoreSchema::default())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn pushdown(&self, _table: &Table, _predicate: &Predicate) -> Pushdown {
+        Pushdown::Refused("the engine does it")
+    }
+
+    fn describe_scan(&self, table: &Table, _scan: &Scan) -> String {
+        table.id.name.clone()
+    }
+
+    fn accepts(&self, _relation: &Remote, _tables: &Tables) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
+        if self.finds || edit.rows().is_some() { Ok(()) } else { Err(Refusal::new(edit.verb(), "the test refuses it")) }
+    }
+
+    fn rows_of_edit(&self) -> usize {
+        2
+    }
+
+    async fn open(&self, _purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError> {
+        Ok(Arc::new(Stock))
+    }
+
+    fn covers(&self, _applied: &Position, _wanted: &Position) -> Coverage {
+        Coverage::Incomparable
+    }
+
+    async fn close(&self) {}
+}
+
+/// The rows, for those who are going to change them.
+#[derive(Debug)]
+struct Stock;
+
+#[async_trait]
+impl Branch for Stock {
+    async fn scan(&self, _table: &Arc<Table>, scan: &Scan, _limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        Err(StoreError::Unsupported { store: scan.store.to_string(), feature: "reading rows that others may change" })
+    }
+
+    async fn scan_for_update(&self, _table: &Arc<Table>, scan: &Scan, _limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        let batch = stock().project(&scan.columns).unwrap();
+        Ok(futures::stream::iter([Ok(batch)]).boxed())
+    }
+
+    fn shared_snapshot(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    async fn commit(&self) -> Result<Option<Position>, StoreError> {
+        Ok(None)
+    }
+
+    async fn rollback(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+fn stock() -> RecordBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from(vec![1, 2, 3])),
+        Arc::new(StringArray::from(vec![Some("a"), Some("b"), None])),
+        Arc::new(Int16Array::from(vec![Some(10), Some(20), None])),
+        Arc::new(Int32Array::from(vec![100, 200, 300])),
+    ];
+    RecordBatch::try_new(Arc::clone(&table(true).schema), columns).unwrap()
+}
+
+/// `t(id integer PRIMARY KEY, name varchar(3), qty smallint, code integer GENERATED ALWAYS …)`
+fn table(has_key: bool) -> Table {
+    let column = |name: &str, data_type: DataType, pg_type: PgType, generated: Generated| Column {
+        field: Field::new(name, data_type, name != "id").with_pg_type(pg_type),
+        native_type: String::new(),
+        default: None,
+        generated,
+        comment: None,
+        collation: Collation::Bytes,
+        statistics: ColumnStatistics::default(),
+    };
+    let columns = vec![
+        column("id", DataType::Int32, PgType::INT4, Generated::No),
+        column("name", DataType::Utf8, PgType::with_typmod(1043, 7), Generated::No),
+        column("qty", DataType::Int16, PgType::INT2, Generated::No),
+        column("code", DataType::Int32, PgType::INT4, Generated::Always),
+    ];
+    Table {
+        id: TableId { namespace: "public".to_owned(), name: "t".to_owned() },
+        kind: TableKind::Table,
+        schema: Table::arrow_schema(&columns),
+        columns,
+        primary_key: has_key.then(|| Key { name: "t_pkey".to_owned(), columns: vec![0], proven: true }),
+        unique_keys: Vec::new(),
+        foreign_keys: Vec::new(),
+        checks: Vec::new(),
+        indexes: Vec::new(),
+        comment: None,
+        row_estimate: None,
+        division: None,
+    }
+}
+
+struct Room {
+    engine: Engine,
+    setting: Setting,
+}
+
+impl Room {
+    /// A room whose store finds rows by itself or not, and whose table has a key or not.
+    fn new(finds: bool, has_key: bool) -> Self {
+        let store = StoreName::new("shop");
+        let connector: Arc<dyn Connector> = Arc::new(Shop { name: store.clone(), finds });
+        let body = RelationBody::Stored { store: store.clone(), table: Arc::new(table(has_key)) };
+        let relation = Relation { oid: 20_001, schema: "shop".to_owned(), name: "t".to_owned(), body };
+        let schema = Schema {
+            name: "shop".to_owned(),
+            oid: 20_000,
+            store: Some(store.clone()),
+            namespace: "public".to_owned(),
+            relations: BTreeMap::from([("t".to_owned(), Arc::new(relation))]),
+            unavailable: None,
+        };
+        let snapshot = Snapshot {
+            version: 1,
+            database: "tributary".to_owned(),
+            schemas: BTreeMap::from([("shop".to_owned(), schema)]),
+            objects: Objects::default(),
+            connectors: Arc::new(BTreeMap::from([(store, connector)])),
+            reach: Arc::default(),
+            retired: tokio_util::sync::CancellationToken::new(),
+        };
+        Self { engine: Engine::new(&Limits::default()).unwrap(), setting: Setting::of_server(Arc::new(snapshot)) }
+    }
+
+    async fn planned(&self, sql: &str) -> Result<PlannedWrite, Diagnosis> {
+        let statement = Parser::new(&Postgres).try_with_sql(sql).unwrap().parse_statement().unwrap();
+        let write = match statement {
+            Statement::Query(query) => {
+                let query = *query;
+                match *query.body {
+                    SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) => {
+                        Write::of(statement, query.with)
+                    }
+                    other => panic!("{other}"),
+                }
+            }
+            statement => Write::of(statement, None),
+        };
+        plan_aside(&self.engine, &self.setting, &write.unwrap(), &[]).await
+    }
+
+    async fn work(&self, sql: &str, values: &[ScalarValue]) -> Result<Work, Diagnosis> {
+        let planned = self.planned(sql).await?;
+        let branches = Branches::new(&self.setting.snapshot, BranchKind::Statement, None);
+        let table = planned.target.table.id.clone();
+        let branches = if planned.locks() { branches.locking(planned.target.store.clone(), table) } else { branches };
+        planned.bind(&self.engine, &self.setting, values, &Arc::new(branches)).await
+    }
+
+    /// The edits in words, or the SQLSTATE.
+    async fn edits(&self, sql: &str, values: &[ScalarValue]) -> Result<Vec<String>, String> {
+        let work = self.work(sql, values).await.map_err(|error| error.sqlstate)?;
+        let edits = match work {
+            Work::Nothing => Vec::new(),
+            Work::Edit(edit) => vec![*edit],
+            Work::Rows(rows) => {
+                let edits = rows.edits(&self.engine).map_err(|error| error.sqlstate)?;
+                edits.try_collect().await.map_err(|error: Diagnosis| error.sqlstate)?
+            }
+        };
+        Ok(edits.iter().map(in_words).collect())
+    }
+}
+
+/// `INSERT id,name: 1|a; 2|b`, and for what the store finds `DELETE where` or `DELETE all`.
+fn in_words(edit: &Edit) -> String {
+    let Some(batch) = edit.rows() else {
+        let (Edit::Update(crate::stores::edit::Update { relation, .. })
+        | Edit::Delete(crate::stores::edit::Delete { relation, .. })) = edit
+        else {
+            panic!("{edit:?}")
+        };
+        let mut is_narrowed = false;
+        relation.visit(&mut |node| is_narrowed |= matches!(node, Remote::Filter { .. }));
+        return format!("{} {}", edit.verb(), if is_narrowed { "where" } else { "all" });
+    };
+    let names: Vec<&str> = batch.schema_ref().fields().iter().map(|field| field.name().as_str()).collect();
+    format!("{} {}: {}", edit.verb(), names.join(","), in_rows(std::slice::from_ref(batch)).join("; "))
+}
+
+fn in_rows(batches: &[RecordBatch]) -> Vec<String> {
+    let rows = batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));
+    rows.map(|(batch, row)| {
+        let fields = batch.columns().iter().map(|column| ScalarValue::try_from_array(column, row).unwrap().to_string());
+        fields.collect::<Vec<_>>().join("|")
+    })
+    .collect()
+}
+
+async fn check(room: &Room, sql: &str, expected: &[&str]) {
+    let expected: Vec<String> = expected.iter().map(|text| (*text).to_owned()).collect();
+    assert_eq!(room.edits(sql, &[]).await, Ok(expected), "{sql}");
+}
+
+#[tokio::test]
+async fn cells_are_read_in_the_types_of_their_columns() {
+    let room = Room::new(true, true);
+    let rows: &[(&str, &[&str])] = &[
+        ("INSERT INTO t (id, name) VALUES (1, 'ab')", &["INSERT id,name: 1|ab"]),
+        ("INSERT INTO shop.t AS x VALUES ('1', 2, 2.5)", &["INSERT id,name,qty: 1|2|3"]),
+        ("INSERT INTO t (qty, id) VALUES (NULL, -1)", &["INSERT qty,id: NULL|-1"]),
+        ("INSERT INTO t DEFAULT VALUES", &["INSERT : "]),
+        ("INSERT INTO t VALUES (DEFAULT, DEFAULT)", &["INSERT : "]),
+        (
+            "INSERT INTO t VALUES (1, 'a', 1 + 1), (2, 'b', '7'), (3, 'c', 3), (4, DEFAULT, 4)",
+            &["INSERT id,name,qty: 1|a|2; 2|b|7", "INSERT id,name,qty: 3|c|3", "INSERT id,qty: 4|4"],
+        ),
+        ("INSERT INTO t VALUES (generate_series(1, 2), 'a')", &["INSERT id,name: 1|a; 2|a"]),
+        ("INSERT INTO t SELECT g, 'x', NULL FROM generate_series(1, 2) g", &["INSERT id,name,qty: 1|x|NULL; 2|x|NULL"]),
+        ("WITH s AS (SELECT 7 AS i) INSERT INTO t (id) SELECT i FROM s", &["INSERT id: 7"]),
+        ("INSERT INTO t (id) SELECT 1 WHERE false", &[]),
+    ];
+    for (sql, expected) in rows {
+        check(&room, sql, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn what_postgres_refuses_is_refused() {
+    let room = Room::new(true, true);
+    let rows = [
+        ("INSERT INTO t (id, id) VALUES (1, 2)", "42701"),
+        ("INSERT INTO t (nope) VALUES (1)", "42703"),
+        ("INSERT INTO nope (id) VALUES (1)", "42P01"),
+        ("INSERT INTO t (id) VALUES (1, 2)", "42601"),
+        ("INSERT INTO t (id, name) VALUES (1)", "42601"),
+        ("INSERT INTO t (id, name) SELECT 1", "42601"),
+        ("INSERT INTO t VALUES (1), (2, 'a')", "42601"),
+        ("INSERT INTO t (id) VALUES (true)", "42804"),
+        ("INSERT INTO t (id) VALUES ('x')", "22P02"),
+        ("INSERT INTO t (name) VALUES ('abcd')", "22001"),
+        ("INSERT INTO t (qty) VALUES (40000)", "22003"),
+        ("INSERT INTO t (code) VALUES (1)", "428C9"),
+        ("INSERT INTO t (id) SELECT 'a' || 'b'", "42804"),
+        ("INSERT INTO t (id) VALUES (count(*))", "42803"),
+        ("INSERT INTO t (id) VALUES (1), (generate_series(1, 2))", "0A000"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT (name) DO NOTHING", "42P10"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT DO UPDATE SET name = 'a'", "42601"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET qty = t.qty + 1", "0A000"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET name = 'abcd'", "22001"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT ON CONSTRAINT nope DO NOTHING", "42704"),
+        ("UPDATE t SET nope = 1", "42703"),
+        ("UPDATE t SET id = 1, id = 2", "42601"),
+        ("UPDATE t SET (id, name) = (1, 2, 3)", "42601"),
+        ("UPDATE t SET qty = 'a' || 'b'", "42804"),
+        ("UPDATE t SET qty = 'x' WHERE false", "22P02"),
+        ("UPDATE t SET code = 1", "428C9"),
+        ("UPDATE t SET qty = DEFAULT", "0A000"),
+        ("UPDATE t SET qty = row_number() OVER ()", "42P20"),
+        ("UPDATE t SET qty = generate_series(1, 2)", "0A000"),
+        ("DELETE FROM t WHERE id = 1 RETURNING (SELECT 1)", "0A000"),
+        ("DELETE FROM t RETURNING count(*)", "42803"),
+        ("DELETE FROM t USING (SELECT 1 AS i) s WHERE s.i = t.id RETURNING s.i", "0A000"),
+        ("WITH d AS (DELETE FROM t RETURNING id) DELETE FROM t", "0A000"),
+    ];
+    for (sql, expected) in rows {
+        assert_eq!(room.edits(sql, &[]).await, Err(expected.to_owned()), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_a_store_does_not_find_are_named_by_their_key() {
+    let room = Room::new(false, true);
+    let rows: &[(&str, &[&str])] = &[
+        ("UPDATE t SET qty = qty + 1, name = 'z' WHERE id > 1", &["UPDATE id,qty,name: 2|21|z; 3|NULL|z"]),
+        ("UPDATE t AS x SET (id, qty) = (x.id + 10, 5) WHERE x.name = 'a'", &["UPDATE id,id,qty: 1|11|5"]),
+        ("UPDATE t SET qty = s.i FROM (SELECT 2 AS i) s WHERE s.i = t.id", &["UPDATE id,qty: 2|2"]),
+        ("DELETE FROM t WHERE name IS NULL", &["DELETE id: 3"]),
+        ("DELETE FROM t WHERE id IN (SELECT max(id) FROM t)", &["DELETE id: 3"]),
+        ("DELETE FROM t", &["DELETE id: 1; 2", "DELETE id: 3"]),
+        ("DELETE FROM t WHERE false", &[]),
+        ("UPDATE t SET qty = 1 WHERE 1 = 0", &[]),
+    ];
+    for (sql, expected) in rows {
+        check(&room, sql, expected).await;
+    }
+    let twice = "UPDATE t SET qty = v.q FROM (VALUES (1, 5), (1, 6), (9, 7)) v(i, q) WHERE v.i = t.id";
+    let edits = room.edits(twice, &[]).await.unwrap();
+    assert!(edits.len() == 1 && edits[0].starts_with("UPDATE id,qty: 1|") && !edits[0].contains(';'), "{edits:?}");
+    let keyless = Room::new(false, false);
+    assert_eq!(keyless.edits("DELETE FROM t WHERE id = 1", &[]).await, Err("0A000".to_owned()));
+}
+
+#[tokio::test]
+async fn a_store_finds_rows_under_the_conditions_of_the_statement_only() {
+    let room = Room::new(true, false);
+    let rows: &[(&str, &[&str])] = &[
+        ("UPDATE t SET qty = 5 WHERE id = 1", &["UPDATE where"]),
+        ("UPDATE t SET name = NULL", &["UPDATE all"]),
+        ("DELETE FROM t WHERE id = 1", &["DELETE where"]),
+        ("DELETE FROM t", &["DELETE all"]),
+        ("DELETE FROM t WHERE id = 1 AND false", &[]),
+    ];
+    for (sql, expected) in rows {
+        check(&room, sql, expected).await;
+    }
+    for sql in ["DELETE FROM t WHERE true", "DELETE FROM t WHERE id IN (SELECT max(id) FROM t)"] {
+        assert_eq!(room.edits(sql, &[]).await, Err("0A000".to_owned()), "without a key: {sql}");
+    }
+}
+
+#[tokio::test]
+async fn parameters_have_the_types_of_the_columns_that_they_are_given_to() {
+    let room = Room::new(true, true);
+    let varchar = PgType::VARCHAR;
+    for (sql, expected) in [
+        ("INSERT INTO t (id, name, qty) VALUES ($1, $2, $3)", vec![PgType::INT4, varchar, PgType::INT2]),
+        ("INSERT INTO t (id, name) SELECT $1, $2", vec![PgType::INT4, varchar]),
+        ("UPDATE t SET qty = $2 WHERE id = $1", vec![PgType::INT4, PgType::INT2]),
+        ("DELETE FROM t WHERE name = $1 RETURNING id + $2", vec![varchar, PgType::INT4]),
+    ] {
+        let found = room.planned(sql).await.unwrap().parameters;
+        let oids = |types: &[PgType]| types.iter().map(|pg_type| pg_type.oid).collect::<Vec<_>>();
+        // Comparisons read texts as `text`.
+        let found: Vec<u32> = oids(&found).into_iter().map(|oid| if oid == 25 { 1043 } else { oid }).collect();
+        assert_eq!(found, oids(&expected), "{sql}");
+    }
+    let values = [ScalarValue::Int32(Some(4)), ScalarValue::from("ab")];
+    let edits = room.edits("INSERT INTO t (id, name, qty) VALUES ($1, $2, $1 + 1)", &values).await;
+    assert_eq!(edits, Ok(vec!["INSERT id,name,qty: 4|ab|5".to_owned()]));
+}
+
+#[tokio::test]
+async fn no_row_is_updated_twice_by_one_insert() {
+    let room = Room::new(true, true);
+    let insert = |rows: &str| format!("INSERT INTO t (id, name) VALUES {rows} ON CONFLICT (id) DO UPDATE SET name = excluded.name");
+    let edits = room.edits(&insert("(1, 'a'), (2, 'b'), (3, 'c')"), &[]).await;
+    assert_eq!(edits.map(|edits| edits.len()), Ok(2));
+    assert_eq!(room.edits(&insert("(1, 'a'), (2, 'b'), (1, 'c')"), &[]).await, Err("21000".to_owned()));
+    // Both are in one edit, in which the store sees them.
+    assert_eq!(room.edits(&insert("(1, 'a'), (1, 'b')"), &[]).await.map(|edits| edits.len()), Ok(1));
+}
+
+#[tokio::test]
+async fn what_comes_back_is_a_select_list_over_the_changed_rows() {
+    let room = Room::new(true, true);
+    let planned = room.planned("UPDATE t SET qty = 1 WHERE id = 1 RETURNING id, upper(name) AS n, *").await.unwrap();
+    let names: Vec<String> = planned.columns.as_ref().unwrap().iter().map(|column| column.name.clone()).collect();
+    assert_eq!(names, ["id", "n", "id", "name", "qty", "code"]);
+    let stream = planned.returning(&room.engine, &room.setting, &[], vec![stock(), stock().slice(0, 1)]).await.unwrap();
+    let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(|error| diagnose(&error)).unwrap();
+    let rows = ["1|A|1|a|10|100", "2|B|2|b|20|200", "3|NULL|3|NULL|NULL|300", "1|A|1|a|10|100"];
+    assert_eq!(in_rows(&batches), rows);
+    let Work::Edit(edit) = room.work("DELETE FROM t WHERE id = 1 RETURNING 1", &[]).await.unwrap() else { panic!("no edit") };
+    assert_eq!(edit.returning(), [0], "rows are counted by a column");
+}
