@@ -33,7 +33,8 @@ impl Visitor for Calls {
             _ => return ControlFlow::Continue(()),
         };
         let message = format!("{verb} inside of another statement is not supported");
-        ControlFlow::Break(Box::new(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)))
+        let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message);
+        ControlFlow::Break(Box::new(error.with_detail(format!("{verb} would change rows; it can be a statement of its own only."))))
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
@@ -51,7 +52,7 @@ impl Visitor for Calls {
     }
 }
 
-/// The refusal of a statement, or of a part of one, that would change rows.
+/// The refusal of a statement that would change rows.
 pub fn write(verb: &str) -> Diagnosis {
     Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "writing through Tributary is not supported yet")
         .with_detail(format!("{verb} would change rows; write to the owning store directly."))

@@ -117,7 +117,7 @@ enum Form {
 }
 
 /// Plans a write, aside from the threads that serve connections. `given` are the client's parameter types; 0 or a missing entry asks for
-/// inference. Only stored tables can be changed: whoever calls has asked [`target`] what is named and refused the rest.
+/// inference. Only stored tables can be changed: whoever calls has asked [`target()`] what is named and refused the rest.
 ///
 /// # Errors
 /// As Postgres: 42601, 42701, 42703, 42804, 42P10, 428C9, …, and 0A000 for what is not supported.
