@@ -10,7 +10,7 @@ use super::super::plan::{Planned, optimized_aside};
 use super::assign::Binding;
 use crate::error::Diagnosis;
 use crate::pgtype::PgType;
-use crate::stores::fragment::Expression;
+use crate::stores::fragment::{Expression, Node};
 use crate::stores::schema::TableId;
 use crate::stores::{Relation, Tables};
 
@@ -53,7 +53,7 @@ pub(super) async fn look(binding: &Binding<'_>, planned: &Planned, has_condition
         return Ok(Whole::No);
     }
     Ok(match split(fragment.root, &tables) {
-        Some((relation, outputs)) if is_found(&relation, &target.table.id, has_condition) => {
+        Some((relation, outputs)) if is_found(&relation, &target.table.id, has_condition) && !outputs.iter().any(reads_more) => {
             Whole::Rows(Box::new(Found { relation, outputs, tables }))
         }
         _ => Whole::No,
@@ -106,10 +106,16 @@ fn is_found(relation: &Relation, table: &TableId, has_condition: bool) -> bool {
     }
 }
 
+/// Whether an expression reads rows of its own.
+fn reads_more(expression: &Expression) -> bool {
+    let mut reads = false;
+    expression.visit(&mut |inner| reads |= matches!(inner.node, Node::Subquery(_)));
+    reads
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::fragment::Node;
     use crate::stores::predicate::Comparison;
     use crate::stores::value::Value;
     use crate::stores::{Scan, StoreName};
@@ -146,6 +152,8 @@ mod tests {
     fn nothing_but_the_target_is_read() {
         let subquery = filter(table("t"), equals(Node::Subquery(Box::new(table("t")))));
         assert!(!is_found(&subquery, &id("t"), true));
+        assert!(reads_more(&Expression::condition(equals(Node::Subquery(Box::new(table("t")))))));
+        assert!(!reads_more(&Expression::condition(equals(Node::Literal(None)))));
         let distinct = Relation::Distinct { input: Box::new(table("t")) };
         assert!(!is_found(&distinct, &id("t"), false));
         let Relation::Table(scan) = table("t") else { panic!("no table") };
