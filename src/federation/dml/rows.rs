@@ -266,7 +266,7 @@ fn check_together(common: &Common, pieces: &[Edit], reservation: MemoryReservati
 /// The key by which an insert finds the rows that it updates; `None` when it updates none.
 fn updated_by(conflict: &Conflict) -> Option<&[usize]> {
     match (&conflict.target, &conflict.action) {
-        (ConflictTarget::Columns(key), ConflictAction::Update(_)) => Some(key),
+        (ConflictTarget::Columns(key), ConflictAction::Update(_)) => Some(key.as_slice()),
         _ => None,
     }
 }
