@@ -9,20 +9,23 @@
 //! those beyond `pool.size`, and those of a transaction block take theirs one by one. What reads ranges of a large table (`ranges.rs`)
 //! takes no slot that is not free at once, and only one of those that others wait for.
 //!
-//! Deliberately absent: writes. They will run on the leader, and scans that must see them too.
+//! A branch that writes has one connection for all ([`super::write`]): from the start, or, for a block that reads first, the leader's from
+//! its first edit or savepoint on.
 
 mod ranges;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::StreamExt;
 use sqlx::Row;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
+use tokio_util::sync::CancellationToken;
 
-use super::super::connector::{BatchStream, Branch, Purpose, Scan, ScanLimits, StoreName};
+use super::super::connector::{BatchStream, Branch, Purpose, Scan, ScanLimits, StoreName, WriteIsolation};
+use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
 use super::super::position::Position;
@@ -34,6 +37,7 @@ use super::lookup::{Batch, Lookup};
 use super::pool::{Lease, Pools, State};
 use super::scan;
 use super::settings::Settings;
+use super::write::{self, Transaction};
 use crate::error::sqlstate;
 
 /// What a connector and its branches share.
@@ -50,6 +54,8 @@ pub(super) struct Inner {
 pub(super) struct View {
     inner: Arc<Inner>,
     kind: ViewKind,
+    /// The transaction that writes, in which everything runs once there is one.
+    writing: OnceLock<Arc<Transaction>>,
 }
 
 /// Slots of the pool of scans that nobody has taken yet.
@@ -59,8 +65,14 @@ enum ViewKind {
     /// Each scan sees the state at its own start. The text says why, when there can be more than one scan.
     EachScan(Option<&'static str>),
     /// All scans see the leader's snapshot. The leader goes when the view is ended.
-    Snapshot { leader: Mutex<Option<Lease>>, worker_begin: String, reserved: Reserved },
+    Snapshot { leader: Mutex<Option<Lease>>, worker_begin: String, reserved: Reserved, writes: bool },
+    /// One edit that commits by itself.
+    Once,
+    /// A transaction that writes. The text says why its scans do not see one state.
+    Writing(Result<(), &'static str>),
 }
+
+const READ_COMMITTED: &str = "the transaction is READ COMMITTED, so each scan sees the state at its own start";
 
 impl fmt::Debug for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,19 +89,23 @@ pub(super) async fn open(inner: &Arc<Inner>, purpose: Purpose) -> Result<View, S
     let kind = match purpose {
         Purpose::Statement { scans: 0 | 1 } => ViewKind::EachScan(None),
         Purpose::Statement { scans } => lead(inner, "REPEATABLE READ READ ONLY", scans).await?,
-        Purpose::Transaction { repeatable: false, .. } => {
-            ViewKind::EachScan(Some("the transaction is READ COMMITTED, so each scan sees the state at its own start"))
-        }
+        Purpose::Transaction { repeatable: false, .. } => ViewKind::EachScan(Some(READ_COMMITTED)),
         Purpose::Transaction { read_only: true, .. } => lead(inner, "REPEATABLE READ READ ONLY", 0).await?,
         Purpose::Transaction { read_only: false, .. } => lead(inner, "REPEATABLE READ READ WRITE", 0).await?,
         // The server waits for a snapshot that no anomaly can reach, so whoever reads it need not be watched: the workers,
         // whose reads the server does not count as the leader's, may share it.
         Purpose::Serializable => lead(inner, "SERIALIZABLE READ ONLY DEFERRABLE", 0).await?,
-        Purpose::Once | Purpose::Write(_) => {
-            return Err(StoreError::Unsupported { store: inner.name.to_string(), feature: "writes" });
+        Purpose::Once | Purpose::Write(_) if inner.settings.read_only => {
+            return Err(StoreError::ReadOnly { store: inner.name.to_string() });
+        }
+        Purpose::Once => ViewKind::Once,
+        Purpose::Write(isolation) => {
+            let transaction = Box::pin(write::begin(inner, isolation)).await?;
+            let shares = if isolation == WriteIsolation::ReadCommitted { Err(READ_COMMITTED) } else { Ok(()) };
+            return Ok(View { inner: inner.clone(), kind: ViewKind::Writing(shares), writing: OnceLock::from(transaction) });
         }
     };
-    Ok(View { inner: inner.clone(), kind })
+    Ok(View { inner: inner.clone(), kind, writing: OnceLock::new() })
 }
 
 async fn lead(inner: &Arc<Inner>, modes: &str, scans: usize) -> Result<ViewKind, StoreError> {
@@ -104,7 +120,8 @@ async fn lead(inner: &Arc<Inner>, modes: &str, scans: usize) -> Result<ViewKind,
     let worker_begin = follower(inner, &snapshot)?;
     // Always after the leader: whoever holds slots has all that it needs.
     let reserved = if scans == 0 { Vec::new() } else { inner.pools.scans.reserve(scans).await? };
-    Ok(ViewKind::Snapshot { leader: Mutex::new(Some(leader)), worker_begin, reserved: reserved.into() })
+    let writes = modes.ends_with("READ WRITE");
+    Ok(ViewKind::Snapshot { leader: Mutex::new(Some(leader)), worker_begin, reserved: reserved.into(), writes })
 }
 
 /// How a transaction begins that sees an exported snapshot.
@@ -149,8 +166,13 @@ impl View {
 
     async fn start(&self, mut job: Job) -> Result<BatchStream, StoreError> {
         job.deadline = self.inner.settings.deadline;
-        let ViewKind::Snapshot { leader, worker_begin, reserved } = &self.kind else {
-            return Box::pin(self.run_alone(job)).await;
+        if let Some(transaction) = self.writing.get() {
+            return Box::pin(transaction.scan(job)).await;
+        }
+        let (leader, worker_begin, reserved) = match &self.kind {
+            ViewKind::Snapshot { leader, worker_begin, reserved, .. } => (leader, worker_begin, reserved),
+            ViewKind::EachScan(_) => return Box::pin(self.run_alone(job)).await,
+            ViewKind::Once | ViewKind::Writing(_) => return Err(self.unsupported("scans beside an edit that commits by itself")),
         };
         if leader.lock().await.is_none() {
             return Err(self.ended());
@@ -164,6 +186,34 @@ impl View {
         worker.settle(State::Transaction);
         job.after = State::Transaction;
         scan::start(worker, job).await
+    }
+
+    fn unsupported(&self, feature: &'static str) -> StoreError {
+        StoreError::Unsupported { store: self.inner.name.to_string(), feature }
+    }
+
+    /// The transaction for edits. That of a block which has only read so far is the leader's.
+    async fn writing(&self) -> Result<&Arc<Transaction>, StoreError> {
+        if let Some(transaction) = self.writing.get() {
+            return Ok(transaction);
+        }
+        let ViewKind::Snapshot { leader, writes: true, .. } = &self.kind else { return Err(self.unsupported("writes")) };
+        if self.inner.settings.read_only {
+            return Err(StoreError::ReadOnly { store: self.inner.name.to_string() });
+        }
+        let mut leader = leader.lock().await;
+        // Somebody else may have been first.
+        if let Some(transaction) = self.writing.get() {
+            return Ok(transaction);
+        }
+        let lease = leader.take().ok_or_else(|| self.ended())?;
+        Ok(self.writing.get_or_init(|| Transaction::of(&self.inner, lease)))
+    }
+
+    /// The transaction whose state can be gone back to; `None` of a branch that writes nothing.
+    async fn undoing(&self) -> Result<Option<&Arc<Transaction>>, StoreError> {
+        let writes = matches!(self.kind, ViewKind::Writing(_) | ViewKind::Snapshot { writes: true, .. });
+        if writes && !self.inner.settings.read_only { self.writing().await.map(Some) } else { Ok(None) }
     }
 
     async fn end(&self, word: &str) -> Result<(), StoreError> {
@@ -193,6 +243,9 @@ impl Branch for View {
         limits: ScanLimits,
         most: usize,
     ) -> Result<Vec<BatchStream>, StoreError> {
+        if self.writing.get().is_some() {
+            return Ok(vec![Branch::scan(self, table, scan, limits).await?]);
+        }
         match Box::pin(self.start_ranges(table, scan, limits, most)).await? {
             Some(streams) => Ok(streams),
             None => Ok(vec![Branch::scan(self, table, scan, limits).await?]),
@@ -211,17 +264,62 @@ impl Branch for View {
 
     fn shared_snapshot(&self) -> Result<(), &'static str> {
         match &self.kind {
-            ViewKind::EachScan(Some(reason)) => Err(reason),
-            ViewKind::EachScan(None) | ViewKind::Snapshot { .. } => Ok(()),
+            ViewKind::EachScan(Some(reason)) | ViewKind::Writing(Err(reason)) => Err(reason),
+            ViewKind::EachScan(None) | ViewKind::Snapshot { .. } | ViewKind::Once | ViewKind::Writing(Ok(())) => Ok(()),
         }
     }
 
+    async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+        if matches!(self.kind, ViewKind::Once) {
+            return Box::pin(write::once(&self.inner, edit, stop)).await;
+        }
+        let transaction = self.writing().await?;
+        Box::pin(transaction.edit(edit, stop)).await
+    }
+
+    async fn scan_for_update(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        let mut job = write::locked_scan(table, scan, limits)?;
+        job.deadline = self.inner.settings.deadline;
+        Box::pin(self.writing().await?.scan(job)).await
+    }
+
+    async fn savepoint(&self, id: u32) -> Result<(), StoreError> {
+        match self.undoing().await? {
+            Some(transaction) => Box::pin(transaction.savepoint(id)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn roll_back_to(&self, id: u32) -> Result<(), StoreError> {
+        match self.undoing().await? {
+            Some(transaction) => Box::pin(transaction.roll_back_to(id)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn release(&self, id: u32) -> Result<(), StoreError> {
+        match self.undoing().await? {
+            Some(transaction) => Box::pin(transaction.release(id)).await,
+            None => Ok(()),
+        }
+    }
+
+    fn has_written(&self) -> bool {
+        self.writing.get().is_some_and(|transaction| transaction.has_written())
+    }
+
     async fn commit(&self) -> Result<Option<Position>, StoreError> {
-        self.end("COMMIT").await?;
+        match self.writing.get() {
+            Some(transaction) => Box::pin(transaction.commit()).await?,
+            None => self.end("COMMIT").await?,
+        }
         Ok(None)
     }
 
     async fn rollback(&self) -> Result<(), StoreError> {
-        self.end("ROLLBACK").await
+        match self.writing.get() {
+            Some(transaction) => Box::pin(transaction.roll_back()).await,
+            None => self.end("ROLLBACK").await,
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::super::connector::StoreName;
 use super::super::error::StoreError;
 use super::super::schema::Table;
 use super::types::Broken;
-use crate::error::sqlstate;
+use crate::error::{Site, sqlstate};
 
 /// Text that a changed table puts into the server's error message; see `job::guard`; the number of the table follows.
 pub(super) const CHANGED_MARK: &str = "tributary: columns have changed";
@@ -39,13 +39,19 @@ pub(super) fn running(store: &StoreName, error: &sqlx::Error) -> StoreError {
                 message: said.message().to_owned(),
                 detail: said.detail().or_else(|| said.hint()).map(str::to_owned),
                 constraint: said.constraint().map(str::to_owned),
-                site: None,
+                site: site(said).map(Box::new),
             },
             None => StoreError::ConnectionLost { store, reason: said.message().to_owned() },
         },
         sqlx::Error::Io(error) => StoreError::ConnectionLost { store, reason: error.to_string() },
         other => StoreError::ConnectionLost { store, reason: other.to_string() },
     }
+}
+
+/// The table or column that an error is about.
+fn site(said: &PgDatabaseError) -> Option<Site> {
+    let [schema, table, column] = [said.schema(), said.table(), said.column()].map(|name| name.map(str::to_owned));
+    (schema.is_some() || table.is_some() || column.is_some()).then_some(Site { schema, table, column })
 }
 
 /// Class 57P: shutdown, crash recovery, start-up, idle-session timeout; class 08: the connection itself.
@@ -57,6 +63,13 @@ fn ends_session(sqlstate: &str) -> bool {
 pub(super) fn is_inside_function(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(said) = error else { return false };
     said.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::r#where).is_some_and(|place| place.contains("function"))
+}
+
+/// Whether the server refuses a statement that was prepared for a table that has changed.
+pub(super) fn is_of_another_plan(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(said) = error else { return false };
+    // The code stands for much else, and the message may be in any language.
+    said.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::routine) == Some("RevalidateCachedQuery")
 }
 
 /// A failure of a statement over these tables: what can only come from a table that is no longer as discovered says so.

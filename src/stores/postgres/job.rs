@@ -1,9 +1,9 @@
-//! What is sent to the server, as one COPY statement with literals, and what its answer holds: a scan of one table, or a fragment.
+//! What is asked of the server, as one query with literals, and what its answer holds: a scan of one table, or a fragment.
 //!
 //! ```text
-//! Scan     ─┐
-//!           ├→ SELECT … AND <check of the tables' columns> → COPY (…) TO STDOUT (FORMAT BINARY)
-//! Fragment ─┘
+//! Scan     ─┐                                                  ┌→ COPY (…) TO STDOUT (FORMAT BINARY)
+//!           ├→ SELECT … AND <check of the tables' columns>     ┤
+//! Fragment ─┘                                                  └→ a cursor, in a transaction that writes
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 
 use super::super::collation;
 use super::super::connector::{Scan, ScanLimits, StoreName};
@@ -29,7 +29,7 @@ use super::pool::State;
 use super::pushdown::Names;
 use super::types::{self, Broken, Form};
 use crate::error::sqlstate;
-use crate::pgtype::PgField;
+use crate::pgtype::{PgField, PgType};
 
 /// A statement that is ready to be sent.
 pub(super) struct Job {
@@ -39,7 +39,8 @@ pub(super) struct Job {
     /// What the rows of the answer hold, in order.
     pub items: Arc<[Item]>,
     pub schema: SchemaRef,
-    pub statement: Arc<str>,
+    /// The query, or the list behind RETURNING.
+    pub select: Arc<str>,
     pub limits: ScanLimits,
     pub deadline: Duration,
     /// What the connection is in the middle of once the answer has been read.
@@ -64,7 +65,7 @@ impl Clone for Job {
             tables: self.tables.clone(),
             items: self.items.clone(),
             schema: self.schema.clone(),
-            statement: self.statement.clone(),
+            select: self.select.clone(),
             limits: self.limits,
             deadline: self.deadline,
             after: self.after,
@@ -145,12 +146,36 @@ impl Job {
             tables,
             items: items.into(),
             schema,
-            statement: format!("COPY ({}) TO STDOUT (FORMAT BINARY)", sql.text()).into(),
+            select: sql.text().into(),
             limits,
             deadline: Duration::MAX,
             after: State::Ready,
             ended_by_server: AtomicBool::new(false),
         }
+    }
+
+    /// What an edit gives back of the rows of `table` that it changes, which are called by `prefix`. The batch has all of them.
+    ///
+    /// # Errors
+    /// A column that the table does not have.
+    pub(super) fn returning(store: &StoreName, table: &Arc<Table>, columns: &[usize], prefix: &str) -> Result<Self, StoreError> {
+        let mut sql = Sql::literal();
+        let selected =
+            write_items(table, columns, prefix, returned_cast, &mut sql).map_err(|Unwritable(rule)| unwritable(store, rule))?;
+        let items = selected.into_iter().filter_map(|selected| item(table, selected)).collect();
+        Ok(Self::new(store, vec![table.clone()], items, table.project(columns), &sql, ScanLimits::default()))
+    }
+
+    /// The same rows, which nobody else changes until the end of the transaction.
+    pub(super) fn locking(mut self) -> Self {
+        // As strong as a change of the rows is where it keeps their keys, so that rows of other tables may still come to refer to them.
+        self.select = format!("{} FOR NO KEY UPDATE", self.select).into();
+        self
+    }
+
+    /// The statement that sends all rows.
+    pub(super) fn copy(&self) -> String {
+        format!("COPY ({}) TO STDOUT (FORMAT BINARY)", self.select)
     }
 
     pub(super) fn malformed(&self, problem: &Malformed) -> StoreError {
@@ -238,23 +263,60 @@ pub(super) fn describe(table: &Table, scan: &Scan) -> (String, String) {
 }
 
 fn write_select(table: &Table, scan: &Scan, sql: &mut Sql) -> Result<Vec<Selected>, Unwritable> {
-    let selected = select(table, &scan.columns).ok_or(Unwritable("belongs to no column of the table"))?;
     sql.push("SELECT");
-    for (place, item) in selected.iter().enumerate() {
-        sql.push(if place == 0 { " " } else { ", " });
-        match item {
-            Selected::Plain { ordinal, .. } => {
-                let column = table.columns.get(*ordinal).ok_or(Unwritable("belongs to no column of the table"))?;
-                sql.push_name(column.name());
-                sql.push(Form::of(&column.field).cast());
-            }
-            Selected::Document(part) => sql.push_name(&part.column),
-        }
-    }
+    let selected = write_items(table, &scan.columns, "", |field| Form::of(field).cast(), sql)?;
     sql.push(" FROM ");
     sql.push(&Dialect::Postgres.table(&table.id));
     write_all(&scan.filter, &Names(table), sql)?;
     Ok(selected)
+}
+
+/// Writes what is selected of columns, each behind a prefix and before a cast, and all behind a blank.
+fn write_items(
+    table: &Table,
+    columns: &[usize],
+    prefix: &str,
+    cast: fn(&Field) -> &'static str,
+    sql: &mut Sql,
+) -> Result<Vec<Selected>, Unwritable> {
+    let selected = select(table, columns).ok_or(Unwritable("belongs to no column of the table"))?;
+    for (place, item) in selected.iter().enumerate() {
+        sql.push(if place == 0 { " " } else { ", " });
+        sql.push(prefix);
+        match item {
+            Selected::Plain { ordinal, .. } => {
+                let column = table.columns.get(*ordinal).ok_or(Unwritable("belongs to no column of the table"))?;
+                sql.push_name(column.name());
+                sql.push(cast(&column.field));
+            }
+            Selected::Document(part) => sql.push_name(&part.column),
+        }
+    }
+    Ok(selected)
+}
+
+/// How a column is given back by an edit. Labels are cast to text, so that the driver need not ask for their type first.
+fn returned_cast(field: &Field) -> &'static str {
+    match (field.enum_labels(), field.data_type()) {
+        (Some(_), DataType::List(_)) => Form::TextArray.cast(),
+        (Some(_), _) => Form::Text.cast(),
+        (None, _) => Form::of(field).cast(),
+    }
+}
+
+impl Item {
+    /// The type that an edit gives it back in.
+    pub(super) fn returned_type(&self) -> u32 {
+        match self {
+            Self::Plain { field, .. } => match returned_cast(field) {
+                cast if cast == Form::Text.cast() => PgType::TEXT.oid,
+                cast if cast == Form::TextArray.cast() => PgType::TEXT.array().unwrap_or(PgType::TEXT).oid,
+                _ => field.pg_type().oid,
+            },
+            Self::Document { is_jsonb: true, .. } => PgType::JSONB.oid,
+            Self::Document { is_jsonb: false, .. } => PgType::JSON.oid,
+        }
+    }
 }
 
 fn push_limit(scan: &Scan, sql: &mut Sql) {
@@ -265,7 +327,7 @@ fn push_limit(scan: &Scan, sql: &mut Sql) {
 }
 
 /// The columns that a scan reads or asks about.
-fn used_columns(scan: &Scan) -> BTreeSet<usize> {
+pub(super) fn used_columns(scan: &Scan) -> BTreeSet<usize> {
     let mut used: BTreeSet<usize> = scan.columns.iter().copied().collect();
     scan.filter.iter().for_each(|predicate| gather_columns(predicate, &mut used));
     used

@@ -6,11 +6,12 @@
 //! pushdown, fragment (what the server may evaluate) → job (COPY statement) → scan → copy (rows in the stream) → types (values) → batches
 //!                                         → lookup (prepared statement, for the rows of a key)  → types (values) → batch
 //!                                           relay (the same, kept but for its values)           → types (ways) → rows as clients get them
+//! write (edits and transactions) → one connection for statements, cursors and savepoints
 //! ```
 //!
 //! **Invariants:** statements are built from quoted names and proved literals only; a connection returns to its pool only when
 //! its answers have been read to the end; the session of a scan that ends early is ended in the server; a value that its carrier cannot
-//! hold fails the scan by name. Deliberately absent so far: writes and change feeds (`write.rs`, `changes.rs`).
+//! hold fails the scan by name. Deliberately absent so far: change feeds (`changes.rs`).
 
 mod array;
 mod branch;
@@ -42,6 +43,7 @@ use async_trait::async_trait;
 
 use super::connector::{self, Branch, Capabilities, Kind, Purpose, Scan, StoreName};
 use super::document::{Known, Learning, Memory};
+use super::edit::Edit;
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::position::{Coverage, Position};
@@ -54,6 +56,9 @@ use crate::format::Format;
 use crate::options::{OptionSpec, Problem, Reader, Secrets};
 use branch::Inner;
 use pool::Pools;
+
+/// Rows of one statement. They travel as an array for each column, so that what bounds them is memory.
+const ROWS_OF_EDIT: usize = 20_000;
 
 /// The registration of this kind in `stores::KINDS`.
 pub const KIND: Registration = Registration;
@@ -174,6 +179,22 @@ impl connector::Connector for Connector {
 
     fn describe_fragment(&self, fragment: &Fragment, tables: &Tables) -> String {
         fragment::describe(fragment, tables)
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.inner.settings.read_only
+    }
+
+    fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
+        write::accepts(edit)
+    }
+
+    fn rows_of_edit(&self) -> usize {
+        ROWS_OF_EDIT
+    }
+
+    fn describe_edit(&self, edit: &Edit) -> String {
+        write::describe(edit)
     }
 
     async fn open(&self, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError> {

@@ -99,8 +99,9 @@ async fn read(
     started: &mut Option<Started>,
     batches: &mpsc::Sender<Message>,
 ) -> Result<(), StoreError> {
+    let statement = job.copy();
     let connection = lease.connection()?;
-    let chunks = match tokio::time::timeout(job.deadline, connection.copy_out_raw(&job.statement)).await {
+    let chunks = match tokio::time::timeout(job.deadline, connection.copy_out_raw(&statement)).await {
         Ok(chunks) => chunks.map_err(|problem| job.server_error(&problem))?,
         Err(_) => return Err(error::deadline(&job.store, job.deadline, "a scan to start")),
     };
@@ -194,7 +195,7 @@ impl Source<'_> {
 }
 
 /// The growing arrays of one selected item.
-enum Cells {
+pub(super) enum Cells {
     /// The item's place among those of the job, for what is said of its values.
     Plain {
         output: usize,
@@ -208,7 +209,8 @@ enum Cells {
     },
 }
 
-fn cells(job: &Job) -> Vec<Cells> {
+/// Cells without rows, one for each item of the answer.
+pub(super) fn cells(job: &Job) -> Vec<Cells> {
     let rows = job.limits.batch_rows.min(8_192);
     let cells = job.items.iter().enumerate().map(|(item, selected)| match selected {
         Item::Plain { output, field, .. } => Cells::Plain { output: *output, item, decoder: types::decoder(field, rows) },
@@ -220,7 +222,7 @@ fn cells(job: &Job) -> Vec<Cells> {
 }
 
 /// Why a row cannot be read.
-enum Unfit {
+pub(super) enum Unfit {
     Row(Malformed),
     /// A value of this item.
     Value(usize, Box<Broken>),
@@ -235,8 +237,9 @@ impl From<Malformed> for Unfit {
 }
 
 impl Unfit {
+    /// What the scan fails with.
     #[cold]
-    fn in_scan(self, job: &Job) -> StoreError {
+    pub(super) fn in_scan(self, job: &Job) -> StoreError {
         match self {
             Self::Row(problem) => job.malformed(&problem),
             Self::Value(item, broken) => job.broken(item, None, *broken),
@@ -246,8 +249,9 @@ impl Unfit {
 }
 
 impl Cells {
+    /// Adds a value in its binary form; `None` is NULL.
     #[inline]
-    fn append(&mut self, value: Option<&[u8]>) -> Result<(), Unfit> {
+    pub(super) fn append(&mut self, value: Option<&[u8]>) -> Result<(), Unfit> {
         match (self, value) {
             (Self::Plain { decoder, item, .. }, Some(value)) => decoder.value(value).map_err(|broken| Unfit::Value(*item, broken)),
             (Self::Plain { decoder, .. }, None) => {
@@ -281,7 +285,8 @@ fn append_document(item: usize, is_jsonb: bool, cells: &mut DocumentCells, value
     })
 }
 
-fn finish(job: &Job, cells: &mut [Cells], rows: usize) -> Result<RecordBatch, StoreError> {
+/// The batch of the rows so far. The cells are empty then.
+pub(super) fn finish(job: &Job, cells: &mut [Cells], rows: usize) -> Result<RecordBatch, StoreError> {
     let mut arrays = Vec::with_capacity(job.schema.fields().len());
     for cells in cells {
         arrays.extend(cells.finish(job)?);

@@ -35,6 +35,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         default: Some(""),
         meaning: "PEM file of the authorities that may sign the server's certificate; require then checks the signature too.",
     },
+    OptionSpec { key: "read_only", form: Form::Bool, default: Some("false"), meaning: "Whether writes to the store are refused." },
     OptionSpec {
         key: "connect_timeout",
         form: Form::Duration,
@@ -75,6 +76,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
 pub(super) struct Settings {
     /// Where and as whom to connect. Its `Debug` would show the password, so this struct has none derived.
     pub connect: PgConnectOptions,
+    /// Whether writes are refused.
+    pub read_only: bool,
     /// Longest time to connect and log in.
     pub connect_timeout: Duration,
     /// Longest silence of the store while a statement waits.
@@ -116,6 +119,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Settings {
         .disable_statement_logging();
     Settings {
         connect: with_tls(connect, &host, reader),
+        read_only: reader.bool("read_only"),
         connect_timeout: positive(reader, "connect_timeout"),
         deadline: positive(reader, "deadline"),
         pool_size: reader.count("pool.size"),

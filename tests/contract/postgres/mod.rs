@@ -9,6 +9,7 @@ mod reaching;
 mod reads;
 mod rows;
 mod types;
+mod writes;
 
 use std::sync::Arc;
 

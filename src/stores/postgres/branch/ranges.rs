@@ -51,7 +51,8 @@ impl View {
         }
         let (slot, begin) = match &self.kind {
             ViewKind::EachScan(_) => (None, None),
-            ViewKind::Snapshot { leader, worker_begin, reserved } => {
+            ViewKind::Once | ViewKind::Writing(_) => return Ok(None),
+            ViewKind::Snapshot { leader, worker_begin, reserved, .. } => {
                 if leader.lock().await.is_none() {
                     return Err(self.ended());
                 }

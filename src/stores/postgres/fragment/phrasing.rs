@@ -9,12 +9,13 @@ use super::super::super::predicate::{ColumnRef, Comparison, Predicate, Rows};
 use super::super::super::relational::fragment::{Like, Pen, Phrasing};
 use super::super::super::relational::predicate::{self, Like as StoredLike, Members, Spelling, Use};
 use super::super::super::relational::{Sql, Unwritable};
-use super::super::super::schema::{Collation, Table};
+use super::super::super::schema::{Collation, Column, Table};
 use super::super::super::value::Value;
 use super::super::array::{self, Element};
 use super::super::job::stored_column;
 use super::super::pushdown::Names;
 use super::super::types::Form;
+use super::super::write::native;
 use super::judge::is_string;
 use crate::pgtype::{PgType, builtin};
 
@@ -87,6 +88,16 @@ impl Phrasing for Postgres {
         }
         sql.push("::");
         sql.push(&type_name(PgType::with_typmod(pg_type.oid, -1))?);
+        Ok(())
+    }
+
+    /// What is offered as text and is none takes no text without a word.
+    fn write_assigned(&self, column: &Column, value: &Expression, pen: &mut Pen<'_>) -> Result<(), Unwritable> {
+        pen.expression(value)?;
+        if let Some(native) = native(column) {
+            pen.push("::");
+            pen.push(native);
+        }
         Ok(())
     }
 

@@ -1,0 +1,317 @@
+//! A transaction that writes: one connection on which scans, edits and savepoints take turns.
+//!
+//! ```text
+//! BEGIN … READ WRITE → (DECLARE, FETCH | edit | SAVEPOINT, ROLLBACK TO, RELEASE)* → SELECT; COMMIT, or ROLLBACK
+//! ```
+//!
+//! **Invariants:** whoever uses the connection holds the lock on it for one statement; what a dropped scan left is read before the next
+//! statement. After a failure nothing is sent but the way back. `COMMIT` never ends a transaction that has failed, which the server
+//! would roll back without an error: a `SELECT` before it fails then.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use futures::TryStreamExt;
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgRow;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio_util::sync::CancellationToken;
+
+use super::super::super::connector::WriteIsolation;
+use super::super::super::edit::{Edit, Edited};
+use super::super::super::error::StoreError;
+use super::super::branch::Inner;
+use super::super::error;
+use super::super::job::Job;
+use super::super::pool::{Lease, State};
+use super::once::unknown;
+use super::run::{Failure, cancel, drain, run};
+use super::statement::Statement;
+use crate::error::sqlstate;
+
+/// So many scans that were dropped or have ended are left open in the server.
+const LEFT_MAX: usize = 16;
+/// What a statement waits for.
+const ANSWER: &str = "the answer to a statement of a transaction that writes";
+
+/// An open transaction. Dropping it rolls it back.
+pub(in super::super) struct Transaction {
+    inner: Arc<Inner>,
+    line: Mutex<Line>,
+    /// The process that serves the connection.
+    process_id: i32,
+    has_written: AtomicBool,
+    left: std::sync::Mutex<Left>,
+    cursors: AtomicU64,
+}
+
+/// The connection and what is known of its transaction.
+pub(super) struct Line {
+    /// Gone when the transaction has ended.
+    lease: Option<Lease>,
+    has_failed: bool,
+    /// Savepoints, and whether something had been written before them.
+    savepoints: Vec<(u32, bool)>,
+}
+
+/// Cursors that nobody reads any more.
+#[derive(Default)]
+struct Left {
+    numbers: Vec<u64>,
+    /// How often the transaction has gone back: cursors of before may have gone with what was undone.
+    turns: u64,
+}
+
+/// Begins a transaction.
+///
+/// # Errors
+/// The store cannot be reached, or what it answered.
+pub(in super::super) async fn begin(inner: &Arc<Inner>, isolation: WriteIsolation) -> Result<Arc<Transaction>, StoreError> {
+    let level = match isolation {
+        WriteIsolation::ReadCommitted => "READ COMMITTED",
+        WriteIsolation::RepeatableRead => "REPEATABLE READ",
+        WriteIsolation::Serializable => "SERIALIZABLE",
+    };
+    let begin = format!("BEGIN ISOLATION LEVEL {level} READ WRITE");
+    let (mut lease, _) = Box::pin(inner.pools.leaders.acquire_with(&begin)).await?;
+    lease.settle(State::Transaction);
+    Ok(Transaction::of(inner, lease))
+}
+
+impl Transaction {
+    /// The transaction that a connection is in.
+    pub(in super::super) fn of(inner: &Arc<Inner>, lease: Lease) -> Arc<Self> {
+        Arc::new(Self {
+            inner: inner.clone(),
+            process_id: lease.process_id(),
+            line: Mutex::new(Line { lease: Some(lease), has_failed: false, savepoints: Vec::new() }),
+            has_written: AtomicBool::new(false),
+            left: std::sync::Mutex::new(Left::default()),
+            cursors: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether an edit may have changed something that is not undone.
+    pub(in super::super) fn has_written(&self) -> bool {
+        self.has_written.load(Ordering::Acquire)
+    }
+
+    /// Runs an edit.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub(in super::super) async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+        let statement = Statement::of(edit)?;
+        let mut line = self.ready().await?;
+        let lease = line.lease.as_mut().ok_or_else(|| self.ended())?;
+        self.has_written.store(true, Ordering::Release);
+        let outcome = Box::pin(run(&self.inner, lease, &statement, stop, State::Transaction)).await;
+        line.has_failed = outcome.is_err();
+        outcome.map_err(|failure| match failure {
+            Failure::Unsent(error) | Failure::Refused(error) | Failure::Lost(error) => error,
+        })
+    }
+
+    /// Marks a state to come back to.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub(in super::super) async fn savepoint(&self, id: u32) -> Result<(), StoreError> {
+        let mut line = self.ready().await?;
+        self.say(&mut line, &format!("SAVEPOINT s{id}")).await?;
+        line.savepoints.push((id, self.has_written()));
+        Ok(())
+    }
+
+    /// Goes back to a savepoint, also after a failure.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub(in super::super) async fn roll_back_to(&self, id: u32) -> Result<(), StoreError> {
+        let mut line = self.seize().await?;
+        {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            left.numbers.clear();
+            left.turns += 1;
+        }
+        self.say(&mut line, &format!("ROLLBACK TO SAVEPOINT s{id}")).await?;
+        line.has_failed = false;
+        if let Some(place) = line.savepoints.iter().rposition(|(known, _)| *known == id) {
+            line.savepoints.truncate(place + 1);
+            let had_written = line.savepoints.last().is_none_or(|(_, had_written)| *had_written);
+            self.has_written.store(had_written, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Forgets a savepoint and those after it.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub(in super::super) async fn release(&self, id: u32) -> Result<(), StoreError> {
+        let mut line = self.ready().await?;
+        self.say(&mut line, &format!("RELEASE SAVEPOINT s{id}")).await?;
+        if let Some(place) = line.savepoints.iter().rposition(|(known, _)| *known == id) {
+            line.savepoints.truncate(place);
+        }
+        Ok(())
+    }
+
+    /// Keeps what was written.
+    ///
+    /// # Errors
+    /// What the server answered, with which the transaction is rolled back; [`StoreError::OutcomeUnknown`] when its answer was lost.
+    pub(in super::super) async fn commit(&self) -> Result<(), StoreError> {
+        let mut line = self.ready().await?;
+        let outcome = self.say(&mut line, "SELECT; COMMIT").await;
+        // Dropping the lease closes a connection that is lost, and rolls back what the server refused to commit.
+        let lease = line.lease.take();
+        let is_unknown = matches!(outcome, Err(StoreError::ConnectionLost { .. } | StoreError::Deadline { .. }));
+        if is_unknown && self.has_written() {
+            return outcome.map_err(|error| unknown(&self.inner, &error));
+        }
+        self.has_written.store(false, Ordering::Release);
+        if let (Ok(()), Some(mut lease)) = (&outcome, lease) {
+            lease.settle(State::Ready);
+        }
+        outcome
+    }
+
+    /// Drops what was written.
+    ///
+    /// # Errors
+    /// What the server answered; the connection is closed then, with which the server rolls back.
+    pub(in super::super) async fn roll_back(&self) -> Result<(), StoreError> {
+        let mut line = self.seize().await?;
+        let outcome = self.say(&mut line, "ROLLBACK").await;
+        self.has_written.store(false, Ordering::Release);
+        if let Some(mut lease) = line.lease.take() {
+            lease.settle(if outcome.is_ok() { State::Ready } else { State::Broken });
+        }
+        outcome
+    }
+
+    /// The connection, on which the next statement can be run.
+    pub(super) async fn ready(&self) -> Result<MutexGuard<'_, Line>, StoreError> {
+        let mut line = self.line.lock().await;
+        let Some(lease) = &mut line.lease else { return Err(self.ended()) };
+        if lease.is_running() {
+            match drain(&self.inner, lease).await {
+                Ok(false) => {}
+                Ok(true) => line.has_failed = true,
+                Err(error) => {
+                    line.has_failed = true;
+                    return Err(error);
+                }
+            }
+        }
+        if line.has_failed {
+            let message = "current transaction is aborted, commands ignored until end of transaction block";
+            return Err(self.said(sqlstate::IN_FAILED_SQL_TRANSACTION, message));
+        }
+        let left = {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            if left.numbers.len() < LEFT_MAX { Vec::new() } else { std::mem::take(&mut left.numbers) }
+        };
+        if !left.is_empty() {
+            let closed: Vec<String> = left.into_iter().map(|number| format!("CLOSE c{number}")).collect();
+            self.say(&mut line, &closed.join("; ")).await?;
+        }
+        Ok(line)
+    }
+
+    /// The connection, for going back: what runs on it is asked to end.
+    async fn seize(&self) -> Result<MutexGuard<'_, Line>, StoreError> {
+        let (mut line, was_asked) = match self.line.try_lock() {
+            Ok(line) => (line, false),
+            Err(_) => {
+                cancel(&self.inner, self.process_id).await;
+                (self.line.lock().await, true)
+            }
+        };
+        let Some(lease) = &mut line.lease else { return Err(self.ended()) };
+        if lease.is_running() && !was_asked {
+            cancel(&self.inner, self.process_id).await;
+        }
+        if was_asked || lease.is_running() {
+            // Whether it has failed makes no difference to the way back.
+            drain(&self.inner, lease).await?;
+        }
+        Ok(line)
+    }
+
+    /// Runs a statement of our own.
+    async fn say(&self, line: &mut Line, sql: &str) -> Result<(), StoreError> {
+        self.rows(line, sql, None, &mut |_| Ok(())).await
+    }
+
+    /// Runs statements of our own, and gives their rows away as they come. After an error of `take` what is left of the answer is read
+    /// before the next statement. They are those of `job`, if of any.
+    pub(super) async fn rows(
+        &self,
+        line: &mut Line,
+        sql: &str,
+        job: Option<&Job>,
+        take: &mut (dyn FnMut(&PgRow) -> Result<(), StoreError> + Send),
+    ) -> Result<(), StoreError> {
+        let limit = self.inner.settings.deadline;
+        let lease = line.lease.as_mut().ok_or_else(|| self.ended())?;
+        let connection = lease.connection()?;
+        let work = async {
+            let mut rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch(connection);
+            while let Some(row) = rows.try_next().await.map_err(Interrupted::Server)? {
+                take(&row).map_err(Interrupted::Taker)?;
+            }
+            Ok::<_, Interrupted>(())
+        };
+        let problem = match tokio::time::timeout(limit, Box::pin(work)).await {
+            Ok(Ok(())) => {
+                lease.settle(State::Transaction);
+                return Ok(());
+            }
+            Ok(Err(Interrupted::Taker(error))) => return Err(error),
+            Ok(Err(Interrupted::Server(problem))) => problem,
+            // The statement still runs: its session ends with the lease.
+            Err(_) => {
+                line.has_failed = true;
+                return Err(error::deadline(&self.inner.name, limit, ANSWER));
+            }
+        };
+        let failure = match job {
+            Some(job) => job.server_error(&problem),
+            None => error::running(&self.inner.name, &problem),
+        };
+        let is_lost = matches!(failure, StoreError::ConnectionLost { .. });
+        lease.settle(if is_lost { State::Broken } else { State::Transaction });
+        line.has_failed = true;
+        Err(failure)
+    }
+
+    /// A number for a cursor, and how often the transaction has gone back so far.
+    pub(super) fn open_cursor(&self) -> (u64, u64) {
+        let turns = self.left.lock().unwrap_or_else(PoisonError::into_inner).turns;
+        (self.cursors.fetch_add(1, Ordering::Relaxed), turns)
+    }
+
+    /// Nobody reads this cursor any more. One of before the transaction went back may be gone, and stays to the end where it is not.
+    pub(super) fn leave_cursor(&self, (number, turns): (u64, u64)) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.turns == turns {
+            left.numbers.push(number);
+        }
+    }
+
+    fn ended(&self) -> StoreError {
+        self.said(sqlstate::NO_ACTIVE_SQL_TRANSACTION, "the transaction on the store has ended")
+    }
+
+    fn said(&self, sqlstate: &str, message: &str) -> StoreError {
+        StoreError::remote(self.inner.name.as_str(), sqlstate, message.to_owned())
+    }
+}
+
+/// Why rows stopped coming.
+enum Interrupted {
+    Server(sqlx::Error),
+    Taker(StoreError),
+}
