@@ -7,6 +7,10 @@
 //! | a transaction, repeatable | one pinned, more at the same position when scans overlap | the state when it began |
 //! | a transaction, serializable | as a repeatable one | the same: InnoDB's serializable transactions lock what they read, so they are serial in commit order, of which a snapshot is a beginning |
 //! | a transaction, read committed | one pinned, autocommit ones beside it when scans overlap | what is committed when each scan starts |
+//! | one edit | one, autocommit | |
+//! | a transaction that writes | one; scans take turns (`write/turn.rs`) | what its level says, and what it wrote |
+//!
+//! A transaction that is not READ ONLY becomes one that writes with its first edit.
 //!
 //! **Deadlocks:** a pinned connection serves one scan at a time, under a lock that the scan holds. A second scan never waits
 //! behind it while another way exists: it takes a connection beside it. Only where a repeatable transaction cannot get a
@@ -15,14 +19,15 @@
 
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
-use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits};
+use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, WriteIsolation};
+use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
 use super::super::position::Position;
@@ -32,11 +37,17 @@ use super::changes::{self, Access, SnapshotPosition};
 use super::fragment;
 use super::pool::Lease;
 use super::scan::{Job, Seat};
-use super::write;
+use super::write::{self, Flags, Turn, Xid, share};
 use crate::error::sqlstate;
 
 /// A pinned connection; `None` once its transaction has ended or broken.
 type Pinned = Arc<AsyncMutex<Option<Lease>>>;
+
+/// The connection of a transaction in the hands of one statement.
+type Own = OwnedMutexGuard<Option<Lease>>;
+
+/// The scan that is open on it; whoever has this is next.
+type Open<'w> = AsyncMutexGuard<'w, Weak<Turn>>;
 
 /// One consistent view of the server.
 pub(super) struct Branch {
@@ -52,6 +63,8 @@ enum View {
     Snapshot { position: SnapshotPosition, ready: Mutex<Vec<Lease>>, proved: Result<(), &'static str> },
     /// A transaction block.
     Transaction(Transaction),
+    /// One edit that commits by itself.
+    Once,
 }
 
 struct Transaction {
@@ -61,6 +74,17 @@ struct Transaction {
     position: Option<SnapshotPosition>,
     repeatable: bool,
     proved: Result<(), &'static str>,
+    /// What a transaction needs that may write.
+    writing: Option<Writing>,
+}
+
+#[derive(Default)]
+struct Writing {
+    /// Its name when it is an XA transaction.
+    xid: Option<Xid>,
+    flags: Arc<Flags>,
+    /// The scan that was last started on the transaction's connection. Whoever waits for that connection holds the lock.
+    turn: AsyncMutex<Weak<Turn>>,
 }
 
 impl fmt::Debug for Branch {
@@ -69,6 +93,7 @@ impl fmt::Debug for Branch {
             View::Alone(_) => "alone",
             View::Snapshot { .. } => "snapshot",
             View::Transaction(_) => "transaction",
+            View::Once => "once",
         };
         f.debug_struct("Branch").field("store", &self.shared.name).field("view", &view).finish_non_exhaustive()
     }
@@ -89,9 +114,11 @@ impl Branch {
             Purpose::Transaction { read_only: false, repeatable } => transaction_view(shared, Access::Write, repeatable).await?,
             Purpose::Transaction { read_only: true, repeatable } => transaction_view(shared, Access::Read, repeatable).await?,
             Purpose::Serializable => transaction_view(shared, Access::Read, true).await?,
-            Purpose::Once | Purpose::Write(_) => {
-                return Err(StoreError::Unsupported { store: shared.name.to_string(), feature: "writes" });
+            Purpose::Once | Purpose::Write(_) if shared.settings.read_only => {
+                return Err(StoreError::ReadOnly { store: shared.name.to_string() });
             }
+            Purpose::Once => View::Once,
+            Purpose::Write(isolation) => writing_view(shared, isolation).await?,
         };
         Ok(Self { shared: Arc::clone(shared), view, stop: CancellationToken::new() })
     }
@@ -111,28 +138,166 @@ impl Branch {
                 }
             }
             View::Transaction(transaction) => self.transaction_seat(transaction).await,
+            View::Once => {
+                Err(StoreError::Unsupported { store: self.shared.name.to_string(), feature: "scans beside a single edit" })
+            }
         }
     }
 
     async fn transaction_seat(&self, transaction: &Transaction) -> Result<Seat, StoreError> {
-        let beside = lock(&transaction.beside).clone();
-        for pinned in std::iter::once(&transaction.primary).chain(&beside) {
-            if let Ok(guard) = Arc::clone(pinned).try_lock_owned() {
-                return Ok(Seat::Pinned(guard));
-            }
+        if let Ok(guard) = Arc::clone(&transaction.primary).try_lock_owned() {
+            return Ok(Seat::Pinned(guard));
         }
-        if !transaction.repeatable {
-            return Ok(Seat::Own(self.shared.pool.lease().await?));
-        }
-        if let Some(position) = &transaction.position
-            && let Some(lease) = self.lease_at(position).await?
-        {
-            let pinned: Pinned = Arc::new(AsyncMutex::new(Some(lease)));
-            lock(&transaction.beside).push(Arc::clone(&pinned));
-            return Ok(Seat::Pinned(pinned.lock_owned().await));
+        if let Some(seat) = self.seat_beside(transaction).await? {
+            return Ok(seat);
         }
         let wait = Arc::clone(&transaction.primary).lock_owned();
         tokio::time::timeout(self.shared.settings.pool_wait, wait).await.map(Seat::Pinned).map_err(|_elapsed| self.moved_on())
+    }
+
+    /// A connection beside the transaction's own; `None` when no other shows its state.
+    async fn seat_beside(&self, transaction: &Transaction) -> Result<Option<Seat>, StoreError> {
+        let beside = lock(&transaction.beside).clone();
+        for pinned in beside {
+            if let Ok(guard) = pinned.try_lock_owned() {
+                return Ok(Some(Seat::Pinned(guard)));
+            }
+        }
+        if !transaction.repeatable {
+            return Ok(Some(Seat::Own(self.shared.pool.lease().await?)));
+        }
+        let Some(position) = &transaction.position else { return Ok(None) };
+        let Some(lease) = self.lease_at(position).await? else { return Ok(None) };
+        let pinned: Pinned = Arc::new(AsyncMutex::new(Some(lease)));
+        lock(&transaction.beside).push(Arc::clone(&pinned));
+        Ok(Some(Seat::Pinned(pinned.lock_owned().await)))
+    }
+
+    /// Starts a read where its view has a place for it.
+    async fn start(&self, job: Job) -> Result<BatchStream, StoreError> {
+        let View::Transaction(Transaction { writing: Some(writing), .. }) = &self.view else {
+            let seat = self.seat().await?;
+            return Ok(job.start(seat, self.stop.clone()));
+        };
+        let View::Transaction(transaction) = &self.view else { return Err(self.ended()) };
+        self.check(writing)?;
+        if !writing.flags.is_alone.load(Ordering::Acquire) {
+            let turn = writing.turn.lock().await;
+            if let Ok(primary) = Arc::clone(&transaction.primary).try_lock_owned() {
+                return Ok(self.start_in_turn(job, writing, turn, primary));
+            }
+            drop(turn);
+            if let Some(seat) = self.seat_beside(transaction).await? {
+                return Ok(job.start(seat, self.stop.clone()));
+            }
+        }
+        let (turn, primary) = self.take_turn(transaction, writing).await?;
+        Ok(self.start_in_turn(job, writing, turn, primary))
+    }
+
+    fn start_in_turn(&self, job: Job, writing: &Writing, mut turn: Open<'_>, primary: Own) -> BatchStream {
+        let (handle, stream) = share(&self.shared.name, job.start(Seat::Pinned(primary), self.stop.clone()), &writing.flags);
+        *turn = handle;
+        stream
+    }
+
+    /// The transaction's connection, free of scans.
+    async fn take_turn<'w>(&self, transaction: &Transaction, writing: &'w Writing) -> Result<(Open<'w>, Own), StoreError> {
+        let limit = self.shared.settings.query_timeout;
+        let turn = writing.turn.lock().await;
+        let free = async {
+            if let Some(open) = turn.upgrade() {
+                open.gather().await?;
+            }
+            Ok::<Own, StoreError>(Arc::clone(&transaction.primary).lock_owned().await)
+        };
+        let primary = tokio::time::timeout(limit, free).await.map_err(|_elapsed| self.late())??;
+        Ok((turn, primary))
+    }
+
+    /// Refuses everything after a failure: the server may have ended the transaction, and would commit what comes next by itself.
+    fn check(&self, writing: &Writing) -> Result<(), StoreError> {
+        if !writing.flags.has_failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let message = format!(
+            "the transaction in store \"{}\" has failed; only its end or a savepoint before the failure is left",
+            self.shared.name
+        );
+        Err(StoreError::remote(self.shared.name.as_str(), sqlstate::IN_FAILED_SQL_TRANSACTION, message))
+    }
+
+    /// The transaction, when it may write.
+    fn writing(&self) -> Result<(&Transaction, &Writing), StoreError> {
+        let store = || self.shared.name.to_string();
+        if self.shared.settings.read_only {
+            return Err(StoreError::ReadOnly { store: store() });
+        }
+        match &self.view {
+            View::Transaction(transaction) => transaction.writing.as_ref().map(|writing| (transaction, writing)),
+            View::Alone(_) | View::Snapshot { .. } | View::Once => None,
+        }
+        .ok_or_else(|| StoreError::Unsupported { store: store(), feature: "writes in a view that reads" })
+    }
+
+    /// The same, from now on with everything on its one connection.
+    fn alone(&self) -> Result<(&Transaction, &Writing), StoreError> {
+        let found = self.writing()?;
+        found.1.flags.is_alone.store(true, Ordering::Release);
+        Ok(found)
+    }
+
+    async fn edit_in_transaction(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+        let (transaction, writing) = self.alone()?;
+        self.check(writing)?;
+        let (_turn, mut primary) = self.take_turn(transaction, writing).await?;
+        let lease = primary.take().ok_or_else(|| self.ended())?;
+        // Until it has succeeded. Whoever drops this leaves a transaction without a connection.
+        writing.flags.has_failed.store(true, Ordering::Release);
+        writing.flags.has_written.store(true, Ordering::Release);
+        let (outcome, lease) = write::run(&self.shared, lease, edit, stop).await;
+        *primary = lease;
+        writing.flags.has_failed.store(outcome.is_err(), Ordering::Release);
+        outcome
+    }
+
+    /// Runs a statement about savepoints. The text holds no values.
+    async fn mark(&self, text: String) -> Result<(), StoreError> {
+        let (transaction, writing) = self.alone()?;
+        let (_turn, mut primary) = self.take_turn(transaction, writing).await?;
+        let mut lease = primary.take().ok_or_else(|| self.ended())?;
+        let outcome = lease.rows_of(text).await.map(drop);
+        // After any other error it is not known what the connection does.
+        if matches!(outcome, Ok(()) | Err(StoreError::Remote { .. })) {
+            *primary = Some(lease);
+        }
+        outcome
+    }
+
+    fn may_write(&self) -> bool {
+        matches!(&self.view, View::Transaction(Transaction { writing: Some(_), .. }))
+    }
+
+    /// Reads an open scan to its end, so that the transaction can end.
+    async fn end_turn(&self, writing: &Writing) {
+        let open = writing.turn.lock().await.upgrade();
+        if let Some(open) = open
+            && let Err(error) = open.gather().await
+        {
+            tracing::debug!(store = %self.shared.name, error = %error, "a scan was given up because its transaction ends");
+        }
+    }
+
+    fn ended(&self) -> StoreError {
+        self.shared.place().lost("the transaction has already ended")
+    }
+
+    fn late(&self) -> StoreError {
+        StoreError::Deadline {
+            store: self.shared.name.to_string(),
+            limit_ms: u64::try_from(self.shared.settings.query_timeout.as_millis()).unwrap_or(u64::MAX),
+            waiting_for: "a scan of the transaction to end",
+        }
     }
 
     /// Another connection whose snapshot stands at `position`; `None` when the server has moved on.
@@ -163,12 +328,8 @@ impl Branch {
         let taken = tokio::time::timeout(limit, transaction.primary.lock()).await.map(|mut guard| guard.take());
         let outcome = match taken {
             Ok(Some(lease)) => end(lease).await,
-            Ok(None) => Err(self.shared.place().lost("the transaction has already ended")),
-            Err(_elapsed) => Err(StoreError::Deadline {
-                store: self.shared.name.to_string(),
-                limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
-                waiting_for: "a scan of the transaction to end",
-            }),
+            Ok(None) => Err(self.ended()),
+            Err(_elapsed) => Err(self.late()),
         };
         let beside = std::mem::take(&mut *lock(&transaction.beside));
         for guard in beside.into_iter().filter_map(|pinned| pinned.try_lock_owned().ok()) {
@@ -203,7 +364,7 @@ async fn begun(shared: &Arc<Shared>, access: Access, repeatable: bool) -> Result
 
 /// Whether an equal position proves that two connections see one state.
 fn proved(shared: &Shared, lease: &Lease, position: &SnapshotPosition) -> Result<(), &'static str> {
-    if shared.has_other_engines.load(Ordering::Relaxed) {
+    if !lock(&shared.other_engines).is_empty() {
         return Err("some tables are kept by an engine without transactions");
     }
     lease.session.server.logs_all.and_then(|()| position.proves())
@@ -214,7 +375,22 @@ async fn transaction_view(shared: &Arc<Shared>, access: Access, repeatable: bool
     // Without a position all scans take turns on one connection.
     let proved = position.as_ref().map_or(Ok(()), |position| proved(shared, &lease, position));
     let primary = Arc::new(AsyncMutex::new(Some(lease)));
-    Ok(View::Transaction(Transaction { primary, beside: Mutex::new(Vec::new()), position, repeatable, proved }))
+    let writing = (access == Access::Write && !shared.settings.read_only).then(Writing::default);
+    Ok(View::Transaction(Transaction { primary, beside: Mutex::new(Vec::new()), position, repeatable, proved, writing }))
+}
+
+async fn writing_view(shared: &Arc<Shared>, isolation: WriteIsolation) -> Result<View, StoreError> {
+    let (lease, xid) = write::begin_xa(shared, isolation).await?;
+    let writing = Writing { xid: Some(xid), ..Writing::default() };
+    writing.flags.is_alone.store(true, Ordering::Release);
+    Ok(View::Transaction(Transaction {
+        primary: Arc::new(AsyncMutex::new(Some(lease))),
+        beside: Mutex::new(Vec::new()),
+        position: None,
+        repeatable: isolation != WriteIsolation::ReadCommitted,
+        proved: Ok(()),
+        writing: Some(writing),
+    }))
 }
 
 async fn snapshot_view(shared: &Arc<Shared>, scans: usize) -> Result<View, StoreError> {
@@ -248,8 +424,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl connector::Branch for Branch {
     async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
         let job = Job::new(&self.shared, table, scan, limits)?;
-        let seat = self.seat().await?;
-        Ok(job.start(seat, self.stop.clone()))
+        self.start(job).await
     }
 
     async fn run(
@@ -260,8 +435,62 @@ impl connector::Branch for Branch {
         limits: ScanLimits,
     ) -> Result<BatchStream, StoreError> {
         let job = fragment::job(&self.shared, fragment, tables, schema, limits)?;
-        let seat = self.seat().await?;
-        Ok(job.start(seat, self.stop.clone()))
+        self.start(job).await
+    }
+
+    async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+        match self.view {
+            View::Once => write::once(&self.shared, edit, stop).await,
+            _ => self.edit_in_transaction(edit, stop).await,
+        }
+    }
+
+    async fn scan_for_update(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        self.alone()?;
+        self.start(Job::locking(&self.shared, table, scan, limits)?).await
+    }
+
+    async fn savepoint(&self, id: u32) -> Result<(), StoreError> {
+        if !self.may_write() {
+            return Ok(());
+        }
+        self.check(self.writing()?.1)?;
+        self.mark(format!("SAVEPOINT s{id}")).await
+    }
+
+    async fn roll_back_to(&self, id: u32) -> Result<(), StoreError> {
+        if !self.may_write() {
+            return Ok(());
+        }
+        let outcome = self.mark(format!("ROLLBACK TO SAVEPOINT s{id}")).await;
+        let flags = &self.writing()?.1.flags;
+        match outcome {
+            Ok(()) => flags.has_failed.store(false, Ordering::Release),
+            // The savepoint is gone because the server has rolled everything back, as it does after a deadlock.
+            Err(StoreError::Remote { message, .. }) => {
+                flags.has_failed.store(true, Ordering::Release);
+                let rolled = format!("store \"{}\" has rolled the whole transaction back: {message}", self.shared.name);
+                return Err(StoreError::remote(self.shared.name.as_str(), sqlstate::SERIALIZATION_FAILURE, rolled));
+            }
+            Err(error) => {
+                flags.has_failed.store(true, Ordering::Release);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn release(&self, id: u32) -> Result<(), StoreError> {
+        if !self.may_write() {
+            return Ok(());
+        }
+        self.check(self.writing()?.1)?;
+        self.mark(format!("RELEASE SAVEPOINT s{id}")).await
+    }
+
+    fn has_written(&self) -> bool {
+        matches!(&self.view, View::Transaction(Transaction { writing: Some(writing), .. })
+            if writing.flags.has_written.load(Ordering::Acquire))
     }
 
     fn shared_snapshot(&self) -> Result<(), &'static str> {
@@ -269,17 +498,39 @@ impl connector::Branch for Branch {
             View::Alone(shared) => *shared,
             View::Snapshot { proved, .. } => *proved,
             View::Transaction(transaction) if transaction.repeatable => transaction.proved,
+            View::Once => Ok(()),
             View::Transaction(_) => Err("in a read committed transaction each scan sees what is committed when it starts"),
         }
     }
 
     async fn commit(&self) -> Result<Option<Position>, StoreError> {
-        self.finish(write::commit).await?;
+        let View::Transaction(Transaction { writing: Some(writing), .. }) = &self.view else {
+            self.finish(write::commit).await?;
+            return Ok(None);
+        };
+        if let Err(failed) = self.check(writing) {
+            self.rollback().await?;
+            return Err(failed);
+        }
+        self.end_turn(writing).await;
+        let (xid, has_written) = (writing.xid.clone(), self.has_written());
+        self.finish(|lease| write::commit_written(lease, xid, has_written)).await?;
+        writing.flags.has_written.store(false, Ordering::Release);
         Ok(None)
     }
 
     async fn rollback(&self) -> Result<(), StoreError> {
         self.stop.cancel();
-        self.finish(write::roll_back).await
+        let View::Transaction(Transaction { writing: Some(writing), .. }) = &self.view else {
+            return self.finish(write::roll_back).await;
+        };
+        let xid = writing.xid.clone();
+        let outcome = self.finish(|lease| write::roll_back_written(lease, xid)).await;
+        writing.flags.has_written.store(false, Ordering::Release);
+        match outcome {
+            // Without its connection the server rolls the transaction back.
+            Err(StoreError::ConnectionLost { .. }) => Ok(()),
+            outcome => outcome,
+        }
     }
 }

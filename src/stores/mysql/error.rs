@@ -8,7 +8,7 @@ use sqlx::mysql::MySqlDatabaseError;
 
 use super::super::connector::StoreName;
 use super::super::error::StoreError;
-use crate::error::sqlstate;
+use crate::error::{Site, sqlstate};
 
 /// What an error number means to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +35,11 @@ const MEANINGS: &[(&[u16], Meaning)] = &[
     (&[1049], Meaning::State(sqlstate::INVALID_CATALOG_NAME)),
     (&[1044, 1142, 1143, 1227, 1370], Meaning::State(sqlstate::INSUFFICIENT_PRIVILEGE)),
     (&[1290, 1792, 1836], Meaning::State(sqlstate::READ_ONLY_SQL_TRANSACTION)),
-    (&[1205], Meaning::State(sqlstate::SERIALIZATION_FAILURE)),
-    (&[1213], Meaning::State("40P01")),
+    (&[1020, 1205, 1402], Meaning::State(sqlstate::SERIALIZATION_FAILURE)),
+    (&[1213, 1614], Meaning::State("40P01")),
+    (&[1613], Meaning::State(sqlstate::QUERY_CANCELED)),
+    (&[1153], Meaning::State(sqlstate::PROGRAM_LIMIT_EXCEEDED)),
+    (&[1288, 1393, 1394, 1395, 1442, 1471], Meaning::State(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE)),
     (&[1022, 1062, 1169, 1586], Meaning::State(sqlstate::UNIQUE_VIOLATION)),
     (&[1048, 1364], Meaning::State("23502")),
     (&[1216, 1217, 1451, 1452, 1557, 1761, 1762], Meaning::State("23503")),
@@ -53,6 +56,9 @@ const MEANINGS: &[(&[u16], Meaning)] = &[
     (&[1021, 1114], Meaning::State("53100")),
     (&[1037, 1038, 1041], Meaning::State(sqlstate::OUT_OF_MEMORY)),
 ];
+
+/// How the server begins its complaint about text that a column's character set does not have.
+const NO_SUCH_CHARACTER: &str = "Incorrect string value";
 
 /// `ER_DATA_OUT_OF_RANGE`
 const OUT_OF_RANGE: u16 = 1690;
@@ -116,6 +122,9 @@ impl Place<'_> {
                 table: self.table.unwrap_or_default().to_owned(),
                 difference: format!("{}.", answer.message()),
             },
+            Some(Meaning::State(sqlstate::INVALID_TEXT_REPRESENTATION)) if answer.message().starts_with(NO_SUCH_CHARACTER) => {
+                self.remote(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, answer.message())
+            }
             Some(Meaning::State(state)) => self.remote(state, answer.message()),
             None => self.remote(fallback_state(answer.code()), answer.message()),
         }
@@ -128,8 +137,15 @@ impl Place<'_> {
             message: message.to_owned(),
             detail: None,
             constraint: if state.starts_with("23") { constraint(message) } else { None },
-            site: None,
+            site: self.site(state, message).map(Box::new),
         }
+    }
+
+    /// The table of a refused row, and the column that the message names.
+    fn site(self, state: &str, message: &str) -> Option<Site> {
+        let is_refused = state.starts_with("22") || state.starts_with("23");
+        let table = self.table.filter(|_| is_refused)?.to_owned();
+        Some(Site { schema: None, table: Some(table), column: column(message) })
     }
 
     /// [`StoreError::ConnectionLost`] with a reason.
@@ -167,6 +183,18 @@ fn sentence(reason: &str) -> String {
     letters.next().map(|first| format!("{}{}.", first.to_uppercase(), letters.as_str())).unwrap_or_default()
 }
 
+/// The column a message names: `Column 'a' cannot be null`, `Field 'a' doesn't have …`, `… for column 'a' at row 1`,
+/// ``… for column `d`.`t`.`a` at row 1``.
+fn column(message: &str) -> Option<String> {
+    if let Some((_, after)) = message.rsplit_once(" for column ") {
+        let (name, _) = after.rsplit_once(" at row ")?;
+        let quoted = name.strip_prefix('\'').and_then(|name| name.strip_suffix('\''));
+        return quoted.or_else(|| name.strip_suffix('`')?.rsplit_once(".`").map(|(_, name)| name)).map(str::to_owned);
+    }
+    let after = message.strip_prefix("Column '").or_else(|| message.strip_prefix("Field '"))?;
+    after.split_once("' ").map(|(name, _)| name.to_owned())
+}
+
 /// The constraint a message names: `… for key 'customers.email'`, ``CONSTRAINT `fk` FOREIGN KEY``, ``CONSTRAINT `c` failed``.
 fn constraint(message: &str) -> Option<String> {
     if let Some((_, after)) = message.rsplit_once("for key '") {
@@ -198,6 +226,8 @@ mod tests {
             (1146, Some("42S02"), Some(Meaning::Changed)),
             (4025, Some("23000"), Some(Meaning::State("23514"))),
             (4025, Some("HY000"), None),
+            (1020, Some("HY000"), Some(Meaning::State("40001"))),
+            (1614, Some("XA106"), Some(Meaning::State("40P01"))),
             (9999, Some("HY000"), None),
         ];
         for (number, state, expected) in rows {
@@ -205,6 +235,20 @@ mod tests {
         }
         assert_eq!(fallback_state(Some("HY000")), "HV000");
         assert_eq!(fallback_state(Some("22003")), "22003");
+    }
+
+    #[test]
+    fn columns_are_found_in_messages() {
+        let rows = [
+            ("Column 'a' cannot be null", Some("a")),
+            ("Field 'a' doesn't have a default value", Some("a")),
+            ("Data too long for column 'a' at row 1", Some("a")),
+            ("Incorrect string value: '\\xE5' for column `d`.`w`.`k` at row 1", Some("k")),
+            ("Duplicate entry 'x' for key 'PRIMARY'", None),
+        ];
+        for (message, expected) in rows {
+            assert_eq!(column(message).as_deref(), expected, "{message}");
+        }
     }
 
     #[test]

@@ -114,7 +114,11 @@ impl<'a> Gathering<'a> {
         Ok(true)
     }
 
-    fn push(&mut self, row: &MySqlRow) -> Result<(), StoreError> {
+    /// Appends a row.
+    ///
+    /// # Errors
+    /// A row of another form than was declared, or a value that does not fit its column.
+    pub(super) fn push(&mut self, row: &MySqlRow) -> Result<(), StoreError> {
         if !self.checked {
             match &self.job.source {
                 Source::Table { table, selected } => self.check(row, table, selected)?,
@@ -179,11 +183,10 @@ impl Cells {
         match item {
             Selected::Plain { output, ordinal } => {
                 let column = table.columns.get(*ordinal);
-                let reader =
-                    column.and_then(|column| types::reader(&column.native_type, job.shared.policy())).ok_or_else(|| {
-                        let (name, native_type) = source_of(table, item).unwrap_or_default();
-                        job.changed(format!("Column \"{name}\" has no reader for {native_type}."))
-                    })?;
+                let reader = column.and_then(|column| types::reader(&column.native_type, job.policy)).ok_or_else(|| {
+                    let (name, native_type) = source_of(table, item).unwrap_or_default();
+                    job.changed(format!("Column \"{name}\" has no reader for {native_type}."))
+                })?;
                 Ok(Self::Plain { output: *output, reader })
             }
             Selected::Document(part) => Ok(Self::Document(Box::new(DocumentCells::new(part, REPEATED)))),
@@ -215,7 +218,8 @@ impl Cells {
 }
 
 impl Job {
-    fn translated(&self, error: &sqlx::Error) -> StoreError {
+    /// Our error for what the driver reports, about the table that it is about.
+    pub(super) fn translated(&self, error: &sqlx::Error) -> StoreError {
         let message = error.as_database_error().map_or("", sqlx::error::DatabaseError::message);
         Place { store: &self.shared.name, table: Some(self.source.blamed(message, &self.text)) }.translate(error)
     }
@@ -231,7 +235,7 @@ impl Job {
 
     /// The readers of a part of a plan: a stored column that comes as it was declared is read like a scan's.
     fn planned(&self, row: &MySqlRow, native_types: &[Option<String>]) -> Result<Vec<Cells>, StoreError> {
-        let policy = self.shared.policy();
+        let policy = self.policy;
         let fields = self.schema.fields();
         if row.len() < fields.len() {
             return Err(self.changed(format!("It gives {} columns instead of {}.", row.len(), fields.len())));

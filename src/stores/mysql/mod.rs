@@ -4,6 +4,7 @@
 //! options (store file) → Store ─ pool (prepared connections) ─ schema (information_schema → tables)
 //!   pushdown (predicate → what the server can do, and its SQL) → branch (one view) → scan (task, binary rows)
 //!   fragment (a part of a plan → whether the server computes it as PostgreSQL would, and its SQL) → scan
+//!   edit (rows, or a condition with new values) → write (statements in one transaction)
 //!   scan → gather → types (row per type) or computed (form that is sent, type that is wanted) → reader (Arrow builder) → decode (bytes → value) → batches
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! type of its own) the code follows its manual and is untested. Deliberately absent: the text protocol for data, and
 //! `LOAD DATA`.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -25,11 +27,12 @@ use async_trait::async_trait;
 use super::collation;
 use super::connector::{Branch, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
 use super::document::{Known, Learning, Memory};
+use super::edit::Edit;
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
-use super::schema::{StoreSchema, Table};
+use super::schema::{StoreSchema, Table, TableId};
 use crate::options::{OptionSpec, Problem, Secrets};
 use crate::task::TaskSet;
 
@@ -55,9 +58,13 @@ use error::Place;
 use fragment::{Flavour, Setting};
 use options::Settings;
 use pool::Pool;
+use write::Xids;
 
 /// Connections that only stop queries of others, beside the pool so that a full pool can still be relieved.
 const CONTROL_CONNECTIONS: usize = 2;
+
+/// The most rows of one statement: a few hundred take the round trip off, more only make the statement longer.
+const ROWS_OF_EDIT: usize = 500;
 
 /// How long scans may take to stop their queries when the store is closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
@@ -97,7 +104,9 @@ impl Kind for Registration {
             settings,
             tasks: Mutex::new(TaskSet::new()),
             can_match_snapshots: AtomicBool::new(true),
-            has_other_engines: AtomicBool::new(false),
+            other_engines: Mutex::new(HashSet::new()),
+            gives_inserted: AtomicBool::new(false),
+            xids: Xids::new(name),
             flavour: Mutex::new(Flavour::Unknown),
             memory: Memory::default(),
         };
@@ -118,8 +127,12 @@ struct Shared {
     tasks: Mutex<TaskSet>,
     /// Assumed until discovery has seen the server.
     can_match_snapshots: AtomicBool,
-    /// Whether discovery has seen tables of another engine than InnoDB, whose state no snapshot holds.
-    has_other_engines: AtomicBool,
+    /// The tables of another engine than InnoDB that discovery has seen, whose state no snapshot holds and no transaction takes back.
+    other_engines: Mutex<HashSet<TableId>>,
+    /// Whether the server gives inserted rows back; assumed not to until discovery has seen it.
+    gives_inserted: AtomicBool,
+    /// Names for transactions that write.
+    xids: Xids,
     /// What discovery has seen of the server.
     flavour: Mutex<Flavour>,
     /// Document schemas of earlier discoveries, so that samples only widen them.
@@ -181,7 +194,8 @@ impl Connector for Store {
         let mut learning = Learning { earlier: self.0.memory.known(), now: Known::new() };
         let mut found = schema::discover(&mut lease, self.0.place(), &self.0.settings, &mut learning).await?;
         self.0.settings.collation.apply(&mut found.schema, |_, column| types::is_plain_text(&column.native_type));
-        self.0.has_other_engines.store(found.has_other_engines, Ordering::Relaxed);
+        *self.0.other_engines.lock().unwrap_or_else(PoisonError::into_inner) = found.other_engines;
+        self.0.gives_inserted.store(server.gives_inserted(), Ordering::Relaxed);
         lease.release();
         self.0.memory.replace(learning.now);
         Ok(found.schema)
@@ -226,6 +240,22 @@ impl Connector for Store {
 
     fn describe_fragment(&self, fragment: &Fragment, tables: &Tables) -> String {
         fragment::describe(fragment, tables, self.0.setting())
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.0.settings.read_only
+    }
+
+    fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
+        write::accepts(&self.0, edit)
+    }
+
+    fn rows_of_edit(&self) -> usize {
+        ROWS_OF_EDIT
+    }
+
+    fn describe_edit(&self, edit: &Edit) -> String {
+        write::describe(&self.0, edit).unwrap_or_else(|| format!("{} of {}", edit.verb(), edit.table().id.name))
     }
 
     async fn open(&self, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError> {

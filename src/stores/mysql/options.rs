@@ -49,6 +49,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Some("5m"),
         "How long an unused connection is kept open. It is not kept alive by TCP, which the driver offers no way to: less than a firewall on the way allows is wise.",
     ),
+    option("read_only", Form::Bool, Some("false"), "Whether writes to the store are refused."),
     option(
         "zero_date",
         Form::Choice(&["null", "error"]),
@@ -96,6 +97,8 @@ pub(super) struct Settings {
     pub(super) pool_wait: Duration,
     /// How long an unused connection is kept.
     pub(super) pool_idle: Duration,
+    /// Whether writes are refused.
+    pub(super) read_only: bool,
     /// The policy for dates that no calendar has.
     pub(super) zero_date: ZeroDate,
     /// Whether `tinyint(1)` is a boolean.
@@ -127,6 +130,7 @@ impl Settings {
             pool_size: reader.count("pool.size"),
             pool_wait: reader.duration("pool.wait"),
             pool_idle: reader.duration("pool.idle"),
+            read_only: reader.bool("read_only"),
             zero_date: if reader.text("zero_date") == "null" { ZeroDate::Null } else { ZeroDate::Error },
             tinyint1_is_bool: reader.text("tinyint1") == "bool",
             collation: collation::Policy::of_word(&reader.text("collation")),

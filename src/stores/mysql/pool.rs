@@ -22,14 +22,19 @@ use crate::telemetry::metrics::Count;
 /// strict writes, UTC, `IS NULL` without the auto-increment surprise, one isolation level, sort keys of
 /// a length that fragments rely on, and no time limits but ours. A
 /// client may pause in the middle of a result, which the server's own limit on a blocked write (a minute by default) would
-/// take for a lost connection; a week bounds it. MariaDB's cache of subqueries is off: it takes values that the collation of
+/// take for a lost connection; a week bounds it. A zero is a number and no request for the next one, and columns that are set in one
+/// statement are set at once, as everywhere else. MariaDB's cache of subqueries is off: it takes values that the collation of
 /// an outer column calls equal for one, and gives 'B' the answer of 'b' where the subquery compares by bytes. The comments are read as code by MariaDB alone and by MySQL alone.
 const PREPARE: &str = "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,STRICT_ALL_TABLES,\
-ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', SESSION time_zone = '+00:00', SESSION sql_auto_is_null = 0, \
+ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO' /*M!100305 ',SIMULTANEOUS_ASSIGNMENT' */, \
+SESSION time_zone = '+00:00', SESSION sql_auto_is_null = 0, \
 SESSION autocommit = 1, SESSION max_sort_length = 1024, SESSION net_write_timeout = 604800 /*M!, SESSION max_statement_time = 0, \
 SESSION optimizer_switch = 'subquery_cache=off' */\
 /*!50708 , SESSION max_execution_time = 0 */; SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
 SELECT CONNECTION_ID(), VERSION(), @@log_bin";
+
+/// Makes a locking statement of a repeatable transaction fail when its row has changed since, instead of changing what it cannot see.
+const PREPARE_SNAPSHOTS: &str = "SET SESSION innodb_snapshot_isolation = ON";
 
 /// Tells which databases the binary log is limited to or leaves out; the privilege for it is not everybody's.
 const LOG_FILTERS: &str = "SHOW MASTER STATUS";
@@ -58,6 +63,25 @@ impl Server {
     pub(super) fn numbers(&self) -> [u32; 3] {
         let mut numbers = self.version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
         [numbers.next(), numbers.next(), numbers.next()].map(Option::unwrap_or_default)
+    }
+
+    /// Whether locks of a repeatable transaction can be held to its snapshot. MySQL has no such setting.
+    fn can_hold_to_snapshots(&self) -> bool {
+        self.is_mariadb
+            && match self.numbers() {
+                [10, 6, patch] => patch >= 18,
+                [10, 11, patch] => patch >= 8,
+                [11, 0, patch] => patch >= 6,
+                [11, 1, patch] => patch >= 5,
+                [11, 2, patch] => patch >= 4,
+                [11, 4, patch] => patch >= 2,
+                numbers => numbers >= [11, 5, 0],
+            }
+    }
+
+    /// Whether rows that are inserted can be given back.
+    pub(super) fn gives_inserted(&self) -> bool {
+        self.is_mariadb && self.numbers() >= [10, 5, 0]
     }
 
     /// Whether `SHOW MASTER STATUS` tells the end of the binary log: MySQL's newest releases do not know it, and the privilege
@@ -322,6 +346,9 @@ async fn connect(settings: &Settings) -> Result<Session, sqlx::Error> {
     // Only MariaDB tells snapshot positions, so only there it matters.
     let logs_all = if is_mariadb && has_binary_log { log_filters(&mut connection).await? } else { Ok(()) };
     let server = Server { version, is_mariadb, has_binary_log, logs_all };
+    if server.can_hold_to_snapshots() {
+        sqlx::raw_sql(PREPARE_SNAPSHOTS).execute(&mut connection).await?;
+    }
     Ok(Session { id, connection, server: Arc::new(server) })
 }
 

@@ -33,8 +33,10 @@ use super::super::value::Value;
 use super::Shared;
 use super::error::Place;
 use super::gather::{Gathering, Source};
+use super::options::ZeroDate;
 use super::pool::Lease;
 use super::pushdown::Spelled;
+use super::types::Policy;
 use super::write;
 use crate::error::sqlstate;
 
@@ -42,10 +44,13 @@ use crate::error::sqlstate;
 const FIRST_BATCH_ROWS: usize = 128;
 
 /// How often a query is killed whose connection must live on: a kill between two steps of a query is lost.
-const KILLS_MAX: usize = 3;
+pub(super) const KILLS_MAX: usize = 3;
 
 /// The most parameters of a prepared statement, a number of two bytes in the protocol.
-const PARAMETERS_MAX: usize = 65_535;
+pub(super) const PARAMETERS_MAX: usize = 65_535;
+
+/// An edit with more parameters is prepared each time: its text depends on how many rows it writes.
+const KEPT_PARAMETERS_MAX: usize = 64;
 
 /// The statement that reads `scan`.
 ///
@@ -54,10 +59,7 @@ const PARAMETERS_MAX: usize = 65_535;
 pub(super) fn statement(table: &Table, scan: &Scan) -> Result<Sql, Unwritable> {
     let mut sql = Sql::bound(Dialect::MySql);
     sql.push("SELECT ");
-    for (number, item) in selected(table, &scan.columns)?.iter().enumerate() {
-        sql.push(if number == 0 { "" } else { ", " });
-        sql.push_name(source_of(table, item).map_or("", |(name, _)| name));
-    }
+    write_selected(table, &scan.columns, &mut sql)?;
     sql.push(if scan.columns.is_empty() { "1 FROM " } else { " FROM " });
     sql.push(&Dialect::MySql.table(&table.id));
     write_all(&scan.filter, &Spelled { table, alias: None }, &mut sql)?;
@@ -66,6 +68,18 @@ pub(super) fn statement(table: &Table, scan: &Scan) -> Result<Sql, Unwritable> {
         sql.push(itoa::Buffer::new().format(limit));
     }
     bounded(sql)
+}
+
+/// Writes what is selected of some columns, with commas between.
+///
+/// # Errors
+/// A column that the table does not have.
+pub(super) fn write_selected(table: &Table, ordinals: &[usize], sql: &mut Sql) -> Result<(), Unwritable> {
+    for (number, item) in selected(table, ordinals)?.iter().enumerate() {
+        sql.push(if number == 0 { "" } else { ", " });
+        sql.push_name(source_of(table, item).map_or("", |(name, _)| name));
+    }
+    Ok(())
 }
 
 /// The statement, when the protocol can carry its parameters.
@@ -79,7 +93,11 @@ pub(super) fn bounded(sql: Sql) -> Result<Sql, Unwritable> {
     Ok(sql)
 }
 
-fn selected(table: &Table, ordinals: &[usize]) -> Result<Vec<Selected>, Unwritable> {
+/// What is selected of some columns.
+///
+/// # Errors
+/// A column that the table does not have.
+pub(super) fn selected(table: &Table, ordinals: &[usize]) -> Result<Vec<Selected>, Unwritable> {
     select(table, ordinals).ok_or(Unwritable("belongs to no column of the table"))
 }
 
@@ -218,6 +236,8 @@ pub(super) struct Job {
     pub(super) limits: ScanLimits,
     /// The statement.
     pub(super) text: String,
+    /// How values are read.
+    pub(super) policy: Policy,
     parameters: Vec<Parameter>,
 }
 
@@ -259,7 +279,18 @@ impl Job {
         let (text, values) = sql.into_parts();
         let parameters: Result<_, Unwritable> = values.into_iter().map(Parameter::of).collect();
         let parameters = parameters.map_err(|error| refused(shared, error))?;
-        Ok(Self { shared: Arc::clone(shared), source, schema, limits, text, parameters })
+        Ok(Self { policy: shared.policy(), shared: Arc::clone(shared), source, schema, limits, text, parameters })
+    }
+
+    /// Prepares a scan whose rows nobody else changes until the transaction ends, and in which a day that no calendar has is an error.
+    ///
+    /// # Errors
+    /// As [`Job::new`].
+    pub(super) fn locking(shared: &Arc<Shared>, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<Self, StoreError> {
+        let mut job = Self::new(shared, table, scan, limits)?;
+        job.text.push_str(" FOR UPDATE");
+        job.policy.zero_date = ZeroDate::Error;
+        Ok(job)
     }
 
     /// Starts the task and gives its stream. `stop` ends the scan with [`StoreError::Cancelled`].
@@ -332,7 +363,7 @@ impl Job {
                 self.stop_and_drain(id, rows).await && (lease.ping().await.is_ok() || lease.ping().await.is_ok())
             }
             Ending::Abandoned(_) | Ending::Unwanted => {
-                self.kill(id).await;
+                kill(&self.shared, id).await;
                 false
             }
         };
@@ -396,7 +427,7 @@ impl Job {
     /// False when the connection is of no more use.
     async fn stop_and_drain(&self, id: u64, mut rows: Rows<'_>) -> bool {
         for _ in 0..KILLS_MAX {
-            self.kill(id).await;
+            kill(&self.shared, id).await;
             match tokio::time::timeout(self.shared.settings.connect_timeout, rows.drain()).await {
                 Ok(drained) => return drained,
                 Err(_elapsed) => {}
@@ -405,24 +436,13 @@ impl Job {
         false
     }
 
-    /// Stops the query that is running on connection `id`.
-    async fn kill(&self, id: u64) {
-        let killed = match self.shared.control.lease().await {
-            Ok(mut control) => {
-                let answer = control.kill_query(id).await;
-                if answer.is_ok() {
-                    control.release();
-                }
-                answer
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = killed {
-            tracing::warn!(store = %self.shared.name, error = %error, "a query could not be stopped");
-        }
+    /// Whether it is worth it that the connection keeps the statement of an edit for the next time.
+    pub(super) fn is_kept(&self) -> bool {
+        self.parameters.len() <= KEPT_PARAMETERS_MAX
     }
 
-    fn query(&self) -> Query<'static, MySql, MySqlArguments> {
+    /// The statement with its parameters.
+    pub(super) fn query(&self) -> Query<'static, MySql, MySqlArguments> {
         self.parameters.iter().fold(sqlx::query(AssertSqlSafe(self.text.clone())), |query, parameter| match parameter {
             Parameter::Int(number) => query.bind(*number),
             Parameter::Float(number) => query.bind(*number),
@@ -442,7 +462,7 @@ impl Job {
             let more = match tokio::time::timeout(limit, gathering.fill(rows, rows_wanted)).await {
                 Ok(Ok(more)) => more,
                 Ok(Err(ending)) => return ending,
-                Err(_elapsed) => return Ending::Abandoned(self.late(limit)),
+                Err(_elapsed) => return Ending::Abandoned(self.late(limit, "the next rows")),
             };
             match gathering.finish() {
                 Ok(Some(batch)) => {
@@ -460,11 +480,29 @@ impl Job {
         }
     }
 
-    fn late(&self, limit: Duration) -> StoreError {
+    /// The error for an answer that did not come in time.
+    pub(super) fn late(&self, limit: Duration, waiting_for: &'static str) -> StoreError {
         StoreError::Deadline {
             store: self.shared.name.to_string(),
             limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
-            waiting_for: "the next rows",
+            waiting_for,
         }
+    }
+}
+
+/// Stops the query that is running on connection `id`.
+pub(super) async fn kill(shared: &Shared, id: u64) {
+    let killed = match shared.control.lease().await {
+        Ok(mut control) => {
+            let answer = control.kill_query(id).await;
+            if answer.is_ok() {
+                control.release();
+            }
+            answer
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = killed {
+        tracing::warn!(store = %shared.name, error = %error, "a query could not be stopped");
     }
 }

@@ -72,8 +72,8 @@ fn checks_query(server: &Server) -> Option<&'static str> {
 pub(super) struct Discovered {
     /// The tables.
     pub(super) schema: StoreSchema,
-    /// Whether a table is kept by another engine than InnoDB.
-    pub(super) has_other_engines: bool,
+    /// The tables that are kept by another engine than InnoDB.
+    pub(super) other_engines: HashSet<TableId>,
 }
 
 /// Reads everything with one connection. What is sampled of documents is added to `learning`.
@@ -101,7 +101,7 @@ pub(super) async fn discover(
             None => Vec::new(),
         },
     };
-    let has_other_engines = rows.has_other_engines().map_err(|error| place.translate(&error))?;
+    let other_engines = rows.other_engines().map_err(|error| place.translate(&error))?;
     let found = rows.read(server.is_mariadb).map_err(|error| place.translate(&error))?;
     let mut schema = StoreSchema {
         server_version: server.version.clone(),
@@ -118,7 +118,7 @@ pub(super) async fn discover(
         schema.tables.extend(described.into_table(id, policy, &mut schema.refused).map(Arc::new));
     }
     super::documents::expand(&mut schema, lease, &settings.documents, learning).await?;
-    Ok(Discovered { schema, has_other_engines })
+    Ok(Discovered { schema, other_engines })
 }
 
 /// The answers, before they are sorted out.
@@ -142,13 +142,14 @@ fn table_id(row: &MySqlRow) -> Result<TableId, sqlx::Error> {
 
 impl Rows {
     /// Views and broken tables name no engine.
-    fn has_other_engines(&self) -> Result<bool, sqlx::Error> {
+    fn other_engines(&self) -> Result<HashSet<TableId>, sqlx::Error> {
+        let mut others = HashSet::new();
         for row in &self.tables {
             if get::<Option<String>>(row, 5)?.is_some_and(|engine| !engine.eq_ignore_ascii_case("InnoDB")) {
-                return Ok(true);
+                others.insert(table_id(row)?);
             }
         }
-        Ok(false)
+        Ok(others)
     }
 
     fn read(self, is_mariadb: bool) -> Result<Found, sqlx::Error> {

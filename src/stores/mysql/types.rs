@@ -340,6 +340,40 @@ pub(super) fn is_plain_text(native_type: &str) -> bool {
     matches!(Declared::parse(native_type).word, "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext")
 }
 
+/// The labels of an `enum` or a `set`, in their order; `None` for other types.
+pub(super) fn labels(native_type: &str) -> Option<Vec<String>> {
+    let declared = Declared::parse(native_type);
+    if matches!(declared.word, "enum" | "set") { declared.labels() } else { None }
+}
+
+/// Whether values of the type are several labels.
+pub(super) fn is_set(native_type: &str) -> bool {
+    Declared::parse(native_type).word == "set"
+}
+
+/// How many bytes every value of the type has; `None` where that differs.
+pub(super) fn exact_bytes(native_type: &str) -> Option<usize> {
+    let declared = Declared::parse(native_type);
+    let length = if declared.word == "binary" { declared.number(0)? } else { return None };
+    usize::try_from(length).ok()
+}
+
+/// How many digits of a second a `time` keeps.
+pub(super) fn second_digits(native_type: &str) -> u32 {
+    Declared::parse(native_type).number(0).unwrap_or(0)
+}
+
+/// Whether the type is the one that takes NULL for the moment of the change where it must not be NULL.
+pub(super) fn is_timestamp(native_type: &str) -> bool {
+    Declared::parse(native_type).word == "timestamp"
+}
+
+/// Whether the type holds text of any content, or bytes of any number, up to a length that the server checks.
+pub(super) fn is_plain_string(native_type: &str) -> bool {
+    is_plain_text(native_type)
+        || matches!(Declared::parse(native_type).word, "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob")
+}
+
 fn is_truth(declared: &Declared<'_>, policy: Policy) -> bool {
     policy.tinyint1_is_bool && declared.arguments == "1" && !declared.unsigned
 }

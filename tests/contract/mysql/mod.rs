@@ -23,6 +23,7 @@ mod failures;
 mod fragments;
 mod life;
 mod types;
+mod writes;
 
 /// A connector over a server, with further lines of its store file.
 fn connector(server: &MariaDb, database: &str, more: &str) -> Arc<dyn Connector> {

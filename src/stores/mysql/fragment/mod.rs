@@ -3,6 +3,7 @@
 //! ```text
 //! accepts: Relation → relations (node by node) → expressions (types and functions) over kinds and sizes
 //! run:     Fragment → relational::fragment → spelling (this server's words) → scan.rs
+//! whole:   an UPDATE or DELETE with its condition, the same way → write/
 //! ```
 //!
 //! What differs from PostgreSQL, and what is done about it:
@@ -26,6 +27,7 @@ mod kind;
 mod relations;
 mod size;
 mod spelling;
+pub(super) mod whole;
 
 use std::sync::Arc;
 

@@ -1,0 +1,50 @@
+//! Which edits the server runs with PostgreSQL's outcome.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::super::super::edit::Edit;
+use super::super::super::fragment::Refusal;
+use super::super::super::relational::edit::writes_columns;
+use super::super::super::schema::{Column, Table};
+use super::super::Shared;
+use super::super::fragment::whole;
+use crate::pgtype::PgType;
+
+/// See [`super::accepts`].
+pub(super) fn accepts(shared: &Shared, edit: &Edit) -> Result<(), Refusal> {
+    writes_columns(edit)?;
+    let table = edit.table();
+    if shared.other_engines.lock().unwrap_or_else(PoisonError::into_inner).contains(&table.id) {
+        let rule = "its engine has no transactions, so a statement that fails leaves what it has done";
+        return Err(Refusal::new(format_args!("table \"{}\"", table.id.name), rule));
+    }
+    let refuse = |rule| Err(Refusal::new(edit.verb(), rule));
+    let gives_inserted = shared.gives_inserted.load(Ordering::Relaxed);
+    match edit {
+        Edit::Insert(insert) if !insert.returning.is_empty() && !gives_inserted => {
+            refuse("the server gives no rows back that it inserts (MariaDB does since 10.5)")
+        }
+        Edit::Insert(_) => Ok(()),
+        Edit::Update(update) => whole::accepts_update(update, shared.setting()),
+        Edit::Delete(delete) => whole::accepts_delete(delete, shared.setting()),
+        Edit::UpdateRows(update) => keys(table, &update.key),
+        Edit::DeleteRows(delete) if !delete.returning.is_empty() && !gives_inserted => {
+            refuse("the server gives no rows back that it deletes (MariaDB does)")
+        }
+        Edit::DeleteRows(delete) => keys(table, &delete.key),
+    }
+}
+
+/// Whether values of the columns find the rows that they are read from.
+fn keys(table: &Table, key: &[usize]) -> Result<(), Refusal> {
+    let is_inexact = |column: &&Column| [PgType::BOOL.oid, PgType::FLOAT4.oid].contains(&column.pg_type().oid);
+    let mut columns = key.iter().filter_map(|ordinal| table.columns.get(*ordinal));
+    match columns.find(is_inexact) {
+        None => Ok(()),
+        Some(column) => Err(Refusal::new(
+            format_args!("column \"{}\"", column.name()),
+            "the store holds values in it that are read alike, or compares them as another type",
+        )),
+    }
+}

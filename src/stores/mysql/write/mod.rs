@@ -1,0 +1,257 @@
+//! Writes: how transactions begin and end, and edits as statements.
+//!
+//! ```text
+//! Edit ─ accept: whether the server does what PostgreSQL would
+//!      ├ one statement: rows (values by value.rs) or fragment::whole → Job ─┐
+//!      └ several: conflict (ON CONFLICT by hand), rows (one by one)        ─┴ Writer → the answer, whatever stops it
+//! Branch ─ Writing: XA transaction (xa), scans that take turns on its connection (turn)
+//! ```
+//!
+//! **Invariants:** an edit is never left before the server has answered: who wants it to end early has it killed on the server. A
+//! statement that may have been committed is never sent again. After a failure nothing runs in the transaction but its end or the
+//! way back to a savepoint, because the server may have ended it, and every statement would then commit by itself.
+//! `INSERT IGNORE`, `REPLACE` and `ON DUPLICATE KEY UPDATE` are absent on purpose: the first makes errors warnings, the others
+//! meet rows by any key and count otherwise.
+
+mod accept;
+mod conflict;
+mod rows;
+mod turn;
+mod value;
+mod writer;
+mod xa;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::super::connector::WriteIsolation;
+use super::super::edit::{Edit, Edited};
+use super::super::error::StoreError;
+use super::super::fragment::Refusal;
+use super::super::relational::embedded;
+use super::Shared;
+use super::changes::{self, Access, SnapshotPosition};
+use super::fragment::whole;
+use super::pool::Lease;
+use super::scan::{Job, refused};
+use super::types;
+use writer::Writer;
+
+pub(super) use turn::{Flags, Turn, share};
+pub(super) use xa::{Xid, Xids};
+
+const BEGIN_READING: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION READ ONLY";
+const BEGIN_WRITING: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION READ WRITE";
+
+/// Begins a transaction. `repeatable` takes its snapshot at once; otherwise each statement sees what is committed when it
+/// starts, as in Postgres.
+///
+/// # Errors
+/// What the server answered.
+pub(super) async fn begin(lease: &mut Lease, access: Access, repeatable: bool) -> Result<Option<SnapshotPosition>, StoreError> {
+    match (repeatable, access) {
+        (true, access) => changes::begin_snapshot(lease, access).await,
+        (false, Access::Read) => lease.run(BEGIN_READING).await.map(|()| None),
+        (false, Access::Write) => lease.run(BEGIN_WRITING).await.map(|()| None),
+    }
+}
+
+/// Keeps what the transaction wrote, and gives the connection back.
+///
+/// # Errors
+/// What the server answered; the connection is closed then.
+pub(super) async fn commit(mut lease: Lease) -> Result<(), StoreError> {
+    lease.run("COMMIT").await?;
+    lease.release();
+    Ok(())
+}
+
+/// Drops what the transaction wrote, and gives the connection back.
+///
+/// # Errors
+/// As [`commit`].
+pub(super) async fn roll_back(mut lease: Lease) -> Result<(), StoreError> {
+    lease.run("ROLLBACK").await?;
+    lease.release();
+    Ok(())
+}
+
+/// Begins a transaction that writes. A connection that died while it was idle is replaced once.
+///
+/// # Errors
+/// As [`begin`].
+pub(super) async fn begin_xa(shared: &Arc<Shared>, isolation: WriteIsolation) -> Result<(Lease, Xid), StoreError> {
+    let xid = shared.xids.next();
+    let mut lease = shared.pool.lease().await?;
+    match xa::begin(&mut lease, isolation, &xid).await {
+        Err(StoreError::ConnectionLost { .. }) if lease.reused => {
+            drop(lease);
+            shared.pool.forget_idle();
+            lease = shared.pool.lease().await?;
+            xa::begin(&mut lease, isolation, &xid).await?;
+        }
+        outcome => outcome?,
+    }
+    Ok((lease, xid))
+}
+
+/// Commits a transaction that may have written.
+///
+/// # Errors
+/// [`StoreError::OutcomeUnknown`] when the answer was lost and there was something to commit; what the server answered.
+pub(super) async fn commit_written(lease: Lease, xid: Option<Xid>, has_written: bool) -> Result<(), StoreError> {
+    let outcome = match xid {
+        Some(xid) => xa::commit(lease, &xid).await,
+        None => commit(lease).await,
+    };
+    if has_written { outcome.map_err(unknown) } else { outcome }
+}
+
+/// Rolls a transaction back that may have written.
+///
+/// # Errors
+/// What the server answered; the connection is closed then.
+pub(super) async fn roll_back_written(lease: Lease, xid: Option<Xid>) -> Result<(), StoreError> {
+    match xid {
+        Some(xid) => xa::roll_back(lease, &xid).await,
+        None => roll_back(lease).await,
+    }
+}
+
+/// The error of a statement that commits, when no answer to it came.
+fn unknown(error: StoreError) -> StoreError {
+    match error {
+        StoreError::ConnectionLost { store, reason } | StoreError::Unreachable { store, reason } => {
+            StoreError::OutcomeUnknown { store, reason }
+        }
+        StoreError::Deadline { store, limit_ms, .. } => {
+            StoreError::OutcomeUnknown { store, reason: format!("The server did not answer within {limit_ms} ms.") }
+        }
+        answered => answered,
+    }
+}
+
+/// Whether the server does with `edit` what PostgreSQL would.
+///
+/// # Errors
+/// What it does not do that way.
+pub(super) fn accepts(shared: &Shared, edit: &Edit) -> Result<(), Refusal> {
+    accept::accepts(shared, edit)
+}
+
+/// A whole form as `EXPLAIN` shows it; `None` for rows.
+pub(super) fn describe(shared: &Shared, edit: &Edit) -> Option<String> {
+    whole::describe(edit, shared.setting())
+}
+
+/// Runs an edit in the transaction that `lease` is in, and gives the connection back unless it is of no more use.
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    lease: Lease,
+    edit: &Edit,
+    stop: &CancellationToken,
+) -> (Result<Edited, StoreError>, Option<Lease>) {
+    let mut writer = Writer::new(shared, lease, stop);
+    let outcome = Box::pin(edited(&mut writer, edit)).await;
+    (outcome, writer.into_lease())
+}
+
+/// Runs an edit that commits by itself.
+///
+/// # Errors
+/// As [`super::super::connector::Branch::edit`].
+pub(super) async fn once(shared: &Arc<Shared>, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+    let job = match single(shared, edit)? {
+        Some(job) if !may_be_unreadable(edit) => job,
+        _ => return Box::pin(once_in_transaction(shared, edit, stop)).await,
+    };
+    let mut writer = Writer::reached(shared, &job, stop).await?;
+    let outcome = writer.ask(&job).await.and_then(|answer| writer.edited(&job, &answer, edit.returning()));
+    match writer.into_lease() {
+        Some(lease) => {
+            lease.release();
+            outcome
+        }
+        // The statement was sent, and its answer is all that was lost.
+        None => outcome.map_err(unknown),
+    }
+}
+
+/// Whether rows that are given back may hold what cannot be read: an edit that fails must not have been committed.
+fn may_be_unreadable(edit: &Edit) -> bool {
+    let mut columns = edit.returning().iter().filter_map(|ordinal| edit.table().columns.get(*ordinal));
+    columns.any(|column| types::may_be_zero_date(&column.native_type) || embedded::source(&column.field).is_some())
+}
+
+/// What takes several statements is a transaction of its own.
+async fn once_in_transaction(shared: &Arc<Shared>, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+    let (lease, xid) = begin_xa(shared, WriteIsolation::ReadCommitted).await?;
+    let (outcome, lease) = run(shared, lease, edit, stop).await;
+    let Some(lease) = lease else { return outcome };
+    match outcome {
+        Ok(edited) => commit_written(lease, Some(xid), true).await.map(|()| edited),
+        Err(error) => {
+            if let Err(left) = roll_back_written(lease, Some(xid)).await {
+                tracing::debug!(error = %left, "a transaction could not be rolled back; its connection is closed");
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn edited(writer: &mut Writer<'_>, edit: &Edit) -> Result<Edited, StoreError> {
+    if let Some(job) = single(writer.shared(), edit)? {
+        let answer = writer.ask(&job).await?;
+        return writer.edited(&job, &answer, edit.returning());
+    }
+    match edit {
+        Edit::Insert(insert) if insert.conflict.is_some() => conflict::insert(writer, insert).await,
+        Edit::Insert(insert) => rows::insert_in_parts(writer, insert).await,
+        Edit::UpdateRows(update) => rows::update(writer, update).await,
+        Edit::Update(_) | Edit::Delete(_) | Edit::DeleteRows(_) => {
+            let returned = rows::together(writer.shared(), edit.table(), edit.returning(), &[])?;
+            Ok(Edited { rows: 0, returned })
+        }
+    }
+}
+
+/// The only statement of an edit; `None` when it takes several.
+fn single(shared: &Arc<Shared>, edit: &Edit) -> Result<Option<Job>, StoreError> {
+    value::check_generated(shared, edit)?;
+    let job = match edit {
+        Edit::Insert(insert) if insert.conflict.is_none() && rows::is_one_statement(insert) => {
+            rows::insert(shared, insert, 0..insert.rows.num_rows())?
+        }
+        Edit::Insert(_) => return Ok(None),
+        Edit::UpdateRows(update) => return rows::update_at_once(shared, update),
+        Edit::DeleteRows(delete) if delete.rows.num_rows() == 0 => return Ok(None),
+        Edit::DeleteRows(delete) => rows::delete(shared, delete)?,
+        Edit::Update(update) => {
+            let sql = whole::update(update, shared.setting()).map_err(|error| refused(shared, error))?;
+            rows::job(shared, &update.table, &[], sql)?
+        }
+        Edit::Delete(delete) => {
+            let sql = whole::delete(delete, shared.setting()).map_err(|error| refused(shared, error))?;
+            rows::job(shared, &delete.table, &[], sql)?
+        }
+    };
+    Ok(Some(job))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_not_answered_is_unknown() {
+        let store = || "shop".to_owned();
+        let lost = StoreError::ConnectionLost { store: store(), reason: "Reset.".to_owned() };
+        assert!(matches!(unknown(lost), StoreError::OutcomeUnknown { reason, .. } if reason == "Reset."));
+        let late = StoreError::Deadline { store: store(), limit_ms: 5, waiting_for: "the answer to a statement" };
+        assert!(matches!(unknown(late), StoreError::OutcomeUnknown { reason, .. } if reason.contains("5 ms")));
+        let answered = StoreError::remote("shop", "40001", "no".to_owned());
+        assert!(matches!(unknown(answered), StoreError::Remote { .. }));
+        assert!(matches!(unknown(StoreError::Cancelled), StoreError::Cancelled));
+    }
+}

@@ -1,0 +1,185 @@
+//! One statement of an edit, from its sending to its answer.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use futures::TryStreamExt;
+use sqlx::mysql::{MySql, MySqlArguments, MySqlConnection, MySqlRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Either, Executor, SqlSafeStr};
+use tokio_util::sync::CancellationToken;
+
+use super::super::super::edit::Edited;
+use super::super::super::error::StoreError;
+use super::super::Shared;
+use super::super::gather::Gathering;
+use super::super::pool::Lease;
+use super::super::scan::{Job, KILLS_MAX, kill};
+
+/// A connection that an edit runs on.
+pub(super) struct Writer<'a> {
+    shared: &'a Arc<Shared>,
+    lease: Lease,
+    stop: &'a CancellationToken,
+    /// Whether the connection is of no more use.
+    is_lost: bool,
+}
+
+/// What the server answered to a statement.
+#[derive(Default)]
+pub(super) struct Answer {
+    /// The rows that it gave, all of which the edit names or makes.
+    pub(super) rows: Vec<MySqlRow>,
+    /// How many rows it added, found for a change, or removed.
+    pub(super) changed: u64,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer on this connection.
+    pub(super) fn new(shared: &'a Arc<Shared>, lease: Lease, stop: &'a CancellationToken) -> Self {
+        Self { shared, lease, stop, is_lost: false }
+    }
+
+    /// A writer on a connection that has just answered, or is about to be the first to run the statement. One that died while it was
+    /// idle is replaced once; nothing has been changed then.
+    ///
+    /// # Errors
+    /// Why no connection could be had, or what the server says of the statement before it runs.
+    pub(super) async fn reached(shared: &'a Arc<Shared>, job: &Job, stop: &'a CancellationToken) -> Result<Self, StoreError> {
+        let mut lease = shared.pool.lease().await?;
+        match reach(shared, &mut lease, job).await {
+            Err(StoreError::ConnectionLost { .. }) if lease.reused => {
+                drop(lease);
+                shared.pool.forget_idle();
+                lease = shared.pool.lease().await?;
+                reach(shared, &mut lease, job).await?;
+            }
+            outcome => outcome?,
+        }
+        Ok(Self::new(shared, lease, stop))
+    }
+
+    /// The store.
+    pub(super) fn shared(&self) -> &'a Arc<Shared> {
+        self.shared
+    }
+
+    /// The connection, unless it is of no more use.
+    pub(super) fn into_lease(self) -> Option<Lease> {
+        (!self.is_lost).then_some(self.lease)
+    }
+
+    /// Runs a statement to its answer, which is the truth whatever was asked meanwhile: a statement that was to be stopped and
+    /// could not be has succeeded.
+    ///
+    /// # Errors
+    /// What the server answered, [`StoreError::Cancelled`] or [`StoreError::Deadline`] when it was stopped.
+    pub(super) async fn ask(&mut self, job: &Job) -> Result<Answer, StoreError> {
+        if self.is_lost {
+            return Err(job.place().lost("the transaction has ended"));
+        }
+        if self.stop.is_cancelled() {
+            return Err(StoreError::Cancelled);
+        }
+        let (shared, stop, id) = (self.shared, self.stop, self.lease.session.id);
+        let limit = shared.settings.query_timeout;
+        let mut is_late = false;
+        let mut is_stopped = false;
+        let answer = {
+            let mut answer = pin!(collect(job.query().persistent(job.is_kept()), &mut self.lease.session.connection));
+            // Cancel-safe: what reads the answer outlives this.
+            let early = tokio::select! {
+                biased;
+                answer = &mut answer => Some(answer),
+                outcome = tokio::time::timeout(limit, stop.cancelled()) => {
+                    is_late = outcome.is_err();
+                    None
+                }
+            };
+            match early {
+                Some(answer) => Some(answer),
+                None => {
+                    is_stopped = true;
+                    let mut last = None;
+                    for _ in 0..KILLS_MAX {
+                        kill(shared, id).await;
+                        if let Ok(answer) = tokio::time::timeout(shared.settings.connect_timeout, &mut answer).await {
+                            last = Some(answer);
+                            break;
+                        }
+                    }
+                    last
+                }
+            }
+        };
+        let Some(answer) = answer else {
+            self.is_lost = true;
+            return Err(job.place().lost("a statement could not be stopped"));
+        };
+        if is_stopped {
+            // A kill that came too late for the statement may hit the next one: the first ping takes it.
+            self.is_lost = self.lease.ping().await.is_err() && self.lease.ping().await.is_err();
+        }
+        answer.map_err(|error| {
+            let translated = job.translated(&error);
+            let is_gone = matches!(translated, StoreError::ConnectionLost { .. } | StoreError::Unreachable { .. });
+            self.is_lost |= is_gone || !matches!(error, sqlx::Error::Database(_));
+            if is_late && matches!(translated, StoreError::Cancelled) {
+                job.late(limit, "the answer to a statement")
+            } else {
+                translated
+            }
+        })
+    }
+
+    /// The rows of an answer as a batch.
+    ///
+    /// # Errors
+    /// A value that does not fit its column.
+    pub(super) fn read(&self, job: &Job, answer: &Answer) -> Result<RecordBatch, StoreError> {
+        let mut gathering = Gathering::new(job)?;
+        for row in &answer.rows {
+            gathering.push(row)?;
+        }
+        Ok(gathering.finish()?.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&job.schema))))
+    }
+
+    /// What an edit that is one statement has done.
+    ///
+    /// # Errors
+    /// As [`Writer::read`].
+    pub(super) fn edited(&self, job: &Job, answer: &Answer, returning: &[usize]) -> Result<Edited, StoreError> {
+        if returning.is_empty() {
+            return Ok(Edited { rows: answer.changed, returned: None });
+        }
+        // The server counts no rows that it gives back.
+        Ok(Edited { rows: answer.rows.len() as u64, returned: Some(self.read(job, answer)?) })
+    }
+}
+
+/// Makes sure that the connection answers before something is sent that must not be sent twice. A statement that has run on it lately
+/// costs no round trip: then the answer to it is what tells.
+async fn reach(shared: &Shared, lease: &mut Lease, job: &Job) -> Result<(), StoreError> {
+    if !job.is_kept() {
+        return if lease.reused { lease.ping().await } else { Ok(()) };
+    }
+    let limit = shared.settings.query_timeout;
+    let text = AssertSqlSafe(job.text.clone()).into_sql_str();
+    match tokio::time::timeout(limit, lease.session.connection.prepare(text)).await {
+        Ok(prepared) => prepared.map(drop).map_err(|error| job.translated(&error)),
+        Err(_elapsed) => Err(job.late(limit, "a statement to be prepared")),
+    }
+}
+
+async fn collect(query: Query<'static, MySql, MySqlArguments>, connection: &mut MySqlConnection) -> Result<Answer, sqlx::Error> {
+    let mut answer = Answer::default();
+    let mut steps = connection.fetch_many(query);
+    while let Some(step) = steps.try_next().await? {
+        match step {
+            Either::Left(done) => answer.changed += done.rows_affected(),
+            Either::Right(row) => answer.rows.push(row),
+        }
+    }
+    Ok(answer)
+}
