@@ -82,12 +82,11 @@ pub(super) fn plan(
     Ok(Shaped { target, form, alias, returning, reads_others })
 }
 
+/// Columns by their ordinals, and what they are set to.
+type NewValues = Vec<(usize, New)>;
+
 /// What the columns are set to, and what of it the query has to compute.
-fn new_values(
-    scope: &Scope<'_>,
-    target: &Target,
-    assignments: Vec<(usize, Expr)>,
-) -> Result<(Vec<(usize, New)>, Vec<Expr>), Diagnosis> {
+fn new_values(scope: &Scope<'_>, target: &Target, assignments: Vec<(usize, Expr)>) -> Result<(NewValues, Vec<Expr>), Diagnosis> {
     let (mut set, mut outputs) = (Vec::with_capacity(assignments.len()), Vec::new());
     for (ordinal, expr) in assignments {
         let column = target.at(ordinal)?;

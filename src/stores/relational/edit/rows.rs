@@ -22,16 +22,14 @@ pub fn insert_head(table: &Table, columns: &[usize], sql: &mut Sql) -> Result<()
     list(table, columns, sql)
 }
 
+/// Writes a constant of the column with an ordinal.
+pub type Spell<'s> = &'s dyn Fn(usize, Option<&Value>, &mut Sql) -> Result<(), Unwritable>;
+
 /// Writes ` ON CONFLICT …` of PostgreSQL and SQLite. `spell` writes a constant of the column with this ordinal.
 ///
 /// # Errors
 /// A column that the table does not have; an update that names no key or sets nothing; what `spell` fails with.
-pub fn conflict(
-    conflict: &Conflict,
-    table: &Table,
-    spell: &dyn Fn(usize, Option<&Value>, &mut Sql) -> Result<(), Unwritable>,
-    sql: &mut Sql,
-) -> Result<(), Unwritable> {
+pub fn conflict(conflict: &Conflict, table: &Table, spell: Spell<'_>, sql: &mut Sql) -> Result<(), Unwritable> {
     sql.push(" ON CONFLICT");
     match (&conflict.target, &conflict.action) {
         (ConflictTarget::Any, ConflictAction::Nothing) => {}
