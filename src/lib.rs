@@ -9,6 +9,7 @@
 //! - [`wire`]: the Postgres protocol.
 //! - [`session`]: one client's conversation.
 //! - [`federation`]: what runs where, and what expressions mean.
+//! - [`write`]: changes on their way to their owners.
 //! - [`catalog`]: what exists, who owns it.
 //! - [`stores`]: one folder per store kind behind one contract.
 //! - [`telemetry`]: log lines and health, for operators.
@@ -26,6 +27,8 @@ pub mod wire;
 pub mod session;
 
 pub mod federation;
+
+pub mod write;
 
 pub mod catalog;
 

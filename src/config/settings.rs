@@ -249,6 +249,12 @@ pub const ROLE_OPTIONS: &[OptionSpec] = &[
         default: Some("false"),
         meaning: "Whether the role may change what all sessions share.",
     },
+    OptionSpec {
+        key: "read_only",
+        form: Form::Bool,
+        default: Some("false"),
+        meaning: "Whether the role may not write; what a store's own user may do is a bound in any case.",
+    },
 ];
 
 /// Reads `tributary.toml`.
@@ -417,7 +423,8 @@ fn roles(table: Option<&toml::Table>, secrets: &dyn Secrets, trust: bool) -> (Ro
         let mut reader = Reader::new(&path, table, ROLE_OPTIONS, secrets);
         let verifier = verifier(&mut reader, trust);
         let superuser = reader.bool("superuser");
-        roles.insert(name.clone(), Role { name: name.clone(), verifier, superuser });
+        let read_only = reader.bool("read_only");
+        roles.insert(name.clone(), Role { name: name.clone(), verifier, superuser, read_only });
         problems.extend(reader.finish());
     }
     (roles, problems)
@@ -475,7 +482,7 @@ mod tests {
         assert_eq!(settings.limits.idle_timeout, None);
         assert_eq!(settings.log, Log { level: tracing::Level::INFO, format: LogFormat::Text });
         let role = &settings.roles["ada"];
-        assert!(role.verifier.is_some() && !role.superuser);
+        assert!(role.verifier.is_some() && !role.superuser && !role.read_only);
     }
 
     #[test]

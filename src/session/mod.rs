@@ -49,7 +49,7 @@ use role::Roles;
 use settings::Settings;
 use statement::Kind;
 pub use statement::Parsed;
-use transaction::Block;
+use transaction::{Block, Series};
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -262,8 +262,8 @@ impl Session {
             self.start_timeout();
             verbs::transaction::begin_implicit(self)?;
         }
-        if statement.kind.ends_block() {
-            // A commit or rollback is not stopped halfway: its outcome would be unknown.
+        if verbs::is_waited_for(self, &statement.kind) {
+            // A commit or a write is not stopped halfway: its outcome would be unknown.
             return verbs::run(self, statement, None, Reading::Whole).await;
         }
         let guard = self.guard.clone();
@@ -364,11 +364,12 @@ impl Session {
     }
 
     /// Starts a portal, or gives its suspended rows back. The caller reads at most `max` rows (0 means all) and returns unfinished ones
-    /// with [`Session::suspend`].
+    /// with [`Session::suspend`]. A write in a `series` that goes on begins the transaction that the series shares, which
+    /// [`Session::sync`] ends.
     ///
     /// # Errors
     /// 34000, or what the statement failed with.
-    pub async fn execute(&mut self, name: &str, max: usize) -> Result<(Execution, Vec<Format>), Diagnosis> {
+    pub async fn execute(&mut self, name: &str, max: usize, series: Series) -> Result<(Execution, Vec<Format>), Diagnosis> {
         let portal = self.names.portal_mut(name)?;
         let formats = portal.formats.clone();
         if let Some(mut rows) = portal.rows.take() {
@@ -387,10 +388,13 @@ impl Session {
         portal.done = true;
         self.tell_start(&parsed.text);
         self.check_block(&parsed.kind)?;
+        if series == Series::GoesOn && verbs::is_write(self, &parsed.kind) {
+            verbs::transaction::begin_implicit(self)?;
+        }
         let guard = self.guard.clone();
         let bound = Some((statement.as_ref(), &parameters));
         let reading = if max == 0 { Reading::Whole } else { Reading::Piecemeal };
-        let execution = if parsed.kind.ends_block() {
+        let execution = if verbs::is_waited_for(self, &parsed.kind) {
             verbs::run(self, parsed, bound, reading).await?
         } else {
             guard.run(verbs::run(self, parsed, bound, reading)).await??
@@ -418,12 +422,8 @@ impl Session {
     /// Tells that a statement failed: a block turns failed, and its portals are gone.
     pub async fn fail(&mut self) {
         self.names.clear_portals();
-        let Some(block) = &mut self.block else { return };
-        block.failed = true;
-        // The stores' transactions can be of no more use, and their locks and snapshots are released now. What a
-        // rollback fails with closes the connection and needs no answer.
-        if let Some(branches) = block.branches.take() {
-            transaction::let_go(&branches).await.ok();
+        if let Some(block) = &mut self.block {
+            block.give_up().await;
         }
     }
 

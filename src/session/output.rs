@@ -54,8 +54,17 @@ pub struct Rows {
     stream: SendableRecordBatchStream,
     leftover: Option<RecordBatch>,
     sent: u64,
-    tag: &'static str,
+    tag: Tag,
     guard: Guard,
+}
+
+/// The command tag of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tag {
+    /// Words before the number of rows that were sent: `SELECT 42`, `INSERT 0 42`.
+    Counted(&'static str),
+    /// All of it.
+    Whole(&'static str),
 }
 
 impl std::fmt::Debug for Rows {
@@ -91,10 +100,47 @@ impl Guard {
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(Diagnosis::new(sqlstate::QUERY_CANCELED, "canceling statement due to user request")),
-            () = deadline => Err(Diagnosis::new(sqlstate::QUERY_CANCELED, "canceling statement due to statement timeout")),
+            () = deadline => Err(timed_out()),
             result = work => Ok(result),
         }
     }
+
+    /// A token that asks a part of the statement to stop; see [`Guard::wait_for`].
+    pub fn stop(&self) -> CancellationToken {
+        self.cancel.child_token()
+    }
+
+    /// Waits for `work` in any case; when its time is over it is asked to end through `stop`, as it is by a cancel request.
+    ///
+    /// # Errors
+    /// What the work failed with, 57014 in the words of what stopped it.
+    pub async fn wait_for<T>(
+        &self,
+        stop: &CancellationToken,
+        work: impl Future<Output = Result<T, Diagnosis>>,
+    ) -> Result<T, Diagnosis> {
+        let mut work = std::pin::pin!(work);
+        let deadline = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        // Nothing is lost: the work goes on when the deadline wins.
+        tokio::select! {
+            biased;
+            ended = &mut work => return ended,
+            () = deadline => {}
+        }
+        stop.cancel();
+        work.await.map_err(|error| {
+            if error.sqlstate == sqlstate::QUERY_CANCELED && !self.cancel.is_cancelled() { timed_out() } else { error }
+        })
+    }
+}
+
+fn timed_out() -> Diagnosis {
+    Diagnosis::new(sqlstate::QUERY_CANCELED, "canceling statement due to statement timeout")
 }
 
 /// Rows that go out as their store sends them. Nothing has been asked for yet.
@@ -126,20 +172,20 @@ impl Relaying {
 }
 
 impl Rows {
-    /// Rows of `stream` under `columns`; `tag` is the word before the count (`SELECT`), or the whole tag when it holds a space.
+    /// Rows of `stream` under `columns`.
     pub fn new(
         columns: Vec<OutputColumn>,
         display: DisplaySettings,
         stream: SendableRecordBatchStream,
-        tag: &'static str,
+        tag: Tag,
         guard: Guard,
     ) -> Self {
         Self { columns, display, stream, leftover: None, sent: 0, tag, guard }
     }
 
-    /// The same rows under another word of the command tag.
+    /// The same rows under another command tag.
     #[must_use]
-    pub fn with_tag(self, tag: &'static str) -> Self {
+    pub fn with_tag(self, tag: Tag) -> Self {
         Self { tag, ..self }
     }
 
@@ -205,10 +251,40 @@ impl Rows {
 
     /// The command tag for the rows sent so far: `SELECT 42`.
     pub fn tag(&self) -> String {
-        if self.tag.contains(' ') || matches!(self.tag, "SHOW" | "EXPLAIN" | "CALL") {
-            self.tag.to_owned()
-        } else {
-            format!("{} {}", self.tag, self.sent)
+        match self.tag {
+            Tag::Counted(words) => format!("{words} {}", self.sent),
+            Tag::Whole(tag) => tag.to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(timeout: Option<Duration>) -> Guard {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        Guard { cancel: CancellationToken::new(), deadline, timeout }
+    }
+
+    /// Ends when it is asked to: with success, or as stores do.
+    async fn obedient(stop: &CancellationToken, succeeds: bool) -> Result<u8, Diagnosis> {
+        stop.cancelled().await;
+        if succeeds { Ok(7) } else { Err(Diagnosis::new(sqlstate::QUERY_CANCELED, "canceling statement due to user request")) }
+    }
+
+    #[tokio::test]
+    async fn work_that_is_waited_for_is_told_to_stop_and_has_the_last_word() {
+        let late = guard(Some(Duration::from_millis(1)));
+        let stop = late.stop();
+        let ended = late.wait_for(&stop, obedient(&stop, false)).await.unwrap_err();
+        assert_eq!((ended.sqlstate.as_str(), ended.message.as_str()), ("57014", "canceling statement due to statement timeout"));
+        let stop = late.stop();
+        assert_eq!(late.wait_for(&stop, obedient(&stop, true)).await.unwrap(), 7);
+        let cancelled = guard(None);
+        cancelled.cancel.cancel();
+        let stop = cancelled.stop();
+        let ended = cancelled.wait_for(&stop, obedient(&stop, false)).await.unwrap_err();
+        assert_eq!(ended.message, "canceling statement due to user request");
     }
 }

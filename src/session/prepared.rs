@@ -10,6 +10,7 @@ use super::output::{OutputColumn, Rows};
 use super::statement::Parsed;
 use crate::catalog::live;
 use crate::error::{Diagnosis, Limit, sqlstate};
+use crate::federation::dml::PlannedWrite;
 use crate::federation::fast::Lookup;
 use crate::federation::plan::Planned;
 use crate::format::Format;
@@ -54,6 +55,8 @@ pub struct Prepared {
     pub route: Route,
     /// The plan of a query; a statement with a fast path is planned when its parameters first need it.
     pub planned: Option<Planned>,
+    /// The plan of a statement that changes rows.
+    pub write: Option<PlannedWrite>,
     /// The catalog version and the generation of the settings it was planned under: system functions answer from any
     /// setting, so any change makes a new plan.
     pub planned_under: (u64, u64),
@@ -178,6 +181,14 @@ impl Names {
         }
     }
 
+    /// The same for a statement that changes rows.
+    pub fn replan_write(&mut self, old: &Prepared, planned: &PlannedWrite, under: (u64, u64)) {
+        if let Some(known) = self.same_statement(old) {
+            known.write = Some(planned.clone());
+            known.planned_under = under;
+        }
+    }
+
     /// Keeps the way that replaces a prepared statement's own, unless the name means another statement by now.
     pub fn reroute(&mut self, old: &Prepared, route: &Route) {
         if let Some(known) = self.same_statement(old) {
@@ -298,6 +309,7 @@ mod tests {
             name: String::new(),
             route: Route::default(),
             planned: None,
+            write: None,
             planned_under: (0, 0),
             description,
         }

@@ -12,6 +12,8 @@ pub struct Role {
     pub verifier: Option<Verifier>,
     /// Whether the role may change server-wide state (`CALL tributary.refresh`).
     pub superuser: bool,
+    /// Whether the role may not write, whatever stores allow.
+    pub read_only: bool,
 }
 
 /// `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, as `pg_authid.rolpassword` holds it (RFC 5803).

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
     CloseCursor, DiscardObject, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, Reset, Set, Statement, TransactionMode,
+    With,
 };
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -18,7 +19,8 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::locate::character_of;
 use crate::federation::ast::postgres::Postgres;
 use crate::federation::ast::syntax::{at_or_near, from_parser};
-use crate::federation::ast::{DEPTH_MAX, depth, length, reserved, tokens};
+use crate::federation::ast::{DEPTH_MAX, depth, length, tokens};
+use crate::federation::dml::Write;
 
 /// One parsed statement.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct Parsed {
 pub enum Kind {
     /// `SELECT`, `VALUES`, `TABLE`, `WITH`
     Query(Box<Query>),
+    /// `INSERT`, `UPDATE`, `DELETE`, also after `WITH`
+    Write(Box<Write>),
     /// `EXPLAIN [ANALYZE] query`
     Explain {
         /// The explained query.
@@ -260,12 +264,12 @@ fn classify(statement: Statement, text: &Arc<str>) -> Kind {
         Statement::ShowVariable { variable } => Kind::Show(show_name(&variable)),
         Statement::Discard { object_type } => Kind::Discard(object_type),
         Statement::Prepare { name, data_types, statement } => match classify(*statement, text) {
-            kind @ Kind::Query(_) => {
+            kind @ (Kind::Query(_) | Kind::Write(_)) => {
                 Kind::Prepare { name: fold(&name), types: data_types, body: Box::new(Parsed { text: Arc::clone(text), kind }) }
             }
             refused @ Kind::Refused(_) => refused,
             // As PostgreSQL's grammar: a prepared EXECUTE could call itself for ever.
-            _ => refuse(sqlstate::SYNTAX_ERROR, "only queries can be prepared"),
+            _ => refuse(sqlstate::SYNTAX_ERROR, "only queries and statements that change rows can be prepared"),
         },
         Statement::Execute { name: Some(name), parameters, .. } => Kind::Execute { name: last_part(&name), arguments: parameters },
         Statement::Deallocate { name, .. } => {
@@ -277,14 +281,25 @@ fn classify(statement: Statement, text: &Arc<str>) -> Kind {
         Statement::Close { cursor: CloseCursor::Specific { name } } => Kind::Close(Some(fold(&name))),
         Statement::UNLISTEN { .. } => Kind::Nothing("UNLISTEN"),
         Statement::Call(function) => Kind::Call(Box::new(function)),
-        other => refused(&other),
+        other => write_kind(other, None),
+    }
+}
+
+/// A statement that changes rows, after its `WITH`; anything else is refused.
+fn write_kind(statement: Statement, with: Option<With>) -> Kind {
+    match Write::of(statement, with) {
+        Ok(write) => Kind::Write(Box::new(write)),
+        Err(other) => refused(&other),
     }
 }
 
 fn query_kind(query: Box<Query>) -> Kind {
     use datafusion::sql::sqlparser::ast::SetExpr;
     match query.body.as_ref() {
-        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => refused_write("This statement"),
+        // The parser reads nothing behind such a body.
+        SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) | SetExpr::Merge(statement) => {
+            write_kind(statement.clone(), query.with.clone())
+        }
         SetExpr::Select(select) if select.into.is_some() => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "SELECT INTO is not supported"),
         _ => Kind::Query(query),
     }
@@ -294,17 +309,16 @@ fn refuse(code: &str, message: &str) -> Kind {
     Kind::Refused(Diagnosis::new(code, message))
 }
 
-fn refused_write(verb: &str) -> Kind {
-    Kind::Refused(reserved::write(verb))
+/// The refusal of a way to change rows.
+fn refused_write(verb: &str, hint: &str) -> Kind {
+    let message = format!("{verb} is not supported yet");
+    Kind::Refused(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint(hint))
 }
 
 fn refused(statement: &Statement) -> Kind {
     match statement {
-        Statement::Insert(_) => refused_write("INSERT"),
-        Statement::Update(_) => refused_write("UPDATE"),
-        Statement::Delete(_) => refused_write("DELETE"),
-        Statement::Merge(_) => refused_write("MERGE"),
-        Statement::Truncate(_) => refused_write("TRUNCATE"),
+        Statement::Merge(_) => refused_write("MERGE", "Use INSERT, UPDATE and DELETE."),
+        Statement::Truncate(_) => refused_write("TRUNCATE", "Use DELETE without a condition."),
         Statement::CreateFunction(_) => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "CREATE FUNCTION is not supported"),
         other => {
             let text = other.to_string();
@@ -390,8 +404,12 @@ mod tests {
             ("COPY t TO PROGRAM 'cat'", "42501"),
             ("CREATE FUNCTION f() RETURNS int AS 'select 1' LANGUAGE sql", "0A000"),
             ("CREATE TABLE t (a int)", "0A000"),
-            ("INSERT INTO t VALUES (1)", "0A000"),
-            ("WITH x AS (SELECT 1) DELETE FROM t", "0A000"),
+            ("COPY t FROM STDIN", "0A000"),
+            ("COPY (INSERT INTO t VALUES (1) RETURNING a) TO STDOUT", "0A000"),
+            ("TRUNCATE t", "0A000"),
+            ("MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DELETE", "0A000"),
+            ("EXPLAIN DELETE FROM t", "0A000"),
+            ("DECLARE c CURSOR FOR INSERT INTO t VALUES (1) RETURNING a", "42601"),
             ("SELECT 1 INTO t", "0A000"),
             ("DROP TABLE t", "0A000"),
             ("DO $$ BEGIN NULL; END $$", "0A000"),
@@ -404,6 +422,29 @@ mod tests {
         ];
         for (text, code) in rows {
             assert_eq!(refusal(text), code, "{text}");
+        }
+    }
+
+    #[test]
+    fn statements_that_change_rows_are_known() {
+        let rows = [
+            ("INSERT INTO t VALUES (1)", "INSERT", false),
+            ("insert into t default values", "INSERT", false),
+            ("UPDATE t SET a = 1", "UPDATE", false),
+            ("DELETE FROM t", "DELETE", false),
+            ("WITH x AS (SELECT 1) DELETE FROM t", "DELETE", true),
+            ("WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x", "INSERT", true),
+            ("WITH x AS (SELECT 1) UPDATE t SET a = 1", "UPDATE", true),
+        ];
+        for (text, verb, has_with) in rows {
+            for (prefix, prepares) in [("", false), ("PREPARE p AS ", true)] {
+                let kind = match parse(&format!("{prefix}{text}")).unwrap().remove(0).kind {
+                    Kind::Prepare { body, .. } if prepares => body.kind,
+                    kind => kind,
+                };
+                let Kind::Write(write) = kind else { panic!("{text}: {kind:?}") };
+                assert_eq!((write.verb(), write.with.is_some()), (verb, has_with), "{text}");
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The transaction state of a session: none, the implicit block of one text, or a block that was asked for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,12 @@ use chrono::{DateTime, Utc};
 
 use super::Shared;
 use crate::catalog::Snapshot;
-use crate::error::Diagnosis;
+use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::{BranchKind, Branches};
+use crate::federation::writers::Writers;
+use crate::stores::{StoreName, WriteIsolation};
+use crate::telemetry::log::Line;
+use crate::write::commit;
 
 /// What decides which branches statements use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +60,35 @@ impl Isolation {
     pub fn is_repeatable(self) -> bool {
         matches!(self, Self::RepeatableRead | Self::Serializable)
     }
+
+    /// The same of a transaction that writes.
+    fn of_writes(self) -> WriteIsolation {
+        match self {
+            Self::ReadUncommitted | Self::ReadCommitted => WriteIsolation::ReadCommitted,
+            Self::RepeatableRead => WriteIsolation::RepeatableRead,
+            Self::Serializable => WriteIsolation::Serializable,
+        }
+    }
+}
+
+/// Whether the client has said already that a series of messages ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Series {
+    /// `Sync` is its next message.
+    Ends,
+    /// More may come, which would belong to the same transaction.
+    GoesOn,
+}
+
+/// A savepoint of a block.
+#[derive(Debug)]
+pub struct Savepoint {
+    /// Its name, which later ones may have too.
+    pub name: String,
+    /// The mark of the settings.
+    pub mark: usize,
+    /// How the stores are told of it.
+    pub id: u32,
 }
 
 /// How long a session waits for stores to roll back before it goes on without their answers: it must not be the store that
@@ -83,12 +117,15 @@ pub struct Block {
     pub failed: bool,
     /// Whether a query has run, after which modes cannot change.
     pub used: bool,
-    /// Savepoints: name and the mark of the settings.
-    pub savepoints: Vec<(String, usize)>,
+    /// Savepoints, the oldest first.
+    pub savepoints: Vec<Savepoint>,
+    next_savepoint: u32,
     /// The catalog as a repeatable block's first statement found it.
     pub snapshot: Option<Arc<Snapshot>>,
     /// The stores' transactions, shared by all statements of a repeatable block.
     pub branches: Option<Arc<Branches>>,
+    /// Through which it has written.
+    pub writers: Option<Arc<Writers>>,
 }
 
 impl Block {
@@ -101,20 +138,172 @@ impl Block {
             failed: false,
             used: false,
             savepoints: Vec::new(),
+            next_savepoint: 0,
             snapshot: None,
             branches: None,
+            writers: None,
         }
     }
 
     /// The branches of the next statement. A repeatable block keeps one set for all its statements; otherwise each
-    /// statement has its own, so that it sees what was committed before it began (`READ COMMITTED`).
+    /// statement has its own, so that it sees what was committed before it began (`READ COMMITTED`). What the block has written
+    /// is seen by all of them.
     pub fn statement_branches(&mut self, snapshot: &Snapshot, shared: &Shared) -> Arc<Branches> {
-        let fresh = |kind| Arc::new(shared.branches(snapshot, kind));
+        let kept = self.kept_branches(snapshot, shared);
+        match (kept, self.writers.clone()) {
+            (Some(kept), None) => kept,
+            (Some(kept), Some(writers)) => Arc::new(kept.sharing().with_writers(writers)),
+            (None, None) => Arc::new(shared.branches(snapshot, BranchKind::Statement)),
+            (None, Some(writers)) => Arc::new(shared.branches(snapshot, BranchKind::Statement).with_writers(writers)),
+        }
+    }
+
+    /// The branches that all statements share, where they do.
+    fn kept_branches(&mut self, snapshot: &Snapshot, shared: &Shared) -> Option<Arc<Branches>> {
         let kind = match self.modes.isolation {
-            Isolation::ReadUncommitted | Isolation::ReadCommitted => return fresh(BranchKind::Statement),
+            Isolation::ReadUncommitted | Isolation::ReadCommitted => return None,
             Isolation::RepeatableRead => BranchKind::Transaction { read_only: self.modes.read_only, repeatable: true },
             Isolation::Serializable => BranchKind::Serializable,
         };
-        Arc::clone(self.branches.get_or_insert_with(|| fresh(kind)))
+        Some(Arc::clone(self.branches.get_or_insert_with(|| Arc::new(shared.branches(snapshot, kind)))))
     }
+
+    /// Through what the next statement writes to `store`, and the branches that it reads through.
+    ///
+    /// # Errors
+    /// 0A000 where a serializable transaction would write to one store and has read another, or has read this one before; what a
+    /// store answered that the block has read.
+    pub async fn write_branches(
+        &mut self,
+        store: &StoreName,
+        snapshot: &Snapshot,
+        shared: &Shared,
+    ) -> Result<(Arc<Writers>, Branches), Diagnosis> {
+        let writers = self.open_writers(snapshot).await?;
+        let Some(kept) = self.kept_branches(snapshot, shared) else {
+            let fresh = shared.branches(snapshot, BranchKind::Statement);
+            return Ok((Arc::clone(&writers), fresh.with_writers(writers)));
+        };
+        if self.modes.isolation == Isolation::Serializable {
+            check_serializable(&kept, &writers, store)?;
+        } else if writers.get(store).is_none() && !is_taken(&writers, store, snapshot) {
+            // What the block has read there and what it writes are one transaction.
+            if let Some(branch) = kept.hand_over(store) {
+                writers.adopt(store, branch).await?;
+            }
+        }
+        Ok((Arc::clone(&writers), kept.sharing().with_writers(writers)))
+    }
+
+    async fn open_writers(&mut self, snapshot: &Snapshot) -> Result<Arc<Writers>, Diagnosis> {
+        if let Some(writers) = &self.writers {
+            return Ok(Arc::clone(writers));
+        }
+        let writers = Writers::new(snapshot, self.modes.isolation.of_writes());
+        for savepoint in &self.savepoints {
+            writers.savepoint(savepoint.id).await?;
+        }
+        self.writers = Some(Arc::clone(&writers));
+        Ok(writers)
+    }
+
+    /// Sets a savepoint.
+    ///
+    /// # Errors
+    /// What a store answered.
+    pub async fn set_savepoint(&mut self, name: &str, mark: usize) -> Result<(), Diagnosis> {
+        let id = self.next_savepoint;
+        self.next_savepoint = id.saturating_add(1);
+        if let Some(writers) = &self.writers {
+            writers.savepoint(id).await?;
+        }
+        self.savepoints.push(Savepoint { name: name.to_owned(), mark, id });
+        Ok(())
+    }
+
+    /// Forgets the savepoint at `place` and those after it.
+    ///
+    /// # Errors
+    /// What a store answered.
+    pub async fn release(&mut self, place: usize) -> Result<(), Diagnosis> {
+        if let (Some(writers), Some(savepoint)) = (&self.writers, self.savepoints.get(place)) {
+            writers.release(savepoint.id).await?;
+        }
+        self.savepoints.truncate(place);
+        Ok(())
+    }
+
+    /// Undoes what was written since the savepoint at `place`, after which the block goes on, and gives the mark of its settings.
+    ///
+    /// # Errors
+    /// What a store answered; the block has failed then.
+    pub async fn roll_back_to(&mut self, place: usize) -> Result<usize, Diagnosis> {
+        let (mark, id) = self.savepoints.get(place).map_or((0, 0), |savepoint| (savepoint.mark, savepoint.id));
+        if let Some(writers) = &self.writers {
+            writers.roll_back_to(id).await?;
+        }
+        self.savepoints.truncate(place + 1);
+        self.failed = false;
+        Ok(mark)
+    }
+
+    /// Gives up what a block that has failed holds in the stores. What it has written stays as long as a savepoint may be come back to.
+    pub async fn give_up(&mut self) {
+        self.failed = true;
+        if self.savepoints.is_empty()
+            && let Some(writers) = self.writers.take()
+        {
+            commit::roll_back(writers.take()).await;
+        }
+        // The stores' transactions can be of no more use, and their locks and snapshots are released now. What a
+        // rollback fails with closes the connection and needs no answer.
+        if let Some(branches) = self.branches.take() {
+            let_go(&branches).await.ok();
+        }
+    }
+
+    /// Ends what the block has in the stores. What it has written comes first: how reads end changes nothing of it.
+    ///
+    /// # Errors
+    /// What a store answered to the commit; without writes, what one answered to the end of reads.
+    pub async fn finish(&self, keeps: bool) -> Result<(), Diagnosis> {
+        let written = self.writers.as_ref().map(|writers| writers.take()).unwrap_or_default();
+        let has_writers = !written.is_empty();
+        let ended = if keeps {
+            commit::commit(written).await.map(|_guarantee| ())
+        } else {
+            commit::roll_back(written).await;
+            Ok(())
+        };
+        let read = match &self.branches {
+            Some(branches) if keeps && ended.is_ok() => branches.finish(true).await,
+            Some(branches) => let_go(branches).await,
+            None => Ok(()),
+        };
+        if !has_writers {
+            return read;
+        }
+        if let Err(error) = read {
+            tracing::warn!(sqlstate = error.sqlstate, error = %Line(&error.message), "reads beside a write did not end well");
+        }
+        ended
+    }
+}
+
+/// Whether the block has written to another store, so that this one will be refused.
+fn is_taken(writers: &Writers, store: &StoreName, snapshot: &Snapshot) -> bool {
+    let mut others = snapshot.connectors.keys().filter(|other| *other != store);
+    others.any(|other| writers.get(other).is_some_and(|branch| branch.has_written()))
+}
+
+/// A store that a serializable block writes to is the only one that it uses, and is written to before it is read: one transaction
+/// of the store has all of it.
+fn check_serializable(kept: &Branches, writers: &Writers, store: &StoreName) -> Result<(), Diagnosis> {
+    kept.expect_scans(&BTreeMap::from([(store.clone(), 1)]))?;
+    if writers.get(store).is_none() && kept.is_open(store) {
+        let message = format!("a serializable transaction cannot write to a store that it has read (\"{store}\")");
+        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
+            .with_hint("Write before the first read, or use REPEATABLE READ."));
+    }
+    Ok(())
 }

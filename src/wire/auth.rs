@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn made_up_verifiers_are_stable_and_shaped_like_real_ones() {
         let text = format!("SCRAM-SHA-256$5000:{0}${1}:{1}", STANDARD.encode([7; 12]), STANDARD.encode([1; 32]));
-        let role = Role { name: "ann".to_owned(), verifier: Verifier::parse(&text), superuser: false };
+        let role = Role { name: "ann".to_owned(), verifier: Verifier::parse(&text), superuser: false, read_only: false };
         let roles = Roles::from([("ann".to_owned(), role)]);
         let shape = |seed: &[u8], roles: &Roles, user: &str| match made_up(seed, roles, user) {
             ScramSecret::Verifier { salt, iterations, stored_key, .. } => (salt, iterations, stored_key.len()),

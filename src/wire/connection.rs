@@ -108,6 +108,8 @@ pub(super) struct Connection {
     _open: Present,
     running: Arc<Running>,
     inbox: mpsc::Receiver<Arrival>,
+    /// A message that was looked at before its turn.
+    next: Option<Arrival>,
     limits: Limits,
     shutdown: CancellationToken,
     reader: OwnedTask<()>,
@@ -140,6 +142,7 @@ impl Connection {
             counts,
             running,
             inbox,
+            next: None,
             limits,
             shutdown,
             reader,
@@ -225,10 +228,17 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
-        // Cancel-safe: a message that was not taken stays in the queue.
+        let (next, inbox) = (self.next.take(), &mut self.inbox);
+        let arriving = async {
+            match next {
+                Some(arrival) => Some(arrival),
+                None => inbox.recv().await,
+            }
+        };
+        // Cancel-safe: a message that was not taken stays in the queue, and one that was there already is taken at once.
         let arrival = tokio::select! {
             biased;
-            arrival = self.inbox.recv() => arrival,
+            arrival = arriving => arrival,
             () = self.shutdown.cancelled() => return Err(End::Fatal(shutting_down())),
             () = timeout => return Err(idle.map_or(End::Left, |(_, diagnosis)| End::Fatal(diagnosis))),
         };
@@ -237,6 +247,14 @@ impl Connection {
             Some(Err(diagnosis)) => Err(End::Fatal(diagnosis)),
             None => Err(self.gone()),
         }
+    }
+
+    /// Whether `Sync` is the next message, as far as it has arrived. It stays the next one.
+    pub(super) fn sync_follows(&mut self) -> bool {
+        if self.next.is_none() {
+            self.next = self.inbox.try_recv().ok();
+        }
+        matches!(&self.next, Some(Arrival { outcome: Ok(Message::Sync), .. }))
     }
 
     /// A cut at shutdown looks like a client that left; only the second is not told.

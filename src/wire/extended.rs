@@ -12,6 +12,7 @@ use super::rows::{Outgoing, Sent, row_description};
 use crate::error::{Diagnosis, sqlstate};
 use crate::format::Format;
 use crate::session::output::Execution;
+use crate::session::transaction::Series;
 
 impl Connection {
     /// Runs one extended message and turns its failure into skipping.
@@ -112,7 +113,8 @@ impl Connection {
         {
             return self.relay(&relaying).await;
         }
-        match Box::pin(self.session.execute(&portal, max)).await? {
+        let series = if self.sync_follows() { Series::Ends } else { Series::GoesOn };
+        match Box::pin(self.session.execute(&portal, max, series)).await? {
             (Execution::Rows(mut rows), formats) => {
                 rows.restart_count();
                 match self.send_rows(&mut rows, Outgoing::Rows(&formats), max).await? {

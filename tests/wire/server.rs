@@ -38,9 +38,9 @@ pub fn settings() -> Settings {
     let keys = Keys::derive(PASSWORD, salt, 4096);
     let text =
         format!("SCRAM-SHA-256$4096:{}${}:{}", STANDARD.encode(salt), STANDARD.encode(&keys.stored), STANDARD.encode(&keys.server));
-    let ann = Role { name: USER.to_owned(), verifier: Verifier::parse(&text), superuser: false };
+    let ann = Role { name: USER.to_owned(), verifier: Verifier::parse(&text), superuser: false, read_only: false };
     assert!(ann.verifier.is_some());
-    let bare = Role { name: "bare".to_owned(), verifier: None, superuser: false };
+    let bare = Role { name: "bare".to_owned(), verifier: None, superuser: false, read_only: false };
     let roles = Roles::from([(ann.name.clone(), ann), (bare.name.clone(), bare)]);
     Settings {
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],

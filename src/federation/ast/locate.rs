@@ -19,6 +19,19 @@ pub fn position(error: &Diagnosis, query: &Query, text: &str) -> Option<usize> {
     if let Some(start) = literal(error, query).or_else(|| ordinal(&error.message, query)).or_else(|| arity(&error.message, query)) {
         return character_of(text, start.line, start.column);
     }
+    named(error, query, text)
+}
+
+/// The same for a part of a statement that is no query: the only literal or the name that `error` is about.
+pub fn place_in(error: &Diagnosis, part: &impl Visit, text: &str) -> Option<usize> {
+    match literal(error, part) {
+        Some(start) => character_of(text, start.line, start.column),
+        None => named(error, part, text),
+    }
+}
+
+/// The first use of the name that `error` quotes.
+fn named(error: &Diagnosis, part: &impl Visit, text: &str) -> Option<usize> {
     let quoted = quoted_name(&error.message)?;
     let wanted = match error.sqlstate.as_str() {
         sqlstate::UNDEFINED_TABLE if error.message.starts_with("missing FROM") => Wanted::Qualifier,
@@ -29,7 +42,7 @@ pub fn position(error: &Diagnosis, query: &Query, text: &str) -> Option<usize> {
         _ => return None,
     };
     let mut finder = Finder { wanted, name: quoted };
-    match query.visit(&mut finder) {
+    match part.visit(&mut finder) {
         ControlFlow::Break(ident) => character(text, &ident),
         ControlFlow::Continue(()) => None,
     }
@@ -58,7 +71,7 @@ pub fn character_of(text: &str, line: u64, column: u64) -> Option<usize> {
 }
 
 /// Where the only literal is that holds the text which `error` says is no value of a type.
-fn literal(error: &Diagnosis, query: &Query) -> Option<Location> {
+fn literal(error: &Diagnosis, part: &impl Visit) -> Option<Location> {
     struct Literals<'w> {
         wanted: Option<&'w str>,
         found: Vec<Location>,
@@ -84,7 +97,7 @@ fn literal(error: &Diagnosis, query: &Query) -> Option<Location> {
         message => Some(message.split_once(": \"")?.1.strip_suffix('"')?),
     };
     let mut literals = Literals { wanted, found: Vec::new() };
-    let _: ControlFlow<()> = query.visit(&mut literals);
+    let _: ControlFlow<()> = part.visit(&mut literals);
     match literals.found.as_slice() {
         [only] if only.line > 0 => Some(*only),
         _ => None,

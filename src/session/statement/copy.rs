@@ -79,11 +79,12 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError
     }
     if !is_to {
         skip(parser);
-        return Ok(Some(refused_write("COPY FROM")));
+        return Ok(Some(refused_write("COPY FROM", "Use INSERT with several rows.")));
     }
     let kind = match options(parser)?.settle() {
         Ok(format) => match super::query_kind(query) {
             Kind::Query(query) => Kind::Copy { query, format },
+            Kind::Write(_) => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "COPY of a statement that changes rows is not supported"),
             refused => refused,
         },
         Err(error) => refuse(&error.sqlstate, &error.message),

@@ -112,6 +112,8 @@ pub(super) fn declare(mut statements: Vec<Declare>) -> Kind {
     }
     match query_kind(query) {
         Kind::Query(query) => Kind::Declare { name: fold(name), query, is_binary: declared.binary == Some(true) },
+        // PostgreSQL's grammar has a query there only.
+        Kind::Write(write) => refuse(sqlstate::SYNTAX_ERROR, &format!("syntax error at or near \"{}\"", write.verb())),
         refused => refused,
     }
 }

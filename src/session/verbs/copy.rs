@@ -9,7 +9,7 @@ use super::select;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ranges::Reading;
 use crate::session::Session;
-use crate::session::output::Execution;
+use crate::session::output::{Execution, Tag};
 use crate::session::statement::copy::{CopyFormat, ForceQuote};
 
 /// Runs the query; the wire wraps its rows.
@@ -28,5 +28,5 @@ pub(super) async fn run(
             return Err(Diagnosis::new(sqlstate::UNDEFINED_COLUMN, format!("column \"{missing}\" does not exist")));
         }
     }
-    Ok(Execution::Copy { rows: rows.with_tag("COPY"), format: format.clone() })
+    Ok(Execution::Copy { rows: rows.with_tag(Tag::Counted("COPY")), format: format.clone() })
 }

@@ -9,7 +9,7 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ranges::Reading;
 use crate::format::Format;
 use crate::session::Session;
-use crate::session::output::{Execution, Rows};
+use crate::session::output::{Execution, Rows, Tag};
 use crate::session::prepared::{Description, Portal, Prepared, Route};
 use crate::session::statement::cursor::Forward;
 use crate::session::statement::{Kind, Parsed};
@@ -39,6 +39,7 @@ pub(super) async fn declare(
         name: String::new(),
         route: Route::default(),
         planned: None,
+        write: None,
         planned_under: (0, 0),
         description: Description { parameters: Vec::new(), columns: Some(columns.clone()) },
     };
@@ -86,7 +87,7 @@ pub(super) fn fetch(session: &mut Session, name: &str, forward: Forward) -> Resu
         Forward::All => 0,
         Forward::Rows(rows) => usize::try_from(rows).unwrap_or(usize::MAX),
     };
-    Ok(Execution::Fetch { cursor: name.to_owned(), rows: rows.with_tag("FETCH"), max, format })
+    Ok(Execution::Fetch { cursor: name.to_owned(), rows: rows.with_tag(Tag::Counted("FETCH")), max, format })
 }
 
 /// `MOVE`: reads rows and forgets them.

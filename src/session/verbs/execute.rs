@@ -31,7 +31,9 @@ pub(super) async fn run(
     arguments: &[Expr],
     reading: Reading,
 ) -> Result<Execution, Diagnosis> {
-    let (prepared, values) = bind(session, name, arguments).await?;
+    // A statement that changes rows is not stopped from outside, but its arguments are.
+    let guard = session.guard.clone();
+    let (prepared, values) = guard.run(bind(session, name, arguments)).await??;
     let Some(parsed) = prepared.parsed.clone() else { return Ok(Execution::Empty) };
     let parsed = Parsed { text: Arc::clone(text), ..parsed };
     let ended = Box::pin(super::run(session, &parsed, Some((&prepared, &values)), reading)).await;

@@ -12,7 +12,7 @@ use crate::federation::generic::PlanMode;
 use crate::federation::{explain, plan};
 use crate::pgtype::PgType;
 use crate::session::Session;
-use crate::session::output::{Execution, OutputColumn};
+use crate::session::output::{Execution, OutputColumn, Tag};
 
 /// The options that change what is answered.
 #[derive(Debug, Clone, Copy)]
@@ -63,5 +63,5 @@ pub(super) async fn run(
         explain::lines(&ready, &branches, analyze).await?
     };
     let rows: Vec<Vec<String>> = lines.into_iter().map(|line| vec![line]).collect();
-    Ok(Execution::Rows(text_rows(session, "EXPLAIN", vec![column(json)], &rows)?))
+    Ok(Execution::Rows(text_rows(session, Tag::Whole("EXPLAIN"), vec![column(json)], &rows)?))
 }

@@ -10,6 +10,7 @@ mod select;
 mod set;
 mod show;
 pub(super) mod transaction;
+mod write;
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use datafusion::scalar::ScalarValue;
 use futures::stream;
 
 use super::Session;
-use super::output::{Execution, OutputColumn, Rows};
+use super::output::{Execution, OutputColumn, Rows, Tag};
 use super::prepared::{Description, Prepared, Route};
 use super::statement::{Kind, Parsed};
 use crate::error::{Diagnosis, sqlstate};
@@ -29,6 +30,7 @@ use crate::pgtype::PgType;
 
 pub(super) use select::relay;
 pub(super) use set::check_role;
+pub(super) use write::is_one as is_write;
 
 /// A prepared statement with its parameters, when the extended protocol runs it.
 pub(super) type Bound<'a> = Option<(&'a Prepared, &'a [ScalarValue])>;
@@ -43,6 +45,7 @@ pub(super) async fn run(
     let bound: Bound<'_> = bound.map(|(prepared, values)| (prepared, values.as_slice()));
     match &statement.kind {
         Kind::Query(query) => select::run(session, &statement.text, query, bound, reading).await,
+        Kind::Write(write) => Box::pin(write::run(session, &statement.text, write, bound)).await,
         Kind::Explain { query, analyze, json } => {
             let asked = explain::Asked { analyze: *analyze, json: *json };
             explain::run(session, &statement.text, query, asked, bound).await
@@ -55,9 +58,9 @@ pub(super) async fn run(
         Kind::Modes { place, modes, is_deferrable } => transaction::with_deferrable(session, *place, modes, *is_deferrable),
         Kind::Commit { chain } => transaction::commit(session, *chain).await,
         Kind::Rollback { chain } => transaction::rollback(session, *chain).await,
-        Kind::Savepoint(name) => transaction::savepoint(session, name),
-        Kind::Release(name) => transaction::release(session, name),
-        Kind::RollbackTo(name) => transaction::rollback_to(session, name),
+        Kind::Savepoint(name) => transaction::savepoint(session, name).await,
+        Kind::Release(name) => transaction::release(session, name).await,
+        Kind::RollbackTo(name) => transaction::rollback_to(session, name).await,
         Kind::Set(set) => set::run(session, set),
         Kind::Reset(name) => set::reset(session, name.as_deref()),
         Kind::Show(name) => show::run(session, name),
@@ -76,11 +79,17 @@ pub(super) async fn run(
     }
 }
 
+/// Whether a statement is waited for once it runs, though it may be told to stop: what it does in the stores is known only when they
+/// have answered.
+pub(super) fn is_waited_for(session: &Session, kind: &Kind) -> bool {
+    kind.ends_block() || matches!(kind, Kind::Savepoint(_) | Kind::Release(_)) || write::is_one(session, kind)
+}
+
 /// Prepares a statement: plans queries, knows the columns of the rest.
 pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given: &[u32]) -> Result<Prepared, Diagnosis> {
     let setting = session.setting();
     let planned_under = (setting.snapshot.version, session.settings.generation());
-    let (mut planned, mut route) = (None, Route::default());
+    let (mut planned, mut written, mut route) = (None, None, Route::default());
     let columns = match parsed.as_ref().map(|parsed| (&parsed.kind, &parsed.text)) {
         Some((Kind::Query(query), text)) => {
             route = Route { under: planned_under, lookup: select::resolve(session, &setting.snapshot, query, given) };
@@ -94,6 +103,13 @@ pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given
                 }
             }
         }
+        Some((Kind::Write(asked), text)) => {
+            let engine = session.shared.engine.clone();
+            let plan = Box::pin(write::plan(&engine, &setting, text, asked, given)).await?;
+            let columns = plan.columns.clone();
+            written = Some((plan, write::lasts(asked, &setting)));
+            columns
+        }
         Some((Kind::Explain { query, json, .. }, text)) => {
             planned = Some(select::plan(session, &setting, text, query, given).await?);
             Some(vec![explain::column(*json)])
@@ -105,13 +121,15 @@ pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given
         Some((Kind::Refused(error), _)) => return Err(error.clone()),
         Some(_) | None => None,
     };
-    let parameters = match (&planned, &route.lookup) {
-        (Some(plan), _) => plan.parameters.clone(),
-        (None, Some(lookup)) => lookup.parameters.clone(),
-        (None, None) => Vec::new(),
+    let parameters = match (&planned, &route.lookup, &written) {
+        (Some(plan), ..) => plan.parameters.clone(),
+        (None, Some(lookup), _) => lookup.parameters.clone(),
+        (None, None, Some((plan, _))) => plan.parameters.clone(),
+        (None, None, None) => Vec::new(),
     };
+    let write = written.and_then(|(plan, lasts)| lasts.then_some(plan));
     let description = Description { parameters, columns };
-    Ok(Prepared { parsed, name: String::new(), route, planned, planned_under, description })
+    Ok(Prepared { parsed, name: String::new(), route, planned, write, planned_under, description })
 }
 
 /// A column of type text that comes from no table.
@@ -120,7 +138,7 @@ fn text_column(name: &str) -> OutputColumn {
 }
 
 /// Rows of text values that are known already.
-fn text_rows(session: &Session, tag: &'static str, columns: Vec<OutputColumn>, rows: &[Vec<String>]) -> Result<Rows, Diagnosis> {
+fn text_rows(session: &Session, tag: Tag, columns: Vec<OutputColumn>, rows: &[Vec<String>]) -> Result<Rows, Diagnosis> {
     let fields: Vec<Field> = columns.iter().map(|column| Field::new(&column.name, DataType::Utf8, true)).collect();
     let schema = Arc::new(Schema::new(fields));
     let arrays = (0..columns.len()).map(|place| {
@@ -137,7 +155,11 @@ pub(super) fn no_rows(session: &Session, statement: &Prepared) -> Rows {
     let columns = statement.description.columns.clone().unwrap_or_default();
     let fields: Vec<Field> = columns.iter().map(|column| Field::new(&column.name, column.pg_type.carrier(), true)).collect();
     let stream = RecordBatchStreamAdapter::new(Arc::new(Schema::new(fields)), stream::empty());
-    Rows::new(columns, session.settings.display(), Box::pin(stream), "SELECT", session.guard.clone())
+    let tag = match statement.parsed.as_ref().map(|parsed| &parsed.kind) {
+        Some(Kind::Write(write)) => Tag::Counted(write::tag_of(write.verb())),
+        _ => select::SELECTED,
+    };
+    Rows::new(columns, session.settings.display(), Box::pin(stream), tag, session.guard.clone())
 }
 
 fn internal(message: &str) -> Diagnosis {

@@ -13,8 +13,12 @@ use crate::federation::fast::Lookup;
 use crate::federation::plan::{self, Planned, Setting};
 use crate::federation::ranges::Reading;
 use crate::session::Session;
-use crate::session::output::{Execution, OutputColumn, Relaying, Rows};
+use crate::session::output::{Execution, OutputColumn, Relaying, Rows, Tag};
 use crate::session::prepared::{Prepared, Route};
+use crate::session::transaction::Block;
+
+/// The command tag of queries.
+pub(super) const SELECTED: Tag = Tag::Counted("SELECT");
 
 /// Plans a query; errors that name a relation or column get their place in the text.
 pub(super) async fn plan(
@@ -61,7 +65,7 @@ pub(super) async fn current_plan(
 }
 
 /// The parameter types that a client was told.
-fn described(prepared: &Prepared) -> Vec<u32> {
+pub(super) fn described(prepared: &Prepared) -> Vec<u32> {
     prepared.description.parameters.iter().map(|pg_type| pg_type.oid).collect()
 }
 
@@ -96,7 +100,7 @@ fn current_lookup(session: &mut Session, snapshot: &Snapshot, query: &Query, bou
 }
 
 /// Whether a client that was told columns would get those columns.
-fn is_as_told(bound: Bound<'_>, columns: &[OutputColumn]) -> bool {
+pub(super) fn is_as_told(bound: Bound<'_>, columns: &[OutputColumn]) -> bool {
     let Some(told) = bound.and_then(|(prepared, _)| prepared.description.columns.as_ref()) else { return true };
     let alike = |(old, new): (&OutputColumn, &OutputColumn)| old.pg_type == new.pg_type && old.name == new.name;
     told.len() == columns.len() && told.iter().zip(columns).all(alike)
@@ -105,8 +109,9 @@ fn is_as_told(bound: Bound<'_>, columns: &[OutputColumn]) -> bool {
 /// The straight way of a portal: its prepared lookup still holds, stands alone in its branches, and has rows that need not be
 /// decoded for the formats of the portal. `None` leaves the portal as it was.
 pub(in crate::session) fn relay(session: &mut Session, portal: &str) -> Option<Relaying> {
-    let shares_branches = session.block.as_ref().is_some_and(|block| block.failed || block.modes.isolation.is_repeatable());
-    if shares_branches {
+    // What the block has written is seen through its own branches only.
+    let is_bound = |block: &Block| block.failed || block.modes.isolation.is_repeatable() || block.writers.is_some();
+    if session.block.as_ref().is_some_and(is_bound) {
         return None;
     }
     let snapshot = session.snapshot();
@@ -136,7 +141,7 @@ pub(super) async fn run(
         let branches = session.branches(&snapshot);
         let stream = ready.run(&session.shared.engine, &branches)?;
         let columns = lookup.columns.clone();
-        return Ok(Execution::Rows(Rows::new(columns, session.settings.display(), stream, "SELECT", session.guard.clone())));
+        return Ok(Execution::Rows(Rows::new(columns, session.settings.display(), stream, SELECTED, session.guard.clone())));
     }
     Box::pin(run_planned(session, text, query, bound, reading)).await
 }
@@ -164,5 +169,5 @@ async fn run_planned(
     } else {
         ready.run()?
     };
-    Ok(Execution::Rows(Rows::new(planned.columns, session.settings.display(), stream, "SELECT", session.guard.clone())))
+    Ok(Execution::Rows(Rows::new(planned.columns, session.settings.display(), stream, SELECTED, session.guard.clone())))
 }

@@ -3,7 +3,7 @@
 use super::{text_column, text_rows};
 use crate::error::Diagnosis;
 use crate::session::Session;
-use crate::session::output::{Execution, OutputColumn};
+use crate::session::output::{Execution, OutputColumn, Tag};
 use crate::session::settings;
 
 /// The columns of `SHOW name`, named as the setting is; of `SHOW ALL`, three.
@@ -21,5 +21,5 @@ pub(super) fn run(session: &Session, name: &str) -> Result<Execution, Diagnosis>
     } else {
         vec![vec![session.settings.show(name)?.to_owned()]]
     };
-    Ok(Execution::Rows(text_rows(session, "SHOW", columns(name), &rows)?))
+    Ok(Execution::Rows(text_rows(session, Tag::Whole("SHOW"), columns(name), &rows)?))
 }

@@ -7,7 +7,7 @@ use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::session::Session;
 use crate::session::output::Execution;
 use crate::session::statement::modes::Place;
-use crate::session::transaction::{Block, Isolation, Modes, let_go};
+use crate::session::transaction::{Block, Isolation, Modes};
 
 fn done(tag: &str) -> Result<Execution, Diagnosis> {
     Ok(Execution::Done(tag.to_owned()))
@@ -48,13 +48,18 @@ fn is_explicit(session: &Session) -> bool {
     session.block.as_ref().is_some_and(|block| !block.implicit)
 }
 
-fn open(session: &mut Session) -> Result<(), Diagnosis> {
+/// The modes of a transaction that says nothing of its own.
+pub(super) fn default_modes(session: &Session) -> Result<Modes, Diagnosis> {
     let isolation = Isolation::of_words(session.settings.show("default_transaction_isolation")?);
-    let modes = Modes {
+    Ok(Modes {
         read_only: session.settings.is_on("default_transaction_read_only"),
         isolation: isolation.unwrap_or(Isolation::ReadCommitted),
         is_deferrable: session.settings.is_on("default_transaction_deferrable"),
-    };
+    })
+}
+
+fn open(session: &mut Session) -> Result<(), Diagnosis> {
+    let modes = default_modes(session)?;
     session.block = Some(Block::new(modes, session.transaction_start()));
     session.settings.begin();
     session.facts = None;
@@ -163,13 +168,9 @@ async fn end(session: &mut Session, commit: bool, chain: bool) -> Result<(), Dia
     session.facts = None;
     session.transaction_start = None;
     let commit = commit && !block.failed;
-    // Settled before the await: whatever becomes of this call, the session is out of its block.
-    session.settings.end(commit);
-    let finished = match &block.branches {
-        Some(branches) if commit => branches.finish(true).await,
-        Some(branches) => let_go(branches).await,
-        None => Ok(()),
-    };
+    let finished = block.finish(commit).await;
+    // What was set in a transaction that a store did not commit is undone with it.
+    session.settings.end(commit && finished.is_ok());
     if chain {
         session.block = Some(Block::new(block.modes, session.statement_start));
         session.settings.begin();
@@ -217,38 +218,36 @@ fn explicit<'s>(session: &'s mut Session, verb: &str) -> Result<&'s mut Block, D
 const SAVEPOINTS_MAX: usize = 10_000;
 
 /// `SAVEPOINT`
-pub(super) fn savepoint(session: &mut Session, name: &str) -> Result<Execution, Diagnosis> {
+pub(super) async fn savepoint(session: &mut Session, name: &str) -> Result<Execution, Diagnosis> {
     let mark = session.settings.savepoint();
     let block = explicit(session, "SAVEPOINT")?;
     if block.savepoints.len() >= SAVEPOINTS_MAX {
         let message = format!("a transaction may keep at most {SAVEPOINTS_MAX} savepoints");
         return Err(Diagnosis::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, message).at(Limit::Transaction));
     }
-    block.savepoints.push((name.to_owned(), mark));
+    block.set_savepoint(name, mark).await?;
     done("SAVEPOINT")
 }
 
 fn find(block: &Block, name: &str) -> Result<usize, Diagnosis> {
     let missing = || Diagnosis::new("3B001", format!("savepoint \"{name}\" does not exist"));
-    block.savepoints.iter().rposition(|(known, _)| known == name).ok_or_else(missing)
+    block.savepoints.iter().rposition(|savepoint| savepoint.name == name).ok_or_else(missing)
 }
 
 /// `RELEASE SAVEPOINT`
-pub(super) fn release(session: &mut Session, name: &str) -> Result<Execution, Diagnosis> {
+pub(super) async fn release(session: &mut Session, name: &str) -> Result<Execution, Diagnosis> {
     let block = explicit(session, "RELEASE SAVEPOINT")?;
     let place = find(block, name)?;
-    block.savepoints.truncate(place);
+    block.release(place).await?;
     done("RELEASE")
 }
 
-/// `ROLLBACK TO SAVEPOINT`: reads have nothing to undo in the stores, so the block is usable again with its settings as
+/// `ROLLBACK TO SAVEPOINT`: what was written since is undone in its store, and the block is usable again with its settings as
 /// they were.
-pub(super) fn rollback_to(session: &mut Session, name: &str) -> Result<Execution, Diagnosis> {
+pub(super) async fn rollback_to(session: &mut Session, name: &str) -> Result<Execution, Diagnosis> {
     let block = explicit(session, "ROLLBACK TO SAVEPOINT")?;
     let place = find(block, name)?;
-    let mark = block.savepoints.get(place).map_or(0, |(_, mark)| *mark);
-    block.savepoints.truncate(place + 1);
-    block.failed = false;
+    let mark = block.roll_back_to(place).await?;
     session.settings.rollback_to(mark);
     session.facts = None;
     done("ROLLBACK")

@@ -1,0 +1,398 @@
+//! `INSERT`, `UPDATE` and `DELETE`: who may, what is planned, the edits that the owner is sent, and what comes back.
+//!
+//! In a block the owner keeps what was written until its end; outside of one the statement is a transaction of its own, which has ended
+//! before the client is told of it.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{AssignmentTarget, Expr, Ident, ObjectName, ObjectNamePart, SelectItem, Visit, Visitor};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+
+use super::Bound;
+use super::select::{described, is_as_told};
+use super::transaction::default_modes;
+use crate::catalog::{QualifiedName, RelationBody};
+use crate::error::{Diagnosis, sqlstate};
+use crate::federation::ast::{locate, mistakes};
+use crate::federation::branches::Branches;
+use crate::federation::dml::{Dml, PlannedWrite, Work, Write, plan_aside, target};
+use crate::federation::engine::Engine;
+use crate::federation::error::diagnose;
+use crate::federation::plan::Setting;
+use crate::federation::writers::Writers;
+use crate::session::Session;
+use crate::session::output::{Execution, Guard, Rows, Tag};
+use crate::session::statement::{Kind, fold};
+use crate::session::transaction::Block;
+use crate::stores::{Branch, Edit, Edited, StoreError, StoreName};
+use crate::write::access::{self, Asked};
+use crate::write::run::{self, Observer, Outcome};
+
+/// Whether a statement changes rows, also by a name that it executes.
+pub(in crate::session) fn is_one(session: &Session, kind: &Kind) -> bool {
+    let changes_rows = |kind: &Kind| matches!(kind, Kind::Write(_));
+    match kind {
+        Kind::Execute { name, .. } => {
+            let prepared = session.names.statement(name);
+            prepared.is_ok_and(|prepared| prepared.parsed.as_ref().is_some_and(|parsed| changes_rows(&parsed.kind)))
+        }
+        kind => changes_rows(kind),
+    }
+}
+
+/// Plans a write.
+pub(super) async fn plan(
+    engine: &Engine,
+    setting: &Setting,
+    text: &str,
+    write: &Write,
+    given: &[u32],
+) -> Result<PlannedWrite, Diagnosis> {
+    let relation = target(write, &setting.snapshot, &setting.path).map_err(|error| located(error, write, text))?;
+    access::check_kind(write.verb(), &relation)?;
+    if let Dml::Insert(insert) = &write.dml
+        && let Some(source) = &insert.source
+    {
+        mistakes::check(source, text, &|name| engine.is_aggregate(name))?;
+    }
+    let planned = plan_aside(engine, setting, write, given).await;
+    planned.map_err(|error| located(error, write, text))
+}
+
+/// Runs a write.
+pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, bound: Bound<'_>) -> Result<Execution, Diagnosis> {
+    let (guard, setting) = (session.guard.clone(), session.setting());
+    check_access(session, &setting, write).map_err(|error| located(error, write, text))?;
+    let shared = Arc::clone(&session.shared);
+    let planned = guard.run(current_plan(session, &shared.engine, &setting, text, (write, bound))).await??;
+    let values = bound.map(|(_, values)| values).unwrap_or_default();
+    let store = planned.target.store.clone();
+    let asked = Running { engine: &shared.engine, setting: &setting, planned: &planned, values, guard: &guard };
+    let answer = match &mut session.block {
+        Some(block) => {
+            block.used = true;
+            let (writers, branches) = block.write_branches(&store, &setting.snapshot, &shared).await?;
+            Box::pin(asked.run(&writers, branches, Ending::OfBlock)).await?
+        }
+        None => {
+            let mut own = Block::new(default_modes(session)?, setting.now);
+            let ending = if own.modes.isolation.is_repeatable() { Ending::Own } else { Ending::OwnOrOnce(write) };
+            let ended = match own.write_branches(&store, &setting.snapshot, &shared).await {
+                Ok((writers, branches)) => Box::pin(asked.run(&writers, branches, ending)).await,
+                Err(error) => Err(error),
+            };
+            let finished = own.finish(ended.is_ok()).await;
+            let answer = ended?;
+            finished?;
+            answer
+        }
+    };
+    Ok(answer.into_execution(session, planned, guard))
+}
+
+/// Who asks and what for; nothing has been planned yet.
+fn check_access(session: &Session, setting: &Setting, write: &Write) -> Result<(), Diagnosis> {
+    let relation = target(write, &setting.snapshot, &setting.path)?;
+    let connector = match &relation.body {
+        RelationBody::Stored { store, .. } => setting.snapshot.connectors.get(store),
+        RelationBody::View { .. } | RelationBody::Rows(_) => None,
+    };
+    let read_only_block = match &session.block {
+        Some(block) => block.modes.read_only,
+        None => session.settings.is_on("default_transaction_read_only"),
+    };
+    // Asked of the roles as they are now: a reload may have changed them. A role that is gone writes no more.
+    let role_read_only = session.shared.roles.load().get(&session.role).is_none_or(|role| role.read_only);
+    access::check(&Asked { verb: write.verb(), relation: &relation, connector, read_only_block, role_read_only })
+}
+
+/// The plan to run: the prepared one while nothing it stands on has changed, else a new one, which replaces it.
+async fn current_plan(
+    session: &mut Session,
+    engine: &Engine,
+    setting: &Setting,
+    text: &str,
+    (write, bound): (&Write, Bound<'_>),
+) -> Result<PlannedWrite, Diagnosis> {
+    let Some((prepared, _)) = bound else {
+        let planned = plan(engine, setting, text, write, &[]).await?;
+        if !planned.parameters.is_empty() {
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_PARAMETER, "there is no parameter $1"));
+        }
+        return Ok(planned);
+    };
+    let under = (setting.snapshot.version, session.settings.generation());
+    if prepared.planned_under == under
+        && let Some(planned) = &prepared.write
+    {
+        return Ok(planned.clone());
+    }
+    let planned = plan(engine, setting, text, write, &described(prepared)).await?;
+    if planned.columns.is_some() != prepared.description.columns.is_some()
+        || !is_as_told(bound, planned.columns.as_deref().unwrap_or_default())
+    {
+        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));
+    }
+    if lasts(write, setting) {
+        session.names.replan_write(prepared, &planned, under);
+    }
+    Ok(planned)
+}
+
+/// Whether a plan holds as long as the catalog and the settings do: one that reads relations of the system may hold their rows.
+pub(super) fn lasts(write: &Write, setting: &Setting) -> bool {
+    struct Relations<'s>(&'s Setting);
+    impl Visitor for Relations<'_> {
+        type Break = ();
+
+        fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+            let mut parts: Vec<String> = name.0.iter().filter_map(ObjectNamePart::as_ident).map(fold).collect();
+            let relation = parts.pop().unwrap_or_default();
+            let name = QualifiedName { schema: parts.pop(), database: parts.pop(), relation };
+            // A name that is not found is that of a WITH query, which is looked into by itself.
+            match self.0.snapshot.resolve(&name, &self.0.path) {
+                Ok(relation) if !matches!(relation.body, RelationBody::Stored { .. }) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    let mut relations = Relations(setting);
+    write.with.as_ref().is_none_or(|with| with.visit(&mut relations).is_continue()) && visit(write, &mut relations).is_continue()
+}
+
+fn visit<V: Visitor>(write: &Write, visitor: &mut V) -> ControlFlow<V::Break> {
+    match &write.dml {
+        Dml::Insert(insert) => insert.visit(visitor),
+        Dml::Update(update) => update.visit(visitor),
+        Dml::Delete(delete) => delete.visit(visitor),
+    }
+}
+
+/// How what is written becomes lasting.
+#[derive(Debug, Clone, Copy)]
+enum Ending<'a> {
+    /// At the end of the session's block.
+    OfBlock,
+    /// At the end of the statement, by a commit.
+    Own,
+    /// The same, or by the store itself where one edit is all there is and nothing can fail after it.
+    OwnOrOnce(&'a Write),
+}
+
+/// What one execution of a write needs.
+struct Running<'a> {
+    engine: &'a Engine,
+    setting: &'a Setting,
+    planned: &'a PlannedWrite,
+    values: &'a [ScalarValue],
+    guard: &'a Guard,
+}
+
+impl Running<'_> {
+    /// Does everything up to the commit.
+    async fn run(&self, writers: &Arc<Writers>, branches: Branches, ending: Ending<'_>) -> Result<Answer, Diagnosis> {
+        let target = &self.planned.target;
+        let locks = self.planned.locks();
+        let branches = if locks { branches.locking(target.store.clone(), target.table.id.clone()) } else { branches };
+        let branches = Arc::new(branches);
+        let work = self.guard.run(self.planned.bind(self.engine, self.setting, self.values, &branches)).await??;
+        let watch = self.watch(&branches);
+        let outcome = match work {
+            Work::Nothing => Outcome::default(),
+            Work::Edit(edit) => {
+                if is_once(ending, &edit) {
+                    return self.run_once(*edit, watch).await;
+                }
+                let branch = self.guard.run(writers.open(&target.store)).await??;
+                self.send(&branch, stream::iter([Ok(*edit)]).boxed(), &watch).await?
+            }
+            Work::Rows(rows) => {
+                // Opened before anything is read: its store is then read through it.
+                let branch = self.guard.run(writers.open(&target.store)).await??;
+                self.send(&branch, rows.edits(self.engine)?, &watch).await?
+            }
+        };
+        let rows = outcome.rows;
+        let returned = self.guard.run(self.returned(outcome, &watch)).await??;
+        Ok(Answer { rows, returned, kept: watch.kept })
+    }
+
+    /// Sends an edit that its store commits by itself. From then on nothing may fail or be stopped.
+    async fn run_once(&self, edit: Edit, mut watch: Watch<'_>) -> Result<Answer, Diagnosis> {
+        watch.has_room = true;
+        let writers = Writers::once(&self.setting.snapshot);
+        let branch = self.guard.run(writers.open(&self.planned.target.store)).await??;
+        let outcome = self.send(&branch, stream::iter([Ok(edit)]).boxed(), &watch).await?;
+        let rows = outcome.rows;
+        let returned = self.returned(outcome, &watch).await?;
+        Ok(Answer { rows, returned, kept: watch.kept })
+    }
+
+    async fn send(
+        &self,
+        branch: &Arc<dyn Branch>,
+        edits: BoxStream<'static, Result<Edit, Diagnosis>>,
+        watch: &Watch<'_>,
+    ) -> Result<Outcome, Diagnosis> {
+        let stop = self.guard.stop();
+        self.guard.wait_for(&stop, run::run(branch, edits, &stop, watch)).await
+    }
+
+    /// The rows of RETURNING, all of them: the statement fails where one of them does.
+    async fn returned(&self, outcome: Outcome, watch: &Watch<'_>) -> Result<Option<Returned>, Diagnosis> {
+        if self.planned.columns.is_none() {
+            return Ok(None);
+        }
+        let stream = self.planned.returning(self.engine, self.setting, self.values, outcome.returned).await?;
+        gather(stream, watch).await.map(Some)
+    }
+
+    fn watch<'b>(&self, branches: &'b Arc<Branches>) -> Watch<'b> {
+        let (store, kept) = (self.planned.target.store.clone(), self.engine.reservation("rows that changed"));
+        Watch { branches, store, kept, has_room: false }
+    }
+}
+
+/// Whether the store may commit an edit by itself. What comes back of it must not fail the statement afterwards.
+fn is_once(ending: Ending<'_>, edit: &Edit) -> bool {
+    let Ending::OwnOrOnce(write) = ending else { return false };
+    let returning = match &write.dml {
+        Dml::Insert(insert) => &insert.returning,
+        Dml::Update(update) => &update.returning,
+        Dml::Delete(delete) => &delete.returning,
+    };
+    // A whole form may change any number of rows, and there must be room for what comes back.
+    returning.as_ref().is_none_or(|items| edit.rows().is_some() && items.iter().all(is_column))
+}
+
+/// Whether an item of RETURNING is a column as it is, which cannot fail.
+fn is_column(item: &SelectItem) -> bool {
+    match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+        }
+        SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => true,
+        SelectItem::ExprWithAliases { .. } => false,
+    }
+}
+
+/// Hears what the store answers, and counts what is kept of it.
+struct Watch<'a> {
+    branches: &'a Arc<Branches>,
+    store: StoreName,
+    kept: MemoryReservation,
+    /// What has been committed is kept in any case.
+    has_room: bool,
+}
+
+impl Observer for Watch<'_> {
+    fn heard(&self, answer: &Result<Edited, StoreError>) {
+        self.branches.heard(&self.store, answer);
+    }
+
+    fn keep(&self, rows: &RecordBatch) -> Result<(), Diagnosis> {
+        let bytes = rows.get_array_memory_size();
+        if self.has_room {
+            self.kept.grow(bytes);
+            return Ok(());
+        }
+        self.kept.try_grow(bytes).map_err(|error| diagnose(&error).with_hint("Return fewer rows at a time."))
+    }
+}
+
+/// The rows of RETURNING.
+struct Returned {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+}
+
+async fn gather(mut stream: SendableRecordBatchStream, watch: &Watch<'_>) -> Result<Returned, Diagnosis> {
+    let (schema, mut batches) = (stream.schema(), Vec::new());
+    while let Some(batch) = stream.try_next().await.map_err(|error| diagnose(&error))? {
+        watch.keep(&batch)?;
+        batches.push(batch);
+    }
+    Ok(Returned { schema, batches })
+}
+
+/// What a write has come to.
+struct Answer {
+    rows: u64,
+    returned: Option<Returned>,
+    /// Given back when the rows have been sent.
+    kept: MemoryReservation,
+}
+
+impl Answer {
+    fn into_execution(self, session: &Session, planned: PlannedWrite, guard: Guard) -> Execution {
+        let words = tag_of(planned.verb());
+        let (Some(returned), Some(columns)) = (self.returned, planned.columns) else {
+            return Execution::Done(format!("{words} {}", self.rows));
+        };
+        let kept = self.kept;
+        let batches = stream::iter(returned.batches).map(move |batch| {
+            let _until_sent = &kept;
+            Ok::<_, DataFusionError>(batch)
+        });
+        let stream = RecordBatchStreamAdapter::new(returned.schema, batches);
+        Execution::Rows(Rows::new(columns, session.settings.display(), Box::pin(stream), Tag::Counted(words), guard))
+    }
+}
+
+/// The words before the count in the tag of a statement. The 0 was an object id once.
+pub(super) fn tag_of(verb: &str) -> &'static str {
+    match verb {
+        "INSERT" => "INSERT 0",
+        "UPDATE" => "UPDATE",
+        _ => "DELETE",
+    }
+}
+
+/// An error with its place in the text, where its message tells it.
+fn located(error: Diagnosis, write: &Write, text: &str) -> Diagnosis {
+    let position = error.position.or_else(|| match set_column(&error, write) {
+        Some(column) => locate::character_of(text, column.span.start.line, column.span.start.column),
+        None => in_parts(&error, write, text),
+    });
+    error.with_position(position)
+}
+
+fn in_parts(error: &Diagnosis, write: &Write, text: &str) -> Option<usize> {
+    let with = write.with.as_ref().and_then(|with| locate::place_in(error, with, text));
+    with.or_else(|| match &write.dml {
+        Dml::Insert(insert) => locate::place_in(error, insert.as_ref(), text),
+        Dml::Update(update) => locate::place_in(error, update.as_ref(), text),
+        Dml::Delete(delete) => locate::place_in(error, delete.as_ref(), text),
+    })
+}
+
+/// The column that a statement gives a value, when an error is about that.
+fn set_column<'w>(error: &Diagnosis, write: &'w Write) -> Option<&'w Ident> {
+    let (named, rest) = error.message.strip_prefix("column \"")?.split_once('"')?;
+    if !(rest.starts_with(" of relation ") || rest.starts_with(" specified more than once")) {
+        return None;
+    }
+    let names: Vec<&ObjectName> = match &write.dml {
+        Dml::Insert(insert) => insert.columns.iter().collect(),
+        Dml::Update(update) => {
+            let targets = update.assignments.iter().map(|assignment| match &assignment.target {
+                AssignmentTarget::ColumnName(name) => std::slice::from_ref(name),
+                AssignmentTarget::Tuple(names) => names.as_slice(),
+            });
+            targets.flatten().collect()
+        }
+        Dml::Delete(_) => Vec::new(),
+    };
+    let mut firsts = names.into_iter().filter_map(|name| name.0.first().and_then(ObjectNamePart::as_ident));
+    // Of a column that is named twice PostgreSQL shows the second mention.
+    firsts.rfind(|ident| fold(ident) == named)
+}

@@ -1,0 +1,137 @@
+//! Who may change what: asked before anything is planned, so that a refusal reads no store.
+
+use std::sync::Arc;
+
+use crate::catalog::{Relation, RelationBody};
+use crate::error::{Diagnosis, sqlstate};
+use crate::stores::schema::TableKind;
+use crate::stores::{Connector, StoreError};
+
+/// What is to be changed, and by whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The word the statement begins with.
+    pub verb: &'static str,
+    /// What it names.
+    pub relation: &'a Relation,
+    /// The connector of the store that owns it.
+    pub connector: Option<&'a Arc<dyn Connector>>,
+    /// Whether the transaction is `READ ONLY`.
+    pub read_only_block: bool,
+    /// Whether the role only reads.
+    pub role_read_only: bool,
+}
+
+/// Whether a write may go on.
+///
+/// # Errors
+/// 25006 in a transaction that only reads and for a store that only reads, what [`check_kind`] says of the relation, and 42501 for a
+/// role that only reads.
+pub fn check(asked: &Asked<'_>) -> Result<(), Diagnosis> {
+    let Asked { verb, relation, connector, read_only_block, role_read_only } = *asked;
+    if read_only_block {
+        let message = format!("cannot execute {verb} in a read-only transaction");
+        return Err(Diagnosis::new(sqlstate::READ_ONLY_SQL_TRANSACTION, message));
+    }
+    check_kind(verb, relation)?;
+    if role_read_only {
+        let message = format!("permission denied for table {}", relation.name);
+        return Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, message)
+            .with_detail("The role only reads: read_only in tributary.toml."));
+    }
+    match connector {
+        Some(connector) if connector.is_read_only() => {
+            Err(Diagnosis::of(&StoreError::ReadOnly { store: connector.name().to_string() }))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a relation is one whose rows can be changed at all.
+///
+/// # Errors
+/// 55000 for a view of ours, 42809 for a materialized view, 42501 for a relation of the system.
+pub fn check_kind(verb: &str, relation: &Relation) -> Result<(), Diagnosis> {
+    let name = &relation.name;
+    match &relation.body {
+        // A view of a store may be one that the store can write through; it decides.
+        RelationBody::Stored { table, .. } => match table.kind {
+            TableKind::Table | TableKind::View | TableKind::Collection => Ok(()),
+            TableKind::MaterializedView => {
+                Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, format!("cannot change materialized view \"{name}\"")))
+            }
+        },
+        RelationBody::View { .. } => {
+            let done = match verb {
+                "INSERT" => "insert into",
+                "UPDATE" => "update",
+                _ => "delete from",
+            };
+            Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("cannot {done} view \"{name}\""))
+                .with_detail("Views of the catalog directory are not updatable.")
+                .with_hint("Write to the tables that the view reads."))
+        }
+        RelationBody::Rows(_) => {
+            Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("permission denied: \"{name}\" is a system relation")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::schema::TableId;
+    use crate::stores::{StoreName, Table};
+
+    fn relation(body: RelationBody) -> Relation {
+        Relation { oid: 1, schema: "shop".to_owned(), name: "t".to_owned(), body }
+    }
+
+    fn stored(kind: TableKind) -> Relation {
+        let table = Table {
+            id: TableId { namespace: "public".to_owned(), name: "t".to_owned() },
+            kind,
+            schema: Table::arrow_schema(&[]),
+            columns: Vec::new(),
+            primary_key: None,
+            unique_keys: Vec::new(),
+            foreign_keys: Vec::new(),
+            checks: Vec::new(),
+            indexes: Vec::new(),
+            comment: None,
+            row_estimate: None,
+            division: None,
+        };
+        relation(RelationBody::Stored { store: StoreName::new("shop"), table: Arc::new(table) })
+    }
+
+    fn code(relation: &Relation, read_only_block: bool, role_read_only: bool) -> Option<String> {
+        let asked = Asked { verb: "UPDATE", relation, connector: None, read_only_block, role_read_only };
+        check(&asked).err().map(|error| error.sqlstate)
+    }
+
+    #[test]
+    fn only_tables_are_changed_and_only_by_who_may() {
+        let view = relation(RelationBody::View { sql: "SELECT 1".to_owned(), columns: Vec::new() });
+        for (relation, expected) in [
+            (stored(TableKind::Table), None),
+            (stored(TableKind::View), None),
+            (stored(TableKind::Collection), None),
+            (stored(TableKind::MaterializedView), Some("42809")),
+            (view, Some("55000")),
+        ] {
+            assert_eq!(code(&relation, false, false).as_deref(), expected, "{relation:?}");
+            assert_eq!(code(&relation, true, false).as_deref(), Some("25006"), "{relation:?}");
+            assert_eq!(code(&relation, false, true).as_deref(), expected.or(Some("42501")), "{relation:?}");
+        }
+    }
+
+    #[test]
+    fn a_view_is_named_with_what_was_asked_of_it() {
+        let view = relation(RelationBody::View { sql: "SELECT 1".to_owned(), columns: Vec::new() });
+        let told = |verb| check_kind(verb, &view).unwrap_err().message;
+        assert_eq!(told("INSERT"), "cannot insert into view \"t\"");
+        assert_eq!(told("UPDATE"), "cannot update view \"t\"");
+        assert_eq!(told("DELETE"), "cannot delete from view \"t\"");
+    }
+}
