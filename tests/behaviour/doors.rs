@@ -23,12 +23,18 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("DROP TABLE shop.items", &["0A000"]),
     ("DROP SCHEMA shop", &["0A000"]),
     ("TRUNCATE shop.items", &["0A000"]),
-    ("INSERT INTO shop.items VALUES (9, 'x')", &["0A000"]),
-    ("UPDATE shop.items SET name = 'x'", &["0A000"]),
-    ("DELETE FROM shop.items", &["0A000"]),
+    ("INSERT INTO shop.items VALUES (9, 'x')", &["25006"]),
+    ("UPDATE shop.items SET name = 'x'", &["25006"]),
+    ("DELETE FROM shop.items", &["25006"]),
+    ("WITH x AS (SELECT 1) DELETE FROM shop.items", &["25006"]),
+    ("INSERT INTO pg_catalog.pg_class DEFAULT VALUES", &["42501"]),
+    ("UPDATE tributary.stores SET name = 'x'", &["42501"]),
     ("WITH gone AS (DELETE FROM shop.items RETURNING *) SELECT * FROM gone", &["0A000", "42601"]),
     ("EXPLAIN ANALYZE DELETE FROM shop.items", &["0A000"]),
-    ("PREPARE p AS DELETE FROM shop.items", &["0A000"]),
+    ("PREPARE p AS TRUNCATE shop.items", &["0A000"]),
+    ("EXECUTE changing", &["25006"]),
+    ("MERGE INTO shop.items USING shop.items AS o ON items.id = o.id WHEN MATCHED THEN DELETE", &["0A000"]),
+    ("COPY (DELETE FROM shop.items RETURNING id) TO STDOUT", &["0A000"]),
     ("SELECT * INTO t FROM shop.items", &["0A000"]),
     ("SELECT * FROM shop.items FOR UPDATE", &["0A000"]),
     ("SET datafusion.execution.batch_size = 1", &["42501"]),
@@ -64,9 +70,12 @@ async fn closed_doors_are_refused_and_nothing_changes() {
     let place = Place::new();
     let file =
         place.sqlite("shop", "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO items VALUES (1, 'a');").await;
+    place.write("stores/shop.toml", "kind = \"sqlite\"\npath = \"shop.db\"\nread_only = true\n");
     let server = place.serve().await;
     let session = proxy::connect(&server, OWNER).await;
     let before = std::fs::read(&file).unwrap();
+    // What it would do is asked when it runs.
+    session.answer("PREPARE changing AS DELETE FROM shop.items").await;
     let mut wrong = Vec::new();
     for (sql, codes) in REFUSED {
         let failure = session.failure(sql).await;

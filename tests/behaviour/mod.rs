@@ -20,6 +20,7 @@ mod stopping;
 mod stores;
 mod transactions;
 mod watching;
+mod writes;
 
 use std::time::Duration;
 

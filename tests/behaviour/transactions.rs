@@ -62,7 +62,7 @@ async fn blocks_fail_as_a_whole_and_end_as_asked() {
     session.answer("BEGIN READ ONLY").await;
     assert_eq!(session.answer("SHOW transaction_read_only").await, "on");
     let refused = session.rows("INSERT INTO notes.notes VALUES (2)").await.unwrap_err();
-    assert!(["25006", "0A000"].contains(&refused.code.as_str()), "{refused:?}");
+    assert_eq!(refused.code, "25006", "{refused:?}");
     session.answer("ROLLBACK").await;
     assert_eq!(session.answer("SHOW transaction_read_only").await, "off");
     session.answer("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE").await;

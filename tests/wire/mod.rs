@@ -10,4 +10,5 @@ mod libpq;
 mod login;
 mod protocol;
 mod relay_postgres;
+mod series;
 mod server;
