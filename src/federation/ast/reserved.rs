@@ -52,12 +52,6 @@ impl Visitor for Calls {
     }
 }
 
-/// The refusal of a statement that would change rows.
-pub fn write(verb: &str) -> Diagnosis {
-    Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "writing through Tributary is not supported yet")
-        .with_detail(format!("{verb} would change rows; write to the owning store directly."))
-}
-
 fn check(name: &ObjectName) -> ControlFlow<Box<Diagnosis>> {
     let called = name.0.last().and_then(ObjectNamePart::as_ident).map(fold).unwrap_or_default();
     if is_internal(&called) {
