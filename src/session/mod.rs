@@ -267,7 +267,7 @@ impl Session {
             return verbs::run(self, statement, None, Reading::Whole).await;
         }
         let guard = self.guard.clone();
-        guard.run(verbs::run(self, statement, None, Reading::Whole)).await?
+        Box::pin(guard.run(verbs::run(self, statement, None, Reading::Whole))).await?
     }
 
     /// Extended protocol `Parse`. An empty name replaces the unnamed statement; a zero oid asks for inference.
@@ -397,7 +397,7 @@ impl Session {
         let execution = if verbs::is_waited_for(self, &parsed.kind) {
             verbs::run(self, parsed, bound, reading).await?
         } else {
-            guard.run(verbs::run(self, parsed, bound, reading)).await??
+            Box::pin(guard.run(verbs::run(self, parsed, bound, reading))).await??
         };
         Ok((execution, formats))
     }
