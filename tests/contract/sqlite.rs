@@ -1,6 +1,9 @@
 //! SQLite's type table walked, and its dates filtered through Tributary. What is special to its connector besides is tested
 //! beside it (`src/stores/sqlite/tests`), the rest by the suite.
 
+mod writes;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -110,9 +113,13 @@ async fn file(statements: &str) -> (tempfile::TempDir, SqliteConnection, Arc<dyn
     let path = directory.path().join("shop.db");
     let mut plain = SqliteConnectOptions::new().filename(&path).create_if_missing(true).connect().await.unwrap();
     plain.execute(sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))).await.unwrap();
-    let table = toml::from_str(&format!("path = '{}'", path.display())).unwrap();
-    let parsed = kind("sqlite").unwrap().parse(&StoreName::new("shop"), "stores.shop", &table, &NoSecrets);
-    (directory, plain, parsed.unwrap())
+    let connector = connector(&path, "");
+    (directory, plain, connector)
+}
+
+fn connector(path: &Path, options: &str) -> Arc<dyn Connector> {
+    let table = toml::from_str(&format!("path = '{}'\n{options}", path.display())).unwrap();
+    kind("sqlite").unwrap().parse(&StoreName::new("shop"), "stores.shop", &table, &NoSecrets).unwrap()
 }
 
 #[tokio::test]

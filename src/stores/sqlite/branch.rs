@@ -1,8 +1,9 @@
-//! One read transaction on one connection, owned by one blocking thread for the life of a branch.
+//! One transaction on one connection, owned by one blocking thread for the life of a branch.
 //!
 //! ```text
-//! Branch ── Command ──→ thread: BEGIN, first read fixes the snapshot
+//! Branch ── Command ──→ thread: BEGIN, first read fixes the snapshot; BEGIN IMMEDIATE for what writes
 //!                       for each scan whose channel has room: step rows → one batch → channel of 1 → BatchStream
+//!                       Edit → read open scans to their end, then the edit in a savepoint of its own
 //!                       all handles gone, or End → finalise statements, COMMIT or ROLLBACK, connection back to its pool
 //! ```
 //!
@@ -16,33 +17,33 @@
 //! the end of the rows; a receiver that goes away stops its statement, within a step by the progress handler, which SQLite
 //! applies to the running statement alone (`sqlite3_interrupt` would stop the other scans of the branch as well).
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+mod worker;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use futures::stream::{FuturesUnordered, StreamExt};
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::Sqlite;
+use futures::stream::StreamExt;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits};
+use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
 use super::super::position::Position;
+use super::super::relational::Dialect;
 use super::super::schema::Table;
-use super::layout::{Filler, Layout};
+use super::layout::Layout;
 use super::pool::Pool;
-use super::scan::{Database, Statement};
+use super::write::reads_nulls;
+use worker::Worker;
 
 /// Commands that may wait; senders wait when there are more.
 const COMMANDS: usize = 8;
-/// SQLite instructions between two looks at whether the reader is still there: well under a millisecond.
-const PROGRESS_STEPS: i32 = 10_000;
-/// Rows of the first batch; later ones double up to the limit, so that the first row is out early.
-const FIRST_ROWS: usize = 256;
 
 type Answer = Result<Piece, StoreError>;
 
@@ -52,16 +53,67 @@ enum Piece {
     End,
 }
 
+/// What a branch may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Scans alone.
+    Read,
+    /// Scans, and edits from the first one on, if nobody has written meanwhile.
+    ReadThenWrite,
+    /// Both; nobody else writes meanwhile.
+    Write,
+    /// One edit, in a transaction of its own.
+    Once,
+}
+
+impl Mode {
+    fn of(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Transaction { read_only: false, repeatable: true } => Self::ReadThenWrite,
+            Purpose::Statement { .. } | Purpose::Transaction { .. } | Purpose::Serializable => Self::Read,
+            Purpose::Once => Self::Once,
+            Purpose::Write(_) => Self::Write,
+        }
+    }
+
+    /// The statements that begin it. A read takes the snapshot now: BEGIN alone would leave it to the first scan.
+    fn beginning(self) -> &'static [&'static str] {
+        match self {
+            Self::Read | Self::ReadThenWrite => &["BEGIN", "SELECT 1 FROM main.sqlite_schema LIMIT 1"],
+            Self::Write => &["BEGIN IMMEDIATE"],
+            Self::Once => &[],
+        }
+    }
+}
+
 struct Request {
     layout: Layout,
+    /// A statement that changes nothing and takes the lock of what writes, which the rows then stay under.
+    lock: Option<String>,
     limits: ScanLimits,
     batches: mpsc::Sender<Answer>,
     /// Answered once the statement is prepared and bound.
     started: oneshot::Sender<Result<(), StoreError>>,
 }
 
+struct Order {
+    edit: Edit,
+    stop: CancellationToken,
+    done: oneshot::Sender<Result<Edited, StoreError>>,
+}
+
+/// What is done with a savepoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Set,
+    Back,
+    Forget,
+}
+
 enum Command {
     Scan(Box<Request>),
+    Edit(Box<Order>),
+    Mark { mark: Mark, id: u32, done: oneshot::Sender<Result<(), StoreError>> },
     End { commit: bool, done: oneshot::Sender<Result<(), StoreError>> },
 }
 
@@ -70,6 +122,9 @@ enum Command {
 pub(super) struct Branch {
     pool: Arc<Pool>,
     thread: Arc<Thread>,
+    mode: Mode,
+    /// Whether an edit was sent that is not ended yet.
+    written: AtomicBool,
 }
 
 /// The thread's command channel; the thread ends when the last clone of it is gone. Streams hold one too.
@@ -94,26 +149,61 @@ impl Branch {
     /// # Errors
     /// As [`Pool::acquire`], and what SQLite says.
     pub(super) async fn open(pool: Arc<Pool>, purpose: Purpose) -> Result<Self, StoreError> {
-        if matches!(purpose, Purpose::Once | Purpose::Write(_)) {
-            return Err(StoreError::Unsupported { store: pool.store().to_string(), feature: "writes" });
+        let mode = Mode::of(purpose);
+        if pool.is_read_only() && matches!(mode, Mode::Once | Mode::Write) {
+            return Err(StoreError::ReadOnly { store: pool.store().to_string() });
         }
         let connection = pool.acquire().await?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (opened, answer) = oneshot::channel();
         let runtime = Handle::current();
         let given_up = Arc::<OnceLock<StoreError>>::default();
-        let worker = Worker { pool: pool.clone(), runtime, inbox, given_up: given_up.clone() };
+        let worker = Worker { pool: pool.clone(), runtime, inbox, given_up: given_up.clone(), mode, failed: false };
         let task = crate::task::OwnedTask::spawn_blocking(move || worker.run(connection, opened));
         let thread = Arc::new(Thread { commands, given_up, _task: task });
         answer.await.unwrap_or_else(|_| Err(lost(&pool)))?;
-        Ok(Self { pool, thread })
+        Ok(Self { pool, thread, mode, written: AtomicBool::new(false) })
     }
 
     async fn end(&self, commit: bool) -> Result<(), StoreError> {
         let (done, answer) = oneshot::channel();
-        let sent = self.thread.commands.send(Command::End { commit, done }).await;
-        sent.map_err(|_gone| self.thread.gone(&self.pool))?;
-        answer.await.unwrap_or_else(|_| Err(self.thread.gone(&self.pool)))
+        self.send(Command::End { commit, done }).await?;
+        let was_written = self.written.swap(false, Ordering::AcqRel);
+        answer.await.unwrap_or_else(|_gone| Err(self.unanswered(commit && was_written)))
+    }
+
+    async fn send(&self, command: Command) -> Result<(), StoreError> {
+        self.thread.commands.send(command).await.map_err(|_gone| self.thread.gone(&self.pool))
+    }
+
+    /// The error of a command whose answer never came. What ends a branch before it is told to, keeps nothing of it.
+    fn unanswered(&self, commits: bool) -> StoreError {
+        match self.thread.given_up.get() {
+            None if commits => {
+                let reason = "The thread of the connection has ended.".to_owned();
+                StoreError::OutcomeUnknown { store: self.pool.store().to_string(), reason }
+            }
+            _ => self.thread.gone(&self.pool),
+        }
+    }
+
+    /// Whether edits are taken.
+    fn allow(&self) -> Result<(), StoreError> {
+        let store = || self.pool.store().to_string();
+        match self.mode {
+            Mode::Read => Err(StoreError::Unsupported { store: store(), feature: "writes" }),
+            _ if self.pool.is_read_only() => Err(StoreError::ReadOnly { store: store() }),
+            Mode::ReadThenWrite | Mode::Write | Mode::Once => Ok(()),
+        }
+    }
+
+    async fn mark(&self, mark: Mark, id: u32) -> Result<(), StoreError> {
+        if self.mode == Mode::Once || self.allow().is_err() {
+            return Ok(());
+        }
+        let (done, answer) = oneshot::channel();
+        self.send(Command::Mark { mark, id, done }).await?;
+        answer.await.unwrap_or_else(|_gone| Err(self.unanswered(false)))
     }
 }
 
@@ -124,7 +214,18 @@ fn lost(pool: &Pool) -> StoreError {
 #[async_trait]
 impl connector::Branch for Branch {
     async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
-        self.start(Layout::new(self.pool.store(), table, scan)?, limits).await
+        self.start(Layout::new(self.pool.store(), table, scan)?, None, limits).await
+    }
+
+    async fn scan_for_update(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        self.allow()?;
+        if reads_nulls(table, scan) {
+            let feature = "conditions of writes on fields of documents that are read as NULL where they do not fit";
+            return Err(StoreError::Unsupported { store: self.pool.store().to_string(), feature });
+        }
+        let lock = format!("DELETE FROM {} WHERE 0", Dialect::Sqlite.table(&table.id));
+        let lock = (self.mode == Mode::ReadThenWrite).then_some(lock);
+        self.start(Layout::new(self.pool.store(), table, scan)?, lock, limits).await
     }
 
     async fn run(
@@ -134,7 +235,32 @@ impl connector::Branch for Branch {
         schema: &SchemaRef,
         limits: ScanLimits,
     ) -> Result<BatchStream, StoreError> {
-        self.start(Layout::of_fragment(fragment, tables, schema)?, limits).await
+        self.start(Layout::of_fragment(fragment, tables, schema)?, None, limits).await
+    }
+
+    async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+        self.allow()?;
+        let is_once = self.mode == Mode::Once;
+        self.written.fetch_or(!is_once, Ordering::AcqRel);
+        let (done, answer) = oneshot::channel();
+        self.send(Command::Edit(Box::new(Order { edit: edit.clone(), stop: stop.clone(), done }))).await?;
+        answer.await.unwrap_or_else(|_gone| Err(self.unanswered(is_once)))
+    }
+
+    async fn savepoint(&self, id: u32) -> Result<(), StoreError> {
+        self.mark(Mark::Set, id).await
+    }
+
+    async fn roll_back_to(&self, id: u32) -> Result<(), StoreError> {
+        self.mark(Mark::Back, id).await
+    }
+
+    async fn release(&self, id: u32) -> Result<(), StoreError> {
+        self.mark(Mark::Forget, id).await
+    }
+
+    fn has_written(&self) -> bool {
+        self.written.load(Ordering::Acquire)
     }
 
     fn shared_snapshot(&self) -> Result<(), &'static str> {
@@ -152,11 +278,10 @@ impl connector::Branch for Branch {
 
 impl Branch {
     /// Hands a statement to the branch's thread and waits until it is prepared.
-    async fn start(&self, layout: Layout, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+    async fn start(&self, layout: Layout, lock: Option<String>, limits: ScanLimits) -> Result<BatchStream, StoreError> {
         let (batches, receiver) = mpsc::channel(1);
         let (started, answer) = oneshot::channel();
-        let request = Box::new(Request { layout, limits, batches, started });
-        self.thread.commands.send(Command::Scan(request)).await.map_err(|_gone| self.thread.gone(&self.pool))?;
+        self.send(Command::Scan(Box::new(Request { layout, lock, limits, batches, started }))).await?;
         answer.await.unwrap_or_else(|_| Err(self.thread.gone(&self.pool)))?;
         let state = Some((receiver, self.thread.clone(), self.pool.clone()));
         let stream = futures::stream::unfold(state, |state| async move {
@@ -170,176 +295,4 @@ impl Branch {
         });
         Ok(stream.boxed())
     }
-}
-
-/// The thread's side of a branch.
-struct Worker {
-    pool: Arc<Pool>,
-    runtime: Handle,
-    inbox: mpsc::Receiver<Command>,
-    given_up: Arc<OnceLock<StoreError>>,
-}
-
-/// A scan under way.
-struct Running<'database> {
-    statement: Statement<'database>,
-    filler: Filler,
-    /// Rows still to be sent under the scan's own pace.
-    next_rows: usize,
-}
-
-/// Whose rows are being stepped, for the progress handler.
-type Current = Arc<Mutex<Option<mpsc::Sender<Answer>>>>;
-
-/// Room for one batch of a scan; `None` when its reader is gone.
-type Demand = (u64, Option<mpsc::OwnedPermit<Answer>>);
-
-enum Event {
-    Command(Option<Command>),
-    Demand(Demand),
-    GivenUp(StoreError),
-}
-
-impl Worker {
-    fn run(mut self, mut connection: PoolConnection<Sqlite>, opened: oneshot::Sender<Result<(), StoreError>>) {
-        let clean = match self.runtime.clone().block_on(connection.lock_handle()) {
-            Ok(mut lock) => {
-                let current = Current::default();
-                let (watched, closing) = (current.clone(), self.pool.closing().clone());
-                lock.set_progress_handler(PROGRESS_STEPS, move || {
-                    let current = watched.lock().unwrap_or_else(PoisonError::into_inner);
-                    !current.as_ref().is_some_and(|reader| reader.is_closed() || closing.is_cancelled())
-                });
-                let clean = self.serve(&Database::new(&mut lock), &current, opened);
-                lock.remove_progress_handler();
-                clean
-            }
-            // The connection's own thread is gone; `opened` is dropped and the caller told.
-            Err(_) => false,
-        };
-        if !clean {
-            connection.close_on_drop();
-        }
-        drop(connection);
-    }
-
-    /// Serves commands until the branch ends. False when the connection's state is unknown.
-    fn serve(&mut self, database: &Database<'_>, current: &Current, opened: oneshot::Sender<Result<(), StoreError>>) -> bool {
-        // The read takes the snapshot now: BEGIN alone would leave it to the first scan.
-        let begun = database.run("BEGIN").and_then(|()| database.run("SELECT 1 FROM main.sqlite_schema LIMIT 1"));
-        let failed = begun.is_err();
-        let told = opened.send(begun.map_err(|failure| self.pool.store_error(failure, None))).is_ok();
-        let ending = if failed || !told { None } else { self.serve_scans(database, current) };
-        let (commit, done) = ending.map_or((false, None), |(commit, done)| (commit, Some(done)));
-        let mut result = database.run(if commit { "COMMIT" } else { "ROLLBACK" });
-        let mut clean = database.is_autocommit();
-        if !clean {
-            // A commit that failed leaves its transaction open.
-            clean = database.run("ROLLBACK").is_ok() && database.is_autocommit();
-        } else if failed {
-            result = Ok(());
-        }
-        if let Some(done) = done {
-            // A caller that no longer waits is no fault.
-            drop(done.send(result.map_err(|failure| self.pool.store_error(failure, None))));
-        }
-        clean
-    }
-
-    /// Runs scans until the branch is told to end, and how; `None` when all its handles are gone, or it is given up.
-    fn serve_scans(
-        &mut self,
-        database: &Database<'_>,
-        current: &Current,
-    ) -> Option<(bool, oneshot::Sender<Result<(), StoreError>>)> {
-        let mut running: HashMap<u64, Running<'_>> = HashMap::new();
-        let mut demands = FuturesUnordered::new();
-        let mut last_id = 0_u64;
-        loop {
-            let event = self.runtime.block_on(async {
-                // All are cancel-safe: a command is not taken, and a demand not removed, unless it is returned.
-                tokio::select! {
-                    command = self.inbox.recv() => Event::Command(command),
-                    Some(demand) = demands.next(), if !demands.is_empty() => Event::Demand(demand),
-                    () = self.pool.closing().cancelled() => Event::GivenUp(self.pool.closed()),
-                    () = tokio::time::sleep(self.pool.snapshot_idle()) => Event::GivenUp(self.pool.too_old()),
-                }
-            });
-            match event {
-                Event::Command(None) => return None,
-                Event::GivenUp(reason) => {
-                    // Set before the channels close, so that whoever finds them closed finds the reason too.
-                    self.given_up.get_or_init(|| reason);
-                    return None;
-                }
-                Event::Command(Some(Command::End { commit, done })) => return Some((commit, done)),
-                Event::Command(Some(Command::Scan(request))) => {
-                    last_id += 1;
-                    if let Some((scan, batches)) = self.start(database, *request) {
-                        running.insert(last_id, scan);
-                        demands.push(demand(last_id, batches));
-                    }
-                }
-                Event::Demand((id, None)) => drop(running.remove(&id)),
-                Event::Demand((id, Some(permit))) => {
-                    if let Some(batches) = self.advance(&mut running, id, permit, current) {
-                        demands.push(demand(id, batches));
-                    }
-                }
-            }
-        }
-    }
-
-    fn start<'d>(&self, database: &'d Database<'d>, request: Request) -> Option<(Running<'d>, mpsc::Sender<Answer>)> {
-        let Request { layout, limits, batches, started } = request;
-        let prepared = database.prepare(layout.sql()).and_then(|mut statement| {
-            statement.bind(layout.values())?;
-            Ok(statement)
-        });
-        let prepared = prepared.map_err(|failure| self.pool.store_error(failure, Some(layout.table())));
-        let ready = prepared.and_then(|statement| {
-            let filler = layout.filler(statement.columns(), limits)?;
-            Ok(Running { statement, filler, next_rows: FIRST_ROWS })
-        });
-        match ready {
-            Ok(running) => started.send(Ok(())).is_ok().then_some((running, batches)),
-            Err(error) => {
-                drop(started.send(Err(error)));
-                None
-            }
-        }
-    }
-
-    /// Makes one batch of a scan. Returns its channel when more is to come.
-    fn advance(
-        &self,
-        running: &mut HashMap<u64, Running<'_>>,
-        id: u64,
-        permit: mpsc::OwnedPermit<Answer>,
-        current: &Current,
-    ) -> Option<mpsc::Sender<Answer>> {
-        let scan = running.get_mut(&id)?;
-        let batches = permit.release();
-        *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(batches.clone());
-        let batch = scan.filler.fill(&mut scan.statement, scan.next_rows, &self.pool);
-        *current.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        scan.next_rows = scan.next_rows.saturating_mul(2);
-        let (answer, more) = match batch {
-            Ok(Some(batch)) => (Ok(Piece::Batch(batch)), true),
-            Ok(None) => (Ok(Piece::End), false),
-            Err(StoreError::Cancelled) if self.pool.closing().is_cancelled() => (Err(self.pool.closed()), false),
-            Err(error) => (Err(error), false),
-        };
-        // Only this thread sends on the channel, so the room it had is still there unless the reader is gone.
-        let sent = batches.try_send(answer).is_ok();
-        if more && sent {
-            return Some(batches);
-        }
-        running.remove(&id);
-        None
-    }
-}
-
-async fn demand(id: u64, batches: mpsc::Sender<Answer>) -> Demand {
-    (id, batches.reserve_owned().await.ok())
 }

@@ -59,7 +59,7 @@ impl Layout {
         sql.push("SELECT ");
         let selected = select(table, &scan.columns).ok_or_else(|| layout.changed("The scan names a column that is not there."))?;
         for item in selected {
-            layout.select(item, table, &mut sql);
+            layout.select(item, table, "t", &mut sql);
         }
         sql.push(if layout.items.is_empty() { "1 FROM " } else { " FROM " });
         let name = Dialect::Sqlite.table(&table.id);
@@ -72,6 +72,30 @@ impl Layout {
             sql.push(itoa::Buffer::new().format(limit));
         }
         (layout.sql, layout.values) = sql.into_parts();
+        Ok(layout)
+    }
+
+    /// Plans what a statement gives back of the rows that it changes: [`Layout::sql`] is the list behind `RETURNING`.
+    ///
+    /// # Errors
+    /// A column that the table does not have.
+    pub(super) fn returning(store: &StoreName, table: &Table, columns: &[usize]) -> Result<Self, StoreError> {
+        let mut layout = Self {
+            sql: String::new(),
+            values: Vec::new(),
+            store: store.clone(),
+            table: table.id.name.clone(),
+            schema: table.project(columns),
+            items: Vec::new(),
+        };
+        let mut sql = Sql::bound(Dialect::Sqlite);
+        let selected = select(table, columns).ok_or_else(|| layout.changed("The statement names a column that is not there."))?;
+        // Such a statement calls its table by the table's own name.
+        let name = Dialect::Sqlite.quote(&table.id.name);
+        for item in selected {
+            layout.select(item, table, &name, &mut sql);
+        }
+        layout.sql = sql.into_parts().0;
         Ok(layout)
     }
 
@@ -113,29 +137,29 @@ impl Layout {
         StoreError::SchemaChanged { store: self.store.to_string(), table: self.table.clone(), difference: difference.to_owned() }
     }
 
-    fn select(&mut self, item: Selected, table: &Table, sql: &mut Sql) {
+    fn select(&mut self, item: Selected, table: &Table, from: &str, sql: &mut Sql) {
         match item {
             Selected::Plain { output, ordinal } => {
                 let Some(field) = table.columns.get(ordinal).map(|column| &column.field) else { return };
-                self.push_item(field.name(), field.pg_type() == PgType::JSON, sql);
+                self.push_item(from, field.name(), field.pg_type() == PgType::JSON, sql);
                 self.items.push(Item::Plain(output, field.clone()));
             }
             Selected::Document(part) => {
-                self.push_item(&part.column, true, sql);
+                self.push_item(from, &part.column, true, sql);
                 self.items.push(Item::Document(part));
             }
         }
     }
 
-    /// Adds a column to the SELECT list. Names are always qualified: SQLite reads a bare `"name"` that is no column as a
-    /// text, which would turn a dropped column into its own name on every row.
-    fn push_item(&self, name: &str, json: bool, sql: &mut Sql) {
+    /// Adds a column of the table called `from` to the list. Names are always qualified: SQLite reads a bare `"name"` that is
+    /// no column as a text, which would turn a dropped column into its own name on every row.
+    fn push_item(&self, from: &str, name: &str, json: bool, sql: &mut Sql) {
         sql.push(if self.items.is_empty() { "" } else { ", " });
-        let quoted = Dialect::Sqlite.quote(name);
+        let place = format!("{from}.{}", Dialect::Sqlite.quote(name));
         if json {
-            sql.push(&json_item(&quoted));
+            sql.push(&json_item(&place));
         } else {
-            sql.push(&format!("t.{quoted}"));
+            sql.push(&place);
         }
     }
 
@@ -175,10 +199,10 @@ impl Layout {
     }
 }
 
-/// A JSON column as text. JSON may also be stored in SQLite's binary form; a blob that is not that stays a blob, so that the
-/// reader says so instead of the statement failing.
-pub(super) fn json_item(quoted: &str) -> String {
-    format!("CASE WHEN typeof(t.{quoted}) = 'blob' AND json_valid(t.{quoted}, 8) THEN json(t.{quoted}) ELSE t.{quoted} END")
+/// A JSON column, called by its qualified name, as text. JSON may also be stored in SQLite's binary form; a blob that is not that
+/// stays a blob, so that the reader says so instead of the statement failing.
+pub(super) fn json_item(place: &str) -> String {
+    format!("CASE WHEN typeof({place}) = 'blob' AND json_valid({place}, 8) THEN json({place}) ELSE {place} END")
 }
 
 struct PlainColumn {
@@ -231,8 +255,12 @@ impl Filler {
         if count == 0 { Ok(None) } else { self.finish(count).map(Some) }
     }
 
-    /// Adds the current row. The error is boxed so that rows without one are told of in registers.
-    fn append(&mut self, statement: &mut Statement<'_>, pool: &Pool) -> Result<usize, Box<StoreError>> {
+    /// Adds the current row, and returns about how many bytes it takes. The error is boxed so that rows without one are told of in
+    /// registers.
+    ///
+    /// # Errors
+    /// As [`Filler::fill`].
+    pub(super) fn append(&mut self, statement: &mut Statement<'_>, pool: &Pool) -> Result<usize, Box<StoreError>> {
         let mut bytes = 0;
         for column in &mut self.plain {
             match column.reader.append_held(statement.held(column.place)) {
@@ -249,7 +277,11 @@ impl Filler {
         Ok(bytes)
     }
 
-    fn finish(&mut self, rows: usize) -> Result<RecordBatch, StoreError> {
+    /// The batch of the rows so far, of which there are so many; the filler is empty then.
+    ///
+    /// # Errors
+    /// A text that is none.
+    pub(super) fn finish(&mut self, rows: usize) -> Result<RecordBatch, StoreError> {
         let broken = |error: arrow::error::ArrowError| StoreError::Remote {
             store: self.store.to_string(),
             sqlstate: sqlstate::FDW_ERROR.to_owned(),

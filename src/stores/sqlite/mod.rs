@@ -5,10 +5,11 @@
 //! discover → schema (one read transaction) → types (declared type → Postgres type)
 //! open → branch (one connection, one thread, one snapshot) ← layout (SQL, shape) → scan (rows into Arrow)
 //! pushdown → Predicate judged, and written with bound parameters; fragment → the same for parts of plans
+//! write → Edit judged, written, and run on the thread of a branch
 //! ```
 //!
 //! **Invariants:** only `scan.rs` is unsafe; a connection belongs to one blocking thread while it is used; the file's journal
-//! mode is never changed. Deliberately absent: attached databases, writes (see [`write`]), change feeds (see `changes.rs`).
+//! mode is never changed. Deliberately absent: attached databases, two-phase commit (see [`write`]), change feeds (see `changes.rs`).
 
 mod branch;
 mod changes;
@@ -29,6 +30,7 @@ use tokio::runtime::Handle;
 use super::collation;
 use super::connector::{self, Capabilities, KEYS_EACH, Kind, Purpose, Scan, StoreName};
 use super::document::{Known, Learning, Memory};
+use super::edit::Edit;
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::position::{Coverage, Position};
@@ -207,6 +209,18 @@ impl connector::Connector for Connector {
 
     fn describe_fragment(&self, fragment: &Fragment, tables: &Tables) -> String {
         fragment::describe(fragment, tables)
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.pool.is_read_only()
+    }
+
+    fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
+        write::accepts(edit)
+    }
+
+    fn describe_edit(&self, edit: &Edit) -> String {
+        write::describe(edit)
     }
 
     fn describe_scan(&self, table: &Table, scan: &Scan) -> String {

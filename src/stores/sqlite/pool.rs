@@ -98,6 +98,11 @@ impl Pool {
         }
     }
 
+    /// Whether the store's file says that nothing is written.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.settings.read_only
+    }
+
     /// Set when the store is being closed.
     pub(super) fn closing(&self) -> &CancellationToken {
         &self.closing

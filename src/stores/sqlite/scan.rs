@@ -80,6 +80,12 @@ impl<'lock> Database<'lock> {
         unsafe { ffi::sqlite3_get_autocommit(self.handle.as_ptr()) != 0 }
     }
 
+    /// How many rows the last statement that ended has added, changed or removed, without those of triggers and foreign keys.
+    pub(super) fn changes(&self) -> u64 {
+        // SAFETY: the handle is open and locked.
+        u64::try_from(unsafe { ffi::sqlite3_changes64(self.handle.as_ptr()) }).unwrap_or(0)
+    }
+
     /// The collation of a base table's column; `None` for views and unknown names.
     pub(super) fn collation(&self, table: &str, column: &str) -> Option<String> {
         let (table, column) = (CString::new(table).ok()?, CString::new(column).ok()?);
@@ -159,12 +165,28 @@ impl Statement<'_> {
         Ok(())
     }
 
+    /// Binds the parameter with this number, from 1.
+    ///
+    /// # Errors
+    /// A number that no statement has, or what SQLite says.
+    pub(super) fn bind_at(&mut self, number: usize, bound: Bound<'_>) -> Result<(), Failure> {
+        let number = c_int::try_from(number).map_err(|_too_many| Failure::ours("the statement has too many parameters"))?;
+        self.bind_one(number, bound)
+    }
+
+    /// Makes the statement ready to be bound and stepped again. What it has done stays done.
+    pub(super) fn reset(&mut self) {
+        // SAFETY: the statement is prepared. The code repeats the last step's failure, which was already reported.
+        unsafe { ffi::sqlite3_reset(self.handle.as_ptr()) };
+    }
+
     fn bind_one(&mut self, number: c_int, bound: Bound<'_>) -> Result<(), Failure> {
         let statement = self.handle.as_ptr();
         // SAFETY: the statement is prepared; pointers and lengths belong together; SQLITE_TRANSIENT makes SQLite copy the
         // bytes before the call returns. An empty slice's pointer is not null, so it is bound as empty and not as NULL.
         let code = unsafe {
             match bound {
+                Bound::Null => ffi::sqlite3_bind_null(statement, number),
                 Bound::Int(number_value) => ffi::sqlite3_bind_int64(statement, number, number_value),
                 Bound::Real(real) => ffi::sqlite3_bind_double(statement, number, real),
                 Bound::Text(text) => ffi::sqlite3_bind_text64(
@@ -274,10 +296,17 @@ unsafe fn bytes<'row>(start: *const u8, length: c_int) -> Option<&'row [u8]> {
 const ENCODING_UTF8: u8 = 1;
 
 /// A parameter as SQLite takes it.
-enum Bound<'a> {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Bound<'a> {
+    /// NULL
+    Null,
+    /// INTEGER
     Int(i64),
+    /// REAL; NaN would silently become NULL.
     Real(f64),
+    /// TEXT
     Text(&'a str),
+    /// BLOB
     Blob(&'a [u8]),
 }
 

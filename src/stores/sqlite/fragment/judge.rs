@@ -191,7 +191,7 @@ fn is_computed(pg_type: PgType) -> bool {
     is_integer(pg_type) || matches!(pg_type.oid, 16 | 17 | 25 | 701)
 }
 
-fn is_integer(pg_type: PgType) -> bool {
+pub(super) fn is_integer(pg_type: PgType) -> bool {
     matches!(pg_type.oid, 20 | 21 | 23)
 }
 

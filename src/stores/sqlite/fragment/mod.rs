@@ -7,11 +7,13 @@
 //! What is accepted has one meaning in SQLite: integers, doubles, truth values, texts and bytes compared as they are stored. Deliberately
 //! absent: moments and decimals, which are stored in several forms; arithmetic and sums, which leave the integers where they overflow.
 
+mod edit;
 mod judge;
 mod phrasing;
 #[cfg(test)]
 mod tests;
 
+pub(super) use edit::{accepts_delete, accepts_update, write_delete, write_update};
 pub(super) use judge::accepts;
 
 use super::super::collation;

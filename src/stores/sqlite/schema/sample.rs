@@ -13,7 +13,7 @@ pub(super) fn sample(database: &Database<'_>, table: &str, column: &str, size: u
     let mut sampler = Sampler::new(Repeated::First);
     let half = i64::try_from(size.div_ceil(2)).unwrap_or(i64::MAX);
     let (table, column) = (Dialect::Sqlite.quote(table), Dialect::Sqlite.quote(column));
-    let item = super::super::layout::json_item(&column);
+    let item = super::super::layout::json_item(&format!("t.{column}"));
     // Tables without rowids have no cheap other end; they are sampled from the start only.
     let newest = format!("SELECT {item} FROM main.{table} AS t WHERE t.{column} IS NOT NULL ORDER BY t.rowid DESC LIMIT ?1");
     let oldest = format!("SELECT {item} FROM main.{table} AS t WHERE t.{column} IS NOT NULL LIMIT ?1");

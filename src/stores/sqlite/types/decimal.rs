@@ -24,6 +24,7 @@ pub(super) fn reader(pg_type: PgType, carrier: &DataType) -> Option<Box<dyn Read
 }
 
 /// A number as sign, digits without leading zeros, and how many of them lie behind the point.
+#[derive(PartialEq, Eq)]
 struct Digits {
     negative: bool,
     digits: String,
@@ -78,6 +79,15 @@ impl Digits {
         Some(self)
     }
 
+    /// The same number without zeros at the end of its fraction.
+    fn shortest(mut self) -> Self {
+        while self.scale > 0 && (self.digits.is_empty() || self.digits.ends_with('0')) {
+            self.digits.pop();
+            self.scale -= 1;
+        }
+        self
+    }
+
     /// The digits as a whole number.
     fn unscaled(&self) -> String {
         let digits = if self.digits.is_empty() { "0" } else { &self.digits };
@@ -92,6 +102,29 @@ impl Digits {
         let (sign, point) = (if self.negative { "-" } else { "" }, if self.scale > 0 { "." } else { "" });
         format!("{sign}{whole}{point}{fraction}")
     }
+}
+
+/// A number as a column of numeric affinity keeps it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Exact {
+    /// INTEGER
+    Int(i64),
+    /// REAL
+    Real(f64),
+}
+
+/// The cell that is read back as exactly this number; `None` when there is none, as for NaN and most numbers of more than 15 digits with
+/// a fraction.
+pub fn exact(text: &str) -> Option<Exact> {
+    let wanted = Digits::parse(text)?.shortest();
+    if wanted.scale == 0
+        && let Ok(whole) = wanted.unscaled().parse()
+    {
+        return Some(Exact::Int(whole));
+    }
+    let real: f64 = text.parse().ok()?;
+    let found = Digits::of(Cell::Real(real))?.shortest();
+    (found == wanted).then_some(Exact::Real(real))
 }
 
 /// Powers of ten that fit 64 bits.
@@ -327,6 +360,29 @@ mod tests {
         assert_eq!(short(Cell::Real(-19.99), 10, 2), Some(-1_999));
         assert_eq!(short(Cell::Real(0.1 + 0.2), 10, 2), None);
         assert_eq!(short(Cell::Int(100), 4, 2), None);
+    }
+
+    #[test]
+    fn numbers_are_stored_only_as_what_reads_back_as_them() {
+        let rows = [
+            ("0", Some(Exact::Int(0))),
+            ("-0.00", Some(Exact::Int(0))),
+            ("12.50", Some(Exact::Real(12.5))),
+            ("12.00", Some(Exact::Int(12))),
+            ("-19.99", Some(Exact::Real(-19.99))),
+            ("9223372036854775807", Some(Exact::Int(i64::MAX))),
+            ("9223372036854775808", Some(Exact::Real(9_223_372_036_854_775_808.0))),
+            ("9223372036854775809", None),
+            ("100000000000000000000", Some(Exact::Real(1e20))),
+            ("0.1234567890123456789", None),
+            ("123456789012345678.5", None),
+            ("NaN", None),
+            ("Infinity", None),
+            ("", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(exact(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod decimal;
 pub mod moment;
 pub mod read;
 
+pub use decimal::{Exact, exact};
+
 use arrow::datatypes::Field;
 
 use super::super::document::types::NATIVE_KEY;

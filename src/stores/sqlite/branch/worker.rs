@@ -1,0 +1,359 @@
+//! The thread's side of a branch: it alone touches the connection.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use arrow::array::RecordBatch;
+use futures::stream::{FuturesUnordered, StreamExt};
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::Sqlite;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::super::super::connector::{GATHER_BYTES_MAX, ScanLimits};
+use super::super::super::edit::{Edit, Edited};
+use super::super::super::error::StoreError;
+use super::super::layout::{Filler, Layout};
+use super::super::pool::Pool;
+use super::super::scan::{Database, Statement};
+use super::super::write::failure::{in_failed, rolled_back, told, too_much};
+use super::super::write::{is_long, run};
+use super::{Answer, Command, Mark, Mode, Order, Piece, Request};
+
+/// SQLite instructions between two looks at whether the reader is still there: well under a millisecond.
+const PROGRESS_STEPS: i32 = 10_000;
+/// Rows of the first batch; later ones double up to the limit, so that the first row is out early.
+const FIRST_ROWS: usize = 256;
+
+/// The thread's side of a branch.
+pub(super) struct Worker {
+    pub(super) pool: Arc<Pool>,
+    pub(super) runtime: Handle,
+    pub(super) inbox: mpsc::Receiver<Command>,
+    /// Set before the branch ends without having been told to.
+    pub(super) given_up: Arc<OnceLock<StoreError>>,
+    pub(super) mode: Mode,
+    /// Whether an edit has failed since the savepoint that one may come back to.
+    pub(super) failed: bool,
+}
+
+/// A scan under way.
+struct Running<'database> {
+    /// `None` when it has been read to its end.
+    statement: Option<Statement<'database>>,
+    filler: Filler,
+    /// Rows still to be sent under the scan's own pace.
+    next_rows: usize,
+    /// What was read before it was asked for.
+    ahead: VecDeque<Result<RecordBatch, StoreError>>,
+    /// Tells whether anybody still reads.
+    reader: mpsc::Sender<Answer>,
+}
+
+/// What is being stepped, for the progress handler.
+#[derive(Default)]
+enum Watched {
+    /// What is short, or must come to its end.
+    #[default]
+    Nothing,
+    /// Rows for a reader.
+    Scan(mpsc::Sender<Answer>),
+    /// An edit that may be told to stop.
+    Edit(CancellationToken),
+}
+
+impl Watched {
+    fn is_over(&self, closing: &CancellationToken) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Scan(reader) => reader.is_closed() || closing.is_cancelled(),
+            Self::Edit(stop) => stop.is_cancelled() || closing.is_cancelled(),
+        }
+    }
+}
+
+type Current = Arc<Mutex<Watched>>;
+
+fn watch(current: &Current, watched: Watched) {
+    *current.lock().unwrap_or_else(PoisonError::into_inner) = watched;
+}
+
+/// Room for one batch of a scan; `None` when its reader is gone.
+type Demand = (u64, Option<mpsc::OwnedPermit<Answer>>);
+
+/// How a branch ends, and who wants to know.
+type Ending = (bool, oneshot::Sender<Result<(), StoreError>>);
+
+enum Event {
+    Command(Option<Command>),
+    Demand(Demand),
+    GivenUp(StoreError),
+}
+
+impl Worker {
+    /// Serves the branch on its connection; `opened` is told once it has begun.
+    pub(super) fn run(mut self, mut connection: PoolConnection<Sqlite>, opened: oneshot::Sender<Result<(), StoreError>>) {
+        let clean = match self.runtime.clone().block_on(connection.lock_handle()) {
+            Ok(mut lock) => {
+                let current = Current::default();
+                let (watched, closing) = (current.clone(), self.pool.closing().clone());
+                lock.set_progress_handler(PROGRESS_STEPS, move || {
+                    let current = watched.lock().unwrap_or_else(PoisonError::into_inner);
+                    !current.is_over(&closing)
+                });
+                let clean = self.serve(&Database::new(&mut lock), &current, opened);
+                lock.remove_progress_handler();
+                clean
+            }
+            // The connection's own thread is gone; `opened` is dropped and the caller told.
+            Err(_) => false,
+        };
+        if !clean {
+            connection.close_on_drop();
+        }
+        drop(connection);
+    }
+
+    /// Serves commands until the branch ends. False when the connection's state is unknown.
+    fn serve(&mut self, database: &Database<'_>, current: &Current, opened: oneshot::Sender<Result<(), StoreError>>) -> bool {
+        let begun = self.mode.beginning().iter().try_for_each(|statement| database.run(statement));
+        let failed = begun.is_err();
+        let answer = begun.map_err(|failure| match self.mode {
+            Mode::Read | Mode::ReadThenWrite => self.pool.store_error(failure, None),
+            Mode::Write | Mode::Once => told(&self.pool, None, failure),
+        });
+        let is_wanted = opened.send(answer).is_ok();
+        let ending = if failed || !is_wanted { None } else { self.serve_commands(database, current) };
+        let (commit, done) = ending.map_or((false, None), |(commit, done)| (commit, Some(done)));
+        let result = self.end(database, commit);
+        // A commit that failed leaves its transaction open.
+        let clean = database.is_autocommit() || database.run("ROLLBACK").is_ok() && database.is_autocommit();
+        if let Some(done) = done {
+            // A caller that no longer waits is no fault.
+            drop(done.send(result));
+        }
+        clean
+    }
+
+    fn end(&self, database: &Database<'_>, commit: bool) -> Result<(), StoreError> {
+        let store = self.pool.store().as_str();
+        if database.is_autocommit() {
+            // Nothing was begun, or SQLite has given the transaction up by itself.
+            return if commit && self.mode != Mode::Once { Err(rolled_back(store)) } else { Ok(()) };
+        }
+        let is_kept = commit && !self.failed;
+        let ended = database.run(if is_kept { "COMMIT" } else { "ROLLBACK" });
+        ended.map_err(|failure| told(&self.pool, None, failure))?;
+        if commit && !is_kept { Err(in_failed(store)) } else { Ok(()) }
+    }
+
+    /// Runs commands until the branch is told to end, and how; `None` when all its handles are gone, or it is given up.
+    fn serve_commands(&mut self, database: &Database<'_>, current: &Current) -> Option<Ending> {
+        let mut running: HashMap<u64, Running<'_>> = HashMap::new();
+        let mut demands = FuturesUnordered::new();
+        let mut last_id = 0_u64;
+        loop {
+            let event = self.runtime.block_on(async {
+                // All are cancel-safe: a command is not taken, and a demand not removed, unless it is returned.
+                tokio::select! {
+                    command = self.inbox.recv() => Event::Command(command),
+                    Some(demand) = demands.next(), if !demands.is_empty() => Event::Demand(demand),
+                    () = self.pool.closing().cancelled() => Event::GivenUp(self.pool.closed()),
+                    () = tokio::time::sleep(self.pool.snapshot_idle()) => Event::GivenUp(self.pool.too_old()),
+                }
+            });
+            match event {
+                Event::Command(None) => return None,
+                Event::GivenUp(reason) => {
+                    // Set before the channels close, so that whoever finds them closed finds the reason too.
+                    self.given_up.get_or_init(|| reason);
+                    return None;
+                }
+                Event::Command(Some(Command::End { commit, done })) => return Some((commit, done)),
+                Event::Command(Some(Command::Scan(request))) => {
+                    last_id += 1;
+                    if let Some((scan, batches)) = self.start(database, *request) {
+                        running.insert(last_id, scan);
+                        demands.push(demand(last_id, batches));
+                    }
+                }
+                Event::Command(Some(Command::Edit(order))) => {
+                    let Order { edit, stop, done } = *order;
+                    drop(done.send(self.edit(database, current, &mut running, (&edit, &stop))));
+                }
+                Event::Command(Some(Command::Mark { mark, id, done })) => {
+                    drop(done.send(self.mark(database, &mut running, mark, id)));
+                }
+                Event::Demand((id, None)) => drop(running.remove(&id)),
+                Event::Demand((id, Some(permit))) => {
+                    if let Some(batches) = self.advance(&mut running, id, permit, current) {
+                        demands.push(demand(id, batches));
+                    }
+                }
+            }
+        }
+    }
+
+    fn start<'d>(&self, database: &'d Database<'d>, request: Request) -> Option<(Running<'d>, mpsc::Sender<Answer>)> {
+        let Request { layout, lock, limits, batches, started } = request;
+        match self.prepare(database, layout, lock.as_deref(), limits) {
+            Ok((statement, filler)) => {
+                let (ahead, reader) = (VecDeque::new(), batches.clone());
+                let running = Running { statement: Some(statement), filler, next_rows: FIRST_ROWS, ahead, reader };
+                started.send(Ok(())).is_ok().then_some((running, batches))
+            }
+            Err(error) => {
+                drop(started.send(Err(error)));
+                None
+            }
+        }
+    }
+
+    fn prepare<'d>(
+        &self,
+        database: &'d Database<'d>,
+        layout: Layout,
+        lock: Option<&str>,
+        limits: ScanLimits,
+    ) -> Result<(Statement<'d>, Filler), StoreError> {
+        if self.failed {
+            return Err(in_failed(self.pool.store().as_str()));
+        }
+        if let Some(lock) = lock {
+            database.run(lock).map_err(|failure| told(&self.pool, None, failure))?;
+        }
+        let prepared = database.prepare(layout.sql()).and_then(|mut statement| {
+            statement.bind(layout.values())?;
+            Ok(statement)
+        });
+        let statement = prepared.map_err(|failure| self.pool.store_error(failure, Some(layout.table())))?;
+        let filler = layout.filler(statement.columns(), limits)?;
+        Ok((statement, filler))
+    }
+
+    /// Runs an edit so that all of it stays or nothing.
+    fn edit(
+        &mut self,
+        database: &Database<'_>,
+        current: &Current,
+        running: &mut HashMap<u64, Running<'_>>,
+        (edit, stop): (&Edit, &CancellationToken),
+    ) -> Result<Edited, StoreError> {
+        if self.failed {
+            return Err(in_failed(self.pool.store().as_str()));
+        }
+        let [begin, end, undo] = match self.mode {
+            Mode::Once => ["BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"],
+            Mode::Read | Mode::ReadThenWrite | Mode::Write => ["SAVEPOINT edit", "RELEASE edit", "ROLLBACK TO edit"],
+        };
+        let result = self.gather(running).and_then(|()| {
+            database.run(begin).map_err(|failure| told(&self.pool, None, failure))?;
+            if is_long(edit) {
+                watch(current, Watched::Edit(stop.clone()));
+            }
+            let edited = run(database, &self.pool, edit, stop);
+            watch(current, Watched::Nothing);
+            let edited = edited?;
+            database.run(end).map_err(|failure| told(&self.pool, Some(edit.table()), failure))?;
+            Ok(edited)
+        });
+        if result.is_err() {
+            self.failed = true;
+            // Nothing to undo when SQLite has given up the transaction, or the edit has not begun.
+            if !database.is_autocommit() && database.run(undo).is_ok() && self.mode != Mode::Once {
+                drop(database.run(end));
+            }
+        }
+        result
+    }
+
+    fn mark(
+        &mut self,
+        database: &Database<'_>,
+        running: &mut HashMap<u64, Running<'_>>,
+        mark: Mark,
+        id: u32,
+    ) -> Result<(), StoreError> {
+        if self.failed && mark != Mark::Back {
+            return Err(in_failed(self.pool.store().as_str()));
+        }
+        if database.is_autocommit() {
+            // A savepoint outside of a transaction would begin one.
+            return Err(rolled_back(self.pool.store().as_str()));
+        }
+        let sql = match mark {
+            Mark::Set => format!("SAVEPOINT s{id}"),
+            Mark::Back => format!("ROLLBACK TO s{id}"),
+            Mark::Forget => format!("RELEASE s{id}"),
+        };
+        if mark == Mark::Back {
+            self.gather(running)?;
+        }
+        database.run(&sql).map_err(|failure| told(&self.pool, None, failure))?;
+        self.failed &= mark != Mark::Back;
+        Ok(())
+    }
+
+    /// Reads open scans to their end, so that they give what was there when they were started.
+    fn gather(&self, running: &mut HashMap<u64, Running<'_>>) -> Result<(), StoreError> {
+        let size = |answer: &Result<RecordBatch, StoreError>| answer.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+        let mut bytes: usize = running.values().flat_map(|scan| &scan.ahead).map(size).sum();
+        for scan in running.values_mut() {
+            while let Some(statement) = scan.statement.as_mut().filter(|_| !scan.reader.is_closed()) {
+                if bytes > GATHER_BYTES_MAX {
+                    return Err(too_much(self.pool.store().as_str()));
+                }
+                let batch = scan.filler.fill(statement, usize::MAX, &self.pool).transpose();
+                if !matches!(batch, Some(Ok(_))) {
+                    scan.statement = None;
+                }
+                bytes += batch.as_ref().map_or(0, size);
+                scan.ahead.extend(batch);
+            }
+            // What nobody reads must not be open either.
+            scan.statement = None;
+        }
+        Ok(())
+    }
+
+    /// Makes one batch of a scan. Returns its channel when more is to come.
+    fn advance(
+        &self,
+        running: &mut HashMap<u64, Running<'_>>,
+        id: u64,
+        permit: mpsc::OwnedPermit<Answer>,
+        current: &Current,
+    ) -> Option<mpsc::Sender<Answer>> {
+        let scan = running.get_mut(&id)?;
+        let batches = permit.release();
+        let batch = match (scan.ahead.pop_front(), &mut scan.statement) {
+            (Some(answer), _) => answer.map(Some),
+            (None, Some(statement)) => {
+                watch(current, Watched::Scan(batches.clone()));
+                let batch = scan.filler.fill(statement, scan.next_rows, &self.pool);
+                watch(current, Watched::Nothing);
+                batch
+            }
+            (None, None) => Ok(None),
+        };
+        scan.next_rows = scan.next_rows.saturating_mul(2);
+        let (answer, more) = match batch {
+            Ok(Some(batch)) => (Ok(Piece::Batch(batch)), true),
+            Ok(None) => (Ok(Piece::End), false),
+            Err(StoreError::Cancelled) if self.pool.closing().is_cancelled() => (Err(self.pool.closed()), false),
+            Err(error) => (Err(error), false),
+        };
+        // Only this thread sends on the channel, so the room it had is still there unless the reader is gone.
+        let sent = batches.try_send(answer).is_ok();
+        if more && sent {
+            return Some(batches);
+        }
+        running.remove(&id);
+        None
+    }
+}
+
+async fn demand(id: u64, batches: mpsc::Sender<Answer>) -> Demand {
+    (id, batches.reserve_owned().await.ok())
+}
