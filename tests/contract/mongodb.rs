@@ -6,6 +6,7 @@ mod lookups;
 mod ranges;
 mod reading;
 mod trouble;
+mod writes;
 
 use std::sync::Arc;
 

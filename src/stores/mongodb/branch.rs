@@ -4,7 +4,7 @@
 //! time at which the server reads; later scans open sessions of their own at that time, so that they run side by side.
 //! The server keeps such a state for `minSnapshotHistoryWindowInSeconds` (300 by default); a scan that lasts longer ends
 //! with 72000, never with rows of two states. A transaction block that only reads opens no transaction of the server, which
-//! would end after a minute; the first write of a block will, when there are writes.
+//! would end after a minute; the first write of a block does, and everything after it runs in that transaction.
 
 mod ranges;
 
@@ -20,20 +20,28 @@ use mongodb::bson::raw::RawDocumentBuf;
 use mongodb::bson::{Timestamp, doc};
 use mongodb::options::SessionOptions;
 use mongodb::{ClientSession, Collection};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::error::is_snapshot_refusal;
 use super::fragment;
 use super::scan::{self, Opened, Query, Session};
+use super::write::transaction::Transaction;
+use super::write::{Link, is_single, run};
 use crate::stores::StoreError;
-use crate::stores::connector::{BatchStream, Branch as Contract, Purpose, Scan, ScanLimits};
+use crate::stores::connector::{BatchStream, Branch as Contract, Purpose, Scan, ScanLimits, WriteIsolation};
+use crate::stores::document::OnMismatch;
+use crate::stores::edit::{Edit, Edited};
 use crate::stores::fragment::{Fragment, Tables};
 use crate::stores::position::Position;
 use crate::stores::schema::Table;
 
 /// Why a branch whose store can share snapshots does not.
 const TORN: &str = "MongoDB does not read capped collections at a snapshot";
+
+/// Why nothing can be said of the scans of a branch that writes before it does.
+const WRITING: &str = "the branch writes";
 
 /// Why the scans of a transaction block may see different states.
 const COMMITTED: &str = "in a read committed transaction each scan sees the newest state";
@@ -45,6 +53,30 @@ enum View {
     Snapshot(Mutex<Option<Timestamp>>),
 }
 
+/// What a branch may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Scans alone.
+    Read,
+    /// Scans, or a transaction from its first edit on.
+    ReadOrWrite,
+    /// A transaction.
+    Write,
+    /// One edit.
+    Once,
+}
+
+impl Mode {
+    fn of(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Transaction { read_only: false, repeatable: true } => Self::ReadOrWrite,
+            Purpose::Statement { .. } | Purpose::Transaction { .. } | Purpose::Serializable => Self::Read,
+            Purpose::Write(_) => Self::Write,
+            Purpose::Once => Self::Once,
+        }
+    }
+}
+
 /// The connector's branch.
 pub(super) struct Branch {
     shared: Arc<Shared>,
@@ -53,6 +85,9 @@ pub(super) struct Branch {
     several: bool,
     /// Whether a scan had to read outside the snapshot.
     torn: AtomicBool,
+    mode: Mode,
+    /// The transaction, once something is to be written.
+    writing: OnceCell<Transaction>,
 }
 
 impl fmt::Debug for Branch {
@@ -68,12 +103,13 @@ impl fmt::Debug for Branch {
 impl Branch {
     /// Opens a branch ([`crate::stores::Connector::open`]).
     pub(super) async fn open(shared: Arc<Shared>, purpose: Purpose) -> Result<Self, StoreError> {
-        if purpose == Purpose::Serializable {
+        if matches!(purpose, Purpose::Serializable | Purpose::Write(WriteIsolation::Serializable)) {
             let store = shared.pool.context.store.clone();
             return Err(StoreError::Unsupported { store, feature: "serializable transactions" });
         }
-        if matches!(purpose, Purpose::Once | Purpose::Write(_)) {
-            return Err(StoreError::Unsupported { store: shared.pool.context.store.clone(), feature: "writes" });
+        let mode = Mode::of(purpose);
+        if matches!(mode, Mode::Write | Mode::Once) {
+            return Self::open_writing(shared, mode).await;
         }
         let deployment = shared.pool.known_deployment().await?;
         let view = match (deployment.snapshot(), purpose) {
@@ -82,7 +118,71 @@ impl Branch {
             (Ok(()), _) => View::Snapshot(Mutex::new(None)),
         };
         let several = !matches!(purpose, Purpose::Statement { scans: 0 | 1 });
-        Ok(Self { shared, view, several, torn: AtomicBool::new(false) })
+        Ok(Self { shared, view, several, torn: AtomicBool::new(false), mode, writing: OnceCell::new() })
+    }
+
+    async fn open_writing(shared: Arc<Shared>, mode: Mode) -> Result<Self, StoreError> {
+        let (view, torn) = (View::Newest(WRITING), AtomicBool::new(false));
+        let branch = Self { shared, view, several: true, torn, mode, writing: OnceCell::new() };
+        match mode {
+            Mode::Write => branch.transaction().await.map(|_begun| ())?,
+            Mode::Read | Mode::ReadOrWrite | Mode::Once => branch.allow()?,
+        }
+        Ok(branch)
+    }
+
+    fn allow(&self) -> Result<(), StoreError> {
+        let store = || self.shared.pool.context.store.clone();
+        match self.mode {
+            Mode::Read => Err(StoreError::Unsupported { store: store(), feature: "writes" }),
+            _ if self.shared.pool.is_read_only() => Err(StoreError::ReadOnly { store: store() }),
+            Mode::ReadOrWrite | Mode::Write | Mode::Once => Ok(()),
+        }
+    }
+
+    /// The transaction, which begins now if there is none. It cannot begin at the time of a snapshot that was read before.
+    async fn transaction(&self) -> Result<&Transaction, StoreError> {
+        self.allow()?;
+        let begun = self.writing.get_or_try_init(|| async {
+            let store = || self.shared.pool.context.store.clone();
+            if let View::Snapshot(time) = &self.view
+                && time.lock().await.is_some()
+            {
+                let feature = "writes after reads in one repeatable read transaction";
+                return Err(StoreError::Unsupported { store: store(), feature });
+            }
+            if !self.is_replicated().await? {
+                let feature = "transactions on a standalone server; run it as a replica set of one";
+                return Err(StoreError::Unsupported { store: store(), feature });
+            }
+            Transaction::begin(&self.shared.pool).await
+        });
+        begun.await
+    }
+
+    async fn is_replicated(&self) -> Result<bool, StoreError> {
+        let pool = &self.shared.pool;
+        match pool.seen() {
+            Some(deployment) => Ok(deployment.replicated),
+            None => Ok(pool.deployment().await?.replicated),
+        }
+    }
+
+    /// An edit that is committed with its answer.
+    async fn edit_once(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+        if is_single(edit) {
+            let mut link = Link { pool: &self.shared.pool, session: None, stop };
+            return Box::pin(run(&mut link, edit)).await;
+        }
+        let transaction = self.transaction().await?;
+        match Box::pin(transaction.edit(edit, stop)).await {
+            Ok(edited) => transaction.commit().await.map(|()| edited),
+            Err(error) => {
+                // What it would say is of no more use; the transaction has failed in any case.
+                drop(transaction.rollback().await);
+                Err(error)
+            }
+        }
     }
 
     async fn collection(&self, table: &Table) -> Result<Collection<RawDocumentBuf>, StoreError> {
@@ -152,12 +252,16 @@ impl Branch {
         limits: ScanLimits,
         distinct: Vec<usize>,
     ) -> Result<BatchStream, StoreError> {
+        let once = Scan { columns: distinct.clone(), ..scan.clone() };
+        let stream = Contract::scan(self, table, &once, limits).await?;
+        Ok(self.widened(stream, scan, &distinct))
+    }
+
+    /// The columns of a scan from batches of its different columns in order.
+    fn widened(&self, stream: BatchStream, scan: &Scan, distinct: &[usize]) -> BatchStream {
         let places: Vec<usize> = scan.columns.iter().filter_map(|ordinal| distinct.binary_search(ordinal).ok()).collect();
         let context = self.shared.pool.context.clone();
-        let once = Scan { columns: distinct, ..scan.clone() };
-        let stream = Contract::scan(self, table, &once, limits).await?;
-        let widened = stream.map(move |batch| batch?.project(&places).map_err(|_no_column| context.malformed()));
-        Ok(widened.boxed())
+        stream.map(move |batch| batch?.project(&places).map_err(|_no_column| context.malformed())).boxed()
     }
 
     /// Opens the scan; a collection that cannot be read at a snapshot is read without.
@@ -190,6 +294,9 @@ impl Contract for Branch {
             return self.scan_repeated(table, scan, limits, distinct.into_iter().collect()).await;
         }
         let on_mismatch = self.shared.options_of(&table.id).on_mismatch;
+        if let Some(writing) = self.writing.get() {
+            return Box::pin(writing.scan(table, scan, limits, on_mismatch)).await;
+        }
         let opened = self.start(table, Query::of(table, scan, on_mismatch), limits).await?;
         scan::stream(self.shared.pool.clone(), opened, table, scan, limits, on_mismatch)
     }
@@ -201,6 +308,9 @@ impl Contract for Branch {
         limits: ScanLimits,
         most: usize,
     ) -> Result<Vec<BatchStream>, StoreError> {
+        if self.writing.get().is_some() {
+            return Ok(vec![Contract::scan(self, table, scan, limits).await?]);
+        }
         match Box::pin(self.start_ranges(table, scan, limits, most)).await? {
             Some(streams) => Ok(streams),
             None => Ok(vec![Contract::scan(self, table, scan, limits).await?]),
@@ -220,11 +330,68 @@ impl Contract for Branch {
             StoreError::Unsupported { store: fragment.store.to_string(), feature: "this part of a plan" }
         })?;
         let Some(table) = tables.get(&pipeline.table) else { return Err(self.shared.pool.context.malformed()) };
+        if let Some(writing) = self.writing.get() {
+            return Box::pin(writing.pipeline(table, pipeline, schema, limits)).await;
+        }
         let opened = self.start(table, Query::of_pipeline(&pipeline), limits).await?;
         Ok(scan::stream_pipeline(self.shared.pool.clone(), opened, pipeline, schema, limits))
     }
 
+    async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+        self.allow()?;
+        if self.mode == Mode::Once {
+            return Box::pin(self.edit_once(edit, stop)).await;
+        }
+        let transaction = self.transaction().await?;
+        Box::pin(transaction.edit(edit, stop)).await
+    }
+
+    async fn scan_for_update(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        let transaction = self.transaction().await?;
+        let is_lenient = self.shared.options_of(&table.id).on_mismatch == OnMismatch::Null;
+        if is_lenient && !scan.filter.is_empty() {
+            // Its filters pass over what does not fit.
+            let feature = "conditions of writes to a collection with on_mismatch = \"null\"";
+            return Err(StoreError::Unsupported { store: self.shared.pool.context.store.clone(), feature });
+        }
+        let distinct: Vec<usize> = scan.columns.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        if distinct.len() == scan.columns.len() {
+            return Box::pin(transaction.scan(table, scan, limits, OnMismatch::Error)).await;
+        }
+        let once = Scan { columns: distinct.clone(), ..scan.clone() };
+        let stream = Box::pin(transaction.scan(table, &once, limits, OnMismatch::Error)).await?;
+        Ok(self.widened(stream, scan, &distinct))
+    }
+
+    async fn savepoint(&self, id: u32) -> Result<(), StoreError> {
+        match self.writing.get() {
+            Some(transaction) => transaction.savepoint(id).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn roll_back_to(&self, id: u32) -> Result<(), StoreError> {
+        match self.writing.get() {
+            Some(transaction) => transaction.roll_back_to(id).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn release(&self, id: u32) -> Result<(), StoreError> {
+        match self.writing.get() {
+            Some(transaction) => transaction.release(id).await,
+            None => Ok(()),
+        }
+    }
+
+    fn has_written(&self) -> bool {
+        self.writing.get().is_some_and(Transaction::has_written)
+    }
+
     fn shared_snapshot(&self) -> Result<(), &'static str> {
+        if self.writing.get().is_some() {
+            return Ok(());
+        }
         match &self.view {
             View::Newest(reason) => Err(reason),
             View::Snapshot(_) if self.torn.load(Ordering::Acquire) => Err(TORN),
@@ -233,10 +400,16 @@ impl Contract for Branch {
     }
 
     async fn commit(&self) -> Result<Option<Position>, StoreError> {
+        if let (Some(transaction), true) = (self.writing.get(), self.mode != Mode::Once) {
+            Box::pin(transaction.commit()).await?;
+        }
         Ok(None)
     }
 
     async fn rollback(&self) -> Result<(), StoreError> {
-        Ok(())
+        match (self.writing.get(), self.mode != Mode::Once) {
+            (Some(transaction), true) => transaction.rollback().await,
+            _ => Ok(()),
+        }
     }
 }

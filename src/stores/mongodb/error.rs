@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use mongodb::bson::Document;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
 use crate::error::sqlstate;
@@ -69,6 +70,25 @@ impl Context {
             }
             _ => self.malformed(),
         }
+    }
+
+    /// What a reply to a command that writes says of documents that it refused; the first of them counts, since no more are tried.
+    pub(super) fn refused(&self, reply: &Document) -> Option<StoreError> {
+        let refusals = reply.get_array("writeErrors").ok()?;
+        let first = refusals.first()?.as_document()?;
+        let code = first.get_i32("code").unwrap_or_default();
+        Some(self.remote(&Answer { code, message: first.get_str("errmsg").unwrap_or_default() }))
+    }
+
+    /// The error of a command that commits by itself, or of a commit, whose answer was lost or is that not enough members have it.
+    /// What never reached a server is no such error.
+    pub(super) fn unknown(&self, error: StoreError) -> StoreError {
+        let reason = match error {
+            StoreError::ConnectionLost { reason, .. } => reason,
+            StoreError::Deadline { .. } => "The server did not answer in time.".to_owned(),
+            other => return other,
+        };
+        StoreError::OutcomeUnknown { store: self.store.clone(), reason }
     }
 
     /// The error of a wait that passed its deadline on our side.
@@ -225,6 +245,25 @@ mod tests {
         let error = context().remote(&Answer { code: 11000, message });
         assert_eq!(error.sqlstate(), "23505");
         assert_eq!(error.constraint().as_deref(), Some("sku_1"));
+    }
+
+    #[test]
+    fn the_first_refused_document_counts() {
+        use mongodb::bson::doc;
+
+        let message = "E11000 duplicate key error collection: shop.orders index: sku_1 dup key: { sku: \"a\" }";
+        let reply = doc! { "n": 1, "writeErrors": [{ "index": 1, "code": 11000, "errmsg": message }], "ok": 1.0 };
+        let error = context().refused(&reply).unwrap();
+        assert_eq!((error.sqlstate(), error.constraint().as_deref()), ("23505", Some("sku_1")));
+        assert!(context().refused(&doc! { "n": 1, "ok": 1.0 }).is_none());
+        for (error, expected) in [
+            (context().lost("gone"), "08007"),
+            (context().deadline("a write"), "08007"),
+            (context().unreachable("nobody"), "08001"),
+            (StoreError::Cancelled, "57014"),
+        ] {
+            assert_eq!(context().unknown(error).sqlstate(), expected);
+        }
     }
 
     #[test]

@@ -5,12 +5,13 @@
 //! discover: schema (listing, sampling) → columns (tables, keys)
 //! pushdown: predicate → literal (tests on a value) → filter document
 //! accepts: fragment (relation → aggregation pipeline)
+//! write: edits → commands, in a transaction or alone
 //! open: branch (snapshot, transaction) → scan (find, one batch ahead) → raw (BSON → document values) → Arrow
 //! ```
 //!
 //! **Invariants:** a filter keeps every row for which its predicate is true of what the scan reads, and every row whose
 //! tested value would raise an error; scans of one branch read one cluster time or say that they do not; no text of the
-//! driver's errors reaches a client. Deliberately absent: writing statements.
+//! driver's errors reaches a client. Deliberately absent: writes to nested documents.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use super::collation;
 use super::connector::{Branch as BranchContract, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
 use super::document::options::read_tables;
 use super::document::{DocumentOptions, Memory, OnMismatch};
+use super::edit::Edit;
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::position::{Coverage, Position};
@@ -51,6 +53,9 @@ use crate::options::{OptionSpec, Problem, Reader, Secrets};
 
 /// The registration of this kind in `stores::KINDS`.
 pub const KIND: Registration = Registration;
+
+/// Most rows of one edit in a transaction, which is one command.
+const ROWS_OF_EDIT: usize = 1_000;
 
 /// Parses store files of this kind.
 #[derive(Debug)]
@@ -205,6 +210,23 @@ impl Connector for MongoDb {
     fn pushdown(&self, table: &Table, predicate: &Predicate) -> Pushdown {
         let mismatch = Mismatch::of(self.shared.options_of(&table.id).on_mismatch);
         pushdown::judge(table, mismatch, predicate)
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.shared.pool.is_read_only()
+    }
+
+    fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
+        write::accepts(edit, self.shared.pool.seen().is_none_or(|deployment| deployment.replicated))
+    }
+
+    fn rows_of_edit(&self) -> usize {
+        let is_standalone = self.shared.pool.seen().is_some_and(|deployment| !deployment.replicated);
+        if is_standalone { 1 } else { ROWS_OF_EDIT }
+    }
+
+    fn describe_edit(&self, edit: &Edit) -> String {
+        write::describe(edit)
     }
 
     fn describe_scan(&self, table: &Table, scan: &Scan) -> String {

@@ -78,6 +78,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     option("connect_timeout", Form::Duration, "10s", "Longest wait for a TCP or TLS connection."),
     option("server_selection_timeout", Form::Duration, "10s", "Longest wait for a server that can answer."),
     option("query_timeout", Form::Duration, "10m", "Longest time one command may take in the server (maxTimeMS)."),
+    option("read_only", Form::Bool, "false", "Whether writes to the store are refused."),
     option("collections", Form::Table, "", "Declared columns or JSON schema of collections, one table each."),
 ];
 
@@ -110,6 +111,7 @@ pub(super) struct Settings {
     databases: Vec<String>,
     limits: Limits,
     query_timeout: Duration,
+    read_only: bool,
 }
 
 /// The limits that a uri may set as well; a key of the file comes before it.
@@ -175,6 +177,7 @@ impl Settings {
             databases: reader.texts("databases"),
             limits,
             query_timeout: positive(reader, "query_timeout"),
+            read_only: reader.bool("read_only"),
         }
     }
 
@@ -401,6 +404,11 @@ impl Pool {
     /// The databases besides the default one that discovery is told to look at.
     pub(super) fn chosen_databases(&self) -> &[String] {
         &self.settings.databases
+    }
+
+    /// Whether the store's file says that nothing is written.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.settings.read_only
     }
 
     /// The longest one command may take in the server.

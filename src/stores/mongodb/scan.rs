@@ -27,7 +27,7 @@ use super::pushdown::{Mismatch, addressable, filter_document};
 use super::raw::{self, BsonFields};
 use crate::error::sqlstate;
 use crate::stores::StoreError;
-use crate::stores::connector::{BatchStream, Scan, ScanLimits};
+use crate::stores::connector::{BatchStream, GATHER_BYTES_MAX, Scan, ScanLimits};
 use crate::stores::document::build::Conversion;
 use crate::stores::document::schema::{DOCUMENT_COLUMN, type_of_field};
 use crate::stores::document::value::Mismatch as Misfit;
@@ -81,6 +81,15 @@ impl Query {
             options.hint = Some(Hint::Keys(doc! { "_id": 1 }));
             options.min = first.map(|first| doc! { "_id": first });
             options.max = end.map(|end| doc! { "_id": end });
+        }
+        self
+    }
+
+    /// The query of other documents.
+    pub(super) fn with_filter(mut self, chosen: Document) -> Self {
+        match &mut self {
+            Self::Find(filter, _) => *filter = chosen,
+            Self::Pipeline(stages, _) => stages.insert(0, doc! { "$match": chosen }),
         }
         self
     }
@@ -179,6 +188,81 @@ pub(super) async fn open(
     match tokio::time::timeout(pool.patience(), opening).await {
         Ok(opened) => Ok(opened.map(Opened)),
         Err(_) => Err(pool.context.deadline("the first rows")),
+    }
+}
+
+/// All answers to a query of a transaction. They are read to their end at once: what is written later must not show in them, and a
+/// reader that goes away must not take the connection of the transaction with it.
+pub(super) struct Gathered(Vec<RawBatch>);
+
+/// Runs a query in a session's transaction.
+///
+/// # Errors
+/// What the server answered; more than [`GATHER_BYTES_MAX`] is 53200.
+pub(super) async fn gather(
+    pool: &Pool,
+    collection: &Collection<RawDocumentBuf>,
+    query: Query,
+    limits: ScanLimits,
+    session: &mut ClientSession,
+) -> Result<Gathered, StoreError> {
+    let opening = query.bounded(pool, limits).within(collection, &mut *session);
+    let mut cursor = pool.within("the first rows", opening).await?;
+    let (mut batches, mut bytes) = (Vec::new(), 0_usize);
+    loop {
+        let next = pool.within("rows", async { cursor.stream(&mut *session).next().await.transpose() }).await?;
+        let Some(batch) = next else { return Ok(Gathered(batches)) };
+        bytes += batch.doc_slices().map_or(0, |documents| documents.as_bytes().len());
+        if bytes > GATHER_BYTES_MAX {
+            let message = "too many rows are read from a store that the transaction writes";
+            return Err(StoreError::remote(&pool.context.store, sqlstate::OUT_OF_MEMORY, message.to_owned()));
+        }
+        batches.push(batch);
+    }
+}
+
+/// Turns gathered answers into Arrow batches.
+pub(super) fn stream_gathered(
+    pool: &Arc<Pool>,
+    gathered: Gathered,
+    table: &Arc<Table>,
+    scan: &Scan,
+    limits: ScanLimits,
+    on_mismatch: OnMismatch,
+) -> BatchStream {
+    let decoder = Decoder::of_scan(pool, table, scan, limits, on_mismatch);
+    handed_over(gathered, decoder)
+}
+
+/// The same of a pipeline.
+pub(super) fn stream_gathered_pipeline(
+    pool: &Arc<Pool>,
+    gathered: Gathered,
+    pipeline: Pipeline,
+    schema: &SchemaRef,
+    limits: ScanLimits,
+) -> BatchStream {
+    let decoder = Decoder::of_pipeline(pool, pipeline, schema, limits);
+    handed_over(gathered, decoder)
+}
+
+fn handed_over(gathered: Gathered, mut decoder: Decoder) -> BatchStream {
+    let batches = futures::stream::iter(gathered.0).map(move |batch| -> Result<VecDeque<RecordBatch>, StoreError> {
+        let mut ready = VecDeque::new();
+        decoder.decode(&batch, &mut ready)?;
+        while let Some(counted) = decoder.counted()? {
+            ready.push_back(counted);
+        }
+        Ok(ready)
+    });
+    batches.flat_map(|ready| futures::stream::iter(each(ready))).boxed()
+}
+
+/// The batches one by one, or the error in their place.
+fn each(ready: Result<VecDeque<RecordBatch>, StoreError>) -> Vec<Result<RecordBatch, StoreError>> {
+    match ready {
+        Ok(batches) => batches.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
     }
 }
 

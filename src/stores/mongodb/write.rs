@@ -1,2 +1,531 @@
-//! Changes to collections. Not built yet: the connector only reads. A transaction of the server will begin with the first
-//! write of a block, because the server ends transactions after a minute.
+//! Changes to collections.
+//!
+//! ```text
+//! Edit ─ judge (accepted?) → commands of documents (values) ─ Link → the server, inside a transaction or alone → Edited
+//!                                                           └ transaction: session, end, stop
+//! ```
+//!
+//! Commands are our own and not the driver's: of several documents that one command changes, each says itself what becomes of it, and
+//! nothing is sent twice by itself.
+//!
+//! **Invariants:** a command outside of a transaction changes one document, so that all of an edit is written or nothing; fields that
+//! are not set keep their BSON types; a key names one document, because only collections in which `_id` is unique are written.
+
+mod document;
+mod judge;
+pub(super) mod transaction;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array, new_null_array};
+use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use futures::TryStreamExt;
+use mongodb::ClientSession;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Bson, Document, doc};
+use tokio_util::sync::CancellationToken;
+
+pub(super) use judge::accepts;
+
+use self::document::{Fault, bson, of_value};
+use self::judge::{ID, Meant, meant, values};
+use super::fragment::carried;
+use super::pool::Pool;
+use super::scan::{self, Query};
+use super::types::relaxed_json;
+use crate::error::{Site, sqlstate};
+use crate::stores::StoreError;
+use crate::stores::cell::{Cells, write_text};
+use crate::stores::connector::{Scan, ScanLimits};
+use crate::stores::document::schema::type_of_field;
+use crate::stores::document::{DocumentType, OnMismatch};
+use crate::stores::edit::{
+    Conflict, ConflictAction, ConflictTarget, Delete, DeleteRows, Edit, Edited, Insert, Proposed, Update, UpdateRows,
+};
+use crate::stores::fragment::Relation;
+use crate::stores::schema::{Column, Table};
+
+/// The command as `EXPLAIN` shows it, with `?` for values.
+pub(super) fn describe(edit: &Edit) -> String {
+    let name = edit.table().id.name.as_str();
+    let shown = match edit {
+        Edit::Insert(Insert { conflict: None, .. }) => doc! { "insert": name, "documents": "?" },
+        Edit::Insert(_) => doc! { "update": name, "updates": [{ "q": "?", "u": { "$setOnInsert": "?" }, "upsert": true }] },
+        Edit::Update(_) => doc! { "update": name, "updates": [{ "q": "?", "u": { "$set": "?" }, "multi": true }] },
+        Edit::UpdateRows(_) => doc! { "update": name, "updates": [{ "q": { "_id": "?" }, "u": { "$set": "?" } }] },
+        Edit::Delete(_) => doc! { "delete": name, "deletes": [{ "q": "?", "limit": 0 }] },
+        Edit::DeleteRows(_) => doc! { "delete": name, "deletes": [{ "q": { "_id": { "$in": "?" } }, "limit": 0 }] },
+    };
+    relaxed_json(&shown)
+}
+
+/// Whether the edit is one command that changes one document at most, and so needs no transaction.
+pub(super) fn is_single(edit: &Edit) -> bool {
+    let of_one_key = |relation: &Relation| matches!(meant(relation), Some(Meant::Keys(keys)) if keys.len() < 2);
+    match edit {
+        Edit::Insert(Insert { rows, conflict, .. }) => conflict.is_none() && rows.num_rows() == 1,
+        Edit::UpdateRows(UpdateRows { rows, returning, .. }) | Edit::DeleteRows(DeleteRows { rows, returning, .. }) => {
+            returning.is_empty() && rows.num_rows() == 1
+        }
+        Edit::Update(update) => of_one_key(&update.relation),
+        Edit::Delete(delete) => of_one_key(&delete.relation),
+    }
+}
+
+/// Runs an edit. What it leaves behind when it fails, is undone with the transaction.
+pub(super) async fn run(link: &mut Link<'_>, edit: &Edit) -> Result<Edited, StoreError> {
+    match edit {
+        Edit::Insert(insert) if insert.conflict.is_some() => upsert(link, insert).await,
+        Edit::Insert(insert) => insert_rows(link, insert).await,
+        Edit::UpdateRows(update) => update_rows(link, update).await,
+        Edit::DeleteRows(delete) => delete_rows(link, delete).await,
+        Edit::Update(update) => update_whole(link, update).await,
+        Edit::Delete(delete) => delete_whole(link, delete).await,
+    }
+}
+
+/// The way of commands to the server.
+pub(super) struct Link<'l> {
+    pub(super) pool: &'l Arc<Pool>,
+    /// That of the transaction; without it each command commits by itself.
+    pub(super) session: Option<&'l mut ClientSession>,
+    pub(super) stop: &'l CancellationToken,
+}
+
+impl Link<'_> {
+    /// Sends a command that changes documents of the table.
+    async fn command(&mut self, table: &Table, mut command: Document) -> Result<Document, StoreError> {
+        let pool = self.pool;
+        let database = pool.database(&table.id.namespace).await?;
+        command.insert("maxTimeMS", i64::try_from(pool.query_timeout().as_millis()).unwrap_or(i64::MAX));
+        if self.stop.is_cancelled() {
+            return Err(StoreError::Cancelled);
+        }
+        let reply = match &mut self.session {
+            None => {
+                command.insert("writeConcern", doc! { "w": "majority" });
+                let sent = pool.within("a write", async { database.run_command(command).await }).await;
+                sent.map_err(|error| pool.context.unknown(error))?
+            }
+            Some(session) => {
+                let id = session.id().clone();
+                let session: &mut ClientSession = session;
+                let work = pool.within("a write", async { database.run_command(command).session(session).await });
+                transaction::stoppable(pool, id, work, self.stop).await?
+            }
+        };
+        if let Some(refused) = pool.context.refused(&reply) {
+            return Err(refused);
+        }
+        if self.session.is_none() && reply.contains_key("writeConcernError") {
+            let reason = "The write was not acknowledged by a majority of the replica set.".to_owned();
+            return Err(StoreError::OutcomeUnknown { store: pool.context.store.clone(), reason });
+        }
+        Ok(reply)
+    }
+
+    /// Reads columns of documents in the transaction; values that do not fit are errors.
+    async fn read(&mut self, table: &Arc<Table>, columns: &[usize], filter: Document) -> Result<RecordBatch, StoreError> {
+        let pool = self.pool;
+        let Some(session) = &mut self.session else { return Err(pool.context.malformed()) };
+        let scan = Scan {
+            store: crate::stores::StoreName::new(&pool.context.store),
+            table: table.id.clone(),
+            columns: columns.to_vec(),
+            filter: Vec::new(),
+            limit: None,
+        };
+        let query = Query::of(table, &scan, OnMismatch::Error).with_filter(filter);
+        let collection = pool.database(&table.id.namespace).await?.collection(&table.id.name);
+        let gathered = scan::gather(pool, &collection, query, ScanLimits::default(), session).await?;
+        let stream = scan::stream_gathered(pool, gathered, table, &scan, ScanLimits::default(), OnMismatch::Error);
+        let batches: Vec<RecordBatch> = stream.try_collect().await?;
+        concat_batches(&table.project(columns), &batches).map_err(|_broken| pool.context.malformed())
+    }
+
+    /// The columns that an edit gives back, of the documents that the key's columns in `rows` name, in the order of `rows`.
+    async fn read_back(
+        &mut self,
+        table: &Arc<Table>,
+        key: &[usize],
+        rows: &RecordBatch,
+        returning: &[usize],
+    ) -> Result<Option<RecordBatch>, StoreError> {
+        if returning.is_empty() {
+            return Ok(None);
+        }
+        let mut columns: Vec<usize> = key.to_vec();
+        columns.extend(returning.iter().filter(|ordinal| !key.contains(ordinal)));
+        columns.sort_unstable();
+        columns.dedup();
+        let pool = self.pool;
+        let named = Rows::of(pool, table, key, rows)?;
+        let mut alternatives = Vec::with_capacity(rows.num_rows());
+        for row in 0..rows.num_rows() {
+            alternatives.push(named.filter(row)?);
+        }
+        let found = self.read(table, &columns, doc! { "$or": alternatives }).await?;
+        let place = |ordinal: &usize| columns.binary_search(ordinal).unwrap_or(usize::MAX);
+        let malformed = |_broken| pool.context.malformed();
+        let keys = found.project(&key.iter().map(place).collect::<Vec<_>>()).map_err(malformed)?;
+        let keys = Rows::of(pool, table, key, &keys)?;
+        let mut places = HashMap::with_capacity(found.num_rows());
+        for row in 0..found.num_rows() {
+            places.insert(keys.text(row)?, u32::try_from(row).unwrap_or(u32::MAX));
+        }
+        let mut order: Vec<u32> = Vec::with_capacity(rows.num_rows());
+        for row in 0..rows.num_rows() {
+            order.extend(places.get(&named.text(row)?));
+        }
+        let shown = found.project(&returning.iter().map(place).collect::<Vec<_>>()).map_err(malformed)?;
+        take_record_batch(&shown, &UInt32Array::from(order)).map(Some).map_err(malformed)
+    }
+}
+
+/// The values of some columns, row by row.
+struct Rows<'r> {
+    pool: &'r Pool,
+    table: &'r Table,
+    columns: Vec<(&'r Column, DocumentType, Cells<'r>)>,
+}
+
+impl<'r> Rows<'r> {
+    /// `rows` has a column for each of `columns`, and perhaps more behind them.
+    fn of(pool: &'r Pool, table: &'r Table, columns: &[usize], rows: &'r RecordBatch) -> Result<Self, StoreError> {
+        let pair = |(ordinal, array): (&usize, &'r ArrayRef)| {
+            let column = table.columns.get(*ordinal)?;
+            Some((column, type_of_field(&column.field)?, Cells::of(array.as_ref(), column.pg_type())?))
+        };
+        let found: Option<Vec<_>> = columns.iter().zip(rows.columns()).map(pair).collect();
+        match found.filter(|found| found.len() == columns.len()) {
+            Some(columns) => Ok(Self { pool, table, columns }),
+            None => Err(StoreError::SchemaChanged {
+                store: pool.context.store.clone(),
+                table: table.id.name.clone(),
+                difference: "The rows of the edit are not those of its columns.".to_owned(),
+            }),
+        }
+    }
+
+    /// The fields of a row.
+    fn document(&self, row: usize) -> Result<Document, StoreError> {
+        let mut document = Document::new();
+        for (column, kind, cells) in &self.columns {
+            document.insert(column.name(), self.value(column, kind, cells, row)?);
+        }
+        Ok(document)
+    }
+
+    /// The documents with these fields; no operator can be among the values.
+    fn filter(&self, row: usize) -> Result<Document, StoreError> {
+        Ok(self.document(row)?.into_iter().map(|(name, value)| (name, Bson::Document(doc! { "$eq": value }))).collect())
+    }
+
+    fn value(&self, column: &Column, kind: &DocumentType, cells: &Cells<'_>, row: usize) -> Result<Bson, StoreError> {
+        bson(&cells.get(row), column.pg_type(), kind).map_err(|fault| unfit(self.pool, self.table, column, &fault))
+    }
+
+    /// What tells rows apart, with what numbers of one size may be spelled in one way.
+    fn text(&self, row: usize) -> Result<String, StoreError> {
+        let mut text = String::new();
+        for (column, kind, cells) in &self.columns {
+            let start = text.len();
+            write_text(&cells.get(row), column.pg_type(), &mut text).map_err(|_null| self.pool.context.malformed())?;
+            if matches!(kind, DocumentType::Numeric) && text.get(start..).is_some_and(|number| number.contains('.')) {
+                let kept = text.trim_end_matches('0').trim_end_matches('.').len();
+                text.truncate(kept.max(start));
+            }
+            // No text of PostgreSQL holds it.
+            text.push('\0');
+        }
+        Ok(text)
+    }
+
+    fn has_null(&self, row: usize) -> bool {
+        self.columns.iter().any(|(_, _, cells)| cells.get(row).is_null())
+    }
+}
+
+fn unfit(pool: &Pool, table: &Table, column: &Column, fault: &Fault) -> StoreError {
+    StoreError::Value {
+        store: pool.context.store.clone(),
+        table: table.id.name.clone(),
+        column: column.name().to_owned(),
+        sqlstate: fault.sqlstate,
+        rule: fault.rule.to_owned(),
+    }
+}
+
+fn no_id(pool: &Pool, table: &Table) -> StoreError {
+    let name = &table.id.name;
+    StoreError::Remote {
+        store: pool.context.store.clone(),
+        sqlstate: sqlstate::NOT_NULL_VIOLATION.to_owned(),
+        message: format!("null value in column \"_id\" of relation \"{name}\" violates not-null constraint"),
+        detail: None,
+        constraint: None,
+        site: Some(Box::new(Site { schema: None, table: Some(name.clone()), column: Some("_id".to_owned()) })),
+    }
+}
+
+/// The documents of an insertion, each with its key, and the keys that were made here.
+fn documents(pool: &Pool, insert: &Insert) -> Result<(Vec<Document>, Option<Vec<String>>), StoreError> {
+    let table = &insert.table;
+    let rows = Rows::of(pool, table, &insert.columns, &insert.rows)?;
+    let is_given = insert.columns.contains(&ID);
+    let makes_id = table.columns.first().and_then(|id| type_of_field(&id.field)) == Some(DocumentType::ObjectId);
+    let mut made = Vec::new();
+    let mut documents = Vec::with_capacity(insert.rows.num_rows());
+    for row in 0..insert.rows.num_rows() {
+        let fields = rows.document(row)?;
+        if is_given {
+            if matches!(fields.get("_id"), None | Some(Bson::Null)) {
+                return Err(no_id(pool, table));
+            }
+            documents.push(fields);
+            continue;
+        }
+        if !makes_id {
+            return Err(no_id(pool, table));
+        }
+        let id = ObjectId::new();
+        made.push(id.to_hex());
+        let mut document = doc! { "_id": id };
+        document.extend(fields);
+        documents.push(document);
+    }
+    Ok((documents, (!is_given).then_some(made)))
+}
+
+/// The new rows as they will be read.
+fn new_rows(pool: &Pool, insert: &Insert, made: Option<&Vec<String>>) -> Result<Option<RecordBatch>, StoreError> {
+    if insert.returning.is_empty() {
+        return Ok(None);
+    }
+    let (table, count) = (&insert.table, insert.rows.num_rows());
+    let malformed = |_broken| pool.context.malformed();
+    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(insert.returning.len());
+    for ordinal in &insert.returning {
+        let Some(column) = table.columns.get(*ordinal) else { return Err(pool.context.malformed()) };
+        let given = insert.columns.iter().position(|inserted| inserted == ordinal);
+        let array: ArrayRef = match (given, made) {
+            (Some(place), _) => carried(insert.rows.column(place), column.field.data_type()).map_err(malformed)?,
+            (None, Some(made)) if *ordinal == ID => Arc::new(StringArray::from(made.clone())),
+            (None, _) => new_null_array(column.field.data_type(), count),
+        };
+        arrays.push(array);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    RecordBatch::try_new_with_options(table.project(&insert.returning), arrays, &options).map(Some).map_err(malformed)
+}
+
+async fn insert_rows(link: &mut Link<'_>, insert: &Insert) -> Result<Edited, StoreError> {
+    let (documents, made) = documents(link.pool, insert)?;
+    let count = documents.len() as u64;
+    let returned = new_rows(link.pool, insert, made.as_ref())?;
+    link.command(&insert.table, doc! { "insert": &insert.table.id.name, "documents": documents, "ordered": true }).await?;
+    Ok(Edited { rows: count, returned })
+}
+
+/// Documents that meet none are inserted by the first command, which tells which these are; the others are updated by the second.
+async fn upsert(link: &mut Link<'_>, insert: &Insert) -> Result<Edited, StoreError> {
+    let (pool, table) = (link.pool, &insert.table);
+    let Some(Conflict { target, action }) = &insert.conflict else { return insert_rows(link, insert).await };
+    let (documents, made) = documents(pool, insert)?;
+    let filters = meetings(pool, insert, target, &documents)?;
+    if let (ConflictTarget::Columns(key), ConflictAction::Update(_)) = (target, action) {
+        meets_once(pool, insert, key)?;
+    }
+    let statements: Vec<Document> = filters
+        .iter()
+        .zip(&documents)
+        .map(|(filter, document)| doc! { "q": filter.clone(), "u": { "$setOnInsert": document.clone() }, "upsert": true })
+        .collect();
+    let reply = link.command(table, doc! { "update": &table.id.name, "updates": statements, "ordered": true }).await?;
+    let mut is_new = vec![false; documents.len()];
+    for upserted in reply.get_array("upserted").into_iter().flatten() {
+        let index = upserted.as_document().and_then(|entry| entry.get_i32("index").ok());
+        let place = index.and_then(|index| usize::try_from(index).ok()).and_then(|index| is_new.get_mut(index));
+        *place.ok_or_else(|| pool.context.malformed())? = true;
+    }
+    let inserted = is_new.iter().filter(|is_new| **is_new).count() as u64;
+    let ConflictAction::Update(set) = action else {
+        let all = new_rows(pool, insert, made.as_ref())?;
+        let kept = all.map(|all| filter_record_batch(&all, &is_new.into()).map_err(|_broken| pool.context.malformed()));
+        return Ok(Edited { rows: inserted, returned: kept.transpose()? });
+    };
+    let mut updates = Vec::new();
+    for ((filter, document), _) in filters.iter().zip(&documents).zip(&is_new).filter(|(_, is_new)| !**is_new) {
+        let fields = proposed(pool, table, set, document)?;
+        updates.push(doc! { "q": filter.clone(), "u": { "$set": fields } });
+    }
+    if !updates.is_empty() {
+        link.command(table, doc! { "update": &table.id.name, "updates": updates, "ordered": true }).await?;
+    }
+    let returned = match target {
+        ConflictTarget::Columns(key) if !insert.returning.is_empty() => {
+            let rows = key_rows(pool, insert, key, made.as_ref())?;
+            link.read_back(table, key, &rows, &insert.returning).await?
+        }
+        _ => None,
+    };
+    Ok(Edited { rows: documents.len() as u64, returned })
+}
+
+/// For each new document those that it would meet.
+fn meetings(pool: &Pool, insert: &Insert, target: &ConflictTarget, documents: &[Document]) -> Result<Vec<Document>, StoreError> {
+    let table = &insert.table;
+    let keys: Vec<&[usize]> = match target {
+        ConflictTarget::Columns(key) => vec![key],
+        ConflictTarget::Any => {
+            let keys = table.primary_key.iter().chain(&table.unique_keys);
+            keys.map(|key| key.columns.as_slice()).collect()
+        }
+    };
+    let mut filters = Vec::with_capacity(documents.len());
+    for document in documents {
+        let mut alternatives = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let mut filter = Document::new();
+            for column in key.iter().filter_map(|ordinal| table.columns.get(*ordinal)) {
+                match document.get(column.name()) {
+                    // To MongoDB two of them are equal.
+                    None | Some(Bson::Null) => {
+                        let feature = "ON CONFLICT with NULL in a unique key";
+                        return Err(StoreError::Unsupported { store: pool.context.store.clone(), feature });
+                    }
+                    Some(value) => filter.insert(column.name(), doc! { "$eq": value.clone() }),
+                };
+            }
+            alternatives.push(filter);
+        }
+        filters.push(match alternatives.len() {
+            1 => alternatives.remove(0),
+            _ => doc! { "$or": alternatives },
+        });
+    }
+    Ok(filters)
+}
+
+fn meets_once(pool: &Pool, insert: &Insert, key: &[usize]) -> Result<(), StoreError> {
+    if !key.iter().all(|ordinal| insert.columns.contains(ordinal)) {
+        // Keys that were made here are all different.
+        return Ok(());
+    }
+    let batch = key_rows(pool, insert, key, None)?;
+    let rows = Rows::of(pool, &insert.table, key, &batch)?;
+    let mut seen = HashSet::with_capacity(batch.num_rows());
+    for row in (0..batch.num_rows()).filter(|row| !rows.has_null(*row)) {
+        if !seen.insert(rows.text(row)?) {
+            let message = "ON CONFLICT DO UPDATE command cannot affect row a second time".to_owned();
+            return Err(StoreError::remote(&pool.context.store, sqlstate::CARDINALITY_VIOLATION, message));
+        }
+    }
+    Ok(())
+}
+
+/// The key's columns of the new rows.
+fn key_rows(pool: &Pool, insert: &Insert, key: &[usize], made: Option<&Vec<String>>) -> Result<RecordBatch, StoreError> {
+    let returning = key.to_vec();
+    let batch = new_rows(pool, &Insert { returning, ..insert.clone() }, made)?;
+    batch.ok_or_else(|| pool.context.malformed())
+}
+
+fn proposed(pool: &Pool, table: &Table, set: &[(usize, Proposed)], document: &Document) -> Result<Document, StoreError> {
+    let mut fields = Document::new();
+    for (ordinal, value) in set {
+        let Some(column) = table.columns.get(*ordinal) else { return Err(pool.context.malformed()) };
+        let value = match value {
+            // What is left out of the new row has no default.
+            Proposed::Excluded(from) => {
+                let from = table.columns.get(*from).map(Column::name).unwrap_or_default();
+                document.get(from).cloned().unwrap_or(Bson::Null)
+            }
+            Proposed::Constant(None) => Bson::Null,
+            Proposed::Constant(Some(value)) => constant(pool, table, column, value)?,
+        };
+        fields.insert(column.name(), value);
+    }
+    Ok(fields)
+}
+
+fn constant(pool: &Pool, table: &Table, column: &Column, value: &crate::stores::value::Value) -> Result<Bson, StoreError> {
+    let kind = type_of_field(&column.field).unwrap_or(DocumentType::Mixed);
+    bson(&of_value(value), column.pg_type(), &kind).map_err(|fault| unfit(pool, table, column, &fault))
+}
+
+async fn update_rows(link: &mut Link<'_>, update: &UpdateRows) -> Result<Edited, StoreError> {
+    let (pool, table) = (link.pool, &update.table);
+    let keys = Rows::of(pool, table, &update.key, &update.rows)?;
+    let values: Vec<usize> = (update.key.len()..update.rows.num_columns()).collect();
+    let values = update.rows.project(&values).map_err(|_broken| pool.context.malformed())?;
+    let set = Rows::of(pool, table, &update.set, &values)?;
+    let mut statements = Vec::with_capacity(update.rows.num_rows());
+    for row in 0..update.rows.num_rows() {
+        statements.push(doc! { "q": keys.filter(row)?, "u": { "$set": set.document(row)? } });
+    }
+    let reply = link.command(table, doc! { "update": &table.id.name, "updates": statements, "ordered": true }).await?;
+    let rows = count(pool, &reply)?;
+    let returned = link.read_back(table, &update.key, &update.rows, &update.returning).await?;
+    Ok(Edited { rows, returned })
+}
+
+async fn delete_rows(link: &mut Link<'_>, delete: &DeleteRows) -> Result<Edited, StoreError> {
+    let (pool, table) = (link.pool, &delete.table);
+    let returned = link.read_back(table, &delete.key, &delete.rows, &delete.returning).await?;
+    let keys = Rows::of(pool, table, &delete.key, &delete.rows)?;
+    let mut ids = Vec::with_capacity(delete.rows.num_rows());
+    for row in 0..delete.rows.num_rows() {
+        ids.extend(keys.document(row)?.remove("_id"));
+    }
+    // One document is deleted by a command that may need no transaction.
+    let limit = i32::from(ids.len() == 1);
+    let statement = doc! { "q": { "_id": { "$in": ids } }, "limit": limit };
+    let reply = link.command(table, doc! { "delete": &table.id.name, "deletes": [statement] }).await?;
+    Ok(Edited { rows: count(pool, &reply)?, returned })
+}
+
+async fn update_whole(link: &mut Link<'_>, update: &Update) -> Result<Edited, StoreError> {
+    let (pool, table) = (link.pool, &update.table);
+    let unsupported = || StoreError::Unsupported { store: pool.context.store.clone(), feature: "this update" };
+    let filter = meant(&update.relation).map(|meant| filter_of(table, &meant)).ok_or_else(unsupported)?;
+    let mut fields = Document::new();
+    for (ordinal, value) in update.set.iter().zip(values(update).ok_or_else(unsupported)?) {
+        let Some(column) = table.columns.get(*ordinal) else { return Err(unsupported()) };
+        let value = value.map_or(Ok(Bson::Null), |value| constant(pool, table, column, &value))?;
+        fields.insert(column.name(), value);
+    }
+    let statement = doc! { "q": filter, "u": { "$set": fields }, "multi": !is_single(&Edit::Update(update.clone())) };
+    let reply = link.command(table, doc! { "update": &table.id.name, "updates": [statement] }).await?;
+    Ok(Edited { rows: count(pool, &reply)?, returned: None })
+}
+
+async fn delete_whole(link: &mut Link<'_>, delete: &Delete) -> Result<Edited, StoreError> {
+    let (pool, table) = (link.pool, &delete.table);
+    let unsupported = || StoreError::Unsupported { store: pool.context.store.clone(), feature: "this delete" };
+    let filter = meant(&delete.relation).map(|meant| filter_of(table, &meant)).ok_or_else(unsupported)?;
+    let limit = i32::from(is_single(&Edit::Delete(delete.clone())));
+    let statement = doc! { "q": filter, "limit": limit };
+    let reply = link.command(table, doc! { "delete": &table.id.name, "deletes": [statement] }).await?;
+    Ok(Edited { rows: count(pool, &reply)?, returned: None })
+}
+
+/// A value that has no form as a key is that of no document.
+fn filter_of(table: &Table, meant: &Meant) -> Document {
+    let Meant::Keys(keys) = meant else { return Document::new() };
+    let Some(id) = table.columns.first() else { return Document::new() };
+    let kind = type_of_field(&id.field).unwrap_or(DocumentType::Mixed);
+    let ids: Vec<Bson> = keys.iter().filter_map(|key| bson(&of_value(key), id.pg_type(), &kind).ok()).collect();
+    doc! { "_id": { "$in": ids } }
+}
+
+/// How many documents were meant, whether or not they changed.
+fn count(pool: &Pool, reply: &Document) -> Result<u64, StoreError> {
+    let number = match reply.get("n") {
+        Some(Bson::Int32(number)) => u64::try_from(*number).ok(),
+        Some(Bson::Int64(number)) => u64::try_from(*number).ok(),
+        _ => None,
+    };
+    number.ok_or_else(|| pool.context.malformed())
+}

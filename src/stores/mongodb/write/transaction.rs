@@ -1,0 +1,229 @@
+//! A transaction of the server: one session, whose commands and reads take turns.
+//!
+//! The server ends a transaction after a minute (`transactionLifetimeLimitSeconds`), and by each failure of a command in it. It has no
+//! savepoints: one can come back to a state only as long as nothing was written since.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use mongodb::bson::raw::RawDocumentBuf;
+use mongodb::bson::{Document, doc};
+use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
+use mongodb::options::{ReadConcern, WriteConcern};
+use mongodb::{ClientSession, Collection};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::super::fragment::Pipeline;
+use super::super::pool::Pool;
+use super::super::scan::{self, Query};
+use super::{Link, run};
+use crate::error::sqlstate;
+use crate::stores::StoreError;
+use crate::stores::connector::{BatchStream, Scan, ScanLimits};
+use crate::stores::document::OnMismatch;
+use crate::stores::edit::{Edit, Edited};
+use crate::stores::schema::Table;
+
+/// Between two tries to learn the outcome of a commit.
+const COMMIT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A transaction that has begun.
+pub(in super::super) struct Transaction {
+    pool: Arc<Pool>,
+    state: Mutex<State>,
+    written: AtomicBool,
+}
+
+struct State {
+    session: ClientSession,
+    /// Whether something has failed in it, so that the server has given it up.
+    failed: bool,
+    /// How many edits there were.
+    edits: u64,
+    /// Savepoints, with how many edits there were when they were set.
+    marks: Vec<(u32, u64)>,
+}
+
+impl Transaction {
+    /// Begins one; the server learns of it by the first command.
+    ///
+    /// # Errors
+    /// A deployment without transactions, or one that cannot be reached.
+    pub(in super::super) async fn begin(pool: &Arc<Pool>) -> Result<Self, StoreError> {
+        let client = pool.client().await?;
+        let mut session = pool.within("a session", async { client.start_session().await }).await?;
+        let starting = async {
+            session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(WriteConcern::majority()).await
+        };
+        pool.within("a transaction", starting).await?;
+        let state = Mutex::new(State { session, failed: false, edits: 0, marks: Vec::new() });
+        Ok(Self { pool: Arc::clone(pool), state, written: AtomicBool::new(false) })
+    }
+
+    /// Whether an edit of it may have changed something.
+    pub(in super::super) fn has_written(&self) -> bool {
+        self.written.load(Ordering::Acquire)
+    }
+
+    async fn working(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.state.lock().await;
+        if state.failed {
+            let message = "current transaction is aborted, commands ignored until end of transaction block";
+            return Err(StoreError::remote(&self.pool.context.store, sqlstate::IN_FAILED_SQL_TRANSACTION, message.to_owned()));
+        }
+        Ok(state)
+    }
+
+    /// A scan of what the transaction sees.
+    pub(in super::super) async fn scan(
+        &self,
+        table: &Arc<Table>,
+        scan: &Scan,
+        limits: ScanLimits,
+        on_mismatch: OnMismatch,
+    ) -> Result<BatchStream, StoreError> {
+        let gathered = self.gather(table, Query::of(table, scan, on_mismatch), limits).await?;
+        Ok(scan::stream_gathered(&self.pool, gathered, table, scan, limits, on_mismatch))
+    }
+
+    /// A part of a plan over what the transaction sees.
+    pub(in super::super) async fn pipeline(
+        &self,
+        table: &Table,
+        pipeline: Pipeline,
+        schema: &SchemaRef,
+        limits: ScanLimits,
+    ) -> Result<BatchStream, StoreError> {
+        let gathered = self.gather(table, Query::of_pipeline(&pipeline), limits).await?;
+        Ok(scan::stream_gathered_pipeline(&self.pool, gathered, pipeline, schema, limits))
+    }
+
+    async fn gather(&self, table: &Table, query: Query, limits: ScanLimits) -> Result<scan::Gathered, StoreError> {
+        let collection: Collection<RawDocumentBuf> = self.pool.database(&table.id.namespace).await?.collection(&table.id.name);
+        let mut state = self.working().await?;
+        // The server gives the transaction up when a read of it fails or is left; so until the answer is there.
+        state.failed = true;
+        let result = scan::gather(&self.pool, &collection, query, limits, &mut state.session).await;
+        state.failed = result.is_err();
+        result
+    }
+
+    /// Runs an edit.
+    pub(in super::super) async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+        let mut state = self.working().await?;
+        state.edits += 1;
+        // Until it is known that it has not failed: who goes away in between leaves a transaction of which nothing is known.
+        state.failed = true;
+        self.written.store(true, Ordering::Release);
+        let mut link = Link { pool: &self.pool, session: Some(&mut state.session), stop };
+        let result = Box::pin(run(&mut link, edit)).await;
+        state.failed = result.is_err();
+        result
+    }
+
+    /// Marks a state.
+    pub(in super::super) async fn savepoint(&self, id: u32) -> Result<(), StoreError> {
+        let mut state = self.working().await?;
+        let edits = state.edits;
+        state.marks.push((id, edits));
+        Ok(())
+    }
+
+    /// Comes back to a state since which nothing was written.
+    pub(in super::super) async fn roll_back_to(&self, id: u32) -> Result<(), StoreError> {
+        let mut state = self.state.lock().await;
+        let place = state.marks.iter().position(|(mark, _)| *mark == id);
+        // One that was set before the transaction began is not known here.
+        let edits = place.and_then(|place| state.marks.get(place)).map_or(0, |(_, edits)| *edits);
+        if edits != state.edits || state.failed {
+            let feature = "ROLLBACK TO SAVEPOINT after writes";
+            return Err(StoreError::Unsupported { store: self.pool.context.store.clone(), feature });
+        }
+        state.marks.truncate(place.map_or(0, |place| place + 1));
+        Ok(())
+    }
+
+    /// Forgets a state, and those that were marked after it.
+    pub(in super::super) async fn release(&self, id: u32) -> Result<(), StoreError> {
+        let mut state = self.working().await?;
+        if let Some(place) = state.marks.iter().position(|(mark, _)| *mark == id) {
+            state.marks.truncate(place);
+        }
+        Ok(())
+    }
+
+    /// Ends it and keeps its writes. A commit may be sent again until its outcome is known: it is the same one.
+    pub(in super::super) async fn commit(&self) -> Result<(), StoreError> {
+        let mut state = match self.working().await {
+            Ok(state) => state,
+            Err(error) => {
+                self.rollback().await?;
+                return Err(error);
+            }
+        };
+        let give_up = Instant::now() + self.pool.patience();
+        loop {
+            let left = give_up.saturating_duration_since(Instant::now());
+            let context = &self.pool.context;
+            let error = match tokio::time::timeout(left, async { state.session.commit_transaction().await }).await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => error,
+                Err(_elapsed) => return Err(context.unknown(context.deadline("a commit"))),
+            };
+            if !error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) {
+                return Err(context.translate(&error));
+            }
+            if Instant::now() + COMMIT_PAUSE >= give_up {
+                let reason = "The servers did not tell in time whether it was committed.".to_owned();
+                return Err(StoreError::OutcomeUnknown { store: context.store.clone(), reason });
+            }
+            tokio::time::sleep(COMMIT_PAUSE).await;
+        }
+        self.written.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Ends it and drops its writes.
+    pub(in super::super) async fn rollback(&self) -> Result<(), StoreError> {
+        let mut state = self.state.lock().await;
+        self.written.store(false, Ordering::Release);
+        match self.pool.within("a rollback", async { state.session.abort_transaction().await }).await {
+            // It has ended before.
+            Err(StoreError::Unsupported { .. }) => Ok(()),
+            ended => ended,
+        }
+    }
+}
+
+/// Waits for a command of a session, and tells the server to end what the session does when `stop` says so. The answer is that of the
+/// command in any case.
+pub(super) async fn stoppable(
+    pool: &Pool,
+    session: Document,
+    work: impl Future<Output = Result<Document, StoreError>>,
+    stop: &CancellationToken,
+) -> Result<Document, StoreError> {
+    let mut work = Box::pin(work);
+    tokio::select! {
+        biased;
+        done = &mut work => return done,
+        () = stop.cancelled() => {}
+    }
+    let kill = async {
+        let admin = pool.database("admin").await?;
+        pool.within("a stop", async { admin.run_command(doc! { "killSessions": [session] }).await }).await
+    };
+    if let Err(error) = Box::pin(kill).await {
+        tracing::debug!(%error, "a command could not be stopped");
+    }
+    // Its session is gone, so that even a command that was quicker is in no transaction that could be committed.
+    work.await.and(Err(StoreError::Cancelled)).map_err(|error| match error {
+        StoreError::Remote { .. } => StoreError::Cancelled,
+        other => other,
+    })
+}

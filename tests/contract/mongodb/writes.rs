@@ -1,0 +1,311 @@
+//! Edits of collections, looked at through a client of their own.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::Schema;
+use futures::TryStreamExt;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::IndexOptions;
+use mongodb::{Collection, IndexModel};
+use tokio_util::sync::CancellationToken;
+use tributary::error::Diagnose;
+use tributary::pgtype::UTC;
+use tributary::stores::connector::{Purpose, ScanLimits};
+use tributary::stores::edit::{
+    self, Conflict, ConflictAction, ConflictTarget, Delete, DeleteRows, Insert, Proposed, Update, UpdateRows,
+};
+use tributary::stores::fragment::{Expression, Node};
+use tributary::stores::predicate::{ColumnRef, Comparison, Predicate};
+use tributary::stores::value::Value;
+use tributary::stores::{Edit, Edited, Relation, Scan, StoreError, StoreName, Table, Tables, WriteIsolation};
+
+use super::{World, collect, ordinal, scan, shown};
+
+const WRITE: Purpose = Purpose::Write(WriteIsolation::ReadCommitted);
+const REPEATABLE: Purpose = Purpose::Transaction { read_only: false, repeatable: true };
+
+fn store() -> StoreName {
+    StoreName::new("docs")
+}
+
+fn go() -> CancellationToken {
+    CancellationToken::new()
+}
+
+/// Two items with a unique name, in a collection whose keys are numbers.
+async fn items(world: &World) -> (Collection<Document>, Arc<Table>) {
+    let price: Bson = Bson::Decimal128("1.50".parse().unwrap());
+    let first = doc! { "_id": 1_i64, "name": "a", "n": 1_i32, "price": &price, "at": mongodb::bson::DateTime::from_millis(0), "tags": ["x"] };
+    let second = doc! { "_id": 2_i64, "name": "b", "n": 2_i64, "nested": { "a": 1 } };
+    let collection = world.fill("items", vec![first, second]).await;
+    let options = IndexOptions::builder().unique(true).name("by_name".to_owned()).build();
+    collection.create_index(IndexModel::builder().keys(doc! { "name": 1 }).options(options).build()).await.unwrap();
+    (collection, world.table("items").await)
+}
+
+fn ints(values: &[Option<i64>]) -> ArrayRef {
+    Arc::new(Int64Array::from(values.to_vec()))
+}
+
+fn texts(values: &[Option<&str>]) -> ArrayRef {
+    Arc::new(StringArray::from(values.to_vec()))
+}
+
+fn insert(table: &Arc<Table>, names: &[&str], arrays: Vec<ArrayRef>) -> Insert {
+    let columns: Vec<usize> = names.iter().map(|name| ordinal(table, name)).collect();
+    let rows = batch(table, &columns, arrays);
+    Insert { store: store(), table: table.clone(), columns, rows, conflict: None, returning: Vec::new() }
+}
+
+fn batch(table: &Table, columns: &[usize], arrays: Vec<ArrayRef>) -> RecordBatch {
+    let fields: Vec<_> = columns.iter().map(|ordinal| edit::field(&table.columns[*ordinal])).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+}
+
+fn named(table: &Arc<Table>, rows: &[(i64, &str)]) -> Insert {
+    let ids: Vec<_> = rows.iter().map(|(id, _)| Some(*id)).collect();
+    let names: Vec<_> = rows.iter().map(|(_, name)| Some(*name)).collect();
+    insert(table, &["_id", "name"], vec![ints(&ids), texts(&names)])
+}
+
+async fn once(world: &World, edit: &Edit) -> Result<Edited, StoreError> {
+    assert_eq!(world.connector.accepts_edit(edit), Ok(()), "{edit:?}");
+    let branch = world.connector.open(Purpose::Once).await?;
+    let edited = branch.edit(edit, &go()).await;
+    assert!(!branch.has_written());
+    branch.commit().await?;
+    edited
+}
+
+/// `_id` and name of all documents.
+async fn stored(collection: &Collection<Document>) -> Vec<String> {
+    let found: Vec<Document> = collection.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap().try_collect().await.unwrap();
+    found.iter().map(|document| format!("{} {}", document.get("_id").unwrap(), document.get_str("name").unwrap_or("~"))).collect()
+}
+
+fn rows_of(edited: &Edited) -> Vec<Vec<String>> {
+    edited.returned.iter().flat_map(|batch| shown(std::slice::from_ref(batch))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_are_inserted_with_the_types_that_are_read() {
+    let world = World::new("").await;
+    let (collection, table) = items(&world).await;
+    let price: ArrayRef = Arc::new(Decimal128Array::from(vec![Some(250)]).with_precision_and_scale(38, 2).unwrap());
+    let at: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![Some(5_000)]).with_timezone(UTC));
+    let new =
+        insert(&table, &["_id", "name", "n", "price", "at"], vec![ints(&[Some(3)]), texts(&[Some("c")]), ints(&[None]), price, at]);
+    let returning = ["name", "price", "tags", "_id"].map(|name| ordinal(&table, name)).to_vec();
+    let edited = once(&world, &Edit::Insert(Insert { returning, ..new })).await.unwrap();
+    assert_eq!((edited.rows, rows_of(&edited)), (1, vec![["c", "2.50", "NULL", "3"].map(str::to_owned).to_vec()]));
+    let found = collection.find_one(doc! { "_id": 3 }).await.unwrap().unwrap();
+    let expected = doc! { "_id": 3_i64, "name": "c", "n": Bson::Null, "price": Bson::Decimal128("2.50".parse().unwrap()),
+    "at": mongodb::bson::DateTime::from_millis(5) };
+    assert_eq!(found, expected, "what is left out is absent");
+    // Keys are made here.
+    let made = world.fill("made", vec![doc! { "_id": ObjectId::new(), "name": "old" }]).await;
+    let made_table = world.table("made").await;
+    let rows = insert(&made_table, &["name"], vec![texts(&[Some("x"), Some("y")])]);
+    let edited = once(&world, &Edit::Insert(Insert { returning: vec![0], ..rows })).await.unwrap();
+    let ids: Vec<ObjectId> = rows_of(&edited).iter().map(|row| ObjectId::parse_str(&row[0]).unwrap()).collect();
+    for (id, name) in ids.into_iter().zip(["x", "y"]) {
+        assert_eq!(made.find_one(doc! { "_id": id }).await.unwrap().unwrap(), doc! { "_id": id, "name": name });
+    }
+    let null = |id: Option<i64>| Edit::Insert(insert(&table, &["_id", "name"], vec![ints(&[id]), texts(&[None])]));
+    assert_eq!(once(&world, &null(None)).await.unwrap_err().sqlstate(), "23502");
+    let keyless = Edit::Insert(insert(&table, &["name"], vec![texts(&[Some("k")])]));
+    assert_eq!(once(&world, &keyless).await.unwrap_err().sqlstate(), "23502");
+    let at: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![Some(1)]).with_timezone(UTC));
+    let fine = Edit::Insert(insert(&table, &["_id", "at"], vec![ints(&[Some(9)]), at]));
+    assert_eq!(once(&world, &fine).await.unwrap_err().sqlstate(), "22008");
+    let nested = ordinal(&table, "nested");
+    let document = Insert { columns: vec![0, nested], ..named(&table, &[(4, "{}")]) };
+    assert!(world.connector.accepts_edit(&Edit::Insert(document)).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_document_leaves_nothing_behind() {
+    let world = World::new("").await;
+    let (collection, table) = items(&world).await;
+    let twice = Edit::Insert(named(&table, &[(3, "c"), (4, "a")]));
+    let error = once(&world, &twice).await.unwrap_err();
+    assert_eq!((error.sqlstate(), error.constraint().as_deref()), ("23505", Some("by_name")));
+    let known = Edit::Insert(named(&table, &[(1, "z")]));
+    let error = once(&world, &known).await.unwrap_err();
+    assert_eq!((error.sqlstate(), error.constraint().as_deref()), ("23505", Some("_id_")));
+    assert_eq!(stored(&collection).await, ["1 a", "2 b"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_that_meet_existing_ones_are_left_out_or_update_them() {
+    let world = World::new("").await;
+    let (collection, table) = items(&world).await;
+    let (id, name, n) = (0, ordinal(&table, "name"), ordinal(&table, "n"));
+    let with = |insert: Insert, target, action| Edit::Insert(Insert { conflict: Some(Conflict { target, action }), ..insert });
+    let rows = Insert { returning: vec![id], ..named(&table, &[(1, "z"), (5, "e"), (5, "f"), (6, "b")]) };
+    let edited = once(&world, &with(rows, ConflictTarget::Any, ConflictAction::Nothing)).await.unwrap();
+    assert_eq!((edited.rows, rows_of(&edited)), (1, vec![vec!["5".to_owned()]]));
+    let set = || ConflictAction::Update(vec![(name, Proposed::Excluded(name)), (n, Proposed::Constant(Some(Value::Int(50))))]);
+    let rows = Insert { returning: vec![name, n], ..named(&table, &[(7, "g"), (2, "bb")]) };
+    let edited = once(&world, &with(rows, ConflictTarget::Columns(vec![id]), set())).await.unwrap();
+    let expected = [["g", "NULL"], ["bb", "50"]].map(|row| row.map(str::to_owned).to_vec());
+    assert_eq!((edited.rows, rows_of(&edited)), (2, expected.to_vec()));
+    let by_name = ConflictAction::Update(vec![(n, Proposed::Constant(None))]);
+    let rows = named(&table, &[(100, "a")]);
+    assert_eq!(once(&world, &with(rows, ConflictTarget::Columns(vec![name]), by_name)).await.unwrap().rows, 1);
+    assert_eq!(collection.find_one(doc! { "_id": 1 }).await.unwrap().unwrap().get("n"), Some(&Bson::Null));
+    let twice = with(named(&table, &[(8, "q"), (8, "r")]), ConflictTarget::Columns(vec![id]), set());
+    assert_eq!(once(&world, &twice).await.unwrap_err().sqlstate(), "21000");
+    let other = with(named(&table, &[(9, "a")]), ConflictTarget::Columns(vec![id]), set());
+    assert_eq!(once(&world, &other).await.unwrap_err().sqlstate(), "23505");
+    let keyless = with(named(&table, &[(9, "s")]), ConflictTarget::Columns(vec![n]), ConflictAction::Nothing);
+    assert!(world.connector.accepts_edit(&keyless).is_err());
+    assert_eq!(stored(&collection).await, ["1 a", "2 bb", "5 e", "7 g"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_are_changed_by_their_keys() {
+    let world = World::new("").await;
+    let (collection, table) = items(&world).await;
+    let (name, n) = (ordinal(&table, "name"), ordinal(&table, "n"));
+    let rows = batch(&table, &[0, name], vec![ints(&[Some(2), Some(9), Some(1)]), texts(&[Some("B"), Some("?"), Some("A")])]);
+    let update = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![name], rows, returning: vec![name, n] };
+    let edited = once(&world, &Edit::UpdateRows(update)).await.unwrap();
+    let expected = [["B", "2"], ["A", "1"]].map(|row| row.map(str::to_owned).to_vec());
+    assert_eq!((edited.rows, rows_of(&edited)), (2, expected.to_vec()));
+    let first = collection.find_one(doc! { "_id": 1 }).await.unwrap().unwrap();
+    assert_eq!(first.get("n"), Some(&Bson::Int32(1)), "a field that is not set keeps its type");
+    let tables = Tables::from([(table.id.clone(), table.clone())]);
+    let over = |filter: Vec<Predicate>| {
+        let columns = vec![0, n];
+        Relation::Table(Scan { store: store(), table: table.id.clone(), columns, filter, limit: None })
+    };
+    let key = |id| vec![Predicate::Compare { column: ColumnRef::of(0), op: Comparison::Equal, value: Value::Int(id) }];
+    let whole = |filter| {
+        let value = Expression::new(table.columns[n].pg_type(), Node::Literal(Some(Value::Int(7))));
+        let relation = Relation::Project { input: Box::new(over(filter)), expressions: vec![value] };
+        let (table, tables, set) = (table.clone(), tables.clone(), vec![n]);
+        Edit::Update(Update { store: store(), table, relation, tables, set, returning: Vec::new() })
+    };
+    assert_eq!(once(&world, &whole(key(2))).await.unwrap().rows, 1);
+    assert_eq!(once(&world, &whole(key(2))).await.unwrap().rows, 1, "what stays as it was counts too");
+    assert_eq!(once(&world, &whole(key(77))).await.unwrap().rows, 0);
+    assert_eq!(once(&world, &whole(Vec::new())).await.unwrap().rows, 2);
+    let other = vec![Predicate::Compare { column: ColumnRef::of(n), op: Comparison::Equal, value: Value::Int(7) }];
+    assert!(world.connector.accepts_edit(&whole(other)).is_err());
+    let gone = batch(&table, &[0], vec![ints(&[Some(1), Some(9)])]);
+    let delete = DeleteRows { store: store(), table: table.clone(), key: vec![0], rows: gone, returning: vec![name] };
+    let edited = once(&world, &Edit::DeleteRows(delete)).await.unwrap();
+    assert_eq!((edited.rows, rows_of(&edited)), (1, vec![vec!["A".to_owned()]]));
+    assert_eq!(stored(&collection).await, ["2 B"]);
+    let all = Delete { store: store(), table: table.clone(), relation: over(Vec::new()), tables, returning: Vec::new() };
+    assert_eq!(once(&world, &Edit::Delete(all)).await.unwrap().rows, 1);
+    let moved = batch(&table, &[0, 0], vec![ints(&[Some(2)]), ints(&[Some(3)])]);
+    let moved = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![0], rows: moved, returning: Vec::new() };
+    assert!(world.connector.accepts_edit(&Edit::UpdateRows(moved)).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_sees_its_writes_and_undoes_them() {
+    let world = World::new("").await;
+    let (collection, table) = items(&world).await;
+    let put = |id, name| Edit::Insert(named(&table, &[(id, name)]));
+    let branch = world.connector.open(WRITE).await.unwrap();
+    assert!(!branch.has_written());
+    branch.savepoint(1).await.unwrap();
+    branch.roll_back_to(1).await.unwrap();
+    branch.edit(&put(3, "c"), &go()).await.unwrap();
+    assert!(branch.has_written());
+    let mut seen = shown(&collect(&*branch, &table, scan(&table, &["name"], Vec::new())).await.unwrap());
+    seen.sort();
+    assert_eq!(seen.concat(), ["a", "b", "c"]);
+    assert_eq!(stored(&collection).await.len(), 2);
+    branch.savepoint(2).await.unwrap();
+    branch.roll_back_to(2).await.unwrap();
+    assert_eq!(branch.roll_back_to(1).await.unwrap_err().sqlstate(), "0A000");
+    branch.commit().await.unwrap();
+    assert_eq!(stored(&collection).await, ["1 a", "2 b", "3 c"]);
+    let undone = world.connector.open(WRITE).await.unwrap();
+    undone.edit(&put(4, "d"), &go()).await.unwrap();
+    undone.rollback().await.unwrap();
+    let failed = world.connector.open(WRITE).await.unwrap();
+    failed.edit(&put(4, "d"), &go()).await.unwrap();
+    assert_eq!(failed.edit(&put(4, "e"), &go()).await.unwrap_err().sqlstate(), "23505");
+    assert_eq!(failed.edit(&put(5, "e"), &go()).await.unwrap_err().sqlstate(), "25P02");
+    assert_eq!(failed.commit().await.unwrap_err().sqlstate(), "25P02");
+    drop(world.connector.open(WRITE).await.unwrap());
+    assert_eq!(stored(&collection).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_others_change_are_not_written_over() {
+    let world = World::new("").await;
+    let (collection, table) = items(&world).await;
+    let name = ordinal(&table, "name");
+    let branch = world.connector.open(WRITE).await.unwrap();
+    let stream = branch.scan_for_update(&table, &scan(&table, &["_id", "name"], Vec::new()), ScanLimits::default()).await.unwrap();
+    let found: Vec<RecordBatch> = stream.try_collect().await.unwrap();
+    assert_eq!(super::row_count(&found), 2);
+    collection.update_one(doc! { "_id": 1 }, doc! { "$set": { "name": "new" } }).await.unwrap();
+    let rows = batch(&table, &[0, name], vec![ints(&[Some(1)]), texts(&[Some("mine")])]);
+    let update = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![name], rows, returning: Vec::new() };
+    assert_eq!(branch.edit(&Edit::UpdateRows(update), &go()).await.unwrap_err().sqlstate(), "40001");
+    branch.rollback().await.unwrap();
+    // A snapshot that was read cannot be written in.
+    let repeatable = world.connector.open(REPEATABLE).await.unwrap();
+    let put = Edit::Insert(named(&table, &[(8, "h")]));
+    collect(&*repeatable, &table, scan(&table, &["name"], Vec::new())).await.unwrap();
+    assert_eq!(repeatable.edit(&put, &go()).await.unwrap_err().sqlstate(), "0A000");
+    let fresh = world.connector.open(REPEATABLE).await.unwrap();
+    fresh.edit(&put, &go()).await.unwrap();
+    fresh.commit().await.unwrap();
+    assert_eq!(stored(&collection).await, ["1 new", "2 b", "8 h"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_edit_has_changed_nothing() {
+    let world = World::new("").await;
+    let (collection, table) = items(&world).await;
+    let stop = CancellationToken::new();
+    stop.cancel();
+    for purpose in [Purpose::Once, WRITE] {
+        for rows in [named(&table, &[(3, "c")]), named(&table, &[(3, "c"), (4, "d")])] {
+            let branch = world.connector.open(purpose).await.unwrap();
+            assert!(matches!(branch.edit(&Edit::Insert(rows), &stop).await, Err(StoreError::Cancelled)));
+            branch.rollback().await.unwrap();
+        }
+    }
+    // A command that waits for nobody is not stopped, or is and leaves nothing: the answer is what is there.
+    let many: Vec<(i64, String)> = (10..1_000).map(|id| (id, format!("n{id}"))).collect();
+    let many: Vec<(i64, &str)> = many.iter().map(|(id, name)| (*id, name.as_str())).collect();
+    let edit = Edit::Insert(named(&table, &many));
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    let branch = world.connector.open(Purpose::Once).await.unwrap();
+    let (edited, ()) = tokio::join!(branch.edit(&edit, &stop), async move {
+        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+        told.cancel();
+    });
+    let expected = if edited.is_ok() { 992 } else { 2 };
+    assert_eq!(stored(&collection).await.len(), expected, "{edited:?}");
+    once(&world, &Edit::Insert(named(&table, &[(5_000, "last")]))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_written_says_so() {
+    let closed = World::new("read_only = true\n").await;
+    assert!(closed.connector.is_read_only());
+    for purpose in [Purpose::Once, WRITE] {
+        assert!(matches!(closed.connector.open(purpose).await, Err(StoreError::ReadOnly { .. })));
+    }
+    let world = World::new("").await;
+    assert!(!world.connector.is_read_only());
+    let (_, table) = items(&world).await;
+    let edit = Edit::Insert(named(&table, &[(3, "c")]));
+    assert_eq!(world.branch(1).await.edit(&edit, &go()).await.unwrap_err().sqlstate(), "0A000");
+    let serial = world.connector.open(Purpose::Write(WriteIsolation::Serializable)).await;
+    assert_eq!(serial.err().unwrap().sqlstate(), "0A000");
+    assert_eq!(world.connector.describe_edit(&edit), "{\"insert\":\"items\",\"documents\":\"?\"}");
+}
