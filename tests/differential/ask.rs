@@ -43,7 +43,22 @@ impl Asked {
     /// The answer in binary.
     pub async fn extended(&mut self, sql: &str, parameters: &[Option<String>]) -> Answer {
         let client = self.client().await;
-        let answer = tokio::time::timeout(DEADLINE, extended(client, sql, parameters)).await;
+        let answer = tokio::time::timeout(DEADLINE, extended(client, sql, parameters, false)).await;
+        self.kept(answer).0
+    }
+
+    /// The answer in binary to parameters that are sent in binary too, where their type has a simple form, and how many rows its tag
+    /// counts.
+    pub async fn counted(&mut self, sql: &str, parameters: &[Option<String>], binary: bool) -> (Answer, u64) {
+        let client = self.client().await;
+        let answer = tokio::time::timeout(DEADLINE, extended(client, sql, parameters, binary)).await;
+        self.kept(answer)
+    }
+
+    /// The answer in text, and how many rows its tag counts.
+    pub async fn counted_in_text(&mut self, sql: &str) -> (Answer, u64) {
+        let client = self.client().await;
+        let answer = tokio::time::timeout(DEADLINE, simple(client, sql)).await;
         self.kept(answer)
     }
 
@@ -68,7 +83,7 @@ impl Asked {
     pub async fn simple(&mut self, sql: &str) -> Answer {
         let client = self.client().await;
         let answer = tokio::time::timeout(DEADLINE, simple(client, sql)).await;
-        self.kept(answer)
+        self.kept(answer).0
     }
 
     async fn client(&mut self) -> &Client {
@@ -82,27 +97,31 @@ impl Asked {
         self.client.as_ref().unwrap()
     }
 
-    fn kept(&mut self, answer: Result<Result<Answer, tokio_postgres::Error>, tokio::time::error::Elapsed>) -> Answer {
+    fn kept(&mut self, answer: Result<Asking, tokio::time::error::Elapsed>) -> (Answer, u64) {
         match answer {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => failed(&error),
+            Ok(Err(error)) => (failed(&error), 0),
             Err(_) => {
                 self.client = None;
-                Answer::Error { state: "none".to_owned(), message: format!("no answer within {DEADLINE:?}") }
+                (Answer::Error { state: "none".to_owned(), message: format!("no answer within {DEADLINE:?}") }, 0)
             }
         }
     }
 }
 
-async fn extended(client: &Client, sql: &str, parameters: &[Option<String>]) -> Result<Answer, tokio_postgres::Error> {
+/// What the driver gives: the answer, and how many rows its tag counts.
+type Asking = Result<(Answer, u64), tokio_postgres::Error>;
+
+async fn extended(client: &Client, sql: &str, parameters: &[Option<String>], binary: bool) -> Asking {
     let statement = client.prepare(sql).await?;
     let columns = statement.columns().iter().map(|column| (column.name().to_owned(), shown_type(column.type_()))).collect();
-    let given: Vec<Written<'_>> = parameters.iter().map(|value| Written(value.as_deref())).collect();
-    let stream = client.query_raw(&statement, given).await?;
-    let found: Vec<tokio_postgres::Row> = stream.try_collect().await?;
+    let given: Vec<Written<'_>> = parameters.iter().map(|value| Written { text: value.as_deref(), binary }).collect();
+    let mut stream = std::pin::pin!(client.query_raw(&statement, given).await?);
+    let found: Vec<tokio_postgres::Row> = stream.as_mut().try_collect().await?;
+    let count = stream.rows_affected().unwrap_or_default();
     let value = |row: &tokio_postgres::Row, index| row.get::<_, Option<Raw>>(index).map(|raw| raw.0);
     let rows = found.iter().map(|row| (0..row.len()).map(|index| value(row, index)).collect()).collect();
-    Ok(Answer::Rows { columns, rows })
+    Ok((Answer::Rows { columns, rows }, count))
 }
 
 /// Types that users create in PostgreSQL exist in Tributary as what their values are: enum types as text.
@@ -110,18 +129,19 @@ fn shown_type(found: &Type) -> u32 {
     if found.oid() >= FIRST_USER_OID { Type::TEXT.oid() } else { found.oid() }
 }
 
-async fn simple(client: &Client, sql: &str) -> Result<Answer, tokio_postgres::Error> {
-    let (mut columns, mut rows) = (Vec::new(), Vec::new());
+async fn simple(client: &Client, sql: &str) -> Asking {
+    let (mut columns, mut rows, mut count) = (Vec::new(), Vec::new(), 0);
     for message in client.simple_query(sql).await? {
         match message {
             SimpleQueryMessage::RowDescription(found) => columns = found.iter().map(|c| (c.name().to_owned(), 0)).collect(),
             SimpleQueryMessage::Row(row) => {
                 rows.push((0..row.len()).map(|index| row.get(index).map(|text| text.as_bytes().to_vec())).collect());
             }
+            SimpleQueryMessage::CommandComplete(found) => count = found,
             _ => {}
         }
     }
-    Ok(Answer::Rows { columns, rows })
+    Ok((Answer::Rows { columns, rows }, count))
 }
 
 fn failed(error: &tokio_postgres::Error) -> Answer {
@@ -144,14 +164,38 @@ impl<'a> FromSql<'a> for Raw {
     }
 }
 
-/// A parameter sent as text, whatever its type.
+/// A parameter sent as text whatever its type, or in binary.
 #[derive(Debug)]
-struct Written<'a>(Option<&'a str>);
+struct Written<'a> {
+    text: Option<&'a str>,
+    binary: bool,
+}
+
+impl Written<'_> {
+    /// The value in binary; `None` where it goes as text.
+    fn encoded(&self, known: &Type) -> Option<Vec<u8>> {
+        let text = self.text.filter(|_| self.binary)?;
+        Some(match *known {
+            Type::INT2 => text.parse::<i16>().ok()?.to_be_bytes().to_vec(),
+            Type::INT4 => text.parse::<i32>().ok()?.to_be_bytes().to_vec(),
+            Type::INT8 => text.parse::<i64>().ok()?.to_be_bytes().to_vec(),
+            Type::FLOAT8 => text.parse::<f64>().ok()?.to_be_bytes().to_vec(),
+            Type::BOOL => vec![u8::from(text.parse::<bool>().ok()?)],
+            Type::UUID => u128::from_str_radix(&text.replace('-', ""), 16).ok()?.to_be_bytes().to_vec(),
+            Type::BYTEA => text.starts_with("\\x").then(|| super::set::bytes(text))?,
+            Type::TEXT | Type::VARCHAR => text.as_bytes().to_vec(),
+            _ => return None,
+        })
+    }
+}
 
 impl ToSql for Written<'_> {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        let Some(text) = self.0 else { return Ok(IsNull::Yes) };
-        out.extend_from_slice(text.as_bytes());
+    fn to_sql(&self, known: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let Some(text) = self.text else { return Ok(IsNull::Yes) };
+        match self.encoded(known) {
+            Some(bytes) => out.extend_from_slice(&bytes),
+            None => out.extend_from_slice(text.as_bytes()),
+        }
         Ok(IsNull::No)
     }
 
@@ -159,8 +203,8 @@ impl ToSql for Written<'_> {
         true
     }
 
-    fn encode_format(&self, _: &Type) -> Format {
-        Format::Text
+    fn encode_format(&self, known: &Type) -> Format {
+        if self.encoded(known).is_some() { Format::Binary } else { Format::Text }
     }
 
     fn to_sql_checked(&self, known: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {

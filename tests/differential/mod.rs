@@ -7,6 +7,7 @@
 //! generate, templates         statements made by a fixed seed
 //! typed, hunt                 statements of any depth by rules that know types; what differs is made small
 //! refused.sql                 those of the statements that Tributary refuses with 0A000: exactly these, with reasons
+//! dml                         statements that write, and what they leave in the stores: a test of its own
 //! ```
 //!
 //! Every statement goes through the extended protocol with binary results and, without parameters, through the simple
@@ -23,6 +24,7 @@
 pub mod ask;
 mod choices;
 pub mod compare;
+mod dml;
 pub mod estimate;
 mod generate;
 mod hunt;

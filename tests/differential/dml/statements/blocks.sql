@@ -1,0 +1,55 @@
+-- Transactions over one store.
+BEGIN
+INSERT INTO target.things (_id, name) VALUES (20, 'in a block')
+SELECT _id, name FROM target.things WHERE _id = 20
+UPDATE target.things SET qty = 1 WHERE _id = 20
+UPDATE target.things SET qty = t.qty + s.qty FROM target.things t, other.sources s WHERE t._id = 20 AND s._id = 11 AND things._id = 20
+SELECT count(*), sum(qty) FROM target.things
+DELETE FROM target.things WHERE name = 'in a block' RETURNING qty
+INSERT INTO target.things (_id, name) SELECT _id + 30, name FROM target.things WHERE _id < 3
+COMMIT
+BEGIN
+DELETE FROM target.things
+SELECT count(*) FROM target.things
+ROLLBACK
+BEGIN
+INSERT INTO target.things (_id, name) VALUES (40, 'first')
+INSERT INTO target.things (_id, name) VALUES (40, 'twice')
+SELECT 1
+INSERT INTO target.things (_id, name) VALUES (41, 'after a failure')
+COMMIT
+SELECT count(*) FROM target.things
+BEGIN
+INSERT INTO target.things (_id, qty) VALUES (42, 1)
+UPDATE target.things SET qty = 1 / (qty - 1) WHERE _id = 42
+ROLLBACK
+BEGIN READ ONLY
+INSERT INTO target.things (_id) VALUES (43)
+ROLLBACK
+BEGIN READ ONLY
+UPDATE target.things SET qty = 1 WHERE false
+COMMIT
+BEGIN ISOLATION LEVEL REPEATABLE READ
+SELECT count(*) FROM target.things
+INSERT INTO target.things (_id, name) VALUES (44, 'repeatable')
+SELECT name FROM target.things WHERE _id = 44
+UPDATE target.things SET name = name || '!' WHERE _id = 44 RETURNING name
+COMMIT
+BEGIN ISOLATION LEVEL REPEATABLE READ
+UPDATE target.things SET name = 'gone' WHERE _id = 44
+ROLLBACK
+[shop, crm, archive] BEGIN ISOLATION LEVEL SERIALIZABLE
+[shop, crm, archive] INSERT INTO target.things (_id, name) VALUES (45, 'serial')
+[shop, crm, archive] SELECT name FROM target.things WHERE _id = 45
+[shop, crm, archive] COMMIT
+-- Nothing is written in a second store, and the block is over.
+BEGIN
+UPDATE target.things SET name = 'of two' WHERE _id = 1
+-- refused by shop, crm, archive, field: a second store in one transaction
+INSERT INTO other.things (_id, name) VALUES (46, 'of two')
+SELECT 1
+COMMIT
+SELECT name FROM target.things WHERE _id = 1
+START TRANSACTION
+UPDATE target.things SET qty = NULL
+COMMIT

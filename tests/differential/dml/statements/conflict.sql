@@ -1,0 +1,31 @@
+-- Rows that are there already.
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'new@x', 1), (10, 'ten@x', 1) ON CONFLICT DO NOTHING
+INSERT INTO target.people (_id, email, visits) VALUES (11, 'ada@x', 1), (12, 'twelve@x', 1) ON CONFLICT DO NOTHING
+INSERT INTO target.people (_id, email, visits) VALUES (2, 'two@x', 1), (13, 'thirteen@x', 1) ON CONFLICT (_id) DO NOTHING
+INSERT INTO target.people (_id, email, visits) VALUES (14, 'bob@x', 1) ON CONFLICT (email) DO NOTHING
+INSERT INTO target.people (_id, email, visits) VALUES (15, 'fifteen@x', 1), (15, 'again@x', 2) ON CONFLICT (_id) DO NOTHING
+INSERT INTO target.people (_id, email, visits) VALUES (16, 'same@x', 1), (17, 'same@x', 2) ON CONFLICT DO NOTHING
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'one@x', 11) ON CONFLICT (_id) DO UPDATE SET email = excluded.email, visits = excluded.visits
+INSERT INTO target.people (_id, email, visits) VALUES (20, 'one@x', 12), (21, 'new one@x', 13) ON CONFLICT (email) DO UPDATE SET visits = excluded.visits, note = 'met'
+INSERT INTO target.people (_id, email, visits) VALUES (2, 'b@x', 1), (3, 'c@x', 2), (22, 'd@x', 3) ON CONFLICT (_id) DO UPDATE SET note = NULL, visits = 100
+INSERT INTO target.people (_id, email, visits) SELECT item, 'of ' || _id, coalesce(qty, 1) + 10 FROM other.sources WHERE item IS NOT NULL AND _id <> 12 ON CONFLICT (_id) DO UPDATE SET email = excluded.email
+INSERT INTO target.people (_id, email, visits) SELECT _id, email || '!', visits FROM target.people ON CONFLICT DO NOTHING
+INSERT INTO target.people (_id, email, visits) VALUES ($1, $2, $3) ON CONFLICT (_id) DO UPDATE SET visits = excluded.visits <- 1 <- p@x <- 77
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'r@x', 5), (30, 's@x', 6) ON CONFLICT (_id) DO UPDATE SET visits = excluded.visits RETURNING _id, email, visits
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'r@x', 5), (31, 't@x', 6) ON CONFLICT (_id) DO NOTHING RETURNING _id, visits
+-- The other key, rows that meet twice, keys that are none.
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'bob@x', 1) ON CONFLICT (_id) DO UPDATE SET email = 'b@x'
+INSERT INTO target.people (_id, email, visits) VALUES (40, 's@x', 1) ON CONFLICT (_id) DO NOTHING
+INSERT INTO target.people (_id, email, visits) VALUES (41, 'u@x', 1), (41, 'v@x', 2) ON CONFLICT (_id) DO UPDATE SET visits = excluded.visits
+INSERT INTO target.people (_id, email, visits) VALUES (42, 'w@x', 1) ON CONFLICT (visits) DO NOTHING
+INSERT INTO target.people (_id, email, visits) VALUES (42, 'w@x', 1) ON CONFLICT (_id, email) DO NOTHING
+INSERT INTO target.people (_id, email, visits) VALUES (42, 'w@x', 1) ON CONFLICT (nowhere) DO NOTHING
+INSERT INTO target.people (_id, email, visits) VALUES (42, 'w@x', 1) ON CONFLICT DO UPDATE SET visits = 1
+INSERT INTO target.people (_id, email, visits) VALUES (42, 'w@x', 1) ON CONFLICT (_id) DO UPDATE SET nowhere = 1
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (1, 'x@x', -1) ON CONFLICT (_id) DO UPDATE SET visits = excluded.visits
+[shop, crm, archive] INSERT INTO target.pairs (a, b, qty) VALUES (1, 'x', 11), (1, 'z', 12), (1, 'X', 13) ON CONFLICT (a, b) DO UPDATE SET qty = excluded.qty
+[shop, crm, archive] INSERT INTO target.pairs (a, b, qty) VALUES (1, 'x', 14), (4, 'x', 15) ON CONFLICT (b, a) DO NOTHING
+-- refused by shop, crm, archive, field: a value that is computed of the row that is there
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT (_id) DO UPDATE SET visits = people.visits + 1
+-- refused by shop, crm, archive, field: a condition on the row that is there
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT (_id) DO UPDATE SET visits = 1 WHERE people.visits > 0

@@ -1,0 +1,18 @@
+-- What PostgreSQL does and Tributary does not do, with nothing written.
+-- refused by shop, crm, archive, field: WITH that writes
+WITH gone AS (DELETE FROM target.things RETURNING _id) SELECT count(*) FROM gone
+-- refused by shop, crm, archive, field: WITH that writes
+WITH new AS (INSERT INTO target.things (_id) VALUES (99) RETURNING _id) INSERT INTO target.people (_id, email) SELECT _id, 'x' FROM new
+-- refused by shop, crm, archive, field: the table once more in RETURNING
+UPDATE target.things SET qty = 1 RETURNING (SELECT count(*) FROM target.things)
+-- refused by shop, crm, archive, field: MERGE
+MERGE INTO target.things t USING other.sources s ON t._id = s.item WHEN MATCHED THEN DELETE
+-- refused by shop, crm, archive, field: TRUNCATE
+TRUNCATE target.things
+-- refused by shop, crm, archive, field: tables are not made
+CREATE TABLE made (_id bigint)
+-- refused by shop, crm, archive, field: tables are not changed
+ALTER TABLE target.things ADD COLUMN more text
+-- refused by shop, crm, archive, field: tables are not dropped
+DROP TABLE target.things
+SELECT count(*) FROM target.things

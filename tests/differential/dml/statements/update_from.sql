@@ -1,0 +1,22 @@
+-- Values and conditions from other tables, of other stores and of the same one.
+UPDATE target.things SET qty = s.qty FROM other.sources s WHERE s.item = things._id AND s.name <> 'Bob'
+UPDATE target.things SET name = s.name || ' of ' || things._id, price = s.price FROM other.sources AS s WHERE s.item = things._id AND s._id IN (11, 15)
+UPDATE target.things t SET ratio = s.ratio + t.qty FROM other.sources s, target.sources u WHERE s.item = t._id AND u._id = s._id AND s._id = 12
+UPDATE target.things SET name = 'met' FROM other.sources s WHERE s.item = things._id
+UPDATE target.things SET name = 'not met' FROM other.sources s WHERE s.item = things._id AND s.qty > 1000
+UPDATE target.things SET qty = (SELECT max(qty) FROM other.sources) WHERE _id = 3
+UPDATE target.things SET qty = (SELECT sum(s.qty) FROM other.sources s WHERE s.item = things._id) WHERE _id < 5
+UPDATE target.things SET name = (SELECT name FROM other.sources WHERE _id = 9999) WHERE _id = 4
+UPDATE target.things SET name = (SELECT name FROM other.sources) WHERE _id = 5
+UPDATE target.things SET ok = EXISTS (SELECT 1 FROM other.sources s WHERE s.item = things._id)
+UPDATE target.things SET price = 1 WHERE _id IN (SELECT item FROM other.sources WHERE qty > 10)
+UPDATE target.things SET price = 2 WHERE _id NOT IN (SELECT item FROM other.sources)
+UPDATE target.things SET price = 3 WHERE _id NOT IN (SELECT item FROM other.sources WHERE item IS NOT NULL)
+UPDATE target.things SET price = 4 WHERE EXISTS (SELECT 1 FROM other.sources s WHERE s.name = things.name)
+UPDATE target.things SET price = 5 WHERE qty > (SELECT avg(qty) FROM other.sources)
+UPDATE target.things SET qty = 6 WHERE _id = (SELECT min(_id) FROM target.things)
+UPDATE target.things SET qty = (SELECT count(*) FROM target.things t WHERE t._id < things._id)
+WITH best AS (SELECT item, max(qty) AS most FROM other.sources GROUP BY item) UPDATE target.things SET qty = best.most FROM best WHERE best.item = things._id
+UPDATE target.things SET qty = s.qty FROM other.sources s JOIN target.sources u ON u._id = s._id WHERE s.item = things._id AND u.qty > 5 AND s._id <> 12
+-- refused by shop, crm, archive, field: a list of columns from a subquery
+UPDATE target.things SET (name, qty) = (SELECT name, qty FROM other.sources WHERE _id = 11) WHERE _id = 1
