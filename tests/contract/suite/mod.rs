@@ -7,7 +7,7 @@
 //! sample    the rows and values all stores are filled with
 //! oracle    conditions worked out here, over what a scan without conditions read
 //! reading   scans, and conditions compared with the oracle
-//! discovery, scans, ranges, filters, capabilities, branches, endings, trouble, fragments    the checks
+//! discovery, scans, ranges, filters, capabilities, branches, endings, trouble, fragments, writes    the checks
 //! walk      the walk over a type table, used by the rooms of the stores
 //! ```
 //!
@@ -29,6 +29,7 @@ mod trouble;
 pub mod walk;
 mod world;
 mod worlds;
+mod writes;
 
 /// The areas of one store, each a test of its own. A function cannot make tests, hence the macro.
 macro_rules! every_area {
@@ -48,7 +49,7 @@ macro_rules! every_area {
 /// Every area for one store: an area that is added here runs for all of them.
 macro_rules! every_store {
     ($($store:ident: $start:expr),* $(,)?) => {
-        $(every_area!($store, $start; discovery, scans, ranges, filters, capabilities, branches, endings, trouble, fragments);)*
+        $(every_area!($store, $start; discovery, scans, ranges, filters, capabilities, branches, endings, trouble, fragments, writes);)*
     };
 }
 

@@ -81,6 +81,8 @@ pub struct Tells {
     pub ends_readers: bool,
     /// Whether its transactions have a serial order.
     pub serializable: bool,
+    /// Whether a transaction that has written can go back to a savepoint.
+    pub savepoints: bool,
 }
 
 /// Where a connector is told to look; `None` is the right place.
@@ -205,6 +207,13 @@ pub trait World: Send + Sync {
     async fn drop_column(&self, table: &str, column: &str);
 
     async fn drop_table(&self, table: &str);
+
+    /// Adds 100 to an integer of a row by a connection of its own, which does not wait for long where somebody holds the row; tells
+    /// whether it could.
+    async fn touch(&self, table: &str, column: &str, key: i64) -> bool;
+
+    /// Holds a row as somebody does who has changed it and not committed, until what is given is dropped.
+    async fn hold(&self, table: &str, column: &str, key: i64) -> Box<dyn Send>;
 
     /// Whether a part of a plan, by its name in `fragments/plans.rs`, must be accepted or refused; `None` leaves it to the store.
     fn runs(&self, plan: &str) -> Option<bool> {

@@ -9,7 +9,7 @@ use tributary::stores::value::Value;
 
 use super::super::world::{At, Kind, Sample, Tells, Way, World};
 use super::postgres::KINDS;
-use super::relational::{DOCUMENTS, Dialect};
+use super::relational::{DOCUMENTS, Dialect, touched};
 use crate::support::{self, MariaDbOf};
 
 const DIALECT: Dialect = Dialect {
@@ -134,6 +134,7 @@ impl World for Place {
             scans_hold_connections: true,
             ends_readers: true,
             serializable: true,
+            savepoints: true,
         }
     }
 
@@ -179,6 +180,19 @@ impl World for Place {
 
     async fn drop_table(&self, table: &str) {
         self.run(&[format!("DROP TABLE {}", DIALECT.name(table))]).await;
+    }
+
+    async fn touch(&self, table: &str, column: &str, key: i64) -> bool {
+        let update = format!("UPDATE {} SET {column} = {column} + 100 WHERE id = {key}", DIALECT.name(table));
+        let sql = format!("SET SESSION innodb_lock_wait_timeout = 1; {update}");
+        touched(self.plain.lock().await.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop))
+    }
+
+    async fn hold(&self, table: &str, column: &str, key: i64) -> Box<dyn Send> {
+        let mut connection = self.server.mysql_options().database(&self.database).connect().await.unwrap();
+        let sql = format!("START TRANSACTION; UPDATE {} SET {column} = {column} WHERE id = {key}", DIALECT.name(table));
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
+        Box::new(connection)
     }
 
     async fn busy(&self) -> usize {

@@ -117,6 +117,7 @@ impl World for Place {
             scans_hold_connections: false,
             ends_readers: false,
             serializable: false,
+            savepoints: false,
         }
     }
 
@@ -187,6 +188,26 @@ impl World for Place {
 
     async fn drop_table(&self, table: &str) {
         self.database.collection::<Document>(table).drop().await.unwrap();
+    }
+
+    async fn touch(&self, table: &str, column: &str, key: i64) -> bool {
+        let update = doc! { "q": { "_id": key }, "u": { "$inc": { column: 100_i64 } } };
+        let command = doc! { "update": table, "updates": [update], "maxTimeMS": 300 };
+        match self.database.run_command(command).await {
+            Ok(answer) => answer.get_i32("nModified").is_ok_and(|changed| changed == 1),
+            Err(error) => {
+                assert!(error.to_string().contains("MaxTimeMSExpired"), "{error}");
+                false
+            }
+        }
+    }
+
+    async fn hold(&self, table: &str, column: &str, key: i64) -> Box<dyn Send> {
+        let mut session = self.client.start_session().await.unwrap();
+        session.start_transaction().await.unwrap();
+        let held = self.database.collection::<Document>(table);
+        held.update_one(doc! { "_id": key }, doc! { "$inc": { column: 1_i64 } }).session(&mut session).await.unwrap();
+        Box::new(session)
     }
 
     /// What is computed of one collection's values, but for bytes, sums of floats and windows; look-ups by the key.

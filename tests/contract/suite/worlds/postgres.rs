@@ -8,7 +8,7 @@ use tributary::sandbox::Postgres;
 use tributary::stores::value::Value;
 
 use super::super::world::{At, Kind, Sample, Tells, Way, World};
-use super::relational::{DOCUMENTS, Dialect};
+use super::relational::{DOCUMENTS, Dialect, touched};
 use crate::support;
 
 const DIALECT: Dialect = Dialect {
@@ -124,6 +124,7 @@ impl World for Place {
             scans_hold_connections: true,
             ends_readers: true,
             serializable: true,
+            savepoints: true,
         }
     }
 
@@ -165,6 +166,19 @@ impl World for Place {
 
     async fn drop_table(&self, table: &str) {
         self.run(&[format!("DROP TABLE {}", DIALECT.name(table))]).await;
+    }
+
+    async fn touch(&self, table: &str, column: &str, key: i64) -> bool {
+        let update = format!("UPDATE {} SET {column} = {column} + 100 WHERE id = {key}", DIALECT.name(table));
+        let sql = format!("SET LOCAL lock_timeout = '200ms'; {update}");
+        touched(self.plain.lock().await.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop))
+    }
+
+    async fn hold(&self, table: &str, column: &str, key: i64) -> Box<dyn Send> {
+        let mut connection = self.server.postgres_options().database(&self.database).connect().await.unwrap();
+        let sql = format!("BEGIN; UPDATE {} SET {column} = {column} WHERE id = {key}", DIALECT.name(table));
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
+        Box::new(connection)
     }
 
     /// All but what reads settings or the locale, what PostgreSQL itself lacks, and what changed between its releases.

@@ -130,3 +130,11 @@ impl Dialect {
 
 /// The lines of a store file that make the fields of `docs` columns.
 pub const DOCUMENTS: &str = "[tables.docs]\ndocument = \"doc\"\nsample = 0\n[tables.docs.columns]\no = { a = \"bigint\" }\n";
+
+/// Whether a row could be changed; every error but that somebody holds it is one of the test.
+pub fn touched(done: Result<(), sqlx::Error>) -> bool {
+    if let Err(error) = &done {
+        assert!(error.to_string().to_lowercase().contains("lock"), "{error}");
+    }
+    done.is_ok()
+}

@@ -11,7 +11,7 @@ use tributary::stores::value::Value;
 
 use super::super::world::{At, Kind, Sample, Tells, Way, World};
 use super::postgres::KINDS;
-use super::relational::{DOCUMENTS, Dialect};
+use super::relational::{DOCUMENTS, Dialect, touched};
 
 const DIALECT: Dialect = Dialect {
     quote: '"',
@@ -103,6 +103,7 @@ impl World for Place {
             scans_hold_connections: true,
             ends_readers: true,
             serializable: true,
+            savepoints: true,
         }
     }
 
@@ -159,6 +160,18 @@ impl World for Place {
 
     async fn drop_table(&self, table: &str) {
         self.run(&[format!("DROP TABLE {}", DIALECT.name(table))]).await;
+    }
+
+    async fn touch(&self, table: &str, column: &str, key: i64) -> bool {
+        let sql = format!("UPDATE {} SET {column} = {column} + 100 WHERE id = {key}", DIALECT.name(table));
+        touched(self.plain.lock().await.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop))
+    }
+
+    /// The whole file is held.
+    async fn hold(&self, _table: &str, _column: &str, _key: i64) -> Box<dyn Send> {
+        let mut connection = SqliteConnectOptions::new().filename(&self.path).connect().await.unwrap();
+        connection.execute("BEGIN IMMEDIATE").await.unwrap();
+        Box::new(connection)
     }
 
     /// A log that holds something newer than a reader's state cannot be taken over whole while the reader holds it.
