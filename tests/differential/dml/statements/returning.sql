@@ -14,7 +14,9 @@ UPDATE target.things SET name = lower(name) RETURNING _id, name, length(name) AS
 UPDATE target.things t SET qty = 0 WHERE t._id = 8 RETURNING t.*, t.qty = 0 AS zero
 UPDATE target.things SET price = price + 1 WHERE _id IN (SELECT item FROM other.sources) RETURNING _id, price
 UPDATE target.things SET qty = 5 WHERE _id = 12345 RETURNING _id
-UPDATE target.things SET qty = 6 WHERE _id = 1 RETURNING CASE WHEN qty > 5 THEN 'more' ELSE 'less' END AS said, (SELECT max(qty) FROM other.sources) AS most
+UPDATE target.things SET qty = 6 WHERE _id = 1 RETURNING CASE WHEN qty > 5 THEN 'more' ELSE 'less' END AS said
+-- refused by shop, crm, archive, field: a subquery in RETURNING
+UPDATE target.things SET qty = 7 WHERE _id = 1 RETURNING (SELECT max(qty) FROM other.sources) AS most
 UPDATE target.things SET qty = 7 WHERE _id = 2 RETURNING nowhere
 UPDATE target.things SET qty = 8 WHERE _id = 2 RETURNING 1 / (qty - 8)
 UPDATE target.things SET qty = 9 WHERE _id = 2 RETURNING sum(qty)
