@@ -293,7 +293,7 @@ fn canonical(kind: Kind, text: &str) -> String {
         Kind::Float => text.parse::<f64>().map_or(text.to_owned(), |number| format!("{number:?}")),
         Kind::Moment => {
             let plain = text.replace('T', " ");
-            let plain = ["+00:00", "+00", "Z"].iter().find_map(|zone| plain.strip_suffix(zone)).unwrap_or(&plain);
+            let plain = ["+00:00", "+00", "Z"].iter().find_map(|zone| plain.strip_suffix(*zone)).unwrap_or(&plain);
             match plain.split_once('.') {
                 Some((whole, fraction)) if fraction.trim_end_matches('0').is_empty() => whole.to_owned(),
                 Some((whole, fraction)) => format!("{whole}.{}", fraction.trim_end_matches('0')),
