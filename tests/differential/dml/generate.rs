@@ -15,7 +15,7 @@ pub fn topic(count: usize, seed: u64) -> Topic {
     let mut random = Random::new(seed);
     let mut lines = String::new();
     for number in 1..=count {
-        let line = if number % REFILL == 0 { refill(&mut random) } else { statement(&mut random) };
+        let line = if number.is_multiple_of(REFILL) { refill(&mut random) } else { statement(&mut random) };
         lines.push_str(&line);
         lines.push('\n');
     }

@@ -9,9 +9,9 @@
 //! ```
 //!
 //! Every topic runs over every store. What goes by the simple protocol over one store goes by the extended one over the next, and
-//! parameters go in text and in binary by the same turns; in a second round it is the other way round. After each statement the tables that the topic has written to are compared as
-//! both sides show them to the session itself, then as they lie in the store, read by its own driver past Tributary: so that what is not
-//! committed, or lies there in another form, is noticed.
+//! parameters go in text and in binary by the same turns; in a second round it is the other way round. After each statement the tables
+//! that the topic has written to are compared: as both sides show them to the session itself, then as they lie in the store, read by its
+//! own driver past Tributary, so that what is not committed, or lies there in another form, is noticed.
 //!
 //! `cargo test --test main dml -- generated=2000 seed=7` makes other statements than usual; `only=<text>` runs the topics that
 //! have that name or a statement with the text, and tells of each of their statements; `file=<path>` runs that topic alone;
@@ -103,7 +103,7 @@ async fn run(side: &mut Side, topic: &Topic, round: usize, tally: &mut Tally) {
                 written.push(table);
             }
         }
-        let (outcome, told) = judge(side, step, (number + side.store + round) % 2 == 0, &written).await;
+        let (outcome, told) = judge(side, step, (number + side.store + round).is_multiple_of(2), &written).await;
         let expected = if step.is_refused(side.store) { Outcome::Refused } else { Outcome::Same };
         let place = format!("{} over {}", topic.name, STORES[side.store]);
         if outcome != expected {
