@@ -97,7 +97,8 @@ async fn run(side: &mut Side, topic: &Topic, round: usize, tally: &mut Tally) {
     let shown = ["only=", "file="].iter().any(|prefix| argument(prefix).is_some());
     let mut written: Vec<&'static Table> = Vec::new();
     side.begin().await;
-    for (number, step) in topic.steps.iter().enumerate().filter(|(_, step)| step.is_over(side.store)) {
+    let store = side.store;
+    for (number, step) in topic.steps.iter().enumerate().filter(|(_, step)| step.is_over(store)) {
         for table in step.tables() {
             if table.is_written() && written.iter().all(|known| known.name != table.name) {
                 written.push(table);
