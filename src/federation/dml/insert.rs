@@ -12,7 +12,7 @@ use super::super::semantics::typed::Typed;
 use super::assign::{self, Binding, check_given};
 use super::conflict::{self, PlannedConflict};
 use super::rows::{Input, Maker, RowForm, Rows, work};
-use super::scope::{Cell, Scope, not_in_grammar, numbers, types_of, with_both};
+use super::scope::{Cell, Scope, look_at, not_in_grammar, numbers, types_of, with_both};
 use super::target::Target;
 use super::values::{self, PlannedValues, without_columns};
 use super::{Shaped, Work};
@@ -130,7 +130,10 @@ pub(super) fn plan(
     let target = Target::of(relation, alias.as_ref())?;
     let listed = listed(&target, &columns)?;
     let source = match source {
-        None => Source::Defaults,
+        None => {
+            look_at(scope, with)?;
+            Source::Defaults
+        }
         Some(query) => match plain_values(*query)? {
             Ok((inner, values)) => {
                 let rows = rows_of(values)?;

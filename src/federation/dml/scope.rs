@@ -221,6 +221,17 @@ pub(super) fn select(
     Ok(query)
 }
 
+/// Plans the queries of a WITH clause that nothing reads, so that their mistakes are told and none of them writes. They are not run.
+///
+/// # Errors
+/// As for any query.
+pub(super) fn look_at(scope: &mut Scope<'_>, with: Option<With>) -> Result<(), Diagnosis> {
+    if with.is_some() {
+        scope.plan(select(with, Vec::new(), Vec::new(), None)?)?;
+    }
+    Ok(())
+}
+
 /// A table by the whole name that it has in the catalog, so that no WITH query of the same name is taken for it.
 pub(super) fn whole_name(target: &Target, alias: Option<&Ident>) -> Result<TableWithJoins, Diagnosis> {
     let mut query = parse_query("SELECT 1 FROM a AS b")?;

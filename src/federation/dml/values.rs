@@ -16,7 +16,7 @@ use super::super::semantics::{Assigned, assign_array};
 use super::Work;
 use super::assign::{self, Binding, check_given};
 use super::rows::{Common, Gathered, RowForm, Rows, ready, work};
-use super::scope::{Cell, Scope, select, types_of};
+use super::scope::{Cell, Scope, look_at, select, types_of};
 use super::target::Target;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
@@ -78,6 +78,7 @@ pub(super) fn plan(
         entries.push(entry);
     }
     let computed = if outputs.is_empty() {
+        look_at(scope, with)?;
         None
     } else {
         let planned = scope.plan(select(with, outputs, Vec::new(), None)?)?;
