@@ -4,8 +4,8 @@ use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 
 use super::connection::{Connection, End, Failure};
 use super::rows::{Outgoing, Sent, row_description};
-use crate::session::Parsed;
 use crate::session::output::{Execution, Rows};
+use crate::session::{Parsed, TransactionStatus};
 
 impl Connection {
     /// A `Query` message. A failed statement ends the text: those after it do not run.
@@ -24,13 +24,14 @@ impl Connection {
             self.writer.put(&EmptyQueryResponse::new())?;
         }
         let alone = statements.len() == 1;
-        for statement in &statements {
-            self.run_statement(statement, alone).await?;
+        let last = statements.len().saturating_sub(1);
+        for (place, statement) in statements.iter().enumerate() {
+            self.run_statement(statement, (alone, place == last)).await?;
         }
         Ok(())
     }
 
-    async fn run_statement(&mut self, statement: &Parsed, alone: bool) -> Result<(), Failure> {
+    async fn run_statement(&mut self, statement: &Parsed, (alone, is_last): (bool, bool)) -> Result<(), Failure> {
         match Box::pin(self.session.run(statement, alone)).await? {
             Execution::Rows(mut rows) => {
                 self.writer.put(&row_description(rows.columns(), &[])?)?;
@@ -38,6 +39,7 @@ impl Connection {
                 let (Sent::All | Sent::Bound) = self.send_rows(&mut rows, Outgoing::Rows(&[]), 0).await?;
                 let tag = rows.tag();
                 drop(rows);
+                self.settle(is_last).await?;
                 self.complete(tag)
             }
             Execution::Fetch { cursor, mut rows, max, format } => {
@@ -46,9 +48,20 @@ impl Connection {
                 self.end_fetch(&cursor, rows, sent)
             }
             Execution::Copy { rows, format } => self.copy_out(rows, &format).await,
-            Execution::Done(tag) => self.complete(tag),
+            Execution::Done(tag) => {
+                self.settle(is_last).await?;
+                self.complete(tag)
+            }
             Execution::Empty => Ok(self.writer.put(&EmptyQueryResponse::new())?),
         }
+    }
+
+    /// Ends the implicit transaction with the last statement of a text: its tag says that all of it is kept.
+    async fn settle(&mut self, is_last: bool) -> Result<(), Failure> {
+        if is_last && self.session.status() == TransactionStatus::InBlock {
+            Box::pin(self.session.sync()).await?;
+        }
+        Ok(())
     }
 
     /// A FETCH has sent its rows; the cursor keeps the rest.

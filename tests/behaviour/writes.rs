@@ -350,6 +350,10 @@ async fn a_commit_that_postgres_refuses_has_kept_nothing() {
     assert_eq!(session.failure("COMMIT").await.code, "23503");
     assert_eq!(session.answer("SHOW application_name").await, "");
     assert_eq!(session.failure("INSERT INTO shop.dog VALUES (1, 1)").await.code, "23503");
+    let returning = "INSERT INTO shop.dog VALUES (1, 1) RETURNING id";
+    assert_eq!(session.failure(returning).await.code, "23503");
+    let refused = session.query(returning, &[]).await.unwrap_err();
+    assert_eq!(refused.code().map(|code| code.code()), Some("23503"));
     assert_eq!(session.answer("SELECT count(*) FROM shop.dog").await, "0");
     session.answer("BEGIN").await;
     assert_eq!(count(&session, "INSERT INTO shop.dog VALUES (1, 1)").await, 1);

@@ -1,7 +1,7 @@
 //! `INSERT`, `UPDATE` and `DELETE`: who may, what is planned, the edits that the owner is sent, and what comes back.
 //!
 //! In a block the owner keeps what was written until its end; outside of one the statement is a transaction of its own, which has ended
-//! before the client is told of it.
+//! before the client is told of it. One with RETURNING ends after its rows have been sent, so that what fails then has changed nothing.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{AssignmentTarget, Expr, Ident, ObjectName, ObjectNamePart, SelectItem, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{AssignmentTarget, Ident, ObjectName, ObjectNamePart, Visit, Visitor};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::Bound;
 use super::select::{described, is_as_told};
-use super::transaction::default_modes;
+use super::transaction::{begin_implicit, default_modes};
 use crate::catalog::{QualifiedName, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
@@ -77,6 +77,9 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let store = planned.target.store.clone();
     let asked = Running { engine: &shared.engine, setting: &setting, planned: &planned, values, guard: &guard };
+    if session.block.is_none() && planned.columns.is_some() {
+        begin_implicit(session)?;
+    }
     let answer = match &mut session.block {
         Some(block) => {
             block.used = true;
@@ -85,7 +88,7 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
         }
         None => {
             let mut own = Block::new(default_modes(session)?, setting.now);
-            let ending = if own.modes.isolation.is_repeatable() { Ending::Own } else { Ending::OwnOrOnce(write) };
+            let ending = if own.modes.isolation.is_repeatable() { Ending::Own } else { Ending::OwnOrOnce };
             let ended = match own.write_branches(&store, &setting.snapshot, &shared).await {
                 Ok((writers, branches)) => Box::pin(asked.run(&writers, branches, ending)).await,
                 Err(error) => Err(error),
@@ -178,14 +181,14 @@ fn visit<V: Visitor>(write: &Write, visitor: &mut V) -> ControlFlow<V::Break> {
 }
 
 /// How what is written becomes lasting.
-#[derive(Debug, Clone, Copy)]
-enum Ending<'a> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
     /// At the end of the session's block.
     OfBlock,
     /// At the end of the statement, by a commit.
     Own,
-    /// The same, or by the store itself where one edit is all there is and nothing can fail after it.
-    OwnOrOnce(&'a Write),
+    /// The same, or by the store itself where one edit is all there is.
+    OwnOrOnce,
 }
 
 /// What one execution of a write needs.
@@ -199,7 +202,7 @@ struct Running<'a> {
 
 impl Running<'_> {
     /// Does everything up to the commit.
-    async fn run(&self, writers: &Arc<Writers>, branches: Branches, ending: Ending<'_>) -> Result<Answer, Diagnosis> {
+    async fn run(&self, writers: &Arc<Writers>, branches: Branches, ending: Ending) -> Result<Answer, Diagnosis> {
         let target = &self.planned.target;
         let locks = self.planned.locks();
         let branches = if locks { branches.locking(target.store.clone(), target.table.id.clone()) } else { branches };
@@ -209,7 +212,7 @@ impl Running<'_> {
         let outcome = match work {
             Work::Nothing => Outcome::default(),
             Work::Edit(edit) => {
-                if is_once(ending, &edit) {
+                if ending == Ending::OwnOrOnce {
                     return self.run_once(*edit, watch).await;
                 }
                 let branch = self.guard.run(writers.open(&target.store)).await??;
@@ -226,15 +229,12 @@ impl Running<'_> {
         Ok(Answer { rows, returned, kept: watch.kept })
     }
 
-    /// Sends an edit that its store commits by itself. From then on nothing may fail or be stopped.
-    async fn run_once(&self, edit: Edit, mut watch: Watch<'_>) -> Result<Answer, Diagnosis> {
-        watch.has_room = true;
+    /// Sends an edit that its store commits by itself; it gives back a number only, so that nothing can fail afterwards.
+    async fn run_once(&self, edit: Edit, watch: Watch<'_>) -> Result<Answer, Diagnosis> {
         let writers = Writers::once(&self.setting.snapshot);
         let branch = self.guard.run(writers.open(&self.planned.target.store)).await??;
         let outcome = self.send(&branch, stream::iter([Ok(edit)]).boxed(), &watch).await?;
-        let rows = outcome.rows;
-        let returned = self.returned(outcome, &watch).await?;
-        Ok(Answer { rows, returned, kept: watch.kept })
+        Ok(Answer { rows: outcome.rows, returned: None, kept: watch.kept })
     }
 
     async fn send(
@@ -258,30 +258,7 @@ impl Running<'_> {
 
     fn watch<'b>(&self, branches: &'b Arc<Branches>) -> Watch<'b> {
         let (store, kept) = (self.planned.target.store.clone(), self.engine.reservation("rows that changed"));
-        Watch { branches, store, kept, has_room: false }
-    }
-}
-
-/// Whether the store may commit an edit by itself. What comes back of it must not fail the statement afterwards.
-fn is_once(ending: Ending<'_>, edit: &Edit) -> bool {
-    let Ending::OwnOrOnce(write) = ending else { return false };
-    let returning = match &write.dml {
-        Dml::Insert(insert) => &insert.returning,
-        Dml::Update(update) => &update.returning,
-        Dml::Delete(delete) => &delete.returning,
-    };
-    // A whole form may change any number of rows, and there must be room for what comes back.
-    returning.as_ref().is_none_or(|items| edit.rows().is_some() && items.iter().all(is_column))
-}
-
-/// Whether an item of RETURNING is a column as it is, which cannot fail.
-fn is_column(item: &SelectItem) -> bool {
-    match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
-        }
-        SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => true,
-        SelectItem::ExprWithAliases { .. } => false,
+        Watch { branches, store, kept }
     }
 }
 
@@ -290,8 +267,6 @@ struct Watch<'a> {
     branches: &'a Arc<Branches>,
     store: StoreName,
     kept: MemoryReservation,
-    /// What has been committed is kept in any case.
-    has_room: bool,
 }
 
 impl Observer for Watch<'_> {
@@ -300,12 +275,7 @@ impl Observer for Watch<'_> {
     }
 
     fn keep(&self, rows: &RecordBatch) -> Result<(), Diagnosis> {
-        let bytes = rows.get_array_memory_size();
-        if self.has_room {
-            self.kept.grow(bytes);
-            return Ok(());
-        }
-        self.kept.try_grow(bytes).map_err(|error| diagnose(&error).with_hint("Return fewer rows at a time."))
+        self.kept.try_grow(rows.get_array_memory_size()).map_err(|error| diagnose(&error).with_hint("Return fewer rows at a time."))
     }
 }
 
