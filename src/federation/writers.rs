@@ -63,10 +63,10 @@ impl Writers {
     /// # Errors
     /// 0A000 when another store has been written to; what opening failed with.
     pub async fn open(&self, store: &StoreName) -> Result<Arc<dyn Branch>, Diagnosis> {
+        self.check_only(store)?;
         if let Some(branch) = self.get(store) {
             return Ok(branch);
         }
-        self.check_only(store)?;
         if self.retired.is_cancelled() {
             return Err(Diagnosis::of(&replaced(store)));
         }
@@ -83,10 +83,10 @@ impl Writers {
     /// # Errors
     /// 0A000 when another store has been written to; what setting savepoints failed with.
     pub async fn adopt(&self, store: &StoreName, branch: Arc<dyn Branch>) -> Result<(), Diagnosis> {
+        self.check_only(store)?;
         if self.get(store).is_some() {
             return Ok(());
         }
-        self.check_only(store)?;
         self.keep(store, branch).await.map(|_| ())
     }
 
@@ -285,16 +285,17 @@ mod tests {
         async fn close(&self) {}
     }
 
-    /// A branch that has written.
+    /// A branch that has written, unless it was told `read`.
     #[derive(Debug)]
     struct Written {
         name: StoreName,
         asked: Asked,
+        has_written: bool,
     }
 
     impl Written {
         fn open(name: &StoreName, asked: &Asked, how: &str) -> Self {
-            let written = Self { name: name.clone(), asked: Arc::clone(asked) };
+            let written = Self { name: name.clone(), asked: Arc::clone(asked), has_written: how != "read" };
             written.note(how);
             written
         }
@@ -330,7 +331,7 @@ mod tests {
         }
 
         fn has_written(&self) -> bool {
-            true
+            self.has_written
         }
 
         async fn commit(&self) -> Result<Option<Position>, StoreError> {
@@ -389,6 +390,19 @@ mod tests {
         let other = Arc::new(Written::open(&StoreName::new("b"), &asked, "read"));
         assert!(writers.adopt(&StoreName::new("b"), other).await.is_err());
         assert_eq!(*asked.lock().unwrap(), ["a Once", "b read"]);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_open_and_unwritten_is_refused_after_another_was_written() {
+        let (snapshot, asked) = stores();
+        let writers = Writers::new(&snapshot, WriteIsolation::RepeatableRead);
+        let (a, b) = (StoreName::new("a"), StoreName::new("b"));
+        let unwritten: Arc<dyn Branch> = Arc::new(Written::open(&a, &asked, "read"));
+        writers.adopt(&a, Arc::clone(&unwritten)).await.unwrap();
+        writers.open(&b).await.unwrap();
+        assert_eq!(writers.open(&a).await.unwrap_err().sqlstate, sqlstate::FEATURE_NOT_SUPPORTED);
+        assert_eq!(writers.adopt(&a, unwritten).await.unwrap_err().sqlstate, sqlstate::FEATURE_NOT_SUPPORTED);
+        assert!(writers.open(&b).await.is_ok());
     }
 
     #[tokio::test]
