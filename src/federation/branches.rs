@@ -54,6 +54,8 @@ pub enum BranchKind {
 struct Slot {
     scans: usize,
     branch: Arc<OnceCell<Arc<dyn Branch>>>,
+    /// Whether the branch was open and has gone to whoever writes: no other one may take its place.
+    handed_over: bool,
 }
 
 impl Branches {
@@ -121,11 +123,14 @@ impl Branches {
     }
 
     /// Takes the open branch of `store` out of those that are ended here: it is going to be ended by whoever writes through it. The
-    /// store still counts as read.
+    /// store still counts as read, and is read through that branch only.
     pub fn hand_over(&self, store: &StoreName) -> Option<Arc<dyn Branch>> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = slots.get_mut(store)?;
-        std::mem::take(&mut slot.branch).get().cloned()
+        let branch = slot.branch.get().cloned()?;
+        slot.branch = Arc::default();
+        slot.handed_over = true;
+        Some(branch)
     }
 
     /// The same, which counts what is read among the reads of the whole server.
@@ -183,7 +188,7 @@ impl Branches {
     /// The branch of `store`, opened by the first caller.
     ///
     /// # Errors
-    /// What opening failed with; the next caller tries again.
+    /// What opening failed with; the next caller tries again. 40001 where the branch has gone to a write that the caller does not see.
     pub async fn get(&self, store: &StoreName) -> Result<Arc<dyn Branch>, StoreError> {
         self.check_retired(store)?;
         if let Some(writer) = self.writer(store) {
@@ -195,6 +200,9 @@ impl Branches {
         };
         if let Some(branch) = slot.branch.get() {
             return Ok(Arc::clone(branch));
+        }
+        if slot.handed_over {
+            return Err(gone(store));
         }
         let Some(connector) = self.connectors.get(store) else {
             return Err(StoreError::Unreachable { store: store.to_string(), reason: "It is no longer configured.".to_owned() });
@@ -263,6 +271,18 @@ impl Branches {
             end.map_err(|error| Diagnosis::of(&error))?;
         }
         Ok(())
+    }
+}
+
+/// A later state of a store than the one that its transaction has seen is never read in its place.
+fn gone(store: &StoreName) -> StoreError {
+    StoreError::Remote {
+        store: store.to_string(),
+        sqlstate: sqlstate::SERIALIZATION_FAILURE.to_owned(),
+        message: format!("could not serialize access: what the transaction has seen of store \"{store}\" is gone"),
+        detail: Some("A write has taken it over.".to_owned()),
+        constraint: None,
+        site: None,
     }
 }
 

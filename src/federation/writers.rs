@@ -228,6 +228,7 @@ impl Branch for Lost {
 #[cfg(test)]
 mod tests {
     use crate::catalog::object::Objects;
+    use crate::federation::branches::{BranchKind, Branches};
     use crate::stores::connector::Capabilities;
     use crate::stores::position::Coverage;
     use crate::stores::schema::StoreSchema;
@@ -403,6 +404,21 @@ mod tests {
         assert_eq!(writers.open(&a).await.unwrap_err().sqlstate, sqlstate::FEATURE_NOT_SUPPORTED);
         assert_eq!(writers.adopt(&a, unwritten).await.unwrap_err().sqlstate, sqlstate::FEATURE_NOT_SUPPORTED);
         assert!(writers.open(&b).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_a_block_has_read_through_is_not_opened_again_when_it_writes() {
+        let (snapshot, asked) = stores();
+        let kind = BranchKind::Transaction { read_only: false, repeatable: true };
+        let (kept, a) = (Branches::new(&snapshot, kind, None), StoreName::new("a"));
+        assert!(kept.hand_over(&a).is_none());
+        kept.get(&a).await.unwrap();
+        let branch = kept.hand_over(&a).unwrap();
+        assert_eq!(Diagnosis::of(&kept.get(&a).await.unwrap_err()).sqlstate, sqlstate::SERIALIZATION_FAILURE);
+        let writers = Writers::new(&snapshot, WriteIsolation::RepeatableRead);
+        writers.adopt(&a, branch).await.unwrap();
+        kept.sharing().with_writers(writers).get(&a).await.unwrap();
+        assert_eq!(asked.lock().unwrap().len(), 1);
     }
 
     #[tokio::test]

@@ -247,12 +247,14 @@ impl Block {
         Ok(mark)
     }
 
-    /// Gives up what a block that has failed holds in the stores. What it has written stays as long as a savepoint may be come back to.
+    /// Gives up what a block that has failed holds in the stores. As long as a savepoint may be come back to, what it has written stays,
+    /// and so does what a repeatable block sees: its statements must not see a later state after that.
     pub async fn give_up(&mut self) {
         self.failed = true;
-        if self.savepoints.is_empty()
-            && let Some(writers) = self.writers.take()
-        {
+        if !self.savepoints.is_empty() {
+            return;
+        }
+        if let Some(writers) = self.writers.take() {
             commit::roll_back(writers.take()).await;
         }
         // The stores' transactions can be of no more use, and their locks and snapshots are released now. What a

@@ -1,7 +1,7 @@
 //! Transaction blocks: one state of the stores, what ends them, and what a failed one refuses.
 
 use futures::TryStreamExt;
-use sqlx::Executor;
+use sqlx::{AssertSqlSafe, Executor};
 
 use crate::support::{self, proxy};
 use proxy::{OWNER, Place};
@@ -33,6 +33,48 @@ async fn a_repeatable_read_block_sees_one_state_while_others_write_to_postgres()
     proxy::sqlite(&file, "INSERT INTO notes VALUES (3);").await;
     assert_eq!(session.answer(counts).await, "3|3", "read committed sees what others have committed");
     session.answer("ROLLBACK").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeatable_block_that_goes_back_to_a_savepoint_sees_the_same_state_of_postgres() {
+    let place = Place::new();
+    let postgres = support::postgres().await;
+    let table = "CREATE TABLE stock (n int PRIMARY KEY, t text); INSERT INTO stock VALUES (1, 'a')";
+    let database = proxy::fresh(postgres, table).await;
+    place.postgres("shop", postgres, &database, "");
+    let notes = "PRAGMA journal_mode = wal; CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (1);";
+    let file = place.sqlite("notes", notes).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let mut writer = proxy::direct(postgres, &database).await;
+    let counts = "SELECT (SELECT count(*) FROM shop.stock), (SELECT count(*) FROM notes.notes)";
+    let mut seen = 1;
+    for modes in ["REPEATABLE READ", "REPEATABLE READ READ ONLY"] {
+        session.answer(&format!("BEGIN ISOLATION LEVEL {modes}")).await;
+        assert_eq!(session.answer(counts).await, format!("{seen}|{seen}"));
+        session.answer("SAVEPOINT s").await;
+        for (number, fails) in ["SELECT 1/0", "SELECT 1 / (n - n) FROM shop.stock", "SELECT nothing"].into_iter().enumerate() {
+            assert!(session.rows(fails).await.is_err(), "{fails}");
+            let row = seen + 1 + number;
+            writer.execute(AssertSqlSafe(format!("INSERT INTO stock VALUES ({row})"))).await.unwrap();
+            proxy::sqlite(&file, &format!("INSERT INTO notes VALUES ({row});")).await;
+            session.answer("ROLLBACK TO s").await;
+            assert_eq!(session.answer(counts).await, format!("{seen}|{seen}"), "{modes}: after {fails}");
+        }
+        session.answer("COMMIT").await;
+        seen += 3;
+        assert_eq!(session.answer(counts).await, format!("{seen}|{seen}"));
+    }
+    // What is written then belongs to the state that was seen before the error.
+    session.answer("BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+    assert_eq!(session.answer("SELECT t FROM shop.stock WHERE n = 1").await, "a");
+    session.answer("SAVEPOINT s").await;
+    assert!(session.rows("SELECT 1/0").await.is_err());
+    writer.execute("UPDATE stock SET t = 'b' WHERE n = 1").await.unwrap();
+    session.answer("ROLLBACK TO s").await;
+    assert_eq!(session.rows("UPDATE shop.stock SET t = t || '!' WHERE n = 1").await.unwrap_err().code, "40001");
+    session.answer("ROLLBACK").await;
+    assert_eq!(session.answer("SELECT t FROM shop.stock WHERE n = 1").await, "b");
 }
 
 #[tokio::test]
