@@ -225,6 +225,7 @@ impl Session {
     /// Starts a new statement: returns the token that a cancel request triggers, and starts `statement_timeout`.
     /// Called once per simple `Query` message or extended `Execute`/`Parse`/`Bind`.
     pub fn begin(&mut self) -> CancellationToken {
+        self.names.read(None);
         self.statement_start = Utc::now();
         self.transaction_start.get_or_insert(self.statement_start);
         // A token that nobody has cancelled serves the next statement too: requests reach it only while one runs.
@@ -256,6 +257,7 @@ impl Session {
     /// # Errors
     /// What the statement failed with. The caller then calls [`Session::fail`].
     pub async fn run(&mut self, statement: &Parsed, alone: bool) -> Result<Execution, Diagnosis> {
+        self.names.read(None);
         self.tell_start(&statement.text);
         self.check_block(&statement.kind)?;
         if !alone {
@@ -339,7 +341,9 @@ impl Session {
         if portal.is_empty() {
             self.names.remove_portal(portal);
         }
-        self.names.add_portal(portal, Portal { statement: prepared, parameters, formats, rows: None, done: false })
+        let since = self.savepoints_asked();
+        self.names
+            .add_portal(portal, Portal { statement: prepared, parameters, formats, rows: None, done: false, since, broken: false })
     }
 
     /// Columns and formats of a portal; `None` when it returns no rows.
@@ -355,6 +359,7 @@ impl Session {
     /// Starts a portal whose rows go out as their store sends them; `None` leaves the portal as it was, for [`Session::execute`].
     pub fn relay(&mut self, portal: &str) -> Option<Relaying> {
         let relaying = verbs::relay(self, portal)?;
+        self.names.read(Some(portal));
         if let Ok(Portal { statement, .. }) = self.names.portal(portal)
             && let Some(parsed) = &statement.parsed
         {
@@ -370,11 +375,16 @@ impl Session {
     /// # Errors
     /// 34000, or what the statement failed with.
     pub async fn execute(&mut self, name: &str, max: usize, series: Series) -> Result<(Execution, Vec<Format>), Diagnosis> {
+        if let Some(parsed) = &self.names.portal(name)?.statement.parsed {
+            self.check_block(&parsed.kind)?;
+        }
         let portal = self.names.portal_mut(name)?;
+        portal.check(name)?;
         let formats = portal.formats.clone();
         if let Some(mut rows) = portal.rows.take() {
             // Each Execute has its own timeout and its own cancel token.
             rows.resume_under(self.guard.clone());
+            self.names.read(Some(name));
             return Ok((Execution::Rows(rows), formats));
         }
         let (statement, parameters) = (Arc::clone(&portal.statement), portal.parameters.clone());
@@ -386,8 +396,8 @@ impl Session {
             return Ok((Execution::Rows(verbs::no_rows(self, &statement)), formats));
         }
         portal.done = true;
+        self.names.read(Some(name));
         self.tell_start(&parsed.text);
-        self.check_block(&parsed.kind)?;
         if series == Series::GoesOn && verbs::is_write(self, &parsed.kind) {
             verbs::transaction::begin_implicit(self)?;
         }
@@ -419,12 +429,20 @@ impl Session {
         self.names.remove_portal(name);
     }
 
-    /// Tells that a statement failed: a block turns failed, and its portals are gone.
+    /// Tells that a statement failed: a block turns failed, and its portals are gone but for those of before its last savepoint.
     pub async fn fail(&mut self) {
-        self.names.clear_portals();
+        match self.block.as_ref().and_then(|block| block.savepoints.last()) {
+            Some(savepoint) => self.names.fail_since(savepoint.id),
+            None => self.names.clear_portals(),
+        }
         if let Some(block) = &mut self.block {
             block.give_up().await;
         }
+    }
+
+    /// How many savepoints the block has been asked for.
+    fn savepoints_asked(&self) -> u32 {
+        self.block.as_ref().map_or(0, Block::savepoints_asked)
     }
 
     /// [`Session::sync`] outside of any transaction block, where there is nothing that could fail; false inside of one, and nothing is

@@ -77,6 +77,23 @@ pub struct Portal {
     pub rows: Option<Rows>,
     /// Whether it has run.
     pub done: bool,
+    /// How many savepoints its block had been asked for when it was made.
+    pub since: u32,
+    /// Whether it failed while its rows were read: it gives no more of them.
+    pub broken: bool,
+}
+
+impl Portal {
+    /// Fails when it cannot be run because it has failed before.
+    ///
+    /// # Errors
+    /// 55000
+    pub fn check(&self, name: &str) -> Result<(), Diagnosis> {
+        if self.broken {
+            return Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("portal \"{name}\" cannot be run")));
+        }
+        Ok(())
+    }
 }
 
 /// Statements and portals by name; the empty name is the unnamed one.
@@ -88,6 +105,8 @@ pub struct Names {
     statement_bytes: usize,
     /// Bytes of the parameters of all named portals.
     portal_bytes: usize,
+    /// The portal whose rows the statement reads that runs now.
+    reading: Option<String>,
     /// The same by name, to be shown; the unnamed ones are left out.
     shown: Arc<live::Named>,
 }
@@ -272,6 +291,28 @@ impl Names {
         }
     }
 
+    /// Notes the portal whose rows a statement reads; `None` when one begins that reads none.
+    pub fn read(&mut self, portal: Option<&str>) {
+        self.reading = portal.map(str::to_owned);
+    }
+
+    /// Closes the portals that were made after a savepoint, as coming back to it does.
+    pub fn close_portals_since(&mut self, savepoint: u32) {
+        let later = self.portals.iter().filter(|(_, portal)| portal.since > savepoint).map(|(name, _)| name.clone());
+        for name in later.collect::<Vec<_>>() {
+            self.remove_portal(&name);
+        }
+    }
+
+    /// The same when a statement has failed after the savepoint: the portal that it was reading has failed with it.
+    pub fn fail_since(&mut self, savepoint: u32) {
+        self.close_portals_since(savepoint);
+        if let Some(portal) = self.reading.take().and_then(|name| self.portals.get_mut(&name)) {
+            portal.rows = None;
+            portal.broken = true;
+        }
+    }
+
     /// Closes all portals, as the end of a transaction does.
     pub fn clear_portals(&mut self) {
         // Most series leave no more than the unnamed one.
@@ -317,7 +358,15 @@ mod tests {
 
     fn portal(bytes: usize) -> Portal {
         let parameters = vec![ScalarValue::Binary(Some(vec![0; bytes]))];
-        Portal { statement: Arc::new(statement(1)), parameters, formats: Vec::new(), rows: None, done: false }
+        Portal {
+            statement: Arc::new(statement(1)),
+            parameters,
+            formats: Vec::new(),
+            rows: None,
+            done: false,
+            since: 0,
+            broken: false,
+        }
     }
 
     fn code<T>(outcome: Result<T, Diagnosis>) -> Option<String> {
@@ -364,5 +413,21 @@ mod tests {
         names.remove_portal("b");
         names.remove_portal("");
         assert_eq!(names.portal_bytes, 0);
+    }
+
+    #[test]
+    fn portals_go_with_the_savepoint_before_them() {
+        let mut names = Names::default();
+        for (name, since) in [("before", 0), ("first", 1), ("second", 2)] {
+            names.add_portal(name, Portal { since, ..portal(8) }).unwrap();
+        }
+        names.read(Some("before"));
+        names.fail_since(1);
+        assert_eq!(code(names.portal("second")).as_deref(), Some("34000"));
+        assert_eq!(code(names.portal("before").unwrap().check("before")).as_deref(), Some("55000"));
+        assert!(names.portal("first").unwrap().check("first").is_ok());
+        names.close_portals_since(0);
+        assert!(names.portal("first").is_err() && names.portal("before").is_ok());
+        assert_eq!(names.portal_bytes, portal_bytes("before", &portal(8)));
     }
 }

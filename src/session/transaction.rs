@@ -233,6 +233,11 @@ impl Block {
         Ok(())
     }
 
+    /// How many savepoints it has been asked for. What is made now was made after all of them.
+    pub fn savepoints_asked(&self) -> u32 {
+        self.next_savepoint
+    }
+
     /// Undoes what was written since the savepoint at `place`, after which the block goes on, and gives the mark of its settings.
     ///
     /// # Errors

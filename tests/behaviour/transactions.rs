@@ -78,6 +78,51 @@ async fn a_repeatable_block_that_goes_back_to_a_savepoint_sees_the_same_state_of
 }
 
 #[tokio::test]
+async fn cursors_and_portals_go_with_the_savepoint_before_them() {
+    let place = Place::new();
+    let notes = "CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (1), (2), (3), (4);";
+    place.sqlite("notes", notes).await;
+    let server = place.serve().await;
+    let mut session = proxy::connect(&server, OWNER).await;
+    let declare = |name: &str| format!("DECLARE {name} CURSOR FOR SELECT n FROM notes.notes ORDER BY n");
+    session.answer(&format!("BEGIN; {}", declare("early"))).await;
+    assert_eq!(session.answer("FETCH early").await, "1");
+    session.answer(&format!("SAVEPOINT s; {}", declare("late"))).await;
+    assert_eq!(session.answer("FETCH late").await, "1");
+    session.answer("ROLLBACK TO s").await;
+    assert_eq!(session.rows("FETCH late").await.unwrap_err().code, "34000");
+    assert_eq!(session.rows("FETCH early").await.unwrap_err().code, "25P02");
+    session.answer("ROLLBACK TO s").await;
+    assert_eq!(session.answer("FETCH early").await, "2", "one of before the savepoint outlives the failure");
+    // One that was made after a savepoint which is released belongs to the one before that.
+    session.answer(&format!("SAVEPOINT inmost; {}; RELEASE inmost", declare("late"))).await;
+    assert_eq!(session.answer("FETCH late; FETCH early").await, "1\n3");
+    session.answer("ROLLBACK TO s").await;
+    assert_eq!(session.rows("FETCH late").await.unwrap_err().code, "34000");
+    session.answer("ROLLBACK").await;
+    // One that fails while it is read gives no more rows, also when it was made before the savepoint.
+    session.answer("BEGIN; DECLARE broken CURSOR FOR SELECT 1 / (n - 1) FROM notes.notes; SAVEPOINT s").await;
+    assert_eq!(session.rows("FETCH broken").await.unwrap_err().code, "22012");
+    session.answer("ROLLBACK TO s").await;
+    assert_eq!(session.rows("FETCH broken").await.unwrap_err().code, "55000");
+    session.answer("ROLLBACK").await;
+
+    let mut block = session.transaction().await.unwrap();
+    let statement = block.prepare("SELECT n FROM notes.notes ORDER BY n").await.unwrap();
+    let early = block.bind(&statement, &[]).await.unwrap();
+    assert_eq!(block.query_portal(&early, 1).await.unwrap().len(), 1);
+    let inner = block.transaction().await.unwrap();
+    let late = inner.bind(&statement, &[]).await.unwrap();
+    assert_eq!(inner.query_portal(&late, 1).await.unwrap().len(), 1);
+    inner.rollback().await.unwrap();
+    let rest = block.query_portal(&early, 2).await.unwrap();
+    assert_eq!(rest.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>(), [2, 3]);
+    let gone = block.query_portal(&late, 1).await.unwrap_err();
+    assert_eq!(gone.code().map(|code| code.code()), Some("34000"));
+    block.rollback().await.unwrap();
+}
+
+#[tokio::test]
 async fn blocks_fail_as_a_whole_and_end_as_asked() {
     let place = Place::new();
     place.sqlite("notes", "CREATE TABLE notes (n INTEGER PRIMARY KEY); INSERT INTO notes VALUES (1);").await;

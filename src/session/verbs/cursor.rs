@@ -49,6 +49,8 @@ pub(super) async fn declare(
         formats: vec![format; columns.len()],
         rows: Some(rows),
         done: true,
+        since: session.savepoints_asked(),
+        broken: false,
     };
     session.names.add_portal(name, portal)?;
     Ok(Execution::Done("DECLARE CURSOR".to_owned()))
@@ -68,6 +70,7 @@ pub(super) fn description(session: &Session, name: &str) -> Result<Description, 
 fn take(session: &mut Session, name: &str) -> Result<(Rows, Format), Diagnosis> {
     let guard = session.guard.clone();
     let portal = session.names.portal_mut(name).map_err(|_unknown| missing(name))?;
+    portal.check(name)?;
     if portal.rows.is_none() && !portal.done {
         let message = format!("portal \"{name}\" has not been executed");
         return Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
@@ -77,6 +80,7 @@ fn take(session: &mut Session, name: &str) -> Result<(Rows, Format), Diagnosis> 
     let mut rows = left.unwrap_or_else(|| super::no_rows(session, &statement));
     rows.resume_under(guard);
     rows.restart_count();
+    session.names.read(Some(name));
     Ok((rows, format))
 }
 

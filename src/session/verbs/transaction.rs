@@ -242,12 +242,15 @@ pub(super) async fn release(session: &mut Session, name: &str) -> Result<Executi
     done("RELEASE")
 }
 
-/// `ROLLBACK TO SAVEPOINT`: what was written since is undone in its store, and the block is usable again with its settings as
-/// they were.
+/// `ROLLBACK TO SAVEPOINT`: what was written since is undone in its store, portals made since are closed, and the block is usable again
+/// with its settings as they were.
 pub(super) async fn rollback_to(session: &mut Session, name: &str) -> Result<Execution, Diagnosis> {
     let block = explicit(session, "ROLLBACK TO SAVEPOINT")?;
     let place = find(block, name)?;
-    let mark = block.roll_back_to(place).await?;
+    let id = block.savepoints.get(place).map_or(0, |savepoint| savepoint.id);
+    // First of all: a store that goes back would have to read on for them.
+    session.names.close_portals_since(id);
+    let mark = explicit(session, "ROLLBACK TO SAVEPOINT")?.roll_back_to(place).await?;
     session.settings.rollback_to(mark);
     session.facts = None;
     done("ROLLBACK")
