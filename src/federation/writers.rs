@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +11,7 @@ use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::connector::{ScanLimits, WriteIsolation};
 use crate::stores::position::Position;
-use crate::stores::{BatchStream, Branch, Connector, Purpose, Scan, StoreError, StoreName, Table};
+use crate::stores::{BatchStream, Branch, Connector, Edit, Edited, Fragment, Purpose, Scan, StoreError, StoreName, Table, Tables};
 use crate::task::OwnedTask;
 
 /// Write branches by store. Once a store has one, everything that its statement or block reads there goes through it, so that it sees
@@ -51,7 +52,8 @@ impl Writers {
             retired.cancelled().await;
             // Dropped branches end without keeping anything; what was written must not be taken for kept.
             for (store, branch) in &mut lock(&watched).branches {
-                *branch = Arc::new(Lost { store: store.clone() });
+                let has_written = branch.has_written();
+                *branch = Arc::new(Lost { store: store.clone(), has_written });
             }
         });
         let (connectors, retired) = (Arc::clone(&snapshot.connectors), snapshot.retired.clone());
@@ -63,12 +65,13 @@ impl Writers {
     /// # Errors
     /// 0A000 when another store has been written to; what opening failed with.
     pub async fn open(&self, store: &StoreName) -> Result<Arc<dyn Branch>, Diagnosis> {
+        // Whatever was open is lost then.
+        if self.retired.is_cancelled() {
+            return Err(Diagnosis::of(&replaced(store)));
+        }
         self.check_only(store)?;
         if let Some(branch) = self.get(store) {
             return Ok(branch);
-        }
-        if self.retired.is_cancelled() {
-            return Err(Diagnosis::of(&replaced(store)));
         }
         let Some(connector) = self.connectors.get(store) else {
             let reason = "It is no longer configured.".to_owned();
@@ -97,7 +100,7 @@ impl Writers {
             branch.savepoint(id).await.map_err(|error| Diagnosis::of(&error))?;
         }
         let kept = Arc::clone(lock(&self.open).branches.entry(store.clone()).or_insert(branch));
-        // The watch may have passed while the branch was opened.
+        // The watch may have passed while the branch was opened. Nothing has been written through it.
         if self.retired.is_cancelled() {
             lock(&self.open).branches.remove(store);
             return Err(Diagnosis::of(&replaced(store)));
@@ -188,11 +191,30 @@ fn replaced(store: &StoreName) -> StoreError {
 #[derive(Debug)]
 struct Lost {
     store: StoreName,
+    has_written: bool,
 }
 
 #[async_trait]
 impl Branch for Lost {
     async fn scan(&self, _table: &Arc<Table>, _scan: &Scan, _limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        Err(replaced(&self.store))
+    }
+
+    async fn run(
+        &self,
+        _fragment: &Fragment,
+        _tables: &Tables,
+        _schema: &SchemaRef,
+        _limits: ScanLimits,
+    ) -> Result<BatchStream, StoreError> {
+        Err(replaced(&self.store))
+    }
+
+    async fn edit(&self, _edit: &Edit, _stop: &CancellationToken) -> Result<Edited, StoreError> {
+        Err(replaced(&self.store))
+    }
+
+    async fn scan_for_update(&self, _table: &Arc<Table>, _scan: &Scan, _limits: ScanLimits) -> Result<BatchStream, StoreError> {
         Err(replaced(&self.store))
     }
 
@@ -213,7 +235,7 @@ impl Branch for Lost {
     }
 
     fn has_written(&self) -> bool {
-        true
+        self.has_written
     }
 
     async fn commit(&self) -> Result<Option<Position>, StoreError> {
@@ -431,9 +453,10 @@ mod tests {
         while !writers.get(&StoreName::new("a")).is_some_and(is_lost) {
             tokio::task::yield_now().await;
         }
+        assert_eq!(writers.open(&StoreName::new("a")).await.unwrap_err().sqlstate, sqlstate::CONNECTION_FAILURE);
         let taken = writers.take();
         let (_, branch) = taken.first().unwrap();
         assert!(branch.has_written() && branch.commit().await.is_err() && branch.rollback().await.is_ok());
-        assert!(writers.open(&StoreName::new("b")).await.is_err());
+        assert_eq!(writers.open(&StoreName::new("b")).await.unwrap_err().sqlstate, sqlstate::CONNECTION_FAILURE);
     }
 }

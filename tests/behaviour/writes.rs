@@ -387,3 +387,62 @@ async fn two_repeatable_blocks_that_change_one_row_in_postgres_are_not_both_comm
     }
     assert_eq!(first.answer("SELECT left_over FROM shop.stock").await, "7");
 }
+
+#[tokio::test]
+async fn what_was_written_to_a_store_that_is_closed_meanwhile_is_never_called_kept() {
+    let place = Place::new();
+    place.configure("[limits]\ndrain_grace = \"1s\"");
+    let file = place.sqlite("notes", NOTES).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    for (number, next) in
+        ["INSERT INTO notes.notes (n) VALUES (4)", "UPDATE notes.notes SET t = 'x'", "TABLE notes.notes", "COMMIT"]
+            .into_iter()
+            .enumerate()
+    {
+        session.answer("BEGIN; SAVEPOINT s").await;
+        assert_eq!(count(&session, "INSERT INTO notes.notes (n) VALUES (3)").await, 1);
+        server.reload().await.unwrap();
+        // Waits until the file is no longer locked.
+        proxy::sqlite(&file, &format!("UPDATE notes SET points = {number} WHERE n = 1")).await;
+        let failure = session.rows(next).await.unwrap_err();
+        assert!(failure.code.starts_with("08"), "{next}: {failure:?}");
+        if next != "COMMIT" {
+            assert!(code(&session, "ROLLBACK TO s").await.starts_with("08"), "{next}");
+            assert_eq!(code(&session, "SELECT 1").await, "25P02");
+            session.answer("COMMIT").await;
+        }
+        assert_eq!(stored(&file, "SELECT CAST(n AS TEXT) FROM notes ORDER BY n").await, ["1", "2"], "{next}");
+    }
+    assert_eq!(count(&session, "INSERT INTO notes.notes (n) VALUES (3)").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_through_a_lost_connection_to_postgres_is_never_called_kept() {
+    let place = Place::new();
+    let postgres = support::postgres().await;
+    let database = proxy::fresh(postgres, "CREATE TABLE stock (n int PRIMARY KEY); INSERT INTO stock VALUES (1)").await;
+    place.postgres("shop", postgres, &database, "");
+    let server = place.serve().await;
+    let (session, other) = (proxy::connect(&server, OWNER).await, proxy::connect(&server, OWNER).await);
+    let mut owner = proxy::direct(postgres, &database).await;
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL
+        AND pid <> pg_backend_pid()";
+    for next in ["TABLE shop.stock", "INSERT INTO shop.stock VALUES (3)", "UPDATE shop.stock SET n = n + 10", "COMMIT"] {
+        session.answer("BEGIN; SAVEPOINT s").await;
+        assert_eq!(count(&session, "INSERT INTO shop.stock VALUES (2)").await, 1);
+        let all =
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        owner.execute(all).await.unwrap();
+        while sqlx::query_scalar::<_, i64>(left).fetch_one(&mut owner).await.unwrap() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let failure = session.rows(next).await.unwrap_err();
+        assert!(failure.code.starts_with("08"), "{next}: {failure:?}");
+        if next != "COMMIT" {
+            assert!(code(&session, "ROLLBACK TO s").await.starts_with("08"), "{next}");
+            session.answer("COMMIT").await;
+        }
+        assert_eq!(other.answer("SELECT n FROM shop.stock").await, "1", "{next}");
+    }
+}
