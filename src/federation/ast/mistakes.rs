@@ -4,8 +4,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator,
-    ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator, Value, Visit, Visitor,
+    Delete, Distinct, Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, JoinConstraint,
+    JoinOperator, ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, UnaryOperator,
+    Update, UpdateTableFromKind, Value, Visit, Visitor,
 };
 
 use super::locate::character_of;
@@ -34,13 +35,42 @@ const DUPLICATE_ALIAS: &str = "42712";
 /// PostgreSQL's `ERRCODE_INVALID_COLUMN_REFERENCE`.
 const INVALID_COLUMN_REFERENCE: &str = "42P10";
 
-/// Looks for mistakes in a query that is written in `text`. `is_aggregate` knows the names of aggregate functions.
+/// Looks for mistakes in a query, or another part of a statement, that is written in `text`. `is_aggregate` knows the names of aggregate
+/// functions.
 ///
 /// # Errors
-/// 42803, 42P20, 42809, 42P10, 42601, each with its place.
-pub fn check(query: &Query, text: &str, is_aggregate: &dyn Fn(&str) -> bool) -> Result<(), Diagnosis> {
-    let mut looking = Looking { text, is_aggregate, depth: 0 };
-    match query.visit(&mut looking) {
+/// 42803, 42P20, 42809, 42P10, 42601, 42712, each with its place.
+pub fn check(part: &impl Visit, text: &str, is_aggregate: &dyn Fn(&str) -> bool) -> Result<(), Diagnosis> {
+    told(part.visit(&mut Looking { text, is_aggregate, depth: 0 }))
+}
+
+/// The same for an UPDATE, which has relations and a condition as a query has them.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_update(update: &Update, text: &str, is_aggregate: &dyn Fn(&str) -> bool) -> Result<(), Diagnosis> {
+    let others = match &update.from {
+        Some(UpdateTableFromKind::BeforeSet(others) | UpdateTableFromKind::AfterSet(others)) => others.as_slice(),
+        None => &[],
+    };
+    let tables: Vec<&TableWithJoins> = std::iter::once(&update.table).chain(others).collect();
+    told(Looking { text, is_aggregate, depth: 0 }.rows(&tables, update.selection.as_ref()))?;
+    check(update, text, is_aggregate)
+}
+
+/// The same for a DELETE.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_delete(delete: &Delete, text: &str, is_aggregate: &dyn Fn(&str) -> bool) -> Result<(), Diagnosis> {
+    let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+    let tables: Vec<&TableWithJoins> = from.iter().chain(delete.using.iter().flatten()).collect();
+    told(Looking { text, is_aggregate, depth: 0 }.rows(&tables, delete.selection.as_ref()))?;
+    check(delete, text, is_aggregate)
+}
+
+fn told(found: Found) -> Result<(), Diagnosis> {
+    match found {
         ControlFlow::Break(error) => Err(*error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -213,31 +243,38 @@ impl Looking<'_> {
         })
     }
 
-    fn clauses(&self, select: &Select) -> Found {
-        same_names(select)?;
-        if let Some(condition) = &select.selection {
-            self.forbidden(select, condition, "WHERE")?;
+    /// Relations and the condition on their rows.
+    fn rows(&self, tables: &[&TableWithJoins], condition: Option<&Expr>) -> Found {
+        same_names(tables)?;
+        if let Some(condition) = condition {
+            self.forbidden(tables, condition, "WHERE")?;
         }
-        for join in select.from.iter().flat_map(|from| &from.joins) {
+        for join in tables.iter().flat_map(|from| &from.joins) {
             if let Some(condition) = on_condition(&join.join_operator) {
-                self.forbidden(select, condition, "JOIN conditions")?;
+                self.forbidden(tables, condition, "JOIN conditions")?;
             }
         }
+        ControlFlow::Continue(())
+    }
+
+    fn clauses(&self, select: &Select) -> Found {
+        let tables: Vec<&TableWithJoins> = select.from.iter().collect();
+        self.rows(&tables, select.selection.as_ref())?;
         if let GroupByExpr::Expressions(keys, _) = &select.group_by {
             for key in keys {
-                self.forbidden(select, key, "GROUP BY")?;
+                self.forbidden(&tables, key, "GROUP BY")?;
             }
         }
         match &select.having {
-            Some(condition) => self.forbidden(select, condition, "HAVING"),
+            Some(condition) => self.forbidden(&tables, condition, "HAVING"),
             None => ControlFlow::Continue(()),
         }
     }
 
-    fn forbidden(&self, select: &Select, part: &Expr, clause: &str) -> Found {
+    fn forbidden(&self, tables: &[&TableWithJoins], part: &Expr, clause: &str) -> Found {
         self.each(part, |call, function| match call {
             Call::Aggregate if clause == "HAVING" => None,
-            Call::Aggregate if self.depth > 1 && is_of_outer_query(function, select) => {
+            Call::Aggregate if self.depth > 1 && is_of_outer_query(function, tables) => {
                 let message = "an aggregate in a subquery over columns of an outer query alone is not supported";
                 Some(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_position(self.at(function)))
             }
@@ -330,10 +367,9 @@ fn column_name(expr: &Expr) -> Option<String> {
 }
 
 /// Two relations of one FROM may not have the same name, unless both have it of themselves and are different tables.
-fn same_names(select: &Select) -> Found {
+fn same_names(from: &[&TableWithJoins]) -> Found {
     let mut seen: Vec<(String, Option<String>)> = Vec::new();
-    let tables =
-        select.from.iter().flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+    let tables = from.iter().flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
     for table in tables {
         let (alias, written) = match table {
             TableFactor::Table { alias: None, name, args: None, .. } => {
@@ -365,7 +401,7 @@ fn on_condition(operator: &JoinOperator) -> Option<&Expr> {
 }
 
 /// Whether all columns of an aggregate are written with the names of relations that its own query does not have.
-fn is_of_outer_query(function: &Function, select: &Select) -> bool {
+fn is_of_outer_query(function: &Function, tables: &[&TableWithJoins]) -> bool {
     struct Columns<'o> {
         own: &'o [String],
         reads_outer: bool,
@@ -391,7 +427,7 @@ fn is_of_outer_query(function: &Function, select: &Select) -> bool {
         }
     }
     let factors =
-        select.from.iter().flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+        tables.iter().flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
     // Without all names it is not known whose the columns are.
     let Some(own) = factors.map(|factor| name_of(factor)?.last().map(fold)).collect::<Option<Vec<String>>>() else { return false };
     let mut columns = Columns { own: &own, reads_outer: false };
@@ -400,7 +436,7 @@ fn is_of_outer_query(function: &Function, select: &Select) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
+    use datafusion::sql::sqlparser::{ast::Statement, dialect::PostgreSqlDialect, parser::Parser};
 
     use super::*;
 
@@ -446,6 +482,30 @@ mod tests {
         ];
         for (sql, code, place, message) in rows {
             assert_eq!(find(sql), Err((code.to_owned(), Some(place), message.to_owned())), "{sql}");
+        }
+    }
+
+    #[test]
+    fn statements_that_change_rows_have_the_mistakes_of_queries() {
+        let rows = [
+            ("UPDATE t SET a = 1 WHERE count(*) > 1", "42803", Some(26)),
+            ("UPDATE t SET a = rank() WHERE b = 1", "42809", Some(18)),
+            ("UPDATE t SET a = 1 FROM u AS t", "42712", None),
+            ("UPDATE t SET a = 1 FROM u JOIN v ON sum(u.a) = 1", "42803", Some(37)),
+            ("UPDATE t SET a = (SELECT 1 FROM u ORDER BY 'x')", "42601", Some(44)),
+            ("DELETE FROM t WHERE rank() OVER () = 1", "42P20", Some(21)),
+            ("DELETE FROM t USING u, u", "42712", None),
+            ("DELETE FROM t WHERE a IN (SELECT max(b) FROM u WHERE sum(b) > 1)", "42803", Some(54)),
+        ];
+        for (sql, code, place) in rows {
+            let is_aggregate = |name: &str| matches!(name, "count" | "sum" | "max");
+            let found = match Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_statement().unwrap() {
+                Statement::Update(update) => check_update(&update, sql, &is_aggregate),
+                Statement::Delete(delete) => check_delete(&delete, sql, &is_aggregate),
+                other => panic!("{other}"),
+            };
+            let error = found.unwrap_err();
+            assert_eq!((error.sqlstate.as_str(), error.position), (code, place), "{sql}");
         }
     }
 

@@ -59,13 +59,22 @@ pub(super) async fn plan(
 ) -> Result<PlannedWrite, Diagnosis> {
     let relation = target(write, &setting.snapshot, &setting.path).map_err(|error| located(error, write, text))?;
     access::check_kind(write.verb(), &relation)?;
-    if let Dml::Insert(insert) = &write.dml
-        && let Some(source) = &insert.source
-    {
-        mistakes::check(source, text, &|name| engine.is_aggregate(name))?;
-    }
+    check_mistakes(engine, text, write)?;
     let planned = plan_aside(engine, setting, write, given).await;
     planned.map_err(|error| located(error, write, text))
+}
+
+/// Looks for the mistakes that are looked for in queries.
+fn check_mistakes(engine: &Engine, text: &str, write: &Write) -> Result<(), Diagnosis> {
+    let is_aggregate = |name: &str| engine.is_aggregate(name);
+    if let Some(with) = &write.with {
+        mistakes::check(with, text, &is_aggregate)?;
+    }
+    match &write.dml {
+        Dml::Insert(insert) => mistakes::check(insert.as_ref(), text, &is_aggregate),
+        Dml::Update(update) => mistakes::check_update(update, text, &is_aggregate),
+        Dml::Delete(delete) => mistakes::check_delete(delete, text, &is_aggregate),
+    }
 }
 
 /// Runs a write.

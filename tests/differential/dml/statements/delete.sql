@@ -20,3 +20,7 @@ WITH few AS (SELECT item FROM other.sources WHERE qty < 0) DELETE FROM target.th
 DELETE FROM target.things
 DELETE FROM target.things
 INSERT INTO target.things (_id, name) VALUES (1, 'there again')
+DELETE FROM target.things WHERE sum(qty) > 1
+DELETE FROM target.things WHERE row_number() OVER () = 1
+DELETE FROM target.things USING other.sources s, other.sources s WHERE s._id = things._id
+WITH few AS (SELECT count() FROM other.sources) DELETE FROM target.things WHERE _id = 1

@@ -51,3 +51,8 @@ UPDATE target.things SET qty = 1, qty = 2
 UPDATE target.things SET qty = 1 WHERE qty
 UPDATE target.things SET qty = sum(qty)
 [shop, crm, archive] UPDATE target.things SET _id = NULL WHERE _id = 1
+UPDATE target.things SET qty = 1 WHERE count(*) > 1
+UPDATE target.things SET qty = rank() WHERE _id = 1
+UPDATE target.things SET qty = 1 FROM other.sources AS things WHERE things._id = 1
+UPDATE target.things SET qty = (SELECT qty FROM other.sources ORDER BY 'x' LIMIT 1)
+UPDATE target.things SET qty = (SELECT DISTINCT qty FROM other.sources ORDER BY _id LIMIT 1)
