@@ -306,6 +306,29 @@ async fn prepared_writes_run_again_and_follow_their_table() {
     assert_eq!(stored(&file, "SELECT CAST(n AS TEXT) FROM notes ORDER BY n").await, ["1", "2", "3", "4"]);
 }
 
+#[tokio::test]
+async fn rows_that_would_update_one_row_twice_are_found_across_edits() {
+    let place = Place::new();
+    let file =
+        place.sqlite("notes", "CREATE TABLE ratios (r REAL PRIMARY KEY, t TEXT); INSERT INTO ratios VALUES (7, 'kept');").await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    // More rows than one edit has: the first and the last key are one, as zeros of both signs are.
+    let upsert = |last: &str| {
+        format!(
+            "INSERT INTO notes.ratios SELECT CASE WHEN i = 1200 THEN '{last}'::float8 ELSE i::float8 END, 'new'
+             FROM generate_series(0, 1200) AS i ON CONFLICT (r) DO UPDATE SET t = excluded.t"
+        )
+    };
+    assert_eq!(session.failure(&upsert("-0")).await.code, "21000");
+    assert_eq!(stored(&file, "SELECT t FROM ratios").await, ["kept"]);
+    assert_eq!(count(&session, &upsert("0.5")).await, 1201);
+    assert_eq!(stored(&file, "SELECT CAST(count(*) AS TEXT) FROM ratios WHERE t = 'new'").await, ["1201"]);
+    let values = "INSERT INTO notes.ratios VALUES ('0', 'a'), ('-0', 'b') ON CONFLICT (r) DO UPDATE SET t = excluded.t";
+    assert_eq!(session.failure(values).await.code, "21000");
+    assert_eq!(stored(&file, "SELECT t FROM ratios WHERE r = 0").await, ["new"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_waits_for_a_lock_in_postgres_can_be_stopped() {
     let place = Place::new();

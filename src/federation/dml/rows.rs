@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array};
 use arrow::compute::{concat_batches, filter_record_batch, take};
 use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
@@ -20,9 +20,9 @@ use futures::{StreamExt, TryStreamExt};
 use super::super::engine::Engine;
 use super::super::error::diagnose;
 use super::super::plan::Bound;
-use super::super::semantics::assign_array;
 use super::super::semantics::settings::SessionValues;
 use super::super::semantics::typed::Typed;
+use super::super::semantics::{assign_array, told_apart};
 use super::Work;
 use super::target::Target;
 use crate::error::{Diagnosis, sqlstate};
@@ -241,26 +241,45 @@ pub(super) fn ready(common: &Common, edits: &[Edit], reservation: MemoryReservat
         common.check(edit)?;
         pieces.extend(common.pieces(edit));
     }
-    if pieces.len() > 1 {
-        check_together(common, &pieces, reservation)?;
-    }
+    check_together(common, &pieces, reservation)?;
     Ok(pieces)
 }
 
-/// A store notices rows that would update one row twice inside one edit only.
+/// Refuses rows that would update one row twice: a store notices them inside one edit only, and not every store compares keys as
+/// PostgreSQL does.
 fn check_together(common: &Common, pieces: &[Edit], reservation: MemoryReservation) -> Result<(), Diagnosis> {
     let Some(Edit::Insert(Insert { conflict: Some(conflict), .. })) = pieces.first() else { return Ok(()) };
     let Some(key) = updated_by(conflict) else { return Ok(()) };
+    if pieces.iter().filter_map(Edit::rows).map(RecordBatch::num_rows).sum::<usize>() < 2 {
+        return Ok(());
+    }
     let mut distinct = Distinct::new(common, key, Repeated::Refused, reservation)?;
+    if pieces.len() < 2 && distinct.is_plain {
+        return Ok(());
+    }
     for piece in pieces {
         let Edit::Insert(Insert { columns, rows, .. }) = piece else { continue };
-        if let Some(places) = places_of(key, columns) {
+        let places = places_of(key, columns);
+        if pieces.len() > 1 {
             distinct.check_exact()?;
+            check_given(places.is_some())?;
+        }
+        if let Some(places) = places {
             distinct.places = places;
             distinct.pass(rows.clone())?;
         }
     }
     Ok(())
+}
+
+/// Refuses rows in several edits whose keys the store makes: what they meet is known to nobody.
+fn check_given(is_given: bool) -> Result<(), Diagnosis> {
+    if is_given {
+        return Ok(());
+    }
+    let message = "ON CONFLICT DO UPDATE of rows that leave the key to its default is not supported beside others";
+    Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
+        .with_hint("Insert fewer rows at a time, those with a key by themselves."))
 }
 
 /// The key by which an insert finds the rows that it updates; `None` when it updates none.
@@ -326,6 +345,8 @@ pub(super) struct Maker {
     columns: Vec<usize>,
     inputs: Vec<Input>,
     distinct: Option<Distinct>,
+    /// Whether rows may be updated that are found by a key which the store makes.
+    lacks_key: bool,
     /// How many edits there were.
     made: usize,
 }
@@ -339,19 +360,19 @@ impl Maker {
         let columns = form.columns();
         let arrays = columns.iter().map(|ordinal| {
             let field = edit::field(common.target.at(*ordinal)?);
-            Ok(arrow::array::new_empty_array(field.data_type()))
+            Ok(new_empty_array(field.data_type()))
         });
         let empty = common.batch(&columns, arrays.collect::<Result<_, Diagnosis>>()?, 0)?;
         common.check(&form.edit(&common, empty))?;
-        Ok(Self { common, form, columns, inputs, distinct: None, made: 0 })
+        Ok(Self { common, form, columns, inputs, distinct: None, lacks_key: false, made: 0 })
     }
 
     /// The same, which refuses rows that would update one row twice.
     pub(super) fn minding_conflicts(mut self, engine: &Engine) -> Result<Self, Diagnosis> {
         if let RowForm::Insert { columns, conflict: Some(conflict) } = &self.form
             && let Some(key) = updated_by(conflict)
-            && let Some(places) = places_of(key, columns)
         {
+            let Some(places) = places_of(key, columns) else { return Ok(Self { lacks_key: true, ..self }) };
             let reservation = engine.reservation("keys to be written");
             let distinct = Distinct::new(&self.common, key, Repeated::Refused, reservation)?;
             self.distinct = Some(Distinct { places, ..distinct });
@@ -381,10 +402,11 @@ impl Maker {
         }
         let edits = self.common.pieces(&self.form.edit(&self.common, rows));
         self.made += edits.len();
-        if self.made > 1
-            && let Some(distinct) = &self.distinct
-        {
-            distinct.check_exact()?;
+        if self.made > 1 {
+            check_given(!self.lacks_key)?;
+            if let Some(distinct) = &self.distinct {
+                distinct.check_exact()?;
+            }
         }
         Ok(edits)
     }
@@ -417,11 +439,15 @@ enum Repeated {
 /// Notices keys that occur more than once in a statement.
 struct Distinct {
     converter: RowConverter,
+    /// The types of the key's columns.
+    types: Vec<Typed>,
+    /// Whether values of all of them are equal where their bytes are, to every store.
+    is_plain: bool,
     /// Where the key is among the columns of the rows.
     places: Vec<usize>,
     seen: HashSet<Box<[u8]>>,
     repeated: Repeated,
-    /// Whether different bytes may be one key to the store, so that only the store can tell.
+    /// Whether keys that differ here may be one to the store, so that only the store can tell.
     is_loose: bool,
     reservation: MemoryReservation,
 }
@@ -430,15 +456,29 @@ impl Distinct {
     /// For rows that begin with the key.
     fn new(common: &Common, key: &[usize], repeated: Repeated, reservation: MemoryReservation) -> Result<Self, Diagnosis> {
         let columns = key.iter().map(|ordinal| common.target.at(*ordinal)).collect::<Result<Vec<_>, _>>()?;
-        let fields = columns.iter().map(|column| SortField::new(edit::field(column).data_type().clone())).collect();
+        let types: Vec<Typed> = columns.iter().map(|column| Typed::of_field(&column.field)).collect();
+        let mut is_loose = columns.iter().any(|column| matches!(column.collation, Collation::Loose(_) | Collation::Native { .. }));
+        let (mut fields, mut is_plain) = (Vec::with_capacity(types.len()), true);
+        for (column, typed) in columns.iter().zip(&types) {
+            let none = new_empty_array(edit::field(column).data_type());
+            let (form, is_exact) = form_of(&none, typed)?;
+            fields.push(SortField::new(form.data_type().clone()));
+            is_loose |= !is_exact;
+            is_plain &= form.data_type() == none.data_type();
+        }
         let converter = RowConverter::new(fields).map_err(told)?;
-        let is_loose = columns.iter().any(|column| matches!(column.collation, Collation::Loose(_) | Collation::Native { .. }));
-        Ok(Self { converter, places: (0..key.len()).collect(), seen: HashSet::new(), repeated, is_loose, reservation })
+        let (places, seen) = ((0..key.len()).collect(), HashSet::new());
+        Ok(Self { converter, types, is_plain, places, seen, repeated, is_loose, reservation })
     }
 
     /// The rows whose key is new.
     fn pass(&mut self, rows: RecordBatch) -> Result<RecordBatch, Diagnosis> {
-        let keys: Vec<ArrayRef> = self.places.iter().filter_map(|place| rows.columns().get(*place).cloned()).collect();
+        let mut keys = Vec::with_capacity(self.places.len());
+        for (place, typed) in self.places.iter().zip(&self.types) {
+            let column = rows.columns().get(*place);
+            let column = column.ok_or_else(|| Diagnosis::new(sqlstate::INTERNAL_ERROR, "rows to be written lack their key"))?;
+            keys.push(form_of(column, typed)?.0);
+        }
         let converted = self.converter.convert_columns(&keys).map_err(told)?;
         let mut kept = Vec::with_capacity(rows.num_rows());
         for (row, key) in converted.iter().enumerate() {
@@ -465,12 +505,18 @@ impl Distinct {
     /// Refuses what only the store could tell, where it does not see all rows at once.
     fn check_exact(&self) -> Result<(), Diagnosis> {
         if self.is_loose && self.repeated == Repeated::Refused {
-            let message =
-                "ON CONFLICT DO UPDATE of so many rows is not supported for a key that compares texts by rules of its store";
+            let message = "ON CONFLICT DO UPDATE of so many rows is not supported for a key that compares by rules of its store";
             return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint("Insert fewer rows at a time."));
         }
         Ok(())
     }
+}
+
+/// Values of a key in a form whose bytes are equal where PostgreSQL takes the values for equal, such as 1.0 and 1.00; false where that is
+/// not known of the type.
+fn form_of(array: &ArrayRef, typed: &Typed) -> Result<(ArrayRef, bool), Diagnosis> {
+    let form = told_apart(array, typed).map_err(|error| diagnose(&error))?;
+    Ok(form.map_or_else(|| (Arc::clone(array), false), |form| (form, true)))
 }
 
 /// As PostgreSQL says it.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, BinaryBuilder};
 use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
@@ -71,6 +71,33 @@ pub(super) fn function(typed: &Typed) -> Result<TypedFunction, Diagnosis> {
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
     }
     Ok(TypedFunction::new("typed_key", vec![typed.without_modifier()], PgType::BYTEA.into(), Kernel::Strict(kernel)))
+}
+
+/// Values in a form that is equal exactly where PostgreSQL takes the values for equal; `None` for types whose comparison is not built.
+///
+/// # Errors
+/// A value that is none of its type.
+pub(in super::super) fn told_apart(array: &ArrayRef, typed: &Typed) -> Result<Option<ArrayRef>> {
+    if !is_needed_to_tell_apart(typed, array.data_type()) {
+        return Ok(Some(Arc::clone(array)));
+    }
+    if function(typed).is_err() {
+        return Ok(None);
+    }
+    let column = Column::new(array, Some(typed))?;
+    let mut keys = BinaryBuilder::with_capacity(array.len(), 0);
+    let mut key = Vec::new();
+    for row in 0..array.len() {
+        match column.get(row) {
+            Datum::Null => keys.append_null(),
+            value => {
+                key.clear();
+                encode(typed, &value, &mut key)?;
+                keys.append_value(&key);
+            }
+        }
+    }
+    Ok(Some(Arc::new(keys.finish())))
 }
 
 fn kernel<'a>(call: &Call<'_>, a: &[Datum<'a>]) -> Result<Datum<'a>, Diagnosis> {
@@ -448,5 +475,24 @@ mod tests {
         assert_eq!(month, interval_key(IntervalMonthDayNano::new(0, 30, 0)));
         assert!(interval_key(IntervalMonthDayNano::new(0, -1, 0)) < interval_key(IntervalMonthDayNano::new(0, 0, 1)));
         assert!(month < interval_key(IntervalMonthDayNano::new(0, 30, 1)));
+    }
+
+    #[test]
+    fn values_are_told_apart_as_postgres_does() {
+        let floats: ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![0.0, -0.0, f64::NAN, -f64::NAN, 1.0]));
+        let texts = |values: &[&str]| -> ArrayRef { Arc::new(arrow::array::StringArray::from(values.to_vec())) };
+        let cases = [
+            (floats, PgType::FLOAT8),
+            (texts(&["1.0", "1.000", "NaN", "NaN", "10"]), PgType::NUMERIC),
+            (texts(&["a", "a  ", "", "  ", "b"]), PgType::BPCHAR),
+        ];
+        for (array, pg_type) in cases {
+            let form = told_apart(&array, &pg_type.into()).unwrap().unwrap();
+            let same = |left: usize, right: usize| form.slice(left, 1).as_ref() == form.slice(right, 1).as_ref();
+            assert!(same(0, 1) && same(2, 3) && !same(0, 2) && !same(0, 4), "{pg_type}");
+        }
+        let plain = texts(&["a", "a "]);
+        assert_eq!(&told_apart(&plain, &PgType::TEXT.into()).unwrap().unwrap(), &plain);
+        assert!(told_apart(&plain, &PgType::with_typmod(3614, -1).into()).unwrap().is_none());
     }
 }

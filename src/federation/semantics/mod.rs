@@ -58,6 +58,7 @@ pub(super) use faults::{always_fits, may_fail};
 pub(super) use key::call as key_of;
 pub(super) use key::decode as decode_key;
 pub(super) use key::is_needed_to_tell_apart as needs_key;
+pub(super) use key::told_apart;
 pub(super) use operators::quotient;
 pub(super) use overload::{is_string, numeric_rank};
 pub(super) use sql_types::plan as type_of;
