@@ -85,6 +85,14 @@ impl Branches {
         Self { connectors, kind: self.kind, slots, changed, reach, retired, reads, writers, locked: None, _watch: None }
     }
 
+    /// Branches for a second run of the same statement: it sees what its transaction sees, and of a statement's own branches none that the
+    /// first run has used.
+    pub(super) fn again(&self) -> Self {
+        let shared = self.sharing();
+        let slots = if self.kind == BranchKind::Statement { Arc::default() } else { Arc::clone(&shared.slots) };
+        Self { slots, locked: self.locked.clone(), ..shared }
+    }
+
     /// The same, which reads what `writers` have written to through them.
     #[must_use]
     pub fn with_writers(self, writers: Arc<Writers>) -> Self {

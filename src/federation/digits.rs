@@ -3,9 +3,11 @@
 //! Decimals of some stores have a fixed number of digits. What such a store computes of them is exact or fails (22003), and which of
 //! both is known from its rows alone. The rows of such a statement are held back, within bounds; where it fails before the first
 //! of them is given, it runs again without parts in stores. The engine has all digits, and an error that is PostgreSQL's comes
-//! again; so does that of a store whose transaction it has ended. What fails behind the bounds stays an error.
+//! again; so does that of a store whose transaction it has ended. What fails behind the bounds stays an error. A transaction that
+//! writes is ended by such a failure in it: what is read there runs without parts at once.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -26,6 +28,7 @@ use super::placement::exec::FragmentExec;
 use super::plan::{self, Bound, Planned, Setting};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
+use crate::stores::StoreName;
 use crate::stores::fragment::{Aggregate, Function, Node, Relation, WindowFunction};
 
 /// Most rows that are held back.
@@ -33,33 +36,70 @@ const HELD_ROWS_MAX: usize = 65_536;
 /// Most bytes of them.
 const HELD_BYTES_MAX: usize = 8 << 20;
 
-/// What a statement is run again with.
+/// A bound query that is run again where a store may lack digits for it.
 #[derive(Debug)]
-pub struct Again {
-    /// The engine.
-    pub engine: Engine,
-    /// The setting of the first run.
-    pub setting: Setting,
-    /// The planned statement.
-    pub planned: Planned,
-    /// The values of its parameters.
-    pub values: Vec<ScalarValue>,
-    /// Branches for the second run.
-    pub branches: Arc<Branches>,
+pub struct Ready {
+    bound: Bound,
+    again: Option<Box<Again>>,
 }
 
-/// Whether a store may lack digits for a part of the plan.
-pub fn may_lack(plan: &Arc<dyn ExecutionPlan>, branches: &Branches) -> bool {
+/// What a statement is run again with.
+#[derive(Debug)]
+struct Again {
+    engine: Engine,
+    setting: Setting,
+    planned: Planned,
+    values: Vec<ScalarValue>,
+    branches: Arc<Branches>,
+}
+
+/// [`plan::bind_aside`] for a query that a statement reads; `target` is the store that the statement is going to write to.
+///
+/// # Errors
+/// As [`plan::bind`].
+pub async fn bind(
+    engine: &Engine,
+    setting: &Setting,
+    planned: &Planned,
+    values: &[ScalarValue],
+    (branches, target): (&Arc<Branches>, Option<&StoreName>),
+) -> Result<Ready, Diagnosis> {
+    let bound = plan::bind_aside(engine, setting, planned, values, branches).await?;
+    let mut lacking = BTreeSet::new();
+    find_lacking(&bound.physical, branches, &mut lacking);
+    if lacking.is_empty() {
+        return Ok(Ready { bound, again: None });
+    }
+    if lacking.iter().any(|store| target == Some(store) || branches.writes_to(store)) {
+        let bound = plan::bind_aside(engine, &without_parts(setting), planned, values, branches).await?;
+        return Ok(Ready { bound, again: None });
+    }
+    let (engine, setting, planned) = (engine.clone(), setting.clone(), planned.clone());
+    let again = Again { engine, setting, planned, values: values.to_vec(), branches: Arc::new(branches.again()) };
+    Ok(Ready { bound, again: Some(Box::new(again)) })
+}
+
+/// The setting under which stores run no parts.
+fn without_parts(setting: &Setting) -> Setting {
+    Setting { pushdown: Level::Scans, plan_mode: PlanMode::Custom, ..setting.clone() }
+}
+
+/// The stores that may lack digits for a part of the plan.
+fn find_lacking(plan: &Arc<dyn ExecutionPlan>, branches: &Branches, found: &mut BTreeSet<StoreName>) {
     let node: &dyn Any = plan.as_ref();
-    let lacks = |part: &FragmentExec| {
-        let fragment = part.fragment();
-        branches.connector(&fragment.store).is_some_and(|connector| connector.has_few_digits()) && computes_decimals(&fragment.root)
-    };
-    node.downcast_ref::<FragmentExec>().is_some_and(lacks) || plan.children().into_iter().any(|child| may_lack(child, branches))
+    if let Some(fragment) = node.downcast_ref::<FragmentExec>().map(FragmentExec::fragment)
+        && branches.connector(&fragment.store).is_some_and(|connector| connector.has_few_digits())
+        && computes_decimals(&fragment.root)
+    {
+        found.insert(fragment.store.clone());
+    }
+    for child in plan.children() {
+        find_lacking(child, branches, found);
+    }
 }
 
 /// Whether something is added, subtracted or multiplied as `numeric`.
-fn computes_decimals(root: &Relation) -> bool {
+pub(super) fn computes_decimals(root: &Relation) -> bool {
     let is_numeric = |pg_type: PgType| pg_type.oid == PgType::NUMERIC.oid;
     let mut found = false;
     root.visit(&mut |relation| {
@@ -84,14 +124,27 @@ fn computes_decimals(root: &Relation) -> bool {
     found
 }
 
-/// The rows of a plan that [`may_lack`] digits, or those of its second way.
-///
-/// # Errors
-/// What starting an operator failed with.
-pub fn run(ready: &Bound, again: Again) -> Result<SendableRecordBatchStream, Diagnosis> {
-    let first = ready.run()?;
-    let rows = futures::stream::once(Box::pin(held_back(first, again))).try_flatten();
-    Ok(Box::pin(RecordBatchStreamAdapter::new(ready.physical.schema(), rows)))
+impl Ready {
+    /// What the engine will run first.
+    pub fn physical(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.bound.physical
+    }
+
+    /// Whether it is known to give no rows.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bound.is_empty()
+    }
+
+    /// Starts the query. Dropping the stream stops it in the stores.
+    ///
+    /// # Errors
+    /// What starting an operator failed with.
+    pub fn run(self) -> Result<SendableRecordBatchStream, Diagnosis> {
+        let first = self.bound.run()?;
+        let Some(again) = self.again else { return Ok(first) };
+        let rows = futures::stream::once(Box::pin(held_back(first, *again))).try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.bound.physical.schema(), rows)))
+    }
 }
 
 async fn held_back(mut first: SendableRecordBatchStream, again: Again) -> Result<BoxStream<'static, Result<RecordBatch>>> {
@@ -135,7 +188,7 @@ fn first_cause(error: DataFusionError, first: &Diagnosis) -> DataFusionError {
 impl Again {
     /// The rows where stores run no parts.
     async fn rows(self) -> Result<SendableRecordBatchStream, Diagnosis> {
-        let setting = Setting { pushdown: Level::Scans, plan_mode: PlanMode::Custom, ..self.setting };
+        let setting = without_parts(&self.setting);
         plan::bind_aside(&self.engine, &setting, &self.planned, &self.values, &self.branches).await?.run()
     }
 }

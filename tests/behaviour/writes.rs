@@ -3,11 +3,13 @@
 
 use std::path::Path;
 
+use mongodb::bson::{Bson, doc};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Executor};
 use tokio_postgres::SimpleQueryMessage;
 use tributary::server::Server;
 
+use super::endless;
 use crate::support::{self, proxy};
 use proxy::{OWNER, Place, Session};
 
@@ -468,4 +470,33 @@ async fn what_was_written_through_a_lost_connection_to_postgres_is_never_called_
         }
         assert_eq!(other.answer("SELECT n FROM shop.stock").await, "1", "{next}");
     }
+}
+
+/// The square of the number below has more digits than decimals of the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_more_digits_than_mongodb_has_is_computed_here_before_it_is_written() {
+    let place = Place::new();
+    let mongodb = support::mongodb().await;
+    let database = mongodb.fresh_database().await.unwrap();
+    let client = endless::client(mongodb).await;
+    let cost = Bson::Decimal128("1234567890123456789012345678901234".parse().unwrap());
+    client.database(&database).collection("sums").insert_one(doc! { "_id": 1_i64, "cost": cost, "got": "no" }).await.unwrap();
+    place.mongodb("field", mongodb, &database, "");
+    let file = place.sqlite("notes", NOTES).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let square = "1524157875323883675049535156256666792303015211342784374345526722756";
+    let sum = "SELECT sum(cost * cost)::text FROM field.sums";
+    assert_eq!(session.answer(sum).await, square);
+    assert_eq!(count(&session, "INSERT INTO notes.notes (n, t) SELECT 3, sum(cost * cost)::text FROM field.sums").await, 1);
+    assert_eq!(count(&session, &format!("INSERT INTO notes.notes (n, t) VALUES (4, ({sum}))")).await, 1);
+    assert_eq!(stored(&file, "SELECT t FROM notes WHERE n > 2").await, [square, square]);
+    assert_eq!(count(&session, &format!("UPDATE notes.notes SET points = 0 WHERE t = ({sum})")).await, 2);
+    assert_eq!(count(&session, "UPDATE field.sums SET got = 'yes' WHERE cost * cost > 1 AND got = 'no'").await, 1);
+    // In a transaction of the server such a failure would be its end.
+    session.answer("BEGIN").await;
+    assert_eq!(count(&session, "UPDATE field.sums SET cost = 1 - cost WHERE _id = 1").await, 1);
+    assert_eq!(session.answer("SELECT sum((1 - cost) * (1 - cost))::text FROM field.sums").await, square);
+    session.answer("ROLLBACK").await;
+    assert_eq!(session.answer("SELECT got FROM field.sums").await, "yes");
 }

@@ -6,9 +6,10 @@ use arrow::array::ArrayRef;
 use datafusion::scalar::ScalarValue;
 
 use super::super::branches::Branches;
+use super::super::digits::{self, Ready};
 use super::super::engine::Engine;
 use super::super::error::diagnose;
-use super::super::plan::Setting;
+use super::super::plan::{Planned, Setting};
 use super::super::semantics::typed::Typed;
 use super::super::semantics::{Assigned, is_assignable};
 use super::rows::Common;
@@ -77,6 +78,15 @@ impl<'b> Binding<'b> {
     /// The values of the parameters.
     pub(super) fn values(&self) -> &[ScalarValue] {
         &self.common.values
+    }
+
+    /// A query of the statement, ready to run.
+    ///
+    /// # Errors
+    /// As for any query.
+    pub(super) async fn query(&self, planned: &Planned) -> Result<Ready, Diagnosis> {
+        let target = Some(&self.common.target.store);
+        digits::bind(self.engine, self.setting, planned, self.values(), (self.branches, target)).await
     }
 
     /// A cell in the type of a column, as one row.

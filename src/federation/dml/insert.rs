@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Ident, Insert, ObjectName, OnInsert, Query, Select, SelectItem, SetExpr, Values, With,
 };
 
-use super::super::plan::{Planned, bind_aside};
+use super::super::plan::Planned;
 use super::super::scan::count_scans;
 use super::super::semantics::typed::Typed;
 use super::assign::{self, Binding, check_given};
@@ -322,15 +322,15 @@ impl PlannedInsert {
             Source::Values(values) => return values.bind(binding, conflict).await,
             Source::Query(source) => source,
         };
-        let bound = bind_aside(binding.engine, binding.setting, &source.planned, binding.values(), binding.branches).await?;
-        if bound.is_empty() {
+        let ready = binding.query(&source.planned).await?;
+        if ready.is_empty() {
             return Ok(Work::Nothing);
         }
-        let gathers = count_scans(&bound.physical).contains_key(&binding.common().target.store);
+        let gathers = count_scans(ready.physical()).contains_key(&binding.common().target.store);
         let inputs = source.types.iter().cloned().enumerate().map(|(place, from)| Input::Output(place, from)).collect();
         let form = RowForm::Insert { columns: source.columns.clone(), conflict };
         let maker = Maker::new(binding.common().clone(), form, inputs)?.minding_conflicts(binding.engine)?;
-        Ok(Work::Rows(Rows::of_query(bound, maker, false, gathers)))
+        Ok(Work::Rows(Rows::of_query(ready, maker, false, gathers)))
     }
 }
 

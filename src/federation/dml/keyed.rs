@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{Expr, Ident, SelectItem, TableWithJoins, With};
 
 use super::super::placement::Level;
-use super::super::plan::{Planned, bind_aside};
+use super::super::plan::Planned;
 use super::super::semantics::typed::Typed;
 use super::Work;
 use super::assign::Binding;
@@ -105,8 +105,8 @@ impl PlannedKeyed {
         if !binding.branches.locks_table(&target.store, &target.table.id) {
             return Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "rows are to be changed that nobody locks"));
         }
-        let bound = bind_aside(binding.engine, binding.setting, &self.planned, binding.values(), binding.branches).await?;
-        if bound.is_empty() {
+        let ready = binding.query(&self.planned).await?;
+        if ready.is_empty() {
             return Ok(Work::Nothing);
         }
         let keys = self.types.iter().take(self.key.len()).cloned().enumerate();
@@ -115,7 +115,7 @@ impl PlannedKeyed {
         if self.reads_others {
             maker = maker.once_each(binding.engine)?;
         }
-        Ok(Work::Rows(Rows::of_query(bound, maker, true, true)))
+        Ok(Work::Rows(Rows::of_query(ready, maker, true, true)))
     }
 }
 

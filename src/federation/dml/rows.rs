@@ -17,9 +17,9 @@ use datafusion::scalar::ScalarValue;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
+use super::super::digits::Ready;
 use super::super::engine::Engine;
 use super::super::error::diagnose;
-use super::super::plan::Bound;
 use super::super::semantics::settings::SessionValues;
 use super::super::semantics::typed::Typed;
 use super::super::semantics::{assign_array, told_apart};
@@ -50,9 +50,9 @@ enum Source {
     /// Nothing is left to be read.
     Ready(Vec<Edit>),
     /// The rows of a query.
-    Query(Box<Bound>, Box<Maker>),
+    Query(Box<Ready>, Box<Maker>),
     /// The cells of VALUES that must be computed.
-    Cells(Box<Bound>, OfCells),
+    Cells(Box<Ready>, OfCells),
 }
 
 /// Makes edits of computed cells.
@@ -66,13 +66,13 @@ impl fmt::Debug for Rows {
 
 impl Rows {
     /// The rows of a query. Those that lock are gathered.
-    pub(super) fn of_query(bound: Bound, maker: Maker, locks: bool, gathers: bool) -> Self {
-        Self { locks, gathers: gathers || locks, source: Source::Query(Box::new(bound), Box::new(maker)) }
+    pub(super) fn of_query(query: Ready, maker: Maker, locks: bool, gathers: bool) -> Self {
+        Self { locks, gathers: gathers || locks, source: Source::Query(Box::new(query), Box::new(maker)) }
     }
 
     /// Edits of the one row of cells that a query computes.
-    pub(super) fn of_cells(bound: Bound, edits: OfCells) -> Self {
-        Self { locks: false, gathers: true, source: Source::Cells(Box::new(bound), edits) }
+    pub(super) fn of_cells(query: Ready, edits: OfCells) -> Self {
+        Self { locks: false, gathers: true, source: Source::Cells(Box::new(query), edits) }
     }
 
     /// The edits, in the order of the rows. Nothing is read before the first one is asked for; after an error there are none.
@@ -84,16 +84,16 @@ impl Rows {
         let reservation = engine.reservation("rows to be written");
         match self.source {
             Source::Ready(edits) => Ok(futures::stream::iter(edits.into_iter().map(Ok::<Edit, Diagnosis>)).boxed()),
-            Source::Cells(bound, make) => {
-                let stream = bound.run()?;
+            Source::Cells(query, make) => {
+                let stream = query.run()?;
                 let made = futures::stream::once(async move {
                     let cells = Gathered::of(stream, reservation).await?;
                     make(cells.whole()?)
                 });
                 Ok(flat(made.boxed()))
             }
-            Source::Query(bound, maker) => {
-                let stream = bound.run()?;
+            Source::Query(query, maker) => {
+                let stream = query.run()?;
                 let batches = if self.gathers {
                     let gathered = futures::stream::once(Gathered::of(stream, reservation));
                     gathered

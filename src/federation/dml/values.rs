@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{Expr, SelectItem, With};
 
 use super::super::ast::allowed::{Sets, refuse_calls};
 use super::super::error::diagnose;
-use super::super::plan::{Planned, bind_aside};
+use super::super::plan::Planned;
 use super::super::scan::count_scans;
 use super::super::semantics::typed::Typed;
 use super::super::semantics::{Assigned, assign_array};
@@ -120,10 +120,10 @@ impl PlannedValues {
         let Some(computed) = &self.computed else {
             return work(common, &self.edits(common, None, conflict.as_ref())?, binding.engine);
         };
-        let bound = bind_aside(binding.engine, binding.setting, &computed.planned, binding.values(), binding.branches).await?;
-        if count_scans(&bound.physical).is_empty() {
+        let query = binding.query(&computed.planned).await?;
+        if count_scans(query.physical()).is_empty() {
             let reservation = binding.engine.reservation("computed cells");
-            let cells = Gathered::of(bound.run()?, reservation).await?.whole()?;
+            let cells = Gathered::of(query.run()?, reservation).await?.whole()?;
             return work(common, &self.edits(common, Some(&cells), conflict.as_ref())?, binding.engine);
         }
         let (values, common) = (Arc::clone(self), common.clone());
@@ -132,7 +132,7 @@ impl PlannedValues {
             let edits = values.edits(&common, Some(&cells), conflict.as_ref())?;
             ready(&common, &edits, reservation)
         };
-        Ok(Work::Rows(Rows::of_cells(bound, Box::new(made))))
+        Ok(Work::Rows(Rows::of_cells(query, Box::new(made))))
     }
 
     /// The edits: one for each run of rows that leave the same columns to their defaults.

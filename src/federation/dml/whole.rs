@@ -4,6 +4,7 @@
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 
+use super::super::digits::computes_decimals;
 use super::super::error::diagnose;
 use super::super::placement;
 use super::super::plan::{Planned, optimized_aside};
@@ -50,6 +51,9 @@ pub(super) async fn look(binding: &Binding<'_>, planned: &Planned, has_condition
     let target = &binding.common().target;
     let Some((fragment, tables)) = placement::whole(&plan).map_err(told)? else { return Ok(Whole::No) };
     if fragment.store != target.store || tables.len() != 1 || !tables.contains_key(&target.table.id) {
+        return Ok(Whole::No);
+    }
+    if binding.common().connector.has_few_digits() && computes_decimals(&fragment.root) {
         return Ok(Whole::No);
     }
     Ok(match split(fragment.root, &tables) {

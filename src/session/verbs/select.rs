@@ -8,7 +8,7 @@ use super::Bound;
 use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
-use crate::federation::digits::{self, Again};
+use crate::federation::digits;
 use crate::federation::fast::Lookup;
 use crate::federation::plan::{self, Planned, Setting};
 use crate::federation::ranges::Reading;
@@ -161,13 +161,7 @@ async fn run_planned(
     }
     let branches = session.branches(&setting.snapshot);
     let values = bound.map(|(_, values)| values).unwrap_or_default();
-    let ready = plan::bind_aside(&session.shared.engine, &setting, &planned, values, &branches).await;
-    let ready = ready.map_err(|error| located(error, query, text))?;
-    let stream = if digits::may_lack(&ready.physical, &branches) {
-        let (engine, branches) = (session.shared.engine.clone(), session.branches(&setting.snapshot));
-        digits::run(&ready, Again { engine, setting, planned: planned.clone(), values: values.to_vec(), branches })?
-    } else {
-        ready.run()?
-    };
+    let ready = digits::bind(&session.shared.engine, &setting, &planned, values, (&branches, None)).await;
+    let stream = ready.map_err(|error| located(error, query, text))?.run()?;
     Ok(Execution::Rows(Rows::new(planned.columns, session.settings.display(), stream, SELECTED, session.guard.clone())))
 }
