@@ -272,7 +272,7 @@ impl Block {
     /// Ends what the block has in the stores. What it has written comes first: how reads end changes nothing of it.
     ///
     /// # Errors
-    /// What a store answered to the commit; without writes, what one answered to the end of reads.
+    /// What a store answered to the commit; without writes, what one answered to the end of reads that are to be kept.
     pub async fn finish(&self, keeps: bool) -> Result<(), Diagnosis> {
         let written = self.writers.as_ref().map(|writers| writers.take()).unwrap_or_default();
         let has_writers = !written.is_empty();
@@ -287,11 +287,12 @@ impl Block {
             Some(branches) => let_go(branches).await,
             None => Ok(()),
         };
-        if !has_writers {
+        if keeps && !has_writers {
             return read;
         }
+        // Nothing depends on them: they stand beside a write that is committed, or nothing is kept in any case.
         if let Err(error) = read {
-            tracing::warn!(sqlstate = error.sqlstate, error = %Line(&error.message), "reads beside a write did not end well");
+            tracing::warn!(sqlstate = error.sqlstate, error = %Line(&error.message), "reads of a transaction did not end well");
         }
         ended
     }

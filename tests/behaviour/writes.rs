@@ -374,6 +374,9 @@ async fn a_commit_that_postgres_refuses_has_kept_nothing() {
     assert_eq!(count(&session, "INSERT INTO shop.dog VALUES (1, 1)").await, 1);
     assert_eq!(session.failure("COMMIT").await.code, "23503");
     assert_eq!(session.answer("SHOW application_name").await, "");
+    session.answer("BEGIN").await;
+    assert_eq!(count(&session, "INSERT INTO shop.dog VALUES (1, 1)").await, 1);
+    assert_eq!(session.failure("COMMIT AND CHAIN").await.code, "23503");
     assert_eq!(session.failure("INSERT INTO shop.dog VALUES (1, 1)").await.code, "23503");
     let returning = "INSERT INTO shop.dog VALUES (1, 1) RETURNING id";
     assert_eq!(session.failure(returning).await.code, "23503");
@@ -451,13 +454,13 @@ async fn what_was_written_through_a_lost_connection_to_postgres_is_never_called_
     let server = place.serve().await;
     let (session, other) = (proxy::connect(&server, OWNER).await, proxy::connect(&server, OWNER).await);
     let mut owner = proxy::direct(postgres, &database).await;
+    let all =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL
         AND pid <> pg_backend_pid()";
     for next in ["TABLE shop.stock", "INSERT INTO shop.stock VALUES (3)", "UPDATE shop.stock SET n = n + 10", "COMMIT"] {
         session.answer("BEGIN; SAVEPOINT s").await;
         assert_eq!(count(&session, "INSERT INTO shop.stock VALUES (2)").await, 1);
-        let all =
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
         owner.execute(all).await.unwrap();
         while sqlx::query_scalar::<_, i64>(left).fetch_one(&mut owner).await.unwrap() > 0 {
             tokio::task::yield_now().await;
@@ -470,6 +473,12 @@ async fn what_was_written_through_a_lost_connection_to_postgres_is_never_called_
         }
         assert_eq!(other.answer("SELECT n FROM shop.stock").await, "1", "{next}");
     }
+    // Nothing is to be kept, so that nothing can fail.
+    session.answer("BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+    assert_eq!(session.answer("SELECT n FROM shop.stock").await, "1");
+    owner.execute(all).await.unwrap();
+    session.answer("ROLLBACK").await;
+    assert_eq!(session.answer("SELECT n FROM shop.stock").await, "1");
 }
 
 /// The square of the number below has more digits than decimals of the server.

@@ -171,7 +171,8 @@ async fn end(session: &mut Session, commit: bool, chain: bool) -> Result<(), Dia
     let finished = block.finish(commit).await;
     // What was set in a transaction that a store did not commit is undone with it.
     session.settings.end(commit && finished.is_ok());
-    if chain {
+    // What a store did not commit is not gone on with.
+    if chain && finished.is_ok() {
         session.block = Some(Block::new(block.modes, session.statement_start));
         session.settings.begin();
         show_modes(session, block.modes)?;
