@@ -26,7 +26,7 @@ const WRITE: Purpose = Purpose::Write(WriteIsolation::ReadCommitted);
 /// A table of three rows.
 async fn three() -> (Fixture, Arc<Table>) {
     let mut fixture = Fixture::new().await;
-    fixture.run("CREATE TABLE t (id int PRIMARY KEY, name varchar(9), n int DEFAULT 7 NOT NULL CHECK (n < 1000))").await;
+    fixture.run("CREATE TABLE t (id int PRIMARY KEY, name varchar(19), n int DEFAULT 7 NOT NULL CHECK (n < 1000))").await;
     fixture.run("INSERT INTO t VALUES (1, 'a', 10), (2, 'b', 20), (3, NULL, 30)").await;
     let table = fixture.table("t").await;
     (fixture, table)
@@ -166,7 +166,7 @@ async fn a_refused_edit_names_its_place_and_changes_nothing() {
     let cases = [
         (one(&table, 2), "23505", Some("t_pkey"), None),
         (renumber(&table, &[1, 2], &[5, 1000], &[]), "23514", Some("t_n_check"), None),
-        (Edit::Insert(insert(&table, &[(0, numbers(&[9])), (1, texts(&["0123456789"]))], &[])), "22001", None, None),
+        (Edit::Insert(insert(&table, &[(0, numbers(&[9])), (1, texts(&["01234567890123456789"]))], &[])), "22001", None, None),
         (Edit::Insert(insert(&table, &[(0, numbers(&[9])), (2, no_number())], &[0])), "23502", None, Some("n")),
     ];
     for (edit, sqlstate, constraint, column) in cases {
