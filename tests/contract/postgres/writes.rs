@@ -197,6 +197,19 @@ async fn what_cannot_be_given_back_is_not_written() {
 }
 
 #[tokio::test]
+async fn a_null_that_its_column_forbade_is_not_written_where_it_is_given_back() {
+    let (mut fixture, table) = three().await;
+    let connector = fixture.connector.clone();
+    fixture.run("ALTER TABLE t ALTER n DROP NOT NULL").await;
+    let given = |returning: &[usize]| Edit::Insert(insert(&table, &[(0, numbers(&[9])), (2, no_number())], returning));
+    let error = once(&connector, &given(&[2])).await.unwrap_err();
+    assert!(matches!(error, StoreError::SchemaChanged { .. }), "{error:?}");
+    assert_eq!(fixture.ask("SELECT count(*)::text FROM t").await.as_deref(), Some("3"));
+    assert_eq!(returned(&once(&connector, &given(&[0])).await.unwrap()), (1, vec![9]));
+    assert_eq!(fixture.ask("SELECT count(*)::text FROM t WHERE n IS NULL").await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
 async fn a_transaction_sees_its_writes_and_nobody_else_does_until_it_ends() {
     let (mut fixture, table) = three().await;
     for isolation in [WriteIsolation::ReadCommitted, WriteIsolation::RepeatableRead, WriteIsolation::Serializable] {

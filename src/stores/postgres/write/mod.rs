@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Edit → statement (one INSERT, UPDATE or DELETE; rows as texts in parameters) → run → how many rows, and those of RETURNING
-//!     once           a statement that the server commits by itself
+//!     once           a statement that the server commits by itself; a transaction around one that gives rows back
 //!     transaction    BEGIN … COMMIT on one connection, with savepoints; scans in it are cursors
 //! ```
 //!

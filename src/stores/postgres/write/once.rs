@@ -1,7 +1,8 @@
 //! One edit that the server commits by itself.
 //!
-//! **Invariant:** an edit that fails has changed nothing. What is given back must therefore be readable whatever it is, or else the
-//! edit runs in a transaction that is committed when its rows have been read.
+//! **Invariant:** an edit that fails has changed nothing. One that gives rows back may fail when they are read (a value that has no place
+//! in its column, a NULL that was forbidden when the table was discovered, too many bytes), so it runs in a transaction that is committed
+//! when all of them have been read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +13,10 @@ use super::super::super::connector::WriteIsolation;
 use super::super::super::edit::{Edit, Edited};
 use super::super::super::error::StoreError;
 use super::super::branch::Inner;
-use super::super::job::Item;
 use super::super::pool::{Lease, State};
 use super::run::{Failure, run};
-use super::statement::{Returned, Statement};
+use super::statement::Statement;
 use super::transaction::begin;
-use crate::pgtype::{PgField, PgType};
 
 /// A connection that has been in the pool for longer is tried before an edit is sent over it, which cannot be sent again.
 const REST_MAX: Duration = Duration::from_secs(1);
@@ -27,10 +26,10 @@ const REST_MAX: Duration = Duration::from_secs(1);
 /// # Errors
 /// What the server answered; [`StoreError::OutcomeUnknown`] when its answer was lost.
 pub(in super::super) async fn once(inner: &Arc<Inner>, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
-    let statement = Statement::of(edit)?;
-    if statement.returned.as_ref().is_some_and(|returned| !is_always_readable(returned)) {
+    if !edit.returning().is_empty() {
         return Box::pin(in_transaction(inner, edit, stop)).await;
     }
+    let statement = Statement::of(edit)?;
     loop {
         let mut lease = tried(inner).await?;
         match Box::pin(run(inner, &mut lease, &statement, stop, State::Ready)).await {
@@ -67,25 +66,6 @@ async fn tried(inner: &Inner) -> Result<Lease, StoreError> {
         }
         Err(error) => Err(error),
     }
-}
-
-/// Whether every value of these types can be given.
-fn is_always_readable(returned: &Returned) -> bool {
-    const TYPES: [PgType; 9] = [
-        PgType::BOOL,
-        PgType::INT2,
-        PgType::INT4,
-        PgType::INT8,
-        PgType::FLOAT4,
-        PgType::FLOAT8,
-        PgType::TEXT,
-        PgType::VARCHAR,
-        PgType::UUID,
-    ];
-    returned.job.items.iter().all(|item| match item {
-        Item::Plain { field, .. } => TYPES.iter().any(|known| known.oid == field.pg_type().oid),
-        Item::Document { .. } => false,
-    })
 }
 
 /// A statement that commits was sent, and its answer is lost.
