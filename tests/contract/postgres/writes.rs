@@ -210,6 +210,25 @@ async fn a_null_that_its_column_forbade_is_not_written_where_it_is_given_back() 
 }
 
 #[tokio::test]
+async fn more_than_there_is_room_for_is_neither_given_back_nor_written() {
+    let mut fixture = Fixture::new().await;
+    fixture.run("CREATE TABLE t (id int PRIMARY KEY, name text, n int)").await;
+    fixture.run("INSERT INTO t SELECT i, repeat('x', 1048576), 0 FROM generate_series(1, 70) i").await;
+    let (table, connector) = (fixture.table("t").await, fixture.connector.clone());
+    let error = once(&connector, &delete_below(&table, 100)).await.unwrap_err();
+    assert_eq!(error.sqlstate(), "53200", "{error:?}");
+    assert_eq!(fixture.ask("SELECT count(*)::text FROM t").await.as_deref(), Some("70"));
+    let branch = connector.open(WRITE).await.unwrap();
+    branch.savepoint(1).await.unwrap();
+    assert_eq!(run(&branch, &delete_below(&table, 100)).await.unwrap_err().sqlstate(), "53200");
+    assert_eq!(branch.commit().await.unwrap_err().sqlstate(), "25P02");
+    branch.roll_back_to(1).await.unwrap();
+    assert_eq!(run(&branch, &delete_below(&table, 11)).await.unwrap().rows, 10);
+    branch.commit().await.unwrap();
+    assert_eq!(fixture.ask("SELECT count(*)::text FROM t").await.as_deref(), Some("60"));
+}
+
+#[tokio::test]
 async fn a_transaction_sees_its_writes_and_nobody_else_does_until_it_ends() {
     let (mut fixture, table) = three().await;
     for isolation in [WriteIsolation::ReadCommitted, WriteIsolation::RepeatableRead, WriteIsolation::Serializable] {

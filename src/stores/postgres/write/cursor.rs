@@ -18,10 +18,9 @@ use sqlx::postgres::PgRow;
 
 use super::super::super::connector::BatchStream;
 use super::super::super::error::StoreError;
-use super::super::error;
 use super::super::job::Job;
 use super::super::scan::{Cells, cells, finish};
-use super::run::raw;
+use super::run::append;
 use super::transaction::Transaction;
 use crate::task::OwnedTask;
 
@@ -112,15 +111,4 @@ impl Cursor {
         self.rows = fitting.min(rows.saturating_mul(GROWTH)).clamp(1, self.job.limits.batch_rows.max(1));
         finish(&self.job, &mut self.cells, count).map(Some)
     }
-}
-
-/// Adds a row. Gives about how large it is.
-fn append(columns: &mut [Cells], row: &PgRow, job: &Job) -> Result<usize, StoreError> {
-    let mut bytes = 0;
-    for (place, column) in columns.iter_mut().enumerate() {
-        let value = raw(row, place).map_err(|problem| error::running(&job.store, &problem))?;
-        bytes += 4 + value.map_or(0, <[u8]>::len);
-        column.append(value).map_err(|unfit| unfit.in_scan(job))?;
-    }
-    Ok(bytes)
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! **Invariants:** nothing is executed whose rows could be misread; an answer is read to its end, also behind a value that cannot be
-//! given; no request to cancel is under way when this returns.
+//! given, and no more than [`GATHER_BYTES_MAX`] of it are kept; no request to cancel is under way when this returns.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +23,12 @@ use sqlx::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::super::super::connector::GATHER_BYTES_MAX;
 use super::super::super::edit::Edited;
 use super::super::super::error::StoreError;
 use super::super::branch::Inner;
 use super::super::error;
-use super::super::job::Item;
+use super::super::job::{Item, Job};
 use super::super::pool::{Lease, State};
 use super::super::scan::{Cells, cells, finish};
 use super::statement::{Parameters, Returned, Statement};
@@ -306,6 +307,8 @@ struct Reading<'r> {
     returned: &'r Returned,
     cells: Vec<Cells>,
     count: usize,
+    /// How much has been kept.
+    bytes: usize,
     /// The numbers of the rows, where they have some.
     numbers: Vec<i64>,
     broken: Option<StoreError>,
@@ -313,27 +316,33 @@ struct Reading<'r> {
 
 impl<'r> Reading<'r> {
     fn of(returned: &'r Returned) -> Self {
-        Self { returned, cells: cells(&returned.job), count: 0, numbers: Vec::new(), broken: None }
+        Self { returned, cells: cells(&returned.job), count: 0, bytes: 0, numbers: Vec::new(), broken: None }
     }
 
-    /// Takes a row, unless one before it could not be read.
+    /// Takes a row, unless one before it could not be read: then nothing is kept any more.
     fn take(&mut self, row: &PgRow) {
-        if self.broken.is_none() {
-            self.broken = self.read(row).err();
+        if self.broken.is_some() {
+            return;
+        }
+        if let Err(error) = self.read(row) {
+            (self.cells, self.numbers) = (Vec::new(), Vec::new());
+            self.broken = Some(error);
         }
     }
 
     fn read(&mut self, row: &PgRow) -> Result<(), StoreError> {
         let job = &self.returned.job;
-        for (place, cells) in self.cells.iter_mut().enumerate() {
-            let value = raw(row, place).map_err(|problem| error::running(&job.store, &problem))?;
-            cells.append(value).map_err(|unfit| unfit.in_scan(job))?;
-        }
+        self.bytes += append(&mut self.cells, row, job)?;
         if self.returned.is_numbered {
             let number = row.try_get(self.cells.len()).map_err(|problem| error::running(&job.store, &problem))?;
             self.numbers.push(number);
+            self.bytes += size_of::<i64>();
         }
         self.count += 1;
+        if self.bytes > GATHER_BYTES_MAX {
+            let message = "too much is to be given back by one statement".to_owned();
+            return Err(StoreError::remote(job.store.as_str(), sqlstate::OUT_OF_MEMORY, message));
+        }
         Ok(())
     }
 
@@ -353,11 +362,22 @@ impl<'r> Reading<'r> {
     }
 }
 
-/// A value of a row as it came; `None` is NULL.
+/// Adds a row. Gives about how large it is.
 ///
 /// # Errors
-/// There is no such value.
-pub(super) fn raw(row: &PgRow, place: usize) -> Result<Option<&[u8]>, sqlx::Error> {
+/// A value that cannot be given.
+pub(super) fn append(columns: &mut [Cells], row: &PgRow, job: &Job) -> Result<usize, StoreError> {
+    let mut bytes = 0;
+    for (place, column) in columns.iter_mut().enumerate() {
+        let value = raw(row, place).map_err(|problem| error::running(&job.store, &problem))?;
+        bytes += 4 + value.map_or(0, <[u8]>::len);
+        column.append(value).map_err(|unfit| unfit.in_scan(job))?;
+    }
+    Ok(bytes)
+}
+
+/// A value of a row as it came; `None` is NULL.
+fn raw(row: &PgRow, place: usize) -> Result<Option<&[u8]>, sqlx::Error> {
     let value = row.try_get_raw(place)?;
     if value.is_null() {
         return Ok(None);
