@@ -309,6 +309,24 @@ async fn scans_and_edits_take_turns() {
 }
 
 #[tokio::test]
+async fn rows_that_are_suddenly_wide_are_read_up_to_a_bound() {
+    let mut fixture = Fixture::new().await;
+    fixture.run("CREATE TABLE t (id int PRIMARY KEY, name text, n int)").await;
+    fixture.run("INSERT INTO t SELECT i, CASE WHEN i > 200 THEN repeat('x', 90000) END, 0 FROM generate_series(1, 1200) i").await;
+    let table = fixture.table("t").await;
+    let branch = fixture.connector.open(WRITE).await.unwrap();
+    assert_eq!(read(&branch, &table).await.unwrap_err().sqlstate(), "53200");
+    // What is left of the answer is in nobody's way.
+    assert_eq!(run(&branch, &one(&table, 9_999)).await.unwrap().rows, 1);
+    branch.commit().await.unwrap();
+    // Rows that are wide from the start are read a few at a time.
+    fixture.run("DELETE FROM t WHERE id <= 200 OR id > 1200").await;
+    let branch = fixture.connector.open(WRITE).await.unwrap();
+    assert_eq!(read(&branch, &table).await.unwrap(), 1_000);
+    branch.rollback().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_locked_scan_keeps_others_from_its_rows() {
     let (mut fixture, table) = three().await;
     let branch = fixture.connector.open(WRITE).await.unwrap();

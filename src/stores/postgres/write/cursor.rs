@@ -8,7 +8,7 @@
 //! The cursor sees the rows as they were when it was declared; later edits of the same transaction do not change them.
 //!
 //! **Invariants:** the connection is held for one FETCH, which goes on in a task of its own, so that a stream that nobody polls keeps
-//! nobody waiting; a stream that is dropped leaves at most that one FETCH to be read.
+//! nobody waiting; a stream that is dropped leaves at most that one FETCH to be read; a FETCH keeps no more than [`GATHER_BYTES_MAX`].
 
 use std::sync::Arc;
 
@@ -16,16 +16,19 @@ use arrow::array::RecordBatch;
 use futures::StreamExt;
 use sqlx::postgres::PgRow;
 
-use super::super::super::connector::BatchStream;
+use super::super::super::connector::{BatchStream, GATHER_BYTES_MAX};
 use super::super::super::error::StoreError;
 use super::super::job::Job;
 use super::super::scan::{Cells, cells, finish};
 use super::run::append;
 use super::transaction::Transaction;
+use crate::error::sqlstate;
 use crate::task::OwnedTask;
 
 /// Rows of the first batch: as many as may be wide without harm.
-const FIRST: usize = 128;
+const FIRST: usize = 16;
+/// Rows of any batch: the next ones may be far wider than those so far.
+const MOST: usize = 1_024;
 /// A batch has at most so many times the rows of the one before.
 const GROWTH: usize = 8;
 
@@ -100,7 +103,7 @@ impl Cursor {
         let mut take = |row: &PgRow| -> Result<(), StoreError> {
             bytes += append(cells, row, job)?;
             count += 1;
-            Ok(())
+            if bytes > GATHER_BYTES_MAX { Err(too_wide(job)) } else { Ok(()) }
         };
         transaction.rows(&mut line, &sql, Some(job), &mut take).await?;
         drop(line);
@@ -108,7 +111,18 @@ impl Cursor {
             return Ok(None);
         }
         let fitting = self.job.limits.batch_bytes / (bytes / count).max(1);
-        self.rows = fitting.min(rows.saturating_mul(GROWTH)).clamp(1, self.job.limits.batch_rows.max(1));
+        self.rows = fitting.min(rows.saturating_mul(GROWTH)).clamp(1, self.job.limits.batch_rows.clamp(1, MOST));
         finish(&self.job, &mut self.cells, count).map(Some)
+    }
+}
+
+fn too_wide(job: &Job) -> StoreError {
+    StoreError::Remote {
+        store: job.store.to_string(),
+        sqlstate: sqlstate::OUT_OF_MEMORY.to_owned(),
+        message: "rows that are read in a transaction which writes are too wide".to_owned(),
+        detail: Some("Read them before the first write.".to_owned()),
+        constraint: None,
+        site: None,
     }
 }
