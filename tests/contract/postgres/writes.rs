@@ -370,6 +370,61 @@ async fn an_edit_that_is_told_to_stop_changes_nothing_and_leaves_its_connection_
 }
 
 #[tokio::test]
+async fn a_way_back_that_fails_leads_nowhere() {
+    let (mut fixture, table) = three().await;
+    let branch = fixture.connector.open(WRITE).await.unwrap();
+    branch.savepoint(1).await.unwrap();
+    run(&branch, &one(&table, 4)).await.unwrap();
+    assert_eq!(branch.roll_back_to(9).await.unwrap_err().sqlstate(), "3B001");
+    assert_eq!(run(&branch, &one(&table, 5)).await.unwrap_err().sqlstate(), "25P02");
+    assert_eq!(branch.savepoint(2).await.unwrap_err().sqlstate(), "25P02");
+    assert_eq!(branch.commit().await.unwrap_err().sqlstate(), "25P02");
+    assert!(branch.has_written());
+    branch.roll_back_to(1).await.unwrap();
+    run(&branch, &one(&table, 6)).await.unwrap();
+    branch.commit().await.unwrap();
+    assert_eq!(fixture.ask("SELECT string_agg(id::text, ' ' ORDER BY id) FROM t").await.as_deref(), Some("1 2 3 6"));
+}
+
+#[tokio::test]
+async fn an_edit_that_nobody_waits_for_has_failed() {
+    let (mut fixture, table) = three().await;
+    let branch = fixture.connector.open(WRITE).await.unwrap();
+    branch.savepoint(1).await.unwrap();
+    fixture.run("BEGIN; UPDATE t SET n = 99 WHERE id = 2").await;
+    let edit = renumber(&table, &[2], &[22], &[]);
+    tokio::select! {
+        outcome = run(&branch, &edit) => panic!("{outcome:?}"),
+        () = until(&mut fixture, WAITING, "1") => {}
+    }
+    fixture.run("COMMIT").await;
+    assert_eq!(run(&branch, &one(&table, 4)).await.unwrap_err().sqlstate(), "25P02");
+    assert_eq!(branch.commit().await.unwrap_err().sqlstate(), "25P02");
+    branch.roll_back_to(1).await.unwrap();
+    run(&branch, &one(&table, 5)).await.unwrap();
+    branch.commit().await.unwrap();
+    assert_eq!(fixture.ask(ROWS).await.as_deref(), Some("(1,a,10) (2,b,99) (3,,30) (5,,7)"));
+}
+
+#[tokio::test]
+async fn a_commit_that_nobody_waits_for_is_not_said_to_be_undone() {
+    let (mut fixture, table) = three().await;
+    let body = "BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END";
+    fixture.run(&format!("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS '{body}'")).await;
+    let late = "CREATE CONSTRAINT TRIGGER f AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION f()";
+    fixture.run(late).await;
+    fixture.run("SELECT pg_advisory_lock(7)").await;
+    let branch = fixture.connector.open(WRITE).await.unwrap();
+    run(&branch, &one(&table, 4)).await.unwrap();
+    tokio::select! {
+        outcome = branch.commit() => panic!("{outcome:?}"),
+        () = until(&mut fixture, WAITING, "1") => {}
+    }
+    assert!(branch.rollback().await.is_err() && branch.commit().await.is_err());
+    assert!(branch.has_written());
+}
+
+#[tokio::test]
 async fn a_block_that_has_read_writes_on_its_snapshot() {
     let (mut fixture, table) = three().await;
     let branch = fixture.connector.open(Purpose::Transaction { read_only: false, repeatable: true }).await.unwrap();

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! **Invariants:** whoever uses the connection holds the lock on it for one statement; what a dropped scan left is read before the next
-//! statement. After a failure nothing is sent but the way back. `COMMIT` never ends a transaction that has failed, which the server
-//! would roll back without an error: a `SELECT` before it fails then.
+//! statement. After a failure nothing is sent but the way back. An edit or a way back counts as failed until the server has answered that
+//! it is done, and the connection is nobody's while it commits. `COMMIT` never ends a transaction that has failed, which the server would
+//! roll back without an error: a `SELECT` before it fails then.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -103,8 +104,9 @@ impl Transaction {
     pub(in super::super) async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
         let statement = Statement::of(edit)?;
         let mut line = self.ready().await?;
-        let lease = line.lease.as_mut().ok_or_else(|| self.ended())?;
         self.has_written.store(true, Ordering::Release);
+        line.has_failed = true;
+        let lease = line.lease.as_mut().ok_or_else(|| self.ended())?;
         let outcome = Box::pin(run(&self.inner, lease, &statement, stop, State::Transaction)).await;
         line.has_failed = outcome.is_err();
         outcome.map_err(|failure| match failure {
@@ -163,9 +165,11 @@ impl Transaction {
     /// What the server answered, with which the transaction is rolled back; [`StoreError::OutcomeUnknown`] when its answer was lost.
     pub(in super::super) async fn commit(&self) -> Result<(), StoreError> {
         let mut line = self.ready().await?;
-        let outcome = self.say(&mut line, "SELECT; COMMIT").await;
+        // Whoever does not wait for the answer has ended it all the same, and no later word can be about it.
+        let mut ending = Line { lease: line.lease.take(), has_failed: false, savepoints: Vec::new() };
+        let outcome = self.say(&mut ending, "SELECT; COMMIT").await;
         // Dropping the lease closes a connection that is lost, and rolls back what the server refused to commit.
-        let lease = line.lease.take();
+        let lease = ending.lease.take();
         let is_unknown = matches!(outcome, Err(StoreError::ConnectionLost { .. } | StoreError::Deadline { .. }));
         if is_unknown && self.has_written() {
             return outcome.map_err(|error| unknown(&self.inner, &error));
@@ -182,11 +186,25 @@ impl Transaction {
     /// # Errors
     /// What the server answered; the connection is closed then, with which the server rolls back.
     pub(in super::super) async fn roll_back(&self) -> Result<(), StoreError> {
-        let mut line = self.seize().await?;
+        let mut line = match self.seize().await {
+            Ok(line) => line,
+            Err(error) => {
+                // With the connection the server rolls back.
+                if self.line.lock().await.lease.take().is_some() {
+                    self.has_written.store(false, Ordering::Release);
+                }
+                return Err(error);
+            }
+        };
         let outcome = self.say(&mut line, "ROLLBACK").await;
         self.has_written.store(false, Ordering::Release);
         if let Some(mut lease) = line.lease.take() {
-            lease.settle(if outcome.is_ok() { State::Ready } else { State::Broken });
+            // A session that does not answer is ended with the lease.
+            match outcome {
+                Ok(()) => lease.settle(State::Ready),
+                Err(_) if lease.is_running() => {}
+                Err(_) => lease.settle(State::Broken),
+            }
         }
         outcome
     }
@@ -220,7 +238,7 @@ impl Transaction {
         Ok(line)
     }
 
-    /// The connection, for going back: what runs on it is asked to end.
+    /// The connection, for going back: what runs on it is asked to end. Until the server has gone back nothing else is sent.
     async fn seize(&self) -> Result<MutexGuard<'_, Line>, StoreError> {
         let (mut line, was_asked) = match self.line.try_lock() {
             Ok(line) => (line, false),
@@ -229,6 +247,7 @@ impl Transaction {
                 (self.line.lock().await, true)
             }
         };
+        line.has_failed = true;
         let Some(lease) = &mut line.lease else { return Err(self.ended()) };
         if lease.is_running() && !was_asked {
             cancel(&self.inner, self.process_id).await;
