@@ -20,7 +20,7 @@
 mod worker;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -123,8 +123,10 @@ pub(super) struct Branch {
     pool: Arc<Pool>,
     thread: Arc<Thread>,
     mode: Mode,
-    /// Whether an edit was sent that is not ended yet.
+    /// Whether an edit was sent that is neither ended nor undone.
     written: AtomicBool,
+    /// Savepoints, and whether an edit had been sent before them.
+    savepoints: Mutex<Vec<(u32, bool)>>,
 }
 
 /// The thread's command channel; the thread ends when the last clone of it is gone. Streams hold one too.
@@ -162,7 +164,7 @@ impl Branch {
         let task = crate::task::OwnedTask::spawn_blocking(move || worker.run(connection, opened));
         let thread = Arc::new(Thread { commands, given_up, _task: task });
         answer.await.unwrap_or_else(|_| Err(lost(&pool)))?;
-        Ok(Self { pool, thread, mode, written: AtomicBool::new(false) })
+        Ok(Self { pool, thread, mode, written: AtomicBool::new(false), savepoints: Mutex::default() })
     }
 
     async fn end(&self, commit: bool) -> Result<(), StoreError> {
@@ -203,7 +205,25 @@ impl Branch {
         }
         let (done, answer) = oneshot::channel();
         self.send(Command::Mark { mark, id, done }).await?;
-        answer.await.unwrap_or_else(|_gone| Err(self.unanswered(false)))
+        answer.await.unwrap_or_else(|_gone| Err(self.unanswered(false)))?;
+        self.note(mark, id);
+        Ok(())
+    }
+
+    /// Keeps in mind what was written before a savepoint.
+    fn note(&self, mark: Mark, id: u32) {
+        let mut savepoints = self.savepoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = savepoints.iter().rposition(|(known, _)| *known == id);
+        match (mark, place) {
+            (Mark::Set, _) => savepoints.push((id, self.written.load(Ordering::Acquire))),
+            (Mark::Back, Some(place)) => {
+                savepoints.truncate(place + 1);
+                let was_written = savepoints.last().is_none_or(|(_, was_written)| *was_written);
+                self.written.store(was_written, Ordering::Release);
+            }
+            (Mark::Forget, Some(place)) => savepoints.truncate(place),
+            (Mark::Back | Mark::Forget, None) => {}
+        }
     }
 }
 

@@ -315,6 +315,35 @@ async fn a_transaction_sees_its_writes_and_undoes_them() {
 }
 
 #[tokio::test]
+async fn what_is_undone_is_not_written() {
+    let mut world = World::new().await;
+    let t = world.table("t");
+    let put = |id, name| Edit::Insert(named(&t, &[(id, name)]));
+    for purpose in [WRITE, REPEATABLE] {
+        let branch = world.connector.open(purpose).await.unwrap();
+        branch.savepoint(1).await.unwrap();
+        assert!(!branch.has_written());
+        branch.edit(&put(3, "c"), &go()).await.unwrap();
+        branch.savepoint(2).await.unwrap();
+        branch.edit(&put(3, "d"), &go()).await.unwrap_err();
+        branch.roll_back_to(2).await.unwrap();
+        assert!(branch.has_written());
+        branch.roll_back_to(1).await.unwrap();
+        assert!(!branch.has_written());
+        branch.edit(&put(4, "d"), &go()).await.unwrap();
+        // What comes after is forgotten, and what was written stays so.
+        branch.savepoint(3).await.unwrap();
+        branch.release(3).await.unwrap();
+        branch.savepoint(3).await.unwrap();
+        branch.roll_back_to(3).await.unwrap();
+        assert!(branch.has_written());
+        branch.rollback().await.unwrap();
+        assert!(!branch.has_written());
+    }
+    assert_eq!(world.stored("SELECT CAST(count(*) AS TEXT) FROM t").await, ["2"]);
+}
+
+#[tokio::test]
 async fn a_stopped_edit_has_changed_nothing() {
     let mut world = World::new().await;
     let t = world.table("t");
