@@ -344,6 +344,58 @@ async fn what_is_undone_is_not_written() {
 }
 
 #[tokio::test]
+async fn a_way_back_that_fails_leads_nowhere() {
+    let mut world = World::new().await;
+    let t = world.table("t");
+    let put = |id, name| Edit::Insert(named(&t, &[(id, name)]));
+    let branch = world.connector.open(WRITE).await.unwrap();
+    branch.savepoint(1).await.unwrap();
+    branch.edit(&put(3, "c"), &go()).await.unwrap();
+    branch.roll_back_to(9).await.unwrap_err();
+    assert!(branch.has_written());
+    assert_eq!(branch.edit(&put(4, "d"), &go()).await.unwrap_err().sqlstate(), "25P02");
+    assert_eq!(branch.savepoint(2).await.unwrap_err().sqlstate(), "25P02");
+    branch.roll_back_to(1).await.unwrap();
+    branch.edit(&put(5, "e"), &go()).await.unwrap();
+    branch.roll_back_to(9).await.unwrap_err();
+    assert_eq!(branch.commit().await.unwrap_err().sqlstate(), "25P02");
+    // A trigger may end the whole transaction, so that there is no way back.
+    world.stored("CREATE TRIGGER ends BEFORE INSERT ON part WHEN new.id = 13 BEGIN SELECT RAISE(ROLLBACK, 'no'); END").await;
+    let part = world.table("part");
+    let row = |id| Edit::Insert(insert(&part, &[0], vec![ints(&[Some(id)])]));
+    let branch = world.connector.open(WRITE).await.unwrap();
+    branch.savepoint(1).await.unwrap();
+    branch.edit(&row(12), &go()).await.unwrap();
+    branch.edit(&row(13), &go()).await.unwrap_err();
+    assert_eq!(branch.roll_back_to(1).await.unwrap_err().sqlstate(), "40001");
+    assert_eq!(branch.edit(&row(14), &go()).await.unwrap_err().sqlstate(), "25P02");
+    assert_eq!(branch.commit().await.unwrap_err().sqlstate(), "40001");
+    assert_eq!(world.stored("SELECT CAST(count(*) AS TEXT) FROM t").await, ["2"]);
+    assert_eq!(world.stored("SELECT CAST(count(*) AS TEXT) FROM part").await, ["0"]);
+}
+
+#[tokio::test]
+async fn scans_that_are_too_large_to_keep_are_not_in_the_way_back() {
+    let mut world = World::new().await;
+    world.stored("CREATE TABLE wide (id INTEGER PRIMARY KEY, body TEXT)").await;
+    let rows = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 90)";
+    world.stored(&format!("{rows} INSERT INTO wide SELECT i, hex(zeroblob(500000)) FROM n")).await;
+    let wide = world.connector.discover().await.unwrap().tables.into_iter().find(|table| table.id.name == "wide").unwrap();
+    let t = world.table("t");
+    let put = |id, name| Edit::Insert(named(&t, &[(id, name)]));
+    let branch = world.connector.open(WRITE).await.unwrap();
+    branch.edit(&put(3, "c"), &go()).await.unwrap();
+    branch.savepoint(1).await.unwrap();
+    let open = branch.scan(&wide, &scan(&wide, &[0, 1], Vec::new()), ScanLimits::default()).await.unwrap();
+    assert_eq!(branch.edit(&put(4, "d"), &go()).await.unwrap_err().sqlstate(), "53200");
+    branch.roll_back_to(1).await.unwrap();
+    assert_eq!(open.try_collect::<Vec<_>>().await.unwrap_err().sqlstate(), "53200");
+    branch.edit(&put(5, "e"), &go()).await.unwrap();
+    branch.commit().await.unwrap();
+    assert_eq!(world.stored("SELECT name FROM t ORDER BY id").await, ["a", "b", "c", "e"]);
+}
+
+#[tokio::test]
 async fn a_stopped_edit_has_changed_nothing() {
     let mut world = World::new().await;
     let t = world.table("t");

@@ -217,9 +217,7 @@ impl Worker {
         lock: Option<&str>,
         limits: ScanLimits,
     ) -> Result<(Statement<'d>, Filler), StoreError> {
-        if self.failed {
-            return Err(in_failed(self.pool.store().as_str()));
-        }
+        self.check(database)?;
         if let Some(lock) = lock {
             database.run(lock).map_err(|failure| told(&self.pool, None, failure))?;
         }
@@ -232,6 +230,16 @@ impl Worker {
         Ok((statement, filler))
     }
 
+    /// Whether anything but the way back is taken. SQLite may have given the transaction up by itself, where a page could not be read, say:
+    /// a savepoint would then begin another one, which its release would keep.
+    fn check(&self, database: &Database<'_>) -> Result<(), StoreError> {
+        let store = self.pool.store().as_str();
+        if self.failed {
+            return Err(in_failed(store));
+        }
+        if self.mode != Mode::Once && database.is_autocommit() { Err(rolled_back(store)) } else { Ok(()) }
+    }
+
     /// Runs an edit so that all of it stays or nothing.
     fn edit(
         &mut self,
@@ -240,9 +248,7 @@ impl Worker {
         running: &mut HashMap<u64, Running<'_>>,
         (edit, stop): (&Edit, &CancellationToken),
     ) -> Result<Edited, StoreError> {
-        if self.failed {
-            return Err(in_failed(self.pool.store().as_str()));
-        }
+        self.check(database)?;
         let [begin, end, undo] = match self.mode {
             Mode::Once => ["BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"],
             Mode::Read | Mode::ReadThenWrite | Mode::Write => ["SAVEPOINT edit", "RELEASE edit", "ROLLBACK TO edit"],
@@ -275,9 +281,11 @@ impl Worker {
         mark: Mark,
         id: u32,
     ) -> Result<(), StoreError> {
-        if self.failed && mark != Mark::Back {
-            return Err(in_failed(self.pool.store().as_str()));
+        if mark != Mark::Back {
+            self.check(database)?;
         }
+        // A branch that could not be told goes on from no state.
+        self.failed = true;
         if database.is_autocommit() {
             // A savepoint outside of a transaction would begin one.
             return Err(rolled_back(self.pool.store().as_str()));
@@ -288,11 +296,21 @@ impl Worker {
             Mark::Forget => format!("RELEASE s{id}"),
         };
         if mark == Mark::Back {
-            self.gather(running)?;
+            self.gather_or_end(running);
         }
         database.run(&sql).map_err(|failure| told(&self.pool, None, failure))?;
-        self.failed &= mark != Mark::Back;
+        self.failed = false;
         Ok(())
+    }
+
+    /// Reads open scans to their end, or ends those for which there is no room: nothing may be in the way back.
+    fn gather_or_end(&self, running: &mut HashMap<u64, Running<'_>>) {
+        let Err(error) = self.gather(running) else { return };
+        for scan in running.values_mut() {
+            if scan.statement.take().is_some() {
+                scan.ahead.push_back(Err(error.clone()));
+            }
+        }
     }
 
     /// Reads open scans to their end, so that they give what was there when they were started.
@@ -356,4 +374,45 @@ impl Worker {
 
 async fn demand(id: u64, batches: mpsc::Sender<Answer>) -> Demand {
     (id, batches.reserve_owned().await.ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::super::super::super::connector::StoreName;
+    use super::super::super::pool::Settings;
+    use super::*;
+    use crate::error::Diagnose;
+
+    fn pool(path: PathBuf) -> Arc<Pool> {
+        let second = Duration::from_secs(1);
+        let settings = Settings { path, read_only: false, size: 1, wait: second, busy_timeout: second, snapshot_idle: second };
+        Arc::new(Pool::new(StoreName::new("shop"), settings))
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_gone_is_not_begun_anew() {
+        // An empty file is an empty database.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let pool = pool(file.path().to_owned());
+        let mut connection = pool.acquire().await.unwrap();
+        let mut lock = connection.lock_handle().await.unwrap();
+        let database = Database::new(&mut lock);
+        let (_commands, inbox) = mpsc::channel(1);
+        let (runtime, given_up) = (Handle::current(), Arc::default());
+        let mut worker = Worker { pool: pool.clone(), runtime, inbox, given_up, mode: Mode::Write, failed: false };
+        let mut running = HashMap::new();
+        database.run("BEGIN IMMEDIATE").unwrap();
+        worker.mark(&database, &mut running, Mark::Set, 1).unwrap();
+        // As SQLite does after a failure of the disk.
+        database.run("ROLLBACK").unwrap();
+        assert_eq!(worker.check(&database).unwrap_err().sqlstate(), "40001");
+        assert_eq!(worker.mark(&database, &mut running, Mark::Set, 2).unwrap_err().sqlstate(), "40001");
+        assert_eq!(worker.mark(&database, &mut running, Mark::Back, 1).unwrap_err().sqlstate(), "40001");
+        assert!(database.is_autocommit());
+        assert_eq!(worker.check(&database).unwrap_err().sqlstate(), "25P02");
+        assert_eq!(worker.end(&database, true).unwrap_err().sqlstate(), "40001");
+    }
 }
