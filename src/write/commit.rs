@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 
 use crate::error::{Diagnosis, sqlstate};
-use crate::stores::{Branch, StoreError, StoreName};
+use crate::stores::{Branch, StoreName};
 use crate::telemetry::log::Line;
 
 /// Branches that have been opened for writes, by store.
@@ -24,7 +24,7 @@ pub enum Guarantee {
 ///
 /// # Errors
 /// 0A000 when several stores have been written to, all of which are then rolled back; what the store answered, among it 08007 when it
-/// is not known whether it has committed.
+/// is not known whether it has committed: only its connector knows whether the commit was sent.
 pub async fn commit(writers: Writers) -> Result<Guarantee, Diagnosis> {
     let (changed, others): (Writers, Writers) = writers.into_iter().partition(|(_, branch)| branch.has_written());
     if let [(first, _), (second, _), ..] = changed.as_slice() {
@@ -42,17 +42,7 @@ pub async fn commit(writers: Writers) -> Result<Guarantee, Diagnosis> {
     roll_back(others).await;
     match committed {
         Ok(_position) => Ok(Guarantee::OneStore(store)),
-        Err(error) => Err(Diagnosis::of(&unanswered(error))),
-    }
-}
-
-/// A commit that was not answered in time may have happened.
-fn unanswered(error: StoreError) -> StoreError {
-    match error {
-        StoreError::Deadline { store, limit_ms, .. } => {
-            StoreError::OutcomeUnknown { store, reason: format!("It did not answer within {limit_ms} ms.") }
-        }
-        other => other,
+        Err(error) => Err(Diagnosis::of(&error)),
     }
 }
 
@@ -75,7 +65,7 @@ mod tests {
     use super::*;
     use crate::stores::connector::ScanLimits;
     use crate::stores::position::Position;
-    use crate::stores::{BatchStream, Scan, Table};
+    use crate::stores::{BatchStream, Scan, StoreError, Table};
 
     /// Remembers how it was ended.
     #[derive(Debug, Default)]
@@ -143,10 +133,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_known_is_said() {
+    async fn what_is_not_known_is_said_and_nothing_else() {
         let store = || "s0".to_owned();
         let rows = [
-            (StoreError::Deadline { store: store(), limit_ms: 7, waiting_for: "a commit" }, "08007"),
+            (StoreError::Deadline { store: store(), limit_ms: 7, waiting_for: "a scan of the transaction to end" }, "08006"),
+            (StoreError::ConnectionLost { store: store(), reason: String::new() }, "08006"),
             (StoreError::OutcomeUnknown { store: store(), reason: String::new() }, "08007"),
             (StoreError::remote("s0", sqlstate::SERIALIZATION_FAILURE, String::new()), "40001"),
         ];
