@@ -22,6 +22,8 @@ use tributary::stores::{Predicate, Purpose, Scan, StoreError, StoreName, Table, 
 use super::{Room, all_columns, column, parse, read_all, scan_of, texts};
 use crate::support::gate::Gate;
 
+mod failing;
+
 const WRITE: Purpose = Purpose::Write(WriteIsolation::ReadCommitted);
 
 fn ints(values: impl IntoIterator<Item = i32>) -> ArrayRef {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! **Invariants:** an edit is never left before the server has answered: who wants it to end early has it killed on the server. A
-//! statement that may have been committed is never sent again. After a failure nothing runs in the transaction but its end or the
+//! statement that may have been committed is never sent again, and nothing is told of one that the server has not kept. After a failure nothing runs in the transaction but its end or the
 //! way back to a savepoint, because the server may have ended it, and every statement would then commit by itself.
 //! `INSERT IGNORE`, `REPLACE` and `ON DUPLICATE KEY UPDATE` are absent on purpose: the first makes errors warnings, the others
 //! meet rows by any key and count otherwise.
@@ -29,13 +29,11 @@ use super::super::connector::WriteIsolation;
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::Refusal;
-use super::super::relational::embedded;
 use super::Shared;
 use super::changes::{self, Access, SnapshotPosition};
 use super::fragment::whole;
 use super::pool::Lease;
 use super::scan::{Job, refused};
-use super::types;
 use writer::Writer;
 
 pub(super) use turn::{Flags, Turn, share};
@@ -154,7 +152,11 @@ pub(super) async fn run(
 ) -> (Result<Edited, StoreError>, Option<Lease>) {
     let mut writer = Writer::new(shared, lease, stop);
     let outcome = Box::pin(edited(&mut writer, edit)).await;
-    (outcome, writer.into_lease())
+    match (outcome, writer.into_lease()) {
+        // What it did is gone with its transaction.
+        (Ok(_), None) => (Err(shared.place().lost("the connection was of no more use after a statement was to be stopped")), None),
+        (outcome, lease) => (outcome, lease),
+    }
 }
 
 /// Runs an edit that commits by itself.
@@ -162,26 +164,19 @@ pub(super) async fn run(
 /// # Errors
 /// As [`super::super::connector::Branch::edit`].
 pub(super) async fn once(shared: &Arc<Shared>, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+    // What is given back may be unreadable, and an edit that fails must not have been committed.
     let job = match single(shared, edit)? {
-        Some(job) if !may_be_unreadable(edit) => job,
+        Some(job) if edit.returning().is_empty() => job,
         _ => return Box::pin(once_in_transaction(shared, edit, stop)).await,
     };
     let mut writer = Writer::reached(shared, &job, stop).await?;
     let outcome = writer.ask(&job).await.and_then(|answer| writer.edited(&job, &answer, edit.returning()));
-    match writer.into_lease() {
-        Some(lease) => {
-            lease.release();
-            outcome
-        }
-        // The statement was sent, and its answer is all that was lost.
-        None => outcome.map_err(unknown),
+    let is_unanswered = writer.is_unanswered();
+    if let Some(lease) = writer.into_lease() {
+        lease.release();
     }
-}
-
-/// Whether rows that are given back may hold what cannot be read: an edit that fails must not have been committed.
-fn may_be_unreadable(edit: &Edit) -> bool {
-    let mut columns = edit.returning().iter().filter_map(|ordinal| edit.table().columns.get(*ordinal));
-    columns.any(|column| types::may_be_zero_date(&column.native_type) || embedded::source(&column.field).is_some())
+    // The statement was sent, and its answer is all that was lost.
+    if is_unanswered { outcome.map_err(unknown) } else { outcome }
 }
 
 /// What takes several statements is a transaction of its own.

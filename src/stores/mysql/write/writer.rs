@@ -24,6 +24,8 @@ pub(super) struct Writer<'a> {
     stop: &'a CancellationToken,
     /// Whether the connection is of no more use.
     is_lost: bool,
+    /// Whether a statement was sent that the server has not answered.
+    is_unanswered: bool,
 }
 
 /// What the server answered to a statement.
@@ -38,7 +40,7 @@ pub(super) struct Answer {
 impl<'a> Writer<'a> {
     /// A writer on this connection.
     pub(super) fn new(shared: &'a Arc<Shared>, lease: Lease, stop: &'a CancellationToken) -> Self {
-        Self { shared, lease, stop, is_lost: false }
+        Self { shared, lease, stop, is_lost: false, is_unanswered: false }
     }
 
     /// A writer on a connection that has just answered, or is about to be the first to run the statement. One that died while it was
@@ -63,6 +65,11 @@ impl<'a> Writer<'a> {
     /// The store.
     pub(super) fn shared(&self) -> &'a Arc<Shared> {
         self.shared
+    }
+
+    /// Whether a statement was sent whose outcome nobody told.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.is_unanswered
     }
 
     /// The connection, unless it is of no more use.
@@ -114,7 +121,7 @@ impl<'a> Writer<'a> {
             }
         };
         let Some(answer) = answer else {
-            self.is_lost = true;
+            (self.is_lost, self.is_unanswered) = (true, true);
             return Err(job.place().lost("a statement could not be stopped"));
         };
         if is_stopped {
@@ -124,7 +131,8 @@ impl<'a> Writer<'a> {
         answer.map_err(|error| {
             let translated = job.translated(&error);
             let is_gone = matches!(translated, StoreError::ConnectionLost { .. } | StoreError::Unreachable { .. });
-            self.is_lost |= is_gone || !matches!(error, sqlx::Error::Database(_));
+            self.is_unanswered |= !matches!(error, sqlx::Error::Database(_));
+            self.is_lost |= is_gone || self.is_unanswered;
             if is_late && matches!(translated, StoreError::Cancelled) {
                 job.late(limit, "the answer to a statement")
             } else {
