@@ -37,7 +37,7 @@ use super::changes::{self, Access, SnapshotPosition};
 use super::fragment;
 use super::pool::Lease;
 use super::scan::{Job, Seat};
-use super::write::{self, Flags, Turn, Xid, share};
+use super::write::{self, Flags, Mark, Marks, Turn, Xid, share};
 use crate::error::sqlstate;
 
 /// A pinned connection; `None` once its transaction has ended or broken.
@@ -85,6 +85,7 @@ struct Writing {
     flags: Arc<Flags>,
     /// The scan that was last started on the transaction's connection. Whoever waits for that connection holds the lock.
     turn: AsyncMutex<Weak<Turn>>,
+    marks: Marks,
 }
 
 impl fmt::Debug for Branch {
@@ -145,21 +146,29 @@ impl Branch {
     }
 
     async fn transaction_seat(&self, transaction: &Transaction) -> Result<Seat, StoreError> {
-        if let Ok(guard) = Arc::clone(&transaction.primary).try_lock_owned() {
-            return Ok(Seat::Pinned(guard));
+        let primary = match Arc::clone(&transaction.primary).try_lock_owned() {
+            Ok(primary) => primary,
+            Err(_busy) => {
+                if let Some(seat) = self.seat_beside(transaction).await? {
+                    return Ok(seat);
+                }
+                let wait = Arc::clone(&transaction.primary).lock_owned();
+                tokio::time::timeout(self.shared.settings.pool_wait, wait).await.map_err(|_elapsed| self.moved_on())?
+            }
+        };
+        if is_doubtful(&primary) {
+            return Err(self.rolled_back("a scan of it was refused"));
         }
-        if let Some(seat) = self.seat_beside(transaction).await? {
-            return Ok(seat);
-        }
-        let wait = Arc::clone(&transaction.primary).lock_owned();
-        tokio::time::timeout(self.shared.settings.pool_wait, wait).await.map(Seat::Pinned).map_err(|_elapsed| self.moved_on())
+        Ok(Seat::Pinned(primary))
     }
 
     /// A connection beside the transaction's own; `None` when no other shows its state.
     async fn seat_beside(&self, transaction: &Transaction) -> Result<Option<Seat>, StoreError> {
         let beside = lock(&transaction.beside).clone();
         for pinned in beside {
-            if let Ok(guard) = pinned.try_lock_owned() {
+            if let Ok(guard) = pinned.try_lock_owned()
+                && !is_doubtful(&guard)
+            {
                 return Ok(Some(Seat::Pinned(guard)));
             }
         }
@@ -184,6 +193,7 @@ impl Branch {
         if !writing.flags.is_alone.load(Ordering::Acquire) {
             let turn = writing.turn.lock().await;
             if let Ok(primary) = Arc::clone(&transaction.primary).try_lock_owned() {
+                self.check_free(writing, &primary)?;
                 return Ok(self.start_in_turn(job, writing, turn, primary));
             }
             drop(turn);
@@ -192,6 +202,7 @@ impl Branch {
             }
         }
         let (turn, primary) = self.take_turn(transaction, writing).await?;
+        self.check_free(writing, &primary)?;
         Ok(self.start_in_turn(job, writing, turn, primary))
     }
 
@@ -227,6 +238,14 @@ impl Branch {
         Err(StoreError::remote(self.shared.name.as_str(), sqlstate::IN_FAILED_SQL_TRANSACTION, message))
     }
 
+    /// The same, once the connection is free of scans: how the last one ended may be known only now, or to nobody else.
+    fn check_free(&self, writing: &Writing, primary: &Own) -> Result<(), StoreError> {
+        if is_doubtful(primary) {
+            writing.flags.has_failed.store(true, Ordering::Release);
+        }
+        self.check(writing)
+    }
+
     /// The transaction, when it may write.
     fn writing(&self) -> Result<(&Transaction, &Writing), StoreError> {
         let store = || self.shared.name.to_string();
@@ -251,6 +270,7 @@ impl Branch {
         let (transaction, writing) = self.alone()?;
         self.check(writing)?;
         let (_turn, mut primary) = self.take_turn(transaction, writing).await?;
+        self.check_free(writing, &primary)?;
         let lease = primary.take().ok_or_else(|| self.ended())?;
         // Until it has succeeded. Whoever drops this leaves a transaction without a connection.
         writing.flags.has_failed.store(true, Ordering::Release);
@@ -261,17 +281,49 @@ impl Branch {
         outcome
     }
 
-    /// Runs a statement about savepoints. The text holds no values.
-    async fn mark(&self, text: String) -> Result<(), StoreError> {
-        let (transaction, writing) = self.alone()?;
-        let (_turn, mut primary) = self.take_turn(transaction, writing).await?;
-        let mut lease = primary.take().ok_or_else(|| self.ended())?;
-        let outcome = lease.rows_of(text).await.map(drop);
-        // After any other error it is not known what the connection does.
-        if matches!(outcome, Ok(()) | Err(StoreError::Remote { .. })) {
-            *primary = Some(lease);
+    /// Sets a savepoint, forgets it or comes back to it. The transaction has failed unless this succeeds.
+    async fn mark(&self, mark: Mark, id: u32) -> Result<(), StoreError> {
+        if !self.may_write() {
+            return Ok(());
         }
+        let (transaction, writing) = self.alone()?;
+        let outcome = self.try_mark(transaction, writing, mark, id).await;
+        writing.flags.has_failed.store(outcome.is_err(), Ordering::Release);
         outcome
+    }
+
+    async fn try_mark(&self, transaction: &Transaction, writing: &Writing, mark: Mark, id: u32) -> Result<(), StoreError> {
+        if mark != Mark::ComeBack {
+            self.check(writing)?;
+        }
+        let (_turn, mut primary) = self.take_turn(transaction, writing).await?;
+        if mark != Mark::ComeBack {
+            self.check_free(writing, &primary)?;
+        }
+        let mut lease = primary.take().ok_or_else(|| self.ended())?;
+        match lease.rows_of(format!("{} s{id}", mark.words())).await {
+            Ok(_) => {
+                // The savepoint was there, and with it the transaction.
+                lease.is_doubtful = false;
+                *primary = Some(lease);
+                writing.marks.note(mark, id, &writing.flags);
+                Ok(())
+            }
+            // The savepoint is gone because the server has rolled everything back, as it does after a deadlock.
+            Err(StoreError::Remote { message, .. }) if mark == Mark::ComeBack => {
+                lease.is_doubtful = true;
+                *primary = Some(lease);
+                Err(self.rolled_back(&message))
+            }
+            Err(error) => {
+                // After any other error it is not known what the connection does.
+                if matches!(error, StoreError::Remote { .. }) {
+                    lease.is_doubtful = true;
+                    *primary = Some(lease);
+                }
+                Err(error)
+            }
+        }
     }
 
     fn may_write(&self) -> bool {
@@ -310,6 +362,21 @@ impl Branch {
         Ok(None)
     }
 
+    fn rolled_back(&self, reason: &str) -> StoreError {
+        let message = format!("store \"{}\" has rolled the whole transaction back: {reason}", self.shared.name);
+        StoreError::remote(self.shared.name.as_str(), sqlstate::SERIALIZATION_FAILURE, message)
+    }
+
+    /// Commits what is not known to be gone.
+    async fn keep(&self, lease: Lease, writing: &Writing) -> Result<(), StoreError> {
+        let has_written = writing.flags.has_written.load(Ordering::Acquire);
+        if lease.is_doubtful && has_written {
+            write::roll_back_written(lease, writing.xid.clone()).await?;
+            return Err(self.rolled_back("a scan of it was refused"));
+        }
+        write::commit_written(lease, writing.xid.clone(), has_written).await
+    }
+
     fn moved_on(&self) -> StoreError {
         StoreError::Remote {
             store: self.shared.name.to_string(),
@@ -337,6 +404,11 @@ impl Branch {
         }
         outcome
     }
+}
+
+/// Whether the transaction of a connection may be gone.
+fn is_doubtful(primary: &Own) -> bool {
+    primary.as_ref().is_some_and(|lease| lease.is_doubtful)
 }
 
 async fn close_beside(mut guard: OwnedMutexGuard<Option<Lease>>) {
@@ -451,41 +523,15 @@ impl connector::Branch for Branch {
     }
 
     async fn savepoint(&self, id: u32) -> Result<(), StoreError> {
-        if !self.may_write() {
-            return Ok(());
-        }
-        self.check(self.writing()?.1)?;
-        self.mark(format!("SAVEPOINT s{id}")).await
+        self.mark(Mark::Set, id).await
     }
 
     async fn roll_back_to(&self, id: u32) -> Result<(), StoreError> {
-        if !self.may_write() {
-            return Ok(());
-        }
-        let outcome = self.mark(format!("ROLLBACK TO SAVEPOINT s{id}")).await;
-        let flags = &self.writing()?.1.flags;
-        match outcome {
-            Ok(()) => flags.has_failed.store(false, Ordering::Release),
-            // The savepoint is gone because the server has rolled everything back, as it does after a deadlock.
-            Err(StoreError::Remote { message, .. }) => {
-                flags.has_failed.store(true, Ordering::Release);
-                let rolled = format!("store \"{}\" has rolled the whole transaction back: {message}", self.shared.name);
-                return Err(StoreError::remote(self.shared.name.as_str(), sqlstate::SERIALIZATION_FAILURE, rolled));
-            }
-            Err(error) => {
-                flags.has_failed.store(true, Ordering::Release);
-                return Err(error);
-            }
-        }
-        Ok(())
+        self.mark(Mark::ComeBack, id).await
     }
 
     async fn release(&self, id: u32) -> Result<(), StoreError> {
-        if !self.may_write() {
-            return Ok(());
-        }
-        self.check(self.writing()?.1)?;
-        self.mark(format!("RELEASE SAVEPOINT s{id}")).await
+        self.mark(Mark::Release, id).await
     }
 
     fn has_written(&self) -> bool {
@@ -508,13 +554,17 @@ impl connector::Branch for Branch {
             self.finish(write::commit).await?;
             return Ok(None);
         };
-        if let Err(failed) = self.check(writing) {
+        let mut checked = self.check(writing);
+        if checked.is_ok() {
+            self.end_turn(writing).await;
+            // How the scan ended that was still open is known only now.
+            checked = self.check(writing);
+        }
+        if let Err(failed) = checked {
             self.rollback().await?;
             return Err(failed);
         }
-        self.end_turn(writing).await;
-        let (xid, has_written) = (writing.xid.clone(), self.has_written());
-        self.finish(|lease| write::commit_written(lease, xid, has_written)).await?;
+        self.finish(|lease| self.keep(lease, writing)).await?;
         writing.flags.has_written.store(false, Ordering::Release);
         Ok(None)
     }

@@ -54,8 +54,11 @@ const MEANINGS: &[(&[u16], Meaning)] = &[
     (&[1064, 1149], Meaning::State(sqlstate::SYNTAX_ERROR)),
     (&[1305], Meaning::State(sqlstate::UNDEFINED_FUNCTION)),
     (&[1021, 1114], Meaning::State("53100")),
-    (&[1037, 1038, 1041], Meaning::State(sqlstate::OUT_OF_MEMORY)),
+    (&[1037, 1038, 1041, 1206], Meaning::State(sqlstate::OUT_OF_MEMORY)),
 ];
+
+/// Errors with which the server rolls the whole transaction back, or may do so by its settings (`innodb_rollback_on_timeout`).
+const ENDS: &[u16] = &[1020, 1205, 1206, 1213, 1402, 1613, 1614];
 
 /// How the server begins its complaint about text that a column's character set does not have.
 const NO_SUCH_CHARACTER: &str = "Incorrect string value";
@@ -69,6 +72,12 @@ fn meaning(number: u16, state: Option<&str>) -> Option<Meaning> {
         return Some(Meaning::State("23514"));
     }
     MEANINGS.iter().find(|(numbers, _)| numbers.contains(&number)).map(|(_, meaning)| *meaning)
+}
+
+/// Whether the transaction of the statement may be gone.
+pub(super) fn may_end_transaction(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(answer) = error else { return false };
+    answer.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|answer| ENDS.contains(&answer.number()))
 }
 
 /// Where an error happened, to name it.

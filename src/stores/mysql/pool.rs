@@ -136,6 +136,9 @@ pub(super) struct Lease {
     pub(super) session: Session,
     /// Whether it has been idle, so that the server may have ended it meanwhile.
     pub(super) reused: bool,
+    /// Whether the server may have rolled its whole transaction back, as it does after a deadlock: what is sent next would commit by
+    /// itself.
+    pub(super) is_doubtful: bool,
     pool: Arc<Pool>,
     _permit: OwnedSemaphorePermit,
 }
@@ -202,7 +205,7 @@ impl Pool {
             Some(session) => (session, true),
             None => (self.open().await?, false),
         };
-        Ok(Lease { session, reused, pool: Arc::clone(self), _permit: permit })
+        Ok(Lease { session, reused, is_doubtful: false, pool: Arc::clone(self), _permit: permit })
     }
 
     /// The most recently used idle connection that still answers.

@@ -31,7 +31,7 @@ use super::super::relational::{Dialect, Sql, Unwritable, embedded, write_all};
 use super::super::schema::Table;
 use super::super::value::Value;
 use super::Shared;
-use super::error::Place;
+use super::error::{Place, may_end_transaction};
 use super::gather::{Gathering, Source};
 use super::options::ZeroDate;
 use super::pool::Lease;
@@ -173,6 +173,8 @@ pub(super) struct Rows<'a> {
     answered: bool,
     /// Whether the answer has come to its end; the stream must not be asked again.
     ended: bool,
+    /// Whether it was an error with which the transaction may be gone.
+    is_doubtful: bool,
 }
 
 impl Rows<'_> {
@@ -182,6 +184,7 @@ impl Rows<'_> {
         let row = self.stream.try_next().await;
         self.answered |= matches!(row, Ok(Some(_)));
         self.ended = !matches!(row, Ok(Some(_)));
+        self.is_doubtful |= row.as_ref().is_err_and(may_end_transaction);
         row
     }
 
@@ -190,8 +193,11 @@ impl Rows<'_> {
         loop {
             match self.stream.try_next().await {
                 Ok(Some(_)) => {}
-                Ok(None) | Err(sqlx::Error::Database(_)) => return true,
-                Err(_) => return false,
+                Ok(None) => return true,
+                Err(error) => {
+                    self.is_doubtful |= may_end_transaction(&error);
+                    return matches!(error, sqlx::Error::Database(_));
+                }
             }
         }
     }
@@ -344,8 +350,8 @@ impl Job {
             return Outcome { ending, untouched: false, at_rest: false };
         };
         let id = lease.session.id;
-        let mut rows =
-            Rows { stream: self.query().fetch(&mut lease.session.connection), asked: false, answered: false, ended: false };
+        let stream = self.query().fetch(&mut lease.session.connection);
+        let mut rows = Rows { stream, asked: false, answered: false, ended: false, is_doubtful: false };
         // Cancel-safe: the rows outlive the future that reads them, so a packet that was half read stays with them.
         let ending = tokio::select! {
             biased;
@@ -354,13 +360,19 @@ impl Job {
             ending = self.read(&mut rows, sender) => ending,
         };
         let (running, untouched) = (rows.asked && !rows.ended, !rows.answered);
+        let is_left = running && matches!(ending, Ending::Abandoned(_) | Ending::Unwanted);
+        let is_drained = is_left && is_pinned && self.stop_and_drain(id, &mut rows).await;
+        // Also where nobody is left to hear of it.
+        let is_doubtful = rows.is_doubtful;
+        drop(rows);
+        lease.is_doubtful |= is_doubtful;
         let at_rest = match &ending {
             Ending::Complete | Ending::Refused(_) => true,
             Ending::Lost(_) => false,
             Ending::Abandoned(_) | Ending::Unwanted if !running => true,
             Ending::Abandoned(_) | Ending::Unwanted if is_pinned => {
                 // A kill that came too late for the query may hit the next statement: the first ping takes it.
-                self.stop_and_drain(id, rows).await && (lease.ping().await.is_ok() || lease.ping().await.is_ok())
+                is_drained && (lease.ping().await.is_ok() || lease.ping().await.is_ok())
             }
             Ending::Abandoned(_) | Ending::Unwanted => {
                 kill(&self.shared, id).await;
@@ -425,7 +437,7 @@ impl Job {
 
     /// Stops the query that is running on a connection which a transaction needs, and reads what is left of its answer.
     /// False when the connection is of no more use.
-    async fn stop_and_drain(&self, id: u64, mut rows: Rows<'_>) -> bool {
+    async fn stop_and_drain(&self, id: u64, rows: &mut Rows<'_>) -> bool {
         for _ in 0..KILLS_MAX {
             kill(&self.shared, id).await;
             match tokio::time::timeout(self.shared.settings.connect_timeout, rows.drain()).await {

@@ -15,6 +15,7 @@
 
 mod accept;
 mod conflict;
+mod marks;
 mod rows;
 mod turn;
 mod value;
@@ -36,6 +37,7 @@ use super::pool::Lease;
 use super::scan::{Job, refused};
 use writer::Writer;
 
+pub(super) use marks::{Mark, Marks};
 pub(super) use turn::{Flags, Turn, share};
 pub(super) use xa::{Xid, Xids};
 

@@ -1,18 +1,37 @@
 //! Edits that fail: what of them is kept, and what is said of it.
 
-use sqlx::{Executor, Row};
+use arrow::array::RecordBatch;
+use futures::TryStreamExt;
+use sqlx::{AssertSqlSafe, Executor, Row};
 use tokio_util::sync::CancellationToken;
 use tributary::error::Diagnose;
+use tributary::sandbox::{MariaDb, Setup};
+use tributary::stores::connector::ScanLimits;
 use tributary::stores::edit::Edit;
-use tributary::stores::{Purpose, StoreError};
+use tributary::stores::predicate::Comparison;
+use tributary::stores::value::Value;
+use tributary::stores::{Predicate, Purpose, StoreError};
 
-use super::super::{Room, parse};
-use super::{insert, ints, once, simple};
+use super::super::{Room, column, parse, scan_of};
+use super::{WRITE, insert, ints, once, run, simple, state, stored, update};
 use crate::support::gate::Gate;
+use crate::support::{MariaDbOf, throwaway};
+
+/// Both kinds of transactions that may write.
+const PURPOSES: [Purpose; 2] = [WRITE, Purpose::Transaction { read_only: false, repeatable: true }];
+
+/// Until a statement in the room's database waits for a lock.
+async fn until_it_waits(room: &mut Room) {
+    let sql = format!(
+        "SELECT count(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE '%{}%'",
+        room.database
+    );
+    while room.writer.fetch_one(AssertSqlSafe(sql.clone())).await.unwrap().get::<i64, _>(0) == 0 {}
+}
 
 /// How many rows `t` has.
 async fn count(room: &mut Room) -> i64 {
-    room.writer.fetch_one("SELECT count(*) FROM t").await.unwrap().get(0)
+    room.writer.fetch_one("SELECT count(*) FROM t").await.unwrap().get::<i64, _>(0)
 }
 
 #[tokio::test]
@@ -49,4 +68,90 @@ async fn the_outcome_of_what_was_never_sent_is_known() {
     assert!(error.sqlstate().starts_with("08") && !matches!(error, StoreError::OutcomeUnknown { .. }), "{error:?}");
     open.shut().await;
     assert_eq!(count(&mut room).await, 2);
+}
+
+#[tokio::test]
+async fn a_deadlock_that_nobody_hears_of_ends_the_transaction_too() {
+    let mut room = Room::new("").await;
+    let table = simple(&mut room).await;
+    for (purpose, is_dropped) in PURPOSES.into_iter().flat_map(|purpose| [(purpose, true), (purpose, false)]) {
+        let branch = room.store.open(purpose).await.unwrap();
+        branch.savepoint(1).await.unwrap();
+        let edit = Edit::UpdateRows(update(&table, &[0], &[1], vec![ints([1]), ints([5])]));
+        run(&branch, edit).await.unwrap();
+        room.run("START TRANSACTION").await;
+        // The server gives the one up that has done less.
+        room.run("INSERT INTO t (id) SELECT seq FROM seq_100_to_400").await;
+        room.run("UPDATE t SET a = 0 WHERE id = 2").await;
+        let two = Predicate::Compare { column: column(&table, "id"), op: Comparison::Equal, value: Value::Int(2) };
+        let scan = scan_of(&table, vec![0], vec![two]);
+        let stream = branch.scan_for_update(&table, &scan, ScanLimits::default()).await.unwrap();
+        until_it_waits(&mut room).await;
+        room.run("UPDATE t SET a = 0 WHERE id = 1").await;
+        let kept = (!is_dropped).then_some(stream);
+        let edit = Edit::Insert(insert(&table, &[0], vec![ints([50])]));
+        assert_eq!(state(run(&branch, edit.clone()).await), "25P02", "{purpose:?} {is_dropped}");
+        if let Some(stream) = kept {
+            let ended: Result<Vec<RecordBatch>, StoreError> = stream.try_collect().await;
+            assert_eq!(ended.unwrap_err().sqlstate(), "40P01", "{purpose:?}");
+        }
+        assert_eq!(branch.roll_back_to(1).await.unwrap_err().sqlstate(), "40001", "{purpose:?} {is_dropped}");
+        assert_eq!(state(run(&branch, edit).await), "25P02", "{purpose:?} {is_dropped}");
+        assert_eq!(branch.commit().await.unwrap_err().sqlstate(), "25P02");
+        room.run("ROLLBACK").await;
+        assert_eq!(stored(&room, &table).await, ["1 10 x", "2 20 y"], "{purpose:?} {is_dropped}");
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_is_not_had_in_time_ends_what_the_server_says_that_it_ends() {
+    for ends_all in [false, true] {
+        let arguments = vec!["--innodb-lock-wait-timeout=1".to_owned(), format!("--innodb-rollback-on-timeout={ends_all}")];
+        let server = MariaDb::start_with(&Setup { arguments, ..throwaway() }).await.unwrap();
+        let mut room = Room::on(MariaDbOf::One(server), "").await;
+        let table = simple(&mut room).await;
+        room.run("START TRANSACTION").await;
+        room.run("UPDATE t SET a = 0 WHERE id = 1").await;
+        for purpose in PURPOSES {
+            let branch = room.store.open(purpose).await.unwrap();
+            let one = |id| Edit::Insert(insert(&table, &[0], vec![ints([id])]));
+            run(&branch, one(3)).await.unwrap();
+            branch.savepoint(1).await.unwrap();
+            let blocked = Edit::UpdateRows(update(&table, &[0], &[1], vec![ints([1]), ints([5])]));
+            assert_eq!(state(run(&branch, blocked).await), "40001", "{purpose:?}");
+            assert_eq!(state(run(&branch, one(4)).await), "25P02", "{purpose:?}");
+            if ends_all {
+                assert_eq!(branch.roll_back_to(1).await.unwrap_err().sqlstate(), "40001", "{purpose:?}");
+                assert_eq!(state(run(&branch, one(4)).await), "25P02", "{purpose:?}");
+            } else {
+                branch.roll_back_to(1).await.unwrap();
+                run(&branch, one(4)).await.unwrap();
+            }
+            branch.rollback().await.unwrap();
+            assert_eq!(stored(&room, &table).await.len(), 2, "{purpose:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_undone_was_not_written_and_a_way_back_that_fails_is_a_failure() {
+    let mut room = Room::new("").await;
+    let table = simple(&mut room).await;
+    for purpose in PURPOSES {
+        let branch = room.store.open(purpose).await.unwrap();
+        let one = |id| Edit::Insert(insert(&table, &[0], vec![ints([id])]));
+        branch.savepoint(1).await.unwrap();
+        run(&branch, one(3)).await.unwrap();
+        branch.savepoint(2).await.unwrap();
+        assert_eq!(state(run(&branch, one(3)).await), "23505");
+        branch.roll_back_to(2).await.unwrap();
+        assert!(branch.has_written(), "{purpose:?}");
+        branch.roll_back_to(1).await.unwrap();
+        assert!(!branch.has_written(), "{purpose:?}");
+        // There is no such savepoint any more.
+        assert_eq!(branch.roll_back_to(2).await.unwrap_err().sqlstate(), "40001", "{purpose:?}");
+        assert_eq!(state(run(&branch, one(4)).await), "25P02", "{purpose:?}");
+        assert_eq!(branch.commit().await.unwrap_err().sqlstate(), "25P02", "{purpose:?}");
+        assert_eq!(stored(&room, &table).await, ["1 10 x", "2 20 y"]);
+    }
 }
