@@ -12,7 +12,7 @@ use tributary::stores::predicate::Comparison;
 use tributary::stores::value::Value;
 use tributary::stores::{Predicate, Purpose, StoreError};
 
-use super::super::{Room, column, parse, scan_of};
+use super::super::{Room, column, connector, parse, scan_of};
 use super::{WRITE, insert, ints, once, run, simple, state, stored, update};
 use crate::support::gate::Gate;
 use crate::support::{MariaDbOf, throwaway};
@@ -130,6 +130,33 @@ async fn a_lock_that_is_not_had_in_time_ends_what_the_server_says_that_it_ends()
             branch.rollback().await.unwrap();
             assert_eq!(stored(&room, &table).await.len(), 2, "{purpose:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn settings_of_the_server_change_nothing_of_what_is_checked_and_when_a_transaction_ends() {
+    let mut room = Room::alone("pool.size = 1").await;
+    let table = simple(&mut room).await;
+    room.run(
+        "CREATE TABLE child (id int PRIMARY KEY, t int, FOREIGN KEY (t) REFERENCES t (id), CONSTRAINT small CHECK (id < 100))",
+    )
+    .await;
+    for global in ["completion_type = 'CHAIN'", "foreign_key_checks = 0", "check_constraint_checks = 0"] {
+        room.run(format!("SET GLOBAL {global}")).await;
+    }
+    let store = connector(&room.server, &room.database, "pool.size = 1");
+    let branch = store.open(PURPOSES[1]).await.unwrap();
+    run(&branch, Edit::Insert(insert(&table, &[0], vec![ints([3])]))).await.unwrap();
+    branch.commit().await.unwrap();
+    // In a transaction that had been begun by the end of the other one, this would be lost.
+    let branch = store.open(Purpose::Once).await.unwrap();
+    run(&branch, Edit::Insert(insert(&table, &[0], vec![ints([4])]))).await.unwrap();
+    assert_eq!(count(&mut room).await, 4);
+    let child = room.table("child").await;
+    for (id, parent, expected) in [(1, 99, "23503"), (100, 1, "23514")] {
+        let branch = store.open(Purpose::Once).await.unwrap();
+        let edit = Edit::Insert(insert(&child, &[0, 1], vec![ints([id]), ints([parent])]));
+        assert_eq!(state(run(&branch, edit).await), expected);
     }
 }
 
