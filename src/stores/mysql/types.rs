@@ -374,6 +374,29 @@ pub(super) fn is_plain_string(native_type: &str) -> bool {
         || matches!(Declared::parse(native_type).word, "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob")
 }
 
+/// Whether the server strips the blanks at the end of values.
+pub(super) fn strips_blanks(native_type: &str) -> bool {
+    Declared::parse(native_type).word == "char"
+}
+
+/// The digits behind the point to which the server rounds a float; `None` where it keeps it as it is.
+pub(super) fn float_scale(native_type: &str) -> Option<u32> {
+    let declared = Declared::parse(native_type);
+    if matches!(declared.word, "float" | "double") { declared.number(1) } else { None }
+}
+
+/// The bytes of a text behind which the server cuts blanks although PostgreSQL would keep them; it cuts those of `varchar(n)`, too.
+pub(super) fn cut_after(native_type: &str) -> Option<usize> {
+    let declared = Declared::parse(native_type);
+    match declared.word {
+        "tinytext" => Some(usize::from(u8::MAX)),
+        "text" => Some(usize::from(u16::MAX)),
+        "mediumtext" => Some(16_777_215),
+        "varchar" if declared.number(0) == Some(0) => Some(0),
+        _ => None,
+    }
+}
+
 fn is_truth(declared: &Declared<'_>, policy: Policy) -> bool {
     policy.tinyint1_is_bool && declared.arguments == "1" && !declared.unsigned
 }
@@ -539,6 +562,25 @@ mod tests {
         ];
         for (native_type, expected) in rows {
             assert_eq!(length(native_type), expected, "{native_type}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_changes_without_a_word() {
+        let rows = [
+            ("char(3)", true, None, None),
+            ("varchar(3)", false, None, None),
+            ("varchar(0)", false, None, Some(0)),
+            ("tinytext", false, None, Some(255)),
+            ("longtext", false, None, None),
+            ("double", false, None, None),
+            ("double(5,2) unsigned", false, Some(2), None),
+            ("float(7,0)", false, Some(0), None),
+            ("decimal(5,2)", false, None, None),
+        ];
+        for (native_type, strips, scale, cut) in rows {
+            let found = (strips_blanks(native_type), float_scale(native_type), cut_after(native_type));
+            assert_eq!(found, (strips, scale, cut), "{native_type}");
         }
     }
 

@@ -23,6 +23,7 @@ use super::{Room, all_columns, column, parse, read_all, scan_of, texts};
 use crate::support::gate::Gate;
 
 mod failing;
+mod fitting;
 
 const WRITE: Purpose = Purpose::Write(WriteIsolation::ReadCommitted);
 

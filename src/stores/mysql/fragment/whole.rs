@@ -1,7 +1,7 @@
 //! Edits that the server evaluates itself: `UPDATE` and `DELETE` with a condition.
 //!
 //! What is assigned is refused wherever the server would store something else than PostgreSQL without an error: labels, years, moments
-//! (cut, not rounded), bytes of a fixed length. Such rows are changed one by one, with values that the engine has computed.
+//! (cut, not rounded), floats with declared digits, bytes of a fixed length, blanks for which a text has no room. Such rows are changed one by one, with values that the engine has computed.
 
 use super::super::super::edit::{Delete, Edit, Update};
 use super::super::super::fragment::{Expression, Node, Refusal, Relation, Shape, shapes};
@@ -9,6 +9,7 @@ use super::super::super::relational::edit;
 use super::super::super::relational::fragment::shown;
 use super::super::super::relational::{Dialect, Sql, Unwritable};
 use super::super::super::schema::{Column, Generated, Table};
+use super::super::super::value::Value;
 use super::super::options::ZeroDate;
 use super::super::scan::bounded;
 use super::super::types;
@@ -75,8 +76,13 @@ pub(in super::super) fn accepts_update(update: &Update, setting: Setting) -> Res
         let Some(column) = update.table.columns.get(*ordinal) else {
             return Err(Refusal::new("UPDATE", "it sets no column of the table"));
         };
-        let is_null = constant(&update.relation, place).is_some_and(Option::is_none);
-        if let Err(rule) = assignable(column, value, is_null) {
+        let constant = constant(&update.relation, place);
+        let is_null = constant.is_some_and(Option::is_none);
+        let assigned = assignable(column, value, is_null).and_then(|()| match may_be_cut(column, constant) {
+            true => Err("the store may cut blanks at the end"),
+            false => Ok(()),
+        });
+        if let Err(rule) = assigned {
             return Err(Refusal::new(format_args!("column \"{}\"", column.name()), rule));
         }
     }
@@ -108,11 +114,20 @@ fn accepts_rows(
 }
 
 /// The constant that is assigned in this place.
-fn constant(relation: &Relation, place: usize) -> Option<&Option<super::super::super::value::Value>> {
+fn constant(relation: &Relation, place: usize) -> Option<&Option<Value>> {
     let Relation::Project { expressions, .. } = relation else { return None };
     match expressions.get(place) {
         Some(Expression { node: Node::Literal(value), .. }) => Some(value),
         _ => None,
+    }
+}
+
+/// Whether blanks may be lost on the way into the column for which it has no room.
+fn may_be_cut(column: &Column, constant: Option<&Option<Value>>) -> bool {
+    match constant {
+        Some(None) => false,
+        Some(Some(Value::Text(text))) if !text.ends_with(' ') => false,
+        _ => types::cut_after(&column.native_type).is_some(),
     }
 }
 
@@ -132,7 +147,8 @@ fn assignable(column: &Column, value: &Shape, is_null: bool) -> Result<(), &'sta
     let (to, from) = (Kind::of(column.pg_type()), Kind::of(value.pg_type));
     match (to, from) {
         (Kind::Whole, Kind::Whole) if is_integer => Ok(()),
-        (Kind::Truth, Kind::Truth) | (Kind::Double, Kind::Double) => Ok(()),
+        (Kind::Truth, Kind::Truth) => Ok(()),
+        (Kind::Double, Kind::Double) if types::float_scale(native_type).is_none() => Ok(()),
         (Kind::Decimal, Kind::Decimal | Kind::Whole) if !is_integer => Ok(()),
         (Kind::Text, Kind::Text) | (Kind::Bytes, Kind::Bytes) if types::is_plain_string(native_type) => Ok(()),
         (Kind::Day, Kind::Day) if value.origin.is_none() => Ok(()),
@@ -162,8 +178,10 @@ mod tests {
             ("decimal(5,2)", Generated::No, PgType::FLOAT8, false, false),
             ("float", Generated::No, PgType::FLOAT4, false, false),
             ("double", Generated::No, PgType::FLOAT8, false, true),
+            ("double(5,2)", Generated::No, PgType::FLOAT8, false, false),
             ("tinyint(1)", Generated::No, PgType::BOOL, false, true),
             ("varchar(9)", Generated::No, PgType::TEXT, false, true),
+            ("tinytext", Generated::No, PgType::TEXT, false, true),
             ("enum('a')", Generated::No, PgType::TEXT, false, false),
             ("set('a')", Generated::No, PgType::TEXT, false, false),
             ("binary(4)", Generated::No, PgType::BYTEA, false, false),
@@ -185,6 +203,11 @@ mod tests {
                 statistics: ColumnStatistics::default(),
             };
             assert_eq!(assignable(&column, &shape(from), is_null).is_ok(), expected, "{native_type} {from}");
+            let text = |text: &str| Some(Value::Text(text.to_owned()));
+            let cut = native_type == "tinytext";
+            for (constant, expected) in [(None, cut), (Some(text("a ")), cut), (Some(text("a")), false), (Some(None), false)] {
+                assert_eq!(may_be_cut(&column, constant.as_ref()), expected, "{native_type} {constant:?}");
+            }
         }
     }
 }

@@ -207,9 +207,8 @@ impl<'a> Meeting<'a> {
             match proposed {
                 Proposed::Excluded(from) => {
                     let place = self.edit.columns.iter().position(|given| given == from);
-                    let cell = place.and_then(|place| self.given.cell(place, row));
-                    let (_, cell) = cell.ok_or_else(|| internal(shared, "an edit lacks a value"))?;
-                    self.given.write_for(column, &cell, &mut sql)?;
+                    let place = place.ok_or_else(|| internal(shared, "an edit lacks a value"))?;
+                    self.given.write_for(column, place, row, &mut sql)?;
                 }
                 Proposed::Constant(constant) => value::write_constant(column, constant.as_ref(), shared.policy(), &mut sql)
                     .map_err(|fault| value::unfit(shared, table, column, fault))?,

@@ -216,6 +216,7 @@ async fn edited(writer: &mut Writer<'_>, edit: &Edit) -> Result<Edited, StoreErr
 /// The only statement of an edit; `None` when it takes several.
 fn single(shared: &Arc<Shared>, edit: &Edit) -> Result<Option<Job>, StoreError> {
     value::check_generated(shared, edit)?;
+    value::check_omitted(shared, edit)?;
     let job = match edit {
         Edit::Insert(insert) if insert.conflict.is_none() && rows::is_one_statement(insert) => {
             rows::insert(shared, insert, 0..insert.rows.num_rows())?

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 
-use super::super::super::cell::{Cell, Cells};
+use super::super::super::cell::{self, Cell, Cells};
 use super::super::super::connector::ScanLimits;
 use super::super::super::edit::{DeleteRows, Edited, Insert, UpdateRows};
 use super::super::super::error::StoreError;
@@ -64,15 +64,22 @@ impl<'a> Given<'a> {
     /// A value that the column cannot have.
     pub(super) fn write(&self, place: usize, row: usize, sql: &mut Sql) -> Result<(), StoreError> {
         let (column, cell) = self.cell(place, row).ok_or_else(|| internal(self.shared, "an edit lacks a value"))?;
-        self.write_for(column, &cell, sql)
+        let written = value::write(column, &cell, self.shared.policy(), sql);
+        written.map_err(|fault| value::unfit(self.shared, self.table, column, fault))
     }
 
-    /// Writes a value for a column of its type.
+    /// Writes what its own column makes of a value for another column of the same type.
     ///
     /// # Errors
     /// As [`Given::write`].
-    pub(super) fn write_for(&self, column: &Column, cell: &Cell<'_>, sql: &mut Sql) -> Result<(), StoreError> {
-        value::write(column, cell, self.shared.policy(), sql).map_err(|fault| value::unfit(self.shared, self.table, column, fault))
+    pub(super) fn write_for(&self, column: &Column, place: usize, row: usize, sql: &mut Sql) -> Result<(), StoreError> {
+        let (own, cell) = self.cell(place, row).ok_or_else(|| internal(self.shared, "an edit lacks a value"))?;
+        let policy = self.shared.policy();
+        let written = match cell::value(&cell, own.pg_type()) {
+            Some(given) => value::write_constant(column, Some(&*value::fitted(own, &given)), policy, sql),
+            None => value::write(column, &cell, policy, sql),
+        };
+        written.map_err(|fault| value::unfit(self.shared, self.table, column, fault))
     }
 
     /// Writes `(?, ?)`.

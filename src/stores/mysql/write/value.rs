@@ -1,4 +1,5 @@
-//! Values on their way into columns: what a column would store otherwise than it was given is refused.
+//! Values on their way into columns: what a column would store otherwise than it was given is refused, or fitted as PostgreSQL fits
+//! values of such a type, so that keys find what was stored.
 //!
 //! | column | the server alone | here |
 //! |---|---|---|
@@ -9,9 +10,15 @@
 //! | `time` | cuts what it does not keep of a second | refused, as days and months are |
 //! | dates | takes some days that no calendar has | 0001-01-01 to 9999-12-31 |
 //! | `float`, `double` | | no NaN, no infinity |
+//! | `float(m,d)`, `double(m,d)` | rounds to d digits | the same, as `numeric(m,d)` does; what has more than m is 22003 by the server |
+//! | `char(n)` | strips blanks at the end | the same: they do not count in PostgreSQL's either |
+//! | `tinytext` to `mediumtext` | cuts blanks behind the last byte | 22001 |
+//! | `enum` NOT NULL, left out | takes the first label | 23502 |
 //! | NULL into `AUTO_INCREMENT`, `timestamp` | may mean the next number, or now | 23502 where the column takes none |
 //!
 //! Everything else the server refuses by itself, with strict mode on.
+
+use std::borrow::Cow;
 
 use super::super::super::cell::{self, Cell};
 use super::super::super::edit::{ConflictAction, Edit};
@@ -88,6 +95,42 @@ pub(super) fn check_generated(shared: &Shared, edit: &Edit) -> Result<(), StoreE
     Ok(())
 }
 
+/// Refuses rows for which the store would make up a label.
+///
+/// # Errors
+/// 23502 for the first column that has neither a value nor a default.
+pub(super) fn check_omitted(shared: &Shared, edit: &Edit) -> Result<(), StoreError> {
+    let Edit::Insert(insert) = edit else { return Ok(()) };
+    let mut omitted = insert.table.columns.iter().enumerate().filter(|(ordinal, _)| !insert.columns.contains(ordinal));
+    match omitted.find(|(_, column)| is_made_up(column)) {
+        None => Ok(()),
+        Some((_, column)) => Err(unfit(shared, &insert.table, column, fault(sqlstate::NOT_NULL_VIOLATION, "is NULL"))),
+    }
+}
+
+fn is_made_up(column: &Column) -> bool {
+    let has_none = column.default.is_none() && column.generated == Generated::No && !column.field.is_nullable();
+    has_none && types::labels(&column.native_type).is_some() && !types::is_set(&column.native_type)
+}
+
+/// What the column makes of a value of its type.
+pub(super) fn fitted<'v>(column: &Column, value: &'v Value) -> Cow<'v, Value> {
+    match (value, types::float_scale(&column.native_type)) {
+        (Value::Text(text), _) if types::strips_blanks(&column.native_type) && text.ends_with(' ') => {
+            Cow::Owned(Value::Text(text.trim_end_matches(' ').to_owned()))
+        }
+        (Value::Float(number), Some(scale)) if number.is_finite() => Cow::Owned(Value::Float(rounded(*number, scale))),
+        _ => Cow::Borrowed(value),
+    }
+}
+
+/// As the server rounds: the part behind the point, a tie to the even digit.
+fn rounded(number: f64, scale: u32) -> f64 {
+    let power = (0..scale).fold(1.0, |power, _| power * 10.0);
+    let whole = number.floor();
+    whole + ((number - whole) * power).round_ties_even() / power
+}
+
 /// Writes a value of a batch for a column of the same type.
 ///
 /// # Errors
@@ -106,8 +149,12 @@ pub(super) fn write(column: &Column, cell: &Cell<'_>, policy: Policy, sql: &mut 
 /// As [`write`].
 pub(super) fn write_constant(column: &Column, value: Option<&Value>, policy: Policy, sql: &mut Sql) -> Result<(), Fault> {
     let Some(value) = value else { return null(column, policy, sql) };
-    match value {
+    let value = fitted(column, value);
+    match &*value {
         Value::Text(digits) if column.pg_type().oid == PgType::BIT.oid => return bits(digits, sql),
+        Value::Text(text) if types::cut_after(&column.native_type).is_some_and(|most| text.len() > most && text.ends_with(' ')) => {
+            return Err(fault(sqlstate::STRING_DATA_RIGHT_TRUNCATION, "is too long for the column"));
+        }
         Value::Text(text) => check_labels(column, text)?,
         Value::Bytes(bytes) if types::exact_bytes(&column.native_type).is_some_and(|length| length != bytes.len()) => {
             return Err(fault("22026", "does not have the number of bytes of the column"));
@@ -122,7 +169,7 @@ pub(super) fn write_constant(column: &Column, value: Option<&Value>, policy: Pol
         Value::Timestamp(micros) | Value::TimestampTz(micros) if !is_storable(*micros) => return Err(no_day()),
         _ => {}
     }
-    write_value(value, sql).map_err(|error| unwritable(&error))
+    write_value(&value, sql).map_err(|error| unwritable(&error))
 }
 
 fn no_day() -> Fault {
@@ -244,6 +291,14 @@ mod tests {
             ("double", Cell::Float8(f64::NAN), "22003"),
             ("float", Cell::Float4(f32::INFINITY), "22003"),
             ("float", Cell::Float4(0.5), "? [Float(0.5)]"),
+            ("double", Cell::Float8(2.675), "? [Float(2.675)]"),
+            ("double(5,2)", Cell::Float8(2.675), "? [Float(2.67)]"),
+            ("double(5,2)", Cell::Float8(0.125), "? [Float(0.12)]"),
+            ("double(5,2)", Cell::Float8(-0.125), "? [Float(-0.12)]"),
+            ("double(5,2)", Cell::Float8(f64::INFINITY), "22003"),
+            ("float(5,1)", Cell::Float4(0.75), "? [Float(0.8)]"),
+            ("char(5)", Cell::Text("a  "), "? [Text(\"a\")]"),
+            ("varchar(5)", Cell::Text("a  "), "? [Text(\"a  \")]"),
             ("date", Cell::Date(i32::MAX), "22008"),
             ("date", Cell::Date(0), "CAST(? AS DATE) [Text(\"1970-01-01\")]"),
             ("datetime(6)", Cell::Timestamp(i64::MAX), "22008"),
@@ -260,6 +315,10 @@ mod tests {
         for (native_type, cell, expected) in rows {
             assert_eq!(shown(native_type, &cell), expected, "{native_type} {cell:?}");
         }
+        let blanks = " ".repeat(256);
+        assert_eq!(shown("tinytext", &Cell::Text(&blanks)), "22001");
+        assert!(shown("tinytext", &Cell::Text(&blanks[1..])).starts_with('?'));
+        assert!(shown("text", &Cell::Text(&blanks)).starts_with('?'));
         let large = "1".repeat(64);
         assert_eq!(shown("bit(64)", &Cell::Text(&large)), "CAST(? AS DECIMAL(65,0)) [Text(\"18446744073709551615\")]");
     }

@@ -24,6 +24,9 @@ INSERT INTO target.things (_id, name) (VALUES (82, 'in parentheses'))
 INSERT INTO target.things (_id, name) VALUES (83, 'a'), (84, 'b') ON CONFLICT DO NOTHING
 INSERT INTO target.things AS t (_id, name) VALUES (85, 'aliased') RETURNING t._id
 INSERT INTO target.things (_id, name) VALUES (86, (SELECT max(name) FROM other.sources)), (87, (SELECT name FROM other.sources WHERE false))
+[shop, crm] INSERT INTO target.things (_id, code) VALUES (88, 'ab  '), (89, 'sixsix  ') RETURNING _id, code
+[shop, crm] UPDATE target.things SET code = 'abcdef    ' WHERE _id = 88 RETURNING code
+[shop, crm] UPDATE target.things SET code = 'abcdefg   ' WHERE _id = 88
 -- Nothing of a statement that fails is there.
 INSERT INTO target.things (_id, name) VALUES (90, 'a'), (91, 'b'), (1, 'exists')
 INSERT INTO target.things (_id, name) VALUES (92, 'a'), (92, 'b')
