@@ -43,7 +43,7 @@ const MEANINGS: &[(&[u16], Meaning)] = &[
     (&[1022, 1062, 1169, 1586], Meaning::State(sqlstate::UNIQUE_VIOLATION)),
     (&[1048, 1364], Meaning::State("23502")),
     (&[1216, 1217, 1451, 1452, 1557, 1761, 1762], Meaning::State("23503")),
-    (&[3819], Meaning::State("23514")),
+    (&[1526, 1748, 3819], Meaning::State("23514")),
     (&[1264, 1916], Meaning::State(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE)),
     (&[1406], Meaning::State("22001")),
     (&[1292, 1411], Meaning::State(sqlstate::INVALID_DATETIME_FORMAT)),
@@ -63,6 +63,9 @@ const ENDS: &[u16] = &[1020, 1205, 1206, 1213, 1402, 1613, 1614];
 /// How the server begins its complaint about text that a column's character set does not have.
 const NO_SUCH_CHARACTER: &str = "Incorrect string value";
 
+/// How it begins its complaint about text that is no value of a type beside dates and moments, by the same number as for those.
+const NO_SUCH_VALUE: &[&str] = &["Incorrect inet4", "Incorrect inet6", "Incorrect uuid"];
+
 /// `ER_DATA_OUT_OF_RANGE`
 const OUT_OF_RANGE: u16 = 1690;
 
@@ -72,6 +75,17 @@ fn meaning(number: u16, state: Option<&str>) -> Option<Meaning> {
         return Some(Meaning::State("23514"));
     }
     MEANINGS.iter().find(|(numbers, _)| numbers.contains(&number)).map(|(_, meaning)| *meaning)
+}
+
+/// The code of an answer whose number alone says too little.
+fn by_message(state: &'static str, message: &str) -> &'static str {
+    match state {
+        sqlstate::INVALID_TEXT_REPRESENTATION if message.starts_with(NO_SUCH_CHARACTER) => sqlstate::CHARACTER_NOT_IN_REPERTOIRE,
+        sqlstate::INVALID_DATETIME_FORMAT if NO_SUCH_VALUE.iter().any(|start| message.starts_with(start)) => {
+            sqlstate::INVALID_TEXT_REPRESENTATION
+        }
+        state => state,
+    }
 }
 
 /// Whether the transaction of the statement may be gone.
@@ -131,10 +145,7 @@ impl Place<'_> {
                 table: self.table.unwrap_or_default().to_owned(),
                 difference: format!("{}.", answer.message()),
             },
-            Some(Meaning::State(sqlstate::INVALID_TEXT_REPRESENTATION)) if answer.message().starts_with(NO_SUCH_CHARACTER) => {
-                self.remote(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, answer.message())
-            }
-            Some(Meaning::State(state)) => self.remote(state, answer.message()),
+            Some(Meaning::State(state)) => self.remote(by_message(state, answer.message()), answer.message()),
             None => self.remote(fallback_state(answer.code()), answer.message()),
         }
     }
@@ -244,6 +255,20 @@ mod tests {
         }
         assert_eq!(fallback_state(Some("HY000")), "HV000");
         assert_eq!(fallback_state(Some("22003")), "22003");
+    }
+
+    #[test]
+    fn messages_decide_where_numbers_say_too_little() {
+        let rows = [
+            ("22007", "Incorrect uuid value: 'x' for column `d`.`g`.`u` at row 1", "22P02"),
+            ("22007", "Incorrect datetime value: 'x' for column `d`.`g`.`u` at row 1", "22007"),
+            ("22P02", "Incorrect string value: '\\xE5' for column `d`.`w`.`k` at row 1", "22021"),
+            ("22P02", "Incorrect integer value: 'x' for column `d`.`w`.`k` at row 1", "22P02"),
+            ("23514", "Incorrect uuid value", "23514"),
+        ];
+        for (state, message, expected) in rows {
+            assert_eq!(by_message(state, message), expected, "{message}");
+        }
     }
 
     #[test]

@@ -420,6 +420,11 @@ async fn read_only_stores_and_tables_without_transactions_are_left_alone() {
     let other = room.table("m").await;
     let refusal = room.store.accepts_edit(&Edit::Insert(insert(&other, &[0], vec![ints([1])]))).unwrap_err();
     assert!(refusal.rule.contains("transactions"), "{refusal}");
+    // Nobody tells what a view stands on.
+    room.run("CREATE VIEW mv AS SELECT id FROM m").await;
+    let view = room.table("mv").await;
+    let refusal = room.store.accepts_edit(&Edit::Insert(insert(&view, &[0], vec![ints([1])]))).unwrap_err();
+    assert!(refusal.rule.contains("transactions"), "{refusal}");
     let branch = room.store.open(Purpose::Transaction { read_only: true, repeatable: true }).await.unwrap();
     assert_eq!(state(run(&branch, Edit::Insert(insert(&other, &[0], vec![ints([1])]))).await), "0A000");
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::super::super::edit::Edit;
 use super::super::super::fragment::Refusal;
 use super::super::super::relational::edit::writes_columns;
-use super::super::super::schema::{Column, Table};
+use super::super::super::schema::{Column, Table, TableKind};
 use super::super::Shared;
 use super::super::fragment::whole;
 use crate::pgtype::PgType;
@@ -15,8 +15,17 @@ use crate::pgtype::PgType;
 pub(super) fn accepts(shared: &Shared, edit: &Edit) -> Result<(), Refusal> {
     writes_columns(edit)?;
     let table = edit.table();
-    if shared.other_engines.lock().unwrap_or_else(PoisonError::into_inner).contains(&table.id) {
-        let rule = "its engine has no transactions, so a statement that fails leaves what it has done";
+    let others = shared.other_engines.lock().unwrap_or_else(PoisonError::into_inner);
+    let no_transactions = match table.kind {
+        TableKind::Table if others.contains(&table.id) => {
+            Some("its engine has no transactions, so a statement that fails leaves what it has done")
+        }
+        TableKind::Table => None,
+        _ => (!others.is_empty())
+            .then_some("some tables of the server are kept by an engine without transactions, maybe those that it shows"),
+    };
+    drop(others);
+    if let Some(rule) = no_transactions {
         return Err(Refusal::new(format_args!("table \"{}\"", table.id.name), rule));
     }
     let refuse = |rule| Err(Refusal::new(edit.verb(), rule));

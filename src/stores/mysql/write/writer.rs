@@ -7,15 +7,17 @@ use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use sqlx::mysql::{MySql, MySqlArguments, MySqlConnection, MySqlRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Either, Executor, SqlSafeStr};
+use sqlx::{AssertSqlSafe, Decode, Either, Executor, Row, SqlSafeStr};
 use tokio_util::sync::CancellationToken;
 
+use super::super::super::connector::GATHER_BYTES_MAX;
 use super::super::super::edit::Edited;
 use super::super::super::error::StoreError;
 use super::super::Shared;
 use super::super::gather::Gathering;
 use super::super::pool::Lease;
 use super::super::scan::{Job, KILLS_MAX, kill};
+use crate::error::sqlstate;
 
 /// A connection that an edit runs on.
 pub(super) struct Writer<'a> {
@@ -26,6 +28,8 @@ pub(super) struct Writer<'a> {
     is_lost: bool,
     /// Whether a statement was sent that the server has not answered.
     is_unanswered: bool,
+    /// How many bytes of rows may still be given back.
+    room: usize,
 }
 
 /// What the server answered to a statement.
@@ -35,12 +39,14 @@ pub(super) struct Answer {
     pub(super) rows: Vec<MySqlRow>,
     /// How many rows it added, found for a change, or removed.
     pub(super) changed: u64,
+    /// Whether there was no room for a row, which is missing then.
+    is_cut: bool,
 }
 
 impl<'a> Writer<'a> {
     /// A writer on this connection.
     pub(super) fn new(shared: &'a Arc<Shared>, lease: Lease, stop: &'a CancellationToken) -> Self {
-        Self { shared, lease, stop, is_lost: false, is_unanswered: false }
+        Self { shared, lease, stop, is_lost: false, is_unanswered: false, room: GATHER_BYTES_MAX }
     }
 
     /// A writer on a connection that has just answered, or is about to be the first to run the statement. One that died while it was
@@ -94,7 +100,8 @@ impl<'a> Writer<'a> {
         let mut is_late = false;
         let mut is_stopped = false;
         let answer = {
-            let mut answer = pin!(collect(job.query().persistent(job.is_kept()), &mut self.lease.session.connection));
+            let mut answer =
+                pin!(collect(job.query().persistent(job.is_kept()), &mut self.lease.session.connection, &mut self.room));
             // Cancel-safe: what reads the answer outlives this.
             let early = tokio::select! {
                 biased;
@@ -128,7 +135,7 @@ impl<'a> Writer<'a> {
             // A kill that came too late for the statement may hit the next one: the first ping takes it.
             self.is_lost = self.lease.ping().await.is_err() && self.lease.ping().await.is_err();
         }
-        answer.map_err(|error| {
+        let answer = answer.map_err(|error| {
             let translated = job.translated(&error);
             let is_gone = matches!(translated, StoreError::ConnectionLost { .. } | StoreError::Unreachable { .. });
             self.is_unanswered |= !matches!(error, sqlx::Error::Database(_));
@@ -138,7 +145,13 @@ impl<'a> Writer<'a> {
             } else {
                 translated
             }
-        })
+        })?;
+        if answer.is_cut { Err(self.too_much()) } else { Ok(answer) }
+    }
+
+    fn too_much(&self) -> StoreError {
+        let message = format!("rows that store \"{}\" gives back of one edit hold too much", self.shared.name);
+        StoreError::remote(self.shared.name.as_str(), sqlstate::OUT_OF_MEMORY, message)
     }
 
     /// The rows of an answer as a batch.
@@ -180,14 +193,33 @@ async fn reach(shared: &Shared, lease: &mut Lease, job: &Job) -> Result<(), Stor
     }
 }
 
-async fn collect(query: Query<'static, MySql, MySqlArguments>, connection: &mut MySqlConnection) -> Result<Answer, sqlx::Error> {
+/// Reads an answer to its end. Rows for which there is no room are left out, and the answer says so.
+async fn collect(
+    query: Query<'static, MySql, MySqlArguments>,
+    connection: &mut MySqlConnection,
+    room: &mut usize,
+) -> Result<Answer, sqlx::Error> {
     let mut answer = Answer::default();
     let mut steps = connection.fetch_many(query);
     while let Some(step) = steps.try_next().await? {
         match step {
             Either::Left(done) => answer.changed += done.rows_affected(),
-            Either::Right(row) => answer.rows.push(row),
+            Either::Right(row) => match room.checked_sub(size(&row)) {
+                Some(left) if !answer.is_cut => {
+                    *room = left;
+                    answer.rows.push(row);
+                }
+                _ => answer.is_cut = true,
+            },
         }
     }
     Ok(answer)
+}
+
+/// The bytes of the values of a row.
+fn size(row: &MySqlRow) -> usize {
+    let bytes = |column: usize| {
+        row.try_get_raw(column).ok().and_then(|value| <&[u8] as Decode<'_, MySql>>::decode(value).ok()).map_or(0, <[u8]>::len)
+    };
+    (0..row.len()).map(bytes).sum::<usize>() + size_of::<MySqlRow>()
 }

@@ -13,7 +13,7 @@ use tributary::stores::value::Value;
 use tributary::stores::{Predicate, Purpose, StoreError};
 
 use super::super::{Room, column, connector, parse, scan_of};
-use super::{WRITE, insert, ints, once, run, simple, state, stored, update};
+use super::{WRITE, delete, insert, ints, once, run, simple, state, stored, update};
 use crate::support::gate::Gate;
 use crate::support::{MariaDbOf, throwaway};
 
@@ -44,6 +44,19 @@ async fn a_row_that_cannot_be_given_back_is_not_kept() {
     let error = once(&room, Edit::Insert(given)).await.unwrap_err();
     assert!(matches!(error, StoreError::SchemaChanged { .. }), "{error:?}");
     assert_eq!(count(&mut room).await, 2);
+}
+
+#[tokio::test]
+async fn rows_that_are_given_back_do_not_fill_the_memory() {
+    let mut room = Room::new("").await;
+    room.run("CREATE TABLE w (id int PRIMARY KEY, t longtext)").await;
+    room.run("INSERT INTO w SELECT seq, repeat('x', 14000000) FROM seq_1_to_5").await;
+    let table = room.table("w").await;
+    let mut gone = delete(&table, &[0], vec![ints(1..=5)]);
+    gone.returning = vec![1];
+    assert_eq!(state(once(&room, Edit::DeleteRows(gone.clone())).await), "53200");
+    gone.returning = vec![0];
+    assert_eq!(once(&room, Edit::DeleteRows(gone)).await.unwrap().rows, 5, "nothing was removed before");
 }
 
 #[tokio::test]
