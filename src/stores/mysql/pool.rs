@@ -33,7 +33,7 @@ SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', SESSION foreign_ke
 SESSION sql_safe_updates = 0, SESSION max_sort_length = 1024, SESSION net_write_timeout = 604800 /*M!, SESSION max_statement_time = 0, \
 SESSION optimizer_switch = 'subquery_cache=off' *//*M!100201 , SESSION check_constraint_checks = 1 */\
 /*!50708 , SESSION max_execution_time = 0 */; SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
-SELECT CONNECTION_ID(), VERSION(), @@log_bin";
+SELECT CONNECTION_ID(), VERSION(), @@log_bin, @@max_allowed_packet";
 
 /// Makes a locking statement of a repeatable transaction fail when its row has changed since, instead of changing what it cannot see.
 const PREPARE_SNAPSHOTS: &str = "SET SESSION innodb_snapshot_isolation = ON";
@@ -99,6 +99,8 @@ pub(super) struct Session {
     pub(super) connection: MySqlConnection,
     /// The server's number of it, for `KILL QUERY`.
     pub(super) id: u64,
+    /// The most bytes of one message, beyond which the server closes the connection.
+    pub(super) message_max: usize,
     /// The server it goes to.
     pub(super) server: Arc<Server>,
 }
@@ -348,13 +350,14 @@ async fn connect(settings: &Settings) -> Result<Session, sqlx::Error> {
     let is_mariadb = version.to_ascii_lowercase().contains("mariadb");
     let has_binary_log = row.try_get_unchecked::<i64, _>(2)? != 0;
     let id = row.try_get_unchecked(0)?;
+    let message_max = usize::try_from(row.try_get_unchecked::<i64, _>(3)?).unwrap_or(usize::MAX);
     // Only MariaDB tells snapshot positions, so only there it matters.
     let logs_all = if is_mariadb && has_binary_log { log_filters(&mut connection).await? } else { Ok(()) };
     let server = Server { version, is_mariadb, has_binary_log, logs_all };
     if server.can_hold_to_snapshots() {
         sqlx::raw_sql(PREPARE_SNAPSHOTS).execute(&mut connection).await?;
     }
-    Ok(Session { id, connection, server: Arc::new(server) })
+    Ok(Session { id, message_max, connection, server: Arc::new(server) })
 }
 
 /// Filters of the binary log change only with a restart, which ends the connection too.

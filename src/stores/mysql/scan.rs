@@ -453,6 +453,19 @@ impl Job {
         self.parameters.len() <= KEPT_PARAMETERS_MAX
     }
 
+    /// The most bytes of a message that the statement takes.
+    pub(super) fn message_bytes(&self) -> usize {
+        /// What goes with a parameter besides its value: a type, a bit and a length.
+        const BESIDE: usize = 12;
+        let bytes = |parameter: &Parameter| match parameter {
+            Parameter::Int(_) | Parameter::Float(_) => size_of::<i64>(),
+            Parameter::Text(text) => text.len(),
+            Parameter::Bytes(bytes) => bytes.len(),
+        };
+        let values: usize = self.parameters.iter().map(|parameter| bytes(parameter) + BESIDE).sum();
+        self.text.len().max(values) + BESIDE
+    }
+
     /// The statement with its parameters.
     pub(super) fn query(&self) -> Query<'static, MySql, MySqlArguments> {
         self.parameters.iter().fold(sqlx::query(AssertSqlSafe(self.text.clone())), |query, parameter| match parameter {

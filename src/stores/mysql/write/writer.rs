@@ -95,6 +95,7 @@ impl<'a> Writer<'a> {
         if self.stop.is_cancelled() {
             return Err(StoreError::Cancelled);
         }
+        self.check_length(job)?;
         let (shared, stop, id) = (self.shared, self.stop, self.lease.session.id);
         let limit = shared.settings.query_timeout;
         let mut is_late = false;
@@ -147,6 +148,17 @@ impl<'a> Writer<'a> {
             }
         })?;
         if answer.is_cut { Err(self.too_much()) } else { Ok(answer) }
+    }
+
+    /// The server would close the connection instead of an answer.
+    fn check_length(&self, job: &Job) -> Result<(), StoreError> {
+        let most = self.lease.session.message_max;
+        if job.message_bytes() <= most {
+            return Ok(());
+        }
+        let message =
+            format!("an edit of store \"{}\" is longer than the {most} bytes of its max_allowed_packet", self.shared.name);
+        Err(StoreError::remote(self.shared.name.as_str(), sqlstate::PROGRAM_LIMIT_EXCEEDED, message))
     }
 
     fn too_much(&self) -> StoreError {

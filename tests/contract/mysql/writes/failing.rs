@@ -13,7 +13,7 @@ use tributary::stores::value::Value;
 use tributary::stores::{Predicate, Purpose, StoreError};
 
 use super::super::{Room, column, connector, parse, scan_of};
-use super::{WRITE, delete, insert, ints, once, run, simple, state, stored, update};
+use super::{WRITE, delete, insert, ints, once, run, simple, state, stored, update, words};
 use crate::support::gate::Gate;
 use crate::support::{MariaDbOf, throwaway};
 
@@ -57,6 +57,10 @@ async fn rows_that_are_given_back_do_not_fill_the_memory() {
     assert_eq!(state(once(&room, Edit::DeleteRows(gone.clone())).await), "53200");
     gone.returning = vec![0];
     assert_eq!(once(&room, Edit::DeleteRows(gone)).await.unwrap().rows, 5, "nothing was removed before");
+    // More than the server takes at once: it would close the connection, and nobody would know why.
+    let long = "x".repeat(17_000_000);
+    let edit = Edit::Insert(insert(&table, &[0, 1], vec![ints([9]), words(&[Some(long.as_str())])]));
+    assert_eq!(state(once(&room, edit).await), "54000");
 }
 
 #[tokio::test]
