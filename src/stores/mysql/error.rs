@@ -35,7 +35,8 @@ const MEANINGS: &[(&[u16], Meaning)] = &[
     (&[1049], Meaning::State(sqlstate::INVALID_CATALOG_NAME)),
     (&[1044, 1142, 1143, 1227, 1370], Meaning::State(sqlstate::INSUFFICIENT_PRIVILEGE)),
     (&[1290, 1792, 1836], Meaning::State(sqlstate::READ_ONLY_SQL_TRANSACTION)),
-    (&[1020, 1205, 1402], Meaning::State(sqlstate::SERIALIZATION_FAILURE)),
+    (&[1020, 1402], Meaning::State(sqlstate::SERIALIZATION_FAILURE)),
+    (&[1205, 3572], Meaning::State(sqlstate::LOCK_NOT_AVAILABLE)),
     (&[1213, 1614], Meaning::State("40P01")),
     (&[1613], Meaning::State(sqlstate::QUERY_CANCELED)),
     (&[1153], Meaning::State(sqlstate::PROGRAM_LIMIT_EXCEEDED)),
@@ -247,6 +248,7 @@ mod tests {
             (4025, Some("23000"), Some(Meaning::State("23514"))),
             (4025, Some("HY000"), None),
             (1020, Some("HY000"), Some(Meaning::State("40001"))),
+            (1205, Some("HY000"), Some(Meaning::State("55P03"))),
             (1614, Some("XA106"), Some(Meaning::State("40P01"))),
             (9999, Some("HY000"), None),
         ];

@@ -135,7 +135,7 @@ async fn a_lock_that_is_not_had_in_time_ends_what_the_server_says_that_it_ends()
             run(&branch, one(3)).await.unwrap();
             branch.savepoint(1).await.unwrap();
             let blocked = Edit::UpdateRows(update(&table, &[0], &[1], vec![ints([1]), ints([5])]));
-            assert_eq!(state(run(&branch, blocked).await), "40001", "{purpose:?}");
+            assert_eq!(state(run(&branch, blocked).await), "55P03", "{purpose:?}");
             assert_eq!(state(run(&branch, one(4)).await), "25P02", "{purpose:?}");
             if ends_all {
                 assert_eq!(branch.roll_back_to(1).await.unwrap_err().sqlstate(), "40001", "{purpose:?}");
