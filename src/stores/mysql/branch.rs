@@ -269,7 +269,12 @@ impl Branch {
     async fn edit_in_transaction(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
         let (transaction, writing) = self.alone()?;
         self.check(writing)?;
-        let (_turn, mut primary) = self.take_turn(transaction, writing).await?;
+        // Cancel-safe: who does not take the turn leaves the open scan as it is.
+        let (_turn, mut primary) = tokio::select! {
+            biased;
+            taken = self.take_turn(transaction, writing) => taken?,
+            () = stop.cancelled() => return Err(StoreError::Cancelled),
+        };
         self.check_free(writing, &primary)?;
         let lease = primary.take().ok_or_else(|| self.ended())?;
         // Until it has succeeded. Whoever drops this leaves a transaction without a connection.
@@ -332,11 +337,11 @@ impl Branch {
 
     /// Reads an open scan to its end, so that the transaction can end.
     async fn end_turn(&self, writing: &Writing) {
-        let open = writing.turn.lock().await.upgrade();
-        if let Some(open) = open
-            && let Err(error) = open.gather().await
-        {
-            tracing::debug!(store = %self.shared.name, error = %error, "a scan was given up because its transaction ends");
+        let Some(open) = writing.turn.lock().await.upgrade() else { return };
+        let gathered = tokio::time::timeout(self.shared.settings.query_timeout, open.gather()).await;
+        if !matches!(gathered, Ok(Ok(()))) {
+            self.stop.cancel();
+            tracing::debug!(store = %self.shared.name, "a scan was given up because its transaction ends");
         }
     }
 
