@@ -11,7 +11,7 @@ use std::time::Duration;
 use mongodb::bson::Document;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
-use crate::error::sqlstate;
+use crate::error::{Site, sqlstate};
 use crate::stores::StoreError;
 
 /// Whose errors these are, and which deadline the failed call had.
@@ -151,7 +151,7 @@ impl Context {
                 message: if answer.message.is_empty() { format!("error code {code}") } else { answer.message.to_owned() },
                 detail: Some(format!("The server's error code is {code}.")),
                 constraint: (code == 11000 || code == 11001).then(|| index_named_in(answer.message)).flatten(),
-                site: None,
+                site: (code == 11000 || code == 11001).then(|| collection_named_in(answer.message)).flatten().map(Box::new),
             },
         }
     }
@@ -189,11 +189,19 @@ fn sqlstate_of(code: i32) -> &'static str {
     }
 }
 
-/// The index in `E11000 duplicate key error collection: shop.orders index: sku_1 dup key: { … }`.
+/// The index in `E11000 duplicate key error collection: shop.orders index: sku_1 collation: { … } dup key: { … }`; most have no collation.
 fn index_named_in(message: &str) -> Option<String> {
     let (_, rest) = message.split_once(" index: ")?;
     let (name, _) = rest.split_once(" dup key")?;
-    Some(name.to_owned())
+    Some(name.split_once(" collation: {").map_or(name, |(name, _)| name).to_owned())
+}
+
+/// The collection in the same.
+fn collection_named_in(message: &str) -> Option<Site> {
+    let (_, rest) = message.split_once(" collection: ")?;
+    let (name, _) = rest.split_once(" index: ")?;
+    let (_database, collection) = name.split_once('.')?;
+    Some(Site { schema: None, table: Some(collection.to_owned()), column: None })
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -245,6 +253,12 @@ mod tests {
         let error = context().remote(&Answer { code: 11000, message });
         assert_eq!(error.sqlstate(), "23505");
         assert_eq!(error.constraint().as_deref(), Some("sku_1"));
+        assert_eq!(error.site().unwrap().table.as_deref(), Some("orders"));
+        let folded = "E11000 duplicate key error collection: shop.a.b index: by_name collation: { locale: \"en\" } dup key: { name: \"0x57\" }";
+        let error = context().remote(&Answer { code: 11000, message: folded });
+        assert_eq!(error.constraint().as_deref(), Some("by_name"));
+        assert_eq!(error.site().unwrap().table.as_deref(), Some("a.b"));
+        assert!(context().remote(&Answer { code: 11000, message: "E11000" }).site().is_none());
     }
 
     #[test]
