@@ -1,5 +1,6 @@
 //! The MongoDB connector against a real replica set.
 
+mod collations;
 mod filters;
 mod fragments;
 mod lookups;

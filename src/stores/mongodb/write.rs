@@ -9,7 +9,8 @@
 //! nothing is sent twice by itself.
 //!
 //! **Invariants:** a command outside of a transaction changes one document, so that all of an edit is written or nothing; fields that
-//! are not set keep their BSON types; a key names one document, because only collections in which `_id` is unique are written.
+//! are not set keep their BSON types; a key names one document, because only collections in which `_id` is unique are written; texts
+//! are compared by their bytes, whatever the collation of the collection.
 
 mod document;
 mod judge;
@@ -51,13 +52,23 @@ pub(super) fn describe(edit: &Edit) -> String {
     let name = edit.table().id.name.as_str();
     let shown = match edit {
         Edit::Insert(Insert { conflict: None, .. }) => doc! { "insert": name, "documents": "?" },
-        Edit::Insert(_) => doc! { "update": name, "updates": [{ "q": "?", "u": { "$setOnInsert": "?" }, "upsert": true }] },
-        Edit::Update(_) => doc! { "update": name, "updates": [{ "q": "?", "u": { "$set": "?" }, "multi": true }] },
-        Edit::UpdateRows(_) => doc! { "update": name, "updates": [{ "q": { "_id": "?" }, "u": { "$set": "?" } }] },
-        Edit::Delete(_) => doc! { "delete": name, "deletes": [{ "q": "?", "limit": 0 }] },
-        Edit::DeleteRows(_) => doc! { "delete": name, "deletes": [{ "q": { "_id": { "$in": "?" } }, "limit": 0 }] },
+        Edit::Insert(_) => {
+            let upsert = by_bytes(doc! { "q": "?", "u": { "$setOnInsert": "?" }, "upsert": true });
+            doc! { "update": name, "updates": [upsert] }
+        }
+        Edit::Update(_) => doc! { "update": name, "updates": [by_bytes(doc! { "q": "?", "u": { "$set": "?" }, "multi": true })] },
+        Edit::UpdateRows(_) => doc! { "update": name, "updates": [by_bytes(doc! { "q": { "_id": "?" }, "u": { "$set": "?" } })] },
+        Edit::Delete(_) => doc! { "delete": name, "deletes": [by_bytes(doc! { "q": "?", "limit": 0 })] },
+        Edit::DeleteRows(_) => doc! { "delete": name, "deletes": [by_bytes(doc! { "q": { "_id": { "$in": "?" } }, "limit": 0 })] },
     };
     relaxed_json(&shown)
+}
+
+/// A statement that finds its documents by the bytes of their texts: a collection may have a collation of its own, to which `a` is `A`,
+/// and which counts where a statement has none. An index in that collation does not serve it.
+fn by_bytes(mut statement: Document) -> Document {
+    statement.insert("collation", doc! { "locale": "simple" });
+    statement
 }
 
 /// Whether the edit is one command that changes one document at most, and so needs no transaction.
@@ -340,7 +351,7 @@ async fn upsert(link: &mut Link<'_>, insert: &Insert) -> Result<Edited, StoreErr
     let statements: Vec<Document> = filters
         .iter()
         .zip(&documents)
-        .map(|(filter, document)| doc! { "q": filter.clone(), "u": { "$setOnInsert": document.clone() }, "upsert": true })
+        .map(|(filter, document)| by_bytes(doc! { "q": filter.clone(), "u": { "$setOnInsert": document.clone() }, "upsert": true }))
         .collect();
     let reply = link.command(table, doc! { "update": &table.id.name, "updates": statements, "ordered": true }).await?;
     let mut is_new = vec![false; documents.len()];
@@ -358,7 +369,7 @@ async fn upsert(link: &mut Link<'_>, insert: &Insert) -> Result<Edited, StoreErr
     let mut updates = Vec::new();
     for ((filter, document), _) in filters.iter().zip(&documents).zip(&is_new).filter(|(_, is_new)| !**is_new) {
         let fields = proposed(pool, table, set, document)?;
-        updates.push(doc! { "q": filter.clone(), "u": { "$set": fields } });
+        updates.push(by_bytes(doc! { "q": filter.clone(), "u": { "$set": fields } }));
     }
     if !updates.is_empty() {
         link.command(table, doc! { "update": &table.id.name, "updates": updates, "ordered": true }).await?;
@@ -463,7 +474,7 @@ async fn update_rows(link: &mut Link<'_>, update: &UpdateRows) -> Result<Edited,
     let set = Rows::of(pool, table, &update.set, &values)?;
     let mut statements = Vec::with_capacity(update.rows.num_rows());
     for row in 0..update.rows.num_rows() {
-        statements.push(doc! { "q": keys.filter(row)?, "u": { "$set": set.document(row)? } });
+        statements.push(by_bytes(doc! { "q": keys.filter(row)?, "u": { "$set": set.document(row)? } }));
     }
     let reply = link.command(table, doc! { "update": &table.id.name, "updates": statements, "ordered": true }).await?;
     let rows = count(pool, &reply)?;
@@ -481,7 +492,7 @@ async fn delete_rows(link: &mut Link<'_>, delete: &DeleteRows) -> Result<Edited,
     }
     // One document is deleted by a command that may need no transaction.
     let limit = i32::from(ids.len() == 1);
-    let statement = doc! { "q": { "_id": { "$in": ids } }, "limit": limit };
+    let statement = by_bytes(doc! { "q": { "_id": { "$in": ids } }, "limit": limit });
     let reply = link.command(table, doc! { "delete": &table.id.name, "deletes": [statement] }).await?;
     Ok(Edited { rows: count(pool, &reply)?, returned })
 }
@@ -496,7 +507,7 @@ async fn update_whole(link: &mut Link<'_>, update: &Update) -> Result<Edited, St
         let value = value.map_or(Ok(Bson::Null), |value| constant(pool, table, column, &value))?;
         fields.insert(column.name(), value);
     }
-    let statement = doc! { "q": filter, "u": { "$set": fields }, "multi": !is_single(&Edit::Update(update.clone())) };
+    let statement = by_bytes(doc! { "q": filter, "u": { "$set": fields }, "multi": !is_single(&Edit::Update(update.clone())) });
     let reply = link.command(table, doc! { "update": &table.id.name, "updates": [statement] }).await?;
     Ok(Edited { rows: count(pool, &reply)?, returned: None })
 }
@@ -506,7 +517,7 @@ async fn delete_whole(link: &mut Link<'_>, delete: &Delete) -> Result<Edited, St
     let unsupported = || StoreError::Unsupported { store: pool.context.store.clone(), feature: "this delete" };
     let filter = meant(&delete.relation).map(|meant| filter_of(table, &meant)).ok_or_else(unsupported)?;
     let limit = i32::from(is_single(&Edit::Delete(delete.clone())));
-    let statement = doc! { "q": filter, "limit": limit };
+    let statement = by_bytes(doc! { "q": filter, "limit": limit });
     let reply = link.command(table, doc! { "delete": &table.id.name, "deletes": [statement] }).await?;
     Ok(Edited { rows: count(pool, &reply)?, returned: None })
 }

@@ -26,7 +26,7 @@ use super::{World, collect, ordinal, scan, shown};
 const WRITE: Purpose = Purpose::Write(WriteIsolation::ReadCommitted);
 const REPEATABLE: Purpose = Purpose::Transaction { read_only: false, repeatable: true };
 
-fn store() -> StoreName {
+pub(super) fn store() -> StoreName {
     StoreName::new("docs")
 }
 
@@ -45,21 +45,21 @@ async fn items(world: &World) -> (Collection<Document>, Arc<Table>) {
     (collection, world.table("items").await)
 }
 
-fn ints(values: &[Option<i64>]) -> ArrayRef {
+pub(super) fn ints(values: &[Option<i64>]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))
 }
 
-fn texts(values: &[Option<&str>]) -> ArrayRef {
+pub(super) fn texts(values: &[Option<&str>]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
-fn insert(table: &Arc<Table>, names: &[&str], arrays: Vec<ArrayRef>) -> Insert {
+pub(super) fn insert(table: &Arc<Table>, names: &[&str], arrays: Vec<ArrayRef>) -> Insert {
     let columns: Vec<usize> = names.iter().map(|name| ordinal(table, name)).collect();
     let rows = batch(table, &columns, arrays);
     Insert { store: store(), table: table.clone(), columns, rows, conflict: None, returning: Vec::new() }
 }
 
-fn batch(table: &Table, columns: &[usize], arrays: Vec<ArrayRef>) -> RecordBatch {
+pub(super) fn batch(table: &Table, columns: &[usize], arrays: Vec<ArrayRef>) -> RecordBatch {
     let fields: Vec<_> = columns.iter().map(|ordinal| edit::field(&table.columns[*ordinal])).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
 }
@@ -70,7 +70,7 @@ fn named(table: &Arc<Table>, rows: &[(i64, &str)]) -> Insert {
     insert(table, &["_id", "name"], vec![ints(&ids), texts(&names)])
 }
 
-async fn once(world: &World, edit: &Edit) -> Result<Edited, StoreError> {
+pub(super) async fn once(world: &World, edit: &Edit) -> Result<Edited, StoreError> {
     assert_eq!(world.connector.accepts_edit(edit), Ok(()), "{edit:?}");
     let branch = world.connector.open(Purpose::Once).await?;
     let edited = branch.edit(edit, &go()).await;
@@ -85,7 +85,7 @@ async fn stored(collection: &Collection<Document>) -> Vec<String> {
     found.iter().map(|document| format!("{} {}", document.get("_id").unwrap(), document.get_str("name").unwrap_or("~"))).collect()
 }
 
-fn rows_of(edited: &Edited) -> Vec<Vec<String>> {
+pub(super) fn rows_of(edited: &Edited) -> Vec<Vec<String>> {
     edited.returned.iter().flat_map(|batch| shown(std::slice::from_ref(batch))).collect()
 }
 
