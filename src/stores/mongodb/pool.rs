@@ -3,6 +3,8 @@
 //! The driver pools connections per server, watches the topology and reconnects by itself; this file bounds it and gives
 //! every wait a deadline. The client is made on first use, because parsing a store file must not touch the network.
 
+mod control;
+
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::path::PathBuf;
@@ -364,6 +366,8 @@ impl Told {
 pub(super) struct Pool {
     settings: Settings,
     client: OnceCell<Client>,
+    /// Stops what the other one waits for.
+    control: OnceCell<Client>,
     closed: AtomicBool,
     told: Arc<Told>,
     /// What the deployment said of itself last, and the losses ([`Context::losses`]) before it was asked.
@@ -382,7 +386,7 @@ impl Pool {
             losses: Arc::default(),
         };
         let (closed, told) = (AtomicBool::new(false), Arc::default());
-        Self { settings, client: OnceCell::new(), closed, told, seen: Mutex::new(None), context }
+        Self { settings, client: OnceCell::new(), control: OnceCell::new(), closed, told, seen: Mutex::new(None), context }
     }
 
     /// The default namespace.
@@ -503,7 +507,7 @@ impl Pool {
     /// Ends the client's background work and closes its connections without waiting for cursors.
     pub(super) async fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        if let Some(client) = self.client.get() {
+        for client in [&self.client, &self.control].into_iter().filter_map(OnceCell::get) {
             client.clone().shutdown().immediate(true).await;
         }
     }

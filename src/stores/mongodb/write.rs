@@ -22,9 +22,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array, new_null_array};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use futures::TryStreamExt;
-use mongodb::ClientSession;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
+use mongodb::{ClientSession, Database};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use judge::accepts;
@@ -35,7 +35,7 @@ use super::fragment::carried;
 use super::pool::Pool;
 use super::scan::{self, Query};
 use super::types::relaxed_json;
-use crate::error::{Site, sqlstate};
+use crate::error::{Diagnose, Site, sqlstate};
 use crate::stores::StoreError;
 use crate::stores::cell::{Cells, write_text};
 use crate::stores::connector::{Scan, ScanLimits};
@@ -113,27 +113,20 @@ impl Link<'_> {
         if self.stop.is_cancelled() {
             return Err(StoreError::Cancelled);
         }
-        let reply = match &mut self.session {
-            None => {
-                command.insert("writeConcern", doc! { "w": "majority" });
-                let sent = pool.within("a write", async { database.run_command(command).await }).await;
-                sent.map_err(|error| pool.context.unknown(error))?
-            }
-            Some(session) => {
-                let id = session.id().clone();
-                let session: &mut ClientSession = session;
-                let work = pool.within("a write", async { database.run_command(command).session(session).await });
-                transaction::stoppable(pool, id, work, self.stop).await?
-            }
-        };
-        if let Some(refused) = pool.context.refused(&reply) {
-            return Err(refused);
+        let Some(session) = &mut self.session else { return command_alone(pool, &database, command, self.stop).await };
+        let id = session.id().clone();
+        let session: &mut ClientSession = session;
+        let work = pool.within("a write", async { database.run_command(command).session(session).await });
+        let reply = transaction::stoppable(pool, &id, work, self.stop).await;
+        if self.stop.is_cancelled() {
+            // What the session did may have been ended behind the command, so that there is nothing left to be committed.
+            return match reply {
+                Ok(_) | Err(StoreError::Remote { .. }) => Err(StoreError::Cancelled),
+                Err(error) => Err(error),
+            };
         }
-        if self.session.is_none() && reply.contains_key("writeConcernError") {
-            let reason = "The write was not acknowledged by a majority of the replica set.".to_owned();
-            return Err(StoreError::OutcomeUnknown { store: pool.context.store.clone(), reason });
-        }
-        Ok(reply)
+        let reply = reply?;
+        pool.context.refused(&reply).map_or(Ok(reply), Err)
     }
 
     /// Reads columns of documents in the transaction; values that do not fit are errors.
@@ -192,6 +185,36 @@ impl Link<'_> {
         let shown = found.project(&returning.iter().map(place).collect::<Vec<_>>()).map_err(malformed)?;
         take_record_batch(&shown, &UInt32Array::from(order)).map(Some).map_err(malformed)
     }
+}
+
+/// Sends a command that commits by itself: it has a session of its own, by which it can be stopped. What it waits for may be a
+/// document that a transaction has changed.
+async fn command_alone(
+    pool: &Pool,
+    database: &Database,
+    mut command: Document,
+    stop: &CancellationToken,
+) -> Result<Document, StoreError> {
+    command.insert("writeConcern", doc! { "w": "majority" });
+    let client = pool.client().await?;
+    let mut session = pool.within("a session", async { client.start_session().await }).await?;
+    let id = session.id().clone();
+    let work = pool.within("a write", async { database.run_command(command).session(&mut session).await });
+    let reply = transaction::stoppable(pool, &id, work, stop).await.map_err(|error| pool.context.unknown(error));
+    let refused = match reply {
+        Err(error) => error,
+        Ok(reply) => match pool.context.refused(&reply) {
+            Some(refused) => refused,
+            None if reply.contains_key("writeConcernError") => {
+                let reason = "The write was not acknowledged by a majority of the replica set.".to_owned();
+                return Err(StoreError::OutcomeUnknown { store: pool.context.store.clone(), reason });
+            }
+            None => return Ok(reply),
+        },
+    };
+    // The server has undone what it did not finish.
+    let is_stopped = stop.is_cancelled() && refused.sqlstate() == sqlstate::QUERY_CANCELED;
+    Err(if is_stopped { StoreError::Cancelled } else { refused })
 }
 
 /// The values of some columns, row by row.

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use mongodb::bson::Document;
 use mongodb::bson::raw::RawDocumentBuf;
-use mongodb::bson::{Document, doc};
 use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
 use mongodb::options::{ReadConcern, WriteConcern};
 use mongodb::{ClientSession, Collection};
@@ -31,6 +31,9 @@ use crate::stores::schema::Table;
 
 /// Between two tries to learn the outcome of a commit.
 const COMMIT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Between two tries to stop a command.
+const STOP_PAUSE: Duration = Duration::from_millis(200);
 
 /// A transaction that has begun.
 pub(in super::super) struct Transaction {
@@ -204,7 +207,7 @@ impl Transaction {
 /// command in any case.
 pub(super) async fn stoppable(
     pool: &Pool,
-    session: Document,
+    session: &Document,
     work: impl Future<Output = Result<Document, StoreError>>,
     stop: &CancellationToken,
 ) -> Result<Document, StoreError> {
@@ -214,16 +217,22 @@ pub(super) async fn stoppable(
         done = &mut work => return done,
         () = stop.cancelled() => {}
     }
-    let kill = async {
-        let admin = pool.database("admin").await?;
-        pool.within("a stop", async { admin.run_command(doc! { "killSessions": [session] }).await }).await
-    };
-    if let Err(error) = Box::pin(kill).await {
-        tracing::debug!(%error, "a command could not be stopped");
+    loop {
+        let mut kill = Box::pin(pool.kill_session(session));
+        tokio::select! {
+            biased;
+            done = &mut work => {
+                // One that comes late would end what the session is used for next.
+                kill.await;
+                return done;
+            }
+            () = &mut kill => {}
+        }
+        // It may have been there before the command was.
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = tokio::time::sleep(STOP_PAUSE) => {}
+        }
     }
-    // Its session is gone, so that even a command that was quicker is in no transaction that could be committed.
-    work.await.and(Err(StoreError::Cancelled)).map_err(|error| match error {
-        StoreError::Remote { .. } => StoreError::Cancelled,
-        other => other,
-    })
 }
