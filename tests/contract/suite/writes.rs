@@ -86,16 +86,17 @@ impl Target {
     fn relation(&self, key: Option<i64>) -> Relation {
         let mut scan = whole(&self.connector, &self.table, Vec::new());
         scan.columns = vec![0];
-        scan.filter = key.map(|key| self.exact(key)).into_iter().collect();
+        scan.filter = key.map(|key| self.is_key(key)).into_iter().collect();
         Relation::Table(scan)
     }
 
-    /// The condition that the key is this one, which every store evaluates exactly.
-    fn exact(&self, key: i64) -> Predicate {
+    /// The condition that the key is this one, which every store evaluates; where columns have no types, its scans also keep keys that
+    /// do not fit the column, of which there are none here.
+    fn is_key(&self, key: i64) -> Predicate {
         let condition = Predicate::Compare { column: ColumnRef::of(0), op: Comparison::Equal, value: Value::Int(key) };
-        match self.connector.pushdown(&self.table, &condition) {
-            Pushdown::Exact(kept) => kept,
-            other => panic!("{other:?}"),
+        match (self.connector.pushdown(&self.table, &condition), self.connector.kind()) {
+            (Pushdown::Exact(kept), _) | (Pushdown::Superset(kept), "mongodb") => kept,
+            (other, _) => panic!("{other:?}"),
         }
     }
 
@@ -154,7 +155,7 @@ impl Target {
 
     /// A scan of one row.
     fn one(&self, key: i64) -> Scan {
-        whole(&self.connector, &self.table, vec![self.exact(key)])
+        whole(&self.connector, &self.table, vec![self.is_key(key)])
     }
 }
 
