@@ -4,7 +4,8 @@
 //! time at which the server reads; later scans open sessions of their own at that time, so that they run side by side.
 //! The server keeps such a state for `minSnapshotHistoryWindowInSeconds` (300 by default); a scan that lasts longer ends
 //! with 72000, never with rows of two states. A transaction block that only reads opens no transaction of the server, which
-//! would end after a minute; the first write of a block does, and everything after it runs in that transaction.
+//! would end after a minute; the first write of a block does, at the same time as its reads, and everything after it runs in that
+//! transaction.
 
 mod ranges;
 
@@ -35,7 +36,7 @@ use crate::stores::document::OnMismatch;
 use crate::stores::edit::{Edit, Edited};
 use crate::stores::fragment::{Fragment, Tables};
 use crate::stores::position::Position;
-use crate::stores::schema::Table;
+use crate::stores::schema::{Table, TableId};
 
 /// Why a branch whose store can share snapshots does not.
 const TORN: &str = "MongoDB does not read capped collections at a snapshot";
@@ -125,7 +126,7 @@ impl Branch {
         let (view, torn) = (View::Newest(WRITING), AtomicBool::new(false));
         let branch = Self { shared, view, several: true, torn, mode, writing: OnceCell::new() };
         match mode {
-            Mode::Write => branch.transaction().await.map(|_begun| ())?,
+            Mode::Write => branch.transaction(None).await.map(|_begun| ())?,
             Mode::Read | Mode::ReadOrWrite | Mode::Once => branch.allow()?,
         }
         Ok(branch)
@@ -140,24 +141,26 @@ impl Branch {
         }
     }
 
-    /// The transaction, which begins now if there is none. It cannot begin at the time of a snapshot that was read before.
-    async fn transaction(&self) -> Result<&Transaction, StoreError> {
-        self.allow()?;
+    /// The transaction, which begins now if there is none: at the time of the snapshot, if one was read before, by a read of `table`.
+    async fn transaction(&self, table: Option<&TableId>) -> Result<&Transaction, StoreError> {
         let begun = self.writing.get_or_try_init(|| async {
-            let store = || self.shared.pool.context.store.clone();
-            if let View::Snapshot(time) = &self.view
-                && time.lock().await.is_some()
-            {
-                let feature = "writes after reads in one repeatable read transaction";
-                return Err(StoreError::Unsupported { store: store(), feature });
-            }
-            if !self.is_replicated().await? {
-                let feature = "transactions on a standalone server; run it as a replica set of one";
-                return Err(StoreError::Unsupported { store: store(), feature });
-            }
-            Transaction::begin(&self.shared.pool).await
+            let time = match &self.view {
+                View::Newest(_) => None,
+                View::Snapshot(time) => *time.lock().await,
+            };
+            self.begin(time.zip(table)).await
         });
         begun.await
+    }
+
+    async fn begin(&self, since: Option<(Timestamp, &TableId)>) -> Result<Transaction, StoreError> {
+        self.allow()?;
+        if !self.is_replicated().await? {
+            let store = self.shared.pool.context.store.clone();
+            let feature = "transactions on a standalone server; run it as a replica set of one";
+            return Err(StoreError::Unsupported { store, feature });
+        }
+        Transaction::begin(&self.shared.pool, since).await
     }
 
     async fn is_replicated(&self) -> Result<bool, StoreError> {
@@ -174,7 +177,7 @@ impl Branch {
             let mut link = Link { pool: &self.shared.pool, session: None, stop };
             return Box::pin(run(&mut link, edit)).await;
         }
-        let transaction = self.transaction().await?;
+        let transaction = self.begin(None).await?;
         match Box::pin(transaction.edit(edit, stop)).await {
             Ok(edited) => transaction.commit().await.map(|()| edited),
             Err(error) => {
@@ -342,12 +345,12 @@ impl Contract for Branch {
         if self.mode == Mode::Once {
             return Box::pin(self.edit_once(edit, stop)).await;
         }
-        let transaction = self.transaction().await?;
+        let transaction = Box::pin(self.transaction(Some(&edit.table().id))).await?;
         Box::pin(transaction.edit(edit, stop)).await
     }
 
     async fn scan_for_update(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
-        let transaction = self.transaction().await?;
+        let transaction = Box::pin(self.transaction(Some(&table.id))).await?;
         let is_lenient = self.shared.options_of(&table.id).on_mismatch == OnMismatch::Null;
         if is_lenient && !scan.filter.is_empty() {
             // Its filters pass over what does not fit.

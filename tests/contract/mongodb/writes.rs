@@ -19,7 +19,7 @@ use tributary::stores::edit::{
 use tributary::stores::fragment::{Expression, Node};
 use tributary::stores::predicate::{ColumnRef, Comparison, Predicate};
 use tributary::stores::value::Value;
-use tributary::stores::{Edit, Edited, Relation, Scan, StoreError, StoreName, Table, Tables, WriteIsolation};
+use tributary::stores::{Branch, Edit, Edited, Relation, Scan, StoreError, StoreName, Table, Tables, WriteIsolation};
 
 use super::{World, collect, ordinal, scan, shown};
 
@@ -253,15 +253,41 @@ async fn rows_that_others_change_are_not_written_over() {
     let update = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![name], rows, returning: Vec::new() };
     assert_eq!(branch.edit(&Edit::UpdateRows(update), &go()).await.unwrap_err().sqlstate(), "40001");
     branch.rollback().await.unwrap();
-    // A snapshot that was read cannot be written in.
-    let repeatable = world.connector.open(REPEATABLE).await.unwrap();
     let put = Edit::Insert(named(&table, &[(8, "h")]));
-    collect(&*repeatable, &table, scan(&table, &["name"], Vec::new())).await.unwrap();
-    assert_eq!(repeatable.edit(&put, &go()).await.unwrap_err().sqlstate(), "0A000");
     let fresh = world.connector.open(REPEATABLE).await.unwrap();
     fresh.edit(&put, &go()).await.unwrap();
     fresh.commit().await.unwrap();
     assert_eq!(stored(&collection).await, ["1 new", "2 b", "8 h"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_was_read_is_written_in() {
+    let world = World::new("").await;
+    let (collection, table) = items(&world).await;
+    let name = ordinal(&table, "name");
+    let update = |id: i64, to: &str| {
+        let rows = batch(&table, &[0, name], vec![ints(&[Some(id)]), texts(&[Some(to)])]);
+        let (table, key, set, returning) = (table.clone(), vec![0], vec![name], Vec::new());
+        Edit::UpdateRows(UpdateRows { store: store(), table, key, set, rows, returning })
+    };
+    let read = async |branch: &dyn Branch| {
+        let mut seen = shown(&collect(branch, &table, scan(&table, &["name"], Vec::new())).await.unwrap()).concat();
+        seen.sort();
+        seen
+    };
+    let [kept, refused] = [world.connector.open(REPEATABLE).await.unwrap(), world.connector.open(REPEATABLE).await.unwrap()];
+    assert_eq!(read(&*kept).await, ["a", "b"]);
+    assert_eq!(read(&*refused).await, ["a", "b"]);
+    collection.update_one(doc! { "_id": 1 }, doc! { "$set": { "name": "new" } }).await.unwrap();
+    collection.insert_one(doc! { "_id": 5_i64, "name": "late" }).await.unwrap();
+    // Others see the one that was changed since, this branch does not, and changes another.
+    kept.edit(&update(2, "mine"), &go()).await.unwrap();
+    assert_eq!(read(&*kept).await, ["a", "mine"]);
+    kept.commit().await.unwrap();
+    assert_eq!(stored(&collection).await, ["1 new", "2 mine", "5 late"]);
+    assert_eq!(refused.edit(&update(1, "lost"), &go()).await.unwrap_err().sqlstate(), "40001");
+    refused.rollback().await.unwrap();
+    assert_eq!(stored(&collection).await, ["1 new", "2 mine", "5 late"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

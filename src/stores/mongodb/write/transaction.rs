@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use mongodb::bson::Document;
 use mongodb::bson::raw::RawDocumentBuf;
+use mongodb::bson::{Document, Timestamp, doc};
 use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
-use mongodb::options::{ReadConcern, WriteConcern};
+use mongodb::options::{ReadConcern, SessionOptions, TransactionOptions, WriteConcern};
 use mongodb::{ClientSession, Collection};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use crate::stores::StoreError;
 use crate::stores::connector::{BatchStream, Scan, ScanLimits};
 use crate::stores::document::OnMismatch;
 use crate::stores::edit::{Edit, Edited};
-use crate::stores::schema::Table;
+use crate::stores::schema::{Table, TableId};
 
 /// Between two tries to learn the outcome of a commit.
 const COMMIT_PAUSE: Duration = Duration::from_millis(100);
@@ -53,17 +53,24 @@ struct State {
 }
 
 impl Transaction {
-    /// Begins one; the server learns of it by the first command.
+    /// Begins one. It sees the newest state, of which the server learns by the first command, or that of `since`, a time at which the
+    /// collection was read before: what others have changed since then is not written over.
     ///
     /// # Errors
-    /// A deployment without transactions, or one that cannot be reached.
-    pub(in super::super) async fn begin(pool: &Arc<Pool>) -> Result<Self, StoreError> {
+    /// A deployment without transactions, or one that cannot be reached; a state that is not kept any more.
+    pub(in super::super) async fn begin(pool: &Arc<Pool>, since: Option<(Timestamp, &TableId)>) -> Result<Self, StoreError> {
         let client = pool.client().await?;
-        let mut session = pool.within("a session", async { client.start_session().await }).await?;
-        let starting = async {
-            session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(WriteConcern::majority()).await
-        };
-        pool.within("a transaction", starting).await?;
+        let mut options = SessionOptions::default();
+        // It would ask for a time of its own.
+        options.causal_consistency = Some(false);
+        let mut session = pool.within("a session", async { client.start_session().with_options(options).await }).await?;
+        let mut options = TransactionOptions::default();
+        options.read_concern = since.is_none().then(ReadConcern::snapshot);
+        options.write_concern = Some(WriteConcern::majority());
+        pool.within("a transaction", async { session.start_transaction().with_options(options).await }).await?;
+        if let Some((time, table)) = since {
+            begin_at(pool, &mut session, time, table).await?;
+        }
         let state = Mutex::new(State { session, failed: false, edits: 0, marks: Vec::new() });
         Ok(Self { pool: Arc::clone(pool), state, written: AtomicBool::new(false) })
     }
@@ -201,6 +208,22 @@ impl Transaction {
             ended => ended,
         }
     }
+}
+
+/// Sends the first command of a transaction, which reads one key: the time that it names is that of the whole transaction. The driver
+/// has no option for it.
+async fn begin_at(pool: &Pool, session: &mut ClientSession, time: Timestamp, table: &TableId) -> Result<(), StoreError> {
+    let database = pool.database(&table.namespace).await?;
+    let command = doc! {
+        "find": &table.name,
+        "filter": {},
+        "projection": { "_id": 1 },
+        "limit": 1,
+        "singleBatch": true,
+        "maxTimeMS": i64::try_from(pool.query_timeout().as_millis()).unwrap_or(i64::MAX),
+        "readConcern": { "level": "snapshot", "atClusterTime": time },
+    };
+    pool.within("a snapshot", async { database.run_cursor_command(command).session(session).await.map(drop) }).await
 }
 
 /// Waits for a command of a session, and tells the server to end what the session does when `stop` says so. The answer is that of the
