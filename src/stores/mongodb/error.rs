@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mongodb::bson::Document;
-use mongodb::error::{Error, ErrorKind, WriteFailure};
+use mongodb::error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, WriteFailure};
 
 use crate::error::{Site, sqlstate};
 use crate::stores::StoreError;
@@ -50,7 +50,16 @@ impl Context {
 
     fn translated(&self, error: &Error) -> StoreError {
         if let Some(answer) = answer_of(error) {
-            return self.remote(&answer);
+            return match self.remote(&answer) {
+                StoreError::Remote { store, sqlstate, message, detail, .. }
+                    if sqlstate == sqlstate::FDW_ERROR && error.contains_label(TRANSIENT_TRANSACTION_ERROR) =>
+                {
+                    // The server advises to run the transaction again, whatever the code.
+                    let sqlstate = sqlstate::SERIALIZATION_FAILURE.to_owned();
+                    StoreError::Remote { store, sqlstate, message, detail, constraint: None, site: None }
+                }
+                told => told,
+            };
         }
         match error.kind.as_ref() {
             ErrorKind::Authentication { .. } => self.unreachable("the server refused the user name or password"),
@@ -88,6 +97,21 @@ impl Context {
             StoreError::Deadline { .. } => "The server did not answer in time.".to_owned(),
             other => return other,
         };
+        self.doubt(reason)
+    }
+
+    /// The error of a commit that is not sent again. `is_doubtful` says that one was sent before it, whose outcome nobody told.
+    pub(super) fn of_commit(&self, error: &Error, is_doubtful: bool) -> StoreError {
+        // The server has it, which is all that such an error says for sure.
+        let is_held = matches!(error.kind.as_ref(), ErrorKind::Write(WriteFailure::WriteConcernError(_)));
+        match self.unknown(self.translate(error)) {
+            StoreError::Remote { message: reason, .. } if is_held => self.doubt(reason),
+            StoreError::Unreachable { reason, .. } if is_doubtful => self.doubt(reason),
+            told => told,
+        }
+    }
+
+    fn doubt(&self, reason: String) -> StoreError {
         StoreError::OutcomeUnknown { store: self.store.clone(), reason }
     }
 
@@ -183,7 +207,7 @@ fn sqlstate_of(code: i32) -> &'static str {
         11000 | 11001 => sqlstate::UNIQUE_VIOLATION,
         121 => "23514",
         146 | 292 | 16819 | 16820 => sqlstate::OUT_OF_MEMORY,
-        10334 | 17280 | 17420 => sqlstate::PROGRAM_LIMIT_EXCEEDED,
+        257 | 10334 | 17280 | 17419 | 17420 => sqlstate::PROGRAM_LIMIT_EXCEEDED,
         20 | 115 | 166 | 263 => sqlstate::FEATURE_NOT_SUPPORTED,
         _ => sqlstate::FDW_ERROR,
     }
@@ -277,6 +301,24 @@ mod tests {
             (StoreError::Cancelled, "57014"),
         ] {
             assert_eq!(context().unknown(error).sqlstate(), expected);
+        }
+    }
+
+    #[test]
+    fn a_commit_has_failed_only_where_that_is_sure() {
+        let held = || {
+            let told = serde_json::json!({ "code": 100, "codeName": "UnsatisfiableWriteConcern", "errmsg": "Not enough members" });
+            ErrorKind::Write(WriteFailure::WriteConcernError(serde_json::from_value(told).unwrap()))
+        };
+        let lost = Error::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+        let rows = [
+            (Error::from(held()), false, "08007"),
+            (lost, false, "08007"),
+            (Error::from(ErrorKind::Shutdown), false, "08001"),
+            (Error::from(ErrorKind::Shutdown), true, "08007"),
+        ];
+        for (error, is_doubtful, expected) in rows {
+            assert_eq!(context().of_commit(&error, is_doubtful).sqlstate(), expected, "{error}");
         }
     }
 

@@ -235,6 +235,10 @@ async fn a_transaction_sees_its_writes_and_undoes_them() {
     assert_eq!(failed.edit(&put(4, "e"), &go()).await.unwrap_err().sqlstate(), "23505");
     assert_eq!(failed.edit(&put(5, "e"), &go()).await.unwrap_err().sqlstate(), "25P02");
     assert_eq!(failed.commit().await.unwrap_err().sqlstate(), "25P02");
+    // What has ended takes nothing more: it would be done outside of a transaction.
+    for ended in [&branch, &undone, &failed] {
+        assert_eq!(ended.edit(&put(6, "f"), &go()).await.unwrap_err().sqlstate(), "25P02");
+    }
     drop(world.connector.open(WRITE).await.unwrap());
     assert_eq!(stored(&collection).await.len(), 3);
 }

@@ -44,7 +44,7 @@ pub(in super::super) struct Transaction {
 
 struct State {
     session: ClientSession,
-    /// Whether something has failed in it, so that the server has given it up.
+    /// Whether it has ended, or something has failed in it, so that the server has given it up.
     failed: bool,
     /// How many edits there were.
     edits: u64,
@@ -176,7 +176,10 @@ impl Transaction {
                 return Err(error);
             }
         };
+        // Whatever the answer is, nothing more is done in it: the driver would take a further command for one outside of transactions.
+        state.failed = true;
         let give_up = Instant::now() + self.pool.patience();
+        let mut is_doubtful = false;
         loop {
             let left = give_up.saturating_duration_since(Instant::now());
             let context = &self.pool.context;
@@ -186,8 +189,9 @@ impl Transaction {
                 Err(_elapsed) => return Err(context.unknown(context.deadline("a commit"))),
             };
             if !error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) {
-                return Err(context.translate(&error));
+                return Err(context.of_commit(&error, is_doubtful));
             }
+            is_doubtful = true;
             if Instant::now() + COMMIT_PAUSE >= give_up {
                 let reason = "The servers did not tell in time whether it was committed.".to_owned();
                 return Err(StoreError::OutcomeUnknown { store: context.store.clone(), reason });
@@ -201,6 +205,7 @@ impl Transaction {
     /// Ends it and drops its writes.
     pub(in super::super) async fn rollback(&self) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
+        state.failed = true;
         self.written.store(false, Ordering::Release);
         match self.pool.within("a rollback", async { state.session.abort_transaction().await }).await {
             // It has ended before.
