@@ -14,6 +14,7 @@
 
 mod document;
 mod judge;
+mod pieces;
 pub(super) mod transaction;
 
 use std::collections::{HashMap, HashSet};
@@ -127,6 +128,26 @@ impl Link<'_> {
         }
         let reply = reply?;
         pool.context.refused(&reply).map_or(Ok(reply), Err)
+    }
+
+    /// Sends the elements of the list of a command, in as many commands as their size asks for. Gives the answers, each with the place of
+    /// its first element.
+    async fn commands(
+        &mut self,
+        table: &Table,
+        verb: &str,
+        list: &str,
+        elements: Vec<Document>,
+    ) -> Result<Vec<(usize, Document)>, StoreError> {
+        let (mut replies, mut place) = (Vec::new(), 0);
+        for piece in pieces::cut(elements, pieces::BYTES_MAX) {
+            let (first, count) = (place, piece.len());
+            let mut command = doc! { verb: &table.id.name, "ordered": true };
+            command.insert(list, piece);
+            replies.push((first, self.command(table, command).await?));
+            place += count;
+        }
+        Ok(replies)
     }
 
     /// Reads columns of documents in the transaction; values that do not fit are errors.
@@ -358,7 +379,7 @@ async fn insert_rows(link: &mut Link<'_>, insert: &Insert) -> Result<Edited, Sto
     let (documents, made) = documents(link.pool, insert)?;
     let count = documents.len() as u64;
     let returned = new_rows(link.pool, insert, made.as_ref())?;
-    link.command(&insert.table, doc! { "insert": &insert.table.id.name, "documents": documents, "ordered": true }).await?;
+    link.commands(&insert.table, "insert", "documents", documents).await?;
     Ok(Edited { rows: count, returned })
 }
 
@@ -376,12 +397,14 @@ async fn upsert(link: &mut Link<'_>, insert: &Insert) -> Result<Edited, StoreErr
         .zip(&documents)
         .map(|(filter, document)| by_bytes(doc! { "q": filter.clone(), "u": { "$setOnInsert": document.clone() }, "upsert": true }))
         .collect();
-    let reply = link.command(table, doc! { "update": &table.id.name, "updates": statements, "ordered": true }).await?;
+    let replies = link.commands(table, "update", "updates", statements).await?;
     let mut is_new = vec![false; documents.len()];
-    for upserted in reply.get_array("upserted").into_iter().flatten() {
-        let index = upserted.as_document().and_then(|entry| entry.get_i32("index").ok());
-        let place = index.and_then(|index| usize::try_from(index).ok()).and_then(|index| is_new.get_mut(index));
-        *place.ok_or_else(|| pool.context.malformed())? = true;
+    for (first, reply) in &replies {
+        for upserted in reply.get_array("upserted").into_iter().flatten() {
+            let index = upserted.as_document().and_then(|entry| entry.get_i32("index").ok());
+            let place = index.and_then(|index| usize::try_from(index).ok()).and_then(|index| is_new.get_mut(first + index));
+            *place.ok_or_else(|| pool.context.malformed())? = true;
+        }
     }
     let inserted = is_new.iter().filter(|is_new| **is_new).count() as u64;
     let ConflictAction::Update(set) = action else {
@@ -394,9 +417,7 @@ async fn upsert(link: &mut Link<'_>, insert: &Insert) -> Result<Edited, StoreErr
         let fields = proposed(pool, table, set, document)?;
         updates.push(by_bytes(doc! { "q": filter.clone(), "u": { "$set": fields } }));
     }
-    if !updates.is_empty() {
-        link.command(table, doc! { "update": &table.id.name, "updates": updates, "ordered": true }).await?;
-    }
+    link.commands(table, "update", "updates", updates).await?;
     let returned = match target {
         ConflictTarget::Columns(key) if !insert.returning.is_empty() => {
             let rows = key_rows(pool, insert, key, made.as_ref())?;
@@ -499,8 +520,7 @@ async fn update_rows(link: &mut Link<'_>, update: &UpdateRows) -> Result<Edited,
     for row in 0..update.rows.num_rows() {
         statements.push(by_bytes(doc! { "q": keys.filter(row)?, "u": { "$set": set.document(row)? } }));
     }
-    let reply = link.command(table, doc! { "update": &table.id.name, "updates": statements, "ordered": true }).await?;
-    let rows = count(pool, &reply)?;
+    let rows = counted(pool, &link.commands(table, "update", "updates", statements).await?)?;
     let returned = link.read_back(table, &update.key, &update.rows, &update.returning).await?;
     Ok(Edited { rows, returned })
 }
@@ -516,8 +536,8 @@ async fn delete_rows(link: &mut Link<'_>, delete: &DeleteRows) -> Result<Edited,
     // One document is deleted by a command that may need no transaction.
     let limit = i32::from(ids.len() == 1);
     let statement = by_bytes(doc! { "q": { "_id": { "$in": ids } }, "limit": limit });
-    let reply = link.command(table, doc! { "delete": &table.id.name, "deletes": [statement] }).await?;
-    Ok(Edited { rows: count(pool, &reply)?, returned })
+    let rows = counted(pool, &link.commands(table, "delete", "deletes", vec![statement]).await?)?;
+    Ok(Edited { rows, returned })
 }
 
 async fn update_whole(link: &mut Link<'_>, update: &Update) -> Result<Edited, StoreError> {
@@ -531,8 +551,8 @@ async fn update_whole(link: &mut Link<'_>, update: &Update) -> Result<Edited, St
         fields.insert(column.name(), value);
     }
     let statement = by_bytes(doc! { "q": filter, "u": { "$set": fields }, "multi": !is_single(&Edit::Update(update.clone())) });
-    let reply = link.command(table, doc! { "update": &table.id.name, "updates": [statement] }).await?;
-    Ok(Edited { rows: count(pool, &reply)?, returned: None })
+    let rows = counted(pool, &link.commands(table, "update", "updates", vec![statement]).await?)?;
+    Ok(Edited { rows, returned: None })
 }
 
 async fn delete_whole(link: &mut Link<'_>, delete: &Delete) -> Result<Edited, StoreError> {
@@ -541,8 +561,8 @@ async fn delete_whole(link: &mut Link<'_>, delete: &Delete) -> Result<Edited, St
     let filter = meant(&delete.relation).map(|meant| filter_of(table, &meant)).ok_or_else(unsupported)?;
     let limit = i32::from(is_single(&Edit::Delete(delete.clone())));
     let statement = by_bytes(doc! { "q": filter, "limit": limit });
-    let reply = link.command(table, doc! { "delete": &table.id.name, "deletes": [statement] }).await?;
-    Ok(Edited { rows: count(pool, &reply)?, returned: None })
+    let rows = counted(pool, &link.commands(table, "delete", "deletes", vec![statement]).await?)?;
+    Ok(Edited { rows, returned: None })
 }
 
 /// A value that has no form as a key is that of no document.
@@ -555,6 +575,10 @@ fn filter_of(table: &Table, meant: &Meant) -> Document {
 }
 
 /// How many documents were meant, whether or not they changed.
+fn counted(pool: &Pool, replies: &[(usize, Document)]) -> Result<u64, StoreError> {
+    replies.iter().map(|(_, reply)| count(pool, reply)).sum()
+}
+
 fn count(pool: &Pool, reply: &Document) -> Result<u64, StoreError> {
     let number = match reply.get("n") {
         Some(Bson::Int32(number)) => u64::try_from(*number).ok(),

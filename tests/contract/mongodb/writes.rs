@@ -243,6 +243,33 @@ async fn a_transaction_sees_its_writes_and_undoes_them() {
     assert_eq!(stored(&collection).await.len(), 3);
 }
 
+/// The server takes no command above 16 MiB.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_that_is_larger_than_a_command_is_written_or_not_written() {
+    let world = World::new("").await;
+    let collection = world.fill("wide", vec![doc! { "_id": 24_i64, "text": "x" }]).await;
+    let table = world.table("wide").await;
+    let (text, count) = (ordinal(&table, "text"), 24);
+    let wide = "w".repeat(1 << 20);
+    let put = |from: i64| {
+        let ids: Vec<_> = (from..from + count).map(Some).collect();
+        let rows = insert(&table, &["_id", "text"], vec![ints(&ids), texts(&vec![Some(wide.as_str()); ids.len()])]);
+        Insert { returning: vec![0], ..rows }
+    };
+    assert_eq!(once(&world, &Edit::Insert(put(1))).await.unwrap_err().sqlstate(), "23505");
+    assert_eq!(collection.count_documents(doc! {}).await.unwrap(), 1);
+    let nothing = Some(Conflict { target: ConflictTarget::Any, action: ConflictAction::Nothing });
+    let edited = once(&world, &Edit::Insert(Insert { conflict: nothing, ..put(1) })).await.unwrap();
+    assert_eq!((edited.rows, rows_of(&edited).last().unwrap()[0].as_str()), (23, "23"), "what the last command met is left out");
+    assert_eq!(once(&world, &Edit::Insert(put(100))).await.unwrap().rows, 24);
+    let keys: Vec<_> = (100..100 + count).map(Some).collect();
+    let other = "v".repeat(1 << 20);
+    let rows = batch(&table, &[0, text], vec![ints(&keys), texts(&vec![Some(other.as_str()); keys.len()])]);
+    let update = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![text], rows, returning: Vec::new() };
+    assert_eq!(once(&world, &Edit::UpdateRows(update)).await.unwrap().rows, 24);
+    assert_eq!(collection.count_documents(doc! { "text": &other }).await.unwrap(), 24);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_others_change_are_not_written_over() {
     let world = World::new("").await;
