@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use judge::accepts;
 
 use self::document::{Fault, bson, of_value};
-use self::judge::{ID, Meant, meant, values};
+use self::judge::{ID, Meant, key_bson, meant, values};
 use super::fragment::carried;
 use super::pool::Pool;
 use super::scan::{self, Query};
@@ -543,7 +543,7 @@ async fn delete_rows(link: &mut Link<'_>, delete: &DeleteRows) -> Result<Edited,
 async fn update_whole(link: &mut Link<'_>, update: &Update) -> Result<Edited, StoreError> {
     let (pool, table) = (link.pool, &update.table);
     let unsupported = || StoreError::Unsupported { store: pool.context.store.clone(), feature: "this update" };
-    let filter = meant(&update.relation).map(|meant| filter_of(table, &meant)).ok_or_else(unsupported)?;
+    let filter = meant(&update.relation).and_then(|meant| filter_of(table, &meant)).ok_or_else(unsupported)?;
     let mut fields = Document::new();
     for (ordinal, value) in update.set.iter().zip(values(update).ok_or_else(unsupported)?) {
         let Some(column) = table.columns.get(*ordinal) else { return Err(unsupported()) };
@@ -558,20 +558,19 @@ async fn update_whole(link: &mut Link<'_>, update: &Update) -> Result<Edited, St
 async fn delete_whole(link: &mut Link<'_>, delete: &Delete) -> Result<Edited, StoreError> {
     let (pool, table) = (link.pool, &delete.table);
     let unsupported = || StoreError::Unsupported { store: pool.context.store.clone(), feature: "this delete" };
-    let filter = meant(&delete.relation).map(|meant| filter_of(table, &meant)).ok_or_else(unsupported)?;
+    let filter = meant(&delete.relation).and_then(|meant| filter_of(table, &meant)).ok_or_else(unsupported)?;
     let limit = i32::from(is_single(&Edit::Delete(delete.clone())));
     let statement = by_bytes(doc! { "q": filter, "limit": limit });
     let rows = counted(pool, &link.commands(table, "delete", "deletes", vec![statement]).await?)?;
     Ok(Edited { rows, returned: None })
 }
 
-/// A value that has no form as a key is that of no document.
-fn filter_of(table: &Table, meant: &Meant) -> Document {
-    let Meant::Keys(keys) = meant else { return Document::new() };
-    let Some(id) = table.columns.first() else { return Document::new() };
-    let kind = type_of_field(&id.field).unwrap_or(DocumentType::Mixed);
-    let ids: Vec<Bson> = keys.iter().filter_map(|key| bson(&of_value(key), id.pg_type(), &kind).ok()).collect();
-    doc! { "_id": { "$in": ids } }
+/// A value that no document can have as its key is passed over; `None` for one of another type.
+fn filter_of(table: &Table, meant: &Meant) -> Option<Document> {
+    let Meant::Keys(keys) = meant else { return Some(Document::new()) };
+    let ids: Result<Vec<Option<Bson>>, Fault> = keys.iter().map(|key| key_bson(table, key)).collect();
+    let ids: Vec<Bson> = ids.ok()?.into_iter().flatten().collect();
+    Some(doc! { "_id": { "$in": ids } })
 }
 
 /// How many documents were meant, whether or not they changed.

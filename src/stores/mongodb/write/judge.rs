@@ -1,15 +1,19 @@
 //! Which edits are run: all that carry rows, and whole forms that name documents by `_id` or mean all of them.
 
+use mongodb::bson::Bson;
+
+use crate::error::sqlstate;
 use crate::stores::connector::Scan;
+use crate::stores::document::DocumentType;
 use crate::stores::document::schema::{DOCUMENT_COLUMN, type_of_field};
-use crate::stores::edit::{Conflict, ConflictAction, ConflictTarget, Edit, Insert, Update};
+use crate::stores::edit::{Conflict, ConflictAction, ConflictTarget, Edit, Insert, Proposed, Update};
 use crate::stores::fragment::{Expression, Node, Refusal, Relation};
 use crate::stores::predicate::{Comparison, Predicate};
 use crate::stores::schema::{Table, TableKind};
 use crate::stores::value::Value;
 
 use super::super::pushdown::addressable;
-use super::document::is_written;
+use super::document::{Fault, bson, is_written, of_value};
 
 /// The place of `_id` among the columns of a collection.
 pub(super) const ID: usize = 0;
@@ -31,14 +35,36 @@ pub(in super::super) fn accepts(edit: &Edit, replicated: bool) -> Result<(), Ref
         Edit::Update(update) => {
             written(table, &update.set)?;
             constants(update)?;
-            whole(&update.relation, &update.returning, replicated)
+            whole(table, &update.relation, &update.returning, replicated)
         }
-        Edit::Delete(delete) => whole(&delete.relation, &delete.returning, replicated),
+        Edit::Delete(delete) => whole(table, &delete.relation, &delete.returning, replicated),
     }
 }
 
 fn by_id(table: &Table, key: &[usize]) -> Result<(), Refusal> {
-    if key == [ID] { Ok(()) } else { Err(Refusal::new(&table.id.name, "its documents are named by _id")) }
+    if key != [ID] {
+        return Err(Refusal::new(&table.id.name, "its documents are named by _id"));
+    }
+    is_found(table, ID)
+}
+
+/// Whether a document that has been read is found again by the value of a column: the value as it is written equals every stored one that
+/// is read as it. A number of any size may be a double, which no decimal equals, and bytes may be of another subtype.
+fn is_found(table: &Table, ordinal: usize) -> Result<(), Refusal> {
+    let Some(column) = table.columns.get(ordinal) else { return Err(Refusal::new("a column", "it is not known")) };
+    match type_of_field(&column.field) {
+        Some(
+            DocumentType::Bool
+            | DocumentType::Int
+            | DocumentType::Double
+            | DocumentType::Decimal { .. }
+            | DocumentType::Date
+            | DocumentType::ObjectId
+            | DocumentType::Uuid
+            | DocumentType::Text,
+        ) => Ok(()),
+        _ => Err(Refusal::new(column.name(), "documents are not found again by values of its type")),
+    }
 }
 
 /// Whether the columns, of which `_id` is none, can be set.
@@ -67,12 +93,13 @@ fn accepts_insert(insert: &Insert) -> Result<(), Refusal> {
         return Err(Refusal::new(DOCUMENT_COLUMN, "a new document is not read again"));
     }
     let Some(Conflict { target, action }) = &insert.conflict else { return Ok(()) };
-    if let ConflictTarget::Columns(key) = target {
-        let keys = table.primary_key.iter().chain(&table.unique_keys);
-        let is_key = keys.into_iter().any(|known| same(&known.columns, key));
-        if !is_key {
+    let mut keys = table.primary_key.iter().chain(&table.unique_keys);
+    match target {
+        ConflictTarget::Columns(key) if !keys.any(|known| same(&known.columns, key)) => {
             return Err(Refusal::new("ON CONFLICT", "no unique index is over exactly these columns"));
         }
+        ConflictTarget::Columns(key) => key.iter().try_for_each(|ordinal| is_found(table, *ordinal))?,
+        ConflictTarget::Any => keys.flat_map(|key| &key.columns).try_for_each(|ordinal| is_found(table, *ordinal))?,
     }
     let ConflictAction::Update(set) = action else { return Ok(()) };
     let ConflictTarget::Columns(key) = target else {
@@ -81,6 +108,15 @@ fn accepts_insert(insert: &Insert) -> Result<(), Refusal> {
     let ordinals: Vec<usize> = set.iter().map(|(column, _)| *column).collect();
     if ordinals.iter().any(|ordinal| key.contains(ordinal)) {
         return Err(Refusal::new("ON CONFLICT", "it sets the key by which rows meet"));
+    }
+    let kind = |ordinal: usize| table.columns.get(ordinal).and_then(|column| type_of_field(&column.field));
+    for (ordinal, value) in set {
+        // To PostgreSQL an ObjectId is a text, which here it would not become.
+        if let Proposed::Excluded(from) = value
+            && kind(*from) != kind(*ordinal)
+        {
+            return Err(Refusal::new("ON CONFLICT", "it sets a field to one of another BSON type"));
+        }
     }
     written(table, &ordinals)
 }
@@ -102,7 +138,8 @@ pub(super) fn values(update: &Update) -> Option<Vec<Option<Value>>> {
     let constant = |(expression, ordinal): (&Expression, &usize)| {
         let column = update.table.columns.get(*ordinal)?;
         match &expression.node {
-            Node::Literal(value) if expression.pg_type.oid == column.pg_type().oid => Some(value.clone()),
+            // One of another scale would have to be rounded first.
+            Node::Literal(value) if expression.pg_type == column.pg_type() => Some(value.clone()),
             _ => None,
         }
     };
@@ -112,7 +149,7 @@ pub(super) fn values(update: &Update) -> Option<Vec<Option<Value>>> {
     expressions.iter().zip(&update.set).map(constant).collect()
 }
 
-fn whole(relation: &Relation, returning: &[usize], replicated: bool) -> Result<(), Refusal> {
+fn whole(table: &Table, relation: &Relation, returning: &[usize], replicated: bool) -> Result<(), Refusal> {
     if !replicated {
         return Err(Refusal::new(relation.name(), "a standalone server changes one document at a time"));
     }
@@ -120,8 +157,26 @@ fn whole(relation: &Relation, returning: &[usize], replicated: bool) -> Result<(
         return Err(Refusal::new("RETURNING", "documents are found before they are changed"));
     }
     match meant(relation) {
-        Some(_) => Ok(()),
+        Some(Meant::All) => Ok(()),
+        Some(Meant::Keys(keys)) => {
+            is_found(table, ID)?;
+            let is_of_column = keys.iter().all(|key| key_bson(table, key).is_ok());
+            if is_of_column { Ok(()) } else { Err(Refusal::new("_id", "it is compared with a value of another type")) }
+        }
         None => Err(Refusal::new(relation.name(), "its documents are named by more than their _id")),
+    }
+}
+
+/// A value of `_id` as documents have it; `None` when no document can have it.
+///
+/// # Errors
+/// It is of another type than the column.
+pub(super) fn key_bson(table: &Table, key: &Value) -> Result<Option<Bson>, Fault> {
+    let Some(id) = table.columns.get(ID) else { return Ok(None) };
+    let kind = type_of_field(&id.field).unwrap_or(DocumentType::Mixed);
+    match bson(&of_value(key), id.pg_type(), &kind) {
+        Err(fault) if fault.sqlstate == sqlstate::FEATURE_NOT_SUPPORTED => Err(fault),
+        found => Ok(found.ok()),
     }
 }
 
@@ -183,5 +238,122 @@ fn keys_of_condition(condition: &Expression, scan: &Scan) -> Option<Vec<Value>> 
         Node::Compare { op: Comparison::Equal, left, right } if is_id(right) => Some(vec![literal(left)?]),
         Node::In { subject, list, negated: false } if is_id(subject) => list.iter().map(literal).collect(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::RecordBatch;
+    use arrow::datatypes::Schema;
+
+    use super::super::super::columns::{self, Description};
+    use super::*;
+    use crate::pgtype::PgType;
+    use crate::stores::StoreName;
+    use crate::stores::document::DocumentField;
+    use crate::stores::edit::{Delete, DeleteRows};
+    use crate::stores::fragment::Tables;
+    use crate::stores::predicate::ColumnRef;
+    use crate::stores::schema::TableId;
+
+    fn store() -> StoreName {
+        StoreName::new("crm")
+    }
+
+    /// A collection of `_id`, `label` and `price`.
+    fn table(id: DocumentType) -> Arc<Table> {
+        let named = |name: &str, kind| DocumentField { name: name.to_owned(), kind };
+        let fields = [named("_id", id), named("label", DocumentType::Text), named("price", DocumentType::Decimal { scale: 2 })];
+        let description = Description {
+            id: TableId { namespace: "shop".to_owned(), name: "goods".to_owned() },
+            kind: TableKind::Collection,
+            collation: None,
+            fields: &fields,
+            include_document: false,
+            indexes: &[],
+            row_estimate: None,
+            division: None,
+            unique_id: true,
+        };
+        Arc::new(columns::table(&description).0)
+    }
+
+    fn over(table: &Table, keys: Option<Vec<Value>>) -> Relation {
+        let one = keys.map(|values| Predicate::In { column: ColumnRef::of(ID), values, negated: false });
+        let filter = one.into_iter().collect();
+        Relation::Table(Scan { store: store(), table: table.id.clone(), columns: vec![ID], filter, limit: None })
+    }
+
+    fn delete(table: &Arc<Table>, keys: Option<Vec<Value>>) -> Edit {
+        let (relation, tables, returning) = (over(table, keys), Tables::new(), Vec::new());
+        Edit::Delete(Delete { store: store(), table: table.clone(), relation, tables, returning })
+    }
+
+    #[test]
+    fn documents_are_changed_one_by_one_where_their_keys_find_them_again() {
+        let found = [
+            (DocumentType::Int, true),
+            (DocumentType::Double, true),
+            (DocumentType::Decimal { scale: 2 }, true),
+            (DocumentType::Text, true),
+            (DocumentType::ObjectId, true),
+            (DocumentType::Uuid, true),
+            (DocumentType::Date, true),
+            (DocumentType::Bool, true),
+            (DocumentType::Numeric, false),
+            (DocumentType::Binary, false),
+            (DocumentType::Mixed, false),
+            (DocumentType::Struct(Vec::new()), false),
+        ];
+        for (kind, expected) in found {
+            let table = table(kind.clone());
+            let (rows, returning) = (RecordBatch::new_empty(Arc::new(Schema::empty())), Vec::new());
+            let by_key = Edit::DeleteRows(DeleteRows { store: store(), table: table.clone(), key: vec![ID], rows, returning });
+            assert_eq!(accepts(&by_key, true).is_ok(), expected, "{kind:?}");
+            assert!(accepts(&delete(&table, None), true).is_ok(), "{kind:?}: all of them need no key");
+            if !expected {
+                assert!(accepts(&delete(&table, Some(vec![Value::Text("{}".to_owned())])), true).is_err(), "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_another_type_are_refused_and_impossible_ones_are_those_of_none() {
+        let text = || vec![Value::Text("x".to_owned())];
+        assert!(accepts(&delete(&table(DocumentType::Int), Some(text())), true).is_err());
+        assert!(accepts(&delete(&table(DocumentType::Int), Some(vec![Value::Int(1)])), true).is_ok());
+        let ids = table(DocumentType::ObjectId);
+        assert!(accepts(&delete(&ids, Some(text())), true).is_ok());
+        assert_eq!(key_bson(&ids, &text()[0]), Ok(None));
+    }
+
+    #[test]
+    fn constants_have_the_scale_of_their_column() {
+        let table = table(DocumentType::Int);
+        let price = 2;
+        let update = |pg_type: PgType| {
+            let literal = Expression::new(pg_type, Node::Literal(Some(Value::Decimal { unscaled: 1_555, scale: 3 })));
+            let relation = Relation::Project { input: Box::new(over(&table, None)), expressions: vec![literal] };
+            let (table, tables, returning) = (table.clone(), Tables::new(), Vec::new());
+            Edit::Update(Update { store: store(), table, relation, tables, set: vec![price], returning })
+        };
+        assert!(accepts(&update(PgType::NUMERIC), true).is_err());
+        assert!(accepts(&update(table.columns[price].pg_type()), true).is_ok());
+    }
+
+    #[test]
+    fn excluded_values_keep_their_bson_type() {
+        let table = table(DocumentType::ObjectId);
+        let (label, rows) = (1, RecordBatch::new_empty(Arc::new(Schema::empty())));
+        let insert = |from: usize| {
+            let action = ConflictAction::Update(vec![(label, Proposed::Excluded(from))]);
+            let conflict = Some(Conflict { target: ConflictTarget::Columns(vec![ID]), action });
+            let (table, columns, rows, returning) = (table.clone(), vec![ID, label], rows.clone(), Vec::new());
+            Edit::Insert(Insert { store: store(), table, columns, rows, conflict, returning })
+        };
+        assert!(accepts(&insert(label), true).is_ok());
+        assert!(accepts(&insert(ID), true).is_err());
     }
 }
