@@ -350,6 +350,9 @@ impl Contract for Branch {
     }
 
     async fn scan_for_update(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        if scan.limit == Some(0) {
+            return Ok(futures::stream::empty().boxed());
+        }
         let transaction = Box::pin(self.transaction(Some(&table.id))).await?;
         let is_lenient = self.shared.options_of(&table.id).on_mismatch == OnMismatch::Null;
         if is_lenient && !scan.filter.is_empty() {

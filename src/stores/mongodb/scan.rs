@@ -7,6 +7,8 @@
 //! Dropping the stream ends the task and with it the cursor: a getMore in flight loses its connection, which makes the
 //! server stop it, and the driver sends killCursors on another one.
 
+mod gathered;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor, SessionRawBatchCursor}
 use mongodb::{ClientSession, Collection};
 use tokio::sync::mpsc;
 
+pub(super) use gathered::{Gathered, gather, stream_gathered, stream_gathered_pipeline};
+
 use super::columns::ID;
 use super::fragment::{Output, Pipeline, carried};
 use super::pool::Pool;
@@ -27,7 +31,7 @@ use super::pushdown::{Mismatch, addressable, filter_document};
 use super::raw::{self, BsonFields};
 use crate::error::sqlstate;
 use crate::stores::StoreError;
-use crate::stores::connector::{BatchStream, GATHER_BYTES_MAX, Scan, ScanLimits};
+use crate::stores::connector::{BatchStream, Scan, ScanLimits};
 use crate::stores::document::build::Conversion;
 use crate::stores::document::schema::{DOCUMENT_COLUMN, type_of_field};
 use crate::stores::document::value::Mismatch as Misfit;
@@ -191,81 +195,6 @@ pub(super) async fn open(
     }
 }
 
-/// All answers to a query of a transaction. They are read to their end at once: what is written later must not show in them, and a
-/// reader that goes away must not take the connection of the transaction with it.
-pub(super) struct Gathered(Vec<RawBatch>);
-
-/// Runs a query in a session's transaction.
-///
-/// # Errors
-/// What the server answered; more than [`GATHER_BYTES_MAX`] is 53200.
-pub(super) async fn gather(
-    pool: &Pool,
-    collection: &Collection<RawDocumentBuf>,
-    query: Query,
-    limits: ScanLimits,
-    session: &mut ClientSession,
-) -> Result<Gathered, StoreError> {
-    let opening = query.bounded(pool, limits).within(collection, &mut *session);
-    let mut cursor = pool.within("the first rows", opening).await?;
-    let (mut batches, mut bytes) = (Vec::new(), 0_usize);
-    loop {
-        let next = pool.within("rows", async { cursor.stream(&mut *session).next().await.transpose() }).await?;
-        let Some(batch) = next else { return Ok(Gathered(batches)) };
-        bytes += batch.doc_slices().map_or(0, |documents| documents.as_bytes().len());
-        if bytes > GATHER_BYTES_MAX {
-            let message = "too many rows are read from a store that the transaction writes";
-            return Err(StoreError::remote(&pool.context.store, sqlstate::OUT_OF_MEMORY, message.to_owned()));
-        }
-        batches.push(batch);
-    }
-}
-
-/// Turns gathered answers into Arrow batches.
-pub(super) fn stream_gathered(
-    pool: &Arc<Pool>,
-    gathered: Gathered,
-    table: &Arc<Table>,
-    scan: &Scan,
-    limits: ScanLimits,
-    on_mismatch: OnMismatch,
-) -> BatchStream {
-    let decoder = Decoder::of_scan(pool, table, scan, limits, on_mismatch);
-    handed_over(gathered, decoder)
-}
-
-/// The same of a pipeline.
-pub(super) fn stream_gathered_pipeline(
-    pool: &Arc<Pool>,
-    gathered: Gathered,
-    pipeline: Pipeline,
-    schema: &SchemaRef,
-    limits: ScanLimits,
-) -> BatchStream {
-    let decoder = Decoder::of_pipeline(pool, pipeline, schema, limits);
-    handed_over(gathered, decoder)
-}
-
-fn handed_over(gathered: Gathered, mut decoder: Decoder) -> BatchStream {
-    let batches = futures::stream::iter(gathered.0).map(move |batch| -> Result<VecDeque<RecordBatch>, StoreError> {
-        let mut ready = VecDeque::new();
-        decoder.decode(&batch, &mut ready)?;
-        while let Some(counted) = decoder.counted()? {
-            ready.push_back(counted);
-        }
-        Ok(ready)
-    });
-    batches.flat_map(|ready| futures::stream::iter(each(ready))).boxed()
-}
-
-/// The batches one by one, or the error in their place.
-fn each(ready: Result<VecDeque<RecordBatch>, StoreError>) -> Vec<Result<RecordBatch, StoreError>> {
-    match ready {
-        Ok(batches) => batches.into_iter().map(Ok).collect(),
-        Err(error) => vec![Err(error)],
-    }
-}
-
 /// What the fetching task hands over. The end is said, so that a task that died is not taken for the end of the rows.
 enum Fetched {
     Batch(RawBatch),
@@ -282,7 +211,7 @@ pub(super) fn stream(
     on_mismatch: OnMismatch,
 ) -> Result<BatchStream, StoreError> {
     let decoder = Decoder::of_scan(&pool, table, scan, limits, on_mismatch);
-    Ok(batches(pool, opened, decoder, Watched { tables: vec![table.id.clone()], always_rows: false }))
+    Ok(batches(pool, opened, decoder, Watched::of(&table.id)))
 }
 
 /// Turns the answer of a pipeline into Arrow batches of `schema`.
@@ -293,16 +222,29 @@ pub(super) fn stream_pipeline(
     schema: &SchemaRef,
     limits: ScanLimits,
 ) -> BatchStream {
-    let watched = Watched { tables: pipeline.tables.clone(), always_rows: pipeline.always_rows };
+    let watched = Watched::of_pipeline(&pipeline);
     let decoder = Decoder::of_pipeline(&pool, pipeline, schema, limits);
     batches(pool, opened, decoder, watched)
 }
 
 /// The collections that must still be there when they seem to be empty.
-struct Watched {
+#[derive(Default)]
+pub(super) struct Watched {
     tables: Vec<TableId>,
     /// Whether a row of nothing but zeros and NULLs is what an empty collection gives.
     always_rows: bool,
+}
+
+impl Watched {
+    /// Those of a scan of one.
+    pub(super) fn of(table: &TableId) -> Self {
+        Self { tables: vec![table.clone()], always_rows: false }
+    }
+
+    /// Those of a part of a plan.
+    pub(super) fn of_pipeline(pipeline: &Pipeline) -> Self {
+        Self { tables: pipeline.tables.clone(), always_rows: pipeline.always_rows }
+    }
 }
 
 fn batches(pool: Arc<Pool>, opened: Opened, decoder: Decoder, watched: Watched) -> BatchStream {
@@ -357,7 +299,7 @@ fn says_nothing(documents: &RawArray, always_rows: bool) -> bool {
 }
 
 /// A dropped collection answers like an empty one.
-async fn still_there(pool: &Pool, tables: &[TableId]) -> Result<(), StoreError> {
+pub(super) async fn still_there(pool: &Pool, tables: &[TableId]) -> Result<(), StoreError> {
     for table in tables {
         if !super::schema::exists(pool, table).await? {
             return Err(StoreError::SchemaChanged {

@@ -34,7 +34,7 @@ use self::document::{Fault, bson, of_value};
 use self::judge::{ID, Meant, key_bson, meant, values};
 use super::fragment::carried;
 use super::pool::Pool;
-use super::scan::{self, Query};
+use super::scan::{self, Query, Watched};
 use super::types::relaxed_json;
 use crate::error::{Diagnose, Site, sqlstate};
 use crate::stores::StoreError;
@@ -163,7 +163,7 @@ impl Link<'_> {
         };
         let query = Query::of(table, &scan, OnMismatch::Error).with_filter(filter);
         let collection = pool.database(&table.id.namespace).await?.collection(&table.id.name);
-        let gathered = scan::gather(pool, &collection, query, ScanLimits::default(), session).await?;
+        let gathered = scan::gather(pool, &collection, query, ScanLimits::default(), &Watched::default(), session).await?;
         let stream = scan::stream_gathered(pool, gathered, table, &scan, ScanLimits::default(), OnMismatch::Error);
         let batches: Vec<RecordBatch> = stream.try_collect().await?;
         concat_batches(&table.project(columns), &batches).map_err(|_broken| pool.context.malformed())
@@ -520,7 +520,8 @@ async fn update_rows(link: &mut Link<'_>, update: &UpdateRows) -> Result<Edited,
     for row in 0..update.rows.num_rows() {
         statements.push(by_bytes(doc! { "q": keys.filter(row)?, "u": { "$set": set.document(row)? } }));
     }
-    let rows = counted(pool, &link.commands(table, "update", "updates", statements).await?)?;
+    let replies = link.commands(table, "update", "updates", statements).await?;
+    let rows = counted(pool, table, &replies).await?;
     let returned = link.read_back(table, &update.key, &update.rows, &update.returning).await?;
     Ok(Edited { rows, returned })
 }
@@ -536,7 +537,8 @@ async fn delete_rows(link: &mut Link<'_>, delete: &DeleteRows) -> Result<Edited,
     // One document is deleted by a command that may need no transaction.
     let limit = i32::from(ids.len() == 1);
     let statement = by_bytes(doc! { "q": { "_id": { "$in": ids } }, "limit": limit });
-    let rows = counted(pool, &link.commands(table, "delete", "deletes", vec![statement]).await?)?;
+    let replies = link.commands(table, "delete", "deletes", vec![statement]).await?;
+    let rows = counted(pool, table, &replies).await?;
     Ok(Edited { rows, returned })
 }
 
@@ -551,7 +553,8 @@ async fn update_whole(link: &mut Link<'_>, update: &Update) -> Result<Edited, St
         fields.insert(column.name(), value);
     }
     let statement = by_bytes(doc! { "q": filter, "u": { "$set": fields }, "multi": !is_single(&Edit::Update(update.clone())) });
-    let rows = counted(pool, &link.commands(table, "update", "updates", vec![statement]).await?)?;
+    let replies = link.commands(table, "update", "updates", vec![statement]).await?;
+    let rows = counted(pool, table, &replies).await?;
     Ok(Edited { rows, returned: None })
 }
 
@@ -561,7 +564,8 @@ async fn delete_whole(link: &mut Link<'_>, delete: &Delete) -> Result<Edited, St
     let filter = meant(&delete.relation).and_then(|meant| filter_of(table, &meant)).ok_or_else(unsupported)?;
     let limit = i32::from(is_single(&Edit::Delete(delete.clone())));
     let statement = by_bytes(doc! { "q": filter, "limit": limit });
-    let rows = counted(pool, &link.commands(table, "delete", "deletes", vec![statement]).await?)?;
+    let replies = link.commands(table, "delete", "deletes", vec![statement]).await?;
+    let rows = counted(pool, table, &replies).await?;
     Ok(Edited { rows, returned: None })
 }
 
@@ -573,9 +577,13 @@ fn filter_of(table: &Table, meant: &Meant) -> Option<Document> {
     Some(doc! { "_id": { "$in": ids } })
 }
 
-/// How many documents were meant, whether or not they changed.
-fn counted(pool: &Pool, replies: &[(usize, Document)]) -> Result<u64, StoreError> {
-    replies.iter().map(|(_, reply)| count(pool, reply)).sum()
+/// How many documents were meant, whether or not they changed. A collection that was dropped answers like one without such documents.
+async fn counted(pool: &Pool, table: &Table, replies: &[(usize, Document)]) -> Result<u64, StoreError> {
+    let rows = replies.iter().map(|(_, reply)| count(pool, reply)).sum::<Result<u64, StoreError>>()?;
+    if rows == 0 {
+        scan::still_there(pool, std::slice::from_ref(&table.id)).await?;
+    }
+    Ok(rows)
 }
 
 fn count(pool: &Pool, reply: &Document) -> Result<u64, StoreError> {

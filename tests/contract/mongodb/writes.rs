@@ -243,6 +243,26 @@ async fn a_transaction_sees_its_writes_and_undoes_them() {
     assert_eq!(stored(&collection).await.len(), 3);
 }
 
+/// To the server it is an empty one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_is_gone_is_not_taken_for_an_empty_one() {
+    let world = World::new("").await;
+    let (collection, table) = items(&world).await;
+    let name = ordinal(&table, "name");
+    let rows = batch(&table, &[0, name], vec![ints(&[Some(1)]), texts(&[Some("x")])]);
+    let update = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![name], rows, returning: Vec::new() };
+    let keys = batch(&table, &[0], vec![ints(&[Some(1)])]);
+    let delete = DeleteRows { store: store(), table: table.clone(), key: vec![0], rows: keys, returning: Vec::new() };
+    collection.drop().await.unwrap();
+    for edit in [Edit::UpdateRows(update), Edit::DeleteRows(delete)] {
+        assert!(matches!(once(&world, &edit).await, Err(StoreError::SchemaChanged { .. })));
+        let branch = world.connector.open(WRITE).await.unwrap();
+        let held = branch.scan_for_update(&table, &scan(&table, &["_id"], Vec::new()), ScanLimits::default()).await;
+        assert!(matches!(held.err(), Some(StoreError::SchemaChanged { .. })));
+        branch.rollback().await.unwrap();
+    }
+}
+
 /// The server takes no command above 16 MiB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_that_is_larger_than_a_command_is_written_or_not_written() {

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::fragment::Pipeline;
 use super::super::pool::Pool;
-use super::super::scan::{self, Query};
+use super::super::scan::{self, Query, Watched};
 use super::{Link, run};
 use crate::error::sqlstate;
 use crate::stores::StoreError;
@@ -97,7 +97,7 @@ impl Transaction {
         limits: ScanLimits,
         on_mismatch: OnMismatch,
     ) -> Result<BatchStream, StoreError> {
-        let gathered = self.gather(table, Query::of(table, scan, on_mismatch), limits).await?;
+        let gathered = self.gather(table, Query::of(table, scan, on_mismatch), limits, &Watched::of(&table.id)).await?;
         Ok(scan::stream_gathered(&self.pool, gathered, table, scan, limits, on_mismatch))
     }
 
@@ -109,16 +109,23 @@ impl Transaction {
         schema: &SchemaRef,
         limits: ScanLimits,
     ) -> Result<BatchStream, StoreError> {
-        let gathered = self.gather(table, Query::of_pipeline(&pipeline), limits).await?;
+        let watched = Watched::of_pipeline(&pipeline);
+        let gathered = self.gather(table, Query::of_pipeline(&pipeline), limits, &watched).await?;
         Ok(scan::stream_gathered_pipeline(&self.pool, gathered, pipeline, schema, limits))
     }
 
-    async fn gather(&self, table: &Table, query: Query, limits: ScanLimits) -> Result<scan::Gathered, StoreError> {
+    async fn gather(
+        &self,
+        table: &Table,
+        query: Query,
+        limits: ScanLimits,
+        watched: &Watched,
+    ) -> Result<scan::Gathered, StoreError> {
         let collection: Collection<RawDocumentBuf> = self.pool.database(&table.id.namespace).await?.collection(&table.id.name);
         let mut state = self.working().await?;
         // The server gives the transaction up when a read of it fails or is left; so until the answer is there.
         state.failed = true;
-        let result = scan::gather(&self.pool, &collection, query, limits, &mut state.session).await;
+        let result = scan::gather(&self.pool, &collection, query, limits, watched, &mut state.session).await;
         state.failed = result.is_err();
         result
     }
