@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -30,6 +31,7 @@ use super::fragment;
 use super::scan::{self, Opened, Query, Session};
 use super::write::transaction::Transaction;
 use super::write::{Link, is_single, run};
+use crate::error::{Diagnose, sqlstate};
 use crate::stores::StoreError;
 use crate::stores::connector::{BatchStream, Branch as Contract, Purpose, Scan, ScanLimits, WriteIsolation};
 use crate::stores::document::OnMismatch;
@@ -37,6 +39,16 @@ use crate::stores::edit::{Edit, Edited};
 use crate::stores::fragment::{Fragment, Tables};
 use crate::stores::position::Position;
 use crate::stores::schema::{Table, TableId};
+
+/// How long an edit that met another transaction waits before it is run again, each time.
+const PAUSES: [Duration; 6] = [
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(20),
+    Duration::from_millis(40),
+    Duration::from_millis(80),
+    Duration::from_millis(160),
+];
 
 /// Why a branch whose store can share snapshots does not.
 const TORN: &str = "MongoDB does not read capped collections at a snapshot";
@@ -171,19 +183,28 @@ impl Branch {
         }
     }
 
-    /// An edit that is committed with its answer.
+    /// An edit that is committed with its answer. What it changes depends on nothing that was read before it, so that it is run again where
+    /// somebody else's transaction was in its way, for which the server does not wait.
     async fn edit_once(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
         if is_single(edit) {
             let mut link = Link { pool: &self.shared.pool, session: None, stop };
             return Box::pin(run(&mut link, edit)).await;
         }
-        let transaction = self.begin(None).await?;
-        match Box::pin(transaction.edit(edit, stop)).await {
-            Ok(edited) => transaction.commit().await.map(|()| edited),
-            Err(error) => {
-                // What it would say is of no more use; the transaction has failed in any case.
-                drop(transaction.rollback().await);
-                Err(error)
+        let mut pauses = PAUSES.iter();
+        loop {
+            let transaction = self.begin(None).await?;
+            let error = match Box::pin(transaction.edit(edit, stop)).await {
+                Ok(edited) => return transaction.commit().await.map(|()| edited),
+                Err(error) => error,
+            };
+            // What it would say is of no more use; the transaction has failed in any case.
+            drop(transaction.rollback().await);
+            let Some(pause) = pauses.next().filter(|_| error.sqlstate() == sqlstate::SERIALIZATION_FAILURE) else {
+                return Err(error);
+            };
+            tokio::select! {
+                () = tokio::time::sleep(*pause) => {}
+                () = stop.cancelled() => return Err(StoreError::Cancelled),
             }
         }
     }

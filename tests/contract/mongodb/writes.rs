@@ -243,6 +243,33 @@ async fn a_transaction_sees_its_writes_and_undoes_them() {
     assert_eq!(stored(&collection).await.len(), 3);
 }
 
+/// A transaction of the server fails where it meets another one. One that holds an edit alone is run again; others are their owner's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_of_its_own_outlasts_a_transaction_that_is_in_its_way() {
+    let world = World::new("").await;
+    let (collection, table) = items(&world).await;
+    let n = ordinal(&table, "n");
+    let rows = batch(&table, &[0, n], vec![ints(&[Some(1), Some(2)]), ints(&[Some(10), Some(20)])]);
+    let update = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![n], rows, returning: Vec::new() };
+    let edit = Edit::UpdateRows(update);
+    let held = world.connector.open(WRITE).await.unwrap();
+    held.edit(&edit, &go()).await.unwrap();
+    let other = world.connector.open(WRITE).await.unwrap();
+    assert_eq!(other.edit(&edit, &go()).await.unwrap_err().sqlstate(), "40001");
+    let ending = async {
+        tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+        held.rollback().await.unwrap();
+    };
+    let (edited, ()) = tokio::join!(once(&world, &edit), ending);
+    assert_eq!(edited.unwrap().rows, 2);
+    assert_eq!(collection.count_documents(doc! { "n": { "$in": [10, 20] } }).await.unwrap(), 2);
+    // Nobody waits for ever.
+    let held = world.connector.open(WRITE).await.unwrap();
+    held.edit(&edit, &go()).await.unwrap();
+    assert_eq!(once(&world, &edit).await.unwrap_err().sqlstate(), "40001");
+    held.commit().await.unwrap();
+}
+
 /// To the server it is an empty one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collection_that_is_gone_is_not_taken_for_an_empty_one() {
