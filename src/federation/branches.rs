@@ -156,7 +156,7 @@ impl Branches {
 
     /// Branches of which one is there already and no other can be opened.
     pub(super) fn over(store: StoreName, branch: Arc<dyn Branch>) -> Self {
-        let slot = Slot { scans: 1, branch: Arc::new(OnceCell::from(branch)) };
+        let slot = Slot { scans: 1, branch: Arc::new(OnceCell::from(branch)), handed_over: false };
         Self { slots: Arc::new(Mutex::new(BTreeMap::from([(store, slot)]))), ..Self::none() }
     }
 

@@ -111,7 +111,7 @@ fn condition(random: &mut Random, depth: usize) -> String {
 }
 
 fn condition_of_source(random: &mut Random) -> &'static str {
-    *random.pick(&[
+    random.pick(&[
         "true",
         "s.qty > 5",
         "s.name <> ''",
