@@ -111,13 +111,14 @@ fn condition(random: &mut Random, depth: usize) -> String {
 }
 
 fn condition_of_source(random: &mut Random) -> &'static str {
-    random.pick(&[
+    const CONDITIONS: [&str; 5] = [
         "true",
         "s.qty > 5",
         "s.name <> ''",
         "NOT EXISTS (SELECT 1 FROM target.things t WHERE t._id = s.item)",
         "s.item IN (SELECT _id FROM target.things WHERE ok)",
-    ])
+    ];
+    random.pick(&CONDITIONS)
 }
 
 #[test]
