@@ -118,8 +118,7 @@ fn condition_of_source(random: &mut Random) -> &'static str {
         "NOT EXISTS (SELECT 1 FROM target.things t WHERE t._id = s.item)",
         "s.item IN (SELECT _id FROM target.things WHERE ok)",
     ];
-    let chosen = random.pick(&CONDITIONS);
-    chosen
+    random.pick::<&str>(&CONDITIONS)
 }
 
 #[test]
