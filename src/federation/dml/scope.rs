@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableFactor, TableWithJoins, UnaryOperator, Value, Visit, Visitor, With,
+    visit_expressions,
 };
 
 use super::super::ast::syntax::at_or_near;
@@ -158,17 +159,27 @@ pub(super) enum Cell {
     Parameter(usize),
 }
 
+/// Whether an expression is the word DEFAULT, which the parser takes for a name.
+fn is_default(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
+}
+
 impl Cell {
     /// The cell that an expression is; `None` when it must be computed.
     ///
     /// # Errors
-    /// 42P02
+    /// 42P02; 42601 for DEFAULT inside of an expression.
     pub(super) fn of(expr: &Expr) -> Result<Option<Self>, Diagnosis> {
+        if is_default(expr) {
+            return Ok(Some(Self::Default));
+        }
+        if visit_expressions(expr, |part| if is_default(part) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            .is_break()
+        {
+            return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "DEFAULT is not allowed in this context"));
+        }
         Ok(match expr {
-            Expr::Nested(inner) => Self::of(inner)?.filter(|cell| *cell != Self::Default),
-            Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default") => {
-                Some(Self::Default)
-            }
+            Expr::Nested(inner) => Self::of(inner)?,
             Expr::Value(value) => match &value.value {
                 Value::Null => Some(Self::Null),
                 Value::Boolean(truth) => Some(Self::Truth(*truth)),
@@ -311,6 +322,9 @@ mod tests {
         ];
         for (sql, expected) in rows {
             assert_eq!(Cell::of(&expr(sql)).unwrap(), expected, "{sql}");
+        }
+        for sql in ["1 + DEFAULT", "(default)", "upper(Default)"] {
+            assert_eq!(Cell::of(&expr(sql)).unwrap_err().sqlstate, "42601", "{sql}");
         }
         assert_eq!(Cell::of(&expr("$0")).unwrap_err().sqlstate, "42P02");
         assert_eq!(Cell::of(&expr("$70000")).unwrap_err().sqlstate, "42P02");

@@ -263,7 +263,10 @@ async fn an_edit_of_its_own_outlasts_a_transaction_that_is_in_its_way() {
     let (edited, ()) = tokio::join!(once(&world, &edit), ending);
     assert_eq!(edited.unwrap().rows, 2);
     assert_eq!(collection.count_documents(doc! { "n": { "$in": [10, 20] } }).await.unwrap(), 2);
-    // Nobody waits for ever.
+    // Nobody waits for ever. The values are others, as what changes nothing is in nobody's way.
+    let rows = batch(&table, &[0, n], vec![ints(&[Some(1), Some(2)]), ints(&[Some(11), Some(21)])]);
+    let update = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![n], rows, returning: Vec::new() };
+    let edit = Edit::UpdateRows(update);
     let held = world.connector.open(WRITE).await.unwrap();
     held.edit(&edit, &go()).await.unwrap();
     assert_eq!(once(&world, &edit).await.unwrap_err().sqlstate(), "40001");

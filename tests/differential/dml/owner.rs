@@ -14,7 +14,7 @@ use mongodb::{Database, IndexModel};
 use sqlx::mysql::MySqlConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Executor, Row as _};
+use sqlx::{AssertSqlSafe, Executor, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::tables::{Column, Kind, Table};
 
@@ -110,12 +110,18 @@ impl Owner {
                 sorted(rows.iter().map(|row| canonical_row(table, store, |place| cell(row, place))).collect())
             }
             Self::Sqlite(connection) => {
-                let sql = select(table, store, |column| sqlite_text(column.name));
+                let sql = select(table, store, |column| match column.kind {
+                    Kind::Float => column.name.to_owned(),
+                    _ => sqlite_text(column.name),
+                });
                 let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await.unwrap();
                 let cell = |row: &sqlx::sqlite::SqliteRow, place: usize| row.try_get::<Option<String>, _>(place).unwrap();
                 let of_row = |row: &sqlx::sqlite::SqliteRow| {
                     let columns: Vec<&Column> = table.columns_of(store).map(|(_, column)| column).collect();
-                    canonical_row(table, store, |place| cell(row, place).map(|text| stored_in_sqlite(columns[place].kind, &text)))
+                    canonical_row(table, store, |place| match columns[place].kind {
+                        Kind::Float => float_in_sqlite(row, place),
+                        kind => cell(row, place).map(|text| stored_in_sqlite(kind, &text)),
+                    })
                 };
                 sorted(rows.iter().map(of_row).collect())
             }
@@ -239,6 +245,17 @@ fn stored_in_sqlite(kind: Kind, told: &str) -> String {
     }
     // The fewest digits that mean this number, which are those of the decimal that was stored.
     if kind == Kind::Numeric && class == "real" { text.parse::<f64>().unwrap().to_string() } else { text.to_owned() }
+}
+
+/// A float as it lies there: the texts that SQLite makes of large ones are not exact.
+fn float_in_sqlite(row: &sqlx::sqlite::SqliteRow, place: usize) -> Option<String> {
+    let value = row.try_get_raw(place).unwrap();
+    if value.is_null() {
+        return None;
+    }
+    let class = value.type_info().name().to_owned();
+    let told = if class == "REAL" { row.get::<f64, _>(place).to_string() } else { format!("not of its class: {class}") };
+    Some(told)
 }
 
 fn bson(kind: Kind, text: &str) -> Bson {
