@@ -158,7 +158,7 @@ impl<'t> Input<'t> {
             self.take(',');
         }
         while depth > 0 {
-            if !self.take(')') && !(is_open && self.take(']')) {
+            if !(self.take(')') || is_open && self.take(']')) {
                 return Err(self.invalid());
             }
             depth -= 1;
