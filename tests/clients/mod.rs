@@ -6,6 +6,8 @@
 
 mod psql;
 mod rust_sqlx;
+mod rust_sqlx_writes;
+mod writes;
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -33,6 +35,17 @@ impl Stage {
         place.write("stores/notes.toml", "kind = \"sqlite\"\npath = \"notes.db\"\n[tables.reviews]\ndocument = \"doc\"\n");
         let spending = "SELECT c.name, o.total FROM shop.customers c JOIN shop.orders o ON o.customer_id = c.id";
         place.write("views/spending.sql", spending);
+        let server = place.serve().await;
+        Self { place, server }
+    }
+
+    /// The same with two stores that are written to. Every test has its own server, files and database, so that none sees another's rows.
+    async fn for_writes() -> Self {
+        let place = Place::new();
+        let postgres = support::postgres().await;
+        let shop = proxy::fresh(postgres, include_str!("shop_writes.sql")).await;
+        place.postgres("shop", postgres, &shop, "");
+        place.sqlite("notes", include_str!("notes_writes.sql")).await;
         let server = place.serve().await;
         Self { place, server }
     }

@@ -7,7 +7,7 @@ use sqlx::{Connection, Row};
 use super::Stage;
 use crate::support::proxy::{DATABASE, OWNER, PASSWORD};
 
-async fn connect(stage: &Stage) -> PgConnection {
+pub(super) async fn connect(stage: &Stage) -> PgConnection {
     let login = PgConnectOptions::new_without_pgpass()
         .host("localhost")
         .port(stage.port())
@@ -20,7 +20,7 @@ async fn connect(stage: &Stage) -> PgConnection {
     PgConnection::connect_with(&login.password(PASSWORD)).await.unwrap()
 }
 
-fn code(error: &sqlx::Error) -> &str {
+pub(super) fn code(error: &sqlx::Error) -> &str {
     let told = error.as_database_error().unwrap_or_else(|| panic!("{error}"));
     told.downcast_ref::<PgDatabaseError>().code()
 }
