@@ -162,7 +162,7 @@ SELECT DISTINCT active FROM shop.customers ORDER BY active LIMIT 1000000000000
 SELECT small, max(id) AS most FROM shop.customers GROUP BY small ORDER BY most DESC, small LIMIT 1000000000000
 SELECT DISTINCT ON (customer, total) customer, total, id FROM shop.orders ORDER BY total, customer, id
 SELECT DISTINCT ON (2, 1) customer % 3 AS a, customer % 2 AS b, id FROM shop.orders ORDER BY 1, 2 DESC, 3
-SELECT DISTINCT ON (customer, total) customer, total, id FROM shop.orders ORDER BY orders.total, orders.customer
+SELECT DISTINCT ON (customer, total) customer, total, id FROM shop.orders ORDER BY orders.total, orders.customer, id
 SELECT DISTINCT ON (customer, a) customer % 3 AS a, customer, id FROM shop.orders ORDER BY customer % 3, a DESC, customer, id
 SELECT DISTINCT ON (customer, total) customer, total, id FROM shop.orders ORDER BY total, id, customer
 SELECT id, name AS id FROM shop.customers ORDER BY id
