@@ -54,7 +54,7 @@ pub async fn run(
         if stop.is_cancelled() {
             return Err(Diagnosis::of(&StoreError::Cancelled));
         }
-        let answer = branch.edit(&edit, stop).await;
+        let answer = branch.edit(&edit, stop).await.and_then(|edited| one_each(&edit, edited));
         observer.heard(&answer);
         let edited = answer.map_err(|error| Diagnosis::of(&error))?;
         outcome.rows += edited.rows;
@@ -63,6 +63,24 @@ pub async fn run(
             outcome.returned.push(rows);
         }
     }
+}
+
+/// The answer to an edit whose keys name one row each. A key that the store has given up since the catalog was read may name more, and
+/// what was written to them must be undone.
+fn one_each(edit: &Edit, edited: Edited) -> Result<Edited, StoreError> {
+    let keys = match edit {
+        Edit::UpdateRows(update) => update.rows.num_rows(),
+        Edit::DeleteRows(delete) => delete.rows.num_rows(),
+        Edit::Insert(_) | Edit::Update(_) | Edit::Delete(_) => return Ok(edited),
+    };
+    if u64::try_from(keys).is_ok_and(|keys| edited.rows <= keys) {
+        return Ok(edited);
+    }
+    Err(StoreError::SchemaChanged {
+        store: edit.store().to_string(),
+        table: edit.table().id.name.clone(),
+        difference: "Its key names more than one row.".to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -75,7 +93,7 @@ mod tests {
     use super::*;
     use crate::error::sqlstate;
     use crate::stores::connector::ScanLimits;
-    use crate::stores::edit::Insert;
+    use crate::stores::edit::{DeleteRows, Insert};
     use crate::stores::position::Position;
     use crate::stores::schema::{TableId, TableKind};
     use crate::stores::{BatchStream, Scan, StoreName, Table};
@@ -130,8 +148,8 @@ mod tests {
         }
     }
 
-    fn edit() -> Edit {
-        let table = Table {
+    fn table() -> Arc<Table> {
+        Arc::new(Table {
             id: TableId { namespace: "public".to_owned(), name: "t".to_owned() },
             kind: TableKind::Table,
             schema: Table::arrow_schema(&[]),
@@ -144,10 +162,25 @@ mod tests {
             comment: None,
             row_estimate: None,
             division: None,
-        };
+        })
+    }
+
+    fn edit() -> Edit {
         let rows = RecordBatch::new_empty(Arc::new(Schema::empty()));
         let (store, conflict) = (StoreName::new("shop"), None);
-        Edit::Insert(Insert { store, table: Arc::new(table), columns: Vec::new(), rows, conflict, returning: Vec::new() })
+        Edit::Insert(Insert { store, table: table(), columns: Vec::new(), rows, conflict, returning: Vec::new() })
+    }
+
+    #[test]
+    fn keys_that_name_more_rows_than_there_are_keys_are_no_keys() {
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(2));
+        let rows = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options).unwrap();
+        let (store, returning) = (StoreName::new("shop"), Vec::new());
+        let edit = Edit::DeleteRows(DeleteRows { store, table: table(), key: Vec::new(), rows, returning });
+        let removed = |rows| one_each(&edit, Edited { rows, returned: None });
+        assert!(removed(1).is_ok() && removed(2).is_ok());
+        let error = removed(3).unwrap_err();
+        assert!(matches!(&error, StoreError::SchemaChanged { table, .. } if table == "t"), "{error}");
     }
 
     /// The rows of three edits or the code of their error, and how many were sent.
