@@ -509,3 +509,29 @@ async fn what_needs_more_digits_than_mongodb_has_is_computed_here_before_it_is_w
     session.answer("ROLLBACK").await;
     assert_eq!(session.answer("SELECT got FROM field.sums").await, "yes");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_postgres_has_given_up_changes_no_other_rows() {
+    let place = Place::new();
+    let postgres = support::postgres().await;
+    let table = "CREATE TABLE stock (id int PRIMARY KEY, n int, v int); INSERT INTO stock VALUES (1, 9, 0), (2, 9, 0)";
+    let database = proxy::fresh(postgres, table).await;
+    place.postgres("shop", postgres, &database, "");
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let changes = [
+        "UPDATE shop.stock SET v = 99 FROM (VALUES (1), (2)) AS o (id) WHERE o.id = stock.id AND stock.n = 9",
+        "DELETE FROM shop.stock USING (VALUES (1), (2)) AS o (id) WHERE o.id = stock.id AND stock.n = 9",
+    ];
+    assert_eq!(count(&session, changes[0]).await, 2);
+    let mut owner = proxy::direct(postgres, &database).await;
+    owner.execute("ALTER TABLE stock DROP CONSTRAINT stock_pkey").await.unwrap();
+    owner.execute("INSERT INTO stock VALUES (1, NULL, 0)").await.unwrap();
+    for sql in changes {
+        let failure = session.failure(sql).await;
+        // The catalog is read again after the first failure, and then knows no key.
+        assert!(["HV000", "0A000"].contains(&failure.code.as_str()), "{} {}", failure.code, failure.message);
+        let rows = "SELECT id, n, v FROM shop.stock ORDER BY id, n";
+        assert_eq!(session.answer(rows).await, "1 9 99\n1 NULL 0\n2 9 99");
+    }
+}
