@@ -36,6 +36,7 @@ use super::Shared;
 use super::changes::{self, Access, SnapshotPosition};
 use super::fragment;
 use super::pool::Lease;
+use super::ready::Ready;
 use super::scan::{Job, Seat};
 use super::write::{self, Flags, Mark, Marks, Turn, Xid, share};
 use crate::error::sqlstate;
@@ -59,8 +60,8 @@ pub(super) struct Branch {
 enum View {
     /// Each scan stands for itself. The reason is told when more than one scan was announced.
     Alone(Result<(), &'static str>),
-    /// Scans of one statement at one position, with the connections not used yet, and whether the position proves one state.
-    Snapshot { position: SnapshotPosition, ready: Mutex<Vec<Lease>>, proved: Result<(), &'static str> },
+    /// Scans of one statement at one position, with the connections that no scan reads from, and whether the position proves one state.
+    Snapshot { position: SnapshotPosition, ready: Arc<Ready>, proved: Result<(), &'static str> },
     /// A transaction block.
     Transaction(Transaction),
     /// One edit that commits by itself.
@@ -128,15 +129,12 @@ impl Branch {
         match &self.view {
             View::Alone(_) => Ok(Seat::Own(self.shared.pool.lease().await?)),
             View::Snapshot { position, ready, .. } => {
-                let prepared = lock(ready).pop();
-                match prepared {
-                    Some(lease) => Ok(Seat::Snapshot(lease)),
-                    // The plan ran a scan more often than it announced.
-                    None => match self.lease_at(position).await? {
-                        Some(lease) => Ok(Seat::Snapshot(lease)),
-                        None => Err(self.moved_on()),
-                    },
-                }
+                // Without one the plan runs more scans side by side than it announced.
+                let lease = match ready.take() {
+                    Some(lease) => Some(lease),
+                    None => self.lease_at(position).await?,
+                };
+                lease.map(|lease| Seat::Snapshot(lease, Arc::clone(ready))).ok_or_else(|| self.moved_on())
             }
             View::Transaction(transaction) => self.transaction_seat(transaction).await,
             View::Once => {
@@ -484,7 +482,7 @@ async fn snapshot_view(shared: &Arc<Shared>, scans: usize) -> Result<View, Store
     match begun {
         Ok(position) => {
             let proved = leases.first().map_or(Ok(()), |lease| proved(shared, lease, &position));
-            Ok(View::Snapshot { position, ready: Mutex::new(leases), proved })
+            Ok(View::Snapshot { position, ready: Ready::new(shared, leases), proved })
         }
         Err(reason) => {
             futures::future::try_join_all(leases.into_iter().map(write::roll_back)).await?;

@@ -49,6 +49,7 @@ mod options;
 mod pool;
 mod pushdown;
 mod reader;
+mod ready;
 mod scan;
 mod schema;
 mod types;

@@ -36,8 +36,8 @@ use super::gather::{Gathering, Source};
 use super::options::ZeroDate;
 use super::pool::Lease;
 use super::pushdown::Spelled;
+use super::ready::Ready;
 use super::types::Policy;
-use super::write;
 use crate::error::sqlstate;
 
 /// The first batch is small so that the first row is early; each next one is four times larger, up to the limit.
@@ -117,8 +117,8 @@ pub(super) fn source_of<'t>(table: &'t Table, item: &Selected) -> Option<(&'t st
 pub(super) enum Seat {
     /// A connection of the scan's own, in no transaction.
     Own(Lease),
-    /// A connection of the scan's own, inside a snapshot that ends with the scan.
-    Snapshot(Lease),
+    /// A connection of the scan's own, inside a snapshot of its statement, and where it goes then.
+    Snapshot(Lease, Arc<Ready>),
     /// A connection that a transaction hangs on; the lock is held as long as the scan reads.
     Pinned(OwnedMutexGuard<Option<Lease>>),
 }
@@ -126,7 +126,7 @@ pub(super) enum Seat {
 impl Seat {
     fn lease(&mut self) -> Option<&mut Lease> {
         match self {
-            Self::Own(lease) | Self::Snapshot(lease) => Some(lease),
+            Self::Own(lease) | Self::Snapshot(lease, _) => Some(lease),
             Self::Pinned(guard) => guard.as_mut(),
         }
     }
@@ -411,27 +411,18 @@ impl Job {
         }
     }
 
-    /// The connection has nothing left to read. A pinned one is free before the stream ends, so that the next statement
-    /// finds it; ending a snapshot is a round trip that the client does not wait for.
+    /// The connection has nothing left to read. It is free before the stream ends, so that the next statement, or the next scan of this
+    /// one, finds it.
     async fn settle(&self, seat: Seat, news: Option<(mpsc::Sender<Event>, Event)>) {
-        let snapshot = match seat {
-            Seat::Own(lease) => {
-                lease.release();
-                None
-            }
-            Seat::Pinned(guard) => {
-                drop(guard);
-                None
-            }
-            Seat::Snapshot(lease) => Some(lease),
-        };
+        match seat {
+            Seat::Own(lease) => lease.release(),
+            Seat::Pinned(guard) => drop(guard),
+            // Its snapshot may be gone, and then it is closed.
+            Seat::Snapshot(lease, _) if lease.is_doubtful => drop(lease),
+            Seat::Snapshot(lease, ready) => ready.put_back(lease),
+        }
         if let Some((sender, event)) = news {
             let _ = sender.send(event).await;
-        }
-        if let Some(lease) = snapshot
-            && let Err(error) = write::roll_back(lease).await
-        {
-            tracing::debug!(store = %self.shared.name, error = %error, "a snapshot could not be ended; its connection is closed");
         }
     }
 
