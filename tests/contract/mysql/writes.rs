@@ -22,6 +22,7 @@ use tributary::stores::{Predicate, Purpose, Scan, StoreError, StoreName, Table, 
 use super::{Room, all_columns, column, parse, read_all, scan_of, texts};
 use crate::support::gate::Gate;
 
+mod conflicts;
 mod failing;
 mod fitting;
 

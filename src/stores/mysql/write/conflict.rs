@@ -1,9 +1,14 @@
 //! `ON CONFLICT` by hand, in a transaction that holds what it has seen.
 //!
-//! Where a key is named, the row that it finds is locked first: then it can be changed, and nobody deletes it meanwhile. Rows that meet
-//! none are inserted, and a duplicate that shows up only then is another transaction's, which has just been committed and is looked up
-//! again, or one of another key, which is an error. Without a named key every duplicate is a conflict, so that the rows are simply
-//! inserted. Several rows are tried as one statement, which the server does wholly or not at all.
+//! Where a key is named, the row that it finds is locked first: then it can be changed, and nobody deletes it meanwhile. (An INSERT that
+//! fails locks the row too, but shares it: two that then want to change it would wait for each other.) Every row is then inserted,
+//! also one that has found another: the server says of it what NOT NULL, CHECK and the types of the columns say before it says that
+//! there is a duplicate. A duplicate that shows up only then is another transaction's, which has just been committed and is looked up
+//! again, or one of another key, which is an error. Without a named key every duplicate is a conflict. Several rows are tried as one
+//! statement, which the server does wholly or not at all.
+//!
+//! The server may complain of a foreign key before it looks at a key that was made later than the foreign one; a row that meets
+//! another is not written, so it needs no parent.
 
 use std::sync::Arc;
 
@@ -53,7 +58,7 @@ pub(super) async fn insert(writer: &mut Writer<'_>, edit: &Insert) -> Result<Edi
     if count > 1 && rows::is_one_statement(edit) && !meeting.meets_any(writer).await? {
         let job = rows::insert(shared, edit, 0..count)?;
         match writer.ask(&job).await {
-            Err(error) if is_duplicate(&error) => {}
+            Err(error) if may_be_conflict(&error) => {}
             outcome => return writer.edited(&job, &outcome?, &edit.returning),
         }
     }
@@ -65,8 +70,18 @@ pub(super) async fn insert(writer: &mut Writer<'_>, edit: &Insert) -> Result<Edi
     Ok(Edited { rows: done.rows, returned })
 }
 
+/// Whether the server may have said this of a row that meets another.
+fn may_be_conflict(error: &StoreError) -> bool {
+    is_duplicate(error) || matches!(error, StoreError::Remote { sqlstate, .. } if sqlstate == sqlstate::FOREIGN_KEY_VIOLATION)
+}
+
 fn is_duplicate(error: &StoreError) -> bool {
     matches!(error, StoreError::Remote { sqlstate, .. } if sqlstate == sqlstate::UNIQUE_VIOLATION)
+}
+
+/// Where the values of these columns are among those of the edit; `None` where the store makes one of them.
+fn places(edit: &Insert, columns: &[usize]) -> Option<Vec<usize>> {
+    columns.iter().map(|column| edit.columns.iter().position(|given| given == column)).collect()
 }
 
 impl<'a> Meeting<'a> {
@@ -79,8 +94,7 @@ impl<'a> Meeting<'a> {
             ConflictTarget::Any => None,
             ConflictTarget::Columns(columns) => {
                 check_key(shared, edit, columns)?;
-                let place = |column: &usize| edit.columns.iter().position(|given| given == column);
-                columns.iter().map(place).collect::<Option<Vec<usize>>>().map(|places| (columns.as_slice(), places))
+                places(edit, columns).map(|places| (columns.as_slice(), places))
             }
         };
         let set = match action {
@@ -124,37 +138,71 @@ impl<'a> Meeting<'a> {
     }
 
     async fn row(&self, writer: &mut Writer<'_>, row: usize, done: &mut Done) -> Result<(), StoreError> {
-        if let Some(found) = self.find(writer, row).await? {
-            return self.meet(writer, row, &found, done).await;
-        }
+        let found = self.find(writer, row).await?;
         let job = rows::insert(self.shared, self.edit, row..row + 1)?;
-        match writer.ask(&job).await {
+        let error = match writer.ask(&job).await {
             Ok(answer) => {
                 done.rows += 1;
                 if !self.edit.returning.is_empty() {
                     done.returned.push(writer.read(&job, &answer)?);
                 }
-                self.touch(writer, row, done).await
+                return self.touch(writer, row, done).await;
             }
-            Err(error) if is_duplicate(&error) && self.is_any => Ok(()),
-            Err(error) if is_duplicate(&error) => match self.find(writer, row).await? {
-                Some(found) => self.meet(writer, row, &found, done).await,
-                None => Err(error),
-            },
-            Err(error) => Err(error),
+            Err(error) => error,
+        };
+        if !may_be_conflict(&error) {
+            return Err(error);
+        }
+        if self.is_any {
+            let is_conflict = is_duplicate(&error) || self.meets_known(writer, row).await?;
+            return if is_conflict { Ok(()) } else { Err(error) };
+        }
+        let found = match found {
+            Some(found) => Some(found),
+            None => self.find(writer, row).await?,
+        };
+        match found {
+            Some(found) => self.meet(writer, row, &found, done).await,
+            None => Err(error),
         }
     }
 
-    /// The key of the row that exists, as it is stored, locked.
+    /// Whether a key of the table, all of whose values are given, finds a row.
+    async fn meets_known(&self, writer: &mut Writer<'_>, row: usize) -> Result<bool, StoreError> {
+        let table = &self.edit.table;
+        for key in table.primary_key.iter().chain(&table.unique_keys) {
+            let Some(places) = places(self.edit, &key.columns) else { continue };
+            // The row is locked already in this way by the INSERT, and nothing is done with it.
+            if self.look(writer, (&key.columns, &places), row, " LOCK IN SHARE MODE").await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The named key of the row that exists, as it is stored, locked.
     async fn find(&self, writer: &mut Writer<'_>, row: usize) -> Result<Option<RecordBatch>, StoreError> {
-        let Some((key, places)) = &self.key else { return Ok(None) };
+        match &self.key {
+            Some((key, places)) => self.look(writer, (key, places), row, " FOR UPDATE").await,
+            None => Ok(None),
+        }
+    }
+
+    /// A key of the row that exists, as it is stored.
+    async fn look(
+        &self,
+        writer: &mut Writer<'_>,
+        (key, places): (&[usize], &[usize]),
+        row: usize,
+        lock: &str,
+    ) -> Result<Option<RecordBatch>, StoreError> {
         // NULL is equal to nothing, in a key too.
         if places.iter().any(|place| self.given.cell(*place, row).is_none_or(|(_, cell)| cell.is_null())) {
             return Ok(None);
         }
         let job = rows::look_up(self.shared, &self.edit.table, key, |sql| {
             self.given.write_condition(places, row..row + 1, sql)?;
-            sql.push(" FOR UPDATE");
+            sql.push(lock);
             Ok(())
         })?;
         let answer = writer.ask(&job).await?;

@@ -22,7 +22,18 @@ INSERT INTO target.people (_id, email, visits) VALUES (42, 'w@x', 1) ON CONFLICT
 INSERT INTO target.people (_id, email, visits) VALUES (42, 'w@x', 1) ON CONFLICT (nowhere) DO NOTHING
 INSERT INTO target.people (_id, email, visits) VALUES (42, 'w@x', 1) ON CONFLICT DO UPDATE SET visits = 1
 INSERT INTO target.people (_id, email, visits) VALUES (42, 'w@x', 1) ON CONFLICT (_id) DO UPDATE SET nowhere = 1
+-- A row that meets another is judged like any other.
 [shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (1, 'x@x', -1) ON CONFLICT (_id) DO UPDATE SET visits = excluded.visits
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (1, 'x@x', -1) ON CONFLICT (_id) DO NOTHING
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (1, 'x@x', -1) ON CONFLICT DO NOTHING
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (1, 'x@x', -1) ON CONFLICT (_id) DO UPDATE SET note = 'met'
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (50, 's@x', -1) ON CONFLICT (email) DO NOTHING
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (1, NULL, 1) ON CONFLICT (_id) DO NOTHING
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (1, NULL, 1) ON CONFLICT DO NOTHING
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (1, 'x@x', NULL) ON CONFLICT (_id) DO UPDATE SET note = 'met'
+[shop, crm, archive] INSERT INTO target.people (_id, visits) VALUES (1, 1) ON CONFLICT (_id) DO NOTHING
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (1, 'x@x', 1), (2, 'q@x', -1) ON CONFLICT (_id) DO NOTHING
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (51, 'q@x', 1), (2, 's@x', -1) ON CONFLICT (_id) DO UPDATE SET note = 'met'
 [shop, crm, archive] INSERT INTO target.pairs (a, b, qty) VALUES (1, 'x', 11), (1, 'z', 12), (1, 'X', 13) ON CONFLICT (a, b) DO UPDATE SET qty = excluded.qty
 [shop, crm, archive] INSERT INTO target.pairs (a, b, qty) VALUES (1, 'x', 14), (4, 'x', 15) ON CONFLICT (b, a) DO NOTHING
 -- refused by shop, crm, archive, field: a value that is computed of the row that is there
