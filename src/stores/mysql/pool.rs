@@ -24,19 +24,22 @@ use crate::telemetry::metrics::Count;
 /// client may pause in the middle of a result, which the server's own limit on a blocked write (a minute by default) would
 /// take for a lost connection; a week bounds it. A zero is a number and no request for the next one, and columns that are set in one
 /// statement are set at once, as everywhere else; keys and conditions are checked; and the end of a transaction neither begins the next
-/// one nor closes the connection (`completion_type`). MariaDB's cache of subqueries is off: it takes values that the collation of
+/// one nor closes the connection (`completion_type`). Notes are kept beside errors, because they tell where an error comes from. MariaDB's cache of subqueries is off: it takes values that the collation of
 /// an outer column calls equal for one, and gives 'B' the answer of 'b' where the subquery compares by bytes. The comments are read as code by MariaDB alone and by MySQL alone.
 const PREPARE: &str = "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,STRICT_ALL_TABLES,\
 ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO' /*M!100305 ',SIMULTANEOUS_ASSIGNMENT' */, \
 SESSION time_zone = '+00:00', SESSION sql_auto_is_null = 0, \
 SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', SESSION foreign_key_checks = 1, SESSION unique_checks = 1, \
-SESSION sql_safe_updates = 0, SESSION max_sort_length = 1024, SESSION net_write_timeout = 604800 /*M!, SESSION max_statement_time = 0, \
+SESSION sql_safe_updates = 0, SESSION sql_notes = 1, SESSION max_error_count = 64, SESSION max_sort_length = 1024, SESSION net_write_timeout = 604800 /*M!, SESSION max_statement_time = 0, \
 SESSION optimizer_switch = 'subquery_cache=off' *//*M!100201 , SESSION check_constraint_checks = 1 */\
 /*!50708 , SESSION max_execution_time = 0 */; SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
 SELECT CONNECTION_ID(), VERSION(), @@log_bin, @@max_allowed_packet";
 
 /// Makes a locking statement of a repeatable transaction fail when its row has changed since, instead of changing what it cannot see.
 const PREPARE_SNAPSHOTS: &str = "SET SESSION innodb_snapshot_isolation = ON";
+
+/// The most conditions that are kept of a statement: `max_error_count` of [`PREPARE`].
+pub(super) const CONDITIONS_MAX: usize = 64;
 
 /// Tells which databases the binary log is limited to or leaves out; the privilege for it is not everybody's.
 const LOG_FILTERS: &str = "SHOW MASTER STATUS";
@@ -83,6 +86,11 @@ impl Server {
 
     /// Whether rows that are inserted can be given back.
     pub(super) fn gives_inserted(&self) -> bool {
+        self.is_mariadb && self.numbers() >= [10, 5, 0]
+    }
+
+    /// Whether the conditions of a statement tell that it failed inside of a trigger. Older ones may as well, and are not known to.
+    pub(super) fn traces_errors(&self) -> bool {
         self.is_mariadb && self.numbers() >= [10, 5, 0]
     }
 

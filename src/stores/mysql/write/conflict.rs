@@ -8,7 +8,8 @@
 //! statement, which the server does wholly or not at all.
 //!
 //! The server may complain of a foreign key before it looks at a key that was made later than the foreign one; a row that meets
-//! another is not written, so it needs no parent.
+//! another is not written, so it needs no parent. What a trigger meets in another table is no conflict of this row, and the server
+//! tells by a note where its error comes from. Servers that tell nothing (MySQL) are asked for the row that was met.
 
 use std::sync::Arc;
 
@@ -153,8 +154,12 @@ impl<'a> Meeting<'a> {
         if !may_be_conflict(&error) {
             return Err(error);
         }
+        let told = writer.failed_in_trigger().await?;
+        if told == Some(true) {
+            return Err(error);
+        }
         if self.is_any {
-            let is_conflict = is_duplicate(&error) || self.meets_known(writer, row).await?;
+            let is_conflict = (told.is_some() && is_duplicate(&error)) || self.meets_known(writer, row).await?;
             return if is_conflict { Ok(()) } else { Err(error) };
         }
         let found = match found {

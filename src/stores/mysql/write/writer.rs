@@ -15,9 +15,12 @@ use super::super::super::edit::Edited;
 use super::super::super::error::StoreError;
 use super::super::Shared;
 use super::super::gather::Gathering;
-use super::super::pool::Lease;
+use super::super::pool::{CONDITIONS_MAX, Lease};
 use super::super::scan::{Job, KILLS_MAX, kill};
 use crate::error::sqlstate;
+
+/// `ER_SP_STACK_TRACE`, "At line 1 in shop.before_insert".
+const STACK_TRACE: i64 = 4094;
 
 /// A connection that an edit runs on.
 pub(super) struct Writer<'a> {
@@ -150,6 +153,29 @@ impl<'a> Writer<'a> {
         if answer.is_cut { Err(self.too_much()) } else { Ok(answer) }
     }
 
+    /// Whether the statement that has just failed did so inside of a trigger; `None` where the server does not tell.
+    ///
+    /// # Errors
+    /// As [`Writer::ask`].
+    pub(super) async fn failed_in_trigger(&mut self) -> Result<Option<bool>, StoreError> {
+        if self.is_lost {
+            return Err(self.shared.place().lost("the transaction has ended"));
+        }
+        if self.stop.is_cancelled() {
+            return Err(StoreError::Cancelled);
+        }
+        if !self.lease.session.server.traces_errors() {
+            return Ok(None);
+        }
+        // Until it is answered: half an answer may be left on the connection.
+        self.is_lost = true;
+        let rows = self.lease.rows("SHOW WARNINGS").await?;
+        let codes: Result<Vec<i64>, sqlx::Error> = rows.iter().map(|row| row.try_get_unchecked(1)).collect();
+        let codes = codes.map_err(|error| self.shared.place().translate(&error))?;
+        self.is_lost = false;
+        Ok(is_of_trigger(&codes))
+    }
+
     /// The server would close the connection instead of an answer.
     fn check_length(&self, job: &Job) -> Result<(), StoreError> {
         let most = self.lease.session.message_max;
@@ -188,6 +214,15 @@ impl<'a> Writer<'a> {
         }
         // The server counts no rows that it gives back.
         Ok(Edited { rows: answer.rows.len() as u64, returned: Some(self.read(job, answer)?) })
+    }
+}
+
+/// What the numbers of the conditions of a failed statement say. A trigger leaves a note behind each error that leaves it; where there
+/// was no room for one, it may have been there.
+fn is_of_trigger(codes: &[i64]) -> Option<bool> {
+    match codes.len() {
+        0 => None,
+        count => Some(count >= CONDITIONS_MAX || codes.contains(&STACK_TRACE)),
     }
 }
 
@@ -234,4 +269,19 @@ fn size(row: &MySqlRow) -> usize {
         row.try_get_raw(column).ok().and_then(|value| <&[u8] as Decode<'_, MySql>>::decode(value).ok()).map_or(0, <[u8]>::len)
     };
     (0..row.len()).map(bytes).sum::<usize>() + size_of::<MySqlRow>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_tell_where_an_error_comes_from() {
+        assert_eq!(is_of_trigger(&[]), None);
+        assert_eq!(is_of_trigger(&[1062]), Some(false));
+        assert_eq!(is_of_trigger(&[1062, STACK_TRACE]), Some(true));
+        assert_eq!(is_of_trigger(&[1265, 1062, STACK_TRACE, STACK_TRACE]), Some(true));
+        assert_eq!(is_of_trigger(&[1265; CONDITIONS_MAX - 1]), Some(false));
+        assert_eq!(is_of_trigger(&[1265; CONDITIONS_MAX]), Some(true), "there was no room for the note");
+    }
 }

@@ -121,3 +121,52 @@ async fn many_who_change_one_row_do_not_wait_for_each_other_in_a_circle() {
     assert_eq!(run(&branch, one(30, 1)).await.unwrap().rows, 1);
     assert_eq!(stored(room, &table).await.len(), 3);
 }
+
+#[tokio::test]
+async fn what_a_trigger_meets_in_another_table_is_no_conflict() {
+    // Alone: a server that keeps no notes by itself.
+    let mut room = Room::alone("").await;
+    room.run("SET GLOBAL sql_notes = 0").await;
+    room.run("SET GLOBAL max_error_count = 0").await;
+    room.run("CREATE TABLE log (id int PRIMARY KEY)").await;
+    room.run("CREATE TABLE t (id int PRIMARY KEY, n int UNIQUE)").await;
+    room.run("CREATE PROCEDURE note (number int) INSERT INTO log VALUES (number)").await;
+    let table = room.table("t").await;
+    let of = |ids: &[i32], numbers: &[i32], target, action| {
+        proposed(&table, vec![ints(ids.iter().copied()), ints(numbers.iter().copied())], target, action)
+    };
+    for body in ["INSERT INTO log VALUES (NEW.n)", "BEGIN DECLARE EXIT HANDLER FOR 1062 RESIGNAL; CALL note(NEW.n); END"] {
+        for time in ["BEFORE", "AFTER"] {
+            room.run("DELETE FROM t").await;
+            room.run("DELETE FROM log").await;
+            room.run("INSERT INTO t VALUES (1, 7)").await;
+            room.run("INSERT INTO log VALUES (7)").await;
+            room.run(format!("CREATE TRIGGER noting {time} INSERT ON t FOR EACH ROW {body}")).await;
+            let shown = format!("{time} {body}");
+            for (target, action) in
+                [(ConflictTarget::Any, ConflictAction::Nothing), (by(0), ConflictAction::Nothing), (by(0), set(1))]
+            {
+                // Its own key is not there, and the other table has a row of the same name.
+                room.run("INSERT IGNORE INTO log VALUES (8)").await;
+                for ids in [&[2][..], &[2, 3]] {
+                    let numbers: Vec<i32> = ids.iter().map(|id| id + 6).collect();
+                    assert_eq!(state(once(&room, of(ids, &numbers, target.clone(), action.clone())).await), "23505", "{shown}");
+                }
+                assert_eq!(stored(&room, &table).await, ["1 7"], "{shown}");
+            }
+            // What the row itself meets.
+            let any = |ids: &[i32], numbers: &[i32]| of(ids, numbers, ConflictTarget::Any, ConflictAction::Nothing);
+            assert_eq!(once(&room, any(&[1], &[70])).await.unwrap().rows, 0, "{shown}");
+            assert_eq!(once(&room, any(&[1, 4], &[71, 72])).await.unwrap().rows, 1, "{shown}");
+            assert_eq!(once(&room, of(&[1], &[73], by(0), set(1))).await.unwrap().rows, 1, "{shown}");
+            assert_eq!(stored(&room, &table).await, ["1 73", "4 72"], "{shown}");
+            // Both: a trigger that runs before the row is written fails first, as in PostgreSQL.
+            let met = once(&room, any(&[1], &[8])).await;
+            match time {
+                "BEFORE" => assert_eq!(state(met), "23505", "{shown}"),
+                _ => assert_eq!(met.unwrap().rows, 0, "{shown}"),
+            }
+            room.run("DROP TRIGGER noting").await;
+        }
+    }
+}
