@@ -77,9 +77,13 @@ fn verdict(answer: Result<&(), &StoreError>) -> Verdict {
             Verdict::Away
         }
         Err(error @ StoreError::Deadline { .. }) if !error.is_crowded() => Verdict::Away,
-        Err(StoreError::Deadline { .. } | StoreError::Cancelled | StoreError::Unsupported { .. } | StoreError::ReadOnly { .. }) => {
-            Verdict::Unknown
-        }
+        Err(
+            StoreError::Deadline { .. }
+            | StoreError::Crowded { .. }
+            | StoreError::Cancelled
+            | StoreError::Unsupported { .. }
+            | StoreError::ReadOnly { .. },
+        ) => Verdict::Unknown,
     }
 }
 
@@ -250,6 +254,7 @@ mod tests {
             (Err(StoreError::Cancelled), Verdict::Unknown),
             (Err(StoreError::OutcomeUnknown { store: "shop".to_owned(), reason: String::new() }), Verdict::Away),
             (Err(StoreError::ReadOnly { store: "shop".to_owned() }), Verdict::Unknown),
+            (Err(StoreError::Crowded { store: "shop".to_owned(), limit_ms: 100 }), Verdict::Unknown),
         ];
         for (answer, expected) in rows {
             assert_eq!(verdict(answer.as_ref()), expected, "{answer:?}");

@@ -31,6 +31,14 @@ pub enum StoreError {
         /// What was waited for.
         waiting_for: &'static str,
     },
+    /// Every connection that transactions and writes have was busy for as long as one may be waited for.
+    #[error("store \"{store}\" has no connection left for another transaction")]
+    Crowded {
+        /// The store.
+        store: String,
+        /// How long was waited, in milliseconds.
+        limit_ms: u64,
+    },
     /// The store answered with an error of its own.
     #[error("{message}")]
     Remote {
@@ -112,7 +120,11 @@ impl StoreError {
 
     /// Whether it was busyness that a deadline ended, which says nothing about whether the store answers.
     pub fn is_crowded(&self) -> bool {
-        matches!(self, Self::Deadline { waiting_for, .. } if [Self::FREE_CONNECTION, Self::FREE_LOCK].contains(waiting_for))
+        match self {
+            Self::Crowded { .. } => true,
+            Self::Deadline { waiting_for, .. } => [Self::FREE_CONNECTION, Self::FREE_LOCK].contains(waiting_for),
+            _ => false,
+        }
     }
 }
 
@@ -121,6 +133,7 @@ impl Diagnose for StoreError {
         match self {
             Self::Unreachable { .. } => sqlstate::UNABLE_TO_CONNECT,
             Self::ConnectionLost { .. } | Self::Deadline { .. } => sqlstate::CONNECTION_FAILURE,
+            Self::Crowded { .. } => sqlstate::TOO_MANY_CONNECTIONS,
             Self::Remote { sqlstate, .. } => sqlstate,
             Self::Value { sqlstate, .. } => sqlstate,
             Self::SchemaChanged { .. } => sqlstate::FDW_ERROR,
@@ -137,6 +150,7 @@ impl Diagnose for StoreError {
                 Some(reason.clone())
             }
             Self::Deadline { waiting_for, .. } => Some(format!("Waiting for {waiting_for}.")),
+            Self::Crowded { limit_ms, .. } => Some(format!("None became free within {limit_ms} ms (pool.wait).")),
             Self::Remote { store, detail, .. } => Some(
                 detail
                     .as_ref()
@@ -157,6 +171,10 @@ impl Diagnose for StoreError {
                      been away since the server started."
                     .to_owned(),
             ),
+            Self::Crowded { store, .. } => Some(format!(
+                "End transactions that are idle, or raise pool.size in stores/{store}.toml: transactions and writes have as many \
+                 connections of their own."
+            )),
             Self::OutcomeUnknown { .. } => {
                 Some("It may have been committed. Look into the store before the same is written again.".to_owned())
             }
@@ -181,9 +199,11 @@ impl Diagnose for StoreError {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::Unreachable { .. } | Self::ConnectionLost { .. } | Self::Deadline { .. } | Self::SchemaChanged { .. } => {
-                Retry::Later
-            }
+            Self::Unreachable { .. }
+            | Self::ConnectionLost { .. }
+            | Self::Deadline { .. }
+            | Self::Crowded { .. }
+            | Self::SchemaChanged { .. } => Retry::Later,
             _ => Retry::Never,
         }
     }
@@ -220,5 +240,13 @@ mod tests {
         let closed = StoreError::ReadOnly { store: "shop".to_owned() };
         assert_eq!((closed.sqlstate(), closed.to_string().as_str()), ("25006", "store \"shop\" is read-only"));
         assert!(closed.hint().unwrap().contains("read_only in stores/shop.toml"));
+    }
+
+    #[test]
+    fn connections_that_are_all_in_use_say_nothing_of_the_store() {
+        let crowded = StoreError::Crowded { store: "shop".to_owned(), limit_ms: 100 };
+        assert_eq!((crowded.sqlstate(), crowded.retry(), crowded.is_crowded()), ("53300", Retry::Later, true));
+        assert!(crowded.hint().unwrap().contains("pool.size in stores/shop.toml"));
+        assert!(crowded.detail().unwrap().contains("100 ms"));
     }
 }

@@ -535,3 +535,27 @@ async fn a_key_that_postgres_has_given_up_changes_no_other_rows() {
         assert_eq!(session.answer(rows).await, "1|9|99\n1|~|0\n2|9|99");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_writes_to_mariadb_while_its_cursor_reads_from_it() {
+    let place = Place::new();
+    let mariadb = support::mariadb().await;
+    let database = mariadb.fresh_database().await.unwrap();
+    let mut owner = endless::direct(mariadb, &database).await;
+    for sql in [
+        "CREATE TABLE stock (n int PRIMARY KEY, filler varchar(300))",
+        "INSERT INTO stock SELECT seq, repeat('x', 300) FROM seq_1_to_100000",
+    ] {
+        owner.execute(sql).await.unwrap();
+    }
+    place.mariadb("shop", mariadb, &database, "pool.size = 1\n");
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("BEGIN; DECLARE k CURSOR FOR SELECT n, filler FROM shop.stock").await;
+    assert_eq!(session.rows("FETCH 5 FROM k").await.unwrap().len(), 5);
+    assert_eq!(count(&session, "INSERT INTO shop.stock VALUES (-1, 'new')").await, 1);
+    assert_eq!(session.rows("FETCH 5 FROM k").await.unwrap().len(), 5);
+    session.answer("COMMIT").await;
+    assert_eq!(session.answer("SELECT filler FROM shop.stock WHERE n = -1").await, "new");
+    server.stop().await;
+}

@@ -15,7 +15,9 @@
 //! **Deadlocks:** a pinned connection serves one scan at a time, under a lock that the scan holds. A second scan never waits
 //! behind it while another way exists: it takes a connection beside it. Only where a repeatable transaction cannot get a
 //! second connection at its position does it wait, for at most `pool.wait`, and then fails with 40001; so a join that reads
-//! both sides in turn ends with an error and never hangs. The slots of a statement are reserved together for the same reason.
+//! both sides in turn ends with an error and never hangs. The slots of a statement are reserved together for the same reason. The
+//! connections of transactions and edits are another pool's than those of scans (`Shared::leaders`): a cursor that is open never keeps
+//! its own session from writing.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -424,12 +426,12 @@ async fn close_beside(mut guard: OwnedMutexGuard<Option<Lease>>) {
 
 /// A connection in a transaction. One that died while it was idle is replaced once.
 async fn begun(shared: &Arc<Shared>, access: Access, repeatable: bool) -> Result<(Lease, Option<SnapshotPosition>), StoreError> {
-    let mut lease = shared.pool.lease().await?;
+    let mut lease = shared.leaders.lease().await?;
     let position = match write::begin(&mut lease, access, repeatable).await {
         Err(StoreError::ConnectionLost { .. }) if lease.reused => {
             drop(lease);
-            shared.pool.forget_idle();
-            lease = shared.pool.lease().await?;
+            shared.leaders.forget_idle();
+            lease = shared.leaders.lease().await?;
             write::begin(&mut lease, access, repeatable).await?
         }
         outcome => outcome?,

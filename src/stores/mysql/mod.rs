@@ -101,6 +101,7 @@ impl Kind for Registration {
         let shared = Shared {
             name: name.clone(),
             pool: Pool::new(name, &settings, settings.pool_size),
+            leaders: Pool::leading(name, &settings, settings.pool_size),
             control: Pool::new(name, &settings, CONTROL_CONNECTIONS),
             settings,
             tasks: Mutex::new(TaskSet::new()),
@@ -122,7 +123,11 @@ struct Store(Arc<Shared>);
 struct Shared {
     name: StoreName,
     settings: Arc<Settings>,
+    /// Scans, discovery and pings.
     pool: Arc<Pool>,
+    /// Transactions and edits. A pool of their own: a session that reads from the store while it writes to it would wait for itself, and
+    /// two that read from one store and write to another one for each other.
+    leaders: Arc<Pool>,
     control: Arc<Pool>,
     /// The running scans. A scan outlives its stream for as long as it takes to stop its query.
     tasks: Mutex<TaskSet>,
@@ -268,12 +273,13 @@ impl Connector for Store {
     }
 
     fn pool(&self) -> Option<PoolUse> {
-        let (pool, control) = (self.0.pool.usage(), self.0.control.usage());
-        Some(pool.and(control))
+        let Shared { pool, leaders, control, .. } = self.0.as_ref();
+        Some(pool.usage().and(leaders.usage()).and(control.usage()))
     }
 
     async fn close(&self) {
         self.0.pool.close();
+        self.0.leaders.close();
         let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.stop(CLOSE_GRACE).await;
         self.0.control.close();

@@ -41,7 +41,12 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Some("5m"),
         "The longest wait for the server's next batch of rows, or for its answer to a statement without rows.",
     ),
-    option("pool.size", Form::Integer(1, 1000), Some("8"), "The most connections that run queries at the same time."),
+    option(
+        "pool.size",
+        Form::Integer(1, 1000),
+        Some("8"),
+        "The most connections that run queries at the same time; as many more may be in transactions or write, and two stop queries.",
+    ),
     option("pool.wait", Form::Duration, Some("10s"), "The longest wait for a free connection."),
     option(
         "pool.idle",
@@ -91,7 +96,7 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     /// The longest wait for the next batch, or for a statement without rows.
     pub(super) query_timeout: Duration,
-    /// Most connections that run queries.
+    /// Most connections that run queries, and most that are in transactions or write.
     pub(super) pool_size: usize,
     /// The longest wait for a free connection.
     pub(super) pool_wait: Duration,

@@ -130,6 +130,8 @@ pub(super) struct Pool {
     settings: Arc<Settings>,
     slots: Arc<Semaphore>,
     size: usize,
+    /// Whether it serves transactions and writes, which a session holds across its statements.
+    leads: bool,
     waits: Count,
     idle: Mutex<Vec<Idle>>,
     closed: AtomicBool,
@@ -158,11 +160,21 @@ pub(super) struct Lease {
 impl Pool {
     /// A pool of at most `size` connections; none is opened yet.
     pub(super) fn new(store: &StoreName, settings: &Arc<Settings>, size: usize) -> Arc<Self> {
+        Self::of(store, settings, size, false)
+    }
+
+    /// A pool for transactions and writes, which says of itself that it is used up.
+    pub(super) fn leading(store: &StoreName, settings: &Arc<Settings>, size: usize) -> Arc<Self> {
+        Self::of(store, settings, size, true)
+    }
+
+    fn of(store: &StoreName, settings: &Arc<Settings>, size: usize, leads: bool) -> Arc<Self> {
         Arc::new(Self {
             store: store.clone(),
             settings: Arc::clone(settings),
             slots: Arc::new(Semaphore::new(size)),
             size,
+            leads,
             waits: Count::default(),
             idle: Mutex::new(Vec::new()),
             closed: AtomicBool::new(false),
@@ -182,7 +194,7 @@ impl Pool {
     /// One connection.
     ///
     /// # Errors
-    /// [`StoreError::Deadline`] after `pool.wait`, or why no connection could be made.
+    /// [`StoreError::Deadline`] or [`StoreError::Crowded`] after `pool.wait`, or why no connection could be made.
     pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease, StoreError> {
         let permit = self.reserve(1).await?;
         self.fill(permit).await
@@ -208,6 +220,7 @@ impl Pool {
         match tokio::time::timeout(wait, Arc::clone(&self.slots).acquire_many_owned(count)).await {
             Ok(Ok(permits)) => Ok(permits),
             Ok(Err(_closed)) => Err(self.place().unreachable("the store was closed")),
+            Err(_elapsed) if self.leads => Err(StoreError::Crowded { store: self.store.to_string(), limit_ms: milliseconds(wait) }),
             Err(_elapsed) => Err(self.late(wait, StoreError::FREE_CONNECTION)),
         }
     }
@@ -277,12 +290,12 @@ impl Pool {
     }
 
     fn late(&self, limit: Duration, waiting_for: &'static str) -> StoreError {
-        StoreError::Deadline {
-            store: self.store.to_string(),
-            limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
-            waiting_for,
-        }
+        StoreError::Deadline { store: self.store.to_string(), limit_ms: milliseconds(limit), waiting_for }
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Lease {

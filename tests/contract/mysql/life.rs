@@ -385,8 +385,10 @@ async fn connections_that_the_server_ended_are_replaced() {
     room.run(format!("KILL USER '{user}'")).await;
     // A connection that rested only for a moment is not asked before it is used; the statement is sent once more.
     read_all(&store, &a).await.unwrap();
+    let repeatable = Purpose::Transaction { read_only: true, repeatable: true };
+    store.open(repeatable).await.unwrap().rollback().await.unwrap();
     room.run(format!("KILL USER '{user}'")).await;
-    let branch = store.open(Purpose::Transaction { read_only: true, repeatable: true }).await.unwrap();
+    let branch = store.open(repeatable).await.unwrap();
     assert!(ids(&branch, &a).await.unwrap().is_empty());
     branch.rollback().await.unwrap();
     store.close().await;

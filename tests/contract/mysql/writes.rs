@@ -25,6 +25,7 @@ use crate::support::gate::Gate;
 mod conflicts;
 mod failing;
 mod fitting;
+mod holding;
 
 const WRITE: Purpose = Purpose::Write(WriteIsolation::ReadCommitted);
 
@@ -349,8 +350,9 @@ async fn an_edit_that_waits_is_stopped_and_its_connection_lives_on() {
         let (outcome, ()) = tokio::join!(branch.edit(&edit, &stop), waiting);
         assert!(matches!(outcome, Err(StoreError::Cancelled)), "{outcome:?}");
         branch.rollback().await.unwrap();
-        // The only slot of the pool.
+        // The only slots of both pools.
         room.store.ping().await.unwrap();
+        room.store.open(WRITE).await.unwrap().rollback().await.unwrap();
     }
     room.run("ROLLBACK").await;
     assert_eq!(stored(&room, &table).await, ["1 10 x", "2 20 y"]);

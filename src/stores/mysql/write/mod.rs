@@ -83,12 +83,12 @@ pub(super) async fn roll_back(mut lease: Lease) -> Result<(), StoreError> {
 /// As [`begin`].
 pub(super) async fn begin_xa(shared: &Arc<Shared>, isolation: WriteIsolation) -> Result<(Lease, Xid), StoreError> {
     let xid = shared.xids.next();
-    let mut lease = shared.pool.lease().await?;
+    let mut lease = shared.leaders.lease().await?;
     match xa::begin(&mut lease, isolation, &xid).await {
         Err(StoreError::ConnectionLost { .. }) if lease.reused => {
             drop(lease);
-            shared.pool.forget_idle();
-            lease = shared.pool.lease().await?;
+            shared.leaders.forget_idle();
+            lease = shared.leaders.lease().await?;
             xa::begin(&mut lease, isolation, &xid).await?;
         }
         outcome => outcome?,

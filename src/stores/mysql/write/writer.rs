@@ -58,12 +58,12 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// Why no connection could be had, or what the server says of the statement before it runs.
     pub(super) async fn reached(shared: &'a Arc<Shared>, job: &Job, stop: &'a CancellationToken) -> Result<Self, StoreError> {
-        let mut lease = shared.pool.lease().await?;
+        let mut lease = shared.leaders.lease().await?;
         match reach(shared, &mut lease, job).await {
             Err(StoreError::ConnectionLost { .. }) if lease.reused => {
                 drop(lease);
-                shared.pool.forget_idle();
-                lease = shared.pool.lease().await?;
+                shared.leaders.forget_idle();
+                lease = shared.leaders.lease().await?;
                 reach(shared, &mut lease, job).await?;
             }
             outcome => outcome?,

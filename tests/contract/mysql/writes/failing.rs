@@ -78,6 +78,7 @@ async fn the_outcome_of_what_was_never_sent_is_known() {
     );
     let store = parse(&file);
     store.ping().await.unwrap();
+    store.open(WRITE).await.unwrap().rollback().await.unwrap();
     open.freeze();
     let branch = store.open(Purpose::Once).await.unwrap();
     let edit = Edit::Insert(insert(&table, &[0], vec![ints([7])]));
