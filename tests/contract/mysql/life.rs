@@ -137,7 +137,7 @@ async fn scans_of_one_statement_see_one_state() {
     room.run("CREATE TABLE b (id int primary key)").await;
     room.run("INSERT INTO a VALUES (1)").await;
     room.run("INSERT INTO b VALUES (1)").await;
-    let (a, b) = (room.table("a").await, room.table("b").await);
+    let (a, b, endless) = (room.table("a").await, room.table("b").await, endless(&mut room).await);
     assert!(room.store.capabilities().statement_snapshot);
     let branch = room.store.open(Purpose::Statement { scans: 2 }).await.unwrap();
     assert_eq!(branch.shared_snapshot(), Ok(()));
@@ -145,8 +145,17 @@ async fn scans_of_one_statement_see_one_state() {
     room.run("INSERT INTO a VALUES (2)").await;
     room.run("INSERT INTO b VALUES (2)").await;
     assert_eq!(ids(&branch, &b).await.unwrap(), ["1"], "the second scan sees the state of the first");
-    // A scan that was not announced cannot get the old state any more, and must not get another one.
+    // A scan that ended has left its connection to the next one.
+    assert_eq!(ids(&branch, &b).await.unwrap(), ["1"], "a scan that runs again sees it too");
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = branch.scan(&endless, &scan_of(&endless, vec![0], vec![]), ScanLimits::default()).await.unwrap();
+        stream.next().await.unwrap().unwrap();
+        held.push(stream);
+    }
+    // One more beside those that were announced cannot get the old state any more, and must not get another one.
     assert_eq!(ids(&branch, &b).await.unwrap_err().sqlstate(), "40001");
+    drop(held);
     let later = room.store.open(Purpose::Statement { scans: 2 }).await.unwrap();
     assert_eq!(ids(&later, &b).await.unwrap(), ["1", "2"]);
 }

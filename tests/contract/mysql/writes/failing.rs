@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
-use sqlx::{AssertSqlSafe, Executor, Row};
+use sqlx::{Executor, Row};
 use tokio_util::sync::CancellationToken;
 use tributary::error::Diagnose;
 use tributary::sandbox::{MariaDb, Setup};
@@ -13,21 +13,12 @@ use tributary::stores::value::Value;
 use tributary::stores::{Predicate, Purpose, StoreError};
 
 use super::super::{Room, column, connector, parse, scan_of};
-use super::{WRITE, delete, insert, ints, once, run, simple, state, stored, update, words};
+use super::{WRITE, delete, insert, ints, once, run, simple, state, stored, until_it_waits, update, words};
 use crate::support::gate::Gate;
 use crate::support::{MariaDbOf, throwaway};
 
 /// Both kinds of transactions that may write.
 const PURPOSES: [Purpose; 2] = [WRITE, Purpose::Transaction { read_only: false, repeatable: true }];
-
-/// Until a statement in the room's database waits for a lock.
-async fn until_it_waits(room: &mut Room) {
-    let sql = format!(
-        "SELECT count(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE '%{}%'",
-        room.database
-    );
-    while room.writer.fetch_one(AssertSqlSafe(sql.clone())).await.unwrap().get::<i64, _>(0) == 0 {}
-}
 
 /// How many rows `t` has.
 async fn count(room: &mut Room) -> i64 {
