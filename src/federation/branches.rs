@@ -13,7 +13,7 @@ use super::writers::Writers;
 use crate::catalog::{Reach, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::schema::TableId;
-use crate::stores::{Branch, Connector, Purpose, Scan, StoreError, StoreName, Table};
+use crate::stores::{Branch, Connector, Purpose, Scan, Serial, StoreError, StoreName, Table};
 use crate::task::OwnedTask;
 
 /// Branches by store. Plans find it among the extensions of their session configuration, so they hold no pool themselves.
@@ -46,8 +46,9 @@ pub enum BranchKind {
         /// `REPEATABLE READ`
         repeatable: bool,
     },
-    /// A `SERIALIZABLE` transaction block, which may read one store only.
-    Serializable,
+    /// A `SERIALIZABLE` transaction block, which may use one store only. It reads through its writers, if it has some, so that what it
+    /// reads and what it writes are one transaction.
+    Serializable(Serial),
 }
 
 #[derive(Debug, Default, Clone)]
@@ -124,12 +125,6 @@ impl Branches {
         self.writers.as_ref().and_then(|writers| writers.get(store))
     }
 
-    /// Whether something has been read of `store`.
-    pub fn is_open(&self, store: &StoreName) -> bool {
-        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.get(store).is_some_and(|slot| slot.branch.initialized())
-    }
-
     /// Takes the open branch of `store` out of those that are ended here: it is going to be ended by whoever writes through it. The
     /// store still counts as read, and is read through that branch only.
     pub fn hand_over(&self, store: &StoreName) -> Option<Arc<dyn Branch>> {
@@ -177,7 +172,7 @@ impl Branches {
     /// nothing orders those of two.
     pub fn expect_scans(&self, counts: &BTreeMap<StoreName, usize>) -> Result<(), Diagnosis> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.kind == BranchKind::Serializable {
+        if matches!(self.kind, BranchKind::Serializable(_)) {
             let stores: BTreeSet<&StoreName> = slots.keys().chain(counts.keys()).collect();
             let names: Vec<String> = stores.iter().map(|store| format!("\"{store}\"")).collect();
             if names.len() > 1 {
@@ -218,11 +213,15 @@ impl Branches {
         let purpose = match self.kind {
             BranchKind::Statement => Purpose::Statement { scans: slot.scans.max(1) },
             BranchKind::Transaction { read_only, repeatable } => Purpose::Transaction { read_only, repeatable },
-            BranchKind::Serializable => Purpose::Serializable,
+            BranchKind::Serializable(Serial::Write) if connector.is_read_only() => Purpose::Serializable(Serial::Read),
+            BranchKind::Serializable(serial) => Purpose::Serializable(serial),
         };
-        let opened = slot.branch.get_or_try_init(|| connector.open(purpose)).await;
+        let opened = match (&self.writers, purpose) {
+            (Some(writers), Purpose::Serializable(_)) => writers.open_to_read(store, purpose).await,
+            _ => slot.branch.get_or_try_init(|| connector.open(purpose)).await.cloned(),
+        };
         // Opening may connect to nothing yet, so that only rows prove that the store answers.
-        opened.cloned().inspect_err(|error| {
+        opened.inspect_err(|error| {
             self.reads.of(store).errors.add(1);
             self.reach.failed(store, error);
         })

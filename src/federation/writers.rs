@@ -1,10 +1,12 @@
-//! The branches through which one statement or transaction block writes: one per store, opened at the first write to it.
+//! The branches through which one statement or transaction block writes: one per store, opened at the first write to it. A serializable
+//! block reads through them too, and opens them at its first read.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Snapshot;
@@ -21,6 +23,8 @@ pub struct Writers {
     connectors: Arc<BTreeMap<StoreName, Arc<dyn Connector>>>,
     purpose: Purpose,
     open: Arc<Mutex<Open>>,
+    /// Held while a branch is opened that scans read through: several of one statement must not open one each.
+    opening: AsyncMutex<()>,
     retired: CancellationToken,
     /// Lets go of what an idle transaction block holds when the stores are closed under it.
     _watch: OwnedTask<()>,
@@ -57,7 +61,12 @@ impl Writers {
             }
         });
         let (connectors, retired) = (Arc::clone(&snapshot.connectors), snapshot.retired.clone());
-        Arc::new(Self { connectors, purpose, open, retired, _watch: watch })
+        Arc::new(Self { connectors, purpose, open, opening: AsyncMutex::default(), retired, _watch: watch })
+    }
+
+    /// The savepoints that are live in a block whose writers are made late, the oldest first. No branch is open yet.
+    pub fn has_savepoints(&self, live: Vec<u32>) {
+        lock(&self.open).savepoints = live;
     }
 
     /// The branch for writes to `store`, opened at the first one. One that opens late gets the savepoints that are live.
@@ -73,11 +82,29 @@ impl Writers {
         if let Some(branch) = self.get(store) {
             return Ok(branch);
         }
+        let opened = self.open_for(store, self.purpose).await;
+        opened.map_err(|error| Diagnosis::of(&error))
+    }
+
+    /// The branch that a serializable block reads `store` through, and writes through if it comes to that. It gets the savepoints that
+    /// are live: a failed read must not take what was before them.
+    ///
+    /// # Errors
+    /// What opening failed with.
+    pub(super) async fn open_to_read(&self, store: &StoreName, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError> {
+        let _first = self.opening.lock().await;
+        match self.get(store) {
+            Some(branch) => Ok(branch),
+            None => self.open_for(store, purpose).await,
+        }
+    }
+
+    async fn open_for(&self, store: &StoreName, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError> {
         let Some(connector) = self.connectors.get(store) else {
             let reason = "It is no longer configured.".to_owned();
-            return Err(Diagnosis::of(&StoreError::Unreachable { store: store.to_string(), reason }));
+            return Err(StoreError::Unreachable { store: store.to_string(), reason });
         };
-        let branch = connector.open(self.purpose).await.map_err(|error| Diagnosis::of(&error))?;
+        let branch = connector.open(purpose).await?;
         self.keep(store, branch).await
     }
 
@@ -90,20 +117,21 @@ impl Writers {
         if self.get(store).is_some() {
             return Ok(());
         }
-        self.keep(store, branch).await.map(|_| ())
+        self.keep(store, branch).await.map_err(|error| Diagnosis::of(&error))?;
+        Ok(())
     }
 
-    async fn keep(&self, store: &StoreName, branch: Arc<dyn Branch>) -> Result<Arc<dyn Branch>, Diagnosis> {
+    async fn keep(&self, store: &StoreName, branch: Arc<dyn Branch>) -> Result<Arc<dyn Branch>, StoreError> {
         let live = lock(&self.open).savepoints.clone();
         for id in live {
             // What was opened is dropped with the error, which ends it.
-            branch.savepoint(id).await.map_err(|error| Diagnosis::of(&error))?;
+            branch.savepoint(id).await?;
         }
         let kept = Arc::clone(lock(&self.open).branches.entry(store.clone()).or_insert(branch));
         // The watch may have passed while the branch was opened. Nothing has been written through it.
         if self.retired.is_cancelled() {
             lock(&self.open).branches.remove(store);
-            return Err(Diagnosis::of(&replaced(store)));
+            return Err(replaced(store));
         }
         Ok(kept)
     }
@@ -254,7 +282,7 @@ mod tests {
     use crate::stores::connector::Capabilities;
     use crate::stores::position::Coverage;
     use crate::stores::schema::StoreSchema;
-    use crate::stores::{Predicate, Pushdown};
+    use crate::stores::{Predicate, Pushdown, Serial};
 
     use super::*;
 
@@ -441,6 +469,21 @@ mod tests {
         writers.adopt(&a, branch).await.unwrap();
         kept.sharing().with_writers(writers).get(&a).await.unwrap();
         assert_eq!(asked.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_serializable_block_opens_each_store_once_for_what_it_reads_and_writes() {
+        let (snapshot, asked) = stores();
+        let (kept, a) = (Branches::new(&snapshot, BranchKind::Serializable(Serial::Write), None), StoreName::new("a"));
+        let writers = Writers::new(&snapshot, WriteIsolation::Serializable);
+        writers.has_savepoints(vec![3]);
+        let branches = kept.sharing().with_writers(Arc::clone(&writers));
+        let (first, second) = tokio::join!(branches.get(&a), branches.get(&a));
+        assert!(Arc::ptr_eq(&first.unwrap(), &second.unwrap()));
+        writers.open(&a).await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), ["a Serializable(Write)", "a savepoint 3"]);
+        kept.finish(true).await.unwrap();
+        assert_eq!(writers.take().len(), 1, "the writers end it, and nobody else");
     }
 
     #[tokio::test]

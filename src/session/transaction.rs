@@ -8,10 +8,10 @@ use chrono::{DateTime, Utc};
 
 use super::Shared;
 use crate::catalog::Snapshot;
-use crate::error::{Diagnosis, sqlstate};
+use crate::error::Diagnosis;
 use crate::federation::branches::{BranchKind, Branches};
 use crate::federation::writers::Writers;
-use crate::stores::{StoreName, WriteIsolation};
+use crate::stores::{Serial, StoreName, WriteIsolation};
 use crate::telemetry::log::Line;
 use crate::write::commit;
 
@@ -22,7 +22,7 @@ pub struct Modes {
     pub read_only: bool,
     /// `ISOLATION LEVEL …`
     pub isolation: Isolation,
-    /// `DEFERRABLE`, which is shown and changes nothing: no store waits for a state without conflicts.
+    /// `DEFERRABLE`: a serializable transaction that only reads waits for a state without conflicts, where its store has such.
     pub is_deferrable: bool,
 }
 
@@ -104,6 +104,13 @@ pub async fn let_go(branches: &Branches) -> Result<(), Diagnosis> {
     tokio::time::timeout(RELEASE_LIMIT, branches.finish(false)).await.unwrap_or(Ok(()))
 }
 
+/// The same of writers: those that have written are waited for.
+async fn let_go_of(writers: commit::Writers) {
+    let (written, read): (commit::Writers, commit::Writers) = writers.into_iter().partition(|(_, branch)| branch.has_written());
+    commit::roll_back(written).await;
+    tokio::time::timeout(RELEASE_LIMIT, commit::roll_back(read)).await.ok();
+}
+
 /// A transaction block.
 #[derive(Debug)]
 pub struct Block {
@@ -117,6 +124,8 @@ pub struct Block {
     pub failed: bool,
     /// Whether a query has run, after which modes cannot change.
     pub used: bool,
+    /// Whether its role writes to no store, whatever the block may do.
+    pub only_reads: bool,
     /// Savepoints, the oldest first.
     pub savepoints: Vec<Savepoint>,
     next_savepoint: u32,
@@ -137,6 +146,7 @@ impl Block {
             implicit: false,
             failed: false,
             used: false,
+            only_reads: false,
             savepoints: Vec::new(),
             next_savepoint: 0,
             snapshot: None,
@@ -150,6 +160,10 @@ impl Block {
     /// is seen by all of them.
     pub fn statement_branches(&mut self, snapshot: &Snapshot, shared: &Shared) -> Arc<Branches> {
         let kept = self.kept_branches(snapshot, shared);
+        if self.modes.isolation == Isolation::Serializable {
+            // What it reads is a part of the transaction that it writes in.
+            self.open_writers(snapshot);
+        }
         match (kept, self.writers.clone()) {
             (Some(kept), None) => kept,
             (Some(kept), Some(writers)) => Arc::new(kept.sharing().with_writers(writers)),
@@ -163,29 +177,40 @@ impl Block {
         let kind = match self.modes.isolation {
             Isolation::ReadUncommitted | Isolation::ReadCommitted => return None,
             Isolation::RepeatableRead => BranchKind::Transaction { read_only: self.modes.read_only, repeatable: true },
-            Isolation::Serializable => BranchKind::Serializable,
+            Isolation::Serializable => BranchKind::Serializable(self.serial()),
         };
         Some(Arc::clone(self.branches.get_or_insert_with(|| Arc::new(shared.branches(snapshot, kind)))))
+    }
+
+    /// What a serializable block may do in a store.
+    fn serial(&self) -> Serial {
+        match self.modes {
+            Modes { read_only: true, is_deferrable: true, .. } => Serial::ReadDeferred,
+            Modes { read_only: true, .. } => Serial::Read,
+            Modes { .. } if self.only_reads => Serial::Read,
+            Modes { .. } => Serial::Write,
+        }
     }
 
     /// Through what the next statement writes to `store`, and the branches that it reads through.
     ///
     /// # Errors
-    /// 0A000 where a serializable transaction would write to one store and has read another, or has read this one before; what a
-    /// store answered that the block has read.
+    /// 0A000 where a serializable transaction would write to one store and has read another; what a store answered that the block has
+    /// read.
     pub async fn write_branches(
         &mut self,
         store: &StoreName,
         snapshot: &Snapshot,
         shared: &Shared,
     ) -> Result<(Arc<Writers>, Branches), Diagnosis> {
-        let writers = self.open_writers(snapshot).await?;
+        let writers = self.open_writers(snapshot);
         let Some(kept) = self.kept_branches(snapshot, shared) else {
             let fresh = shared.branches(snapshot, BranchKind::Statement);
             return Ok((Arc::clone(&writers), fresh.with_writers(writers)));
         };
         if self.modes.isolation == Isolation::Serializable {
-            check_serializable(&kept, &writers, store)?;
+            // One transaction of one store has all of it.
+            kept.expect_scans(&BTreeMap::from([(store.clone(), 1)]))?;
         } else if writers.get(store).is_none() && !is_taken(&writers, store, snapshot) {
             // What the block has read there and what it writes are one transaction.
             if let Some(branch) = kept.hand_over(store) {
@@ -195,16 +220,14 @@ impl Block {
         Ok((Arc::clone(&writers), kept.sharing().with_writers(writers)))
     }
 
-    async fn open_writers(&mut self, snapshot: &Snapshot) -> Result<Arc<Writers>, Diagnosis> {
-        if let Some(writers) = &self.writers {
-            return Ok(Arc::clone(writers));
-        }
-        let writers = Writers::new(snapshot, self.modes.isolation.of_writes());
-        for savepoint in &self.savepoints {
-            writers.savepoint(savepoint.id).await?;
-        }
-        self.writers = Some(Arc::clone(&writers));
-        Ok(writers)
+    fn open_writers(&mut self, snapshot: &Snapshot) -> Arc<Writers> {
+        let (isolation, savepoints) = (self.modes.isolation.of_writes(), &self.savepoints);
+        let writers = self.writers.get_or_insert_with(|| {
+            let writers = Writers::new(snapshot, isolation);
+            writers.has_savepoints(savepoints.iter().map(|savepoint| savepoint.id).collect());
+            writers
+        });
+        Arc::clone(writers)
     }
 
     /// Sets a savepoint.
@@ -260,7 +283,7 @@ impl Block {
             return;
         }
         if let Some(writers) = self.writers.take() {
-            commit::roll_back(writers.take()).await;
+            let_go_of(writers.take()).await;
         }
         // The stores' transactions can be of no more use, and their locks and snapshots are released now. What a
         // rollback fails with closes the connection and needs no answer.
@@ -279,7 +302,7 @@ impl Block {
         let ended = if keeps {
             commit::commit(written).await.map(|_guarantee| ())
         } else {
-            commit::roll_back(written).await;
+            let_go_of(written).await;
             Ok(())
         };
         let read = match &self.branches {
@@ -302,16 +325,4 @@ impl Block {
 fn is_taken(writers: &Writers, store: &StoreName, snapshot: &Snapshot) -> bool {
     let mut others = snapshot.connectors.keys().filter(|other| *other != store);
     others.any(|other| writers.get(other).is_some_and(|branch| branch.has_written()))
-}
-
-/// A store that a serializable block writes to is the only one that it uses, and is written to before it is read: one transaction
-/// of the store has all of it.
-fn check_serializable(kept: &Branches, writers: &Writers, store: &StoreName) -> Result<(), Diagnosis> {
-    kept.expect_scans(&BTreeMap::from([(store.clone(), 1)]))?;
-    if writers.get(store).is_none() && kept.is_open(store) {
-        let message = format!("a serializable transaction cannot write to a store that it has read (\"{store}\")");
-        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
-            .with_hint("Write before the first read, or use REPEATABLE READ."));
-    }
-    Ok(())
 }

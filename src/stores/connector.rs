@@ -243,10 +243,10 @@ pub enum Purpose {
         /// Whether later statements must see what the first one saw (`REPEATABLE READ`).
         repeatable: bool,
     },
-    /// A transaction block that only reads, and must see one state that fits into the serial order of the store's own
+    /// A transaction block that begins with a read, and must see one state that fits into the serial order of the store's own
     /// serializable transactions (`SERIALIZABLE`). A store whose transactions have no such order answers
     /// [`StoreError::Unsupported`].
-    Serializable,
+    Serializable(Serial),
     /// Exactly one [`Branch::edit`] of at most [`Connector::rows_of_edit`] rows and no scans; the store commits it by itself, and the
     /// end of the branch does nothing.
     Once,
@@ -255,6 +255,18 @@ pub enum Purpose {
     /// [`GATHER_BYTES_MAX`], where the store answers one after the other only. After a failure of an edit only
     /// [`Branch::roll_back_to`] and [`Branch::rollback`] are taken.
     Write(WriteIsolation),
+}
+
+/// What a serializable transaction that begins with a read may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serial {
+    /// Read, and write later: from its first edit on it is as one of [`Purpose::Write`]. The store knows of all that it reads, and may
+    /// refuse to commit it (40001) also where it has written nothing.
+    Write,
+    /// Read alone.
+    Read,
+    /// Read alone, once the store has a state that no conflict can reach (`DEFERRABLE`), for which a store may wait.
+    ReadDeferred,
 }
 
 /// What a transaction that writes sees of others.

@@ -34,7 +34,7 @@ pub mod mysql;
 pub mod postgres;
 pub mod sqlite;
 
-pub use connector::{BatchStream, Branch, Connector, Kind, Purpose, Scan, StoreName, WriteIsolation};
+pub use connector::{BatchStream, Branch, Connector, Kind, Purpose, Scan, Serial, StoreName, WriteIsolation};
 pub use edit::{Edit, Edited};
 pub use error::StoreError;
 pub use fragment::{Fragment, Refusal, Relation, Tables};

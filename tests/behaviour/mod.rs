@@ -15,6 +15,7 @@ mod injection;
 mod lookups;
 mod outages;
 mod reload;
+mod serializable;
 mod session;
 mod stopping;
 mod stores;

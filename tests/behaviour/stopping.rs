@@ -334,15 +334,21 @@ async fn a_snapshot_that_postgres_lets_us_wait_for_can_be_given_up() {
     }
     let session = proxy::connect(&server, OWNER).await;
     session.answer("SET statement_timeout = '500ms'").await;
-    session.answer("BEGIN ISOLATION LEVEL SERIALIZABLE").await;
+    session.answer("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE").await;
     assert_eq!(promptly(&session, "SELECT count(*) FROM shop.stock").await.unwrap_err().code, "57014");
     promptly(&session, "ROLLBACK").await.unwrap();
     session.answer("RESET statement_timeout").await;
-    session.answer("BEGIN ISOLATION LEVEL SERIALIZABLE").await;
+    session.answer("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE").await;
     let waiting = promptly(&session, "SELECT count(*) FROM shop.stock");
     assert_eq!(cancelled_while(&session, waiting).await.unwrap_err().code, "57014");
     session.answer("ROLLBACK").await;
     idle(postgres, &database).await;
+    // Nobody waits who has not asked for it.
+    for modes in ["READ ONLY", "READ WRITE", "READ WRITE DEFERRABLE"] {
+        session.answer(&format!("BEGIN ISOLATION LEVEL SERIALIZABLE {modes}")).await;
+        assert_eq!(promptly(&session, "SELECT count(*) FROM shop.stock").await.unwrap(), ["1"], "{modes}");
+        session.answer("ROLLBACK").await;
+    }
     sqlx::query("COMMIT").execute(&mut writer).await.unwrap();
     session.answer("BEGIN ISOLATION LEVEL SERIALIZABLE").await;
     assert_eq!(session.answer("SELECT count(*) FROM shop.stock").await, "2");

@@ -1,5 +1,6 @@
 //! `BEGIN`, `COMMIT`, `ROLLBACK` and savepoints.
 
+use chrono::{DateTime, Utc};
 use datafusion::sql::sqlparser::ast::{TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
 
 use super::set::characteristics;
@@ -60,10 +61,17 @@ pub(super) fn default_modes(session: &Session) -> Result<Modes, Diagnosis> {
 
 fn open(session: &mut Session) -> Result<(), Diagnosis> {
     let modes = default_modes(session)?;
-    session.block = Some(Block::new(modes, session.transaction_start()));
+    session.block = Some(begun(session, modes, session.transaction_start()));
     session.settings.begin();
     session.facts = None;
     show_modes(session, modes)
+}
+
+/// A block of the session's role.
+fn begun(session: &Session, modes: Modes, started: DateTime<Utc>) -> Block {
+    let mut block = Block::new(modes, started);
+    block.only_reads = session.shared.roles.load().get(&session.role).is_none_or(|role| role.read_only);
+    block
 }
 
 fn level(asked: TransactionIsolationLevel) -> Isolation {
@@ -173,7 +181,7 @@ async fn end(session: &mut Session, commit: bool, chain: bool) -> Result<(), Dia
     session.settings.end(commit && finished.is_ok());
     // What a store did not commit is not gone on with.
     if chain && finished.is_ok() {
-        session.block = Some(Block::new(block.modes, session.statement_start));
+        session.block = Some(begun(session, block.modes, session.statement_start));
         session.settings.begin();
         show_modes(session, block.modes)?;
     }

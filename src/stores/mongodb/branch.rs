@@ -83,7 +83,7 @@ impl Mode {
     fn of(purpose: Purpose) -> Self {
         match purpose {
             Purpose::Transaction { read_only: false, repeatable: true } => Self::ReadOrWrite,
-            Purpose::Statement { .. } | Purpose::Transaction { .. } | Purpose::Serializable => Self::Read,
+            Purpose::Statement { .. } | Purpose::Transaction { .. } | Purpose::Serializable(_) => Self::Read,
             Purpose::Write(_) => Self::Write,
             Purpose::Once => Self::Once,
         }
@@ -116,7 +116,7 @@ impl fmt::Debug for Branch {
 impl Branch {
     /// Opens a branch ([`crate::stores::Connector::open`]).
     pub(super) async fn open(shared: Arc<Shared>, purpose: Purpose) -> Result<Self, StoreError> {
-        if matches!(purpose, Purpose::Serializable | Purpose::Write(WriteIsolation::Serializable)) {
+        if matches!(purpose, Purpose::Serializable(_) | Purpose::Write(WriteIsolation::Serializable)) {
             let store = shared.pool.context.store.clone();
             return Err(StoreError::Unsupported { store, feature: "serializable transactions" });
         }

@@ -5,7 +5,8 @@
 //! | a statement with one scan | one, autocommit | the state when the scan starts |
 //! | a statement with more scans | one per scan, in snapshot transactions at one binary-log position | one state, or EXPLAIN says why not |
 //! | a transaction, repeatable | one pinned, more at the same position when scans overlap | the state when it began |
-//! | a transaction, serializable | as a repeatable one | the same: InnoDB's serializable transactions lock what they read, so they are serial in commit order, of which a snapshot is a beginning |
+//! | a serializable transaction that may write | one; scans take turns | what is committed when they read it, and nobody changes it before the end |
+//! | one that only reads | as a repeatable one | the same: InnoDB's serializable transactions lock what they read, so they are serial in commit order, of which a snapshot is a beginning |
 //! | a transaction, read committed | one pinned, autocommit ones beside it when scans overlap | what is committed when each scan starts |
 //! | one edit | one, autocommit | |
 //! | a transaction that writes | one; scans take turns (`write/turn.rs`) | what its level says, and what it wrote |
@@ -28,7 +29,7 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
-use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, WriteIsolation};
+use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, Serial, WriteIsolation};
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
@@ -117,7 +118,10 @@ impl Branch {
             Purpose::Statement { scans } => snapshot_view(shared, scans).await?,
             Purpose::Transaction { read_only: false, repeatable } => transaction_view(shared, Access::Write, repeatable).await?,
             Purpose::Transaction { read_only: true, repeatable } => transaction_view(shared, Access::Read, repeatable).await?,
-            Purpose::Serializable => transaction_view(shared, Access::Read, true).await?,
+            Purpose::Serializable(Serial::Write) if !shared.settings.read_only => {
+                writing_view(shared, WriteIsolation::Serializable).await?
+            }
+            Purpose::Serializable(_) => transaction_view(shared, Access::Read, true).await?,
             Purpose::Once | Purpose::Write(_) if shared.settings.read_only => {
                 return Err(StoreError::ReadOnly { store: shared.name.to_string() });
             }

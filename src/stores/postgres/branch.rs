@@ -10,7 +10,8 @@
 //! takes no slot that is not free at once, and only one of those that others wait for.
 //!
 //! A branch that writes has one connection for all ([`super::write`]): from the start, or, for a block that reads first, the leader's from
-//! its first edit or savepoint on.
+//! its first edit or savepoint on. So has one that is serializable, whether it writes or not: the server finds conflicts by what it has
+//! seen the very transaction read. Only a deferred one is led by a snapshot, which nothing can reach.
 
 mod ranges;
 
@@ -24,7 +25,7 @@ use sqlx::Row;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
-use super::super::connector::{BatchStream, Branch, Purpose, Scan, ScanLimits, StoreName, WriteIsolation};
+use super::super::connector::{BatchStream, Branch, Purpose, Scan, ScanLimits, Serial, StoreName, WriteIsolation};
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
@@ -68,7 +69,8 @@ enum ViewKind {
     Snapshot { leader: Mutex<Option<Lease>>, worker_begin: String, reserved: Reserved, writes: bool },
     /// One edit that commits by itself.
     Once,
-    /// A transaction that writes. The text says why its scans do not see one state.
+    /// A transaction on one connection, which may write unless it was begun to read alone. The text says why its scans do not see one
+    /// state.
     Writing(Result<(), &'static str>),
 }
 
@@ -94,18 +96,30 @@ pub(super) async fn open(inner: &Arc<Inner>, purpose: Purpose) -> Result<View, S
         Purpose::Transaction { read_only: false, .. } => lead(inner, "REPEATABLE READ READ WRITE", 0).await?,
         // The server waits for a snapshot that no anomaly can reach, so whoever reads it need not be watched: the workers,
         // whose reads the server does not count as the leader's, may share it.
-        Purpose::Serializable => lead(inner, "SERIALIZABLE READ ONLY DEFERRABLE", 0).await?,
+        Purpose::Serializable(Serial::ReadDeferred) => lead(inner, "SERIALIZABLE READ ONLY DEFERRABLE", 0).await?,
+        Purpose::Serializable(Serial::Write) if !inner.settings.read_only => {
+            let modes = write::modes_of(WriteIsolation::Serializable);
+            return Box::pin(alone(inner, modes, Ok(()))).await;
+        }
+        Purpose::Serializable(Serial::Write | Serial::Read) => {
+            return Box::pin(alone(inner, "SERIALIZABLE READ ONLY", Ok(()))).await;
+        }
         Purpose::Once | Purpose::Write(_) if inner.settings.read_only => {
             return Err(StoreError::ReadOnly { store: inner.name.to_string() });
         }
         Purpose::Once => ViewKind::Once,
         Purpose::Write(isolation) => {
-            let transaction = Box::pin(write::begin(inner, isolation)).await?;
             let shares = if isolation == WriteIsolation::ReadCommitted { Err(READ_COMMITTED) } else { Ok(()) };
-            return Ok(View { inner: inner.clone(), kind: ViewKind::Writing(shares), writing: OnceLock::from(transaction) });
+            return Box::pin(alone(inner, write::modes_of(isolation), shares)).await;
         }
     };
     Ok(View { inner: inner.clone(), kind, writing: OnceLock::new() })
+}
+
+/// A view with everything on one connection.
+async fn alone(inner: &Arc<Inner>, modes: &str, shares: Result<(), &'static str>) -> Result<View, StoreError> {
+    let transaction = Box::pin(write::begin(inner, modes)).await?;
+    Ok(View { inner: inner.clone(), kind: ViewKind::Writing(shares), writing: OnceLock::from(transaction) })
 }
 
 async fn lead(inner: &Arc<Inner>, modes: &str, scans: usize) -> Result<ViewKind, StoreError> {
@@ -210,9 +224,12 @@ impl View {
         Ok(self.writing.get_or_init(|| Transaction::of(&self.inner, lease)))
     }
 
-    /// The transaction whose state can be gone back to; `None` of a branch that writes nothing.
+    /// The transaction whose state can be gone back to; `None` of a branch whose failed scans leave nothing behind.
     async fn undoing(&self) -> Result<Option<&Arc<Transaction>>, StoreError> {
-        let writes = matches!(self.kind, ViewKind::Writing(_) | ViewKind::Snapshot { writes: true, .. });
+        if let Some(transaction) = self.writing.get() {
+            return Ok(Some(transaction));
+        }
+        let writes = matches!(self.kind, ViewKind::Snapshot { writes: true, .. });
         if writes && !self.inner.settings.read_only { self.writing().await.map(Some) } else { Ok(None) }
     }
 

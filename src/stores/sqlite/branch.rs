@@ -30,7 +30,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits};
+use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, Serial};
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
@@ -69,8 +69,11 @@ enum Mode {
 impl Mode {
     fn of(purpose: Purpose) -> Self {
         match purpose {
-            Purpose::Transaction { read_only: false, repeatable: true } => Self::ReadThenWrite,
-            Purpose::Statement { .. } | Purpose::Transaction { .. } | Purpose::Serializable => Self::Read,
+            // Nobody has written between the state that was read and the first edit, so that the transaction is serial too.
+            Purpose::Transaction { read_only: false, repeatable: true } | Purpose::Serializable(Serial::Write) => {
+                Self::ReadThenWrite
+            }
+            Purpose::Statement { .. } | Purpose::Transaction { .. } | Purpose::Serializable(_) => Self::Read,
             Purpose::Once => Self::Once,
             Purpose::Write(_) => Self::Write,
         }

@@ -9,7 +9,7 @@ use mongodb::bson::{Binary, Bson, DateTime, Document, JavaScriptCodeWithScope, R
 use mongodb::{Collection, IndexModel, options::IndexOptions};
 use tributary::error::Diagnose;
 use tributary::pgtype::{PgField, PgType};
-use tributary::stores::connector::{Purpose, ScanLimits};
+use tributary::stores::connector::{Purpose, ScanLimits, Serial};
 use tributary::stores::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
 use tributary::stores::schema::TableKind;
 use tributary::stores::value::Value;
@@ -313,8 +313,10 @@ async fn scans_of_one_statement_share_a_snapshot() {
     let left = world.fill("left", vec![doc! { "_id": 1 }]).await;
     let right = world.fill("right", vec![doc! { "_id": 1 }]).await;
     let (left_table, right_table) = (world.table("left").await, world.table("right").await);
-    let refused = world.connector.open(Purpose::Serializable).await.err().unwrap();
-    assert_eq!(refused.sqlstate(), "0A000", "its transactions have snapshots, which is less");
+    for serial in [Serial::Write, Serial::Read, Serial::ReadDeferred] {
+        let refused = world.connector.open(Purpose::Serializable(serial)).await.err().unwrap();
+        assert_eq!(refused.sqlstate(), "0A000", "its transactions have snapshots, which is less");
+    }
     for purpose in [Purpose::Statement { scans: 2 }, Purpose::Transaction { read_only: true, repeatable: true }] {
         let before = ids(&*world.branch(1).await, &left_table).await;
         let branch = world.connector.open(purpose).await.unwrap();

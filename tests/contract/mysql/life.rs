@@ -11,7 +11,7 @@ use tributary::sandbox::{MariaDb, Setup};
 use tributary::stores::connector::{Branch, ScanLimits};
 use tributary::stores::predicate::Comparison;
 use tributary::stores::value::Value;
-use tributary::stores::{Predicate, Purpose, Pushdown, StoreError, Table};
+use tributary::stores::{Predicate, Purpose, Pushdown, Serial, StoreError, Table};
 
 use crate::support::throwaway;
 
@@ -343,7 +343,7 @@ async fn a_repeatable_transaction_keeps_its_state_also_for_overlapping_scans() {
     }
     assert_eq!(branch.commit().await.unwrap(), None);
     assert!(matches!(ids(&branch, &a).await.unwrap_err(), StoreError::ConnectionLost { .. }));
-    let next = room.store.open(Purpose::Serializable).await.unwrap();
+    let next = room.store.open(Purpose::Serializable(Serial::Read)).await.unwrap();
     assert_eq!(ids(&next, &a).await.unwrap(), ["1", "2"]);
     next.rollback().await.unwrap();
 }

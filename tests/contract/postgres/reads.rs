@@ -4,7 +4,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int32Type;
 use futures::TryStreamExt;
 use tributary::error::Diagnose;
-use tributary::stores::connector::{Purpose, ScanLimits};
+use tributary::stores::connector::{Purpose, ScanLimits, Serial};
 use tributary::stores::predicate::{ColumnRef, Comparison};
 use tributary::stores::schema::{Action, Collation, Generated, TableKind};
 use tributary::stores::value::Value;
@@ -197,7 +197,9 @@ async fn scans_of_one_statement_share_a_snapshot() {
         (Purpose::Statement { scans: 2 }, true),
         (Purpose::Transaction { read_only: true, repeatable: true }, true),
         (Purpose::Transaction { read_only: false, repeatable: true }, true),
-        (Purpose::Serializable, true),
+        (Purpose::Serializable(Serial::Write), true),
+        (Purpose::Serializable(Serial::Read), true),
+        (Purpose::Serializable(Serial::ReadDeferred), true),
         (Purpose::Transaction { read_only: true, repeatable: false }, false),
     ];
     for (purpose, shared) in purposes {

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 use tributary::error::Diagnose;
 use tributary::pgtype::PgType;
-use tributary::stores::connector::{Connector, Purpose, ScanLimits, StoreName, WriteIsolation};
+use tributary::stores::connector::{Connector, Purpose, ScanLimits, Serial, StoreName, WriteIsolation};
 use tributary::stores::edit::{
     Conflict, ConflictAction, ConflictTarget, Delete, DeleteRows, Insert, Proposed, Update, UpdateRows, field,
 };
@@ -324,6 +324,27 @@ async fn rows_that_are_suddenly_wide_are_read_up_to_a_bound() {
     let branch = fixture.connector.open(WRITE).await.unwrap();
     assert_eq!(read(&branch, &table).await.unwrap(), 1_000);
     branch.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn serializable_transactions_that_have_read_what_others_write_do_not_both_commit() {
+    let (mut fixture, table) = three().await;
+    let serial = Purpose::Serializable(Serial::Write);
+    let [left, right] = [fixture.connector.open(serial).await.unwrap(), fixture.connector.open(serial).await.unwrap()];
+    for branch in [&left, &right] {
+        assert_eq!(read(branch, &table).await.unwrap(), 3);
+        assert!(!branch.has_written());
+    }
+    // Each writes what the other has read: no order of the two gives both what they saw.
+    run(&left, &renumber(&table, &[1], &[11], &[])).await.unwrap();
+    left.commit().await.unwrap();
+    let outcome = match run(&right, &renumber(&table, &[2], &[22], &[])).await {
+        Ok(_) => right.commit().await.map(drop),
+        Err(error) => Err(error),
+    };
+    assert_eq!(outcome.unwrap_err().sqlstate(), "40001");
+    drop(right);
+    assert_eq!(fixture.ask(ROWS).await.as_deref(), Some("(1,a,11) (2,b,20) (3,,30)"));
 }
 
 #[tokio::test]

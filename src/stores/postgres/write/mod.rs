@@ -21,7 +21,7 @@ mod transaction;
 
 pub(super) use once::once;
 pub(super) use statement::{describe, native};
-pub(super) use transaction::{Transaction, begin};
+pub(super) use transaction::{Transaction, begin, modes_of};
 
 use std::collections::HashMap;
 use std::sync::Arc;

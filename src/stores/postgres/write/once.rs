@@ -16,7 +16,7 @@ use super::super::branch::Inner;
 use super::super::pool::{Lease, State};
 use super::run::{Failure, run};
 use super::statement::Statement;
-use super::transaction::begin;
+use super::transaction::{begin, modes_of};
 
 /// A connection that has been in the pool for longer is tried before an edit is sent over it, which cannot be sent again.
 const REST_MAX: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ pub(in super::super) async fn once(inner: &Arc<Inner>, edit: &Edit, stop: &Cance
 }
 
 async fn in_transaction(inner: &Arc<Inner>, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
-    let transaction = begin(inner, WriteIsolation::ReadCommitted).await?;
+    let transaction = begin(inner, modes_of(WriteIsolation::ReadCommitted)).await?;
     // Dropping the transaction rolls it back.
     let edited = transaction.edit(edit, stop).await?;
     transaction.commit().await?;

@@ -1,7 +1,7 @@
-//! A transaction that writes: one connection on which scans, edits and savepoints take turns.
+//! A transaction that writes, or is serializable: one connection on which scans, edits and savepoints take turns.
 //!
 //! ```text
-//! BEGIN … READ WRITE → (DECLARE, FETCH | edit | SAVEPOINT, ROLLBACK TO, RELEASE)* → SELECT; COMMIT, or ROLLBACK
+//! BEGIN … → (DECLARE, FETCH | edit | SAVEPOINT, ROLLBACK TO, RELEASE)* → SELECT; COMMIT, or ROLLBACK
 //! ```
 //!
 //! **Invariants:** whoever uses the connection holds the lock on it for one statement; what a dropped scan left is read before the next
@@ -63,17 +63,21 @@ struct Left {
     turns: u64,
 }
 
+/// The modes of a transaction that writes.
+pub(in super::super) fn modes_of(isolation: WriteIsolation) -> &'static str {
+    match isolation {
+        WriteIsolation::ReadCommitted => "READ COMMITTED READ WRITE",
+        WriteIsolation::RepeatableRead => "REPEATABLE READ READ WRITE",
+        WriteIsolation::Serializable => "SERIALIZABLE READ WRITE",
+    }
+}
+
 /// Begins a transaction.
 ///
 /// # Errors
 /// The store cannot be reached, or what it answered.
-pub(in super::super) async fn begin(inner: &Arc<Inner>, isolation: WriteIsolation) -> Result<Arc<Transaction>, StoreError> {
-    let level = match isolation {
-        WriteIsolation::ReadCommitted => "READ COMMITTED",
-        WriteIsolation::RepeatableRead => "REPEATABLE READ",
-        WriteIsolation::Serializable => "SERIALIZABLE",
-    };
-    let begin = format!("BEGIN ISOLATION LEVEL {level} READ WRITE");
+pub(in super::super) async fn begin(inner: &Arc<Inner>, modes: &str) -> Result<Arc<Transaction>, StoreError> {
+    let begin = format!("BEGIN ISOLATION LEVEL {modes}");
     let (mut lease, _) = Box::pin(inner.pools.leaders.acquire_with(&begin)).await?;
     lease.settle(State::Transaction);
     Ok(Transaction::of(inner, lease))

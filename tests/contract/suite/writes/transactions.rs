@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tributary::error::{Diagnose, sqlstate};
-use tributary::stores::{Branch, Connector, Purpose, StoreError, WriteIsolation, edit};
+use tributary::stores::{Branch, Connector, Purpose, Serial, StoreError, WriteIsolation, edit};
 
 use super::super::world::{World, until};
 use super::{Target, run};
@@ -15,7 +15,11 @@ pub(super) async fn check(world: &dyn World) {
     for level in LEVELS {
         a_transaction_is_kept_or_undone(world, &target, level).await;
     }
-    a_block_that_has_read_writes(&target).await;
+    a_block_that_has_read_writes(&target, Purpose::Transaction { read_only: false, repeatable: true }).await;
+    if world.tells().serializable {
+        a_block_that_has_read_writes(&target, Purpose::Serializable(Serial::Write)).await;
+        what_was_read_stays_or_nothing_is_written(world, &target).await;
+    }
     savepoints_bring_back_what_was(world, &target).await;
     many_rows_are_written_in_pieces(&target).await;
     a_read_only_store_says_so(world, &target).await;
@@ -58,9 +62,11 @@ async fn a_transaction_is_kept_or_undone(world: &dyn World, target: &Target, lev
 }
 
 /// A repeatable block reads first and writes later, through the same branch.
-async fn a_block_that_has_read_writes(target: &Target) {
+async fn a_block_that_has_read_writes(target: &Target, purpose: Purpose) {
     let before = target.keys().await;
-    let branch = target.connector.open(Purpose::Transaction { read_only: false, repeatable: true }).await.unwrap();
+    let branch = target.connector.open(purpose).await.unwrap();
+    branch.savepoint(1).await.unwrap();
+    branch.release(1).await.unwrap();
     assert_eq!(target.seen_by(&*branch).await, before);
     assert_eq!(run(&*branch, &target.insert(&[60], None, Vec::new())).await.unwrap().rows, 1);
     assert_eq!(target.seen_by(&*branch).await, [before.clone(), vec![60]].concat());
@@ -68,6 +74,35 @@ async fn a_block_that_has_read_writes(target: &Target) {
     branch.commit().await.unwrap();
     assert_eq!(target.keys().await, [before.clone(), vec![60]].concat());
     target.once(&target.delete(&[60], Vec::new())).await.unwrap();
+}
+
+/// A serializable block reads all rows and writes one of them. Somebody else adds to another row meanwhile, waits, or makes it fail.
+async fn what_was_read_stays_or_nothing_is_written(world: &dyn World, target: &Target) {
+    let before = target.rows().await;
+    let branch = target.connector.open(Purpose::Serializable(Serial::Write)).await.unwrap();
+    target.seen_by(&*branch).await;
+    let has_changed = world.touch("shared", "n", 2).await;
+    let outcome = match run(&*branch, &target.update(&[1], &[before[0].1.unwrap() + 100], Vec::new())).await {
+        Ok(_) => branch.commit().await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    let written = match outcome {
+        Ok(()) => true,
+        Err(error) => {
+            assert_eq!(error.sqlstate(), sqlstate::SERIALIZATION_FAILURE, "{error:?}");
+            drop(branch.rollback().await);
+            false
+        }
+    };
+    let after = target.rows().await;
+    assert_eq!(after[0].1 != before[0].1, written);
+    assert_eq!(after[1].1 != before[1].1, has_changed);
+    // A block that only reads ends well.
+    let branch = target.connector.open(Purpose::Serializable(Serial::Write)).await.unwrap();
+    assert_eq!(target.seen_by(&*branch).await.len(), before.len());
+    assert!(!branch.has_written());
+    branch.commit().await.unwrap();
+    until("the row", async || world.touch("shared", "n", 2).await).await;
 }
 
 async fn savepoints_bring_back_what_was(world: &dyn World, target: &Target) {

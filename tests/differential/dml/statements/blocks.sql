@@ -39,6 +39,10 @@ BEGIN ISOLATION LEVEL REPEATABLE READ
 UPDATE target.things SET name = 'gone' WHERE _id = 44
 ROLLBACK
 [shop, crm, archive] BEGIN ISOLATION LEVEL SERIALIZABLE
+[shop, crm, archive] SELECT count(*), max(_id) FROM target.things
+[shop, crm, archive] SAVEPOINT looked
+[shop, crm, archive] SELECT 1 / (_id - _id) FROM target.things
+[shop, crm, archive] ROLLBACK TO looked
 [shop, crm, archive] INSERT INTO target.things (_id, name) VALUES (45, 'serial')
 [shop, crm, archive] SELECT name FROM target.things WHERE _id = 45
 [shop, crm, archive] COMMIT
