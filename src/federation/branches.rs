@@ -8,12 +8,14 @@ use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::counts::AllReads;
+use super::locks::Locked;
 use super::placement::Copies;
 use super::writers::Writers;
 use crate::catalog::{Reach, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
+use crate::stores::lock::RowLock;
 use crate::stores::schema::TableId;
-use crate::stores::{Branch, Connector, Purpose, Scan, Serial, StoreError, StoreName, Table};
+use crate::stores::{Branch, Connector, Purpose, Serial, StoreError, StoreName, Table};
 use crate::task::OwnedTask;
 
 /// Branches by store. Plans find it among the extensions of their session configuration, so they hold no pool themselves.
@@ -28,8 +30,8 @@ pub struct Branches {
     reads: Arc<AllReads>,
     /// Through which the block has written, and reads what it has written to.
     writers: Option<Arc<Writers>>,
-    /// The table whose rows are read to be changed.
-    locked: Option<(StoreName, TableId)>,
+    /// Tables whose rows are held as they are read.
+    held: Arc<[Held]>,
     /// Lets go of what an idle transaction block holds when the stores are closed under it.
     _watch: Option<OwnedTask<()>>,
 }
@@ -49,6 +51,23 @@ pub enum BranchKind {
     /// A `SERIALIZABLE` transaction block, which may use one store only. It reads through its writers, if it has some, so that what it
     /// reads and what it writes are one transaction.
     Serializable(Serial),
+}
+
+/// A table whose rows are held until the end of the transaction.
+#[derive(Debug)]
+struct Held {
+    store: StoreName,
+    table: TableId,
+    hold: Hold,
+}
+
+/// Why rows are held as they are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// The statement is going to change them.
+    ToChange,
+    /// The client wants them to be locked.
+    Locked(RowLock),
 }
 
 #[derive(Debug, Default, Clone)]
@@ -74,7 +93,7 @@ impl Branches {
         };
         let _watch = (kind != BranchKind::Statement).then(watch);
         let (reach, reads) = (Arc::clone(&snapshot.reach), Arc::default());
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, locked: None, _watch }
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held: Arc::default(), _watch }
     }
 
     /// A second handle on the same branches, for one statement of a block.
@@ -83,7 +102,8 @@ impl Branches {
         let (connectors, slots, changed) = (Arc::clone(&self.connectors), Arc::clone(&self.slots), self.changed.clone());
         let (reach, retired, reads) = (Arc::clone(&self.reach), self.retired.clone(), Arc::clone(&self.reads));
         let writers = self.writers.clone();
-        Self { connectors, kind: self.kind, slots, changed, reach, retired, reads, writers, locked: None, _watch: None }
+        let (kind, held) = (self.kind, Arc::default());
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, _watch: None }
     }
 
     /// Branches for a second run of the same statement: it sees what its transaction sees, and of a statement's own branches none that the
@@ -91,7 +111,7 @@ impl Branches {
     pub(super) fn again(&self) -> Self {
         let shared = self.sharing();
         let slots = if self.kind == BranchKind::Statement { Arc::default() } else { Arc::clone(&shared.slots) };
-        Self { slots, locked: self.locked.clone(), ..shared }
+        Self { slots, held: Arc::clone(&self.held), ..shared }
     }
 
     /// The same, which reads what `writers` have written to through them.
@@ -103,17 +123,25 @@ impl Branches {
     /// The same for a statement that changes rows of a table: what it reads of the table nobody else changes before it ends.
     #[must_use]
     pub fn locking(self, store: StoreName, table: TableId) -> Self {
-        Self { locked: Some((store, table)), ..self }
+        Self { held: Arc::new([Held { store, table, hold: Hold::ToChange }]), ..self }
     }
 
-    /// Whether what a scan reads is going to be changed.
-    pub(super) fn locks(&self, scan: &Scan) -> bool {
-        self.locks_table(&scan.store, &scan.table)
+    /// The same for a statement that locks rows for the client.
+    #[must_use]
+    pub fn locking_rows(self, tables: &[Locked]) -> Self {
+        let held =
+            |locked: &Locked| Held { store: locked.store.clone(), table: locked.table.id.clone(), hold: Hold::Locked(locked.lock) };
+        Self { held: tables.iter().map(held).collect(), ..self }
     }
 
-    /// Whether the rows of a table are read to be changed.
+    /// Why what a scan reads is held; `None` when it is not.
+    pub(super) fn hold(&self, store: &StoreName, table: &TableId) -> Option<Hold> {
+        self.held.iter().find(|held| held.store == *store && held.table == *table).map(|held| held.hold)
+    }
+
+    /// Whether the rows of a table are held as they are read.
     pub(super) fn locks_table(&self, store: &StoreName, table: &TableId) -> bool {
-        self.locked.as_ref().is_some_and(|(locked, id)| locked == store && id == table)
+        self.hold(store, table).is_some()
     }
 
     /// Whether the statement or its block has a branch that writes to `store`: all that is read there goes through it.
@@ -146,7 +174,8 @@ impl Branches {
     pub fn none() -> Self {
         let (connectors, kind) = (Arc::default(), BranchKind::Statement);
         let (slots, reach, retired, reads) = (Arc::default(), Arc::default(), CancellationToken::new(), Arc::default());
-        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, locked: None, _watch: None }
+        let held = Arc::default();
+        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, _watch: None }
     }
 
     /// Branches of which one is there already and no other can be opened.
@@ -293,7 +322,7 @@ fn gone(store: &StoreName) -> StoreError {
     }
 }
 
-/// A table whose rows are going to be changed joins no part of a plan: only a scan of it can keep others from its rows.
+/// A table whose rows are held joins no part of a plan: only a scan of it can keep others from its rows.
 impl Copies for Branches {
     fn offered(&self, store: &StoreName, table: &Table) -> bool {
         self.locks_table(store, &table.id)

@@ -21,7 +21,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use futures::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 
-use super::branches::Branches;
+use super::branches::{Branches, Hold};
 use super::estimate;
 use super::items::{plain_items, refit};
 use super::joins::dynamic::{Received, Told};
@@ -239,7 +239,7 @@ async fn open(
     // What joins have told may have made it short.
     let most = ranges::of(&node.table, &scan, node.ranges);
     // A branch that writes has one connection, and no range of it locks anything.
-    if most < 2 || branches.writes_to(&scan.store) || branches.locks(&scan) {
+    if most < 2 || branches.writes_to(&scan.store) || branches.locks_table(&scan.store, &scan.table) {
         return read(node.table, scan, branches, limits).await;
     }
     let (count, stream) = ranges::read(node.table, scan, branches, limits, most).await?;
@@ -259,10 +259,10 @@ pub(super) async fn read(
 ) -> Result<BatchStream, StoreError> {
     let store = scan.store.clone();
     let branch = branches.get(&store).await?;
-    let opened = if branches.locks(&scan) {
-        branch.scan_for_update(&table, &scan, limits).await
-    } else {
-        branch.scan(&table, &scan, limits).await
+    let opened = match branches.hold(&store, &scan.table) {
+        Some(Hold::ToChange) => branch.scan_for_update(&table, &scan, limits).await,
+        Some(Hold::Locked(lock)) => branch.scan_locked(&table, &scan, lock, limits).await,
+        None => branch.scan(&table, &scan, limits).await,
     };
     kept_open(opened, branch, branches, store)
 }

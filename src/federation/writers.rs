@@ -36,6 +36,14 @@ struct Open {
     branches: BTreeMap<StoreName, Arc<dyn Branch>>,
     /// Live savepoints, the oldest first.
     savepoints: Vec<u32>,
+    /// Stores of which rows are locked, and behind which savepoint.
+    locked: BTreeMap<StoreName, Option<u32>>,
+}
+
+impl Open {
+    fn holds(&self, store: &StoreName) -> bool {
+        self.locked.contains_key(store) || self.branches.get(store).is_some_and(|branch| branch.has_written())
+    }
 }
 
 impl Writers {
@@ -84,6 +92,23 @@ impl Writers {
         }
         let opened = self.open_for(store, self.purpose).await;
         opened.map_err(|error| Diagnosis::of(&error))
+    }
+
+    /// Opens the branch of `store` to lock rows through. The store then counts as written to.
+    ///
+    /// # Errors
+    /// As [`Writers::open`].
+    pub async fn open_to_lock(&self, store: &StoreName) -> Result<(), Diagnosis> {
+        self.open(store).await?;
+        let mut open = lock(&self.open);
+        let since = open.savepoints.last().copied();
+        open.locked.entry(store.clone()).or_insert(since);
+        Ok(())
+    }
+
+    /// Whether something has been written to `store`, or rows of it are locked.
+    pub fn holds(&self, store: &StoreName) -> bool {
+        lock(&self.open).holds(store)
     }
 
     /// The branch that a serializable block reads `store` through, and writes through if it comes to that. It gets the savepoints that
@@ -139,9 +164,9 @@ impl Writers {
     /// Several stores share no commit.
     fn check_only(&self, store: &StoreName) -> Result<(), Diagnosis> {
         let open = lock(&self.open);
-        let mut others = open.branches.iter().filter(|(name, branch)| *name != store && branch.has_written());
-        let Some((other, _)) = others.next() else { return Ok(()) };
-        let message = format!("a transaction cannot write to several stores yet (\"{other}\", \"{store}\")");
+        let Some(other) = open.branches.keys().find(|name| *name != store && open.holds(name)) else { return Ok(()) };
+        let done = if open.locked.contains_key(other) { "lock rows of, or write to," } else { "write to" };
+        let message = format!("a transaction cannot {done} several stores yet (\"{other}\", \"{store}\")");
         Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
             .with_detail(format!("Nothing was written to store \"{store}\"."))
             .with_hint("Write to each store in a transaction of its own."))
@@ -184,7 +209,11 @@ impl Writers {
     /// # Errors
     /// What a store answered; all of them have been tried, and the block has failed.
     pub async fn roll_back_to(&self, id: u32) -> Result<(), Diagnosis> {
-        lock(&self.open).savepoints.retain(|live| *live <= id);
+        {
+            let mut open = lock(&self.open);
+            open.savepoints.retain(|live| *live <= id);
+            open.locked.retain(|_, since| since.is_none_or(|since| since < id));
+        }
         let mut first = Ok(());
         for branch in self.branches() {
             let undone = branch.roll_back_to(id).await.map_err(|error| Diagnosis::of(&error));
@@ -198,7 +227,12 @@ impl Writers {
     /// # Errors
     /// What a store answered; the block has then failed.
     pub async fn release(&self, id: u32) -> Result<(), Diagnosis> {
-        lock(&self.open).savepoints.retain(|live| *live < id);
+        {
+            let mut open = lock(&self.open);
+            open.savepoints.retain(|live| *live < id);
+            let last = open.savepoints.last().copied();
+            open.locked.values_mut().filter(|since| since.is_some_and(|since| since >= id)).for_each(|since| *since = last);
+        }
         for branch in self.branches() {
             branch.release(id).await.map_err(|error| Diagnosis::of(&error))?;
         }
@@ -469,6 +503,27 @@ mod tests {
         writers.adopt(&a, branch).await.unwrap();
         kept.sharing().with_writers(writers).get(&a).await.unwrap();
         assert_eq!(asked.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_store_whose_rows_are_locked_counts_until_a_savepoint_lets_go_of_them() {
+        let (snapshot, asked) = stores();
+        let writers = Writers::new(&snapshot, WriteIsolation::ReadCommitted);
+        let (a, b) = (StoreName::new("a"), StoreName::new("b"));
+        let unwritten: Arc<dyn Branch> = Arc::new(Written::open(&a, &asked, "read"));
+        writers.adopt(&a, unwritten).await.unwrap();
+        writers.savepoint(1).await.unwrap();
+        writers.savepoint(2).await.unwrap();
+        writers.open_to_lock(&a).await.unwrap();
+        assert!(writers.holds(&a) && !writers.holds(&b));
+        assert_eq!(writers.open(&b).await.unwrap_err().sqlstate, sqlstate::FEATURE_NOT_SUPPORTED);
+        assert!(writers.open(&a).await.is_ok());
+        // What was locked behind a savepoint that is forgotten was locked behind the one before.
+        writers.release(2).await.unwrap();
+        assert!(writers.holds(&a));
+        writers.roll_back_to(1).await.unwrap();
+        assert!(!writers.holds(&a));
+        assert!(writers.open(&b).await.is_ok());
     }
 
     #[tokio::test]

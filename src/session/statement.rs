@@ -4,6 +4,7 @@
 pub mod copy;
 pub mod cursor;
 mod explain;
+mod locks;
 pub mod modes;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::federation::ast::postgres::Postgres;
 use crate::federation::ast::syntax::{at_or_near, from_parser};
 use crate::federation::ast::{DEPTH_MAX, depth, length, tokens};
 use crate::federation::dml::Write;
+use crate::federation::locks::Locking;
 
 /// One parsed statement.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct Parsed {
 pub enum Kind {
     /// `SELECT`, `VALUES`, `TABLE`, `WITH`
     Query(Box<Query>),
+    /// A query with `FOR UPDATE` or its like
+    Lock(Box<Locking>),
     /// `INSERT`, `UPDATE`, `DELETE`, also after `WITH`
     Write(Box<Write>),
     /// `EXPLAIN [ANALYZE] query`
@@ -164,6 +168,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
     let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| syntax(error.into()))?;
     tokens::settle(&mut tokens, text)?;
     length::bound(&tokens)?;
+    let mut locks = locks::take(&mut tokens, text)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
     let mut statements = Vec::new();
     loop {
@@ -188,6 +193,10 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
                 depth::bound(&mut statement)?;
                 classify(statement, &whole)
             }
+        };
+        let kind = match locks.remove(&statements.len()) {
+            Some(clauses) => locks::attach(kind, clauses),
+            None => kind,
         };
         statements.push(Parsed { text: Arc::clone(&whole), kind });
         let next = parser.peek_token();

@@ -321,8 +321,8 @@ impl Block {
     }
 }
 
-/// Whether the block has written to another store, so that this one will be refused.
+/// Whether the block has written to another store, or locked rows of it, so that this one will be refused.
 fn is_taken(writers: &Writers, store: &StoreName, snapshot: &Snapshot) -> bool {
     let mut others = snapshot.connectors.keys().filter(|other| *other != store);
-    others.any(|other| writers.get(other).is_some_and(|branch| branch.has_written()))
+    others.any(|other| writers.holds(other))
 }

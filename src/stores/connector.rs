@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::edit::{Edit, Edited};
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
+use super::lock::RowLock;
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relay::{Kept, Relayed};
@@ -143,6 +144,15 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// What the store does not do that way, and the rule.
     fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
         Err(Refusal::new(edit.verb(), "the store takes no writes"))
+    }
+
+    /// Whether the store locks rows of `table` for a client that reads them. Pure: no network.
+    ///
+    /// # Errors
+    /// What the store does not do that way, and the rule.
+    fn accepts_lock(&self, table: &Table, lock: RowLock) -> Result<(), Refusal> {
+        let _ = table;
+        Err(Refusal::new(lock.strength.words(), "the store locks no rows for who reads them"))
     }
 
     /// The most rows of an edit that are one statement of the store, so that all of them are written or none.
@@ -351,6 +361,23 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
     async fn scan_for_update(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
         let _ = (table, limits);
         Err(StoreError::Unsupported { store: scan.store.to_string(), feature: "writes" })
+    }
+
+    /// A scan of rows that are locked for the client until the branch ends, those that it gives at least. It is asked for what
+    /// [`Connector::accepts_lock`] took, of a branch that writes. Rows that others have changed meanwhile are given as they are now, if
+    /// they still satisfy `scan.filter`, or are 40001 where the branch sees one state.
+    ///
+    /// # Errors
+    /// As [`Branch::scan`], and 55P03 for a row that is not waited for.
+    async fn scan_locked(
+        &self,
+        table: &Arc<Table>,
+        scan: &Scan,
+        lock: RowLock,
+        limits: ScanLimits,
+    ) -> Result<BatchStream, StoreError> {
+        let _ = (table, lock, limits);
+        Err(StoreError::Unsupported { store: scan.store.to_string(), feature: "row locks" })
     }
 
     /// Marks a state to come back to. A branch that takes no edits has nothing to undo.

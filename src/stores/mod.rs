@@ -22,6 +22,7 @@ pub mod document;
 pub mod edit;
 pub mod error;
 pub mod fragment;
+pub mod lock;
 pub mod position;
 pub mod predicate;
 pub mod relational;

@@ -12,6 +12,7 @@ mod errors;
 mod fast_path_postgres;
 mod generic_plans;
 mod injection;
+mod locks;
 mod lookups;
 mod outages;
 mod reload;

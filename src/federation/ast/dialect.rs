@@ -44,8 +44,11 @@ impl VisitorMut for Dialect {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         if !query.locks.is_empty() {
-            let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "row locks (FOR UPDATE, FOR SHARE) are not supported yet")
-                .with_detail("A lock that is ignored would let a concurrent writer change the rows.");
+            let error = Diagnosis::new(
+                sqlstate::FEATURE_NOT_SUPPORTED,
+                "row locks (FOR UPDATE, FOR SHARE) of queries inside others are not supported",
+            )
+            .with_hint("Lock the rows by a query of its own before.");
             return ControlFlow::Break(Box::new(error));
         }
         ControlFlow::Continue(())

@@ -58,6 +58,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, Select, VisitMut, VisitorMut}
 use crate::error::Diagnosis;
 
 pub use rows::SIDE;
+pub(super) use sets::is_set as is_set_function;
 pub use whole_row::ColumnsOf;
 use whole_row::Relations;
 

@@ -237,7 +237,8 @@ impl Visitor for Calls<'_> {
     }
 }
 
-fn is_set(name: &str) -> bool {
+/// Whether calls of a function give sets.
+pub(in super::super) fn is_set(name: &str) -> bool {
     name == "unnest" || set_function(name).is_some() || json::returns_set(name)
 }
 

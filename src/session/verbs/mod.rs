@@ -6,6 +6,7 @@ mod cursor;
 mod discard;
 mod execute;
 mod explain;
+mod lock;
 mod select;
 mod set;
 mod show;
@@ -46,6 +47,7 @@ pub(super) async fn run(
     match &statement.kind {
         Kind::Query(query) => select::run(session, &statement.text, query, bound, reading).await,
         Kind::Write(write) => Box::pin(write::run(session, &statement.text, write, bound)).await,
+        Kind::Lock(locking) => Box::pin(lock::run(session, &statement.text, locking, bound, reading)).await,
         Kind::Explain { query, analyze, json } => {
             let asked = explain::Asked { analyze: *analyze, json: *json };
             explain::run(session, &statement.text, query, asked, bound).await
@@ -102,6 +104,12 @@ pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given
                     Some(columns)
                 }
             }
+        }
+        Some((Kind::Lock(locking), text)) => {
+            let plan = Box::pin(lock::plan(session, &setting, text, locking, given)).await?;
+            let columns = plan.columns.clone();
+            planned = Some(plan);
+            Some(columns)
         }
         Some((Kind::Write(asked), text)) => {
             let engine = session.shared.engine.clone();

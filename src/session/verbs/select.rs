@@ -33,7 +33,7 @@ pub(super) async fn plan(
     planned.map_err(|error| located(error, query, text))
 }
 
-fn located(error: Diagnosis, query: &Query, text: &str) -> Diagnosis {
+pub(super) fn located(error: Diagnosis, query: &Query, text: &str) -> Diagnosis {
     let position = error.position.or_else(|| locate::position(&error, query, text));
     error.with_position(position)
 }

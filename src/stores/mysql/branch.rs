@@ -33,6 +33,7 @@ use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, Seri
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
+use super::super::lock::RowLock;
 use super::super::position::Position;
 use super::super::schema::Table;
 use super::Shared;
@@ -529,6 +530,17 @@ impl connector::Branch for Branch {
     async fn scan_for_update(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
         self.alone()?;
         self.start(Job::locking(&self.shared, table, scan, limits)?).await
+    }
+
+    async fn scan_locked(
+        &self,
+        table: &Arc<Table>,
+        scan: &Scan,
+        lock: RowLock,
+        limits: ScanLimits,
+    ) -> Result<BatchStream, StoreError> {
+        self.alone()?;
+        self.start(Job::held(&self.shared, (table, scan), lock, limits)?).await
     }
 
     async fn savepoint(&self, id: u32) -> Result<(), StoreError> {

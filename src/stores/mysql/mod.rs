@@ -30,6 +30,7 @@ use super::document::{Known, Learning, Memory};
 use super::edit::Edit;
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
+use super::lock::RowLock;
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::schema::{StoreSchema, Table, TableId};
@@ -254,6 +255,10 @@ impl Connector for Store {
 
     fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
         write::accepts(&self.0, edit)
+    }
+
+    fn accepts_lock(&self, table: &Table, _lock: RowLock) -> Result<(), Refusal> {
+        write::has_transactions(&self.0, table)
     }
 
     fn rows_of_edit(&self) -> usize {

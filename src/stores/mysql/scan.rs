@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::connector::{BatchStream, Scan, ScanLimits};
 use super::super::error::StoreError;
+use super::super::lock::{RowLock, Strength, Waiting};
 use super::super::relational::documents::{Selected, select};
 use super::super::relational::{Dialect, Sql, Unwritable, embedded, write_all};
 use super::super::schema::Table;
@@ -259,6 +260,17 @@ pub(super) fn refused(shared: &Shared, error: Unwritable) -> StoreError {
     }
 }
 
+/// How a lock is spelled. InnoDB knows two strengths; only MySQL has a spelling for the weaker one that it takes words behind of.
+fn lock_words(strength: Strength, waiting: Waiting) -> &'static str {
+    match (strength, waiting) {
+        (Strength::Update | Strength::NoKeyUpdate, _) => " FOR UPDATE",
+        (Strength::Share | Strength::KeyShare, Waiting::Wait) => " LOCK IN SHARE MODE",
+        (Strength::Share | Strength::KeyShare, Waiting::Skip | Waiting::Fail) => {
+            " /*M! LOCK IN SHARE MODE */ /*!80001 FOR SHARE */"
+        }
+    }
+}
+
 impl Job {
     /// Prepares `scan`.
     ///
@@ -296,6 +308,22 @@ impl Job {
         let mut job = Self::new(shared, table, scan, limits)?;
         job.text.push_str(" FOR UPDATE");
         job.policy.zero_date = ZeroDate::Error;
+        Ok(job)
+    }
+
+    /// Prepares a scan whose rows are locked for who reads them.
+    ///
+    /// # Errors
+    /// As [`Job::new`].
+    pub(super) fn held(
+        shared: &Arc<Shared>,
+        (table, scan): (&Arc<Table>, &Scan),
+        lock: RowLock,
+        limits: ScanLimits,
+    ) -> Result<Self, StoreError> {
+        let mut job = Self::new(shared, table, scan, limits)?;
+        job.text.push_str(lock_words(lock.strength, lock.waiting));
+        job.text.push_str(lock.waiting.words());
         Ok(job)
     }
 

@@ -29,6 +29,7 @@ use super::super::connector::{BatchStream, Branch, Purpose, Scan, ScanLimits, Se
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
+use super::super::lock::RowLock;
 use super::super::position::Position;
 use super::super::relational::literal;
 use super::super::schema::Table;
@@ -296,6 +297,18 @@ impl Branch for View {
 
     async fn scan_for_update(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
         let mut job = write::locked_scan(table, scan, limits)?;
+        job.deadline = self.inner.settings.deadline;
+        Box::pin(self.writing().await?.scan(job)).await
+    }
+
+    async fn scan_locked(
+        &self,
+        table: &Arc<Table>,
+        scan: &Scan,
+        lock: RowLock,
+        limits: ScanLimits,
+    ) -> Result<BatchStream, StoreError> {
+        let mut job = Job::scan(table, scan, limits)?.locking(lock);
         job.deadline = self.inner.settings.deadline;
         Box::pin(self.writing().await?.scan(job)).await
     }

@@ -17,6 +17,7 @@ use super::super::collation;
 use super::super::connector::{Scan, ScanLimits, StoreName};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Relation, Shape, Tables, shapes};
+use super::super::lock::RowLock;
 use super::super::predicate::Predicate;
 use super::super::relational::documents::{Part, Selected, select};
 use super::super::relational::{self, Dialect, Sql, Unwritable, embedded, literal, write_all};
@@ -166,10 +167,9 @@ impl Job {
         Ok(Self::new(store, vec![table.clone()], items, table.project(columns), &sql, ScanLimits::default()))
     }
 
-    /// The same rows, which nobody else changes until the end of the transaction.
-    pub(super) fn locking(mut self) -> Self {
-        // As strong as a change of the rows is where it keeps their keys, so that rows of other tables may still come to refer to them.
-        self.select = format!("{} FOR NO KEY UPDATE", self.select).into();
+    /// The same rows, locked until the end of the transaction.
+    pub(super) fn locking(mut self, lock: RowLock) -> Self {
+        self.select = format!("{} {}{}", self.select, lock.strength.words(), lock.waiting.words()).into();
         self
     }
 

@@ -46,6 +46,7 @@ use super::document::{Known, Learning, Memory};
 use super::edit::Edit;
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
+use super::lock::RowLock;
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relational::documents::{TableOptions, read_options};
@@ -187,6 +188,10 @@ impl connector::Connector for Connector {
 
     fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
         write::accepts(edit)
+    }
+
+    fn accepts_lock(&self, _table: &Table, _lock: RowLock) -> Result<(), Refusal> {
+        Ok(())
     }
 
     fn rows_of_edit(&self) -> usize {

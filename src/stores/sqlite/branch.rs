@@ -34,6 +34,7 @@ use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, Seri
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
+use super::super::lock::RowLock;
 use super::super::position::Position;
 use super::super::relational::Dialect;
 use super::super::schema::Table;
@@ -202,6 +203,11 @@ impl Branch {
         }
     }
 
+    /// The statement that takes the lock of what writes, where the transaction has not got it from the start.
+    fn taking(&self, table: &Table) -> Option<String> {
+        (self.mode == Mode::ReadThenWrite).then(|| format!("DELETE FROM {} WHERE 0", Dialect::Sqlite.table(&table.id)))
+    }
+
     async fn mark(&self, mark: Mark, id: u32) -> Result<(), StoreError> {
         if self.mode == Mode::Once || self.allow().is_err() {
             return Ok(());
@@ -246,9 +252,19 @@ impl connector::Branch for Branch {
             let feature = "conditions of writes on fields of documents that are read as NULL where they do not fit";
             return Err(StoreError::Unsupported { store: self.pool.store().to_string(), feature });
         }
-        let lock = format!("DELETE FROM {} WHERE 0", Dialect::Sqlite.table(&table.id));
-        let lock = (self.mode == Mode::ReadThenWrite).then_some(lock);
-        self.start(Layout::new(self.pool.store(), table, scan)?, lock, limits).await
+        self.start(Layout::new(self.pool.store(), table, scan)?, self.taking(table), limits).await
+    }
+
+    /// Any lock is that of the file.
+    async fn scan_locked(
+        &self,
+        table: &Arc<Table>,
+        scan: &Scan,
+        _lock: RowLock,
+        limits: ScanLimits,
+    ) -> Result<BatchStream, StoreError> {
+        self.allow()?;
+        self.start(Layout::new(self.pool.store(), table, scan)?, self.taking(table), limits).await
     }
 
     async fn run(

@@ -33,10 +33,11 @@ use super::document::{Known, Learning, Memory};
 use super::edit::Edit;
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
+use super::lock::{RowLock, Waiting};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relational::documents::{self, TableOptions, read_options};
-use super::schema::{Collation, Column, StoreSchema, Table};
+use super::schema::{Collation, Column, StoreSchema, Table, TableKind};
 use crate::options::{Form, OptionSpec, Problem, Reader, Secrets};
 use crate::task::OwnedTask;
 
@@ -217,6 +218,18 @@ impl connector::Connector for Connector {
 
     fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
         write::accepts(edit)
+    }
+
+    fn accepts_lock(&self, table: &Table, lock: RowLock) -> Result<(), Refusal> {
+        if table.kind != TableKind::Table {
+            return Err(Refusal::new(lock.strength.words(), "a view has no rows of its own"));
+        }
+        match lock.waiting {
+            Waiting::Wait => Ok(()),
+            Waiting::Skip | Waiting::Fail => {
+                Err(Refusal::new(lock.waiting.words().trim_start(), "the store locks its file as a whole, and waits for it"))
+            }
+        }
     }
 
     fn describe_edit(&self, edit: &Edit) -> String {

@@ -15,19 +15,7 @@ use crate::pgtype::PgType;
 pub(super) fn accepts(shared: &Shared, edit: &Edit) -> Result<(), Refusal> {
     writes_columns(edit)?;
     let table = edit.table();
-    let others = shared.other_engines.lock().unwrap_or_else(PoisonError::into_inner);
-    let no_transactions = match table.kind {
-        TableKind::Table if others.contains(&table.id) => {
-            Some("its engine has no transactions, so a statement that fails leaves what it has done")
-        }
-        TableKind::Table => None,
-        _ => (!others.is_empty())
-            .then_some("some tables of the server are kept by an engine without transactions, maybe those that it shows"),
-    };
-    drop(others);
-    if let Some(rule) = no_transactions {
-        return Err(Refusal::new(format_args!("table \"{}\"", table.id.name), rule));
-    }
+    has_transactions(shared, table)?;
     let refuse = |rule| Err(Refusal::new(edit.verb(), rule));
     let gives_inserted = shared.gives_inserted.load(Ordering::Relaxed);
     match edit {
@@ -42,6 +30,27 @@ pub(super) fn accepts(shared: &Shared, edit: &Edit) -> Result<(), Refusal> {
             refuse("the server gives no rows back that it deletes (MariaDB does)")
         }
         Edit::DeleteRows(delete) => keys(table, &delete.key),
+    }
+}
+
+/// Whether the rows of a table are kept by an engine with transactions.
+///
+/// # Errors
+/// The table, when they are not or nobody knows.
+pub(in super::super) fn has_transactions(shared: &Shared, table: &Table) -> Result<(), Refusal> {
+    let others = shared.other_engines.lock().unwrap_or_else(PoisonError::into_inner);
+    let no_transactions = match table.kind {
+        TableKind::Table if others.contains(&table.id) => {
+            Some("its engine has no transactions, so a statement that fails leaves what it has done")
+        }
+        TableKind::Table => None,
+        _ => (!others.is_empty())
+            .then_some("some tables of the server are kept by an engine without transactions, maybe those that it shows"),
+    };
+    drop(others);
+    match no_transactions {
+        Some(rule) => Err(Refusal::new(format_args!("table \"{}\"", table.id.name), rule)),
+        None => Ok(()),
     }
 }
 

@@ -37,6 +37,7 @@ use super::pool::Lease;
 use super::scan::{Job, refused};
 use writer::Writer;
 
+pub(super) use accept::has_transactions;
 pub(super) use marks::{Mark, Marks};
 pub(super) use turn::{Flags, Turn, share};
 pub(super) use xa::{Xid, Xids};

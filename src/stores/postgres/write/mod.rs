@@ -31,6 +31,7 @@ use super::super::document::OnMismatch;
 use super::super::edit::Edit;
 use super::super::error::StoreError;
 use super::super::fragment::{Refusal, Relation};
+use super::super::lock::RowLock;
 use super::super::relational::{edit, embedded};
 use super::super::schema::Table;
 use super::job::{Job, used_columns};
@@ -81,7 +82,7 @@ pub(super) fn locked_scan(table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -
     }
     let mut job = Job::scan(&strict(table), scan, limits)?;
     job.schema = table.project(&scan.columns);
-    Ok(job.locking())
+    Ok(job.locking(RowLock::FOR_CHANGE))
 }
 
 /// The table with values that do not fit their columns as errors.

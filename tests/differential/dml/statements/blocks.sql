@@ -54,6 +54,18 @@ INSERT INTO other.things (_id, name) VALUES (46, 'of two')
 SELECT 1
 COMMIT
 SELECT name FROM target.things WHERE _id = 1
+-- Rows that are locked are those that are read.
+-- refused by field: no row locks
+SELECT _id, name FROM target.things WHERE _id < 3 FOR UPDATE
+[shop, crm, archive] BEGIN
+[shop, crm, archive] SELECT _id, name FROM target.things WHERE _id < 3 ORDER BY _id DESC LIMIT 1 FOR NO KEY UPDATE
+[shop, crm, archive] SELECT t._id, s.qty FROM target.things t JOIN other.sources s ON s.item = t._id FOR SHARE OF t
+[shop, crm, archive] UPDATE target.things SET qty = 7 WHERE _id = 1
+[shop, crm, archive] SELECT qty FROM target.things WHERE _id = 1 FOR KEY SHARE
+-- refused by shop, crm, archive: groups are no rows, for PostgreSQL too
+[shop, crm, archive] SELECT count(*) FROM target.things FOR UPDATE
+[shop, crm, archive] ROLLBACK
+[shop, crm, archive] SELECT _id FROM target.things FOR UPDATE OF nothing
 START TRANSACTION
 UPDATE target.things SET qty = NULL
 COMMIT
