@@ -6,6 +6,7 @@ pub mod cursor;
 mod explain;
 mod locks;
 pub mod modes;
+pub mod truncate;
 
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub enum Kind {
     Lock(Box<Locking>),
     /// `INSERT`, `UPDATE`, `DELETE`, also after `WITH`
     Write(Box<Write>),
+    /// `TRUNCATE`
+    Truncate(Box<truncate::Truncating>),
     /// `EXPLAIN [ANALYZE] query`
     Explain {
         /// The explained query.
@@ -289,6 +292,7 @@ fn classify(statement: Statement, text: &Arc<str>) -> Kind {
         Statement::Close { cursor: CloseCursor::All } => Kind::Close(None),
         Statement::Close { cursor: CloseCursor::Specific { name } } => Kind::Close(Some(fold(&name))),
         Statement::UNLISTEN { .. } => Kind::Nothing("UNLISTEN"),
+        Statement::Truncate(parsed) => truncate::classify(parsed),
         Statement::Call(function) => Kind::Call(Box::new(function)),
         other => write_kind(other, None),
     }
@@ -327,7 +331,6 @@ fn refused_write(verb: &str, hint: &str) -> Kind {
 fn refused(statement: &Statement) -> Kind {
     match statement {
         Statement::Merge(_) => refused_write("MERGE", "Use INSERT, UPDATE and DELETE."),
-        Statement::Truncate(_) => refused_write("TRUNCATE", "Use DELETE without a condition."),
         Statement::CreateFunction(_) => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "CREATE FUNCTION is not supported"),
         other => {
             let text = other.to_string();
@@ -415,7 +418,7 @@ mod tests {
             ("CREATE TABLE t (a int)", "0A000"),
             ("COPY t FROM STDIN", "0A000"),
             ("COPY (INSERT INTO t VALUES (1) RETURNING a) TO STDOUT", "0A000"),
-            ("TRUNCATE t", "0A000"),
+            ("TRUNCATE t PARTITION (1)", "42601"),
             ("MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DELETE", "0A000"),
             ("EXPLAIN DELETE FROM t", "0A000"),
             ("DECLARE c CURSOR FOR INSERT INTO t VALUES (1) RETURNING a", "42601"),

@@ -19,6 +19,7 @@ use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relay::{Kept, Relayed};
 use super::schema::{StoreSchema, Table, TableId};
+use super::truncate::{Truncate, Truncation};
 use super::value::Value;
 use crate::format::Format;
 use crate::options::{OptionSpec, Problem, Secrets};
@@ -153,6 +154,15 @@ pub trait Connector: fmt::Debug + Send + Sync {
     fn accepts_lock(&self, table: &Table, lock: RowLock) -> Result<(), Refusal> {
         let _ = table;
         Err(Refusal::new(lock.strength.words(), "the store locks no rows for who reads them"))
+    }
+
+    /// How the store empties tables with PostgreSQL's outcome. Pure: no network.
+    ///
+    /// # Errors
+    /// What the store does not do that way, and the rule.
+    fn accepts_truncate(&self, truncate: &Truncate) -> Result<Truncation, Refusal> {
+        let _ = truncate;
+        Err(Refusal::new("TRUNCATE", "the store takes no writes"))
     }
 
     /// The most rows of an edit that are one statement of the store, so that all of them are written or none.
@@ -351,6 +361,15 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
     async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
         let _ = stop;
         Err(StoreError::Unsupported { store: edit.store().to_string(), feature: "writes" })
+    }
+
+    /// Empties tables, as [`Connector::accepts_truncate`] said; otherwise as [`Branch::edit`].
+    ///
+    /// # Errors
+    /// As [`Branch::edit`].
+    async fn truncate(&self, truncate: &Truncate, stop: &CancellationToken) -> Result<(), StoreError> {
+        let _ = stop;
+        Err(StoreError::Unsupported { store: truncate.store.to_string(), feature: "TRUNCATE" })
     }
 
     /// A scan of rows that nobody else changes until the branch ends. Values that do not fit their column are errors, whatever the

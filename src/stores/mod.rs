@@ -28,6 +28,7 @@ pub mod predicate;
 pub mod relational;
 pub mod relay;
 pub mod schema;
+pub mod truncate;
 pub mod value;
 
 pub mod mongodb;

@@ -21,6 +21,7 @@ mod session;
 mod stopping;
 mod stores;
 mod transactions;
+mod truncate;
 mod watching;
 mod writes;
 

@@ -11,6 +11,7 @@ mod select;
 mod set;
 mod show;
 pub(super) mod transaction;
+mod truncate;
 mod write;
 
 use std::sync::Arc;
@@ -76,6 +77,7 @@ pub(super) async fn run(
         Kind::Fetch { name, forward, is_move: false } => cursor::fetch(session, name, *forward),
         Kind::Fetch { name, forward, is_move: true } => cursor::skip(session, name, *forward).await,
         Kind::Close(name) => cursor::close(session, name.as_deref()),
+        Kind::Truncate(truncating) => Box::pin(truncate::run(session, truncating)).await,
         Kind::Nothing(tag) => Ok(Execution::Done((*tag).to_owned())),
         Kind::Refused(error) => Err(error.clone()),
     }

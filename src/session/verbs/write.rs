@@ -39,7 +39,7 @@ use crate::write::run::{self, Observer, Outcome};
 
 /// Whether a statement changes rows, also by a name that it executes.
 pub(in crate::session) fn is_one(session: &Session, kind: &Kind) -> bool {
-    let changes_rows = |kind: &Kind| matches!(kind, Kind::Write(_));
+    let changes_rows = |kind: &Kind| matches!(kind, Kind::Write(_) | Kind::Truncate(_));
     match kind {
         Kind::Execute { name, .. } => {
             let prepared = session.names.statement(name);

@@ -49,6 +49,7 @@ use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::schema::{StoreSchema, Table, TableId};
+use super::truncate::{Truncate, Truncation};
 use crate::options::{OptionSpec, Problem, Reader, Secrets};
 
 /// The registration of this kind in `stores::KINDS`.
@@ -218,6 +219,10 @@ impl Connector for MongoDb {
 
     fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
         write::accepts(edit, self.shared.pool.seen().is_none_or(|deployment| deployment.replicated))
+    }
+
+    fn accepts_truncate(&self, truncate: &Truncate) -> Result<Truncation, Refusal> {
+        truncate.as_delete()
     }
 
     fn rows_of_edit(&self) -> usize {

@@ -20,6 +20,8 @@
 //! connections of transactions and edits are another pool's than those of scans (`Shared::leaders`): a cursor that is open never keeps
 //! its own session from writing.
 
+mod views;
+
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -36,6 +38,7 @@ use super::super::fragment::{Fragment, Tables};
 use super::super::lock::RowLock;
 use super::super::position::Position;
 use super::super::schema::Table;
+use super::super::truncate::Truncate;
 use super::Shared;
 use super::changes::{self, Access, SnapshotPosition};
 use super::fragment;
@@ -44,6 +47,7 @@ use super::ready::Ready;
 use super::scan::{Job, Seat};
 use super::write::{self, Flags, Mark, Marks, Turn, Xid, share};
 use crate::error::sqlstate;
+use views::{snapshot_view, transaction_view, writing_view};
 
 /// A pinned connection; `None` once its transaction has ended or broken.
 type Pinned = Arc<AsyncMutex<Option<Lease>>>;
@@ -429,75 +433,6 @@ async fn close_beside(mut guard: OwnedMutexGuard<Option<Lease>>) {
     }
 }
 
-/// A connection in a transaction. One that died while it was idle is replaced once.
-async fn begun(shared: &Arc<Shared>, access: Access, repeatable: bool) -> Result<(Lease, Option<SnapshotPosition>), StoreError> {
-    let mut lease = shared.leaders.lease().await?;
-    let position = match write::begin(&mut lease, access, repeatable).await {
-        Err(StoreError::ConnectionLost { .. }) if lease.reused => {
-            drop(lease);
-            shared.leaders.forget_idle();
-            lease = shared.leaders.lease().await?;
-            write::begin(&mut lease, access, repeatable).await?
-        }
-        outcome => outcome?,
-    };
-    Ok((lease, position))
-}
-
-/// Whether an equal position proves that two connections see one state.
-fn proved(shared: &Shared, lease: &Lease, position: &SnapshotPosition) -> Result<(), &'static str> {
-    if !lock(&shared.other_engines).is_empty() {
-        return Err("some tables are kept by an engine without transactions");
-    }
-    lease.session.server.logs_all.and_then(|()| position.proves())
-}
-
-async fn transaction_view(shared: &Arc<Shared>, access: Access, repeatable: bool) -> Result<View, StoreError> {
-    let (lease, position) = begun(shared, access, repeatable).await?;
-    // Without a position all scans take turns on one connection.
-    let proved = position.as_ref().map_or(Ok(()), |position| proved(shared, &lease, position));
-    let primary = Arc::new(AsyncMutex::new(Some(lease)));
-    let writing = (access == Access::Write && !shared.settings.read_only).then(Writing::default);
-    Ok(View::Transaction(Transaction { primary, beside: Mutex::new(Vec::new()), position, repeatable, proved, writing }))
-}
-
-async fn writing_view(shared: &Arc<Shared>, isolation: WriteIsolation) -> Result<View, StoreError> {
-    let (lease, xid) = write::begin_xa(shared, isolation).await?;
-    let writing = Writing { xid: Some(xid), ..Writing::default() };
-    writing.flags.is_alone.store(true, Ordering::Release);
-    Ok(View::Transaction(Transaction {
-        primary: Arc::new(AsyncMutex::new(Some(lease))),
-        beside: Mutex::new(Vec::new()),
-        position: None,
-        repeatable: isolation != WriteIsolation::ReadCommitted,
-        proved: Ok(()),
-        writing: Some(writing),
-    }))
-}
-
-async fn snapshot_view(shared: &Arc<Shared>, scans: usize) -> Result<View, StoreError> {
-    let mut leases = shared.pool.lease_many(scans).await?;
-    let begun = match changes::begin_one_snapshot(&mut leases).await {
-        Err(StoreError::ConnectionLost { .. }) if leases.iter().any(|lease| lease.reused) => {
-            drop(leases);
-            shared.pool.forget_idle();
-            leases = shared.pool.lease_many(scans).await?;
-            changes::begin_one_snapshot(&mut leases).await?
-        }
-        outcome => outcome?,
-    };
-    match begun {
-        Ok(position) => {
-            let proved = leases.first().map_or(Ok(()), |lease| proved(shared, lease, &position));
-            Ok(View::Snapshot { position, ready: Ready::new(shared, leases), proved })
-        }
-        Err(reason) => {
-            futures::future::try_join_all(leases.into_iter().map(write::roll_back)).await?;
-            Ok(View::Alone(Err(reason)))
-        }
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -524,6 +459,13 @@ impl connector::Branch for Branch {
         match self.view {
             View::Once => write::once(&self.shared, edit, stop).await,
             _ => self.edit_in_transaction(edit, stop).await,
+        }
+    }
+
+    async fn truncate(&self, truncate: &Truncate, stop: &CancellationToken) -> Result<(), StoreError> {
+        match self.view {
+            View::Once => write::truncate(&self.shared, truncate, stop).await,
+            _ => Err(StoreError::Unsupported { store: truncate.store.to_string(), feature: "TRUNCATE in a transaction" }),
         }
     }
 

@@ -34,6 +34,7 @@ use super::lock::RowLock;
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::schema::{StoreSchema, Table, TableId};
+use super::truncate::{Truncate, Truncation};
 use crate::options::{OptionSpec, Problem, Secrets};
 use crate::task::TaskSet;
 
@@ -255,6 +256,10 @@ impl Connector for Store {
 
     fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
         write::accepts(&self.0, edit)
+    }
+
+    fn accepts_truncate(&self, truncate: &Truncate) -> Result<Truncation, Refusal> {
+        write::accepts_truncate(&self.0, truncate)
     }
 
     fn accepts_lock(&self, table: &Table, _lock: RowLock) -> Result<(), Refusal> {

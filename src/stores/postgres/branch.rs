@@ -33,6 +33,7 @@ use super::super::lock::RowLock;
 use super::super::position::Position;
 use super::super::relational::literal;
 use super::super::schema::Table;
+use super::super::truncate::Truncate;
 use super::error;
 use super::job::Job;
 use super::lookup::{Batch, Lookup};
@@ -293,6 +294,11 @@ impl Branch for View {
         }
         let transaction = self.writing().await?;
         Box::pin(transaction.edit(edit, stop)).await
+    }
+
+    async fn truncate(&self, truncate: &Truncate, stop: &CancellationToken) -> Result<(), StoreError> {
+        let transaction = self.writing().await?;
+        Box::pin(transaction.truncate(truncate, stop)).await
     }
 
     async fn scan_for_update(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {

@@ -52,6 +52,7 @@ use super::predicate::{Predicate, Pushdown};
 use super::relational::documents::{TableOptions, read_options};
 use super::relay::{Kept, Relayed};
 use super::schema::{StoreSchema, Table};
+use super::truncate::{Truncate, Truncation};
 use super::value::Value;
 use crate::format::Format;
 use crate::options::{OptionSpec, Problem, Reader, Secrets};
@@ -188,6 +189,10 @@ impl connector::Connector for Connector {
 
     fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
         write::accepts(edit)
+    }
+
+    fn accepts_truncate(&self, _truncate: &Truncate) -> Result<Truncation, Refusal> {
+        Ok(Truncation::InTransaction)
     }
 
     fn accepts_lock(&self, _table: &Table, _lock: RowLock) -> Result<(), Refusal> {

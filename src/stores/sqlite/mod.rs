@@ -38,6 +38,7 @@ use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relational::documents::{self, TableOptions, read_options};
 use super::schema::{Collation, Column, StoreSchema, Table, TableKind};
+use super::truncate::{Truncate, Truncation};
 use crate::options::{Form, OptionSpec, Problem, Reader, Secrets};
 use crate::task::OwnedTask;
 
@@ -218,6 +219,10 @@ impl connector::Connector for Connector {
 
     fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
         write::accepts(edit)
+    }
+
+    fn accepts_truncate(&self, truncate: &Truncate) -> Result<Truncation, Refusal> {
+        truncate.as_delete()
     }
 
     fn accepts_lock(&self, table: &Table, lock: RowLock) -> Result<(), Refusal> {

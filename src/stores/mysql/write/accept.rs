@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use super::super::super::edit::Edit;
 use super::super::super::fragment::Refusal;
 use super::super::super::relational::edit::writes_columns;
-use super::super::super::schema::{Column, Table, TableKind};
+use super::super::super::schema::{Column, Generated, Table, TableKind};
+use super::super::super::truncate::{Emptied, Truncate, Truncation};
 use super::super::Shared;
 use super::super::fragment::whole;
 use crate::pgtype::PgType;
@@ -30,6 +31,28 @@ pub(super) fn accepts(shared: &Shared, edit: &Edit) -> Result<(), Refusal> {
             refuse("the server gives no rows back that it deletes (MariaDB does)")
         }
         Edit::DeleteRows(delete) => keys(table, &delete.key),
+    }
+}
+
+/// How tables are emptied. TRUNCATE of the server commits by itself and begins the numbers of the table anew; where either is not meant,
+/// the rows are deleted.
+///
+/// # Errors
+/// What the server does not do.
+pub(in super::super) fn accepts_truncate(shared: &Shared, truncate: &Truncate) -> Result<Truncation, Refusal> {
+    if truncate.cascades {
+        return Err(Refusal::new("CASCADE", "the store empties no table for another one"));
+    }
+    truncate.tables.iter().try_for_each(|emptied| has_transactions(shared, &emptied.table))?;
+    let counts = |emptied: &Emptied| emptied.table.columns.iter().any(|column| column.generated == Generated::ByDefault);
+    let is_one = truncate.tables.len() == 1;
+    match (truncate.restarts, truncate.tables.iter().any(counts)) {
+        (true, true) if !is_one => {
+            Err(Refusal::new("RESTART IDENTITY", "the store begins the numbers of one table at a time anew"))
+        }
+        (true, true) => Ok(Truncation::ByItself),
+        (_, false) if is_one => Ok(Truncation::ByItself),
+        _ => Ok(Truncation::AsDelete { in_blocks: false }),
     }
 }
 

@@ -30,6 +30,8 @@ use super::super::connector::WriteIsolation;
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::Refusal;
+use super::super::relational::{Dialect, Sql};
+use super::super::truncate::{Emptied, Truncate};
 use super::Shared;
 use super::changes::{self, Access, SnapshotPosition};
 use super::fragment::whole;
@@ -37,7 +39,7 @@ use super::pool::Lease;
 use super::scan::{Job, refused};
 use writer::Writer;
 
-pub(super) use accept::has_transactions;
+pub(super) use accept::{accepts_truncate, has_transactions};
 pub(super) use marks::{Mark, Marks};
 pub(super) use turn::{Flags, Turn, share};
 pub(super) use xa::{Xid, Xids};
@@ -172,8 +174,27 @@ pub(super) async fn once(shared: &Arc<Shared>, edit: &Edit, stop: &CancellationT
         Some(job) if edit.returning().is_empty() => job,
         _ => return Box::pin(once_in_transaction(shared, edit, stop)).await,
     };
-    let mut writer = Writer::reached(shared, &job, stop).await?;
-    let outcome = writer.ask(&job).await.and_then(|answer| writer.edited(&job, &answer, edit.returning()));
+    by_itself(shared, &job, stop).await
+}
+
+/// Empties a table, which commits by itself.
+///
+/// # Errors
+/// As [`once`].
+pub(super) async fn truncate(shared: &Arc<Shared>, truncate: &Truncate, stop: &CancellationToken) -> Result<(), StoreError> {
+    for Emptied { table, only: _ } in &truncate.tables {
+        let mut sql = Sql::bound(Dialect::MySql);
+        sql.push("TRUNCATE TABLE ");
+        sql.push(&Dialect::MySql.table(&table.id));
+        by_itself(shared, &rows::job(shared, table, &[], sql)?, stop).await?;
+    }
+    Ok(())
+}
+
+/// Sends a statement that commits by itself and gives no rows back.
+async fn by_itself(shared: &Arc<Shared>, job: &Job, stop: &CancellationToken) -> Result<Edited, StoreError> {
+    let mut writer = Writer::reached(shared, job, stop).await?;
+    let outcome = writer.ask(job).await.and_then(|answer| writer.edited(job, &answer, &[]));
     let is_unanswered = writer.is_unanswered();
     if let Some(lease) = writer.into_lease() {
         lease.release();

@@ -22,6 +22,7 @@ use super::super::super::error::StoreError;
 use super::super::super::relational::edit::{conflict, delete, insert_head, update};
 use super::super::super::relational::{Dialect, Sql, Unwritable};
 use super::super::super::schema::{Collation, Column, Table};
+use super::super::super::truncate::{Emptied, Truncate};
 use super::super::super::value::Value;
 use super::super::fragment::Postgres;
 use super::super::job::Job;
@@ -88,6 +89,21 @@ impl Statement {
             }
         };
         Ok(Self { store: store.clone(), table: Arc::clone(table), text: sql.text().into(), parameters, returned })
+    }
+
+    /// The statement that empties tables; `None` without tables.
+    pub(super) fn truncating(truncate: &Truncate) -> Option<Self> {
+        let first = truncate.tables.first()?;
+        let name = |emptied: &Emptied| {
+            let only = if emptied.only { "ONLY " } else { "" };
+            format!("{only}{}", Dialect::Postgres.table(&emptied.table.id))
+        };
+        let names: Vec<String> = truncate.tables.iter().map(name).collect();
+        let identity = if truncate.restarts { "RESTART IDENTITY" } else { "CONTINUE IDENTITY" };
+        let others = if truncate.cascades { "CASCADE" } else { "RESTRICT" };
+        let text = format!("TRUNCATE TABLE {} {identity} {others}", names.join(", "));
+        let (store, table) = (truncate.store.clone(), Arc::clone(&first.table));
+        Some(Self { store, table, text: text.into(), parameters: Parameters::None, returned: None })
     }
 }
 

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::super::connector::WriteIsolation;
 use super::super::super::edit::{Edit, Edited};
 use super::super::super::error::StoreError;
+use super::super::super::truncate::Truncate;
 use super::super::branch::Inner;
 use super::super::error;
 use super::super::job::Job;
@@ -106,12 +107,26 @@ impl Transaction {
     /// # Errors
     /// What the server answered.
     pub(in super::super) async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
-        let statement = Statement::of(edit)?;
+        self.send(&Statement::of(edit)?, stop).await
+    }
+
+    /// Empties tables.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub(in super::super) async fn truncate(&self, truncate: &Truncate, stop: &CancellationToken) -> Result<(), StoreError> {
+        match Statement::truncating(truncate) {
+            Some(statement) => self.send(&statement, stop).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    async fn send(&self, statement: &Statement, stop: &CancellationToken) -> Result<Edited, StoreError> {
         let mut line = self.ready().await?;
         self.has_written.store(true, Ordering::Release);
         line.has_failed = true;
         let lease = line.lease.as_mut().ok_or_else(|| self.ended())?;
-        let outcome = Box::pin(run(&self.inner, lease, &statement, stop, State::Transaction)).await;
+        let outcome = Box::pin(run(&self.inner, lease, statement, stop, State::Transaction)).await;
         line.has_failed = outcome.is_err();
         outcome.map_err(|failure| match failure {
             Failure::Unsent(error) | Failure::Refused(error) | Failure::Lost(error) => error,
