@@ -98,6 +98,7 @@ SELECT id FROM shop.customers a JOIN crm.clients b ON a.id = b.id
 SELECT 1 AS a WHERE false
 SELECT FROM shop.products
 SELECT id FROM shop.customers FOR UPDATE
+SELECT id FROM (SELECT id FROM shop.customers FOR UPDATE) AS s
 SELECT c.id, EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id) AS e, NOT EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = c.id AND o.total > 10) AS n FROM shop.customers c
 SELECT c.id, EXISTS (SELECT 1 FROM shop.orders WHERE total > 100) AS e, EXISTS (SELECT 1 FROM shop.nothing) AS n FROM shop.customers c
 SELECT id, id IN (SELECT customer FROM shop.orders) AS a, id NOT IN (SELECT customer FROM shop.orders) AS b, id IN (SELECT customer FROM shop.orders WHERE customer IS NOT NULL) AS c, id NOT IN (SELECT customer FROM shop.orders WHERE customer IS NOT NULL) AS d FROM shop.customers

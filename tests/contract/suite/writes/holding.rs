@@ -6,6 +6,7 @@ use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 use tributary::error::{Diagnose, sqlstate};
 use tributary::stores::connector::ScanLimits;
+use tributary::stores::lock::{RowLock, Strength, Waiting};
 use tributary::stores::{Purpose, StoreError, WriteIsolation};
 
 use super::super::reading::{self, count};
@@ -21,6 +22,7 @@ const SOON: Duration = Duration::from_secs(20);
 pub(super) async fn check(world: &dyn World) {
     let target = Target::make(world, "held").await;
     rows_that_are_read_for_update_stay(world, &target).await;
+    rows_that_are_locked_stay(world, &target).await;
     a_stopped_edit_tells_the_truth(world).await;
     a_lost_store_leaves_nothing_half_done(world).await;
 }
@@ -44,6 +46,28 @@ async fn rows_that_are_read_for_update_stay(world: &dyn World, target: &Target) 
         assert_eq!(target.rows().await[0].1, Some(11));
     }
     until("the row", async || world.touch("held", "n", 1).await).await;
+}
+
+/// What a client locks stays locked until the end, in each strength; or the store says that it locks nothing.
+async fn rows_that_are_locked_stay(world: &dyn World, target: &Target) {
+    for strength in [Strength::KeyShare, Strength::Share, Strength::NoKeyUpdate, Strength::Update] {
+        let lock = RowLock { strength, waiting: Waiting::Wait };
+        let branch = target.connector.open(Purpose::Write(WriteIsolation::ReadCommitted)).await.unwrap();
+        let opened = branch.scan_locked(&target.table, &target.one(4), lock, ScanLimits::default()).await;
+        if target.connector.accepts_lock(&target.table, lock).is_err() {
+            assert_eq!(opened.err().unwrap().sqlstate(), "0A000", "{lock:?}");
+            branch.rollback().await.unwrap();
+            continue;
+        }
+        let read: Vec<_> = opened.unwrap().try_collect().await.unwrap();
+        assert_eq!((count(&read), reading::keys(&read)), (1, vec![4]), "{lock:?}");
+        assert!(!branch.has_written(), "{lock:?}");
+        let was_changed = world.touch("held", "n", 4).await;
+        // The weakest keeps others from the key of the row alone, where a store has it.
+        assert!(!was_changed || strength == Strength::KeyShare, "{lock:?}");
+        branch.commit().await.unwrap();
+        until("the row", async || world.touch("held", "n", 4).await).await;
+    }
 }
 
 async fn a_stopped_edit_tells_the_truth(world: &dyn World) {
