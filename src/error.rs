@@ -39,6 +39,11 @@ pub trait Diagnose: Error + Send + Sync {
         None
     }
 
+    /// Where in what the client has sent the error lies, as PostgreSQL says it.
+    fn context(&self) -> Option<String> {
+        None
+    }
+
     /// The bound of ours that refused the work, where one did; metrics count refusals by it.
     fn limit(&self) -> Option<Limit> {
         None
@@ -126,6 +131,8 @@ pub struct Diagnosis {
     pub constraint: Option<String>,
     /// The table and column that it is about.
     pub site: Option<Box<Site>>,
+    /// Where in what the client has sent the error lies.
+    pub context: Option<String>,
     /// The bound of ours that refused the work.
     pub limit: Option<Limit>,
 }
@@ -141,6 +148,7 @@ impl Diagnosis {
             position: None,
             constraint: None,
             site: None,
+            context: None,
             limit: None,
         }
     }
@@ -173,6 +181,13 @@ impl Diagnosis {
         self
     }
 
+    /// The same diagnosis with where it lies in what the client has sent, unless that is known more exactly.
+    #[must_use]
+    pub fn with_context(mut self, context: String) -> Self {
+        self.context.get_or_insert(context);
+        self
+    }
+
     /// The same diagnosis as the answer of a bound.
     #[must_use]
     pub fn at(mut self, limit: Limit) -> Self {
@@ -190,6 +205,7 @@ impl Diagnosis {
             position: error.position(),
             constraint: error.constraint(),
             site: error.site().map(Box::new),
+            context: error.context(),
             limit: error.limit(),
         }
     }
@@ -218,6 +234,10 @@ impl Diagnose for Diagnosis {
 
     fn site(&self) -> Option<Site> {
         self.site.as_deref().cloned()
+    }
+
+    fn context(&self) -> Option<String> {
+        self.context.clone()
     }
 
     fn limit(&self) -> Option<Limit> {
@@ -294,6 +314,8 @@ pub mod sqlstate {
     pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
     /// 22P03
     pub const INVALID_BINARY_REPRESENTATION: &str = "22P03";
+    /// 22P04
+    pub const BAD_COPY_FILE_FORMAT: &str = "22P04";
     /// 23000
     pub const INTEGRITY_CONSTRAINT_VIOLATION: &str = "23000";
     /// 23502

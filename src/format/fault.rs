@@ -43,6 +43,19 @@ pub fn binary(type_name: &str) -> Diagnosis {
     Diagnosis::new(sqlstate::INVALID_BINARY_REPRESENTATION, format!("incorrect binary data format for type {type_name}"))
 }
 
+/// PostgreSQL's words, with the bytes from the first bad one on, as many as its lead byte promises.
+pub fn invalid_utf8(bytes: &[u8], from: usize) -> String {
+    let bad = bytes.get(from..).unwrap_or_default();
+    let promised = match bad.first() {
+        Some(0xf0..=0xff) => 4,
+        Some(0xe0..=0xef) => 3,
+        Some(0xc0..=0xdf) => 2,
+        _ => 1,
+    };
+    let shown: Vec<String> = bad.iter().take(promised).map(|byte| format!("0x{byte:02x}")).collect();
+    format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" "))
+}
+
 /// 0A000 with the given words.
 pub fn unsupported(what: impl Into<String>) -> Diagnosis {
     Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, what)

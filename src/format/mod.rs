@@ -1,11 +1,13 @@
 //! Values as Postgres text, both ways: exact writers and strict readers for each type, and the settings that shape them.
 //!
-//! A leaf room: the encoder and parameter decoder of `wire`, casts of `federation` and the connectors all use it, so a value
+//! A leaf room: the encoder of `wire`, parameters, the data of COPY, casts of `federation` and the connectors all use it, so a value
 //! has one text form everywhere.
 //!
 //! Writers append to any `BufMut`; readers take text as a client or store sends it and answer with the SQLSTATE and words
 //! of PostgreSQL. Binary forms of types that travel as text (`numeric`, `inet`, `bit`, `timetz`, …) live here too.
-//! Not here: which writer serves which Arrow column (`wire/encode`) and which parameter type (`wire/decode`).
+//! Which reader serves
+//! which type of a parameter is in `decode`, and how COPY puts values into rows in `copy`. Not here: which writer serves which Arrow
+//! column (`wire/encode`).
 #![deny(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::indexing_slicing)]
 
 pub mod array;
@@ -13,8 +15,10 @@ pub mod bit;
 pub mod boolean;
 pub mod bytea;
 pub mod calendar;
+pub mod copy;
 pub mod date;
 pub mod datetime_input;
+pub mod decode;
 pub mod fault;
 pub mod float;
 pub mod geometry;

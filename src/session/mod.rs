@@ -9,6 +9,7 @@
 //! **Invariants:** the session never touches a socket; a statement keeps the catalog snapshot it started with; after an
 //! error in a block every statement but its end is refused with 25P02.
 
+pub mod copy_in;
 mod doubts;
 pub mod output;
 pub mod prepared;

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::copy_in::Copying;
 use super::statement::copy::CopyFormat;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::Branches;
@@ -41,6 +42,8 @@ pub enum Execution {
         /// How they are written.
         format: CopyFormat,
     },
+    /// Rows that the client is asked for.
+    CopyIn(Box<Copying>),
     /// A command tag without rows.
     Done(String),
     /// The statement was empty.

@@ -210,7 +210,7 @@ impl Connection {
                 let message = "the function call protocol is not supported";
                 self.refuse_query(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)).await
             }
-            Message::StrayCopy => Ok(()),
+            Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => Ok(()),
             Message::Terminate => Err(End::Left),
             Message::Refused(refused) => self.refused(refused).await,
         }
@@ -241,6 +241,22 @@ impl Connection {
             arrival = arriving => arrival,
             () = self.shutdown.cancelled() => return Err(End::Fatal(shutting_down())),
             () = timeout => return Err(idle.map_or(End::Left, |(_, diagnosis)| End::Fatal(diagnosis))),
+        };
+        match arrival.map(Arrival::take) {
+            Some(Ok(message)) => Ok(message),
+            Some(Err(diagnosis)) => Err(End::Fatal(diagnosis)),
+            None => Err(self.gone()),
+        }
+    }
+
+    /// The next message of a client that has been asked for more. A statement runs, whose guard decides how long is waited.
+    pub(super) async fn receive(&mut self) -> Result<Message, End> {
+        if self.running.is_abandoned() {
+            return Err(self.gone());
+        }
+        let arrival = match self.next.take() {
+            Some(arrival) => Some(arrival),
+            None => self.inbox.recv().await,
         };
         match arrival.map(Arrival::take) {
             Some(Ok(message)) => Ok(message),

@@ -96,6 +96,7 @@ fn fields(diagnosis: &Diagnosis, severity: &str) -> Vec<(u8, String)> {
         (b'D', &diagnosis.detail),
         (b'H', &diagnosis.hint),
         (b'P', &position),
+        (b'W', &diagnosis.context),
         (b's', &site.schema),
         (b't', &site.table),
         (b'c', &site.column),
@@ -149,6 +150,8 @@ mod tests {
             .with_position(Some(8))
             .with_site(Site { schema: Some("sh\0op".to_owned()), table: Some("orders".to_owned()), column: Some("id".to_owned()) });
         diagnosis.constraint = Some("orders_pkey".to_owned());
+        let diagnosis =
+            diagnosis.with_context("COPY orders, line 3".to_owned()).with_context("COPY orders, lines 1 to 9".to_owned());
         let sent = error_response(&diagnosis, Severity::Error).fields;
         let texts: Vec<(char, &str)> = sent.iter().map(|(field, text)| (char::from(*field), text.as_str())).collect();
         assert_eq!(
@@ -161,6 +164,7 @@ mod tests {
                 ('D', "Key (id)=(1) exists."),
                 ('H', "Use another."),
                 ('P', "8"),
+                ('W', "COPY orders, line 3"),
                 ('s', "shop"),
                 ('t', "orders"),
                 ('c', "id"),

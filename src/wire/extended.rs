@@ -5,12 +5,11 @@ use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete
 use pgwire::messages::response::EmptyQueryResponse;
 
 use super::connection::{Connection, End, Failure, Phase};
-use super::decode;
 use super::error::protocol_violation;
 use super::message::{Bind, Execute, Parse, Target};
 use super::rows::{Outgoing, Sent, row_description};
 use crate::error::{Diagnosis, sqlstate};
-use crate::format::Format;
+use crate::format::{Format, decode};
 use crate::session::output::Execution;
 use crate::session::transaction::Series;
 
@@ -136,6 +135,10 @@ impl Connection {
                 self.end_fetch(&cursor, rows, sent)
             }
             (Execution::Copy { rows, format }, _) => self.copy_out(rows, &format).await,
+            (Execution::CopyIn(copying), _) => {
+                let tag = self.copy_in(copying).await?;
+                self.complete(tag)
+            }
             (Execution::Done(tag), _) => self.complete(tag),
             (Execution::Empty, _) => Ok(self.writer.put(&EmptyQueryResponse::new())?),
         }

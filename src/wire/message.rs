@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::error::protocol_violation;
 use crate::error::{Diagnosis, Limit, sqlstate};
+use crate::format::fault::invalid_utf8;
 
 /// Bytes of type and length in front of a body.
 const HEADER: usize = 5;
@@ -26,8 +27,11 @@ pub(super) enum Message {
     Flush,
     Sync,
     FunctionCall,
-    /// `CopyData`, `CopyDone` or `CopyFail` while no COPY runs, which PostgreSQL ignores: the COPY has failed before.
-    StrayCopy,
+    /// A part of the rows of a COPY. While no COPY runs it is ignored, as the two that follow are: the COPY has failed before.
+    CopyData(Bytes),
+    CopyDone,
+    /// The client cannot go on, for this reason.
+    CopyFail(String),
     Terminate,
     /// The message was understood but for its text; the statement fails, the connection goes on.
     Refused(Refused),
@@ -145,11 +149,20 @@ impl Body {
                 self.rest.clear();
                 Message::FunctionCall
             }
+            b'd' => Message::CopyData(self.rest.split_off(0)),
+            b'f' => Message::CopyFail(self.reason()),
             _ => {
                 self.rest.clear();
-                Message::StrayCopy
+                Message::CopyDone
             }
         })
+    }
+
+    /// A text that is only shown: whatever it is, the message means the same.
+    fn reason(&mut self) -> String {
+        let bytes = self.rest.split_off(0);
+        let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(text).into_owned()
     }
 
     fn parse(&mut self) -> Result<Parse, Fault> {
@@ -234,19 +247,6 @@ fn short() -> Fault {
     Fault::Fatal(protocol_violation("insufficient data left in message"))
 }
 
-/// PostgreSQL's words, with the bytes from the first bad one on, as many as its lead byte promises.
-pub(super) fn invalid_utf8(bytes: &[u8], from: usize) -> String {
-    let bad = bytes.get(from..).unwrap_or_default();
-    let promised = match bad.first() {
-        Some(0xf0..=0xff) => 4,
-        Some(0xe0..=0xef) => 3,
-        Some(0xc0..=0xdf) => 2,
-        _ => 1,
-    };
-    let shown: Vec<String> = bad.iter().take(promised).map(|byte| format!("0x{byte:02x}")).collect();
-    format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,7 +285,11 @@ mod tests {
             (b'S', b"", Message::Sync),
             (b'H', b"", Message::Flush),
             (b'X', b"", Message::Terminate),
-            (b'd', b"anything", Message::StrayCopy),
+            (b'd', b"anything", Message::CopyData(Bytes::from_static(b"anything"))),
+            (b'd', b"", Message::CopyData(Bytes::new())),
+            (b'c', b"", Message::CopyDone),
+            (b'f', b"it broke\0", Message::CopyFail("it broke".to_owned())),
+            (b'f', b"\xff", Message::CopyFail("\u{fffd}".to_owned())),
             (b'F', b"\0\0\0\x01whatever", Message::FunctionCall),
         ];
         for (kind, body, expected) in rows {

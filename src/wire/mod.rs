@@ -7,6 +7,7 @@
 //!             ├─ reader            own task: bytes → message → bounded queue; cancels the statement when the client is gone
 //!             ├─ simple, extended  the two query protocols, over session::Session
 //!             ├─ rows              result batches → encode → the one write buffer, with back-pressure
+//!             ├─ copy, copy_in     rows of COPY, out and in; the client waits while the store has enough to do
 //!             ├─ relay             rows that a store has sent in the client's form → the same buffer
 //!             └─ writer            flushed on Sync, Flush, ReadyForQuery or when 64 KiB are waiting
 //! ```
@@ -17,7 +18,6 @@
 #![deny(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::indexing_slicing)]
 
 pub mod counts;
-pub mod decode;
 pub mod encode;
 pub mod error;
 pub mod listener;
@@ -26,6 +26,7 @@ mod auth;
 mod cancel;
 mod connection;
 mod copy;
+mod copy_in;
 mod doorstep;
 mod extended;
 mod message;

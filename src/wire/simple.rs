@@ -48,6 +48,11 @@ impl Connection {
                 self.end_fetch(&cursor, rows, sent)
             }
             Execution::Copy { rows, format } => self.copy_out(rows, &format).await,
+            Execution::CopyIn(copying) => {
+                let tag = self.copy_in(copying).await?;
+                self.settle(is_last).await?;
+                self.complete(tag)
+            }
             Execution::Done(tag) => {
                 self.settle(is_last).await?;
                 self.complete(tag)

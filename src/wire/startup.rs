@@ -9,9 +9,9 @@ use pgwire::messages::startup::NegotiateProtocolVersion;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::error::{protocol_violation, without_nul};
-use super::message::invalid_utf8;
 use super::writer::Writer;
 use crate::error::{Diagnosis, sqlstate};
+use crate::format::fault::invalid_utf8;
 
 /// What carries a connection: TCP, or TLS over it.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}

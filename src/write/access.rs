@@ -47,12 +47,29 @@ pub fn check(asked: &Asked<'_>) -> Result<(), Diagnosis> {
     }
 }
 
+/// The words that a COPY into a table begins with.
+pub const COPY: &str = "COPY FROM";
+
+/// [`check_kind`] for COPY, which PostgreSQL refuses in words of its own.
+fn check_filled(relation: &Relation) -> Result<(), Diagnosis> {
+    let name = &relation.name;
+    let refused = |what: &str| Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, format!("cannot copy to {what} \"{name}\"")));
+    match &relation.body {
+        RelationBody::Stored { table, .. } if table.kind == TableKind::MaterializedView => refused("materialized view"),
+        RelationBody::View { .. } => refused("view"),
+        RelationBody::Stored { .. } | RelationBody::Rows(_) => check_kind("INSERT", relation),
+    }
+}
+
 /// Whether a relation is one whose rows can be changed at all.
 ///
 /// # Errors
 /// 55000 for a view of ours, 42809 for a materialized view, 42501 for a relation of the system.
 pub fn check_kind(verb: &str, relation: &Relation) -> Result<(), Diagnosis> {
     let name = &relation.name;
+    if verb == COPY {
+        return check_filled(relation);
+    }
     match &relation.body {
         // A view of a store may be one that the store can write through; it decides.
         RelationBody::Stored { table, .. } => match table.kind {
@@ -129,6 +146,11 @@ mod tests {
     #[test]
     fn a_view_is_named_with_what_was_asked_of_it() {
         let view = relation(RelationBody::View { sql: "SELECT 1".to_owned(), columns: Vec::new() });
+        let copied = |relation: &Relation| check_kind(COPY, relation).map_err(|error| (error.sqlstate, error.message));
+        let told_of = |message: &str| Err(("42809".to_owned(), message.to_owned()));
+        assert_eq!(copied(&view), told_of("cannot copy to view \"t\""));
+        assert_eq!(copied(&stored(TableKind::MaterializedView)), told_of("cannot copy to materialized view \"t\""));
+        assert_eq!(copied(&stored(TableKind::Collection)), Ok(()));
         let told = |verb| check_kind(verb, &view).unwrap_err().message;
         assert_eq!(told("INSERT"), "cannot insert into view \"t\"");
         assert_eq!(told("UPDATE"), "cannot update view \"t\"");

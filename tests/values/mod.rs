@@ -11,10 +11,10 @@ use bytes::BytesMut;
 use datafusion::scalar::ScalarValue;
 use tokio_postgres::types::{FromSql, Type};
 use tokio_postgres::{Client, NoTls};
+use tributary::format::decode::parameter;
 use tributary::format::{ByteaOutput, DateOrder, DateStyle, DisplaySettings, Format, IntervalStyle, TimeZone, zone};
 use tributary::pgtype::PgType;
 use tributary::session::output::OutputColumn;
-use tributary::wire::decode::parameter;
 use tributary::wire::encode::RowEncoder;
 
 use crate::support;

@@ -4,6 +4,7 @@
 //! parsed statement → target (which table) → a query over the same names, planned as any other → PlannedWrite
 //!     → bind: one edit that the store runs whole (whole), the rows of VALUES (values), or a query whose rows become edits (rows)
 //!     → edits (assign: every value in the type of its column) → the rows that come back → returning
+//! COPY … FROM → copy (which columns are filled) → Loading: raw rows → values → the rows that its condition keeps → edits
 //! ```
 //!
 //! **Invariants:** no edit is made of the engine's own statements for changing rows, and none of a list of filters: an edit without a
@@ -13,6 +14,7 @@
 
 mod assign;
 mod conflict;
+mod copy;
 mod delete;
 mod insert;
 mod keyed;
@@ -46,6 +48,7 @@ use returning::Returning;
 use rows::Common;
 use scope::Scope;
 
+pub use copy::{Filled, Loading, Piece, PlannedCopy, plan_copy_aside};
 pub use rows::Rows;
 pub use target::{Target, target};
 

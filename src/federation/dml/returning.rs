@@ -54,9 +54,8 @@ pub(super) fn plan(
         let is_unknown = [sqlstate::UNDEFINED_COLUMN, sqlstate::UNDEFINED_TABLE].contains(&error.sqlstate.as_str());
         if reads_others && is_unknown { unsupported("columns of other tables").with_hint(error.message) } else { error }
     })?;
-    let needed = needed(planned.logical(), target).map_err(|error| diagnose(&error))?;
     let columns = planned.columns.clone();
-    Ok((Returning { planned, needed }, columns))
+    Ok((Returning::of(planned, target)?, columns))
 }
 
 fn check(scope: &Scope<'_>, item: &SelectItem, reads_others: bool) -> Result<(), Diagnosis> {
@@ -100,6 +99,15 @@ fn needed(plan: &LogicalPlan, target: &Target) -> datafusion::error::Result<Vec<
 }
 
 impl Returning {
+    /// The outputs of a query over the target alone.
+    ///
+    /// # Errors
+    /// None that a caller can cause.
+    pub(super) fn of(planned: Planned, target: &Target) -> Result<Self, Diagnosis> {
+        let needed = needed(planned.logical(), target).map_err(|error| diagnose(&error))?;
+        Ok(Self { planned, needed })
+    }
+
     /// What is returned of some rows, in their order.
     ///
     /// # Errors

@@ -210,7 +210,7 @@ impl Common {
     }
 
     /// An edit in pieces that a store takes at a time; none without rows.
-    fn pieces(&self, edit: &Edit) -> Vec<Edit> {
+    pub(super) fn pieces(&self, edit: &Edit) -> Vec<Edit> {
         let Some(rows) = edit.rows().filter(|rows| rows.num_rows() > 0) else { return Vec::new() };
         let bytes = rows.get_array_memory_size().max(1);
         let fitting = EDIT_BYTES.saturating_mul(rows.num_rows()) / bytes;

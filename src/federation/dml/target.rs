@@ -89,7 +89,7 @@ pub(super) fn named(item: &TableWithJoins) -> Result<(&ObjectName, Option<&Ident
 }
 
 /// A written name, folded.
-fn qualified(name: &ObjectName) -> Result<QualifiedName, Diagnosis> {
+pub(super) fn qualified(name: &ObjectName) -> Result<QualifiedName, Diagnosis> {
     let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(fold)).collect();
     let Some(mut parts) = parts.filter(|parts| (1..=3).contains(&parts.len())) else {
         let message = format!("improper qualified name (too many dotted names): {name}");

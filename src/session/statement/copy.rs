@@ -1,14 +1,17 @@
-//! `COPY … TO STDOUT`: what is copied and how its rows are written. `COPY … FROM` is a write and refused before the client
-//! is asked for rows.
+//! `COPY … TO STDOUT`: what is copied and how its rows are written. What `COPY … FROM STDIN` has besides is in `from`.
+
+mod from;
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableFactor};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::{Kind, fold, refuse, refused_write};
+use super::{Kind, fold, refuse};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::postgres::Postgres;
+
+pub use from::CopyIn;
 
 /// How the rows of a `COPY … TO STDOUT` are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,41 +58,56 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError
     if !parser.parse_keyword(Keyword::COPY) {
         return Ok(None);
     }
-    let query = if parser.consume_token(&Token::LParen) {
+    if parser.consume_token(&Token::LParen) {
         let query = parser.parse_query()?;
         parser.expect_token(&Token::RParen)?;
-        query
-    } else {
-        let table = parser.parse_object_name(false)?;
-        let mut columns = Vec::new();
-        if parser.consume_token(&Token::LParen) {
-            columns = parser.parse_comma_separated(Parser::parse_identifier)?;
-            parser.expect_token(&Token::RParen)?;
-        }
-        table_query(table, columns)?
-    };
-    let is_to = parser.parse_keyword(Keyword::TO);
-    if !is_to {
-        parser.expect_keyword_is(Keyword::FROM)?;
+        parser.expect_keyword_is(Keyword::TO)?;
+        return to_client(parser, query, Options::default()).map(Some);
     }
+    // The syntax before PostgreSQL 7.3.
+    let mut given = Options::default();
+    if parser.parse_keyword(Keyword::BINARY) {
+        given.given.push(("format".to_owned(), Given::Text("binary".to_owned())));
+    }
+    let table = parser.parse_object_name(false)?;
+    let mut columns = Vec::new();
+    if parser.consume_token(&Token::LParen) {
+        columns = parser.parse_comma_separated(Parser::parse_identifier)?;
+        parser.expect_token(&Token::RParen)?;
+    }
+    if parser.parse_keyword(Keyword::TO) {
+        return to_client(parser, table_query(table, columns)?, given).map(Some);
+    }
+    parser.expect_keyword_is(Keyword::FROM)?;
+    if let Some(denied) = denied(parser) {
+        return Ok(Some(denied));
+    }
+    from::parse(parser, table, columns, given).map(Some)
+}
+
+/// The refusal of anything but the client as the other side; its tokens are consumed.
+fn denied(parser: &mut Parser<'_>) -> Option<Kind> {
     if !parser.parse_keyword(Keyword::STDIN) && !parser.parse_keyword(Keyword::STDOUT) {
         skip(parser);
         let denied = Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, "COPY to or from files and programs is not allowed");
-        return Ok(Some(Kind::Refused(denied.with_hint("psql's \\copy works on the client's side."))));
+        return Some(Kind::Refused(denied.with_hint("psql's \\copy works on the client's side.")));
     }
-    if !is_to {
-        skip(parser);
-        return Ok(Some(refused_write("COPY FROM", "Use INSERT with several rows.")));
+    None
+}
+
+/// What follows `COPY … TO`.
+fn to_client(parser: &mut Parser<'_>, query: Box<Query>, given: Options) -> Result<Kind, ParserError> {
+    if let Some(denied) = denied(parser) {
+        return Ok(denied);
     }
-    let kind = match options(parser)?.settle() {
+    Ok(match options(parser, given)?.settle() {
         Ok(format) => match super::query_kind(query) {
             Kind::Query(query) => Kind::Copy { query, format },
             Kind::Write(_) => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "COPY of a statement that changes rows is not supported"),
             refused => refused,
         },
         Err(error) => refuse(&error.sqlstate, &error.message),
-    };
-    Ok(Some(kind))
+    })
 }
 
 /// Consumes everything up to the end of the statement.
@@ -128,18 +146,47 @@ enum Given {
     Names(Vec<String>),
 }
 
-fn options(parser: &mut Parser<'_>) -> Result<Options, ParserError> {
-    let mut options = Options::default();
+fn options(parser: &mut Parser<'_>, mut options: Options) -> Result<Options, ParserError> {
+    let is_old = parser.parse_keyword(Keyword::USING);
+    if is_old || next_is(parser, "delimiters") {
+        options.given.push(old_delimiters(parser)?);
+    }
     let _ = parser.parse_keyword(Keyword::WITH);
     if parser.consume_token(&Token::LParen) {
-        options.given = parser.parse_comma_separated(option)?;
+        options.given.extend(parser.parse_comma_separated(option)?);
         parser.expect_token(&Token::RParen)?;
         return Ok(options);
     }
-    while !matches!(parser.peek_token_ref().token, Token::SemiColon | Token::EOF) {
+    while !matches!(parser.peek_token_ref().token, Token::SemiColon | Token::EOF) && !next_is(parser, "where") {
         options.given.push(old_option(parser)?);
     }
     Ok(options)
+}
+
+/// Whether an unquoted word comes next.
+fn next_is(parser: &Parser<'_>, word: &str) -> bool {
+    match &parser.peek_token_ref().token {
+        Token::Word(found) => found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word),
+        _ => false,
+    }
+}
+
+/// `[USING] DELIMITERS '|'`, as it was before PostgreSQL 7.3.
+fn old_delimiters(parser: &mut Parser<'_>) -> Result<(String, Given), ParserError> {
+    if !next_is(parser, "delimiters") {
+        return Err(not_an_option(parser));
+    }
+    parser.next_token();
+    Ok(("delimiter".to_owned(), Given::Text(parser.parse_literal_string()?)))
+}
+
+fn not_an_option(parser: &Parser<'_>) -> ParserError {
+    let found = parser.peek_token_ref();
+    ParserError::ParserError(format!("Expected: a COPY option, found: {}{}", found.token, found.span.start))
+}
+
+fn names(parser: &mut Parser<'_>) -> Result<Given, ParserError> {
+    Ok(Given::Names(parser.parse_comma_separated(Parser::parse_identifier)?.iter().map(fold).collect()))
 }
 
 fn option(parser: &mut Parser<'_>) -> Result<(String, Given), ParserError> {
@@ -174,14 +221,12 @@ fn old_option(parser: &mut Parser<'_>) -> Result<(String, Given), ParserError> {
     let word = parser.parse_identifier()?.value.to_lowercase();
     Ok(match word.as_str() {
         "binary" | "csv" => ("format".to_owned(), Given::Text(word)),
-        "header" => (word, Given::None),
+        "header" | "freeze" => (word, Given::None),
+        "force" if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) => ("force_not_null".to_owned(), names(parser)?),
+        "force" if parser.parse_keyword(Keyword::NULL) => ("force_null".to_owned(), names(parser)?),
         "force" => {
             parser.expect_keyword_is(Keyword::QUOTE)?;
-            let value = if parser.consume_token(&Token::Mul) {
-                Given::Star
-            } else {
-                Given::Names(parser.parse_comma_separated(Parser::parse_identifier)?.iter().map(fold).collect())
-            };
+            let value = if parser.consume_token(&Token::Mul) { Given::Star } else { names(parser)? };
             ("force_quote".to_owned(), value)
         }
         "delimiter" | "null" | "quote" | "escape" | "encoding" => {
@@ -221,6 +266,14 @@ const KNOWN: &[&str] = &[
     "encoding",
 ];
 
+/// The delimiter must not be what may follow a backslash.
+fn check_delimiter(delimiter: u8) -> Result<(), Diagnosis> {
+    if matches!(delimiter, b'\\' | b'.') || delimiter.is_ascii_lowercase() || delimiter.is_ascii_digit() {
+        return Err(bad_value(format!("COPY delimiter cannot be \"{}\"", char::from(delimiter))));
+    }
+    Ok(())
+}
+
 impl Options {
     fn get(&self, name: &str) -> Option<&Given> {
         self.given.iter().find(|(known, _)| known == name).map(|(_, value)| value)
@@ -258,6 +311,17 @@ impl Options {
 
     /// Checks the options together, in PostgreSQL's order (`ProcessCopyOptions`).
     fn settle(&self) -> Result<CopyFormat, Diagnosis> {
+        self.check_known()?;
+        match self.text("format")? {
+            None | Some("text") => self.as_text(),
+            Some("csv") => self.as_csv(),
+            Some("binary") => self.as_binary(),
+            Some(other) => Err(bad_value(format!("COPY format \"{other}\" not recognized"))),
+        }
+    }
+
+    /// Checks what does not depend on the format.
+    fn check_known(&self) -> Result<(), Diagnosis> {
         for (place, (name, _)) in self.given.iter().enumerate() {
             if !KNOWN.contains(&name.as_str()) {
                 return Err(syntax(format!("option \"{name}\" not recognized")));
@@ -271,12 +335,7 @@ impl Options {
         {
             return Err(unavailable(format!("COPY in encoding \"{encoding}\" is not supported")));
         }
-        match self.text("format")? {
-            None | Some("text") => self.as_text(),
-            Some("csv") => self.as_csv(),
-            Some("binary") => self.as_binary(),
-            Some(other) => Err(bad_value(format!("COPY format \"{other}\" not recognized"))),
-        }
+        Ok(())
     }
 
     fn as_binary(&self) -> Result<CopyFormat, Diagnosis> {
@@ -320,13 +379,7 @@ impl Options {
 
     fn as_text(&self) -> Result<CopyFormat, Diagnosis> {
         let text = self.shared(b'\t', "\\N")?;
-        if text.delimiter == b'\\'
-            || text.delimiter == b'.'
-            || text.delimiter.is_ascii_lowercase()
-            || text.delimiter.is_ascii_digit()
-        {
-            return Err(bad_value(format!("COPY delimiter cannot be \"{}\"", char::from(text.delimiter))));
-        }
+        check_delimiter(text.delimiter)?;
         self.refuse_csv_only()?;
         if text.null.as_bytes().contains(&text.delimiter) {
             return Err(bad_value("COPY delimiter must not appear in the NULL specification"));
@@ -377,6 +430,7 @@ mod tests {
         assert_eq!(format("COPY t TO STDOUT"), Ok(CopyFormat::Text(text.clone())));
         assert_eq!(format("COPY (SELECT 1) TO STDOUT WITH (FORMAT binary)"), Ok(CopyFormat::Binary));
         assert_eq!(format("COPY a.t (x, y) TO STDOUT BINARY;"), Ok(CopyFormat::Binary));
+        assert_eq!(format("COPY BINARY t TO STDOUT"), Ok(CopyFormat::Binary));
         let csv = CopyFormat::Csv {
             text: CopyText { delimiter: b';', null: "nil".to_owned(), header: true },
             quote: b'\'',
@@ -407,9 +461,6 @@ mod tests {
         ];
         for (sql, code, message) in rows {
             assert_eq!(format(sql), Err((code.to_owned(), message.to_owned())), "{sql}");
-        }
-        for sql in ["COPY t FROM STDIN", "COPY t (a) FROM STDIN WITH (FORMAT csv);", "COPY t FROM STDIN CSV"] {
-            assert_eq!(format(sql).unwrap_err().0, "0A000", "{sql}");
         }
     }
 }

@@ -73,6 +73,7 @@ pub(super) async fn run(
         Kind::Deallocate(name) => discard::deallocate(session, name.as_deref()),
         Kind::Call(function) => call::run(session, function).await,
         Kind::Copy { query, format } => copy::run(session, &statement.text, query, format).await,
+        Kind::CopyIn(asked) => Box::pin(copy::begin(session, &statement.text, asked)).await,
         Kind::Declare { name, query, is_binary } => cursor::declare(session, &statement.text, name, query, *is_binary).await,
         Kind::Fetch { name, forward, is_move: false } => cursor::fetch(session, name, *forward),
         Kind::Fetch { name, forward, is_move: true } => cursor::skip(session, name, *forward).await,

@@ -20,7 +20,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::Bound;
 use super::select::{described, is_as_told};
 use super::transaction::{begin_implicit, default_modes};
-use crate::catalog::{QualifiedName, RelationBody};
+use crate::catalog::{QualifiedName, Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
 use crate::federation::branches::Branches;
@@ -39,7 +39,7 @@ use crate::write::run::{self, Observer, Outcome};
 
 /// Whether a statement changes rows, also by a name that it executes.
 pub(in crate::session) fn is_one(session: &Session, kind: &Kind) -> bool {
-    let changes_rows = |kind: &Kind| matches!(kind, Kind::Write(_) | Kind::Truncate(_));
+    let changes_rows = |kind: &Kind| matches!(kind, Kind::Write(_) | Kind::Truncate(_) | Kind::CopyIn(_));
     match kind {
         Kind::Execute { name, .. } => {
             let prepared = session.names.statement(name);
@@ -80,7 +80,8 @@ fn check_mistakes(engine: &Engine, text: &str, write: &Write) -> Result<(), Diag
 /// Runs a write.
 pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, bound: Bound<'_>) -> Result<Execution, Diagnosis> {
     let (guard, setting) = (session.guard.clone(), session.setting());
-    check_access(session, &setting, write).map_err(|error| located(error, write, text))?;
+    let relation = target(write, &setting.snapshot, &setting.path).map_err(|error| located(error, write, text))?;
+    check_access(session, &setting, write.verb(), &relation)?;
     let shared = Arc::clone(&session.shared);
     let planned = guard.run(current_plan(session, &shared.engine, &setting, text, (write, bound))).await??;
     let values = bound.map(|(_, values)| values).unwrap_or_default();
@@ -112,8 +113,7 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
 }
 
 /// Who asks and what for; nothing has been planned yet.
-fn check_access(session: &Session, setting: &Setting, write: &Write) -> Result<(), Diagnosis> {
-    let relation = target(write, &setting.snapshot, &setting.path)?;
+pub(super) fn check_access(session: &Session, setting: &Setting, verb: &'static str, relation: &Relation) -> Result<(), Diagnosis> {
     let connector = match &relation.body {
         RelationBody::Stored { store, .. } => setting.snapshot.connectors.get(store),
         RelationBody::View { .. } | RelationBody::Rows(_) => None,
@@ -124,7 +124,7 @@ fn check_access(session: &Session, setting: &Setting, write: &Write) -> Result<(
     };
     // Asked of the roles as they are now: a reload may have changed them. A role that is gone writes no more.
     let role_read_only = session.shared.roles.load().get(&session.role).is_none_or(|role| role.read_only);
-    access::check(&Asked { verb: write.verb(), relation: &relation, connector, read_only_block, role_read_only })
+    access::check(&Asked { verb, relation, connector, read_only_block, role_read_only })
 }
 
 /// The plan to run: the prepared one while nothing it stands on has changed, else a new one, which replaces it.
