@@ -10,7 +10,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("COPY shop.items FROM '/etc/passwd'", &["42501"]),
     ("COPY shop.items TO PROGRAM 'cat'", &["42501"]),
     ("COPY shop.items FROM PROGRAM 'id'", &["42501"]),
-    ("COPY shop.items FROM STDIN", &["0A000"]),
+    ("COPY shop.items FROM STDIN", &["25006"]),
     ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", &["0A000"]),
     ("CREATE FUNCTION f(double) RETURNS double RETURN $1 + 1", &["0A000", "42601"]),
     ("CREATE TABLE t (a int)", &["0A000"]),

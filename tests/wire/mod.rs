@@ -5,6 +5,7 @@
 mod cancel;
 mod client;
 mod copy;
+mod copy_in;
 mod hostile;
 mod libpq;
 mod login;
