@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use futures::TryStreamExt;
+use bytes::{Bytes, BytesMut};
+use futures::{SinkExt, TryStreamExt};
 use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use tributary::task::OwnedTask;
@@ -59,6 +59,13 @@ impl Asked {
     pub async fn counted_in_text(&mut self, sql: &str) -> (Answer, u64) {
         let client = self.client().await;
         let answer = tokio::time::timeout(DEADLINE, simple(client, sql)).await;
+        self.kept(answer)
+    }
+
+    /// The answer to a COPY whose rows are sent in pieces of so many bytes, and how many rows its tag counts.
+    pub async fn copied(&mut self, sql: &str, rows: &str, piece: usize) -> (Answer, u64) {
+        let client = self.client().await;
+        let answer = tokio::time::timeout(DEADLINE, copied(client, sql, rows.as_bytes(), piece)).await;
         self.kept(answer)
     }
 
@@ -122,6 +129,15 @@ async fn extended(client: &Client, sql: &str, parameters: &[Option<String>], bin
     let value = |row: &tokio_postgres::Row, index| row.get::<_, Option<Raw>>(index).map(|raw| raw.0);
     let rows = found.iter().map(|row| (0..row.len()).map(|index| value(row, index)).collect()).collect();
     Ok((Answer::Rows { columns, rows }, count))
+}
+
+async fn copied(client: &Client, sql: &str, rows: &[u8], piece: usize) -> Asking {
+    let mut sink = std::pin::pin!(client.copy_in::<str, Bytes>(sql).await?);
+    for part in rows.chunks(piece) {
+        sink.send(Bytes::copy_from_slice(part)).await?;
+    }
+    let count = sink.finish().await?;
+    Ok((Answer::Rows { columns: Vec::new(), rows: Vec::new() }, count))
 }
 
 /// Types that users create in PostgreSQL exist in Tributary as what their values are: enum types as text.

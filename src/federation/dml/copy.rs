@@ -147,7 +147,8 @@ impl Condition {
         let left_out = outputs.needed.iter().filter(|ordinal| !columns.contains(ordinal));
         for ordinal in left_out.filter(|_| names_columns(condition)) {
             let column = target.at(*ordinal)?;
-            if column.default.is_some() || column.generated != Generated::No {
+            let has_default = column.default.as_deref().is_some_and(|default| !default.eq_ignore_ascii_case("null"));
+            if has_default || column.generated != Generated::No {
                 let message =
                     format!("a COPY FROM WHERE condition over the default of column \"{}\" is not supported", column.name());
                 return Err(

@@ -6,6 +6,7 @@
 //! [shop, crm] UPDATE target.pairs …       over these stores only
 //! -- refused by field: why                the next statement is 0A000 over these stores, and changes nothing
 //! DELETE … WHERE _id = $1 <- 5            binds a parameter (`\N` is NULL); ⏎ is a line break
+//! COPY … FROM STDIN <<< 1⇥a⏎2⇥b⏎          sends rows; ⇥ is a tabulator
 //! ```
 
 use std::path::Path;
@@ -23,6 +24,8 @@ pub struct Step {
     /// As the file has it.
     pub line: String,
     pub parameters: Vec<Option<String>>,
+    /// What a COPY is sent.
+    pub rows: Option<String>,
     sql: String,
     over: Vec<usize>,
     refused: Vec<usize>,
@@ -61,9 +64,13 @@ impl Step {
             Some((names, statement)) => (stores(names), statement),
             None => (over.to_vec(), line),
         };
+        let (statement, rows) = match statement.split_once(" <<< ") {
+            Some((statement, rows)) => (statement, Some(rows.replace('⏎', "\n").replace('⇥', "\t"))),
+            None => (statement, None),
+        };
         let query = super::super::query(topic, statement);
         assert!(only.iter().all(|store| over.contains(store)), "{topic}: {line}");
-        Self { line: line.to_owned(), parameters: query.parameters, sql: query.sql, over: only, refused }
+        Self { line: line.to_owned(), parameters: query.parameters, rows, sql: query.sql, over: only, refused }
     }
 
     /// Whether it runs over a store.
@@ -98,10 +105,13 @@ fn stores(names: &str) -> Vec<usize> {
 #[test]
 fn topics_are_read() {
     let text = "-- a comment\n-- over: shop, crm, field\nDELETE FROM target.things WHERE _id = $1 <- 5\n\n\
+                COPY target.people FROM STDIN <<< 1⇥a⏎\\N⇥b⏎\n\
                 -- refused by field: it has none\n[shop, field] INSERT INTO target.people SELECT * FROM other.people\n";
     let topic = Topic::parse("t", text);
-    assert_eq!((topic.name.as_str(), topic.steps.len()), ("t", 2));
-    let [first, second] = &topic.steps[..] else { panic!("two steps") };
+    assert_eq!((topic.name.as_str(), topic.steps.len()), ("t", 3));
+    let [first, copy, second] = &topic.steps[..] else { panic!("three steps") };
+    assert_eq!((copy.sql(3).as_str(), copy.rows.as_deref()), ("COPY field.people FROM STDIN", Some("1\ta\n\\N\tb\n")));
+    assert_eq!(first.rows, None);
     assert_eq!((first.sql(1).as_str(), first.parameters.len()), ("DELETE FROM crm.things WHERE _id = $1", 1));
     assert_eq!([0, 1, 2, 3].map(|store| first.is_over(store)), [true, true, false, true]);
     assert_eq!([0, 1, 2, 3].map(|store| second.is_over(store)), [true, false, false, true]);
