@@ -128,6 +128,15 @@ async def introspection(connection):
     await connection.reload_schema_state()
 
 
+async def copy(connection):
+    records = [(1, 5), (2, None), (2, 4)]
+    told = await connection.copy_records_to_table("stars", schema_name="notes", columns=["review", "stars"], records=records)
+    same(told, "COPY 3", "tag")
+    found = await connection.fetch("SELECT review, stars FROM notes.stars ORDER BY review, stars")
+    same([tuple(row) for row in found], [(1, 5), (2, 4), (2, None)], "rows")
+    await connection.execute("DELETE FROM notes.stars")
+
+
 async def cancel(connection):
     try:
         await connection.fetchval("SELECT count(*) FROM generate_series(1, 1000000000000) AS s(n) WHERE n % 7 = 8", timeout=0.5)
@@ -159,7 +168,7 @@ async def main():
         "timeout": 10,
     }
     connection = await asyncpg.connect(**login)
-    for check in (parameters, stored_values, prepared, streaming, typed_errors, transactions, introspection, cancel):
+    for check in (parameters, stored_values, prepared, streaming, typed_errors, transactions, introspection, copy, cancel):
         await check(connection)
         print(check.__name__, flush=True)
     await connection.close()

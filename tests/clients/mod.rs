@@ -117,6 +117,7 @@ async fn python_psycopg() {
         "typed_errors",
         "transactions",
         "settings",
+        "copy",
         "cancel",
         "wrong_password",
     ];
@@ -125,8 +126,18 @@ async fn python_psycopg() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python_asyncpg() {
-    let checks =
-        ["parameters", "stored_values", "prepared", "streaming", "typed_errors", "transactions", "introspection", "cancel", "pool"];
+    let checks = [
+        "parameters",
+        "stored_values",
+        "prepared",
+        "streaming",
+        "typed_errors",
+        "transactions",
+        "introspection",
+        "copy",
+        "cancel",
+        "pool",
+    ];
     python("asyncpg_client.py", &checks).await;
 }
 

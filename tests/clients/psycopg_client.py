@@ -188,6 +188,28 @@ def settings(connection):
     same(connection.info.parameter_status("TimeZone"), "UTC", "reset")
 
 
+def copy(connection):
+    fill = "COPY notes.stars (review, stars) FROM STDIN"
+    with connection.cursor() as cursor:
+        with cursor.copy(fill) as rows:
+            for row in [(1, 5), (2, None), (1, 1)]:
+                rows.write_row(row)
+        same(cursor.rowcount, 3, "count")
+        with cursor.copy(fill + " (FORMAT binary)") as rows:
+            rows.set_types(["int8", "int8"])
+            rows.write_row((2, 4))
+        try:
+            with cursor.copy(fill) as rows:
+                rows.write_row((1, 2))
+                rows.write_row(("x", 2))
+            raise AssertionError("a text was taken for a number")
+        except errors.InvalidTextRepresentation as error:
+            same(error.diag.context, 'COPY stars, line 2, column review: "x"', "context")
+        found = cursor.execute("SELECT review, stars FROM notes.stars ORDER BY review, stars").fetchall()
+        same(found, [(1, 1), (1, 5), (2, 4), (2, None)], "rows")
+        cursor.execute("DELETE FROM notes.stars")
+
+
 def cancel(connection):
     timer = threading.Timer(0.5, connection.cancel_safe)
     timer.start()
@@ -202,7 +224,7 @@ def cancel(connection):
 
 with psycopg.connect(**LOGIN, autocommit=True) as connection:
     assert connection.pgconn.ssl_in_use
-    for check in (parameters, stored_values, prepared, pipeline, streaming, typed_errors, transactions, settings, cancel):
+    for check in (parameters, stored_values, prepared, pipeline, streaming, typed_errors, transactions, settings, copy, cancel):
         check(connection)
         print(check.__name__, flush=True)
 try:

@@ -253,7 +253,7 @@ impl Lines {
                 return Ok(Found::Nothing);
             }
             (Some(Eol::Both), b'\n') if !is_csv => false,
-            (Some(Eol::Both), _) | (_, 0..=9 | 11..=12 | 14..) => {
+            (Some(Eol::Both), _) | (_, 0..=9 | 11..=12 | 14..=u8::MAX) => {
                 return if is_csv { self.not_the_end() } else { Err(self.corrupt()) };
             }
             (eol, byte) => match eol {

@@ -88,7 +88,7 @@ fn wanted(planned: &PlannedCopy, asked: &CopyIn) -> Result<Vec<Wanted>, Diagnosi
 
 /// An error with its place in the text, where its message tells it.
 fn located(error: Diagnosis, asked: &CopyIn, text: &str) -> Diagnosis {
-    let in_condition = || asked.filled.condition.as_ref().and_then(|condition| locate::place_in(&error, condition.as_ref(), text));
+    let in_condition = || asked.filled.condition.as_ref().and_then(|condition| locate::place_in(&error, &**condition, text));
     let position = error.position.or_else(in_condition);
     error.with_position(position)
 }
