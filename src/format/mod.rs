@@ -5,9 +5,8 @@
 //!
 //! Writers append to any `BufMut`; readers take text as a client or store sends it and answer with the SQLSTATE and words
 //! of PostgreSQL. Binary forms of types that travel as text (`numeric`, `inet`, `bit`, `timetz`, …) live here too.
-//! Which reader serves
-//! which type of a parameter is in `decode`, and how COPY puts values into rows in `copy`. Not here: which writer serves which Arrow
-//! column (`wire/encode`).
+//! `decode` says which reader serves which type of a parameter, `copy` how COPY puts values into rows. Not here: which writer serves
+//! which Arrow column (`wire/encode`).
 #![deny(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::indexing_slicing)]
 
 pub mod array;

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Int16Array, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field};
 use async_trait::async_trait;
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{SetExpr, Statement};
+use datafusion::sql::sqlparser::ast::{ObjectName, SetExpr, Statement};
 use datafusion::sql::sqlparser::parser::Parser;
 use futures::{StreamExt, TryStreamExt};
 
@@ -18,6 +18,7 @@ use crate::federation::ast::postgres::Postgres;
 use crate::federation::branches::BranchKind;
 use crate::federation::engine::Limits;
 use crate::federation::error::diagnose;
+use crate::format::copy::{Header, Layout, Marks, RawRows, Reader, Wanted};
 use crate::pgtype::PgField;
 use crate::stores::connector::{Capabilities, ScanLimits};
 use crate::stores::fragment::Relation as Remote;
@@ -412,4 +413,72 @@ async fn what_comes_back_is_a_select_list_over_the_changed_rows() {
     assert_eq!(in_rows(&batches), rows);
     let Work::Edit(edit) = room.work("DELETE FROM t WHERE id = 1 RETURNING 1", &[]).await.unwrap() else { panic!("no edit") };
     assert_eq!(edit.returning(), [0], "rows are counted by a column");
+}
+
+/// The edits of rows that a client sends, in words, or the SQLSTATE of what they fail with and where that is.
+async fn loaded(listed: &[&str], condition: &str, data: &str) -> Result<Vec<String>, String> {
+    let room = Room::new(true, true);
+    let parsed = |sql: &str| Parser::new(&Postgres).try_with_sql(sql).unwrap().parse_expr().unwrap();
+    let filled = Filled {
+        table: ObjectName::from(vec![Ident::new("t")]),
+        columns: listed.iter().map(|name| Ident::new(*name)).collect(),
+        condition: (!condition.is_empty()).then(|| Box::new(parsed(condition))),
+    };
+    let told = |error: Diagnosis| format!("{} [{}]", error.sqlstate, error.context.unwrap_or_default());
+    let planned = plan_copy_aside(&room.engine, &room.setting, &filled).await.map_err(told)?;
+    let wanted: Vec<Wanted> = planned.names().into_iter().map(|name| Wanted { name, ..Wanted::default() }).collect();
+    let loading = planned.loading(&room.engine, &room.setting, false).map_err(told)?;
+    let (mut rows, mut input) = (RawRows::new(wanted.len()), data.as_bytes());
+    let marks = Marks { delimiter: b'\t', null: "\\N".to_owned(), header: Header::Absent };
+    let read = Reader::new("t", wanted, Layout::Text(marks)).read(&mut input, &mut rows);
+    read.map_err(|error| told(loading.first_of(&rows, error)))?;
+    let pieces = loading.edits(&rows).await.map_err(told)?;
+    Ok(pieces.iter().map(|piece| in_words(&piece.edit)).collect())
+}
+
+#[tokio::test]
+async fn rows_of_a_client_become_edits() {
+    let rows: &[(&[&str], &str, &str, &[&str])] = &[
+        (
+            &[],
+            "",
+            "1\tab\t3\n2\t\\N\t\\N\n3\tc\t1\n",
+            &["INSERT id,name,qty: 1|ab|3; 2|NULL|NULL", "INSERT id,name,qty: 3|c|1"],
+        ),
+        (&["qty", "id"], "", "\\N\t1\n", &["INSERT qty,id: NULL|1"]),
+        (&[], "qty > 1", "1\tab\t3\n2\t\\N\t\\N\n3\tc\t1\n", &["INSERT id,name,qty: 1|ab|3"]),
+        (&["id", "name"], "t.id IS NOT NULL", "\\N\ta\n5\tb\n", &["INSERT id,name: 5|b"]),
+        (&["id"], "qty IS NULL AND true", "1\n2\n", &["INSERT id: 1; 2"]),
+        (&["id"], "false", "1\n2\n", &[]),
+    ];
+    for (listed, condition, data, expected) in rows {
+        let expected: Vec<String> = expected.iter().map(|text| (*text).to_owned()).collect();
+        assert_eq!(loaded(listed, condition, data).await, Ok(expected), "{data:?} WHERE {condition}");
+    }
+}
+
+#[tokio::test]
+async fn rows_of_a_client_that_do_not_fit_are_named() {
+    let rows: &[(&[&str], &str, &str, &str)] = &[
+        (&["id"], "", "1\nx\n", "22P02 [COPY t, line 2, column id: \"x\"]"),
+        (&["id", "name"], "", "x\n", "22P02 [COPY t, line 1, column id: \"x\"]"),
+        (&["id", "name"], "", "1\n", "22P04 [COPY t, line 1: \"1\"]"),
+        (&["id"], "", "1\n1\t2\n", "22P04 [COPY t, line 2: \"1\t2\"]"),
+        (&["name"], "", "abcd\n", "22001 [COPY t, line 1, column name: \"abcd\"]"),
+        (&["qty"], "", "40000\n", "22003 [COPY t, line 1, column qty: \"40000\"]"),
+        (&["id"], "1 / (id - 2) < 2", "1\n2\n3\n", "22012 [COPY t, line 2]"),
+        (&["code"], "", "", "42P10 []"),
+        (&["id", "id"], "", "", "42701 []"),
+        (&["nope"], "", "", "42703 []"),
+        (&["id"], "nope = 1", "", "42703 []"),
+        (&["id"], "id", "", "42804 []"),
+        (&["id"], "count(*) > 1", "", "42803 []"),
+        (&["id"], "row_number() OVER () = 1", "", "42P20 []"),
+        (&["id"], "id IN (SELECT 1)", "", "0A000 []"),
+        (&["id"], "code = 1", "", "0A000 []"),
+        (&["id"], "id = $1", "", "42P02 []"),
+    ];
+    for (listed, condition, data, expected) in rows {
+        assert_eq!(loaded(listed, condition, data).await, Err((*expected).to_owned()), "{data:?} WHERE {condition}");
+    }
 }
