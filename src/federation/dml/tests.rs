@@ -439,12 +439,7 @@ async fn loaded(listed: &[&str], condition: &str, data: &str) -> Result<Vec<Stri
 #[tokio::test]
 async fn rows_of_a_client_become_edits() {
     let rows: &[(&[&str], &str, &str, &[&str])] = &[
-        (
-            &[],
-            "",
-            "1\tab\t3\n2\t\\N\t\\N\n3\tc\t1\n",
-            &["INSERT id,name,qty: 1|ab|3; 2|NULL|NULL", "INSERT id,name,qty: 3|c|1"],
-        ),
+        (&[], "", "1\tab\t3\n2\t\\N\t\\N\n3\tc\t1\n", &["INSERT id,name,qty: 1|ab|3; 2|NULL|NULL", "INSERT id,name,qty: 3|c|1"]),
         (&["qty", "id"], "", "\\N\t1\n", &["INSERT qty,id: NULL|1"]),
         (&[], "qty > 1", "1\tab\t3\n2\t\\N\t\\N\n3\tc\t1\n", &["INSERT id,name,qty: 1|ab|3"]),
         (&["id", "name"], "t.id IS NOT NULL", "\\N\ta\n5\tb\n", &["INSERT id,name: 5|b"]),
