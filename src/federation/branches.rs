@@ -108,7 +108,8 @@ impl Branches {
 
     /// Branches for a second run of the same statement: it sees what its transaction sees, and of a statement's own branches none that the
     /// first run has used.
-    pub(super) fn again(&self) -> Self {
+    #[must_use]
+    pub fn again(&self) -> Self {
         let shared = self.sharing();
         let slots = if self.kind == BranchKind::Statement { Arc::default() } else { Arc::clone(&shared.slots) };
         Self { slots, held: Arc::clone(&self.held), ..shared }
@@ -176,12 +177,6 @@ impl Branches {
         let (slots, reach, retired, reads) = (Arc::default(), Arc::default(), CancellationToken::new(), Arc::default());
         let held = Arc::default();
         Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, _watch: None }
-    }
-
-    /// Branches of which one is there already and no other can be opened.
-    pub(super) fn over(store: StoreName, branch: Arc<dyn Branch>) -> Self {
-        let slot = Slot { scans: 1, branch: Arc::new(OnceCell::from(branch)), handed_over: false };
-        Self { slots: Arc::new(Mutex::new(BTreeMap::from([(store, slot)]))), ..Self::none() }
     }
 
     /// Cancelled when the stores are closed under what runs on them.

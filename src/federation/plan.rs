@@ -123,6 +123,11 @@ impl Planned {
         &self.logical
     }
 
+    /// The same query by another plan of the same outputs, of which nothing is known yet.
+    pub(super) fn with_logical(&self, logical: LogicalPlan) -> Self {
+        Self { logical, reuse: Arc::default(), ..self.clone() }
+    }
+
     /// Whether it holds rows of the system that may be others by now.
     pub fn is_of_a_moment(&self) -> bool {
         self.relations.values().any(|relation| matches!(&relation.body, RelationBody::Rows(rows) if rows.is_live()))

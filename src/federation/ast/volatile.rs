@@ -26,7 +26,7 @@ pub(super) fn is_volatile(name: &ObjectName) -> bool {
 }
 
 /// Whether an expression calls such a function.
-pub(super) fn changes<T: Visit>(part: &T) -> bool {
+pub fn changes<T: Visit>(part: &T) -> bool {
     let called = visit_expressions(part, |expr| match expr {
         Expr::Function(function) if is_volatile(&function.name) => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),

@@ -11,12 +11,13 @@ use futures::TryStreamExt;
 
 use super::super::ast::allowed::{Sets, holds_query, refuse_calls};
 use super::super::ast::name::fold;
+use super::super::branches::Branches;
 use super::super::engine::Engine;
 use super::super::error::diagnose;
 use super::super::plan::{Setting, session_values};
 use super::super::semantics::typed::Typed;
 use super::super::semantics::{Assigned, assign_array};
-use super::returning::Returning;
+use super::returning::{self, Around, Returning};
 use super::rows::{Common, Maker, RowForm, told};
 use super::scope::{Scope, select, whole_name};
 use super::target::{Target, qualified};
@@ -136,14 +137,12 @@ impl Condition {
         let setting = Setting { snapshot: Arc::clone(&snapshot), ..setting.clone() };
         let mut scope = Scope::new(engine, &setting, &[]);
         // Mistakes are told in the words for conditions; a value for each row is what is needed then.
-        scope.plan_bare(select(None, Vec::new(), vec![whole_name(&target, None)?], Some(condition.clone()))?)?;
+        scope.plan(select(None, Vec::new(), vec![whole_name(&target, None)?], Some(condition.clone()))?)?;
         let kept = Expr::IsTrue(Box::new(Expr::Nested(Box::new(condition.clone()))));
-        let query = select(None, vec![SelectItem::UnnamedExpr(kept)], vec![whole_name(&target, None)?], None)?;
-        let planned = scope.plan_bare(query)?;
+        let (outputs, _) = returning::plan(&mut scope, &target, Around::default(), vec![SelectItem::UnnamedExpr(kept)])?;
         if !scope.parameters.into_types().is_empty() {
             return Err(Diagnosis::new(sqlstate::UNDEFINED_PARAMETER, "there is no parameter $1"));
         }
-        let outputs = Returning::of(planned, &target)?;
         let left_out = outputs.needed.iter().filter(|ordinal| !columns.contains(ordinal));
         for ordinal in left_out.filter(|_| names_columns(condition)) {
             let column = target.at(*ordinal)?;
@@ -163,7 +162,8 @@ impl Condition {
     async fn kept(&self, engine: &Engine, setting: &Setting, rows: RecordBatch) -> Result<BooleanArray, Diagnosis> {
         let setting = Setting { snapshot: Arc::clone(&self.snapshot), ..setting.clone() };
         let count = rows.num_rows();
-        let stream = Box::pin(self.outputs.rows(engine, &setting, &[], (&self.target, vec![rows]))).await?;
+        let planned = self.outputs.over(&self.target, &[rows], None)?;
+        let stream = Box::pin(returning::rows(engine, &setting, &planned, &[], &Branches::none())).await?;
         let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(|error| diagnose(&error))?;
         let mut kept = Vec::with_capacity(count);
         for batch in &batches {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::{Delete, With};
 
 use super::assign::Binding;
-use super::keyed::{self, Parts, PlannedKeyed, offered};
+use super::keyed::{self, PlannedKeyed, offered};
+use super::returning::{self, Around};
 use super::rows::RowForm;
 use super::scope::{Scope, not_in_grammar};
 use super::target::{Target, changed_by_delete, named};
@@ -52,10 +53,11 @@ pub(super) fn plan(
     }
     let target = Target::of(relation, alias.as_ref())?;
     let others = using.unwrap_or_default();
-    let reads_others = !others.is_empty();
-    let parts = Parts { with, alias: alias.clone(), outputs: Vec::new(), others, condition: selection };
+    let around = Around { with, alias, others };
+    let beside = returning::beside(scope, &target, &around, returning.as_deref())?;
+    let parts = around.parts(Vec::new(), beside, selection);
     let form = PlannedDelete { keyed: keyed::plan(scope, &target, parts)? };
-    Ok(Shaped { target, form, alias, returning, reads_others })
+    Ok(Shaped { target, form, around, returning })
 }
 
 impl PlannedDelete {

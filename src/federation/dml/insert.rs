@@ -11,6 +11,7 @@ use super::super::scan::count_scans;
 use super::super::semantics::typed::Typed;
 use super::assign::{self, Binding, check_given};
 use super::conflict::{self, PlannedConflict};
+use super::returning::Around;
 use super::rows::{Input, Maker, RowForm, Rows, work};
 use super::scope::{Cell, Scope, look_at, not_in_grammar, numbers, types_of, with_both};
 use super::target::Target;
@@ -129,6 +130,7 @@ pub(super) fn plan(
     let Parts { alias, columns, source, on, returning } = parts(insert)?;
     let target = Target::of(relation, alias.as_ref())?;
     let listed = listed(&target, &columns)?;
+    let around = Around { with: with.clone(), alias, others: Vec::new() };
     let source = match source {
         None => {
             look_at(scope, with)?;
@@ -149,7 +151,7 @@ pub(super) fn plan(
     };
     let conflict = on.map(|on| conflict::plan(scope, &target, on)).transpose()?;
     let form = PlannedInsert { source, conflict };
-    Ok(Shaped { target, form, alias, returning, reads_others: false })
+    Ok(Shaped { target, form, around, returning })
 }
 
 /// The ordinals of a written list of columns; `None` without one.

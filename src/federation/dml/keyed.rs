@@ -7,6 +7,7 @@ use super::super::plan::Planned;
 use super::super::semantics::typed::Typed;
 use super::Work;
 use super::assign::Binding;
+use super::beside::Beside;
 use super::rows::{Input, Maker, RowForm, Rows};
 use super::scope::{Scope, column_of, select, types_of, whole_name};
 use super::target::Target;
@@ -20,6 +21,8 @@ pub(super) struct Parts {
     pub(super) alias: Option<Ident>,
     /// What is computed for each row.
     pub(super) outputs: Vec<Expr>,
+    /// What RETURNING names of other tables.
+    pub(super) beside: Vec<Expr>,
     /// What is read besides the target.
     pub(super) others: Vec<TableWithJoins>,
     pub(super) condition: Option<Expr>,
@@ -32,6 +35,8 @@ pub(super) struct PlannedKeyed {
     /// Ordinals of the key's columns; none where there is no key.
     pub(super) key: Vec<usize>,
     types: Vec<Typed>,
+    /// Places of outputs that are kept beside the rows.
+    beside: Vec<usize>,
     has_condition: bool,
     reads_others: bool,
 }
@@ -41,19 +46,22 @@ pub(super) struct PlannedKeyed {
 /// # Errors
 /// As for any query.
 pub(super) fn plan(scope: &mut Scope<'_>, target: &Target, parts: Parts) -> Result<PlannedKeyed, Diagnosis> {
-    let Parts { with, alias, outputs, others, condition } = parts;
+    let Parts { with, alias, outputs, beside, others, condition } = parts;
     let key = target.key().map(|key| key.columns.clone()).unwrap_or_default();
     let mut items = Vec::with_capacity(key.len() + outputs.len());
     for ordinal in &key {
         items.push(column_of(target, target.at(*ordinal)?.name()));
     }
     items.extend(outputs.into_iter().map(SelectItem::UnnamedExpr));
+    let beside_from = items.len();
+    items.extend(beside.into_iter().map(SelectItem::UnnamedExpr));
+    let beside = (beside_from..items.len()).collect();
     let (has_condition, reads_others) = (condition.is_some(), !others.is_empty());
     let mut from = vec![whole_name(target, alias.as_ref())?];
     from.extend(others);
     let planned = scope.plan(select(with, items, from, condition)?)?;
     let types = types_of(&planned);
-    Ok(PlannedKeyed { planned, key, types, has_condition, reads_others })
+    Ok(PlannedKeyed { planned, key, types, beside, has_condition, reads_others })
 }
 
 impl PlannedKeyed {
@@ -115,7 +123,12 @@ impl PlannedKeyed {
         if self.reads_others {
             maker = maker.once_each(binding.engine)?;
         }
-        Ok(Work::Rows(Rows::of_query(ready, maker, true, true)))
+        if self.beside.is_empty() {
+            return Ok(Work::Rows(Rows::of_query(ready, maker, true, true)));
+        }
+        let beside = Beside::new(binding.engine.reservation("rows beside those that change"));
+        let maker = maker.keeping(self.beside.clone(), beside.clone());
+        Ok(Work::Rows(Rows::of_query(ready, maker, true, true).beside(beside)))
     }
 }
 

@@ -13,9 +13,12 @@
 //! belong to (that is `write`).
 
 mod assign;
+mod beside;
 mod conflict;
 mod copy;
 mod delete;
+mod distinct;
+mod given;
 mod insert;
 mod keyed;
 mod returning;
@@ -33,7 +36,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{Delete, Ident, Insert, SelectItem, Statement, Update, With};
+use datafusion::sql::sqlparser::ast::{Delete, Insert, SelectItem, Statement, Update, With};
 
 use super::branches::Branches;
 use super::engine::Engine;
@@ -44,10 +47,11 @@ use crate::pgtype::PgType;
 use crate::stores::edit::Edit;
 use crate::task::OwnedTask;
 use assign::Binding;
-use returning::Returning;
+use returning::{Around, Returning};
 use rows::Common;
 use scope::Scope;
 
+pub use beside::Beside;
 pub use copy::{Filled, Loading, Piece, PlannedCopy, plan_copy_aside};
 pub use rows::Rows;
 pub use target::{Target, target};
@@ -164,17 +168,14 @@ impl PlannedWrite {
 struct Shaped<F> {
     target: Target,
     form: F,
-    /// The name that the statement gives the target.
-    alias: Option<Ident>,
+    around: Around,
     returning: Option<Vec<SelectItem>>,
-    /// Whether it reads more than the target.
-    reads_others: bool,
 }
 
 impl<F> Shaped<F> {
     fn formed(self, form: impl FnOnce(F) -> Form) -> Shaped<Form> {
-        let Self { target, form: inner, alias, returning, reads_others } = self;
-        Shaped { target, form: form(inner), alias, returning, reads_others }
+        let Self { target, form: inner, around, returning } = self;
+        Shaped { target, form: form(inner), around, returning }
     }
 }
 
@@ -188,11 +189,11 @@ fn plan(engine: &Engine, setting: &Setting, write: Write, given: &[u32]) -> Resu
         Dml::Update(update) => update::plan(&mut scope, relation, with, *update)?.formed(Form::Update),
         Dml::Delete(delete) => delete::plan(&mut scope, relation, with, *delete)?.formed(Form::Delete),
     };
-    let Shaped { target, form, alias, returning, reads_others } = shaped;
+    let Shaped { target, form, around, returning } = shaped;
     let (returning, columns) = match returning {
         None => (None, None),
         Some(items) => {
-            let (returning, columns) = returning::plan(&mut scope, &target, alias.as_ref(), (items, reads_others))?;
+            let (returning, columns) = returning::plan(&mut scope, &target, around, items)?;
             (Some(Arc::new(returning)), Some(columns))
         }
     };
@@ -234,7 +235,8 @@ impl PlannedWrite {
         }
     }
 
-    /// The rows of `RETURNING` for what the owner gave back, in the same order. No store is read for them.
+    /// The rows of `RETURNING` for what the owner gave back, in the same order; `beside` is what [`Rows::kept`] told of their edits.
+    /// Subqueries in it read through `branches`.
     ///
     /// # Errors
     /// As for a query; an internal error for a statement that returns nothing.
@@ -244,10 +246,12 @@ impl PlannedWrite {
         setting: &Setting,
         values: &[ScalarValue],
         returned: Vec<RecordBatch>,
+        (branches, beside): (&Branches, Option<Beside>),
     ) -> Result<SendableRecordBatchStream, Diagnosis> {
         let Some(returning) = &self.returning else {
             return Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "the statement returns nothing"));
         };
-        Box::pin(returning.rows(engine, setting, values, (&self.target, returned))).await
+        let planned = returning.over(&self.target, &returned, beside.as_ref())?;
+        Box::pin(returning::rows(engine, setting, &planned, values, branches)).await
     }
 }

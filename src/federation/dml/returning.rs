@@ -1,184 +1,208 @@
-//! `RETURNING`: an ordinary query over the target, which at its time holds the rows that its owner gave back.
+//! `RETURNING`: an ordinary query over the target and the tables beside it, in whose place the rows stand that the owner gave back.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use async_trait::async_trait;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use arrow::array::{ArrayRef, RecordBatch};
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan};
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{Ident, SelectItem};
-use futures::StreamExt;
+use datafusion::sql::sqlparser::ast::{Expr, Ident, SelectItem, TableWithJoins, With};
 
 use super::super::ast::allowed::{Sets, holds_query, refuse_calls};
+use super::super::ast::volatile;
 use super::super::branches::Branches;
 use super::super::engine::Engine;
 use super::super::error::diagnose;
 use super::super::generic::PlanMode;
 use super::super::output::OutputColumn;
-use super::super::placement::Level;
 use super::super::plan::{Planned, Setting, bind_in_turn};
-use super::scope::{Scope, select, whole_name};
+use super::super::semantics::typed::Typed;
+use super::beside::{Beside, Found};
+use super::given::{Given, reads};
+use super::keyed::Parts;
+use super::scope::{Scope, always, column_named, select, whole_name};
 use super::target::Target;
 use crate::error::{Diagnosis, sqlstate};
-use crate::stores::connector::ScanLimits;
-use crate::stores::position::Position;
-use crate::stores::schema::TableId;
-use crate::stores::{BatchStream, Branch, Scan, StoreError, Table};
+
+/// What a statement names besides its target.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Around {
+    pub(super) with: Option<With>,
+    /// The name that it gives the target.
+    pub(super) alias: Option<Ident>,
+    /// What is read besides the target.
+    pub(super) others: Vec<TableWithJoins>,
+}
+
+impl Around {
+    /// The parts of the query that finds the rows.
+    pub(super) fn parts(&self, outputs: Vec<Expr>, beside: Vec<Expr>, condition: Option<Expr>) -> Parts {
+        let Self { with, alias, others } = self.clone();
+        Parts { with, alias, outputs, beside, others, condition }
+    }
+}
 
 /// A planned list of what comes back.
 #[derive(Debug)]
 pub(super) struct Returning {
     planned: Planned,
+    given: Given,
     /// Ordinals of the columns that the owner must give back, of which there is at least one: their rows are counted.
     pub(super) needed: Vec<usize>,
+    /// Columns of other tables, by their places among those of `given`.
+    beside: Vec<usize>,
 }
 
-/// Plans a list. `reads_others` tells whether the statement reads more than the target.
+/// The columns of other tables that a list names, which the query that finds the rows has to give.
 ///
 /// # Errors
-/// As for a select list over the target, and 0A000 for subqueries and columns of other tables.
+/// As [`plan`].
+pub(super) fn beside(
+    scope: &Scope<'_>,
+    target: &Target,
+    around: &Around,
+    items: Option<&[SelectItem]>,
+) -> Result<Vec<Expr>, Diagnosis> {
+    let Some(items) = items.filter(|_| !around.others.is_empty()) else { return Ok(Vec::new()) };
+    let planned = scope.plan_ahead(query(scope, target, around.clone(), items.to_vec())?)?;
+    let (given, _, used) = placed(&planned, target)?;
+    let named = used.into_iter().filter(|place| *place >= target.table.columns.len()).map(|place| match given.name(place) {
+        Some((Some(relation), name)) => Ok(column_named(relation, name)),
+        _ => Err(unsupported("a column of no table")),
+    });
+    named.collect()
+}
+
+/// Plans a list.
+///
+/// # Errors
+/// As for a select list over the target and the tables beside it, and 0A000 for subqueries that read the target.
 pub(super) fn plan(
     scope: &mut Scope<'_>,
     target: &Target,
-    alias: Option<&Ident>,
-    (items, reads_others): (Vec<SelectItem>, bool),
+    around: Around,
+    items: Vec<SelectItem>,
 ) -> Result<(Returning, Vec<OutputColumn>), Diagnosis> {
-    for item in &items {
-        check(scope, item, reads_others)?;
+    let query = query(scope, target, around, items)?;
+    let planned = scope.plan(query)?;
+    let (given, logical, used) = placed(&planned, target)?;
+    if reads(&logical, target).map_err(|error| diagnose(&error))? {
+        let error = unsupported("a subquery that reads the changed table");
+        return Err(error.with_detail("It would see the table as it was before the statement."));
     }
-    let query = select(None, items, vec![whole_name(target, alias)?], None)?;
-    let planned = scope.plan_bare(query).map_err(|error| {
-        let is_unknown = [sqlstate::UNDEFINED_COLUMN, sqlstate::UNDEFINED_TABLE].contains(&error.sqlstate.as_str());
-        if reads_others && is_unknown { unsupported("columns of other tables").with_hint(error.message) } else { error }
-    })?;
+    let own = target.table.columns.len();
+    let (mut needed, beside): (Vec<usize>, Vec<usize>) = used.into_iter().partition(|place| *place < own);
+    let key = target.key().map(|key| key.columns.clone()).unwrap_or_default();
+    if !beside.is_empty() {
+        needed.extend(key);
+        needed.sort_unstable();
+        needed.dedup();
+    } else if needed.is_empty() {
+        needed.push(key.first().copied().unwrap_or_default());
+    }
     let columns = planned.columns.clone();
-    Ok((Returning::of(planned, target)?, columns))
+    Ok((Returning { planned: planned.with_logical(logical), given, needed, beside }, columns))
 }
 
-fn check(scope: &Scope<'_>, item: &SelectItem, reads_others: bool) -> Result<(), Diagnosis> {
-    if holds_query(item) {
-        return Err(unsupported("a subquery"));
-    }
-    match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            refuse_calls(expr, "RETURNING", Sets::Refused, &|name| scope.is_aggregate(name))
+/// `SELECT items FROM target, others WHERE TRUE`; the condition says where the rows stand.
+fn query(
+    scope: &Scope<'_>,
+    target: &Target,
+    around: Around,
+    items: Vec<SelectItem>,
+) -> Result<datafusion::sql::sqlparser::ast::Query, Diagnosis> {
+    for item in &items {
+        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+            refuse_calls(expr, "RETURNING", Sets::Refused, &|name| scope.is_aggregate(name))?;
         }
-        // PostgreSQL gives the columns of all tables for it.
-        SelectItem::Wildcard(_) if reads_others => Err(unsupported("columns of other tables")),
-        _ => Ok(()),
     }
+    let Around { with, alias, others } = around;
+    if others.is_empty() && !items.iter().any(holds_query) {
+        return select(None, items, vec![whole_name(target, alias.as_ref())?], Some(always()));
+    }
+    if with.as_ref().is_some_and(volatile::changes) {
+        return Err(unsupported("a WITH query that calls a volatile function"));
+    }
+    let mut from = vec![whole_name(target, alias.as_ref())?];
+    from.extend(others);
+    select(with, items, from, Some(always()))
+}
+
+/// The plan with the place of the rows, and which of their columns it names.
+fn placed(planned: &Planned, target: &Target) -> Result<(Given, LogicalPlan, Vec<usize>), Diagnosis> {
+    let told = |error: DataFusionError| diagnose(&error);
+    let is_place = |node: &LogicalPlan| match node {
+        LogicalPlan::Filter(filter) => matches!(filter.predicate, PlannedExpr::Literal(ScalarValue::Boolean(Some(true)), _)),
+        _ => false,
+    };
+    let found = Given::instead(planned.logical(), is_place).map_err(told)?;
+    let (given, logical) = found.filter(|(given, _)| given.width() >= target.table.columns.len()).ok_or_else(|| {
+        let message = "the rows of RETURNING have no place in their plan";
+        Diagnosis::new(sqlstate::INTERNAL_ERROR, message)
+    })?;
+    let used = given.used(&logical).map_err(told)?;
+    Ok((given, logical, used))
 }
 
 fn unsupported(what: &str) -> Diagnosis {
     Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("{what} in RETURNING is not supported"))
 }
 
-/// The columns of the target that a plan names.
-fn needed(plan: &LogicalPlan, target: &Target) -> datafusion::error::Result<Vec<usize>> {
-    let mut names = BTreeSet::new();
-    plan.apply(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|part| {
-                if let PlannedExpr::Column(column) = part {
-                    names.insert(column.name.clone());
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    let columns = target.table.columns.iter().enumerate();
-    let mut found: Vec<usize> = columns.filter(|(_, column)| names.contains(column.name())).map(|(ordinal, _)| ordinal).collect();
-    if found.is_empty() {
-        let key = target.key().and_then(|key| key.columns.first().copied());
-        found.push(key.unwrap_or_default());
-    }
-    Ok(found)
-}
-
 impl Returning {
-    /// The outputs of a query over the target alone.
+    /// The query over the rows that came back.
     ///
     /// # Errors
-    /// None that a caller can cause.
-    pub(super) fn of(planned: Planned, target: &Target) -> Result<Self, Diagnosis> {
-        let needed = needed(planned.logical(), target).map_err(|error| diagnose(&error))?;
-        Ok(Self { planned, needed })
-    }
-
-    /// What is returned of some rows, in their order.
-    ///
-    /// # Errors
-    /// As for a query.
-    pub(super) async fn rows(
-        &self,
-        engine: &Engine,
-        setting: &Setting,
-        values: &[ScalarValue],
-        (target, returned): (&Target, Vec<RecordBatch>),
-    ) -> Result<SendableRecordBatchStream, Diagnosis> {
-        let setting = Setting { pushdown: Level::None, plan_mode: PlanMode::Custom, ..setting.clone() };
-        let (table, columns) = (target.table.id.clone(), self.needed.clone());
-        let rows: Arc<dyn Branch> = Arc::new(Returned { table, columns, rows: returned });
-        let branches = Arc::new(Branches::over(target.store.clone(), rows));
-        bind_in_turn(engine, &setting, &self.planned, values, &branches).await?.run()
-    }
-}
-
-/// The rows that came back, in the place of the table.
-#[derive(Debug)]
-struct Returned {
-    table: TableId,
-    /// The ordinals of their columns.
-    columns: Vec<usize>,
-    rows: Vec<RecordBatch>,
-}
-
-impl Returned {
-    fn unsupported(scan: &Scan) -> StoreError {
-        StoreError::Unsupported { store: scan.store.to_string(), feature: "what was not given back of changed rows" }
-    }
-
-    /// Some columns of a batch.
-    fn project(&self, batch: &RecordBatch, table: &Table, scan: &Scan) -> Result<RecordBatch, StoreError> {
-        let column = |ordinal: &usize| {
-            let place = self.columns.iter().position(|column| column == ordinal);
-            place.and_then(|place| batch.columns().get(place)).cloned().ok_or_else(|| Self::unsupported(scan))
+    /// Rows that are not those that were asked for.
+    pub(super) fn over(&self, target: &Target, returned: &[RecordBatch], beside: Option<&Beside>) -> Result<Planned, Diagnosis> {
+        let key = target.key().filter(|_| !self.beside.is_empty()).map(|key| key.columns.as_slice()).unwrap_or_default();
+        let types = key.iter().map(|ordinal| Ok(Typed::of_field(&target.at(*ordinal)?.field)));
+        let types = types.collect::<Result<Vec<Typed>, Diagnosis>>()?;
+        let found = match beside {
+            Some(beside) => beside.found(&types)?,
+            None => None,
         };
-        let columns = scan.columns.iter().map(column).collect::<Result<Vec<_>, _>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let made = RecordBatch::try_new_with_options(table.project(&scan.columns), columns, &options);
-        made.map_err(|error| StoreError::remote(scan.store.as_str(), sqlstate::INTERNAL_ERROR, error.to_string()))
+        let mut batches = Vec::with_capacity(returned.len());
+        for rows in returned.iter().filter(|rows| rows.num_rows() > 0) {
+            let columns = self.columns(rows, (key, found.as_ref()))?;
+            batches.push(self.given.batch(&columns, rows.num_rows()).map_err(|error| diagnose(&error))?);
+        }
+        self.given.over(&self.planned, batches).map_err(|error| diagnose(&error))
+    }
+
+    /// The columns of some rows by their places.
+    fn columns(&self, rows: &RecordBatch, (key, found): (&[usize], Option<&Found>)) -> Result<Vec<Option<ArrayRef>>, Diagnosis> {
+        let lost = || Diagnosis::new(sqlstate::INTERNAL_ERROR, "rows came back without what was asked for");
+        let mut columns: Vec<Option<ArrayRef>> = vec![None; self.given.width()];
+        for (place, column) in self.needed.iter().zip(rows.columns()) {
+            *columns.get_mut(*place).ok_or_else(lost)? = Some(Arc::clone(column));
+        }
+        if self.beside.is_empty() {
+            return Ok(columns);
+        }
+        let keys = key.iter().map(|ordinal| columns.get(*ordinal).cloned().flatten().ok_or_else(lost));
+        let keys = keys.collect::<Result<Vec<ArrayRef>, Diagnosis>>()?;
+        let values = found.ok_or_else(lost)?.of(&keys)?;
+        for (place, column) in self.beside.iter().zip(values.columns()) {
+            *columns.get_mut(*place).ok_or_else(lost)? = Some(Arc::clone(column));
+        }
+        Ok(columns)
     }
 }
 
-#[async_trait]
-impl Branch for Returned {
-    async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
-        if scan.table != self.table || !scan.filter.is_empty() || scan.limit.is_some() {
-            return Err(Self::unsupported(scan));
-        }
-        let each = limits.batch_rows.max(1);
-        let mut batches = Vec::with_capacity(self.rows.len());
-        for batch in &self.rows {
-            let whole = self.project(batch, table, scan)?;
-            let count = whole.num_rows();
-            batches.extend((0..count).step_by(each).map(|start| Ok(whole.slice(start, each.min(count - start)))));
-        }
-        Ok(futures::stream::iter(batches).boxed())
-    }
-
-    fn shared_snapshot(&self) -> Result<(), &'static str> {
-        Ok(())
-    }
-
-    async fn commit(&self) -> Result<Option<Position>, StoreError> {
-        Ok(None)
-    }
-
-    async fn rollback(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
+/// Runs the query, whose rows come in the order of those that came back.
+///
+/// # Errors
+/// As for a query.
+pub(super) async fn rows(
+    engine: &Engine,
+    setting: &Setting,
+    planned: &Planned,
+    values: &[ScalarValue],
+    branches: &Branches,
+) -> Result<SendableRecordBatchStream, Diagnosis> {
+    let setting = Setting { plan_mode: PlanMode::Custom, ..setting.clone() };
+    // The branches of the statement itself have been read through.
+    let branches = Arc::new(branches.again());
+    bind_in_turn(engine, &setting, planned, values, &branches).await?.run()
 }

@@ -1,15 +1,13 @@
 //! Edits that carry rows: from the batches of a query or the cells of VALUES, every value assigned to its column, cut to what a store takes
 //! at a time.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array};
 use arrow::compute::{concat_batches, filter_record_batch, take};
 use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
-use arrow::row::{RowConverter, SortField};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
@@ -20,21 +18,20 @@ use futures::{StreamExt, TryStreamExt};
 use super::super::digits::Ready;
 use super::super::engine::Engine;
 use super::super::error::diagnose;
+use super::super::semantics::assign_array;
 use super::super::semantics::settings::SessionValues;
 use super::super::semantics::typed::Typed;
-use super::super::semantics::{assign_array, told_apart};
 use super::Work;
+use super::beside::Beside;
+use super::distinct::{Distinct, Repeated};
 use super::target::Target;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 use crate::stores::edit::{self, Conflict, ConflictAction, ConflictTarget, DeleteRows, Edit, Insert, UpdateRows};
-use crate::stores::schema::Collation;
 use crate::stores::{Connector, Refusal};
 
 /// An edit has no more rows than take about this many bytes.
 const EDIT_BYTES: usize = 4 << 20;
-/// What a remembered key takes besides its bytes.
-const KEY_BYTES: usize = 48;
 
 /// Rows that are read or computed, and become edits.
 pub struct Rows {
@@ -44,6 +41,7 @@ pub struct Rows {
     /// one after the other.
     pub gathers: bool,
     source: Source,
+    beside: Option<Beside>,
 }
 
 enum Source {
@@ -67,12 +65,22 @@ impl fmt::Debug for Rows {
 impl Rows {
     /// The rows of a query. Those that lock are gathered.
     pub(super) fn of_query(query: Ready, maker: Maker, locks: bool, gathers: bool) -> Self {
-        Self { locks, gathers: gathers || locks, source: Source::Query(Box::new(query), Box::new(maker)) }
+        Self { locks, gathers: gathers || locks, source: Source::Query(Box::new(query), Box::new(maker)), beside: None }
     }
 
     /// Edits of the one row of cells that a query computes.
     pub(super) fn of_cells(query: Ready, edits: OfCells) -> Self {
-        Self { locks: false, gathers: true, source: Source::Cells(Box::new(query), edits) }
+        Self { locks: false, gathers: true, source: Source::Cells(Box::new(query), edits), beside: None }
+    }
+
+    /// The same, of which something is kept beside the rows.
+    pub(super) fn beside(self, beside: Beside) -> Self {
+        Self { beside: Some(beside), ..self }
+    }
+
+    /// What is kept beside the rows once they have become edits; [`super::PlannedWrite::returning`] asks for it.
+    pub fn kept(&self) -> Option<Beside> {
+        self.beside.clone()
     }
 
     /// The edits, in the order of the rows. Nothing is read before the first one is asked for; after an error there are none.
@@ -227,7 +235,7 @@ pub(super) fn work(common: &Common, edits: &[Edit], engine: &Engine) -> Result<W
     Ok(match pieces.len() {
         0 => Work::Nothing,
         1 => pieces.pop().map_or(Work::Nothing, |edit| Work::Edit(Box::new(edit))),
-        _ => Work::Rows(Rows { locks: false, gathers: false, source: Source::Ready(pieces) }),
+        _ => Work::Rows(Rows { locks: false, gathers: false, source: Source::Ready(pieces), beside: None }),
     })
 }
 
@@ -266,7 +274,7 @@ fn check_together(common: &Common, pieces: &[Edit], reservation: MemoryReservati
         }
         if let Some(places) = places {
             distinct.places = places;
-            distinct.pass(rows.clone())?;
+            distinct.kept(rows)?;
         }
     }
     Ok(())
@@ -313,6 +321,21 @@ impl RowForm {
         }
     }
 
+    /// The columns of the key as they are after the edit of some rows.
+    fn keys_after(&self, rows: &RecordBatch) -> Result<RecordBatch, Diagnosis> {
+        let places: Vec<usize> = match self {
+            Self::Update { key, set } => {
+                let after = |(place, ordinal): (usize, &usize)| {
+                    set.iter().position(|set| set == ordinal).map_or(place, |at| key.len() + at)
+                };
+                key.iter().enumerate().map(after).collect()
+            }
+            Self::Delete { key } => (0..key.len()).collect(),
+            Self::Insert { .. } => Vec::new(),
+        };
+        rows.project(&places).map_err(told)
+    }
+
     /// The edit of some rows.
     pub(super) fn edit(&self, common: &Common, rows: RecordBatch) -> Edit {
         let (store, table) = (common.target.store.clone(), Arc::clone(&common.target.table));
@@ -345,6 +368,8 @@ pub(super) struct Maker {
     columns: Vec<usize>,
     inputs: Vec<Input>,
     distinct: Option<Distinct>,
+    /// Outputs of the query that stand beside the rows, and who keeps them.
+    beside: Option<(Vec<usize>, Beside)>,
     /// Whether rows may be updated that are found by a key which the store makes.
     lacks_key: bool,
     /// How many edits there were.
@@ -364,7 +389,7 @@ impl Maker {
         });
         let empty = common.batch(&columns, arrays.collect::<Result<_, Diagnosis>>()?, 0)?;
         common.check(&form.edit(&common, empty))?;
-        Ok(Self { common, form, columns, inputs, distinct: None, lacks_key: false, made: 0 })
+        Ok(Self { common, form, columns, inputs, distinct: None, beside: None, lacks_key: false, made: 0 })
     }
 
     /// The same, which refuses rows that would update one row twice.
@@ -391,14 +416,33 @@ impl Maker {
         Ok(self)
     }
 
-    fn make(&mut self, batch: &RecordBatch) -> Result<Vec<Edit>, Diagnosis> {
+    /// The same, which keeps some outputs of the query beside the rows that are edited.
+    pub(super) fn keeping(self, places: Vec<usize>, beside: Beside) -> Self {
+        Self { beside: Some((places, beside)), ..self }
+    }
+
+    /// The edits of the rows of a batch.
+    ///
+    /// # Errors
+    /// Values that their columns do not take, and rows that would update one row twice.
+    pub(super) fn make(&mut self, batch: &RecordBatch) -> Result<Vec<Edit>, Diagnosis> {
         let mut arrays = Vec::with_capacity(self.columns.len());
         for (ordinal, input) in self.columns.iter().zip(&self.inputs) {
             arrays.push(self.column(*ordinal, input, batch)?);
         }
         let mut rows = self.common.batch(&self.columns, arrays, batch.num_rows())?;
-        if let Some(distinct) = &mut self.distinct {
-            rows = distinct.pass(rows)?;
+        let mut beside = match &self.beside {
+            Some((places, _)) => Some(batch.project(places).map_err(told)?),
+            None => None,
+        };
+        if let Some(distinct) = &mut self.distinct
+            && let Some(kept) = distinct.kept(&rows)?
+        {
+            rows = filter_record_batch(&rows, &kept).map_err(told)?;
+            beside = beside.map(|beside| filter_record_batch(&beside, &kept)).transpose().map_err(told)?;
+        }
+        if let (Some((_, keeper)), Some(beside)) = (&self.beside, beside) {
+            keeper.keep(&self.form.keys_after(&rows)?, beside)?;
         }
         let edits = self.common.pieces(&self.form.edit(&self.common, rows));
         self.made += edits.len();
@@ -425,102 +469,4 @@ impl Maker {
             }
         }
     }
-}
-
-/// What becomes of a row whose key was there before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repeated {
-    /// It is left out.
-    LeftOut,
-    /// The statement fails; a NULL repeats nothing.
-    Refused,
-}
-
-/// Notices keys that occur more than once in a statement.
-struct Distinct {
-    converter: RowConverter,
-    /// The types of the key's columns.
-    types: Vec<Typed>,
-    /// Whether values of all of them are equal where their bytes are, to every store.
-    is_plain: bool,
-    /// Where the key is among the columns of the rows.
-    places: Vec<usize>,
-    seen: HashSet<Box<[u8]>>,
-    repeated: Repeated,
-    /// Whether keys that differ here may be one to the store, so that only the store can tell.
-    is_loose: bool,
-    reservation: MemoryReservation,
-}
-
-impl Distinct {
-    /// For rows that begin with the key.
-    fn new(common: &Common, key: &[usize], repeated: Repeated, reservation: MemoryReservation) -> Result<Self, Diagnosis> {
-        let columns = key.iter().map(|ordinal| common.target.at(*ordinal)).collect::<Result<Vec<_>, _>>()?;
-        let types: Vec<Typed> = columns.iter().map(|column| Typed::of_field(&column.field)).collect();
-        let mut is_loose = columns.iter().any(|column| matches!(column.collation, Collation::Loose(_) | Collation::Native { .. }));
-        let (mut fields, mut is_plain) = (Vec::with_capacity(types.len()), true);
-        for (column, typed) in columns.iter().zip(&types) {
-            let none = new_empty_array(edit::field(column).data_type());
-            let (form, is_exact) = form_of(&none, typed)?;
-            fields.push(SortField::new(form.data_type().clone()));
-            is_loose |= !is_exact;
-            is_plain &= form.data_type() == none.data_type();
-        }
-        let converter = RowConverter::new(fields).map_err(told)?;
-        let (places, seen) = ((0..key.len()).collect(), HashSet::new());
-        Ok(Self { converter, types, is_plain, places, seen, repeated, is_loose, reservation })
-    }
-
-    /// The rows whose key is new.
-    fn pass(&mut self, rows: RecordBatch) -> Result<RecordBatch, Diagnosis> {
-        let mut keys = Vec::with_capacity(self.places.len());
-        for (place, typed) in self.places.iter().zip(&self.types) {
-            let column = rows.columns().get(*place);
-            let column = column.ok_or_else(|| Diagnosis::new(sqlstate::INTERNAL_ERROR, "rows to be written lack their key"))?;
-            keys.push(form_of(column, typed)?.0);
-        }
-        let converted = self.converter.convert_columns(&keys).map_err(told)?;
-        let mut kept = Vec::with_capacity(rows.num_rows());
-        for (row, key) in converted.iter().enumerate() {
-            let is_null = keys.iter().any(|column| column.is_null(row));
-            if is_null && self.repeated == Repeated::Refused {
-                kept.push(true);
-                continue;
-            }
-            let is_new = self.seen.insert(key.data().into());
-            if !is_new && self.repeated == Repeated::Refused {
-                return Err(twice());
-            }
-            if is_new {
-                self.reservation.try_grow(key.data().len() + KEY_BYTES).map_err(|error| diagnose(&error))?;
-            }
-            kept.push(is_new);
-        }
-        if kept.iter().all(|kept| *kept) {
-            return Ok(rows);
-        }
-        filter_record_batch(&rows, &BooleanArray::from(kept)).map_err(told)
-    }
-
-    /// Refuses what only the store could tell, where it does not see all rows at once.
-    fn check_exact(&self) -> Result<(), Diagnosis> {
-        if self.is_loose && self.repeated == Repeated::Refused {
-            let message = "ON CONFLICT DO UPDATE of so many rows is not supported for a key that compares by rules of its store";
-            return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint("Insert fewer rows at a time."));
-        }
-        Ok(())
-    }
-}
-
-/// Values of a key in a form whose bytes are equal where PostgreSQL takes the values for equal, such as 1.0 and 1.00; false where that is
-/// not known of the type.
-fn form_of(array: &ArrayRef, typed: &Typed) -> Result<(ArrayRef, bool), Diagnosis> {
-    let form = told_apart(array, typed).map_err(|error| diagnose(&error))?;
-    Ok(form.map_or_else(|| (Arc::clone(array), false), |form| (form, true)))
-}
-
-/// As PostgreSQL says it.
-fn twice() -> Diagnosis {
-    Diagnosis::new(sqlstate::CARDINALITY_VIOLATION, "ON CONFLICT DO UPDATE command cannot affect row a second time")
-        .with_hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use datafusion::common::TableReference;
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableFactor, TableWithJoins, UnaryOperator, Value, Visit, Visitor, With,
     visit_expressions,
@@ -14,7 +15,6 @@ use datafusion::sql::sqlparser::ast::{
 use super::super::ast::syntax::at_or_near;
 use super::super::engine::Engine;
 use super::super::output::OutputColumn;
-use super::super::placement::Level;
 use super::super::plan::{self, Planned, Setting, parse_query};
 use super::super::semantics::number_type;
 use super::super::semantics::typed::Typed;
@@ -50,13 +50,9 @@ impl<'e> Scope<'e> {
         Ok(planned)
     }
 
-    /// The same for what reads no table but as a whole.
-    pub(super) fn plan_bare(&mut self, query: Query) -> Result<Planned, Diagnosis> {
-        let used = numbers(&query);
-        let setting = Setting { pushdown: Level::None, ..self.setting.clone() };
-        let planned = plan::plan(self.engine, &setting, query, &self.parameters.oids())?;
-        self.parameters.learn(used.keys(), &planned);
-        Ok(planned)
+    /// The same for something that is planned again when more is known: the statement learns nothing of it.
+    pub(super) fn plan_ahead(&self, query: Query) -> Result<Planned, Diagnosis> {
+        plan::plan(self.engine, self.setting, query, &self.parameters.oids())
     }
 
     /// Whether a function of this name makes one value of many rows.
@@ -255,6 +251,17 @@ pub(super) fn whole_name(target: &Target, alias: Option<&Ident>) -> Result<Table
         _ => *known = None,
     }
     Ok(item)
+}
+
+/// `"schema"."table"."column"`
+pub(super) fn column_named(relation: &TableReference, name: &str) -> Expr {
+    let parts = [relation.catalog(), relation.schema(), Some(relation.table()), Some(name)];
+    Expr::CompoundIdentifier(parts.into_iter().flatten().map(quoted).collect())
+}
+
+/// `TRUE`
+pub(super) fn always() -> Expr {
+    Expr::value(Value::Boolean(true))
 }
 
 fn unparsed() -> Diagnosis {

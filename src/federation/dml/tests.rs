@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Int16Array, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field};
 use async_trait::async_trait;
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{ObjectName, SetExpr, Statement};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, SetExpr, Statement};
 use datafusion::sql::sqlparser::parser::Parser;
 use futures::{StreamExt, TryStreamExt};
 
@@ -407,7 +407,10 @@ async fn what_comes_back_is_a_select_list_over_the_changed_rows() {
     let planned = room.planned("UPDATE t SET qty = 1 WHERE id = 1 RETURNING id, upper(name) AS n, *").await.unwrap();
     let names: Vec<String> = planned.columns.as_ref().unwrap().iter().map(|column| column.name.clone()).collect();
     assert_eq!(names, ["id", "n", "id", "name", "qty", "code"]);
-    let stream = planned.returning(&room.engine, &room.setting, &[], vec![stock(), stock().slice(0, 1)]).await.unwrap();
+    let stream = planned
+        .returning(&room.engine, &room.setting, &[], vec![stock(), stock().slice(0, 1)], (&Branches::none(), None))
+        .await
+        .unwrap();
     let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(|error| diagnose(&error)).unwrap();
     let rows = ["1|A|1|a|10|100", "2|B|2|b|20|200", "3|NULL|3|NULL|NULL|300", "1|A|1|a|10|100"];
     assert_eq!(in_rows(&batches), rows);

@@ -8,7 +8,8 @@ use datafusion::sql::sqlparser::ast::{Expr, Update, UpdateTableFromKind, With};
 use super::super::ast::allowed::{Sets, refuse_calls};
 use super::assign::{self, Binding, check_changed};
 use super::conflict::single;
-use super::keyed::{self, Parts, PlannedKeyed, offered};
+use super::keyed::{self, PlannedKeyed, offered};
+use super::returning::{self, Around};
 use super::rows::{Input, RowForm};
 use super::scope::{Cell, Scope, not_in_grammar};
 use super::target::{Target, changed_by_update, named};
@@ -73,13 +74,14 @@ pub(super) fn plan(
         return Err(not_in_grammar(word));
     }
     let target = Target::of(relation, alias.as_ref())?;
-    let reads_others = !others.is_empty();
     let (set, outputs) = new_values(scope, &target, single(&target, assignments)?)?;
-    let parts = Parts { with, alias: alias.clone(), outputs, others, condition: selection };
+    let around = Around { with, alias, others };
+    let beside = returning::beside(scope, &target, &around, returning.as_deref())?;
+    let parts = around.parts(outputs, beside, selection);
     let keyed = keyed::plan(scope, &target, parts)?;
     let form = PlannedUpdate { keyed, set };
     form.check(scope, &target)?;
-    Ok(Shaped { target, form, alias, returning, reads_others })
+    Ok(Shaped { target, form, around, returning })
 }
 
 /// Columns by their ordinals, and what they are set to.

@@ -24,7 +24,7 @@ use crate::catalog::{QualifiedName, Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
 use crate::federation::branches::Branches;
-use crate::federation::dml::{Dml, PlannedWrite, Work, Write, plan_aside, target};
+use crate::federation::dml::{Beside, Dml, PlannedWrite, Work, Write, plan_aside, target};
 use crate::federation::engine::Engine;
 use crate::federation::error::diagnose;
 use crate::federation::plan::Setting;
@@ -218,6 +218,7 @@ impl Running<'_> {
         let branches = Arc::new(branches);
         let work = self.guard.run(self.planned.bind(self.engine, self.setting, self.values, &branches)).await??;
         let watch = self.watch(&branches);
+        let mut kept = None;
         let outcome = match work {
             Work::Nothing => Outcome::default(),
             Work::Edit(edit) => {
@@ -230,11 +231,12 @@ impl Running<'_> {
             Work::Rows(rows) => {
                 // Opened before anything is read: its store is then read through it.
                 let branch = self.guard.run(writers.open(&target.store)).await??;
+                kept = rows.kept();
                 self.send(&branch, rows.edits(self.engine)?, &watch).await?
             }
         };
         let rows = outcome.rows;
-        let returned = self.guard.run(self.returned(outcome, &watch)).await??;
+        let returned = self.guard.run(self.returned(outcome, kept, &watch)).await??;
         Ok(Answer { rows, returned, kept: watch.kept })
     }
 
@@ -257,11 +259,12 @@ impl Running<'_> {
     }
 
     /// The rows of RETURNING, all of them: the statement fails where one of them does.
-    async fn returned(&self, outcome: Outcome, watch: &Watch<'_>) -> Result<Option<Returned>, Diagnosis> {
+    async fn returned(&self, outcome: Outcome, kept: Option<Beside>, watch: &Watch<'_>) -> Result<Option<Returned>, Diagnosis> {
         if self.planned.columns.is_none() {
             return Ok(None);
         }
-        let stream = self.planned.returning(self.engine, self.setting, self.values, outcome.returned).await?;
+        let beside = (watch.branches.as_ref(), kept);
+        let stream = self.planned.returning(self.engine, self.setting, self.values, outcome.returned, beside).await?;
         gather(stream, watch).await.map(Some)
     }
 
