@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use arrow::array::Array;
 use datafusion::sql::sqlparser::ast::{
-    Assignment, AssignmentTarget, ConflictTarget as Named, DoUpdate, Expr, ObjectName, OnConflict, OnConflictAction, OnInsert,
+    Assignment, ConflictTarget as Named, DoUpdate, Expr, ObjectName, OnConflict, OnConflictAction, OnInsert,
 };
 
 use super::assign::{self, Binding, check_changed};
+use super::assignment::single;
 use super::scope::{Cell, Scope, not_in_grammar};
 use super::target::Target;
 use crate::error::{Diagnosis, sqlstate};
@@ -107,50 +108,6 @@ fn new_values(scope: &mut Scope<'_>, target: &Target, assignments: Vec<Assignmen
         found.push((ordinal, new));
     }
     Ok(found)
-}
-
-/// Assignments column by column: those of lists are taken apart.
-///
-/// # Errors
-/// 42601 for a column that is assigned twice and for lists of unlike lengths, 42703, 0A000 for parts of columns.
-pub(super) fn single(target: &Target, assignments: Vec<Assignment>) -> Result<Vec<(usize, Expr)>, Diagnosis> {
-    let mut found: Vec<(usize, Expr)> = Vec::with_capacity(assignments.len());
-    for Assignment { target: to, value } in assignments {
-        match to {
-            AssignmentTarget::ColumnName(name) => found.push((target.column(&name)?, value)),
-            AssignmentTarget::Tuple(names) => {
-                let Some(values) = listed(value) else { return Err(unsupported_source()) };
-                if values.len() != names.len() {
-                    return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "number of columns does not match number of values"));
-                }
-                for (name, value) in names.iter().zip(values) {
-                    found.push((target.column(name)?, value));
-                }
-            }
-        }
-    }
-    let mut seen = BTreeSet::new();
-    match found.iter().find(|(ordinal, _)| !seen.insert(*ordinal)) {
-        None => Ok(found),
-        Some((twice, _)) => {
-            let message = format!("multiple assignments to same column \"{}\"", target.at(*twice)?.name());
-            Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message))
-        }
-    }
-}
-
-/// The values of `(a, b)`, and of `(a)`, which is no list.
-fn listed(value: Expr) -> Option<Vec<Expr>> {
-    match value {
-        Expr::Tuple(values) => Some(values),
-        Expr::Nested(value) => Some(vec![*value]),
-        _ => None,
-    }
-}
-
-fn unsupported_source() -> Diagnosis {
-    Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "columns can be set together from a list of values only")
-        .with_hint("Set each of them by itself.")
 }
 
 fn unsupported(what: &str) -> Diagnosis {

@@ -13,6 +13,7 @@
 //! belong to (that is `write`).
 
 mod assign;
+mod assignment;
 mod beside;
 mod conflict;
 mod copy;

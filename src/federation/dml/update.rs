@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Update, UpdateTableFromKind, With};
 
 use super::super::ast::allowed::{Sets, refuse_calls};
 use super::assign::{self, Binding, check_changed};
-use super::conflict::single;
+use super::assignment::single;
 use super::keyed::{self, PlannedKeyed, offered};
 use super::returning::{self, Around};
 use super::rows::{Input, RowForm};

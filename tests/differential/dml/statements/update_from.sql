@@ -18,5 +18,14 @@ UPDATE target.things SET qty = 6 WHERE _id = (SELECT min(_id) FROM target.things
 UPDATE target.things SET qty = (SELECT count(*) FROM target.things t WHERE t._id < things._id)
 WITH best AS (SELECT item, max(qty) AS most FROM other.sources GROUP BY item) UPDATE target.things SET qty = best.most FROM best WHERE best.item = things._id
 UPDATE target.things SET qty = s.qty FROM other.sources s JOIN target.sources u ON u._id = s._id WHERE s.item = things._id AND u.qty > 5 AND s._id <> 12
--- refused by shop, crm, archive, field: a list of columns from a subquery
 UPDATE target.things SET (name, qty) = (SELECT name, qty FROM other.sources WHERE _id = 11) WHERE _id = 1
+UPDATE target.things SET (name, qty) = (SELECT s.name, s.qty FROM other.sources s WHERE s.item = things._id AND s._id <> 13) WHERE _id < 8
+UPDATE target.things SET (qty, price) = (SELECT max(qty), 1.5 FROM other.sources) WHERE _id = 2
+UPDATE target.things SET (qty, name) = (SELECT qty, name FROM other.sources) WHERE _id = 2
+UPDATE target.things SET (qty, name) = (SELECT qty, name FROM other.sources WHERE false) WHERE _id = 2
+UPDATE target.things SET (qty, name) = (SELECT qty FROM other.sources WHERE _id = 11) WHERE _id = 2
+UPDATE target.things SET (qty, name) = (VALUES (5, 'five')) WHERE _id = 2
+UPDATE target.things SET (qty, name) = ROW(qty + 1, upper(name)) WHERE _id = 2
+UPDATE target.things SET (qty, name) = ROW(1) WHERE _id = 2
+UPDATE target.things SET (qty, name) = (SELECT name, qty FROM other.sources WHERE _id = 11) WHERE _id = 2
+UPDATE target.things SET (qty) = (SELECT qty FROM other.sources WHERE _id = 12) WHERE _id = 2

@@ -1,0 +1,158 @@
+//! What stands behind SET, column by column.
+
+use std::collections::BTreeSet;
+
+use datafusion::sql::sqlparser::ast::{
+    Assignment, AssignmentTarget, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Query, SelectItem,
+    SetExpr, TableFactor,
+};
+
+use super::super::ast::volatile;
+use super::super::plan::parse_query;
+use super::target::Target;
+use crate::error::{Diagnosis, sqlstate};
+
+/// Assignments column by column: those of lists are taken apart.
+///
+/// # Errors
+/// 42601 for a column that is assigned twice and for lists of unlike lengths, 42703, 0A000 for parts of columns.
+pub(super) fn single(target: &Target, assignments: Vec<Assignment>) -> Result<Vec<(usize, Expr)>, Diagnosis> {
+    let mut found: Vec<(usize, Expr)> = Vec::with_capacity(assignments.len());
+    for Assignment { target: to, value } in assignments {
+        match to {
+            AssignmentTarget::ColumnName(name) => found.push((target.column(&name)?, value)),
+            AssignmentTarget::Tuple(names) => {
+                let values = match value {
+                    Expr::Subquery(query) => outputs(*query, names.len())?,
+                    value => listed(value).ok_or_else(no_row)?,
+                };
+                if values.len() != names.len() {
+                    return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "number of columns does not match number of values"));
+                }
+                for (name, value) in names.iter().zip(values) {
+                    found.push((target.column(name)?, value));
+                }
+            }
+        }
+    }
+    let mut seen = BTreeSet::new();
+    match found.iter().find(|(ordinal, _)| !seen.insert(*ordinal)) {
+        None => Ok(found),
+        Some((twice, _)) => {
+            let message = format!("multiple assignments to same column \"{}\"", target.at(*twice)?.name());
+            Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message))
+        }
+    }
+}
+
+/// The values of `(a, b)` and `ROW(a, b)`, and of `(a)`, which is no list.
+fn listed(value: Expr) -> Option<Vec<Expr>> {
+    match value {
+        Expr::Tuple(values) => Some(values),
+        Expr::Nested(value) => Some(vec![*value]),
+        Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) if is_row(&name) => {
+            let value = |argument: FunctionArg| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some(value),
+                _ => None,
+            };
+            list.args.into_iter().map(value).collect()
+        }
+        _ => None,
+    }
+}
+
+fn is_row(name: &ObjectName) -> bool {
+    match name.0.as_slice() {
+        [part] => part.as_ident().is_some_and(|name| name.quote_style.is_none() && name.value.eq_ignore_ascii_case("row")),
+        _ => false,
+    }
+}
+
+/// As PostgreSQL says it.
+fn no_row() -> Diagnosis {
+    let message = "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
+    Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
+}
+
+/// The columns of a query, each by a subquery of its own.
+fn outputs(query: Query, count: usize) -> Result<Vec<Expr>, Diagnosis> {
+    if count > 1 && volatile::changes(&query) {
+        let message = "columns cannot be set together from a subquery that calls a volatile function";
+        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint("Set each of them by itself."));
+    }
+    if width_of(&query).is_some_and(|width| width != count) {
+        return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "number of columns does not match number of values"));
+    }
+    if count == 1 {
+        return Ok(vec![Expr::Subquery(Box::new(query))]);
+    }
+    (0..count).map(|place| Ok(Expr::Subquery(Box::new(output(&query, (place, count))?)))).collect()
+}
+
+/// How many columns a query has, as far as that can be seen.
+fn width_of(query: &Query) -> Option<usize> {
+    match query.body.as_ref() {
+        SetExpr::Select(select) => {
+            let is_plain = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+            select.projection.iter().all(is_plain).then_some(select.projection.len())
+        }
+        SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
+        _ => None,
+    }
+}
+
+/// `SELECT c1 FROM (query) AS q (c0, c1)`
+fn output(query: &Query, (place, count): (usize, usize)) -> Result<Query, Diagnosis> {
+    let names: Vec<String> = (0..count).map(|place| format!("c{place}")).collect();
+    let mut outer = parse_query(&format!("SELECT c{place} FROM (SELECT 1) AS q ({})", names.join(", ")))?;
+    if let SetExpr::Select(select) = outer.body.as_mut()
+        && let Some(TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|from| &mut from.relation)
+    {
+        **subquery = query.clone();
+    }
+    Ok(outer)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
+
+    use super::*;
+
+    fn expr(sql: &str) -> Expr {
+        Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_expr().unwrap()
+    }
+
+    fn split(sql: &str, count: usize) -> Result<Vec<String>, String> {
+        let Expr::Subquery(query) = expr(sql) else { panic!("{sql}") };
+        let found = outputs(*query, count).map_err(|error| error.sqlstate)?;
+        Ok(found.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn lists_are_written_in_several_ways() {
+        for (sql, expected) in [("(1, 2)", Some(2)), ("ROW(1, 2, 3)", Some(3)), ("row(1)", Some(1)), ("(1)", Some(1))] {
+            assert_eq!(listed(expr(sql)).map(|values| values.len()), expected, "{sql}");
+        }
+        for sql in ["f(1, 2)", "\"row\"(1)", "1 + 1", "row(*)"] {
+            assert!(listed(expr(sql)).is_none(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_query_gives_each_column_by_itself() {
+        let found = split("(SELECT a, max(b) FROM t)", 2).unwrap();
+        assert_eq!(
+            found,
+            [
+                "(SELECT c0 FROM (SELECT a, max(b) FROM t) AS q (c0, c1))",
+                "(SELECT c1 FROM (SELECT a, max(b) FROM t) AS q (c0, c1))"
+            ]
+        );
+        assert_eq!(split("(SELECT a FROM t)", 1).unwrap(), ["(SELECT a FROM t)"]);
+        assert_eq!(split("(SELECT a FROM t)", 2), Err("42601".to_owned()));
+        assert_eq!(split("(VALUES (1, 2, 3))", 2), Err("42601".to_owned()));
+        assert_eq!(split("(SELECT random(), 1)", 2), Err("0A000".to_owned()));
+        assert!(split("(SELECT * FROM t)", 2).is_ok());
+    }
+}
