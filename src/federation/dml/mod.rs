@@ -17,6 +17,7 @@ mod assignment;
 mod beside;
 mod conflict;
 mod copy;
+mod default;
 mod delete;
 mod distinct;
 mod given;

@@ -315,7 +315,7 @@ async fn what_postgres_refuses_is_refused() {
         ("UPDATE t SET qty = 'a' || 'b'", "42804"),
         ("UPDATE t SET qty = 'x' WHERE false", "22P02"),
         ("UPDATE t SET code = 1", "428C9"),
-        ("UPDATE t SET qty = DEFAULT", "0A000"),
+        ("UPDATE t SET code = DEFAULT", "0A000"),
         ("UPDATE t SET qty = row_number() OVER ()", "42P20"),
         ("UPDATE t SET qty = generate_series(1, 2)", "0A000"),
         ("DELETE FROM t WHERE id = 1 RETURNING (SELECT count(*) FROM t)", "0A000"),

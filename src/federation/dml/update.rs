@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Update, UpdateTableFromKind, With};
 use super::super::ast::allowed::{Sets, refuse_calls};
 use super::assign::{self, Binding, check_changed};
 use super::assignment::single;
+use super::default;
 use super::keyed::{self, PlannedKeyed, offered};
 use super::returning::{self, Around};
 use super::rows::{Input, RowForm};
@@ -91,12 +92,8 @@ type NewValues = Vec<(usize, New)>;
 fn new_values(scope: &Scope<'_>, target: &Target, assignments: Vec<(usize, Expr)>) -> Result<(NewValues, Vec<Expr>), Diagnosis> {
     let (mut set, mut outputs) = (Vec::with_capacity(assignments.len()), Vec::new());
     for (ordinal, expr) in assignments {
-        let column = target.at(ordinal)?;
         let new = match Cell::of(&expr)? {
-            Some(Cell::Default) => {
-                let message = format!("column \"{}\" cannot be set to DEFAULT", column.name());
-                return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint("Set it to a value."));
-            }
+            Some(Cell::Default) => New::Cell(default::of(scope, target, ordinal)?),
             Some(cell) => New::Cell(cell),
             None => {
                 refuse_calls(&expr, "UPDATE", Sets::Refused, &|name| scope.is_aggregate(name))?;
