@@ -11,7 +11,7 @@ use datafusion::execution::memory_pool::MemoryReservation;
 
 use super::super::error::diagnose;
 use super::super::semantics::typed::Typed;
-use super::distinct::{KEY_BYTES, form_of};
+use super::distinct::{KEY_BYTES, forms};
 use super::rows::told;
 use crate::error::{Diagnosis, sqlstate};
 
@@ -64,10 +64,6 @@ impl Beside {
         let places = converted.iter().zip(0..).map(|(key, place)| (key.data().into(), place)).collect();
         Ok(Some(Found { types: types.to_vec(), converter, places, values }))
     }
-}
-
-fn forms(keys: &[ArrayRef], types: &[Typed]) -> Result<Vec<ArrayRef>, Diagnosis> {
-    keys.iter().zip(types).map(|(array, typed)| form_of(array, typed).map(|(form, _)| form)).collect()
 }
 
 /// Values that can be looked up.

@@ -1,16 +1,19 @@
 //! `ON CONFLICT`: the key that it names, and new values of rows that exist, as far as every store can give them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow::array::Array;
 use datafusion::sql::sqlparser::ast::{
-    Assignment, ConflictTarget as Named, DoUpdate, Expr, ObjectName, OnConflict, OnConflictAction, OnInsert,
+    ConflictTarget as Named, DoUpdate, Expr, Ident, ObjectName, OnConflict, OnConflictAction, OnInsert,
 };
 
 use super::assign::{self, Binding, check_changed};
 use super::assignment::single;
+use super::default;
 use super::scope::{Cell, Scope, not_in_grammar};
 use super::target::Target;
+use super::upsert::{self, PlannedUpsert};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::name::fold;
 use crate::federation::semantics::typed::Typed;
@@ -18,14 +21,23 @@ use crate::stores::cell::{Cells, value};
 use crate::stores::edit::{Conflict, ConflictAction, ConflictTarget, Proposed};
 
 /// The relation of the rows that were to be inserted.
-const EXCLUDED: &str = "excluded";
+pub(super) const EXCLUDED: &str = "excluded";
 
 /// A planned conflict clause.
 #[derive(Debug)]
 pub(super) struct PlannedConflict {
     target: ConflictTarget,
-    /// New values of the existing row; `None` for `DO NOTHING`.
-    update: Option<Vec<(usize, New)>>,
+    update: Update,
+}
+
+/// What is done with the existing row.
+#[derive(Debug)]
+enum Update {
+    Nothing,
+    /// New values that every store can give.
+    Plain(Vec<(usize, New)>),
+    /// New values that are computed of the row that is there.
+    Computed(Arc<PlannedUpsert>),
 }
 
 /// A new value.
@@ -39,7 +51,11 @@ enum New {
 ///
 /// # Errors
 /// 42P10, 42704 and the like as PostgreSQL's, and 0A000 for values that must be computed.
-pub(super) fn plan(scope: &mut Scope<'_>, target: &Target, on: OnInsert) -> Result<PlannedConflict, Diagnosis> {
+pub(super) fn plan(
+    scope: &mut Scope<'_>,
+    target: &Target,
+    (alias, on): (Option<&Ident>, OnInsert),
+) -> Result<PlannedConflict, Diagnosis> {
     let OnInsert::OnConflict(OnConflict { conflict_target, action }) = on else { return Err(not_in_grammar("DUPLICATE")) };
     let known = match conflict_target {
         None => ConflictTarget::Any,
@@ -49,17 +65,18 @@ pub(super) fn plan(scope: &mut Scope<'_>, target: &Target, on: OnInsert) -> Resu
         }
         Some(Named::OnConstraint(name)) => ConflictTarget::Columns(constraint(target, &name)?),
     };
-    let update = match action {
-        OnConflictAction::DoNothing => None,
-        OnConflictAction::DoUpdate(_) if known == ConflictTarget::Any => {
+    let update = match (action, &known) {
+        (OnConflictAction::DoNothing, _) => Update::Nothing,
+        (OnConflictAction::DoUpdate(_), ConflictTarget::Any) => {
             let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
             return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message).with_hint("For example, ON CONFLICT (column_name)."));
         }
-        OnConflictAction::DoUpdate(DoUpdate { assignments, selection }) => {
-            if selection.is_some() {
-                return Err(unsupported("a condition"));
+        (OnConflictAction::DoUpdate(DoUpdate { assignments, selection }), ConflictTarget::Columns(key)) => {
+            let assigned = single(target, assignments)?;
+            match new_values(scope, target, &assigned)?.filter(|_| selection.is_none()) {
+                Some(values) => Update::Plain(values),
+                None => Update::Computed(Arc::new(upsert::plan(scope, target, (alias, key), (assigned, selection))?)),
             }
-            Some(new_values(scope, target, assignments)?)
         }
     };
     Ok(PlannedConflict { target: known, update })
@@ -87,13 +104,14 @@ fn constraint(target: &Target, name: &ObjectName) -> Result<Vec<usize>, Diagnosi
     })
 }
 
-fn new_values(scope: &mut Scope<'_>, target: &Target, assignments: Vec<Assignment>) -> Result<Vec<(usize, New)>, Diagnosis> {
-    let mut found = Vec::with_capacity(assignments.len());
-    for (ordinal, expr) in single(target, assignments)? {
-        let column = target.at(ordinal)?;
+/// New values as far as they need no computing; `None` where one does.
+fn new_values(scope: &mut Scope<'_>, target: &Target, assigned: &[(usize, Expr)]) -> Result<Option<Vec<(usize, New)>>, Diagnosis> {
+    let mut found = Vec::with_capacity(assigned.len());
+    for (ordinal, expr) in assigned {
+        let column = target.at(*ordinal)?;
         check_changed(column)?;
-        let new = match Cell::of(&expr)? {
-            Some(Cell::Default) => return Err(unsupported("DEFAULT")),
+        let new = match Cell::of(expr)? {
+            Some(Cell::Default) => New::Cell(default::of(scope, target, *ordinal)?),
             Some(Cell::Parameter(number)) => {
                 let settled = scope.parameters.settle(number, column.pg_type());
                 assign::check(column, &settled.into())?;
@@ -103,20 +121,23 @@ fn new_values(scope: &mut Scope<'_>, target: &Target, assignments: Vec<Assignmen
                 assign::check(column, &cell.own_type().into())?;
                 New::Cell(cell)
             }
-            None => New::Excluded(excluded(target, &expr, ordinal)?),
+            None => match excluded(target, expr, *ordinal)? {
+                Some(source) => New::Excluded(source),
+                None => return Ok(None),
+            },
         };
-        found.push((ordinal, new));
+        found.push((*ordinal, new));
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 fn unsupported(what: &str) -> Diagnosis {
     Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("{what} in ON CONFLICT DO UPDATE is not supported"))
-        .with_hint("Columns of excluded and constants are.")
+        .with_hint("Insert and update by statements of their own.")
 }
 
 /// The column of `excluded` that an expression is, of the same type as the column that takes its value.
-fn excluded(target: &Target, expr: &Expr, ordinal: usize) -> Result<usize, Diagnosis> {
+fn excluded(target: &Target, expr: &Expr, ordinal: usize) -> Result<Option<usize>, Diagnosis> {
     let named = match expr {
         Expr::CompoundIdentifier(parts) => match parts.as_slice() {
             [relation, name] if fold(relation) == EXCLUDED => Some(fold(name)),
@@ -125,7 +146,7 @@ fn excluded(target: &Target, expr: &Expr, ordinal: usize) -> Result<usize, Diagn
         Expr::Nested(inner) => return excluded(target, inner, ordinal),
         _ => None,
     };
-    let Some(name) = named else { return Err(unsupported("an expression")) };
+    let Some(name) = named else { return Ok(None) };
     let Ok(source) = target.ordinal(&name) else {
         let message = format!("column {EXCLUDED}.{name} does not exist");
         return Err(Diagnosis::new(sqlstate::UNDEFINED_COLUMN, message));
@@ -134,18 +155,26 @@ fn excluded(target: &Target, expr: &Expr, ordinal: usize) -> Result<usize, Diagn
     assign::check(to, &Typed::of_field(&from.field))?;
     let (from, to) = (Typed::of_field(&from.field), Typed::of_field(&to.field));
     // What would have to be converted each store would convert by rules of its own.
-    if source == ordinal || from == to { Ok(source) } else { Err(unsupported("a column of another type")) }
+    Ok((source == ordinal || from == to).then_some(source))
 }
 
 impl PlannedConflict {
-    /// The clause for the values of one execution.
+    /// What is computed of rows that exist, if anything is.
+    pub(super) fn computed(&self) -> Option<&Arc<PlannedUpsert>> {
+        match &self.update {
+            Update::Computed(upsert) => Some(upsert),
+            Update::Nothing | Update::Plain(_) => None,
+        }
+    }
+
+    /// The clause for the values of one execution; `None` where stores are sent none, as new values are computed.
     ///
     /// # Errors
     /// What a constant fails with in the type of its column; 0A000 for types that have no constants in stores.
-    pub(super) fn bind(&self, binding: &Binding<'_>) -> Result<Conflict, Diagnosis> {
+    pub(super) fn bind(&self, binding: &Binding<'_>) -> Result<Option<Conflict>, Diagnosis> {
         let action = match &self.update {
-            None => ConflictAction::Nothing,
-            Some(values) => {
+            Update::Nothing => ConflictAction::Nothing,
+            Update::Plain(values) => {
                 let bound = values.iter().map(|(ordinal, new)| {
                     Ok(match new {
                         New::Excluded(source) => (*ordinal, Proposed::Excluded(*source)),
@@ -154,8 +183,9 @@ impl PlannedConflict {
                 });
                 ConflictAction::Update(bound.collect::<Result<_, Diagnosis>>()?)
             }
+            Update::Computed(_) => return Ok(None),
         };
-        Ok(Conflict { target: self.target.clone(), action })
+        Ok(Some(Conflict { target: self.target.clone(), action }))
     }
 }
 

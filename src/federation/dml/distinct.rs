@@ -109,9 +109,44 @@ impl Distinct {
     }
 }
 
+/// Keys that are known.
+pub(super) struct Members {
+    types: Vec<Typed>,
+    converter: RowConverter,
+    keys: HashSet<Box<[u8]>>,
+}
+
+impl Members {
+    /// Keys whose columns have these types.
+    ///
+    /// # Errors
+    /// Keys that are no values of their types.
+    pub(super) fn of(types: Vec<Typed>, keys: &[ArrayRef]) -> Result<Self, Diagnosis> {
+        let forms = forms(keys, &types)?;
+        let fields = forms.iter().map(|form| SortField::new(form.data_type().clone())).collect();
+        let converter = RowConverter::new(fields).map_err(told)?;
+        let keys = converter.convert_columns(&forms).map_err(told)?.iter().map(|key| key.data().into()).collect();
+        Ok(Self { types, converter, keys })
+    }
+
+    /// Which of some keys are not known.
+    ///
+    /// # Errors
+    /// As [`Members::of`].
+    pub(super) fn lacks(&self, keys: &[ArrayRef]) -> Result<BooleanArray, Diagnosis> {
+        let converted = self.converter.convert_columns(&forms(keys, &self.types)?).map_err(told)?;
+        Ok(converted.iter().map(|key| Some(!self.keys.contains(key.data()))).collect())
+    }
+}
+
+/// The columns of keys, each in a form whose bytes tell.
+pub(super) fn forms(keys: &[ArrayRef], types: &[Typed]) -> Result<Vec<ArrayRef>, Diagnosis> {
+    keys.iter().zip(types).map(|(array, typed)| form_of(array, typed).map(|(form, _)| form)).collect()
+}
+
 /// Values of a key in a form whose bytes are equal where PostgreSQL takes the values for equal, such as 1.0 and 1.00; false where that is
 /// not known of the type.
-pub(super) fn form_of(array: &ArrayRef, typed: &Typed) -> Result<(ArrayRef, bool), Diagnosis> {
+fn form_of(array: &ArrayRef, typed: &Typed) -> Result<(ArrayRef, bool), Diagnosis> {
     let form = told_apart(array, typed).map_err(|error| diagnose(&error))?;
     Ok(form.map_or_else(|| (Arc::clone(array), false), |form| (form, true)))
 }

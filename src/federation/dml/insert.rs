@@ -15,11 +15,13 @@ use super::returning::Around;
 use super::rows::{Input, Maker, RowForm, Rows, work};
 use super::scope::{Cell, Scope, look_at, not_in_grammar, numbers, types_of, with_both};
 use super::target::Target;
+use super::upsert::PlannedUpsert;
 use super::values::{self, PlannedValues, without_columns};
 use super::{Shaped, Work};
 use crate::catalog::Relation;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
+use crate::stores::edit::Conflict;
 
 /// A planned insert.
 #[derive(Debug)]
@@ -149,7 +151,8 @@ pub(super) fn plan(
             }
         },
     };
-    let conflict = on.map(|on| conflict::plan(scope, &target, on)).transpose()?;
+    let alias = around.alias.as_ref();
+    let conflict = on.map(|on| conflict::plan(scope, &target, (alias, on))).transpose()?;
     let form = PlannedInsert { source, conflict };
     Ok(Shaped { target, form, around, returning })
 }
@@ -309,12 +312,29 @@ impl Bare {
 }
 
 impl PlannedInsert {
+    /// What is computed of rows that exist, if anything is: they are then read, and must not change meanwhile.
+    pub(super) fn computed(&self) -> Option<&Arc<PlannedUpsert>> {
+        self.conflict.as_ref().and_then(PlannedConflict::computed)
+    }
+
     /// What the statement comes to for the values of one execution.
     ///
     /// # Errors
     /// As [`super::PlannedWrite::bind`].
     pub(super) async fn bind(&self, binding: &Binding<'_>) -> Result<Work, Diagnosis> {
-        let conflict = self.conflict.as_ref().map(|conflict| conflict.bind(binding)).transpose()?;
+        let conflict = match &self.conflict {
+            Some(conflict) => conflict.bind(binding)?,
+            None => None,
+        };
+        let work = self.proposed(binding, conflict).await?;
+        match self.computed() {
+            Some(computed) => computed.over(binding, work),
+            None => Ok(work),
+        }
+    }
+
+    /// The rows to be inserted.
+    async fn proposed(&self, binding: &Binding<'_>, conflict: Option<Conflict>) -> Result<Work, Diagnosis> {
         let source = match &self.source {
             Source::Defaults => {
                 let form = RowForm::Insert { columns: Vec::new(), conflict };

@@ -30,6 +30,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod update;
+mod upsert;
 mod values;
 mod whole;
 
@@ -57,6 +58,7 @@ pub use beside::Beside;
 pub use copy::{Filled, Loading, Piece, PlannedCopy, plan_copy_aside};
 pub use rows::Rows;
 pub use target::{Target, target};
+pub use upsert::Race;
 
 /// What changes rows.
 #[derive(Debug, Clone)]
@@ -162,7 +164,10 @@ impl PlannedWrite {
     /// Whether the rows of the target that the statement reads must not change before it has changed them: `branches` of
     /// [`PlannedWrite::bind`] must then be [`Branches::locking`] it.
     pub fn locks(&self) -> bool {
-        !matches!(*self.form, Form::Insert(_))
+        match self.form.as_ref() {
+            Form::Insert(insert) => insert.computed().is_some(),
+            Form::Update(_) | Form::Delete(_) => true,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use super::Work;
 use super::beside::Beside;
 use super::distinct::{Distinct, Repeated};
 use super::target::Target;
+use super::upsert::{Race, Upsert};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 use crate::stores::edit::{self, Conflict, ConflictAction, ConflictTarget, DeleteRows, Edit, Insert, UpdateRows};
@@ -42,6 +43,7 @@ pub struct Rows {
     pub gathers: bool,
     source: Source,
     beside: Option<Beside>,
+    race: Option<Race>,
 }
 
 enum Source {
@@ -51,6 +53,8 @@ enum Source {
     Query(Box<Ready>, Box<Maker>),
     /// The cells of VALUES that must be computed.
     Cells(Box<Ready>, OfCells),
+    /// Rows to be inserted, some of which update others.
+    Upsert(Box<Rows>, Box<Upsert>),
 }
 
 /// Makes edits of computed cells.
@@ -65,12 +69,12 @@ impl fmt::Debug for Rows {
 impl Rows {
     /// The rows of a query. Those that lock are gathered.
     pub(super) fn of_query(query: Ready, maker: Maker, locks: bool, gathers: bool) -> Self {
-        Self { locks, gathers: gathers || locks, source: Source::Query(Box::new(query), Box::new(maker)), beside: None }
+        Self { locks, gathers: gathers || locks, source: Source::Query(Box::new(query), Box::new(maker)), beside: None, race: None }
     }
 
     /// Edits of the one row of cells that a query computes.
     pub(super) fn of_cells(query: Ready, edits: OfCells) -> Self {
-        Self { locks: false, gathers: true, source: Source::Cells(Box::new(query), edits), beside: None }
+        Self { locks: false, gathers: true, source: Source::Cells(Box::new(query), edits), beside: None, race: None }
     }
 
     /// The same, of which something is kept beside the rows.
@@ -81,6 +85,23 @@ impl Rows {
     /// What is kept beside the rows once they have become edits; [`super::PlannedWrite::returning`] asks for it.
     pub fn kept(&self) -> Option<Beside> {
         self.beside.clone()
+    }
+
+    /// Rows to be inserted, or to update those that they meet.
+    pub(super) fn of_upsert(proposed: Work, upsert: Upsert) -> Option<Self> {
+        let proposed = match proposed {
+            Work::Nothing => return None,
+            Work::Edit(edit) => Self { locks: true, gathers: true, source: Source::Ready(vec![*edit]), beside: None, race: None },
+            Work::Rows(rows) => rows,
+        };
+        let race = Some(upsert.race());
+        let source = Source::Upsert(Box::new(proposed), Box::new(upsert));
+        Some(Self { locks: true, gathers: true, source, beside: None, race })
+    }
+
+    /// What others may do to the rows between they are looked for and inserted.
+    pub fn race(&self) -> Option<Race> {
+        self.race.clone()
     }
 
     /// The edits, in the order of the rows. Nothing is read before the first one is asked for; after an error there are none.
@@ -98,6 +119,11 @@ impl Rows {
                     let cells = Gathered::of(stream, reservation).await?;
                     make(cells.whole()?)
                 });
+                Ok(flat(made.boxed()))
+            }
+            Source::Upsert(proposed, upsert) => {
+                let proposed = proposed.edits(engine)?;
+                let made = futures::stream::once(async move { Box::pin(upsert.edits(proposed, reservation)).await });
                 Ok(flat(made.boxed()))
             }
             Source::Query(query, maker) => {
@@ -235,7 +261,7 @@ pub(super) fn work(common: &Common, edits: &[Edit], engine: &Engine) -> Result<W
     Ok(match pieces.len() {
         0 => Work::Nothing,
         1 => pieces.pop().map_or(Work::Nothing, |edit| Work::Edit(Box::new(edit))),
-        _ => Work::Rows(Rows { locks: false, gathers: false, source: Source::Ready(pieces), beside: None }),
+        _ => Work::Rows(Rows { locks: false, gathers: false, source: Source::Ready(pieces), beside: None, race: None }),
     })
 }
 
@@ -281,7 +307,7 @@ fn check_together(common: &Common, pieces: &[Edit], reservation: MemoryReservati
 }
 
 /// Refuses rows in several edits whose keys the store makes: what they meet is known to nobody.
-fn check_given(is_given: bool) -> Result<(), Diagnosis> {
+pub(super) fn check_given(is_given: bool) -> Result<(), Diagnosis> {
     if is_given {
         return Ok(());
     }
@@ -299,7 +325,7 @@ fn updated_by(conflict: &Conflict) -> Option<&[usize]> {
 }
 
 /// Where the columns of a key are among those of rows; `None` when rows get some of them from the store.
-fn places_of(key: &[usize], columns: &[usize]) -> Option<Vec<usize>> {
+pub(super) fn places_of(key: &[usize], columns: &[usize]) -> Option<Vec<usize>> {
     key.iter().map(|ordinal| columns.iter().position(|column| column == ordinal)).collect()
 }
 

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::common::TableReference;
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableFactor, TableWithJoins, UnaryOperator, Value, Visit, Visitor, With,
-    visit_expressions,
+    BinaryOperator, CaseWhen, Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableFactor, TableWithJoins, UnaryOperator,
+    Value, Visit, Visitor, With, visit_expressions,
 };
 
 use super::super::ast::syntax::at_or_near;
@@ -257,6 +258,25 @@ pub(super) fn whole_name(target: &Target, alias: Option<&Ident>) -> Result<Table
 pub(super) fn column_named(relation: &TableReference, name: &str) -> Expr {
     let parts = [relation.catalog(), relation.schema(), Some(relation.table()), Some(name)];
     Expr::CompoundIdentifier(parts.into_iter().flatten().map(quoted).collect())
+}
+
+/// `CASE WHEN condition THEN result [ELSE otherwise] END`
+pub(super) fn when(conditions: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Expr {
+    let nested = |expr: Expr| Expr::Nested(Box::new(expr));
+    let case = |(condition, result)| CaseWhen { condition: nested(condition), result: nested(result) };
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: conditions.into_iter().map(case).collect(),
+        else_result: otherwise.map(Box::new),
+    }
+}
+
+/// All of the conditions; `None` without any.
+pub(super) fn all_of(conditions: impl IntoIterator<Item = Expr>) -> Option<Expr> {
+    let both = |left, right| Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) };
+    conditions.into_iter().reduce(both)
 }
 
 /// `TRUE`

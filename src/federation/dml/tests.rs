@@ -286,6 +286,22 @@ async fn cells_are_read_in_the_types_of_their_columns() {
 }
 
 #[tokio::test]
+async fn rows_that_meet_others_update_them_and_the_rest_is_inserted() {
+    let room = Room::new(true, true);
+    let into = "INSERT INTO t (id, qty) VALUES (1, 5), (7, 8) ON CONFLICT (id) DO UPDATE SET";
+    let rows: &[(&str, &[&str])] = &[
+        ("qty = t.qty + excluded.qty", &["UPDATE id,qty: 1|15", "INSERT id,qty: 7|8"]),
+        ("name = 'z', qty = -t.qty", &["UPDATE id,name,qty: 1|z|-10", "INSERT id,qty: 7|8"]),
+        ("qty = excluded.qty WHERE t.qty > 10", &["INSERT id,qty: 7|8"]),
+        ("name = coalesce(excluded.name, t.name || '!')", &["UPDATE id,name: 1|a!", "INSERT id,qty: 7|8"]),
+    ];
+    for (set, expected) in rows {
+        check(&room, &format!("{into} {set}"), expected).await;
+    }
+    check(&room, "INSERT INTO t (id) SELECT 2 ON CONFLICT (id) DO UPDATE SET qty = t.qty * 2", &["UPDATE id,qty: 2|40"]).await;
+}
+
+#[tokio::test]
 async fn what_postgres_refuses_is_refused() {
     let room = Room::new(true, true);
     let rows = [
@@ -306,7 +322,9 @@ async fn what_postgres_refuses_is_refused() {
         ("INSERT INTO t (id) VALUES (1), (generate_series(1, 2))", "0A000"),
         ("INSERT INTO t (id) VALUES (1) ON CONFLICT (name) DO NOTHING", "42P10"),
         ("INSERT INTO t (id) VALUES (1) ON CONFLICT DO UPDATE SET name = 'a'", "42601"),
-        ("INSERT INTO t (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET qty = t.qty + 1", "0A000"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET qty = qty + 1", "42702"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET qty = t.qty + 1 WHERE random() > 0", "0A000"),
+        ("INSERT INTO t (id) VALUES (7), (7) ON CONFLICT (id) DO UPDATE SET qty = t.qty + 1", "21000"),
         ("INSERT INTO t (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET name = 'abcd'", "22001"),
         ("INSERT INTO t (id) VALUES (1) ON CONFLICT ON CONSTRAINT nope DO NOTHING", "42704"),
         ("UPDATE t SET nope = 1", "42703"),

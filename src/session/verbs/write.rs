@@ -24,7 +24,7 @@ use crate::catalog::{QualifiedName, Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
 use crate::federation::branches::Branches;
-use crate::federation::dml::{Beside, Dml, PlannedWrite, Work, Write, plan_aside, target};
+use crate::federation::dml::{Beside, Dml, PlannedWrite, Race, Rows as ChangedRows, Work, Write, plan_aside, target};
 use crate::federation::engine::Engine;
 use crate::federation::error::diagnose;
 use crate::federation::plan::Setting;
@@ -36,6 +36,11 @@ use crate::session::transaction::Block;
 use crate::stores::{Branch, Edit, Edited, StoreError, StoreName};
 use crate::write::access::{self, Asked};
 use crate::write::run::{self, Observer, Outcome};
+
+/// The savepoint to which a statement comes back that has lost a race; those of the client have smaller numbers.
+const RACE: u32 = u32::MAX;
+/// How often a statement looks at rows that others add at the same time.
+const RACES_MAX: usize = 3;
 
 /// Whether a statement changes rows, also by a name that it executes.
 pub(in crate::session) fn is_one(session: &Session, kind: &Kind) -> bool {
@@ -232,7 +237,10 @@ impl Running<'_> {
                 // Opened before anything is read: its store is then read through it.
                 let branch = self.guard.run(writers.open(&target.store)).await??;
                 kept = rows.kept();
-                self.send(&branch, rows.edits(self.engine)?, &watch).await?
+                match rows.race() {
+                    None => self.send(&branch, rows.edits(self.engine)?, &watch).await?,
+                    Some(race) => Box::pin(self.contend(&branch, (rows, race), &watch)).await?,
+                }
             }
         };
         let rows = outcome.rows;
@@ -256,6 +264,42 @@ impl Running<'_> {
     ) -> Result<Outcome, Diagnosis> {
         let stop = self.guard.stop();
         self.guard.wait_for(&stop, run::run(branch, edits, &stop, watch)).await
+    }
+
+    /// Sends rows that others may be adding meanwhile: what was written is undone then, and done again over the rows as they are.
+    async fn contend(
+        &self,
+        branch: &Arc<dyn Branch>,
+        (rows, race): (ChangedRows, Race),
+        watch: &Watch<'_>,
+    ) -> Result<Outcome, Diagnosis> {
+        let told = |error: StoreError| Diagnosis::of(&error);
+        let mut edits = rows.edits(self.engine)?;
+        for _ in 0..RACES_MAX {
+            self.guard.run(branch.savepoint(RACE)).await?.map_err(told)?;
+            let error = match self.send(branch, edits, watch).await {
+                Ok(outcome) => {
+                    self.guard.run(branch.release(RACE)).await?.map_err(told)?;
+                    return Ok(outcome);
+                }
+                Err(error) => error,
+            };
+            // A store that cannot come back has ended the transaction.
+            if !race.is_lost(&error) {
+                return Err(error);
+            }
+            if self.guard.run(branch.roll_back_to(RACE)).await?.is_err() {
+                break;
+            }
+            self.guard.run(branch.release(RACE)).await?.map_err(told)?;
+            let branches = Arc::new(watch.branches.again());
+            let work = self.guard.run(self.planned.bind(self.engine, self.setting, self.values, &branches)).await??;
+            let Work::Rows(again) = work else { return Ok(Outcome::default()) };
+            edits = again.edits(self.engine)?;
+        }
+        let message = "could not serialize access due to concurrent update";
+        Err(Diagnosis::new(sqlstate::SERIALIZATION_FAILURE, message)
+            .with_detail("Other transactions have added rows that the statement would have met."))
     }
 
     /// The rows of RETURNING, all of them: the statement fails where one of them does.

@@ -36,7 +36,25 @@ INSERT INTO target.people (_id, email, visits) VALUES (42, 'w@x', 1) ON CONFLICT
 [shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (51, 'q@x', 1), (2, 's@x', -1) ON CONFLICT (_id) DO UPDATE SET note = 'met'
 [shop, crm, archive] INSERT INTO target.pairs (a, b, qty) VALUES (1, 'x', 11), (1, 'z', 12), (1, 'X', 13) ON CONFLICT (a, b) DO UPDATE SET qty = excluded.qty
 [shop, crm, archive] INSERT INTO target.pairs (a, b, qty) VALUES (1, 'x', 14), (4, 'x', 15) ON CONFLICT (b, a) DO NOTHING
--- refused by shop, crm, archive, field: a value that is computed of the row that is there
+-- Values that are computed of the row that is there, and conditions on it.
 INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT (_id) DO UPDATE SET visits = people.visits + 1
--- refused by shop, crm, archive, field: a condition on the row that is there
 INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT (_id) DO UPDATE SET visits = 1 WHERE people.visits > 0
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT (_id) DO UPDATE SET visits = 1 WHERE people.visits < 0
+INSERT INTO target.people AS p (_id, email, visits) VALUES (1, 'y@x', 5), (50, 'z@x', 6), (2, 'y2@x', 7) ON CONFLICT (_id) DO UPDATE SET visits = p.visits + excluded.visits, note = p.email || '/' || excluded.email WHERE p.visits <> excluded.visits RETURNING _id, visits, note
+INSERT INTO target.people (_id, email, visits) SELECT item, 'from ' || _id, 1 FROM other.sources WHERE item IS NOT NULL AND _id <> 12 ON CONFLICT (_id) DO UPDATE SET visits = people.visits * 2, email = upper(excluded.email)
+INSERT INTO target.people (_id, email, visits) VALUES (60, 's@x', 6), (61, 'fresh@x', 1) ON CONFLICT (email) DO UPDATE SET visits = people.visits + excluded.visits, note = 'met ' || excluded._id
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', $1) ON CONFLICT (_id) DO UPDATE SET visits = people.visits + $2, note = $3 WHERE people.email <> $4 <- 3 <- 4 <- five <- nobody
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT (_id) DO UPDATE SET visits = visits + 1
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT (_id) DO UPDATE SET visits = people.visits || 'x'
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 0) ON CONFLICT (_id) DO UPDATE SET visits = 10 / excluded.visits
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 0) ON CONFLICT (_id) DO UPDATE SET visits = 10 / excluded.visits WHERE excluded.visits <> 0
+INSERT INTO target.people (_id, email, visits) VALUES (70, 'a@z', 1), (70, 'b@z', 2) ON CONFLICT (_id) DO UPDATE SET visits = people.visits + 1
+INSERT INTO target.people (_id, email, visits) VALUES (71, 'fresh@x', 1) ON CONFLICT (_id) DO UPDATE SET visits = people.visits + 1
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT (_id) DO UPDATE SET (visits, note) = (SELECT max(s.qty), 'most' FROM other.sources s)
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT (_id) DO UPDATE SET visits = DEFAULT, email = excluded.email || '!' RETURNING _id, email
+[shop, crm, archive] INSERT INTO target.people (_id, email) VALUES (1, 'y@x'), (80, 'w@z') ON CONFLICT (_id) DO UPDATE SET visits = people.visits + excluded.visits, note = excluded.note || '?'
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT (_id) DO UPDATE SET visits = people.visits - 1000000
+[shop, crm] INSERT INTO target.pairs (a, b, qty) VALUES (1, 'x', 1), (9, 'x', 2), (2, 'x', 3) ON CONFLICT (a, b) DO UPDATE SET qty = coalesce(pairs.qty, 0) + excluded.qty RETURNING a, b, qty
+[shop, crm] INSERT INTO target.pairs (a, b, qty) SELECT a, b, 100 FROM target.pairs ON CONFLICT (a, b) DO UPDATE SET qty = pairs.qty + excluded.qty WHERE pairs.a > 1
+-- refused by archive: a key of texts is nothing to rely on there
+[archive] INSERT INTO target.pairs (a, b, qty) VALUES (1, 'x', 1) ON CONFLICT (a, b) DO UPDATE SET qty = pairs.qty + 1

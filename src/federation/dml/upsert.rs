@@ -1,0 +1,322 @@
+//! `ON CONFLICT DO UPDATE` whose new values are computed of the row that is there: the rows to be inserted are joined with those that
+//! they meet, which are locked; what meets one updates it, and the rest is inserted.
+//!
+//! Between the look and the insert another transaction may add a row. The insert then fails, and the statement looks once more:
+//! [`Race`] tells such a failure from others.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{filter_record_batch, take};
+use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident, SelectItem, Value};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+
+use super::super::ast::allowed::{Sets, refuse_calls};
+use super::super::ast::volatile;
+use super::super::branches::Branches;
+use super::super::digits;
+use super::super::engine::Engine;
+use super::super::error::diagnose;
+use super::super::generic::PlanMode;
+use super::super::plan::{Planned, Setting};
+use super::super::semantics::typed::Typed;
+use super::Work;
+use super::assign::{self, Binding, check_changed};
+use super::conflict::EXCLUDED;
+use super::default;
+use super::distinct::{Distinct, Members, Repeated};
+use super::given::Given;
+use super::rows::{Common, Gathered, Input, Maker, RowForm, Rows, check_given, places_of, told};
+use super::scope::{Cell, Scope, all_of, always, column_of, quoted, select, types_of, when, whole_name};
+use super::target::Target;
+use crate::error::{Diagnosis, sqlstate};
+use crate::stores::edit::{self, Edit, Insert};
+
+/// A planned update of rows that are met.
+#[derive(Debug)]
+pub(super) struct PlannedUpsert {
+    planned: Planned,
+    given: Given,
+    types: Vec<Typed>,
+    /// Columns of `excluded` that are named, with their defaults where those are constants.
+    used: Vec<(usize, Option<Cell>)>,
+    /// The key whose rows are met.
+    key: Vec<usize>,
+    constraint: String,
+    /// The key by which a row is updated.
+    row: Vec<usize>,
+    set: Vec<(usize, New)>,
+}
+
+/// A new value.
+#[derive(Debug)]
+enum New {
+    Cell(Cell),
+    /// By its place among the outputs.
+    Computed(usize),
+}
+
+/// Plans the update of rows that are met by `key`.
+///
+/// # Errors
+/// As for any query; 0A000 for keys by which no rows are found here, or changed.
+pub(super) fn plan(
+    scope: &mut Scope<'_>,
+    target: &Target,
+    (alias, key): (Option<&Ident>, &[usize]),
+    (assigned, condition): (Vec<(usize, Expr)>, Option<Expr>),
+) -> Result<PlannedUpsert, Diagnosis> {
+    let mut keys = target.table.primary_key.iter().chain(&target.table.unique_keys);
+    let is_met = |known: &[usize]| known.len() == key.len() && known.iter().all(|ordinal| key.contains(ordinal));
+    let constraint = keys.find(|known| is_met(&known.columns)).map(|known| known.name.clone()).unwrap_or_default();
+    let row = target.key().map(|key| key.columns.clone()).ok_or_else(|| unsupported("a table without a key to rely on"))?;
+    let mut items = Vec::new();
+    for ordinal in row.iter().chain(key) {
+        items.push(column_of(target, target.at(*ordinal)?.name()));
+    }
+    if condition.as_ref().is_some_and(volatile::changes) {
+        return Err(unsupported("a condition that calls a volatile function"));
+    }
+    let is_wanted = condition.clone().unwrap_or_else(always);
+    refuse_calls(&is_wanted, "WHERE", Sets::Refused, &|name| scope.is_aggregate(name))?;
+    let truth = |truth: bool| Expr::value(Value::Boolean(truth));
+    items.push(SelectItem::UnnamedExpr(when(vec![(is_wanted, truth(true))], Some(truth(false)))));
+    let mut set = Vec::with_capacity(assigned.len());
+    for (ordinal, expr) in assigned {
+        check_changed(target.at(ordinal)?)?;
+        let new = match Cell::of(&expr)? {
+            Some(Cell::Default) => New::Cell(default::of(scope, target, ordinal)?),
+            Some(cell) => New::Cell(cell),
+            None => {
+                refuse_calls(&expr, "UPDATE", Sets::Refused, &|name| scope.is_aggregate(name))?;
+                // Of a row that stays as it is nothing is computed.
+                items.push(SelectItem::UnnamedExpr(match &condition {
+                    Some(condition) => when(vec![(condition.clone(), expr)], None),
+                    None => expr,
+                }));
+                New::Computed(items.len() - 1)
+            }
+        };
+        set.push((ordinal, new));
+    }
+    let excluded = Ident::new(EXCLUDED);
+    let from = vec![whole_name(target, Some(&excluded))?, whole_name(target, alias)?];
+    let mut meets = Vec::with_capacity(key.len());
+    for ordinal in key {
+        let name = target.at(*ordinal)?.name();
+        let of = |relation: &str| Box::new(Expr::CompoundIdentifier(vec![quoted(relation), quoted(name)]));
+        meets.push(Expr::BinaryOp { left: of(EXCLUDED), op: BinaryOperator::Eq, right: of(&target.alias) });
+    }
+    let planned = scope.plan(select(None, items, from, all_of(meets))?)?;
+    let types = types_of(&planned);
+    check(scope, target, (&set, &types))?;
+    let is_place = |node: &LogicalPlan| matches!(node, LogicalPlan::SubqueryAlias(named) if named.alias.table() == EXCLUDED);
+    let placed = Given::instead(planned.logical(), is_place).map_err(|error| diagnose(&error))?;
+    let (given, logical) = placed.ok_or_else(lost)?;
+    let used = used(scope, target, given.used(&logical).map_err(|error| diagnose(&error))?)?;
+    let planned = planned.with_logical(logical);
+    Ok(PlannedUpsert { planned, given, types, used, key: key.to_vec(), constraint, row, set })
+}
+
+/// Looks at the types of new values, and settles those of parameters.
+fn check(scope: &mut Scope<'_>, target: &Target, (set, types): (&[(usize, New)], &[Typed])) -> Result<(), Diagnosis> {
+    for (ordinal, new) in set {
+        let column = target.at(*ordinal)?;
+        match new {
+            New::Cell(Cell::Parameter(number)) => {
+                let settled = scope.parameters.settle(*number, column.pg_type());
+                assign::check(column, &settled.into())?;
+            }
+            New::Cell(cell) => assign::check(column, &cell.own_type().into())?,
+            New::Computed(place) => assign::check(column, types.get(*place).ok_or_else(lost)?)?,
+        }
+    }
+    Ok(())
+}
+
+/// The columns of `excluded` that are named, with what they are where a row leaves them out.
+fn used(scope: &Scope<'_>, target: &Target, ordinals: Vec<usize>) -> Result<Vec<(usize, Option<Cell>)>, Diagnosis> {
+    let kind = scope.setting.snapshot.connectors.get(&target.store).map(|connector| connector.kind()).unwrap_or_default();
+    let mut found = Vec::with_capacity(ordinals.len());
+    for ordinal in ordinals {
+        let column = target.at(ordinal)?;
+        if edit::field(column).data_type() != column.field.data_type() {
+            return Err(unsupported("a column that holds documents"));
+        }
+        found.push((ordinal, default::constant(kind, column)));
+    }
+    Ok(found)
+}
+
+fn unsupported(what: &str) -> Diagnosis {
+    Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("{what} in ON CONFLICT DO UPDATE is not supported"))
+        .with_detail("New values are computed of the rows that are there.")
+}
+
+fn lost() -> Diagnosis {
+    Diagnosis::new(sqlstate::INTERNAL_ERROR, "the rows of ON CONFLICT have no place in their plan")
+}
+
+impl PlannedUpsert {
+    /// What the rows to be inserted come to.
+    ///
+    /// # Errors
+    /// 0A000 for a key that only its store compares, and what constants fail with.
+    pub(super) fn over(self: &Arc<Self>, binding: &Binding<'_>, proposed: Work) -> Result<Work, Diagnosis> {
+        let common = binding.common();
+        let distinct = Distinct::new(common, &self.key, Repeated::Refused, binding.engine.reservation("keys to be written"))?;
+        if distinct.is_loose {
+            return Err(unsupported("a key that compares by rules of its store"));
+        }
+        let mut inputs = Vec::with_capacity(self.row.len() + self.set.len());
+        let output = |place: usize| self.types.get(place).cloned().map(|from| Input::Output(place, from)).ok_or_else(lost);
+        for place in 0..self.row.len() {
+            inputs.push(output(place)?);
+        }
+        for (ordinal, new) in &self.set {
+            inputs.push(match new {
+                New::Cell(cell) => Input::Constant(binding.constant(cell, *ordinal)?),
+                New::Computed(place) => output(*place)?,
+            });
+        }
+        let mut left_out = Vec::with_capacity(self.used.len());
+        for (ordinal, known) in &self.used {
+            let value = known.as_ref().map(|cell| binding.constant(cell, *ordinal)).transpose()?;
+            left_out.push((*ordinal, value));
+        }
+        let form = RowForm::Update { key: self.row.clone(), set: self.set.iter().map(|(ordinal, _)| *ordinal).collect() };
+        let updates = Maker::new(common.clone(), form, inputs)?;
+        let (planned, common) = (Arc::clone(self), common.clone());
+        let (engine, setting) = (binding.engine.clone(), Setting { plan_mode: PlanMode::Custom, ..binding.setting.clone() });
+        let branches = Arc::clone(binding.branches);
+        let upsert = Upsert { planned, common, engine, setting, branches, distinct, left_out, updates };
+        Ok(Rows::of_upsert(proposed, upsert).map_or(Work::Nothing, Work::Rows))
+    }
+}
+
+/// One execution.
+pub(super) struct Upsert {
+    planned: Arc<PlannedUpsert>,
+    common: Common,
+    engine: Engine,
+    setting: Setting,
+    branches: Arc<Branches>,
+    distinct: Distinct,
+    /// What columns of `excluded` are where a row leaves them out; `None` where only the store knows.
+    left_out: Vec<(usize, Option<ArrayRef>)>,
+    updates: Maker,
+}
+
+impl Upsert {
+    pub(super) fn race(&self) -> Race {
+        Race { constraint: self.planned.constraint.clone() }
+    }
+
+    /// The edits of rows that were to be inserted: updates of those that are met, then what is left.
+    ///
+    /// # Errors
+    /// 21000 for rows that meet in one, 53200 for more rows than may be kept, and what reading fails with.
+    pub(super) async fn edits(
+        mut self,
+        mut proposed: BoxStream<'static, Result<Edit, Diagnosis>>,
+        reservation: MemoryReservation,
+    ) -> Result<Vec<Edit>, Diagnosis> {
+        let mut inserts = Vec::new();
+        while let Some(edit) = proposed.next().await {
+            let Edit::Insert(insert) = edit? else { continue };
+            // Kept twice: as it is written, and as it is compared.
+            let bytes = insert.rows.get_array_memory_size().saturating_mul(2);
+            reservation.try_grow(bytes).map_err(|error| diagnose(&error).with_hint("Insert fewer rows at a time."))?;
+            inserts.push(insert);
+        }
+        let given = self.given(&inserts)?;
+        let told_of = |error: DataFusionError| diagnose(&error);
+        let planned = self.planned.given.over(&self.planned.planned, given).map_err(told_of)?;
+        let target = (&self.branches, Some(&self.common.target.store));
+        let ready = digits::bind(&self.engine, &self.setting, &planned, &self.common.values, target).await?;
+        let met = Gathered::of(ready.run()?, self.engine.reservation("rows that are met")).await?.whole()?;
+        let key = met.columns().iter().skip(self.planned.row.len()).take(self.planned.key.len()).cloned();
+        let types = self.key_types()?;
+        let members = Members::of(types, &key.collect::<Vec<ArrayRef>>())?;
+        let wanted = met.columns().get(self.planned.row.len() + self.planned.key.len()).ok_or_else(lost)?;
+        let wanted: &BooleanArray = wanted.as_boolean_opt().ok_or_else(lost)?;
+        let wanted: BooleanArray = wanted.iter().map(|wanted| Some(wanted == Some(true))).collect();
+        let mut edits = self.updates.make(&filter_record_batch(&met, &wanted).map_err(told)?)?;
+        for insert in inserts {
+            let places = places_of(&self.planned.key, &insert.columns).ok_or_else(lost)?;
+            let keys = insert.rows.project(&places).map_err(told)?;
+            let rows = filter_record_batch(&insert.rows, &members.lacks(keys.columns())?).map_err(told)?;
+            if rows.num_rows() > 0 {
+                edits.push(Edit::Insert(Insert { rows, ..insert }));
+            }
+        }
+        Ok(edits)
+    }
+
+    fn key_types(&self) -> Result<Vec<Typed>, Diagnosis> {
+        let columns = self.planned.key.iter().map(|ordinal| self.common.target.at(*ordinal));
+        columns.map(|column| Ok(Typed::of_field(&column?.field))).collect()
+    }
+
+    /// The rows as those of `excluded`.
+    fn given(&mut self, inserts: &[Insert]) -> Result<Vec<RecordBatch>, Diagnosis> {
+        let mut batches = Vec::with_capacity(inserts.len());
+        for insert in inserts {
+            let places = places_of(&self.planned.key, &insert.columns);
+            check_given(places.is_some())?;
+            self.distinct.places = places.unwrap_or_default();
+            self.distinct.kept(&insert.rows)?;
+            let count = insert.rows.num_rows();
+            let mut columns: Vec<Option<ArrayRef>> = vec![None; self.planned.given.width()];
+            for (ordinal, known) in &self.left_out {
+                let column = match insert.columns.iter().position(|column| column == ordinal) {
+                    Some(place) => Arc::clone(insert.rows.columns().get(place).ok_or_else(lost)?),
+                    None => {
+                        let known = known.as_ref().ok_or_else(|| unsupported("a column of excluded that its store makes"))?;
+                        take(known, &UInt32Array::from(vec![0; count]), None).map_err(told)?
+                    }
+                };
+                *columns.get_mut(*ordinal).ok_or_else(lost)? = Some(column);
+            }
+            let batch = self.planned.given.batch(&columns, count).map_err(|error| diagnose(&error))?;
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+}
+
+/// That rows which nobody had may be somebody's when they are inserted.
+#[derive(Debug, Clone)]
+pub struct Race {
+    constraint: String,
+}
+
+impl Race {
+    /// Whether an insert failed because another transaction has added a row that it would have met.
+    pub fn is_lost(&self, error: &Diagnosis) -> bool {
+        error.sqlstate == sqlstate::UNIQUE_VIOLATION && error.constraint.as_ref().is_some_and(|name| *name == self.constraint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_race_is_lost_by_the_key_that_was_looked_at() {
+        let race = Race { constraint: "t_pkey".to_owned() };
+        let failed = |code: &str, constraint: Option<&str>| {
+            let mut error = Diagnosis::new(code, "no");
+            error.constraint = constraint.map(str::to_owned);
+            race.is_lost(&error)
+        };
+        assert!(failed("23505", Some("t_pkey")));
+        assert!(!failed("23505", Some("t_other")));
+        assert!(!failed("23505", None));
+        assert!(!failed("23514", Some("t_pkey")));
+    }
+}
