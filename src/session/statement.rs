@@ -41,7 +41,7 @@ pub enum Kind {
     Query(Box<Query>),
     /// A query with `FOR UPDATE` or its like
     Lock(Box<Locking>),
-    /// `INSERT`, `UPDATE`, `DELETE`, also after `WITH`
+    /// `INSERT`, `UPDATE`, `DELETE`, `MERGE`, also after `WITH`
     Write(Box<Write>),
     /// `TRUNCATE`
     Truncate(Box<truncate::Truncating>),
@@ -326,15 +326,8 @@ fn refuse(code: &str, message: &str) -> Kind {
     Kind::Refused(Diagnosis::new(code, message))
 }
 
-/// The refusal of a way to change rows.
-fn refused_write(verb: &str, hint: &str) -> Kind {
-    let message = format!("{verb} is not supported yet");
-    Kind::Refused(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint(hint))
-}
-
 fn refused(statement: &Statement) -> Kind {
     match statement {
-        Statement::Merge(_) => refused_write("MERGE", "Use INSERT, UPDATE and DELETE."),
         Statement::CreateFunction(_) => refuse(sqlstate::FEATURE_NOT_SUPPORTED, "CREATE FUNCTION is not supported"),
         other => {
             let text = other.to_string();
@@ -422,7 +415,6 @@ mod tests {
             ("CREATE TABLE t (a int)", "0A000"),
             ("COPY (INSERT INTO t VALUES (1) RETURNING a) TO STDOUT", "0A000"),
             ("TRUNCATE t PARTITION (1)", "42601"),
-            ("MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DELETE", "0A000"),
             ("EXPLAIN DELETE FROM t", "0A000"),
             ("DECLARE c CURSOR FOR INSERT INTO t VALUES (1) RETURNING a", "42601"),
             ("SELECT 1 INTO t", "0A000"),
@@ -447,6 +439,8 @@ mod tests {
             ("insert into t default values", "INSERT", false),
             ("UPDATE t SET a = 1", "UPDATE", false),
             ("DELETE FROM t", "DELETE", false),
+            ("MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DO NOTHING", "MERGE", false),
+            ("WITH x AS (SELECT 1) MERGE INTO t USING x ON true WHEN NOT MATCHED THEN INSERT DEFAULT VALUES", "MERGE", true),
             ("WITH x AS (SELECT 1) DELETE FROM t", "DELETE", true),
             ("WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x", "INSERT", true),
             ("WITH x AS (SELECT 1) UPDATE t SET a = 1", "UPDATE", true),

@@ -70,6 +70,13 @@ pub fn check_kind(verb: &str, relation: &Relation) -> Result<(), Diagnosis> {
     if verb == COPY {
         return check_filled(relation);
     }
+    if verb == "MERGE"
+        && let Some(kind) = unmerged(&relation.body)
+    {
+        let message = format!("cannot execute MERGE on relation \"{name}\"");
+        return Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, message)
+            .with_detail(format!("This operation is not supported for {kind}.")));
+    }
     match &relation.body {
         // A view of a store may be one that the store can write through; it decides.
         RelationBody::Stored { table, .. } => match table.kind {
@@ -91,6 +98,19 @@ pub fn check_kind(verb: &str, relation: &Relation) -> Result<(), Diagnosis> {
         RelationBody::Rows(_) => {
             Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("permission denied: \"{name}\" is a system relation")))
         }
+    }
+}
+
+/// What MERGE does not write to, though other statements may.
+fn unmerged(body: &RelationBody) -> Option<&'static str> {
+    match body {
+        RelationBody::Stored { table, .. } => match table.kind {
+            TableKind::Table | TableKind::Collection => None,
+            TableKind::View => Some("views"),
+            TableKind::MaterializedView => Some("materialized views"),
+        },
+        RelationBody::View { .. } => Some("views"),
+        RelationBody::Rows(_) => None,
     }
 }
 
@@ -155,5 +175,10 @@ mod tests {
         assert_eq!(told("INSERT"), "cannot insert into view \"t\"");
         assert_eq!(told("UPDATE"), "cannot update view \"t\"");
         assert_eq!(told("DELETE"), "cannot delete from view \"t\"");
+        for relation in [&view, &stored(TableKind::View), &stored(TableKind::MaterializedView)] {
+            let error = check_kind("MERGE", relation).unwrap_err();
+            assert_eq!((error.sqlstate.as_str(), error.message.as_str()), ("42809", "cannot execute MERGE on relation \"t\""));
+        }
+        assert!(check_kind("MERGE", &stored(TableKind::Collection)).is_ok());
     }
 }

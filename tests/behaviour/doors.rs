@@ -33,7 +33,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("EXPLAIN ANALYZE DELETE FROM shop.items", &["0A000"]),
     ("PREPARE p AS TRUNCATE shop.items", &["42601"]),
     ("EXECUTE changing", &["25006"]),
-    ("MERGE INTO shop.items USING shop.items AS o ON items.id = o.id WHEN MATCHED THEN DELETE", &["0A000"]),
+    ("MERGE INTO shop.items USING shop.items AS o ON items.id = o.id WHEN MATCHED THEN DELETE", &["25006"]),
     ("COPY (DELETE FROM shop.items RETURNING id) TO STDOUT", &["0A000"]),
     ("SELECT * INTO t FROM shop.items", &["0A000"]),
     ("SELECT * FROM shop.items FOR UPDATE", &["25006"]),

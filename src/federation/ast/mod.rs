@@ -28,6 +28,7 @@ mod likes;
 pub mod literal;
 pub mod locate;
 mod members;
+pub mod merging;
 pub mod mistakes;
 pub mod name;
 mod null_test;

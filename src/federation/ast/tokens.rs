@@ -1,6 +1,6 @@
 //! What the parser reads otherwise than PostgreSQL's scanner and grammar, settled on the tokens: letters glued to a number,
 //! `!!`, `==`, key words that it takes for names, `TABLE t`, string literals beside each other ([`super::strings`]), signs behind operators ([`super::signs`]), and
-//! `BETWEEN SYMMETRIC`, which it does not know. Names that would pass for invented ones are refused here, where every name is
+//! `BETWEEN SYMMETRIC` and actions of MERGE ([`super::merging`]), which it does not know. Names that would pass for invented ones are refused here, where every name is
 //! seen.
 //!
 //! A token that is changed keeps its place, so that positions in errors stay right.
@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace};
 
 use super::locate::character_of;
-use super::{HIDDEN, signs, strings};
+use super::{HIDDEN, merging, signs, strings};
 use crate::error::{Diagnosis, sqlstate};
 
 /// Checks and changes the tokens of `text` before they are parsed.
@@ -53,6 +53,7 @@ pub fn settle(tokens: &mut Vec<TokenWithSpan>, text: &str) -> Result<(), Diagnos
     read_unicode(tokens, text)?;
     mark_symmetric(tokens);
     spell_out_tables(tokens);
+    merging::mark(tokens);
     Ok(())
 }
 

@@ -158,7 +158,7 @@ pub(super) fn plan(
 }
 
 /// The ordinals of a written list of columns; `None` without one.
-fn listed(target: &Target, columns: &[ObjectName]) -> Result<Option<Vec<usize>>, Diagnosis> {
+pub(super) fn listed(target: &Target, columns: &[ObjectName]) -> Result<Option<Vec<usize>>, Diagnosis> {
     if columns.is_empty() {
         return Ok(None);
     }
@@ -175,7 +175,7 @@ fn listed(target: &Target, columns: &[ObjectName]) -> Result<Option<Vec<usize>>,
 }
 
 /// The columns that get the values of rows so wide: those listed, or the first ones of the table.
-fn taken(target: &Target, listed: Option<Vec<usize>>, width: usize) -> Result<Vec<usize>, Diagnosis> {
+pub(super) fn taken(target: &Target, listed: Option<Vec<usize>>, width: usize) -> Result<Vec<usize>, Diagnosis> {
     let is_listed = listed.is_some();
     let mut columns = listed.unwrap_or_else(|| (0..target.table.columns.len()).collect());
     if width > columns.len() {
@@ -212,7 +212,7 @@ fn plain_values(query: Query) -> Result<ValuesOrQuery, Diagnosis> {
 }
 
 /// The cells of VALUES.
-fn rows_of(values: Values) -> Result<Vec<Vec<Expr>>, Diagnosis> {
+pub(super) fn rows_of(values: Values) -> Result<Vec<Vec<Expr>>, Diagnosis> {
     let Values { explicit_row, value_keyword, rows } = values;
     if explicit_row {
         return Err(not_in_grammar("ROW"));

@@ -23,6 +23,7 @@ mod distinct;
 mod given;
 mod insert;
 mod keyed;
+mod merge;
 mod returning;
 mod rows;
 mod scope;
@@ -39,7 +40,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{Delete, Insert, SelectItem, Statement, Update, With};
+use datafusion::sql::sqlparser::ast::{Delete, Insert, Merge, SelectItem, Statement, Update, With};
 
 use super::branches::Branches;
 use super::engine::Engine;
@@ -69,6 +70,8 @@ pub enum Dml {
     Update(Box<Update>),
     /// `DELETE`
     Delete(Box<Delete>),
+    /// `MERGE`
+    Merge(Box<Merge>),
 }
 
 /// A statement that changes rows.
@@ -90,6 +93,7 @@ impl Write {
             Statement::Insert(insert) => Dml::Insert(Box::new(insert)),
             Statement::Update(update) => Dml::Update(Box::new(update)),
             Statement::Delete(delete) => Dml::Delete(Box::new(delete)),
+            Statement::Merge(merge) => Dml::Merge(Box::new(merge)),
             other => return Err(Box::new(other)),
         };
         Ok(Self { with, dml })
@@ -101,6 +105,7 @@ impl Write {
             Dml::Insert(_) => "INSERT",
             Dml::Update(_) => "UPDATE",
             Dml::Delete(_) => "DELETE",
+            Dml::Merge(_) => "MERGE",
         }
     }
 }
@@ -125,6 +130,7 @@ enum Form {
     Insert(insert::PlannedInsert),
     Update(update::PlannedUpdate),
     Delete(delete::PlannedDelete),
+    Merge(merge::PlannedMerge),
 }
 
 /// Plans a write, aside from the threads that serve connections. `given` are the client's parameter types; 0 or a missing entry asks for
@@ -166,7 +172,7 @@ impl PlannedWrite {
     pub fn locks(&self) -> bool {
         match self.form.as_ref() {
             Form::Insert(insert) => insert.computed().is_some(),
-            Form::Update(_) | Form::Delete(_) => true,
+            Form::Update(_) | Form::Delete(_) | Form::Merge(_) => true,
         }
     }
 }
@@ -195,6 +201,7 @@ fn plan(engine: &Engine, setting: &Setting, write: Write, given: &[u32]) -> Resu
         Dml::Insert(insert) => insert::plan(&mut scope, relation, with, *insert)?.formed(Form::Insert),
         Dml::Update(update) => update::plan(&mut scope, relation, with, *update)?.formed(Form::Update),
         Dml::Delete(delete) => delete::plan(&mut scope, relation, with, *delete)?.formed(Form::Delete),
+        Dml::Merge(merge) => merge::plan(&mut scope, relation, with, *merge)?.formed(Form::Merge),
     };
     let Shaped { target, form, around, returning } = shaped;
     let (returning, columns) = match returning {
@@ -239,6 +246,7 @@ impl PlannedWrite {
             Form::Insert(insert) => Box::pin(insert.bind(&binding)).await,
             Form::Update(update) => Box::pin(update.bind(&binding)).await,
             Form::Delete(delete) => Box::pin(delete.bind(&binding)).await,
+            Form::Merge(merge) => Box::pin(merge.bind(&binding)).await,
         }
     }
 

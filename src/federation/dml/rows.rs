@@ -77,6 +77,11 @@ impl Rows {
         Self { locks: false, gathers: true, source: Source::Cells(Box::new(query), edits), beside: None, race: None }
     }
 
+    /// The same, which are rows of the target that must not change before.
+    pub(super) fn locking(self) -> Self {
+        Self { locks: true, ..self }
+    }
+
     /// The same, of which something is kept beside the rows.
     pub(super) fn beside(self, beside: Beside) -> Self {
         Self { beside: Some(beside), ..self }

@@ -38,6 +38,7 @@ pub fn target(write: &Write, snapshot: &Snapshot, path: &SearchPath) -> Result<A
         },
         Dml::Update(update) => named(changed_by_update(update))?.0,
         Dml::Delete(delete) => named(changed_by_delete(delete)?)?.0,
+        Dml::Merge(merge) => factor(&merge.table)?.0,
     };
     snapshot.resolve(&qualified(name)?, path)
 }
@@ -63,6 +64,11 @@ pub(super) fn named(item: &TableWithJoins) -> Result<(&ObjectName, Option<&Ident
     if !item.joins.is_empty() {
         return Err(not_in_grammar("JOIN"));
     }
+    factor(&item.relation)
+}
+
+/// The same of a table that nothing can be joined with.
+pub(super) fn factor(item: &TableFactor) -> Result<(&ObjectName, Option<&Ident>), Diagnosis> {
     let TableFactor::Table {
         name,
         alias,
@@ -74,7 +80,7 @@ pub(super) fn named(item: &TableWithJoins) -> Result<(&ObjectName, Option<&Ident
         json_path: None,
         sample: None,
         index_hints,
-    } = &item.relation
+    } = item
     else {
         return Err(not_in_grammar("("));
     };

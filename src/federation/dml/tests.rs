@@ -198,9 +198,10 @@ impl Room {
             Statement::Query(query) => {
                 let query = *query;
                 match *query.body {
-                    SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) => {
-                        Write::of(statement, query.with)
-                    }
+                    SetExpr::Insert(statement)
+                    | SetExpr::Update(statement)
+                    | SetExpr::Delete(statement)
+                    | SetExpr::Merge(statement) => Write::of(statement, query.with),
                     other => panic!("{other}"),
                 }
             }
@@ -299,6 +300,45 @@ async fn rows_that_meet_others_update_them_and_the_rest_is_inserted() {
         check(&room, &format!("{into} {set}"), expected).await;
     }
     check(&room, "INSERT INTO t (id) SELECT 2 ON CONFLICT (id) DO UPDATE SET qty = t.qty * 2", &["UPDATE id,qty: 2|40"]).await;
+}
+
+#[tokio::test]
+async fn rows_of_a_merge_get_the_first_clause_that_holds() {
+    let room = Room::new(true, true);
+    let start = "MERGE INTO t USING (VALUES (1, 5), (2, 6), (7, 8)) AS s (i, q) ON t.id = s.i";
+    let rows: &[(&str, &[&str])] = &[
+        (
+            "WHEN MATCHED AND t.qty > 10 THEN DELETE WHEN MATCHED THEN UPDATE SET qty = t.qty + s.q, name = 'm' \
+             WHEN NOT MATCHED THEN INSERT (id, qty) VALUES (i, q)",
+            &["DELETE id: 2", "UPDATE id,qty,name: 1|15|m", "INSERT id,qty: 7|8"],
+        ),
+        (
+            "WHEN NOT MATCHED AND q > 8 THEN INSERT (id) VALUES (i) WHEN NOT MATCHED THEN INSERT (id, name) VALUES (i, DEFAULT)",
+            &["INSERT id: 7"],
+        ),
+        ("WHEN MATCHED AND i = 1 THEN UPDATE SET qty = 10 / (q - 5) WHEN MATCHED AND i = 3 THEN DELETE", &[]),
+        ("WHEN MATCHED AND i = 2 THEN UPDATE SET qty = 10 / (q - 5)", &["UPDATE id,qty: 2|10"]),
+    ];
+    for (clauses, expected) in rows {
+        let sql = format!("{start} {clauses}");
+        match expected {
+            [] => assert_eq!(room.edits(&sql, &[]).await, Err("22012".to_owned()), "{sql}"),
+            expected => check(&room, &sql, expected).await,
+        }
+    }
+    let refused = [
+        ("MERGE INTO t USING (VALUES (1), (1)) AS s (i) ON t.id = s.i WHEN MATCHED THEN DELETE", "21000"),
+        ("MERGE INTO t USING t AS s ON t.id = s.id WHEN MATCHED THEN DELETE WHEN MATCHED AND s.id > 1 THEN DELETE", "42601"),
+        ("MERGE INTO t USING t AS s ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id) VALUES (t.id)", "42P01"),
+        ("MERGE INTO t USING t AS s ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id, name) VALUES (s.id)", "42601"),
+        ("MERGE INTO t USING t AS s ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id) VALUES (1), (2)", "42601"),
+        ("MERGE INTO t USING t AS s ON t.id = s.id WHEN MATCHED THEN UPDATE SET code = 1", "428C9"),
+        ("MERGE INTO t USING t AS s ON t.id = s.id WHEN MATCHED THEN DELETE RETURNING id", "42601"),
+        ("MERGE INTO t USING t AS s ON t.id = s.id WHEN MATCHED AND random() > 0 THEN DELETE", "0A000"),
+    ];
+    for (sql, expected) in refused {
+        assert_eq!(room.edits(sql, &[]).await, Err(expected.to_owned()), "{sql}");
+    }
 }
 
 #[tokio::test]

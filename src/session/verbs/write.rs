@@ -1,4 +1,4 @@
-//! `INSERT`, `UPDATE` and `DELETE`: who may, what is planned, the edits that the owner is sent, and what comes back.
+//! `INSERT`, `UPDATE`, `DELETE` and `MERGE`: who may, what is planned, the edits that the owner is sent, and what comes back.
 //!
 //! In a block the owner keeps what was written until its end; outside of one the statement is a transaction of its own, which has ended
 //! before the client is told of it. One with RETURNING ends after its rows have been sent, so that what fails then has changed nothing.
@@ -79,6 +79,7 @@ fn check_mistakes(engine: &Engine, text: &str, write: &Write) -> Result<(), Diag
         Dml::Insert(insert) => mistakes::check(insert.as_ref(), text, &is_aggregate),
         Dml::Update(update) => mistakes::check_update(update, text, &is_aggregate),
         Dml::Delete(delete) => mistakes::check_delete(delete, text, &is_aggregate),
+        Dml::Merge(merge) => mistakes::check(merge.as_ref(), text, &is_aggregate),
     }
 }
 
@@ -191,6 +192,7 @@ fn visit<V: Visitor>(write: &Write, visitor: &mut V) -> ControlFlow<V::Break> {
         Dml::Insert(insert) => insert.visit(visitor),
         Dml::Update(update) => update.visit(visitor),
         Dml::Delete(delete) => delete.visit(visitor),
+        Dml::Merge(merge) => merge.visit(visitor),
     }
 }
 
@@ -379,6 +381,7 @@ pub(super) fn tag_of(verb: &str) -> &'static str {
     match verb {
         "INSERT" => "INSERT 0",
         "UPDATE" => "UPDATE",
+        "MERGE" => "MERGE",
         _ => "DELETE",
     }
 }
@@ -398,6 +401,7 @@ fn in_parts(error: &Diagnosis, write: &Write, text: &str) -> Option<usize> {
         Dml::Insert(insert) => locate::place_in(error, insert.as_ref(), text),
         Dml::Update(update) => locate::place_in(error, update.as_ref(), text),
         Dml::Delete(delete) => locate::place_in(error, delete.as_ref(), text),
+        Dml::Merge(merge) => locate::place_in(error, merge.as_ref(), text),
     })
 }
 
@@ -416,7 +420,7 @@ fn set_column<'w>(error: &Diagnosis, write: &'w Write) -> Option<&'w Ident> {
             });
             targets.flatten().collect()
         }
-        Dml::Delete(_) => Vec::new(),
+        Dml::Delete(_) | Dml::Merge(_) => Vec::new(),
     };
     let mut firsts = names.into_iter().filter_map(|name| name.0.first().and_then(ObjectNamePart::as_ident));
     // Of a column that is named twice PostgreSQL shows the second mention.
