@@ -75,7 +75,7 @@ pub(super) fn plan(
             let assigned = single(target, assignments)?;
             match new_values(scope, target, &assigned)?.filter(|_| selection.is_none()) {
                 Some(values) => Update::Plain(values),
-                None => Update::Computed(Arc::new(upsert::plan(scope, target, (alias, key), (assigned, selection))?)),
+                None => Update::Computed(Arc::new(upsert::plan(scope, target, (alias, key.as_slice()), (assigned, selection))?)),
             }
         }
     };
