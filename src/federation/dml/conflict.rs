@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::assign::{self, Binding, check_changed};
 use super::assignment::single;
-use super::default;
+use super::defaults;
 use super::scope::{Cell, Scope, not_in_grammar};
 use super::target::Target;
 use super::upsert::{self, PlannedUpsert};
@@ -111,7 +111,7 @@ fn new_values(scope: &mut Scope<'_>, target: &Target, assigned: &[(usize, Expr)]
         let column = target.at(*ordinal)?;
         check_changed(column)?;
         let new = match Cell::of(expr)? {
-            Some(Cell::Default) => New::Cell(default::of(scope, target, *ordinal)?),
+            Some(Cell::Default) => New::Cell(defaults::of(scope, target, *ordinal)?),
             Some(Cell::Parameter(number)) => {
                 let settled = scope.parameters.settle(number, column.pg_type());
                 assign::check(column, &settled.into())?;

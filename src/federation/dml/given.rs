@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::compute::cast;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, TableReference};
@@ -103,16 +104,16 @@ impl Given {
     /// # Errors
     /// A column of another type.
     pub(super) fn batch(&self, columns: &[Option<ArrayRef>], rows: usize) -> Result<RecordBatch> {
-        let arrays: Vec<ArrayRef> = self
-            .schema
-            .fields()
-            .iter()
-            .enumerate()
-            .map(|(place, field)| {
-                let known = columns.get(place).cloned().flatten();
-                known.unwrap_or_else(|| new_null_array(field.data_type(), rows))
-            })
-            .collect();
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.names.len());
+        for (place, field) in self.schema.fields().iter().enumerate() {
+            let wanted = field.data_type();
+            arrays.push(match columns.get(place).and_then(Option::as_ref) {
+                None => new_null_array(wanted, rows),
+                // One type of PostgreSQL may be carried in two ways.
+                Some(known) if known.data_type() != wanted && !wanted.is_nested() => cast(known, wanted)?,
+                Some(known) => Arc::clone(known),
+            });
+        }
         let fields = self.schema.fields().iter().zip(&arrays);
         let own: Vec<Field> = fields.map(|(field, array)| Field::clone(field).with_data_type(array.data_type().clone())).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));

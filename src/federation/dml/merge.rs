@@ -23,7 +23,7 @@ use super::super::plan::{Planned, parse_query};
 use super::super::semantics::typed::Typed;
 use super::assign::{self, Binding, check_changed, check_given};
 use super::assignment::single;
-use super::default;
+use super::defaults;
 use super::distinct::{Distinct, Repeated};
 use super::insert::{listed, rows_of, taken};
 use super::returning::Around;
@@ -329,7 +329,7 @@ fn action(
             for (ordinal, expr) in assigned {
                 check_changed(target.at(ordinal)?)?;
                 let new = match Cell::of(&expr)? {
-                    Some(Cell::Default) => New::Cell(default::of(scope, target, ordinal)?),
+                    Some(Cell::Default) => New::Cell(defaults::of(scope, target, ordinal)?),
                     Some(cell) => New::Cell(cell),
                     None => computed(expr),
                 };
@@ -415,14 +415,14 @@ impl PlannedMerge {
     fn maker(&self, binding: &Binding<'_>, clause: &Action) -> Result<Option<(Turn, Maker)>, Diagnosis> {
         let (turn, form, values): (Turn, RowForm, &[(usize, New)]) = match clause {
             Action::Nothing => return Ok(None),
-            Action::Delete => (Turn::Delete, RowForm::Delete { key: self.key.clone() }, &[]),
+            Action::Delete => (Turn::Delete, RowForm::Delete { key: self.key.clone() }, [].as_slice()),
             Action::Update(values) => {
                 let set = values.iter().map(|(ordinal, _)| *ordinal).collect();
-                (Turn::Update, RowForm::Update { key: self.key.clone(), set }, values)
+                (Turn::Update, RowForm::Update { key: self.key.clone(), set }, values.as_slice())
             }
             Action::Insert(values) => {
                 let columns = values.iter().map(|(ordinal, _)| *ordinal).collect();
-                (Turn::Insert, RowForm::Insert { columns, conflict: None }, values)
+                (Turn::Insert, RowForm::Insert { columns, conflict: None }, values.as_slice())
             }
         };
         let output = |place: usize| self.types.get(place).cloned().map(|from| Input::Output(place, from)).ok_or_else(lost);

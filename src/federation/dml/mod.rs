@@ -17,7 +17,7 @@ mod assignment;
 mod beside;
 mod conflict;
 mod copy;
-mod default;
+mod defaults;
 mod delete;
 mod distinct;
 mod given;

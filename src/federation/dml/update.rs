@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Update, UpdateTableFromKind, With};
 use super::super::ast::allowed::{Sets, refuse_calls};
 use super::assign::{self, Binding, check_changed};
 use super::assignment::single;
-use super::default;
+use super::defaults;
 use super::keyed::{self, PlannedKeyed, offered};
 use super::returning::{self, Around};
 use super::rows::{Input, RowForm};
@@ -93,7 +93,7 @@ fn new_values(scope: &Scope<'_>, target: &Target, assignments: Vec<(usize, Expr)
     let (mut set, mut outputs) = (Vec::with_capacity(assignments.len()), Vec::new());
     for (ordinal, expr) in assignments {
         let new = match Cell::of(&expr)? {
-            Some(Cell::Default) => New::Cell(default::of(scope, target, ordinal)?),
+            Some(Cell::Default) => New::Cell(defaults::of(scope, target, ordinal)?),
             Some(cell) => New::Cell(cell),
             None => {
                 refuse_calls(&expr, "UPDATE", Sets::Refused, &|name| scope.is_aggregate(name))?;

@@ -27,7 +27,7 @@ use super::super::semantics::typed::Typed;
 use super::Work;
 use super::assign::{self, Binding, check_changed};
 use super::conflict::EXCLUDED;
-use super::default;
+use super::defaults;
 use super::distinct::{Distinct, Members, Repeated};
 use super::given::Given;
 use super::rows::{Common, Gathered, Input, Maker, RowForm, Rows, check_given, places_of, told};
@@ -89,7 +89,7 @@ pub(super) fn plan(
     for (ordinal, expr) in assigned {
         check_changed(target.at(ordinal)?)?;
         let new = match Cell::of(&expr)? {
-            Some(Cell::Default) => New::Cell(default::of(scope, target, ordinal)?),
+            Some(Cell::Default) => New::Cell(defaults::of(scope, target, ordinal)?),
             Some(cell) => New::Cell(cell),
             None => {
                 refuse_calls(&expr, "UPDATE", Sets::Refused, &|name| scope.is_aggregate(name))?;
@@ -113,7 +113,7 @@ pub(super) fn plan(
     }
     let planned = scope.plan(select(None, items, from, all_of(meets))?)?;
     let types = types_of(&planned);
-    check(scope, target, (&set, &types))?;
+    check(scope, target, (set.as_slice(), types.as_slice()))?;
     let is_place = |node: &LogicalPlan| matches!(node, LogicalPlan::SubqueryAlias(named) if named.alias.table() == EXCLUDED);
     let placed = Given::instead(planned.logical(), is_place).map_err(|error| diagnose(&error))?;
     let (given, logical) = placed.ok_or_else(lost)?;
@@ -147,7 +147,7 @@ fn used(scope: &Scope<'_>, target: &Target, ordinals: Vec<usize>) -> Result<Vec<
         if edit::field(column).data_type() != column.field.data_type() {
             return Err(unsupported("a column that holds documents"));
         }
-        found.push((ordinal, default::constant(kind, column)));
+        found.push((ordinal, defaults::constant(kind, column)));
     }
     Ok(found)
 }
