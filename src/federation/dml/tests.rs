@@ -342,6 +342,24 @@ async fn rows_of_a_merge_get_the_first_clause_that_holds() {
 }
 
 #[tokio::test]
+async fn columns_of_other_tables_come_back_beside_their_rows() {
+    let room = Room::new(true, true);
+    let sql = "DELETE FROM t USING (VALUES (2, 'two'), (1, 'one')) AS s (i, word) WHERE s.i = t.id RETURNING s.word, t.name, id";
+    let planned = room.planned(sql).await.unwrap();
+    let (store, table) = (planned.target.store.clone(), planned.target.table.id.clone());
+    let branches = Branches::new(&room.setting.snapshot, BranchKind::Statement, None).locking(store, table);
+    let branches = Arc::new(branches);
+    let work = planned.bind(&room.engine, &room.setting, &[], &branches).await.unwrap();
+    let Work::Rows(rows) = work else { panic!("{work:?}") };
+    let kept = rows.kept();
+    let edits: Vec<Edit> = rows.edits(&room.engine).unwrap().try_collect().await.unwrap();
+    let returned = stock().slice(0, 2).project(edits[0].returning()).unwrap();
+    let stream = planned.returning(&room.engine, &room.setting, &[], vec![returned], (&branches, kept)).await.unwrap();
+    let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap();
+    assert_eq!(in_rows(&batches), ["one|a|1", "two|b|2"]);
+}
+
+#[tokio::test]
 async fn what_postgres_refuses_is_refused() {
     let room = Room::new(true, true);
     let rows = [
