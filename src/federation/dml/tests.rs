@@ -354,7 +354,7 @@ async fn columns_of_other_tables_come_back_beside_their_rows() {
     let kept = rows.kept();
     let edits: Vec<Edit> = rows.edits(&room.engine).unwrap().try_collect().await.unwrap();
     let returned = stock().slice(0, 2).project(edits[0].returning()).unwrap();
-    let stream = planned.returning(&room.engine, &room.setting, &[], vec![returned], (&branches, kept)).await.unwrap();
+    let stream = planned.returning(&room.engine, &room.setting, &[], vec![returned], (branches.as_ref(), kept)).await.unwrap();
     let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap();
     assert_eq!(in_rows(&batches), ["one|a|1", "two|b|2"]);
 }
