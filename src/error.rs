@@ -342,6 +342,8 @@ pub mod sqlstate {
     pub const INVALID_SQL_STATEMENT_NAME: &str = "26000";
     /// 28000
     pub const INVALID_AUTHORIZATION: &str = "28000";
+    /// 2BP01
+    pub const DEPENDENT_OBJECTS_STILL_EXIST: &str = "2BP01";
     /// 28P01
     pub const INVALID_PASSWORD: &str = "28P01";
     /// 34000
@@ -388,14 +390,20 @@ pub mod sqlstate {
     pub const DUPLICATE_CURSOR: &str = "42P03";
     /// 42P05
     pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
+    /// 42P07
+    pub const DUPLICATE_TABLE: &str = "42P07";
     /// 42P10
     pub const INVALID_COLUMN_REFERENCE: &str = "42P10";
+    /// 42P16
+    pub const INVALID_TABLE_DEFINITION: &str = "42P16";
     /// 42P17
     pub const INVALID_OBJECT_DEFINITION: &str = "42P17";
     /// 42P18
     pub const INDETERMINATE_DATATYPE: &str = "42P18";
     /// 42P20
     pub const WINDOWING_ERROR: &str = "42P20";
+    /// 44000
+    pub const WITH_CHECK_OPTION_VIOLATION: &str = "44000";
     /// 53200
     pub const OUT_OF_MEMORY: &str = "53200";
     /// 53300

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::address::{self, BindError};
 use crate::catalog::discover::{Refusal, SystemRelation, ViewSource};
+use crate::catalog::kept::KeptView;
 use crate::catalog::oid::Oids;
 use crate::catalog::{Catalog, Known, Replaced, Snapshot, StoreEntry, system};
 use crate::config::state::{State, StateError};
@@ -140,6 +141,7 @@ impl Server {
         let catalog = Box::pin(catalog).await.map_err(ServerError::Build)?;
         let catalog = Arc::new(catalog);
         describe_views(&catalog, &engine).map_err(ServerError::Build)?;
+        keep_views(&catalog, &memory)?;
         memory.keep(&catalog)?;
         let roles = Arc::new(ArcSwap::from_pointee(config.settings.roles.clone()));
         let steps = Arc::clone(engine.steps());
@@ -216,6 +218,8 @@ impl Server {
 const DOCUMENT_SCHEMAS: &str = "document_schemas";
 /// The name of the file with the object ids.
 const OIDS: &str = "oids";
+/// The name of the file with the views that clients have made.
+const VIEWS: &str = "views";
 /// The name of the file with the addresses that are served.
 const LISTENING: &str = "listening";
 
@@ -397,6 +401,14 @@ fn describe_views(catalog: &Catalog, engine: &Engine) -> Result<(), Diagnosis> {
         Ok(columns.into_iter().map(|column| (column.name, column.pg_type)).collect())
     };
     catalog.describe_views(Arc::new(describe))
+}
+
+/// Gives the catalog the views that clients have made, and the means to keep them.
+fn keep_views(catalog: &Catalog, memory: &Arc<Memory>) -> Result<(), ServerError> {
+    let views: Vec<KeptView> = memory.state.read(VIEWS)?.unwrap_or_default();
+    let memory = Arc::clone(memory);
+    let keep = move |views: &[&KeptView]| memory.state.write(VIEWS, &views).map_err(|error| Diagnosis::of(&error));
+    catalog.keep_views(views, Arc::new(keep)).map_err(ServerError::Build)
 }
 
 /// The views of a configuration that cannot be planned over what its stores answered, by name.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::builder::Builder;
 pub use super::entry::{StoreEntry, ViewSource};
+use super::kept::{self, Described, KeepViews, Kept};
 use super::object;
 use super::oid::Oids;
 use super::reach::Reach;
@@ -63,16 +64,20 @@ impl std::fmt::Debug for Catalog {
     }
 }
 
-struct Sources {
+pub(super) struct Sources {
     database: String,
     stores: BTreeMap<StoreName, StoreEntry>,
     views: Vec<ViewSource>,
     system: Arc<Vec<SystemRelation>>,
-    describe: Option<DescribeView>,
+    pub(super) describe: Option<DescribeView>,
+    /// Views that clients have made.
+    pub(super) kept: Kept,
+    /// Writes them.
+    pub(super) keep: Option<KeepViews>,
     known: Known,
     /// Views that could not be planned when the current snapshot was built.
-    broken: BTreeMap<String, Diagnosis>,
-    oids: Oids,
+    pub(super) broken: BTreeMap<String, Diagnosis>,
+    pub(super) oids: Oids,
     reach: Arc<Reach>,
     retired: CancellationToken,
     /// Ends the tries to discover these stores as soon as others have taken their place.
@@ -173,11 +178,11 @@ impl Catalog {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Sources> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Sources> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, next: Arc<Snapshot>) {
+    pub(super) fn publish(&self, next: Arc<Snapshot>) {
         let version = next.version;
         self.current.store(next);
         self.version.send_replace(version);
@@ -266,6 +271,8 @@ impl Catalog {
             views,
             system: Arc::clone(&sources.system),
             describe: sources.describe.clone(),
+            kept: sources.kept.clone(),
+            keep: sources.keep.clone(),
             oids: sources.oids.clone(),
             reach: Arc::clone(&sources.reach),
             ..Sources::of(known)
@@ -445,6 +452,8 @@ impl Sources {
             views: Vec::new(),
             system: Arc::default(),
             describe: None,
+            kept: Kept::new(),
+            keep: None,
             known,
             broken: BTreeMap::new(),
             oids: Oids::default(),
@@ -519,7 +528,7 @@ fn worsened(before: &Sources, next: &Sources) -> Vec<(ViewSource, Diagnosis)> {
 }
 
 /// The next snapshot; views that are newly broken are logged.
-fn build(sources: &mut Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis> {
+pub(super) fn build(sources: &mut Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis> {
     let before = sources.broken.clone();
     let snapshot = assemble(sources, version)?;
     tell_broken(&before, &sources.broken);
@@ -534,34 +543,20 @@ fn tell_broken(before: &BTreeMap<String, Diagnosis>, now: &BTreeMap<String, Diag
 }
 
 fn assemble(sources: &mut Sources, version: u64) -> Result<Arc<Snapshot>, Diagnosis> {
-    let (bare, oids) = build_with(sources, version, &BTreeMap::new())?;
+    let (bare, oids) = build_with(sources, version, &Described::new())?;
     let bare = Arc::new(bare);
-    let (snapshot, oids, broken) = match sources.describe.as_ref().filter(|_| !sources.views.is_empty()) {
-        None => (bare, oids, BTreeMap::new()),
-        Some(describe) => {
-            let (columns, broken) = describe_all(&sources.views, describe, &bare);
-            let (snapshot, oids) = build_with(sources, version, &columns)?;
-            (Arc::new(snapshot), oids, broken)
-        }
-    };
+    let (snapshot, oids, broken) =
+        match sources.describe.as_ref().filter(|_| !(sources.views.is_empty() && sources.kept.is_empty())) {
+            None => (bare, oids, BTreeMap::new()),
+            Some(describe) => {
+                let (columns, broken) = kept::describe_all(&sources.views, &sources.kept, describe, &bare);
+                let (snapshot, oids) = build_with(sources, version, &columns)?;
+                (Arc::new(snapshot), oids, broken)
+            }
+        };
     sources.oids = oids;
     sources.broken = broken;
     Ok(snapshot)
-}
-
-/// The columns of views, by name.
-type Described = BTreeMap<String, Vec<(String, PgType)>>;
-
-/// The columns of the views that can be planned, and the errors of the others.
-fn describe_all(views: &[ViewSource], describe: &DescribeView, bare: &Arc<Snapshot>) -> (Described, BTreeMap<String, Diagnosis>) {
-    let (mut columns, mut broken) = (BTreeMap::new(), BTreeMap::new());
-    for view in views {
-        match describe(bare, &view.sql) {
-            Ok(described) => drop(columns.insert(view.name.clone(), described)),
-            Err(error) => drop(broken.insert(view.name.clone(), error)),
-        }
-    }
-    (columns, broken)
 }
 
 fn build_with(sources: &Sources, version: u64, view_columns: &Described) -> Result<(Snapshot, Oids), Diagnosis> {
@@ -570,8 +565,8 @@ fn build_with(sources: &Sources, version: u64, view_columns: &Described) -> Resu
         builder.system(relation)?;
     }
     for view in &sources.views {
-        let columns = view_columns.get(&view.name).cloned().unwrap_or_default();
-        builder.insert("public", &view.name, RelationBody::View { sql: view.sql.clone(), columns })?;
+        let columns = view_columns.get(&("public".to_owned(), view.name.clone())).cloned().unwrap_or_default();
+        builder.insert("public", &view.name, RelationBody::View { sql: view.sql.clone(), columns, kept: None })?;
     }
     for (name, entry) in &sources.stores {
         match sources.known.get(name) {
@@ -580,6 +575,7 @@ fn build_with(sources: &Sources, version: u64, view_columns: &Described) -> Resu
             None => {}
         }
     }
+    kept::insert(&mut builder, &sources.kept, view_columns)?;
     let connectors = sources.stores.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.connector)));
     let connectors = Arc::new(connectors.collect());
     let objects = object::derive(&builder.schemas, &mut builder.oids);

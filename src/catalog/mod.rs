@@ -4,6 +4,7 @@
 //! server → Catalog::load(stores, views) → discover every store → Snapshot (one atomic swap)
 //! session → Catalog::snapshot → name resolution → a relation: stored table, view or system relation
 //! statements that fail or succeed, pings → Reach (whether stores answer now) → tributary.stores, health
+//! CREATE VIEW, DROP VIEW → kept (on disk first) → the next Snapshot
 //! CALL tributary.refresh, a changed table, a store that came back → Catalog::refresh → the next Snapshot
 //! ```
 //!
@@ -14,6 +15,7 @@
 mod builder;
 pub mod discover;
 mod entry;
+pub mod kept;
 pub mod keyword;
 pub mod live;
 pub mod name;

@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tokio_util::sync::CancellationToken;
 
+use super::kept::KeptView;
 use super::keyword::quote_identifier;
 use super::live::{Named, Sessions};
 use super::name::{ALL_STORES, QualifiedName, SearchPath};
@@ -82,6 +83,8 @@ pub enum RelationBody {
         sql: String,
         /// Its columns; empty while it cannot be planned.
         columns: Vec<(String, PgType)>,
+        /// What is kept of it, when a client has made it; it is one of the catalog directory else.
+        kept: Option<Arc<KeptView>>,
     },
     /// Rows computed from the snapshot and the asking session.
     Rows(Arc<dyn RowFunction>),
@@ -251,7 +254,7 @@ mod tests {
                 oid,
                 schema: schema.to_owned(),
                 name: name.to_owned(),
-                body: RelationBody::View { sql: "SELECT 1".to_owned(), columns: Vec::new() },
+                body: RelationBody::View { sql: "SELECT 1".to_owned(), columns: Vec::new(), kept: None },
             };
             (name.to_owned(), Arc::new(relation))
         };

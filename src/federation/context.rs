@@ -23,6 +23,8 @@ use super::placement::Level;
 use super::plan::{parse_query, to_logical};
 use super::provider::StoredTable;
 use super::semantics::functions::Missing;
+use super::views;
+use crate::catalog::kept::KeptView;
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{QualifiedName, Relation, RelationBody, SearchPath, Snapshot};
 use crate::error::{Diagnosis, Limit, sqlstate};
@@ -109,7 +111,7 @@ impl<'a> PlanContext<'a> {
         if depth >= VIEW_DEPTH_MAX || !seen.insert(relation.oid) {
             return false;
         }
-        let inner = (self.view_path(&relation), depth + 1);
+        let inner = (views::path_of(&relation), depth + 1);
         parse_query(sql).is_ok_and(|query| ast::volatile::gives_others(&query, &mut |name| self.gives_others(name, inner, seen)))
     }
 
@@ -146,7 +148,7 @@ impl<'a> PlanContext<'a> {
                 let level = self.state.config().get_extension::<Level>().map_or_else(Level::default, |level| *level);
                 Ok(provider_as_source(Arc::new(StoredTable::new(connector, Arc::clone(table)).under(level))))
             }
-            RelationBody::View { sql, .. } => self.view(relation, sql),
+            RelationBody::View { sql, kept, .. } => self.view(relation, (sql, kept.as_deref())),
             RelationBody::Rows(rows) => {
                 let batch = rows.rows(self.snapshot, self.facts)?;
                 Ok(provider_as_source(Arc::new(MemTable::try_new(rows.schema(), vec![vec![batch]])?)))
@@ -154,7 +156,7 @@ impl<'a> PlanContext<'a> {
         }
     }
 
-    fn view(&self, relation: &Relation, sql: &str) -> Result<Arc<dyn TableSource>> {
+    fn view(&self, relation: &Relation, (sql, kept): (&str, Option<&KeptView>)) -> Result<Arc<dyn TableSource>> {
         let name = format!("{}.{}", relation.schema, relation.name);
         if self.around.contains(&relation.oid) {
             let message = format!("view \"{name}\" stands on itself");
@@ -166,7 +168,7 @@ impl<'a> PlanContext<'a> {
         }
         let inner = PlanContext {
             around: self.around.iter().copied().chain([relation.oid]).collect(),
-            ..PlanContext::new(self.state, self.snapshot, self.view_path(relation), self.facts)
+            ..PlanContext::new(self.state, self.snapshot, views::path_of(relation), self.facts)
         };
         let broken = |error: Diagnosis| {
             // What a view inside this one is missing is the reason that helps.
@@ -177,14 +179,15 @@ impl<'a> PlanContext<'a> {
         let mut query = parse_query(sql).map_err(broken)?;
         inner.prepare(&mut query).map_err(broken)?;
         let plan = to_logical(&inner, query, &[]).map_err(broken)?;
-        check_distinct(plan.schema().fields().iter().map(|field| ast::visible(field.name()))).map_err(broken)?;
+        let plan = match kept {
+            Some(kept) => views::outputs(plan, kept).map_err(broken)?,
+            None => {
+                check_distinct(plan.schema().fields().iter().map(|field| ast::visible(field.name()))).map_err(broken)?;
+                plan
+            }
+        };
         self.used.borrow_mut().extend(inner.used());
         Ok(provider_as_source(Arc::new(ViewTable::new(plan, Some(sql.to_owned())))))
-    }
-
-    /// A view of the catalog directory sees the default path whatever the session has set, so it means the same to all.
-    fn view_path(&self, _relation: &Relation) -> &'static SearchPath {
-        &SearchPath::Default
     }
 }
 

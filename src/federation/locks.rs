@@ -16,6 +16,7 @@ use super::ast::is_set_function;
 use super::ast::locate::character_of;
 use super::ast::name::fold;
 use super::plan::{Setting, parse_query};
+use super::views;
 use crate::catalog::{QualifiedName, Relation, RelationBody, SearchPath};
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::lock::RowLock;
@@ -217,7 +218,8 @@ impl Finding<'_> {
                     return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, message));
                 }
                 let query = parse_query(sql)?;
-                let inner = Level { query: &query, with: &BTreeSet::new(), path: &SearchPath::Default, depth: level.depth + 1 };
+                let path = views::path_of(&relation);
+                let inner = Level { query: &query, with: &BTreeSet::new(), path, depth: level.depth + 1 };
                 return self.below(&inner, lock);
             }
             RelationBody::Rows(_) => {

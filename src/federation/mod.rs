@@ -43,5 +43,6 @@ pub mod pushdown;
 pub mod ranges;
 pub mod scan;
 pub mod semantics;
+pub mod views;
 mod wall;
 pub mod writers;

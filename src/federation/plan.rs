@@ -253,6 +253,16 @@ pub async fn bind_aside(
 /// # Errors
 /// 42601, and as [`plan`]; 42P02 for a parameter, 42701 for a column name given twice. What names a relation or column has its place in the text.
 pub fn describe(engine: &Engine, setting: &Setting, sql: &str) -> Result<Vec<OutputColumn>, Diagnosis> {
+    let columns = outputs(engine, setting, sql)?;
+    check_distinct(columns.iter().map(|column| column.name.as_str()))?;
+    Ok(columns)
+}
+
+/// The same of a query whose columns get names of their own elsewhere.
+///
+/// # Errors
+/// As [`describe`], but for 42701.
+pub(super) fn outputs(engine: &Engine, setting: &Setting, sql: &str) -> Result<Vec<OutputColumn>, Diagnosis> {
     let query = parse_query(sql)?;
     let planned = plan_as(engine, setting, query.clone(), &[], Objects::Ids).map_err(|error| {
         let position = error.position.or_else(|| ast::locate::position(&error, &query, sql));
@@ -261,7 +271,6 @@ pub fn describe(engine: &Engine, setting: &Setting, sql: &str) -> Result<Vec<Out
     if !planned.parameters.is_empty() {
         return Err(Diagnosis::new(sqlstate::UNDEFINED_PARAMETER, "there is no parameter $1"));
     }
-    check_distinct(planned.columns.iter().map(|column| column.name.as_str()))?;
     Ok(planned.columns)
 }
 

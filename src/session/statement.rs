@@ -3,10 +3,12 @@
 
 pub mod copy;
 pub mod cursor;
+pub mod define;
 mod explain;
 mod locks;
 pub mod modes;
 pub mod truncate;
+pub mod view;
 
 use std::sync::Arc;
 
@@ -45,6 +47,8 @@ pub enum Kind {
     Write(Box<Write>),
     /// `TRUNCATE`
     Truncate(Box<truncate::Truncating>),
+    /// `CREATE`, `ALTER` and `DROP` of tables, indexes and views
+    Define(Box<define::Definition>),
     /// `EXPLAIN [ANALYZE] query`
     Explain {
         /// The explained query.
@@ -222,6 +226,9 @@ fn own_grammar(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError> {
     if let Some(kind) = modes::parse(parser)? {
         return Ok(Some(kind));
     }
+    if let Some(kind) = view::parse(parser)? {
+        return Ok(Some(kind));
+    }
     match copy::parse(parser)? {
         Some(kind) => Ok(Some(kind)),
         None => cursor::parse(parser),
@@ -306,7 +313,7 @@ fn classify(statement: Statement, text: &Arc<str>) -> Kind {
 fn write_kind(statement: Statement, with: Option<With>) -> Kind {
     match Write::of(statement, with) {
         Ok(write) => Kind::Write(Box::new(write)),
-        Err(other) => refused(&other),
+        Err(other) => define::classify(*other),
     }
 }
 
@@ -412,13 +419,13 @@ mod tests {
             ("COPY t FROM '/etc/passwd'", "42501"),
             ("COPY t TO PROGRAM 'cat'", "42501"),
             ("CREATE FUNCTION f() RETURNS int AS 'select 1' LANGUAGE sql", "0A000"),
-            ("CREATE TABLE t (a int)", "0A000"),
+            ("CREATE SCHEMA s", "0A000"),
             ("COPY (INSERT INTO t VALUES (1) RETURNING a) TO STDOUT", "0A000"),
             ("TRUNCATE t PARTITION (1)", "42601"),
             ("EXPLAIN DELETE FROM t", "0A000"),
             ("DECLARE c CURSOR FOR INSERT INTO t VALUES (1) RETURNING a", "42601"),
             ("SELECT 1 INTO t", "0A000"),
-            ("DROP TABLE t", "0A000"),
+            ("DROP SEQUENCE s", "0A000"),
             ("DO $$ BEGIN NULL; END $$", "0A000"),
             ("reindex table t", "0A000"),
             ("REFRESH MATERIALIZED VIEW CONCURRENTLY v", "0A000"),

@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn only_tables_are_changed_and_only_by_who_may() {
-        let view = relation(RelationBody::View { sql: "SELECT 1".to_owned(), columns: Vec::new() });
+        let view = relation(RelationBody::View { sql: "SELECT 1".to_owned(), columns: Vec::new(), kept: None });
         for (relation, expected) in [
             (stored(TableKind::Table), None),
             (stored(TableKind::View), None),
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_view_is_named_with_what_was_asked_of_it() {
-        let view = relation(RelationBody::View { sql: "SELECT 1".to_owned(), columns: Vec::new() });
+        let view = relation(RelationBody::View { sql: "SELECT 1".to_owned(), columns: Vec::new(), kept: None });
         let copied = |relation: &Relation| check_kind(COPY, relation).map_err(|error| (error.sqlstate, error.message));
         let told_of = |message: &str| Err(("42809".to_owned(), message.to_owned()));
         assert_eq!(copied(&view), told_of("cannot copy to view \"t\""));

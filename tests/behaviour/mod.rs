@@ -6,6 +6,7 @@
 
 mod collations;
 mod cursors_of_postgres;
+mod ddl;
 mod doors;
 mod endless;
 mod errors;

@@ -398,8 +398,9 @@ fn views(snapshot: &Snapshot, facts: &SessionFacts) -> Vec<Vec<Cell>> {
     let owner = super::server::owner_name(facts);
     let kept = all_relations(snapshot).filter(|relation| kind(relation) == "v");
     kept.map(|relation| {
-        let definition = if let RelationBody::View { sql, .. } = &relation.body { Some(sql.as_str()) } else { None };
-        cells![relation.schema.as_str(), relation.name.as_str(), owner.as_str(), definition]
+        let definition = relation.body.definition();
+        let owner = relation.body.kept().map_or(owner.as_str(), |kept| kept.owner.as_str());
+        cells![relation.schema.as_str(), relation.name.as_str(), owner, definition.as_deref()]
     })
     .collect()
 }

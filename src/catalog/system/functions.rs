@@ -504,9 +504,7 @@ const DEFINITIONS: &[Row] = &[
             .and_then(Argument::oid)
             .and_then(|oid| u32::try_from(oid).ok())
             .and_then(|oid| env.snapshot.relation_by_oid(oid));
-        Ok(relation
-            .and_then(|relation| if let RelationBody::View { sql, .. } = &relation.body { Some(sql.clone()) } else { None })
-            .into())
+        Ok(relation.and_then(|relation| relation.body.definition().map(std::borrow::Cow::into_owned)).into())
     }),
     ("pg_get_partkeydef", TEXT, |_, _| Ok(Answer::Null)),
     ("pg_get_triggerdef", TEXT, |_, _| Ok(Answer::Null)),

@@ -5,7 +5,7 @@ use super::server::owner_name;
 use super::table::{Cell, relation};
 use crate::catalog::discover::SystemRelation;
 use crate::catalog::object::{Constraint, ConstraintKind};
-use crate::catalog::snapshot::{RelationBody, SessionFacts, Snapshot};
+use crate::catalog::snapshot::{SessionFacts, Snapshot};
 use crate::cells;
 use crate::pgtype::PgType;
 use crate::stores::schema::Generated;
@@ -121,8 +121,9 @@ fn views(snapshot: &Snapshot, _facts: &SessionFacts) -> Vec<Vec<Cell>> {
     let listed = all_relations(snapshot).filter(|relation| kind(relation) == "v");
     listed
         .map(|relation| {
-            let sql = if let RelationBody::View { sql, .. } = &relation.body { Some(sql.as_str()) } else { None };
-            cells![snapshot.database.as_str(), relation.schema.as_str(), relation.name.as_str(), sql, "NONE", "NO", "NO"]
+            let sql = relation.body.definition();
+            let check = relation.body.kept().map_or("NONE", |kept| kept.check.words());
+            cells![snapshot.database.as_str(), relation.schema.as_str(), relation.name.as_str(), sql.as_deref(), check, "NO", "NO"]
         })
         .collect()
 }

@@ -3,6 +3,7 @@
 mod call;
 mod copy;
 mod cursor;
+mod define;
 mod discard;
 mod execute;
 mod explain;
@@ -12,6 +13,7 @@ mod set;
 mod show;
 pub(super) mod transaction;
 mod truncate;
+mod view;
 mod write;
 
 use std::sync::Arc;
@@ -79,6 +81,7 @@ pub(super) async fn run(
         Kind::Fetch { name, forward, is_move: true } => cursor::skip(session, name, *forward).await,
         Kind::Close(name) => cursor::close(session, name.as_deref()),
         Kind::Truncate(truncating) => Box::pin(truncate::run(session, truncating)).await,
+        Kind::Define(definition) => Box::pin(define::run(session, &statement.text, definition)).await,
         Kind::Nothing(tag) => Ok(Execution::Done((*tag).to_owned())),
         Kind::Refused(error) => Err(error.clone()),
     }
@@ -87,7 +90,7 @@ pub(super) async fn run(
 /// Whether a statement is waited for once it runs, though it may be told to stop: what it does in the stores is known only when they
 /// have answered.
 pub(super) fn is_waited_for(session: &Session, kind: &Kind) -> bool {
-    kind.ends_block() || matches!(kind, Kind::Savepoint(_) | Kind::Release(_)) || write::is_one(session, kind)
+    kind.ends_block() || matches!(kind, Kind::Savepoint(_) | Kind::Release(_) | Kind::Define(_)) || write::is_one(session, kind)
 }
 
 /// Prepares a statement: plans queries, knows the columns of the rest.

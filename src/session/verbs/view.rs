@@ -1,0 +1,185 @@
+//! `CREATE VIEW` and `DROP VIEW`: views over any stores, which the server keeps.
+
+use std::sync::Arc;
+
+use super::define::{check_role, owns, place_of, qualified};
+use super::internal;
+use crate::catalog::kept::{CheckOption, KeptView, ViewChange};
+use crate::catalog::{Relation, RelationBody};
+use crate::error::{Diagnosis, sqlstate};
+use crate::federation::plan::Setting;
+use crate::federation::views::{self, Described};
+use crate::session::Session;
+use crate::session::statement::define::Dropping;
+use crate::session::statement::fold;
+use crate::session::statement::view::Viewing;
+use crate::task::OwnedTask;
+
+/// `CREATE [OR REPLACE] VIEW`
+pub(super) async fn create(session: &mut Session, text: &str, asked: &Viewing) -> Result<(), Diagnosis> {
+    let (guard, setting) = (session.guard.clone(), session.setting());
+    if asked.check != CheckOption::None {
+        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "WITH CHECK OPTION is not supported"));
+    }
+    let (schema, name) = place_of(&setting, &asked.name)?;
+    check_role(session, &schema)?;
+    let (body, before) = asked.body(text);
+    let names: Vec<String> = asked.columns.iter().map(fold).collect();
+    let engine = session.shared.engine.clone();
+    let described = guard.run(views::describe_aside(&engine, &setting, &body, &names)).await?;
+    let described = described.map_err(|error| {
+        let position = error.position.map(|position| position + before);
+        error.with_position(position)
+    })?;
+    let found = setting.snapshot.schemas.get(&schema).and_then(|found| found.relations.get(&name));
+    let owner = match found {
+        Some(found) if asked.replaces => check_replaced(session, found, &described)?,
+        Some(_) => return Err(Diagnosis::new(sqlstate::DUPLICATE_TABLE, format!("relation \"{name}\" already exists"))),
+        None => session.role.clone(),
+    };
+    let Described { sql, columns, .. } = described;
+    let view = KeptView { schema, name, sql, columns, owner, check: asked.check };
+    change(session, ViewChange::Put { view, replaces: asked.replaces }).await
+}
+
+/// Whether a view may take the place of this relation; its owner stays.
+fn check_replaced(session: &Session, found: &Relation, new: &Described) -> Result<String, Diagnosis> {
+    let (name, refused) = (&found.name, |message: String| Err(Diagnosis::new(sqlstate::INVALID_TABLE_DEFINITION, message)));
+    let kept = match &found.body {
+        RelationBody::View { kept: Some(kept), .. } => kept,
+        RelationBody::View { kept: None, .. } => {
+            return Err(Diagnosis::new(sqlstate::DUPLICATE_TABLE, format!("relation \"{name}\" already exists"))
+                .with_detail("It is a view of the catalog directory, whose file alone changes it."));
+        }
+        RelationBody::Stored { .. } | RelationBody::Rows(_) => {
+            return Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a view")));
+        }
+    };
+    if !owns(session, &kept.owner) {
+        return Err(not_owner(name));
+    }
+    if new.columns.len() < kept.columns.len() {
+        return refused("cannot drop columns from view".to_owned());
+    }
+    let RelationBody::View { columns: types, .. } = &found.body else { return Ok(kept.owner.clone()) };
+    for (place, (old, now)) in kept.columns.iter().zip(&new.columns).enumerate() {
+        let column = &old.name;
+        if *column != now.name {
+            return refused(format!("cannot change name of view column \"{column}\" to \"{}\"", now.name));
+        }
+        // Of a view that cannot be planned any more the types are not known.
+        if let (Some((_, before)), Some(now)) = (types.get(place), new.outputs.get(place).map(|output| output.pg_type))
+            && *before != now
+        {
+            return refused(format!("cannot change data type of view column \"{column}\" from {before} to {now}"));
+        }
+    }
+    Ok(kept.owner.clone())
+}
+
+fn not_owner(name: &str) -> Diagnosis {
+    Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("must be owner of view {name}"))
+}
+
+/// Changes what is kept, aside from the threads that serve connections: the disk is waited for.
+async fn change(session: &Session, change: ViewChange) -> Result<(), Diagnosis> {
+    let catalog = Arc::clone(&session.shared.catalog);
+    let work = move || catalog.change_views(change);
+    OwnedTask::spawn_blocking(work).join().await.unwrap_or_else(|| Err(internal("a change of views ended without a result")))
+}
+
+/// `DROP VIEW`
+pub(super) async fn drop_views(session: &mut Session, dropping: &Dropping) -> Result<(), Diagnosis> {
+    let setting = session.setting();
+    let mut dropped: Vec<Arc<Relation>> = Vec::new();
+    for name in &dropping.names {
+        let name = qualified(name)?;
+        match setting.snapshot.resolve(&name, &setting.path) {
+            Ok(relation) => {
+                check_dropped(session, &relation)?;
+                if !dropped.iter().any(|known| known.oid == relation.oid) {
+                    dropped.push(relation);
+                }
+            }
+            Err(error) if error.sqlstate != sqlstate::UNDEFINED_TABLE => return Err(error),
+            Err(_) if dropping.if_exists => session.warn("00000", &format!("view \"{}\" does not exist, skipping", name.relation)),
+            Err(_) => {
+                let message = format!("view \"{}\" does not exist", name.relation);
+                return Err(Diagnosis::new(sqlstate::UNDEFINED_TABLE, message));
+            }
+        }
+    }
+    let more = views_below(session, &setting, (&dropped, dropping.cascades))?;
+    let keys = dropped.iter().chain(&more).map(|view| (view.schema.clone(), view.name.clone()));
+    let keys: Vec<(String, String)> = keys.collect();
+    if keys.is_empty() { Ok(()) } else { change(session, ViewChange::Drop(keys)).await }
+}
+
+fn check_dropped(session: &Session, relation: &Relation) -> Result<(), Diagnosis> {
+    let name = &relation.name;
+    check_role(session, &relation.schema)?;
+    match &relation.body {
+        RelationBody::View { kept: Some(kept), .. } if owns(session, &kept.owner) => Ok(()),
+        RelationBody::View { kept: Some(_), .. } => Err(not_owner(name)),
+        RelationBody::View { kept: None, .. } => {
+            let message = "DROP VIEW is not supported for views of the catalog directory";
+            Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint(format!("Remove the file views/{name}.sql.")))
+        }
+        RelationBody::Stored { table, .. } if table.kind == crate::stores::schema::TableKind::View => {
+            let message = "DROP VIEW is not supported for views of a store";
+            Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message))
+        }
+        RelationBody::Stored { .. } | RelationBody::Rows(_) => {
+            Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a view"))
+                .with_hint("Use DROP TABLE to remove a table."))
+        }
+    }
+}
+
+/// The views that stand on relations which are dropped, and go with them where the statement says so.
+///
+/// # Errors
+/// 2BP01 where it does not, and for views of the catalog directory.
+pub(super) fn views_below(
+    session: &mut Session,
+    setting: &Setting,
+    (dropped, cascades): (&[Arc<Relation>], bool),
+) -> Result<Vec<Arc<Relation>>, Diagnosis> {
+    let gone = views::gone_with(&setting.snapshot, dropped)?;
+    let Some(first) = dropped.first().filter(|_| !gone.is_empty()) else { return Ok(Vec::new()) };
+    let refused = gone.iter().find(|(view, _)| !cascades || view.body.kept().is_none());
+    if let Some((view, below)) = refused {
+        let message = match dropped {
+            [_] => format!("cannot drop {} because other objects depend on it", shown(first)),
+            _ => "cannot drop desired object(s) because other objects depend on them".to_owned(),
+        };
+        let error = Diagnosis::new(sqlstate::DEPENDENT_OBJECTS_STILL_EXIST, message).with_detail(format!(
+            "{} depends on {}",
+            shown(view),
+            shown(below)
+        ));
+        return Err(if cascades {
+            error.with_hint(format!("Remove the file views/{}.sql first.", view.name))
+        } else {
+            error.with_hint("Use DROP ... CASCADE to drop the dependent objects too.")
+        });
+    }
+    match gone.as_slice() {
+        [(only, _)] => session.warn("00000", &format!("drop cascades to {}", shown(only))),
+        several => session.warn("00000", &format!("drop cascades to {} other objects", several.len())),
+    }
+    Ok(gone.into_iter().map(|(view, _)| view).collect())
+}
+
+/// A relation as messages name it.
+fn shown(relation: &Relation) -> String {
+    let kind = match &relation.body {
+        RelationBody::View { .. } => "view",
+        RelationBody::Stored { table, .. } if table.kind == crate::stores::schema::TableKind::View => "view",
+        RelationBody::Stored { .. } | RelationBody::Rows(_) => "table",
+    };
+    match relation.schema.as_str() {
+        "public" => format!("{kind} {}", relation.name),
+        schema => format!("{kind} {schema}.{}", relation.name),
+    }
+}

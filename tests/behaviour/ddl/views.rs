@@ -1,0 +1,149 @@
+//! Views over several stores, which the server keeps.
+
+use crate::support::proxy::{self, GUEST, OWNER, Place, Session};
+
+const SHOP: &str = "CREATE TABLE orders (id INTEGER PRIMARY KEY, client INTEGER, total INTEGER);
+    INSERT INTO orders VALUES (1, 1, 10), (2, 2, 20), (3, 1, 30);";
+const CREW: &str = "CREATE TABLE clients (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO clients VALUES (1, 'ann'), (2, 'bob');";
+const SPENT: &str =
+    "CREATE VIEW spent AS SELECT c.name, sum(o.total) AS total FROM shop.orders o JOIN crew.clients c ON c.id = o.client
+    GROUP BY c.name -- all of it";
+
+async fn place() -> Place {
+    let place = Place::new();
+    place.sqlite("shop", SHOP).await;
+    place.sqlite("crew", CREW).await;
+    place.write("views/filed.sql", "SELECT id FROM shop.orders");
+    place
+}
+
+async fn codes(session: &Session, rows: &[(&str, &str)]) {
+    for (sql, expected) in rows {
+        assert_eq!(session.failure(sql).await.code, *expected, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_view_is_seen_at_once_and_outlives_the_server() {
+    let place = place().await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let other = proxy::connect(&server, GUEST).await;
+    session.answer(SPENT).await;
+    assert_eq!(other.answer("SELECT * FROM spent ORDER BY name").await, "ann|40\nbob|20");
+    assert_eq!(other.answer("SELECT viewowner FROM pg_views WHERE viewname = 'spent'").await, OWNER);
+    assert_eq!(
+        other.answer("SELECT column_name FROM information_schema.columns WHERE table_name = 'spent' ORDER BY 1").await,
+        "name\ntotal"
+    );
+    let text = other.answer("SELECT pg_get_viewdef('spent'::regclass)").await;
+    assert!(text.starts_with("SELECT c.name") && text.ends_with("-- all of it"), "{text}");
+    session.answer("SET search_path = shop; CREATE VIEW public.big (number) AS SELECT id FROM orders WHERE total > 10").await;
+    session.answer("CREATE OR REPLACE VIEW public.big (number, sum) AS SELECT id, total FROM orders WHERE total > 15").await;
+    drop((session, other));
+    server.stop().await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    assert_eq!(session.answer("SELECT * FROM spent ORDER BY name").await, "ann|40\nbob|20");
+    assert_eq!(session.answer("SELECT number, sum FROM big ORDER BY number").await, "2|20\n3|30");
+    session.answer("DROP VIEW spent, big").await;
+    codes(&session, &[("SELECT * FROM spent", "42P01"), ("DROP VIEW big", "42P01")]).await;
+    session.answer("DROP VIEW IF EXISTS big").await;
+}
+
+#[tokio::test]
+async fn names_that_are_taken_and_views_that_cannot_be_are_refused() {
+    let place = place().await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer(SPENT).await;
+    codes(
+        &session,
+        &[
+            ("CREATE VIEW spent AS SELECT 1 AS a", "42P07"),
+            ("CREATE VIEW filed AS SELECT 1 AS a", "42P07"),
+            ("CREATE OR REPLACE VIEW filed AS SELECT 1 AS a", "42P07"),
+            ("CREATE VIEW shop.orders AS SELECT 1 AS a", "42P07"),
+            ("CREATE OR REPLACE VIEW shop.orders AS SELECT 1 AS a", "42809"),
+            ("CREATE VIEW pg_catalog.v AS SELECT 1 AS a", "42501"),
+            ("CREATE VIEW nowhere.v AS SELECT 1 AS a", "3F000"),
+            ("CREATE VIEW v AS SELECT * FROM nothing", "42P01"),
+            ("CREATE VIEW v AS SELECT nothing FROM shop.orders", "42703"),
+            ("CREATE VIEW v AS SELECT $1::int AS a", "42P02"),
+            ("CREATE VIEW v AS SELECT 1 AS a, 2 AS a", "42701"),
+            ("CREATE VIEW v (a, b) AS SELECT 1", "42601"),
+            ("CREATE VIEW v (a, a) AS SELECT 1, 2", "42701"),
+            ("CREATE OR REPLACE VIEW spent AS SELECT 'x' AS name", "42P16"),
+            ("CREATE OR REPLACE VIEW spent AS SELECT 'x' AS other, 1 AS total", "42P16"),
+            ("CREATE OR REPLACE VIEW spent AS SELECT 1 AS name, 1 AS total", "42P16"),
+            ("CREATE OR REPLACE VIEW spent AS SELECT name, total FROM spent", "42P17"),
+            ("DROP VIEW filed", "0A000"),
+            ("DROP VIEW shop.orders", "42809"),
+            ("DROP VIEW nothing", "42P01"),
+        ],
+    )
+    .await;
+    let failure = session.failure("CREATE VIEW v AS SELECT nothing FROM shop.orders").await;
+    assert_eq!(failure.message, "column \"nothing\" does not exist");
+    assert_eq!(session.answer("SELECT * FROM spent ORDER BY name").await, "ann|40\nbob|20");
+    session.answer("BEGIN").await;
+    assert_eq!(session.rows("CREATE VIEW v AS SELECT 1 AS a").await.unwrap_err().code, "25001");
+    session.answer("ROLLBACK; SET default_transaction_read_only = on").await;
+    codes(&session, &[("CREATE VIEW v AS SELECT 1 AS a", "25006"), ("DROP VIEW spent", "25006")]).await;
+}
+
+#[tokio::test]
+async fn views_on_views_go_together_or_not_at_all() {
+    let place = place().await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer(SPENT).await;
+    session.answer("CREATE VIEW rich AS SELECT name FROM spent WHERE total > 30").await;
+    session.answer("CREATE VIEW richest AS WITH spent AS (SELECT * FROM rich) SELECT * FROM spent").await;
+    let failure = session.failure("DROP VIEW spent").await;
+    assert_eq!(
+        (failure.code.as_str(), failure.message.as_str()),
+        ("2BP01", "cannot drop view spent because other objects depend on it")
+    );
+    assert_eq!(session.answer("SELECT * FROM richest").await, "ann");
+    session.answer("DROP VIEW spent CASCADE").await;
+    codes(&session, &[("SELECT * FROM rich", "42P01"), ("SELECT * FROM richest", "42P01")]).await;
+}
+
+#[tokio::test]
+async fn a_view_keeps_its_columns_and_tells_what_it_misses() {
+    let place = place().await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("CREATE VIEW clients AS SELECT * FROM crew.clients").await;
+    let file = place.path().join("crew.db");
+    proxy::sqlite(&file, "ALTER TABLE clients ADD COLUMN age INTEGER").await;
+    session.answer("CALL tributary.refresh('crew')").await;
+    assert_eq!(session.answer("SELECT * FROM clients ORDER BY id").await, "1|ann\n2|bob");
+    proxy::sqlite(&file, "ALTER TABLE clients RENAME COLUMN name TO called").await;
+    session.answer("CALL tributary.refresh('crew')").await;
+    let failure = session.failure("SELECT * FROM clients").await;
+    assert_eq!((failure.code.as_str(), failure.message.as_str()), ("42703", "view \"public.clients\" cannot be planned"));
+    proxy::sqlite(&file, "DROP TABLE clients").await;
+    session.answer("CALL tributary.refresh('crew')").await;
+    codes(&session, &[("SELECT * FROM clients", "42P01"), ("CREATE VIEW v AS SELECT * FROM clients", "42P01")]).await;
+    // It is still there, and works again when what it reads is back.
+    proxy::sqlite(&file, "CREATE TABLE clients (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO clients VALUES (7, 'eve')").await;
+    session.answer("CALL tributary.refresh('crew')").await;
+    assert_eq!(session.answer("SELECT * FROM clients").await, "7|eve");
+}
+
+#[tokio::test]
+async fn only_its_owner_changes_a_view() {
+    let place = place().await;
+    let server = place.serve().await;
+    let owner = proxy::connect(&server, GUEST).await;
+    owner.answer("CREATE VIEW mine AS SELECT id FROM shop.orders").await;
+    place.add_role("third");
+    server.reload().await.unwrap();
+    let other = proxy::open(&proxy::login(server.addresses()[0], "third")).await.unwrap();
+    codes(&other, &[("DROP VIEW mine", "42501"), ("CREATE OR REPLACE VIEW mine AS SELECT id FROM crew.clients", "42501")]).await;
+    assert_eq!(other.answer("SELECT count(*) FROM mine").await, "3");
+    let root = proxy::connect(&server, OWNER).await;
+    root.answer("DROP VIEW mine").await;
+}
