@@ -378,6 +378,8 @@ pub mod sqlstate {
     pub const DATATYPE_MISMATCH: &str = "42804";
     /// 42809
     pub const WRONG_OBJECT_TYPE: &str = "42809";
+    /// 42830
+    pub const INVALID_FOREIGN_KEY: &str = "42830";
     /// 42846
     pub const CANNOT_COERCE: &str = "42846";
     /// 42883

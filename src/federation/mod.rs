@@ -18,6 +18,7 @@ pub mod branches;
 pub mod context;
 mod correlated;
 pub mod counts;
+pub mod define;
 pub mod digits;
 pub mod dml;
 pub mod engine;

@@ -11,6 +11,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use super::define::Define;
 use super::edit::{Edit, Edited};
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
@@ -173,6 +174,24 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// The statement or command that [`Branch::edit`] would send, for `EXPLAIN`; values appear as placeholders.
     fn describe_edit(&self, edit: &Edit) -> String {
         format!("{} of {}", edit.verb(), edit.table().id.name)
+    }
+
+    /// The statements that [`Connector::define`] would send, as far as they are known without asking the store. Pure: no network.
+    ///
+    /// # Errors
+    /// What the store has not, and the rule.
+    fn accepts_define(&self, define: &Define) -> Result<Vec<String>, Refusal> {
+        Err(Refusal::new(define.what.verb(), "the store defines nothing for its clients"))
+    }
+
+    /// Defines a table or an index, or changes one, and commits it by itself. The caller waits for the answer in any case, as for
+    /// [`Branch::edit`].
+    ///
+    /// # Errors
+    /// What the store answered; [`StoreError::OutcomeUnknown`] when its answer was lost.
+    async fn define(&self, define: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
+        let _ = stop;
+        Err(StoreError::Unsupported { store: define.store.to_string(), feature: define.what.verb() })
     }
 
     /// Opens one consistent view of the store. It may connect to nothing yet, and leave it to the first scan to find the store away.

@@ -18,6 +18,7 @@ pub mod cell;
 pub mod change;
 pub mod collation;
 pub mod connector;
+pub mod define;
 pub mod document;
 pub mod edit;
 pub mod error;

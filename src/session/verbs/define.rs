@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart};
 
-use super::view;
+use super::{table, view};
 use crate::catalog::QualifiedName;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::plan::Setting;
@@ -19,7 +19,7 @@ pub(super) async fn run(session: &mut Session, text: &str, definition: &Definiti
         Definition::CreateView(asked) => Box::pin(view::create(session, text, asked)).await?,
         Definition::Drop(dropping) if dropping.kind == Dropped::View => Box::pin(view::drop_views(session, dropping)).await?,
         Definition::CreateTable(_) | Definition::AlterTable(_) | Definition::CreateIndex(_) | Definition::Drop(_) => {
-            return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("{verb} is not supported")));
+            Box::pin(table::run(session, definition)).await?;
         }
     }
     Ok(Execution::Done(verb.to_owned()))

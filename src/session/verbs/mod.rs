@@ -11,6 +11,7 @@ mod lock;
 mod select;
 mod set;
 mod show;
+mod table;
 pub(super) mod transaction;
 mod truncate;
 mod view;

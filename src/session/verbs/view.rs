@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::define::{check_role, owns, place_of, qualified};
 use super::internal;
 use crate::catalog::kept::{CheckOption, KeptView, ViewChange};
-use crate::catalog::{Relation, RelationBody};
+use crate::catalog::{Catalog, Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::plan::Setting;
 use crate::federation::views::{self, Described};
@@ -39,7 +39,7 @@ pub(super) async fn create(session: &mut Session, text: &str, asked: &Viewing) -
     };
     let Described { sql, columns, .. } = described;
     let view = KeptView { schema, name, sql, columns, owner, check: asked.check };
-    change(session, ViewChange::Put { view, replaces: asked.replaces }).await
+    change(Arc::clone(&session.shared.catalog), ViewChange::Put { view, replaces: asked.replaces }).await
 }
 
 /// Whether a view may take the place of this relation; its owner stays.
@@ -82,8 +82,7 @@ fn not_owner(name: &str) -> Diagnosis {
 }
 
 /// Changes what is kept, aside from the threads that serve connections: the disk is waited for.
-async fn change(session: &Session, change: ViewChange) -> Result<(), Diagnosis> {
-    let catalog = Arc::clone(&session.shared.catalog);
+async fn change(catalog: Arc<Catalog>, change: ViewChange) -> Result<(), Diagnosis> {
     let work = move || catalog.change_views(change);
     OwnedTask::spawn_blocking(work).join().await.unwrap_or_else(|| Err(internal("a change of views ended without a result")))
 }
@@ -112,7 +111,13 @@ pub(super) async fn drop_views(session: &mut Session, dropping: &Dropping) -> Re
     let more = views_below(session, &setting, (&dropped, dropping.cascades))?;
     let keys = dropped.iter().chain(&more).map(|view| (view.schema.clone(), view.name.clone()));
     let keys: Vec<(String, String)> = keys.collect();
-    if keys.is_empty() { Ok(()) } else { change(session, ViewChange::Drop(keys)).await }
+    if keys.is_empty() { Ok(()) } else { change(Arc::clone(&session.shared.catalog), ViewChange::Drop(keys)).await }
+}
+
+/// Drops the views that go with tables which are gone.
+pub(super) async fn drop_with(session: &mut Session, gone: &[Arc<Relation>]) -> Result<(), Diagnosis> {
+    let keys: Vec<(String, String)> = gone.iter().map(|view| (view.schema.clone(), view.name.clone())).collect();
+    if keys.is_empty() { Ok(()) } else { change(Arc::clone(&session.shared.catalog), ViewChange::Drop(keys)).await }
 }
 
 fn check_dropped(session: &Session, relation: &Relation) -> Result<(), Diagnosis> {

@@ -23,9 +23,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 use super::collation;
 use super::connector::{Branch, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
+use super::define::Define;
 use super::document::{Known, Learning, Memory};
 use super::edit::Edit;
 use super::error::StoreError;
@@ -42,6 +44,7 @@ mod branch;
 mod changes;
 mod computed;
 mod decode;
+mod define;
 mod documents;
 mod error;
 mod field;
@@ -264,6 +267,14 @@ impl Connector for Store {
 
     fn accepts_lock(&self, table: &Table, _lock: RowLock) -> Result<(), Refusal> {
         write::has_transactions(&self.0, table)
+    }
+
+    fn accepts_define(&self, asked: &Define) -> Result<Vec<String>, Refusal> {
+        define::statements(&self.0, asked)
+    }
+
+    async fn define(&self, asked: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
+        define::run(&self.0, asked, stop).await
     }
 
     fn rows_of_edit(&self) -> usize {

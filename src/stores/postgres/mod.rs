@@ -17,6 +17,7 @@ mod array;
 mod branch;
 mod changes;
 mod copy;
+mod define;
 mod documents;
 mod error;
 mod field;
@@ -40,8 +41,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 use super::connector::{self, Branch, Capabilities, Kind, Purpose, Scan, StoreName};
+use super::define::Define;
 use super::document::{Known, Learning, Memory};
 use super::edit::Edit;
 use super::error::StoreError;
@@ -197,6 +200,15 @@ impl connector::Connector for Connector {
 
     fn accepts_lock(&self, _table: &Table, _lock: RowLock) -> Result<(), Refusal> {
         Ok(())
+    }
+
+    fn accepts_define(&self, asked: &Define) -> Result<Vec<String>, Refusal> {
+        define::statements(asked)
+    }
+
+    async fn define(&self, asked: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
+        self.inner.pools.start();
+        define::run(&self.inner, asked, stop).await
     }
 
     fn rows_of_edit(&self) -> usize {

@@ -11,6 +11,7 @@
 //! each connector decides in its own `pushdown.rs`.
 
 pub mod checks;
+pub mod define;
 pub mod dialect;
 pub mod documents;
 pub mod edit;

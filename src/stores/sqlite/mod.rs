@@ -13,6 +13,7 @@
 
 mod branch;
 mod changes;
+mod define;
 mod fragment;
 mod layout;
 mod pool;
@@ -26,9 +27,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::collation;
 use super::connector::{self, Capabilities, KEYS_EACH, Kind, Purpose, Scan, StoreName};
+use super::define::Define;
 use super::document::{Known, Learning, Memory};
 use super::edit::Edit;
 use super::error::StoreError;
@@ -235,6 +238,14 @@ impl connector::Connector for Connector {
                 Err(Refusal::new(lock.waiting.words().trim_start(), "the store locks its file as a whole, and waits for it"))
             }
         }
+    }
+
+    fn accepts_define(&self, asked: &Define) -> Result<Vec<String>, Refusal> {
+        define::statements(asked)
+    }
+
+    async fn define(&self, asked: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
+        define::run(&self.pool, asked, stop).await
     }
 
     fn describe_edit(&self, edit: &Edit) -> String {

@@ -38,7 +38,8 @@ async fn a_view_is_seen_at_once_and_outlives_the_server() {
     );
     let text = other.answer("SELECT pg_get_viewdef('spent'::regclass)").await;
     assert!(text.starts_with("SELECT c.name") && text.ends_with("-- all of it"), "{text}");
-    session.answer("SET search_path = shop; CREATE VIEW public.big (number) AS SELECT id FROM orders WHERE total > 10").await;
+    session.answer("SET search_path = shop").await;
+    session.answer("CREATE VIEW public.big (number) AS SELECT id FROM orders WHERE total > 10").await;
     session.answer("CREATE OR REPLACE VIEW public.big (number, sum) AS SELECT id, total FROM orders WHERE total > 15").await;
     drop((session, other));
     server.stop().await;

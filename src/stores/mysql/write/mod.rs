@@ -27,6 +27,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::super::connector::WriteIsolation;
+use super::super::define::Define;
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::Refusal;
@@ -189,6 +190,16 @@ pub(super) async fn truncate(shared: &Arc<Shared>, truncate: &Truncate, stop: &C
         by_itself(shared, &rows::job(shared, table, &[], sql)?, stop).await?;
     }
     Ok(())
+}
+
+/// Runs a statement that defines something, which commits by itself.
+///
+/// # Errors
+/// As [`once`].
+pub(super) async fn define(shared: &Arc<Shared>, define: &Define, text: &str, stop: &CancellationToken) -> Result<(), StoreError> {
+    let mut sql = Sql::bound(Dialect::MySql);
+    sql.push(text);
+    by_itself(shared, &rows::job(shared, &define.subject(), &[], sql)?, stop).await.map(|_edited| ())
 }
 
 /// Sends a statement that commits by itself and gives no rows back.

@@ -19,7 +19,7 @@ mod statement;
 mod tests;
 mod transaction;
 
-pub(super) use once::once;
+pub(super) use once::{define, once};
 pub(super) use statement::{describe, native};
 pub(super) use transaction::{Transaction, begin, modes_of};
 

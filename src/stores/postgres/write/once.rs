@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::super::super::connector::WriteIsolation;
+use super::super::super::define::Define;
 use super::super::super::edit::{Edit, Edited};
 use super::super::super::error::StoreError;
 use super::super::branch::Inner;
@@ -39,6 +40,25 @@ pub(in super::super) async fn once(inner: &Arc<Inner>, edit: &Edit, stop: &Cance
             Err(Failure::Unsent(error) | Failure::Refused(error)) => return Err(error),
             Err(Failure::Lost(error)) => return Err(unknown(inner, &error)),
         }
+    }
+}
+
+/// Runs a statement that defines something. It is never sent again: it may be done.
+///
+/// # Errors
+/// As [`once`].
+pub(in super::super) async fn define(
+    inner: &Arc<Inner>,
+    define: &Define,
+    text: &str,
+    stop: &CancellationToken,
+) -> Result<(), StoreError> {
+    let statement = Statement::defining(define, text);
+    let mut lease = tried(inner).await?;
+    match Box::pin(run(inner, &mut lease, &statement, stop, State::Ready)).await {
+        Ok(_) => Ok(()),
+        Err(Failure::Unsent(error) | Failure::Refused(error)) => Err(error),
+        Err(Failure::Lost(error)) => Err(unknown(inner, &error)),
     }
 }
 

@@ -255,6 +255,7 @@ impl Statement {
             _ if matches!(error, StoreError::ConnectionLost { .. }) => gone(error),
             Some(Told::Stop) if is_cancelled => Failure::Refused(StoreError::Cancelled),
             Some(Told::Late) if is_cancelled => Failure::Refused(late(inner)),
+            _ if self.defines => Failure::Refused(error),
             _ if error::is_of_another_plan(problem) => {
                 Failure::Refused(self.changed("Its columns have changed since they were discovered.".to_owned()))
             }

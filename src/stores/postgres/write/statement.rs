@@ -17,6 +17,7 @@ use arrow::array::Array;
 
 use super::super::super::cell::{Cells, write_text};
 use super::super::super::connector::StoreName;
+use super::super::super::define::Define;
 use super::super::super::edit::{DeleteRows, Edit, Insert, UpdateRows};
 use super::super::super::error::StoreError;
 use super::super::super::relational::edit::{conflict, delete, insert_head, update};
@@ -39,6 +40,8 @@ pub(super) struct Statement {
     pub text: Arc<str>,
     pub parameters: Parameters,
     pub returned: Option<Returned>,
+    /// Whether it changes what tables there are: that one is missing says nothing of what was discovered then.
+    pub defines: bool,
 }
 
 /// What is bound.
@@ -88,7 +91,7 @@ impl Statement {
                 Some(Returned { job, is_numbered })
             }
         };
-        Ok(Self { store: store.clone(), table: Arc::clone(table), text: sql.text().into(), parameters, returned })
+        Ok(Self { store: store.clone(), table: Arc::clone(table), text: sql.text().into(), parameters, returned, defines: false })
     }
 
     /// The statement that empties tables; `None` without tables.
@@ -103,7 +106,13 @@ impl Statement {
         let others = if truncate.cascades { "CASCADE" } else { "RESTRICT" };
         let text = format!("TRUNCATE TABLE {} {identity} {others}", names.join(", "));
         let (store, table) = (truncate.store.clone(), Arc::clone(&first.table));
-        Some(Self { store, table, text: text.into(), parameters: Parameters::None, returned: None })
+        Some(Self { store, table, text: text.into(), parameters: Parameters::None, returned: None, defines: false })
+    }
+
+    /// A statement that defines something.
+    pub(super) fn defining(define: &Define, text: &str) -> Self {
+        let (store, table) = (define.store.clone(), define.subject());
+        Self { store, table, text: text.into(), parameters: Parameters::None, returned: None, defines: true }
     }
 }
 

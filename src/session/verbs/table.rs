@@ -1,0 +1,209 @@
+//! `CREATE`, `ALTER` and `DROP` of the tables and indexes of a store: the store does it by itself, and the catalog is read anew at once.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{AlterTable, CreateIndex, CreateTable, ObjectName};
+
+use super::define::{check_role, place_of, qualified};
+use super::view::{drop_with, views_below};
+use crate::catalog::{Relation, RelationBody};
+use crate::error::{Diagnosis, sqlstate};
+use crate::federation::define::{self, Place, Planned};
+use crate::federation::plan::Setting;
+use crate::session::Session;
+use crate::session::output::Guard;
+use crate::session::statement::define::{Definition, Dropped, Dropping};
+use crate::stores::define::Define;
+use crate::stores::{Connector, StoreError, StoreName};
+
+/// Runs one.
+pub(super) async fn run(session: &mut Session, definition: &Definition) -> Result<(), Diagnosis> {
+    let setting = session.setting();
+    match definition {
+        Definition::CreateTable(asked) => create(session, &setting, asked).await,
+        Definition::AlterTable(asked) => alter(session, &setting, asked).await,
+        Definition::CreateIndex(asked) => index(session, &setting, asked).await,
+        Definition::Drop(asked) if asked.kind == Dropped::Index => drop_indexes(session, &setting, asked).await,
+        Definition::Drop(asked) => drop_tables(session, &setting, asked).await,
+        Definition::CreateView(_) => Err(super::internal("a view was taken for a table")),
+    }
+}
+
+async fn create(session: &mut Session, setting: &Setting, asked: &CreateTable) -> Result<(), Diagnosis> {
+    let (schema, name) = place_of(setting, &asked.name)?;
+    check_role(session, &schema)?;
+    let found = setting.snapshot.schemas.get(&schema).and_then(|found| found.relations.get(&name));
+    if found.is_some() {
+        let message = format!("relation \"{name}\" already exists");
+        if asked.if_not_exists {
+            session.warn("00000", &format!("{message}, skipping"));
+            return Ok(());
+        }
+        return Err(Diagnosis::new(sqlstate::DUPLICATE_TABLE, message));
+    }
+    let place = owner(setting, schema, name)?;
+    connector(setting, &place.store)?;
+    let engine = session.shared.engine.clone();
+    let planned = session.guard.clone().run(define::create_table(&engine, setting, asked, &place)).await??;
+    let wanted = planned.wanted.clone();
+    carry_out(session, setting, planned).await?;
+    let snapshot = session.shared.catalog.snapshot();
+    let made = snapshot.schemas.get(&place.schema).and_then(|schema| schema.relations.get(&place.name));
+    let Some(RelationBody::Stored { table, .. }) = made.map(|relation| &relation.body) else { return Ok(()) };
+    for (name, pg_type) in wanted {
+        let has = table.columns.iter().find(|column| column.name() == name).map(|column| column.pg_type());
+        if let Some(has) = has.filter(|has| *has != pg_type) {
+            session.warn("00000", &format!("column \"{name}\" of store \"{}\" is {has}, not {pg_type}", place.store));
+        }
+    }
+    Ok(())
+}
+
+/// The store and the namespace behind a schema.
+fn owner(setting: &Setting, schema: String, name: String) -> Result<Place, Diagnosis> {
+    let found = setting.snapshot.schemas.get(&schema);
+    if let Some(reason) = found.and_then(|found| found.unavailable.clone()) {
+        return Err(reason);
+    }
+    match found.and_then(|found| Some((found.store.clone()?, found.namespace.clone()))) {
+        Some((store, namespace)) => Ok(Place { store, namespace, schema, name }),
+        None => {
+            let message = format!("schema \"{schema}\" has no tables, because it belongs to no store");
+            Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint("Name the schema of a store before the table."))
+        }
+    }
+}
+
+/// The connector of a store that takes writes.
+fn connector<'s>(setting: &'s Setting, store: &StoreName) -> Result<&'s Arc<dyn Connector>, Diagnosis> {
+    match setting.snapshot.connectors.get(store) {
+        Some(connector) if connector.is_read_only() => Err(Diagnosis::of(&StoreError::ReadOnly { store: store.to_string() })),
+        Some(connector) => Ok(connector),
+        None => Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" is no longer configured"))),
+    }
+}
+
+/// Tells the store, and has the catalog read it anew.
+async fn carry_out(session: &mut Session, setting: &Setting, planned: Planned) -> Result<(), Diagnosis> {
+    for notice in &planned.notices {
+        session.warn("00000", notice);
+    }
+    let guard = session.guard.clone();
+    let mut done: Option<StoreName> = None;
+    let mut outcome = Ok(());
+    for define in &planned.defines {
+        outcome = send(&guard, setting, define).await;
+        if outcome.is_err() {
+            break;
+        }
+        done = Some(define.store.clone());
+    }
+    // Also after a failure behind a success, or one whose outcome is not known.
+    let is_unknown = outcome.as_ref().is_err_and(|error| error.sqlstate == sqlstate::TRANSACTION_RESOLUTION_UNKNOWN);
+    let changed = done.or_else(|| planned.defines.first().filter(|_| is_unknown).map(|define| define.store.clone()));
+    if let Some(store) = changed
+        && let Err(error) = session.shared.catalog.refresh(&store).await
+    {
+        session.warn("01000", &format!("the tables of store \"{store}\" could not be read again: {}", error.message));
+    }
+    outcome
+}
+
+async fn send(guard: &Guard, setting: &Setting, define: &Define) -> Result<(), Diagnosis> {
+    let store = &define.store;
+    let connector = connector(setting, store)?;
+    connector.accepts_define(define).map_err(|refusal| {
+        let message = format!("this {} is not supported by store \"{store}\"", define.what.verb());
+        Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_detail(format!("{refusal}."))
+    })?;
+    let stop = guard.stop();
+    let sending = async { connector.define(define, &stop).await.map_err(|error| Diagnosis::of(&error)) };
+    guard.wait_for(&stop, sending).await
+}
+
+/// What a statement names, if it is there.
+fn named(
+    session: &mut Session,
+    setting: &Setting,
+    (name, if_exists, what): (&ObjectName, bool, &str),
+) -> Result<Option<Arc<Relation>>, Diagnosis> {
+    let name = qualified(name)?;
+    match setting.snapshot.resolve(&name, &setting.path) {
+        Ok(relation) => {
+            check_role(session, &relation.schema)?;
+            Ok(Some(relation))
+        }
+        Err(error) if error.sqlstate != sqlstate::UNDEFINED_TABLE => Err(error),
+        Err(_) if if_exists => {
+            session.warn("00000", &format!("{what} \"{}\" does not exist, skipping", name.relation));
+            Ok(None)
+        }
+        Err(error) => Err(Diagnosis { message: format!("{what} \"{name}\" does not exist"), ..error }),
+    }
+}
+
+async fn alter(session: &mut Session, setting: &Setting, asked: &AlterTable) -> Result<(), Diagnosis> {
+    let Some(relation) = named(session, setting, (&asked.name, asked.if_exists, "relation"))? else { return Ok(()) };
+    let RelationBody::Stored { store, .. } = &relation.body else {
+        let message = format!("\"{}\" is not a table", relation.name);
+        return Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, message));
+    };
+    connector(setting, store)?;
+    let place = owner(setting, relation.schema.clone(), relation.name.clone())?;
+    let engine = session.shared.engine.clone();
+    let planning = define::alter_table(&engine, setting, asked, (&relation, &place));
+    let planned = session.guard.clone().run(planning).await??;
+    carry_out(session, setting, planned).await
+}
+
+async fn index(session: &mut Session, setting: &Setting, asked: &CreateIndex) -> Result<(), Diagnosis> {
+    let Some(relation) = named(session, setting, (&asked.table_name, false, "relation"))? else { return Ok(()) };
+    let planned = define::create_index(setting, asked, &relation)?;
+    carry_out(session, setting, planned).await
+}
+
+async fn drop_indexes(session: &mut Session, setting: &Setting, asked: &Dropping) -> Result<(), Diagnosis> {
+    let mut planned = Planned::default();
+    for name in &asked.names {
+        let name = qualified(name)?;
+        match define::drop_indexes(setting, &name, asked.cascades)? {
+            Some(define) => {
+                check_role(session, name.schema.as_deref().unwrap_or(define.store.as_str()))?;
+                planned.defines.push(define);
+            }
+            None if asked.if_exists => planned.notices.push(format!("index \"{}\" does not exist, skipping", name.relation)),
+            None => {
+                let message = format!("index \"{}\" does not exist", name.relation);
+                return Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, message));
+            }
+        }
+    }
+    if planned.defines.len() > 1 {
+        let message = "several indexes cannot be dropped by one statement";
+        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+    }
+    carry_out(session, setting, planned).await
+}
+
+async fn drop_tables(session: &mut Session, setting: &Setting, asked: &Dropping) -> Result<(), Diagnosis> {
+    let mut relations: Vec<Arc<Relation>> = Vec::new();
+    for name in &asked.names {
+        let Some(relation) = named(session, setting, (name, asked.if_exists, "table"))? else { continue };
+        if !relations.iter().any(|known| known.oid == relation.oid) {
+            relations.push(relation);
+        }
+    }
+    let owner = relations.iter().find_map(|relation| match &relation.body {
+        RelationBody::Stored { store, .. } => setting.snapshot.connectors.get(store),
+        RelationBody::View { .. } | RelationBody::Rows(_) => None,
+    });
+    // PostgreSQL itself knows what else depends on its tables.
+    let minds_others = owner.is_some_and(|connector| connector.kind() == "postgres");
+    let planned = define::drop_tables(setting, &relations, (asked.cascades, minds_others))?;
+    for define in &planned.defines {
+        connector(setting, &define.store)?;
+    }
+    let gone = views_below(session, setting, (&relations, asked.cascades))?;
+    carry_out(session, setting, planned).await?;
+    drop_with(session, &gone).await
+}

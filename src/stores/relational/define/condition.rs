@@ -1,0 +1,88 @@
+//! Conditions on one row, as they stand in CHECK.
+
+use super::super::super::define::Condition;
+use super::super::super::fragment::Refusal;
+use super::super::dialect::Dialect;
+use super::quoted_text;
+use crate::pgtype::PgType;
+
+/// Writes a condition; every part stands in parentheses of its own.
+///
+/// # Errors
+/// What the store does not judge as PostgreSQL does.
+pub(super) fn write(condition: &Condition, dialect: Dialect) -> Result<String, Refusal> {
+    judge(condition, dialect)?;
+    text(condition, dialect)
+}
+
+/// Types whose values the store compares as PostgreSQL does, whatever it makes of constants beside them.
+fn judge(condition: &Condition, dialect: Dialect) -> Result<(), Refusal> {
+    if dialect == Dialect::Postgres {
+        return Ok(());
+    }
+    let numbers = [PgType::INT2, PgType::INT4, PgType::INT8, PgType::FLOAT8, PgType::NUMERIC];
+    let mut refused = None;
+    condition.visit(&mut |part| {
+        if let Condition::Column(name, pg_type) = part {
+            let plain = PgType::with_typmod(pg_type.oid, -1);
+            let is_text = [PgType::TEXT, PgType::VARCHAR].contains(&plain);
+            if !(numbers.contains(&plain) || is_text || plain == PgType::BOOL) {
+                refused = Some(Refusal::new(name, "conditions on values of its type mean something else in the store"));
+            }
+        }
+    });
+    // A text beside a number is read as a number by one and not by the other.
+    condition.visit(&mut |part| {
+        let parts: Vec<&Condition> = match part {
+            Condition::Between(left, _, right) => vec![left.as_ref(), right.as_ref()],
+            Condition::In(item, list, _) => std::iter::once(item.as_ref()).chain(list).collect(),
+            _ => return,
+        };
+        let kinds: Vec<&str> = parts.into_iter().filter_map(kind).collect();
+        if kinds.windows(2).any(|pair| pair.first() != pair.last()) {
+            refused = Some(Refusal::new("CHECK", "values of different kinds are compared"));
+        }
+    });
+    refused.map_or(Ok(()), Err)
+}
+
+/// What a part is as a value; `None` of NULL.
+fn kind(part: &Condition) -> Option<&'static str> {
+    match part {
+        Condition::Null => None,
+        Condition::Text(_) => Some("text"),
+        Condition::Column(_, pg_type) if [PgType::TEXT.oid, PgType::VARCHAR.oid].contains(&pg_type.oid) => Some("text"),
+        Condition::Column(_, pg_type) if *pg_type == PgType::BOOL => Some("truth"),
+        Condition::Column(..) | Condition::Number(_) | Condition::Length(_) => Some("number"),
+        Condition::Between(_, "+" | "-" | "*", _) => Some("number"),
+        Condition::Truth(_) | Condition::Not(_) | Condition::Between(..) | Condition::IsNull(..) | Condition::In(..) => {
+            Some("truth")
+        }
+    }
+}
+
+fn text(condition: &Condition, dialect: Dialect) -> Result<String, Refusal> {
+    let inner = |part: &Condition| text(part, dialect);
+    Ok(match condition {
+        Condition::Column(name, _) => dialect.quote(name),
+        Condition::Null => "NULL".to_owned(),
+        Condition::Truth(truth) => dialect.truth(*truth).to_owned(),
+        Condition::Number(digits) => digits.clone(),
+        Condition::Text(constant) => quoted_text(constant, dialect)?,
+        Condition::Not(part) => format!("(NOT {})", inner(part)?),
+        Condition::Between(left, operator, right) => format!("({} {operator} {})", inner(left)?, inner(right)?),
+        Condition::IsNull(part, is_null) => format!("({} IS {}NULL)", inner(part)?, if *is_null { "" } else { "NOT " }),
+        Condition::In(part, list, is_in) => {
+            let list: Vec<String> = list.iter().map(inner).collect::<Result<_, _>>()?;
+            format!("({} {}IN ({}))", inner(part)?, if *is_in { "" } else { "NOT " }, list.join(", "))
+        }
+        Condition::Length(part) => {
+            let function = match dialect {
+                Dialect::Postgres => "pg_catalog.length",
+                Dialect::MySql => "char_length",
+                Dialect::Sqlite => "length",
+            };
+            format!("{function}({})", inner(part)?)
+        }
+    })
+}
