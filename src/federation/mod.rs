@@ -44,6 +44,7 @@ pub mod pushdown;
 pub mod ranges;
 pub mod scan;
 pub mod semantics;
+pub mod updatable;
 pub mod views;
 mod wall;
 pub mod writers;

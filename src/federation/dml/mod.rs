@@ -4,6 +4,7 @@
 //! parsed statement → target (which table) → a query over the same names, planned as any other → PlannedWrite
 //!     → bind: one edit that the store runs whole (whole), the rows of VALUES (values), or a query whose rows become edits (rows)
 //!     → edits (assign: every value in the type of its column) → the rows that come back → returning
+//! a view of rows of one table → through (the same statement on the table)
 //! COPY … FROM → copy (which columns are filled) → Loading: raw rows → values → the rows that its condition keeps → edits
 //! ```
 //!
@@ -30,6 +31,7 @@ mod scope;
 mod target;
 #[cfg(test)]
 mod tests;
+mod through;
 mod update;
 mod upsert;
 mod values;
@@ -46,6 +48,8 @@ use super::branches::Branches;
 use super::engine::Engine;
 use super::output::OutputColumn;
 use super::plan::{Setting, session_values};
+use super::updatable::{self, Chain};
+use crate::catalog::Relation;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 use crate::stores::edit::Edit;
@@ -54,6 +58,7 @@ use assign::Binding;
 use returning::{Around, Returning};
 use rows::Common;
 use scope::Scope;
+use through::Through;
 
 pub use beside::Beside;
 pub use copy::{Filled, Loading, Piece, PlannedCopy, plan_copy_aside};
@@ -122,6 +127,8 @@ pub struct PlannedWrite {
     verb: &'static str,
     form: Arc<Form>,
     returning: Option<Arc<Returning>>,
+    /// The views whose conditions are columns behind those that the client asked for.
+    checks: Arc<[String]>,
 }
 
 /// What is planned of each kind.
@@ -167,6 +174,11 @@ impl PlannedWrite {
         self.verb
     }
 
+    /// Whether what comes back must be looked at before the statement ends, though nobody may have asked for it.
+    pub fn is_checked(&self) -> bool {
+        !self.checks.is_empty()
+    }
+
     /// Whether the rows of the target that the statement reads must not change before it has changed them: `branches` of
     /// [`PlannedWrite::bind`] must then be [`Branches::locking`] it.
     pub fn locks(&self) -> bool {
@@ -195,6 +207,14 @@ impl<F> Shaped<F> {
 fn plan(engine: &Engine, setting: &Setting, write: Write, given: &[u32]) -> Result<PlannedWrite, Diagnosis> {
     let verb = write.verb();
     let relation = target(&write, &setting.snapshot, &setting.path)?;
+    let chain = below(engine, setting, verb, &relation)?;
+    let (write, relation, checks, returns) = match &chain {
+        None => (write, relation, Vec::new(), true),
+        Some(chain) => {
+            let Through { write, checks, returns } = through::through(write, &relation, chain)?;
+            (write, Arc::clone(&chain.base), checks, returns)
+        }
+    };
     let mut scope = Scope::new(engine, setting, given);
     let Write { with, dml } = write;
     let shaped = match dml {
@@ -212,7 +232,22 @@ fn plan(engine: &Engine, setting: &Setting, write: Write, given: &[u32]) -> Resu
         }
     };
     let parameters = scope.parameters.into_types();
-    Ok(PlannedWrite { target, parameters, columns, verb, form: Arc::new(form), returning })
+    let columns = columns.filter(|_| returns).map(|mut columns: Vec<OutputColumn>| {
+        columns.truncate(columns.len().saturating_sub(checks.len()));
+        columns
+    });
+    Ok(PlannedWrite { target, parameters, columns, verb, form: Arc::new(form), returning, checks: checks.into() })
+}
+
+/// The view that a statement names, down to its table; `None` of anything else, and of statements that write through no view.
+///
+/// # Errors
+/// 55000 for a view that rows are not written through.
+pub fn below(engine: &Engine, setting: &Setting, verb: &str, relation: &Arc<Relation>) -> Result<Option<Chain>, Diagnosis> {
+    if !["INSERT", "UPDATE", "DELETE"].contains(&verb) {
+        return Ok(None);
+    }
+    updatable::chain(verb, relation, &setting.snapshot, &|name| engine.is_aggregate(name))
 }
 
 impl PlannedWrite {
@@ -267,6 +302,7 @@ impl PlannedWrite {
             return Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "the statement returns nothing"));
         };
         let planned = returning.over(&self.target, &returned, beside.as_ref())?;
-        Box::pin(returning::rows(engine, setting, &planned, values, branches)).await
+        let rows = Box::pin(returning::rows(engine, setting, &planned, values, branches)).await?;
+        Ok(if self.is_checked() { through::checked(rows, Arc::clone(&self.checks)) } else { rows })
     }
 }

@@ -8,6 +8,7 @@ use crate::catalog::kept::{CheckOption, KeptView, ViewChange};
 use crate::catalog::{Catalog, Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::plan::Setting;
+use crate::federation::updatable;
 use crate::federation::views::{self, Described};
 use crate::session::Session;
 use crate::session::statement::define::Dropping;
@@ -18,9 +19,6 @@ use crate::task::OwnedTask;
 /// `CREATE [OR REPLACE] VIEW`
 pub(super) async fn create(session: &mut Session, text: &str, asked: &Viewing) -> Result<(), Diagnosis> {
     let (guard, setting) = (session.guard.clone(), session.setting());
-    if asked.check != CheckOption::None {
-        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "WITH CHECK OPTION is not supported"));
-    }
     let (schema, name) = place_of(&setting, &asked.name)?;
     check_role(session, &schema)?;
     let (body, before) = asked.body(text);
@@ -39,6 +37,10 @@ pub(super) async fn create(session: &mut Session, text: &str, asked: &Viewing) -
     };
     let Described { sql, columns, .. } = described;
     let view = KeptView { schema, name, sql, columns, owner, check: asked.check };
+    if asked.check != CheckOption::None {
+        let unmade = updatable::unmade(Arc::new(view.clone()));
+        updatable::check_option(&unmade, &setting.snapshot, &|name| engine.is_aggregate(name))?;
+    }
     change(Arc::clone(&session.shared.catalog), ViewChange::Put { view, replaces: asked.replaces }).await
 }
 

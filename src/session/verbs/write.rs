@@ -24,10 +24,11 @@ use crate::catalog::{QualifiedName, Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
 use crate::federation::branches::Branches;
-use crate::federation::dml::{Beside, Dml, PlannedWrite, Race, Rows as ChangedRows, Work, Write, plan_aside, target};
+use crate::federation::dml::{Beside, Dml, PlannedWrite, Race, Rows as ChangedRows, Work, Write, below, plan_aside, target};
 use crate::federation::engine::Engine;
 use crate::federation::error::diagnose;
 use crate::federation::plan::Setting;
+use crate::federation::updatable::Chain;
 use crate::federation::writers::Writers;
 use crate::session::Session;
 use crate::session::output::{Execution, Guard, Rows, Tag};
@@ -63,7 +64,8 @@ pub(super) async fn plan(
     given: &[u32],
 ) -> Result<PlannedWrite, Diagnosis> {
     let relation = target(write, &setting.snapshot, &setting.path).map_err(|error| located(error, write, text))?;
-    access::check_kind(write.verb(), &relation)?;
+    let chain = below(engine, setting, write.verb(), &relation)?;
+    access::check_kind(write.verb(), chain.as_ref().map_or(&relation, |chain| &chain.base))?;
     check_mistakes(engine, text, write)?;
     let planned = plan_aside(engine, setting, write, given).await;
     planned.map_err(|error| located(error, write, text))
@@ -87,8 +89,14 @@ fn check_mistakes(engine: &Engine, text: &str, write: &Write) -> Result<(), Diag
 pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, bound: Bound<'_>) -> Result<Execution, Diagnosis> {
     let (guard, setting) = (session.guard.clone(), session.setting());
     let relation = target(write, &setting.snapshot, &setting.path).map_err(|error| located(error, write, text))?;
-    check_access(session, &setting, write.verb(), &relation)?;
     let shared = Arc::clone(&session.shared);
+    match below(&shared.engine, &setting, write.verb(), &relation)? {
+        None => check_access(session, &setting, write.verb(), &relation)?,
+        Some(chain) => {
+            check_access(session, &setting, write.verb(), &chain.base)?;
+            check_owners(session, &chain)?;
+        }
+    }
     let planned = guard.run(current_plan(session, &shared.engine, &setting, text, (write, bound))).await??;
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let store = planned.target.store.clone();
@@ -131,6 +139,20 @@ pub(super) fn check_access(session: &Session, setting: &Setting, verb: &'static 
     // Asked of the roles as they are now: a reload may have changed them. A role that is gone writes no more.
     let role_read_only = session.shared.roles.load().get(&session.role).is_none_or(|role| role.read_only);
     access::check(&Asked { verb, relation, connector, read_only_block, role_read_only })
+}
+
+/// What a view reaches it reaches with the rights of its owner.
+fn check_owners(session: &Session, chain: &Chain) -> Result<(), Diagnosis> {
+    let roles = session.shared.roles.load();
+    let only_reads = |owner: &&String| roles.get(*owner).is_none_or(|role| role.read_only);
+    match chain.owners.iter().find(only_reads) {
+        None => Ok(()),
+        Some(owner) => {
+            let message = format!("permission denied for table {}", chain.base.name);
+            Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, message)
+                .with_detail(format!("The owner of the view, \"{owner}\", does not write.")))
+        }
+    }
 }
 
 /// The plan to run: the prepared one while nothing it stands on has changed, else a new one, which replaces it.
@@ -229,7 +251,7 @@ impl Running<'_> {
         let outcome = match work {
             Work::Nothing => Outcome::default(),
             Work::Edit(edit) => {
-                if ending == Ending::OwnOrOnce {
+                if ending == Ending::OwnOrOnce && !self.planned.is_checked() {
                     return self.run_once(*edit, watch).await;
                 }
                 let branch = self.guard.run(writers.open(&target.store)).await??;
@@ -306,7 +328,7 @@ impl Running<'_> {
 
     /// The rows of RETURNING, all of them: the statement fails where one of them does.
     async fn returned(&self, outcome: Outcome, kept: Option<Beside>, watch: &Watch<'_>) -> Result<Option<Returned>, Diagnosis> {
-        if self.planned.columns.is_none() {
+        if self.planned.columns.is_none() && !self.planned.is_checked() {
             return Ok(None);
         }
         let beside = (watch.branches.as_ref(), kept);

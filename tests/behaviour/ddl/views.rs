@@ -148,3 +148,69 @@ async fn only_its_owner_changes_a_view() {
     let root = proxy::connect(&server, OWNER).await;
     root.answer("DROP VIEW mine").await;
 }
+
+#[tokio::test]
+async fn rows_are_written_through_views_of_one_table() {
+    let place = place().await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session
+        .answer("CREATE VIEW dear (number, sum) AS SELECT id, total FROM shop.orders AS o WHERE o.total >= 20 WITH CHECK OPTION")
+        .await;
+    session.answer("INSERT INTO dear VALUES (4, 40)").await;
+    assert_eq!(session.answer("INSERT INTO dear (number, sum) VALUES (5, 50) RETURNING *").await, "5|50");
+    assert_eq!(session.answer("UPDATE dear SET sum = sum + 1 WHERE number = 4 RETURNING number, sum + 1 AS more").await, "4|42");
+    // The first order is no row of the view.
+    session.answer("UPDATE dear AS d SET sum = 99 WHERE d.number = 1").await;
+    session.answer("DELETE FROM dear WHERE number IN (1, 5)").await;
+    assert_eq!(session.answer("SELECT id, total FROM shop.orders ORDER BY id").await, "1|10\n2|20\n3|30\n4|41");
+    codes(
+        &session,
+        &[
+            ("INSERT INTO dear VALUES (6, 10)", "44000"),
+            ("INSERT INTO dear (number) VALUES (6)", "44000"),
+            ("UPDATE dear SET sum = 5 WHERE number = 4", "44000"),
+            ("UPDATE dear SET client = 1", "42703"),
+            ("UPDATE dear SET sum = 30 WHERE client = 1", "42703"),
+            ("DELETE FROM dear WHERE total = 41", "42703"),
+            ("INSERT INTO dear VALUES (4, 40) ON CONFLICT DO NOTHING", "0A000"),
+            ("INSERT INTO dear VALUES (7, 70, 7)", "42601"),
+        ],
+    )
+    .await;
+    assert_eq!(session.failure("INSERT INTO dear VALUES (6, 10)").await.message, "new row violates check option for view \"dear\"");
+    assert_eq!(session.answer("SELECT id, total FROM shop.orders ORDER BY id").await, "1|10\n2|20\n3|30\n4|41");
+    session.answer("BEGIN; INSERT INTO dear VALUES (8, 80); SAVEPOINT s").await;
+    assert_eq!(session.rows("INSERT INTO dear VALUES (9, 9)").await.unwrap_err().code, "44000");
+    session.answer("ROLLBACK TO s").await;
+    session.answer("COMMIT").await;
+    assert_eq!(session.answer("SELECT number FROM dear ORDER BY 1").await, "2\n3\n4\n8");
+}
+
+#[tokio::test]
+async fn views_of_more_than_one_table_are_not_written() {
+    let place = place().await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer(SPENT).await;
+    session.answer("CREATE VIEW twice AS SELECT id, total * 2 AS twofold FROM shop.orders").await;
+    session.answer("CREATE VIEW low AS SELECT * FROM twice WHERE twofold < 50 WITH LOCAL CHECK OPTION").await;
+    codes(
+        &session,
+        &[
+            ("INSERT INTO spent VALUES ('x', 1)", "55000"),
+            ("UPDATE spent SET name = 'x'", "55000"),
+            ("DELETE FROM spent", "55000"),
+            ("UPDATE twice SET twofold = 1", "0A000"),
+            ("INSERT INTO twice VALUES (1, 2)", "0A000"),
+            ("MERGE INTO low USING shop.orders AS o ON low.id = o.id WHEN MATCHED THEN DELETE", "42809"),
+            ("CREATE VIEW v AS SELECT name FROM spent GROUP BY name WITH CHECK OPTION", "0A000"),
+        ],
+    )
+    .await;
+    let failure = session.failure("DELETE FROM spent").await;
+    assert_eq!(failure.message, "cannot delete from view \"spent\"");
+    session.answer("DELETE FROM low WHERE twofold = 40").await;
+    session.answer("DELETE FROM low WHERE twofold = 60").await;
+    assert_eq!(session.answer("SELECT id FROM shop.orders ORDER BY id").await, "1\n3");
+}
