@@ -89,8 +89,6 @@ fn check_form(create: &CreateTable) -> Result<(), Diagnosis> {
         .columns(create.columns.clone())
         .constraints(create.constraints.clone())
         .if_not_exists(create.if_not_exists)
-        .hive_distribution(create.hive_distribution.clone())
-        .hive_formats(create.hive_formats.clone())
         .build();
     if plain == *create {
         return Ok(());

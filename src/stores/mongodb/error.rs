@@ -206,6 +206,8 @@ fn sqlstate_of(code: i32) -> &'static str {
         237 | 11601 => sqlstate::QUERY_CANCELED,
         11000 | 11001 => sqlstate::UNIQUE_VIOLATION,
         121 => "23514",
+        27 => sqlstate::UNDEFINED_OBJECT,
+        48 | 68 | 85 | 86 => sqlstate::DUPLICATE_TABLE,
         146 | 292 | 16819 | 16820 => sqlstate::OUT_OF_MEMORY,
         257 | 10334 | 17280 | 17419 | 17420 => sqlstate::PROGRAM_LIMIT_EXCEEDED,
         20 | 115 | 166 | 263 => sqlstate::FEATURE_NOT_SUPPORTED,

@@ -17,10 +17,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 mod branch;
 mod changes;
 mod columns;
+mod define;
 mod error;
 mod fragment;
 mod literal;
@@ -41,6 +43,7 @@ use self::pool::{OPTIONS, Pool, Settings};
 use self::pushdown::Mismatch;
 use super::collation;
 use super::connector::{Branch as BranchContract, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
+use super::define::Define;
 use super::document::options::read_tables;
 use super::document::{DocumentOptions, Memory, OnMismatch};
 use super::edit::Edit;
@@ -223,6 +226,14 @@ impl Connector for MongoDb {
 
     fn accepts_truncate(&self, truncate: &Truncate) -> Result<Truncation, Refusal> {
         truncate.as_delete()
+    }
+
+    fn accepts_define(&self, asked: &Define) -> Result<Vec<String>, Refusal> {
+        define::statements(asked)
+    }
+
+    async fn define(&self, asked: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
+        Box::pin(define::run(&self.shared.pool, asked, stop)).await
     }
 
     fn rows_of_edit(&self) -> usize {

@@ -210,7 +210,7 @@ impl Link<'_> {
 
 /// Sends a command that commits by itself: it has a session of its own, by which it can be stopped. What it waits for may be a
 /// document that a transaction has changed.
-async fn command_alone(
+pub(super) async fn command_alone(
     pool: &Pool,
     database: &Database,
     mut command: Document,

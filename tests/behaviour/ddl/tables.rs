@@ -208,3 +208,33 @@ async fn mariadb_gets_tables_at_once() {
     assert_eq!(session.answer("SELECT v, d, b FROM shop.t WHERE v = 'a'").await, "a|2024-02-29|f");
     codes(&session, &[("ALTER TABLE shop.t ALTER COLUMN d TYPE timestamp", "0A000")]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_gets_collections_that_are_held_to_their_columns() {
+    let place = Place::new();
+    let mongodb = support::mongodb().await;
+    let database = mongodb.fresh_database().await.unwrap();
+    place.mongodb("shop", mongodb, &database, "");
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session
+        .answer("CREATE TABLE shop.notes (_id bigint PRIMARY KEY, name varchar(5) NOT NULL UNIQUE, worth double precision)")
+        .await;
+    session.answer("INSERT INTO shop.notes VALUES (1, 'one', 1.5), (2, 'two', NULL)").await;
+    assert_eq!(session.answer("SELECT _id, name, worth FROM shop.notes ORDER BY _id").await, "1|one|1.5\n2|two|~");
+    codes(
+        &session,
+        &[
+            ("INSERT INTO shop.notes VALUES (3, 'three is long', 1)", "23514"),
+            ("INSERT INTO shop.notes VALUES (3, 'one', 1)", "23505"),
+            ("CREATE TABLE shop.bad (a int)", "0A000"),
+            ("CREATE TABLE shop.bad (_id int PRIMARY KEY, CHECK (_id > 0))", "0A000"),
+            ("ALTER TABLE shop.notes ADD COLUMN a int", "0A000"),
+        ],
+    )
+    .await;
+    session.answer("CREATE INDEX by_worth ON shop.notes (worth DESC)").await;
+    session.answer("DROP INDEX shop.by_worth").await;
+    session.answer("DROP TABLE shop.notes").await;
+    codes(&session, &[("SELECT * FROM shop.notes", "42P01")]).await;
+}
