@@ -148,7 +148,7 @@ impl<'a> PlanContext<'a> {
                 let level = self.state.config().get_extension::<Level>().map_or_else(Level::default, |level| *level);
                 Ok(provider_as_source(Arc::new(StoredTable::new(connector, Arc::clone(table)).under(level))))
             }
-            RelationBody::View { sql, kept, .. } => self.view(relation, (sql, kept.as_deref())),
+            RelationBody::View { sql, kept, .. } => self.view(relation, (sql.as_str(), kept.as_deref())),
             RelationBody::Rows(rows) => {
                 let batch = rows.rows(self.snapshot, self.facts)?;
                 Ok(provider_as_source(Arc::new(MemTable::try_new(rows.schema(), vec![vec![batch]])?)))

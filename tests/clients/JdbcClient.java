@@ -217,7 +217,7 @@ public class JdbcClient {
             {"42601", "SELEC 1"},
             {"22012", "SELECT 1/0"},
             {"22P02", "SELECT 'x'::int4"},
-            {"0A000", "CREATE TABLE t (a int)"},
+            {"0A000", "CREATE SCHEMA s"},
         };
         for (String[] one : cases) {
             fails(one[0], () -> connection.createStatement().execute(one[1]));

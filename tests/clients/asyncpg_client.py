@@ -94,7 +94,7 @@ async def typed_errors(connection):
         ("SELEC 1", asyncpg.PostgresSyntaxError),
         ("SELECT 1/0", asyncpg.DivisionByZeroError),
         ("SELECT 'x'::int4", asyncpg.InvalidTextRepresentationError),
-        ("CREATE TABLE t (a int)", asyncpg.FeatureNotSupportedError),
+        ("CREATE SCHEMA s", asyncpg.FeatureNotSupportedError),
     ):
         try:
             await connection.fetch(statement)

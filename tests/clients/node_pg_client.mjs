@@ -110,7 +110,7 @@ const checks = {
     await failure("SELEC 1", "42601");
     await failure("SELECT 1/0", "22012");
     await failure({ text: "SELECT $1::int4", values: ["x"] }, "22P02");
-    await failure("CREATE TABLE shop.more (n int)", "0A000");
+    await failure("CREATE SCHEMA more", "0A000");
     assert.deepEqual((await client.query("SELECT 1 AS one")).rows, [{ one: 1 }]);
   },
   async transactions() {

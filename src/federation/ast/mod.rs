@@ -149,6 +149,20 @@ impl VisitorMut for Shape<'_> {
     }
 }
 
+/// Groups the operators of an expression that stands in no query as PostgreSQL does; in queries [`prepare`] does so.
+pub fn regroup(expr: &mut Expr) {
+    struct Operators;
+    impl VisitorMut for Operators {
+        type Break = ();
+
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            precedence::regroup(expr);
+            ControlFlow::Continue(())
+        }
+    }
+    let _: ControlFlow<()> = VisitMut::visit(expr, &mut Operators);
+}
+
 /// The part of a name that a client sees.
 pub fn visible(name: &str) -> &str {
     name.split(HIDDEN).next().unwrap_or(name)

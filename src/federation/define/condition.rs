@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::super::ast::name::fold;
+use super::super::ast::regroup;
 use super::unsupported;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
@@ -18,7 +19,9 @@ pub(super) type TypeOf<'t> = &'t dyn Fn(&str) -> Option<PgType>;
 /// # Errors
 /// 42703, 42804 for one that is no truth value, 0A000 for other forms.
 pub(super) fn read(expr: &Expr, type_of: TypeOf<'_>) -> Result<Condition, Diagnosis> {
-    let condition = part(expr, type_of)?;
+    let mut expr = expr.clone();
+    regroup(&mut expr);
+    let condition = part(&expr, type_of)?;
     let is_truth = match &condition {
         Condition::Column(_, pg_type) => *pg_type == PgType::BOOL,
         Condition::Between(_, operator, _) => !["+", "-", "*"].contains(operator),

@@ -16,7 +16,6 @@ mod index;
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::planner::TypePlanner as _;
 use datafusion::sql::sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use datafusion::sql::sqlparser::ast::{CreateTable, DataType, ObjectName, ObjectNamePart};
 

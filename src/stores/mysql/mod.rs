@@ -274,7 +274,7 @@ impl Connector for Store {
     }
 
     async fn define(&self, asked: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
-        define::run(&self.0, asked, stop).await
+        Box::pin(define::run(&self.0, asked, stop)).await
     }
 
     fn rows_of_edit(&self) -> usize {

@@ -208,7 +208,7 @@ impl connector::Connector for Connector {
 
     async fn define(&self, asked: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
         self.inner.pools.start();
-        define::run(&self.inner, asked, stop).await
+        Box::pin(define::run(&self.inner, asked, stop)).await
     }
 
     fn rows_of_edit(&self) -> usize {
