@@ -58,3 +58,7 @@ INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT 
 [shop, crm] INSERT INTO target.pairs (a, b, qty) SELECT a, b, 100 FROM target.pairs ON CONFLICT (a, b) DO UPDATE SET qty = pairs.qty + excluded.qty WHERE pairs.a > 1
 -- refused by archive: a key of texts is nothing to rely on there
 [archive] INSERT INTO target.pairs (a, b, qty) VALUES (1, 'x', 1) ON CONFLICT (a, b) DO UPDATE SET qty = pairs.qty + 1
+
+-- A query without FROM before ON CONFLICT.
+INSERT INTO target.people (_id, email, visits) SELECT 1, 'again@x', 7 ON CONFLICT (_id) DO UPDATE SET visits = excluded.visits
+INSERT INTO target.people (_id, email, visits) SELECT 1, 'once@x', 3 ON CONFLICT DO NOTHING
