@@ -41,6 +41,7 @@ mod projections;
 pub mod provider;
 pub mod pushdown;
 pub mod ranges;
+mod rechecks;
 pub mod scan;
 pub mod semantics;
 mod wall;

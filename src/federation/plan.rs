@@ -36,6 +36,7 @@ use super::output::{self, OutputColumn};
 use super::placement::{Level, Residual};
 use super::plans::Key;
 use super::ranges::Reading;
+use super::rechecks;
 use super::scan::count_scans;
 use super::semantics::resolve::TypedOperations;
 use super::semantics::sets;
@@ -178,10 +179,11 @@ fn plan_as(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32], 
     let first = to_logical(&context, query.clone(), &known)
         .map_err(|error| context.with_arguments(error, || to_logical(&context, query.clone(), &known)))?;
     let parameters = infer(&resolve(&state, &first, &known)?, &known)?;
+    let settled: Vec<Option<PgType>> = parameters.iter().copied().map(Some).collect();
+    check_unused(&context, &state, &query, &settled)?;
     let logical = if parameters.len() == known.len() && known.iter().all(Option::is_some) {
         first
     } else {
-        let settled: Vec<Option<PgType>> = parameters.iter().copied().map(Some).collect();
         to_logical(&context, query, &settled)?
     };
     let analyzed = analyze(&state, &logical)?;
@@ -198,6 +200,16 @@ fn plan_as(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32], 
         None => (logical, columns),
     };
     Ok(Planned { logical, parameters, columns, relations: context.used(), reuse: Arc::default() })
+}
+
+/// Looks for mistakes in WITH queries that nothing reads.
+fn check_unused(context: &PlanContext<'_>, state: &SessionState, query: &Query, known: &[Option<PgType>]) -> Result<(), Diagnosis> {
+    for name in ast::unused::names(query) {
+        let reader = parse_query(&format!("SELECT 1 FROM \"{}\"", name.replace('"', "\"\"")))?;
+        let reader = Query { with: query.with.clone(), ..reader };
+        analyze(state, &to_logical(context, reader, known)?)?;
+    }
+    Ok(())
 }
 
 /// [`plan`] on a thread of its own, unless a plan that sessions share serves: planning is work without a pause, and the threads
@@ -340,7 +352,8 @@ pub(super) async fn optimized_aside(
     let work = move || {
         let state = state(&engine, &setting);
         let execution = Execution { engine: &engine, setting: &setting, planned: &planned, values: &values, state: &state };
-        let optimized = execution.optimized().and_then(|plan| sets::narrow(plan).map_err(|error| diagnose(&error)));
+        let kept = |plan| rechecks::keep_conditions(plan).and_then(sets::narrow).map_err(|error| diagnose(&error));
+        let optimized = execution.optimized().and_then(kept);
         drop(place);
         optimized
     };
