@@ -22,6 +22,7 @@ mod delete;
 mod distinct;
 mod given;
 mod insert;
+mod judged;
 mod keyed;
 mod merge;
 mod returning;

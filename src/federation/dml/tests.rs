@@ -23,7 +23,7 @@ use crate::pgtype::PgField;
 use crate::stores::connector::{Capabilities, ScanLimits};
 use crate::stores::fragment::Relation as Remote;
 use crate::stores::position::{Coverage, Position};
-use crate::stores::schema::{Collation, Column, ColumnStatistics, Generated, Key, StoreSchema, TableId, TableKind};
+use crate::stores::schema::{Check, Collation, Column, ColumnStatistics, Generated, Key, StoreSchema, TableId, TableKind};
 use crate::stores::{
     BatchStream, Branch, Connector, Predicate, Purpose, Pushdown, Refusal, Scan, StoreError, StoreName, Table, Tables,
 };
@@ -168,9 +168,13 @@ struct Room {
 impl Room {
     /// A room whose store finds rows by itself or not, and whose table has a key or not.
     fn new(finds: bool, has_key: bool) -> Self {
+        Self::over(finds, table(has_key))
+    }
+
+    fn over(finds: bool, table: Table) -> Self {
         let store = StoreName::new("shop");
         let connector: Arc<dyn Connector> = Arc::new(Shop { name: store.clone(), finds });
-        let body = RelationBody::Stored { store: store.clone(), table: Arc::new(table(has_key)) };
+        let body = RelationBody::Stored { store: store.clone(), table: Arc::new(table) };
         let relation = Relation { oid: 20_001, schema: "shop".to_owned(), name: "t".to_owned(), body };
         let schema = Schema {
             name: "shop".to_owned(),
@@ -300,6 +304,16 @@ async fn rows_that_meet_others_update_them_and_the_rest_is_inserted() {
         check(&room, &format!("{into} {set}"), expected).await;
     }
     check(&room, "INSERT INTO t (id) SELECT 2 ON CONFLICT (id) DO UPDATE SET qty = t.qty * 2", &["UPDATE id,qty: 2|40"]).await;
+}
+
+#[tokio::test]
+async fn rows_that_meet_others_are_judged_first_where_their_table_has_rules() {
+    let rule = Check { name: "t_qty".to_owned(), expression: "qty > 0".to_owned(), columns: vec![2] };
+    let room = Room::over(true, Table { checks: vec![rule], ..table(true) });
+    let sql = "INSERT INTO t (id, qty) VALUES (1, 5), (7, 8) ON CONFLICT (id) DO UPDATE SET qty = t.qty + excluded.qty WHERE false";
+    check(&room, sql, &["INSERT id,qty: 1|5", "INSERT id,qty: 7|8"]).await;
+    let sql = "INSERT INTO t (id, qty) VALUES (7, 8), (1, 5) ON CONFLICT (id) DO UPDATE SET qty = t.qty + excluded.qty";
+    check(&room, sql, &["INSERT id,qty: 1|5", "UPDATE id,qty: 1|15", "INSERT id,qty: 7|8"]).await;
 }
 
 #[tokio::test]
