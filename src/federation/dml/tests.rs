@@ -411,6 +411,8 @@ async fn what_postgres_refuses_is_refused() {
         ("DELETE FROM t WHERE id = 1 RETURNING (SELECT count(*) FROM t)", "0A000"),
         ("DELETE FROM t RETURNING count(*)", "42803"),
         ("DELETE FROM t USING (SELECT 1 AS i) s WHERE s.i = t.id RETURNING s.nope", "42703"),
+        ("DELETE FROM t USING (SELECT 1 AS id) s WHERE s.id = t.id RETURNING id", "42702"),
+        ("UPDATE t SET qty = 1 FROM (SELECT 1 AS id) s WHERE s.id = t.id RETURNING qty + id", "42702"),
         ("WITH d AS (DELETE FROM t RETURNING id) DELETE FROM t", "0A000"),
     ];
     for (sql, expected) in rows {
