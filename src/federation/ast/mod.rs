@@ -51,6 +51,7 @@ mod values;
 pub mod volatile;
 mod whole_row;
 mod windows;
+pub mod writing;
 
 use std::ops::ControlFlow;
 

@@ -19,6 +19,7 @@ use super::super::ast::allowed::{Sets, refuse_calls};
 use super::super::ast::merging::Mark;
 use super::super::ast::name::fold;
 use super::super::ast::volatile;
+use super::super::ast::writing::Word;
 use super::super::plan::{Planned, parse_query};
 use super::super::semantics::typed::Typed;
 use super::assign::{self, Binding, check_changed, check_given};
@@ -167,6 +168,9 @@ fn inserted(target: &Target, insert: MergeInsertExpr) -> Result<Written, Diagnos
         Some(Mark::Nothing) => return Ok(Written::Nothing),
         Some(Mark::Defaults) => return Ok(Written::Insert(Vec::new())),
         None => {}
+    }
+    if columns.iter().any(|column| Word::first_of(column).is_some()) {
+        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "OVERRIDING in MERGE is not supported"));
     }
     let MergeInsertKind::Values(values) = kind else { return Err(not_in_grammar("ROW")) };
     let mut rows = rows_of(values)?;

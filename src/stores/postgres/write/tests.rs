@@ -103,6 +103,18 @@ fn one_row_is_bound_value_by_value() {
 }
 
 #[test]
+fn values_of_identities_override_those_of_the_server() {
+    let Edit::Insert(edit) = insert(&[(0, numbers(&[7]))], None, &[]) else { panic!("an insertion") };
+    let mut counted = Table::clone(&edit.table);
+    counted.columns[0].generated = Generated::Always;
+    check(
+        &Edit::Insert(Insert { table: Arc::new(counted), ..edit }),
+        "INSERT INTO \"public\".\"t\" (\"id\") OVERRIDING SYSTEM VALUE VALUES ($1::text::int4)",
+        &Parameters::Row(some(&["7"])),
+    );
+}
+
+#[test]
 fn rows_are_bound_as_arrays_of_texts() {
     let edit = insert(&[(0, numbers(&[1, 2])), (3, texts(&[Some("(1,2)"), None]))], None, &[]);
     check(
