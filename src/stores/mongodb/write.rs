@@ -314,13 +314,14 @@ fn unfit(pool: &Pool, table: &Table, column: &Column, fault: &Fault) -> StoreErr
 
 fn no_id(pool: &Pool, table: &Table) -> StoreError {
     let name = &table.id.name;
+    let site = Site { schema: Some(table.id.namespace.clone()), table: Some(name.clone()), ..Site::default() };
     StoreError::Remote {
         store: pool.context.store.clone(),
         sqlstate: sqlstate::NOT_NULL_VIOLATION.to_owned(),
         message: format!("null value in column \"_id\" of relation \"{name}\" violates not-null constraint"),
         detail: None,
         constraint: None,
-        site: Some(Box::new(Site { schema: None, table: Some(name.clone()), column: Some("_id".to_owned()) })),
+        site: Some(Box::new(Site { column: Some("_id".to_owned()), ..site })),
     }
 }
 
