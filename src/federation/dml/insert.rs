@@ -130,7 +130,7 @@ pub(super) fn plan(
     insert: Insert,
 ) -> Result<Shaped<PlannedInsert>, Diagnosis> {
     let Parts { alias, mut columns, source, on, returning } = parts(insert)?;
-    let mut target = Target::of(relation, alias.as_ref())?;
+    let mut target = Target::of(&scope.setting.snapshot, relation, alias.as_ref())?;
     let overriding = Overriding::take(&mut columns);
     target.is_overridden = overriding.is_some_and(|overriding| overriding.overrides(scope, &target));
     let listed = listed(&target, &columns)?;

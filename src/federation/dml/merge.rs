@@ -108,8 +108,8 @@ pub(super) fn plan(
         return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "syntax error at end of input"));
     }
     let alias = factor(&table)?.1.cloned();
-    let target = Target::of(relation, alias.as_ref())?;
-    let Some(key) = target.key().map(|key| key.columns.clone()) else {
+    let target = Target::of(&scope.setting.snapshot, relation, alias.as_ref())?;
+    let Some(key) = target.whole_key().map(|key| key.columns.clone()) else {
         let message = format!("table \"{}\" has no key by which rows could be changed one by one", target.relation.name);
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
     };

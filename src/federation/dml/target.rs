@@ -26,6 +26,8 @@ pub struct Target {
     pub alias: String,
     /// Whether columns take values that their store makes always, if it lets them be overridden.
     pub(super) is_overridden: bool,
+    /// See [`Target::key`].
+    pub(super) key: Option<Key>,
 }
 
 /// The relation that a write names, whatever it is.
@@ -135,14 +137,17 @@ pub(super) fn qualified(name: &ObjectName) -> Result<QualifiedName, Diagnosis> {
 
 impl Target {
     /// The target that a relation is, under the name that the statement gives it.
-    pub(super) fn of(relation: Arc<Relation>, alias: Option<&Ident>) -> Result<Self, Diagnosis> {
+    pub(super) fn of(snapshot: &Snapshot, relation: Arc<Relation>, alias: Option<&Ident>) -> Result<Self, Diagnosis> {
         let RelationBody::Stored { store, table } = &relation.body else {
             let message = format!("\"{}\" is not a table", relation.name);
             return Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, message));
         };
         let (store, table) = (store.clone(), Arc::clone(table));
         let alias = alias.map_or_else(|| relation.name.clone(), fold);
-        Ok(Self { relation, store, table, alias, is_overridden: false })
+        let proven = table.primary_key.iter().chain(&table.unique_keys).find(|key| key.proven && !key.columns.is_empty());
+        let connector = snapshot.connectors.get(&store);
+        let key = proven.or_else(|| connector.and_then(|connector| connector.row_key(&table))).cloned();
+        Ok(Self { relation, store, table, alias, is_overridden: false, key })
     }
 
     /// Whether a column of new rows takes a value that a statement gives it.
@@ -180,9 +185,15 @@ impl Target {
         self.table.columns.get(ordinal).ok_or_else(internal)
     }
 
-    /// The key by which single rows can be named; `None` when there is none to rely on.
+    /// The key by which single rows can be named; `None` when there is none to rely on. One that is not proven may hold NULLs; its store
+    /// then changes no row that has one in it.
     pub(super) fn key(&self) -> Option<&Key> {
-        let keys = self.table.primary_key.iter().chain(&self.table.unique_keys);
-        keys.into_iter().find(|key| key.proven && !key.columns.is_empty())
+        self.key.as_ref()
+    }
+
+    /// The same, where it holds no NULL.
+    pub(super) fn whole_key(&self) -> Option<&Key> {
+        let has_values = |ordinal: &usize| self.table.columns.get(*ordinal).is_some_and(|column| !column.field.is_nullable());
+        self.key().filter(|key| key.proven || key.columns.iter().all(has_values))
     }
 }
