@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use judge::accepts;
 
-use self::document::{Fault, bson, of_value};
+use self::document::{Fault, bson};
 use self::judge::{ID, Meant, key_bson, meant, values};
 use super::fragment::carried;
 use super::pool::Pool;
@@ -38,7 +38,7 @@ use super::scan::{self, Query, Watched};
 use super::types::relaxed_json;
 use crate::error::{Diagnose, Site, sqlstate};
 use crate::stores::StoreError;
-use crate::stores::cell::{Cells, write_text};
+use crate::stores::cell::{Cells, of_value, write_text};
 use crate::stores::connector::{Scan, ScanLimits};
 use crate::stores::document::schema::type_of_field;
 use crate::stores::document::{DocumentType, OnMismatch};

@@ -2,12 +2,13 @@
 //!
 //! All say `OR ABORT`, because a table of SQLite may be declared to replace or pass over rows that break its rules.
 
+use super::super::super::cell::of_value;
 use super::super::super::edit::{Conflict, ConflictAction, ConflictTarget, DeleteRows, Insert, UpdateRows};
 use super::super::super::relational::edit::{conflict, insert_head};
 use super::super::super::relational::{Dialect, Sql, Unwritable};
 use super::super::super::schema::Table;
 use super::super::super::value::Value;
-use super::cells::{of_value, stored};
+use super::cells::stored;
 
 /// The most parameters of one statement.
 const PARAMETERS_MAX: usize = 32_766;
