@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
     use crate::pgtype::{PgField, PgType};
-    use crate::stores::schema::{Check, Collation, Column, ColumnStatistics, TableId};
+    use crate::stores::schema::{Check, Collation, Column, ColumnStatistics};
 
     fn column(name: &str, nullable: bool, default: Option<&str>, generated: Generated) -> Column {
         Column {
@@ -65,20 +65,7 @@ mod tests {
     }
 
     fn table(kind: TableKind, columns: Vec<Column>, checks: Vec<Check>) -> Table {
-        Table {
-            id: TableId { namespace: "public".to_owned(), name: "t".to_owned() },
-            kind,
-            schema: Table::arrow_schema(&columns),
-            columns,
-            primary_key: None,
-            unique_keys: Vec::new(),
-            foreign_keys: Vec::new(),
-            checks,
-            indexes: Vec::new(),
-            comment: None,
-            row_estimate: None,
-            division: None,
-        }
+        Table { kind, checks, ..Table::plain("public", "t", columns) }
     }
 
     fn rows(columns: &[&[Option<i64>]]) -> RecordBatch {

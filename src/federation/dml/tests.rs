@@ -27,7 +27,7 @@ use crate::pgtype::PgField;
 use crate::stores::connector::{Capabilities, ScanLimits};
 use crate::stores::fragment::Relation as Remote;
 use crate::stores::position::{Coverage, Position};
-use crate::stores::schema::{Collation, Column, ColumnStatistics, Generated, Key, StoreSchema, TableId, TableKind};
+use crate::stores::schema::{Collation, Column, ColumnStatistics, Generated, Key, StoreSchema};
 use crate::stores::{
     BatchStream, Branch, Connector, Predicate, Purpose, Pushdown, Refusal, Scan, StoreError, StoreName, Table, Tables,
 };
@@ -148,20 +148,8 @@ fn table(has_key: bool) -> Table {
         column("qty", DataType::Int16, PgType::INT2, Generated::No),
         column("code", DataType::Int32, PgType::INT4, Generated::Always),
     ];
-    Table {
-        id: TableId { namespace: "public".to_owned(), name: "t".to_owned() },
-        kind: TableKind::Table,
-        schema: Table::arrow_schema(&columns),
-        columns,
-        primary_key: has_key.then(|| Key { name: "t_pkey".to_owned(), columns: vec![0], proven: true }),
-        unique_keys: Vec::new(),
-        foreign_keys: Vec::new(),
-        checks: Vec::new(),
-        indexes: Vec::new(),
-        comment: None,
-        row_estimate: None,
-        division: None,
-    }
+    let key = Key { name: "t_pkey".to_owned(), columns: vec![0], proven: true };
+    Table { primary_key: has_key.then_some(key), ..Table::plain("public", "t", columns) }
 }
 
 struct Room {

@@ -11,7 +11,7 @@ use super::super::super::edit::{
 };
 use super::super::super::fragment::{Expression, Node, Relation};
 use super::super::super::predicate::{ColumnRef, Comparison, Predicate};
-use super::super::super::schema::{Collation, Column, ColumnStatistics, Generated, Table, TableId, TableKind};
+use super::super::super::schema::{Collation, Column, ColumnStatistics, Generated, Table};
 use super::super::super::value::Value;
 use super::super::types::{NativeType, map};
 use super::statement::{Parameters, Statement};
@@ -42,20 +42,7 @@ fn table() -> Arc<Table> {
         column("ci", 25, 'b', "text"),
     ];
     columns[5].collation = Collation::Loose("ci".to_owned());
-    Arc::new(Table {
-        id: TableId { namespace: "public".to_owned(), name: "t".to_owned() },
-        kind: TableKind::Table,
-        schema: Table::arrow_schema(&columns),
-        columns,
-        primary_key: None,
-        unique_keys: Vec::new(),
-        foreign_keys: Vec::new(),
-        checks: Vec::new(),
-        indexes: Vec::new(),
-        comment: None,
-        row_estimate: None,
-        division: None,
-    })
+    Arc::new(Table::plain("public", "t", columns))
 }
 
 fn rows(columns: &[(usize, ArrayRef)]) -> RecordBatch {
