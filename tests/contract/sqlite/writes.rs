@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{ArrayRef, BooleanArray, Date32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
@@ -451,11 +452,22 @@ async fn a_long_edit_is_interrupted() {
     let delete = Edit::Delete(Delete { store: store(), table: t.clone(), relation, tables, returning: vec![ID, NAME] });
     let branch = world.connector.open(WRITE).await.unwrap();
     let stop = CancellationToken::new();
-    let told = stop.clone();
-    let (edited, ()) = tokio::join!(branch.edit(&delete, &stop), async move {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        told.cancel();
-    });
+    let log = world.directory.path().join("shop.db-wal");
+    let written = || std::fs::metadata(&log).and_then(|log| log.modified()).unwrap();
+    let (before, is_done) = (written(), AtomicBool::new(false));
+    let editing = async {
+        let edited = branch.edit(&delete, &stop).await;
+        is_done.store(true, Ordering::Relaxed);
+        edited
+    };
+    let stopping = async {
+        // It is under way once it writes, unless it is done by then.
+        while written() == before && !is_done.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    let (edited, ()) = tokio::join!(editing, stopping);
     // It may have been quicker, and is then done: the answer is what is there.
     if let Err(error) = edited {
         assert!(matches!(error, StoreError::Cancelled), "{error:?}");
