@@ -105,6 +105,8 @@ impl Limit {
 /// The table and column that an error is about, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Site {
+    /// The store that `schema` is a name of; `None` for a name that clients know.
+    pub store: Option<String>,
     /// The schema or database of the table.
     pub schema: Option<String>,
     /// The table.

@@ -20,6 +20,7 @@ pub mod name;
 pub mod object;
 pub mod oid;
 pub mod reach;
+mod site;
 pub mod snapshot;
 pub mod system;
 

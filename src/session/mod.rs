@@ -15,6 +15,7 @@ pub mod output;
 pub mod prepared;
 pub mod role;
 pub mod settings;
+mod site;
 pub mod statement;
 pub mod transaction;
 mod verbs;

@@ -18,7 +18,7 @@ use super::lock::RowLock;
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relay::{Kept, Relayed};
-use super::schema::{StoreSchema, Table, TableId};
+use super::schema::{Key, StoreSchema, Table, TableId};
 use super::truncate::{Truncate, Truncation};
 use super::value::Value;
 use crate::format::Format;
@@ -145,6 +145,12 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// What the store does not do that way, and the rule.
     fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
         Err(Refusal::new(edit.verb(), "the store takes no writes"))
+    }
+
+    /// A key by which the store changes single rows of `table` though it is not proven: what is read of it finds the row that it was read
+    /// of and no other, and a row that has NULL in it is refused when it is to be changed. Pure: no network.
+    fn row_key<'t>(&self, _table: &'t Table) -> Option<&'t Key> {
+        None
     }
 
     /// Whether the store locks rows of `table` for a client that reads them. Pure: no network.

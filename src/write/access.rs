@@ -117,7 +117,6 @@ fn unmerged(body: &RelationBody) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::schema::TableId;
     use crate::stores::{StoreName, Table};
 
     fn relation(body: RelationBody) -> Relation {
@@ -125,20 +124,7 @@ mod tests {
     }
 
     fn stored(kind: TableKind) -> Relation {
-        let table = Table {
-            id: TableId { namespace: "public".to_owned(), name: "t".to_owned() },
-            kind,
-            schema: Table::arrow_schema(&[]),
-            columns: Vec::new(),
-            primary_key: None,
-            unique_keys: Vec::new(),
-            foreign_keys: Vec::new(),
-            checks: Vec::new(),
-            indexes: Vec::new(),
-            comment: None,
-            row_estimate: None,
-            division: None,
-        };
+        let table = Table { kind, ..Table::plain("public", "t", Vec::new()) };
         relation(RelationBody::Stored { store: StoreName::new("shop"), table: Arc::new(table) })
     }
 

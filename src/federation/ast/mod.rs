@@ -53,6 +53,7 @@ mod values;
 pub mod volatile;
 mod whole_row;
 mod windows;
+pub mod writing;
 
 use std::ops::ControlFlow;
 

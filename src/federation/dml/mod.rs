@@ -22,8 +22,10 @@ mod delete;
 mod distinct;
 mod given;
 mod insert;
+mod judged;
 mod keyed;
 mod merge;
+mod overriding;
 mod returning;
 mod rows;
 mod scope;
@@ -195,6 +197,7 @@ impl<F> Shaped<F> {
 fn plan(engine: &Engine, setting: &Setting, write: Write, given: &[u32]) -> Result<PlannedWrite, Diagnosis> {
     let verb = write.verb();
     let relation = target(&write, &setting.snapshot, &setting.path)?;
+    target::check_only(&write, &relation, &setting.snapshot)?;
     let mut scope = Scope::new(engine, setting, given);
     let Write { with, dml } = write;
     let shaped = match dml {

@@ -57,11 +57,11 @@ impl Pools {
     /// Pools without a connection; nothing is started before the first use.
     pub(super) fn new(store: &StoreName, settings: &Settings) -> Self {
         let (returns, receiver) = mpsc::channel(RETURNS_MAX);
-        let pool = |size, extra| Pool::new(store, settings, (size, extra), returns.clone());
+        let pool = |size, extra, leads| Pool::new(store, settings, (size, extra, leads), returns.clone());
         Self {
-            control: pool(CONTROL_CONNECTIONS, 0),
-            leaders: pool(settings.pool_size, 0),
-            scans: pool(settings.pool_size, settings.pool_size / 2),
+            control: pool(CONTROL_CONNECTIONS, 0, false),
+            leaders: pool(settings.pool_size, 0, true),
+            scans: pool(settings.pool_size, settings.pool_size / 2, false),
             caretaker: Mutex::new(Caretaker::Waiting(receiver)),
         }
     }
@@ -156,6 +156,8 @@ struct Shared {
     /// nothing from those who do wait.
     extra: Arc<Semaphore>,
     extra_size: usize,
+    /// Whether these are the connections of transactions and writes.
+    leads: bool,
     waits: Count,
     idle: Mutex<Vec<Idle>>,
     returns: mpsc::Sender<Lease>,
@@ -173,7 +175,12 @@ struct Open {
 }
 
 impl Pool {
-    fn new(store: &StoreName, settings: &Settings, (size, extra_size): (usize, usize), returns: mpsc::Sender<Lease>) -> Self {
+    fn new(
+        store: &StoreName,
+        settings: &Settings,
+        (size, extra_size, leads): (usize, usize, bool),
+        returns: mpsc::Sender<Lease>,
+    ) -> Self {
         Self(Arc::new(Shared {
             store: store.clone(),
             settings: settings.clone(),
@@ -181,6 +188,7 @@ impl Pool {
             size,
             extra: Arc::new(Semaphore::new(extra_size)),
             extra_size,
+            leads,
             waits: Count::default(),
             idle: Mutex::new(Vec::with_capacity(size + extra_size)),
             returns,
@@ -197,7 +205,8 @@ impl Pool {
     /// A connection with its session set up: a pooled one, else a new one.
     ///
     /// # Errors
-    /// [`StoreError::Deadline`] when none gets free in time; [`StoreError::Unreachable`].
+    /// [`StoreError::Deadline`] when none gets free in time, [`StoreError::Crowded`] when it is one for a transaction or a write;
+    /// [`StoreError::Unreachable`].
     pub(super) async fn acquire(&self) -> Result<Lease, StoreError> {
         let permit = self.permit().await?;
         self.fill(permit).await
@@ -325,7 +334,11 @@ impl Pool {
             Ok(Err(_)) => {
                 Err(StoreError::Unreachable { store: self.0.store.to_string(), reason: "The store has been closed.".to_owned() })
             }
-            Err(_) => Err(error::deadline(&self.0.store, wait, StoreError::FREE_CONNECTION)),
+            Err(_elapsed) if self.0.leads => {
+                let limit_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                Err(StoreError::Crowded { store: self.0.store.to_string(), limit_ms })
+            }
+            Err(_elapsed) => Err(error::deadline(&self.0.store, wait, StoreError::FREE_CONNECTION)),
         }
     }
 

@@ -37,7 +37,7 @@ use super::lock::{RowLock, Waiting};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relational::documents::{self, TableOptions, read_options};
-use super::schema::{Collation, Column, StoreSchema, Table, TableKind};
+use super::schema::{Collation, Column, Key, StoreSchema, Table, TableKind};
 use super::truncate::{Truncate, Truncation};
 use crate::options::{Form, OptionSpec, Problem, Reader, Secrets};
 use crate::task::OwnedTask;
@@ -219,6 +219,10 @@ impl connector::Connector for Connector {
 
     fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
         write::accepts(edit)
+    }
+
+    fn row_key<'t>(&self, table: &'t Table) -> Option<&'t Key> {
+        write::row_key(table)
     }
 
     fn accepts_truncate(&self, truncate: &Truncate) -> Result<Truncation, Refusal> {
