@@ -339,7 +339,7 @@ impl<'a> Commit<'a> {
             shown.state = State::RollingBack;
             shown.error = Some(failed.message.clone());
         });
-        let is_begun = self.last.is_some() && votes.begun.is_ok();
+        let is_begun = matches!(self.guarantee, Guarantee::LastResource { .. }) && votes.begun.is_ok();
         let mut others = std::mem::take(&mut self.rest);
         others.extend(self.last.take().into_iter().flat_map(Participant::into_writers));
         let promised: Vec<&Prepared> = self.promised(&votes).collect();
