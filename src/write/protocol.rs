@@ -39,7 +39,7 @@ pub(super) async fn commit(with: &Coordinator, gid: Gid, sorted: Sorted, asked: 
 async fn ready(with: &Coordinator, sorted: &Sorted, asked: &Asked) -> Result<(), Diagnosis> {
     with.can_commit_several()?;
     for one in &sorted.participants {
-        if one.branch.part() == Part::Last && !one.branch.makes_marks() {
+        if one.branch.part() == Part::Last {
             with.install(&one.store, asked).await?;
         }
     }

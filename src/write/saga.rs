@@ -110,7 +110,7 @@ async fn ready(with: &Coordinator, sorted: &Sorted, asked: &Asked) -> Result<(Ve
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "nothing is here that could undo a step of a transaction"));
     };
     let steps = logged(&sorted.participants, &asked.steps)?;
-    for one in sorted.participants.iter().filter(|one| !one.branch.makes_marks()) {
+    for one in &sorted.participants {
         with.install(&one.store, asked).await?;
     }
     Ok((steps, Arc::clone(compensator)))
