@@ -1,7 +1,7 @@
 //! Stores, branches and a log for tests of commits: each call is put into one list, and answered as the test says.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +64,9 @@ pub(super) fn unknown() -> StoreError {
 pub(super) struct Fake {
     name: StoreName,
     part: Part,
+    /// What it says from the second time on.
+    later: Option<Part>,
+    asked_part: AtomicBool,
     vote: Vote,
     calls: Calls,
     fails: BTreeMap<&'static str, StoreError>,
@@ -101,6 +104,12 @@ impl Fake {
         self
     }
 
+    /// The same that takes part otherwise when it is asked again.
+    pub fn turns(mut self, part: Part) -> Self {
+        self.later = Some(part);
+        self
+    }
+
     /// The same with nothing to keep.
     pub fn reads(mut self) -> Self {
         self.vote = Vote::ReadOnly;
@@ -123,7 +132,8 @@ impl Branch for Fake {
     }
 
     fn part(&self) -> Part {
-        self.part
+        let is_again = self.asked_part.swap(true, Ordering::Relaxed);
+        self.later.filter(|_| is_again).unwrap_or(self.part)
     }
 
     async fn prepare(&self, id: &BranchId) -> Result<Vote, StoreError> {
@@ -316,7 +326,8 @@ impl Stage {
     /// A branch.
     pub fn branch(&self, name: &str, part: Part) -> Fake {
         let (name, calls) = (StoreName::new(name), self.calls.clone());
-        Fake { name, part, vote: Vote::Yes, calls, fails: BTreeMap::new(), waits: None, dies: None }
+        let asked_part = AtomicBool::new(false);
+        Fake { name, part, later: None, asked_part, vote: Vote::Yes, calls, fails: BTreeMap::new(), waits: None, dies: None }
     }
 
     /// What the next forced record is answered with.

@@ -162,7 +162,8 @@ impl<'a> Commit<'a> {
         let stores: Vec<StoreName> = participants.iter().flat_map(|one| one.names.clone()).collect();
         let (mut prepared, mut last) = (Vec::new(), None);
         for one in participants {
-            if one.branch.part() == Part::Last {
+            // One that has become a second of these since it was checked is asked to prepare, and will not.
+            if one.branch.part() == Part::Last && last.is_none() {
                 last = Some(one);
             } else {
                 let id = one.branch.branch_id(&one.store, gid);

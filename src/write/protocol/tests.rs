@@ -116,7 +116,12 @@ async fn whoever_refuses_before_the_decision_rolls_all_back() {
             row(vec![a().fails("prepare", lost()), b()], "08006", NONE, &["a prepare", "b prepare", "b drop"]),
             row(vec![a(), b().fails("prepare", late())], "08006", NONE, &["a prepare", "b prepare", "a drop"]),
             row(vec![a(), b().fails("prepare", unknown())], "08006", NONE, &["a prepare", "b prepare", "a drop"]),
-            row(vec![a().fails("prepare", lost()), b().fails("prepare", remote("23503"))], "23503", BACK, &["a prepare", "b prepare"]),
+            row(
+                vec![a().fails("prepare", lost()), b().fails("prepare", remote("23503"))],
+                "23503",
+                BACK,
+                &["a prepare", "b prepare"],
+            ),
             row(vec![a().reads(), b().fails("prepare", remote("23503"))], "23503", BACK, &["a prepare", "b prepare"]),
             row(
                 vec![a().fails("prepare", remote("23503")), b().fails("drop", lost())],
@@ -264,6 +269,16 @@ async fn without_a_log_one_store_is_committed_and_several_are_not() {
     let told = coordinator.commit(vec![named("a")], asked).await.unwrap();
     assert_eq!((told.guarantee, told.gid), (Guarantee::OneStore(StoreName::new("a")), None));
     assert_eq!(stage.calls.all(), ["a rollback", "b rollback", "a commit"]);
+}
+
+#[tokio::test]
+async fn nobody_is_forgotten_who_takes_part_otherwise_than_was_checked() {
+    let stage = Stage::new();
+    stage.commit(vec![stage.branch("c", Part::Last), stage.branch("a", P).turns(Part::Last)]).await.unwrap();
+    let calls = stage.settled().await;
+    let asked: Vec<&str> =
+        calls.iter().map(String::as_str).filter(|call| call.starts_with("a ") && !call.contains("install")).collect();
+    assert_eq!(asked, ["a prepare", "a keep"]);
 }
 
 #[tokio::test]
