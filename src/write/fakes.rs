@@ -17,7 +17,7 @@ use super::open::Standing;
 use super::saga::Compensator;
 use crate::catalog::commits::{State, Transaction};
 use crate::error::{Diagnosis, sqlstate};
-use crate::stores::commit::{BranchId, Gid, LogId, MarkId, MarkOf, Numbers, OwnTable, Part, Vote};
+use crate::stores::commit::{BranchId, Gid, InDoubt, LogId, MarkId, MarkOf, Numbers, OwnTable, Part, Resolved, Verdict, Vote};
 use crate::stores::connector::{Capabilities, ScanLimits};
 use crate::stores::position::{Coverage, Position};
 use crate::stores::{
@@ -171,6 +171,8 @@ impl Branch for Fake {
 struct Shop {
     name: StoreName,
     calls: Calls,
+    /// What the store `a` has in doubt.
+    in_doubt: Arc<Mutex<Vec<BranchId>>>,
     fails: Option<StoreError>,
 }
 
@@ -215,6 +217,17 @@ impl Connector for Shop {
     async fn install(&self, which: OwnTable) -> Result<(), StoreError> {
         self.calls.note(format!("{} install {}", self.name, which.name()));
         self.fails.clone().map_or(Ok(()), Err)
+    }
+
+    async fn in_doubt(&self) -> Result<Vec<InDoubt>, StoreError> {
+        let listed = self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_here = self.name.as_str() == "a";
+        Ok(listed.into_iter().filter(|_| is_here).map(|id| InDoubt { id, prepared: None }).collect())
+    }
+
+    async fn resolve(&self, id: &BranchId, verdict: Verdict) -> Result<Resolved, StoreError> {
+        self.calls.note(format!("{} resolve {id} {verdict:?}", self.name));
+        Ok(Resolved::Done)
     }
 
     async fn close(&self) {}
@@ -297,6 +310,7 @@ pub(super) struct Stage {
     journal: Arc<Scribe>,
     wakes: mpsc::Receiver<()>,
     stores: BTreeMap<StoreName, Arc<dyn Connector>>,
+    in_doubt: Arc<Mutex<Vec<BranchId>>>,
 }
 
 impl Stage {
@@ -310,7 +324,8 @@ impl Stage {
         let undoing = Arc::new(Undoing { calls: calls.clone(), failures: AtomicU64::new(0) });
         let compensator: Arc<dyn Compensator> = Arc::<Undoing>::clone(&undoing);
         coordinator.compensate_with(compensator);
-        let mut stage = Self { coordinator, calls, undoing, journal, wakes, stores: BTreeMap::new() };
+        let in_doubt = Arc::default();
+        let mut stage = Self { coordinator, calls, undoing, journal, wakes, stores: BTreeMap::new(), in_doubt };
         for name in ["a", "b", "c"] {
             stage.store(name, None);
         }
@@ -319,8 +334,19 @@ impl Stage {
 
     /// Another store of that name, whose table of marks can be made or not.
     pub fn store(&mut self, name: &str, fails: Option<StoreError>) {
-        let shop: Arc<dyn Connector> = Arc::new(Shop { name: StoreName::new(name), calls: self.calls.clone(), fails });
+        let (calls, in_doubt) = (self.calls.clone(), Arc::clone(&self.in_doubt));
+        let shop: Arc<dyn Connector> = Arc::new(Shop { name: StoreName::new(name), calls, in_doubt, fails });
         self.stores.insert(StoreName::new(name), shop);
+    }
+
+    /// The stores.
+    pub fn stores(&self) -> &BTreeMap<StoreName, Arc<dyn Connector>> {
+        &self.stores
+    }
+
+    /// The store `a` holds a branch that nobody has ended.
+    pub fn doubts(&self, id: BranchId) {
+        self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).push(id);
     }
 
     /// A branch.
