@@ -59,9 +59,8 @@ pub async fn by_hand(
     word: &str,
 ) -> Result<Vec<StoreName>, Diagnosis> {
     let Some(word) = Word::parse(word) else {
-        return Err(
-            wrong(format!("\"{word}\" is not a way to end a transaction")).with_hint("It is commit, abort, retry or forget.")
-        );
+        let told = wrong(format!("\"{word}\" is not a way to end a transaction"));
+        return Err(told.with_hint("It is commit, abort, retry or forget."));
     };
     let gid = Gid::parse(name);
     let verdict = match word {
