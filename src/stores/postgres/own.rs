@@ -56,11 +56,9 @@ fn columns(which: OwnTable) -> Vec<Drawn> {
     let (oid, typmod, words) = MOMENT;
     let at = ("at", oid, typmod, words, false);
     match which {
-        OwnTable::Marks => vec![
-            ("id", VARCHAR, 68, "character varying(64)", false),
-            ("state", VARCHAR, 12, "character varying(8)", false),
-            at,
-        ],
+        OwnTable::Marks => {
+            vec![("id", VARCHAR, 68, "character varying(64)", false), ("state", VARCHAR, 12, "character varying(8)", false), at]
+        }
         OwnTable::Keys => vec![
             ("key", VARCHAR, 204, "character varying(200)", false),
             ("hash", 1042, 68, "character(64)", false),
