@@ -298,7 +298,7 @@ impl Branch {
         *primary = lease;
         writing.flags.has_failed.store(outcome.is_err(), Ordering::Release);
         // What failed may have changed something all the same, unless it is undone.
-        if outcome.as_ref().map_or(true, |edited| edited.rows > 0) {
+        if !matches!(&outcome, Ok(edited) if edited.rows == 0) {
             writing.flags.has_changed.store(true, Ordering::Release);
         }
         outcome

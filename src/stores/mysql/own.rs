@@ -165,6 +165,9 @@ fn trial(database: &str, which: OwnTable) -> String {
 /// # Errors
 /// What the server answered.
 pub(super) async fn install(shared: &Shared, which: OwnTable) -> Result<(), StoreError> {
+    if shared.settings.read_only {
+        return Err(StoreError::ReadOnly { store: shared.name.to_string() });
+    }
     let mut lease = shared.pool.lease().await?;
     match lease.asked(format!("SELECT 1 FROM {} LIMIT 0", quoted(&shared.settings.database, which))).await {
         Ok(_) => {}

@@ -282,6 +282,9 @@ impl connector::Connector for Connector {
     }
 
     fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        if self.inner.settings.read_only {
+            return None;
+        }
         Some(Arc::new(ledger::Rows::new(&self.inner.name, &self.inner.settings)))
     }
 

@@ -157,6 +157,9 @@ fn rights(which: OwnTable) -> &'static [&'static str] {
 /// # Errors
 /// What the server answered; 42501 where it is there and must not be used.
 pub(super) async fn install(inner: &Inner, which: OwnTable) -> Result<(), StoreError> {
+    if inner.settings.read_only {
+        return Err(StoreError::ReadOnly { store: inner.name.to_string() });
+    }
     let name = quoted(which.name());
     let rights: Vec<String> = rights(which).iter().map(|right| format!("('{right}')")).collect();
     let look = format!(
