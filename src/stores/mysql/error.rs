@@ -95,6 +95,12 @@ pub(super) fn may_end_transaction(error: &sqlx::Error) -> bool {
     answer.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|answer| ENDS.contains(&answer.number()))
 }
 
+/// The server's number of an error that it has answered.
+pub(super) fn number(error: &sqlx::Error) -> Option<u16> {
+    let sqlx::Error::Database(answer) = error else { return None };
+    answer.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
+}
+
 /// Where an error happened, to name it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {

@@ -72,7 +72,7 @@ impl Flavour {
     }
 
     /// The name of the collation.
-    fn bytes(self) -> &'static str {
+    pub(super) fn bytes(self) -> &'static str {
         if self == Self::MySql { "utf8mb4_0900_bin" } else { "utf8mb4_nopad_bin" }
     }
 }
