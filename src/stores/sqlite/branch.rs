@@ -218,9 +218,7 @@ impl Branch {
         }
         let (done, answer) = oneshot::channel();
         self.send(Command::End { commit, done }).await?;
-        let was_written = connector::Branch::has_written(self);
-        self.written.store(false, Ordering::Release);
-        self.together.end();
+        let was_written = self.written.swap(false, Ordering::AcqRel) | self.together.end();
         answer.await.unwrap_or_else(|_gone| Err(self.unanswered(commit && was_written)))
     }
 
@@ -354,9 +352,8 @@ impl connector::Branch for Branch {
         self.at_savepoint(Mark::Forget, id).await
     }
 
-    /// Of the branch that leads also, whether another one has: its end is theirs.
     fn has_written(&self) -> bool {
-        self.written.load(Ordering::Acquire) || (self.naming.is_none() && self.together.has_written())
+        self.written.load(Ordering::Acquire)
     }
 
     fn shared_snapshot(&self) -> Result<(), &'static str> {

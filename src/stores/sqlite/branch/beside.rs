@@ -35,14 +35,9 @@ impl Together {
         written
     }
 
-    /// Whether a branch besides the leader's has written.
-    pub(super) fn has_written(&self) -> bool {
-        self.lock().iter().any(|written| written.load(Ordering::Acquire))
-    }
-
-    /// The transaction has ended.
-    pub(super) fn end(&self) {
-        self.lock().drain(..).for_each(|written| written.store(false, Ordering::Release));
+    /// The transaction ends. Whether a branch besides the leader's had written.
+    pub(super) fn end(&self) -> bool {
+        self.lock().drain(..).fold(false, |had, written| written.swap(false, Ordering::AcqRel) | had)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<AtomicBool>>> {
