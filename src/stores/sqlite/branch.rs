@@ -381,7 +381,8 @@ impl connector::Branch for Branch {
     }
 
     async fn beside(&self, other: &Arc<dyn connector::Connector>) -> Result<Option<Arc<dyn connector::Branch>>, StoreError> {
-        match (other.as_ref() as &dyn Any).downcast_ref::<Connector>() {
+        let other = &**other;
+        match (other as &dyn Any).downcast_ref::<Connector>() {
             Some(other) => self.share(other).await,
             None => Ok(None),
         }

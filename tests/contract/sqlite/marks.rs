@@ -14,7 +14,7 @@ use tributary::pgtype::UTC;
 use tributary::stores::commit::{Gid, Hint, LogId, MarkId, MarkOf, OwnTable, Part, Verdict};
 use tributary::stores::connector::ScanLimits;
 use tributary::stores::edit::{self, Insert, UpdateRows};
-use tributary::stores::{Branch, Connector, Edit, Purpose, Scan, StoreName, Table, WriteIsolation};
+use tributary::stores::{Connector, Edit, Purpose, Scan, StoreName, Table, WriteIsolation};
 
 use super::{connector, file};
 

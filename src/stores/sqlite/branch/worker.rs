@@ -153,7 +153,15 @@ impl Worker {
             self.fits_together(database)?;
         }
         let ended = database.run(if is_kept { "COMMIT" } else { "ROLLBACK" });
-        ended.map_err(|failure| told(&self.pool, None, failure))?;
+        ended.map_err(|failure| {
+            // The journal may be gone although SQLite could not see that it is: others then find what was written.
+            let is_doubtful = is_kept && failure.code & 0xff == libsqlite3_sys::SQLITE_IOERR;
+            let error = told(&self.pool, None, failure);
+            if !is_doubtful {
+                return error;
+            }
+            StoreError::OutcomeUnknown { store: store.to_owned(), reason: format!("The commit failed: {error}.") }
+        })?;
         if commit && !is_kept { Err(in_failed(store)) } else { Ok(()) }
     }
 
