@@ -120,8 +120,8 @@ pub(super) async fn preflight(pool: &Pool) -> Result<Vec<Caution>, StoreError> {
         return Ok(vec![standalone()]);
     }
     let question = doc! { "getParameter": 1, "transactionLifetimeLimitSeconds": 1 };
-    let lifetime = answer(pool, question).await?.and_then(|found| number(found.get("transactionLifetimeLimitSeconds")));
-    let configuration = answer(pool, doc! { "replSetGetConfig": 1 }).await?;
+    let lifetime = Box::pin(answer(pool, question)).await?.and_then(|found| number(found.get("transactionLifetimeLimitSeconds")));
+    let configuration = Box::pin(answer(pool, doc! { "replSetGetConfig": 1 })).await?;
     let is_volatile = configuration.is_some_and(|found| is_volatile(&found));
     Ok(lifetime.and_then(short).into_iter().chain(is_volatile.then(unjournaled)).collect())
 }
