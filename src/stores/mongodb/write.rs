@@ -14,6 +14,7 @@
 
 mod document;
 mod judge;
+pub(super) mod mark;
 mod pieces;
 pub(super) mod transaction;
 

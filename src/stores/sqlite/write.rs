@@ -41,16 +41,11 @@ use crate::pgtype::PgType;
 use cells::stored;
 use statement::{Repeated, aborting, meeting, qualified};
 
-/// Why SQLite cannot take part in a two-phase commit: it has no prepared state that survives its connection. It can be the
-/// last resource of a commit, with a marker row in the same transaction.
-pub const NO_PREPARE: &str = "two-phase commit";
-
 /// Whether SQLite runs the edit with the outcome that PostgreSQL would have.
 pub(super) fn accepts(edit: &Edit) -> Result<(), Refusal> {
     writes_columns(edit)?;
     let table = edit.table();
-    let is_virtual = |column: &Column| matches!(&column.collation, Collation::Loose(name) if name == OF_A_VIEW);
-    if table.kind != TableKind::Table || table.columns.iter().any(is_virtual) {
+    if !is_stored(table) {
         return Err(Refusal::new(&table.id.name, "rows of views and virtual tables are kept as their makers please"));
     }
     match edit {
@@ -60,6 +55,12 @@ pub(super) fn accepts(edit: &Edit) -> Result<(), Refusal> {
         Edit::UpdateRows(update) => accepts_key(table, &update.key),
         Edit::DeleteRows(delete) => accepts_key(table, &delete.key),
     }
+}
+
+/// Whether SQLite itself keeps the rows of the table.
+pub(super) fn is_stored(table: &Table) -> bool {
+    let is_virtual = |column: &Column| matches!(&column.collation, Collation::Loose(name) if name == OF_A_VIEW);
+    table.kind == TableKind::Table && !table.columns.iter().any(is_virtual)
 }
 
 /// The first key by which single rows are changed.
