@@ -16,6 +16,8 @@ pub mod access;
 pub mod commit;
 pub mod coordinator;
 pub mod failpoint;
+#[cfg(test)]
+mod fakes;
 pub mod inverse;
 pub mod keys;
 pub mod log;
