@@ -44,48 +44,29 @@ pub enum Point {
 }
 
 impl Point {
-    /// Every place, in the order in which a commit meets them.
-    pub const ALL: [Self; 14] = [
-        Self::BeforePrepare,
-        Self::WhilePreparing,
-        Self::AfterFirstPrepare,
-        Self::AfterBeginRecord,
-        Self::AfterPrepare,
-        Self::BeforeDecision,
-        Self::AfterDecision,
-        Self::AfterMark,
-        Self::BeforeLastCommit,
-        Self::AfterLastCommit,
-        Self::AfterFirstCommit,
-        Self::BeforeDone,
-        Self::AfterDone,
-        Self::SagaStep,
+    /// Every place with its name, in the order in which a commit meets them.
+    pub const ALL: [(Self, &'static str); 14] = [
+        (Self::BeforePrepare, "before_prepare"),
+        (Self::WhilePreparing, "while_preparing"),
+        (Self::AfterFirstPrepare, "after_first_prepare"),
+        (Self::AfterBeginRecord, "after_begin_record"),
+        (Self::AfterPrepare, "after_prepare"),
+        (Self::BeforeDecision, "before_decision"),
+        (Self::AfterDecision, "after_decision"),
+        (Self::AfterMark, "after_mark"),
+        (Self::BeforeLastCommit, "before_last_commit"),
+        (Self::AfterLastCommit, "after_last_commit"),
+        (Self::AfterFirstCommit, "after_first_commit"),
+        (Self::BeforeDone, "before_done"),
+        (Self::AfterDone, "after_done"),
+        (Self::SagaStep, "saga_step"),
     ];
-
-    /// Its name in the list.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::BeforePrepare => "before_prepare",
-            Self::WhilePreparing => "while_preparing",
-            Self::AfterFirstPrepare => "after_first_prepare",
-            Self::AfterBeginRecord => "after_begin_record",
-            Self::AfterPrepare => "after_prepare",
-            Self::BeforeDecision => "before_decision",
-            Self::AfterDecision => "after_decision",
-            Self::AfterMark => "after_mark",
-            Self::BeforeLastCommit => "before_last_commit",
-            Self::AfterLastCommit => "after_last_commit",
-            Self::AfterFirstCommit => "after_first_commit",
-            Self::BeforeDone => "before_done",
-            Self::AfterDone => "after_done",
-            Self::SagaStep => "saga_step",
-        }
-    }
 }
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        let named = Self::ALL.iter().find(|(point, _)| point == self);
+        f.write_str(named.map_or("", |(_, name)| name))
     }
 }
 
@@ -147,7 +128,7 @@ impl Points {
 fn trap(part: &str) -> Result<Trap, String> {
     let wrong = || format!("\"{part}\" is not a place with kill or pause:<duration> behind it, such as after_decision=kill@3");
     let (name, act) = part.split_once('=').ok_or_else(wrong)?;
-    let point = Point::ALL.into_iter().find(|point| point.name() == name.trim()).ok_or_else(wrong)?;
+    let (point, _) = Point::ALL.into_iter().find(|(_, known)| *known == name.trim()).ok_or_else(wrong)?;
     let (act, only) = match act.trim().split_once('@') {
         Some((act, number)) => (act, Some(number.parse::<u64>().ok().filter(|number| *number > 0).ok_or_else(wrong)?)),
         None => (act.trim(), None),
@@ -168,7 +149,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_list_and_differ() {
-        let names: std::collections::BTreeSet<&str> = Point::ALL.iter().map(|point| point.name()).collect();
+        let names: std::collections::BTreeSet<String> = Point::ALL.iter().map(|(point, _)| point.to_string()).collect();
         assert_eq!(names.len(), Point::ALL.len());
         let all: Vec<String> = names.iter().map(|name| format!("{name}=kill")).collect();
         assert_eq!(Points::parse(&all.join(",")).unwrap().0.len(), Point::ALL.len());
