@@ -145,6 +145,18 @@ impl TableLog {
         self.shared.state().held.contains_key(&log)
     }
 
+    /// Proves that a log is still ours: whatever was prepared under it until now was prepared under us.
+    pub async fn still_holds(&self, log: LogId) -> bool {
+        match self.shared.ledger.holds(log).await {
+            Ok(()) => self.holds(log),
+            Err(StoreError::Remote { .. }) => false,
+            Err(_) => {
+                self.shared.lose(log);
+                false
+            }
+        }
+    }
+
     /// The logs that were taken since the last time, other than that of the start.
     pub fn taken(&self) -> Vec<Taken> {
         std::mem::take(&mut self.shared.state().taken)
