@@ -13,7 +13,7 @@ use std::time::Duration;
 use chrono::Utc;
 use tokio::sync::{mpsc, oneshot};
 
-use super::commit::{self, Committed, Guarantee, Sorted, Writers};
+use super::commit::{self, Committed, Guarantee, Participant, Sorted, Writers};
 use super::failpoint::{Point, Points};
 use super::log::{Fate, Journal, Left, NoJournal, Record};
 use super::open::Open;
@@ -199,18 +199,11 @@ impl Coordinator {
 
     /// Commits several participants.
     async fn several(self: &Arc<Self>, gid: Gid, sorted: Sorted, asked: &Asked) -> Told {
-        let parts: Vec<(&StoreName, Part)> = sorted.participants.iter().map(commit::Participant::part).collect();
-        let is_alone = parts.iter().any(|(_, part)| matches!(part, Part::Alone(_)));
-        let together = check_all(&parts);
-        let (kind, told) = match together {
-            Ok(()) => {
-                let kind = if parts.iter().any(|(_, part)| *part == Part::Last) { "last resource" } else { "two-phase" };
-                (kind, Box::pin(protocol::commit(self, gid, sorted, asked)).await)
-            }
-            Err(_) if asked.several == Several::Saga && !is_alone => {
-                ("saga", Box::pin(saga::commit(self, gid, sorted, asked)).await)
-            }
-            Err(refused) => ("two-phase", refuse(sorted, refused).await),
+        let (kind, way) = way(&sorted, asked.several);
+        let told = match way {
+            Way::Together => Box::pin(protocol::commit(self, gid, sorted, asked)).await,
+            Way::InSteps => Box::pin(saga::commit(self, gid, sorted, asked)).await,
+            Way::Not(refused) => refuse(sorted, refused).await,
         };
         self.count(kind, &told.answer);
         told
@@ -273,6 +266,25 @@ impl Coordinator {
                 tracing::warn!(commits = cut, "commits were cut off; the next start ends them");
             }
         }
+    }
+}
+
+/// How participants are committed.
+enum Way {
+    Together,
+    InSteps,
+    Not(Diagnosis),
+}
+
+/// How participants are committed, and the kind of guarantee, as metrics name it.
+fn way(sorted: &Sorted, several: Several) -> (&'static str, Way) {
+    let parts: Vec<(&StoreName, Part)> = sorted.participants.iter().map(Participant::part).collect();
+    let has_last = parts.iter().any(|(_, part)| *part == Part::Last);
+    let is_alone = parts.iter().any(|(_, part)| matches!(part, Part::Alone(_)));
+    match check_all(&parts) {
+        Ok(()) => (if has_last { "last resource" } else { "two-phase" }, Way::Together),
+        Err(_) if several == Several::Saga && !is_alone => ("saga", Way::InSteps),
+        Err(refused) => ("two-phase", Way::Not(refused)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Stores, branches and a log for tests of commits: each call is put into one list, and answered as the test says.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::open::Standing;
 use super::saga::Compensator;
 use crate::catalog::commits::{State, Transaction};
 use crate::error::{Diagnosis, sqlstate};
-use crate::stores::commit::{BranchId, Gid, LogId, MarkId, MarkOf, Numbers, OwnTable, Part, Vote};
+use crate::stores::commit::{BranchId, Gid, InDoubt, LogId, MarkId, MarkOf, Numbers, OwnTable, Part, Resolved, Verdict, Vote};
 use crate::stores::connector::{Capabilities, ScanLimits};
 use crate::stores::position::{Coverage, Position};
 use crate::stores::{
@@ -64,6 +64,9 @@ pub(super) fn unknown() -> StoreError {
 pub(super) struct Fake {
     name: StoreName,
     part: Part,
+    /// What it says from the second time on.
+    later: Option<Part>,
+    asked_part: AtomicBool,
     vote: Vote,
     calls: Calls,
     fails: BTreeMap<&'static str, StoreError>,
@@ -101,6 +104,12 @@ impl Fake {
         self
     }
 
+    /// The same that takes part otherwise when it is asked again.
+    pub fn turns(mut self, part: Part) -> Self {
+        self.later = Some(part);
+        self
+    }
+
     /// The same with nothing to keep.
     pub fn reads(mut self) -> Self {
         self.vote = Vote::ReadOnly;
@@ -123,7 +132,8 @@ impl Branch for Fake {
     }
 
     fn part(&self) -> Part {
-        self.part
+        let is_again = self.asked_part.swap(true, Ordering::Relaxed);
+        self.later.filter(|_| is_again).unwrap_or(self.part)
     }
 
     async fn prepare(&self, id: &BranchId) -> Result<Vote, StoreError> {
@@ -161,6 +171,8 @@ impl Branch for Fake {
 struct Shop {
     name: StoreName,
     calls: Calls,
+    /// What the store `a` has in doubt.
+    in_doubt: Arc<Mutex<Vec<BranchId>>>,
     fails: Option<StoreError>,
 }
 
@@ -205,6 +217,17 @@ impl Connector for Shop {
     async fn install(&self, which: OwnTable) -> Result<(), StoreError> {
         self.calls.note(format!("{} install {}", self.name, which.name()));
         self.fails.clone().map_or(Ok(()), Err)
+    }
+
+    async fn in_doubt(&self) -> Result<Vec<InDoubt>, StoreError> {
+        let listed = self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_here = self.name.as_str() == "a";
+        Ok(listed.into_iter().filter(|_| is_here).map(|id| InDoubt { id, prepared: None }).collect())
+    }
+
+    async fn resolve(&self, id: &BranchId, verdict: Verdict) -> Result<Resolved, StoreError> {
+        self.calls.note(format!("{} resolve {id} {verdict:?}", self.name));
+        Ok(Resolved::Done)
     }
 
     async fn close(&self) {}
@@ -287,6 +310,7 @@ pub(super) struct Stage {
     journal: Arc<Scribe>,
     wakes: mpsc::Receiver<()>,
     stores: BTreeMap<StoreName, Arc<dyn Connector>>,
+    in_doubt: Arc<Mutex<Vec<BranchId>>>,
 }
 
 impl Stage {
@@ -300,7 +324,8 @@ impl Stage {
         let undoing = Arc::new(Undoing { calls: calls.clone(), failures: AtomicU64::new(0) });
         let compensator: Arc<dyn Compensator> = Arc::<Undoing>::clone(&undoing);
         coordinator.compensate_with(compensator);
-        let mut stage = Self { coordinator, calls, undoing, journal, wakes, stores: BTreeMap::new() };
+        let in_doubt = Arc::default();
+        let mut stage = Self { coordinator, calls, undoing, journal, wakes, stores: BTreeMap::new(), in_doubt };
         for name in ["a", "b", "c"] {
             stage.store(name, None);
         }
@@ -309,14 +334,26 @@ impl Stage {
 
     /// Another store of that name, whose table of marks can be made or not.
     pub fn store(&mut self, name: &str, fails: Option<StoreError>) {
-        let shop: Arc<dyn Connector> = Arc::new(Shop { name: StoreName::new(name), calls: self.calls.clone(), fails });
+        let (calls, in_doubt) = (self.calls.clone(), Arc::clone(&self.in_doubt));
+        let shop: Arc<dyn Connector> = Arc::new(Shop { name: StoreName::new(name), calls, in_doubt, fails });
         self.stores.insert(StoreName::new(name), shop);
+    }
+
+    /// The stores.
+    pub fn stores(&self) -> &BTreeMap<StoreName, Arc<dyn Connector>> {
+        &self.stores
+    }
+
+    /// The store `a` holds a branch that nobody has ended.
+    pub fn doubts(&self, id: BranchId) {
+        self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).push(id);
     }
 
     /// A branch.
     pub fn branch(&self, name: &str, part: Part) -> Fake {
         let (name, calls) = (StoreName::new(name), self.calls.clone());
-        Fake { name, part, vote: Vote::Yes, calls, fails: BTreeMap::new(), waits: None, dies: None }
+        let asked_part = AtomicBool::new(false);
+        Fake { name, part, later: None, asked_part, vote: Vote::Yes, calls, fails: BTreeMap::new(), waits: None, dies: None }
     }
 
     /// What the next forced record is answered with.

@@ -39,7 +39,7 @@ pub(super) async fn commit(with: &Coordinator, gid: Gid, sorted: Sorted, asked: 
 async fn ready(with: &Coordinator, sorted: &Sorted, asked: &Asked) -> Result<(), Diagnosis> {
     with.can_commit_several()?;
     for one in &sorted.participants {
-        if one.branch.part() == Part::Last && !one.branch.makes_marks() {
+        if one.branch.part() == Part::Last {
             with.install(&one.store, asked).await?;
         }
     }
@@ -162,7 +162,8 @@ impl<'a> Commit<'a> {
         let stores: Vec<StoreName> = participants.iter().flat_map(|one| one.names.clone()).collect();
         let (mut prepared, mut last) = (Vec::new(), None);
         for one in participants {
-            if one.branch.part() == Part::Last {
+            // One that has become a second of these since it was checked is asked to prepare, and will not.
+            if one.branch.part() == Part::Last && last.is_none() {
                 last = Some(one);
             } else {
                 let id = one.branch.branch_id(&one.store, gid);
@@ -339,7 +340,7 @@ impl<'a> Commit<'a> {
             shown.state = State::RollingBack;
             shown.error = Some(failed.message.clone());
         });
-        let is_begun = self.last.is_some() && votes.begun.is_ok();
+        let is_begun = matches!(self.guarantee, Guarantee::LastResource { .. }) && votes.begun.is_ok();
         let mut others = std::mem::take(&mut self.rest);
         others.extend(self.last.take().into_iter().flat_map(Participant::into_writers));
         let promised: Vec<&Prepared> = self.promised(&votes).collect();

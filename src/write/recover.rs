@@ -9,9 +9,8 @@
 //!
 //! **Invariants:** names are listed first and looked up afterwards, so that one that is unknown is of nobody who could still decide; what
 //! became open after the stores were asked is not taken for ended by their answers; a store that does not answer keeps what is its
-//! own open; over the names of another log nothing is decided here but by hand ([`by_hand`]).
+//! own open; over the names of another log nothing is decided here, but by hand (`write::resolve`).
 
-pub mod by_hand;
 mod ending;
 mod listing;
 pub mod retention;
@@ -40,6 +39,9 @@ const SOON: Duration = Duration::from_secs(5);
 const LATER: Duration = Duration::from_secs(60);
 /// Marks that are removed in one round.
 const MARKS_AT_ONCE: usize = 1_000;
+
+/// Why a name of another log waits: nobody ends it by hand then.
+pub const LIVING: &str = "the instance that holds the log in its name is running";
 
 /// The stores of a moment.
 pub type Connectors = BTreeMap<StoreName, Arc<dyn Connector>>;

@@ -98,7 +98,7 @@ async fn note(journal: &dyn Journal, record: Record, force: bool) {
 pub(super) async fn commit(with: &Coordinator, gid: Gid, sorted: Sorted, asked: &Asked) -> Told {
     let ready = ready(with, &sorted, asked).await;
     match ready {
-        Ok((steps, compensator)) => Saga::begin(with, gid, sorted, (asked, steps)).run(compensator.as_ref()).await,
+        Ok((steps, compensator)) => Saga::begin(with, gid, sorted, (asked, steps)).run(&*compensator).await,
         Err(refused) => refuse(sorted, refused).await,
     }
 }
@@ -110,7 +110,7 @@ async fn ready(with: &Coordinator, sorted: &Sorted, asked: &Asked) -> Result<(Ve
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "nothing is here that could undo a step of a transaction"));
     };
     let steps = logged(&sorted.participants, &asked.steps)?;
-    for one in sorted.participants.iter().filter(|one| !one.branch.makes_marks()) {
+    for one in &sorted.participants {
         with.install(&one.store, asked).await?;
     }
     Ok((steps, Arc::clone(compensator)))
@@ -210,7 +210,7 @@ impl<'a> Saga<'a> {
                     self.left.stepped.insert(step);
                     self.life.believe(Fate::Saga(self.left.clone()));
                     self.life.show(|shown| shown.pending.retain(|store| !one.names.contains(store)));
-                    note(self.with.journal.as_ref(), Record::Stepped { gid: self.gid, step }, false).await;
+                    note(&*self.with.journal, Record::Stepped { gid: self.gid, step }, false).await;
                     self.with.points.reached(Point::SagaStep).await;
                 }
                 Err(error) if is_refusal(&error) => return Walked::Refused(Diagnosis::of(&error)),
@@ -272,7 +272,7 @@ impl<'a> Saga<'a> {
         commit::roll_back(later).await;
         let message = refused.message.clone();
         self.life.show(|shown| (shown.state, shown.error) = (State::Compensating, Some(message)));
-        let back = go_back(self.with.journal.as_ref(), compensator, self.gid, &mut self.left).await;
+        let back = go_back(&*self.with.journal, compensator, self.gid, &mut self.left).await;
         self.life.believe(Fate::Saga(self.left.clone()));
         match back {
             Ok(()) => {

@@ -42,9 +42,6 @@ const TRIES: usize = 3;
 /// Logs that were ours, and are tried to be taken again.
 const LOST_MAX: usize = 1_000;
 
-/// `object_in_use`: another instance holds the log.
-const IN_USE: &str = "55006";
-
 /// A log that was taken while the server runs: what is open in it is ours to be ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
@@ -290,7 +287,7 @@ impl Shared {
 
 /// Whether another log is to be tried: this one is of somebody else, or is not there.
 fn is_other(error: &StoreError) -> bool {
-    matches!(error, StoreError::Remote { .. }) && [IN_USE, sqlstate::UNDEFINED_OBJECT].contains(&error.sqlstate())
+    matches!(error, StoreError::Remote { .. }) && [sqlstate::OBJECT_IN_USE, sqlstate::UNDEFINED_OBJECT].contains(&error.sqlstate())
 }
 
 async fn keep(shared: Arc<Shared>) {

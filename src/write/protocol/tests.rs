@@ -1,9 +1,9 @@
 //! Every step of a commit, and every answer that it may get there.
 
-use tokio::sync::Semaphore;
-
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use super::super::commit::unknown_gid;
 use super::super::coordinator::Several;
@@ -81,6 +81,10 @@ async fn the_table_of_marks_is_made_once_for_a_connector() {
 /// What a failure leads to: the code, a part of the detail, and the calls.
 type Row = (Vec<Fake>, &'static str, &'static str, &'static [&'static str]);
 
+fn row(branches: Vec<Fake>, code: &'static str, detail: &'static str, calls: &'static [&'static str]) -> Row {
+    (branches, code, detail, calls)
+}
+
 async fn check(rows: impl Fn(&Stage) -> Vec<Row>) {
     let count = rows(&Stage::new()).len();
     for place in 0..count {
@@ -107,38 +111,43 @@ async fn whoever_refuses_before_the_decision_rolls_all_back() {
         let a = || stage.branch("a", P);
         let b = || stage.branch("b", P);
         vec![
-            (vec![a().fails("prepare", remote("23503")), b()], "23503", BACK, &["a prepare", "b prepare", "b drop"]),
-            (vec![a(), b().fails("prepare", remote("40001"))], "40001", BACK, &["a prepare", "b prepare", "a drop"]),
-            (vec![a().fails("prepare", lost()), b()], "08006", NONE, &["a prepare", "b prepare", "b drop"]),
-            (vec![a(), b().fails("prepare", late())], "08006", NONE, &["a prepare", "b prepare", "a drop"]),
-            (vec![a(), b().fails("prepare", unknown())], "08006", NONE, &["a prepare", "b prepare", "a drop"]),
-            (vec![a().fails("prepare", lost()), b().fails("prepare", remote("23503"))], "23503", BACK, &["a prepare", "b prepare"]),
-            (vec![a().reads(), b().fails("prepare", remote("23503"))], "23503", BACK, &["a prepare", "b prepare"]),
-            (
+            row(vec![a().fails("prepare", remote("23503")), b()], "23503", BACK, &["a prepare", "b prepare", "b drop"]),
+            row(vec![a(), b().fails("prepare", remote("40001"))], "40001", BACK, &["a prepare", "b prepare", "a drop"]),
+            row(vec![a().fails("prepare", lost()), b()], "08006", NONE, &["a prepare", "b prepare", "b drop"]),
+            row(vec![a(), b().fails("prepare", late())], "08006", NONE, &["a prepare", "b prepare", "a drop"]),
+            row(vec![a(), b().fails("prepare", unknown())], "08006", NONE, &["a prepare", "b prepare", "a drop"]),
+            row(
+                vec![a().fails("prepare", lost()), b().fails("prepare", remote("23503"))],
+                "23503",
+                BACK,
+                &["a prepare", "b prepare"],
+            ),
+            row(vec![a().reads(), b().fails("prepare", remote("23503"))], "23503", BACK, &["a prepare", "b prepare"]),
+            row(
                 vec![a().fails("prepare", remote("23503")), b().fails("drop", lost())],
                 "23503",
                 BACK,
                 &["a prepare", "b prepare", "b drop"],
             ),
-            (
+            row(
                 vec![a().fails("prepare", remote("23503")), last()],
                 "23503",
                 BACK,
                 &["a prepare", "log begin!", "c mark", "c rollback", "log abort"],
             ),
-            (
+            row(
                 vec![last().fails("mark", remote("42501")), a()],
                 "42501",
                 BACK,
                 &["a prepare", "log begin!", "c mark", "a drop", "c rollback", "log abort"],
             ),
-            (
+            row(
                 vec![last().fails("mark", lost()), a()],
                 "08006",
                 NONE,
                 &["a prepare", "log begin!", "c mark", "a drop", "c rollback", "log abort"],
             ),
-            (
+            row(
                 vec![last().fails("commit", remote("40001")), a()],
                 "40001",
                 BACK,
@@ -215,7 +224,7 @@ async fn a_store_that_does_not_answer_after_the_decision_follows() {
     stage.commit(vec![stage.branch("c", Part::Last), stage.branch("a", P).fails("keep", lost())]).await.unwrap();
     let Standing::Left(left) = stage.standing("a") else { panic!("{:?}", stage.standing("a")) };
     assert_eq!((left.fate, left.mark), (Fate::Commit, Some(StoreName::new("c"))));
-    assert_eq!(stage.coordinator.open().take_marks(9), []);
+    assert!(stage.coordinator.open().take_marks(9).is_empty());
 }
 
 #[tokio::test]
@@ -226,7 +235,7 @@ async fn who_has_nothing_to_keep_drops_out() {
     assert!(matches!(&stage.records()[0], Record::Commit { branches, .. } if branches.len() == 1));
     let stage = Stage::new();
     let told = stage.commit(vec![stage.branch("a", P).reads(), stage.branch("b", P).reads()]).await.unwrap();
-    assert_eq!(told.late, []);
+    assert!(told.late.is_empty());
     assert_eq!(stage.settled().await, ["a prepare", "b prepare"]);
     let stage = Stage::new();
     stage.commit(vec![stage.branch("a", P).reads(), stage.branch("c", Part::Last)]).await.unwrap();
@@ -260,6 +269,16 @@ async fn without_a_log_one_store_is_committed_and_several_are_not() {
     let told = coordinator.commit(vec![named("a")], asked).await.unwrap();
     assert_eq!((told.guarantee, told.gid), (Guarantee::OneStore(StoreName::new("a")), None));
     assert_eq!(stage.calls.all(), ["a rollback", "b rollback", "a commit"]);
+}
+
+#[tokio::test]
+async fn nobody_is_forgotten_who_takes_part_otherwise_than_was_checked() {
+    let stage = Stage::new();
+    stage.commit(vec![stage.branch("c", Part::Last), stage.branch("a", P).turns(Part::Last)]).await.unwrap();
+    let calls = stage.settled().await;
+    let asked: Vec<&str> =
+        calls.iter().map(String::as_str).filter(|call| call.starts_with("a ") && !call.contains("install")).collect();
+    assert_eq!(asked, ["a prepare", "a keep"]);
 }
 
 #[tokio::test]

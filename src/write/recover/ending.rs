@@ -219,7 +219,7 @@ impl<'a> Round<'a> {
             let Some(compensator) = self.recovery.coordinator.compensator() else { continue };
             self.recovery.shown().change(gid, |shown| shown.state = State::Compensating);
             let journal = self.recovery.coordinator.journal();
-            let back = saga::go_back(journal.as_ref(), compensator.as_ref(), gid, &mut saga).await;
+            let back = saga::go_back(&**journal, &**compensator, gid, &mut saga).await;
             self.recovery.decided(gid, &Fate::Saga(saga.clone()));
             match (back, saga.stuck.clone()) {
                 (Ok(()), _) => self.end_saga(gid, &saga, State::RolledBack).await,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
 
-use super::Connectors;
+use super::{Connectors, LIVING};
 use crate::error::{Diagnose as _, sqlstate};
 use crate::stores::StoreName;
 use crate::stores::commit::{InDoubt, LogId};
@@ -17,8 +17,6 @@ use crate::write::log::table::TableLog;
 const LIST_MAX: Duration = Duration::from_secs(30);
 /// Logs of others that are looked at in one round.
 const LOGS_MAX: usize = 100;
-/// `object_in_use`: another instance holds the log.
-const IN_USE: &str = "55006";
 
 /// What every store has answered, or why it has not.
 #[derive(Debug)]
@@ -66,7 +64,7 @@ impl Logs {
 
     /// What keeps a name of another log from being ended.
     pub fn reason(&self, log: LogId) -> &'static str {
-        if self.living.contains(&log) { super::by_hand::LIVING } else { "it is decided by the log that its name carries" }
+        if self.living.contains(&log) { LIVING } else { "it is decided by the log that its name carries" }
     }
 }
 
@@ -87,7 +85,7 @@ pub(super) async fn logs(table: &TableLog, seen: &Seen) -> (Logs, BTreeSet<LogId
                 tracing::info!(%log, "the log of commits of an instance that is gone was taken over");
                 logs.ours.insert(log);
             }
-            Err(error) if error.sqlstate() == IN_USE => drop(logs.living.insert(log)),
+            Err(error) if error.sqlstate() == sqlstate::OBJECT_IN_USE => drop(logs.living.insert(log)),
             Err(error) if error.sqlstate() == sqlstate::UNDEFINED_OBJECT => drop(given_up.insert(log)),
             Err(error) => tracing::debug!(%log, error = %Line(&error.to_string()), "a log of commits was not taken over"),
         }

@@ -39,12 +39,11 @@ async fn steps_are_committed_in_their_order_after_all_marks_are_written() {
         "log done",
     ];
     assert_eq!(calls(&stage).await, expected);
-    let Record::Saga { role, steps, .. } = &stage.records()[0] else { panic!("{:?}", stage.records()) };
-    let undo: Vec<&[String]> = steps.iter().map(|step| step.undo.as_slice()).collect();
-    assert_eq!(
-        (role.as_str(), undo),
-        ("ada", vec![&["undo a2".to_owned(), "undo a1".to_owned()][..], &["undo b1".to_owned()], &[]])
-    );
+    let records = stage.records();
+    let Record::Saga { role, steps, .. } = &records[0] else { panic!("{records:?}") };
+    let undo: Vec<String> = steps.iter().map(|step| step.undo.join("; ")).collect();
+    assert_eq!(role, "ada");
+    assert_eq!(undo, ["undo a2; undo a1", "undo b1", ""]);
     assert_eq!(stage.coordinator.open().take_marks(9).len(), 3);
     assert_eq!(stage.state(), (State::Committed, Vec::new()));
 }
@@ -119,13 +118,13 @@ async fn what_undoes_a_step_is_tried_again_and_told_when_it_fails() {
     let told = commit(&stage, vec![stage.branch("a", L), refused]).await.unwrap_err();
     assert_eq!(told.sqlstate, "23503");
     assert!(told.detail.unwrap().ends_with("A step before could not be undone: it does not fit any more."));
-    assert_eq!(calls(&stage).await.last().unwrap(), "log stuck!");
+    assert_eq!(calls(&stage).await.last().map(String::as_str), Some("log stuck!"));
     assert_eq!((stage.state().0, stage.was_woken()), (State::Compensating, true));
     let left = stage.coordinator.open().left();
     let Fate::Saga(mut saga) = left[0].fate.clone() else { panic!("{left:?}") };
     assert_eq!(saga.stuck, Some((0, "it does not fit any more".to_owned())));
     // Somebody has mended it.
-    go_back(stage.coordinator.journal().as_ref(), stage.undoing.as_ref(), first(), &mut saga).await.unwrap();
+    go_back(&**stage.coordinator.journal(), &*stage.undoing, first(), &mut saga).await.unwrap();
     assert_eq!((saga.stuck, saga.undone.len()), (None, 1));
 }
 
