@@ -27,7 +27,7 @@ pub mod snapshot;
 pub mod system;
 
 pub use commits::Commits;
-pub use discover::{Catalog, Known, Replaced, StoreEntry, ViewSource};
+pub use discover::{Catalog, Known, OwnTables, Replaced, StoreEntry, ViewSource};
 pub use name::{Naming, QualifiedName, SearchPath};
 pub use reach::Reach;
 pub use snapshot::{Relation, RelationBody, Schema, Snapshot};
