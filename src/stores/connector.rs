@@ -494,7 +494,13 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
         Err(StoreError::Unsupported { store: "of the branch".to_owned(), feature: "prepared transactions" })
     }
 
-    /// Writes the mark into its transaction, in [`OwnTable::Marks`], which is there.
+    /// Whether [`Branch::mark`] makes its table in the branch's own transaction where it is not there. A store that nobody else can
+    /// change while the branch is open needs that; otherwise [`Connector::install`] is called before.
+    fn makes_marks(&self) -> bool {
+        false
+    }
+
+    /// Writes the mark into its transaction, in [`OwnTable::Marks`].
     ///
     /// # Errors
     /// What the store answered; it has ended the branch as an error of an edit does.
