@@ -122,6 +122,11 @@ impl Writers {
         self.may_be_saga.store(may, Ordering::Relaxed);
     }
 
+    /// The stores that could be written to.
+    pub fn connectors(&self) -> &Arc<BTreeMap<StoreName, Arc<dyn Connector>>> {
+        &self.connectors
+    }
+
     /// The savepoints that are live in a block whose writers are made late, the oldest first. No branch is open yet.
     pub fn has_savepoints(&self, live: Vec<u32>) {
         lock(&self.open).savepoints = live;

@@ -19,7 +19,7 @@ use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::format::{ByteaOutput, DateOrder, DateStyle, DisplaySettings, IntervalStyle, TimeZone};
 use crate::options::parse_duration;
 
-pub use registry::find;
+pub use registry::{CROSS_STORE_COMMIT, IDEMPOTENCY_KEY, LAST_COMMIT, find};
 use registry::{Form, SPECS, Spec};
 use value::{canonical, date_style, split_identifiers, time_zone};
 
@@ -132,7 +132,7 @@ impl Settings {
     }
 
     fn store(&mut self, name: &'static str, value: String, before: &str) {
-        let differs = value != before;
+        let differs = value != before && !find(name).is_some_and(|spec| spec.quiet);
         if differs {
             self.generation += 1;
             if !self.changed.contains(&name) {
@@ -142,6 +142,18 @@ impl Settings {
         self.values.insert(name, value);
         if differs {
             self.derive_anew();
+        }
+    }
+
+    /// Takes note of what the server tells of the session by one of its quiet settings.
+    pub fn note(&mut self, name: &'static str, value: String) {
+        self.values.insert(name, value);
+    }
+
+    /// A transaction ends, whose name was not meant for another one.
+    pub fn forget_key(&mut self) {
+        if let Some(key) = self.values.get_mut(IDEMPOTENCY_KEY) {
+            key.clear();
         }
     }
 
@@ -206,6 +218,7 @@ impl Settings {
                 self.store(undo.name, undo.before, &before);
             }
         }
+        self.forget_key();
     }
 
     /// A mark for [`Settings::rollback_to`].
@@ -364,6 +377,33 @@ mod tests {
         settings.set("application_name", Some("y"), false).unwrap();
         settings.end(false);
         assert_eq!(settings.show("application_name").unwrap(), "x");
+    }
+
+    #[test]
+    fn quiet_settings_change_and_nothing_is_made_anew() {
+        let mut settings = Settings::default();
+        let generation = settings.generation();
+        settings.set(IDEMPOTENCY_KEY, Some("a"), false).unwrap();
+        settings.begin();
+        settings.set(CROSS_STORE_COMMIT, Some("SAGA"), false).unwrap();
+        settings.set(IDEMPOTENCY_KEY, Some("b"), true).unwrap();
+        settings.note(LAST_COMMIT, "two-phase: a, b".to_owned());
+        assert_eq!(settings.show(CROSS_STORE_COMMIT).unwrap(), "saga");
+        assert_eq!(settings.show("tributary.Last_Commit").unwrap(), "two-phase: a, b");
+        let mark = settings.savepoint();
+        settings.set(IDEMPOTENCY_KEY, Some("c"), false).unwrap();
+        settings.rollback_to(mark);
+        assert_eq!(settings.show(IDEMPOTENCY_KEY).unwrap(), "b");
+        settings.end(false);
+        assert_eq!((settings.show(CROSS_STORE_COMMIT).unwrap(), settings.show(IDEMPOTENCY_KEY).unwrap()), ("atomic", ""));
+        assert_eq!(settings.show(LAST_COMMIT).unwrap(), "two-phase: a, b", "it is no setting of the transaction");
+        assert_eq!(settings.generation(), generation);
+        assert!(settings.take_changed().is_empty());
+        settings.set("jit", Some("on"), false).unwrap();
+        assert_ne!(settings.generation(), generation);
+        check(IDEMPOTENCY_KEY, &"x".repeat(201), Err("22023"));
+        check(CROSS_STORE_COMMIT, "both", Err("22023"));
+        check(LAST_COMMIT, "none", Err("55P02"));
     }
 
     #[test]
