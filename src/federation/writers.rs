@@ -254,6 +254,12 @@ impl Writers {
         Ok(())
     }
 
+    /// The stores that have been written to, in the order in which they were first asked to, and those of which rows are locked.
+    pub fn held(&self) -> Vec<StoreName> {
+        let open = lock(&self.open);
+        open.in_order().map(|(store, _)| store).filter(|store| open.holds(store)).cloned().collect()
+    }
+
     /// Whether something has been written to `store`, or rows of it are locked.
     pub fn holds(&self, store: &StoreName) -> bool {
         lock(&self.open).holds(store)
@@ -324,10 +330,12 @@ impl Writers {
 
     /// Whether a store that takes part like this can be committed together with those that hold something.
     fn check(&self, store: &StoreName, part: Part) -> Result<(), Diagnosis> {
-        if self.may_be_saga.load(Ordering::Relaxed) {
+        let parts = lock(&self.open).parts();
+        // A step of a saga has a mark, which needs no less of a store than the last part of another commit.
+        let mut all = parts.iter().map(|(_, part)| *part).chain([part]);
+        if self.may_be_saga.load(Ordering::Relaxed) && !all.any(|part| matches!(part, Part::Alone(_))) {
             return Ok(());
         }
-        let parts = lock(&self.open).parts();
         let parts: Vec<(&StoreName, Part)> = parts.iter().map(|(store, part)| (store, *part)).collect();
         commit::check_together(&parts, (store, part))
     }

@@ -150,11 +150,10 @@ impl Settings {
         self.values.insert(name, value);
     }
 
-    /// A transaction ends, whose name was not meant for another one.
-    pub fn forget_key(&mut self) {
-        if let Some(key) = self.values.get_mut(IDEMPOTENCY_KEY) {
-            key.clear();
-        }
+    /// A transaction ends, whose name was not meant for another one. Whether it had one.
+    pub fn forget_key(&mut self) -> bool {
+        let key = self.values.get_mut(IDEMPOTENCY_KEY).filter(|key| !key.is_empty());
+        key.map(String::clear).is_some()
     }
 
     /// Makes anew what is kept of the values.
@@ -234,6 +233,24 @@ impl Settings {
                 self.store(undo.name, undo.before, &before);
             }
         }
+    }
+
+    /// Statements by which another session gets the settings that results depend on, for as long as a transaction lasts, and those that
+    /// give it back its own.
+    pub fn as_statements(&self) -> (Vec<String>, Vec<String>) {
+        let differing = SPECS.iter().filter(|spec| spec.affects_results && self.get(spec.name) != spec.default);
+        let statements = differing.map(|spec| {
+            let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+            let value = match spec.form {
+                // A list is written without quotes around it.
+                Form::Identifiers if !self.get(spec.name).trim().is_empty() => self.get(spec.name).to_owned(),
+                // As it can be read: a zone that is hours only is shown otherwise.
+                Form::TimeZone => quoted(&self.engine_time_zone()),
+                _ => quoted(self.get(spec.name)),
+            };
+            (format!("SET LOCAL {} = {value}", spec.name), format!("SET LOCAL {} TO DEFAULT", spec.name))
+        });
+        statements.unzip()
     }
 
     /// Reportable settings with their values.
@@ -404,6 +421,25 @@ mod tests {
         check(IDEMPOTENCY_KEY, &"x".repeat(201), Err("22023"));
         check(CROSS_STORE_COMMIT, "both", Err("22023"));
         check(LAST_COMMIT, "none", Err("55P02"));
+    }
+
+    #[test]
+    fn settings_go_to_another_session_as_statements() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.as_statements(), (Vec::new(), Vec::new()));
+        settings.set("search_path", Some("shop, \"$user\""), false).unwrap();
+        settings.set("timezone", Some("+05:30"), false).unwrap();
+        settings.set("datestyle", Some("german"), false).unwrap();
+        settings.set("application_name", Some("x"), false).unwrap();
+        let (before, after) = settings.as_statements();
+        let expected =
+            ["SET LOCAL DateStyle = 'German, DMY'", "SET LOCAL search_path = shop, \"$user\"", "SET LOCAL TimeZone = '+05:30'"];
+        assert_eq!(before, expected);
+        assert_eq!(after.first().unwrap(), "SET LOCAL DateStyle TO DEFAULT");
+        assert_eq!(after.len(), 3);
+        check("timezone", "+05:30", Ok(settings.show("timezone").unwrap()));
+        settings.set("search_path", Some(""), false).unwrap();
+        assert_eq!(settings.as_statements().0[1], "SET LOCAL search_path = ''");
     }
 
     #[test]
