@@ -151,8 +151,8 @@ impl Outcome {
     }
 }
 
-/// What is shown. Bounded: what is under way by the number of sessions and [`ENDED_MAX`] of the log, what has ended and what is in
-/// doubt by the constants.
+/// What is shown. Bounded: what is under way by the number of sessions and what a log may have left open, what has ended and what is in
+/// doubt by [`ENDED_MAX`] and [`IN_DOUBT_MAX`].
 #[derive(Debug, Default)]
 pub struct Commits {
     shown: Mutex<Shown>,
