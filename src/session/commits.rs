@@ -35,7 +35,8 @@ pub struct Commitment {
 impl Commitment {
     /// One that commits single stores alone, tells nobody and keeps nothing.
     pub fn none() -> Self {
-        Self { coordinator: Coordinator::without_log(), audit: Audit::off(), own: Arc::default() }
+        let own = Arc::new(ArcSwap::from_pointee(BTreeMap::new()));
+        Self { coordinator: Coordinator::without_log(), audit: Audit::off(), own }
     }
 }
 

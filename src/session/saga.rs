@@ -374,7 +374,7 @@ mod tests {
     fn what_was_written_last_is_undone_first_and_what_was_said_replaces_what_was_found() {
         let inverse = |all: &[&str]| entry(Undo::Inverse(texts(all)));
         let told = |all: &[&str]| entry(Undo::Told(texts(all)));
-        let rows: Vec<(Vec<Entry>, Option<&[&str]>)> = vec![
+        let rows: [(Vec<Entry>, Option<&[&str]>); 7] = [
             (vec![inverse(&["a2", "a1"]), inverse(&["b"])], Some(&["b", "a2", "a1"])),
             (vec![inverse(&["a"]), told(&["x"]), inverse(&["b"])], Some(&["b", "x"])),
             (vec![entry(Undo::Unknown), told(&["x", "y"])], Some(&["x", "y"])),

@@ -17,9 +17,11 @@ pub(super) async fn run(session: &mut Session, arguments: &[String]) -> Result<(
     call::check_writes(session, PROCEDURE)?;
     call::check_superuser(session, PROCEDURE)?;
     let (commitment, snapshot) = (session.shared.commitment.clone(), session.shared.catalog.snapshot());
+    // In the words of SQL and in those of stores.
+    let word = if word == "abort" { "rollback" } else { word.as_str() };
     let resolved = by_hand::resolve(&commitment.coordinator, &snapshot.connectors, name, word).await;
     let event = Event::new("resolve").by(&session.role).process(session.process_id);
-    let event = event.with("name", name.as_str()).with("word", word.as_str());
+    let event = event.with("name", name.as_str()).with("word", word);
     let event = match &resolved {
         Ok(()) => event.done(),
         Err(error) => event.failed(&error.sqlstate),
