@@ -3,8 +3,9 @@
 use super::call;
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::Session;
+use crate::stores::StoreName;
 use crate::telemetry::audit::Event;
-use crate::write::recover::by_hand;
+use crate::write::resolve::by_hand;
 
 const PROCEDURE: &str = "tributary.resolve";
 
@@ -18,14 +19,17 @@ pub(super) async fn run(session: &mut Session, arguments: &[String]) -> Result<(
     call::check_superuser(session, PROCEDURE)?;
     let (commitment, snapshot) = (session.shared.commitment.clone(), session.shared.catalog.snapshot());
     // In the words of SQL and in those of stores.
-    let word = if word == "abort" { "rollback" } else { word.as_str() };
-    let resolved = by_hand::resolve(&commitment.coordinator, &snapshot.connectors, name, word).await;
+    let word = if word == "rollback" { "abort" } else { word.as_str() };
+    let resolved = by_hand(&commitment.coordinator, &snapshot.connectors, name, word).await;
     let event = Event::new("resolve").by(&session.role).process(session.process_id);
     let event = event.with("name", name.as_str()).with("word", word);
     let event = match &resolved {
-        Ok(()) => event.done(),
+        Ok(stores) => {
+            let stores: Vec<&str> = stores.iter().map(StoreName::as_str).collect();
+            event.with("stores", stores.join(", ")).done()
+        }
         Err(error) => event.failed(&error.sqlstate),
     };
     commitment.audit.tell(event).await;
-    resolved
+    resolved.map(drop)
 }
