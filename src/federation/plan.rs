@@ -76,6 +76,8 @@ pub struct Setting {
     pub plan_mode: PlanMode,
     /// How its rows are asked for.
     pub reading: Reading,
+    /// Whether rows that a statement changes are told to their stores one by one wherever they can be, so that each can be undone.
+    pub rows_only: bool,
 }
 
 impl Setting {
@@ -99,6 +101,7 @@ impl Setting {
             shares_plans,
             plan_mode,
             reading,
+            rows_only: false,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
+use crate::stores::commit::OwnTable;
 use crate::stores::schema::TableKind;
 use crate::stores::{Connector, StoreError};
 
@@ -61,12 +62,25 @@ fn check_filled(relation: &Relation) -> Result<(), Diagnosis> {
     }
 }
 
+/// Whether a relation is a table of ours that its store shows: the outbox.
+fn is_own(relation: &Relation) -> bool {
+    match &relation.body {
+        RelationBody::Stored { table, .. } => OwnTable::ALL.iter().any(|own| own.name() == table.id.name),
+        RelationBody::View { .. } | RelationBody::Rows(_) => false,
+    }
+}
+
 /// Whether a relation is one whose rows can be changed at all.
 ///
 /// # Errors
-/// 55000 for a view of ours, 42809 for a materialized view, 42501 for a relation of the system.
+/// 55000 for a view of ours, 42809 for a materialized view, 42501 for a relation of the system and for the tables of ours in a store.
 pub fn check_kind(verb: &str, relation: &Relation) -> Result<(), Diagnosis> {
     let name = &relation.name;
+    if is_own(relation) {
+        return Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("permission denied for table {name}"))
+            .with_detail("It is written beside the rows of other tables only.")
+            .with_hint("CALL tributary.emit(topic, key, payload) adds an event."));
+    }
     if verb == COPY {
         return check_filled(relation);
     }
@@ -146,6 +160,19 @@ mod tests {
             assert_eq!(code(&relation, false, false).as_deref(), expected, "{relation:?}");
             assert_eq!(code(&relation, true, false).as_deref(), Some("25006"), "{relation:?}");
             assert_eq!(code(&relation, false, true).as_deref(), expected.or(Some("42501")), "{relation:?}");
+        }
+    }
+
+    #[test]
+    fn the_tables_of_ours_are_not_written_to_by_statements() {
+        for own in OwnTable::ALL {
+            let RelationBody::Stored { store, table } = stored(TableKind::Table).body else { panic!("no table") };
+            let mut table = Table::clone(&table);
+            own.name().clone_into(&mut table.id.name);
+            let own = relation(RelationBody::Stored { store, table: Arc::new(table) });
+            for verb in ["INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE TABLE", COPY] {
+                assert_eq!(check_kind(verb, &own).unwrap_err().sqlstate, "42501", "{verb}");
+            }
         }
     }
 
