@@ -88,7 +88,8 @@ impl Tributary {
         let arguments = ["serve".into(), catalog.as_os_str().to_owned()];
         let guarded = place.start_file(program, &arguments, EndSignal::Kill)?;
         let mut server = Self { endpoint, guarded };
-        match server.guarded.ready(|| answers(&server.endpoint)).await {
+        let ready = server.guarded.ready(|| answers(&server.endpoint)).await;
+        match ready {
             // Somebody may have had the port for a moment.
             Err(SandboxError::Ended { .. }) => server.again(variables).await?,
             ready => ready?,
