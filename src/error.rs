@@ -278,6 +278,8 @@ fn inner_cause(error: &DataFusionError) -> Option<&(dyn Error + 'static)> {
 
 /// SQLSTATE codes by their PostgreSQL condition names (manual, appendix A).
 pub mod sqlstate {
+    /// 01000
+    pub const WARNING: &str = "01000";
     /// 08000
     pub const CONNECTION_EXCEPTION: &str = "08000";
     /// 08001: a store cannot be reached.
@@ -396,6 +398,8 @@ pub mod sqlstate {
     pub const INDETERMINATE_DATATYPE: &str = "42P18";
     /// 42P20
     pub const WINDOWING_ERROR: &str = "42P20";
+    /// 53100
+    pub const DISK_FULL: &str = "53100";
     /// 53200
     pub const OUT_OF_MEMORY: &str = "53200";
     /// 53300
@@ -422,6 +426,8 @@ pub mod sqlstate {
     pub const IDLE_SESSION_TIMEOUT: &str = "57P05";
     /// 58000
     pub const SYSTEM_ERROR: &str = "58000";
+    /// 58030
+    pub const IO_ERROR: &str = "58030";
     /// F0000
     pub const CONFIG_FILE_ERROR: &str = "F0000";
     /// 72000
@@ -430,6 +436,8 @@ pub mod sqlstate {
     pub const FDW_ERROR: &str = "HV000";
     /// XX000
     pub const INTERNAL_ERROR: &str = "XX000";
+    /// XX001
+    pub const DATA_CORRUPTED: &str = "XX001";
 }
 
 #[cfg(test)]

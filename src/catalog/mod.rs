@@ -4,6 +4,7 @@
 //! server → Catalog::load(stores, views) → discover every store → Snapshot (one atomic swap)
 //! session → Catalog::snapshot → name resolution → a relation: stored table, view or system relation
 //! statements that fail or succeed, pings → Reach (whether stores answer now) → tributary.stores, health
+//! commits over several stores, and rounds after them → Commits → tributary.transactions, tributary.in_doubt
 //! CALL tributary.refresh, a changed table, a store that came back → Catalog::refresh → the next Snapshot
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! the connectors'), and plans (those are `federation`'s).
 
 mod builder;
+pub mod commits;
 pub mod discover;
 mod entry;
 pub mod keyword;
@@ -23,6 +25,7 @@ pub mod reach;
 pub mod snapshot;
 pub mod system;
 
+pub use commits::Commits;
 pub use discover::{Catalog, Known, Replaced, StoreEntry, ViewSource};
 pub use name::{Naming, QualifiedName, SearchPath};
 pub use reach::Reach;

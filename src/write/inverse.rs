@@ -1,0 +1,1 @@
+//! Statements that undo an edit.

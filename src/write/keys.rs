@@ -1,0 +1,1 @@
+//! Idempotency keys: a statement that is sent again is not run again.

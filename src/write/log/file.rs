@@ -1,0 +1,1 @@
+//! The log as files in the directory of the state.

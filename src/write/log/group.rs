@@ -1,0 +1,1 @@
+//! One thread that writes for all, a group at a time.

@@ -1,0 +1,1 @@
+//! The log as rows of a store.

@@ -1,0 +1,1 @@
+//! Messages that are written beside the rows that they tell of.

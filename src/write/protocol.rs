@@ -1,0 +1,1 @@
+//! Prepare, decide, end: how all stores of a transaction commit or none.

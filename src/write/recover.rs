@@ -1,0 +1,1 @@
+//! Rounds that end what was left in the stores.
