@@ -101,7 +101,7 @@ async fn last(session: &Session, stores: &[&str]) -> BTreeMap<Key, Vec<i64>> {
     last
 }
 
-async fn check(shared: Shared, stores: &'static [&'static str], isolation: &'static str, level: Level) {
+async fn check(mut shared: Shared, stores: &'static [&'static str], isolation: &'static str, level: Level) {
     let history = history(shared.address(), stores, isolation).await;
     let session = shared.session().await;
     settled(&session).await;
@@ -113,7 +113,7 @@ async fn check(shared: Shared, stores: &'static [&'static str], isolation: &'sta
     assert!(stores.len() == 1 || several > 5, "{several} of them wrote to several stores");
     let found = anomalies(&history, &last, level);
     assert!(found.is_empty(), "{found:?} in a history of {} transactions", history.len());
-    shared.server.stop().await;
+    shared.stop().await;
 }
 
 /// How many stores a transaction has written to.

@@ -238,7 +238,7 @@ pub async fn settled(session: &Session) {
     eventually("the end of all transactions", async || (session.answer(open).await == "0|0").then_some(())).await;
 }
 
-async fn transfer_in_peace(shared: Shared, stores: [&'static str; 3]) {
+async fn transfer_in_peace(mut shared: Shared, stores: [&'static str; 3]) {
     let mut bank = Bank::over(stores);
     bank.work(shared.address(), 7);
     bank.go_on(TRANSFERS).await;
@@ -247,8 +247,9 @@ async fn transfer_in_peace(shared: Shared, stores: [&'static str; 3]) {
     settled(&session).await;
     bank.check(&session, "in peace").await;
     let (kept, lost) = (bank.count(End::Committed), bank.count(End::Unknown));
+    eventually("the end of all marks", async || (shared.marks().await == 0).then_some(())).await;
     assert!(kept > TRANSFERS / 10 && lost == 0, "{kept} of {} transfers were committed, {lost} are unknown", bank.ended());
-    shared.server.stop().await;
+    shared.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

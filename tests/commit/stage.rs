@@ -30,7 +30,7 @@ pub const LISTS: i64 = 4;
 /// The stores of the tests, by the names that they have in Tributary.
 pub const SERVERS: [&str; 3] = ["pg", "maria", "mongo"];
 /// A server that prepares, and two files that are committed together.
-pub const FILES: [&str; 3] = ["pg", "left", "right"];
+pub const FILES: [&str; 3] = ["pg", "east", "west"];
 
 /// Statements that make and fill the tables in a store of SQL.
 pub fn tables() -> Vec<String> {
@@ -100,10 +100,24 @@ pub async fn in_file(path: &Path, sql: &str) -> Vec<String> {
     rows
 }
 
+/// Marks of commits in the SQLite files of a catalog directory.
+pub async fn marks_in_files(place: &Place) -> usize {
+    let mut found = 0;
+    for file in ["east", "west"].map(|name| place.path().join(format!("{name}.db"))) {
+        let is_there = "SELECT name FROM sqlite_schema WHERE name = 'tributary_marks'";
+        if file.exists() && !in_file(&file, is_there).await.is_empty() {
+            found += in_file(&file, "SELECT id FROM tributary_marks WHERE state = 'commit'").await.len();
+        }
+    }
+    found
+}
+
 /// Tributary in this process, over databases of the servers that all tests share.
 pub struct Shared {
     pub place: Place,
-    pub server: Server,
+    server: Option<Server>,
+    /// The MongoDB and the database that decide.
+    deciding: Option<(&'static Mongo, String)>,
 }
 
 impl Shared {
@@ -123,7 +137,8 @@ impl Shared {
         place.mariadb("maria", mariadb, &databases[1], "pool.size = 12\n");
         place.mongodb("mongo", mongodb, &databases[2], COLLECTIONS);
         let server = place.serve().await;
-        Self { place, server }
+        let deciding = Some((mongodb, databases[2].clone()));
+        Self { place, server: Some(server), deciding }
     }
 
     /// Over PostgreSQL and two files.
@@ -133,21 +148,38 @@ impl Shared {
         let database = postgres.fresh_database().await.unwrap();
         fill_postgres(postgres, &database).await;
         place.postgres("pg", postgres, &database, "pool.size = 12\n");
-        for name in ["left", "right"] {
+        for name in ["east", "west"] {
             fill_sqlite(&place, name, "delete").await;
         }
         let server = place.serve().await;
-        Self { place, server }
+        Self { place, server: Some(server), deciding: None }
+    }
+
+    /// How many marks of commits are in the stores that decide.
+    pub async fn marks(&self) -> usize {
+        let mut found = 0;
+        if let Some((server, database)) = &self.deciding {
+            let marks = mongodb_client(server).await.database(database).collection::<Document>("tributary_marks");
+            found += usize::try_from(marks.count_documents(doc! { "state": "commit" }).await.unwrap()).unwrap();
+        }
+        found + marks_in_files(&self.place).await
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.server.addresses()[0]
+        self.server.as_ref().unwrap().addresses()[0]
     }
 
     /// A session.
     pub async fn session(&self) -> Session {
-        proxy::connect(&self.server, OWNER).await
+        proxy::open(&proxy::login(self.address(), OWNER)).await.unwrap()
+    }
+
+    /// Ends the server; the directory is left as it is then.
+    pub async fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
     }
 }
 
@@ -155,6 +187,23 @@ fn trusting() -> Place {
     let place = Place::new();
     place.configure("auth.trust = true\nlimits.max_connections = 100");
     place
+}
+
+/// Further lines of a catalog directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Lines<'l> {
+    /// In `tributary.toml`.
+    pub server: &'l str,
+    /// In the file of each store.
+    pub store: &'l str,
+    /// The mode of the journal of SQLite files.
+    pub journal: &'l str,
+}
+
+impl Default for Lines<'_> {
+    fn default() -> Self {
+        Self { server: "", store: "", journal: "delete" }
+    }
 }
 
 /// What is killed and started again: Tributary as a process, and servers of its own behind gates.
@@ -208,6 +257,11 @@ fn setup(arguments: &[&str]) -> Setup {
 impl Stage {
     /// Starts those of [`SERVERS`] or [`FILES`] that are named, fills them, and starts Tributary over them with these failpoints.
     pub async fn start(stores: &[&str], failpoints: &str) -> Self {
+        Self::start_with(stores, Lines::default(), failpoints).await
+    }
+
+    /// The same with further lines in the files of the catalog directory.
+    pub async fn start_with(stores: &[&str], lines: Lines<'_>, failpoints: &str) -> Self {
         let place = Place::new();
         let mut stage = (None, None, None);
         for store in stores {
@@ -216,14 +270,14 @@ impl Stage {
                     let server = Postgres::start_with(&setup(&[])).await.unwrap();
                     fill_postgres(&server, server.database()).await;
                     let door = Door::to(&server).await;
-                    behind(&place, "pg", "postgres", (&*server, &door));
+                    behind((&place, "pg", "postgres"), (&*server, &door, lines.store));
                     stage.0 = Some((server, door));
                 }
                 "maria" => {
                     let server = MariaDb::start_with(&setup(&["--innodb-lock-wait-timeout=5"])).await.unwrap();
                     fill_mariadb(&server, server.database()).await;
                     let door = Door::to(&server).await;
-                    behind(&place, "maria", "mariadb", (&*server, &door));
+                    behind((&place, "maria", "mariadb"), (&*server, &door, lines.store));
                     stage.1 = Some((server, door));
                 }
                 "mongo" => {
@@ -231,13 +285,17 @@ impl Stage {
                     let server = Mongo::start_with(&setup(&["--setParameter=transactionLifetimeLimitSeconds=3"])).await.unwrap();
                     fill_mongodb(&server, server.database()).await;
                     let door = Door::to(&server).await;
-                    behind(&place, "mongo", "mongodb", (&*server, &door));
+                    behind((&place, "mongo", "mongodb"), (&*server, &door, lines.store));
                     stage.2 = Some((server, door));
                 }
-                file => drop(fill_sqlite(&place, file, "delete").await),
+                file => {
+                    fill_sqlite(&place, file, lines.journal).await;
+                    let text = format!("kind = \"sqlite\"\npath = \"{file}.db\"\n{}", lines.store);
+                    place.write(&format!("stores/{file}.toml"), &text);
+                }
             }
         }
-        let proxy = start(&place, failpoints).await;
+        let proxy = start(&place, lines.server, failpoints).await;
         Self { proxy, place, postgres: stage.0, mariadb: stage.1, mongodb: stage.2 }
     }
 
@@ -293,11 +351,11 @@ pub fn variables(failpoints: &str) -> [(&'static str, &str); 1] {
 }
 
 /// Serves a directory by a process on a free port. The directory's own `tributary.toml` is written for it.
-pub async fn start(place: &Place, failpoints: &str) -> Tributary {
+pub async fn start(place: &Place, lines: &str, failpoints: &str) -> Tributary {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let text = format!(
         "listen = \"127.0.0.1:{port}\"\nhttp.listen = \"off\"\ndatabase = \"{DATABASE}\"\nauth.trust = true\nlog.level = \"warn\"\n\
-         limits.max_connections = 100\nlimits.drain_grace = \"2s\"\n[roles.{OWNER}]\nsuperuser = true\n[roles.guest]\n"
+         limits.max_connections = 100\nlimits.drain_grace = \"2s\"\n{lines}\n[roles.{OWNER}]\nsuperuser = true\n[roles.guest]\n"
     );
     place.write("tributary.toml", &text);
     let endpoint = Endpoint {
@@ -312,16 +370,16 @@ pub async fn start(place: &Place, failpoints: &str) -> Tributary {
 }
 
 /// A store file that goes through a door.
-fn behind(place: &Place, name: &str, kind: &str, (endpoint, door): (&Endpoint, &Door)) {
+fn behind((place, name, kind): (&Place, &str, &str), (endpoint, door, lines): (&Endpoint, &Door, &str)) {
     let (user, password, database, port) = (endpoint.user(), endpoint.password(), endpoint.database(), door.gate.port());
     let login = format!("user = \"{user}\"\npassword = \"{password}\"\ndatabase = \"{database}\"\n");
     let text = match kind {
         "mongodb" => format!(
             "kind = \"mongodb\"\nhosts = [\"127.0.0.1:{port}\"]\ndirect = true\n{login}databases = [\"{database}\"]\n\
-             query_timeout = \"5s\"\nserver_selection_timeout = \"3s\"\n{COLLECTIONS}"
+             query_timeout = \"5s\"\nserver_selection_timeout = \"3s\"\n{lines}{COLLECTIONS}"
         ),
-        "postgres" => format!("kind = \"postgres\"\nport = {port}\n{login}deadline = \"5s\"\npool.size = 12\n"),
-        _ => format!("kind = \"mariadb\"\nport = {port}\n{login}query_timeout = \"5s\"\npool.size = 12\n"),
+        "postgres" => format!("kind = \"postgres\"\nport = {port}\n{login}deadline = \"5s\"\npool.size = 12\n{lines}"),
+        _ => format!("kind = \"mariadb\"\nport = {port}\n{login}query_timeout = \"5s\"\npool.size = 12\n{lines}"),
     };
     place.write(&format!("stores/{name}.toml"), &text);
 }

@@ -1,0 +1,178 @@
+//! One commit over several stores that is held at a step, and what others see and do meanwhile.
+
+use std::process::Command;
+use std::time::Duration;
+
+use tributary::task::OwnedTask;
+
+use super::bank::settled;
+use super::stage::{Stage, variables};
+use super::{Said, ask, eventually};
+use crate::support::proxy::Session;
+
+/// Statements of a transaction over two stores that prepare.
+const BOTH: [&str; 3] = [
+    "BEGIN",
+    "UPDATE pg.accounts SET balance = balance - 5 WHERE _id = 1",
+    "UPDATE maria.accounts SET balance = balance + 5 WHERE _id = 1",
+];
+const SEEN: &str = "SELECT (SELECT balance FROM pg.accounts WHERE _id = 1), (SELECT balance FROM maria.accounts WHERE _id = 1)";
+const UNDER_WAY: &str = "SELECT state FROM tributary.transactions WHERE state NOT IN ('committed', 'rolled back')";
+
+async fn stage(failpoints: &str) -> Stage {
+    Stage::start(&["pg", "maria"], failpoints).await
+}
+
+/// Writes to both stores and sends COMMIT, which is answered in the background.
+async fn committing(session: Session) -> OwnedTask<(Result<Vec<String>, Said>, Session)> {
+    for sql in BOTH {
+        session.answer(sql).await;
+    }
+    OwnedTask::spawn(async move {
+        let answered = ask(&session, "COMMIT").await;
+        (answered, session)
+    })
+}
+
+/// Waits until a commit is held at a failpoint behind its decision.
+async fn held(watcher: &Session) {
+    eventually("the commit at its failpoint", async || {
+        let states = watcher.rows(UNDER_WAY).await.unwrap();
+        states.iter().any(|state| ["deciding", "committing"].contains(&state.as_str())).then_some(())
+    })
+    .await;
+    // The record of the decision is a write to the disk, of a moment; the failpoint holds the commit for much longer.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
+/// What both stores hold once everything has ended.
+async fn at_the_end(stage: &Stage, expected: &str) {
+    let session = stage.session().await;
+    eventually("the end of what was prepared", async || stage.prepared().await.is_empty().then_some(())).await;
+    settled(&session).await;
+    assert_eq!(session.answer(SEEN).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_of_postgres_and_mariadb_goes_on_without_its_client() {
+    let stage = stage("after_prepare=pause:1500ms").await;
+    let watcher = stage.session().await;
+    let commit = committing(stage.session().await).await;
+    eventually("both branches prepared", async || (stage.prepared().await.len() == 2).then_some(())).await;
+    assert_eq!(watcher.answer(UNDER_WAY).await.lines().count(), 1);
+    // The session goes, and its connection with it.
+    drop(commit);
+    eventually("the end of the commit", async || watcher.rows(UNDER_WAY).await.unwrap().is_empty().then_some(())).await;
+    at_the_end(&stage, "995|1005").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_timeout_and_no_cancel_cuts_a_commit_of_postgres_and_mariadb() {
+    let stage = stage("after_prepare=pause:1500ms").await;
+    let session = stage.session().await;
+    session.answer("SET statement_timeout = '300ms'").await;
+    let (answered, session) = committing(session).await.join().await.unwrap();
+    assert_eq!(answered, Ok(Vec::new()));
+    assert_eq!(session.answer("SHOW tributary.last_commit").await, "two-phase: pg, maria");
+    at_the_end(&stage, "995|1005").await;
+    session.answer("RESET statement_timeout").await;
+    for sql in BOTH {
+        session.answer(sql).await;
+    }
+    let (answered, ()) = tokio::join!(ask(&session, "COMMIT"), async {
+        eventually("both branches prepared", async || (stage.prepared().await.len() == 2).then_some(())).await;
+        session.cancel().await;
+    });
+    assert_eq!(answered, Ok(Vec::new()));
+    at_the_end(&stage, "990|1010").await;
+}
+
+/// What is promised of reads across stores is no one moment: this is what may be seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_and_mariadb_may_be_seen_before_and_after_one_commit() {
+    let stage = stage("after_first_commit=pause:3s").await;
+    let reader = stage.session().await;
+    let commit = committing(stage.session().await).await;
+    let halves = ["995|1000", "1000|1005"];
+    eventually("a half of the commit", async || {
+        let seen = reader.answer(SEEN).await;
+        assert_ne!(seen, "995|1005", "the second store was not held");
+        halves.contains(&seen.as_str()).then_some(())
+    })
+    .await;
+    let (answered, _session) = commit.join().await.unwrap();
+    assert_eq!(answered, Ok(Vec::new()));
+    at_the_end(&stage, "995|1005").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mariadb_that_is_cut_off_after_it_prepared_follows_postgres_when_it_is_back() {
+    let mut stage = stage("after_decision=pause:3s").await;
+    let watcher = stage.session().await;
+    let commit = committing(stage.session().await).await;
+    held(&watcher).await;
+    stage.mariadb.as_mut().unwrap().1.cut().await;
+    let (answered, session) = commit.join().await.unwrap();
+    assert_eq!(answered, Ok(Vec::new()), "the decision is on disk");
+    assert_eq!(session.answer("SHOW tributary.last_commit").await, "two-phase: pg, maria");
+    assert_eq!(stage.prepared().await.len(), 1, "of MariaDB alone");
+    let pending = "SELECT array_to_string(pending, ',') FROM tributary.transactions WHERE state = 'committing'";
+    assert_eq!(watcher.answer(pending).await, "maria");
+    // Another start finds it in its log.
+    stage.proxy.again(&variables("")).await.unwrap();
+    stage.mariadb.as_mut().unwrap().1.mend().await;
+    at_the_end(&stage, "995|1005").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mariadb_that_never_answers_to_being_prepared_takes_postgres_back_with_it() {
+    let mut stage = stage("before_prepare=pause:1s").await;
+    let watcher = stage.session().await;
+    let commit = committing(stage.session().await).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stage.mariadb.as_ref().unwrap().1.freeze();
+    let (answered, session) = commit.join().await.unwrap();
+    let Err(Said::Code(code)) = answered else { panic!("{answered:?}") };
+    assert_eq!(code, "08006");
+    assert_eq!(session.answer("SELECT 'usable'").await, "usable");
+    stage.mariadb.as_mut().unwrap().1.mend().await;
+    eventually("the way back", async || watcher.rows(SEEN).await.ok()).await;
+    at_the_end(&stage, "1000|1000").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_between_prepare_and_commit_of_postgres_and_mariadb_changes_nothing() {
+    let stage = stage("after_prepare=pause:2s").await;
+    let commit = committing(stage.session().await).await;
+    eventually("both branches prepared", async || (stage.prepared().await.len() == 2).then_some(())).await;
+    let process = stage.proxy.process_id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
+    let (answered, _session) = commit.join().await.unwrap();
+    assert_eq!(answered, Ok(Vec::new()));
+    at_the_end(&stage, "995|1005").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_transactions_that_wait_for_each_other_in_postgres_and_mariadb_are_ended_by_a_timeout() {
+    let stage = stage("").await;
+    let (left, right) = (stage.session().await, stage.session().await);
+    for session in [&left, &right] {
+        session.answer("SET statement_timeout = '2s'; BEGIN").await;
+    }
+    left.answer(BOTH[1]).await;
+    right.answer(BOTH[2]).await;
+    let (first, second) = tokio::join!(ask(&left, BOTH[2]), ask(&right, BOTH[1]));
+    let failed: Vec<&Said> = [&first, &second].into_iter().filter_map(|asked| asked.as_ref().err()).collect();
+    assert!(!failed.is_empty(), "nobody was ended");
+    for said in failed {
+        let Said::Code(code) = said else { panic!("a connection was lost") };
+        assert!(["57014", "55P03", "40001"].contains(&code.as_str()), "{code}");
+    }
+    for session in [&left, &right] {
+        // The one that failed is rolled back by it.
+        session.answer("COMMIT").await;
+    }
+    let kept = [&first, &second].into_iter().filter(|asked| asked.is_ok()).count();
+    let expected = if kept == 1 { "995|1005" } else { "1000|1000" };
+    at_the_end(&stage, expected).await;
+}
