@@ -47,22 +47,25 @@ async fn goes_on(shared: &Shared) -> String {
     said
 }
 
+/// The bytes of the log, and where the last of its records ends: what follows is empty.
+fn read(path: &Path) -> (Vec<u8>, usize) {
+    let bytes = fs::read(path).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    assert!(end > HEADER + 20 * 16, "{end} bytes of a log of 20 decisions");
+    (bytes, end)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_ends_in_the_middle_of_a_record_of_postgres_is_cut_there() {
-    let shared = decided().await;
-    let path = log(shared.place.path());
-    let whole = fs::read(&path).unwrap();
-    let end = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    assert!(end > HEADER + 20 * 16, "{end} bytes of a log of 20 decisions");
-    // The last of the records went to the disk in part, or as something else: what follows it is empty.
-    let mut torn = whole.clone();
-    torn[end - 3..].fill(0);
-    let mut flipped = whole.clone();
-    flipped[end - 1] ^= 0x40;
-    let mut short = whole.clone();
-    short.truncate(end - 1);
-    for damaged in [torn, flipped, short] {
-        fs::write(log(shared.place.path()), damaged).unwrap();
+    // The last of the records went to the disk in part, or as something else, or not at all.
+    let damages: [fn(&mut Vec<u8>, usize); 3] =
+        [|bytes, end| bytes[end - 3..].fill(0), |bytes, end| bytes[end - 1] ^= 0x40, |bytes, end| bytes.truncate(end - 1)];
+    for damage in damages {
+        let shared = decided().await;
+        let path = log(shared.place.path());
+        let (mut bytes, end) = read(&path);
+        damage(&mut bytes, end);
+        fs::write(&path, bytes).unwrap();
         assert_eq!(goes_on(&shared).await, "last resource: pg; last: east\n21");
     }
 }
@@ -71,21 +74,17 @@ async fn a_log_that_ends_in_the_middle_of_a_record_of_postgres_is_cut_there() {
 async fn a_log_of_postgres_that_is_damaged_in_the_middle_is_refused_by_its_name() {
     let shared = decided().await;
     let path = log(shared.place.path());
-    let whole = fs::read(&path).unwrap();
-    let end = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    for place in [HEADER + 1, HEADER + (end - HEADER) / 2] {
+    let (whole, end) = read(&path);
+    // The header, the first record, and one in the middle.
+    for place in [0, HEADER + 1, HEADER + (end - HEADER) / 2] {
         let mut damaged = whole.clone();
         damaged[place] ^= 0x01;
-        fs::write(&path, damaged).unwrap();
+        fs::write(&path, &damaged).unwrap();
         let error = shared.place.try_serve().await.unwrap_err();
         let told = format!("{error}: {error:?}");
-        assert!(told.contains(path.file_name().unwrap().to_str().unwrap()), "{told}");
+        assert!(told.contains(path.file_name().unwrap().to_str().unwrap()), "byte {place}: {told}");
+        assert_eq!(fs::read(&path).unwrap(), damaged, "a log that is refused is left as it is");
     }
-    // A header that is not one of ours.
-    let mut damaged = whole.clone();
-    damaged[0] ^= 0x01;
-    fs::write(&path, damaged).unwrap();
-    assert!(shared.place.try_serve().await.is_err());
     fs::write(&path, whole).unwrap();
     assert_eq!(goes_on(&shared).await, "last resource: pg; last: east\n21");
 }

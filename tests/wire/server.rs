@@ -13,10 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tributary::catalog::{Catalog, system};
 use tributary::federation::engine::{Engine, Limits as EngineLimits};
 use tributary::options::Secret;
-use tributary::session::Shared;
 use tributary::session::role::{Role, Roles, Verifier};
+use tributary::session::{Commitment, Shared};
 use tributary::task::OwnedTask;
+use tributary::telemetry::audit::Audit;
 use tributary::wire::{Limits, Listener, Settings, TlsSettings};
+use tributary::write::coordinator::Coordinator;
 
 /// The catalog's name, as clients see it.
 pub const DATABASE: &str = "tributary";
@@ -49,6 +51,7 @@ pub fn settings() -> Settings {
         roles: Arc::new(ArcSwap::from_pointee(roles)),
         mock_seed: Secret::new("seed"),
         limits: Limits::default(),
+        audit: Audit::off(),
     }
 }
 
@@ -76,7 +79,8 @@ pub fn trusted(settings: Settings) -> Settings {
 pub async fn start(settings: Settings) -> Server {
     let engine = Engine::new(&EngineLimits::default()).unwrap();
     let catalog = Catalog::load(DATABASE, Vec::new(), Vec::new(), system::relations()).await.unwrap();
-    let (shared, _reports) = Shared::new(Arc::new(catalog), engine, Arc::clone(&settings.roles));
+    let commitment = Commitment { coordinator: Coordinator::without_log(), audit: Audit::off(), own: Arc::default() };
+    let (shared, _reports) = Shared::new(Arc::new(catalog), engine, Arc::clone(&settings.roles), commitment);
     let listener = Listener::bind(settings).unwrap();
     let address = listener.local_addresses()[0];
     let shutdown = CancellationToken::new();
