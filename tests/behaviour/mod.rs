@@ -5,6 +5,7 @@
 //! `wire`, what drivers see in `clients`.
 
 mod collations;
+mod commits;
 mod cursors_of_postgres;
 mod doors;
 mod endless;
