@@ -228,7 +228,7 @@ async fn a_second_store_that_cannot_be_committed_with_the_first_is_refused_befor
     let failure = session.rows("INSERT INTO shelf.books VALUES (2)").await.unwrap_err();
     let told = "stores \"notes\" and \"shelf\" cannot be committed together: the journal of \"notes\" is in mode wal";
     assert_eq!((failure.code.as_str(), failure.message.as_str()), ("0A000", told));
-    assert!(failure.hint.contains("journal_mode"), "{failure:?}");
+    assert!(failure.detail.contains("journal_mode"), "{failure:?}");
     assert_eq!(code(&session, "SELECT 1").await, "25P02");
     session.answer("COMMIT").await;
     assert_eq!(stored(&notes, ALL).await.len(), 2);

@@ -25,7 +25,7 @@ const MARKS_EACH: usize = 8;
 
 /// The steps at which a commit of `stores` can be stopped.
 fn points(stores: &[&str]) -> Vec<&'static str> {
-    let named = Point::ALL.into_iter().map(Point::name).filter(|name| *name != "saga_step");
+    let named = Point::ALL.into_iter().map(|(_, name)| name).filter(|name| *name != "saga_step");
     // Files decide every commit that they take part in; without a second server none is decided by the log alone.
     let by_log = ["before_decision", "after_decision"];
     named.filter(|name| stores.contains(&"maria") || !by_log.contains(name)).collect()

@@ -36,8 +36,7 @@ async fn files_with_write_ahead_logs_are_refused_together_unless_steps_are_asked
     session.answer(FROM).await;
     let refused = session.rows(TO).await.unwrap_err();
     assert_eq!(refused.code, "0A000");
-    assert!(refused.hint.contains("journal_mode") || refused.hint.contains("saga"), "{refused:?}");
-    assert!(format!("{refused:?}").contains("wal"), "{refused:?}");
+    assert!(refused.message.ends_with("is in mode wal"), "{refused:?}");
     session.answer("ROLLBACK").await;
     session.answer(SAGA).await;
     for (undone, expected) in [(false, "995|1005"), (true, "990|1010")] {
