@@ -414,6 +414,8 @@ pub mod sqlstate {
     pub const TOO_MANY_COLUMNS: &str = "54011";
     /// 55000
     pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
+    /// 55006
+    pub const OBJECT_IN_USE: &str = "55006";
     /// 55P02
     pub const CANT_CHANGE_RUNTIME_PARAM: &str = "55P02";
     /// 55P03

@@ -129,10 +129,36 @@ pub struct Doubt {
     pub reason: Option<String>,
 }
 
-/// What is shown. Bounded: what is under way by the number of sessions and [`ENDED_MAX`] of the log, what has ended and what is in
-/// doubt by the constants.
+/// How a commit has ended, as metrics name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// It is there.
+    Committed,
+    /// It is not.
+    RolledBack,
+    /// Nobody knew when the client was told.
+    Unknown,
+}
+
+impl Outcome {
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::RolledBack => "rolled back",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What is shown. Bounded: what is under way by the number of sessions and what a log may have left open, what has ended and what is in
+/// doubt by [`ENDED_MAX`] and [`IN_DOUBT_MAX`].
 #[derive(Debug, Default)]
-pub struct Commits(Mutex<Shown>);
+pub struct Commits {
+    shown: Mutex<Shown>,
+    /// How many commits of each kind of guarantee have ended how, since the start.
+    counts: Mutex<BTreeMap<(&'static str, Outcome), u64>>,
+}
 
 #[derive(Debug, Default)]
 struct Shown {
@@ -186,9 +212,23 @@ impl Commits {
         self.shown().in_doubt.clone()
     }
 
-    fn shown(&self) -> MutexGuard<'_, Shown> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A commit that promises this has ended.
+    pub fn count(&self, guarantee: &'static str, outcome: Outcome) {
+        *locked(&self.counts).entry((guarantee, outcome)).or_default() += 1;
     }
+
+    /// How many commits have ended: what they promise, how, and how often.
+    pub fn counts(&self) -> Vec<(&'static str, &'static str, u64)> {
+        locked(&self.counts).iter().map(|((guarantee, outcome), count)| (*guarantee, outcome.word(), *count)).collect()
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        locked(&self.shown)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -280,7 +280,8 @@ pub trait Connector: Any + fmt::Debug + Send + Sync {
         None
     }
 
-    /// Makes the table where it is not there. Never in somebody's transaction. Safe to run side by side.
+    /// Makes the table where it is not there. Never in somebody's transaction. Safe to run side by side. Where an open branch keeps
+    /// others from making one, [`OwnTable::Marks`] is left to [`Branch::mark`].
     ///
     /// # Errors
     /// What the store answered.
@@ -494,7 +495,7 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
         Err(StoreError::Unsupported { store: "of the branch".to_owned(), feature: "prepared transactions" })
     }
 
-    /// Writes the mark into its transaction, in [`OwnTable::Marks`], which is there.
+    /// Writes the mark into its transaction, in [`OwnTable::Marks`], for which [`Connector::install`] was called before.
     ///
     /// # Errors
     /// What the store answered; it has ended the branch as an error of an edit does.

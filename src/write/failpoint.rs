@@ -55,7 +55,7 @@ impl Point {
 
 /// What happens at which place; nothing by default.
 #[derive(Debug, Default)]
-pub struct Points;
+pub struct Points {}
 
 impl Points {
     /// A commit has come to a place.

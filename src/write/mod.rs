@@ -4,7 +4,7 @@
 //! a planned write → access (who may) → run (its edits, one after the other) → coordinator (before the command tag, or at COMMIT)
 //! coordinator: one store → commit; several → protocol (prepare, decide, end) or saga (one after the other, with what undoes them)
 //!              → log (the decision) · open (what is under way, and what is left) · failpoint (where tests stop it)
-//! afterwards, and at every start: recover ends what was left, by log and open
+//! afterwards, and at every start: recover ends what was left, by log and open; resolve what somebody ends by hand
 //! beside the rows: keys (a statement sent again runs once), outbox (messages), inverse (what undoes an edit)
 //! ```
 //!
@@ -16,6 +16,8 @@ pub mod access;
 pub mod commit;
 pub mod coordinator;
 pub mod failpoint;
+#[cfg(test)]
+mod fakes;
 pub mod inverse;
 pub mod keys;
 pub mod log;
@@ -23,5 +25,6 @@ pub mod open;
 pub mod outbox;
 mod protocol;
 pub mod recover;
+pub mod resolve;
 pub mod run;
 pub mod saga;

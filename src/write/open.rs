@@ -147,6 +147,11 @@ impl UnderWay {
         self.fate = fate;
     }
 
+    /// Whether it is rolled back if nothing more is heard.
+    pub fn is_rolled_back(&self) -> bool {
+        self.fate == Fate::Abort
+    }
+
     /// There is a mark of the whole transaction in a store, or may be.
     pub fn marked(&mut self, store: &StoreName) {
         self.mark = Some(store.clone());
