@@ -1,5 +1,7 @@
 //! The audit log: who logged in, what changed, and what was written, without a password and without a value.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::Value;
 
 use super::eventually;
@@ -55,9 +57,8 @@ async fn logins_and_changes_are_written_down_without_what_is_secret() {
     let all = text(&place);
     assert!(!all.contains(PASSWORD) && !all.contains("hunter2") && !all.contains("SCRAM"), "{all}");
     server.stop().await;
-    let mode = std::os::unix::fs::PermissionsExt::mode(
-        &std::fs::metadata(place.path().join(".state/audit.jsonl")).unwrap().permissions(),
-    );
+    let file = std::fs::metadata(place.path().join(".state/audit.jsonl")).unwrap();
+    let mode = file.permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
