@@ -231,11 +231,16 @@ async fn roll_back(session: &Session) -> End {
     End::RolledBack
 }
 
-/// Waits until no transaction of this server waits for its end.
+/// Waits until every transaction that this server knows of has ended in all its stores.
 pub async fn settled(session: &Session) {
-    let open = "SELECT (SELECT count(*) FROM tributary.in_doubt WHERE is_ours), \
-        (SELECT count(*) FROM tributary.transactions WHERE state NOT IN ('committed', 'rolled back'))";
-    eventually("the end of all transactions", async || (session.answer(open).await == "0|0").then_some(())).await;
+    let open = "SELECT count(*) FROM tributary.transactions WHERE state NOT IN ('committed', 'rolled back')";
+    eventually("the end of all transactions", async || (session.answer(open).await == "0").then_some(())).await;
+}
+
+/// Waits until a round has found nothing of this server's in doubt.
+pub async fn undoubted(session: &Session) {
+    let open = "SELECT count(*) FROM tributary.in_doubt WHERE is_ours";
+    eventually("an empty list of what is in doubt", async || (session.answer(open).await == "0").then_some(())).await;
 }
 
 async fn transfer_in_peace(mut shared: Shared, stores: [&'static str; 3]) {
@@ -246,6 +251,7 @@ async fn transfer_in_peace(mut shared: Shared, stores: [&'static str; 3]) {
     let session = shared.session().await;
     settled(&session).await;
     bank.check(&session, "in peace").await;
+    undoubted(&session).await;
     let (kept, lost) = (bank.count(End::Committed), bank.count(End::Unknown));
     eventually("the end of all marks", async || (shared.marks().await == 0).then_some(())).await;
     assert!(kept > TRANSFERS / 10 && lost == 0, "{kept} of {} transfers were committed, {lost} are unknown", bank.ended());

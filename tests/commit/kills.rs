@@ -10,7 +10,7 @@ use mongodb::bson::{Document, doc};
 use tributary::config::environment;
 use tributary::write::failpoint::Point;
 
-use super::bank::{Bank, End, settled};
+use super::bank::{Bank, End, settled, undoubted};
 use super::eventually;
 use super::stage::{Door, FILES, SERVERS, Stage, marks_in_files, mongodb_client, variables};
 use crate::differential::random::Random;
@@ -85,6 +85,7 @@ async fn storm(stores: [&'static str; 3], usual: usize) {
         bank.rest().await;
     }
     again(&mut stage, &bank, "", &format!("seed {seed}, at the end")).await;
+    undoubted(&stage.session().await).await;
     assert!(tally.met > 0, "no kill has met a transaction: {tally:?}");
     let missed: Vec<&&str> = points.iter().filter(|point| !tally.points.contains(*point)).collect();
     assert!(missed.is_empty(), "never killed at {missed:?}");
