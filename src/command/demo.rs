@@ -113,7 +113,7 @@ async fn introduce(arguments: &Arguments, server: &Server, password: &Secret, ou
     }
     showcase::show(&server.catalog().snapshot(), output).await?;
     if let Some(address) = server.addresses().first() {
-        commit::show(*address, password, arguments.servers, output).await?;
+        Box::pin(commit::show(*address, password, arguments.servers, output)).await?;
     }
     if arguments.once {
         writeln!(output, "\nStarted without --once, the demo goes on serving and prints the psql line to connect with.")?;

@@ -131,15 +131,15 @@ fn stores_of(transaction: &Transaction) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn appends_across_postgres_mariadb_and_mongodb_read_what_is_committed() {
-    check(Shared::of_servers().await, &SERVERS, "READ COMMITTED", Level::ReadCommitted).await;
+    Box::pin(check(Shared::of_servers().await, &SERVERS, "READ COMMITTED", Level::ReadCommitted)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn appends_across_postgres_and_two_files_read_what_is_committed() {
-    check(Shared::of_files().await, &FILES, "READ COMMITTED", Level::ReadCommitted).await;
+    Box::pin(check(Shared::of_files().await, &FILES, "READ COMMITTED", Level::ReadCommitted)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn serializable_appends_to_postgres_have_an_order() {
-    check(Shared::of_files().await, &ALONE, "SERIALIZABLE", Level::Serializable).await;
+    Box::pin(check(Shared::of_files().await, &ALONE, "SERIALIZABLE", Level::Serializable)).await;
 }

@@ -260,10 +260,10 @@ async fn transfer_in_peace(mut shared: Shared, stores: [&'static str; 3]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transfers_between_postgres_mariadb_and_mongodb_make_and_lose_no_money() {
-    transfer_in_peace(Shared::of_servers().await, SERVERS).await;
+    Box::pin(transfer_in_peace(Shared::of_servers().await, SERVERS)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transfers_between_postgres_and_two_files_make_and_lose_no_money() {
-    transfer_in_peace(Shared::of_files().await, FILES).await;
+    Box::pin(transfer_in_peace(Shared::of_files().await, FILES)).await;
 }

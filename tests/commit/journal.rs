@@ -35,7 +35,7 @@ fn log(directory: &Path) -> PathBuf {
 
 /// What a commit of both stores says, and how many rows there are then.
 async fn goes_on(shared: &Shared) -> String {
-    let server = shared.place.serve().await;
+    let server = Box::pin(shared.place.serve()).await;
     let session = proxy::connect(&server, OWNER).await;
     session.answer("BEGIN; INSERT INTO pg.moves VALUES (100, 1, 0); INSERT INTO east.moves VALUES (100, 1, 0)").await;
     session.answer("COMMIT").await;
@@ -80,7 +80,7 @@ async fn a_log_of_postgres_that_is_damaged_in_the_middle_is_refused_by_its_name(
         let mut damaged = whole.clone();
         damaged[place] ^= 0x01;
         fs::write(&path, &damaged).unwrap();
-        let error = shared.place.try_serve().await.unwrap_err();
+        let error = Box::pin(shared.place.try_serve()).await.unwrap_err();
         let told = format!("{error}: {error:?}");
         assert!(told.contains(path.file_name().unwrap().to_str().unwrap()), "byte {place}: {told}");
         assert_eq!(fs::read(&path).unwrap(), damaged, "a log that is refused is left as it is");

@@ -173,12 +173,12 @@ async fn marks(stage: &Stage) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_money_is_made_or_lost_whoever_of_postgres_mariadb_and_mongodb_is_killed() {
-    storm(SERVERS, OVER_SERVERS).await;
+    Box::pin(storm(SERVERS, OVER_SERVERS)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_money_is_made_or_lost_between_postgres_and_two_files_whoever_is_killed() {
-    storm(FILES, OVER_FILES).await;
+    Box::pin(storm(FILES, OVER_FILES)).await;
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl Shared {
         place.postgres("pg", postgres, &databases[0], "pool.size = 12\n");
         place.mariadb("maria", mariadb, &databases[1], "pool.size = 12\n");
         place.mongodb("mongo", mongodb, &databases[2], COLLECTIONS);
-        let server = place.serve().await;
+        let server = Box::pin(place.serve()).await;
         let deciding = Some((mongodb, databases[2].clone()));
         Self { place, server: Some(server), deciding }
     }
@@ -151,7 +151,7 @@ impl Shared {
         for name in ["east", "west"] {
             fill_sqlite(&place, name, "delete").await;
         }
-        let server = place.serve().await;
+        let server = Box::pin(place.serve()).await;
         Self { place, server: Some(server), deciding: None }
     }
 
@@ -262,6 +262,10 @@ impl Stage {
 
     /// The same with further lines in the files of the catalog directory.
     pub async fn start_with(stores: &[&str], lines: Lines<'_>, failpoints: &str) -> Self {
+        Box::pin(Self::set(stores, lines, failpoints)).await
+    }
+
+    async fn set(stores: &[&str], lines: Lines<'_>, failpoints: &str) -> Self {
         let place = Place::new();
         let mut stage = (None, None, None);
         for store in stores {
