@@ -1,14 +1,16 @@
 //! One commit over several stores that is held at a step, and what others see and do meanwhile.
 
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio_postgres::{AsyncMessage, Client, NoTls};
 use tributary::task::OwnedTask;
 
 use super::bank::settled;
 use super::stage::{Stage, variables};
 use super::{Said, ask, eventually};
-use crate::support::proxy::Session;
+use crate::support::proxy::{self, OWNER, Session};
 
 /// Statements of a transaction over two stores that prepare.
 const BOTH: [&str; 3] = [
@@ -107,16 +109,46 @@ async fn postgres_and_a_file_may_be_seen_before_and_after_one_commit() {
     assert_eq!(reader.answer(seen).await, "1|1");
 }
 
+/// A client that keeps what it is told beside its answers: codes and messages.
+struct Told {
+    client: Client,
+    notices: Arc<Mutex<Vec<(String, String)>>>,
+    _connection: OwnedTask<()>,
+}
+
+impl Told {
+    async fn connect(stage: &Stage) -> Self {
+        let (client, mut connection) = proxy::login(stage.address(), OWNER).connect(NoTls).await.unwrap();
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&notices);
+        let task = OwnedTask::spawn(async move {
+            while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notice(notice) = message {
+                    kept.lock().unwrap().push((notice.code().code().to_owned(), notice.message().to_owned()));
+                }
+            }
+        });
+        Self { client, notices, _connection: task }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mariadb_that_is_cut_off_after_it_prepared_follows_postgres_when_it_is_back() {
     let mut stage = stage("after_decision=pause:3s").await;
-    let watcher = stage.session().await;
-    let commit = committing(stage.session().await).await;
-    held(&watcher).await;
-    stage.mariadb.as_mut().unwrap().1.cut().await;
-    let (answered, session) = commit.join().await.unwrap();
-    assert_eq!(answered, Ok(Vec::new()), "the decision is on disk");
-    assert_eq!(session.answer("SHOW tributary.last_commit").await, "two-phase: pg, maria");
+    let (watcher, told) = (stage.session().await, Told::connect(&stage).await);
+    for sql in BOTH {
+        told.client.simple_query(sql).await.unwrap();
+    }
+    let door = &mut stage.mariadb.as_mut().unwrap().1;
+    let (answered, ()) = tokio::join!(told.client.simple_query("COMMIT"), async {
+        held(&watcher).await;
+        door.cut().await;
+    });
+    assert!(answered.is_ok(), "the decision is on disk: {answered:?}");
+    let notices = told.notices.lock().unwrap().clone();
+    assert!(notices.iter().any(|(code, message)| code == "01000" && message.contains("\"maria\"")), "{notices:?}");
+    let last = told.client.query_one("SELECT 1", &[]).await.unwrap();
+    assert_eq!(last.get::<_, i32>(0), 1, "the session goes on");
     assert_eq!(stage.prepared().await.len(), 1, "of MariaDB alone");
     let pending = "SELECT array_to_string(pending, ',') FROM tributary.transactions WHERE state = 'committing'";
     assert_eq!(watcher.answer(pending).await, "maria");
