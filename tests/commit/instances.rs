@@ -78,10 +78,10 @@ async fn who_is_told_to_resolve_postgres_and_mariadb_without_the_log_does_and_wr
     .await;
     let guest = proxy::open(&proxy::login(address(&second), "guest")).await.unwrap();
     for branch in &branches {
-        let refused = guest.failure(&format!("CALL tributary.resolve('{branch}', 'abort')")).await;
+        let refused = guest.failure(&format!("CALL tributary.resolve('{branch}', 'rollback')")).await;
         assert_eq!(refused.code, "42501");
         assert_eq!(watcher.failure(&format!("CALL tributary.resolve('{branch}', 'perhaps')")).await.code, "22023");
-        watcher.answer(&format!("CALL tributary.resolve('{branch}', 'abort')")).await;
+        watcher.answer(&format!("CALL tributary.resolve('{branch}', 'rollback')")).await;
     }
     assert!(stage.prepared().await.is_empty());
     assert_eq!(watcher.answer(SEEN).await, "1000|1000");
@@ -118,7 +118,7 @@ async fn nobody_resolves_in_postgres_and_mariadb_what_a_living_instance_decides(
         })
         .await;
         for branch in branches {
-            let refused = watcher.failure(&format!("CALL tributary.resolve('{branch}', 'abort')")).await;
+            let refused = watcher.failure(&format!("CALL tributary.resolve('{branch}', 'rollback')")).await;
             assert_eq!(refused.code, "55006", "{refused:?}");
         }
     });
