@@ -5,7 +5,16 @@ use crate::support::proxy::Session;
 
 const EVENTS: Lines<'static> = Lines { server: "", store: "outbox = true\n", journal: "delete" };
 
-/// Topics, keys and payloads in PostgreSQL.
+/// A session that knows the tables that were made at the start.
+async fn session(stage: &Stage, stores: &[&str]) -> Session {
+    let session = stage.session().await;
+    for store in stores {
+        session.answer(&format!("CALL tributary.refresh('{store}')")).await;
+    }
+    session
+}
+
+/// Topics, keys and payloads in a store.
 async fn events(session: &Session, store: &str) -> Vec<String> {
     session.rows(&format!("SELECT topic, key, payload FROM {store}.tributary_outbox ORDER BY topic")).await.unwrap()
 }
@@ -13,7 +22,7 @@ async fn events(session: &Session, store: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_in_postgres_with_its_rows_or_not_at_all() {
     let stage = Stage::start_with(&["pg", "east"], EVENTS, "").await;
-    let session = stage.session().await;
+    let session = session(&stage, &["pg", "east"]).await;
     let change = "UPDATE pg.accounts SET balance = balance - 1 WHERE _id = 1";
     let emit = |topic: &str| format!("CALL tributary.emit('{topic}', 'k', '{{\"n\": 1}}')");
     session.answer(&format!("BEGIN; {change}; {}", emit("kept"))).await;
@@ -38,7 +47,7 @@ async fn an_event_is_in_postgres_with_its_rows_or_not_at_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_cannot_be_is_refused_and_nobody_else_writes_to_the_outbox_of_postgres() {
     let stage = Stage::start_with(&["pg"], EVENTS, "").await;
-    let session = stage.session().await;
+    let session = session(&stage, &["pg"]).await;
     let change = "UPDATE pg.accounts SET balance = balance - 1 WHERE _id = 1";
     for (sql, code) in [
         ("CALL tributary.emit('t', 'k', 'no json')", "22P02"),

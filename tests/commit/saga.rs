@@ -134,8 +134,11 @@ async fn what_is_said_to_undo_a_write_is_looked_at_at_once() {
     session.answer(SAGA).await;
     for (sql, code) in [
         ("CALL tributary.compensate('UPDATE east.accounts SET')", "42601"),
-        ("CALL tributary.compensate('SELECT 1')", "0A000"),
-        ("CALL tributary.compensate('DELETE FROM east.moves; DELETE FROM east.lists')", "0A000"),
+        ("CALL tributary.compensate('SELECT 1')", "22023"),
+        ("CALL tributary.compensate('DELETE FROM east.moves; DELETE FROM east.lists')", "22023"),
+        ("CALL tributary.compensate('DELETE FROM west.moves')", "55000"),
+        ("CALL tributary.compensate('DELETE FROM east.moves WHERE _id = $1')", "42P02"),
+        ("CALL tributary.compensate('DELETE FROM east.nothing')", "42P01"),
     ] {
         session.answer("BEGIN").await;
         session.answer(FROM).await;

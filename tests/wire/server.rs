@@ -18,7 +18,6 @@ use tributary::session::{Commitment, Shared};
 use tributary::task::OwnedTask;
 use tributary::telemetry::audit::Audit;
 use tributary::wire::{Limits, Listener, Settings, TlsSettings};
-use tributary::write::coordinator::Coordinator;
 
 /// The catalog's name, as clients see it.
 pub const DATABASE: &str = "tributary";
@@ -79,8 +78,7 @@ pub fn trusted(settings: Settings) -> Settings {
 pub async fn start(settings: Settings) -> Server {
     let engine = Engine::new(&EngineLimits::default()).unwrap();
     let catalog = Catalog::load(DATABASE, Vec::new(), Vec::new(), system::relations()).await.unwrap();
-    let commitment = Commitment { coordinator: Coordinator::without_log(), audit: Audit::off(), own: Arc::default() };
-    let (shared, _reports) = Shared::new(Arc::new(catalog), engine, Arc::clone(&settings.roles), commitment);
+    let (shared, _reports) = Shared::new(Arc::new(catalog), engine, Arc::clone(&settings.roles), Commitment::none());
     let listener = Listener::bind(settings).unwrap();
     let address = listener.local_addresses()[0];
     let shutdown = CancellationToken::new();
