@@ -1,6 +1,8 @@
 //! Transactions that write to several stores, as a session sees them: which are taken, what COMMIT has promised, savepoints, and what is
 //! refused before anything is written. What happens when somebody is killed meanwhile is in `commit`.
 
+use tributary::sandbox::{Postgres, Setup};
+
 use super::{endless, eventually};
 use super::writes::{code, count};
 use crate::support::{self, proxy};
@@ -286,4 +288,63 @@ async fn settings_of_commits_are_shown_and_checked() {
     for sql in ["CALL tributary.resolve('nothing', 'commit')", "CALL tributary.resolve('tributary:0:0', 'commit')"] {
         assert!(["22023", "22P02", "42704"].contains(&session.failure(sql).await.code.as_str()), "{sql}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_prepares_nothing_decides_for_mariadb() {
+    let place = Place::new();
+    let arguments = ["-c", "max_prepared_transactions=0"].map(str::to_owned).to_vec();
+    let postgres = Postgres::start_with(&Setup { arguments, ..support::throwaway() }).await.unwrap();
+    let database = proxy::fresh(&postgres, TABLE).await;
+    place.postgres("shop", &postgres, &database, "");
+    in_mariadb(&place, "crm", "").await;
+    file(&place, "notes", "delete").await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("BEGIN").await;
+    session.answer(&insert("shop", 1)).await;
+    session.answer(&insert("crm", 1)).await;
+    session.answer("COMMIT").await;
+    assert_eq!(session.answer(LAST).await, "last resource: crm; last: shop");
+    session.answer("BEGIN").await;
+    session.answer(&insert("shop", 2)).await;
+    let failure = session.rows(&insert("notes", 2)).await.unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.hint.contains("max_prepared_transactions")), ("0A000", true), "{failure:?}");
+    session.answer("ROLLBACK").await;
+    assert_eq!(counts(&session, &["shop", "crm", "notes"]).await, ["1", "1", "0"]);
+    server.stop().await;
+}
+
+/// What a repeatable block has read fixes how its store can take part.
+#[tokio::test(flavor = "multi_thread")]
+async fn repeatable_blocks_that_have_read_postgres_or_mariadb_commit_with_others_or_not_with_mongodb() {
+    let place = Place::new();
+    in_postgres(&place, "shop", "").await;
+    in_mariadb(&place, "crm", "").await;
+    in_mongodb(&place, "field").await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let begin = async |read: &[&str]| {
+        session.answer("BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+        counts(&session, read).await
+    };
+    assert_eq!(begin(&["shop"]).await, ["0"]);
+    session.answer(&insert("shop", 1)).await;
+    session.answer(&insert("crm", 1)).await;
+    assert_eq!(counts(&session, &["shop", "crm"]).await, ["1", "1"]);
+    session.answer("COMMIT").await;
+    assert_eq!(session.answer(LAST).await, "two-phase: shop, crm");
+    // MariaDB cannot begin a transaction that can be prepared with a state that was read before.
+    assert_eq!(begin(&["shop", "crm"]).await, ["1", "1"]);
+    session.answer(&insert("crm", 2)).await;
+    session.answer(&insert("shop", 2)).await;
+    session.answer("COMMIT").await;
+    assert_eq!(session.answer(LAST).await, "last resource: shop; last: crm");
+    begin(&["crm"]).await;
+    session.answer(&insert("crm", 3)).await;
+    let failure = session.rows("INSERT INTO field.t (_id, n, v) VALUES (1, 1, 'x')").await.unwrap_err();
+    assert_eq!(failure.code, "0A000");
+    assert!(failure.detail.starts_with("Neither \"crm\" nor \"field\" can be prepared"), "{failure:?}");
+    session.answer("ROLLBACK").await;
+    assert_eq!(counts(&session, &["shop", "crm", "field"]).await, ["2", "2", "0"]);
 }

@@ -210,3 +210,45 @@ async fn two_transactions_that_wait_for_each_other_in_postgres_and_mariadb_are_e
     let expected = if kept == 1 { "995|1005" } else { "1000|1000" };
     at_the_end(&stage, expected).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_mongodb_has_given_up_keeps_nothing_in_postgres() {
+    let stage = Stage::start(&["pg", "mongo"], "").await;
+    let session = stage.session().await;
+    let change = |store: &str| format!("UPDATE {store}.accounts SET balance = 1 WHERE _id = 1");
+    session.answer("BEGIN").await;
+    session.answer(&change("mongo")).await;
+    session.answer(&change("pg")).await;
+    // Longer than the server lets a transaction live, and looks for those that have.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(session.failure("COMMIT").await.code, "40001");
+    let seen = "SELECT (SELECT balance FROM pg.accounts WHERE _id = 1), (SELECT balance FROM mongo.accounts WHERE _id = 1)";
+    assert_eq!(session.answer(seen).await, "1000|1000");
+    assert!(stage.prepared().await.is_empty());
+    for sql in ["BEGIN", &change("mongo"), &change("pg"), "COMMIT"] {
+        session.answer(sql).await;
+    }
+    assert_eq!(session.answer("SHOW tributary.last_commit").await, "last resource: pg; last: mongo");
+    assert_eq!(session.answer(seen).await, "1|1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_somebody_reads_takes_postgres_back_with_it() {
+    let stage = Stage::start(&["pg", "east"], "").await;
+    let (session, reader) = (stage.session().await, stage.session().await);
+    let change = |store: &str| format!("UPDATE {store}.accounts SET balance = 1 WHERE _id = 1");
+    let seen = "SELECT (SELECT balance FROM pg.accounts WHERE _id = 1), (SELECT balance FROM east.accounts WHERE _id = 1)";
+    reader.answer("BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+    assert_eq!(reader.answer("SELECT count(*) FROM east.accounts").await, "12");
+    session.answer("BEGIN").await;
+    session.answer(&change("pg")).await;
+    session.answer(&change("east")).await;
+    assert_eq!(session.failure("COMMIT").await.code, "55P03");
+    assert!(stage.prepared().await.is_empty());
+    reader.answer("COMMIT").await;
+    assert_eq!(session.answer(seen).await, "1000|1000");
+    for sql in ["BEGIN", &change("pg"), &change("east"), "COMMIT"] {
+        session.answer(sql).await;
+    }
+    assert_eq!(session.answer(seen).await, "1|1");
+}
