@@ -3,8 +3,8 @@
 
 use tributary::sandbox::{Postgres, Setup};
 
-use super::{endless, eventually};
 use super::writes::{code, count};
+use super::{endless, eventually};
 use crate::support::{self, proxy};
 use proxy::{OWNER, Place, Session};
 

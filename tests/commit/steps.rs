@@ -225,8 +225,8 @@ async fn a_block_that_mongodb_has_given_up_keeps_nothing_in_postgres() {
     let seen = "SELECT (SELECT balance FROM pg.accounts WHERE _id = 1), (SELECT balance FROM mongo.accounts WHERE _id = 1)";
     assert_eq!(session.answer(seen).await, "1000|1000");
     assert!(stage.prepared().await.is_empty());
-    for sql in ["BEGIN", &change("mongo"), &change("pg"), "COMMIT"] {
-        session.answer(sql).await;
+    for sql in ["BEGIN".to_owned(), change("mongo"), change("pg"), "COMMIT".to_owned()] {
+        session.answer(&sql).await;
     }
     assert_eq!(session.answer("SHOW tributary.last_commit").await, "last resource: pg; last: mongo");
     assert_eq!(session.answer(seen).await, "1|1");
@@ -247,8 +247,8 @@ async fn a_file_that_somebody_reads_takes_postgres_back_with_it() {
     assert!(stage.prepared().await.is_empty());
     reader.answer("COMMIT").await;
     assert_eq!(session.answer(seen).await, "1000|1000");
-    for sql in ["BEGIN", &change("pg"), &change("east"), "COMMIT"] {
-        session.answer(sql).await;
+    for sql in ["BEGIN".to_owned(), change("pg"), change("east"), "COMMIT".to_owned()] {
+        session.answer(&sql).await;
     }
     assert_eq!(session.answer(seen).await, "1|1");
 }
