@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -124,7 +124,7 @@ impl Commits {
 
     /// Makes the tables of ours that store files ask for, so that discovery finds them. What cannot be made now is made later.
     pub(super) async fn install(stores: &[StoreEntry]) {
-        let wanted = stores.iter().flat_map(|store| wanted(store.own).map(|which| (Arc::clone(&store.connector), which)));
+        let wanted = stores.iter().flat_map(|store| wanted(store.own).map(move |which| (Arc::clone(&store.connector), which)));
         let made = wanted.map(|(connector, which)| async move {
             if let Err(error) = connector.install(which).await {
                 tracing::debug!(store = %connector.name(), error = %Line(&error.to_string()), "a table of ours is made later");
@@ -158,7 +158,9 @@ impl Commits {
         let stores: Stores = Arc::new(move || Arc::clone(&served.snapshot().connectors));
         let table = self.log.table().cloned();
         let recovery = Recovery::new(Arc::clone(&self.coordinator), Arc::clone(&stores), table, Arc::clone(&self.audit));
-        if tokio::time::timeout(FIRST_ROUND, recovery.round()).await.is_err() {
+        // Stores are asked for both before clients come, so that what clients do is all that they hear of afterwards.
+        let first = join(recovery.round(), tell_cautions(stores()));
+        if tokio::time::timeout(FIRST_ROUND, first).await.is_err() {
             tracing::warn!("what earlier processes have left in the stores is ended while clients are served");
         }
         let stop = self.tasks.token();
@@ -166,7 +168,6 @@ impl Commits {
             self.tasks.spawn("recovery", Box::pin(Arc::clone(&recovery).run(wakes, catalog.versions(), stop.clone())));
         }
         self.tasks.spawn("retention", Box::pin(recovery.sweep(Arc::clone(&self.own), stop.clone())));
-        self.tasks.spawn("cautions", tell_cautions(stores()));
         let tables =
             Tables { catalog: Arc::clone(catalog), own: Arc::clone(&self.own), made: BTreeMap::new(), told: BTreeSet::new() };
         self.tasks.spawn("tables of ours", Box::pin(tables.run(stop.clone())));

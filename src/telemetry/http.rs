@@ -319,7 +319,8 @@ mod tests {
 
     fn start(settings: HttpSettings, overall: Overall) -> Running {
         let store = StoreHealth { name: "crm".to_owned(), available: false };
-        let tell: TellHealth = Arc::new(move || futures::future::ready(Health { overall, stores: vec![store.clone()], has_log: true }).boxed());
+        let tell: TellHealth =
+            Arc::new(move || futures::future::ready(Health { overall, stores: vec![store.clone()], has_log: true }).boxed());
         let metrics: TellMetrics = Arc::new(|| vec![Family::counter("x_rows_total", "Rows.").is(7)]);
         let listener = HttpListener::bind(&settings, tell).unwrap().with_metrics(metrics);
         let address = listener.local_address().unwrap();
