@@ -458,7 +458,8 @@ mod tests {
         let names = ["a", "b", "c"].map(StoreName::new);
         let [a, b, c] = &names;
         let reason = "it keeps notes";
-        let rows: Vec<(Vec<Taking<'_>>, Taking<'_>, Option<(&str, &str)>)> = vec![
+        type Row<'t> = (Vec<Taking<'t>>, Taking<'t>, Option<(&'static str, &'static str)>);
+        let rows: Vec<Row<'_>> = vec![
             (vec![], (a, Part::Alone(reason)), None),
             (vec![], (a, Part::Last), None),
             (vec![(a, Part::Alone(reason))], (a, Part::Alone(reason)), None),

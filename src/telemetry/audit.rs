@@ -325,12 +325,13 @@ impl Page {
     }
 
     fn write(&mut self, line: &str) -> io::Result<()> {
-        if self.bytes > 0 && self.bytes + line.len() as u64 > self.full {
-            if let Err(error) = self.turn_over() {
-                // The lines go on in the old file; it is tried again when that has grown by as much again.
-                self.full = self.bytes.saturating_add(self.rotate);
-                tracing::error!(%error, "the audit log could not be turned over");
-            }
+        if self.bytes > 0
+            && self.bytes + line.len() as u64 > self.full
+            && let Err(error) = self.turn_over()
+        {
+            // The lines go on in the old file; it is tried again when that has grown by as much again.
+            self.full = self.bytes.saturating_add(self.rotate);
+            tracing::error!(%error, "the audit log could not be turned over");
         }
         if self.is_torn && !ends_in_line(&self.path) {
             self.file.write_all(b"\n")?;

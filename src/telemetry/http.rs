@@ -422,7 +422,7 @@ mod tests {
     async fn other_machines_are_not_told_without_tls_and_token() {
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
         let tell: TellHealth =
-            Arc::new(|| futures::future::ready(Health { overall: Overall::Serving, stores: Vec::new() }).boxed());
+            Arc::new(|| futures::future::ready(Health { overall: Overall::Serving, stores: Vec::new(), has_log: true }).boxed());
         let directory = tempfile::tempdir().unwrap();
         let (files, _) = certificate(directory.path());
         for (token, tls) in [(None, None), (Some("t"), None), (None, Some(files.clone()))] {

@@ -87,7 +87,7 @@ struct Transaction {
     repeatable: bool,
     proved: Result<(), &'static str>,
     /// What a transaction needs that may write.
-    writing: Option<Writing>,
+    writing: Option<Box<Writing>>,
 }
 
 #[derive(Default)]
@@ -267,7 +267,7 @@ impl Branch {
             return Err(StoreError::ReadOnly { store: store() });
         }
         match &self.view {
-            View::Transaction(transaction) => transaction.writing.as_ref().map(|writing| (transaction, writing)),
+            View::Transaction(transaction) => transaction.writing.as_deref().map(|writing| (transaction, writing)),
             View::Alone(_) | View::Snapshot { .. } | View::Once => None,
         }
         .ok_or_else(|| StoreError::Unsupported { store: store(), feature: "writes in a view that reads" })

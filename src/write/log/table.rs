@@ -508,10 +508,13 @@ mod tests {
     use super::super::Fate;
     use super::*;
 
+    /// Epoch, start and records of a log.
+    type Rows = (i64, u32, Vec<Vec<u8>>);
+
     /// Logs in memory, as a store would have them. Every handle is the connection of one instance.
     #[derive(Debug, Default)]
     struct Store {
-        rows: Mutex<BTreeMap<LogId, (i64, u32, Vec<Vec<u8>>)>>,
+        rows: Mutex<BTreeMap<LogId, Rows>>,
         /// By whom each is held.
         locks: Mutex<BTreeMap<LogId, u32>>,
     }

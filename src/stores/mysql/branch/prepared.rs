@@ -15,7 +15,7 @@ use crate::error::sqlstate;
 impl Branch {
     fn may_be_kept(&self) -> Option<&Writing> {
         match &self.view {
-            View::Transaction(Transaction { writing, .. }) => writing.as_ref(),
+            View::Transaction(Transaction { writing, .. }) => writing.as_deref(),
             View::Alone(_) | View::Snapshot { .. } | View::Once => None,
         }
     }
