@@ -81,6 +81,8 @@ async fn run() -> Verdicts {
 /// Medians of both sides.
 #[derive(Debug, Clone, Copy)]
 pub struct Sides {
+    /// Through the proxy.
     pub ours: f64,
+    /// Without it.
     pub direct: f64,
 }

@@ -341,11 +341,11 @@ mod tests {
         let shared: Arc<dyn Branch> = Arc::<Rows>::clone(&branch);
         keys().claim(&shared, ("k", "h"), Utc::now(), &CancellationToken::new()).await.unwrap();
         keys().keep(&shared, "k", &[Answered("h".to_owned(), "DELETE 3".to_owned())]).await.unwrap();
+        let gone: Arc<dyn Branch> = Arc::new(Rows::default());
+        assert_eq!(keys().keep(&gone, "k", &[]).await.unwrap_err().sqlstate, "40001");
         let edits = branch.edits.lock().unwrap();
         let [Edit::Insert(insert), Edit::UpdateRows(update)] = edits.as_slice() else { panic!("{edits:?}") };
         assert_eq!((insert.columns.as_slice(), insert.rows.num_rows()), ([0, 1, 3].as_slice(), 1));
         assert_eq!((update.key.as_slice(), update.set.as_slice()), ([0].as_slice(), [2].as_slice()));
-        let gone: Arc<dyn Branch> = Arc::new(Rows::default());
-        assert_eq!(keys().keep(&gone, "k", &[]).await.unwrap_err().sqlstate, "40001");
     }
 }
