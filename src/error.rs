@@ -105,6 +105,8 @@ impl Limit {
 /// The table and column that an error is about, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Site {
+    /// The store that `schema` is a name of; `None` for a name that clients know.
+    pub store: Option<String>,
     /// The schema or database of the table.
     pub schema: Option<String>,
     /// The table.
@@ -278,6 +280,8 @@ fn inner_cause(error: &DataFusionError) -> Option<&(dyn Error + 'static)> {
 
 /// SQLSTATE codes by their PostgreSQL condition names (manual, appendix A).
 pub mod sqlstate {
+    /// 01000
+    pub const WARNING: &str = "01000";
     /// 08000
     pub const CONNECTION_EXCEPTION: &str = "08000";
     /// 08001: a store cannot be reached.
@@ -406,6 +410,8 @@ pub mod sqlstate {
     pub const WINDOWING_ERROR: &str = "42P20";
     /// 44000
     pub const WITH_CHECK_OPTION_VIOLATION: &str = "44000";
+    /// 53100
+    pub const DISK_FULL: &str = "53100";
     /// 53200
     pub const OUT_OF_MEMORY: &str = "53200";
     /// 53300
@@ -420,6 +426,8 @@ pub mod sqlstate {
     pub const TOO_MANY_COLUMNS: &str = "54011";
     /// 55000
     pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
+    /// 55006
+    pub const OBJECT_IN_USE: &str = "55006";
     /// 55P02
     pub const CANT_CHANGE_RUNTIME_PARAM: &str = "55P02";
     /// 55P03
@@ -432,6 +440,8 @@ pub mod sqlstate {
     pub const IDLE_SESSION_TIMEOUT: &str = "57P05";
     /// 58000
     pub const SYSTEM_ERROR: &str = "58000";
+    /// 58030
+    pub const IO_ERROR: &str = "58030";
     /// F0000
     pub const CONFIG_FILE_ERROR: &str = "F0000";
     /// 72000
@@ -440,6 +450,8 @@ pub mod sqlstate {
     pub const FDW_ERROR: &str = "HV000";
     /// XX000
     pub const INTERNAL_ERROR: &str = "XX000";
+    /// XX001
+    pub const DATA_CORRUPTED: &str = "XX001";
 }
 
 #[cfg(test)]

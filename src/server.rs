@@ -1,10 +1,13 @@
 //! Assembles the rooms, starts them, drains and stops them: the only place that knows all of them.
 //!
 //! ```text
-//! Config → HTTP (starting) → connectors, engine, catalog (discovered) → wire listener → HTTP (serving)
+//! Config → HTTP (starting) → log of commits → connectors, engine, catalog (discovered) → what is left ended → wire listener → HTTP (serving)
 //! SIGHUP → read the catalog directory again → roles, stores and views swapped; sessions go on, replaced stores drain
-//! SIGTERM → stop listening → drain sessions → close stores
+//! SIGTERM → stop listening → drain sessions → wait for commits → close stores
 //! ```
+
+mod commits;
+mod observed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -13,13 +16,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
 use rand::distr::{Alphanumeric, SampleString};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::commits::{Changes, Commits};
+use self::observed::{Observed, Running, start_http};
 use crate::address::{self, BindError};
 use crate::catalog::discover::{Refusal, SystemRelation, ViewSource};
 use crate::catalog::kept::KeptView;
@@ -28,24 +33,20 @@ use crate::catalog::{Catalog, Known, Replaced, Snapshot, StoreEntry, system};
 use crate::config::state::{State, StateError};
 use crate::config::{self, Config, Settings};
 use crate::error::{Diagnose, Diagnosis, sqlstate};
-use crate::federation::counts::{AllReads, Steps};
 use crate::federation::engine::{Engine, Limits as EngineLimits};
 use crate::federation::plan::{self, Setting};
 use crate::options::{Problem, Secret};
 use crate::session::Shared;
 use crate::session::role::Roles;
-use crate::stores::connector::PoolUse;
 use crate::stores::{Connector, StoreName};
 use crate::task::{Backoff, OwnedTask, TaskSet};
-use crate::telemetry::{self, Family, Health, HttpListener, HttpSettings, Overall, StoreHealth};
-use crate::wire::counts::Counts;
+use crate::telemetry;
+use crate::telemetry::audit::{Audit, AuditError};
 use crate::wire::{self, Listener};
+use crate::write::log::file::LogError;
 
 /// How long background work may take to end after the sessions have.
 const STOP_GRACE: Duration = Duration::from_secs(5);
-
-/// How long whoever asks for health waits for the stores; what is not known then is told as it was.
-const HEALTH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reloads whose replaced connectors may wait to be looked at.
 const REPLACED_MAX: usize = 16;
@@ -68,6 +69,12 @@ pub enum ServerError {
     /// The HTTP address cannot be used.
     #[error(transparent)]
     Http(#[from] telemetry::HttpError),
+    /// The log of commits cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The audit log cannot be used.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
 }
 
 impl Diagnose for ServerError {
@@ -78,6 +85,8 @@ impl Diagnose for ServerError {
             Self::Build(error) => error.sqlstate(),
             Self::Wire(error) => error.sqlstate(),
             Self::Http(error) => error.sqlstate(),
+            Self::Log(error) => error.sqlstate(),
+            Self::Audit(error) => error.sqlstate(),
         }
     }
 
@@ -88,6 +97,8 @@ impl Diagnose for ServerError {
             Self::Build(error) => error.detail(),
             Self::Wire(error) => error.detail(),
             Self::Http(error) => error.detail(),
+            Self::Log(error) => error.detail(),
+            Self::Audit(error) => error.detail(),
         }
     }
 
@@ -98,6 +109,8 @@ impl Diagnose for ServerError {
             Self::Build(error) => error.hint(),
             Self::Wire(error) => error.hint(),
             Self::Http(error) => error.hint(),
+            Self::Log(error) => error.hint(),
+            Self::Audit(error) => error.hint(),
         }
     }
 }
@@ -116,6 +129,8 @@ pub struct Server {
     tasks: TaskSet,
     /// Connectors that a reload has replaced. A full queue makes the next reload wait.
     replaced: mpsc::Sender<Replaced>,
+    /// What is decided over several stores, and what is told of that.
+    commits: Commits,
     /// Held for as long as the server runs, so that no second one uses the same directory.
     memory: Arc<Memory>,
 }
@@ -136,7 +151,10 @@ impl Server {
         let relations: Vec<SystemRelation> = system::relations();
         let mock_seed = mock_seed(&state)?;
         let memory = Arc::new(Memory::open(state)?);
+        let mut commits = Box::pin(Commits::open(&config, &memory)).await?;
         let (stores, oids) = (memory.recall(entries(&config))?, memory.oids());
+        commits.number(&stores);
+        Box::pin(Commits::install(&stores)).await;
         let catalog = Catalog::resume(&config.settings.database, stores, config.views.clone(), relations, oids);
         let catalog = Box::pin(catalog).await.map_err(ServerError::Build)?;
         let catalog = Arc::new(catalog);
@@ -145,26 +163,20 @@ impl Server {
         memory.keep(&catalog)?;
         let roles = Arc::new(ArcSwap::from_pointee(config.settings.roles.clone()));
         let steps = Arc::clone(engine.steps());
-        let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles));
-        let listener = Listener::bind(wire_settings(&config, &roles, mock_seed))?;
+        let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles), commits.commitment());
+        let shared = Arc::new(shared);
+        let listener = Listener::bind(wire_settings(&config, &roles, (mock_seed, commits.audit())))?;
         let addresses = listener.local_addresses();
         memory.state.write(LISTENING, &addresses.iter().copied().chain(http).collect::<Vec<_>>())?;
+        Box::pin(commits.start(&catalog, &shared, &memory)).await;
         let (counts, reads) = (listener.counts(), Arc::clone(&shared.reads));
-        let running = Running { catalog: Arc::clone(&catalog), counts, reads, steps };
-        tasks.spawn("listener", listener.run(Arc::new(shared), shutdown.clone()));
+        let running = Running { catalog: Arc::clone(&catalog), counts, reads, steps, commits: commits.numbered() };
+        tasks.spawn("listener", listener.run(shared, shutdown.clone()));
         // Set once, here: nobody else has the cell.
         let _ = observed.running.set(running);
-        let (watched, stop) = (Arc::clone(&catalog), tasks.token());
-        tasks.spawn("away stores", async move { watched.watch(stop).await });
-        let (probed, stop) = (Arc::clone(&catalog), tasks.token());
-        tasks.spawn("asked stores", async move { probed.probe(stop).await });
-        tasks.spawn("changed stores", refresh_reported(Arc::clone(&catalog), reports, tasks.token()));
-        tasks.spawn("memory", keep_learned(Arc::clone(&memory), Arc::clone(&catalog), tasks.token()));
-        let (replaced, retired) = mpsc::channel(REPLACED_MAX);
-        let grace = config.settings.limits.drain_grace;
-        tasks.spawn("replaced stores", close_replaced(retired, grace, tasks.token()));
+        let replaced = look_after(&catalog, &memory, (reports, config.settings.limits.drain_grace), &mut tasks);
         let Config { directory, settings, .. } = config;
-        Ok(Self { directory, settings, catalog, roles, addresses, http, shutdown, tasks, replaced, memory })
+        Ok(Self { directory, settings, catalog, roles, addresses, http, shutdown, tasks, replaced, commits, memory })
     }
 
     /// Where the Postgres protocol is served.
@@ -190,16 +202,32 @@ impl Server {
     /// # Errors
     /// Every problem found; the running configuration stays then.
     pub async fn reload(&self) -> Result<Vec<&'static str>, ServerError> {
+        let (roles, stores) = (self.roles.load_full(), self.store_names());
+        let outcome = Box::pin(self.read_again()).await;
+        let changes = outcome
+            .as_ref()
+            .map(|keys| Changes::of_roles(&roles, &self.roles.load()).and_stores(&stores, &self.store_names(), keys));
+        commits::tell_reload(self.commits.audit(), changes).await;
+        outcome
+    }
+
+    async fn read_again(&self) -> Result<Vec<&'static str>, ServerError> {
         let config = config::load(&self.directory).map_err(ServerError::Config)?;
         // The new connectors start from what the old ones have learnt.
         keep(&self.memory, &self.catalog).await;
         let stores = self.memory.recall(entries(&config))?;
+        self.commits.number(&stores);
         let replaced = self.catalog.replace(stores, config.views.clone()).await.map_err(refused)?;
-        // Nothing can fail any more, and nothing is waited for between the two swaps.
+        // Nothing can fail any more, and nothing is waited for between the swaps.
         self.roles.store(Arc::new(config.settings.roles.clone()));
+        self.commits.replace(&entries(&config));
         // Nobody receives any more when the server is stopping, which ends all connections.
         self.replaced.send(replaced).await.ok();
         Ok(self.settings.needing_restart(&config.settings))
+    }
+
+    fn store_names(&self) -> BTreeSet<StoreName> {
+        self.catalog.snapshot().connectors.keys().cloned().collect()
     }
 
     /// Stops listening, lets running statements end within the drain time, then closes the stores.
@@ -209,9 +237,28 @@ impl Server {
         if aborted > 0 {
             tracing::warn!(aborted, "background work had to be aborted");
         }
+        self.commits.stop().await;
         keep(&self.memory, &self.catalog).await;
         self.catalog.close().await;
     }
+}
+
+/// Starts what goes on beside the sessions. Gives where replaced connectors are sent to be closed.
+fn look_after(
+    catalog: &Arc<Catalog>,
+    memory: &Arc<Memory>,
+    (reports, grace): (mpsc::Receiver<StoreName>, Duration),
+    tasks: &mut TaskSet,
+) -> mpsc::Sender<Replaced> {
+    let (watched, stop) = (Arc::clone(catalog), tasks.token());
+    tasks.spawn("away stores", async move { watched.watch(stop).await });
+    let (probed, stop) = (Arc::clone(catalog), tasks.token());
+    tasks.spawn("asked stores", async move { probed.probe(stop).await });
+    tasks.spawn("changed stores", refresh_reported(Arc::clone(catalog), reports, tasks.token()));
+    tasks.spawn("memory", keep_learned(Arc::clone(memory), Arc::clone(catalog), tasks.token()));
+    let (replaced, retired) = mpsc::channel(REPLACED_MAX);
+    tasks.spawn("replaced stores", close_replaced(retired, grace, tasks.token()));
+    replaced
 }
 
 /// The name of the file with the document schemas.
@@ -304,76 +351,6 @@ async fn keep_learned(memory: Arc<Memory>, catalog: Arc<Catalog>, stop: Cancella
         }
         keep(&memory, &catalog).await;
     }
-}
-
-/// What is told over HTTP of a server that starts, runs and stops.
-struct Observed {
-    shutdown: CancellationToken,
-    /// Empty until clients are served.
-    running: OnceLock<Running>,
-}
-
-/// Where the numbers are.
-struct Running {
-    catalog: Arc<Catalog>,
-    counts: Arc<Counts>,
-    reads: Arc<AllReads>,
-    steps: Arc<Steps>,
-}
-
-fn start_http(config: &Config, observed: &Arc<Observed>, tasks: &mut TaskSet) -> Result<Option<SocketAddr>, ServerError> {
-    let Some(address) = config.settings.http else { return Ok(None) };
-    let settings = HttpSettings {
-        address,
-        token: config.settings.http_token.clone(),
-        tls: config.settings.tls.as_ref().map(|tls| (tls.certificate.clone(), tls.key.clone())),
-    };
-    let (of_health, of_metrics) = (Arc::clone(observed), Arc::clone(observed));
-    let tell = move || {
-        let observed = Arc::clone(&of_health);
-        async move { health(&observed).await }.boxed()
-    };
-    let listener = HttpListener::bind(&settings, Arc::new(tell))?;
-    let listener = listener.with_metrics(Arc::new(move || metrics(&of_metrics)));
-    let bound = listener.local_address().ok();
-    tasks.spawn("http", listener.run(tasks.token()));
-    Ok(bound)
-}
-
-fn metrics(observed: &Observed) -> Vec<Family> {
-    let mut families = vec![
-        Family::gauge("tributary_info", "The version of the server.").by("version", [(env!("CARGO_PKG_VERSION").to_owned(), 1)]),
-    ];
-    let Some(Running { catalog, counts, reads, steps }) = observed.running.get() else { return families };
-    families.extend(counts.families());
-    families.push(steps.family());
-    let snapshot = catalog.snapshot();
-    families.extend(reads.families(snapshot.connectors.keys()));
-    let used = snapshot.connectors.iter().filter_map(|(name, connector)| Some((name.to_string(), connector.pool()?)));
-    let used: Vec<(String, PoolUse)> = used.collect();
-    let of_pools = |number: fn(&PoolUse) -> u64| used.iter().map(|(store, used)| (store.clone(), number(used))).collect::<Vec<_>>();
-    families.extend([
-        Family::gauge("tributary_store_pool_in_use", "Connections to a store that are lent out.")
-            .by("store", of_pools(|pool| pool.in_use)),
-        Family::gauge("tributary_store_pool_size", "The most connections to a store.").by("store", of_pools(|pool| pool.most)),
-        Family::counter("tributary_store_pool_waits_total", "How often a connection to a store had to be waited for.")
-            .by("store", of_pools(|pool| pool.waits)),
-    ]);
-    families
-}
-
-async fn health(observed: &Observed) -> Health {
-    let Some(Running { catalog, .. }) = observed.running.get() else {
-        return Health { overall: Overall::Starting, stores: Vec::new() };
-    };
-    let away = catalog.unavailable_now(HEALTH_PATIENCE).await;
-    let snapshot = catalog.snapshot();
-    let stores = snapshot
-        .connectors
-        .keys()
-        .map(|name| StoreHealth { name: name.to_string(), available: !away.iter().any(|(missing, _)| missing == name) });
-    let overall = if observed.shutdown.is_cancelled() { Overall::Draining } else { Overall::Serving };
-    Health { overall, stores: stores.collect() }
 }
 
 /// A view that cannot be planned is a problem of the directory, as it is to `tributary check`.
@@ -537,7 +514,7 @@ fn mock_seed(state: &State) -> Result<Secret, ServerError> {
     Ok(Secret::new(seed))
 }
 
-fn wire_settings(config: &Config, roles: &Arc<ArcSwap<Roles>>, mock_seed: Secret) -> wire::Settings {
+fn wire_settings(config: &Config, roles: &Arc<ArcSwap<Roles>>, (mock_seed, audit): (Secret, &Arc<Audit>)) -> wire::Settings {
     let settings = &config.settings;
     let limits = &settings.limits;
     wire::Settings {
@@ -546,6 +523,7 @@ fn wire_settings(config: &Config, roles: &Arc<ArcSwap<Roles>>, mock_seed: Secret
         trust: settings.trust,
         roles: Arc::clone(roles),
         mock_seed,
+        audit: Arc::clone(audit),
         limits: wire::Limits {
             max_connections: limits.max_connections,
             startup_timeout: limits.startup_timeout,

@@ -16,6 +16,8 @@ mod clients;
 #[cfg(test)]
 mod command;
 #[cfg(test)]
+mod commit;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod demo;

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::builder::Builder;
-pub use super::entry::{StoreEntry, ViewSource};
+pub use super::entry::{OwnTables, StoreEntry, ViewSource};
 use super::kept::{self, Described, KeepViews, Kept};
 use super::object;
 use super::oid::Oids;
@@ -662,7 +662,8 @@ mod tests {
     fn store(name: &str) -> (StoreEntry, Questions) {
         let (questions, asked) = mpsc::channel(1);
         let connector = Arc::new(Asked { name: StoreName::new(name), questions });
-        (StoreEntry { connector, naming: Naming::default(), discovery_timeout: PATIENCE * 10 }, asked)
+        let (naming, own) = (Naming::default(), OwnTables::default());
+        (StoreEntry { connector, naming, discovery_timeout: PATIENCE * 10, own }, asked)
     }
 
     fn holding(tables: &[&str]) -> StoreSchema {

@@ -6,6 +6,15 @@ use std::time::Duration;
 use super::name::Naming;
 use crate::stores::{Connector, StoreError, StoreSchema};
 
+/// Tables of ours that a store's file asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnTables {
+    /// How long keys of transactions that may be sent twice are kept there; `None` where there are none.
+    pub keys: Option<Duration>,
+    /// Whether events of applications are written there.
+    pub outbox: bool,
+}
+
 /// One configured store with its place in the catalog.
 #[derive(Debug, Clone)]
 pub struct StoreEntry {
@@ -15,6 +24,8 @@ pub struct StoreEntry {
     pub naming: Naming,
     /// The longest that its discovery may take.
     pub discovery_timeout: Duration,
+    /// The tables of ours in it.
+    pub own: OwnTables,
 }
 
 impl StoreEntry {

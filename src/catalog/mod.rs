@@ -5,6 +5,7 @@
 //! session → Catalog::snapshot → name resolution → a relation: stored table, view or system relation
 //! statements that fail or succeed, pings → Reach (whether stores answer now) → tributary.stores, health
 //! CREATE VIEW, DROP VIEW → kept (on disk first) → the next Snapshot
+//! commits over several stores, and rounds after them → Commits → tributary.transactions, tributary.in_doubt
 //! CALL tributary.refresh, a changed table, a store that came back → Catalog::refresh → the next Snapshot
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! the connectors'), and plans (those are `federation`'s).
 
 mod builder;
+pub mod commits;
 pub mod discover;
 mod entry;
 pub mod kept;
@@ -22,10 +24,12 @@ pub mod name;
 pub mod object;
 pub mod oid;
 pub mod reach;
+mod site;
 pub mod snapshot;
 pub mod system;
 
-pub use discover::{Catalog, Known, Replaced, StoreEntry, ViewSource};
+pub use commits::Commits;
+pub use discover::{Catalog, Known, OwnTables, Replaced, StoreEntry, ViewSource};
 pub use name::{Naming, QualifiedName, SearchPath};
 pub use reach::Reach;
 pub use snapshot::{Relation, RelationBody, Schema, Snapshot};

@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tokio_util::sync::CancellationToken;
 
+use super::commits::Commits;
 use super::kept::KeptView;
 use super::keyword::quote_identifier;
 use super::live::{Named, Sessions};
@@ -138,6 +139,8 @@ pub struct SessionFacts {
     pub sessions: Arc<Sessions>,
     /// What this one keeps by name.
     pub named: Arc<Named>,
+    /// Commits over several stores.
+    pub commits: Arc<Commits>,
 }
 
 impl Snapshot {

@@ -16,6 +16,7 @@ use crate::config::{self, Config, StoreConfig};
 use crate::error::Diagnose;
 use crate::options::Problem;
 use crate::server::{self, ServerError};
+use crate::stores::commit::Caution;
 use crate::stores::schema::{Refused, TableId};
 use crate::stores::{StoreError, StoreSchema};
 
@@ -60,6 +61,7 @@ pub async fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<Outcom
     let answers: Vec<(&StoreConfig, &Found)> = config.stores.iter().zip(&found).collect();
     tell_stores(output, &answers)?;
     tell_refused(output, &answers)?;
+    tell_cautions(output, &answers).await?;
     let failures = tell_failures(output, &obstacles, &answers)?;
     let collisions = collisions(&answers);
     let unmet = unmet(&answers);
@@ -175,6 +177,23 @@ fn tell_refused(output: &mut dyn Write, answers: &[(&StoreConfig, &Found)]) -> i
         for ((native_type, reason), places) in reasons {
             let subject = if native_type.is_empty() { String::new() } else { format!("type {native_type} ") };
             writeln!(output, "\nstore \"{}\" leaves out {}: {subject}{reason}", store.name, places.join(", "))?;
+        }
+    }
+    Ok(())
+}
+
+/// What weakens promises about stores that answer. Nothing is refused because of it.
+async fn tell_cautions(output: &mut dyn Write, answers: &[(&StoreConfig, &Found)]) -> io::Result<()> {
+    let found = answers.iter().filter(|(_, found)| found.is_ok());
+    let asked = found.map(|(store, _)| async move { (*store, store.entry.connector.preflight().await) });
+    for (store, cautions) in join_all(asked).await {
+        match cautions {
+            Ok(cautions) => {
+                for Caution { key, told, mend } in cautions {
+                    writeln!(output, "\ncaution: store \"{}\", {key}: {told}\n         {mend}", store.name)?;
+                }
+            }
+            Err(error) => writeln!(output, "\ncaution: store \"{}\": its settings cannot be looked at: {error}", store.name)?,
         }
     }
     Ok(())

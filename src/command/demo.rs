@@ -4,13 +4,15 @@
 //! ```text
 //! place      the user's own directory, locked → password
 //! databases  rows (embedded) + season (computed) → four SQLite files   servers  the same in real servers
-//! catalog    tributary.toml, stores/, views/ → Server → showcase: three queries → serves until it is told to stop
+//! catalog    tributary.toml, stores/, views/ → Server → showcase: three queries → commit: a transaction over several stores
+//!            → serves until it is told to stop
 //! ```
 //!
 //! **Invariants:** nothing is written outside the demo's directory and the servers' temporary ones; a second start finds the
 //! same rows and the same password; the demo needs no network and no file of the checkout.
 
 mod catalog;
+mod commit;
 mod databases;
 mod grid;
 mod place;
@@ -56,7 +58,7 @@ pub struct Arguments {
     pub once: bool,
 }
 
-/// Sets the demo up, shows three queries and serves until SIGTERM or SIGINT.
+/// Sets the demo up, shows three queries and a transaction over several stores, and serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// The directory cannot be used, no port is free, or a server is missing.
@@ -110,6 +112,9 @@ async fn introduce(arguments: &Arguments, server: &Server, password: &Secret, ou
         return Err(CommandError::Refused(format!("the demo's store {store} is not served: {error}")));
     }
     showcase::show(&server.catalog().snapshot(), output).await?;
+    if let Some(address) = server.addresses().first() {
+        Box::pin(commit::show(*address, password, arguments.servers, output)).await?;
+    }
     if arguments.once {
         writeln!(output, "\nStarted without --once, the demo goes on serving and prints the psql line to connect with.")?;
         return Ok(output.flush()?);

@@ -35,6 +35,7 @@ pub fn load(directory: &Path) -> Result<Config, Vec<Problem>> {
     loading.confidential.extend(opened.into_iter().map(|path| Confidential { path, content: "a secret" }));
     let Loading { directory, mut problems, mut confidential, .. } = loading;
     problems.extend(same_schemas(&stores));
+    problems.extend(settings.as_ref().and_then(|settings| without_ledger(settings, &stores)));
     confidential.sort();
     confidential.dedup();
     match settings {
@@ -188,6 +189,19 @@ fn same_schemas(stores: &[super::StoreConfig]) -> Vec<Problem> {
     problems
 }
 
+/// A store that is to keep the log of commits and cannot, or is not served.
+fn without_ledger(settings: &Settings, stores: &[super::StoreConfig]) -> Option<Problem> {
+    let name = settings.commit_log.as_ref()?;
+    let rule = match stores.iter().find(|store| store.name == *name) {
+        Some(store) if store.entry.connector.ledger().is_some() => return None,
+        Some(store) => {
+            format!("is a store of the kind {}, which keeps no log of commits: only postgres does", store.entry.connector.kind())
+        }
+        None => "is not \"file\" or the name of a store that is served".to_owned(),
+    };
+    Some(problem("tributary.commit.log", &format!("\"{name}\""), &rule))
+}
+
 fn place_of(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -250,6 +264,24 @@ mod tests {
                 "views.empty: holds no query",
             ]
         );
+    }
+
+    #[test]
+    fn a_log_of_commits_needs_a_store_that_can_keep_it() {
+        let main = "commit.log = \"books\"\nauth.trust = true\n[roles.ada]\n";
+        let file = "kind = \"sqlite\"\npath = \"books.db\"";
+        let rows = [
+            (vec![("tributary.toml", main)], "is not \"file\" or the name of a store that is served"),
+            (
+                vec![("tributary.toml", main), ("stores/books.toml", file), ("books.db", "")],
+                "is a store of the kind sqlite, which keeps no log of commits: only postgres does",
+            ),
+        ];
+        for (files, rule) in rows {
+            assert_eq!(told(&files), [format!("tributary.commit.log: \"books\" {rule}")]);
+        }
+        let store = "kind = \"postgres\"\nuser = \"u\"\ndatabase = \"d\"";
+        assert_eq!(told(&[("tributary.toml", main), ("stores/books.toml", store)]), Vec::<String>::new());
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::time::Duration;
 use super::name;
 use crate::options::{Form, OptionSpec, Problem, Reader, Secret, Secrets};
 use crate::session::role::{Role, Roles, Verifier};
+use crate::stores::StoreName;
+use crate::telemetry::AuditSettings;
 use crate::telemetry::log::{Log, LogFormat};
 
 /// What `tributary.toml` says.
@@ -31,6 +33,10 @@ pub struct Settings {
     pub limits: Limits,
     /// What is logged, and how.
     pub log: Log,
+    /// Who did what, and where that is written.
+    pub audit: AuditSettings,
+    /// The store that keeps the log of commits over several stores; `None` for a file in the state directory.
+    pub commit_log: Option<StoreName>,
 }
 
 /// The server's side of TLS.
@@ -105,6 +111,12 @@ impl Settings {
             ("limits.scan_ranges", limits.scan_ranges != others.scan_ranges),
             ("log.level", self.log.level != next.log.level),
             ("log.format", self.log.format != next.log.format),
+            ("commit.log", self.commit_log != next.commit_log),
+            ("audit.file", self.audit.file != next.audit.file),
+            ("audit.writes", self.audit.writes != next.audit.writes),
+            ("audit.values", self.audit.values != next.audit.values),
+            ("audit.rotate", self.audit.rotate != next.audit.rotate),
+            ("audit.keep", self.audit.keep != next.audit.keep),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }
@@ -233,6 +245,42 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: Some("text"),
         meaning: "The form of a log line.",
     },
+    OptionSpec {
+        key: "commit.log",
+        form: Form::Text,
+        default: Some("file"),
+        meaning: "Where it is written how transactions over several stores were decided: \"file\" in .state, or the name of a store of the kind postgres, in which several servers keep logs side by side and take over those of servers that died.",
+    },
+    OptionSpec {
+        key: "audit.file",
+        form: Form::Text,
+        default: Some(".state/audit.jsonl"),
+        meaning: "File of logins, changes and decisions by hand, one JSON object a line; \"off\" switches it off. Relative to the catalog directory.",
+    },
+    OptionSpec {
+        key: "audit.writes",
+        form: Form::Bool,
+        default: Some("false"),
+        meaning: "Whether statements that write are told too, each literal as a question mark.",
+    },
+    OptionSpec {
+        key: "audit.values",
+        form: Form::Bool,
+        default: Some("false"),
+        meaning: "Whether their texts are told as the clients sent them.",
+    },
+    OptionSpec {
+        key: "audit.rotate",
+        form: Form::Size,
+        default: Some("16MiB"),
+        meaning: "A file of so many bytes is followed by another.",
+    },
+    OptionSpec {
+        key: "audit.keep",
+        form: Form::Integer(1, 1_000),
+        default: Some("8"),
+        meaning: "How many earlier files are kept.",
+    },
 ];
 
 /// Keys of `[roles.<name>]`.
@@ -285,7 +333,8 @@ pub(super) fn read(table: &toml::Table, secrets: &dyn Secrets) -> (Settings, Vec
     if roles.is_empty() && role_problems.is_empty() && (role_tables.is_some() || !reader.is_set("roles")) {
         reader.problem("roles", "", "names no role, so nobody could connect".to_owned());
     }
-    let settings = Settings { listen, database, http, http_token, tls, trust, roles, limits, log };
+    let (audit, commit_log) = (audit(&mut reader, secrets), commit_log(&mut reader));
+    let settings = Settings { listen, database, http, http_token, tls, trust, roles, limits, log, audit, commit_log };
     let mut problems = reader.finish();
     problems.extend(role_problems);
     (settings, problems)
@@ -408,6 +457,23 @@ fn log(reader: &mut Reader<'_>) -> Log {
     Log { level, format }
 }
 
+/// The file is relative to the catalog directory as every path is, and a word switches it off.
+fn audit(reader: &mut Reader<'_>, secrets: &dyn Secrets) -> AuditSettings {
+    let file = reader.optional_text("audit.file").filter(|file| file != "off");
+    AuditSettings {
+        file: file.map(|file| secrets.resolve(&file)),
+        writes: reader.bool("audit.writes"),
+        values: reader.bool("audit.values"),
+        rotate: size_within(reader, "audit.rotate", 4 << 10, u64::MAX),
+        keep: reader.count("audit.keep"),
+    }
+}
+
+/// Whether there is such a store, and whether it can keep a log, is seen when the stores have been read.
+fn commit_log(reader: &mut Reader<'_>) -> Option<StoreName> {
+    reader.optional_text("commit.log").filter(|log| log != "file").map(|log| StoreName::new(&log))
+}
+
 fn roles(table: Option<&toml::Table>, secrets: &dyn Secrets, trust: bool) -> (Roles, Vec<Problem>) {
     let mut roles = Roles::new();
     let mut problems = Vec::new();
@@ -483,6 +549,12 @@ mod tests {
         assert_eq!(settings.log, Log { level: tracing::Level::INFO, format: LogFormat::Text });
         let role = &settings.roles["ada"];
         assert!(role.verifier.is_some() && !role.superuser && !role.read_only);
+        assert!(settings.audit.file.as_ref().unwrap().ends_with(".state/audit.jsonl"));
+        assert_eq!((settings.audit.rotate, settings.audit.keep), (16 << 20, 8));
+        assert!(!settings.audit.writes && !settings.audit.values && settings.commit_log.is_none());
+        let text = format!("audit.file = \"off\"\ncommit.log = \"crm\"\n[roles.ada]\npassword = \"{VERIFIER}\"");
+        let (settings, _) = read_text(&text);
+        assert_eq!((settings.audit.file, settings.commit_log), (None, Some(StoreName::new("crm"))));
     }
 
     #[test]
@@ -575,7 +647,7 @@ mod tests {
             let key = spec.key;
             let value = match (key, spec.form) {
                 ("listen" | "http.listen", _) => "\"127.0.0.1:1\"".to_owned(),
-                ("database", _) => "\"other\"".to_owned(),
+                ("database" | "commit.log" | "audit.file", _) => "\"other\"".to_owned(),
                 ("log.level", _) => "\"warn\"".to_owned(),
                 ("log.format", _) => "\"json\"".to_owned(),
                 (_, Form::Secret) => "\"t\"".to_owned(),

@@ -114,6 +114,11 @@ impl State {
         Ok(state)
     }
 
+    /// The state directory, which nobody else uses as long as this lives.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Where queries spill. Empty after [`State::open`].
     pub fn spill_directory(&self) -> PathBuf {
         self.directory.join("spill")

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::StoreConfig;
 use super::name;
 use super::secret::CatalogSecrets;
-use crate::catalog::discover::StoreEntry;
+use crate::catalog::discover::{OwnTables, StoreEntry};
 use crate::catalog::name::Naming;
 use crate::options::{Form, OptionSpec, Problem, Reader, not_one_of};
 use crate::spelling::nearest;
@@ -43,6 +43,24 @@ pub(super) const SHARED_OPTIONS: &[OptionSpec] = &[
         default: Some("2m"),
         meaning: "Longest time that reading the description of all its tables may take. Past it a start or a reload serves the store as unavailable, and a refresh fails and leaves it as it was.",
     },
+    OptionSpec {
+        key: "idempotency",
+        form: Form::Bool,
+        default: Some("false"),
+        meaning: "Whether transactions that begin to write here may carry tributary.idempotency_key, so that one that is sent again is not applied again. Makes the table tributary_keys in the store.",
+    },
+    OptionSpec {
+        key: "idempotency_retention",
+        form: Form::Duration,
+        default: Some("24h"),
+        meaning: "How long keys of transactions are kept, at least.",
+    },
+    OptionSpec {
+        key: "outbox",
+        form: Form::Bool,
+        default: Some("false"),
+        meaning: "Whether tributary.emit writes events here, in the transactions of the rows that they tell of. Makes the table tributary_outbox in the store.",
+    },
 ];
 
 /// What became of one store file.
@@ -75,6 +93,7 @@ pub(super) fn read(name: &str, table: &toml::Table, secrets: &CatalogSecrets) ->
     if discovery_timeout.is_zero() && reader.is_set("discovery_timeout") {
         reader.problem("discovery_timeout", "0", "must be longer than zero, because every call has a deadline".to_owned());
     }
+    let own_tables = own_tables(&mut reader);
     let mut problems = reader.finish();
     let known = kind.ok();
     let has_literal_secret = known.is_some_and(|kind| has_literal_secret(&own, kind.options()));
@@ -89,7 +108,7 @@ pub(super) fn read(name: &str, table: &toml::Table, secrets: &CatalogSecrets) ->
     match connector {
         Ok(connector) if problems.is_empty() => {
             let tls = known.and_then(|kind| transport(&own, kind.options()));
-            let entry = StoreEntry { connector, naming, discovery_timeout };
+            let entry = StoreEntry { connector, naming, discovery_timeout, own: own_tables };
             let enabled = StoreConfig { name: store, entry, tls };
             Ok(StoreFile { outcome: Outcome::Enabled(enabled), has_literal_secret })
         }
@@ -134,6 +153,16 @@ fn kind(reader: &mut Reader<'_>) -> Result<&'static dyn Kind, Option<&'static dy
         reader.problem("kind", &format!("\"{word}\""), not_one_of(&word, &words));
         nearest(&word.to_lowercase(), words.into_iter()).and_then(stores::kind)
     })
+}
+
+/// Tables of ours that the file asks for.
+fn own_tables(reader: &mut Reader<'_>) -> OwnTables {
+    let (has_keys, outbox) = (reader.bool("idempotency"), reader.bool("outbox"));
+    let kept = reader.duration("idempotency_retention");
+    if kept.is_zero() && reader.is_set("idempotency_retention") {
+        reader.problem("idempotency_retention", "0", "must be longer than zero, or nothing would be kept".to_owned());
+    }
+    OwnTables { keys: has_keys.then_some(kept), outbox }
 }
 
 fn naming(reader: &mut Reader<'_>) -> Naming {
@@ -269,6 +298,28 @@ mod tests {
     fn a_store_that_is_switched_off_is_not_parsed_further() {
         assert_eq!(problems("crm", "kind = \"postgres\"\nenabled = false\nhost = \"${NOT_SET_ANYWHERE}\""), Vec::<String>::new());
         assert_eq!(problems("crm", "enabled = false").len(), 1);
+    }
+
+    #[test]
+    fn tables_of_ours_are_asked_for_one_by_one() {
+        let read_own = |text: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            let secrets = CatalogSecrets::new(directory.path());
+            std::fs::write(directory.path().join("x.db"), "").unwrap();
+            let table = toml::from_str(&format!("kind = \"sqlite\"\npath = \"x.db\"\n{text}")).unwrap();
+            match read("crm", &table, &secrets).unwrap().outcome {
+                Outcome::Enabled(store) => store.entry.own,
+                Outcome::Disabled(_) => panic!("it is enabled"),
+            }
+        };
+        assert_eq!(read_own(""), OwnTables::default());
+        let day = std::time::Duration::from_secs(24 * 3600);
+        assert_eq!(read_own("idempotency = true"), OwnTables { keys: Some(day), outbox: false });
+        let text = "idempotency = true\nidempotency_retention = \"1h\"\noutbox = true";
+        assert_eq!(read_own(text), OwnTables { keys: Some(day / 24), outbox: true });
+        let zero = "kind = \"postgres\"\nuser = \"u\"\ndatabase = \"d\"\nidempotency_retention = \"0s\"";
+        let rule = "stores.crm.idempotency_retention: 0 must be longer than zero, or nothing would be kept";
+        assert_eq!(problems("crm", zero), [rule]);
     }
 
     #[test]

@@ -154,6 +154,11 @@ impl Branches {
         self.writers.as_ref().and_then(|writers| writers.get(store))
     }
 
+    /// The branch that is open of `store` and ended here.
+    pub fn opened(&self, store: &StoreName) -> Option<Arc<dyn Branch>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).get(store)?.branch.get().cloned()
+    }
+
     /// Takes the open branch of `store` out of those that are ended here: it is going to be ended by whoever writes through it. The
     /// store still counts as read, and is read through that branch only.
     pub fn hand_over(&self, store: &StoreName) -> Option<Arc<dyn Branch>> {

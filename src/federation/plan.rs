@@ -30,77 +30,23 @@ use super::context::{PlanContext, check_distinct};
 use super::correlated;
 use super::engine::Engine;
 use super::error::diagnose;
-use super::generic::{Execution, PlanMode, Reuse};
+use super::generic::{Execution, Reuse};
 use super::lateral;
 use super::output::{self, OutputColumn};
-use super::placement::{Level, Residual};
+use super::placement::Residual;
 use super::plans::Key;
-use super::ranges::Reading;
+use super::rechecks;
 use super::scan::count_scans;
 use super::semantics::resolve::TypedOperations;
 use super::semantics::sets;
 use super::semantics::settings::SessionValues;
 use super::semantics::types::{expr_type, parameter_types};
-use crate::catalog::snapshot::SessionFacts;
-use crate::catalog::{Relation, RelationBody, SearchPath, Snapshot, system};
+use crate::catalog::{Relation, RelationBody, system};
 use crate::error::{Diagnosis, sqlstate};
-use crate::format::DisplaySettings;
 use crate::pgtype::{PgField, PgType};
 use crate::task::OwnedTask;
 
-/// What a statement is planned with, besides its text.
-#[derive(Debug, Clone)]
-pub struct Setting {
-    /// The names that exist.
-    pub snapshot: Arc<Snapshot>,
-    /// Where unqualified names are looked up.
-    pub path: SearchPath,
-    /// What system relations may know of the session.
-    pub facts: Arc<SessionFacts>,
-    /// `now()`: the start of the transaction.
-    pub now: DateTime<Utc>,
-    /// When the statement began.
-    pub statement_start: DateTime<Utc>,
-    /// The session's `TimeZone`, as the engine spells it.
-    pub time_zone: String,
-    /// The settings under which texts are read and written.
-    pub display: DisplaySettings,
-    /// How much of a plan goes to the stores.
-    pub pushdown: Level,
-    /// The values of all settings that results depend on: the plan of another session serves under the same ones only.
-    pub affecting: Arc<[String]>,
-    /// Whether a plan of another session may serve.
-    pub shares_plans: bool,
-    /// Whether an execution is planned for its values.
-    pub plan_mode: PlanMode,
-    /// How its rows are asked for.
-    pub reading: Reading,
-}
-
-impl Setting {
-    /// The setting of the server itself: default path and styles, no session.
-    pub fn of_server(snapshot: Arc<Snapshot>) -> Self {
-        let now = Utc::now();
-        let (time_zone, display) = ("UTC".to_owned(), DisplaySettings::default());
-        let (path, pushdown) = (SearchPath::Default, Level::default());
-        let (facts, affecting, shares_plans) = (Arc::default(), Arc::default(), false);
-        let (plan_mode, reading) = (PlanMode::default(), Reading::default());
-        Self {
-            snapshot,
-            path,
-            facts,
-            now,
-            statement_start: now,
-            time_zone,
-            display,
-            pushdown,
-            affecting,
-            shares_plans,
-            plan_mode,
-            reading,
-        }
-    }
-}
+pub use super::setting::Setting;
 
 /// A planned query, not yet bound to parameters.
 #[derive(Debug, Clone)]
@@ -178,10 +124,11 @@ fn plan_as(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32], 
     let first = to_logical(&context, query.clone(), &known)
         .map_err(|error| context.with_arguments(error, || to_logical(&context, query.clone(), &known)))?;
     let parameters = infer(&resolve(&state, &first, &known)?, &known)?;
+    let settled: Vec<Option<PgType>> = parameters.iter().copied().map(Some).collect();
+    check_unused(&context, &state, &query, &settled)?;
     let logical = if parameters.len() == known.len() && known.iter().all(Option::is_some) {
         first
     } else {
-        let settled: Vec<Option<PgType>> = parameters.iter().copied().map(Some).collect();
         to_logical(&context, query, &settled)?
     };
     let analyzed = analyze(&state, &logical)?;
@@ -198,6 +145,16 @@ fn plan_as(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32], 
         None => (logical, columns),
     };
     Ok(Planned { logical, parameters, columns, relations: context.used(), reuse: Arc::default() })
+}
+
+/// Looks for mistakes in WITH queries that nothing reads.
+fn check_unused(context: &PlanContext<'_>, state: &SessionState, query: &Query, known: &[Option<PgType>]) -> Result<(), Diagnosis> {
+    for name in ast::unused::names(query) {
+        let reader = parse_query(&format!("SELECT 1 FROM \"{}\"", name.replace('"', "\"\"")))?;
+        let reader = Query { with: query.with.clone(), ..reader };
+        analyze(state, &to_logical(context, reader, known)?)?;
+    }
+    Ok(())
 }
 
 /// [`plan`] on a thread of its own, unless a plan that sessions share serves: planning is work without a pause, and the threads
@@ -349,7 +306,8 @@ pub(super) async fn optimized_aside(
     let work = move || {
         let state = state(&engine, &setting);
         let execution = Execution { engine: &engine, setting: &setting, planned: &planned, values: &values, state: &state };
-        let optimized = execution.optimized().and_then(|plan| sets::narrow(plan).map_err(|error| diagnose(&error)));
+        let kept = |plan| rechecks::keep_conditions(plan).and_then(sets::narrow).map_err(|error| diagnose(&error));
+        let optimized = execution.optimized().and_then(kept);
         drop(place);
         optimized
     };

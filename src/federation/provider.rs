@@ -94,6 +94,11 @@ impl StoredTable {
         &self.table
     }
 
+    /// Whether the store evaluates a condition exactly, so that nobody has to check it again.
+    pub fn is_exact(&self, filter: &Expr) -> bool {
+        matches!(self.judge(filter), Pushdown::Exact(_))
+    }
+
     fn judge(&self, filter: &Expr) -> Pushdown {
         if !self.takes_filters {
             return Pushdown::Refused("the session sends no filters");

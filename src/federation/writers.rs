@@ -1,7 +1,11 @@
 //! The branches through which one statement or transaction block writes: one per store, opened at the first write to it. A serializable
 //! block reads through them too, and opens them at its first read.
+//!
+//! **Invariant:** what has been written can be committed together: a store that could not take part is refused at the first write to it,
+//! before anything is sent there, unless the block may end as a saga.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::SchemaRef;
@@ -11,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
+use crate::stores::commit::{self, MarkId, Part, Vote};
 use crate::stores::connector::{ScanLimits, WriteIsolation};
 use crate::stores::position::Position;
 use crate::stores::{BatchStream, Branch, Connector, Edit, Edited, Fragment, Purpose, Scan, StoreError, StoreName, Table, Tables};
 use crate::task::OwnedTask;
+use crate::telemetry::log::Line;
 
 /// Write branches by store. Once a store has one, everything that its statement or block reads there goes through it, so that it sees
 /// its own writes.
@@ -25,6 +31,8 @@ pub struct Writers {
     open: Arc<Mutex<Open>>,
     /// Held while a branch is opened that scans read through: several of one statement must not open one each.
     opening: AsyncMutex<()>,
+    /// Whether stores may be written to that cannot be committed together.
+    may_be_saga: AtomicBool,
     retired: CancellationToken,
     /// Lets go of what an idle transaction block holds when the stores are closed under it.
     _watch: OwnedTask<()>,
@@ -34,15 +42,50 @@ pub struct Writers {
 #[derive(Debug, Default)]
 struct Open {
     branches: BTreeMap<StoreName, Arc<dyn Branch>>,
+    /// Stores in the order in which they were first asked to write.
+    order: Vec<StoreName>,
     /// Live savepoints, the oldest first.
     savepoints: Vec<u32>,
     /// Stores of which rows are locked, and behind which savepoint.
     locked: BTreeMap<StoreName, Option<u32>>,
+    /// Stores that the block has read through the branch that it writes through.
+    seen: BTreeSet<StoreName>,
+    /// What a repeatable block has read through, of stores that are written to inside the transaction of another one. As long as such a
+    /// branch is open, nobody else has changed what it has seen.
+    read: Vec<(StoreName, Arc<dyn Branch>)>,
 }
 
 impl Open {
     fn holds(&self, store: &StoreName) -> bool {
         self.locked.contains_key(store) || self.branches.get(store).is_some_and(|branch| branch.has_written())
+    }
+
+    /// The open branches, those first that were first asked to write.
+    fn in_order(&self) -> impl Iterator<Item = (&StoreName, &Arc<dyn Branch>)> {
+        let first = self.order.iter().filter_map(|store| self.branches.get_key_value(store));
+        first.chain(self.branches.iter().filter(|(store, _)| !self.order.contains(store)))
+    }
+
+    /// The branch that ends that of a store: its own, or the one of which it is a part.
+    fn leading<'o>(&'o self, store: &'o StoreName, branch: &'o Arc<dyn Branch>) -> (&'o StoreName, &'o Arc<dyn Branch>) {
+        branch.leader().and_then(|leader| self.branches.get_key_value(leader)).unwrap_or((store, branch))
+    }
+
+    /// How those take part that hold something, each connection once.
+    fn parts(&self) -> Vec<(StoreName, Part)> {
+        let mut parts: Vec<(StoreName, Part)> = Vec::new();
+        for (store, branch) in self.in_order().filter(|(store, _)| self.holds(store)) {
+            let (leader, branch) = self.leading(store, branch);
+            if !parts.iter().any(|(known, _)| known == leader) {
+                parts.push((leader.clone(), branch.part()));
+            }
+        }
+        parts
+    }
+
+    /// The branches that end by themselves.
+    fn leaders(&self) -> Vec<Arc<dyn Branch>> {
+        self.branches.values().filter(|branch| branch.leader().is_none()).cloned().collect()
     }
 }
 
@@ -63,13 +106,25 @@ impl Writers {
         let watch = OwnedTask::spawn(async move {
             retired.cancelled().await;
             // Dropped branches end without keeping anything; what was written must not be taken for kept.
-            for (store, branch) in &mut lock(&watched).branches {
-                let has_written = branch.has_written();
-                *branch = Arc::new(Lost { store: store.clone(), has_written });
+            let mut open = lock(&watched);
+            for (store, branch) in &mut open.branches {
+                *branch = Arc::new(Lost::of(store, branch));
             }
+            open.read.clear();
         });
         let (connectors, retired) = (Arc::clone(&snapshot.connectors), snapshot.retired.clone());
-        Arc::new(Self { connectors, purpose, open, opening: AsyncMutex::default(), retired, _watch: watch })
+        let (opening, may_be_saga) = (AsyncMutex::default(), AtomicBool::default());
+        Arc::new(Self { connectors, purpose, open, opening, may_be_saga, retired, _watch: watch })
+    }
+
+    /// Whether stores may be written to that cannot be committed together, because the block may end as a saga.
+    pub fn may_be_saga(&self, may: bool) {
+        self.may_be_saga.store(may, Ordering::Relaxed);
+    }
+
+    /// The stores that could be written to.
+    pub fn connectors(&self) -> &Arc<BTreeMap<StoreName, Arc<dyn Connector>>> {
+        &self.connectors
     }
 
     /// The savepoints that are live in a block whose writers are made late, the oldest first. No branch is open yet.
@@ -80,18 +135,111 @@ impl Writers {
     /// The branch for writes to `store`, opened at the first one. One that opens late gets the savepoints that are live.
     ///
     /// # Errors
-    /// 0A000 when another store has been written to; what opening failed with.
+    /// 0A000 when it cannot be committed together with the stores that have been written to; what opening failed with.
     pub async fn open(&self, store: &StoreName) -> Result<Arc<dyn Branch>, Diagnosis> {
         // Whatever was open is lost then.
         if self.retired.is_cancelled() {
             return Err(Diagnosis::of(&replaced(store)));
         }
-        self.check_only(store)?;
-        if let Some(branch) = self.get(store) {
-            return Ok(branch);
+        let branch = match self.get(store) {
+            // What it holds was looked at when it came to hold it.
+            Some(branch) if self.holds(store) || branch.leader().is_some() => branch,
+            Some(branch) => match self.check(store, branch.part()) {
+                Ok(()) => branch,
+                Err(refused) => self.move_beside(store, branch, refused).await?,
+            },
+            None => self.open_first(store).await?,
+        };
+        let mut open = lock(&self.open);
+        if !open.order.contains(store) {
+            open.order.push(store.clone());
         }
-        let opened = self.open_for(store, self.purpose).await;
-        opened.map_err(|error| Diagnosis::of(&error))
+        Ok(branch)
+    }
+
+    /// Opens the branch of a store that has none: inside the transaction of another one where they share it.
+    async fn open_first(&self, store: &StoreName) -> Result<Arc<dyn Branch>, Diagnosis> {
+        if let Some(follower) = self.beside(store).await? {
+            return self.keep(store, follower).await.map_err(|error| Diagnosis::of(&error));
+        }
+        if let Some(connector) = self.connectors.get(store) {
+            self.check(store, connector.part())?;
+        }
+        let branch = self.open_for(store, self.purpose).await.map_err(|error| Diagnosis::of(&error))?;
+        if let Err(refused) = self.check(store, branch.part()) {
+            self.drop_unwritten(store, &branch).await;
+            return Err(refused);
+        }
+        Ok(branch)
+    }
+
+    /// Puts a branch inside the transaction of another store in the place of one that has not written and cannot be committed beside it.
+    async fn move_beside(
+        &self,
+        store: &StoreName,
+        branch: Arc<dyn Branch>,
+        refused: Diagnosis,
+    ) -> Result<Arc<dyn Branch>, Diagnosis> {
+        // What the block has seen through it must not be read again as it is later.
+        if lock(&self.open).seen.contains(store) {
+            return Err(refused);
+        }
+        self.drop_unwritten(store, &branch).await;
+        match self.beside(store).await? {
+            Some(follower) => self.keep(store, follower).await.map_err(|error| Diagnosis::of(&error)),
+            None => Err(refused),
+        }
+    }
+
+    /// Ends a branch through which nothing has been written.
+    async fn drop_unwritten(&self, store: &StoreName, branch: &Arc<dyn Branch>) {
+        lock(&self.open).branches.remove(store);
+        end(store, branch).await;
+    }
+
+    /// A branch of `store` inside the transaction of another one that holds something, where they share one.
+    async fn beside(&self, store: &StoreName) -> Result<Option<Arc<dyn Branch>>, Diagnosis> {
+        let Some(connector) = self.connectors.get(store) else { return Ok(None) };
+        let leaders: Vec<Arc<dyn Branch>> = {
+            let open = lock(&self.open);
+            let held = open.in_order().filter(|(other, branch)| branch.leader().is_none() && open.holds(other));
+            held.filter(|(other, _)| *other != store).map(|(_, branch)| Arc::clone(branch)).collect()
+        };
+        for leader in leaders {
+            match leader.beside(connector).await {
+                Ok(None) => {}
+                Ok(Some(follower)) => return Ok(Some(follower)),
+                // They are committed one after the other then.
+                Err(_) if self.may_be_saga.load(Ordering::Relaxed) => {}
+                Err(error) => return Err(Diagnosis::of(&error)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The branch whose savepoints count for another one: itself, or the one of which it is a part.
+    pub fn leading(&self, branch: &Arc<dyn Branch>) -> Arc<dyn Branch> {
+        let leader = branch.leader().and_then(|leader| self.get(leader));
+        leader.unwrap_or_else(|| Arc::clone(branch))
+    }
+
+    /// Ends the branch of a store, whose only write has failed, and opens another one.
+    ///
+    /// # Errors
+    /// 40001 where the block has seen or locked something through it; as [`Writers::open`].
+    pub async fn reopen(&self, store: &StoreName) -> Result<Arc<dyn Branch>, Diagnosis> {
+        let (branch, is_needed) = {
+            let open = lock(&self.open);
+            (open.branches.get(store).cloned(), open.seen.contains(store) || open.locked.contains_key(store))
+        };
+        if let Some(branch) = branch {
+            if is_needed || branch.leader().is_some() {
+                let message = "could not serialize access: what the transaction has seen would have to be read again";
+                return Err(Diagnosis::new(sqlstate::SERIALIZATION_FAILURE, message));
+            }
+            self.drop_unwritten(store, &branch).await;
+        }
+        self.open(store).await
     }
 
     /// Opens the branch of `store` to lock rows through. The store then counts as written to.
@@ -106,6 +254,12 @@ impl Writers {
         Ok(())
     }
 
+    /// The stores that have been written to, in the order in which they were first asked to, and those of which rows are locked.
+    pub fn held(&self) -> Vec<StoreName> {
+        let open = lock(&self.open);
+        open.in_order().map(|(store, _)| store).filter(|store| open.holds(store)).cloned().collect()
+    }
+
     /// Whether something has been written to `store`, or rows of it are locked.
     pub fn holds(&self, store: &StoreName) -> bool {
         lock(&self.open).holds(store)
@@ -118,6 +272,7 @@ impl Writers {
     /// What opening failed with.
     pub(super) async fn open_to_read(&self, store: &StoreName, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError> {
         let _first = self.opening.lock().await;
+        lock(&self.open).seen.insert(store.clone());
         match self.get(store) {
             Some(branch) => Ok(branch),
             None => self.open_for(store, purpose).await,
@@ -134,20 +289,32 @@ impl Writers {
     }
 
     /// Takes a branch that a repeatable block has read through: what it writes must be seen there. It gets the savepoints that are live.
+    /// Where the store shares a transaction with one that has been written to, a branch in there takes its place, and it is kept until
+    /// the end.
     ///
     /// # Errors
-    /// 0A000 when another store has been written to; what setting savepoints failed with.
+    /// 0A000 when it cannot be committed together with the stores that have been written to; what setting savepoints failed with.
     pub async fn adopt(&self, store: &StoreName, branch: Arc<dyn Branch>) -> Result<(), Diagnosis> {
-        self.check_only(store)?;
-        if self.get(store).is_some() {
-            return Ok(());
+        if let Some(open) = self.get(store) {
+            return if self.holds(store) || open.leader().is_some() { Ok(()) } else { self.check(store, open.part()) };
         }
-        self.keep(store, branch).await.map_err(|error| Diagnosis::of(&error))?;
+        let kept = match self.beside(store).await? {
+            Some(follower) => {
+                lock(&self.open).read.push((store.clone(), branch));
+                follower
+            }
+            None => {
+                self.check(store, branch.part())?;
+                branch
+            }
+        };
+        self.keep(store, kept).await.map_err(|error| Diagnosis::of(&error))?;
+        lock(&self.open).seen.insert(store.clone());
         Ok(())
     }
 
     async fn keep(&self, store: &StoreName, branch: Arc<dyn Branch>) -> Result<Arc<dyn Branch>, StoreError> {
-        let live = lock(&self.open).savepoints.clone();
+        let live = if branch.leader().is_none() { lock(&self.open).savepoints.clone() } else { Vec::new() };
         for id in live {
             // What was opened is dropped with the error, which ends it.
             branch.savepoint(id).await?;
@@ -161,15 +328,16 @@ impl Writers {
         Ok(kept)
     }
 
-    /// Several stores share no commit.
-    fn check_only(&self, store: &StoreName) -> Result<(), Diagnosis> {
-        let open = lock(&self.open);
-        let Some(other) = open.branches.keys().find(|name| *name != store && open.holds(name)) else { return Ok(()) };
-        let done = if open.locked.contains_key(other) { "lock rows of, or write to," } else { "write to" };
-        let message = format!("a transaction cannot {done} several stores yet (\"{other}\", \"{store}\")");
-        Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
-            .with_detail(format!("Nothing was written to store \"{store}\"."))
-            .with_hint("Write to each store in a transaction of its own."))
+    /// Whether a store that takes part like this can be committed together with those that hold something.
+    fn check(&self, store: &StoreName, part: Part) -> Result<(), Diagnosis> {
+        let parts = lock(&self.open).parts();
+        // A step of a saga has a mark, which needs no less of a store than the last part of another commit.
+        let mut all = parts.iter().map(|(_, part)| *part).chain([part]);
+        if self.may_be_saga.load(Ordering::Relaxed) && !all.any(|part| matches!(part, Part::Alone(_))) {
+            return Ok(());
+        }
+        let parts: Vec<(&StoreName, Part)> = parts.iter().map(|(store, part)| (store, *part)).collect();
+        commit::check_together(&parts, (store, part))
     }
 
     /// The branch of `store`, when it is open.
@@ -182,14 +350,25 @@ impl Writers {
         lock(&self.open).branches.is_empty()
     }
 
-    /// Hands over all open branches, to be committed or rolled back; there are no savepoints afterwards.
-    pub fn take(&self) -> Vec<(StoreName, Arc<dyn Branch>)> {
-        let open = std::mem::take(&mut *lock(&self.open));
-        open.branches.into_iter().collect()
+    /// Ends what is only kept so that nobody changes what the block has read. To be called before the commit, which may have to wait for
+    /// all readers: what was written is locked by then.
+    pub async fn end_reads(&self) {
+        let read = std::mem::take(&mut lock(&self.open).read);
+        for (store, branch) in read {
+            end(&store, &branch).await;
+        }
     }
 
+    /// Hands over all open branches, to be committed or rolled back, in the order in which they were first asked to write; there are no
+    /// savepoints afterwards.
+    pub fn take(&self) -> Vec<(StoreName, Arc<dyn Branch>)> {
+        let open = std::mem::take(&mut *lock(&self.open));
+        open.in_order().map(|(store, branch)| (store.clone(), Arc::clone(branch))).collect()
+    }
+
+    /// The branches that have savepoints of their own.
     fn branches(&self) -> Vec<Arc<dyn Branch>> {
-        lock(&self.open).branches.values().cloned().collect()
+        lock(&self.open).leaders()
     }
 
     /// Sets a savepoint in every branch, also in those that open later. Ids grow.
@@ -244,6 +423,13 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Rolls a branch back. A store that does not answer does it by itself: its connector closes the connection.
+async fn end(store: &StoreName, branch: &Arc<dyn Branch>) {
+    if let Err(error) = branch.rollback().await {
+        tracing::warn!(%store, error = %Line(&error.to_string()), "a rollback failed");
+    }
+}
+
 fn replaced(store: &StoreName) -> StoreError {
     let reason = "It was replaced when the catalog directory was read again.".to_owned();
     StoreError::ConnectionLost { store: store.to_string(), reason }
@@ -254,6 +440,16 @@ fn replaced(store: &StoreName) -> StoreError {
 struct Lost {
     store: StoreName,
     has_written: bool,
+    part: Part,
+    leader: Option<StoreName>,
+}
+
+impl Lost {
+    /// What stands in the place of a branch.
+    fn of(store: &StoreName, branch: &Arc<dyn Branch>) -> Self {
+        let (has_written, part, leader) = (branch.has_written(), branch.part(), branch.leader().cloned());
+        Self { store: store.clone(), has_written, part, leader }
+    }
 }
 
 #[async_trait]
@@ -300,6 +496,22 @@ impl Branch for Lost {
         self.has_written
     }
 
+    fn part(&self) -> Part {
+        self.part
+    }
+
+    fn leader(&self) -> Option<&StoreName> {
+        self.leader.as_ref()
+    }
+
+    async fn prepare(&self, _id: &commit::BranchId) -> Result<Vote, StoreError> {
+        Err(replaced(&self.store))
+    }
+
+    async fn mark(&self, _mark: MarkId) -> Result<(), StoreError> {
+        Err(replaced(&self.store))
+    }
+
     async fn commit(&self) -> Result<Option<Position>, StoreError> {
         Err(replaced(&self.store))
     }
@@ -311,6 +523,8 @@ impl Branch for Lost {
 
 #[cfg(test)]
 mod tests {
+    use std::any::Any;
+
     use crate::catalog::object::Objects;
     use crate::federation::branches::{BranchKind, Branches};
     use crate::stores::connector::Capabilities;
@@ -327,6 +541,10 @@ mod tests {
     struct Store {
         name: StoreName,
         asked: Asked,
+        /// What it says before it is opened, and what its branches say.
+        part: (Part, Part),
+        /// Stores with the same number share a transaction; those with a negative one could.
+        group: i8,
     }
 
     #[async_trait]
@@ -360,7 +578,12 @@ mod tests {
         }
 
         async fn open(&self, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError> {
-            Ok(Arc::new(Written::open(&self.name, &self.asked, &format!("{purpose:?}"))))
+            let opened = Written::open(&self.name, &self.asked, &format!("{purpose:?}"));
+            Ok(Arc::new(Written { part: self.part.1, group: self.group, ..opened }))
+        }
+
+        fn part(&self) -> Part {
+            self.part.0
         }
 
         fn covers(&self, _applied: &Position, _wanted: &Position) -> Coverage {
@@ -376,11 +599,15 @@ mod tests {
         name: StoreName,
         asked: Asked,
         has_written: bool,
+        part: Part,
+        group: i8,
+        leader: Option<StoreName>,
     }
 
     impl Written {
         fn open(name: &StoreName, asked: &Asked, how: &str) -> Self {
-            let written = Self { name: name.clone(), asked: Arc::clone(asked), has_written: how != "read" };
+            let (part, group, leader) = (Part::Alone("it is a test"), 0, None);
+            let written = Self { name: name.clone(), asked: Arc::clone(asked), has_written: how != "read", part, group, leader };
             written.note(how);
             written
         }
@@ -419,27 +646,55 @@ mod tests {
             self.has_written
         }
 
+        fn part(&self) -> Part {
+            self.part
+        }
+
+        fn leader(&self) -> Option<&StoreName> {
+            self.leader.as_ref()
+        }
+
+        async fn beside(&self, other: &Arc<dyn Connector>) -> Result<Option<Arc<dyn Branch>>, StoreError> {
+            let other = (other.as_ref() as &dyn Any).downcast_ref::<Store>().unwrap();
+            if self.group == 0 || self.group.abs() != other.group.abs() {
+                return Ok(None);
+            }
+            if other.group < 0 {
+                return Err(StoreError::remote(other.name.as_str(), sqlstate::FEATURE_NOT_SUPPORTED, "its journal".to_owned()));
+            }
+            let follower = Self::open(&other.name, &self.asked, &format!("beside {}", self.name));
+            Ok(Some(Arc::new(Self { leader: Some(self.name.clone()), part: Part::Last, ..follower })))
+        }
+
         async fn commit(&self) -> Result<Option<Position>, StoreError> {
             Ok(None)
         }
 
         async fn rollback(&self) -> Result<(), StoreError> {
+            self.note("rollback");
             Ok(())
         }
     }
 
+    /// Stores that are committed alone.
     fn stores() -> (Snapshot, Asked) {
+        let alone = (Part::Alone("it is a test"), Part::Alone("it is a test"));
+        taking_part(&[("a", alone, 0), ("b", alone, 0)])
+    }
+
+    fn taking_part(stores: &[(&str, (Part, Part), i8)]) -> (Snapshot, Asked) {
         let asked = Asked::default();
-        let store = |name: &str| {
-            let connector: Arc<dyn Connector> = Arc::new(Store { name: StoreName::new(name), asked: Arc::clone(&asked) });
-            (StoreName::new(name), connector)
+        let store = |(name, part, group): &(&str, (Part, Part), i8)| {
+            let (name, asked) = (StoreName::new(name), Arc::clone(&asked));
+            let connector: Arc<dyn Connector> = Arc::new(Store { name: name.clone(), asked, part: *part, group: *group });
+            (name, connector)
         };
         let snapshot = Snapshot {
             version: 1,
             database: "tributary".to_owned(),
             schemas: BTreeMap::new(),
             objects: Objects::default(),
-            connectors: Arc::new(BTreeMap::from([store("a"), store("b")])),
+            connectors: Arc::new(stores.iter().map(store).collect()),
             reach: Arc::default(),
             retired: CancellationToken::new(),
         };
@@ -471,10 +726,90 @@ mod tests {
         writers.open(&StoreName::new("a")).await.unwrap();
         let refused = writers.open(&StoreName::new("b")).await.unwrap_err();
         assert_eq!(refused.sqlstate, sqlstate::FEATURE_NOT_SUPPORTED, "{refused:?}");
-        assert_eq!(refused.message, "a transaction cannot write to several stores yet (\"a\", \"b\")");
+        assert_eq!(refused.message, "a transaction cannot write to store \"b\" beside \"a\"");
         let other = Arc::new(Written::open(&StoreName::new("b"), &asked, "read"));
         assert!(writers.adopt(&StoreName::new("b"), other).await.is_err());
         assert_eq!(*asked.lock().unwrap(), ["a Once", "b read"]);
+    }
+
+    /// The stores that have branches, in the order of their first writes.
+    fn taken(writers: &Writers) -> Vec<String> {
+        writers.take().iter().map(|(store, _)| store.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn stores_that_are_prepared_are_written_to_beside_one_that_is_not() {
+        let (prepared, last) = ((Part::Prepared, Part::Prepared), (Part::Last, Part::Last));
+        let (snapshot, asked) = taking_part(&[("a", last, 0), ("b", prepared, 0), ("c", last, 0), ("d", prepared, 0)]);
+        let writers = Writers::new(&snapshot, WriteIsolation::ReadCommitted);
+        for name in ["d", "a", "b"] {
+            writers.open(&StoreName::new(name)).await.unwrap();
+        }
+        let refused = writers.open(&StoreName::new("c")).await.unwrap_err();
+        assert_eq!((refused.sqlstate.as_str(), refused.detail.unwrap().contains("Neither \"a\" nor \"c\"")), ("0A000", true));
+        assert!(!asked.lock().unwrap().iter().any(|asked| asked.starts_with("c ")), "it was opened");
+        assert!(writers.open(&StoreName::new("b")).await.is_ok());
+        assert_eq!(taken(&writers), ["d", "a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn a_branch_that_takes_part_otherwise_than_its_store_said_is_let_go() {
+        let (snapshot, asked) = taking_part(&[("a", (Part::Last, Part::Last), 0), ("b", (Part::Prepared, Part::Last), 0)]);
+        let writers = Writers::new(&snapshot, WriteIsolation::ReadCommitted);
+        writers.open(&StoreName::new("a")).await.unwrap();
+        assert_eq!(writers.open(&StoreName::new("b")).await.unwrap_err().sqlstate, sqlstate::FEATURE_NOT_SUPPORTED);
+        assert_eq!(asked.lock().unwrap().last().unwrap(), "b rollback");
+        assert!(writers.get(&StoreName::new("b")).is_none());
+        writers.may_be_saga(true);
+        assert!(writers.open(&StoreName::new("b")).await.is_ok(), "a saga takes any");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_shares_a_transaction_is_written_to_inside_of_it() {
+        let last = (Part::Last, Part::Last);
+        let (snapshot, asked) = taking_part(&[("a", last, 1), ("b", last, 1), ("c", last, -1)]);
+        let (a, b, c) = (StoreName::new("a"), StoreName::new("b"), StoreName::new("c"));
+        let writers = Writers::new(&snapshot, WriteIsolation::ReadCommitted);
+        writers.savepoint(1).await.unwrap();
+        let leader = writers.open(&a).await.unwrap();
+        let follower = writers.open(&b).await.unwrap();
+        assert_eq!(follower.leader(), Some(&a));
+        assert!(Arc::ptr_eq(&writers.leading(&follower), &leader) && Arc::ptr_eq(&writers.leading(&leader), &leader));
+        assert!(Arc::ptr_eq(&writers.open(&b).await.unwrap(), &follower));
+        assert_eq!(writers.open(&c).await.unwrap_err().message, "its journal");
+        writers.savepoint(2).await.unwrap();
+        writers.roll_back_to(1).await.unwrap();
+        let told = ["a Write(ReadCommitted)", "a savepoint 1", "b beside a", "a savepoint 2", "a roll back to 1"];
+        assert_eq!(*asked.lock().unwrap(), told, "only the leader has savepoints");
+        assert_eq!(taken(&writers), ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_block_has_read_of_a_store_inside_another_transaction_is_kept_until_the_end() {
+        let last = (Part::Last, Part::Last);
+        let (snapshot, asked) = taking_part(&[("a", last, 1), ("b", last, 1)]);
+        let (a, b) = (StoreName::new("a"), StoreName::new("b"));
+        let writers = Writers::new(&snapshot, WriteIsolation::RepeatableRead);
+        writers.open(&a).await.unwrap();
+        writers.adopt(&b, Arc::new(Written::open(&b, &asked, "read"))).await.unwrap();
+        assert_eq!(writers.get(&b).unwrap().leader(), Some(&a));
+        assert_eq!(asked.lock().unwrap().last().unwrap(), "b beside a");
+        writers.end_reads().await;
+        assert_eq!(asked.lock().unwrap().last().unwrap(), "b rollback");
+        assert_eq!(taken(&writers), ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn a_branch_is_opened_again_unless_something_was_seen_through_it() {
+        let (snapshot, asked) = stores();
+        let writers = Writers::new(&snapshot, WriteIsolation::ReadCommitted);
+        let (a, b) = (StoreName::new("a"), StoreName::new("b"));
+        let first = writers.open(&a).await.unwrap();
+        assert!(!Arc::ptr_eq(&writers.reopen(&a).await.unwrap(), &first));
+        assert_eq!(*asked.lock().unwrap(), ["a Write(ReadCommitted)", "a rollback", "a Write(ReadCommitted)"]);
+        let seen = Writers::new(&snapshot, WriteIsolation::RepeatableRead);
+        seen.adopt(&b, Arc::new(Written::open(&b, &asked, "read"))).await.unwrap();
+        assert_eq!(seen.reopen(&b).await.unwrap_err().sqlstate, sqlstate::SERIALIZATION_FAILURE);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //! dropped and also when our process is killed, because the kernel closes it. The shell then ends the server, waits for it
 //! and removes the directory. The shell is the server's ancestor and the only one to reap it, so the process id that it
 //! signals cannot have been given to a stranger. The shell leads its own process group, so an interrupt typed at the
-//! terminal reaches us and not the server.
+//! terminal reaches us and not the server. Words that come through the pipe kill the server and start it again on what it left.
 
 use std::ffi::OsString;
 use std::fs;
@@ -23,22 +23,35 @@ use super::SandboxError;
 use super::program::Program;
 
 /// `$1` directory, `$2` signal, the rest the server's command line. The inner shell writes `ended` after the server is
-/// reaped; until then its process id is ours.
+/// reaped; until then its process id is ours. Who writes `again` has removed `pid` and `ended` before.
 const GUARD: &str = r#"
 directory=$1 signal=$2
 shift 2
-(
-    "$@" </dev/null >"$directory/log" 2>&1 &
-    echo $! >"$directory/pid.new"
-    mv "$directory/pid.new" "$directory/pid"
-    wait $!
-    : >"$directory/ended"
-) &
-inner=$!
-read -r _
-until [ -e "$directory/pid" ]; do sleep 0.01; done
-[ -e "$directory/ended" ] || kill -s "$signal" "$(cat "$directory/pid")"
-wait "$inner"
+run() {
+    (
+        [ ! -e "$directory/variables" ] || . "$directory/variables"
+        "$@" </dev/null >>"$directory/log" 2>&1 &
+        echo $! >"$directory/pid.new"
+        mv "$directory/pid.new" "$directory/pid"
+        wait $!
+        : >"$directory/ended"
+    ) &
+    inner=$!
+}
+end() {
+    until [ -e "$directory/pid" ]; do sleep 0.01; done
+    [ -e "$directory/ended" ] || kill -s "$1" "$(cat "$directory/pid")"
+    wait "$inner"
+}
+ulimit -c 0
+run "$@"
+while read -r word; do
+    case $word in
+        kill) end KILL ;;
+        again) wait "$inner"; run "$@" ;;
+    esac
+done
+end "$signal"
 rm -rf "$directory"
 "#;
 
@@ -52,6 +65,10 @@ const ATTEMPT_PAUSE: Duration = Duration::from_millis(25);
 const END_LIMIT: Duration = Duration::from_secs(20);
 /// How often a server is started anew when its port was taken between choosing and binding it.
 const START_ATTEMPTS: usize = 3;
+/// How often a killed server is started again when it ends at once: what is left of it may still hold its memory or its port.
+const AGAIN_ATTEMPTS: usize = 40;
+/// Pause between two such starts.
+const AGAIN_PAUSE: Duration = Duration::from_millis(250);
 /// How much of a log goes into an error, in bytes.
 const LOG_TAIL: usize = 4096;
 
@@ -172,6 +189,60 @@ impl Guarded {
         fs::read_to_string(self.directory.join("pid")).ok()?.trim().parse().ok()
     }
 
+    /// Whether the server has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.directory.join("ended").exists()
+    }
+
+    /// Kills the server by SIGKILL and waits until it is gone; what it wrote stays. Nothing happens where it has ended.
+    pub(super) async fn kill(&mut self) -> Result<(), SandboxError> {
+        self.tell("kill")?;
+        let started = Instant::now();
+        while !self.has_ended() {
+            if started.elapsed() > READY_LIMIT {
+                let (limit_s, reason) = (READY_LIMIT.as_secs(), "it was killed and goes on".to_owned());
+                return Err(SandboxError::NotReady { server: self.server, limit_s, reason, log: self.log() });
+            }
+            tokio::time::sleep(ATTEMPT_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Starts the server again, on what it left when it was killed or ended, and repeats `attempt` until it succeeds.
+    pub(super) async fn again<T, F>(&mut self, attempt: impl Fn() -> F) -> Result<T, SandboxError>
+    where
+        F: Future<Output = Result<T, String>>,
+    {
+        let mut tried = 1;
+        loop {
+            self.kill().await?;
+            for file in ["pid", "ended"] {
+                fs::remove_file(self.directory.join(file)).map_err(io_error(self.server, "start it again"))?;
+            }
+            self.tell("again")?;
+            match self.ready(&attempt).await {
+                Err(SandboxError::Ended { .. }) if tried < AGAIN_ATTEMPTS => tried += 1,
+                result => return result,
+            }
+            tokio::time::sleep(AGAIN_PAUSE).await;
+        }
+    }
+
+    /// Sets the environment variables that the next start has besides ours.
+    pub(super) fn set_variables(&self, variables: &[(&str, &str)]) -> Result<(), SandboxError> {
+        let path = self.directory.join("variables");
+        fs::write(path, exports(variables)).map_err(io_error(self.server, "write its variables"))
+    }
+
+    fn tell(&mut self, word: &str) -> Result<(), SandboxError> {
+        let server = self.server;
+        let told = match &mut self.guard.stdin {
+            Some(pipe) => pipe.write_all(format!("{word}\n").as_bytes()).and_then(|()| pipe.flush()),
+            None => Ok(()),
+        };
+        told.map_err(io_error(server, &format!("{word} it")))
+    }
+
     /// Repeats `attempt` until it succeeds, the server ends, or the deadline passes.
     pub(super) async fn ready<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, SandboxError>
     where
@@ -184,7 +255,7 @@ impl Guarded {
                 Ok(Err(reason)) => reason,
                 Err(_elapsed) => "no answer".to_owned(),
             };
-            if self.directory.join("ended").exists() {
+            if self.has_ended() {
                 return Err(SandboxError::Ended { server: self.server, log: self.log() });
             }
             if started.elapsed() > READY_LIMIT {
@@ -208,6 +279,12 @@ impl Drop for Guarded {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// Lines that a shell reads.
+pub(super) fn exports(variables: &[(&str, &str)]) -> String {
+    let quoted = |value: &str| value.replace('\'', "'\\''");
+    variables.iter().map(|(name, value)| format!("export {name}='{}'\n", quoted(value))).collect()
 }
 
 /// Starts a server anew, from an empty directory, while it ends by itself because somebody else took its port.
@@ -282,6 +359,12 @@ mod tests {
         assert_eq!(account(accounts, "postgres"), Some(Account { uid: 101, gid: 104 }));
         assert_eq!(account(accounts, "nobody"), None);
         assert_eq!(account(accounts, "odd"), None);
+    }
+
+    #[test]
+    fn values_of_variables_are_quoted() {
+        let lines = exports(&[("A", "b=kill@3, c"), ("D", "it's $HOME")]);
+        assert_eq!(lines, "export A='b=kill@3, c'\nexport D='it'\\''s $HOME'\n");
     }
 
     #[test]

@@ -90,6 +90,28 @@ impl MariaDb {
         self.guarded.as_ref().and_then(Guarded::process_id)
     }
 
+    /// Kills a private server by SIGKILL; what it wrote stays. Of a server that somebody else runs nothing happens.
+    ///
+    /// # Errors
+    /// It goes on.
+    pub async fn kill(&mut self) -> Result<(), SandboxError> {
+        match &mut self.guarded {
+            Some(guarded) => guarded.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Starts a private server again that was killed, or kills it first: on its data directory and its port.
+    ///
+    /// # Errors
+    /// As [`MariaDb::start`].
+    pub async fn again(&mut self) -> Result<(), SandboxError> {
+        let endpoint = &self.endpoint;
+        let Some(guarded) = &mut self.guarded else { return Ok(()) };
+        let connection = guarded.again(|| connect(endpoint)).await?;
+        connection.close().await.map_err(refused)
+    }
+
     /// Creates a new empty database and returns its name.
     ///
     /// # Errors

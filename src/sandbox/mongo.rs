@@ -88,6 +88,27 @@ impl Mongo {
         self.guarded.as_ref().and_then(Guarded::process_id)
     }
 
+    /// Kills a private server by SIGKILL; what it wrote stays. Of a server that somebody else runs nothing happens.
+    ///
+    /// # Errors
+    /// It goes on.
+    pub async fn kill(&mut self) -> Result<(), SandboxError> {
+        match &mut self.guarded {
+            Some(guarded) => guarded.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Starts a private server again that was killed, or kills it first: on its data directory and its port. It is primary then.
+    ///
+    /// # Errors
+    /// As [`Mongo::start`].
+    pub async fn again(&mut self) -> Result<(), SandboxError> {
+        let endpoint = &self.endpoint;
+        let Some(guarded) = &mut self.guarded else { return Ok(()) };
+        guarded.again(|| writable(endpoint)).await
+    }
+
     /// A database name that nobody uses. MongoDB creates a database with its first document.
     ///
     /// # Errors
@@ -147,12 +168,21 @@ async fn create_user(endpoint: &Endpoint) -> Result<(), String> {
 }
 
 async fn authenticated(endpoint: &Endpoint) -> Result<(), String> {
-    let credential = Credential::builder()
+    run(endpoint, Some(credential(endpoint)), doc! { "ping": 1 }).await.map(drop)
+}
+
+/// Whether the server is primary, which it has to become anew after each start.
+async fn writable(endpoint: &Endpoint) -> Result<(), String> {
+    let hello = run(endpoint, Some(credential(endpoint)), doc! { "hello": 1 }).await?;
+    if hello.get_bool("isWritablePrimary").unwrap_or(false) { Ok(()) } else { Err("not primary yet".to_owned()) }
+}
+
+fn credential(endpoint: &Endpoint) -> Credential {
+    Credential::builder()
         .username(endpoint.user.clone())
         .password(endpoint.password.expose().to_owned())
         .source("admin".to_owned())
-        .build();
-    run(endpoint, Some(credential), doc! { "ping": 1 }).await.map(drop)
+        .build()
 }
 
 async fn run(endpoint: &Endpoint, credential: Option<Credential>, command: Document) -> Result<Document, String> {

@@ -1,11 +1,11 @@
-//! Tributary itself as a private server: a process of its own over a catalog directory made for it.
+//! Tributary itself as a private server: a process of its own over a catalog directory made for it, or over one that is there.
 
 use std::ops::Deref;
 use std::path::Path;
 
 use sqlx::Connection;
 
-use super::guarded::{EndSignal, Guarded, Place, free_port, io_error, start_retrying};
+use super::guarded::{EndSignal, Guarded, Place, exports, free_port, io_error, start_retrying};
 use super::postgres::connect;
 use super::{Endpoint, SandboxError};
 use crate::options::Secret;
@@ -72,10 +72,64 @@ impl Tributary {
         Ok(Self { endpoint, guarded })
     }
 
+    /// Starts `program serve` on a catalog directory that is there, with these environment variables besides ours, and waits until
+    /// one can log in at `endpoint`, which the directory says too. The directory is left alone when the server ends.
+    ///
+    /// # Errors
+    /// The server did not come up.
+    pub async fn start_in(
+        program: &Path,
+        catalog: &Path,
+        endpoint: Endpoint,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, SandboxError> {
+        let place = Place::new(SERVER, None)?;
+        place.write("variables", &exports(variables))?;
+        let arguments = ["serve".into(), catalog.as_os_str().to_owned()];
+        let guarded = place.start_file(program, &arguments, EndSignal::Kill)?;
+        let mut server = Self { endpoint, guarded };
+        let ready = server.guarded.ready(|| answers(&server.endpoint)).await;
+        match ready {
+            // Somebody may have had the port for a moment.
+            Err(SandboxError::Ended { .. }) => server.again(variables).await?,
+            ready => ready?,
+        }
+        Ok(server)
+    }
+
+    /// Kills the server by SIGKILL; its catalog directory stays as it is. Nothing happens where it has ended.
+    ///
+    /// # Errors
+    /// It goes on.
+    pub async fn kill(&mut self) -> Result<(), SandboxError> {
+        self.guarded.kill().await
+    }
+
+    /// Starts the server again that has ended, or kills it first: on its catalog directory and its port, with these variables.
+    ///
+    /// # Errors
+    /// As [`Tributary::start_in`].
+    pub async fn again(&mut self, variables: &[(&str, &str)]) -> Result<(), SandboxError> {
+        self.guarded.set_variables(variables)?;
+        let endpoint = &self.endpoint;
+        self.guarded.again(|| answers(endpoint)).await
+    }
+
+    /// Whether the server has ended, by itself or because it was killed.
+    pub fn has_ended(&self) -> bool {
+        self.guarded.has_ended()
+    }
+
     /// The process id of the server, whose memory can be watched.
     pub fn process_id(&self) -> Option<u32> {
         self.guarded.process_id()
     }
+}
+
+/// Logs in once.
+async fn answers(endpoint: &Endpoint) -> Result<(), String> {
+    let connection = connect(endpoint).await?;
+    connection.close().await.map_err(|error| error.to_string())
 }
 
 fn write(place: &Place, catalog: &CatalogFiles, port: u16) -> Result<(), SandboxError> {

@@ -9,12 +9,16 @@
 //! **Invariants:** the session never touches a socket; a statement keeps the catalog snapshot it started with; after an
 //! error in a block every statement but its end is refused with 25P02.
 
+mod commits;
 pub mod copy_in;
 mod doubts;
 pub mod output;
 pub mod prepared;
+mod replay;
 pub mod role;
+mod saga;
 pub mod settings;
+mod site;
 pub mod statement;
 pub mod transaction;
 mod verbs;
@@ -42,6 +46,8 @@ use crate::federation::plan::{Planned, Setting};
 use crate::federation::ranges::Reading;
 use crate::format::Format;
 use crate::stores::StoreName;
+use crate::write::coordinator::Several;
+pub use commits::{Commitment, Undoing};
 use doubts::Doubts;
 use output::{Execution, Guard, OutputColumn, Relaying, Rows};
 pub use prepared::Description;
@@ -69,6 +75,8 @@ pub struct Shared {
     pub reads: Arc<AllReads>,
     /// The sessions that there are.
     sessions: Arc<Sessions>,
+    /// What transactions are committed with.
+    pub commitment: Commitment,
 }
 
 /// Most reports of changed stores that wait for their refresh.
@@ -76,12 +84,15 @@ const CHANGED_MAX: usize = 64;
 
 impl Shared {
     /// What sessions share, and the receiver of reports about changed stores.
-    pub fn new(catalog: Arc<Catalog>, engine: Engine, roles: Arc<ArcSwap<Roles>>) -> (Self, mpsc::Receiver<StoreName>) {
+    pub fn new(
+        catalog: Arc<Catalog>,
+        engine: Engine,
+        roles: Arc<ArcSwap<Roles>>,
+        commitment: Commitment,
+    ) -> (Self, mpsc::Receiver<StoreName>) {
         let (changed, reports) = mpsc::channel(CHANGED_MAX);
-        (
-            Self { catalog, engine, roles, changed, doubts: Doubts::default(), reads: Arc::default(), sessions: Arc::default() },
-            reports,
-        )
+        let (doubts, reads, sessions) = (Doubts::default(), Arc::default(), Arc::default());
+        (Self { catalog, engine, roles, changed, doubts, reads, sessions, commitment }, reports)
     }
 
     /// Has the stores behind a refused prepared statement looked at again, each once in a while.
@@ -536,6 +547,8 @@ impl Session {
             shares_plans,
             plan_mode,
             reading: Reading::default(),
+            // What undoes the writes of a block is made of rows.
+            rows_only: self.block.is_some() && self.several() == Several::Saga,
         }
     }
 
@@ -561,6 +574,7 @@ impl Session {
             server_version: crate::SERVER_VERSION.to_owned(),
             sessions: Arc::clone(&self.shared.sessions),
             named: Arc::clone(self.names.shown()),
+            commits: Arc::default(),
         }
     }
 

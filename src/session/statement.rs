@@ -4,6 +4,7 @@
 pub mod copy;
 pub mod cursor;
 pub mod define;
+pub mod emit;
 mod explain;
 mod locks;
 pub mod modes;
@@ -124,6 +125,8 @@ pub enum Kind {
     Deallocate(Option<String>),
     /// `CALL procedure(…)`
     Call(Box<Function>),
+    /// `SELECT tributary.emit(…)`
+    Emit(Box<Function>),
     /// `COPY … TO STDOUT`
     Copy {
         /// What is copied.
@@ -202,6 +205,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
                 let mut statement = parser.parse_statement().map_err(syntax)?;
                 // Before anything else walks the tree, which for a chain is as deep as the chain is long.
                 depth::bound(&mut statement)?;
+                emit::check(&statement, text)?;
                 classify(statement, &whole)
             }
         };
@@ -319,6 +323,9 @@ fn write_kind(statement: Statement, with: Option<With>) -> Kind {
 
 fn query_kind(query: Box<Query>) -> Kind {
     use datafusion::sql::sqlparser::ast::SetExpr;
+    if let Some(function) = emit::of_query(&query) {
+        return Kind::Emit(Box::new(function));
+    }
     match query.body.as_ref() {
         // The parser reads nothing behind such a body.
         SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) | SetExpr::Merge(statement) => {

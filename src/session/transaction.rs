@@ -7,13 +7,16 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::Shared;
+use super::replay::Keyed;
+use super::saga::Undone;
 use crate::catalog::Snapshot;
 use crate::error::Diagnosis;
 use crate::federation::branches::{BranchKind, Branches};
 use crate::federation::writers::Writers;
 use crate::stores::{Serial, StoreName, WriteIsolation};
 use crate::telemetry::log::Line;
-use crate::write::commit;
+use crate::write::commit::{self, Committed, Guarantee};
+use crate::write::coordinator::{Asked, Coordinator, Several};
 
 /// What decides which branches statements use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +138,12 @@ pub struct Block {
     pub branches: Option<Arc<Branches>>,
     /// Through which it has written.
     pub writers: Option<Arc<Writers>>,
+    /// What is to be done with stores that cannot be committed together, as the session has it set.
+    pub several: Several,
+    /// What undoes its writes.
+    pub(super) undone: Undone,
+    /// Whether it has been sent before, where it has a name.
+    pub(super) keyed: Keyed,
 }
 
 impl Block {
@@ -152,6 +161,9 @@ impl Block {
             snapshot: None,
             branches: None,
             writers: None,
+            several: Several::Atomic,
+            undone: Undone::default(),
+            keyed: Keyed::default(),
         }
     }
 
@@ -195,8 +207,8 @@ impl Block {
     /// Through what the next statement writes to `store`, and the branches that it reads through.
     ///
     /// # Errors
-    /// 0A000 where a serializable transaction would write to one store and has read another; what a store answered that the block has
-    /// read.
+    /// 0A000 where a serializable transaction would write to one store and has read another, and where the store cannot be committed
+    /// together with those that have been written to; what a store answered that the block has read.
     pub async fn write_branches(
         &mut self,
         store: &StoreName,
@@ -211,11 +223,12 @@ impl Block {
         if self.modes.isolation == Isolation::Serializable {
             // One transaction of one store has all of it.
             kept.expect_scans(&BTreeMap::from([(store.clone(), 1)]))?;
-        } else if writers.get(store).is_none() && !is_taken(&writers, store, snapshot) {
+        } else if writers.get(store).is_none()
+            && let Some(branch) = kept.opened(store)
+        {
             // What the block has read there and what it writes are one transaction.
-            if let Some(branch) = kept.hand_over(store) {
-                writers.adopt(store, branch).await?;
-            }
+            writers.adopt(store, branch).await?;
+            kept.hand_over(store);
         }
         Ok((Arc::clone(&writers), kept.sharing().with_writers(writers)))
     }
@@ -227,7 +240,14 @@ impl Block {
             writers.has_savepoints(savepoints.iter().map(|savepoint| savepoint.id).collect());
             writers
         });
+        writers.may_be_saga(self.several == Several::Saga);
         Arc::clone(writers)
+    }
+
+    /// The stores that it has written to, in the order of the first writes; of one that is repeated, those that it wrote to before.
+    pub(super) fn written(&self) -> Vec<StoreName> {
+        let held = self.writers.as_ref().map(|writers| writers.held()).unwrap_or_default();
+        if held.is_empty() { self.undone.would_have_written().to_vec() } else { held }
     }
 
     /// Sets a savepoint.
@@ -271,6 +291,8 @@ impl Block {
             writers.roll_back_to(id).await?;
         }
         self.savepoints.truncate(place + 1);
+        self.undone.roll_back_to(id);
+        self.keyed.roll_back_to(id);
         self.failed = false;
         Ok(mark)
     }
@@ -283,6 +305,7 @@ impl Block {
             return;
         }
         if let Some(writers) = self.writers.take() {
+            tokio::time::timeout(RELEASE_LIMIT, writers.end_reads()).await.ok();
             let_go_of(writers.take()).await;
         }
         // The stores' transactions can be of no more use, and their locks and snapshots are released now. What a
@@ -295,15 +318,22 @@ impl Block {
     /// Ends what the block has in the stores. What it has written comes first: how reads end changes nothing of it.
     ///
     /// # Errors
-    /// What a store answered to the commit; without writes, what one answered to the end of reads that are to be kept.
-    pub async fn finish(&self, keeps: bool) -> Result<(), Diagnosis> {
-        let written = self.writers.as_ref().map(|writers| writers.take()).unwrap_or_default();
+    /// What the coordinator answered to the commit; without writes, what a store answered to the end of reads that are to be kept.
+    pub async fn finish(&self, keeps: bool, coordinator: &Arc<Coordinator>, asked: Asked) -> Result<Committed, Diagnosis> {
+        let written = match &self.writers {
+            Some(writers) => {
+                // Everything that was written is locked by now, and some commits wait for all readers.
+                tokio::time::timeout(RELEASE_LIMIT, writers.end_reads()).await.ok();
+                writers.take()
+            }
+            None => Vec::new(),
+        };
         let has_writers = !written.is_empty();
-        let ended = if keeps {
-            commit::commit(written).await.map(|_guarantee| ())
+        let ended = if keeps && has_writers {
+            Box::pin(coordinator.commit(written, asked)).await
         } else {
             let_go_of(written).await;
-            Ok(())
+            Ok(nothing())
         };
         let read = match &self.branches {
             Some(branches) if keeps && ended.is_ok() => branches.finish(true).await,
@@ -311,7 +341,7 @@ impl Block {
             None => Ok(()),
         };
         if keeps && !has_writers {
-            return read;
+            return read.map(|()| nothing());
         }
         // Nothing depends on them: they stand beside a write that is committed, or nothing is kept in any case.
         if let Err(error) = read {
@@ -321,8 +351,7 @@ impl Block {
     }
 }
 
-/// Whether the block has written to another store, or locked rows of it, so that this one will be refused.
-fn is_taken(writers: &Writers, store: &StoreName, snapshot: &Snapshot) -> bool {
-    let mut others = snapshot.connectors.keys().filter(|other| *other != store);
-    others.any(|other| writers.holds(other))
+/// What is promised of a transaction that wrote nothing.
+fn nothing() -> Committed {
+    Committed { guarantee: Guarantee::Nothing, gid: None, late: Vec::new() }
 }

@@ -246,6 +246,24 @@ pub fn value(cell: &Cell<'_>, pg_type: PgType) -> Option<Value> {
     }
 }
 
+/// The cell that a constant is.
+pub fn of_value(value: &Value) -> Cell<'_> {
+    match value {
+        Value::Bool(truth) => Cell::Bool(*truth),
+        Value::Int(number) => Cell::Int(*number),
+        Value::Float(number) => Cell::Float8(*number),
+        Value::Decimal { unscaled, scale } => {
+            Cell::Decimal { unscaled: i256::from_i128(*unscaled), scale: i8::try_from(*scale).unwrap_or(i8::MAX) }
+        }
+        Value::Numeric(content) | Value::Text(content) => Cell::Text(content),
+        Value::Bytes(bytes) => Cell::Bytes(bytes),
+        Value::Date(days) => Cell::Date(*days),
+        Value::Time(micros) => Cell::Time(*micros),
+        Value::Timestamp(micros) => Cell::Timestamp(*micros),
+        Value::TimestampTz(micros) => Cell::TimestampTz(*micros),
+    }
+}
+
 fn decimal(unscaled: i256, scale: i8) -> Value {
     let small = unscaled.to_i128().filter(|digits| digits.unsigned_abs() < 10_u128.pow(DECIMAL_DIGITS));
     let places = u8::try_from(scale).ok().filter(|places| u32::from(*places) <= DECIMAL_DIGITS);
@@ -456,6 +474,8 @@ mod tests {
         ];
         for (pg_type, text, expected) in rows {
             assert_eq!(parameter(pg_type, text), expected, "{pg_type} {text}");
+            let again = expected.as_ref().map(|known| value(&of_value(known), pg_type));
+            assert_eq!(again.flatten(), expected, "{pg_type} {text} as a cell again");
         }
     }
 }

@@ -11,6 +11,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use super::commit::{BranchId, Caution, Gid, Hint, InDoubt, Ledger, MarkId, Numbers, OwnTable, Part, Resolved, Verdict, Vote};
 use super::define::Define;
 use super::edit::{Edit, Edited};
 use super::error::StoreError;
@@ -19,11 +20,14 @@ use super::lock::RowLock;
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relay::{Kept, Relayed};
-use super::schema::{StoreSchema, Table, TableId};
+use super::schema::{Key, StoreSchema, Table, TableId};
 use super::truncate::{Truncate, Truncation};
 use super::value::Value;
 use crate::format::Format;
 use crate::options::{OptionSpec, Problem, Secrets};
+
+pub use super::capabilities::{Capabilities, KEYS_EACH, PoolUse};
+pub use super::purpose::{GATHER_BYTES_MAX, Purpose, Serial, WriteIsolation};
 
 /// The name of a store, which is also its SQL schema: the file name of `stores/<name>.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -78,7 +82,7 @@ pub trait Kind: Sync {
 /// Methods may be called concurrently. Every network call inside has a deadline from the store's options. Errors name the
 /// store and never carry a secret or a connection string.
 #[async_trait]
-pub trait Connector: fmt::Debug + Send + Sync {
+pub trait Connector: Any + fmt::Debug + Send + Sync {
     /// The store's name.
     fn name(&self) -> &StoreName;
 
@@ -146,6 +150,12 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// What the store does not do that way, and the rule.
     fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
         Err(Refusal::new(edit.verb(), "the store takes no writes"))
+    }
+
+    /// A key by which the store changes single rows of `table` though it is not proven: what is read of it finds the row that it was read
+    /// of and no other, and a row that has NULL in it is refused when it is to be changed. Pure: no network.
+    fn row_key<'t>(&self, _table: &'t Table) -> Option<&'t Key> {
+        None
     }
 
     /// Whether the store locks rows of `table` for a client that reads them. Pure: no network.
@@ -242,86 +252,86 @@ pub trait Connector: fmt::Debug + Send + Sync {
         None
     }
 
+    /// From where names of branches are taken. Called before the store is served, and again when another log was taken; one that was
+    /// never told takes part in no commit of several stores.
+    fn number_with(&self, numbers: &Arc<Numbers>) {
+        let _ = numbers;
+    }
+
+    /// How its branches will take part, as far as is known without asking: what an open branch says counts.
+    fn part(&self) -> Part {
+        Part::Alone("stores of its kind are committed alone")
+    }
+
+    /// Prepared branches with names of ours ([`BranchId`]), of any log, that this store can end.
+    ///
+    /// # Errors
+    /// What the store answered.
+    async fn in_doubt(&self) -> Result<Vec<InDoubt>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Ends a prepared branch, from any connection. Safe to repeat.
+    ///
+    /// # Errors
+    /// What the store answered; the branch is as it was.
+    async fn resolve(&self, id: &BranchId, verdict: Verdict) -> Result<Resolved, StoreError> {
+        let _ = (id, verdict);
+        Err(StoreError::Unsupported { store: self.name().to_string(), feature: "prepared transactions" })
+    }
+
+    /// Whether the mark is among what the store has committed for good; if not, that it never will be. Safe to repeat; the answer never
+    /// changes. Not asked while the transaction is under way here: it may wait for it.
+    ///
+    /// # Errors
+    /// It is not decided yet, or the store did not answer.
+    async fn decide(&self, mark: MarkId, hint: &Hint) -> Result<Verdict, StoreError> {
+        let _ = (mark, hint);
+        Err(StoreError::Unsupported { store: self.name().to_string(), feature: "marks of commits" })
+    }
+
+    /// Removes the marks that say commit, of transactions that have ended everywhere; of those that say abort only what is older than a
+    /// day.
+    ///
+    /// # Errors
+    /// What the store answered; the marks that are left do no harm.
+    async fn forget(&self, marks: &[MarkId]) -> Result<(), StoreError> {
+        let _ = marks;
+        Ok(())
+    }
+
+    /// The table of ours as discovery would describe it, in its default namespace, named [`OwnTable::name`]. Pure: no network.
+    fn own_table(&self, which: OwnTable) -> Option<Arc<Table>> {
+        let _ = which;
+        None
+    }
+
+    /// Makes the table where it is not there. Never in somebody's transaction. Safe to run side by side. Where an open branch keeps
+    /// others from making one, [`OwnTable::Marks`] is left to [`Branch::mark`].
+    ///
+    /// # Errors
+    /// What the store answered.
+    async fn install(&self, which: OwnTable) -> Result<(), StoreError> {
+        let _ = which;
+        Err(StoreError::Unsupported { store: self.name().to_string(), feature: "tables of ours" })
+    }
+
+    /// What weakens promises about the store. Asked at start and by `check`; connects.
+    ///
+    /// # Errors
+    /// What the store answered.
+    async fn preflight(&self) -> Result<Vec<Caution>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// A log in tables of this store, for several instances.
+    fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        None
+    }
+
     /// Closes pools and ends background work. Later calls answer [`StoreError::Unreachable`].
     async fn close(&self);
 }
-
-/// How the connections of a store are used, all its pools together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolUse {
-    /// Connections that are lent out.
-    pub in_use: u64,
-    /// The most that may be.
-    pub most: u64,
-    /// How often somebody has had to wait for one since the connector was made.
-    pub waits: u64,
-}
-
-impl PoolUse {
-    /// Two pools together.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        let [in_use, most, waits] = [self.in_use + other.in_use, self.most + other.most, self.waits + other.waits];
-        Self { in_use, most, waits }
-    }
-}
-
-/// What a branch is opened for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// One statement that will run this many scans on the store; they share a snapshot where the store can.
-    Statement {
-        /// How many scans the plan holds for this store.
-        scans: usize,
-    },
-    /// A transaction block of the session. One that is `REPEATABLE READ` and not `READ ONLY` writes too: from its first edit on,
-    /// everything in it runs on one connection, which sees its own writes.
-    Transaction {
-        /// Whether the block is `READ ONLY`.
-        read_only: bool,
-        /// Whether later statements must see what the first one saw (`REPEATABLE READ`).
-        repeatable: bool,
-    },
-    /// A transaction block that begins with a read, and must see one state that fits into the serial order of the store's own
-    /// serializable transactions (`SERIALIZABLE`). A store whose transactions have no such order answers
-    /// [`StoreError::Unsupported`].
-    Serializable(Serial),
-    /// Exactly one [`Branch::edit`] of at most [`Connector::rows_of_edit`] rows and no scans; the store commits it by itself, and the
-    /// end of the branch does nothing.
-    Once,
-    /// A transaction that writes, begun when it is opened. Scans, fragments and edits run on one connection and see the writes
-    /// before them. A scan may start while another is open: that one is then read to its end into memory, up to
-    /// [`GATHER_BYTES_MAX`], where the store answers one after the other only. After a failure of an edit only
-    /// [`Branch::roll_back_to`] and [`Branch::rollback`] are taken.
-    Write(WriteIsolation),
-}
-
-/// What a serializable transaction that begins with a read may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Serial {
-    /// Read, and write later: from its first edit on it is as one of [`Purpose::Write`]. The store knows of all that it reads, and may
-    /// refuse to commit it (40001) also where it has written nothing.
-    Write,
-    /// Read alone.
-    Read,
-    /// Read alone, once the store has a state that no conflict can reach (`DEFERRABLE`), for which a store may wait.
-    ReadDeferred,
-}
-
-/// What a transaction that writes sees of others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteIsolation {
-    /// Each statement what was committed before it. A store without this level gives [`WriteIsolation::RepeatableRead`].
-    ReadCommitted,
-    /// One state; a row that somebody else has changed since is 40001.
-    RepeatableRead,
-    /// A serial order with the other serializable transactions of the store, or [`StoreError::Unsupported`].
-    Serializable,
-}
-
-/// The most bytes of scans that a branch which writes reads into memory because another statement needs its connection. More is
-/// 53200.
-pub const GATHER_BYTES_MAX: usize = 64 << 20;
 
 /// One consistent view of one store: autocommit for a statement, or the session's transaction on that store.
 ///
@@ -454,6 +464,71 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
     /// Whether all scans of this branch see one state of the store; otherwise the reason, for `EXPLAIN`.
     fn shared_snapshot(&self) -> Result<(), &'static str>;
 
+    /// How it takes part in a commit of several stores.
+    fn part(&self) -> Part {
+        Part::Alone("its transaction cannot be prepared")
+    }
+
+    /// The name it will be prepared under: its own where it began with one.
+    fn branch_id(&self, store: &StoreName, gid: Gid) -> BranchId {
+        gid.of_store(store)
+    }
+
+    /// Votes. After [`Vote::Yes`] only the two calls below are taken. After an error it has ended without keeping anything, except
+    /// after [`StoreError::ConnectionLost`] and [`StoreError::Deadline`]: then it may still become prepared, and whoever finds it
+    /// rolls it back.
+    ///
+    /// # Errors
+    /// What the store answered.
+    async fn prepare(&self, id: &BranchId) -> Result<Vote, StoreError> {
+        let _ = id;
+        Err(StoreError::Unsupported { store: "of the branch".to_owned(), feature: "prepared transactions" })
+    }
+
+    /// Keeps what was prepared, on the same connection.
+    ///
+    /// # Errors
+    /// What the store answered; [`Connector::resolve`] is to be used then.
+    async fn commit_prepared(&self) -> Result<Option<Position>, StoreError> {
+        Err(StoreError::Unsupported { store: "of the branch".to_owned(), feature: "prepared transactions" })
+    }
+
+    /// Drops what was prepared, on the same connection.
+    ///
+    /// # Errors
+    /// As [`Branch::commit_prepared`].
+    async fn roll_back_prepared(&self) -> Result<(), StoreError> {
+        Err(StoreError::Unsupported { store: "of the branch".to_owned(), feature: "prepared transactions" })
+    }
+
+    /// Writes the mark into its transaction, in [`OwnTable::Marks`], for which [`Connector::install`] was called before.
+    ///
+    /// # Errors
+    /// What the store answered; it has ended the branch as an error of an edit does.
+    async fn mark(&self, mark: MarkId) -> Result<(), StoreError> {
+        let _ = mark;
+        Err(StoreError::Unsupported { store: "of the branch".to_owned(), feature: "marks of commits" })
+    }
+
+    /// What ends it sooner after a crash.
+    fn hint(&self) -> Hint {
+        Hint::default()
+    }
+
+    /// A branch of another store inside this one's transaction, so that one commit keeps both. `None`: the stores share none.
+    ///
+    /// # Errors
+    /// They could share one, but not as they are.
+    async fn beside(&self, other: &Arc<dyn Connector>) -> Result<Option<Arc<dyn Branch>>, StoreError> {
+        let _ = other;
+        Ok(None)
+    }
+
+    /// The store whose branch ends this one. A branch with a leader ends as a no-op and sets no savepoints.
+    fn leader(&self) -> Option<&StoreName> {
+        None
+    }
+
     /// Ends the branch and keeps its writes. Returns the store's position when it has one.
     ///
     /// # Errors
@@ -498,27 +573,4 @@ impl Default for ScanLimits {
     fn default() -> Self {
         Self { batch_rows: 8192, batch_bytes: 4 << 20 }
     }
-}
-
-/// The keys of one statement that every store takes: a parameter for each, of which SQLite has 32,766 and MySQL 65,535.
-pub const KEYS_EACH: usize = 10_000;
-
-/// What a store can do, as the contract suite checks it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    /// All scans of one statement can see one state.
-    pub statement_snapshot: bool,
-    /// A transaction of this store can be prepared and committed later.
-    pub prepare: bool,
-    /// The store can run `LIKE` on text with Postgres semantics.
-    pub like: bool,
-    /// Documents with nested fields.
-    pub documents: bool,
-    /// A running query can be stopped from outside.
-    pub cancel: bool,
-    /// How many values of keys of a join one statement may carry, at least [`KEYS_EACH`]: of one column a value for each key, of several
-    /// as many as there are columns. It is worth to say more where a
-    /// list costs the store a look into a hash table for each row that it reads: rows that meet nothing are then dropped where they are,
-    /// for a few bytes a key, instead of being sent.
-    pub keys_max: usize,
 }

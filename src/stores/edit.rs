@@ -256,7 +256,7 @@ mod tests {
     use arrow::datatypes::{DataType, Fields, Int64Type, Schema};
 
     use super::super::connector::Scan;
-    use super::super::schema::{Collation, ColumnStatistics, Generated, TableId, TableKind};
+    use super::super::schema::{Collation, ColumnStatistics, Generated};
     use super::*;
     use crate::pgtype::{PgField, PgType};
 
@@ -274,20 +274,7 @@ mod tests {
 
     fn table() -> Arc<Table> {
         let columns = vec![column(Field::new("id", DataType::Int64, false).with_pg_type(PgType::INT8))];
-        Arc::new(Table {
-            id: TableId { namespace: "public".to_owned(), name: "t".to_owned() },
-            kind: TableKind::Table,
-            schema: Table::arrow_schema(&columns),
-            columns,
-            primary_key: None,
-            unique_keys: Vec::new(),
-            foreign_keys: Vec::new(),
-            checks: Vec::new(),
-            indexes: Vec::new(),
-            comment: None,
-            row_estimate: None,
-            division: None,
-        })
+        Arc::new(Table::plain("public", "t", columns))
     }
 
     fn keys(count: i64) -> RecordBatch {

@@ -192,7 +192,7 @@ impl Diagnose for StoreError {
 
     fn site(&self) -> Option<Site> {
         match self {
-            Self::Remote { site, .. } => site.as_deref().cloned(),
+            Self::Remote { store, site, .. } => site.as_deref().map(|site| Site { store: Some(store.clone()), ..site.clone() }),
             _ => None,
         }
     }
@@ -221,7 +221,8 @@ mod tests {
 
     #[test]
     fn what_a_store_says_of_a_refused_row_reaches_the_client() {
-        let site = Site { schema: Some("public".to_owned()), table: Some("t".to_owned()), column: Some("a".to_owned()) };
+        let named = |name: &str| Some(name.to_owned());
+        let site = Site { store: named("shop"), schema: named("public"), table: named("t"), column: named("a") };
         let mut error = StoreError::remote("shop", sqlstate::NOT_NULL_VIOLATION, "no".to_owned());
         assert_eq!(Diagnosis::of(&error).site, None);
         if let StoreError::Remote { constraint, site: place, .. } = &mut error {

@@ -5,6 +5,7 @@
 //! Connector::discover → StoreSchema → catalog/snapshot
 //! Connector::open(purpose) → Branch (one consistent view) → Branch::scan(Scan) or Branch::run(Fragment) → Arrow batches
 //! Edit ─ Connector::accepts_edit → Branch::edit → how many rows, and those that were asked for
+//! Branch::prepare → Vote → Branch::commit_prepared, or Connector::resolve by whoever finds it afterwards
 //! Connector::keep(Scan) → what a connector keeps of a lookup → Connector::relay(values) → rows as clients get them
 //! ```
 //!
@@ -14,9 +15,11 @@
 //! line in [`KINDS`].
 
 mod builders;
+mod capabilities;
 pub mod cell;
 pub mod change;
 pub mod collation;
+pub mod commit;
 pub mod connector;
 pub mod define;
 pub mod document;
@@ -26,6 +29,7 @@ pub mod fragment;
 pub mod lock;
 pub mod position;
 pub mod predicate;
+mod purpose;
 pub mod relational;
 pub mod relay;
 pub mod schema;

@@ -118,6 +118,27 @@ impl Table {
     }
 }
 
+#[cfg(test)]
+impl Table {
+    /// A table of these columns and nothing else, for tests.
+    pub(crate) fn plain(namespace: &str, name: &str, columns: Vec<Column>) -> Self {
+        Self {
+            id: TableId { namespace: namespace.to_owned(), name: name.to_owned() },
+            kind: TableKind::Table,
+            schema: Self::arrow_schema(&columns),
+            columns,
+            primary_key: None,
+            unique_keys: Vec::new(),
+            foreign_keys: Vec::new(),
+            checks: Vec::new(),
+            indexes: Vec::new(),
+            comment: None,
+            row_estimate: None,
+            division: None,
+        }
+    }
+}
+
 /// One column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {

@@ -9,6 +9,8 @@ pub struct Health {
     pub overall: Overall,
     /// Each configured store, in name order.
     pub stores: Vec<StoreHealth>,
+    /// Whether the log of commits over several stores can be written to.
+    pub has_log: bool,
 }
 
 /// What the server is doing.
@@ -37,17 +39,20 @@ impl Health {
         self.overall == Overall::Serving
     }
 
-    /// `{"status": "ok", "stores": {"crm": {"available": true}}}`; the status of a serving server whose
-    /// stores are not all available is `degraded`.
+    /// `{"status": "ok", "stores": {"crm": {"available": true}}}`; the status of a serving server whose stores are not all available, or
+    /// whose log of commits is not, is `degraded`.
     pub fn to_json(&self) -> Value {
         let status = match self.overall {
             Overall::Starting => "starting",
             Overall::Draining => "draining",
-            Overall::Serving if self.stores.iter().all(|store| store.available) => "ok",
+            Overall::Serving if self.has_log && self.stores.iter().all(|store| store.available) => "ok",
             Overall::Serving => "degraded",
         };
         let stores: serde_json::Map<String, Value> = self.stores.iter().map(StoreHealth::to_json).collect();
-        json!({ "status": status, "stores": stores })
+        match self.has_log {
+            true => json!({ "status": status, "stores": stores }),
+            false => json!({ "status": status, "stores": stores, "commit_log": { "available": false } }),
+        }
     }
 }
 
@@ -65,7 +70,7 @@ mod tests {
     fn a_store_that_is_away_degrades_but_does_not_turn_clients_away() {
         let store = |name: &str, available| StoreHealth { name: name.to_owned(), available };
         let stores = vec![store("crm", true), store("shop", false)];
-        let health = Health { overall: Overall::Serving, stores: stores.clone() };
+        let health = Health { overall: Overall::Serving, stores: stores.clone(), has_log: true };
         assert!(health.takes_clients());
         assert_eq!(
             health.to_json().to_string(),
@@ -73,11 +78,17 @@ mod tests {
         );
         let rows = [(Overall::Starting, "starting"), (Overall::Draining, "draining")];
         for (overall, expected) in rows {
-            let health = Health { overall, stores: stores.clone() };
+            let health = Health { overall, stores: stores.clone(), has_log: true };
             assert!(!health.takes_clients());
             assert_eq!(health.to_json()["status"], expected);
         }
-        let well = Health { overall: Overall::Serving, stores: stores[..1].to_vec() };
+        let well = Health { overall: Overall::Serving, stores: stores[..1].to_vec(), has_log: true };
         assert_eq!(well.to_json()["status"], "ok");
+        let without = Health { has_log: false, ..well };
+        assert!(without.takes_clients());
+        assert_eq!(
+            without.to_json().to_string(),
+            r#"{"status":"degraded","stores":{"crm":{"available":true}},"commit_log":{"available":false}}"#
+        );
     }
 }

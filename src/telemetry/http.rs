@@ -319,7 +319,8 @@ mod tests {
 
     fn start(settings: HttpSettings, overall: Overall) -> Running {
         let store = StoreHealth { name: "crm".to_owned(), available: false };
-        let tell: TellHealth = Arc::new(move || futures::future::ready(Health { overall, stores: vec![store.clone()] }).boxed());
+        let tell: TellHealth =
+            Arc::new(move || futures::future::ready(Health { overall, stores: vec![store.clone()], has_log: true }).boxed());
         let metrics: TellMetrics = Arc::new(|| vec![Family::counter("x_rows_total", "Rows.").is(7)]);
         let listener = HttpListener::bind(&settings, tell).unwrap().with_metrics(metrics);
         let address = listener.local_address().unwrap();
@@ -421,7 +422,7 @@ mod tests {
     async fn other_machines_are_not_told_without_tls_and_token() {
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
         let tell: TellHealth =
-            Arc::new(|| futures::future::ready(Health { overall: Overall::Serving, stores: Vec::new() }).boxed());
+            Arc::new(|| futures::future::ready(Health { overall: Overall::Serving, stores: Vec::new(), has_log: true }).boxed());
         let directory = tempfile::tempdir().unwrap();
         let (files, _) = certificate(directory.path());
         for (token, tls) in [(None, None), (Some("t"), None), (None, Some(files.clone()))] {

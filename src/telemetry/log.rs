@@ -122,7 +122,7 @@ impl<W: Write> Write for Escaping<'_, W> {
 }
 
 /// Control characters, separators of lines, and what turns the direction of writing.
-fn steers(character: char) -> bool {
+pub(super) fn steers(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

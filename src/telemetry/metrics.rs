@@ -57,33 +57,42 @@ pub struct Family {
     name: &'static str,
     kind: &'static str,
     help: &'static str,
-    label: &'static str,
-    samples: Vec<(String, u64)>,
+    labels: Vec<&'static str>,
+    /// The values of the labels, and the number.
+    samples: Vec<(Vec<String>, u64)>,
 }
 
 impl Family {
     /// Numbers that only grow; `name` ends with `_total`, `help` is one line.
     pub fn counter(name: &'static str, help: &'static str) -> Self {
-        Self { name, kind: "counter", help, label: "", samples: Vec::new() }
+        Self { name, kind: "counter", help, labels: Vec::new(), samples: Vec::new() }
     }
 
     /// Numbers that rise and fall.
     pub fn gauge(name: &'static str, help: &'static str) -> Self {
-        Self { name, kind: "gauge", help, label: "", samples: Vec::new() }
+        Self { name, kind: "gauge", help, labels: Vec::new(), samples: Vec::new() }
     }
 
     /// The one number of a name without a label.
     #[must_use]
     pub fn is(mut self, value: u64) -> Self {
-        self.samples.push((String::new(), value));
+        self.samples.push((Vec::new(), value));
         self
     }
 
     /// A number for each value of a label.
     #[must_use]
     pub fn by(mut self, label: &'static str, samples: impl IntoIterator<Item = (String, u64)>) -> Self {
-        self.label = label;
-        self.samples.extend(samples);
+        self.labels = vec![label];
+        self.samples.extend(samples.into_iter().map(|(value, number)| (vec![value], number)));
+        self
+    }
+
+    /// A number for each pair of values of two labels.
+    #[must_use]
+    pub fn by_both(mut self, labels: [&'static str; 2], samples: impl IntoIterator<Item = ([String; 2], u64)>) -> Self {
+        self.labels = labels.to_vec();
+        self.samples.extend(samples.into_iter().map(|(values, number)| (values.to_vec(), number)));
         self
     }
 }
@@ -91,13 +100,15 @@ impl Family {
 /// The families as text, in order; those without a number are left out.
 pub fn text(families: &[Family]) -> String {
     let mut text = String::new();
-    for Family { name, kind, help, label, samples } in families.iter().filter(|family| !family.samples.is_empty()) {
+    for Family { name, kind, help, labels, samples } in families.iter().filter(|family| !family.samples.is_empty()) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for (value, number) in samples {
-            let _ = match *label {
-                "" => writeln!(text, "{name} {number}"),
-                label => writeln!(text, "{name}{{{label}=\"{}\"}} {number}", escaped(value)),
+        for (values, number) in samples {
+            let each: Vec<String> =
+                labels.iter().zip(values).map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
+            let _ = match each.is_empty() {
+                true => writeln!(text, "{name} {number}"),
+                false => writeln!(text, "{name}{{{}}} {number}", each.join(",")),
             };
         }
     }
@@ -126,11 +137,13 @@ mod tests {
             Family::gauge("x_open", "Open.").is(presence.get()),
             Family::counter("x_none_total", "None.").by("store", Vec::new()),
             Family::counter("x_scans_total", "Scans.").by("store", stores),
+            Family::counter("x_ends_total", "Ends.").by_both(["how", "why"], [(["a".to_owned(), "b\"".to_owned()], 3)]),
         ];
         let expected = "# HELP x_rows_total Rows.\n# TYPE x_rows_total counter\nx_rows_total 5\n\
                         # HELP x_open Open.\n# TYPE x_open gauge\nx_open 1\n\
                         # HELP x_scans_total Scans.\n# TYPE x_scans_total counter\n\
-                        x_scans_total{store=\"shop\"} 1\nx_scans_total{store=\"a\\\"b\\\\c\\nd\"} 2\n";
+                        x_scans_total{store=\"shop\"} 1\nx_scans_total{store=\"a\\\"b\\\\c\\nd\"} 2\n\
+                        # HELP x_ends_total Ends.\n# TYPE x_ends_total counter\nx_ends_total{how=\"a\",why=\"b\\\"\"} 3\n";
         assert_eq!(text(&families), expected);
         drop(second);
         assert_eq!(presence.get(), 0);

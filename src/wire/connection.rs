@@ -326,7 +326,7 @@ impl Connection {
                 self.counts.cancelled.add(1);
                 return Err(self.gone());
             }
-            Failure::Statement(diagnosis) => diagnosis,
+            Failure::Statement(diagnosis) => self.session.placed(diagnosis),
         };
         self.counts.fail(&diagnosis);
         self.running.clear();

@@ -148,7 +148,12 @@ mod tests {
             .with_detail("Key (id)=(1) exists.")
             .with_hint("Use another.")
             .with_position(Some(8))
-            .with_site(Site { schema: Some("sh\0op".to_owned()), table: Some("orders".to_owned()), column: Some("id".to_owned()) });
+            .with_site(Site {
+                store: None,
+                schema: Some("sh\0op".to_owned()),
+                table: Some("orders".to_owned()),
+                column: Some("id".to_owned()),
+            });
         diagnosis.constraint = Some("orders_pkey".to_owned());
         let diagnosis =
             diagnosis.with_context("COPY orders, line 3".to_owned()).with_context("COPY orders, lines 1 to 9".to_owned());

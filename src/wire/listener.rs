@@ -27,6 +27,7 @@ use crate::address;
 use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::session::{Session, Shared, Start};
 use crate::task::{Backoff, TaskSet, span};
+use crate::telemetry::audit::Event;
 use crate::telemetry::log::Line;
 
 /// Connections that the kernel keeps for us while all handshakes are taken.
@@ -259,14 +260,22 @@ impl Door {
         startup: Startup,
         (address, secured): (IpAddr, bool),
     ) -> Option<Connection> {
+        let role = startup.user.clone();
+        let told = |what| Event::new(what).by(&role).address(address).with("tls", secured);
         match self.open(shared, &mut channel, startup, (address, secured)).await {
             Ok(Admitted { session, running, permits }) => {
+                self.settings.audit.tell(told("login").process(permits.1.process_id).done()).await;
                 let (limits, shutdown) = (self.settings.limits.clone(), self.shutdown.clone());
                 let mut connection = Connection::new(session, channel, (running, Arc::clone(&self.counts)), limits, shutdown);
                 connection.hold(permits);
                 Some(connection)
             }
-            Err(refusal) => refuse(channel, refusal, address).await,
+            Err(refusal) => {
+                if let Refusal::Told(diagnosis) = &refusal {
+                    self.settings.audit.tell(told("login_failed").failed(&diagnosis.sqlstate)).await;
+                }
+                refuse(channel, refusal, address).await
+            }
         }
     }
 

@@ -49,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 use crate::options::Secret;
 use crate::session::Shared;
 use crate::session::role::Roles;
+use crate::telemetry::audit::Audit;
 pub use error::WireError;
 pub use listener::Listener;
 
@@ -66,6 +67,8 @@ pub struct Settings {
     /// Seeds the made-up verifiers of unknown roles. When it stays the same over restarts, so do the salts that a peer
     /// sees for a role that does not exist, and a restart tells nothing.
     pub mock_seed: Secret,
+    /// Is told who came in and who did not.
+    pub audit: Arc<Audit>,
     /// Bounds and deadlines.
     pub limits: Limits,
 }

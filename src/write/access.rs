@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
+use crate::stores::commit::OwnTable;
 use crate::stores::schema::TableKind;
 use crate::stores::{Connector, StoreError};
 
@@ -61,12 +62,25 @@ fn check_filled(relation: &Relation) -> Result<(), Diagnosis> {
     }
 }
 
+/// Whether a relation is a table of ours that its store shows: the outbox.
+fn is_own(relation: &Relation) -> bool {
+    match &relation.body {
+        RelationBody::Stored { table, .. } => OwnTable::ALL.iter().any(|own| own.name() == table.id.name),
+        RelationBody::View { .. } | RelationBody::Rows(_) => false,
+    }
+}
+
 /// Whether a relation is one whose rows can be changed at all.
 ///
 /// # Errors
-/// 55000 for a view of ours, 42809 for a materialized view, 42501 for a relation of the system.
+/// 55000 for a view of ours, 42809 for a materialized view, 42501 for a relation of the system and for the tables of ours in a store.
 pub fn check_kind(verb: &str, relation: &Relation) -> Result<(), Diagnosis> {
     let name = &relation.name;
+    if is_own(relation) {
+        return Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("permission denied for table {name}"))
+            .with_detail("It is written beside the rows of other tables only.")
+            .with_hint("CALL tributary.emit(topic, key, payload) adds an event."));
+    }
     if verb == COPY {
         return check_filled(relation);
     }
@@ -117,7 +131,6 @@ fn unmerged(body: &RelationBody) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::schema::TableId;
     use crate::stores::{StoreName, Table};
 
     fn relation(body: RelationBody) -> Relation {
@@ -125,20 +138,7 @@ mod tests {
     }
 
     fn stored(kind: TableKind) -> Relation {
-        let table = Table {
-            id: TableId { namespace: "public".to_owned(), name: "t".to_owned() },
-            kind,
-            schema: Table::arrow_schema(&[]),
-            columns: Vec::new(),
-            primary_key: None,
-            unique_keys: Vec::new(),
-            foreign_keys: Vec::new(),
-            checks: Vec::new(),
-            indexes: Vec::new(),
-            comment: None,
-            row_estimate: None,
-            division: None,
-        };
+        let table = Table { kind, ..Table::plain("public", "t", Vec::new()) };
         relation(RelationBody::Stored { store: StoreName::new("shop"), table: Arc::new(table) })
     }
 
@@ -160,6 +160,19 @@ mod tests {
             assert_eq!(code(&relation, false, false).as_deref(), expected, "{relation:?}");
             assert_eq!(code(&relation, true, false).as_deref(), Some("25006"), "{relation:?}");
             assert_eq!(code(&relation, false, true).as_deref(), expected.or(Some("42501")), "{relation:?}");
+        }
+    }
+
+    #[test]
+    fn the_tables_of_ours_are_not_written_to_by_statements() {
+        for own in OwnTable::ALL {
+            let RelationBody::Stored { store, table } = stored(TableKind::Table).body else { panic!("no table") };
+            let mut table = Table::clone(&table);
+            own.name().clone_into(&mut table.id.name);
+            let own = relation(RelationBody::Stored { store, table: Arc::new(table) });
+            for verb in ["INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE TABLE", COPY] {
+                assert_eq!(check_kind(verb, &own).unwrap_err().sqlstate, "42501", "{verb}");
+            }
         }
     }
 

@@ -95,7 +95,6 @@ mod tests {
     use crate::stores::connector::ScanLimits;
     use crate::stores::edit::{DeleteRows, Insert};
     use crate::stores::position::Position;
-    use crate::stores::schema::{TableId, TableKind};
     use crate::stores::{BatchStream, Scan, StoreName, Table};
 
     /// Answers each edit with one row, and fails or is stopped at one of them.
@@ -149,20 +148,7 @@ mod tests {
     }
 
     fn table() -> Arc<Table> {
-        Arc::new(Table {
-            id: TableId { namespace: "public".to_owned(), name: "t".to_owned() },
-            kind: TableKind::Table,
-            schema: Table::arrow_schema(&[]),
-            columns: Vec::new(),
-            primary_key: None,
-            unique_keys: Vec::new(),
-            foreign_keys: Vec::new(),
-            checks: Vec::new(),
-            indexes: Vec::new(),
-            comment: None,
-            row_estimate: None,
-            division: None,
-        })
+        Arc::new(Table::plain("public", "t", Vec::new()))
     }
 
     fn edit() -> Edit {

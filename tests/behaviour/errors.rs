@@ -151,6 +151,20 @@ async fn extended_statements_fail_the_same_way() {
 }
 
 #[tokio::test]
+async fn refused_rows_are_placed_as_clients_see_their_table() {
+    let (_place, server) = shop().await;
+    let session = proxy::connect(&server, OWNER).await;
+    for (sql, code) in [
+        ("INSERT INTO shop.customers (id, name) VALUES (3, NULL)", "23502"),
+        ("INSERT INTO shop.customers (id, name) VALUES (1, 'Eve')", "23505"),
+    ] {
+        let failure = session.query(sql, &[]).await.unwrap_err();
+        let told = failure.as_db_error().unwrap();
+        assert_eq!((told.code().code(), told.schema(), told.table()), (code, Some("shop"), Some("customers")), "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn a_gigabyte_announced_before_authentication_is_refused() {
     let (_place, server) = shop().await;
     let mut socket = TcpStream::connect(server.addresses()[0]).await.unwrap();

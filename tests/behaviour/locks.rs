@@ -23,7 +23,7 @@ async fn what_cannot_be_locked_is_told_as_in_postgresql_words() {
     let place = Place::new();
     place.sqlite("notes", NOTES).await;
     place.sqlite("shelf", "CREATE TABLE books (b INTEGER PRIMARY KEY); INSERT INTO books VALUES (1);").await;
-    place.write("views/both.sql", "SELECT n, t FROM notes.notes");
+    place.write("views/shown.sql", "SELECT n, t FROM notes.notes");
     let server = place.serve().await;
     let session = proxy::connect(&server, OWNER).await;
     for (sql, expected, message) in [
@@ -63,6 +63,11 @@ async fn what_cannot_be_locked_is_told_as_in_postgresql_words() {
         ),
         (
             "SELECT 1 FROM notes.notes, shelf.books FOR UPDATE",
+            "0A000",
+            "a statement cannot lock rows of several stores yet (\"notes\", \"shelf\")",
+        ),
+        (
+            "SELECT 1 FROM shown JOIN shelf.books ON b = n FOR UPDATE",
             "0A000",
             "a statement cannot lock rows of several stores yet (\"notes\", \"shelf\")",
         ),

@@ -4,7 +4,9 @@
 //! Here are conversations with the whole server. What one connector promises is in `contract`, bytes of the protocol in
 //! `wire`, what drivers see in `clients`.
 
+mod audit;
 mod collations;
+mod commits;
 mod cursors_of_postgres;
 mod ddl;
 mod doors;

@@ -215,7 +215,7 @@ async fn a_text_of_several_statements_is_kept_as_a_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_second_store_is_refused_before_anything_is_written_to_it() {
+async fn a_second_store_that_cannot_be_committed_with_the_first_is_refused_before_anything_is_written_to_it() {
     let place = Place::new();
     let notes = place.sqlite("notes", NOTES).await;
     let shelf = place.sqlite("shelf", "CREATE TABLE books (b INTEGER PRIMARY KEY); INSERT INTO books VALUES (1);").await;
@@ -226,7 +226,9 @@ async fn a_second_store_is_refused_before_anything_is_written_to_it() {
     // Others may be read beside it.
     assert_eq!(session.answer("SELECT b FROM shelf.books").await, "1");
     let failure = session.rows("INSERT INTO shelf.books VALUES (2)").await.unwrap_err();
-    assert_eq!((failure.code.as_str(), failure.detail.as_str()), ("0A000", "Nothing was written to store \"shelf\"."));
+    let told = "stores \"notes\" and \"shelf\" cannot be committed together: the journal of \"notes\" is in mode wal";
+    assert_eq!((failure.code.as_str(), failure.message.as_str()), ("0A000", told));
+    assert!(failure.detail.contains("journal_mode"), "{failure:?}");
     assert_eq!(code(&session, "SELECT 1").await, "25P02");
     session.answer("COMMIT").await;
     assert_eq!(stored(&notes, ALL).await.len(), 2);

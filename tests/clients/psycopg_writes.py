@@ -345,9 +345,37 @@ def read_only(connection, store):
     same(contents(connection, store), [("a", 1)], "nothing has changed")
 
 
+def computed_conflicts(connection, store):
+    fill(connection, store, [("a", 1)])
+    insert = f"INSERT INTO {store}.parts AS p (code, amount) VALUES (%s, %s), (%s, %s) ON CONFLICT (code) DO UPDATE"
+    cursor = connection.execute(f"{insert} SET amount = p.amount + excluded.amount, label = %s::text RETURNING code, amount, label",
+                                ("a", 10, "c", 7, "twice"))
+    same((cursor.rowcount, sorted(cursor.fetchall())), (2, [("a", 11, "twice"), ("c", 7, None)]), "do update")
+    cursor = connection.execute(f"{insert} SET amount = excluded.amount WHERE p.amount > %s", ("a", 100, "c", 200, 10))
+    same(cursor.rowcount, 1, "do update where")
+    same(contents(connection, store), [("a", 100), ("c", 7)], "contents")
+
+
+def defaults_again(connection, store):
+    fill(connection, store, [("a", 5), ("b", 6)])
+    cursor = connection.execute(f"UPDATE {store}.parts SET amount = DEFAULT WHERE code = %s RETURNING amount", ("a",))
+    same(cursor.fetchall(), [(1,)], "the owner's default")
+
+
+def schemas_of_violations(connection, store):
+    fill(connection, store, [("a", 1)])
+    for expected, statement in (
+        (errors.UniqueViolation, f"INSERT INTO {store}.parts (code) VALUES ('a')"),
+        (errors.NotNullViolation, f"INSERT INTO {store}.parts (code) VALUES (NULL)"),
+        (errors.CheckViolation, f"UPDATE {store}.parts SET amount = -1"),
+    ):
+        told = refused(expected, connection, statement)
+        same((told.schema_name, told.table_name), (store, "parts"), statement)
+
+
 with psycopg.connect(**LOGIN, autocommit=True) as writer:
     for check in (typed_values, returning, row_counts, many, pipelined, prepared, conflicts, violations, rollback, savepoints,
-                  failing_batches, own_reads, read_only):
+                  failing_batches, own_reads, read_only, computed_conflicts, defaults_again, schemas_of_violations):
         for name in ("shop", "notes"):
             check(writer, name)
         print(check.__name__, flush=True)

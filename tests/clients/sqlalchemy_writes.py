@@ -211,6 +211,26 @@ def failing_batches(engine):
         same(contents(engine), [("a", 1)], attempt.__name__)
 
 
+def upserts_of_constants(engine):
+    fill(engine, [("a", 1)])
+    with engine.begin() as connection:
+        # The dialect casts what it binds: label = %(param)s::TEXT.
+        statement = upsert(Part).values([{"code": "a", "amount": 7}, {"code": "c", "amount": 8}])
+        values = {"amount": Part.amount + statement.excluded.amount, "label": "again"}
+        statement = statement.on_conflict_do_update(index_elements=[Part.code], set_=values)
+        found = connection.execute(statement.returning(Part.code, Part.amount, Part.label)).all()
+        same(sorted(map(tuple, found)), [("a", 8, "again"), ("c", 8, None)], "do update")
+
+
+def row_locks(engine):
+    fill(engine, [("a", 1)])
+    with Session(engine) as session:
+        part = session.scalars(select(Part).where(Part.code == "a").with_for_update()).one()
+        part.amount += 1
+        session.commit()
+    same(contents(engine), [("a", 2)], "contents")
+
+
 url = sqlalchemy.URL.create(
     "postgresql+psycopg",
     username=os.environ["TRIBUTARY_USER"],
@@ -221,7 +241,7 @@ url = sqlalchemy.URL.create(
     query={"sslmode": "verify-full", "sslrootcert": os.environ["TRIBUTARY_CA"]},
 )
 server = sqlalchemy.create_engine(url)
-for check in (core, batches, upserts, violations, nested, unit_of_work, failing_batches):
+for check in (core, batches, upserts, violations, nested, unit_of_work, failing_batches, upserts_of_constants, row_locks):
     for store in ("shop", "notes"):
         check(server.execution_options(schema_translate_map={"store": store}))
     print(check.__name__, flush=True)

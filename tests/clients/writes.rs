@@ -26,6 +26,9 @@ async fn python_psycopg_writes() {
         "failing_batches",
         "own_reads",
         "read_only",
+        "computed_conflicts",
+        "defaults_again",
+        "schemas_of_violations",
     ];
     python("psycopg_writes.py", &checks).await;
 }
@@ -49,7 +52,17 @@ async fn python_asyncpg_writes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python_sqlalchemy_writes() {
-    let checks = ["core", "batches", "upserts", "violations", "nested", "unit_of_work", "failing_batches"];
+    let checks = [
+        "core",
+        "batches",
+        "upserts",
+        "violations",
+        "nested",
+        "unit_of_work",
+        "failing_batches",
+        "upserts_of_constants",
+        "row_locks",
+    ];
     python("sqlalchemy_writes.py", &checks).await;
 }
 

@@ -4,6 +4,7 @@ mod collations;
 mod filters;
 mod fragments;
 mod lookups;
+mod marks;
 mod ranges;
 mod reading;
 mod trouble;

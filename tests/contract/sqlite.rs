@@ -1,6 +1,8 @@
 //! SQLite's type table walked, and its dates filtered through Tributary. What is special to its connector besides is tested
 //! beside it (`src/stores/sqlite/tests`), the rest by the suite.
 
+mod marks;
+mod together;
 mod writes;
 
 use std::path::Path;
@@ -118,8 +120,12 @@ async fn file(statements: &str) -> (tempfile::TempDir, SqliteConnection, Arc<dyn
 }
 
 fn connector(path: &Path, options: &str) -> Arc<dyn Connector> {
+    named("shop", path, options)
+}
+
+fn named(name: &str, path: &Path, options: &str) -> Arc<dyn Connector> {
     let table = toml::from_str(&format!("path = '{}'\n{options}", path.display())).unwrap();
-    kind("sqlite").unwrap().parse(&StoreName::new("shop"), "stores.shop", &table, &NoSecrets).unwrap()
+    kind("sqlite").unwrap().parse(&StoreName::new(name), &format!("stores.{name}"), &table, &NoSecrets).unwrap()
 }
 
 #[tokio::test]

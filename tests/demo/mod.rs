@@ -85,8 +85,14 @@ fn a_second_demo_finds_the_same_rows_and_the_same_password() {
     assert_eq!(tables(&first), tables(&second));
     // Nothing answers any more, so no line to connect with is shown.
     assert!(!first.contains("psql \"") && !first.contains(&secret), "{first}");
-    assert_eq!(databases, listing(&outside.path().join("databases")));
+    // The transaction that is shown has been taken back in two of them; nothing else was written.
+    let after = listing(&outside.path().join("databases"));
+    let names = |files: &BTreeMap<String, _>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&databases), names(&after));
     assert_eq!(databases.len(), 5, "{databases:?}");
+    for (file, about) in databases.iter().filter(|(file, _)| !file.ends_with("hydro.db") && !file.ends_with("crew.db")) {
+        assert_eq!(after.get(file), Some(about), "{file}");
+    }
     assert_eq!(before, ["catalog", "src"].map(|below| listing(&checkout.join(below))));
     for file in ["password", "catalog/tributary.toml"] {
         let mode = fs::metadata(outside.path().join(file)).unwrap().permissions().mode();
@@ -120,6 +126,26 @@ fn the_three_answers_are_those_of_the_rows_themselves() {
     ] {
         assert!(plan.contains(told), "{told} is not in the plan:\n{plan}");
     }
+}
+
+#[test]
+fn the_transaction_that_is_shown_is_kept_in_both_files_or_in_none_and_taken_back() {
+    let outside = tempfile::tempdir().unwrap();
+    let output = run_demo(outside.path());
+    let (_, shown) = output.split_once("\n4. A new station and the first visit to it").unwrap();
+    assert!(shown.contains("one transaction of attached files: hydro, crew"), "{shown}");
+    let count = |file: &str, sql: &'static str| {
+        let path = outside.path().join("databases").join(file);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+            let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+            sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut connection).await.unwrap()
+        })
+    };
+    assert_eq!(count("hydro.db", "SELECT count(*) FROM stations WHERE id = 1001"), 0);
+    assert_eq!(count("crew.db", "SELECT count(*) FROM visits WHERE id = 1001"), 0);
+    assert_eq!(count("hydro.db", "SELECT count(*) FROM stations"), 46);
 }
 
 #[test]
@@ -163,6 +189,12 @@ fn postgres_mariadb_and_mongodb_give_the_same_answers() {
     for asked in ["hydro (postgres)", "crew (mysql)", "archive (sqlite)", "field (mongodb)"] {
         assert!(served.contains(&format!("\n{asked} sent ")), "{asked} was not asked:\n{served}");
     }
+    let promised = "\n    SHOW tributary.last_commit;\n\n last resource: hydro, crew; last: field\n";
+    assert!(served.contains(promised), "{served}");
+    assert!(
+        embedded.contains("\n    SHOW tributary.last_commit;\n\n one transaction of attached files: hydro, crew\n"),
+        "{embedded}"
+    );
     // The passwords of servers that have ended are not kept.
     assert!(!outside.path().join("catalog-of-servers").exists());
 }

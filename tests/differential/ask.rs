@@ -66,7 +66,13 @@ impl Asked {
     pub async fn copied(&mut self, sql: &str, rows: &str, piece: usize) -> (Answer, u64) {
         let client = self.client().await;
         let answer = tokio::time::timeout(DEADLINE, copied(client, sql, rows.as_bytes(), piece)).await;
-        self.kept(answer)
+        let is_lost = matches!(answer, Ok(Err(Copying::NotBegun(_))));
+        let answer = self.kept(answer.map(|answer| answer.map_err(Copying::into_error)));
+        if is_lost {
+            // The driver ends what never began, and is then an answer ahead of the server.
+            self.client = None;
+        }
+        answer
     }
 
     /// The answer in binary of a session in a time zone.
@@ -131,12 +137,28 @@ async fn extended(client: &Client, sql: &str, parameters: &[Option<String>], bin
     Ok((Answer::Rows { columns, rows }, count))
 }
 
-async fn copied(client: &Client, sql: &str, rows: &[u8], piece: usize) -> Asking {
-    let mut sink = std::pin::pin!(client.copy_in::<str, Bytes>(sql).await?);
-    for part in rows.chunks(piece) {
-        sink.send(Bytes::copy_from_slice(part)).await?;
+/// When a COPY failed.
+enum Copying {
+    /// Before the server asked for rows.
+    NotBegun(tokio_postgres::Error),
+    /// Afterwards.
+    Begun(tokio_postgres::Error),
+}
+
+impl Copying {
+    fn into_error(self) -> tokio_postgres::Error {
+        match self {
+            Self::NotBegun(error) | Self::Begun(error) => error,
+        }
     }
-    let count = sink.finish().await?;
+}
+
+async fn copied(client: &Client, sql: &str, rows: &[u8], piece: usize) -> Result<(Answer, u64), Copying> {
+    let mut sink = std::pin::pin!(client.copy_in::<str, Bytes>(sql).await.map_err(Copying::NotBegun)?);
+    for part in rows.chunks(piece) {
+        sink.send(Bytes::copy_from_slice(part)).await.map_err(Copying::Begun)?;
+    }
+    let count = sink.finish().await.map_err(Copying::Begun)?;
     Ok((Answer::Rows { columns: Vec::new(), rows: Vec::new() }, count))
 }
 

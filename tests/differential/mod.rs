@@ -28,7 +28,7 @@ mod dml;
 pub mod estimate;
 mod generate;
 mod hunt;
-mod random;
+pub mod random;
 mod set;
 pub mod stage;
 mod tables;

@@ -106,6 +106,60 @@ async fn shared_mongodb_gives_each_test_its_own_database() {
     assert_ne!(server.fresh_database().await.unwrap(), server.fresh_database().await.unwrap());
 }
 
+#[tokio::test]
+async fn a_killed_postgres_has_what_it_committed_when_it_starts_again() {
+    let mut server = Postgres::start().await.unwrap();
+    let (port, first) = (server.port(), server.process_id().unwrap());
+    let mut connection = PgConnection::connect_with(&server.postgres_options()).await.unwrap();
+    for sql in ["CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (7)", "BEGIN", "INSERT INTO kept VALUES (8)"] {
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+    }
+    server.kill().await.unwrap();
+    assert!(!is_alive(first));
+    assert!(sqlx::query("SELECT 1").execute(&mut connection).await.is_err());
+    server.kill().await.unwrap();
+    server.again().await.unwrap();
+    assert!(server.port() == port && server.process_id().unwrap() != first);
+    let mut connection = PgConnection::connect_with(&server.postgres_options()).await.unwrap();
+    let kept: Vec<i32> = sqlx::query_scalar("SELECT n FROM kept").fetch_all(&mut connection).await.unwrap();
+    assert_eq!(kept, [7]);
+    // One that runs is killed first.
+    let second = server.process_id().unwrap();
+    server.again().await.unwrap();
+    assert!(!is_alive(second) && is_alive(server.process_id().unwrap()));
+    let last = server.process_id().unwrap();
+    drop(server);
+    assert!(!is_alive(last));
+}
+
+#[tokio::test]
+async fn a_killed_mariadb_has_what_it_committed_when_it_starts_again() {
+    let mut server = MariaDb::start().await.unwrap();
+    let mut connection = MySqlConnection::connect_with(&server.mysql_options()).await.unwrap();
+    for sql in ["CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (7)", "BEGIN", "INSERT INTO kept VALUES (8)"] {
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    }
+    server.kill().await.unwrap();
+    server.again().await.unwrap();
+    let mut connection = MySqlConnection::connect_with(&server.mysql_options()).await.unwrap();
+    let kept: Vec<i32> = sqlx::query_scalar("SELECT n FROM kept").fetch_all(&mut connection).await.unwrap();
+    assert_eq!(kept, [7]);
+}
+
+#[tokio::test]
+async fn a_killed_mongodb_has_what_it_committed_and_is_primary_when_it_starts_again() {
+    let mut server = Mongo::start().await.unwrap();
+    let url = format!("mongodb://{}:{}@{}:{}", server.user(), server.password(), server.host(), server.port());
+    let client = mongodb::Client::with_uri_str(&url).await.unwrap();
+    client.database("kept").collection("numbers").insert_one(doc! { "_id": 7 }).await.unwrap();
+    server.kill().await.unwrap();
+    server.again().await.unwrap();
+    let client = mongodb::Client::with_uri_str(&url).await.unwrap();
+    let numbers = client.database("kept").collection::<mongodb::bson::Document>("numbers");
+    numbers.insert_one(doc! { "_id": 8 }).await.unwrap();
+    assert_eq!(numbers.count_documents(doc! {}).await.unwrap(), 2);
+}
+
 /// Says to the second process of the next test that it is one.
 const VICTIM: &str = "TRIBUTARY_TEST_VICTIM";
 

@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tributary::catalog::{Catalog, system};
 use tributary::federation::engine::{Engine, Limits as EngineLimits};
 use tributary::options::Secret;
-use tributary::session::Shared;
 use tributary::session::role::{Role, Roles, Verifier};
+use tributary::session::{Commitment, Shared};
 use tributary::task::OwnedTask;
+use tributary::telemetry::audit::Audit;
 use tributary::wire::{Limits, Listener, Settings, TlsSettings};
 
 /// The catalog's name, as clients see it.
@@ -49,6 +50,7 @@ pub fn settings() -> Settings {
         roles: Arc::new(ArcSwap::from_pointee(roles)),
         mock_seed: Secret::new("seed"),
         limits: Limits::default(),
+        audit: Audit::off(),
     }
 }
 
@@ -76,7 +78,7 @@ pub fn trusted(settings: Settings) -> Settings {
 pub async fn start(settings: Settings) -> Server {
     let engine = Engine::new(&EngineLimits::default()).unwrap();
     let catalog = Catalog::load(DATABASE, Vec::new(), Vec::new(), system::relations()).await.unwrap();
-    let (shared, _reports) = Shared::new(Arc::new(catalog), engine, Arc::clone(&settings.roles));
+    let (shared, _reports) = Shared::new(Arc::new(catalog), engine, Arc::clone(&settings.roles), Commitment::none());
     let listener = Listener::bind(settings).unwrap();
     let address = listener.local_addresses()[0];
     let shutdown = CancellationToken::new();

@@ -10,6 +10,7 @@
 
 mod activity;
 mod classes;
+mod commits;
 mod constraints;
 mod empties;
 mod functions;
@@ -30,6 +31,7 @@ pub fn relations() -> Vec<SystemRelation> {
     all.extend(types::relations());
     all.extend(server::relations());
     all.extend(activity::relations());
+    all.extend(commits::relations());
     all.extend(empties::relations());
     all.extend(information::relations());
     all

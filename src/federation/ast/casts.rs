@@ -1,15 +1,16 @@
-//! Casts that alone tell two calls or two keys of GROUP BY apart, as calls.
+//! Casts that alone tell two calls or two keys of GROUP BY apart, and those of columns that are grouped by, as calls.
 //!
 //! The planner leaves casts out of the names that it gives to what it computes: `SELECT min(x), min(x::text)` had two columns of one
-//! name, which was an error. Casts by functions have names of their own. Statements without such a pair stay as they are.
+//! name, which was an error, and `GROUP BY id::text` passed for a grouping by the key `id`, which all other columns of its table
+//! were then grouped by with. Casts by functions have names of their own. Other statements stay as they are.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, ExactNumberInfo, Expr, Function, GroupByExpr, ObjectNamePart, OrderBy, Query, Select, SelectItem, SetExpr,
-    TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
+    CharacterLength, DataType, ExactNumberInfo, Expr, Function, GroupByExpr, ObjectNamePart, OrderBy, Query, Select, SelectItem,
+    SetExpr, TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::dialect::call_with;
@@ -120,8 +121,28 @@ impl Pairs {
     fn key(&mut self, key: &Expr) {
         match key {
             Expr::GroupingSets(sets) | Expr::Rollup(sets) | Expr::Cube(sets) => sets.iter().flatten().for_each(|key| self.add(key)),
-            key => self.add(key),
+            key => {
+                self.add(key);
+                self.differ_by_cast |= is_cast_column(key);
+            }
         }
+    }
+}
+
+/// Whether a key is a column but for its casts.
+fn is_cast_column(key: &Expr) -> bool {
+    match key {
+        Expr::Nested(inner) => is_cast_column(inner),
+        Expr::Cast { expr: inner, .. } => names_a_column(inner),
+        _ => false,
+    }
+}
+
+fn names_a_column(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => names_a_column(inner),
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+        _ => false,
     }
 }
 
@@ -200,7 +221,12 @@ fn type_of(data_type: &DataType) -> Option<(&'static str, Vec<String>)> {
         DataType::DoublePrecision | DataType::Float8 => "float8",
         DataType::Boolean | DataType::Bool => "bool",
         DataType::Text => "text",
-        DataType::Varchar(None) | DataType::CharacterVarying(None) => "varchar",
+        DataType::Varchar(length) | DataType::CharacterVarying(length) => return with_length("varchar", *length),
+        DataType::Char(length) | DataType::Character(length) => {
+            let one = CharacterLength::IntegerLength { length: 1, unit: None };
+            return with_length("bpchar", Some(length.unwrap_or(one)));
+        }
+        DataType::Bytea => "bytea",
         DataType::Date => "date",
         DataType::Time(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => "time",
         DataType::Timestamp(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => "timestamp",
@@ -217,6 +243,14 @@ fn type_of(data_type: &DataType) -> Option<(&'static str, Vec<String>)> {
         _ => return None,
     };
     Some((name, Vec::new()))
+}
+
+fn with_length(name: &'static str, length: Option<CharacterLength>) -> Option<(&'static str, Vec<String>)> {
+    match length {
+        None => Some((name, Vec::new())),
+        Some(CharacterLength::IntegerLength { length, unit: None }) => Some((name, vec![length.to_string()])),
+        Some(_) => None,
+    }
 }
 
 #[cfg(test)]
@@ -270,9 +304,18 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_are_columns_but_for_a_cast_get_names_of_their_own() {
+        check("SELECT x::text AS a FROM t GROUP BY 1", "SELECT pg_cast_text(x) AS a FROM t GROUP BY 1");
+        check(
+            "SELECT count(*) FROM t GROUP BY (t.x)::char(2), y::varchar(3)",
+            "SELECT count(*) FROM t GROUP BY pg_cast_bpchar((t.x), 2), pg_cast_varchar(y, 3)",
+        );
+    }
+
+    #[test]
     fn other_casts_stay_as_they_are() {
         for sql in [
-            "SELECT x::TEXT AS a, sum(y::INT) AS b FROM t GROUP BY x::TEXT",
+            "SELECT (x + 1)::TEXT AS a, sum(y::INT) AS b FROM t GROUP BY (x + 1)::TEXT",
             "SELECT sum(x) AS a, sum(y::INT) AS b FROM t",
             "SELECT sum(x) AS a, sum(t.x) AS b, y::INT AS c FROM t GROUP BY y",
         ] {

@@ -18,6 +18,7 @@ pub mod depth;
 pub mod dialect;
 mod evaluations;
 mod frames;
+mod grouped;
 mod grouping;
 mod having;
 mod interval;
@@ -46,11 +47,13 @@ mod strings;
 pub mod syntax;
 pub mod tokens;
 mod tuple;
+pub mod unused;
 mod using;
 mod values;
 pub mod volatile;
 mod whole_row;
 mod windows;
+pub mod writing;
 
 use std::ops::ControlFlow;
 

@@ -3,7 +3,7 @@
 use std::any::TypeId;
 
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
-use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
 /// PostgreSQL's dialect without arguments that are named by an expression (`json_object('a': 1)`, of PostgreSQL 16). Where the
@@ -55,6 +55,11 @@ impl Dialect for Postgres {
 
     fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
         ORIGIN.is_reserved_for_identifier(keyword)
+    }
+
+    /// ON is reserved, and follows a query in `INSERT INTO t SELECT 1 ON CONFLICT …`.
+    fn is_column_alias(&self, keyword: &Keyword, _parser: &mut Parser) -> bool {
+        *keyword != Keyword::ON && !RESERVED_FOR_COLUMN_ALIAS.contains(keyword)
     }
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {

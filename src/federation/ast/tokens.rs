@@ -1,6 +1,8 @@
 //! What the parser reads otherwise than PostgreSQL's scanner and grammar, settled on the tokens: letters glued to a number,
-//! `!!`, `==`, key words that it takes for names, `TABLE t`, string literals beside each other ([`super::strings`]), signs behind operators ([`super::signs`]), and
-//! `BETWEEN SYMMETRIC` and actions of MERGE ([`super::merging`]), which it does not know. Names that would pass for invented ones are refused here, where every name is
+//! `!!`, `==`, key words that it takes for names, `TABLE t`, string literals beside each other ([`super::strings`]), signs behind
+//! operators ([`super::signs`]), members of grouping sets ([`super::grouped`]), `BETWEEN SYMMETRIC`, actions of MERGE
+//! ([`super::merging`]) and words of statements that write ([`super::writing`]), which it does not know. Names that would pass for
+//! invented ones are refused here, where every name is
 //! seen.
 //!
 //! A token that is changed keeps its place, so that positions in errors stay right.
@@ -9,7 +11,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace};
 
 use super::locate::character_of;
-use super::{HIDDEN, merging, signs, strings};
+use super::{HIDDEN, grouped, merging, signs, strings, writing};
 use crate::error::{Diagnosis, sqlstate};
 
 /// Checks and changes the tokens of `text` before they are parsed.
@@ -54,6 +56,8 @@ pub fn settle(tokens: &mut Vec<TokenWithSpan>, text: &str) -> Result<(), Diagnos
     mark_symmetric(tokens);
     spell_out_tables(tokens);
     merging::mark(tokens);
+    grouped::enclose(tokens);
+    writing::mark(tokens);
     Ok(())
 }
 

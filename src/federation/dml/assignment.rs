@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use datafusion::sql::sqlparser::ast::{
-    Assignment, AssignmentTarget, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Query, SelectItem,
-    SetExpr, TableFactor,
+    Assignment, AssignmentTarget, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, SetExpr,
+    TableFactor,
 };
 
 use super::super::ast::volatile;
@@ -45,25 +45,32 @@ pub(super) fn single(target: &Target, assignments: Vec<Assignment>) -> Result<Ve
     }
 }
 
-/// The values of `(a, b)` and `ROW(a, b)`, and of `(a)`, which is no list.
+/// The values of `(a, b)`, `ROW(a, b)` and `(VALUES (a, b))`, and of `(a)`, which is no list.
 fn listed(value: Expr) -> Option<Vec<Expr>> {
     match value {
         Expr::Tuple(values) => Some(values),
-        Expr::Nested(value) => Some(vec![*value]),
-        Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) if is_row(&name) => {
-            let value = |argument: FunctionArg| match argument {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some(value),
-                _ => None,
-            };
-            list.args.into_iter().map(value).collect()
-        }
+        // The parser takes VALUES inside an expression for a call.
+        Expr::Nested(value) => match *value {
+            Expr::Function(call) if is_named(&call, "values") => arguments(call),
+            value => Some(vec![value]),
+        },
+        Expr::Function(call) if is_named(&call, "row") => arguments(call),
         _ => None,
     }
 }
 
-fn is_row(name: &ObjectName) -> bool {
-    match name.0.as_slice() {
-        [part] => part.as_ident().is_some_and(|name| name.quote_style.is_none() && name.value.eq_ignore_ascii_case("row")),
+fn arguments(call: Function) -> Option<Vec<Expr>> {
+    let FunctionArguments::List(list) = call.args else { return None };
+    let value = |argument: FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some(value),
+        _ => None,
+    };
+    list.args.into_iter().map(value).collect()
+}
+
+fn is_named(call: &Function, word: &str) -> bool {
+    match call.name.0.as_slice() {
+        [part] => part.as_ident().is_some_and(|name| name.quote_style.is_none() && name.value.eq_ignore_ascii_case(word)),
         _ => false,
     }
 }
@@ -124,14 +131,16 @@ mod tests {
     }
 
     fn split(sql: &str, count: usize) -> Result<Vec<String>, String> {
-        let Expr::Subquery(query) = expr(sql) else { panic!("{sql}") };
+        let query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
         let found = outputs(*query, count).map_err(|error| error.sqlstate)?;
         Ok(found.iter().map(ToString::to_string).collect())
     }
 
     #[test]
     fn lists_are_written_in_several_ways() {
-        for (sql, expected) in [("(1, 2)", Some(2)), ("ROW(1, 2, 3)", Some(3)), ("row(1)", Some(1)), ("(1)", Some(1))] {
+        for (sql, expected) in
+            [("(1, 2)", Some(2)), ("ROW(1, 2, 3)", Some(3)), ("row(1)", Some(1)), ("(1)", Some(1)), ("(VALUES (1, 2))", Some(2))]
+        {
             assert_eq!(listed(expr(sql)).map(|values| values.len()), expected, "{sql}");
         }
         for sql in ["f(1, 2)", "\"row\"(1)", "1 + 1", "row(*)"] {
@@ -141,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_query_gives_each_column_by_itself() {
-        let found = split("(SELECT a, max(b) FROM t)", 2).unwrap();
+        let found = split("SELECT a, max(b) FROM t", 2).unwrap();
         assert_eq!(
             found,
             [
@@ -149,10 +158,10 @@ mod tests {
                 "(SELECT c1 FROM (SELECT a, max(b) FROM t) AS q (c0, c1))"
             ]
         );
-        assert_eq!(split("(SELECT a FROM t)", 1).unwrap(), ["(SELECT a FROM t)"]);
-        assert_eq!(split("(SELECT a FROM t)", 2), Err("42601".to_owned()));
-        assert_eq!(split("(VALUES (1, 2, 3))", 2), Err("42601".to_owned()));
-        assert_eq!(split("(SELECT random(), 1)", 2), Err("0A000".to_owned()));
-        assert!(split("(SELECT * FROM t)", 2).is_ok());
+        assert_eq!(split("SELECT a FROM t", 1).unwrap(), ["(SELECT a FROM t)"]);
+        assert_eq!(split("SELECT a FROM t", 2), Err("42601".to_owned()));
+        assert_eq!(split("VALUES (1, 2, 3)", 2), Err("42601".to_owned()));
+        assert_eq!(split("SELECT random(), 1", 2), Err("0A000".to_owned()));
+        assert!(split("SELECT * FROM t", 2).is_ok());
     }
 }

@@ -16,6 +16,7 @@ use super::target::Target;
 use super::upsert::{self, PlannedUpsert};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::name::fold;
+use crate::federation::ast::writing::Word;
 use crate::federation::semantics::typed::Typed;
 use crate::stores::cell::{Cells, value};
 use crate::stores::edit::{Conflict, ConflictAction, ConflictTarget, Proposed};
@@ -60,6 +61,9 @@ pub(super) fn plan(
     let known = match conflict_target {
         None => ConflictTarget::Any,
         Some(Named::Columns(columns)) => {
+            if let Some(word) = columns.first().and_then(Word::of) {
+                return Err(no_target(word));
+            }
             let ordinals = columns.iter().map(|column| target.ordinal(&fold(column))).collect::<Result<Vec<_>, _>>()?;
             ConflictTarget::Columns(key_over(target, ordinals)?)
         }
@@ -80,6 +84,17 @@ pub(super) fn plan(
         }
     };
     Ok(PlannedConflict { target: known, update })
+}
+
+/// 0A000 for a target that is more than columns.
+fn no_target(word: Word) -> Diagnosis {
+    let (what, unknown) = match word {
+        Word::Condition => ("a condition", "Unique indexes over some of the rows are not known here."),
+        _ => ("an expression, a collation or an operator class", "Unique indexes over more than plain columns are not known here."),
+    };
+    Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("{what} in the target of ON CONFLICT is not supported"))
+        .with_detail(unknown)
+        .with_hint("Name the columns of a key; DO NOTHING needs no target.")
 }
 
 /// The key over exactly these columns, in any order.

@@ -80,7 +80,7 @@ pub async fn plan_copy_aside(engine: &Engine, setting: &Setting, filled: &Filled
 }
 
 fn plan(engine: &Engine, setting: &Setting, filled: &Filled) -> Result<PlannedCopy, Diagnosis> {
-    let target = Target::of(filled.relation(&setting.snapshot, &setting.path)?, None)?;
+    let target = Target::of(&setting.snapshot, filled.relation(&setting.snapshot, &setting.path)?, None)?;
     let columns = columns(&target, &filled.columns)?;
     let condition = filled.condition.as_deref().map(|condition| Condition::of((engine, setting), &target, &columns, condition));
     let condition = condition.transpose()?;
@@ -225,7 +225,7 @@ fn without_constraints(snapshot: &Snapshot, target: &Target) -> (Arc<Snapshot>, 
         reach: Arc::clone(&snapshot.reach),
         retired: snapshot.retired.clone(),
     };
-    (Arc::new(snapshot), Target { relation, table, ..target.clone() })
+    (Arc::new(snapshot), Target { relation, table, key: None, ..target.clone() })
 }
 
 impl PlannedCopy {

@@ -1,5 +1,7 @@
 //! Keys that occur more than once among the rows of a statement.
 
+use std::sync::Arc;
+
 use std::collections::HashSet;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_empty_array};

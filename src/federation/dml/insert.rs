@@ -9,8 +9,9 @@ use datafusion::sql::sqlparser::ast::{
 use super::super::plan::Planned;
 use super::super::scan::count_scans;
 use super::super::semantics::typed::Typed;
-use super::assign::{self, Binding, check_given};
+use super::assign::{self, Binding};
 use super::conflict::{self, PlannedConflict};
+use super::overriding::Overriding;
 use super::returning::Around;
 use super::rows::{Input, Maker, RowForm, Rows, work};
 use super::scope::{Cell, Scope, look_at, not_in_grammar, numbers, types_of, with_both};
@@ -43,9 +44,8 @@ enum Source {
 #[derive(Debug)]
 struct PlannedRows {
     planned: Planned,
-    /// The columns that its outputs are stored in.
-    columns: Vec<usize>,
-    types: Vec<Typed>,
+    /// The columns that get values, with the places and types of the outputs that these are.
+    stored: Vec<(usize, usize, Typed)>,
 }
 
 /// The parts of a statement that PostgreSQL's grammar has.
@@ -129,8 +129,10 @@ pub(super) fn plan(
     with: Option<With>,
     insert: Insert,
 ) -> Result<Shaped<PlannedInsert>, Diagnosis> {
-    let Parts { alias, columns, source, on, returning } = parts(insert)?;
-    let target = Target::of(relation, alias.as_ref())?;
+    let Parts { alias, mut columns, source, on, returning } = parts(insert)?;
+    let mut target = Target::of(&scope.setting.snapshot, relation, alias.as_ref())?;
+    let overriding = Overriding::take(&mut columns);
+    target.is_overridden = overriding.is_some_and(|overriding| overriding.overrides(scope, &target));
     let listed = listed(&target, &columns)?;
     let around = Around { with: with.clone(), alias, others: Vec::new() };
     let source = match source {
@@ -140,14 +142,17 @@ pub(super) fn plan(
         }
         Some(query) => match plain_values(*query)? {
             Ok((inner, values)) => {
-                let rows = rows_of(values)?;
+                let mut rows = rows_of(values)?;
                 let width = rows.first().map_or(0, Vec::len);
                 let columns = taken(&target, listed, width)?;
+                if let Some(overriding) = overriding {
+                    overriding.clear(scope, &target, (columns.as_slice(), rows.as_mut_slice()))?;
+                }
                 Source::Values(Arc::new(values::plan(scope, &target, with_both(with, inner), (columns, rows))?))
             }
             Err(mut query) => {
                 query.with = with_both(with, query.with.take());
-                Source::Query(Box::new(rows(scope, &target, listed, *query)?))
+                Source::Query(Box::new(rows(scope, &target, (listed, overriding), *query)?))
             }
         },
     };
@@ -232,7 +237,12 @@ pub(super) fn rows_of(values: Values) -> Result<Vec<Vec<Expr>>, Diagnosis> {
 }
 
 /// Plans a query whose rows are inserted.
-fn rows(scope: &mut Scope<'_>, target: &Target, listed: Option<Vec<usize>>, query: Query) -> Result<PlannedRows, Diagnosis> {
+fn rows(
+    scope: &mut Scope<'_>,
+    target: &Target,
+    (listed, overriding): (Option<Vec<usize>>, Option<Overriding>),
+    query: Query,
+) -> Result<PlannedRows, Diagnosis> {
     let bare = Bare::of(&query);
     // A parameter that stands alone as an output and nowhere else has the type of its column.
     let counts = numbers(&query);
@@ -251,12 +261,19 @@ fn rows(scope: &mut Scope<'_>, target: &Target, listed: Option<Vec<usize>>, quer
             *typed = PgType::UNKNOWN.into();
         }
     }
-    for (ordinal, from) in columns.iter().zip(&types) {
-        let column = target.at(*ordinal)?;
+    let mut stored = Vec::with_capacity(columns.len());
+    for (place, (ordinal, from)) in columns.into_iter().zip(&types).enumerate() {
+        let column = target.at(ordinal)?;
         assign::check(column, from)?;
-        check_given(column)?;
+        if let Some(overriding) = overriding
+            && overriding.leaves_out(scope, target, column)?
+        {
+            continue;
+        }
+        target.check_given(column)?;
+        stored.push((ordinal, place, from.clone()));
     }
-    Ok(PlannedRows { planned, columns, types })
+    Ok(PlannedRows { planned, stored })
 }
 
 /// The outputs of a query that are cells, which have no type before the columns give them one.
@@ -349,8 +366,9 @@ impl PlannedInsert {
             return Ok(Work::Nothing);
         }
         let gathers = count_scans(ready.physical()).contains_key(&binding.common().target.store);
-        let inputs = source.types.iter().cloned().enumerate().map(|(place, from)| Input::Output(place, from)).collect();
-        let form = RowForm::Insert { columns: source.columns.clone(), conflict };
+        let inputs = source.stored.iter().map(|(_, place, from)| Input::Output(*place, from.clone())).collect();
+        let columns = source.stored.iter().map(|(ordinal, _, _)| *ordinal).collect();
+        let form = RowForm::Insert { columns, conflict };
         let maker = Maker::new(binding.common().clone(), form, inputs)?.minding_conflicts(binding.engine)?;
         Ok(Work::Rows(Rows::of_query(ready, maker, false, gathers)))
     }

@@ -75,7 +75,9 @@ impl PlannedKeyed {
     /// # Errors
     /// As planning.
     pub(super) async fn whole(&self, binding: &Binding<'_>) -> Result<Whole, Diagnosis> {
-        if self.reads_others || binding.setting.pushdown != Level::Full {
+        // Without a key there is no other way.
+        let only_rows = binding.setting.rows_only && !self.key.is_empty();
+        if self.reads_others || only_rows || binding.setting.pushdown != Level::Full {
             return Ok(Whole::No);
         }
         look(binding, &self.planned, self.has_condition).await

@@ -19,6 +19,7 @@ use super::super::ast::allowed::{Sets, refuse_calls};
 use super::super::ast::merging::Mark;
 use super::super::ast::name::fold;
 use super::super::ast::volatile;
+use super::super::ast::writing::Word;
 use super::super::plan::{Planned, parse_query};
 use super::super::semantics::typed::Typed;
 use super::assign::{self, Binding, check_changed, check_given};
@@ -107,8 +108,8 @@ pub(super) fn plan(
         return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "syntax error at end of input"));
     }
     let alias = factor(&table)?.1.cloned();
-    let target = Target::of(relation, alias.as_ref())?;
-    let Some(key) = target.key().map(|key| key.columns.clone()) else {
+    let target = Target::of(&scope.setting.snapshot, relation, alias.as_ref())?;
+    let Some(key) = target.whole_key().map(|key| key.columns.clone()) else {
         let message = format!("table \"{}\" has no key by which rows could be changed one by one", target.relation.name);
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
     };
@@ -167,6 +168,9 @@ fn inserted(target: &Target, insert: MergeInsertExpr) -> Result<Written, Diagnos
         Some(Mark::Nothing) => return Ok(Written::Nothing),
         Some(Mark::Defaults) => return Ok(Written::Insert(Vec::new())),
         None => {}
+    }
+    if columns.iter().any(|column| Word::first_of(column).is_some()) {
+        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "OVERRIDING in MERGE is not supported"));
     }
     let MergeInsertKind::Values(values) = kind else { return Err(not_in_grammar("ROW")) };
     let mut rows = rows_of(values)?;

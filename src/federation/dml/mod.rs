@@ -23,8 +23,10 @@ mod delete;
 mod distinct;
 mod given;
 mod insert;
+mod judged;
 mod keyed;
 mod merge;
+mod overriding;
 mod returning;
 mod rows;
 mod scope;
@@ -207,6 +209,8 @@ impl<F> Shaped<F> {
 fn plan(engine: &Engine, setting: &Setting, write: Write, given: &[u32]) -> Result<PlannedWrite, Diagnosis> {
     let verb = write.verb();
     let relation = target(&write, &setting.snapshot, &setting.path)?;
+    // ONLY before a view leaves out nothing: its query says which rows there are.
+    target::check_only(&write, &relation, &setting.snapshot)?;
     let chain = below(engine, setting, verb, &relation)?;
     let (write, relation, checks, returns) = match &chain {
         None => (write, relation, Vec::new(), true),

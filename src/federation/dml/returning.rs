@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan};
+use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, SelectItem, TableWithJoins, With};
 
@@ -166,6 +166,12 @@ impl Returning {
         for rows in returned.iter().filter(|rows| rows.num_rows() > 0) {
             let columns = self.columns(rows, (key, found.as_ref()))?;
             batches.push(self.given.batch(&columns, rows.num_rows()).map_err(|error| diagnose(&error))?);
+        }
+        if batches.is_empty() {
+            // Subqueries that no row asks for are not read.
+            let none =
+                LogicalPlanBuilder::from(self.planned.logical().clone()).limit(0, Some(0)).and_then(LogicalPlanBuilder::build);
+            return Ok(self.planned.with_logical(none.map_err(|error| diagnose(&error))?));
         }
         self.given.over(&self.planned, batches).map_err(|error| diagnose(&error))
     }

@@ -430,8 +430,9 @@ impl Maker {
         {
             let Some(places) = places_of(key, columns) else { return Ok(Self { lacks_key: true, ..self }) };
             let reservation = engine.reservation("keys to be written");
-            let distinct = Distinct::new(&self.common, key, Repeated::Refused, reservation)?;
-            self.distinct = Some(Distinct { places, ..distinct });
+            let mut distinct = Distinct::new(&self.common, key, Repeated::Refused, reservation)?;
+            distinct.places = places;
+            self.distinct = Some(distinct);
         }
         Ok(self)
     }

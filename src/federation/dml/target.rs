@@ -5,11 +5,12 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::{Delete, FromTable, Ident, ObjectName, TableFactor, TableObject, TableWithJoins, Update};
 
 use super::scope::not_in_grammar;
-use super::{Dml, Write};
+use super::{Dml, Write, assign};
 use crate::catalog::{QualifiedName, Relation, RelationBody, SearchPath, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::name::fold;
-use crate::stores::schema::{Column, Key};
+use crate::federation::ast::writing::Word;
+use crate::stores::schema::{Column, Division, Key};
 use crate::stores::{StoreName, Table};
 
 /// The table that a statement changes.
@@ -23,6 +24,10 @@ pub struct Target {
     pub table: Arc<Table>,
     /// What its columns may be qualified with.
     pub alias: String,
+    /// Whether columns take values that their store makes always, if it lets them be overridden.
+    pub(super) is_overridden: bool,
+    /// See [`Target::key`].
+    pub(super) key: Option<Key>,
 }
 
 /// The relation that a write names, whatever it is.
@@ -30,7 +35,12 @@ pub struct Target {
 /// # Errors
 /// 42601 for a target in a form that PostgreSQL does not have, 42P01 and the like for a name that is not found.
 pub fn target(write: &Write, snapshot: &Snapshot, path: &SearchPath) -> Result<Arc<Relation>, Diagnosis> {
-    let name = match &write.dml {
+    snapshot.resolve(&qualified(name_in(write)?)?, path)
+}
+
+/// The name of the target as it is written.
+fn name_in(write: &Write) -> Result<&ObjectName, Diagnosis> {
+    Ok(match &write.dml {
         Dml::Insert(insert) => match &insert.table {
             TableObject::TableName(name) => name,
             TableObject::TableFunction(_) => return Err(not_in_grammar("FUNCTION")),
@@ -39,8 +49,27 @@ pub fn target(write: &Write, snapshot: &Snapshot, path: &SearchPath) -> Result<A
         Dml::Update(update) => named(changed_by_update(update))?.0,
         Dml::Delete(delete) => named(changed_by_delete(delete)?)?.0,
         Dml::Merge(merge) => factor(&merge.table)?.0,
-    };
-    snapshot.resolve(&qualified(name)?, path)
+    })
+}
+
+/// Whether `ONLY`, where it stands before the target, leaves out no rows: stores are asked for the rows of a table with those of the
+/// tables that inherit from it, which only PostgreSQL has.
+///
+/// # Errors
+/// 0A000 for a table that may have such tables.
+pub(super) fn check_only(write: &Write, relation: &Relation, snapshot: &Snapshot) -> Result<(), Diagnosis> {
+    if Word::first_of(name_in(write)?) != Some(Word::Only) {
+        return Ok(());
+    }
+    let RelationBody::Stored { store, table } = &relation.body else { return Ok(()) };
+    let may_inherit = snapshot.connectors.get(store).is_some_and(|connector| connector.kind() == "postgres");
+    // Told of tables from which none inherits.
+    if !may_inherit || matches!(table.division, Some(Division::Pages(_))) {
+        return Ok(());
+    }
+    let message = format!("{} ONLY of table \"{}\" is not supported", write.verb(), relation.name);
+    Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
+        .with_detail("Other tables may inherit from it, or hold its partitions, and their rows would change too."))
 }
 
 /// The target of an UPDATE.
@@ -96,7 +125,8 @@ pub(super) fn factor(item: &TableFactor) -> Result<(&ObjectName, Option<&Ident>)
 
 /// A written name, folded.
 pub(super) fn qualified(name: &ObjectName) -> Result<QualifiedName, Diagnosis> {
-    let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(fold)).collect();
+    let written = name.0.iter().skip(usize::from(Word::first_of(name).is_some()));
+    let parts: Option<Vec<String>> = written.map(|part| part.as_ident().map(fold)).collect();
     let Some(mut parts) = parts.filter(|parts| (1..=3).contains(&parts.len())) else {
         let message = format!("improper qualified name (too many dotted names): {name}");
         return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message));
@@ -107,14 +137,25 @@ pub(super) fn qualified(name: &ObjectName) -> Result<QualifiedName, Diagnosis> {
 
 impl Target {
     /// The target that a relation is, under the name that the statement gives it.
-    pub(super) fn of(relation: Arc<Relation>, alias: Option<&Ident>) -> Result<Self, Diagnosis> {
+    pub(super) fn of(snapshot: &Snapshot, relation: Arc<Relation>, alias: Option<&Ident>) -> Result<Self, Diagnosis> {
         let RelationBody::Stored { store, table } = &relation.body else {
             let message = format!("\"{}\" is not a table", relation.name);
             return Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, message));
         };
         let (store, table) = (store.clone(), Arc::clone(table));
         let alias = alias.map_or_else(|| relation.name.clone(), fold);
-        Ok(Self { relation, store, table, alias })
+        let proven = table.primary_key.iter().chain(&table.unique_keys).find(|key| key.proven && !key.columns.is_empty());
+        let connector = snapshot.connectors.get(&store);
+        let key = proven.or_else(|| connector.and_then(|connector| connector.row_key(&table))).cloned();
+        Ok(Self { relation, store, table, alias, is_overridden: false, key })
+    }
+
+    /// Whether a column of new rows takes a value that a statement gives it.
+    ///
+    /// # Errors
+    /// 428C9 when the store makes its values always.
+    pub(super) fn check_given(&self, column: &Column) -> Result<(), Diagnosis> {
+        if self.is_overridden { Ok(()) } else { assign::check_given(column) }
     }
 
     /// The ordinal of a column that a statement gives a value.
@@ -144,9 +185,15 @@ impl Target {
         self.table.columns.get(ordinal).ok_or_else(internal)
     }
 
-    /// The key by which single rows can be named; `None` when there is none to rely on.
+    /// The key by which single rows can be named; `None` when there is none to rely on. One that is not proven may hold NULLs; its store
+    /// then changes no row that has one in it.
     pub(super) fn key(&self) -> Option<&Key> {
-        let keys = self.table.primary_key.iter().chain(&self.table.unique_keys);
-        keys.into_iter().find(|key| key.proven && !key.columns.is_empty())
+        self.key.as_ref()
+    }
+
+    /// The same, where it holds no NULL.
+    pub(super) fn whole_key(&self) -> Option<&Key> {
+        let has_values = |ordinal: &usize| self.table.columns.get(*ordinal).is_some_and(|column| !column.field.is_nullable());
+        self.key().filter(|key| key.proven || key.columns.iter().all(has_values))
     }
 }

@@ -1,5 +1,7 @@
 //! Which edits statements become, over a store that tells of a table and takes what the test says.
 
+mod rules;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,12 +11,14 @@ use async_trait::async_trait;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, SetExpr, Statement};
 use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 use futures::{StreamExt, TryStreamExt};
 
 use super::*;
 use crate::catalog::object::Objects;
 use crate::catalog::{Relation, RelationBody, Schema, Snapshot};
 use crate::federation::ast::postgres::Postgres;
+use crate::federation::ast::tokens::settle;
 use crate::federation::branches::BranchKind;
 use crate::federation::engine::Limits;
 use crate::federation::error::diagnose;
@@ -23,7 +27,7 @@ use crate::pgtype::PgField;
 use crate::stores::connector::{Capabilities, ScanLimits};
 use crate::stores::fragment::Relation as Remote;
 use crate::stores::position::{Coverage, Position};
-use crate::stores::schema::{Collation, Column, ColumnStatistics, Generated, Key, StoreSchema, TableId, TableKind};
+use crate::stores::schema::{Collation, Column, ColumnStatistics, Generated, Key, StoreSchema};
 use crate::stores::{
     BatchStream, Branch, Connector, Predicate, Purpose, Pushdown, Refusal, Scan, StoreError, StoreName, Table, Tables,
 };
@@ -144,20 +148,8 @@ fn table(has_key: bool) -> Table {
         column("qty", DataType::Int16, PgType::INT2, Generated::No),
         column("code", DataType::Int32, PgType::INT4, Generated::Always),
     ];
-    Table {
-        id: TableId { namespace: "public".to_owned(), name: "t".to_owned() },
-        kind: TableKind::Table,
-        schema: Table::arrow_schema(&columns),
-        columns,
-        primary_key: has_key.then(|| Key { name: "t_pkey".to_owned(), columns: vec![0], proven: true }),
-        unique_keys: Vec::new(),
-        foreign_keys: Vec::new(),
-        checks: Vec::new(),
-        indexes: Vec::new(),
-        comment: None,
-        row_estimate: None,
-        division: None,
-    }
+    let key = Key { name: "t_pkey".to_owned(), columns: vec![0], proven: true };
+    Table { primary_key: has_key.then_some(key), ..Table::plain("public", "t", columns) }
 }
 
 struct Room {
@@ -168,9 +160,13 @@ struct Room {
 impl Room {
     /// A room whose store finds rows by itself or not, and whose table has a key or not.
     fn new(finds: bool, has_key: bool) -> Self {
+        Self::over(finds, table(has_key))
+    }
+
+    fn over(finds: bool, table: Table) -> Self {
         let store = StoreName::new("shop");
         let connector: Arc<dyn Connector> = Arc::new(Shop { name: store.clone(), finds });
-        let body = RelationBody::Stored { store: store.clone(), table: Arc::new(table(has_key)) };
+        let body = RelationBody::Stored { store: store.clone(), table: Arc::new(table) };
         let relation = Relation { oid: 20_001, schema: "shop".to_owned(), name: "t".to_owned(), body };
         let schema = Schema {
             name: "shop".to_owned(),
@@ -193,7 +189,9 @@ impl Room {
     }
 
     async fn planned(&self, sql: &str) -> Result<PlannedWrite, Diagnosis> {
-        let statement = Parser::new(&Postgres).try_with_sql(sql).unwrap().parse_statement().unwrap();
+        let mut tokens = Tokenizer::new(&Postgres, sql).tokenize_with_location().unwrap();
+        settle(&mut tokens, sql)?;
+        let statement = Parser::new(&Postgres).with_tokens_with_locations(tokens).parse_statement().unwrap();
         let write = match statement {
             Statement::Query(query) => {
                 let query = *query;
@@ -280,6 +278,10 @@ async fn cells_are_read_in_the_types_of_their_columns() {
         ("INSERT INTO t SELECT g, 'x', NULL FROM generate_series(1, 2) g", &["INSERT id,name,qty: 1|x|NULL; 2|x|NULL"]),
         ("WITH s AS (SELECT 7 AS i) INSERT INTO t (id) SELECT i FROM s", &["INSERT id: 7"]),
         ("INSERT INTO t (id) SELECT 1 WHERE false", &[]),
+        ("INSERT INTO t (id, name) OVERRIDING SYSTEM VALUE VALUES (1, 'a')", &["INSERT id,name: 1|a"]),
+        ("INSERT INTO t OVERRIDING USER VALUE SELECT 1, 'a'", &["INSERT id,name: 1|a"]),
+        ("UPDATE ONLY (shop.t) AS x SET qty = 1 WHERE x.id = 1", &["UPDATE where"]),
+        ("DELETE FROM ONLY t", &["DELETE all"]),
     ];
     for (sql, expected) in rows {
         check(&room, sql, expected).await;
@@ -375,6 +377,9 @@ async fn what_postgres_refuses_is_refused() {
         ("INSERT INTO t (name) VALUES ('abcd')", "22001"),
         ("INSERT INTO t (qty) VALUES (40000)", "22003"),
         ("INSERT INTO t (code) VALUES (1)", "428C9"),
+        ("INSERT INTO t (code) OVERRIDING SYSTEM VALUE VALUES (1)", "428C9"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT (id) WHERE qty > 1 DO NOTHING", "0A000"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT (abs(id)) DO UPDATE SET qty = 1", "0A000"),
         ("INSERT INTO t (id) SELECT 'a' || 'b'", "42804"),
         ("INSERT INTO t (id) VALUES (count(*))", "42803"),
         ("INSERT INTO t (id) VALUES (1), (generate_series(1, 2))", "0A000"),
@@ -397,6 +402,8 @@ async fn what_postgres_refuses_is_refused() {
         ("DELETE FROM t WHERE id = 1 RETURNING (SELECT count(*) FROM t)", "0A000"),
         ("DELETE FROM t RETURNING count(*)", "42803"),
         ("DELETE FROM t USING (SELECT 1 AS i) s WHERE s.i = t.id RETURNING s.nope", "42703"),
+        ("DELETE FROM t USING (SELECT 1 AS id) s WHERE s.id = t.id RETURNING id", "42702"),
+        ("UPDATE t SET qty = 1 FROM (SELECT 1 AS id) s WHERE s.id = t.id RETURNING qty + id", "42702"),
         ("WITH d AS (DELETE FROM t RETURNING id) DELETE FROM t", "0A000"),
     ];
     for (sql, expected) in rows {

@@ -18,6 +18,7 @@ use datafusion::sql::sqlparser::ast::{
 use futures::StreamExt;
 
 use super::super::ast::name::fold;
+use super::super::ast::writing::Word;
 use super::super::plan::parse_query;
 use super::super::updatable::{Chain, Of, Output};
 use super::scope::{all_of, quoted};
@@ -203,7 +204,8 @@ impl Rewriting<'_> {
         if insert.on.is_some() {
             return Err(unsupported("ON CONFLICT in an INSERT into a view"));
         }
-        if insert.columns.is_empty() {
+        let is_word = |name: &ObjectName| Word::first_of(name).is_some();
+        if insert.columns.iter().all(is_word) {
             let width = match &insert.source {
                 None => 0,
                 Some(query) => width(query).ok_or_else(|| unsupported("an INSERT into a view without the names of its columns"))?,
@@ -211,10 +213,11 @@ impl Rewriting<'_> {
             if width > self.chain.columns.len() {
                 return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "INSERT has more expressions than target columns"));
             }
-            insert.columns =
-                self.chain.columns.iter().take(width).map(|column| ObjectName::from(vec![quoted(&column.name)])).collect();
+            let columns = self.chain.columns.iter().take(width).map(|column| ObjectName::from(vec![quoted(&column.name)]));
+            drop(insert.columns.splice(0..0, columns));
         }
-        for name in &mut insert.columns {
+        // OVERRIDING … VALUE stands among them.
+        for name in insert.columns.iter_mut().filter(|name| !is_word(name)) {
             *name = self.assigned(name, "insert into")?;
         }
         insert.table = TableObject::TableName(self.table());

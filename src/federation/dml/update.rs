@@ -74,7 +74,7 @@ pub(super) fn plan(
     if let Some((_, word)) = foreign.iter().find(|(is_there, _)| *is_there) {
         return Err(not_in_grammar(word));
     }
-    let target = Target::of(relation, alias.as_ref())?;
+    let target = Target::of(&scope.setting.snapshot, relation, alias.as_ref())?;
     let (set, outputs) = new_values(scope, &target, single(&target, assignments)?)?;
     let around = Around { with, alias, others };
     let beside = returning::beside(scope, &target, &around, returning.as_deref())?;

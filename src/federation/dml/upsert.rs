@@ -1,5 +1,5 @@
 //! `ON CONFLICT DO UPDATE` whose new values are computed of the row that is there: the rows to be inserted are joined with those that
-//! they meet, which are locked; what meets one updates it, and the rest is inserted.
+//! they meet, which are locked; what meets one is judged as a new row (`judged`) and updates it, and the rest is inserted.
 //!
 //! Between the look and the insert another transaction may add a row. The insert then fails, and the statement looks once more:
 //! [`Race`] tells such a failure from others.
@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{filter_record_batch, take};
+use arrow::compute::{filter_record_batch, not, take};
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::logical_expr::LogicalPlan;
@@ -30,6 +30,7 @@ use super::conflict::EXCLUDED;
 use super::defaults;
 use super::distinct::{Distinct, Members, Repeated};
 use super::given::Given;
+use super::judged;
 use super::rows::{Common, Gathered, Input, Maker, RowForm, Rows, check_given, places_of, told};
 use super::scope::{Cell, Scope, all_of, always, column_of, quoted, select, types_of, when, whole_name};
 use super::target::Target;
@@ -216,7 +217,7 @@ impl Upsert {
         Race { constraint: self.planned.constraint.clone() }
     }
 
-    /// The edits of rows that were to be inserted: updates of those that are met, then what is left.
+    /// The edits of rows that were to be inserted: what judges those that meet others, updates of these, then what is left.
     ///
     /// # Errors
     /// 21000 for rows that meet in one, 53200 for more rows than may be kept, and what reading fails with.
@@ -245,15 +246,21 @@ impl Upsert {
         let wanted = met.columns().get(self.planned.row.len() + self.planned.key.len()).ok_or_else(lost)?;
         let wanted: &BooleanArray = wanted.as_boolean_opt().ok_or_else(lost)?;
         let wanted: BooleanArray = wanted.iter().map(|wanted| Some(wanted == Some(true))).collect();
-        let mut edits = self.updates.make(&filter_record_batch(&met, &wanted).map_err(told)?)?;
+        // The rows are judged before an update gives what they meet another key.
+        let (mut edits, mut fresh) = (Vec::new(), Vec::new());
         for insert in inserts {
             let places = places_of(&self.planned.key, &insert.columns).ok_or_else(lost)?;
             let keys = insert.rows.project(&places).map_err(told)?;
-            let rows = filter_record_batch(&insert.rows, &members.lacks(keys.columns())?).map_err(told)?;
+            let is_fresh = members.lacks(keys.columns())?;
+            let meeting = filter_record_batch(&insert.rows, &not(&is_fresh).map_err(told)?).map_err(told)?;
+            edits.extend(judged::edit(&self.common, &insert, &self.planned.key, meeting)?);
+            let rows = filter_record_batch(&insert.rows, &is_fresh).map_err(told)?;
             if rows.num_rows() > 0 {
-                edits.push(Edit::Insert(Insert { rows, ..insert }));
+                fresh.push(Edit::Insert(Insert { rows, ..insert }));
             }
         }
+        edits.extend(self.updates.make(&filter_record_batch(&met, &wanted).map_err(told)?)?);
+        edits.extend(fresh);
         Ok(edits)
     }
 

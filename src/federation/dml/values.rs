@@ -14,7 +14,7 @@ use super::super::scan::count_scans;
 use super::super::semantics::typed::Typed;
 use super::super::semantics::{Assigned, assign_array};
 use super::Work;
-use super::assign::{self, Binding, check_given};
+use super::assign::{self, Binding};
 use super::rows::{Common, Gathered, RowForm, Rows, ready, work};
 use super::scope::{Cell, Scope, look_at, select, types_of};
 use super::target::Target;
@@ -108,7 +108,7 @@ impl PlannedValues {
                         assign::check(column, from.unwrap_or(&PgType::UNKNOWN.into()))?;
                     }
                 }
-                check_given(column)?;
+                target.check_given(column)?;
             }
         }
         Ok(())

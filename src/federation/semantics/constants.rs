@@ -6,12 +6,14 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Case, ScalarFunction};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::scalar::ScalarValue;
 
@@ -33,6 +35,17 @@ pub fn check(plan: &LogicalPlan, config: &Arc<ConfigOptions>) -> Result<()> {
 /// As [`check`].
 pub(in super::super) fn value(expr: &Expr, config: &Arc<ConfigOptions>) -> Result<Option<ScalarValue>> {
     Folding { config }.value(expr)
+}
+
+/// NULL of the type that expressions share; `None` where that takes a row's columns to know. What is computed with NULL asks for
+/// its type.
+fn null_like<'e>(expressions: impl Iterator<Item = &'e Expr>) -> Option<ScalarValue> {
+    let none = DFSchema::empty();
+    let types: Vec<Option<DataType>> = expressions.map(|expr| expr.get_type(&none).ok()).collect();
+    match types.iter().flatten().find(|data_type| **data_type != DataType::Null) {
+        Some(data_type) => ScalarValue::try_new_null(data_type).ok(),
+        None => types.iter().all(Option::is_some).then_some(ScalarValue::Null),
+    }
 }
 
 struct Folding<'c> {
@@ -85,7 +98,7 @@ impl Folding<'_> {
         }
         match else_expr {
             Some(otherwise) => Ok(self.value(otherwise)?.filter(|_| is_decided)),
-            None => Ok(is_decided.then_some(ScalarValue::Null)),
+            None => Ok(null_like(when_then_expr.iter().map(|(_, then)| then.as_ref())).filter(|_| is_decided)),
         }
     }
 
@@ -98,7 +111,7 @@ impl Folding<'_> {
                 None => is_decided = false,
             }
         }
-        Ok(is_decided.then_some(ScalarValue::Null))
+        Ok(null_like(call.args.iter()).filter(|_| is_decided))
     }
 
     /// `decides` is the value that settles the whole whatever the other side is: false for AND, true for OR.

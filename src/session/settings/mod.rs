@@ -19,7 +19,7 @@ use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::format::{ByteaOutput, DateOrder, DateStyle, DisplaySettings, IntervalStyle, TimeZone};
 use crate::options::parse_duration;
 
-pub use registry::find;
+pub use registry::{CROSS_STORE_COMMIT, IDEMPOTENCY_KEY, LAST_COMMIT, find};
 use registry::{Form, SPECS, Spec};
 use value::{canonical, date_style, split_identifiers, time_zone};
 
@@ -132,7 +132,7 @@ impl Settings {
     }
 
     fn store(&mut self, name: &'static str, value: String, before: &str) {
-        let differs = value != before;
+        let differs = value != before && !find(name).is_some_and(|spec| spec.quiet);
         if differs {
             self.generation += 1;
             if !self.changed.contains(&name) {
@@ -143,6 +143,17 @@ impl Settings {
         if differs {
             self.derive_anew();
         }
+    }
+
+    /// Takes note of what the server tells of the session by one of its quiet settings.
+    pub fn note(&mut self, name: &'static str, value: String) {
+        self.values.insert(name, value);
+    }
+
+    /// A transaction ends, whose name was not meant for another one. Whether it had one.
+    pub fn forget_key(&mut self) -> bool {
+        let key = self.values.get_mut(IDEMPOTENCY_KEY).filter(|key| !key.is_empty());
+        key.map(String::clear).is_some()
     }
 
     /// Makes anew what is kept of the values.
@@ -206,6 +217,7 @@ impl Settings {
                 self.store(undo.name, undo.before, &before);
             }
         }
+        self.forget_key();
     }
 
     /// A mark for [`Settings::rollback_to`].
@@ -221,6 +233,24 @@ impl Settings {
                 self.store(undo.name, undo.before, &before);
             }
         }
+    }
+
+    /// Statements by which another session gets the settings that results depend on, for as long as a transaction lasts, and those that
+    /// give it back its own.
+    pub fn as_statements(&self) -> (Vec<String>, Vec<String>) {
+        let differing = SPECS.iter().filter(|spec| spec.affects_results && self.get(spec.name) != spec.default);
+        let statements = differing.map(|spec| {
+            let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+            let value = match spec.form {
+                // A list is written without quotes around it.
+                Form::Identifiers if !self.get(spec.name).trim().is_empty() => self.get(spec.name).to_owned(),
+                // As it can be read: a zone that is hours only is shown otherwise.
+                Form::TimeZone => quoted(&self.engine_time_zone()),
+                _ => quoted(self.get(spec.name)),
+            };
+            (format!("SET LOCAL {} = {value}", spec.name), format!("SET LOCAL {} TO DEFAULT", spec.name))
+        });
+        statements.unzip()
     }
 
     /// Reportable settings with their values.
@@ -364,6 +394,52 @@ mod tests {
         settings.set("application_name", Some("y"), false).unwrap();
         settings.end(false);
         assert_eq!(settings.show("application_name").unwrap(), "x");
+    }
+
+    #[test]
+    fn quiet_settings_change_and_nothing_is_made_anew() {
+        let mut settings = Settings::default();
+        let generation = settings.generation();
+        settings.set(IDEMPOTENCY_KEY, Some("a"), false).unwrap();
+        settings.begin();
+        settings.set(CROSS_STORE_COMMIT, Some("SAGA"), false).unwrap();
+        settings.set(IDEMPOTENCY_KEY, Some("b"), true).unwrap();
+        settings.note(LAST_COMMIT, "two-phase: a, b".to_owned());
+        assert_eq!(settings.show(CROSS_STORE_COMMIT).unwrap(), "saga");
+        assert_eq!(settings.show("tributary.Last_Commit").unwrap(), "two-phase: a, b");
+        let mark = settings.savepoint();
+        settings.set(IDEMPOTENCY_KEY, Some("c"), false).unwrap();
+        settings.rollback_to(mark);
+        assert_eq!(settings.show(IDEMPOTENCY_KEY).unwrap(), "b");
+        settings.end(false);
+        assert_eq!((settings.show(CROSS_STORE_COMMIT).unwrap(), settings.show(IDEMPOTENCY_KEY).unwrap()), ("atomic", ""));
+        assert_eq!(settings.show(LAST_COMMIT).unwrap(), "two-phase: a, b", "it is no setting of the transaction");
+        assert_eq!(settings.generation(), generation);
+        assert!(settings.take_changed().is_empty());
+        settings.set("jit", Some("on"), false).unwrap();
+        assert_ne!(settings.generation(), generation);
+        check(IDEMPOTENCY_KEY, &"x".repeat(201), Err("22023"));
+        check(CROSS_STORE_COMMIT, "both", Err("22023"));
+        check(LAST_COMMIT, "none", Err("55P02"));
+    }
+
+    #[test]
+    fn settings_go_to_another_session_as_statements() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.as_statements(), (Vec::new(), Vec::new()));
+        settings.set("search_path", Some("shop, \"$user\""), false).unwrap();
+        settings.set("timezone", Some("+05:30"), false).unwrap();
+        settings.set("datestyle", Some("german"), false).unwrap();
+        settings.set("application_name", Some("x"), false).unwrap();
+        let (before, after) = settings.as_statements();
+        let expected =
+            ["SET LOCAL DateStyle = 'German, DMY'", "SET LOCAL search_path = shop, \"$user\"", "SET LOCAL TimeZone = '+05:30'"];
+        assert_eq!(before, expected);
+        assert_eq!(after.first().unwrap(), "SET LOCAL DateStyle TO DEFAULT");
+        assert_eq!(after.len(), 3);
+        check("timezone", "+05:30", Ok(settings.show("timezone").unwrap()));
+        settings.set("search_path", Some(""), false).unwrap();
+        assert_eq!(settings.as_statements().0[1], "SET LOCAL search_path = ''");
     }
 
     #[test]

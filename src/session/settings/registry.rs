@@ -2,12 +2,15 @@
 
 use crate::federation::generic::PlanMode;
 use crate::federation::placement::Level;
+use crate::write::keys::KEY_BYTES_MAX;
 
 /// What a setting's value must look like.
 #[derive(Debug, Clone, Copy)]
 pub enum Form {
     /// Any text.
     Text,
+    /// Any text of at most so many bytes.
+    Short(usize),
     /// A name for logs and views: printable ASCII, at most 63 bytes; PostgreSQL 15 replaces every other byte by `?`.
     Name,
     /// `on`, `off`, `true`, `false`, `1`, `0`, …
@@ -45,12 +48,14 @@ pub struct Spec {
     pub reported: bool,
     /// Whether results of queries depend on it; plans are shared between sessions that have the same values of these.
     pub affects_results: bool,
+    /// Whether nothing is made anew when it changes: no plan depends on it.
+    pub quiet: bool,
     /// One sentence for `SHOW ALL`.
     pub meaning: &'static str,
 }
 
 const fn spec(name: &'static str, form: Form, default: &'static str, meaning: &'static str) -> Spec {
-    Spec { name, form, default, reported: false, affects_results: false, meaning }
+    Spec { name, form, default, reported: false, affects_results: false, quiet: false, meaning }
 }
 
 const fn reported(spec: Spec) -> Spec {
@@ -60,6 +65,17 @@ const fn reported(spec: Spec) -> Spec {
 const fn affecting(spec: Spec) -> Spec {
     Spec { affects_results: true, ..spec }
 }
+
+const fn quiet(spec: Spec) -> Spec {
+    Spec { quiet: true, ..spec }
+}
+
+/// The setting that names a transaction which may be sent twice.
+pub const IDEMPOTENCY_KEY: &str = "tributary.idempotency_key";
+/// The setting that tells what the latest commit has promised.
+pub const LAST_COMMIT: &str = "tributary.last_commit";
+/// The setting that says what is done with stores that cannot be committed together.
+pub const CROSS_STORE_COMMIT: &str = "tributary.cross_store_commit";
 
 const ISOLATION: &[&str] = &["read uncommitted", "read committed", "repeatable read", "serializable"];
 
@@ -145,12 +161,25 @@ pub const SPECS: &[Spec] = &[
     spec("transaction_deferrable", Form::Bool, "off", "Whether the current transaction may wait until it begins; it never does."),
     spec("transaction_isolation", Form::Choice(ISOLATION), "read committed", "Isolation of the current transaction."),
     spec("transaction_read_only", Form::Bool, "off", "Whether the current transaction is read-only."),
+    quiet(spec(
+        CROSS_STORE_COMMIT,
+        Form::Choice(&["atomic", "saga"]),
+        "atomic",
+        "What a commit does with stores that cannot be committed together: refuse, or commit them one after the other and undo what was.",
+    )),
     spec(
         "tributary.fast_path",
         Form::Bool,
         "on",
         "Whether statements that one scan of one table answers go to their store without being planned.",
     ),
+    quiet(spec(
+        IDEMPOTENCY_KEY,
+        Form::Short(KEY_BYTES_MAX),
+        "",
+        "Names the current transaction, or the next one: sent again under the same name it is answered as before and changes nothing.",
+    )),
+    quiet(spec(LAST_COMMIT, Form::ReadOnly, "none", "What the latest commit of the session has promised, and for which stores.")),
     spec("tributary.plan_cache", Form::Bool, "on", "Whether statements use the plans that sessions share, and add theirs."),
     affecting(spec(
         "tributary.pushdown",

@@ -22,6 +22,10 @@ pub fn canonical(spec: &Spec, value: &str) -> Result<String, Diagnosis> {
     let lower = value.to_lowercase();
     Ok(match spec.form {
         Form::Text => value.to_owned(),
+        Form::Short(bytes) if value.len() > bytes => {
+            return Err(bad().with_detail(format!("It may have at most {bytes} bytes.")));
+        }
+        Form::Short(_) => value.to_owned(),
         Form::Identifiers => match split_identifiers(value) {
             Some(_) => value.to_owned(),
             None => return Err(bad().with_detail("List syntax is invalid.")),

@@ -42,6 +42,8 @@ pub(super) async fn begin(session: &mut Session, text: &Arc<str>, asked: &CopyIn
     let (guard, setting, shared) = (session.guard.clone(), session.setting(), Arc::clone(&session.shared));
     let relation = asked.filled.relation(&setting.snapshot, &setting.path).map_err(|error| located(error, asked, text))?;
     write::check_access(session, &setting, access::COPY, &relation)?;
+    session.check_repeatable("COPY FROM")?;
+    let attempt = session.attempt(text, None, setting.now)?;
     let planned = guard.run(plan_copy_aside(&shared.engine, &setting, &asked.filled)).await?;
     let planned = planned.map_err(|error| located(error, asked, text))?;
     let wanted = wanted(&planned, asked)?;
@@ -49,9 +51,12 @@ pub(super) async fn begin(session: &mut Session, text: &Arc<str>, asked: &CopyIn
     let shape = (wanted.len(), asked.layout == Layout::Binary);
     let loading = planned.loading(&shared.engine, &setting, shape.1)?;
     begin_implicit(session)?;
-    let Some(block) = &mut session.block else { return Err(super::internal("a COPY has no transaction")) };
-    block.used = true;
+    let Some(block) = session.writing_block() else { return Err(super::internal("a COPY has no transaction")) };
     let (writers, branches) = block.write_branches(&store, &setting.snapshot, &shared).await?;
+    // Only notes that there is a write without a key.
+    block.admit(&attempt, &store, &writers, &shared).await?;
+    let since = block.savepoints_asked();
+    block.undone.wrote(&store, since, None)?;
     let branch = guard.run(writers.open(&store)).await??;
     let reader = Reader::new(&name, wanted, asked.layout.clone());
     let to = Destination { branch, store, branches: Arc::new(branches) };

@@ -103,8 +103,7 @@ fn owner(locked: &[Locked]) -> Result<Option<StoreName>, Diagnosis> {
 async fn hold(session: &mut Session, setting: &Setting, store: &StoreName, locked: &[Locked]) -> Result<Arc<Branches>, Diagnosis> {
     begin_implicit(session)?;
     let shared = Arc::clone(&session.shared);
-    let Some(block) = &mut session.block else { return Err(super::internal("rows are locked outside of a transaction")) };
-    block.used = true;
+    let Some(block) = session.writing_block() else { return Err(super::internal("rows are locked outside of a transaction")) };
     let (writers, branches) = block.write_branches(store, &setting.snapshot, &shared).await?;
     writers.open_to_lock(store).await?;
     Ok(Arc::new(branches.locking_rows(locked)))

@@ -1,13 +1,16 @@
 //! One file per statement kind. Each has an entry function that does the statement's work on a session.
 
 mod call;
+mod compensate;
 mod copy;
 mod cursor;
 mod define;
 mod discard;
+mod emit;
 mod execute;
 mod explain;
 mod lock;
+mod resolve;
 mod select;
 mod set;
 mod show;
@@ -74,14 +77,15 @@ pub(super) async fn run(
         Kind::Prepare { name, types, body } => execute::prepare(session, name, types, body).await,
         Kind::Execute { name, arguments } => execute::run(session, &statement.text, name, arguments, reading).await,
         Kind::Deallocate(name) => discard::deallocate(session, name.as_deref()),
-        Kind::Call(function) => call::run(session, function).await,
+        Kind::Call(function) => Box::pin(call::run(session, &statement.text, function, bound)).await,
+        Kind::Emit(function) => Box::pin(emit::query(session, &statement.text, function, bound)).await,
         Kind::Copy { query, format } => copy::run(session, &statement.text, query, format).await,
         Kind::CopyIn(asked) => Box::pin(copy::begin(session, &statement.text, asked)).await,
         Kind::Declare { name, query, is_binary } => cursor::declare(session, &statement.text, name, query, *is_binary).await,
         Kind::Fetch { name, forward, is_move: false } => cursor::fetch(session, name, *forward),
         Kind::Fetch { name, forward, is_move: true } => cursor::skip(session, name, *forward).await,
         Kind::Close(name) => cursor::close(session, name.as_deref()),
-        Kind::Truncate(truncating) => Box::pin(truncate::run(session, truncating)).await,
+        Kind::Truncate(truncating) => Box::pin(truncate::run(session, &statement.text, truncating)).await,
         Kind::Define(definition) => Box::pin(define::run(session, &statement.text, definition)).await,
         Kind::Nothing(tag) => Ok(Execution::Done((*tag).to_owned())),
         Kind::Refused(error) => Err(error.clone()),
@@ -91,7 +95,12 @@ pub(super) async fn run(
 /// Whether a statement is waited for once it runs, though it may be told to stop: what it does in the stores is known only when they
 /// have answered.
 pub(super) fn is_waited_for(session: &Session, kind: &Kind) -> bool {
-    kind.ends_block() || matches!(kind, Kind::Savepoint(_) | Kind::Release(_) | Kind::Define(_)) || write::is_one(session, kind)
+    let is_told_apart = match kind {
+        Kind::Savepoint(_) | Kind::Release(_) | Kind::Define(_) => true,
+        Kind::Call(function) => call::is_waited_for(function),
+        _ => false,
+    };
+    kind.ends_block() || is_told_apart || write::is_one(session, kind)
 }
 
 /// Prepares a statement: plans queries, knows the columns of the rest.
@@ -133,6 +142,7 @@ pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given
         Some((Kind::Show(name), _)) => Some(show::columns(name)),
         Some((Kind::Execute { name, .. }, _)) => session.names.statement(name)?.description.columns.clone(),
         Some((Kind::Fetch { name, is_move: false, .. }, _)) => cursor::description(session, name)?.columns,
+        Some((Kind::Emit(_), _)) => Some(emit::columns()),
         Some((Kind::Refused(error), _)) => return Err(error.clone()),
         Some(_) | None => None,
     };
@@ -140,7 +150,10 @@ pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given
         (Some(plan), ..) => plan.parameters.clone(),
         (None, Some(lookup), _) => lookup.parameters.clone(),
         (None, None, Some((plan, _))) => plan.parameters.clone(),
-        (None, None, None) => Vec::new(),
+        (None, None, None) => match parsed.as_ref().map(|parsed| &parsed.kind) {
+            Some(Kind::Call(function) | Kind::Emit(function)) => call::parameters(function, given)?,
+            _ => Vec::new(),
+        },
     };
     let write = written.and_then(|(plan, lasts)| lasts.then_some(plan));
     let description = Description { parameters, columns };

@@ -176,7 +176,7 @@ async fn end(session: &mut Session, commit: bool, chain: bool) -> Result<(), Dia
     session.facts = None;
     session.transaction_start = None;
     let commit = commit && !block.failed;
-    let finished = block.finish(commit).await;
+    let finished = Box::pin(session.end_block(&block, (commit, None))).await;
     // What was set in a transaction that a store did not commit is undone with it.
     session.settings.end(commit && finished.is_ok());
     // What a store did not commit is not gone on with.

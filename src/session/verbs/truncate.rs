@@ -13,56 +13,60 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::Branches;
 use crate::federation::plan::Setting;
 use crate::federation::writers::Writers;
-use crate::session::Session;
 use crate::session::output::{Execution, Guard};
+use crate::session::replay::Attempt;
 use crate::session::statement::fold;
 use crate::session::statement::truncate::Truncating;
 use crate::session::transaction::Block;
+use crate::session::{Session, Shared};
 use crate::stores::edit::Delete;
 use crate::stores::schema::{TableId, TableKind};
 use crate::stores::truncate::{Emptied, Truncate, Truncation};
 use crate::stores::{Edit, Edited, Relation as Rows, Scan, StoreError, StoreName, Table, Tables};
 use crate::write::access::{self, Asked};
+use crate::write::commit::Guarantee;
 use crate::write::run::{self, Observer};
 
 const VERB: &str = "TRUNCATE TABLE";
 
 /// Runs one.
-pub(super) async fn run(session: &mut Session, asked: &Truncating) -> Result<Execution, Diagnosis> {
+pub(super) async fn run(session: &mut Session, text: &str, asked: &Truncating) -> Result<Execution, Diagnosis> {
     let (guard, setting) = (session.guard.clone(), session.setting());
     let truncate = resolve(session, &setting, asked)?;
     let (edits, way) = way_of(&setting, &truncate)?;
     let shared = Arc::clone(&session.shared);
     let work = Work { truncate: &truncate, edits, way, guard: &guard };
-    match &mut session.block {
+    let is_by_itself = way == Truncation::ByItself;
+    if is_by_itself {
+        session.check_repeatable("this TRUNCATE")?;
+    }
+    let attempt = session.attempt(text, None, setting.now)?;
+    let ended = match session.writing_block() {
         Some(_) if matches!(way, Truncation::ByItself | Truncation::AsDelete { in_blocks: false }) => {
             let message = "TRUNCATE TABLE cannot run inside a transaction block";
             return Err(Diagnosis::new(sqlstate::ACTIVE_SQL_TRANSACTION, message)
                 .with_detail(format!("Store \"{}\" commits it by itself.", truncate.store))
                 .with_hint("Use DELETE FROM."));
         }
-        Some(block) => {
-            block.used = true;
-            let (writers, branches) = block.write_branches(&truncate.store, &setting.snapshot, &shared).await?;
-            Box::pin(work.run(&writers, &branches)).await?;
-        }
-        None if way == Truncation::ByItself => {
+        Some(block) => Box::pin(work.run_in(block, &setting, (&shared, &attempt))).await,
+        None if is_by_itself => {
             let writers = Writers::once(&setting.snapshot);
             let branches = Branches::none();
-            Box::pin(work.run(&writers, &branches)).await?;
+            let ended = Box::pin(work.run(&writers, &branches)).await;
+            let told = if ended.is_ok() { Guarantee::OneStore(truncate.store.clone()) } else { Guarantee::Nothing };
+            session.note_commit(&told.to_string());
+            ended
         }
         None => {
             let mut own = Block::new(default_modes(session)?, setting.now);
-            let ended = match own.write_branches(&truncate.store, &setting.snapshot, &shared).await {
-                Ok((writers, branches)) => Box::pin(work.run(&writers, &branches)).await,
-                Err(error) => Err(error),
-            };
-            let finished = own.finish(ended.is_ok()).await;
-            ended?;
-            finished?;
+            let ended = Box::pin(work.run_in(&mut own, &setting, (&shared, &attempt))).await;
+            let finished = Box::pin(session.end_block(&own, (ended.is_ok(), None))).await;
+            ended.and(finished)
         }
-    }
-    Ok(Execution::Done(VERB.to_owned()))
+    };
+    let table = truncate.tables.first().map_or("", |emptied| emptied.table.id.name.as_str());
+    session.tell_write((VERB, table), (&truncate.store, text), ended.as_ref().map(|_done| VERB.to_owned())).await;
+    ended.map(|()| Execution::Done(VERB.to_owned()))
 }
 
 /// The tables, once each, of a store that the session may write to.
@@ -194,6 +198,20 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Does it in a block, unless it has been done before.
+    async fn run_in(self, block: &mut Block, setting: &Setting, (shared, attempt): (&Shared, &Attempt)) -> Result<(), Diagnosis> {
+        let store = self.truncate.store.clone();
+        let (writers, branches) = block.write_branches(&store, &setting.snapshot, shared).await?;
+        let since = block.savepoints_asked();
+        if block.admit(attempt, &store, &writers, shared).await?.is_some() {
+            block.undone.repeated(&store, since);
+            return Ok(());
+        }
+        self.run(&writers, &branches).await?;
+        block.undone.wrote(&store, since, None)?;
+        block.keyed.answered(attempt.hash(), VERB)
+    }
+
     async fn run(self, writers: &Arc<Writers>, branches: &Branches) -> Result<(), Diagnosis> {
         let branch = self.guard.run(writers.open(&self.truncate.store)).await??;
         let stop = self.guard.stop();

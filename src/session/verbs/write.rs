@@ -17,9 +17,9 @@ use datafusion::sql::sqlparser::ast::{AssignmentTarget, Ident, ObjectName, Objec
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 
-use super::Bound;
 use super::select::{described, is_as_told};
 use super::transaction::{begin_implicit, default_modes};
+use super::{Bound, call};
 use crate::catalog::{QualifiedName, Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
@@ -30,10 +30,12 @@ use crate::federation::error::diagnose;
 use crate::federation::plan::Setting;
 use crate::federation::updatable::Chain;
 use crate::federation::writers::Writers;
-use crate::session::Session;
 use crate::session::output::{Execution, Guard, Rows, Tag};
+use crate::session::replay::Attempt;
+use crate::session::saga::Recording;
 use crate::session::statement::{Kind, fold};
 use crate::session::transaction::Block;
+use crate::session::{Session, Shared};
 use crate::stores::{Branch, Edit, Edited, StoreError, StoreName};
 use crate::write::access::{self, Asked};
 use crate::write::run::{self, Observer, Outcome};
@@ -45,7 +47,11 @@ const RACES_MAX: usize = 3;
 
 /// Whether a statement changes rows, also by a name that it executes.
 pub(in crate::session) fn is_one(session: &Session, kind: &Kind) -> bool {
-    let changes_rows = |kind: &Kind| matches!(kind, Kind::Write(_) | Kind::Truncate(_) | Kind::CopyIn(_));
+    let changes_rows = |kind: &Kind| match kind {
+        Kind::Write(_) | Kind::Truncate(_) | Kind::CopyIn(_) | Kind::Emit(_) => true,
+        Kind::Call(function) => call::is_write(function),
+        _ => false,
+    };
     match kind {
         Kind::Execute { name, .. } => {
             let prepared = session.names.statement(name);
@@ -98,32 +104,50 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
         }
     }
     let planned = guard.run(current_plan(session, &shared.engine, &setting, text, (write, bound))).await??;
-    let values = bound.map(|(_, values)| values).unwrap_or_default();
-    let store = planned.target.store.clone();
-    let asked = Running { engine: &shared.engine, setting: &setting, planned: &planned, values, guard: &guard };
-    if session.block.is_none() && planned.columns.is_some() {
+    if planned.columns.is_some() {
+        session.check_repeatable("RETURNING")?;
         begin_implicit(session)?;
     }
-    let answer = match &mut session.block {
-        Some(block) => {
-            block.used = true;
-            let (writers, branches) = block.write_branches(&store, &setting.snapshot, &shared).await?;
-            Box::pin(asked.run(&writers, branches, Ending::OfBlock)).await?
-        }
+    let attempt = session.attempt(text, bound, setting.now)?;
+    let values = bound.map(|(_, values)| values).unwrap_or_default();
+    let (engine, store) = (&shared.engine, planned.target.store.clone());
+    let asked = Running { engine, setting: &setting, planned: &planned, values, guard: &guard };
+    let ended = match session.writing_block() {
+        Some(block) => Box::pin(asked.run_in(block, &shared, (&attempt, Ending::OfBlock))).await,
         None => {
             let mut own = Block::new(default_modes(session)?, setting.now);
-            let ending = if own.modes.isolation.is_repeatable() { Ending::Own } else { Ending::OwnOrOnce };
-            let ended = match own.write_branches(&store, &setting.snapshot, &shared).await {
-                Ok((writers, branches)) => Box::pin(asked.run(&writers, branches, ending)).await,
-                Err(error) => Err(error),
-            };
-            let finished = own.finish(ended.is_ok()).await;
-            let answer = ended?;
-            finished?;
-            answer
+            let is_apart = own.modes.isolation.is_repeatable() || attempt.has_key();
+            let ending = if is_apart { Ending::Own } else { Ending::OwnOrOnce };
+            let ended = Box::pin(asked.run_in(&mut own, &shared, (&attempt, ending))).await;
+            let by_itself = matches!(&ended, Ok(Ended::Ran(Answer { is_once: true, .. }))).then_some(&store);
+            let finished = Box::pin(session.end_block(&own, (ended.is_ok(), by_itself))).await;
+            ended.and_then(|ended| finished.map(|()| ended))
         }
     };
-    Ok(answer.into_execution(session, planned, guard))
+    let told = ended.as_ref().map(|ended| ended.tag(&planned));
+    session.tell_write((write.verb(), relation.name.as_str()), (&store, &**text), told).await;
+    Ok(match ended? {
+        Ended::Ran(answer) => answer.into_execution(session, planned, guard),
+        Ended::Repeated(tag) => Execution::Done(tag),
+    })
+}
+
+/// How a write has gone.
+enum Ended {
+    /// It was made.
+    Ran(Answer),
+    /// It had been made before, and was answered so.
+    Repeated(String),
+}
+
+impl Ended {
+    /// The command tag.
+    fn tag(&self, planned: &PlannedWrite) -> String {
+        match self {
+            Self::Ran(answer) => format!("{} {}", tag_of(planned.verb()), answer.rows),
+            Self::Repeated(tag) => tag.clone(),
+        }
+    }
 }
 
 /// Who asks and what for; nothing has been planned yet.
@@ -239,6 +263,22 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
+    /// Does everything up to the commit of a block, unless it has been done before.
+    async fn run_in(&self, block: &mut Block, shared: &Shared, (attempt, ending): (&Attempt, Ending)) -> Result<Ended, Diagnosis> {
+        let store = &self.planned.target.store;
+        let (writers, branches) = block.write_branches(store, &self.setting.snapshot, shared).await?;
+        let since = block.savepoints_asked();
+        if let Some(tag) = block.admit(attempt, store, &writers, shared).await? {
+            block.undone.repeated(store, since);
+            return Ok(Ended::Repeated(tag));
+        }
+        let mut answer = Box::pin(self.run(&writers, branches, ending)).await?;
+        block.undone.wrote(store, since, answer.undo.take())?;
+        let ended = Ended::Ran(answer);
+        block.keyed.answered(attempt.hash(), &ended.tag(self.planned))?;
+        Ok(ended)
+    }
+
     /// Does everything up to the commit.
     async fn run(&self, writers: &Arc<Writers>, branches: Branches, ending: Ending) -> Result<Answer, Diagnosis> {
         let target = &self.planned.target;
@@ -248,28 +288,52 @@ impl Running<'_> {
         let work = self.guard.run(self.planned.bind(self.engine, self.setting, self.values, &branches)).await??;
         let watch = self.watch(&branches);
         let mut kept = None;
-        let outcome = match work {
-            Work::Nothing => Outcome::default(),
+        let (outcome, undo) = match work {
+            Work::Nothing => (Outcome::default(), Some(Vec::new())),
             Work::Edit(edit) => {
                 if ending == Ending::OwnOrOnce && !self.planned.is_checked() {
                     return self.run_once(*edit, watch).await;
                 }
                 let branch = self.guard.run(writers.open(&target.store)).await??;
-                self.send(&branch, stream::iter([Ok(*edit)]).boxed(), &watch).await?
+                let through = self.through(&branch);
+                let outcome = self.send(&through.branch, stream::iter([Ok(*edit)]).boxed(), &watch).await?;
+                (outcome, through.undo())
             }
             Work::Rows(rows) => {
                 // Opened before anything is read: its store is then read through it.
                 let branch = self.guard.run(writers.open(&target.store)).await??;
                 kept = rows.kept();
-                match rows.race() {
-                    None => self.send(&branch, rows.edits(self.engine)?, &watch).await?,
-                    Some(race) => Box::pin(self.contend(&branch, (rows, race), &watch)).await?,
-                }
+                let through = self.through(&branch);
+                let outcome = match rows.race() {
+                    None => self.send(&through.branch, rows.edits(self.engine)?, &watch).await?,
+                    Some(race) => {
+                        // Savepoints are those of the transaction that the branch is in.
+                        let leading = writers.leading(&branch);
+                        Box::pin(self.contend((&leading, &through), (rows, race), &watch)).await?
+                    }
+                };
+                (outcome, through.undo())
             }
         };
         let rows = outcome.rows;
         let returned = self.guard.run(self.returned(outcome, kept, &watch)).await??;
-        Ok(Answer { rows, returned, kept: watch.kept })
+        Ok(Answer { rows, returned, kept: watch.kept, undo, is_once: false })
+    }
+
+    /// What edits are sent through: the branch itself, or what notes how they are undone.
+    fn through(&self, branch: &Arc<dyn Branch>) -> Through {
+        let target = &self.planned.target;
+        let connector = self.setting.snapshot.connectors.get(&target.store);
+        match connector.filter(|_| self.setting.rows_only) {
+            Some(connector) => {
+                let (schema, relation) = (Some(target.relation.schema.clone()), target.relation.name.clone());
+                let name = QualifiedName { database: None, schema, relation };
+                let recording = Arc::new(Recording::new(Arc::clone(branch), Arc::clone(connector), name));
+                let shared = Arc::clone(&recording);
+                Through { branch: shared, recording: Some(recording) }
+            }
+            None => Through { branch: Arc::clone(branch), recording: None },
+        }
     }
 
     /// Sends an edit that its store commits by itself; it gives back a number only, so that nothing can fail afterwards.
@@ -277,7 +341,7 @@ impl Running<'_> {
         let writers = Writers::once(&self.setting.snapshot);
         let branch = self.guard.run(writers.open(&self.planned.target.store)).await??;
         let outcome = self.send(&branch, stream::iter([Ok(edit)]).boxed(), &watch).await?;
-        Ok(Answer { rows: outcome.rows, returned: None, kept: watch.kept })
+        Ok(Answer { rows: outcome.rows, returned: None, kept: watch.kept, undo: None, is_once: true })
     }
 
     async fn send(
@@ -293,7 +357,7 @@ impl Running<'_> {
     /// Sends rows that others may be adding meanwhile: what was written is undone then, and done again over the rows as they are.
     async fn contend(
         &self,
-        branch: &Arc<dyn Branch>,
+        (branch, through): (&Arc<dyn Branch>, &Through),
         (rows, race): (ChangedRows, Race),
         watch: &Watch<'_>,
     ) -> Result<Outcome, Diagnosis> {
@@ -301,7 +365,7 @@ impl Running<'_> {
         let mut edits = rows.edits(self.engine)?;
         for _ in 0..RACES_MAX {
             self.guard.run(branch.savepoint(RACE)).await?.map_err(told)?;
-            let error = match self.send(branch, edits, watch).await {
+            let error = match self.send(&through.branch, edits, watch).await {
                 Ok(outcome) => {
                     self.guard.run(branch.release(RACE)).await?.map_err(told)?;
                     return Ok(outcome);
@@ -315,6 +379,7 @@ impl Running<'_> {
             if self.guard.run(branch.roll_back_to(RACE)).await?.is_err() {
                 break;
             }
+            through.forget();
             self.guard.run(branch.release(RACE)).await?.map_err(told)?;
             let branches = Arc::new(watch.branches.again());
             let work = self.guard.run(self.planned.bind(self.engine, self.setting, self.values, &branches)).await??;
@@ -339,6 +404,26 @@ impl Running<'_> {
     fn watch<'b>(&self, branches: &'b Arc<Branches>) -> Watch<'b> {
         let (store, kept) = (self.planned.target.store.clone(), self.engine.reservation("rows that changed"));
         Watch { branches, store, kept }
+    }
+}
+
+/// What edits are sent through.
+struct Through {
+    branch: Arc<dyn Branch>,
+    recording: Option<Arc<Recording>>,
+}
+
+impl Through {
+    /// What undoes the edits; `None` when nobody knows.
+    fn undo(&self) -> Option<Vec<String>> {
+        self.recording.as_ref().and_then(|recording| recording.take())
+    }
+
+    /// The edits have been undone.
+    fn forget(&self) {
+        if let Some(recording) = &self.recording {
+            recording.forget();
+        }
     }
 }
 
@@ -380,6 +465,10 @@ struct Answer {
     returned: Option<Returned>,
     /// Given back when the rows have been sent.
     kept: MemoryReservation,
+    /// What undoes it; `None` when nobody knows.
+    undo: Option<Vec<String>>,
+    /// Whether its store has committed it by itself.
+    is_once: bool,
 }
 
 impl Answer {

@@ -33,6 +33,7 @@ use super::write::transaction::Transaction;
 use super::write::{Link, is_single, run};
 use crate::error::{Diagnose, sqlstate};
 use crate::stores::StoreError;
+use crate::stores::commit::{Hint, MarkId, Part};
 use crate::stores::connector::{BatchStream, Branch as Contract, Purpose, Scan, ScanLimits, WriteIsolation};
 use crate::stores::document::OnMismatch;
 use crate::stores::edit::{Edit, Edited};
@@ -101,6 +102,8 @@ pub(super) struct Branch {
     mode: Mode,
     /// The transaction, once something is to be written.
     writing: OnceCell<Transaction>,
+    /// Says that it may have one.
+    _writer: Option<Arc<()>>,
 }
 
 impl fmt::Debug for Branch {
@@ -131,12 +134,14 @@ impl Branch {
             (Ok(()), _) => View::Snapshot(Mutex::new(None)),
         };
         let several = !matches!(purpose, Purpose::Statement { scans: 0 | 1 });
-        Ok(Self { shared, view, several, torn: AtomicBool::new(false), mode, writing: OnceCell::new() })
+        let writer = (mode == Mode::ReadOrWrite).then(|| Arc::clone(&shared.writers));
+        Ok(Self { shared, view, several, torn: AtomicBool::new(false), mode, writing: OnceCell::new(), _writer: writer })
     }
 
     async fn open_writing(shared: Arc<Shared>, mode: Mode) -> Result<Self, StoreError> {
         let (view, torn) = (View::Newest(WRITING), AtomicBool::new(false));
-        let branch = Self { shared, view, several: true, torn, mode, writing: OnceCell::new() };
+        let writer = (mode == Mode::Write).then(|| Arc::clone(&shared.writers));
+        let branch = Self { shared, view, several: true, torn, mode, writing: OnceCell::new(), _writer: writer };
         match mode {
             Mode::Write => branch.transaction(None).await.map(|_begun| ())?,
             Mode::Read | Mode::ReadOrWrite | Mode::Once => branch.allow()?,
@@ -424,6 +429,26 @@ impl Contract for Branch {
             View::Snapshot(_) if self.torn.load(Ordering::Acquire) => Err(TORN),
             View::Snapshot(_) => Ok(()),
         }
+    }
+
+    fn part(&self) -> Part {
+        match self.mode {
+            Mode::Read => Part::Alone("the branch only reads"),
+            Mode::Once => Part::Alone("the store commits the edit by itself"),
+            Mode::ReadOrWrite | Mode::Write => Part::Last,
+        }
+    }
+
+    async fn mark(&self, mark: MarkId) -> Result<(), StoreError> {
+        if self.mode == Mode::Once {
+            return Err(StoreError::Unsupported { store: self.shared.pool.context.store.clone(), feature: "marks in this branch" });
+        }
+        let transaction = Box::pin(self.transaction(None)).await?;
+        Box::pin(transaction.mark(mark)).await
+    }
+
+    fn hint(&self) -> Hint {
+        self.writing.get().map(|transaction| transaction.hint().clone()).unwrap_or_default()
     }
 
     async fn commit(&self) -> Result<Option<Position>, StoreError> {

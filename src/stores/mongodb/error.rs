@@ -226,8 +226,8 @@ fn index_named_in(message: &str) -> Option<String> {
 fn collection_named_in(message: &str) -> Option<Site> {
     let (_, rest) = message.split_once(" collection: ")?;
     let (name, _) = rest.split_once(" index: ")?;
-    let (_database, collection) = name.split_once('.')?;
-    Some(Site { schema: None, table: Some(collection.to_owned()), column: None })
+    let (database, collection) = name.split_once('.')?;
+    Some(Site { schema: Some(database.to_owned()), table: Some(collection.to_owned()), ..Site::default() })
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -5,7 +5,8 @@
 //! discover: schema (listing, sampling) → columns (tables, keys)
 //! pushdown: predicate → literal (tests on a value) → filter document
 //! accepts: fragment (relation → aggregation pipeline)
-//! write: edits → commands, in a transaction or alone
+//! write: edits → commands, in a transaction or alone; marks of commits over several stores
+//! own: collections of ours, and what weakens a promise
 //! open: branch (snapshot, transaction) → scan (find, one batch ahead) → raw (BSON → document values) → Arrow
 //! ```
 //!
@@ -26,6 +27,7 @@ mod define;
 mod error;
 mod fragment;
 mod literal;
+mod own;
 mod pool;
 mod pushdown;
 mod raw;
@@ -42,6 +44,7 @@ use self::fragment::Surroundings;
 use self::pool::{OPTIONS, Pool, Settings};
 use self::pushdown::Mismatch;
 use super::collation;
+use super::commit::{Caution, Hint, MarkId, OwnTable, Part, Verdict};
 use super::connector::{Branch as BranchContract, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
 use super::define::Define;
 use super::document::options::read_tables;
@@ -109,8 +112,8 @@ impl Kind for Registration {
             return Err(problems);
         }
         let pool = Arc::new(Pool::new(name.as_str(), settings));
-        let memory = Memory::default();
-        Ok(Arc::new(MongoDb { shared: Arc::new(Shared { name: name.clone(), pool, defaults, collections, memory }) }))
+        let (name, memory, writers) = (name.clone(), Memory::default(), Arc::default());
+        Ok(Arc::new(MongoDb { shared: Arc::new(Shared { name, pool, defaults, collections, memory, writers }) }))
     }
 }
 
@@ -147,9 +150,16 @@ struct Shared {
     collections: BTreeMap<String, DocumentOptions>,
     /// What discovery found so far, so that columns do not vanish with the luck of a sample.
     memory: Memory,
+    /// Held by every branch that may have a transaction.
+    writers: Arc<()>,
 }
 
 impl Shared {
+    /// Whether a transaction may be open.
+    fn has_writers(&self) -> bool {
+        Arc::strong_count(&self.writers) > 1
+    }
+
     fn options_of(&self, table: &TableId) -> &DocumentOptions {
         self.collections
             .get(&format!("{}.{}", table.namespace, table.name))
@@ -195,6 +205,7 @@ impl Connector for MongoDb {
         let known = schema::Known { options: &options, earlier: self.shared.memory.known() };
         let (mut schema, schemas) = schema::discover(&self.shared.pool, known).await?;
         schema::judge_declared(&self.shared.collections, &mut schema, &schemas);
+        own::settle(&self.shared.pool, &mut schema);
         self.shared.memory.replace(schemas);
         Ok(schema)
     }
@@ -275,6 +286,33 @@ impl Connector for MongoDb {
 
     fn pool(&self) -> Option<PoolUse> {
         Some(self.shared.pool.usage())
+    }
+
+    fn part(&self) -> Part {
+        match self.shared.pool.seen() {
+            Some(deployment) if !deployment.replicated => Part::Alone("transactions need a replica set"),
+            _ => Part::Last,
+        }
+    }
+
+    async fn decide(&self, mark: MarkId, hint: &Hint) -> Result<Verdict, StoreError> {
+        Box::pin(write::mark::decide(&self.shared.pool, mark, hint)).await
+    }
+
+    async fn forget(&self, marks: &[MarkId]) -> Result<(), StoreError> {
+        Box::pin(write::mark::forget(&self.shared.pool, marks)).await
+    }
+
+    fn own_table(&self, which: OwnTable) -> Option<Arc<Table>> {
+        Some(Arc::new(own::table(self.shared.pool.default_database(), which)))
+    }
+
+    async fn install(&self, which: OwnTable) -> Result<(), StoreError> {
+        Box::pin(own::install(&self.shared, which)).await
+    }
+
+    async fn preflight(&self) -> Result<Vec<Caution>, StoreError> {
+        Box::pin(own::preflight(&self.shared.pool)).await
     }
 
     async fn close(&self) {

@@ -12,9 +12,9 @@ use mongodb::options::{AggregateOptions, FindOptions};
 use mongodb::raw_batch_cursor::RawBatchCursor;
 use mongodb::{Collection, Database};
 
-use super::columns;
 use super::pool::Pool;
 use super::raw::{self, BsonFields};
+use super::{columns, own};
 use crate::options::Problem;
 use crate::stores::StoreError;
 use crate::stores::document::memory::{Known as Schemas, Place};
@@ -186,7 +186,8 @@ async fn collections(pool: &Pool, database: &str) -> Result<Vec<Listed>, StoreEr
         };
         let options = entry.get_document("options").cloned().unwrap_or_default();
         let id = TableId { namespace: database.to_owned(), name };
-        (!id.name.starts_with("system.")).then_some(Listed { id, kind, options })
+        let is_listed = !id.name.starts_with("system.") && !own::is_hidden(pool, &id);
+        is_listed.then_some(Listed { id, kind, options })
     });
     Ok(listed.collect())
 }

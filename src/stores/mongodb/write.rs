@@ -14,6 +14,7 @@
 
 mod document;
 mod judge;
+pub(super) mod mark;
 mod pieces;
 pub(super) mod transaction;
 
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use judge::accepts;
 
-use self::document::{Fault, bson, of_value};
+use self::document::{Fault, bson};
 use self::judge::{ID, Meant, key_bson, meant, values};
 use super::fragment::carried;
 use super::pool::Pool;
@@ -38,7 +39,7 @@ use super::scan::{self, Query, Watched};
 use super::types::relaxed_json;
 use crate::error::{Diagnose, Site, sqlstate};
 use crate::stores::StoreError;
-use crate::stores::cell::{Cells, write_text};
+use crate::stores::cell::{Cells, of_value, write_text};
 use crate::stores::connector::{Scan, ScanLimits};
 use crate::stores::document::schema::type_of_field;
 use crate::stores::document::{DocumentType, OnMismatch};
@@ -314,13 +315,14 @@ fn unfit(pool: &Pool, table: &Table, column: &Column, fault: &Fault) -> StoreErr
 
 fn no_id(pool: &Pool, table: &Table) -> StoreError {
     let name = &table.id.name;
+    let site = Site { schema: Some(table.id.namespace.clone()), table: Some(name.clone()), ..Site::default() };
     StoreError::Remote {
         store: pool.context.store.clone(),
         sqlstate: sqlstate::NOT_NULL_VIOLATION.to_owned(),
         message: format!("null value in column \"_id\" of relation \"{name}\" violates not-null constraint"),
         detail: None,
         constraint: None,
-        site: Some(Box::new(Site { schema: None, table: Some(name.clone()), column: Some("_id".to_owned()) })),
+        site: Some(Box::new(Site { column: Some("_id".to_owned()), ..site })),
     }
 }
 

@@ -20,6 +20,8 @@
 //! connections of transactions and edits are another pool's than those of scans (`Shared::leaders`): a cursor that is open never keeps
 //! its own session from writing.
 
+mod prepared;
+mod savepoints;
 mod views;
 
 use std::fmt;
@@ -31,7 +33,8 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
-use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, Serial, WriteIsolation};
+use super::super::commit::{BranchId, Gid, MarkId, Part, Verdict, Vote};
+use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, Serial, StoreName, WriteIsolation};
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
@@ -84,7 +87,7 @@ struct Transaction {
     repeatable: bool,
     proved: Result<(), &'static str>,
     /// What a transaction needs that may write.
-    writing: Option<Writing>,
+    writing: Option<Box<Writing>>,
 }
 
 #[derive(Default)]
@@ -95,6 +98,8 @@ struct Writing {
     /// The scan that was last started on the transaction's connection. Whoever waits for that connection holds the lock.
     turn: AsyncMutex<Weak<Turn>>,
     marks: Marks,
+    /// The connection on which it was prepared.
+    prepared: AsyncMutex<Option<Lease>>,
 }
 
 impl fmt::Debug for Branch {
@@ -262,7 +267,7 @@ impl Branch {
             return Err(StoreError::ReadOnly { store: store() });
         }
         match &self.view {
-            View::Transaction(transaction) => transaction.writing.as_ref().map(|writing| (transaction, writing)),
+            View::Transaction(transaction) => transaction.writing.as_deref().map(|writing| (transaction, writing)),
             View::Alone(_) | View::Snapshot { .. } | View::Once => None,
         }
         .ok_or_else(|| StoreError::Unsupported { store: store(), feature: "writes in a view that reads" })
@@ -292,52 +297,11 @@ impl Branch {
         let (outcome, lease) = write::run(&self.shared, lease, edit, stop).await;
         *primary = lease;
         writing.flags.has_failed.store(outcome.is_err(), Ordering::Release);
+        // What failed may have changed something all the same, unless it is undone.
+        if !matches!(&outcome, Ok(edited) if edited.rows == 0) {
+            writing.flags.has_changed.store(true, Ordering::Release);
+        }
         outcome
-    }
-
-    /// Sets a savepoint, forgets it or comes back to it. The transaction has failed unless this succeeds.
-    async fn mark(&self, mark: Mark, id: u32) -> Result<(), StoreError> {
-        if !self.may_write() {
-            return Ok(());
-        }
-        let (transaction, writing) = self.alone()?;
-        let outcome = self.try_mark(transaction, writing, mark, id).await;
-        writing.flags.has_failed.store(outcome.is_err(), Ordering::Release);
-        outcome
-    }
-
-    async fn try_mark(&self, transaction: &Transaction, writing: &Writing, mark: Mark, id: u32) -> Result<(), StoreError> {
-        if mark != Mark::ComeBack {
-            self.check(writing)?;
-        }
-        let (_turn, mut primary) = self.take_turn(transaction, writing).await?;
-        if mark != Mark::ComeBack {
-            self.check_free(writing, &primary)?;
-        }
-        let mut lease = primary.take().ok_or_else(|| self.ended())?;
-        match lease.rows_of(format!("{} s{id}", mark.words())).await {
-            Ok(_) => {
-                // The savepoint was there, and with it the transaction.
-                lease.is_doubtful = false;
-                *primary = Some(lease);
-                writing.marks.note(mark, id, &writing.flags);
-                Ok(())
-            }
-            // The savepoint is gone because the server has rolled everything back, as it does after a deadlock.
-            Err(StoreError::Remote { message, .. }) if mark == Mark::ComeBack => {
-                lease.is_doubtful = true;
-                *primary = Some(lease);
-                Err(self.rolled_back(&message))
-            }
-            Err(error) => {
-                // After any other error it is not known what the connection does.
-                if matches!(error, StoreError::Remote { .. }) {
-                    lease.is_doubtful = true;
-                    *primary = Some(lease);
-                }
-                Err(error)
-            }
-        }
     }
 
     fn may_write(&self) -> bool {
@@ -352,6 +316,19 @@ impl Branch {
             self.stop.cancel();
             tracing::debug!(store = %self.shared.name, "a scan was given up because its transaction ends");
         }
+    }
+
+    /// Reads what is open to its end before the transaction is kept. One that has failed is rolled back.
+    async fn close_scans(&self, writing: &Writing) -> Result<(), StoreError> {
+        let mut checked = self.check(writing);
+        if checked.is_ok() {
+            self.end_turn(writing).await;
+            // How the scan ended that was still open is known only now.
+            checked = self.check(writing);
+        }
+        let Err(failed) = checked else { return Ok(()) };
+        connector::Branch::rollback(self).await?;
+        Err(failed)
     }
 
     fn ended(&self) -> StoreError {
@@ -385,10 +362,10 @@ impl Branch {
     async fn keep(&self, lease: Lease, writing: &Writing) -> Result<(), StoreError> {
         let has_written = writing.flags.has_written.load(Ordering::Acquire);
         if lease.is_doubtful && has_written {
-            write::roll_back_written(lease, writing.xid.clone()).await?;
+            write::roll_back_written(lease, writing.xid).await?;
             return Err(self.rolled_back("a scan of it was refused"));
         }
-        write::commit_written(lease, writing.xid.clone(), has_written).await
+        write::commit_written(lease, writing.xid, has_written).await
     }
 
     fn moved_on(&self) -> StoreError {
@@ -486,15 +463,15 @@ impl connector::Branch for Branch {
     }
 
     async fn savepoint(&self, id: u32) -> Result<(), StoreError> {
-        self.mark(Mark::Set, id).await
+        self.at_savepoint(Mark::Set, id).await
     }
 
     async fn roll_back_to(&self, id: u32) -> Result<(), StoreError> {
-        self.mark(Mark::ComeBack, id).await
+        self.at_savepoint(Mark::ComeBack, id).await
     }
 
     async fn release(&self, id: u32) -> Result<(), StoreError> {
-        self.mark(Mark::Release, id).await
+        self.at_savepoint(Mark::Release, id).await
     }
 
     fn has_written(&self) -> bool {
@@ -512,21 +489,36 @@ impl connector::Branch for Branch {
         }
     }
 
+    fn part(&self) -> Part {
+        self.takes_part()
+    }
+
+    fn branch_id(&self, store: &StoreName, gid: Gid) -> BranchId {
+        self.own_name().unwrap_or_else(|| gid.of_store(store))
+    }
+
+    async fn prepare(&self, id: &BranchId) -> Result<Vote, StoreError> {
+        self.vote(id).await
+    }
+
+    async fn commit_prepared(&self) -> Result<Option<Position>, StoreError> {
+        self.end_prepared(Verdict::Commit).await.map(|()| None)
+    }
+
+    async fn roll_back_prepared(&self) -> Result<(), StoreError> {
+        self.end_prepared(Verdict::Abort).await
+    }
+
+    async fn mark(&self, mark: MarkId) -> Result<(), StoreError> {
+        self.write_mark(mark).await
+    }
+
     async fn commit(&self) -> Result<Option<Position>, StoreError> {
         let View::Transaction(Transaction { writing: Some(writing), .. }) = &self.view else {
             self.finish(write::commit).await?;
             return Ok(None);
         };
-        let mut checked = self.check(writing);
-        if checked.is_ok() {
-            self.end_turn(writing).await;
-            // How the scan ended that was still open is known only now.
-            checked = self.check(writing);
-        }
-        if let Err(failed) = checked {
-            self.rollback().await?;
-            return Err(failed);
-        }
+        self.close_scans(writing).await?;
         self.finish(|lease| self.keep(lease, writing)).await?;
         writing.flags.has_written.store(false, Ordering::Release);
         Ok(None)
@@ -537,7 +529,7 @@ impl connector::Branch for Branch {
         let View::Transaction(Transaction { writing: Some(writing), .. }) = &self.view else {
             return self.finish(write::roll_back).await;
         };
-        let xid = writing.xid.clone();
+        let xid = writing.xid;
         let outcome = self.finish(|lease| write::roll_back_written(lease, xid)).await;
         writing.flags.has_written.store(false, Ordering::Release);
         match outcome {

@@ -104,6 +104,12 @@ pub(super) fn may_end_transaction(error: &sqlx::Error) -> bool {
     answer.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|answer| ENDS.contains(&answer.number()))
 }
 
+/// The server's number of an error that it has answered.
+pub(super) fn number(error: &sqlx::Error) -> Option<u16> {
+    let sqlx::Error::Database(answer) = error else { return None };
+    answer.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
+}
+
 /// Where an error happened, to name it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
@@ -175,7 +181,7 @@ impl Place<'_> {
     fn site(self, state: &str, message: &str) -> Option<Site> {
         let is_refused = state.starts_with("22") || state.starts_with("23");
         let table = self.table.filter(|_| is_refused)?.to_owned();
-        Some(Site { schema: None, table: Some(table), column: column(message) })
+        Some(Site { table: Some(table), column: column(message), ..Site::default() })
     }
 
     /// [`StoreError::ConnectionLost`] with a reason.
@@ -225,15 +231,38 @@ fn column(message: &str) -> Option<String> {
     after.split_once("' ").map(|(name, _)| name.to_owned())
 }
 
-/// The constraint a message names: `… for key 'customers.email'`, ``CONSTRAINT `fk` FOREIGN KEY``, ``CONSTRAINT `c` failed``.
+/// The constraint a message names: `… for key 'customers.email'`, ``CONSTRAINT `fk` FOREIGN KEY``, `CONSTRAINT "fk" FOREIGN KEY`,
+/// ``CONSTRAINT `c` failed``.
 fn constraint(message: &str) -> Option<String> {
     if let Some((_, after)) = message.rsplit_once("for key '") {
         let key = after.strip_suffix('\'').unwrap_or(after);
         return Some(key.to_owned());
     }
-    let (_, after) = message.split_once("CONSTRAINT `").or_else(|| message.split_once("Check constraint '"))?;
-    let end = after.find(['`', '\''])?;
-    after.get(..end).map(|name| name.rsplit_once('.').map_or(name, |(_, name)| name).to_owned())
+    // Names of foreign keys stand in the quotes of the session's mode, other names always in these.
+    let starts = [("CONSTRAINT `", '`'), ("CONSTRAINT \"", '"'), ("Check constraint '", '\'')];
+    let begun = |(start, quote): (&str, char)| message.split_once(start).map(|(_, after)| (after, quote));
+    let (after, quote) = starts.into_iter().find_map(begun)?;
+    let (name, rest) = quoted(after, quote)?;
+    let is_foreign = rest.trim_start().starts_with("FOREIGN KEY");
+    // A check of a column has its table before its name.
+    let own = name.rsplit_once('.').filter(|_| !is_foreign).map(|(_, own)| own.to_owned());
+    Some(own.unwrap_or(name))
+}
+
+/// What stands before the quote, in which the doubled quote stands for itself, and what follows.
+fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
+    let (mut name, mut rest) = (String::new(), text);
+    loop {
+        let (before, after) = rest.split_once(quote)?;
+        name.push_str(before);
+        match after.strip_prefix(quote) {
+            Some(doubled) => {
+                name.push(quote);
+                rest = doubled;
+            }
+            None => return Some((name, after)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -302,7 +331,12 @@ mod tests {
             ("Duplicate entry 'x' for key 'PRIMARY'", Some("PRIMARY")),
             ("Duplicate entry 'for key 'a'' for key 'email'", Some("email")),
             ("Cannot add … (`p`.`t`, CONSTRAINT `self` FOREIGN KEY (`id`) REFERENCES `t` (`id`))", Some("self")),
+            (
+                "Cannot add … (\"p\".\"t\", CONSTRAINT \"se\"\"l'f.x\" FOREIGN KEY (\"b\") REFERENCES \"t\" (\"id\"))",
+                Some("se\"l'f.x"),
+            ),
             ("CONSTRAINT `positive` failed for `p`.`t`", Some("positive")),
+            ("CONSTRAINT `t.a` failed for `p`.`t`", Some("a")),
             ("Check constraint 'positive' is violated.", Some("positive")),
             ("Column 'a' cannot be null", None),
         ];

@@ -4,7 +4,8 @@
 //! options (store file) → Store ─ pool (prepared connections) ─ schema (information_schema → tables)
 //!   pushdown (predicate → what the server can do, and its SQL) → branch (one view) → scan (task, binary rows)
 //!   fragment (a part of a plan → whether the server computes it as PostgreSQL would, and its SQL) → scan
-//!   edit (rows, or a condition with new values) → write (statements in one transaction)
+//!   edit (rows, or a condition with new values) → write (statements in one transaction, which may be prepared)
+//!   own (tables of ours, and marks in one of them), preflight (settings that weaken what is promised)
 //!   scan → gather → types (row per type) or computed (form that is sent, type that is wanted) → reader (Arrow builder) → decode (bytes → value) → batches
 //! ```
 //!
@@ -26,6 +27,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::collation;
+use super::commit::{BranchId, Caution, Hint, InDoubt, MarkId, Numbers, OwnTable, Part, Resolved, Verdict};
 use super::connector::{Branch, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
 use super::define::Define;
 use super::document::{Known, Learning, Memory};
@@ -51,7 +53,9 @@ mod field;
 mod fragment;
 mod gather;
 mod options;
+mod own;
 mod pool;
+mod preflight;
 mod pushdown;
 mod reader;
 mod ready;
@@ -64,7 +68,7 @@ use error::Place;
 use fragment::{Flavour, Setting};
 use options::Settings;
 use pool::Pool;
-use write::Xids;
+use write::Names;
 
 /// Connections that only stop queries of others, beside the pool so that a full pool can still be relieved.
 const CONTROL_CONNECTIONS: usize = 2;
@@ -113,7 +117,8 @@ impl Kind for Registration {
             can_match_snapshots: AtomicBool::new(true),
             other_engines: Mutex::new(HashSet::new()),
             gives_inserted: AtomicBool::new(false),
-            xids: Xids::new(name),
+            names: Names::new(name),
+            can_recover: AtomicBool::new(true),
             flavour: Mutex::new(Flavour::Unknown),
             memory: Memory::default(),
         };
@@ -143,7 +148,9 @@ struct Shared {
     /// Whether the server gives inserted rows back; assumed not to until discovery has seen it.
     gives_inserted: AtomicBool,
     /// Names for transactions that write.
-    xids: Xids,
+    names: Names,
+    /// Whether the server lets us see what is prepared; assumed until it was asked.
+    can_recover: AtomicBool,
     /// What discovery has seen of the server.
     flavour: Mutex<Flavour>,
     /// Document schemas of earlier discoveries, so that samples only widen them.
@@ -162,6 +169,16 @@ impl Shared {
     fn setting(&self) -> Setting {
         let flavour = *self.flavour.lock().unwrap_or_else(PoisonError::into_inner);
         Setting { flavour, zero_date: self.settings.zero_date }
+    }
+
+    /// How a transaction that was begun with a name takes part in a commit of several stores.
+    fn part(&self) -> Part {
+        match (self.names.log(), self.can_recover.load(Ordering::Acquire)) {
+            (None, _) => Part::Alone("no log of commits was opened for it"),
+            (Some(_), true) => Part::Prepared,
+            // What nobody sees after a crash must not wait for a decision.
+            (Some(_), false) => Part::Last,
+        }
     }
 
     fn spawn(&self, name: &'static str, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
@@ -188,7 +205,7 @@ impl Connector for Store {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             statement_snapshot: self.0.can_match_snapshots.load(Ordering::Relaxed),
-            prepare: false,
+            prepare: self.0.can_recover.load(Ordering::Acquire),
             // On the usual collations LIKE ignores case, so it is at most a superset.
             like: false,
             documents: true,
@@ -207,6 +224,10 @@ impl Connector for Store {
         self.0.settings.collation.apply(&mut found.schema, |_, column| types::is_plain_text(&column.native_type));
         *self.0.other_engines.lock().unwrap_or_else(PoisonError::into_inner) = found.other_engines;
         self.0.gives_inserted.store(server.gives_inserted(), Ordering::Relaxed);
+        // MariaDB asks for no privilege.
+        if !server.is_mariadb {
+            preflight::see_prepared(&self.0, &mut lease).await?;
+        }
         lease.release();
         self.0.memory.replace(learning.now);
         Ok(found.schema)
@@ -296,6 +317,42 @@ impl Connector for Store {
     fn pool(&self) -> Option<PoolUse> {
         let Shared { pool, leaders, control, .. } = self.0.as_ref();
         Some(pool.usage().and(leaders.usage()).and(control.usage()))
+    }
+
+    fn number_with(&self, numbers: &Arc<Numbers>) {
+        self.0.names.take_from(numbers);
+    }
+
+    fn part(&self) -> Part {
+        self.0.part()
+    }
+
+    async fn in_doubt(&self) -> Result<Vec<InDoubt>, StoreError> {
+        write::in_doubt(&self.0).await
+    }
+
+    async fn resolve(&self, id: &BranchId, verdict: Verdict) -> Result<Resolved, StoreError> {
+        write::resolve(&self.0, id, verdict).await
+    }
+
+    async fn decide(&self, mark: MarkId, _hint: &Hint) -> Result<Verdict, StoreError> {
+        own::decide(&self.0, mark).await
+    }
+
+    async fn forget(&self, marks: &[MarkId]) -> Result<(), StoreError> {
+        own::forget(&self.0, marks).await
+    }
+
+    fn own_table(&self, which: OwnTable) -> Option<Arc<Table>> {
+        own::table(&self.0, which)
+    }
+
+    async fn install(&self, which: OwnTable) -> Result<(), StoreError> {
+        own::install(&self.0, which).await
+    }
+
+    async fn preflight(&self) -> Result<Vec<Caution>, StoreError> {
+        preflight::cautions(&self.0).await
     }
 
     async fn close(&self) {

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::connector::{PoolUse, StoreName};
 use super::super::error::StoreError;
-use super::error::Place;
+use super::error::{self, Place};
 use super::options::Settings;
 use crate::telemetry::metrics::Count;
 
@@ -155,6 +155,15 @@ pub(super) struct Lease {
     pub(super) is_doubtful: bool,
     pool: Arc<Pool>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// An error, and the server's number of it where it has answered.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// The number.
+    pub(super) number: Option<u16>,
+    /// What it means to us.
+    pub(super) error: StoreError,
 }
 
 impl Pool {
@@ -337,11 +346,22 @@ impl Lease {
     /// # Errors
     /// As [`Lease::run`].
     pub(super) async fn rows_of(&mut self, sql: String) -> Result<Vec<MySqlRow>, StoreError> {
+        self.asked(sql).await.map_err(|refused| refused.error)
+    }
+
+    /// As [`Lease::rows_of`], for statements whose errors tell more by their numbers.
+    ///
+    /// # Errors
+    /// As [`Lease::run`].
+    pub(super) async fn asked(&mut self, sql: String) -> Result<Vec<MySqlRow>, Refused> {
         let limit = self.pool.settings.query_timeout;
         let answer = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.session.connection);
         match tokio::time::timeout(limit, answer).await {
-            Ok(answer) => answer.map_err(|error| self.pool.place().translate(&error)),
-            Err(_elapsed) => Err(self.pool.late(limit, "the answer to a statement")),
+            Ok(answer) => {
+                let refused = |problem| Refused { number: error::number(&problem), error: self.pool.place().translate(&problem) };
+                answer.map_err(refused)
+            }
+            Err(_elapsed) => Err(Refused { number: None, error: self.pool.late(limit, "the answer to a statement") }),
         }
     }
 

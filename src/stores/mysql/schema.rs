@@ -18,6 +18,7 @@ use super::super::schema::{
 };
 use super::error::Place;
 use super::options::Settings;
+use super::own;
 use super::pool::{Lease, Server};
 use super::types::{self, Policy};
 use crate::pgtype::PgType;
@@ -115,6 +116,9 @@ pub(super) async fn discover(
         ..StoreSchema::default()
     };
     for (id, described) in found.tables {
+        if own::is_hidden(&settings.database, &id) {
+            continue;
+        }
         schema.tables.extend(described.into_table(id, policy, &mut schema.refused).map(Arc::new));
     }
     super::documents::expand(&mut schema, lease, &settings.documents, learning).await?;

@@ -9,13 +9,15 @@
 //! those beyond `pool.size`, and those of a transaction block take theirs one by one. What reads ranges of a large table (`ranges.rs`)
 //! takes no slot that is not free at once, and only one of those that others wait for.
 //!
-//! A branch that writes has one connection for all ([`super::write`]): from the start, or, for a block that reads first, the leader's from
-//! its first edit or savepoint on. So has one that is serializable, whether it writes or not: the server finds conflicts by what it has
+//! A branch that writes has one connection for all ([`super::write`]): from the start, or, for a block that reads first, from its first
+//! edit or savepoint on. That is the leader's only where nothing is prepared: a transaction that has exported its snapshot cannot be, so
+//! another one takes the snapshot over, which can, and the leader ends. So has one that is serializable, whether it writes or not: the server finds conflicts by what it has
 //! seen the very transaction read. Only a deferred one is led by a snapshot, which nothing can reach.
 
 mod ranges;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use arrow::datatypes::SchemaRef;
@@ -25,6 +27,7 @@ use sqlx::Row;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
+use super::super::commit::{BranchId, MarkId, Part, Verdict, Vote};
 use super::super::connector::{BatchStream, Branch, Purpose, Scan, ScanLimits, Serial, StoreName, WriteIsolation};
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
@@ -37,6 +40,7 @@ use super::super::truncate::Truncate;
 use super::error;
 use super::job::Job;
 use super::lookup::{Batch, Lookup};
+use super::own;
 use super::pool::{Lease, Pools, State};
 use super::scan;
 use super::settings::Settings;
@@ -51,6 +55,19 @@ pub(super) struct Inner {
     pub settings: Settings,
     /// Its connections.
     pub pools: Pools,
+    /// Whether there is a log that names prepared transactions.
+    pub is_numbered: AtomicBool,
+}
+
+impl Inner {
+    /// How a transaction that writes takes part in a commit of several stores.
+    pub(super) fn part(&self) -> Part {
+        match (self.is_numbered.load(Ordering::Acquire), self.pools.can_prepare()) {
+            (false, _) => Part::Alone("no log of commits was opened for it"),
+            (true, true) => Part::Prepared,
+            (true, false) => Part::Last,
+        }
+    }
 }
 
 /// An open view.
@@ -67,8 +84,9 @@ type Reserved = std::sync::Mutex<Vec<OwnedSemaphorePermit>>;
 enum ViewKind {
     /// Each scan sees the state at its own start. The text says why, when there can be more than one scan.
     EachScan(Option<&'static str>),
-    /// All scans see the leader's snapshot. The leader goes when the view is ended.
-    Snapshot { leader: Mutex<Option<Lease>>, worker_begin: String, reserved: Reserved, writes: bool },
+    /// All scans see the leader's snapshot. The leader goes when the view is ended, or writes. How a transaction begins that takes the
+    /// snapshot over is known of a view that may write.
+    Snapshot { leader: Mutex<Option<Lease>>, worker_begin: String, reserved: Reserved, writer_begin: Option<String> },
     /// One edit that commits by itself.
     Once,
     /// A transaction on one connection, which may write unless it was begun to read alone. The text says why its scans do not see one
@@ -134,15 +152,20 @@ async fn lead(inner: &Arc<Inner>, modes: &str, scans: usize) -> Result<ViewKind,
         None => return Err(error::running(&inner.name, &sqlx::Error::RowNotFound)),
     };
     let worker_begin = follower(inner, &snapshot)?;
+    let writer_begin = if modes.ends_with("READ WRITE") { Some(importing(inner, modes, &snapshot)?) } else { None };
     // Always after the leader: whoever holds slots has all that it needs.
     let reserved = if scans == 0 { Vec::new() } else { inner.pools.scans.reserve(scans).await? };
-    let writes = modes.ends_with("READ WRITE");
-    Ok(ViewKind::Snapshot { leader: Mutex::new(Some(leader)), worker_begin, reserved: reserved.into(), writes })
+    Ok(ViewKind::Snapshot { leader: Mutex::new(Some(leader)), worker_begin, reserved: reserved.into(), writer_begin })
 }
 
-/// How a transaction begins that sees an exported snapshot.
+/// How a transaction begins that reads an exported snapshot.
 fn follower(inner: &Inner, snapshot: &str) -> Result<String, StoreError> {
-    let mut begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ".to_owned();
+    importing(inner, "REPEATABLE READ READ ONLY", snapshot)
+}
+
+/// How a transaction of these modes begins that sees an exported snapshot.
+fn importing(inner: &Inner, modes: &str, snapshot: &str) -> Result<String, StoreError> {
+    let mut begin = format!("BEGIN ISOLATION LEVEL {modes}; SET TRANSACTION SNAPSHOT ");
     literal::write_text(snapshot, &mut begin).map_err(|_cause| error::running(&inner.name, &sqlx::Error::RowNotFound))?;
     Ok(begin)
 }
@@ -190,14 +213,25 @@ impl View {
             ViewKind::EachScan(_) => return Box::pin(self.run_alone(job)).await,
             ViewKind::Once | ViewKind::Writing(_) => return Err(self.unsupported("scans beside an edit that commits by itself")),
         };
-        if leader.lock().await.is_none() {
+        let has_leader = leader.lock().await.is_some();
+        // Whoever writes takes the snapshot over: from then on reads are its own.
+        if let Some(transaction) = self.writing.get() {
+            return Box::pin(transaction.scan(job)).await;
+        }
+        if !has_leader {
             return Err(self.ended());
         }
         let slot = reserved.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let scans = &self.inner.pools.scans;
-        let (mut worker, _) = match slot {
-            Some(slot) => Box::pin(scans.fill_with(slot, worker_begin)).await?,
-            None => Box::pin(scans.acquire_with(worker_begin)).await?,
+        let begun = match slot {
+            Some(slot) => Box::pin(scans.fill_with(slot, worker_begin)).await,
+            None => Box::pin(scans.acquire_with(worker_begin)).await,
+        };
+        let (mut worker, _) = match (begun, self.writing.get()) {
+            (Ok(begun), _) => begun,
+            // The snapshot was gone with its leader.
+            (Err(_), Some(transaction)) => return Box::pin(transaction.scan(job)).await,
+            (Err(error), None) => return Err(error),
         };
         worker.settle(State::Transaction);
         job.after = State::Transaction;
@@ -208,18 +242,28 @@ impl View {
         StoreError::Unsupported { store: self.inner.name.to_string(), feature }
     }
 
-    /// The transaction for edits. That of a block which has only read so far is the leader's.
+    /// The transaction for edits. That of a block which has only read so far goes on from the leader's snapshot.
     async fn writing(&self) -> Result<&Arc<Transaction>, StoreError> {
         if let Some(transaction) = self.writing.get() {
             return Ok(transaction);
         }
-        let ViewKind::Snapshot { leader, writes: true, .. } = &self.kind else { return Err(self.unsupported("writes")) };
+        let ViewKind::Snapshot { leader, writer_begin: Some(begin), .. } = &self.kind else {
+            return Err(self.unsupported("writes"));
+        };
         if self.inner.settings.read_only {
             return Err(StoreError::ReadOnly { store: self.inner.name.to_string() });
         }
         let mut leader = leader.lock().await;
         // Somebody else may have been first.
         if let Some(transaction) = self.writing.get() {
+            return Ok(transaction);
+        }
+        let old = leader.as_mut().ok_or_else(|| self.ended())?;
+        if self.inner.part() == Part::Prepared {
+            let lease = Box::pin(self.inner.pools.leaders.exchange(old, begin)).await?;
+            let transaction = self.writing.get_or_init(|| Transaction::of(&self.inner, lease));
+            // Not before: a scan that finds its snapshot gone finds the transaction. Its connection is rolled back behind us.
+            leader.take();
             return Ok(transaction);
         }
         let lease = leader.take().ok_or_else(|| self.ended())?;
@@ -231,8 +275,13 @@ impl View {
         if let Some(transaction) = self.writing.get() {
             return Ok(Some(transaction));
         }
-        let writes = matches!(self.kind, ViewKind::Snapshot { writes: true, .. });
+        let writes = matches!(self.kind, ViewKind::Snapshot { writer_begin: Some(_), .. });
         if writes && !self.inner.settings.read_only { self.writing().await.map(Some) } else { Ok(None) }
+    }
+
+    /// The transaction that is to be prepared or marked.
+    fn written(&self) -> Result<&Arc<Transaction>, StoreError> {
+        self.writing.get().ok_or_else(|| self.unsupported("prepared transactions without writes"))
     }
 
     async fn end(&self, word: &str) -> Result<(), StoreError> {
@@ -342,6 +391,31 @@ impl Branch for View {
 
     fn has_written(&self) -> bool {
         self.writing.get().is_some_and(|transaction| transaction.has_written())
+    }
+
+    fn part(&self) -> Part {
+        match &self.kind {
+            ViewKind::Snapshot { writer_begin: Some(_), .. } | ViewKind::Writing(_) => self.inner.part(),
+            ViewKind::Once => Part::Alone("its edit commits by itself"),
+            ViewKind::Snapshot { writer_begin: None, .. } | ViewKind::EachScan(_) => Part::Alone("it only reads"),
+        }
+    }
+
+    async fn prepare(&self, id: &BranchId) -> Result<Vote, StoreError> {
+        Box::pin(self.written()?.prepare(id)).await
+    }
+
+    async fn commit_prepared(&self) -> Result<Option<Position>, StoreError> {
+        Box::pin(self.written()?.end_prepared(Verdict::Commit)).await?;
+        Ok(None)
+    }
+
+    async fn roll_back_prepared(&self) -> Result<(), StoreError> {
+        Box::pin(self.written()?.end_prepared(Verdict::Abort)).await
+    }
+
+    async fn mark(&self, mark: MarkId) -> Result<(), StoreError> {
+        Box::pin(self.written()?.mark(&own::mark(mark))).await
     }
 
     async fn commit(&self) -> Result<Option<Position>, StoreError> {

@@ -51,7 +51,7 @@ pub(super) fn running(store: &StoreName, error: &sqlx::Error) -> StoreError {
 /// The table or column that an error is about.
 fn site(said: &PgDatabaseError) -> Option<Site> {
     let [schema, table, column] = [said.schema(), said.table(), said.column()].map(|name| name.map(str::to_owned));
-    (schema.is_some() || table.is_some() || column.is_some()).then_some(Site { schema, table, column })
+    (schema.is_some() || table.is_some() || column.is_some()).then_some(Site { store: None, schema, table, column })
 }
 
 /// Class 57P: shutdown, crash recovery, start-up, idle-session timeout; class 08: the connection itself.

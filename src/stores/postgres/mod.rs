@@ -6,7 +6,8 @@
 //! pushdown, fragment (what the server may evaluate) → job (COPY statement) → scan → copy (rows in the stream) → types (values) → batches
 //!                                         → lookup (prepared statement, for the rows of a key)  → types (values) → batch
 //!                                           relay (the same, kept but for its values)           → types (ways) → rows as clients get them
-//! write (edits and transactions) → one connection for statements, cursors and savepoints
+//! write (edits and transactions) → one connection for statements, cursors and savepoints, and what is prepared of it
+//! own (tables of ours), ledger (a log of commits in some of them), preflight (settings that weaken what is promised)
 //! ```
 //!
 //! **Invariants:** statements are built from quoted names and proved literals only; a connection returns to its pool only when
@@ -23,10 +24,13 @@ mod error;
 mod field;
 mod fragment;
 mod job;
+mod ledger;
 mod lookup;
+mod own;
 mod pages;
 mod patience;
 mod pool;
+mod preflight;
 mod pushdown;
 mod queries;
 mod relay;
@@ -39,10 +43,12 @@ mod write;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use super::commit::{BranchId, Caution, Hint, InDoubt, Ledger, MarkId, Numbers, OwnTable, Part, Resolved, Verdict};
 use super::connector::{self, Branch, Capabilities, Kind, Purpose, Scan, StoreName};
 use super::define::Define;
 use super::document::{Known, Learning, Memory};
@@ -101,7 +107,7 @@ impl Kind for Registration {
             return Err(problems);
         }
         let pools = Pools::new(name, &settings);
-        let inner = Arc::new(Inner { name: name.clone(), settings, pools });
+        let inner = Arc::new(Inner { name: name.clone(), settings, pools, is_numbered: AtomicBool::new(false) });
         Ok(Arc::new(Connector { inner, documents, memory: Memory::default() }))
     }
 }
@@ -131,10 +137,9 @@ impl connector::Connector for Connector {
     }
 
     fn capabilities(&self) -> Capabilities {
-        // PostgreSQL can prepare transactions; this connector cannot yet.
         Capabilities {
             statement_snapshot: true,
-            prepare: false,
+            prepare: self.inner.pools.can_prepare(),
             like: true,
             documents: true,
             cancel: true,
@@ -243,6 +248,56 @@ impl connector::Connector for Connector {
 
     fn pool(&self) -> Option<connector::PoolUse> {
         Some(self.inner.pools.usage())
+    }
+
+    fn number_with(&self, _numbers: &Arc<Numbers>) {
+        // A transaction gets the name of the whole one when it is prepared.
+        self.inner.is_numbered.store(true, Ordering::Release);
+    }
+
+    fn part(&self) -> Part {
+        self.inner.part()
+    }
+
+    async fn in_doubt(&self) -> Result<Vec<InDoubt>, StoreError> {
+        self.inner.pools.start();
+        Box::pin(write::in_doubt(&self.inner)).await
+    }
+
+    async fn resolve(&self, id: &BranchId, verdict: Verdict) -> Result<Resolved, StoreError> {
+        self.inner.pools.start();
+        Box::pin(write::resolve(&self.inner, id, verdict)).await
+    }
+
+    async fn decide(&self, mark: MarkId, _hint: &Hint) -> Result<Verdict, StoreError> {
+        self.inner.pools.start();
+        Box::pin(own::decide(&self.inner, mark)).await
+    }
+
+    async fn forget(&self, marks: &[MarkId]) -> Result<(), StoreError> {
+        self.inner.pools.start();
+        Box::pin(own::forget(&self.inner, marks)).await
+    }
+
+    fn own_table(&self, which: OwnTable) -> Option<Arc<Table>> {
+        own::table(which)
+    }
+
+    async fn install(&self, which: OwnTable) -> Result<(), StoreError> {
+        self.inner.pools.start();
+        Box::pin(own::install(&self.inner, which)).await
+    }
+
+    async fn preflight(&self) -> Result<Vec<Caution>, StoreError> {
+        self.inner.pools.start();
+        Box::pin(preflight::cautions(&self.inner)).await
+    }
+
+    fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        if self.inner.settings.read_only {
+            return None;
+        }
+        Some(Arc::new(ledger::Rows::new(&self.inner.name, &self.inner.settings)))
     }
 
     async fn close(&self) {

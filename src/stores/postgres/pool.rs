@@ -14,6 +14,7 @@
 //! a request to cancel that arrives before the statement has begun does nothing, and one that waits for a lock would wait on.
 //! Deliberately absent: sqlx's own pool, which would hand out a connection in the middle of a COPY.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ use crate::telemetry::metrics::Count;
 const RETURNS_MAX: usize = 64;
 /// Connections that serve discovery, pings and the ends of sessions.
 const CONTROL_CONNECTIONS: usize = 3;
+/// What is told of a setting before the first connection.
+const UNKNOWN: i64 = -1;
 
 /// The three pools of a store and their caretaker.
 pub(super) struct Pools {
@@ -45,6 +48,8 @@ pub(super) struct Pools {
     /// Scans.
     pub scans: Pool,
     caretaker: Mutex<Caretaker>,
+    /// `max_prepared_transactions`, as the newest connection has told it.
+    prepared_max: Arc<AtomicI64>,
 }
 
 enum Caretaker {
@@ -57,13 +62,20 @@ impl Pools {
     /// Pools without a connection; nothing is started before the first use.
     pub(super) fn new(store: &StoreName, settings: &Settings) -> Self {
         let (returns, receiver) = mpsc::channel(RETURNS_MAX);
-        let pool = |size, extra| Pool::new(store, settings, (size, extra), returns.clone());
+        let prepared_max = Arc::new(AtomicI64::new(UNKNOWN));
+        let pool = |size, extra, leads| Pool::new(store, settings, (size, extra, leads), (returns.clone(), prepared_max.clone()));
         Self {
-            control: pool(CONTROL_CONNECTIONS, 0),
-            leaders: pool(settings.pool_size, 0),
-            scans: pool(settings.pool_size, settings.pool_size / 2),
+            control: pool(CONTROL_CONNECTIONS, 0, false),
+            leaders: pool(settings.pool_size, 0, true),
+            scans: pool(settings.pool_size, settings.pool_size / 2, false),
             caretaker: Mutex::new(Caretaker::Waiting(receiver)),
+            prepared_max,
         }
+    }
+
+    /// Whether the server prepares transactions, as far as is known: one that has not been asked yet is taken for one that does.
+    pub(super) fn can_prepare(&self) -> bool {
+        self.prepared_max.load(Ordering::Relaxed) != 0
     }
 
     /// Starts the caretaker unless it runs. Must be called inside the runtime.
@@ -156,9 +168,12 @@ struct Shared {
     /// nothing from those who do wait.
     extra: Arc<Semaphore>,
     extra_size: usize,
+    /// Whether these are the connections of transactions and writes.
+    leads: bool,
     waits: Count,
     idle: Mutex<Vec<Idle>>,
     returns: mpsc::Sender<Lease>,
+    prepared_max: Arc<AtomicI64>,
 }
 
 struct Idle {
@@ -173,7 +188,12 @@ struct Open {
 }
 
 impl Pool {
-    fn new(store: &StoreName, settings: &Settings, (size, extra_size): (usize, usize), returns: mpsc::Sender<Lease>) -> Self {
+    fn new(
+        store: &StoreName,
+        settings: &Settings,
+        (size, extra_size, leads): (usize, usize, bool),
+        (returns, prepared_max): (mpsc::Sender<Lease>, Arc<AtomicI64>),
+    ) -> Self {
         Self(Arc::new(Shared {
             store: store.clone(),
             settings: settings.clone(),
@@ -181,9 +201,11 @@ impl Pool {
             size,
             extra: Arc::new(Semaphore::new(extra_size)),
             extra_size,
+            leads,
             waits: Count::default(),
             idle: Mutex::new(Vec::with_capacity(size + extra_size)),
             returns,
+            prepared_max,
         }))
     }
 
@@ -197,10 +219,11 @@ impl Pool {
     /// A connection with its session set up: a pooled one, else a new one.
     ///
     /// # Errors
-    /// [`StoreError::Deadline`] when none gets free in time; [`StoreError::Unreachable`].
+    /// [`StoreError::Deadline`] when none gets free in time, [`StoreError::Crowded`] when it is one for a transaction or a write;
+    /// [`StoreError::Unreachable`].
     pub(super) async fn acquire(&self) -> Result<Lease, StoreError> {
         let permit = self.permit().await?;
-        self.fill(permit).await
+        self.fill(Some(permit)).await
     }
 
     /// Slots for several connections of one statement, waited for as one: statements that each hold some of what they need
@@ -229,7 +252,7 @@ impl Pool {
         std::iter::from_fn(|| all.split(1)).take(count).collect()
     }
 
-    async fn fill(&self, permit: OwnedSemaphorePermit) -> Result<Lease, StoreError> {
+    async fn fill(&self, permit: Option<OwnedSemaphorePermit>) -> Result<Lease, StoreError> {
         let idle_limit = self.0.settings.pool_idle;
         let pooled = {
             let (mut idle, now) = (lock(&self.0.idle), Instant::now());
@@ -240,7 +263,7 @@ impl Pool {
             Some(idle) => (idle.open, true, idle.since.elapsed()),
             None => (Box::pin(self.connect()).await?, false, Duration::ZERO),
         };
-        Ok(Lease { pool: self.clone(), open: Some(open), permit: Some(permit), state: State::Ready, reused, rested })
+        Ok(Lease { pool: self.clone(), open: Some(open), permit, state: State::Ready, reused, rested })
     }
 
     /// A connection on which `sql` has been run. When a pooled connection turns out to be dead, the pool is emptied and a new
@@ -258,13 +281,13 @@ impl Pool {
     /// # Errors
     /// As [`Pool::acquire_with`].
     pub(super) async fn fill_with(&self, permit: OwnedSemaphorePermit, sql: &str) -> Result<(Lease, Vec<Vec<PgRow>>), StoreError> {
-        let mut lease = self.fill(permit).await?;
+        let mut lease = self.fill(Some(permit)).await?;
         match lease.batch(sql).await {
             Err(error @ StoreError::ConnectionLost { .. }) if lease.reused => {
                 let Some(permit) = lease.permit.take() else { return Err(error) };
                 drop(lease);
                 self.forget_idle();
-                let mut lease = self.fill(permit).await?;
+                let mut lease = self.fill(Some(permit)).await?;
                 let rows = lease.batch(sql).await?;
                 Ok((lease, rows))
             }
@@ -283,7 +306,7 @@ impl Pool {
         sql: &str,
     ) -> Result<(Lease, Vec<Vec<PgRow>>), Option<OwnedSemaphorePermit>> {
         let left = |error: &StoreError| tracing::debug!(store = %self.0.store, %error, "a scan is not divided");
-        let mut lease = match self.fill(permit).await {
+        let mut lease = match self.fill(Some(permit)).await {
             Ok(lease) => lease,
             Err(error) => {
                 left(&error);
@@ -297,6 +320,36 @@ impl Pool {
                 Err(lease.permit.take())
             }
         }
+    }
+
+    /// Another connection in the place of `old`, in the transaction that `begin` begins, which must be harmless to repeat. It takes over the
+    /// slot: for as long as it takes to end the transaction of `old`, which is the caller's to let go of, there is one connection more
+    /// than there are slots. After a failure `old` is as it was.
+    ///
+    /// # Errors
+    /// No other connection can be made, or what the server answered; that of `old` is lost.
+    pub(super) async fn exchange(&self, old: &mut Lease, begin: &str) -> Result<Lease, StoreError> {
+        let mut fresh = self.fill(None).await?;
+        let begun = match fresh.batch(begin).await {
+            Err(StoreError::ConnectionLost { .. }) if fresh.reused => {
+                self.forget_idle();
+                fresh = self.fill(None).await?;
+                fresh.batch(begin).await
+            }
+            outcome => outcome,
+        };
+        match begun {
+            Ok(_) => {}
+            Err(error @ StoreError::Remote { .. }) => {
+                // A snapshot goes with the session that has exported it.
+                old.query("SELECT").await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
+        fresh.state = State::Transaction;
+        fresh.permit = old.permit.take();
+        Ok(fresh)
     }
 
     /// Closes the pooled connections: one was found dead, so the server has likely been restarted.
@@ -325,7 +378,11 @@ impl Pool {
             Ok(Err(_)) => {
                 Err(StoreError::Unreachable { store: self.0.store.to_string(), reason: "The store has been closed.".to_owned() })
             }
-            Err(_) => Err(error::deadline(&self.0.store, wait, StoreError::FREE_CONNECTION)),
+            Err(_elapsed) if self.0.leads => {
+                let limit_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                Err(StoreError::Crowded { store: self.0.store.to_string(), limit_ms })
+            }
+            Err(_elapsed) => Err(error::deadline(&self.0.store, wait, StoreError::FREE_CONNECTION)),
         }
     }
 
@@ -346,6 +403,10 @@ impl Pool {
             }
             let process_id = row.try_get(0).map_err(broken)?;
             let server_version = row.try_get(1).map_err(broken)?;
+            let prepared_max: Option<String> = row.try_get(4).map_err(broken)?;
+            // A server that does not know the setting prepares nothing.
+            let prepared_max = prepared_max.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+            shared.prepared_max.store(prepared_max, Ordering::Relaxed);
             Ok(Open { connection, process_id, server_version })
         };
         match tokio::time::timeout(limit, work).await {
@@ -378,7 +439,8 @@ fn session_setup(settings: &Settings) -> String {
          SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('server_version'), \
          pg_catalog.current_setting('standard_conforming_strings'), \
          (SELECT pg_catalog.count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings \
-         WHERE name IN ('idle_session_timeout', 'transaction_timeout'))"
+         WHERE name IN ('idle_session_timeout', 'transaction_timeout')), \
+         pg_catalog.current_setting('max_prepared_transactions', true)"
     )
 }
 
@@ -499,8 +561,12 @@ impl Drop for Lease {
         match self.state {
             State::Broken => {}
             State::Ready => {
-                if !self.pool.0.permits.is_closed() {
-                    lock(&self.pool.0.idle).push(Idle { open, since: Instant::now() });
+                let pool = &self.pool.0;
+                let mut idle = lock(&pool.idle);
+                // One whose slot another has taken over is kept only where a free slot has no connection yet.
+                let has_room = self.permit.is_some() || idle.len() < pool.permits.available_permits();
+                if has_room && !pool.permits.is_closed() {
+                    idle.push(Idle { open, since: Instant::now() });
                 }
             }
             State::Transaction | State::Running => {

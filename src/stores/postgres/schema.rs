@@ -2,7 +2,7 @@
 //!
 //! Offered are tables, partitioned tables and their partitions, views, materialized views and foreign tables of all
 //! namespaces but the system's, as far as the role may read them. Deliberately absent: temporary tables (they belong to
-//! another session), sequences, system catalogs.
+//! another session), sequences, system catalogs, and the tables of ours that nobody but us reads (`own.rs`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use super::super::schema::{
     TableKind,
 };
 use super::error;
+use super::own;
 use super::pool::Pool;
 use super::queries::{self, Query};
 use super::statistics::{self, RawStatistics};
@@ -136,6 +137,9 @@ fn assemble(answers: &[Vec<PgRow>]) -> Result<StoreSchema, sqlx::Error> {
 fn add_table(schema: &mut StoreSchema, row: &PgRow, parts: &Parts) -> Result<(), sqlx::Error> {
     let oid: i64 = row.try_get(0)?;
     let id = TableId { namespace: row.try_get(1)?, name: row.try_get(2)? };
+    if own::is_hidden(&id) {
+        return Ok(());
+    }
     if let Some(reason) = unreadable(&id, row.try_get(6)?, row.try_get(7)?) {
         schema.refused.push(Refused { table: id, column: None, native_type: String::new(), reason });
         return Ok(());

@@ -4,6 +4,7 @@
 //! Branch ── Command ──→ thread: BEGIN, first read fixes the snapshot; BEGIN IMMEDIATE for what writes
 //!                       for each scan whose channel has room: step rows → one batch → channel of 1 → BatchStream
 //!                       Edit → read open scans to their end, then the edit in a savepoint of its own
+//!                       Attach → another file takes part: what it is asked comes as the same commands, under its name here
 //!                       all handles gone, or End → finalise statements, COMMIT or ROLLBACK, connection back to its pool
 //! ```
 //!
@@ -17,8 +18,11 @@
 //! the end of the rows; a receiver that goes away stops its statement, within a step by the progress handler, which SQLite
 //! applies to the running statement alone (`sqlite3_interrupt` would stop the other scans of the branch as well).
 
+mod beside;
+mod neighbours;
 mod worker;
 
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -30,7 +34,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, Serial};
+use super::super::commit::{MarkId, Part};
+use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, Serial, StoreName};
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
@@ -38,9 +43,13 @@ use super::super::lock::RowLock;
 use super::super::position::Position;
 use super::super::relational::Dialect;
 use super::super::schema::Table;
+use super::Connector;
+use super::attached::Naming;
 use super::layout::Layout;
 use super::pool::Pool;
 use super::write::reads_nulls;
+use beside::Together;
+use neighbours::{Group, Joining};
 use worker::Worker;
 
 /// Commands that may wait; senders wait when there are more.
@@ -91,6 +100,8 @@ impl Mode {
 }
 
 struct Request {
+    /// The store that is read.
+    pool: Arc<Pool>,
     layout: Layout,
     /// A statement that changes nothing and takes the lock of what writes, which the rows then stay under.
     lock: Option<String>,
@@ -101,6 +112,8 @@ struct Request {
 }
 
 struct Order {
+    /// The store that is written to.
+    pool: Arc<Pool>,
     edit: Edit,
     stop: CancellationToken,
     done: oneshot::Sender<Result<Edited, StoreError>>,
@@ -117,8 +130,25 @@ enum Mark {
 enum Command {
     Scan(Box<Request>),
     Edit(Box<Order>),
-    Mark { mark: Mark, id: u32, done: oneshot::Sender<Result<(), StoreError>> },
-    End { commit: bool, done: oneshot::Sender<Result<(), StoreError>> },
+    Mark {
+        mark: Mark,
+        id: u32,
+        done: oneshot::Sender<Result<(), StoreError>>,
+    },
+    /// Take another file into the transaction; its name there is the answer.
+    Attach {
+        file: Box<Joining>,
+        done: oneshot::Sender<Result<String, StoreError>>,
+    },
+    /// Write the mark of a commit.
+    Seal {
+        mark: String,
+        done: oneshot::Sender<Result<(), StoreError>>,
+    },
+    End {
+        commit: bool,
+        done: oneshot::Sender<Result<(), StoreError>>,
+    },
 }
 
 /// A consistent view of one database file.
@@ -128,9 +158,15 @@ pub(super) struct Branch {
     thread: Arc<Thread>,
     mode: Mode,
     /// Whether an edit was sent that is neither ended nor undone.
-    written: AtomicBool,
+    written: Arc<AtomicBool>,
     /// Savepoints, and whether an edit had been sent before them.
     savepoints: Mutex<Vec<(u32, bool)>>,
+    /// The branches of its transaction.
+    together: Arc<Together>,
+    /// How its tables are called there; `None` of the branch that leads.
+    naming: Option<Naming>,
+    /// Says that it may write.
+    _writer: Option<Arc<()>>,
 }
 
 /// The thread's command channel; the thread ends when the last clone of it is gone. Streams hold one too.
@@ -159,22 +195,30 @@ impl Branch {
         if pool.is_read_only() && matches!(mode, Mode::Once | Mode::Write) {
             return Err(StoreError::ReadOnly { store: pool.store().to_string() });
         }
-        let connection = pool.acquire().await?;
+        let (identity, connection) = pool.acquire_of_file().await?;
+        let writer = matches!(mode, Mode::ReadThenWrite | Mode::Write).then(|| pool.writer());
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (opened, answer) = oneshot::channel();
         let runtime = Handle::current();
         let given_up = Arc::<OnceLock<StoreError>>::default();
-        let worker = Worker { pool: pool.clone(), runtime, inbox, given_up: given_up.clone(), mode, failed: false };
+        let (group, told) = (Group::of(identity), Arc::clone(&given_up));
+        let worker = Worker { pool: pool.clone(), runtime, inbox, given_up: told, mode, failed: false, group };
         let task = crate::task::OwnedTask::spawn_blocking(move || worker.run(connection, opened));
         let thread = Arc::new(Thread { commands, given_up, _task: task });
         answer.await.unwrap_or_else(|_| Err(lost(&pool)))?;
-        Ok(Self { pool, thread, mode, written: AtomicBool::new(false), savepoints: Mutex::default() })
+        let together = Arc::new(Together::led_by(pool.store().clone()));
+        let (written, savepoints) = (Arc::default(), Mutex::default());
+        Ok(Self { pool, thread, mode, written, savepoints, together, naming: None, _writer: writer })
     }
 
     async fn end(&self, commit: bool) -> Result<(), StoreError> {
+        if self.naming.is_some() {
+            // The branch that leads ends all of them.
+            return Ok(());
+        }
         let (done, answer) = oneshot::channel();
         self.send(Command::End { commit, done }).await?;
-        let was_written = self.written.swap(false, Ordering::AcqRel);
+        let was_written = self.written.swap(false, Ordering::AcqRel) | self.together.end();
         answer.await.unwrap_or_else(|_gone| Err(self.unanswered(commit && was_written)))
     }
 
@@ -205,16 +249,20 @@ impl Branch {
 
     /// The statement that takes the lock of what writes, where the transaction has not got it from the start.
     fn taking(&self, table: &Table) -> Option<String> {
-        (self.mode == Mode::ReadThenWrite).then(|| format!("DELETE FROM {} WHERE 0", Dialect::Sqlite.table(&table.id)))
+        // Another file is locked when it joins.
+        let is_late = self.mode == Mode::ReadThenWrite && self.naming.is_none();
+        is_late.then(|| format!("DELETE FROM {} WHERE 0", Dialect::Sqlite.table(&table.id)))
     }
 
-    async fn mark(&self, mark: Mark, id: u32) -> Result<(), StoreError> {
+    async fn at_savepoint(&self, mark: Mark, id: u32) -> Result<(), StoreError> {
         if self.mode == Mode::Once || self.allow().is_err() {
             return Ok(());
         }
-        let (done, answer) = oneshot::channel();
-        self.send(Command::Mark { mark, id, done }).await?;
-        answer.await.unwrap_or_else(|_gone| Err(self.unanswered(false)))?;
+        if self.naming.is_none() {
+            let (done, answer) = oneshot::channel();
+            self.send(Command::Mark { mark, id, done }).await?;
+            answer.await.unwrap_or_else(|_gone| Err(self.unanswered(false)))?;
+        }
         self.note(mark, id);
         Ok(())
     }
@@ -243,7 +291,7 @@ fn lost(pool: &Pool) -> StoreError {
 #[async_trait]
 impl connector::Branch for Branch {
     async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
-        self.start(Layout::new(self.pool.store(), table, scan)?, None, limits).await
+        self.start(self.layout(table, scan)?, None, limits).await
     }
 
     async fn scan_for_update(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
@@ -252,7 +300,7 @@ impl connector::Branch for Branch {
             let feature = "conditions of writes on fields of documents that are read as NULL where they do not fit";
             return Err(StoreError::Unsupported { store: self.pool.store().to_string(), feature });
         }
-        self.start(Layout::new(self.pool.store(), table, scan)?, self.taking(table), limits).await
+        self.start(self.layout(table, scan)?, self.taking(table), limits).await
     }
 
     /// Any lock is that of the file.
@@ -264,7 +312,7 @@ impl connector::Branch for Branch {
         limits: ScanLimits,
     ) -> Result<BatchStream, StoreError> {
         self.allow()?;
-        self.start(Layout::new(self.pool.store(), table, scan)?, self.taking(table), limits).await
+        self.start(self.layout(table, scan)?, self.taking(table), limits).await
     }
 
     async fn run(
@@ -274,7 +322,11 @@ impl connector::Branch for Branch {
         schema: &SchemaRef,
         limits: ScanLimits,
     ) -> Result<BatchStream, StoreError> {
-        self.start(Layout::of_fragment(fragment, tables, schema)?, None, limits).await
+        let layout = match &self.naming {
+            Some(naming) => Layout::of_fragment(&naming.fragment(fragment), &naming.tables(tables), schema)?,
+            None => Layout::of_fragment(fragment, tables, schema)?,
+        };
+        self.start(layout, None, limits).await
     }
 
     async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
@@ -282,20 +334,22 @@ impl connector::Branch for Branch {
         let is_once = self.mode == Mode::Once;
         self.written.fetch_or(!is_once, Ordering::AcqRel);
         let (done, answer) = oneshot::channel();
-        self.send(Command::Edit(Box::new(Order { edit: edit.clone(), stop: stop.clone(), done }))).await?;
+        let edit = self.naming.as_ref().map_or_else(|| edit.clone(), |naming| naming.edit(edit));
+        let (pool, stop) = (Arc::clone(&self.pool), stop.clone());
+        self.send(Command::Edit(Box::new(Order { pool, edit, stop, done }))).await?;
         answer.await.unwrap_or_else(|_gone| Err(self.unanswered(is_once)))
     }
 
     async fn savepoint(&self, id: u32) -> Result<(), StoreError> {
-        self.mark(Mark::Set, id).await
+        self.at_savepoint(Mark::Set, id).await
     }
 
     async fn roll_back_to(&self, id: u32) -> Result<(), StoreError> {
-        self.mark(Mark::Back, id).await
+        self.at_savepoint(Mark::Back, id).await
     }
 
     async fn release(&self, id: u32) -> Result<(), StoreError> {
-        self.mark(Mark::Forget, id).await
+        self.at_savepoint(Mark::Forget, id).await
     }
 
     fn has_written(&self) -> bool {
@@ -304,6 +358,38 @@ impl connector::Branch for Branch {
 
     fn shared_snapshot(&self) -> Result<(), &'static str> {
         Ok(())
+    }
+
+    fn part(&self) -> Part {
+        match self.mode {
+            Mode::Read => Part::Alone("the branch only reads"),
+            Mode::Once => Part::Alone("the store commits the edit by itself"),
+            Mode::ReadThenWrite | Mode::Write => Part::Last,
+        }
+    }
+
+    /// A mark in the file of the branch that leads is one of all files.
+    async fn mark(&self, mark: MarkId) -> Result<(), StoreError> {
+        self.allow()?;
+        if self.mode == Mode::Once || self.naming.is_some() {
+            return Err(StoreError::Unsupported { store: self.pool.store().to_string(), feature: "marks in this branch" });
+        }
+        self.written.store(true, Ordering::Release);
+        let (done, answer) = oneshot::channel();
+        self.send(Command::Seal { mark: mark.to_string(), done }).await?;
+        answer.await.unwrap_or_else(|_gone| Err(self.unanswered(false)))
+    }
+
+    async fn beside(&self, other: &Arc<dyn connector::Connector>) -> Result<Option<Arc<dyn connector::Branch>>, StoreError> {
+        let other = &**other;
+        match (other as &dyn Any).downcast_ref::<Connector>() {
+            Some(other) => self.share(other).await,
+            None => Ok(None),
+        }
+    }
+
+    fn leader(&self) -> Option<&StoreName> {
+        self.naming.as_ref().map(|_| &self.together.leader)
     }
 
     async fn commit(&self) -> Result<Option<Position>, StoreError> {
@@ -316,11 +402,20 @@ impl connector::Branch for Branch {
 }
 
 impl Branch {
+    /// The statement of a scan.
+    fn layout(&self, table: &Arc<Table>, scan: &Scan) -> Result<Layout, StoreError> {
+        match &self.naming {
+            Some(naming) => Layout::new(self.pool.store(), &naming.table(table), &naming.scan(scan)),
+            None => Layout::new(self.pool.store(), table, scan),
+        }
+    }
+
     /// Hands a statement to the branch's thread and waits until it is prepared.
     async fn start(&self, layout: Layout, lock: Option<String>, limits: ScanLimits) -> Result<BatchStream, StoreError> {
         let (batches, receiver) = mpsc::channel(1);
         let (started, answer) = oneshot::channel();
-        self.send(Command::Scan(Box::new(Request { layout, lock, limits, batches, started }))).await?;
+        let pool = Arc::clone(&self.pool);
+        self.send(Command::Scan(Box::new(Request { pool, layout, lock, limits, batches, started }))).await?;
         answer.await.unwrap_or_else(|_| Err(self.thread.gone(&self.pool)))?;
         let state = Some((receiver, self.thread.clone(), self.pool.clone()));
         let stream = futures::stream::unfold(state, |state| async move {

@@ -6,30 +6,38 @@
 //! open → branch (one connection, one thread, one snapshot) ← layout (SQL, shape) → scan (rows into Arrow)
 //! pushdown → Predicate judged, and written with bound parameters; fragment → the same for parts of plans
 //! write → Edit judged, written, and run on the thread of a branch
+//! own → tables of ours, and the marks of commits over several stores
 //! ```
 //!
+//! A transaction has no prepared state that survives its connection. So a store is the last resource of a commit over several, with a
+//! mark in the same transaction; and several files share one transaction, into which the others are attached (`branch/beside.rs`).
+//!
 //! **Invariants:** only `scan.rs` is unsafe; a connection belongs to one blocking thread while it is used; the file's journal
-//! mode is never changed. Deliberately absent: attached databases, two-phase commit (see [`write`]), change feeds (see `changes.rs`).
+//! mode is never changed, and a connection that has attached another file serves nobody else. Deliberately absent: change feeds (see
+//! `changes.rs`).
 
+mod attached;
 mod branch;
 mod changes;
 mod define;
 mod fragment;
 mod layout;
+mod own;
 mod pool;
 mod pushdown;
 mod scan;
 mod schema;
 mod types;
-pub mod write;
+mod write;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::collation;
+use super::commit::{Hint, MarkId, OwnTable, Part, Verdict};
 use super::connector::{self, Capabilities, KEYS_EACH, Kind, Purpose, Scan, StoreName};
 use super::define::Define;
 use super::document::{Known, Learning, Memory};
@@ -40,7 +48,7 @@ use super::lock::{RowLock, Waiting};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relational::documents::{self, TableOptions, read_options};
-use super::schema::{Collation, Column, StoreSchema, Table, TableKind};
+use super::schema::{Collation, Column, Key, StoreSchema, Table, TableKind};
 use super::truncate::{Truncate, Truncation};
 use crate::options::{Form, OptionSpec, Problem, Reader, Secrets};
 use crate::task::OwnedTask;
@@ -137,7 +145,7 @@ impl Kind for Registration {
             return Err(problems);
         }
         let pool = Arc::new(pool::Pool::new(name.clone(), settings));
-        Ok(Arc::new(Connector { pool, tables, collation, memory: Memory::default() }))
+        Ok(Arc::new(Connector { pool, tables, collation, memory: Memory::default(), lockable: Mutex::default() }))
     }
 }
 
@@ -150,6 +158,14 @@ pub struct Connector {
     collation: collation::Policy,
     /// Document schemas of earlier discoveries, so that samples only widen them.
     memory: Memory,
+    /// A table by which the file is locked, as of the last discovery.
+    lockable: Mutex<Option<String>>,
+}
+
+impl Connector {
+    fn lockable(&self) -> Option<String> {
+        self.lockable.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 #[async_trait]
@@ -187,6 +203,8 @@ impl connector::Connector for Connector {
         let has_own = |column: &Column| matches!(&column.collation, Collation::Loose(name) if name != types::OF_A_VIEW);
         self.collation.apply(&mut schema, |_, column| has_own(column));
         self.memory.replace(known);
+        let lockable = schema.tables.iter().find(|table| write::is_stored(table)).map(|table| table.id.name.clone());
+        *self.lockable.lock().unwrap_or_else(PoisonError::into_inner) = lockable;
         Ok(schema)
     }
 
@@ -222,6 +240,10 @@ impl connector::Connector for Connector {
 
     fn accepts_edit(&self, edit: &Edit) -> Result<(), Refusal> {
         write::accepts(edit)
+    }
+
+    fn row_key<'t>(&self, table: &'t Table) -> Option<&'t Key> {
+        write::row_key(table)
     }
 
     fn accepts_truncate(&self, truncate: &Truncate) -> Result<Truncation, Refusal> {
@@ -276,6 +298,26 @@ impl connector::Connector for Connector {
 
     fn pool(&self) -> Option<connector::PoolUse> {
         Some(self.pool.usage())
+    }
+
+    fn part(&self) -> Part {
+        Part::Last
+    }
+
+    async fn decide(&self, mark: MarkId, _hint: &Hint) -> Result<Verdict, StoreError> {
+        own::decide(&self.pool, mark).await
+    }
+
+    async fn forget(&self, marks: &[MarkId]) -> Result<(), StoreError> {
+        own::forget(&self.pool, marks).await
+    }
+
+    fn own_table(&self, which: OwnTable) -> Option<Arc<Table>> {
+        Some(own::table(which))
+    }
+
+    async fn install(&self, which: OwnTable) -> Result<(), StoreError> {
+        own::install(&self.pool, which).await
     }
 
     async fn close(&self) {

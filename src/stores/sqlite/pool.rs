@@ -7,7 +7,7 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
@@ -42,7 +42,7 @@ pub(super) struct Settings {
 }
 
 /// Device and inode: what tells a file from another of the same name.
-type Identity = (u64, u64);
+pub(super) type Identity = (u64, u64);
 
 /// The connections of one store.
 #[derive(Debug)]
@@ -54,12 +54,14 @@ pub(super) struct Pool {
     /// Tells branches to end, because the store is being closed.
     closing: CancellationToken,
     waits: Count,
+    /// Held by every branch that may write.
+    writers: Arc<()>,
 }
 
 impl Pool {
     pub(super) fn new(store: StoreName, settings: Settings) -> Self {
         let (connections, closing) = (Mutex::new(None), CancellationToken::new());
-        Self { store, settings, connections, closing, waits: Count::default() }
+        Self { store, settings, connections, closing, waits: Count::default(), writers: Arc::default() }
     }
 
     /// The store's name.
@@ -73,12 +75,50 @@ impl Pool {
     /// [`StoreError::Unreachable`] when the file is not there or cannot be opened, [`StoreError::Deadline`] when all connections
     /// are busy.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        let found = tokio::fs::metadata(&self.settings.path).await.map_err(|error| self.missing(&error))?;
-        let pool = self.of_file((found.dev(), found.ino()))?;
+        self.acquire_of_file().await.map(|(_, connection)| connection)
+    }
+
+    /// The same, and of which file it is.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`].
+    pub(super) async fn acquire_of_file(&self) -> Result<(Identity, PoolConnection<Sqlite>), StoreError> {
+        let identity = self.identity().await?;
+        let pool = self.of_file(identity)?;
         if pool.size() >= self.settings.size && pool.num_idle() == 0 {
             self.waits.add(1);
         }
-        pool.acquire().await.map_err(|error| self.open_error(error))
+        let connection = pool.acquire().await.map_err(|error| self.open_error(error))?;
+        Ok((identity, connection))
+    }
+
+    /// The file that has the name now.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] when it is not there.
+    pub(super) async fn identity(&self) -> Result<Identity, StoreError> {
+        let found = tokio::fs::metadata(&self.settings.path).await.map_err(|error| self.missing(&error))?;
+        Ok((found.dev(), found.ino()))
+    }
+
+    /// The name of the file as another connection attaches it: from the root, so that nothing takes it for a URI.
+    ///
+    /// # Errors
+    /// A name that is no text.
+    pub(super) fn path(&self) -> Result<String, StoreError> {
+        let absolute = std::path::absolute(&self.settings.path).map_err(|error| self.missing(&error))?;
+        let feature = "to be attached by a path that is no text";
+        absolute.into_os_string().into_string().map_err(|_path| StoreError::Unsupported { store: self.store.to_string(), feature })
+    }
+
+    /// What a branch that may write holds as long as it is there.
+    pub(super) fn writer(&self) -> Arc<()> {
+        Arc::clone(&self.writers)
+    }
+
+    /// Whether a branch is open that may write.
+    pub(super) fn has_writers(&self) -> bool {
+        Arc::strong_count(&self.writers) > 1
     }
 
     /// How the connections are used.
@@ -196,7 +236,7 @@ impl Pool {
         }
         let missing = ["no such column", "no such table"].iter().any(|start| failure.message.starts_with(start));
         if let (true, Some(table)) = (missing, table) {
-            return StoreError::SchemaChanged { store, table: table.to_owned(), difference: failure.message };
+            return StoreError::SchemaChanged { store, table: table.to_owned(), difference: by_own_name(failure.message) };
         }
         match failure.code & 0xff {
             libsqlite3_sys::SQLITE_BUSY | libsqlite3_sys::SQLITE_LOCKED => StoreError::Deadline {
@@ -215,6 +255,18 @@ impl Pool {
                 site: None,
             },
         }
+    }
+}
+
+/// The message in which the file goes by the name that it has when nothing is attached.
+fn by_own_name(message: String) -> String {
+    let start = "no such table: ";
+    let named = message.strip_prefix(start).and_then(|rest| rest.split_once('.'));
+    match named {
+        Some((schema, table)) if schema.strip_prefix('s').is_some_and(|number| number.parse::<u32>().is_ok()) => {
+            format!("{start}main.{table}")
+        }
+        _ => message,
     }
 }
 
@@ -275,6 +327,10 @@ mod tests {
             let error = pool.store_error(Failure { code, message: message.to_owned() }, Some("t"));
             assert_eq!(error.sqlstate(), expected, "{message}");
         }
+        let attached = Failure { code: 1, message: "no such table: s2.t".to_owned() };
+        let StoreError::SchemaChanged { difference, .. } = pool.store_error(attached, Some("t")) else { panic!("another error") };
+        assert_eq!(difference, "no such table: main.t");
+        assert_eq!(by_own_name("no such table: main.s2.t".to_owned()), "no such table: main.s2.t");
         let gone = Failure { code: 1, message: "no such column: t.gone".to_owned() };
         assert!(matches!(pool.store_error(gone.clone(), Some("t")), StoreError::SchemaChanged { .. }));
         assert!(matches!(pool.store_error(gone, None), StoreError::Remote { .. }));

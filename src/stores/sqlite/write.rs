@@ -15,7 +15,7 @@ mod statement;
 
 use std::collections::HashSet;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use tokio_util::sync::CancellationToken;
 
 use super::super::cell::Cells;
@@ -28,29 +28,24 @@ use super::super::predicate::Predicate;
 use super::super::relational::edit::writes_columns;
 use super::super::relational::fragment::shown;
 use super::super::relational::{Unwritable, embedded};
-use super::super::schema::{Collation, Column, Generated, Table, TableKind};
+use super::super::schema::{Collation, Column, Generated, Key, Table, TableKind};
 use super::super::value::Value;
 use super::fragment;
 use super::layout::{Filler, Layout};
 use super::pool::Pool;
 use super::scan::{Database, Failure, Statement};
 use super::types::read::{Cell, Fault};
-use super::types::{OF_A_VIEW, is_proven};
+use super::types::{OF_A_VIEW, is_any};
 use crate::error::sqlstate;
 use crate::pgtype::PgType;
 use cells::stored;
 use statement::{Repeated, aborting, meeting, qualified};
 
-/// Why SQLite cannot take part in a two-phase commit: it has no prepared state that survives its connection. It can be the
-/// last resource of a commit, with a marker row in the same transaction.
-pub const NO_PREPARE: &str = "two-phase commit";
-
 /// Whether SQLite runs the edit with the outcome that PostgreSQL would have.
 pub(super) fn accepts(edit: &Edit) -> Result<(), Refusal> {
     writes_columns(edit)?;
     let table = edit.table();
-    let is_virtual = |column: &Column| matches!(&column.collation, Collation::Loose(name) if name == OF_A_VIEW);
-    if table.kind != TableKind::Table || table.columns.iter().any(is_virtual) {
+    if !is_stored(table) {
         return Err(Refusal::new(&table.id.name, "rows of views and virtual tables are kept as their makers please"));
     }
     match edit {
@@ -62,9 +57,27 @@ pub(super) fn accepts(edit: &Edit) -> Result<(), Refusal> {
     }
 }
 
-/// Keys are whole numbers that nothing else can stand for, so that they name one row each.
+/// Whether SQLite itself keeps the rows of the table.
+pub(super) fn is_stored(table: &Table) -> bool {
+    let is_virtual = |column: &Column| matches!(&column.collation, Collation::Loose(name) if name == OF_A_VIEW);
+    table.kind == TableKind::Table && !table.columns.iter().any(is_virtual)
+}
+
+/// The first key by which single rows are changed.
+pub(super) fn row_key(table: &Table) -> Option<&Key> {
+    let mut keys = table.primary_key.iter().chain(&table.unique_keys);
+    keys.find(|key| !key.columns.is_empty() && accepts_key(table, &key.columns).is_ok())
+}
+
+/// Whether a key names one row each by what is read of it, wherever that is not NULL. Numbers that are equal are one number to a unique
+/// index whatever their kind is; a text is read of cells of text only, as it is, and equals no cell of another kind.
 fn accepts_key(table: &Table, key: &[usize]) -> Result<(), Refusal> {
-    let is_certain = |column: &Column| column.pg_type() == PgType::INT8 && is_proven(&column.field);
+    let is_certain = |column: &Column| match column.pg_type() {
+        PgType::INT8 => true,
+        PgType::TEXT => column.collation == Collation::Bytes,
+        _ => false,
+    };
+    let is_certain = |column: &Column| is_certain(column) && !is_any(&column.field);
     if key.iter().all(|ordinal| table.columns.get(*ordinal).is_some_and(is_certain)) {
         return Ok(());
     }
@@ -112,6 +125,7 @@ pub(super) fn describe(edit: &Edit) -> String {
 pub(super) fn run(database: &Database<'_>, pool: &Pool, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
     let job = Job { database, pool, edit, table: edit.table(), stop };
     job.refuse_generated()?;
+    job.refuse_nameless()?;
     let keys: &[usize] = match edit {
         Edit::Insert(insert) => meeting(insert.conflict.as_ref()),
         _ => &[],
@@ -210,6 +224,20 @@ impl<'j> Job<'j> {
             format!("column \"{}\" can only be updated to DEFAULT", column.name())
         };
         Err(StoreError::remote(self.store(), sqlstate::GENERATED_ALWAYS, message))
+    }
+
+    /// Rows that are named by NULL, which names none.
+    fn refuse_nameless(&self) -> Result<(), StoreError> {
+        let (rows, width) = match self.edit {
+            Edit::UpdateRows(update) => (&update.rows, update.key.len()),
+            Edit::DeleteRows(delete) => (&delete.rows, delete.key.len()),
+            Edit::Insert(_) | Edit::Update(_) | Edit::Delete(_) => return Ok(()),
+        };
+        if rows.columns().iter().take(width).all(|values| values.null_count() == 0) {
+            return Ok(());
+        }
+        let feature = "a change of single rows whose key is NULL";
+        Err(StoreError::Unsupported { store: self.store().to_owned(), feature })
     }
 
     /// Between two statements: whether somebody has told the edit to stop.

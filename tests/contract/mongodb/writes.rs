@@ -1,6 +1,7 @@
 //! Edits of collections, looked at through a client of their own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::Schema;
@@ -43,6 +44,21 @@ async fn items(world: &World) -> (Collection<Document>, Arc<Table>) {
     let options = IndexOptions::builder().unique(true).name("by_name".to_owned()).build();
     collection.create_index(IndexModel::builder().keys(doc! { "name": 1 }).options(options).build()).await.unwrap();
     (collection, world.table("items").await)
+}
+
+/// How many transactions the server has ended without keeping them.
+async fn aborted(collection: &Collection<Document>) -> i64 {
+    let status = collection.client().database("admin").run_command(doc! { "serverStatus": 1 }).await.unwrap();
+    let count = status.get_document("transactions").unwrap().get("totalAborted").unwrap();
+    count.as_i64().or_else(|| count.as_i32().map(i64::from)).unwrap()
+}
+
+/// Whether the server is at an insert into the collection.
+async fn inserts(collection: &Collection<Document>) -> bool {
+    let of_collection = doc! { "$match": { "ns": collection.namespace().to_string(), "op": "insert" } };
+    let pipeline = [doc! { "$currentOp": { "allUsers": true } }, of_collection];
+    let found = collection.client().database("admin").aggregate(pipeline).await.unwrap();
+    !found.try_collect::<Vec<Document>>().await.unwrap().is_empty()
 }
 
 pub(super) fn ints(values: &[Option<i64>]) -> ArrayRef {
@@ -256,8 +272,15 @@ async fn an_edit_of_its_own_outlasts_a_transaction_that_is_in_its_way() {
     held.edit(&edit, &go()).await.unwrap();
     let other = world.connector.open(WRITE).await.unwrap();
     assert_eq!(other.edit(&edit, &go()).await.unwrap_err().sqlstate(), "40001");
+    let before = aborted(&collection).await;
     let ending = async {
-        tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+        // It has failed at least once by then.
+        let failed = async {
+            while aborted(&collection).await == before {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), failed).await.unwrap();
         held.rollback().await.unwrap();
     };
     let (edited, ()) = tokio::join!(once(&world, &edit), ending);
@@ -388,13 +411,20 @@ async fn a_stopped_edit_has_changed_nothing() {
     let many: Vec<(i64, String)> = (10..1_000).map(|id| (id, format!("n{id}"))).collect();
     let many: Vec<(i64, &str)> = many.iter().map(|(id, name)| (*id, name.as_str())).collect();
     let edit = Edit::Insert(named(&table, &many));
-    let stop = CancellationToken::new();
-    let told = stop.clone();
+    let (stop, is_done) = (CancellationToken::new(), AtomicBool::new(false));
     let branch = world.connector.open(Purpose::Once).await.unwrap();
-    let (edited, ()) = tokio::join!(branch.edit(&edit, &stop), async move {
-        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
-        told.cancel();
-    });
+    let editing = async {
+        let edited = branch.edit(&edit, &stop).await;
+        is_done.store(true, Ordering::Relaxed);
+        edited
+    };
+    let stopping = async {
+        while !inserts(&collection).await && !is_done.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    let (edited, ()) = tokio::join!(editing, stopping);
     let expected = if edited.is_ok() { 992 } else { 2 };
     assert_eq!(stored(&collection).await.len(), expected, "{edited:?}");
     once(&world, &Edit::Insert(named(&table, &[(5_000, "last")]))).await.unwrap();

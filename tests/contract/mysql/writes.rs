@@ -26,6 +26,7 @@ mod conflicts;
 mod failing;
 mod fitting;
 mod holding;
+mod prepared;
 
 const WRITE: Purpose = Purpose::Write(WriteIsolation::ReadCommitted);
 

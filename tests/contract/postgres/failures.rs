@@ -4,7 +4,7 @@ use futures::{StreamExt, TryStreamExt};
 use tributary::error::Diagnose;
 use tributary::sandbox::Postgres;
 use tributary::stores::StoreError;
-use tributary::stores::connector::{Purpose, ScanLimits};
+use tributary::stores::connector::{Purpose, ScanLimits, WriteIsolation};
 
 use super::{Fixture, connector, row_count, scan_of};
 use crate::support::secrets::NoSecrets;
@@ -214,6 +214,17 @@ async fn a_full_pool_makes_wait_and_then_says_so() {
     assert!(matches!(error, StoreError::Deadline { limit_ms: 100, .. }), "{error:?}");
     assert_eq!(row_count(&held.try_collect::<Vec<_>>().await.unwrap()), 300_000);
     assert_eq!(row_count(&fixture.read(&table, Vec::new()).await.unwrap()), 300_000);
+}
+
+#[tokio::test]
+async fn writers_that_wait_in_vain_are_told_what_they_wait_for() {
+    let fixture = Fixture::on(crate::support::postgres().await, "pool = { size = 1, wait = '100ms' }").await;
+    let write = || fixture.connector.open(Purpose::Write(WriteIsolation::ReadCommitted));
+    let held = write().await.unwrap();
+    let error = write().await.map(drop).unwrap_err();
+    assert!(matches!(error, StoreError::Crowded { limit_ms: 100, .. }), "{error:?}");
+    assert_eq!(error.sqlstate(), "53300");
+    held.rollback().await.unwrap();
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod documents;
 mod failures;
 mod fragments;
 mod keys;
+mod ledger;
+mod prepared;
 mod ranges;
 mod reaching;
 mod reads;

@@ -20,11 +20,11 @@ use tributary::stores::{Branch, Edit, Edited, Predicate, Relation, Scan, StoreEr
 
 use super::{Fixture, row_count, scan_of};
 
-const ROWS: &str = "SELECT coalesce(string_agg(t::text, ' ' ORDER BY id), '') FROM t";
-const WRITE: Purpose = Purpose::Write(WriteIsolation::ReadCommitted);
+pub(super) const ROWS: &str = "SELECT coalesce(string_agg(t::text, ' ' ORDER BY id), '') FROM t";
+pub(super) const WRITE: Purpose = Purpose::Write(WriteIsolation::ReadCommitted);
 
 /// A table of three rows.
-async fn three() -> (Fixture, Arc<Table>) {
+pub(super) async fn three() -> (Fixture, Arc<Table>) {
     let mut fixture = Fixture::new().await;
     fixture.run("CREATE TABLE t (id int PRIMARY KEY, name varchar(19), n int DEFAULT 7 NOT NULL CHECK (n < 1000))").await;
     fixture.run("INSERT INTO t VALUES (1, 'a', 10), (2, 'b', 20), (3, NULL, 30)").await;
@@ -55,12 +55,12 @@ fn insert(table: &Arc<Table>, columns: &[(usize, ArrayRef)], returning: &[usize]
     Insert { store, table, columns, rows, conflict: None, returning: returning.to_vec() }
 }
 
-fn one(table: &Arc<Table>, id: i32) -> Edit {
+pub(super) fn one(table: &Arc<Table>, id: i32) -> Edit {
     Edit::Insert(insert(table, &[(0, numbers(&[id]))], &[]))
 }
 
 /// New numbers for rows by their keys.
-fn renumber(table: &Arc<Table>, keys: &[i32], to: &[i32], returning: &[usize]) -> Edit {
+pub(super) fn renumber(table: &Arc<Table>, keys: &[i32], to: &[i32], returning: &[usize]) -> Edit {
     let (store, rows) = (StoreName::new("crm"), rows(table, &[(0, numbers(keys)), (2, numbers(to))]));
     Edit::UpdateRows(UpdateRows { store, table: table.clone(), key: vec![0], set: vec![2], rows, returning: returning.to_vec() })
 }
@@ -76,7 +76,7 @@ fn delete_below(table: &Arc<Table>, id: i64) -> Edit {
     Edit::Delete(Delete { store, table: table.clone(), relation, tables, returning: vec![1] })
 }
 
-async fn run(branch: &Arc<dyn Branch>, edit: &Edit) -> Result<Edited, StoreError> {
+pub(super) async fn run(branch: &Arc<dyn Branch>, edit: &Edit) -> Result<Edited, StoreError> {
     branch.edit(edit, &CancellationToken::new()).await
 }
 
@@ -86,12 +86,12 @@ async fn once(connector: &Arc<dyn Connector>, edit: &Edit) -> Result<Edited, Sto
     run(&connector.open(Purpose::Once).await?, edit).await
 }
 
-async fn read(branch: &Arc<dyn Branch>, table: &Arc<Table>) -> Result<usize, StoreError> {
+pub(super) async fn read(branch: &Arc<dyn Branch>, table: &Arc<Table>) -> Result<usize, StoreError> {
     let batches = branch.scan(table, &scan_of(table, Vec::new()), ScanLimits::default()).await?.try_collect::<Vec<_>>().await?;
     Ok(row_count(&batches))
 }
 
-async fn until(fixture: &mut Fixture, sql: &str, expected: &str) {
+pub(super) async fn until(fixture: &mut Fixture, sql: &str, expected: &str) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while fixture.ask(sql).await.as_deref() != Some(expected) {
         assert!(Instant::now() < deadline, "{sql} is not {expected}");
@@ -465,7 +465,7 @@ async fn a_block_that_has_read_writes_on_its_snapshot() {
     assert_eq!(run(&reading, &one(&table, 9)).await.unwrap_err().sqlstate(), "0A000");
 }
 
-const END_WRITERS: &str = "SELECT count(pg_terminate_backend(pid))::text FROM pg_stat_activity WHERE datname = current_database() \
+pub(super) const END_WRITERS: &str = "SELECT count(pg_terminate_backend(pid))::text FROM pg_stat_activity WHERE datname = current_database() \
      AND application_name = 'tributary' AND state LIKE 'idle in%'";
 
 #[tokio::test]

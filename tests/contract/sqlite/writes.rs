@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{ArrayRef, BooleanArray, Date32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
@@ -33,7 +34,9 @@ const TABLES: &str = "PRAGMA journal_mode = WAL;
     INSERT INTO t (id, name, age, flag, day) VALUES (1, 'a', 20, 1, '2024-02-29'), (2, 'b', NULL, 0, NULL);
     CREATE TABLE part (id INTEGER PRIMARY KEY, whole INT REFERENCES part (id));
     CREATE TABLE odd (name TEXT COLLATE NOCASE PRIMARY KEY ON CONFLICT REPLACE, n INT NOT NULL ON CONFLICT IGNORE);
-    INSERT INTO odd VALUES ('x', 1);";
+    INSERT INTO odd VALUES ('x', 1);
+    CREATE TABLE word (k TEXT PRIMARY KEY, n INT);
+    INSERT INTO word VALUES ('a', 1), (x'61', 2), (NULL, 3), ('A', 4);";
 
 const ID: usize = 0;
 const NAME: usize = 1;
@@ -241,6 +244,32 @@ async fn rows_are_changed_by_their_keys_and_by_conditions() {
 }
 
 #[tokio::test]
+async fn rows_are_changed_by_keys_of_text_that_are_not_null() {
+    let mut world = World::new().await;
+    let (word, odd) = (world.table("word"), world.table("odd"));
+    assert_eq!(world.connector.row_key(&word).map(|key| key.columns.clone()), Some(vec![0]));
+    assert_eq!(world.connector.row_key(&odd), None, "texts of several spellings are one key");
+    let update = |key: Option<&str>| {
+        let rows = batch(&word, &[0, 1], vec![texts(&[key]), ints(&[Some(9)])]);
+        Edit::UpdateRows(UpdateRows {
+            store: store(),
+            table: word.clone(),
+            key: vec![0],
+            set: vec![1],
+            rows,
+            returning: Vec::new(),
+        })
+    };
+    assert_eq!(world.once(&update(Some("a"))).await.unwrap().rows, 1);
+    assert_eq!(world.once(&update(None)).await.unwrap_err().sqlstate(), "0A000");
+    assert_eq!(world.stored("SELECT n || '' FROM word ORDER BY rowid").await, ["9", "2", "3", "4"]);
+    let rows = batch(&word, &[0], vec![texts(&[Some("a"), Some("A")])]);
+    let delete = Edit::DeleteRows(DeleteRows { store: store(), table: word.clone(), key: vec![0], rows, returning: Vec::new() });
+    assert_eq!(world.once(&delete).await.unwrap().rows, 2);
+    assert_eq!(world.stored("SELECT n || '' FROM word ORDER BY rowid").await, ["2", "3"]);
+}
+
+#[tokio::test]
 async fn refused_rows_are_told_as_postgresql_tells_them() {
     let mut world = World::new().await;
     let t = world.table("t");
@@ -423,11 +452,22 @@ async fn a_long_edit_is_interrupted() {
     let delete = Edit::Delete(Delete { store: store(), table: t.clone(), relation, tables, returning: vec![ID, NAME] });
     let branch = world.connector.open(WRITE).await.unwrap();
     let stop = CancellationToken::new();
-    let told = stop.clone();
-    let (edited, ()) = tokio::join!(branch.edit(&delete, &stop), async move {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        told.cancel();
-    });
+    let log = world.directory.path().join("shop.db-wal");
+    let written = || std::fs::metadata(&log).and_then(|log| log.modified()).unwrap();
+    let (before, is_done) = (written(), AtomicBool::new(false));
+    let editing = async {
+        let edited = branch.edit(&delete, &stop).await;
+        is_done.store(true, Ordering::Relaxed);
+        edited
+    };
+    let stopping = async {
+        // It is under way once it writes, unless it is done by then.
+        while written() == before && !is_done.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    let (edited, ()) = tokio::join!(editing, stopping);
     // It may have been quicker, and is then done: the answer is what is there.
     if let Err(error) = edited {
         assert!(matches!(error, StoreError::Cancelled), "{error:?}");
@@ -495,7 +535,11 @@ async fn edits_are_described_by_their_statements() {
     let t = world.table("t");
     let edit = Edit::Insert(named(&t, &[(3, "c"), (4, "d")]));
     assert_eq!(world.connector.describe_edit(&edit), "INSERT OR ABORT INTO \"main\".\"t\" (\"id\", \"name\") VALUES (?1, ?2)");
-    let text = batch(&t, &[NAME], vec![texts(&[Some("a")])]);
-    let by_name = DeleteRows { store: store(), table: t.clone(), key: vec![NAME], rows: text, returning: Vec::new() };
-    assert!(world.connector.accepts_edit(&Edit::DeleteRows(by_name)).is_err());
+    let by = |key: usize, values: ArrayRef| {
+        let rows = batch(&t, &[key], vec![values]);
+        Edit::DeleteRows(DeleteRows { store: store(), table: t.clone(), key: vec![key], rows, returning: Vec::new() })
+    };
+    assert!(world.connector.accepts_edit(&by(NAME, texts(&[Some("a")]))).is_ok());
+    // A day has more forms than one.
+    assert!(world.connector.accepts_edit(&by(DAY, Arc::new(Date32Array::from(vec![1])))).is_err());
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use tributary::error::Diagnose;
+use tributary::stores::commit::{Gid, LogId, Resolved, Verdict};
 use tributary::stores::connector::{Capabilities, KEYS_EACH, ScanLimits};
 use tributary::stores::predicate::{ColumnRef, Comparison};
 use tributary::stores::value::Value;
-use tributary::stores::{Branch, Connector, Predicate, Purpose, Pushdown, Scan};
+use tributary::stores::{Branch, Connector, Predicate, Purpose, Pushdown, Scan, StoreError};
 
 use super::reading::{self, Filled, Tally, seen, whole};
 use super::sample::{self, PATTERNS};
@@ -60,14 +61,22 @@ async fn snapshot_of_a_statement(world: &dyn World, declared: bool) {
     assert_eq!((seen(&connector, &*later, &left).await, seen(&connector, &*later, &right).await), (2, 2));
 }
 
-/// The contract has no way to prepare yet, so a store that declares it declares too much. Where it does not, a transaction
-/// that was committed is over: nothing of it waits in the store.
+/// What is prepared is in `writes`. Here a transaction that was committed is over: nothing of it waits in the store, and one that only
+/// reads has nothing to promise.
 async fn prepared_transactions(world: &dyn World, declared: bool) {
-    assert!(!declared, "there is no way to prepare a transaction that this could prove");
     let connector = world.open("");
-    let branch = connector.open(Purpose::Transaction { read_only: false, repeatable: true }).await.unwrap();
+    connector.in_doubt().await.unwrap();
+    let branch = connector.open(Purpose::Transaction { read_only: true, repeatable: true }).await.unwrap();
+    assert!(branch.leader().is_none());
     assert_eq!(branch.commit().await.unwrap(), None, "a position that nothing can read is no use");
     drop(branch);
+    let unknown = Gid { log: LogId(1), number: 1 }.of_store(connector.name());
+    let resolved = connector.resolve(&unknown, Verdict::Abort).await;
+    if declared {
+        assert_eq!(resolved.unwrap(), Resolved::Gone);
+    } else {
+        assert!(matches!(resolved, Err(StoreError::Unsupported { .. })), "{resolved:?}");
+    }
     until("the end of a transaction", async || world.busy().await == 0).await;
 }
 

@@ -1,5 +1,7 @@
-//! Edits: what they change, count and give back, what others see of them, how transactions end, and what goes wrong.
+//! Edits: what they change, count and give back, what others see of them, how transactions end, alone and with those of other stores,
+//! and what goes wrong.
 
+mod commits;
 mod edits;
 mod holding;
 mod transactions;
@@ -21,6 +23,7 @@ pub async fn check(world: &dyn World) {
     edits::check(world).await;
     transactions::check(world).await;
     holding::check(world).await;
+    commits::check(world).await;
 }
 
 /// A table of a key, an integer `n` and a text `label`, and a connector to it.

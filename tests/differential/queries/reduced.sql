@@ -60,3 +60,22 @@ SELECT count(*) FROM shop.products GROUP BY true::boolean ORDER BY 'x'::text
 SELECT upper(a) AS u, a || 'x' AS x, length(a) AS l, n FROM (SELECT coalesce(email, email) AS a, count(*) AS n FROM shop.customers GROUP BY 1 HAVING coalesce(email, email) LIKE '%@%' OR coalesce(email, email) < 'b') AS t
 SELECT upper(coalesce(bin, bin)) AS u, count(*) AS n FROM shop.moves GROUP BY coalesce(bin, bin) HAVING count(*) > 1 AND lower(coalesce(bin, bin)) > 'a'
 SELECT coalesce(code, code) || '!' AS a, length(coalesce(code, code)) AS l FROM shop.customers GROUP BY coalesce(code, code) HAVING coalesce(code, code) <> 'abc'
+SELECT t1.id AS a, count(*) AS n FROM shop.orders AS t1 LEFT JOIN shop.products AS t2 ON t1.id = t2.id WHERE NOT (t2.id IS NOT NULL OR t2.id BETWEEN 1 AND 1) GROUP BY 1
+SELECT o.id, c.name FROM shop.orders AS o LEFT JOIN shop.customers AS c ON o.customer = c.id WHERE c.id IS NULL AND c.name > 'a'
+SELECT o.id FROM crm.stock AS o LEFT JOIN crm.clients AS c ON o.item = c.id WHERE c.id IS NULL AND c.city <> 'x' OR c.id < 0
+SELECT o.id FROM archive.stamps AS o LEFT JOIN archive.reviews AS c ON o.owner = c.id WHERE c.id IS NULL AND c.rating > 0
+SELECT o.no FROM field.visits AS o LEFT JOIN field.readings AS c ON o.no = c.no WHERE c.no IS NULL AND c.item > 0
+SELECT (id % 3)::int * 2 AS a, sum(wide) AS s, every(id > 0) AS e FROM crm.clients GROUP BY ROLLUP ((id % 3)::int * 2, (city))
+SELECT ((id % 10) + 1)::bigint AS a, city, count(*) AS n FROM crm.clients GROUP BY CUBE (((id % 10) + 1)::bigint, city)
+SELECT (id % 4)::text AS a, tier, count(*) AS n FROM crm.clients GROUP BY GROUPING SETS (((id % 4)::text, tier), (id % 4)::text, (tier), ())
+SELECT a % 2 AS b FROM (SELECT CASE WHEN NULL::text = 'x' THEN 1 END AS a FROM shop.products) AS t
+SELECT (CASE WHEN NULL::boolean THEN 1.5 END) % 2 AS a, coalesce(NULL::int, NULL::int) % 2 AS b, (CASE WHEN false THEN qty END) + 1 AS c FROM crm.stock
+SELECT 1 AS one FROM (SELECT t2.id::text AS a, count(*) AS n FROM archive.reviews AS t2 JOIN shop.customers AS t3 ON t2.product = t3.id GROUP BY 1) AS t
+SELECT id::text AS a, count(*) AS n FROM shop.customers GROUP BY id::text
+SELECT id::text::varchar(1) AS a, count(*) AS n, max(name) AS m FROM shop.customers GROUP BY 1
+SELECT c.id::numeric(5, 1) AS a, count(*) AS n FROM crm.clients AS c JOIN archive.reviews AS r ON r.product = c.id GROUP BY c.id::numeric(5, 1) HAVING count(*) > 1
+WITH w AS (SELECT -3::bigint::text AS a) SELECT 1 AS one FROM shop.products
+WITH w AS (SELECT upper(id) AS a FROM shop.products), v AS (SELECT 1 AS b) SELECT b FROM v
+WITH w AS (SELECT 1 / 0 AS a), v AS (SELECT 1 AS b) SELECT b FROM v
+SELECT d.one FROM shop.order_lines AS t1 JOIN (SELECT t7.id AS a, 1 AS one FROM (SELECT count(*) AS n FROM crm.clients AS t4 JOIN shop.customers AS t5 ON t4.id = t5.id WHERE t4.id = 30) AS d6 JOIN shop.customers AS t7 ON d6.n = t7.id) AS d ON t1.id = d.a AND t1.id = 1 ORDER BY d.one, d.one, t1.id, d.a
+SELECT d.one FROM shop.order_lines AS t1 JOIN (SELECT t7.id AS a, 1 AS one FROM (SELECT bool_and(t4.id IS NULL) AS b, count(*) AS n FROM crm.clients AS t4 JOIN shop.customers AS t5 ON t4.id = t5.id WHERE t4.id = 30) AS d6 JOIN shop.customers AS t7 ON d6.n = t7.id) AS d ON t1.id = d.a AND t1.id = -1 ORDER BY one, t1.id, d.a

@@ -2,7 +2,6 @@
 
 use std::str::FromStr;
 
-use arrow::datatypes::i256;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Decimal128, Uuid};
@@ -12,7 +11,6 @@ use crate::error::sqlstate;
 use crate::pgtype::PgType;
 use crate::stores::cell::{Cell, Cells, write_text};
 use crate::stores::document::DocumentType;
-use crate::stores::value::Value;
 
 /// The most digits of a `decimal128`.
 const DIGITS_MAX: usize = 34;
@@ -84,24 +82,6 @@ pub(super) fn bson(cell: &Cell<'_>, pg_type: PgType, kind: &DocumentType) -> Res
     })
 }
 
-/// A constant as a value of a column.
-pub(super) fn of_value(value: &Value) -> Cell<'_> {
-    match value {
-        Value::Bool(truth) => Cell::Bool(*truth),
-        Value::Int(number) => Cell::Int(*number),
-        Value::Float(number) => Cell::Float8(*number),
-        Value::Decimal { unscaled, scale } => {
-            Cell::Decimal { unscaled: i256::from_i128(*unscaled), scale: i8::try_from(*scale).unwrap_or(i8::MAX) }
-        }
-        Value::Numeric(content) | Value::Text(content) => Cell::Text(content),
-        Value::Bytes(bytes) => Cell::Bytes(bytes),
-        Value::Date(days) => Cell::Date(*days),
-        Value::Time(micros) => Cell::Time(*micros),
-        Value::Timestamp(micros) => Cell::Timestamp(*micros),
-        Value::TimestampTz(micros) => Cell::TimestampTz(*micros),
-    }
-}
-
 fn number(cell: &Cell<'_>, pg_type: PgType) -> Result<Bson, Fault> {
     let mut text = String::new();
     write_text(cell, pg_type, &mut text).map_err(|_unwritable| NO_FORM)?;
@@ -135,6 +115,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, StringArray};
+    use arrow::datatypes::i256;
     use mongodb::bson::bson;
 
     use super::bson as written;

@@ -3,6 +3,7 @@
 use mongodb::bson::Bson;
 
 use crate::error::sqlstate;
+use crate::stores::cell::of_value;
 use crate::stores::connector::Scan;
 use crate::stores::document::DocumentType;
 use crate::stores::document::schema::{DOCUMENT_COLUMN, type_of_field};
@@ -13,7 +14,7 @@ use crate::stores::schema::{Table, TableKind};
 use crate::stores::value::Value;
 
 use super::super::pushdown::addressable;
-use super::document::{Fault, bson, is_written, of_value};
+use super::document::{Fault, bson, is_written};
 
 /// The place of `_id` among the columns of a collection.
 pub(super) const ID: usize = 0;

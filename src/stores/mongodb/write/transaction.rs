@@ -21,9 +21,11 @@ use tokio_util::sync::CancellationToken;
 use super::super::fragment::Pipeline;
 use super::super::pool::Pool;
 use super::super::scan::{self, Query, Watched};
+use super::mark::insertion;
 use super::{Link, run};
 use crate::error::sqlstate;
 use crate::stores::StoreError;
+use crate::stores::commit::{Hint, MarkId};
 use crate::stores::connector::{BatchStream, Scan, ScanLimits};
 use crate::stores::document::OnMismatch;
 use crate::stores::edit::{Edit, Edited};
@@ -40,6 +42,8 @@ pub(in super::super) struct Transaction {
     pool: Arc<Pool>,
     state: Mutex<State>,
     written: AtomicBool,
+    /// Names its session, by which it is ended when nobody is left who could.
+    hint: Hint,
 }
 
 struct State {
@@ -71,8 +75,14 @@ impl Transaction {
         if let Some((time, table)) = since {
             begin_at(pool, &mut session, time, table).await?;
         }
+        let hint = Hint(session.id().to_vec().unwrap_or_default());
         let state = Mutex::new(State { session, failed: false, edits: 0, marks: Vec::new() });
-        Ok(Self { pool: Arc::clone(pool), state, written: AtomicBool::new(false) })
+        Ok(Self { pool: Arc::clone(pool), state, written: AtomicBool::new(false), hint })
+    }
+
+    /// What ends it sooner after a crash.
+    pub(in super::super) fn hint(&self) -> &Hint {
+        &self.hint
     }
 
     /// Whether an edit of it may have changed something.
@@ -141,6 +151,26 @@ impl Transaction {
         let result = Box::pin(run(&mut link, edit)).await;
         state.failed = result.is_err();
         result
+    }
+
+    /// Writes the mark of a commit.
+    pub(in super::super) async fn mark(&self, mark: MarkId) -> Result<(), StoreError> {
+        let database = self.pool.database(self.pool.default_database()).await?;
+        let mut state = self.working().await?;
+        state.edits += 1;
+        // As of an edit.
+        state.failed = true;
+        self.written.store(true, Ordering::Release);
+        let command = insertion(&self.pool, mark);
+        let session = &mut state.session;
+        let reply = self.pool.within("a mark", async { database.run_command(command).session(session).await }).await?;
+        match self.pool.context.refused(&reply) {
+            Some(refused) => Err(refused),
+            None => {
+                state.failed = false;
+                Ok(())
+            }
+        }
     }
 
     /// Marks a state.

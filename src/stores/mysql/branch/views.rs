@@ -46,7 +46,7 @@ pub(super) async fn transaction_view(shared: &Arc<Shared>, access: Access, repea
     // Without a position all scans take turns on one connection.
     let proved = position.as_ref().map_or(Ok(()), |position| proved(shared, &lease, position));
     let primary = Arc::new(AsyncMutex::new(Some(lease)));
-    let writing = (access == Access::Write && !shared.settings.read_only).then(Writing::default);
+    let writing = (access == Access::Write && !shared.settings.read_only).then(Box::default);
     Ok(View::Transaction(Transaction { primary, beside: Mutex::new(Vec::new()), position, repeatable, proved, writing }))
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn writing_view(shared: &Arc<Shared>, isolation: WriteIsolation
         position: None,
         repeatable: isolation != WriteIsolation::ReadCommitted,
         proved: Ok(()),
-        writing: Some(writing),
+        writing: Some(Box::new(writing)),
     }))
 }
 

@@ -1,4 +1,4 @@
-//! Savepoints of a transaction that writes, and what had been written before each.
+//! Savepoints of a transaction that writes, and what had been written and changed before each.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
@@ -27,22 +27,34 @@ impl Mark {
     }
 }
 
-/// Live savepoints, the oldest first, and whether something had been written before each.
+/// Live savepoints, the oldest first.
 #[derive(Debug, Default)]
-pub(in super::super) struct Marks(Mutex<Vec<(u32, bool)>>);
+pub(in super::super) struct Marks(Mutex<Vec<Live>>);
+
+/// A savepoint, and how the transaction stood before it.
+#[derive(Debug)]
+struct Live {
+    id: u32,
+    had_written: bool,
+    had_changed: bool,
+}
 
 impl Marks {
     /// Takes note of what the server has done. A transaction that has come back to a time before its first write has not written.
     pub(in super::super) fn note(&self, mark: Mark, id: u32, flags: &Flags) {
         let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = marks.iter().rposition(|(live, _)| *live == id);
+        let place = marks.iter().rposition(|live| live.id == id);
         match (mark, place) {
-            (Mark::Set, _) => marks.push((id, flags.has_written.load(Ordering::Acquire))),
+            (Mark::Set, _) => marks.push(Live {
+                id,
+                had_written: flags.has_written.load(Ordering::Acquire),
+                had_changed: flags.has_changed.load(Ordering::Acquire),
+            }),
             (Mark::Release, Some(place)) => marks.truncate(place),
             (Mark::ComeBack, Some(place)) => {
                 marks.truncate(place + 1);
-                let had_written = marks.last().is_none_or(|(_, had_written)| *had_written);
-                flags.has_written.store(had_written, Ordering::Release);
+                flags.has_written.store(marks.last().is_none_or(|live| live.had_written), Ordering::Release);
+                flags.has_changed.store(marks.last().is_none_or(|live| live.had_changed), Ordering::Release);
             }
             (Mark::Release | Mark::ComeBack, None) => {}
         }
@@ -74,5 +86,17 @@ mod tests {
         write();
         marks.note(Mark::Release, 1, &flags);
         assert!(come_back(1));
+    }
+
+    #[test]
+    fn what_was_undone_was_not_changed() {
+        let (marks, flags) = (Marks::default(), Flags::default());
+        for (changes_before, expected) in [(false, false), (true, true)] {
+            flags.has_changed.store(changes_before, Ordering::Release);
+            marks.note(Mark::Set, 1, &flags);
+            flags.has_changed.store(true, Ordering::Release);
+            marks.note(Mark::ComeBack, 1, &flags);
+            assert_eq!(flags.has_changed.load(Ordering::Acquire), expected);
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! Edit ─ accept: whether the server does what PostgreSQL would
 //!      ├ one statement: rows (values by value.rs) or fragment::whole → Job ─┐
 //!      └ several: conflict (ON CONFLICT by hand), rows (one by one)        ─┴ Writer → the answer, whatever stops it
-//! Branch ─ Writing: XA transaction (xa), scans that take turns on its connection (turn)
+//! Branch ─ Writing: XA transaction (xa), scans that take turns on its connection (turn), what is prepared (prepared)
 //! ```
 //!
 //! **Invariants:** an edit is never left before the server has answered: who wants it to end early has it killed on the server. A
@@ -16,6 +16,7 @@
 mod accept;
 mod conflict;
 mod marks;
+mod prepared;
 mod rows;
 mod turn;
 mod value;
@@ -42,8 +43,9 @@ use writer::Writer;
 
 pub(super) use accept::{accepts_truncate, has_transactions};
 pub(super) use marks::{Mark, Marks};
+pub(super) use prepared::{in_doubt, prepare, recover, resolve, settle};
 pub(super) use turn::{Flags, Turn, share};
-pub(super) use xa::{Xid, Xids};
+pub(super) use xa::{Names, Xid};
 
 const BEGIN_READING: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION READ ONLY";
 const BEGIN_WRITING: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION READ WRITE";
@@ -86,13 +88,14 @@ pub(super) async fn roll_back(mut lease: Lease) -> Result<(), StoreError> {
 /// # Errors
 /// As [`begin`].
 pub(super) async fn begin_xa(shared: &Arc<Shared>, isolation: WriteIsolation) -> Result<(Lease, Xid), StoreError> {
-    let xid = shared.xids.next();
+    let mut xid = shared.names.next();
     let mut lease = shared.leaders.lease().await?;
     match xa::begin(&mut lease, isolation, &xid).await {
         Err(StoreError::ConnectionLost { .. }) if lease.reused => {
             drop(lease);
             shared.leaders.forget_idle();
             lease = shared.leaders.lease().await?;
+            xid = shared.names.next();
             xa::begin(&mut lease, isolation, &xid).await?;
         }
         outcome => outcome?,

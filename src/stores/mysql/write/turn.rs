@@ -24,6 +24,9 @@ pub(in super::super) struct Flags {
     pub(in super::super) is_alone: AtomicBool,
     /// Whether an edit of it may have changed something.
     pub(in super::super) has_written: AtomicBool,
+    /// Whether one has met or made a row. A transaction in which none has is not to be prepared: InnoDB takes no part in it, and the
+    /// server says of it later that it has rolled it back.
+    pub(in super::super) has_changed: AtomicBool,
     /// Whether a statement of it failed, or did not come to its end.
     pub(in super::super) has_failed: AtomicBool,
     /// Bytes of scans in memory.

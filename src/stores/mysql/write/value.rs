@@ -53,7 +53,8 @@ pub(super) fn unfit(shared: &Shared, table: &Table, column: &Column, fault: Faul
         let (table, column) = (table.id.name.clone(), name.to_owned());
         return StoreError::Value { store, table, column, sqlstate: fault.sqlstate, rule: fault.rule };
     }
-    let site = Site { schema: Some(table.id.namespace.clone()), table: Some(table.id.name.clone()), column: Some(name.to_owned()) };
+    let id = table.id.clone();
+    let site = Site { store: None, schema: Some(id.namespace), table: Some(id.name), column: Some(name.to_owned()) };
     StoreError::Remote {
         store,
         sqlstate: fault.sqlstate.to_owned(),

@@ -53,7 +53,11 @@ impl View {
             ViewKind::EachScan(_) => (None, None),
             ViewKind::Once | ViewKind::Writing(_) => return Ok(None),
             ViewKind::Snapshot { leader, worker_begin, reserved, .. } => {
-                if leader.lock().await.is_none() {
+                let has_leader = leader.lock().await.is_some();
+                if self.writing.get().is_some() {
+                    return Ok(None);
+                }
+                if !has_leader {
                     return Err(self.ended());
                 }
                 let slot = reserved.lock().unwrap_or_else(PoisonError::into_inner).pop();

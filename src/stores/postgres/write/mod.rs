@@ -4,15 +4,16 @@
 //! Edit → statement (one INSERT, UPDATE or DELETE; rows as texts in parameters) → run → how many rows, and those of RETURNING
 //!     once           a statement that the server commits by itself; a transaction around one that gives rows back
 //!     transaction    BEGIN … COMMIT on one connection, with savepoints; scans in it are cursors
+//!     prepared       PREPARE TRANSACTION in the place of COMMIT, and what comes of it
 //! ```
 //!
 //! **Invariants:** an edit is one statement of the server, so that it is done or not done; what has been sent is never sent again; an
 //! edit is asked to end by a request to the server, and its real answer is waited for; a lost answer to what commits is
-//! [`StoreError::OutcomeUnknown`]. A value reaches a column by assignment, which fails where a cast would cut. Deliberately absent:
-//! `PREPARE TRANSACTION`; a transaction that has exported its snapshot cannot be prepared, so one that is to be must not lead others.
+//! [`StoreError::OutcomeUnknown`]. A value reaches a column by assignment, which fails where a cast would cut.
 
 mod cursor;
 mod once;
+mod prepared;
 mod run;
 mod statement;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tests;
 mod transaction;
 
 pub(super) use once::{define, once};
+pub(super) use prepared::{in_doubt, resolve};
 pub(super) use statement::{describe, native};
 pub(super) use transaction::{Transaction, begin, modes_of};
 

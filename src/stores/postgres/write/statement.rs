@@ -22,7 +22,7 @@ use super::super::super::edit::{DeleteRows, Edit, Insert, UpdateRows};
 use super::super::super::error::StoreError;
 use super::super::super::relational::edit::{conflict, delete, insert_head, update};
 use super::super::super::relational::{Dialect, Sql, Unwritable};
-use super::super::super::schema::{Collation, Column, Table};
+use super::super::super::schema::{Collation, Column, Generated, Table};
 use super::super::super::truncate::{Emptied, Truncate};
 use super::super::super::value::Value;
 use super::super::fragment::Postgres;
@@ -143,6 +143,10 @@ fn write(edit: &Edit, spell: Spell<'_>, sql: &mut Sql) -> Result<(), Unwritable>
 fn write_insert(insert: &Insert, spell: Spell<'_>, sql: &mut Sql) -> Result<(), Unwritable> {
     let table = &insert.table;
     insert_head(table, &insert.columns, sql)?;
+    // Such a column is among them only where the statement said so; one that is computed the server refuses nevertheless.
+    if insert.columns.iter().filter_map(|ordinal| table.columns.get(*ordinal)).any(|column| column.generated == Generated::Always) {
+        sql.push(" OVERRIDING SYSTEM VALUE");
+    }
     match (insert.columns.as_slice(), insert.rows.num_rows()) {
         ([], 1) => sql.push(" DEFAULT VALUES"),
         ([], rows) => {

@@ -11,7 +11,7 @@ use super::super::super::edit::{
 };
 use super::super::super::fragment::{Expression, Node, Relation};
 use super::super::super::predicate::{ColumnRef, Comparison, Predicate};
-use super::super::super::schema::{Collation, Column, ColumnStatistics, Generated, Table, TableId, TableKind};
+use super::super::super::schema::{Collation, Column, ColumnStatistics, Generated, Table};
 use super::super::super::value::Value;
 use super::super::types::{NativeType, map};
 use super::statement::{Parameters, Statement};
@@ -42,20 +42,7 @@ fn table() -> Arc<Table> {
         column("ci", 25, 'b', "text"),
     ];
     columns[5].collation = Collation::Loose("ci".to_owned());
-    Arc::new(Table {
-        id: TableId { namespace: "public".to_owned(), name: "t".to_owned() },
-        kind: TableKind::Table,
-        schema: Table::arrow_schema(&columns),
-        columns,
-        primary_key: None,
-        unique_keys: Vec::new(),
-        foreign_keys: Vec::new(),
-        checks: Vec::new(),
-        indexes: Vec::new(),
-        comment: None,
-        row_estimate: None,
-        division: None,
-    })
+    Arc::new(Table::plain("public", "t", columns))
 }
 
 fn rows(columns: &[(usize, ArrayRef)]) -> RecordBatch {
@@ -99,6 +86,18 @@ fn one_row_is_bound_value_by_value() {
         "INSERT INTO \"public\".\"t\" (\"id\", \"na\"\"me\", \"mood\") VALUES ($1::text::int4, $2::text::varchar, \
          $3::text::public.mood) RETURNING \"id\", \"mood\"::text, \"pair\"::text",
         &Parameters::Row(vec![Some("-7".to_owned()), Some(hostile.to_owned()), None]),
+    );
+}
+
+#[test]
+fn values_of_identities_override_those_of_the_server() {
+    let Edit::Insert(edit) = insert(&[(0, numbers(&[7]))], None, &[]) else { panic!("an insertion") };
+    let mut counted = Table::clone(&edit.table);
+    counted.columns[0].generated = Generated::Always;
+    check(
+        &Edit::Insert(Insert { table: Arc::new(counted), ..edit }),
+        "INSERT INTO \"public\".\"t\" (\"id\") OVERRIDING SYSTEM VALUE VALUES ($1::text::int4)",
+        &Parameters::Row(some(&["7"])),
     );
 }
 

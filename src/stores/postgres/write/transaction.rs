@@ -1,7 +1,7 @@
 //! A transaction that writes, or is serializable: one connection on which scans, edits and savepoints take turns.
 //!
 //! ```text
-//! BEGIN … → (DECLARE, FETCH | edit | SAVEPOINT, ROLLBACK TO, RELEASE)* → SELECT; COMMIT, or ROLLBACK
+//! BEGIN … → (DECLARE, FETCH | edit | SAVEPOINT, ROLLBACK TO, RELEASE)* → SELECT; COMMIT, or ROLLBACK, or SELECT; PREPARE TRANSACTION
 //! ```
 //!
 //! **Invariants:** whoever uses the connection holds the lock on it for one statement; what a dropped scan left is read before the next
@@ -18,6 +18,7 @@ use sqlx::postgres::PgRow;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
+use super::super::super::commit::BranchId;
 use super::super::super::connector::WriteIsolation;
 use super::super::super::edit::{Edit, Edited};
 use super::super::super::error::StoreError;
@@ -39,21 +40,30 @@ const ANSWER: &str = "the answer to a statement of a transaction that writes";
 /// An open transaction. Dropping it rolls it back.
 pub(in super::super) struct Transaction {
     inner: Arc<Inner>,
-    line: Mutex<Line>,
+    pub(super) line: Mutex<Line>,
     /// The process that serves the connection.
     process_id: i32,
-    has_written: AtomicBool,
+    pub(super) has_written: AtomicBool,
     left: std::sync::Mutex<Left>,
     cursors: AtomicU64,
 }
 
 /// The connection and what is known of its transaction.
 pub(super) struct Line {
-    /// Gone when the transaction has ended.
-    lease: Option<Lease>,
+    /// Gone when the transaction has ended or is prepared.
+    pub(super) lease: Option<Lease>,
     has_failed: bool,
     /// Savepoints, and whether something had been written before them.
     savepoints: Vec<(u32, bool)>,
+    /// What is left of one that is prepared: the connection, which is in no transaction any more, and the name.
+    pub(super) prepared: Option<(Lease, BranchId)>,
+}
+
+impl Line {
+    /// That of a connection in a transaction.
+    pub(super) fn of(lease: Option<Lease>) -> Self {
+        Self { lease, has_failed: false, savepoints: Vec::new(), prepared: None }
+    }
 }
 
 /// Cursors that nobody reads any more.
@@ -90,7 +100,7 @@ impl Transaction {
         Arc::new(Self {
             inner: inner.clone(),
             process_id: lease.process_id(),
-            line: Mutex::new(Line { lease: Some(lease), has_failed: false, savepoints: Vec::new() }),
+            line: Mutex::new(Line::of(Some(lease))),
             has_written: AtomicBool::new(false),
             left: std::sync::Mutex::new(Left::default()),
             cursors: AtomicU64::new(0),
@@ -185,7 +195,7 @@ impl Transaction {
     pub(in super::super) async fn commit(&self) -> Result<(), StoreError> {
         let mut line = self.ready().await?;
         // Whoever does not wait for the answer has ended it all the same, and no later word can be about it.
-        let mut ending = Line { lease: line.lease.take(), has_failed: false, savepoints: Vec::new() };
+        let mut ending = Line::of(line.lease.take());
         let outcome = self.say(&mut ending, "SELECT; COMMIT").await;
         // Dropping the lease closes a connection that is lost, and rolls back what the server refused to commit.
         let lease = ending.lease.take();
@@ -279,7 +289,7 @@ impl Transaction {
     }
 
     /// Runs a statement of our own.
-    async fn say(&self, line: &mut Line, sql: &str) -> Result<(), StoreError> {
+    pub(super) async fn say(&self, line: &mut Line, sql: &str) -> Result<(), StoreError> {
         self.rows(line, sql, None, &mut |_| Ok(())).await
     }
 
@@ -339,7 +349,7 @@ impl Transaction {
         }
     }
 
-    fn ended(&self) -> StoreError {
+    pub(super) fn ended(&self) -> StoreError {
         self.said(sqlstate::NO_ACTIVE_SQL_TRANSACTION, "the transaction on the store has ended")
     }
 

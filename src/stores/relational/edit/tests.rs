@@ -11,7 +11,7 @@ use super::super::super::edit::{
 };
 use super::super::super::fragment::{Expression, Function, Node, Relation, Tables};
 use super::super::super::predicate::{ColumnRef, Comparison, Predicate};
-use super::super::super::schema::{Collation, Column, ColumnStatistics, Generated, Table, TableId, TableKind};
+use super::super::super::schema::{Collation, Column, ColumnStatistics, Generated, Table, TableId};
 use super::super::super::value::Value;
 use super::super::embedded::COLUMN_KEY;
 use super::super::fragment::{Pen, Phrasing};
@@ -72,20 +72,7 @@ fn table_of(name: &str, columns: &[&str]) -> Arc<Table> {
         statistics: ColumnStatistics::default(),
     };
     let columns: Vec<Column> = columns.iter().map(column).collect();
-    Arc::new(Table {
-        id: id(name),
-        kind: TableKind::Table,
-        schema: Table::arrow_schema(&columns),
-        columns,
-        primary_key: None,
-        unique_keys: Vec::new(),
-        foreign_keys: Vec::new(),
-        checks: Vec::new(),
-        indexes: Vec::new(),
-        comment: None,
-        row_estimate: None,
-        division: None,
-    })
+    Arc::new(Table::plain("n", name, columns))
 }
 
 fn store() -> StoreName {

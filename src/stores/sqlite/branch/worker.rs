@@ -12,13 +12,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::super::super::connector::{GATHER_BYTES_MAX, ScanLimits};
-use super::super::super::edit::{Edit, Edited};
+use super::super::super::edit::Edited;
 use super::super::super::error::StoreError;
 use super::super::layout::{Filler, Layout};
 use super::super::pool::Pool;
 use super::super::scan::{Database, Statement};
 use super::super::write::failure::{in_failed, rolled_back, told, too_much};
 use super::super::write::{is_long, run};
+use super::neighbours::{Group, closed};
 use super::{Answer, Command, Mark, Mode, Order, Piece, Request};
 
 /// SQLite instructions between two looks at whether the reader is still there: well under a millisecond.
@@ -36,10 +37,14 @@ pub(super) struct Worker {
     pub(super) mode: Mode,
     /// Whether an edit has failed since the savepoint that one may come back to.
     pub(super) failed: bool,
+    /// The files of its transaction.
+    pub(super) group: Group,
 }
 
 /// A scan under way.
-struct Running<'database> {
+pub(super) struct Running<'database> {
+    /// The store that is read.
+    pool: Arc<Pool>,
     /// `None` when it has been read to its end.
     statement: Option<Statement<'database>>,
     filler: Filler,
@@ -58,17 +63,17 @@ enum Watched {
     #[default]
     Nothing,
     /// Rows for a reader.
-    Scan(mpsc::Sender<Answer>),
+    Scan(mpsc::Sender<Answer>, Arc<Pool>),
     /// An edit that may be told to stop.
-    Edit(CancellationToken),
+    Edit(CancellationToken, Arc<Pool>),
 }
 
 impl Watched {
     fn is_over(&self, closing: &CancellationToken) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Scan(reader) => reader.is_closed() || closing.is_cancelled(),
-            Self::Edit(stop) => stop.is_cancelled() || closing.is_cancelled(),
+            Self::Scan(reader, pool) => reader.is_closed() || closing.is_cancelled() || pool.closing().is_cancelled(),
+            Self::Edit(stop, pool) => stop.is_cancelled() || closing.is_cancelled() || pool.closing().is_cancelled(),
         }
     }
 }
@@ -109,7 +114,8 @@ impl Worker {
             // The connection's own thread is gone; `opened` is dropped and the caller told.
             Err(_) => false,
         };
-        if !clean {
+        // Whoever is lent the connection next would find the other files there.
+        if !clean || self.group.has_attached() {
             connection.close_on_drop();
         }
         drop(connection);
@@ -143,8 +149,19 @@ impl Worker {
             return if commit && self.mode != Mode::Once { Err(rolled_back(store)) } else { Ok(()) };
         }
         let is_kept = commit && !self.failed;
+        if is_kept {
+            self.fits_together(database)?;
+        }
         let ended = database.run(if is_kept { "COMMIT" } else { "ROLLBACK" });
-        ended.map_err(|failure| told(&self.pool, None, failure))?;
+        ended.map_err(|failure| {
+            // The journal may be gone although SQLite could not see that it is: others then find what was written.
+            let is_doubtful = is_kept && failure.code & 0xff == libsqlite3_sys::SQLITE_IOERR;
+            let error = told(&self.pool, None, failure);
+            if !is_doubtful {
+                return error;
+            }
+            StoreError::OutcomeUnknown { store: store.to_owned(), reason: format!("The commit failed: {error}.") }
+        })?;
         if commit && !is_kept { Err(in_failed(store)) } else { Ok(()) }
     }
 
@@ -159,8 +176,11 @@ impl Worker {
                 tokio::select! {
                     command = self.inbox.recv() => Event::Command(command),
                     Some(demand) = demands.next(), if !demands.is_empty() => Event::Demand(demand),
-                    () = self.pool.closing().cancelled() => Event::GivenUp(self.pool.closed()),
-                    () = tokio::time::sleep(self.pool.snapshot_idle()) => Event::GivenUp(self.pool.too_old()),
+                    // A commit of several stores is waited for: others may be preparing.
+                    reason = closed(&self.pool, &self.group), if !self.group.sealed => Event::GivenUp(reason),
+                    () = tokio::time::sleep(self.pool.snapshot_idle()), if !self.group.sealed => {
+                        Event::GivenUp(self.pool.too_old())
+                    }
                 }
             });
             match event {
@@ -179,8 +199,12 @@ impl Worker {
                     }
                 }
                 Event::Command(Some(Command::Edit(order))) => {
-                    let Order { edit, stop, done } = *order;
-                    drop(done.send(self.edit(database, current, &mut running, (&edit, &stop))));
+                    let edited = self.edit(database, current, &mut running, &order);
+                    drop(order.done.send(edited));
+                }
+                Event::Command(Some(Command::Attach { file, done })) => drop(done.send(self.attach(database, &file))),
+                Event::Command(Some(Command::Seal { mark, done })) => {
+                    drop(done.send(self.seal(database, &mut running, &mark)));
                 }
                 Event::Command(Some(Command::Mark { mark, id, done })) => {
                     drop(done.send(self.mark(database, &mut running, mark, id)));
@@ -196,11 +220,11 @@ impl Worker {
     }
 
     fn start<'d>(&self, database: &'d Database<'d>, request: Request) -> Option<(Running<'d>, mpsc::Sender<Answer>)> {
-        let Request { layout, lock, limits, batches, started } = request;
-        match self.prepare(database, layout, lock.as_deref(), limits) {
+        let Request { pool, layout, lock, limits, batches, started } = request;
+        match self.prepare(database, &pool, layout, lock.as_deref(), limits) {
             Ok((statement, filler)) => {
                 let (ahead, reader) = (VecDeque::new(), batches.clone());
-                let running = Running { statement: Some(statement), filler, next_rows: FIRST_ROWS, ahead, reader };
+                let running = Running { pool, statement: Some(statement), filler, next_rows: FIRST_ROWS, ahead, reader };
                 started.send(Ok(())).is_ok().then_some((running, batches))
             }
             Err(error) => {
@@ -213,26 +237,27 @@ impl Worker {
     fn prepare<'d>(
         &self,
         database: &'d Database<'d>,
+        pool: &Pool,
         layout: Layout,
         lock: Option<&str>,
         limits: ScanLimits,
     ) -> Result<(Statement<'d>, Filler), StoreError> {
         self.check(database)?;
         if let Some(lock) = lock {
-            database.run(lock).map_err(|failure| told(&self.pool, None, failure))?;
+            database.run(lock).map_err(|failure| told(pool, None, failure))?;
         }
         let prepared = database.prepare(layout.sql()).and_then(|mut statement| {
             statement.bind(layout.values())?;
             Ok(statement)
         });
-        let statement = prepared.map_err(|failure| self.pool.store_error(failure, Some(layout.table())))?;
+        let statement = prepared.map_err(|failure| pool.store_error(failure, Some(layout.table())))?;
         let filler = layout.filler(statement.columns(), limits)?;
         Ok((statement, filler))
     }
 
     /// Whether anything but the way back is taken. SQLite may have given the transaction up by itself, where a page could not be read, say:
     /// a savepoint would then begin another one, which its release would keep.
-    fn check(&self, database: &Database<'_>) -> Result<(), StoreError> {
+    pub(super) fn check(&self, database: &Database<'_>) -> Result<(), StoreError> {
         let store = self.pool.store().as_str();
         if self.failed {
             return Err(in_failed(store));
@@ -246,7 +271,7 @@ impl Worker {
         database: &Database<'_>,
         current: &Current,
         running: &mut HashMap<u64, Running<'_>>,
-        (edit, stop): (&Edit, &CancellationToken),
+        Order { pool, edit, stop, done: _ }: &Order,
     ) -> Result<Edited, StoreError> {
         self.check(database)?;
         let [begin, end, undo] = match self.mode {
@@ -254,14 +279,14 @@ impl Worker {
             Mode::Read | Mode::ReadThenWrite | Mode::Write => ["SAVEPOINT edit", "RELEASE edit", "ROLLBACK TO edit"],
         };
         let result = self.gather(running).and_then(|()| {
-            database.run(begin).map_err(|failure| told(&self.pool, None, failure))?;
+            database.run(begin).map_err(|failure| told(pool, None, failure))?;
             if is_long(edit) {
-                watch(current, Watched::Edit(stop.clone()));
+                watch(current, Watched::Edit(stop.clone(), Arc::clone(pool)));
             }
-            let edited = run(database, &self.pool, edit, stop);
+            let edited = run(database, pool, edit, stop);
             watch(current, Watched::Nothing);
-            let edited = edited?;
-            database.run(end).map_err(|failure| told(&self.pool, Some(edit.table()), failure))?;
+            let edited = edited.map_err(|error| self.why(error, pool))?;
+            database.run(end).map_err(|failure| told(pool, Some(edit.table()), failure))?;
             Ok(edited)
         });
         if result.is_err() {
@@ -272,6 +297,14 @@ impl Worker {
             }
         }
         result
+    }
+
+    /// What stopped a statement, where that was the end of a store.
+    fn why(&self, error: StoreError, pool: &Pool) -> StoreError {
+        match error {
+            StoreError::Cancelled => self.closed(pool).unwrap_or(StoreError::Cancelled),
+            other => other,
+        }
     }
 
     fn mark(
@@ -314,7 +347,7 @@ impl Worker {
     }
 
     /// Reads open scans to their end, so that they give what was there when they were started.
-    fn gather(&self, running: &mut HashMap<u64, Running<'_>>) -> Result<(), StoreError> {
+    pub(super) fn gather(&self, running: &mut HashMap<u64, Running<'_>>) -> Result<(), StoreError> {
         let size = |answer: &Result<RecordBatch, StoreError>| answer.as_ref().map_or(0, RecordBatch::get_array_memory_size);
         let mut bytes: usize = running.values().flat_map(|scan| &scan.ahead).map(size).sum();
         for scan in running.values_mut() {
@@ -322,7 +355,7 @@ impl Worker {
                 if bytes > GATHER_BYTES_MAX {
                     return Err(too_much(self.pool.store().as_str()));
                 }
-                let batch = scan.filler.fill(statement, usize::MAX, &self.pool).transpose();
+                let batch = scan.filler.fill(statement, usize::MAX, &scan.pool).transpose();
                 if !matches!(batch, Some(Ok(_))) {
                     scan.statement = None;
                 }
@@ -348,8 +381,8 @@ impl Worker {
         let batch = match (scan.ahead.pop_front(), &mut scan.statement) {
             (Some(answer), _) => answer.map(Some),
             (None, Some(statement)) => {
-                watch(current, Watched::Scan(batches.clone()));
-                let batch = scan.filler.fill(statement, scan.next_rows, &self.pool);
+                watch(current, Watched::Scan(batches.clone(), Arc::clone(&scan.pool)));
+                let batch = scan.filler.fill(statement, scan.next_rows, &scan.pool);
                 watch(current, Watched::Nothing);
                 batch
             }
@@ -359,8 +392,7 @@ impl Worker {
         let (answer, more) = match batch {
             Ok(Some(batch)) => (Ok(Piece::Batch(batch)), true),
             Ok(None) => (Ok(Piece::End), false),
-            Err(StoreError::Cancelled) if self.pool.closing().is_cancelled() => (Err(self.pool.closed()), false),
-            Err(error) => (Err(error), false),
+            Err(error) => (Err(self.why(error, &scan.pool)), false),
         };
         // Only this thread sends on the channel, so the room it had is still there unless the reader is gone.
         let sent = batches.try_send(answer).is_ok();
@@ -402,7 +434,8 @@ mod tests {
         let database = Database::new(&mut lock);
         let (_commands, inbox) = mpsc::channel(1);
         let (runtime, given_up) = (Handle::current(), Arc::default());
-        let mut worker = Worker { pool: pool.clone(), runtime, inbox, given_up, mode: Mode::Write, failed: false };
+        let (mode, group) = (Mode::Write, Group::of((0, 0)));
+        let mut worker = Worker { pool: pool.clone(), runtime, inbox, given_up, mode, failed: false, group };
         let mut running = HashMap::new();
         database.run("BEGIN IMMEDIATE").unwrap();
         worker.mark(&database, &mut running, Mark::Set, 1).unwrap();

@@ -11,6 +11,7 @@ use super::super::document::Learning;
 use super::super::relational::documents::{Declared, Findings, TableOptions, declared_of, place, refusal, replace, tell_missing};
 use super::super::schema::{Collation, Column, ColumnStatistics, Generated, StoreSchema, Table, TableId, TableKind};
 use super::super::value::Value;
+use super::own;
 use super::scan::{Database, Failure, Statement};
 use super::types;
 use super::types::read::Cell;
@@ -42,6 +43,7 @@ fn discover_inside(database: &Database<'_>, options: &TableOptions, learning: &m
         ..StoreSchema::default()
     };
     let mut found = relations(database)?;
+    found.retain(|relation| !own::is_hidden(&relation.name));
     if let Some(first_left_out) = found.get(TABLES_MAX) {
         let reason = format!("and all tables after it in name order are left out: no more than {TABLES_MAX} are offered");
         let id = TableId { namespace: NAMESPACE.to_owned(), name: first_left_out.name.clone() };

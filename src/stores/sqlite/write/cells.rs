@@ -5,8 +5,6 @@
 
 use std::borrow::Cow;
 
-use arrow::datatypes::i256;
-
 use super::super::super::cell::{Cell, write_text};
 use super::super::super::relational::Unwritable;
 use super::super::super::schema::Column;
@@ -80,24 +78,6 @@ pub(super) fn stored<'a>(cell: &Cell<'a>, column: &Column) -> Result<Stored<'a>,
     })
 }
 
-/// A constant as a cell.
-pub(super) fn of_value(value: &Value) -> Cell<'_> {
-    match value {
-        Value::Bool(truth) => Cell::Bool(*truth),
-        Value::Int(number) => Cell::Int(*number),
-        Value::Float(number) => Cell::Float8(*number),
-        Value::Decimal { unscaled, scale } => {
-            Cell::Decimal { unscaled: i256::from_i128(*unscaled), scale: i8::try_from(*scale).unwrap_or(i8::MAX) }
-        }
-        Value::Numeric(content) | Value::Text(content) => Cell::Text(content),
-        Value::Bytes(bytes) => Cell::Bytes(bytes),
-        Value::Date(days) => Cell::Date(*days),
-        Value::Time(micros) => Cell::Time(*micros),
-        Value::Timestamp(micros) => Cell::Timestamp(*micros),
-        Value::TimestampTz(micros) => Cell::TimestampTz(*micros),
-    }
-}
-
 fn fault(sqlstate: &'static str, rule: &str) -> Fault {
     Fault { sqlstate, rule: rule.to_owned() }
 }
@@ -162,6 +142,9 @@ fn zoned<'a>(micros: i64, column: &Column) -> Result<Stored<'a>, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::i256;
+
+    use super::super::super::super::cell::of_value;
     use super::super::super::super::schema::{Collation, ColumnStatistics, Generated};
     use super::super::super::types;
     use super::super::super::types::moment;

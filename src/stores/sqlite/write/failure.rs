@@ -6,6 +6,7 @@ use super::super::super::error::StoreError;
 use super::super::super::schema::Table;
 use super::super::pool::Pool;
 use super::super::scan::Failure;
+use super::super::schema::NAMESPACE;
 use crate::error::{Site, sqlstate};
 
 /// An error in the words of SQLite, which stay its detail where we have better ones.
@@ -107,7 +108,7 @@ fn of_key(said: &str, table: Option<&Table>) -> Told {
         Some(name) => format!("duplicate key value violates unique constraint \"{name}\""),
         None => said.to_owned(),
     };
-    let site = table.map(|table| Site { schema: None, table: Some(table.id.name.clone()), column: None });
+    let site = table.map(|table| of_table(&table.id.name));
     Told { sqlstate: sqlstate::UNIQUE_VIOLATION, message, constraint, site }
 }
 
@@ -146,8 +147,12 @@ fn of_check(said: &str, table: Option<&Table>) -> Told {
         }
         _ => said.to_owned(),
     };
-    let site = table.map(|table| Site { schema: None, table: Some(table.id.name.clone()), column: None });
+    let site = table.map(|table| of_table(&table.id.name));
     Told { sqlstate: sqlstate::CHECK_VIOLATION, message, constraint, site }
+}
+
+fn of_table(name: &str) -> Site {
+    Site { schema: Some(NAMESPACE.to_owned()), table: Some(name.to_owned()), ..Site::default() }
 }
 
 /// `NOT NULL constraint failed: t.a`
@@ -167,6 +172,6 @@ fn of_null(table: &str, column: &str) -> Told {
         sqlstate: sqlstate::NOT_NULL_VIOLATION,
         message: format!("null value in column \"{column}\" of relation \"{table}\" violates not-null constraint"),
         constraint: None,
-        site: Some(Site { schema: None, table: Some(table.to_owned()), column: Some(column.to_owned()) }),
+        site: Some(Site { column: Some(column.to_owned()), ..of_table(table) }),
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! All say `OR ABORT`, because a table of SQLite may be declared to replace or pass over rows that break its rules.
 
+use super::super::super::cell::of_value;
 use super::super::super::edit::{Conflict, ConflictAction, ConflictTarget, DeleteRows, Insert, UpdateRows};
 use super::super::super::relational::edit::{conflict, insert_head};
 use super::super::super::relational::{Dialect, Sql, Unwritable};
 use super::super::super::schema::Table;
 use super::super::super::value::Value;
-use super::cells::{of_value, stored};
+use super::cells::stored;
 
 /// The most parameters of one statement.
 const PARAMETERS_MAX: usize = 32_766;
@@ -153,7 +154,7 @@ mod tests {
 
     use super::super::super::super::connector::StoreName;
     use super::super::super::super::edit::Proposed;
-    use super::super::super::super::schema::{Collation, Column, ColumnStatistics, Generated, TableId, TableKind};
+    use super::super::super::super::schema::{Collation, Column, ColumnStatistics, Generated};
     use super::super::super::types;
     use super::*;
 
@@ -168,20 +169,7 @@ mod tests {
             statistics: ColumnStatistics::default(),
         };
         let columns: Vec<Column> = [("id", "INTEGER"), ("a\"b", "TEXT"), ("day", "DATE")].into_iter().map(column).collect();
-        Arc::new(Table {
-            id: TableId { namespace: "main".to_owned(), name: "t\"t".to_owned() },
-            kind: TableKind::Table,
-            schema: Table::arrow_schema(&columns),
-            columns,
-            primary_key: None,
-            unique_keys: Vec::new(),
-            foreign_keys: Vec::new(),
-            checks: Vec::new(),
-            indexes: Vec::new(),
-            comment: None,
-            row_estimate: None,
-            division: None,
-        })
+        Arc::new(Table::plain("main", "t\"t", columns))
     }
 
     fn insert(columns: Vec<usize>, conflict: Option<Conflict>) -> Repeated {

@@ -43,6 +43,7 @@ UPDATE target.people SET visits = 7 WHERE _id = 101 RETURNING (SELECT name FROM 
 INSERT INTO target.people (_id, email, visits) VALUES (200, 'sub@x', 2) RETURNING _id, (SELECT count(*) FROM other.sources) AS many
 UPDATE target.people SET visits = 8 FROM other.sources s WHERE s.item = 1 AND people._id = 200 RETURNING nowhere
 UPDATE target.people SET visits = 8 FROM other.sources s WHERE s.item = 1 AND people._id = 200 RETURNING _id
+DELETE FROM target.people USING other.sources s WHERE s.item = 1 AND people._id = 200 RETURNING s.name, _id
 UPDATE target.people SET visits = $1 FROM other.sources s WHERE s._id = $2 AND people._id = 200 RETURNING s.name || $3 AS told, visits <- 9 <- 11 <- ?
 DELETE FROM target.people USING other.sources s WHERE s.item + 100 = people._id AND s._id = 12 RETURNING people._id, s.name, s.qty
 DELETE FROM target.people p USING other.sources s WHERE s._id = 11 AND p.visits = s._id - 2 RETURNING *

@@ -1,0 +1,448 @@
+//! Commits over several stores, put together: the log, the coordinator over it, the recovery beside it, and the audit log.
+//!
+//! ```text
+//! start: log opened → stores numbered, tables of ours made → (catalog, sessions) → a round of the recovery → clients
+//! stop:  (sessions drained) → coordinator → recovery → log → audit log → (stores)
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures::future::{join, join_all};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Memory, STOP_GRACE, ServerError};
+use crate::catalog::{Catalog, StoreEntry};
+use crate::config::{Config, environment};
+use crate::error::{Diagnose as _, Diagnosis, sqlstate};
+use crate::session::role::{Role, Roles};
+use crate::session::{Commitment, Shared, Undoing};
+use crate::stores::commit::{LogId, Numbers, OwnTable};
+use crate::stores::{Connector, StoreName};
+use crate::task::{Backoff, OwnedTask, TaskSet};
+use crate::telemetry::log::Line;
+use crate::telemetry::{Audit, Event, Family};
+use crate::write::coordinator::Coordinator;
+use crate::write::failpoint::Points;
+use crate::write::log::Journal;
+use crate::write::log::group::FileLog;
+use crate::write::log::table::TableLog;
+use crate::write::recover::retention::Own;
+use crate::write::recover::{Connectors, Recovery, Stores};
+
+/// The name of the file with the log that this server had in a table.
+const COMMIT_LOG: &str = "commit_log";
+/// The variable that names the places where tests stop commits.
+const FAILPOINTS: &str = "TRIBUTARY_FAILPOINTS";
+/// How long clients wait at most for what earlier processes have left; the rest is ended while they are served.
+const FIRST_ROUND: Duration = Duration::from_secs(10);
+
+/// The log of commits.
+#[derive(Debug, Clone)]
+enum Log {
+    File(Arc<FileLog>),
+    Table(Arc<TableLog>),
+}
+
+impl Log {
+    async fn open(config: &Config, memory: &Memory) -> Result<Self, ServerError> {
+        let Some(store) = &config.settings.commit_log else {
+            let directory = memory.state.directory().to_owned();
+            let opened = OwnedTask::spawn_blocking(move || FileLog::open(&directory)).join().await;
+            let died = || ServerError::Build(Diagnosis::new(sqlstate::INTERNAL_ERROR, "the log of commits could not be opened"));
+            return Ok(Self::File(Arc::new(opened.ok_or_else(died)??)));
+        };
+        let keeper = config.stores.iter().find(|entry| entry.name == *store);
+        let ledger = keeper.and_then(|entry| entry.entry.connector.ledger());
+        let nowhere = || {
+            let told = format!("store \"{store}\" cannot keep the log of commits");
+            ServerError::Build(Diagnosis::new(sqlstate::CONFIG_FILE_ERROR, told))
+        };
+        let before: Option<LogId> = memory.state.read(COMMIT_LOG)?;
+        let log = TableLog::open(store.as_str(), ledger.ok_or_else(nowhere)?, before).await;
+        memory.state.write(COMMIT_LOG, &log.numbers().log())?;
+        Ok(Self::Table(log))
+    }
+
+    fn journal(&self) -> Arc<dyn Journal> {
+        match self {
+            Self::File(log) => Arc::<FileLog>::clone(log),
+            Self::Table(log) => Arc::<TableLog>::clone(log),
+        }
+    }
+
+    fn table(&self) -> Option<&Arc<TableLog>> {
+        match self {
+            Self::File(_) => None,
+            Self::Table(log) => Some(log),
+        }
+    }
+
+    /// How many bytes it has on disk, where that is known.
+    fn bytes(&self) -> Option<u64> {
+        match self {
+            Self::File(log) => Some(log.bytes()),
+            Self::Table(_) => None,
+        }
+    }
+}
+
+/// What commits need while the server runs.
+#[derive(Debug)]
+pub(super) struct Commits {
+    log: Log,
+    coordinator: Arc<Coordinator>,
+    audit: Arc<Audit>,
+    own: Arc<ArcSwap<Own>>,
+    wakes: Option<mpsc::Receiver<()>>,
+    tasks: TaskSet,
+}
+
+impl Commits {
+    /// Opens the log and the audit log. Stores may be away.
+    ///
+    /// # Errors
+    /// A file that cannot be opened, or a log that is damaged.
+    pub(super) async fn open(config: &Config, memory: &Memory) -> Result<Self, ServerError> {
+        let audit = Audit::start(&config.settings.audit)?;
+        let log = Log::open(config, memory).await?;
+        // One round that was asked for is enough, however many ask.
+        let (wake, wakes) = mpsc::channel(1);
+        let coordinator = Coordinator::new(log.journal(), Arc::default(), points(), wake);
+        let own = Arc::new(ArcSwap::from_pointee(own_of(config.stores.iter().map(|store| &store.entry))));
+        Ok(Self { log, coordinator, audit, own, wakes: Some(wakes), tasks: TaskSet::new() })
+    }
+
+    /// Gives new connectors their numbers, before they are served.
+    pub(super) fn number(&self, stores: &[StoreEntry]) {
+        let numbers = self.log.journal().numbers();
+        stores.iter().for_each(|store| store.connector.number_with(&numbers));
+    }
+
+    /// Makes the tables of ours that store files ask for, so that discovery finds them. What cannot be made now is made later.
+    pub(super) async fn install(stores: &[StoreEntry]) {
+        let wanted = stores.iter().flat_map(|store| wanted(store.own).map(move |which| (Arc::clone(&store.connector), which)));
+        let made = wanted.map(|(connector, which)| async move {
+            if let Err(error) = connector.install(which).await {
+                tracing::debug!(store = %connector.name(), error = %Line(&error.to_string()), "a table of ours is made later");
+            }
+        });
+        if tokio::time::timeout(FIRST_ROUND, join_all(made)).await.is_err() {
+            tracing::debug!("tables of ours are made later");
+        }
+    }
+
+    /// What sessions commit with.
+    pub(super) fn commitment(&self) -> Commitment {
+        let (coordinator, audit, own) = (Arc::clone(&self.coordinator), Arc::clone(&self.audit), Arc::clone(&self.own));
+        Commitment { coordinator, audit, own }
+    }
+
+    /// Where everybody tells what was done.
+    pub(super) fn audit(&self) -> &Arc<Audit> {
+        &self.audit
+    }
+
+    /// What is told of commits over HTTP.
+    pub(super) fn numbered(&self) -> Numbered {
+        Numbered { log: self.log.clone(), coordinator: Arc::clone(&self.coordinator), audit: Arc::clone(&self.audit) }
+    }
+
+    /// Ends what earlier processes have left, as far as the stores answer, and goes on with the rest beside the clients.
+    pub(super) async fn start(&mut self, catalog: &Arc<Catalog>, shared: &Arc<Shared>, memory: &Arc<Memory>) {
+        self.coordinator.compensate_with(Undoing::of(shared));
+        let served = Arc::clone(catalog);
+        let stores: Stores = Arc::new(move || Arc::clone(&served.snapshot().connectors));
+        let table = self.log.table().cloned();
+        let recovery = Recovery::new(Arc::clone(&self.coordinator), Arc::clone(&stores), table, Arc::clone(&self.audit));
+        // Stores are asked for both before clients come, so that what clients do is all that they hear of afterwards.
+        let first = join(recovery.round(), tell_cautions(stores()));
+        if tokio::time::timeout(FIRST_ROUND, first).await.is_err() {
+            tracing::warn!("what earlier processes have left in the stores is ended while clients are served");
+        }
+        let stop = self.tasks.token();
+        if let Some(wakes) = self.wakes.take() {
+            self.tasks.spawn("recovery", Box::pin(Arc::clone(&recovery).run(wakes, catalog.versions(), stop.clone())));
+        }
+        self.tasks.spawn("retention", Box::pin(recovery.sweep(Arc::clone(&self.own), stop.clone())));
+        let tables =
+            Tables { catalog: Arc::clone(catalog), own: Arc::clone(&self.own), made: BTreeMap::new(), told: BTreeSet::new() };
+        self.tasks.spawn("tables of ours", Box::pin(tables.run(stop.clone())));
+        if let Log::Table(log) = &self.log {
+            let renumbered = log.renumbered();
+            self.tasks.spawn("numbers", renumber(renumbered, Arc::clone(memory), stores, stop));
+        }
+    }
+
+    /// Serves other stores.
+    pub(super) fn replace(&self, stores: &[StoreEntry]) {
+        self.own.store(Arc::new(own_of(stores.iter())));
+        // The log may have been replaced since they were numbered.
+        self.number(stores);
+    }
+
+    /// Waits for commits under way, and writes down what is known. Sessions have ended.
+    pub(super) async fn stop(&mut self) {
+        self.coordinator.stop(STOP_GRACE).await;
+        let aborted = self.tasks.stop(STOP_GRACE).await;
+        if aborted > 0 {
+            tracing::warn!(aborted, "work on commits had to be aborted");
+        }
+        self.coordinator.journal().close().await;
+        self.audit.close().await;
+    }
+}
+
+fn own_of<'a>(stores: impl Iterator<Item = &'a StoreEntry>) -> Own {
+    stores.map(|store| (store.connector.name().clone(), store.own)).collect()
+}
+
+/// The tables that a store file asks for.
+fn wanted(own: crate::catalog::OwnTables) -> impl Iterator<Item = OwnTable> {
+    let keys = own.keys.is_some().then_some(OwnTable::Keys);
+    keys.into_iter().chain(own.outbox.then_some(OwnTable::Outbox))
+}
+
+/// Where tests stop commits. Nobody stops those of a release build.
+fn points() -> Points {
+    let Some(text) = environment::text(FAILPOINTS) else { return Points::default() };
+    if !cfg!(debug_assertions) {
+        tracing::warn!("{FAILPOINTS} is set, and this build does not heed it");
+        return Points::default();
+    }
+    Points::parse(&text).unwrap_or_else(|wrong| {
+        tracing::error!(wrong, "{FAILPOINTS} is not heeded");
+        Points::default()
+    })
+}
+
+/// What is told of commits over HTTP.
+pub(super) struct Numbered {
+    log: Log,
+    coordinator: Arc<Coordinator>,
+    audit: Arc<Audit>,
+}
+
+impl Numbered {
+    /// Whether the log can be written to.
+    pub(super) fn has_log(&self) -> bool {
+        self.coordinator.can_commit_several().is_ok()
+    }
+
+    pub(super) fn families(&self) -> Vec<Family> {
+        let shown = self.coordinator.shown();
+        let counts = shown.counts().into_iter().map(|(guarantee, outcome, count)| {
+            let values = [guarantee, outcome].map(str::to_owned);
+            (values, count)
+        });
+        let in_doubt = u64::try_from(shown.in_doubt().len()).unwrap_or(u64::MAX);
+        let mut families = vec![
+            Family::counter(
+                "tributary_commits_total",
+                "Transactions that have written, by what was promised of them and how they ended.",
+            )
+            .by_both(["guarantee", "outcome"], counts),
+            Family::gauge("tributary_in_doubt", "Prepared branches in the stores that nobody has ended yet.").is(in_doubt),
+            self.audit.family(),
+        ];
+        let bytes = self.log.bytes();
+        families.extend(
+            bytes.map(|bytes| Family::gauge("tributary_commit_log_bytes", "Bytes of the log of commits on disk.").is(bytes)),
+        );
+        families
+    }
+}
+
+/// Says once what weakens promises about stores.
+async fn tell_cautions(stores: Arc<Connectors>) {
+    let asked = stores.iter().map(|(store, connector)| async move { (store, connector.preflight().await) });
+    for (store, found) in join_all(asked).await {
+        match found {
+            Ok(cautions) => {
+                for caution in cautions {
+                    tracing::warn!(%store, key = caution.key, mend = %Line(&caution.mend), "{}", Line(&caution.told));
+                }
+            }
+            Err(error) => tracing::debug!(%store, error = %Line(&error.to_string()), "it is not known what weakens its promises"),
+        }
+    }
+}
+
+/// Gives all connectors the numbers of another log whenever one was taken, and remembers which it is.
+async fn renumber(mut renumbered: watch::Receiver<Arc<Numbers>>, memory: Arc<Memory>, stores: Stores, stop: CancellationToken) {
+    loop {
+        // Cancel-safe: numbers that are not seen here are seen the next time.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = renumbered.changed() => if changed.is_err() { return },
+        }
+        let numbers = Arc::clone(&renumbered.borrow_and_update());
+        stores().values().for_each(|connector| connector.number_with(&numbers));
+        let (memory, log) = (Arc::clone(&memory), numbers.log());
+        let written = OwnedTask::spawn_blocking(move || memory.state.write(COMMIT_LOG, &log)).join().await;
+        if let Some(Err(error)) = written {
+            tracing::warn!(error = %error, detail = error.detail(), "the log of commits is not known to the next start");
+        }
+    }
+}
+
+/// Makes tables of ours in stores that were away, and in those that a reload brings.
+struct Tables {
+    catalog: Arc<Catalog>,
+    own: Arc<ArcSwap<Own>>,
+    /// Connectors whose store has the table.
+    made: BTreeMap<(StoreName, OwnTable), Weak<dyn Connector>>,
+    /// Stores of which it was said that they have none.
+    told: BTreeSet<StoreName>,
+}
+
+impl Tables {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut versions = self.catalog.versions();
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        loop {
+            let has_all = self.make().await;
+            if has_all {
+                backoff.reset();
+            }
+            let pause = backoff.next_wait();
+            // Cancel-safe: a version that is not seen here is seen the next time.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = versions.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(pause), if !has_all => {}
+            }
+        }
+    }
+
+    /// Makes what is missing. Whether nothing is left.
+    async fn make(&mut self) -> bool {
+        let (own, connectors) = (self.own.load_full(), Arc::clone(&self.catalog.snapshot().connectors));
+        let mut has_all = true;
+        for (store, tables) in own.iter() {
+            let Some(connector) = connectors.get(store) else { continue };
+            for which in wanted(*tables) {
+                let key = (store.clone(), which);
+                let known = self.made.get(&key).and_then(Weak::upgrade);
+                if known.is_some_and(|known| Arc::ptr_eq(&known, connector)) {
+                    continue;
+                }
+                match connector.install(which).await {
+                    Ok(()) => {
+                        self.made.insert(key, Arc::downgrade(connector));
+                        self.told.remove(store);
+                        self.show(store, which).await;
+                    }
+                    Err(error) => {
+                        has_all = false;
+                        if self.told.insert(store.clone()) {
+                            let (table, error) = (which.name(), error.to_string());
+                            tracing::warn!(%store, table, error = %Line(&error), "a table of ours cannot be made; it is tried again");
+                        }
+                    }
+                }
+            }
+        }
+        has_all
+    }
+
+    /// The outbox is a table like others, once discovery has found it.
+    async fn show(&self, store: &StoreName, which: OwnTable) {
+        if which != OwnTable::Outbox || self.is_shown(store, which) {
+            return;
+        }
+        if let Err(error) = self.catalog.refresh(store).await {
+            tracing::debug!(%store, error = %Line(&error.message), "the outbox is shown when the store is refreshed");
+        }
+    }
+
+    fn is_shown(&self, store: &StoreName, which: OwnTable) -> bool {
+        let snapshot = self.catalog.snapshot();
+        let mut schemas = snapshot.schemas.values().filter(|schema| schema.store.as_ref() == Some(store));
+        schemas.any(|schema| schema.relations.contains_key(which.name()))
+    }
+}
+
+/// Tells what became of reading the catalog directory again.
+pub(super) async fn tell_reload(audit: &Audit, outcome: Result<Changes, &ServerError>) {
+    let event = Event::new("reload");
+    let event = match outcome {
+        Ok(changes) => changes.0.into_iter().fold(event.done(), |event, (key, names)| event.with(key, names)),
+        Err(error) => event.failed(error.sqlstate()),
+    };
+    audit.tell(event).await;
+}
+
+/// The names of what a reload has changed, and no values; lists without a name are left out.
+#[derive(Debug, Default)]
+pub(super) struct Changes(Vec<(&'static str, Vec<String>)>);
+
+impl Changes {
+    /// What differs between two sets of roles.
+    pub(super) fn of_roles(before: &Roles, after: &Roles) -> Self {
+        let is_other = |name: &String, role: &Role| {
+            let told = |role: &Role| (role.verifier.clone(), role.superuser, role.read_only);
+            before.get(name).is_some_and(|was| told(was) != told(role))
+        };
+        let added = after.keys().filter(|name| !before.contains_key(*name)).cloned();
+        let removed = before.keys().filter(|name| !after.contains_key(*name)).cloned();
+        let changed = after.iter().filter(|(name, role)| is_other(name, role)).map(|(name, _)| name.clone());
+        Self::default()
+            .and("roles_added", added.collect())
+            .and("roles_removed", removed.collect())
+            .and("roles_changed", changed.collect())
+    }
+
+    /// The same and the stores that are there now or no more, and keys that wait for the next start.
+    pub(super) fn and_stores(self, before: &BTreeSet<StoreName>, after: &BTreeSet<StoreName>, keys: &[&'static str]) -> Self {
+        let names = |some: &BTreeSet<StoreName>, others: &BTreeSet<StoreName>| {
+            some.difference(others).map(ToString::to_string).collect::<Vec<_>>()
+        };
+        self.and("stores_added", names(after, before))
+            .and("stores_removed", names(before, after))
+            .and("at_next_start", keys.iter().map(|key| (*key).to_owned()).collect())
+    }
+
+    fn and(mut self, key: &'static str, names: Vec<String>) -> Self {
+        if !names.is_empty() {
+            self.0.push((key, names));
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::role::Verifier;
+
+    #[test]
+    fn what_a_reload_has_changed_is_told_by_names() {
+        let verifier = |text: &str| {
+            let key = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, [text.as_bytes()[0]; 32]);
+            Verifier::parse(&format!("SCRAM-SHA-256$4096:c2FsdHNhbHQ=${key}:{key}"))
+        };
+        let role = |name: &str, superuser, password: &str| {
+            let role = Role { name: name.to_owned(), verifier: verifier(password), superuser, read_only: false };
+            (name.to_owned(), role)
+        };
+        let before =
+            Roles::from([role("ada", false, "a"), role("bob", false, "b"), role("eve", true, "e"), role("pat", true, "p")]);
+        let after = Roles::from([role("ada", true, "a"), role("bob", false, "x"), role("pat", true, "p"), role("zoe", false, "z")]);
+        let stores = |names: &[&str]| names.iter().map(|name| StoreName::new(name)).collect::<BTreeSet<_>>();
+        let changes = Changes::of_roles(&before, &after).and_stores(&stores(&["a", "b"]), &stores(&["b", "c"]), &["listen"]);
+        let expected = [
+            ("roles_added", vec!["zoe".to_owned()]),
+            ("roles_removed", vec!["eve".to_owned()]),
+            ("roles_changed", vec!["ada".to_owned(), "bob".to_owned()]),
+            ("stores_added", vec!["c".to_owned()]),
+            ("stores_removed", vec!["a".to_owned()]),
+            ("at_next_start", vec!["listen".to_owned()]),
+        ];
+        assert_eq!(changes.0, expected);
+        assert!(Changes::of_roles(&after, &after).and_stores(&stores(&["a"]), &stores(&["a"]), &[]).0.is_empty());
+    }
+}

@@ -1,0 +1,253 @@
+//! The end of a session's transactions: what is asked of the coordinator, and what of its answer the session tells. Steps of sagas are
+//! undone here too, by a session without a client.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+
+use super::output::Execution;
+use super::settings::{CROSS_STORE_COMMIT, LAST_COMMIT};
+use super::transaction::Block;
+use super::{Session, Shared, Start};
+use crate::catalog::OwnTables;
+use crate::error::{Diagnosis, sqlstate};
+use crate::stores::StoreName;
+use crate::stores::commit::MarkId;
+use crate::telemetry::audit::{Audit, Event};
+use crate::write::commit::{Committed, Guarantee, unknown_gid};
+use crate::write::coordinator::{Asked, Coordinator, Several};
+use crate::write::inverse::ONE_ROW;
+use crate::write::saga::Compensator;
+
+/// What transactions of all sessions are committed with.
+#[derive(Debug, Clone)]
+pub struct Commitment {
+    /// Who commits.
+    pub coordinator: Arc<Coordinator>,
+    /// Who is told of what was done.
+    pub audit: Arc<Audit>,
+    /// What each store keeps for transactions; swapped when the catalog directory is read again.
+    pub own: Arc<ArcSwap<BTreeMap<StoreName, OwnTables>>>,
+}
+
+impl Commitment {
+    /// One that commits single stores alone, tells nobody and keeps nothing.
+    pub fn none() -> Self {
+        let own = Arc::new(ArcSwap::from_pointee(BTreeMap::new()));
+        Self { coordinator: Coordinator::without_log(), audit: Audit::off(), own }
+    }
+}
+
+impl Session {
+    /// What is done with stores that cannot be committed together.
+    pub(super) fn several(&self) -> Several {
+        if self.settings.show(CROSS_STORE_COMMIT) == Ok("saga") { Several::Saga } else { Several::Atomic }
+    }
+
+    /// The block that is about to write or to lock rows, if there is one.
+    pub(super) fn writing_block(&mut self) -> Option<&mut Block> {
+        let several = self.several();
+        let block = self.block.as_mut()?;
+        block.used = true;
+        block.several = several;
+        Some(block)
+    }
+
+    /// Ends a block and tells how: the session's, or that of one statement, which a store may have committed by itself.
+    ///
+    /// # Errors
+    /// What keeps it from being committed; 08007 where nobody knows.
+    pub(super) async fn end_block(
+        &mut self,
+        block: &Block,
+        (keeps, by_itself): (bool, Option<&StoreName>),
+    ) -> Result<(), Diagnosis> {
+        let settled = if keeps { block.keyed.settle(block.writers.as_ref()).await } else { Ok(None) };
+        let (asked, coordinator) = (self.asked(block), Arc::clone(&self.shared.commitment.coordinator));
+        let ended = block.finish(keeps && settled.is_ok(), &coordinator, asked).await;
+        // A write outside of a block is a transaction too.
+        if self.settings.forget_key() {
+            self.facts = None;
+        }
+        let repeated = match settled {
+            Ok(repeated) => repeated,
+            Err(refused) => {
+                self.note_commit(&Guarantee::Nothing.to_string());
+                return Err(refused);
+            }
+        };
+        let told = match (&ended, repeated, by_itself) {
+            (Ok(_), Some(key), _) => format!("repeated: {key}"),
+            (Ok(_), None, Some(store)) => Guarantee::OneStore(store.clone()).to_string(),
+            (Ok(committed), None, None) => committed.guarantee.to_string(),
+            (Err(error), ..) => failed(error),
+        };
+        self.note_commit(&told);
+        self.tell_commit(&ended).await;
+        for late in ended.as_ref().map(|committed| committed.late.as_slice()).unwrap_or_default() {
+            self.warn(sqlstate::WARNING, &format!("the transaction is committed; store \"{late}\" follows when it answers"));
+        }
+        ended.map(drop)
+    }
+
+    /// What a block asks of its commit.
+    fn asked(&self, block: &Block) -> Asked {
+        let several = self.several();
+        let (steps, stores) = match &block.writers {
+            Some(writers) if several == Several::Saga => (block.undone.steps(writers), Arc::clone(writers.connectors())),
+            Some(writers) => (Vec::new(), Arc::clone(writers.connectors())),
+            None => (Vec::new(), Arc::default()),
+        };
+        Asked { role: self.role.clone(), several, steps, stores }
+    }
+
+    /// Takes note of what the latest commit has promised. No plan is made anew for it.
+    pub(super) fn note_commit(&mut self, told: &str) {
+        if self.settings.show(LAST_COMMIT) != Ok(told) {
+            self.settings.note(LAST_COMMIT, told.to_owned());
+            self.facts = None;
+        }
+    }
+
+    /// Tells the audit log of a commit of several stores, where it is told of writes.
+    async fn tell_commit(&mut self, ended: &Result<Committed, Diagnosis>) {
+        let audit = &self.shared.commitment.audit;
+        if !audit.tells_writes() {
+            return;
+        }
+        let event = Event::new("commit").by(&self.role).process(self.process_id);
+        let event = match ended {
+            Ok(Committed { gid: Some(gid), guarantee, .. }) => {
+                event.with("gid", gid.to_string()).with("guarantee", guarantee.to_string()).done()
+            }
+            // Its writes have been told of one by one.
+            Ok(_) => return,
+            Err(error) => match unknown_gid(error) {
+                Some(gid) => event.with("gid", gid.to_string()).failed(&error.sqlstate),
+                None => event.failed(&error.sqlstate),
+            },
+        };
+        audit.tell(event).await;
+    }
+
+    /// Tells the audit log of a statement that has written, where it is told of writes.
+    pub(super) async fn tell_write(
+        &mut self,
+        (verb, table): (&str, &str),
+        (store, text): (&StoreName, &str),
+        ended: Result<String, &Diagnosis>,
+    ) {
+        let audit = &self.shared.commitment.audit;
+        if !audit.tells_writes() {
+            return;
+        }
+        let event = Event::new("write").by(&self.role).process(self.process_id);
+        let event = event.with("verb", verb).with("table", table).with("store", store.as_str()).with("statement", audit.text(text));
+        let event = match ended {
+            Ok(tag) => event.with("tag", tag).done(),
+            Err(error) => event.failed(&error.sqlstate),
+        };
+        audit.tell(event).await;
+    }
+
+    /// Runs statements in one transaction, with a mark in that store that they have run. Nothing is done where it is there already.
+    async fn undo(&mut self, sql: &[String], store: &StoreName, mark: MarkId) -> Result<(), Diagnosis> {
+        self.one("BEGIN").await?;
+        if !self.mark(store, mark).await? {
+            return self.one("ROLLBACK").await.map(drop);
+        }
+        for text in sql {
+            let tag = self.one(text).await?;
+            if text.starts_with(ONE_ROW) && tag.rsplit(' ').next() != Some("1") {
+                let message = "a row that is to be changed back has been changed by others";
+                return Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
+            }
+        }
+        self.one("COMMIT").await.map(drop)
+    }
+
+    /// Writes a mark in the open block; false where it is there already.
+    async fn mark(&mut self, store: &StoreName, mark: MarkId) -> Result<bool, Diagnosis> {
+        let (shared, snapshot) = (Arc::clone(&self.shared), self.snapshot());
+        let Some(block) = self.writing_block() else {
+            return Err(Diagnosis::new(sqlstate::INTERNAL_ERROR, "a mark is written outside of a transaction"));
+        };
+        let (writers, _branches) = block.write_branches(store, &snapshot, &shared).await?;
+        let branch = writers.open(store).await?;
+        match branch.mark(mark).await.map_err(|error| Diagnosis::of(&error)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.sqlstate == sqlstate::UNIQUE_VIOLATION => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runs a text of one statement, and gives its tag. Rows that come back are left.
+    async fn one(&mut self, text: &str) -> Result<String, Diagnosis> {
+        self.begin();
+        let mut tag = String::new();
+        for statement in self.parse(text)? {
+            if let Execution::Done(done) = Box::pin(self.run(&statement, true)).await? {
+                tag = done;
+            }
+        }
+        Ok(tag)
+    }
+}
+
+/// What `tributary.last_commit` says of a transaction that was not seen to be committed.
+fn failed(error: &Diagnosis) -> String {
+    match unknown_gid(error) {
+        Some(gid) => format!("unknown: {gid}"),
+        None if error.sqlstate == sqlstate::TRANSACTION_RESOLUTION_UNKNOWN => "unknown".to_owned(),
+        None => Guarantee::Nothing.to_string(),
+    }
+}
+
+/// Undoes steps of sagas by sessions without a client.
+#[derive(Debug)]
+pub struct Undoing(Weak<Shared>);
+
+impl Undoing {
+    /// With what all sessions share, which is not kept by it.
+    pub fn of(shared: &Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self(Arc::downgrade(shared)))
+    }
+}
+
+#[async_trait]
+impl Compensator for Undoing {
+    async fn run(&self, role: &str, sql: &[String], store: &StoreName, mark: MarkId) -> Result<(), Diagnosis> {
+        let Some(shared) = self.0.upgrade() else {
+            return Err(Diagnosis::new(sqlstate::ADMIN_SHUTDOWN, "the server is stopping"));
+        };
+        let database = shared.catalog.snapshot().database.clone();
+        let settings = vec![("application_name".to_owned(), "tributary: undo".to_owned())];
+        let start = Start { role: role.to_owned(), database, settings, process_id: 0 };
+        let mut session = Session::open(&shared, start).await?;
+        let undone = Box::pin(session.undo(sql, store, mark)).await;
+        if undone.is_err() {
+            // What is open is rolled back here and not when the session is dropped: it may be tried again at once.
+            session.fail().await;
+            session.one("ROLLBACK").await.ok();
+        }
+        undone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::commit::{Gid, LogId};
+    use crate::write::commit::unknown;
+
+    #[test]
+    fn what_is_not_known_is_told_by_its_name() {
+        let gid = Gid { log: LogId(1), number: 2 };
+        assert_eq!(failed(&unknown(gid)), format!("unknown: {gid}"));
+        let alone = Diagnosis::new(sqlstate::TRANSACTION_RESOLUTION_UNKNOWN, "the outcome of the transaction is not known");
+        assert_eq!(failed(&alone), "unknown");
+        assert_eq!(failed(&Diagnosis::new(sqlstate::UNIQUE_VIOLATION, "twice")), "none");
+    }
+}

@@ -1,0 +1,410 @@
+//! What undoes the writes of a block that may end as a saga: statements that the session was given for it, or inverses of the edits, made
+//! of the rows as they were before.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::QualifiedName;
+use crate::error::{Diagnosis, Limit, sqlstate};
+use crate::federation::writers::Writers;
+use crate::stores::cell::{Cells, value};
+use crate::stores::connector::ScanLimits;
+use crate::stores::edit::{DeleteRows, Insert, UpdateRows};
+use crate::stores::position::Position;
+use crate::stores::predicate::{ColumnRef, Predicate, Rows};
+use crate::stores::value::Value;
+use crate::stores::{BatchStream, Branch, Connector, Edit, Edited, Pushdown, Scan, StoreError, StoreName, Table};
+use crate::write::coordinator::Step;
+use crate::write::inverse;
+
+/// Most bytes of statements that undo a transaction.
+const BYTES_MAX: usize = 1 << 20;
+/// Most statements that a session may give for it.
+const TOLD_MAX: usize = 100;
+/// A way back that changes nothing, because nothing was changed.
+const NOTHING: &str = "SELECT 1";
+
+/// What undoes the writes of a block.
+#[derive(Debug, Default)]
+pub(super) struct Undone {
+    stores: BTreeMap<StoreName, Vec<Entry>>,
+    bytes: usize,
+    told: usize,
+    /// The store that was written to last, and how many savepoints there had been.
+    last: Option<(StoreName, u32)>,
+    /// Stores whose writes were answered as they were before, in the order of the first ones.
+    repeated: Vec<StoreName>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// How many savepoints the block had been asked for.
+    since: u32,
+    undo: Undo,
+}
+
+#[derive(Debug)]
+enum Undo {
+    /// Inverses of the edits of a statement.
+    Inverse(Vec<String>),
+    /// Nobody knows.
+    Unknown,
+    /// What the session has said, for all that was written to the store since it said so before.
+    Told(Vec<String>),
+}
+
+impl Undone {
+    /// A statement has written to a store. `None`: nobody knows what undoes it.
+    ///
+    /// # Errors
+    /// 54000 for more than may be kept; the statement fails.
+    pub(super) fn wrote(&mut self, store: &StoreName, since: u32, inverse: Option<Vec<String>>) -> Result<(), Diagnosis> {
+        self.last = Some((store.clone(), since));
+        let entries = self.stores.entry(store.clone()).or_default();
+        // Behind something that nobody can undo it makes no difference.
+        if matches!(entries.last(), Some(Entry { undo: Undo::Unknown, .. })) {
+            return Ok(());
+        }
+        let undo = match inverse {
+            Some(texts) => {
+                self.bytes += bytes_of(&texts);
+                Undo::Inverse(texts)
+            }
+            None => Undo::Unknown,
+        };
+        entries.push(Entry { since, undo });
+        self.check()
+    }
+
+    /// A statement was answered as it was before. Nothing is kept of it.
+    pub(super) fn repeated(&mut self, store: &StoreName, since: u32) {
+        self.last = Some((store.clone(), since));
+        if !self.repeated.contains(store) {
+            self.repeated.push(store.clone());
+        }
+    }
+
+    /// The stores that would have been written to by now.
+    pub(super) fn would_have_written(&self) -> &[StoreName] {
+        &self.repeated
+    }
+
+    /// The store that was written to last.
+    pub(super) fn last(&self) -> Option<&StoreName> {
+        self.last.as_ref().map(|(store, _)| store)
+    }
+
+    /// The session has said what undoes what it has written to a store.
+    ///
+    /// # Errors
+    /// 54000 for more than may be kept.
+    pub(super) fn told(&mut self, store: &StoreName, since: u32, texts: Vec<String>) -> Result<(), Diagnosis> {
+        if self.told >= TOLD_MAX {
+            let message = format!("a transaction may have at most {TOLD_MAX} compensations");
+            return Err(Diagnosis::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message).at(Limit::Transaction));
+        }
+        self.told += 1;
+        self.bytes += bytes_of(&texts);
+        self.stores.entry(store.clone()).or_default().push(Entry { since, undo: Undo::Told(texts) });
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), Diagnosis> {
+        if self.bytes <= BYTES_MAX { Ok(()) } else { Err(too_much()) }
+    }
+
+    /// What was written after a savepoint is undone already.
+    pub(super) fn roll_back_to(&mut self, savepoint: u32) {
+        for entries in self.stores.values_mut() {
+            entries.retain(|entry| entry.since <= savepoint);
+        }
+        self.stores.retain(|_, entries| !entries.is_empty());
+        let left = self.stores.values().flatten();
+        self.bytes = left.clone().map(|entry| bytes_of(entry.texts())).sum();
+        self.told = left.filter(|entry| matches!(entry.undo, Undo::Told(_))).count();
+        self.last.take_if(|(_, since)| *since > savepoint);
+    }
+
+    /// What undoes the writes to each store. A store has no step where nobody knows, and neither have those that are written to inside
+    /// the same transaction.
+    pub(super) fn steps(&self, writers: &Writers) -> Vec<Step> {
+        let leader = |store: &StoreName| {
+            let branch = writers.get(store);
+            branch.as_ref().and_then(|branch| branch.leader()).unwrap_or(store).clone()
+        };
+        let known: Vec<(&StoreName, Option<Vec<String>>)> =
+            self.stores.iter().map(|(store, entries)| (store, undo_of(entries))).collect();
+        let lost: Vec<StoreName> = known.iter().filter(|(_, undo)| undo.is_none()).map(|(store, _)| leader(store)).collect();
+        let steps = known.into_iter().filter(|(store, _)| !lost.contains(&leader(store)));
+        steps.filter_map(|(store, undo)| Some(Step { store: store.clone(), undo: undo? })).collect()
+    }
+}
+
+impl Entry {
+    fn texts(&self) -> &[String] {
+        match &self.undo {
+            Undo::Inverse(texts) | Undo::Told(texts) => texts,
+            Undo::Unknown => &[],
+        }
+    }
+}
+
+fn bytes_of(texts: &[String]) -> usize {
+    texts.iter().map(String::len).sum()
+}
+
+fn too_much() -> Diagnosis {
+    let message = "what would undo the transaction is too much to be kept";
+    Diagnosis::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
+        .with_detail(format!("The statements may have {BYTES_MAX} bytes together."))
+        .with_hint("Change fewer rows, or SET tributary.cross_store_commit = 'atomic'.")
+        .at(Limit::Transaction)
+}
+
+/// The statements that undo the writes to one store, in the order in which they are to run; `None` when nobody knows.
+fn undo_of(entries: &[Entry]) -> Option<Vec<String>> {
+    let mut settled: Vec<&[String]> = Vec::new();
+    let mut open = Some(Vec::new());
+    for entry in entries {
+        match &entry.undo {
+            Undo::Inverse(texts) => open.iter_mut().for_each(|open| open.push(texts.as_slice())),
+            Undo::Unknown => open = None,
+            Undo::Told(texts) => {
+                settled.push(texts);
+                open = Some(Vec::new());
+            }
+        }
+    }
+    settled.extend(open?);
+    let undo: Vec<String> = settled.into_iter().rev().flatten().cloned().collect();
+    Some(if undo.is_empty() { vec![NOTHING.to_owned()] } else { undo })
+}
+
+/// A branch whose edits are noted with what undoes them.
+#[derive(Debug)]
+pub(super) struct Recording {
+    inner: Arc<dyn Branch>,
+    connector: Arc<dyn Connector>,
+    name: QualifiedName,
+    noted: Mutex<Noted>,
+}
+
+#[derive(Debug, Default)]
+struct Noted {
+    /// What undoes each edit.
+    undo: Vec<Vec<String>>,
+    bytes: usize,
+    is_unknown: bool,
+}
+
+impl Recording {
+    /// Edits of the table `name` through `inner`.
+    pub(super) fn new(inner: Arc<dyn Branch>, connector: Arc<dyn Connector>, name: QualifiedName) -> Self {
+        Self { inner, connector, name, noted: Mutex::default() }
+    }
+
+    /// Forgets what was noted: it has been undone.
+    pub(super) fn forget(&self) {
+        *self.noted() = Noted::default();
+    }
+
+    /// What undoes all edits, in the order in which it is to run; `None` when nobody knows.
+    pub(super) fn take(&self) -> Option<Vec<String>> {
+        let noted = std::mem::take(&mut *self.noted());
+        (!noted.is_unknown).then(|| noted.undo.into_iter().rev().flatten().collect())
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rows that an edit names, as they are before it. `None` where the store is not asked for them.
+    async fn before(&self, edit: &Edit) -> Result<Option<RecordBatch>, StoreError> {
+        let (table, key, rows) = match edit {
+            Edit::UpdateRows(UpdateRows { table, key, rows, .. }) | Edit::DeleteRows(DeleteRows { table, key, rows, .. }) => {
+                (table, key, rows)
+            }
+            Edit::Insert(_) | Edit::Update(_) | Edit::Delete(_) => return Ok(None),
+        };
+        let Some(filter) = self.filter(table, key, rows) else { return Ok(None) };
+        let columns: Vec<usize> = (0..table.columns.len()).collect();
+        let schema = table.project(&columns);
+        let scan = Scan { store: edit.store().clone(), table: table.id.clone(), columns, filter: vec![filter], limit: None };
+        let read = async {
+            let stream = self.inner.scan(table, &scan, ScanLimits::default()).await?;
+            stream.try_collect::<Vec<RecordBatch>>().await
+        };
+        match read.await {
+            Ok(batches) => Ok(concat_batches(&schema, &batches).ok()),
+            // A value that does not fit its column is no obstacle to the edit.
+            Err(StoreError::Value { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The condition of rows by their keys; `None` where the store does not take it.
+    fn filter(&self, table: &Table, key: &[usize], rows: &RecordBatch) -> Option<Predicate> {
+        let mut columns = Vec::with_capacity(key.len());
+        for (place, ordinal) in key.iter().enumerate() {
+            let pg_type = table.columns.get(*ordinal)?.pg_type();
+            columns.push((Cells::of(rows.columns().get(place)?.as_ref(), pg_type)?, pg_type));
+        }
+        let row = |row: usize| -> Option<Vec<Value>> {
+            columns.iter().map(|(cells, pg_type)| value(&cells.get(row), *pg_type)).collect()
+        };
+        let mut given = (0..rows.num_rows()).map(row).collect::<Option<Vec<Vec<Value>>>>()?;
+        let taken = |asked: &Predicate| match self.connector.pushdown(table, asked) {
+            Pushdown::Exact(filter) | Pushdown::Superset(filter) => Some(filter),
+            Pushdown::Refused(_) => None,
+        };
+        match key {
+            [] => None,
+            [column] => {
+                let values = given.iter_mut().filter_map(Vec::pop).collect();
+                taken(&Predicate::In { column: ColumnRef::of(*column), values, negated: false })
+            }
+            columns => {
+                let columns = columns.iter().copied().map(ColumnRef::of).collect();
+                let rows = Rows { columns, rows: given };
+                let alternatives = rows.alternatives();
+                taken(&Predicate::Rows(rows)).or_else(|| taken(&alternatives))
+            }
+        }
+    }
+
+    /// The same edit, which also gives the key of new rows back where its store can.
+    fn with_key(&self, edit: &Edit) -> Option<Edit> {
+        let Edit::Insert(insert) = edit else { return None };
+        let key = inverse::key_of(&insert.table).ok()?;
+        let mut returning = insert.returning.clone();
+        let missing: Vec<usize> = key.columns.iter().copied().filter(|ordinal| !returning.contains(ordinal)).collect();
+        returning.extend(missing);
+        let widened = Edit::Insert(Insert { returning, ..insert.clone() });
+        self.connector.accepts_edit(&widened).is_ok().then_some(widened)
+    }
+
+    fn note(&self, edit: &Edit, before: Option<&RecordBatch>, returned: Option<&RecordBatch>) -> Result<(), StoreError> {
+        let mut noted = self.noted();
+        if noted.is_unknown {
+            return Ok(());
+        }
+        match inverse::undo(edit, before, returned, &self.name) {
+            Ok(texts) => {
+                noted.bytes += bytes_of(&texts);
+                noted.undo.push(texts);
+            }
+            Err(refusal) => {
+                tracing::debug!(%refusal, "an edit has no inverse");
+                noted.is_unknown = true;
+            }
+        }
+        if noted.bytes <= BYTES_MAX {
+            return Ok(());
+        }
+        let told = too_much();
+        Err(StoreError::remote(edit.store().as_str(), &told.sqlstate, told.message))
+    }
+}
+
+#[async_trait]
+impl Branch for Recording {
+    async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        self.inner.scan(table, scan, limits).await
+    }
+
+    async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+        let before = self.before(edit).await?;
+        let widened = self.with_key(edit);
+        let mut edited = self.inner.edit(widened.as_ref().unwrap_or(edit), stop).await?;
+        match &widened {
+            Some(widened) => {
+                self.note(widened, before.as_ref(), edited.returned.as_ref())?;
+                edited.returned = narrowed(edited.returned, edit.returning().len());
+            }
+            None => self.note(edit, before.as_ref(), None)?,
+        }
+        Ok(edited)
+    }
+
+    fn has_written(&self) -> bool {
+        self.inner.has_written()
+    }
+
+    fn shared_snapshot(&self) -> Result<(), &'static str> {
+        self.inner.shared_snapshot()
+    }
+
+    async fn commit(&self) -> Result<Option<Position>, StoreError> {
+        self.inner.commit().await
+    }
+
+    async fn rollback(&self) -> Result<(), StoreError> {
+        self.inner.rollback().await
+    }
+}
+
+/// The first columns of rows that came back; none when nobody asked for some.
+fn narrowed(returned: Option<RecordBatch>, columns: usize) -> Option<RecordBatch> {
+    if columns == 0 {
+        return None;
+    }
+    let places: Vec<usize> = (0..columns).collect();
+    returned.and_then(|rows| rows.project(&places).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    fn entry(undo: Undo) -> Entry {
+        Entry { since: 0, undo }
+    }
+
+    #[test]
+    fn what_was_written_last_is_undone_first_and_what_was_said_replaces_what_was_found() {
+        let inverse = |all: &[&str]| entry(Undo::Inverse(texts(all)));
+        let told = |all: &[&str]| entry(Undo::Told(texts(all)));
+        let rows: [(Vec<Entry>, Option<&[&str]>); 7] = [
+            (vec![inverse(&["a2", "a1"]), inverse(&["b"])], Some(&["b", "a2", "a1"])),
+            (vec![inverse(&["a"]), told(&["x"]), inverse(&["b"])], Some(&["b", "x"])),
+            (vec![entry(Undo::Unknown), told(&["x", "y"])], Some(&["x", "y"])),
+            (vec![told(&["x"]), told(&["y"])], Some(&["y", "x"])),
+            (vec![told(&["x"]), entry(Undo::Unknown)], None),
+            (vec![entry(Undo::Unknown), inverse(&["a"])], None),
+            (vec![inverse(&[])], Some(&[NOTHING])),
+        ];
+        for (entries, expected) in rows {
+            assert_eq!(undo_of(&entries), expected.map(texts), "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn a_savepoint_takes_back_what_would_be_undone_and_the_bounds_hold() {
+        let (a, b) = (StoreName::new("a"), StoreName::new("b"));
+        let mut undone = Undone::default();
+        undone.wrote(&a, 0, Some(texts(&["a"]))).unwrap();
+        undone.wrote(&b, 1, None).unwrap();
+        undone.told(&b, 1, texts(&["b"])).unwrap();
+        undone.wrote(&a, 2, Some(texts(&["later"]))).unwrap();
+        assert_eq!((undone.last(), undone.bytes, undone.told), (Some(&a), 7, 1));
+        undone.roll_back_to(1);
+        assert_eq!((undone.last(), undone.bytes, undone.told), (None, 2, 1));
+        undone.roll_back_to(0);
+        assert_eq!((undone.bytes, undone.told, undone.stores.len()), (1, 0, 1));
+        for _ in 0..TOLD_MAX {
+            undone.told(&a, 0, texts(&["x"])).unwrap();
+        }
+        assert_eq!(undone.told(&a, 0, texts(&["x"])).unwrap_err().sqlstate, "54000");
+        assert_eq!(undone.wrote(&b, 0, Some(vec!["x".repeat(BYTES_MAX)])).unwrap_err().sqlstate, "54000");
+    }
+}

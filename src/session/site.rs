@@ -1,0 +1,11 @@
+//! Where a store has refused a row, as the client of a session knows the place.
+
+use super::Session;
+use crate::error::Diagnosis;
+
+impl Session {
+    /// The error with the schema that its table has for clients, where a store has named its own.
+    pub fn placed(&self, error: Diagnosis) -> Diagnosis {
+        if error.site.is_none() { error } else { self.shared.catalog.snapshot().placed(error) }
+    }
+}

@@ -1,0 +1,184 @@
+//! Places in a commit over several stores where a test ends the process or lets it wait.
+//!
+//! Which of them do something is said once, at the start: `after_decision=kill@3, before_done=pause:200ms`. Without that a place costs
+//! one look at an empty list. A release build has the places and takes no word for them (`server/commits.rs`).
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::options::parse_duration;
+
+/// A place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Point {
+    /// Before the first store is asked to prepare.
+    BeforePrepare,
+    /// When the first store has been asked, and none has answered.
+    WhilePreparing,
+    /// When the first store has voted.
+    AfterFirstPrepare,
+    /// When it is on disk that a commit with a last store has begun.
+    AfterBeginRecord,
+    /// When all have voted.
+    AfterPrepare,
+    /// Before the decision is sent to the log.
+    BeforeDecision,
+    /// When the decision is on disk.
+    AfterDecision,
+    /// When the mark has been written, in a transaction that is not committed.
+    AfterMark,
+    /// Before the last store is asked to commit.
+    BeforeLastCommit,
+    /// When it has committed.
+    AfterLastCommit,
+    /// When the first of the prepared branches has been committed.
+    AfterFirstCommit,
+    /// When all have been, and the log does not know.
+    BeforeDone,
+    /// When the log has been told.
+    AfterDone,
+    /// When a step of a saga has been committed.
+    SagaStep,
+}
+
+impl Point {
+    /// Every place with its name, in the order in which a commit meets them.
+    pub const ALL: [(Self, &'static str); 14] = [
+        (Self::BeforePrepare, "before_prepare"),
+        (Self::WhilePreparing, "while_preparing"),
+        (Self::AfterFirstPrepare, "after_first_prepare"),
+        (Self::AfterBeginRecord, "after_begin_record"),
+        (Self::AfterPrepare, "after_prepare"),
+        (Self::BeforeDecision, "before_decision"),
+        (Self::AfterDecision, "after_decision"),
+        (Self::AfterMark, "after_mark"),
+        (Self::BeforeLastCommit, "before_last_commit"),
+        (Self::AfterLastCommit, "after_last_commit"),
+        (Self::AfterFirstCommit, "after_first_commit"),
+        (Self::BeforeDone, "before_done"),
+        (Self::AfterDone, "after_done"),
+        (Self::SagaStep, "saga_step"),
+    ];
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Self::ALL.iter().find(|(point, _)| point == self);
+        f.write_str(named.map_or("", |(_, name)| name))
+    }
+}
+
+/// What happens at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    /// The process ends as if somebody had killed it.
+    Kill,
+    /// Whoever comes by waits.
+    Pause(Duration),
+}
+
+/// What happens at one place, and when.
+#[derive(Debug)]
+struct Trap {
+    point: Point,
+    act: Act,
+    /// The only time at which it happens, counted from 1; each time without it.
+    only: Option<u64>,
+    hits: AtomicU64,
+}
+
+/// The places that do something. Empty by default.
+#[derive(Debug, Clone, Default)]
+pub struct Points(Arc<[Trap]>);
+
+impl Points {
+    /// Reads `after_decision=kill@3, before_done=pause:200ms`: what happens, and behind `@` the only time at which it does. A text of
+    /// nothing is no place.
+    ///
+    /// # Errors
+    /// The part that is not such a word, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let traps: Vec<Trap> = parts.map(trap).collect::<Result<_, _>>()?;
+        Ok(Self(traps.into()))
+    }
+
+    /// Whether nothing happens anywhere.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Does what is to be done at the place. It comes back at once where that is nothing.
+    pub async fn reached(&self, point: Point) {
+        for trap in self.0.iter().filter(|trap| trap.point == point) {
+            let hit = trap.hits.fetch_add(1, Ordering::Relaxed) + 1;
+            if trap.only.is_some_and(|only| only != hit) {
+                continue;
+            }
+            match trap.act {
+                Act::Kill => std::process::abort(),
+                Act::Pause(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+}
+
+fn trap(part: &str) -> Result<Trap, String> {
+    let wrong = || format!("\"{part}\" is not a place with kill or pause:<duration> behind it, such as after_decision=kill@3");
+    let (name, act) = part.split_once('=').ok_or_else(wrong)?;
+    let (point, _) = Point::ALL.into_iter().find(|(_, known)| *known == name.trim()).ok_or_else(wrong)?;
+    let (act, only) = match act.trim().split_once('@') {
+        Some((act, number)) => (act, Some(number.parse::<u64>().ok().filter(|number| *number > 0).ok_or_else(wrong)?)),
+        None => (act.trim(), None),
+    };
+    let act = match act.strip_prefix("pause:") {
+        Some(wait) => Act::Pause(parse_duration(wait).ok_or_else(wrong)?),
+        None if act == "kill" => Act::Kill,
+        None => return Err(wrong()),
+    };
+    Ok(Trap { point, act, only, hits: AtomicU64::new(0) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_list_and_differ() {
+        let names: std::collections::BTreeSet<String> = Point::ALL.iter().map(|(point, _)| point.to_string()).collect();
+        assert_eq!(names.len(), Point::ALL.len());
+        let all: Vec<String> = names.iter().map(|name| format!("{name}=kill")).collect();
+        assert_eq!(Points::parse(&all.join(",")).unwrap().0.len(), Point::ALL.len());
+    }
+
+    #[test]
+    fn what_is_no_place_or_no_act_is_told() {
+        assert!(Points::parse("").unwrap().is_empty());
+        assert!(Points::parse(" , ").unwrap().is_empty());
+        let wrong = ["x", "x=kill", "after_decision", "after_decision=", "after_decision=die", "after_decision=pause"];
+        for text in wrong.into_iter().chain(["after_decision=pause:x", "after_decision=kill@0", "after_decision=kill@x"]) {
+            assert!(Points::parse(text).is_err_and(|told| told.contains(text)), "{text}");
+        }
+        let points = Points::parse("after_decision=kill@3, before_done=pause:200ms").unwrap();
+        let [first, second] = points.0.as_ref() else { panic!("{points:?}") };
+        assert_eq!((first.point, first.act, first.only), (Point::AfterDecision, Act::Kill, Some(3)));
+        assert_eq!((second.point, second.act, second.only), (Point::BeforeDone, Act::Pause(Duration::from_millis(200)), None));
+    }
+
+    #[tokio::test]
+    async fn a_pause_is_made_when_its_time_has_come_and_nowhere_else() {
+        let points = Points::parse("after_mark=pause:50ms@2, saga_step=kill@9").unwrap();
+        let began = Instant::now();
+        points.reached(Point::AfterMark).await;
+        points.reached(Point::AfterPrepare).await;
+        points.reached(Point::SagaStep).await;
+        assert!(began.elapsed() < Duration::from_millis(40), "{:?}", began.elapsed());
+        points.clone().reached(Point::AfterMark).await;
+        assert!(began.elapsed() >= Duration::from_millis(50), "{:?}", began.elapsed());
+        points.reached(Point::AfterMark).await;
+    }
+}

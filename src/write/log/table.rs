@@ -1,0 +1,674 @@
+//! The log as rows of a store, for several instances: each holds a log of its own there, and takes over those of instances that died.
+//!
+//! ```text
+//! append → a bounded queue → what is queued → one transaction of the ledger, if the log is still ours → an answer to each
+//! every ten seconds, and after a failure: is each log still ours? without one, the same or another is taken
+//! ```
+//!
+//! Of a log that somebody else may have had for a moment nothing is decided that was begun before: whoever had it found no decision and
+//! has rolled back. What is not known to be written is found out when the log is taken again, here or by another instance.
+//!
+//! **Invariants:** every decision is conditional on the epoch under which its transaction was begun; a record that was answered with
+//! success is in the store for good; names are given from one log at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::group::{OPEN_MAX, check_length, check_open, too_many};
+use super::record::{self, Unfinished};
+use super::{Journal, JournalError, Left, Record};
+use crate::error::{Diagnose as _, Diagnosis, sqlstate};
+use crate::stores::StoreError;
+use crate::stores::commit::{Gid, Held, Ledger, LogId, Numbers};
+use crate::task::OwnedTask;
+use crate::telemetry::log::Line;
+
+/// Records that may wait; more make their senders wait.
+const QUEUE: usize = 1024;
+/// A group is written when it has so many bytes.
+const GROUP_BYTES: usize = 1 << 20;
+/// Transactions that have ended are removed when there are so many.
+const ENDED_MAX: usize = 64;
+/// Records that are not forced and wait for one that is. They say nothing that could not be found out again.
+const WAITING_MAX: usize = 256;
+/// How often it is asked whether the logs are still ours.
+const LOOK: Duration = Duration::from_secs(10);
+/// Logs that are tried to be taken in a row, when those before them cannot be read.
+const TRIES: usize = 3;
+/// Logs that were ours, and are tried to be taken again.
+const LOST_MAX: usize = 1_000;
+
+/// A log that was taken while the server runs: what is open in it is ours to be ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Which.
+    pub log: LogId,
+    /// What has begun in it and has not ended.
+    pub left: Vec<Left>,
+}
+
+/// A log that we hold.
+#[derive(Debug)]
+struct Ours {
+    epoch: i64,
+    /// Transactions with lower numbers were begun under an earlier epoch.
+    first: u64,
+    unfinished: Unfinished,
+    /// Records that ride along with the next.
+    waiting: Vec<Vec<u8>>,
+    /// Transactions that have ended and are still in the table.
+    ended: Vec<Gid>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: BTreeMap<LogId, Ours>,
+    /// From which names are given.
+    current: Option<LogId>,
+    /// Those that were ours.
+    lost: BTreeSet<LogId>,
+    /// What nobody has asked for yet.
+    taken: Vec<Taken>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    ledger: Arc<dyn Ledger>,
+    store: String,
+    state: Mutex<State>,
+    numbers: watch::Sender<Arc<Numbers>>,
+    /// A failure: it is to be looked at once.
+    look: Notify,
+}
+
+/// A log in a table that several instances share.
+#[derive(Debug)]
+pub struct TableLog {
+    shared: Arc<Shared>,
+    left: Vec<Left>,
+    queue: mpsc::Sender<Message>,
+    _writer: OwnedTask<()>,
+    _keeper: OwnedTask<()>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Append {
+        record: Record,
+        bytes: Vec<u8>,
+        /// Whoever waits for it to be in the store.
+        answer: Option<Answer>,
+    },
+    Close(oneshot::Sender<()>),
+}
+
+type Answer = oneshot::Sender<Result<(), JournalError>>;
+
+impl TableLog {
+    /// Takes a log of the ledger: the one that this process had before, where it may. While the store is away there is none, and no
+    /// commit over several stores is begun.
+    pub async fn open(store: &str, ledger: Arc<dyn Ledger>, wanted: Option<LogId>) -> Arc<Self> {
+        // Names from a log that nobody holds: what is prepared under them is rolled back, and nothing is decided.
+        let nobody = Arc::new(Numbers::new(LogId(rand::random()), 0));
+        let shared = Arc::new(Shared {
+            ledger,
+            store: store.to_owned(),
+            state: Mutex::default(),
+            numbers: watch::Sender::new(nobody),
+            look: Notify::new(),
+        });
+        if let Some(wanted) = wanted {
+            shared.state().lost.insert(wanted);
+        }
+        shared.renew(wanted).await;
+        let left = std::mem::take(&mut shared.state().taken).into_iter().flat_map(|taken| taken.left).collect();
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let writer = OwnedTask::spawn(write(Arc::clone(&shared), messages));
+        let keeper = OwnedTask::spawn(keep(Arc::clone(&shared)));
+        Arc::new(Self { shared, left, queue, _writer: writer, _keeper: keeper })
+    }
+
+    /// Where names come from, and whenever that changes.
+    pub fn renumbered(&self) -> watch::Receiver<Arc<Numbers>> {
+        self.shared.numbers.subscribe()
+    }
+
+    /// Whether this process decides over the names of a log.
+    pub fn holds(&self, log: LogId) -> bool {
+        self.shared.state().held.contains_key(&log)
+    }
+
+    /// Proves that a log is still ours: whatever was prepared under it until now was prepared under us.
+    pub async fn still_holds(&self, log: LogId) -> bool {
+        match self.shared.ledger.holds(log).await {
+            Ok(()) => self.holds(log),
+            Err(StoreError::Remote { .. }) => false,
+            Err(_) => {
+                self.shared.lose(log);
+                false
+            }
+        }
+    }
+
+    /// The logs that were taken since the last time, other than that of the start.
+    pub fn taken(&self) -> Vec<Taken> {
+        std::mem::take(&mut self.shared.state().taken)
+    }
+
+    /// Takes over a log, if its instance is dead. Whether it is ours afterwards.
+    ///
+    /// # Errors
+    /// 55006 where its instance lives, 42704 where the store has no such log; what the store answered.
+    pub async fn take_over(&self, log: LogId) -> Result<(), StoreError> {
+        if self.holds(log) {
+            return Ok(());
+        }
+        let held = self.shared.ledger.take(Some(log)).await?;
+        self.shared.accept(held).map(drop)
+    }
+
+    /// The logs that were ours and are not.
+    pub fn lost(&self) -> Vec<LogId> {
+        self.shared.state().lost.iter().copied().collect()
+    }
+
+    /// A log that was ours is of others, or is gone.
+    pub fn give_up(&self, log: LogId) {
+        self.shared.state().lost.remove(&log);
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn not_held(&self) -> Diagnosis {
+        let told = format!("this instance holds no log of commits in store \"{}\"", self.store);
+        Diagnosis::new(sqlstate::IO_ERROR, told).with_hint("One is taken when the store answers. Commits of single stores go on.")
+    }
+
+    fn lost(&self) -> JournalError {
+        let told =
+            format!("the log of commits in store \"{}\" was taken by another instance, or its connection was lost", self.store);
+        JournalError::Refused(
+            Diagnosis::new(sqlstate::SERIALIZATION_FAILURE, told).with_hint("The transaction may be tried again."),
+        )
+    }
+
+    /// Takes the log that is wanted, else another, and gives names from it.
+    async fn renew(&self, wanted: Option<LogId>) {
+        let mut wanted = wanted;
+        for _ in 0..TRIES {
+            let held = match self.ledger.take(wanted).await {
+                Ok(held) => held,
+                Err(error) if wanted.is_some() && is_other(&error) => {
+                    wanted = None;
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(store = %self.store, error = %Line(&error.to_string()), "no log of commits could be taken");
+                    return;
+                }
+            };
+            let (log, start) = (held.log, held.start);
+            wanted = None;
+            match self.accept(held) {
+                Ok(numbers) => {
+                    self.state().current = Some(log);
+                    self.numbers.send_replace(numbers);
+                    tracing::info!(store = %self.store, %log, start, "a log of commits was taken");
+                    return;
+                }
+                Err(error) => tracing::error!(store = %self.store, %log, error = %Line(&error.to_string()), "a log is passed over"),
+            }
+        }
+    }
+
+    /// Keeps a log that was taken.
+    fn accept(&self, held: Held) -> Result<Arc<Numbers>, StoreError> {
+        let Held { log, epoch, start, records } = held;
+        let read = records.iter().map(|bytes| record::take_all(bytes)).collect::<Result<Vec<_>, _>>();
+        let read = read.map_err(|fault| {
+            let told = format!("the log of commits {log} cannot be read: {fault}");
+            StoreError::remote(&self.store, sqlstate::DATA_CORRUPTED, told)
+        })?;
+        let unfinished = Unfinished::of(&read.concat());
+        let numbers = Arc::new(Numbers::new(log, start));
+        let (first, left) = (numbers.next().number, unfinished.left());
+        let mut state = self.state();
+        state.lost.remove(&log);
+        state.held.insert(log, Ours { epoch, first, unfinished, waiting: Vec::new(), ended: Vec::new() });
+        state.taken.push(Taken { log, left });
+        drop(state);
+        Ok(numbers)
+    }
+
+    /// A log is not ours any more, as far as is known.
+    fn lose(&self, log: LogId) {
+        let mut state = self.state();
+        if state.held.remove(&log).is_none() {
+            return;
+        }
+        if state.current == Some(log) {
+            state.current = None;
+        }
+        if state.lost.len() < LOST_MAX {
+            state.lost.insert(log);
+        }
+        drop(state);
+        tracing::warn!(store = %self.store, %log, "a log of commits is not held any more");
+        self.look.notify_one();
+    }
+
+    /// Proves that the logs are ours, and takes one where there is none.
+    async fn look_after(&self) {
+        let (held, before) = {
+            let state = self.state();
+            (state.held.keys().copied().collect::<Vec<_>>(), self.numbers.borrow().log())
+        };
+        for log in held {
+            match self.ledger.holds(log).await {
+                // An answer of the server says that the connection is there, and so is the lock.
+                Ok(()) | Err(StoreError::Remote { .. }) => {}
+                Err(_) => self.lose(log),
+            }
+        }
+        let is_ours = self.state().current.is_some();
+        if !is_ours {
+            self.renew(Some(before)).await;
+        }
+    }
+}
+
+/// Whether another log is to be tried: this one is of somebody else, or is not there.
+fn is_other(error: &StoreError) -> bool {
+    matches!(error, StoreError::Remote { .. }) && [sqlstate::OBJECT_IN_USE, sqlstate::UNDEFINED_OBJECT].contains(&error.sqlstate())
+}
+
+async fn keep(shared: Arc<Shared>) {
+    loop {
+        // Cancel-safe: whoever notifies meanwhile is heard at the next turn.
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = shared.look.notified() => {}
+        }
+        shared.look_after().await;
+    }
+}
+
+/// What is to be written to one log.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Vec<u8>>,
+    /// Those that are waited for, with their answers.
+    asked: Vec<(Record, Answer)>,
+    /// Who waits for what has ended to be removed.
+    removals: Vec<Answer>,
+}
+
+async fn write(shared: Arc<Shared>, mut messages: mpsc::Receiver<Message>) {
+    while let Some(first) = messages.recv().await {
+        let (mut next, mut size, mut close) = (Some(first), 0, None);
+        let mut batches: BTreeMap<LogId, Batch> = BTreeMap::new();
+        while let Some(message) = next {
+            match message {
+                Message::Append { record, bytes, answer } => {
+                    size += bytes.len();
+                    let batch = batches.entry(record.gid().log).or_default();
+                    sort(&shared, batch, record, (bytes, answer));
+                }
+                Message::Close(done) => {
+                    close = Some(done);
+                    break;
+                }
+            }
+            next = if size < GROUP_BYTES { messages.try_recv().ok() } else { None };
+        }
+        for (log, batch) in batches {
+            shared.write(log, batch).await;
+        }
+        if let Some(done) = close {
+            let logs: Vec<LogId> = shared.state().held.keys().copied().collect();
+            for log in logs {
+                shared.remove(log, Vec::new()).await;
+            }
+            // Whoever asked may have given up.
+            done.send(()).ok();
+            return;
+        }
+    }
+}
+
+/// Puts a record where it belongs.
+fn sort(shared: &Shared, batch: &mut Batch, record: Record, (bytes, answer): (Vec<u8>, Option<Answer>)) {
+    let refuse = |answer: Option<Answer>, told: JournalError| {
+        if let Some(answer) = answer {
+            // Whoever asked may have given up.
+            answer.send(Err(told)).ok();
+        }
+    };
+    let gid = record.gid();
+    let mut state = shared.state();
+    let Some(ours) = state.held.get_mut(&gid.log) else { return refuse(answer, shared.lost()) };
+    if matches!(record, Record::Done { .. }) {
+        ours.unfinished.apply(&record);
+        ours.ended.push(gid);
+        batch.removals.extend(answer);
+        return;
+    }
+    let Some(answer) = answer else {
+        ours.unfinished.apply(&record);
+        if ours.waiting.len() < WAITING_MAX {
+            ours.waiting.push(bytes);
+        }
+        return;
+    };
+    // Begun under an earlier epoch: somebody may have rolled it back since.
+    if gid.number < ours.first && !ours.unfinished.has(gid) {
+        return refuse(Some(answer), shared.lost());
+    }
+    match check_open(&ours.unfinished, &record) {
+        Ok(()) => {
+            batch.records.push(bytes);
+            batch.asked.push((record, answer));
+        }
+        Err(told) => refuse(Some(answer), JournalError::Refused(told)),
+    }
+}
+
+impl Shared {
+    async fn write(&self, log: LogId, batch: Batch) {
+        let Batch { records, asked, removals } = batch;
+        if !asked.is_empty() {
+            let outcome = self.append(log, records).await;
+            if outcome.is_ok()
+                && let Some(ours) = self.state().held.get_mut(&log)
+            {
+                asked.iter().for_each(|(record, _)| ours.unfinished.apply(record));
+            }
+            for (_, answer) in asked {
+                answer.send(outcome.clone()).ok();
+            }
+        }
+        let is_due = self.state().held.get(&log).is_some_and(|ours| ours.ended.len() >= ENDED_MAX);
+        if is_due || !removals.is_empty() {
+            self.remove(log, removals).await;
+        }
+    }
+
+    /// Appends records behind those that wait.
+    async fn append(&self, log: LogId, records: Vec<Vec<u8>>) -> Result<(), JournalError> {
+        let (epoch, group) = {
+            let mut state = self.state();
+            let Some(ours) = state.held.get_mut(&log) else { return Err(self.lost()) };
+            let mut group = std::mem::take(&mut ours.waiting);
+            group.extend(records);
+            (ours.epoch, group)
+        };
+        match self.ledger.append(log, epoch, &group).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.lose(log);
+                Err(self.lost())
+            }
+            Err(error @ StoreError::OutcomeUnknown { .. }) => {
+                tracing::error!(store = %self.store, %log, error = %Line(&error.to_string()), "a decision may be in the log or not");
+                self.lose(log);
+                Err(JournalError::Unknown(Diagnosis::of(&error)))
+            }
+            Err(error) => {
+                self.look.notify_one();
+                Err(JournalError::Refused(Diagnosis::of(&error)))
+            }
+        }
+    }
+
+    /// Removes what has ended, and answers.
+    async fn remove(&self, log: LogId, asked: Vec<Answer>) {
+        let taken = {
+            let mut state = self.state();
+            state.held.get_mut(&log).map(|ours| (ours.epoch, std::mem::take(&mut ours.ended)))
+        };
+        let outcome = match taken {
+            None => Err(self.lost()),
+            Some((_, ended)) if ended.is_empty() => Ok(()),
+            Some((epoch, ended)) => match self.ledger.remove(log, epoch, &ended).await {
+                Ok(true) => Ok(()),
+                Ok(false) => {
+                    self.lose(log);
+                    Err(self.lost())
+                }
+                Err(error) => {
+                    // Tried again with the next; what is left in the table is looked at once more by whoever takes it.
+                    if let Some(ours) = self.state().held.get_mut(&log) {
+                        ours.ended.extend(ended.into_iter().take(OPEN_MAX));
+                    }
+                    self.look.notify_one();
+                    Err(JournalError::Refused(Diagnosis::of(&error)))
+                }
+            },
+        };
+        for answer in asked {
+            answer.send(outcome.clone()).ok();
+        }
+    }
+}
+
+fn closed() -> JournalError {
+    JournalError::Refused(Diagnosis::new(sqlstate::ADMIN_SHUTDOWN, "the server is stopping"))
+}
+
+#[async_trait]
+impl Journal for TableLog {
+    fn numbers(&self) -> Arc<Numbers> {
+        Arc::clone(&self.shared.numbers.borrow())
+    }
+
+    fn is_usable(&self) -> Result<(), Diagnosis> {
+        let state = self.shared.state();
+        let ours = state.current.and_then(|log| state.held.get(&log)).ok_or_else(|| self.shared.not_held())?;
+        let open = ours.unfinished.len();
+        if open >= OPEN_MAX { Err(too_many(open)) } else { Ok(()) }
+    }
+
+    async fn append(&self, record: Record, force: bool) -> Result<(), JournalError> {
+        let bytes = record::to_bytes(&record);
+        check_length(&bytes)?;
+        if !force {
+            let message = Message::Append { record, bytes, answer: None };
+            return self.queue.send(message).await.map_err(|_closed| closed());
+        }
+        let (answer, answered) = oneshot::channel();
+        let message = Message::Append { record, bytes, answer: Some(answer) };
+        self.queue.send(message).await.map_err(|_closed| closed())?;
+        // A task that dies may have sent it.
+        answered.await.unwrap_or_else(|_died| Err(JournalError::Unknown(self.shared.not_held())))
+    }
+
+    fn left(&self) -> Vec<Left> {
+        self.left.clone()
+    }
+
+    async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.queue.send(Message::Close(done)).await.is_ok() {
+            // It has ended in any case when nobody answers.
+            closed.await.ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Fate;
+    use super::*;
+
+    /// Epoch, start and records of a log.
+    type Rows = (i64, u32, Vec<Vec<u8>>);
+
+    /// Logs in memory, as a store would have them. Every handle is the connection of one instance.
+    #[derive(Debug, Default)]
+    struct Store {
+        rows: Mutex<BTreeMap<LogId, Rows>>,
+        /// By whom each is held.
+        locks: Mutex<BTreeMap<LogId, u32>>,
+    }
+
+    #[derive(Debug)]
+    struct Handle {
+        store: Arc<Store>,
+        instance: u32,
+        /// How the next append fails, and whether it has written then.
+        fails: Mutex<Option<(StoreError, bool)>>,
+    }
+
+    impl Handle {
+        fn new(store: &Arc<Store>, instance: u32) -> Arc<Self> {
+            Arc::new(Self { store: Arc::clone(store), instance, fails: Mutex::default() })
+        }
+
+        /// The connection is gone.
+        fn cut(&self) {
+            self.store.locks.lock().unwrap().retain(|_, holder| *holder != self.instance);
+        }
+
+        fn said(code: &str) -> StoreError {
+            StoreError::remote("s", code, "no".to_owned())
+        }
+    }
+
+    #[async_trait]
+    impl Ledger for Handle {
+        async fn take(&self, wanted: Option<LogId>) -> Result<Held, StoreError> {
+            let (mut rows, mut locks) = (self.store.rows.lock().unwrap(), self.store.locks.lock().unwrap());
+            let log = match wanted {
+                Some(log) if !rows.contains_key(&log) => return Err(Self::said("42704")),
+                Some(log) if locks.contains_key(&log) => return Err(Self::said("55006")),
+                Some(log) => log,
+                None => {
+                    let free = rows.iter().find(|(log, (_, _, records))| !locks.contains_key(*log) && !records.is_empty());
+                    free.map_or(LogId(rows.len() as u64 + 1), |(log, _)| *log)
+                }
+            };
+            locks.insert(log, self.instance);
+            let row = rows.entry(log).or_insert((0, 0, Vec::new()));
+            (row.0, row.1) = (row.0 + 1, row.1 + 1);
+            Ok(Held { log, epoch: row.0, start: row.1, records: row.2.clone() })
+        }
+
+        async fn append(&self, log: LogId, epoch: i64, records: &[Vec<u8>]) -> Result<bool, StoreError> {
+            let fails = self.fails.lock().unwrap().take();
+            let mut rows = self.store.rows.lock().unwrap();
+            let row = rows.get_mut(&log).unwrap();
+            if row.0 == epoch && fails.as_ref().is_none_or(|(_, writes)| *writes) {
+                row.2.extend(records.iter().cloned());
+            }
+            fails.map_or(Ok(row.0 == epoch), |(error, _)| Err(error))
+        }
+
+        async fn remove(&self, log: LogId, epoch: i64, gids: &[Gid]) -> Result<bool, StoreError> {
+            let mut rows = self.store.rows.lock().unwrap();
+            let row = rows.get_mut(&log).unwrap();
+            if row.0 == epoch {
+                row.2.retain(|record| !gids.contains(&record::take_all(record).unwrap()[0].gid()));
+            }
+            Ok(row.0 == epoch)
+        }
+
+        async fn holds(&self, log: LogId) -> Result<(), StoreError> {
+            let is_ours = self.store.locks.lock().unwrap().get(&log) == Some(&self.instance);
+            let gone = || StoreError::ConnectionLost { store: "s".to_owned(), reason: String::new() };
+            if is_ours { Ok(()) } else { Err(gone()) }
+        }
+    }
+
+    fn commit(gid: Gid) -> Record {
+        Record::Commit { gid, branches: Vec::new() }
+    }
+
+    fn code(outcome: Result<(), JournalError>) -> String {
+        match outcome {
+            Ok(()) => "ok".to_owned(),
+            Err(JournalError::Refused(told)) => format!("refused {}", told.sqlstate),
+            Err(JournalError::Unknown(told)) => format!("unknown {}", told.sqlstate),
+        }
+    }
+
+    #[tokio::test]
+    async fn decisions_are_there_for_whoever_takes_the_log_next() {
+        let store = Arc::new(Store::default());
+        let first = Handle::new(&store, 1);
+        let log = TableLog::open("s", Arc::<Handle>::clone(&first), None).await;
+        assert!(log.is_usable().is_ok());
+        let (a, b) = (log.numbers().next(), log.numbers().next());
+        assert_eq!(code(log.append(commit(a), true).await), "ok");
+        assert_eq!(code(log.append(commit(b), true).await), "ok");
+        assert_eq!(code(log.append(Record::Done { gid: a }, true).await), "ok");
+        assert_eq!(store.rows.lock().unwrap()[&a.log].2.len(), 1);
+        // Somebody else has a log of its own as long as we live, and ours when we are gone.
+        let second = Handle::new(&store, 2);
+        let other = TableLog::open("s", second, None).await;
+        assert_ne!(other.numbers().log(), a.log);
+        assert_eq!(other.take_over(a.log).await.unwrap_err().sqlstate(), "55006");
+        assert!(!other.holds(a.log));
+        first.cut();
+        other.take_over(a.log).await.unwrap();
+        let taken = other.taken();
+        assert_eq!((taken.len(), taken[0].log, taken[0].left.len()), (1, a.log, 1));
+        assert_eq!((taken[0].left[0].gid, taken[0].left[0].fate.clone()), (b, Fate::Commit));
+        assert!(other.holds(a.log) && other.taken().is_empty());
+        // What we decide now is not decided.
+        let c = log.numbers().next();
+        assert_eq!(c.log, a.log);
+        assert_eq!(code(log.append(commit(c), true).await), "refused 40001");
+        assert!(!log.holds(a.log));
+        assert_eq!(code(other.append(Record::Done { gid: b }, true).await), "ok");
+        assert!(store.rows.lock().unwrap()[&a.log].2.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_append_without_an_answer_is_found_out_when_the_log_is_taken_again() {
+        for writes in [true, false] {
+            let store = Arc::new(Store::default());
+            let handle = Handle::new(&store, 1);
+            let log = TableLog::open("s", Arc::<Handle>::clone(&handle), None).await;
+            let mut renumbered = log.renumbered();
+            let (a, before) = (log.numbers().next(), log.numbers().next());
+            let lost = StoreError::OutcomeUnknown { store: "s".to_owned(), reason: String::new() };
+            *handle.fails.lock().unwrap() = Some((lost, writes));
+            handle.cut();
+            assert_eq!(code(log.append(commit(a), true).await), "unknown 08007");
+            // The keeper takes it again.
+            renumbered.changed().await.unwrap();
+            let taken = log.taken();
+            assert_eq!((taken.len(), taken[0].log, taken[0].left.len()), (1, a.log, usize::from(writes)));
+            // Somebody may have had it meanwhile.
+            assert_eq!(code(log.append(commit(before), true).await), "refused 40001");
+            let after = log.numbers().next();
+            assert_ne!(after.number, before.number);
+            assert_eq!(code(log.append(commit(after), true).await), "ok");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_refuses_keeps_its_log() {
+        let store = Arc::new(Store::default());
+        let handle = Handle::new(&store, 1);
+        let log = TableLog::open("s", Arc::<Handle>::clone(&handle), None).await;
+        let a = log.numbers().next();
+        *handle.fails.lock().unwrap() = Some((Handle::said("53100"), false));
+        assert_eq!(code(log.append(commit(a), true).await), "refused 53100");
+        assert_eq!(code(log.append(commit(a), true).await), "ok");
+        // What is wanted and not there, or of somebody else, is another.
+        let other = TableLog::open("s", Handle::new(&store, 2), Some(a.log)).await;
+        assert_ne!(other.numbers().log(), a.log);
+        assert_eq!(other.lost(), [a.log]);
+        log.close().await;
+        assert_eq!(code(log.append(commit(a), true).await), "refused 57P01");
+    }
+}

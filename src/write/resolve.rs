@@ -1,0 +1,270 @@
+//! What somebody ends by hand: `CALL tributary.resolve(name, word)`, where the log in a name is nobody's any more, a store that decides
+//! does not come back, or a step of a saga cannot be undone.
+//!
+//! **Invariants:** what is under way here is left alone; what is decided ends as it was decided.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::join_all;
+
+use super::coordinator::Coordinator;
+use super::log::{Fate, Record, SagaLeft};
+use super::open::Standing;
+use crate::catalog::commits::State;
+use crate::error::{Diagnosis, sqlstate};
+use crate::stores::commit::{BranchId, Gid, InDoubt, Resolved, Verdict};
+use crate::stores::{Connector, StoreName};
+use crate::telemetry::log::Line;
+
+/// Which branches are meant.
+type Meant<'a> = &'a (dyn Fn(&BranchId) -> bool + Send + Sync);
+
+/// How something is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// `commit`: the branches are committed.
+    Commit,
+    /// `abort`: they are rolled back.
+    Abort,
+    /// `retry`: a saga is undone once more.
+    Retry,
+    /// `forget`: a saga stays as it is.
+    Forget,
+}
+
+impl Word {
+    /// The word that a text is.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "commit" => Some(Self::Commit),
+            "abort" => Some(Self::Abort),
+            "retry" => Some(Self::Retry),
+            "forget" => Some(Self::Forget),
+            _ => None,
+        }
+    }
+}
+
+/// Ends what `name` names: a branch as `tributary.in_doubt` shows it, or all branches of a transaction, or a saga. Gives the stores in
+/// which something was ended.
+///
+/// # Errors
+/// 22023 for what is no name or word, 42704 where no store has it, 55006 while it is under way or held, 55000 where it is decided
+/// otherwise; what a store answered.
+pub async fn by_hand(
+    with: &Coordinator,
+    stores: &BTreeMap<StoreName, Arc<dyn Connector>>,
+    name: &str,
+    word: &str,
+) -> Result<Vec<StoreName>, Diagnosis> {
+    let Some(word) = Word::parse(word) else {
+        let told = wrong(format!("\"{word}\" is not a way to end a transaction"));
+        return Err(told.with_hint("It is commit, abort, retry or forget."));
+    };
+    let gid = Gid::parse(name);
+    let verdict = match word {
+        Word::Commit => Verdict::Commit,
+        Word::Abort => Verdict::Abort,
+        Word::Retry | Word::Forget => {
+            let gid = gid.ok_or_else(|| wrong(format!("\"{name}\" is not the name of a transaction")))?;
+            return end_saga(with, gid, word).await;
+        }
+    };
+    let is_meant: Box<dyn Fn(&BranchId) -> bool + Send + Sync> = match (gid, BranchId::parse(name)) {
+        (Some(gid), _) => {
+            let known = branches_of(with, gid);
+            Box::new(move |id: &BranchId| (id.log, id.number) == (gid.log, gid.number) || known.contains(id))
+        }
+        (None, Some(branch)) => Box::new(move |id: &BranchId| *id == branch),
+        (None, None) => return Err(wrong(format!("\"{name}\" is not the name of a transaction or of a branch"))),
+    };
+    if gid.is_some_and(|gid| with.open().is_under_way(gid)) {
+        return Err(in_use(name));
+    }
+    end_branches(with, stores, name, (&*is_meant, verdict)).await
+}
+
+/// The names of the branches of a transaction that is left here: some have numbers of their own.
+fn branches_of(with: &Coordinator, gid: Gid) -> Vec<BranchId> {
+    let left = with.open().left().into_iter().filter(|left| left.gid == gid);
+    left.flat_map(|left| left.branches.into_iter().map(|branch| branch.id)).collect()
+}
+
+async fn end_branches(
+    with: &Coordinator,
+    stores: &BTreeMap<StoreName, Arc<dyn Connector>>,
+    name: &str,
+    (is_meant, verdict): (Meant<'_>, Verdict),
+) -> Result<Vec<StoreName>, Diagnosis> {
+    let lists = stores.iter().map(|(store, connector)| async move { (store, connector, connector.in_doubt().await) });
+    let (mut ended, mut unheard) = (Vec::new(), None);
+    for (store, connector, list) in join_all(lists).await {
+        let listed = match list {
+            Ok(listed) => listed,
+            Err(error) => {
+                unheard.get_or_insert(error);
+                continue;
+            }
+        };
+        for InDoubt { id, .. } in listed.into_iter().filter(|listed| is_meant(&listed.id)) {
+            // After the list: a name is entered before its store prepares.
+            check(with, name, &id, verdict)?;
+            match connector.resolve(&id, verdict).await.map_err(|error| Diagnosis::of(&error))? {
+                Resolved::Done => {
+                    tracing::warn!(%store, branch = %id, ?verdict, "a branch was ended by hand");
+                    ended.push(store.clone());
+                }
+                // Two stores of one server list the same branches.
+                Resolved::Gone => {}
+                Resolved::Busy => return Err(in_use(name)),
+            }
+        }
+    }
+    with.wake();
+    if ended.is_empty() { Err(unheard.map_or_else(|| nowhere(name), |error| Diagnosis::of(&error))) } else { Ok(ended) }
+}
+
+/// Whether a branch may be ended so.
+fn check(with: &Coordinator, name: &str, id: &BranchId, verdict: Verdict) -> Result<(), Diagnosis> {
+    let decided = match with.open().standing(id) {
+        Standing::UnderWay => return Err(in_use(name)),
+        Standing::Unknown => return Ok(()),
+        Standing::Left(left) => match left.fate {
+            Fate::Commit => Verdict::Commit,
+            Fate::Abort => Verdict::Abort,
+            Fate::AskLast { .. } | Fate::Unwritten | Fate::Saga(_) => return Ok(()),
+        },
+    };
+    if decided == verdict {
+        return Ok(());
+    }
+    let way = if decided == Verdict::Commit { "committed" } else { "rolled back" };
+    let message = format!("\"{name}\" is decided: it is {way}");
+    Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message))
+}
+
+/// A saga that is stuck is undone by the next round of the recovery, or stays as it is.
+async fn end_saga(with: &Coordinator, gid: Gid, word: Word) -> Result<Vec<StoreName>, Diagnosis> {
+    let left = with.open().left().into_iter().find(|left| left.gid == gid).ok_or_else(|| nowhere(&gid.to_string()))?;
+    let stuck = if let Fate::Saga(saga) = &left.fate { saga.stuck.as_ref().map(|(step, _)| *step) } else { None };
+    let (Fate::Saga(saga), Some(step)) = (left.fate, stuck) else {
+        let message = format!("\"{gid}\" is not a saga that waits for somebody");
+        return Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
+    };
+    let stores = saga.steps.get(usize::from(step)).map(|step| step.store.clone()).into_iter().collect();
+    if word == Word::Retry {
+        with.open().decided(gid, Fate::Saga(SagaLeft { stuck: None, ..saga }));
+        with.wake();
+        return Ok(stores);
+    }
+    if let Err(error) = with.journal().append(Record::Done { gid }, true).await {
+        tracing::warn!(%gid, error = %Line(&error.to_string()), "the end of a saga is not in the log of commits");
+        return Err(Diagnosis::new(sqlstate::IO_ERROR, "the log of commits does not take the end of the transaction"));
+    }
+    with.open().done(gid);
+    with.shown().change(gid, |shown| {
+        shown.state = State::RolledBack;
+        shown.error = Some("a step was committed and is left so".to_owned());
+    });
+    Ok(stores)
+}
+
+fn wrong(message: String) -> Diagnosis {
+    Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, message)
+}
+
+fn nowhere(name: &str) -> Diagnosis {
+    Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("no store has \"{name}\" in doubt"))
+}
+
+fn in_use(name: &str) -> Diagnosis {
+    Diagnosis::new(sqlstate::OBJECT_IN_USE, format!("\"{name}\" is held by a commit that is under way"))
+        .with_hint("Try again when it has ended.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fakes::{Stage, first, lost, remote};
+    use super::*;
+    use crate::stores::commit::{LogId, Part};
+    use crate::write::coordinator::Several;
+
+    fn other() -> BranchId {
+        Gid { log: LogId(0xbb), number: 9 }.of_store(&StoreName::new("a"))
+    }
+
+    async fn resolve(stage: &Stage, name: &str, word: &str) -> Result<Vec<String>, String> {
+        let ended = by_hand(&stage.coordinator, stage.stores(), name, word).await;
+        ended.map(|stores| stores.iter().map(ToString::to_string).collect()).map_err(|error| error.sqlstate)
+    }
+
+    #[tokio::test]
+    async fn a_branch_of_a_log_of_nobody_is_ended_as_somebody_says() {
+        let stage = Stage::new();
+        let name = other().to_string();
+        assert_eq!(resolve(&stage, &name, "commit").await, Err("42704".to_owned()));
+        stage.doubts(other());
+        assert_eq!(resolve(&stage, &name, "keep").await, Err("22023".to_owned()));
+        assert_eq!(resolve(&stage, "tributary", "commit").await, Err("22023".to_owned()));
+        assert_eq!(resolve(&stage, &name, "retry").await, Err("22023".to_owned()));
+        assert!(stage.calls.all().is_empty());
+        assert_eq!(resolve(&stage, &name, "commit").await, Ok(vec!["a".to_owned()]));
+        let gid = Gid { log: LogId(0xbb), number: 9 }.to_string();
+        assert_eq!(resolve(&stage, &gid, "abort").await, Ok(vec!["a".to_owned()]));
+        assert_eq!(stage.calls.all(), [format!("a resolve {name} Commit"), format!("a resolve {name} Abort")]);
+    }
+
+    #[tokio::test]
+    async fn what_is_decided_ends_so() {
+        let stage = Stage::new();
+        stage
+            .commit(vec![stage.branch("a", Part::Prepared).fails("keep", lost()), stage.branch("b", Part::Prepared)])
+            .await
+            .unwrap();
+        let branch = first().of_store(&StoreName::new("a"));
+        stage.doubts(branch);
+        for name in [branch.to_string(), first().to_string()] {
+            assert_eq!(resolve(&stage, &name, "abort").await, Err("55000".to_owned()));
+            assert_eq!(resolve(&stage, &name, "commit").await, Ok(vec!["a".to_owned()]));
+            assert_eq!(
+                resolve(&stage, &name, "retry").await.unwrap_err().get(..2),
+                Some(if name.len() > 43 { "22" } else { "55" })
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_is_left_alone() {
+        let stage = Stage::new();
+        let branch = first().of_store(&StoreName::new("a"));
+        let named = crate::write::log::Named { store: StoreName::new("a"), id: branch };
+        let under_way = stage.coordinator.open().enter(first(), vec![named]);
+        stage.doubts(branch);
+        for name in [branch.to_string(), first().to_string()] {
+            assert_eq!(resolve(&stage, &name, "abort").await, Err("55006".to_owned()));
+        }
+        drop(under_way);
+        assert_eq!(resolve(&stage, &branch.to_string(), "abort").await, Ok(vec!["a".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn a_saga_that_is_stuck_is_tried_again_or_left_as_it_is() {
+        let mut stage = Stage::new();
+        stage.undoing.fail(3);
+        let second = stage.branch("b", Part::Last).fails("commit", remote("23503"));
+        let asked = stage.asked(Several::Saga, &[("a", "undo")]);
+        stage.commit_so(vec![stage.branch("a", Part::Last), second], asked).await.unwrap_err();
+        assert!(stage.was_woken());
+        let name = first().to_string();
+        assert_eq!(resolve(&stage, &name, "retry").await, Ok(vec!["a".to_owned()]));
+        assert!(stage.was_woken());
+        assert!(matches!(&stage.coordinator.open().left()[0].fate, Fate::Saga(SagaLeft { stuck: None, .. })));
+        assert_eq!(resolve(&stage, &name, "forget").await, Err("55000".to_owned()), "a round is on its way");
+        let Fate::Saga(saga) = stage.coordinator.open().left().remove(0).fate else { panic!("not a saga") };
+        stage.coordinator.open().decided(first(), Fate::Saga(SagaLeft { stuck: Some((0, "again".to_owned())), ..saga }));
+        assert_eq!(resolve(&stage, &name, "forget").await, Ok(vec!["a".to_owned()]));
+        assert_eq!((stage.coordinator.open().has_left(), stage.state().0), (false, State::RolledBack));
+        assert_eq!(resolve(&stage, &name, "forget").await, Err("42704".to_owned()));
+    }
+}

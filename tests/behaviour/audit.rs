@@ -1,0 +1,97 @@
+//! The audit log: who logged in, what changed, and what was written, without a password and without a value.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+
+use super::eventually;
+use crate::support::proxy::{self, OWNER, PASSWORD, Place};
+
+const NOTES: &str = "CREATE TABLE notes (n INTEGER PRIMARY KEY, t TEXT); INSERT INTO notes VALUES (1, 'one');";
+
+/// The file, in which every line is one object.
+fn text(place: &Place) -> String {
+    std::fs::read_to_string(place.path().join(".state/audit.jsonl")).unwrap_or_default()
+}
+
+fn lines(place: &Place) -> Vec<Value> {
+    text(place).lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+}
+
+/// The first line of an event about a role, once it is there.
+async fn line(place: &Place, event: &str, role: &str) -> Value {
+    let found = async || lines(place).into_iter().find(|line| line["event"] == event && line["role"] == role);
+    eventually(event, found).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logins_and_changes_are_written_down_without_what_is_secret() {
+    let place = Place::new();
+    place.sqlite("notes", NOTES).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let login = line(&place, "login", OWNER).await;
+    assert!(login["address"] == "127.0.0.1" && login["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{login}");
+    // Names come from whoever connects, and may be anything.
+    let (strange, wrong) = ("eve\"}\n{\"event\": \"login\", \"role\": \"root\"", "hunter2");
+    for (role, password) in [(strange, PASSWORD), (OWNER, wrong)] {
+        let mut login = proxy::login(server.addresses()[0], role);
+        assert!(proxy::open(login.password(password)).await.is_err());
+    }
+    let failed = line(&place, "login_failed", OWNER).await;
+    assert_eq!((failed["outcome"].as_str(), failed["sqlstate"].as_str()), (Some("failed"), Some("28P01")), "{failed}");
+    let failures = async || {
+        let failed = lines(&place).into_iter().filter(|line| line["event"] == "login_failed").count();
+        (failed >= 2).then_some(())
+    };
+    eventually("both failures", failures).await;
+    assert!(lines(&place).iter().all(|line| line["role"] != "root"), "{}", text(&place));
+    session.answer("CALL tributary.refresh('notes')").await;
+    assert_eq!(line(&place, "refresh", OWNER).await["outcome"], "done");
+    // Statements are told where that is asked for.
+    session.answer("DELETE FROM notes.notes WHERE t = 'hunter2'").await;
+    server.reload().await.unwrap();
+    let reload = async || lines(&place).into_iter().find(|line| line["event"] == "reload");
+    eventually("the reload", reload).await;
+    assert!(lines(&place).iter().all(|line| line["event"] != "write"), "{}", text(&place));
+    let all = text(&place);
+    assert!(!all.contains(PASSWORD) && !all.contains("hunter2") && !all.contains("SCRAM"), "{all}");
+    server.stop().await;
+    let file = std::fs::metadata(place.path().join(".state/audit.jsonl")).unwrap();
+    let mode = file.permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_are_written_down_with_what_they_did_and_not_with_their_values() {
+    let place = Place::new();
+    place.configure("audit.writes = true");
+    place.sqlite("notes", NOTES).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("INSERT INTO notes.notes VALUES (2, 'hunter2') -- hunter2").await;
+    session.failure("INSERT INTO notes.notes VALUES (1, 'hunter2')").await;
+    let insert = session.prepare("INSERT INTO notes.notes VALUES ($1, $2)").await.unwrap();
+    session.execute(&insert, &[&3_i64, &"hunter2"]).await.unwrap();
+    let writes = async || {
+        let lines: Vec<Value> = lines(&place).into_iter().filter(|line| line["event"] == "write").collect();
+        (lines.len() == 3).then_some(lines)
+    };
+    let writes = eventually("all writes", writes).await;
+    assert!(writes.iter().all(|line| line["role"] == OWNER), "{writes:?}");
+    assert_eq!(writes[0]["outcome"], "done");
+    assert_eq!((writes[1]["outcome"].as_str(), writes[1]["sqlstate"].as_str()), (Some("failed"), Some("23505")));
+    assert!(writes[0].to_string().contains("notes") && !text(&place).contains("hunter2"), "{writes:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_file_is_written_where_none_is_wanted() {
+    let place = Place::new();
+    place.configure("audit.file = \"off\"");
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    assert_eq!(session.answer("SELECT 1").await, "1");
+    server.stop().await;
+    assert!(!place.path().join(".state/audit.jsonl").exists());
+}
