@@ -41,7 +41,7 @@ mod tests {
 
     fn schema(name: &str, store: &str, namespace: &str, tables: &[&str]) -> (String, Schema) {
         let relation = |table: &&str| {
-            let body = RelationBody::View { sql: String::new(), columns: Vec::new() };
+            let body = RelationBody::View { sql: String::new(), columns: Vec::new(), kept: None };
             let relation = Relation { oid: 1, schema: name.to_owned(), name: (*table).to_owned(), body };
             ((*table).to_owned(), Arc::new(relation))
         };

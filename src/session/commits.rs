@@ -152,6 +152,38 @@ impl Session {
         audit.tell(event).await;
     }
 
+    /// Tells the audit log of a statement that defines something, whatever has become of it. `object` is its place: what it is about, as
+    /// far as that is known, and the store that it is in.
+    pub(super) async fn tell_definition(
+        &mut self,
+        (verb, text): (&str, &str),
+        (object, store): (&str, Option<&StoreName>),
+        failed: Option<&Diagnosis>,
+    ) {
+        let audit = &self.shared.commitment.audit;
+        let event = Event::new("ddl").by(&self.role).process(self.process_id).with("verb", verb).with("object", object);
+        let event = match store {
+            Some(store) => event.with("store", store.as_str()),
+            // A view that is kept here.
+            None => event,
+        };
+        let event = event.with("statement", audit.text(text));
+        let event = match failed {
+            None => event.done(),
+            Some(error) => event.failed(&error.sqlstate),
+        };
+        audit.tell(event).await;
+    }
+
+    /// Takes note of what a store was told to commit by itself.
+    pub(super) fn note_alone(&mut self, store: &StoreName, ended: &Result<(), Diagnosis>) {
+        let told = match ended {
+            Ok(()) => Guarantee::OneStore(store.clone()).to_string(),
+            Err(error) => failed(error),
+        };
+        self.note_commit(&told);
+    }
+
     /// Runs statements in one transaction, with a mark in that store that they have run. Nothing is done where it is there already.
     async fn undo(&mut self, sql: &[String], store: &StoreName, mark: MarkId) -> Result<(), Diagnosis> {
         self.one("BEGIN").await?;

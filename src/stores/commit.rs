@@ -286,6 +286,17 @@ impl OwnTable {
     }
 }
 
+/// The table of logs in a store that keeps one.
+pub const LOGS: &str = "tributary_logs";
+/// The table of their records.
+pub const DECISIONS: &str = "tributary_decisions";
+
+/// Whether a table of ours has the name in some store. Some stores do not tell letters by their case.
+pub fn is_own_name(name: &str) -> bool {
+    let owns = OwnTable::ALL.iter().map(|own| own.name());
+    owns.chain([LOGS, DECISIONS]).any(|own| own.eq_ignore_ascii_case(name))
+}
+
 /// Something about the store that weakens a promise, for `check`, the log at start and `tributary.stores`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caution {

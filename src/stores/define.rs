@@ -91,6 +91,21 @@ impl What {
     }
 }
 
+impl What {
+    /// The names of tables, indexes and constraints that it makes, changes, drops or refers to.
+    pub fn names(&self) -> Vec<&str> {
+        let (first, mut names) = match self {
+            Self::CreateTable(table) => (&table.id.name, table.constraints.iter().flat_map(NewConstraint::names).collect()),
+            Self::AlterTable { table, steps } => (&table.id.name, steps.iter().flat_map(Step::names).collect()),
+            Self::DropTables { tables, .. } => return tables.iter().map(|table| table.name.as_str()).collect(),
+            Self::CreateIndex(index) => (&index.table.id.name, vec![index.name.as_str()]),
+            Self::DropIndex { table, name, .. } => (&table.name, vec![name.as_str()]),
+        };
+        names.push(first);
+        names
+    }
+}
+
 /// A new table.
 #[derive(Debug, Clone)]
 pub struct NewTable {
@@ -167,6 +182,17 @@ pub struct NewConstraint {
     pub name: Option<String>,
     /// It.
     pub rule: Rule,
+}
+
+impl NewConstraint {
+    /// Its name, which an index may get, and that of the table that it refers to.
+    fn names(&self) -> Vec<&str> {
+        let referenced = match &self.rule {
+            Rule::Foreign(reference) => Some(reference.table.name.as_str()),
+            Rule::PrimaryKey(_) | Rule::Unique(_) | Rule::Check(_) => None,
+        };
+        self.name.as_deref().into_iter().chain(referenced).collect()
+    }
 }
 
 /// What a constraint demands.
@@ -309,6 +335,23 @@ pub enum Step {
         /// Whether what depends on it goes too.
         cascades: bool,
     },
+}
+
+impl Step {
+    /// The names of tables and constraints that it makes or refers to.
+    fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Rename(to) => vec![to.as_str()],
+            Self::AddConstraint(constraint) => constraint.names(),
+            Self::AddColumn(_)
+            | Self::DropColumn { .. }
+            | Self::RenameColumn { .. }
+            | Self::SetType { .. }
+            | Self::SetDefault { .. }
+            | Self::SetRequired { .. }
+            | Self::DropConstraint { .. } => Vec::new(),
+        }
+    }
 }
 
 /// What a constraint is.

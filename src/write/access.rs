@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
-use crate::stores::commit::OwnTable;
+use crate::stores::commit::{OwnTable, is_own_name};
 use crate::stores::schema::TableKind;
 use crate::stores::{Connector, StoreError};
 
@@ -30,22 +30,58 @@ pub struct Asked<'a> {
 /// role that only reads.
 pub fn check(asked: &Asked<'_>) -> Result<(), Diagnosis> {
     let Asked { verb, relation, connector, read_only_block, role_read_only } = *asked;
-    if read_only_block {
+    check_block(verb, read_only_block)?;
+    check_kind(verb, relation)?;
+    check_role(&format!("table {}", relation.name), role_read_only)?;
+    connector.map_or(Ok(()), |connector| check_store(connector.as_ref()))
+}
+
+/// Whether something may be changed in a transaction.
+///
+/// # Errors
+/// 25006 in one that only reads.
+pub fn check_block(verb: &str, read_only: bool) -> Result<(), Diagnosis> {
+    if read_only {
         let message = format!("cannot execute {verb} in a read-only transaction");
         return Err(Diagnosis::new(sqlstate::READ_ONLY_SQL_TRANSACTION, message));
     }
-    check_kind(verb, relation)?;
-    if role_read_only {
-        let message = format!("permission denied for table {}", relation.name);
-        return Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, message)
+    Ok(())
+}
+
+/// Whether a role may change `what`, a table or a schema.
+///
+/// # Errors
+/// 42501 for one that only reads.
+pub fn check_role(what: &str, read_only: bool) -> Result<(), Diagnosis> {
+    if read_only {
+        return Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("permission denied for {what}"))
             .with_detail("The role only reads: read_only in tributary.toml."));
     }
-    match connector {
-        Some(connector) if connector.is_read_only() => {
-            Err(Diagnosis::of(&StoreError::ReadOnly { store: connector.name().to_string() }))
-        }
-        _ => Ok(()),
+    Ok(())
+}
+
+/// Whether a store may be changed.
+///
+/// # Errors
+/// 25006 for one whose file says that nothing is written to it.
+pub fn check_store(connector: &dyn Connector) -> Result<(), Diagnosis> {
+    if connector.is_read_only() {
+        return Err(Diagnosis::of(&StoreError::ReadOnly { store: connector.name().to_string() }));
     }
+    Ok(())
+}
+
+/// Whether something of this name may be defined, changed or dropped in a store: what commits, keys and events promise stands on tables
+/// of ours, which only we make.
+///
+/// # Errors
+/// 42501 for the names of those, whether they are there or not.
+pub fn check_name(name: &str) -> Result<(), Diagnosis> {
+    if is_own_name(name) {
+        return Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("permission denied for table {name}"))
+            .with_detail("The name is that of a table that Tributary makes for itself in stores."));
+    }
+    Ok(())
 }
 
 /// The words that a COPY into a table begins with.
@@ -174,6 +210,14 @@ mod tests {
                 assert_eq!(check_kind(verb, &own).unwrap_err().sqlstate, "42501", "{verb}");
             }
         }
+    }
+
+    #[test]
+    fn the_tables_of_ours_are_not_defined_by_statements() {
+        for name in ["tributary_marks", "tributary_keys", "Tributary_Outbox", "tributary_logs", "tributary_decisions"] {
+            assert_eq!(check_name(name).unwrap_err().sqlstate, "42501", "{name}");
+        }
+        assert!(check_name("tributary_orders").is_ok());
     }
 
     #[test]

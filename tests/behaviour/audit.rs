@@ -86,6 +86,39 @@ async fn writes_are_written_down_with_what_they_did_and_not_with_their_values() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn definitions_are_written_down_always() {
+    let place = Place::new();
+    place.sqlite("notes", NOTES).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("CREATE TABLE notes.more (n int PRIMARY KEY, t text DEFAULT 'hunter2')").await;
+    session.answer("CREATE VIEW few AS SELECT n FROM notes.more WHERE t = 'hunter2'").await;
+    session.answer("DROP VIEW few").await;
+    session.failure("DROP TABLE notes.nothing").await;
+    session.answer("SET search_path = notes").await;
+    session.answer("DROP TABLE more").await;
+    let definitions = async || {
+        let lines: Vec<Value> = lines(&place).into_iter().filter(|line| line["event"] == "ddl").collect();
+        (lines.len() == 5).then_some(lines)
+    };
+    let told = eventually("all definitions", definitions).await;
+    assert!(told.iter().all(|line| line["role"] == OWNER), "{told:?}");
+    let told: Vec<[Option<&str>; 5]> =
+        told.iter().map(|line| ["verb", "object", "store", "outcome", "sqlstate"].map(|key| line[key].as_str())).collect();
+    let (done, failed) = (Some("done"), Some("failed"));
+    let expected = [
+        [Some("CREATE TABLE"), Some("notes.more"), Some("notes"), done, None],
+        [Some("CREATE VIEW"), Some("public.few"), None, done, None],
+        [Some("DROP VIEW"), Some("public.few"), None, done, None],
+        [Some("DROP TABLE"), Some("notes.nothing"), Some("notes"), failed, Some("42P01")],
+        [Some("DROP TABLE"), Some("notes.more"), Some("notes"), done, None],
+    ];
+    assert_eq!(told, expected);
+    assert!(!text(&place).contains("hunter2"), "{}", text(&place));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_file_is_written_where_none_is_wanted() {
     let place = Place::new();
     place.configure("audit.file = \"off\"");

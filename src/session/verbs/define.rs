@@ -10,19 +10,71 @@ use crate::session::Session;
 use crate::session::output::Execution;
 use crate::session::statement::define::{Definition, Dropped};
 use crate::session::statement::fold;
+use crate::stores::StoreName;
+use crate::write::access;
 
 /// Runs one.
 pub(super) async fn run(session: &mut Session, text: &str, definition: &Definition) -> Result<Execution, Diagnosis> {
     let verb = definition.verb();
+    let (object, store) = object_of(&session.setting(), definition);
+    let ended = Box::pin(carry_out(session, text, definition)).await;
+    session.tell_definition((verb, text), (&object, store.as_ref()), ended.as_ref().err()).await;
+    ended.map(|()| Execution::Done(verb.to_owned()))
+}
+
+async fn carry_out(session: &mut Session, text: &str, definition: &Definition) -> Result<(), Diagnosis> {
+    let verb = definition.verb();
     check_transaction(session, verb)?;
+    session.check_repeatable(verb)?;
     match definition {
-        Definition::CreateView(asked) => Box::pin(view::create(session, text, asked)).await?,
-        Definition::Drop(dropping) if dropping.kind == Dropped::View => Box::pin(view::drop_views(session, dropping)).await?,
+        Definition::CreateView(asked) => Box::pin(view::create(session, text, asked)).await,
+        Definition::Drop(dropping) if dropping.kind == Dropped::View => Box::pin(view::drop_views(session, dropping)).await,
         Definition::CreateTable(_) | Definition::AlterTable(_) | Definition::CreateIndex(_) | Definition::Drop(_) => {
-            Box::pin(table::run(session, definition)).await?;
+            Box::pin(table::run(session, definition)).await
         }
     }
-    Ok(Execution::Done(verb.to_owned()))
+}
+
+/// What a statement is about, with schemas where they are known, and the store that it is in. For an index it is the table that gets it.
+fn object_of(setting: &Setting, definition: &Definition) -> (String, Option<StoreName>) {
+    let names: Vec<&ObjectName> = match definition {
+        Definition::CreateView(asked) => vec![&asked.name],
+        Definition::CreateTable(asked) => vec![&asked.name],
+        Definition::AlterTable(asked) => vec![&asked.name],
+        Definition::CreateIndex(asked) => vec![&asked.table_name],
+        Definition::Drop(asked) => asked.names.iter().collect(),
+    };
+    let is_new = matches!(definition, Definition::CreateView(_) | Definition::CreateTable(_));
+    let mut store = None;
+    let mut objects = Vec::with_capacity(names.len());
+    for written in names {
+        let place = qualified(written).ok().and_then(|name| Some((schema_of(setting, &name, is_new)?, name.relation)));
+        let Some((schema, relation)) = place else {
+            objects.push(written.to_string());
+            continue;
+        };
+        store = store.or_else(|| setting.snapshot.schemas.get(&schema)?.store.clone());
+        objects.push(format!("{schema}.{relation}"));
+    }
+    (objects.join(", "), store)
+}
+
+/// The schema that a name is in, or would be.
+fn schema_of(setting: &Setting, name: &QualifiedName, is_new: bool) -> Option<String> {
+    let snapshot = &setting.snapshot;
+    if name.schema.is_some() {
+        return name.schema.clone();
+    }
+    if !is_new && let Ok(relation) = snapshot.resolve(name, &setting.path) {
+        return Some(relation.schema.clone());
+    }
+    let path = snapshot.effective_path(&setting.path);
+    let has_index = |schema: &str| {
+        let mut indexes = snapshot.objects.indexes.iter();
+        indexes.any(|index| index.schema == schema && index.name == name.relation)
+    };
+    let of_index = path.iter().find(|schema| !is_new && has_index(&schema.name));
+    of_index.or_else(|| path.first()).map(|schema| schema.name.clone())
 }
 
 /// What is defined is so for all sessions at once, and not undone by a ROLLBACK.
@@ -31,10 +83,7 @@ fn check_transaction(session: &Session, verb: &str) -> Result<(), Diagnosis> {
         Some(block) => block.modes.read_only,
         None => session.settings.is_on("default_transaction_read_only"),
     };
-    if read_only {
-        let message = format!("cannot execute {verb} in a read-only transaction");
-        return Err(Diagnosis::new(sqlstate::READ_ONLY_SQL_TRANSACTION, message));
-    }
+    access::check_block(verb, read_only)?;
     if session.block.is_some() {
         let message = format!("{verb} cannot run inside a transaction block");
         return Err(Diagnosis::new(sqlstate::ACTIVE_SQL_TRANSACTION, message)
@@ -48,11 +97,7 @@ fn check_transaction(session: &Session, verb: &str) -> Result<(), Diagnosis> {
 pub(super) fn check_role(session: &Session, schema: &str) -> Result<(), Diagnosis> {
     // Asked of the roles as they are now: a reload may have changed them. A role that is gone makes nothing any more.
     let only_reads = session.shared.roles.load().get(&session.role).is_none_or(|role| role.read_only);
-    if !only_reads {
-        return Ok(());
-    }
-    let message = format!("permission denied for schema {schema}");
-    Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, message).with_detail("The role only reads: read_only in tributary.toml."))
+    access::check_role(&format!("schema {schema}"), only_reads)
 }
 
 /// Whether the session's role may change what belongs to `owner`.
@@ -90,9 +135,12 @@ pub(super) fn place_of(setting: &Setting, name: &ObjectName) -> Result<(String, 
             first.ok_or_else(|| Diagnosis::new(sqlstate::INVALID_SCHEMA_NAME, "no schema has been selected to create in"))?
         }
     };
-    let is_system = snapshot.schemas.get(&schema).is_some_and(|found| found.store.is_none() && found.name != "public");
-    if is_system {
+    let of_store = snapshot.schemas.get(&schema).is_some_and(|found| found.store.is_some());
+    if !of_store && schema != "public" {
         return Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("permission denied for schema {schema}")));
+    }
+    if of_store {
+        access::check_name(&relation)?;
     }
     Ok((schema, relation))
 }

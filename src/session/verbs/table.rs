@@ -14,7 +14,8 @@ use crate::session::Session;
 use crate::session::output::Guard;
 use crate::session::statement::define::{Definition, Dropped, Dropping};
 use crate::stores::define::Define;
-use crate::stores::{Connector, StoreError, StoreName};
+use crate::stores::{Connector, StoreName};
+use crate::write::access;
 
 /// Runs one.
 pub(super) async fn run(session: &mut Session, definition: &Definition) -> Result<(), Diagnosis> {
@@ -77,14 +78,16 @@ fn owner(setting: &Setting, schema: String, name: String) -> Result<Place, Diagn
 /// The connector of a store that takes writes.
 fn connector<'s>(setting: &'s Setting, store: &StoreName) -> Result<&'s Arc<dyn Connector>, Diagnosis> {
     match setting.snapshot.connectors.get(store) {
-        Some(connector) if connector.is_read_only() => Err(Diagnosis::of(&StoreError::ReadOnly { store: store.to_string() })),
-        Some(connector) => Ok(connector),
+        Some(connector) => access::check_store(connector.as_ref()).map(|()| connector),
         None => Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" is no longer configured"))),
     }
 }
 
 /// Tells the store, and has the catalog read it anew.
 async fn carry_out(session: &mut Session, setting: &Setting, planned: Planned) -> Result<(), Diagnosis> {
+    for define in &planned.defines {
+        define.what.names().into_iter().try_for_each(access::check_name)?;
+    }
     for notice in &planned.notices {
         session.warn("00000", notice);
     }
@@ -93,6 +96,7 @@ async fn carry_out(session: &mut Session, setting: &Setting, planned: Planned) -
     let mut outcome = Ok(());
     for define in &planned.defines {
         outcome = send(&guard, setting, define).await;
+        session.note_alone(&define.store, &outcome);
         if outcome.is_err() {
             break;
         }
@@ -128,6 +132,8 @@ fn named(
     (name, if_exists, what): (&ObjectName, bool, &str),
 ) -> Result<Option<Arc<Relation>>, Diagnosis> {
     let name = qualified(name)?;
+    // Also of those that are not among the names of clients.
+    access::check_name(&name.relation)?;
     match setting.snapshot.resolve(&name, &setting.path) {
         Ok(relation) => {
             check_role(session, &relation.schema)?;

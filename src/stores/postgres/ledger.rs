@@ -20,7 +20,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use tokio::sync::Mutex;
 
-use super::super::commit::{Gid, Held, Ledger, LogId};
+use super::super::commit::{DECISIONS, Gid, Held, LOGS, Ledger, LogId};
 use super::super::connector::StoreName;
 use super::super::error::StoreError;
 use super::error;
@@ -28,11 +28,6 @@ use super::own::{self, DURABLE, quoted};
 use super::pool::{Lease, Pools, State};
 use super::settings::Settings;
 use crate::error::sqlstate;
-
-/// The table of logs.
-pub(super) const LOGS: &str = "tributary_logs";
-/// The table of records.
-pub(super) const DECISIONS: &str = "tributary_decisions";
 
 /// `object_in_use`
 const IN_USE: &str = "55006";

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::super::commit::{MarkId, OwnTable, Verdict};
+use super::super::commit::{DECISIONS, LOGS, MarkId, OwnTable, Verdict};
 use super::super::error::StoreError;
 use super::super::relational::Dialect;
 use super::super::schema::{Collation, Column, ColumnStatistics, Generated, Key, Table, TableId, TableKind};
@@ -28,7 +28,7 @@ use crate::error::sqlstate;
 pub(super) const NAMESPACE: &str = "public";
 
 /// Those that nobody but us reads or writes, with those of the log (`ledger.rs`).
-const HIDDEN: [&str; 4] = ["tributary_marks", "tributary_keys", super::ledger::LOGS, super::ledger::DECISIONS];
+const HIDDEN: [&str; 4] = ["tributary_marks", "tributary_keys", LOGS, DECISIONS];
 
 /// The lock under which tables of ours are made, so that two instances do not meet in the catalogs.
 const LOCK: i64 = 0x7472_6962_7574_6172;

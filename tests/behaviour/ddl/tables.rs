@@ -89,6 +89,9 @@ async fn refusals(session: &Session) {
     session.answer("BEGIN").await;
     assert_eq!(session.rows("CREATE TABLE shop.t (a int)").await.unwrap_err().code, "25001");
     session.answer("ROLLBACK").await;
+    session.answer("SET tributary.idempotency_key = 'once'").await;
+    codes(session, &[("CREATE TABLE shop.t (a int)", "0A000")]).await;
+    session.answer("RESET tributary.idempotency_key").await;
     assert_eq!(session.failure("SELECT 1; CREATE TABLE shop.t (a int)").await.code, "25001");
     session.answer("SET default_transaction_read_only = on").await;
     codes(session, &[("CREATE TABLE shop.t (a int)", "25006")]).await;
@@ -119,6 +122,33 @@ async fn sqlite_gets_tables_at_once() {
     assert_eq!(session.answer("SELECT a, v, ok, at > now() - interval '1 hour' FROM shop.t").await, "1|abc|t|t");
     codes(&session, &[("INSERT INTO shop.t (a) VALUES (70000)", "23514"), ("INSERT INTO shop.t (v) VALUES ('abcd')", "23514")])
         .await;
+}
+
+#[tokio::test]
+async fn tables_of_ours_are_not_defined_by_clients() {
+    let place = Place::new();
+    let own =
+        "CREATE TABLE tributary_outbox (id INTEGER PRIMARY KEY, topic TEXT); CREATE TABLE tributary_marks (id TEXT PRIMARY KEY)";
+    place.sqlite("shop", &format!("{own}; CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT)")).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    codes(
+        &session,
+        &[
+            ("CREATE TABLE shop.tributary_keys (a int)", "42501"),
+            ("CREATE TABLE IF NOT EXISTS shop.\"Tributary_Marks\" (a int)", "42501"),
+            ("CREATE VIEW shop.tributary_outbox AS SELECT 1 AS a", "42501"),
+            ("CREATE INDEX tributary_keys ON shop.items (name)", "42501"),
+            ("CREATE INDEX i ON shop.tributary_outbox (topic)", "42501"),
+            ("ALTER TABLE shop.tributary_outbox ADD COLUMN a int", "42501"),
+            ("ALTER TABLE shop.items RENAME TO tributary_decisions", "42501"),
+            ("DROP TABLE shop.tributary_outbox", "42501"),
+            ("DROP TABLE IF EXISTS shop.items, shop.tributary_marks", "42501"),
+        ],
+    )
+    .await;
+    assert_eq!(session.answer("SELECT count(*) FROM shop.items").await, "0");
+    assert_eq!(session.answer("SELECT count(*) FROM shop.tributary_outbox").await, "0");
 }
 
 #[tokio::test]
