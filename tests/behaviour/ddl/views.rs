@@ -162,7 +162,11 @@ async fn rows_are_written_through_views_of_one_table() {
     assert_eq!(session.answer("UPDATE dear SET sum = sum + 1 WHERE number = 4 RETURNING number, sum + 1 AS more").await, "4|42");
     // The first order is no row of the view.
     session.answer("UPDATE dear AS d SET sum = 99 WHERE d.number = 1").await;
-    session.answer("DELETE FROM dear WHERE number IN (1, 5)").await;
+    session.answer("INSERT INTO dear OVERRIDING SYSTEM VALUE VALUES (6, 60)").await;
+    session.answer("INSERT INTO dear (sum, number) OVERRIDING SYSTEM VALUE VALUES (70, 7)").await;
+    session.answer("UPDATE ONLY dear SET sum = 1 + sum WHERE number = 6").await;
+    assert_eq!(session.answer("DELETE FROM ONLY dear WHERE number = 6 RETURNING sum").await, "61");
+    session.answer("DELETE FROM dear WHERE number IN (1, 5, 7)").await;
     assert_eq!(session.answer("SELECT id, total FROM shop.orders ORDER BY id").await, "1|10\n2|20\n3|30\n4|41");
     codes(
         &session,
