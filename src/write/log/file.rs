@@ -561,6 +561,8 @@ mod tests {
                 // The space was taken ahead, and the write did not come so far.
                 let mut torn = bytes[..end].to_vec();
                 torn.resize(last + 100, 0);
+                // A frame that ends in zeros is whole again.
+                let whole = ends.iter().filter(|place| torn.starts_with(&bytes[..**place])).count();
                 assert_eq!(parsed(&torn).unwrap(), whole * 2, "cut at {end}, zeros behind");
             }
         }
