@@ -20,7 +20,7 @@ use super::failpoint::Point;
 use super::log::{Fate, JournalError, Named, Record};
 use super::open::UnderWay;
 use crate::catalog::commits::{State, Transaction};
-use crate::error::Diagnosis;
+use crate::error::{Diagnosis, sqlstate};
 use crate::stores::commit::{BranchId, Gid, MarkId, MarkOf, Part, Vote};
 use crate::stores::{StoreError, StoreName};
 use crate::telemetry::log::Line;
@@ -29,21 +29,29 @@ const ROLLED_BACK: &str = "Everything was rolled back.";
 
 /// Commits participants that can be committed together.
 pub(super) async fn commit(with: &Coordinator, gid: Gid, sorted: Sorted, asked: &Asked) -> Told {
-    if let Err(refused) = ready(with, &sorted, asked).await {
+    if let Err(refused) = ready(with, gid, &sorted, asked).await {
         return refuse(sorted, refused).await;
     }
     Commit::begin(with, gid, sorted, asked).run().await
 }
 
-/// Whether the log and the table of marks are there.
-async fn ready(with: &Coordinator, sorted: &Sorted, asked: &Asked) -> Result<(), Diagnosis> {
+/// Whether the log and the table of marks are there, and every name is one over which that log decides.
+async fn ready(with: &Coordinator, gid: Gid, sorted: &Sorted, asked: &Asked) -> Result<(), Diagnosis> {
     with.can_commit_several()?;
     for one in &sorted.participants {
-        if one.branch.part() == Part::Last {
-            with.install(&one.store, asked).await?;
+        match one.branch.part() {
+            // Whoever took the log over that named it would roll it back, whatever is decided here.
+            Part::Prepared if one.branch.branch_id(&one.store, gid).log != gid.log => return Err(replaced()),
+            Part::Last => with.install(&one.store, asked).await?,
+            Part::Prepared | Part::Alone(_) => {}
         }
     }
     Ok(())
+}
+
+fn replaced() -> Diagnosis {
+    Diagnosis::new(sqlstate::SERIALIZATION_FAILURE, "the log of commits was replaced while the transaction ran")
+        .with_hint("The transaction may be tried again.")
 }
 
 /// A transaction on its way, in what is open and in what is shown.

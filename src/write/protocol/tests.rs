@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::super::commit::unknown_gid;
@@ -10,7 +11,10 @@ use super::super::coordinator::Several;
 use super::super::fakes::{Fake, Stage, first, late, lost, remote, unknown};
 use super::super::open::Standing;
 use super::*;
-use crate::error::sqlstate;
+use crate::stores::commit::LogId;
+use crate::stores::connector::ScanLimits;
+use crate::stores::position::Position;
+use crate::stores::{BatchStream, Branch, Scan, Table};
 
 const P: Part = Part::Prepared;
 
@@ -258,12 +262,63 @@ async fn what_cannot_be_committed_together_is_rolled_back() {
     assert_eq!(stage.settled().await[1..], ["a rollback", "c rollback"]);
 }
 
+/// A branch that began with a name of a log which has been replaced since.
+#[derive(Debug)]
+struct Elder(Fake);
+
+#[async_trait]
+impl Branch for Elder {
+    async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        self.0.scan(table, scan, limits).await
+    }
+
+    fn shared_snapshot(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn has_written(&self) -> bool {
+        true
+    }
+
+    fn part(&self) -> Part {
+        P
+    }
+
+    fn branch_id(&self, store: &StoreName, gid: Gid) -> BranchId {
+        BranchId { log: LogId(gid.log.0 + 1), ..gid.of_store(store) }
+    }
+
+    async fn prepare(&self, id: &BranchId) -> Result<Vote, StoreError> {
+        self.0.prepare(id).await
+    }
+
+    async fn commit(&self) -> Result<Option<Position>, StoreError> {
+        self.0.commit().await
+    }
+
+    async fn rollback(&self) -> Result<(), StoreError> {
+        self.0.rollback().await
+    }
+}
+
+#[tokio::test]
+async fn a_name_of_another_log_is_not_prepared() {
+    let stage = Stage::new();
+    let elder = |stage: &Stage| -> (StoreName, Arc<dyn Branch>) { (StoreName::new("a"), Arc::new(Elder(stage.branch("a", P)))) };
+    let other: (StoreName, Arc<dyn Branch>) = (StoreName::new("b"), Arc::new(stage.branch("b", P)));
+    let asked = stage.asked(Several::Atomic, &[]);
+    let told = stage.coordinator.commit(vec![elder(&stage), other], asked.clone()).await.unwrap_err();
+    assert_eq!((told.sqlstate.as_str(), told.hint.as_deref()), ("40001", Some("The transaction may be tried again.")));
+    // Alone it asks no log.
+    stage.coordinator.commit(vec![elder(&stage)], asked).await.unwrap();
+    assert_eq!(stage.settled().await, ["a rollback", "b rollback", "a commit"]);
+}
+
 #[tokio::test]
 async fn without_a_log_one_store_is_committed_and_several_are_not() {
     let (stage, coordinator) = (Stage::new(), Coordinator::without_log());
     let asked = stage.asked(Several::Atomic, &[]);
-    let named =
-        |name: &str| -> (StoreName, Arc<dyn crate::stores::Branch>) { (StoreName::new(name), Arc::new(stage.branch(name, P))) };
+    let named = |name: &str| -> (StoreName, Arc<dyn Branch>) { (StoreName::new(name), Arc::new(stage.branch(name, P))) };
     let told = coordinator.commit(vec![named("a"), named("b")], asked.clone()).await.unwrap_err();
     assert_eq!(told.sqlstate, "0A000");
     let told = coordinator.commit(vec![named("a")], asked).await.unwrap();
