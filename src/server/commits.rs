@@ -172,7 +172,7 @@ impl Commits {
             Tables { catalog: Arc::clone(catalog), own: Arc::clone(&self.own), made: BTreeMap::new(), told: BTreeSet::new() };
         self.tasks.spawn("tables of ours", Box::pin(tables.run(stop.clone())));
         if let Log::Table(log) = &self.log {
-            let renumbered = log.renumbered();
+            let renumbered = from_the_start(log.renumbered());
             self.tasks.spawn("numbers", renumber(renumbered, Arc::clone(memory), stores, stop));
         }
     }
@@ -269,6 +269,12 @@ async fn tell_cautions(stores: Arc<Connectors>) {
             Err(error) => tracing::debug!(%store, error = %Line(&error.to_string()), "it is not known what weakens its promises"),
         }
     }
+}
+
+/// The log may have been replaced after the connectors were numbered and before anybody listens: what it is now counts as news.
+fn from_the_start(mut renumbered: watch::Receiver<Arc<Numbers>>) -> watch::Receiver<Arc<Numbers>> {
+    renumbered.mark_changed();
+    renumbered
 }
 
 /// Gives all connectors the numbers of another log whenever one was taken, and remembers which it is.
@@ -418,6 +424,17 @@ impl Changes {
 mod tests {
     use super::*;
     use crate::session::role::Verifier;
+
+    #[test]
+    fn a_log_that_was_replaced_before_anybody_listened_is_heard_of() {
+        let numbers = |log| Arc::new(Numbers::new(LogId(log), 1));
+        let sender = watch::Sender::new(numbers(1));
+        sender.send_replace(numbers(2));
+        let mut heard = from_the_start(sender.subscribe());
+        assert!(heard.has_changed().unwrap());
+        assert_eq!(heard.borrow_and_update().log(), LogId(2));
+        assert!(!heard.has_changed().unwrap(), "once");
+    }
 
     #[test]
     fn what_a_reload_has_changed_is_told_by_names() {
