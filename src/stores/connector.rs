@@ -524,7 +524,7 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// The store whose branch ends this one. A branch with a leader ends as a no-op and sets no savepoints.
+    /// The store whose branch ends this one. A branch with a leader ends as a no-op, and only takes note of savepoints, behind it.
     fn leader(&self) -> Option<&StoreName> {
         None
     }
