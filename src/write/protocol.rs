@@ -320,10 +320,17 @@ impl<'a> Commit<'a> {
         let (mut late, mut reason) = (Vec::new(), None);
         for (branch, ended) in promised.iter().zip(ended) {
             if let Err(error) = ended {
-                let store = &branch.one.store;
-                tracing::warn!(gid = %self.gid, %store, error = %Line(&error.to_string()), "a store follows a commit later");
+                let (gid, store, told) = (self.gid, &branch.one.store, error.to_string());
+                if is_missing(&error) {
+                    let error = Line(&told);
+                    tracing::error!(%gid, %store, branch = %branch.id, %error, "a store does not have what it had promised to commit");
+                    reason = Some(format!("store \"{store}\" does not have what it had promised to commit: {told}"));
+                } else {
+                    tracing::warn!(%gid, %store, error = %Line(&told), "a store follows a commit later");
+                    reason.get_or_insert(told);
+                }
+                // Whether it is there is looked at once more.
                 late.extend(branch.one.names.iter().cloned());
-                reason.get_or_insert_with(|| error.to_string());
             }
         }
         let is_recorded = self.last.is_some() || !promised.is_empty();
@@ -409,8 +416,18 @@ pub(super) fn undecided(error: &StoreError) -> Diagnosis {
             undecided(&StoreError::ConnectionLost { store: store.clone(), reason: reason.clone() })
         }
         error if is_lost(error) => with_more(Diagnosis::of(error), "Nothing was committed: no decision was made."),
+        error if has_too_few(error) => {
+            with_more(Diagnosis::of(error), ROLLED_BACK).with_hint("Raise max_prepared_transactions in the store.")
+        }
         error => with_more(Diagnosis::of(error), ROLLED_BACK),
     }
+}
+
+/// Whether PostgreSQL has no place for another prepared transaction. The code stands for more, and the message may be in any language:
+/// the name of the setting is in none.
+fn has_too_few(error: &StoreError) -> bool {
+    let StoreError::Remote { sqlstate, detail: Some(detail), .. } = error else { return false };
+    sqlstate == sqlstate::OUT_OF_MEMORY && detail.contains("max_prepared_transactions")
 }
 
 /// Whether what was asked may still happen in the store.
@@ -426,6 +443,11 @@ fn is_lost(error: &StoreError) -> bool {
         | StoreError::Unsupported { .. }
         | StoreError::ReadOnly { .. } => false,
     }
+}
+
+/// Whether a store says that it has no such branch: somebody else has ended it, or the store has lost it.
+fn is_missing(error: &StoreError) -> bool {
+    matches!(error, StoreError::Remote { sqlstate, .. } if sqlstate == sqlstate::UNDEFINED_OBJECT)
 }
 
 /// Whether an error of a commit says that nothing was committed. What may be said of a server that stops, or of a connection, says

@@ -232,6 +232,46 @@ async fn a_store_that_does_not_answer_after_the_decision_follows() {
 }
 
 #[tokio::test]
+async fn a_store_without_what_it_promised_is_told_of() {
+    let mut stage = Stage::new();
+    let branches = vec![
+        stage.branch("a", P).fails("keep", lost()),
+        stage.branch("b", P).fails("keep", remote("42704")),
+        stage.branch("c", P).fails("keep", late()),
+    ];
+    let told = stage.commit(branches).await.unwrap();
+    assert_eq!(told.late, names(&["a", "b", "c"]));
+    let error = stage.shown().error.unwrap();
+    assert_eq!(error, "store \"b\" does not have what it had promised to commit: refused");
+    assert_eq!((stage.state().0, stage.was_woken()), (State::Committing, true));
+    let stage = Stage::new();
+    stage.commit(vec![stage.branch("a", P).fails("keep", lost()), stage.branch("b", P)]).await.unwrap();
+    assert_eq!(stage.shown().error, Some(lost().to_string()));
+}
+
+#[tokio::test]
+async fn who_has_no_place_for_a_prepared_transaction_hears_of_the_setting() {
+    let full = |code: &str, detail: &str| StoreError::Remote {
+        store: "a".to_owned(),
+        sqlstate: code.to_owned(),
+        message: "maximum number of prepared transactions reached".to_owned(),
+        detail: Some(detail.to_owned()),
+        constraint: None,
+        site: None,
+    };
+    let hint = Some("Raise max_prepared_transactions in the store.".to_owned());
+    let increase = "Increase \"max_prepared_transactions\" (currently 1).";
+    for (error, expected) in
+        [(full("53200", increase), hint), (full("53200", "Failed on request of size 8."), None), (full("53400", increase), None)]
+    {
+        let stage = Stage::new();
+        let told = stage.commit(vec![stage.branch("a", P).fails("prepare", error), stage.branch("b", P)]).await.unwrap_err();
+        assert_eq!(told.hint, expected, "{told:?}");
+        assert!(told.detail.unwrap().ends_with("Everything was rolled back."));
+    }
+}
+
+#[tokio::test]
 async fn who_has_nothing_to_keep_drops_out() {
     let stage = Stage::new();
     stage.commit(vec![stage.branch("a", P).reads(), stage.branch("b", P)]).await.unwrap();

@@ -160,6 +160,14 @@ async fn a_connection_that_is_lost_takes_nothing_with_it_that_is_prepared() {
     assert_eq!(store.resolve(&id, Verdict::Commit).await.unwrap(), Resolved::Done);
     assert_eq!(store.resolve(&id, Verdict::Commit).await.unwrap(), Resolved::Gone);
     assert_eq!(fixture.ask("SELECT count(*)::text FROM t").await.as_deref(), Some("4"));
+    // Somebody else may have ended it.
+    let branch = store.open(WRITE).await.unwrap();
+    run(&branch, &one(&table, 6)).await.unwrap();
+    let id = branch_of(&numbers);
+    assert_eq!(branch.prepare(&id).await.unwrap(), Vote::Yes);
+    fixture.run(&format!("ROLLBACK PREPARED '{id}'")).await;
+    assert_eq!(branch.commit_prepared().await.unwrap_err().sqlstate(), "42704");
+    drop(branch);
     // One that was lost before is gone.
     let branch = store.open(WRITE).await.unwrap();
     run(&branch, &one(&table, 5)).await.unwrap();

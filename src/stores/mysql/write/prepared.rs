@@ -16,8 +16,9 @@ use sqlx::mysql::MySqlRow;
 use super::super::super::commit::{BranchId, InDoubt, Resolved, Verdict};
 use super::super::super::error::StoreError;
 use super::super::Shared;
-use super::super::pool::Lease;
+use super::super::pool::{Lease, Refused};
 use super::xa::Xid;
+use crate::error::sqlstate;
 
 /// `XAER_NOTA`
 const UNKNOWN_NAME: u16 = 1397;
@@ -43,9 +44,21 @@ pub(in super::super) async fn prepare(lease: &mut Lease, xid: &Xid) -> Result<()
 /// # Errors
 /// What the server answered; the connection is closed then.
 pub(in super::super) async fn settle(mut lease: Lease, xid: &Xid, verdict: Verdict) -> Result<(), StoreError> {
-    lease.rows_of(format!("{}; SET SESSION wait_timeout = DEFAULT", ending(xid, verdict))).await?;
+    let sql = format!("{}; SET SESSION wait_timeout = DEFAULT", ending(xid, verdict));
+    lease.asked(sql).await.map_err(|refused| not_ended(refused, verdict))?;
     lease.release();
     Ok(())
+}
+
+/// The error of an end on the connection that has prepared. There the server knows the name for sure, or does not have what it had
+/// promised to commit.
+fn not_ended(refused: Refused, verdict: Verdict) -> StoreError {
+    match (refused.error, refused.number, verdict) {
+        (StoreError::Remote { store, message, .. }, Some(UNKNOWN_NAME | ROLLED_BACK), Verdict::Commit) => {
+            StoreError::remote(&store, sqlstate::UNDEFINED_OBJECT, message)
+        }
+        (error, ..) => error,
+    }
 }
 
 fn ending(xid: &Xid, verdict: Verdict) -> String {
@@ -121,6 +134,23 @@ fn cut(bytes: &[u8], first: i64, second: i64) -> Option<BranchId> {
 mod tests {
     use super::super::super::super::commit::LogId;
     use super::*;
+    use crate::error::Diagnose;
+
+    #[test]
+    fn what_the_server_does_not_have_is_told_apart() {
+        let error = |state: &str| StoreError::remote("shop", state, "refused".to_owned());
+        let lost = StoreError::ConnectionLost { store: "shop".to_owned(), reason: "Reset.".to_owned() };
+        let rows = [
+            (Some(1397), error("XAE04"), Verdict::Commit, "42704"),
+            (Some(1402), error("40001"), Verdict::Commit, "42704"),
+            (Some(1402), error("40001"), Verdict::Abort, "40001"),
+            (Some(1399), error("XAE07"), Verdict::Commit, "XAE07"),
+            (None, lost, Verdict::Commit, "08006"),
+        ];
+        for (number, error, verdict, expected) in rows {
+            assert_eq!(not_ended(Refused { number, error }, verdict).sqlstate(), expected);
+        }
+    }
 
     #[test]
     fn names_are_cut_by_their_lengths() {
