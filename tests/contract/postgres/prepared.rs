@@ -222,6 +222,31 @@ async fn a_block_that_has_read_hands_its_snapshot_over_and_is_prepared() {
     assert!(matches!(error, StoreError::ConnectionLost { .. }), "{error:?}");
 }
 
+/// To take the snapshot over needs a second connection for a moment.
+#[tokio::test]
+async fn a_block_that_has_read_writes_also_where_there_is_no_other_connection() {
+    const ADMIT: &str = "UPDATE pg_database SET datallowconn = ";
+    let (mut fixture, table) = three().await;
+    let store = fixture.connector.clone();
+    let numbers = numbered(&store);
+    store.install(OwnTable::Marks).await.unwrap();
+    let branch = store.open(Purpose::Transaction { read_only: false, repeatable: true }).await.unwrap();
+    assert_eq!(read(&branch, &table).await.unwrap(), 3);
+    fixture.run("INSERT INTO t VALUES (4, 'later', 1)").await;
+    fixture.run(&format!("{ADMIT} false WHERE datname = current_database()")).await;
+    let written = run(&branch, &one(&table, 5)).await;
+    fixture.run(&format!("{ADMIT} true WHERE datname = current_database()")).await;
+    written.unwrap();
+    assert_eq!(branch.part(), Part::Last, "it has exported its snapshot");
+    assert_eq!(read(&branch, &table).await.unwrap(), 4, "the state of before, and what was written");
+    let gid = numbers.next();
+    branch.mark(whole(gid)).await.unwrap();
+    branch.commit().await.unwrap();
+    assert_eq!(decide(&store, whole(gid)).await.unwrap(), Verdict::Commit);
+    assert_eq!(fixture.ask("SELECT count(*)::text FROM t").await.as_deref(), Some("5"));
+    assert_eq!(store.open(WRITE).await.unwrap().part(), Part::Prepared);
+}
+
 #[tokio::test]
 async fn a_server_that_prepares_nothing_is_the_last() {
     let arguments = ["-c", "max_prepared_transactions=0"].map(str::to_owned).to_vec();
@@ -350,6 +375,8 @@ async fn a_role_that_may_not_mark_is_told_so_before_anything_is_prepared() {
     assert_eq!(modest.install(OwnTable::Marks).await.unwrap_err().sqlstate(), "42501");
     assert_eq!(modest.install(OwnTable::Keys).await.unwrap_err().sqlstate(), "42501", "nor make any");
     fixture.run(&format!("GRANT INSERT ON tributary_marks TO {role}")).await;
+    assert_eq!(modest.install(OwnTable::Marks).await.unwrap_err().sqlstate(), "42501", "nor remove what has ended");
+    fixture.run(&format!("GRANT DELETE ON tributary_marks TO {role}")).await;
     modest.install(OwnTable::Marks).await.unwrap();
     // It sees what another role has prepared, and cannot end it.
     let owner = connector(server, &database, server.password(), "").unwrap();
