@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures::future::{join, join_all};
+use futures::future::{join_all, join3};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use crate::config::{Config, environment};
 use crate::error::{Diagnose as _, Diagnosis, sqlstate};
 use crate::session::role::{Role, Roles};
 use crate::session::{Commitment, Shared, Undoing};
-use crate::stores::commit::{LogId, Numbers, OwnTable};
+use crate::stores::commit::{LogId, Numbers, OwnTable, Part};
 use crate::stores::{Connector, StoreName};
 use crate::task::{Backoff, OwnedTask, TaskSet};
 use crate::telemetry::log::Line;
@@ -159,7 +159,7 @@ impl Commits {
         let table = self.log.table().cloned();
         let recovery = Recovery::new(Arc::clone(&self.coordinator), Arc::clone(&stores), table, Arc::clone(&self.audit));
         // Stores are asked for both before clients come, so that what clients do is all that they hear of afterwards.
-        let first = join(recovery.round(), tell_cautions(stores()));
+        let first = join3(recovery.round(), tell_cautions(stores()), make_marks(stores()));
         if tokio::time::timeout(FIRST_ROUND, first).await.is_err() {
             tracing::warn!("what earlier processes have left in the stores is ended while clients are served");
         }
@@ -269,6 +269,25 @@ async fn tell_cautions(stores: Arc<Connectors>) {
             Err(error) => tracing::debug!(%store, error = %Line(&error.to_string()), "it is not known what weakens its promises"),
         }
     }
+}
+
+/// Makes the collection of marks where transactions that make it meet: the first two commits at once would refuse each other. Stores
+/// that are away now make it with the first mark.
+async fn make_marks(stores: Arc<Connectors>) {
+    let made = to_be_marked(&stores).into_iter().map(|(store, connector)| async move {
+        if let Err(error) = connector.install(OwnTable::Marks).await {
+            tracing::debug!(%store, error = %Line(&error.to_string()), "the collection of marks is made with the first of them");
+        }
+    });
+    join_all(made).await;
+}
+
+/// MongoDB stores that may decide over others: where only one store is written to, nothing is marked.
+fn to_be_marked(stores: &Connectors) -> Vec<(&StoreName, &Arc<dyn Connector>)> {
+    let written =
+        || stores.iter().filter(|(_, connector)| !connector.is_read_only() && !matches!(connector.part(), Part::Alone(_)));
+    let marked = written().filter(|(_, connector)| connector.kind() == "mongodb" && connector.part() == Part::Last);
+    if written().count() > 1 { marked.collect() } else { Vec::new() }
 }
 
 /// The log may have been replaced after the connectors were numbered and before anybody listens: what it is now counts as news.
@@ -422,8 +441,54 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::options::Secrets;
     use crate::session::role::Verifier;
+
+    struct NoSecrets;
+
+    impl Secrets for NoSecrets {
+        fn variable(&self, _name: &str) -> Option<String> {
+            None
+        }
+
+        fn file(&self, _path: &str) -> Result<String, String> {
+            Err("no files here".to_owned())
+        }
+
+        fn resolve(&self, path: &str) -> PathBuf {
+            PathBuf::from(path)
+        }
+    }
+
+    /// Stores that nobody asks for anything.
+    fn connectors(files: &[(&str, &str, &str)]) -> Connectors {
+        let parsed = |(name, kind, file): &(&str, &str, &str)| {
+            let (name, table) = (StoreName::new(name), toml::from_str::<toml::Table>(file).unwrap());
+            let connector = crate::stores::kind(kind).unwrap().parse(&name, "stores.s", &table, &NoSecrets).unwrap();
+            (name, connector)
+        };
+        files.iter().map(parsed).collect()
+    }
+
+    #[test]
+    fn marks_are_made_where_mongodb_may_decide_over_others() {
+        const MONGO: &str = "uri = 'mongodb://127.0.0.1:1/shop'";
+        const FILE: &str = "path = 'nowhere.db'";
+        let closed = |file: &str| format!("{file}\nread_only = true");
+        let (closed_mongo, closed_file) = (closed(MONGO), closed(FILE));
+        let marked = |files: &[(&str, &str, &str)]| {
+            let stores = connectors(files);
+            to_be_marked(&stores).into_iter().map(|(store, _)| store.to_string()).collect::<Vec<_>>()
+        };
+        assert!(marked(&[("m", "mongodb", MONGO)]).is_empty(), "it is alone");
+        assert!(marked(&[("f", "sqlite", FILE), ("g", "sqlite", FILE)]).is_empty());
+        assert_eq!(marked(&[("f", "sqlite", FILE), ("m", "mongodb", MONGO)]), ["m"]);
+        assert!(marked(&[("f", "sqlite", closed_file.as_str()), ("m", "mongodb", MONGO)]).is_empty());
+        assert!(marked(&[("f", "sqlite", FILE), ("g", "sqlite", FILE), ("m", "mongodb", closed_mongo.as_str())]).is_empty());
+    }
 
     #[test]
     fn a_log_that_was_replaced_before_anybody_listened_is_heard_of() {
