@@ -574,7 +574,7 @@ impl Session {
             server_version: crate::SERVER_VERSION.to_owned(),
             sessions: Arc::clone(&self.shared.sessions),
             named: Arc::clone(self.names.shown()),
-            commits: Arc::default(),
+            commits: Arc::clone(self.shared.commitment.coordinator.shown()),
         }
     }
 
