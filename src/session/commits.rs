@@ -94,7 +94,7 @@ impl Session {
 
     /// What a block asks of its commit.
     fn asked(&self, block: &Block) -> Asked {
-        let several = self.several();
+        let several = if block.keyed.is_claimed() { Several::Atomic } else { self.several() };
         let (steps, stores) = match &block.writers {
             Some(writers) if several == Several::Saga => (block.undone.steps(writers), Arc::clone(writers.connectors())),
             Some(writers) => (Vec::new(), Arc::clone(writers.connectors())),

@@ -72,6 +72,11 @@ pub(super) struct Repeated {
 }
 
 impl Keyed {
+    /// Whether its key was claimed. The key is in one store: it tells of the writes to others only if they are committed with it.
+    pub(super) fn is_claimed(&self) -> bool {
+        matches!(self, Self::Recording(_) | Self::Repeating(_))
+    }
+
     /// What was claimed after a savepoint is undone.
     pub(super) fn roll_back_to(&mut self, savepoint: u32) {
         match self {
@@ -322,6 +327,7 @@ mod tests {
         let Keyed::Repeating(repeated) = &mut keyed else { panic!("it repeats") };
         assert_eq!(repeated.answer("h2").unwrap_err().sqlstate, "22023");
         assert_eq!(repeated.answer("h1").unwrap(), "INSERT 0 1");
+        assert!(repeating(0).is_claimed() && !Keyed::Unkeyed.is_claimed() && !Keyed::Untouched.is_claimed());
         let early = repeating(0).settle(None).await.unwrap_err();
         assert_eq!((early.sqlstate.as_str(), early.message.contains("had more writes")), ("22023", true));
         assert_eq!(repeated.answer("h2").unwrap(), "UPDATE 3");

@@ -240,7 +240,7 @@ impl Block {
             writers.has_savepoints(savepoints.iter().map(|savepoint| savepoint.id).collect());
             writers
         });
-        writers.may_be_saga(self.several == Several::Saga);
+        writers.may_be_saga(self.several == Several::Saga && !self.keyed.is_claimed());
         Arc::clone(writers)
     }
 

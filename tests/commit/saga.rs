@@ -128,6 +128,29 @@ async fn what_cannot_be_taken_back_is_shown_until_somebody_helps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_with_a_key_is_never_committed_in_steps() {
+    let keyed = Lines { store: "idempotency = true\n", ..WAL };
+    let stage = Stage::start_with(&["east", "west"], keyed, "").await;
+    let session = stage.session().await;
+    session.answer(SAGA).await;
+    for _ in 0..2 {
+        session.answer("SET tributary.idempotency_key = 'k'").await;
+        session.answer("BEGIN").await;
+        session.answer(FROM).await;
+        assert_eq!(session.rows(TO).await.unwrap_err().code, "0A000");
+        session.answer("ROLLBACK").await;
+        assert_eq!(session.answer(SEEN).await, "1000|1000");
+    }
+    // One store is no saga.
+    for _ in 0..2 {
+        session.answer("SET tributary.idempotency_key = 'k'").await;
+        session.answer(FROM).await;
+        assert_eq!(session.answer(SEEN).await, "995|1000");
+    }
+    assert_eq!(session.answer("SHOW tributary.last_commit").await, "repeated: k");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_to_undo_a_write_is_looked_at_at_once() {
     let stage = stage("").await;
     let session = stage.session().await;
