@@ -159,10 +159,14 @@ impl Session {
         if key.is_empty() {
             return Ok(Attempt { key, hash: String::new(), now, guard });
         }
-        let values = match bound {
-            Some((prepared, values)) => texts(values, &prepared.description.parameters)?,
-            None => Vec::new(),
-        };
+        // What EXECUTE names may have been prepared anew meanwhile.
+        let prepared = bound.and_then(|(prepared, _)| prepared.parsed.as_ref()).map(|parsed| parsed.text.to_string());
+        // Names and values may mean something else under other settings.
+        let (settings, _) = self.settings.as_statements();
+        let mut values = vec![prepared, Some(settings.join("\n"))];
+        if let Some((prepared, given)) = bound {
+            values.extend(texts(given, &prepared.description.parameters)?);
+        }
         Ok(Attempt { key, hash: keys::hash(text, &values, &self.role), now, guard })
     }
 

@@ -83,6 +83,20 @@ async fn a_key_of_postgres_answers_with_the_tags_of_the_first_time() {
     key("one").await;
     let refused = session.execute(&by_client, &[&8_i64]).await.unwrap_err();
     assert_eq!(refused.code().map(|code| code.code()), Some("22023"));
+    // So is the same EXECUTE of something that was prepared anew, and a statement under other settings.
+    session.answer("PREPARE p AS UPDATE pg.accounts SET balance = balance + $1 WHERE _id = 10").await;
+    for _ in 0..2 {
+        key("prepared").await;
+        session.answer("EXECUTE p (1)").await;
+    }
+    session.answer("DEALLOCATE p; PREPARE p AS UPDATE pg.accounts SET balance = balance - $1 WHERE _id = 10").await;
+    key("prepared").await;
+    assert_eq!(session.failure("EXECUTE p (1)").await.code, "22023");
+    session.answer("SET TimeZone = 'Asia/Tokyo'").await;
+    key("three").await;
+    assert_eq!(session.failure(change).await.code, "22023");
+    session.answer("RESET TimeZone").await;
+    assert_eq!(session.answer("SELECT balance FROM pg.accounts WHERE _id = 10").await, "1001");
     // The key was for that transaction alone.
     assert_eq!(session.execute(&by_client, &[&7_i64]).await.unwrap(), 1);
     assert_eq!(session.answer(seen).await, "1001\n1014");
