@@ -14,7 +14,7 @@ use super::{Session, Shared, Start};
 use crate::catalog::OwnTables;
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::StoreName;
-use crate::stores::commit::MarkId;
+use crate::stores::commit::{Gid, MarkId};
 use crate::telemetry::audit::{Audit, Event};
 use crate::write::commit::{Committed, Guarantee, unknown_gid};
 use crate::write::coordinator::{Asked, Coordinator, Several};
@@ -111,6 +111,11 @@ impl Session {
         }
     }
 
+    /// Takes note of how a statement has failed that its store commits by itself: it may be committed all the same.
+    pub(super) fn note_failed(&mut self, error: &Diagnosis) {
+        self.note_commit(&failed(error));
+    }
+
     /// Tells the audit log of a commit of several stores, where it is told of writes.
     async fn tell_commit(&mut self, ended: &Result<Committed, Diagnosis>) {
         let audit = &self.shared.commitment.audit;
@@ -198,11 +203,18 @@ impl Session {
 
 /// What `tributary.last_commit` says of a transaction that was not seen to be committed.
 fn failed(error: &Diagnosis) -> String {
-    match unknown_gid(error) {
-        Some(gid) => format!("unknown: {gid}"),
-        None if error.sqlstate == sqlstate::TRANSACTION_RESOLUTION_UNKNOWN => "unknown".to_owned(),
-        None => Guarantee::Nothing.to_string(),
+    match (unknown_gid(error), not_undone(error)) {
+        (Some(gid), _) => format!("unknown: {gid}"),
+        (None, Some(gid)) => format!("saga, not undone: {gid}"),
+        (None, None) if error.sqlstate == sqlstate::TRANSACTION_RESOLUTION_UNKNOWN => "unknown".to_owned(),
+        (None, None) => Guarantee::Nothing.to_string(),
     }
+}
+
+/// The saga of which a step is left, as its hint names it.
+fn not_undone(error: &Diagnosis) -> Option<Gid> {
+    let (name, told) = error.hint.as_deref()?.strip_prefix("Its name is ")?.split_once(": ")?;
+    Gid::parse(name).filter(|_| told.starts_with("tributary.in_doubt "))
 }
 
 /// Undoes steps of sagas by sessions without a client.
@@ -239,7 +251,7 @@ impl Compensator for Undoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::commit::{Gid, LogId};
+    use crate::stores::commit::LogId;
     use crate::write::commit::unknown;
 
     #[test]
@@ -249,5 +261,10 @@ mod tests {
         let alone = Diagnosis::new(sqlstate::TRANSACTION_RESOLUTION_UNKNOWN, "the outcome of the transaction is not known");
         assert_eq!(failed(&alone), "unknown");
         assert_eq!(failed(&Diagnosis::new(sqlstate::UNIQUE_VIOLATION, "twice")), "none");
+        let hinted = |hint: String| failed(&Diagnosis::new(sqlstate::UNIQUE_VIOLATION, "twice").with_hint(hint));
+        let left = format!("Its name is {gid}: tributary.in_doubt tells what is left.");
+        assert_eq!(hinted(left), format!("saga, not undone: {gid}"));
+        assert_eq!(hinted(format!("Its name is {gid}.")), "none");
+        assert_eq!(hinted("Its name is x: tributary.in_doubt tells what is left.".to_owned()), "none");
     }
 }

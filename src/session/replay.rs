@@ -161,6 +161,7 @@ impl Session {
         }
         // What EXECUTE names may have been prepared anew meanwhile.
         let prepared = bound.and_then(|(prepared, _)| prepared.parsed.as_ref()).map(|parsed| parsed.text.to_string());
+        let prepared = prepared.filter(|prepared| prepared.as_str() != text);
         // Names and values may mean something else under other settings.
         let (settings, _) = self.settings.as_statements();
         let mut values = vec![prepared, Some(settings.join("\n"))];

@@ -118,8 +118,10 @@ async fn what_cannot_be_taken_back_is_shown_until_somebody_helps() {
     session.answer("CALL tributary.compensate('UPDATE east.accounts SET balance = balance / (balance - balance)')").await;
     session.answer("INSERT INTO west.dog VALUES (1, 1)").await;
     assert!(ask(&session, "COMMIT").await.is_err());
+    let said = session.answer("SHOW tributary.last_commit").await;
     let shown = "SELECT gid FROM tributary.in_doubt WHERE state = 'compensation failed'";
     let gid = eventually("the step that is stuck", async || session.rows(shown).await.unwrap().pop()).await;
+    assert_eq!(said, format!("saga, not undone: {gid}"));
     assert_eq!(session.answer("SELECT balance FROM east.accounts WHERE _id = 1").await, "995");
     session.answer("UPDATE east.accounts SET balance = 1000 WHERE _id = 1").await;
     session.answer(&format!("CALL tributary.resolve('{gid}', 'forget')")).await;

@@ -113,6 +113,9 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
             let ended = Box::pin(asked.run_in(&mut own, &shared, (&attempt, ending))).await;
             let by_itself = matches!(&ended, Ok(Ended::Ran(Answer { is_once: true, .. }))).then_some(&store);
             let finished = Box::pin(session.end_block(&own, (ended.is_ok(), by_itself))).await;
+            if let Err(error) = &ended {
+                session.note_failed(error);
+            }
             ended.and_then(|ended| finished.map(|()| ended))
         }
     };
