@@ -240,6 +240,7 @@ impl Block {
             Keyed::Untouched => {}
         }
         let asking = Asking { attempt, store, writers, keys: keys_of(store, writers, shared)? };
+        self.look_in(store)?;
         let known = Box::pin(asking.claim()).await?;
         let Some(known) = known else {
             let (key, answered) = (attempt.key.clone(), Vec::new());
@@ -254,6 +255,22 @@ impl Block {
         let tag = repeated.answer(&attempt.hash)?;
         self.keyed = Keyed::Repeating(repeated);
         Ok(Some(tag))
+    }
+}
+
+impl Block {
+    /// The key is looked for in that store.
+    ///
+    /// # Errors
+    /// 55000 where it was looked for in another one before.
+    fn look_in(&mut self, store: &StoreName) -> Result<(), Diagnosis> {
+        let home = self.key_home.get_or_insert_with(|| store.clone());
+        if home == store {
+            return Ok(());
+        }
+        let message = format!("the idempotency key was looked for in store \"{home}\" before");
+        Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+            .with_detail("The key of a transaction is kept in the store that it writes to first, also where that is undone by a savepoint."))
     }
 }
 
@@ -316,6 +333,7 @@ impl Asking<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::transaction::{Isolation, Modes};
 
     fn answered(all: &[(&str, &str)]) -> Vec<Answered> {
         all.iter().map(|(hash, tag)| Answered((*hash).to_owned(), (*tag).to_owned())).collect()
@@ -351,6 +369,20 @@ mod tests {
         let mut unkeyed = Keyed::Unkeyed;
         unkeyed.roll_back_to(0);
         assert!(matches!(unkeyed, Keyed::Unkeyed));
+    }
+
+    #[test]
+    fn a_key_is_looked_for_in_one_store_whatever_savepoints_take_back() {
+        let modes = Modes { read_only: false, isolation: Isolation::ReadCommitted, is_deferrable: false };
+        let mut block = Block::new(modes, Utc::now());
+        let (shop, crew) = (StoreName::new("shop"), StoreName::new("crew"));
+        assert!(block.look_in(&shop).is_ok());
+        block.keyed = repeating(1);
+        block.keyed.roll_back_to(0);
+        assert!(block.look_in(&shop).is_ok());
+        let refused = block.look_in(&crew).unwrap_err();
+        assert_eq!(refused.sqlstate, "55000");
+        assert_eq!(refused.message, "the idempotency key was looked for in store \"shop\" before");
     }
 
     #[test]

@@ -144,6 +144,8 @@ pub struct Block {
     pub(super) undone: Undone,
     /// Whether it has been sent before, where it has a name.
     pub(super) keyed: Keyed,
+    /// Where its name was looked for. No savepoint takes that back: sent again, it is looked for there and nowhere else.
+    pub(super) key_home: Option<StoreName>,
 }
 
 impl Block {
@@ -164,6 +166,7 @@ impl Block {
             several: Several::Atomic,
             undone: Undone::default(),
             keyed: Keyed::default(),
+            key_home: None,
         }
     }
 

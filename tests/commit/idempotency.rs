@@ -130,6 +130,20 @@ async fn a_key_of_postgres_answers_with_the_tags_of_the_first_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_looked_for_in_postgres_is_not_looked_for_in_mariadb() {
+    let stage = Stage::start_with(&["pg", "maria"], KEYED, "").await;
+    let session = stage.session().await;
+    session.answer("SET tributary.idempotency_key = 'k'").await;
+    session.answer("BEGIN; SAVEPOINT s").await;
+    session.answer("UPDATE pg.accounts SET balance = balance - 1 WHERE _id = 1").await;
+    session.answer("ROLLBACK TO s").await;
+    let refused = session.rows("UPDATE maria.accounts SET balance = balance + 1 WHERE _id = 1").await.unwrap_err();
+    assert_eq!((refused.code.as_str(), refused.message.contains("\"pg\"")), ("55000", true), "{refused:?}");
+    session.answer("ROLLBACK").await;
+    assert_eq!(session.answer(SEEN).await, "1000|1000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_key_of_postgres_cannot_answer_again_is_refused_before_it_is_sent() {
     let stage = Stage::start_with(&["pg"], KEYED, "").await;
     let session = stage.session().await;
