@@ -34,6 +34,9 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// How often a key may vanish between two looks.
 const LOOKS_MAX: usize = 10;
 
+/// What stands before the SQLSTATE of a write that has failed; no command tag begins so.
+const FAILED: &str = "!";
+
 /// Whether a block has a name, and has been committed under it before.
 #[derive(Debug, Default)]
 pub(super) enum Keyed {
@@ -93,10 +96,19 @@ impl Keyed {
     /// 54000 for more than may be kept; the write fails.
     pub(super) fn answered(&mut self, hash: &str, tag: &str) -> Result<(), Diagnosis> {
         let Self::Recording(recorded) = self else { return Ok(()) };
-        recorded.answered.push(Answered(hash.to_owned(), tag.to_owned()));
-        // Quotes, commas and brackets are six characters.
-        recorded.bytes += hash.len() + tag.len() + 6;
+        recorded.push(hash, tag);
         if recorded.bytes < OUTCOME_BYTES_MAX { Ok(()) } else { keys::outcome(&recorded.answered).map(drop) }
+    }
+
+    /// A write has failed, behind which the block may go on from a savepoint. One that was stopped has no answer to be given again.
+    pub(super) fn failed(&mut self, hash: &str, error: &Diagnosis) {
+        match self {
+            // More than may be kept is refused when the block ends.
+            Self::Recording(recorded) if error.sqlstate != sqlstate::QUERY_CANCELED && recorded.bytes < OUTCOME_BYTES_MAX => {
+                recorded.push(hash, &format!("{FAILED}{}", error.sqlstate));
+            }
+            _ => {}
+        }
     }
 
     /// Before the commit: what was answered is kept. The key, where the block has been committed before.
@@ -121,6 +133,14 @@ impl Keyed {
     }
 }
 
+impl Recorded {
+    fn push(&mut self, hash: &str, tag: &str) {
+        self.answered.push(Answered(hash.to_owned(), tag.to_owned()));
+        // Quotes, commas and brackets are six characters.
+        self.bytes += hash.len() + tag.len() + 6;
+    }
+}
+
 impl Repeated {
     fn differs(&self, how: &str) -> Diagnosis {
         let message = format!("the transaction of the idempotency key \"{}\" {how}", self.key);
@@ -132,7 +152,10 @@ impl Repeated {
         match self.answered.get(self.next) {
             Some(Answered(known, tag)) if known == hash => {
                 self.next += 1;
-                Ok(tag.clone())
+                match tag.strip_prefix(FAILED) {
+                    Some(code) => Err(Diagnosis::new(code, "the statement failed so when the transaction was committed before")),
+                    None => Ok(tag.clone()),
+                }
             }
             Some(_) => Err(self.differs("had another statement here")),
             None => Err(self.differs("had fewer writes")),
@@ -357,6 +380,16 @@ mod tests {
         assert_eq!(repeated.answer("h2").unwrap_err().message, "the transaction of the idempotency key \"k\" had fewer writes");
         assert_eq!(keyed.settle(None).await.unwrap().as_deref(), Some("k"));
         assert_eq!(Keyed::Unkeyed.settle(None).await.unwrap(), None);
+    }
+
+    #[test]
+    fn a_write_that_failed_fails_again_and_those_behind_it_are_answered() {
+        let answered = answered(&[("h1", "INSERT 0 1"), ("h2", "!23505"), ("h3", "DELETE 1")]);
+        let mut repeated = Repeated { key: "k".to_owned(), since: 0, answered, next: 0 };
+        assert_eq!(repeated.answer("h1").unwrap(), "INSERT 0 1");
+        assert_eq!(repeated.answer("h3").unwrap_err().sqlstate, "22023");
+        assert_eq!(repeated.answer("h2").unwrap_err().sqlstate, "23505");
+        assert_eq!(repeated.answer("h3").unwrap(), "DELETE 1");
     }
 
     #[test]

@@ -144,6 +144,24 @@ async fn a_key_that_was_looked_for_in_postgres_is_not_looked_for_in_mariadb() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_failed_behind_a_savepoint_of_postgres_fails_again_the_same_way() {
+    let stage = Stage::start_with(&["pg"], KEYED, "").await;
+    let session = stage.session().await;
+    for last in ["single store: pg", "repeated: k"] {
+        session.answer("SET tributary.idempotency_key = 'k'").await;
+        session.answer("BEGIN").await;
+        session.answer("INSERT INTO pg.moves VALUES (1, 1, 1)").await;
+        session.answer("SAVEPOINT s").await;
+        assert_eq!(session.rows("INSERT INTO pg.moves VALUES (1, 2, 2)").await.unwrap_err().code, "23505", "{last}");
+        session.answer("ROLLBACK TO s").await;
+        session.answer("INSERT INTO pg.moves VALUES (2, 2, 2)").await;
+        session.answer("COMMIT").await;
+        assert_eq!(session.answer("SHOW tributary.last_commit").await, last);
+        assert_eq!(session.answer("SELECT _id, account FROM pg.moves ORDER BY _id").await, "1|1\n2|2");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_key_of_postgres_cannot_answer_again_is_refused_before_it_is_sent() {
     let stage = Stage::start_with(&["pg"], KEYED, "").await;
     let session = stage.session().await;

@@ -209,7 +209,8 @@ impl Work<'_> {
             block.undone.repeated(&store, since);
             return Ok(());
         }
-        self.run(&writers, &branches).await?;
+        let ran = self.run(&writers, &branches).await;
+        ran.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         block.undone.wrote(&store, since, None)?;
         block.keyed.answered(attempt.hash(), VERB)
     }

@@ -253,7 +253,8 @@ impl Running<'_> {
             block.undone.repeated(store, since);
             return Ok(Ended::Repeated(tag));
         }
-        let mut answer = Box::pin(self.run(&writers, branches, ending)).await?;
+        let ran = Box::pin(self.run(&writers, branches, ending)).await;
+        let mut answer = ran.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         block.undone.wrote(store, since, answer.undo.take())?;
         let ended = Ended::Ran(answer);
         block.keyed.answered(attempt.hash(), &ended.tag(self.planned))?;
