@@ -68,9 +68,7 @@ impl Session {
         let (asked, coordinator) = (self.asked(block), Arc::clone(&self.shared.commitment.coordinator));
         let ended = block.finish(keeps && settled.is_ok(), &coordinator, asked).await;
         // A write outside of a block is a transaction too.
-        if self.settings.forget_key() {
-            self.facts = None;
-        }
+        self.forget_key();
         let repeated = match settled {
             Ok(repeated) => repeated,
             Err(refused) => {
@@ -90,6 +88,13 @@ impl Session {
             self.warn(sqlstate::WARNING, &format!("the transaction is committed; store \"{late}\" follows when it answers"));
         }
         ended.map(drop)
+    }
+
+    /// The transaction that the key was for is over: it has ended, or its statement has failed before it began.
+    pub(super) fn forget_key(&mut self) {
+        if self.settings.forget_key() {
+            self.facts = None;
+        }
     }
 
     /// What a block asks of its commit.

@@ -447,8 +447,9 @@ impl Session {
             Some(savepoint) => self.names.fail_since(savepoint.id),
             None => self.names.clear_portals(),
         }
-        if let Some(block) = &mut self.block {
-            block.give_up().await;
+        match &mut self.block {
+            Some(block) => block.give_up().await,
+            None => self.forget_key(),
         }
     }
 

@@ -174,6 +174,19 @@ async fn what_a_key_of_postgres_cannot_answer_again_is_refused_before_it_is_sent
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_goes_with_the_statement_of_postgres_that_failed_before_it_began() {
+    let stage = Stage::start_with(&["pg"], KEYED, "").await;
+    let session = stage.session().await;
+    for sql in ["UPDATE pg.nothing SET balance = 0", "UPDATE pg.accounts SET nothing = 0", "UPDATE"] {
+        session.answer("SET tributary.idempotency_key = 'k'").await;
+        session.failure(sql).await;
+        assert_eq!(session.answer("SHOW tributary.idempotency_key").await, "", "{sql}");
+        let shown = "SELECT setting FROM pg_settings WHERE name = 'tributary.idempotency_key'";
+        assert_eq!(session.answer(shown).await, "", "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_for_a_store_that_keeps_none_is_refused() {
     let stage = Stage::start(&["east"], "").await;
     let session = stage.session().await;
