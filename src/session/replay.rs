@@ -340,17 +340,24 @@ impl Asking<'_> {
             let Err(error) = claimed else { return Ok(None) };
             match error.sqlstate.as_str() {
                 sqlstate::UNIQUE_VIOLATION if looks < LOOKS_MAX => looks += 1,
-                sqlstate::SERIALIZATION_FAILURE if Instant::now() < deadline => {
+                code if is_tried_again(code) && Instant::now() < deadline => {
                     guard.run(tokio::time::sleep(pauses.next_wait())).await?;
                 }
                 sqlstate::LOCK_NOT_AVAILABLE => {
-                    return Err(error.with_hint("Another transaction with the same idempotency key has not ended."));
+                    let hint = "A transaction has not ended: one with the same key, or in SQLite any that writes to the file.";
+                    return Err(error.with_hint(hint));
                 }
                 _ => return Err(error),
             }
             branch = guard.run(self.writers.reopen(self.store)).await??;
         }
     }
+}
+
+/// Whether a claim that failed so may succeed when the other one has ended. Stores that end waits by failing call them conflicts, or
+/// deadlocks: several that wait for one key in MariaDB lock each other out.
+fn is_tried_again(code: &str) -> bool {
+    matches!(code, sqlstate::SERIALIZATION_FAILURE | sqlstate::DEADLOCK_DETECTED)
 }
 
 #[cfg(test)]
@@ -416,6 +423,12 @@ mod tests {
         let refused = block.look_in(&crew).unwrap_err();
         assert_eq!(refused.sqlstate, "55000");
         assert_eq!(refused.message, "the idempotency key was looked for in store \"shop\" before");
+    }
+
+    #[test]
+    fn conflicts_and_deadlocks_over_a_key_are_tried_again() {
+        assert!(["40001", "40P01"].into_iter().all(is_tried_again));
+        assert!(!["23505", "55P03", "57014", "08006"].into_iter().any(is_tried_again));
     }
 
     #[test]
