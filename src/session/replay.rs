@@ -292,8 +292,8 @@ impl Block {
             return Ok(());
         }
         let message = format!("the idempotency key was looked for in store \"{home}\" before");
-        Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
-            .with_detail("The key of a transaction is kept in the store that it writes to first, also where that is undone by a savepoint."))
+        let detail = "The key of a transaction is kept in the store that it writes to first, also where a savepoint undoes that.";
+        Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message).with_detail(detail))
     }
 }
 

@@ -249,8 +249,13 @@ impl Block {
 
     /// The stores that it has written to, in the order of the first writes; of one that is repeated, those that it wrote to before.
     pub(super) fn written(&self) -> Vec<StoreName> {
-        let held = self.writers.as_ref().map(|writers| writers.held()).unwrap_or_default();
-        if held.is_empty() { self.undone.would_have_written().to_vec() } else { held }
+        let mut written = self.writers.as_ref().map(|writers| writers.written()).unwrap_or_default();
+        for store in self.undone.would_have_written() {
+            if !written.contains(store) {
+                written.push(store.clone());
+            }
+        }
+        written
     }
 
     /// Sets a savepoint.

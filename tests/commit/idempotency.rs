@@ -181,8 +181,8 @@ async fn a_key_goes_with_the_statement_of_postgres_that_failed_before_it_began()
         session.answer("SET tributary.idempotency_key = 'k'").await;
         session.failure(sql).await;
         assert_eq!(session.answer("SHOW tributary.idempotency_key").await, "", "{sql}");
-        let shown = "SELECT setting FROM pg_settings WHERE name = 'tributary.idempotency_key'";
-        assert_eq!(session.answer(shown).await, "", "{sql}");
+        let shown = "SELECT count(*) FROM pg_settings WHERE name = 'tributary.idempotency_key' AND setting = ''";
+        assert_eq!(session.answer(shown).await, "1", "{sql}");
     }
 }
 
