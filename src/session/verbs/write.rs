@@ -31,7 +31,7 @@ use crate::federation::plan::Setting;
 use crate::federation::writers::Writers;
 use crate::session::output::{Execution, Guard, Rows, Tag};
 use crate::session::replay::Attempt;
-use crate::session::saga::Recording;
+use crate::session::saga::{self, Recording};
 use crate::session::statement::{Kind, fold};
 use crate::session::transaction::Block;
 use crate::session::{Session, Shared};
@@ -310,7 +310,8 @@ impl Running<'_> {
             Some(connector) => {
                 let (schema, relation) = (Some(target.relation.schema.clone()), target.relation.name.clone());
                 let name = QualifiedName { database: None, schema, relation };
-                let recording = Arc::new(Recording::new(Arc::clone(branch), Arc::clone(connector), name));
+                let referring = saga::referring(&self.setting.snapshot, &target.store, &target.table.id);
+                let recording = Arc::new(Recording::new(Arc::clone(branch), Arc::clone(connector), name, referring));
                 let shared = Arc::clone(&recording);
                 Through { branch: shared, recording: Some(recording) }
             }
