@@ -133,11 +133,13 @@ async fn what_cannot_be_taken_back_is_shown_until_somebody_helps() {
 async fn rows_are_taken_back_as_triggers_have_made_them_and_not_where_others_may_have_gone_with_them() {
     let stage = stage("").await;
     with_references(&stage).await;
-    let tables = "CREATE TABLE tag (_id INTEGER PRIMARY KEY, v TEXT NOT NULL); INSERT INTO tag VALUES (1, 'one'); \
+    let tables = "CREATE TABLE tag (_id bigint NOT NULL PRIMARY KEY, v TEXT NOT NULL); INSERT INTO tag VALUES (1, 'one'); \
         CREATE TRIGGER added AFTER INSERT ON tag BEGIN UPDATE tag SET v = v || '!' WHERE _id = NEW._id; END; \
-        CREATE TRIGGER changed AFTER UPDATE OF v ON tag WHEN NEW.v = 'two' BEGIN UPDATE tag SET v = 'TWO' WHERE _id = NEW._id; END; \
-        CREATE TABLE keeper (_id INTEGER PRIMARY KEY); INSERT INTO keeper VALUES (1); \
-        CREATE TABLE pet (_id INTEGER PRIMARY KEY, keeper INTEGER REFERENCES keeper ON DELETE CASCADE); INSERT INTO pet VALUES (1, 1)";
+        CREATE TRIGGER changed AFTER UPDATE OF v ON tag WHEN NEW.v = 'two' \
+        BEGIN UPDATE tag SET v = 'TWO' WHERE _id = NEW._id; END; \
+        CREATE TABLE keeper (_id bigint NOT NULL PRIMARY KEY); INSERT INTO keeper VALUES (1); \
+        CREATE TABLE pet (_id bigint NOT NULL PRIMARY KEY, keeper bigint REFERENCES keeper ON DELETE CASCADE); \
+        INSERT INTO pet VALUES (1, 1)";
     crate::support::proxy::sqlite(&stage.place.path().join("east.db"), tables).await;
     let session = stage.session().await;
     session.answer("CALL tributary.refresh('east')").await;
