@@ -283,6 +283,12 @@ impl Writers {
         open.in_order().map(|(store, _)| store).filter(|store| open.holds(store)).cloned().collect()
     }
 
+    /// The stores that have been written to, in the order in which they were first asked to.
+    pub fn written(&self) -> Vec<StoreName> {
+        let open = lock(&self.open);
+        open.in_order().filter(|(_, branch)| branch.has_written()).map(|(store, _)| store.clone()).collect()
+    }
+
     /// Whether something has been written to `store`, or rows of it are locked.
     pub fn holds(&self, store: &StoreName) -> bool {
         lock(&self.open).holds(store)
@@ -951,6 +957,7 @@ mod tests {
         writers.savepoint(2).await.unwrap();
         writers.open_to_lock(&a).await.unwrap();
         assert!(writers.holds(&a) && !writers.holds(&b));
+        assert_eq!((writers.held(), writers.written()), (vec![a.clone()], Vec::new()));
         assert_eq!(writers.open(&b).await.unwrap_err().sqlstate, sqlstate::FEATURE_NOT_SUPPORTED);
         assert!(writers.open(&a).await.is_ok());
         // What was locked behind a savepoint that is forgotten was locked behind the one before.

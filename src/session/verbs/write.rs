@@ -31,7 +31,7 @@ use crate::federation::plan::Setting;
 use crate::federation::writers::Writers;
 use crate::session::output::{Execution, Guard, Rows, Tag};
 use crate::session::replay::Attempt;
-use crate::session::saga::Recording;
+use crate::session::saga::{self, Recording};
 use crate::session::statement::{Kind, fold};
 use crate::session::transaction::Block;
 use crate::session::{Session, Shared};
@@ -113,6 +113,9 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
             let ended = Box::pin(asked.run_in(&mut own, &shared, (&attempt, ending))).await;
             let by_itself = matches!(&ended, Ok(Ended::Ran(Answer { is_once: true, .. }))).then_some(&store);
             let finished = Box::pin(session.end_block(&own, (ended.is_ok(), by_itself))).await;
+            if let Err(error) = &ended {
+                session.note_failed(error);
+            }
             ended.and_then(|ended| finished.map(|()| ended))
         }
     };
@@ -250,7 +253,8 @@ impl Running<'_> {
             block.undone.repeated(store, since);
             return Ok(Ended::Repeated(tag));
         }
-        let mut answer = Box::pin(self.run(&writers, branches, ending)).await?;
+        let ran = Box::pin(self.run(&writers, branches, ending)).await;
+        let mut answer = ran.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         block.undone.wrote(store, since, answer.undo.take())?;
         let ended = Ended::Ran(answer);
         block.keyed.answered(attempt.hash(), &ended.tag(self.planned))?;
@@ -306,7 +310,8 @@ impl Running<'_> {
             Some(connector) => {
                 let (schema, relation) = (Some(target.relation.schema.clone()), target.relation.name.clone());
                 let name = QualifiedName { database: None, schema, relation };
-                let recording = Arc::new(Recording::new(Arc::clone(branch), Arc::clone(connector), name));
+                let referring = saga::referring(&self.setting.snapshot, &target.store, &target.table.id);
+                let recording = Arc::new(Recording::new(Arc::clone(branch), Arc::clone(connector), name, referring));
                 let shared = Arc::clone(&recording);
                 Through { branch: shared, recording: Some(recording) }
             }
