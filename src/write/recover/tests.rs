@@ -26,6 +26,8 @@ struct Shelf {
     then: Mutex<Option<Then>>,
     is_away: AtomicBool,
     is_busy: AtomicBool,
+    /// What it holds is not listed, and cannot be ended: it follows another server.
+    is_standby: AtomicBool,
     /// What its marks say; nothing while it cannot say.
     verdict: Mutex<Option<Verdict>>,
     calls: Mutex<Vec<String>>,
@@ -94,7 +96,9 @@ impl Connector for Shop {
 
     async fn in_doubt(&self) -> Result<Vec<InDoubt>, StoreError> {
         self.away()?;
-        let listed = self.1.listed.lock().unwrap().iter().map(|id| InDoubt { id: *id, prepared: None }).collect();
+        let is_standby = self.1.is_standby.load(Ordering::Relaxed);
+        let held = self.1.listed.lock().unwrap().clone();
+        let listed = held.into_iter().filter(|_| !is_standby).map(|id| InDoubt { id, prepared: None }).collect();
         let then = self.1.then.lock().unwrap().take();
         if let Some(then) = then {
             then();
@@ -104,7 +108,10 @@ impl Connector for Shop {
 
     async fn resolve(&self, id: &BranchId, verdict: Verdict) -> Result<Resolved, StoreError> {
         self.away()?;
-        if self.1.is_busy.load(Ordering::Relaxed) {
+        if self.1.is_standby.load(Ordering::Relaxed) {
+            return Err(StoreError::remote(self.0.as_str(), "25006", "in recovery".to_owned()));
+        }
+        if self.1.is_busy.load(Ordering::Relaxed) && self.1.listed.lock().unwrap().contains(id) {
             return Ok(Resolved::Busy);
         }
         self.note(format!("{} {verdict:?} {:x}", self.0, id.number));
@@ -235,7 +242,7 @@ async fn what_is_decided_ends_so_and_the_rest_is_rolled_back() {
     stage.shelves["b"].listed.lock().unwrap().push(other);
     stage.recovery.round().await;
     assert_eq!(stage.calls("a"), ["a Commit 1", "a Commit 2"]);
-    assert_eq!(stage.calls("b"), ["b Abort 3", "b Abort 4"]);
+    assert_eq!(stage.calls("b"), ["b Abort 3", "b Abort 4", "b Commit 1"]);
     assert_eq!(stage.calls("c"), ["c decides All", "c forgets 1"]);
     assert_eq!(stage.ended(), [1, 2, 3]);
     // The mark went after the end was on disk.
@@ -299,8 +306,25 @@ async fn a_store_that_does_not_answer_keeps_what_is_its_own_open() {
     assert_eq!((stage.ended(), stage.doubts()), (vec![1], vec![("a".to_owned(), Waits::ForStore, true)]));
     stage.shelves["a"].is_busy.store(false, Ordering::Relaxed);
     stage.recovery.round().await;
-    assert_eq!((stage.calls("a"), stage.ended(), stage.doubts().len()), (vec!["a Abort 2".to_owned()], vec![1, 2], 0));
+    let asked = vec!["a Commit 1".to_owned(), "a Abort 2".to_owned()];
+    assert_eq!((stage.calls("a"), stage.ended(), stage.doubts().len()), (asked, vec![1, 2], 0));
     assert_eq!(stage.state(2), State::RolledBack);
+}
+
+#[tokio::test]
+async fn a_list_that_is_empty_is_no_proof_of_a_commit() {
+    let stage = Stage::new(vec![left(1, Fate::Commit, &["a", "b"], None), left(2, Fate::Abort, &["a"], None)]);
+    stage.hold(1, "a");
+    stage.shelves["a"].is_standby.store(true, Ordering::Relaxed);
+    stage.recovery.round().await;
+    // What is rolled back is so by default: whoever lists it later ends it so.
+    assert_eq!((stage.ended(), stage.calls("b")), (vec![2], vec!["b Commit 1".to_owned()]));
+    assert_eq!(stage.recovery.shown().get(gid(1)).unwrap().pending, [StoreName::new("a")]);
+    assert!(stage.recovery.has_open());
+    stage.shelves["a"].is_standby.store(false, Ordering::Relaxed);
+    stage.recovery.round().await;
+    assert_eq!((stage.calls("a"), stage.ended()), (vec!["a Commit 1".to_owned()], vec![2, 1]));
+    assert_eq!(stage.state(1), State::Committed);
 }
 
 fn saga(number: u64, stepped: &[u16]) -> Left {
