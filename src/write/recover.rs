@@ -155,7 +155,7 @@ impl Recovery {
         for log in given_up {
             table.give_up(*log);
         }
-        for Taken { log, left } in table.taken() {
+        for Taken { log, left, .. } in table.taken() {
             let open = self.coordinator.open();
             // Now it is known what is in the log.
             for unwritten in open.left().into_iter().filter(|open| open.fate == Fate::Unwritten && open.gid.log == log) {
