@@ -61,8 +61,8 @@ struct Ours {
     first: u64,
     numbers: Arc<Numbers>,
     unfinished: Unfinished,
-    /// Records that ride along with the next.
-    waiting: Vec<Vec<u8>>,
+    /// Records that ride along with the next, unless their transactions have ended before.
+    waiting: Vec<(Gid, Vec<u8>)>,
     /// Transactions that have ended and are still in the table.
     ended: Vec<Gid>,
 }
@@ -404,6 +404,8 @@ fn sort(shared: &Shared, batch: &mut Batch, record: Record, (bytes, answer): (Ve
     }
     if matches!(record, Record::Done { .. }) {
         ours.unfinished.apply(&record);
+        // Nobody would remove what is written behind it.
+        ours.waiting.retain(|(waits, _)| *waits != gid);
         ours.ended.push(gid);
         batch.removals.extend(answer);
         return;
@@ -411,7 +413,7 @@ fn sort(shared: &Shared, batch: &mut Batch, record: Record, (bytes, answer): (Ve
     let Some(answer) = answer else {
         ours.unfinished.apply(&record);
         if ours.waiting.len() < WAITING_MAX {
-            ours.waiting.push(bytes);
+            ours.waiting.push((gid, bytes));
         }
         return;
     };
@@ -457,7 +459,7 @@ impl Shared {
             // Under another epoch somebody may have rolled back since what these decide.
             let ours = state.held.get_mut(&log).filter(|ours| ours.epoch == epoch);
             let Some(ours) = ours else { return Err(self.lost()) };
-            let mut group = std::mem::take(&mut ours.waiting);
+            let mut group: Vec<Vec<u8>> = std::mem::take(&mut ours.waiting).into_iter().map(|(_, bytes)| bytes).collect();
             group.extend(records);
             group
         };
@@ -672,6 +674,18 @@ mod tests {
         assert_eq!(store.rows.lock().unwrap()[&a.log].2.len(), 1);
         assert_eq!(code(log.append(Record::Done { gid: a }, true).await), "ok");
         assert!(store.rows.lock().unwrap()[&a.log].2.is_empty() && !log.is_open(a));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_behind_an_end() {
+        let store = Arc::new(Store::default());
+        let log = TableLog::open("s", Handle::new(&store, 1), None).await;
+        let (a, b) = (log.numbers().next(), log.numbers().next());
+        assert_eq!(code(log.append(commit(a), true).await), "ok");
+        log.append(Record::Stepped { gid: a, step: 0 }, false).await.unwrap();
+        assert_eq!(code(log.append(Record::Done { gid: a }, true).await), "ok");
+        assert_eq!(code(log.append(commit(b), true).await), "ok");
+        assert_eq!(store.rows.lock().unwrap()[&a.log].2, [record::to_bytes(&commit(b))]);
     }
 
     #[tokio::test]

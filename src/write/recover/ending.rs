@@ -71,10 +71,17 @@ impl<'a> Round<'a> {
         self.doubts.extend(before.into_iter().filter(is_kept));
     }
 
+    /// What is to be ended, of logs that are ours: of the others somebody else may have forgotten the marks.
+    fn ours_now(&self) -> Vec<Left> {
+        let mut left = self.recovery.open_now();
+        left.retain(|left| self.logs.are_ours(left.gid.log));
+        left
+    }
+
     /// Asks the stores whose marks decide, side by side; of one that does not answer nothing more is asked.
     pub(super) async fn decide(&mut self) {
         let mut by_store: BTreeMap<StoreName, Vec<(Left, Hint)>> = BTreeMap::new();
-        for left in self.recovery.open_now() {
+        for left in self.ours_now() {
             if let Fate::AskLast { store, hint } = &left.fate {
                 let (store, hint) = (store.clone(), hint.clone());
                 by_store.entry(store).or_default().push((left, hint));
@@ -205,11 +212,15 @@ impl<'a> Round<'a> {
 
     /// Goes back with sagas whose last step is not committed.
     pub(super) async fn undo_sagas(&mut self) {
-        for left in self.recovery.open_now() {
+        for left in self.ours_now() {
             let gid = left.gid;
             let Fate::Saga(mut saga) = left.fate else { continue };
             if let Some((step, reason)) = saga.stuck.clone() {
                 self.tell_stuck(gid, &saga, (step, reason)).await;
+                continue;
+            }
+            // Whoever takes the log meanwhile may end it, and forget its marks.
+            if !self.recovery.is_still_ours(gid).await {
                 continue;
             }
             if let Err((step, reason)) = self.ask_steps(gid, &mut saga).await {

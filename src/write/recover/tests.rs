@@ -1,5 +1,7 @@
 //! Rounds over stores in memory.
 
+mod table;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
@@ -148,10 +150,12 @@ impl Compensator for Undoing {
     }
 }
 
+type Shelves = BTreeMap<&'static str, Arc<Shelf>>;
+
 struct Stage {
     recovery: Arc<Recovery>,
     journal: Arc<MemoryJournal>,
-    shelves: BTreeMap<&'static str, Arc<Shelf>>,
+    shelves: Shelves,
     undoing: Arc<Undoing>,
 }
 
@@ -179,11 +183,16 @@ impl Stage {
     fn new(left: Vec<Left>) -> Self {
         let journal = Arc::new(MemoryJournal::with_left(left));
         let shared: Arc<dyn Journal> = Arc::<MemoryJournal>::clone(&journal);
+        let shelves = ["a", "b", "c"].map(|name| (name, Arc::default())).into_iter().collect();
+        Self::over(shared, None, (journal, shelves))
+    }
+
+    /// Over any log, and stores that others may have too.
+    fn over(shared: Arc<dyn Journal>, table: Option<Arc<TableLog>>, (journal, shelves): (Arc<MemoryJournal>, Shelves)) -> Self {
         let (wake, _wakes) = mpsc::channel(1);
         let coordinator = Coordinator::new(shared, Arc::default(), Points::default(), wake);
         let undoing = Arc::new(Undoing::default());
         coordinator.compensate_with(Arc::<Undoing>::clone(&undoing));
-        let shelves: BTreeMap<&'static str, Arc<Shelf>> = ["a", "b", "c"].map(|name| (name, Arc::default())).into_iter().collect();
         let connectors: Connectors = shelves
             .iter()
             .map(|(name, shelf)| {
@@ -193,7 +202,7 @@ impl Stage {
             .collect();
         let connectors = Arc::new(connectors);
         let stores: Stores = Arc::new(move || Arc::clone(&connectors));
-        let recovery = Recovery::new(coordinator, stores, None, Audit::off());
+        let recovery = Recovery::new(coordinator, stores, table, Audit::off());
         Self { recovery, journal, shelves, undoing }
     }
 
