@@ -12,6 +12,7 @@ use super::commit::Committed;
 use super::coordinator::{Asked, Coordinator, Several, Step};
 use super::failpoint::Points;
 use super::log::memory::MemoryJournal;
+use super::log::record::Unfinished;
 use super::log::{Journal, JournalError, Left, Record};
 use super::open::Standing;
 use super::saga::Compensator;
@@ -384,9 +385,13 @@ impl Stage {
         self.coordinator.commit(branches.into_iter().map(named).collect(), asked).await
     }
 
-    /// Waits for what follows the answers, and gives all calls.
+    /// Waits for what follows the answers, and gives all calls. The log has nothing open then that nobody is going to end.
     pub async fn settled(&self) -> Vec<String> {
         self.coordinator.stop(Duration::from_secs(5)).await;
+        let known: Vec<Gid> = self.coordinator.open().left().iter().map(|left| left.gid).collect();
+        for left in Unfinished::of(&self.records()).left() {
+            assert!(known.contains(&left.gid), "{left:?} is left in the log");
+        }
         self.calls.all()
     }
 
