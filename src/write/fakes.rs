@@ -281,11 +281,19 @@ impl Journal for Scribe {
 pub(super) struct Undoing {
     calls: Calls,
     failures: AtomicU64,
+    /// With which code.
+    code: Mutex<String>,
 }
 
 impl Undoing {
     /// How many of the next calls fail.
     pub fn fail(&self, times: u64) {
+        self.fail_with(times, sqlstate::CHECK_VIOLATION);
+    }
+
+    /// The same with another code.
+    pub fn fail_with(&self, times: u64, code: &str) {
+        *self.code.lock().unwrap_or_else(PoisonError::into_inner) = code.to_owned();
         self.failures.store(times, Ordering::Relaxed);
     }
 }
@@ -296,7 +304,8 @@ impl Compensator for Undoing {
         assert!(matches!(mark.of, MarkOf::Undo(_)));
         self.calls.note(format!("{role} undoes {store}: {}", sql.join("; ")));
         let left = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        left.map_or(Ok(()), |_failing| Err(Diagnosis::new(sqlstate::CHECK_VIOLATION, "it does not fit any more")))
+        let code = self.code.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        left.map_or(Ok(()), |_failing| Err(Diagnosis::new(&code, "it does not fit any more")))
     }
 }
 
@@ -322,7 +331,7 @@ impl Stage {
         let (wake, wakes) = mpsc::channel(1);
         let shared: Arc<dyn Journal> = Arc::<Scribe>::clone(&journal);
         let coordinator = Coordinator::new(shared, Arc::default(), Points::default(), wake);
-        let undoing = Arc::new(Undoing { calls: calls.clone(), failures: AtomicU64::new(0) });
+        let undoing = Arc::new(Undoing { calls: calls.clone(), failures: AtomicU64::new(0), code: Mutex::default() });
         let compensator: Arc<dyn Compensator> = Arc::<Undoing>::clone(&undoing);
         coordinator.compensate_with(compensator);
         let in_doubt = Arc::default();
