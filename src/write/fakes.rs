@@ -172,9 +172,11 @@ impl Branch for Fake {
 struct Shop {
     name: StoreName,
     calls: Calls,
-    /// What the store `a` has in doubt.
-    in_doubt: Arc<Mutex<Vec<BranchId>>>,
+    /// What stores have in doubt.
+    in_doubt: Arc<Mutex<Vec<(StoreName, BranchId)>>>,
     fails: Option<StoreError>,
+    /// What it answers when a branch is to be ended.
+    refuses: Option<StoreError>,
 }
 
 #[async_trait]
@@ -222,13 +224,13 @@ impl Connector for Shop {
 
     async fn in_doubt(&self) -> Result<Vec<InDoubt>, StoreError> {
         let listed = self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let is_here = self.name.as_str() == "a";
-        Ok(listed.into_iter().filter(|_| is_here).map(|id| InDoubt { id, prepared: None }).collect())
+        let here = listed.into_iter().filter(|(store, _)| *store == self.name);
+        Ok(here.map(|(_, id)| InDoubt { id, prepared: None }).collect())
     }
 
     async fn resolve(&self, id: &BranchId, verdict: Verdict) -> Result<Resolved, StoreError> {
         self.calls.note(format!("{} resolve {id} {verdict:?}", self.name));
-        Ok(Resolved::Done)
+        self.refuses.clone().map_or(Ok(Resolved::Done), Err)
     }
 
     async fn close(&self) {}
@@ -320,7 +322,7 @@ pub(super) struct Stage {
     journal: Arc<Scribe>,
     wakes: mpsc::Receiver<()>,
     stores: BTreeMap<StoreName, Arc<dyn Connector>>,
-    in_doubt: Arc<Mutex<Vec<BranchId>>>,
+    in_doubt: Arc<Mutex<Vec<(StoreName, BranchId)>>>,
 }
 
 impl Stage {
@@ -344,8 +346,17 @@ impl Stage {
 
     /// Another store of that name, whose table of marks can be made or not.
     pub fn store(&mut self, name: &str, fails: Option<StoreError>) {
+        self.put(name, fails, None);
+    }
+
+    /// Another store of that name, which ends no branch.
+    pub fn resolves_with(&mut self, name: &str, refuses: StoreError) {
+        self.put(name, None, Some(refuses));
+    }
+
+    fn put(&mut self, name: &str, fails: Option<StoreError>, refuses: Option<StoreError>) {
         let (calls, in_doubt) = (self.calls.clone(), Arc::clone(&self.in_doubt));
-        let shop: Arc<dyn Connector> = Arc::new(Shop { name: StoreName::new(name), calls, in_doubt, fails });
+        let shop: Arc<dyn Connector> = Arc::new(Shop { name: StoreName::new(name), calls, in_doubt, fails, refuses });
         self.stores.insert(StoreName::new(name), shop);
     }
 
@@ -356,7 +367,12 @@ impl Stage {
 
     /// The store `a` holds a branch that nobody has ended.
     pub fn doubts(&self, id: BranchId) {
-        self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+        self.doubts_in("a", id);
+    }
+
+    /// A store holds one.
+    pub fn doubts_in(&self, name: &str, id: BranchId) {
+        self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).push((StoreName::new(name), id));
     }
 
     /// A branch.

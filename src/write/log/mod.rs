@@ -175,6 +175,11 @@ pub trait Journal: fmt::Debug + Send + Sync {
         self.numbers().log() == log
     }
 
+    /// Whether everything that was taken with the names decided here has been looked at.
+    fn is_read(&self) -> bool {
+        true
+    }
+
     /// Writes what is queued, and ends.
     async fn close(&self);
 }

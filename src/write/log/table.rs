@@ -553,6 +553,10 @@ impl Journal for TableLog {
         self.holds(log)
     }
 
+    fn is_read(&self) -> bool {
+        self.shared.state().taken.is_empty()
+    }
+
     async fn close(&self) {
         let (done, closed) = oneshot::channel();
         if self.queue.send(Message::Close(done)).await.is_ok() {
@@ -664,8 +668,10 @@ mod tests {
         assert!(log.holds(a.log), "that was another one");
         log.shared.lose(a.log, 1);
         log.take_over(a.log).await.unwrap();
+        assert!(!log.is_read());
         let taken = log.taken();
         assert_eq!((taken[0].left.len(), taken[0].first > a.number), (1, true));
+        assert!(log.is_read());
         // Nothing has ended under this epoch, and success would be told of nothing.
         let (answer, answered) = oneshot::channel();
         log.shared.remove(a.log, 1, vec![answer]).await;
