@@ -18,7 +18,7 @@ pub mod retention;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tokio::sync::{mpsc, watch};
@@ -38,6 +38,9 @@ use crate::telemetry::log::Line;
 const SOON: Duration = Duration::from_secs(5);
 /// How long it is otherwise: what nothing is remembered of is found so.
 const LATER: Duration = Duration::from_secs(60);
+/// For how long rounds follow one another soon after a start, and after one was asked for: a branch that was lost on its way may be
+/// prepared after the round, and be held for a while.
+const WATCH: Duration = Duration::from_secs(60);
 /// Marks that are removed in one round.
 const MARKS_AT_ONCE: usize = 1_000;
 
@@ -80,6 +83,11 @@ impl fmt::Debug for Recovery {
     }
 }
 
+/// How long it is to the next round, so long after the last one that was asked for.
+fn pause(has_open: bool, asked: Duration) -> Duration {
+    if has_open || asked < WATCH { SOON } else { LATER }
+}
+
 impl Recovery {
     /// One for the commits of a coordinator. `table` is its log, where that is one of several.
     pub fn new(coordinator: Arc<Coordinator>, stores: Stores, table: Option<Arc<TableLog>>, audit: Arc<Audit>) -> Arc<Self> {
@@ -94,12 +102,13 @@ impl Recovery {
 
     /// Rounds until `stop`: when one is asked for, when a store has come back, and from time to time.
     pub async fn run(self: Arc<Self>, mut wake: mpsc::Receiver<()>, mut versions: watch::Receiver<u64>, stop: CancellationToken) {
+        let mut asked = Instant::now();
         loop {
-            let pause = if self.has_open() { SOON } else { LATER };
+            let pause = pause(self.has_open(), asked.elapsed());
             // Cancel-safe: nothing is taken that a round would not look for itself.
             tokio::select! {
                 () = stop.cancelled() => return,
-                Some(()) = wake.recv() => {}
+                Some(()) = wake.recv() => asked = Instant::now(),
                 changed = versions.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(pause) => {}
             }

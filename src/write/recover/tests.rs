@@ -235,6 +235,12 @@ impl Stage {
     }
 }
 
+#[test]
+fn rounds_follow_soon_after_one_was_asked_for() {
+    assert_eq!([pause(false, Duration::ZERO), pause(false, WATCH), pause(true, WATCH)], [SOON, LATER, SOON]);
+    assert!(WATCH > Duration::from_secs(30), "for so long a silent connection may hold what it has prepared");
+}
+
 #[tokio::test]
 async fn what_is_decided_ends_so_and_the_rest_is_rolled_back() {
     let stage = Stage::new(vec![
