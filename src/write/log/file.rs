@@ -41,7 +41,7 @@ const AHEAD: u64 = 256 << 10;
 /// A file of so many bytes is followed by another, unless what is open is more than half of it.
 const ROTATE: u64 = 4 << 20;
 /// The count of starts must fit into the numbers of transactions.
-const STARTS_MAX: u32 = (1 << 24) - 1;
+pub(super) const STARTS_MAX: u32 = (1 << 24) - 1;
 
 static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::file::STARTS_MAX;
 use super::group::{OPEN_MAX, check_length, check_open, too_many};
 use super::record::{self, Unfinished};
 use super::{Journal, JournalError, Left, Record};
@@ -277,6 +278,10 @@ impl Shared {
     /// Keeps a log that was taken.
     fn accept(&self, held: Held) -> Result<(), StoreError> {
         let Held { log, epoch, start, records } = held;
+        if start > STARTS_MAX {
+            let told = format!("the log of commits {log} was begun {start} times, and has no numbers left");
+            return Err(StoreError::remote(&self.store, sqlstate::DATA_CORRUPTED, told));
+        }
         let read = records.iter().map(|bytes| record::take_all(bytes)).collect::<Result<Vec<_>, _>>();
         let read = read.map_err(|fault| {
             let told = format!("the log of commits {log} cannot be read: {fault}");
@@ -716,6 +721,17 @@ mod tests {
         let again = log.numbers().next();
         assert!(again.number > a.number);
         assert_eq!(code(log.append(commit(again), true).await), "ok");
+    }
+
+    #[tokio::test]
+    async fn a_log_without_numbers_is_passed_over() {
+        let store = Arc::new(Store::default());
+        let full = LogId(5);
+        let record = record::to_bytes(&commit(Gid { log: full, number: 1 }));
+        store.rows.lock().unwrap().insert(full, (1, STARTS_MAX, vec![record]));
+        let log = TableLog::open("s", Handle::new(&store, 1), None).await;
+        assert!(log.is_usable().is_ok() && !log.holds(full));
+        assert_ne!(log.numbers().log(), full);
     }
 
     #[tokio::test]
