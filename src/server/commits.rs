@@ -61,9 +61,15 @@ impl Log {
             let told = format!("store \"{store}\" cannot keep the log of commits");
             ServerError::Build(Diagnosis::new(sqlstate::CONFIG_FILE_ERROR, told))
         };
+        let ledger = ledger.ok_or_else(nowhere)?;
+        check_files(store, memory).await?;
         let before: Option<LogId> = memory.state.read(COMMIT_LOG)?;
-        let log = TableLog::open(store.as_str(), ledger.ok_or_else(nowhere)?, before).await;
-        memory.state.write(COMMIT_LOG, &log.numbers().log())?;
+        let log = TableLog::open(store.as_str(), ledger, before).await;
+        // While the store is away there is none, and the one of before is asked for later.
+        let own = log.numbers().log();
+        if log.holds(own) {
+            memory.state.write(COMMIT_LOG, &own)?;
+        }
         Ok(Self::Table(log))
     }
 
@@ -88,6 +94,24 @@ impl Log {
             Self::Table(_) => None,
         }
     }
+}
+
+/// Makes sure that nothing is open in the files, where nobody would look for it any more.
+async fn check_files(store: &StoreName, memory: &Memory) -> Result<(), ServerError> {
+    let directory = memory.state.directory().to_owned();
+    let counted = OwnedTask::spawn_blocking(move || FileLog::count_open(&directory)).join().await;
+    let died = || ServerError::Build(Diagnosis::new(sqlstate::INTERNAL_ERROR, "the log of commits could not be read"));
+    match counted.ok_or_else(died)?? {
+        0 => Ok(()),
+        open => Err(ServerError::Build(left_in_files(store, open))),
+    }
+}
+
+fn left_in_files(store: &StoreName, open: usize) -> Diagnosis {
+    let message = format!("commit.log is \"{store}\", and {open} commits over several stores have not ended in the log in files");
+    Diagnosis::new(sqlstate::CONFIG_FILE_ERROR, message)
+        .with_detail("Their decisions are in that log, and branches that wait for them are in the stores.")
+        .with_hint("Start with commit.log = \"file\" until tributary.transactions shows none of them; then change it.")
 }
 
 /// What commits need while the server runs.
@@ -191,8 +215,13 @@ impl Commits {
         if aborted > 0 {
             tracing::warn!(aborted, "work on commits had to be aborted");
         }
-        self.coordinator.journal().close().await;
-        self.audit.close().await;
+        // A store or a disk that does not answer keeps nobody waiting: what is not written is found out by the next start.
+        if tokio::time::timeout(STOP_GRACE, self.coordinator.journal().close()).await.is_err() {
+            tracing::warn!("the log of commits was not closed in time");
+        }
+        if tokio::time::timeout(STOP_GRACE, self.audit.close()).await.is_err() {
+            tracing::warn!("the audit log was not closed in time");
+        }
     }
 }
 
@@ -499,6 +528,14 @@ mod tests {
         assert!(heard.has_changed().unwrap());
         assert_eq!(heard.borrow_and_update().log(), LogId(2));
         assert!(!heard.has_changed().unwrap(), "once");
+    }
+
+    #[test]
+    fn a_log_in_files_that_has_something_open_is_told_of() {
+        let told = left_in_files(&StoreName::new("crm"), 2);
+        assert_eq!(told.sqlstate, "F0000");
+        assert!(told.message.contains("commit.log is \"crm\", and 2 commits"), "{told:?}");
+        assert!(told.hint.is_some_and(|hint| hint.contains("commit.log = \"file\"")));
     }
 
     #[test]

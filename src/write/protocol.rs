@@ -189,6 +189,11 @@ impl<'a> Commit<'a> {
 
     async fn run(mut self) -> Told {
         self.with.points.reached(Point::BeforePrepare).await;
+        if let Some(last) = &self.last {
+            // From here on the log may know of it, and nobody else ends what is in the log.
+            self.life.marked(&last.store);
+            self.life.believe(Fate::AskLast { store: last.store.clone(), hint: last.branch.hint() });
+        }
         let votes = self.prepare().await;
         self.with.points.reached(Point::AfterPrepare).await;
         if let Some(failed) = failure(&votes) {
@@ -272,8 +277,6 @@ impl<'a> Commit<'a> {
     async fn decide_by_last(&mut self) -> Decided {
         let Some(last) = &self.last else { return Decided::Unknown };
         self.with.points.reached(Point::BeforeLastCommit).await;
-        self.life.marked(&last.store);
-        self.life.believe(Fate::AskLast { store: last.store.clone(), hint: last.branch.hint() });
         match last.branch.commit().await {
             Ok(_position) => {
                 self.life.believe(Fate::Commit);
@@ -371,14 +374,13 @@ impl<'a> Commit<'a> {
         }
         let lost = self.prepared.iter().zip(&votes.each).filter(|(_, vote)| vote.as_ref().is_err_and(is_lost));
         pending.extend(lost.map(|(branch, _)| branch.one.store.clone()));
-        if is_begun && let Err(error) = self.with.journal.append(Record::Abort { gid: self.gid }, false).await {
-            tracing::warn!(gid = %self.gid, error = %Line(&error.to_string()), "the end of a transaction is not in the log of commits");
-        }
         if !pending.is_empty() {
             self.with.wake();
         }
         self.life.ended(|shown| (shown.state, shown.pending) = (State::RolledBack, pending));
-        Told { answer: Err(failed), ending: None }
+        // What the log knows of would be open in it for ever: that nothing was committed needs no record but this.
+        let ending = is_begun.then_some(Ending { gid: self.gid, marks: Vec::new() });
+        Told { answer: Err(failed), ending }
     }
 
     /// Nobody knows whether the decision was made. Nothing that is prepared is ended here: the log or the store that decides tells.

@@ -137,25 +137,25 @@ async fn whoever_refuses_before_the_decision_rolls_all_back() {
                 vec![a().fails("prepare", remote("23503")), last()],
                 "23503",
                 BACK,
-                &["a prepare", "log begin!", "c mark", "c rollback", "log abort"],
+                &["a prepare", "log begin!", "c mark", "c rollback", "log done"],
             ),
             row(
                 vec![last().fails("mark", remote("42501")), a()],
                 "42501",
                 BACK,
-                &["a prepare", "log begin!", "c mark", "a drop", "c rollback", "log abort"],
+                &["a prepare", "log begin!", "c mark", "a drop", "c rollback", "log done"],
             ),
             row(
                 vec![last().fails("mark", lost()), a()],
                 "08006",
                 NONE,
-                &["a prepare", "log begin!", "c mark", "a drop", "c rollback", "log abort"],
+                &["a prepare", "log begin!", "c mark", "a drop", "c rollback", "log done"],
             ),
             row(
                 vec![last().fails("commit", remote("40001")), a()],
                 "40001",
                 BACK,
-                &["a prepare", "log begin!", "c mark", "c commit", "a drop", "log abort"],
+                &["a prepare", "log begin!", "c mark", "c commit", "a drop", "log done"],
             ),
         ]
     })
@@ -397,6 +397,11 @@ async fn a_task_that_dies_leaves_what_was_certain() {
     assert_eq!((stage.state().0, stage.was_woken()), (State::RolledBack, true));
     let mut stage = Stage::new();
     stage.commit(vec![stage.branch("a", P), stage.branch("c", Part::Last).dies("commit")]).await.unwrap_err();
+    assert!(matches!(fate(stage.standing("a")), Fate::AskLast { .. }));
+    assert_eq!((stage.state().0, stage.was_woken()), (State::Unknown, true));
+    // The log may know of it from the moment at which the stores are asked.
+    let mut stage = Stage::new();
+    stage.commit(vec![stage.branch("a", P).dies("prepare"), stage.branch("c", Part::Last)]).await.unwrap_err();
     assert!(matches!(fate(stage.standing("a")), Fate::AskLast { .. }));
     assert_eq!((stage.state().0, stage.was_woken()), (State::Unknown, true));
     let stage = Stage::new();

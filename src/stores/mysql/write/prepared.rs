@@ -14,6 +14,7 @@ use sqlx::Row;
 use sqlx::mysql::MySqlRow;
 
 use super::super::super::commit::{BranchId, InDoubt, Resolved, Verdict};
+use super::super::super::connector::StoreName;
 use super::super::super::error::StoreError;
 use super::super::Shared;
 use super::super::pool::{Lease, Refused};
@@ -74,6 +75,7 @@ fn ending(xid: &Xid, verdict: Verdict) -> String {
 /// What the server answered; the transaction is as it was, or nobody knows.
 pub(in super::super) async fn resolve(shared: &Shared, id: &BranchId, verdict: Verdict) -> Result<Resolved, StoreError> {
     let mut lease = shared.control.lease().await?;
+    check_writable(shared, &mut lease).await?;
     let resolved = match lease.asked(ending(&Xid(*id), verdict)).await {
         Ok(_) => Resolved::Done,
         Err(refused) if refused.number == Some(UNKNOWN_NAME) => {
@@ -97,12 +99,31 @@ pub(in super::super) async fn resolve(shared: &Shared, id: &BranchId, verdict: V
 /// What is prepared on the server under names of ours, also where the connection that has prepared it still lives.
 ///
 /// # Errors
-/// What the server answered.
+/// What the server answered; [`StoreError::Unreachable`] where it takes no writes: it may follow another server, whose list is another.
 pub(in super::super) async fn in_doubt(shared: &Shared) -> Result<Vec<InDoubt>, StoreError> {
     let mut lease = shared.control.lease().await?;
+    check_writable(shared, &mut lease).await?;
     let listed = recover(shared, &mut lease).await?;
     lease.release();
     Ok(listed.into_iter().map(|id| InDoubt { id, prepared: None }).collect())
+}
+
+/// Whether transactions end on this server. What it lists may be what a server that it follows has told it.
+async fn check_writable(shared: &Shared, lease: &mut Lease) -> Result<(), StoreError> {
+    let rows = lease.rows("SELECT CAST(@@read_only AS CHAR)").await?;
+    let told: Result<Option<String>, sqlx::Error> = rows.first().map(|row| row.try_get_unchecked(0)).transpose();
+    let told = told.map_err(|problem| shared.place().translate(&problem))?;
+    if told.as_deref().is_some_and(takes_writes) { Ok(()) } else { Err(follower(&shared.name)) }
+}
+
+/// Later servers say it in words.
+fn takes_writes(read_only: &str) -> bool {
+    ["0", "OFF"].contains(&read_only)
+}
+
+fn follower(store: &StoreName) -> StoreError {
+    let reason = "It takes no writes, so what it lists as prepared may not be its own.".to_owned();
+    StoreError::Unreachable { store: store.to_string(), reason }
 }
 
 /// The names of ours that the server lists.
@@ -161,6 +182,13 @@ mod tests {
             assert_eq!(cut(bytes.as_bytes(), first, second), None, "{first} {second}");
         }
         assert_eq!(cut(b"somebody else's", 8, 7), None);
+    }
+
+    #[test]
+    fn a_server_that_takes_no_writes_is_not_believed() {
+        assert!(["0", "OFF"].into_iter().all(takes_writes));
+        assert!(!["1", "ON", "NO_LOCK", "NO_LOCK_NO_ADMIN", ""].into_iter().any(takes_writes));
+        assert!(matches!(follower(&StoreName::new("crm")), StoreError::Unreachable { store, .. } if store == "crm"));
     }
 
     #[test]
