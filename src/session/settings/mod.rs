@@ -328,7 +328,13 @@ mod tests {
         check("timezone", "europe/berlin", Ok("Europe/Berlin"));
         check("timezone", "Mars/Olympus", Err("22023"));
         check("timezone", "-3", Ok("<-03>+03"));
-        check("timezone", "+05:30", Ok("<+05:30>-05:30"));
+        check("timezone", "5.5", Ok("<+05:30>-05:30"));
+        // As POSIX has it, west of UTC.
+        check("timezone", "+05:30", Ok("+05:30"));
+        check("timezone", "<+05:30>-05:30", Ok("<+05:30>-05:30"));
+        check("timezone", "EST5", Ok("EST5"));
+        check("timezone", "E5", Err("22023"));
+        check("timezone", "<EST", Err("22023"));
         check("timezone", "+-999999999:00", Err("22023"));
         check("timezone", "+1:-30", Err("22023"));
         check("statement_timeout", "90000", Ok("90s"));
