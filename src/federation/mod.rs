@@ -44,5 +44,6 @@ pub mod ranges;
 mod rechecks;
 pub mod scan;
 pub mod semantics;
+mod unread;
 mod wall;
 pub mod writers;

@@ -42,6 +42,7 @@ use super::semantics::resolve::TypedOperations;
 use super::semantics::sets;
 use super::semantics::settings::SessionValues;
 use super::semantics::types::{expr_type, parameter_types};
+use super::unread;
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{Relation, RelationBody, SearchPath, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
@@ -180,7 +181,7 @@ fn plan_as(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32], 
         .map_err(|error| context.with_arguments(error, || to_logical(&context, query.clone(), &known)))?;
     let parameters = infer(&resolve(&state, &first, &known)?, &known)?;
     let settled: Vec<Option<PgType>> = parameters.iter().copied().map(Some).collect();
-    check_unused(&context, &state, &query, &settled)?;
+    unread::check(&context, &state, &query, &settled)?;
     let logical = if parameters.len() == known.len() && known.iter().all(Option::is_some) {
         first
     } else {
@@ -200,16 +201,6 @@ fn plan_as(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32], 
         None => (logical, columns),
     };
     Ok(Planned { logical, parameters, columns, relations: context.used(), reuse: Arc::default() })
-}
-
-/// Looks for mistakes in WITH queries that nothing reads.
-fn check_unused(context: &PlanContext<'_>, state: &SessionState, query: &Query, known: &[Option<PgType>]) -> Result<(), Diagnosis> {
-    for name in ast::unused::names(query) {
-        let reader = parse_query(&format!("SELECT 1 FROM \"{}\"", name.replace('"', "\"\"")))?;
-        let reader = Query { with: query.with.clone(), ..reader };
-        analyze(state, &to_logical(context, reader, known)?)?;
-    }
-    Ok(())
 }
 
 /// [`plan`] on a thread of its own, unless a plan that sessions share serves: planning is work without a pause, and the threads
