@@ -34,6 +34,7 @@ pub mod mistakes;
 pub mod name;
 mod null_test;
 mod order_keys;
+pub mod picks;
 pub mod postgres;
 mod precedence;
 pub mod reserved;

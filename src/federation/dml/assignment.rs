@@ -3,27 +3,39 @@
 use std::collections::BTreeSet;
 
 use datafusion::sql::sqlparser::ast::{
-    Assignment, AssignmentTarget, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, SetExpr,
-    TableFactor,
+    Assignment, AssignmentTarget, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart,
+    Query, SelectItem, SetExpr, TableFactor, With,
 };
 
-use super::super::ast::volatile;
-use super::super::plan::parse_query;
-use super::target::Target;
+use super::super::ast::name::fold;
+use super::super::ast::volatile::Views;
+use super::super::ast::{picks, volatile};
+use super::super::plan::{Setting, parse_query};
+use super::target::{Target, qualified};
+use crate::catalog::{RelationBody, SearchPath};
 use crate::error::{Diagnosis, sqlstate};
+use crate::stores::schema::TableKind;
 
-/// Assignments column by column: those of lists are taken apart.
+/// How deep views are looked into.
+const VIEWS_MAX: usize = 16;
+
+/// Assignments column by column: those of lists are taken apart. `with` stands before the statement.
 ///
 /// # Errors
 /// 42601 for a column that is assigned twice and for lists of unlike lengths, 42703, 0A000 for parts of columns.
-pub(super) fn single(target: &Target, assignments: Vec<Assignment>) -> Result<Vec<(usize, Expr)>, Diagnosis> {
+pub(super) fn single(
+    setting: &Setting,
+    (target, with): (&Target, Option<&With>),
+    assignments: Vec<Assignment>,
+) -> Result<Vec<(usize, Expr)>, Diagnosis> {
+    let mut views = |name: &ObjectName| is_of_with(name, with, setting) || differs(name, (setting, &setting.path), VIEWS_MAX);
     let mut found: Vec<(usize, Expr)> = Vec::with_capacity(assignments.len());
     for Assignment { target: to, value } in assignments {
         match to {
             AssignmentTarget::ColumnName(name) => found.push((target.column(&name)?, value)),
             AssignmentTarget::Tuple(names) => {
                 let values = match value {
-                    Expr::Subquery(query) => outputs(*query, names.len())?,
+                    Expr::Subquery(query) => outputs(*query, names.len(), &mut views)?,
                     value => listed(value).ok_or_else(no_row)?,
                 };
                 if values.len() != names.len() {
@@ -81,11 +93,18 @@ fn no_row() -> Diagnosis {
     Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
 }
 
-/// The columns of a query, each by a subquery of its own.
-fn outputs(query: Query, count: usize) -> Result<Vec<Expr>, Diagnosis> {
+/// The columns of a query, each by a subquery of its own: all of them must read the same row. `views` tells of a relation whether it
+/// may give other rows when it is read again.
+fn outputs(query: Query, count: usize, views: &mut Views<'_>) -> Result<Vec<Expr>, Diagnosis> {
+    let refused = |reason: &str| {
+        let message = format!("columns cannot be set together from a subquery that {reason}");
+        Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint("Set each of them by itself."))
+    };
     if count > 1 && volatile::changes(&query) {
-        let message = "columns cannot be set together from a subquery that calls a volatile function";
-        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint("Set each of them by itself."));
+        return refused("calls a volatile function");
+    }
+    if count > 1 && picks::depends_on_order(&query, views) {
+        return refused("depends on the order of rows");
     }
     if width_of(&query).is_some_and(|width| width != count) {
         return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "number of columns does not match number of values"));
@@ -94,6 +113,29 @@ fn outputs(query: Query, count: usize) -> Result<Vec<Expr>, Diagnosis> {
         return Ok(vec![Expr::Subquery(Box::new(query))]);
     }
     (0..count).map(|place| Ok(Expr::Subquery(Box::new(output(&query, (place, count))?)))).collect()
+}
+
+/// Whether a name is that of a query of WITH, where one of these may give other rows each time: its copies would.
+fn is_of_with(name: &ObjectName, with: Option<&With>, setting: &Setting) -> bool {
+    let [ObjectNamePart::Identifier(name)] = name.0.as_slice() else { return false };
+    let (Some(with), name) = (with, fold(name)) else { return false };
+    let mut views = |name: &ObjectName| differs(name, (setting, &setting.path), VIEWS_MAX);
+    let mut is_other = |query: &Query| picks::depends_on_order(query, &mut views);
+    with.cte_tables.iter().any(|cte| fold(&cte.alias.name) == name) && with.cte_tables.iter().any(|cte| is_other(&cte.query))
+}
+
+/// Whether a name is that of a view which may give other rows each time. Nobody knows it of a view of a store.
+fn differs(name: &ObjectName, (setting, path): (&Setting, &SearchPath), depth: usize) -> bool {
+    let relation = qualified(name).and_then(|name| setting.snapshot.resolve(&name, path));
+    match relation.as_ref().map(|relation| &relation.body) {
+        Ok(RelationBody::View { sql, .. }) => {
+            // Names in views are looked up on the default path.
+            let mut views = |name: &ObjectName| differs(name, (setting, &SearchPath::Default), depth - 1);
+            depth == 0 || parse_query(sql).ok().is_none_or(|query| picks::depends_on_order(&query, &mut views))
+        }
+        Ok(RelationBody::Stored { table, .. }) => table.kind == TableKind::View,
+        Ok(RelationBody::Rows(_)) | Err(_) => false,
+    }
 }
 
 /// How many columns a query has, as far as that can be seen.
@@ -132,7 +174,7 @@ mod tests {
 
     fn split(sql: &str, count: usize) -> Result<Vec<String>, String> {
         let query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
-        let found = outputs(*query, count).map_err(|error| error.sqlstate)?;
+        let found = outputs(*query, count, &mut |name| name.to_string() == "v").map_err(|error| error.sqlstate)?;
         Ok(found.iter().map(ToString::to_string).collect())
     }
 
@@ -161,7 +203,15 @@ mod tests {
         assert_eq!(split("SELECT a FROM t", 1).unwrap(), ["(SELECT a FROM t)"]);
         assert_eq!(split("SELECT a FROM t", 2), Err("42601".to_owned()));
         assert_eq!(split("VALUES (1, 2, 3)", 2), Err("42601".to_owned()));
-        assert_eq!(split("SELECT random(), 1", 2), Err("0A000".to_owned()));
+        for sql in [
+            "SELECT random(), 1",
+            "SELECT a, b FROM t LIMIT 1",
+            "SELECT a, b FROM (SELECT * FROM t OFFSET 1) s",
+            "SELECT a, b FROM v",
+        ] {
+            assert_eq!(split(sql, 2), Err("0A000".to_owned()), "{sql}");
+        }
+        assert!(split("SELECT a FROM t LIMIT 1", 1).is_ok());
         assert!(split("SELECT * FROM t", 2).is_ok());
     }
 }
