@@ -1,6 +1,7 @@
 //! Which edits statements become, over a store that tells of a table and takes what the test says.
 
 mod rules;
+mod seen;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
