@@ -303,6 +303,12 @@ async fn rows_that_meet_others_update_them_and_the_rest_is_inserted() {
         check(&room, &format!("{into} {set}"), expected).await;
     }
     check(&room, "INSERT INTO t (id) SELECT 2 ON CONFLICT (id) DO UPDATE SET qty = t.qty * 2", &["UPDATE id,qty: 2|40"]).await;
+    let into = "INSERT INTO t (id, qty) VALUES (2, 5), (7, 8), (1, 6) ON CONFLICT (id) DO UPDATE SET";
+    // What gets another key may meet the rows behind it.
+    let in_turn = ["UPDATE id,id: 2|12", "INSERT id,qty: 7|8", "UPDATE id,id: 1|11"];
+    check(&room, &format!("{into} id = t.id + 10"), &in_turn).await;
+    let same = room.edits(&format!("{into} id = excluded.id, qty = t.qty + 1"), &[]).await.unwrap();
+    assert_eq!((same.len(), same[1].as_str()), (2, "INSERT id,qty: 7|8"));
 }
 
 #[tokio::test]
