@@ -64,7 +64,7 @@ fn check_filled(relation: &Relation) -> Result<(), Diagnosis> {
 /// Whether a relation is one whose rows can be changed at all.
 ///
 /// # Errors
-/// 55000 for a view of ours, 42809 for a materialized view, 42501 for a relation of the system.
+/// 55000 for a view of ours, 42809 for a materialized view, 42501 for a relation of the system; 0A000 for MERGE into any view.
 pub fn check_kind(verb: &str, relation: &Relation) -> Result<(), Diagnosis> {
     let name = &relation.name;
     if verb == COPY {
@@ -74,7 +74,7 @@ pub fn check_kind(verb: &str, relation: &Relation) -> Result<(), Diagnosis> {
         && let Some(kind) = unmerged(&relation.body)
     {
         let message = format!("cannot execute MERGE on relation \"{name}\"");
-        return Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, message)
+        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
             .with_detail(format!("This operation is not supported for {kind}.")));
     }
     match &relation.body {
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(told("DELETE"), "cannot delete from view \"t\"");
         for relation in [&view, &stored(TableKind::View), &stored(TableKind::MaterializedView)] {
             let error = check_kind("MERGE", relation).unwrap_err();
-            assert_eq!((error.sqlstate.as_str(), error.message.as_str()), ("42809", "cannot execute MERGE on relation \"t\""));
+            assert_eq!((error.sqlstate.as_str(), error.message.as_str()), ("0A000", "cannot execute MERGE on relation \"t\""));
         }
         assert!(check_kind("MERGE", &stored(TableKind::Collection)).is_ok());
     }

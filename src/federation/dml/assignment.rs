@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart,
-    Query, SelectItem, SetExpr, TableFactor, With,
+    Query, SelectItem, SetExpr, TableFactor, TableWithJoins, WildcardAdditionalOptions, With,
 };
 
 use super::super::ast::name::fold;
@@ -29,13 +29,14 @@ pub(super) fn single(
     assignments: Vec<Assignment>,
 ) -> Result<Vec<(usize, Expr)>, Diagnosis> {
     let mut views = |name: &ObjectName| is_of_with(name, with, setting) || differs(name, (setting, &setting.path), VIEWS_MAX);
+    let widths = |name: &ObjectName| columns_of(name, with, setting);
     let mut found: Vec<(usize, Expr)> = Vec::with_capacity(assignments.len());
     for Assignment { target: to, value } in assignments {
         match to {
             AssignmentTarget::ColumnName(name) => found.push((target.column(&name)?, value)),
             AssignmentTarget::Tuple(names) => {
-                let values = match value {
-                    Expr::Subquery(query) => outputs(*query, names.len(), &mut views)?,
+                let values = match bare(value) {
+                    Expr::Subquery(query) => outputs(*query, names.len(), (&mut views, &widths))?,
                     value => listed(value).ok_or_else(no_row)?,
                 };
                 if values.len() != names.len() {
@@ -57,14 +58,22 @@ pub(super) fn single(
     }
 }
 
-/// The values of `(a, b)`, `ROW(a, b)` and `(VALUES (a, b))`, and of `(a)`, which is no list.
+/// An expression without the parentheses around parentheses, and without those around a subquery, which has its own.
+fn bare(value: Expr) -> Expr {
+    match value {
+        Expr::Nested(inner) if matches!(inner.as_ref(), Expr::Nested(_) | Expr::Subquery(_)) => bare(*inner),
+        value => value,
+    }
+}
+
+/// The values of `(a, b)`, `ROW(a, b)` and `(VALUES (a, b))`. Parentheses around a single value make no row of it.
 fn listed(value: Expr) -> Option<Vec<Expr>> {
     match value {
         Expr::Tuple(values) => Some(values),
         // The parser takes VALUES inside an expression for a call.
         Expr::Nested(value) => match *value {
             Expr::Function(call) if is_named(&call, "values") => arguments(call),
-            value => Some(vec![value]),
+            value => listed(value),
         },
         Expr::Function(call) if is_named(&call, "row") => arguments(call),
         _ => None,
@@ -95,7 +104,7 @@ fn no_row() -> Diagnosis {
 
 /// The columns of a query, each by a subquery of its own: all of them must read the same row. `views` tells of a relation whether it
 /// may give other rows when it is read again.
-fn outputs(query: Query, count: usize, views: &mut Views<'_>) -> Result<Vec<Expr>, Diagnosis> {
+fn outputs(query: Query, count: usize, (views, widths): (&mut Views<'_>, Widths<'_>)) -> Result<Vec<Expr>, Diagnosis> {
     let refused = |reason: &str| {
         let message = format!("columns cannot be set together from a subquery that {reason}");
         Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint("Set each of them by itself."))
@@ -106,7 +115,7 @@ fn outputs(query: Query, count: usize, views: &mut Views<'_>) -> Result<Vec<Expr
     if count > 1 && picks::depends_on_order(&query, views) {
         return refused("depends on the order of rows");
     }
-    if width_of(&query).is_some_and(|width| width != count) {
+    if width_of(&query, widths).is_some_and(|width| width != count) {
         return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "number of columns does not match number of values"));
     }
     if count == 1 {
@@ -138,16 +147,51 @@ fn differs(name: &ObjectName, (setting, path): (&Setting, &SearchPath), depth: u
     }
 }
 
+/// How many columns a relation has.
+type Widths<'w> = &'w dyn Fn(&ObjectName) -> Option<usize>;
+
+/// How many columns a table or a view has; `None` for what may be a query of WITH.
+fn columns_of(name: &ObjectName, with: Option<&With>, setting: &Setting) -> Option<usize> {
+    let last = name.0.last().and_then(ObjectNamePart::as_ident).map(fold)?;
+    if with.is_some_and(|with| with.cte_tables.iter().any(|cte| fold(&cte.alias.name) == last)) {
+        return None;
+    }
+    match &setting.snapshot.resolve(&qualified(name).ok()?, &setting.path).ok()?.body {
+        RelationBody::Stored { table, .. } => Some(table.columns.len()),
+        RelationBody::View { columns, .. } if !columns.is_empty() => Some(columns.len()),
+        RelationBody::View { .. } | RelationBody::Rows(_) => None,
+    }
+}
+
 /// How many columns a query has, as far as that can be seen.
-fn width_of(query: &Query) -> Option<usize> {
+fn width_of(query: &Query, widths: Widths<'_>) -> Option<usize> {
     match query.body.as_ref() {
         SetExpr::Select(select) => {
-            let is_plain = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
-            select.projection.iter().all(is_plain).then_some(select.projection.len())
+            let width = |item: &SelectItem| match item {
+                SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. } => Some(1),
+                // What its own WITH names is no table.
+                SelectItem::Wildcard(options) if query.with.is_none() && *options == WildcardAdditionalOptions::default() => {
+                    width_of_all(&select.from, widths)
+                }
+                _ => None,
+            };
+            select.projection.iter().map(width).sum()
         }
         SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
         _ => None,
     }
+}
+
+/// How many columns `*` stands for.
+fn width_of_all(from: &[TableWithJoins], widths: Widths<'_>) -> Option<usize> {
+    let width = |item: &TableWithJoins| match &item.relation {
+        TableFactor::Table { name, args: None, .. } => widths(name),
+        TableFactor::Derived { subquery, .. } => width_of(subquery, widths),
+        _ => None,
+    };
+    // USING makes one column of two.
+    let is_plain = !from.is_empty() && from.iter().all(|item| item.joins.is_empty());
+    if is_plain { from.iter().map(width).sum() } else { None }
 }
 
 /// `SELECT c1 FROM (query) AS q (c0, c1)`
@@ -174,20 +218,28 @@ mod tests {
 
     fn split(sql: &str, count: usize) -> Result<Vec<String>, String> {
         let query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
-        let found = outputs(*query, count, &mut |name| name.to_string() == "v").map_err(|error| error.sqlstate)?;
+        let known = |name: &ObjectName| (name.to_string() == "three").then_some(3);
+        let found = outputs(*query, count, (&mut |name| name.to_string() == "v", &known)).map_err(|error| error.sqlstate)?;
         Ok(found.iter().map(ToString::to_string).collect())
     }
 
     #[test]
     fn lists_are_written_in_several_ways() {
-        for (sql, expected) in
-            [("(1, 2)", Some(2)), ("ROW(1, 2, 3)", Some(3)), ("row(1)", Some(1)), ("(1)", Some(1)), ("(VALUES (1, 2))", Some(2))]
-        {
-            assert_eq!(listed(expr(sql)).map(|values| values.len()), expected, "{sql}");
+        for (sql, expected) in [
+            ("(1, 2)", 2),
+            ("((1, 2))", 2),
+            ("ROW(1, 2, 3)", 3),
+            ("row(1)", 1),
+            ("(row(1))", 1),
+            ("(VALUES (1, 2))", 2),
+            ("((VALUES (1)))", 1),
+        ] {
+            assert_eq!(listed(bare(expr(sql))).map(|values| values.len()), Some(expected), "{sql}");
         }
-        for sql in ["f(1, 2)", "\"row\"(1)", "1 + 1", "row(*)"] {
-            assert!(listed(expr(sql)).is_none(), "{sql}");
+        for sql in ["f(1, 2)", "\"row\"(1)", "1 + 1", "row(*)", "1", "(1)", "((1))", "DEFAULT", "(DEFAULT)"] {
+            assert!(listed(bare(expr(sql))).is_none(), "{sql}");
         }
+        assert!(matches!(bare(expr("((SELECT 1, 2))")), Expr::Subquery(_)));
     }
 
     #[test]
@@ -212,6 +264,12 @@ mod tests {
             assert_eq!(split(sql, 2), Err("0A000".to_owned()), "{sql}");
         }
         assert!(split("SELECT a FROM t LIMIT 1", 1).is_ok());
-        assert!(split("SELECT * FROM t", 2).is_ok());
+        for sql in ["SELECT * FROM three", "SELECT * FROM (SELECT * FROM three) AS t (a)", "SELECT *, 1 FROM (SELECT 1, 2) AS t"] {
+            assert_eq!(split(sql, 2), Err("42601".to_owned()), "{sql}");
+            assert!(split(sql, 3).is_ok(), "{sql}");
+        }
+        for sql in ["SELECT * FROM t", "WITH three AS (SELECT 1, 2) SELECT * FROM three"] {
+            assert!(split(sql, 2).is_ok(), "{sql}");
+        }
     }
 }

@@ -36,6 +36,8 @@ use crate::catalog::Relation;
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::Edit;
 
+const DUPLICATE_ALIAS: &str = "42712";
+
 /// A planned merge: the query gives the target's key, which clause it is, and what is computed.
 #[derive(Debug)]
 pub(super) struct PlannedMerge {
@@ -109,6 +111,7 @@ pub(super) fn plan(
     }
     let alias = factor(&table)?.1.cloned();
     let target = Target::of(&scope.setting.snapshot, relation, alias.as_ref())?;
+    check_names(&target, &source)?;
     let Some(key) = target.whole_key().map(|key| key.columns.clone()) else {
         let message = format!("table \"{}\" has no key by which rows could be changed one by one", target.relation.name);
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
@@ -134,6 +137,16 @@ pub(super) fn plan(
     let form = PlannedMerge { planned, types, key, clauses };
     form.check(scope, &target)?;
     Ok(Shaped { target, form, around: Around::default(), returning: None })
+}
+
+/// Refuses a source under the name of the target, as PostgreSQL does.
+fn check_names(target: &Target, source: &TableFactor) -> Result<(), Diagnosis> {
+    if name_of(source).is_none_or(|name| fold(&name) != target.alias) {
+        return Ok(());
+    }
+    let message = format!("name \"{}\" specified more than once", target.alias);
+    Err(Diagnosis::new(DUPLICATE_ALIAS, message)
+        .with_detail("The name is used both as MERGE target table and data source."))
 }
 
 /// A clause whose columns are known.

@@ -344,6 +344,8 @@ async fn rows_of_a_merge_get_the_first_clause_that_holds() {
         ("MERGE INTO t USING t AS s ON t.id = s.id WHEN MATCHED THEN UPDATE SET code = 1", "428C9"),
         ("MERGE INTO t USING t AS s ON t.id = s.id WHEN MATCHED THEN DELETE RETURNING id", "42601"),
         ("MERGE INTO t USING t AS s ON t.id = s.id WHEN MATCHED AND random() > 0 THEN DELETE", "0A000"),
+        ("MERGE INTO t USING t ON true WHEN MATCHED THEN DELETE", "42712"),
+        ("MERGE INTO t AS x USING (SELECT 1 AS i) AS x ON true WHEN MATCHED THEN DELETE", "42712"),
     ];
     for (sql, expected) in refused {
         assert_eq!(room.edits(sql, &[]).await, Err(expected.to_owned()), "{sql}");
@@ -400,6 +402,10 @@ async fn what_postgres_refuses_is_refused() {
         ("UPDATE t SET nope = 1", "42703"),
         ("UPDATE t SET id = 1, id = 2", "42601"),
         ("UPDATE t SET (id, name) = (1, 2, 3)", "42601"),
+        ("UPDATE t SET (id, name) = (SELECT * FROM t AS x WHERE x.id = t.id)", "42601"),
+        ("UPDATE t SET (id, name) = (SELECT id, name FROM t ORDER BY id LIMIT 1)", "0A000"),
+        ("WITH s AS (SELECT 1 AS a, 2 AS b LIMIT 1) UPDATE t SET (id, qty) = (SELECT a, b FROM s)", "0A000"),
+        ("UPDATE t SET (qty) = (5)", "0A000"),
         ("UPDATE t SET qty = 'a' || 'b'", "42804"),
         ("UPDATE t SET qty = 'x' WHERE false", "22P02"),
         ("UPDATE t SET code = 1", "428C9"),

@@ -36,3 +36,9 @@ UPDATE target.things SET (qty, name) = (SELECT qty, name FROM other.sources WHER
 WITH one AS (SELECT qty, name FROM other.sources WHERE item = 2 LIMIT 1) UPDATE target.things SET (qty, name) = (SELECT qty, name FROM one) WHERE _id = 2
 UPDATE target.things SET (qty) = (SELECT qty FROM other.sources ORDER BY _id LIMIT 1) WHERE _id = 2
 WITH best AS (SELECT max(qty) AS most, min(name) AS first FROM other.sources WHERE _id < 12) UPDATE target.things SET (qty, name) = (SELECT most, first FROM best) WHERE _id = 2
+UPDATE target.things SET (qty, name) = (SELECT * FROM other.sources) WHERE _id = 2
+UPDATE target.things SET (qty, name) = ((SELECT qty, name FROM other.sources WHERE _id = 11)) WHERE _id = 2
+UPDATE target.things SET (qty, name) = ((6, 'six')) WHERE _id = 2
+UPDATE target.things SET (qty) = ROW(7) WHERE _id = 2
+-- refused by shop, crm, archive, field: as by PostgreSQL
+UPDATE target.things SET (qty) = (5) WHERE _id = 2
