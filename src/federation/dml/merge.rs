@@ -145,8 +145,7 @@ fn check_names(target: &Target, source: &TableFactor) -> Result<(), Diagnosis> {
         return Ok(());
     }
     let message = format!("name \"{}\" specified more than once", target.alias);
-    Err(Diagnosis::new(DUPLICATE_ALIAS, message)
-        .with_detail("The name is used both as MERGE target table and data source."))
+    Err(Diagnosis::new(DUPLICATE_ALIAS, message).with_detail("The name is used both as MERGE target table and data source."))
 }
 
 /// A clause whose columns are known.

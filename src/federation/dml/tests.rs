@@ -503,6 +503,8 @@ async fn what_comes_back_is_a_select_list_over_the_changed_rows() {
     let planned = room.planned("UPDATE t SET qty = 1 WHERE id = 1 RETURNING id, upper(name) AS n, *").await.unwrap();
     let names: Vec<String> = planned.columns.as_ref().unwrap().iter().map(|column| column.name.clone()).collect();
     assert_eq!(names, ["id", "n", "id", "name", "qty", "code"]);
+    let all = room.planned("UPDATE shop.t SET qty = 1 RETURNING t.*").await.unwrap();
+    assert_eq!(all.columns.unwrap().len(), 4);
     let stream = planned
         .returning(&room.engine, &room.setting, &[], vec![stock(), stock().slice(0, 1)], (&Branches::none(), None))
         .await
