@@ -218,8 +218,9 @@ mod tests {
 
     fn split(sql: &str, count: usize) -> Result<Vec<String>, String> {
         let query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
-        let known = |name: &ObjectName| (name.to_string() == "three").then_some(3);
-        let found = outputs(*query, count, (&mut |name| name.to_string() == "v", &known)).map_err(|error| error.sqlstate)?;
+        let mut views = |name: &ObjectName| name.to_string() == "v";
+        let known = |name: &ObjectName| if name.to_string() == "three" { Some(3_usize) } else { None };
+        let found = outputs(*query, count, (&mut views, &known)).map_err(|error| error.sqlstate)?;
         Ok(found.iter().map(ToString::to_string).collect())
     }
 

@@ -76,7 +76,7 @@ pub(super) fn plan(
     (alias, key): (Option<&Ident>, &[usize]),
     (assigned, condition): (Vec<(usize, Expr)>, Option<Expr>),
 ) -> Result<PlannedUpsert, Diagnosis> {
-    let moved = moved(target, key, &assigned)?;
+    let moved = moved_by(target, key, &assigned)?;
     let race = Race::of(&target.table, (key, moved.as_slice()));
     let mut keys = target.table.primary_key.iter().chain(&target.table.unique_keys);
     let in_turn = keys.any(|key| key.columns.iter().any(|ordinal| moved.contains(ordinal)));
@@ -130,7 +130,7 @@ pub(super) fn plan(
 }
 
 /// The columns that get other values than they have, as far as that can be seen.
-fn moved(target: &Target, key: &[usize], assigned: &[(usize, Expr)]) -> Result<Vec<usize>, Diagnosis> {
+fn moved_by(target: &Target, key: &[usize], assigned: &[(usize, Expr)]) -> Result<Vec<usize>, Diagnosis> {
     let mut moved = Vec::with_capacity(assigned.len());
     for (ordinal, expr) in assigned {
         let stays = match expr {
@@ -274,7 +274,7 @@ impl Upsert {
         let wanted: &BooleanArray = wanted.as_boolean_opt().ok_or_else(lost)?;
         let wanted: BooleanArray = wanted.iter().map(|wanted| Some(wanted == Some(true))).collect();
         // The rows are judged before an update gives what they meet another key.
-        let (mut judged, mut updates, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut edits, mut updates, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
         let mut order = Vec::with_capacity(met.num_rows());
         for insert in inserts {
             let places = places_of(&self.planned.key, &insert.columns).ok_or_else(lost)?;
@@ -282,7 +282,7 @@ impl Upsert {
             let places = members.places(keys.columns())?;
             let is_fresh: BooleanArray = places.iter().map(|place| Some(place.is_none())).collect();
             let meeting = filter_record_batch(&insert.rows, &not(&is_fresh).map_err(told)?).map_err(told)?;
-            judged.extend(judged::edit(&self.common, &insert, &self.planned.key, meeting)?);
+            edits.extend(judged::edit(&self.common, &insert, &self.planned.key, meeting)?);
             order.extend(places.iter().flatten().copied());
             if self.planned.in_turn {
                 updates.extend(self.in_turn(&insert, &places, (&met, &wanted))?);
@@ -299,9 +299,9 @@ impl Upsert {
         if !self.planned.in_turn {
             updates = self.updates.make(&filter_record_batch(&met, &wanted).map_err(told)?)?;
         }
-        judged.extend(updates);
-        judged.extend(fresh);
-        Ok(judged)
+        edits.extend(updates);
+        edits.extend(fresh);
+        Ok(edits)
     }
 
     /// Rows to be inserted one after the other, each of which updates the row at its place among those that are met, or is new.
