@@ -163,7 +163,6 @@ impl Wanted {
     /// The same behind a node that orders by columns, or not at all, and stops after some rows. `None` is an order of something else.
     fn first(&self, rows: Option<usize>, order: Option<Vec<Key>>) -> Self {
         match (self, rows, order) {
-            (Self::Unknown, _, _) | (Self::All, Some(_), None) => Self::Unknown,
             (Self::All, None, _) => Self::All,
             (Self::All, Some(rows), Some(order)) => Self::First(First { rows, order }),
             (Self::First(first), rows, Some(order)) if first.order.is_empty() || first.order == order => {
@@ -171,7 +170,7 @@ impl Wanted {
             }
             // What is ordered again keeps nothing of its order.
             (Self::First(first), None, _) if !first.order.is_empty() => self.clone(),
-            (Self::First(_), _, _) => Self::Unknown,
+            (Self::Unknown | Self::First(_), _, _) | (Self::All, Some(_), None) => Self::Unknown,
         }
     }
 
