@@ -57,6 +57,7 @@ fn check_filled(relation: &Relation) -> Result<(), Diagnosis> {
     match &relation.body {
         RelationBody::Stored { table, .. } if table.kind == TableKind::MaterializedView => refused("materialized view"),
         RelationBody::View { .. } => refused("view"),
+        RelationBody::Stored { table, .. } if table.kind == TableKind::View => refused("view"),
         RelationBody::Stored { .. } | RelationBody::Rows(_) => check_kind("INSERT", relation),
     }
 }
@@ -155,6 +156,7 @@ mod tests {
         let copied = |relation: &Relation| check_kind(COPY, relation).map_err(|error| (error.sqlstate, error.message));
         let told_of = |message: &str| Err(("42809".to_owned(), message.to_owned()));
         assert_eq!(copied(&view), told_of("cannot copy to view \"t\""));
+        assert_eq!(copied(&stored(TableKind::View)), told_of("cannot copy to view \"t\""));
         assert_eq!(copied(&stored(TableKind::MaterializedView)), told_of("cannot copy to materialized view \"t\""));
         assert_eq!(copied(&stored(TableKind::Collection)), Ok(()));
         let told = |verb| check_kind(verb, &view).unwrap_err().message;
