@@ -153,7 +153,8 @@ async fn errors_say_where_they_lie() {
         let error = told.iter().find(|answer| answer.kind == 'E').unwrap();
         assert_eq!(error.field(b'W').as_deref(), Some(context));
     }
-    let ended: [(&str, &[u8], &[u8], &str, &str); 3] = [
+    type Ended<'e> = (&'e str, &'e [u8], &'e [u8], &'e str, &'e str);
+    let ended: [Ended<'_>; 3] = [
         ("", b"2\ttwo\n3", b"no more\0", "COPY from stdin failed: no more", "COPY notes, line 2"),
         ("CSV HEADER", b"", b"\0", "COPY from stdin failed: ", "COPY notes, line 1"),
         ("", b"x\ty\n", b"no more\0", "invalid input syntax for type bigint: \"x\"", "COPY notes, line 1, column n: \"x\""),
