@@ -30,6 +30,7 @@ pub mod generic;
 mod items;
 pub mod joins;
 mod lateral;
+mod locking;
 pub mod locks;
 mod ordering;
 pub mod output;

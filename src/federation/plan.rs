@@ -32,6 +32,7 @@ use super::engine::Engine;
 use super::error::diagnose;
 use super::generic::{Execution, PlanMode, Reuse};
 use super::lateral;
+use super::locking;
 use super::output::{self, OutputColumn};
 use super::placement::{Level, Residual};
 use super::plans::Key;
@@ -316,8 +317,9 @@ async fn bind_in(
 ) -> Result<Bound, Diagnosis> {
     let execution = Execution { engine, setting, planned, values, state: &state };
     let runnable = Box::pin(execution.runnable()).await?;
-    branches.expect_scans(&count_scans(&runnable.physical))?;
-    Ok(Bound { physical: runnable.physical, residuals: runnable.residuals, is_fast: false, state })
+    let physical = locking::settle(runnable.physical, branches)?;
+    branches.expect_scans(&count_scans(&physical))?;
+    Ok(Bound { physical, residuals: runnable.residuals, is_fast: false, state })
 }
 
 /// [`bind`] for rows that come in the order in which they are read: nothing is computed side by side.

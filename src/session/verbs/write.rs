@@ -5,6 +5,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -346,19 +347,24 @@ impl Running<'_> {
     ) -> Result<Outcome, Diagnosis> {
         let told = |error: StoreError| Diagnosis::of(&error);
         let mut edits = rows.edits(self.engine)?;
+        let mut lost = None;
         for _ in 0..RACES_MAX {
             self.guard.run(branch.savepoint(RACE)).await?.map_err(told)?;
-            let error = match self.send(&through.branch, edits, watch).await {
+            let adds = Arc::new(AtomicBool::new(false));
+            let last = Arc::clone(&adds);
+            let sent = edits.inspect_ok(move |edit| last.store(Race::adds(edit), Ordering::Relaxed)).boxed();
+            let error = match self.send(&through.branch, sent, watch).await {
                 Ok(outcome) => {
                     self.guard.run(branch.release(RACE)).await?.map_err(told)?;
                     return Ok(outcome);
                 }
                 Err(error) => error,
             };
-            // A store that cannot come back has ended the transaction.
-            if !race.is_lost(&error) {
+            if !(adds.load(Ordering::Relaxed) && race.is_lost(&error)) {
                 return Err(error);
             }
+            lost = Some(error);
+            // A store that cannot come back has ended the transaction.
             if self.guard.run(branch.roll_back_to(RACE)).await?.is_err() {
                 break;
             }
@@ -368,6 +374,9 @@ impl Running<'_> {
             let work = self.guard.run(self.planned.bind(self.engine, self.setting, self.values, &branches)).await??;
             let Work::Rows(again) = work else { return Ok(Outcome::default()) };
             edits = again.edits(self.engine)?;
+        }
+        if let Some(error) = lost.filter(|error| !race.is_surely_lost(error)) {
+            return Err(error);
         }
         let message = "could not serialize access due to concurrent update";
         Err(Diagnosis::new(sqlstate::SERIALIZATION_FAILURE, message)

@@ -32,12 +32,13 @@ use super::document::{Known, Learning, Memory};
 use super::edit::Edit;
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
-use super::lock::RowLock;
+use super::lock::{RowLock, SortKey};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::schema::{StoreSchema, Table, TableId};
 use super::truncate::{Truncate, Truncation};
 use crate::options::{OptionSpec, Problem, Secrets};
+use crate::pgtype::{PgField, PgType};
 use crate::task::TaskSet;
 
 mod branch;
@@ -285,6 +286,11 @@ impl Connector for Store {
 
     fn accepts_lock(&self, table: &Table, _lock: RowLock) -> Result<(), Refusal> {
         write::has_transactions(&self.0, table)
+    }
+
+    fn sorts_locked(&self, table: &Table, key: &SortKey) -> bool {
+        let oid = table.columns.get(key.column).map(|column| column.field.pg_type().oid);
+        [PgType::INT2, PgType::INT4, PgType::INT8].iter().any(|pg_type| Some(pg_type.oid) == oid)
     }
 
     fn rows_of_edit(&self) -> usize {

@@ -33,7 +33,7 @@ use super::super::connector::{BatchStream, Branch, Purpose, Scan, ScanLimits, Se
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
-use super::super::lock::RowLock;
+use super::super::lock::{RowLock, SortKey};
 use super::super::position::Position;
 use super::super::relational::literal;
 use super::super::schema::Table;
@@ -375,9 +375,11 @@ impl Branch for View {
         table: &Arc<Table>,
         scan: &Scan,
         lock: RowLock,
+        order: &[SortKey],
         limits: ScanLimits,
     ) -> Result<BatchStream, StoreError> {
-        let mut job = Job::scan(table, scan, limits)?.locking(lock);
+        let all = Scan { limit: scan.limit.filter(|_| order.is_empty()), ..scan.clone() };
+        let mut job = Job::scan(table, &all, limits)?.sorted(table, order, scan.limit).locking(lock);
         job.deadline = self.inner.settings.deadline;
         Box::pin(self.writing().await?.scan(job)).await
     }
