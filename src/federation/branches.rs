@@ -140,6 +140,11 @@ impl Branches {
         self.held.iter().find(|held| held.store == *store && held.table == *table).map(|held| held.hold)
     }
 
+    /// Whether the client wants rows to be locked.
+    pub(super) fn locks_rows(&self) -> bool {
+        self.held.iter().any(|held| matches!(held.hold, Hold::Locked(_)))
+    }
+
     /// Whether the rows of a table are held as they are read.
     pub(super) fn locks_table(&self, store: &StoreName, table: &TableId) -> bool {
         self.hold(store, table).is_some()

@@ -32,6 +32,7 @@ use super::engine::Engine;
 use super::error::diagnose;
 use super::generic::{Execution, Reuse};
 use super::lateral;
+use super::locking;
 use super::output::{self, OutputColumn};
 use super::placement::Residual;
 use super::plans::Key;
@@ -41,6 +42,7 @@ use super::semantics::resolve::TypedOperations;
 use super::semantics::sets;
 use super::semantics::settings::SessionValues;
 use super::semantics::types::{expr_type, parameter_types};
+use super::unread;
 use crate::catalog::{Relation, RelationBody, system};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::{PgField, PgType};
@@ -125,7 +127,7 @@ fn plan_as(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32], 
         .map_err(|error| context.with_arguments(error, || to_logical(&context, query.clone(), &known)))?;
     let parameters = infer(&resolve(&state, &first, &known)?, &known)?;
     let settled: Vec<Option<PgType>> = parameters.iter().copied().map(Some).collect();
-    check_unused(&context, &state, &query, &settled)?;
+    unread::check(&context, &state, &query, &settled)?;
     let logical = if parameters.len() == known.len() && known.iter().all(Option::is_some) {
         first
     } else {
@@ -145,16 +147,6 @@ fn plan_as(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32], 
         None => (logical, columns),
     };
     Ok(Planned { logical, parameters, columns, relations: context.used(), reuse: Arc::default() })
-}
-
-/// Looks for mistakes in WITH queries that nothing reads.
-fn check_unused(context: &PlanContext<'_>, state: &SessionState, query: &Query, known: &[Option<PgType>]) -> Result<(), Diagnosis> {
-    for name in ast::unused::names(query) {
-        let reader = parse_query(&format!("SELECT 1 FROM \"{}\"", name.replace('"', "\"\"")))?;
-        let reader = Query { with: query.with.clone(), ..reader };
-        analyze(state, &to_logical(context, reader, known)?)?;
-    }
-    Ok(())
 }
 
 /// [`plan`] on a thread of its own, unless a plan that sessions share serves: planning is work without a pause, and the threads
@@ -276,8 +268,9 @@ async fn bind_in(
 ) -> Result<Bound, Diagnosis> {
     let execution = Execution { engine, setting, planned, values, state: &state };
     let runnable = Box::pin(execution.runnable()).await?;
-    branches.expect_scans(&count_scans(&runnable.physical))?;
-    Ok(Bound { physical: runnable.physical, residuals: runnable.residuals, is_fast: false, state })
+    let physical = locking::settle(runnable.physical, branches)?;
+    branches.expect_scans(&count_scans(&physical))?;
+    Ok(Bound { physical, residuals: runnable.residuals, is_fast: false, state })
 }
 
 /// [`bind`] for rows that come in the order in which they are read: nothing is computed side by side.

@@ -30,6 +30,7 @@ use super::placement::exec::{FragmentExec, timed};
 use super::pushdown::Budget;
 use super::ranges;
 use crate::stores::connector::ScanLimits;
+use crate::stores::lock::SortKey;
 use crate::stores::{BatchStream, Branch, Pushdown, Scan, StoreError, StoreName, Table};
 
 /// Reads one table of one store through the statement's branch.
@@ -44,6 +45,8 @@ pub struct ScanExec {
     stops: bool,
     /// In how many ranges it may be read side by side.
     ranges: usize,
+    /// The order in which the store locks the rows of which it is to give the first ones; of no rows else.
+    order: Arc<[SortKey]>,
     received: Received,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -57,7 +60,8 @@ impl ScanExec {
         let properties =
             PlanProperties::new(equivalence, Partitioning::UnknownPartitioning(1), EmissionType::Incremental, Boundedness::Bounded);
         let (received, metrics) = (Received::default(), ExecutionPlanMetricsSet::new());
-        Self { table, scan, described, values, stops: true, ranges: 1, received, properties: Arc::new(properties), metrics }
+        let (order, properties) = (Arc::default(), Arc::new(properties));
+        Self { table, scan, described, values, stops: true, ranges: 1, order, received, properties, metrics }
     }
 
     /// The same, which the optimiser may ask to stop or not.
@@ -75,6 +79,23 @@ impl ScanExec {
     pub(super) fn divided(&self, most: usize) -> Option<Self> {
         let ranges = ranges::of(&self.table, &self.scan, most);
         (ranges > 1).then(|| Self { ranges, ..self.clone() })
+    }
+
+    /// The same scan, of which the store locks and gives the first rows in an order only; `None` when it cannot be asked for these.
+    pub(super) fn locking_first(&self, rows: u64, order: Arc<[SortKey]>) -> Option<Self> {
+        let limit = match self.scan.limit {
+            // Which rows these would be is open.
+            Some(_) if !order.is_empty() => return None,
+            Some(limit) => limit.min(rows),
+            None => rows,
+        };
+        let scan = Scan { limit: Some(limit), ..self.scan.clone() };
+        self.stops.then(|| Self { scan, ranges: 1, order, received: Received::default(), ..self.clone() })
+    }
+
+    /// The table.
+    pub(super) fn table(&self) -> &Table {
+        &self.table
     }
 
     /// What is read.
@@ -240,7 +261,7 @@ async fn open(
     let most = ranges::of(&node.table, &scan, node.ranges);
     // A branch that writes has one connection, and no range of it locks anything.
     if most < 2 || branches.writes_to(&scan.store) || branches.locks_table(&scan.store, &scan.table) {
-        return read(node.table, scan, branches, limits).await;
+        return read_in_order(node.table, scan, &node.order, branches, limits).await;
     }
     let (count, stream) = ranges::read(node.table, scan, branches, limits, most).await?;
     trips.add(count.saturating_sub(1));
@@ -257,11 +278,22 @@ pub(super) async fn read(
     branches: Arc<Branches>,
     limits: ScanLimits,
 ) -> Result<BatchStream, StoreError> {
+    read_in_order(table, scan, &[], branches, limits).await
+}
+
+/// The same, in an order where rows are locked for the client.
+async fn read_in_order(
+    table: Arc<Table>,
+    scan: Scan,
+    order: &[SortKey],
+    branches: Arc<Branches>,
+    limits: ScanLimits,
+) -> Result<BatchStream, StoreError> {
     let store = scan.store.clone();
     let branch = branches.get(&store).await?;
     let opened = match branches.hold(&store, &scan.table) {
         Some(Hold::ToChange) => branch.scan_for_update(&table, &scan, limits).await,
-        Some(Hold::Locked(lock)) => branch.scan_locked(&table, &scan, lock, limits).await,
+        Some(Hold::Locked(lock)) => branch.scan_locked(&table, &scan, lock, order, limits).await,
         None => branch.scan(&table, &scan, limits).await,
     };
     kept_open(opened, branch, branches, store)

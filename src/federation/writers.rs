@@ -22,6 +22,9 @@ use crate::stores::{BatchStream, Branch, Connector, Edit, Edited, Fragment, Purp
 use crate::task::OwnedTask;
 use crate::telemetry::log::Line;
 
+/// A savepoint that nobody goes back to: whether it can be set tells whether a branch is still there.
+const ALIVE: u32 = u32::MAX;
+
 /// Write branches by store. Once a store has one, everything that its statement or block reads there goes through it, so that it sees
 /// its own writes.
 #[derive(Debug)]
@@ -83,9 +86,25 @@ impl Open {
         parts
     }
 
-    /// The branches that end by themselves.
-    fn leaders(&self) -> Vec<Arc<dyn Branch>> {
-        self.branches.values().filter(|branch| branch.leader().is_none()).cloned().collect()
+    /// The branches in the transaction of a store's, besides its own.
+    fn followers<'o>(&'o self, leader: &'o StoreName) -> impl Iterator<Item = &'o StoreName> {
+        self.branches.iter().filter(move |(_, branch)| branch.leader() == Some(leader)).map(|(store, _)| store)
+    }
+
+    /// Whether the transaction of a store's branch is that of others too: it must not end before them.
+    fn leads(&self, store: &StoreName) -> bool {
+        self.followers(store).next().is_some()
+    }
+
+    /// Whether something is held in the transaction of a store's branch, by whomever.
+    fn is_held_in(&self, leader: &StoreName) -> bool {
+        self.holds(leader) || self.followers(leader).any(|store| self.holds(store))
+    }
+
+    /// All branches, those first that others follow.
+    fn leaders_first(&self) -> Vec<Arc<dyn Branch>> {
+        let (leaders, followers): (Vec<_>, Vec<_>) = self.branches.values().cloned().partition(|branch| branch.leader().is_none());
+        leaders.into_iter().chain(followers).collect()
     }
 }
 
@@ -180,9 +199,12 @@ impl Writers {
         branch: Arc<dyn Branch>,
         refused: Diagnosis,
     ) -> Result<Arc<dyn Branch>, Diagnosis> {
-        // What the block has seen through it must not be read again as it is later.
-        if lock(&self.open).seen.contains(store) {
-            return Err(refused);
+        {
+            let open = lock(&self.open);
+            // What the block has seen through it must not be read again as it is later, nor may others lose their transaction.
+            if open.seen.contains(store) || open.leads(store) {
+                return Err(refused);
+            }
         }
         self.drop_unwritten(store, &branch).await;
         match self.beside(store).await? {
@@ -202,7 +224,7 @@ impl Writers {
         let Some(connector) = self.connectors.get(store) else { return Ok(None) };
         let leaders: Vec<Arc<dyn Branch>> = {
             let open = lock(&self.open);
-            let held = open.in_order().filter(|(other, branch)| branch.leader().is_none() && open.holds(other));
+            let held = open.in_order().filter(|(other, branch)| branch.leader().is_none() && open.is_held_in(other));
             held.filter(|(other, _)| *other != store).map(|(_, branch)| Arc::clone(branch)).collect()
         };
         for leader in leaders {
@@ -226,11 +248,12 @@ impl Writers {
     /// Ends the branch of a store, whose only write has failed, and opens another one.
     ///
     /// # Errors
-    /// 40001 where the block has seen or locked something through it; as [`Writers::open`].
+    /// 40001 where the block has seen or locked something through it, or others are in its transaction; as [`Writers::open`].
     pub async fn reopen(&self, store: &StoreName) -> Result<Arc<dyn Branch>, Diagnosis> {
         let (branch, is_needed) = {
             let open = lock(&self.open);
-            (open.branches.get(store).cloned(), open.seen.contains(store) || open.locked.contains_key(store))
+            let is_needed = open.seen.contains(store) || open.locked.contains_key(store) || open.leads(store);
+            (open.branches.get(store).cloned(), is_needed)
         };
         if let Some(branch) = branch {
             if is_needed || branch.leader().is_some() {
@@ -258,6 +281,12 @@ impl Writers {
     pub fn held(&self) -> Vec<StoreName> {
         let open = lock(&self.open);
         open.in_order().map(|(store, _)| store).filter(|store| open.holds(store)).cloned().collect()
+    }
+
+    /// The stores that have been written to, in the order in which they were first asked to.
+    pub fn written(&self) -> Vec<StoreName> {
+        let open = lock(&self.open);
+        open.in_order().filter(|(_, branch)| branch.has_written()).map(|(store, _)| store.clone()).collect()
     }
 
     /// Whether something has been written to `store`, or rows of it are locked.
@@ -293,13 +322,16 @@ impl Writers {
     /// the end.
     ///
     /// # Errors
-    /// 0A000 when it cannot be committed together with the stores that have been written to; what setting savepoints failed with.
+    /// 0A000 when it cannot be committed together with the stores that have been written to; what setting savepoints failed with, 72000
+    /// among it when the store has given the branch up.
     pub async fn adopt(&self, store: &StoreName, branch: Arc<dyn Branch>) -> Result<(), Diagnosis> {
         if let Some(open) = self.get(store) {
             return if self.holds(store) || open.leader().is_some() { Ok(()) } else { self.check(store, open.part()) };
         }
         let kept = match self.beside(store).await? {
             Some(follower) => {
+                // The store is locked from here on. If the branch was given up before, somebody may have changed what it had seen.
+                branch.savepoint(ALIVE).await.map_err(|error| Diagnosis::of(&error))?;
                 lock(&self.open).read.push((store.clone(), branch));
                 follower
             }
@@ -314,7 +346,7 @@ impl Writers {
     }
 
     async fn keep(&self, store: &StoreName, branch: Arc<dyn Branch>) -> Result<Arc<dyn Branch>, StoreError> {
-        let live = if branch.leader().is_none() { lock(&self.open).savepoints.clone() } else { Vec::new() };
+        let live = lock(&self.open).savepoints.clone();
         for id in live {
             // What was opened is dropped with the error, which ends it.
             branch.savepoint(id).await?;
@@ -366,9 +398,9 @@ impl Writers {
         open.in_order().map(|(store, branch)| (store.clone(), Arc::clone(branch))).collect()
     }
 
-    /// The branches that have savepoints of their own.
+    /// The branches in the order in which they hear of savepoints: followers take note of what was done.
     fn branches(&self) -> Vec<Arc<dyn Branch>> {
-        lock(&self.open).leaders()
+        lock(&self.open).leaders_first()
     }
 
     /// Sets a savepoint in every branch, also in those that open later. Ids grow.
@@ -598,16 +630,19 @@ mod tests {
     struct Written {
         name: StoreName,
         asked: Asked,
-        has_written: bool,
+        has_written: AtomicBool,
         part: Part,
         group: i8,
         leader: Option<StoreName>,
+        /// Whether its store has given it up.
+        is_gone: bool,
     }
 
     impl Written {
         fn open(name: &StoreName, asked: &Asked, how: &str) -> Self {
             let (part, group, leader) = (Part::Alone("it is a test"), 0, None);
-            let written = Self { name: name.clone(), asked: Arc::clone(asked), has_written: how != "read", part, group, leader };
+            let (name, asked, has_written) = (name.clone(), Arc::clone(asked), AtomicBool::new(how != "read"));
+            let written = Self { name, asked, has_written, part, group, leader, is_gone: false };
             written.note(how);
             written
         }
@@ -628,12 +663,20 @@ mod tests {
         }
 
         async fn savepoint(&self, id: u32) -> Result<(), StoreError> {
-            self.note(&format!("savepoint {id}"));
+            if self.is_gone {
+                return Err(StoreError::remote(self.name.as_str(), sqlstate::SNAPSHOT_TOO_OLD, "snapshot too old".to_owned()));
+            }
+            if id == ALIVE {
+                self.note("is alive");
+            } else {
+                self.note(&format!("savepoint {id}"));
+            }
             Ok(())
         }
 
         async fn roll_back_to(&self, id: u32) -> Result<(), StoreError> {
             self.note(&format!("roll back to {id}"));
+            self.has_written.store(false, Ordering::Relaxed);
             Ok(())
         }
 
@@ -643,7 +686,7 @@ mod tests {
         }
 
         fn has_written(&self) -> bool {
-            self.has_written
+            self.has_written.load(Ordering::Relaxed)
         }
 
         fn part(&self) -> Part {
@@ -779,9 +822,70 @@ mod tests {
         assert_eq!(writers.open(&c).await.unwrap_err().message, "its journal");
         writers.savepoint(2).await.unwrap();
         writers.roll_back_to(1).await.unwrap();
-        let told = ["a Write(ReadCommitted)", "a savepoint 1", "b beside a", "a savepoint 2", "a roll back to 1"];
-        assert_eq!(*asked.lock().unwrap(), told, "only the leader has savepoints");
+        writers.release(1).await.unwrap();
+        let told = [
+            "a Write(ReadCommitted)",
+            "a savepoint 1",
+            "b beside a",
+            "b savepoint 1",
+            "a savepoint 2",
+            "b savepoint 2",
+            "a roll back to 1",
+            "b roll back to 1",
+            "a release 1",
+            "b release 1",
+        ];
+        assert_eq!(*asked.lock().unwrap(), told, "the leader hears of savepoints first");
         assert_eq!(taken(&writers), ["a", "b"]);
+    }
+
+    /// Followers may have names before that of their leader.
+    #[tokio::test]
+    async fn a_leader_that_has_undone_its_writes_leads_on() {
+        let last = (Part::Last, Part::Last);
+        let (snapshot, asked) = taking_part(&[("a", last, 1), ("b", last, 1), ("c", last, 1), ("d", last, 0)]);
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(StoreName::new);
+        let writers = Writers::new(&snapshot, WriteIsolation::ReadCommitted);
+        writers.savepoint(1).await.unwrap();
+        writers.open(&b).await.unwrap();
+        writers.open(&a).await.unwrap();
+        writers.roll_back_to(1).await.unwrap();
+        let told = asked.lock().unwrap().clone();
+        assert_eq!(told[told.len() - 2..], ["b roll back to 1", "a roll back to 1"]);
+        assert!(writers.held().is_empty(), "what a follower has written is undone too");
+        // Only the follower holds something now, and its leader is asked all the same.
+        writers.open_to_lock(&a).await.unwrap();
+        assert_eq!(writers.open(&c).await.unwrap().leader(), Some(&b));
+        assert_eq!(writers.open(&d).await.unwrap_err().sqlstate, sqlstate::FEATURE_NOT_SUPPORTED);
+    }
+
+    #[tokio::test]
+    async fn a_leader_is_not_dropped_under_its_followers() {
+        let last = (Part::Last, Part::Last);
+        let (snapshot, asked) = taking_part(&[("a", last, 1), ("b", last, 1), ("c", last, 0)]);
+        let [a, b, c] = ["a", "b", "c"].map(StoreName::new);
+        let writers = Writers::new(&snapshot, WriteIsolation::ReadCommitted);
+        writers.savepoint(1).await.unwrap();
+        let leader = writers.open(&a).await.unwrap();
+        writers.open(&b).await.unwrap();
+        assert_eq!(writers.reopen(&a).await.unwrap_err().sqlstate, sqlstate::SERIALIZATION_FAILURE);
+        writers.roll_back_to(1).await.unwrap();
+        writers.open(&c).await.unwrap();
+        assert_eq!(writers.open(&a).await.unwrap_err().sqlstate, sqlstate::FEATURE_NOT_SUPPORTED);
+        assert!(Arc::ptr_eq(&writers.get(&a).unwrap(), &leader));
+        assert!(!asked.lock().unwrap().iter().any(|asked| asked == "a rollback"));
+    }
+
+    #[tokio::test]
+    async fn what_was_read_through_a_branch_that_is_gone_is_not_written_to() {
+        let last = (Part::Last, Part::Last);
+        let (snapshot, asked) = taking_part(&[("a", last, 1), ("b", last, 1)]);
+        let (a, b) = (StoreName::new("a"), StoreName::new("b"));
+        let writers = Writers::new(&snapshot, WriteIsolation::RepeatableRead);
+        writers.open(&a).await.unwrap();
+        let gone = Written { is_gone: true, ..Written::open(&b, &asked, "read") };
+        assert_eq!(writers.adopt(&b, Arc::new(gone)).await.unwrap_err().sqlstate, sqlstate::SNAPSHOT_TOO_OLD);
+        assert!(writers.get(&b).is_none());
     }
 
     #[tokio::test]
@@ -793,7 +897,9 @@ mod tests {
         writers.open(&a).await.unwrap();
         writers.adopt(&b, Arc::new(Written::open(&b, &asked, "read"))).await.unwrap();
         assert_eq!(writers.get(&b).unwrap().leader(), Some(&a));
-        assert_eq!(asked.lock().unwrap().last().unwrap(), "b beside a");
+        // Whether what was read still holds is asked once nobody else can change it.
+        let told = ["a Write(RepeatableRead)", "b read", "b beside a", "b is alive"];
+        assert_eq!(*asked.lock().unwrap(), told);
         writers.end_reads().await;
         assert_eq!(asked.lock().unwrap().last().unwrap(), "b rollback");
         assert_eq!(taken(&writers), ["a", "b"]);
@@ -851,6 +957,7 @@ mod tests {
         writers.savepoint(2).await.unwrap();
         writers.open_to_lock(&a).await.unwrap();
         assert!(writers.holds(&a) && !writers.holds(&b));
+        assert_eq!((writers.held(), writers.written()), (vec![a.clone()], Vec::new()));
         assert_eq!(writers.open(&b).await.unwrap_err().sqlstate, sqlstate::FEATURE_NOT_SUPPORTED);
         assert!(writers.open(&a).await.is_ok());
         // What was locked behind a savepoint that is forgotten was locked behind the one before.

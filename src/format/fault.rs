@@ -47,7 +47,7 @@ pub fn binary(type_name: &str) -> Diagnosis {
 pub fn invalid_utf8(bytes: &[u8], from: usize) -> String {
     let bad = bytes.get(from..).unwrap_or_default();
     let promised = match bad.first() {
-        Some(0xf0..=0xff) => 4,
+        Some(0xf0..=0xf7) => 4,
         Some(0xe0..=0xef) => 3,
         Some(0xc0..=0xdf) => 2,
         _ => 1,

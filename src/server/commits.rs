@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures::future::{join, join_all};
+use futures::future::{join_all, join3};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use crate::config::{Config, environment};
 use crate::error::{Diagnose as _, Diagnosis, sqlstate};
 use crate::session::role::{Role, Roles};
 use crate::session::{Commitment, Shared, Undoing};
-use crate::stores::commit::{LogId, Numbers, OwnTable};
+use crate::stores::commit::{LogId, Numbers, OwnTable, Part};
 use crate::stores::{Connector, StoreName};
 use crate::task::{Backoff, OwnedTask, TaskSet};
 use crate::telemetry::log::Line;
@@ -61,9 +61,15 @@ impl Log {
             let told = format!("store \"{store}\" cannot keep the log of commits");
             ServerError::Build(Diagnosis::new(sqlstate::CONFIG_FILE_ERROR, told))
         };
+        let ledger = ledger.ok_or_else(nowhere)?;
+        check_files(store, memory).await?;
         let before: Option<LogId> = memory.state.read(COMMIT_LOG)?;
-        let log = TableLog::open(store.as_str(), ledger.ok_or_else(nowhere)?, before).await;
-        memory.state.write(COMMIT_LOG, &log.numbers().log())?;
+        let log = TableLog::open(store.as_str(), ledger, before).await;
+        // While the store is away there is none, and the one of before is asked for later.
+        let own = log.numbers().log();
+        if log.holds(own) {
+            memory.state.write(COMMIT_LOG, &own)?;
+        }
         Ok(Self::Table(log))
     }
 
@@ -88,6 +94,24 @@ impl Log {
             Self::Table(_) => None,
         }
     }
+}
+
+/// Makes sure that nothing is open in the files, where nobody would look for it any more.
+async fn check_files(store: &StoreName, memory: &Memory) -> Result<(), ServerError> {
+    let directory = memory.state.directory().to_owned();
+    let counted = OwnedTask::spawn_blocking(move || FileLog::count_open(&directory)).join().await;
+    let died = || ServerError::Build(Diagnosis::new(sqlstate::INTERNAL_ERROR, "the log of commits could not be read"));
+    match counted.ok_or_else(died)?? {
+        0 => Ok(()),
+        open => Err(ServerError::Build(left_in_files(store, open))),
+    }
+}
+
+fn left_in_files(store: &StoreName, open: usize) -> Diagnosis {
+    let message = format!("commit.log is \"{store}\", and {open} commits over several stores have not ended in the log in files");
+    Diagnosis::new(sqlstate::CONFIG_FILE_ERROR, message)
+        .with_detail("Their decisions are in that log, and branches that wait for them are in the stores.")
+        .with_hint("Start with commit.log = \"file\" until tributary.transactions shows none of them; then change it.")
 }
 
 /// What commits need while the server runs.
@@ -159,7 +183,7 @@ impl Commits {
         let table = self.log.table().cloned();
         let recovery = Recovery::new(Arc::clone(&self.coordinator), Arc::clone(&stores), table, Arc::clone(&self.audit));
         // Stores are asked for both before clients come, so that what clients do is all that they hear of afterwards.
-        let first = join(recovery.round(), tell_cautions(stores()));
+        let first = join3(recovery.round(), tell_cautions(stores()), make_marks(stores()));
         if tokio::time::timeout(FIRST_ROUND, first).await.is_err() {
             tracing::warn!("what earlier processes have left in the stores is ended while clients are served");
         }
@@ -172,7 +196,7 @@ impl Commits {
             Tables { catalog: Arc::clone(catalog), own: Arc::clone(&self.own), made: BTreeMap::new(), told: BTreeSet::new() };
         self.tasks.spawn("tables of ours", Box::pin(tables.run(stop.clone())));
         if let Log::Table(log) = &self.log {
-            let renumbered = log.renumbered();
+            let renumbered = from_the_start(log.renumbered());
             self.tasks.spawn("numbers", renumber(renumbered, Arc::clone(memory), stores, stop));
         }
     }
@@ -191,8 +215,13 @@ impl Commits {
         if aborted > 0 {
             tracing::warn!(aborted, "work on commits had to be aborted");
         }
-        self.coordinator.journal().close().await;
-        self.audit.close().await;
+        // A store or a disk that does not answer keeps nobody waiting: what is not written is found out by the next start.
+        if tokio::time::timeout(STOP_GRACE, self.coordinator.journal().close()).await.is_err() {
+            tracing::warn!("the log of commits was not closed in time");
+        }
+        if tokio::time::timeout(STOP_GRACE, self.audit.close()).await.is_err() {
+            tracing::warn!("the audit log was not closed in time");
+        }
     }
 }
 
@@ -269,6 +298,31 @@ async fn tell_cautions(stores: Arc<Connectors>) {
             Err(error) => tracing::debug!(%store, error = %Line(&error.to_string()), "it is not known what weakens its promises"),
         }
     }
+}
+
+/// Makes the collection of marks where transactions that make it meet: the first two commits at once would refuse each other. Stores
+/// that are away now make it with the first mark.
+async fn make_marks(stores: Arc<Connectors>) {
+    let made = to_be_marked(&stores).into_iter().map(|(store, connector)| async move {
+        if let Err(error) = connector.install(OwnTable::Marks).await {
+            tracing::debug!(%store, error = %Line(&error.to_string()), "the collection of marks is made with the first of them");
+        }
+    });
+    join_all(made).await;
+}
+
+/// MongoDB stores that may decide over others: where only one store is written to, nothing is marked.
+fn to_be_marked(stores: &Connectors) -> Vec<(&StoreName, &Arc<dyn Connector>)> {
+    let written =
+        || stores.iter().filter(|(_, connector)| !connector.is_read_only() && !matches!(connector.part(), Part::Alone(_)));
+    let marked = written().filter(|(_, connector)| connector.kind() == "mongodb" && connector.part() == Part::Last);
+    if written().count() > 1 { marked.collect() } else { Vec::new() }
+}
+
+/// The log may have been replaced after the connectors were numbered and before anybody listens: what it is now counts as news.
+fn from_the_start(mut renumbered: watch::Receiver<Arc<Numbers>>) -> watch::Receiver<Arc<Numbers>> {
+    renumbered.mark_changed();
+    renumbered
 }
 
 /// Gives all connectors the numbers of another log whenever one was taken, and remembers which it is.
@@ -416,8 +470,73 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::options::Secrets;
     use crate::session::role::Verifier;
+
+    struct NoSecrets;
+
+    impl Secrets for NoSecrets {
+        fn variable(&self, _name: &str) -> Option<String> {
+            None
+        }
+
+        fn file(&self, _path: &str) -> Result<String, String> {
+            Err("no files here".to_owned())
+        }
+
+        fn resolve(&self, path: &str) -> PathBuf {
+            PathBuf::from(path)
+        }
+    }
+
+    /// Stores that nobody asks for anything.
+    fn connectors(files: &[(&str, &str, &str)]) -> Connectors {
+        let parsed = |(name, kind, file): &(&str, &str, &str)| {
+            let (name, table) = (StoreName::new(name), toml::from_str::<toml::Table>(file).unwrap());
+            let connector = crate::stores::kind(kind).unwrap().parse(&name, "stores.s", &table, &NoSecrets).unwrap();
+            (name, connector)
+        };
+        files.iter().map(parsed).collect()
+    }
+
+    #[test]
+    fn marks_are_made_where_mongodb_may_decide_over_others() {
+        const MONGO: &str = "uri = 'mongodb://127.0.0.1:1/shop'";
+        const FILE: &str = "path = 'nowhere.db'";
+        let closed = |file: &str| format!("{file}\nread_only = true");
+        let (closed_mongo, closed_file) = (closed(MONGO), closed(FILE));
+        let marked = |files: &[(&str, &str, &str)]| {
+            let stores = connectors(files);
+            to_be_marked(&stores).into_iter().map(|(store, _)| store.to_string()).collect::<Vec<_>>()
+        };
+        assert!(marked(&[("m", "mongodb", MONGO)]).is_empty(), "it is alone");
+        assert!(marked(&[("f", "sqlite", FILE), ("g", "sqlite", FILE)]).is_empty());
+        assert_eq!(marked(&[("f", "sqlite", FILE), ("m", "mongodb", MONGO)]), ["m"]);
+        assert!(marked(&[("f", "sqlite", closed_file.as_str()), ("m", "mongodb", MONGO)]).is_empty());
+        assert!(marked(&[("f", "sqlite", FILE), ("g", "sqlite", FILE), ("m", "mongodb", closed_mongo.as_str())]).is_empty());
+    }
+
+    #[test]
+    fn a_log_that_was_replaced_before_anybody_listened_is_heard_of() {
+        let numbers = |log| Arc::new(Numbers::new(LogId(log), 1));
+        let sender = watch::Sender::new(numbers(1));
+        sender.send_replace(numbers(2));
+        let mut heard = from_the_start(sender.subscribe());
+        assert!(heard.has_changed().unwrap());
+        assert_eq!(heard.borrow_and_update().log(), LogId(2));
+        assert!(!heard.has_changed().unwrap(), "once");
+    }
+
+    #[test]
+    fn a_log_in_files_that_has_something_open_is_told_of() {
+        let told = left_in_files(&StoreName::new("crm"), 2);
+        assert_eq!(told.sqlstate, "F0000");
+        assert!(told.message.contains("commit.log is \"crm\", and 2 commits"), "{told:?}");
+        assert!(told.hint.is_some_and(|hint| hint.contains("commit.log = \"file\"")));
+    }
 
     #[test]
     fn what_a_reload_has_changed_is_told_by_names() {

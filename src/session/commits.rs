@@ -14,7 +14,7 @@ use super::{Session, Shared, Start};
 use crate::catalog::OwnTables;
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::StoreName;
-use crate::stores::commit::MarkId;
+use crate::stores::commit::{Gid, MarkId};
 use crate::telemetry::audit::{Audit, Event};
 use crate::write::commit::{Committed, Guarantee, unknown_gid};
 use crate::write::coordinator::{Asked, Coordinator, Several};
@@ -68,9 +68,7 @@ impl Session {
         let (asked, coordinator) = (self.asked(block), Arc::clone(&self.shared.commitment.coordinator));
         let ended = block.finish(keeps && settled.is_ok(), &coordinator, asked).await;
         // A write outside of a block is a transaction too.
-        if self.settings.forget_key() {
-            self.facts = None;
-        }
+        self.forget_key();
         let repeated = match settled {
             Ok(repeated) => repeated,
             Err(refused) => {
@@ -92,9 +90,16 @@ impl Session {
         ended.map(drop)
     }
 
+    /// The transaction that the key was for is over: it has ended, or its statement has failed before it began.
+    pub(super) fn forget_key(&mut self) {
+        if self.settings.forget_key() {
+            self.facts = None;
+        }
+    }
+
     /// What a block asks of its commit.
     fn asked(&self, block: &Block) -> Asked {
-        let several = self.several();
+        let several = if block.keyed.is_claimed() { Several::Atomic } else { self.several() };
         let (steps, stores) = match &block.writers {
             Some(writers) if several == Several::Saga => (block.undone.steps(writers), Arc::clone(writers.connectors())),
             Some(writers) => (Vec::new(), Arc::clone(writers.connectors())),
@@ -109,6 +114,11 @@ impl Session {
             self.settings.note(LAST_COMMIT, told.to_owned());
             self.facts = None;
         }
+    }
+
+    /// Takes note of how a statement has failed that its store commits by itself: it may be committed all the same.
+    pub(super) fn note_failed(&mut self, error: &Diagnosis) {
+        self.note_commit(&failed(error));
     }
 
     /// Tells the audit log of a commit of several stores, where it is told of writes.
@@ -230,11 +240,18 @@ impl Session {
 
 /// What `tributary.last_commit` says of a transaction that was not seen to be committed.
 fn failed(error: &Diagnosis) -> String {
-    match unknown_gid(error) {
-        Some(gid) => format!("unknown: {gid}"),
-        None if error.sqlstate == sqlstate::TRANSACTION_RESOLUTION_UNKNOWN => "unknown".to_owned(),
-        None => Guarantee::Nothing.to_string(),
+    match (unknown_gid(error), not_undone(error)) {
+        (Some(gid), _) => format!("unknown: {gid}"),
+        (None, Some(gid)) => format!("saga, not undone: {gid}"),
+        (None, None) if error.sqlstate == sqlstate::TRANSACTION_RESOLUTION_UNKNOWN => "unknown".to_owned(),
+        (None, None) => Guarantee::Nothing.to_string(),
     }
+}
+
+/// The saga of which a step is left, as its hint names it.
+fn not_undone(error: &Diagnosis) -> Option<Gid> {
+    let (name, told) = error.hint.as_deref()?.strip_prefix("Its name is ")?.split_once(": ")?;
+    Gid::parse(name).filter(|_| told.starts_with("tributary.in_doubt "))
 }
 
 /// Undoes steps of sagas by sessions without a client.
@@ -271,7 +288,7 @@ impl Compensator for Undoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::commit::{Gid, LogId};
+    use crate::stores::commit::LogId;
     use crate::write::commit::unknown;
 
     #[test]
@@ -281,5 +298,10 @@ mod tests {
         let alone = Diagnosis::new(sqlstate::TRANSACTION_RESOLUTION_UNKNOWN, "the outcome of the transaction is not known");
         assert_eq!(failed(&alone), "unknown");
         assert_eq!(failed(&Diagnosis::new(sqlstate::UNIQUE_VIOLATION, "twice")), "none");
+        let hinted = |hint: String| failed(&Diagnosis::new(sqlstate::UNIQUE_VIOLATION, "twice").with_hint(hint));
+        let left = format!("Its name is {gid}: tributary.in_doubt tells what is left.");
+        assert_eq!(hinted(left), format!("saga, not undone: {gid}"));
+        assert_eq!(hinted(format!("Its name is {gid}.")), "none");
+        assert_eq!(hinted("Its name is x: tributary.in_doubt tells what is left.".to_owned()), "none");
     }
 }

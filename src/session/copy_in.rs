@@ -113,6 +113,16 @@ impl Copying {
         }
     }
 
+    /// The error of a client that does not go on: what was at fault before comes first. Nothing is under way in the store then.
+    pub async fn fail(&mut self, error: Diagnosis) -> Diagnosis {
+        let error = match self.reader.place() {
+            Some(place) => error.with_context(place),
+            None => error,
+        };
+        let error = self.loading.first_of(&self.rows, error);
+        self.ended_by(error).await
+    }
+
     /// Gives up: waits until nothing is under way in the store.
     pub async fn abandon(&mut self) {
         self.stop.cancel();

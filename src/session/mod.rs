@@ -447,8 +447,9 @@ impl Session {
             Some(savepoint) => self.names.fail_since(savepoint.id),
             None => self.names.clear_portals(),
         }
-        if let Some(block) = &mut self.block {
-            block.give_up().await;
+        match &mut self.block {
+            Some(block) => block.give_up().await,
+            None => self.forget_key(),
         }
     }
 
@@ -574,7 +575,7 @@ impl Session {
             server_version: crate::SERVER_VERSION.to_owned(),
             sessions: Arc::clone(&self.shared.sessions),
             named: Arc::clone(self.names.shown()),
-            commits: Arc::default(),
+            commits: Arc::clone(self.shared.commitment.coordinator.shown()),
         }
     }
 

@@ -34,6 +34,9 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// How often a key may vanish between two looks.
 const LOOKS_MAX: usize = 10;
 
+/// What stands before the SQLSTATE of a write that has failed; no command tag begins so.
+const FAILED: &str = "!";
+
 /// Whether a block has a name, and has been committed under it before.
 #[derive(Debug, Default)]
 pub(super) enum Keyed {
@@ -72,6 +75,11 @@ pub(super) struct Repeated {
 }
 
 impl Keyed {
+    /// Whether its key was claimed. The key is in one store: it tells of the writes to others only if they are committed with it.
+    pub(super) fn is_claimed(&self) -> bool {
+        matches!(self, Self::Recording(_) | Self::Repeating(_))
+    }
+
     /// What was claimed after a savepoint is undone.
     pub(super) fn roll_back_to(&mut self, savepoint: u32) {
         match self {
@@ -88,10 +96,19 @@ impl Keyed {
     /// 54000 for more than may be kept; the write fails.
     pub(super) fn answered(&mut self, hash: &str, tag: &str) -> Result<(), Diagnosis> {
         let Self::Recording(recorded) = self else { return Ok(()) };
-        recorded.answered.push(Answered(hash.to_owned(), tag.to_owned()));
-        // Quotes, commas and brackets are six characters.
-        recorded.bytes += hash.len() + tag.len() + 6;
+        recorded.push(hash, tag);
         if recorded.bytes < OUTCOME_BYTES_MAX { Ok(()) } else { keys::outcome(&recorded.answered).map(drop) }
+    }
+
+    /// A write has failed, behind which the block may go on from a savepoint. One that was stopped has no answer to be given again.
+    pub(super) fn failed(&mut self, hash: &str, error: &Diagnosis) {
+        match self {
+            // More than may be kept is refused when the block ends.
+            Self::Recording(recorded) if error.sqlstate != sqlstate::QUERY_CANCELED && recorded.bytes < OUTCOME_BYTES_MAX => {
+                recorded.push(hash, &format!("{FAILED}{}", error.sqlstate));
+            }
+            _ => {}
+        }
     }
 
     /// Before the commit: what was answered is kept. The key, where the block has been committed before.
@@ -116,6 +133,14 @@ impl Keyed {
     }
 }
 
+impl Recorded {
+    fn push(&mut self, hash: &str, tag: &str) {
+        self.answered.push(Answered(hash.to_owned(), tag.to_owned()));
+        // Quotes, commas and brackets are six characters.
+        self.bytes += hash.len() + tag.len() + 6;
+    }
+}
+
 impl Repeated {
     fn differs(&self, how: &str) -> Diagnosis {
         let message = format!("the transaction of the idempotency key \"{}\" {how}", self.key);
@@ -127,7 +152,10 @@ impl Repeated {
         match self.answered.get(self.next) {
             Some(Answered(known, tag)) if known == hash => {
                 self.next += 1;
-                Ok(tag.clone())
+                match tag.strip_prefix(FAILED) {
+                    Some(code) => Err(Diagnosis::new(code, "the statement failed so when the transaction was committed before")),
+                    None => Ok(tag.clone()),
+                }
             }
             Some(_) => Err(self.differs("had another statement here")),
             None => Err(self.differs("had fewer writes")),
@@ -154,10 +182,15 @@ impl Session {
         if key.is_empty() {
             return Ok(Attempt { key, hash: String::new(), now, guard });
         }
-        let values = match bound {
-            Some((prepared, values)) => texts(values, &prepared.description.parameters)?,
-            None => Vec::new(),
-        };
+        // What EXECUTE names may have been prepared anew meanwhile.
+        let prepared = bound.and_then(|(prepared, _)| prepared.parsed.as_ref()).map(|parsed| parsed.text.to_string());
+        let prepared = prepared.filter(|prepared| prepared.as_str() != text);
+        // Names and values may mean something else under other settings.
+        let (settings, _) = self.settings.as_statements();
+        let mut values = vec![prepared, Some(settings.join("\n"))];
+        if let Some((prepared, given)) = bound {
+            values.extend(texts(given, &prepared.description.parameters)?);
+        }
         Ok(Attempt { key, hash: keys::hash(text, &values, &self.role), now, guard })
     }
 
@@ -230,6 +263,7 @@ impl Block {
             Keyed::Untouched => {}
         }
         let asking = Asking { attempt, store, writers, keys: keys_of(store, writers, shared)? };
+        self.look_in(store)?;
         let known = Box::pin(asking.claim()).await?;
         let Some(known) = known else {
             let (key, answered) = (attempt.key.clone(), Vec::new());
@@ -244,6 +278,22 @@ impl Block {
         let tag = repeated.answer(&attempt.hash)?;
         self.keyed = Keyed::Repeating(repeated);
         Ok(Some(tag))
+    }
+}
+
+impl Block {
+    /// The key is looked for in that store.
+    ///
+    /// # Errors
+    /// 55000 where it was looked for in another one before.
+    fn look_in(&mut self, store: &StoreName) -> Result<(), Diagnosis> {
+        let home = self.key_home.get_or_insert_with(|| store.clone());
+        if home == store {
+            return Ok(());
+        }
+        let message = format!("the idempotency key was looked for in store \"{home}\" before");
+        let detail = "The key of a transaction is kept in the store that it writes to first, also where a savepoint undoes that.";
+        Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message).with_detail(detail))
     }
 }
 
@@ -290,11 +340,12 @@ impl Asking<'_> {
             let Err(error) = claimed else { return Ok(None) };
             match error.sqlstate.as_str() {
                 sqlstate::UNIQUE_VIOLATION if looks < LOOKS_MAX => looks += 1,
-                sqlstate::SERIALIZATION_FAILURE if Instant::now() < deadline => {
+                code if is_tried_again(code) && Instant::now() < deadline => {
                     guard.run(tokio::time::sleep(pauses.next_wait())).await?;
                 }
                 sqlstate::LOCK_NOT_AVAILABLE => {
-                    return Err(error.with_hint("Another transaction with the same idempotency key has not ended."));
+                    let hint = "A transaction has not ended: one with the same key, or in SQLite any that writes to the file.";
+                    return Err(error.with_hint(hint));
                 }
                 _ => return Err(error),
             }
@@ -303,9 +354,16 @@ impl Asking<'_> {
     }
 }
 
+/// Whether a claim that failed so may succeed when the other one has ended. Stores that end waits by failing call them conflicts, or
+/// deadlocks: several that wait for one key in MariaDB lock each other out.
+fn is_tried_again(code: &str) -> bool {
+    matches!(code, sqlstate::SERIALIZATION_FAILURE | sqlstate::DEADLOCK_DETECTED)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::transaction::{Isolation, Modes};
 
     fn answered(all: &[(&str, &str)]) -> Vec<Answered> {
         all.iter().map(|(hash, tag)| Answered((*hash).to_owned(), (*tag).to_owned())).collect()
@@ -322,12 +380,23 @@ mod tests {
         let Keyed::Repeating(repeated) = &mut keyed else { panic!("it repeats") };
         assert_eq!(repeated.answer("h2").unwrap_err().sqlstate, "22023");
         assert_eq!(repeated.answer("h1").unwrap(), "INSERT 0 1");
+        assert!(repeating(0).is_claimed() && !Keyed::Unkeyed.is_claimed() && !Keyed::Untouched.is_claimed());
         let early = repeating(0).settle(None).await.unwrap_err();
         assert_eq!((early.sqlstate.as_str(), early.message.contains("had more writes")), ("22023", true));
         assert_eq!(repeated.answer("h2").unwrap(), "UPDATE 3");
         assert_eq!(repeated.answer("h2").unwrap_err().message, "the transaction of the idempotency key \"k\" had fewer writes");
         assert_eq!(keyed.settle(None).await.unwrap().as_deref(), Some("k"));
         assert_eq!(Keyed::Unkeyed.settle(None).await.unwrap(), None);
+    }
+
+    #[test]
+    fn a_write_that_failed_fails_again_and_those_behind_it_are_answered() {
+        let answered = answered(&[("h1", "INSERT 0 1"), ("h2", "!23505"), ("h3", "DELETE 1")]);
+        let mut repeated = Repeated { key: "k".to_owned(), since: 0, answered, next: 0 };
+        assert_eq!(repeated.answer("h1").unwrap(), "INSERT 0 1");
+        assert_eq!(repeated.answer("h3").unwrap_err().sqlstate, "22023");
+        assert_eq!(repeated.answer("h2").unwrap_err().sqlstate, "23505");
+        assert_eq!(repeated.answer("h3").unwrap(), "DELETE 1");
     }
 
     #[test]
@@ -340,6 +409,26 @@ mod tests {
         let mut unkeyed = Keyed::Unkeyed;
         unkeyed.roll_back_to(0);
         assert!(matches!(unkeyed, Keyed::Unkeyed));
+    }
+
+    #[test]
+    fn a_key_is_looked_for_in_one_store_whatever_savepoints_take_back() {
+        let modes = Modes { read_only: false, isolation: Isolation::ReadCommitted, is_deferrable: false };
+        let mut block = Block::new(modes, Utc::now());
+        let (shop, crew) = (StoreName::new("shop"), StoreName::new("crew"));
+        assert!(block.look_in(&shop).is_ok());
+        block.keyed = repeating(1);
+        block.keyed.roll_back_to(0);
+        assert!(block.look_in(&shop).is_ok());
+        let refused = block.look_in(&crew).unwrap_err();
+        assert_eq!(refused.sqlstate, "55000");
+        assert_eq!(refused.message, "the idempotency key was looked for in store \"shop\" before");
+    }
+
+    #[test]
+    fn conflicts_and_deadlocks_over_a_key_are_tried_again() {
+        assert!(["40001", "40P01"].into_iter().all(is_tried_again));
+        assert!(!["23505", "55P03", "57014", "08006"].into_iter().any(is_tried_again));
     }
 
     #[test]

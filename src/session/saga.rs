@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::QualifiedName;
+use crate::catalog::{QualifiedName, RelationBody, Snapshot};
 use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::federation::writers::Writers;
 use crate::stores::cell::{Cells, value};
@@ -18,10 +18,11 @@ use crate::stores::connector::ScanLimits;
 use crate::stores::edit::{DeleteRows, Insert, UpdateRows};
 use crate::stores::position::Position;
 use crate::stores::predicate::{ColumnRef, Predicate, Rows};
+use crate::stores::schema::{ForeignKey, TableId};
 use crate::stores::value::Value;
 use crate::stores::{BatchStream, Branch, Connector, Edit, Edited, Pushdown, Scan, StoreError, StoreName, Table};
 use crate::write::coordinator::Step;
-use crate::write::inverse;
+use crate::write::inverse::{self, Seen};
 
 /// Most bytes of statements that undo a transaction.
 const BYTES_MAX: usize = 1 << 20;
@@ -192,6 +193,8 @@ pub(super) struct Recording {
     inner: Arc<dyn Branch>,
     connector: Arc<dyn Connector>,
     name: QualifiedName,
+    /// The foreign keys that refer to the table.
+    referring: Vec<ForeignKey>,
     noted: Mutex<Noted>,
 }
 
@@ -204,9 +207,14 @@ struct Noted {
 }
 
 impl Recording {
-    /// Edits of the table `name` through `inner`.
-    pub(super) fn new(inner: Arc<dyn Branch>, connector: Arc<dyn Connector>, name: QualifiedName) -> Self {
-        Self { inner, connector, name, noted: Mutex::default() }
+    /// Edits of the table `name` through `inner`. `referring` are the foreign keys that refer to the table.
+    pub(super) fn new(
+        inner: Arc<dyn Branch>,
+        connector: Arc<dyn Connector>,
+        name: QualifiedName,
+        referring: Vec<ForeignKey>,
+    ) -> Self {
+        Self { inner, connector, name, referring, noted: Mutex::default() }
     }
 
     /// Forgets what was noted: it has been undone.
@@ -226,15 +234,34 @@ impl Recording {
 
     /// The rows that an edit names, as they are before it. `None` where the store is not asked for them.
     async fn before(&self, edit: &Edit) -> Result<Option<RecordBatch>, StoreError> {
-        let (table, key, rows) = match edit {
-            Edit::UpdateRows(UpdateRows { table, key, rows, .. }) | Edit::DeleteRows(DeleteRows { table, key, rows, .. }) => {
-                (table, key, rows)
+        match edit {
+            Edit::UpdateRows(UpdateRows { key, rows, .. }) | Edit::DeleteRows(DeleteRows { key, rows, .. }) => {
+                self.read(edit, key, rows).await
             }
-            Edit::Insert(_) | Edit::Update(_) | Edit::Delete(_) => return Ok(None),
+            Edit::Insert(_) | Edit::Update(_) | Edit::Delete(_) => Ok(None),
+        }
+    }
+
+    /// What the store tells of an edit that it has made, whose rows were so before. It is asked again: triggers may have had their say.
+    async fn seen(&self, edit: &Edit, before: Option<RecordBatch>, returned: Option<&RecordBatch>) -> Result<Seen, StoreError> {
+        // Behind something that nobody can undo it makes no difference.
+        let is_unknown = self.noted().is_unknown;
+        let Some((key, keys)) = inverse::keys_after(edit, returned).filter(|_| !is_unknown) else {
+            return Ok(Seen { before, ..Seen::default() });
         };
-        let Some(filter) = self.filter(table, key, rows) else { return Ok(None) };
+        let after = self.read(edit, &key, &keys).await?;
+        Ok(Seen { before, keys: Some(keys), after })
+    }
+
+    /// All columns of the rows of these keys. `None` where the store cannot be asked for them.
+    async fn read(&self, edit: &Edit, key: &[usize], rows: &RecordBatch) -> Result<Option<RecordBatch>, StoreError> {
+        let table = edit.table();
         let columns: Vec<usize> = (0..table.columns.len()).collect();
         let schema = table.project(&columns);
+        if rows.num_rows() == 0 {
+            return Ok(Some(RecordBatch::new_empty(schema)));
+        }
+        let Some(filter) = self.filter(table, key, rows) else { return Ok(None) };
         let scan = Scan { store: edit.store().clone(), table: table.id.clone(), columns, filter: vec![filter], limit: None };
         let read = async {
             let stream = self.inner.scan(table, &scan, ScanLimits::default()).await?;
@@ -289,12 +316,13 @@ impl Recording {
         self.connector.accepts_edit(&widened).is_ok().then_some(widened)
     }
 
-    fn note(&self, edit: &Edit, before: Option<&RecordBatch>, returned: Option<&RecordBatch>) -> Result<(), StoreError> {
+    fn note(&self, edit: &Edit, seen: &Seen) -> Result<(), StoreError> {
         let mut noted = self.noted();
         if noted.is_unknown {
             return Ok(());
         }
-        match inverse::undo(edit, before, returned, &self.name) {
+        let undone = inverse::check_references(edit, &self.referring).and_then(|()| inverse::undo(edit, seen, &self.name));
+        match undone {
             Ok(texts) => {
                 noted.bytes += bytes_of(&texts);
                 noted.undo.push(texts);
@@ -321,13 +349,13 @@ impl Branch for Recording {
     async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
         let before = self.before(edit).await?;
         let widened = self.with_key(edit);
-        let mut edited = self.inner.edit(widened.as_ref().unwrap_or(edit), stop).await?;
-        match &widened {
-            Some(widened) => {
-                self.note(widened, before.as_ref(), edited.returned.as_ref())?;
-                edited.returned = narrowed(edited.returned, edit.returning().len());
-            }
-            None => self.note(edit, before.as_ref(), None)?,
+        let sent = widened.as_ref().unwrap_or(edit);
+        let mut edited = self.inner.edit(sent, stop).await?;
+        let returned = edited.returned.as_ref().filter(|_| widened.is_some());
+        let seen = self.seen(sent, before, returned).await?;
+        self.note(sent, &seen)?;
+        if widened.is_some() {
+            edited.returned = narrowed(edited.returned, edit.returning().len());
         }
         Ok(edited)
     }
@@ -347,6 +375,16 @@ impl Branch for Recording {
     async fn rollback(&self) -> Result<(), StoreError> {
         self.inner.rollback().await
     }
+}
+
+/// The foreign keys of a store that refer to one of its tables.
+pub(super) fn referring(snapshot: &Snapshot, store: &StoreName, table: &TableId) -> Vec<ForeignKey> {
+    let relations = snapshot.schemas.values().flat_map(|schema| schema.relations.values());
+    let tables = relations.filter_map(|relation| match &relation.body {
+        RelationBody::Stored { store: owner, table } => (owner == store).then_some(table),
+        RelationBody::View { .. } | RelationBody::Rows(_) => None,
+    });
+    tables.flat_map(|other| &other.foreign_keys).filter(|key| key.references == *table).cloned().collect()
 }
 
 /// The first columns of rows that came back; none when nobody asked for some.

@@ -182,7 +182,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
     length::bound(&tokens)?;
     let mut locks = locks::take(&mut tokens, text)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
-    let mut statements = Vec::new();
+    let (may_emit, mut statements) = (emit::is_named(text), Vec::new());
     loop {
         while parser.consume_token(&Token::SemiColon) {}
         if parser.peek_token_ref().token == Token::EOF {
@@ -205,7 +205,9 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
                 let mut statement = parser.parse_statement().map_err(syntax)?;
                 // Before anything else walks the tree, which for a chain is as deep as the chain is long.
                 depth::bound(&mut statement)?;
-                emit::check(&statement, text)?;
+                if may_emit {
+                    emit::check(&statement)?;
+                }
                 classify(statement, &whole)
             }
         };

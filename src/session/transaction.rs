@@ -144,6 +144,8 @@ pub struct Block {
     pub(super) undone: Undone,
     /// Whether it has been sent before, where it has a name.
     pub(super) keyed: Keyed,
+    /// Where its name was looked for. No savepoint takes that back: sent again, it is looked for there and nowhere else.
+    pub(super) key_home: Option<StoreName>,
 }
 
 impl Block {
@@ -164,6 +166,7 @@ impl Block {
             several: Several::Atomic,
             undone: Undone::default(),
             keyed: Keyed::default(),
+            key_home: None,
         }
     }
 
@@ -240,14 +243,19 @@ impl Block {
             writers.has_savepoints(savepoints.iter().map(|savepoint| savepoint.id).collect());
             writers
         });
-        writers.may_be_saga(self.several == Several::Saga);
+        writers.may_be_saga(self.several == Several::Saga && !self.keyed.is_claimed());
         Arc::clone(writers)
     }
 
     /// The stores that it has written to, in the order of the first writes; of one that is repeated, those that it wrote to before.
     pub(super) fn written(&self) -> Vec<StoreName> {
-        let held = self.writers.as_ref().map(|writers| writers.held()).unwrap_or_default();
-        if held.is_empty() { self.undone.would_have_written().to_vec() } else { held }
+        let mut written = self.writers.as_ref().map(|writers| writers.written()).unwrap_or_default();
+        for store in self.undone.would_have_written() {
+            if !written.contains(store) {
+                written.push(store.clone());
+            }
+        }
+        written
     }
 
     /// Sets a savepoint.

@@ -330,11 +330,18 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     /// What the store answered.
     async fn remove(&self, log: LogId, epoch: i64, gids: &[Gid]) -> Result<bool, StoreError>;
 
-    /// Proves that the lock is still ours, over the connection that holds it.
+    /// Proves that the log is still ours, over the connection that holds its lock: that the lock is, and that the epoch stands. `false`:
+    /// it does not.
     ///
     /// # Errors
-    /// It is not, or nobody knows.
-    async fn holds(&self, log: LogId) -> Result<(), StoreError>;
+    /// The lock is not ours, or nobody knows.
+    async fn holds(&self, log: LogId, epoch: i64) -> Result<bool, StoreError>;
+
+    /// The logs in which records are, of whatever instance; some of them, where there are very many.
+    ///
+    /// # Errors
+    /// What the store answered.
+    async fn left(&self) -> Result<Vec<LogId>, StoreError>;
 }
 
 /// A log that was taken.

@@ -16,7 +16,7 @@ use super::define::Define;
 use super::edit::{Edit, Edited};
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
-use super::lock::RowLock;
+use super::lock::{RowLock, SortKey};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relay::{Kept, Relayed};
@@ -165,6 +165,12 @@ pub trait Connector: Any + fmt::Debug + Send + Sync {
     fn accepts_lock(&self, table: &Table, lock: RowLock) -> Result<(), Refusal> {
         let _ = table;
         Err(Refusal::new(lock.strength.words(), "the store locks no rows for who reads them"))
+    }
+
+    /// Whether [`Branch::scan_locked`] gives rows of `table` in the order of `key` as PostgreSQL has it. Pure: no network.
+    fn sorts_locked(&self, table: &Table, key: &SortKey) -> bool {
+        let _ = (table, key);
+        false
     }
 
     /// How the store empties tables with PostgreSQL's outcome. Pure: no network.
@@ -413,7 +419,8 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
 
     /// A scan of rows that are locked for the client until the branch ends, those that it gives at least. It is asked for what
     /// [`Connector::accepts_lock`] took, of a branch that writes. Rows that others have changed meanwhile are given as they are now, if
-    /// they still satisfy `scan.filter`, or are 40001 where the branch sees one state.
+    /// they still satisfy `scan.filter`, or are 40001 where the branch sees one state. Of `order`, whose keys are such as
+    /// [`Connector::sorts_locked`] took, the first `scan.limit` rows are locked and given.
     ///
     /// # Errors
     /// As [`Branch::scan`], and 55P03 for a row that is not waited for.
@@ -422,9 +429,10 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
         table: &Arc<Table>,
         scan: &Scan,
         lock: RowLock,
+        order: &[SortKey],
         limits: ScanLimits,
     ) -> Result<BatchStream, StoreError> {
-        let _ = (table, lock, limits);
+        let _ = (table, lock, order, limits);
         Err(StoreError::Unsupported { store: scan.store.to_string(), feature: "row locks" })
     }
 
@@ -524,7 +532,7 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// The store whose branch ends this one. A branch with a leader ends as a no-op and sets no savepoints.
+    /// The store whose branch ends this one. A branch with a leader ends as a no-op, and only takes note of savepoints, behind it.
     fn leader(&self) -> Option<&StoreName> {
         None
     }

@@ -77,6 +77,17 @@ impl RowLock {
     }
 }
 
+/// A column by which the rows come that are locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SortKey {
+    /// Its ordinal in its table.
+    pub column: usize,
+    /// Whether the greatest value comes first.
+    pub descending: bool,
+    /// Whether NULL comes before all values.
+    pub nulls_first: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -322,7 +322,7 @@ impl Connection {
                 return Err(end);
             }
             // What was cancelled because the server goes down must not look like the user's own cancel.
-            Failure::Statement(_) if self.running.is_abandoned() => {
+            Failure::Statement(told) if self.running.is_abandoned() && !is_told_at_the_end(&told) => {
                 self.counts.cancelled.add(1);
                 return Err(self.gone());
             }
@@ -398,6 +398,12 @@ impl Connection {
     }
 }
 
+/// Whether a client is told of a failure even when the server goes down: what it has asked to commit may be there, and a connection that
+/// only ends would say that it is not.
+fn is_told_at_the_end(told: &Diagnosis) -> bool {
+    told.sqlstate == sqlstate::TRANSACTION_RESOLUTION_UNKNOWN
+}
+
 /// Runs `work`; a panic in it becomes a diagnosis. The caller must not use what `work` was changing, but to say goodbye.
 pub(super) async fn guarded<T>(work: impl Future<Output = T>) -> Result<T, Diagnosis> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|_panic| {
@@ -409,6 +415,12 @@ pub(super) async fn guarded<T>(work: impl Future<Output = T>) -> Result<T, Diagn
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_outcome_is_told_also_when_the_server_goes_down() {
+        assert!(is_told_at_the_end(&Diagnosis::new("08007", "nobody knows")));
+        assert!(!is_told_at_the_end(&Diagnosis::new("57014", "cancelled")));
+    }
 
     #[tokio::test]
     async fn a_panic_is_a_diagnosis() {

@@ -3,7 +3,7 @@
 use pgwire::messages::copy::CopyInResponse;
 
 use super::connection::{Connection, End, Failure};
-use super::error::protocol_violation;
+use super::error::{Severity, error_response, protocol_violation};
 use super::message::Message;
 use crate::error::{Diagnosis, sqlstate};
 use crate::session::copy_in::Copying;
@@ -36,13 +36,33 @@ impl Connection {
                 Message::CopyDone => return Ok(()),
                 Message::CopyFail(reason) => {
                     let message = format!("COPY from stdin failed: {reason}");
-                    return Err(Diagnosis::new(sqlstate::QUERY_CANCELED, message).into());
+                    return Err(copying.fail(Diagnosis::new(sqlstate::QUERY_CANCELED, message)).await.into());
                 }
                 // Drivers send them with the statement, before they know that it is a COPY.
                 Message::Flush | Message::Sync => {}
                 Message::Terminate => return Err(End::Left.into()),
-                _ => return Err(End::Fatal(protocol_violation("unexpected message type during COPY from stdin")).into()),
+                other => {
+                    let told = copying.fail(unexpected(&other)).await;
+                    self.writer.put(&error_response(&told, Severity::Error))?;
+                    let lost = "terminating connection because protocol synchronization was lost";
+                    return Err(End::Fatal(protocol_violation(lost)).into());
+                }
             }
         }
     }
+}
+
+/// A message that does not belong to a COPY.
+fn unexpected(message: &Message) -> Diagnosis {
+    let letter = match message {
+        Message::Query(_) => b'Q',
+        Message::Parse(_) => b'P',
+        Message::Bind(_) => b'B',
+        Message::Describe(_) => b'D',
+        Message::Execute(_) => b'E',
+        Message::Close(_) => b'C',
+        Message::FunctionCall => b'F',
+        _ => return protocol_violation("unexpected message type during COPY from stdin"),
+    };
+    protocol_violation(format!("unexpected message type 0x{letter:02X} during COPY from stdin"))
 }

@@ -352,7 +352,8 @@ mod tests {
     #[test]
     fn text_that_is_not_utf8_is_refused_not_replaced() {
         let rows: &[(u8, &[u8], bool, &str)] = &[
-            (b'Q', b"SELECT '\xff'\0", false, "0xff 0x27"),
+            (b'Q', b"SELECT '\xff'\0", false, "0xff"),
+            (b'Q', b"SELECT '\xf5'\0", false, "0xf5 0x27"),
             (b'P', b"\0\xe2\x28\xa1\0\0\0", true, "0xe2 0x28 0xa1"),
             (b'B', b"\x80\0\0\0\0\0\0\0\0", true, "0x80"),
         ];

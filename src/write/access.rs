@@ -94,6 +94,7 @@ fn check_filled(relation: &Relation) -> Result<(), Diagnosis> {
     match &relation.body {
         RelationBody::Stored { table, .. } if table.kind == TableKind::MaterializedView => refused("materialized view"),
         RelationBody::View { .. } => refused("view"),
+        RelationBody::Stored { table, .. } if table.kind == TableKind::View => refused("view"),
         RelationBody::Stored { .. } | RelationBody::Rows(_) => check_kind("INSERT", relation),
     }
 }
@@ -109,7 +110,8 @@ fn is_own(relation: &Relation) -> bool {
 /// Whether a relation is one whose rows can be changed at all.
 ///
 /// # Errors
-/// 55000 for a view of ours, 42809 for a materialized view, 42501 for a relation of the system and for the tables of ours in a store.
+/// 55000 for a view of ours, 42809 for a materialized view, 42501 for a relation of the system and for the tables of ours in a store; 0A000
+/// for MERGE into any view.
 pub fn check_kind(verb: &str, relation: &Relation) -> Result<(), Diagnosis> {
     let name = &relation.name;
     if is_own(relation) {
@@ -124,7 +126,7 @@ pub fn check_kind(verb: &str, relation: &Relation) -> Result<(), Diagnosis> {
         && let Some(kind) = unmerged(&relation.body)
     {
         let message = format!("cannot execute MERGE on relation \"{name}\"");
-        return Err(Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, message)
+        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
             .with_detail(format!("This operation is not supported for {kind}.")));
     }
     match &relation.body {
@@ -226,6 +228,7 @@ mod tests {
         let copied = |relation: &Relation| check_kind(COPY, relation).map_err(|error| (error.sqlstate, error.message));
         let told_of = |message: &str| Err(("42809".to_owned(), message.to_owned()));
         assert_eq!(copied(&view), told_of("cannot copy to view \"t\""));
+        assert_eq!(copied(&stored(TableKind::View)), told_of("cannot copy to view \"t\""));
         assert_eq!(copied(&stored(TableKind::MaterializedView)), told_of("cannot copy to materialized view \"t\""));
         assert_eq!(copied(&stored(TableKind::Collection)), Ok(()));
         let told = |verb| check_kind(verb, &view).unwrap_err().message;
@@ -234,7 +237,7 @@ mod tests {
         assert_eq!(told("DELETE"), "cannot delete from view \"t\"");
         for relation in [&view, &stored(TableKind::View), &stored(TableKind::MaterializedView)] {
             let error = check_kind("MERGE", relation).unwrap_err();
-            assert_eq!((error.sqlstate.as_str(), error.message.as_str()), ("42809", "cannot execute MERGE on relation \"t\""));
+            assert_eq!((error.sqlstate.as_str(), error.message.as_str()), ("0A000", "cannot execute MERGE on relation \"t\""));
         }
         assert!(check_kind("MERGE", &stored(TableKind::Collection)).is_ok());
     }

@@ -231,6 +231,14 @@ impl Coordinator {
         }
     }
 
+    /// Goes on with what another process has left, in a log that was taken over.
+    pub(super) fn adopt(&self, left: Left) {
+        if self.shown.get(left.gid).is_none() {
+            self.shown.begin(shown_again(&left));
+        }
+        self.open.adopt(left);
+    }
+
     /// Asks for a round of the recovery.
     pub(super) fn wake(&self) {
         // A full channel has one coming.

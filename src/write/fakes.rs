@@ -12,6 +12,7 @@ use super::commit::Committed;
 use super::coordinator::{Asked, Coordinator, Several, Step};
 use super::failpoint::Points;
 use super::log::memory::MemoryJournal;
+use super::log::record::Unfinished;
 use super::log::{Journal, JournalError, Left, Record};
 use super::open::Standing;
 use super::saga::Compensator;
@@ -171,9 +172,11 @@ impl Branch for Fake {
 struct Shop {
     name: StoreName,
     calls: Calls,
-    /// What the store `a` has in doubt.
-    in_doubt: Arc<Mutex<Vec<BranchId>>>,
+    /// What stores have in doubt.
+    in_doubt: Arc<Mutex<Vec<(StoreName, BranchId)>>>,
     fails: Option<StoreError>,
+    /// What it answers when a branch is to be ended.
+    refuses: Option<StoreError>,
 }
 
 #[async_trait]
@@ -221,13 +224,13 @@ impl Connector for Shop {
 
     async fn in_doubt(&self) -> Result<Vec<InDoubt>, StoreError> {
         let listed = self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let is_here = self.name.as_str() == "a";
-        Ok(listed.into_iter().filter(|_| is_here).map(|id| InDoubt { id, prepared: None }).collect())
+        let here = listed.into_iter().filter(|(store, _)| *store == self.name);
+        Ok(here.map(|(_, id)| InDoubt { id, prepared: None }).collect())
     }
 
     async fn resolve(&self, id: &BranchId, verdict: Verdict) -> Result<Resolved, StoreError> {
         self.calls.note(format!("{} resolve {id} {verdict:?}", self.name));
-        Ok(Resolved::Done)
+        self.refuses.clone().map_or(Ok(Resolved::Done), Err)
     }
 
     async fn close(&self) {}
@@ -280,11 +283,19 @@ impl Journal for Scribe {
 pub(super) struct Undoing {
     calls: Calls,
     failures: AtomicU64,
+    /// With which code.
+    code: Mutex<String>,
 }
 
 impl Undoing {
     /// How many of the next calls fail.
     pub fn fail(&self, times: u64) {
+        self.fail_with(times, sqlstate::CHECK_VIOLATION);
+    }
+
+    /// The same with another code.
+    pub fn fail_with(&self, times: u64, code: &str) {
+        *self.code.lock().unwrap_or_else(PoisonError::into_inner) = code.to_owned();
         self.failures.store(times, Ordering::Relaxed);
     }
 }
@@ -295,7 +306,8 @@ impl Compensator for Undoing {
         assert!(matches!(mark.of, MarkOf::Undo(_)));
         self.calls.note(format!("{role} undoes {store}: {}", sql.join("; ")));
         let left = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        left.map_or(Ok(()), |_failing| Err(Diagnosis::new(sqlstate::CHECK_VIOLATION, "it does not fit any more")))
+        let code = self.code.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        left.map_or(Ok(()), |_failing| Err(Diagnosis::new(&code, "it does not fit any more")))
     }
 }
 
@@ -310,7 +322,7 @@ pub(super) struct Stage {
     journal: Arc<Scribe>,
     wakes: mpsc::Receiver<()>,
     stores: BTreeMap<StoreName, Arc<dyn Connector>>,
-    in_doubt: Arc<Mutex<Vec<BranchId>>>,
+    in_doubt: Arc<Mutex<Vec<(StoreName, BranchId)>>>,
 }
 
 impl Stage {
@@ -321,7 +333,7 @@ impl Stage {
         let (wake, wakes) = mpsc::channel(1);
         let shared: Arc<dyn Journal> = Arc::<Scribe>::clone(&journal);
         let coordinator = Coordinator::new(shared, Arc::default(), Points::default(), wake);
-        let undoing = Arc::new(Undoing { calls: calls.clone(), failures: AtomicU64::new(0) });
+        let undoing = Arc::new(Undoing { calls: calls.clone(), failures: AtomicU64::new(0), code: Mutex::default() });
         let compensator: Arc<dyn Compensator> = Arc::<Undoing>::clone(&undoing);
         coordinator.compensate_with(compensator);
         let in_doubt = Arc::default();
@@ -334,8 +346,17 @@ impl Stage {
 
     /// Another store of that name, whose table of marks can be made or not.
     pub fn store(&mut self, name: &str, fails: Option<StoreError>) {
+        self.put(name, fails, None);
+    }
+
+    /// Another store of that name, which ends no branch.
+    pub fn resolves_with(&mut self, name: &str, refuses: StoreError) {
+        self.put(name, None, Some(refuses));
+    }
+
+    fn put(&mut self, name: &str, fails: Option<StoreError>, refuses: Option<StoreError>) {
         let (calls, in_doubt) = (self.calls.clone(), Arc::clone(&self.in_doubt));
-        let shop: Arc<dyn Connector> = Arc::new(Shop { name: StoreName::new(name), calls, in_doubt, fails });
+        let shop: Arc<dyn Connector> = Arc::new(Shop { name: StoreName::new(name), calls, in_doubt, fails, refuses });
         self.stores.insert(StoreName::new(name), shop);
     }
 
@@ -346,7 +367,12 @@ impl Stage {
 
     /// The store `a` holds a branch that nobody has ended.
     pub fn doubts(&self, id: BranchId) {
-        self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+        self.doubts_in("a", id);
+    }
+
+    /// A store holds one.
+    pub fn doubts_in(&self, name: &str, id: BranchId) {
+        self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).push((StoreName::new(name), id));
     }
 
     /// A branch.
@@ -384,9 +410,13 @@ impl Stage {
         self.coordinator.commit(branches.into_iter().map(named).collect(), asked).await
     }
 
-    /// Waits for what follows the answers, and gives all calls.
+    /// Waits for what follows the answers, and gives all calls. The log has nothing open then that nobody is going to end.
     pub async fn settled(&self) -> Vec<String> {
         self.coordinator.stop(Duration::from_secs(5)).await;
+        let known: Vec<Gid> = self.coordinator.open().left().iter().map(|left| left.gid).collect();
+        for left in Unfinished::of(&self.records()).left() {
+            assert!(known.contains(&left.gid), "{left:?} is left in the log");
+        }
         self.calls.all()
     }
 

@@ -52,7 +52,7 @@ pub struct Known {
     pub answered: Vec<Answered>,
 }
 
-/// What tells a statement from others: its text, the values of its parameters and who sends it.
+/// What tells a statement from others: its text, what else it depends on, the values of its parameters and who sends it.
 pub fn hash(text: &str, values: &[Option<String>], role: &str) -> String {
     let mut hasher = Sha256::new();
     // Lengths keep the parts apart.

@@ -38,6 +38,8 @@ struct Inner {
     left: BTreeMap<Gid, Left>,
     /// The names of both, by what stores list.
     names: BTreeMap<BranchId, Gid>,
+    /// What was found open in a log that was taken, and is under way here.
+    found: BTreeMap<Gid, Left>,
     marks: VecDeque<(StoreName, MarkId)>,
 }
 
@@ -62,6 +64,17 @@ impl Open {
         let open = Self::default();
         left.into_iter().for_each(|left| open.inner().keep(left));
         Arc::new(open)
+    }
+
+    /// What was found open in a log that was taken. What is under way here counts once that is over: nothing of it may be in the log
+    /// any more then, or what its task could not tell it.
+    pub fn adopt(&self, left: Left) {
+        let mut inner = self.inner();
+        if inner.under_way.contains_key(&left.gid) {
+            inner.found.insert(left.gid, left);
+        } else if !inner.left.contains_key(&left.gid) {
+            inner.keep(left);
+        }
     }
 
     /// A transaction begins; no store has been asked yet.
@@ -168,9 +181,12 @@ impl Drop for UnderWay {
         let fate = std::mem::replace(&mut self.fate, Fate::Abort);
         let mut inner = self.open.inner();
         let branches = inner.leave(self.gid);
+        let found = inner.found.remove(&self.gid);
         // Nothing is remembered of what is rolled back: a name that nobody knows is.
         if fate != Fate::Abort {
             inner.keep(Left { gid: self.gid, fate, branches, mark: self.mark.take() });
+        } else if let Some(found) = found {
+            inner.keep(found);
         }
     }
 }
@@ -220,6 +236,22 @@ mod tests {
         open.decided(Gid { log: LogId(1), number: 1 }, Fate::Commit);
         assert!(matches!(open.standing(&id), Standing::Left(Left { fate: Fate::Commit, .. })));
         assert_eq!(Open::new(open.left()).standing(&id), open.standing(&id));
+    }
+
+    #[test]
+    fn what_was_found_in_a_log_counts_once_it_is_not_under_way() {
+        let open = Open::new(Vec::new());
+        let (under_way, id) = begun(&open, 1);
+        let gid = Gid { log: LogId(1), number: 1 };
+        let found = |fate| Left { gid, fate, branches: vec![Named { store: StoreName::new("a"), id }], mark: None };
+        open.adopt(found(Fate::Commit));
+        assert_eq!((open.standing(&id), open.has_left()), (Standing::UnderWay, false));
+        under_way.ended();
+        assert_eq!(open.standing(&id), Standing::Left(found(Fate::Commit)));
+        open.adopt(found(Fate::Abort));
+        assert_eq!(open.left(), [found(Fate::Commit)], "it is known already");
+        open.done(gid);
+        assert_eq!(open.standing(&id), Standing::Unknown);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::failpoint::Point;
 use super::log::{Fate, JournalError, Named, Record};
 use super::open::UnderWay;
 use crate::catalog::commits::{State, Transaction};
-use crate::error::Diagnosis;
+use crate::error::{Diagnosis, sqlstate};
 use crate::stores::commit::{BranchId, Gid, MarkId, MarkOf, Part, Vote};
 use crate::stores::{StoreError, StoreName};
 use crate::telemetry::log::Line;
@@ -29,21 +29,29 @@ const ROLLED_BACK: &str = "Everything was rolled back.";
 
 /// Commits participants that can be committed together.
 pub(super) async fn commit(with: &Coordinator, gid: Gid, sorted: Sorted, asked: &Asked) -> Told {
-    if let Err(refused) = ready(with, &sorted, asked).await {
+    if let Err(refused) = ready(with, gid, &sorted, asked).await {
         return refuse(sorted, refused).await;
     }
     Commit::begin(with, gid, sorted, asked).run().await
 }
 
-/// Whether the log and the table of marks are there.
-async fn ready(with: &Coordinator, sorted: &Sorted, asked: &Asked) -> Result<(), Diagnosis> {
+/// Whether the log and the table of marks are there, and every name is one over which that log decides.
+async fn ready(with: &Coordinator, gid: Gid, sorted: &Sorted, asked: &Asked) -> Result<(), Diagnosis> {
     with.can_commit_several()?;
     for one in &sorted.participants {
-        if one.branch.part() == Part::Last {
-            with.install(&one.store, asked).await?;
+        match one.branch.part() {
+            // Whoever took the log over that named it would roll it back, whatever is decided here.
+            Part::Prepared if one.branch.branch_id(&one.store, gid).log != gid.log => return Err(replaced()),
+            Part::Last => with.install(&one.store, asked).await?,
+            Part::Prepared | Part::Alone(_) => {}
         }
     }
     Ok(())
+}
+
+fn replaced() -> Diagnosis {
+    Diagnosis::new(sqlstate::SERIALIZATION_FAILURE, "the log of commits was replaced while the transaction ran")
+        .with_hint("The transaction may be tried again.")
 }
 
 /// A transaction on its way, in what is open and in what is shown.
@@ -181,6 +189,11 @@ impl<'a> Commit<'a> {
 
     async fn run(mut self) -> Told {
         self.with.points.reached(Point::BeforePrepare).await;
+        if let Some(last) = &self.last {
+            // From here on the log may know of it, and nobody else ends what is in the log.
+            self.life.marked(&last.store);
+            self.life.believe(Fate::AskLast { store: last.store.clone(), hint: last.branch.hint() });
+        }
         let votes = self.prepare().await;
         self.with.points.reached(Point::AfterPrepare).await;
         if let Some(failed) = failure(&votes) {
@@ -264,8 +277,6 @@ impl<'a> Commit<'a> {
     async fn decide_by_last(&mut self) -> Decided {
         let Some(last) = &self.last else { return Decided::Unknown };
         self.with.points.reached(Point::BeforeLastCommit).await;
-        self.life.marked(&last.store);
-        self.life.believe(Fate::AskLast { store: last.store.clone(), hint: last.branch.hint() });
         match last.branch.commit().await {
             Ok(_position) => {
                 self.life.believe(Fate::Commit);
@@ -312,10 +323,17 @@ impl<'a> Commit<'a> {
         let (mut late, mut reason) = (Vec::new(), None);
         for (branch, ended) in promised.iter().zip(ended) {
             if let Err(error) = ended {
-                let store = &branch.one.store;
-                tracing::warn!(gid = %self.gid, %store, error = %Line(&error.to_string()), "a store follows a commit later");
+                let (gid, store, told) = (self.gid, &branch.one.store, error.to_string());
+                if is_missing(&error) {
+                    let error = Line(&told);
+                    tracing::error!(%gid, %store, branch = %branch.id, %error, "a store does not have what it had promised to commit");
+                    reason = Some(format!("store \"{store}\" does not have what it had promised to commit: {told}"));
+                } else {
+                    tracing::warn!(%gid, %store, error = %Line(&told), "a store follows a commit later");
+                    reason.get_or_insert(told);
+                }
+                // Whether it is there is looked at once more.
                 late.extend(branch.one.names.iter().cloned());
-                reason.get_or_insert_with(|| error.to_string());
             }
         }
         let is_recorded = self.last.is_some() || !promised.is_empty();
@@ -356,14 +374,13 @@ impl<'a> Commit<'a> {
         }
         let lost = self.prepared.iter().zip(&votes.each).filter(|(_, vote)| vote.as_ref().is_err_and(is_lost));
         pending.extend(lost.map(|(branch, _)| branch.one.store.clone()));
-        if is_begun && let Err(error) = self.with.journal.append(Record::Abort { gid: self.gid }, false).await {
-            tracing::warn!(gid = %self.gid, error = %Line(&error.to_string()), "the end of a transaction is not in the log of commits");
-        }
         if !pending.is_empty() {
             self.with.wake();
         }
         self.life.ended(|shown| (shown.state, shown.pending) = (State::RolledBack, pending));
-        Told { answer: Err(failed), ending: None }
+        // What the log knows of would be open in it for ever: that nothing was committed needs no record but this.
+        let ending = is_begun.then_some(Ending { gid: self.gid, marks: Vec::new() });
+        Told { answer: Err(failed), ending }
     }
 
     /// Nobody knows whether the decision was made. Nothing that is prepared is ended here: the log or the store that decides tells.
@@ -401,8 +418,18 @@ pub(super) fn undecided(error: &StoreError) -> Diagnosis {
             undecided(&StoreError::ConnectionLost { store: store.clone(), reason: reason.clone() })
         }
         error if is_lost(error) => with_more(Diagnosis::of(error), "Nothing was committed: no decision was made."),
+        error if has_too_few(error) => {
+            with_more(Diagnosis::of(error), ROLLED_BACK).with_hint("Raise max_prepared_transactions in the store.")
+        }
         error => with_more(Diagnosis::of(error), ROLLED_BACK),
     }
+}
+
+/// Whether PostgreSQL has no place for another prepared transaction. The code stands for more, and the message may be in any language:
+/// the name of the setting is in none.
+fn has_too_few(error: &StoreError) -> bool {
+    let StoreError::Remote { sqlstate, detail: Some(detail), .. } = error else { return false };
+    sqlstate == sqlstate::OUT_OF_MEMORY && detail.contains("max_prepared_transactions")
 }
 
 /// Whether what was asked may still happen in the store.
@@ -418,6 +445,11 @@ fn is_lost(error: &StoreError) -> bool {
         | StoreError::Unsupported { .. }
         | StoreError::ReadOnly { .. } => false,
     }
+}
+
+/// Whether a store says that it has no such branch: somebody else has ended it, or the store has lost it.
+fn is_missing(error: &StoreError) -> bool {
+    matches!(error, StoreError::Remote { sqlstate, .. } if sqlstate == sqlstate::UNDEFINED_OBJECT)
 }
 
 /// Whether an error of a commit says that nothing was committed. What may be said of a server that stops, or of a connection, says

@@ -18,8 +18,9 @@ pub mod retention;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +28,7 @@ use super::coordinator::Coordinator;
 use super::log::table::{TableLog, Taken};
 use super::log::{Fate, Left, Record};
 use super::open::Standing;
-use crate::catalog::commits::Commits;
+use crate::catalog::commits::{Commits, State};
 use crate::stores::commit::{BranchId, Gid, LogId, MarkId};
 use crate::stores::{Connector, StoreName};
 use crate::telemetry::audit::Audit;
@@ -37,6 +38,9 @@ use crate::telemetry::log::Line;
 const SOON: Duration = Duration::from_secs(5);
 /// How long it is otherwise: what nothing is remembered of is found so.
 const LATER: Duration = Duration::from_secs(60);
+/// For how long rounds follow one another soon after a start, and after one was asked for: a branch that was lost on its way may be
+/// prepared after the round, and be held for a while.
+const WATCH: Duration = Duration::from_secs(60);
 /// Marks that are removed in one round.
 const MARKS_AT_ONCE: usize = 1_000;
 
@@ -56,25 +60,39 @@ pub struct Recovery {
     /// The log, where other instances have logs beside it.
     table: Option<Arc<TableLog>>,
     audit: Arc<Audit>,
-    /// What was open in logs that were taken over.
-    adopted: Mutex<BTreeMap<Gid, Left>>,
+    /// The last time that each log was taken.
+    takes: Mutex<BTreeMap<LogId, Take>>,
     /// Sagas of which it was said that they wait for help.
     told: Mutex<BTreeSet<Gid>>,
     /// Stores that have had marks since the start.
     marked: Mutex<BTreeSet<StoreName>>,
 }
 
+/// What a log says that was taken, of what was begun before.
+#[derive(Debug)]
+struct Take {
+    /// The first number after it.
+    first: u64,
+    /// What is decided to commit, of all with lower numbers.
+    committed: BTreeSet<Gid>,
+}
+
 impl fmt::Debug for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recovery").field("adopted", &self.adopted).finish_non_exhaustive()
+        f.debug_struct("Recovery").field("takes", &self.takes).finish_non_exhaustive()
     }
+}
+
+/// How long it is to the next round, so long after the last one that was asked for.
+fn pause(has_open: bool, asked: Duration) -> Duration {
+    if has_open || asked < WATCH { SOON } else { LATER }
 }
 
 impl Recovery {
     /// One for the commits of a coordinator. `table` is its log, where that is one of several.
     pub fn new(coordinator: Arc<Coordinator>, stores: Stores, table: Option<Arc<TableLog>>, audit: Arc<Audit>) -> Arc<Self> {
-        let (adopted, told, marked) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Arc::new(Self { coordinator, stores, table, audit, adopted, told, marked })
+        let (takes, told, marked) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Self { coordinator, stores, table, audit, takes, told, marked })
     }
 
     /// What is shown of commits.
@@ -84,12 +102,13 @@ impl Recovery {
 
     /// Rounds until `stop`: when one is asked for, when a store has come back, and from time to time.
     pub async fn run(self: Arc<Self>, mut wake: mpsc::Receiver<()>, mut versions: watch::Receiver<u64>, stop: CancellationToken) {
+        let mut asked = Instant::now();
         loop {
-            let pause = if self.has_open() { SOON } else { LATER };
+            let pause = pause(self.has_open(), asked.elapsed());
             // Cancel-safe: nothing is taken that a round would not look for itself.
             tokio::select! {
                 () = stop.cancelled() => return,
-                Some(()) = wake.recv() => {}
+                Some(()) = wake.recv() => asked = Instant::now(),
                 changed = versions.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(pause) => {}
             }
@@ -103,9 +122,7 @@ impl Recovery {
 
     /// Whether something waits for being ended.
     pub fn has_open(&self) -> bool {
-        self.coordinator.open().has_left()
-            || !self.adopted().is_empty()
-            || self.shown().in_doubt().iter().any(|doubt| doubt.is_ours)
+        self.coordinator.open().has_left() || self.shown().in_doubt().iter().any(|doubt| doubt.is_ours)
     }
 
     /// One round.
@@ -124,55 +141,77 @@ impl Recovery {
         self.forget_marks().await;
     }
 
-    /// Everything that is to be ended, but for what is under way.
+    /// Everything that is to be ended, but for what is under way. Of a log in a table only while it is in that log and the log is ours:
+    /// whoever has it otherwise ends it.
     fn open_now(&self) -> Vec<Left> {
-        let open = self.coordinator.open();
-        let mut left = open.left();
-        let known: BTreeSet<Gid> = left.iter().map(|left| left.gid).collect();
-        let adopted = self.adopted().clone();
-        left.extend(adopted.into_values().filter(|left| !known.contains(&left.gid) && !open.is_under_way(left.gid)));
+        let mut left = self.coordinator.open().left();
+        if let Some(table) = &self.table {
+            left.retain(|left| left.fate == Fate::Unwritten || table.is_open(left.gid));
+        }
         left
+    }
+
+    /// Whether a transaction is ours to be ended, as far as its log says now.
+    async fn is_still_ours(&self, gid: Gid) -> bool {
+        let Some(table) = &self.table else { return true };
+        table.still_holds(gid.log).await && table.is_open(gid)
     }
 
     /// What is known of a branch.
     fn standing(&self, id: &BranchId) -> Standing {
-        match self.coordinator.open().standing(id) {
-            Standing::Unknown => {
-                let adopted = self.adopted();
-                let found = adopted.values().find(|left| left.branches.iter().any(|branch| branch.id == *id)).cloned();
-                drop(adopted);
-                found.map_or(Standing::Unknown, |left| {
-                    if self.coordinator.open().is_under_way(left.gid) { Standing::UnderWay } else { Standing::Left(left) }
-                })
-            }
-            known => known,
-        }
+        self.coordinator.open().standing(id)
     }
 
-    /// Takes what was open in logs that have been taken, and those that are of others now.
+    /// Takes what was open in logs that have been taken, and leaves those that are of others now.
     fn adopt(&self, given_up: &BTreeSet<LogId>) {
         let Some(table) = &self.table else { return };
         for log in given_up {
             table.give_up(*log);
         }
-        for Taken { log, left } in table.taken() {
-            let open = self.coordinator.open();
-            // Now it is known what is in the log.
-            for unwritten in open.left().into_iter().filter(|open| open.fate == Fate::Unwritten && open.gid.log == log) {
-                let found = left.iter().find(|left| left.gid == unwritten.gid).map(|left| left.fate.clone());
-                open.decided(unwritten.gid, found.unwrap_or(Fate::Abort));
-            }
-            let known: BTreeSet<Gid> = open.left().into_iter().map(|left| left.gid).collect();
-            let mut adopted = self.adopted();
-            adopted.extend(left.into_iter().filter(|left| !known.contains(&left.gid)).map(|left| (left.gid, left)));
+        for Taken { log, first, left } in table.taken() {
+            let committed = left.iter().filter(|left| left.fate == Fate::Commit).map(|left| left.gid).collect();
+            self.takes().insert(log, Take { first, committed });
+            left.into_iter().for_each(|left| self.coordinator.adopt(left));
         }
+        for left in self.coordinator.open().left() {
+            if left.fate == Fate::Unwritten {
+                self.read_again(left.gid);
+            } else if table.holds(left.gid.log) && !table.is_open(left.gid) {
+                self.ended_elsewhere(&left);
+            }
+        }
+    }
+
+    /// It is known what is in the log about a decision, if the log was taken after it was sent there.
+    fn read_again(&self, gid: Gid) {
+        let takes = self.takes();
+        let Some(take) = takes.get(&gid.log).filter(|take| gid.number < take.first) else { return };
+        let fate = if take.committed.contains(&gid) { Fate::Commit } else { Fate::Abort };
+        drop(takes);
+        self.coordinator.open().decided(gid, fate);
+    }
+
+    /// Our log has nothing more of it: whoever had the log meanwhile has ended it, or it was never decided.
+    fn ended_elsewhere(&self, left: &Left) {
+        self.coordinator.open().done(left.gid);
+        self.told().remove(&left.gid);
+        self.shown().change(left.gid, |shown| match left.fate {
+            Fate::Commit | Fate::Abort => {
+                shown.pending.clear();
+                shown.state = if left.fate == Fate::Commit { State::Committed } else { State::RolledBack };
+            }
+            Fate::AskLast { .. } | Fate::Saga(_) | Fate::Unwritten => {
+                shown.error = Some("another instance has had its log, and has ended it".to_owned());
+            }
+        });
     }
 
     /// Proves which logs are ours, and takes over those of dead instances that have branches in our stores.
     async fn look_after_logs(&self, seen: &listing::Seen) -> listing::Logs {
         let own = self.coordinator.journal().numbers().log();
         let Some(table) = &self.table else { return listing::Logs::of_one(own) };
-        let (logs, given_up) = listing::logs(table, seen).await;
+        let open = self.coordinator.open().left().iter().map(|left| left.gid.log).collect();
+        let (logs, given_up) = listing::logs(table, seen, open).await;
         self.adopt(&given_up);
         logs
     }
@@ -180,9 +219,6 @@ impl Recovery {
     /// More is known of how a transaction ends.
     fn decided(&self, gid: Gid, fate: &Fate) {
         self.coordinator.open().decided(gid, fate.clone());
-        if let Some(left) = self.adopted().get_mut(&gid) {
-            left.fate = fate.clone();
-        }
     }
 
     /// A transaction has ended everywhere. Where the log cannot be told, the next round finds the same.
@@ -192,7 +228,6 @@ impl Recovery {
             return false;
         }
         self.coordinator.open().done(gid);
-        self.adopted().remove(&gid);
         self.told().remove(&gid);
         for (store, mark) in marks {
             self.coordinator.open().forget_later(store, mark);
@@ -200,23 +235,26 @@ impl Recovery {
         true
     }
 
-    /// Removes marks of transactions whose end is on disk.
+    /// Removes marks of transactions whose end is on disk. Each is told to the log once more and waited for: what was told before may have
+    /// been lost with its log, and a transaction without its marks would be undone by whoever finds it there.
     async fn forget_marks(&self) {
         let open = self.coordinator.open();
         let marks = open.take_marks(MARKS_AT_ONCE);
         self.marked().extend(marks.iter().map(|(store, _)| store.clone()));
-        let ends: BTreeMap<LogId, Gid> = marks.iter().map(|(_, mark)| (mark.gid.log, mark.gid)).collect();
-        let mut sure = BTreeSet::new();
-        for (log, gid) in ends {
-            // What was given to the log before is on disk with it.
-            match self.coordinator.journal().append(Record::Done { gid }, true).await {
-                Ok(()) => drop(sure.insert(log)),
-                Err(error) => tracing::debug!(%log, error = %Line(&error.to_string()), "marks are kept for now"),
+        let gids: BTreeSet<Gid> = marks.iter().map(|(_, mark)| mark.gid).collect();
+        let journal = self.coordinator.journal();
+        let written = join_all(gids.into_iter().map(|gid| async move {
+            let outcome = journal.append(Record::Done { gid }, true).await;
+            if let Err(error) = &outcome {
+                tracing::debug!(%gid, error = %Line(&error.to_string()), "marks are kept for now");
             }
-        }
+            outcome.is_ok().then_some(gid)
+        }))
+        .await;
+        let sure: BTreeSet<Gid> = written.into_iter().flatten().collect();
         let mut by_store: BTreeMap<StoreName, Vec<MarkId>> = BTreeMap::new();
         for (store, mark) in marks {
-            if sure.contains(&mark.gid.log) {
+            if sure.contains(&mark.gid) {
                 by_store.entry(store).or_default().push(mark);
             } else {
                 open.forget_later(store, mark);
@@ -233,8 +271,8 @@ impl Recovery {
         }
     }
 
-    fn adopted(&self) -> MutexGuard<'_, BTreeMap<Gid, Left>> {
-        self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn takes(&self) -> MutexGuard<'_, BTreeMap<LogId, Take>> {
+        self.takes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn marked(&self) -> MutexGuard<'_, BTreeSet<StoreName>> {

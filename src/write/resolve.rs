@@ -3,13 +3,13 @@
 //!
 //! **Invariants:** what is under way here is left alone; what is decided ends as it was decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::future::join_all;
 
-use super::coordinator::Coordinator;
-use super::log::{Fate, Record, SagaLeft};
+use super::coordinator::{Coordinator, with_more};
+use super::log::{Fate, Left, Record, SagaLeft};
 use super::open::Standing;
 use crate::catalog::commits::State;
 use crate::error::{Diagnosis, sqlstate};
@@ -91,6 +91,15 @@ fn branches_of(with: &Coordinator, gid: Gid) -> Vec<BranchId> {
     left.flat_map(|left| left.branches.into_iter().map(|branch| branch.id)).collect()
 }
 
+/// What the stores hold, and what was ended of it.
+#[derive(Default)]
+struct Found {
+    /// Stores that have told what they hold.
+    answered: BTreeSet<StoreName>,
+    listed: BTreeSet<BranchId>,
+    ended: BTreeSet<BranchId>,
+}
+
 async fn end_branches(
     with: &Coordinator,
     stores: &BTreeMap<StoreName, Arc<dyn Connector>>,
@@ -98,7 +107,7 @@ async fn end_branches(
     (is_meant, verdict): (Meant<'_>, Verdict),
 ) -> Result<Vec<StoreName>, Diagnosis> {
     let lists = stores.iter().map(|(store, connector)| async move { (store, connector, connector.in_doubt().await) });
-    let (mut ended, mut unheard) = (Vec::new(), None);
+    let (mut found, mut ended_in, mut unheard, mut failed) = (Found::default(), Vec::new(), None, None);
     for (store, connector, list) in join_all(lists).await {
         let listed = match list {
             Ok(listed) => listed,
@@ -107,28 +116,101 @@ async fn end_branches(
                 continue;
             }
         };
+        found.answered.insert(store.clone());
+        found.listed.extend(listed.iter().map(|listed| listed.id));
         for InDoubt { id, .. } in listed.into_iter().filter(|listed| is_meant(&listed.id)) {
-            // After the list: a name is entered before its store prepares.
-            check(with, name, &id, verdict)?;
-            match connector.resolve(&id, verdict).await.map_err(|error| Diagnosis::of(&error))? {
-                Resolved::Done => {
-                    tracing::warn!(%store, branch = %id, ?verdict, "a branch was ended by hand");
-                    ended.push(store.clone());
+            match end_branch(with, name, (connector, &id), verdict).await {
+                Ok(resolved) => {
+                    found.ended.insert(id);
+                    // Two stores of one server list the same branches.
+                    if resolved == Resolved::Done {
+                        tracing::warn!(%store, branch = %id, ?verdict, "a branch was ended by hand");
+                        ended_in.push(store.clone());
+                    }
                 }
-                // Two stores of one server list the same branches.
-                Resolved::Gone => {}
-                Resolved::Busy => return Err(in_use(name)),
+                // The others are ended all the same.
+                Err(told) => {
+                    failed.get_or_insert(told);
+                }
             }
         }
     }
+    end_transactions(with, stores, &found, verdict).await;
     with.wake();
-    if ended.is_empty() { Err(unheard.map_or_else(|| nowhere(name), |error| Diagnosis::of(&error))) } else { Ok(ended) }
+    if let Some(told) = failed {
+        return Err(with_stores(told, &ended_in));
+    }
+    if ended_in.is_empty() { Err(unheard.map_or_else(|| nowhere(name), |error| Diagnosis::of(&error))) } else { Ok(ended_in) }
+}
+
+/// What has failed, and where something was ended before.
+fn with_stores(told: Diagnosis, ended_in: &[StoreName]) -> Diagnosis {
+    if ended_in.is_empty() {
+        return told;
+    }
+    let stores: Vec<String> = ended_in.iter().map(|store| format!("\"{store}\"")).collect();
+    with_more(told, &format!("It was ended in {}.", stores.join(", ")))
+}
+
+/// Ends a branch that a store has listed.
+async fn end_branch(
+    with: &Coordinator,
+    name: &str,
+    (connector, id): (&Arc<dyn Connector>, &BranchId),
+    verdict: Verdict,
+) -> Result<Resolved, Diagnosis> {
+    // After the list: a name is entered before its store prepares.
+    check(with, name, id, verdict)?;
+    match connector.resolve(id, verdict).await {
+        Ok(Resolved::Busy) => Err(in_use(name)),
+        Ok(resolved) => Ok(resolved),
+        Err(error) => Err(Diagnosis::of(&error)),
+    }
+}
+
+/// Tells the log of those that have ended everywhere with this, and would wait for their decision for ever. What is decided is looked
+/// after by the next round.
+async fn end_transactions(with: &Coordinator, stores: &BTreeMap<StoreName, Arc<dyn Connector>>, found: &Found, verdict: Verdict) {
+    for left in with.open().left() {
+        let is_undecided = matches!(left.fate, Fate::AskLast { .. } | Fate::Unwritten);
+        let is_touched = left.branches.iter().any(|branch| found.ended.contains(&branch.id));
+        if !is_undecided || !is_touched || !has_ended(stores, &left, found, verdict).await {
+            continue;
+        }
+        let gid = left.gid;
+        if let Err(error) = with.journal().append(Record::Done { gid }, true).await {
+            tracing::warn!(%gid, error = %Line(&error.to_string()), "the end of a transaction is not in the log of commits");
+            continue;
+        }
+        with.open().done(gid);
+        with.shown().change(gid, |shown| {
+            shown.pending.clear();
+            shown.state = if verdict == Verdict::Commit { State::Committed } else { State::RolledBack };
+            shown.error = Some("it was ended by hand".to_owned());
+        });
+    }
+}
+
+/// Whether no store has a branch of it any more. One that lists none says so once more.
+async fn has_ended(stores: &BTreeMap<StoreName, Arc<dyn Connector>>, left: &Left, found: &Found, verdict: Verdict) -> bool {
+    for branch in left.branches.iter().filter(|branch| !found.ended.contains(&branch.id)) {
+        let is_asked = found.answered.contains(&branch.store) && !found.listed.contains(&branch.id);
+        let Some(connector) = stores.get(&branch.store).filter(|_| is_asked) else { return false };
+        if !matches!(connector.resolve(&branch.id, verdict).await, Ok(Resolved::Done | Resolved::Gone)) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Whether a branch may be ended so.
 fn check(with: &Coordinator, name: &str, id: &BranchId, verdict: Verdict) -> Result<(), Diagnosis> {
     let decided = match with.open().standing(id) {
         Standing::UnderWay => return Err(in_use(name)),
+        // Its log was taken a moment ago, and nobody has looked yet what is in it.
+        Standing::Unknown if !with.journal().is_read() => return Err(in_use(name)),
+        // Of what is committed our log would know.
+        Standing::Unknown if with.journal().decides(id.log) => Verdict::Abort,
         Standing::Unknown => return Ok(()),
         Standing::Left(left) => match left.fate {
             Fate::Commit => Verdict::Commit,
@@ -185,7 +267,7 @@ fn in_use(name: &str) -> Diagnosis {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fakes::{Stage, first, lost, remote};
+    use super::super::fakes::{Stage, first, lost, remote, unknown};
     use super::*;
     use crate::stores::commit::{LogId, Part};
     use crate::write::coordinator::Several;
@@ -232,6 +314,58 @@ mod tests {
                 Some(if name.len() > 43 { "22" } else { "55" })
             );
         }
+    }
+
+    #[tokio::test]
+    async fn what_our_log_does_not_know_is_rolled_back() {
+        let stage = Stage::new();
+        let branch = first().of_store(&StoreName::new("a"));
+        stage.doubts(branch);
+        for name in [branch.to_string(), first().to_string()] {
+            assert_eq!(resolve(&stage, &name, "commit").await, Err("55000".to_owned()));
+        }
+        assert!(stage.calls.all().is_empty());
+        assert_eq!(resolve(&stage, &branch.to_string(), "abort").await, Ok(vec!["a".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_over_ends_as_its_log_says() {
+        let stage = Stage::new();
+        let (branch, gid) = (other(), Gid { log: LogId(0xbb), number: 9 });
+        let named = crate::write::log::Named { store: StoreName::new("a"), id: branch };
+        stage.coordinator.adopt(Left { gid, fate: Fate::Commit, branches: vec![named], mark: None });
+        stage.doubts(branch);
+        assert_eq!(resolve(&stage, &branch.to_string(), "abort").await, Err("55000".to_owned()));
+        assert_eq!(stage.coordinator.shown().get(gid).unwrap().state, State::Committing);
+        assert_eq!(resolve(&stage, &branch.to_string(), "commit").await, Ok(vec!["a".to_owned()]));
+        assert!(stage.coordinator.open().has_left(), "the next round tells the log");
+    }
+
+    #[tokio::test]
+    async fn what_has_ended_everywhere_by_hand_waits_for_nothing_more() {
+        let stage = Stage::new();
+        let last = stage.branch("c", Part::Last).fails("commit", unknown());
+        stage.commit(vec![stage.branch("a", Part::Prepared), last]).await.unwrap_err();
+        let branch = first().of_store(&StoreName::new("a"));
+        stage.doubts(branch);
+        assert!(stage.coordinator.open().has_left());
+        assert_eq!(resolve(&stage, &first().to_string(), "abort").await, Ok(vec!["a".to_owned()]));
+        assert!(!stage.coordinator.open().has_left());
+        assert_eq!(stage.state().0, State::RolledBack);
+        assert_eq!(stage.settled().await.last().map(String::as_str), Some("log done!"));
+    }
+
+    #[tokio::test]
+    async fn a_branch_that_is_refused_does_not_keep_others_from_being_ended() {
+        let mut stage = Stage::new();
+        stage.resolves_with("a", lost());
+        stage.doubts(other());
+        stage.doubts_in("b", other());
+        let name = other().to_string();
+        let told = by_hand(&stage.coordinator, stage.stores(), &name, "abort").await.unwrap_err();
+        assert_eq!(told.sqlstate, "08006");
+        assert!(told.detail.unwrap().ends_with("It was ended in \"b\"."));
+        assert_eq!(stage.calls.all(), [format!("a resolve {name} Abort"), format!("b resolve {name} Abort")]);
     }
 
     #[tokio::test]

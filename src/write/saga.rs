@@ -50,7 +50,8 @@ pub trait Compensator: Send + Sync {
 /// after an error.
 ///
 /// # Errors
-/// What keeps a step from being undone; the log and `saga` say which.
+/// What keeps a step from being undone. Where somebody has to help, the log and `saga` say which step is stuck; a store that is away, or
+/// busy, is asked again by whoever calls next.
 pub async fn go_back(journal: &dyn Journal, compensator: &dyn Compensator, gid: Gid, saga: &mut SagaLeft) -> Result<(), Diagnosis> {
     let order: Vec<u16> = saga.stepped.iter().rev().filter(|step| !saga.undone.contains(step)).copied().collect();
     for step in order {
@@ -59,6 +60,10 @@ pub async fn go_back(journal: &dyn Journal, compensator: &dyn Compensator, gid: 
             Ok(()) => {
                 saga.undone.insert(step);
                 note(journal, Record::Undone { gid, step }, false).await;
+            }
+            Err(told) if passes(&told.sqlstate) => {
+                tracing::warn!(%gid, step, store = %logged.store, error = %Line(&told.message), "a step of a saga is undone later");
+                return Err(told);
             }
             Err(told) => {
                 let reason = told.message.clone();
@@ -71,6 +76,12 @@ pub async fn go_back(journal: &dyn Journal, compensator: &dyn Compensator, gid: 
     }
     saga.stuck = None;
     Ok(())
+}
+
+/// Whether an error is one that goes by: of a connection, of a server that stops or has too much to do, of a conflict, of a lock.
+fn passes(code: &str) -> bool {
+    let class = code.get(..2).unwrap_or_default();
+    ["08", "40", "53", "57"].contains(&class) || code == sqlstate::LOCK_NOT_AVAILABLE
 }
 
 async fn undo(compensator: &dyn Compensator, role: &str, step: &LoggedStep, mark: MarkId) -> Result<(), Diagnosis> {
@@ -287,7 +298,8 @@ impl<'a> Saga<'a> {
             Err(failed) => {
                 let message = failed.message.clone();
                 self.life.leave(|shown| shown.error = Some(message));
-                let sentence = format!("A step before could not be undone: {}.", failed.message);
+                let how = if self.left.stuck.is_some() { "could not be undone" } else { "is undone later" };
+                let sentence = format!("A step before {how}: {}.", failed.message);
                 let hint = format!("Its name is {}: tributary.in_doubt tells what is left.", self.gid);
                 Told { answer: Err(with_more(refused, &sentence).with_hint(hint)), ending: None }
             }

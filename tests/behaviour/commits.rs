@@ -288,6 +288,13 @@ async fn settings_of_commits_are_shown_and_checked() {
     for sql in ["CALL tributary.resolve('nothing', 'commit')", "CALL tributary.resolve('tributary:0:0', 'commit')"] {
         assert!(["22023", "22P02", "42704"].contains(&session.failure(sql).await.code.as_str()), "{sql}");
     }
+    // Who may not decide is told of.
+    let guest = proxy::connect(&server, proxy::GUEST).await;
+    assert_eq!(guest.failure("CALL tributary.resolve('tributary:0:0', 'commit')").await.code, "42501");
+    let file = place.path().join(".state/audit.jsonl");
+    let is_it = |line: &str| line.contains("\"resolve\"") && line.contains("\"42501\"");
+    let told = async || std::fs::read_to_string(&file).unwrap_or_default().lines().any(is_it).then_some(());
+    eventually("the line of who was refused", told).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

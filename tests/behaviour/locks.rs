@@ -207,3 +207,84 @@ async fn rows_of_mariadb_are_locked_by_it() {
     let server = place.serve().await;
     two_sessions(&server, "crew.stock").await;
 }
+
+/// Workers that take the next job each, over one store with an empty table of jobs.
+async fn a_queue(server: &Server, jobs: &str) {
+    let (session, other) = (proxy::connect(server, OWNER).await, proxy::connect(server, OWNER).await);
+    session.answer(&format!("INSERT INTO {jobs} (id, n) VALUES (1, 10), (2, 10), (3, 10), (4, 20)")).await;
+    let next = format!("SELECT id FROM {jobs} WHERE n = 10 ORDER BY id DESC LIMIT 1 FOR UPDATE SKIP LOCKED");
+    session.answer("BEGIN").await;
+    other.answer("BEGIN").await;
+    assert_eq!(session.answer(&next).await, "3");
+    assert_eq!(other.answer(&next).await, "2", "others find what is left");
+    assert_eq!(session.answer(&next.replace("LIMIT 1", "LIMIT 1 OFFSET 1")).await, "1", "its own rows are not left out");
+    session.answer("ROLLBACK").await;
+    other.answer("ROLLBACK").await;
+    // Only the row that is given back is locked.
+    session.answer("BEGIN").await;
+    session.answer(&format!("SELECT id FROM {jobs} ORDER BY n DESC, id LIMIT 1 FOR UPDATE")).await;
+    let free = format!("SELECT id FROM {jobs} WHERE id IN (1, 2, 3, 4) ORDER BY id FOR UPDATE SKIP LOCKED");
+    if jobs.starts_with("shop.") {
+        assert_eq!(other.answer(&free).await, "1\n2\n3");
+    }
+    session.answer("ROLLBACK").await;
+    for (sql, what) in [
+        (format!("SELECT id FROM {jobs} ORDER BY id + n LIMIT 1 FOR UPDATE SKIP LOCKED"), "rows that the query does not give back"),
+        (format!("SELECT id FROM {jobs} j WHERE id + n = 11 FOR UPDATE SKIP LOCKED"), "rows that the query does not give back"),
+        (
+            format!("SELECT id, (SELECT count(*) FROM {jobs}) FROM {jobs} WHERE id = 4 FOR UPDATE SKIP LOCKED"),
+            "a table that the query reads more than once",
+        ),
+        (
+            format!("SELECT a.id FROM {jobs} a JOIN {jobs} b ON b.n = a.n WHERE a.id = 1 FOR UPDATE OF a SKIP LOCKED"),
+            "a table that the query reads more than once",
+        ),
+        (
+            format!("SELECT id FROM {jobs} a WHERE NOT EXISTS (SELECT 1 FROM {jobs} b WHERE b.id < a.id) FOR UPDATE SKIP LOCKED"),
+            "a table that the query reads more than once",
+        ),
+    ] {
+        let failure = session.failure(&sql).await;
+        let message = format!("FOR UPDATE SKIP LOCKED of {what} is not supported");
+        assert_eq!((failure.code.as_str(), failure.message), ("0A000", message), "{sql}");
+    }
+    let twice = format!("SELECT id, (SELECT count(*) FROM {jobs}) FROM {jobs} WHERE id = 4 FOR SHARE NOWAIT");
+    let failure = session.failure(&twice).await;
+    assert_eq!(failure.message, "FOR SHARE NOWAIT of a table that the query reads more than once is not supported");
+    assert_eq!(session.answer(&twice.replace(" NOWAIT", "")).await, "4|4", "who waits may read it twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_postgres_take_the_next_job_each() {
+    let place = Place::new();
+    let postgres = support::postgres().await;
+    let database = proxy::fresh(postgres, "CREATE TABLE jobs (id int PRIMARY KEY, n int)").await;
+    place.postgres("shop", postgres, &database, "");
+    let server = place.serve().await;
+    a_queue(&server, "shop.jobs").await;
+    // NULL has its place in the order of the store too.
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("INSERT INTO shop.jobs VALUES (9, NULL)").await;
+    for (order, expected) in [("n, id", "1"), ("n DESC, id", "9"), ("n NULLS FIRST", "9"), ("n DESC NULLS LAST", "4")] {
+        let sql = format!("SELECT id FROM shop.jobs ORDER BY {order} LIMIT 1 FOR UPDATE SKIP LOCKED");
+        assert_eq!(session.answer(&sql).await, expected, "{order}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_mariadb_take_the_next_job_each() {
+    let place = Place::new();
+    let mariadb = support::mariadb().await;
+    let database = mariadb.fresh_database().await.unwrap();
+    let mut owner = endless::direct(mariadb, &database).await;
+    owner.execute("CREATE TABLE jobs (id int PRIMARY KEY, n int)").await.unwrap();
+    place.mariadb("crew", mariadb, &database, "");
+    let server = place.serve().await;
+    a_queue(&server, "crew.jobs").await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("INSERT INTO crew.jobs VALUES (9, NULL)").await;
+    for (order, expected) in [("n, id", "1"), ("n DESC, id", "9"), ("n NULLS FIRST", "9"), ("n DESC NULLS LAST", "4")] {
+        let sql = format!("SELECT id FROM crew.jobs ORDER BY {order} LIMIT 1 FOR UPDATE SKIP LOCKED");
+        assert_eq!(session.answer(&sql).await, expected, "{order}");
+    }
+}

@@ -17,6 +17,15 @@ async fn settings_are_set_local_reset_and_discarded() {
     session.answer("COMMIT").await;
     assert_eq!(shown("timezone").await, "Europe/Berlin");
     session.answer("BEGIN; SET TimeZone = 'Asia/Tokyo'; ROLLBACK").await;
+    // Hours are counted to the east, and zones as POSIX writes them to the west.
+    for (zone, shown) in
+        [("5.5", "05:30:00+05:30"), ("<+05:30>-05:30", "05:30:00+05:30"), ("+05:30", "18:30:00-05:30"), ("EST5", "19:00:00-05")]
+    {
+        session.answer(&format!("BEGIN; SET LOCAL TimeZone = '{zone}'")).await;
+        let told = session.answer("SELECT timestamptz '2024-01-01 00:00+00'").await;
+        assert!(told.ends_with(shown), "{zone}: {told}");
+        session.answer("ROLLBACK").await;
+    }
     assert_eq!(shown("timezone").await, "Europe/Berlin");
     assert_eq!(session.answer("SELECT current_setting('TimeZone')").await, "Europe/Berlin");
     session.answer("RESET timezone").await;

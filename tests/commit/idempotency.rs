@@ -83,6 +83,20 @@ async fn a_key_of_postgres_answers_with_the_tags_of_the_first_time() {
     key("one").await;
     let refused = session.execute(&by_client, &[&8_i64]).await.unwrap_err();
     assert_eq!(refused.code().map(|code| code.code()), Some("22023"));
+    // So is the same EXECUTE of something that was prepared anew, and a statement under other settings.
+    session.answer("PREPARE p AS UPDATE pg.accounts SET balance = balance + $1 WHERE _id = 10").await;
+    for _ in 0..2 {
+        key("prepared").await;
+        session.answer("EXECUTE p (1)").await;
+    }
+    session.answer("DEALLOCATE p; PREPARE p AS UPDATE pg.accounts SET balance = balance - $1 WHERE _id = 10").await;
+    key("prepared").await;
+    assert_eq!(session.failure("EXECUTE p (1)").await.code, "22023");
+    session.answer("SET TimeZone = 'Asia/Tokyo'").await;
+    key("three").await;
+    assert_eq!(session.failure(change).await.code, "22023");
+    session.answer("RESET TimeZone").await;
+    assert_eq!(session.answer("SELECT balance FROM pg.accounts WHERE _id = 10").await, "1001");
     // The key was for that transaction alone.
     assert_eq!(session.execute(&by_client, &[&7_i64]).await.unwrap(), 1);
     assert_eq!(session.answer(seen).await, "1001\n1014");
@@ -116,6 +130,38 @@ async fn a_key_of_postgres_answers_with_the_tags_of_the_first_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_looked_for_in_postgres_is_not_looked_for_in_mariadb() {
+    let stage = Stage::start_with(&["pg", "maria"], KEYED, "").await;
+    let session = stage.session().await;
+    session.answer("SET tributary.idempotency_key = 'k'").await;
+    session.answer("BEGIN; SAVEPOINT s").await;
+    session.answer("UPDATE pg.accounts SET balance = balance - 1 WHERE _id = 1").await;
+    session.answer("ROLLBACK TO s").await;
+    let refused = session.rows("UPDATE maria.accounts SET balance = balance + 1 WHERE _id = 1").await.unwrap_err();
+    assert_eq!((refused.code.as_str(), refused.message.contains("\"pg\"")), ("55000", true), "{refused:?}");
+    session.answer("ROLLBACK").await;
+    assert_eq!(session.answer(SEEN).await, "1000|1000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_failed_behind_a_savepoint_of_postgres_fails_again_the_same_way() {
+    let stage = Stage::start_with(&["pg"], KEYED, "").await;
+    let session = stage.session().await;
+    for last in ["single store: pg", "repeated: k"] {
+        session.answer("SET tributary.idempotency_key = 'k'").await;
+        session.answer("BEGIN").await;
+        session.answer("INSERT INTO pg.moves VALUES (1, 1, 1)").await;
+        session.answer("SAVEPOINT s").await;
+        assert_eq!(session.rows("INSERT INTO pg.moves VALUES (1, 2, 2)").await.unwrap_err().code, "23505", "{last}");
+        session.answer("ROLLBACK TO s").await;
+        session.answer("INSERT INTO pg.moves VALUES (2, 2, 2)").await;
+        session.answer("COMMIT").await;
+        assert_eq!(session.answer("SHOW tributary.last_commit").await, last);
+        assert_eq!(session.answer("SELECT _id, account FROM pg.moves ORDER BY _id").await, "1|1\n2|2");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_key_of_postgres_cannot_answer_again_is_refused_before_it_is_sent() {
     let stage = Stage::start_with(&["pg"], KEYED, "").await;
     let session = stage.session().await;
@@ -125,6 +171,19 @@ async fn what_a_key_of_postgres_cannot_answer_again_is_refused_before_it_is_sent
     }
     assert_eq!(session.answer("SELECT count(*) FROM pg.accounts").await, "12");
     assert_eq!(session.failure(&format!("SET tributary.idempotency_key = '{}'", "k".repeat(201))).await.code, "22023");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_goes_with_the_statement_of_postgres_that_failed_before_it_began() {
+    let stage = Stage::start_with(&["pg"], KEYED, "").await;
+    let session = stage.session().await;
+    for sql in ["UPDATE pg.nothing SET balance = 0", "UPDATE pg.accounts SET nothing = 0", "UPDATE"] {
+        session.answer("SET tributary.idempotency_key = 'k'").await;
+        session.failure(sql).await;
+        assert_eq!(session.answer("SHOW tributary.idempotency_key").await, "", "{sql}");
+        let shown = "SELECT count(*) FROM pg_settings WHERE name = 'tributary.idempotency_key' AND setting = ''";
+        assert_eq!(session.answer(shown).await, "1", "{sql}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,6 +64,10 @@ async fn an_event_that_cannot_be_is_refused_and_nobody_else_writes_to_the_outbox
     // Nothing says where it belongs.
     session.answer("BEGIN").await;
     assert_eq!(session.rows("SELECT tributary.emit('t', 'k', '{}')").await.unwrap_err().code, "55000");
+    // Rows that are locked are not written.
+    session.answer("ROLLBACK; BEGIN").await;
+    session.answer("SELECT balance FROM pg.accounts WHERE _id = 1 FOR UPDATE").await;
+    assert_eq!(session.rows("CALL tributary.emit('t', 'k', '{}')").await.unwrap_err().code, "55000");
     session.answer("ROLLBACK; BEGIN READ ONLY").await;
     assert_eq!(session.rows("CALL tributary.emit('t', 'k', '{}', 'pg')").await.unwrap_err().code, "25006");
     session.answer("ROLLBACK").await;

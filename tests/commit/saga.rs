@@ -118,13 +118,71 @@ async fn what_cannot_be_taken_back_is_shown_until_somebody_helps() {
     session.answer("CALL tributary.compensate('UPDATE east.accounts SET balance = balance / (balance - balance)')").await;
     session.answer("INSERT INTO west.dog VALUES (1, 1)").await;
     assert!(ask(&session, "COMMIT").await.is_err());
+    let said = session.answer("SHOW tributary.last_commit").await;
     let shown = "SELECT gid FROM tributary.in_doubt WHERE state = 'compensation failed'";
     let gid = eventually("the step that is stuck", async || session.rows(shown).await.unwrap().pop()).await;
+    assert_eq!(said, format!("saga, not undone: {gid}"));
     assert_eq!(session.answer("SELECT balance FROM east.accounts WHERE _id = 1").await, "995");
     session.answer("UPDATE east.accounts SET balance = 1000 WHERE _id = 1").await;
     session.answer(&format!("CALL tributary.resolve('{gid}', 'forget')")).await;
     eventually("an empty list", async || session.rows(shown).await.unwrap().is_empty().then_some(())).await;
     at_rest(&session).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_taken_back_as_triggers_have_made_them_and_not_where_others_may_have_gone_with_them() {
+    let stage = stage("").await;
+    with_references(&stage).await;
+    let tables = "CREATE TABLE tag (_id bigint NOT NULL PRIMARY KEY, v TEXT NOT NULL); INSERT INTO tag VALUES (1, 'one'); \
+        CREATE TRIGGER added AFTER INSERT ON tag BEGIN UPDATE tag SET v = v || '!' WHERE _id = NEW._id; END; \
+        CREATE TRIGGER changed AFTER UPDATE OF v ON tag WHEN NEW.v = 'two' \
+        BEGIN UPDATE tag SET v = 'TWO' WHERE _id = NEW._id; END; \
+        CREATE TABLE keeper (_id bigint NOT NULL PRIMARY KEY); INSERT INTO keeper VALUES (1); \
+        CREATE TABLE pet (_id bigint NOT NULL PRIMARY KEY, keeper bigint REFERENCES keeper ON DELETE CASCADE); \
+        INSERT INTO pet VALUES (1, 1)";
+    crate::support::proxy::sqlite(&stage.place.path().join("east.db"), tables).await;
+    let session = stage.session().await;
+    session.answer("CALL tributary.refresh('east')").await;
+    session.answer(SAGA).await;
+    session.answer("BEGIN").await;
+    session.answer("INSERT INTO east.tag VALUES (2, 'x')").await;
+    session.answer("UPDATE east.tag SET v = 'two' WHERE _id = 1").await;
+    assert_eq!(session.answer("SELECT v FROM east.tag ORDER BY _id").await, "TWO\nx!");
+    session.answer("INSERT INTO west.dog VALUES (1, 1)").await;
+    let refused = session.rows("COMMIT").await.unwrap_err();
+    assert_eq!((refused.code.as_str(), refused.detail.contains("compensated")), ("23503", true), "{refused:?}");
+    assert_eq!(session.answer("SELECT v FROM east.tag").await, "one");
+    session.answer("BEGIN").await;
+    session.answer("DELETE FROM east.keeper").await;
+    session.answer(TO).await;
+    let refused = session.rows("COMMIT").await.unwrap_err();
+    assert_eq!((refused.code.as_str(), refused.message.contains("compensation")), ("0A000", true), "{refused:?}");
+    assert_eq!(session.answer("SELECT (SELECT count(*) FROM east.keeper), (SELECT count(*) FROM east.pet)").await, "1|1");
+    assert_eq!(session.answer(SEEN).await, "1000|1000");
+    at_rest(&session).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_with_a_key_is_never_committed_in_steps() {
+    let keyed = Lines { store: "idempotency = true\n", ..WAL };
+    let stage = Stage::start_with(&["east", "west"], keyed, "").await;
+    let session = stage.session().await;
+    session.answer(SAGA).await;
+    for _ in 0..2 {
+        session.answer("SET tributary.idempotency_key = 'k'").await;
+        session.answer("BEGIN").await;
+        session.answer(FROM).await;
+        assert_eq!(session.rows(TO).await.unwrap_err().code, "0A000");
+        session.answer("ROLLBACK").await;
+        assert_eq!(session.answer(SEEN).await, "1000|1000");
+    }
+    // One store is no saga.
+    for _ in 0..2 {
+        session.answer("SET tributary.idempotency_key = 'k'").await;
+        session.answer(FROM).await;
+        assert_eq!(session.answer(SEEN).await, "995|1000");
+    }
+    assert_eq!(session.answer("SHOW tributary.last_commit").await, "repeated: k");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -104,7 +104,7 @@ async fn what_ends_early_leaves_nothing() {
     client.script(&query("SET statement_timeout = 0")).await;
     client.send(&[query(COPY), some(good), query("SELECT 1")].concat()).await;
     let told: Vec<String> = client.until_ready().await.iter().map(super::client::Answer::shown).collect();
-    assert_eq!(told, ["G", "E FATAL 08P01"]);
+    assert_eq!(told, ["G", "E ERROR 08P01", "E FATAL 08P01"]);
 }
 
 #[tokio::test]
@@ -153,5 +153,28 @@ async fn errors_say_where_they_lie() {
         let error = told.iter().find(|answer| answer.kind == 'E').unwrap();
         assert_eq!(error.field(b'W').as_deref(), Some(context));
     }
+    type Ended<'e> = (&'e str, &'e [u8], &'e [u8], &'e str, &'e str);
+    let ended: [Ended<'_>; 3] = [
+        ("", b"2\ttwo\n3", b"no more\0", "COPY from stdin failed: no more", "COPY notes, line 2"),
+        ("CSV HEADER", b"", b"\0", "COPY from stdin failed: ", "COPY notes, line 1"),
+        ("", b"x\ty\n", b"no more\0", "invalid input syntax for type bigint: \"x\"", "COPY notes, line 1, column n: \"x\""),
+    ];
+    for (options, data, reason, message, context) in ended {
+        let sent = [query(&format!("{COPY} {options}")), some(data), message_of_failure(reason)].concat();
+        client.send(&sent).await;
+        let told = client.until_ready().await;
+        let error = told.iter().find(|answer| answer.kind == 'E').unwrap();
+        assert_eq!((error.field(b'M').as_deref(), error.field(b'W').as_deref()), (Some(message), Some(context)));
+    }
     assert_eq!(rows(&mut client).await, "1|one");
+    client.send(&[query(COPY), some(b"2\ttwo\n"), query("SELECT 1")].concat()).await;
+    let told = client.until_ready().await;
+    let messages: Vec<Option<String>> = told.iter().filter(|answer| answer.kind == 'E').map(|answer| answer.field(b'M')).collect();
+    let first = Some("unexpected message type 0x51 during COPY from stdin".to_owned());
+    assert_eq!(messages.first(), Some(&first));
+    assert_eq!(messages.len(), 2);
+}
+
+fn message_of_failure(reason: &[u8]) -> Vec<u8> {
+    message(b'f', reason)
 }

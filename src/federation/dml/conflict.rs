@@ -76,7 +76,7 @@ pub(super) fn plan(
             return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message).with_hint("For example, ON CONFLICT (column_name)."));
         }
         (OnConflictAction::DoUpdate(DoUpdate { assignments, selection }), ConflictTarget::Columns(key)) => {
-            let assigned = single(target, assignments)?;
+            let assigned = single(scope.setting, (target, None), assignments)?;
             match new_values(scope, target, &assigned)?.filter(|_| selection.is_none()) {
                 Some(values) => Update::Plain(values),
                 None => Update::Computed(Arc::new(upsert::plan(scope, target, (alias, key.as_slice()), (assigned, selection))?)),

@@ -139,7 +139,7 @@ impl Condition {
         // Mistakes are told in the words for conditions; a value for each row is what is needed then.
         scope.plan(select(None, Vec::new(), vec![whole_name(&target, None)?], Some(condition.clone()))?)?;
         let kept = Expr::IsTrue(Box::new(Expr::Nested(Box::new(condition.clone()))));
-        let (outputs, _) = returning::plan(&mut scope, &target, Around::default(), vec![SelectItem::UnnamedExpr(kept)])?;
+        let (outputs, _) = returning::plan(&mut scope, (&target, "COPY"), Around::default(), vec![SelectItem::UnnamedExpr(kept)])?;
         if !scope.parameters.into_types().is_empty() {
             return Err(Diagnosis::new(sqlstate::UNDEFINED_PARAMETER, "there is no parameter $1"));
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_empty_array};
 use arrow::row::{RowConverter, SortField};
@@ -111,11 +111,11 @@ impl Distinct {
     }
 }
 
-/// Keys that are known.
+/// Keys that are known, with the places of their rows.
 pub(super) struct Members {
     types: Vec<Typed>,
     converter: RowConverter,
-    keys: HashSet<Box<[u8]>>,
+    keys: HashMap<Box<[u8]>, usize>,
 }
 
 impl Members {
@@ -127,17 +127,18 @@ impl Members {
         let forms = forms(keys, &types)?;
         let fields = forms.iter().map(|form| SortField::new(form.data_type().clone())).collect();
         let converter = RowConverter::new(fields).map_err(told)?;
-        let keys = converter.convert_columns(&forms).map_err(told)?.iter().map(|key| key.data().into()).collect();
+        let converted = converter.convert_columns(&forms).map_err(told)?;
+        let keys = converted.iter().enumerate().map(|(place, key)| (key.data().into(), place)).collect();
         Ok(Self { types, converter, keys })
     }
 
-    /// Which of some keys are not known.
+    /// The places of the rows with some keys; `None` for a key that is not known.
     ///
     /// # Errors
     /// As [`Members::of`].
-    pub(super) fn lacks(&self, keys: &[ArrayRef]) -> Result<BooleanArray, Diagnosis> {
+    pub(super) fn places(&self, keys: &[ArrayRef]) -> Result<Vec<Option<usize>>, Diagnosis> {
         let converted = self.converter.convert_columns(&forms(keys, &self.types)?).map_err(told)?;
-        Ok(converted.iter().map(|key| Some(!self.keys.contains(key.data()))).collect())
+        Ok(converted.iter().map(|key| self.keys.get(key.data()).copied()).collect())
     }
 }
 

@@ -1,7 +1,6 @@
 //! Rows that a statement has at hand, in the place of a part of a plan that would read them: names and types are those of the part, so
 //! that everything above it means what it would mean over the tables.
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -10,14 +9,12 @@ use arrow::compute::cast;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, TableReference};
-use datafusion::datasource::{MemTable, provider_as_source, source_as_provider};
+use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, TableScan};
 
 use super::super::ast::HIDDEN;
 use super::super::items::refit;
 use super::super::plan::Planned;
-use super::super::provider::StoredTable;
-use super::target::Target;
 
 /// The relation of such rows, which no client can name.
 fn relation() -> TableReference {
@@ -138,22 +135,4 @@ impl Given {
         })?;
         Ok(planned.with_logical(replaced.data))
     }
-}
-
-/// Whether a plan reads the target.
-///
-/// # Errors
-/// None that a caller can cause.
-pub(super) fn reads(plan: &LogicalPlan, target: &Target) -> Result<bool> {
-    let mut reads = false;
-    plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            let provider = source_as_provider(&scan.source)?;
-            let provider: &dyn Any = provider.as_ref();
-            let stored = provider.downcast_ref::<StoredTable>();
-            reads |= stored.is_some_and(|stored| *stored.store() == target.store && stored.table().id == target.table.id);
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(reads)
 }

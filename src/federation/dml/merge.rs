@@ -20,7 +20,7 @@ use super::super::ast::merging::Mark;
 use super::super::ast::name::fold;
 use super::super::ast::volatile;
 use super::super::ast::writing::Word;
-use super::super::plan::{Planned, parse_query};
+use super::super::plan::{Planned, Setting, parse_query};
 use super::super::semantics::typed::Typed;
 use super::assign::{self, Binding, check_changed, check_given};
 use super::assignment::single;
@@ -35,6 +35,8 @@ use super::{Shaped, Work};
 use crate::catalog::Relation;
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::Edit;
+
+const DUPLICATE_ALIAS: &str = "42712";
 
 /// A planned merge: the query gives the target's key, which clause it is, and what is computed.
 #[derive(Debug)]
@@ -109,11 +111,14 @@ pub(super) fn plan(
     }
     let alias = factor(&table)?.1.cloned();
     let target = Target::of(&scope.setting.snapshot, relation, alias.as_ref())?;
+    check_names(&target, &source)?;
     let Some(key) = target.whole_key().map(|key| key.columns.clone()) else {
         let message = format!("table \"{}\" has no key by which rows could be changed one by one", target.relation.name);
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
     };
-    let mut written = clauses.into_iter().map(|clause| written(&target, clause)).collect::<Result<Vec<Clause>, _>>()?;
+    let known = (&target, with.as_ref());
+    let written = clauses.into_iter().map(|clause| written(scope.setting, known, clause));
+    let mut written = written.collect::<Result<Vec<Clause>, Diagnosis>>()?;
     check_reachable(&written)?;
     check_calls(scope, &written)?;
     bind_to_source(scope, &source, (with.as_ref(), written.as_mut_slice()))?;
@@ -134,8 +139,17 @@ pub(super) fn plan(
     Ok(Shaped { target, form, around: Around::default(), returning: None })
 }
 
+/// Refuses a source under the name of the target, as PostgreSQL does.
+fn check_names(target: &Target, source: &TableFactor) -> Result<(), Diagnosis> {
+    if name_of(source).is_none_or(|name| fold(&name) != target.alias) {
+        return Ok(());
+    }
+    let message = format!("name \"{}\" specified more than once", target.alias);
+    Err(Diagnosis::new(DUPLICATE_ALIAS, message).with_detail("The name is used both as MERGE target table and data source."))
+}
+
 /// A clause whose columns are known.
-fn written(target: &Target, clause: MergeClause) -> Result<Clause, Diagnosis> {
+fn written(setting: &Setting, (target, with): (&Target, Option<&With>), clause: MergeClause) -> Result<Clause, Diagnosis> {
     let MergeClause { when_token: _, clause_kind, predicate: condition, action } = clause;
     let is_matched = match clause_kind {
         MergeClauseKind::Matched => true,
@@ -152,7 +166,7 @@ fn written(target: &Target, clause: MergeClause) -> Result<Clause, Diagnosis> {
                 AssignmentTarget::ColumnName(name) => Mark::of(name).is_some(),
                 AssignmentTarget::Tuple(_) => false,
             });
-            if is_nothing { Written::Nothing } else { Written::Update(single(target, assignments)?) }
+            if is_nothing { Written::Nothing } else { Written::Update(single(setting, (target, with), assignments)?) }
         }
         MergeAction::Insert(insert) => inserted(target, insert)?,
     };

@@ -30,6 +30,7 @@ mod overriding;
 mod returning;
 mod rows;
 mod scope;
+mod seen;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -231,7 +232,7 @@ fn plan(engine: &Engine, setting: &Setting, write: Write, given: &[u32]) -> Resu
     let (returning, columns) = match returning {
         None => (None, None),
         Some(items) => {
-            let (returning, columns) = returning::plan(&mut scope, &target, around, items)?;
+            let (returning, columns) = returning::plan(&mut scope, (&target, verb), around, items)?;
             (Some(Arc::new(returning)), Some(columns))
         }
     };

@@ -19,9 +19,10 @@ use super::super::output::OutputColumn;
 use super::super::plan::{Planned, Setting, bind_in_turn};
 use super::super::semantics::typed::Typed;
 use super::beside::{Beside, Found};
-use super::given::{Given, reads};
+use super::given::Given;
 use super::keyed::Parts;
 use super::scope::{Scope, always, column_named, select, whole_name};
+use super::seen;
 use super::target::Target;
 use crate::error::{Diagnosis, sqlstate};
 
@@ -77,18 +78,18 @@ pub(super) fn beside(
 /// Plans a list.
 ///
 /// # Errors
-/// As for a select list over the target and the tables beside it, and 0A000 for subqueries that read the target.
+/// As for a select list over the target and the tables beside it, and 0A000 for subqueries that read what the statement changes.
 pub(super) fn plan(
     scope: &mut Scope<'_>,
-    target: &Target,
+    (target, verb): (&Target, &str),
     around: Around,
     items: Vec<SelectItem>,
 ) -> Result<(Returning, Vec<OutputColumn>), Diagnosis> {
     let query = query(scope, target, around, items)?;
     let planned = scope.plan(query)?;
     let (given, logical, used) = placed(&planned, target)?;
-    if reads(&logical, target).map_err(|error| diagnose(&error))? {
-        let error = unsupported("a subquery that reads the changed table");
+    if let Some(read) = seen::changed(&logical, (target, verb), scope.setting).map_err(|error| diagnose(&error))? {
+        let error = unsupported(&format!("a subquery that reads {read}"));
         return Err(error.with_detail("It would see the table as it was before the statement."));
     }
     let own = target.table.columns.len();

@@ -10,7 +10,7 @@ use crate::catalog::{QualifiedName, Relation, RelationBody, SearchPath, Snapshot
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::name::fold;
 use crate::federation::ast::writing::Word;
-use crate::stores::schema::{Column, Division, Key};
+use crate::stores::schema::{Column, Key};
 use crate::stores::{StoreName, Table};
 
 /// The table that a statement changes.
@@ -53,7 +53,7 @@ fn name_in(write: &Write) -> Result<&ObjectName, Diagnosis> {
 }
 
 /// Whether `ONLY`, where it stands before the target, leaves out no rows: stores are asked for the rows of a table with those of the
-/// tables that inherit from it, which only PostgreSQL has.
+/// tables that inherit from it, which only PostgreSQL has. That none did at the last discovery says nothing of now.
 ///
 /// # Errors
 /// 0A000 for a table that may have such tables.
@@ -61,10 +61,8 @@ pub(super) fn check_only(write: &Write, relation: &Relation, snapshot: &Snapshot
     if Word::first_of(name_in(write)?) != Some(Word::Only) {
         return Ok(());
     }
-    let RelationBody::Stored { store, table } = &relation.body else { return Ok(()) };
-    let may_inherit = snapshot.connectors.get(store).is_some_and(|connector| connector.kind() == "postgres");
-    // Told of tables from which none inherits.
-    if !may_inherit || matches!(table.division, Some(Division::Pages(_))) {
+    let RelationBody::Stored { store, .. } = &relation.body else { return Ok(()) };
+    if snapshot.connectors.get(store).is_none_or(|connector| connector.kind() != "postgres") {
         return Ok(());
     }
     let message = format!("{} ONLY of table \"{}\" is not supported", write.verb(), relation.name);

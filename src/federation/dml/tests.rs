@@ -1,6 +1,7 @@
 //! Which edits statements become, over a store that tells of a table and takes what the test says.
 
 mod rules;
+mod seen;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -302,6 +303,12 @@ async fn rows_that_meet_others_update_them_and_the_rest_is_inserted() {
         check(&room, &format!("{into} {set}"), expected).await;
     }
     check(&room, "INSERT INTO t (id) SELECT 2 ON CONFLICT (id) DO UPDATE SET qty = t.qty * 2", &["UPDATE id,qty: 2|40"]).await;
+    let into = "INSERT INTO t (id, qty) VALUES (2, 5), (7, 8), (1, 6) ON CONFLICT (id) DO UPDATE SET";
+    // What gets another key may meet the rows behind it.
+    let in_turn = ["UPDATE id,id: 2|12", "INSERT id,qty: 7|8", "UPDATE id,id: 1|11"];
+    check(&room, &format!("{into} id = t.id + 10"), &in_turn).await;
+    let same = room.edits(&format!("{into} id = excluded.id, qty = t.qty + 1"), &[]).await.unwrap();
+    assert_eq!((same.len(), same[1].as_str()), (2, "INSERT id,qty: 7|8"));
 }
 
 #[tokio::test]
@@ -337,6 +344,8 @@ async fn rows_of_a_merge_get_the_first_clause_that_holds() {
         ("MERGE INTO t USING t AS s ON t.id = s.id WHEN MATCHED THEN UPDATE SET code = 1", "428C9"),
         ("MERGE INTO t USING t AS s ON t.id = s.id WHEN MATCHED THEN DELETE RETURNING id", "42601"),
         ("MERGE INTO t USING t AS s ON t.id = s.id WHEN MATCHED AND random() > 0 THEN DELETE", "0A000"),
+        ("MERGE INTO t USING t ON true WHEN MATCHED THEN DELETE", "42712"),
+        ("MERGE INTO t AS x USING (SELECT 1 AS i) AS x ON true WHEN MATCHED THEN DELETE", "42712"),
     ];
     for (sql, expected) in refused {
         assert_eq!(room.edits(sql, &[]).await, Err(expected.to_owned()), "{sql}");
@@ -393,6 +402,10 @@ async fn what_postgres_refuses_is_refused() {
         ("UPDATE t SET nope = 1", "42703"),
         ("UPDATE t SET id = 1, id = 2", "42601"),
         ("UPDATE t SET (id, name) = (1, 2, 3)", "42601"),
+        ("UPDATE t SET (id, name) = (SELECT * FROM t AS x WHERE x.id = t.id)", "42601"),
+        ("UPDATE t SET (id, name) = (SELECT id, name FROM t ORDER BY id LIMIT 1)", "0A000"),
+        ("WITH s AS (SELECT 1 AS a, 2 AS b LIMIT 1) UPDATE t SET (id, qty) = (SELECT a, b FROM s)", "0A000"),
+        ("UPDATE t SET (qty) = (5)", "0A000"),
         ("UPDATE t SET qty = 'a' || 'b'", "42804"),
         ("UPDATE t SET qty = 'x' WHERE false", "22P02"),
         ("UPDATE t SET code = 1", "428C9"),
@@ -490,6 +503,8 @@ async fn what_comes_back_is_a_select_list_over_the_changed_rows() {
     let planned = room.planned("UPDATE t SET qty = 1 WHERE id = 1 RETURNING id, upper(name) AS n, *").await.unwrap();
     let names: Vec<String> = planned.columns.as_ref().unwrap().iter().map(|column| column.name.clone()).collect();
     assert_eq!(names, ["id", "n", "id", "name", "qty", "code"]);
+    let all = room.planned("UPDATE shop.t SET qty = 1 RETURNING t.*").await.unwrap();
+    assert_eq!(all.columns.unwrap().len(), 4);
     let stream = planned
         .returning(&room.engine, &room.setting, &[], vec![stock(), stock().slice(0, 1)], (&Branches::none(), None))
         .await

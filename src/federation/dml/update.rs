@@ -75,7 +75,8 @@ pub(super) fn plan(
         return Err(not_in_grammar(word));
     }
     let target = Target::of(&scope.setting.snapshot, relation, alias.as_ref())?;
-    let (set, outputs) = new_values(scope, &target, single(&target, assignments)?)?;
+    let assigned = single(scope.setting, (&target, with.as_ref()), assignments)?;
+    let (set, outputs) = new_values(scope, &target, assigned)?;
     let around = Around { with, alias, others };
     let beside = returning::beside(scope, &target, &around, returning.as_deref())?;
     let parts = around.parts(outputs, beside, selection);

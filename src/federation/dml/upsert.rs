@@ -35,7 +35,10 @@ use super::rows::{Common, Gathered, Input, Maker, RowForm, Rows, check_given, pl
 use super::scope::{Cell, Scope, all_of, always, column_of, quoted, select, types_of, when, whole_name};
 use super::target::Target;
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::ast::name::fold;
+use crate::stores::Table;
 use crate::stores::edit::{self, Edit, Insert};
+use crate::stores::schema::Key;
 
 /// A planned update of rows that are met.
 #[derive(Debug)]
@@ -47,7 +50,9 @@ pub(super) struct PlannedUpsert {
     used: Vec<(usize, Option<Cell>)>,
     /// The key whose rows are met.
     key: Vec<usize>,
-    constraint: String,
+    race: Race,
+    /// Whether rows are changed and added one after the other: new values may meet those of other rows.
+    in_turn: bool,
     /// The key by which a row is updated.
     row: Vec<usize>,
     set: Vec<(usize, New)>,
@@ -71,9 +76,10 @@ pub(super) fn plan(
     (alias, key): (Option<&Ident>, &[usize]),
     (assigned, condition): (Vec<(usize, Expr)>, Option<Expr>),
 ) -> Result<PlannedUpsert, Diagnosis> {
+    let moved = moved_by(target, key, &assigned)?;
+    let race = Race::of(&target.table, (key, moved.as_slice()));
     let mut keys = target.table.primary_key.iter().chain(&target.table.unique_keys);
-    let is_met = |known: &[usize]| known.len() == key.len() && known.iter().all(|ordinal| key.contains(ordinal));
-    let constraint = keys.find(|known| is_met(&known.columns)).map(|known| known.name.clone()).unwrap_or_default();
+    let in_turn = keys.any(|key| key.columns.iter().any(|ordinal| moved.contains(ordinal)));
     let row = target.key().map(|key| key.columns.clone()).ok_or_else(|| unsupported("a table without a key to rely on"))?;
     let mut items = Vec::new();
     for ordinal in row.iter().chain(key) {
@@ -120,7 +126,28 @@ pub(super) fn plan(
     let (given, logical) = placed.ok_or_else(lost)?;
     let used = used(scope, target, given.used(&logical).map_err(|error| diagnose(&error))?)?;
     let planned = planned.with_logical(logical);
-    Ok(PlannedUpsert { planned, given, types, used, key: key.to_vec(), constraint, row, set })
+    Ok(PlannedUpsert { planned, given, types, used, key: key.to_vec(), race, in_turn, row, set })
+}
+
+/// The columns that get other values than they have, as far as that can be seen.
+fn moved_by(target: &Target, key: &[usize], assigned: &[(usize, Expr)]) -> Result<Vec<usize>, Diagnosis> {
+    let mut moved = Vec::with_capacity(assigned.len());
+    for (ordinal, expr) in assigned {
+        let stays = match expr {
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [relation, name] if fold(name) == target.at(*ordinal)?.name() => {
+                    let relation = fold(relation);
+                    relation == target.alias || (relation == EXCLUDED && key.contains(ordinal))
+                }
+                _ => false,
+            },
+            _ => false,
+        };
+        if !stays {
+            moved.push(*ordinal);
+        }
+    }
+    Ok(moved)
 }
 
 /// Looks at the types of new values, and settles those of parameters.
@@ -214,7 +241,7 @@ pub(super) struct Upsert {
 
 impl Upsert {
     pub(super) fn race(&self) -> Race {
-        Race { constraint: self.planned.constraint.clone() }
+        self.planned.race.clone()
     }
 
     /// The edits of rows that were to be inserted: what judges those that meet others, updates of these, then what is left.
@@ -247,20 +274,51 @@ impl Upsert {
         let wanted: &BooleanArray = wanted.as_boolean_opt().ok_or_else(lost)?;
         let wanted: BooleanArray = wanted.iter().map(|wanted| Some(wanted == Some(true))).collect();
         // The rows are judged before an update gives what they meet another key.
-        let (mut edits, mut fresh) = (Vec::new(), Vec::new());
+        let (mut edits, mut updates, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
+        let mut order = Vec::with_capacity(met.num_rows());
         for insert in inserts {
             let places = places_of(&self.planned.key, &insert.columns).ok_or_else(lost)?;
             let keys = insert.rows.project(&places).map_err(told)?;
-            let is_fresh = members.lacks(keys.columns())?;
+            let places = members.places(keys.columns())?;
+            let is_fresh: BooleanArray = places.iter().map(|place| Some(place.is_none())).collect();
             let meeting = filter_record_batch(&insert.rows, &not(&is_fresh).map_err(told)?).map_err(told)?;
             edits.extend(judged::edit(&self.common, &insert, &self.planned.key, meeting)?);
+            order.extend(places.iter().flatten().copied());
+            if self.planned.in_turn {
+                updates.extend(self.in_turn(&insert, &places, (&met, &wanted))?);
+                continue;
+            }
             let rows = filter_record_batch(&insert.rows, &is_fresh).map_err(told)?;
             if rows.num_rows() > 0 {
                 fresh.push(Edit::Insert(Insert { rows, ..insert }));
             }
         }
-        edits.extend(self.updates.make(&filter_record_batch(&met, &wanted).map_err(told)?)?);
+        if order.len() != met.num_rows() {
+            return Err(lost());
+        }
+        if !self.planned.in_turn {
+            updates = self.updates.make(&filter_record_batch(&met, &wanted).map_err(told)?)?;
+        }
+        edits.extend(updates);
         edits.extend(fresh);
+        Ok(edits)
+    }
+
+    /// Rows to be inserted one after the other, each of which updates the row at its place among those that are met, or is new.
+    fn in_turn(
+        &mut self,
+        insert: &Insert,
+        places: &[Option<usize>],
+        (met, wanted): (&RecordBatch, &BooleanArray),
+    ) -> Result<Vec<Edit>, Diagnosis> {
+        let mut edits = Vec::with_capacity(places.len());
+        for (row, place) in places.iter().enumerate() {
+            match place {
+                None => edits.push(Edit::Insert(Insert { rows: insert.rows.slice(row, 1), ..insert.clone() })),
+                Some(place) if wanted.value(*place) => edits.extend(self.updates.make(&met.slice(*place, 1))?),
+                Some(_) => {}
+            }
+        }
         Ok(edits)
     }
 
@@ -300,12 +358,36 @@ impl Upsert {
 #[derive(Debug, Clone)]
 pub struct Race {
     constraint: String,
+    /// The names of the table's other keys.
+    others: Vec<String>,
+    /// Whether the statement itself may have given a row the key of another one.
+    changes_key: bool,
 }
 
 impl Race {
-    /// Whether an insert failed because another transaction has added a row that it would have met.
+    fn of(table: &Table, (key, moved): (&[usize], &[usize])) -> Self {
+        let is_met = |known: &Key| known.columns.len() == key.len() && known.columns.iter().all(|ordinal| key.contains(ordinal));
+        let keys = || table.primary_key.iter().chain(&table.unique_keys);
+        let constraint = keys().find(|known| is_met(known)).map(|known| known.name.clone()).unwrap_or_default();
+        let others = keys().map(|known| known.name.clone()).filter(|name| *name != constraint).collect();
+        Self { constraint, others, changes_key: key.iter().any(|ordinal| moved.contains(ordinal)) }
+    }
+
+    /// Whether an edit of the statement adds a row that nobody had.
+    pub fn adds(edit: &Edit) -> bool {
+        matches!(edit, Edit::Insert(Insert { conflict: None, .. }))
+    }
+
+    /// Whether such an edit may have failed because another transaction has added a row that it would have met. A partition has names of
+    /// its own for the keys of its table.
     pub fn is_lost(&self, error: &Diagnosis) -> bool {
-        error.sqlstate == sqlstate::UNIQUE_VIOLATION && error.constraint.as_ref().is_some_and(|name| *name == self.constraint)
+        let is_met = |name: &String| *name == self.constraint || !self.others.contains(name);
+        error.sqlstate == sqlstate::UNIQUE_VIOLATION && error.constraint.as_ref().is_some_and(is_met)
+    }
+
+    /// Whether that is the only reason that there is.
+    pub fn is_surely_lost(&self, error: &Diagnosis) -> bool {
+        self.is_lost(error) && !self.changes_key && error.constraint.as_ref() == Some(&self.constraint)
     }
 }
 
@@ -315,15 +397,21 @@ mod tests {
 
     #[test]
     fn a_race_is_lost_by_the_key_that_was_looked_at() {
-        let race = Race { constraint: "t_pkey".to_owned() };
-        let failed = |code: &str, constraint: Option<&str>| {
+        let key = |name: &str, columns: &[usize]| Key { name: name.to_owned(), columns: columns.to_vec(), proven: true };
+        let plain = Table::plain("public", "t", Vec::new());
+        let table = Table { primary_key: Some(key("t_pkey", &[0])), unique_keys: vec![key("t_other", &[1])], ..plain };
+        let race = Race::of(&table, (&[0], &[2]));
+        let failed = |race: &Race, code: &str, constraint: Option<&str>| {
             let mut error = Diagnosis::new(code, "no");
             error.constraint = constraint.map(str::to_owned);
-            race.is_lost(&error)
+            (race.is_lost(&error), race.is_surely_lost(&error))
         };
-        assert!(failed("23505", Some("t_pkey")));
-        assert!(!failed("23505", Some("t_other")));
-        assert!(!failed("23505", None));
-        assert!(!failed("23514", Some("t_pkey")));
+        assert_eq!(failed(&race, "23505", Some("t_pkey")), (true, true));
+        assert_eq!(failed(&race, "23505", Some("t_1_pkey")), (true, false));
+        assert_eq!(failed(&race, "23505", Some("t_other")), (false, false));
+        assert_eq!(failed(&race, "23505", None), (false, false));
+        assert_eq!(failed(&race, "23514", Some("t_pkey")), (false, false));
+        let moving = Race::of(&table, (&[0], &[0]));
+        assert_eq!(failed(&moving, "23505", Some("t_pkey")), (true, false));
     }
 }

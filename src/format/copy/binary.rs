@@ -45,6 +45,15 @@ impl Binary {
         Self { relation: relation.to_owned(), width, buffer: Vec::new(), at: 0, state: State::Header, number: 0 }
     }
 
+    /// The row that is read.
+    pub(super) fn place(&self) -> Option<String> {
+        match self.state {
+            State::Header | State::Extension(_) => None,
+            State::Rows => Some(in_line(&self.relation, self.number + 1)),
+            State::Over => Some(in_line(&self.relation, self.number)),
+        }
+    }
+
     pub(super) fn held(&self) -> usize {
         self.buffer.capacity()
     }

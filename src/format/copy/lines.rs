@@ -97,6 +97,11 @@ impl Lines {
         }
     }
 
+    /// The line that is read.
+    pub(super) fn place(&self) -> String {
+        in_line(&self.relation, self.number)
+    }
+
     pub(super) fn held(&self) -> usize {
         self.line.capacity()
     }
@@ -140,7 +145,9 @@ impl Lines {
 
     fn finish(&mut self, rows: &mut RawRows) -> Result<(), Diagnosis> {
         self.is_over = true;
-        if self.line.is_empty() { Ok(()) } else { self.row(rows) }
+        // Names that are looked for are not there where no line is.
+        let is_over = self.line.is_empty() && self.header != Header::Matched;
+        if is_over { Ok(()) } else { self.row(rows) }
     }
 
     /// Reads to the end of a line or of the input.

@@ -234,6 +234,14 @@ impl Reader {
         }
     }
 
+    /// Where it is in the data; `None` before the rows of a binary file.
+    pub fn place(&self) -> Option<String> {
+        match &self.0 {
+            Kind::Lines(lines) => Some(lines.place()),
+            Kind::Binary(binary) => binary.place(),
+        }
+    }
+
     /// How many bytes it keeps of a row that is not whole.
     pub fn held(&self) -> usize {
         match &self.0 {

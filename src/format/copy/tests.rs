@@ -145,6 +145,17 @@ fn headers_are_skipped_or_matched() {
     let with = |header| Layout::Csv { marks: Marks { header, ..marks(b',', "") }, quote: b'"', escape: b'"' };
     check(&with(Header::Skipped), &two, b"anything\n1,x\n", "2: 1|x");
     check(&with(Header::Matched), &two, b"a,B\n1,x\n", "2: 1|x");
+    check(&with(Header::Skipped), &two, b"", "");
+    check(&with(Header::Skipped), &two, b"\\.\n", "");
+    check(&with(Header::Matched), &two, b"a,B\n\\.\n", "");
+    check(&with(Header::Matched), &two, b"a,B", "");
+    let none = "22P04 wrong number of fields in header line: got 1, expected 2 [COPY t, line 1: \"\"]";
+    check(&with(Header::Matched), &two, b"", none);
+    check(&with(Header::Matched), &two, b"\\.\n", none);
+    let plain = Layout::Text(Marks { header: Header::Matched, ..marks(b'\t', "\\N") });
+    check(&plain, &two, b"\\.\n", none);
+    let unnamed = "22P04 column name mismatch in header line field 1: got \"\", expected \"a\" [COPY t, line 1: \"\"]";
+    check(&plain, &columns(&["a"]), b"", unnamed);
     for (given, expected) in [
         ("a\n", "22P04 wrong number of fields in header line: got 1, expected 2 [COPY t, line 1: \"a\"]"),
         ("a,b,\n", "22P04 wrong number of fields in header line: got 3, expected 2 [COPY t, line 1: \"a,b,\"]"),

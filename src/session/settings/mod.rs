@@ -244,8 +244,6 @@ impl Settings {
             let value = match spec.form {
                 // A list is written without quotes around it.
                 Form::Identifiers if !self.get(spec.name).trim().is_empty() => self.get(spec.name).to_owned(),
-                // As it can be read: a zone that is hours only is shown otherwise.
-                Form::TimeZone => quoted(&self.engine_time_zone()),
                 _ => quoted(self.get(spec.name)),
             };
             (format!("SET LOCAL {} = {value}", spec.name), format!("SET LOCAL {} TO DEFAULT", spec.name))
@@ -358,7 +356,13 @@ mod tests {
         check("timezone", "europe/berlin", Ok("Europe/Berlin"));
         check("timezone", "Mars/Olympus", Err("22023"));
         check("timezone", "-3", Ok("<-03>+03"));
-        check("timezone", "+05:30", Ok("<+05:30>-05:30"));
+        check("timezone", "5.5", Ok("<+05:30>-05:30"));
+        // As POSIX has it, west of UTC.
+        check("timezone", "+05:30", Ok("+05:30"));
+        check("timezone", "<+05:30>-05:30", Ok("<+05:30>-05:30"));
+        check("timezone", "EST5", Ok("EST5"));
+        check("timezone", "E5", Err("22023"));
+        check("timezone", "<EST", Err("22023"));
         check("timezone", "+-999999999:00", Err("22023"));
         check("timezone", "+1:-30", Err("22023"));
         check("statement_timeout", "90000", Ok("90s"));
@@ -437,7 +441,7 @@ mod tests {
         assert_eq!(before, expected);
         assert_eq!(after.first().unwrap(), "SET LOCAL DateStyle TO DEFAULT");
         assert_eq!(after.len(), 3);
-        check("timezone", "+05:30", Ok(settings.show("timezone").unwrap()));
+        check("timezone", "+05:30", Ok("+05:30"));
         settings.set("search_path", Some(""), false).unwrap();
         assert_eq!(settings.as_statements().0[1], "SET LOCAL search_path = ''");
     }

@@ -53,7 +53,7 @@ pub fn canonical(spec: &Spec, value: &str) -> Result<String, Diagnosis> {
             None => return Err(bad().with_hint(format!("Available values: {}.", words.join(", ")))),
         },
         Form::DateStyle => shown_date_style(date_style(value).ok_or_else(bad)?),
-        Form::TimeZone => shown_time_zone(time_zone(value).ok_or_else(bad)?),
+        Form::TimeZone => shown_time_zone(time_zone(value).ok_or_else(bad)?, value),
         // PostgreSQL looks at letters and digits only; asyncpg sends the name in quotes.
         Form::Utf8 if matches!(lower.replace(|c: char| !c.is_ascii_alphanumeric(), "").as_str(), "utf8" | "unicode") => {
             "UTF8".to_owned()
@@ -121,7 +121,8 @@ fn shown_date_style((style, order): (DateStyle, DateOrder)) -> String {
     format!("{style}, {order}")
 }
 
-/// A zone name, `UTC`-like words, or hours east of UTC (`-3.5`, `+05:30`), as `SET TIME ZONE` reads them.
+/// A zone name, `UTC`-like words, hours east of UTC (`-3.5`), or a zone as POSIX writes it (`<+05:30>-05:30`), as `SET TIME ZONE` reads
+/// them.
 pub fn time_zone(value: &str) -> Option<TimeZone> {
     let value = value.trim();
     if matches!(value.to_lowercase().as_str(), "local" | "default") {
@@ -136,15 +137,32 @@ pub fn time_zone(value: &str) -> Option<TimeZone> {
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the check on its left")]
         return (hours.abs() <= 168.0).then_some(TimeZone::Fixed((hours * 3600.0) as i32));
     }
-    let (sign, rest) = value.strip_prefix('-').map_or_else(|| (1, value.strip_prefix('+').unwrap_or(value)), |rest| (-1, rest));
-    let (hours, minutes) = rest.split_once(':')?;
-    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
-    ((0..=15).contains(&hours) && (0..60).contains(&minutes)).then(|| TimeZone::Fixed(sign * (hours * 3600 + minutes * 60)))
+    posix_zone(value)
 }
 
-fn shown_time_zone(zone: TimeZone) -> String {
+/// A zone as POSIX writes it (manual, "POSIX Time Zone Specifications"), without rules for summer time: an abbreviation, which may be
+/// left out, and how far the zone is *west* of UTC, so `+05:30`, `<+05>-05`, `EST5`.
+fn posix_zone(value: &str) -> Option<TimeZone> {
+    let west = match value.strip_prefix('<') {
+        Some(rest) => rest.split_once('>')?.1,
+        None => {
+            let west = value.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
+            let letters = value.len() - west.len();
+            (letters == 0 || letters > 2).then_some(west)?
+        }
+    };
+    let (sign, rest) = west.strip_prefix('-').map_or_else(|| (-1, west.strip_prefix('+').unwrap_or(west)), |rest| (1, rest));
+    let mut parts = rest.split(':').map(|part| part.parse::<u16>().ok().filter(|_| part.len() <= 2).map(i32::from));
+    let hours = parts.next()??;
+    let (minutes, seconds) = (parts.next().unwrap_or(Some(0))?, parts.next().unwrap_or(Some(0))?);
+    let is_zone = hours < 24 && minutes < 60 && seconds == 0 && parts.next().is_none();
+    is_zone.then_some(TimeZone::Fixed(sign * (hours * 3600 + minutes * 60)))
+}
+
+fn shown_time_zone(zone: TimeZone, written: &str) -> String {
     match zone {
         TimeZone::Named(zone) => zone.name().to_owned(),
+        TimeZone::Fixed(_) if written.trim().parse::<f64>().is_err() => written.trim().to_owned(),
         TimeZone::Fixed(seconds) => {
             let sign = if seconds < 0 { '-' } else { '+' };
             let (hours, minutes) = (seconds.abs() / 3600, seconds.abs() / 60 % 60);

@@ -1,5 +1,6 @@
 //! `COPY … TO STDOUT`: what is copied and how its rows are written. What `COPY … FROM STDIN` has besides is in `from`.
 
+mod encodings;
 mod from;
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableFactor};
@@ -329,13 +330,36 @@ impl Options {
             if self.given.iter().take(place).any(|(earlier, _)| earlier == name) {
                 return Err(syntax("conflicting or redundant options"));
             }
+            self.check_argument(name)?;
         }
         if let Some(encoding) = self.text("encoding")?
-            && !matches!(encoding.to_lowercase().as_str(), "utf8" | "utf-8" | "unicode")
+            && !matches!(encodings::canonical(encoding).as_str(), "utf8" | "unicode")
         {
             return Err(unavailable(format!("COPY in encoding \"{encoding}\" is not supported")));
         }
         Ok(())
+    }
+
+    /// Checks what an option is given, which PostgreSQL does before it looks at what options mean together.
+    fn check_argument(&self, name: &str) -> Result<(), Diagnosis> {
+        match name {
+            "force_quote" | "force_not_null" | "force_null" => match self.get(name) {
+                Some(given) if matches!(given, Given::Names(_)) || (name == "force_quote" && *given == Given::Star) => Ok(()),
+                _ => Err(bad_value(format!("argument to option \"{name}\" must be a list of column names"))),
+            },
+            "encoding" => match self.text(name)? {
+                Some(encoding) if !encodings::is_known(encoding) => {
+                    Err(bad_value("argument to option \"encoding\" must be a valid encoding name"))
+                }
+                _ => Ok(()),
+            },
+            "format" => match self.text(name)? {
+                None | Some("text" | "csv" | "binary") => Ok(()),
+                Some(other) => Err(bad_value(format!("COPY format \"{other}\" not recognized"))),
+            },
+            "delimiter" | "null" | "quote" | "escape" => self.text(name).map(drop),
+            _ => Ok(()),
+        }
     }
 
     fn as_binary(&self) -> Result<CopyFormat, Diagnosis> {
@@ -405,7 +429,7 @@ impl Options {
             None => ForceQuote::Columns(Vec::new()),
             Some(Given::Star) => ForceQuote::All,
             Some(Given::Names(names)) => ForceQuote::Columns(names.clone()),
-            Some(_) => return Err(syntax("argument to option \"force_quote\" must be a list of column names")),
+            Some(_) => return Err(bad_value("argument to option \"force_quote\" must be a list of column names")),
         };
         Ok(CopyFormat::Csv { text, quote, escape, force })
     }
@@ -449,6 +473,8 @@ mod tests {
     fn options_that_do_not_fit_are_refused_as_postgres_does() {
         let rows = [
             ("COPY t TO STDOUT (FORMAT xml)", "22023", "COPY format \"xml\" not recognized"),
+            ("COPY t TO STDOUT (DELIMITER 'ab', FORMAT xml)", "22023", "COPY format \"xml\" not recognized"),
+            ("COPY t TO STDOUT (FORCE_NULL *)", "22023", "argument to option \"force_null\" must be a list of column names"),
             ("COPY t TO STDOUT (COLOUR red)", "42601", "option \"colour\" not recognized"),
             ("COPY t TO STDOUT (HEADER, HEADER)", "42601", "conflicting or redundant options"),
             ("COPY t TO STDOUT (HEADER match)", "0A000", "cannot use \"match\" with HEADER in COPY TO"),

@@ -33,13 +33,17 @@ pub fn of_query(query: &Query) -> Option<Function> {
     (is_plain && query.to_string() == format!("SELECT {function}")).then(|| function.clone())
 }
 
-/// Refuses the function anywhere else. Most statements are not looked into: the name is not in their text.
+/// Whether a text may name the function. The statements of most texts need not be looked into.
+pub fn is_named(text: &str) -> bool {
+    text.as_bytes().windows(4).any(|letters| letters.eq_ignore_ascii_case(b"emit"))
+}
+
+/// Refuses the function anywhere else, in a statement of a text that may name it.
 ///
 /// # Errors
 /// 0A000
-pub fn check(statement: &Statement, text: &str) -> Result<(), Diagnosis> {
-    let is_named = text.as_bytes().windows(4).any(|letters| letters.eq_ignore_ascii_case(b"emit"));
-    if !is_named || matches!(statement, Statement::Call(_)) {
+pub fn check(statement: &Statement) -> Result<(), Diagnosis> {
+    if matches!(statement, Statement::Call(_)) {
         return Ok(());
     }
     if let Statement::Query(query) = statement
@@ -60,7 +64,17 @@ pub fn check(statement: &Statement, text: &str) -> Result<(), Diagnosis> {
 
 #[cfg(test)]
 mod tests {
+    use super::is_named;
     use crate::session::statement::{Kind, parse};
+
+    #[test]
+    fn a_text_is_asked_once_whether_it_may_name_the_function() {
+        for (text, expected) in [("", false), ("EMI T", false), ("SELECT 1; select x.EmIt", true), ("emit", true)] {
+            assert_eq!(is_named(text), expected, "{text}");
+        }
+        // Behind others too.
+        assert_eq!(parse("SELECT 1; SELECT 2; SELECT upper(tributary.emit('a', 'b', '{}'))").unwrap_err().sqlstate, "0A000");
+    }
 
     #[test]
     fn an_event_is_told_by_a_query_of_nothing_else() {

@@ -159,7 +159,8 @@ impl Sending<'_> {
             branches.heard(self.store, &answer);
             answer.map(|_edited| ()).map_err(|error| Diagnosis::of(&error))
         };
-        self.guard.wait_for(&stop, sending).await?;
+        let sent = self.guard.wait_for(&stop, sending).await;
+        sent.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         // Whoever has read it cannot be made to forget it.
         block.undone.wrote(self.store, since, None)?;
         block.keyed.answered(attempt.hash(), "CALL")

@@ -19,14 +19,15 @@ pub(super) async fn run(session: &mut Session, arguments: &[String]) -> Result<(
         let message = "tributary.resolve takes two arguments, a name and one of commit, rollback, retry, forget";
         return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, message));
     };
-    call::check_writes(session, PROCEDURE)?;
-    call::check_superuser(session, PROCEDURE)?;
     let (commitment, snapshot) = (session.shared.commitment.clone(), session.shared.catalog.snapshot());
     let Commitment { coordinator, audit, .. } = &commitment;
-    check_living(coordinator.shown(), name)?;
     // In the words of SQL and in those of logs.
     let word = if word == "rollback" { "abort" } else { word.as_str() };
-    let resolved = by_hand(coordinator, &snapshot.connectors, name, word).await;
+    let checked = check(session, coordinator.shown(), name);
+    let resolved = match checked {
+        Ok(()) => by_hand(coordinator, &snapshot.connectors, name, word).await,
+        Err(refused) => Err(refused),
+    };
     let event = Event::new("resolve").by(&session.role).process(session.process_id);
     let event = event.with("name", name.as_str()).with("word", word);
     match &resolved {
@@ -39,6 +40,13 @@ pub(super) async fn run(session: &mut Session, arguments: &[String]) -> Result<(
         Err(error) => audit.tell(event.failed(&error.sqlstate)).await,
     }
     resolved.map(drop)
+}
+
+/// Who asks, and for what. Who was refused is told of too.
+fn check(session: &Session, shown: &Commits, name: &str) -> Result<(), Diagnosis> {
+    call::check_writes(session, PROCEDURE)?;
+    call::check_superuser(session, PROCEDURE)?;
+    check_living(shown, name)
 }
 
 /// Whose decision a name waits for.

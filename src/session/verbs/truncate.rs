@@ -53,8 +53,10 @@ pub(super) async fn run(session: &mut Session, text: &str, asked: &Truncating) -
             let writers = Writers::once(&setting.snapshot);
             let branches = Branches::none();
             let ended = Box::pin(work.run(&writers, &branches)).await;
-            let told = if ended.is_ok() { Guarantee::OneStore(truncate.store.clone()) } else { Guarantee::Nothing };
-            session.note_commit(&told.to_string());
+            match &ended {
+                Ok(()) => session.note_commit(&Guarantee::OneStore(truncate.store.clone()).to_string()),
+                Err(error) => session.note_failed(error),
+            }
             ended
         }
         None => {
@@ -207,7 +209,8 @@ impl Work<'_> {
             block.undone.repeated(&store, since);
             return Ok(());
         }
-        self.run(&writers, &branches).await?;
+        let ran = self.run(&writers, &branches).await;
+        ran.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         block.undone.wrote(&store, since, None)?;
         block.keyed.answered(attempt.hash(), VERB)
     }

@@ -5,6 +5,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -32,7 +33,7 @@ use crate::federation::updatable::Chain;
 use crate::federation::writers::Writers;
 use crate::session::output::{Execution, Guard, Rows, Tag};
 use crate::session::replay::Attempt;
-use crate::session::saga::Recording;
+use crate::session::saga::{self, Recording};
 use crate::session::statement::{Kind, fold};
 use crate::session::transaction::Block;
 use crate::session::{Session, Shared};
@@ -121,6 +122,9 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
             let ended = Box::pin(asked.run_in(&mut own, &shared, (&attempt, ending))).await;
             let by_itself = matches!(&ended, Ok(Ended::Ran(Answer { is_once: true, .. }))).then_some(&store);
             let finished = Box::pin(session.end_block(&own, (ended.is_ok(), by_itself))).await;
+            if let Err(error) = &ended {
+                session.note_failed(error);
+            }
             ended.and_then(|ended| finished.map(|()| ended))
         }
     };
@@ -272,7 +276,8 @@ impl Running<'_> {
             block.undone.repeated(store, since);
             return Ok(Ended::Repeated(tag));
         }
-        let mut answer = Box::pin(self.run(&writers, branches, ending)).await?;
+        let ran = Box::pin(self.run(&writers, branches, ending)).await;
+        let mut answer = ran.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         block.undone.wrote(store, since, answer.undo.take())?;
         let ended = Ended::Ran(answer);
         block.keyed.answered(attempt.hash(), &ended.tag(self.planned))?;
@@ -328,7 +333,8 @@ impl Running<'_> {
             Some(connector) => {
                 let (schema, relation) = (Some(target.relation.schema.clone()), target.relation.name.clone());
                 let name = QualifiedName { database: None, schema, relation };
-                let recording = Arc::new(Recording::new(Arc::clone(branch), Arc::clone(connector), name));
+                let referring = saga::referring(&self.setting.snapshot, &target.store, &target.table.id);
+                let recording = Arc::new(Recording::new(Arc::clone(branch), Arc::clone(connector), name, referring));
                 let shared = Arc::clone(&recording);
                 Through { branch: shared, recording: Some(recording) }
             }
@@ -363,19 +369,24 @@ impl Running<'_> {
     ) -> Result<Outcome, Diagnosis> {
         let told = |error: StoreError| Diagnosis::of(&error);
         let mut edits = rows.edits(self.engine)?;
+        let mut lost = None;
         for _ in 0..RACES_MAX {
             self.guard.run(branch.savepoint(RACE)).await?.map_err(told)?;
-            let error = match self.send(&through.branch, edits, watch).await {
+            let adds = Arc::new(AtomicBool::new(false));
+            let last = Arc::clone(&adds);
+            let sent = edits.inspect_ok(move |edit| last.store(Race::adds(edit), Ordering::Relaxed)).boxed();
+            let error = match self.send(&through.branch, sent, watch).await {
                 Ok(outcome) => {
                     self.guard.run(branch.release(RACE)).await?.map_err(told)?;
                     return Ok(outcome);
                 }
                 Err(error) => error,
             };
-            // A store that cannot come back has ended the transaction.
-            if !race.is_lost(&error) {
+            if !(adds.load(Ordering::Relaxed) && race.is_lost(&error)) {
                 return Err(error);
             }
+            lost = Some(error);
+            // A store that cannot come back has ended the transaction.
             if self.guard.run(branch.roll_back_to(RACE)).await?.is_err() {
                 break;
             }
@@ -385,6 +396,9 @@ impl Running<'_> {
             let work = self.guard.run(self.planned.bind(self.engine, self.setting, self.values, &branches)).await??;
             let Work::Rows(again) = work else { return Ok(Outcome::default()) };
             edits = again.edits(self.engine)?;
+        }
+        if let Some(error) = lost.filter(|error| !race.is_surely_lost(error)) {
+            return Err(error);
         }
         let message = "could not serialize access due to concurrent update";
         Err(Diagnosis::new(sqlstate::SERIALIZATION_FAILURE, message)

@@ -38,7 +38,7 @@ use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, Seri
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
-use super::super::lock::RowLock;
+use super::super::lock::{RowLock, SortKey};
 use super::super::position::Position;
 use super::super::schema::Table;
 use super::super::truncate::Truncate;
@@ -456,10 +456,11 @@ impl connector::Branch for Branch {
         table: &Arc<Table>,
         scan: &Scan,
         lock: RowLock,
+        order: &[SortKey],
         limits: ScanLimits,
     ) -> Result<BatchStream, StoreError> {
         self.alone()?;
-        self.start(Job::held(&self.shared, (table, scan), lock, limits)?).await
+        self.start(Job::held(&self.shared, (table, scan), (lock, order), limits)?).await
     }
 
     async fn savepoint(&self, id: u32) -> Result<(), StoreError> {

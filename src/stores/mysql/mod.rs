@@ -34,12 +34,13 @@ use super::document::{Known, Learning, Memory};
 use super::edit::Edit;
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
-use super::lock::RowLock;
+use super::lock::{RowLock, SortKey};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::schema::{StoreSchema, Table, TableId};
 use super::truncate::{Truncate, Truncation};
 use crate::options::{OptionSpec, Problem, Secrets};
+use crate::pgtype::{PgField, PgType};
 use crate::task::TaskSet;
 
 mod branch;
@@ -149,7 +150,7 @@ struct Shared {
     gives_inserted: AtomicBool,
     /// Names for transactions that write.
     names: Names,
-    /// Whether the server lets us see what is prepared; assumed until it was asked.
+    /// Whether what is prepared outlives its connection and the server lets us see it; assumed until it was asked.
     can_recover: AtomicBool,
     /// What discovery has seen of the server.
     flavour: Mutex<Flavour>,
@@ -176,7 +177,7 @@ impl Shared {
         match (self.names.log(), self.can_recover.load(Ordering::Acquire)) {
             (None, _) => Part::Alone("no log of commits was opened for it"),
             (Some(_), true) => Part::Prepared,
-            // What nobody sees after a crash must not wait for a decision.
+            // What nobody sees after a crash must not wait for a decision, and what goes with its connection cannot.
             (Some(_), false) => Part::Last,
         }
     }
@@ -224,8 +225,8 @@ impl Connector for Store {
         self.0.settings.collation.apply(&mut found.schema, |_, column| types::is_plain_text(&column.native_type));
         *self.0.other_engines.lock().unwrap_or_else(PoisonError::into_inner) = found.other_engines;
         self.0.gives_inserted.store(server.gives_inserted(), Ordering::Relaxed);
-        // MariaDB asks for no privilege.
-        if !server.is_mariadb {
+        // MariaDB asks for no privilege. What was found of another server may hold no more.
+        if !server.is_mariadb || !server.keeps_prepared() || !self.0.can_recover.load(Ordering::Acquire) {
             preflight::see_prepared(&self.0, &mut lease).await?;
         }
         lease.release();
@@ -296,6 +297,11 @@ impl Connector for Store {
 
     async fn define(&self, asked: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
         Box::pin(define::run(&self.0, asked, stop)).await
+    }
+
+    fn sorts_locked(&self, table: &Table, key: &SortKey) -> bool {
+        let oid = table.columns.get(key.column).map(|column| column.field.pg_type().oid);
+        [PgType::INT2, PgType::INT4, PgType::INT8].iter().any(|pg_type| Some(pg_type.oid) == oid)
     }
 
     fn rows_of_edit(&self) -> usize {

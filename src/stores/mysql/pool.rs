@@ -64,9 +64,10 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// The three numbers of the version.
+    /// The three numbers of the version. MariaDB may say that it is a MySQL of old before it says what it is.
     pub(super) fn numbers(&self) -> [u32; 3] {
-        let mut numbers = self.version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
+        let own = self.version.strip_prefix("5.5.5-").filter(|_| self.is_mariadb).unwrap_or(&self.version);
+        let mut numbers = own.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
         [numbers.next(), numbers.next(), numbers.next()].map(Option::unwrap_or_default)
     }
 
@@ -82,6 +83,11 @@ impl Server {
                 [11, 4, patch] => patch >= 2,
                 numbers => numbers >= [11, 5, 0],
             }
+    }
+
+    /// Whether what is prepared outlives its connection. Older servers roll it back then, though they have said that it will commit.
+    pub(super) fn keeps_prepared(&self) -> bool {
+        self.numbers() >= if self.is_mariadb { [10, 5, 2] } else { [5, 7, 7] }
     }
 
     /// Whether rows that are inserted can be given back.
@@ -414,5 +420,34 @@ async fn log_filters(connection: &mut MySqlConnection) -> Result<Result<(), &'st
         }
         Err(sqlx::Error::Database(_)) => Ok(Err(MAY_NOT_SEE)),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_can_do_is_known_by_its_version() {
+        let server = |version: &str| {
+            let is_mariadb = version.contains("MariaDB");
+            Server { version: version.to_owned(), is_mariadb, has_binary_log: false, logs_all: Ok(()) }
+        };
+        let rows = [
+            ("10.5.1-MariaDB", [10, 5, 1], false),
+            ("10.5.2-MariaDB-log", [10, 5, 2], true),
+            ("10.11.19-MariaDB-0+deb12u1", [10, 11, 19], true),
+            ("5.5.5-10.4.34-MariaDB", [10, 4, 34], false),
+            ("5.5.5-10.11.8-MariaDB-log", [10, 11, 8], true),
+            ("5.5.68-MariaDB", [5, 5, 68], false),
+            ("5.7.6-m16", [5, 7, 6], false),
+            ("5.7.7-rc", [5, 7, 7], true),
+            ("8.0.36", [8, 0, 36], true),
+            ("", [0, 0, 0], false),
+        ];
+        for (version, numbers, keeps) in rows {
+            assert_eq!((server(version).numbers(), server(version).keeps_prepared()), (numbers, keeps), "{version}");
+        }
+        assert!(server("5.5.5-10.11.8-MariaDB").can_hold_to_snapshots() && server("5.5.5-10.5.0-MariaDB").gives_inserted());
     }
 }

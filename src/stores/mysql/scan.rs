@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::connector::{BatchStream, Scan, ScanLimits};
 use super::super::error::StoreError;
-use super::super::lock::{RowLock, Strength, Waiting};
+use super::super::lock::{RowLock, SortKey, Strength, Waiting};
 use super::super::relational::documents::{Selected, select};
 use super::super::relational::{Dialect, Sql, Unwritable, embedded, write_all};
 use super::super::schema::Table;
@@ -260,6 +260,23 @@ pub(super) fn refused(shared: &Shared, error: Unwritable) -> StoreError {
     }
 }
 
+/// The words for the first rows of a table in an order. NULL is the least value here.
+fn sorted(table: &Table, order: &[SortKey], limit: Option<u64>) -> String {
+    let mut keys = Vec::with_capacity(order.len());
+    for key in order {
+        let Some(column) = table.columns.get(key.column) else { continue };
+        let name = format!("{}.{}", Dialect::MySql.table(&table.id), Dialect::MySql.quote(column.name()));
+        let direction = if key.descending { "DESC" } else { "ASC" };
+        // An index gives the order of a column only.
+        if column.field.is_nullable() && key.nulls_first == key.descending {
+            keys.push(format!("{name} IS NULL {}", if key.nulls_first { "DESC" } else { "ASC" }));
+        }
+        keys.push(format!("{name} {direction}"));
+    }
+    let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
+    format!(" ORDER BY {}{limit}", keys.join(", "))
+}
+
 /// How a lock is spelled. InnoDB knows two strengths; only MySQL has a spelling for the weaker one that it takes words behind of.
 fn lock_words(strength: Strength, waiting: Waiting) -> &'static str {
     match (strength, waiting) {
@@ -318,10 +335,14 @@ impl Job {
     pub(super) fn held(
         shared: &Arc<Shared>,
         (table, scan): (&Arc<Table>, &Scan),
-        lock: RowLock,
+        (lock, order): (RowLock, &[SortKey]),
         limits: ScanLimits,
     ) -> Result<Self, StoreError> {
-        let mut job = Self::new(shared, table, scan, limits)?;
+        let all = Scan { limit: scan.limit.filter(|_| order.is_empty()), ..scan.clone() };
+        let mut job = Self::new(shared, table, &all, limits)?;
+        if !order.is_empty() {
+            job.text.push_str(&sorted(table, order, scan.limit));
+        }
         job.text.push_str(lock_words(lock.strength, lock.waiting));
         job.text.push_str(lock.waiting.words());
         Ok(job)

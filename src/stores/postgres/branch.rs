@@ -11,7 +11,8 @@
 //!
 //! A branch that writes has one connection for all ([`super::write`]): from the start, or, for a block that reads first, from its first
 //! edit or savepoint on. That is the leader's only where nothing is prepared: a transaction that has exported its snapshot cannot be, so
-//! another one takes the snapshot over, which can, and the leader ends. So has one that is serializable, whether it writes or not: the server finds conflicts by what it has
+//! another one takes the snapshot over, which can, and the leader ends. That takes one connection more for a moment: where there is none, the
+//! leader writes, and the branch can only be the one that is not prepared. So has one that is serializable, whether it writes or not: the server finds conflicts by what it has
 //! seen the very transaction read. Only a deferred one is led by a snapshot, which nothing can reach.
 
 mod ranges;
@@ -32,7 +33,7 @@ use super::super::connector::{BatchStream, Branch, Purpose, Scan, ScanLimits, Se
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
-use super::super::lock::RowLock;
+use super::super::lock::{RowLock, SortKey};
 use super::super::position::Position;
 use super::super::relational::literal;
 use super::super::schema::Table;
@@ -76,6 +77,8 @@ pub(super) struct View {
     kind: ViewKind,
     /// The transaction that writes, in which everything runs once there is one.
     writing: OnceLock<Arc<Transaction>>,
+    /// Whether that has exported its snapshot, so that it cannot be prepared.
+    has_exported: AtomicBool,
 }
 
 /// Slots of the pool of scans that nobody has taken yet.
@@ -133,13 +136,14 @@ pub(super) async fn open(inner: &Arc<Inner>, purpose: Purpose) -> Result<View, S
             return Box::pin(alone(inner, write::modes_of(isolation), shares)).await;
         }
     };
-    Ok(View { inner: inner.clone(), kind, writing: OnceLock::new() })
+    Ok(View { inner: inner.clone(), kind, writing: OnceLock::new(), has_exported: AtomicBool::new(false) })
 }
 
 /// A view with everything on one connection.
 async fn alone(inner: &Arc<Inner>, modes: &str, shares: Result<(), &'static str>) -> Result<View, StoreError> {
     let transaction = Box::pin(write::begin(inner, modes)).await?;
-    Ok(View { inner: inner.clone(), kind: ViewKind::Writing(shares), writing: OnceLock::from(transaction) })
+    let (kind, writing, has_exported) = (ViewKind::Writing(shares), OnceLock::from(transaction), AtomicBool::new(false));
+    Ok(View { inner: inner.clone(), kind, writing, has_exported })
 }
 
 async fn lead(inner: &Arc<Inner>, modes: &str, scans: usize) -> Result<ViewKind, StoreError> {
@@ -258,14 +262,24 @@ impl View {
         if let Some(transaction) = self.writing.get() {
             return Ok(transaction);
         }
-        let old = leader.as_mut().ok_or_else(|| self.ended())?;
         if self.inner.part() == Part::Prepared {
-            let lease = Box::pin(self.inner.pools.leaders.exchange(old, begin)).await?;
-            let transaction = self.writing.get_or_init(|| Transaction::of(&self.inner, lease));
-            // Not before: a scan that finds its snapshot gone finds the transaction. Its connection is rolled back behind us.
-            leader.take();
-            return Ok(transaction);
+            let old = leader.as_mut().ok_or_else(|| self.ended())?;
+            let exchanged = Box::pin(self.inner.pools.leaders.exchange(old, begin)).await;
+            match exchanged {
+                Ok(lease) => {
+                    let transaction = self.writing.get_or_init(|| Transaction::of(&self.inner, lease));
+                    // Not before: a scan that finds its snapshot gone finds the transaction. Its connection is rolled back behind us.
+                    leader.take();
+                    return Ok(transaction);
+                }
+                // There may be no other connection, and one store needs none.
+                Err(error @ (StoreError::Unreachable { .. } | StoreError::Crowded { .. } | StoreError::Deadline { .. })) => {
+                    tracing::debug!(store = %self.inner.name, %error, "a block that has read will not be prepared");
+                }
+                Err(error) => return Err(error),
+            }
         }
+        self.has_exported.store(true, Ordering::Release);
         let lease = leader.take().ok_or_else(|| self.ended())?;
         Ok(self.writing.get_or_init(|| Transaction::of(&self.inner, lease)))
     }
@@ -361,9 +375,11 @@ impl Branch for View {
         table: &Arc<Table>,
         scan: &Scan,
         lock: RowLock,
+        order: &[SortKey],
         limits: ScanLimits,
     ) -> Result<BatchStream, StoreError> {
-        let mut job = Job::scan(table, scan, limits)?.locking(lock);
+        let all = Scan { limit: scan.limit.filter(|_| order.is_empty()), ..scan.clone() };
+        let mut job = Job::scan(table, &all, limits)?.sorted(table, order, scan.limit).locking(lock);
         job.deadline = self.inner.settings.deadline;
         Box::pin(self.writing().await?.scan(job)).await
     }
@@ -395,7 +411,10 @@ impl Branch for View {
 
     fn part(&self) -> Part {
         match &self.kind {
-            ViewKind::Snapshot { writer_begin: Some(_), .. } | ViewKind::Writing(_) => self.inner.part(),
+            ViewKind::Snapshot { writer_begin: Some(_), .. } | ViewKind::Writing(_) => match self.inner.part() {
+                Part::Prepared if self.has_exported.load(Ordering::Acquire) => Part::Last,
+                part => part,
+            },
             ViewKind::Once => Part::Alone("its edit commits by itself"),
             ViewKind::Snapshot { writer_begin: None, .. } | ViewKind::EachScan(_) => Part::Alone("it only reads"),
         }

@@ -17,7 +17,7 @@ use super::super::collation;
 use super::super::connector::{Scan, ScanLimits, StoreName};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Relation, Shape, Tables, shapes};
-use super::super::lock::RowLock;
+use super::super::lock::{RowLock, SortKey};
 use super::super::predicate::Predicate;
 use super::super::relational::documents::{Part, Selected, select};
 use super::super::relational::{self, Dialect, Sql, Unwritable, embedded, literal, write_all};
@@ -165,6 +165,26 @@ impl Job {
             write_items(table, columns, prefix, returned_cast, &mut sql).map_err(|Unwritable(rule)| unwritable(store, rule))?;
         let items = selected.into_iter().filter_map(|selected| item(table, selected)).collect();
         Ok(Self::new(store, vec![table.clone()], items, table.project(columns), &sql, ScanLimits::default()))
+    }
+
+    /// The first of the rows of `table` in an order; the same where there is none.
+    pub(super) fn sorted(mut self, table: &Table, order: &[SortKey], limit: Option<u64>) -> Self {
+        if order.is_empty() {
+            return self;
+        }
+        // A bare name would be that of what is selected, which may be the column in another type.
+        let name = |key: &SortKey| {
+            let column = table.columns.get(key.column).map_or("", |column| column.name());
+            format!("{}.{}", Dialect::Postgres.table(&table.id), Dialect::Postgres.quote(column))
+        };
+        let key = |key: &SortKey| {
+            let direction = if key.descending { "DESC" } else { "ASC" };
+            format!("{} {direction} NULLS {}", name(key), if key.nulls_first { "FIRST" } else { "LAST" })
+        };
+        let keys: Vec<String> = order.iter().map(key).collect();
+        let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
+        self.select = format!("{} ORDER BY {}{limit}", self.select, keys.join(", ")).into();
+        self
     }
 
     /// The same rows, locked until the end of the transaction.

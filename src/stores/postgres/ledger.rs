@@ -145,12 +145,14 @@ impl Rows {
             Ok((raised.try_get(0)?, raised.try_get(1)?, records?))
         };
         let (epoch, start, records) = read().map_err(|problem| self.broken(&problem))?;
-        let start = u32::try_from(start).unwrap_or_default();
+        // Numbers of an earlier start would be given again.
+        let other = || self.said(sqlstate::DATA_CORRUPTED, format!("the log of commits {log} was begun {start} times"));
+        let start = u32::try_from(start).ok().ok_or_else(other)?;
         Ok(Some(Held { log, epoch, start, records }))
     }
 
     /// Logs with records, the one that was taken longest ago first.
-    async fn left(&self, line: &mut Line) -> Result<Vec<LogId>, StoreError> {
+    async fn with_records(&self, line: &mut Line) -> Result<Vec<LogId>, StoreError> {
         let sql = format!(
             "SELECT l.log FROM {} l WHERE EXISTS (SELECT FROM {} d WHERE d.log = l.log) ORDER BY l.taken LIMIT {LOOKED_AT}",
             quoted(LOGS),
@@ -257,7 +259,7 @@ impl Ledger for Rows {
                 }
             };
         }
-        for log in self.left(&mut line).await? {
+        for log in self.with_records(&mut line).await? {
             if let Tried::Taken(held) = self.try_take(&mut line, log).await? {
                 return Ok(held);
             }
@@ -291,18 +293,26 @@ impl Ledger for Rows {
         self.check(&line, log)?;
         for some in gids.chunks(REMOVED_AT_ONCE) {
             let answers = line.ask(&self.store, &removing(log, epoch, some)).await?;
-            // Behind BEGIN.
-            if answers.get(1).is_none_or(Vec::is_empty) {
+            // Behind BEGIN and the setting.
+            if answers.get(2).is_none_or(Vec::is_empty) {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    async fn holds(&self, log: LogId) -> Result<(), StoreError> {
+    async fn holds(&self, log: LogId, epoch: i64) -> Result<bool, StoreError> {
         let mut line = self.line.lock().await;
         self.check(&line, log)?;
-        line.ask(&self.store, "SELECT 1").await.map(drop)
+        let stands = format!("SELECT 1 FROM {} WHERE log = '{log}' AND epoch = {epoch}", quoted(LOGS));
+        let answers = line.ask(&self.store, &stands).await?;
+        Ok(answers.iter().flatten().next().is_some())
+    }
+
+    async fn left(&self) -> Result<Vec<LogId>, StoreError> {
+        let mut line = self.line.lock().await;
+        self.connect(&mut line).await?;
+        self.with_records(&mut line).await
     }
 }
 
@@ -364,11 +374,12 @@ fn appending(log: LogId, epoch: i64, gids: &[Gid], records: &[Vec<u8>]) -> Strin
     sql
 }
 
+/// What was removed stays so: marks go that nobody is asked for any more.
 fn removing(log: LogId, epoch: i64, gids: &[Gid]) -> String {
     let names: Vec<String> = gids.iter().map(|gid| format!("'{gid}'")).collect();
     let (logs, decisions) = (quoted(LOGS), quoted(DECISIONS));
     format!(
-        "{BEGIN}; SELECT 1 FROM {logs} WHERE log = '{log}' AND epoch = {epoch} FOR SHARE; \
+        "{BEGIN}; {DURABLE}; SELECT 1 FROM {logs} WHERE log = '{log}' AND epoch = {epoch} FOR SHARE; \
          DELETE FROM {decisions} WHERE log = '{log}' AND gid IN ({}) \
          AND EXISTS (SELECT FROM {logs} l WHERE l.log = '{log}' AND l.epoch = {epoch}); COMMIT",
         names.join(", ")
@@ -393,5 +404,11 @@ mod tests {
         let values = "(VALUES (0, 'tributary:00000000000000ff:0000000000000102', '\\x00ab'::pg_catalog.bytea), \
              (1, 'tributary:00000000000000ff:0000000000000102', '\\x'::pg_catalog.bytea)) AS v";
         assert!(sql.contains(values) && sql.contains("epoch = 3 FOR SHARE"), "{sql}");
+    }
+
+    #[test]
+    fn what_is_removed_is_so_for_good() {
+        let sql = removing(LogId(0xff), 3, &[Gid { log: LogId(0xff), number: 1 }]);
+        assert!(sql.starts_with(&format!("{BEGIN}; {DURABLE}; SELECT 1 FROM ")), "{sql}");
     }
 }

@@ -55,7 +55,7 @@ use super::document::{Known, Learning, Memory};
 use super::edit::Edit;
 use super::error::StoreError;
 use super::fragment::{Fragment, Refusal, Relation, Tables};
-use super::lock::RowLock;
+use super::lock::{RowLock, SortKey};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relational::documents::{TableOptions, read_options};
@@ -65,6 +65,7 @@ use super::truncate::{Truncate, Truncation};
 use super::value::Value;
 use crate::format::Format;
 use crate::options::{OptionSpec, Problem, Reader, Secrets};
+use crate::pgtype::{PgField, PgType};
 use branch::Inner;
 use pool::Pools;
 
@@ -214,6 +215,13 @@ impl connector::Connector for Connector {
     async fn define(&self, asked: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
         self.inner.pools.start();
         Box::pin(define::run(&self.inner, asked, stop)).await
+    }
+
+    fn sorts_locked(&self, table: &Table, key: &SortKey) -> bool {
+        // Texts have collations, and numbers of other types values that are read as something else.
+        let sorted = [PgType::INT2, PgType::INT4, PgType::INT8, PgType::DATE, PgType::TIMESTAMP, PgType::TIMESTAMPTZ];
+        let oid = table.columns.get(key.column).map(|column| column.field.pg_type().oid);
+        sorted.iter().any(|pg_type| Some(pg_type.oid) == oid)
     }
 
     fn rows_of_edit(&self) -> usize {

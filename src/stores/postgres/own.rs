@@ -146,7 +146,7 @@ fn creation(which: OwnTable) -> String {
 /// What is done with a table of ours.
 fn rights(which: OwnTable) -> &'static [&'static str] {
     match which {
-        OwnTable::Marks => &["SELECT", "INSERT"],
+        OwnTable::Marks => &["SELECT", "INSERT", "DELETE"],
         OwnTable::Keys => &["SELECT", "INSERT", "UPDATE", "DELETE"],
         OwnTable::Outbox => &["INSERT"],
     }

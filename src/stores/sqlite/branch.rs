@@ -39,7 +39,7 @@ use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, Seri
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
-use super::super::lock::RowLock;
+use super::super::lock::{RowLock, SortKey};
 use super::super::position::Position;
 use super::super::relational::Dialect;
 use super::super::schema::Table;
@@ -309,6 +309,7 @@ impl connector::Branch for Branch {
         table: &Arc<Table>,
         scan: &Scan,
         _lock: RowLock,
+        _order: &[SortKey],
         limits: ScanLimits,
     ) -> Result<BatchStream, StoreError> {
         self.allow()?;

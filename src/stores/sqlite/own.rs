@@ -129,7 +129,8 @@ pub(super) fn mark(database: &Database<'_>, id: &str) -> Result<(), Failure> {
     first(database, &sql, &[Value::Text(id.to_owned())]).map(drop)
 }
 
-/// What became of the mark; one that is not there will never be.
+/// What became of the mark; one that is not there will never be. Where even the table is not there nobody has ever marked anything, or
+/// somebody has dropped it, which nothing here can tell apart.
 ///
 /// # Errors
 /// What SQLite says, also that somebody else holds the lock of the file.

@@ -41,7 +41,7 @@ const AHEAD: u64 = 256 << 10;
 /// A file of so many bytes is followed by another, unless what is open is more than half of it.
 const ROTATE: u64 = 4 << 20;
 /// The count of starts must fit into the numbers of transactions.
-const STARTS_MAX: u32 = (1 << 24) - 1;
+pub(super) const STARTS_MAX: u32 = (1 << 24) - 1;
 
 static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
@@ -338,6 +338,16 @@ pub(super) fn open(directory: &Path) -> Result<Opened, LogError> {
     Ok(Opened { file, unfinished })
 }
 
+/// How many transactions have not ended in the log of a directory. Nothing is changed there.
+///
+/// # Errors
+/// [`LogError`]
+pub(super) fn count_open(directory: &Path) -> Result<usize, LogError> {
+    let (numbers, _) = files(directory)?;
+    let Some(&number) = numbers.last() else { return Ok(0) };
+    Ok(Unfinished::of(&read(&path_of(directory, number))?.records).len())
+}
+
 fn path_of(directory: &Path, number: u32) -> PathBuf {
     directory.join(format!("commits-{number}.log"))
 }
@@ -411,6 +421,12 @@ impl LogFile {
         self.path().with_extension("new")
     }
 
+    /// Writes to another disk from now on.
+    #[cfg(test)]
+    pub(super) fn replace_disk(&mut self, replace: impl FnOnce(&Path) -> Box<dyn Disk>) {
+        self.disk = replace(&self.path());
+    }
+
     /// What it says of itself.
     pub(super) fn header(&self) -> Header {
         self.header
@@ -480,7 +496,8 @@ impl LogFile {
         // Tried again when it has grown by another step.
         self.full = self.end + STEP;
         let next = Self::prepare(&self.directory, self.header.successor(), unfinished).map_err(Failure::Refused)?;
-        fs::rename(next.unnamed(), next.path()).map_err(Failure::Refused)?;
+        // Also after an error it may have its name, and the next start reads the one with the higher number.
+        fs::rename(next.unnamed(), next.path()).map_err(Failure::Unknown)?;
         File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(Failure::Unknown)?;
         let before = std::mem::replace(self, next).path();
         if let Err(error) = fs::remove_file(&before) {
@@ -561,6 +578,8 @@ mod tests {
                 // The space was taken ahead, and the write did not come so far.
                 let mut torn = bytes[..end].to_vec();
                 torn.resize(last + 100, 0);
+                // A frame that ends in zeros is whole again.
+                let whole = ends.iter().filter(|place| torn.starts_with(&bytes[..**place])).count();
                 assert_eq!(parsed(&torn).unwrap(), whole * 2, "cut at {end}, zeros behind");
             }
         }
@@ -600,6 +619,8 @@ mod tests {
         file.append(&[record::to_bytes(&Record::Done { gid: gid(3) })]).unwrap();
         assert_eq!(names(directory.path()), ["commits-1.log"]);
         drop(file);
+        assert_eq!(count_open(directory.path()).unwrap(), 4);
+        assert_eq!(names(directory.path()), ["commits-1.log"], "nothing was changed");
         assert_eq!(open_gids(directory.path()), [0, 1, 2, 4]);
         assert_eq!(names(directory.path()), ["commits-2.log"]);
         let Opened { mut file, unfinished } = open(directory.path()).unwrap();
@@ -664,6 +685,22 @@ mod tests {
         drop(file);
         assert_eq!(open_gids(directory.path()), (0..12).chain([100]).collect::<Vec<_>>());
         assert_eq!(names(directory.path()), [format!("commits-{}.log", number + 1)]);
+    }
+
+    #[test]
+    fn a_new_file_that_may_have_its_name_ends_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(count_open(directory.path()).unwrap(), 0);
+        let Opened { mut file, unfinished } = open(directory.path()).unwrap();
+        file.append(&group(1)).unwrap();
+        file.full = file.end;
+        // Nothing can be put in its place.
+        let next = directory.path().join("commits-2.log");
+        fs::create_dir(&next).unwrap();
+        fs::write(next.join("x"), b"x").unwrap();
+        assert!(matches!(file.turn_over(&unfinished), Err(Failure::Unknown(_))));
+        fs::remove_dir_all(&next).unwrap();
+        assert_eq!(open_gids(directory.path()), [1]);
     }
 
     #[test]

@@ -130,6 +130,14 @@ impl FileLog {
         Ok(Self::over(file::open(directory)?))
     }
 
+    /// How many transactions have not ended in the log of a directory that nobody has opened.
+    ///
+    /// # Errors
+    /// [`LogError`]
+    pub fn count_open(directory: &Path) -> Result<usize, LogError> {
+        file::count_open(directory)
+    }
+
     fn over(Opened { file, unfinished }: Opened) -> Self {
         let header = file.header();
         let (queue, messages) = mpsc::channel(QUEUE);
@@ -431,6 +439,54 @@ mod tests {
         log.close().await;
         let again = FileLog::open(directory.path()).unwrap();
         assert_eq!(again.left().len(), 64 * 25);
+    }
+
+    /// A file that can be told to fail.
+    #[derive(Debug)]
+    struct Failing {
+        file: std::fs::File,
+        fails: Arc<AtomicBool>,
+        writes: Arc<AtomicUsize>,
+    }
+
+    impl file::Disk for Failing {
+        fn write(&mut self, bytes: &[u8], at: u64) -> std::io::Result<()> {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+            std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, at)
+        }
+
+        fn sync(&mut self) -> std::io::Result<()> {
+            if self.fails.load(Ordering::Relaxed) { Err(std::io::Error::other("no")) } else { self.file.sync_data() }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sync_that_fails_ends_the_log_and_the_next_start_reads_what_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (fails, writes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut opened = file::open(directory.path()).unwrap();
+        opened.file.replace_disk(|path| {
+            let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+            Box::new(Failing { file, fails: Arc::clone(&fails), writes: Arc::clone(&writes) })
+        });
+        let log = FileLog::over(opened);
+        log.append(commit(1), true).await.unwrap();
+        fails.store(true, Ordering::Relaxed);
+        let told = log.append(commit(2), true).await.unwrap_err();
+        assert!(matches!(&told, JournalError::Unknown(told) if told.sqlstate == "58030"), "{told:?}");
+        assert_eq!(log.is_usable().unwrap_err().sqlstate, "58030");
+        // The disk would do it now; what is on it is not known all the same, and nothing is tried again.
+        fails.store(false, Ordering::Relaxed);
+        let before = writes.load(Ordering::Relaxed);
+        for force in [true, false] {
+            let told = log.append(commit(3), force).await.unwrap_err();
+            assert!(matches!(&told, JournalError::Refused(told) if told.sqlstate == "58030"), "{told:?}");
+        }
+        log.close().await;
+        assert_eq!(writes.load(Ordering::Relaxed), before);
+        let again = FileLog::open(directory.path()).unwrap();
+        assert_eq!(again.left().iter().map(|left| left.gid.number).collect::<Vec<_>>(), [1, 2]);
+        assert!(again.is_usable().is_ok());
     }
 
     #[tokio::test]

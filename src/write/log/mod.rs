@@ -14,6 +14,8 @@ pub mod group;
 #[cfg(test)]
 pub mod memory;
 pub mod record;
+#[cfg(test)]
+pub mod shelf;
 pub mod table;
 
 use std::collections::BTreeSet;
@@ -24,7 +26,7 @@ use async_trait::async_trait;
 
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::StoreName;
-use crate::stores::commit::{BranchId, Gid, Hint, Numbers};
+use crate::stores::commit::{BranchId, Gid, Hint, LogId, Numbers};
 
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +170,16 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// What had begun and had no `Done` when the log was opened.
     fn left(&self) -> Vec<Left>;
 
+    /// Whether names that carry this log are decided here, as far as is known.
+    fn decides(&self, log: LogId) -> bool {
+        self.numbers().log() == log
+    }
+
+    /// Whether everything that was taken with the names decided here has been looked at.
+    fn is_read(&self) -> bool {
+        true
+    }
+
     /// Writes what is queued, and ends.
     async fn close(&self);
 }
@@ -227,7 +239,7 @@ pub struct NoJournal(Arc<Numbers>);
 impl NoJournal {
     /// One whose names nobody else gives.
     pub fn new() -> Self {
-        Self(Arc::new(Numbers::new(crate::stores::commit::LogId(rand::random()), 0)))
+        Self(Arc::new(Numbers::new(LogId(rand::random()), 0)))
     }
 
     fn refusal() -> Diagnosis {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::file::STARTS_MAX;
 use super::group::{OPEN_MAX, check_length, check_open, too_many};
 use super::record::{self, Unfinished};
 use super::{Journal, JournalError, Left, Record};
@@ -47,6 +48,8 @@ const LOST_MAX: usize = 1_000;
 pub struct Taken {
     /// Which.
     pub log: LogId,
+    /// Its first number: what has a lower one was begun before, and nothing more is decided of it than what is in the log.
+    pub first: u64,
     /// What has begun in it and has not ended.
     pub left: Vec<Left>,
 }
@@ -57,9 +60,10 @@ struct Ours {
     epoch: i64,
     /// Transactions with lower numbers were begun under an earlier epoch.
     first: u64,
+    numbers: Arc<Numbers>,
     unfinished: Unfinished,
-    /// Records that ride along with the next.
-    waiting: Vec<Vec<u8>>,
+    /// Records that ride along with the next, unless their transactions have ended before.
+    waiting: Vec<(Gid, Vec<u8>)>,
     /// Transactions that have ended and are still in the table.
     ended: Vec<Gid>,
 }
@@ -69,6 +73,8 @@ struct State {
     held: BTreeMap<LogId, Ours>,
     /// From which names are given.
     current: Option<LogId>,
+    /// From which they were given last, here or by an earlier process.
+    wanted: Option<LogId>,
     /// Those that were ours.
     lost: BTreeSet<LogId>,
     /// What nobody has asked for yet.
@@ -122,9 +128,11 @@ impl TableLog {
             look: Notify::new(),
         });
         if let Some(wanted) = wanted {
-            shared.state().lost.insert(wanted);
+            let mut state = shared.state();
+            state.lost.insert(wanted);
+            state.wanted = Some(wanted);
         }
-        shared.renew(wanted).await;
+        shared.renew().await;
         let left = std::mem::take(&mut shared.state().taken).into_iter().flat_map(|taken| taken.left).collect();
         let (queue, messages) = mpsc::channel(QUEUE);
         let writer = OwnedTask::spawn(write(Arc::clone(&shared), messages));
@@ -142,16 +150,31 @@ impl TableLog {
         self.shared.state().held.contains_key(&log)
     }
 
+    /// Whether a transaction is open in a log that is ours.
+    pub fn is_open(&self, gid: Gid) -> bool {
+        self.shared.state().held.get(&gid.log).is_some_and(|ours| ours.unfinished.has(gid))
+    }
+
     /// Proves that a log is still ours: whatever was prepared under it until now was prepared under us.
     pub async fn still_holds(&self, log: LogId) -> bool {
-        match self.shared.ledger.holds(log).await {
-            Ok(()) => self.holds(log),
+        let epoch = self.shared.state().held.get(&log).map(|ours| ours.epoch);
+        let Some(epoch) = epoch else { return false };
+        match self.shared.ledger.holds(log, epoch).await {
+            Ok(true) => self.shared.state().held.get(&log).is_some_and(|ours| ours.epoch == epoch),
             Err(StoreError::Remote { .. }) => false,
-            Err(_) => {
-                self.shared.lose(log);
+            Ok(false) | Err(_) => {
+                self.shared.lose(log, epoch);
                 false
             }
         }
+    }
+
+    /// The logs of the store in which something is open, of whatever instance.
+    ///
+    /// # Errors
+    /// What the store answered.
+    pub async fn with_records(&self) -> Result<Vec<LogId>, StoreError> {
+        self.shared.ledger.left().await
     }
 
     /// The logs that were taken since the last time, other than that of the start.
@@ -168,7 +191,11 @@ impl TableLog {
             return Ok(());
         }
         let held = self.shared.ledger.take(Some(log)).await?;
-        self.shared.accept(held).map(drop)
+        self.shared.accept(held)?;
+        if self.shared.state().current.is_none() {
+            self.shared.look.notify_one();
+        }
+        Ok(())
     }
 
     /// The logs that were ours and are not.
@@ -200,13 +227,32 @@ impl Shared {
         )
     }
 
-    /// Takes the log that is wanted, else another, and gives names from it.
-    async fn renew(&self, wanted: Option<LogId>) {
-        let mut wanted = wanted;
+    /// Gives names from a log that is held: from this one, or from any.
+    fn use_held(&self, wanted: Option<LogId>) -> bool {
+        let mut state = self.state();
+        let log = wanted.or_else(|| state.held.keys().next().copied());
+        let found = log.and_then(|log| Some((log, Arc::clone(&state.held.get(&log)?.numbers))));
+        let Some((log, numbers)) = found else { return false };
+        (state.current, state.wanted) = (Some(log), Some(log));
+        drop(state);
+        self.numbers.send_replace(numbers);
+        tracing::info!(store = %self.store, %log, "names are given from this log of commits");
+        true
+    }
+
+    /// Gives names from the log that is wanted, or from another: from one that was taken over before one is taken.
+    async fn renew(&self) {
+        let mut wanted = self.state().wanted;
+        if self.use_held(wanted) {
+            return;
+        }
         for _ in 0..TRIES {
             let held = match self.ledger.take(wanted).await {
                 Ok(held) => held,
                 Err(error) if wanted.is_some() && is_other(&error) => {
+                    if self.use_held(None) {
+                        return;
+                    }
                     wanted = None;
                     continue;
                 }
@@ -218,10 +264,10 @@ impl Shared {
             let (log, start) = (held.log, held.start);
             wanted = None;
             match self.accept(held) {
-                Ok(numbers) => {
-                    self.state().current = Some(log);
-                    self.numbers.send_replace(numbers);
+                Ok(()) => {
                     tracing::info!(store = %self.store, %log, start, "a log of commits was taken");
+                    // One that is lost again meanwhile is taken again at the next look.
+                    self.use_held(Some(log));
                     return;
                 }
                 Err(error) => tracing::error!(store = %self.store, %log, error = %Line(&error.to_string()), "a log is passed over"),
@@ -230,8 +276,12 @@ impl Shared {
     }
 
     /// Keeps a log that was taken.
-    fn accept(&self, held: Held) -> Result<Arc<Numbers>, StoreError> {
+    fn accept(&self, held: Held) -> Result<(), StoreError> {
         let Held { log, epoch, start, records } = held;
+        if start > STARTS_MAX {
+            let told = format!("the log of commits {log} was begun {start} times, and has no numbers left");
+            return Err(StoreError::remote(&self.store, sqlstate::DATA_CORRUPTED, told));
+        }
         let read = records.iter().map(|bytes| record::take_all(bytes)).collect::<Result<Vec<_>, _>>();
         let read = read.map_err(|fault| {
             let told = format!("the log of commits {log} cannot be read: {fault}");
@@ -242,18 +292,18 @@ impl Shared {
         let (first, left) = (numbers.next().number, unfinished.left());
         let mut state = self.state();
         state.lost.remove(&log);
-        state.held.insert(log, Ours { epoch, first, unfinished, waiting: Vec::new(), ended: Vec::new() });
-        state.taken.push(Taken { log, left });
-        drop(state);
-        Ok(numbers)
+        state.held.insert(log, Ours { epoch, first, numbers, unfinished, waiting: Vec::new(), ended: Vec::new() });
+        state.taken.push(Taken { log, first, left });
+        Ok(())
     }
 
-    /// A log is not ours any more, as far as is known.
-    fn lose(&self, log: LogId) {
+    /// A log is not ours any more under this epoch, as far as is known.
+    fn lose(&self, log: LogId, epoch: i64) {
         let mut state = self.state();
-        if state.held.remove(&log).is_none() {
+        if state.held.get(&log).is_none_or(|ours| ours.epoch != epoch) {
             return;
         }
+        state.held.remove(&log);
         if state.current == Some(log) {
             state.current = None;
         }
@@ -267,20 +317,17 @@ impl Shared {
 
     /// Proves that the logs are ours, and takes one where there is none.
     async fn look_after(&self) {
-        let (held, before) = {
-            let state = self.state();
-            (state.held.keys().copied().collect::<Vec<_>>(), self.numbers.borrow().log())
-        };
-        for log in held {
-            match self.ledger.holds(log).await {
+        let held: Vec<(LogId, i64)> = self.state().held.iter().map(|(log, ours)| (*log, ours.epoch)).collect();
+        for (log, epoch) in held {
+            match self.ledger.holds(log, epoch).await {
                 // An answer of the server says that the connection is there, and so is the lock.
-                Ok(()) | Err(StoreError::Remote { .. }) => {}
-                Err(_) => self.lose(log),
+                Ok(true) | Err(StoreError::Remote { .. }) => {}
+                Ok(false) | Err(_) => self.lose(log, epoch),
             }
         }
         let is_ours = self.state().current.is_some();
         if !is_ours {
-            self.renew(Some(before)).await;
+            self.renew().await;
         }
     }
 }
@@ -304,6 +351,8 @@ async fn keep(shared: Arc<Shared>) {
 /// What is to be written to one log.
 #[derive(Default)]
 struct Batch {
+    /// Under which epoch it was gathered: under a later one it says nothing.
+    epoch: Option<i64>,
     records: Vec<Vec<u8>>,
     /// Those that are waited for, with their answers.
     asked: Vec<(Record, Answer)>,
@@ -333,9 +382,9 @@ async fn write(shared: Arc<Shared>, mut messages: mpsc::Receiver<Message>) {
             shared.write(log, batch).await;
         }
         if let Some(done) = close {
-            let logs: Vec<LogId> = shared.state().held.keys().copied().collect();
-            for log in logs {
-                shared.remove(log, Vec::new()).await;
+            let logs: Vec<(LogId, i64)> = shared.state().held.iter().map(|(log, ours)| (*log, ours.epoch)).collect();
+            for (log, epoch) in logs {
+                shared.remove(log, epoch, Vec::new()).await;
             }
             // Whoever asked may have given up.
             done.send(()).ok();
@@ -355,8 +404,13 @@ fn sort(shared: &Shared, batch: &mut Batch, record: Record, (bytes, answer): (Ve
     let gid = record.gid();
     let mut state = shared.state();
     let Some(ours) = state.held.get_mut(&gid.log) else { return refuse(answer, shared.lost()) };
+    if *batch.epoch.get_or_insert(ours.epoch) != ours.epoch {
+        return refuse(answer, shared.lost());
+    }
     if matches!(record, Record::Done { .. }) {
         ours.unfinished.apply(&record);
+        // Nobody would remove what is written behind it.
+        ours.waiting.retain(|(waits, _)| *waits != gid);
         ours.ended.push(gid);
         batch.removals.extend(answer);
         return;
@@ -364,7 +418,7 @@ fn sort(shared: &Shared, batch: &mut Batch, record: Record, (bytes, answer): (Ve
     let Some(answer) = answer else {
         ours.unfinished.apply(&record);
         if ours.waiting.len() < WAITING_MAX {
-            ours.waiting.push(bytes);
+            ours.waiting.push((gid, bytes));
         }
         return;
     };
@@ -383,11 +437,13 @@ fn sort(shared: &Shared, batch: &mut Batch, record: Record, (bytes, answer): (Ve
 
 impl Shared {
     async fn write(&self, log: LogId, batch: Batch) {
-        let Batch { records, asked, removals } = batch;
+        let Batch { epoch, records, asked, removals } = batch;
+        // Nothing was sorted in.
+        let Some(epoch) = epoch else { return };
         if !asked.is_empty() {
-            let outcome = self.append(log, records).await;
+            let outcome = self.append(log, epoch, records).await;
             if outcome.is_ok()
-                && let Some(ours) = self.state().held.get_mut(&log)
+                && let Some(ours) = self.state().held.get_mut(&log).filter(|ours| ours.epoch == epoch)
             {
                 asked.iter().for_each(|(record, _)| ours.unfinished.apply(record));
             }
@@ -397,28 +453,30 @@ impl Shared {
         }
         let is_due = self.state().held.get(&log).is_some_and(|ours| ours.ended.len() >= ENDED_MAX);
         if is_due || !removals.is_empty() {
-            self.remove(log, removals).await;
+            self.remove(log, epoch, removals).await;
         }
     }
 
     /// Appends records behind those that wait.
-    async fn append(&self, log: LogId, records: Vec<Vec<u8>>) -> Result<(), JournalError> {
-        let (epoch, group) = {
+    async fn append(&self, log: LogId, epoch: i64, records: Vec<Vec<u8>>) -> Result<(), JournalError> {
+        let group = {
             let mut state = self.state();
-            let Some(ours) = state.held.get_mut(&log) else { return Err(self.lost()) };
-            let mut group = std::mem::take(&mut ours.waiting);
+            // Under another epoch somebody may have rolled back since what these decide.
+            let ours = state.held.get_mut(&log).filter(|ours| ours.epoch == epoch);
+            let Some(ours) = ours else { return Err(self.lost()) };
+            let mut group: Vec<Vec<u8>> = std::mem::take(&mut ours.waiting).into_iter().map(|(_, bytes)| bytes).collect();
             group.extend(records);
-            (ours.epoch, group)
+            group
         };
         match self.ledger.append(log, epoch, &group).await {
             Ok(true) => Ok(()),
             Ok(false) => {
-                self.lose(log);
+                self.lose(log, epoch);
                 Err(self.lost())
             }
             Err(error @ StoreError::OutcomeUnknown { .. }) => {
                 tracing::error!(store = %self.store, %log, error = %Line(&error.to_string()), "a decision may be in the log or not");
-                self.lose(log);
+                self.lose(log, epoch);
                 Err(JournalError::Unknown(Diagnosis::of(&error)))
             }
             Err(error) => {
@@ -428,24 +486,26 @@ impl Shared {
         }
     }
 
-    /// Removes what has ended, and answers.
-    async fn remove(&self, log: LogId, asked: Vec<Answer>) {
+    /// Removes what has ended, and answers. What was told of an end under another epoch is not removed with success: the log has been
+    /// read again since, and what has ended is open in it.
+    async fn remove(&self, log: LogId, epoch: i64, asked: Vec<Answer>) {
         let taken = {
             let mut state = self.state();
-            state.held.get_mut(&log).map(|ours| (ours.epoch, std::mem::take(&mut ours.ended)))
+            let ours = state.held.get_mut(&log).filter(|ours| ours.epoch == epoch);
+            ours.map(|ours| std::mem::take(&mut ours.ended))
         };
         let outcome = match taken {
             None => Err(self.lost()),
-            Some((_, ended)) if ended.is_empty() => Ok(()),
-            Some((epoch, ended)) => match self.ledger.remove(log, epoch, &ended).await {
+            Some(ended) if ended.is_empty() => Ok(()),
+            Some(ended) => match self.ledger.remove(log, epoch, &ended).await {
                 Ok(true) => Ok(()),
                 Ok(false) => {
-                    self.lose(log);
+                    self.lose(log, epoch);
                     Err(self.lost())
                 }
                 Err(error) => {
                     // Tried again with the next; what is left in the table is looked at once more by whoever takes it.
-                    if let Some(ours) = self.state().held.get_mut(&log) {
+                    if let Some(ours) = self.state().held.get_mut(&log).filter(|ours| ours.epoch == epoch) {
                         ours.ended.extend(ended.into_iter().take(OPEN_MAX));
                     }
                     self.look.notify_one();
@@ -494,6 +554,14 @@ impl Journal for TableLog {
         self.left.clone()
     }
 
+    fn decides(&self, log: LogId) -> bool {
+        self.holds(log)
+    }
+
+    fn is_read(&self) -> bool {
+        self.shared.state().taken.is_empty()
+    }
+
     async fn close(&self) {
         let (done, closed) = oneshot::channel();
         if self.queue.send(Message::Close(done)).await.is_ok() {
@@ -505,87 +573,11 @@ impl Journal for TableLog {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::super::Fate;
+    use super::super::shelf::{Handle, Store};
     use super::*;
-
-    /// Epoch, start and records of a log.
-    type Rows = (i64, u32, Vec<Vec<u8>>);
-
-    /// Logs in memory, as a store would have them. Every handle is the connection of one instance.
-    #[derive(Debug, Default)]
-    struct Store {
-        rows: Mutex<BTreeMap<LogId, Rows>>,
-        /// By whom each is held.
-        locks: Mutex<BTreeMap<LogId, u32>>,
-    }
-
-    #[derive(Debug)]
-    struct Handle {
-        store: Arc<Store>,
-        instance: u32,
-        /// How the next append fails, and whether it has written then.
-        fails: Mutex<Option<(StoreError, bool)>>,
-    }
-
-    impl Handle {
-        fn new(store: &Arc<Store>, instance: u32) -> Arc<Self> {
-            Arc::new(Self { store: Arc::clone(store), instance, fails: Mutex::default() })
-        }
-
-        /// The connection is gone.
-        fn cut(&self) {
-            self.store.locks.lock().unwrap().retain(|_, holder| *holder != self.instance);
-        }
-
-        fn said(code: &str) -> StoreError {
-            StoreError::remote("s", code, "no".to_owned())
-        }
-    }
-
-    #[async_trait]
-    impl Ledger for Handle {
-        async fn take(&self, wanted: Option<LogId>) -> Result<Held, StoreError> {
-            let (mut rows, mut locks) = (self.store.rows.lock().unwrap(), self.store.locks.lock().unwrap());
-            let log = match wanted {
-                Some(log) if !rows.contains_key(&log) => return Err(Self::said("42704")),
-                Some(log) if locks.contains_key(&log) => return Err(Self::said("55006")),
-                Some(log) => log,
-                None => {
-                    let free = rows.iter().find(|(log, (_, _, records))| !locks.contains_key(*log) && !records.is_empty());
-                    free.map_or(LogId(rows.len() as u64 + 1), |(log, _)| *log)
-                }
-            };
-            locks.insert(log, self.instance);
-            let row = rows.entry(log).or_insert((0, 0, Vec::new()));
-            (row.0, row.1) = (row.0 + 1, row.1 + 1);
-            Ok(Held { log, epoch: row.0, start: row.1, records: row.2.clone() })
-        }
-
-        async fn append(&self, log: LogId, epoch: i64, records: &[Vec<u8>]) -> Result<bool, StoreError> {
-            let fails = self.fails.lock().unwrap().take();
-            let mut rows = self.store.rows.lock().unwrap();
-            let row = rows.get_mut(&log).unwrap();
-            if row.0 == epoch && fails.as_ref().is_none_or(|(_, writes)| *writes) {
-                row.2.extend(records.iter().cloned());
-            }
-            fails.map_or(Ok(row.0 == epoch), |(error, _)| Err(error))
-        }
-
-        async fn remove(&self, log: LogId, epoch: i64, gids: &[Gid]) -> Result<bool, StoreError> {
-            let mut rows = self.store.rows.lock().unwrap();
-            let row = rows.get_mut(&log).unwrap();
-            if row.0 == epoch {
-                row.2.retain(|record| !gids.contains(&record::take_all(record).unwrap()[0].gid()));
-            }
-            Ok(row.0 == epoch)
-        }
-
-        async fn holds(&self, log: LogId) -> Result<(), StoreError> {
-            let is_ours = self.store.locks.lock().unwrap().get(&log) == Some(&self.instance);
-            let gone = || StoreError::ConnectionLost { store: "s".to_owned(), reason: String::new() };
-            if is_ours { Ok(()) } else { Err(gone()) }
-        }
-    }
 
     fn commit(gid: Gid) -> Record {
         Record::Commit { gid, branches: Vec::new() }
@@ -656,12 +648,115 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_log_whose_epoch_was_raised_is_not_ours_though_its_lock_is() {
+        let store = Arc::new(Store::default());
+        let handle = Handle::new(&store, 1);
+        let log = TableLog::open("s", Arc::<Handle>::clone(&handle), None).await;
+        let a = log.numbers().next();
+        assert_eq!(code(log.append(commit(a), true).await), "ok");
+        assert!(log.still_holds(a.log).await && log.is_open(a) && log.decides(a.log));
+        assert_eq!(log.with_records().await.unwrap(), [a.log]);
+        handle.raise(a.log);
+        assert!(!log.still_holds(a.log).await);
+        assert!(!log.holds(a.log) && !log.is_open(a));
+    }
+
+    #[tokio::test]
+    async fn what_was_told_under_an_earlier_epoch_is_not_taken_for_written() {
+        let store = Arc::new(Store::default());
+        let handle = Handle::new(&store, 1);
+        let log = TableLog::open("s", Arc::<Handle>::clone(&handle), None).await;
+        let a = log.numbers().next();
+        assert_eq!(code(log.append(commit(a), true).await), "ok");
+        handle.cut();
+        log.shared.lose(a.log, 7);
+        assert!(log.holds(a.log), "that was another one");
+        log.shared.lose(a.log, 1);
+        log.take_over(a.log).await.unwrap();
+        assert!(!log.is_read());
+        let taken = log.taken();
+        assert_eq!((taken[0].left.len(), taken[0].first > a.number), (1, true));
+        assert!(log.is_read());
+        // Nothing has ended under this epoch, and success would be told of nothing.
+        let (answer, answered) = oneshot::channel();
+        log.shared.remove(a.log, 1, vec![answer]).await;
+        assert_eq!(code(answered.await.unwrap()), "refused 40001");
+        assert_eq!(code(log.shared.append(a.log, 1, vec![record::to_bytes(&commit(a))]).await), "refused 40001");
+        assert_eq!(store.rows.lock().unwrap()[&a.log].2.len(), 1);
+        assert_eq!(code(log.append(Record::Done { gid: a }, true).await), "ok");
+        assert!(store.rows.lock().unwrap()[&a.log].2.is_empty() && !log.is_open(a));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_behind_an_end() {
+        let store = Arc::new(Store::default());
+        let log = TableLog::open("s", Handle::new(&store, 1), None).await;
+        let (a, b) = (log.numbers().next(), log.numbers().next());
+        assert_eq!(code(log.append(commit(a), true).await), "ok");
+        log.append(Record::Stepped { gid: a, step: 0 }, false).await.unwrap();
+        assert_eq!(code(log.append(Record::Done { gid: a }, true).await), "ok");
+        assert_eq!(code(log.append(commit(b), true).await), "ok");
+        assert_eq!(store.rows.lock().unwrap()[&a.log].2, [record::to_bytes(&commit(b))]);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_was_taken_over_is_used_before_another_is_taken() {
+        let store = Arc::new(Store::default());
+        let first = Handle::new(&store, 1);
+        let dead = TableLog::open("s", Arc::<Handle>::clone(&first), None).await;
+        let a = dead.numbers().next();
+        assert_eq!(code(dead.append(commit(a), true).await), "ok");
+        let second = Handle::new(&store, 2);
+        let log = TableLog::open("s", Arc::<Handle>::clone(&second), None).await;
+        let b = log.numbers().next();
+        drop(dead);
+        first.cut();
+        log.take_over(a.log).await.unwrap();
+        let mut renumbered = log.renumbered();
+        second.raise(b.log);
+        assert_eq!(code(log.append(commit(b), true).await), "refused 40001");
+        renumbered.changed().await.unwrap();
+        assert_eq!(log.numbers().log(), a.log);
+        assert_eq!(store.rows.lock().unwrap().len(), 2, "none was begun");
+        let again = log.numbers().next();
+        assert!(again.number > a.number);
+        assert_eq!(code(log.append(commit(again), true).await), "ok");
+    }
+
+    #[tokio::test]
+    async fn a_log_without_numbers_is_passed_over() {
+        let store = Arc::new(Store::default());
+        let full = LogId(5);
+        let record = record::to_bytes(&commit(Gid { log: full, number: 1 }));
+        store.rows.lock().unwrap().insert(full, (1, STARTS_MAX, vec![record]));
+        let log = TableLog::open("s", Handle::new(&store, 1), None).await;
+        assert!(log.is_usable().is_ok() && !log.holds(full));
+        assert_ne!(log.numbers().log(), full);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_away_at_the_start_is_asked_for_the_log_of_before() {
+        let store = Arc::new(Store::default());
+        let handle = Handle::new(&store, 1);
+        let before = TableLog::open("s", Arc::<Handle>::clone(&handle), None).await.numbers().log();
+        handle.cut();
+        handle.is_away.store(true, Ordering::Relaxed);
+        let log = TableLog::open("s", Arc::<Handle>::clone(&handle), Some(before)).await;
+        let mut renumbered = log.renumbered();
+        assert!(log.is_usable().is_err() && !log.holds(log.numbers().log()));
+        handle.is_away.store(false, Ordering::Relaxed);
+        log.shared.look.notify_one();
+        renumbered.changed().await.unwrap();
+        assert_eq!((log.numbers().log(), log.is_usable().is_ok()), (before, true));
+    }
+
+    #[tokio::test]
     async fn a_store_that_refuses_keeps_its_log() {
         let store = Arc::new(Store::default());
         let handle = Handle::new(&store, 1);
         let log = TableLog::open("s", Arc::<Handle>::clone(&handle), None).await;
         let a = log.numbers().next();
-        *handle.fails.lock().unwrap() = Some((Handle::said("53100"), false));
+        *handle.fails.lock().unwrap() = Some((StoreError::remote("s", "53100", "no".to_owned()), false));
         assert_eq!(code(log.append(commit(a), true).await), "refused 53100");
         assert_eq!(code(log.append(commit(a), true).await), "ok");
         // What is wanted and not there, or of somebody else, is another.

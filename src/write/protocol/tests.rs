@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::super::commit::unknown_gid;
@@ -10,7 +11,10 @@ use super::super::coordinator::Several;
 use super::super::fakes::{Fake, Stage, first, late, lost, remote, unknown};
 use super::super::open::Standing;
 use super::*;
-use crate::error::sqlstate;
+use crate::stores::commit::LogId;
+use crate::stores::connector::ScanLimits;
+use crate::stores::position::Position;
+use crate::stores::{BatchStream, Branch, Scan, Table};
 
 const P: Part = Part::Prepared;
 
@@ -133,25 +137,25 @@ async fn whoever_refuses_before_the_decision_rolls_all_back() {
                 vec![a().fails("prepare", remote("23503")), last()],
                 "23503",
                 BACK,
-                &["a prepare", "log begin!", "c mark", "c rollback", "log abort"],
+                &["a prepare", "log begin!", "c mark", "c rollback", "log done"],
             ),
             row(
                 vec![last().fails("mark", remote("42501")), a()],
                 "42501",
                 BACK,
-                &["a prepare", "log begin!", "c mark", "a drop", "c rollback", "log abort"],
+                &["a prepare", "log begin!", "c mark", "a drop", "c rollback", "log done"],
             ),
             row(
                 vec![last().fails("mark", lost()), a()],
                 "08006",
                 NONE,
-                &["a prepare", "log begin!", "c mark", "a drop", "c rollback", "log abort"],
+                &["a prepare", "log begin!", "c mark", "a drop", "c rollback", "log done"],
             ),
             row(
                 vec![last().fails("commit", remote("40001")), a()],
                 "40001",
                 BACK,
-                &["a prepare", "log begin!", "c mark", "c commit", "a drop", "log abort"],
+                &["a prepare", "log begin!", "c mark", "c commit", "a drop", "log done"],
             ),
         ]
     })
@@ -228,6 +232,46 @@ async fn a_store_that_does_not_answer_after_the_decision_follows() {
 }
 
 #[tokio::test]
+async fn a_store_without_what_it_promised_is_told_of() {
+    let mut stage = Stage::new();
+    let branches = vec![
+        stage.branch("a", P).fails("keep", lost()),
+        stage.branch("b", P).fails("keep", remote("42704")),
+        stage.branch("c", P).fails("keep", late()),
+    ];
+    let told = stage.commit(branches).await.unwrap();
+    assert_eq!(told.late, names(&["a", "b", "c"]));
+    let error = stage.shown().error.unwrap();
+    assert_eq!(error, "store \"b\" does not have what it had promised to commit: refused");
+    assert_eq!((stage.state().0, stage.was_woken()), (State::Committing, true));
+    let stage = Stage::new();
+    stage.commit(vec![stage.branch("a", P).fails("keep", lost()), stage.branch("b", P)]).await.unwrap();
+    assert_eq!(stage.shown().error, Some(lost().to_string()));
+}
+
+#[tokio::test]
+async fn who_has_no_place_for_a_prepared_transaction_hears_of_the_setting() {
+    let full = |code: &str, detail: &str| StoreError::Remote {
+        store: "a".to_owned(),
+        sqlstate: code.to_owned(),
+        message: "maximum number of prepared transactions reached".to_owned(),
+        detail: Some(detail.to_owned()),
+        constraint: None,
+        site: None,
+    };
+    let hint = Some("Raise max_prepared_transactions in the store.".to_owned());
+    let increase = "Increase \"max_prepared_transactions\" (currently 1).";
+    for (error, expected) in
+        [(full("53200", increase), hint), (full("53200", "Failed on request of size 8."), None), (full("53400", increase), None)]
+    {
+        let stage = Stage::new();
+        let told = stage.commit(vec![stage.branch("a", P).fails("prepare", error), stage.branch("b", P)]).await.unwrap_err();
+        assert_eq!(told.hint, expected, "{told:?}");
+        assert!(told.detail.unwrap().ends_with("Everything was rolled back."));
+    }
+}
+
+#[tokio::test]
 async fn who_has_nothing_to_keep_drops_out() {
     let stage = Stage::new();
     stage.commit(vec![stage.branch("a", P).reads(), stage.branch("b", P)]).await.unwrap();
@@ -258,12 +302,63 @@ async fn what_cannot_be_committed_together_is_rolled_back() {
     assert_eq!(stage.settled().await[1..], ["a rollback", "c rollback"]);
 }
 
+/// A branch that began with a name of a log which has been replaced since.
+#[derive(Debug)]
+struct Elder(Fake);
+
+#[async_trait]
+impl Branch for Elder {
+    async fn scan(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
+        self.0.scan(table, scan, limits).await
+    }
+
+    fn shared_snapshot(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn has_written(&self) -> bool {
+        true
+    }
+
+    fn part(&self) -> Part {
+        P
+    }
+
+    fn branch_id(&self, store: &StoreName, gid: Gid) -> BranchId {
+        BranchId { log: LogId(gid.log.0 + 1), ..gid.of_store(store) }
+    }
+
+    async fn prepare(&self, id: &BranchId) -> Result<Vote, StoreError> {
+        self.0.prepare(id).await
+    }
+
+    async fn commit(&self) -> Result<Option<Position>, StoreError> {
+        self.0.commit().await
+    }
+
+    async fn rollback(&self) -> Result<(), StoreError> {
+        self.0.rollback().await
+    }
+}
+
+#[tokio::test]
+async fn a_name_of_another_log_is_not_prepared() {
+    let stage = Stage::new();
+    let elder = |stage: &Stage| -> (StoreName, Arc<dyn Branch>) { (StoreName::new("a"), Arc::new(Elder(stage.branch("a", P)))) };
+    let other: (StoreName, Arc<dyn Branch>) = (StoreName::new("b"), Arc::new(stage.branch("b", P)));
+    let asked = stage.asked(Several::Atomic, &[]);
+    let told = stage.coordinator.commit(vec![elder(&stage), other], asked.clone()).await.unwrap_err();
+    assert_eq!((told.sqlstate.as_str(), told.hint.as_deref()), ("40001", Some("The transaction may be tried again.")));
+    // Alone it asks no log.
+    stage.coordinator.commit(vec![elder(&stage)], asked).await.unwrap();
+    assert_eq!(stage.settled().await, ["a rollback", "b rollback", "a commit"]);
+}
+
 #[tokio::test]
 async fn without_a_log_one_store_is_committed_and_several_are_not() {
     let (stage, coordinator) = (Stage::new(), Coordinator::without_log());
     let asked = stage.asked(Several::Atomic, &[]);
-    let named =
-        |name: &str| -> (StoreName, Arc<dyn crate::stores::Branch>) { (StoreName::new(name), Arc::new(stage.branch(name, P))) };
+    let named = |name: &str| -> (StoreName, Arc<dyn Branch>) { (StoreName::new(name), Arc::new(stage.branch(name, P))) };
     let told = coordinator.commit(vec![named("a"), named("b")], asked.clone()).await.unwrap_err();
     assert_eq!(told.sqlstate, "0A000");
     let told = coordinator.commit(vec![named("a")], asked).await.unwrap();
@@ -302,6 +397,11 @@ async fn a_task_that_dies_leaves_what_was_certain() {
     assert_eq!((stage.state().0, stage.was_woken()), (State::RolledBack, true));
     let mut stage = Stage::new();
     stage.commit(vec![stage.branch("a", P), stage.branch("c", Part::Last).dies("commit")]).await.unwrap_err();
+    assert!(matches!(fate(stage.standing("a")), Fate::AskLast { .. }));
+    assert_eq!((stage.state().0, stage.was_woken()), (State::Unknown, true));
+    // The log may know of it from the moment at which the stores are asked.
+    let mut stage = Stage::new();
+    stage.commit(vec![stage.branch("a", P).dies("prepare"), stage.branch("c", Part::Last)]).await.unwrap_err();
     assert!(matches!(fate(stage.standing("a")), Fate::AskLast { .. }));
     assert_eq!((stage.state().0, stage.was_woken()), (State::Unknown, true));
     let stage = Stage::new();

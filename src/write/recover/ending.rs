@@ -1,4 +1,6 @@
 //! One round: how each open transaction ends, and its branches with it.
+//!
+//! **Invariant:** that a store lists a branch no more is no proof that it has committed it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -45,6 +47,8 @@ pub(super) struct Round<'a> {
     logs: Logs,
     /// Branches that have ended in this round.
     ended: BTreeSet<BranchId>,
+    /// Stores that did not answer when they were asked once more.
+    silent: BTreeSet<StoreName>,
     /// Why a transaction is not decided yet.
     undecided: BTreeMap<Gid, String>,
     doubts: Vec<Doubt>,
@@ -52,8 +56,8 @@ pub(super) struct Round<'a> {
 
 impl<'a> Round<'a> {
     pub(super) fn new(recovery: &'a Recovery, stores: Arc<Connectors>, seen: Seen, logs: Logs) -> Self {
-        let (ended, undecided, doubts) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
-        let mut round = Self { recovery, stores, seen, logs, ended, undecided, doubts };
+        let (ended, silent, undecided, doubts) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new(), Vec::new());
+        let mut round = Self { recovery, stores, seen, logs, ended, silent, undecided, doubts };
         round.keep_what_was_seen();
         round
     }
@@ -67,10 +71,17 @@ impl<'a> Round<'a> {
         self.doubts.extend(before.into_iter().filter(is_kept));
     }
 
+    /// What is to be ended, of logs that are ours: of the others somebody else may have forgotten the marks.
+    fn ours_now(&self) -> Vec<Left> {
+        let mut left = self.recovery.open_now();
+        left.retain(|left| self.logs.are_ours(left.gid.log));
+        left
+    }
+
     /// Asks the stores whose marks decide, side by side; of one that does not answer nothing more is asked.
     pub(super) async fn decide(&mut self) {
         let mut by_store: BTreeMap<StoreName, Vec<(Left, Hint)>> = BTreeMap::new();
-        for left in self.recovery.open_now() {
+        for left in self.ours_now() {
             if let Fate::AskLast { store, hint } = &left.fate {
                 let (store, hint) = (store.clone(), hint.clone());
                 by_store.entry(store).or_default().push((left, hint));
@@ -153,9 +164,10 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// A store had listed a branch that is to be committed, and does not know it.
+    /// A store had listed a branch that is to be committed, and does not know it. Where its own connection has committed it meanwhile,
+    /// nothing is wrong; nobody here can tell.
     async fn tell_gone(&self, store: &StoreName, id: &BranchId) {
-        tracing::error!(%store, branch = %id, "somebody else has ended a branch that is to be committed, or the store has rolled it back");
+        tracing::warn!(%store, branch = %id, "a branch that is to be committed was listed, and was ended before it was told to");
         let event = Event::new("heuristic").with("store", store.as_str()).with("branch", id.to_string());
         self.recovery.audit.tell(event).await;
     }
@@ -200,11 +212,15 @@ impl<'a> Round<'a> {
 
     /// Goes back with sagas whose last step is not committed.
     pub(super) async fn undo_sagas(&mut self) {
-        for left in self.recovery.open_now() {
+        for left in self.ours_now() {
             let gid = left.gid;
             let Fate::Saga(mut saga) = left.fate else { continue };
             if let Some((step, reason)) = saga.stuck.clone() {
                 self.tell_stuck(gid, &saga, (step, reason)).await;
+                continue;
+            }
+            // Whoever takes the log meanwhile may end it, and forget its marks.
+            if !self.recovery.is_still_ours(gid).await {
                 continue;
             }
             if let Err((step, reason)) = self.ask_steps(gid, &mut saga).await {
@@ -289,7 +305,8 @@ impl<'a> Round<'a> {
         });
     }
 
-    /// What was open before the stores were asked, is decided, and is listed nowhere any more has ended.
+    /// What was open before the stores were asked, is decided, and is listed nowhere any more has ended. Of what is committed each store
+    /// is asked once more: nobody would roll back what a list has left out, but a commit would be lost with it.
     pub(super) async fn finish(&mut self, before: &BTreeSet<Gid>) {
         let listed: BTreeSet<BranchId> = self.seen.all().map(|(_, branch)| branch.id).collect();
         for left in self.recovery.open_now() {
@@ -302,10 +319,14 @@ impl<'a> Round<'a> {
             if !before.contains(&gid) {
                 continue;
             }
-            let pending: Vec<&Named> = left.branches.iter().filter(|branch| self.is_pending(branch, &listed)).collect();
-            let stores: Vec<StoreName> = pending.iter().map(|branch| branch.store.clone()).collect();
-            for branch in pending.into_iter().filter(|branch| !self.stores.contains_key(&branch.store)) {
+            let (pending, gone): (Vec<&Named>, Vec<&Named>) =
+                left.branches.iter().partition(|branch| self.is_pending(branch, &listed));
+            for branch in pending.iter().filter(|branch| !self.stores.contains_key(&branch.store)) {
                 tracing::debug!(%gid, store = %branch.store, "a branch waits for a store that is not served");
+            }
+            let mut stores: Vec<StoreName> = pending.into_iter().map(|branch| branch.store.clone()).collect();
+            if stores.is_empty() && left.fate == Fate::Commit {
+                stores = self.confirm(gid, &gone).await;
             }
             if !stores.is_empty() {
                 self.recovery.shown().change(gid, |shown| shown.pending = stores);
@@ -320,6 +341,32 @@ impl<'a> Round<'a> {
                 });
             }
         }
+    }
+
+    /// Has the stores end once more what they list no more. Gives those that do not say that it has ended.
+    async fn confirm(&mut self, gid: Gid, branches: &[&Named]) -> Vec<StoreName> {
+        let asked: Vec<&Named> = branches.iter().copied().filter(|branch| !self.ended.contains(&branch.id)).collect();
+        let (stores, silent) = (&self.stores, &self.silent);
+        let answers = join_all(asked.iter().map(|branch| async move {
+            let connector = stores.get(&branch.store).filter(|_| !silent.contains(&branch.store))?;
+            Some(connector.resolve(&branch.id, Verdict::Commit).await)
+        }))
+        .await;
+        let mut pending = Vec::new();
+        for (branch, answer) in asked.into_iter().zip(answers) {
+            match answer {
+                Some(Ok(Resolved::Done | Resolved::Gone)) => drop(self.ended.insert(branch.id)),
+                None | Some(Ok(Resolved::Busy)) => pending.push(branch.store.clone()),
+                Some(Err(error)) => {
+                    tracing::debug!(%gid, store = %branch.store, error = %Line(&error.to_string()), "a store does not confirm an end");
+                    if is_away(&error) {
+                        self.silent.insert(branch.store.clone());
+                    }
+                    pending.push(branch.store.clone());
+                }
+            }
+        }
+        pending
     }
 
     /// Whether a branch may still be there.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
+use rand::Rng as _;
 
 use super::{Connectors, LIVING};
 use crate::error::{Diagnose as _, sqlstate};
@@ -68,18 +69,29 @@ impl Logs {
     }
 }
 
-/// Which of the logs in the names are ours: those that we hold, and prove to hold after the stores have listed the names, and those that
-/// nobody holds and we take now. Gives back also those that were ours and are not to be asked for any more.
-pub(super) async fn logs(table: &TableLog, seen: &Seen) -> (Logs, BTreeSet<LogId>) {
-    let named: BTreeSet<LogId> = seen.all().map(|(_, branch)| branch.id.log).chain(table.lost()).collect();
+/// Which of the logs in the names, of what is open here, and of those with something in them are ours: those that we hold, and prove to
+/// hold after the stores have listed the names, and those that nobody holds and we take now. Gives back also those that were ours and
+/// are not to be asked for any more.
+pub(super) async fn logs(table: &TableLog, seen: &Seen, open: BTreeSet<LogId>) -> (Logs, BTreeSet<LogId>) {
+    let mut named: BTreeSet<LogId> = seen.all().map(|(_, branch)| branch.id.log).chain(table.lost()).chain(open).collect();
+    // What has no prepared branch is named nowhere else.
+    match table.with_records().await {
+        Ok(more) => named.extend(more),
+        Err(error) => tracing::debug!(error = %Line(&error.to_string()), "it is not known in which logs something is open"),
+    }
     let (mut logs, mut given_up) = (Logs::default(), BTreeSet::new());
-    for log in named.into_iter().take(LOGS_MAX) {
-        if table.holds(log) {
-            if table.still_holds(log).await {
-                logs.ours.insert(log);
-            }
-            continue;
+    let (held, mut others): (Vec<LogId>, Vec<LogId>) = named.into_iter().partition(|log| table.holds(*log));
+    for log in held {
+        if table.still_holds(log).await {
+            logs.ours.insert(log);
         }
+    }
+    if others.len() > LOGS_MAX {
+        // Each has its turn.
+        let first = rand::rng().random_range(0..others.len());
+        others.rotate_left(first);
+    }
+    for log in others.into_iter().take(LOGS_MAX) {
         match table.take_over(log).await {
             Ok(()) => {
                 tracing::info!(%log, "the log of commits of an instance that is gone was taken over");

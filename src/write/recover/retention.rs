@@ -87,7 +87,7 @@ impl Recovery {
         let Some(old) = old else { return Ok(()) };
         let own = self.coordinator.journal().numbers().log();
         let is_ours = |mark: &MarkId| mark.gid.log == own || self.table.as_ref().is_some_and(|table| table.holds(mark.gid.log));
-        let open: std::collections::BTreeSet<_> = self.open_now().iter().map(|left| left.gid).collect();
+        let open: std::collections::BTreeSet<_> = self.coordinator.open().left().iter().map(|left| left.gid).collect();
         let is_over = |mark: &MarkId| !open.contains(&mark.gid) && !self.coordinator.open().is_under_way(mark.gid);
         let texts = old.as_string_opt::<i32>().into_iter().flatten().flatten();
         let marks: Vec<MarkId> = texts.filter_map(MarkId::parse).filter(|mark| is_ours(mark) && is_over(mark)).collect();

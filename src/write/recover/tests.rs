@@ -1,5 +1,7 @@
 //! Rounds over stores in memory.
 
+mod table;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
@@ -26,6 +28,8 @@ struct Shelf {
     then: Mutex<Option<Then>>,
     is_away: AtomicBool,
     is_busy: AtomicBool,
+    /// What it holds is not listed, and cannot be ended: it follows another server.
+    is_standby: AtomicBool,
     /// What its marks say; nothing while it cannot say.
     verdict: Mutex<Option<Verdict>>,
     calls: Mutex<Vec<String>>,
@@ -94,7 +98,9 @@ impl Connector for Shop {
 
     async fn in_doubt(&self) -> Result<Vec<InDoubt>, StoreError> {
         self.away()?;
-        let listed = self.1.listed.lock().unwrap().iter().map(|id| InDoubt { id: *id, prepared: None }).collect();
+        let is_standby = self.1.is_standby.load(Ordering::Relaxed);
+        let held = self.1.listed.lock().unwrap().clone();
+        let listed = held.into_iter().filter(|_| !is_standby).map(|id| InDoubt { id, prepared: None }).collect();
         let then = self.1.then.lock().unwrap().take();
         if let Some(then) = then {
             then();
@@ -104,7 +110,10 @@ impl Connector for Shop {
 
     async fn resolve(&self, id: &BranchId, verdict: Verdict) -> Result<Resolved, StoreError> {
         self.away()?;
-        if self.1.is_busy.load(Ordering::Relaxed) {
+        if self.1.is_standby.load(Ordering::Relaxed) {
+            return Err(StoreError::remote(self.0.as_str(), "25006", "in recovery".to_owned()));
+        }
+        if self.1.is_busy.load(Ordering::Relaxed) && self.1.listed.lock().unwrap().contains(id) {
             return Ok(Resolved::Busy);
         }
         self.note(format!("{} {verdict:?} {:x}", self.0, id.number));
@@ -141,10 +150,12 @@ impl Compensator for Undoing {
     }
 }
 
+type Shelves = BTreeMap<&'static str, Arc<Shelf>>;
+
 struct Stage {
     recovery: Arc<Recovery>,
     journal: Arc<MemoryJournal>,
-    shelves: BTreeMap<&'static str, Arc<Shelf>>,
+    shelves: Shelves,
     undoing: Arc<Undoing>,
 }
 
@@ -172,11 +183,16 @@ impl Stage {
     fn new(left: Vec<Left>) -> Self {
         let journal = Arc::new(MemoryJournal::with_left(left));
         let shared: Arc<dyn Journal> = Arc::<MemoryJournal>::clone(&journal);
+        let shelves = ["a", "b", "c"].map(|name| (name, Arc::default())).into_iter().collect();
+        Self::over(shared, None, (journal, shelves))
+    }
+
+    /// Over any log, and stores that others may have too.
+    fn over(shared: Arc<dyn Journal>, table: Option<Arc<TableLog>>, (journal, shelves): (Arc<MemoryJournal>, Shelves)) -> Self {
         let (wake, _wakes) = mpsc::channel(1);
         let coordinator = Coordinator::new(shared, Arc::default(), Points::default(), wake);
         let undoing = Arc::new(Undoing::default());
         coordinator.compensate_with(Arc::<Undoing>::clone(&undoing));
-        let shelves: BTreeMap<&'static str, Arc<Shelf>> = ["a", "b", "c"].map(|name| (name, Arc::default())).into_iter().collect();
         let connectors: Connectors = shelves
             .iter()
             .map(|(name, shelf)| {
@@ -186,7 +202,7 @@ impl Stage {
             .collect();
         let connectors = Arc::new(connectors);
         let stores: Stores = Arc::new(move || Arc::clone(&connectors));
-        let recovery = Recovery::new(coordinator, stores, None, Audit::off());
+        let recovery = Recovery::new(coordinator, stores, table, Audit::off());
         Self { recovery, journal, shelves, undoing }
     }
 
@@ -219,6 +235,12 @@ impl Stage {
     }
 }
 
+#[test]
+fn rounds_follow_soon_after_one_was_asked_for() {
+    assert_eq!([pause(false, Duration::ZERO), pause(false, WATCH), pause(true, WATCH)], [SOON, LATER, SOON]);
+    assert!(WATCH > Duration::from_secs(30), "for so long a silent connection may hold what it has prepared");
+}
+
 #[tokio::test]
 async fn what_is_decided_ends_so_and_the_rest_is_rolled_back() {
     let stage = Stage::new(vec![
@@ -235,7 +257,7 @@ async fn what_is_decided_ends_so_and_the_rest_is_rolled_back() {
     stage.shelves["b"].listed.lock().unwrap().push(other);
     stage.recovery.round().await;
     assert_eq!(stage.calls("a"), ["a Commit 1", "a Commit 2"]);
-    assert_eq!(stage.calls("b"), ["b Abort 3", "b Abort 4"]);
+    assert_eq!(stage.calls("b"), ["b Abort 3", "b Abort 4", "b Commit 1"]);
     assert_eq!(stage.calls("c"), ["c decides All", "c forgets 1"]);
     assert_eq!(stage.ended(), [1, 2, 3]);
     // The mark went after the end was on disk.
@@ -299,8 +321,25 @@ async fn a_store_that_does_not_answer_keeps_what_is_its_own_open() {
     assert_eq!((stage.ended(), stage.doubts()), (vec![1], vec![("a".to_owned(), Waits::ForStore, true)]));
     stage.shelves["a"].is_busy.store(false, Ordering::Relaxed);
     stage.recovery.round().await;
-    assert_eq!((stage.calls("a"), stage.ended(), stage.doubts().len()), (vec!["a Abort 2".to_owned()], vec![1, 2], 0));
+    let asked = vec!["a Commit 1".to_owned(), "a Abort 2".to_owned()];
+    assert_eq!((stage.calls("a"), stage.ended(), stage.doubts().len()), (asked, vec![1, 2], 0));
     assert_eq!(stage.state(2), State::RolledBack);
+}
+
+#[tokio::test]
+async fn a_list_that_is_empty_is_no_proof_of_a_commit() {
+    let stage = Stage::new(vec![left(1, Fate::Commit, &["a", "b"], None), left(2, Fate::Abort, &["a"], None)]);
+    stage.hold(1, "a");
+    stage.shelves["a"].is_standby.store(true, Ordering::Relaxed);
+    stage.recovery.round().await;
+    // What is rolled back is so by default: whoever lists it later ends it so.
+    assert_eq!((stage.ended(), stage.calls("b")), (vec![2], vec!["b Commit 1".to_owned()]));
+    assert_eq!(stage.recovery.shown().get(gid(1)).unwrap().pending, [StoreName::new("a")]);
+    assert!(stage.recovery.has_open());
+    stage.shelves["a"].is_standby.store(false, Ordering::Relaxed);
+    stage.recovery.round().await;
+    assert_eq!((stage.calls("a"), stage.ended()), (vec!["a Commit 1".to_owned()], vec![2, 1]));
+    assert_eq!(stage.state(1), State::Committed);
 }
 
 fn saga(number: u64, stepped: &[u16]) -> Left {

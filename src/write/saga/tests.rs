@@ -129,6 +129,32 @@ async fn what_undoes_a_step_is_tried_again_and_told_when_it_fails() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_away_makes_no_saga_stuck() {
+    for code in ["08006", "55P03"] {
+        let mut stage = Stage::new();
+        stage.undoing.fail_with(3, code);
+        let refused = stage.branch("b", L).fails("commit", remote("23503"));
+        let told = commit(&stage, vec![stage.branch("a", L), refused]).await.unwrap_err();
+        assert_eq!(told.sqlstate, "23503");
+        assert!(told.detail.unwrap().contains("A step before is undone later: "), "{code}");
+        assert_eq!(calls(&stage).await.last().map(String::as_str), Some("ada undoes a: undo a2; undo a1"), "{code}");
+        assert_eq!((stage.state().0, stage.was_woken()), (State::Compensating, true));
+        let left = stage.coordinator.open().left();
+        let Fate::Saga(mut saga) = left[0].fate.clone() else { panic!("{left:?}") };
+        assert_eq!((saga.stuck.clone(), saga.undone.len()), (None, 0), "{code}");
+        // The next round.
+        go_back(&**stage.coordinator.journal(), &*stage.undoing, first(), &mut saga).await.unwrap();
+        assert_eq!((saga.stuck, saga.undone.len()), (None, 1));
+    }
+    for code in ["08001", "40001", "40P01", "53300", "57P01"] {
+        assert!(passes(code), "{code}");
+    }
+    for code in ["23505", "42501", "55000", "22023", "XX000", ""] {
+        assert!(!passes(code), "{code}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_committed_without_a_way_back() {
     let stage = Stage::new();
     let told = commit(&stage, vec![stage.branch("c", L), stage.branch("a", L)]).await.unwrap_err();

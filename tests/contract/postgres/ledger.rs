@@ -39,8 +39,10 @@ async fn a_log_is_one_instances_until_it_is_gone() {
         assert_eq!(ledger.take(Some(one.log)).await.unwrap_err().sqlstate(), "55006", "also for who has it already");
     }
     assert_eq!(first.take(Some(LogId(7))).await.unwrap_err().sqlstate(), "42704");
-    first.holds(one.log).await.unwrap();
-    assert!(first.holds(two.log).await.is_err());
+    assert!(first.holds(one.log, 1).await.unwrap());
+    assert!(!first.holds(one.log, 2).await.unwrap(), "another epoch");
+    assert!(first.holds(two.log, 1).await.is_err());
+    assert!(second.left().await.unwrap().is_empty());
     // Records are kept in their order, with every byte.
     let gids = [1, 2, 3].map(|number| Gid { log: one.log, number });
     let records = [record(gids[0], &[0, 0xff, b'\'', b'\\']), record(gids[1], &[]), record(gids[0], &[1])];
@@ -52,6 +54,7 @@ async fn a_log_is_one_instances_until_it_is_gone() {
     assert!(first.append(one.log, 1, &[record(Gid { log: two.log, number: 1 }, &[])]).await.is_err());
     assert!(second.append(one.log, 1, &records).await.is_err());
     assert!(!first.append(one.log, 2, &records).await.unwrap(), "another epoch");
+    assert_eq!(second.left().await.unwrap(), [one.log], "whoever has it");
     drop(first);
     // Whoever wants any log gets what was left, and decides from then on.
     let third = another(&mut fixture).await;
@@ -85,12 +88,12 @@ async fn who_has_lost_the_lock_decides_nothing_more() {
     assert_eq!((taken.log, taken.epoch, taken.records.len()), (held.log, held.epoch + 1, 1));
     let error = first.append(held.log, held.epoch, &[record(gid, &[1])]).await.unwrap_err();
     assert!(matches!(error, StoreError::ConnectionLost { .. } | StoreError::OutcomeUnknown { .. }), "{error:?}");
-    assert!(first.holds(held.log).await.is_err());
+    assert!(first.holds(held.log, held.epoch).await.is_err());
     assert_eq!(first.take(Some(held.log)).await.unwrap_err().sqlstate(), "55006");
     // It takes another one, and goes on.
     let fresh = first.take(None).await.unwrap();
     assert_ne!(fresh.log, held.log);
-    first.holds(fresh.log).await.unwrap();
+    assert!(first.holds(fresh.log, fresh.epoch).await.unwrap());
     assert_eq!(fixture.ask("SELECT count(*)::text FROM tributary_decisions").await.as_deref(), Some("1"));
 }
 

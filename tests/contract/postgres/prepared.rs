@@ -160,6 +160,14 @@ async fn a_connection_that_is_lost_takes_nothing_with_it_that_is_prepared() {
     assert_eq!(store.resolve(&id, Verdict::Commit).await.unwrap(), Resolved::Done);
     assert_eq!(store.resolve(&id, Verdict::Commit).await.unwrap(), Resolved::Gone);
     assert_eq!(fixture.ask("SELECT count(*)::text FROM t").await.as_deref(), Some("4"));
+    // Somebody else may have ended it.
+    let branch = store.open(WRITE).await.unwrap();
+    run(&branch, &one(&table, 6)).await.unwrap();
+    let id = branch_of(&numbers);
+    assert_eq!(branch.prepare(&id).await.unwrap(), Vote::Yes);
+    fixture.run(&format!("ROLLBACK PREPARED '{id}'")).await;
+    assert_eq!(branch.commit_prepared().await.unwrap_err().sqlstate(), "42704");
+    drop(branch);
     // One that was lost before is gone.
     let branch = store.open(WRITE).await.unwrap();
     run(&branch, &one(&table, 5)).await.unwrap();
@@ -212,6 +220,31 @@ async fn a_block_that_has_read_hands_its_snapshot_over_and_is_prepared() {
     until(&mut fixture, END_WRITERS, "0").await;
     let error = run(&branch, &one(&table, 99)).await.unwrap_err();
     assert!(matches!(error, StoreError::ConnectionLost { .. }), "{error:?}");
+}
+
+/// To take the snapshot over needs a second connection for a moment.
+#[tokio::test]
+async fn a_block_that_has_read_writes_also_where_there_is_no_other_connection() {
+    const ADMIT: &str = "UPDATE pg_database SET datallowconn = ";
+    let (mut fixture, table) = three().await;
+    let store = fixture.connector.clone();
+    let numbers = numbered(&store);
+    store.install(OwnTable::Marks).await.unwrap();
+    let branch = store.open(Purpose::Transaction { read_only: false, repeatable: true }).await.unwrap();
+    assert_eq!(read(&branch, &table).await.unwrap(), 3);
+    fixture.run("INSERT INTO t VALUES (4, 'later', 1)").await;
+    fixture.run(&format!("{ADMIT} false WHERE datname = current_database()")).await;
+    let written = run(&branch, &one(&table, 5)).await;
+    fixture.run(&format!("{ADMIT} true WHERE datname = current_database()")).await;
+    written.unwrap();
+    assert_eq!(branch.part(), Part::Last, "it has exported its snapshot");
+    assert_eq!(read(&branch, &table).await.unwrap(), 4, "the state of before, and what was written");
+    let gid = numbers.next();
+    branch.mark(whole(gid)).await.unwrap();
+    branch.commit().await.unwrap();
+    assert_eq!(decide(&store, whole(gid)).await.unwrap(), Verdict::Commit);
+    assert_eq!(fixture.ask("SELECT count(*)::text FROM t").await.as_deref(), Some("5"));
+    assert_eq!(store.open(WRITE).await.unwrap().part(), Part::Prepared);
 }
 
 #[tokio::test]
@@ -342,6 +375,8 @@ async fn a_role_that_may_not_mark_is_told_so_before_anything_is_prepared() {
     assert_eq!(modest.install(OwnTable::Marks).await.unwrap_err().sqlstate(), "42501");
     assert_eq!(modest.install(OwnTable::Keys).await.unwrap_err().sqlstate(), "42501", "nor make any");
     fixture.run(&format!("GRANT INSERT ON tributary_marks TO {role}")).await;
+    assert_eq!(modest.install(OwnTable::Marks).await.unwrap_err().sqlstate(), "42501", "nor remove what has ended");
+    fixture.run(&format!("GRANT DELETE ON tributary_marks TO {role}")).await;
     modest.install(OwnTable::Marks).await.unwrap();
     // It sees what another role has prepared, and cannot end it.
     let owner = connector(server, &database, server.password(), "").unwrap();

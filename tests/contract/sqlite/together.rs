@@ -346,6 +346,28 @@ async fn a_file_that_a_repeatable_block_has_read_is_locked_before_its_branch_end
     assert_eq!((a.stored().await, b.stored().await), (vec!["one".to_owned()], vec!["old".to_owned(), "two".to_owned()]));
 }
 
+/// A branch that was given up before the lock was taken kept nobody out: whoever asks it hears so.
+#[tokio::test]
+async fn a_branch_that_was_given_up_says_so_once_its_file_is_locked() {
+    let directory = tempfile::tempdir().unwrap();
+    let (a, mut b) =
+        (File::new(directory.path(), "a", "").await, File::new(directory.path(), "b", "snapshot_idle = \"50ms\"").await);
+    b.run("INSERT INTO t VALUES (1, 'old')").await.unwrap();
+    let earlier = b.connector.open(REPEATABLE).await.unwrap();
+    assert_eq!(b.seen(&*earlier).await, ["old"]);
+    b.switch("UPDATE t SET name = 'new'").await;
+    let first = a.connector.open(REPEATABLE).await.unwrap();
+    put(&*first, &a, 1, "one").await.unwrap();
+    let second = beside(&*first, &b).await;
+    assert_eq!(b.seen(&*second).await, ["new"]);
+    assert_eq!(earlier.savepoint(u32::MAX).await.unwrap_err().sqlstate(), "72000");
+    // One that is there still can be asked as often as one likes.
+    let there = a.connector.open(REPEATABLE).await.unwrap();
+    there.savepoint(u32::MAX).await.unwrap();
+    there.rollback().await.unwrap();
+    first.rollback().await.unwrap();
+}
+
 /// No more than ten files are ever attached to one connection.
 #[tokio::test]
 async fn a_connection_that_has_attached_a_file_is_not_used_again() {

@@ -128,3 +128,9 @@ SELECT c.id FROM shop.customers c JOIN shop.orders o USING (id) GROUP BY id ORDE
 SELECT c.id, count(*) FROM shop.orders o RIGHT JOIN shop.customers c USING (id) GROUP BY id HAVING c.id > 2 ORDER BY c.id
 SELECT c.id + 1 AS x FROM shop.customers c LEFT JOIN shop.orders o USING (id) GROUP BY id ORDER BY x
 SELECT o.id FROM shop.customers c JOIN shop.orders o USING (id) GROUP BY id
+
+-- All columns of a relation by the last part of its name.
+SELECT orders.* FROM shop.orders WHERE id < 5
+SELECT clients.*, orders.id FROM crm.clients JOIN shop.orders ON orders.customer = clients.id WHERE orders.id < 9
+SELECT o.n FROM (SELECT orders.*, 1 AS n FROM shop.orders WHERE id < 3) AS o
+SELECT orders.* FROM shop.orders AS o WHERE id < 5

@@ -41,7 +41,8 @@ async fn database(pool: &Pool) -> Result<Database, StoreError> {
     pool.database(pool.default_database()).await
 }
 
-/// What became of the mark; one that is not there will never be.
+/// What became of the mark; one that is not there will never be. Where even the collection is not there nobody has ever marked anything,
+/// or somebody has dropped it, which nothing here can tell apart.
 ///
 /// # Errors
 /// It is not decided yet, or nobody answered.

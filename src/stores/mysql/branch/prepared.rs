@@ -25,9 +25,7 @@ impl Branch {
         let Some(writing) = self.may_be_kept() else { return Part::Alone("it only reads, or commits by itself") };
         match (self.shared.part(), writing.xid) {
             (Part::Prepared, None) => Part::Last,
-            (Part::Prepared, Some(xid)) if Some(xid.0.log) != self.shared.names.log() => {
-                Part::Alone("its transaction began under another log of commits")
-            }
+            // Whether its name is of the log that decides is looked at when several stores are committed.
             (part, _) => part,
         }
     }

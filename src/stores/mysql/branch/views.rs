@@ -56,6 +56,10 @@ pub(super) async fn transaction_view(shared: &Arc<Shared>, access: Access, repea
 /// Why no connection could be had, or what the server answered.
 pub(super) async fn writing_view(shared: &Arc<Shared>, isolation: WriteIsolation) -> Result<View, StoreError> {
     let (lease, xid) = write::begin_xa(shared, isolation).await?;
+    // Discovery may have seen another server, or none yet.
+    if !lease.session.server.keeps_prepared() {
+        shared.can_recover.store(false, Ordering::Release);
+    }
     let writing = Writing { xid: Some(xid), ..Writing::default() };
     writing.flags.is_alone.store(true, Ordering::Release);
     Ok(View::Transaction(Transaction {

@@ -14,10 +14,12 @@ use sqlx::Row;
 use sqlx::mysql::MySqlRow;
 
 use super::super::super::commit::{BranchId, InDoubt, Resolved, Verdict};
+use super::super::super::connector::StoreName;
 use super::super::super::error::StoreError;
 use super::super::Shared;
-use super::super::pool::Lease;
+use super::super::pool::{Lease, Refused};
 use super::xa::Xid;
+use crate::error::sqlstate;
 
 /// `XAER_NOTA`
 const UNKNOWN_NAME: u16 = 1397;
@@ -43,9 +45,21 @@ pub(in super::super) async fn prepare(lease: &mut Lease, xid: &Xid) -> Result<()
 /// # Errors
 /// What the server answered; the connection is closed then.
 pub(in super::super) async fn settle(mut lease: Lease, xid: &Xid, verdict: Verdict) -> Result<(), StoreError> {
-    lease.rows_of(format!("{}; SET SESSION wait_timeout = DEFAULT", ending(xid, verdict))).await?;
+    let sql = format!("{}; SET SESSION wait_timeout = DEFAULT", ending(xid, verdict));
+    lease.asked(sql).await.map_err(|refused| not_ended(refused, verdict))?;
     lease.release();
     Ok(())
+}
+
+/// The error of an end on the connection that has prepared. There the server knows the name for sure, or does not have what it had
+/// promised to commit.
+fn not_ended(refused: Refused, verdict: Verdict) -> StoreError {
+    match (refused.error, refused.number, verdict) {
+        (StoreError::Remote { store, message, .. }, Some(UNKNOWN_NAME | ROLLED_BACK), Verdict::Commit) => {
+            StoreError::remote(&store, sqlstate::UNDEFINED_OBJECT, message)
+        }
+        (error, ..) => error,
+    }
 }
 
 fn ending(xid: &Xid, verdict: Verdict) -> String {
@@ -61,6 +75,7 @@ fn ending(xid: &Xid, verdict: Verdict) -> String {
 /// What the server answered; the transaction is as it was, or nobody knows.
 pub(in super::super) async fn resolve(shared: &Shared, id: &BranchId, verdict: Verdict) -> Result<Resolved, StoreError> {
     let mut lease = shared.control.lease().await?;
+    check_writable(shared, &mut lease).await?;
     let resolved = match lease.asked(ending(&Xid(*id), verdict)).await {
         Ok(_) => Resolved::Done,
         Err(refused) if refused.number == Some(UNKNOWN_NAME) => {
@@ -84,12 +99,31 @@ pub(in super::super) async fn resolve(shared: &Shared, id: &BranchId, verdict: V
 /// What is prepared on the server under names of ours, also where the connection that has prepared it still lives.
 ///
 /// # Errors
-/// What the server answered.
+/// What the server answered; [`StoreError::Unreachable`] where it takes no writes: it may follow another server, whose list is another.
 pub(in super::super) async fn in_doubt(shared: &Shared) -> Result<Vec<InDoubt>, StoreError> {
     let mut lease = shared.control.lease().await?;
+    check_writable(shared, &mut lease).await?;
     let listed = recover(shared, &mut lease).await?;
     lease.release();
     Ok(listed.into_iter().map(|id| InDoubt { id, prepared: None }).collect())
+}
+
+/// Whether transactions end on this server. What it lists may be what a server that it follows has told it.
+async fn check_writable(shared: &Shared, lease: &mut Lease) -> Result<(), StoreError> {
+    let rows = lease.rows("SELECT CAST(@@read_only AS CHAR)").await?;
+    let told: Result<Option<String>, sqlx::Error> = rows.first().map(|row| row.try_get_unchecked(0)).transpose();
+    let told = told.map_err(|problem| shared.place().translate(&problem))?;
+    if told.as_deref().is_some_and(takes_writes) { Ok(()) } else { Err(follower(&shared.name)) }
+}
+
+/// Later servers say it in words.
+fn takes_writes(read_only: &str) -> bool {
+    ["0", "OFF"].contains(&read_only)
+}
+
+fn follower(store: &StoreName) -> StoreError {
+    let reason = "It takes no writes, so what it lists as prepared may not be its own.".to_owned();
+    StoreError::Unreachable { store: store.to_string(), reason }
 }
 
 /// The names of ours that the server lists.
@@ -121,6 +155,23 @@ fn cut(bytes: &[u8], first: i64, second: i64) -> Option<BranchId> {
 mod tests {
     use super::super::super::super::commit::LogId;
     use super::*;
+    use crate::error::Diagnose;
+
+    #[test]
+    fn what_the_server_does_not_have_is_told_apart() {
+        let error = |state: &str| StoreError::remote("shop", state, "refused".to_owned());
+        let lost = StoreError::ConnectionLost { store: "shop".to_owned(), reason: "Reset.".to_owned() };
+        let rows = [
+            (Some(1397), error("XAE04"), Verdict::Commit, "42704"),
+            (Some(1402), error("40001"), Verdict::Commit, "42704"),
+            (Some(1402), error("40001"), Verdict::Abort, "40001"),
+            (Some(1399), error("XAE07"), Verdict::Commit, "XAE07"),
+            (None, lost, Verdict::Commit, "08006"),
+        ];
+        for (number, error, verdict, expected) in rows {
+            assert_eq!(not_ended(Refused { number, error }, verdict).sqlstate(), expected);
+        }
+    }
 
     #[test]
     fn names_are_cut_by_their_lengths() {
@@ -131,6 +182,13 @@ mod tests {
             assert_eq!(cut(bytes.as_bytes(), first, second), None, "{first} {second}");
         }
         assert_eq!(cut(b"somebody else's", 8, 7), None);
+    }
+
+    #[test]
+    fn a_server_that_takes_no_writes_is_not_believed() {
+        assert!(["0", "OFF"].into_iter().all(takes_writes));
+        assert!(!["1", "ON", "NO_LOCK", "NO_LOCK_NO_ADMIN", ""].into_iter().any(takes_writes));
+        assert!(matches!(follower(&StoreName::new("crm")), StoreError::Unreachable { store, .. } if store == "crm"));
     }
 
     #[test]

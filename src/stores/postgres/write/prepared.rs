@@ -15,6 +15,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::super::super::commit::{BranchId, InDoubt, Resolved, Verdict, Vote};
+use super::super::super::connector::StoreName;
 use super::super::super::error::StoreError;
 use super::super::branch::Inner;
 use super::super::error;
@@ -22,8 +23,9 @@ use super::super::pool::State;
 use super::transaction::{Line, Transaction};
 use crate::error::sqlstate;
 
-/// What waits in this database. Of those of others only their own database can tell, and end them.
-const LISTED: &str = "SELECT gid, (pg_catalog.date_part('epoch', prepared) * 1000000)::pg_catalog.int8 FROM pg_catalog.pg_prepared_xacts \
+/// What waits in this database, behind whether the server follows another one, which lists nothing and can end nothing. Of those of
+/// other databases only their own can tell, and end them.
+const LISTED: &str = "SELECT pg_catalog.pg_is_in_recovery(); SELECT gid, (pg_catalog.date_part('epoch', prepared) * 1000000)::pg_catalog.int8 FROM pg_catalog.pg_prepared_xacts \
      WHERE database = pg_catalog.current_database() AND gid LIKE 'tributary:%'";
 
 impl Transaction {
@@ -111,12 +113,26 @@ pub(in super::super) async fn resolve(inner: &Inner, id: &BranchId, verdict: Ver
 /// What is prepared in the database under names of ours.
 ///
 /// # Errors
-/// What the server answered.
+/// What the server answered; [`StoreError::Unreachable`] where it is a standby: that its list is empty says nothing.
 pub(in super::super) async fn in_doubt(inner: &Inner) -> Result<Vec<InDoubt>, StoreError> {
-    let (_lease, rows) = Box::pin(inner.pools.control.acquire_with(LISTED)).await?;
-    let listed: Result<Vec<Option<InDoubt>>, sqlx::Error> = rows.iter().flatten().map(of_row).collect();
+    let (_lease, answers) = Box::pin(inner.pools.control.acquire_with(LISTED)).await?;
+    let mut answers = answers.iter();
+    // Without an answer nothing is known of it.
+    let state = answers.next().and_then(|rows| rows.first());
+    let is_standby: Result<bool, sqlx::Error> = state.map_or(Ok(true), |row| row.try_get(0));
+    refuse_standby(&inner.name, is_standby.map_err(|problem| error::running(&inner.name, &problem))?)?;
+    let listed: Result<Vec<Option<InDoubt>>, sqlx::Error> = answers.flatten().map(of_row).collect();
     let listed = listed.map_err(|problem| error::running(&inner.name, &problem))?;
     Ok(listed.into_iter().flatten().collect())
+}
+
+/// A server that follows another one knows of no prepared transaction, and they are there all the same.
+fn refuse_standby(store: &StoreName, is_standby: bool) -> Result<(), StoreError> {
+    if !is_standby {
+        return Ok(());
+    }
+    let reason = "It is a standby, which cannot tell which transactions are prepared.".to_owned();
+    Err(StoreError::Unreachable { store: store.to_string(), reason })
 }
 
 fn of_row(row: &PgRow) -> Result<Option<InDoubt>, sqlx::Error> {
@@ -134,5 +150,13 @@ mod tests {
         let id = BranchId::parse(text).unwrap();
         assert_eq!(ending(Verdict::Commit, &id), format!("COMMIT PREPARED '{text}'"));
         assert_eq!(ending(Verdict::Abort, &id), format!("ROLLBACK PREPARED '{text}'"));
+    }
+
+    #[test]
+    fn a_standby_is_asked_for_before_its_list_and_lists_nothing() {
+        assert!(LISTED.starts_with("SELECT pg_catalog.pg_is_in_recovery(); SELECT gid, "));
+        let name = StoreName::new("shop");
+        assert!(refuse_standby(&name, false).is_ok());
+        assert!(matches!(refuse_standby(&name, true), Err(StoreError::Unreachable { store, .. }) if store == "shop"));
     }
 }

@@ -107,6 +107,20 @@ async fn what_is_prepared_is_kept_or_dropped_on_its_connection() {
 }
 
 #[tokio::test]
+async fn a_transaction_keeps_the_name_of_the_log_that_it_began_under() {
+    let room = Room::new("").await;
+    let before = numbered(&room.store);
+    let branch = room.store.open(WRITE).await.unwrap();
+    let after = numbered(&room.store);
+    // Whoever commits several stores sees by the name that it cannot be prepared, and it is committed alone as ever.
+    assert_eq!((branch.part(), name_of(&branch, &after).log), (Part::Prepared, before.log()));
+    branch.rollback().await.unwrap();
+    let branch = room.store.open(WRITE).await.unwrap();
+    assert_eq!(name_of(&branch, &after).log, after.log());
+    branch.rollback().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_prepared_outlives_its_connection() {
     let mut room = Room::new("").await;
     let table = simple(&mut room).await;

@@ -53,7 +53,7 @@ async fn rows_that_are_locked_stay(world: &dyn World, target: &Target) {
     for strength in [Strength::KeyShare, Strength::Share, Strength::NoKeyUpdate, Strength::Update] {
         let lock = RowLock { strength, waiting: Waiting::Wait };
         let branch = target.connector.open(Purpose::Write(WriteIsolation::ReadCommitted)).await.unwrap();
-        let opened = branch.scan_locked(&target.table, &target.one(4), lock, ScanLimits::default()).await;
+        let opened = branch.scan_locked(&target.table, &target.one(4), lock, &[], ScanLimits::default()).await;
         if target.connector.accepts_lock(&target.table, lock).is_err() {
             assert_eq!(opened.err().unwrap().sqlstate(), "0A000", "{lock:?}");
             branch.rollback().await.unwrap();

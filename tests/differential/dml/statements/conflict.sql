@@ -54,6 +54,11 @@ INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT 
 INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT (_id) DO UPDATE SET visits = DEFAULT, email = excluded.email || '!' RETURNING _id, email
 [shop, crm, archive] INSERT INTO target.people (_id, email) VALUES (1, 'y@x'), (80, 'w@z') ON CONFLICT (_id) DO UPDATE SET visits = people.visits + excluded.visits, note = excluded.note || '?'
 [shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT (_id) DO UPDATE SET visits = people.visits - 1000000
+-- Rows get other keys one after the other, in the order in which they are given.
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (1, 'k@x', 1) ON CONFLICT (_id) DO UPDATE SET _id = people._id + 1
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (3, 'k@x', 1), (2, 'l@x', 1), (1, 'm@x', 1) ON CONFLICT (_id) DO UPDATE SET _id = people._id + 1
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (2, 'k@x', 1), (3, 'l@x', 1), (4, 'm@x', 1) ON CONFLICT (_id) DO UPDATE SET _id = people._id - 1
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'k@x', 1), (300, 'three@x', 1), (2, 'm@x', 1) ON CONFLICT (_id) DO UPDATE SET email = excluded.email || '!', visits = people.visits + 1
 -- Rows that meet others are judged before what they meet is changed.
 [shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (1, NULL, 1) ON CONFLICT (_id) DO UPDATE SET visits = people.visits + 1
 [shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', -1) ON CONFLICT (_id) DO UPDATE SET visits = people.visits + 1

@@ -37,3 +37,5 @@ MERGE INTO target.people p USING other.sources s ON p._id = s.nowhere WHEN MATCH
 -- refused by shop, crm, archive: there is no key
 [shop, crm, archive] MERGE INTO target.heap h USING other.sources s ON h.n = s.item WHEN MATCHED THEN DELETE
 MERGE INTO target.people p USING other.sources s ON p._id = s.item + 100 WHEN MATCHED AND s._id <> 13 THEN DELETE
+MERGE INTO target.people USING other.people ON false WHEN MATCHED THEN DELETE
+MERGE INTO target.people AS s USING other.sources s ON false WHEN MATCHED THEN DELETE

@@ -12,6 +12,8 @@ INSERT INTO target.things AS t (_id, name) VALUES (29, 'x') RETURNING t._id, t.n
 UPDATE target.things SET qty = qty + 1 WHERE _id < 5 RETURNING _id, qty
 UPDATE target.things SET name = lower(name) RETURNING _id, name, length(name) AS long
 UPDATE target.things t SET qty = 0 WHERE t._id = 8 RETURNING t.*, t.qty = 0 AS zero
+UPDATE target.people SET visits = visits + 1 WHERE _id = 1 RETURNING people.*
+DELETE FROM target.people USING other.sources WHERE people._id = sources.item AND people._id > 1000 RETURNING sources.*, people.*
 UPDATE target.things SET price = price + 1 WHERE _id IN (SELECT item FROM other.sources) RETURNING _id, price
 UPDATE target.things SET qty = 5 WHERE _id = 12345 RETURNING _id
 UPDATE target.things SET qty = 6 WHERE _id = 1 RETURNING CASE WHEN qty > 5 THEN 'more' ELSE 'less' END AS said

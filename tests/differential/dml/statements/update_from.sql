@@ -29,3 +29,16 @@ UPDATE target.things SET (qty, name) = ROW(qty + 1, upper(name)) WHERE _id = 2
 UPDATE target.things SET (qty, name) = ROW(1) WHERE _id = 2
 UPDATE target.things SET (qty, name) = (SELECT name, qty FROM other.sources WHERE _id = 11) WHERE _id = 2
 UPDATE target.things SET (qty) = (SELECT qty FROM other.sources WHERE _id = 12) WHERE _id = 2
+-- Each column has a subquery of its own, which may not read another row.
+-- refused by shop, crm, archive, field: rows are picked by their order
+UPDATE target.things SET (qty, name) = (SELECT qty, name FROM other.sources WHERE item = 2 ORDER BY item LIMIT 1) WHERE _id = 2
+-- refused by shop, crm, archive, field: the same in the statement's WITH
+WITH one AS (SELECT qty, name FROM other.sources WHERE item = 2 LIMIT 1) UPDATE target.things SET (qty, name) = (SELECT qty, name FROM one) WHERE _id = 2
+UPDATE target.things SET (qty) = (SELECT qty FROM other.sources ORDER BY _id LIMIT 1) WHERE _id = 2
+WITH best AS (SELECT max(qty) AS most, min(name) AS first FROM other.sources WHERE _id < 12) UPDATE target.things SET (qty, name) = (SELECT most, first FROM best) WHERE _id = 2
+UPDATE target.things SET (qty, name) = (SELECT * FROM other.sources) WHERE _id = 2
+UPDATE target.things SET (qty, name) = ((SELECT qty, name FROM other.sources WHERE _id = 11)) WHERE _id = 2
+UPDATE target.things SET (qty, name) = ((6, 'six')) WHERE _id = 2
+UPDATE target.things SET (qty) = ROW(7) WHERE _id = 2
+-- refused by shop, crm, archive, field: as by PostgreSQL
+UPDATE target.things SET (qty) = (5) WHERE _id = 2

@@ -1,6 +1,9 @@
 -- Words that stand before tables, behind columns and behind keys.
+-- refused by shop: other tables may inherit from it
 UPDATE ONLY target.things SET qty = 1 WHERE _id = 1
+-- refused by shop: other tables may inherit from it
 UPDATE ONLY (target.things) AS x SET qty = coalesce(x.qty, 0) + 1 WHERE x._id < 4 RETURNING x._id, qty
+-- refused by shop: other tables may inherit from it
 DELETE FROM ONLY target.things WHERE _id = 2
 INSERT INTO target.people (_id, email, visits) OVERRIDING SYSTEM VALUE VALUES (20, 'o@x', 1)
 [shop, crm, archive] INSERT INTO target.people (_id, email, visits) OVERRIDING USER VALUE SELECT 21, 'p@x', 2
