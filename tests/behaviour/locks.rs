@@ -258,12 +258,17 @@ async fn a_queue(server: &Server, jobs: &str) {
 async fn workers_of_postgres_take_the_next_job_each() {
     let place = Place::new();
     let postgres = support::postgres().await;
-    let database = proxy::fresh(postgres, "CREATE TABLE jobs (id int PRIMARY KEY, n int)").await;
-    place.postgres("shop", postgres, &database, "");
+    let tables = "CREATE TABLE jobs (id int PRIMARY KEY, n int); CREATE TABLE notes (id int PRIMARY KEY, doc jsonb); \
+                  INSERT INTO notes VALUES (1, '{\"n\": 2}'), (2, '{\"n\": 1}')";
+    let database = proxy::fresh(postgres, tables).await;
+    place.postgres("shop", postgres, &database, "[tables.notes]\ndocument = \"doc\"");
     let server = place.serve().await;
     a_queue(&server, "shop.jobs").await;
-    // NULL has its place in the order of the store too.
+    // The store has no column for the field of a document.
     let session = proxy::connect(&server, OWNER).await;
+    assert_eq!(session.answer("SELECT id FROM shop.notes ORDER BY n LIMIT 1 FOR UPDATE").await, "2");
+    assert_eq!(code(&session, "SELECT id FROM shop.notes ORDER BY n LIMIT 1 FOR UPDATE SKIP LOCKED").await, "0A000");
+    // NULL has its place in the order of the store too.
     session.answer("INSERT INTO shop.jobs VALUES (9, NULL)").await;
     for (order, expected) in [("n, id", "1"), ("n DESC, id", "9"), ("n NULLS FIRST", "9"), ("n DESC NULLS LAST", "4")] {
         let sql = format!("SELECT id FROM shop.jobs ORDER BY {order} LIMIT 1 FOR UPDATE SKIP LOCKED");

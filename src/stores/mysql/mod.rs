@@ -37,6 +37,7 @@ use super::fragment::{Fragment, Refusal, Relation, Tables};
 use super::lock::{RowLock, SortKey};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
+use super::relational::embedded;
 use super::schema::{StoreSchema, Table, TableId};
 use super::truncate::{Truncate, Truncation};
 use crate::options::{OptionSpec, Problem, Secrets};
@@ -300,7 +301,9 @@ impl Connector for Store {
     }
 
     fn sorts_locked(&self, table: &Table, key: &SortKey) -> bool {
-        let oid = table.columns.get(key.column).map(|column| column.field.pg_type().oid);
+        // A field of a document is no column of the store.
+        let column = table.columns.get(key.column).filter(|column| embedded::source(&column.field).is_none());
+        let oid = column.map(|column| column.field.pg_type().oid);
         [PgType::INT2, PgType::INT4, PgType::INT8].iter().any(|pg_type| Some(pg_type.oid) == oid)
     }
 

@@ -59,6 +59,7 @@ use super::lock::{RowLock, SortKey};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relational::documents::{TableOptions, read_options};
+use super::relational::embedded;
 use super::relay::{Kept, Relayed};
 use super::schema::{StoreSchema, Table};
 use super::truncate::{Truncate, Truncation};
@@ -220,7 +221,9 @@ impl connector::Connector for Connector {
     fn sorts_locked(&self, table: &Table, key: &SortKey) -> bool {
         // Texts have collations, and numbers of other types values that are read as something else.
         let sorted = [PgType::INT2, PgType::INT4, PgType::INT8, PgType::DATE, PgType::TIMESTAMP, PgType::TIMESTAMPTZ];
-        let oid = table.columns.get(key.column).map(|column| column.field.pg_type().oid);
+        // A field of a document is no column of the store.
+        let column = table.columns.get(key.column).filter(|column| embedded::source(&column.field).is_none());
+        let oid = column.map(|column| column.field.pg_type().oid);
         sorted.iter().any(|pg_type| Some(pg_type.oid) == oid)
     }
 
