@@ -11,6 +11,7 @@ use super::super::ast::name::fold;
 use super::super::ast::volatile::Views;
 use super::super::ast::{picks, volatile};
 use super::super::plan::{Setting, parse_query};
+use super::super::views::path_of;
 use super::target::{Target, qualified};
 use crate::catalog::{RelationBody, SearchPath};
 use crate::error::{Diagnosis, sqlstate};
@@ -135,15 +136,15 @@ fn is_of_with(name: &ObjectName, with: Option<&With>, setting: &Setting) -> bool
 
 /// Whether a name is that of a view which may give other rows each time. Nobody knows it of a view of a store.
 fn differs(name: &ObjectName, (setting, path): (&Setting, &SearchPath), depth: usize) -> bool {
-    let relation = qualified(name).and_then(|name| setting.snapshot.resolve(&name, path));
-    match relation.as_ref().map(|relation| &relation.body) {
-        Ok(RelationBody::View { sql, .. }) => {
-            // Names in views are looked up on the default path.
-            let mut views = |name: &ObjectName| differs(name, (setting, &SearchPath::Default), depth - 1);
+    let Ok(relation) = qualified(name).and_then(|name| setting.snapshot.resolve(&name, path)) else { return false };
+    match &relation.body {
+        RelationBody::View { sql, .. } => {
+            // Names in views are looked up on a path of their own.
+            let mut views = |name: &ObjectName| differs(name, (setting, path_of(&relation)), depth - 1);
             depth == 0 || parse_query(sql).ok().is_none_or(|query| picks::depends_on_order(&query, &mut views))
         }
-        Ok(RelationBody::Stored { table, .. }) => table.kind == TableKind::View,
-        Ok(RelationBody::Rows(_)) | Err(_) => false,
+        RelationBody::Stored { table, .. } => table.kind == TableKind::View,
+        RelationBody::Rows(_) => false,
     }
 }
 
