@@ -56,6 +56,8 @@ pub struct Catalog {
     sources: Mutex<Sources>,
     /// One reload at a time, so that the last one that was asked for is the one that stays.
     reload: tokio::sync::Mutex<()>,
+    /// One change of kept views at a time, with all that is looked at before it.
+    pub(super) views: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -163,7 +165,8 @@ impl Catalog {
     fn begin(mut sources: Sources) -> Result<Self, Diagnosis> {
         let first = build(&mut sources, 1)?;
         let (current, version) = (ArcSwap::new(first), watch::Sender::new(1));
-        Ok(Self { current, version, sources: Mutex::new(sources), reload: tokio::sync::Mutex::new(()) })
+        let (sources, reload, views) = (Mutex::new(sources), tokio::sync::Mutex::new(()), tokio::sync::Mutex::new(()));
+        Ok(Self { current, version, sources, reload, views })
     }
 
     /// Gives the catalog the means to tell the columns of views, and builds the next snapshot with them.

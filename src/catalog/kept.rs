@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::MutexGuard;
 
 use super::builder::Builder;
 use super::discover::{Catalog, DescribeView, Sources, build};
@@ -18,8 +19,11 @@ use super::snapshot::{RelationBody, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 
-/// Most views that are kept.
-const KEPT_MAX: usize = 10_000;
+/// Most views that are kept: all of them are planned for each snapshot.
+const KEPT_MAX: usize = 1_000;
+
+/// Most bytes of their queries together: all of them are written for each change.
+const KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// What rows that are written through a view must satisfy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -151,7 +155,12 @@ impl Catalog {
         Ok(())
     }
 
-    /// Changes the kept views: it is on disk and in the snapshot when this returns. Waits for the disk.
+    /// Held from the look at the views that there are to their change: nobody else changes them meanwhile.
+    pub async fn views_turn(&self) -> MutexGuard<'_, ()> {
+        self.views.lock().await
+    }
+
+    /// Changes the kept views, for who has the turn ([`Catalog::views_turn`]): it is on disk and in the snapshot when this returns. Waits for the disk.
     ///
     /// # Errors
     /// 42P07 for a name that is taken, 42P01 for one that is not there; why the view cannot be planned; what the disk said. Nothing has
@@ -199,6 +208,11 @@ fn changed(kept: &mut Kept, change: ViewChange, current: &Snapshot) -> Result<Op
             }
             if kept.len() >= KEPT_MAX && !kept.contains_key(&view.key()) {
                 let message = format!("more than {KEPT_MAX} views cannot be kept");
+                return Err(Diagnosis::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
+            }
+            let others = kept.iter().filter(|(key, _)| **key != view.key()).map(|(_, known)| known.sql.len());
+            if others.sum::<usize>() + view.sql.len() > KEPT_BYTES_MAX {
+                let message = format!("more than {KEPT_BYTES_MAX} bytes of views cannot be kept");
                 return Err(Diagnosis::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
             }
             let view = Arc::new(view);
@@ -325,6 +339,8 @@ mod tests {
         assert_eq!(code(put("new", false)), "42P07");
         assert_eq!(code(put("filed", true)), "42P07", "a view of the directory stays");
         assert_eq!(code(put("unwritable", false)), "58000");
+        let long = KeptView { sql: " ".repeat(KEPT_BYTES_MAX), ..view("long") };
+        assert_eq!(code(ViewChange::Put { view: long, replaces: false }), "54000");
         assert_eq!(names(&catalog), ["earlier", "filed", "new"]);
         catalog.change_views(put("new", true)).unwrap();
         let dropped = |name: &str| ViewChange::Drop(vec![("public".to_owned(), name.to_owned())]);

@@ -19,8 +19,7 @@ use crate::task::OwnedTask;
 /// `CREATE [OR REPLACE] VIEW`
 pub(super) async fn create(session: &mut Session, text: &str, asked: &Viewing) -> Result<(), Diagnosis> {
     let (guard, setting) = (session.guard.clone(), session.setting());
-    let (schema, name) = place_of(&setting, &asked.name)?;
-    check_role(session, &schema)?;
+    place_of(&setting, &asked.name).and_then(|(schema, _)| check_role(session, &schema))?;
     let (body, before) = asked.body(text);
     let names: Vec<String> = asked.columns.iter().map(fold).collect();
     let engine = session.shared.engine.clone();
@@ -29,6 +28,12 @@ pub(super) async fn create(session: &mut Session, text: &str, asked: &Viewing) -
         let position = error.position.map(|position| position + before);
         error.with_position(position)
     })?;
+    // Others may have changed what there is while the query was planned; now nobody does.
+    let catalog = Arc::clone(&session.shared.catalog);
+    let _turn = guard.run(catalog.views_turn()).await?;
+    let setting = session.setting();
+    let (schema, name) = place_of(&setting, &asked.name)?;
+    check_role(session, &schema)?;
     let found = setting.snapshot.schemas.get(&schema).and_then(|found| found.relations.get(&name));
     let owner = match found {
         Some(found) if asked.replaces => check_replaced(session, found, &described)?,
@@ -41,7 +46,7 @@ pub(super) async fn create(session: &mut Session, text: &str, asked: &Viewing) -
         let unmade = updatable::unmade(Arc::new(view.clone()));
         updatable::check_option(&unmade, &setting.snapshot, &|name| engine.is_aggregate(name))?;
     }
-    change(Arc::clone(&session.shared.catalog), ViewChange::Put { view, replaces: asked.replaces }).await
+    change(Arc::clone(&catalog), ViewChange::Put { view, replaces: asked.replaces }).await
 }
 
 /// Whether a view may take the place of this relation; its owner stays.
@@ -91,6 +96,8 @@ async fn change(catalog: Arc<Catalog>, change: ViewChange) -> Result<(), Diagnos
 
 /// `DROP VIEW`
 pub(super) async fn drop_views(session: &mut Session, dropping: &Dropping) -> Result<(), Diagnosis> {
+    let (guard, catalog) = (session.guard.clone(), Arc::clone(&session.shared.catalog));
+    let _turn = guard.run(catalog.views_turn()).await?;
     let setting = session.setting();
     let mut dropped: Vec<Arc<Relation>> = Vec::new();
     for name in &dropping.names {
@@ -113,13 +120,26 @@ pub(super) async fn drop_views(session: &mut Session, dropping: &Dropping) -> Re
     let more = views_below(session, &setting, (&dropped, dropping.cascades))?;
     let keys = dropped.iter().chain(&more).map(|view| (view.schema.clone(), view.name.clone()));
     let keys: Vec<(String, String)> = keys.collect();
-    if keys.is_empty() { Ok(()) } else { change(Arc::clone(&session.shared.catalog), ViewChange::Drop(keys)).await }
+    if keys.is_empty() { Ok(()) } else { change(Arc::clone(&catalog), ViewChange::Drop(keys)).await }
 }
 
-/// Drops the views that go with tables which are gone.
-pub(super) async fn drop_with(session: &mut Session, gone: &[Arc<Relation>]) -> Result<(), Diagnosis> {
-    let keys: Vec<(String, String)> = gone.iter().map(|view| (view.schema.clone(), view.name.clone())).collect();
-    if keys.is_empty() { Ok(()) } else { change(Arc::clone(&session.shared.catalog), ViewChange::Drop(keys)).await }
+/// Drops the views that go with tables which are gone, but for those that others have dropped or replaced meanwhile.
+pub(super) async fn drop_with(catalog: &Arc<Catalog>, gone: &[Arc<Relation>]) -> Result<(), Diagnosis> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let _turn = catalog.views_turn().await;
+    let snapshot = catalog.snapshot();
+    let is_still_there = |view: &&Arc<Relation>| {
+        let now = snapshot.schemas.get(&view.schema).and_then(|schema| schema.relations.get(&view.name));
+        match (view.body.kept(), now.and_then(|now| now.body.kept())) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            _ => false,
+        }
+    };
+    let keys = gone.iter().filter(is_still_there).map(|view| (view.schema.clone(), view.name.clone()));
+    let keys: Vec<(String, String)> = keys.collect();
+    if keys.is_empty() { Ok(()) } else { change(Arc::clone(catalog), ViewChange::Drop(keys)).await }
 }
 
 fn check_dropped(session: &Session, relation: &Relation) -> Result<(), Diagnosis> {
