@@ -9,6 +9,7 @@ use super::super::engine::Engine;
 use super::super::plan::Setting;
 use super::super::views;
 use super::columns::Gathering;
+use super::drop::native_name;
 use super::index::is_taken;
 use super::{Place, Planned, qualified, table_of, type_of, unsupported};
 use crate::catalog::Relation;
@@ -16,7 +17,7 @@ use crate::catalog::object::ConstraintKind as Known;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 use crate::stores::Table;
-use crate::stores::define::{ConstraintKind, Define, Rule, Step, What};
+use crate::stores::define::{Condition, ConstraintKind, Define, NewConstraint, Rule, Step, What};
 use crate::stores::schema::Collation;
 
 /// Plans one on a table of a store.
@@ -38,10 +39,9 @@ pub async fn alter_table(
         altering.operation(operation).await?;
     }
     let Altering { steps, notices, .. } = altering;
-    let what = What::AlterTable { table: table.clone(), steps };
-    let has_steps = !matches!(&what, What::AlterTable { steps, .. } if steps.is_empty());
-    let defines = if has_steps { vec![Define { store: store.clone(), what }] } else { Vec::new() };
-    Ok(Planned { defines, notices, ..Planned::default() })
+    let has_steps = !steps.is_empty();
+    let define = has_steps.then(|| Define { store: store.clone(), what: What::AlterTable { table: table.clone(), steps } });
+    Ok(Planned { define, notices, ..Planned::default() })
 }
 
 struct Altering<'s> {
@@ -143,6 +143,7 @@ impl Altering<'_> {
         gathering.column(column).await?;
         let (columns, constraints) = gathering.finish()?;
         self.steps.extend(columns.into_iter().map(Step::AddColumn));
+        constraints.iter().try_for_each(|constraint| self.check_letters(constraint))?;
         self.steps.extend(constraints.into_iter().map(Step::AddConstraint));
         Ok(())
     }
@@ -200,22 +201,27 @@ impl Altering<'_> {
                 let message = format!("multiple primary keys for table \"{}\" are not allowed", self.relation.name);
                 return Err(Diagnosis::new(sqlstate::INVALID_TABLE_DEFINITION, message));
             }
-            if let Rule::Check(condition) = &constraint.rule {
-                let mut merging = None;
-                condition.visit(&mut |part| {
-                    if let crate::stores::define::Condition::Column(name, _) = part {
-                        merging = merging.take().or_else(|| self.merging(name));
-                    }
-                });
-                if let Some(column) = merging {
-                    return Err(unsupported(&format!(
-                        "a condition on the text of column \"{column}\", which its store compares by other rules,"
-                    )));
-                }
-            }
+            self.check_letters(&constraint)?;
             self.steps.push(Step::AddConstraint(constraint));
         }
         Ok(())
+    }
+
+    /// Refuses conditions on texts that the store compares by other rules than PostgreSQL.
+    fn check_letters(&self, constraint: &NewConstraint) -> Result<(), Diagnosis> {
+        let Rule::Check(condition) = &constraint.rule else { return Ok(()) };
+        let mut merging: Option<String> = None;
+        condition.visit(&mut |part| {
+            if let Condition::Column(name, _) = part {
+                merging = merging.take().or_else(|| self.merging(name));
+            }
+        });
+        match merging {
+            None => Ok(()),
+            Some(column) => Err(unsupported(&format!(
+                "a condition on the text of column \"{column}\", which its store compares by other rules,"
+            ))),
+        }
     }
 
     /// The column, where texts of different bytes may be one in it.
@@ -244,16 +250,21 @@ impl Altering<'_> {
             Known::Check => ConstraintKind::Check,
         };
         let cascades = matches!(behavior, Some(DropBehavior::Cascade));
-        let name = self.native_name(&shown, kind);
+        let name = self.native_name(&shown, (kind, found.index_oid));
         self.steps.push(Step::DropConstraint { name, kind, cascades });
         Ok(())
     }
 
     /// The store's own name: that of a key may be told otherwise where a name is taken.
-    fn native_name(&self, shown: &str, kind: ConstraintKind) -> String {
+    fn native_name(&self, shown: &str, (kind, index_oid): (ConstraintKind, u32)) -> String {
         let of_key = match kind {
             ConstraintKind::Primary => self.table.primary_key.as_ref().map(|key| key.name.clone()),
-            ConstraintKind::Unique | ConstraintKind::Check | ConstraintKind::Foreign => None,
+            ConstraintKind::Unique => {
+                let indexes = &self.setting.snapshot.objects.indexes;
+                let index = indexes.iter().find(|index| index.oid == index_oid);
+                index.and_then(|index| native_name(index, self.table, indexes))
+            }
+            ConstraintKind::Check | ConstraintKind::Foreign => None,
         };
         of_key.filter(|name| !name.is_empty()).unwrap_or_else(|| shown.to_owned())
     }

@@ -36,7 +36,7 @@ pub fn drop_tables(
     }
     let tables = in_order(tables).iter().map(|table| table.id.clone()).collect();
     let define = Define { store, what: What::DropTables { tables, cascades } };
-    Ok(Planned { defines: vec![define], ..Planned::default() })
+    Ok(Planned { define: Some(define), ..Planned::default() })
 }
 
 /// PostgreSQL drops no table that another one refers to.
@@ -90,7 +90,7 @@ pub fn drop_indexes(setting: &Setting, name: &QualifiedName, cascades: bool) -> 
     let Some(index) = found else { return Ok(None) };
     let Some(relation) = snapshot.relation_by_oid(index.table_oid) else { return Ok(None) };
     let (store, table) = table_of(relation)?;
-    let Some(native) = native_name(index, table) else {
+    let Some(native) = native_name(index, table, &snapshot.objects.indexes) else {
         let message = format!("cannot drop index {0} because constraint {0} on table {1} requires it", index.name, index.table);
         return Err(Diagnosis::new(sqlstate::DEPENDENT_OBJECTS_STILL_EXIST, message)
             .with_hint(format!("You can drop constraint {} on table {} instead.", index.name, index.table)));
@@ -99,17 +99,54 @@ pub fn drop_indexes(setting: &Setting, name: &QualifiedName, cascades: bool) -> 
     Ok(Some(Define { store: store.clone(), what }))
 }
 
-/// The store's own name of an index; `None` of one that belongs to a primary key or has none.
-fn native_name(index: &Index, table: &Table) -> Option<String> {
+/// The store's own name of an index; `None` of one that belongs to a primary key or has none. `indexes` are all that are shown of the
+/// snapshot: where a name is taken in the schema, an index is shown by its own name with a number behind it.
+pub(super) fn native_name(index: &Index, table: &Table, indexes: &[Index]) -> Option<String> {
     if index.primary {
         return None;
     }
+    let is_shown_itself = |name: &str| indexes.iter().any(|known| known.table_oid == index.table_oid && known.name == name);
+    let is_numbered = |name: &str| {
+        let digits = index.name.strip_prefix(name);
+        digits.is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_digit())) && !is_shown_itself(name)
+    };
     let is_same = |columns: &[usize]| {
         columns.len() == index.columns.len()
             && columns.iter().zip(&index.columns).all(|(ordinal, number)| i16::try_from(ordinal + 1) == Ok(*number))
     };
     let keys = if index.unique { &table.unique_keys } else { &table.indexes };
     let named = keys.iter().find(|key| key.name == index.name && is_same(&key.columns));
-    let key = named.or_else(|| keys.iter().find(|key| is_same(&key.columns)))?;
+    let key = named.or_else(|| keys.iter().find(|key| is_same(&key.columns) && is_numbered(&key.name)))?;
     (!key.name.is_empty() && !key.name.starts_with("sqlite_autoindex")).then(|| key.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::schema::Key;
+
+    #[test]
+    fn an_index_that_is_shown_by_another_name_is_found_by_its_own() {
+        let key = |name: &str| Key { name: name.to_owned(), columns: vec![0], proven: false };
+        let shown = |name: &str| Index {
+            oid: 1,
+            name: name.to_owned(),
+            schema_oid: 1,
+            schema: "shop".to_owned(),
+            table_oid: 7,
+            table: "t".to_owned(),
+            columns: vec![1],
+            column_names: vec!["a".to_owned()],
+            unique: false,
+            primary: false,
+        };
+        let table = Table { indexes: vec![key("y"), key("x")], ..Table::plain("main", "t", Vec::new()) };
+        // The name x is one of another table.
+        let indexes = [shown("y"), shown("x1")];
+        let native = |index: &Index| native_name(index, &table, &indexes);
+        assert_eq!(native(&indexes[0]).as_deref(), Some("y"));
+        assert_eq!(native(&indexes[1]).as_deref(), Some("x"));
+        assert_eq!(native(&shown("z")), None);
+        assert_eq!(native(&Index { primary: true, ..shown("y") }), None);
+    }
 }

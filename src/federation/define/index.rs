@@ -43,7 +43,7 @@ pub fn create_index(setting: &Setting, create: &CreateIndex, relation: &Relation
     }
     let index = NewIndex { name, table: table.clone(), columns, is_unique: create.unique };
     let define = Define { store: store.clone(), what: What::CreateIndex(index) };
-    Ok(Planned { defines: vec![define], ..Planned::default() })
+    Ok(Planned { define: Some(define), ..Planned::default() })
 }
 
 fn check_form(create: &CreateIndex) -> Result<(), Diagnosis> {

@@ -52,7 +52,7 @@ pub struct Place {
 #[derive(Debug, Default)]
 pub struct Planned {
     /// What the store is told; nothing where all is so already.
-    pub defines: Vec<Define>,
+    pub define: Option<Define>,
     /// What the client is told besides.
     pub notices: Vec<String>,
     /// The types that the columns of a new table should have, to tell which have others.
@@ -79,7 +79,7 @@ pub async fn create_table(engine: &Engine, setting: &Setting, create: &CreateTab
     let wanted = columns.iter().map(|column| (column.name.clone(), column.pg_type)).collect();
     let id = TableId { namespace: place.namespace.clone(), name: place.name.clone() };
     let what = What::CreateTable(NewTable { id, columns, constraints });
-    Ok(Planned { defines: vec![Define { store: place.store.clone(), what }], notices: Vec::new(), wanted })
+    Ok(Planned { define: Some(Define { store: place.store.clone(), what }), notices: Vec::new(), wanted })
 }
 
 /// Refuses what stands around columns and constraints.

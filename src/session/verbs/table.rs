@@ -85,41 +85,38 @@ fn connector<'s>(setting: &'s Setting, store: &StoreName) -> Result<&'s Arc<dyn 
 
 /// Tells the store, and has the catalog read it anew.
 async fn carry_out(session: &mut Session, setting: &Setting, planned: Planned) -> Result<(), Diagnosis> {
-    for define in &planned.defines {
+    if let Some(define) = &planned.define {
         define.what.names().into_iter().try_for_each(access::check_name)?;
     }
     for notice in &planned.notices {
         session.warn("00000", notice);
     }
-    let guard = session.guard.clone();
-    let mut done: Option<StoreName> = None;
-    let mut outcome = Ok(());
-    for define in &planned.defines {
-        outcome = send(&guard, setting, define).await;
-        session.note_alone(&define.store, &outcome);
-        if outcome.is_err() {
-            break;
-        }
-        done = Some(define.store.clone());
-    }
-    // Also after a failure behind a success, or one whose outcome is not known.
-    let is_unknown = outcome.as_ref().is_err_and(|error| error.sqlstate == sqlstate::TRANSACTION_RESOLUTION_UNKNOWN);
-    let changed = done.or_else(|| planned.defines.first().filter(|_| is_unknown).map(|define| define.store.clone()));
-    if let Some(store) = changed
-        && let Err(error) = session.shared.catalog.refresh(&store).await
-    {
+    let Some(define) = &planned.define else { return Ok(()) };
+    let (guard, store) = (session.guard.clone(), &define.store);
+    let connector = Arc::clone(accepting(setting, define)?);
+    let outcome = send(&guard, connector.as_ref(), define).await;
+    session.note_alone(store, &outcome);
+    // Also after a failure: some stores undo nothing of what they did before it, and the outcome of a lost statement is not known.
+    if let Err(error) = session.shared.catalog.refresh(store).await {
         session.warn("01000", &format!("the tables of store \"{store}\" could not be read again: {}", error.message));
     }
     outcome
 }
 
-async fn send(guard: &Guard, setting: &Setting, define: &Define) -> Result<(), Diagnosis> {
+/// The connector of a store that does what it would be told. Nothing is sent.
+fn accepting<'s>(setting: &'s Setting, define: &Define) -> Result<&'s Arc<dyn Connector>, Diagnosis> {
     let store = &define.store;
     let connector = connector(setting, store)?;
-    connector.accepts_define(define).map_err(|refusal| {
-        let message = format!("this {} is not supported by store \"{store}\"", define.what.verb());
-        Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_detail(format!("{refusal}."))
-    })?;
+    match connector.accepts_define(define) {
+        Ok(_statements) => Ok(connector),
+        Err(refusal) => {
+            let message = format!("this {} is not supported by store \"{store}\"", define.what.verb());
+            Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_detail(format!("{refusal}.")))
+        }
+    }
+}
+
+async fn send(guard: &Guard, connector: &dyn Connector, define: &Define) -> Result<(), Diagnosis> {
     let stop = guard.stop();
     let sending = async { connector.define(define, &stop).await.map_err(|error| Diagnosis::of(&error)) };
     guard.wait_for(&stop, sending).await
@@ -175,7 +172,10 @@ async fn drop_indexes(session: &mut Session, setting: &Setting, asked: &Dropping
         match define::drop_indexes(setting, &name, asked.cascades)? {
             Some(define) => {
                 check_role(session, name.schema.as_deref().unwrap_or(define.store.as_str()))?;
-                planned.defines.push(define);
+                if planned.define.replace(define).is_some() {
+                    let message = "several indexes cannot be dropped by one statement";
+                    return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+                }
             }
             None if asked.if_exists => planned.notices.push(format!("index \"{}\" does not exist, skipping", name.relation)),
             None => {
@@ -183,10 +183,6 @@ async fn drop_indexes(session: &mut Session, setting: &Setting, asked: &Dropping
                 return Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, message));
             }
         }
-    }
-    if planned.defines.len() > 1 {
-        let message = "several indexes cannot be dropped by one statement";
-        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
     }
     carry_out(session, setting, planned).await
 }
@@ -206,10 +202,11 @@ async fn drop_tables(session: &mut Session, setting: &Setting, asked: &Dropping)
     // PostgreSQL itself knows what else depends on its tables.
     let minds_others = owner.is_some_and(|connector| connector.kind() == "postgres");
     let planned = define::drop_tables(setting, &relations, (asked.cascades, minds_others))?;
-    for define in &planned.defines {
-        connector(setting, &define.store)?;
+    if let Some(define) = &planned.define {
+        accepting(setting, define)?;
     }
     let gone = views_below(session, setting, (&relations, asked.cascades))?;
     carry_out(session, setting, planned).await?;
-    drop_with(session, &gone).await
+    let catalog = Arc::clone(&session.shared.catalog);
+    drop_with(&catalog, &gone).await
 }
