@@ -5,12 +5,14 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     CheckConstraint, ColumnDef, ColumnOption, ConstraintCharacteristics, DataType, Expr, ForeignKeyConstraint, GeneratedAs, Ident,
     IndexColumn, NullsDistinctOption, PrimaryKeyConstraint, ReferentialAction, SequenceOptions, TableConstraint, UniqueConstraint,
+    Value,
 };
 
 use super::super::ast::name::fold;
 use super::super::engine::Engine;
 use super::super::error::diagnose;
 use super::super::plan::{self, Setting};
+use super::super::semantics::{is_assignable, number_type};
 use super::condition;
 use super::{Place, qualified, table_of, type_of, unsupported};
 use crate::error::{Diagnosis, sqlstate};
@@ -18,7 +20,7 @@ use crate::pgtype::PgType;
 use crate::stores::Table;
 use crate::stores::cell::{Cells, write_text};
 use crate::stores::define::{Identity, Initial, NewColumn, NewConstraint, Reference, Rule};
-use crate::stores::schema::{Action, TableId};
+use crate::stores::schema::{Action, Key, TableId};
 
 /// Columns and rules while a statement is read.
 pub(super) struct Gathering<'s> {
@@ -27,9 +29,36 @@ pub(super) struct Gathering<'s> {
     place: &'s Place,
     /// The columns that the table has already.
     known: Vec<(String, PgType)>,
+    /// Its keys.
+    keys: Keys,
     columns: Vec<NewColumn>,
     /// Rules are read when all columns are known.
     later: Vec<Later>,
+}
+
+/// What a table has that others may refer to.
+#[derive(Debug, Clone, Default)]
+struct Keys {
+    /// The columns of its primary key.
+    primary: Option<Vec<String>>,
+    /// The columns of each of its other keys.
+    unique: Vec<Vec<String>>,
+}
+
+impl Keys {
+    fn of(table: &Table) -> Self {
+        let named = |key: &Key| -> Vec<String> {
+            let columns = key.columns.iter().filter_map(|at| table.columns.get(*at));
+            columns.map(|column| column.name().to_owned()).collect()
+        };
+        Self { primary: table.primary_key.as_ref().map(named), unique: table.unique_keys.iter().map(named).collect() }
+    }
+
+    /// Whether a key has these columns, in any order.
+    fn have(&self, columns: &[String]) -> bool {
+        let is_same = |key: &Vec<String>| key.len() == columns.len() && columns.iter().all(|column| key.contains(column));
+        self.primary.iter().chain(&self.unique).any(is_same)
+    }
 }
 
 /// A rule that is not read yet.
@@ -43,13 +72,14 @@ enum Later {
 
 impl<'s> Gathering<'s> {
     pub(super) fn new(engine: &'s Engine, setting: &'s Setting, place: &'s Place) -> Self {
-        Self { engine, setting, place, known: Vec::new(), columns: Vec::new(), later: Vec::new() }
+        let (known, keys) = (Vec::new(), Keys::default());
+        Self { engine, setting, place, known, keys, columns: Vec::new(), later: Vec::new() }
     }
 
     /// The same for a table that is there.
     pub(super) fn of(engine: &'s Engine, setting: &'s Setting, (place, table): (&'s Place, &Table)) -> Self {
         let known = table.columns.iter().map(|column| (column.name().to_owned(), column.pg_type())).collect();
-        Self { known, ..Self::new(engine, setting, place) }
+        Self { known, keys: Keys::of(table), ..Self::new(engine, setting, place) }
     }
 
     fn type_of(&self, name: &str) -> Option<PgType> {
@@ -116,14 +146,22 @@ impl<'s> Gathering<'s> {
                 known => Ok(Some(known)),
             };
         }
-        if !is_constant(expr) {
+        let Some(own) = constant_type(expr)? else {
             return Err(unsupported(&format!("a default of column \"{name}\" that is no constant")));
+        };
+        if !is_assignable(&own.into(), &pg_type.into()) {
+            let shown = |pg_type: PgType| PgType::with_typmod(pg_type.oid, -1);
+            let (wanted, found) = (shown(pg_type), shown(own));
+            let message = format!("column \"{name}\" is of type {wanted} but default expression is of type {found}");
+            return Err(
+                Diagnosis::new(sqlstate::DATATYPE_MISMATCH, message).with_hint("You will need to rewrite or cast the expression.")
+            );
         }
-        let plain = PgType::with_typmod(pg_type.oid, -1);
-        let types = [plain];
+        let settled = settled(pg_type);
+        let types = [settled];
         let values = Box::pin(plan::constants(self.engine, self.setting, std::slice::from_ref(expr), &types)).await?;
         let Some(value) = values.first().filter(|value| !value.is_null()) else { return Ok(None) };
-        text_of(value, plain).map(|text| Some(Initial::Value(text)))
+        text_of(value, settled).map(|text| Some(Initial::Value(text)))
     }
 
     /// Reads a rule that stands beside the columns.
@@ -217,10 +255,10 @@ impl<'s> Gathering<'s> {
                 return Err(Diagnosis::new(sqlstate::UNDEFINED_COLUMN, message));
             }
         }
-        let (table, primary, has) = self.referenced(key)?;
+        let (table, keys, has) = self.referenced(key)?;
         let mut referenced: Vec<String> = key.referred_columns.iter().map(fold).collect();
         if referenced.is_empty() {
-            referenced = primary.ok_or_else(|| {
+            referenced = keys.primary.clone().ok_or_else(|| {
                 let message = format!("there is no primary key for referenced table \"{}\"", table.name);
                 Diagnosis::new(sqlstate::UNDEFINED_OBJECT, message)
             })?;
@@ -233,20 +271,24 @@ impl<'s> Gathering<'s> {
             let message = "number of referencing and referenced columns for foreign key disagree";
             return Err(Diagnosis::new(sqlstate::INVALID_FOREIGN_KEY, message));
         }
+        if !keys.have(&referenced) {
+            let message = format!("there is no unique constraint matching given keys for referenced table \"{}\"", table.name);
+            return Err(Diagnosis::new(sqlstate::INVALID_FOREIGN_KEY, message));
+        }
         let (on_update, on_delete) = (action(key.on_update.as_ref()), action(key.on_delete.as_ref()));
         Ok(Reference { columns, table, referenced, on_update, on_delete })
     }
 
-    /// The table that a key refers to, the columns of its primary key, and all of its columns.
-    fn referenced(&self, key: &ForeignKeyConstraint) -> Result<(TableId, Option<Vec<String>>, Vec<String>), Diagnosis> {
+    /// The table that a key refers to, its keys and all of its columns.
+    fn referenced(&self, key: &ForeignKeyConstraint) -> Result<(TableId, Keys, Vec<String>), Diagnosis> {
         let name = qualified(&key.foreign_table)?;
         let is_own = name.relation == self.place.name && name.schema.as_ref().is_none_or(|schema| *schema == self.place.schema);
         if is_own {
             let id = TableId { namespace: self.place.namespace.clone(), name: self.place.name.clone() };
-            let primary = self.later_key();
+            let keys = self.own_keys();
             let all = self.columns.iter().map(|column| column.name.clone());
             let all = all.chain(self.known.iter().map(|(name, _)| name.clone())).collect();
-            return Ok((id, primary, all));
+            return Ok((id, keys, all));
         }
         // A name without a schema is one of the schema that the table is made in, before the path is asked.
         let beside = name.schema.is_none().then(|| self.setting.snapshot.schemas.get(&self.place.schema));
@@ -263,18 +305,21 @@ impl<'s> Gathering<'s> {
             let message = format!("a table of store \"{}\" cannot refer to one of store \"{store}\"", self.place.store);
             return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
         }
-        let named = |at: &usize| table.columns.get(*at).map(|column| column.name().to_owned());
-        let primary = table.primary_key.as_ref().map(|key| key.columns.iter().filter_map(named).collect());
         let all = table.columns.iter().map(|column| column.name().to_owned()).collect();
-        Ok((table.id.clone(), primary, all))
+        Ok((table.id.clone(), Keys::of(table), all))
     }
 
-    /// The primary key of the table that is being made.
-    fn later_key(&self) -> Option<Vec<String>> {
-        self.later.iter().find_map(|rule| match rule {
-            Later::PrimaryKey(_, columns) => Some(columns.clone()),
-            _ => None,
-        })
+    /// The keys that the table has or gets.
+    fn own_keys(&self) -> Keys {
+        let mut keys = self.keys.clone();
+        for rule in &self.later {
+            match rule {
+                Later::PrimaryKey(_, columns) => keys.primary = Some(columns.clone()),
+                Later::Unique(_, columns) => keys.unique.push(columns.clone()),
+                Later::Check(..) | Later::Foreign(..) => {}
+            }
+        }
+        keys
     }
 }
 
@@ -336,13 +381,30 @@ fn function(expr: &Expr) -> Option<Initial> {
     }
 }
 
-/// Whether an expression is a constant with casts and a sign.
-fn is_constant(expr: &Expr) -> bool {
-    match expr {
-        Expr::Value(_) | Expr::TypedString(_) => true,
-        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } | Expr::UnaryOp { expr: inner, .. } => is_constant(inner),
-        _ => false,
-    }
+/// The type that a constant with casts and a sign has by itself; `None` of anything else.
+fn constant_type(expr: &Expr) -> Result<Option<PgType>, Diagnosis> {
+    Ok(match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => Some(number_type(digits)),
+            Value::Boolean(_) => Some(PgType::BOOL),
+            Value::Placeholder(_) => None,
+            _ => Some(PgType::UNKNOWN),
+        },
+        Expr::TypedString(typed) => Some(type_of(&typed.data_type)?),
+        Expr::Nested(inner) | Expr::UnaryOp { expr: inner, .. } => constant_type(inner)?,
+        Expr::Cast { expr: inner, data_type, .. } => match constant_type(inner)? {
+            Some(_) => Some(type_of(data_type)?),
+            None => None,
+        },
+        _ => None,
+    })
+}
+
+/// The type that a default is computed in. Digits behind the point are rounded as they are when a row gets them; a text that is too long
+/// is refused then, and not cut here.
+fn settled(pg_type: PgType) -> PgType {
+    let rounded = [PgType::NUMERIC, PgType::TIME, PgType::TIMETZ, PgType::TIMESTAMP, PgType::TIMESTAMPTZ, PgType::INTERVAL];
+    if rounded.iter().any(|known| known.oid == pg_type.oid) { pg_type } else { PgType::with_typmod(pg_type.oid, -1) }
 }
 
 /// A value as PostgreSQL writes it.
@@ -390,5 +452,43 @@ fn action(action: Option<&ReferentialAction>) -> Action {
         Some(ReferentialAction::Cascade) => Action::Cascade,
         Some(ReferentialAction::SetNull) => Action::SetNull,
         Some(ReferentialAction::SetDefault) => Action::SetDefault,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
+
+    use super::*;
+
+    #[test]
+    fn constants_have_types_of_their_own() {
+        let own = |sql: &str| {
+            let expr = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_expr().unwrap();
+            constant_type(&expr).unwrap()
+        };
+        let rows = [
+            ("'x'", Some(PgType::UNKNOWN)),
+            ("NULL", Some(PgType::UNKNOWN)),
+            ("-(1)", Some(PgType::INT4)),
+            ("1.5", Some(PgType::NUMERIC)),
+            ("true", Some(PgType::BOOL)),
+            ("'1'::bigint", Some(PgType::INT8)),
+            ("DATE '2024-01-01'", Some(PgType::DATE)),
+            ("$1", None),
+            ("1 + 1", None),
+            ("lower('X')", None),
+        ];
+        for (sql, expected) in rows {
+            assert_eq!(own(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn keys_are_found_in_any_order() {
+        let columns = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+        let keys = Keys { primary: Some(columns(&["a", "b"])), unique: vec![columns(&["c"])] };
+        assert!(keys.have(&columns(&["b", "a"])) && keys.have(&columns(&["c"])));
+        assert!(!keys.have(&columns(&["a"])) && !keys.have(&columns(&["a", "c"])));
     }
 }

@@ -21,7 +21,11 @@ pub(super) type TypeOf<'t> = &'t dyn Fn(&str) -> Option<PgType>;
 pub(super) fn read(expr: &Expr, type_of: TypeOf<'_>) -> Result<Condition, Diagnosis> {
     let mut expr = expr.clone();
     regroup(&mut expr);
-    let condition = part(&expr, type_of)?;
+    truth(part(&expr, type_of)?, "CHECK")
+}
+
+/// The condition, if it is a truth value as the word before it demands.
+fn truth(condition: Condition, word: &str) -> Result<Condition, Diagnosis> {
     let is_truth = match &condition {
         Condition::Column(_, pg_type) => *pg_type == PgType::BOOL,
         Condition::Between(_, operator, _) => !["+", "-", "*"].contains(operator),
@@ -31,7 +35,7 @@ pub(super) fn read(expr: &Expr, type_of: TypeOf<'_>) -> Result<Condition, Diagno
     if is_truth {
         return Ok(condition);
     }
-    Err(Diagnosis::new(sqlstate::DATATYPE_MISMATCH, "argument of CHECK must be type boolean"))
+    Err(Diagnosis::new(sqlstate::DATATYPE_MISMATCH, format!("argument of {word} must be type boolean")))
 }
 
 fn part(expr: &Expr, type_of: TypeOf<'_>) -> Result<Condition, Diagnosis> {
@@ -44,7 +48,7 @@ fn part(expr: &Expr, type_of: TypeOf<'_>) -> Result<Condition, Diagnosis> {
             _ => return Err(unsupported("such a name in CHECK")),
         },
         Expr::Value(value) => constant(&value.value)?,
-        Expr::UnaryOp { op: UnaryOperator::Not, expr } => Condition::Not(inner(expr)?),
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => Condition::Not(Box::new(truth(part(expr, type_of)?, "NOT")?)),
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match part(expr, type_of)? {
             Condition::Number(digits) if !digits.starts_with('-') => Condition::Number(format!("-{digits}")),
             _ => return Err(unsupported("a sign before an expression in CHECK")),
@@ -63,7 +67,12 @@ fn part(expr: &Expr, type_of: TypeOf<'_>) -> Result<Condition, Diagnosis> {
             );
             if *negated { Condition::Not(Box::new(both)) } else { both }
         }
-        Expr::BinaryOp { left, op, right } => Condition::Between(inner(left)?, operator(op)?, inner(right)?),
+        Expr::BinaryOp { left, op, right } => {
+            let (left, word, right) = (part(left, type_of)?, operator(op)?, part(right, type_of)?);
+            let joins = ["AND", "OR"].contains(&word);
+            let (left, right) = if joins { (truth(left, word)?, truth(right, word)?) } else { (left, right) };
+            Condition::Between(Box::new(left), word, Box::new(right))
+        }
         Expr::Function(function) => length(function, type_of)?,
         _ => return Err(unsupported("such an expression in CHECK")),
     })
@@ -169,6 +178,9 @@ mod tests {
             ("x = 1", "42703"),
             ("n + 1", "42804"),
             ("t", "42804"),
+            ("NOT n", "42804"),
+            ("b AND n", "42804"),
+            ("n + 1 OR b", "42804"),
             ("n / 2 = 1", "0A000"),
             ("t ~ 'a'", "0A000"),
             ("now() > n", "0A000"),

@@ -35,6 +35,9 @@ pub use alter::alter_table;
 pub use drop::{drop_indexes, drop_tables, in_order};
 pub use index::create_index;
 
+/// Most characters that a type of texts may be told to hold (PostgreSQL's `MaxAttrSize`).
+const LENGTH_MAX: i32 = 10_485_760;
+
 /// Where something is defined.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -111,7 +114,27 @@ fn unsupported(what: &str) -> Diagnosis {
 /// The type that a name in SQL means.
 fn type_of(data_type: &DataType) -> Result<PgType, Diagnosis> {
     let field = super::semantics::type_planner().plan_type_field(data_type).map_err(|error| diagnose(&error))?;
-    field.map(|field| field.pg_type()).ok_or_else(|| unsupported(&format!("the type {data_type}")))
+    let pg_type = field.map(|field| field.pg_type()).ok_or_else(|| unsupported(&format!("the type {data_type}")))?;
+    check_length(pg_type.element().unwrap_or(pg_type)).map(|()| pg_type)
+}
+
+/// Texts are of one character at least.
+///
+/// # Errors
+/// 22023
+fn check_length(pg_type: PgType) -> Result<(), Diagnosis> {
+    let word = match pg_type.oid {
+        oid if oid == PgType::VARCHAR.oid => "varchar",
+        oid if oid == PgType::BPCHAR.oid => "char",
+        _ => return Ok(()),
+    };
+    let rule = match pg_type.typmod {
+        typmod if typmod < 0 => return Ok(()),
+        typmod if typmod <= 4 => "must be at least 1".to_owned(),
+        typmod if typmod - 4 > LENGTH_MAX => format!("cannot exceed {LENGTH_MAX}"),
+        _ => return Ok(()),
+    };
+    Err(Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, format!("length for type {word} {rule}")))
 }
 
 /// A written name of a relation, folded.
@@ -144,5 +167,20 @@ fn table_of(relation: &Relation) -> Result<(&StoreName, &Arc<Table>), Diagnosis>
             };
             Err(if is_view { error.with_hint("Use DROP VIEW to remove a view.") } else { error })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_have_lengths_that_postgres_takes() {
+        let code = |oid, typmod| check_length(PgType::with_typmod(oid, typmod)).err().map(|error| error.sqlstate);
+        assert_eq!(code(1043, -1), None);
+        assert_eq!(code(1043, 4).as_deref(), Some("22023"));
+        assert_eq!(code(1042, 5), None);
+        assert_eq!(code(1042, LENGTH_MAX + 5).as_deref(), Some("22023"));
+        assert_eq!(code(1700, 4), None);
     }
 }

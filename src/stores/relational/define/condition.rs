@@ -39,6 +39,9 @@ fn judge(condition: &Condition, dialect: Dialect) -> Result<(), Refusal> {
             _ => return,
         };
         let kinds: Vec<&str> = parts.into_iter().filter_map(kind).collect();
+        if matches!(part, Condition::Between(_, "+" | "-" | "*", _)) && kinds.iter().any(|kind| *kind != "number") {
+            refused = Some(Refusal::new("CHECK", "something is computed of what is no number"));
+        }
         if kinds.windows(2).any(|pair| pair.first() != pair.last()) {
             refused = Some(Refusal::new("CHECK", "values of different kinds are compared"));
         }
