@@ -291,10 +291,11 @@ pub const LOGS: &str = "tributary_logs";
 /// The table of their records.
 pub const DECISIONS: &str = "tributary_decisions";
 
-/// Whether a table of ours has the name in some store. Some stores do not tell letters by their case.
+/// Whether a table of ours has the name in some store. Some stores do not tell letters by their case, and a NUL is left out of names.
 pub fn is_own_name(name: &str) -> bool {
+    let name = name.replace('\0', "");
     let owns = OwnTable::ALL.iter().map(|own| own.name());
-    owns.chain([LOGS, DECISIONS]).any(|own| own.eq_ignore_ascii_case(name))
+    owns.chain([LOGS, DECISIONS]).any(|own| own.eq_ignore_ascii_case(&name))
 }
 
 /// Something about the store that weakens a promise, for `check`, the log at start and `tributary.stores`.

@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_tables_of_ours_are_not_defined_by_statements() {
-        for name in ["tributary_marks", "tributary_keys", "Tributary_Outbox", "tributary_logs", "tributary_decisions"] {
+        for name in ["tributary_marks", "tributary_keys", "Tributary_Outbox", "tributary_\0logs", "tributary_decisions"] {
             assert_eq!(check_name(name).unwrap_err().sqlstate, "42501", "{name}");
         }
         assert!(check_name("tributary_orders").is_ok());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::define::{Define, Identity, Initial, Step, What};
+use super::super::define::{Define, Identity, Initial, NewColumn, Step, What};
 use super::super::error::StoreError;
 use super::super::fragment::Refusal;
 use super::super::relational::Dialect;
@@ -129,10 +129,26 @@ pub(super) fn statements(shared: &Shared, asked: &Define) -> Result<Vec<String>,
     if flavour == Flavour::Unknown {
         return Err(Refusal::new(asked.what.verb(), "the server is too old to compare text by bytes"));
     }
-    if let What::AlterTable { table, steps } = &asked.what {
-        steps.iter().try_for_each(|step| check_step(table, step))?;
-    }
+    let new: Vec<&NewColumn> = match &asked.what {
+        What::CreateTable(table) => table.columns.iter().collect(),
+        What::AlterTable { table, steps } => {
+            steps.iter().try_for_each(|step| check_step(table, step))?;
+            steps.iter().filter_map(|step| if let Step::AddColumn(column) = step { Some(column) } else { None }).collect()
+        }
+        What::DropTables { .. } | What::CreateIndex(_) | What::DropIndex { .. } => Vec::new(),
+    };
+    new.into_iter().try_for_each(|column| check_moment(column, flavour))?;
     define::statements(asked, &MySql { flavour, tinyint1_is_bool: shared.settings.tinyint1_is_bool })
+}
+
+/// MariaDB gives some moments a default of its own, and changes them with their row, where nothing is said
+/// (`explicit_defaults_for_timestamp`, which sessions of old servers cannot set).
+fn check_moment(column: &NewColumn, flavour: Flavour) -> Result<(), Refusal> {
+    let is_left_alone = column.pg_type.oid != PgType::TIMESTAMPTZ.oid || !column.is_required || column.default.is_some();
+    if is_left_alone || flavour == Flavour::MySql {
+        return Ok(());
+    }
+    Err(Refusal::new(&column.name, "the server would choose a default for a moment that is NOT NULL: give it one"))
 }
 
 /// The server would narrow keys of several columns, of which one goes.
@@ -184,6 +200,18 @@ mod tests {
         for (pg_type, is_key, expected) in rows {
             assert_eq!(SPEECH.type_of(pg_type, is_key).ok().as_deref(), expected, "{pg_type}");
         }
+    }
+
+    #[test]
+    fn no_default_is_left_to_the_server() {
+        let column = |is_required, default| {
+            let (name, pg_type) = ("at".to_owned(), PgType::TIMESTAMPTZ);
+            NewColumn { name, pg_type, is_required, default, identity: None }
+        };
+        assert!(check_moment(&column(true, None), Flavour::MariaDb).is_err());
+        assert!(check_moment(&column(true, None), Flavour::MySql).is_ok());
+        assert!(check_moment(&column(false, None), Flavour::MariaDb).is_ok());
+        assert!(check_moment(&column(true, Some(Initial::Now)), Flavour::MariaDb).is_ok());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a SQLite store defines. All statements of a definition are one transaction.
 //!
-//! SQLite keeps any value in any column, so a type that has bounds gets them as a rule of the table. A whole number that is the only
-//! column of the primary key is SQLite's number of the row.
+//! SQLite keeps any value in any column, so a type that has bounds gets them as a rule of the table. A column that the store numbers is
+//! SQLite's number of the row; other keys of whole numbers are not, because it would number these too where no value is given.
 
 use std::sync::Arc;
 
@@ -30,9 +30,11 @@ impl Speech for Sqlite {
         Dialect::Sqlite
     }
 
-    fn type_of(&self, pg_type: PgType, _is_key: bool) -> Result<String, Refusal> {
+    fn type_of(&self, pg_type: PgType, is_key: bool) -> Result<String, Refusal> {
         let plain = PgType::with_typmod(pg_type.oid, -1);
         let word = match plain {
+            // Only exactly INTEGER makes a primary key the number of the row.
+            PgType::INT2 | PgType::INT4 | PgType::INT8 if is_key => "INT",
             PgType::INT2 | PgType::INT4 | PgType::INT8 => "INTEGER",
             PgType::FLOAT8 => "DOUBLE PRECISION",
             PgType::BOOL => "BOOLEAN",
@@ -46,7 +48,9 @@ impl Speech for Sqlite {
             PgType::JSON => "JSON",
             PgType::NUMERIC => {
                 return Ok(match pg_type.numeric_shape() {
-                    Some((precision, scale)) if scale >= 0 => format!("NUMERIC({precision}, {scale})"),
+                    Some((precision, scale)) if scale >= 0 && i32::from(scale) <= i32::from(precision) => {
+                        format!("NUMERIC({precision}, {scale})")
+                    }
                     Some(_) => return Err(Refusal::new(pg_type, "the store has no such scale")),
                     None => "NUMERIC".to_owned(),
                 });
@@ -189,8 +193,15 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_not_numbered_is_no_number_of_the_row() {
+        let columns = vec![column("id", PgType::INT8, None, None), column("n", PgType::INT8, None, None)];
+        let expected = "CREATE TABLE \"main\".\"t\" (\"id\" INT, \"n\" INTEGER, PRIMARY KEY (\"id\"))";
+        assert_eq!(created(columns, Some("id")).unwrap(), [expected]);
+    }
+
+    #[test]
     fn what_cells_cannot_keep_is_refused() {
-        for pg_type in [PgType::INTERVAL, PgType::JSONB, PgType::FLOAT4, PgType::with_typmod(1114, 3)] {
+        for pg_type in [PgType::INTERVAL, PgType::JSONB, PgType::FLOAT4, PgType::with_typmod(1114, 3), PgType::numeric(2, 5)] {
             assert!(created(vec![column("a", pg_type, None, None)], None).is_err(), "{pg_type}");
         }
         let uuid = column("a", PgType::UUID, Some(Initial::Uuid), None);

@@ -21,7 +21,7 @@ pub trait Speech {
     /// Its dialect.
     fn dialect(&self) -> Dialect;
 
-    /// The words of a type that holds all values of `pg_type`; `is_key` where it is compared for keys.
+    /// The words of a type that holds all values of `pg_type`; `is_key` where it is compared for keys, and not numbered.
     ///
     /// # Errors
     /// A type that the store has not.
@@ -119,7 +119,7 @@ fn column_of(column: &NewColumn, (is_key, is_only_key): (bool, bool), speech: &i
         Some(Identity::Serial) if speech.dialect() == Dialect::Postgres => text.push_str(serial(*pg_type)?),
         Some(identity) => {
             let numbered = speech.identity(*identity, is_only_key)?;
-            text.push_str(&speech.type_of(*pg_type, is_key)?);
+            text.push_str(&speech.type_of(*pg_type, false)?);
             text.push_str(numbered);
         }
         None => text.push_str(&speech.type_of(*pg_type, is_key)?),
