@@ -23,6 +23,8 @@ use crate::error::{Diagnosis, sqlstate};
 /// Most views that stand on one another, as in plans.
 const DEPTH_MAX: usize = 32;
 
+const NO_COLUMNS: &str = "Views that have no updatable columns are not automatically updatable.";
+
 /// What makes one value of many rows.
 pub type IsAggregate<'a> = &'a dyn Fn(&str) -> bool;
 
@@ -95,7 +97,7 @@ pub fn chain(
     }
     let is_written = chain.columns.iter().any(|column| matches!(column.of, Of::Column(_)));
     if !is_written && verb != "DELETE" {
-        return Err(refused(verb, relation, "Views that have no updatable columns are not automatically updatable."));
+        return Err(refused(verb, relation, NO_COLUMNS));
     }
     Ok(Some(chain))
 }
@@ -105,13 +107,14 @@ pub fn chain(
 /// # Errors
 /// 0A000
 pub fn check_option(view: &Relation, snapshot: &Snapshot, is_aggregate: IsAggregate<'_>) -> Result<(), Diagnosis> {
-    match layer(view, snapshot, is_aggregate) {
-        Ok(_) => Ok(()),
-        Err(detail) => {
-            let message = "WITH CHECK OPTION is supported only on automatically updatable views";
-            Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint(detail))
-        }
-    }
+    let has_columns = |layer: Layer| {
+        let is_written = layer.columns.iter().any(|column| matches!(column.of, Of::Column(_)));
+        if is_written { Ok(()) } else { Err(NO_COLUMNS.to_owned()) }
+    };
+    layer(view, snapshot, is_aggregate).and_then(has_columns).map_err(|detail| {
+        let message = "WITH CHECK OPTION is supported only on automatically updatable views";
+        Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint(detail)
+    })
 }
 
 fn refused(verb: &str, view: &Relation, detail: &str) -> Diagnosis {

@@ -419,14 +419,43 @@ pub(super) fn checked(stream: SendableRecordBatchStream, checks: Arc<[String]>) 
     let schema = Arc::new(Schema::new(fields.iter().take(shown.len()).cloned().collect::<Vec<_>>()));
     let rows = stream.map(move |batch: Result<RecordBatch, DataFusionError>| -> Result<RecordBatch, DataFusionError> {
         let batch = batch?;
-        for (place, view) in checks.iter().enumerate() {
-            let broken = batch.columns().get(shown.len() + place).and_then(|column| column.as_boolean_opt());
-            if broken.is_none_or(|broken| broken.null_count() > 0 || broken.true_count() > 0) {
-                let message = format!("new row violates check option for view \"{view}\"");
-                return Err(Diagnosis::new(sqlstate::WITH_CHECK_OPTION_VIOLATION, message).into());
-            }
+        if let Some(view) = first_broken(&batch, (shown.len(), checks.as_ref())) {
+            let message = format!("new row violates check option for view \"{view}\"");
+            return Err(Diagnosis::new(sqlstate::WITH_CHECK_OPTION_VIOLATION, message).into());
         }
         batch.project(&shown).map_err(DataFusionError::from)
     });
     Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+}
+
+/// The view whose condition the first bad row breaks; of several the one that is nearest to the table, as PostgreSQL looks at them.
+fn first_broken<'c>(batch: &RecordBatch, (start, checks): (usize, &'c [String])) -> Option<&'c String> {
+    let broken = checks.iter().enumerate().rev().filter_map(|(place, view)| {
+        let column = batch.columns().get(start + place).and_then(|column| column.as_boolean_opt());
+        let is_broken = |row: &usize| column.is_none_or(|column| column.is_null(*row) || column.value(*row));
+        (0..batch.num_rows()).find(is_broken).map(|row| (row, view))
+    });
+    // The first of equal ones is the nearest.
+    broken.min_by_key(|(row, _)| *row).map(|(_, view)| view)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, BooleanArray};
+
+    use super::*;
+
+    #[test]
+    fn the_first_bad_row_tells_the_view_that_is_nearest_to_the_table() {
+        let column = |values: Vec<bool>| Arc::new(BooleanArray::from(values)) as ArrayRef;
+        let told = |outer: Vec<bool>, inner: Vec<bool>| {
+            let batch = RecordBatch::try_from_iter([("outer", column(outer)), ("inner", column(inner))]).unwrap();
+            let checks = ["outer".to_owned(), "inner".to_owned()];
+            first_broken(&batch, (0, checks.as_slice())).cloned()
+        };
+        assert_eq!(told(vec![false, false], vec![false, false]), None);
+        assert_eq!(told(vec![false, true], vec![false, false]).as_deref(), Some("outer"));
+        assert_eq!(told(vec![true, false], vec![true, false]).as_deref(), Some("inner"));
+        assert_eq!(told(vec![true, false], vec![false, true]).as_deref(), Some("outer"));
+    }
 }
