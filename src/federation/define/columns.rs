@@ -403,7 +403,7 @@ fn constant_type(expr: &Expr) -> Result<Option<PgType>, Diagnosis> {
 /// The type that a default is computed in. Digits behind the point are rounded as they are when a row gets them; a text that is too long
 /// is refused then, and not cut here.
 fn settled(pg_type: PgType) -> PgType {
-    let rounded = [PgType::NUMERIC, PgType::TIME, PgType::TIMETZ, PgType::TIMESTAMP, PgType::TIMESTAMPTZ, PgType::INTERVAL];
+    let rounded = [PgType::NUMERIC, PgType::TIMESTAMP, PgType::TIMESTAMPTZ];
     if rounded.iter().any(|known| known.oid == pg_type.oid) { pg_type } else { PgType::with_typmod(pg_type.oid, -1) }
 }
 

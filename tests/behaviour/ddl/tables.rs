@@ -34,6 +34,10 @@ async fn define_and_use(session: &Session, other: &Session) {
             ("CREATE TABLE shop.bad (a int PRIMARY KEY, PRIMARY KEY (a))", "42P16"),
             ("CREATE TABLE shop.bad (a int, CHECK (b > 1))", "42703"),
             ("CREATE TABLE shop.bad (a int REFERENCES shop.nothing)", "42P01"),
+            ("CREATE TABLE shop.bad (a int REFERENCES shop.clients (rank))", "42830"),
+            ("CREATE TABLE shop.bad (a int DEFAULT true)", "42804"),
+            ("CREATE TABLE shop.bad (a varchar(0))", "22023"),
+            ("CREATE TABLE shop.bad (a int, CHECK (NOT a))", "42804"),
             ("CREATE TABLE shop.bad (a int) PARTITION BY RANGE (a)", "0A000"),
             ("ALTER TABLE shop.clients ADD COLUMN rank int", "42701"),
             ("ALTER TABLE shop.clients DROP COLUMN nothing", "42703"),
@@ -120,6 +124,12 @@ async fn sqlite_gets_tables_at_once() {
     session.answer("CREATE TABLE shop.t (a smallint, v varchar(3), at timestamptz DEFAULT now(), ok boolean DEFAULT true)").await;
     session.answer("INSERT INTO shop.t (a, v) VALUES (1, 'abc')").await;
     assert_eq!(session.answer("SELECT a, v, ok, at > now() - interval '1 hour' FROM shop.t").await, "1|abc|t|t");
+    // A key that is not numbered gets no number where none is given.
+    session.answer("CREATE TABLE shop.k (id int PRIMARY KEY, x numeric(4,1) DEFAULT 1.26)").await;
+    codes(&session, &[("INSERT INTO shop.k (x) VALUES (1)", "23502")]).await;
+    session.answer("INSERT INTO shop.k (id) VALUES (5)").await;
+    session.answer("UPDATE shop.k SET x = x + 1 WHERE id = 5").await;
+    assert_eq!(session.answer("SELECT id, x FROM shop.k").await, "5|2.3");
     codes(&session, &[("INSERT INTO shop.t (a) VALUES (70000)", "23514"), ("INSERT INTO shop.t (v) VALUES ('abcd')", "23514")])
         .await;
 }
@@ -208,6 +218,9 @@ async fn postgres_gets_tables_at_once() {
         ],
     )
     .await;
+    session.answer("CREATE TABLE shop.c (c bpchar DEFAULT 'abc', b char(2))").await;
+    session.answer("INSERT INTO shop.c (b) VALUES ('x')").await;
+    assert_eq!(session.answer("SELECT c, length(b) FROM shop.c").await, "abc|1");
     let mut direct = proxy::direct(postgres, &database).await;
     let row = sqlx::query("SELECT count(*) FROM pg_constraint WHERE conname = 'few'").fetch_one(&mut direct).await.unwrap();
     assert_eq!(row.get::<i64, _>(0), 1);
@@ -229,6 +242,7 @@ async fn mariadb_gets_tables_at_once() {
             ("CREATE TABLE shop.t (a text PRIMARY KEY)", "0A000"),
             ("CREATE TABLE shop.t (a time)", "0A000"),
             ("CREATE TABLE shop.t (a numeric)", "0A000"),
+            ("CREATE TABLE shop.t (a timestamptz NOT NULL)", "0A000"),
         ],
     )
     .await;

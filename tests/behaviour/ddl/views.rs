@@ -149,6 +149,26 @@ async fn only_its_owner_changes_a_view() {
     root.answer("DROP VIEW mine").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_make_views_at_the_same_time() {
+    let place = place().await;
+    let server = place.serve().await;
+    let makers = (0..6).map(|number| {
+        let server = &server;
+        async move {
+            let session = proxy::connect(server, OWNER).await;
+            session.answer(&format!("CREATE VIEW own_{number} AS SELECT id FROM shop.orders")).await;
+            session.rows("CREATE VIEW wanted AS SELECT id FROM crew.clients").await.map_err(|failure| failure.code)
+        }
+    });
+    let ends = futures::future::join_all(makers).await;
+    let (made, refused): (Vec<_>, Vec<_>) = ends.into_iter().partition(Result::is_ok);
+    assert_eq!(made.len(), 1);
+    assert!(refused.iter().all(|end| end.as_ref().is_err_and(|code| code == "42P07")), "{refused:?}");
+    let session = proxy::connect(&server, OWNER).await;
+    assert_eq!(session.answer("SELECT count(*) FROM pg_views WHERE viewname LIKE 'own\\_%'").await, "6");
+}
+
 #[tokio::test]
 async fn rows_are_written_through_views_of_one_table() {
     let place = place().await;
