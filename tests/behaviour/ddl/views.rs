@@ -227,7 +227,7 @@ async fn views_of_more_than_one_table_are_not_written() {
             ("DELETE FROM spent", "55000"),
             ("UPDATE twice SET twofold = 1", "0A000"),
             ("INSERT INTO twice VALUES (1, 2)", "0A000"),
-            ("MERGE INTO low USING shop.orders AS o ON low.id = o.id WHEN MATCHED THEN DELETE", "42809"),
+            ("MERGE INTO low USING shop.orders AS o ON low.id = o.id WHEN MATCHED THEN DELETE", "0A000"),
             ("CREATE VIEW v AS SELECT name FROM spent GROUP BY name WITH CHECK OPTION", "0A000"),
             ("CREATE VIEW v AS SELECT id + 1 AS more FROM shop.orders WITH CHECK OPTION", "0A000"),
         ],
