@@ -89,6 +89,8 @@ impl<'a> PlanContext<'a> {
         let relation = self.snapshot.resolve(&qualified(name), self.path).ok()?;
         match &relation.body {
             RelationBody::Stored { table, .. } => Some(table.columns.iter().map(|column| column.name().to_owned()).collect()),
+            // Also while the views that the next snapshot will have are planned.
+            RelationBody::View { kept: Some(kept), .. } => Some(kept.columns.iter().map(|column| column.name.clone()).collect()),
             RelationBody::View { columns, .. } if !columns.is_empty() => {
                 Some(columns.iter().map(|(name, _)| name.clone()).collect())
             }

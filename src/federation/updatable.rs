@@ -221,7 +221,8 @@ fn layer(view: &Relation, snapshot: &Snapshot, is_aggregate: IsAggregate<'_>) ->
 fn columns_of(relation: &Relation) -> Vec<String> {
     match &relation.body {
         RelationBody::Stored { table, .. } => table.columns.iter().map(|column| column.name().to_owned()).collect(),
-        RelationBody::View { columns, .. } => columns.iter().map(|(name, _)| name.clone()).collect(),
+        RelationBody::View { kept: Some(kept), .. } => kept.columns.iter().map(|column| column.name.clone()).collect(),
+        RelationBody::View { columns, kept: None, .. } => columns.iter().map(|(name, _)| name.clone()).collect(),
         RelationBody::Rows(_) => Vec::new(),
     }
 }

@@ -107,6 +107,16 @@ async fn views_on_views_go_together_or_not_at_all() {
         ("2BP01", "cannot drop view spent because other objects depend on it")
     );
     assert_eq!(session.answer("SELECT * FROM richest").await, "ann");
+    // What USING and a star come to of views does not hang on what is made after them.
+    session.answer("CREATE VIEW owed AS SELECT client, max(total) AS most FROM shop.orders GROUP BY client").await;
+    session.answer("CREATE VIEW both_of (client, name, most) AS SELECT * FROM (SELECT id AS client, name FROM crew.clients) AS c JOIN owed USING (client)").await;
+    session.answer("CREATE VIEW later AS SELECT * FROM both_of NATURAL JOIN owed").await;
+    session.answer("CREATE VIEW latest AS SELECT 1 AS a").await;
+    assert_eq!(session.answer("SELECT client, name, most FROM later ORDER BY client").await, "1|ann|30\n2|bob|20");
+    assert_eq!(
+        session.answer("SELECT count(*) FROM information_schema.columns WHERE table_name IN ('both_of', 'later')").await,
+        "6"
+    );
     session.answer("DROP VIEW spent CASCADE").await;
     codes(&session, &[("SELECT * FROM rich", "42P01"), ("SELECT * FROM richest", "42P01")]).await;
 }
