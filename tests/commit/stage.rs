@@ -3,7 +3,7 @@
 //!
 //! Each store has `accounts` with the same balances, `moves` that say what was added to them, and `lists`, which are empty texts.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use mongodb::Client;
@@ -13,7 +13,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use tributary::options::Secret;
-use tributary::sandbox::{Endpoint, MariaDb, Mongo, Postgres, Setup, Tributary};
+use tributary::sandbox::{Endpoint, MariaDb, Mongo, Postgres, Setup, Tributary, free_port};
 use tributary::server::Server;
 
 use crate::support;
@@ -356,7 +356,7 @@ pub fn variables(failpoints: &str) -> [(&'static str, &str); 1] {
 
 /// Serves a directory by a process on a free port. The directory's own `tributary.toml` is written for it.
 pub async fn start(place: &Place, lines: &str, failpoints: &str) -> Tributary {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let port = free_port().unwrap();
     let text = format!(
         "listen = \"127.0.0.1:{port}\"\nhttp.listen = \"off\"\ndatabase = \"{DATABASE}\"\nauth.trust = true\nlog.level = \"warn\"\n\
          limits.max_connections = 100\nlimits.drain_grace = \"2s\"\n{lines}\n[roles.{OWNER}]\nsuperuser = true\n[roles.guest]\n"
