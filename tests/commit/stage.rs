@@ -16,6 +16,7 @@ use tributary::options::Secret;
 use tributary::sandbox::{Endpoint, MariaDb, Mongo, Postgres, Setup, Tributary, free_port};
 use tributary::server::Server;
 
+use super::eventually;
 use crate::support;
 use crate::support::gate::{Gate, Open};
 use crate::support::proxy::{self, DATABASE, OWNER, Place, Session};
@@ -203,6 +204,35 @@ pub struct Lines<'l> {
 impl Default for Lines<'_> {
     fn default() -> Self {
         Self { server: "", store: "", journal: "delete" }
+    }
+}
+
+/// A step at which a commit is held until it is let go, however long that takes.
+pub struct Hold(tempfile::TempDir);
+
+impl Hold {
+    /// One that is told to a process by [`Hold::at`].
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("held")
+    }
+
+    /// The failpoint.
+    pub fn at(&self, point: &str) -> String {
+        format!("{point}=hold:{}", self.file().display())
+    }
+
+    /// Waits until a commit is there.
+    pub async fn reached(&self) {
+        eventually("the commit at its failpoint", async || self.file().exists().then_some(())).await;
+    }
+
+    /// Lets it go on. The next one is held too.
+    pub fn let_go(&self) {
+        std::fs::remove_file(self.file()).unwrap();
     }
 }
 
