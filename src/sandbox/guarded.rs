@@ -25,6 +25,9 @@ use super::{SandboxError, port};
 /// reaped; until then the process id in `pid.<turn>` is ours. Each start is a turn with files of its own, and nobody else removes
 /// them: words are read later than they are written, and one that is about an earlier turn must find that turn's files. Where a
 /// process id can never be written, as on a full disk, the whole group is killed, and its directory is left.
+///
+/// Whoever is killed is stopped first, so that the processes it has started can be counted and are its own: those of PostgreSQL may
+/// compute for long without noticing that they are alone, and no other server starts on their memory until then.
 const GUARD: &str = r#"
 directory=$1 signal=$2 turn=0
 shift 2
@@ -40,6 +43,14 @@ run() {
     ) &
     inner=$!
 }
+strike() {
+    children=
+    if [ "$1" = KILL ]; then
+        kill -s STOP "$2"
+        children=$(cat "/proc/$2/task/$2/children" 2>/dev/null)
+    fi
+    kill -s "$1" "$2" $children
+}
 end() {
     looks=0
     until [ -e "$directory/pid.$turn" ]; do
@@ -47,7 +58,7 @@ end() {
         { [ -d "$directory" ] && [ "$looks" -lt 6000 ]; } || kill -s KILL 0
         sleep 0.01
     done
-    [ -e "$directory/ended.$turn" ] || kill -s "$1" "$(cat "$directory/pid.$turn")"
+    [ -e "$directory/ended.$turn" ] || strike "$1" "$(cat "$directory/pid.$turn")"
     wait "$inner"
 }
 ulimit -c 0
