@@ -255,7 +255,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         key: "audit.file",
         form: Form::Text,
         default: Some(".state/audit.jsonl"),
-        meaning: "File of logins, changes and decisions by hand, one JSON object a line; \"off\" switches it off. Relative to the catalog directory.",
+        meaning: "File of logins, changes and how transactions in doubt have ended, one JSON object a line; \"off\" switches it off. Relative to the catalog directory.",
     },
     OptionSpec {
         key: "audit.writes",

@@ -22,7 +22,8 @@ use crate::stores::{BatchStream, Branch, Connector, Edit, Edited, Fragment, Purp
 use crate::task::OwnedTask;
 use crate::telemetry::log::Line;
 
-/// A savepoint that nobody goes back to: whether it can be set tells whether a branch is still there.
+/// A savepoint that nobody goes back to: whether it can be set tells whether a branch is still there, and afterwards it is certain how
+/// the branch takes part.
 const ALIVE: u32 = u32::MAX;
 
 /// Write branches by store. Once a store has one, everything that its statement or block reads there goes through it, so that it sees
@@ -163,7 +164,7 @@ impl Writers {
         let branch = match self.get(store) {
             // What it holds was looked at when it came to hold it.
             Some(branch) if self.holds(store) || branch.leader().is_some() => branch,
-            Some(branch) => match self.check(store, branch.part()) {
+            Some(branch) => match self.check_branch(store, &branch).await? {
                 Ok(()) => branch,
                 Err(refused) => self.move_beside(store, branch, refused).await?,
             },
@@ -326,7 +327,7 @@ impl Writers {
     /// among it when the store has given the branch up.
     pub async fn adopt(&self, store: &StoreName, branch: Arc<dyn Branch>) -> Result<(), Diagnosis> {
         if let Some(open) = self.get(store) {
-            return if self.holds(store) || open.leader().is_some() { Ok(()) } else { self.check(store, open.part()) };
+            return if self.holds(store) || open.leader().is_some() { Ok(()) } else { self.check_branch(store, &open).await? };
         }
         let kept = match self.beside(store).await? {
             Some(follower) => {
@@ -336,7 +337,7 @@ impl Writers {
                 follower
             }
             None => {
-                self.check(store, branch.part())?;
+                self.check_branch(store, &branch).await??;
                 branch
             }
         };
@@ -358,6 +359,21 @@ impl Writers {
             return Err(replaced(store));
         }
         Ok(kept)
+    }
+
+    /// Whether a branch can be committed together with those that hold something. Beside one that is not prepared it has to be, and one
+    /// through which a block has read may have to leave for that what it has read through, which it cannot always: it does so now, and
+    /// not at its first write.
+    ///
+    /// # Errors
+    /// What the store answered, with which the branch has failed.
+    async fn check_branch(&self, store: &StoreName, branch: &Arc<dyn Branch>) -> Result<Result<(), Diagnosis>, Diagnosis> {
+        let has_last = lock(&self.open).parts().iter().any(|(_, part)| *part == Part::Last);
+        if has_last && branch.part() == Part::Prepared {
+            branch.savepoint(ALIVE).await.map_err(|error| Diagnosis::of(&error))?;
+            branch.release(ALIVE).await.map_err(|error| Diagnosis::of(&error))?;
+        }
+        Ok(self.check(store, branch.part()))
     }
 
     /// Whether a store that takes part like this can be committed together with those that hold something.
@@ -636,13 +652,17 @@ mod tests {
         leader: Option<StoreName>,
         /// Whether its store has given it up.
         is_gone: bool,
+        /// Whether it turns out that it cannot be prepared, and whether it has.
+        falls_back: bool,
+        has_fallen: AtomicBool,
     }
 
     impl Written {
         fn open(name: &StoreName, asked: &Asked, how: &str) -> Self {
             let (part, group, leader) = (Part::Alone("it is a test"), 0, None);
             let (name, asked, has_written) = (name.clone(), Arc::clone(asked), AtomicBool::new(how != "read"));
-            let written = Self { name, asked, has_written, part, group, leader, is_gone: false };
+            let (is_gone, falls_back, has_fallen) = (false, false, AtomicBool::new(false));
+            let written = Self { name, asked, has_written, part, group, leader, is_gone, falls_back, has_fallen };
             written.note(how);
             written
         }
@@ -667,6 +687,7 @@ mod tests {
                 return Err(StoreError::remote(self.name.as_str(), sqlstate::SNAPSHOT_TOO_OLD, "snapshot too old".to_owned()));
             }
             if id == ALIVE {
+                self.has_fallen.store(self.falls_back, Ordering::Relaxed);
                 self.note("is alive");
             } else {
                 self.note(&format!("savepoint {id}"));
@@ -681,7 +702,9 @@ mod tests {
         }
 
         async fn release(&self, id: u32) -> Result<(), StoreError> {
-            self.note(&format!("release {id}"));
+            if id != ALIVE {
+                self.note(&format!("release {id}"));
+            }
             Ok(())
         }
 
@@ -690,7 +713,7 @@ mod tests {
         }
 
         fn part(&self) -> Part {
-            self.part
+            if self.has_fallen.load(Ordering::Relaxed) { Part::Last } else { self.part }
         }
 
         fn leader(&self) -> Option<&StoreName> {
@@ -886,6 +909,27 @@ mod tests {
         let gone = Written { is_gone: true, ..Written::open(&b, &asked, "read") };
         assert_eq!(writers.adopt(&b, Arc::new(gone)).await.unwrap_err().sqlstate, sqlstate::SNAPSHOT_TOO_OLD);
         assert!(writers.get(&b).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_a_block_has_read_through_and_cannot_be_prepared_is_refused_beside_another_like_it() {
+        let (last, prepared) = ((Part::Last, Part::Last), (Part::Prepared, Part::Prepared));
+        let (snapshot, asked) = taking_part(&[("a", last, 0), ("b", prepared, 0), ("c", prepared, 0)]);
+        let (a, b, c) = (StoreName::new("a"), StoreName::new("b"), StoreName::new("c"));
+        let read = |store: &StoreName, falls_back| -> Arc<dyn Branch> {
+            Arc::new(Written { part: Part::Prepared, falls_back, ..Written::open(store, &asked, "read") })
+        };
+        // Nobody has to be prepared yet: how it takes part is known when something is written through it.
+        let writers = Writers::new(&snapshot, WriteIsolation::RepeatableRead);
+        let first = read(&b, true);
+        writers.adopt(&b, Arc::clone(&first)).await.unwrap();
+        assert_eq!((first.part(), asked.lock().unwrap().len()), (Part::Prepared, 1));
+        writers.open(&a).await.unwrap();
+        let refused = writers.open(&b).await.unwrap_err();
+        assert_eq!((refused.sqlstate.as_str(), refused.detail.unwrap().contains("Neither \"a\" nor \"b\"")), ("0A000", true));
+        assert_eq!(writers.adopt(&c, read(&c, true)).await.unwrap_err().sqlstate, "0A000");
+        writers.adopt(&c, read(&c, false)).await.unwrap();
+        assert!(writers.open(&c).await.is_ok());
     }
 
     #[tokio::test]

@@ -10,7 +10,6 @@ use std::ffi::OsString;
 use std::fs;
 use std::future::Future;
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -19,28 +18,47 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::SandboxError;
 use super::program::Program;
+use super::{SandboxError, port};
 
-/// `$1` directory, `$2` signal, the rest the server's command line. The inner shell writes `ended` after the server is
-/// reaped; until then its process id is ours. Who writes `again` has removed `pid` and `ended` before.
+/// `$1` directory, `$2` signal, the rest the server's command line. The inner shell writes `ended.<turn>` after the server is
+/// reaped; until then the process id in `pid.<turn>` is ours. Each start is a turn with files of its own, and nobody else removes
+/// them: words are read later than they are written, and one that is about an earlier turn must find that turn's files. Where a
+/// process id can never be written, as on a full disk, the whole group is killed, and its directory is left.
+///
+/// Whoever is killed is stopped first, so that the processes it has started can be counted and are its own: those of PostgreSQL may
+/// compute for long without noticing that they are alone, and no other server starts on their memory until then.
 const GUARD: &str = r#"
-directory=$1 signal=$2
+directory=$1 signal=$2 turn=0
 shift 2
 run() {
+    turn=$((turn + 1))
     (
         [ ! -e "$directory/variables" ] || . "$directory/variables"
         "$@" </dev/null >>"$directory/log" 2>&1 &
         echo $! >"$directory/pid.new"
-        mv "$directory/pid.new" "$directory/pid"
+        mv "$directory/pid.new" "$directory/pid.$turn"
         wait $!
-        : >"$directory/ended"
+        : >"$directory/ended.$turn"
     ) &
     inner=$!
 }
+strike() {
+    children=
+    if [ "$1" = KILL ]; then
+        kill -s STOP "$2"
+        children=$(cat "/proc/$2/task/$2/children" 2>/dev/null)
+    fi
+    kill -s "$1" "$2" $children
+}
 end() {
-    until [ -e "$directory/pid" ]; do sleep 0.01; done
-    [ -e "$directory/ended" ] || kill -s "$1" "$(cat "$directory/pid")"
+    looks=0
+    until [ -e "$directory/pid.$turn" ]; do
+        looks=$((looks + 1))
+        { [ -d "$directory" ] && [ "$looks" -lt 6000 ]; } || kill -s KILL 0
+        sleep 0.01
+    done
+    [ -e "$directory/ended.$turn" ] || strike "$1" "$(cat "$directory/pid.$turn")"
     wait "$inner"
 }
 ulimit -c 0
@@ -48,7 +66,11 @@ run "$@"
 while read -r word; do
     case $word in
         kill) end KILL ;;
-        again) wait "$inner"; run "$@" ;;
+        again)
+            wait "$inner"
+            rm -f "$directory/pid.$turn" "$directory/ended.$turn"
+            run "$@"
+            ;;
     esac
 done
 end "$signal"
@@ -65,8 +87,8 @@ const ATTEMPT_PAUSE: Duration = Duration::from_millis(25);
 const END_LIMIT: Duration = Duration::from_secs(20);
 /// How often a server is started anew when its port was taken between choosing and binding it.
 const START_ATTEMPTS: usize = 3;
-/// How often a killed server is started again when it ends at once: what is left of it may still hold its memory or its port.
-const AGAIN_ATTEMPTS: usize = 40;
+/// How long a killed server is started again when it ends at once: what is left of it may still hold its memory or its port.
+const AGAIN_LIMIT: Duration = Duration::from_secs(60);
 /// Pause between two such starts.
 const AGAIN_PAUSE: Duration = Duration::from_millis(250);
 /// How much of a log goes into an error, in bytes.
@@ -162,7 +184,7 @@ impl Place {
             command.uid(account.uid).gid(account.gid);
         }
         let guard = command.spawn().map_err(io_error(self.server, "start the guard"))?;
-        Ok(Guarded { server: self.server, guard, directory: self.directory.keep() })
+        Ok(Guarded { server: self.server, guard, directory: self.directory.keep(), turn: 1 })
     }
 }
 
@@ -181,17 +203,24 @@ pub(super) struct Guarded {
     server: &'static str,
     guard: Child,
     directory: PathBuf,
+    /// How often it was started: as the guard counts.
+    turn: u32,
 }
 
 impl Guarded {
     /// The process id of the server itself, for tests that kill it.
     pub(super) fn process_id(&self) -> Option<u32> {
-        fs::read_to_string(self.directory.join("pid")).ok()?.trim().parse().ok()
+        fs::read_to_string(self.of_turn("pid")).ok()?.trim().parse().ok()
     }
 
     /// Whether the server has ended.
     pub(super) fn has_ended(&self) -> bool {
-        self.directory.join("ended").exists()
+        self.of_turn("ended").exists()
+    }
+
+    /// A file that the guard writes at every start.
+    fn of_turn(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.{}", self.turn))
     }
 
     /// Kills the server by SIGKILL and waits until it is gone; what it wrote stays. Nothing happens where it has ended.
@@ -213,15 +242,13 @@ impl Guarded {
     where
         F: Future<Output = Result<T, String>>,
     {
-        let mut tried = 1;
+        let started = Instant::now();
         loop {
             self.kill().await?;
-            for file in ["pid", "ended"] {
-                fs::remove_file(self.directory.join(file)).map_err(io_error(self.server, "start it again"))?;
-            }
             self.tell("again")?;
+            self.turn += 1;
             match self.ready(&attempt).await {
-                Err(SandboxError::Ended { .. }) if tried < AGAIN_ATTEMPTS => tried += 1,
+                Err(SandboxError::Ended { .. }) if started.elapsed() < AGAIN_LIMIT => {}
                 result => return result,
             }
             tokio::time::sleep(AGAIN_PAUSE).await;
@@ -243,7 +270,8 @@ impl Guarded {
         told.map_err(io_error(server, &format!("{word} it")))
     }
 
-    /// Repeats `attempt` until it succeeds, the server ends, or the deadline passes.
+    /// Repeats `attempt` until it succeeds, the server ends, or the deadline passes. Where the server has ended, whoever answers is
+    /// somebody else who has its port now.
     pub(super) async fn ready<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, SandboxError>
     where
         F: Future<Output = Result<T, String>>,
@@ -251,7 +279,8 @@ impl Guarded {
         let started = Instant::now();
         loop {
             let reason = match tokio::time::timeout(ATTEMPT_LIMIT, attempt()).await {
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(answer)) if !self.has_ended() => return Ok(answer),
+                Ok(Ok(_)) => "somebody else has its port".to_owned(),
                 Ok(Err(reason)) => reason,
                 Err(_elapsed) => "no answer".to_owned(),
             };
@@ -301,16 +330,15 @@ where
     }
 }
 
-fn port_was_taken(log: &str) -> bool {
-    log.to_lowercase().contains("address already in use")
+/// Whether a log says that somebody else has the port: in the words of the system, or in ours.
+pub(super) fn port_was_taken(log: &str) -> bool {
+    let log = log.to_lowercase();
+    ["address already in use", "which is in use"].iter().any(|words| log.contains(words))
 }
 
 /// A port of the loopback interface that was free a moment ago.
 pub(super) fn free_port(server: &'static str) -> Result<u16, SandboxError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(io_error(server, "find a free port"))
+    port::free_port().map_err(io_error(server, "find a free port"))
 }
 
 /// Whether we run as root.
@@ -359,6 +387,46 @@ mod tests {
         assert_eq!(account(accounts, "postgres"), Some(Account { uid: 101, gid: 104 }));
         assert_eq!(account(accounts, "nobody"), None);
         assert_eq!(account(accounts, "odd"), None);
+    }
+
+    #[tokio::test]
+    async fn what_was_killed_starts_again_and_goes_with_its_handle() {
+        let place = Place::new("sleep", None).unwrap();
+        let directory = place.path().to_owned();
+        let mut guarded = place.start_file(Path::new("/bin/sleep"), &["1000".into()], EndSignal::Kill).unwrap();
+        let mut processes = std::collections::BTreeSet::new();
+        for _ in 0..30 {
+            // Whoever has been killed and is to be killed once more has ended before the guard reads the second word.
+            guarded.kill().await.unwrap();
+            guarded.kill().await.unwrap();
+            assert!(guarded.has_ended());
+            guarded.again(|| std::future::ready(Ok::<(), String>(()))).await.unwrap();
+            while guarded.process_id().is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            processes.insert(guarded.process_id().unwrap());
+        }
+        assert_eq!((processes.len(), guarded.has_ended()), (30, false));
+        let last = format!("/proc/{}", guarded.process_id().unwrap());
+        assert!(Path::new(&last).exists());
+        drop(guarded);
+        assert!(!Path::new(&last).exists() && !directory.exists());
+    }
+
+    #[tokio::test]
+    async fn who_answers_for_a_server_that_has_ended_is_not_taken_for_it() {
+        let place = Place::new("false", None).unwrap();
+        let guarded = place.start_file(Path::new("/bin/false"), &[], EndSignal::Kill).unwrap();
+        let asked = &guarded;
+        let answer = || async move { if asked.has_ended() { Ok(()) } else { Err("it has not ended".to_owned()) } };
+        assert!(matches!(guarded.ready(answer).await, Err(SandboxError::Ended { .. })));
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_known_by_what_is_said_of_it() {
+        assert!(port_was_taken("could not bind IPv4 address \"127.0.0.1\": Address already in use"));
+        assert!(port_was_taken("tributary: cannot listen on 127.0.0.1:5432, which is in use. Another program listens there"));
+        assert!(!port_was_taken("stores.pg.outbox: is not a known key"));
     }
 
     #[test]

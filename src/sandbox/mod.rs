@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! program  find the binary, or say how to install it
+//! port     a free port that no connection is given
 //! guarded  own directory, free port, a shell that ends the server when we let go or die
 //! postgres / mariadb / mongo / nats    first data directory → start → ready when it answers with our password
 //! own      the program itself on a catalog directory
@@ -13,6 +14,7 @@
 //! answered request. Not here: choosing servers by environment variables (`tests/support`).
 
 mod guarded;
+mod port;
 mod program;
 
 pub mod mariadb;
@@ -28,6 +30,7 @@ pub use mariadb::MariaDb;
 pub use mongo::Mongo;
 pub use nats::Nats;
 pub use own::{CatalogFiles, Tributary};
+pub use port::free_port;
 pub use postgres::Postgres;
 pub use wire::{Traffic, Wire};
 

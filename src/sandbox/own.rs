@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sqlx::Connection;
 
-use super::guarded::{EndSignal, Guarded, Place, exports, free_port, io_error, start_retrying};
+use super::guarded::{EndSignal, Guarded, Place, exports, free_port, io_error, port_was_taken, start_retrying};
 use super::postgres::connect;
 use super::{Endpoint, SandboxError};
 use crate::options::Secret;
@@ -91,7 +91,7 @@ impl Tributary {
         let ready = server.guarded.ready(|| answers(&server.endpoint)).await;
         match ready {
             // Somebody may have had the port for a moment.
-            Err(SandboxError::Ended { .. }) => server.again(variables).await?,
+            Err(SandboxError::Ended { log, .. }) if port_was_taken(&log) => server.again(variables).await?,
             ready => ready?,
         }
         Ok(server)

@@ -135,7 +135,7 @@ impl Commits {
         let log = Log::open(config, memory).await?;
         // One round that was asked for is enough, however many ask.
         let (wake, wakes) = mpsc::channel(1);
-        let coordinator = Coordinator::new(log.journal(), Arc::default(), points(), wake);
+        let coordinator = Coordinator::new(log.journal(), Arc::default(), points(), wake, Arc::clone(&audit));
         let own = Arc::new(ArcSwap::from_pointee(own_of(config.stores.iter().map(|store| &store.entry))));
         Ok(Self { log, coordinator, audit, own, wakes: Some(wakes), tasks: TaskSet::new() })
     }

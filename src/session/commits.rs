@@ -84,10 +84,9 @@ impl Session {
         };
         self.note_commit(&told);
         self.tell_commit(&ended).await;
-        for late in ended.as_ref().map(|committed| committed.late.as_slice()).unwrap_or_default() {
-            self.warn(sqlstate::WARNING, &format!("the transaction is committed; store \"{late}\" follows when it answers"));
-        }
-        ended.map(drop)
+        let committed = ended?;
+        self.notices.extend(warnings(&committed));
+        Ok(())
     }
 
     /// The transaction that the key was for is over: it has ended, or its statement has failed before it began.
@@ -238,6 +237,18 @@ impl Session {
     }
 }
 
+/// What is told of stores that have not said that they have committed.
+fn warnings(committed: &Committed) -> Vec<Diagnosis> {
+    let told = |message: String| Diagnosis::new(sqlstate::WARNING, message);
+    let late = committed.late.iter();
+    let late = late.map(|store| told(format!("the transaction is committed; store \"{store}\" follows when it answers")));
+    let missing = committed.missing.iter().map(|store| {
+        let message = format!("the transaction is committed; store \"{store}\" does not have what it had promised to commit");
+        told(message).with_detail("Somebody else has ended it there, or the store has lost it.")
+    });
+    late.chain(missing).collect()
+}
+
 /// What `tributary.last_commit` says of a transaction that was not seen to be committed.
 fn failed(error: &Diagnosis) -> String {
     match (unknown_gid(error), not_undone(error)) {
@@ -290,6 +301,20 @@ mod tests {
     use super::*;
     use crate::stores::commit::LogId;
     use crate::write::commit::unknown;
+
+    #[test]
+    fn a_store_that_has_lost_its_part_does_not_follow() {
+        let store = |name: &str| vec![StoreName::new(name)];
+        let committed = Committed { guarantee: Guarantee::Nothing, gid: None, late: store("a"), missing: store("b") };
+        let told = warnings(&committed);
+        let said: Vec<(&str, &str)> = told.iter().map(|told| (told.sqlstate.as_str(), told.message.as_str())).collect();
+        let expected = [
+            "the transaction is committed; store \"a\" follows when it answers",
+            "the transaction is committed; store \"b\" does not have what it had promised to commit",
+        ];
+        assert_eq!(said, expected.map(|message| ("01000", message)));
+        assert!(told[1].detail.as_deref().is_some_and(|detail| detail.contains("lost")));
+    }
 
     #[test]
     fn what_is_not_known_is_told_by_its_name() {

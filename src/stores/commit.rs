@@ -338,6 +338,9 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     /// The lock is not ours, or nobody knows.
     async fn holds(&self, log: LogId, epoch: i64) -> Result<bool, StoreError>;
 
+    /// Lets go of a log: whoever asks for it next has it. Nothing happens where it is not held.
+    async fn release(&self, log: LogId);
+
     /// The logs in which records are, of whatever instance; some of them, where there are very many.
     ///
     /// # Errors

@@ -76,6 +76,8 @@ pub struct Committed {
     pub gid: Option<Gid>,
     /// Stores that have promised to commit and have not answered when they were told to; they follow.
     pub late: Vec<StoreName>,
+    /// Stores that have answered that they do not have what they had promised to commit: somebody else has ended it there, or it is lost.
+    pub missing: Vec<StoreName>,
 }
 
 /// What a client is told when nobody here knows whether the decision was made.

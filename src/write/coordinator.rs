@@ -24,6 +24,7 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::stores::commit::{Gid, MarkId, OwnTable, Part, check_all};
 use crate::stores::{Connector, StoreError, StoreName};
 use crate::task::TaskSet;
+use crate::telemetry::audit::Audit;
 use crate::telemetry::log::Line;
 
 /// What a session asks of a commit.
@@ -79,6 +80,8 @@ pub struct Coordinator {
     pub(super) shown: Arc<Commits>,
     pub(super) points: Points,
     pub(super) open: Arc<Open>,
+    /// Who hears of promises that were broken, whether a client still waits or not.
+    pub(super) audit: Arc<Audit>,
     wake: mpsc::Sender<()>,
     compensator: OnceLock<Arc<dyn Compensator>>,
     /// Those under way; none when it has stopped.
@@ -96,7 +99,13 @@ impl fmt::Debug for Coordinator {
 impl Coordinator {
     /// One that writes its decisions to a log. `wake` asks for a round of the recovery; while one has been asked for already, nothing is
     /// put behind it.
-    pub fn new(journal: Arc<dyn Journal>, shown: Arc<Commits>, points: Points, wake: mpsc::Sender<()>) -> Arc<Self> {
+    pub fn new(
+        journal: Arc<dyn Journal>,
+        shown: Arc<Commits>,
+        points: Points,
+        wake: mpsc::Sender<()>,
+        audit: Arc<Audit>,
+    ) -> Arc<Self> {
         let left = journal.left();
         left.iter().for_each(|left| shown.begin(shown_again(left)));
         Arc::new(Self {
@@ -104,6 +113,7 @@ impl Coordinator {
             shown,
             points,
             open: Open::new(left),
+            audit,
             wake,
             compensator: OnceLock::new(),
             tasks: Mutex::new(Some(TaskSet::new())),
@@ -114,7 +124,7 @@ impl Coordinator {
     /// One that commits single stores alone.
     pub fn without_log() -> Arc<Self> {
         let (wake, _nobody) = mpsc::channel(1);
-        Self::new(Arc::new(NoJournal::new()), Arc::default(), Points::default(), wake)
+        Self::new(Arc::new(NoJournal::new()), Arc::default(), Points::default(), wake, Audit::off())
     }
 
     /// Who undoes steps of sagas. The first that is told stays.
@@ -167,7 +177,7 @@ impl Coordinator {
         if sorted.participants.len() <= 1 {
             let guarantee = commit::one(sorted).await;
             self.count(guarantee.as_ref().map_or("single store", Guarantee::word), &guarantee);
-            return guarantee.map(|guarantee| Committed { guarantee, gid: None, late: Vec::new() });
+            return guarantee.map(|guarantee| Committed { guarantee, gid: None, late: Vec::new(), missing: Vec::new() });
         }
         if locked(&self.tasks).is_none() {
             sorted.roll_back().await;

@@ -1,14 +1,19 @@
 //! Places in a commit over several stores where a test ends the process or lets it wait.
 //!
-//! Which of them do something is said once, at the start: `after_decision=kill@3, before_done=pause:200ms`. Without that a place costs
-//! one look at an empty list. A release build has the places and takes no word for them (`server/commits.rs`).
+//! Which of them do something is said once, at the start: `after_decision=kill@3, before_done=pause:200ms, after_mark=hold:/tmp/here`.
+//! Without that a place costs one look at an empty list. A release build has the places and takes no word for them
+//! (`server/commits.rs`).
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::options::parse_duration;
+
+/// How often it is looked whether who is held may go on.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,12 +76,31 @@ impl fmt::Display for Point {
 }
 
 /// What happens at a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Act {
     /// The process ends as if somebody had killed it.
     Kill,
     /// Whoever comes by waits.
     Pause(Duration),
+    /// Whoever comes by makes the file, and waits until somebody has removed it.
+    Hold(PathBuf),
+}
+
+impl Act {
+    async fn happen(&self) {
+        match self {
+            Self::Kill => std::process::abort(),
+            Self::Pause(wait) => tokio::time::sleep(*wait).await,
+            Self::Hold(file) => {
+                if let Err(error) = std::fs::write(file, "") {
+                    tracing::error!(%error, "nobody is held at a place of a test");
+                }
+                while file.exists() {
+                    tokio::time::sleep(LOOK).await;
+                }
+            }
+        }
+    }
 }
 
 /// What happens at one place, and when.
@@ -117,26 +141,25 @@ impl Points {
             if trap.only.is_some_and(|only| only != hit) {
                 continue;
             }
-            match trap.act {
-                Act::Kill => std::process::abort(),
-                Act::Pause(wait) => tokio::time::sleep(wait).await,
-            }
+            trap.act.happen().await;
         }
     }
 }
 
 fn trap(part: &str) -> Result<Trap, String> {
-    let wrong = || format!("\"{part}\" is not a place with kill or pause:<duration> behind it, such as after_decision=kill@3");
+    let wrong =
+        || format!("\"{part}\" is not a place with kill, pause:<duration> or hold:<file> behind it, such as after_decision=kill@3");
     let (name, act) = part.split_once('=').ok_or_else(wrong)?;
     let (point, _) = Point::ALL.into_iter().find(|(_, known)| *known == name.trim()).ok_or_else(wrong)?;
     let (act, only) = match act.trim().split_once('@') {
         Some((act, number)) => (act, Some(number.parse::<u64>().ok().filter(|number| *number > 0).ok_or_else(wrong)?)),
         None => (act.trim(), None),
     };
-    let act = match act.strip_prefix("pause:") {
-        Some(wait) => Act::Pause(parse_duration(wait).ok_or_else(wrong)?),
+    let act = match act.split_once(':') {
+        Some(("pause", wait)) => Act::Pause(parse_duration(wait).ok_or_else(wrong)?),
+        Some(("hold", file)) if !file.is_empty() => Act::Hold(PathBuf::from(file)),
         None if act == "kill" => Act::Kill,
-        None => return Err(wrong()),
+        _ => return Err(wrong()),
     };
     Ok(Trap { point, act, only, hits: AtomicU64::new(0) })
 }
@@ -160,13 +183,30 @@ mod tests {
         assert!(Points::parse("").unwrap().is_empty());
         assert!(Points::parse(" , ").unwrap().is_empty());
         let wrong = ["x", "x=kill", "after_decision", "after_decision=", "after_decision=die", "after_decision=pause"];
-        for text in wrong.into_iter().chain(["after_decision=pause:x", "after_decision=kill@0", "after_decision=kill@x"]) {
+        let more = ["after_decision=pause:x", "after_decision=kill@0", "after_decision=kill@x", "after_decision=hold:"];
+        for text in wrong.into_iter().chain(more).chain(["after_decision=hold", "after_decision=kill:x"]) {
             assert!(Points::parse(text).is_err_and(|told| told.contains(text)), "{text}");
         }
         let points = Points::parse("after_decision=kill@3, before_done=pause:200ms").unwrap();
         let [first, second] = points.0.as_ref() else { panic!("{points:?}") };
-        assert_eq!((first.point, first.act, first.only), (Point::AfterDecision, Act::Kill, Some(3)));
-        assert_eq!((second.point, second.act, second.only), (Point::BeforeDone, Act::Pause(Duration::from_millis(200)), None));
+        assert_eq!((first.point, &first.act, first.only), (Point::AfterDecision, &Act::Kill, Some(3)));
+        assert_eq!((second.point, &second.act, second.only), (Point::BeforeDone, &Act::Pause(Duration::from_millis(200)), None));
+    }
+
+    #[tokio::test]
+    async fn who_is_held_goes_on_when_the_file_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("held");
+        let points = Points::parse(&format!("after_mark=hold:{}@1", file.display())).unwrap();
+        let letting_go = async {
+            while !file.exists() {
+                tokio::time::sleep(LOOK).await;
+            }
+            std::fs::remove_file(&file).unwrap();
+        };
+        tokio::join!(points.reached(Point::AfterMark), letting_go);
+        points.reached(Point::AfterMark).await;
+        assert!(!file.exists(), "that was the only time");
     }
 
     #[tokio::test]

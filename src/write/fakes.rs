@@ -24,6 +24,7 @@ use crate::stores::position::{Coverage, Position};
 use crate::stores::{
     BatchStream, Branch, Connector, Predicate, Purpose, Pushdown, Scan, StoreError, StoreName, StoreSchema, Table,
 };
+use crate::telemetry::audit::Audit;
 
 /// What was asked of everybody, in order.
 #[derive(Debug, Clone, Default)]
@@ -328,11 +329,16 @@ pub(super) struct Stage {
 impl Stage {
     /// With stores `a`, `b` and `c`.
     pub fn new() -> Self {
+        Self::audited(Audit::off())
+    }
+
+    /// The same where somebody hears of promises that were broken.
+    pub fn audited(audit: Arc<Audit>) -> Self {
         let calls = Calls::default();
         let journal = Arc::new(Scribe { inner: MemoryJournal::new(), calls: calls.clone() });
         let (wake, wakes) = mpsc::channel(1);
         let shared: Arc<dyn Journal> = Arc::<Scribe>::clone(&journal);
-        let coordinator = Coordinator::new(shared, Arc::default(), Points::default(), wake);
+        let coordinator = Coordinator::new(shared, Arc::default(), Points::default(), wake, audit);
         let undoing = Arc::new(Undoing { calls: calls.clone(), failures: AtomicU64::new(0), code: Mutex::default() });
         let compensator: Arc<dyn Compensator> = Arc::<Undoing>::clone(&undoing);
         coordinator.compensate_with(compensator);

@@ -7,12 +7,12 @@
 //! **Invariants:** a name leaves what is under way only when its store has ended it, or together with its fate, or when its
 //! transaction is rolled back; a task that dies leaves with what was certain when it died.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::log::{Fate, Left, Named};
 use crate::stores::StoreName;
-use crate::stores::commit::{BranchId, Gid, MarkId};
+use crate::stores::commit::{BranchId, Gid, LogId, MarkId};
 
 /// Most marks that wait for being removed; later ones stay in their stores.
 const MARKS_MAX: usize = 100_000;
@@ -107,6 +107,14 @@ impl Open {
         !self.inner().left.is_empty()
     }
 
+    /// The logs of everything that is under way or to be ended here, and of the marks that may be removed.
+    pub fn logs(&self) -> BTreeSet<LogId> {
+        let inner = self.inner();
+        let gids = inner.under_way.keys().chain(inner.left.keys()).chain(inner.found.keys());
+        let marks = inner.marks.iter().map(|(_, mark)| mark.gid.log);
+        gids.map(|gid| gid.log).chain(inner.names.keys().map(|id| id.log)).chain(marks).collect()
+    }
+
     /// More is known of how a transaction ends.
     pub fn decided(&self, gid: Gid, fate: Fate) {
         if let Some(left) = self.inner().left.get_mut(&gid) {
@@ -194,7 +202,6 @@ impl Drop for UnderWay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::commit::LogId;
 
     fn begun(open: &Arc<Open>, number: u64) -> (UnderWay, BranchId) {
         let (gid, store) = (Gid { log: LogId(1), number }, StoreName::new("a"));
@@ -252,6 +259,22 @@ mod tests {
         assert_eq!(open.left(), [found(Fate::Commit)], "it is known already");
         open.done(gid);
         assert_eq!(open.standing(&id), Standing::Unknown);
+    }
+
+    #[test]
+    fn a_log_is_needed_as_long_as_anything_of_it_is_here() {
+        let open = Open::new(Vec::new());
+        let (mut under_way, _) = begun(&open, 1);
+        let (gid, needed) = (Gid { log: LogId(1), number: 1 }, BTreeSet::from([LogId(1)]));
+        assert_eq!(open.logs(), needed);
+        under_way.believe(Fate::Commit);
+        drop(under_way);
+        assert_eq!(open.logs(), needed);
+        open.forget_later(StoreName::new("a"), MarkId { gid, of: crate::stores::commit::MarkOf::All });
+        open.done(gid);
+        assert_eq!(open.logs(), needed);
+        open.take_marks(1);
+        assert!(open.logs().is_empty());
     }
 
     #[test]

@@ -22,7 +22,9 @@ use super::open::UnderWay;
 use crate::catalog::commits::{State, Transaction};
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::commit::{BranchId, Gid, MarkId, MarkOf, Part, Vote};
+use crate::stores::position::Position;
 use crate::stores::{StoreError, StoreName};
+use crate::telemetry::audit::Event;
 use crate::telemetry::log::Line;
 
 const ROLLED_BACK: &str = "Everything was rolled back.";
@@ -143,6 +145,19 @@ struct Votes {
     begun: Result<(), JournalError>,
     /// Whether the mark is written.
     marked: Result<(), StoreError>,
+}
+
+/// Who has not said that it has committed.
+#[derive(Default)]
+struct Unconfirmed {
+    /// Those that follow.
+    late: Vec<StoreName>,
+    /// Those that do not have what they had promised.
+    missing: Vec<StoreName>,
+    /// The branches that are missing.
+    gone: Vec<(StoreName, BranchId)>,
+    /// What was said: of one that is missing rather than of one that is late.
+    reason: Option<String>,
 }
 
 enum Decided {
@@ -320,35 +335,53 @@ impl<'a> Commit<'a> {
             ended
         });
         let (ended, ()) = join(join_all(told), commit::roll_back(rest)).await;
-        let (mut late, mut reason) = (Vec::new(), None);
-        for (branch, ended) in promised.iter().zip(ended) {
-            if let Err(error) = ended {
-                let (gid, store, told) = (self.gid, &branch.one.store, error.to_string());
-                if is_missing(&error) {
-                    let error = Line(&told);
-                    tracing::error!(%gid, %store, branch = %branch.id, %error, "a store does not have what it had promised to commit");
-                    reason = Some(format!("store \"{store}\" does not have what it had promised to commit: {told}"));
-                } else {
-                    tracing::warn!(%gid, %store, error = %Line(&told), "a store follows a commit later");
-                    reason.get_or_insert(told);
-                }
-                // Whether it is there is looked at once more.
-                late.extend(branch.one.names.iter().cloned());
-            }
-        }
+        let Unconfirmed { late, missing, gone, reason } = self.unconfirmed(&promised, ended);
+        self.tell_gone(gone).await;
         let is_recorded = self.last.is_some() || !promised.is_empty();
         let marks = self.last.iter().map(|last| (last.store.clone(), self.mark_id())).collect();
-        let ending = (is_recorded && late.is_empty()).then_some(Ending { gid: self.gid, marks });
-        if late.is_empty() {
+        let pending: Vec<StoreName> = late.iter().chain(&missing).cloned().collect();
+        let ending = (is_recorded && pending.is_empty()).then_some(Ending { gid: self.gid, marks });
+        if pending.is_empty() {
             self.life.ended(|shown| {
                 shown.state = State::Committed;
                 shown.pending.clear();
             });
         } else {
-            let pending = late.clone();
+            // Whether what is missing is there is looked at once more.
             self.life.leave(|shown| (shown.pending, shown.error) = (pending, reason));
         }
-        Told { answer: Ok(Committed { guarantee: self.guarantee, gid: Some(self.gid), late }), ending }
+        Told { answer: Ok(Committed { guarantee: self.guarantee, gid: Some(self.gid), late, missing }), ending }
+    }
+
+    /// What those said that did not commit when they were told to.
+    fn unconfirmed(&self, promised: &[&Prepared], ended: Vec<Result<Option<Position>, StoreError>>) -> Unconfirmed {
+        let mut left = Unconfirmed::default();
+        for (branch, ended) in promised.iter().zip(ended) {
+            let Err(error) = ended else { continue };
+            let (gid, store, told) = (self.gid, &branch.one.store, error.to_string());
+            let names = branch.one.names.iter().cloned();
+            if is_missing(&error) {
+                let error = Line(&told);
+                tracing::error!(%gid, %store, branch = %branch.id, %error, "a store does not have what it had promised to commit");
+                left.missing.extend(names);
+                left.gone.push((store.clone(), branch.id));
+                left.reason = Some(format!("store \"{store}\" does not have what it had promised to commit: {told}"));
+            } else {
+                tracing::warn!(%gid, %store, error = %Line(&told), "a store follows a commit later");
+                left.late.extend(names);
+                left.reason.get_or_insert(told);
+            }
+        }
+        left
+    }
+
+    /// A promise was broken: that is told whether a client still waits or not.
+    async fn tell_gone(&self, gone: Vec<(StoreName, BranchId)>) {
+        let role = self.with.shown.get(self.gid).map(|shown| shown.role).unwrap_or_default();
+        for (store, branch) in gone {
+            let event = Event::new("heuristic").by(&role).with("gid", self.gid.to_string());
+            self.with.audit.tell(event.with("store", store.as_str()).with("branch", branch.to_string())).await;
+        }
     }
 
     /// No decision was made: everything is rolled back. A branch that did not answer is found by a round of the recovery, which rolls

@@ -131,6 +131,7 @@ impl Recovery {
         let before: BTreeSet<Gid> = self.open_now().iter().map(|left| left.gid).collect();
         let stores = (self.stores)();
         let seen = listing::list(&stores).await;
+        let named: BTreeSet<LogId> = seen.all().map(|(_, branch)| branch.id.log).collect();
         let logs = self.look_after_logs(&seen).await;
         let mut round = ending::Round::new(self, stores, seen, logs);
         round.decide().await;
@@ -139,6 +140,20 @@ impl Recovery {
         round.finish(&before).await;
         self.shown().found(round.into_doubts());
         self.forget_marks().await;
+        self.let_go_of_logs(&named).await;
+    }
+
+    /// Lets go of logs that were taken over, when nothing of them is here or in a store any more. A branch that comes to be prepared later
+    /// names its log, which is taken over then as it was before.
+    async fn let_go_of_logs(&self, named: &BTreeSet<LogId>) {
+        let Some(table) = &self.table else { return };
+        let needed = self.coordinator.open().logs();
+        for log in table.taken_over() {
+            if !named.contains(&log) && !needed.contains(&log) && table.let_go(log).await {
+                tracing::info!(%log, "a log of commits that was taken over is let go of");
+                self.takes().remove(&log);
+            }
+        }
     }
 
     /// Everything that is to be ended, but for what is under way. Of a log in a table only while it is in that log and the log is ours:

@@ -271,7 +271,7 @@ impl<'a> Saga<'a> {
         commit::roll_back(std::mem::take(&mut self.rest)).await;
         let ending = Ending { gid: self.gid, marks: self.marks() };
         self.life.ended(|shown| (shown.state, shown.decided) = (State::Committed, Some(Utc::now())));
-        let committed = Committed { guarantee: self.guarantee, gid: Some(self.gid), late: Vec::new() };
+        let committed = Committed { guarantee: self.guarantee, gid: Some(self.gid), late: Vec::new(), missing: Vec::new() };
         Told { answer: Ok(committed), ending: Some(ending) }
     }
 

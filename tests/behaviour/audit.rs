@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value;
 
 use super::eventually;
-use crate::support::proxy::{self, OWNER, PASSWORD, Place};
+use crate::support::proxy::{self, GUEST, OWNER, PASSWORD, Place};
 
 const NOTES: &str = "CREATE TABLE notes (n INTEGER PRIMARY KEY, t TEXT); INSERT INTO notes VALUES (1, 'one');";
 
@@ -47,7 +47,12 @@ async fn logins_and_changes_are_written_down_without_what_is_secret() {
     eventually("both failures", failures).await;
     assert!(lines(&place).iter().all(|line| line["role"] != "root"), "{}", text(&place));
     session.answer("CALL tributary.refresh('notes')").await;
-    assert_eq!(line(&place, "refresh", OWNER).await["outcome"], "done");
+    let refresh = line(&place, "refresh", OWNER).await;
+    assert_eq!((refresh["outcome"].as_str(), refresh["store"].as_str()), (Some("done"), Some("notes")), "{refresh}");
+    let guest = proxy::connect(&server, GUEST).await;
+    assert_eq!(guest.failure("CALL tributary.refresh('notes')").await.code, "42501");
+    let refused = line(&place, "refresh", GUEST).await;
+    assert_eq!((refused["outcome"].as_str(), refused["sqlstate"].as_str()), (Some("failed"), Some("42501")), "{refused}");
     // Statements are told where that is asked for.
     session.answer("DELETE FROM notes.notes WHERE t = 'hunter2'").await;
     server.reload().await.unwrap();

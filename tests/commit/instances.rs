@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bank::settled;
-use super::stage::{Lines, Stage, address, start};
+use super::stage::{Hold, Lines, Stage, address, start};
 use super::{Said, ask, eventually};
 use crate::support::proxy::{self, OWNER, Place, Session};
 
@@ -85,9 +85,19 @@ async fn who_is_told_to_resolve_postgres_and_mariadb_without_the_log_does_and_wr
     }
     assert!(stage.prepared().await.is_empty());
     assert_eq!(watcher.answer(SEEN).await, "1000|1000");
-    let audit = std::fs::read_to_string(place.path().join(".state/audit.jsonl")).unwrap();
-    let lines = audit.lines().filter(|line| line.contains("\"resolve\"") && branches.iter().any(|branch| line.contains(branch)));
-    assert_eq!(lines.count(), 2, "{audit}");
+    // Who has done it, and who was refused.
+    let file = place.path().join(".state/audit.jsonl");
+    for (role, outcome) in [(OWNER, "done"), ("guest", "failed")] {
+        for branch in &branches {
+            let words = ["\"resolve\"".to_owned(), format!("\"{role}\""), format!("\"outcome\":\"{outcome}\""), branch.clone()];
+            let told = async || {
+                let audit = std::fs::read_to_string(&file).unwrap();
+                let lines = audit.lines().filter(|line| words.iter().all(|word| line.contains(word)));
+                (lines.count() == 1).then_some(())
+            };
+            eventually(outcome, told).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +116,8 @@ async fn a_log_in_postgres_is_taken_over_with_what_it_has_decided_for_mariadb() 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_resolves_in_postgres_and_mariadb_what_a_living_instance_decides() {
     let lines = Lines { server: TABLE, ..Lines::default() };
-    let stage = Stage::start_with(&["pg", "maria"], lines, "after_prepare=pause:15s").await;
+    let hold = Hold::new();
+    let stage = Stage::start_with(&["pg", "maria"], lines, &hold.at("after_prepare")).await;
     let place = beside(&stage);
     let second = start(&place, TABLE, "").await;
     let (writer, watcher) = (stage.session().await, session(&second).await);
@@ -121,6 +132,7 @@ async fn nobody_resolves_in_postgres_and_mariadb_what_a_living_instance_decides(
             let refused = watcher.failure(&format!("CALL tributary.resolve('{branch}', 'rollback')")).await;
             assert_eq!(refused.code, "55006", "{refused:?}");
         }
+        hold.let_go();
     });
     assert_eq!(answered, Ok(Vec::new()));
     assert_eq!(watcher.answer(SEEN).await, "995|1005");

@@ -3,7 +3,7 @@
 //!
 //! Each store has `accounts` with the same balances, `moves` that say what was added to them, and `lists`, which are empty texts.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use mongodb::Client;
@@ -13,9 +13,10 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use tributary::options::Secret;
-use tributary::sandbox::{Endpoint, MariaDb, Mongo, Postgres, Setup, Tributary};
+use tributary::sandbox::{Endpoint, MariaDb, Mongo, Postgres, Setup, Tributary, free_port};
 use tributary::server::Server;
 
+use super::eventually;
 use crate::support;
 use crate::support::gate::{Gate, Open};
 use crate::support::proxy::{self, DATABASE, OWNER, Place, Session};
@@ -206,6 +207,35 @@ impl Default for Lines<'_> {
     }
 }
 
+/// A step at which a commit is held until it is let go, however long that takes.
+pub struct Hold(tempfile::TempDir);
+
+impl Hold {
+    /// One that is told to a process by [`Hold::at`].
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("held")
+    }
+
+    /// The failpoint.
+    pub fn at(&self, point: &str) -> String {
+        format!("{point}=hold:{}", self.file().display())
+    }
+
+    /// Waits until a commit is there.
+    pub async fn reached(&self) {
+        eventually("the commit at its failpoint", async || self.file().exists().then_some(())).await;
+    }
+
+    /// Lets it go on. The next one is held too.
+    pub fn let_go(&self) {
+        std::fs::remove_file(self.file()).unwrap();
+    }
+}
+
 /// What is killed and started again: Tributary as a process, and servers of its own behind gates.
 pub struct Stage {
     pub proxy: Tributary,
@@ -356,7 +386,7 @@ pub fn variables(failpoints: &str) -> [(&'static str, &str); 1] {
 
 /// Serves a directory by a process on a free port. The directory's own `tributary.toml` is written for it.
 pub async fn start(place: &Place, lines: &str, failpoints: &str) -> Tributary {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let port = free_port().unwrap();
     let text = format!(
         "listen = \"127.0.0.1:{port}\"\nhttp.listen = \"off\"\ndatabase = \"{DATABASE}\"\nauth.trust = true\nlog.level = \"warn\"\n\
          limits.max_connections = 100\nlimits.drain_grace = \"2s\"\n{lines}\n[roles.{OWNER}]\nsuperuser = true\n[roles.guest]\n"

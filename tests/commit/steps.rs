@@ -4,11 +4,12 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sqlx::{AssertSqlSafe, Executor};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 use tributary::task::OwnedTask;
 
 use super::bank::settled;
-use super::stage::{Stage, variables};
+use super::stage::{Hold, Stage, variables};
 use super::{Said, ask, eventually};
 use crate::support::proxy::{self, OWNER, Session};
 
@@ -36,15 +37,14 @@ async fn committing(session: Session) -> OwnedTask<(Result<Vec<String>, Said>, S
     })
 }
 
-/// Waits until a commit is held at a failpoint behind its decision.
-async fn held(watcher: &Session) {
-    eventually("the commit at its failpoint", async || {
-        let states = watcher.rows(UNDER_WAY).await.unwrap();
-        states.iter().any(|state| ["deciding", "committing"].contains(&state.as_str())).then_some(())
-    })
-    .await;
-    // The record of the decision is a write to the disk, of a moment; the failpoint holds the commit for much longer.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+/// Waits until the audit log of Tributary has a line of an event.
+async fn audited(stage: &Stage, event: &str) -> String {
+    let (file, wanted) = (stage.place.path().join(".state/audit.jsonl"), format!("\"event\":\"{event}\""));
+    let line = async || {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        text.lines().find(|line| line.contains(&wanted)).map(str::to_owned)
+    };
+    eventually(event, line).await
 }
 
 /// What both stores hold once everything has ended.
@@ -57,33 +57,46 @@ async fn at_the_end(stage: &Stage, expected: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_of_postgres_and_mariadb_goes_on_without_its_client() {
-    let stage = stage("after_prepare=pause:1500ms").await;
+    let hold = Hold::new();
+    let stage = stage(&hold.at("after_prepare")).await;
     let watcher = stage.session().await;
     let commit = committing(stage.session().await).await;
-    eventually("both branches prepared", async || (stage.prepared().await.len() == 2).then_some(())).await;
+    hold.reached().await;
+    assert_eq!(stage.prepared().await.len(), 2);
     assert_eq!(watcher.answer(UNDER_WAY).await.lines().count(), 1);
-    // The session goes, and its connection with it.
+    // The session goes, and its connection with it; nobody says when that is heard of.
     drop(commit);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    hold.let_go();
     eventually("the end of the commit", async || watcher.rows(UNDER_WAY).await.unwrap().is_empty().then_some(())).await;
     at_the_end(&stage, "995|1005").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_timeout_and_no_cancel_cuts_a_commit_of_postgres_and_mariadb() {
-    let stage = stage("after_prepare=pause:1500ms").await;
+    let hold = Hold::new();
+    let stage = stage(&hold.at("after_prepare")).await;
     let session = stage.session().await;
-    session.answer("SET statement_timeout = '300ms'").await;
-    let (answered, session) = committing(session).await.join().await.unwrap();
+    // For COMMIT alone: the others may take longer than that.
+    for sql in BOTH.into_iter().chain(["SET LOCAL statement_timeout = '300ms'"]) {
+        session.answer(sql).await;
+    }
+    let (answered, ()) = tokio::join!(ask(&session, "COMMIT"), async {
+        hold.reached().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        hold.let_go();
+    });
     assert_eq!(answered, Ok(Vec::new()));
     assert_eq!(session.answer("SHOW tributary.last_commit").await, "two-phase: pg, maria");
     at_the_end(&stage, "995|1005").await;
-    session.answer("RESET statement_timeout").await;
     for sql in BOTH {
         session.answer(sql).await;
     }
     let (answered, ()) = tokio::join!(ask(&session, "COMMIT"), async {
-        eventually("both branches prepared", async || (stage.prepared().await.len() == 2).then_some(())).await;
+        hold.reached().await;
+        assert_eq!(stage.prepared().await.len(), 2);
         session.cancel().await;
+        hold.let_go();
     });
     assert_eq!(answered, Ok(Vec::new()));
     at_the_end(&stage, "990|1010").await;
@@ -92,7 +105,8 @@ async fn no_timeout_and_no_cancel_cuts_a_commit_of_postgres_and_mariadb() {
 /// What is promised of reads across stores is no one moment: this is what may be seen.
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_and_a_file_may_be_seen_before_and_after_one_commit() {
-    let stage = Stage::start(&["pg", "east"], "after_last_commit=pause:3s").await;
+    let hold = Hold::new();
+    let stage = Stage::start(&["pg", "east"], &hold.at("after_last_commit")).await;
     let (writer, reader) = (stage.session().await, stage.session().await);
     let seen = "SELECT (SELECT balance FROM pg.accounts WHERE _id = 1), (SELECT balance FROM east.accounts WHERE _id = 1)";
     writer
@@ -100,8 +114,9 @@ async fn postgres_and_a_file_may_be_seen_before_and_after_one_commit() {
         .await;
     let (answered, ()) = tokio::join!(ask(&writer, "COMMIT"), async {
         // The file decides, and shows it at once; the server is told afterwards.
-        let half = async || reader.rows(seen).await.is_ok_and(|rows| rows == ["1000|1"]).then_some(());
-        eventually("a half of the commit", half).await;
+        hold.reached().await;
+        assert_eq!(reader.answer(seen).await, "1000|1");
+        hold.let_go();
     });
     assert_eq!(answered, Ok(Vec::new()));
     assert_eq!(writer.answer("SHOW tributary.last_commit").await, "last resource: pg; last: east");
@@ -134,15 +149,17 @@ impl Told {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mariadb_that_is_cut_off_after_it_prepared_follows_postgres_when_it_is_back() {
-    let mut stage = stage("after_decision=pause:3s").await;
+    let hold = Hold::new();
+    let mut stage = stage(&hold.at("after_decision")).await;
     let (watcher, told) = (stage.session().await, Told::connect(&stage).await);
     for sql in BOTH {
         told.client.simple_query(sql).await.unwrap();
     }
     let door = &mut stage.mariadb.as_mut().unwrap().1;
     let (answered, ()) = tokio::join!(told.client.simple_query("COMMIT"), async {
-        held(&watcher).await;
+        hold.reached().await;
         door.cut().await;
+        hold.let_go();
     });
     assert!(answered.is_ok(), "the decision is on disk: {answered:?}");
     let notices = told.notices.lock().unwrap().clone();
@@ -159,12 +176,41 @@ async fn a_mariadb_that_is_cut_off_after_it_prepared_follows_postgres_when_it_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_in_which_somebody_rolls_back_what_mariadb_commits_is_told_of() {
+    let hold = Hold::new();
+    let stage = stage(&hold.at("after_decision")).await;
+    let told = Told::connect(&stage).await;
+    for sql in BOTH {
+        told.client.simple_query(sql).await.unwrap();
+    }
+    let (answered, ()) = tokio::join!(told.client.simple_query("COMMIT"), async {
+        hold.reached().await;
+        let mut inside = stage.in_postgres().await;
+        let name: String = sqlx::query_scalar("SELECT gid FROM pg_prepared_xacts").fetch_one(&mut inside).await.unwrap();
+        inside.execute(AssertSqlSafe(format!("ROLLBACK PREPARED '{name}'"))).await.unwrap();
+        hold.let_go();
+    });
+    assert!(answered.is_ok(), "the decision is on disk: {answered:?}");
+    let notices = told.notices.lock().unwrap().clone();
+    let is_told = |(code, message): &(String, String)| code == "01000" && message.contains("\"pg\" does not have");
+    assert!(notices.iter().any(is_told), "{notices:?}");
+    assert!(notices.iter().all(|(_, message)| !message.contains("follows")), "{notices:?}");
+    let line = audited(&stage, "heuristic").await;
+    assert!(line.contains("\"store\":\"pg\"") && line.contains("\"gid\":\"tributary:"), "{line}");
+    at_the_end(&stage, "1000|1005").await;
+    let shown = stage.session().await.answer("SELECT state, error FROM tributary.transactions").await;
+    assert!(shown.starts_with("committed|store \"pg\" does not have"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mariadb_that_never_answers_to_being_prepared_takes_postgres_back_with_it() {
-    let mut stage = stage("before_prepare=pause:1s").await;
+    let hold = Hold::new();
+    let mut stage = stage(&hold.at("before_prepare")).await;
     let watcher = stage.session().await;
     let commit = committing(stage.session().await).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    hold.reached().await;
     stage.mariadb.as_ref().unwrap().1.freeze();
+    hold.let_go();
     let (answered, session) = commit.join().await.unwrap();
     let Err(Said::Code(code)) = answered else { panic!("{answered:?}") };
     assert_eq!(code, "08006");
@@ -176,11 +222,16 @@ async fn a_mariadb_that_never_answers_to_being_prepared_takes_postgres_back_with
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_between_prepare_and_commit_of_postgres_and_mariadb_changes_nothing() {
-    let stage = stage("after_prepare=pause:2s").await;
+    let hold = Hold::new();
+    let stage = stage(&hold.at("after_prepare")).await;
     let commit = committing(stage.session().await).await;
-    eventually("both branches prepared", async || (stage.prepared().await.len() == 2).then_some(())).await;
+    hold.reached().await;
+    assert_eq!(stage.prepared().await.len(), 2);
     let process = stage.proxy.process_id().unwrap().to_string();
     assert!(Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
+    let reload = audited(&stage, "reload").await;
+    assert!(reload.contains("\"outcome\":\"done\""), "{reload}");
+    hold.let_go();
     let (answered, _session) = commit.join().await.unwrap();
     assert_eq!(answered, Ok(Vec::new()));
     at_the_end(&stage, "995|1005").await;

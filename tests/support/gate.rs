@@ -1,7 +1,8 @@
 //! A door in front of a server that can be shut: a forwarder on a port of its own, so that a store can be away, silent or lost in
 //! the middle of an answer, and come back.
 
-use std::net::SocketAddr;
+use std::future::{Ready, ready};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
@@ -38,9 +39,9 @@ impl Open {
 
 impl Gate {
     /// A closed gate to a server.
-    pub async fn to(host: &str, port: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        Self { address: listener.local_addr().unwrap(), target: (host.to_owned(), port) }
+    pub fn to(host: &str, port: u16) -> Ready<Self> {
+        let own = tributary::sandbox::free_port().unwrap();
+        ready(Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, own)), target: (host.to_owned(), port) })
     }
 
     /// Its own port.

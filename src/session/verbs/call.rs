@@ -11,6 +11,7 @@ use crate::session::output::Execution;
 use crate::session::statement::emit::is_it;
 use crate::session::statement::setting_name;
 use crate::stores::StoreName;
+use crate::telemetry::audit::Event;
 
 /// Most parameters of a call.
 const PARAMETERS_MAX: usize = 16;
@@ -39,12 +40,23 @@ pub(super) fn is_waited_for(function: &Function) -> bool {
     setting_name(&function.name) != "tributary.refresh"
 }
 
+/// Reads what a store has once more. Everybody sees other tables then, so it is told of, as is who was refused.
 async fn refresh(session: &mut Session, arguments: &[String]) -> Result<(), Diagnosis> {
-    check_superuser(session, "tributary.refresh")?;
-    match arguments {
-        [store] => session.shared.catalog.refresh(&StoreName::new(store)).await,
-        _ => Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, "tributary.refresh takes one argument, the name of a store")),
-    }
+    let refreshed = match (check_superuser(session, "tributary.refresh"), arguments) {
+        (Err(refused), _) => Err(refused),
+        (Ok(()), [store]) => session.shared.catalog.refresh(&StoreName::new(store)).await,
+        (Ok(()), _) => {
+            let message = "tributary.refresh takes one argument, the name of a store";
+            return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, message));
+        }
+    };
+    let event = Event::new("refresh").by(&session.role).process(session.process_id).with("store", arguments.join(", "));
+    let event = match &refreshed {
+        Ok(()) => event.done(),
+        Err(error) => event.failed(&error.sqlstate),
+    };
+    session.shared.commitment.audit.tell(event).await;
+    refreshed
 }
 
 /// Whether the session may call what concerns others.

@@ -309,6 +309,13 @@ impl Ledger for Rows {
         Ok(answers.iter().flatten().next().is_some())
     }
 
+    async fn release(&self, log: LogId) {
+        let mut line = self.line.lock().await;
+        if line.held.remove(&log) {
+            line.unlock(&self.store, log).await;
+        }
+    }
+
     async fn left(&self) -> Result<Vec<LogId>, StoreError> {
         let mut line = self.line.lock().await;
         self.connect(&mut line).await?;

@@ -101,6 +101,10 @@ impl Ledger for Handle {
         if is_ours { Ok(self.store.rows.lock().unwrap()[&log].0 == epoch) } else { Err(gone()) }
     }
 
+    async fn release(&self, log: LogId) {
+        self.store.locks.lock().unwrap().retain(|held, holder| *held != log || *holder != self.instance);
+    }
+
     async fn left(&self) -> Result<Vec<LogId>, StoreError> {
         let rows = self.store.rows.lock().unwrap();
         Ok(rows.iter().filter(|(_, (_, _, records))| !records.is_empty()).map(|(log, _)| *log).collect())

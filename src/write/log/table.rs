@@ -3,6 +3,7 @@
 //! ```text
 //! append → a bounded queue → what is queued → one transaction of the ledger, if the log is still ours → an answer to each
 //! every ten seconds, and after a failure: is each log still ours? without one, the same or another is taken
+//! a log that was taken over and has nothing in it any more is let go of
 //! ```
 //!
 //! Of a log that somebody else may have had for a moment nothing is decided that was begun before: whoever had it found no decision and
@@ -198,6 +199,24 @@ impl TableLog {
         Ok(())
     }
 
+    /// The logs that are held and give no names: they were taken over.
+    pub fn taken_over(&self) -> Vec<LogId> {
+        let state = self.shared.state();
+        state.held.keys().copied().filter(|log| state.current != Some(*log)).collect()
+    }
+
+    /// Lets go of a log that was taken over, if nothing is in it any more: whoever needs it takes it again. Whether it was.
+    pub async fn let_go(&self, log: LogId) -> bool {
+        let epoch = self.shared.state().held.get(&log).filter(|ours| ours.unfinished.is_empty()).map(|ours| ours.epoch);
+        let Some(epoch) = epoch else { return false };
+        self.shared.remove(log, epoch, Vec::new()).await;
+        if !self.shared.leave(log) {
+            return false;
+        }
+        self.shared.ledger.release(log).await;
+        true
+    }
+
     /// The logs that were ours and are not.
     pub fn lost(&self) -> Vec<LogId> {
         self.shared.state().lost.iter().copied().collect()
@@ -295,6 +314,14 @@ impl Shared {
         state.held.insert(log, Ours { epoch, first, numbers, unfinished, waiting: Vec::new(), ended: Vec::new() });
         state.taken.push(Taken { log, first, left });
         Ok(())
+    }
+
+    /// Forgets a log in which nothing is, unless names are given from it or nobody has looked into it yet.
+    fn leave(&self, log: LogId) -> bool {
+        let mut state = self.state();
+        let is_used = state.current.is_none_or(|own| own == log) || state.taken.iter().any(|taken| taken.log == log);
+        let is_empty = |ours: &Ours| ours.unfinished.is_empty() && ours.ended.is_empty() && ours.waiting.is_empty();
+        !is_used && state.held.get(&log).is_some_and(is_empty) && state.held.remove(&log).is_some()
     }
 
     /// A log is not ours any more under this epoch, as far as is known.
@@ -721,6 +748,34 @@ mod tests {
         let again = log.numbers().next();
         assert!(again.number > a.number);
         assert_eq!(code(log.append(commit(again), true).await), "ok");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_was_taken_over_is_let_go_of_when_nothing_is_in_it() {
+        let store = Arc::new(Store::default());
+        let first = Handle::new(&store, 1);
+        let dead = TableLog::open("s", Arc::<Handle>::clone(&first), None).await;
+        let a = dead.numbers().next();
+        assert_eq!(code(dead.append(commit(a), true).await), "ok");
+        drop(dead);
+        let log = TableLog::open("s", Handle::new(&store, 2), None).await;
+        let own = log.numbers().log();
+        first.cut();
+        log.take_over(a.log).await.unwrap();
+        assert_eq!((log.taken_over(), log.let_go(a.log).await), (vec![a.log], false));
+        log.append(Record::Done { gid: a }, false).await.unwrap();
+        while log.is_open(a) {
+            tokio::task::yield_now().await;
+        }
+        assert!(!log.let_go(a.log).await, "nobody has looked into it");
+        assert_eq!(log.taken().len(), 1);
+        assert!(log.let_go(a.log).await && !log.let_go(a.log).await && !log.let_go(own).await);
+        assert!(log.holds(own) && !log.holds(a.log) && log.taken_over().is_empty() && log.lost().is_empty());
+        // What has ended is not in it, and anybody may have it.
+        assert!(store.rows.lock().unwrap()[&a.log].2.is_empty());
+        let other = TableLog::open("s", Handle::new(&store, 3), Some(a.log)).await;
+        assert_eq!(other.numbers().log(), a.log);
+        assert_eq!(log.take_over(a.log).await.unwrap_err().sqlstate(), "55006");
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use crate::stores::commit::LogId;
 use crate::stores::connector::ScanLimits;
 use crate::stores::position::Position;
 use crate::stores::{BatchStream, Branch, Scan, Table};
+use crate::telemetry::audit::{Audit, AuditSettings};
 
 const P: Part = Part::Prepared;
 
@@ -216,10 +217,11 @@ async fn a_log_that_does_not_answer_leaves_the_decision_to_the_next_start() {
 
 #[tokio::test]
 async fn a_store_that_does_not_answer_after_the_decision_follows() {
-    for error in [lost(), late(), remote("57P01"), remote("42704")] {
+    for (error, is_missing) in [(lost(), false), (late(), false), (remote("57P01"), false), (remote("42704"), true)] {
         let mut stage = Stage::new();
         let told = stage.commit(vec![stage.branch("a", P).fails("keep", error), stage.branch("b", P)]).await.unwrap();
-        assert_eq!(told.late, names(&["a"]));
+        let (expected, others) = if is_missing { (told.missing, told.late) } else { (told.late, told.missing) };
+        assert_eq!((expected, others), (names(&["a"]), Vec::new()));
         assert_eq!((stage.state(), stage.was_woken()), ((State::Committing, vec!["a".to_owned()]), true));
         assert_eq!(stage.settled().await, ["a prepare", "b prepare", "log commit!", "a keep", "b keep"]);
         assert_eq!(fate(stage.standing("a")), Fate::Commit);
@@ -233,14 +235,25 @@ async fn a_store_that_does_not_answer_after_the_decision_follows() {
 
 #[tokio::test]
 async fn a_store_without_what_it_promised_is_told_of() {
-    let mut stage = Stage::new();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("audit.jsonl");
+    let settings = AuditSettings { file: Some(file.clone()), writes: false, values: false, rotate: 1 << 20, keep: 1 };
+    let audit = Audit::start(&settings).unwrap();
+    let mut stage = Stage::audited(Arc::clone(&audit));
     let branches = vec![
         stage.branch("a", P).fails("keep", lost()),
         stage.branch("b", P).fails("keep", remote("42704")),
         stage.branch("c", P).fails("keep", late()),
     ];
     let told = stage.commit(branches).await.unwrap();
-    assert_eq!(told.late, names(&["a", "b", "c"]));
+    assert_eq!((told.late, told.missing), (names(&["a", "c"]), names(&["b"])));
+    assert_eq!(stage.state().1, ["a", "c", "b"]);
+    audit.close().await;
+    let written = std::fs::read_to_string(file).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&written).unwrap();
+    let (gid, branch) = (first().to_string(), first().of_store(&StoreName::new("b")).to_string());
+    let fields = ["event", "role", "gid", "store", "branch"].map(|key| line[key].as_str().unwrap_or_default().to_owned());
+    assert_eq!(fields, ["heuristic", "ada", gid.as_str(), "b", branch.as_str()]);
     let error = stage.shown().error.unwrap();
     assert_eq!(error, "store \"b\" does not have what it had promised to commit: refused");
     assert_eq!((stage.state().0, stage.was_woken()), (State::Committing, true));

@@ -148,6 +148,7 @@ impl<'a> Round<'a> {
                 if self.ended.insert(id) {
                     let commits = verdict == Verdict::Commit;
                     tracing::info!(%store, branch = %id, commits, "a branch that was left was ended");
+                    self.tell_ended(&store, &id, verdict).await;
                 }
             }
             Ended::Yes(Resolved::Gone) => {
@@ -162,6 +163,13 @@ impl<'a> Round<'a> {
             }
             Ended::No(reason) => self.doubt(&store, &branch, (Waits::ForStore, gid), Some(reason)),
         }
+    }
+
+    /// What was in doubt is not any more. Who ends it by hand is told of in the same words (`session::verbs::resolve`).
+    async fn tell_ended(&self, store: &StoreName, id: &BranchId, verdict: Verdict) {
+        let word = if verdict == Verdict::Commit { "commit" } else { "abort" };
+        let event = Event::new("resolve").with("by", "recovery").with("name", id.to_string()).with("word", word);
+        self.recovery.audit.tell(event.with("stores", store.as_str()).done()).await;
     }
 
     /// A store had listed a branch that is to be committed, and does not know it. Where its own connection has committed it meanwhile,

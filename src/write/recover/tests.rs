@@ -190,7 +190,7 @@ impl Stage {
     /// Over any log, and stores that others may have too.
     fn over(shared: Arc<dyn Journal>, table: Option<Arc<TableLog>>, (journal, shelves): (Arc<MemoryJournal>, Shelves)) -> Self {
         let (wake, _wakes) = mpsc::channel(1);
-        let coordinator = Coordinator::new(shared, Arc::default(), Points::default(), wake);
+        let coordinator = Coordinator::new(shared, Arc::default(), Points::default(), wake, Audit::off());
         let undoing = Arc::new(Undoing::default());
         coordinator.compensate_with(Arc::<Undoing>::clone(&undoing));
         let connectors: Connectors = shelves

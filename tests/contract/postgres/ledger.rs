@@ -71,6 +71,13 @@ async fn a_log_is_one_instances_until_it_is_gone() {
     let fourth = another(&mut fixture).await;
     let taken = fourth.take(Some(one.log)).await.unwrap();
     assert_eq!((taken.epoch, taken.start, taken.records), (3, 3, vec![records[1].clone()]));
+    // Who lets go of it has others take it at once, and no lock twice.
+    fourth.release(one.log).await;
+    fourth.release(one.log).await;
+    assert!(fourth.holds(one.log, 3).await.is_err());
+    assert_eq!(second.take(Some(one.log)).await.unwrap().epoch, 4);
+    fourth.release(one.log).await;
+    assert!(second.holds(one.log, 4).await.unwrap() && second.holds(two.log, 1).await.unwrap());
 }
 
 #[tokio::test]

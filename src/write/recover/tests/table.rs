@@ -80,6 +80,16 @@ async fn a_saga_of_an_instance_that_is_gone_is_ended_though_no_store_lists_it() 
     // The end was on disk before the marks went.
     assert!(in_log(&store, gid.log).is_empty());
     assert_eq!(second.stage.calls("a"), ["a forgets 2"]);
+    // Nothing is left that the log would be needed for; a branch that is prepared late has it taken over once more.
+    assert!(!second.log.holds(gid.log) && second.log.lost().is_empty());
+    let late = Gid { number: gid.number + 1, ..gid }.of_store(&StoreName::new("a"));
+    shelves["a"].listed.lock().unwrap().push(late);
+    second.stage.recovery.round().await;
+    assert_eq!(second.stage.calls("a"), [format!("a Abort {:x}", late.number)]);
+    assert!(second.log.holds(gid.log), "it was named in this round");
+    shelves["a"].listed.lock().unwrap().clear();
+    second.stage.recovery.round().await;
+    assert!(!second.log.holds(gid.log) && second.log.is_usable().is_ok());
 }
 
 #[tokio::test]
