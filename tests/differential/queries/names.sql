@@ -11,5 +11,28 @@ WITH a AS (SELECT id, name FROM shop.customers WHERE id < 5) SELECT a.id, x.n FR
 WITH a AS (SELECT id FROM shop.customers WHERE id < 4) TABLE a
 WITH a AS (SELECT id FROM shop.customers WHERE id < 4), b AS (TABLE a) TABLE b ORDER BY id DESC LIMIT 2
 WITH a AS (SELECT 1 AS n) (TABLE a) UNION DISTINCT (TABLE a)
-SELECT ARRAY(WITH a AS (VALUES (1), (2)) TABLE a ORDER BY 1) AS a, EXISTS (WITH a AS (SELECT 1) TABLE a) AS b
+SELECT (WITH a AS (VALUES (1)) TABLE a) AS a, EXISTS (WITH a AS (SELECT 1) TABLE a) AS b
 WITH a AS (SELECT 1 AS n) SELECT q.* FROM (WITH a AS (SELECT 2 AS n) TABLE a) q, a
+-- Stars beside outputs of the same names.
+SELECT t.*, t.id FROM shop.orders t ORDER BY t.id LIMIT 5
+SELECT t.id, t.* FROM shop.orders t ORDER BY id LIMIT 5
+SELECT *, id FROM shop.orders t ORDER BY t.id DESC LIMIT 5
+SELECT orders.*, -id AS id FROM shop.orders ORDER BY orders.id LIMIT 5
+SELECT t.*, -t.id AS id FROM shop.orders t ORDER BY id LIMIT 5
+SELECT *, * FROM crm.calls t ORDER BY t.id LIMIT 5
+SELECT DISTINCT t.id, t.* FROM shop.orders t ORDER BY t.id LIMIT 5
+SELECT *, o.total FROM shop.customers c JOIN shop.orders o ON o.customer = c.id ORDER BY o.id, c.id LIMIT 3
+SELECT *, u.total FROM shop.orders t JOIN shop.orders u USING (id) ORDER BY u.total, id LIMIT 3
+SELECT q.id, q.total FROM (SELECT t.*, t.id AS i FROM shop.orders t) q ORDER BY q.id LIMIT 3
+SELECT q.total FROM (SELECT t.*, t.id FROM shop.orders t) q ORDER BY q.total LIMIT 3
+SELECT q.id FROM (SELECT t.*, t.id FROM shop.orders t) q
+SELECT q.* FROM (SELECT t.*, t.id FROM shop.orders t WHERE t.id < 4) q ORDER BY 1
+SELECT t.*, t.id FROM shop.orders t WHERE t.id < 3 UNION ALL SELECT t.*, t.id FROM shop.orders t WHERE t.id = 3 ORDER BY total
+SELECT o.*, o.id, count(*) AS n FROM shop.orders o JOIN shop.order_lines l ON l.order_id = o.id GROUP BY o.id ORDER BY o.id LIMIT 3
+-- Outputs of a subquery that are of relations around it.
+SELECT o.id, x.total, x.id AS i FROM shop.orders o, LATERAL (SELECT o.*) x
+SELECT x.* FROM crm.clients k, LATERAL (SELECT k.name, o.* FROM shop.orders o WHERE o.customer = k.shop_id) x ORDER BY x.id, k.id LIMIT 9
+SELECT c.id, x.name, x.balance FROM shop.customers c LEFT JOIN LATERAL (SELECT c.name, balance FROM crm.clients k WHERE k.shop_id = c.id) x ON true
+SELECT c.id, (SELECT count(*) FROM (SELECT c.*) q) AS n, (SELECT q.name FROM (SELECT c.name) q) AS m FROM shop.customers c
+SELECT c.id FROM shop.customers c WHERE EXISTS (SELECT c.* FROM crm.clients k WHERE k.shop_id = c.id)
+SELECT a.id FROM shop.customers a, (SELECT a.*) x
