@@ -5,6 +5,7 @@
 //! also a column is the column. Where not every column is known, or the row may be missing altogether (outer joins), the name
 //! is left for the planner to refuse.
 
+mod aliases;
 mod stars;
 
 use std::cell::Cell;
@@ -13,7 +14,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator, ObjectName, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    WildcardAdditionalOptions,
 };
 
 use super::name::{figure_name, fold};
@@ -22,6 +24,7 @@ use super::size::COPIED_MAX;
 use super::{json, visible, volatile};
 use crate::error::{Diagnosis, Limit, sqlstate};
 
+pub(super) use aliases::rename as rename_hidden;
 pub(super) use stars::write_out as write_out_stars;
 
 /// The functions that take rows.
@@ -468,6 +471,20 @@ impl WholeRows<'_> {
         }
         Some(names)
     }
+}
+
+/// Whether there are queries inside a query.
+fn nests(query: &Query) -> bool {
+    struct Queries(usize);
+    impl Visitor for Queries {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.0 += 1;
+            if self.0 > 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    Visit::visit(query, &mut Queries(0)).is_break()
 }
 
 fn column_of(relation: &str, column: &str) -> Expr {

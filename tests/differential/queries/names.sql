@@ -33,6 +33,14 @@ SELECT o.*, o.id, count(*) AS n FROM shop.orders o JOIN shop.order_lines l ON l.
 SELECT o.id, x.total, x.id AS i FROM shop.orders o, LATERAL (SELECT o.*) x
 SELECT x.* FROM crm.clients k, LATERAL (SELECT k.name, o.* FROM shop.orders o WHERE o.customer = k.shop_id) x ORDER BY x.id, k.id LIMIT 9
 SELECT c.id, x.name, x.balance FROM shop.customers c LEFT JOIN LATERAL (SELECT c.name, balance FROM crm.clients k WHERE k.shop_id = c.id) x ON true
-SELECT c.id, (SELECT count(*) FROM (SELECT c.*) q) AS n, (SELECT q.name FROM (SELECT c.name) q) AS m FROM shop.customers c
-SELECT c.id FROM shop.customers c WHERE EXISTS (SELECT c.* FROM crm.clients k WHERE k.shop_id = c.id)
+SELECT o.id, (SELECT count(*) FROM (SELECT o.*) q) AS n, (SELECT q.note FROM (SELECT o.note) q) AS m FROM shop.orders o
+SELECT o.id FROM shop.orders o WHERE EXISTS (SELECT o.* FROM crm.clients k WHERE k.shop_id = o.customer)
 SELECT a.id FROM shop.customers a, (SELECT a.*) x
+-- Relations around a subquery whose name a column of it has too.
+SELECT tier.id FROM shop.customers tier WHERE EXISTS (SELECT 1 FROM crm.clients k WHERE k.shop_id = tier.id AND tier > 1)
+SELECT total.id, total.name, (SELECT max(total) FROM shop.orders o WHERE o.customer = total.id) AS most FROM shop.customers total WHERE total.id < 20 ORDER BY total.id
+SELECT status.*, x.n FROM shop.orders status, LATERAL (SELECT count(*) AS n FROM shop.orders o WHERE o.customer = status.customer AND o.status = status.status) x ORDER BY status.id LIMIT 9
+SELECT name.id FROM shop.customers AS name WHERE name.id IN (SELECT k.shop_id FROM crm.clients k WHERE k.name <> name.email)
+SELECT name.id, (SELECT (SELECT count(*) FROM crm.calls l WHERE l.client = name.id) FROM crm.clients k WHERE k.id = name.id) AS n FROM shop.customers name
+SELECT total.nothing FROM shop.customers total WHERE EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = total.id)
+SELECT x.note, x.id, x.other FROM shop.orders minutes, LATERAL (SELECT minutes.*, l.topic AS other FROM crm.calls l WHERE l.client = minutes.id) x

@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::super::name::{figure_name, fold};
 use super::super::using::joins_by_name;
 use super::super::visible;
-use super::{ColumnsOf, Source, WholeRows, column_of, left_out};
+use super::{ColumnsOf, Source, WholeRows, column_of, left_out, nests};
 use crate::error::Diagnosis;
 
 /// Writes out the stars of the whole query.
@@ -23,7 +23,11 @@ use crate::error::Diagnosis;
 /// 54001 beyond what may be written.
 pub(in crate::federation::ast) fn write_out(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diagnosis> {
     let mut pass = Stars(WholeRows::new(columns_of));
-    let _: ControlFlow<()> = VisitMut::visit(query, &mut pass);
+    if nests(query) {
+        let _: ControlFlow<()> = VisitMut::visit(query, &mut pass);
+    } else {
+        repeated_in(&mut query.body, &pass.0);
+    }
     pass.0.check()
 }
 
