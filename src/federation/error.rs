@@ -66,15 +66,17 @@ fn from_schema(error: &SchemaError) -> Diagnosis {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let name = visible(&field.name);
-            let shown =
-                field.relation.as_ref().map_or_else(|| format!("\"{name}\""), |relation| format!("{}.{name}", relation.table()));
+            let shown = field
+                .relation
+                .as_ref()
+                .map_or_else(|| format!("\"{name}\""), |relation| format!("{}.{name}", visible(relation.table())));
             let missing_table = field.relation.as_ref().filter(|relation| {
                 !valid_fields.iter().any(|valid| valid.relation.as_ref().is_some_and(|known| known.table() == relation.table()))
             });
             if let Some(relation) = missing_table {
                 return Diagnosis::new(
                     sqlstate::UNDEFINED_TABLE,
-                    format!("missing FROM-clause entry for table \"{}\"", relation.table()),
+                    format!("missing FROM-clause entry for table \"{}\"", visible(relation.table())),
                 );
             }
             // Outputs of a subquery that share a name are all hidden, so that none of them is found by it.
@@ -92,7 +94,7 @@ fn from_schema(error: &SchemaError) -> Diagnosis {
                     let table = valid
                         .relation
                         .as_ref()
-                        .map(|relation| format!("{}.", quote_identifier(relation.table())))
+                        .map(|relation| format!("{}.", quote_identifier(visible(relation.table()))))
                         .unwrap_or_default();
                     unknown.with_hint(format!("Perhaps you meant to reference the column \"{table}{}\".", visible(&valid.name)))
                 }

@@ -35,6 +35,7 @@ mod locking;
 pub mod locks;
 mod ordering;
 pub mod output;
+mod parameters;
 mod pauses;
 pub mod placement;
 pub mod plan;

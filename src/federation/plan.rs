@@ -7,10 +7,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, FieldRef};
 use chrono::{DateTime, Utc};
-use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState};
-use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
+use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -34,6 +33,7 @@ use super::generic::{Execution, Reuse};
 use super::lateral;
 use super::locking;
 use super::output::{self, OutputColumn};
+use super::parameters;
 use super::placement::Residual;
 use super::plans::Key;
 use super::rechecks;
@@ -41,7 +41,6 @@ use super::scan::count_scans;
 use super::semantics::resolve::TypedOperations;
 use super::semantics::sets;
 use super::semantics::settings::SessionValues;
-use super::semantics::types::{expr_type, parameter_types};
 use super::unread;
 use crate::catalog::{Relation, RelationBody, system};
 use crate::error::{Diagnosis, sqlstate};
@@ -125,7 +124,9 @@ fn plan_as(engine: &Engine, setting: &Setting, mut query: Query, given: &[u32], 
         given.iter().map(|oid| (*oid != 0 && *oid != PgType::UNKNOWN.oid).then_some(PgType::with_typmod(*oid, -1))).collect();
     let first = to_logical(&context, query.clone(), &known)
         .map_err(|error| context.with_arguments(error, || to_logical(&context, query.clone(), &known)))?;
-    let parameters = infer(&resolve(&state, &first, &known)?, &known)?;
+    let mut found = parameters::uses(&resolve(&state, &first, &known)?)?;
+    unread::tell(&context, &state, (&query, known.as_slice()), &mut found);
+    let parameters = parameters::types(&found, &known);
     let settled: Vec<Option<PgType>> = parameters.iter().copied().map(Some).collect();
     unread::check(&context, &state, &query, &settled)?;
     let logical = if parameters.len() == known.len() && known.iter().all(Option::is_some) {
@@ -392,7 +393,7 @@ pub(super) fn analyze(state: &SessionState, plan: &LogicalPlan) -> Result<Logica
 
 /// The plan with Postgres' own types, which parameters take from their surroundings. What the SQL planner guessed for them
 /// is taken away first: it knows carriers only.
-fn resolve(state: &SessionState, plan: &LogicalPlan, known: &[Option<PgType>]) -> Result<LogicalPlan, Diagnosis> {
+pub(super) fn resolve(state: &SessionState, plan: &LogicalPlan, known: &[Option<PgType>]) -> Result<LogicalPlan, Diagnosis> {
     let is_given = |id: &str| placeholder_number(id).is_some_and(|number| known.get(number - 1).is_some_and(Option::is_some));
     let forget = |expr: Expr| match expr {
         Expr::Placeholder(placeholder) if placeholder.field.is_some() && !is_given(&placeholder.id) => {
@@ -429,59 +430,6 @@ fn check_parameters(query: &Query) -> Result<(), Diagnosis> {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
-}
-
-/// The type of every parameter: the client's, else what its use tells, else `text`. A row count is `bigint`.
-fn infer(resolved: &LogicalPlan, known: &[Option<PgType>]) -> Result<Vec<PgType>, Diagnosis> {
-    let mut found = parameter_types(resolved).map_err(|error| diagnose(&error))?;
-    found.extend(special_parameters(resolved)?);
-    let count = found.keys().max().copied().unwrap_or(0).max(known.len());
-    let types = (1..=count).map(|number| {
-        let given = known.get(number - 1).copied().flatten();
-        given.or_else(|| found.get(&number).copied()).unwrap_or(PgType::TEXT)
-    });
-    Ok(types.collect())
-}
-
-/// Parameters whose use resolution does not look at: row counts of LIMIT and OFFSET, and the array in `x = ANY ($1)` and its like.
-fn special_parameters(plan: &LogicalPlan) -> Result<Vec<(usize, PgType)>, Diagnosis> {
-    let mut found = Vec::new();
-    let visited = plan.apply_with_subqueries(|node| {
-        let counts_rows = matches!(node, LogicalPlan::Limit(_));
-        let schema = input_schema(node)?;
-        node.apply_expressions(|expr| {
-            expr.apply(|inner| {
-                match inner {
-                    Expr::Placeholder(placeholder) if counts_rows => {
-                        found.extend(placeholder_number(&placeholder.id).map(|number| (number, PgType::INT8)));
-                    }
-                    Expr::ScalarFunction(call) => found.extend(any_array(call, &schema)),
-                    _ => {}
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    });
-    visited.map_err(|error| diagnose(&error))?;
-    Ok(found)
-}
-
-/// `x = ANY ($1)` and its like: an array of what `x` is.
-fn any_array(call: &ScalarFunction, schema: &DFSchema) -> Option<(usize, PgType)> {
-    let is_quantified = ["operator any ", "operator all "].iter().any(|start| call.func.name().starts_with(start));
-    let ([item, Expr::Placeholder(array)], true) = (call.args.as_slice(), is_quantified) else { return None };
-    let number = placeholder_number(&array.id).filter(|_| array.field.is_none())?;
-    let item = expr_type(item, schema).ok().filter(|typed| typed.pg_type.oid != PgType::UNKNOWN.oid)?;
-    Some((number, PgType::with_typmod(item.pg_type.oid, -1).array()?))
-}
-
-/// The columns that the expressions of a node see.
-fn input_schema(node: &LogicalPlan) -> datafusion::error::Result<DFSchema> {
-    let mut schema = DFSchema::empty();
-    for input in node.inputs() {
-        schema.merge(input.schema());
-    }
-    Ok(schema)
 }
 
 /// Evaluates constant SQL expressions to values of the given types, for `EXECUTE`.

@@ -23,50 +23,92 @@ pub fn write_quoted(element: &[u8], out: &mut impl BufMut) {
     out.put_u8(b'"');
 }
 
+/// Most dimensions that an array may have (`MAXDIM`).
+const DIMENSIONS_MAX: usize = 6;
+
 /// Reads the elements of a one-dimensional array that starts at 1, NULL as `None`.
 ///
 /// # Errors
-/// 22P02 `malformed array literal`; 0A000 for more dimensions or another lower bound, which a list cannot carry.
+/// 22P02 `malformed array literal`, 2202E and 54000 for wrong bounds; 0A000 for more dimensions or another lower bound, which a list cannot
+/// carry.
 pub fn read(text: &str) -> Result<Vec<Option<String>>, Diagnosis> {
     let malformed = |detail: &str| {
         Diagnosis::new(sqlstate::INVALID_TEXT_REPRESENTATION, format!("malformed array literal: \"{text}\"")).with_detail(detail)
     };
-    let trimmed = fault::trim(text);
-    let (body, announced) = match trimmed.strip_prefix('[') {
-        Some(dimensions) => {
-            let (bounds, rest) = dimensions.split_once('=').ok_or_else(|| malformed("Missing \"=\" after array dimensions."))?;
-            let length =
-                read_bounds(bounds).ok_or_else(|| malformed("\"[\" must introduce explicitly-specified array dimensions."))??;
-            (fault::trim(rest), Some(length))
-        }
-        None => (trimmed, None),
+    let (bounds, body) = read_bounds(text.trim_start_matches(fault::is_space), &malformed)?;
+    let missing = if bounds.is_empty() {
+        "Array value must start with \"{\" or dimension information."
+    } else {
+        "Array contents must start with \"{\"."
     };
-    let body = body.strip_prefix('{').ok_or_else(|| malformed("Array value must start with \"{\" or dimension information."))?;
+    let others = || malformed("Specified array dimensions do not match array contents.");
+    let body = body.strip_prefix('{').ok_or_else(|| malformed(missing))?;
     let (elements, rest) = read_elements(body).map_err(|fault| match fault {
+        Fault::Nested if bounds.len() == 1 => others(),
         Fault::Nested => fault::unsupported("multidimensional arrays are not supported here"),
         Fault::Malformed(detail) => malformed(detail),
     })?;
     if !fault::trim(rest).is_empty() {
         return Err(malformed("Junk after closing right brace."));
     }
-    if announced.is_some_and(|length| usize::try_from(length) != Ok(elements.len())) {
-        return Err(malformed("Specified array dimensions do not match array contents."));
+    match bounds.as_slice() {
+        [] => Ok(elements),
+        [bounds] if bounds.length() != Some(elements.len()) => Err(others()),
+        [Bounds { lower: 1, .. }] => Ok(elements),
+        [_] => Err(fault::unsupported("arrays with a lower bound other than 1 are not supported here")),
+        _ => Err(others()),
     }
-    Ok(elements)
 }
 
-/// The length that `lower:upper]` announces; the inner error says that a list cannot carry it.
-fn read_bounds(bounds: &str) -> Option<Result<i64, Diagnosis>> {
-    let inner = bounds.strip_suffix(']')?;
-    if inner.contains("][") {
-        return Some(Err(fault::unsupported("multidimensional arrays are not supported here")));
+/// The bounds of a dimension.
+struct Bounds {
+    lower: i64,
+    upper: i64,
+}
+
+impl Bounds {
+    fn length(&self) -> Option<usize> {
+        usize::try_from(self.upper.checked_sub(self.lower)?.checked_add(1)?).ok()
     }
-    let (lower, upper) = inner.split_once(':').unwrap_or(("1", inner));
-    let (lower, upper): (i32, i32) = (lower.trim().parse().ok()?, upper.trim().parse().ok()?);
-    if lower != 1 {
-        return Some(Err(fault::unsupported("arrays with a lower bound other than 1 are not supported here")));
+}
+
+/// Reads `[lower:upper]…=`, which may stand before the elements, and gives the rest.
+fn read_bounds<'a>(text: &'a str, malformed: &dyn Fn(&str) -> Diagnosis) -> Result<(Vec<Bounds>, &'a str), Diagnosis> {
+    let (mut bounds, mut rest) = (Vec::new(), text);
+    while let Some(inner) = rest.strip_prefix('[') {
+        if bounds.len() == DIMENSIONS_MAX {
+            let count = DIMENSIONS_MAX + 1;
+            let message = format!("number of array dimensions ({count}) exceeds the maximum allowed ({DIMENSIONS_MAX})");
+            return Err(Diagnosis::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
+        }
+        let introduced = || malformed("\"[\" must introduce explicitly-specified array dimensions.");
+        let (first, tail) = read_bound(inner).ok_or_else(introduced)?;
+        let (lower, upper, tail) = match tail.strip_prefix(':') {
+            Some(tail) => {
+                let (upper, tail) = read_bound(tail).ok_or_else(|| malformed("Missing array dimension value."))?;
+                (first, upper, tail)
+            }
+            None => (1, first, tail),
+        };
+        let tail = tail.strip_prefix(']').ok_or_else(|| malformed("Missing \"]\" after array dimensions."))?;
+        if upper < lower {
+            return Err(Diagnosis::new("2202E", "upper bound cannot be less than lower bound"));
+        }
+        bounds.push(Bounds { lower, upper });
+        rest = tail.trim_start_matches(fault::is_space);
     }
-    Some(Ok(i64::from(upper)))
+    if bounds.is_empty() {
+        return Ok((bounds, rest));
+    }
+    let rest = rest.strip_prefix('=').ok_or_else(|| malformed("Missing \"=\" after array dimensions."))?;
+    Ok((bounds, rest.trim_start_matches(fault::is_space)))
+}
+
+/// Reads a bound and gives the rest. One that is out of range matches no elements.
+fn read_bound(text: &str) -> Option<(i64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && !matches!(c, '-' | '+')).unwrap_or(text.len());
+    let (written, rest) = text.split_at_checked(end).filter(|_| end > 0)?;
+    Some((written.parse().unwrap_or(i64::MAX), rest))
 }
 
 enum Fault {
@@ -168,6 +210,8 @@ mod tests {
             (r#"{"a\"b","c\\d","","{}"}"#, r#"{"a\"b","c\\d","","{}"}"#),
             (r#"{a\,b}"#, r#"{"a,b"}"#),
             ("[1:2]={x,y}", "{x,y}"),
+            (" [+1:2] = {x,y} ", "{x,y}"),
+            ("[2]={x,y}", "{x,y}"),
         ] {
             assert_eq!(shown(input), expected, "{input}");
         }
@@ -178,7 +222,21 @@ mod tests {
         for (input, code) in [
             ("{{1},{2}}", "0A000"),
             ("[2:3]={1,2}", "0A000"),
+            ("[0:0]={1}", "0A000"),
+            ("[1:1][1:1]={{1}}", "0A000"),
             ("[1:3]={1,2}", "22P02"),
+            ("[2:3]={1}", "22P02"),
+            ("[1:99999999999999999999]={1}", "22P02"),
+            ("[1:1]={{1}}", "22P02"),
+            ("[1:1][1:1]={1}", "22P02"),
+            ("[1:1]={}", "22P02"),
+            ("[1:1]{1}", "22P02"),
+            ("[1:1]=", "22P02"),
+            ("[1:]={1}", "22P02"),
+            ("[1 :1]={1}", "22P02"),
+            ("[a:b]={1}", "22P02"),
+            ("[2:1]={}", "2202E"),
+            ("[1][1][1][1][1][1][1]={1}", "54000"),
             ("", "22P02"),
             ("1,2", "22P02"),
             ("{1,}", "22P02"),

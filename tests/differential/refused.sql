@@ -44,3 +44,6 @@ SELECT id FROM shop.customers WHERE (id, small) = (SELECT shop_id, tier FROM crm
 SELECT id FROM shop.customers WHERE (id, small) < ANY (SELECT shop_id, tier FROM crm.clients)
 SELECT small FROM shop.customers GROUP BY small HAVING (max(id), count(*)) IN (SELECT shop_id, tier FROM crm.clients)
 SELECT id FROM shop.customers WHERE (random() < 2, id) IN (SELECT true, shop_id FROM crm.clients)
+
+-- Lists begin at 1.
+SELECT '[2:3]={1,2}'::int[] AS a

@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → stars (whole names before `*`) → precedence, between, order_keys (what keys mean beside each other), using, alike (keys of orders as outputs are written), dependent, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → casts (that names need) → members (rows in subqueries) → evaluations (of calls that change) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
+//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → shadowed (WITH queries inside others of their name) → whole_row (relations that a column hides; `*` of relations around, and beside outputs of its names) → stars (whole names before `*`) → precedence, between, order_keys (what keys mean beside each other), using, alike (keys of orders as outputs are written), dependent, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → casts (that names need) → members (rows in subqueries) → evaluations (of calls that change) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -41,6 +41,7 @@ pub mod reserved;
 mod rows;
 mod set_order;
 mod sets;
+mod shadowed;
 mod signs;
 mod similar;
 mod size;
@@ -90,6 +91,9 @@ pub struct Known<'k> {
 /// 0A000 for syntax that would be ignored silently, 42601 for rows beside subqueries of another width, 42704 for an unknown type, collation or window, 42P20 and 22013 for wrong windows, 54001 for
 /// copies beyond what a pass may make.
 pub fn prepare(query: &mut Query, known: &Known<'_>) -> Result<(), Diagnosis> {
+    shadowed::tell_apart(query);
+    whole_row::rename_hidden(query, known.columns_of);
+    whole_row::write_out_stars(query, known.columns_of)?;
     stars::qualify(query);
     let mut shape = Shape { relations: Relations::new(known.columns_of), known };
     if let ControlFlow::Break(error) = VisitMut::visit(query, &mut shape) {
@@ -147,6 +151,7 @@ impl VisitorMut for Shape<'_> {
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         let placed = order_keys::settle(query, &self.relations, self.known).and_then(|()| using::rewrite(query, &self.relations));
+        let placed = placed.and_then(|()| self.relations.write_out_repeated(query));
         alike::settle(query, &self.relations, self.known);
         dependent::rewrite(query, &self.relations, self.known);
         self.relations.leave();

@@ -16,9 +16,9 @@ use super::HIDDEN;
 /// Names the outputs of a query and of every query inside it.
 pub fn name_outputs(query: &mut Query) {
     let _: ControlFlow<()> = VisitMut::visit(query, &mut Inner);
-    let ordered = query.order_by.as_ref().map(ToString::to_string).unwrap_or_default();
     let mut names = Named::default();
     let _: ControlFlow<()> = query.order_by.as_ref().map_or(ControlFlow::Continue(()), |order| Visit::visit(order, &mut names));
+    let ordered = names.bare.clone();
     if let SetExpr::Select(select) = query.body.as_ref() {
         let mut grouped = Named::default();
         let _: ControlFlow<()> = Visit::visit(&select.group_by, &mut grouped);
@@ -117,8 +117,8 @@ impl Visitor for Named {
 /// Names of the outermost level are never referred to but by ORDER BY, so there they may be hidden where they would clash.
 enum Level {
     Top {
-        /// The text of ORDER BY.
-        ordered: String,
+        /// Names in ORDER BY that may be those of outputs.
+        ordered: BTreeSet<String>,
         /// Columns that ORDER BY names with their relation, which the planner adds beside the outputs, and never without it.
         columns: BTreeSet<String>,
     },
@@ -129,7 +129,7 @@ impl Level {
     /// Whether a name beside a wildcard, which may repeat a name the wildcard stands for, can be hidden.
     fn may_hide(&self, name: &str) -> bool {
         match self {
-            Self::Top { ordered, .. } => !ordered.to_lowercase().contains(&name.to_lowercase()),
+            Self::Top { ordered, .. } => !ordered.contains(name),
             Self::Inner => false,
         }
     }
@@ -330,6 +330,20 @@ mod tests {
                 "WITH q AS (SELECT 1 AS a, 2 AS a UNION SELECT 3, 4) SELECT 1 AS a FROM q",
                 "WITH q AS (SELECT 1 AS \"a\u{1}0\", 2 AS \"a\u{1}1\" UNION SELECT 3 AS \"?column?\", 4 AS \"?column?\u{1}1\") SELECT 1 AS a FROM q",
             ),
+        ] {
+            let statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
+            let Statement::Query(mut query) = statement else { panic!("not a query") };
+            name_outputs(&mut query);
+            assert_eq!(query.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn outputs_beside_a_star_are_hidden_from_orders_that_name_its_columns() {
+        for (sql, expected) in [
+            ("SELECT *, t.a FROM t ORDER BY t.a", "SELECT *, t.a AS \"a\u{1}1\" FROM t ORDER BY t.a"),
+            ("SELECT *, 1 AS a FROM t ORDER BY lower(ab)", "SELECT *, 1 AS \"a\u{1}1\" FROM t ORDER BY lower(ab)"),
+            ("SELECT *, 1 AS a FROM t ORDER BY (A)", "SELECT *, 1 AS a FROM t ORDER BY (A)"),
         ] {
             let statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
             let Statement::Query(mut query) = statement else { panic!("not a query") };

@@ -117,12 +117,13 @@ fn spell_out_tables(tokens: &mut Vec<TokenWithSpan>) {
         }
         let is_table = begins_query && is_word(&token.token, Keyword::TABLE);
         begins_query = match &token.token {
-            Token::SemiColon | Token::LParen => true,
-            Token::Word(word) if word.quote_style.is_none() => {
-                matches!(word.keyword, Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT)
-                    || begins_query && word.keyword == Keyword::EXPLAIN
-                    || word.keyword == Keyword::ALL && begins_query
-            }
+            // What is in parentheses may be the end of WITH, of a list of columns or of options.
+            Token::SemiColon | Token::LParen | Token::RParen => true,
+            Token::Word(word) if word.quote_style.is_none() => match word.keyword {
+                Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT => true,
+                Keyword::EXPLAIN | Keyword::ANALYZE | Keyword::VERBOSE | Keyword::ALL | Keyword::DISTINCT => begins_query,
+                _ => false,
+            },
             _ => false,
         };
         if !is_table {
@@ -250,7 +251,12 @@ mod tests {
         check("SELECT 1 UNION ALL TABLE a.t ORDER BY 1", Ok("SELECT 1 UNION ALL SELECT * FROM  a.t ORDER BY 1"));
         check("SELECT * FROM (TABLE t) AS x", Ok("SELECT * FROM (SELECT * FROM  t) AS x"));
         check("EXPLAIN table t", Ok("EXPLAIN SELECT * FROM  t"));
+        check("EXPLAIN ANALYZE VERBOSE TABLE t", Ok("EXPLAIN ANALYZE VERBOSE SELECT * FROM  t"));
+        check("WITH a AS (TABLE t) TABLE a", Ok("WITH a AS (SELECT * FROM  t) SELECT * FROM  a"));
+        check("(TABLE t) UNION DISTINCT (TABLE t)", Ok("(SELECT * FROM  t) UNION DISTINCT (SELECT * FROM  t)"));
+        check("INSERT INTO t (a) TABLE u", Ok("INSERT INTO t (a) SELECT * FROM  u"));
         check("CREATE TABLE t (a int)", Ok("CREATE TABLE t (a int)"));
+        check("SELECT (1) AS table, t.table FROM t", Ok("SELECT (1) AS table, t.table FROM t"));
     }
 
     #[test]

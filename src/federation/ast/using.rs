@@ -246,7 +246,7 @@ impl Placed {
 }
 
 /// The joins by name of FROM items, also those in parentheses.
-fn joins_by_name(from: &[TableWithJoins]) -> Vec<&Join> {
+pub(super) fn joins_by_name(from: &[TableWithJoins]) -> Vec<&Join> {
     let (mut found, mut pending) = (Vec::new(), from.iter().collect::<Vec<_>>());
     while let Some(item) = pending.pop() {
         found.extend(item.joins.iter().filter(|join| is_by_name(join)));

@@ -5,13 +5,17 @@
 //! also a column is the column. Where not every column is known, or the row may be missing altogether (outer joins), the name
 //! is left for the planner to refuse.
 
+mod aliases;
+mod stars;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator, ObjectName, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    WildcardAdditionalOptions,
 };
 
 use super::name::{figure_name, fold};
@@ -19,6 +23,9 @@ use super::null_test::{self, Test};
 use super::size::COPIED_MAX;
 use super::{json, visible, volatile};
 use crate::error::{Diagnosis, Limit, sqlstate};
+
+pub(super) use aliases::rename as rename_hidden;
+pub(super) use stars::write_out as write_out_stars;
 
 /// The functions that take rows.
 const TAKE_ROWS: &[&str] = &[
@@ -45,15 +52,7 @@ pub type ColumnsOf<'c> = dyn Fn(&ObjectName) -> Option<Vec<String>> + 'c;
 pub(super) fn rewrite(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<(), Diagnosis> {
     let mut pass = WholeRows::new(columns_of);
     let _: ControlFlow<()> = VisitMut::visit(query, &mut pass);
-    if pass.is_full() {
-        return Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement names rows of relations too often")
-            .with_detail(format!(
-                "Rows may be written out as at most {WRITTEN_MAX} columns, whose names take at most {} MB.",
-                COPIED_MAX >> 20
-            ))
-            .at(Limit::Complexity));
-    }
-    Ok(())
+    pass.check()
 }
 
 /// What other passes may know of the relations of the query that they visit.
@@ -84,6 +83,15 @@ impl<'c> Relations<'c> {
     /// The columns of a relation of FROM; `None` when they are not known.
     pub(super) fn columns(&self, factor: &TableFactor) -> Option<Vec<String>> {
         self.0.source(factor).columns
+    }
+
+    /// Writes out the stars of a query that stand beside outputs of the same names.
+    ///
+    /// # Errors
+    /// 54001 beyond what may be written.
+    pub(super) fn write_out_repeated(&self, query: &mut Query) -> Result<(), Diagnosis> {
+        stars::repeated_in(&mut query.body, &self.0);
+        self.0.check()
     }
 }
 
@@ -124,19 +132,12 @@ impl VisitorMut for WholeRows<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        self.enter(query);
-        // ORDER BY stands beside the SELECT and sees its relations.
-        let scope = match query.body.as_ref() {
-            SetExpr::Select(select) => self.sources(select),
-            _ => Vec::new(),
-        };
-        self.scopes.push(scope);
+        self.open(query);
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.leave();
-        self.scopes.pop();
+        self.close();
         ControlFlow::Continue(())
     }
 
@@ -158,24 +159,12 @@ impl VisitorMut for WholeRows<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if matches!(factor, TableFactor::Derived { lateral: false, .. }) {
-            // The scopes of the SELECT and of the query that it is the body of.
-            let own = self.scopes.len().saturating_sub(2);
-            let hidden = self.scopes.iter_mut().skip(own).map(std::mem::take);
-            self.hidden.push(hidden.collect());
-        }
+        self.hide(factor);
         ControlFlow::Continue(())
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if matches!(factor, TableFactor::Derived { lateral: false, .. })
-            && let Some(hidden) = self.hidden.pop()
-        {
-            let own = self.scopes.len().saturating_sub(hidden.len());
-            for (scope, sources) in self.scopes.iter_mut().skip(own).zip(hidden) {
-                *scope = sources;
-            }
-        }
+        self.show(factor);
         ControlFlow::Continue(())
     }
 
@@ -252,6 +241,43 @@ impl WholeRows<'_> {
         self.with.truncate(self.marks.pop().unwrap_or(0));
     }
 
+    /// Enters a query with its relations, which its ORDER BY, beside the SELECT, sees too.
+    fn open(&mut self, query: &Query) {
+        self.enter(query);
+        let scope = match query.body.as_ref() {
+            SetExpr::Select(select) => self.sources(select),
+            _ => Vec::new(),
+        };
+        self.scopes.push(scope);
+    }
+
+    fn close(&mut self) {
+        self.leave();
+        self.scopes.pop();
+    }
+
+    /// Takes the relations of FROM out of sight of a subquery beside them.
+    fn hide(&mut self, factor: &TableFactor) {
+        if matches!(factor, TableFactor::Derived { lateral: false, .. }) {
+            // The scopes of the SELECT and of the query that it is the body of.
+            let own = self.scopes.len().saturating_sub(2);
+            let hidden = self.scopes.iter_mut().skip(own).map(std::mem::take);
+            self.hidden.push(hidden.collect());
+        }
+    }
+
+    /// Puts them back behind it.
+    fn show(&mut self, factor: &TableFactor) {
+        if matches!(factor, TableFactor::Derived { lateral: false, .. })
+            && let Some(hidden) = self.hidden.pop()
+        {
+            let own = self.scopes.len().saturating_sub(hidden.len());
+            for (scope, sources) in self.scopes.iter_mut().skip(own).zip(hidden) {
+                *scope = sources;
+            }
+        }
+    }
+
     /// The relation that a name means, when it means no column: one of any query around comes before every relation.
     fn relation(&self, name: &str) -> Option<&Source> {
         let is_column = |source: &Source| source.columns.iter().flatten().any(|column| column == name);
@@ -304,6 +330,20 @@ impl WholeRows<'_> {
         // A column stands there as a name and, in a row of JSON, as a text.
         let names = columns.iter().map(|column| column.len().saturating_mul(2)).fold(qualifiers, usize::saturating_add);
         self.has_room(columns.len(), names)
+    }
+
+    /// # Errors
+    /// 54001 where something had no room.
+    fn check(&self) -> Result<(), Diagnosis> {
+        if !self.is_full() {
+            return Ok(());
+        }
+        Err(Diagnosis::new(sqlstate::STATEMENT_TOO_COMPLEX, "statement names rows of relations too often")
+            .with_detail(format!(
+                "Rows may be written out as at most {WRITTEN_MAX} columns, whose names take at most {} MB.",
+                COPIED_MAX >> 20
+            ))
+            .at(Limit::Complexity))
     }
 
     fn is_full(&self) -> bool {
@@ -431,6 +471,20 @@ impl WholeRows<'_> {
         }
         Some(names)
     }
+}
+
+/// Whether there are queries inside a query.
+fn nests(query: &Query) -> bool {
+    struct Queries(usize);
+    impl Visitor for Queries {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.0 += 1;
+            if self.0 > 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    Visit::visit(query, &mut Queries(0)).is_break()
 }
 
 fn column_of(relation: &str, column: &str) -> Expr {

@@ -174,6 +174,11 @@ fn excluded(target: &Target, expr: &Expr, ordinal: usize) -> Result<Option<usize
 }
 
 impl PlannedConflict {
+    /// Whether rows that exist may get new values.
+    pub(super) fn updates(&self) -> bool {
+        !matches!(self.update, Update::Nothing)
+    }
+
     /// What is computed of rows that exist, if anything is.
     pub(super) fn computed(&self) -> Option<&Arc<PlannedUpsert>> {
         match &self.update {

@@ -20,6 +20,7 @@ use super::super::semantics::{Assigned, assign_array};
 use super::returning::{self, Around, Returning};
 use super::rows::{Common, Maker, RowForm, told};
 use super::scope::{Scope, select, whole_name};
+use super::seen::Change;
 use super::target::{Target, qualified};
 use crate::catalog::object::Objects;
 use crate::catalog::{Relation, RelationBody, SearchPath, Snapshot};
@@ -139,7 +140,8 @@ impl Condition {
         // Mistakes are told in the words for conditions; a value for each row is what is needed then.
         scope.plan(select(None, Vec::new(), vec![whole_name(&target, None)?], Some(condition.clone()))?)?;
         let kept = Expr::IsTrue(Box::new(Expr::Nested(Box::new(condition.clone()))));
-        let (outputs, _) = returning::plan(&mut scope, (&target, "COPY"), Around::default(), vec![SelectItem::UnnamedExpr(kept)])?;
+        let kept = vec![SelectItem::UnnamedExpr(kept)];
+        let (outputs, _) = returning::plan(&mut scope, (&target, Change::Added), Around::default(), kept)?;
         if !scope.parameters.into_types().is_empty() {
             return Err(Diagnosis::new(sqlstate::UNDEFINED_PARAMETER, "there is no parameter $1"));
         }

@@ -329,6 +329,11 @@ impl Bare {
 }
 
 impl PlannedInsert {
+    /// Whether rows that exist may get new values.
+    pub(super) fn updates(&self) -> bool {
+        self.conflict.as_ref().is_some_and(PlannedConflict::updates)
+    }
+
     /// What is computed of rows that exist, if anything is: they are then read, and must not change meanwhile.
     pub(super) fn computed(&self) -> Option<&Arc<PlannedUpsert>> {
         self.conflict.as_ref().and_then(PlannedConflict::computed)

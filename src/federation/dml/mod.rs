@@ -61,6 +61,7 @@ use assign::Binding;
 use returning::{Around, Returning};
 use rows::Common;
 use scope::Scope;
+use seen::Change;
 use through::Through;
 
 pub use beside::Beside;
@@ -141,6 +142,17 @@ enum Form {
     Update(update::PlannedUpdate),
     Delete(delete::PlannedDelete),
     Merge(merge::PlannedMerge),
+}
+
+impl Form {
+    /// What it does to rows that are there before.
+    fn change(&self) -> Change {
+        match self {
+            Self::Insert(insert) if !insert.updates() => Change::Added,
+            Self::Insert(_) | Self::Update(_) | Self::Merge(_) => Change::Updated,
+            Self::Delete(_) => Change::Deleted,
+        }
+    }
 }
 
 /// Plans a write, aside from the threads that serve connections. `given` are the client's parameter types; 0 or a missing entry asks for
@@ -232,7 +244,7 @@ fn plan(engine: &Engine, setting: &Setting, write: Write, given: &[u32]) -> Resu
     let (returning, columns) = match returning {
         None => (None, None),
         Some(items) => {
-            let (returning, columns) = returning::plan(&mut scope, (&target, verb), around, items)?;
+            let (returning, columns) = returning::plan(&mut scope, (&target, form.change()), around, items)?;
             (Some(Arc::new(returning)), Some(columns))
         }
     };

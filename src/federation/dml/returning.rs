@@ -22,7 +22,7 @@ use super::beside::{Beside, Found};
 use super::given::Given;
 use super::keyed::Parts;
 use super::scope::{Scope, always, column_named, select, whole_name};
-use super::seen;
+use super::seen::{self, Change};
 use super::target::Target;
 use crate::error::{Diagnosis, sqlstate};
 
@@ -81,14 +81,14 @@ pub(super) fn beside(
 /// As for a select list over the target and the tables beside it, and 0A000 for subqueries that read what the statement changes.
 pub(super) fn plan(
     scope: &mut Scope<'_>,
-    (target, verb): (&Target, &str),
+    (target, change): (&Target, Change),
     around: Around,
     items: Vec<SelectItem>,
 ) -> Result<(Returning, Vec<OutputColumn>), Diagnosis> {
     let query = query(scope, target, around, items)?;
     let planned = scope.plan(query)?;
     let (given, logical, used) = placed(&planned, target)?;
-    if let Some(read) = seen::changed(&logical, (target, verb), scope.setting).map_err(|error| diagnose(&error))? {
+    if let Some(read) = seen::changed(&logical, (target, change), scope.setting).map_err(|error| diagnose(&error))? {
         let error = unsupported(&format!("a subquery that reads {read}"));
         return Err(error.with_detail("It would see the table as it was before the statement."));
     }

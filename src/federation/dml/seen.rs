@@ -18,11 +18,20 @@ use crate::catalog::RelationBody;
 use crate::stores::Table;
 use crate::stores::schema::{Action, Division, ForeignKey, TableId, TableKind};
 
+/// What a statement does to rows that others may refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// They stay as they are.
+    Added,
+    Updated,
+    Deleted,
+}
+
 /// What a plan reads that a statement may change; `None` where it reads nothing of the kind.
 ///
 /// # Errors
 /// None that a caller can cause.
-pub(super) fn changed(plan: &LogicalPlan, (target, verb): (&Target, &str), setting: &Setting) -> Result<Option<&'static str>> {
+pub(super) fn changed(plan: &LogicalPlan, (target, change): (&Target, Change), setting: &Setting) -> Result<Option<&'static str>> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
@@ -31,7 +40,7 @@ pub(super) fn changed(plan: &LogicalPlan, (target, verb): (&Target, &str), setti
             if let Some(stored) = provider.downcast_ref::<StoredTable>()
                 && *stored.store() == target.store
             {
-                found = found.or(shown(stored.table(), (target, verb), setting));
+                found = found.or(shown(stored.table(), (target, change), setting));
             }
         }
         Ok(TreeNodeRecursion::Continue)
@@ -40,7 +49,7 @@ pub(super) fn changed(plan: &LogicalPlan, (target, verb): (&Target, &str), setti
 }
 
 /// Why the rows of a table of the same store may be among those that change.
-fn shown(table: &Table, (target, verb): (&Target, &str), setting: &Setting) -> Option<&'static str> {
+fn shown(table: &Table, (target, change): (&Target, Change), setting: &Setting) -> Option<&'static str> {
     if table.id == target.table.id {
         return Some("the changed table");
     }
@@ -56,11 +65,14 @@ fn shown(table: &Table, (target, verb): (&Target, &str), setting: &Setting) -> O
     if connector.is_some_and(|connector| connector.kind() == "postgres") && !(stands_alone(table) && stands_alone(&target.table)) {
         return Some("a table that may hold rows of the changed one");
     }
-    follows(&table.id, (target, verb), setting).then_some("a table whose rows follow the changed ones")
+    follows(&table.id, (target, change), setting).then_some("a table whose rows follow the changed ones")
 }
 
-/// Whether the rows of a table follow those of the target, also by way of others.
-fn follows(table: &TableId, (target, verb): (&Target, &str), setting: &Setting) -> bool {
+/// Whether the rows of a table follow those of the target, also by way of others. Nothing follows a row that nobody had.
+fn follows(table: &TableId, (target, change): (&Target, Change), setting: &Setting) -> bool {
+    if change == Change::Added {
+        return false;
+    }
     let relations = setting.snapshot.schemas.values().flat_map(|schema| schema.relations.values());
     let tables: Vec<&Table> = relations
         .filter_map(|relation| match &relation.body {
@@ -72,8 +84,9 @@ fn follows(table: &TableId, (target, verb): (&Target, &str), setting: &Setting) 
     loop {
         let is_next = |key: &ForeignKey| {
             // What follows a row that goes may be emptied, which is a change that others follow.
-            let is_followed = follow(key.on_update) && (verb != "DELETE" || key.references != target.table.id);
-            changed.contains(&key.references) && (is_followed || (verb == "DELETE" && follow(key.on_delete)))
+            let is_deleted = change == Change::Deleted;
+            let is_followed = follow(key.on_update) && (!is_deleted || key.references != target.table.id);
+            changed.contains(&key.references) && (is_followed || (is_deleted && follow(key.on_delete)))
         };
         let next = tables.iter().find(|table| !changed.contains(&table.id) && table.foreign_keys.iter().any(is_next));
         let Some(next) = next.map(|table| table.id.clone()) else { return changed.contains(table) };

@@ -111,15 +111,17 @@ const RELATIONS: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, c
      AND pg_catalog.current_setting('server_version_num')::int4 >= 140000 THEN c.relpages END::int8 \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
 
-/// `NOT NULL` on a foreign table is a claim that nobody checks.
+/// `NOT NULL` on a foreign table is a claim that nobody checks. A column without a default of its own has that of its domain.
 const COLUMNS: &str = "SELECT a.attrelid::int8, a.attnum::int4, a.attname::text, a.atttypid::int8, a.atttypmod, \
      a.attnotnull AND c.relkind <> 'f', \
-     pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attidentity::text, a.attgenerated::text, \
+     coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.pg_get_expr(t.typdefaultbin, 0)), \
+     a.attidentity::text, a.attgenerated::text, \
      pg_catalog.col_description(a.attrelid, a.attnum), pg_catalog.format_type(a.atttypid, a.atttypmod), \
      a.attcollation::int8, pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT') \
      FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum";
+     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+     LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typtype = 'd'";
 
 /// `indkey` counts from 0, and its tail after `indnkeyatts` columns is only carried along (INCLUDE). A table
 /// with children that inherit from it shows their rows too, which its keys say nothing about.

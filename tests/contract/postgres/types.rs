@@ -161,11 +161,14 @@ async fn values_that_no_carrier_holds_are_refused_by_name() {
 #[tokio::test]
 async fn enum_labels_and_domains_are_told() {
     let mut fixture = Fixture::new().await;
-    fixture.run("CREATE TYPE mood AS ENUM ('b', 'a'); CREATE DOMAIN short AS varchar(3) NOT NULL").await;
-    fixture.run("CREATE TABLE t (m mood, d short)").await;
+    fixture.run("CREATE TYPE mood AS ENUM ('b', 'a'); CREATE DOMAIN short AS varchar(3) NOT NULL DEFAULT 'abc'").await;
+    fixture.run("CREATE TABLE t (m mood, d short, e short DEFAULT 'own', f varchar(3))").await;
     let table = fixture.table("t").await;
     assert_eq!(table.columns[0].field.enum_labels(), Some(vec!["b".to_owned(), "a".to_owned()]));
     assert_eq!(table.columns[0].native_type, "public.mood");
     assert_eq!(table.columns[1].pg_type(), PgType::with_typmod(1043, 7));
     assert_eq!(table.columns[1].native_type, "public.short");
+    let defaults: Vec<Option<&str>> = table.columns.iter().map(|column| column.default.as_deref()).collect();
+    assert_eq!(defaults[..2], [None, Some("'abc'::character varying")], "a domain's default is that of its columns");
+    assert!(defaults[2].is_some_and(|default| default.starts_with("'own'")) && defaults[3].is_none(), "{defaults:?}");
 }

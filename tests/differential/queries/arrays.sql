@@ -54,3 +54,16 @@ SELECT json_agg(row_to_json(r)) AS a FROM (VALUES (1, NULL), (2, NULL)) r(a, b)
 SELECT upper(b) AS a, b || 'x' AS b, length(b) AS c, coalesce(b, 'none') AS d, concat('<', b, '>') AS e, b IS NULL AS f FROM (SELECT 1 AS a, NULL AS b) r
 SELECT json_object_agg(a, b) AS a FROM (SELECT 'k' AS a, NULL AS b) r
 SELECT active FROM shop.customers GROUP BY active HAVING 'gold' < ANY (array_agg(level)) OR 'silver' >= ALL (array_agg(level))
+-- Literals with bounds, which a list carries where they begin at 1.
+SELECT '[1:2]={1,2}'::int[] AS a, ' [2] = {x,"y z"}'::text[] AS b, ('[1:2]={3,4}'::int[])[2] AS c, ARRAY[1, 2] @> '[1:1]={2}' AS d
+SELECT $1::int[] AS a, $2::text[] AS b <- [1:2]={1,2} <- [+1:1]={a}
+SELECT '[1:3]={1,2}'::int[] AS a
+SELECT '[1:2]={{1},{2}}'::int[] AS a
+SELECT '[1:2]{1,2}'::int[] AS a
+SELECT '[1:2]=1,2'::int[] AS a
+SELECT '[1:]={1,2}'::int[] AS a
+SELECT '[x:2]={1,2}'::int[] AS a
+SELECT '[2:1]={}'::int[] AS a
+SELECT '[1][1][1][1][1][1][1]={1}'::int[] AS a
+SELECT '{a"b"}'::text[] AS a
+SELECT '[2:3]={1,2}'::int[] AS a

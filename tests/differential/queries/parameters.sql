@@ -82,3 +82,10 @@ SELECT id, nth_value(id, $1) OVER (ORDER BY id) AS a FROM shop.customers WHERE i
 SELECT id, ntile($1) OVER (ORDER BY id) AS a FROM shop.customers WHERE id < 9 <- \N
 SELECT id, ntile($1) OVER (ORDER BY id) AS a FROM shop.customers WHERE id < 9 <- 0
 SELECT count(*) AS n FROM (SELECT id FROM shop.customers UNION ALL SELECT id FROM crm.clients LIMIT $1 OFFSET $2) s <- 9223372036854775807 <- 5
+-- Parameters of WITH queries that nothing reads.
+WITH a AS (SELECT $1::int AS n) SELECT 1 AS n <- 5
+WITH a AS (SELECT id FROM shop.customers WHERE id = $1 LIMIT $3) SELECT $2::text AS t <- 5 <- x <- 3
+WITH a AS (SELECT $1::int AS n) SELECT $1::text AS t <- 05
+WITH b AS (SELECT $1::int AS n), a AS (SELECT $1::text AS t) SELECT n::text AS t FROM b <- 05
+WITH b AS (SELECT $2::int AS n), a AS (SELECT n + $1 AS m FROM b) SELECT $3::int AS o <- 1 <- 2 <- 3
+WITH a AS (SELECT $1 AS t) SELECT $1 AS t <- x

@@ -35,6 +35,9 @@ async fn subqueries_read_nothing_that_changes_with_the_target() {
     let emptied = || vec![named("v", vec![key("t", none, empty)]), named("u", vec![key("v", cascade, none)])];
     let delete = "DELETE FROM t RETURNING (SELECT count(*) FROM u)";
     let update = "UPDATE t SET id = 1 RETURNING (SELECT count(*) FROM u)";
+    let insert = "INSERT INTO t (id) VALUES (7) RETURNING (SELECT count(*) FROM u)";
+    let kept = "INSERT INTO t (id) VALUES (7) ON CONFLICT DO NOTHING RETURNING (SELECT count(*) FROM u)";
+    let upsert = "INSERT INTO t (id) VALUES (7) ON CONFLICT (id) DO UPDATE SET qty = 1 RETURNING (SELECT count(*) FROM u)";
     for (tables, sql, expected) in [
         (vec![named("u", Vec::new())], delete, None),
         (vec![named("u", vec![key("t", none, none)])], delete, None),
@@ -45,7 +48,12 @@ async fn subqueries_read_nothing_that_changes_with_the_target() {
         (chained(), delete, Some("0A000")),
         (chained(), update, None),
         (emptied(), delete, Some("0A000")),
-        (vec![view], delete, Some("0A000")),
+        (vec![view.clone()], delete, Some("0A000")),
+        (vec![view], insert, Some("0A000")),
+        (vec![named("u", vec![key("t", cascade, cascade)])], insert, None),
+        (vec![named("u", vec![key("t", cascade, cascade)])], kept, None),
+        (vec![named("u", vec![key("t", cascade, none)])], upsert, Some("0A000")),
+        (vec![named("u", vec![key("t", none, cascade)])], upsert, None),
     ] {
         let planned = room(tables.clone()).planned(sql).await.map(|_| ()).map_err(|error| error.sqlstate);
         assert_eq!(planned.err().as_deref(), expected, "{sql} beside {tables:?}");

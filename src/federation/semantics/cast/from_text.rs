@@ -172,7 +172,7 @@ pub(super) fn convert_list<'a>(
 
 /// Reads an array literal of one dimension (manual, "Array Value Input").
 fn read_list(text: &str, element: &Typed, explicit: bool, session: &SessionValues) -> Result<Datum<'static>, Diagnosis> {
-    let parts = split_list(text)?;
+    let parts = format::array::read(text)?;
     let mut writer = Writer::new(&element.pg_type.carrier(), parts.len()).map_err(internal)?;
     for part in parts {
         let value = match part {
@@ -184,52 +184,4 @@ fn read_list(text: &str, element: &Typed, explicit: bool, session: &SessionValue
     }
     let items: ArrayRef = writer.finish().map_err(internal)?;
     Ok(Datum::List(items))
-}
-
-/// Splits `{a,"b",NULL}` into its elements.
-pub(in super::super) fn split_list(text: &str) -> Result<Vec<Option<String>>, Diagnosis> {
-    let malformed = || Diagnosis::new(sqlstate::INVALID_TEXT_REPRESENTATION, format!("malformed array literal: \"{text}\""));
-    let trimmed = fault::trim(text);
-    let inner = trimmed.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-    let inner = inner.ok_or_else(|| malformed().with_detail("Array value must start with \"{\" or dimension information."))?;
-    let mut parts = Vec::new();
-    if fault::trim(inner).is_empty() {
-        return Ok(parts);
-    }
-    let mut letters = inner.chars();
-    let (mut part, mut quoted, mut inside) = (String::new(), false, false);
-    loop {
-        match letters.next() {
-            Some('\\') => part.push(letters.next().ok_or_else(malformed)?),
-            Some('"') => {
-                inside = !inside;
-                quoted = true;
-            }
-            Some('{' | '}') if !inside => {
-                return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "multidimensional array literals are not supported"));
-            }
-            next @ (Some(',') | None) if !inside => {
-                parts.push(finished(&part, quoted).ok_or_else(malformed)?);
-                part.clear();
-                quoted = false;
-                if next.is_none() {
-                    return Ok(parts);
-                }
-            }
-            Some(letter) => part.push(letter),
-            None => return Err(malformed()),
-        }
-    }
-}
-
-/// One element: `None` outside when it is malformed, inside when it is NULL.
-fn finished(part: &str, quoted: bool) -> Option<Option<String>> {
-    if quoted {
-        return Some(Some(part.to_owned()));
-    }
-    match fault::trim(part) {
-        "" => None,
-        word if word.eq_ignore_ascii_case("null") => Some(None),
-        word => Some(Some(word.to_owned())),
-    }
 }

@@ -24,7 +24,6 @@ use super::settings::SessionValues;
 use super::typed::{Call, Kernel, Typed, TypedFunction};
 
 pub(in crate::federation) use assign::{Assigned, assign_array, is_assignable, number_type};
-pub(super) use from_text::split_list;
 pub(super) use to_text::{cast_text, text_of};
 
 /// The carrier to which the engine's own cast converts as PostgreSQL would; `None` when it would not.

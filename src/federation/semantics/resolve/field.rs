@@ -11,9 +11,9 @@ use datafusion::logical_expr::{Expr, lit};
 use datafusion::scalar::ScalarValue;
 
 use crate::error::Diagnosis;
+use crate::format;
 use crate::pgtype::PgType;
 
-use super::super::cast::split_list;
 use super::super::datum::Datum;
 use super::super::functions::json::{make, take};
 use super::super::typed::{Call, Kernel, Typed, TypedFunction};
@@ -65,7 +65,7 @@ fn steps(name: &str, right: &Expr) -> Option<Vec<String>> {
     let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = right else { return None };
     match name {
         "operator ->>" => Some(vec![text.clone()]),
-        "operator #>>" => split_list(text).ok()?.into_iter().collect(),
+        "operator #>>" => format::array::read(text).ok()?.into_iter().collect(),
         _ => None,
     }
 }

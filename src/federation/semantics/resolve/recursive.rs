@@ -12,6 +12,7 @@ use datafusion::logical_expr::expr::{Alias, Cast};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, RecursiveQuery};
 
 use crate::error::{Diagnosis, sqlstate};
+use crate::federation::ast::visible;
 use crate::pgtype::PgType;
 
 use super::super::overload::common_type;
@@ -47,7 +48,7 @@ impl Resolver<'_> {
         let recursive_term = reading(Arc::unwrap_or_clone(recursive_term), &name, &Arc::new(Schema::new(columns)))?;
         let recursive_term = self.plan(without_casts(recursive_term)?, outer)?;
         for (place, (first, next)) in schema.fields().iter().zip(plan_schema(&recursive_term)?.fields()).enumerate() {
-            overall(&name, place + 1, &Typed::of_field(first), &Typed::of_field(next))?;
+            overall(visible(&name), place + 1, &Typed::of_field(first), &Typed::of_field(next))?;
         }
         let static_term = self.aligned(Arc::new(static_term), &schema, outer)?;
         let recursive_term = self.aligned(Arc::new(recursive_term), &schema, outer)?;
