@@ -240,11 +240,14 @@ pub fn readers_of(snapshot: &Snapshot, relation: &Relation) -> Vec<Arc<Relation>
     views.filter(|view| reads(snapshot, view).iter().any(|read| read.oid == relation.oid)).cloned().collect()
 }
 
+/// A view, and the relation that it reads.
+pub type Reader = (Arc<Relation>, Arc<Relation>);
+
 /// The views that would be gone with some relations, each after those that it stands on, with the relation that each reads.
 ///
 /// # Errors
 /// 54001 where they stand on one another too deep.
-pub fn gone_with(snapshot: &Snapshot, relations: &[Arc<Relation>]) -> Result<Vec<(Arc<Relation>, Arc<Relation>)>, Diagnosis> {
+pub fn gone_with(snapshot: &Snapshot, relations: &[Arc<Relation>]) -> Result<Vec<Reader>, Diagnosis> {
     let mut seen: BTreeSet<u32> = relations.iter().map(|relation| relation.oid).collect();
     let (mut found, mut level) = (Vec::new(), relations.to_vec());
     for _ in 0..=VIEW_DEPTH_MAX {
