@@ -56,6 +56,11 @@ async fn define_and_use(session: &Session, other: &Session) {
     session.answer("CREATE INDEX IF NOT EXISTS by_rank ON shop.clients (rank)").await;
     session.answer("DROP INDEX shop.by_rank").await;
     session.answer("DROP INDEX IF EXISTS shop.by_rank").await;
+    change_and_use(session, other).await;
+}
+
+/// The same tables under other names, with other columns and without them.
+async fn change_and_use(session: &Session, other: &Session) {
     other.answer("PREPARE seen AS SELECT name FROM shop.clients WHERE id = 1").await;
     assert_eq!(other.answer("EXECUTE seen").await, "ann");
     session.answer("ALTER TABLE shop.clients ADD COLUMN note text").await;
