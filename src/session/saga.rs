@@ -246,11 +246,12 @@ impl Recording {
     async fn seen(&self, edit: &Edit, before: Option<RecordBatch>, returned: Option<&RecordBatch>) -> Result<Seen, StoreError> {
         // Behind something that nobody can undo it makes no difference.
         let is_unknown = self.noted().is_unknown;
-        let Some((key, keys)) = inverse::keys_after(edit, returned).filter(|_| !is_unknown) else {
+        let row_key = self.connector.row_key(edit.table());
+        let Some((key, keys)) = inverse::keys_after(edit, returned, row_key).filter(|_| !is_unknown) else {
             return Ok(Seen { before, ..Seen::default() });
         };
         let after = self.read(edit, &key, &keys).await?;
-        Ok(Seen { before, keys: Some(keys), after })
+        Ok(Seen { before, keys: Some(keys), after, row_key: row_key.cloned() })
     }
 
     /// All columns of the rows of these keys. `None` where the store cannot be asked for them.
@@ -308,7 +309,7 @@ impl Recording {
     /// The same edit, which also gives the key of new rows back where its store can.
     fn with_key(&self, edit: &Edit) -> Option<Edit> {
         let Edit::Insert(insert) = edit else { return None };
-        let key = inverse::key_of(&insert.table).ok()?;
+        let key = inverse::key_of(&insert.table, self.connector.row_key(&insert.table)).ok()?;
         let mut returning = insert.returning.clone();
         let missing: Vec<usize> = key.columns.iter().copied().filter(|ordinal| !returning.contains(ordinal)).collect();
         returning.extend(missing);

@@ -34,6 +34,8 @@ pub struct Seen {
     pub keys: Option<RecordBatch>,
     /// The rows of these keys after it, with all columns of the table in their order.
     pub after: Option<RecordBatch>,
+    /// A key beside proven ones by which the store changes single rows of the table.
+    pub row_key: Option<Key>,
 }
 
 /// The statements that undo an edit that was written, in the order in which they are to run. `name` is the table as every session knows
@@ -74,11 +76,11 @@ pub fn check_references(edit: &Edit, referring: &[ForeignKey]) -> Result<(), Ref
 }
 
 /// The keys of the rows that an edit has added or changed, as they are after it and in its order, with the ordinals of their columns.
-/// `returned` are the rows that an insertion gave back. `None` where nobody could tell.
-pub fn keys_after(edit: &Edit, returned: Option<&RecordBatch>) -> Option<(Vec<usize>, RecordBatch)> {
+/// `returned` are the rows that an insertion gave back, `row_key` is as in [`key_of`]. `None` where nobody could tell.
+pub fn keys_after(edit: &Edit, returned: Option<&RecordBatch>, row_key: Option<&Key>) -> Option<(Vec<usize>, RecordBatch)> {
     let (key, places, rows): (&[usize], Vec<usize>, &RecordBatch) = match edit {
         Edit::Insert(insert) => {
-            let key = key_of(&insert.table).ok()?;
+            let key = key_of(&insert.table, row_key).ok()?;
             // The rows as they came back have the values that the store has made.
             let (ordinals, rows) = match returned {
                 Some(returned) => (&insert.returning, returned),
@@ -98,19 +100,19 @@ pub fn keys_after(edit: &Edit, returned: Option<&RecordBatch>) -> Option<(Vec<us
     Some((key.to_vec(), rows.project(&places).ok()?))
 }
 
-/// The key by which single rows of a table are named.
+/// The key by which single rows of a table are named. `row_key` is one that the store takes for that, where none is proven.
 ///
 /// # Errors
 /// It has none to rely on.
-pub fn key_of(table: &Table) -> Result<&Key, Refusal> {
+pub fn key_of<'k>(table: &'k Table, row_key: Option<&'k Key>) -> Result<&'k Key, Refusal> {
     let mut keys = table.primary_key.iter().chain(&table.unique_keys);
     let key = keys.find(|key| key.proven && !key.columns.is_empty());
-    key.ok_or_else(|| refused(&table.id.name, "the table has no key by which rows could be named"))
+    key.or(row_key).ok_or_else(|| refused(&table.id.name, "the table has no key by which rows could be named"))
 }
 
 /// Removes the rows that were added, unless somebody has changed them since.
 fn of_insert(insert: &Insert, seen: &Seen, name: &str) -> Result<Vec<String>, Refusal> {
-    let (table, key) = (&insert.table, key_of(&insert.table)?);
+    let (table, key) = (&insert.table, key_of(&insert.table, seen.row_key.as_ref())?);
     if let Some(Conflict { action: ConflictAction::Update(_), .. }) = &insert.conflict {
         return Err(refused("ON CONFLICT DO UPDATE", "nobody tells which rows were there before"));
     }
@@ -420,14 +422,14 @@ mod tests {
     /// What is seen of rows with all columns that were written by these keys.
     fn written(keys: &[i64], after: RecordBatch) -> Seen {
         let table = table(TableKind::Table);
-        Seen { before: None, keys: Some(rows(&table, &[0], vec![ids(keys)])), after: Some(after) }
+        Seen { keys: Some(rows(&table, &[0], vec![ids(keys)])), after: Some(after), ..Seen::default() }
     }
 
     #[test]
     fn rows_that_were_added_are_removed_by_the_keys_that_came_back_unless_somebody_has_changed_them_since() {
         let table = table(TableKind::Table);
         let returned = rows(&table, &[0], vec![ids(&[7, 8])]);
-        let (key, keys) = keys_after(&insert(table.clone(), None), Some(&returned)).unwrap();
+        let (key, keys) = keys_after(&insert(table.clone(), None), Some(&returned), None).unwrap();
         assert_eq!((key, &keys), (vec![0], &returned));
         // The store has made something else of the first value.
         let after = rows(&table, &[0, 1], vec![ids(&[8, 7]), names(&[Some("y"), Some("x!")])]);
@@ -438,13 +440,13 @@ mod tests {
         });
         assert_eq!(undone, expected);
         assert!(undo(&insert(table.clone(), None), &Seen::default(), &name()).is_err(), "nobody has looked");
-        assert!(keys_after(&insert(table.clone(), None), None).is_none(), "the keys are the store's own");
+        assert!(keys_after(&insert(table.clone(), None), None, None).is_none(), "the keys are the store's own");
         let gone = written(&[7, 9], rows(&table, &[0, 1], vec![ids(&[7]), names(&[None])]));
         assert!(undo(&insert(table.clone(), None), &gone, &name()).is_err(), "one of them is not there");
         let nothing = Conflict { target: ConflictTarget::Any, action: ConflictAction::Nothing };
         assert!(undo(&insert(table.clone(), Some(nothing.clone())), &seen, &name()).is_ok());
         let left_out = insert(table.clone(), Some(nothing));
-        assert!(keys_after(&left_out, Some(&returned)).is_some() && keys_after(&left_out, None).is_none());
+        assert!(keys_after(&left_out, Some(&returned), None).is_some() && keys_after(&left_out, None, None).is_none());
         assert!(undo(&left_out, &Seen::default(), &name()).is_err());
         let update = ConflictAction::Update(Vec::new());
         let changing = Conflict { target: ConflictTarget::Columns(vec![0]), action: update };
@@ -465,7 +467,7 @@ mod tests {
         };
         let before = rows(&table, &[0, 1], vec![ids(&[2, 1, 3]), names(&[Some("b"), None, Some("c")])]);
         let edit = Edit::UpdateRows(update.clone());
-        let (key, keys) = keys_after(&edit, None).unwrap();
+        let (key, keys) = keys_after(&edit, None, None).unwrap();
         assert_eq!((key, keys.column(0)), (vec![0], &ids(&[11, 2])));
         let after = rows(&table, &[0, 1], vec![ids(&[2, 11]), names(&[None, Some("it's")])]);
         let seen = Seen { before: Some(before.clone()), ..written(&[11, 2], after) };
@@ -560,6 +562,11 @@ mod tests {
         assert!(undo(&delete(&made), &before, &name()).is_err());
         let mut without = table;
         without.primary_key = None;
-        assert!(key_of(&without).is_err());
+        assert!(key_of(&without, None).is_err());
+        // One that the store relies on, though it proves nothing to a planner.
+        let key = Key { name: String::new(), columns: vec![0], proven: false };
+        without.primary_key = Some(key.clone());
+        assert!(key_of(&without, None).is_err());
+        assert_eq!(key_of(&without, Some(&key)).unwrap().columns, [0]);
     }
 }
