@@ -102,7 +102,7 @@ impl Limit {
     ];
 }
 
-/// The table and column that an error is about, as far as they are known.
+/// The table, column and row that an error is about, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Site {
     /// The store that `schema` is a name of; `None` for a name that clients know.
@@ -113,6 +113,8 @@ pub struct Site {
     pub table: Option<String>,
     /// The column.
     pub column: Option<String>,
+    /// Which of the rows that the store was given, from 0.
+    pub row: Option<u64>,
 }
 
 /// A diagnosis that owns its text: the form in which errors cross DataFusion's and Arrow's own error types.

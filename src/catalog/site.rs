@@ -89,7 +89,7 @@ mod tests {
             // Names that are told already stay.
             ("", "public", "t", Some("public")),
         ] {
-            let site = Site { store: named(store), schema: named(schema), table: named(table), column: None };
+            let site = Site { store: named(store), schema: named(schema), table: named(table), ..Site::default() };
             let placed = snapshot().placed(Diagnosis::new("23505", "no").with_site(site));
             let site = placed.site.unwrap_or_default();
             assert_eq!((site.store, site.schema.as_deref()), (None, expected), "{store}.{schema}.{table}");

@@ -40,6 +40,23 @@ impl Commitment {
     }
 }
 
+/// A statement that writes, of which the audit log is told when it has ended.
+pub(super) struct Telling {
+    audit: Arc<Audit>,
+    event: Event,
+}
+
+impl Telling {
+    /// Tells of it: its tag, or what it has failed with.
+    pub(super) async fn end(self, ended: Result<String, &Diagnosis>) {
+        let event = match ended {
+            Ok(tag) => self.event.with("tag", tag).done(),
+            Err(error) => self.event.failed(&error.sqlstate),
+        };
+        self.audit.tell(event).await;
+    }
+}
+
 impl Session {
     /// What is done with stores that cannot be committed together.
     pub(super) fn several(&self) -> Several {
@@ -148,17 +165,20 @@ impl Session {
         (store, text): (&StoreName, &str),
         ended: Result<String, &Diagnosis>,
     ) {
+        if let Some(telling) = self.telling((verb, table), (store, text)) {
+            telling.end(ended).await;
+        }
+    }
+
+    /// What the audit log will be told of a statement that writes, where it is told of writes.
+    pub(super) fn telling(&self, (verb, table): (&str, &str), (store, text): (&StoreName, &str)) -> Option<Telling> {
         let audit = &self.shared.commitment.audit;
         if !audit.tells_writes() {
-            return;
+            return None;
         }
         let event = Event::new("write").by(&self.role).process(self.process_id);
         let event = event.with("verb", verb).with("table", table).with("store", store.as_str()).with("statement", audit.text(text));
-        let event = match ended {
-            Ok(tag) => event.with("tag", tag).done(),
-            Err(error) => event.failed(&error.sqlstate),
-        };
-        audit.tell(event).await;
+        Some(Telling { audit: Arc::clone(audit), event })
     }
 
     /// Tells the audit log of a statement that defines something, whatever has become of it. `object` is its place: what it is about, as

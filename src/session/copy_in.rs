@@ -5,7 +5,8 @@
 //! ```
 //!
 //! **Invariants:** no more is kept than one batch of raw rows, its edits, one that waits and one that is written, and a row that is not
-//! whole, which counts for the memory of queries; an edit is never dropped: the client is told nothing before the last one is answered.
+//! whole, which counts for the memory of queries; an edit is never dropped: the client is told nothing before the last one is answered. The
+//! audit log is told of each COPY once, however it ends.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::commits::Telling;
 use super::output::Guard;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::Branches;
@@ -39,6 +41,8 @@ pub struct Copying {
     edits: Option<mpsc::Sender<Piece>>,
     writing: Option<OwnedTask<Result<u64, Diagnosis>>>,
     held: MemoryReservation,
+    /// Gone when the audit log has been told.
+    telling: Option<Telling>,
 }
 
 impl fmt::Debug for Copying {
@@ -62,14 +66,14 @@ impl Copying {
         loading: Loading,
         shape: (usize, bool),
         to: Destination,
-        (guard, held): (Guard, MemoryReservation),
+        (guard, held, telling): (Guard, MemoryReservation, Option<Telling>),
     ) -> Self {
         let stop = guard.stop();
         // One place: the next edit is made while one is written.
         let (edits, waiting) = mpsc::channel(1);
         let writing = OwnedTask::spawn(write(to, waiting, stop.clone()));
         let rows = RawRows::new(shape.0);
-        Self { reader, rows, loading, guard, shape, stop, edits: Some(edits), writing: Some(writing), held }
+        Self { reader, rows, loading, guard, shape, stop, edits: Some(edits), writing: Some(writing), held, telling }
     }
 
     /// How many columns a row has.
@@ -94,7 +98,11 @@ impl Copying {
     pub async fn push(&mut self, data: &[u8]) -> Result<(), Diagnosis> {
         match self.take(data).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.ended_by(error).await),
+            Err(error) => {
+                let error = self.ended_by(error).await;
+                self.tell(Err(&error)).await;
+                Err(error)
+            }
         }
     }
 
@@ -107,10 +115,12 @@ impl Copying {
             Ok(()) => self.flush().await,
             Err(error) => Err(self.loading.first_of(&self.rows, error)),
         };
-        match read {
-            Ok(()) => Ok(format!("COPY {}", self.written().await?)),
+        let ended = match read {
+            Ok(()) => self.written().await.map(|rows| format!("COPY {rows}")),
             Err(error) => Err(self.ended_by(error).await),
-        }
+        };
+        self.tell(ended.as_ref().cloned()).await;
+        ended
     }
 
     /// The error of a client that does not go on: what was at fault before comes first. Nothing is under way in the store then.
@@ -120,14 +130,24 @@ impl Copying {
             None => error,
         };
         let error = self.loading.first_of(&self.rows, error);
-        self.ended_by(error).await
+        let error = self.ended_by(error).await;
+        self.tell(Err(&error)).await;
+        error
     }
 
     /// Gives up: waits until nothing is under way in the store.
     pub async fn abandon(&mut self) {
         self.stop.cancel();
-        if let Err(error) = self.written().await {
-            tracing::debug!(sqlstate = error.sqlstate, "a COPY was given up");
+        let left = Diagnosis::new(sqlstate::QUERY_CANCELED, "a COPY was given up");
+        let error = self.written().await.err().unwrap_or(left);
+        tracing::debug!(sqlstate = error.sqlstate, "a COPY was given up");
+        self.tell(Err(&error)).await;
+    }
+
+    /// Tells the audit log how it has ended, unless that has been told.
+    async fn tell(&mut self, ended: Result<String, &Diagnosis>) {
+        if let Some(telling) = self.telling.take() {
+            telling.end(ended).await;
         }
     }
 

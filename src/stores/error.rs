@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn what_a_store_says_of_a_refused_row_reaches_the_client() {
         let named = |name: &str| Some(name.to_owned());
-        let site = Site { store: named("shop"), schema: named("public"), table: named("t"), column: named("a") };
+        let site = Site { store: named("shop"), schema: named("public"), table: named("t"), column: named("a"), row: Some(2) };
         let mut error = StoreError::remote("shop", sqlstate::NOT_NULL_VIOLATION, "no".to_owned());
         assert_eq!(Diagnosis::of(&error).site, None);
         if let StoreError::Remote { constraint, site: place, .. } = &mut error {

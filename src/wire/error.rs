@@ -153,6 +153,7 @@ mod tests {
                 schema: Some("sh\0op".to_owned()),
                 table: Some("orders".to_owned()),
                 column: Some("id".to_owned()),
+                row: Some(2),
             });
         diagnosis.constraint = Some("orders_pkey".to_owned());
         let diagnosis =

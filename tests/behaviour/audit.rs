@@ -3,11 +3,16 @@
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use tributary::server::Server;
 
 use super::eventually;
-use crate::support::proxy::{self, GUEST, OWNER, PASSWORD, Place};
+use crate::support::proxy::{self, DATABASE, GUEST, OWNER, PASSWORD, Place};
 
 const NOTES: &str = "CREATE TABLE notes (n INTEGER PRIMARY KEY, t TEXT); INSERT INTO notes VALUES (1, 'one');";
+
+const COPY: &str = "COPY notes.notes (n, t) FROM STDIN";
 
 /// The file, in which every line is one object.
 fn text(place: &Place) -> String {
@@ -87,6 +92,56 @@ async fn writes_are_written_down_with_what_they_did_and_not_with_their_values() 
     assert_eq!(writes[0]["outcome"], "done");
     assert_eq!((writes[1]["outcome"].as_str(), writes[1]["sqlstate"].as_str()), (Some("failed"), Some("23505")));
     assert!(writes[0].to_string().contains("notes") && !text(&place).contains("hunter2"), "{writes:?}");
+    server.stop().await;
+}
+
+/// The lines about writes, once there are so many.
+async fn writes(place: &Place, count: usize) -> Vec<Value> {
+    let found = async || {
+        let lines: Vec<Value> = lines(place).into_iter().filter(|line| line["event"] == "write").collect();
+        (lines.len() >= count).then_some(lines)
+    };
+    eventually("all writes", found).await
+}
+
+/// A driver that sends the data of a COPY.
+async fn driver(server: &Server) -> PgConnection {
+    let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(server.addresses()[0].port());
+    PgConnection::connect_with(&options.username(OWNER).password(PASSWORD).database(DATABASE)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_written_down_however_it_ends() {
+    let place = Place::new();
+    place.configure("audit.writes = true");
+    place.sqlite("notes", NOTES).await;
+    let server = place.serve().await;
+    let mut client = driver(&server).await;
+    let mut copy = client.copy_in_raw(COPY).await.unwrap();
+    copy.send(b"2\thunter2\n3\thunter2\n".as_slice()).await.unwrap();
+    assert_eq!(copy.finish().await.unwrap(), 2);
+    let mut copy = client.copy_in_raw(COPY).await.unwrap();
+    copy.send(b"4\thunter2\n1\thunter2\n".as_slice()).await.unwrap();
+    assert!(copy.finish().await.is_err());
+    let mut copy = client.copy_in_raw(COPY).await.unwrap();
+    copy.send(b"5\thunter2\n".as_slice()).await.unwrap();
+    copy.abort("no more").await.unwrap();
+    // One line each, in this order; then a client that is gone in the middle.
+    assert_eq!(writes(&place, 3).await.len(), 3);
+    let mut copy = client.copy_in_raw(COPY).await.unwrap();
+    copy.send(b"6\thunter2\n".as_slice()).await.unwrap();
+    drop(copy);
+    drop(client);
+    let writes = writes(&place, 4).await;
+    let told: Vec<(Option<&str>, Option<&str>, Option<&str>)> =
+        writes.iter().map(|line| (line["outcome"].as_str(), line["tag"].as_str(), line["sqlstate"].as_str())).collect();
+    let failed = |code| (Some("failed"), None, Some(code));
+    assert_eq!(told, [(Some("done"), Some("COPY 2"), None), failed("23505"), failed("57014"), failed("57014")]);
+    let is_told = |line: &Value| {
+        let [role, verb, table, store] = ["role", "verb", "table", "store"].map(|key| line[key].as_str());
+        (role, verb, table, store) == (Some(OWNER), Some("COPY"), Some("notes"), Some("notes"))
+    };
+    assert!(writes.iter().all(is_told) && !text(&place).contains("hunter2"), "{writes:?}");
     server.stop().await;
 }
 

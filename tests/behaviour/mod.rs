@@ -15,6 +15,7 @@ mod errors;
 mod fast_path_postgres;
 mod generic_plans;
 mod injection;
+mod loads_of_postgres;
 mod locks;
 mod lookups;
 mod outages;

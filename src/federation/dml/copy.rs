@@ -396,11 +396,17 @@ impl Piece {
         if error.sqlstate == sqlstate::QUERY_CANCELED {
             return error;
         }
-        let context = match self.null_of(&error).and_then(|row| self.lines.get(row)) {
+        let context = match self.row_of(&error).or_else(|| self.null_of(&error)).and_then(|row| self.lines.get(row)) {
             Some(line) => in_line(&self.relation, *line),
             None => in_lines(&self.relation, *first, *last),
         };
         error.with_context(context)
+    }
+
+    /// The row that the store itself has named.
+    fn row_of(&self, error: &Diagnosis) -> Option<usize> {
+        let row = usize::try_from(error.site.as_ref()?.row?).ok()?;
+        (row < self.lines.len()).then_some(row)
     }
 
     /// The row whose NULL a store has refused: the first one with a NULL in the column that it names.

@@ -61,7 +61,8 @@ pub(super) async fn begin(session: &mut Session, text: &Arc<str>, asked: &CopyIn
     let reader = Reader::new(&name, wanted, asked.layout.clone());
     let to = Destination { branch, store, branches: Arc::new(branches) };
     let held = shared.engine.reservation("rows of a COPY");
-    Ok(Execution::CopyIn(Box::new(Copying::begin(reader, loading, shape, to, (guard, held)))))
+    let telling = session.telling(("COPY", name.as_str()), (&to.store, &**text));
+    Ok(Execution::CopyIn(Box::new(Copying::begin(reader, loading, shape, to, (guard, held, telling)))))
 }
 
 /// The columns that are read, with what the options say of them.

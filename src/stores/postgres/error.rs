@@ -48,10 +48,30 @@ pub(super) fn running(store: &StoreName, error: &sqlx::Error) -> StoreError {
     }
 }
 
+/// A failure of a COPY into a table of this name, with the row of the data at which the server was.
+pub(super) fn copying(store: &StoreName, error: &sqlx::Error, table: &str) -> StoreError {
+    let mut failure = running(store, error);
+    if let StoreError::Remote { site, .. } = &mut failure
+        && let sqlx::Error::Database(said) = error
+        && let Some(place) = said.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::r#where)
+        && let Some(row) = row_in(place, table)
+    {
+        site.get_or_insert_default().row = Some(row);
+    }
+    failure
+}
+
+/// The row that the context of an error names, from 0: `COPY t, line 3, column a`. The words may be in any language.
+fn row_in(context: &str, table: &str) -> Option<u64> {
+    let place = context.lines().find_map(|line| line.strip_prefix("COPY ")?.strip_prefix(table)?.strip_prefix(", "))?;
+    let mut numbers = place.split(|letter: char| !letter.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    numbers.next()?.parse::<u64>().ok()?.checked_sub(1)
+}
+
 /// The table or column that an error is about.
 fn site(said: &PgDatabaseError) -> Option<Site> {
     let [schema, table, column] = [said.schema(), said.table(), said.column()].map(|name| name.map(str::to_owned));
-    (schema.is_some() || table.is_some() || column.is_some()).then_some(Site { store: None, schema, table, column })
+    (schema.is_some() || table.is_some() || column.is_some()).then_some(Site { schema, table, column, ..Site::default() })
 }
 
 /// Class 57P: shutdown, crash recovery, start-up, idle-session timeout; class 08: the connection itself.
@@ -122,4 +142,27 @@ pub(super) fn value(store: &StoreName, table: &str, column: &str, broken: Broken
 pub(super) fn deadline(store: &StoreName, limit: Duration, waiting_for: &'static str) -> StoreError {
     let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     StoreError::Deadline { store: store.to_string(), limit_ms, waiting_for }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_of_a_copy_is_read_from_its_context() {
+        let rows = [
+            ("COPY t, line 3", Some(2)),
+            ("COPY t, line 12, column a: \"7\"", Some(11)),
+            ("COPY t, Zeile 1, Spalte a", Some(0)),
+            ("PL/pgSQL function f() line 9 at RAISE\nCOPY t, line 4: \"1\\t2\"", Some(3)),
+            ("COPY tt, line 3", None),
+            ("COPY t, line 0", None),
+            ("COPY t, line", None),
+            ("SQL statement \"SELECT 1\"", None),
+        ];
+        for (context, expected) in rows {
+            assert_eq!(row_in(context, "t"), expected, "{context}");
+        }
+        assert_eq!(row_in("COPY it's 5, line 8", "it's 5"), Some(7));
+    }
 }

@@ -498,7 +498,7 @@ impl Lease {
     /// # Errors
     /// [`StoreError::ConnectionLost`] when the lease has already been given back.
     pub(super) fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
-        self.state = State::Running;
+        self.state = if self.open.is_some() { State::Running } else { State::Broken };
         match &mut self.open {
             Some(open) => Ok(&mut open.connection),
             None => {
@@ -506,6 +506,18 @@ impl Lease {
                 Err(StoreError::ConnectionLost { store, reason: "It has been given back.".to_owned() })
             }
         }
+    }
+
+    /// Gives the connection up in the middle of what it does: its session is ended, and nothing more goes over it.
+    pub(super) fn abandon(&mut self) {
+        self.state = State::Running;
+        drop(self.open.take().map(|open| self.moved(open)));
+        self.state = State::Broken;
+    }
+
+    fn moved(&mut self, open: Open) -> Self {
+        let (pool, permit) = (self.pool.clone(), self.permit.take());
+        Self { pool, open: Some(open), permit, state: self.state, reused: self.reused, rested: self.rested }
     }
 
     /// Says what state the connection is in now that its answers have been read to the end.
@@ -570,14 +582,7 @@ impl Drop for Lease {
                 }
             }
             State::Transaction | State::Running => {
-                let lease = Lease {
-                    pool: self.pool.clone(),
-                    open: Some(open),
-                    permit: self.permit.take(),
-                    state: self.state,
-                    reused: self.reused,
-                    rested: self.rested,
-                };
+                let lease = self.moved(open);
                 // A full or ended caretaker gives the lease back: it is closed here, and the server stops at its next write.
                 if let Err(refused) = self.pool.0.returns.try_send(lease) {
                     let mut lease = refused.into_inner();

@@ -5,6 +5,7 @@ mod failures;
 mod fragments;
 mod keys;
 mod ledger;
+mod loads;
 mod prepared;
 mod ranges;
 mod reaching;

@@ -54,7 +54,7 @@ pub(super) fn unfit(shared: &Shared, table: &Table, column: &Column, fault: Faul
         return StoreError::Value { store, table, column, sqlstate: fault.sqlstate, rule: fault.rule };
     }
     let id = table.id.clone();
-    let site = Site { store: None, schema: Some(id.namespace), table: Some(id.name), column: Some(name.to_owned()) };
+    let site = Site { schema: Some(id.namespace), table: Some(id.name), column: Some(name.to_owned()), ..Site::default() };
     StoreError::Remote {
         store,
         sqlstate: fault.sqlstate.to_owned(),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Edit → statement (one INSERT, UPDATE or DELETE; rows as texts in parameters) → run → how many rows, and those of RETURNING
+//!     copy_in        the COPY that long insertions are in a transaction, once the table is known to hold still
 //!     once           a statement that the server commits by itself; a transaction around one that gives rows back
 //!     transaction    BEGIN … COMMIT on one connection, with savepoints; scans in it are cursors
 //!     prepared       PREPARE TRANSACTION in the place of COMMIT, and what comes of it
@@ -11,6 +12,8 @@
 //! edit is asked to end by a request to the server, and its real answer is waited for; a lost answer to what commits is
 //! [`StoreError::OutcomeUnknown`]. A value reaches a column by assignment, which fails where a cast would cut.
 
+mod copy_in;
+mod copy_rows;
 mod cursor;
 mod once;
 mod prepared;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! no rows in parameters, none back    one message; the answer is the count
+//! rows of a COPY                      the statement, the data, their end (`copy_in`)
 //! else                                prepared (and kept), the types of what comes back are looked at, then executed
 //! told to stop, or too late           pg_cancel_backend over another connection, again and again, until there is an answer
 //! ```
@@ -31,6 +32,7 @@ use super::super::error;
 use super::super::job::{Item, Job};
 use super::super::pool::{Lease, State};
 use super::super::scan::{Cells, cells, finish};
+use super::copy_in;
 use super::statement::{Parameters, Returned, Statement};
 use crate::error::sqlstate;
 use crate::pgtype::PgType;
@@ -63,7 +65,7 @@ enum Told {
 }
 
 /// What sending comes to besides an answer.
-enum Problem {
+pub(super) enum Problem {
     /// Of the connection or the server, before the statement was executed.
     Early(sqlx::Error),
     /// Of the connection or the server, afterwards.
@@ -208,7 +210,11 @@ impl Statement {
     async fn send(&self, connection: &mut PgConnection) -> Result<Edited, Problem> {
         let text = AssertSqlSafe(Arc::clone(&self.text));
         let Some(returned) = &self.returned else {
-            let rows = match self.parameters {
+            let rows = match &self.parameters {
+                Parameters::Load(load) => {
+                    let rows = copy_in::send(connection, self, load).await?;
+                    return Ok(Edited { rows, returned: None });
+                }
                 Parameters::None => gather(Executor::fetch_many(connection, sqlx::raw_sql(text)), &mut None).await,
                 Parameters::Row(_) | Parameters::Columns(_) => {
                     let prepared = Executor::prepare(&mut *connection, text.into_sql_str()).await.map_err(Problem::Early)?;
@@ -232,7 +238,7 @@ impl Statement {
     fn arguments(&self) -> Result<PgArguments, sqlx::Error> {
         let mut arguments = PgArguments::default();
         match &self.parameters {
-            Parameters::None => {}
+            Parameters::None | Parameters::Load(_) => {}
             Parameters::Row(texts) => {
                 for text in texts {
                     arguments.add(text.as_deref()).map_err(sqlx::Error::Encode)?;
@@ -247,9 +253,17 @@ impl Statement {
         Ok(arguments)
     }
 
+    /// Whether it is a COPY.
+    pub(super) fn is_load(&self) -> bool {
+        matches!(self.parameters, Parameters::Load(_))
+    }
+
     /// What a failure of the server or the connection means. `gone` is what a lost connection means.
     fn failure(&self, problem: &sqlx::Error, (inner, told): (&Inner, Option<Told>), gone: fn(StoreError) -> Failure) -> Failure {
-        let error = error::running(&self.store, problem);
+        let error = match &self.parameters {
+            Parameters::Load(_) => error::copying(&self.store, problem, &self.table.id.name),
+            _ => error::running(&self.store, problem),
+        };
         let is_cancelled = matches!(&error, StoreError::Remote { sqlstate, .. } if sqlstate == sqlstate::QUERY_CANCELED);
         match told {
             _ if matches!(error, StoreError::ConnectionLost { .. }) => gone(error),

@@ -3,6 +3,7 @@
 //! ```text
 //! one new row    INSERT INTO t (a, …) VALUES ($1::text::int4, …)
 //! more           INSERT INTO t (a, …) SELECT v0.c0::int4, … FROM unnest($1::text[], …) WITH ORDINALITY AS v0 (c0, …, n)
+//! many more      COPY t (a, …) FROM STDIN, in a transaction (`copy_in`)
 //! rows by key    UPDATE t AS t0 SET a = v0.c1::int4 FROM unnest(…) … WHERE t0.k = v0.c0::int4 RETURNING …, v0.n
 //! whole forms    as fragments are written, with literals
 //! ```
@@ -28,6 +29,7 @@ use super::super::super::value::Value;
 use super::super::fragment::Postgres;
 use super::super::job::Job;
 use super::super::types::Form;
+use super::copy_in::Load;
 use crate::error::sqlstate;
 use crate::pgtype::{PgType, builtin};
 
@@ -44,8 +46,8 @@ pub(super) struct Statement {
     pub defines: bool,
 }
 
-/// What is bound.
-#[derive(Debug, PartialEq, Eq)]
+/// What is bound, or sent behind the statement.
+#[derive(Debug, PartialEq)]
 pub(super) enum Parameters {
     /// Nothing.
     None,
@@ -53,6 +55,8 @@ pub(super) enum Parameters {
     Row(Vec<Option<String>>),
     /// Rows: an array of texts for each column.
     Columns(Vec<Vec<Option<String>>>),
+    /// Rows: the data of a COPY.
+    Load(Load),
 }
 
 /// What the rows of the answer hold.

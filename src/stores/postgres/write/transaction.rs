@@ -27,6 +27,7 @@ use super::super::branch::Inner;
 use super::super::error;
 use super::super::job::Job;
 use super::super::pool::{Lease, State};
+use super::copy_in::{Copying, Inserted};
 use super::once::unknown;
 use super::run::{Failure, cancel, drain, run};
 use super::statement::Statement;
@@ -55,6 +56,8 @@ pub(super) struct Line {
     has_failed: bool,
     /// Savepoints, and whether something had been written before them.
     savepoints: Vec<(u32, bool)>,
+    /// Tables that hold still.
+    pub(super) inserted: Inserted,
     /// What is left of one that is prepared: the connection, which is in no transaction any more, and the name.
     pub(super) prepared: Option<(Lease, BranchId)>,
 }
@@ -62,7 +65,7 @@ pub(super) struct Line {
 impl Line {
     /// That of a connection in a transaction.
     pub(super) fn of(lease: Option<Lease>) -> Self {
-        Self { lease, has_failed: false, savepoints: Vec::new(), prepared: None }
+        Self { lease, has_failed: false, savepoints: Vec::new(), inserted: Inserted::default(), prepared: None }
     }
 }
 
@@ -117,7 +120,14 @@ impl Transaction {
     /// # Errors
     /// What the server answered.
     pub(in super::super) async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
-        self.send(&Statement::of(edit)?, stop).await
+        let mut line = self.ready().await?;
+        let statement = match self.copying(&mut line, edit).await? {
+            Some(copy) => copy,
+            None => Statement::of(edit)?,
+        };
+        let edited = self.send(&mut line, &statement, stop).await?;
+        line.inserted.note(edit);
+        Ok(edited)
     }
 
     /// Empties tables.
@@ -126,17 +136,24 @@ impl Transaction {
     /// What the server answered.
     pub(in super::super) async fn truncate(&self, truncate: &Truncate, stop: &CancellationToken) -> Result<(), StoreError> {
         match Statement::truncating(truncate) {
-            Some(statement) => self.send(&statement, stop).await.map(drop),
+            Some(statement) => {
+                let mut line = self.ready().await?;
+                self.send(&mut line, &statement, stop).await.map(drop)
+            }
             None => Ok(()),
         }
     }
 
-    async fn send(&self, statement: &Statement, stop: &CancellationToken) -> Result<Edited, StoreError> {
-        let mut line = self.ready().await?;
+    async fn send(&self, line: &mut Line, statement: &Statement, stop: &CancellationToken) -> Result<Edited, StoreError> {
         self.has_written.store(true, Ordering::Release);
         line.has_failed = true;
         let lease = line.lease.as_mut().ok_or_else(|| self.ended())?;
-        let outcome = Box::pin(run(&self.inner, lease, statement, stop, State::Transaction)).await;
+        let outcome = if statement.is_load() {
+            let copying = Copying(lease);
+            Box::pin(run(&self.inner, &mut *copying.0, statement, stop, State::Transaction)).await
+        } else {
+            Box::pin(run(&self.inner, lease, statement, stop, State::Transaction)).await
+        };
         line.has_failed = outcome.is_err();
         outcome.map_err(|failure| match failure {
             Failure::Unsent(error) | Failure::Refused(error) | Failure::Lost(error) => error,
@@ -165,6 +182,7 @@ impl Transaction {
             left.numbers.clear();
             left.turns += 1;
         }
+        line.inserted.forget();
         self.say(&mut line, &format!("ROLLBACK TO SAVEPOINT s{id}")).await?;
         line.has_failed = false;
         if let Some(place) = line.savepoints.iter().rposition(|(known, _)| *known == id) {
