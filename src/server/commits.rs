@@ -121,6 +121,7 @@ pub(super) struct Commits {
     coordinator: Arc<Coordinator>,
     audit: Arc<Audit>,
     own: Arc<ArcSwap<Own>>,
+    lock_wait: Option<Duration>,
     wakes: Option<mpsc::Receiver<()>>,
     tasks: TaskSet,
 }
@@ -137,7 +138,8 @@ impl Commits {
         let (wake, wakes) = mpsc::channel(1);
         let coordinator = Coordinator::new(log.journal(), Arc::default(), points(), wake);
         let own = Arc::new(ArcSwap::from_pointee(own_of(config.stores.iter().map(|store| &store.entry))));
-        Ok(Self { log, coordinator, audit, own, wakes: Some(wakes), tasks: TaskSet::new() })
+        let lock_wait = config.settings.lock_wait;
+        Ok(Self { log, coordinator, audit, own, lock_wait, wakes: Some(wakes), tasks: TaskSet::new() })
     }
 
     /// Gives new connectors their numbers, before they are served.
@@ -162,7 +164,7 @@ impl Commits {
     /// What sessions commit with.
     pub(super) fn commitment(&self) -> Commitment {
         let (coordinator, audit, own) = (Arc::clone(&self.coordinator), Arc::clone(&self.audit), Arc::clone(&self.own));
-        Commitment { coordinator, audit, own }
+        Commitment { coordinator, audit, own, lock_wait: self.lock_wait }
     }
 
     /// Where everybody tells what was done.

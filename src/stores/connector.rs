@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -25,6 +26,7 @@ use super::value::Value;
 use crate::format::Format;
 use crate::options::{OptionSpec, Problem, Secrets};
 
+pub use super::capabilities::{Capabilities, KEYS_EACH, PoolUse};
 pub use super::purpose::{GATHER_BYTES_MAX, Purpose, Serial, WriteIsolation};
 
 /// The name of a store, which is also its SQL schema: the file name of `stores/<name>.toml`.
@@ -196,6 +198,16 @@ pub trait Connector: Any + fmt::Debug + Send + Sync {
     /// [`StoreError::Unreachable`], or what the store answered.
     async fn open(&self, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError>;
 
+    /// [`Connector::open`] of a branch that waits for locks for so long at most, also when it opens ([`Branch::wait_for_locks`]).
+    ///
+    /// # Errors
+    /// As [`Connector::open`].
+    async fn open_waiting(&self, purpose: Purpose, limit: Option<Duration>) -> Result<Arc<dyn Branch>, StoreError> {
+        let branch = self.open(purpose).await?;
+        branch.wait_for_locks(limit);
+        Ok(branch)
+    }
+
     /// Prepares `scan` for being run again and again with other values: its filter compares columns with values of their types, and
     /// what is kept holds for all values of these types. Its rows come in `formats`, one for each column of the scan. Pure: no
     /// network. `None` when the store has no shorter way to such rows than [`Branch::scan`].
@@ -319,26 +331,6 @@ pub trait Connector: Any + fmt::Debug + Send + Sync {
     async fn close(&self);
 }
 
-/// How the connections of a store are used, all its pools together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolUse {
-    /// Connections that are lent out.
-    pub in_use: u64,
-    /// The most that may be.
-    pub most: u64,
-    /// How often somebody has had to wait for one since the connector was made.
-    pub waits: u64,
-}
-
-impl PoolUse {
-    /// Two pools together.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        let [in_use, most, waits] = [self.in_use + other.in_use, self.most + other.most, self.waits + other.waits];
-        Self { in_use, most, waits }
-    }
-}
-
 /// One consistent view of one store: autocommit for a statement, or the session's transaction on that store.
 ///
 /// Dropping the last handle ends it without committing; connections whose state is unknown are closed, never pooled.
@@ -434,6 +426,11 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
     ) -> Result<BatchStream, StoreError> {
         let _ = (table, lock, order, limits);
         Err(StoreError::Unsupported { store: scan.store.to_string(), feature: "row locks" })
+    }
+
+    /// Its statements from now on wait for locks for so long at most (then 55P03), or for as long as the store says by itself.
+    fn wait_for_locks(&self, limit: Option<Duration>) {
+        let _ = limit;
     }
 
     /// Marks a state to come back to. A branch that takes no edits has nothing to undo.
@@ -581,27 +578,4 @@ impl Default for ScanLimits {
     fn default() -> Self {
         Self { batch_rows: 8192, batch_bytes: 4 << 20 }
     }
-}
-
-/// The keys of one statement that every store takes: a parameter for each, of which SQLite has 32,766 and MySQL 65,535.
-pub const KEYS_EACH: usize = 10_000;
-
-/// What a store can do, as the contract suite checks it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    /// All scans of one statement can see one state.
-    pub statement_snapshot: bool,
-    /// A transaction of this store can be prepared and committed later.
-    pub prepare: bool,
-    /// The store can run `LIKE` on text with Postgres semantics.
-    pub like: bool,
-    /// Documents with nested fields.
-    pub documents: bool,
-    /// A running query can be stopped from outside.
-    pub cancel: bool,
-    /// How many values of keys of a join one statement may carry, at least [`KEYS_EACH`]: of one column a value for each key, of several
-    /// as many as there are columns. It is worth to say more where a
-    /// list costs the store a look into a hash table for each row that it reads: rows that meet nothing are then dropped where they are,
-    /// for a few bytes a key, instead of being sent.
-    pub keys_max: usize,
 }

@@ -15,6 +15,7 @@
 //! line in [`KINDS`].
 
 mod builders;
+mod capabilities;
 pub mod cell;
 pub mod change;
 pub mod collation;

@@ -19,7 +19,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::select::{described, is_as_told};
-use super::transaction::{begin_implicit, default_modes};
+use super::transaction::{begin_implicit, own_block};
 use super::{Bound, call};
 use crate::catalog::{QualifiedName, Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
@@ -36,6 +36,7 @@ use crate::session::saga::{self, Recording};
 use crate::session::statement::{Kind, fold};
 use crate::session::transaction::Block;
 use crate::session::{Session, Shared};
+use crate::stores::lock::LockWaits;
 use crate::stores::{Branch, Edit, Edited, StoreError, StoreName};
 use crate::write::access::{self, Asked};
 use crate::write::run::{self, Observer, Outcome};
@@ -108,7 +109,7 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
     let ended = match session.writing_block() {
         Some(block) => Box::pin(asked.run_in(block, &shared, (&attempt, Ending::OfBlock))).await,
         None => {
-            let mut own = Block::new(default_modes(session)?, setting.now);
+            let mut own = own_block(session, setting.now)?;
             let is_apart = own.modes.isolation.is_repeatable() || attempt.has_key();
             let ending = if is_apart { Ending::Own } else { Ending::OwnOrOnce };
             let ended = Box::pin(asked.run_in(&mut own, &shared, (&attempt, ending))).await;
@@ -275,7 +276,7 @@ impl Running<'_> {
             Work::Nothing => (Outcome::default(), Some(Vec::new())),
             Work::Edit(edit) => {
                 if ending == Ending::OwnOrOnce {
-                    return self.run_once(*edit, watch).await;
+                    return self.run_once(*edit, watch, writers.waits()).await;
                 }
                 let branch = self.guard.run(writers.open(&target.store)).await??;
                 let through = self.through(&branch);
@@ -321,8 +322,9 @@ impl Running<'_> {
     }
 
     /// Sends an edit that its store commits by itself; it gives back a number only, so that nothing can fail afterwards.
-    async fn run_once(&self, edit: Edit, watch: Watch<'_>) -> Result<Answer, Diagnosis> {
+    async fn run_once(&self, edit: Edit, watch: Watch<'_>, waits: LockWaits) -> Result<Answer, Diagnosis> {
         let writers = Writers::once(&self.setting.snapshot);
+        writers.wait_for_locks(waits);
         let branch = self.guard.run(writers.open(&self.planned.target.store)).await??;
         let outcome = self.send(&branch, stream::iter([Ok(edit)]).boxed(), &watch).await?;
         Ok(Answer { rows: outcome.rows, returned: None, kept: watch.kept, undo: None, is_once: true })
