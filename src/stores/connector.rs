@@ -429,9 +429,7 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
     }
 
     /// Its statements from now on wait for locks for so long at most (then 55P03), or for as long as the store says by itself.
-    fn wait_for_locks(&self, limit: Option<Duration>) {
-        let _ = limit;
-    }
+    fn wait_for_locks(&self, _limit: Option<Duration>) {}
 
     /// Marks a state to come back to. A branch that takes no edits has nothing to undo.
     ///
