@@ -163,7 +163,7 @@ impl Sending<'_> {
         sent.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         // Whoever has read it cannot be made to forget it.
         block.undone.wrote(self.store, since, None)?;
-        block.keyed.answered(attempt.hash(), "CALL")
+        block.keyed.answered(attempt.hash(), "CALL", None)
     }
 }
 

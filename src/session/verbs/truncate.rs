@@ -213,7 +213,7 @@ impl Work<'_> {
         let ran = self.run(&writers, &branches).await;
         ran.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         block.undone.wrote(&store, since, None)?;
-        block.keyed.answered(attempt.hash(), VERB)
+        block.keyed.answered(attempt.hash(), VERB, None)
     }
 
     async fn run(self, writers: &Arc<Writers>, branches: &Branches) -> Result<(), Diagnosis> {

@@ -39,6 +39,7 @@ use crate::session::{Session, Shared};
 use crate::stores::lock::LockWaits;
 use crate::stores::{Branch, Edit, Edited, StoreError, StoreName};
 use crate::write::access::{self, Asked};
+use crate::write::kept::{KeptRows, Told};
 use crate::write::run::{self, Observer, Outcome};
 
 /// The savepoint to which a statement comes back that has lost a race; those of the client have smaller numbers.
@@ -99,7 +100,6 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
     let shared = Arc::clone(&session.shared);
     let planned = guard.run(current_plan(session, &shared.engine, &setting, text, (write, bound))).await??;
     if planned.columns.is_some() {
-        session.check_repeatable("RETURNING")?;
         begin_implicit(session)?;
     }
     let attempt = session.attempt(text, bound, setting.now)?;
@@ -125,7 +125,12 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
     session.tell_write((write.verb(), relation.name.as_str()), (&store, &**text), told).await;
     Ok(match ended? {
         Ended::Ran(answer) => answer.into_execution(session, planned, guard),
-        Ended::Repeated(tag) => Execution::Done(tag),
+        Ended::Repeated(tag, None) => Execution::Done(tag),
+        Ended::Repeated(_, Some(returned)) => {
+            let kept = shared.engine.reservation("rows that are given again");
+            let answer = Answer { rows: 0, returned: Some(returned), kept, undo: None, is_once: false };
+            answer.into_execution(session, planned, guard)
+        }
     })
 }
 
@@ -133,8 +138,8 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
 enum Ended {
     /// It was made.
     Ran(Answer),
-    /// It had been made before, and was answered so.
-    Repeated(String),
+    /// It had been made before, and was answered so, with these rows.
+    Repeated(String, Option<Returned>),
 }
 
 impl Ended {
@@ -142,7 +147,7 @@ impl Ended {
     fn tag(&self, planned: &PlannedWrite) -> String {
         match self {
             Self::Ran(answer) => format!("{} {}", tag_of(planned.verb()), answer.rows),
-            Self::Repeated(tag) => tag.clone(),
+            Self::Repeated(tag, _) => tag.clone(),
         }
     }
 }
@@ -251,16 +256,45 @@ impl Running<'_> {
         let store = &self.planned.target.store;
         let (writers, branches) = block.write_branches(store, &self.setting.snapshot, shared).await?;
         let since = block.savepoints_asked();
-        if let Some(tag) = block.admit(attempt, store, &writers, shared).await? {
+        if let Some(answered) = block.admit(attempt, store, &writers, shared).await? {
             block.undone.repeated(store, since);
-            return Ok(Ended::Repeated(tag));
+            return Ok(Ended::Repeated(answered.tag, self.given_before(answered.rows.as_ref())?));
         }
         let ran = Box::pin(self.run(&writers, branches, ending)).await;
         let mut answer = ran.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         block.undone.wrote(store, since, answer.undo.take())?;
+        let rows = if attempt.has_key() { self.kept_rows(&answer) } else { Ok(None) };
+        let rows = rows.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         let ended = Ended::Ran(answer);
-        block.keyed.answered(attempt.hash(), &ended.tag(self.planned))?;
+        block.keyed.answered(attempt.hash(), &ended.tag(self.planned), rows)?;
         Ok(ended)
+    }
+
+    /// What the client is told of the columns of RETURNING.
+    fn told(&self) -> Option<Vec<Told>> {
+        let columns = self.planned.columns.as_ref()?;
+        Some(columns.iter().map(|column| (column.name.clone(), column.pg_type.oid, column.pg_type.typmod)).collect())
+    }
+
+    /// The rows of RETURNING, as they are given again.
+    fn kept_rows(&self, answer: &Answer) -> Result<Option<KeptRows>, Diagnosis> {
+        let told = self.told().zip(answer.returned.as_ref());
+        told.map(|(told, returned)| KeptRows::of(told, &returned.schema, &returned.batches)).transpose()
+    }
+
+    /// The rows that were given when the statement was sent before.
+    fn given_before(&self, rows: Option<&KeptRows>) -> Result<Option<Returned>, Diagnosis> {
+        match (rows, self.told()) {
+            (None, None) => Ok(None),
+            (Some(rows), told) => {
+                let (schema, batches) = rows.read(&told.unwrap_or_default())?;
+                Ok(Some(Returned { schema, batches }))
+            }
+            (None, Some(_)) => {
+                let message = "the rows that the statement gave back are not kept with the idempotency key";
+                Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message))
+            }
+        }
     }
 
     /// Does everything up to the commit.
