@@ -8,6 +8,7 @@
 
 mod commits;
 mod observed;
+mod reloads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -23,8 +24,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::commits::{Changes, Commits};
+use self::commits::Commits;
 use self::observed::{Observed, Running, start_http};
+use self::reloads::{Changes, Files};
 use crate::address::{self, BindError};
 use crate::catalog::discover::{Refusal, SystemRelation, ViewSource};
 use crate::catalog::kept::KeptView;
@@ -123,6 +125,8 @@ pub struct Server {
     settings: Settings,
     catalog: Arc<Catalog>,
     roles: Arc<ArcSwap<Roles>>,
+    /// What is served, as far as files say it.
+    files: ArcSwap<Files>,
     addresses: Vec<SocketAddr>,
     http: Option<SocketAddr>,
     shutdown: CancellationToken,
@@ -175,8 +179,9 @@ impl Server {
         // Set once, here: nobody else has the cell.
         let _ = observed.running.set(running);
         let replaced = look_after(&catalog, &memory, (reports, config.settings.limits.drain_grace), &mut tasks);
+        let files = ArcSwap::from_pointee(Files::of(&config));
         let Config { directory, settings, .. } = config;
-        Ok(Self { directory, settings, catalog, roles, addresses, http, shutdown, tasks, replaced, commits, memory })
+        Ok(Self { directory, settings, catalog, roles, files, addresses, http, shutdown, tasks, replaced, commits, memory })
     }
 
     /// Where the Postgres protocol is served.
@@ -202,12 +207,13 @@ impl Server {
     /// # Errors
     /// Every problem found; the running configuration stays then.
     pub async fn reload(&self) -> Result<Vec<&'static str>, ServerError> {
-        let (roles, stores) = (self.roles.load_full(), self.store_names());
+        let (roles, stores, files) = (self.roles.load_full(), self.store_names(), self.files.load_full());
         let outcome = Box::pin(self.read_again()).await;
-        let changes = outcome
-            .as_ref()
-            .map(|keys| Changes::of_roles(&roles, &self.roles.load()).and_stores(&stores, &self.store_names(), keys));
-        commits::tell_reload(self.commits.audit(), changes).await;
+        let changes = outcome.as_ref().map(|keys| {
+            let changes = Changes::of_roles(&roles, &self.roles.load()).and_stores(&stores, &self.store_names(), keys);
+            changes.and_files(&files, &self.files.load())
+        });
+        reloads::tell_reload(self.commits.audit(), changes).await;
         outcome
     }
 
@@ -220,6 +226,7 @@ impl Server {
         let replaced = self.catalog.replace(stores, config.views.clone()).await.map_err(refused)?;
         // Nothing can fail any more, and nothing is waited for between the swaps.
         self.roles.store(Arc::new(config.settings.roles.clone()));
+        self.files.store(Arc::new(Files::of(&config)));
         self.commits.replace(&entries(&config));
         // Nobody receives any more when the server is stopping, which ends all connections.
         self.replaced.send(replaced).await.ok();

@@ -33,6 +33,7 @@ use std::path::PathBuf;
 pub use load::load;
 pub use settings::{Limits, Settings, Tls};
 pub use state::{State, StateError};
+pub use store::Fingerprint;
 
 use crate::catalog::discover::{StoreEntry, ViewSource};
 use crate::stores::StoreName;
@@ -63,6 +64,8 @@ pub struct StoreConfig {
     pub entry: StoreEntry,
     /// How the connection to a store on another machine is encrypted, in the words of the kind's option `tls`.
     pub tls: Option<String>,
+    /// What tells whether its file says the same as before.
+    pub fingerprint: Fingerprint,
 }
 
 /// A file that holds a secret.

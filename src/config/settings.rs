@@ -37,6 +37,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// The store that keeps the log of commits over several stores; `None` for a file in the state directory.
     pub commit_log: Option<StoreName>,
+    /// How long a transaction that holds something in one store waits for locks of another; `None` leaves it to the stores.
+    pub lock_wait: Option<Duration>,
 }
 
 /// The server's side of TLS.
@@ -112,6 +114,7 @@ impl Settings {
             ("log.level", self.log.level != next.log.level),
             ("log.format", self.log.format != next.log.format),
             ("commit.log", self.commit_log != next.commit_log),
+            ("commit.lock_wait", self.lock_wait != next.lock_wait),
             ("audit.file", self.audit.file != next.audit.file),
             ("audit.writes", self.audit.writes != next.audit.writes),
             ("audit.values", self.audit.values != next.audit.values),
@@ -252,6 +255,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         meaning: "Where it is written how transactions over several stores were decided: \"file\" in .state, or the name of a store of the kind postgres, in which several servers keep logs side by side and take over those of servers that died.",
     },
     OptionSpec {
+        key: "commit.lock_wait",
+        form: Form::Duration,
+        default: Some("30s"),
+        meaning: "How long a transaction that has written to one store, or locked rows there, waits for a lock of another at most, unless its client sets lock_timeout: no store sees a deadlock of which it is a part. 0s leaves it to the stores.",
+    },
+    OptionSpec {
         key: "audit.file",
         form: Form::Text,
         default: Some(".state/audit.jsonl"),
@@ -334,7 +343,8 @@ pub(super) fn read(table: &toml::Table, secrets: &dyn Secrets) -> (Settings, Vec
         reader.problem("roles", "", "names no role, so nobody could connect".to_owned());
     }
     let (audit, commit_log) = (audit(&mut reader, secrets), commit_log(&mut reader));
-    let settings = Settings { listen, database, http, http_token, tls, trust, roles, limits, log, audit, commit_log };
+    let lock_wait = unless_zero(reader.duration("commit.lock_wait"));
+    let settings = Settings { listen, database, http, http_token, tls, trust, roles, limits, log, audit, commit_log, lock_wait };
     let mut problems = reader.finish();
     problems.extend(role_problems);
     (settings, problems)
@@ -552,6 +562,9 @@ mod tests {
         assert!(settings.audit.file.as_ref().unwrap().ends_with(".state/audit.jsonl"));
         assert_eq!((settings.audit.rotate, settings.audit.keep), (16 << 20, 8));
         assert!(!settings.audit.writes && !settings.audit.values && settings.commit_log.is_none());
+        assert_eq!(settings.lock_wait, Some(Duration::from_secs(30)));
+        let text = format!("commit.lock_wait = \"0s\"\n[roles.ada]\npassword = \"{VERIFIER}\"");
+        assert_eq!(read_text(&text).0.lock_wait, None);
         let text = format!("audit.file = \"off\"\ncommit.log = \"crm\"\n[roles.ada]\npassword = \"{VERIFIER}\"");
         let (settings, _) = read_text(&text);
         assert_eq!((settings.audit.file, settings.commit_log), (None, Some(StoreName::new("crm"))));

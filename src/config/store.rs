@@ -1,6 +1,9 @@
 //! `stores/<name>.toml`: the keys that all kinds share. Everything else goes to the kind's own parser.
 
+use std::fmt;
 use std::net::IpAddr;
+
+use sha2::{Digest, Sha256};
 
 use super::StoreConfig;
 use super::name;
@@ -63,6 +66,24 @@ pub(super) const SHARED_OPTIONS: &[OptionSpec] = &[
     },
 ];
 
+/// What tells whether a store file says the same as before. It is kept in memory and shown nowhere, for the file may hold a secret; what
+/// a variable or a file holds that it names does not count.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// That of a file.
+    pub fn of(table: &toml::Table) -> Self {
+        Self(Sha256::digest(format!("{table:?}")).into())
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint")
+    }
+}
+
 /// What became of one store file.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -109,7 +130,7 @@ pub(super) fn read(name: &str, table: &toml::Table, secrets: &CatalogSecrets) ->
         Ok(connector) if problems.is_empty() => {
             let tls = known.and_then(|kind| transport(&own, kind.options()));
             let entry = StoreEntry { connector, naming, discovery_timeout, own: own_tables };
-            let enabled = StoreConfig { name: store, entry, tls };
+            let enabled = StoreConfig { name: store, entry, tls, fingerprint: Fingerprint::of(table) };
             Ok(StoreFile { outcome: Outcome::Enabled(enabled), has_literal_secret })
         }
         Err(more) => {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -17,6 +18,7 @@ use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::commit::{self, MarkId, Part, Vote};
 use crate::stores::connector::{ScanLimits, WriteIsolation};
+use crate::stores::lock::LockWaits;
 use crate::stores::position::Position;
 use crate::stores::{BatchStream, Branch, Connector, Edit, Edited, Fragment, Purpose, Scan, StoreError, StoreName, Table, Tables};
 use crate::task::OwnedTask;
@@ -37,6 +39,7 @@ pub struct Writers {
     opening: AsyncMutex<()>,
     /// Whether stores may be written to that cannot be committed together.
     may_be_saga: AtomicBool,
+    waits: Mutex<LockWaits>,
     retired: CancellationToken,
     /// Lets go of what an idle transaction block holds when the stores are closed under it.
     _watch: OwnedTask<()>,
@@ -87,6 +90,16 @@ impl Open {
         parts
     }
 
+    /// Whether something is held, or is about to be in `next`, in another transaction than that of a store's branch.
+    fn holds_beside(&self, store: &StoreName, next: &StoreName) -> bool {
+        let leader_of = |of: &StoreName| -> StoreName {
+            let branch = self.branches.get(of);
+            branch.and_then(|branch| branch.leader()).unwrap_or(of).clone()
+        };
+        let own = leader_of(store);
+        leader_of(next) != own || self.parts().iter().any(|(leader, _)| *leader != own)
+    }
+
     /// The branches in the transaction of a store's, besides its own.
     fn followers<'o>(&'o self, leader: &'o StoreName) -> impl Iterator<Item = &'o StoreName> {
         self.branches.iter().filter(move |(_, branch)| branch.leader() == Some(leader)).map(|(store, _)| store)
@@ -133,13 +146,36 @@ impl Writers {
             open.read.clear();
         });
         let (connectors, retired) = (Arc::clone(&snapshot.connectors), snapshot.retired.clone());
-        let (opening, may_be_saga) = (AsyncMutex::default(), AtomicBool::default());
-        Arc::new(Self { connectors, purpose, open, opening, may_be_saga, retired, _watch: watch })
+        let (opening, may_be_saga, waits) = (AsyncMutex::default(), AtomicBool::default(), Mutex::default());
+        Arc::new(Self { connectors, purpose, open, opening, may_be_saga, waits, retired, _watch: watch })
     }
 
     /// Whether stores may be written to that cannot be committed together, because the block may end as a saga.
     pub fn may_be_saga(&self, may: bool) {
         self.may_be_saga.store(may, Ordering::Relaxed);
+    }
+
+    /// How long what is written or locked from now on waits for locks.
+    pub fn wait_for_locks(&self, waits: LockWaits) {
+        *self.waits.lock().unwrap_or_else(PoisonError::into_inner) = waits;
+    }
+
+    /// The same.
+    pub fn waits(&self) -> LockWaits {
+        *self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long a store is waited for when `next` is about to be written to.
+    fn wait_in(&self, open: &Open, store: &StoreName, next: &StoreName) -> Option<Duration> {
+        self.waits().in_store(open.holds_beside(store, next))
+    }
+
+    /// Tells the open branches how long they wait for locks when `next` is about to be written to.
+    fn tell_waits(&self, next: &StoreName) {
+        let open = lock(&self.open);
+        for (store, branch) in &open.branches {
+            branch.wait_for_locks(self.wait_in(&open, store, next));
+        }
     }
 
     /// The stores that could be written to.
@@ -161,6 +197,7 @@ impl Writers {
         if self.retired.is_cancelled() {
             return Err(Diagnosis::of(&replaced(store)));
         }
+        self.tell_waits(store);
         let branch = match self.get(store) {
             // What it holds was looked at when it came to hold it.
             Some(branch) if self.holds(store) || branch.leader().is_some() => branch,
@@ -170,6 +207,7 @@ impl Writers {
             },
             None => self.open_first(store).await?,
         };
+        self.tell_waits(store);
         let mut open = lock(&self.open);
         if !open.order.contains(store) {
             open.order.push(store.clone());
@@ -303,6 +341,7 @@ impl Writers {
     pub(super) async fn open_to_read(&self, store: &StoreName, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError> {
         let _first = self.opening.lock().await;
         lock(&self.open).seen.insert(store.clone());
+        self.tell_waits(store);
         match self.get(store) {
             Some(branch) => Ok(branch),
             None => self.open_for(store, purpose).await,
@@ -314,7 +353,8 @@ impl Writers {
             let reason = "It is no longer configured.".to_owned();
             return Err(StoreError::Unreachable { store: store.to_string(), reason });
         };
-        let branch = connector.open(purpose).await?;
+        let limit = self.wait_in(&lock(&self.open), store, store);
+        let branch = connector.open_waiting(purpose, limit).await?;
         self.keep(store, branch).await
     }
 
@@ -682,6 +722,12 @@ mod tests {
             Ok(())
         }
 
+        fn wait_for_locks(&self, limit: Option<Duration>) {
+            if let Some(limit) = limit {
+                self.note(&format!("waits {limit:?}"));
+            }
+        }
+
         async fn savepoint(&self, id: u32) -> Result<(), StoreError> {
             if self.is_gone {
                 return Err(StoreError::remote(self.name.as_str(), sqlstate::SNAPSHOT_TOO_OLD, "snapshot too old".to_owned()));
@@ -816,6 +862,27 @@ mod tests {
         assert!(!asked.lock().unwrap().iter().any(|asked| asked.starts_with("c ")), "it was opened");
         assert!(writers.open(&StoreName::new("b")).await.is_ok());
         assert_eq!(taken(&writers), ["d", "a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_holds_something_elsewhere_does_not_wait_for_ever() {
+        let prepared = (Part::Prepared, Part::Prepared);
+        let (snapshot, asked) = taking_part(&[("a", prepared, 0), ("b", prepared, 0)]);
+        let writers = Writers::new(&snapshot, WriteIsolation::ReadCommitted);
+        let (a, b) = (StoreName::new("a"), StoreName::new("b"));
+        let together = Some(Duration::from_secs(30));
+        writers.wait_for_locks(LockWaits { asked: None, together });
+        writers.open(&a).await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), ["a Write(ReadCommitted)"], "one store sees its deadlocks itself");
+        writers.open(&b).await.unwrap();
+        let waits = |name: &str| {
+            let asked = asked.lock().unwrap();
+            asked.iter().rev().find_map(|told| told.strip_prefix(&format!("{name} waits ")).map(str::to_owned))
+        };
+        assert_eq!([waits("a"), waits("b")], [Some("30s".to_owned()), Some("30s".to_owned())]);
+        writers.wait_for_locks(LockWaits { asked: Some(Duration::from_secs(1)), together });
+        writers.open(&a).await.unwrap();
+        assert_eq!([waits("a"), waits("b")], [Some("1s".to_owned()), Some("1s".to_owned())]);
     }
 
     #[tokio::test]

@@ -18,13 +18,12 @@ use super::{Memory, STOP_GRACE, ServerError};
 use crate::catalog::{Catalog, StoreEntry};
 use crate::config::{Config, environment};
 use crate::error::{Diagnose as _, Diagnosis, sqlstate};
-use crate::session::role::{Role, Roles};
 use crate::session::{Commitment, Shared, Undoing};
 use crate::stores::commit::{LogId, Numbers, OwnTable, Part};
 use crate::stores::{Connector, StoreName};
 use crate::task::{Backoff, OwnedTask, TaskSet};
 use crate::telemetry::log::Line;
-use crate::telemetry::{Audit, Event, Family};
+use crate::telemetry::{Audit, Family};
 use crate::write::coordinator::Coordinator;
 use crate::write::failpoint::Points;
 use crate::write::log::Journal;
@@ -121,6 +120,7 @@ pub(super) struct Commits {
     coordinator: Arc<Coordinator>,
     audit: Arc<Audit>,
     own: Arc<ArcSwap<Own>>,
+    lock_wait: Option<Duration>,
     wakes: Option<mpsc::Receiver<()>>,
     tasks: TaskSet,
 }
@@ -137,7 +137,8 @@ impl Commits {
         let (wake, wakes) = mpsc::channel(1);
         let coordinator = Coordinator::new(log.journal(), Arc::default(), points(), wake, Arc::clone(&audit));
         let own = Arc::new(ArcSwap::from_pointee(own_of(config.stores.iter().map(|store| &store.entry))));
-        Ok(Self { log, coordinator, audit, own, wakes: Some(wakes), tasks: TaskSet::new() })
+        let lock_wait = config.settings.lock_wait;
+        Ok(Self { log, coordinator, audit, own, lock_wait, wakes: Some(wakes), tasks: TaskSet::new() })
     }
 
     /// Gives new connectors their numbers, before they are served.
@@ -162,7 +163,7 @@ impl Commits {
     /// What sessions commit with.
     pub(super) fn commitment(&self) -> Commitment {
         let (coordinator, audit, own) = (Arc::clone(&self.coordinator), Arc::clone(&self.audit), Arc::clone(&self.own));
-        Commitment { coordinator, audit, own }
+        Commitment { coordinator, audit, own, lock_wait: self.lock_wait }
     }
 
     /// Where everybody tells what was done.
@@ -420,61 +421,12 @@ impl Tables {
     }
 }
 
-/// Tells what became of reading the catalog directory again.
-pub(super) async fn tell_reload(audit: &Audit, outcome: Result<Changes, &ServerError>) {
-    let event = Event::new("reload");
-    let event = match outcome {
-        Ok(changes) => changes.0.into_iter().fold(event.done(), |event, (key, names)| event.with(key, names)),
-        Err(error) => event.failed(error.sqlstate()),
-    };
-    audit.tell(event).await;
-}
-
-/// The names of what a reload has changed, and no values; lists without a name are left out.
-#[derive(Debug, Default)]
-pub(super) struct Changes(Vec<(&'static str, Vec<String>)>);
-
-impl Changes {
-    /// What differs between two sets of roles.
-    pub(super) fn of_roles(before: &Roles, after: &Roles) -> Self {
-        let is_other = |name: &String, role: &Role| {
-            let told = |role: &Role| (role.verifier.clone(), role.superuser, role.read_only);
-            before.get(name).is_some_and(|was| told(was) != told(role))
-        };
-        let added = after.keys().filter(|name| !before.contains_key(*name)).cloned();
-        let removed = before.keys().filter(|name| !after.contains_key(*name)).cloned();
-        let changed = after.iter().filter(|(name, role)| is_other(name, role)).map(|(name, _)| name.clone());
-        Self::default()
-            .and("roles_added", added.collect())
-            .and("roles_removed", removed.collect())
-            .and("roles_changed", changed.collect())
-    }
-
-    /// The same and the stores that are there now or no more, and keys that wait for the next start.
-    pub(super) fn and_stores(self, before: &BTreeSet<StoreName>, after: &BTreeSet<StoreName>, keys: &[&'static str]) -> Self {
-        let names = |some: &BTreeSet<StoreName>, others: &BTreeSet<StoreName>| {
-            some.difference(others).map(ToString::to_string).collect::<Vec<_>>()
-        };
-        self.and("stores_added", names(after, before))
-            .and("stores_removed", names(before, after))
-            .and("at_next_start", keys.iter().map(|key| (*key).to_owned()).collect())
-    }
-
-    fn and(mut self, key: &'static str, names: Vec<String>) -> Self {
-        if !names.is_empty() {
-            self.0.push((key, names));
-        }
-        self
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
     use super::*;
     use crate::options::Secrets;
-    use crate::session::role::Verifier;
 
     struct NoSecrets;
 
@@ -536,32 +488,5 @@ mod tests {
         assert_eq!(told.sqlstate, "F0000");
         assert!(told.message.contains("commit.log is \"crm\", and 2 commits"), "{told:?}");
         assert!(told.hint.is_some_and(|hint| hint.contains("commit.log = \"file\"")));
-    }
-
-    #[test]
-    fn what_a_reload_has_changed_is_told_by_names() {
-        let verifier = |text: &str| {
-            let key = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, [text.as_bytes()[0]; 32]);
-            Verifier::parse(&format!("SCRAM-SHA-256$4096:c2FsdHNhbHQ=${key}:{key}"))
-        };
-        let role = |name: &str, superuser, password: &str| {
-            let role = Role { name: name.to_owned(), verifier: verifier(password), superuser, read_only: false };
-            (name.to_owned(), role)
-        };
-        let before =
-            Roles::from([role("ada", false, "a"), role("bob", false, "b"), role("eve", true, "e"), role("pat", true, "p")]);
-        let after = Roles::from([role("ada", true, "a"), role("bob", false, "x"), role("pat", true, "p"), role("zoe", false, "z")]);
-        let stores = |names: &[&str]| names.iter().map(|name| StoreName::new(name)).collect::<BTreeSet<_>>();
-        let changes = Changes::of_roles(&before, &after).and_stores(&stores(&["a", "b"]), &stores(&["b", "c"]), &["listen"]);
-        let expected = [
-            ("roles_added", vec!["zoe".to_owned()]),
-            ("roles_removed", vec!["eve".to_owned()]),
-            ("roles_changed", vec!["ada".to_owned(), "bob".to_owned()]),
-            ("stores_added", vec!["c".to_owned()]),
-            ("stores_removed", vec!["a".to_owned()]),
-            ("at_next_start", vec!["listen".to_owned()]),
-        ];
-        assert_eq!(changes.0, expected);
-        assert!(Changes::of_roles(&after, &after).and_stores(&stores(&["a"]), &stores(&["a"]), &[]).0.is_empty());
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -15,6 +16,7 @@ use crate::catalog::OwnTables;
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::StoreName;
 use crate::stores::commit::{Gid, MarkId};
+use crate::stores::lock::LockWaits;
 use crate::telemetry::audit::{Audit, Event};
 use crate::write::commit::{Committed, Guarantee, unknown_gid};
 use crate::write::coordinator::{Asked, Coordinator, Several};
@@ -30,13 +32,15 @@ pub struct Commitment {
     pub audit: Arc<Audit>,
     /// What each store keeps for transactions; swapped when the catalog directory is read again.
     pub own: Arc<ArcSwap<BTreeMap<StoreName, OwnTables>>>,
+    /// How long a transaction that holds something in one store waits for locks of another, where its client does not say.
+    pub lock_wait: Option<Duration>,
 }
 
 impl Commitment {
     /// One that commits single stores alone, tells nobody and keeps nothing.
     pub fn none() -> Self {
         let own = Arc::new(ArcSwap::from_pointee(BTreeMap::new()));
-        Self { coordinator: Coordinator::without_log(), audit: Audit::off(), own }
+        Self { coordinator: Coordinator::without_log(), audit: Audit::off(), own, lock_wait: None }
     }
 }
 
@@ -63,12 +67,18 @@ impl Session {
         if self.settings.show(CROSS_STORE_COMMIT) == Ok("saga") { Several::Saga } else { Several::Atomic }
     }
 
+    /// How long is waited for locks.
+    pub(super) fn lock_waits(&self) -> LockWaits {
+        LockWaits { asked: self.settings.lock_timeout(), together: self.shared.commitment.lock_wait }
+    }
+
     /// The block that is about to write or to lock rows, if there is one.
     pub(super) fn writing_block(&mut self) -> Option<&mut Block> {
-        let several = self.several();
+        let (several, waits) = (self.several(), self.lock_waits());
         let block = self.block.as_mut()?;
         block.used = true;
         block.several = several;
+        block.waits = waits;
         Some(block)
     }
 

@@ -581,9 +581,10 @@ impl Session {
 
     /// The branches of the next statement.
     fn branches(&mut self, snapshot: &Snapshot) -> Arc<Branches> {
+        let waits = self.lock_waits();
         match &mut self.block {
             Some(block) => {
-                block.used = true;
+                (block.used, block.waits) = (true, waits);
                 block.statement_branches(snapshot, &self.shared)
             }
             None => Arc::new(self.shared.branches(snapshot, BranchKind::Statement)),

@@ -23,6 +23,7 @@ use crate::pgtype::PgType;
 use crate::stores::StoreName;
 use crate::stores::cell::{Cells, write_text};
 use crate::task::Backoff;
+use crate::write::kept::KeptRows;
 use crate::write::keys::{self, Answered, Keys, Known, OUTCOME_BYTES_MAX};
 
 /// How long a key is waited for in a store that ends waits by failing, when the statement has no time limit.
@@ -94,9 +95,9 @@ impl Keyed {
     ///
     /// # Errors
     /// 54000 for more than may be kept; the write fails.
-    pub(super) fn answered(&mut self, hash: &str, tag: &str) -> Result<(), Diagnosis> {
+    pub(super) fn answered(&mut self, hash: &str, tag: &str, rows: Option<KeptRows>) -> Result<(), Diagnosis> {
         let Self::Recording(recorded) = self else { return Ok(()) };
-        recorded.push(hash, tag);
+        recorded.push(Answered { rows, ..Answered::tag(hash, tag) });
         if recorded.bytes < OUTCOME_BYTES_MAX { Ok(()) } else { keys::outcome(&recorded.answered).map(drop) }
     }
 
@@ -105,7 +106,7 @@ impl Keyed {
         match self {
             // More than may be kept is refused when the block ends.
             Self::Recording(recorded) if error.sqlstate != sqlstate::QUERY_CANCELED && recorded.bytes < OUTCOME_BYTES_MAX => {
-                recorded.push(hash, &format!("{FAILED}{}", error.sqlstate));
+                recorded.push(Answered::tag(hash, &format!("{FAILED}{}", error.sqlstate)));
             }
             _ => {}
         }
@@ -134,10 +135,11 @@ impl Keyed {
 }
 
 impl Recorded {
-    fn push(&mut self, hash: &str, tag: &str) {
-        self.answered.push(Answered(hash.to_owned(), tag.to_owned()));
-        // Quotes, commas and brackets are six characters.
-        self.bytes += hash.len() + tag.len() + 6;
+    fn push(&mut self, answered: Answered) {
+        // Quotes, commas and brackets are six characters; those around rows are no more than thirty.
+        let rows = answered.rows.as_ref().map_or(0, |rows| rows.bytes() + 30);
+        self.bytes += answered.hash.len() + answered.tag.len() + 6 + rows;
+        self.answered.push(answered);
     }
 }
 
@@ -148,13 +150,13 @@ impl Repeated {
     }
 
     /// The answer to the next write.
-    fn answer(&mut self, hash: &str) -> Result<String, Diagnosis> {
+    fn answer(&mut self, hash: &str) -> Result<Answered, Diagnosis> {
         match self.answered.get(self.next) {
-            Some(Answered(known, tag)) if known == hash => {
+            Some(known) if known.hash == hash => {
                 self.next += 1;
-                match tag.strip_prefix(FAILED) {
+                match known.tag.strip_prefix(FAILED) {
                     Some(code) => Err(Diagnosis::new(code, "the statement failed so when the transaction was committed before")),
-                    None => Ok(tag.clone()),
+                    None => Ok(known.clone()),
                 }
             }
             Some(_) => Err(self.differs("had another statement here")),
@@ -236,7 +238,7 @@ fn texts(values: &[ScalarValue], types: &[PgType]) -> Result<Vec<Option<String>>
 }
 
 impl Block {
-    /// Whether a write to `store` is made, or is answered as it was before, with that tag.
+    /// Whether a write to `store` is made, or is answered as it was before.
     ///
     /// # Errors
     /// 22023 for another statement under a key that is known, 55000 for a key that the store keeps none of or that comes too late; what
@@ -247,7 +249,7 @@ impl Block {
         store: &StoreName,
         writers: &Arc<Writers>,
         shared: &Shared,
-    ) -> Result<Option<String>, Diagnosis> {
+    ) -> Result<Option<Answered>, Diagnosis> {
         let since = self.savepoints_asked();
         match &mut self.keyed {
             Keyed::Untouched | Keyed::Unkeyed if !attempt.has_key() => {
@@ -275,9 +277,9 @@ impl Block {
             return Err(Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, message));
         }
         let mut repeated = Repeated { key: attempt.key.clone(), since, answered: known.answered, next: 0 };
-        let tag = repeated.answer(&attempt.hash)?;
+        let answered = repeated.answer(&attempt.hash)?;
         self.keyed = Keyed::Repeating(repeated);
-        Ok(Some(tag))
+        Ok(Some(answered))
     }
 }
 
@@ -366,7 +368,7 @@ mod tests {
     use crate::session::transaction::{Isolation, Modes};
 
     fn answered(all: &[(&str, &str)]) -> Vec<Answered> {
-        all.iter().map(|(hash, tag)| Answered((*hash).to_owned(), (*tag).to_owned())).collect()
+        all.iter().map(|(hash, tag)| Answered::tag(hash, tag)).collect()
     }
 
     fn repeating(since: u32) -> Keyed {
@@ -379,11 +381,11 @@ mod tests {
         let mut keyed = repeating(0);
         let Keyed::Repeating(repeated) = &mut keyed else { panic!("it repeats") };
         assert_eq!(repeated.answer("h2").unwrap_err().sqlstate, "22023");
-        assert_eq!(repeated.answer("h1").unwrap(), "INSERT 0 1");
+        assert_eq!(repeated.answer("h1").unwrap().tag, "INSERT 0 1");
         assert!(repeating(0).is_claimed() && !Keyed::Unkeyed.is_claimed() && !Keyed::Untouched.is_claimed());
         let early = repeating(0).settle(None).await.unwrap_err();
         assert_eq!((early.sqlstate.as_str(), early.message.contains("had more writes")), ("22023", true));
-        assert_eq!(repeated.answer("h2").unwrap(), "UPDATE 3");
+        assert_eq!(repeated.answer("h2").unwrap().tag, "UPDATE 3");
         assert_eq!(repeated.answer("h2").unwrap_err().message, "the transaction of the idempotency key \"k\" had fewer writes");
         assert_eq!(keyed.settle(None).await.unwrap().as_deref(), Some("k"));
         assert_eq!(Keyed::Unkeyed.settle(None).await.unwrap(), None);
@@ -393,10 +395,10 @@ mod tests {
     fn a_write_that_failed_fails_again_and_those_behind_it_are_answered() {
         let answered = answered(&[("h1", "INSERT 0 1"), ("h2", "!23505"), ("h3", "DELETE 1")]);
         let mut repeated = Repeated { key: "k".to_owned(), since: 0, answered, next: 0 };
-        assert_eq!(repeated.answer("h1").unwrap(), "INSERT 0 1");
+        assert_eq!(repeated.answer("h1").unwrap().tag, "INSERT 0 1");
         assert_eq!(repeated.answer("h3").unwrap_err().sqlstate, "22023");
         assert_eq!(repeated.answer("h2").unwrap_err().sqlstate, "23505");
-        assert_eq!(repeated.answer("h3").unwrap(), "DELETE 1");
+        assert_eq!(repeated.answer("h3").unwrap().tag, "DELETE 1");
     }
 
     #[test]

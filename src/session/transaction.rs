@@ -13,6 +13,7 @@ use crate::catalog::Snapshot;
 use crate::error::Diagnosis;
 use crate::federation::branches::{BranchKind, Branches};
 use crate::federation::writers::Writers;
+use crate::stores::lock::LockWaits;
 use crate::stores::{Serial, StoreName, WriteIsolation};
 use crate::telemetry::log::Line;
 use crate::write::commit::{self, Committed, Guarantee};
@@ -140,6 +141,8 @@ pub struct Block {
     pub writers: Option<Arc<Writers>>,
     /// What is to be done with stores that cannot be committed together, as the session has it set.
     pub several: Several,
+    /// How long it waits for locks, as the session has it set.
+    pub(super) waits: LockWaits,
     /// What undoes its writes.
     pub(super) undone: Undone,
     /// Whether it has been sent before, where it has a name.
@@ -164,6 +167,7 @@ impl Block {
             branches: None,
             writers: None,
             several: Several::Atomic,
+            waits: LockWaits::default(),
             undone: Undone::default(),
             keyed: Keyed::default(),
             key_home: None,
@@ -244,6 +248,7 @@ impl Block {
             writers
         });
         writers.may_be_saga(self.several == Several::Saga && !self.keyed.is_claimed());
+        writers.wait_for_locks(self.waits);
         Arc::clone(writers)
     }
 

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -215,6 +216,16 @@ pub trait Connector: Any + fmt::Debug + Send + Sync {
     /// # Errors
     /// [`StoreError::Unreachable`], or what the store answered.
     async fn open(&self, purpose: Purpose) -> Result<Arc<dyn Branch>, StoreError>;
+
+    /// [`Connector::open`] of a branch that waits for locks for so long at most, also when it opens ([`Branch::wait_for_locks`]).
+    ///
+    /// # Errors
+    /// As [`Connector::open`].
+    async fn open_waiting(&self, purpose: Purpose, limit: Option<Duration>) -> Result<Arc<dyn Branch>, StoreError> {
+        let branch = self.open(purpose).await?;
+        branch.wait_for_locks(limit);
+        Ok(branch)
+    }
 
     /// Prepares `scan` for being run again and again with other values: its filter compares columns with values of their types, and
     /// what is kept holds for all values of these types. Its rows come in `formats`, one for each column of the scan. Pure: no
@@ -435,6 +446,9 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
         let _ = (table, lock, order, limits);
         Err(StoreError::Unsupported { store: scan.store.to_string(), feature: "row locks" })
     }
+
+    /// Its statements from now on wait for locks for so long at most (then 55P03), or for as long as the store says by itself.
+    fn wait_for_locks(&self, _limit: Option<Duration>) {}
 
     /// Marks a state to come back to. A branch that takes no edits has nothing to undo.
     ///

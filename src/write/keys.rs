@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::kept::KeptRows;
 use super::outbox::{Given, key_place, other_form, place, row};
 use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::stores::cell::{Cell, Cells};
@@ -36,12 +37,48 @@ pub const OUTCOME_BYTES_MAX: usize = 64 << 10;
 
 /// What a write was, and what it was answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answered(
+#[serde(from = "Stored", into = "Stored")]
+pub struct Answered {
     /// The statement, by [`hash`].
-    pub String,
+    pub hash: String,
     /// Its command tag.
-    pub String,
-);
+    pub tag: String,
+    /// The rows that it gave back, where it gives any.
+    pub rows: Option<KeptRows>,
+}
+
+impl Answered {
+    /// That of a statement that gives no rows back.
+    pub fn tag(hash: &str, tag: &str) -> Self {
+        Self { hash: hash.to_owned(), tag: tag.to_owned(), rows: None }
+    }
+}
+
+/// The same as a list, of two where there are no rows.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Plain(String, String),
+    WithRows(String, String, KeptRows),
+}
+
+impl From<Stored> for Answered {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Plain(hash, tag) => Self { hash, tag, rows: None },
+            Stored::WithRows(hash, tag, rows) => Self { hash, tag, rows: Some(rows) },
+        }
+    }
+}
+
+impl From<Answered> for Stored {
+    fn from(answered: Answered) -> Self {
+        match answered.rows {
+            None => Self::Plain(answered.hash, answered.tag),
+            Some(rows) => Self::WithRows(answered.hash, answered.tag, rows),
+        }
+    }
+}
 
 /// What is known of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,9 +260,23 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let answered = |count: usize| vec![Answered("0".repeat(64), "INSERT 0 1".to_owned()); count];
+        let answered = |count: usize| vec![Answered::tag(&"0".repeat(64), "INSERT 0 1"); count];
         assert_eq!(outcome(&answered(1)).unwrap(), format!("[[\"{}\",\"INSERT 0 1\"]]", "0".repeat(64)));
         assert_eq!(outcome(&answered(1_000)).unwrap_err().sqlstate, "54000");
+    }
+
+    #[test]
+    fn rows_are_kept_behind_the_tag() {
+        let schema = Arc::new(arrow::datatypes::Schema::empty());
+        let rows = KeptRows::of(vec![("id".to_owned(), 23, -1)], &schema, &[]).unwrap();
+        let all = [Answered { rows: Some(rows), ..Answered::tag("h", "INSERT 0 1") }, Answered::tag("i", "UPDATE 2")];
+        let text = outcome(&all).unwrap();
+        assert!(
+            text.starts_with("[[\"h\",\"INSERT 0 1\",{\"columns\":[[\"id\",23,-1]],") && text.ends_with(",[\"i\",\"UPDATE 2\"]]"),
+            "{text}"
+        );
+        let read: Vec<Answered> = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, all);
     }
 
     /// A store with one table of keys, whose rows are texts.
@@ -327,8 +378,7 @@ mod tests {
         let rows = vec![[Some("K"), Some("x"), None], [Some("k"), Some("h1"), outcome], [Some("n"), Some("h"), Some("?")]];
         let branch: Arc<dyn Branch> = Arc::new(Rows { rows, ..Rows::default() });
         let found = keys().find(&branch, "k").await.unwrap().unwrap();
-        let answered = |hash: &str, tag: &str| Answered(hash.to_owned(), tag.to_owned());
-        assert_eq!(found.answered, [answered("h1", "INSERT 0 1"), answered("h2", "UPDATE 0")]);
+        assert_eq!(found.answered, [Answered::tag("h1", "INSERT 0 1"), Answered::tag("h2", "UPDATE 0")]);
         assert_eq!(found.hash, "h1");
         assert!(keys().find(&branch, "K").await.unwrap().unwrap().answered.is_empty());
         assert_eq!(keys().find(&branch, "other").await.unwrap(), None);
@@ -340,7 +390,7 @@ mod tests {
         let branch = Arc::new(Rows { met: 1, ..Rows::default() });
         let shared: Arc<dyn Branch> = Arc::<Rows>::clone(&branch);
         keys().claim(&shared, ("k", "h"), Utc::now(), &CancellationToken::new()).await.unwrap();
-        keys().keep(&shared, "k", &[Answered("h".to_owned(), "DELETE 3".to_owned())]).await.unwrap();
+        keys().keep(&shared, "k", &[Answered::tag("h", "DELETE 3")]).await.unwrap();
         let gone: Arc<dyn Branch> = Arc::new(Rows::default());
         assert_eq!(keys().keep(&gone, "k", &[]).await.unwrap_err().sqlstate, "40001");
         let edits = branch.edits.lock().unwrap();

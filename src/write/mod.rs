@@ -5,7 +5,7 @@
 //! coordinator: one store → commit; several → protocol (prepare, decide, end) or saga (one after the other, with what undoes them)
 //!              → log (the decision) · open (what is under way, and what is left) · failpoint (where tests stop it)
 //! afterwards, and at every start: recover ends what was left, by log and open; resolve what somebody ends by hand
-//! beside the rows: keys (a statement sent again runs once), outbox (messages), inverse (what undoes an edit)
+//! beside the rows: keys (a statement sent again runs once; kept: the rows that it gave), outbox (messages), inverse (what undoes an edit)
 //! ```
 //!
 //! **Invariants:** an edit is never dropped half-way: it is asked to stop and its answer is waited for; of a transaction that wrote to
@@ -19,6 +19,7 @@ pub mod failpoint;
 #[cfg(test)]
 mod fakes;
 pub mod inverse;
+pub mod kept;
 pub mod keys;
 pub mod log;
 pub mod open;

@@ -89,7 +89,8 @@ async fn writes_are_written_down_with_what_they_did_and_not_with_their_values() 
     };
     let writes = eventually("all writes", writes).await;
     assert!(writes.iter().all(|line| line["role"] == OWNER), "{writes:?}");
-    assert_eq!(writes[0]["outcome"], "done");
+    assert_eq!((&writes[0]["outcome"], &writes[0]["tag"]), (&Value::from("done"), &Value::from("INSERT 0 1")));
+    assert!(writes[1]["tag"].is_null(), "{writes:?}");
     assert_eq!((writes[1]["outcome"].as_str(), writes[1]["sqlstate"].as_str()), (Some("failed"), Some("23505")));
     assert!(writes[0].to_string().contains("notes") && !text(&place).contains("hunter2"), "{writes:?}");
     server.stop().await;
@@ -187,4 +188,94 @@ async fn no_file_is_written_where_none_is_wanted() {
     assert_eq!(session.answer("SELECT 1").await, "1");
     server.stop().await;
     assert!(!place.path().join(".state/audit.jsonl").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_is_written_down_with_the_names_of_what_it_changed() {
+    let place = Place::new();
+    place.sqlite("notes", NOTES).await;
+    place.sqlite("kept", NOTES).await;
+    place.write("views/gone.sql", "SELECT 1 AS n");
+    place.write("views/other.sql", "SELECT 1 AS n");
+    let server = place.serve().await;
+    place.write("stores/notes.toml", "kind = \"sqlite\"\npath = \"notes.db\"\nread_only = true\n");
+    place.write("views/other.sql", "SELECT 2 AS n");
+    place.write("views/seen.sql", "SELECT n FROM kept.notes");
+    std::fs::remove_file(place.path().join("views/gone.sql")).unwrap();
+    server.reload().await.unwrap();
+    let found = async || lines(&place).into_iter().find(|line| line["event"] == "reload");
+    let told = eventually("the reload", found).await;
+    let named = |key: &str| told[key].as_array().map(|names| names.iter().map(|name| name.as_str().unwrap()).collect::<Vec<_>>());
+    assert_eq!(named("stores_changed"), Some(vec!["notes"]), "{told}");
+    assert_eq!(named("views_added"), Some(vec!["seen"]), "{told}");
+    assert_eq!(named("views_changed"), Some(vec!["other"]), "{told}");
+    assert_eq!(named("views_removed"), Some(vec!["gone"]), "{told}");
+    assert_eq!((named("stores_added"), named("roles_changed")), (None, None), "{told}");
+    // What nothing has changed says nothing.
+    server.reload().await.unwrap();
+    let both = async || {
+        let told: Vec<Value> = lines(&place).into_iter().filter(|line| line["event"] == "reload").collect();
+        (told.len() == 2).then_some(told)
+    };
+    let told = eventually("both reloads", both).await;
+    assert!(told[1]["stores_changed"].is_null() && told[1]["views_changed"].is_null(), "{}", told[1]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_are_written_down_as_they_are_where_that_is_asked_for() {
+    let place = Place::new();
+    place.configure("audit.writes = true\naudit.values = true");
+    place.sqlite("notes", NOTES).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    let insert = "INSERT INTO notes.notes VALUES (2, 'seen\t\"so\"')";
+    session.answer(insert).await;
+    assert_eq!(line(&place, "write", OWNER).await["statement"], insert);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_file_is_followed_by_another_and_so_many_are_kept() {
+    let place = Place::new();
+    place.configure("audit.writes = true\naudit.rotate = \"4KiB\"\naudit.keep = 2");
+    place.sqlite("notes", NOTES).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    for number in 2..120 {
+        session.answer(&format!("INSERT INTO notes.notes VALUES ({number}, 'n')")).await;
+    }
+    server.stop().await;
+    let file = |ending: &str| place.path().join(format!(".state/audit.jsonl{ending}"));
+    for ending in ["", ".1", ".2"] {
+        let text = std::fs::read_to_string(file(ending)).unwrap();
+        assert!(!text.is_empty() && text.len() <= 4 << 10, "{ending}: {} bytes", text.len());
+        assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{ending}: {text}");
+    }
+    assert!(!file(".3").exists());
+    let last = std::fs::read_to_string(file("")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(last.lines().last().unwrap()).unwrap()["tag"], "INSERT 0 1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_of_two_postgres_is_written_down_with_its_name_and_what_was_promised() {
+    let place = Place::new();
+    place.configure("audit.writes = true");
+    let postgres = crate::support::postgres().await;
+    for name in ["north", "south"] {
+        let database = proxy::fresh(postgres, "CREATE TABLE t (id bigint PRIMARY KEY)").await;
+        place.postgres(name, postgres, &database, "");
+    }
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("BEGIN; INSERT INTO north.t VALUES (1); INSERT INTO south.t VALUES (1); COMMIT").await;
+    let told = line(&place, "commit", OWNER).await;
+    assert_eq!((told["guarantee"].as_str(), told["outcome"].as_str()), (Some("two-phase: north, south"), Some("done")), "{told}");
+    let gid = session.answer("SELECT gid FROM tributary.transactions ORDER BY decided DESC LIMIT 1").await;
+    assert_eq!(told["gid"].as_str(), Some(gid.as_str()), "{told}");
+    // One of a single store is told by its writes alone.
+    session.answer("INSERT INTO north.t VALUES (2)").await;
+    let commits = lines(&place).into_iter().filter(|line| line["event"] == "commit").count();
+    assert_eq!(commits, 1);
+    server.stop().await;
 }

@@ -165,12 +165,121 @@ async fn a_write_that_failed_behind_a_savepoint_of_postgres_fails_again_the_same
 async fn what_a_key_of_postgres_cannot_answer_again_is_refused_before_it_is_sent() {
     let stage = Stage::start_with(&["pg"], KEYED, "").await;
     let session = stage.session().await;
-    for sql in ["DELETE FROM pg.accounts RETURNING _id", "COPY pg.moves FROM STDIN"] {
-        session.answer("SET tributary.idempotency_key = 'k'").await;
-        assert_eq!(session.failure(sql).await.code, "0A000", "{sql}");
-    }
+    session.answer("SET tributary.idempotency_key = 'k'").await;
+    assert_eq!(session.failure("COPY pg.moves FROM STDIN").await.code, "0A000");
+    // More rows than are kept: nothing is written.
+    session.answer("SET tributary.idempotency_key = 'many'").await;
+    let many = "INSERT INTO pg.moves SELECT n, n, n FROM generate_series(1, 5000) AS g (n) RETURNING *";
+    assert_eq!(session.failure(many).await.code, "54000");
+    assert_eq!(session.answer("SELECT count(*) FROM pg.moves").await, "0");
     assert_eq!(session.answer("SELECT count(*) FROM pg.accounts").await, "12");
     assert_eq!(session.failure(&format!("SET tributary.idempotency_key = '{}'", "k".repeat(201))).await.code, "22023");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_postgres_gives_the_rows_of_the_first_time_again() {
+    let stage = Stage::start_with(&["pg"], KEYED, "").await;
+    let session = stage.session().await;
+    let change = "UPDATE pg.accounts SET balance = balance + 1 WHERE _id < 3 RETURNING _id, balance, now() IS NULL AS never";
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        session.answer("SET tributary.idempotency_key = 'rows'").await;
+        let mut rows = session.rows(change).await.unwrap();
+        rows.sort();
+        said.push(rows);
+    }
+    assert_eq!(said, vec![["1|1001|f", "2|1001|f"]; 3]);
+    assert_eq!(session.answer("SHOW tributary.last_commit").await, "repeated: rows");
+    assert_eq!(session.answer("SELECT balance FROM pg.accounts WHERE _id = 1").await, "1001");
+    // By the extended protocol, in a block, with what came before and after, and with no row at all.
+    let insert = session.prepare("INSERT INTO pg.moves VALUES ($1, $2, 3) RETURNING _id, amount").await.unwrap();
+    for last in ["single store: pg", "repeated: block"] {
+        session.answer("SET tributary.idempotency_key = 'block'").await;
+        session.answer("BEGIN").await;
+        session.answer("UPDATE pg.accounts SET balance = 0 WHERE _id = 12").await;
+        let rows = session.query(&insert, &[&7_i64, &8_i64]).await.unwrap();
+        assert_eq!((rows.len(), rows[0].get::<_, i64>(0), rows[0].get::<_, i64>(1)), (1, 7, 3), "{last}");
+        assert!(session.rows("DELETE FROM pg.moves WHERE _id = 99 RETURNING *").await.unwrap().is_empty());
+        session.answer("COMMIT").await;
+        assert_eq!(session.answer("SHOW tributary.last_commit").await, last);
+    }
+    assert_eq!(session.answer("SELECT _id, account, amount FROM pg.moves").await, "7|8|3");
+}
+
+/// Moves money between two stores under a key, which the first one keeps.
+async fn between(session: &Session, (home, other): (&str, &str), key: &str, amount: i64) -> Result<Vec<String>, Said> {
+    for sql in [
+        format!("SET tributary.idempotency_key = '{key}'"),
+        "BEGIN".to_owned(),
+        format!("UPDATE {home}.accounts SET balance = balance - {amount} WHERE _id = 1"),
+        format!("UPDATE {other}.accounts SET balance = balance + {amount} WHERE _id = 1"),
+    ] {
+        ask(session, &sql).await?;
+    }
+    ask(session, "COMMIT").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_whose_key_is_in_mariadb_mongodb_or_a_file_happens_once_beside_postgres() {
+    for (home, point) in [("maria", "after_decision"), ("mongo", "after_last_commit"), ("east", "after_last_commit")] {
+        let mut stage = Stage::start_with(&[home, "pg"], KEYED, &format!("{point}=kill@1")).await;
+        let session = stage.session().await;
+        assert_eq!(between(&session, (home, "pg"), "k1", 5).await, Err(Said::Lost), "{home}");
+        stage.proxy.again(&variables("")).await.unwrap();
+        eventually("the end of what was prepared", async || stage.prepared().await.is_empty().then_some(())).await;
+        let session = stage.session().await;
+        settled(&session).await;
+        let seen =
+            format!("SELECT (SELECT balance FROM {home}.accounts WHERE _id = 1), (SELECT balance FROM pg.accounts WHERE _id = 1)");
+        assert_eq!(session.answer(&seen).await, "995|1005", "{home}");
+        assert_eq!(between(&session, (home, "pg"), "k1", 5).await, Ok(Vec::new()), "{home}");
+        assert_eq!(session.answer("SHOW tributary.last_commit").await, "repeated: k1", "{home}");
+        assert_eq!(session.answer(&seen).await, "995|1005", "{home}");
+        assert_eq!(between(&session, (home, "pg"), "k1", 6).await, Err(Said::Code("22023".to_owned())), "{home}");
+        session.answer("ROLLBACK").await;
+        assert_eq!(session.answer(&seen).await, "995|1005", "{home}");
+    }
+}
+
+/// Adds a move under a key in a block, and gives its rows.
+async fn add(session: &Session, store: &str, (key, id): (&str, i64)) -> Result<Vec<String>, Said> {
+    ask(session, &format!("SET tributary.idempotency_key = '{key}'")).await?;
+    ask(session, "BEGIN").await?;
+    let rows = ask(session, &format!("INSERT INTO {store}.moves VALUES ({id}, 1, 10) RETURNING _id, amount")).await?;
+    ask(session, "COMMIT").await.map(|_committed| rows)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_mariadb_mongodb_and_a_file_are_waited_for_and_taken_back() {
+    for store in ["maria", "mongo", "east"] {
+        let stage = Stage::start_with(&[store], KEYED, "").await;
+        let (first, second) = (stage.session().await, stage.session().await);
+        let count = format!("SELECT count(*) FROM {store}.moves");
+        for id in 1..=3 {
+            let key = format!("k{id}");
+            let (one, other) = tokio::join!(add(&first, store, (key.as_str(), id)), add(&second, store, (key.as_str(), id)));
+            let expected = Ok(vec![format!("{id}|10")]);
+            assert_eq!((&one, &other), (&expected, &expected), "{store}");
+            let said = [first.answer("SHOW tributary.last_commit").await, second.answer("SHOW tributary.last_commit").await];
+            let repeated = said.iter().filter(|said| **said == format!("repeated: {key}")).count();
+            assert_eq!(repeated, 1, "{store}: {said:?}");
+            assert_eq!(first.answer(&count).await, id.to_string(), "{store}");
+        }
+        // Another statement under a key that is known.
+        assert_eq!(add(&first, store, ("k1", 9)).await, Err(Said::Code("22023".to_owned())), "{store}");
+        first.answer("ROLLBACK").await;
+        // What was rolled back has not happened, and runs again.
+        first.answer("SET tributary.idempotency_key = 'back'").await;
+        first.answer("BEGIN").await;
+        first.answer(&format!("INSERT INTO {store}.moves VALUES (7, 1, 10) RETURNING _id, amount")).await;
+        first.answer("ROLLBACK").await;
+        assert_eq!(first.answer(&count).await, "3", "{store}");
+        for last in [format!("single store: {store}"), "repeated: back".to_owned()] {
+            assert_eq!(add(&first, store, ("back", 7)).await, Ok(vec!["7|10".to_owned()]), "{store}");
+            assert_eq!(first.answer("SHOW tributary.last_commit").await, last);
+        }
+        assert_eq!(first.answer(&count).await, "4", "{store}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@
 //! bank         transfers between stores by many sessions; what must hold of them afterwards
 //! kills        the same while the proxy, a server or a connection is killed at every step
 //! append       histories of lists that many sessions append to; `checker` looks for what cannot have happened in any order
+//! deadlocks    transactions that wait for one another in two stores, and locks that are waited for
 //! steps        one commit that is held at a step, while something else happens
 //! instances    a second Tributary over the same stores, which must not decide
 //! journal      the log: damaged, cut off, from another start
@@ -19,6 +20,7 @@
 mod append;
 mod bank;
 mod checker;
+mod deadlocks;
 mod idempotency;
 mod instances;
 mod journal;

@@ -125,6 +125,12 @@ async fn what_cannot_be_taken_back_is_shown_until_somebody_helps() {
     assert_eq!(session.answer("SELECT balance FROM east.accounts WHERE _id = 1").await, "995");
     session.answer("UPDATE east.accounts SET balance = 1000 WHERE _id = 1").await;
     session.answer(&format!("CALL tributary.resolve('{gid}', 'forget')")).await;
+    // Both are written down, with who is meant and what was said.
+    let audit = || std::fs::read_to_string(stage.place.path().join(".state/audit.jsonl")).unwrap_or_default();
+    for (event, more) in [("\"stuck\"", "\"store\":\"east\""), ("\"resolve\"", "\"word\":\"forget\"")] {
+        let is_told = |line: &str| [event, more, gid.as_str()].iter().all(|part| line.contains(part));
+        eventually(event, async || audit().lines().any(is_told).then_some(())).await;
+    }
     eventually("an empty list", async || session.rows(shown).await.unwrap().is_empty().then_some(())).await;
     at_rest(&session).await;
 }

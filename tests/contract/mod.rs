@@ -4,5 +4,6 @@ mod documents;
 mod mongodb;
 mod mysql;
 mod postgres;
+mod retention;
 mod sqlite;
 mod suite;

@@ -278,6 +278,11 @@ impl Settings {
         self.statement_timeout
     }
 
+    /// `lock_timeout`; `None` when it is 0.
+    pub fn lock_timeout(&self) -> Option<Duration> {
+        parse_duration(self.get("lock_timeout")).filter(|timeout| !timeout.is_zero())
+    }
+
     /// A truth setting.
     pub fn is_on(&self, name: &str) -> bool {
         self.get(name) == "on"
@@ -449,7 +454,9 @@ mod tests {
     #[test]
     fn the_timeout_of_statements_follows_its_setting() {
         let mut settings = Settings::default();
-        assert_eq!(settings.statement_timeout(), None);
+        assert_eq!((settings.statement_timeout(), settings.lock_timeout()), (None, None));
+        settings.set("lock_timeout", Some("2s"), false).unwrap();
+        assert_eq!(settings.lock_timeout(), Some(Duration::from_secs(2)));
         settings.set("statement_timeout", Some("1500"), false).unwrap();
         assert_eq!(settings.statement_timeout(), Some(Duration::from_millis(1500)));
         settings.begin();

@@ -133,7 +133,12 @@ pub const SPECS: &[Spec] = &[
     spec("lc_monetary", Form::Text, "C", "Form of money values; accepted for compatibility."),
     spec("lc_numeric", Form::Text, "C", "Form of numbers; accepted for compatibility."),
     spec("lc_time", Form::Text, "C", "Form of dates; accepted for compatibility."),
-    spec("lock_timeout", Form::Milliseconds, "0", "Accepted for compatibility: nothing here waits for locks."),
+    spec(
+        "lock_timeout",
+        Form::Milliseconds,
+        "0",
+        "Ends statements that write or lock rows and wait longer for a lock of their store; 0 leaves it to the stores and to commit.lock_wait.",
+    ),
     spec("max_identifier_length", Form::ReadOnly, "63", "Longest identifier."),
     spec("max_index_keys", Form::ReadOnly, "32", "Most columns of an index."),
     spec(

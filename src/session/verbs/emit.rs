@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::Function;
 
 use super::select::SELECTED;
-use super::transaction::{begin_implicit, default_modes};
+use super::transaction::{begin_implicit, own_block};
 use super::{Bound, call, text_rows};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::plan::Setting;
@@ -77,7 +77,7 @@ impl Asked {
         let ended = match session.writing_block() {
             Some(block) => Box::pin(sending.run(block, &shared, &attempt)).await,
             None => {
-                let mut own = Block::new(default_modes(session)?, setting.now);
+                let mut own = own_block(session, setting.now)?;
                 let ended = Box::pin(sending.run(&mut own, &shared, &attempt)).await;
                 let finished = Box::pin(session.end_block(&own, (ended.is_ok(), None))).await;
                 ended.and(finished)
@@ -163,7 +163,7 @@ impl Sending<'_> {
         sent.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         // Whoever has read it cannot be made to forget it.
         block.undone.wrote(self.store, since, None)?;
-        block.keyed.answered(attempt.hash(), "CALL")
+        block.keyed.answered(attempt.hash(), "CALL", None)
     }
 }
 

@@ -50,7 +50,7 @@ fn is_explicit(session: &Session) -> bool {
 }
 
 /// The modes of a transaction that says nothing of its own.
-pub(super) fn default_modes(session: &Session) -> Result<Modes, Diagnosis> {
+fn default_modes(session: &Session) -> Result<Modes, Diagnosis> {
     let isolation = Isolation::of_words(session.settings.show("default_transaction_isolation")?);
     Ok(Modes {
         read_only: session.settings.is_on("default_transaction_read_only"),
@@ -67,10 +67,21 @@ fn open(session: &mut Session) -> Result<(), Diagnosis> {
     show_modes(session, modes)
 }
 
+/// A block of one statement outside of any.
+///
+/// # Errors
+/// A setting that has no such value, which the settings do not take.
+pub(super) fn own_block(session: &Session, started: DateTime<Utc>) -> Result<Block, Diagnosis> {
+    let mut block = Block::new(default_modes(session)?, started);
+    block.waits = session.lock_waits();
+    Ok(block)
+}
+
 /// A block of the session's role.
 fn begun(session: &Session, modes: Modes, started: DateTime<Utc>) -> Block {
     let mut block = Block::new(modes, started);
     block.only_reads = session.shared.roles.load().get(&session.role).is_none_or(|role| role.read_only);
+    block.waits = session.lock_waits();
     block
 }
 

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart};
 use futures::StreamExt;
 use futures::stream;
 
-use super::transaction::default_modes;
+use super::transaction::own_block;
 use crate::catalog::{QualifiedName, Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::Branches;
@@ -51,6 +51,7 @@ pub(super) async fn run(session: &mut Session, text: &str, asked: &Truncating) -
         Some(block) => Box::pin(work.run_in(block, &setting, (&shared, &attempt))).await,
         None if is_by_itself => {
             let writers = Writers::once(&setting.snapshot);
+            writers.wait_for_locks(session.lock_waits());
             let branches = Branches::none();
             let ended = Box::pin(work.run(&writers, &branches)).await;
             match &ended {
@@ -60,7 +61,7 @@ pub(super) async fn run(session: &mut Session, text: &str, asked: &Truncating) -
             ended
         }
         None => {
-            let mut own = Block::new(default_modes(session)?, setting.now);
+            let mut own = own_block(session, setting.now)?;
             let ended = Box::pin(work.run_in(&mut own, &setting, (&shared, &attempt))).await;
             let finished = Box::pin(session.end_block(&own, (ended.is_ok(), None))).await;
             ended.and(finished)
@@ -212,7 +213,7 @@ impl Work<'_> {
         let ran = self.run(&writers, &branches).await;
         ran.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         block.undone.wrote(&store, since, None)?;
-        block.keyed.answered(attempt.hash(), VERB)
+        block.keyed.answered(attempt.hash(), VERB, None)
     }
 
     async fn run(self, writers: &Arc<Writers>, branches: &Branches) -> Result<(), Diagnosis> {

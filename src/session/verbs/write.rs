@@ -19,7 +19,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::select::{described, is_as_told};
-use super::transaction::{begin_implicit, default_modes};
+use super::transaction::{begin_implicit, own_block};
 use super::{Bound, call};
 use crate::catalog::{QualifiedName, Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
@@ -37,8 +37,10 @@ use crate::session::saga::{self, Recording};
 use crate::session::statement::{Kind, fold};
 use crate::session::transaction::Block;
 use crate::session::{Session, Shared};
+use crate::stores::lock::LockWaits;
 use crate::stores::{Branch, Edit, Edited, StoreError, StoreName};
 use crate::write::access::{self, Asked};
+use crate::write::kept::{KeptRows, Told};
 use crate::write::run::{self, Observer, Outcome};
 
 /// The savepoint to which a statement comes back that has lost a race; those of the client have smaller numbers.
@@ -106,7 +108,6 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
     }
     let planned = guard.run(current_plan(session, &shared.engine, &setting, text, (write, bound))).await??;
     if planned.columns.is_some() {
-        session.check_repeatable("RETURNING")?;
         begin_implicit(session)?;
     }
     let attempt = session.attempt(text, bound, setting.now)?;
@@ -116,7 +117,7 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
     let ended = match session.writing_block() {
         Some(block) => Box::pin(asked.run_in(block, &shared, (&attempt, Ending::OfBlock))).await,
         None => {
-            let mut own = Block::new(default_modes(session)?, setting.now);
+            let mut own = own_block(session, setting.now)?;
             let is_apart = own.modes.isolation.is_repeatable() || attempt.has_key();
             let ending = if is_apart { Ending::Own } else { Ending::OwnOrOnce };
             let ended = Box::pin(asked.run_in(&mut own, &shared, (&attempt, ending))).await;
@@ -132,7 +133,12 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
     session.tell_write((write.verb(), relation.name.as_str()), (&store, &**text), told).await;
     Ok(match ended? {
         Ended::Ran(answer) => answer.into_execution(session, planned, guard),
-        Ended::Repeated(tag) => Execution::Done(tag),
+        Ended::Repeated(tag, None) => Execution::Done(tag),
+        Ended::Repeated(_, Some(returned)) => {
+            let kept = shared.engine.reservation("rows that are given again");
+            let answer = Answer { rows: 0, returned: Some(returned), kept, undo: None, is_once: false };
+            answer.into_execution(session, planned, guard)
+        }
     })
 }
 
@@ -140,8 +146,8 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
 enum Ended {
     /// It was made.
     Ran(Answer),
-    /// It had been made before, and was answered so.
-    Repeated(String),
+    /// It had been made before, and was answered so, with these rows.
+    Repeated(String, Option<Returned>),
 }
 
 impl Ended {
@@ -149,7 +155,7 @@ impl Ended {
     fn tag(&self, planned: &PlannedWrite) -> String {
         match self {
             Self::Ran(answer) => format!("{} {}", tag_of(planned.verb()), answer.rows),
-            Self::Repeated(tag) => tag.clone(),
+            Self::Repeated(tag, _) => tag.clone(),
         }
     }
 }
@@ -272,16 +278,45 @@ impl Running<'_> {
         let store = &self.planned.target.store;
         let (writers, branches) = block.write_branches(store, &self.setting.snapshot, shared).await?;
         let since = block.savepoints_asked();
-        if let Some(tag) = block.admit(attempt, store, &writers, shared).await? {
+        if let Some(answered) = block.admit(attempt, store, &writers, shared).await? {
             block.undone.repeated(store, since);
-            return Ok(Ended::Repeated(tag));
+            return Ok(Ended::Repeated(answered.tag, self.given_before(answered.rows.as_ref())?));
         }
         let ran = Box::pin(self.run(&writers, branches, ending)).await;
         let mut answer = ran.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         block.undone.wrote(store, since, answer.undo.take())?;
+        let rows = if attempt.has_key() { self.kept_rows(&answer) } else { Ok(None) };
+        let rows = rows.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         let ended = Ended::Ran(answer);
-        block.keyed.answered(attempt.hash(), &ended.tag(self.planned))?;
+        block.keyed.answered(attempt.hash(), &ended.tag(self.planned), rows)?;
         Ok(ended)
+    }
+
+    /// What the client is told of the columns of RETURNING.
+    fn told(&self) -> Option<Vec<Told>> {
+        let columns = self.planned.columns.as_ref()?;
+        Some(columns.iter().map(|column| (column.name.clone(), column.pg_type.oid, column.pg_type.typmod)).collect())
+    }
+
+    /// The rows of RETURNING, as they are given again.
+    fn kept_rows(&self, answer: &Answer) -> Result<Option<KeptRows>, Diagnosis> {
+        let told = self.told().zip(answer.returned.as_ref());
+        told.map(|(told, returned)| KeptRows::of(told, &returned.schema, &returned.batches)).transpose()
+    }
+
+    /// The rows that were given when the statement was sent before.
+    fn given_before(&self, rows: Option<&KeptRows>) -> Result<Option<Returned>, Diagnosis> {
+        match (rows, self.told()) {
+            (None, None) => Ok(None),
+            (Some(rows), told) => {
+                let (schema, batches) = rows.read(&told.unwrap_or_default())?;
+                Ok(Some(Returned { schema, batches }))
+            }
+            (None, Some(_)) => {
+                let message = "the rows that the statement gave back are not kept with the idempotency key";
+                Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message))
+            }
+        }
     }
 
     /// Does everything up to the commit.
@@ -297,7 +332,7 @@ impl Running<'_> {
             Work::Nothing => (Outcome::default(), Some(Vec::new())),
             Work::Edit(edit) => {
                 if ending == Ending::OwnOrOnce && !self.planned.is_checked() {
-                    return self.run_once(*edit, watch).await;
+                    return self.run_once(*edit, watch, writers.waits()).await;
                 }
                 let branch = self.guard.run(writers.open(&target.store)).await??;
                 let through = self.through(&branch);
@@ -343,8 +378,9 @@ impl Running<'_> {
     }
 
     /// Sends an edit that its store commits by itself; it gives back a number only, so that nothing can fail afterwards.
-    async fn run_once(&self, edit: Edit, watch: Watch<'_>) -> Result<Answer, Diagnosis> {
+    async fn run_once(&self, edit: Edit, watch: Watch<'_>, waits: LockWaits) -> Result<Answer, Diagnosis> {
         let writers = Writers::once(&self.setting.snapshot);
+        writers.wait_for_locks(waits);
         let branch = self.guard.run(writers.open(&self.planned.target.store)).await??;
         let outcome = self.send(&branch, stream::iter([Ok(edit)]).boxed(), &watch).await?;
         Ok(Answer { rows: outcome.rows, returned: None, kept: watch.kept, undo: None, is_once: true })

@@ -38,6 +38,7 @@ use crate::stores::connector::{BatchStream, Branch as Contract, Purpose, Scan, S
 use crate::stores::document::OnMismatch;
 use crate::stores::edit::{Edit, Edited};
 use crate::stores::fragment::{Fragment, Tables};
+use crate::stores::lock::LockWait;
 use crate::stores::position::Position;
 use crate::stores::schema::{Table, TableId};
 
@@ -102,6 +103,7 @@ pub(super) struct Branch {
     mode: Mode,
     /// The transaction, once something is to be written.
     writing: OnceCell<Transaction>,
+    lock_wait: LockWait,
     /// Says that it may have one.
     _writer: Option<Arc<()>>,
 }
@@ -135,13 +137,15 @@ impl Branch {
         };
         let several = !matches!(purpose, Purpose::Statement { scans: 0 | 1 });
         let writer = (mode == Mode::ReadOrWrite).then(|| Arc::clone(&shared.writers));
-        Ok(Self { shared, view, several, torn: AtomicBool::new(false), mode, writing: OnceCell::new(), _writer: writer })
+        let (torn, writing, lock_wait) = (AtomicBool::new(false), OnceCell::new(), LockWait::default());
+        Ok(Self { shared, view, several, torn, mode, writing, lock_wait, _writer: writer })
     }
 
     async fn open_writing(shared: Arc<Shared>, mode: Mode) -> Result<Self, StoreError> {
         let (view, torn) = (View::Newest(WRITING), AtomicBool::new(false));
         let writer = (mode == Mode::Write).then(|| Arc::clone(&shared.writers));
-        let branch = Self { shared, view, several: true, torn, mode, writing: OnceCell::new(), _writer: writer };
+        let (writing, lock_wait) = (OnceCell::new(), LockWait::default());
+        let branch = Self { shared, view, several: true, torn, mode, writing, lock_wait, _writer: writer };
         match mode {
             Mode::Write => branch.transaction(None).await.map(|_begun| ())?,
             Mode::Read | Mode::ReadOrWrite | Mode::Once => branch.allow()?,
@@ -192,7 +196,7 @@ impl Branch {
     /// somebody else's transaction was in its way, for which the server does not wait.
     async fn edit_once(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
         if is_single(edit) {
-            let mut link = Link { pool: &self.shared.pool, session: None, stop };
+            let mut link = Link { pool: &self.shared.pool, session: None, stop, lock_wait: self.lock_wait.millis() };
             return Box::pin(run(&mut link, edit)).await;
         }
         let mut pauses = PAUSES.iter();
@@ -393,6 +397,10 @@ impl Contract for Branch {
         let once = Scan { columns: distinct.clone(), ..scan.clone() };
         let stream = Box::pin(transaction.scan(table, &once, limits, OnMismatch::Error)).await?;
         Ok(self.widened(stream, scan, &distinct))
+    }
+
+    fn wait_for_locks(&self, limit: Option<Duration>) {
+        self.lock_wait.set(limit);
     }
 
     async fn savepoint(&self, id: u32) -> Result<(), StoreError> {

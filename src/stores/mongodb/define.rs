@@ -135,10 +135,10 @@ pub(super) async fn run(pool: &Pool, define: &Define, stop: &CancellationToken) 
     let table = define.subject();
     let database = pool.database(&table.id.namespace).await?;
     for (place, command) in commands.into_iter().enumerate() {
-        let Err(error) = write::command_alone(pool, &database, command, stop).await else { continue };
+        let Err(error) = write::command_alone(pool, &database, command, (stop, 0)).await else { continue };
         if place > 0 && matches!(define.what, What::CreateTable(_)) {
             let end = CancellationToken::new();
-            let dropped = write::command_alone(pool, &database, doc! { "drop": &table.id.name }, &end).await;
+            let dropped = write::command_alone(pool, &database, doc! { "drop": &table.id.name }, (&end, 0)).await;
             if let Err(left) = dropped {
                 tracing::warn!(store, error = %left, "a collection without its indexes could not be dropped");
             }

@@ -14,6 +14,9 @@ use mongodb::error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, WriteFailure
 use crate::error::{Site, sqlstate};
 use crate::stores::StoreError;
 
+/// What the server has ended by itself, because it took longer than it was told (`maxTimeMS`).
+pub(super) const COMMAND: &str = "a command";
+
 /// Whose errors these are, and which deadline the failed call had.
 #[derive(Debug, Clone)]
 pub(super) struct Context {
@@ -159,7 +162,7 @@ impl Context {
             13 if answer.message.contains("requires authentication") => {
                 self.unreachable("the server asks for a user name and password")
             }
-            50 | 262 => self.deadline("a command"),
+            50 | 262 => self.deadline(COMMAND),
             6 | 7 | 89 | 91 | 189 | 9001 | 10058 | 10107 | 11600 | 11602 | 13435 | 13436 => {
                 self.lost("the server is shutting down or changing its role")
             }

@@ -97,7 +97,14 @@ pub(super) async fn install(shared: &Shared, which: OwnTable) -> Result<(), Stor
             other => other.map(drop),
         }
     };
-    pool.within("a collection", made).await
+    pool.within("a collection", made).await?;
+    if which == OwnTable::Outbox {
+        return Ok(());
+    }
+    // What finds the documents that are too old. It is there already where its name and its form are these.
+    let index = doc! { "key": { "at": 1 }, "name": format!("{}_at", which.name()) };
+    let command = doc! { "createIndexes": which.name(), "indexes": [index], "writeConcern": { "w": "majority" } };
+    pool.within("an index", async { database.run_command(command).await.map(drop) }).await
 }
 
 fn code_of(error: &mongodb::error::Error) -> Option<i32> {

@@ -12,6 +12,7 @@
 //! are not set keep their BSON types; a key names one document, because only collections in which `_id` is unique are written; texts
 //! are compared by their bytes, whatever the collation of the collection.
 
+mod alone;
 mod document;
 mod judge;
 pub(super) mod mark;
@@ -24,20 +25,21 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array, new_null_array};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use futures::TryStreamExt;
+use mongodb::ClientSession;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
-use mongodb::{ClientSession, Database};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use judge::accepts;
 
+pub(super) use self::alone::command_alone;
 use self::document::{Fault, bson};
 use self::judge::{ID, Meant, key_bson, meant, values};
 use super::fragment::carried;
 use super::pool::Pool;
 use super::scan::{self, Query, Watched};
 use super::types::relaxed_json;
-use crate::error::{Diagnose, Site, sqlstate};
+use crate::error::{Site, sqlstate};
 use crate::stores::StoreError;
 use crate::stores::cell::{Cells, of_value, write_text};
 use crate::stores::connector::{Scan, ScanLimits};
@@ -104,6 +106,8 @@ pub(super) struct Link<'l> {
     /// That of the transaction; without it each command commits by itself.
     pub(super) session: Option<&'l mut ClientSession>,
     pub(super) stop: &'l CancellationToken,
+    /// How long a command that commits by itself may wait for transactions of others, in milliseconds; 0 is as long as for any.
+    pub(super) lock_wait: u64,
 }
 
 impl Link<'_> {
@@ -115,7 +119,9 @@ impl Link<'_> {
         if self.stop.is_cancelled() {
             return Err(StoreError::Cancelled);
         }
-        let Some(session) = &mut self.session else { return command_alone(pool, &database, command, self.stop).await };
+        let Some(session) = &mut self.session else {
+            return command_alone(pool, &database, command, (self.stop, self.lock_wait)).await;
+        };
         let id = session.id().clone();
         let session: &mut ClientSession = session;
         let work = pool.within("a write", async { database.run_command(command).session(session).await });
@@ -207,36 +213,6 @@ impl Link<'_> {
         let shown = found.project(&returning.iter().map(place).collect::<Vec<_>>()).map_err(malformed)?;
         take_record_batch(&shown, &UInt32Array::from(order)).map(Some).map_err(malformed)
     }
-}
-
-/// Sends a command that commits by itself: it has a session of its own, by which it can be stopped. What it waits for may be a
-/// document that a transaction has changed.
-pub(super) async fn command_alone(
-    pool: &Pool,
-    database: &Database,
-    mut command: Document,
-    stop: &CancellationToken,
-) -> Result<Document, StoreError> {
-    command.insert("writeConcern", doc! { "w": "majority" });
-    let client = pool.client().await?;
-    let mut session = pool.within("a session", async { client.start_session().await }).await?;
-    let id = session.id().clone();
-    let work = pool.within("a write", async { database.run_command(command).session(&mut session).await });
-    let reply = transaction::stoppable(pool, &id, work, stop).await.map_err(|error| pool.context.unknown(error));
-    let refused = match reply {
-        Err(error) => error,
-        Ok(reply) => match pool.context.refused(&reply) {
-            Some(refused) => refused,
-            None if reply.contains_key("writeConcernError") => {
-                let reason = "The write was not acknowledged by a majority of the replica set.".to_owned();
-                return Err(StoreError::OutcomeUnknown { store: pool.context.store.clone(), reason });
-            }
-            None => return Ok(reply),
-        },
-    };
-    // The server has undone what it did not finish.
-    let is_stopped = stop.is_cancelled() && refused.sqlstate() == sqlstate::QUERY_CANCELED;
-    Err(if is_stopped { StoreError::Cancelled } else { refused })
 }
 
 /// The values of some columns, row by row.

@@ -27,6 +27,7 @@ mod views;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -38,7 +39,7 @@ use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, Seri
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
-use super::super::lock::{RowLock, SortKey};
+use super::super::lock::{LockWait, RowLock, SortKey};
 use super::super::position::Position;
 use super::super::schema::Table;
 use super::super::truncate::Truncate;
@@ -66,6 +67,7 @@ pub(super) struct Branch {
     shared: Arc<Shared>,
     view: View,
     stop: CancellationToken,
+    lock_wait: LockWait,
 }
 
 enum View {
@@ -138,7 +140,7 @@ impl Branch {
             Purpose::Once => View::Once,
             Purpose::Write(isolation) => writing_view(shared, isolation).await?,
         };
-        Ok(Self { shared: Arc::clone(shared), view, stop: CancellationToken::new() })
+        Ok(Self { shared: Arc::clone(shared), view, stop: CancellationToken::new(), lock_wait: LockWait::default() })
     }
 
     async fn seat(&self) -> Result<Seat, StoreError> {
@@ -215,8 +217,9 @@ impl Branch {
                 return Ok(job.start(seat, self.stop.clone()));
             }
         }
-        let (turn, primary) = self.take_turn(transaction, writing).await?;
+        let (turn, mut primary) = self.take_turn(transaction, writing).await?;
         self.check_free(writing, &primary)?;
+        self.be_patient(&mut primary).await?;
         Ok(self.start_in_turn(job, writing, turn, primary))
     }
 
@@ -238,6 +241,17 @@ impl Branch {
         };
         let primary = tokio::time::timeout(limit, free).await.map_err(|_elapsed| self.late())??;
         Ok((turn, primary))
+    }
+
+    /// Tells the transaction's connection how long to wait for locks.
+    async fn be_patient(&self, primary: &mut Own) -> Result<(), StoreError> {
+        // Whoever does not wait for the answer leaves a transaction without a connection.
+        let mut lease = primary.take().ok_or_else(|| self.ended())?;
+        let told = lease.wait_for_locks(self.lock_wait.millis()).await;
+        if matches!(told, Ok(()) | Err(StoreError::Remote { .. })) {
+            **primary = Some(lease);
+        }
+        told
     }
 
     /// Refuses everything after a failure: the server may have ended the transaction, and would commit what comes next by itself.
@@ -290,6 +304,7 @@ impl Branch {
             () = stop.cancelled() => return Err(StoreError::Cancelled),
         };
         self.check_free(writing, &primary)?;
+        self.be_patient(&mut primary).await?;
         let lease = primary.take().ok_or_else(|| self.ended())?;
         // Until it has succeeded. Whoever drops this leaves a transaction without a connection.
         writing.flags.has_failed.store(true, Ordering::Release);
@@ -434,14 +449,14 @@ impl connector::Branch for Branch {
 
     async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
         match self.view {
-            View::Once => write::once(&self.shared, edit, stop).await,
+            View::Once => write::once(&self.shared, edit, stop, self.lock_wait.millis()).await,
             _ => self.edit_in_transaction(edit, stop).await,
         }
     }
 
     async fn truncate(&self, truncate: &Truncate, stop: &CancellationToken) -> Result<(), StoreError> {
         match self.view {
-            View::Once => write::truncate(&self.shared, truncate, stop).await,
+            View::Once => write::truncate(&self.shared, truncate, stop, self.lock_wait.millis()).await,
             _ => Err(StoreError::Unsupported { store: truncate.store.to_string(), feature: "TRUNCATE in a transaction" }),
         }
     }
@@ -461,6 +476,10 @@ impl connector::Branch for Branch {
     ) -> Result<BatchStream, StoreError> {
         self.alone()?;
         self.start(Job::held(&self.shared, (table, scan), (lock, order), limits)?).await
+    }
+
+    fn wait_for_locks(&self, limit: Option<Duration>) {
+        self.lock_wait.set(limit);
     }
 
     async fn savepoint(&self, id: u32) -> Result<(), StoreError> {

@@ -117,6 +117,8 @@ pub(super) struct Session {
     pub(super) message_max: usize,
     /// The server it goes to.
     pub(super) server: Arc<Server>,
+    /// How many seconds it waits for locks; 0 where it does as the server's settings say.
+    lock_wait: u64,
 }
 
 impl fmt::Debug for Session {
@@ -327,6 +329,21 @@ impl Lease {
         self.rows(sql).await.map(drop)
     }
 
+    /// Statements from now on wait for locks for so many milliseconds, which the server counts in seconds; for 0 as long as its settings
+    /// say, and never for longer.
+    ///
+    /// # Errors
+    /// As [`Lease::run`].
+    pub(super) async fn wait_for_locks(&mut self, millis: u64) -> Result<(), StoreError> {
+        let seconds = millis.div_ceil(1000);
+        if self.session.lock_wait == seconds {
+            return Ok(());
+        }
+        self.rows_of(waiting(seconds)).await?;
+        self.session.lock_wait = seconds;
+        Ok(())
+    }
+
     /// Asks whether the connection still answers.
     ///
     /// # Errors
@@ -389,6 +406,16 @@ impl Lease {
     }
 }
 
+/// What tells a connection how long to wait for locks of rows and of tables.
+fn waiting(seconds: u64) -> String {
+    let limits = ["innodb_lock_wait_timeout", "lock_wait_timeout"].map(|name| match seconds {
+        0 => format!("SESSION {name} = DEFAULT"),
+        // Both may be whole numbers of different kinds, whose least one would be none.
+        _ => format!("SESSION {name} = CAST(LEAST(@@GLOBAL.{name}, {seconds}) AS UNSIGNED)"),
+    });
+    format!("SET {}", limits.join(", "))
+}
+
 async fn connect(settings: &Settings) -> Result<Session, sqlx::Error> {
     let mut connection = settings.driver_options().connect().await?;
     let rows = sqlx::raw_sql(PREPARE).fetch_all(&mut connection).await?;
@@ -404,7 +431,7 @@ async fn connect(settings: &Settings) -> Result<Session, sqlx::Error> {
     if server.can_hold_to_snapshots() {
         sqlx::raw_sql(PREPARE_SNAPSHOTS).execute(&mut connection).await?;
     }
-    Ok(Session { id, message_max, connection, server: Arc::new(server) })
+    Ok(Session { id, message_max, connection, server: Arc::new(server), lock_wait: 0 })
 }
 
 /// Filters of the binary log change only with a restart, which ends the connection too.

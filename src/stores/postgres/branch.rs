@@ -20,6 +20,7 @@ mod ranges;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -33,7 +34,7 @@ use super::super::connector::{BatchStream, Branch, Purpose, Scan, ScanLimits, Se
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
-use super::super::lock::{RowLock, SortKey};
+use super::super::lock::{LockWait, RowLock, SortKey};
 use super::super::position::Position;
 use super::super::relational::literal;
 use super::super::schema::Table;
@@ -79,6 +80,7 @@ pub(super) struct View {
     writing: OnceLock<Arc<Transaction>>,
     /// Whether that has exported its snapshot, so that it cannot be prepared.
     has_exported: AtomicBool,
+    lock_wait: LockWait,
 }
 
 /// Slots of the pool of scans that nobody has taken yet.
@@ -136,14 +138,15 @@ pub(super) async fn open(inner: &Arc<Inner>, purpose: Purpose) -> Result<View, S
             return Box::pin(alone(inner, write::modes_of(isolation), shares)).await;
         }
     };
-    Ok(View { inner: inner.clone(), kind, writing: OnceLock::new(), has_exported: AtomicBool::new(false) })
+    let (writing, has_exported) = (OnceLock::new(), AtomicBool::new(false));
+    Ok(View { inner: inner.clone(), kind, writing, has_exported, lock_wait: LockWait::default() })
 }
 
 /// A view with everything on one connection.
 async fn alone(inner: &Arc<Inner>, modes: &str, shares: Result<(), &'static str>) -> Result<View, StoreError> {
     let transaction = Box::pin(write::begin(inner, modes)).await?;
     let (kind, writing, has_exported) = (ViewKind::Writing(shares), OnceLock::from(transaction), AtomicBool::new(false));
-    Ok(View { inner: inner.clone(), kind, writing, has_exported })
+    Ok(View { inner: inner.clone(), kind, writing, has_exported, lock_wait: LockWait::default() })
 }
 
 async fn lead(inner: &Arc<Inner>, modes: &str, scans: usize) -> Result<ViewKind, StoreError> {
@@ -284,6 +287,13 @@ impl View {
         Ok(self.writing.get_or_init(|| Transaction::of(&self.inner, lease)))
     }
 
+    /// The same for what may have to wait for locks.
+    async fn locking(&self) -> Result<&Arc<Transaction>, StoreError> {
+        let transaction = self.writing().await?;
+        Box::pin(transaction.wait_for_locks(self.lock_wait.millis())).await?;
+        Ok(transaction)
+    }
+
     /// The transaction whose state can be gone back to; `None` of a branch whose failed scans leave nothing behind.
     async fn undoing(&self) -> Result<Option<&Arc<Transaction>>, StoreError> {
         if let Some(transaction) = self.writing.get() {
@@ -353,21 +363,21 @@ impl Branch for View {
 
     async fn edit(&self, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
         if matches!(self.kind, ViewKind::Once) {
-            return Box::pin(write::once(&self.inner, edit, stop)).await;
+            return Box::pin(write::once(&self.inner, edit, stop, self.lock_wait.millis())).await;
         }
-        let transaction = self.writing().await?;
+        let transaction = Box::pin(self.locking()).await?;
         Box::pin(transaction.edit(edit, stop)).await
     }
 
     async fn truncate(&self, truncate: &Truncate, stop: &CancellationToken) -> Result<(), StoreError> {
-        let transaction = self.writing().await?;
+        let transaction = Box::pin(self.locking()).await?;
         Box::pin(transaction.truncate(truncate, stop)).await
     }
 
     async fn scan_for_update(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {
         let mut job = write::locked_scan(table, scan, limits)?;
         job.deadline = self.inner.settings.deadline;
-        Box::pin(self.writing().await?.scan(job)).await
+        Box::pin(Box::pin(self.locking()).await?.scan(job)).await
     }
 
     async fn scan_locked(
@@ -381,7 +391,11 @@ impl Branch for View {
         let all = Scan { limit: scan.limit.filter(|_| order.is_empty()), ..scan.clone() };
         let mut job = Job::scan(table, &all, limits)?.sorted(table, order, scan.limit).locking(lock);
         job.deadline = self.inner.settings.deadline;
-        Box::pin(self.writing().await?.scan(job)).await
+        Box::pin(Box::pin(self.locking()).await?.scan(job)).await
+    }
+
+    fn wait_for_locks(&self, limit: Option<Duration>) {
+        self.lock_wait.set(limit);
     }
 
     async fn savepoint(&self, id: u32) -> Result<(), StoreError> {
@@ -421,7 +435,7 @@ impl Branch for View {
     }
 
     async fn prepare(&self, id: &BranchId) -> Result<Vote, StoreError> {
-        Box::pin(self.written()?.prepare(id)).await
+        Box::pin(self.written()?.prepare(id, self.lock_wait.millis())).await
     }
 
     async fn commit_prepared(&self) -> Result<Option<Position>, StoreError> {

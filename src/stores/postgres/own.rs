@@ -143,6 +143,13 @@ fn creation(which: OwnTable) -> String {
     format!("CREATE TABLE IF NOT EXISTS {} ({described}PRIMARY KEY ({}))", quoted(which.name()), Dialect::Postgres.quote(key))
 }
 
+/// What finds the rows that are too old; nobody removes those of the outbox.
+fn index(which: OwnTable) -> Option<String> {
+    let (name, table) = (which.name(), quoted(which.name()));
+    let is_swept = HIDDEN.contains(&name);
+    is_swept.then(|| format!("CREATE INDEX IF NOT EXISTS {} ON {table} (\"at\")", Dialect::Postgres.quote(&format!("{name}_at"))))
+}
+
 /// What is done with a table of ours.
 fn rights(which: OwnTable) -> &'static [&'static str] {
     match which {
@@ -178,7 +185,10 @@ pub(super) async fn install(inner: &Inner, which: OwnTable) -> Result<(), StoreE
             let message = format!("permission denied for table {}", which.name());
             Err(StoreError::remote(inner.name.as_str(), sqlstate::INSUFFICIENT_PRIVILEGE, message))
         }
-        None => lease.query(&made(&[creation(which)])).await.map(drop),
+        None => {
+            let all: Vec<String> = [creation(which)].into_iter().chain(index(which)).collect();
+            lease.query(&made(&all)).await.map(drop)
+        }
     }
 }
 
@@ -293,6 +303,8 @@ mod tests {
             // Only the outbox is offered to readers.
             assert_eq!(is_hidden(&table.id), which != OwnTable::Outbox);
         }
+        let indexed = "CREATE INDEX IF NOT EXISTS \"tributary_keys_at\" ON \"public\".\"tributary_keys\" (\"at\")";
+        assert_eq!((index(OwnTable::Keys).as_deref(), index(OwnTable::Outbox)), (Some(indexed), None));
         let outbox = table(OwnTable::Outbox).unwrap();
         assert_eq!((outbox.columns[3].pg_type(), outbox.columns[4].pg_type()), (PgType::JSON, PgType::TIMESTAMPTZ));
         assert!(!is_hidden(&TableId { namespace: "other".to_owned(), name: "tributary_marks".to_owned() }));

@@ -25,6 +25,7 @@ mod worker;
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -39,7 +40,7 @@ use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, Seri
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
-use super::super::lock::{RowLock, SortKey};
+use super::super::lock::{LockWait, RowLock, SortKey};
 use super::super::position::Position;
 use super::super::relational::Dialect;
 use super::super::schema::Table;
@@ -50,7 +51,7 @@ use super::pool::Pool;
 use super::write::reads_nulls;
 use beside::Together;
 use neighbours::{Group, Joining};
-use worker::Worker;
+use worker::{Waits, Worker};
 
 /// Commands that may wait; senders wait when there are more.
 const COMMANDS: usize = 8;
@@ -175,6 +176,8 @@ struct Thread {
     commands: mpsc::Sender<Command>,
     /// Why the branch ended before it was told to.
     given_up: Arc<OnceLock<StoreError>>,
+    /// How long it waits for the locks of files.
+    lock_wait: Arc<LockWait>,
     _task: crate::task::OwnedTask<()>,
 }
 
@@ -186,11 +189,12 @@ impl Thread {
 }
 
 impl Branch {
-    /// Takes a connection, begins a transaction and fixes its snapshot.
+    /// Takes a connection, begins a transaction and fixes its snapshot. It waits for locks for so long at most, and never for longer than
+    /// the file of the store says.
     ///
     /// # Errors
     /// As [`Pool::acquire`], and what SQLite says.
-    pub(super) async fn open(pool: Arc<Pool>, purpose: Purpose) -> Result<Self, StoreError> {
+    pub(super) async fn open(pool: Arc<Pool>, purpose: Purpose, limit: Option<Duration>) -> Result<Self, StoreError> {
         let mode = Mode::of(purpose);
         if pool.is_read_only() && matches!(mode, Mode::Once | Mode::Write) {
             return Err(StoreError::ReadOnly { store: pool.store().to_string() });
@@ -202,9 +206,11 @@ impl Branch {
         let runtime = Handle::current();
         let given_up = Arc::<OnceLock<StoreError>>::default();
         let (group, told) = (Group::of(identity), Arc::clone(&given_up));
-        let worker = Worker { pool: pool.clone(), runtime, inbox, given_up: told, mode, failed: false, group };
+        let lock_wait = Arc::new(LockWait::of(limit));
+        let waits = Waits::of(&lock_wait);
+        let worker = Worker { pool: pool.clone(), runtime, inbox, given_up: told, mode, failed: false, group, waits };
         let task = crate::task::OwnedTask::spawn_blocking(move || worker.run(connection, opened));
-        let thread = Arc::new(Thread { commands, given_up, _task: task });
+        let thread = Arc::new(Thread { commands, given_up, lock_wait, _task: task });
         answer.await.unwrap_or_else(|_| Err(lost(&pool)))?;
         let together = Arc::new(Together::led_by(pool.store().clone()));
         let (written, savepoints) = (Arc::default(), Mutex::default());
@@ -339,6 +345,11 @@ impl connector::Branch for Branch {
         let (pool, stop) = (Arc::clone(&self.pool), stop.clone());
         self.send(Command::Edit(Box::new(Order { pool, edit, stop, done }))).await?;
         answer.await.unwrap_or_else(|_gone| Err(self.unanswered(is_once)))
+    }
+
+    /// The files of a transaction are locked on one connection.
+    fn wait_for_locks(&self, limit: Option<Duration>) {
+        self.thread.lock_wait.set(limit);
     }
 
     async fn savepoint(&self, id: u32) -> Result<(), StoreError> {

@@ -31,6 +31,7 @@ mod types;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
@@ -218,7 +219,7 @@ impl connector::Connector for Connector {
 
     async fn ping(&self) -> Result<(), StoreError> {
         // Opening a transaction reads the file, which a ping of the driver would not.
-        let branch = branch::Branch::open(self.pool.clone(), Purpose::Statement { scans: 0 }).await?;
+        let branch = branch::Branch::open(self.pool.clone(), Purpose::Statement { scans: 0 }, None).await?;
         connector::Branch::rollback(&branch).await
     }
 
@@ -289,7 +290,11 @@ impl connector::Connector for Connector {
     }
 
     async fn open(&self, purpose: Purpose) -> Result<Arc<dyn connector::Branch>, StoreError> {
-        Ok(Arc::new(branch::Branch::open(self.pool.clone(), purpose).await?))
+        self.open_waiting(purpose, None).await
+    }
+
+    async fn open_waiting(&self, purpose: Purpose, limit: Option<Duration>) -> Result<Arc<dyn connector::Branch>, StoreError> {
+        Ok(Arc::new(branch::Branch::open(self.pool.clone(), purpose, limit).await?))
     }
 
     fn covers(&self, applied: &Position, wanted: &Position) -> Coverage {

@@ -148,6 +148,11 @@ impl Pool {
         &self.closing
     }
 
+    /// How long SQLite waits for locks of a file, in milliseconds.
+    pub(super) fn busy_timeout(&self) -> u64 {
+        u64::try_from(self.settings.busy_timeout.as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// How long a branch keeps its state while nothing is read from it.
     pub(super) fn snapshot_idle(&self) -> Duration {
         self.settings.snapshot_idle
@@ -239,11 +244,9 @@ impl Pool {
             return StoreError::SchemaChanged { store, table: table.to_owned(), difference: by_own_name(failure.message) };
         }
         match failure.code & 0xff {
-            libsqlite3_sys::SQLITE_BUSY | libsqlite3_sys::SQLITE_LOCKED => StoreError::Deadline {
-                store,
-                limit_ms: u64::try_from(self.settings.busy_timeout.as_millis()).unwrap_or(u64::MAX),
-                waiting_for: StoreError::FREE_LOCK,
-            },
+            libsqlite3_sys::SQLITE_BUSY | libsqlite3_sys::SQLITE_LOCKED => {
+                StoreError::Deadline { store, limit_ms: self.busy_timeout(), waiting_for: StoreError::FREE_LOCK }
+            }
             libsqlite3_sys::SQLITE_INTERRUPT => StoreError::Cancelled,
             libsqlite3_sys::SQLITE_CANTOPEN => StoreError::Unreachable { store, reason: failure.message },
             primary => StoreError::Remote {

@@ -1,8 +1,10 @@
 //! What becomes too old in tables of ours: keys of transactions that nobody will send again, and marks that nobody will ask for.
 //!
-//! Rows are read and named one by one, and deleted by their keys in small edits of their own, which wait for nobody for long.
+//! Rows are read and named one by one, and deleted by their keys in small edits of their own, which wait for nobody for long. A round
+//! does so much and no more; where something is left, the next one follows soon, so that no table grows because more is written than
+//! is removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use super::{Connectors, Recovery};
 use crate::catalog::OwnTables;
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::cell::{self, Cells};
-use crate::stores::commit::{MarkId, OwnTable};
+use crate::stores::commit::{MarkId, OwnTable, Part};
 use crate::stores::connector::ScanLimits;
 use crate::stores::edit::{self, DeleteRows, Edit};
 use crate::stores::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
@@ -26,15 +28,21 @@ use crate::stores::value::Value;
 use crate::stores::{Connector, Purpose, Scan, StoreName, Table};
 use crate::telemetry::log::Line;
 
-/// Rows of one edit.
+/// Rows that are read at a time, and the most of one edit.
 const ROWS: usize = 500;
-/// Edits of one store in a row; the rest waits for the next time.
-const EDITS_MAX: usize = 200;
+/// How often they are read in one store in a row; the rest waits for the next round.
+const READS_MAX: usize = 200;
+/// The pause in between, for those who write there.
+const PAUSE: Duration = Duration::from_millis(10);
 /// How old a mark is when nobody asks for it any more.
 const MARKS_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// How often it is looked for what is too old.
 pub const EVERY: Duration = Duration::from_secs(3600);
+/// The same while there is more of it than one round removes.
+const SOON: Duration = Duration::from_secs(2);
+/// The first time.
+const FIRST: Duration = Duration::from_secs(60);
 
 /// What stores keep for transactions, by store.
 pub type Own = BTreeMap<StoreName, OwnTables>;
@@ -42,52 +50,66 @@ pub type Own = BTreeMap<StoreName, OwnTables>;
 impl Recovery {
     /// Removes what is too old, until `stop`.
     pub async fn sweep(self: Arc<Self>, own: Arc<arc_swap::ArcSwap<Own>>, stop: CancellationToken) {
-        let mut pause = Duration::from_secs(60);
+        let (mut pause, mut unmarked) = (FIRST, BTreeSet::new());
         loop {
             // Cancel-safe: an edit that was sent commits by itself or does nothing.
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            pause = EVERY;
             let (stores, own) = ((self.stores)(), own.load_full());
-            tokio::select! {
+            let is_left = tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.sweep_once(&stores, &own) => {}
-            }
+                is_left = self.sweep_once(&stores, &own, &mut unmarked) => is_left,
+            };
+            pause = if is_left { SOON } else { EVERY };
         }
     }
 
-    /// Removes what is too old now.
-    pub async fn sweep_once(&self, stores: &Connectors, own: &Own) {
+    /// Removes what is too old now, as much as one round does. Whether more of it may be left. `unmarked` has the stores that have no
+    /// table of marks, which are not asked again until one has been made here.
+    pub async fn sweep_once(&self, stores: &Connectors, own: &Own, unmarked: &mut BTreeSet<StoreName>) -> bool {
+        let mut is_left = false;
         for (store, connector) in stores {
-            let kept = own.get(store).and_then(|tables| tables.keys);
-            if let Some(kept) = kept
-                && let Err(told) = remove_keys(connector, kept).await
-            {
-                tracing::warn!(%store, error = %Line(&told.message), "idempotency keys that are too old were not removed");
+            if let Some(kept) = own.get(store).and_then(|tables| tables.keys) {
+                match remove_keys(connector, kept).await {
+                    Ok(more) => is_left |= more,
+                    Err(told) => {
+                        tracing::warn!(%store, error = %Line(&told.message), "idempotency keys that are too old were not removed");
+                    }
+                }
             }
-            if self.has_marks(store)
-                && let Err(told) = self.remove_marks(connector).await
-            {
+            if !self.may_have_marks(connector, unmarked) {
+                continue;
+            }
+            if let Err(told) = self.remove_marks(connector).await {
                 tracing::debug!(%store, error = %Line(&told.message), "marks that are too old were not removed");
+                if !is_passing(&told) {
+                    unmarked.insert(store.clone());
+                }
             }
         }
+        is_left
     }
 
-    /// Whether the store has had a mark since the start: a table that may not be there is not asked for.
-    fn has_marks(&self, store: &StoreName) -> bool {
-        self.marked().contains(store)
+    /// Whether the store may have marks: of this process, or of earlier ones. A table that is not there is asked for once.
+    fn may_have_marks(&self, connector: &Arc<dyn Connector>, unmarked: &mut BTreeSet<StoreName>) -> bool {
+        let store = connector.name();
+        if self.marked().contains(store) {
+            unmarked.remove(store);
+            return true;
+        }
+        !connector.is_read_only() && !matches!(connector.part(), Part::Alone(_)) && !unmarked.contains(store)
     }
 
     /// Removes marks that are too old, of transactions of ours that are not open.
     async fn remove_marks(&self, connector: &Arc<dyn Connector>) -> Result<(), Diagnosis> {
         let Some(table) = connector.own_table(OwnTable::Marks) else { return Ok(()) };
-        let old = old_keys(connector, &table, MARKS_AGE, ROWS * EDITS_MAX).await?;
+        let old = old_keys(connector, &table, MARKS_AGE, ROWS * READS_MAX).await?;
         let Some(old) = old else { return Ok(()) };
         let own = self.coordinator.journal().numbers().log();
         let is_ours = |mark: &MarkId| mark.gid.log == own || self.table.as_ref().is_some_and(|table| table.holds(mark.gid.log));
-        let open: std::collections::BTreeSet<_> = self.coordinator.open().left().iter().map(|left| left.gid).collect();
+        let open: BTreeSet<_> = self.coordinator.open().left().iter().map(|left| left.gid).collect();
         let is_over = |mark: &MarkId| !open.contains(&mark.gid) && !self.coordinator.open().is_under_way(mark.gid);
         let texts = old.as_string_opt::<i32>().into_iter().flatten().flatten();
         let marks: Vec<MarkId> = texts.filter_map(MarkId::parse).filter(|mark| is_ours(mark) && is_over(mark)).collect();
@@ -98,28 +120,42 @@ impl Recovery {
     }
 }
 
-/// Removes keys that were written before the store's retention.
+/// Whether the store may answer otherwise the next time: it is away, busy or in conflict.
+fn is_passing(told: &Diagnosis) -> bool {
+    ["08", "40", "53", "57"].iter().any(|class| told.sqlstate.starts_with(class))
+}
+
+/// Removes keys that were written before the store's retention. Whether more of them may be left.
 ///
 /// # Errors
 /// What the store answered; what was removed before stays so.
-async fn remove_keys(connector: &Arc<dyn Connector>, kept: Duration) -> Result<(), Diagnosis> {
-    let Some(table) = connector.own_table(OwnTable::Keys) else { return Ok(()) };
+async fn remove_keys(connector: &Arc<dyn Connector>, kept: Duration) -> Result<bool, Diagnosis> {
+    let Some(table) = connector.own_table(OwnTable::Keys) else { return Ok(false) };
     let most = ROWS.min(connector.rows_of_edit()).max(1);
-    for _ in 0..EDITS_MAX {
-        let Some(keys) = old_keys(connector, &table, kept, most).await? else { return Ok(()) };
-        let (count, ordinal) = (keys.len(), key_of(&table));
-        let column = column(&table, ordinal)?;
-        let schema = Arc::new(Schema::new(vec![edit::field(column)]));
-        let rows = RecordBatch::try_new(schema, vec![keys]).map_err(|_unlike| other_form(&table))?;
-        let (store, table) = (connector.name().clone(), Arc::clone(&table));
-        let edit = Edit::DeleteRows(DeleteRows { store, table, key: vec![ordinal], rows, returning: Vec::new() });
-        let branch = connector.open(Purpose::Once).await.map_err(|error| Diagnosis::of(&error))?;
-        branch.edit(&edit, &CancellationToken::new()).await.map_err(|error| Diagnosis::of(&error))?;
-        if count < most {
-            return Ok(());
+    for _ in 0..READS_MAX {
+        let Some(keys) = old_keys(connector, &table, kept, ROWS).await? else { return Ok(false) };
+        let count = keys.len();
+        for start in (0..count).step_by(most) {
+            remove(connector, &table, keys.slice(start, most.min(count - start))).await?;
         }
+        if count < ROWS {
+            return Ok(false);
+        }
+        tokio::time::sleep(PAUSE).await;
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Removes the rows with these keys, at most as many as one edit of the store takes.
+async fn remove(connector: &Arc<dyn Connector>, table: &Arc<Table>, keys: ArrayRef) -> Result<(), Diagnosis> {
+    let ordinal = key_of(table);
+    let schema = Arc::new(Schema::new(vec![edit::field(column(table, ordinal)?)]));
+    let rows = RecordBatch::try_new(schema, vec![keys]).map_err(|_unlike| other_form(table))?;
+    let (store, table) = (connector.name().clone(), Arc::clone(table));
+    let edit = Edit::DeleteRows(DeleteRows { store, table, key: vec![ordinal], rows, returning: Vec::new() });
+    let branch = connector.open(Purpose::Once).await.map_err(|error| Diagnosis::of(&error))?;
+    let removed = branch.edit(&edit, &CancellationToken::new()).await;
+    removed.map(drop).map_err(|error| Diagnosis::of(&error))
 }
 
 /// The first column of a table of ours, whatever the store calls it.
@@ -226,6 +262,15 @@ fn carrier_of(value: &Value) -> arrow::datatypes::DataType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_is_away_is_asked_again_and_one_without_the_table_is_not() {
+        for (code, expected) in
+            [("08006", true), ("40001", true), ("53300", true), ("57014", true), ("42P01", false), ("55000", false)]
+        {
+            assert_eq!(is_passing(&Diagnosis::new(code, "no")), expected, "{code}");
+        }
+    }
 
     #[test]
     fn a_row_is_old_when_its_moment_is_and_a_text_a_day_later() {

@@ -147,7 +147,7 @@ impl Transaction {
         // Until it is known that it has not failed: who goes away in between leaves a transaction of which nothing is known.
         state.failed = true;
         self.written.store(true, Ordering::Release);
-        let mut link = Link { pool: &self.pool, session: Some(&mut state.session), stop };
+        let mut link = Link { pool: &self.pool, session: Some(&mut state.session), stop, lock_wait: 0 };
         let result = Box::pin(run(&mut link, edit)).await;
         state.failed = result.is_err();
         result

@@ -168,29 +168,39 @@ pub(super) async fn run(
     }
 }
 
-/// Runs an edit that commits by itself.
+/// Runs an edit that commits by itself, and waits for locks for so many milliseconds, or for 0 as the server's settings say.
 ///
 /// # Errors
 /// As [`super::super::connector::Branch::edit`].
-pub(super) async fn once(shared: &Arc<Shared>, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+pub(super) async fn once(
+    shared: &Arc<Shared>,
+    edit: &Edit,
+    stop: &CancellationToken,
+    lock_wait: u64,
+) -> Result<Edited, StoreError> {
     // What is given back may be unreadable, and an edit that fails must not have been committed.
     let job = match single(shared, edit)? {
         Some(job) if edit.returning().is_empty() => job,
-        _ => return Box::pin(once_in_transaction(shared, edit, stop)).await,
+        _ => return Box::pin(once_in_transaction(shared, edit, stop, lock_wait)).await,
     };
-    by_itself(shared, &job, stop).await
+    by_itself(shared, &job, stop, lock_wait).await
 }
 
 /// Empties a table, which commits by itself.
 ///
 /// # Errors
 /// As [`once`].
-pub(super) async fn truncate(shared: &Arc<Shared>, truncate: &Truncate, stop: &CancellationToken) -> Result<(), StoreError> {
+pub(super) async fn truncate(
+    shared: &Arc<Shared>,
+    truncate: &Truncate,
+    stop: &CancellationToken,
+    lock_wait: u64,
+) -> Result<(), StoreError> {
     for Emptied { table, only: _ } in &truncate.tables {
         let mut sql = Sql::bound(Dialect::MySql);
         sql.push("TRUNCATE TABLE ");
         sql.push(&Dialect::MySql.table(&table.id));
-        by_itself(shared, &rows::job(shared, table, &[], sql)?, stop).await?;
+        by_itself(shared, &rows::job(shared, table, &[], sql)?, stop, lock_wait).await?;
     }
     Ok(())
 }
@@ -206,8 +216,9 @@ pub(super) async fn define(shared: &Arc<Shared>, define: &Define, text: &str, st
 }
 
 /// Sends a statement that commits by itself and gives no rows back.
-async fn by_itself(shared: &Arc<Shared>, job: &Job, stop: &CancellationToken) -> Result<Edited, StoreError> {
+async fn by_itself(shared: &Arc<Shared>, job: &Job, stop: &CancellationToken, lock_wait: u64) -> Result<Edited, StoreError> {
     let mut writer = Writer::reached(shared, job, stop).await?;
+    writer.wait_for_locks(lock_wait).await?;
     let outcome = writer.ask(job).await.and_then(|answer| writer.edited(job, &answer, &[]));
     let is_unanswered = writer.is_unanswered();
     if let Some(lease) = writer.into_lease() {
@@ -218,8 +229,14 @@ async fn by_itself(shared: &Arc<Shared>, job: &Job, stop: &CancellationToken) ->
 }
 
 /// What takes several statements is a transaction of its own.
-async fn once_in_transaction(shared: &Arc<Shared>, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
-    let (lease, xid) = begin_xa(shared, WriteIsolation::ReadCommitted).await?;
+async fn once_in_transaction(
+    shared: &Arc<Shared>,
+    edit: &Edit,
+    stop: &CancellationToken,
+    lock_wait: u64,
+) -> Result<Edited, StoreError> {
+    let (mut lease, xid) = begin_xa(shared, WriteIsolation::ReadCommitted).await?;
+    lease.wait_for_locks(lock_wait).await?;
     let (outcome, lease) = run(shared, lease, edit, stop).await;
     let Some(lease) = lease else { return outcome };
     match outcome {

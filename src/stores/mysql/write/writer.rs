@@ -71,6 +71,14 @@ impl<'a> Writer<'a> {
         Ok(Self::new(shared, lease, stop))
     }
 
+    /// How long its statements wait for locks, as [`Lease::wait_for_locks`] has it.
+    ///
+    /// # Errors
+    /// What the server answered; the connection is to be dropped then.
+    pub(super) async fn wait_for_locks(&mut self, millis: u64) -> Result<(), StoreError> {
+        self.lease.wait_for_locks(millis).await
+    }
+
     /// The store.
     pub(super) fn shared(&self) -> &'a Arc<Shared> {
         self.shared

@@ -22,13 +22,19 @@ use super::transaction::{begin, modes_of};
 /// A connection that has been in the pool for longer is tried before an edit is sent over it, which cannot be sent again.
 const REST_MAX: Duration = Duration::from_secs(1);
 
-/// Runs an edit.
+/// Runs an edit, which waits for locks for so many milliseconds, or for 0 as long as the settings of the server say.
 ///
 /// # Errors
 /// What the server answered; [`StoreError::OutcomeUnknown`] when its answer was lost.
-pub(in super::super) async fn once(inner: &Arc<Inner>, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
-    if !edit.returning().is_empty() {
-        return Box::pin(in_transaction(inner, edit, stop)).await;
+pub(in super::super) async fn once(
+    inner: &Arc<Inner>,
+    edit: &Edit,
+    stop: &CancellationToken,
+    lock_wait: u64,
+) -> Result<Edited, StoreError> {
+    // What the server is told of locks holds for a transaction.
+    if !edit.returning().is_empty() || lock_wait != 0 {
+        return Box::pin(in_transaction(inner, edit, stop, lock_wait)).await;
     }
     let statement = Statement::of(edit)?;
     loop {
@@ -62,8 +68,9 @@ pub(in super::super) async fn define(
     }
 }
 
-async fn in_transaction(inner: &Arc<Inner>, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+async fn in_transaction(inner: &Arc<Inner>, edit: &Edit, stop: &CancellationToken, lock_wait: u64) -> Result<Edited, StoreError> {
     let transaction = begin(inner, modes_of(WriteIsolation::ReadCommitted)).await?;
+    transaction.wait_for_locks(lock_wait).await?;
     // Dropping the transaction rolls it back.
     let edited = transaction.edit(edit, stop).await?;
     transaction.commit().await?;

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! **Invariants:** `PREPARE TRANSACTION` never ends a transaction that has failed, which the server would roll back without an error: a
-//! `SELECT` before it fails then. What ends a prepared transaction stands alone in its text, because the server takes it in no block.
+//! `SELECT` or `SET` before it fails then. What ends a prepared transaction stands alone in its text, because the server takes it in no block.
 //! Nothing is sent twice here: an answer that is lost is looked for by whoever lists what is left.
 
 use std::sync::atomic::Ordering;
@@ -29,11 +29,11 @@ const LISTED: &str = "SELECT pg_catalog.pg_is_in_recovery(); SELECT gid, (pg_cat
      WHERE database = pg_catalog.current_database() AND gid LIKE 'tributary:%'";
 
 impl Transaction {
-    /// Leaves what was written to the server under a name.
+    /// Leaves what was written to the server under a name. What is checked only now waits for locks for so many milliseconds.
     ///
     /// # Errors
     /// What the server answered, with which the transaction is rolled back; after a lost answer it may be there.
-    pub(in super::super) async fn prepare(&self, id: &BranchId) -> Result<Vote, StoreError> {
+    pub(in super::super) async fn prepare(&self, id: &BranchId, lock_wait: u64) -> Result<Vote, StoreError> {
         if !self.has_written() {
             // The server checks at its end what the transaction has read.
             self.commit().await?;
@@ -51,7 +51,8 @@ impl Transaction {
         };
         // Whoever does not wait for the answer has let go of it all the same, and no later word can be about it.
         let mut ending = Line::of(line.lease.take());
-        let outcome = self.say(&mut ending, &format!("SELECT; PREPARE TRANSACTION '{id}'")).await;
+        let first = self.not_told(lock_wait).unwrap_or_else(|| "SELECT".to_owned());
+        let outcome = self.say(&mut ending, &format!("{first}; PREPARE TRANSACTION '{id}'")).await;
         // Dropping the lease ends a session that is lost or late, and rolls back what the server refused to prepare.
         let lease = ending.lease.take();
         if !matches!(outcome, Ok(()) | Err(StoreError::ConnectionLost { .. } | StoreError::Deadline { .. })) {

@@ -35,6 +35,10 @@ use crate::error::sqlstate;
 
 /// So many scans that were dropped or have ended are left open in the server.
 const LEFT_MAX: usize = 16;
+/// The longest wait for a lock that the server can be told, in milliseconds.
+const LOCK_WAIT_MAX: u64 = 2_147_483_647;
+/// What the server was told before it may have forgotten it again.
+const NOT_KNOWN: u64 = u64::MAX;
 /// What a statement waits for.
 const ANSWER: &str = "the answer to a statement of a transaction that writes";
 
@@ -47,6 +51,8 @@ pub(in super::super) struct Transaction {
     pub(super) has_written: AtomicBool,
     left: std::sync::Mutex<Left>,
     cursors: AtomicU64,
+    /// How long the server has been told to wait for locks, in milliseconds; 0 where it does as its settings say.
+    lock_wait: AtomicU64,
 }
 
 /// The connection and what is known of its transaction.
@@ -86,6 +92,15 @@ pub(in super::super) fn modes_of(isolation: WriteIsolation) -> &'static str {
     }
 }
 
+/// What tells the server how long to wait for locks until the end of the transaction.
+pub(super) fn waiting(millis: u64) -> String {
+    match millis {
+        0 => "SET LOCAL lock_timeout TO DEFAULT".to_owned(),
+        // More than that is no number of the server's.
+        _ => format!("SET LOCAL lock_timeout = {}", millis.min(LOCK_WAIT_MAX)),
+    }
+}
+
 /// Begins a transaction.
 ///
 /// # Errors
@@ -107,6 +122,7 @@ impl Transaction {
             has_written: AtomicBool::new(false),
             left: std::sync::Mutex::new(Left::default()),
             cursors: AtomicU64::new(0),
+            lock_wait: AtomicU64::new(0),
         })
     }
 
@@ -160,6 +176,25 @@ impl Transaction {
         })
     }
 
+    /// Statements from now on wait for locks for so long, in milliseconds; 0 leaves it to the settings of the server.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub(in super::super) async fn wait_for_locks(&self, millis: u64) -> Result<(), StoreError> {
+        if self.lock_wait.load(Ordering::Acquire) == millis {
+            return Ok(());
+        }
+        let mut line = self.ready().await?;
+        self.say(&mut line, &waiting(millis)).await?;
+        self.lock_wait.store(millis, Ordering::Release);
+        Ok(())
+    }
+
+    /// What tells the server how long to wait while it commits, where it was told something else.
+    pub(super) fn not_told(&self, millis: u64) -> Option<String> {
+        (self.lock_wait.load(Ordering::Acquire) != millis).then(|| waiting(millis))
+    }
+
     /// Marks a state to come back to.
     ///
     /// # Errors
@@ -185,6 +220,8 @@ impl Transaction {
         line.inserted.forget();
         self.say(&mut line, &format!("ROLLBACK TO SAVEPOINT s{id}")).await?;
         line.has_failed = false;
+        // What was told since the savepoint is undone too.
+        self.lock_wait.store(NOT_KNOWN, Ordering::Release);
         if let Some(place) = line.savepoints.iter().rposition(|(known, _)| *known == id) {
             line.savepoints.truncate(place + 1);
             let had_written = line.savepoints.last().is_none_or(|(_, had_written)| *had_written);

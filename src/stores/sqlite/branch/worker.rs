@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 use super::super::super::connector::{GATHER_BYTES_MAX, ScanLimits};
 use super::super::super::edit::Edited;
 use super::super::super::error::StoreError;
+use super::super::super::lock::LockWait;
 use super::super::layout::{Filler, Layout};
+use super::super::own::first;
 use super::super::pool::Pool;
-use super::super::scan::{Database, Statement};
+use super::super::scan::{Database, Failure, Statement};
 use super::super::write::failure::{in_failed, rolled_back, told, too_much};
 use super::super::write::{is_long, run};
 use super::neighbours::{Group, closed};
@@ -39,6 +41,38 @@ pub(super) struct Worker {
     pub(super) failed: bool,
     /// The files of its transaction.
     pub(super) group: Group,
+    pub(super) waits: Waits,
+}
+
+/// How long the connection waits for the locks of files.
+pub(super) struct Waits {
+    /// As the branch was told.
+    asked: Arc<LockWait>,
+    /// As SQLite was told, in milliseconds; 0 where it waits as the file of the store says.
+    told: u64,
+}
+
+impl Waits {
+    /// Those of a branch.
+    pub(super) fn of(asked: &Arc<LockWait>) -> Self {
+        Self { asked: Arc::clone(asked), told: 0 }
+    }
+
+    /// Tells SQLite what has changed.
+    fn tell(&mut self, database: &Database<'_>, pool: &Pool) -> Result<(), Failure> {
+        self.set(database, pool, self.asked.millis())
+    }
+
+    fn set(&mut self, database: &Database<'_>, pool: &Pool, asked: u64) -> Result<(), Failure> {
+        if asked == self.told {
+            return Ok(());
+        }
+        let most = pool.busy_timeout();
+        let limit = if asked == 0 { most } else { most.min(asked) };
+        first(database, &format!("PRAGMA busy_timeout = {limit}"), &[])?;
+        self.told = asked;
+        Ok(())
+    }
 }
 
 /// A scan under way.
@@ -123,7 +157,8 @@ impl Worker {
 
     /// Serves commands until the branch ends. False when the connection's state is unknown.
     fn serve(&mut self, database: &Database<'_>, current: &Current, opened: oneshot::Sender<Result<(), StoreError>>) -> bool {
-        let begun = self.mode.beginning().iter().try_for_each(|statement| database.run(statement));
+        let patient = self.waits.tell(database, &self.pool);
+        let begun = patient.and_then(|()| self.mode.beginning().iter().try_for_each(|statement| database.run(statement)));
         let failed = begun.is_err();
         let answer = begun.map_err(|failure| match self.mode {
             Mode::Read | Mode::ReadThenWrite => self.pool.store_error(failure, None),
@@ -134,7 +169,9 @@ impl Worker {
         let (commit, done) = ending.map_or((false, None), |(commit, done)| (commit, Some(done)));
         let result = self.end(database, commit);
         // A commit that failed leaves its transaction open.
-        let clean = database.is_autocommit() || database.run("ROLLBACK").is_ok() && database.is_autocommit();
+        let has_ended = database.is_autocommit() || database.run("ROLLBACK").is_ok() && database.is_autocommit();
+        // Whoever is lent the connection next waits as the file of the store says.
+        let clean = has_ended && self.waits.set(database, &self.pool, 0).is_ok();
         if let Some(done) = done {
             // A caller that no longer waits is no fault.
             drop(done.send(result));
@@ -183,6 +220,13 @@ impl Worker {
                     }
                 }
             });
+            if matches!(event, Event::Command(Some(_)))
+                && let Err(failure) = self.waits.tell(database, &self.pool)
+            {
+                let reason = told(&self.pool, None, failure);
+                self.given_up.get_or_init(|| reason);
+                return None;
+            }
             match event {
                 Event::Command(None) => return None,
                 Event::GivenUp(reason) => {
@@ -425,6 +469,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn sqlite_waits_as_long_as_the_branch_was_told_and_never_longer_than_the_store_says() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let pool = pool(file.path().to_owned());
+        let mut connection = pool.acquire().await.unwrap();
+        let mut lock = connection.lock_handle().await.unwrap();
+        let database = Database::new(&mut lock);
+        let asked = Arc::<LockWait>::default();
+        let mut waits = Waits::of(&asked);
+        for (limit, expected) in [(None, "1000"), (Some(50), "50"), (Some(9_000), "1000"), (Some(7), "7"), (None, "1000")] {
+            asked.set(limit.map(Duration::from_millis));
+            waits.tell(&database, &pool).unwrap();
+            assert_eq!(first(&database, "PRAGMA busy_timeout", &[]).unwrap().as_deref(), Some(expected), "{limit:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_transaction_that_is_gone_is_not_begun_anew() {
         // An empty file is an empty database.
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -434,8 +494,8 @@ mod tests {
         let database = Database::new(&mut lock);
         let (_commands, inbox) = mpsc::channel(1);
         let (runtime, given_up) = (Handle::current(), Arc::default());
-        let (mode, group) = (Mode::Write, Group::of((0, 0)));
-        let mut worker = Worker { pool: pool.clone(), runtime, inbox, given_up, mode, failed: false, group };
+        let (mode, group, waits) = (Mode::Write, Group::of((0, 0)), Waits::of(&Arc::default()));
+        let mut worker = Worker { pool: pool.clone(), runtime, inbox, given_up, mode, failed: false, group, waits };
         let mut running = HashMap::new();
         database.run("BEGIN IMMEDIATE").unwrap();
         worker.mark(&database, &mut running, Mark::Set, 1).unwrap();
