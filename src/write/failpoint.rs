@@ -2,8 +2,11 @@
 //!
 //! Which of them do something is said once, at the start: `after_decision=kill@3, before_done=pause:200ms`. Without that a place costs
 //! one look at an empty list. A release build has the places and takes no word for them (`server/commits.rs`).
+//!
+//! With `after_decision=ask:/directory` the place asks whoever runs the test, each time anew: see [`ask`].
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,13 +42,23 @@ pub enum Point {
     BeforeDone,
     /// When the log has been told.
     AfterDone,
+    /// When every store has the mark of its step of a saga, and no step is committed.
+    SagaMarked,
     /// When a step of a saga has been committed.
     SagaStep,
+    /// Before a step is undone.
+    BeforeUndo,
+    /// When the mark that a step is undone has been written, and nothing else, in a transaction that is not committed.
+    UndoMarked,
+    /// When the step has been undone in that transaction.
+    BeforeUndoCommit,
+    /// When that transaction is committed, and the log does not know.
+    AfterUndo,
 }
 
 impl Point {
     /// Every place with its name, in the order in which a commit meets them.
-    pub const ALL: [(Self, &'static str); 14] = [
+    pub const ALL: [(Self, &'static str); 19] = [
         (Self::BeforePrepare, "before_prepare"),
         (Self::WhilePreparing, "while_preparing"),
         (Self::AfterFirstPrepare, "after_first_prepare"),
@@ -59,8 +72,18 @@ impl Point {
         (Self::AfterFirstCommit, "after_first_commit"),
         (Self::BeforeDone, "before_done"),
         (Self::AfterDone, "after_done"),
+        (Self::SagaMarked, "saga_marked"),
         (Self::SagaStep, "saga_step"),
+        (Self::BeforeUndo, "before_undo"),
+        (Self::UndoMarked, "undo_marked"),
+        (Self::BeforeUndoCommit, "before_undo_commit"),
+        (Self::AfterUndo, "after_undo"),
     ];
+
+    /// Whether only commits in steps meet it.
+    pub fn is_of_sagas(self) -> bool {
+        self >= Self::SagaMarked
+    }
 }
 
 impl fmt::Display for Point {
@@ -70,13 +93,18 @@ impl fmt::Display for Point {
     }
 }
 
+/// How often somebody who is held looks whether he may go on.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// What happens at a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Act {
     /// The process ends as if somebody had killed it.
     Kill,
     /// Whoever comes by waits.
     Pause(Duration),
+    /// What is said in this directory.
+    Ask(PathBuf),
 }
 
 /// What happens at one place, and when.
@@ -117,26 +145,47 @@ impl Points {
             if trap.only.is_some_and(|only| only != hit) {
                 continue;
             }
-            match trap.act {
+            match &trap.act {
                 Act::Kill => std::process::abort(),
-                Act::Pause(wait) => tokio::time::sleep(wait).await,
+                Act::Pause(wait) => tokio::time::sleep(*wait).await,
+                Act::Ask(directory) => ask(directory, point).await,
             }
         }
     }
 }
 
+/// Does what a file with the name of the place says, if there is one: `kill`, or nothing. The first who comes by takes it by giving it the
+/// ending `.held`, and with nothing in it waits until it is gone. So a test knows that somebody is at the place, and lets him go on when
+/// it has done there what it wanted.
+async fn ask(directory: &Path, point: Point) {
+    let held = directory.join(format!("{point}.held"));
+    // A test's directory is a moment's work, and nobody else has one.
+    if std::fs::rename(directory.join(point.to_string()), &held).is_err() {
+        return;
+    }
+    if std::fs::read_to_string(&held).is_ok_and(|word| word.trim() == "kill") {
+        std::process::abort();
+    }
+    while held.exists() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 fn trap(part: &str) -> Result<Trap, String> {
-    let wrong = || format!("\"{part}\" is not a place with kill or pause:<duration> behind it, such as after_decision=kill@3");
+    let wrong = || {
+        format!("\"{part}\" is not a place with kill, pause:<duration> or ask:<directory> behind it, such as after_decision=kill@3")
+    };
     let (name, act) = part.split_once('=').ok_or_else(wrong)?;
     let (point, _) = Point::ALL.into_iter().find(|(_, known)| *known == name.trim()).ok_or_else(wrong)?;
     let (act, only) = match act.trim().split_once('@') {
         Some((act, number)) => (act, Some(number.parse::<u64>().ok().filter(|number| *number > 0).ok_or_else(wrong)?)),
         None => (act.trim(), None),
     };
-    let act = match act.strip_prefix("pause:") {
-        Some(wait) => Act::Pause(parse_duration(wait).ok_or_else(wrong)?),
+    let act = match act.split_once(':') {
+        Some(("pause", wait)) => Act::Pause(parse_duration(wait).ok_or_else(wrong)?),
+        Some(("ask", directory)) if !directory.is_empty() => Act::Ask(PathBuf::from(directory)),
         None if act == "kill" => Act::Kill,
-        None => return Err(wrong()),
+        Some(_) | None => return Err(wrong()),
     };
     Ok(Trap { point, act, only, hits: AtomicU64::new(0) })
 }
@@ -159,14 +208,50 @@ mod tests {
     fn what_is_no_place_or_no_act_is_told() {
         assert!(Points::parse("").unwrap().is_empty());
         assert!(Points::parse(" , ").unwrap().is_empty());
-        let wrong = ["x", "x=kill", "after_decision", "after_decision=", "after_decision=die", "after_decision=pause"];
+        let wrong =
+            ["x", "x=kill", "after_decision", "after_decision=", "after_decision=die", "after_decision=pause", "after_mark=ask:"];
         for text in wrong.into_iter().chain(["after_decision=pause:x", "after_decision=kill@0", "after_decision=kill@x"]) {
             assert!(Points::parse(text).is_err_and(|told| told.contains(text)), "{text}");
         }
         let points = Points::parse("after_decision=kill@3, before_done=pause:200ms").unwrap();
         let [first, second] = points.0.as_ref() else { panic!("{points:?}") };
-        assert_eq!((first.point, first.act, first.only), (Point::AfterDecision, Act::Kill, Some(3)));
-        assert_eq!((second.point, second.act, second.only), (Point::BeforeDone, Act::Pause(Duration::from_millis(200)), None));
+        assert_eq!((first.point, &first.act, first.only), (Point::AfterDecision, &Act::Kill, Some(3)));
+        assert_eq!((second.point, &second.act, second.only), (Point::BeforeDone, &Act::Pause(Duration::from_millis(200)), None));
+        let points = Points::parse("after_mark=ask:/some/where@2").unwrap();
+        let [only] = points.0.as_ref() else { panic!("{points:?}") };
+        assert_eq!((&only.act, only.only), (&Act::Ask(PathBuf::from("/some/where")), Some(2)));
+    }
+
+    #[test]
+    fn places_of_sagas_stand_behind_the_others() {
+        let of_sagas = Point::ALL.iter().filter(|(point, _)| point.is_of_sagas()).map(|(_, name)| *name);
+        let expected = ["saga_marked", "saga_step", "before_undo", "undo_marked", "before_undo_commit", "after_undo"];
+        assert_eq!(of_sagas.collect::<Vec<_>>(), expected);
+    }
+
+    #[tokio::test]
+    async fn who_comes_by_is_held_where_that_is_asked_for_and_as_long() {
+        let directory = tempfile::tempdir().unwrap();
+        let (wanted, held) = (directory.path().join("after_mark"), directory.path().join("after_mark.held"));
+        let points = Points::parse(&format!("after_mark=ask:{}", directory.path().display())).unwrap();
+        // Nobody has asked for anything.
+        points.reached(Point::AfterMark).await;
+        std::fs::write(&wanted, "").unwrap();
+        let holding = async {
+            points.reached(Point::AfterPrepare).await;
+            assert!(wanted.exists());
+            points.reached(Point::AfterMark).await;
+        };
+        let letting_go = async {
+            while !held.exists() {
+                tokio::time::sleep(LOOK).await;
+            }
+            // Only the first is held.
+            points.reached(Point::AfterMark).await;
+            assert!(!wanted.exists());
+            std::fs::remove_file(&held).unwrap();
+        };
+        tokio::join!(holding, letting_go);
     }
 
     #[tokio::test]
