@@ -1,9 +1,10 @@
 //! Places in a commit over several stores where a test ends the process or lets it wait.
 //!
-//! Which of them do something is said once, at the start: `after_decision=kill@3, before_done=pause:200ms`. Without that a place costs
-//! one look at an empty list. A release build has the places and takes no word for them (`server/commits.rs`).
+//! Which of them do something is said once, at the start: `after_decision=kill@3, before_done=pause:200ms, after_mark=hold:/tmp/here`.
+//! Without that a place costs one look at an empty list. A release build has the places and takes no word for them
+//! (`server/commits.rs`).
 //!
-//! With `after_decision=ask:/directory` the place asks whoever runs the test, each time anew: see [`ask`].
+//! With `after_decision=ask:/directory` the place asks whoever runs the test, each time anew: see `ask` below.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::options::parse_duration;
+
+/// How often it is looked whether who is held may go on.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,9 +97,6 @@ impl fmt::Display for Point {
     }
 }
 
-/// How often somebody who is held looks whether he may go on.
-const LOOK: Duration = Duration::from_millis(5);
-
 /// What happens at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Act {
@@ -103,8 +104,28 @@ enum Act {
     Kill,
     /// Whoever comes by waits.
     Pause(Duration),
+    /// Whoever comes by makes the file, and waits until somebody has removed it.
+    Hold(PathBuf),
     /// What is said in this directory.
     Ask(PathBuf),
+}
+
+impl Act {
+    async fn happen(&self, point: Point) {
+        match self {
+            Self::Kill => std::process::abort(),
+            Self::Pause(wait) => tokio::time::sleep(*wait).await,
+            Self::Ask(directory) => ask(directory, point).await,
+            Self::Hold(file) => {
+                if let Err(error) = std::fs::write(file, "") {
+                    tracing::error!(%error, "nobody is held at a place of a test");
+                }
+                while file.exists() {
+                    tokio::time::sleep(LOOK).await;
+                }
+            }
+        }
+    }
 }
 
 /// What happens at one place, and when.
@@ -145,11 +166,7 @@ impl Points {
             if trap.only.is_some_and(|only| only != hit) {
                 continue;
             }
-            match &trap.act {
-                Act::Kill => std::process::abort(),
-                Act::Pause(wait) => tokio::time::sleep(*wait).await,
-                Act::Ask(directory) => ask(directory, point).await,
-            }
+            trap.act.happen(point).await;
         }
     }
 }
@@ -173,7 +190,8 @@ async fn ask(directory: &Path, point: Point) {
 
 fn trap(part: &str) -> Result<Trap, String> {
     let wrong = || {
-        format!("\"{part}\" is not a place with kill, pause:<duration> or ask:<directory> behind it, such as after_decision=kill@3")
+        let acts = "kill, pause:<duration>, hold:<file> or ask:<directory>";
+        format!("\"{part}\" is not a place with {acts} behind it, such as after_decision=kill@3")
     };
     let (name, act) = part.split_once('=').ok_or_else(wrong)?;
     let (point, _) = Point::ALL.into_iter().find(|(_, known)| *known == name.trim()).ok_or_else(wrong)?;
@@ -183,9 +201,10 @@ fn trap(part: &str) -> Result<Trap, String> {
     };
     let act = match act.split_once(':') {
         Some(("pause", wait)) => Act::Pause(parse_duration(wait).ok_or_else(wrong)?),
+        Some(("hold", file)) if !file.is_empty() => Act::Hold(PathBuf::from(file)),
         Some(("ask", directory)) if !directory.is_empty() => Act::Ask(PathBuf::from(directory)),
         None if act == "kill" => Act::Kill,
-        Some(_) | None => return Err(wrong()),
+        _ => return Err(wrong()),
     };
     Ok(Trap { point, act, only, hits: AtomicU64::new(0) })
 }
@@ -208,18 +227,31 @@ mod tests {
     fn what_is_no_place_or_no_act_is_told() {
         assert!(Points::parse("").unwrap().is_empty());
         assert!(Points::parse(" , ").unwrap().is_empty());
-        let wrong =
-            ["x", "x=kill", "after_decision", "after_decision=", "after_decision=die", "after_decision=pause", "after_mark=ask:"];
-        for text in wrong.into_iter().chain(["after_decision=pause:x", "after_decision=kill@0", "after_decision=kill@x"]) {
+        let wrong = ["x", "x=kill", "after_decision", "after_decision=", "after_decision=die", "after_decision=pause"];
+        let more = ["after_decision=pause:x", "after_decision=kill@0", "after_decision=kill@x", "after_decision=hold:"];
+        for text in wrong.into_iter().chain(more).chain(["after_decision=hold", "after_decision=kill:x", "after_mark=ask:"]) {
             assert!(Points::parse(text).is_err_and(|told| told.contains(text)), "{text}");
         }
         let points = Points::parse("after_decision=kill@3, before_done=pause:200ms").unwrap();
         let [first, second] = points.0.as_ref() else { panic!("{points:?}") };
         assert_eq!((first.point, &first.act, first.only), (Point::AfterDecision, &Act::Kill, Some(3)));
         assert_eq!((second.point, &second.act, second.only), (Point::BeforeDone, &Act::Pause(Duration::from_millis(200)), None));
-        let points = Points::parse("after_mark=ask:/some/where@2").unwrap();
-        let [only] = points.0.as_ref() else { panic!("{points:?}") };
-        assert_eq!((&only.act, only.only), (&Act::Ask(PathBuf::from("/some/where")), Some(2)));
+    }
+
+    #[tokio::test]
+    async fn who_is_held_goes_on_when_the_file_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("held");
+        let points = Points::parse(&format!("after_mark=hold:{}@1", file.display())).unwrap();
+        let letting_go = async {
+            while !file.exists() {
+                tokio::time::sleep(LOOK).await;
+            }
+            std::fs::remove_file(&file).unwrap();
+        };
+        tokio::join!(points.reached(Point::AfterMark), letting_go);
+        points.reached(Point::AfterMark).await;
+        assert!(!file.exists(), "that was the only time");
     }
 
     #[test]
