@@ -17,7 +17,7 @@ use crate::differential::random::Random;
 /// The seed of a run that is given none.
 const SEED: u64 = 20_261_122;
 /// Kills of an ordinary run over servers, over one server and two files, and over each of the other sets.
-const OVER_SERVERS: usize = 40;
+const OVER_SERVERS: usize = 32;
 const OVER_FILES: usize = 22;
 const OVER_OTHERS: usize = 10;
 /// Marks that a kill may leave for ever: one for each transaction that was just ending.

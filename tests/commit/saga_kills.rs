@@ -203,7 +203,7 @@ async fn two_databases() -> Steps {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_databases_of_mongodb_keep_both_steps_or_none_wherever_tributary_or_mongodb_is_killed() {
     let both = ["mongo", "second"];
-    let mut steps = two_databases().await;
+    let mut steps = Box::pin(two_databases()).await;
     let written = [and_back("mongo", -5), and_back("second", 5)].concat();
     let session = steps.written(&written).await;
     session.answer("COMMIT").await;

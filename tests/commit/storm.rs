@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::bank::settled;
 use super::eventually;
 use super::holds::Holds;
-use super::stage::{Door, Lines, Stage, mongodb_client, variables};
+use super::stage::{Door, Lines, Stage, variables};
 use super::victims::{Pair, Set, Victim};
 use crate::differential::random::Random;
 use crate::support::gate::{Gate, Open};
