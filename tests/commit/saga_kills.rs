@@ -36,15 +36,22 @@ impl Steps {
         Self { stage, holds }
     }
 
-    /// A session whose block has written so, and is to be committed in steps.
+    /// A session whose block has written so, and is to be committed in steps. Of a server that was killed there may be connections that
+    /// nobody has found broken yet.
     async fn written(&self, statements: &[String]) -> Session {
-        let session = self.stage.session().await;
-        session.answer(SAGA).await;
-        session.answer("BEGIN").await;
-        for sql in statements {
-            session.answer(sql).await;
-        }
-        session
+        let write = async || {
+            let session = self.stage.session().await;
+            session.answer(SAGA).await;
+            session.answer("BEGIN").await;
+            for sql in statements {
+                if let Err(failure) = session.rows(sql).await {
+                    eprintln!("{sql}: {failure:?}");
+                    return None;
+                }
+            }
+            Some(session)
+        };
+        eventually("a block that has written", write).await
     }
 
     /// Sends COMMIT, which ends with Tributary when it is at the step for the `nth` time; and starts Tributary again.
@@ -91,7 +98,7 @@ impl Steps {
         settled(&session).await;
         let open = "SELECT count(*) FROM tributary.in_doubt";
         eventually("an empty list of what is in doubt", async || (session.answer(open).await == "0").then_some(())).await;
-        session.answer(sql).await
+        eventually(sql, async || session.rows(sql).await.ok()).await.join("\n")
     }
 }
 

@@ -128,6 +128,11 @@ impl Two {
             let session = self.session(which).await;
             let listed = "SELECT count(*) FROM tributary.in_doubt";
             eventually("an empty list of what is in doubt", async || (session.answer(listed).await == "0").then_some(())).await;
+            // There may be connections that nobody has found broken yet.
+            for store in SERVERS {
+                let read = format!("SELECT count(*) FROM {store}.accounts");
+                eventually(&read, async || session.rows(&read).await.ok()).await;
+            }
         }
     }
 }
