@@ -275,7 +275,8 @@ impl Numbered {
                 "Transactions that have written, by what was promised of them and how they ended.",
             )
             .by_both(["guarantee", "outcome"], counts),
-            Family::gauge("tributary_in_doubt", "Prepared branches in the stores that nobody has ended yet.").is(in_doubt),
+            Family::gauge("tributary_in_doubt", "Prepared branches and committed steps of sagas that nobody has ended yet.")
+                .is(in_doubt),
             self.audit.family(),
         ];
         let bytes = self.log.bytes();

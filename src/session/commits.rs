@@ -20,6 +20,7 @@ use crate::stores::lock::LockWaits;
 use crate::telemetry::audit::{Audit, Event};
 use crate::write::commit::{Committed, Guarantee, unknown_gid};
 use crate::write::coordinator::{Asked, Coordinator, Several};
+use crate::write::failpoint::Point;
 use crate::write::inverse::ONE_ROW;
 use crate::write::saga::Compensator;
 
@@ -225,10 +226,13 @@ impl Session {
 
     /// Runs statements in one transaction, with a mark in that store that they have run. Nothing is done where it is there already.
     async fn undo(&mut self, sql: &[String], store: &StoreName, mark: MarkId) -> Result<(), Diagnosis> {
+        let points = self.shared.commitment.coordinator.points().clone();
+        points.reached(Point::BeforeUndo).await;
         self.one("BEGIN").await?;
         if !self.mark(store, mark).await? {
             return self.one("ROLLBACK").await.map(drop);
         }
+        points.reached(Point::UndoMarked).await;
         for text in sql {
             let tag = self.one(text).await?;
             if text.starts_with(ONE_ROW) && tag.rsplit(' ').next() != Some("1") {
@@ -236,7 +240,10 @@ impl Session {
                 return Err(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
             }
         }
-        self.one("COMMIT").await.map(drop)
+        points.reached(Point::BeforeUndoCommit).await;
+        self.one("COMMIT").await?;
+        points.reached(Point::AfterUndo).await;
+        Ok(())
     }
 
     /// Writes a mark in the open block; false where it is there already.

@@ -138,6 +138,11 @@ impl Coordinator {
         self.compensator.get()
     }
 
+    /// Where tests stop what is done for it elsewhere.
+    pub fn points(&self) -> &Points {
+        &self.points
+    }
+
     /// What is shown of commits.
     pub fn shown(&self) -> &Arc<Commits> {
         &self.shown

@@ -3,9 +3,11 @@
 //! Which of them do something is said once, at the start: `after_decision=kill@3, before_done=pause:200ms, after_mark=hold:/tmp/here`.
 //! Without that a place costs one look at an empty list. A release build has the places and takes no word for them
 //! (`server/commits.rs`).
+//!
+//! With `after_decision=ask:/directory` the place asks whoever runs the test, each time anew: see `ask` below.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -44,13 +46,23 @@ pub enum Point {
     BeforeDone,
     /// When the log has been told.
     AfterDone,
+    /// When every store has the mark of its step of a saga, and no step is committed.
+    SagaMarked,
     /// When a step of a saga has been committed.
     SagaStep,
+    /// Before a step is undone.
+    BeforeUndo,
+    /// When the mark that a step is undone has been written, and nothing else, in a transaction that is not committed.
+    UndoMarked,
+    /// When the step has been undone in that transaction.
+    BeforeUndoCommit,
+    /// When that transaction is committed, and the log does not know.
+    AfterUndo,
 }
 
 impl Point {
     /// Every place with its name, in the order in which a commit meets them.
-    pub const ALL: [(Self, &'static str); 14] = [
+    pub const ALL: [(Self, &'static str); 19] = [
         (Self::BeforePrepare, "before_prepare"),
         (Self::WhilePreparing, "while_preparing"),
         (Self::AfterFirstPrepare, "after_first_prepare"),
@@ -64,8 +76,18 @@ impl Point {
         (Self::AfterFirstCommit, "after_first_commit"),
         (Self::BeforeDone, "before_done"),
         (Self::AfterDone, "after_done"),
+        (Self::SagaMarked, "saga_marked"),
         (Self::SagaStep, "saga_step"),
+        (Self::BeforeUndo, "before_undo"),
+        (Self::UndoMarked, "undo_marked"),
+        (Self::BeforeUndoCommit, "before_undo_commit"),
+        (Self::AfterUndo, "after_undo"),
     ];
+
+    /// Whether only commits in steps meet it.
+    pub fn is_of_sagas(self) -> bool {
+        self >= Self::SagaMarked
+    }
 }
 
 impl fmt::Display for Point {
@@ -84,13 +106,16 @@ enum Act {
     Pause(Duration),
     /// Whoever comes by makes the file, and waits until somebody has removed it.
     Hold(PathBuf),
+    /// What is said in this directory.
+    Ask(PathBuf),
 }
 
 impl Act {
-    async fn happen(&self) {
+    async fn happen(&self, point: Point) {
         match self {
             Self::Kill => std::process::abort(),
             Self::Pause(wait) => tokio::time::sleep(*wait).await,
+            Self::Ask(directory) => ask(directory, point).await,
             Self::Hold(file) => {
                 if let Err(error) = std::fs::write(file, "") {
                     tracing::error!(%error, "nobody is held at a place of a test");
@@ -141,14 +166,33 @@ impl Points {
             if trap.only.is_some_and(|only| only != hit) {
                 continue;
             }
-            trap.act.happen().await;
+            trap.act.happen(point).await;
         }
     }
 }
 
+/// Does what a file with the name of the place says, if there is one: `kill`, or nothing. The first who comes by takes it by giving it the
+/// ending `.held`, and with nothing in it waits until it is gone. So a test knows that somebody is at the place, and lets him go on when
+/// it has done there what it wanted.
+async fn ask(directory: &Path, point: Point) {
+    let held = directory.join(format!("{point}.held"));
+    // A test's directory is a moment's work, and nobody else has one.
+    if std::fs::rename(directory.join(point.to_string()), &held).is_err() {
+        return;
+    }
+    if std::fs::read_to_string(&held).is_ok_and(|word| word.trim() == "kill") {
+        std::process::abort();
+    }
+    while held.exists() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 fn trap(part: &str) -> Result<Trap, String> {
-    let wrong =
-        || format!("\"{part}\" is not a place with kill, pause:<duration> or hold:<file> behind it, such as after_decision=kill@3");
+    let wrong = || {
+        let acts = "kill, pause:<duration>, hold:<file> or ask:<directory>";
+        format!("\"{part}\" is not a place with {acts} behind it, such as after_decision=kill@3")
+    };
     let (name, act) = part.split_once('=').ok_or_else(wrong)?;
     let (point, _) = Point::ALL.into_iter().find(|(_, known)| *known == name.trim()).ok_or_else(wrong)?;
     let (act, only) = match act.trim().split_once('@') {
@@ -158,6 +202,7 @@ fn trap(part: &str) -> Result<Trap, String> {
     let act = match act.split_once(':') {
         Some(("pause", wait)) => Act::Pause(parse_duration(wait).ok_or_else(wrong)?),
         Some(("hold", file)) if !file.is_empty() => Act::Hold(PathBuf::from(file)),
+        Some(("ask", directory)) if !directory.is_empty() => Act::Ask(PathBuf::from(directory)),
         None if act == "kill" => Act::Kill,
         _ => return Err(wrong()),
     };
@@ -184,7 +229,7 @@ mod tests {
         assert!(Points::parse(" , ").unwrap().is_empty());
         let wrong = ["x", "x=kill", "after_decision", "after_decision=", "after_decision=die", "after_decision=pause"];
         let more = ["after_decision=pause:x", "after_decision=kill@0", "after_decision=kill@x", "after_decision=hold:"];
-        for text in wrong.into_iter().chain(more).chain(["after_decision=hold", "after_decision=kill:x"]) {
+        for text in wrong.into_iter().chain(more).chain(["after_decision=hold", "after_decision=kill:x", "after_mark=ask:"]) {
             assert!(Points::parse(text).is_err_and(|told| told.contains(text)), "{text}");
         }
         let points = Points::parse("after_decision=kill@3, before_done=pause:200ms").unwrap();
@@ -207,6 +252,38 @@ mod tests {
         tokio::join!(points.reached(Point::AfterMark), letting_go);
         points.reached(Point::AfterMark).await;
         assert!(!file.exists(), "that was the only time");
+    }
+
+    #[test]
+    fn places_of_sagas_stand_behind_the_others() {
+        let of_sagas = Point::ALL.iter().filter(|(point, _)| point.is_of_sagas()).map(|(_, name)| *name);
+        let expected = ["saga_marked", "saga_step", "before_undo", "undo_marked", "before_undo_commit", "after_undo"];
+        assert_eq!(of_sagas.collect::<Vec<_>>(), expected);
+    }
+
+    #[tokio::test]
+    async fn who_comes_by_is_held_where_that_is_asked_for_and_as_long() {
+        let directory = tempfile::tempdir().unwrap();
+        let (wanted, held) = (directory.path().join("after_mark"), directory.path().join("after_mark.held"));
+        let points = Points::parse(&format!("after_mark=ask:{}", directory.path().display())).unwrap();
+        // Nobody has asked for anything.
+        points.reached(Point::AfterMark).await;
+        std::fs::write(&wanted, "").unwrap();
+        let holding = async {
+            points.reached(Point::AfterPrepare).await;
+            assert!(wanted.exists());
+            points.reached(Point::AfterMark).await;
+        };
+        let letting_go = async {
+            while !held.exists() {
+                tokio::time::sleep(LOOK).await;
+            }
+            // Only the first is held.
+            points.reached(Point::AfterMark).await;
+            assert!(!wanted.exists());
+            std::fs::remove_file(&held).unwrap();
+        };
+        tokio::join!(holding, letting_go);
     }
 
     #[tokio::test]

@@ -186,6 +186,7 @@ impl<'a> Saga<'a> {
         if let Err(refused) = self.mark().await {
             return self.give_up(refused).await;
         }
+        self.with.points.reached(Point::SagaMarked).await;
         self.life.show(|shown| shown.state = State::Committing);
         match self.walk().await {
             Walked::All => self.finish().await,

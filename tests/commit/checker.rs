@@ -3,6 +3,10 @@
 //! Each value is appended once, so that a list that was read tells in which order its writers came: what is known of all lists gives the
 //! edges between transactions (Adya, "Weak Consistency", 1999; Kingsbury and Alvaro, "Elle", 2020). `ww`: the one appended right
 //! behind the other. `wr`: the one read what the other appended last. `rw`: the one read a list without what the other appended next.
+//!
+//! Snapshots forbid every cycle in which no two `rw` follow one another (Fekete et al., "Making snapshot isolation serializable", 2005):
+//! those that are left when each `rw` is taken together with what comes before it (Cerone and Gotsman, "Analysing snapshot isolation",
+//! 2018). A cycle with one `rw`, such as a lost update or a read of two states, is among them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +40,8 @@ pub struct Transaction {
 pub enum Level {
     /// Those of `ww` and `wr`: G0 and G1c.
     ReadCommitted,
+    /// Those and all others in which no `rw` follows another: G-single among them.
+    Snapshot,
     /// All.
     Serializable,
 }
@@ -162,15 +168,13 @@ fn not_its_own(transaction: &Transaction) -> Option<Key> {
     None
 }
 
-/// Who comes before whom. Transactions of an unknown end count as committed where something of them is there.
-fn edges(
-    history: &[Transaction],
-    writers: &BTreeMap<(Key, i64), usize>,
-    last: &BTreeMap<Key, Vec<i64>>,
-    level: Level,
-) -> BTreeMap<usize, BTreeSet<usize>> {
-    let mut edges: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-    let mut add = |from: usize, to: usize| {
+/// Transactions with those that come after them.
+type Edges = BTreeMap<usize, BTreeSet<usize>>;
+
+/// Who comes before whom, as far as the level asks. Transactions of an unknown end count as committed where something of them is there.
+fn edges(history: &[Transaction], writers: &BTreeMap<(Key, i64), usize>, last: &BTreeMap<Key, Vec<i64>>, level: Level) -> Edges {
+    let (mut seen, mut unseen) = (Edges::new(), Edges::new());
+    let add = |edges: &mut Edges, from: usize, to: usize| {
         if from != to {
             edges.entry(from).or_default().insert(to);
         }
@@ -178,23 +182,41 @@ fn edges(
     let writer = |key: Key, value: i64| writers[&(key, value)];
     for (key, list) in last {
         for pair in list.windows(2) {
-            add(writer(*key, pair[0]), writer(*key, pair[1]));
+            add(&mut seen, writer(*key, pair[0]), writer(*key, pair[1]));
         }
     }
     for (place, key, list) in reads(history).filter(|(place, ..)| history[*place].outcome == Outcome::Committed) {
         if let Some(value) = list.last() {
-            add(writer(key, *value), place);
+            add(&mut seen, writer(key, *value), place);
         }
         let next = last.get(&key).and_then(|longest| longest.get(list.len()));
-        if let Some(value) = next.filter(|_| level == Level::Serializable) {
-            add(place, writer(key, *value));
+        if let Some(value) = next {
+            add(&mut unseen, place, writer(key, *value));
         }
     }
-    edges
+    match level {
+        Level::ReadCommitted => seen,
+        Level::Snapshot => with_one_unseen(seen, &unseen),
+        Level::Serializable => {
+            for (from, to) in unseen {
+                seen.entry(from).or_default().extend(to);
+            }
+            seen
+        }
+    }
+}
+
+/// Edges of `ww` and `wr`, and those with one `rw` behind them as one edge, which may lead back to where it began.
+fn with_one_unseen(mut seen: Edges, unseen: &Edges) -> Edges {
+    for to in seen.values_mut() {
+        let behind: Vec<usize> = to.iter().filter_map(|middle| unseen.get(middle)).flatten().copied().collect();
+        to.extend(behind);
+    }
+    seen
 }
 
 /// A cycle, if there is one: what is left when all who have nobody before them are taken away, over and over, has one.
-fn cycle(edges: &BTreeMap<usize, BTreeSet<usize>>) -> Option<Vec<usize>> {
+fn cycle(edges: &Edges) -> Option<Vec<usize>> {
     let mut before: BTreeMap<usize, usize> = BTreeMap::new();
     for (from, to) in edges {
         before.entry(*from).or_default();
@@ -305,5 +327,37 @@ mod tests {
         let last: [(Key, &[i64]); 4] = [(X, &[1, 3]), (Y, &[2]), ((2, 1), &[7, 5]), ((3, 1), &[6])];
         let found = check(&history, &last, Level::ReadCommitted);
         assert!(matches!(found.as_slice(), [Anomaly::Cycle(cycle)] if cycle.len() == 3), "{found:?}");
+    }
+    #[test]
+    fn cycles_that_snapshots_forbid_are_found() {
+        // Write skew is what they allow.
+        let history = [done(&[read(X, &[]), Op::Append(Y, 2)]), done(&[read(Y, &[]), Op::Append(X, 1)])];
+        let last: [(Key, &[i64]); 2] = [(X, &[1]), (Y, &[2])];
+        assert_eq!(check(&history, &last, Level::Snapshot), Vec::new());
+        // Nothing is wrong where one has read the other.
+        let history = [done(&[read(X, &[]), Op::Append(Y, 2)]), done(&[read(Y, &[2]), Op::Append(X, 1)])];
+        assert_eq!(check(&history, &last, Level::Serializable), Vec::new());
+        // A lost update: both have read the same state, and both have changed it.
+        let history = [done(&[read(X, &[]), Op::Append(X, 1)]), done(&[read(X, &[]), Op::Append(X, 3)])];
+        let last: [(Key, &[i64]); 1] = [(X, &[1, 3])];
+        assert_eq!(check(&history, &last, Level::ReadCommitted), Vec::new());
+        let found = check(&history, &last, Level::Snapshot);
+        assert!(matches!(found.as_slice(), [Anomaly::Cycle(cycle)] if !cycle.is_empty()), "{found:?}");
+        // Two states in one transaction: what it has read of the second list comes after what it has not read of the first one.
+        let history = [done(&[Op::Append(X, 1), Op::Append(Y, 2)]), done(&[read(X, &[]), read(Y, &[2])])];
+        let last: [(Key, &[i64]); 2] = [(X, &[1]), (Y, &[2])];
+        assert_eq!(check(&history, &last, Level::ReadCommitted), Vec::new());
+        let found = check(&history, &last, Level::Snapshot);
+        assert!(matches!(found.as_slice(), [Anomaly::Cycle(cycle)] if !cycle.is_empty()), "{found:?}");
+        // Two readers that see two appends in another order each: one rw is not next to the other.
+        let history = [
+            done(&[Op::Append(X, 1)]),
+            done(&[Op::Append(Y, 2)]),
+            done(&[read(X, &[1]), read(Y, &[])]),
+            done(&[read(X, &[]), read(Y, &[2])]),
+        ];
+        assert_eq!(check(&history, &last, Level::ReadCommitted), Vec::new());
+        let found = check(&history, &last, Level::Snapshot);
+        assert!(matches!(found.as_slice(), [Anomaly::Cycle(cycle)] if !cycle.is_empty()), "{found:?}");
     }
 }

@@ -13,10 +13,10 @@ const SEEN: &str = "SELECT (SELECT balance FROM pg.accounts WHERE _id = 1), (SEL
 /// Longer than a round of the recovery.
 const ROUND: Duration = Duration::from_secs(8);
 /// The log is a table of PostgreSQL.
-const TABLE: &str = "commit.log = \"pg\"\n";
+pub const TABLE: &str = "commit.log = \"pg\"\n";
 
 /// Another catalog directory with the same stores.
-fn beside(stage: &Stage) -> Place {
+pub fn beside(stage: &Stage) -> Place {
     let place = Place::new();
     for entry in std::fs::read_dir(stage.place.path().join("stores")).unwrap() {
         let path = entry.unwrap().path();

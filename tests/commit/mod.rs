@@ -3,32 +3,41 @@
 //! ```text
 //! stage        the stores, filled alike, and Tributary before them: here, or as a process of its own that may be killed
 //! bank         transfers between stores by many sessions; what must hold of them afterwards
-//! kills        the same while the proxy, a server or a connection is killed at every step
-//! append       histories of lists that many sessions append to; `checker` looks for what cannot have happened in any order
+//! kills        the same while the proxy, a server or a connection is killed at every step: `victims` has the table of who and when,
+//!              `storm` does it, by way of the steps at which `holds` holds a commit
+//! shared_log   two that share a log in a table, and are killed in turn
+//! append       histories of lists that many sessions append to, in peace and in a storm; `checker` looks for what cannot have
+//!              happened in any order
 //! deadlocks    transactions that wait for one another in two stores, and locks that are waited for
 //! steps        one commit that is held at a step, while something else happens
 //! instances    a second Tributary over the same stores, which must not decide
 //! journal      the log: damaged, cut off, from another start
 //! idempotency  keys of writes that are sent again
 //! outbox       events beside rows
-//! saga         stores that cannot commit together, one after the other
+//! saga         stores that cannot commit together, one after the other; `saga_kills` while somebody is killed
 //! ```
 //!
 //! What one store answers is in `contract`, what a session is told in `behaviour/commits.rs`, every answer to every step of the
 //! protocol beside the coordinator itself.
 
 mod append;
+mod append_kills;
 mod bank;
 mod checker;
 mod deadlocks;
+mod holds;
 mod idempotency;
 mod instances;
 mod journal;
 mod kills;
 mod outbox;
 mod saga;
+mod saga_kills;
+mod shared_log;
 mod stage;
 mod steps;
+mod storm;
+mod victims;
 
 use std::time::Duration;
 

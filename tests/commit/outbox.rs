@@ -1,6 +1,10 @@
 //! Events beside rows: both are there, or neither.
 
-use super::stage::{Lines, Stage, in_file};
+use super::bank::settled;
+use super::holds::Holds;
+use super::saga::SAGA;
+use super::stage::{Lines, SERVERS, Stage, in_file, variables};
+use super::{Said, ask, eventually};
 use crate::support::proxy::Session;
 
 const EVENTS: Lines<'static> = Lines { server: "", store: "outbox = true\n", journal: "delete" };
@@ -77,4 +81,107 @@ async fn an_event_that_cannot_be_is_refused_and_nobody_else_writes_to_the_outbox
     let id = session.answer("SELECT tributary.emit('t', 'k', '{}')").await;
     session.answer("COMMIT").await;
     assert_eq!(session.answer(&format!("SELECT topic FROM pg.tributary_outbox WHERE id = '{id}'")).await, "t");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_in_mariadb_or_mongodb_beside_postgres_with_its_rows_or_not_at_all() {
+    let stage = Stage::start_with(&SERVERS, EVENTS, "").await;
+    let session = session(&stage, &SERVERS).await;
+    let emit = |topic: &str| format!("CALL tributary.emit('{topic}', 'k', '{{\"n\": 1}}')");
+    for store in ["maria", "mongo"] {
+        let change = format!("UPDATE {store}.accounts SET balance = balance - 1 WHERE _id = 1");
+        for (topic, end) in [("kept", "COMMIT"), ("dropped", "ROLLBACK")] {
+            for sql in ["BEGIN", &change, &emit(topic), end] {
+                session.answer(sql).await;
+            }
+        }
+        assert_eq!(events(&session, store).await, ["kept|k|{\"n\": 1}"], "{store}");
+        // A statement that fails afterwards takes the event back with it.
+        for sql in ["BEGIN", &change, &emit("failed")] {
+            session.answer(sql).await;
+        }
+        assert_eq!(session.rows("SELECT 1 / 0").await.unwrap_err().code, "22012");
+        session.answer("COMMIT").await;
+        // Outside of a block it is a transaction by itself.
+        session.answer(&format!("CALL tributary.emit('alone', NULL, '[1]', '{store}')")).await;
+        assert_eq!(session.answer("SHOW tributary.last_commit").await, format!("single store: {store}"));
+        assert_eq!(events(&session, store).await, ["alone|~|[1]", "kept|k|{\"n\": 1}"], "{store}");
+        assert_eq!(session.failure(&format!("DELETE FROM {store}.tributary_outbox")).await.code, "42501");
+    }
+    // Rows of one store and an event of another are one commit.
+    for (rows, event, told) in [
+        ("pg", "maria", "two-phase: pg, maria"),
+        ("maria", "mongo", "last resource: maria; last: mongo"),
+        ("mongo", "maria", "last resource: maria; last: mongo"),
+    ] {
+        session.answer("BEGIN").await;
+        session.answer(&format!("UPDATE {rows}.accounts SET balance = balance - 1 WHERE _id = 2")).await;
+        session.answer(&format!("CALL tributary.emit('of {rows}', 'k', '{{}}', '{event}')")).await;
+        session.answer("COMMIT").await;
+        assert_eq!(session.answer("SHOW tributary.last_commit").await, told);
+        let found = format!("SELECT count(*) FROM {event}.tributary_outbox WHERE topic = 'of {rows}'");
+        assert_eq!(session.answer(&found).await, "1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_postgres_mariadb_and_mongodb_go_with_their_rows_wherever_tributary_is_killed() {
+    let holds = Holds::new();
+    let mut stage = Stage::start_with(&SERVERS, EVENTS, &holds.failpoints()).await;
+    let cases = [
+        ("after_prepare", "pg", "maria", false),
+        ("before_decision", "maria", "pg", false),
+        ("after_decision", "maria", "pg", true),
+        ("after_first_commit", "pg", "maria", true),
+        ("after_mark", "mongo", "pg", false),
+        ("before_last_commit", "mongo", "maria", false),
+        ("after_last_commit", "mongo", "maria", true),
+        ("before_last_commit", "maria", "mongo", false),
+        ("after_last_commit", "maria", "mongo", true),
+    ];
+    for (number, (point, store, other, is_kept)) in cases.into_iter().enumerate() {
+        let writer = session(&stage, &SERVERS).await;
+        writer.answer("BEGIN").await;
+        for name in [store, other] {
+            writer.answer(&format!("INSERT INTO {name}.moves (_id, account, amount) VALUES ({number}, 1, 0)")).await;
+        }
+        writer.answer(&format!("CALL tributary.emit('{number}', 'k', '{{}}', '{store}')")).await;
+        holds.kill(point);
+        assert_eq!(ask(&writer, "COMMIT").await, Err(Said::Lost), "{point}");
+        eventually(point, async || stage.proxy.has_ended().then_some(())).await;
+        holds.clear();
+        stage.proxy.again(&variables(&holds.failpoints())).await.unwrap();
+        eventually("the end of what was prepared", async || stage.prepared().await.is_empty().then_some(())).await;
+        let reader = session(&stage, &SERVERS).await;
+        settled(&reader).await;
+        let found = format!(
+            "SELECT (SELECT count(*) FROM {store}.tributary_outbox WHERE topic = '{number}'), \
+             (SELECT count(*) FROM {store}.moves WHERE _id = {number}), (SELECT count(*) FROM {other}.moves WHERE _id = {number})"
+        );
+        assert_eq!(reader.answer(&found).await, if is_kept { "1|1|1" } else { "0|0|0" }, "{point}: {store}, {other}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_a_step_is_undone_by_what_is_said_to_undo_it() {
+    let stage = Stage::start_with(&["east", "west"], Lines { journal: "wal", ..EVENTS }, "").await;
+    let session = session(&stage, &["east", "west"]).await;
+    session.answer(SAGA).await;
+    let written = [
+        "BEGIN",
+        "UPDATE east.accounts SET balance = balance - 5 WHERE _id = 1",
+        "CALL tributary.emit('left', 'k', '{}', 'east')",
+        "UPDATE west.accounts SET balance = balance + 5 WHERE _id = 1",
+    ];
+    for sql in written {
+        session.answer(sql).await;
+    }
+    assert_eq!(session.rows("COMMIT").await.unwrap_err().code, "0A000");
+    assert!(events(&session, "east").await.is_empty());
+    // Of the last step nothing is ever undone.
+    for sql in [written[0], written[1], "CALL tributary.emit('told', 'k', '{}', 'west')", "COMMIT"] {
+        session.answer(sql).await;
+    }
+    assert_eq!(session.answer("SHOW tributary.last_commit").await, "saga: east, west");
+    assert_eq!(events(&session, "west").await, ["told|k|{}"]);
 }

@@ -5,8 +5,8 @@ use super::stage::{Lines, Stage, in_file};
 use super::{Said, ask, eventually};
 use crate::support::proxy::Session;
 
-const WAL: Lines<'static> = Lines { server: "", store: "", journal: "wal" };
-const SAGA: &str = "SET tributary.cross_store_commit = 'saga'";
+pub const WAL: Lines<'static> = Lines { server: "", store: "", journal: "wal" };
+pub const SAGA: &str = "SET tributary.cross_store_commit = 'saga'";
 const SEEN: &str = "SELECT (SELECT balance FROM east.accounts WHERE _id = 1), (SELECT balance FROM west.accounts WHERE _id = 1)";
 const FROM: &str = "UPDATE east.accounts SET balance = balance - 5 WHERE _id = 1";
 const TO: &str = "UPDATE west.accounts SET balance = balance + 5 WHERE _id = 1";

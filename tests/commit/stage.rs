@@ -30,6 +30,8 @@ pub const LISTS: i64 = 4;
 
 /// The stores of the tests, by the names that they have in Tributary.
 pub const SERVERS: [&str; 3] = ["pg", "maria", "mongo"];
+/// What is started in the place of the first of them, under its name: a PostgreSQL that cannot prepare.
+pub const UNPREPARED: &str = "pg without prepared transactions";
 /// A server that prepares, and two files that are committed together.
 pub const FILES: [&str; 3] = ["pg", "east", "west"];
 
@@ -300,8 +302,9 @@ impl Stage {
         let mut stage = (None, None, None);
         for store in stores {
             match *store {
-                "pg" => {
-                    let server = Postgres::start_with(&setup(&[])).await.unwrap();
+                "pg" | UNPREPARED => {
+                    let arguments: &[&str] = if *store == UNPREPARED { &["-c", "max_prepared_transactions=0"] } else { &[] };
+                    let server = Postgres::start_with(&setup(arguments)).await.unwrap();
                     fill_postgres(&server, server.database()).await;
                     let door = Door::to(&server).await;
                     behind((&place, "pg", "postgres"), (&*server, &door, lines.store));
