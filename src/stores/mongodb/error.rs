@@ -208,6 +208,8 @@ fn sqlstate_of(code: i32) -> &'static str {
         121 => "23514",
         146 | 292 | 16819 | 16820 => sqlstate::OUT_OF_MEMORY,
         257 | 10334 | 17280 | 17419 | 17420 => sqlstate::PROGRAM_LIMIT_EXCEEDED,
+        // `PathNotViable`: a field was to be set inside of what is no document, `null` among others.
+        28 => sqlstate::INVALID_TEXT_REPRESENTATION,
         20 | 115 | 166 | 263 => sqlstate::FEATURE_NOT_SUPPORTED,
         _ => sqlstate::FDW_ERROR,
     }

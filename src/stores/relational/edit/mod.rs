@@ -27,6 +27,9 @@ pub use whole::{delete, is_plain, reads_assigned, update};
 /// The first column that is a field of a document.
 pub fn writes_columns(edit: &Edit) -> Result<(), Refusal> {
     let table = edit.table();
+    if edit.names_fields() {
+        return Err(Refusal::new(edit.verb(), "fields of documents are not written one by one"));
+    }
     for ordinal in written(edit) {
         let Some(column) = table.columns.get(ordinal) else {
             return Err(Refusal::new(edit.verb(), "it names a column that the table does not have"));
