@@ -6,7 +6,7 @@ use tributary::stores::predicate::{ColumnRef, Comparison};
 use tributary::stores::value::Value;
 use tributary::stores::{Connector, Predicate, Pushdown};
 
-use super::super::documents::{self, Texts, check_errors, check_pushed, read, show};
+use super::super::documents::{self, Texts, check_errors, check_inserted, check_pushed, read, show};
 use super::Fixture;
 
 /// The table `docs` with one row per document.
@@ -37,6 +37,17 @@ async fn pushed_conditions_on_fields_answer_as_the_engine_would() {
         }
         let fixture = filled(native_type, "error", &straying).await;
         check_errors(&fixture.connector, &fixture.table("docs").await, 4).await;
+    }
+}
+
+#[tokio::test]
+async fn new_rows_are_documents_of_their_fields() {
+    for native_type in ["jsonb", "json"] {
+        let mut fixture = filled(native_type, "error", &[]).await;
+        check_inserted(&fixture.connector, &fixture.table("docs").await).await;
+        let stored = fixture.ask("SELECT doc::jsonb::text FROM docs WHERE id = 1").await.unwrap();
+        let expected = r#"{"i": 9007199254740993, "n": 1.50, "s": {"t": "x"}, "t": "a\"b", "odd'key": "q"}"#;
+        assert_eq!(stored, expected, "in {native_type}");
     }
 }
 

@@ -95,7 +95,7 @@ impl<'r> Rows<'r> {
     }
 
     fn value(&self, given: &Given<'_>, row: usize) -> Result<Bson, StoreError> {
-        let (column, cell) = (given.column.as_ref(), given.cells.get(row));
+        let (column, cell) = (&*given.column, given.cells.get(row));
         bson(&cell, column.pg_type(), &given.kind).map_err(|fault| unfit(self.pool, self.table, column, &fault))
     }
 

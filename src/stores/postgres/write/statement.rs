@@ -11,6 +11,7 @@
 //! every value is read by the input of its type from its text, which is exact. A type is named without its modifier: the modifier is
 //! the column's, and what does not fit is refused by the assignment.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::Array;
@@ -19,11 +20,12 @@ use super::super::super::cell::{Cells, write_text};
 use super::super::super::connector::StoreName;
 use super::super::super::edit::{DeleteRows, Edit, Insert, UpdateRows};
 use super::super::super::error::StoreError;
-use super::super::super::relational::edit::{conflict, delete, insert_head, update};
+use super::super::super::relational::edit::{conflict, delete, gathered, insert_head, update};
 use super::super::super::relational::{Dialect, Sql, Unwritable};
 use super::super::super::schema::{Collation, Column, Generated, Table};
 use super::super::super::truncate::{Emptied, Truncate};
 use super::super::super::value::Value;
+use super::super::documents::REPEATED;
 use super::super::fragment::Postgres;
 use super::super::job::Job;
 use super::super::types::Form;
@@ -67,8 +69,10 @@ impl Statement {
     /// The statement of an edit.
     ///
     /// # Errors
-    /// A value that cannot be written, a column that the table does not have.
+    /// A value that cannot be written, or not in a document; a column that the table does not have.
     pub(super) fn of(edit: &Edit) -> Result<Self, StoreError> {
+        let whole = gathered(edit, REPEATED)?;
+        let edit = &*whole;
         let (store, table) = (edit.store(), edit.table());
         let refused = |Unwritable(rule): Unwritable| {
             let message = format!("a value {rule}");
@@ -114,7 +118,8 @@ pub(in super::super) fn describe(edit: &Edit) -> String {
         sql.push("$value");
         Ok(())
     };
-    match write(edit, &placeholder, &mut sql) {
+    let whole = gathered(edit, REPEATED).unwrap_or(Cow::Borrowed(edit));
+    match write(&whole, &placeholder, &mut sql) {
         Ok(()) => sql.text().to_owned(),
         Err(Unwritable(rule)) => format!("not sent: a value {rule}"),
     }
