@@ -15,6 +15,7 @@ use crate::pgtype::PgType;
 use crate::stores::Refusal;
 use crate::stores::cell::{Cell, Cells, write_text};
 use crate::stores::edit::{Conflict, ConflictAction, DeleteRows, Edit, Insert, UpdateRows};
+use crate::stores::relational::embedded::source;
 use crate::stores::schema::{Action, Column, ForeignKey, Generated, Key, Table, TableKind};
 
 /// How a statement begins that is to change one row exactly; anything else is a failure.
@@ -139,11 +140,13 @@ fn of_update(update: &UpdateRows, seen: &Seen, name: &str) -> Result<Vec<String>
     // What the store has is what it has made of what it was sent.
     let written = Written::of(table, key, seen)?;
     let new = Values::of(table, &all, written.after, set)?;
+    let is_field = |ordinal: &usize| table.columns.get(*ordinal).is_some_and(|column| source(&column.field).is_some());
+    let holds_fields = table.kind == TableKind::Collection || set.iter().any(is_field);
     let (mut texts, mut pairs) = (Vec::with_capacity(before.num_rows()), Vec::with_capacity(before.num_rows()));
     for row in 0..before.num_rows() {
         // Rows beside those that were asked for have not been changed.
         let Some(place) = places.get(&old_keys.text(row)?) else { continue };
-        if table.kind == TableKind::Collection && old.has_null(row) {
+        if holds_fields && old.has_null(row) {
             return Err(refused("UPDATE", "a field that was absent is not told apart from one that was null"));
         }
         let now = written.place(*place)?;

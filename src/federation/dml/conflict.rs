@@ -20,6 +20,7 @@ use crate::federation::ast::writing::Word;
 use crate::federation::semantics::typed::Typed;
 use crate::stores::cell::{Cells, value};
 use crate::stores::edit::{Conflict, ConflictAction, ConflictTarget, Proposed};
+use crate::stores::relational::embedded;
 
 /// The relation of the rows that were to be inserted.
 pub(super) const EXCLUDED: &str = "excluded";
@@ -123,11 +124,11 @@ fn constraint(target: &Target, name: &ObjectName) -> Result<Vec<usize>, Diagnosi
 fn new_values(scope: &mut Scope<'_>, target: &Target, assigned: &[(usize, Expr)]) -> Result<Option<Vec<(usize, New)>>, Diagnosis> {
     let mut found = Vec::with_capacity(assigned.len());
     for (ordinal, expr) in assigned {
-        // Stores set whole columns of what a new row meets.
-        if target.part(*ordinal).is_some() {
+        let column = target.at(*ordinal)?;
+        // Stores set whole columns of their own of what a new row meets.
+        if target.part(*ordinal).is_some() || embedded::source(&column.field).is_some() {
             return Ok(None);
         }
-        let column = target.at(*ordinal)?;
         check_changed(column)?;
         let new = match Cell::of(expr)? {
             Some(Cell::Default) => New::Cell(defaults::of(scope, target, *ordinal)?),

@@ -20,8 +20,8 @@ use super::super::super::cell::{Cells, write_text};
 use super::super::super::connector::StoreName;
 use super::super::super::edit::{DeleteRows, Edit, Insert, UpdateRows};
 use super::super::super::error::StoreError;
-use super::super::super::relational::edit::{conflict, delete, gathered, insert_head, update};
-use super::super::super::relational::{Dialect, Sql, Unwritable};
+use super::super::super::relational::edit::{conflict, delete, gathered, insert_head, update, with_fields};
+use super::super::super::relational::{Dialect, Sql, Unwritable, embedded};
 use super::super::super::schema::{Collation, Column, Generated, Table};
 use super::super::super::truncate::{Emptied, Truncate};
 use super::super::super::value::Value;
@@ -72,6 +72,7 @@ impl Statement {
     /// A value that cannot be written, or not in a document; a column that the table does not have.
     pub(super) fn of(edit: &Edit) -> Result<Self, StoreError> {
         let whole = gathered(edit, REPEATED)?;
+        let whole = with_fields(&whole, REPEATED)?;
         let edit = &*whole;
         let (store, table) = (edit.store(), edit.table());
         let refused = |Unwritable(rule): Unwritable| {
@@ -119,6 +120,7 @@ pub(in super::super) fn describe(edit: &Edit) -> String {
         Ok(())
     };
     let whole = gathered(edit, REPEATED).unwrap_or(Cow::Borrowed(edit));
+    let whole = with_fields(&whole, REPEATED).unwrap_or(Cow::Borrowed(&whole));
     match write(&whole, &placeholder, &mut sql) {
         Ok(()) => sql.text().to_owned(),
         Err(Unwritable(rule)) => format!("not sent: a value {rule}"),
@@ -180,15 +182,56 @@ fn write_update_rows(update: &UpdateRows, sql: &mut Sql) -> Result<(), Unwritabl
     }
     sql.push("UPDATE ");
     sql.push(&Dialect::Postgres.table(&table.id));
+    let mut documents: Vec<&str> = Vec::new();
     for (place, ordinal) in update.set.iter().enumerate() {
         let column = column(table, *ordinal)?;
+        let document = embedded::source(&column.field).map(|source| source.column);
+        if document.is_some_and(|document| documents.contains(&document)) {
+            continue;
+        }
         sql.push(if place == 0 { " AS t0 SET " } else { ", " });
-        sql.push_name(column.name());
-        sql.push(" = ");
-        push_given(column, update.key.len() + place, sql);
+        match document {
+            Some(document) => {
+                documents.push(document);
+                push_document(update, document, sql)?;
+            }
+            None => {
+                sql.push_name(column.name());
+                sql.push(" = ");
+                push_given(column, update.key.len() + place, sql);
+            }
+        }
     }
     push_rows(" FROM ", update.key.len() + update.set.len(), sql);
     write_key(table, &update.key, sql)
+}
+
+/// `doc = jsonb_set(jsonb_set(…, ARRAY['a'], v0.c1), ARRAY['b'], v0.c2)`: everything else in the document stays as it is. What is no
+/// document is an error of the server.
+fn push_document(update: &UpdateRows, document: &str, sql: &mut Sql) -> Result<(), Unwritable> {
+    let mut fields = Vec::new();
+    for (place, ordinal) in update.set.iter().enumerate() {
+        let source = embedded::source(&column(&update.table, *ordinal)?.field).filter(|source| source.column == document);
+        if let Some(source) = source {
+            fields.push((update.key.len() + place, source.field.ok_or(NO_COLUMN)?.name));
+        }
+    }
+    sql.push_name(document);
+    sql.push(" = ");
+    for _ in &fields {
+        sql.push("pg_catalog.jsonb_set(");
+    }
+    sql.push("coalesce(t0.");
+    sql.push_name(document);
+    sql.push(", '{}'::pg_catalog.jsonb)");
+    for (place, name) in fields {
+        sql.push(", ARRAY[");
+        sql.push_value(Value::Text(name))?;
+        sql.push("]::pg_catalog.text[], ");
+        push_text(place, sql);
+        sql.push("::pg_catalog.jsonb)");
+    }
+    Ok(())
 }
 
 fn write_delete_rows(delete: &DeleteRows, sql: &mut Sql) -> Result<(), Unwritable> {

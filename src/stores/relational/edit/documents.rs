@@ -1,11 +1,12 @@
-//! New rows of tables with a JSON column whose fields are columns: the fields of a row become one document.
+//! Tables with a JSON column whose fields are columns: the fields of a new row become one document, and those that are set become JSON by
+//! themselves, which only `jsonb` of PostgreSQL takes without a change of what lies beside them.
 //!
 //! What cannot be read back is not written: every document is read as a scan would read it before it is sent.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use chrono::{DateTime, SecondsFormat};
 
@@ -13,7 +14,7 @@ use super::super::super::cell::{Cell, Cells, write_text};
 use super::super::super::document::build::Conversion;
 use super::super::super::document::json_text::{self, Json, Repeated};
 use super::super::super::document::{DocumentBuilder, DocumentField, DocumentType, DocumentValue, OnMismatch, extended, scalar};
-use super::super::super::edit::{self, Edit, Insert, part, path_at};
+use super::super::super::edit::{self, Edit, Insert, UpdateRows, part, path_at};
 use super::super::super::error::StoreError;
 use super::super::super::fragment::Refusal;
 use super::super::super::schema::{Collation, Column, ColumnStatistics, Generated, Table};
@@ -91,6 +92,89 @@ pub fn gathered(edit: &Edit, repeated: Repeated) -> Result<Cow<'_, Edit>, StoreE
     }
 }
 
+/// Whether an update sets fields of documents.
+///
+/// # Errors
+/// A field that cannot be set by itself.
+pub fn sets_fields(update: &UpdateRows) -> Result<bool, Refusal> {
+    let mut sets = false;
+    for (place, ordinal) in update.set.iter().enumerate() {
+        let Some(column) = update.table.columns.get(*ordinal) else { continue };
+        let Some(source) = embedded::source(&column.field) else { continue };
+        let refuse = |rule| Err(Refusal::new(format_args!("column \"{}\"", column.name()), rule));
+        let Some(field) = &source.field else { return refuse("it is the document that other columns are fields of") };
+        if source.native_type != "jsonb" {
+            return refuse("setting a field would write the other values of the document anew");
+        }
+        if !path_at(&update.paths, place).is_empty() {
+            return refuse("fields of documents inside of others are not set one by one");
+        }
+        // In an array it would be taken for the number of an element.
+        if field.name.bytes().all(|byte| byte.is_ascii_digit()) || !is_written(&field.kind) {
+            return refuse("a statement cannot name it, or JSON has no form for values of its type");
+        }
+        sets = true;
+    }
+    Ok(sets)
+}
+
+/// The same edit with JSON texts for the fields that it sets ([`sets_fields`]), each in a column that stands behind the others and knows
+/// where it comes from ([`embedded::source`]).
+///
+/// # Errors
+/// As [`gathered`].
+pub fn with_fields(edit: &Edit, repeated: Repeated) -> Result<Cow<'_, Edit>, StoreError> {
+    let Edit::UpdateRows(update) = edit else { return Ok(Cow::Borrowed(edit)) };
+    match fields_as_json(update, repeated) {
+        Ok(None) => Ok(Cow::Borrowed(edit)),
+        Ok(Some(update)) => Ok(Cow::Owned(Edit::UpdateRows(update))),
+        Err(Fault { column, sqlstate, rule }) => {
+            let (store, table) = (update.store.to_string(), update.table.id.name.clone());
+            Err(StoreError::Value { store, table, column, sqlstate, rule })
+        }
+    }
+}
+
+fn fields_as_json(update: &UpdateRows, repeated: Repeated) -> Result<Option<UpdateRows>, Fault> {
+    let mut table = Table::clone(&update.table);
+    let (mut set, mut fields, mut arrays) = (Vec::with_capacity(update.set.len()), Vec::new(), Vec::new());
+    let given = update.rows.schema_ref().fields().iter().zip(update.rows.columns());
+    for (place, (field, array)) in given.enumerate() {
+        let ordinal = place.checked_sub(update.key.len()).and_then(|place| update.set.get(place));
+        let column = ordinal.and_then(|ordinal| update.table.columns.get(*ordinal));
+        let (Some(ordinal), Some(column)) = (ordinal, column) else {
+            fields.push(Field::clone(field));
+            arrays.push(Arc::clone(array));
+            continue;
+        };
+        let Some(source) = embedded::source(&column.field) else {
+            set.push(*ordinal);
+            fields.push(Field::clone(field));
+            arrays.push(Arc::clone(array));
+            continue;
+        };
+        let named = source.field.clone().ok_or_else(lost)?;
+        let cells = Cells::of(array.as_ref(), column.pg_type()).ok_or_else(lost)?;
+        let (name, kind) = (column.name().to_owned(), named.kind.clone());
+        let member = Member { names: vec![named.name], column: name.clone(), kind, pg_type: column.pg_type(), cells };
+        let texts = member.texts(array.len(), (&source, repeated))?;
+        let mut metadata = column.field.metadata().clone();
+        metadata.retain(|key, _| [embedded::COLUMN_KEY, embedded::FIELD_KEY, embedded::TYPE_KEY].contains(&key.as_str()));
+        let marked = Field::new(&name, DataType::Utf8, true).with_metadata(metadata).with_pg_type(PgType::JSONB);
+        let stored = Column { field: marked, native_type: "jsonb".to_owned(), ..column.clone() };
+        set.push(table.columns.len());
+        fields.push(edit::field(&stored));
+        arrays.push(Arc::new(StringArray::from(texts)) as ArrayRef);
+        table.columns.push(stored);
+    }
+    if table.columns.len() == update.table.columns.len() {
+        return Ok(None);
+    }
+    table.schema = Table::arrow_schema(&table.columns);
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(|_broken| lost())?;
+    Ok(Some(UpdateRows { table: Arc::new(table), set, paths: Vec::new(), rows, ..update.clone() }))
+}
+
 fn lost() -> Fault {
     Fault { column: String::new(), sqlstate: sqlstate::INTERNAL_ERROR, rule: "is not a row of the columns of its edit".to_owned() }
 }
@@ -156,6 +240,21 @@ impl<'e> Member<'e> {
         Ok(Self { names, column: column.name().to_owned(), kind, pg_type, cells })
     }
 
+    /// The values as they are set: each is read again as the only field of a document.
+    fn texts(&self, rows: usize, (source, repeated): (&Source<'_>, Repeated)) -> Result<Vec<String>, Fault> {
+        let conversion = Conversion { on_mismatch: OnMismatch::Error, texts: true };
+        let mut reader = DocumentBuilder::new(source.field.as_slice(), false, conversion);
+        let mut texts = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let text = self.text(row)?;
+            let mut document = Node::Inner(Vec::new());
+            document.put(&self.names, text.clone());
+            document.check(&mut reader, source.column, repeated)?;
+            texts.push(text);
+        }
+        Ok(texts)
+    }
+
     fn text(&self, row: usize) -> Result<String, Fault> {
         let mut text = String::new();
         let written = write(&self.cells.get(row), self.pg_type, &self.kind, &mut text);
@@ -209,22 +308,9 @@ impl<'e> Gathering<'e> {
             for member in &self.members {
                 document.put(&member.names, member.text(row)?);
             }
-            let mut text = String::new();
-            document.write(&mut text);
-            let json = json_text::parse(text.as_bytes(), repeated).map_err(|_not_json| self.unfit(NO_JSON))?;
-            let fields = json.as_fields().ok_or_else(|| self.unfit(NO_JSON))?;
-            reader.append(fields).map_err(|misfit| Fault {
-                column: format!("{}.{}", self.column, misfit.path),
-                sqlstate: misfit.sqlstate,
-                rule: misfit.rule.clone(),
-            })?;
-            texts.push(text);
+            texts.push(document.check(&mut reader, &self.column, repeated)?);
         }
         Ok(texts)
-    }
-
-    fn unfit(&self, (sqlstate, rule): Rule) -> Fault {
-        Fault { column: self.column.clone(), sqlstate, rule: rule.to_owned() }
     }
 }
 
@@ -250,6 +336,21 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// The text, which is read as a scan of the column would read it.
+    fn check(&self, reader: &mut DocumentBuilder, column: &str, repeated: Repeated) -> Result<String, Fault> {
+        let unfit = |(sqlstate, rule): Rule| Fault { column: column.to_owned(), sqlstate, rule: rule.to_owned() };
+        let mut text = String::new();
+        self.write(&mut text);
+        let json = json_text::parse(text.as_bytes(), repeated).map_err(|_not_json| unfit(NO_JSON))?;
+        let fields = json.as_fields().ok_or_else(|| unfit(NO_JSON))?;
+        reader.append(fields).map_err(|misfit| Fault {
+            column: format!("{column}.{}", misfit.path),
+            sqlstate: misfit.sqlstate,
+            rule: misfit.rule.clone(),
+        })?;
+        Ok(text)
     }
 
     fn write(&self, text: &mut String) {
@@ -322,7 +423,7 @@ fn write_json(text: &str, out: &mut String) -> Result<(), Rule> {
 mod tests {
     use std::collections::HashMap;
 
-    use arrow::array::{Array, AsArray, Int64Array, TimestampMicrosecondArray};
+    use arrow::array::{AsArray, Int64Array, TimestampMicrosecondArray};
     use arrow::datatypes::FieldRef;
 
     use super::super::super::super::connector::StoreName;
@@ -416,6 +517,34 @@ mod tests {
         assert_eq!(insert.table.columns[6].pg_type(), PgType::JSONB);
         let plain = insert_of_id();
         assert!(matches!(gathered(&plain, Repeated::Last), Ok(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn fields_that_are_set_are_json_by_themselves() {
+        let table = table();
+        let update = |set: usize, values: ArrayRef, paths: Vec<edit::Path>| {
+            let fields = vec![edit::field(&table.columns[0]), edit::field(&table.columns[set])];
+            let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![ints(&[Some(1), Some(2)]), values]).unwrap();
+            let (store, table, returning) = (StoreName::new("s"), table.clone(), Vec::new());
+            UpdateRows { store, table, key: vec![0], set: vec![set], paths, rows, returning }
+        };
+        let address = update(4, texts(&[Some("{\"zip\": \"1\"}"), None]), Vec::new());
+        assert_eq!(sets_fields(&address), Ok(true));
+        let edit = Edit::UpdateRows(address);
+        let found = with_fields(&edit, Repeated::Last).unwrap();
+        let Edit::UpdateRows(written) = &*found else { panic!("no update") };
+        assert_eq!((written.set.as_slice(), written.table.columns.len()), ([6].as_slice(), 7));
+        let values: Vec<_> = written.rows.column(1).as_string::<i32>().iter().flatten().collect();
+        assert_eq!(values, [r#"{"zip":"1"}"#, "null"]);
+        let source = embedded::source(&written.table.columns[6].field).unwrap();
+        assert_eq!((source.column, source.field.unwrap().name.as_str()), ("doc", "address"));
+        assert_eq!(written.table.columns[6].pg_type(), PgType::JSONB);
+        let wrong = Edit::UpdateRows(update(4, texts(&[Some("{\"zip\": 1}"), None]), Vec::new()));
+        assert!(matches!(with_fields(&wrong, Repeated::Last), Err(StoreError::Value { sqlstate: "22P02", .. })));
+        let inner = update(4, texts(&[None, None]), vec![vec!["zip".to_owned()]]);
+        assert!(sets_fields(&inner).is_err());
+        assert!(sets_fields(&update(5, texts(&[None, None]), Vec::new())).is_err());
+        assert_eq!(sets_fields(&update(0, ints(&[None, None]), Vec::new())), Ok(false));
     }
 
     fn insert_of_id() -> Edit {

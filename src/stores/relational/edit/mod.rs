@@ -18,7 +18,7 @@ use super::super::edit::{ConflictAction, ConflictTarget, Edit, Proposed};
 use super::super::fragment::Refusal;
 use super::embedded;
 
-pub use documents::gathered;
+pub use documents::{gathered, sets_fields, with_fields};
 pub use rows::{conflict, insert_head};
 pub use whole::{delete, is_plain, reads_assigned, update};
 
