@@ -4,18 +4,48 @@
 //! Two forms. The **whole** form ([`Update`], [`Delete`]) names the rows by a relation that the store evaluates over the table
 //! itself; every other edit carries **rows** that the engine has computed, converted to the types of their columns.
 //!
+//! A value may be that of a field inside of a document: then a [`Path`] stands beside the ordinal of its column, and the rest of the
+//! document stays as it is.
+//!
 //! **Invariants:** no edit names an SQL text; a column that is not in an [`Insert`] is absent, which is not NULL; the rows of one edit
-//! are written or not written together.
+//! are written or not written together; no two values of an edit are for one column, or for fields of which one lies inside of the other.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field};
 
 use super::connector::StoreName;
 use super::fragment::{Relation, Tables};
 use super::schema::{Column, Table};
 use super::value::Value;
+
+/// The names that lead from a column down to a field inside of it; none for the column as a whole.
+pub type Path = Vec<String>;
+
+/// The path at a place. Behind the last one all are those of whole columns.
+pub fn path_at(paths: &[Path], place: usize) -> &[String] {
+    paths.get(place).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The column with an ordinal, or the field that a path leads to inside of it, as a column of its own without a default: its name is the
+/// path with dots. `None` where there is none.
+pub fn part<'t>(table: &'t Table, ordinal: usize, path: &[String]) -> Option<Cow<'t, Column>> {
+    let column = table.columns.get(ordinal)?;
+    if path.is_empty() {
+        return Some(Cow::Borrowed(column));
+    }
+    let mut field = &column.field;
+    let mut name = column.name().to_owned();
+    for step in path {
+        let DataType::Struct(fields) = field.data_type() else { return None };
+        field = fields.iter().find(|inner| inner.name() == step)?;
+        name = format!("{name}.{step}");
+    }
+    let field = field.clone().with_name(name).with_nullable(true);
+    Some(Cow::Owned(Column { field, default: None, ..column.clone() }))
+}
 
 /// One change of one table. Rows have, column by column, the form that [`field`] gives.
 #[derive(Debug, Clone)]
@@ -39,8 +69,11 @@ pub struct Insert {
     pub store: StoreName,
     /// The table.
     pub table: Arc<Table>,
-    /// Ordinals of the columns that have values, in the order of the rows; none for `DEFAULT VALUES`.
+    /// Ordinals of the columns that have values, in the order of the rows; none for `DEFAULT VALUES`. One of which fields have values is
+    /// there as often as it has such fields.
     pub columns: Vec<usize>,
+    /// The field inside of each of them ([`path_at`]); of such columns only these fields come to be.
+    pub paths: Vec<Path>,
     /// The rows, of which there is at least one.
     pub rows: RecordBatch,
     /// What becomes of rows that meet an existing one.
@@ -98,6 +131,8 @@ pub struct Update {
     pub tables: Tables,
     /// Ordinals of the columns that are set. Values are computed from the row as it was before.
     pub set: Vec<usize>,
+    /// The field inside of each of them ([`path_at`]).
+    pub paths: Vec<Path>,
     /// Ordinals of the columns of changed rows that are given back, as they are afterwards.
     pub returning: Vec<usize>,
 }
@@ -128,6 +163,8 @@ pub struct UpdateRows {
     pub key: Vec<usize>,
     /// Ordinals of the columns that are set; a column of the key may be among them.
     pub set: Vec<usize>,
+    /// The field inside of each of them ([`path_at`]).
+    pub paths: Vec<Path>,
     /// The rows: first the key as it is now, then the new values.
     pub rows: RecordBatch,
     /// Ordinals of the columns of changed rows that are given back, as they are afterwards and in the order of `rows`.
@@ -187,6 +224,16 @@ impl Edit {
             Self::Insert(_) => "INSERT",
             Self::Update(_) | Self::UpdateRows(_) => "UPDATE",
             Self::Delete(_) | Self::DeleteRows(_) => "DELETE",
+        }
+    }
+
+    /// Whether values are those of fields inside of columns.
+    pub fn names_fields(&self) -> bool {
+        match self {
+            Self::Insert(Insert { paths, .. })
+            | Self::Update(Update { paths, .. })
+            | Self::UpdateRows(UpdateRows { paths, .. }) => paths.iter().any(|path| !path.is_empty()),
+            Self::Delete(_) | Self::DeleteRows(_) => false,
         }
     }
 
@@ -284,7 +331,7 @@ mod tests {
 
     fn insert(columns: Vec<usize>, rows: RecordBatch) -> Edit {
         let (store, conflict) = (StoreName::new("shop"), None);
-        Edit::Insert(Insert { store, table: table(), columns, rows, conflict, returning: vec![0] })
+        Edit::Insert(Insert { store, table: table(), columns, paths: Vec::new(), rows, conflict, returning: vec![0] })
     }
 
     #[test]
@@ -314,6 +361,27 @@ mod tests {
             Delete { store: StoreName::new("shop"), table: table(), relation, tables: Tables::new(), returning: Vec::new() };
         let pieces = slice(&Edit::Delete(delete), 1);
         assert_eq!((pieces.len(), pieces[0].verb(), pieces[0].rows().is_none()), (1, "DELETE", true));
+    }
+
+    #[test]
+    fn a_field_is_a_column_of_its_own() {
+        let text = Field::new("zip", DataType::Utf8, false).with_pg_type(PgType::TEXT);
+        let inner = Field::new("address", DataType::Struct(Fields::from(vec![text])), true).with_pg_type(PgType::JSON);
+        let outer = Field::new("person", DataType::Struct(Fields::from(vec![inner])), true).with_pg_type(PgType::JSON);
+        let person = Column { default: Some("{}".to_owned()), ..column(outer) };
+        let table = Table::plain("public", "t", vec![person.clone()]);
+        let found = |path: &[&str]| {
+            let path: Path = path.iter().map(|name| (*name).to_owned()).collect();
+            part(&table, 0, &path).map(Cow::into_owned)
+        };
+        assert_eq!(found(&[]), Some(person));
+        let zip = found(&["address", "zip"]).unwrap();
+        assert_eq!((zip.name(), zip.pg_type(), zip.default.clone()), ("person.address.zip", PgType::TEXT, None));
+        assert_eq!(field(&zip).data_type(), &DataType::Utf8);
+        assert_eq!(found(&["address"]).unwrap().pg_type(), PgType::JSON);
+        assert_eq!((found(&["city"]), found(&["address", "zip", "x"])), (None, None));
+        assert_eq!(part(&table, 1, &[]), None);
+        assert_eq!((path_at(&[vec!["a".to_owned()]], 0).len(), path_at(&[], 3).len()), (1, 0));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::pgtype::PgType;
 use crate::stores::Refusal;
 use crate::stores::cell::{Cell, Cells, write_text};
 use crate::stores::edit::{Conflict, ConflictAction, DeleteRows, Edit, Insert, UpdateRows};
+use crate::stores::relational::embedded::source;
 use crate::stores::schema::{Action, Column, ForeignKey, Generated, Key, Table, TableKind};
 
 /// How a statement begins that is to change one row exactly; anything else is a failure.
@@ -132,17 +133,22 @@ fn of_insert(insert: &Insert, seen: &Seen, name: &str) -> Result<Vec<String>, Re
 fn of_update(update: &UpdateRows, seen: &Seen, name: &str) -> Result<Vec<String>, Refusal> {
     let UpdateRows { table, key, set, rows, .. } = update;
     let before = seen.before.as_ref().ok_or_else(|| refused("UPDATE", "nobody has seen the rows before"))?;
+    if update.paths.iter().any(|path| !path.is_empty()) {
+        return Err(refused("UPDATE", "a field inside of a document that was absent is not told apart from one that was null"));
+    }
     let all = ordinals(table);
     let (old_keys, old) = (Values::of(table, &all, before, key)?, Values::of(table, &all, before, set)?);
     let places = Values::at(table, key.iter().copied().enumerate(), rows)?.by_text(rows.num_rows())?;
     // What the store has is what it has made of what it was sent.
     let written = Written::of(table, key, seen)?;
     let new = Values::of(table, &all, written.after, set)?;
+    let is_field = |ordinal: &usize| table.columns.get(*ordinal).is_some_and(|column| source(&column.field).is_some());
+    let holds_fields = table.kind == TableKind::Collection || set.iter().any(is_field);
     let (mut texts, mut pairs) = (Vec::with_capacity(before.num_rows()), Vec::with_capacity(before.num_rows()));
     for row in 0..before.num_rows() {
         // Rows beside those that were asked for have not been changed.
         let Some(place) = places.get(&old_keys.text(row)?) else { continue };
-        if table.kind == TableKind::Collection && old.has_null(row) {
+        if holds_fields && old.has_null(row) {
             return Err(refused("UPDATE", "a field that was absent is not told apart from one that was null"));
         }
         let now = written.place(*place)?;
@@ -416,7 +422,7 @@ mod tests {
     fn insert(table: Table, conflict: Option<Conflict>) -> Edit {
         let rows = rows(&table, &[1], vec![names(&[Some("x"), Some("y")])]);
         let (store, returning) = (StoreName::new("shop"), vec![0]);
-        Edit::Insert(Insert { store, table: Arc::new(table), columns: vec![1], rows, conflict, returning })
+        Edit::Insert(Insert { store, table: Arc::new(table), columns: vec![1], rows, conflict, paths: Vec::new(), returning })
     }
 
     /// What is seen of rows with all columns that were written by these keys.
@@ -463,6 +469,7 @@ mod tests {
             key: vec![0],
             set: vec![1, 0],
             rows: given,
+            paths: Vec::new(),
             returning: Vec::new(),
         };
         let before = rows(&table, &[0, 1], vec![ids(&[2, 1, 3]), names(&[Some("b"), None, Some("c")])]);
@@ -501,6 +508,7 @@ mod tests {
                 key: vec![0],
                 set: vec![0],
                 rows: rows_given,
+                paths: Vec::new(),
                 returning: Vec::new(),
             });
             let batch = |of: &[i64]| rows(&table, &[0, 1], vec![ids(of), names(&[None, None])]);
@@ -529,7 +537,15 @@ mod tests {
         let update = |set: usize, value: ArrayRef| {
             let rows = rows(&table, &[0, set], vec![ids(&[1]), value]);
             let (store, key) = (StoreName::new("shop"), vec![0]);
-            Edit::UpdateRows(UpdateRows { store, table: Arc::clone(&table), key, set: vec![set], rows, returning: Vec::new() })
+            Edit::UpdateRows(UpdateRows {
+                store,
+                table: Arc::clone(&table),
+                key,
+                set: vec![set],
+                rows,
+                paths: Vec::new(),
+                returning: Vec::new(),
+            })
         };
         let (delete, of_key, of_name) = (Edit::DeleteRows(delete), update(0, ids(&[2])), update(1, names(&[None])));
         for action in [Action::Cascade, Action::SetNull, Action::SetDefault] {

@@ -200,7 +200,7 @@ impl Keys {
         ];
         let (columns, rows) = row(&self.table, &values)?;
         let (store, table) = (self.store.clone(), Arc::clone(&self.table));
-        let insert = Insert { store, table, columns, rows, conflict: None, returning: Vec::new() };
+        let insert = Insert { store, table, columns, rows, conflict: None, paths: Vec::new(), returning: Vec::new() };
         branch.edit(&Edit::Insert(insert), stop).await.map(|_edited| ()).map_err(told)
     }
 
@@ -213,7 +213,7 @@ impl Keys {
         let (key_at, set) = (key_place(&self.table), place(&self.table, "outcome")?);
         let (_, rows) = row(&self.table, &[(key_at, Given::Text(key)), (set, Given::Text(&outcome))])?;
         let (store, table) = (self.store.clone(), Arc::clone(&self.table));
-        let update = UpdateRows { store, table, key: vec![key_at], set: vec![set], rows, returning: Vec::new() };
+        let update = UpdateRows { store, table, key: vec![key_at], set: vec![set], rows, paths: Vec::new(), returning: Vec::new() };
         let edited = branch.edit(&Edit::UpdateRows(update), &CancellationToken::new()).await.map_err(told)?;
         if edited.rows == 1 {
             return Ok(());

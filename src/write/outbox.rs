@@ -62,7 +62,7 @@ impl Event {
         ];
         let (columns, rows) = row(table, &values)?;
         let (store, table) = (store.clone(), Arc::clone(table));
-        Ok(Edit::Insert(Insert { store, table, columns, rows, conflict: None, returning: Vec::new() }))
+        Ok(Edit::Insert(Insert { store, table, columns, rows, conflict: None, paths: Vec::new(), returning: Vec::new() }))
     }
 }
 

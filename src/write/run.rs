@@ -154,7 +154,15 @@ mod tests {
     fn edit() -> Edit {
         let rows = RecordBatch::new_empty(Arc::new(Schema::empty()));
         let (store, conflict) = (StoreName::new("shop"), None);
-        Edit::Insert(Insert { store, table: table(), columns: Vec::new(), rows, conflict, returning: Vec::new() })
+        Edit::Insert(Insert {
+            store,
+            table: table(),
+            columns: Vec::new(),
+            rows,
+            conflict,
+            paths: Vec::new(),
+            returning: Vec::new(),
+        })
     }
 
     #[test]

@@ -5,15 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bigdecimal::BigDecimal;
 use futures::TryStreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio_util::sync::CancellationToken;
+use tributary::error::Diagnose;
 use tributary::stores::connector::ScanLimits;
+use tributary::stores::edit::{self, Edit, Insert};
 use tributary::stores::predicate::{ColumnRef, Comparison};
 use tributary::stores::relational::like;
 use tributary::stores::value::Value;
@@ -26,6 +29,52 @@ pub fn declared(on_mismatch: &str) -> String {
          [tables.docs.columns]\nt = \"text\"\ni = \"bigint\"\nf = \"double precision\"\nn = \"numeric\"\nb = \"boolean\"\n\
          l = \"bigint[]\"\ns = {{ a = \"bigint\", t = \"text\" }}\n\"odd'key\" = \"text\"\n"
     )
+}
+
+/// Adds rows to a table of [`declared`] by their fields, and gives a document as a scan reads it. What no field reads is refused.
+pub async fn check_inserted(connector: &Arc<dyn Connector>, table: &Arc<Table>) -> String {
+    let ordinal = |name: &str| table.columns.iter().position(|column| column.name() == name).unwrap();
+    let once = async |edit: Edit| {
+        assert_eq!(connector.accepts_edit(&edit), Ok(()));
+        let branch = connector.open(Purpose::Once).await.unwrap();
+        branch.edit(&edit, &CancellationToken::new()).await
+    };
+    let given: &[(&str, &[&str], &str)] =
+        &[("t", &[], "a\"b"), ("n", &[], "1.50"), ("i", &[], "9007199254740993"), ("s", &["t"], "x"), ("odd'key", &[], "q")];
+    let edited = once(new_row(connector, table, 1, given)).await.unwrap();
+    assert_eq!((edited.rows, show(&edited.returned.unwrap())), (1, vec![vec!["a\"b".to_owned(), "1.5".to_owned()]]));
+    assert_eq!(once(new_row(connector, table, 2, &[("s", &[], "{\"a\": 5}")])).await.unwrap().rows, 1);
+    for (name, text) in [("s", "{\"a\": \"no number\"}"), ("s", "[]"), ("n", "NaN")] {
+        let error = once(new_row(connector, table, 3, &[(name, &[], text)])).await.unwrap_err();
+        assert!(matches!(error.sqlstate(), "22P02" | "22003"), "{text}: {error}");
+    }
+    let columns = ["id", "i", "s", "_doc"].map(ordinal).to_vec();
+    let rows = show(&read(connector, table, columns, vec![]).await.unwrap());
+    assert_eq!(rows.iter().map(|row| row[0].as_str()).collect::<BTreeSet<_>>(), BTreeSet::from(["1", "2"]));
+    let first = rows.iter().find(|row| row[0] == "1").unwrap();
+    assert_eq!(first[1..3], ["9007199254740993", "{a: ~, t: x}"]);
+    first[3].clone()
+}
+
+/// An insertion of a row with these fields, by their columns and paths, which gives `t` and `n` back.
+fn new_row(connector: &Arc<dyn Connector>, table: &Arc<Table>, id: i64, given: &[(&str, &[&str], &str)]) -> Edit {
+    let ordinal = |name: &str| table.columns.iter().position(|column| column.name() == name).unwrap();
+    let mut columns = vec![ordinal("id")];
+    let mut paths: Vec<edit::Path> = vec![Vec::new()];
+    let mut fields = vec![edit::field(&table.columns[columns[0]])];
+    let mut arrays: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![id]))];
+    for (name, path, text) in given {
+        let path: edit::Path = path.iter().map(|name| (*name).to_owned()).collect();
+        let field = edit::field(&edit::part(table, ordinal(name), &path).unwrap());
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![*text]));
+        arrays.push(cast(&texts, field.data_type()).unwrap());
+        fields.push(field);
+        columns.push(ordinal(name));
+        paths.push(path);
+    }
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap();
+    let (store, table, returning) = (connector.name().clone(), table.clone(), vec![ordinal("t"), ordinal("n")]);
+    Edit::Insert(Insert { store, table, columns, paths, rows, conflict: None, returning })
 }
 
 /// What a column of JSON text may hold.

@@ -1,6 +1,7 @@
 //! The MongoDB connector against a real replica set.
 
 mod collations;
+mod documents;
 mod filters;
 mod fragments;
 mod lookups;

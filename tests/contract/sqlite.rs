@@ -1,6 +1,7 @@
 //! SQLite's type table walked, and its dates filtered through Tributary. What is special to its connector besides is tested
 //! beside it (`src/stores/sqlite/tests`), the rest by the suite.
 
+mod documents;
 mod marks;
 mod together;
 mod writes;

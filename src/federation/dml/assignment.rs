@@ -1,7 +1,5 @@
 //! What stands behind SET, column by column.
 
-use std::collections::BTreeSet;
-
 use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart,
     Query, SelectItem, SetExpr, TableFactor, TableWithJoins, WildcardAdditionalOptions, With,
@@ -23,10 +21,10 @@ const VIEWS_MAX: usize = 16;
 /// Assignments column by column: those of lists are taken apart. `with` stands before the statement.
 ///
 /// # Errors
-/// 42601 for a column that is assigned twice and for lists of unlike lengths, 42703, 0A000 for parts of columns.
+/// 42601 for a column that is assigned twice and for lists of unlike lengths, 42703 and 42804 for columns and fields that do not exist.
 pub(super) fn single(
     setting: &Setting,
-    (target, with): (&Target, Option<&With>),
+    (target, with): (&mut Target, Option<&With>),
     assignments: Vec<Assignment>,
 ) -> Result<Vec<(usize, Expr)>, Diagnosis> {
     let mut views = |name: &ObjectName| is_of_with(name, with, setting) || differs(name, (setting, &setting.path), VIEWS_MAX);
@@ -34,7 +32,7 @@ pub(super) fn single(
     let mut found: Vec<(usize, Expr)> = Vec::with_capacity(assignments.len());
     for Assignment { target: to, value } in assignments {
         match to {
-            AssignmentTarget::ColumnName(name) => found.push((target.column(&name)?, value)),
+            AssignmentTarget::ColumnName(name) => found.push((target.place(&name)?, value)),
             AssignmentTarget::Tuple(names) => {
                 let values = match bare(value) {
                     Expr::Subquery(query) => outputs(*query, names.len(), (&mut views, &widths))?,
@@ -44,18 +42,18 @@ pub(super) fn single(
                     return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "number of columns does not match number of values"));
                 }
                 for (name, value) in names.iter().zip(values) {
-                    found.push((target.column(name)?, value));
+                    found.push((target.place(name)?, value));
                 }
             }
         }
     }
-    let mut seen = BTreeSet::new();
-    match found.iter().find(|(ordinal, _)| !seen.insert(*ordinal)) {
+    for (ordinal, value) in &found {
+        target.check_part(*ordinal, value)?;
+    }
+    let ordinals: Vec<usize> = found.iter().map(|(ordinal, _)| *ordinal).collect();
+    match target.repeated(&ordinals)? {
         None => Ok(found),
-        Some((twice, _)) => {
-            let message = format!("multiple assignments to same column \"{}\"", target.at(*twice)?.name());
-            Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message))
-        }
+        Some(twice) => Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, format!("multiple assignments to same column \"{twice}\""))),
     }
 }
 

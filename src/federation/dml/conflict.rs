@@ -20,6 +20,7 @@ use crate::federation::ast::writing::Word;
 use crate::federation::semantics::typed::Typed;
 use crate::stores::cell::{Cells, value};
 use crate::stores::edit::{Conflict, ConflictAction, ConflictTarget, Proposed};
+use crate::stores::relational::embedded;
 
 /// The relation of the rows that were to be inserted.
 pub(super) const EXCLUDED: &str = "excluded";
@@ -54,7 +55,7 @@ enum New {
 /// 42P10, 42704 and the like as PostgreSQL's, and 0A000 for values that must be computed.
 pub(super) fn plan(
     scope: &mut Scope<'_>,
-    target: &Target,
+    target: &mut Target,
     (alias, on): (Option<&Ident>, OnInsert),
 ) -> Result<PlannedConflict, Diagnosis> {
     let OnInsert::OnConflict(OnConflict { conflict_target, action }) = on else { return Err(not_in_grammar("DUPLICATE")) };
@@ -76,7 +77,7 @@ pub(super) fn plan(
             return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, message).with_hint("For example, ON CONFLICT (column_name)."));
         }
         (OnConflictAction::DoUpdate(DoUpdate { assignments, selection }), ConflictTarget::Columns(key)) => {
-            let assigned = single(scope.setting, (target, None), assignments)?;
+            let assigned = single(scope.setting, (&mut *target, None), assignments)?;
             match new_values(scope, target, &assigned)?.filter(|_| selection.is_none()) {
                 Some(values) => Update::Plain(values),
                 None => Update::Computed(Arc::new(upsert::plan(scope, target, (alias, key.as_slice()), (assigned, selection))?)),
@@ -124,6 +125,10 @@ fn new_values(scope: &mut Scope<'_>, target: &Target, assigned: &[(usize, Expr)]
     let mut found = Vec::with_capacity(assigned.len());
     for (ordinal, expr) in assigned {
         let column = target.at(*ordinal)?;
+        // Stores set whole columns of their own of what a new row meets.
+        if target.part(*ordinal).is_some() || embedded::source(&column.field).is_some() {
+            return Ok(None);
+        }
         check_changed(column)?;
         let new = match Cell::of(expr)? {
             Some(Cell::Default) => New::Cell(defaults::of(scope, target, *ordinal)?),

@@ -133,7 +133,7 @@ pub(super) fn plan(
     let mut target = Target::of(&scope.setting.snapshot, relation, alias.as_ref())?;
     let overriding = Overriding::take(&mut columns);
     target.is_overridden = overriding.is_some_and(|overriding| overriding.overrides(scope, &target));
-    let listed = listed(&target, &columns)?;
+    let listed = listed(&mut target, &columns)?;
     let around = Around { with: with.clone(), alias, others: Vec::new() };
     let source = match source {
         None => {
@@ -157,26 +157,24 @@ pub(super) fn plan(
         },
     };
     let alias = around.alias.as_ref();
-    let conflict = on.map(|on| conflict::plan(scope, &target, (alias, on))).transpose()?;
+    let conflict = on.map(|on| conflict::plan(scope, &mut target, (alias, on))).transpose()?;
     let form = PlannedInsert { source, conflict };
     Ok(Shaped { target, form, around, returning })
 }
 
 /// The ordinals of a written list of columns; `None` without one.
-pub(super) fn listed(target: &Target, columns: &[ObjectName]) -> Result<Option<Vec<usize>>, Diagnosis> {
+pub(super) fn listed(target: &mut Target, columns: &[ObjectName]) -> Result<Option<Vec<usize>>, Diagnosis> {
     if columns.is_empty() {
         return Ok(None);
     }
     let mut found: Vec<usize> = Vec::with_capacity(columns.len());
     for name in columns {
-        let ordinal = target.column(name)?;
-        if found.contains(&ordinal) {
-            let message = format!("column \"{}\" specified more than once", target.at(ordinal)?.name());
-            return Err(Diagnosis::new(sqlstate::DUPLICATE_COLUMN, message));
-        }
-        found.push(ordinal);
+        found.push(target.place(name)?);
     }
-    Ok(Some(found))
+    match target.repeated(&found)? {
+        None => Ok(Some(found)),
+        Some(twice) => Err(Diagnosis::new(sqlstate::DUPLICATE_COLUMN, format!("column \"{twice}\" specified more than once"))),
+    }
 }
 
 /// The columns that get the values of rows so wide: those listed, or the first ones of the table.
@@ -248,7 +246,7 @@ fn rows(
     let counts = numbers(&query);
     for (place, number) in bare.parameters() {
         let ordinal = listed.as_ref().map_or(Some(place), |listed| listed.get(place).copied());
-        let column = ordinal.and_then(|ordinal| target.table.columns.get(ordinal));
+        let column = ordinal.and_then(|ordinal| target.at(ordinal).ok());
         if let Some(column) = column.filter(|_| counts.get(&number) == Some(&1)) {
             scope.parameters.settle(number, column.pg_type());
         }

@@ -110,15 +110,14 @@ pub(super) fn plan(
         return Err(Diagnosis::new(sqlstate::SYNTAX_ERROR, "syntax error at end of input"));
     }
     let alias = factor(&table)?.1.cloned();
-    let target = Target::of(&scope.setting.snapshot, relation, alias.as_ref())?;
+    let mut target = Target::of(&scope.setting.snapshot, relation, alias.as_ref())?;
     check_names(&target, &source)?;
     let Some(key) = target.whole_key().map(|key| key.columns.clone()) else {
         let message = format!("table \"{}\" has no key by which rows could be changed one by one", target.relation.name);
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
     };
-    let known = (&target, with.as_ref());
-    let written = clauses.into_iter().map(|clause| written(scope.setting, known, clause));
-    let mut written = written.collect::<Result<Vec<Clause>, Diagnosis>>()?;
+    let read = clauses.into_iter().map(|clause| written(scope.setting, (&mut target, with.as_ref()), clause));
+    let mut written = read.collect::<Result<Vec<Clause>, Diagnosis>>()?;
     check_reachable(&written)?;
     check_calls(scope, &written)?;
     bind_to_source(scope, &source, (with.as_ref(), written.as_mut_slice()))?;
@@ -149,7 +148,7 @@ fn check_names(target: &Target, source: &TableFactor) -> Result<(), Diagnosis> {
 }
 
 /// A clause whose columns are known.
-fn written(setting: &Setting, (target, with): (&Target, Option<&With>), clause: MergeClause) -> Result<Clause, Diagnosis> {
+fn written(setting: &Setting, (target, with): (&mut Target, Option<&With>), clause: MergeClause) -> Result<Clause, Diagnosis> {
     let MergeClause { when_token: _, clause_kind, predicate: condition, action } = clause;
     let is_matched = match clause_kind {
         MergeClauseKind::Matched => true,
@@ -173,7 +172,7 @@ fn written(setting: &Setting, (target, with): (&Target, Option<&With>), clause: 
     Ok(Clause { is_matched, condition, written })
 }
 
-fn inserted(target: &Target, insert: MergeInsertExpr) -> Result<Written, Diagnosis> {
+fn inserted(target: &mut Target, insert: MergeInsertExpr) -> Result<Written, Diagnosis> {
     let MergeInsertExpr { insert_token: _, columns, kind_token: _, kind, insert_predicate } = insert;
     if insert_predicate.is_some() {
         return Err(not_in_grammar("WHERE"));
@@ -189,7 +188,11 @@ fn inserted(target: &Target, insert: MergeInsertExpr) -> Result<Written, Diagnos
     let MergeInsertKind::Values(values) = kind else { return Err(not_in_grammar("ROW")) };
     let mut rows = rows_of(values)?;
     let (Some(row), true) = (rows.pop(), rows.is_empty()) else { return Err(not_in_grammar(",")) };
-    let columns = taken(target, listed(target, &columns)?, row.len())?;
+    let listed = listed(target, &columns)?;
+    let columns = taken(target, listed, row.len())?;
+    for (ordinal, value) in columns.iter().zip(&row) {
+        target.check_part(*ordinal, value)?;
+    }
     Ok(Written::Insert(columns.into_iter().zip(row).collect()))
 }
 

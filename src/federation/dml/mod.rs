@@ -27,6 +27,7 @@ mod judged;
 mod keyed;
 mod merge;
 mod overriding;
+mod part;
 mod returning;
 mod rows;
 mod scope;

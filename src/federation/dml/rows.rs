@@ -373,11 +373,12 @@ impl RowForm {
         let returning = common.returning.clone();
         match self {
             Self::Insert { columns, conflict } => {
-                let (columns, conflict) = (columns.clone(), conflict.clone());
-                Edit::Insert(Insert { store, table, columns, rows, conflict, returning })
+                let (columns, paths) = common.target.written(columns);
+                Edit::Insert(Insert { store, table, columns, paths, rows, conflict: conflict.clone(), returning })
             }
             Self::Update { key, set } => {
-                Edit::UpdateRows(UpdateRows { store, table, key: key.clone(), set: set.clone(), rows, returning })
+                let (set, paths) = common.target.written(set);
+                Edit::UpdateRows(UpdateRows { store, table, key: key.clone(), set, paths, rows, returning })
             }
             Self::Delete { key } => Edit::DeleteRows(DeleteRows { store, table, key: key.clone(), rows, returning }),
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{Delete, FromTable, Ident, ObjectName, TableFactor, TableObject, TableWithJoins, Update};
 
+use super::part::Part;
 use super::scope::not_in_grammar;
 use super::{Dml, Write, assign};
 use crate::catalog::{QualifiedName, Relation, RelationBody, SearchPath, Snapshot};
@@ -28,6 +29,8 @@ pub struct Target {
     pub(super) is_overridden: bool,
     /// See [`Target::key`].
     pub(super) key: Option<Key>,
+    /// Fields inside of columns that the statement gives values by themselves.
+    pub(super) parts: Vec<Part>,
 }
 
 /// The relation that a write names, whatever it is.
@@ -145,7 +148,7 @@ impl Target {
         let proven = table.primary_key.iter().chain(&table.unique_keys).find(|key| key.proven && !key.columns.is_empty());
         let connector = snapshot.connectors.get(&store);
         let key = proven.or_else(|| connector.and_then(|connector| connector.row_key(&table))).cloned();
-        Ok(Self { relation, store, table, alias, is_overridden: false, key })
+        Ok(Self { relation, store, table, alias, is_overridden: false, key, parts: Vec::new() })
     }
 
     /// Whether a column of new rows takes a value that a statement gives it.
@@ -154,18 +157,6 @@ impl Target {
     /// 428C9 when the store makes its values always.
     pub(super) fn check_given(&self, column: &Column) -> Result<(), Diagnosis> {
         if self.is_overridden { Ok(()) } else { assign::check_given(column) }
-    }
-
-    /// The ordinal of a column that a statement gives a value.
-    pub(super) fn column(&self, name: &ObjectName) -> Result<usize, Diagnosis> {
-        let mut parts = name.0.iter().map(|part| part.as_ident().map(fold));
-        let first = parts.next().flatten().unwrap_or_default();
-        let ordinal = self.ordinal(&first)?;
-        if parts.next().is_some() {
-            let message = format!("a part of column \"{first}\" cannot be set by itself");
-            return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint("Set the whole column."));
-        }
-        Ok(ordinal)
     }
 
     /// The ordinal of a column by its folded name.
@@ -177,10 +168,10 @@ impl Target {
         })
     }
 
-    /// A column by its ordinal.
+    /// A column by its ordinal, or a field inside of one.
     pub(super) fn at(&self, ordinal: usize) -> Result<&Column, Diagnosis> {
         let internal = || Diagnosis::new(sqlstate::INTERNAL_ERROR, "a statement changes a column that its table does not have");
-        self.table.columns.get(ordinal).ok_or_else(internal)
+        self.table.columns.get(ordinal).or_else(|| self.part(ordinal)).ok_or_else(internal)
     }
 
     /// The key by which single rows can be named; `None` when there is none to rely on. One that is not proven may hold NULLs; its store

@@ -1,5 +1,6 @@
 //! Which edits statements become, over a store that tells of a table and takes what the test says.
 
+mod parts;
 mod rules;
 mod seen;
 

@@ -74,8 +74,8 @@ pub(super) fn plan(
     if let Some((_, word)) = foreign.iter().find(|(is_there, _)| *is_there) {
         return Err(not_in_grammar(word));
     }
-    let target = Target::of(&scope.setting.snapshot, relation, alias.as_ref())?;
-    let assigned = single(scope.setting, (&target, with.as_ref()), assignments)?;
+    let mut target = Target::of(&scope.setting.snapshot, relation, alias.as_ref())?;
+    let assigned = single(scope.setting, (&mut target, with.as_ref()), assignments)?;
     let (set, outputs) = new_values(scope, &target, assigned)?;
     let around = Around { with, alias, others };
     let beside = returning::beside(scope, &target, &around, returning.as_deref())?;
@@ -195,7 +195,8 @@ impl PlannedUpdate {
         }
         let (store, table) = (common.target.store.clone(), Arc::clone(&common.target.table));
         let (tables, returning) = (found.tables, common.returning.clone());
-        let update = edit::Update { store, table, relation, tables, set: self.columns(), returning };
+        let (set, paths) = common.target.written(&self.columns());
+        let update = edit::Update { store, table, relation, tables, set, paths, returning };
         Ok(offered(binding, Edit::Update(update)))
     }
 }

@@ -65,6 +65,7 @@ pub(super) fn plan(
     for row in rows {
         let mut entry = Vec::with_capacity(row.len());
         for (ordinal, expr) in columns.iter().zip(row) {
+            target.check_part(*ordinal, &expr)?;
             entry.push(match Cell::of(&expr)? {
                 Some(cell) => Entry::Cell(cell),
                 None => {

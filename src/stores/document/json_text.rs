@@ -43,7 +43,7 @@ pub enum Json {
     Double(f64),
     /// A number that only a decimal holds.
     Decimal(Decimal),
-    /// A number that neither holds, as it is written.
+    /// A number that neither holds, and every number of [`parse_written`]: as it is written.
     Beyond(String),
     /// Text.
     Text(String),
@@ -78,8 +78,23 @@ pub struct NotJson {
 /// # Errors
 /// Where it is not JSON, not UTF-8, or nested deeper than 128 levels.
 pub fn parse(text: &[u8], repeated: Repeated) -> Result<Json, NotJson> {
+    read(text, repeated, number)
+}
+
+/// Reads JSON text whose numbers stay as they are written ([`Json::Beyond`]): what they become is for their field to say.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_written(text: &[u8], repeated: Repeated) -> Result<Json, NotJson> {
+    read(text, repeated, |text, _whole, _fraction, _exponent| Json::Beyond(text.to_owned()))
+}
+
+/// Chooses what holds a number: its text, the digits before its point, those behind it, and its exponent.
+type Choose = fn(&str, &str, Option<&str>, Option<&str>) -> Json;
+
+fn read(text: &[u8], repeated: Repeated, choose: Choose) -> Result<Json, NotJson> {
     let valid = std::str::from_utf8(text).map_err(|error| place(text, error.valid_up_to()))?;
-    let mut parser = Parser { text: valid, at: 0, repeated };
+    let mut parser = Parser { text: valid, at: 0, repeated, choose };
     let value = parser.value(0).and_then(|value| {
         parser.skip_blanks();
         (parser.at == text.len()).then_some(value)
@@ -135,6 +150,7 @@ struct Parser<'t> {
     text: &'t str,
     at: usize,
     repeated: Repeated,
+    choose: Choose,
 }
 
 impl<'t> Parser<'t> {
@@ -283,7 +299,7 @@ impl<'t> Parser<'t> {
             }
             _ => None,
         };
-        Some(number(self.text.get(start..self.at)?, whole, fraction, exponent))
+        Some((self.choose)(self.text.get(start..self.at)?, whole, fraction, exponent))
     }
 
     fn digits(&mut self) -> Option<&'t str> {
@@ -386,6 +402,15 @@ mod tests {
 
     fn finite(unscaled: i128, exponent: i32) -> Json {
         Json::Decimal(Decimal::Finite { unscaled, exponent })
+    }
+
+    #[test]
+    fn numbers_stay_as_they_are_written_where_that_is_asked() {
+        let found = parse_written(b"[1.50, 1e2, {\"a\": -0}]", Repeated::Last).unwrap();
+        let number = |text: &str| Json::Beyond(text.to_owned());
+        let inner = Json::Object(vec![("a".to_owned(), number("-0"))]);
+        assert_eq!(found, Json::List(vec![number("1.50"), number("1e2"), inner]));
+        assert!(parse_written(b"01", Repeated::Last).is_err());
     }
 
     #[test]

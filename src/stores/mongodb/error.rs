@@ -213,6 +213,8 @@ fn sqlstate_of(code: i32) -> &'static str {
         48 | 68 | 85 | 86 => sqlstate::DUPLICATE_TABLE,
         146 | 292 | 16819 | 16820 => sqlstate::OUT_OF_MEMORY,
         257 | 10334 | 17280 | 17419 | 17420 => sqlstate::PROGRAM_LIMIT_EXCEEDED,
+        // `PathNotViable`: a field was to be set inside of what is no document, `null` among others.
+        28 => sqlstate::INVALID_TEXT_REPRESENTATION,
         20 | 115 | 166 | 263 => sqlstate::FEATURE_NOT_SUPPORTED,
         _ => sqlstate::FDW_ERROR,
     }

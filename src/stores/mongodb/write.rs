@@ -14,19 +14,20 @@
 
 mod alone;
 mod document;
+mod json;
 mod judge;
 pub(super) mod mark;
 mod pieces;
+mod rows;
 pub(super) mod transaction;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array, new_null_array};
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use futures::TryStreamExt;
 use mongodb::ClientSession;
-use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use tokio_util::sync::CancellationToken;
 
@@ -34,19 +35,19 @@ pub(super) use judge::accepts;
 
 pub(super) use self::alone::command_alone;
 use self::document::{Fault, bson};
-use self::judge::{ID, Meant, key_bson, meant, values};
-use super::fragment::carried;
+use self::judge::{Meant, key_bson, meant, values};
+use self::rows::{Rows, documents, new_rows, unfit};
 use super::pool::Pool;
 use super::scan::{self, Query, Watched};
 use super::types::relaxed_json;
-use crate::error::{Site, sqlstate};
+use crate::error::sqlstate;
 use crate::stores::StoreError;
-use crate::stores::cell::{Cells, of_value, write_text};
+use crate::stores::cell::of_value;
 use crate::stores::connector::{Scan, ScanLimits};
 use crate::stores::document::schema::type_of_field;
 use crate::stores::document::{DocumentType, OnMismatch};
 use crate::stores::edit::{
-    Conflict, ConflictAction, ConflictTarget, Delete, DeleteRows, Edit, Edited, Insert, Proposed, Update, UpdateRows,
+    Conflict, ConflictAction, ConflictTarget, Delete, DeleteRows, Edit, Edited, Insert, Proposed, Update, UpdateRows, part, path_at,
 };
 use crate::stores::fragment::Relation;
 use crate::stores::schema::{Column, Table};
@@ -215,148 +216,10 @@ impl Link<'_> {
     }
 }
 
-/// The values of some columns, row by row.
-struct Rows<'r> {
-    pool: &'r Pool,
-    table: &'r Table,
-    columns: Vec<(&'r Column, DocumentType, Cells<'r>)>,
-}
-
-impl<'r> Rows<'r> {
-    /// `rows` has a column for each of `columns`, and perhaps more behind them.
-    fn of(pool: &'r Pool, table: &'r Table, columns: &[usize], rows: &'r RecordBatch) -> Result<Self, StoreError> {
-        let pair = |(ordinal, array): (&usize, &'r ArrayRef)| {
-            let column = table.columns.get(*ordinal)?;
-            Some((column, type_of_field(&column.field)?, Cells::of(array.as_ref(), column.pg_type())?))
-        };
-        let found: Option<Vec<_>> = columns.iter().zip(rows.columns()).map(pair).collect();
-        match found.filter(|found| found.len() == columns.len()) {
-            Some(columns) => Ok(Self { pool, table, columns }),
-            None => Err(StoreError::SchemaChanged {
-                store: pool.context.store.clone(),
-                table: table.id.name.clone(),
-                difference: "The rows of the edit are not those of its columns.".to_owned(),
-            }),
-        }
-    }
-
-    /// The fields of a row.
-    fn document(&self, row: usize) -> Result<Document, StoreError> {
-        let mut document = Document::new();
-        for (column, kind, cells) in &self.columns {
-            document.insert(column.name(), self.value(column, kind, cells, row)?);
-        }
-        Ok(document)
-    }
-
-    /// The documents with these fields; no operator can be among the values.
-    fn filter(&self, row: usize) -> Result<Document, StoreError> {
-        Ok(self.document(row)?.into_iter().map(|(name, value)| (name, Bson::Document(doc! { "$eq": value }))).collect())
-    }
-
-    fn value(&self, column: &Column, kind: &DocumentType, cells: &Cells<'_>, row: usize) -> Result<Bson, StoreError> {
-        bson(&cells.get(row), column.pg_type(), kind).map_err(|fault| unfit(self.pool, self.table, column, &fault))
-    }
-
-    /// What tells rows apart, with what numbers of one size may be spelled in one way.
-    fn text(&self, row: usize) -> Result<String, StoreError> {
-        let mut text = String::new();
-        for (column, kind, cells) in &self.columns {
-            let start = text.len();
-            write_text(&cells.get(row), column.pg_type(), &mut text).map_err(|_null| self.pool.context.malformed())?;
-            if matches!(kind, DocumentType::Numeric) && text.get(start..).is_some_and(|number| number.contains('.')) {
-                let kept = text.trim_end_matches('0').trim_end_matches('.').len();
-                text.truncate(kept.max(start));
-            }
-            // No text of PostgreSQL holds it.
-            text.push('\0');
-        }
-        Ok(text)
-    }
-
-    fn has_null(&self, row: usize) -> bool {
-        self.columns.iter().any(|(_, _, cells)| cells.get(row).is_null())
-    }
-}
-
-fn unfit(pool: &Pool, table: &Table, column: &Column, fault: &Fault) -> StoreError {
-    StoreError::Value {
-        store: pool.context.store.clone(),
-        table: table.id.name.clone(),
-        column: column.name().to_owned(),
-        sqlstate: fault.sqlstate,
-        rule: fault.rule.to_owned(),
-    }
-}
-
-fn no_id(pool: &Pool, table: &Table) -> StoreError {
-    let name = &table.id.name;
-    let site = Site { schema: Some(table.id.namespace.clone()), table: Some(name.clone()), ..Site::default() };
-    StoreError::Remote {
-        store: pool.context.store.clone(),
-        sqlstate: sqlstate::NOT_NULL_VIOLATION.to_owned(),
-        message: format!("null value in column \"_id\" of relation \"{name}\" violates not-null constraint"),
-        detail: None,
-        constraint: None,
-        site: Some(Box::new(Site { column: Some("_id".to_owned()), ..site })),
-    }
-}
-
-/// The documents of an insertion, each with its key, and the keys that were made here.
-fn documents(pool: &Pool, insert: &Insert) -> Result<(Vec<Document>, Option<Vec<String>>), StoreError> {
-    let table = &insert.table;
-    let rows = Rows::of(pool, table, &insert.columns, &insert.rows)?;
-    let is_given = insert.columns.contains(&ID);
-    let makes_id = table.columns.first().and_then(|id| type_of_field(&id.field)) == Some(DocumentType::ObjectId);
-    let mut made = Vec::new();
-    let mut documents = Vec::with_capacity(insert.rows.num_rows());
-    for row in 0..insert.rows.num_rows() {
-        let fields = rows.document(row)?;
-        if is_given {
-            if matches!(fields.get("_id"), None | Some(Bson::Null)) {
-                return Err(no_id(pool, table));
-            }
-            documents.push(fields);
-            continue;
-        }
-        if !makes_id {
-            return Err(no_id(pool, table));
-        }
-        let id = ObjectId::new();
-        made.push(id.to_hex());
-        let mut document = doc! { "_id": id };
-        document.extend(fields);
-        documents.push(document);
-    }
-    Ok((documents, (!is_given).then_some(made)))
-}
-
-/// The new rows as they will be read.
-fn new_rows(pool: &Pool, insert: &Insert, made: Option<&Vec<String>>) -> Result<Option<RecordBatch>, StoreError> {
-    if insert.returning.is_empty() {
-        return Ok(None);
-    }
-    let (table, count) = (&insert.table, insert.rows.num_rows());
-    let malformed = |_broken| pool.context.malformed();
-    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(insert.returning.len());
-    for ordinal in &insert.returning {
-        let Some(column) = table.columns.get(*ordinal) else { return Err(pool.context.malformed()) };
-        let given = insert.columns.iter().position(|inserted| inserted == ordinal);
-        let array: ArrayRef = match (given, made) {
-            (Some(place), _) => carried(insert.rows.column(place), column.field.data_type()).map_err(malformed)?,
-            (None, Some(made)) if *ordinal == ID => Arc::new(StringArray::from(made.clone())),
-            (None, _) => new_null_array(column.field.data_type(), count),
-        };
-        arrays.push(array);
-    }
-    let options = RecordBatchOptions::new().with_row_count(Some(count));
-    RecordBatch::try_new_with_options(table.project(&insert.returning), arrays, &options).map(Some).map_err(malformed)
-}
-
 async fn insert_rows(link: &mut Link<'_>, insert: &Insert) -> Result<Edited, StoreError> {
     let (documents, made) = documents(link.pool, insert)?;
     let count = documents.len() as u64;
-    let returned = new_rows(link.pool, insert, made.as_ref())?;
+    let returned = new_rows(link.pool, insert, &documents, made.as_ref())?;
     link.commands(&insert.table, "insert", "documents", documents).await?;
     Ok(Edited { rows: count, returned })
 }
@@ -368,7 +231,7 @@ async fn upsert(link: &mut Link<'_>, insert: &Insert) -> Result<Edited, StoreErr
     let (documents, made) = documents(pool, insert)?;
     let filters = meetings(pool, insert, target, &documents)?;
     if let (ConflictTarget::Columns(key), ConflictAction::Update(_)) = (target, action) {
-        meets_once(pool, insert, key)?;
+        meets_once(pool, insert, key, &documents)?;
     }
     let statements: Vec<Document> = filters
         .iter()
@@ -386,7 +249,7 @@ async fn upsert(link: &mut Link<'_>, insert: &Insert) -> Result<Edited, StoreErr
     }
     let inserted = is_new.iter().filter(|is_new| **is_new).count() as u64;
     let ConflictAction::Update(set) = action else {
-        let all = new_rows(pool, insert, made.as_ref())?;
+        let all = new_rows(pool, insert, &documents, made.as_ref())?;
         let kept = all.map(|all| filter_record_batch(&all, &is_new.into()).map_err(|_broken| pool.context.malformed()));
         return Ok(Edited { rows: inserted, returned: kept.transpose()? });
     };
@@ -398,7 +261,7 @@ async fn upsert(link: &mut Link<'_>, insert: &Insert) -> Result<Edited, StoreErr
     link.commands(table, "update", "updates", updates).await?;
     let returned = match target {
         ConflictTarget::Columns(key) if !insert.returning.is_empty() => {
-            let rows = key_rows(pool, insert, key, made.as_ref())?;
+            let rows = key_rows(pool, insert, key, (&documents, made.as_ref()))?;
             link.read_back(table, key, &rows, &insert.returning).await?
         }
         _ => None,
@@ -441,12 +304,12 @@ fn meetings(pool: &Pool, insert: &Insert, target: &ConflictTarget, documents: &[
     Ok(filters)
 }
 
-fn meets_once(pool: &Pool, insert: &Insert, key: &[usize]) -> Result<(), StoreError> {
+fn meets_once(pool: &Pool, insert: &Insert, key: &[usize], documents: &[Document]) -> Result<(), StoreError> {
     if !key.iter().all(|ordinal| insert.columns.contains(ordinal)) {
         // Keys that were made here are all different.
         return Ok(());
     }
-    let batch = key_rows(pool, insert, key, None)?;
+    let batch = key_rows(pool, insert, key, (documents, None))?;
     let rows = Rows::of(pool, &insert.table, key, &batch)?;
     let mut seen = HashSet::with_capacity(batch.num_rows());
     for row in (0..batch.num_rows()).filter(|row| !rows.has_null(*row)) {
@@ -459,9 +322,14 @@ fn meets_once(pool: &Pool, insert: &Insert, key: &[usize]) -> Result<(), StoreEr
 }
 
 /// The key's columns of the new rows.
-fn key_rows(pool: &Pool, insert: &Insert, key: &[usize], made: Option<&Vec<String>>) -> Result<RecordBatch, StoreError> {
+fn key_rows(
+    pool: &Pool,
+    insert: &Insert,
+    key: &[usize],
+    (documents, made): (&[Document], Option<&Vec<String>>),
+) -> Result<RecordBatch, StoreError> {
     let returning = key.to_vec();
-    let batch = new_rows(pool, &Insert { returning, ..insert.clone() }, made)?;
+    let batch = new_rows(pool, &Insert { returning, ..insert.clone() }, documents, made)?;
     batch.ok_or_else(|| pool.context.malformed())
 }
 
@@ -493,10 +361,10 @@ async fn update_rows(link: &mut Link<'_>, update: &UpdateRows) -> Result<Edited,
     let keys = Rows::of(pool, table, &update.key, &update.rows)?;
     let values: Vec<usize> = (update.key.len()..update.rows.num_columns()).collect();
     let values = update.rows.project(&values).map_err(|_broken| pool.context.malformed())?;
-    let set = Rows::of(pool, table, &update.set, &values)?;
+    let set = Rows::inside(pool, table, (&update.set, &update.paths), &values)?;
     let mut statements = Vec::with_capacity(update.rows.num_rows());
     for row in 0..update.rows.num_rows() {
-        statements.push(by_bytes(doc! { "q": keys.filter(row)?, "u": { "$set": set.document(row)? } }));
+        statements.push(by_bytes(doc! { "q": keys.filter(row)?, "u": { "$set": set.assignments(row)? } }));
     }
     let replies = link.commands(table, "update", "updates", statements).await?;
     let rows = counted(pool, table, &replies).await?;
@@ -525,9 +393,10 @@ async fn update_whole(link: &mut Link<'_>, update: &Update) -> Result<Edited, St
     let unsupported = || StoreError::Unsupported { store: pool.context.store.clone(), feature: "this update" };
     let filter = meant(&update.relation).and_then(|meant| filter_of(table, &meant)).ok_or_else(unsupported)?;
     let mut fields = Document::new();
-    for (ordinal, value) in update.set.iter().zip(values(update).ok_or_else(unsupported)?) {
-        let Some(column) = table.columns.get(*ordinal) else { return Err(unsupported()) };
-        let value = value.map_or(Ok(Bson::Null), |value| constant(pool, table, column, &value))?;
+    for (place, value) in values(update).ok_or_else(unsupported)?.into_iter().enumerate() {
+        let ordinal = update.set.get(place).copied().ok_or_else(unsupported)?;
+        let column = part(table, ordinal, path_at(&update.paths, place)).ok_or_else(unsupported)?;
+        let value = value.map_or(Ok(Bson::Null), |value| constant(pool, table, &column, &value))?;
         fields.insert(column.name(), value);
     }
     let statement = by_bytes(doc! { "q": filter, "u": { "$set": fields }, "multi": !is_single(&Edit::Update(update.clone())) });

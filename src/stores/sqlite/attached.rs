@@ -232,12 +232,14 @@ mod tests {
             columns: Vec::new(),
             rows: rows.clone(),
             conflict: None,
+            paths: Vec::new(),
             returning: Vec::new(),
         };
         let delete =
             DeleteRows { store: store.clone(), table: t.clone(), key: Vec::new(), rows: rows.clone(), returning: Vec::new() };
         let (key, set) = (Vec::new(), Vec::new());
-        let update = UpdateRows { store: store.clone(), table: t.clone(), key, set, rows, returning: Vec::new() };
+        let update =
+            UpdateRows { store: store.clone(), table: t.clone(), key, set, rows, paths: Vec::new(), returning: Vec::new() };
         for edit in [Edit::Insert(insert), Edit::DeleteRows(delete), Edit::UpdateRows(update)] {
             let moved = naming.edit(&edit);
             assert_eq!((moved.table().id.clone(), moved.verb(), moved.store()), (id("s1", "t"), edit.verb(), &store));

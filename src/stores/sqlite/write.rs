@@ -13,6 +13,7 @@ mod cells;
 pub(super) mod failure;
 mod statement;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use arrow::array::{Array, RecordBatch};
@@ -20,12 +21,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::cell::Cells;
 use super::super::connector::{GATHER_BYTES_MAX, Scan, ScanLimits};
-use super::super::document::OnMismatch;
+use super::super::document::{OnMismatch, json_text};
 use super::super::edit::{Conflict, ConflictAction, ConflictTarget, Edit, Edited, Insert, Proposed};
 use super::super::error::StoreError;
 use super::super::fragment::Refusal;
 use super::super::predicate::Predicate;
-use super::super::relational::edit::writes_columns;
+use super::super::relational::edit::{gathered, writes_columns};
 use super::super::relational::fragment::shown;
 use super::super::relational::{Unwritable, embedded};
 use super::super::schema::{Collation, Column, Generated, Key, Table, TableKind};
@@ -108,7 +109,8 @@ fn accepts_insert(insert: &Insert) -> Result<(), Refusal> {
 
 /// The statement as `EXPLAIN` shows it.
 pub(super) fn describe(edit: &Edit) -> String {
-    let described = match edit {
+    let whole = gathered(edit, json_text::Repeated::First).unwrap_or(Cow::Borrowed(edit));
+    let described = match &*whole {
         Edit::Insert(insert) => Repeated::insert(insert).map(|repeated| repeated.text(1)),
         Edit::UpdateRows(update) => Repeated::update(update).map(|repeated| repeated.text(1)),
         Edit::DeleteRows(delete) => Repeated::delete(delete).map(|repeated| repeated.text(1)),
@@ -123,6 +125,8 @@ pub(super) fn describe(edit: &Edit) -> String {
 /// # Errors
 /// What SQLite says, a value that has no form in a cell, or [`StoreError::Cancelled`] after `stop`.
 pub(super) fn run(database: &Database<'_>, pool: &Pool, edit: &Edit, stop: &CancellationToken) -> Result<Edited, StoreError> {
+    let whole = gathered(edit, json_text::Repeated::First)?;
+    let edit = &*whole;
     let job = Job { database, pool, edit, table: edit.table(), stop };
     job.refuse_generated()?;
     job.refuse_nameless()?;

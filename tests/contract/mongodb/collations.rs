@@ -45,7 +45,7 @@ async fn rows_are_met_by_the_bytes_of_their_keys() {
         let keys: Vec<_> = keys.iter().map(|key| Some(*key)).collect();
         let rows = batch(&table, &[0, n], vec![texts(&keys), ints(&vec![Some(7); keys.len()])]);
         let (table, key, set, returning) = (table.clone(), vec![0], vec![n], vec![0]);
-        Edit::UpdateRows(UpdateRows { store: store(), table, key, set, rows, returning })
+        Edit::UpdateRows(UpdateRows { store: store(), table, key, set, rows, paths: Vec::new(), returning })
     };
     assert_eq!(once(&world, &update(&["a"])).await.unwrap().rows, 0);
     let edited = once(&world, &update(&["a", "B", "c"])).await.unwrap();
@@ -78,7 +78,7 @@ async fn whole_forms_mean_the_bytes_of_their_keys() {
         let value = Expression::new(table.columns[n].pg_type(), Node::Literal(Some(Value::Int(9))));
         let relation = Relation::Project { input: Box::new(over(keys)), expressions: vec![value] };
         let (table, tables, set) = (table.clone(), tables.clone(), vec![n]);
-        Edit::Update(Update { store: store(), table, relation, tables, set, returning: Vec::new() })
+        Edit::Update(Update { store: store(), table, relation, tables, set, paths: Vec::new(), returning: Vec::new() })
     };
     let delete = |keys: &[&str]| {
         let (table, tables) = (table.clone(), tables.clone());

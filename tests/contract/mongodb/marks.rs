@@ -187,7 +187,15 @@ async fn keys_are_written_as_those_of_any_collection() {
     let branch = world.connector.open(WRITE).await.unwrap();
     branch.edit(&put("k"), &go).await.unwrap();
     let rows = batch(&keys, &[0, 2], vec![texts(&[Some("k")]), texts(&[Some("[]")])]);
-    let outcome = UpdateRows { store: store(), table: keys.clone(), key: vec![0], set: vec![2], rows, returning: Vec::new() };
+    let outcome = UpdateRows {
+        store: store(),
+        table: keys.clone(),
+        key: vec![0],
+        set: vec![2],
+        rows,
+        paths: Vec::new(),
+        returning: Vec::new(),
+    };
     assert_eq!(branch.edit(&Edit::UpdateRows(outcome), &go).await.unwrap().rows, 1);
     branch.commit().await.unwrap();
     let again = world.connector.open(WRITE).await.unwrap();

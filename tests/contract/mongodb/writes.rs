@@ -72,7 +72,7 @@ pub(super) fn texts(values: &[Option<&str>]) -> ArrayRef {
 pub(super) fn insert(table: &Arc<Table>, names: &[&str], arrays: Vec<ArrayRef>) -> Insert {
     let columns: Vec<usize> = names.iter().map(|name| ordinal(table, name)).collect();
     let rows = batch(table, &columns, arrays);
-    Insert { store: store(), table: table.clone(), columns, rows, conflict: None, returning: Vec::new() }
+    Insert { store: store(), table: table.clone(), columns, rows, conflict: None, paths: Vec::new(), returning: Vec::new() }
 }
 
 pub(super) fn batch(table: &Table, columns: &[usize], arrays: Vec<ArrayRef>) -> RecordBatch {
@@ -137,8 +137,11 @@ async fn documents_are_inserted_with_the_types_that_are_read() {
     let fine = Edit::Insert(insert(&table, &["_id", "at"], vec![ints(&[Some(9)]), at]));
     assert_eq!(once(&world, &fine).await.unwrap_err().sqlstate(), "22008");
     let nested = ordinal(&table, "nested");
-    let document = Insert { columns: vec![0, nested], ..named(&table, &[(4, "{}")]) };
-    assert!(world.connector.accepts_edit(&Edit::Insert(document)).is_err());
+    let document = insert(&table, &["_id", "nested"], vec![ints(&[Some(4)]), texts(&[Some("{\"a\": 7}")])]);
+    let edited = once(&world, &Edit::Insert(Insert { returning: vec![nested], ..document })).await.unwrap();
+    assert_eq!((edited.rows, rows_of(&edited).concat()), (1, vec!["{a: 7}".to_owned()]));
+    let found = collection.find_one(doc! { "_id": 4 }).await.unwrap().unwrap();
+    assert_eq!(found, doc! { "_id": 4_i64, "nested": { "a": 7_i64 } });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,7 +190,15 @@ async fn documents_are_changed_by_their_keys() {
     let (collection, table) = items(&world).await;
     let (name, n) = (ordinal(&table, "name"), ordinal(&table, "n"));
     let rows = batch(&table, &[0, name], vec![ints(&[Some(2), Some(9), Some(1)]), texts(&[Some("B"), Some("?"), Some("A")])]);
-    let update = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![name], rows, returning: vec![name, n] };
+    let update = UpdateRows {
+        store: store(),
+        table: table.clone(),
+        key: vec![0],
+        set: vec![name],
+        rows,
+        paths: Vec::new(),
+        returning: vec![name, n],
+    };
     let edited = once(&world, &Edit::UpdateRows(update)).await.unwrap();
     let expected = [["B", "2"], ["A", "1"]].map(|row| row.map(str::to_owned).to_vec());
     assert_eq!((edited.rows, rows_of(&edited)), (2, expected.to_vec()));
@@ -203,7 +214,7 @@ async fn documents_are_changed_by_their_keys() {
         let value = Expression::new(table.columns[n].pg_type(), Node::Literal(Some(Value::Int(7))));
         let relation = Relation::Project { input: Box::new(over(filter)), expressions: vec![value] };
         let (table, tables, set) = (table.clone(), tables.clone(), vec![n]);
-        Edit::Update(Update { store: store(), table, relation, tables, set, returning: Vec::new() })
+        Edit::Update(Update { store: store(), table, relation, tables, set, paths: Vec::new(), returning: Vec::new() })
     };
     assert_eq!(once(&world, &whole(key(2))).await.unwrap().rows, 1);
     assert_eq!(once(&world, &whole(key(2))).await.unwrap().rows, 1, "what stays as it was counts too");
@@ -219,7 +230,15 @@ async fn documents_are_changed_by_their_keys() {
     let all = Delete { store: store(), table: table.clone(), relation: over(Vec::new()), tables, returning: Vec::new() };
     assert_eq!(once(&world, &Edit::Delete(all)).await.unwrap().rows, 1);
     let moved = batch(&table, &[0, 0], vec![ints(&[Some(2)]), ints(&[Some(3)])]);
-    let moved = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![0], rows: moved, returning: Vec::new() };
+    let moved = UpdateRows {
+        store: store(),
+        table: table.clone(),
+        key: vec![0],
+        set: vec![0],
+        rows: moved,
+        paths: Vec::new(),
+        returning: Vec::new(),
+    };
     assert!(world.connector.accepts_edit(&Edit::UpdateRows(moved)).is_err());
 }
 
@@ -266,7 +285,15 @@ async fn an_edit_of_its_own_outlasts_a_transaction_that_is_in_its_way() {
     let (collection, table) = items(&world).await;
     let n = ordinal(&table, "n");
     let rows = batch(&table, &[0, n], vec![ints(&[Some(1), Some(2)]), ints(&[Some(10), Some(20)])]);
-    let update = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![n], rows, returning: Vec::new() };
+    let update = UpdateRows {
+        store: store(),
+        table: table.clone(),
+        key: vec![0],
+        set: vec![n],
+        rows,
+        paths: Vec::new(),
+        returning: Vec::new(),
+    };
     let edit = Edit::UpdateRows(update);
     let held = world.connector.open(WRITE).await.unwrap();
     held.edit(&edit, &go()).await.unwrap();
@@ -288,7 +315,15 @@ async fn an_edit_of_its_own_outlasts_a_transaction_that_is_in_its_way() {
     assert_eq!(collection.count_documents(doc! { "n": { "$in": [10, 20] } }).await.unwrap(), 2);
     // Nobody waits for ever. The values are others, as what changes nothing is in nobody's way.
     let rows = batch(&table, &[0, n], vec![ints(&[Some(1), Some(2)]), ints(&[Some(11), Some(21)])]);
-    let update = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![n], rows, returning: Vec::new() };
+    let update = UpdateRows {
+        store: store(),
+        table: table.clone(),
+        key: vec![0],
+        set: vec![n],
+        rows,
+        paths: Vec::new(),
+        returning: Vec::new(),
+    };
     let edit = Edit::UpdateRows(update);
     let held = world.connector.open(WRITE).await.unwrap();
     held.edit(&edit, &go()).await.unwrap();
@@ -303,7 +338,15 @@ async fn a_collection_that_is_gone_is_not_taken_for_an_empty_one() {
     let (collection, table) = items(&world).await;
     let name = ordinal(&table, "name");
     let rows = batch(&table, &[0, name], vec![ints(&[Some(1)]), texts(&[Some("x")])]);
-    let update = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![name], rows, returning: Vec::new() };
+    let update = UpdateRows {
+        store: store(),
+        table: table.clone(),
+        key: vec![0],
+        set: vec![name],
+        rows,
+        paths: Vec::new(),
+        returning: Vec::new(),
+    };
     let keys = batch(&table, &[0], vec![ints(&[Some(1)])]);
     let delete = DeleteRows { store: store(), table: table.clone(), key: vec![0], rows: keys, returning: Vec::new() };
     collection.drop().await.unwrap();
@@ -338,7 +381,15 @@ async fn an_edit_that_is_larger_than_a_command_is_written_or_not_written() {
     let keys: Vec<_> = (100..100 + count).map(Some).collect();
     let other = "v".repeat(1 << 20);
     let rows = batch(&table, &[0, text], vec![ints(&keys), texts(&vec![Some(other.as_str()); keys.len()])]);
-    let update = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![text], rows, returning: Vec::new() };
+    let update = UpdateRows {
+        store: store(),
+        table: table.clone(),
+        key: vec![0],
+        set: vec![text],
+        rows,
+        paths: Vec::new(),
+        returning: Vec::new(),
+    };
     assert_eq!(once(&world, &Edit::UpdateRows(update)).await.unwrap().rows, 24);
     assert_eq!(collection.count_documents(doc! { "text": &other }).await.unwrap(), 24);
 }
@@ -354,7 +405,15 @@ async fn rows_that_others_change_are_not_written_over() {
     assert_eq!(super::row_count(&found), 2);
     collection.update_one(doc! { "_id": 1 }, doc! { "$set": { "name": "new" } }).await.unwrap();
     let rows = batch(&table, &[0, name], vec![ints(&[Some(1)]), texts(&[Some("mine")])]);
-    let update = UpdateRows { store: store(), table: table.clone(), key: vec![0], set: vec![name], rows, returning: Vec::new() };
+    let update = UpdateRows {
+        store: store(),
+        table: table.clone(),
+        key: vec![0],
+        set: vec![name],
+        rows,
+        paths: Vec::new(),
+        returning: Vec::new(),
+    };
     assert_eq!(branch.edit(&Edit::UpdateRows(update), &go()).await.unwrap_err().sqlstate(), "40001");
     branch.rollback().await.unwrap();
     let put = Edit::Insert(named(&table, &[(8, "h")]));
@@ -372,7 +431,7 @@ async fn a_snapshot_that_was_read_is_written_in() {
     let update = |id: i64, to: &str| {
         let rows = batch(&table, &[0, name], vec![ints(&[Some(id)]), texts(&[Some(to)])]);
         let (table, key, set, returning) = (table.clone(), vec![0], vec![name], Vec::new());
-        Edit::UpdateRows(UpdateRows { store: store(), table, key, set, rows, returning })
+        Edit::UpdateRows(UpdateRows { store: store(), table, key, set, rows, paths: Vec::new(), returning })
     };
     let read = async |branch: &dyn Branch| {
         let mut seen = shown(&collect(branch, &table, scan(&table, &["name"], Vec::new())).await.unwrap()).concat();

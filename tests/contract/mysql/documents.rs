@@ -3,7 +3,7 @@
 use tributary::error::Diagnose;
 use tributary::pgtype::PgType;
 
-use super::super::documents::{self, Texts, check_errors, check_pushed, show};
+use super::super::documents::{self, Texts, check_errors, check_inserted, check_pushed, show};
 use super::{Room, all_columns, read, read_all, scan_of};
 
 /// The table `docs` with one row per document.
@@ -27,6 +27,14 @@ async fn pushed_conditions_on_fields_answer_as_the_engine_would() {
     }
     let room = filled("error", &straying).await;
     check_errors(&room.store, &room.table("docs").await, 8).await;
+}
+
+#[tokio::test]
+async fn new_rows_are_documents_of_their_fields() {
+    let mut room = filled("error", &[]).await;
+    check_inserted(&room.store, &room.table("docs").await).await;
+    let stored: String = sqlx::query_scalar("SELECT doc FROM docs WHERE id = 1").fetch_one(&mut room.writer).await.unwrap();
+    assert_eq!(stored, r#"{"t":"a\"b","n":1.50,"i":9007199254740993,"s":{"t":"x"},"odd'key":"q"}"#);
 }
 
 #[tokio::test]

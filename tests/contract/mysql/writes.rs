@@ -50,6 +50,7 @@ fn insert(table: &Arc<Table>, columns: &[usize], values: Vec<ArrayRef>) -> Inser
         columns: columns.to_vec(),
         rows: rows(table, columns, values),
         conflict: None,
+        paths: Vec::new(),
         returning: Vec::new(),
     }
 }
@@ -57,7 +58,7 @@ fn insert(table: &Arc<Table>, columns: &[usize], values: Vec<ArrayRef>) -> Inser
 fn update(table: &Arc<Table>, key: &[usize], set: &[usize], values: Vec<ArrayRef>) -> UpdateRows {
     let (key, set) = (key.to_vec(), set.to_vec());
     let rows = rows(table, &[key.clone(), set.clone()].concat(), values);
-    UpdateRows { store: StoreName::new("shop"), table: Arc::clone(table), key, set, rows, returning: Vec::new() }
+    UpdateRows { store: StoreName::new("shop"), table: Arc::clone(table), key, set, rows, paths: Vec::new(), returning: Vec::new() }
 }
 
 fn delete(table: &Arc<Table>, key: &[usize], values: Vec<ArrayRef>) -> DeleteRows {
@@ -265,6 +266,7 @@ async fn conditions_and_values_are_evaluated_by_the_store() {
         relation,
         tables: tables.clone(),
         set: vec![1, 2],
+        paths: Vec::new(),
         returning: Vec::new(),
     };
     assert_eq!(once(&room, Edit::Update(swap(swapped))).await.unwrap().rows, 2);

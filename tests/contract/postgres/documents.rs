@@ -1,12 +1,18 @@
 //! JSON columns that the store file declares as documents.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::Schema;
+use tokio_util::sync::CancellationToken;
 use tributary::error::Diagnose;
 use tributary::pgtype::PgType;
+use tributary::stores::edit::{self, Edit, UpdateRows};
 use tributary::stores::predicate::{ColumnRef, Comparison};
 use tributary::stores::value::Value;
-use tributary::stores::{Connector, Predicate, Pushdown};
+use tributary::stores::{Connector, Predicate, Purpose, Pushdown, StoreName, Table};
 
-use super::super::documents::{self, Texts, check_errors, check_pushed, read, show};
+use super::super::documents::{self, Texts, check_errors, check_inserted, check_pushed, read, show};
 use super::Fixture;
 
 /// The table `docs` with one row per document.
@@ -38,6 +44,60 @@ async fn pushed_conditions_on_fields_answer_as_the_engine_would() {
         let fixture = filled(native_type, "error", &straying).await;
         check_errors(&fixture.connector, &fixture.table("docs").await, 4).await;
     }
+}
+
+#[tokio::test]
+async fn new_rows_are_documents_of_their_fields() {
+    for native_type in ["jsonb", "json"] {
+        let mut fixture = filled(native_type, "error", &[]).await;
+        check_inserted(&fixture.connector, &fixture.table("docs").await).await;
+        let stored = fixture.ask("SELECT doc::jsonb::text FROM docs WHERE id = 1").await.unwrap();
+        let expected = r#"{"i": 9007199254740993, "n": 1.50, "s": {"t": "x"}, "t": "a\"b", "odd'key": "q"}"#;
+        assert_eq!(stored, expected, "in {native_type}");
+    }
+}
+
+/// New values of fields of the documents with these keys.
+fn set_fields(table: &Arc<Table>, fields: &[&str], keys: &[i64], values: Vec<ArrayRef>) -> Edit {
+    let ordinal = |name: &str| table.columns.iter().position(|column| column.name() == name).unwrap();
+    let set: Vec<usize> = fields.iter().map(|name| ordinal(name)).collect();
+    let keys: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
+    let columns =
+        std::iter::once(&ordinal("id")).chain(&set).map(|ordinal| edit::field(&table.columns[*ordinal])).collect::<Vec<_>>();
+    let arrays = std::iter::once(keys).chain(values).collect();
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(columns)), arrays).unwrap();
+    let (store, table, key) = (StoreName::new("crm"), table.clone(), vec![ordinal("id")]);
+    Edit::UpdateRows(UpdateRows { store, table, key, paths: Vec::new(), returning: set[..1].to_vec(), set, rows })
+}
+
+#[tokio::test]
+async fn a_field_of_jsonb_is_set_beside_others_that_stay_as_they_were() {
+    let first = r#"{"i": 1, "n": 1.500, "other": [1.0, {"x": null}], "t": "a"}"#;
+    let documents = [Some(first.to_owned()), None, Some("[1]".to_owned())];
+    let mut fixture = filled("jsonb", "null", &documents).await;
+    let table = fixture.table("docs").await;
+    let texts = |values: &[Option<&str>]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+    let ints = |values: &[Option<i64>]| -> ArrayRef { Arc::new(Int64Array::from(values.to_vec())) };
+    let once = async |edit: Edit| {
+        assert_eq!(fixture.connector.accepts_edit(&edit), Ok(()));
+        let branch = fixture.connector.open(Purpose::Once).await.unwrap();
+        branch.edit(&edit, &CancellationToken::new()).await
+    };
+    let both = set_fields(&table, &["t", "i"], &[0, 1], vec![texts(&[Some("it's"), None]), ints(&[Some(7), Some(8)])]);
+    let edited = once(both).await.unwrap();
+    assert_eq!((edited.rows, show(&edited.returned.unwrap())), (2, vec![vec!["it's".to_owned()], vec!["~".to_owned()]]));
+    let nested = set_fields(&table, &["s"], &[1], vec![texts(&[Some("{\"a\": 5}")])]);
+    assert_eq!(once(nested).await.unwrap().rows, 1);
+    let unfit = set_fields(&table, &["s"], &[1], vec![texts(&[Some("{\"a\": \"x\"}")])]);
+    assert_eq!(once(unfit).await.unwrap_err().sqlstate(), "22P02");
+    let no_document = set_fields(&table, &["t"], &[2], vec![texts(&[Some("x")])]);
+    assert_eq!(once(no_document).await.unwrap_err().sqlstate(), "22P02");
+    let stored = fixture.ask("SELECT string_agg(coalesce(doc::text, '~'), ' ' ORDER BY id) FROM docs").await.unwrap();
+    let expected = r#"{"i": 7, "n": 1.500, "t": "it's", "other": [1.0, {"x": null}]} {"i": 8, "s": {"a": 5}, "t": null} [1]"#;
+    assert_eq!(stored, expected);
+    let text = filled("json", "error", &[]).await;
+    let table = text.table("docs").await;
+    assert!(text.connector.accepts_edit(&set_fields(&table, &["i"], &[0], vec![ints(&[Some(1)])])).is_err());
 }
 
 #[tokio::test]

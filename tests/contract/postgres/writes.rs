@@ -52,7 +52,7 @@ fn rows(table: &Table, columns: &[(usize, ArrayRef)]) -> RecordBatch {
 fn insert(table: &Arc<Table>, columns: &[(usize, ArrayRef)], returning: &[usize]) -> Insert {
     let (store, rows, table) = (StoreName::new("crm"), rows(table, columns), table.clone());
     let columns = columns.iter().map(|(ordinal, _)| *ordinal).collect();
-    Insert { store, table, columns, rows, conflict: None, returning: returning.to_vec() }
+    Insert { store, table, columns, rows, conflict: None, paths: Vec::new(), returning: returning.to_vec() }
 }
 
 pub(super) fn one(table: &Arc<Table>, id: i32) -> Edit {
@@ -62,7 +62,8 @@ pub(super) fn one(table: &Arc<Table>, id: i32) -> Edit {
 /// New numbers for rows by their keys.
 pub(super) fn renumber(table: &Arc<Table>, keys: &[i32], to: &[i32], returning: &[usize]) -> Edit {
     let (store, rows) = (StoreName::new("crm"), rows(table, &[(0, numbers(keys)), (2, numbers(to))]));
-    Edit::UpdateRows(UpdateRows { store, table: table.clone(), key: vec![0], set: vec![2], rows, returning: returning.to_vec() })
+    let (table, key, set, paths, returning) = (table.clone(), vec![0], vec![2], Vec::new(), returning.to_vec());
+    Edit::UpdateRows(UpdateRows { store, table, key, set, paths, rows, returning })
 }
 
 fn below(table: &Table, id: i64) -> Relation {
@@ -128,7 +129,15 @@ async fn every_edit_does_what_its_statement_does() {
     let sum = Expression::new(PgType::INT4, Node::Call { function: Function::Add, arguments: vec![column, by] });
     let relation = Relation::Project { input: Box::new(below(&table, 3)), expressions: vec![sum] };
     let tables = [(table.id.clone(), table.clone())].into();
-    let whole = Update { store: StoreName::new("crm"), table: table.clone(), relation, tables, set: vec![2], returning: vec![] };
+    let whole = Update {
+        store: StoreName::new("crm"),
+        table: table.clone(),
+        relation,
+        tables,
+        set: vec![2],
+        paths: Vec::new(),
+        returning: vec![],
+    };
     assert_eq!(once(&connector, &Edit::Update(whole)).await.unwrap().rows, 2);
     let expected = "(1,a,12) (2,b,21) (5,\"\",52) (6,\"\\\\' or 1=1 -- \",61)";
     assert_eq!(fixture.ask(ROWS).await.as_deref(), Some(expected));
@@ -567,6 +576,7 @@ async fn values_of_every_form_are_written_and_given_back() {
         columns: all.clone(),
         rows: given.clone(),
         conflict: None,
+        paths: Vec::new(),
         returning: all.clone(),
     };
     let edited = once(&connector, &Edit::Insert(new)).await.unwrap();
@@ -576,7 +586,8 @@ async fn values_of_every_form_are_written_and_given_back() {
     let same =
         RecordBatch::try_new(Arc::new(Schema::new(table.columns.iter().map(field).collect::<Vec<_>>())), given.columns().to_vec());
     let set = all[1..].to_vec();
-    let update = UpdateRows { store, table: table.clone(), key: vec![0], set, rows: same.unwrap(), returning: all };
+    let update =
+        UpdateRows { store, table: table.clone(), key: vec![0], set, rows: same.unwrap(), paths: Vec::new(), returning: all };
     let edited = once(&connector, &Edit::UpdateRows(update)).await.unwrap();
     assert_eq!((edited.rows, edited.returned.unwrap().columns()), (1, batch.columns()));
     assert_eq!(fixture.ask("SELECT t::text FROM t").await, before);

@@ -199,14 +199,14 @@ async fn keys_are_written_as_those_of_any_table() {
     let put = |key: &str, hash: &str| {
         let rows = batch(&keys, &[0, 1, 3], vec![texts(&[key]), texts(&[hash]), moment()]);
         let (store, table, columns) = (StoreName::new("shop"), keys.clone(), vec![0, 1, 3]);
-        Edit::Insert(Insert { store, table, columns, rows, conflict: None, returning: Vec::new() })
+        Edit::Insert(Insert { store, table, columns, rows, conflict: None, paths: Vec::new(), returning: Vec::new() })
     };
     let go = CancellationToken::new();
     let branch = connector.open(WRITE).await.unwrap();
     branch.edit(&put("k", "h"), &go).await.unwrap();
     let rows = batch(&keys, &[0, 2], vec![texts(&["k"]), texts(&["[]"])]);
     let (store, table) = (StoreName::new("shop"), keys.clone());
-    let outcome = UpdateRows { store, table, key: vec![0], set: vec![2], rows, returning: Vec::new() };
+    let outcome = UpdateRows { store, table, key: vec![0], set: vec![2], rows, paths: Vec::new(), returning: Vec::new() };
     assert_eq!(branch.edit(&Edit::UpdateRows(outcome), &go).await.unwrap().rows, 1);
     branch.commit().await.unwrap();
     let again = connector.open(WRITE).await.unwrap();

@@ -77,7 +77,7 @@ impl File {
         let arrays: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![id])), Arc::new(StringArray::from(vec![name]))];
         let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap();
         let (table, columns) = (self.table.clone(), vec![0, 1]);
-        Edit::Insert(Insert { store: self.store(), table, columns, rows, conflict: None, returning: Vec::new() })
+        Edit::Insert(Insert { store: self.store(), table, columns, rows, conflict: None, paths: Vec::new(), returning: Vec::new() })
     }
 
     fn scan(&self, filter: Vec<Predicate>) -> Scan {
@@ -402,7 +402,8 @@ async fn whatever_is_asked_of_an_attached_file_is_asked_of_that_one() {
     let rows = Relation::Table(Scan { filter: vec![above], limit: None, columns: vec![0], ..b.scan(Vec::new()) });
     let narrowed = Relation::Filter { input: Box::new(rows), condition: equal(0, 2) };
     let relation = Relation::Project { input: Box::new(narrowed), expressions: vec![value] };
-    let update = Update { store: b.store(), table: b.table.clone(), relation, tables, set: vec![1], returning: vec![1] };
+    let update =
+        Update { store: b.store(), table: b.table.clone(), relation, tables, set: vec![1], paths: Vec::new(), returning: vec![1] };
     let edited = second.edit(&Edit::Update(update), &go()).await.unwrap();
     assert_eq!((edited.rows, texts(&edited.returned.into_iter().collect::<Vec<_>>())), (1, vec!["new".to_owned()]));
     first.commit().await.unwrap();

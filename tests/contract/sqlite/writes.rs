@@ -105,7 +105,7 @@ fn batch(table: &Table, columns: &[usize], arrays: Vec<ArrayRef>) -> RecordBatch
 fn insert(table: &Arc<Table>, columns: &[usize], arrays: Vec<ArrayRef>) -> Insert {
     let rows = batch(table, columns, arrays);
     let (table, columns) = (table.clone(), columns.to_vec());
-    Insert { store: store(), table, columns, rows, conflict: None, returning: Vec::new() }
+    Insert { store: store(), table, columns, rows, conflict: None, paths: Vec::new(), returning: Vec::new() }
 }
 
 fn named(table: &Arc<Table>, rows: &[(i64, &str)]) -> Insert {
@@ -209,8 +209,15 @@ async fn rows_are_changed_by_their_keys_and_by_conditions() {
     let mut world = World::new().await;
     let t = world.table("t");
     let rows = batch(&t, &[ID, NAME], vec![ints(&[Some(2), Some(9), Some(1)]), texts(&[Some("B"), Some("?"), Some("A")])]);
-    let update =
-        UpdateRows { store: store(), table: t.clone(), key: vec![ID], set: vec![NAME], rows, returning: vec![NAME, TWICE] };
+    let update = UpdateRows {
+        store: store(),
+        table: t.clone(),
+        key: vec![ID],
+        set: vec![NAME],
+        rows,
+        paths: Vec::new(),
+        returning: vec![NAME, TWICE],
+    };
     let edited = world.once(&Edit::UpdateRows(update)).await.unwrap();
     assert_eq!((edited.rows, shown(edited.returned.as_ref())), (2, vec!["B ~".to_owned(), "A 40".to_owned()]));
     let tables = Tables::from([(t.id.clone(), t.clone())]);
@@ -218,7 +225,15 @@ async fn rows_are_changed_by_their_keys_and_by_conditions() {
     let value = |number| Expression::new(t.columns[AGE].pg_type(), Node::Literal(Some(Value::Int(number))));
     let whole = |filter, number, returning| {
         let relation = Relation::Project { input: over(filter), expressions: vec![value(number)] };
-        Edit::Update(Update { store: store(), table: t.clone(), relation, tables: tables.clone(), set: vec![AGE], returning })
+        Edit::Update(Update {
+            store: store(),
+            table: t.clone(),
+            relation,
+            tables: tables.clone(),
+            set: vec![AGE],
+            paths: Vec::new(),
+            returning,
+        })
     };
     let edited = world.once(&whole(vec![above(ID, 1)], 33, vec![ID, AGE])).await.unwrap();
     assert_eq!((edited.rows, shown(edited.returned.as_ref())), (1, vec!["2 33".to_owned()]));
@@ -234,12 +249,20 @@ async fn rows_are_changed_by_their_keys_and_by_conditions() {
     assert_eq!(world.stored("SELECT id || name || age FROM t").await, ["1A20"]);
     // A type that SQLite would not hold the value to, and a cell that is none of its column's type.
     let relation = Relation::Project { input: over(Vec::new()), expressions: vec![value(1)] };
-    let day = Update { store: store(), table: t.clone(), relation, tables: tables.clone(), set: vec![DAY], returning: Vec::new() };
+    let day = Update {
+        store: store(),
+        table: t.clone(),
+        relation,
+        tables: tables.clone(),
+        set: vec![DAY],
+        paths: Vec::new(),
+        returning: Vec::new(),
+    };
     assert!(world.connector.accepts_edit(&Edit::Update(day)).is_err());
     world.stored("UPDATE t SET age = 'many'").await;
     let copied = Relation::Table(scan(&t, &[AGE], Vec::new()));
     let (table, set) = (t.clone(), vec![AGE]);
-    let copy = Update { store: store(), table, relation: copied, tables, set, returning: Vec::new() };
+    let copy = Update { store: store(), table, relation: copied, tables, set, paths: Vec::new(), returning: Vec::new() };
     assert_eq!(world.once(&Edit::Update(copy)).await.unwrap_err().sqlstate(), "22P02");
 }
 
@@ -257,6 +280,7 @@ async fn rows_are_changed_by_keys_of_text_that_are_not_null() {
             key: vec![0],
             set: vec![1],
             rows,
+            paths: Vec::new(),
             returning: Vec::new(),
         })
     };

@@ -67,7 +67,7 @@ impl Target {
         let numbers: Vec<i64> = keys.iter().map(|key| key * 10).collect();
         let rows = self.batch(&[key, n], vec![int(keys), int(&numbers)]);
         let (store, table) = (self.connector.name().clone(), self.table.clone());
-        Edit::Insert(Insert { store, table, columns: vec![key, n], rows, conflict, returning })
+        Edit::Insert(Insert { store, table, columns: vec![key, n], rows, conflict, paths: Vec::new(), returning })
     }
 
     /// New values of `n` for keys.
@@ -75,7 +75,7 @@ impl Target {
         let [key, n, _] = self.places();
         let rows = self.batch(&[key, n], vec![int(keys), int(numbers)]);
         let (store, table) = (self.connector.name().clone(), self.table.clone());
-        Edit::UpdateRows(UpdateRows { store, table, key: vec![key], set: vec![n], rows, returning })
+        Edit::UpdateRows(UpdateRows { store, table, key: vec![key], set: vec![n], rows, paths: Vec::new(), returning })
     }
 
     /// The rows of keys go.

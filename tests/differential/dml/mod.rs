@@ -165,7 +165,7 @@ async fn ask(asked: &mut Asked, sql: &str, step: &Step, by_turns: bool) -> (Answ
 
 /// What differs in a table: as the sessions see it, and as it lies in the store.
 async fn rows_differ(side: &mut Side, table: &Table) -> Option<String> {
-    let columns: Vec<&str> = table.columns_of(side.store).map(|(_, column)| column.name).collect();
+    let columns: Vec<String> = table.columns_of(side.store).map(|(_, column)| column.shown()).collect();
     let sql = format!("SELECT {} FROM {}", columns.join(", "), side.name(table));
     let (ours, theirs) = tokio::join!(side.ours.simple(&sql), side.theirs.simple(&sql));
     if let Some(difference) = compare::difference(&ours, &theirs, false) {

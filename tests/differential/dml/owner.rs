@@ -208,7 +208,7 @@ fn mariadb_literal(column: &Column, text: &str) -> String {
     match column.kind {
         Kind::Bool | Kind::Int | Kind::Numeric | Kind::Float => text.to_owned(),
         Kind::Bytes => format!("x'{}'", text.trim_start_matches("\\x")),
-        Kind::Text | Kind::Date | Kind::Moment | Kind::Uuid => quoted(text),
+        Kind::Text | Kind::Date | Kind::Moment | Kind::Person | Kind::Uuid => quoted(text),
     }
 }
 
@@ -218,7 +218,7 @@ fn sqlite_literal(column: &Column, text: &str) -> String {
         Kind::Int | Kind::Numeric | Kind::Float => text.to_owned(),
         Kind::Bytes => format!("x'{}'", text.trim_start_matches("\\x")),
         Kind::Moment if column.stored.contains(&"TIMESTAMPTZ") => quoted(&format!("{text}Z")),
-        Kind::Text | Kind::Date | Kind::Moment | Kind::Uuid => quoted(text),
+        Kind::Text | Kind::Date | Kind::Moment | Kind::Person | Kind::Uuid => quoted(text),
     }
 }
 
@@ -237,7 +237,7 @@ fn stored_in_sqlite(kind: Kind, told: &str) -> String {
         Kind::Bool | Kind::Int => &["integer"],
         Kind::Numeric => &["integer", "real", "text"],
         Kind::Float => &["real"],
-        Kind::Text | Kind::Date | Kind::Moment | Kind::Uuid => &["text"],
+        Kind::Text | Kind::Date | Kind::Moment | Kind::Person | Kind::Uuid => &["text"],
         Kind::Bytes => &["blob"],
     };
     if !classes.contains(&class) {
@@ -266,8 +266,33 @@ fn bson(kind: Kind, text: &str) -> Bson {
         Kind::Float => Bson::Double(text.parse().unwrap()),
         Kind::Text => Bson::String(text.to_owned()),
         Kind::Moment => Bson::DateTime(DateTime::parse_rfc3339_str(format!("{}Z", text.replace(' ', "T"))).unwrap()),
+        Kind::Person => Bson::Document(person(text)),
         Kind::Bytes | Kind::Date | Kind::Uuid => panic!("no column of MongoDB is {kind:?}"),
     }
+}
+
+/// `(36,Ada)` as a document, without the fields that are NULL.
+fn person(text: &str) -> Document {
+    let (age, name) = text.trim_matches(['(', ')']).split_once(',').unwrap();
+    let mut person = Document::new();
+    if !age.is_empty() {
+        person.insert("age", age.parse::<i64>().unwrap());
+    }
+    if !name.is_empty() {
+        person.insert("name", name);
+    }
+    person
+}
+
+fn stored_person(person: &Document) -> String {
+    let field = |name: &str| match person.get(name) {
+        None | Some(Bson::Null) => String::new(),
+        Some(Bson::Int64(age)) if name == "age" => age.to_string(),
+        Some(Bson::String(text)) if name == "name" => text.clone(),
+        Some(other) => format!("not of its type: {other:?}"),
+    };
+    let besides: String = person.keys().filter(|key| !["age", "name"].contains(&key.as_str())).cloned().collect();
+    format!("({},{}){besides}", field("age"), field("name"))
 }
 
 fn row_of_document(table: &Table, store: usize, document: &Document) -> Row {
@@ -289,6 +314,7 @@ fn stored_in_mongodb(kind: Kind, value: &Bson) -> String {
         (Kind::Float, Bson::Double(number)) => format!("{number:?}"),
         (Kind::Text, Bson::String(text)) => text.clone(),
         (Kind::Moment, Bson::DateTime(moment)) => moment.try_to_rfc3339_string().unwrap(),
+        (Kind::Person, Bson::Document(person)) => stored_person(person),
         (_, other) => format!("not of its type: {other:?}"),
     }
 }
@@ -317,7 +343,7 @@ fn canonical(kind: Kind, text: &str) -> String {
                 None => plain.to_owned(),
             }
         }
-        Kind::Int | Kind::Text | Kind::Bytes | Kind::Date | Kind::Uuid => text.to_owned(),
+        Kind::Int | Kind::Text | Kind::Bytes | Kind::Date | Kind::Person | Kind::Uuid => text.to_owned(),
     }
 }
 
@@ -360,6 +386,10 @@ fn values_in_another_form_than_their_column_asks_for_are_told() {
     assert!(stored_in_sqlite(Kind::Int, "text:5").starts_with("not"));
     assert!(stored_in_mongodb(Kind::Int, &Bson::Int32(5)).starts_with("not"));
     assert_eq!(stored_in_mongodb(Kind::Int, &Bson::Int64(5)), "5");
+    for text in ["(36,Ada)", "(,bob)", "(7,)", "(,)"] {
+        assert_eq!(stored_in_mongodb(Kind::Person, &bson(Kind::Person, text)), text);
+    }
+    assert!(stored_in_mongodb(Kind::Person, &Bson::Document(doc! { "age": 5_i32 })).contains("not"));
     let table = &super::tables::TABLES[super::tables::place("people")];
     let row = row_of_document(table, 3, &doc! { "_id": 1_i64, "email": "a", "surprise": 1 });
     assert_eq!(row.last().unwrap().as_deref(), Some("a field besides: surprise"));

@@ -151,7 +151,10 @@ async fn in_mongodb(place: &Place) -> Owner {
     for table in TABLES.iter().filter(|table| table.is_in(store)) {
         lines.push_str(&format!("[collections.{}.columns]\n", table.name));
         let declared = table.columns_of(store).filter(|(_, column)| column.name != "_id");
-        lines.extend(declared.map(|(_, column)| format!("{} = \"{}\"\n", column.name, column.stored[store])));
+        lines.extend(declared.map(|(_, column)| match column.stored[store] {
+            document if document.starts_with('{') => format!("{} = {document}\n", column.name),
+            word => format!("{} = \"{word}\"\n", column.name),
+        }));
     }
     place.mongodb("field", server, &database, &lines);
     let url = format!(
@@ -175,6 +178,8 @@ async fn the_copy() -> (PgConnectOptions, tokio_postgres::Config) {
     let mut connection = PgConnection::connect_with(&options).await.unwrap();
     for (store, schema) in STORES.iter().enumerate() {
         connection.execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).await.unwrap();
+        let person = format!("CREATE TYPE {schema}.person AS (age bigint, name text)");
+        connection.execute(AssertSqlSafe(person)).await.unwrap();
         for table in TABLES.iter().filter(|table| table.is_in(store)) {
             let sql = table.definition(&format!("{schema}.{}", table.name), store, true);
             connection.execute(AssertSqlSafe(sql.clone())).await.unwrap_or_else(|error| panic!("{sql}: {error}"));

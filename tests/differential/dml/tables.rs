@@ -2,7 +2,7 @@
 //!
 //! Columns stand in the order of their names behind the key, which is the order in which MongoDB's declared columns come.
 
-use Kind::{Bool, Bytes, Date, Float, Int, Moment, Numeric, Text, Uuid};
+use Kind::{Bool, Bytes, Date, Float, Int, Moment, Numeric, Person, Text, Uuid};
 
 /// The stores, which are schemas in Tributary and in the copy; each takes another's rows from the one after it.
 pub const STORES: [&str; 4] = ["shop", "crm", "archive", "field"];
@@ -19,6 +19,8 @@ pub enum Kind {
     Date,
     /// With or without a time zone.
     Moment,
+    /// A document `{age bigint, name text}`, which in the copy is a composite value: `(36,Ada)`. Names need no quotes there.
+    Person,
     Uuid,
 }
 
@@ -28,6 +30,13 @@ pub struct Column {
     pub kind: Kind,
     pub stored: [&'static str; 4],
     pub copied: [&'static str; 4],
+}
+
+impl Column {
+    /// What shows its values as both sides write them.
+    pub fn shown(&self) -> String {
+        if self.kind == Person { format!("to_json({})::text", self.name) } else { self.name.to_owned() }
+    }
 }
 
 /// A table.
@@ -239,6 +248,19 @@ pub const TABLES: &[Table] = &[
         unique: None,
         counts: false,
         rows: &["a|1", "a|1", "b|2", "~|~"],
+    },
+    // A document inside of documents; a field of it may be absent, and so may all of it.
+    Table {
+        name: "docs",
+        columns: &[
+            column("_id", Int, ["", "", "", "bigint"], ["", "", "", "bigint PRIMARY KEY"]),
+            column("n", Int, ["", "", "", "bigint"], ["", "", "", "bigint"]),
+            column("person", Person, ["", "", "", "{ age = \"bigint\", name = \"text\" }"], ["", "", "", "field.person"]),
+        ],
+        rules: "",
+        unique: None,
+        counts: false,
+        rows: &["1|5|(36,Ada)", "2|6|(,bob)", "3|7|~", "4|~|(7,)"],
     },
     // What others take rows from; nobody writes to it.
     Table {

@@ -1,5 +1,7 @@
-//! Values on their way into documents, in the BSON types that the reader of their column takes.
+//! Values on their way into documents, in the BSON types that the reader of their column takes. Documents themselves come as JSON, which is
+//! read in `json.rs`.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use mongodb::bson::oid::ObjectId;
@@ -7,6 +9,7 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Decimal128, Uuid};
 
 use super::super::literal::DATE_RANGE;
+use super::json;
 use crate::error::sqlstate;
 use crate::pgtype::PgType;
 use crate::stores::cell::{Cell, Cells, write_text};
@@ -20,20 +23,20 @@ const DIGITS_MAX: usize = 34;
 pub(super) struct Fault {
     pub(super) sqlstate: &'static str,
     /// The broken rule as a clause.
-    pub(super) rule: &'static str,
+    pub(super) rule: Cow<'static, str>,
 }
 
 const NO_FORM: Fault = fault(sqlstate::FEATURE_NOT_SUPPORTED, "is of a type that is not written to documents");
 const NO_NUMBER: Fault = fault(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "has more digits than a number of MongoDB");
 
-const fn fault(sqlstate: &'static str, rule: &'static str) -> Fault {
-    Fault { sqlstate, rule }
+pub(super) const fn fault(sqlstate: &'static str, rule: &'static str) -> Fault {
+    Fault { sqlstate, rule: Cow::Borrowed(rule) }
 }
 
-/// Whether values of the type are written: those that hold no documents.
-pub(super) fn is_written(kind: &DocumentType) -> bool {
+/// Whether a value is read back as the one that was given: those of other types may hold documents, which have more than one form.
+pub(super) fn is_plain(kind: &DocumentType) -> bool {
     match kind {
-        DocumentType::List(inner) => !matches!(**inner, DocumentType::List(_)) && is_written(inner),
+        DocumentType::List(inner) => !matches!(**inner, DocumentType::List(_)) && is_plain(inner),
         DocumentType::Null | DocumentType::Struct(_) | DocumentType::Mixed => false,
         DocumentType::Bool
         | DocumentType::Int
@@ -58,17 +61,17 @@ pub(super) fn bson(cell: &Cell<'_>, pg_type: PgType, kind: &DocumentType) -> Res
         (Cell::Bool(truth), DocumentType::Bool) => Bson::Boolean(*truth),
         (Cell::Int(number), DocumentType::Int) => Bson::Int64(*number),
         (Cell::Float8(number), DocumentType::Double) => Bson::Double(*number),
-        (Cell::Decimal { .. } | Cell::Text(_), DocumentType::Decimal { .. } | DocumentType::Numeric) => number(cell, pg_type)?,
+        (Cell::Decimal { .. } | Cell::Text(_), DocumentType::Decimal { .. } | DocumentType::Numeric) => {
+            let mut text = String::new();
+            write_text(cell, pg_type, &mut text).map_err(|_unwritable| NO_FORM)?;
+            Bson::Decimal128(number(&text)?)
+        }
         (Cell::TimestampTz(micros), DocumentType::Date) => Bson::DateTime(date(*micros)?),
         (Cell::Text(text), DocumentType::ObjectId) => Bson::ObjectId(object_id(text)?),
-        (Cell::Text(text), DocumentType::Uuid) => {
-            let uuid = Uuid::parse_str(text).ok().ok_or(fault(sqlstate::INVALID_TEXT_REPRESENTATION, "is not a uuid"))?;
-            Bson::Binary(Binary::from_uuid(uuid))
-        }
-        (Cell::Text(text), DocumentType::Text) if text.contains('\0') => {
-            return Err(fault(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, "holds a NUL byte, which text cannot"));
-        }
-        (Cell::Text(text), DocumentType::Text) => Bson::String((*text).to_owned()),
+        (Cell::Text(text), DocumentType::Uuid) => uuid(text)?,
+        (Cell::Text(text), DocumentType::Text) => Bson::String(text_of(text)?),
+        (Cell::Text(text), DocumentType::Struct(_) | DocumentType::Mixed) => json::read(text, kind)?,
+        (Cell::Text(text), DocumentType::List(_)) if pg_type == PgType::JSON => json::read(text, kind)?,
         (Cell::Bytes(bytes), DocumentType::Binary) => {
             Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() })
         }
@@ -82,17 +85,29 @@ pub(super) fn bson(cell: &Cell<'_>, pg_type: PgType, kind: &DocumentType) -> Res
     })
 }
 
-fn number(cell: &Cell<'_>, pg_type: PgType) -> Result<Bson, Fault> {
-    let mut text = String::new();
-    write_text(cell, pg_type, &mut text).map_err(|_unwritable| NO_FORM)?;
+/// A number in the form of `numeric`: without an exponent.
+pub(super) fn number(text: &str) -> Result<Decimal128, Fault> {
     let digits = text.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0').count();
     if digits > DIGITS_MAX {
         return Err(NO_NUMBER);
     }
-    Decimal128::from_str(&text).map(Bson::Decimal128).map_err(|_not_held| NO_NUMBER)
+    Decimal128::from_str(text).map_err(|_not_held| NO_NUMBER)
 }
 
-fn date(micros: i64) -> Result<DateTime, Fault> {
+/// Text that PostgreSQL has too.
+pub(super) fn text_of(text: &str) -> Result<String, Fault> {
+    if text.contains('\0') {
+        return Err(fault(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, "holds a NUL byte, which text cannot"));
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn uuid(text: &str) -> Result<Bson, Fault> {
+    let uuid = Uuid::parse_str(text).ok().ok_or(fault(sqlstate::INVALID_TEXT_REPRESENTATION, "is not a uuid"))?;
+    Ok(Bson::Binary(Binary::from_uuid(uuid)))
+}
+
+pub(super) fn date(micros: i64) -> Result<DateTime, Fault> {
     let millis = micros.div_euclid(1_000);
     if micros.rem_euclid(1_000) != 0 && micros != i64::MAX && micros != i64::MIN {
         return Err(fault(sqlstate::DATETIME_FIELD_OVERFLOW, "has microseconds, where MongoDB keeps milliseconds"));
@@ -104,7 +119,7 @@ fn date(micros: i64) -> Result<DateTime, Fault> {
 }
 
 /// Only what is read back as the same text.
-fn object_id(text: &str) -> Result<ObjectId, Fault> {
+pub(super) fn object_id(text: &str) -> Result<ObjectId, Fault> {
     let is_canonical = text.len() == 24 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let parsed = if is_canonical { ObjectId::parse_str(text).ok() } else { None };
     parsed.ok_or(fault(sqlstate::INVALID_TEXT_REPRESENTATION, "is not an ObjectId of 24 lower-case hexadecimal digits"))
@@ -118,6 +133,8 @@ mod tests {
     use arrow::datatypes::i256;
     use mongodb::bson::bson;
 
+    use crate::stores::document::DocumentField;
+
     use super::bson as written;
     use super::*;
 
@@ -127,6 +144,10 @@ mod tests {
         let list = DocumentType::List(Box::new(DocumentType::Text));
         let decimal = |unscaled| Cell::Decimal { unscaled: i256::from_i128(unscaled), scale: 2 };
         let money = DocumentType::Decimal { scale: 2 };
+        let nested = DocumentType::List(Box::new(DocumentType::List(Box::new(DocumentType::Int))));
+        let document = DocumentType::Struct(vec![DocumentField { name: "a".to_owned(), kind: DocumentType::Int }]);
+        let of_documents = DocumentType::List(Box::new(document));
+        let documents: ArrayRef = Arc::new(StringArray::from(vec![Some("{\"a\":1}"), None]));
         let rows = [
             (Cell::Null, PgType::TEXT, DocumentType::Text, Ok(Bson::Null)),
             (Cell::Int(5), PgType::INT8, DocumentType::Int, Ok(Bson::Int64(5))),
@@ -147,7 +168,9 @@ mod tests {
                 Ok(Bson::ObjectId(ObjectId::from_bytes([0xab; 12]))),
             ),
             (Cell::List(texts), PgType::TEXT.array().unwrap(), list, Ok(bson!(["a", null]))),
-            (Cell::Text("{}"), PgType::JSON, DocumentType::Struct(Vec::new()), Err("0A000")),
+            (Cell::Text("{}"), PgType::JSON, DocumentType::Struct(Vec::new()), Ok(bson!({}))),
+            (Cell::Text("[[1],[]]"), PgType::JSON, nested, Ok(bson!([[1_i64], []]))),
+            (Cell::List(documents), PgType::JSON.array().unwrap(), of_documents, Ok(bson!([{ "a": 1_i64 }, null]))),
             (Cell::Date(1), PgType::DATE, DocumentType::Date, Err("0A000")),
         ];
         for (cell, pg_type, kind, expected) in rows {
@@ -157,13 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn documents_are_not_written() {
+    fn documents_are_read_again() {
         let list = |inner| DocumentType::List(Box::new(inner));
-        assert!(is_written(&list(DocumentType::Int)) && is_written(&DocumentType::Uuid));
+        assert!(is_plain(&list(DocumentType::Int)) && is_plain(&DocumentType::Uuid));
         for kind in
             [DocumentType::Mixed, DocumentType::Struct(Vec::new()), list(DocumentType::Mixed), list(list(DocumentType::Int))]
         {
-            assert!(!is_written(&kind), "{kind:?}");
+            assert!(!is_plain(&kind), "{kind:?}");
         }
     }
 }

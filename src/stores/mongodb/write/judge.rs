@@ -7,14 +7,14 @@ use crate::stores::cell::of_value;
 use crate::stores::connector::Scan;
 use crate::stores::document::DocumentType;
 use crate::stores::document::schema::{DOCUMENT_COLUMN, type_of_field};
-use crate::stores::edit::{Conflict, ConflictAction, ConflictTarget, Edit, Insert, Proposed, Update};
+use crate::stores::edit::{Conflict, ConflictAction, ConflictTarget, Edit, Insert, Path, Proposed, Update, part, path_at};
 use crate::stores::fragment::{Expression, Node, Refusal, Relation};
 use crate::stores::predicate::{Comparison, Predicate};
 use crate::stores::schema::{Table, TableKind};
 use crate::stores::value::Value;
 
 use super::super::pushdown::addressable;
-use super::document::{Fault, bson, is_written};
+use super::document::{Fault, bson};
 
 /// The place of `_id` among the columns of a collection.
 pub(super) const ID: usize = 0;
@@ -30,11 +30,11 @@ pub(in super::super) fn accepts(edit: &Edit, replicated: bool) -> Result<(), Ref
         Edit::Insert(insert) => accepts_insert(insert),
         Edit::UpdateRows(update) => {
             by_id(table, &update.key)?;
-            written(table, &update.set)
+            written(table, &update.set, &update.paths)
         }
         Edit::DeleteRows(delete) => by_id(table, &delete.key),
         Edit::Update(update) => {
-            written(table, &update.set)?;
+            written(table, &update.set, &update.paths)?;
             constants(update)?;
             whole(table, &update.relation, &update.returning, replicated)
         }
@@ -69,25 +69,36 @@ fn is_found(table: &Table, ordinal: usize) -> Result<(), Refusal> {
 }
 
 /// Whether the columns, of which `_id` is none, can be set.
-fn written(table: &Table, set: &[usize]) -> Result<(), Refusal> {
+fn written(table: &Table, set: &[usize], paths: &[Path]) -> Result<(), Refusal> {
     if set.contains(&ID) {
         return Err(Refusal::new("_id", "it never changes in MongoDB"));
     }
-    set.iter().try_for_each(|ordinal| is_writable(table, *ordinal))
+    are_writable(table, set, paths)
 }
 
-fn is_writable(table: &Table, ordinal: usize) -> Result<(), Refusal> {
+fn are_writable(table: &Table, ordinals: &[usize], paths: &[Path]) -> Result<(), Refusal> {
+    ordinals.iter().enumerate().try_for_each(|(place, ordinal)| is_writable(table, *ordinal, path_at(paths, place)))
+}
+
+fn is_writable(table: &Table, ordinal: usize, path: &[String]) -> Result<(), Refusal> {
     let Some(column) = table.columns.get(ordinal) else { return Err(Refusal::new("a column", "it is not known")) };
-    addressable(column.name()).map_err(|_rule| Refusal::new(column.name(), "a command cannot name it"))?;
-    match type_of_field(&column.field) {
-        Some(kind) if column.name() != DOCUMENT_COLUMN && is_written(&kind) => Ok(()),
-        _ => Err(Refusal::new(column.name(), "documents, and values of several types, are not written")),
+    let found = part(table, ordinal, path).ok_or_else(|| Refusal::new(column.name(), "it has no such field"))?;
+    for name in [column.name()].into_iter().chain(path.iter().map(String::as_str)) {
+        addressable(name).map_err(|_rule| Refusal::new(found.name(), "a command cannot name it"))?;
+    }
+    // In an array a command would take it for the number of an element.
+    if path.iter().any(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err(Refusal::new(found.name(), "a command cannot tell its name from a number"));
+    }
+    match type_of_field(&found.field) {
+        Some(_) if column.name() != DOCUMENT_COLUMN => Ok(()),
+        _ => Err(Refusal::new(column.name(), "it is the document that the other columns are of")),
     }
 }
 
 fn accepts_insert(insert: &Insert) -> Result<(), Refusal> {
     let table = &insert.table;
-    insert.columns.iter().try_for_each(|ordinal| is_writable(table, *ordinal))?;
+    are_writable(table, &insert.columns, &insert.paths)?;
     let returns_document =
         insert.returning.iter().filter_map(|ordinal| table.columns.get(*ordinal)).any(|column| column.name() == DOCUMENT_COLUMN);
     if returns_document {
@@ -119,7 +130,7 @@ fn accepts_insert(insert: &Insert) -> Result<(), Refusal> {
             return Err(Refusal::new("ON CONFLICT", "it sets a field to one of another BSON type"));
         }
     }
-    written(table, &ordinals)
+    written(table, &ordinals, &[])
 }
 
 fn same(one: &[usize], other: &[usize]) -> bool {
@@ -136,8 +147,8 @@ fn constants(update: &Update) -> Result<(), Refusal> {
 /// The new values, when all are constants.
 pub(super) fn values(update: &Update) -> Option<Vec<Option<Value>>> {
     let Relation::Project { expressions, .. } = &update.relation else { return None };
-    let constant = |(expression, ordinal): (&Expression, &usize)| {
-        let column = update.table.columns.get(*ordinal)?;
+    let constant = |(place, (expression, ordinal)): (usize, (&Expression, &usize))| {
+        let column = part(&update.table, *ordinal, path_at(&update.paths, place))?;
         match &expression.node {
             // One of another scale would have to be rounded first.
             Node::Literal(value) if expression.pg_type == column.pg_type() => Some(value.clone()),
@@ -147,7 +158,7 @@ pub(super) fn values(update: &Update) -> Option<Vec<Option<Value>>> {
     if expressions.len() != update.set.len() {
         return None;
     }
-    expressions.iter().zip(&update.set).map(constant).collect()
+    expressions.iter().zip(&update.set).enumerate().map(constant).collect()
 }
 
 fn whole(table: &Table, relation: &Relation, returning: &[usize], replicated: bool) -> Result<(), Refusal> {
@@ -338,7 +349,7 @@ mod tests {
             let literal = Expression::new(pg_type, Node::Literal(Some(Value::Decimal { unscaled: 1_555, scale: 3 })));
             let relation = Relation::Project { input: Box::new(over(&table, None)), expressions: vec![literal] };
             let (table, tables, returning) = (table.clone(), Tables::new(), Vec::new());
-            Edit::Update(Update { store: store(), table, relation, tables, set: vec![price], returning })
+            Edit::Update(Update { store: store(), table, relation, tables, set: vec![price], paths: Vec::new(), returning })
         };
         assert!(accepts(&update(PgType::NUMERIC), true).is_err());
         assert!(accepts(&update(table.columns[price].pg_type()), true).is_ok());
@@ -352,7 +363,7 @@ mod tests {
             let action = ConflictAction::Update(vec![(label, Proposed::Excluded(from))]);
             let conflict = Some(Conflict { target: ConflictTarget::Columns(vec![ID]), action });
             let (table, columns, rows, returning) = (table.clone(), vec![ID, label], rows.clone(), Vec::new());
-            Edit::Insert(Insert { store: store(), table, columns, rows, conflict, returning })
+            Edit::Insert(Insert { store: store(), table, columns, rows, conflict, paths: Vec::new(), returning })
         };
         assert!(accepts(&insert(label), true).is_ok());
         assert!(accepts(&insert(ID), true).is_err());

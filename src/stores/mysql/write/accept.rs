@@ -3,9 +3,12 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use super::super::super::edit::Edit;
+use super::super::super::document::DocumentType;
+use super::super::super::document::schema::type_of_field;
+use super::super::super::edit::{Edit, Insert, part, path_at};
 use super::super::super::fragment::Refusal;
 use super::super::super::relational::edit::writes_columns;
+use super::super::super::relational::embedded;
 use super::super::super::schema::{Column, Generated, Table, TableKind};
 use super::super::super::truncate::{Emptied, Truncate, Truncation};
 use super::super::Shared;
@@ -23,7 +26,9 @@ pub(super) fn accepts(shared: &Shared, edit: &Edit) -> Result<(), Refusal> {
         Edit::Insert(insert) if !insert.returning.is_empty() && !gives_inserted => {
             refuse("the server gives no rows back that it inserts (MariaDB does since 10.5)")
         }
-        Edit::Insert(_) => Ok(()),
+        // MariaDB, whose JSON is text.
+        Edit::Insert(_) if gives_inserted => Ok(()),
+        Edit::Insert(insert) => keeps_digits(insert),
         Edit::Update(update) => whole::accepts_update(update, shared.setting()),
         Edit::Delete(delete) => whole::accepts_delete(delete, shared.setting()),
         Edit::UpdateRows(update) => keys(table, &update.key),
@@ -74,6 +79,33 @@ pub(in super::super) fn has_transactions(shared: &Shared, table: &Table) -> Resu
     match no_transactions {
         Some(rule) => Err(Refusal::new(format_args!("table \"{}\"", table.id.name), rule)),
         None => Ok(()),
+    }
+}
+
+/// Whether what new rows have in JSON columns keeps its digits there: `json` of MySQL makes a double of every number with a point.
+fn keeps_digits(insert: &Insert) -> Result<(), Refusal> {
+    for (place, ordinal) in insert.columns.iter().enumerate() {
+        let Some(column) = insert.table.columns.get(*ordinal) else { continue };
+        if embedded::source(&column.field).is_none() {
+            continue;
+        }
+        let field = part(&insert.table, *ordinal, path_at(&insert.paths, place));
+        let kind = field.and_then(|field| type_of_field(&field.field));
+        if kind.is_none_or(|kind| has_digits(&kind)) {
+            let rule = "the server keeps numbers with a point as doubles in JSON";
+            return Err(Refusal::new(format_args!("column \"{}\"", column.name()), rule));
+        }
+    }
+    Ok(())
+}
+
+/// Whether values of the type may have numbers with more digits than a double.
+fn has_digits(kind: &DocumentType) -> bool {
+    match kind {
+        DocumentType::Decimal { .. } | DocumentType::Numeric | DocumentType::Mixed => true,
+        DocumentType::List(inner) => has_digits(inner),
+        DocumentType::Struct(fields) => fields.is_empty() || fields.iter().any(|field| has_digits(&field.kind)),
+        _ => false,
     }
 }
 

@@ -32,10 +32,12 @@ use super::super::define::Define;
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::Refusal;
+use super::super::relational::edit::gathered;
 use super::super::relational::{Dialect, Sql};
 use super::super::truncate::{Emptied, Truncate};
 use super::Shared;
 use super::changes::{self, Access, SnapshotPosition};
+use super::documents::REPEATED;
 use super::fragment::whole;
 use super::pool::Lease;
 use super::scan::{Job, refused};
@@ -178,6 +180,8 @@ pub(super) async fn once(
     stop: &CancellationToken,
     lock_wait: u64,
 ) -> Result<Edited, StoreError> {
+    let whole = gathered(edit, REPEATED)?;
+    let edit = &*whole;
     // What is given back may be unreadable, and an edit that fails must not have been committed.
     let job = match single(shared, edit)? {
         Some(job) if edit.returning().is_empty() => job,
@@ -251,6 +255,8 @@ async fn once_in_transaction(
 }
 
 async fn edited(writer: &mut Writer<'_>, edit: &Edit) -> Result<Edited, StoreError> {
+    let gathered = gathered(edit, REPEATED)?;
+    let edit = &*gathered;
     if let Some(job) = single(writer.shared(), edit)? {
         let answer = writer.ask(&job).await?;
         return writer.edited(&job, &answer, edit.returning());

@@ -47,7 +47,15 @@ use super::job::{Job, used_columns};
 /// # Errors
 /// What is not written, or not judged, that way.
 pub(super) fn accepts(asked: &Edit) -> Result<(), Refusal> {
-    edit::writes_columns(asked)?;
+    match asked {
+        Edit::UpdateRows(update) if edit::sets_fields(update)? => {
+            let mut key = update.key.iter().filter_map(|ordinal| update.table.columns.get(*ordinal));
+            if key.any(|column| embedded::source(&column.field).is_some()) {
+                return Err(Refusal::new(asked.verb(), "a field of a document names no row"));
+            }
+        }
+        _ => edit::writes_columns(asked)?,
+    }
     let relation = match asked {
         Edit::Update(update) => &update.relation,
         Edit::Delete(delete) => &delete.relation,

@@ -12,6 +12,7 @@
 //! every value is read by the input of its type from its text, which is exact. A type is named without its modifier: the modifier is
 //! the column's, and what does not fit is refused by the assignment.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::Array;
@@ -21,11 +22,12 @@ use super::super::super::connector::StoreName;
 use super::super::super::define::Define;
 use super::super::super::edit::{DeleteRows, Edit, Insert, UpdateRows};
 use super::super::super::error::StoreError;
-use super::super::super::relational::edit::{conflict, delete, insert_head, update};
-use super::super::super::relational::{Dialect, Sql, Unwritable};
+use super::super::super::relational::edit::{conflict, delete, gathered, insert_head, update, with_fields};
+use super::super::super::relational::{Dialect, Sql, Unwritable, embedded};
 use super::super::super::schema::{Collation, Column, Generated, Table};
 use super::super::super::truncate::{Emptied, Truncate};
 use super::super::super::value::Value;
+use super::super::documents::REPEATED;
 use super::super::fragment::Postgres;
 use super::super::job::Job;
 use super::super::types::Form;
@@ -74,8 +76,11 @@ impl Statement {
     /// The statement of an edit.
     ///
     /// # Errors
-    /// A value that cannot be written, a column that the table does not have.
+    /// A value that cannot be written, or not in a document; a column that the table does not have.
     pub(super) fn of(edit: &Edit) -> Result<Self, StoreError> {
+        let whole = gathered(edit, REPEATED)?;
+        let whole = with_fields(&whole, REPEATED)?;
+        let edit = &*whole;
         let (store, table) = (edit.store(), edit.table());
         let refused = |Unwritable(rule): Unwritable| {
             let message = format!("a value {rule}");
@@ -127,7 +132,9 @@ pub(in super::super) fn describe(edit: &Edit) -> String {
         sql.push("$value");
         Ok(())
     };
-    match write(edit, &placeholder, &mut sql) {
+    let whole = gathered(edit, REPEATED).unwrap_or(Cow::Borrowed(edit));
+    let whole = with_fields(&whole, REPEATED).unwrap_or(Cow::Borrowed(&whole));
+    match write(&whole, &placeholder, &mut sql) {
         Ok(()) => sql.text().to_owned(),
         Err(Unwritable(rule)) => format!("not sent: a value {rule}"),
     }
@@ -188,15 +195,56 @@ fn write_update_rows(update: &UpdateRows, sql: &mut Sql) -> Result<(), Unwritabl
     }
     sql.push("UPDATE ");
     sql.push(&Dialect::Postgres.table(&table.id));
+    let mut documents: Vec<&str> = Vec::new();
     for (place, ordinal) in update.set.iter().enumerate() {
         let column = column(table, *ordinal)?;
+        let document = embedded::source(&column.field).map(|source| source.column);
+        if document.is_some_and(|document| documents.contains(&document)) {
+            continue;
+        }
         sql.push(if place == 0 { " AS t0 SET " } else { ", " });
-        sql.push_name(column.name());
-        sql.push(" = ");
-        push_given(column, update.key.len() + place, sql);
+        match document {
+            Some(document) => {
+                documents.push(document);
+                push_document(update, document, sql)?;
+            }
+            None => {
+                sql.push_name(column.name());
+                sql.push(" = ");
+                push_given(column, update.key.len() + place, sql);
+            }
+        }
     }
     push_rows(" FROM ", update.key.len() + update.set.len(), sql);
     write_key(table, &update.key, sql)
+}
+
+/// `doc = jsonb_set(jsonb_set(…, ARRAY['a'], v0.c1), ARRAY['b'], v0.c2)`: everything else in the document stays as it is. What is no
+/// document is an error of the server.
+fn push_document(update: &UpdateRows, document: &str, sql: &mut Sql) -> Result<(), Unwritable> {
+    let mut fields = Vec::new();
+    for (place, ordinal) in update.set.iter().enumerate() {
+        let source = embedded::source(&column(&update.table, *ordinal)?.field).filter(|source| source.column == document);
+        if let Some(source) = source {
+            fields.push((update.key.len() + place, source.field.ok_or(NO_COLUMN)?.name));
+        }
+    }
+    sql.push_name(document);
+    sql.push(" = ");
+    for _ in &fields {
+        sql.push("pg_catalog.jsonb_set(");
+    }
+    sql.push("coalesce(t0.");
+    sql.push_name(document);
+    sql.push(", '{}'::pg_catalog.jsonb)");
+    for (place, name) in fields {
+        sql.push(", ARRAY[");
+        sql.push_value(Value::Text(name))?;
+        sql.push("]::pg_catalog.text[], ");
+        push_text(place, sql);
+        sql.push("::pg_catalog.jsonb)");
+    }
+    Ok(())
 }
 
 fn write_delete_rows(delete: &DeleteRows, sql: &mut Sql) -> Result<(), Unwritable> {

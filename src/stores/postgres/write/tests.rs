@@ -64,7 +64,7 @@ fn texts(values: &[Option<&str>]) -> ArrayRef {
 fn insert(columns: &[(usize, ArrayRef)], conflict: Option<Conflict>, returning: &[usize]) -> Edit {
     let ordinals = columns.iter().map(|(ordinal, _)| *ordinal).collect();
     let (store, returning) = (StoreName::new("s"), returning.to_vec());
-    Edit::Insert(Insert { store, table: table(), columns: ordinals, rows: rows(columns), conflict, returning })
+    Edit::Insert(Insert { store, table: table(), columns: ordinals, rows: rows(columns), conflict, paths: Vec::new(), returning })
 }
 
 fn check(edit: &Edit, text: &str, parameters: &Parameters) {
@@ -137,7 +137,7 @@ fn rows_by_key_are_numbered_and_found_by_their_bytes() {
     let (store, table) = (StoreName::new("s"), table());
     let given = rows(&[(0, numbers(&[1, 2])), (5, texts(&[Some("a"), Some("B")])), (0, numbers(&[3, 4]))]);
     let (key, set, returning) = (vec![0, 5], vec![0], vec![1]);
-    let update = UpdateRows { store: store.clone(), table: table.clone(), key, set, rows: given, returning };
+    let update = UpdateRows { store: store.clone(), table: table.clone(), key, set, rows: given, paths: Vec::new(), returning };
     check(
         &Edit::UpdateRows(update),
         "UPDATE \"public\".\"t\" AS t0 SET \"id\" = v0.c2::int4 \
@@ -164,7 +164,7 @@ fn a_label_that_is_computed_is_cast_to_its_type() {
     let label = Expression::new(PgType::TEXT, Node::Literal(Some(Value::Text("sad".to_owned()))));
     let relation = Relation::Project { input: Box::new(Relation::Table(scan)), expressions: vec![label] };
     let tables = [(table.id.clone(), table.clone())].into();
-    let edit = Edit::Update(Update { store, table, relation, tables, set: vec![2], returning: vec![0] });
+    let edit = Edit::Update(Update { store, table, relation, tables, set: vec![2], paths: Vec::new(), returning: vec![0] });
     assert_eq!(accepts(&edit), Ok(()));
     let text = Statement::of(&edit).unwrap().text.replace("pg_catalog.", "");
     assert!(text.starts_with("UPDATE \"public\".\"t\" SET \"mood\" = 'sad'::text::public.mood WHERE "), "{text}");

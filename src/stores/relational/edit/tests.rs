@@ -114,7 +114,7 @@ fn project(input: Relation, expressions: Vec<Expression>) -> Relation {
 
 fn updated(table: Arc<Table>, relation: Relation, set: &[usize]) -> Update {
     let tables = Tables::from([(table.id.clone(), table.clone())]);
-    Update { store: store(), table, relation, tables, set: set.to_vec(), returning: Vec::new() }
+    Update { store: store(), table, relation, tables, set: set.to_vec(), paths: Vec::new(), returning: Vec::new() }
 }
 
 fn deleted(table: Arc<Table>, relation: Relation) -> Delete {
@@ -336,11 +336,27 @@ fn fields_of_documents_are_not_written() {
     let rows = RecordBatch::new_empty(Arc::new(Schema::empty()));
     let insert = |columns: &[usize], conflict: Option<Conflict>| {
         let (columns, returning) = (columns.to_vec(), vec![1]);
-        Edit::Insert(Insert { store: store(), table: table.clone(), columns, rows: rows.clone(), conflict, returning })
+        Edit::Insert(Insert {
+            store: store(),
+            table: table.clone(),
+            columns,
+            rows: rows.clone(),
+            conflict,
+            paths: Vec::new(),
+            returning,
+        })
     };
     let update_rows = |key: &[usize], set: &[usize]| {
         let (key, set) = (key.to_vec(), set.to_vec());
-        Edit::UpdateRows(UpdateRows { store: store(), table: table.clone(), key, set, rows: rows.clone(), returning: vec![1] })
+        Edit::UpdateRows(UpdateRows {
+            store: store(),
+            table: table.clone(),
+            key,
+            set,
+            rows: rows.clone(),
+            paths: Vec::new(),
+            returning: vec![1],
+        })
     };
     let delete_rows = |key: &[usize]| {
         let rows = rows.clone();

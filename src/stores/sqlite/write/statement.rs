@@ -174,7 +174,15 @@ mod tests {
 
     fn insert(columns: Vec<usize>, conflict: Option<Conflict>) -> Repeated {
         let rows = RecordBatch::new_empty(Arc::new(Schema::empty()));
-        let insert = Insert { store: StoreName::new("s"), table: table(), columns, rows, conflict, returning: Vec::new() };
+        let insert = Insert {
+            store: StoreName::new("s"),
+            table: table(),
+            columns,
+            rows,
+            conflict,
+            paths: Vec::new(),
+            returning: Vec::new(),
+        };
         Repeated::insert(&insert).unwrap()
     }
 
@@ -216,6 +224,7 @@ mod tests {
             key: vec![0],
             set: vec![1, 2],
             rows: rows.clone(),
+            paths: Vec::new(),
             returning: Vec::new(),
         };
         let expected = "UPDATE OR ABORT \"main\".\"t\"\"t\" SET \"a\"\"b\" = ?2, \"day\" = ?3 WHERE \"t\"\"t\".\"id\" = ?1";

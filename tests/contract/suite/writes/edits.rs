@@ -39,7 +39,7 @@ async fn rows_are_added(target: &Target) {
     // A text that tries to be more, and NULL that is written.
     let rows = target.batch(&[key, label], vec![int(&[9, 10]), text(&[Some("\\' or 1=1 -- \"; $1 ?"), None])]);
     let (store, table) = (target.connector.name().clone(), target.table.clone());
-    let insert = Insert { store, table, columns: vec![key, label], rows, conflict: None, returning: Vec::new() };
+    let insert = Insert { store, table, columns: vec![key, label], rows, conflict: None, paths: Vec::new(), returning: Vec::new() };
     assert_eq!(target.once(&Edit::Insert(insert)).await.unwrap().rows, 2);
     let rows = target.rows().await;
     assert_eq!(rows[8], (9, None, Some("\\' or 1=1 -- \"; $1 ?".to_owned())));
@@ -102,7 +102,7 @@ async fn the_store_evaluates_whole_forms(target: &Target) {
     let literal = Expression { pg_type: PgType::INT8, node: Node::Literal(Some(Value::Int(31))) };
     let relation = Relation::Project { input: Box::new(target.relation(Some(3))), expressions: vec![literal] };
     let (store, table) = (target.connector.name().clone(), target.table.clone());
-    let update = Update { store, table, relation, tables: target.tables(), set: vec![n], returning: Vec::new() };
+    let update = Update { store, table, relation, tables: target.tables(), set: vec![n], paths: Vec::new(), returning: Vec::new() };
     assert_eq!(target.once(&Edit::Update(update.clone())).await.unwrap().rows, 1, "a row that stays as it is counts");
     let before = target.keys().await.len();
     // Rows that are told by anything but conditions on the table are none that a store finds again.
@@ -126,7 +126,7 @@ async fn every_value_is_stored(world: &dyn World) {
     arrays[0] = int(&shifted);
     let rows = target.batch(&columns, arrays.clone());
     let (store, table) = (target.connector.name().clone(), target.table.clone());
-    let insert = Insert { store, table, columns, rows, conflict: None, returning: Vec::new() };
+    let insert = Insert { store, table, columns, rows, conflict: None, paths: Vec::new(), returning: Vec::new() };
     assert_eq!(target.once(&Edit::Insert(insert)).await.unwrap().rows, u64::try_from(keys.len()).unwrap());
     let both = reading::read_all(&target.connector, &target.table).await.unwrap();
     let rows = reading::rows(&target.table, &both);
@@ -147,7 +147,7 @@ async fn every_value_replaces_another(target: &Target, keys: &[i64], arrays: &[A
     values.extend(arrays[1..].iter().map(|array| take(array, &order, None).unwrap()));
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), values).unwrap();
     let (store, table) = (target.connector.name().clone(), target.table.clone());
-    let update = edit::UpdateRows { store, table, key: vec![0], set, rows, returning: Vec::new() };
+    let update = edit::UpdateRows { store, table, key: vec![0], set, rows, paths: Vec::new(), returning: Vec::new() };
     assert_eq!(target.once(&Edit::UpdateRows(update)).await.unwrap().rows, u64::try_from(count).unwrap());
     let read = reading::read_all(&target.connector, &target.table).await.unwrap();
     let rows = reading::rows(&target.table, &read);
@@ -165,7 +165,7 @@ async fn refusals_name_what_refused(world: &dyn World) {
     let insert = |target: &Target, key: i64, column: usize, value: ArrayRef, returning: Vec<usize>| {
         let rows = target.batch(&[0, column], vec![int(&[key]), value]);
         let (store, table) = (target.connector.name().clone(), target.table.clone());
-        Edit::Insert(Insert { store, table, columns: vec![0, column], rows, conflict: None, returning })
+        Edit::Insert(Insert { store, table, columns: vec![0, column], rows, conflict: None, paths: Vec::new(), returning })
     };
     let twice = insert(&author, 10, name, text(&[Some("Woolf")]), Vec::new());
     is_told(&author.once(&twice).await.unwrap_err(), sqlstate::UNIQUE_VIOLATION, "name");
