@@ -40,7 +40,7 @@ fn named(table: &Arc<Table>, ids: std::ops::Range<i32>, name: impl Fn(i32) -> Op
     let columns: Vec<ArrayRef> = vec![Arc::new(Int32Array::from_iter_values(ids)), Arc::new(names)];
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
     let (store, table) = (StoreName::new("crm"), Arc::clone(table));
-    Edit::Insert(Insert { store, table, columns: vec![0, 1], rows, conflict: None, returning: Vec::new() })
+    Edit::Insert(Insert { store, table, columns: vec![0, 1], paths: Vec::new(), rows, conflict: None, returning: Vec::new() })
 }
 
 fn plain(table: &Arc<Table>, ids: std::ops::Range<i32>) -> Edit {
@@ -259,7 +259,15 @@ async fn a_table_that_has_changed_is_not_given_bytes_of_other_types() {
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![Arc::new(Int32Array::from(vec![1; 200]))]).unwrap();
     let (store, columns) = (StoreName::new("crm"), vec![2]);
     fixture.run("ALTER TABLE t DROP CONSTRAINT t_pkey, ALTER id DROP NOT NULL").await;
-    let edit = Edit::Insert(Insert { store, table: table.clone(), columns, rows, conflict: None, returning: Vec::new() });
+    let edit = Edit::Insert(Insert {
+        store,
+        table: table.clone(),
+        columns,
+        paths: Vec::new(),
+        rows,
+        conflict: None,
+        returning: Vec::new(),
+    });
     put(&branch, &edit).await;
     fixture.run("SET lock_timeout = '50ms'").await;
     let blocked = sqlx::query("ALTER TABLE t ALTER n TYPE real").execute(&mut fixture.plain).await.unwrap_err();
@@ -282,7 +290,7 @@ async fn round_trip(fixture: &mut Fixture, name: &str, format: &str) {
     let columns: Vec<usize> = (0..table.columns.len()).collect();
     let edit = |rows: RecordBatch| {
         let (store, table, columns) = (StoreName::new("crm"), Arc::clone(&table), columns.clone());
-        Edit::Insert(Insert { store, table, columns, rows, conflict: None, returning: Vec::new() })
+        Edit::Insert(Insert { store, table, columns, paths: Vec::new(), rows, conflict: None, returning: Vec::new() })
     };
     let branch = fixture.connector.open(WRITE).await.unwrap();
     put(&branch, &edit(rows.slice(0, 1))).await;

@@ -216,7 +216,7 @@ pub(super) async fn truncate(
 pub(super) async fn define(shared: &Arc<Shared>, define: &Define, text: &str, stop: &CancellationToken) -> Result<(), StoreError> {
     let mut sql = Sql::bound(Dialect::MySql);
     sql.push(text);
-    by_itself(shared, &rows::job(shared, &define.subject(), &[], sql)?, stop).await.map(|_edited| ())
+    by_itself(shared, &rows::job(shared, &define.subject(), &[], sql)?, stop, 0).await.map(|_edited| ())
 }
 
 /// Sends a statement that commits by itself and gives no rows back.

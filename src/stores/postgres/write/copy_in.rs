@@ -139,7 +139,11 @@ impl Transaction {
 
 /// Whether an edit may be sent as a COPY.
 fn is_long(insert: &Insert) -> bool {
-    let is_made = |ordinal: &usize| insert.table.columns.get(*ordinal).is_none_or(|column| column.generated == Generated::Always);
+    // Fields of documents are gathered for a statement.
+    let is_made = |ordinal: &usize| {
+        let column = insert.table.columns.get(*ordinal);
+        column.is_none_or(|column| column.generated == Generated::Always || embedded::source(&column.field).is_some())
+    };
     insert.rows.num_rows() >= ROWS_MIN
         && insert.conflict.is_none()
         && insert.returning.is_empty()
@@ -189,7 +193,7 @@ fn statement(insert: &Insert) -> Result<Statement, StoreError> {
     let text = format!("COPY {} ({}) FROM STDIN{format}", Dialect::Postgres.table(&table.id), names.join(", "));
     let load = Load { columns: columns.clone(), rows: insert.rows.clone() };
     let (store, table) = (insert.store.clone(), Arc::clone(table));
-    Ok(Statement { store, table, text: text.into(), parameters: Parameters::Load(load), returned: None })
+    Ok(Statement { store, table, text: text.into(), parameters: Parameters::Load(load), returned: None, defines: false })
 }
 
 fn refused(store: &str, Unwritable(rule): &Unwritable) -> StoreError {
@@ -269,7 +273,7 @@ mod tests {
         let arrays = columns.iter().map(|ordinal| if *ordinal == 0 { numbers.clone() } else { texts.clone() }).collect();
         let rows = RecordBatch::try_new(Arc::new(schema), arrays).unwrap();
         let (store, table, columns) = (StoreName::new("s"), Arc::clone(table), columns.to_vec());
-        Insert { store, table, columns, rows, conflict: None, returning: Vec::new() }
+        Insert { store, table, columns, paths: Vec::new(), rows, conflict: None, returning: Vec::new() }
     }
 
     #[test]
