@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::Shared;
+use super::defined::Defined;
 use super::replay::Keyed;
 use super::saga::Undone;
 use crate::catalog::Snapshot;
@@ -142,6 +143,8 @@ pub struct Block {
     pub several: Several,
     /// What undoes its writes.
     pub(super) undone: Undone,
+    /// What it has defined.
+    pub(super) defined: Defined,
     /// Whether it has been sent before, where it has a name.
     pub(super) keyed: Keyed,
     /// Where its name was looked for. No savepoint takes that back: sent again, it is looked for there and nowhere else.
@@ -165,6 +168,7 @@ impl Block {
             writers: None,
             several: Several::Atomic,
             undone: Undone::default(),
+            defined: Defined::default(),
             keyed: Keyed::default(),
             key_home: None,
         }
@@ -301,6 +305,7 @@ impl Block {
         self.savepoints.truncate(place + 1);
         self.undone.roll_back_to(id);
         self.keyed.roll_back_to(id);
+        Box::pin(self.defined.roll_back_to(id, self.writers.as_ref())).await?;
         self.failed = false;
         Ok(mark)
     }

@@ -185,6 +185,8 @@ struct Open {
     connection: PgConnection,
     process_id: i32,
     server_version: String,
+    /// Whether it is closed when nobody uses it.
+    is_retired: bool,
 }
 
 impl Pool {
@@ -407,7 +409,7 @@ impl Pool {
             // A server that does not know the setting prepares nothing.
             let prepared_max = prepared_max.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
             shared.prepared_max.store(prepared_max, Ordering::Relaxed);
-            Ok(Open { connection, process_id, server_version })
+            Ok(Open { connection, process_id, server_version, is_retired: false })
         };
         match tokio::time::timeout(limit, work).await {
             Ok(outcome) => outcome,
@@ -508,6 +510,11 @@ impl Lease {
         }
     }
 
+    /// Nobody gets the connection afterwards: it may keep statements over tables that were there in its transaction alone.
+    pub(super) fn retire(&mut self) {
+        self.open.iter_mut().for_each(|open| open.is_retired = true);
+    }
+
     /// Says what state the connection is in now that its answers have been read to the end.
     pub(super) fn settle(&mut self, state: State) {
         self.state = state;
@@ -564,7 +571,7 @@ impl Drop for Lease {
                 let pool = &self.pool.0;
                 let mut idle = lock(&pool.idle);
                 // One whose slot another has taken over is kept only where a free slot has no connection yet.
-                let has_room = self.permit.is_some() || idle.len() < pool.permits.available_permits();
+                let has_room = !open.is_retired && (self.permit.is_some() || idle.len() < pool.permits.available_permits());
                 if has_room && !pool.permits.is_closed() {
                     idle.push(Idle { open, since: Instant::now() });
                 }

@@ -4,6 +4,7 @@
 //! Edit → statement (one INSERT, UPDATE or DELETE; rows as texts in parameters) → run → how many rows, and those of RETURNING
 //!     once           a statement that the server commits by itself; a transaction around one that gives rows back
 //!     transaction    BEGIN … COMMIT on one connection, with savepoints; scans in it are cursors
+//!     definition     CREATE, ALTER and DROP inside of the transaction, and what it sees of the database afterwards
 //!     prepared       PREPARE TRANSACTION in the place of COMMIT, and what comes of it
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! [`StoreError::OutcomeUnknown`]. A value reaches a column by assignment, which fails where a cast would cut.
 
 mod cursor;
+mod definition;
 mod once;
 mod prepared;
 mod run;
