@@ -222,6 +222,25 @@ async fn definitions_in_postgres_are_committed_with_rows_of_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn definitions_in_postgres_are_prepared_beside_rows_in_mariadb() {
+    let place = Place::new();
+    let (postgres, mariadb) = (support::postgres().await, support::mariadb().await);
+    let database = proxy::fresh(postgres, "CREATE TABLE first (n int PRIMARY KEY)").await;
+    place.postgres("shop", postgres, &database, "");
+    place.mariadb("crm", mariadb, &mariadb.fresh_database().await.unwrap(), "");
+    let server = place.serve().await;
+    let (session, other) = (proxy::connect(&server, OWNER).await, proxy::connect(&server, GUEST).await);
+    session.answer("CREATE TABLE crm.t (n int PRIMARY KEY)").await;
+    session.answer("BEGIN; INSERT INTO crm.t VALUES (1); CREATE TABLE shop.made (n int PRIMARY KEY); COMMIT").await;
+    assert_eq!(session.answer(LAST).await, "two-phase: crm, shop");
+    assert_eq!(other.answer("SELECT count(*) FROM crm.t LEFT JOIN shop.made USING (n)").await, "1");
+    session.answer("BEGIN; INSERT INTO crm.t VALUES (2); DROP TABLE shop.made").await;
+    assert_eq!(session.rows("CREATE TABLE crm.more (n int)").await.unwrap_err().code, "25001");
+    session.answer("ROLLBACK").await;
+    assert_eq!(other.answer("SELECT count(*) FROM crm.t LEFT JOIN shop.made USING (n)").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_that_follow_another_one_are_not_defined_in() {
     let place = Place::new();
     for name in ["notes", "shelf"] {
