@@ -395,16 +395,30 @@ fn keep_views(catalog: &Catalog, memory: &Arc<Memory>) -> Result<(), ServerError
     catalog.keep_views(views, Arc::new(keep)).map_err(ServerError::Build)
 }
 
-/// The views of a configuration that cannot be planned over what its stores answered, by name.
+/// Views that cannot be planned, with the reasons.
+#[derive(Debug)]
+pub struct BrokenViews {
+    /// Those of the catalog directory, by name.
+    pub filed: BTreeMap<String, Diagnosis>,
+    /// Those that clients have made, by schema and name.
+    pub of_clients: Vec<(String, Diagnosis)>,
+}
+
+/// The views of a configuration, and those that clients have made under it, that cannot be planned over what its stores answered.
 ///
 /// # Errors
-/// What keeps the catalog from being built at all: 42710 when two schemas would have the same name.
-pub fn broken_views(config: &Config, known: Known) -> Result<BTreeMap<String, Diagnosis>, Diagnosis> {
+/// What keeps the catalog from being built at all: 42710 when two schemas would have the same name; views that cannot be read.
+pub fn broken_views(config: &Config, known: Known) -> Result<BrokenViews, Diagnosis> {
     let engine = Engine::new(&EngineLimits::default())?;
     let stores = (entries(config), known);
     let catalog = Catalog::of_known(&config.settings.database, stores, config.views.clone(), system::relations())?;
+    let views: Option<Vec<KeptView>> = State::of(&config.directory, VIEWS).map_err(|error| Diagnosis::of(&error))?;
+    let keep = |_: &[&KeptView]| -> Result<(), Diagnosis> {
+        Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "nothing is changed by a check"))
+    };
+    catalog.keep_views(views.unwrap_or_default(), Arc::new(keep))?;
     describe_views(&catalog, &engine)?;
-    Ok(catalog.broken_views())
+    Ok(BrokenViews { filed: catalog.broken_views(), of_clients: catalog.broken_of_clients() })
 }
 
 /// Refreshes stores that statements found changed. A store that is reported during its own refresh may have changed after it

@@ -1,6 +1,7 @@
 //! From stores to snapshots: discovery at start, refresh on demand, and the return of stores that were away.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub struct Catalog {
     reload: tokio::sync::Mutex<()>,
     /// One change of kept views at a time, with all that is looked at before it.
     pub(super) views: tokio::sync::Mutex<()>,
+    /// How many snapshots were made for single transactions.
+    pub(super) provisional: AtomicU64,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -68,8 +71,8 @@ impl std::fmt::Debug for Catalog {
 
 pub(super) struct Sources {
     database: String,
-    stores: BTreeMap<StoreName, StoreEntry>,
-    views: Vec<ViewSource>,
+    pub(super) stores: BTreeMap<StoreName, StoreEntry>,
+    pub(super) views: Vec<ViewSource>,
     system: Arc<Vec<SystemRelation>>,
     pub(super) describe: Option<DescribeView>,
     /// Views that clients have made.
@@ -166,7 +169,7 @@ impl Catalog {
         let first = build(&mut sources, 1)?;
         let (current, version) = (ArcSwap::new(first), watch::Sender::new(1));
         let (sources, reload, views) = (Mutex::new(sources), tokio::sync::Mutex::new(()), tokio::sync::Mutex::new(()));
-        Ok(Self { current, version, sources, reload, views })
+        Ok(Self { current, version, sources, reload, views, provisional: AtomicU64::new(0) })
     }
 
     /// Gives the catalog the means to tell the columns of views, and builds the next snapshot with them.

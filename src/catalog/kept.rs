@@ -155,6 +155,18 @@ impl Catalog {
         Ok(())
     }
 
+    /// The views of clients that cannot be planned now, by schema and name, with the reason.
+    pub fn broken_of_clients(&self) -> Vec<(String, Diagnosis)> {
+        let sources = self.lock();
+        let Some(describe) = &sources.describe else { return Vec::new() };
+        let snapshot = self.snapshot();
+        let broken = |view: &Arc<KeptView>| {
+            let error = describe(&snapshot, &view.whole()).err()?;
+            Some((format!("{}.{}", view.schema, view.name), error))
+        };
+        sources.kept.values().filter_map(broken).collect()
+    }
+
     /// Held from the look at the views that there are to their change: nobody else changes them meanwhile.
     pub async fn views_turn(&self) -> MutexGuard<'_, ()> {
         self.views.lock().await

@@ -6,6 +6,7 @@
 //! statements that fail or succeed, pings → Reach (whether stores answer now) → tributary.stores, health
 //! CREATE VIEW, DROP VIEW → kept (on disk first) → the next Snapshot
 //! commits over several stores, and rounds after them → Commits → tributary.transactions, tributary.in_doubt
+//! a transaction that has defined something → Catalog::provisional → a snapshot for its own statements
 //! CALL tributary.refresh, a changed table, a store that came back → Catalog::refresh → the next Snapshot
 //! ```
 //!
@@ -23,6 +24,7 @@ pub mod live;
 pub mod name;
 pub mod object;
 pub mod oid;
+mod provisional;
 pub mod reach;
 mod site;
 pub mod snapshot;

@@ -117,7 +117,7 @@ pub struct Referenced {
 }
 
 /// All derived objects of a snapshot.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Objects {
     /// Indexes in schema and table order.
     pub indexes: Vec<Index>,

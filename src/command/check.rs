@@ -221,7 +221,7 @@ fn problem(error: &dyn Diagnose) -> String {
     format!("{error}{detail} ({}){hint}", error.sqlstate())
 }
 
-/// Plans every view and tells those that cannot be.
+/// Plans every view, also those that clients have made, and tells those that cannot be.
 fn tell_views(output: &mut dyn Write, config: &Config, answers: &[(&StoreConfig, &Found)]) -> io::Result<usize> {
     let known: Known = answers.iter().map(|(store, found)| (store.name.clone(), (*found).clone())).collect();
     let broken = match server::broken_views(config, known) {
@@ -232,12 +232,15 @@ fn tell_views(output: &mut dyn Write, config: &Config, answers: &[(&StoreConfig,
         }
     };
     for view in &config.views {
-        let Some(error) = broken.get(&view.name) else { continue };
+        let Some(error) = broken.filed.get(&view.name) else { continue };
         let place = error.position.map(|position| view.line_and_column(position));
         let place = place.map(|(line, column)| format!(", line {line}, column {column}")).unwrap_or_default();
         writeln!(output, "\nproblem: views/{}.sql{place}: {}", view.name, problem(error))?;
     }
-    Ok(broken.len())
+    for (view, error) in &broken.of_clients {
+        writeln!(output, "\nproblem: view {view}, which a client has made: {}", problem(error))?;
+    }
+    Ok(broken.filed.len() + broken.of_clients.len())
 }
 
 fn tell_problems(output: &mut dyn Write, problems: &[Problem]) -> io::Result<()> {
@@ -378,6 +381,29 @@ mod tests {
         for (problem, (start, end)) in problems.iter().zip(starts) {
             assert!(problem.starts_with(start) && problem.ends_with(end), "{problem}\n{said}");
         }
+    }
+
+    #[tokio::test]
+    async fn views_of_clients_are_known() {
+        let kept = |name: &str, sql: &str| {
+            format!(
+                "{{\"schema\": \"public\", \"name\": \"{name}\", \"sql\": \"{sql}\", \"owner\": \"ada\", \
+                 \"columns\": [{{\"inner\": \"a\", \"name\": \"a\"}}]}}"
+            )
+        };
+        let (made, gone) = (kept("made", "SELECT 1 AS a"), kept("gone", "SELECT a FROM shop.orders"));
+        let fine = format!("{{\"format\": 1, \"content\": [{made}]}}");
+        let files = [("tributary.toml", TRUSTING), ("views/top.sql", "SELECT a FROM made"), (".state/views.json", fine.as_str())];
+        let (outcome, said) = checked(&files, false).await;
+        assert_eq!(outcome, Outcome::Success, "{said}");
+        let broken = format!("{{\"format\": 1, \"content\": [{made}, {gone}]}}");
+        let files = [("tributary.toml", TRUSTING), ("views/top.sql", "SELECT a FROM made"), (".state/views.json", broken.as_str())];
+        let (outcome, said) = checked(&files, false).await;
+        assert_eq!(outcome, Outcome::Problems);
+        let problems: Vec<&str> = said.lines().filter(|line| line.starts_with("problem: ")).collect();
+        let [problem] = problems.as_slice() else { panic!("{said}") };
+        let start = "problem: view public.gone, which a client has made: ";
+        assert!(problem.starts_with(start) && problem.ends_with("(42P01)"), "{said}");
     }
 
     #[tokio::test]

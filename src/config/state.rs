@@ -141,6 +141,14 @@ impl State {
         if is_held { read(file_of(&directory, name)).ok().flatten() } else { None }
     }
 
+    /// What is kept of `catalog` under `name`, whether a process holds it or not; `None` when nothing is.
+    ///
+    /// # Errors
+    /// As [`State::read`].
+    pub fn of<T: DeserializeOwned>(catalog: &Path, name: &'static str) -> Result<Option<T>, StateError> {
+        read(file_of(&catalog.join(".state"), name))
+    }
+
     /// Replaces what is kept under `name`. It is on disk when this returns.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::commit::{self, MarkId, Part, Vote};
 use crate::stores::connector::{ScanLimits, WriteIsolation};
+use crate::stores::define::Define;
 use crate::stores::lock::LockWaits;
 use crate::stores::position::Position;
 use crate::stores::{BatchStream, Branch, Connector, Edit, Edited, Fragment, Purpose, Scan, StoreError, StoreName, Table, Tables};
@@ -557,6 +558,10 @@ impl Branch for Lost {
     }
 
     async fn edit(&self, _edit: &Edit, _stop: &CancellationToken) -> Result<Edited, StoreError> {
+        Err(replaced(&self.store))
+    }
+
+    async fn define(&self, _define: &Define, _stop: &CancellationToken) -> Result<(), StoreError> {
         Err(replaced(&self.store))
     }
 

@@ -95,6 +95,9 @@ impl Session {
         let settled = if keeps { block.keyed.settle(block.writers.as_ref()).await } else { Ok(None) };
         let (asked, coordinator) = (self.asked(block), Arc::clone(&self.shared.commitment.coordinator));
         let ended = block.finish(keeps && settled.is_ok(), &coordinator, asked).await;
+        if keeps {
+            self.publish(block).await;
+        }
         // A write outside of a block is a transaction too.
         self.forget_key();
         let repeated = match settled {

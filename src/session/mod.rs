@@ -11,6 +11,7 @@
 
 mod commits;
 pub mod copy_in;
+mod defined;
 mod doubts;
 pub mod output;
 pub mod prepared;
@@ -381,8 +382,8 @@ impl Session {
     }
 
     /// Starts a portal, or gives its suspended rows back. The caller reads at most `max` rows (0 means all) and returns unfinished ones
-    /// with [`Session::suspend`]. A write in a `series` that goes on begins the transaction that the series shares, which
-    /// [`Session::sync`] ends.
+    /// with [`Session::suspend`]. A write, or a definition that its store can undo, in a `series` that goes on begins the transaction
+    /// that the series shares, which [`Session::sync`] ends.
     ///
     /// # Errors
     /// 34000, or what the statement failed with.
@@ -410,7 +411,7 @@ impl Session {
         portal.done = true;
         self.names.read(Some(name));
         self.tell_start(&parsed.text);
-        if series == Series::GoesOn && verbs::is_write(self, &parsed.kind) {
+        if series == Series::GoesOn && (verbs::is_write(self, &parsed.kind) || verbs::joins_transactions(self, &parsed.kind)) {
             verbs::transaction::begin_implicit(self)?;
         }
         let guard = self.guard.clone();
@@ -505,16 +506,6 @@ impl Session {
         Ok(())
     }
 
-    /// The names that exist for the next statement.
-    fn snapshot(&mut self) -> Arc<Snapshot> {
-        // A repeatable block sees one state of the catalog too, as its branches were opened under it.
-        let held = self.block.as_mut().filter(|block| block.modes.isolation.is_repeatable());
-        match held {
-            Some(block) => Arc::clone(block.snapshot.get_or_insert_with(|| self.shared.catalog.snapshot())),
-            None => self.shared.catalog.snapshot(),
-        }
-    }
-
     /// What the next statement is planned with.
     fn setting(&mut self) -> Setting {
         let snapshot = self.snapshot();
@@ -532,7 +523,7 @@ impl Session {
         let now = self.block.as_ref().map_or(self.transaction_start(), |block| block.started);
         let (time_zone, display) = (self.settings.engine_time_zone(), self.settings.display());
         let pushdown = Level::of_word(self.settings.show("tributary.pushdown").unwrap_or_default());
-        let shares_plans = self.settings.is_on("tributary.plan_cache");
+        let shares_plans = self.settings.is_on("tributary.plan_cache") && !snapshot.is_provisional();
         let affecting = self.settings.affecting();
         let plan_mode = PlanMode::of_word(self.settings.show("plan_cache_mode").unwrap_or_default());
         Setting {

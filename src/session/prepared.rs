@@ -274,6 +274,11 @@ impl Names {
         self.portals.get(name).ok_or_else(|| no_portal(name))
     }
 
+    /// The statements of the portals that have rows left.
+    pub fn reading(&self) -> impl Iterator<Item = &Arc<Prepared>> {
+        self.portals.values().filter(|portal| portal.rows.is_some()).map(|portal| &portal.statement)
+    }
+
     /// A portal to change.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::Shared;
+use super::defined::Defined;
 use super::replay::Keyed;
 use super::saga::Undone;
 use crate::catalog::Snapshot;
@@ -145,6 +146,8 @@ pub struct Block {
     pub(super) waits: LockWaits,
     /// What undoes its writes.
     pub(super) undone: Undone,
+    /// What it has defined.
+    pub(super) defined: Defined,
     /// Whether it has been sent before, where it has a name.
     pub(super) keyed: Keyed,
     /// Where its name was looked for. No savepoint takes that back: sent again, it is looked for there and nowhere else.
@@ -169,6 +172,7 @@ impl Block {
             several: Several::Atomic,
             waits: LockWaits::default(),
             undone: Undone::default(),
+            defined: Defined::default(),
             keyed: Keyed::default(),
             key_home: None,
         }
@@ -306,6 +310,7 @@ impl Block {
         self.savepoints.truncate(place + 1);
         self.undone.roll_back_to(id);
         self.keyed.roll_back_to(id);
+        Box::pin(self.defined.roll_back_to(id, self.writers.as_ref())).await?;
         self.failed = false;
         Ok(mark)
     }

@@ -29,28 +29,7 @@ use crate::options::{OptionSpec, Problem, Secrets};
 
 pub use super::capabilities::{Capabilities, KEYS_EACH, PoolUse};
 pub use super::purpose::{GATHER_BYTES_MAX, Purpose, Serial, WriteIsolation};
-
-/// The name of a store, which is also its SQL schema: the file name of `stores/<name>.toml`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct StoreName(Arc<str>);
-
-impl StoreName {
-    /// Wraps a name that `config/` has checked.
-    pub fn new(name: &str) -> Self {
-        Self(name.into())
-    }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for StoreName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+pub use super::store_name::StoreName;
 
 /// One store kind: parses its own store files.
 pub trait Kind: Sync {
@@ -209,6 +188,20 @@ pub trait Connector: Any + fmt::Debug + Send + Sync {
     async fn define(&self, define: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
         let _ = stop;
         Err(StoreError::Unsupported { store: define.store.to_string(), feature: define.what.verb() })
+    }
+
+    /// Whether a branch that writes takes definitions ([`Branch::define`]), which end with its transaction.
+    fn defines_in_transactions(&self) -> bool {
+        false
+    }
+
+    /// As [`Connector::discover`], of what a branch of this store sees that has defined something. Nothing is learnt by it.
+    ///
+    /// # Errors
+    /// What the store answered, with which the branch may have failed.
+    async fn discover_in(&self, branch: &Arc<dyn Branch>) -> Result<StoreSchema, StoreError> {
+        let _ = branch;
+        Err(StoreError::Unsupported { store: self.name().to_string(), feature: "definitions in transactions" })
     }
 
     /// Opens one consistent view of the store. It may connect to nothing yet, and leave it to the first scan to find the store away.
@@ -416,6 +409,16 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
     async fn truncate(&self, truncate: &Truncate, stop: &CancellationToken) -> Result<(), StoreError> {
         let _ = stop;
         Err(StoreError::Unsupported { store: truncate.store.to_string(), feature: "TRUNCATE" })
+    }
+
+    /// Defines a table or an index, or changes one, until the branch ends without keeping it; otherwise as [`Branch::edit`]. It is asked
+    /// for where [`Connector::defines_in_transactions`].
+    ///
+    /// # Errors
+    /// As [`Branch::edit`].
+    async fn define(&self, define: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
+        let _ = stop;
+        Err(StoreError::Unsupported { store: define.store.to_string(), feature: define.what.verb() })
     }
 
     /// A scan of rows that nobody else changes until the branch ends. Values that do not fit their column are errors, whatever the

@@ -55,6 +55,8 @@ pub enum What {
     AlterTable {
         /// The table as it is.
         table: Arc<Table>,
+        /// Whether tables that inherit from it are left alone.
+        only: bool,
         /// In their order.
         steps: Vec<Step>,
     },
@@ -96,7 +98,7 @@ impl What {
     pub fn names(&self) -> Vec<&str> {
         let (first, mut names) = match self {
             Self::CreateTable(table) => (&table.id.name, table.constraints.iter().flat_map(NewConstraint::names).collect()),
-            Self::AlterTable { table, steps } => (&table.id.name, steps.iter().flat_map(Step::names).collect()),
+            Self::AlterTable { table, steps, .. } => (&table.id.name, steps.iter().flat_map(Step::names).collect()),
             Self::DropTables { tables, .. } => return tables.iter().map(|table| table.name.as_str()).collect(),
             Self::CreateIndex(index) => (&index.table.id.name, vec![index.name.as_str()]),
             Self::DropIndex { table, name, .. } => (&table.name, vec![name.as_str()]),

@@ -33,6 +33,7 @@ mod purpose;
 pub mod relational;
 pub mod relay;
 pub mod schema;
+mod store_name;
 pub mod truncate;
 pub mod value;
 

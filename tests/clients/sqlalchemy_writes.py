@@ -231,6 +231,45 @@ def row_locks(engine):
     same(contents(engine), [("a", 2)], "contents")
 
 
+def schemas(engine):
+    metadata = sqlalchemy.MetaData()
+    boxes = sqlalchemy.Table(
+        "boxes", metadata,
+        sqlalchemy.Column("id", BigInteger, sqlalchemy.Identity(), primary_key=True),
+        sqlalchemy.Column("name", sqlalchemy.String(40), nullable=False, unique=True),
+        schema="store",
+    )
+    lids = sqlalchemy.Table(
+        "lids", metadata,
+        sqlalchemy.Column("id", BigInteger, sqlalchemy.Identity(), primary_key=True),
+        sqlalchemy.Column("box", BigInteger, ForeignKey(boxes.c.id), index=True),
+        schema="store",
+    )
+    with engine.connect() as connection:
+        # All of it and rows in one transaction, which is taken back.
+        metadata.create_all(connection)
+        key = connection.execute(insert(boxes).values(name="first")).inserted_primary_key.id
+        connection.execute(insert(lids).values(box=key))
+        same(connection.execute(select(func.count()).select_from(lids.join(boxes))).scalar(), 1, "own tables")
+        connection.rollback()
+        schema = engine.get_execution_options()["schema_translate_map"]["store"]
+        same(sqlalchemy.inspect(connection).has_table("boxes", schema=schema), False, "rolled back")
+    metadata.create_all(engine)
+    # What is there is left alone.
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        key = connection.execute(insert(boxes).values(name="kept")).inserted_primary_key.id
+        connection.execute(insert(lids).values(box=key))
+    with engine.connect() as connection:
+        same(connection.execute(select(boxes.c.name)).scalars().all(), ["kept"], "rows")
+    with engine.connect() as connection:
+        metadata.drop_all(connection)
+        connection.rollback()
+        same(connection.execute(select(func.count()).select_from(lids)).scalar(), 1, "not dropped")
+    metadata.drop_all(engine)
+    metadata.drop_all(engine)
+
+
 url = sqlalchemy.URL.create(
     "postgresql+psycopg",
     username=os.environ["TRIBUTARY_USER"],
@@ -241,7 +280,8 @@ url = sqlalchemy.URL.create(
     query={"sslmode": "verify-full", "sslrootcert": os.environ["TRIBUTARY_CA"]},
 )
 server = sqlalchemy.create_engine(url)
-for check in (core, batches, upserts, violations, nested, unit_of_work, failing_batches, upserts_of_constants, row_locks):
+for check in (core, batches, upserts, violations, nested, unit_of_work, failing_batches, upserts_of_constants, row_locks,
+              schemas):
     for store in ("shop", "notes"):
         check(server.execution_options(schema_translate_map={"store": store}))
     print(check.__name__, flush=True)

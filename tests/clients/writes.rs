@@ -29,6 +29,7 @@ async fn python_psycopg_writes() {
         "computed_conflicts",
         "defaults_again",
         "schemas_of_violations",
+        "definitions",
     ];
     python("psycopg_writes.py", &checks).await;
 }
@@ -62,6 +63,7 @@ async fn python_sqlalchemy_writes() {
         "failing_batches",
         "upserts_of_constants",
         "row_locks",
+        "schemas",
     ];
     python("sqlalchemy_writes.py", &checks).await;
 }
@@ -93,6 +95,7 @@ async fn java_pgjdbc_writes() {
         "rollback",
         "savepoints",
         "failing_batches",
+        "definitions",
         "typed_values_rewritten",
         "generated_keys_rewritten",
         "batches_rewritten",
@@ -101,6 +104,7 @@ async fn java_pgjdbc_writes() {
         "rollback_rewritten",
         "savepoints_rewritten",
         "failing_batches_rewritten",
+        "definitions_rewritten",
     ];
     let jar = "/usr/share/java/postgresql.jar";
     assert!(Path::new(jar).exists(), "the JDBC driver is missing; tests/run installs libpostgresql-jdbc-java");

@@ -30,7 +30,7 @@ pub async fn alter_table(
     alter: &AlterTable,
     (relation, place): (&Relation, &Place),
 ) -> Result<Planned, Diagnosis> {
-    if alter.only || alter.location.is_some() || alter.on_cluster.is_some() || alter.table_type.is_some() {
+    if alter.location.is_some() || alter.on_cluster.is_some() || alter.table_type.is_some() {
         return Err(unsupported("this form of ALTER TABLE"));
     }
     let (store, table) = table_of(relation)?;
@@ -40,7 +40,8 @@ pub async fn alter_table(
     }
     let Altering { steps, notices, .. } = altering;
     let has_steps = !steps.is_empty();
-    let define = has_steps.then(|| Define { store: store.clone(), what: What::AlterTable { table: table.clone(), steps } });
+    let what = What::AlterTable { table: table.clone(), only: alter.only, steps };
+    let define = has_steps.then(|| Define { store: store.clone(), what });
     Ok(Planned { define, notices, ..Planned::default() })
 }
 

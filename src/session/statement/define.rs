@@ -22,6 +22,15 @@ pub enum Definition {
 }
 
 impl Definition {
+    /// Whether it is about views, which are kept here.
+    pub fn is_of_views(&self) -> bool {
+        match self {
+            Self::CreateView(_) => true,
+            Self::Drop(dropping) => dropping.kind == Dropped::View,
+            Self::CreateTable(_) | Self::AlterTable(_) | Self::CreateIndex(_) => false,
+        }
+    }
+
     /// The words it begins with, which are its tag.
     pub fn verb(&self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@ use crate::federation::plan::Setting;
 use crate::session::Session;
 use crate::session::output::Execution;
 use crate::session::statement::define::{Definition, Dropped};
-use crate::session::statement::fold;
+use crate::session::statement::{Kind, fold};
 use crate::stores::StoreName;
 use crate::write::access;
 
@@ -24,7 +24,7 @@ pub(super) async fn run(session: &mut Session, text: &str, definition: &Definiti
 
 async fn carry_out(session: &mut Session, text: &str, definition: &Definition) -> Result<(), Diagnosis> {
     let verb = definition.verb();
-    check_transaction(session, verb)?;
+    check_transaction(session, definition)?;
     session.check_repeatable(verb)?;
     match definition {
         Definition::CreateView(asked) => Box::pin(view::create(session, text, asked)).await,
@@ -77,20 +77,39 @@ fn schema_of(setting: &Setting, name: &QualifiedName, is_new: bool) -> Option<St
     of_index.or_else(|| path.first()).map(|schema| schema.name.clone())
 }
 
-/// What is defined is so for all sessions at once, and not undone by a ROLLBACK.
-fn check_transaction(session: &Session, verb: &str) -> Result<(), Diagnosis> {
+/// Views are so for all sessions at once, and not undone by a ROLLBACK.
+fn check_transaction(session: &Session, definition: &Definition) -> Result<(), Diagnosis> {
+    let verb = definition.verb();
     let read_only = match &session.block {
         Some(block) => block.modes.read_only,
         None => session.settings.is_on("default_transaction_read_only"),
     };
     access::check_block(verb, read_only)?;
-    if session.block.is_some() {
-        let message = format!("{verb} cannot run inside a transaction block");
-        return Err(Diagnosis::new(sqlstate::ACTIVE_SQL_TRANSACTION, message)
-            .with_detail("What it defines is seen by all sessions at once, and would not be undone by ROLLBACK.")
-            .with_hint("Run it by itself, outside of BEGIN and COMMIT and in a query of its own."));
+    if session.block.is_some() && definition.is_of_views() {
+        let detail = "The server keeps it: it is seen by all sessions at once, and would not be undone by ROLLBACK.";
+        return Err(not_in_block(verb, detail));
     }
     Ok(())
+}
+
+/// 25001
+pub(super) fn not_in_block(verb: &str, detail: &str) -> Diagnosis {
+    let message = format!("{verb} cannot run inside a transaction block");
+    Diagnosis::new(sqlstate::ACTIVE_SQL_TRANSACTION, message)
+        .with_detail(detail)
+        .with_hint("Run it by itself, outside of BEGIN and COMMIT and in a query of its own.")
+}
+
+/// Whether a statement defines something that its store undoes with its transaction, so that it belongs to that of the statements around it.
+pub(in crate::session) fn joins_transactions(session: &mut Session, kind: &Kind) -> bool {
+    let Kind::Define(definition) = kind else { return false };
+    if definition.is_of_views() {
+        return false;
+    }
+    let setting = session.setting();
+    let (_, store) = object_of(&setting, definition);
+    let connector = store.and_then(|store| setting.snapshot.connectors.get(&store));
+    connector.is_some_and(|connector| connector.defines_in_transactions())
 }
 
 /// 42501 for a role that only reads.

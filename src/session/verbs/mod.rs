@@ -36,6 +36,7 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ranges::Reading;
 use crate::pgtype::PgType;
 
+pub(super) use define::joins_transactions;
 pub(super) use select::relay;
 pub(super) use set::check_role;
 pub(super) use write::is_one as is_write;

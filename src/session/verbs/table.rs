@@ -1,10 +1,11 @@
 //! `CREATE`, `ALTER` and `DROP` of the tables and indexes of a store: the store does it by itself, and the catalog is read anew at once.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::{AlterTable, CreateIndex, CreateTable, ObjectName};
+use datafusion::sql::sqlparser::ast::{AlterTable, CreateIndex, CreateTable, ObjectName, visit_relations};
 
-use super::define::{check_role, place_of, qualified};
+use super::define::{check_role, not_in_block, place_of, qualified};
 use super::view::{drop_with, views_below};
 use crate::catalog::{Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
@@ -12,8 +13,10 @@ use crate::federation::define::{self, Place, Planned};
 use crate::federation::plan::Setting;
 use crate::session::Session;
 use crate::session::output::Guard;
+use crate::session::statement::Kind;
 use crate::session::statement::define::{Definition, Dropped, Dropping};
-use crate::stores::define::Define;
+use crate::stores::define::{Define, What};
+use crate::stores::schema::TableId;
 use crate::stores::{Connector, StoreName};
 use crate::write::access;
 
@@ -48,7 +51,7 @@ async fn create(session: &mut Session, setting: &Setting, asked: &CreateTable) -
     let planned = session.guard.clone().run(define::create_table(&engine, setting, asked, &place)).await??;
     let wanted = planned.wanted.clone();
     carry_out(session, setting, planned).await?;
-    let snapshot = session.shared.catalog.snapshot();
+    let snapshot = session.snapshot();
     let made = snapshot.schemas.get(&place.schema).and_then(|schema| schema.relations.get(&place.name));
     let Some(RelationBody::Stored { table, .. }) = made.map(|relation| &relation.body) else { return Ok(()) };
     for (name, pg_type) in wanted {
@@ -94,13 +97,49 @@ async fn carry_out(session: &mut Session, setting: &Setting, planned: Planned) -
     let Some(define) = &planned.define else { return Ok(()) };
     let (guard, store) = (session.guard.clone(), &define.store);
     let connector = Arc::clone(accepting(setting, define)?);
+    if session.block.is_some() {
+        if !connector.defines_in_transactions() {
+            return Err(not_in_block(define.what.verb(), &format!("Store \"{store}\" commits it by itself.")));
+        }
+        check_unused(session, setting, define)?;
+        return Box::pin(session.define_in_block(setting, define)).await;
+    }
     let outcome = send(&guard, connector.as_ref(), define).await;
     session.note_alone(store, &outcome);
     // Also after a failure: some stores undo nothing of what they did before it, and the outcome of a lost statement is not known.
-    if let Err(error) = session.shared.catalog.refresh(store).await {
-        session.warn("01000", &format!("the tables of store \"{store}\" could not be read again: {}", error.message));
-    }
+    session.read_anew(store).await;
     outcome
+}
+
+/// No table is changed that a cursor of the session is open on. It may be read over a connection of its own, which the change would wait for.
+fn check_unused(session: &Session, setting: &Setting, define: &Define) -> Result<(), Diagnosis> {
+    let changed: Vec<&TableId> = match &define.what {
+        What::AlterTable { table, .. } => vec![&table.id],
+        What::DropTables { tables, .. } => tables.iter().collect(),
+        What::DropIndex { table, .. } => vec![table],
+        What::CreateTable(_) | What::CreateIndex(_) => return Ok(()),
+    };
+    let is_changed = |relation: &Relation| match &relation.body {
+        RelationBody::Stored { store, table } => *store == define.store && changed.contains(&&table.id),
+        // Whatever it reads.
+        RelationBody::View { .. } => true,
+        RelationBody::Rows(_) => false,
+    };
+    let mut look = |name: &ObjectName| {
+        let found = qualified(name).and_then(|name| setting.snapshot.resolve(&name, &setting.path));
+        if found.is_ok_and(|relation| is_changed(&relation)) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let mut queries = session.names.reading().filter_map(|statement| match &statement.parsed.as_ref()?.kind {
+        Kind::Query(query) => Some(query),
+        _ => None,
+    });
+    if queries.any(|query| visit_relations(&**query, &mut look).is_break()) {
+        let name = changed.first().map_or("", |table| table.name.as_str());
+        let message =
+            format!("cannot {} \"{name}\" because it is being used by active queries in this session", define.what.verb());
+        return Err(Diagnosis::new(sqlstate::OBJECT_IN_USE, message));
+    }
+    Ok(())
 }
 
 /// The connector of a store that does what it would be told. Nothing is sent.
@@ -206,6 +245,10 @@ async fn drop_tables(session: &mut Session, setting: &Setting, asked: &Dropping)
         accepting(setting, define)?;
     }
     let gone = views_below(session, setting, (&relations, asked.cascades))?;
+    if session.block.is_some() && !gone.is_empty() {
+        let detail = "The views that would go with it are kept by the server, which would not make them again after ROLLBACK.";
+        return Err(not_in_block("DROP TABLE ... CASCADE", detail).with_hint("Drop the views before."));
+    }
     carry_out(session, setting, planned).await?;
     let catalog = Arc::clone(&session.shared.catalog);
     drop_with(&catalog, &gone).await

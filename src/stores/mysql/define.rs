@@ -131,7 +131,7 @@ pub(super) fn statements(shared: &Shared, asked: &Define) -> Result<Vec<String>,
     }
     let new: Vec<&NewColumn> = match &asked.what {
         What::CreateTable(table) => table.columns.iter().collect(),
-        What::AlterTable { table, steps } => {
+        What::AlterTable { table, steps, .. } => {
             steps.iter().try_for_each(|step| check_step(table, step))?;
             steps.iter().filter_map(|step| if let Step::AddColumn(column) = step { Some(column) } else { None }).collect()
         }

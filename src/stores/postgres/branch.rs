@@ -31,20 +31,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::commit::{BranchId, MarkId, Part, Verdict, Vote};
 use super::super::connector::{BatchStream, Branch, Purpose, Scan, ScanLimits, Serial, StoreName, WriteIsolation};
+use super::super::define::Define;
+use super::super::document::Learning;
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
 use super::super::lock::{LockWait, RowLock, SortKey};
 use super::super::position::Position;
+use super::super::relational::documents::TableOptions;
 use super::super::relational::literal;
-use super::super::schema::Table;
+use super::super::schema::{StoreSchema, Table};
 use super::super::truncate::Truncate;
+use super::define;
 use super::error;
 use super::job::Job;
 use super::lookup::{Batch, Lookup};
 use super::own;
 use super::pool::{Lease, Pools, State};
 use super::scan;
+use super::schema;
 use super::settings::Settings;
 use super::write::{self, Transaction};
 use crate::error::sqlstate;
@@ -308,6 +313,15 @@ impl View {
         self.writing.get().ok_or_else(|| self.unsupported("prepared transactions without writes"))
     }
 
+    /// What the database holds for the transaction that writes.
+    ///
+    /// # Errors
+    /// What the server answered, with which the transaction has failed.
+    pub(super) async fn discover(&self, documents: &TableOptions, learning: &mut Learning) -> Result<StoreSchema, StoreError> {
+        let transaction = self.writing().await?;
+        Box::pin(schema::discover_in(&self.inner.name, transaction, documents, learning)).await
+    }
+
     async fn end(&self, word: &str) -> Result<(), StoreError> {
         let ViewKind::Snapshot { leader, .. } = &self.kind else { return Ok(()) };
         let Some(mut leader) = leader.lock().await.take() else { return Err(self.ended()) };
@@ -372,6 +386,11 @@ impl Branch for View {
     async fn truncate(&self, truncate: &Truncate, stop: &CancellationToken) -> Result<(), StoreError> {
         let transaction = Box::pin(self.locking()).await?;
         Box::pin(transaction.truncate(truncate, stop)).await
+    }
+
+    async fn define(&self, asked: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
+        let transaction = self.writing().await?;
+        Box::pin(define::run_in(&self.inner, transaction, asked, stop)).await
     }
 
     async fn scan_for_update(&self, table: &Arc<Table>, scan: &Scan, limits: ScanLimits) -> Result<BatchStream, StoreError> {

@@ -10,7 +10,7 @@ use super::super::fragment::Refusal;
 use super::super::relational::Dialect;
 use super::super::relational::define::{self, Speech};
 use super::branch::Inner;
-use super::write;
+use super::write::{self, Transaction};
 use crate::error::sqlstate;
 use crate::pgtype::PgType;
 
@@ -71,18 +71,38 @@ pub(super) fn statements(asked: &Define) -> Result<Vec<String>, Refusal> {
 /// # Errors
 /// As [`super::super::connector::Connector::define`].
 pub(super) async fn run(inner: &Arc<Inner>, asked: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
-    let refused = |refusal: Refusal| StoreError::remote(inner.name.as_str(), sqlstate::FEATURE_NOT_SUPPORTED, refusal.to_string());
-    for text in statements(asked).map_err(refused)? {
+    for text in texts(inner, asked)? {
         write::define(inner, asked, &text, stop).await?;
     }
     Ok(())
 }
 
+/// Runs one inside of a transaction.
+///
+/// # Errors
+/// As [`super::super::connector::Branch::define`].
+pub(super) async fn run_in(
+    inner: &Inner,
+    transaction: &Transaction,
+    asked: &Define,
+    stop: &CancellationToken,
+) -> Result<(), StoreError> {
+    for text in texts(inner, asked)? {
+        transaction.define(asked, &text, stop).await?;
+    }
+    Ok(())
+}
+
+fn texts(inner: &Inner, asked: &Define) -> Result<Vec<String>, StoreError> {
+    let refused = |refusal: Refusal| StoreError::remote(inner.name.as_str(), sqlstate::FEATURE_NOT_SUPPORTED, refusal.to_string());
+    statements(asked).map_err(refused)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::connector::StoreName;
-    use super::super::super::define::{NewColumn, NewConstraint, NewTable, Rule, What};
-    use super::super::super::schema::TableId;
+    use super::super::super::define::{NewColumn, NewConstraint, NewTable, Rule, Step, What};
+    use super::super::super::schema::{Table, TableId};
     use super::*;
 
     #[test]
@@ -111,6 +131,17 @@ mod tests {
               \"v\" character varying(5) DEFAULT 'it''s'::character varying, \"at\" timestamp with time zone DEFAULT CURRENT_TIMESTAMP, \
               PRIMARY KEY (\"id\"))"]
         );
+    }
+
+    #[test]
+    fn a_table_alone_is_altered_alone() {
+        let altered = |only| {
+            let (table, steps) = (Arc::new(Table::plain("public", "t", Vec::new())), vec![Step::Rename("u".to_owned())]);
+            let what = What::AlterTable { table, only, steps };
+            statements(&Define { store: StoreName::new("shop"), what }).unwrap()
+        };
+        assert_eq!(altered(true), ["ALTER TABLE ONLY \"public\".\"t\" RENAME TO \"u\""]);
+        assert_eq!(altered(false), ["ALTER TABLE \"public\".\"t\" RENAME TO \"u\""]);
     }
 
     #[test]

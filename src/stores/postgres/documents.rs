@@ -23,13 +23,13 @@ const SAMPLE_TIME: Duration = Duration::from_secs(10);
 /// PostgreSQL's JSON operators find the last of several fields with one name, which `jsonb` alone keeps.
 pub(super) const REPEATED: Repeated = Repeated::Last;
 
-/// Expands every declared document of `schema`.
+/// Expands every declared document of `schema`, by what is known of it already where there is nothing to sample with.
 ///
 /// # Errors
 /// The store cannot be reached; what it answers about one table is a refusal.
 pub(super) async fn expand(
     schema: &mut StoreSchema,
-    control: &Pool,
+    control: Option<&Pool>,
     options: &TableOptions,
     learning: &mut Learning,
 ) -> Result<(), StoreError> {
@@ -47,7 +47,7 @@ pub(super) async fn expand(
 async fn expand_one(
     table: &mut Table,
     declared: Declared<'_>,
-    control: &Pool,
+    control: Option<&Pool>,
     learning: &mut Learning,
 ) -> Result<Findings, StoreError> {
     let place = match place(table, declared) {
@@ -80,11 +80,9 @@ fn mark(table: &mut Table, from: &Column) {
 }
 
 /// Looks at rows of both ends where a primary key makes that cheap, because old and new documents differ more than neighbours.
-async fn sample(table: &Table, column: &str, size: usize, control: &Pool) -> Result<Sampler, StoreError> {
+async fn sample(table: &Table, column: &str, size: usize, control: Option<&Pool>) -> Result<Sampler, StoreError> {
     let mut sampler = Sampler::new(REPEATED);
-    if size == 0 {
-        return Ok(sampler);
-    }
+    let Some(control) = control.filter(|_| size > 0) else { return Ok(sampler) };
     let (name, column) = (Dialect::Postgres.table(&table.id), Dialect::Postgres.quote(column));
     let rows = format!("SELECT {column}::pg_catalog.text FROM {name} WHERE {column} IS NOT NULL");
     let statements = match newest_first(table) {

@@ -41,6 +41,7 @@ mod statistics;
 mod types;
 mod write;
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,6 +129,13 @@ impl fmt::Debug for Connector {
     }
 }
 
+impl Connector {
+    /// Types of extensions that are sent as text have operators of their own.
+    fn collate(&self, schema: &mut StoreSchema) {
+        self.inner.settings.collation.apply(schema, |_, column| types::Form::of(&column.field) == types::Form::Binary);
+    }
+}
+
 #[async_trait]
 impl connector::Connector for Connector {
     fn name(&self) -> &StoreName {
@@ -154,8 +162,7 @@ impl connector::Connector for Connector {
         let mut learning = Learning { earlier: self.memory.known(), now: Known::new() };
         let control = &self.inner.pools.control;
         let mut schema = Box::pin(schema::discover(&self.inner.name, control, &self.documents, &mut learning)).await?;
-        // Types of extensions that are sent as text have operators of their own.
-        self.inner.settings.collation.apply(&mut schema, |_, column| types::Form::of(&column.field) == types::Form::Binary);
+        self.collate(&mut schema);
         self.memory.replace(learning.now);
         Ok(schema)
     }
@@ -216,6 +223,23 @@ impl connector::Connector for Connector {
     async fn define(&self, asked: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
         self.inner.pools.start();
         Box::pin(define::run(&self.inner, asked, stop)).await
+    }
+
+    fn defines_in_transactions(&self) -> bool {
+        true
+    }
+
+    async fn discover_in(&self, branch: &Arc<dyn Branch>) -> Result<StoreSchema, StoreError> {
+        let branch: &dyn Branch = &**branch;
+        let Some(view) = (branch as &dyn Any).downcast_ref::<branch::View>() else {
+            let reason = "The transaction has ended.".to_owned();
+            return Err(StoreError::ConnectionLost { store: self.inner.name.to_string(), reason });
+        };
+        // Nothing of it is kept: nobody knows yet whether the tables will be there.
+        let mut learning = Learning { earlier: self.memory.known(), now: Known::new() };
+        let mut schema = Box::pin(view.discover(&self.documents, &mut learning)).await?;
+        self.collate(&mut schema);
+        Ok(schema)
     }
 
     fn sorts_locked(&self, table: &Table, key: &SortKey) -> bool {

@@ -14,16 +14,18 @@
 //! a request to cancel that arrives before the statement has begun does nothing, and one that waits for a lock would wait on.
 //! Deliberately absent: sqlx's own pool, which would hand out a connection in the middle of a COPY.
 
+mod caretaker;
+
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::stream::FuturesUnordered;
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Either, Row};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use self::caretaker::care;
 use super::super::connector::{PoolUse, StoreName};
 use super::super::error::StoreError;
 use super::error;
@@ -110,51 +112,6 @@ impl Pools {
     }
 }
 
-/// Takes connections back whose state has to be settled first, and closes idle ones.
-async fn care(mut returns: mpsc::Receiver<Lease>, pools: [Pool; 3]) {
-    let [control, ..] = &pools;
-    let idle_limit = control.0.settings.pool_idle.max(Duration::from_secs(1));
-    let mut sweep = tokio::time::interval(idle_limit);
-    // Side by side, so that one request that hangs does not keep the slots of all others.
-    let mut settling = FuturesUnordered::new();
-    loop {
-        // All branches are cancel-safe: `recv` loses no message, `next` no future and `tick` no tick.
-        tokio::select! {
-            lease = returns.recv(), if settling.len() < RETURNS_MAX => match lease {
-                // A server that hangs must not keep a slot for ever; a lease dropped at the limit is closed.
-                Some(lease) => {
-                    settling.push(tokio::time::timeout(control.0.settings.connect_timeout, Box::pin(settle(lease, control))));
-                }
-                None => return,
-            },
-            Some(_) = settling.next(), if !settling.is_empty() => {}
-            _ = sweep.tick() => pools.iter().for_each(Pool::close_idle),
-        }
-    }
-}
-
-async fn settle(mut lease: Lease, control: &Pool) {
-    let state = std::mem::replace(&mut lease.state, State::Broken);
-    match state {
-        State::Ready | State::Broken => {}
-        State::Transaction => {
-            if lease.query("ROLLBACK").await.is_ok() {
-                lease.state = State::Ready;
-            }
-        }
-        State::Running => {
-            let end = format!("SELECT pg_catalog.pg_terminate_backend({})", lease.process_id());
-            let outcome = match control.acquire().await {
-                Ok(mut other) => other.query(&end).await.map(|_| ()),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = outcome {
-                tracing::debug!(store = %control.0.store, error = %error, "the session of a dropped scan could not be ended");
-            }
-        }
-    }
-}
-
 /// A bounded set of connections.
 #[derive(Clone)]
 pub(super) struct Pool(Arc<Shared>);
@@ -185,6 +142,8 @@ struct Open {
     connection: PgConnection,
     process_id: i32,
     server_version: String,
+    /// Whether it is closed when nobody uses it.
+    is_retired: bool,
 }
 
 impl Pool {
@@ -407,7 +366,7 @@ impl Pool {
             // A server that does not know the setting prepares nothing.
             let prepared_max = prepared_max.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
             shared.prepared_max.store(prepared_max, Ordering::Relaxed);
-            Ok(Open { connection, process_id, server_version })
+            Ok(Open { connection, process_id, server_version, is_retired: false })
         };
         match tokio::time::timeout(limit, work).await {
             Ok(outcome) => outcome,
@@ -520,6 +479,11 @@ impl Lease {
         Self { pool, open: Some(open), permit, state: self.state, reused: self.reused, rested: self.rested }
     }
 
+    /// Nobody gets the connection afterwards: it may keep statements over tables that were there in its transaction alone.
+    pub(super) fn retire(&mut self) {
+        self.open.iter_mut().for_each(|open| open.is_retired = true);
+    }
+
     /// Says what state the connection is in now that its answers have been read to the end.
     pub(super) fn settle(&mut self, state: State) {
         self.state = state;
@@ -576,7 +540,7 @@ impl Drop for Lease {
                 let pool = &self.pool.0;
                 let mut idle = lock(&pool.idle);
                 // One whose slot another has taken over is kept only where a free slot has no connection yet.
-                let has_room = self.permit.is_some() || idle.len() < pool.permits.available_permits();
+                let has_room = !open.is_retired && (self.permit.is_some() || idle.len() < pool.permits.available_permits());
                 if has_room && !pool.permits.is_closed() {
                     idle.push(Idle { open, since: Instant::now() });
                 }

@@ -61,8 +61,17 @@ impl Query {
 
 /// All queries in one snapshot.
 pub(super) fn discovery() -> String {
+    format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {}; COMMIT", all())
+}
+
+/// All queries inside of a transaction, with the same places.
+pub(super) fn discovery_inside() -> String {
+    format!("SELECT; {}", all())
+}
+
+fn all() -> String {
     let queries: Vec<String> = ALL.iter().map(|query| query.sql()).collect();
-    format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {}; COMMIT", queries.join("; "))
+    queries.join("; ")
 }
 
 /// Which relations `c` in namespaces `n` are looked at. Names that start with `pg_` are the system's.

@@ -25,6 +25,7 @@ use super::pool::Pool;
 use super::queries::{self, Query};
 use super::statistics::{self, RawStatistics};
 use super::types::{self, Form, NativeType};
+use super::write::Transaction;
 use crate::pgtype::{PgField, PgType};
 
 /// Domains over domains over arrays of domains …: deeper than this is taken as it is.
@@ -49,7 +50,25 @@ pub(super) async fn discover(
     let mut schema = assemble(&answers).map_err(unreadable)?;
     schema.server_version = lease.server_version();
     drop(lease);
-    super::documents::expand(&mut schema, control, documents, learning).await?;
+    super::documents::expand(&mut schema, Some(control), documents, learning).await?;
+    Ok(schema)
+}
+
+/// Reads the whole database as a transaction sees it. Nothing is sampled of documents: another connection may not see them, or wait for the
+/// transaction.
+///
+/// # Errors
+/// What the server answered, with which the transaction has failed.
+pub(super) async fn discover_in(
+    store: &StoreName,
+    transaction: &Transaction,
+    documents: &TableOptions,
+    learning: &mut Learning,
+) -> Result<StoreSchema, StoreError> {
+    let (answers, version) = transaction.answers(&queries::discovery_inside()).await?;
+    let mut schema = assemble(&answers).map_err(|problem| error::running(store, &problem))?;
+    schema.server_version = version;
+    super::documents::expand(&mut schema, None, documents, learning).await?;
     Ok(schema)
 }
 

@@ -4,6 +4,7 @@
 //! Branch ── Command ──→ thread: BEGIN, first read fixes the snapshot; BEGIN IMMEDIATE for what writes
 //!                       for each scan whose channel has room: step rows → one batch → channel of 1 → BatchStream
 //!                       Edit → read open scans to their end, then the edit in a savepoint of its own
+//!                       Define → the same of its statements; Describe → what the file holds then
 //!                       Attach → another file takes part: what it is asked comes as the same commands, under its name here
 //!                       all handles gone, or End → finalise statements, COMMIT or ROLLBACK, connection back to its pool
 //! ```
@@ -19,6 +20,7 @@
 //! applies to the running statement alone (`sqlite3_interrupt` would stop the other scans of the branch as well).
 
 mod beside;
+mod definition;
 mod neighbours;
 mod worker;
 
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::commit::{MarkId, Part};
 use super::super::connector::{self, BatchStream, Purpose, Scan, ScanLimits, Serial, StoreName};
+use super::super::define::Define;
 use super::super::edit::{Edit, Edited};
 use super::super::error::StoreError;
 use super::super::fragment::{Fragment, Tables};
@@ -50,6 +53,7 @@ use super::layout::Layout;
 use super::pool::Pool;
 use super::write::reads_nulls;
 use beside::Together;
+use definition::{Defining, Describing};
 use neighbours::{Group, Joining};
 use worker::{Waits, Worker};
 
@@ -131,6 +135,10 @@ enum Mark {
 enum Command {
     Scan(Box<Request>),
     Edit(Box<Order>),
+    /// Define tables or indexes.
+    Define(Box<Defining>),
+    /// Tell what the file holds, for the transaction.
+    Describe(Box<Describing>),
     Mark {
         mark: Mark,
         id: u32,
@@ -345,6 +353,10 @@ impl connector::Branch for Branch {
         let (pool, stop) = (Arc::clone(&self.pool), stop.clone());
         self.send(Command::Edit(Box::new(Order { pool, edit, stop, done }))).await?;
         answer.await.unwrap_or_else(|_gone| Err(self.unanswered(is_once)))
+    }
+
+    async fn define(&self, define: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
+        self.define_inside(define, stop).await
     }
 
     /// The files of a transaction are locked on one connection.

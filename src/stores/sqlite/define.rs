@@ -108,7 +108,7 @@ impl Speech for Sqlite {
 /// # Errors
 /// What the store has not.
 pub(super) fn statements(asked: &Define) -> Result<Vec<String>, Refusal> {
-    if let What::AlterTable { table, steps } = &asked.what {
+    if let What::AlterTable { table, steps, .. } = &asked.what {
         steps.iter().try_for_each(|step| check_step(table, step))?;
     }
     define::statements(asked, &Sqlite)

@@ -30,6 +30,7 @@ mod schema;
 mod types;
 mod write;
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -167,6 +168,12 @@ impl Connector {
     fn lockable(&self) -> Option<String> {
         self.lockable.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Views show none, and the order of texts in UTF-16 is no rule that anybody wrote.
+    fn collate(&self, schema: &mut StoreSchema) {
+        let has_own = |column: &Column| matches!(&column.collation, Collation::Loose(name) if name != types::OF_A_VIEW);
+        self.collation.apply(schema, |_, column| has_own(column));
+    }
 }
 
 #[async_trait]
@@ -200,9 +207,7 @@ impl connector::Connector for Connector {
             found.map(|schema| (schema, learning.now))
         };
         let (mut schema, known) = OwnedTask::spawn_blocking(work).join().await.unwrap_or_else(|| Err(lost(&self.pool)))?;
-        // Views show none, and the order of texts in UTF-16 is no rule that anybody wrote.
-        let has_own = |column: &Column| matches!(&column.collation, Collation::Loose(name) if name != types::OF_A_VIEW);
-        self.collation.apply(&mut schema, |_, column| has_own(column));
+        self.collate(&mut schema);
         self.memory.replace(known);
         let lockable = schema.tables.iter().find(|table| write::is_stored(table)).map(|table| table.id.name.clone());
         *self.lockable.lock().unwrap_or_else(PoisonError::into_inner) = lockable;
@@ -269,6 +274,23 @@ impl connector::Connector for Connector {
 
     async fn define(&self, asked: &Define, stop: &CancellationToken) -> Result<(), StoreError> {
         define::run(&self.pool, asked, stop).await
+    }
+
+    fn defines_in_transactions(&self) -> bool {
+        true
+    }
+
+    async fn discover_in(&self, branch: &Arc<dyn connector::Branch>) -> Result<StoreSchema, StoreError> {
+        let branch: &dyn connector::Branch = &**branch;
+        let Some(branch) = (branch as &dyn Any).downcast_ref::<branch::Branch>() else {
+            let reason = "The transaction has ended.".to_owned();
+            return Err(StoreError::ConnectionLost { store: self.pool.store().to_string(), reason });
+        };
+        // Nothing of it is kept: nobody knows yet whether the tables will be there.
+        let learning = Learning { earlier: self.memory.known(), now: Known::new() };
+        let mut schema = branch.discover(&self.tables, learning).await?;
+        self.collate(&mut schema);
+        Ok(schema)
     }
 
     fn describe_edit(&self, edit: &Edit) -> String {

@@ -106,15 +106,24 @@ async fn mistakes(session: &Session) {
     session.answer("DROP TABLE shop.far").await;
 }
 
-/// Definitions inside of transactions, and by roles that only read.
-async fn refusals(session: &Session) {
+/// Definitions inside of transactions, of a store that commits each by itself.
+async fn each_by_itself(session: &Session) {
     session.answer("BEGIN").await;
-    assert_eq!(session.rows("CREATE TABLE shop.t (a int)").await.unwrap_err().code, "25001");
+    let failure = session.rows("CREATE TABLE shop.t (a int)").await.unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.detail.as_str()), ("25001", "Store \"shop\" commits it by itself."));
+    session.answer("ROLLBACK").await;
+    assert_eq!(session.failure("SELECT 1; CREATE TABLE shop.t (a int)").await.code, "25001");
+    codes(session, &[("SELECT * FROM shop.t", "42P01")]).await;
+}
+
+/// Definitions under keys, and in transactions that only read.
+async fn refusals(session: &Session) {
+    session.answer("BEGIN READ ONLY").await;
+    assert_eq!(session.rows("CREATE TABLE shop.t (a int)").await.unwrap_err().code, "25006");
     session.answer("ROLLBACK").await;
     session.answer("SET tributary.idempotency_key = 'once'").await;
     codes(session, &[("CREATE TABLE shop.t (a int)", "0A000")]).await;
     session.answer("RESET tributary.idempotency_key").await;
-    assert_eq!(session.failure("SELECT 1; CREATE TABLE shop.t (a int)").await.code, "25001");
     session.answer("SET default_transaction_read_only = on").await;
     codes(session, &[("CREATE TABLE shop.t (a int)", "25006")]).await;
     session.answer("SET default_transaction_read_only = off").await;
@@ -136,7 +145,8 @@ async fn sqlite_gets_tables_at_once() {
             ("ALTER TABLE shop.first ALTER COLUMN n TYPE int", "0A000"),
             ("ALTER TABLE shop.first ADD CONSTRAINT c CHECK (n > 0)", "0A000"),
             ("ALTER TABLE shop.first DROP COLUMN n", "0A000"),
-            ("CREATE TABLE shop.t (a int); SELECT nothing", "25001"),
+            ("CREATE TABLE shop.t (a int); SELECT nothing", "42703"),
+            ("SELECT * FROM shop.t", "42P01"),
         ],
     )
     .await;
@@ -256,6 +266,7 @@ async fn mariadb_gets_tables_at_once() {
     let (session, other) = (proxy::connect(&server, OWNER).await, proxy::connect(&server, GUEST).await);
     define_and_use(&session, &other).await;
     refusals(&session).await;
+    each_by_itself(&session).await;
     mistakes(&session).await;
     codes(
         &session,
@@ -298,6 +309,10 @@ async fn mongodb_gets_collections_that_are_held_to_their_columns() {
         ],
     )
     .await;
+    session.answer("BEGIN").await;
+    let failure = session.rows("CREATE TABLE shop.more (_id bigint PRIMARY KEY)").await.unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.detail.as_str()), ("25001", "Store \"shop\" commits it by itself."));
+    session.answer("ROLLBACK").await;
     session.answer("CREATE INDEX by_worth ON shop.notes (worth DESC)").await;
     session.answer("DROP INDEX shop.by_worth").await;
     session.answer("DROP TABLE shop.notes").await;

@@ -45,9 +45,7 @@ struct Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        if self.is_declared {
-            self.transaction.leave_cursor(self.place);
-        }
+        self.transaction.leave_cursor(self.place, self.is_declared);
     }
 }
 

@@ -5,6 +5,7 @@
 //!     copy_in        the COPY that long insertions are in a transaction, once the table is known to hold still
 //!     once           a statement that the server commits by itself; a transaction around one that gives rows back
 //!     transaction    BEGIN … COMMIT on one connection, with savepoints; scans in it are cursors
+//!     definition     CREATE, ALTER and DROP inside of the transaction, and what it sees of the database afterwards
 //!     prepared       PREPARE TRANSACTION in the place of COMMIT, and what comes of it
 //! ```
 //!
@@ -15,6 +16,7 @@
 mod copy_in;
 mod copy_rows;
 mod cursor;
+mod definition;
 mod once;
 mod prepared;
 mod run;

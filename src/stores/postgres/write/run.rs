@@ -187,7 +187,7 @@ pub(super) async fn drain(inner: &Inner, lease: &mut Lease) -> Result<bool, Stor
 }
 
 /// Drops the statements that a connection keeps: one of them was made for a table that has changed.
-async fn forget_statements(inner: &Inner, lease: &mut Lease, after: State) {
+pub(super) async fn forget_statements(inner: &Inner, lease: &mut Lease, after: State) {
     let Ok(connection) = lease.connection() else { return };
     let forgotten = tokio::time::timeout(inner.settings.connect_timeout, connection.clear_cached_statements()).await;
     lease.settle(if matches!(forgotten, Ok(Ok(()))) { after } else { State::Broken });

@@ -9,12 +9,13 @@
 //! it is done, and the connection is nobody's while it commits. `COMMIT` never ends a transaction that has failed, which the server would
 //! roll back without an error: a `SELECT` before it fails then.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use futures::TryStreamExt;
-use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
@@ -44,11 +45,13 @@ const ANSWER: &str = "the answer to a statement of a transaction that writes";
 
 /// An open transaction. Dropping it rolls it back.
 pub(in super::super) struct Transaction {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     pub(super) line: Mutex<Line>,
     /// The process that serves the connection.
     process_id: i32,
     pub(super) has_written: AtomicBool,
+    /// Whether a definition was sent, undone or not.
+    pub(super) has_defined: AtomicBool,
     left: std::sync::Mutex<Left>,
     cursors: AtomicU64,
     /// How long the server has been told to wait for locks, in milliseconds; 0 where it does as its settings say.
@@ -78,6 +81,8 @@ impl Line {
 /// Cursors that nobody reads any more.
 #[derive(Default)]
 struct Left {
+    /// Those that somebody may still read.
+    live: BTreeSet<u64>,
     numbers: Vec<u64>,
     /// How often the transaction has gone back: cursors of before may have gone with what was undone.
     turns: u64,
@@ -120,6 +125,7 @@ impl Transaction {
             process_id: lease.process_id(),
             line: Mutex::new(Line::of(Some(lease))),
             has_written: AtomicBool::new(false),
+            has_defined: AtomicBool::new(false),
             left: std::sync::Mutex::new(Left::default()),
             cursors: AtomicU64::new(0),
             lock_wait: AtomicU64::new(0),
@@ -160,7 +166,7 @@ impl Transaction {
         }
     }
 
-    async fn send(&self, line: &mut Line, statement: &Statement, stop: &CancellationToken) -> Result<Edited, StoreError> {
+    pub(super) async fn send(&self, line: &mut Line, statement: &Statement, stop: &CancellationToken) -> Result<Edited, StoreError> {
         self.has_written.store(true, Ordering::Release);
         line.has_failed = true;
         let lease = line.lease.as_mut().ok_or_else(|| self.ended())?;
@@ -227,7 +233,8 @@ impl Transaction {
             let had_written = line.savepoints.last().is_none_or(|(_, had_written)| *had_written);
             self.has_written.store(had_written, Ordering::Release);
         }
-        Ok(())
+        // Tables may be as they were before.
+        self.forget_statements(&mut line).await
     }
 
     /// Forgets a savepoint and those after it.
@@ -392,16 +399,53 @@ impl Transaction {
 
     /// A number for a cursor, and how often the transaction has gone back so far.
     pub(super) fn open_cursor(&self) -> (u64, u64) {
-        let turns = self.left.lock().unwrap_or_else(PoisonError::into_inner).turns;
-        (self.cursors.fetch_add(1, Ordering::Relaxed), turns)
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.cursors.fetch_add(1, Ordering::Relaxed);
+        left.live.insert(number);
+        (number, left.turns)
     }
 
-    /// Nobody reads this cursor any more. One of before the transaction went back may be gone, and stays to the end where it is not.
-    pub(super) fn leave_cursor(&self, (number, turns): (u64, u64)) {
+    /// Nobody reads this cursor any more. One of before the transaction went back may be gone, and stays where it is not until something
+    /// is defined.
+    pub(super) fn leave_cursor(&self, (number, turns): (u64, u64), is_declared: bool) {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        if left.turns == turns {
+        left.live.remove(&number);
+        if is_declared && left.turns == turns {
             left.numbers.push(number);
         }
+    }
+
+    /// Closes every cursor that nobody reads any more: the server changes no table that one is open on.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub(super) async fn close_left(&self, line: &mut Line) -> Result<(), StoreError> {
+        let mut open: Vec<String> = Vec::new();
+        let mut take = |row: &PgRow| -> Result<(), StoreError> {
+            open.push(row.try_get(0).map_err(|problem| error::running(&self.inner.name, &problem))?);
+            Ok(())
+        };
+        self.rows(line, "SELECT name FROM pg_catalog.pg_cursors", None, &mut take).await?;
+        let closed: Vec<String> = {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            left.numbers.clear();
+            let number = |name: &str| name.strip_prefix('c').and_then(|digits| digits.parse::<u64>().ok());
+            let is_left = |name: &&String| number(name.as_str()).is_some_and(|number| !left.live.contains(&number));
+            open.iter().filter(is_left).map(|name| format!("CLOSE {name}")).collect()
+        };
+        if closed.is_empty() { Ok(()) } else { self.say(line, &closed.join("; ")).await }
+    }
+
+    /// The rows of statements of our own, those of each apart, and the version of the server.
+    ///
+    /// # Errors
+    /// What the server answered, with which the transaction has failed.
+    pub(in super::super) async fn answers(&self, sql: &str) -> Result<(Vec<Vec<PgRow>>, String), StoreError> {
+        let mut line = self.ready().await?;
+        let lease = line.lease.as_mut().ok_or_else(|| self.ended())?;
+        let (answers, version) = (Box::pin(lease.batch(sql)).await, lease.server_version());
+        line.has_failed |= answers.is_err();
+        answers.map(|answers| (answers, version))
     }
 
     pub(super) fn ended(&self) -> StoreError {

@@ -10,9 +10,11 @@ use super::{Speech, behind, column_of, constraint_of};
 ///
 /// # Errors
 /// What the store has not.
-pub(super) fn statements(table: &Table, steps: &[Step], speech: &impl Speech) -> Result<Vec<String>, Refusal> {
+pub(super) fn statements((table, only): (&Table, bool), steps: &[Step], speech: &impl Speech) -> Result<Vec<String>, Refusal> {
     let dialect = speech.dialect();
-    let head = format!("ALTER TABLE {} ", dialect.table(&table.id));
+    // Tables of other stores have no others that inherit from them.
+    let only = if only && dialect == Dialect::Postgres { "ONLY " } else { "" };
+    let head = format!("ALTER TABLE {only}{} ", dialect.table(&table.id));
     let written: Vec<String> = steps.iter().map(|step| write(table, step, speech)).collect::<Result<_, _>>()?;
     Ok(match dialect {
         Dialect::Postgres | Dialect::MySql => vec![format!("{head}{}", written.join(", "))],

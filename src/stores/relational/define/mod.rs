@@ -59,7 +59,7 @@ pub fn statements(define: &Define, speech: &impl Speech) -> Result<Vec<String>, 
     let dialect = speech.dialect();
     Ok(match &define.what {
         What::CreateTable(table) => vec![create_table(table, speech)?],
-        What::AlterTable { table, steps } => alter::statements(table, steps, speech)?,
+        What::AlterTable { table, only, steps } => alter::statements((table, *only), steps, speech)?,
         What::DropTables { tables, cascades } => {
             let names: Vec<String> = tables.iter().map(|table| dialect.table(table)).collect();
             match dialect {

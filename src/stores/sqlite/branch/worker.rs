@@ -92,13 +92,13 @@ pub(super) struct Running<'database> {
 
 /// What is being stepped, for the progress handler.
 #[derive(Default)]
-enum Watched {
+pub(super) enum Watched {
     /// What is short, or must come to its end.
     #[default]
     Nothing,
     /// Rows for a reader.
     Scan(mpsc::Sender<Answer>, Arc<Pool>),
-    /// An edit that may be told to stop.
+    /// An edit or a definition that may be told to stop.
     Edit(CancellationToken, Arc<Pool>),
 }
 
@@ -112,9 +112,9 @@ impl Watched {
     }
 }
 
-type Current = Arc<Mutex<Watched>>;
+pub(super) type Current = Arc<Mutex<Watched>>;
 
-fn watch(current: &Current, watched: Watched) {
+pub(super) fn watch(current: &Current, watched: Watched) {
     *current.lock().unwrap_or_else(PoisonError::into_inner) = watched;
 }
 
@@ -246,6 +246,11 @@ impl Worker {
                     let edited = self.edit(database, current, &mut running, &order);
                     drop(order.done.send(edited));
                 }
+                Event::Command(Some(Command::Define(asked))) => {
+                    let defined = self.define(database, current, &mut running, &asked);
+                    drop(asked.done.send(defined));
+                }
+                Event::Command(Some(Command::Describe(asked))) => self.describe(database, *asked),
                 Event::Command(Some(Command::Attach { file, done })) => drop(done.send(self.attach(database, &file))),
                 Event::Command(Some(Command::Seal { mark, done })) => {
                     drop(done.send(self.seal(database, &mut running, &mark)));
@@ -344,7 +349,7 @@ impl Worker {
     }
 
     /// What stopped a statement, where that was the end of a store.
-    fn why(&self, error: StoreError, pool: &Pool) -> StoreError {
+    pub(super) fn why(&self, error: StoreError, pool: &Pool) -> StoreError {
         match error {
             StoreError::Cancelled => self.closed(pool).unwrap_or(StoreError::Cancelled),
             other => other,

@@ -32,7 +32,15 @@ pub(super) fn discover(database: &Database<'_>, options: &TableOptions, learning
     result
 }
 
-fn discover_inside(database: &Database<'_>, options: &TableOptions, learning: &mut Learning) -> Result<StoreSchema, Failure> {
+/// The same inside of a transaction.
+///
+/// # Errors
+/// What SQLite says.
+pub(super) fn discover_inside(
+    database: &Database<'_>,
+    options: &TableOptions,
+    learning: &mut Learning,
+) -> Result<StoreSchema, Failure> {
     let version = texts(database, "SELECT sqlite_version()", &[])?.pop().flatten().unwrap_or_default();
     let encoding = texts(database, "PRAGMA main.encoding", &[])?.pop().flatten().unwrap_or_default();
     let has_statistics = !texts(database, "SELECT name FROM main.sqlite_schema WHERE name = 'sqlite_stat1'", &[])?.is_empty();
