@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -52,7 +52,6 @@ pub struct Transfer {
 #[derive(Debug, Default)]
 struct Common {
     next: AtomicI64,
-    in_flight: AtomicUsize,
     stopped: AtomicBool,
     done: Mutex<Vec<Transfer>>,
 }
@@ -78,11 +77,6 @@ impl Bank {
             let random = Random::new(seed.wrapping_mul(31).wrapping_add(number as u64));
             self.sessions.push(OwnedTask::spawn(run(common, stores, address, random)));
         }
-    }
-
-    /// How many transfers are under way.
-    pub fn in_flight(&self) -> usize {
-        self.common.in_flight.load(Ordering::SeqCst)
     }
 
     /// How many have ended.
@@ -180,9 +174,7 @@ async fn run(common: Arc<Common>, stores: &'static [&'static str], address: Sock
         }
         while !common.stopped.load(Ordering::SeqCst) && !session.is_closed() {
             let mut transfer = draw(&common, stores, &mut random);
-            common.in_flight.fetch_add(1, Ordering::SeqCst);
             transfer.end = make(&session, &transfer, &mut random).await;
-            common.in_flight.fetch_sub(1, Ordering::SeqCst);
             common.done.lock().unwrap().push(transfer);
         }
     }

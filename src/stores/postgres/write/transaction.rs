@@ -166,7 +166,12 @@ impl Transaction {
         }
     }
 
-    pub(super) async fn send(&self, line: &mut Line, statement: &Statement, stop: &CancellationToken) -> Result<Edited, StoreError> {
+    pub(super) async fn send(
+        &self,
+        line: &mut Line,
+        statement: &Statement,
+        stop: &CancellationToken,
+    ) -> Result<Edited, StoreError> {
         self.has_written.store(true, Ordering::Release);
         line.has_failed = true;
         let lease = line.lease.as_mut().ok_or_else(|| self.ended())?;
