@@ -17,7 +17,7 @@ class Base(DeclarativeBase):
 class OfShop(Base):
     __tablename__ = "parts"
     __table_args__ = {"schema": "shop"}
-    id: Mapped[int] = mapped_column("_id", primary_key=True, autoincrement=False)
+    id: Mapped[int] = mapped_column("_id", key="id", primary_key=True, autoincrement=False)
     code: Mapped[str]
     amount: Mapped[int | None]
 
@@ -25,7 +25,7 @@ class OfShop(Base):
 class OfCrm(Base):
     __tablename__ = "parts"
     __table_args__ = {"schema": "crm"}
-    id: Mapped[int] = mapped_column("_id", primary_key=True, autoincrement=False)
+    id: Mapped[int] = mapped_column("_id", key="id", primary_key=True, autoincrement=False)
     code: Mapped[str]
     amount: Mapped[int | None]
 
@@ -33,7 +33,7 @@ class OfCrm(Base):
 class OfField(Base):
     __tablename__ = "parts"
     __table_args__ = {"schema": "field"}
-    id: Mapped[int] = mapped_column("_id", primary_key=True, autoincrement=False)
+    id: Mapped[int] = mapped_column("_id", key="id", primary_key=True, autoincrement=False)
     code: Mapped[str]
     amount: Mapped[int | None]
 

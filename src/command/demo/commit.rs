@@ -1,5 +1,5 @@
-//! Writes as a client of the demo makes them: one transaction over several stores and one write to another, each shown with what its
-//! commit has promised, and taken back.
+//! Writes as a client of the demo makes them: one transaction over several stores and one write to another, each shown with what
+//! its commit has promised, and taken back.
 
 use std::io::Write;
 use std::net::SocketAddr;
