@@ -4,7 +4,7 @@
 //! ```text
 //! place      the user's own directory, locked → password
 //! databases  rows (embedded) + season (computed) → four SQLite files   servers  the same in real servers
-//! catalog    tributary.toml, stores/, views/ → Server → showcase: three queries → commit: a transaction over several stores
+//! catalog    tributary.toml, stores/, views/ → Server → showcase: three queries → commit: writes to all stores that take them
 //!            → serves until it is told to stop
 //! ```
 //!
@@ -58,7 +58,7 @@ pub struct Arguments {
     pub once: bool,
 }
 
-/// Sets the demo up, shows three queries and a transaction over several stores, and serves until SIGTERM or SIGINT.
+/// Sets the demo up, shows three queries and writes to several stores, and serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// The directory cannot be used, no port is free, or a server is missing.

@@ -9,7 +9,6 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::commit::{BranchId, Caution, Gid, Hint, InDoubt, Ledger, MarkId, Numbers, OwnTable, Part, Resolved, Verdict, Vote};
@@ -21,7 +20,7 @@ use super::lock::{RowLock, SortKey};
 use super::position::{Coverage, Position};
 use super::predicate::{Predicate, Pushdown};
 use super::relay::{Kept, Relayed};
-use super::schema::{Key, StoreSchema, Table, TableId};
+use super::schema::{Key, StoreSchema, Table};
 use super::truncate::{Truncate, Truncation};
 use super::value::Value;
 use crate::format::Format;
@@ -29,6 +28,7 @@ use crate::options::{OptionSpec, Problem, Secrets};
 
 pub use super::capabilities::{Capabilities, KEYS_EACH, PoolUse};
 pub use super::purpose::{GATHER_BYTES_MAX, Purpose, Serial, WriteIsolation};
+pub use super::scan::{Scan, ScanLimits};
 pub use super::store_name::StoreName;
 
 /// One store kind: parses its own store files.
@@ -569,33 +569,3 @@ pub trait Branch: Any + fmt::Debug + Send + Sync {
 
 /// Arrow batches on their way from a store.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch, StoreError>>;
-
-/// A serialisable description of one table read.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Scan {
-    /// The store whose pool runs it.
-    pub store: StoreName,
-    /// The table in the store's own names.
-    pub table: TableId,
-    /// Ordinals into [`Table::columns`], in output order.
-    pub columns: Vec<usize>,
-    /// Conjuncts that the store evaluates; each was accepted by [`Connector::pushdown`].
-    pub filter: Vec<Predicate>,
-    /// At most this many rows; set only when every filter of the query is in `filter` and exact.
-    pub limit: Option<u64>,
-}
-
-/// Bounds of one scan.
-#[derive(Debug, Clone, Copy)]
-pub struct ScanLimits {
-    /// Most rows in one batch.
-    pub batch_rows: usize,
-    /// A batch is closed early when its values reach about this many bytes.
-    pub batch_bytes: usize,
-}
-
-impl Default for ScanLimits {
-    fn default() -> Self {
-        Self { batch_rows: 8192, batch_bytes: 4 << 20 }
-    }
-}

@@ -32,6 +32,7 @@ pub mod predicate;
 mod purpose;
 pub mod relational;
 pub mod relay;
+mod scan;
 pub mod schema;
 mod store_name;
 pub mod truncate;

@@ -64,12 +64,12 @@ async fn what_cannot_be_locked_is_told_as_in_postgresql_words() {
         (
             "SELECT 1 FROM notes.notes, shelf.books FOR UPDATE",
             "0A000",
-            "a statement cannot lock rows of several stores yet (\"notes\", \"shelf\")",
+            "a statement cannot lock rows of several stores (\"notes\", \"shelf\")",
         ),
         (
             "SELECT 1 FROM shown JOIN shelf.books ON b = n FOR UPDATE",
             "0A000",
-            "a statement cannot lock rows of several stores yet (\"notes\", \"shelf\")",
+            "a statement cannot lock rows of several stores (\"notes\", \"shelf\")",
         ),
         ("SELECT relname FROM pg_class FOR UPDATE", "42501", "permission denied for table pg_class"),
     ] {

@@ -26,6 +26,7 @@ mod stopping;
 mod stores;
 mod transactions;
 mod truncate;
+mod unfit;
 mod watching;
 mod writes;
 

@@ -4,6 +4,7 @@
 //! with an error otherwise; the tests here compare the names, so that a script that stops early is noticed. `tests/run`
 //! installs the clients; one that is missing fails its test with the way to install it.
 
+mod batches;
 mod psql;
 mod rust_sqlx;
 mod rust_sqlx_writes;

@@ -85,12 +85,13 @@ fn a_second_demo_finds_the_same_rows_and_the_same_password() {
     assert_eq!(tables(&first), tables(&second));
     // Nothing answers any more, so no line to connect with is shown.
     assert!(!first.contains("psql \"") && !first.contains(&secret), "{first}");
-    // The transaction that is shown has been taken back in two of them; nothing else was written.
+    // What is written in the course of it has been taken back in three of them; nothing else was written.
     let after = listing(&outside.path().join("databases"));
     let names = |files: &BTreeMap<String, _>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&databases), names(&after));
     assert_eq!(databases.len(), 5, "{databases:?}");
-    for (file, about) in databases.iter().filter(|(file, _)| !file.ends_with("hydro.db") && !file.ends_with("crew.db")) {
+    let is_written = |file: &str| ["hydro.db", "crew.db", "archive.db"].iter().any(|written| file.ends_with(written));
+    for (file, about) in databases.iter().filter(|(file, _)| !is_written(file)) {
         assert_eq!(after.get(file), Some(about), "{file}");
     }
     assert_eq!(before, ["catalog", "src"].map(|below| listing(&checkout.join(below))));
@@ -134,6 +135,8 @@ fn the_transaction_that_is_shown_is_kept_in_both_files_or_in_none_and_taken_back
     let output = run_demo(outside.path());
     let (_, shown) = output.split_once("\n4. A new station and the first visit to it").unwrap();
     assert!(shown.contains("one transaction of attached files: hydro, crew"), "{shown}");
+    let (_, alone) = shown.split_once("\n5. The first reading there").unwrap();
+    assert!(alone.contains("INSERT INTO archive.readings") && alone.contains("\n single store: archive\n"), "{shown}");
     let count = |file: &str, sql: &'static str| {
         let path = outside.path().join("databases").join(file);
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -146,6 +149,7 @@ fn the_transaction_that_is_shown_is_kept_in_both_files_or_in_none_and_taken_back
     assert_eq!(count("hydro.db", "SELECT count(*) FROM stations WHERE id = 1001"), 0);
     assert_eq!(count("crew.db", "SELECT count(*) FROM visits WHERE id = 1001"), 0);
     assert_eq!(count("hydro.db", "SELECT count(*) FROM stations"), 46);
+    assert_eq!(count("archive.db", "SELECT count(*) FROM readings WHERE station_id = 1001"), 0);
 }
 
 #[test]
@@ -191,6 +195,7 @@ fn postgres_mariadb_and_mongodb_give_the_same_answers() {
     }
     let promised = "\n    SHOW tributary.last_commit;\n\n last resource: hydro, crew; last: field\n";
     assert!(served.contains(promised), "{served}");
+    assert!(served.contains("\n    SHOW tributary.last_commit;\n\n single store: archive\n"), "{served}");
     assert!(
         embedded.contains("\n    SHOW tributary.last_commit;\n\n one transaction of attached files: hydro, crew\n"),
         "{embedded}"

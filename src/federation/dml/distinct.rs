@@ -26,6 +26,8 @@ pub(super) enum Repeated {
     LeftOut,
     /// An INSERT that updates fails; a NULL repeats nothing.
     Refused,
+    /// An INSERT that updates only some of what it meets has to look what it meets first; a NULL repeats nothing.
+    Noted,
     /// A MERGE fails.
     Merged,
 }
@@ -85,12 +87,12 @@ impl Distinct {
         let mut kept = Vec::with_capacity(rows.num_rows());
         for (row, key) in converted.iter().enumerate() {
             let is_null = keys.iter().any(|column| column.is_null(row));
-            if is_null && self.repeated == Repeated::Refused {
+            if is_null && matches!(self.repeated, Repeated::Refused | Repeated::Noted) {
                 kept.push(true);
                 continue;
             }
             let is_new = self.seen.insert(key.data().into());
-            if !is_new && self.repeated != Repeated::LeftOut {
+            if !is_new && matches!(self.repeated, Repeated::Refused | Repeated::Merged) {
                 return Err(twice(self.repeated));
             }
             if is_new {
@@ -155,13 +157,13 @@ fn form_of(array: &ArrayRef, typed: &Typed) -> Result<(ArrayRef, bool), Diagnosi
 }
 
 /// As PostgreSQL says it.
-fn twice(repeated: Repeated) -> Diagnosis {
+pub(super) fn twice(repeated: Repeated) -> Diagnosis {
     let (message, hint) = match repeated {
         Repeated::Merged => (
             "MERGE command cannot affect row a second time",
             "Ensure that not more than one source row matches any one target row.",
         ),
-        Repeated::LeftOut | Repeated::Refused => (
+        Repeated::LeftOut | Repeated::Refused | Repeated::Noted => (
             "ON CONFLICT DO UPDATE command cannot affect row a second time",
             "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
         ),

@@ -4,6 +4,7 @@
 //! Between the look and the insert another transaction may add a row. The insert then fails, and the statement looks once more:
 //! [`Race`] tells such a failure from others.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
@@ -28,7 +29,7 @@ use super::Work;
 use super::assign::{self, Binding, check_changed};
 use super::conflict::EXCLUDED;
 use super::defaults;
-use super::distinct::{Distinct, Members, Repeated};
+use super::distinct::{Distinct, Members, Repeated, twice};
 use super::given::Given;
 use super::judged;
 use super::rows::{Common, Gathered, Input, Maker, RowForm, Rows, check_given, places_of, told};
@@ -55,6 +56,8 @@ pub(super) struct PlannedUpsert {
     in_turn: bool,
     /// The key by which a row is updated.
     row: Vec<usize>,
+    /// What becomes of rows that meet one row, or one another.
+    repeated: Repeated,
     set: Vec<(usize, New)>,
 }
 
@@ -126,7 +129,8 @@ pub(super) fn plan(
     let (given, logical) = placed.ok_or_else(lost)?;
     let used = used(scope, target, given.used(&logical).map_err(|error| diagnose(&error))?)?;
     let planned = planned.with_logical(logical);
-    Ok(PlannedUpsert { planned, given, types, used, key: key.to_vec(), race, in_turn, row, set })
+    let repeated = if condition.is_some() { Repeated::Noted } else { Repeated::Refused };
+    Ok(PlannedUpsert { planned, given, types, used, key: key.to_vec(), race, in_turn, row, repeated, set })
 }
 
 /// The columns that get other values than they have, as far as that can be seen.
@@ -196,7 +200,7 @@ impl PlannedUpsert {
     /// 0A000 for a key that only its store compares, and what constants fail with.
     pub(super) fn over(self: &Arc<Self>, binding: &Binding<'_>, proposed: Work) -> Result<Work, Diagnosis> {
         let common = binding.common();
-        let distinct = Distinct::new(common, &self.key, Repeated::Refused, binding.engine.reservation("keys to be written"))?;
+        let distinct = Distinct::new(common, &self.key, self.repeated, binding.engine.reservation("keys to be written"))?;
         if distinct.is_loose {
             return Err(unsupported("a key that compares by rules of its store"));
         }
@@ -261,18 +265,19 @@ impl Upsert {
             reservation.try_grow(bytes).map_err(|error| diagnose(&error).with_hint("Insert fewer rows at a time."))?;
             inserts.push(insert);
         }
-        let given = self.given(&inserts)?;
+        let (given, again) = self.given(&inserts)?;
         let told_of = |error: DataFusionError| diagnose(&error);
         let planned = self.planned.given.over(&self.planned.planned, given).map_err(told_of)?;
         let target = (&self.branches, Some(&self.common.target.store));
         let ready = digits::bind(&self.engine, &self.setting, &planned, &self.common.values, target).await?;
         let met = Gathered::of(ready.run()?, self.engine.reservation("rows that are met")).await?.whole()?;
         let key = met.columns().iter().skip(self.planned.row.len()).take(self.planned.key.len()).cloned();
-        let types = self.key_types()?;
-        let members = Members::of(types, &key.collect::<Vec<ArrayRef>>())?;
+        let (key, types) = (key.collect::<Vec<ArrayRef>>(), self.key_types()?);
+        let members = Members::of(types, &key)?;
         let wanted = met.columns().get(self.planned.row.len() + self.planned.key.len()).ok_or_else(lost)?;
         let wanted: &BooleanArray = wanted.as_boolean_opt().ok_or_else(lost)?;
         let wanted: BooleanArray = wanted.iter().map(|wanted| Some(wanted == Some(true))).collect();
+        check_again(&members, (key.as_slice(), &wanted), &again)?;
         // The rows are judged before an update gives what they meet another key.
         let (mut edits, mut updates, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
         let mut order = Vec::with_capacity(met.num_rows());
@@ -327,14 +332,17 @@ impl Upsert {
         columns.map(|column| Ok(Typed::of_field(&column?.field))).collect()
     }
 
-    /// The rows as those of `excluded`.
-    fn given(&mut self, inserts: &[Insert]) -> Result<Vec<RecordBatch>, Diagnosis> {
-        let mut batches = Vec::with_capacity(inserts.len());
+    /// The rows as those of `excluded`, and the keys of those whose key was there before.
+    fn given(&mut self, inserts: &[Insert]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), Diagnosis> {
+        let (mut batches, mut again) = (Vec::with_capacity(inserts.len()), Vec::new());
         for insert in inserts {
             let places = places_of(&self.planned.key, &insert.columns);
             check_given(places.is_some())?;
             self.distinct.places = places.unwrap_or_default();
-            self.distinct.kept(&insert.rows)?;
+            if let Some(kept) = self.distinct.kept(&insert.rows)? {
+                let keys = insert.rows.project(&self.distinct.places).map_err(told)?;
+                again.push(filter_record_batch(&keys, &not(&kept).map_err(told)?).map_err(told)?);
+            }
             let count = insert.rows.num_rows();
             let mut columns: Vec<Option<ArrayRef>> = vec![None; self.planned.given.width()];
             for (ordinal, known) in &self.left_out {
@@ -350,8 +358,33 @@ impl Upsert {
             let batch = self.planned.given.batch(&columns, count).map_err(|error| diagnose(&error))?;
             batches.push(batch);
         }
-        Ok(batches)
+        Ok((batches, again))
     }
+}
+
+/// Looks at rows whose key other rows of the statement have too: a row that is only looked at may be met any number of times, one that
+/// is added or changed is not met again.
+///
+/// # Errors
+/// 21000 where a row is met again; 0A000 where it depends on the order of the rows whether one is.
+fn check_again(members: &Members, (key, wanted): (&[ArrayRef], &BooleanArray), again: &[RecordBatch]) -> Result<(), Diagnosis> {
+    if again.is_empty() {
+        return Ok(());
+    }
+    let mut changes: HashMap<usize, usize> = HashMap::new();
+    for (place, wanted) in members.places(key)?.into_iter().zip(wanted) {
+        *changes.entry(place.ok_or_else(lost)?).or_default() += usize::from(wanted == Some(true));
+    }
+    for keys in again {
+        for place in members.places(keys.columns())? {
+            match place.and_then(|place| changes.get(&place)) {
+                Some(0) => {}
+                Some(1) => return Err(unsupported("rows that meet one row several times and change it once")),
+                _ => return Err(twice(Repeated::Noted)),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// That rows which nobody had may be somebody's when they are inserted.

@@ -7,16 +7,16 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder,
-    Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListBuilder, StringBuilder, Time64MicrosecondBuilder,
-    TimestampMicrosecondBuilder, new_null_array,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, Float32Builder,
+    Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListBuilder, StringBuilder,
+    Time64MicrosecondBuilder, TimestampMicrosecondBuilder, new_null_array,
 };
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type, i256,
 };
-use bigdecimal::num_bigint::BigInt;
+use bigdecimal::num_bigint::{BigInt, Sign};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::scalar::ScalarValue;
 
@@ -245,6 +245,7 @@ pub(super) enum Writer {
     Float32(Float32Builder),
     Float64(Float64Builder),
     Decimal(Decimal128Builder, i64),
+    WideDecimal(Decimal256Builder, i64),
     Text(StringBuilder),
     Bytes(BinaryBuilder),
     Date(Date32Builder),
@@ -269,6 +270,10 @@ impl Writer {
             DataType::Decimal128(precision, scale) => {
                 let builder = Decimal128Builder::with_capacity(rows).with_precision_and_scale(*precision, *scale)?;
                 Self::Decimal(builder, i64::from(*scale))
+            }
+            DataType::Decimal256(precision, scale) => {
+                let builder = Decimal256Builder::with_capacity(rows).with_precision_and_scale(*precision, *scale)?;
+                Self::WideDecimal(builder, i64::from(*scale))
             }
             DataType::Utf8 => Self::Text(StringBuilder::with_capacity(rows, rows * 8)),
             DataType::Binary => Self::Bytes(BinaryBuilder::with_capacity(rows, rows * 8)),
@@ -307,6 +312,10 @@ impl Writer {
             (Self::Decimal(builder, scale), Datum::Numeric(value)) => {
                 builder.append_value(value.to_unscaled(*scale).ok_or_else(super::numeric::overflow)?);
             }
+            (Self::WideDecimal(builder, scale), Datum::Numeric(value)) => {
+                let unscaled = value.to_wide_unscaled(*scale).as_ref().and_then(wide);
+                builder.append_value(unscaled.ok_or_else(super::numeric::overflow)?);
+            }
             (Self::Text(builder), Datum::Text(value)) => builder.append_value(value),
             (Self::Text(builder), Datum::Numeric(value)) => builder.append_value(value.to_canonical()),
             (Self::Bytes(builder), Datum::Bytes(value)) => builder.append_value(value),
@@ -344,6 +353,7 @@ impl Writer {
             Self::Float32(builder) => builder.append_null(),
             Self::Float64(builder) => builder.append_null(),
             Self::Decimal(builder, _) => builder.append_null(),
+            Self::WideDecimal(builder, _) => builder.append_null(),
             Self::Text(builder) => builder.append_null(),
             Self::Bytes(builder) => builder.append_null(),
             Self::Date(builder) => builder.append_null(),
@@ -366,6 +376,7 @@ impl Writer {
             Self::Float32(mut builder) => Arc::new(builder.finish()),
             Self::Float64(mut builder) => Arc::new(builder.finish()),
             Self::Decimal(mut builder, _) => Arc::new(builder.finish()),
+            Self::WideDecimal(mut builder, _) => Arc::new(builder.finish()),
             Self::Text(mut builder) => Arc::new(builder.finish()),
             Self::Bytes(mut builder) => Arc::new(builder.finish()),
             Self::Date(mut builder) => Arc::new(builder.finish()),
@@ -377,6 +388,14 @@ impl Writer {
             Self::Nulls(count) => new_null_array(&DataType::Null, count),
         })
     }
+}
+
+/// A number of 256 bits, where it is no larger.
+fn wide(number: &BigInt) -> Option<i256> {
+    let bytes = number.to_signed_bytes_le();
+    let mut filled = [if number.sign() == Sign::Minus { 0xff } else { 0 }; 32];
+    filled.get_mut(..bytes.len())?.copy_from_slice(&bytes);
+    Some(i256::from_le_bytes(filled))
 }
 
 fn collect_lists(carrier: &DataType, lists: Vec<Option<ArrayRef>>) -> Result<ArrayRef> {
@@ -402,4 +421,31 @@ pub(super) fn first_scalar(array: &ArrayRef) -> Result<ScalarValue> {
 /// 22003 as PostgreSQL words it for a type.
 pub(super) fn out_of_range(pg_type: PgType) -> Diagnosis {
     Diagnosis::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, format!("{pg_type} out of range"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_numbers_keep_their_digits_and_sign() {
+        let carrier = DataType::Decimal256(40, 10);
+        for text in [
+            "123456789012345678901234567890.1234567890",
+            "-0.0000000001",
+            "0.0000000000",
+            "-999999999999999999999999999999.9999999999",
+        ] {
+            let mut writer = Writer::new(&carrier, 1).unwrap();
+            writer.push(Datum::Numeric(Numeric::from_canonical(text).unwrap())).unwrap();
+            writer.push(Datum::Null).unwrap();
+            let array = writer.finish().unwrap();
+            let Datum::Numeric(found) = raw(&array, 0) else { panic!("{text}") };
+            assert_eq!((found.to_canonical(), array.is_null(1)), (text.to_owned(), true));
+        }
+        let mut writer = Writer::new(&carrier, 1).unwrap();
+        assert!(writer.push(Datum::Numeric(Numeric::NotANumber)).is_err());
+        assert_eq!(wide(&(BigInt::from(1) << 255)), None);
+        assert_eq!(wide(&-(BigInt::from(1) << 255)), Some(i256::MIN));
+    }
 }

@@ -304,8 +304,13 @@ impl Numeric {
 
     /// `unscaled` at the given scale when the value fits without loss of range; rounds half away from zero.
     pub(crate) fn to_unscaled(&self, scale: i64) -> Option<i128> {
+        self.to_wide_unscaled(scale)?.to_i128()
+    }
+
+    /// The same of any width.
+    pub(crate) fn to_wide_unscaled(&self, scale: i64) -> Option<BigInt> {
         match self {
-            Finite(value) => value.with_scale_round(scale, RoundingMode::HalfUp).into_bigint_and_scale().0.to_i128(),
+            Finite(value) => Some(value.with_scale_round(scale, RoundingMode::HalfUp).into_bigint_and_scale().0),
             _ => None,
         }
     }

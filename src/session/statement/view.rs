@@ -167,7 +167,7 @@ mod tests {
             "v false [] Cascaded 17:SELECT a FROM t WHERE a > 1"
         );
         assert_eq!(read("CREATE VIEW v AS SELECT 1 WITH LOCAL CHECK OPTION"), "v false [] Local 17:SELECT 1");
-        assert_eq!(read("CREATE VIEW v WITH (check_option = local) AS SELECT 1"), "v false [] Local 42:SELECT 1");
+        assert_eq!(read("CREATE VIEW v WITH (check_option = local) AS SELECT 1"), "v false [] Local 45:SELECT 1");
         assert_eq!(
             read("CREATE VIEW v AS WITH x AS (SELECT 1) SELECT * FROM x"),
             "v false [] None 17:WITH x AS (SELECT 1) SELECT * FROM x"

@@ -93,7 +93,7 @@ fn owner(locked: &[Locked]) -> Result<Option<StoreName>, Diagnosis> {
     match locked.iter().find(|other| other.store != first.store) {
         None => Ok(Some(first.store.clone())),
         Some(other) => {
-            let message = format!("a statement cannot lock rows of several stores yet (\"{}\", \"{}\")", first.store, other.store);
+            let message = format!("a statement cannot lock rows of several stores (\"{}\", \"{}\")", first.store, other.store);
             Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint("Name those of one store behind OF."))
         }
     }

@@ -82,7 +82,7 @@ fn resolve(session: &Session, setting: &Setting, asked: &Truncating) -> Result<T
         let RelationBody::Stored { store, table } = &relation.body else { return Err(no_table(&relation)) };
         let first = owner.get_or_insert_with(|| store.clone());
         if first != store {
-            let message = format!("a statement cannot write to several stores yet (\"{first}\", \"{store}\")");
+            let message = format!("a statement cannot empty tables of several stores (\"{first}\", \"{store}\")");
             return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
         }
         match tables.iter_mut().find(|known| known.table.id == table.id) {

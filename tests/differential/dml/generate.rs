@@ -1,4 +1,4 @@
-//! Statements that write, made by a seed over the columns that every store has.
+//! Statements that write to one table, made by a seed over the columns that every store has; none of them may be refused.
 
 use super::super::random::Random;
 use super::script::Topic;
@@ -30,7 +30,8 @@ fn refill(random: &mut Random) -> String {
     )
 }
 
-fn statement(random: &mut Random) -> String {
+/// One statement that writes to `things`.
+pub fn statement(random: &mut Random) -> String {
     let returning = if random.chance(30) { format!(" RETURNING {}", random.pick(&RETURNED)) } else { String::new() };
     match random.below(10) {
         0..=4 => {

@@ -16,7 +16,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Executor, Row as _, TypeInfo as _, ValueRef as _};
 
-use super::tables::{Column, Kind, Table};
+use super::tables::{Column, Kind, LEVEL, Table};
 
 /// A row as it is compared.
 pub type Row = Vec<Option<String>>;
@@ -44,7 +44,12 @@ impl Owner {
     pub async fn create(&mut self, table: &Table, store: usize) {
         let sql = table.definition(table.name, store, false);
         match self {
-            Self::Postgres(connection) => in_postgres(connection, sql).await.unwrap(),
+            Self::Postgres(connection) => {
+                if table.name == "kinds" {
+                    in_postgres(connection, LEVEL.to_owned()).await.unwrap();
+                }
+                in_postgres(connection, sql).await.unwrap();
+            }
             Self::MariaDb(connection) => in_mariadb(connection, &format!("{sql} CHARACTER SET utf8mb4")).await,
             Self::Sqlite(connection) => in_sqlite(connection, &sql).await,
             Self::MongoDb(database) => {
@@ -208,7 +213,7 @@ fn mariadb_literal(column: &Column, text: &str) -> String {
     match column.kind {
         Kind::Bool | Kind::Int | Kind::Numeric | Kind::Float => text.to_owned(),
         Kind::Bytes => format!("x'{}'", text.trim_start_matches("\\x")),
-        Kind::Text | Kind::Date | Kind::Moment | Kind::Person | Kind::Uuid => quoted(text),
+        Kind::Text | Kind::Date | Kind::Moment | Kind::Clock | Kind::Person | Kind::Uuid | Kind::Json | Kind::Array => quoted(text),
     }
 }
 
@@ -218,7 +223,7 @@ fn sqlite_literal(column: &Column, text: &str) -> String {
         Kind::Int | Kind::Numeric | Kind::Float => text.to_owned(),
         Kind::Bytes => format!("x'{}'", text.trim_start_matches("\\x")),
         Kind::Moment if column.stored.contains(&"TIMESTAMPTZ") => quoted(&format!("{text}Z")),
-        Kind::Text | Kind::Date | Kind::Moment | Kind::Person | Kind::Uuid => quoted(text),
+        Kind::Text | Kind::Date | Kind::Moment | Kind::Clock | Kind::Person | Kind::Uuid | Kind::Json | Kind::Array => quoted(text),
     }
 }
 
@@ -237,7 +242,7 @@ fn stored_in_sqlite(kind: Kind, told: &str) -> String {
         Kind::Bool | Kind::Int => &["integer"],
         Kind::Numeric => &["integer", "real", "text"],
         Kind::Float => &["real"],
-        Kind::Text | Kind::Date | Kind::Moment | Kind::Person | Kind::Uuid => &["text"],
+        Kind::Text | Kind::Date | Kind::Moment | Kind::Clock | Kind::Person | Kind::Uuid | Kind::Json | Kind::Array => &["text"],
         Kind::Bytes => &["blob"],
     };
     if !classes.contains(&class) {
@@ -267,8 +272,32 @@ fn bson(kind: Kind, text: &str) -> Bson {
         Kind::Text => Bson::String(text.to_owned()),
         Kind::Moment => Bson::DateTime(DateTime::parse_rfc3339_str(format!("{}Z", text.replace(' ', "T"))).unwrap()),
         Kind::Person => Bson::Document(person(text)),
-        Kind::Bytes | Kind::Date | Kind::Uuid => panic!("no column of MongoDB is {kind:?}"),
+        Kind::Array => Bson::Array(elements(text).into_iter().map(|element| element.map_or(Bson::Null, Bson::String)).collect()),
+        Kind::Bytes | Kind::Date | Kind::Clock | Kind::Uuid | Kind::Json => panic!("no column of MongoDB is {kind:?}"),
     }
+}
+
+/// The elements of an array as the rows of [`Table`] write it: without quotes in quotes.
+fn elements(text: &str) -> Vec<Option<String>> {
+    let inside = text.trim_start_matches('{').trim_end_matches('}');
+    let elements = inside.split(',').filter(|element| !element.is_empty());
+    elements.map(|element| (element != "NULL").then(|| element.trim_matches('"').to_owned())).collect()
+}
+
+/// An array as PostgreSQL writes it.
+fn array(values: &[Bson]) -> String {
+    let element = |value: &Bson| match value {
+        Bson::Null => "NULL".to_owned(),
+        Bson::String(text) => {
+            let is_plain = !text.is_empty() && !text.eq_ignore_ascii_case("null");
+            if is_plain && !text.contains(|c: char| c.is_whitespace() || "{},\"\\".contains(c)) {
+                return text.clone();
+            }
+            format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+        }
+        other => format!("not of its type: {other:?}"),
+    };
+    format!("{{{}}}", values.iter().map(element).collect::<Vec<_>>().join(","))
 }
 
 /// `(36,Ada)` as a document, without the fields that are NULL.
@@ -313,6 +342,7 @@ fn stored_in_mongodb(kind: Kind, value: &Bson) -> String {
         (Kind::Numeric, Bson::Decimal128(number)) => number.to_string(),
         (Kind::Float, Bson::Double(number)) => format!("{number:?}"),
         (Kind::Text, Bson::String(text)) => text.clone(),
+        (Kind::Array, Bson::Array(values)) => array(values),
         (Kind::Moment, Bson::DateTime(moment)) => moment.try_to_rfc3339_string().unwrap(),
         (Kind::Person, Bson::Document(person)) => stored_person(person),
         (_, other) => format!("not of its type: {other:?}"),
@@ -334,7 +364,7 @@ fn canonical(kind: Kind, text: &str) -> String {
         },
         Kind::Numeric => BigDecimal::from_str(text).map_or(text.to_owned(), |number| number.normalized().to_plain_string()),
         Kind::Float => text.parse::<f64>().map_or(text.to_owned(), |number| format!("{number:?}")),
-        Kind::Moment => {
+        Kind::Moment | Kind::Clock => {
             let plain = text.replace('T', " ");
             let plain = ["+00:00", "+00", "Z"].iter().find_map(|zone| plain.strip_suffix(*zone)).unwrap_or(&plain);
             match plain.split_once('.') {
@@ -343,7 +373,7 @@ fn canonical(kind: Kind, text: &str) -> String {
                 None => plain.to_owned(),
             }
         }
-        Kind::Int | Kind::Text | Kind::Bytes | Kind::Date | Kind::Person | Kind::Uuid => text.to_owned(),
+        Kind::Int | Kind::Text | Kind::Bytes | Kind::Date | Kind::Person | Kind::Uuid | Kind::Json | Kind::Array => text.to_owned(),
     }
 }
 
@@ -363,6 +393,7 @@ fn texts_of_one_value_are_made_one() {
         (Kind::Float, "3", "3.0"),
         (Kind::Moment, "2024-02-29T12:30:45.120Z", "2024-02-29 12:30:45.12+00"),
         (Kind::Moment, "2024-02-29 12:30:45.000000", "2024-02-29 12:30:45"),
+        (Kind::Clock, "26:00:00.000000", "26:00:00"),
     ];
     for (kind, left, right) in same {
         assert_eq!(canonical(kind, left), canonical(kind, right), "{kind:?}");
@@ -390,6 +421,11 @@ fn values_in_another_form_than_their_column_asks_for_are_told() {
         assert_eq!(stored_in_mongodb(Kind::Person, &bson(Kind::Person, text)), text);
     }
     assert!(stored_in_mongodb(Kind::Person, &Bson::Document(doc! { "age": 5_i32 })).contains("not"));
+    for text in ["{a,b}", "{}", "{x,NULL,\"y z\"}"] {
+        assert_eq!(stored_in_mongodb(Kind::Array, &bson(Kind::Array, text)), text);
+    }
+    assert_eq!(array(&[Bson::String(String::new()), Bson::String("a\"\\".to_owned())]), "{\"\",\"a\\\"\\\\\"}");
+    assert!(array(&[Bson::Int32(1)]).contains("not of its type"));
     let table = &super::tables::TABLES[super::tables::place("people")];
     let row = row_of_document(table, 3, &doc! { "_id": 1_i64, "email": "a", "surprise": 1 });
     assert_eq!(row.last().unwrap().as_deref(), Some("a field besides: surprise"));

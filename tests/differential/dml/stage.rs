@@ -11,7 +11,7 @@ use tributary::server::Server;
 
 use super::super::ask::Asked;
 use super::owner::{self, MARIADB_SESSION, Owner, POSTGRES_SESSION, Row};
-use super::tables::{STORES, TABLES, Table};
+use super::tables::{LEVEL, STORES, TABLES, Table};
 use crate::support;
 use crate::support::proxy::{self, OWNER, Place};
 
@@ -176,6 +176,7 @@ async fn the_copy() -> (PgConnectOptions, tokio_postgres::Config) {
     first.execute(AssertSqlSafe(create)).await.unwrap();
     let options = server.postgres_options().database(&database);
     let mut connection = PgConnection::connect_with(&options).await.unwrap();
+    connection.execute(LEVEL).await.unwrap();
     for (store, schema) in STORES.iter().enumerate() {
         connection.execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).await.unwrap();
         let person = format!("CREATE TYPE {schema}.person AS (age bigint, name text)");

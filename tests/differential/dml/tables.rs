@@ -2,7 +2,7 @@
 //!
 //! Columns stand in the order of their names behind the key, which is the order in which MongoDB's declared columns come.
 
-use Kind::{Bool, Bytes, Date, Float, Int, Moment, Numeric, Person, Text, Uuid};
+use Kind::{Array, Bool, Bytes, Clock, Date, Float, Int, Json, Moment, Numeric, Person, Text, Uuid};
 
 /// The stores, which are schemas in Tributary and in the copy; each takes another's rows from the one after it.
 pub const STORES: [&str; 4] = ["shop", "crm", "archive", "field"];
@@ -19,10 +19,19 @@ pub enum Kind {
     Date,
     /// With or without a time zone.
     Moment,
+    /// A time of day, or how long something takes.
+    Clock,
     /// A document `{age bigint, name text}`, which in the copy is a composite value: `(36,Ada)`. Names need no quotes there.
     Person,
     Uuid,
+    /// Text that is told as it is written.
+    Json,
+    /// Of texts.
+    Array,
 }
+
+/// The type of `kinds.level` in PostgreSQL, by name and labels.
+pub const LEVEL: &str = "CREATE TYPE level_of_kinds AS ENUM ('low', 'mid', 'high')";
 
 /// A column; the words are those of the stores in the order of [`STORES`], and an empty one means that the store has no such column.
 pub struct Column {
@@ -261,6 +270,33 @@ pub const TABLES: &[Table] = &[
         unique: None,
         counts: false,
         rows: &["1|5|(36,Ada)", "2|6|(,bob)", "3|7|~", "4|~|(7,)"],
+    },
+    // Types that not every store has.
+    Table {
+        name: "kinds",
+        columns: &[
+            KEY,
+            column("clock", Clock, ["time", "", "TIME", ""], ["time", "", "time", ""]),
+            column("doc", Json, ["jsonb", "json", "JSON", ""], ["jsonb", "json", "json", ""]),
+            column(
+                "level",
+                Text,
+                ["level_of_kinds", "enum('low', 'mid', 'high') COLLATE utf8mb4_bin", "", ""],
+                ["level_of_kinds", "level_of_kinds", "", ""],
+            ),
+            column("span", Clock, ["interval", "time(6)", "", ""], ["interval", "interval", "", ""]),
+            column("tags", Array, ["text[]", "", "", "text[]"], ["text[]", "", "", "text[]"]),
+            column("wide", Numeric, ["numeric", "decimal(40,10)", "", "numeric"], ["numeric", "numeric(40,10)", "", "numeric"]),
+        ],
+        rules: "",
+        unique: None,
+        counts: false,
+        rows: &[
+            "1|08:30:00|{\"a\": 1}|low|01:30:00|{a,b}|1.5",
+            "2|~|~|~|~|~|~",
+            "3|23:59:59.999999|[1, 2]|high|-00:00:01|{}|-12345678901234567890.5",
+            "4|00:00:00|{\"b\": {\"c\": null}}|mid|26:00:00|{x,NULL,\"y z\"}|0",
+        ],
     },
     // What others take rows from; nobody writes to it.
     Table {

@@ -130,3 +130,6 @@ SELECT log(v, w) AS a FROM (VALUES (1.05, 2), (0.99999, 1.0000001), (2, 1e50), (
 SELECT log(2, '-Infinity'::numeric) AS a
 SELECT log(1.0, 2) AS a
 SELECT id, power(price, 3) AS a, power(price, 0.5) AS b, ln(price + 1) AS c FROM shop.products WHERE price >= 0
+SELECT 12345678901234567890123456789.1234567890::numeric(40,10), (-0.00000000005)::numeric(40,10), '1e29'::numeric(40,10), NULL::numeric(50,2)
+SELECT n::numeric(39,1) FROM (VALUES (1.25), (-99999999999999999999999999999999999999.94), (NULL)) t (n)
+SELECT 99999999999999999999999999999999999999.95::numeric(39,1)

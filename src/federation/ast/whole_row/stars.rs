@@ -294,7 +294,7 @@ mod tests {
             "SELECT * FROM s.t, u",
             "SELECT t.*, u.* FROM s.t, u",
             "SELECT *, 1 AS c FROM u",
-            "SELECT *, id FROM u JOIN s.t USING (id)",
+            "SELECT *, id FROM u JOIN s.t USING(id)",
             "SELECT *, id FROM u, nowhere",
             "SELECT s.t.*, id FROM s.t",
         ] {

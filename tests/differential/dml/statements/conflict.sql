@@ -51,6 +51,11 @@ INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 0) ON CONFLICT 
 INSERT INTO target.people (_id, email, visits) VALUES (70, 'a@z', 1), (70, 'b@z', 2) ON CONFLICT (_id) DO UPDATE SET visits = people.visits + 1
 INSERT INTO target.people (_id, email, visits) VALUES (1, 'a@z', 1), (1, 'b@z', 2) ON CONFLICT (_id) DO UPDATE SET visits = people.visits + 1
 INSERT INTO target.people (_id, email, visits) VALUES (1, 'a@z', 1), (1, 'b@z', 2) ON CONFLICT (_id) DO UPDATE SET visits = excluded.visits
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'again@z', 1), (1, 'again@z', 2) ON CONFLICT (_id) DO UPDATE SET visits = people.visits + 1 WHERE people.visits < 0
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'again@z', 1), (1, 'again@z', 2) ON CONFLICT (_id) DO UPDATE SET visits = people.visits + 1 WHERE people.visits >= 0 RETURNING visits
+INSERT INTO target.people (_id, email, visits) VALUES (72, 'again@z', 1), (72, 'again@z', 2) ON CONFLICT (_id) DO UPDATE SET visits = people.visits + 1 WHERE people.visits < 0
+-- refused by shop, crm, archive, field: the first one changes nothing, which is not seen
+INSERT INTO target.people (_id, email, visits) VALUES (1, 'again@z', 1), (1, 'again@z', 2) ON CONFLICT (_id) DO UPDATE SET note = 'second' WHERE excluded.visits = 2
 INSERT INTO target.people (_id, email, visits) VALUES (71, 'fresh@x', 1) ON CONFLICT (_id) DO UPDATE SET visits = people.visits + 1
 INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT (_id) DO UPDATE SET (visits, note) = (SELECT max(s.qty), 'most' FROM other.sources s)
 INSERT INTO target.people (_id, email, visits) VALUES (1, 'y@x', 1) ON CONFLICT (_id) DO UPDATE SET visits = DEFAULT, email = excluded.email || '!' RETURNING _id, email
