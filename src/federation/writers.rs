@@ -11,20 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::sync::CancellationToken;
 
 use self::lost::{Lost, replaced};
 use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
-use crate::stores::commit::{self, MarkId, Part, Vote};
-use crate::stores::connector::{ScanLimits, WriteIsolation};
-use crate::stores::define::Define;
+use crate::stores::commit::{self, Part};
+use crate::stores::connector::WriteIsolation;
 use crate::stores::lock::LockWaits;
-use crate::stores::position::Position;
-use crate::stores::{BatchStream, Branch, Connector, Edit, Edited, Fragment, Purpose, Scan, StoreError, StoreName, Table, Tables};
+use crate::stores::{Branch, Connector, Purpose, StoreError, StoreName};
 use crate::task::OwnedTask;
 use crate::telemetry::log::Line;
 
@@ -526,12 +522,16 @@ async fn end(store: &StoreName, branch: &Arc<dyn Branch>) {
 mod tests {
     use std::any::Any;
 
+    use arrow::datatypes::SchemaRef;
+    use async_trait::async_trait;
+
     use crate::catalog::object::Objects;
     use crate::federation::branches::{BranchKind, Branches};
-    use crate::stores::connector::Capabilities;
-    use crate::stores::position::Coverage;
+    use crate::stores::commit::{MarkId, Vote};
+    use crate::stores::connector::{Capabilities, ScanLimits};
+    use crate::stores::position::{Coverage, Position};
     use crate::stores::schema::StoreSchema;
-    use crate::stores::{Predicate, Pushdown, Serial};
+    use crate::stores::{BatchStream, Edit, Edited, Fragment, Predicate, Pushdown, Scan, Serial, Table, Tables};
 
     use super::*;
 

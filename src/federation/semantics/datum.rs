@@ -445,7 +445,8 @@ mod tests {
         }
         let mut writer = Writer::new(&carrier, 1).unwrap();
         assert!(writer.push(Datum::Numeric(Numeric::NotANumber)).is_err());
-        assert_eq!(wide(&(BigInt::from(1) << 255)), None);
-        assert_eq!(wide(&-(BigInt::from(1) << 255)), Some(i256::MIN));
+        let edge: BigInt = BigInt::from(1) << 255;
+        assert_eq!(wide(&edge), None);
+        assert_eq!(wide(&-edge), Some(i256::MIN));
     }
 }
