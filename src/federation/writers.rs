@@ -522,16 +522,14 @@ async fn end(store: &StoreName, branch: &Arc<dyn Branch>) {
 mod tests {
     use std::any::Any;
 
-    use arrow::datatypes::SchemaRef;
     use async_trait::async_trait;
 
     use crate::catalog::object::Objects;
     use crate::federation::branches::{BranchKind, Branches};
-    use crate::stores::commit::{MarkId, Vote};
     use crate::stores::connector::{Capabilities, ScanLimits};
     use crate::stores::position::{Coverage, Position};
     use crate::stores::schema::StoreSchema;
-    use crate::stores::{BatchStream, Edit, Edited, Fragment, Predicate, Pushdown, Scan, Serial, Table, Tables};
+    use crate::stores::{BatchStream, Predicate, Pushdown, Scan, Serial, Table};
 
     use super::*;
 

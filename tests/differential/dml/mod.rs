@@ -151,7 +151,8 @@ async fn run(scene: &mut Scene<'_>, topic: &Topic, round: usize, tally: &mut Tal
     for side in &mut scene.sides {
         side.begin().await;
     }
-    for (number, step) in topic.steps.iter().enumerate().filter(|(_, step)| step.is_over(scene.place)) {
+    let place = scene.place;
+    for (number, step) in topic.steps.iter().enumerate().filter(|(_, step)| step.is_over(place)) {
         for (at, table) in step.tables() {
             let is_there = scene.sides.get(at).is_some_and(|side| table.is_in(side.store));
             if is_there && table.is_written() && written.iter().all(|(side, known)| (*side, known.name) != (at, table.name)) {
