@@ -78,7 +78,7 @@ async fn sqlx_streams_and_goes_on_after_errors() {
         ("SELECT * FROM nowhere", "42P01"),
         ("SELECT nothing FROM shop.orders", "42703"),
         ("SELECT 1/0", "22012"),
-        ("CREATE TABLE shop.more (n int)", "0A000"),
+        ("CREATE TABLE shop.orders (n int)", "42P07"),
     ] {
         let error = sqlx::query(sql).execute(&mut connection).await.unwrap_err();
         assert_eq!(code(&error), expected, "{sql}");
