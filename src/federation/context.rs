@@ -185,7 +185,7 @@ impl<'a> PlanContext<'a> {
             Some(kept) => views::outputs(plan, kept).map_err(broken)?,
             None => {
                 check_distinct(plan.schema().fields().iter().map(|field| ast::visible(field.name()))).map_err(broken)?;
-                plan
+                views::named(plan).map_err(broken)?
             }
         };
         self.used.borrow_mut().extend(inner.used());

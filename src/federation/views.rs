@@ -46,7 +46,7 @@ pub(super) fn outputs(plan: LogicalPlan, kept: &KeptView) -> Result<LogicalPlan,
     let given: Vec<&str> = plan.schema().fields().iter().map(|field| visible(field.name())).collect();
     let is_same = given.len() == kept.columns.len() && given.iter().zip(&kept.columns).all(|(name, column)| *name == column.inner);
     if is_same && kept.columns.iter().all(|column| column.inner == column.name) {
-        return Ok(plan);
+        return named(plan);
     }
     let names = plan.schema().columns();
     let mut outputs = Vec::with_capacity(kept.columns.len());
@@ -60,6 +60,23 @@ pub(super) fn outputs(plan: LogicalPlan, kept: &KeptView) -> Result<LogicalPlan,
         };
         outputs.push(Expr::Column(name.clone()).alias(&column.name));
     }
+    let projection = Projection::try_new(outputs, Arc::new(plan)).map_err(|error| diagnose(&error))?;
+    Ok(LogicalPlan::Projection(projection))
+}
+
+/// The planned query of a view whose columns have the names that they are shown with: a star over USING gives some of them others.
+///
+/// # Errors
+/// What the engine says of the plan.
+pub(super) fn named(plan: LogicalPlan) -> Result<LogicalPlan, Diagnosis> {
+    if plan.schema().fields().iter().all(|field| visible(field.name()) == field.name()) {
+        return Ok(plan);
+    }
+    let outputs = plan.schema().columns().into_iter().map(|column| {
+        let name = visible(column.name()).to_owned();
+        Expr::Column(column).alias(name)
+    });
+    let outputs = outputs.collect();
     let projection = Projection::try_new(outputs, Arc::new(plan)).map_err(|error| diagnose(&error))?;
     Ok(LogicalPlan::Projection(projection))
 }
