@@ -2,6 +2,7 @@
 
 mod keys;
 mod order;
+mod partitions_of_postgres;
 mod ranges_of_postgres;
 mod reduce;
 mod spill;

@@ -1,7 +1,6 @@
 //! The inputs of the engine's own join inside a join that may spill: rows that were read already, a gate before the second side, files.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -50,23 +49,41 @@ impl Given {
     }
 }
 
-/// Lets the second side through, but for partitions that are joined in another way.
-#[derive(Debug)]
+/// The second side, before the engine's own join.
 pub(super) struct Gate {
     input: Arc<dyn ExecutionPlan>,
-    closed: Vec<AtomicBool>,
+    properties: Arc<PlanProperties>,
+    passage: Passage,
+    handed: Vec<Mutex<Option<SendableRecordBatchStream>>>,
+}
+
+/// How the second side comes through the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passage {
+    /// Partition by partition, as the join asks for them.
+    Asked,
+    /// Partition by partition, as they are handed over; one that is not handed over has no rows here.
+    Handed,
 }
 
 impl Gate {
-    pub(super) fn new(input: Arc<dyn ExecutionPlan>) -> Self {
-        let partitions = input.output_partitioning().partition_count();
-        Self { input, closed: (0..partitions).map(|_| AtomicBool::new(false)).collect() }
+    /// Before `input`. With `counts_one` the join takes it for a single partition, whichever it is asked for: the engine's join tells of
+    /// the keys of a first side that all partitions have in common only when as many partitions as it counts have read it.
+    pub(super) fn new(input: Arc<dyn ExecutionPlan>, passage: Passage, counts_one: bool) -> Self {
+        let handed = (0..input.output_partitioning().partition_count()).map(|_| Mutex::default()).collect();
+        let properties = if counts_one {
+            let single = Partitioning::UnknownPartitioning(1);
+            Arc::new(PlanProperties::clone(input.properties()).with_partitioning(single))
+        } else {
+            Arc::clone(input.properties())
+        };
+        Self { input, properties, passage, handed }
     }
 
-    /// From now on the partition has no rows here.
-    pub(super) fn close(&self, partition: usize) {
-        if let Some(closed) = self.closed.get(partition) {
-            closed.store(true, Ordering::Release);
+    /// Hands a partition over, before it is executed.
+    pub(super) fn hand(&self, partition: usize, rows: SendableRecordBatchStream) {
+        if let Some(slot) = self.handed.get(partition) {
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(rows);
         }
     }
 }
@@ -91,6 +108,12 @@ impl Bucket {
 impl fmt::Debug for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Given").field("partitions", &self.rows.len()).finish()
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("input", &self.input).field("passage", &self.passage).finish_non_exhaustive()
     }
 }
 
@@ -160,7 +183,7 @@ impl ExecutionPlan for Gate {
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
+        &self.properties
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
@@ -176,7 +199,9 @@ impl ExecutionPlan for Gate {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(children.into_iter().next().map_or(self, |input| Arc::new(Self::new(input))))
+        let counts_one = self.properties.output_partitioning().partition_count() != self.handed.len();
+        let passage = self.passage;
+        Ok(children.into_iter().next().map_or(self, |input| Arc::new(Self::new(input, passage, counts_one))))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -184,10 +209,11 @@ impl ExecutionPlan for Gate {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        if self.closed.get(partition).is_some_and(|closed| closed.load(Ordering::Acquire)) {
-            return Ok(Box::pin(EmptyRecordBatchStream::new(self.schema())));
+        if self.passage == Passage::Asked {
+            return self.input.execute(partition, context);
         }
-        self.input.execute(partition, context)
+        let handed = self.handed.get(partition).and_then(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).take());
+        Ok(handed.unwrap_or_else(|| Box::pin(EmptyRecordBatchStream::new(self.schema()))))
     }
 }
 

@@ -8,17 +8,20 @@
 //! **Invariants:** rows that can match are in buckets of the same number, so that the joins of all buckets together are the join, of every
 //! kind but one (an anti join that NULLs may empty looks at all rows at once, and stays with the engine, as do joins of recursive terms). What the engine's join tells of its keys
 //! (`dynamic.rs`) it tells in either case: a partition that goes to disk ends its part of the engine's join first, so that no other waits for it.
+//! So does one that nobody asks for rows: a join above reads no second side where its own first side is empty. Where rows of a partition
+//! are to stay in it, they do so from disk too.
 
 mod buckets;
 mod leaves;
+mod unopened;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
-use datafusion::common::Statistics;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::utils::memory::RecordBatchMemoryCounter;
+use datafusion::common::{JoinType, Statistics};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -29,12 +32,13 @@ use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet, SpillMetrics};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::{EmptyRecordBatchStream, RecordBatchStreamAdapter};
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use futures::future::{BoxFuture, Shared};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use self::buckets::{Buckets, Files, manager};
-use self::leaves::{Bucket, Gate, Given};
+use self::leaves::{Bucket, Gate, Given, Passage};
+use self::unopened::Unopened;
 use super::dynamic::{address, repeated};
 
 /// How often a bucket is divided again. Rows of one key stay together however often that is: what does not fit then is refused.
@@ -82,11 +86,14 @@ pub fn bound(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(join) = (node.as_ref() as &dyn std::any::Any).downcast_ref::<HashJoinExec>() else {
             return Ok(Transformed::no(node));
         };
-        // Buckets come in no order, and one that NULLs may empty is no join of buckets.
-        if join.null_aware || join.properties().output_ordering().is_some() {
+        // One that NULLs may empty is no join of buckets, and buckets come in no order. Partitions of a common first side wait for those
+        // that nobody asks for in the engine's own join (`Gate::new`); those of others do not.
+        let is_ordered = join.properties().output_ordering().is_some();
+        if join.null_aware || is_ordered && *join.partition_mode() != PartitionMode::CollectLeft {
             return Ok(Transformed::no(node));
         }
-        Ok(Transformed::yes(Arc::new(SpillingJoinExec::new(join, 0)?) as Arc<dyn ExecutionPlan>))
+        let level = if is_ordered { LEVELS_MAX } else { 0 };
+        Ok(Transformed::yes(Arc::new(SpillingJoinExec::new(join, level)?) as Arc<dyn ExecutionPlan>))
     })?;
     Ok(bounded.data)
 }
@@ -94,7 +101,9 @@ pub fn bound(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
 impl SpillingJoinExec {
     fn new(join: &HashJoinExec, level: usize) -> Result<Self> {
         let given = Arc::new(Given::new(join.left()));
-        let gate = Arc::new(Gate::new(Arc::clone(join.right())));
+        let is_common = *join.partition_mode() == PartitionMode::CollectLeft;
+        let passage = if is_common && !has_places(join) { Passage::Asked } else { Passage::Handed };
+        let gate = Arc::new(Gate::new(Arc::clone(join.right()), passage, is_common && is_by_second(join)));
         let children: Vec<Arc<dyn ExecutionPlan>> = vec![Arc::<Given>::clone(&given), Arc::<Gate>::clone(&gate)];
         let inner = Arc::new(join.builder().with_new_children(children)?.recompute_properties().build()?);
         let same = vec![Arc::clone(join.left()), Arc::clone(join.right())];
@@ -163,30 +172,22 @@ impl SpillingJoinExec {
     }
 
     /// One partition of a join whose partitions know nothing of each other.
-    async fn apart(
-        self: Arc<Self>,
-        gathered: Gathered,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
+    async fn apart(unopened: Unopened, second: SendableRecordBatchStream, gathered: Gathered) -> Result<SendableRecordBatchStream> {
         match gathered {
-            Gathered::Fits(rows) => {
-                self.given.set(partition, rows);
-                self.inner.execute(partition, context)
-            }
+            Gathered::Fits(rows) => unopened.open(rows, second),
             Gathered::OnDisk(first) => {
-                self.gate.close(partition);
-                drop(self.inner.execute(partition, Arc::clone(&context))?);
-                let second = self.join.right().execute(partition, Arc::clone(&context))?;
-                self.from_disk(first, second, partition, context).await
+                let (this, partition, context) = unopened.leave();
+                this.from_disk(first, second, partition, context).await
             }
         }
     }
 
-    /// One partition of a join of which all have the same first side. From disk the first of them joins the second sides of all.
+    /// One partition of a join of which all have the same first side. From disk each of them joins its own second side where rows are to
+    /// stay in their partitions, which is handed over then; else the first of them joins the second sides of all.
     async fn together(
         self: Arc<Self>,
         common: Common,
+        second: Option<SendableRecordBatchStream>,
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
@@ -202,6 +203,10 @@ impl SpillingJoinExec {
                     *gathered = Some(Gathered::Fits(Vec::new()));
                     None
                 }
+                Some(Gathered::OnDisk(files)) if second.is_some() => {
+                    *gathered = Some(Gathered::OnDisk(files.clone()));
+                    Some(files)
+                }
                 Some(Gathered::OnDisk(files)) if partition == 0 => Some(files),
                 other => {
                     // What is left for the first partition stays; another one has nothing to do.
@@ -210,23 +215,32 @@ impl SpillingJoinExec {
                 }
             }
         };
-        match files {
-            None => self.inner.execute(partition, context),
-            Some(_) if partition != 0 => Ok(Box::pin(EmptyRecordBatchStream::new(self.schema()))),
-            Some(files) => {
-                // Nobody will tell of these keys.
-                for filter in self.join.dynamic_expressions_produced() {
-                    if let Some(filter) = (filter.as_ref() as &dyn std::any::Any).downcast_ref::<DynamicFilterPhysicalExpr>() {
-                        filter.mark_complete();
-                    }
-                }
-                let partitions = self.join.right().output_partitioning().partition_count();
-                let second = (0..partitions).map(|partition| self.join.right().execute(partition, Arc::clone(&context)));
-                let second = futures::stream::select_all(second.collect::<Result<Vec<_>>>()?);
-                let second = RecordBatchStreamAdapter::new(self.join.right().schema(), second);
-                self.from_disk(files, Box::pin(second), partition, context).await
+        let Some(files) = files else {
+            if let Some(second) = second {
+                self.gate.hand(partition, second);
+            }
+            return self.inner.execute(partition, context);
+        };
+        let second = match second {
+            Some(second) => second,
+            None if partition != 0 => return Ok(Box::pin(EmptyRecordBatchStream::new(self.schema()))),
+            None => self.all_second(&context)?,
+        };
+        // Nobody will tell of these keys.
+        for filter in self.join.dynamic_expressions_produced() {
+            if let Some(filter) = (filter.as_ref() as &dyn std::any::Any).downcast_ref::<DynamicFilterPhysicalExpr>() {
+                filter.mark_complete();
             }
         }
+        self.from_disk(files, second, partition, context).await
+    }
+
+    /// The second sides of all partitions.
+    fn all_second(&self, context: &Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let partitions = self.join.right().output_partitioning().partition_count();
+        let second = (0..partitions).map(|partition| self.join.right().execute(partition, Arc::clone(context)));
+        let second = futures::stream::select_all(second.collect::<Result<Vec<_>>>()?);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.join.right().schema(), second)))
     }
 
     /// Puts the second side onto the disk too, and joins bucket by bucket.
@@ -255,6 +269,19 @@ impl SpillingJoinExec {
         let rows = first_rows(joined.try_flatten().boxed(), limit);
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
+}
+
+/// Whether all that a row of the second side comes to is known where it meets the first side: nothing is left for the last partition.
+fn is_by_second(join: &HashJoinExec) -> bool {
+    use JoinType::{Inner, Right, RightAnti, RightMark, RightSemi};
+    matches!(join.join_type(), Inner | Right | RightAnti | RightMark | RightSemi)
+}
+
+/// Whether the rows of a join with a common first side are in its partitions by their values, on which joins above rely. These may also
+/// leave a partition out.
+fn has_places(join: &HashJoinExec) -> bool {
+    use Partitioning::{RoundRobinBatch, UnknownPartitioning};
+    is_by_second(join) && !matches!(join.right().output_partitioning(), RoundRobinBatch(_) | UnknownPartitioning(_))
 }
 
 /// Ends a stream after so many rows.
@@ -353,10 +380,14 @@ impl ExecutionPlan for SpillingJoinExec {
         let schema = self.schema();
         let opened = if self.is_common() {
             let common = self.common(&context)?;
-            this.together(common, partition, context).boxed()
+            let second = has_places(&self.join).then(|| self.join.right().execute(partition, Arc::clone(&context))).transpose()?;
+            this.together(common, second, partition, context).boxed()
         } else {
             let gathered = self.gather(partition, &context)?;
-            async move { this.apart(gathered.await?, partition, context).await }.boxed()
+            // As the engine does: joins in there hear of it too when nobody asks for this partition.
+            let second = self.join.right().execute(partition, Arc::clone(&context))?;
+            let unopened = Unopened::new(this, partition, context);
+            async move { Self::apart(unopened, second, gathered.await?).await }.boxed()
         };
         let rows = futures::stream::once(opened).try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
