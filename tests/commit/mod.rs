@@ -8,6 +8,7 @@
 //! shared_log   two that share a log in a table, and are killed in turn
 //! append       histories of lists that many sessions append to, in peace and in a storm; `checker` looks for what cannot have
 //!              happened in any order
+//! alone        what MariaDB alone has committed, of which no log of ours knows, when it is killed behind its answer
 //! deadlocks    transactions that wait for one another in two stores, and locks that are waited for
 //! steps        one commit that is held at a step, while something else happens
 //! instances    a second Tributary over the same stores, which must not decide
@@ -20,6 +21,7 @@
 //! What one store answers is in `contract`, what a session is told in `behaviour/commits.rs`, every answer to every step of the
 //! protocol beside the coordinator itself.
 
+mod alone;
 mod append;
 mod append_kills;
 mod bank;

@@ -380,7 +380,8 @@ impl Branch {
             write::roll_back_written(lease, writing.xid).await?;
             return Err(self.rolled_back("a scan of it was refused"));
         }
-        write::commit_written(lease, writing.xid, has_written).await
+        let has_changed = has_written && writing.flags.has_changed.load(Ordering::Acquire);
+        write::commit_written(lease, writing.xid, has_written, has_changed).await
     }
 
     fn moved_on(&self) -> StoreError {

@@ -90,6 +90,12 @@ impl Server {
         self.numbers() >= if self.is_mariadb { [10, 5, 2] } else { [5, 7, 7] }
     }
 
+    /// Whether what `XA COMMIT … ONE PHASE` has kept outlives a crash. With a binary log, MariaDB finds it prepared again afterwards, and so
+    /// may MySQL before it looked for such names in its log.
+    pub(super) fn keeps_one_phase(&self) -> bool {
+        !self.has_binary_log || (!self.is_mariadb && self.numbers() >= [8, 0, 30])
+    }
+
     /// Whether rows that are inserted can be given back.
     pub(super) fn gives_inserted(&self) -> bool {
         self.is_mariadb && self.numbers() >= [10, 5, 0]
@@ -474,6 +480,10 @@ mod tests {
         ];
         for (version, numbers, keeps) in rows {
             assert_eq!((server(version).numbers(), server(version).keeps_prepared()), (numbers, keeps), "{version}");
+        }
+        for (version, keeps) in [("5.5.5-10.11.8-MariaDB", false), ("11.8.2-MariaDB", false), ("8.0.29", false), ("8.0.30", true)] {
+            let logging = Server { has_binary_log: true, ..server(version) };
+            assert_eq!((server(version).keeps_one_phase(), logging.keeps_one_phase()), (true, keeps), "{version}");
         }
         assert!(server("5.5.5-10.11.8-MariaDB").can_hold_to_snapshots() && server("5.5.5-10.5.0-MariaDB").gives_inserted());
     }

@@ -63,7 +63,7 @@ impl Branch {
             return Err(self.rolled_back("a scan of it was refused"));
         }
         if is_empty {
-            return write::commit_written(lease, Some(xid), false).await;
+            return write::commit_written(lease, Some(xid), false, false).await;
         }
         // A connection that has failed here is closed: what it has not prepared goes with it.
         write::prepare(&mut lease, &xid).await?;

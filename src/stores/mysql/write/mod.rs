@@ -105,13 +105,14 @@ pub(super) async fn begin_xa(shared: &Arc<Shared>, isolation: WriteIsolation) ->
     Ok((lease, xid))
 }
 
-/// Commits a transaction that may have written.
+/// Commits a transaction that may have written. One that has met or made no row has not changed anything.
 ///
 /// # Errors
-/// [`StoreError::OutcomeUnknown`] when the answer was lost and there was something to commit; what the server answered.
-pub(super) async fn commit_written(lease: Lease, xid: Option<Xid>, has_written: bool) -> Result<(), StoreError> {
+/// [`StoreError::OutcomeUnknown`] when the answer was lost, or told nothing, and there was something to commit; what the server
+/// answered.
+pub(super) async fn commit_written(lease: Lease, xid: Option<Xid>, has_written: bool, has_changed: bool) -> Result<(), StoreError> {
     let outcome = match xid {
-        Some(xid) => xa::commit(lease, &xid).await,
+        Some(xid) => xa::commit(lease, &xid, has_changed).await,
         None => commit(lease).await,
     };
     if has_written { outcome.map_err(unknown) } else { outcome }
@@ -244,7 +245,7 @@ async fn once_in_transaction(
     let (outcome, lease) = run(shared, lease, edit, stop).await;
     let Some(lease) = lease else { return outcome };
     match outcome {
-        Ok(edited) => commit_written(lease, Some(xid), true).await.map(|()| edited),
+        Ok(edited) => commit_written(lease, Some(xid), true, edited.rows != 0).await.map(|()| edited),
         Err(error) => {
             if let Err(left) = roll_back_written(lease, Some(xid)).await {
                 tracing::debug!(error = %left, "a transaction could not be rolled back; its connection is closed");
