@@ -292,6 +292,11 @@ fn write_lines(mut page: Page, mut lines: mpsc::Receiver<Message>, losses: &Loss
             }
             Message::Close(done) => {
                 page.close();
+                // Nothing gets into the queue any more, and what got into it behind this is lost like what comes later.
+                lines.close();
+                while let Some(Message::Line(_)) = lines.blocking_recv() {
+                    losses.add("the log is closed");
+                }
                 // Whoever asked may have given up.
                 done.send(()).ok();
                 return;

@@ -77,6 +77,15 @@ enum Message {
     Close(oneshot::Sender<()>),
 }
 
+impl Message {
+    /// Tells whoever waits that it was not written.
+    fn refuse(self) {
+        if let Self::Append { answer: Some(answer), .. } = self {
+            answer.send(Err(closed())).ok();
+        }
+    }
+}
+
 /// What others may know of the thread.
 #[derive(Debug, Default)]
 struct Shared {
@@ -254,6 +263,11 @@ impl Writer {
             }
             self.write(asked, bytes, close.is_some());
             if let Some(done) = close {
+                // Nothing gets into the queue any more, and who is in it is told that it was not written.
+                messages.close();
+                while let Some(late) = messages.blocking_recv() {
+                    late.refuse();
+                }
                 // Whoever asked may have given up.
                 done.send(()).ok();
                 return;

@@ -413,6 +413,13 @@ async fn write(shared: Arc<Shared>, mut messages: mpsc::Receiver<Message>) {
             for (log, epoch) in logs {
                 shared.remove(log, epoch, Vec::new()).await;
             }
+            // Nothing gets into the queue any more, and who is in it is told that it was not written.
+            messages.close();
+            while let Some(late) = messages.recv().await {
+                if let Message::Append { answer: Some(answer), .. } = late {
+                    answer.send(Err(closed())).ok();
+                }
+            }
             // Whoever asked may have given up.
             done.send(()).ok();
             return;
