@@ -65,12 +65,13 @@ pub(super) fn check_open(unfinished: &Unfinished, record: &Record) -> Result<(),
     if begins && is_full && !unfinished.has(record.gid()) { Err(too_many(unfinished.len())) } else { Ok(()) }
 }
 
+/// What is asked of whoever writes a log.
 #[derive(Debug)]
-enum Message {
+pub(super) enum Message {
     Append {
         record: Record,
         bytes: Vec<u8>,
-        /// Whoever waits for it to be on disk.
+        /// Whoever waits for it to be kept for good.
         answer: Option<oneshot::Sender<Result<(), JournalError>>>,
     },
     /// Everything before it is written; nothing after it is.
@@ -79,7 +80,7 @@ enum Message {
 
 impl Message {
     /// Tells whoever waits that it was not written.
-    fn refuse(self) {
+    pub(super) fn refuse(self) {
         if let Self::Append { answer: Some(answer), .. } = self {
             answer.send(Err(closed())).ok();
         }
@@ -175,7 +176,7 @@ impl FileLog {
     }
 }
 
-fn closed() -> JournalError {
+pub(super) fn closed() -> JournalError {
     JournalError::Refused(Diagnosis::new(sqlstate::ADMIN_SHUTDOWN, "the server is stopping"))
 }
 

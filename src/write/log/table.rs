@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::file::STARTS_MAX;
-use super::group::{OPEN_MAX, check_length, check_open, too_many};
+use super::group::{Message, OPEN_MAX, check_length, check_open, closed, too_many};
 use super::record::{self, Unfinished};
 use super::{Journal, JournalError, Left, Record};
 use crate::error::{Diagnose as _, Diagnosis, sqlstate};
@@ -102,17 +102,6 @@ pub struct TableLog {
     _keeper: OwnedTask<()>,
 }
 
-#[derive(Debug)]
-enum Message {
-    Append {
-        record: Record,
-        bytes: Vec<u8>,
-        /// Whoever waits for it to be in the store.
-        answer: Option<Answer>,
-    },
-    Close(oneshot::Sender<()>),
-}
-
 type Answer = oneshot::Sender<Result<(), JournalError>>;
 
 impl TableLog {
@@ -158,8 +147,7 @@ impl TableLog {
 
     /// Proves that a log is still ours: whatever was prepared under it until now was prepared under us.
     pub async fn still_holds(&self, log: LogId) -> bool {
-        let epoch = self.shared.state().held.get(&log).map(|ours| ours.epoch);
-        let Some(epoch) = epoch else { return false };
+        let Some(epoch) = self.epoch_of(log, |_| true) else { return false };
         match self.shared.ledger.holds(log, epoch).await {
             Ok(true) => self.shared.state().held.get(&log).is_some_and(|ours| ours.epoch == epoch),
             Err(StoreError::Remote { .. }) => false,
@@ -207,14 +195,17 @@ impl TableLog {
 
     /// Lets go of a log that was taken over, if nothing is in it any more: whoever needs it takes it again. Whether it was.
     pub async fn let_go(&self, log: LogId) -> bool {
-        let epoch = self.shared.state().held.get(&log).filter(|ours| ours.unfinished.is_empty()).map(|ours| ours.epoch);
-        let Some(epoch) = epoch else { return false };
+        let Some(epoch) = self.epoch_of(log, |ours| ours.unfinished.is_empty()) else { return false };
         self.shared.remove(log, epoch, Vec::new()).await;
         if !self.shared.leave(log) {
             return false;
         }
         self.shared.ledger.release(log).await;
         true
+    }
+
+    fn epoch_of(&self, log: LogId, is_meant: impl Fn(&Ours) -> bool) -> Option<i64> {
+        self.shared.state().held.get(&log).filter(|ours| is_meant(ours)).map(|ours| ours.epoch)
     }
 
     /// The logs that were ours and are not.
@@ -416,9 +407,7 @@ async fn write(shared: Arc<Shared>, mut messages: mpsc::Receiver<Message>) {
             // Nothing gets into the queue any more, and who is in it is told that it was not written.
             messages.close();
             while let Some(late) = messages.recv().await {
-                if let Message::Append { answer: Some(answer), .. } = late {
-                    answer.send(Err(closed())).ok();
-                }
+                late.refuse();
             }
             // Whoever asked may have given up.
             done.send(()).ok();
@@ -551,10 +540,6 @@ impl Shared {
             answer.send(outcome.clone()).ok();
         }
     }
-}
-
-fn closed() -> JournalError {
-    JournalError::Refused(Diagnosis::new(sqlstate::ADMIN_SHUTDOWN, "the server is stopping"))
 }
 
 #[async_trait]
