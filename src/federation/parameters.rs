@@ -23,12 +23,14 @@ pub(super) fn uses(resolved: &LogicalPlan) -> Result<BTreeMap<usize, PgType>, Di
     Ok(found)
 }
 
-/// The type of every parameter: the client's, else what its use tells, else `text`.
+/// The type of every parameter: the client's, else what its use tells, else `text`. It is of any length: what a cast such as
+/// `$1::varchar(3)` says of that is done by the cast, and the value stays as it is where it is used otherwise.
 pub(super) fn types(found: &BTreeMap<usize, PgType>, known: &[Option<PgType>]) -> Vec<PgType> {
     let count = found.keys().max().copied().unwrap_or(0).max(known.len());
     let types = (1..=count).map(|number| {
         let given = known.get(number - 1).copied().flatten();
-        given.or_else(|| found.get(&number).copied()).unwrap_or(PgType::TEXT)
+        let pg_type = given.or_else(|| found.get(&number).copied()).unwrap_or(PgType::TEXT);
+        PgType::with_typmod(pg_type.oid, -1)
     });
     types.collect()
 }
@@ -42,7 +44,8 @@ fn special(plan: &LogicalPlan) -> Result<Vec<(usize, PgType)>, Diagnosis> {
         node.apply_expressions(|expr| {
             expr.apply(|inner| {
                 match inner {
-                    Expr::Placeholder(placeholder) if counts_rows => {
+                    // Inside of an expression it has the type of that use.
+                    Expr::Placeholder(placeholder) if counts_rows && inner == expr => {
                         found.extend(placeholder_number(&placeholder.id).map(|number| (number, PgType::INT8)));
                     }
                     Expr::ScalarFunction(call) => found.extend(any_array(call, &schema)),
@@ -72,4 +75,17 @@ fn input_schema(node: &LogicalPlan) -> datafusion::error::Result<DFSchema> {
         schema.merge(input.schema());
     }
     Ok(schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_of_any_length() {
+        let found = BTreeMap::from([(1, PgType::with_typmod(1043, 7)), (3, PgType::INT8)]);
+        let given = [None, None, Some(PgType::with_typmod(1042, -1))];
+        let expected = [PgType::with_typmod(1043, -1), PgType::TEXT, PgType::with_typmod(1042, -1)];
+        assert_eq!(types(&found, &given), expected);
+    }
 }

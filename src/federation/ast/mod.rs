@@ -1,7 +1,7 @@
 //! Passes over the parsed statement that give it Postgres meaning before the engine plans it.
 //!
 //! ```text
-//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → shadowed (WITH queries inside others of their name) → whole_row (relations that a column hides; `*` of relations around, and beside outputs of its names) → stars (whole names before `*`) → precedence, between, order_keys (what keys mean beside each other), using, alike (keys of orders as outputs are written), dependent, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → casts (that names need) → members (rows in subqueries) → evaluations (of calls that change) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
+//! tokens (what the parser reads otherwise) → parsed query → reserved (what no client may call) → catalog (forms of client introspection) → shadowed (WITH queries inside others of their name) → whole_row (aliases that name some columns; relations that a column hides; `*` of relations around, and beside outputs of its names) → stars (whole names before `*`) → precedence, between, order_keys (what keys mean beside each other), using, alike (keys of orders as outputs are written), dependent, grouping, having → windows (the WINDOW clause), frames (their offsets) → name (output columns) → whole_row (relations as values) → sets (set-returning functions, orders beside them) → casts (that names need) → members (rows in subqueries) → evaluations (of calls that change) → dialect (spellings the planner lacks) → literal (types of number literals) → values (rows of unlike types) → arrays (elements that read something) → planner
 //! ```
 //!
 //! **Invariants:** a pass never changes which rows a query returns; names that a pass invents hold [`HIDDEN`], which no
@@ -92,6 +92,7 @@ pub struct Known<'k> {
 /// copies beyond what a pass may make.
 pub fn prepare(query: &mut Query, known: &Known<'_>) -> Result<(), Diagnosis> {
     shadowed::tell_apart(query);
+    whole_row::complete_aliases(query, known.columns_of)?;
     whole_row::rename_hidden(query, known.columns_of);
     whole_row::write_out_stars(query, known.columns_of)?;
     stars::qualify(query);

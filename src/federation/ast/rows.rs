@@ -48,18 +48,21 @@ pub(super) fn template(sql: &str) -> Result<Box<SetExpr>, Diagnosis> {
     parsed.map(|query| query.body).map_err(|error| Diagnosis::new(sqlstate::INTERNAL_ERROR, error.to_string()))
 }
 
-/// Most rows of VALUES over outer columns: each becomes a branch of a set operation.
+/// Most rows of VALUES over outer columns and subqueries: each becomes a branch of a set operation.
 const SPREAD_MAX: usize = 100;
 
-/// `VALUES (t.a), (t.b)` as `SELECT t.a AS column1 UNION ALL SELECT t.b`, whose branches find a common type.
+/// `VALUES (t.a), (t.b)` as `SELECT t.a AS column1 UNION ALL SELECT t.b`, whose branches find a common type. So do rows with subqueries:
+/// the planner computes a list before it runs anything.
 fn spread_values(body: &mut SetExpr) -> Result<(), Diagnosis> {
     let SetExpr::Values(values) = body else { return Ok(()) };
-    let is_column = |expr: &Expr| match expr {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+    let reads = |expr: &Expr| match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
+            ControlFlow::Break(())
+        }
         _ => ControlFlow::Continue(()),
     };
-    let reads_columns = visit_expressions(&values.rows, is_column).is_break();
-    if !reads_columns || values.rows.len() > SPREAD_MAX {
+    let reads_something = visit_expressions(&values.rows, reads).is_break();
+    if !reads_something || values.rows.len() > SPREAD_MAX {
         return Ok(());
     }
     let mut spread: Option<SetExpr> = None;
@@ -247,6 +250,13 @@ mod tests {
         check("SELECT a FROM t LIMIT -1", Err("2201W"));
         check("SELECT a FROM t LIMIT 1 OFFSET -1", Err("2201X"));
         check("SELECT a FROM t LIMIT -0", Ok("SELECT a FROM t LIMIT -0"));
+    }
+
+    #[test]
+    fn rows_that_read_something_are_branches() {
+        check("VALUES ((SELECT 2)), (3)", Ok("SELECT (SELECT 2) AS column1 UNION ALL SELECT 3 AS column1"));
+        check("VALUES (1 IN (SELECT 2))", Ok("SELECT 1 IN (SELECT 2) AS column1"));
+        check("VALUES (1), (2)", Ok("VALUES (1), (2)"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! is left for the planner to refuse.
 
 mod aliases;
+mod shorter;
 mod stars;
 
 use std::cell::Cell;
@@ -25,6 +26,7 @@ use super::{json, visible, volatile};
 use crate::error::{Diagnosis, Limit, sqlstate};
 
 pub(super) use aliases::rename as rename_hidden;
+pub(super) use shorter::complete as complete_aliases;
 pub(super) use stars::write_out as write_out_stars;
 
 /// The functions that take rows.

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use arrow::datatypes::Field;
 use datafusion::common::ParamValues;
 use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
@@ -96,7 +99,7 @@ impl Execution<'_> {
         let logical = if self.values.is_empty() {
             logical
         } else {
-            logical.with_param_values(marked(self.values, &self.planned.parameters)).map_err(told)?
+            filled(logical, &marked(self.values, &self.planned.parameters)).map_err(told)?
         };
         self.engine.steps().analysis.add(1);
         let analyzed = analyze(self.state, &logical)?;
@@ -159,6 +162,30 @@ fn marked(values: &[ScalarValue], types: &[PgType]) -> ParamValues {
         ScalarAndMetadata::new(value.clone(), Some(field.metadata().clone().into()))
     });
     ParamValues::List(marked.collect())
+}
+
+/// The plan with values in the place of its placeholders. Where the engine does this, it makes every VALUES list anew, and wants all values
+/// of a column to tell of their type alike; analysis, which follows, has rules for those that do not.
+fn filled(plan: LogicalPlan, values: &ParamValues) -> Result<LogicalPlan, DataFusionError> {
+    let filled = plan.transform_up_with_subqueries(|node| {
+        let names = NamePreserver::new(&node);
+        let node = node.map_expressions(|expr| {
+            if !expr.exists(|part| Ok(matches!(part, Expr::Placeholder(_))))? {
+                return Ok(Transformed::no(expr));
+            }
+            let name = names.save(&expr);
+            let filled = expr.transform_up(|part| match part {
+                Expr::Placeholder(Placeholder { id, .. }) => {
+                    let (value, metadata) = values.get_placeholders_with_values(&id)?.into_inner();
+                    Ok(Transformed::yes(Expr::Literal(value, metadata)))
+                }
+                other => Ok(Transformed::no(other)),
+            })?;
+            Ok(filled.update_data(|expr| name.restore(expr)))
+        })?;
+        node.map_data(LogicalPlan::recompute_schema)
+    });
+    filled.map(|filled| filled.data)
 }
 
 /// Whether the engine finds an order missing in its own plan. It leaves a sort out where all keys are constants, and a rule after that

@@ -158,6 +158,30 @@ async fn a_plan_for_all_values_answers_as_one_for_each() {
 }
 
 #[tokio::test]
+async fn rows_of_values_may_tell_of_their_types_in_different_ways() {
+    let rows: [(&str, &[Option<&str>], &[&str]); 6] = [
+        ("SELECT x FROM (VALUES ($1, 'a'), (2, 'b')) v(x, t)", &[Some("1")], &["1", "2"]),
+        ("SELECT x FROM (VALUES (2), ($1)) v(x)", &[None], &["2", "NULL"]),
+        ("SELECT x FROM (VALUES (1), (length('ab'))) v(x) WHERE x = $1", &[Some("2")], &["2"]),
+        ("SELECT t FROM (VALUES ('a'), (lower('AB'))) v(t) WHERE t <> $1", &[Some("a")], &["ab"]),
+        (
+            "SELECT x FROM (VALUES (date '2020-01-01'), ('2020-01-02')) v(x) WHERE $1::boolean",
+            &[Some("true")],
+            &["2020-01-01", "2020-01-02"],
+        ),
+        ("SELECT x + 1 AS y FROM (VALUES (1), ($1), (3)) v(x) WHERE x IN (VALUES ($1), (3))", &[Some("2")], &["3", "4"]),
+    ];
+    for mode in [PlanMode::Custom, PlanMode::Generic] {
+        let setting = setting(mode);
+        for (sql, values, wanted) in rows {
+            let engine = engine();
+            let planned = planned(&engine, &setting, sql);
+            assert_eq!(answer(&engine, &setting, &planned, values).await.unwrap(), wanted, "{sql}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_has_no_plan_for_all_values_is_planned_for_each() {
     let (engine, generic) = (engine(), setting(PlanMode::Generic));
     let planned = planned(&engine, &generic, "SELECT current_user::text = $1 AS a");

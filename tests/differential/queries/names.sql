@@ -44,3 +44,10 @@ SELECT name.id FROM shop.customers AS name WHERE name.id IN (SELECT k.shop_id FR
 SELECT name.id, (SELECT (SELECT count(*) FROM crm.calls l WHERE l.client = name.id) FROM crm.clients k WHERE k.id = name.id) AS n FROM shop.customers name
 SELECT total.nothing FROM shop.customers total WHERE EXISTS (SELECT 1 FROM shop.orders o WHERE o.customer = total.id)
 SELECT x.note, x.id, x.other FROM shop.orders minutes, LATERAL (SELECT minutes.*, l.topic AS other FROM crm.calls l WHERE l.client = minutes.id) x
+-- Aliases that name the first columns only.
+SELECT x.* FROM (SELECT id, customer, status FROM shop.orders) x (a, b) WHERE x.a < 9 AND x.status IS NOT NULL
+SELECT x.a, x.name FROM shop.customers x (a) WHERE x.a < 9
+SELECT * FROM (VALUES (1, 'a'), (2, 'b')) v (x) ORDER BY x
+WITH c (a) AS (SELECT id, name FROM shop.customers) SELECT d.b, d.name FROM c d (b) WHERE d.b < 9
+SELECT x.* FROM shop.customers c, LATERAL (SELECT o.id, o.status FROM shop.orders o WHERE o.customer = c.id) x (a)
+SELECT x.a FROM shop.customers x (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd, ee, ff, gg, hh, ii, jj, kk)

@@ -89,3 +89,22 @@ WITH a AS (SELECT $1::int AS n) SELECT $1::text AS t <- 05
 WITH b AS (SELECT $1::int AS n), a AS (SELECT $1::text AS t) SELECT n::text AS t FROM b <- 05
 WITH b AS (SELECT $2::int AS n), a AS (SELECT n + $1 AS m FROM b) SELECT $3::int AS o <- 1 <- 2 <- 3
 WITH a AS (SELECT $1 AS t) SELECT $1 AS t <- x
+-- A parameter is of any length, whatever it is cast to.
+SELECT $1::varchar(3) AS a, $1 AS b <- abcdef
+SELECT $1::char(3) AS a, length($1::char(3)) AS b, $1 AS c <- abcdef
+SELECT $1::numeric(5,1) AS a, $1 AS b <- 1.257
+SELECT $1::timestamp(0) AS a, $1 AS b <- 2020-01-01 10:00:00.777
+SELECT $1::interval(0) AS a, $1 AS b <- 1.777s
+SELECT $1::numeric(3,1) AS a <- 1000
+SELECT id FROM shop.customers WHERE name = $1::varchar(3) OR name = $1 <- Adam
+-- A number of rows that is computed: the parameter has the type of its use.
+SELECT id FROM shop.customers ORDER BY id LIMIT length($1) <- abc
+SELECT id FROM shop.customers ORDER BY id LIMIT CASE WHEN $1 THEN 1 ELSE 2 END <- f
+-- Rows of VALUES with and without parameters.
+VALUES ($1, 'a'), (2, 'b') <- 1
+VALUES (2, 'b'), ($1, $2) <- \N <- c
+SELECT * FROM (VALUES (1), (length('ab'))) v(x) WHERE x = $1 <- 2
+SELECT * FROM (VALUES ('a'), (lower('AB'))) v(x) WHERE x <> $1 ORDER BY 1 <- c
+SELECT * FROM (VALUES (date '2020-01-01'), ('2020-01-02')) v(x) WHERE x <> $1 ORDER BY 1 <- 2020-01-03
+SELECT id FROM shop.customers WHERE id IN (VALUES (1), ($1)) ORDER BY 1 <- 2
+SELECT c.id, v.t FROM shop.customers c JOIN (VALUES (3, 'x'), ($1, $2)) v(id, t) ON v.id = c.id ORDER BY 1 <- 5 <- y

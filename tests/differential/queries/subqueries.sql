@@ -348,3 +348,7 @@ SELECT (SELECT count(c.id)) AS n FROM shop.customers c
 SELECT (SELECT max(c.id) FROM shop.products p WHERE p.id = 1) AS m FROM shop.customers c
 SELECT c.active, (SELECT count(*) FILTER (WHERE c.active) FROM shop.products p WHERE p.id = 1) AS n FROM shop.customers c GROUP BY c.active
 SELECT (SELECT sum(c.id + p.id) FROM shop.products p) AS s FROM shop.customers c WHERE c.id < 4
+-- Rows of VALUES with subqueries that read no table.
+SELECT * FROM (VALUES (1), ((SELECT 2))) v(x) WHERE x <> 7 ORDER BY 1
+SELECT * FROM (VALUES (EXISTS (SELECT 1)), (2 IN (SELECT 1)), (1 = ANY (SELECT 1))) v(x) ORDER BY 1
+VALUES ((SELECT count(*) FROM generate_series(1, 2)))

@@ -17,16 +17,22 @@ use super::{Transaction, View, Writing, lock};
 /// A connection in a transaction. One that died while it was idle is replaced once.
 async fn begun(shared: &Arc<Shared>, access: Access, repeatable: bool) -> Result<(Lease, Option<SnapshotPosition>), StoreError> {
     let mut lease = shared.leaders.lease().await?;
-    let position = match write::begin(&mut lease, access, repeatable).await {
+    let position = match unhurried(&mut lease, access, repeatable).await {
         Err(StoreError::ConnectionLost { .. }) if lease.reused => {
             drop(lease);
             shared.leaders.forget_idle();
             lease = shared.leaders.lease().await?;
-            write::begin(&mut lease, access, repeatable).await?
+            unhurried(&mut lease, access, repeatable).await?
         }
         outcome => outcome?,
     };
     Ok((lease, position))
+}
+
+/// Begins a transaction whose reads wait as the server's settings say, whatever the last one on the connection was told.
+async fn unhurried(lease: &mut Lease, access: Access, repeatable: bool) -> Result<Option<SnapshotPosition>, StoreError> {
+    lease.wait_for_locks(0).await?;
+    write::begin(lease, access, repeatable).await
 }
 
 /// Whether an equal position proves that two connections see one state.
