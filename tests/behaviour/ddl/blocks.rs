@@ -159,6 +159,9 @@ async fn postgres_defines_in_transactions() {
     session.answer("CREATE TABLE shop.beside (n int)").await;
     assert_eq!(session.rows("ALTER TABLE shop.notes ADD COLUMN more int").await.unwrap_err().code, "55006");
     session.answer("ROLLBACK").await;
+    session.answer("BEGIN; DECLARE names CURSOR FOR SELECT name FROM shop.notes").await;
+    assert_eq!(session.rows("CREATE INDEX ON shop.notes (name)").await.unwrap_err().code, "55006");
+    session.answer("ROLLBACK").await;
     // Values are held to the type that the column has in the transaction.
     session.answer("PREPARE kept_here AS INSERT INTO shop.notes (name) VALUES ($1) RETURNING name").await;
     session.answer("BEGIN; ALTER TABLE shop.notes ALTER COLUMN name TYPE varchar(3)").await;
