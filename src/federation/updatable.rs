@@ -14,6 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::ast::allowed::holds_query;
 use super::ast::is_set_function;
 use super::ast::name::fold;
+use super::ast::row_name::is_row;
 use super::plan::parse_query;
 use super::views::path_of;
 use crate::catalog::kept::CheckOption;
@@ -243,6 +244,12 @@ impl Inner<'_> {
         })
     }
 
+    /// Whether an expression is the whole row of the table.
+    fn is_row(&self, expr: &Expr) -> bool {
+        let is_column = matches!(expr, Expr::Identifier(_)) && self.columns.iter().any(|column| column == self.called);
+        !is_column && is_row(expr, self.called)
+    }
+
     /// The expression with columns by their names alone.
     fn alone(&self, mut expr: Expr) -> Result<Expr, String> {
         struct Bare<'b>(&'b Inner<'b>);
@@ -250,6 +257,10 @@ impl Inner<'_> {
             type Break = ();
 
             fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+                // Its table has another name in the statement.
+                if self.0.is_row(expr) {
+                    return ControlFlow::Break(());
+                }
                 let Expr::CompoundIdentifier(parts) = expr else { return ControlFlow::Continue(()) };
                 let Some((name, before)) = parts.split_last() else { return ControlFlow::Break(()) };
                 // Anything else is a part of a column.
@@ -265,7 +276,7 @@ impl Inner<'_> {
         }
         match VisitMut::visit(&mut expr, &mut Bare(self)) {
             ControlFlow::Continue(()) => Ok(expr),
-            ControlFlow::Break(()) => Err("Views with parts of columns are not updatable here.".to_owned()),
+            ControlFlow::Break(()) => Err("Views with parts of columns, or whole rows, are not updatable here.".to_owned()),
         }
     }
 }
@@ -452,6 +463,8 @@ mod tests {
             ("SELECT t.a FROM public.t, public.t AS u", "Views that do not select from a single"),
             ("VALUES (1)", "Views that do not select from a single"),
             ("SELECT a + 1 AS a FROM public.t", "Views that have no updatable columns"),
+            ("SELECT a FROM public.t WHERE row_to_json(t) IS NOT NULL", "Views with parts of columns, or whole rows,"),
+            ("SELECT a FROM public.t AS q WHERE to_json(q.*) IS NOT NULL", "Views with parts of columns, or whole rows,"),
         ];
         for (sql, expected) in rows {
             let snapshot = snapshot(&[("v", sql, &["a"], CheckOption::None)]);

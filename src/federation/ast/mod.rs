@@ -38,6 +38,7 @@ pub mod picks;
 pub mod postgres;
 mod precedence;
 pub mod reserved;
+pub mod row_name;
 mod rows;
 mod set_order;
 mod sets;

@@ -7,17 +7,19 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::sqlparser::ast::{
-    AssignmentTarget, Delete, Expr, FromTable, Ident, Insert, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr,
-    TableAliasWithoutColumns, TableFactor, TableObject, TableWithJoins, Update, VisitMut, VisitorMut,
+    AssignmentTarget, Delete, Expr, FromTable, Ident, Insert, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAliasWithoutColumns, TableFactor, TableObject, TableWithJoins, Update, VisitMut,
+    VisitorMut,
 };
 use futures::StreamExt;
 
 use super::super::ast::name::fold;
+use super::super::ast::row_name::{gives_row, is_row};
 use super::super::ast::writing::Word;
 use super::super::plan::parse_query;
 use super::super::updatable::{Chain, Of, Output};
@@ -290,14 +292,8 @@ impl Rewriting<'_> {
                 self.all(items);
                 Ok(())
             }
-            SelectItem::QualifiedWildcard(kind, options) => {
-                if kind.to_string().to_lowercase() == format!("{}.*", self.called)
-                    || kind.to_string() == format!("\"{}\".*", self.called)
-                {
-                    self.all(items);
-                } else {
-                    items.push(SelectItem::QualifiedWildcard(kind, options));
-                }
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) if self.is_called(&name) => {
+                self.all(items);
                 Ok(())
             }
             SelectItem::UnnamedExpr(mut expr) => {
@@ -315,6 +311,28 @@ impl Rewriting<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether a name before a star is that of the view.
+    fn is_called(&self, name: &ObjectName) -> bool {
+        matches!(name.0.as_slice(), [ObjectNamePart::Identifier(ident)] if fold(ident) == self.called)
+    }
+
+    /// Whether an expression is the whole row of the view, in whose place that of the table would come.
+    fn is_row(&self, expr: &Expr) -> bool {
+        let is_column = matches!(expr, Expr::Identifier(_)) && self.column(&self.called).is_some();
+        !is_column && is_row(expr, &self.called)
+    }
+
+    /// Whether a name of the view or of its table is that of a document, whose parts are named behind it.
+    fn is_document(&self, name: &str) -> bool {
+        let RelationBody::Stored { table, .. } = &self.chain.base.body else { return false };
+        let below = match self.column(name).map(|column| &column.of) {
+            Some(Of::Column(base)) => base.as_str(),
+            Some(Of::Computed(_)) | None => name,
+        };
+        let mut columns = table.columns.iter().filter(|column| [name, below].contains(&column.name()));
+        columns.any(|column| matches!(column.field.data_type(), DataType::Struct(_)))
     }
 
     fn all(&self, items: &mut Vec<SelectItem>) {
@@ -362,14 +380,23 @@ struct Renaming<'r> {
 
 impl Renaming<'_> {
     fn rename(&self, expr: &mut Expr) -> Result<(), Diagnosis> {
-        let (name, is_qualified) = match expr {
-            Expr::Identifier(name) => (fold(name), false),
+        if self.names.is_row(expr) {
+            return Err(unsupported("the whole row of a view in a statement that writes through it"));
+        }
+        let (name, fields, is_qualified) = match expr {
+            Expr::Identifier(name) => (fold(name), Vec::new(), false),
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [table, name] if fold(table) == self.names.called => (fold(name), true),
-                _ => return Ok(()),
+                [table, name, fields @ ..] if fold(table) == self.names.called => (fold(name), fields.to_vec(), true),
+                [name, fields @ ..] => (fold(name), fields.to_vec(), false),
+                [] => return Ok(()),
             },
             _ => return Ok(()),
         };
+        let is_alone = self.depth == 0 && !self.names.has_others;
+        // Before a column of another table stands the name of that.
+        if !fields.is_empty() && !is_qualified && !is_alone && !self.names.is_document(&name) {
+            return Ok(());
+        }
         let meaning = match self.names.meaning(&name) {
             None | Some(Meaning::Same) => return Ok(()),
             Some(meaning) => meaning,
@@ -382,7 +409,12 @@ impl Renaming<'_> {
                 .with_hint("Qualify it, or write to the table."));
         }
         match meaning {
-            Meaning::Other(of) => *expr = self.names.of(&of),
+            Meaning::Other(Of::Column(base)) => {
+                let parts = [quoted(&self.names.called), quoted(&base)].into_iter().chain(fields);
+                *expr = Expr::CompoundIdentifier(parts.collect());
+            }
+            Meaning::Other(of) if fields.is_empty() => *expr = self.names.of(&of),
+            Meaning::Other(_) => return Err(unsupported("a part of what a view computes")),
             Meaning::Nothing | Meaning::Same => {
                 return Err(Diagnosis::new(sqlstate::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")));
             }
@@ -401,6 +433,14 @@ impl VisitorMut for Renaming<'_> {
 
     fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Self::Break> {
         self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        if gives_row(select, &self.names.called) {
+            let error = unsupported("the whole row of a view in a statement that writes through it");
+            return ControlFlow::Break(Box::new(error));
+        }
         ControlFlow::Continue(())
     }
 

@@ -117,7 +117,8 @@ fn check_unused(session: &Session, setting: &Setting, define: &Define) -> Result
         What::AlterTable { table, .. } => vec![&table.id],
         What::DropTables { tables, .. } => tables.iter().collect(),
         What::DropIndex { table, .. } => vec![table],
-        What::CreateTable(_) | What::CreateIndex(_) => return Ok(()),
+        What::CreateIndex(index) => vec![&index.table.id],
+        What::CreateTable(_) => return Ok(()),
     };
     let is_changed = |relation: &Relation| match &relation.body {
         RelationBody::Stored { store, table } => *store == define.store && changed.contains(&&table.id),

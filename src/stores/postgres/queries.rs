@@ -120,10 +120,12 @@ const RELATIONS: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, c
      AND pg_catalog.current_setting('server_version_num')::int4 >= 140000 THEN c.relpages END::int8 \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
 
-/// `NOT NULL` on a foreign table is a claim that nobody checks. A column without a default of its own has that of its domain.
+/// `NOT NULL` on a foreign table is a claim that nobody checks. A column without a default of its own has that of its domain. A default
+/// names no column, and is asked for without its table: the server would wait for whoever is changing that.
 const COLUMNS: &str = "SELECT a.attrelid::int8, a.attnum::int4, a.attname::text, a.atttypid::int8, a.atttypmod, \
      a.attnotnull AND c.relkind <> 'f', \
-     coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.pg_get_expr(t.typdefaultbin, 0)), \
+     coalesce(pg_catalog.pg_get_expr(d.adbin, CASE WHEN a.attgenerated = '' THEN 0 ELSE d.adrelid END), \
+     pg_catalog.pg_get_expr(t.typdefaultbin, 0)), \
      a.attidentity::text, a.attgenerated::text, \
      pg_catalog.col_description(a.attrelid, a.attnum), pg_catalog.format_type(a.atttypid, a.atttypmod), \
      a.attcollation::int8, pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT') \

@@ -162,10 +162,15 @@ fn together(database: &Database<'_>, texts: &[String]) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::{DataType, Field};
+
     use super::super::super::connector::StoreName;
-    use super::super::super::define::{NewConstraint, NewTable, Rule};
-    use super::super::super::schema::TableId;
+    use super::super::super::define::{NewConstraint, NewIndex, NewTable, Rule};
+    use super::super::super::document::{DocumentField, DocumentOptions, DocumentType};
+    use super::super::super::relational::embedded;
+    use super::super::super::schema::{Collation, Column, ColumnStatistics, Generated, TableId};
     use super::*;
+    use crate::pgtype::PgField;
 
     fn created(columns: Vec<NewColumn>, key: Option<&str>) -> Result<Vec<String>, Refusal> {
         let rule = |name: &str| NewConstraint { name: None, rule: Rule::PrimaryKey(vec![name.to_owned()]) };
@@ -197,6 +202,37 @@ mod tests {
         let columns = vec![column("id", PgType::INT8, None, None), column("n", PgType::INT8, None, None)];
         let expected = "CREATE TABLE \"main\".\"t\" (\"id\" INT, \"n\" INTEGER, PRIMARY KEY (\"id\"))";
         assert_eq!(created(columns, Some("id")).unwrap(), [expected]);
+    }
+
+    /// `t(zip)`, which is a field of `doc json`.
+    fn table_of_documents() -> Arc<Table> {
+        let document = Column {
+            field: Field::new("doc", DataType::Utf8, true).with_pg_type(PgType::JSON),
+            native_type: "JSON".to_owned(),
+            default: None,
+            generated: Generated::No,
+            comment: None,
+            collation: Collation::Bytes,
+            statistics: ColumnStatistics::default(),
+        };
+        let fields = [DocumentField { name: "zip".to_owned(), kind: DocumentType::Text }];
+        let (columns, _) = embedded::expand(&document, &[], &fields, &DocumentOptions::default());
+        Arc::new(Table::plain("main", "t", columns))
+    }
+
+    #[test]
+    fn fields_of_documents_are_no_columns_of_an_index() {
+        let index = |columns: &[&str]| {
+            let columns = columns.iter().map(|name| ((*name).to_owned(), false)).collect();
+            let index = NewIndex { name: "i".to_owned(), table: table_of_documents(), columns, is_unique: true };
+            statements(&Define { store: StoreName::new("shop"), what: What::CreateIndex(index) })
+        };
+        assert_eq!(index(&["zip"]).unwrap_err().subject, "zip");
+        assert!(index(&["id", "zip"]).is_err());
+        assert_eq!(index(&["id"]).unwrap(), ["CREATE UNIQUE INDEX \"main\".\"i\" ON \"t\" (\"id\")"]);
+        let steps = vec![Step::RenameColumn { name: "zip".to_owned(), to: "code".to_owned() }];
+        let what = What::AlterTable { table: table_of_documents(), only: false, steps };
+        assert!(statements(&Define { store: StoreName::new("shop"), what }).is_err());
     }
 
     #[test]

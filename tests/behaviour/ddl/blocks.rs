@@ -159,6 +159,9 @@ async fn postgres_defines_in_transactions() {
     session.answer("CREATE TABLE shop.beside (n int)").await;
     assert_eq!(session.rows("ALTER TABLE shop.notes ADD COLUMN more int").await.unwrap_err().code, "55006");
     session.answer("ROLLBACK").await;
+    session.answer("BEGIN; DECLARE names CURSOR FOR SELECT name FROM shop.notes").await;
+    assert_eq!(session.rows("CREATE INDEX ON shop.notes (name)").await.unwrap_err().code, "55006");
+    session.answer("ROLLBACK").await;
     // Values are held to the type that the column has in the transaction.
     session.answer("PREPARE kept_here AS INSERT INTO shop.notes (name) VALUES ($1) RETURNING name").await;
     session.answer("BEGIN; ALTER TABLE shop.notes ALTER COLUMN name TYPE varchar(3)").await;
@@ -189,6 +192,26 @@ async fn definitions_in_postgres_wait_no_longer_than_they_may() {
     assert_eq!(other.failure("SELECT count(*) FROM shop.notes WHERE n > 0").await.code, "57014");
     session.answer("ROLLBACK").await;
     assert_eq!(other.answer("SELECT count(*) FROM shop.notes WHERE n > 0").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_in_postgres_do_not_wait_for_other_tables() {
+    let place = Place::new();
+    let postgres = support::postgres().await;
+    let sums = "CREATE TABLE sums (a int, more int GENERATED ALWAYS AS (a + 1) STORED)";
+    let database = proxy::fresh(postgres, sums).await;
+    place.postgres("shop", postgres, &database, "");
+    let server = place.serve().await;
+    let (session, other) = (proxy::connect(&server, OWNER).await, proxy::connect(&server, GUEST).await);
+    assert_eq!(session.answer("INSERT INTO shop.sums (a) VALUES (1) RETURNING more").await, "2");
+    session.answer("CREATE TABLE shop.locked (n int DEFAULT 5, name text DEFAULT 'it''s')").await;
+    session.answer("BEGIN; ALTER TABLE shop.locked ADD COLUMN more int").await;
+    let made = tokio::time::timeout(std::time::Duration::from_secs(5), other.answer("CREATE TABLE shop.beside (n int)"));
+    assert!(made.await.is_ok(), "the table that is changed was waited for");
+    assert_eq!(other.answer("SELECT count(*) FROM shop.beside").await, "0");
+    let defaults = "SELECT column_name, column_default FROM information_schema.columns WHERE table_name = 'locked' ORDER BY 1";
+    assert_eq!(other.answer(defaults).await, "n|5\nname|'it''s'::text");
+    session.answer("ROLLBACK").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -222,6 +222,33 @@ async fn rows_are_written_through_views_of_one_table() {
 }
 
 #[tokio::test]
+async fn statements_on_a_view_see_no_more_of_a_row_than_the_view_has() {
+    let place = place().await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    session.answer("CREATE VIEW bare AS SELECT id, total AS sum FROM shop.orders").await;
+    codes(
+        &session,
+        &[
+            ("UPDATE bare SET sum = 1 WHERE id = 1 RETURNING row_to_json(bare)", "0A000"),
+            ("UPDATE bare SET sum = 1 WHERE id = 1 RETURNING to_json(bare.*)", "0A000"),
+            ("UPDATE bare AS b SET sum = 1 WHERE id = 1 RETURNING id, json_build_array(b)", "0A000"),
+            ("UPDATE bare SET sum = 1 WHERE id = 1 RETURNING (SELECT row_to_json(bare))", "0A000"),
+            ("UPDATE bare SET sum = 1 WHERE id = 1 RETURNING (SELECT to_json(s) FROM (SELECT bare.*) AS s)", "0A000"),
+            ("INSERT INTO bare VALUES (9, 9) RETURNING row_to_json(bare)", "0A000"),
+            ("DELETE FROM bare WHERE row_to_json(bare)::text LIKE '%client%'", "0A000"),
+        ],
+    )
+    .await;
+    assert_eq!(session.answer("UPDATE bare SET sum = 11 WHERE id = 1 RETURNING bare.*").await, "1|11");
+    assert_eq!(session.answer("DELETE FROM bare WHERE id IN (SELECT bare.id FROM bare WHERE id = 2) RETURNING *").await, "2|20");
+    assert_eq!(session.answer("SELECT id, client, total FROM shop.orders ORDER BY id").await, "1|1|11\n3|1|30");
+    // The table is called otherwise there than in the statement.
+    session.answer("CREATE VIEW totals AS SELECT id FROM shop.orders AS o WHERE row_to_json(o)::text LIKE '%total%'").await;
+    codes(&session, &[("DELETE FROM totals", "55000")]).await;
+}
+
+#[tokio::test]
 async fn views_of_more_than_one_table_are_not_written() {
     let place = place().await;
     let server = place.serve().await;

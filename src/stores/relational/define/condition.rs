@@ -45,8 +45,28 @@ fn judge(condition: &Condition, dialect: Dialect) -> Result<(), Refusal> {
         if kinds.windows(2).any(|pair| pair.first() != pair.last()) {
             refused = Some(Refusal::new("CHECK", "values of different kinds are compared"));
         }
+        if dialect == Dialect::Sqlite && is_exact(part) {
+            refused = Some(Refusal::new("CHECK", "the store would round what it computes of decimals"));
+        }
     });
     refused.map_or(Ok(()), Err)
+}
+
+/// Whether something is computed that PostgreSQL computes digit by digit.
+fn is_exact(part: &Condition) -> bool {
+    if !matches!(part, Condition::Between(_, "+" | "-" | "*", _)) {
+        return false;
+    }
+    let (mut has_digits, mut has_floats) = (false, false);
+    part.visit(&mut |inner| match inner {
+        Condition::Column(_, pg_type) => {
+            has_digits |= pg_type.oid == PgType::NUMERIC.oid;
+            has_floats |= pg_type.oid == PgType::FLOAT8.oid;
+        }
+        Condition::Number(digits) => has_digits |= digits.contains('.'),
+        _ => {}
+    });
+    has_digits && !has_floats
 }
 
 /// What a part is as a value; `None` of NULL.
@@ -88,4 +108,29 @@ fn text(condition: &Condition, dialect: Dialect) -> Result<String, Refusal> {
             format!("{function}({})", inner(part)?)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_computed_by_no_store_that_rounds() {
+        let column = |pg_type: PgType| Box::new(Condition::Column("a".to_owned(), pg_type));
+        let number = |digits: &str| Box::new(Condition::Number(digits.to_owned()));
+        let compared = |left: Box<Condition>, operator: &'static str, right: Box<Condition>| {
+            Condition::Between(Box::new(Condition::Between(left, operator, right)), "<>", number("0.3"))
+        };
+        let rows = [
+            (compared(column(PgType::numeric(5, 2)), "+", column(PgType::NUMERIC)), false),
+            (compared(column(PgType::INT4), "*", number("1.1")), false),
+            (compared(column(PgType::INT4), "*", number("2")), true),
+            (compared(column(PgType::FLOAT8), "*", number("1.1")), true),
+            (Condition::Between(column(PgType::NUMERIC), "<", number("0.3")), true),
+        ];
+        for (condition, expected) in rows {
+            assert_eq!(write(&condition, Dialect::Sqlite).is_ok(), expected, "{condition:?}");
+            assert!(write(&condition, Dialect::MySql).is_ok(), "{condition:?}");
+        }
+    }
 }

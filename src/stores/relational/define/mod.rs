@@ -10,10 +10,13 @@
 mod alter;
 mod condition;
 
-use super::super::define::{Define, Identity, Initial, NewColumn, NewConstraint, NewIndex, NewTable, Reference, Rule, What};
+use super::super::define::{
+    Condition, Define, Identity, Initial, NewColumn, NewConstraint, NewIndex, NewTable, Reference, Rule, Step, What,
+};
 use super::super::fragment::Refusal;
 use super::super::schema::Action;
 use super::dialect::Dialect;
+use super::embedded;
 use crate::pgtype::PgType;
 
 /// What a store has for what PostgreSQL has.
@@ -57,6 +60,7 @@ pub trait Speech {
 /// What the store has not.
 pub fn statements(define: &Define, speech: &impl Speech) -> Result<Vec<String>, Refusal> {
     let dialect = speech.dialect();
+    check_columns(&define.what)?;
     Ok(match &define.what {
         What::CreateTable(table) => vec![create_table(table, speech)?],
         What::AlterTable { table, only, steps } => alter::statements((table, *only), steps, speech)?,
@@ -78,6 +82,45 @@ pub fn statements(define: &Define, speech: &impl Speech) -> Result<Vec<String>, 
             }
         }
     })
+}
+
+/// A field of a document is no column of the store. SQLite would take the name of one for a text, and index that.
+fn check_columns(what: &What) -> Result<(), Refusal> {
+    let (table, named): (_, Vec<String>) = match what {
+        What::CreateIndex(index) => (&index.table, index.columns.iter().map(|(name, _)| name.clone()).collect()),
+        What::AlterTable { table, steps, .. } => (table, steps.iter().flat_map(columns_of).collect()),
+        What::CreateTable(_) | What::DropTables { .. } | What::DropIndex { .. } => return Ok(()),
+    };
+    let mut columns = table.columns.iter().filter(|column| named.iter().any(|name| name == column.name()));
+    match columns.find(|column| embedded::source(&column.field).is_some()) {
+        Some(field) => Err(Refusal::new(field.name(), "it is a field of a document, and no column of the store")),
+        None => Ok(()),
+    }
+}
+
+/// The columns that a step needs.
+fn columns_of(step: &Step) -> Vec<String> {
+    match step {
+        Step::DropColumn { name, .. }
+        | Step::RenameColumn { name, .. }
+        | Step::SetType { name, .. }
+        | Step::SetDefault { name, .. }
+        | Step::SetRequired { name, .. } => vec![name.clone()],
+        Step::AddConstraint(constraint) => match &constraint.rule {
+            Rule::PrimaryKey(columns) | Rule::Unique(columns) => columns.clone(),
+            Rule::Foreign(reference) => reference.columns.clone(),
+            Rule::Check(condition) => {
+                let mut columns = Vec::new();
+                condition.visit(&mut |part| {
+                    if let Condition::Column(name, _) = part {
+                        columns.push(name.clone());
+                    }
+                });
+                columns
+            }
+        },
+        Step::AddColumn(_) | Step::Rename(_) | Step::DropConstraint { .. } => Vec::new(),
+    }
 }
 
 fn behind(cascades: bool) -> &'static str {
