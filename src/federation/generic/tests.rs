@@ -157,9 +157,12 @@ async fn a_plan_for_all_values_answers_as_one_for_each() {
     }
 }
 
+/// A statement, the values of its parameters, and the answer.
+type Valued = (&'static str, &'static [Option<&'static str>], &'static [&'static str]);
+
 #[tokio::test]
 async fn rows_of_values_may_tell_of_their_types_in_different_ways() {
-    let rows: [(&str, &[Option<&str>], &[&str]); 6] = [
+    let rows: [Valued; 6] = [
         ("SELECT x FROM (VALUES ($1, 'a'), (2, 'b')) v(x, t)", &[Some("1")], &["1", "2"]),
         ("SELECT x FROM (VALUES (2), ($1)) v(x)", &[None], &["2", "NULL"]),
         ("SELECT x FROM (VALUES (1), (length('ab'))) v(x) WHERE x = $1", &[Some("2")], &["2"]),
