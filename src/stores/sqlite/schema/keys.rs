@@ -1,5 +1,7 @@
 //! Primary keys, indexes, foreign keys, checks and row estimates.
 
+use std::collections::BTreeSet;
+
 use super::super::super::relational::{Dialect, checks as written};
 use super::super::super::schema::{Action, Check, Column, ForeignKey, Key, TableId, TableKind};
 use super::super::super::value::Value;
@@ -113,18 +115,31 @@ pub(super) fn checks(database: &Database<'_>, relation: &Relation, columns: &[Co
     }
     let sql = "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?1";
     let statement = texts(database, sql, &[Value::Text(relation.name.clone())])?.into_iter().flatten().next();
-    let found = written::in_create_table(&statement.unwrap_or_default()).into_iter().map(|check| {
-        let fallback = || match &check.column {
-            Some(column) => format!("{}_{column}_check", relation.name),
-            None => format!("{}_check", relation.name),
+    let found = written::in_create_table(&statement.unwrap_or_default());
+    let mut taken: BTreeSet<String> = found.iter().filter_map(|check| check.name.clone()).collect();
+    let named = found.into_iter().map(|check| {
+        let mentioned = written::columns_in(&check.expression, columns);
+        // One that stands at a column which is not shown is about that column.
+        let about = match (&*mentioned, check.column) {
+            ([_], _) => Some(joined(columns, &mentioned)),
+            ([], column) => column,
+            _ => None,
         };
-        Check {
-            name: check.name.clone().unwrap_or_else(fallback),
-            columns: written::columns_in(&check.expression, columns),
-            expression: check.expression,
-        }
+        let name = check.name.unwrap_or_else(|| free_name(&relation.name, about.as_deref(), &mut taken));
+        Check { name, columns: mentioned, expression: check.expression }
     });
-    Ok(found.collect())
+    Ok(named.collect())
+}
+
+/// The name that Postgres would give a condition: with that of its column, where it is about one alone, and a number where it is taken.
+fn free_name(table: &str, column: Option<&str>, taken: &mut BTreeSet<String>) -> String {
+    let base = column.map_or_else(|| format!("{table}_check"), |column| format!("{table}_{column}_check"));
+    let (mut name, mut number) = (base.clone(), 0_usize);
+    while !taken.insert(name.clone()) {
+        number += 1;
+        name = format!("{base}{number}");
+    }
+    name
 }
 
 /// The number of rows by `ANALYZE`, or by the highest rowid, which is cheap to find and seldom far off.

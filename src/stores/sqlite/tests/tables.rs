@@ -66,6 +66,19 @@ async fn tables_keys_and_estimates_are_found() {
 }
 
 #[tokio::test]
+async fn conditions_without_names_get_those_of_postgres() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t (a INT CHECK (\"a\" > 0) CHECK (a <> 5), b INT CHECK (a < b), CHECK (\"b\" BETWEEN 1 AND 9), CHECK (a + b < 9),
+                         CHECK (a < 8), CONSTRAINT t_a_check2 CHECK (1))",
+        "",
+    )
+    .await;
+    let schema = fixture.store.discover().await.unwrap();
+    let names: Vec<&str> = find(&schema, "t").checks.iter().map(|check| check.name.as_str()).collect();
+    assert_eq!(names, ["t_a_check", "t_a_check1", "t_check", "t_b_check", "t_check1", "t_a_check3", "t_a_check2"]);
+}
+
+#[tokio::test]
 async fn every_type_is_read_as_it_was_written() {
     let fixture = Fixture::new(
         "CREATE TABLE t (i BIGINT, b BOOLEAN, x DOUBLE, s VARCHAR(5), raw BLOB, n NUMERIC, d DECIMAL(10,2), day DATE, at TIME,

@@ -139,6 +139,10 @@ fn of_check(said: &str, table: Option<&Table>) -> Told {
             .iter()
             .find(|check| check.name == failed)
             .or_else(|| checks.iter().find(|check| check.expression.trim() == failed.trim()))
+            .or_else(|| {
+                let mut told = checks.iter().filter(|check| quoted_start(&check.expression).is_some_and(|start| start == failed));
+                told.next().filter(|_| told.next().is_none())
+            })
     });
     let constraint = check.map(|check| check.name.clone());
     let message = match (&constraint, table) {
@@ -149,6 +153,25 @@ fn of_check(said: &str, table: Option<&Table>) -> Told {
     };
     let site = table.map(|table| of_table(&table.id.name));
     Told { sqlstate: sqlstate::CHECK_VIOLATION, message, constraint, site }
+}
+
+/// What SQLite tells of a condition without a name that begins with something in quotes: that alone, without them.
+fn quoted_start(expression: &str) -> Option<String> {
+    let mut letters = expression.trim_start().chars().peekable();
+    let close = match letters.next()? {
+        '[' => ']',
+        quote @ ('"' | '`' | '\'') => quote,
+        _ => return None,
+    };
+    let mut told = String::new();
+    while let Some(letter) = letters.next() {
+        // Twice it stands for itself.
+        if letter == close && letters.next_if_eq(&close).is_none() {
+            return Some(told);
+        }
+        told.push(letter);
+    }
+    None
 }
 
 fn of_table(name: &str) -> Site {
@@ -173,5 +196,41 @@ fn of_null(table: &str, column: &str) -> Told {
         message: format!("null value in column \"{column}\" of relation \"{table}\" violates not-null constraint"),
         constraint: None,
         site: Some(Site { column: Some(column.to_owned()), ..of_table(table) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::super::schema::Check;
+    use super::*;
+
+    #[test]
+    fn conditions_are_known_by_what_is_told_of_them() {
+        let check = |name: &str, expression: &str| {
+            let (name, expression) = (name.to_owned(), expression.to_owned());
+            Check { name, columns: Vec::new(), expression }
+        };
+        let checks = vec![
+            check("named", "1"),
+            check("t_n_check", "\"n\" BETWEEN 1 AND 9"),
+            check("t_odd_check", "[o]]d] > `n`"),
+            check("t_n_check1", "n < 8"),
+            check("t_m_check", "\"m\" > 0"),
+            check("t_m_check1", "`m` < 9"),
+        ];
+        let table = Table { checks, ..Table::plain(NAMESPACE, "t", Vec::new()) };
+        let rows = [
+            ("named", Some("named")),
+            ("n", Some("t_n_check")),
+            ("o]d", Some("t_odd_check")),
+            ("n < 8", Some("t_n_check1")),
+            // It is not told which of the two.
+            ("m", None),
+            ("other", None),
+        ];
+        for (told, expected) in rows {
+            let told = of_check(&format!("CHECK constraint failed: {told}"), Some(&table));
+            assert_eq!(told.constraint.as_deref(), expected, "{}", told.message);
+        }
     }
 }
