@@ -40,7 +40,7 @@ use self::rows::{Rows, documents, new_rows, unfit};
 use super::pool::Pool;
 use super::scan::{self, Query, Watched};
 use super::types::relaxed_json;
-use crate::error::sqlstate;
+use crate::error::{Site, sqlstate};
 use crate::stores::StoreError;
 use crate::stores::cell::of_value;
 use crate::stores::connector::{Scan, ScanLimits};
@@ -50,7 +50,7 @@ use crate::stores::edit::{
     Conflict, ConflictAction, ConflictTarget, Delete, DeleteRows, Edit, Edited, Insert, Proposed, Update, UpdateRows, part, path_at,
 };
 use crate::stores::fragment::Relation;
-use crate::stores::schema::{Column, Table};
+use crate::stores::schema::{Column, Table, TableId};
 
 /// The command as `EXPLAIN` shows it, with `?` for values.
 pub(super) fn describe(edit: &Edit) -> String {
@@ -91,14 +91,27 @@ pub(super) fn is_single(edit: &Edit) -> bool {
 
 /// Runs an edit. What it leaves behind when it fails, is undone with the transaction.
 pub(super) async fn run(link: &mut Link<'_>, edit: &Edit) -> Result<Edited, StoreError> {
-    match edit {
+    let edited = match edit {
         Edit::Insert(insert) if insert.conflict.is_some() => upsert(link, insert).await,
         Edit::Insert(insert) => insert_rows(link, insert).await,
         Edit::UpdateRows(update) => update_rows(link, update).await,
         Edit::DeleteRows(delete) => delete_rows(link, delete).await,
         Edit::Update(update) => update_whole(link, update).await,
         Edit::Delete(delete) => delete_whole(link, delete).await,
+    };
+    edited.map_err(|error| of_rule(error, &edit.table().id))
+}
+
+/// What a validator has refused, with its collection, which the server does not name.
+fn of_rule(mut error: StoreError, table: &TableId) -> StoreError {
+    if let StoreError::Remote { sqlstate: state, site, .. } = &mut error
+        && site.is_none()
+        && *state == sqlstate::CHECK_VIOLATION
+    {
+        let place = Site { schema: Some(table.namespace.clone()), table: Some(table.name.clone()), ..Site::default() };
+        *site = Some(Box::new(place));
     }
+    error
 }
 
 /// The way of commands to the server.
@@ -440,4 +453,19 @@ fn count(pool: &Pool, reply: &Document) -> Result<u64, StoreError> {
         _ => None,
     };
     number.ok_or_else(|| pool.context.malformed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Diagnose;
+
+    #[test]
+    fn what_a_validator_refuses_is_told_with_its_collection() {
+        let table = TableId { namespace: "shop".to_owned(), name: "orders".to_owned() };
+        let refused = |state| of_rule(StoreError::remote("s", state, "Document failed validation".to_owned()), &table).site();
+        let site = refused(sqlstate::CHECK_VIOLATION).unwrap();
+        assert_eq!((site.schema.as_deref(), site.table.as_deref()), (Some("shop"), Some("orders")));
+        assert!(refused(sqlstate::SERIALIZATION_FAILURE).is_none());
+    }
 }
