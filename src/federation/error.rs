@@ -3,7 +3,7 @@
 mod planner;
 
 use arrow::error::ArrowError;
-use datafusion::common::SchemaError;
+use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 
 use super::ast::visible;
@@ -88,8 +88,7 @@ fn from_schema(error: &SchemaError) -> Diagnosis {
                 return Diagnosis::new(sqlstate::AMBIGUOUS_COLUMN, format!("column reference \"{name}\" is ambiguous"));
             }
             let unknown = Diagnosis::new(sqlstate::UNDEFINED_COLUMN, format!("column {shown} does not exist"));
-            let near = nearest(name, valid_fields.iter().map(|valid| valid.name.as_str()));
-            match near.and_then(|near| valid_fields.iter().find(|valid| valid.name == near)) {
+            match meant(field, valid_fields) {
                 Some(valid) => {
                     let table = valid
                         .relation
@@ -108,6 +107,18 @@ fn from_schema(error: &SchemaError) -> Diagnosis {
             Diagnosis::new("42701", format!("column name \"{}\" appears more than once", visible(name)))
         }
     }
+}
+
+/// The column that an unknown name probably means: one of the relation that it is qualified with, if one of these is near.
+fn meant<'f>(field: &Column, valid_fields: &'f [Column]) -> Option<&'f Column> {
+    let near = |is_meant: &dyn Fn(&Column) -> bool| {
+        let mut fields = valid_fields.iter().filter(|valid| is_meant(valid));
+        let name = nearest(visible(&field.name), fields.clone().map(|valid| valid.name.as_str()))?;
+        fields.find(|valid| valid.name == name)
+    };
+    let table = field.relation.as_ref().map(|relation| relation.table());
+    let of_same = |valid: &Column| table.is_some() && valid.relation.as_ref().map(|known| known.table()) == table;
+    near(&of_same).or_else(|| near(&|_| true))
 }
 
 fn from_arrow(error: &ArrowError) -> Diagnosis {
@@ -195,5 +206,19 @@ mod tests {
             Box::new(DataFusionError::Execution("Divide by zero error".to_owned())),
         );
         check(&wrapped, "22012", "division by zero");
+    }
+
+    #[test]
+    fn a_qualified_name_is_looked_for_in_its_relation_first() {
+        let column = |relation: &str, name: &str| Column::new(Some(relation), name);
+        let hint = |asked: Column| {
+            let valid_fields = vec![column("b", "name"), column("a", "name"), column("b", "worth")];
+            from_schema(&SchemaError::FieldNotFound { field: Box::new(asked), valid_fields }).hint
+        };
+        let meant = |name: &str| Some(format!("Perhaps you meant to reference the column \"{name}\"."));
+        assert_eq!(hint(column("a", "nme")), meant("a.name"));
+        assert_eq!(hint(column("b", "nme")), meant("b.name"));
+        assert_eq!(hint(column("a", "wort")), meant("b.worth"));
+        assert_eq!(hint(column("a", "other")), None);
     }
 }
