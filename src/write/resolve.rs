@@ -60,7 +60,7 @@ pub async fn by_hand(
 ) -> Result<Vec<StoreName>, Diagnosis> {
     let Some(word) = Word::parse(word) else {
         let told = wrong(format!("\"{word}\" is not a way to end a transaction"));
-        return Err(told.with_hint("It is commit, abort, retry or forget."));
+        return Err(told.with_hint("It is commit, rollback, retry or forget."));
     };
     let gid = Gid::parse(name);
     let verdict = match word {
