@@ -14,6 +14,8 @@ use super::defaults;
 use super::scope::{Cell, Scope, not_in_grammar};
 use super::target::Target;
 use super::upsert::{self, PlannedUpsert};
+use crate::catalog::Snapshot;
+use crate::catalog::object::{Constraint, ConstraintKind};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::name::fold;
 use crate::federation::ast::writing::Word;
@@ -68,7 +70,7 @@ pub(super) fn plan(
             let ordinals = columns.iter().map(|column| target.ordinal(&fold(column))).collect::<Result<Vec<_>, _>>()?;
             ConflictTarget::Columns(key_over(target, ordinals)?)
         }
-        Some(Named::OnConstraint(name)) => ConflictTarget::Columns(constraint(target, &name)?),
+        Some(Named::OnConstraint(name)) => ConflictTarget::Columns(constraint(&scope.setting.snapshot, target, &name)?),
     };
     let update = match (action, &known) {
         (OnConflictAction::DoNothing, _) => Update::Nothing,
@@ -109,13 +111,18 @@ fn key_over(target: &Target, ordinals: Vec<usize>) -> Result<Vec<usize>, Diagnos
     Err(Diagnosis::new(sqlstate::INVALID_COLUMN_REFERENCE, message))
 }
 
-/// The columns of a key by its name.
-fn constraint(target: &Target, name: &ObjectName) -> Result<Vec<usize>, Diagnosis> {
-    let shown = name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
+/// The columns of a key by the name that clients are shown, or else by the store's own: on MySQL every primary key is `PRIMARY`.
+fn constraint(snapshot: &Snapshot, target: &Target, name: &ObjectName) -> Result<Vec<usize>, Diagnosis> {
+    let asked = name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
+    let is_key = |known: &Constraint| matches!(known.kind, ConstraintKind::Primary | ConstraintKind::Unique);
+    let mut shown = snapshot.objects.constraints.iter().filter(|known| known.table_oid == target.relation.oid && is_key(known));
+    if let Some(found) = shown.find(|known| known.name == asked) {
+        return found.column_names.iter().map(|column| target.ordinal(column)).collect();
+    }
     let mut keys = target.table.primary_key.iter().chain(&target.table.unique_keys);
-    let found = keys.find(|key| key.name == shown).map(|key| key.columns.clone());
+    let found = keys.find(|key| key.name == asked).map(|key| key.columns.clone());
     found.ok_or_else(|| {
-        let message = format!("constraint \"{shown}\" for table \"{}\" does not exist", target.relation.name);
+        let message = format!("constraint \"{asked}\" for table \"{}\" does not exist", target.relation.name);
         Diagnosis::new(sqlstate::UNDEFINED_OBJECT, message)
     })
 }

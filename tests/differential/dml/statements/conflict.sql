@@ -3,6 +3,8 @@ INSERT INTO target.people (_id, email, visits) VALUES (1, 'new@x', 1), (10, 'ten
 INSERT INTO target.people (_id, email, visits) VALUES (11, 'ada@x', 1), (12, 'twelve@x', 1) ON CONFLICT DO NOTHING
 INSERT INTO target.people (_id, email, visits) VALUES (2, 'two@x', 1), (13, 'thirteen@x', 1) ON CONFLICT (_id) DO NOTHING
 INSERT INTO target.people (_id, email, visits) VALUES (14, 'bob@x', 1) ON CONFLICT (email) DO NOTHING
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (2, 'two@x', 1) ON CONFLICT ON CONSTRAINT people_pkey DO NOTHING
+[shop, crm, archive] INSERT INTO target.people (_id, email, visits) VALUES (2, 'two@x', 1) ON CONFLICT ON CONSTRAINT people_none DO NOTHING
 INSERT INTO target.people (_id, email, visits) VALUES (15, 'fifteen@x', 1), (15, 'again@x', 2) ON CONFLICT (_id) DO NOTHING
 INSERT INTO target.people (_id, email, visits) VALUES (16, 'same@x', 1), (17, 'same@x', 2) ON CONFLICT DO NOTHING
 INSERT INTO target.people (_id, email, visits) VALUES (1, 'one@x', 11) ON CONFLICT (_id) DO UPDATE SET email = excluded.email, visits = excluded.visits
