@@ -572,3 +572,21 @@ async fn a_session_writes_to_mariadb_while_its_cursor_reads_from_it() {
     assert_eq!(session.answer("SELECT filler FROM shop.stock WHERE n = -1").await, "new");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_key_that_names_no_rows_is_told() {
+    let place = Place::new();
+    let readings = "CREATE TABLE readings (station BIGINT NOT NULL, day DATE NOT NULL, level INTEGER, PRIMARY KEY (station, day))";
+    place.sqlite("notes", readings).await;
+    let server = place.serve().await;
+    let session = proxy::connect(&server, OWNER).await;
+    for sql in [
+        "UPDATE notes.readings SET level = 1 WHERE day = '2024-02-29'",
+        "DELETE FROM notes.readings WHERE day = '2024-02-29'",
+        "MERGE INTO notes.readings r USING notes.readings s ON r.day = s.day WHEN MATCHED THEN DELETE",
+    ] {
+        let failure = session.failure(sql).await;
+        let told = "Its key (station bigint, day date) does not do: the store may hold one value in several forms, or none.";
+        assert_eq!((failure.code.as_str(), failure.detail.as_str()), ("0A000", told), "{sql}");
+    }
+}

@@ -103,13 +103,13 @@ impl PlannedKeyed {
     ) -> Result<Work, Diagnosis> {
         let target = &binding.common().target;
         if self.key.is_empty() {
-            let message = format!("table \"{}\" has no key by which rows could be changed one by one", target.relation.name);
-            let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message);
-            return Err(match refusal {
-                Some(refusal) => error.with_detail(format!("Its store does not find them by itself: {refusal}.")),
-                None => {
-                    error.with_hint("Its store finds them by itself where the statement compares its columns with constants only.")
-                }
+            let because = refusal.map(|refusal| format!("Its store does not find them by itself: {refusal}."));
+            let error = target.no_key(because.as_deref());
+            return Err(match because {
+                Some(_) => error,
+                None => error.with_hint(
+                    "Its store finds them by itself where it evaluates all conditions: EXPLAIN of a query with the same ones tells which it does not.",
+                ),
             });
         }
         if !binding.branches.locks_table(&target.store, &target.table.id) {

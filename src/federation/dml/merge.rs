@@ -113,8 +113,7 @@ pub(super) fn plan(
     let mut target = Target::of(&scope.setting.snapshot, relation, alias.as_ref())?;
     check_names(&target, &source)?;
     let Some(key) = target.whole_key().map(|key| key.columns.clone()) else {
-        let message = format!("table \"{}\" has no key by which rows could be changed one by one", target.relation.name);
-        return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+        return Err(target.no_key(None));
     };
     let read = clauses.into_iter().map(|clause| written(scope.setting, (&mut target, with.as_ref()), clause));
     let mut written = read.collect::<Result<Vec<Clause>, Diagnosis>>()?;

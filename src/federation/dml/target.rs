@@ -185,4 +185,20 @@ impl Target {
         let has_values = |ordinal: &usize| self.table.columns.get(*ordinal).is_some_and(|column| !column.field.is_nullable());
         self.key().filter(|key| key.proven || key.columns.iter().all(has_values))
     }
+
+    /// 0A000 for a statement that has to name rows one by one where no key does. `because` is why the store does not find them by itself.
+    pub(super) fn no_key(&self, because: Option<&str>) -> Diagnosis {
+        let message = format!("table \"{}\" has no key by which rows could be changed one by one", self.relation.name);
+        let error = Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message);
+        let mut keys = self.table.primary_key.iter().chain(&self.table.unique_keys);
+        let weak = keys.find(|key| !key.columns.is_empty()).map(|key| {
+            let columns = key.columns.iter().filter_map(|ordinal| self.table.columns.get(*ordinal));
+            let columns: Vec<String> = columns.map(|column| format!("{} {}", column.name(), column.pg_type())).collect();
+            format!("Its key ({}) does not do: the store may hold one value in several forms, or none.", columns.join(", "))
+        });
+        match [weak.as_deref(), because].into_iter().flatten().collect::<Vec<_>>().join(" ") {
+            detail if detail.is_empty() => error,
+            detail => error.with_detail(detail),
+        }
+    }
 }
