@@ -207,6 +207,11 @@ impl Commits {
         self.shown().in_doubt = in_doubt;
     }
 
+    /// Somebody has taken a transaction as it is: nothing of it is in doubt any more.
+    pub fn settle(&self, gid: Gid) {
+        self.shown().in_doubt.retain(|doubt| doubt.gid != Some(gid));
+    }
+
     /// What is in doubt, as the last round found it.
     pub fn in_doubt(&self) -> Vec<Doubt> {
         self.shown().in_doubt.clone()

@@ -245,9 +245,11 @@ async fn end_saga(with: &Coordinator, gid: Gid, word: Word) -> Result<Vec<StoreN
         return Err(Diagnosis::new(sqlstate::IO_ERROR, "the log of commits does not take the end of the transaction"));
     }
     with.open().done(gid);
+    with.shown().settle(gid);
     with.shown().change(gid, |shown| {
         shown.state = State::RolledBack;
         shown.error = Some("a step was committed and is left so".to_owned());
+        shown.pending.clear();
     });
     Ok(stores)
 }
@@ -267,8 +269,11 @@ fn in_use(name: &str) -> Diagnosis {
 
 #[cfg(test)]
 mod tests {
+    use chrono::Utc;
+
     use super::super::fakes::{Stage, first, lost, remote, unknown};
     use super::*;
+    use crate::catalog::commits::{Doubt, Waits};
     use crate::stores::commit::{LogId, Part};
     use crate::write::coordinator::Several;
 
@@ -397,8 +402,26 @@ mod tests {
         assert_eq!(resolve(&stage, &name, "forget").await, Err("55000".to_owned()), "a round is on its way");
         let Fate::Saga(saga) = stage.coordinator.open().left().remove(0).fate else { panic!("not a saga") };
         stage.coordinator.open().decided(first(), Fate::Saga(SagaLeft { stuck: Some((0, "again".to_owned())), ..saga }));
+        let doubt = |number| Doubt {
+            gid: Some(Gid { number, ..first() }),
+            branch: String::new(),
+            store: StoreName::new("a"),
+            log: String::new(),
+            is_ours: true,
+            waits: Waits::ForHelp,
+            role: None,
+            prepared: None,
+            seen: Utc::now(),
+            reason: None,
+        };
+        let other = first().number + 1;
+        stage.coordinator.shown().found(vec![doubt(first().number), doubt(other)]);
         assert_eq!(resolve(&stage, &name, "forget").await, Ok(vec!["a".to_owned()]));
         assert_eq!((stage.coordinator.open().has_left(), stage.state().0), (false, State::RolledBack));
+        // Nothing waits for a round.
+        let left: Vec<u64> = stage.coordinator.shown().in_doubt().iter().filter_map(|doubt| Some(doubt.gid?.number)).collect();
+        assert_eq!(left, [other]);
+        assert!(stage.coordinator.shown().get(first()).unwrap().pending.is_empty());
         assert_eq!(resolve(&stage, &name, "forget").await, Err("42704".to_owned()));
     }
 }
