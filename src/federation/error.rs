@@ -3,7 +3,7 @@
 mod planner;
 
 use arrow::error::ArrowError;
-use datafusion::common::{Column, SchemaError};
+use datafusion::common::{Column, SchemaError, TableReference};
 use datafusion::error::DataFusionError;
 
 use super::ast::visible;
@@ -116,8 +116,8 @@ fn meant<'f>(field: &Column, valid_fields: &'f [Column]) -> Option<&'f Column> {
         let name = nearest(visible(&field.name), fields.clone().map(|valid| valid.name.as_str()))?;
         fields.find(|valid| valid.name == name)
     };
-    let table = field.relation.as_ref().map(|relation| relation.table());
-    let of_same = |valid: &Column| table.is_some() && valid.relation.as_ref().map(|known| known.table()) == table;
+    let table = field.relation.as_ref().map(TableReference::table);
+    let of_same = |valid: &Column| table.is_some() && valid.relation.as_ref().map(TableReference::table) == table;
     near(&of_same).or_else(|| near(&|_| true))
 }
 

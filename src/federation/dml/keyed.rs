@@ -107,9 +107,9 @@ impl PlannedKeyed {
             let error = target.no_key(because.as_deref());
             return Err(match because {
                 Some(_) => error,
-                None => error.with_hint(
-                    "Its store finds them by itself where it evaluates all conditions: EXPLAIN of a query with the same ones tells which it does not.",
-                ),
+                None => {
+                    error.with_hint("EXPLAIN of a query with the same conditions tells which of them its store does not evaluate.")
+                }
             });
         }
         if !binding.branches.locks_table(&target.store, &target.table.id) {
