@@ -74,7 +74,8 @@ async fn conditions_without_names_get_those_of_postgres() {
     )
     .await;
     let schema = fixture.store.discover().await.unwrap();
-    let names: Vec<&str> = find(&schema, "t").checks.iter().map(|check| check.name.as_str()).collect();
+    let table = find(&schema, "t");
+    let names: Vec<&str> = table.checks.iter().map(|check| check.name.as_str()).collect();
     assert_eq!(names, ["t_a_check", "t_a_check1", "t_check", "t_b_check", "t_check1", "t_a_check3", "t_a_check2"]);
 }
 
