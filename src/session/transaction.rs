@@ -79,7 +79,7 @@ impl Isolation {
 /// Whether the client has said already that a series of messages ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Series {
-    /// `Sync` is its next message.
+    /// `Sync` is its next message, or comes behind others that do nothing to a transaction.
     Ends,
     /// More may come, which would belong to the same transaction.
     GoesOn,

@@ -4,6 +4,7 @@
 //! `rows.rs` how results go out. Messages that the server sends on its own (notifications) belong into [`Connection::wait`],
 //! between two messages of the client.
 
+use std::collections::VecDeque;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -38,6 +39,9 @@ pub(super) const TASK: &str = "connection";
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longer values of reportable settings are not reported: `ParameterStatus` may have 30,000 bytes.
 const PARAMETER_STATUS_MAX: usize = 29_000;
+
+/// So many `Close` between a statement and the `Sync` behind it do not hide that it is the last one: drivers send one or two.
+const CLOSES_MAX: usize = 4;
 
 /// What a connection holds while it lives: its place among the sessions and in the cancel registry.
 pub(super) type Permits = (OwnedSemaphorePermit, Registration);
@@ -108,8 +112,8 @@ pub(super) struct Connection {
     _open: Present,
     running: Arc<Running>,
     inbox: mpsc::Receiver<Arrival>,
-    /// A message that was looked at before its turn.
-    next: Option<Arrival>,
+    /// Messages that were looked at before their turn, at most one more than [`CLOSES_MAX`].
+    ahead: VecDeque<Arrival>,
     limits: Limits,
     shutdown: CancellationToken,
     reader: OwnedTask<()>,
@@ -142,7 +146,7 @@ impl Connection {
             counts,
             running,
             inbox,
-            next: None,
+            ahead: VecDeque::new(),
             limits,
             shutdown,
             reader,
@@ -228,7 +232,7 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
-        let (next, inbox) = (self.next.take(), &mut self.inbox);
+        let (next, inbox) = (self.ahead.pop_front(), &mut self.inbox);
         let arriving = async {
             match next {
                 Some(arrival) => Some(arrival),
@@ -254,7 +258,7 @@ impl Connection {
         if self.running.is_abandoned() {
             return Err(self.gone());
         }
-        let arrival = match self.next.take() {
+        let arrival = match self.ahead.pop_front() {
             Some(arrival) => Some(arrival),
             None => self.inbox.recv().await,
         };
@@ -265,12 +269,21 @@ impl Connection {
         }
     }
 
-    /// Whether `Sync` is the next message, as far as it has arrived. It stays the next one.
-    pub(super) fn sync_follows(&mut self) -> bool {
-        if self.next.is_none() {
-            self.next = self.inbox.try_recv().ok();
+    /// Whether the series ends here, as far as it has arrived: `Sync` comes next, or behind a few `Close`, which cannot fail and do nothing
+    /// to a transaction. What has been looked at comes next all the same.
+    pub(super) fn series_ends(&mut self) -> bool {
+        for place in 0..=CLOSES_MAX {
+            if self.ahead.len() <= place {
+                let Ok(arrival) = self.inbox.try_recv() else { return false };
+                self.ahead.push_back(arrival);
+            }
+            match self.ahead.get(place) {
+                Some(Arrival { outcome: Ok(Message::Sync), .. }) => return true,
+                Some(Arrival { outcome: Ok(Message::Close(_)), .. }) => {}
+                _ => return false,
+            }
         }
-        matches!(&self.next, Some(Arrival { outcome: Ok(Message::Sync), .. }))
+        false
     }
 
     /// A cut at shutdown looks like a client that left; only the second is not told.

@@ -112,7 +112,7 @@ impl Connection {
         {
             return self.relay(&relaying).await;
         }
-        let series = if self.sync_follows() { Series::Ends } else { Series::GoesOn };
+        let series = if self.series_ends() { Series::Ends } else { Series::GoesOn };
         match Box::pin(self.session.execute(&portal, max, series)).await? {
             (Execution::Rows(mut rows), formats) => {
                 rows.restart_count();

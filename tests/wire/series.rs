@@ -59,6 +59,25 @@ async fn a_series_is_kept_as_a_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn what_is_closed_before_the_end_of_a_series_does_not_go_on_with_it() {
+    let (_place, _server, mut client) = stage().await;
+    let closed = || message(b'C', b"P\0");
+    let told = client.script(&[insert(2), closed(), sync()].concat()).await;
+    assert_eq!(told, format!("{DONE}\n3\nZ I"));
+    assert_eq!(rows(&mut client).await, "D 2");
+    // More than are looked at, and what follows them belongs to the same transaction.
+    let many = vec![closed(); 9].concat();
+    let told = client.script(&[insert(3), many.clone(), sync()].concat()).await;
+    assert_eq!(told, format!("{DONE}\n{}Z I", "3\n".repeat(9)));
+    assert_eq!(rows(&mut client).await, "D 3");
+    for between in [closed(), many] {
+        let told = client.script(&[insert(4), between, insert(1), sync()].concat()).await;
+        assert!(told.starts_with(DONE) && told.ends_with("Z I") && told.contains("E ERROR 23505"), "{told}");
+        assert_eq!(rows(&mut client).await, "D 3", "what follows fails, and the first is undone");
+    }
+}
+
+#[tokio::test]
 async fn a_series_that_begins_a_block_takes_its_writes_into_it() {
     let (_place, _server, mut client) = stage().await;
     let told = client.script(&[insert(2), one("BEGIN"), insert(3), sync()].concat()).await;
