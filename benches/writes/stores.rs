@@ -17,6 +17,9 @@ use super::measure::must;
 
 const TABLE: &str = "CREATE TABLE notes (_id bigint NOT NULL PRIMARY KEY, n bigint NOT NULL, note varchar(60) NOT NULL)";
 
+/// As much as changes of some 100,000 documents take several times.
+const MONGODB_CACHE_MIB: u32 = 1_024;
+
 /// The servers; dropping this ends them.
 pub struct Stores {
     pub postgres: Postgres,
@@ -33,7 +36,8 @@ impl Stores {
         let setup = Setup::default();
         let postgres = must(Postgres::start_with(&setup).await);
         let mariadb = must(MariaDb::start_with(&setup).await);
-        let mongodb = must(Mongo::start_with(&setup).await);
+        // A COPY is one transaction, which MongoDB keeps in its cache: a small one refuses 100,000 rows.
+        let mongodb = must(Mongo::start_with(&Setup { cache_mib: Some(MONGODB_CACHE_MIB), ..setup }).await);
         let client = must(client_of(&mongodb));
         must(client.database(mongodb.database()).create_collection("notes").await);
         let directory = must(TempDir::new());

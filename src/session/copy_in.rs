@@ -23,7 +23,7 @@ use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::Branches;
 use crate::federation::dml::{Loading, Piece};
 use crate::federation::error::diagnose;
-use crate::format::copy::{RawRows, Reader};
+use crate::format::copy::{ROWS_MAX, RawRows, Reader};
 use crate::stores::{Branch, Edited, StoreError, StoreName};
 use crate::task::OwnedTask;
 use crate::write::run::{self, Observer};
@@ -72,7 +72,8 @@ impl Copying {
         // One place: the next edit is made while one is written.
         let (edits, waiting) = mpsc::channel(1);
         let writing = OwnedTask::spawn(write(to, waiting, stop.clone()));
-        let rows = RawRows::new(shape.0);
+        let mut rows = RawRows::new(shape.0);
+        rows.ask_for(loading.rows_at_a_time().min(ROWS_MAX));
         Self { reader, rows, loading, guard, shape, stop, edits: Some(edits), writing: Some(writing), held, telling }
     }
 
@@ -173,6 +174,8 @@ impl Copying {
         let guard = self.guard.clone();
         let pieces = guard.run(Box::pin(self.loading.edits(&self.rows))).await??;
         self.rows.clear();
+        // The first ones were few, so that the store has soon something to do.
+        self.rows.ask_for(self.loading.rows_at_a_time());
         for piece in pieces {
             let Some(edits) = &self.edits else { return Err(ended()) };
             // A closed channel is the failure of an edit before, which is told by the task.

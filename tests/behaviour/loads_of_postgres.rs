@@ -11,7 +11,7 @@ use crate::support::proxy::{self, DATABASE, OWNER, PASSWORD, Place, Session};
 
 const TABLES: &str = "CREATE TABLE notes (n int PRIMARY KEY, t text CHECK (t <> 'bad'), d int DEFAULT 7);
     CREATE TABLE more (n int PRIMARY KEY REFERENCES notes, t text);";
-/// More rows than are sent to the store at a time, several times over.
+/// More rows than the store gets at a time.
 const MANY: u32 = 9_000;
 
 async fn stage() -> (Place, Server, PgConnection, Session) {
@@ -83,6 +83,31 @@ async fn rows_of_postgres_are_kept_or_not_and_errors_say_their_line() {
     let (code, constraint, place) = told(&error);
     assert_eq!((code.as_str(), constraint.as_deref()), ("23503", Some("more_n_fkey")));
     assert!(place.is_some_and(|place| place.starts_with("COPY more, lines 1 to ")));
+    client.close().await.unwrap();
+    server.stop().await;
+}
+
+/// Rows are read in larger parts once the first of them have gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_right_in_every_part_of_what_comes_to_postgres() {
+    const ALL: u32 = 30_000;
+    let (_place, server, mut client, session) = stage().await;
+    let lines = |bad: u32| {
+        let mut text = String::new();
+        for n in 1..=ALL {
+            writeln!(text, "{n}\t{}", if n == bad { "bad" } else { "good" }).unwrap();
+        }
+        text
+    };
+    for bad in [2_049, 2_050, 10_240, 10_241, 18_433, ALL] {
+        let error = copy(&mut client, "shop.notes", &lines(bad)).await.unwrap_err();
+        let expected = ("23514".to_owned(), Some("notes_t_check".to_owned()), Some(format!("COPY notes, line {bad}")));
+        assert_eq!(told(&error), expected);
+        assert_eq!(session.answer("SELECT count(*) FROM shop.notes").await, "0");
+    }
+    assert_eq!(copy(&mut client, "shop.notes", &lines(0)).await.unwrap(), u64::from(ALL));
+    let rows = "SELECT count(*), min(n), max(n), count(DISTINCT n) FROM shop.notes WHERE t = 'good'";
+    assert_eq!(session.answer(rows).await, "30000|1|30000|30000");
     client.close().await.unwrap();
     server.stop().await;
 }

@@ -25,7 +25,7 @@ use super::target::{Target, qualified};
 use crate::catalog::object::Objects;
 use crate::catalog::{Relation, RelationBody, SearchPath, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
-use crate::format::copy::{Raw, RawRows, in_column, in_line, in_lines};
+use crate::format::copy::{ROWS_MAX, ROWS_MOST, Raw, RawRows, in_column, in_line, in_lines};
 use crate::format::fault::invalid_utf8;
 use crate::format::{Format, decode};
 use crate::pgtype::PgType;
@@ -305,6 +305,11 @@ pub struct Piece {
 }
 
 impl Loading {
+    /// How many rows should be read at a time: they are one edit of a store that takes many at once, and otherwise several that are whole.
+    pub fn rows_at_a_time(&self) -> usize {
+        at_a_time(self.common.connector.rows_of_edit())
+    }
+
     /// The edits of rows that are whole.
     ///
     /// # Errors
@@ -389,6 +394,12 @@ impl Loading {
     }
 }
 
+/// About [`ROWS_MAX`] rows, as a multiple of those of an edit, or those of one edit, up to [`ROWS_MOST`].
+fn at_a_time(rows_of_edit: usize) -> usize {
+    let each = rows_of_edit.max(1);
+    if each >= ROWS_MAX { each.min(ROWS_MOST) } else { ROWS_MAX - ROWS_MAX % each }
+}
+
 impl Piece {
     /// What the store has failed with, and where in the data that is, as far as it is known.
     pub fn placed(&self, error: Diagnosis) -> Diagnosis {
@@ -417,5 +428,19 @@ impl Piece {
         let place = insert.columns.iter().position(is_named)?;
         let values = insert.rows.columns().get(place)?;
         (0..values.len()).find(|row| values.is_null(*row))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_read_by_whole_edits() {
+        let rows = [(0, 2_048), (1, 2_048), (500, 2_000), (1_000, 2_000), (2_047, 2_047), (2_048, 2_048), (5_000, 5_000)];
+        for (of_edit, expected) in rows {
+            assert_eq!(at_a_time(of_edit), expected, "{of_edit}");
+        }
+        assert_eq!((at_a_time(20_000), at_a_time(usize::MAX)), (ROWS_MOST, ROWS_MOST));
     }
 }

@@ -7,8 +7,8 @@
 //!
 //! The rules and the words of errors are those of PostgreSQL 15 (`copyfromparse.c`); what a value means is not known here.
 //!
-//! **Invariants:** the rows that come of some bytes do not depend on how these are cut; no more than one row beyond [`ROWS_MAX`] rows or
-//! [`BYTES_MAX`] bytes is read ahead of whoever takes the rows; only a row that an error follows may lack values.
+//! **Invariants:** the rows that come of some bytes do not depend on how these are cut; no more than one row beyond [`ROWS_MOST`] rows,
+//! [`BYTES_MAX`] bytes or, from [`ROWS_MAX`] rows on, [`VALUES_MAX`] values is read ahead of whoever takes the rows; only a row that an error follows may lack values.
 
 mod binary;
 mod fields;
@@ -20,8 +20,13 @@ use crate::error::{Diagnosis, sqlstate};
 use binary::Binary;
 use lines::Lines;
 
-/// So many rows are full.
+/// So many rows are full, unless more are asked for.
 pub const ROWS_MAX: usize = 2_048;
+/// More cannot be asked for: a store that takes them at once has then little to gain, and reading, which goes on beside its work, begins
+/// and ends with a time in which the other does nothing.
+pub const ROWS_MOST: usize = 8_192;
+/// More than [`ROWS_MAX`] rows are full with so many values: each takes room beside its bytes.
+pub const VALUES_MAX: usize = 1 << 17;
 /// Rows of so many bytes are full.
 pub const BYTES_MAX: usize = 1 << 20;
 /// Most bytes of a value or a line that an error shows.
@@ -86,6 +91,8 @@ pub struct RawRows {
     /// The end of each value in `bytes`, row by row, and whether it is NULL.
     ends: Vec<(usize, bool)>,
     lines: Vec<u64>,
+    /// So many rows are full.
+    most: usize,
 }
 
 /// A value.
@@ -102,7 +109,12 @@ pub enum Raw<'r> {
 impl RawRows {
     /// No rows, of so many columns.
     pub fn new(width: usize) -> Self {
-        Self { width, ..Self::default() }
+        Self { width, most: ROWS_MAX, ..Self::default() }
+    }
+
+    /// From now on so many rows are full: one at least, and [`ROWS_MOST`] at most.
+    pub fn ask_for(&mut self, rows: usize) {
+        self.most = rows.clamp(1, ROWS_MOST);
     }
 
     /// How many rows there are.
@@ -117,7 +129,8 @@ impl RawRows {
 
     /// Whether they should be taken before more are read.
     pub fn is_full(&self) -> bool {
-        self.lines.len() >= ROWS_MAX || self.bytes.len() >= BYTES_MAX
+        let (rows, values) = (self.lines.len(), self.ends.len());
+        rows >= self.most || self.bytes.len() >= BYTES_MAX || (rows >= ROWS_MAX && values >= VALUES_MAX)
     }
 
     /// About how many bytes they take.

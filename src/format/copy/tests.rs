@@ -220,6 +220,31 @@ fn rows_are_full_before_they_are_many() {
 }
 
 #[test]
+fn as_many_rows_are_read_as_are_asked_for_unless_they_are_wide() {
+    let full = |width: usize, asked: usize| {
+        let names: Vec<String> = (0..width).map(|place| format!("c{place}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let given = format!("{}\n", "\t".repeat(width - 1)).repeat(ROWS_MOST + 5);
+        let (mut rows, mut input) = (RawRows::new(width), given.as_bytes());
+        rows.ask_for(asked);
+        Reader::new("t", columns(&names), text()).read(&mut input, &mut rows).unwrap();
+        rows.len()
+    };
+    for (width, asked, expected) in [
+        (1, 3, 3),
+        (1, 0, 1),
+        (1, ROWS_MOST, ROWS_MOST),
+        (1, usize::MAX, ROWS_MOST),
+        (16, ROWS_MOST, ROWS_MOST),
+        (32, ROWS_MOST, VALUES_MAX / 32),
+        (100, ROWS_MOST, ROWS_MAX),
+        (100, 7, 7),
+    ] {
+        assert_eq!(full(width, asked), expected, "{width} columns, {asked} rows");
+    }
+}
+
+#[test]
 fn long_values_are_shown_by_their_first_characters() {
     assert_eq!(shown(b"short"), "short");
     let long = format!("{}ü", "x".repeat(99));

@@ -16,7 +16,7 @@ use super::Fixture;
 use super::writes::{WRITE, run, until};
 
 /// How the session that writes has sent its last statement.
-const SENT: &str = "SELECT coalesce(string_agg(split_part(query, ' ', 1), ' '), '') FROM pg_stat_activity \
+pub(super) const SENT: &str = "SELECT coalesce(string_agg(split_part(query, ' ', 1), ' '), '') FROM pg_stat_activity \
      WHERE datname = current_database() AND application_name = 'tributary' AND state LIKE 'idle in transaction%'";
 /// How many sessions wait for this one.
 const WAITING: &str = "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))";

@@ -1,6 +1,7 @@
 //! The PostgreSQL connector against a real server: what is special to it, besides the suite that every connector runs.
 
 mod documents;
+mod ends;
 mod failures;
 mod fragments;
 mod keys;

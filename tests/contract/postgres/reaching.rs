@@ -16,7 +16,7 @@ use crate::support::authority::Authority;
 use crate::support::secrets::NoSecrets;
 use crate::support::{proxy, throwaway};
 
-fn store(server: &Postgres, host: &str, password: &str, options: &str) -> Arc<dyn Connector> {
+pub(super) fn store(server: &Postgres, host: &str, password: &str, options: &str) -> Arc<dyn Connector> {
     let (port, user, database) = (server.port(), server.user(), server.database());
     let file =
         format!("host = '{host}'\nport = {port}\nuser = '{user}'\npassword = '{password}'\ndatabase = '{database}'\n{options}");

@@ -1,5 +1,6 @@
 //! Assignment: which types a column takes without being asked (`pg_cast.castcontext` = `a` or `i`), and values on their way into one.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
@@ -100,7 +101,11 @@ impl<'s> Assigned<'s> {
 
     /// Adds what a quoted literal says, as the input function of the type reads it.
     pub(in crate::federation) fn text(&mut self, text: &str) -> Result<()> {
-        self.convert(&PgType::UNKNOWN.into(), &Datum::text(text))
+        let value = Datum::Text(Cow::Borrowed(text));
+        if self.labels.is_none() && is_taken_whole(text, self.to.pg_type) {
+            return self.writer.push(value);
+        }
+        self.convert(&PgType::UNKNOWN.into(), &value)
     }
 
     /// Adds a number as it is written, which has the smallest type that holds it ([`number_type`]).
@@ -153,6 +158,15 @@ impl<'s> Assigned<'s> {
     }
 }
 
+/// Whether a string type takes a text as it is, which its bytes may not show: a text of no more bytes has no more characters.
+fn is_taken_whole(text: &str, to: PgType) -> bool {
+    match (to.oid, usize::try_from(to.typmod - 4)) {
+        (25, _) | (1043, Err(_)) => true,
+        (1043, Ok(limit)) => text.len() <= limit,
+        _ => false,
+    }
+}
+
 /// Whether values of the first type are values of the second as they are.
 fn is_kept(from: PgType, to: PgType) -> bool {
     from == to || from.oid == to.oid && to.typmod == -1 && from.element().is_none()
@@ -193,6 +207,33 @@ mod tests {
 
     fn varchar(length: i32) -> PgType {
         PgType::with_typmod(PgType::VARCHAR.oid, length + 4)
+    }
+
+    #[test]
+    fn texts_come_whole_or_fitted() {
+        let bounded = varchar(3);
+        let padded = PgType::with_typmod(1042, 3 + 4);
+        let rows: &[(PgType, &str, Result<&str, &str>)] = &[
+            (PgType::TEXT, "äöü and more", Ok("äöü and more")),
+            (PgType::TEXT, "", Ok("")),
+            (PgType::VARCHAR, "long enough", Ok("long enough")),
+            (bounded, "abc", Ok("abc")),
+            (bounded, "äöü", Ok("äöü")),
+            (bounded, "abc  ", Ok("abc")),
+            (bounded, "ab  ", Ok("ab ")),
+            (bounded, "abcd", Err("22001")),
+            (bounded, "äöüß", Err("22001")),
+            (padded, "a", Ok("a  ")),
+            (padded, "abcd", Err("22001")),
+        ];
+        let session = SessionValues::default();
+        for (to, text, expected) in rows {
+            let mut assigned = Assigned::new((*to).into(), 1, &session).unwrap();
+            let given = assigned.text(text).and_then(|()| assigned.finish());
+            let given = given.map(|array| array.as_string::<i32>().value(0).to_owned());
+            let given = given.map_err(|error| diagnose(&error).sqlstate);
+            assert_eq!(given, expected.map(str::to_owned).map_err(str::to_owned), "{text:?} as {to}");
+        }
     }
 
     #[test]

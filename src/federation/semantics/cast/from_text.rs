@@ -72,7 +72,7 @@ pub(super) fn read(text: &str, to: &Typed, explicit: bool, session: &SessionValu
         1560 | 1562 => Datum::text(fit_bits(format::bit::read(text)?, to.pg_type)),
         114 => format::json::check(text).map(|()| Datum::text(text))?,
         3802 => Datum::text(format::json::canonical(text)?),
-        _ => scalar_datum(&format::scalar::read(to.pg_type, text, display)?)?,
+        _ => scalar_datum(format::scalar::read(to.pg_type, text, display)?)?,
     })
 }
 
@@ -82,7 +82,18 @@ pub(super) fn interval_of(value: format::interval::Interval) -> Result<IntervalM
     Ok(IntervalMonthDayNano::new(value.months, value.days, nanoseconds))
 }
 
-fn scalar_datum(value: &ScalarValue) -> Result<Datum<'static>, Diagnosis> {
+fn scalar_datum(value: ScalarValue) -> Result<Datum<'static>, Diagnosis> {
+    // An array of one value costs several times as much as its reading.
+    let value = match value {
+        ScalarValue::Boolean(Some(value)) => return Ok(Datum::Bool(value)),
+        ScalarValue::Int16(Some(value)) => return Ok(Datum::Int(i64::from(value))),
+        ScalarValue::Int32(Some(value)) => return Ok(Datum::Int(i64::from(value))),
+        ScalarValue::Int64(Some(value)) => return Ok(Datum::Int(value)),
+        ScalarValue::Float32(Some(value)) => return Ok(Datum::Float(f64::from(value))),
+        ScalarValue::Float64(Some(value)) => return Ok(Datum::Float(value)),
+        ScalarValue::Utf8(Some(value)) => return Ok(Datum::text(value)),
+        value => value,
+    };
     let array = value.to_array_of_size(1).map_err(internal)?;
     let column = Column::new(&array, None).map_err(internal)?;
     Ok(column.get(0).into_owned())

@@ -92,7 +92,8 @@ pub(super) async fn run(
     }
     let process_id = lease.process_id();
     let connection = lease.connection().map_err(Failure::Unsent)?;
-    let (answer, told) = Box::pin(attend(inner, process_id, stop, Box::pin(statement.send(connection)))).await;
+    let fillers = copy_in::fillers(&inner.settings.connect);
+    let (answer, told) = Box::pin(attend(inner, process_id, stop, Box::pin(statement.send(connection, fillers)))).await;
     // The statement still runs: its session ends with the lease.
     let Some(answer) = answer else { return Err(Failure::Lost(late(inner))) };
     let outcome = match answer {
@@ -207,12 +208,13 @@ fn late(inner: &Inner) -> StoreError {
 }
 
 impl Statement {
-    async fn send(&self, connection: &mut PgConnection) -> Result<Edited, Problem> {
+    /// `fillers` go before the end of a COPY.
+    async fn send(&self, connection: &mut PgConnection, fillers: usize) -> Result<Edited, Problem> {
         let text = AssertSqlSafe(Arc::clone(&self.text));
         let Some(returned) = &self.returned else {
             let rows = match &self.parameters {
                 Parameters::Load(load) => {
-                    let rows = copy_in::send(connection, self, load).await?;
+                    let rows = copy_in::send(connection, self, load, fillers).await?;
                     return Ok(Edited { rows, returned: None });
                 }
                 Parameters::None => gather(Executor::fetch_many(connection, sqlx::raw_sql(text)), &mut None).await,
