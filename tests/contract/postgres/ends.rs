@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
@@ -85,24 +84,4 @@ async fn data_of_any_size_are_whole_over_every_way_to_postgres() {
         assert_eq!(ask(&server, found).await, format!("{next} {given} true"), "{host}");
         plain.execute("TRUNCATE t").await.unwrap();
     }
-}
-
-/// An acknowledgement that is put off comes after 40 ms: each of these edits waited for one.
-#[tokio::test]
-async fn the_end_of_a_copy_does_not_wait_for_postgres_to_acknowledge_its_rows() {
-    let server = Postgres::start_with(&throwaway()).await.unwrap();
-    proxy::direct(&server, server.database()).await.execute("CREATE TABLE t (id int PRIMARY KEY, letters text)").await.unwrap();
-    let connector = store(&server, "127.0.0.1", server.password(), "tls = 'disable'");
-    let table = table(&connector).await;
-    let branch = connector.open(WRITE).await.unwrap();
-    put(&branch, &letters(&table, 0, 1, 0)).await;
-    put(&branch, &letters(&table, 1, ROWS, 0)).await;
-    let (started, edits) = (Instant::now(), 100);
-    for number in 1..=edits {
-        put(&branch, &letters(&table, number * 1_000, ROWS, 0)).await;
-    }
-    let elapsed = started.elapsed();
-    assert_eq!(ask(&server, SENT).await, "COPY");
-    branch.commit().await.unwrap();
-    assert!(elapsed < Duration::from_secs(3), "{edits} edits took {elapsed:?}");
 }
