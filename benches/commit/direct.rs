@@ -1,7 +1,8 @@
 //! The two phases of each store by its own driver.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use sqlx::mysql::MySqlConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, raw_sql};
@@ -32,11 +33,49 @@ impl Direct {
         (median(&in_postgres), median(&in_mariadb))
     }
 
-    async fn in_postgres(&mut self, key: i64) -> f64 {
-        let connection = &mut self.postgres;
-        must(raw_sql("BEGIN").execute(&mut *connection).await);
+    /// How many transactions with a row in each so many clients commit in a second of a while: both prepare, then both commit, without a
+    /// record of the decision.
+    pub async fn per_second(stores: &Stores, keys: &Clients, (clients, wait): (usize, Duration)) -> f64 {
+        let mut connections = join_all((0..clients).map(|_| Self::connect(stores))).await;
+        let started = Instant::now();
+        let work = connections.iter_mut().map(|direct| async move {
+            let mut commits = 0_u64;
+            while started.elapsed() < wait {
+                direct.both(keys.key()).await;
+                commits += 1;
+            }
+            commits
+        });
+        let commits: u64 = join_all(work).await.into_iter().sum();
+        commits as f64 / started.elapsed().as_secs_f64()
+    }
+
+    async fn both(&mut self, key: i64) {
+        self.write_to_postgres(key).await;
+        self.write_to_mariadb(key).await;
+        let (postgres, mariadb) = (&mut self.postgres, &mut self.mariadb);
+        let prepare = format!("PREPARE TRANSACTION 'bench {key}'");
+        must(raw_sql(AssertSqlSafe(prepare)).execute(&mut *postgres).await);
+        must(raw_sql(AssertSqlSafe(format!("XA END 'bench {key}'; XA PREPARE 'bench {key}'"))).execute(&mut *mariadb).await);
+        must(raw_sql(AssertSqlSafe(format!("COMMIT PREPARED 'bench {key}'"))).execute(&mut *postgres).await);
+        must(raw_sql(AssertSqlSafe(format!("XA COMMIT 'bench {key}'"))).execute(&mut *mariadb).await);
+    }
+
+    async fn write_to_postgres(&mut self, key: i64) {
+        must(raw_sql("BEGIN").execute(&mut self.postgres).await);
         let insert = sqlx::query("INSERT INTO notes (_id, n) VALUES ($1, $2)").bind(key).bind(key % 17);
-        must(insert.execute(&mut *connection).await);
+        must(insert.execute(&mut self.postgres).await);
+    }
+
+    async fn write_to_mariadb(&mut self, key: i64) {
+        must(raw_sql(AssertSqlSafe(format!("XA START 'bench {key}'"))).execute(&mut self.mariadb).await);
+        let insert = sqlx::query("INSERT INTO notes (_id, n) VALUES (?, ?)").bind(key).bind(key % 17);
+        must(insert.execute(&mut self.mariadb).await);
+    }
+
+    async fn in_postgres(&mut self, key: i64) -> f64 {
+        self.write_to_postgres(key).await;
+        let connection = &mut self.postgres;
         let started = Instant::now();
         for sql in [format!("PREPARE TRANSACTION 'bench {key}'"), format!("COMMIT PREPARED 'bench {key}'")] {
             must(raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await);
@@ -45,10 +84,8 @@ impl Direct {
     }
 
     async fn in_mariadb(&mut self, key: i64) -> f64 {
+        self.write_to_mariadb(key).await;
         let connection = &mut self.mariadb;
-        must(raw_sql(AssertSqlSafe(format!("XA START 'bench {key}'"))).execute(&mut *connection).await);
-        let insert = sqlx::query("INSERT INTO notes (_id, n) VALUES (?, ?)").bind(key).bind(key % 17);
-        must(insert.execute(&mut *connection).await);
         let started = Instant::now();
         for sql in [format!("XA END 'bench {key}'; XA PREPARE 'bench {key}'"), format!("XA COMMIT 'bench {key}'")] {
             must(raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await);
