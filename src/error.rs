@@ -102,6 +102,17 @@ impl Limit {
     ];
 }
 
+/// A clause as a sentence. A key of a file, such as `changes.tables`, is spelled as it is there, also at its beginning.
+pub fn sentence(clause: &str) -> String {
+    let word = clause.split(' ').next().unwrap_or_default();
+    if word.contains(['.', '_']) {
+        return format!("{clause}.");
+    }
+    let mut letters = clause.chars();
+    let first: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
 /// The table, column and row that an error is about, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Site {
@@ -370,6 +381,8 @@ pub mod sqlstate {
     pub const SYNTAX_ERROR: &str = "42601";
     /// 42602
     pub const INVALID_NAME: &str = "42602";
+    /// A name was longer than names are, and a shorter one stands for it.
+    pub const NAME_TOO_LONG: &str = "42622";
     /// 42701
     pub const DUPLICATE_COLUMN: &str = "42701";
     /// 42702
@@ -438,6 +451,8 @@ pub mod sqlstate {
     pub const QUERY_CANCELED: &str = "57014";
     /// 57P01
     pub const ADMIN_SHUTDOWN: &str = "57P01";
+    /// 57P03
+    pub const CANNOT_CONNECT_NOW: &str = "57P03";
     /// 57P05
     pub const IDLE_SESSION_TIMEOUT: &str = "57P05";
     /// 58000
@@ -459,6 +474,14 @@ pub mod sqlstate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clauses_become_sentences_and_keys_stay_as_they_are() {
+        assert_eq!(sentence("it has no key"), "It has no key.");
+        assert_eq!(sentence("\u{e4}hnlich"), "\u{c4}hnlich.");
+        assert_eq!(sentence("changes.tables leaves it out"), "changes.tables leaves it out.");
+        assert_eq!(sentence("gtid_strict_mode is off"), "gtid_strict_mode is off.");
+    }
 
     #[test]
     fn a_diagnosis_is_found_below_datafusion_and_arrow_errors() {

@@ -11,6 +11,7 @@
 //! - [`federation`]: what runs where, and what expressions mean.
 //! - [`write`]: changes on their way to their owners.
 //! - [`catalog`]: what exists, who owns it.
+//! - [`changes`]: every change of every store, in order, once.
 //! - [`stores`]: one folder per store kind behind one contract.
 //! - [`telemetry`]: log lines and health, for operators.
 //! - [`options`], [`pgtype`], [`format`], [`error`], [`spelling`], [`address`], [`task`]: the words every room shares.
@@ -31,6 +32,8 @@ pub mod federation;
 pub mod write;
 
 pub mod catalog;
+
+pub mod changes;
 
 pub mod stores;
 

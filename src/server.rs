@@ -1,11 +1,12 @@
 //! Assembles the rooms, starts them, drains and stops them: the only place that knows all of them.
 //!
 //! ```text
-//! Config → HTTP (starting) → log of commits → connectors, engine, catalog (discovered) → what is left ended → wire listener → HTTP (serving)
+//! Config → HTTP (starting) → log of commits → connectors, engine, catalog (discovered) → what is left ended → feeds → wire listener → HTTP (serving)
 //! SIGHUP → read the catalog directory again → roles, stores and views swapped; sessions go on, replaced stores drain
-//! SIGTERM → stop listening → drain sessions → wait for commits → close stores
+//! SIGTERM → stop listening → drain sessions → wait for commits → end feeds → close stores
 //! ```
 
+mod changes;
 mod commits;
 mod observed;
 mod reloads;
@@ -24,6 +25,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::changes::Feeding;
+pub use self::changes::known_instance;
 use self::commits::Commits;
 use self::observed::{Observed, Running, start_http};
 use self::reloads::{Changes, Files};
@@ -74,6 +77,9 @@ pub enum ServerError {
     /// The log of commits cannot be used.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The log of changes cannot be used.
+    #[error(transparent)]
+    Changes(#[from] crate::changes::LogError),
     /// The audit log cannot be used.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -88,6 +94,7 @@ impl Diagnose for ServerError {
             Self::Wire(error) => error.sqlstate(),
             Self::Http(error) => error.sqlstate(),
             Self::Log(error) => error.sqlstate(),
+            Self::Changes(error) => error.sqlstate(),
             Self::Audit(error) => error.sqlstate(),
         }
     }
@@ -100,6 +107,7 @@ impl Diagnose for ServerError {
             Self::Wire(error) => error.detail(),
             Self::Http(error) => error.detail(),
             Self::Log(error) => error.detail(),
+            Self::Changes(error) => error.detail(),
             Self::Audit(error) => error.detail(),
         }
     }
@@ -112,6 +120,7 @@ impl Diagnose for ServerError {
             Self::Wire(error) => error.hint(),
             Self::Http(error) => error.hint(),
             Self::Log(error) => error.hint(),
+            Self::Changes(error) => error.hint(),
             Self::Audit(error) => error.hint(),
         }
     }
@@ -135,6 +144,8 @@ pub struct Server {
     replaced: mpsc::Sender<Replaced>,
     /// What is decided over several stores, and what is told of that.
     commits: Commits,
+    /// What follows changes of the stores.
+    feeding: Feeding,
     /// Held for as long as the server runs, so that no second one uses the same directory.
     memory: Arc<Memory>,
 }
@@ -156,6 +167,7 @@ impl Server {
         let mock_seed = mock_seed(&state)?;
         let memory = Arc::new(Memory::open(state)?);
         let mut commits = Box::pin(Commits::open(&config, &memory)).await?;
+        let mut feeding = Feeding::open(&config, &memory, commits.points()).await?;
         let (stores, oids) = (memory.recall(entries(&config))?, memory.oids());
         commits.number(&stores);
         Box::pin(Commits::install(&stores)).await;
@@ -167,21 +179,37 @@ impl Server {
         memory.keep(&catalog)?;
         let roles = Arc::new(ArcSwap::from_pointee(config.settings.roles.clone()));
         let steps = Arc::clone(engine.steps());
-        let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles), commits.commitment());
+        let (commitment, feeds) = (commits.commitment(), Arc::clone(feeding.feeds()));
+        let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles), commitment, Arc::clone(&feeds));
         let shared = Arc::new(shared);
         let listener = Listener::bind(wire_settings(&config, &roles, (mock_seed, commits.audit())))?;
         let addresses = listener.local_addresses();
         memory.state.write(LISTENING, &addresses.iter().copied().chain(http).collect::<Vec<_>>())?;
         Box::pin(commits.start(&catalog, &shared, &memory)).await;
+        feeding.run(&config, &catalog, (&shared, &memory), &commits)?;
         let (counts, reads) = (listener.counts(), Arc::clone(&shared.reads));
-        let running = Running { catalog: Arc::clone(&catalog), counts, reads, steps, commits: commits.numbered() };
+        let running = Running { catalog: Arc::clone(&catalog), counts, reads, steps, commits: commits.numbered(), feeds };
         tasks.spawn("listener", listener.run(shared, shutdown.clone()));
         // Set once, here: nobody else has the cell.
         let _ = observed.running.set(running);
         let replaced = look_after(&catalog, &memory, (reports, config.settings.limits.drain_grace), &mut tasks);
         let files = ArcSwap::from_pointee(Files::of(&config));
         let Config { directory, settings, .. } = config;
-        Ok(Self { directory, settings, catalog, roles, files, addresses, http, shutdown, tasks, replaced, commits, memory })
+        Ok(Self {
+            directory,
+            settings,
+            catalog,
+            roles,
+            files,
+            addresses,
+            http,
+            shutdown,
+            tasks,
+            replaced,
+            commits,
+            feeding,
+            memory,
+        })
     }
 
     /// Where the Postgres protocol is served.
@@ -228,6 +256,7 @@ impl Server {
         self.roles.store(Arc::new(config.settings.roles.clone()));
         self.files.store(Arc::new(Files::of(&config)));
         self.commits.replace(&entries(&config));
+        self.feeding.replace(&entries(&config), &self.catalog);
         // Nobody receives any more when the server is stopping, which ends all connections.
         self.replaced.send(replaced).await.ok();
         Ok(self.settings.needing_restart(&config.settings))
@@ -245,6 +274,7 @@ impl Server {
             tracing::warn!(aborted, "background work had to be aborted");
         }
         self.commits.stop().await;
+        self.feeding.stop().await;
         keep(&self.memory, &self.catalog).await;
         self.catalog.close().await;
     }

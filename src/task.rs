@@ -94,6 +94,11 @@ impl<T: Send + 'static> OwnedTask<T> {
 
     /// The result, or `None` when the task panicked or was aborted.
     pub async fn join(mut self) -> Option<T> {
+        self.joined().await
+    }
+
+    /// The same, once. Cancel-safe: the work goes on, and its result is there the next time.
+    pub async fn joined(&mut self) -> Option<T> {
         self.set.join_next().await.and_then(Result::ok)
     }
 }

@@ -53,6 +53,8 @@ const KINDS: &[&str] = &["postgres", "mysql", "sqlite", "mongodb"];
 /// Things that one place alone may mention: the text, and where it may stand.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("pgwire::", &["src/wire/"]),
+    ("pgwire_replication::", &["src/stores/postgres/", "tests/", "benches/"]),
+    ("mysql_async::", &["src/stores/mysql/"]),
     // The demo and the bench fill databases as their owners would, and benches measure against the drivers; none of it is on a
     // query's way.
     ("sqlx::", &["src/stores/", "src/sandbox/", "src/command/demo/", "src/command/bench/", "tests/", "benches/"]),

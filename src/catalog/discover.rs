@@ -669,7 +669,7 @@ mod tests {
         let (questions, asked) = mpsc::channel(1);
         let connector = Arc::new(Asked { name: StoreName::new(name), questions });
         let (naming, own) = (Naming::default(), OwnTables::default());
-        (StoreEntry { connector, naming, discovery_timeout: PATIENCE * 10, own }, asked)
+        (StoreEntry { connector, naming, discovery_timeout: PATIENCE * 10, own, follow: None }, asked)
     }
 
     fn holding(tables: &[&str]) -> StoreSchema {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::name::Naming;
+use crate::stores::capture::Follow;
 use crate::stores::{Connector, StoreError, StoreSchema};
 
 /// Tables of ours that a store's file asks for.
@@ -26,6 +27,8 @@ pub struct StoreEntry {
     pub discovery_timeout: Duration,
     /// The tables of ours in it.
     pub own: OwnTables,
+    /// Which of its changes are followed; `None` where its file asks for no feed.
+    pub follow: Option<Follow>,
 }
 
 impl StoreEntry {

@@ -129,6 +129,7 @@ fn shortened(query: &Arc<str>) -> Arc<str> {
 pub struct Named {
     statements: Mutex<BTreeMap<String, Statement>>,
     cursors: Mutex<BTreeMap<String, Cursor>>,
+    channels: Mutex<Vec<String>>,
 }
 
 /// A prepared statement.
@@ -164,6 +165,11 @@ impl Named {
     /// The cursors.
     pub fn cursors(&self) -> MutexGuard<'_, BTreeMap<String, Cursor>> {
         locked(&self.cursors)
+    }
+
+    /// The channels that it listens to.
+    pub fn channels(&self) -> MutexGuard<'_, Vec<String>> {
+        locked(&self.channels)
     }
 }
 

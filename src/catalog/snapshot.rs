@@ -15,6 +15,7 @@ use super::live::{Named, Sessions};
 use super::name::{ALL_STORES, QualifiedName, SearchPath};
 use super::object::Objects;
 use super::reach::Reach;
+use crate::changes::Feeds;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
 use crate::spelling::nearest;
@@ -116,10 +117,15 @@ pub trait RowFunction: Send + Sync {
     fn is_live(&self) -> bool {
         false
     }
+
+    /// Whether its rows are those of the log of changes, which are read as they are asked for and not from here.
+    fn is_log(&self) -> bool {
+        false
+    }
 }
 
 /// What system relations and functions may know of the session that asks.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SessionFacts {
     /// The authenticated role.
     pub role: String,
@@ -141,6 +147,26 @@ pub struct SessionFacts {
     pub named: Arc<Named>,
     /// Commits over several stores.
     pub commits: Arc<Commits>,
+    /// What the stores tell of changes.
+    pub feeds: Arc<Feeds>,
+}
+
+impl Default for SessionFacts {
+    fn default() -> Self {
+        Self {
+            role: String::new(),
+            roles: Vec::new(),
+            superusers: Vec::new(),
+            search_path: Vec::new(),
+            process_id: 0,
+            settings: Vec::new(),
+            server_version: String::new(),
+            sessions: Arc::default(),
+            named: Arc::default(),
+            commits: Arc::default(),
+            feeds: Feeds::none(),
+        }
+    }
 }
 
 impl Snapshot {

@@ -1,6 +1,8 @@
 //! `tributary check`: validates a catalog directory, tries the addresses, connects to each store, plans each view and prints
 //! what it found.
 
+mod changes;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -62,6 +64,7 @@ pub async fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<Outcom
     tell_stores(output, &answers)?;
     tell_refused(output, &answers)?;
     tell_cautions(output, &answers).await?;
+    let unfollowed = changes::tell(output, &answers, &config.directory).await?;
     let failures = tell_failures(output, &obstacles, &answers)?;
     let collisions = collisions(&answers);
     let unmet = unmet(&answers);
@@ -71,7 +74,7 @@ pub async fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<Outcom
     let broken = if collisions.is_empty() { tell_views(output, &config, &answers)? } else { 0 };
     let weaknesses = if arguments.security { tell_weaknesses(output, &config)? } else { 0 };
     join_all(config.stores.iter().map(|store| store.entry.connector.close())).await;
-    let is_sound = failures == 0 && collisions.is_empty() && unmet.is_empty() && broken == 0 && weaknesses == 0;
+    let is_sound = failures == 0 && unfollowed == 0 && collisions.is_empty() && unmet.is_empty() && broken == 0 && weaknesses == 0;
     Ok(if is_sound { Outcome::Success } else { Outcome::Problems })
 }
 

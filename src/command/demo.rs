@@ -5,16 +5,19 @@
 //! place      the user's own directory, locked → password
 //! databases  rows (embedded) + season (computed) → four SQLite files   servers  the same in real servers
 //! catalog    tributary.toml, stores/, views/ → Server → showcase: three queries → commit: writes to all stores that take them
-//!            → serves until it is told to stop
+//!            → behind: writes past the server that a client hears of → serves until it is told to stop
 //! ```
 //!
 //! **Invariants:** nothing is written outside the demo's directory and the servers' temporary ones; a second start finds the
-//! same rows and the same password; the demo needs no network and no file of the checkout.
+//! same rows and the same password; the rows that the demo writes have free numbers (own), so that those of the user stay as they
+//! are; the demo needs no network and no file of the checkout.
 
+mod behind;
 mod catalog;
 mod commit;
 mod databases;
 mod grid;
+mod own;
 mod place;
 mod rows;
 mod season;
@@ -25,6 +28,8 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
+use behind::Stores;
+use own::Note;
 use place::Place;
 use servers::Servers;
 
@@ -58,7 +63,7 @@ pub struct Arguments {
     pub once: bool,
 }
 
-/// Sets the demo up, shows three queries and writes to several stores, and serves until SIGTERM or SIGINT.
+/// Sets the demo up, shows three queries, writes to several stores and who hears of a write, and serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// The directory cannot be used, no port is free, or a server is missing.
@@ -69,16 +74,20 @@ pub async fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<Outcom
     if !arguments.servers {
         let catalog = place.catalog("catalog")?;
         catalog::write_stores(&catalog, None)?;
-        return present(arguments, &catalog, &password, output).await;
+        let stores = Stores::File(place.directory().join("databases/crew.db"));
+        let note = Note::new(place.directory(), false);
+        return present(arguments, &catalog, (&password, &stores, &note), output).await;
     }
     let servers = Box::pin(Servers::start(output)).await?;
     let catalog = place.directory().join("catalog-of-servers");
     // An earlier demo that was killed left the passwords of servers that are gone.
     place::remove(&catalog)?;
     catalog::write_stores(&place.catalog("catalog-of-servers")?, Some(&servers))?;
-    let ended = present(arguments, &catalog, &password, output).await;
+    let stores = Stores::Servers(Box::new(servers));
+    let note = Note::new(place.directory(), true);
+    let ended = present(arguments, &catalog, (&password, &stores, &note), output).await;
     place::remove(&catalog)?;
-    drop(servers);
+    drop(stores);
     ended
 }
 
@@ -86,13 +95,13 @@ pub async fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<Outcom
 async fn present(
     arguments: &Arguments,
     catalog: &Path,
-    password: &Secret,
+    (password, stores, note): (&Secret, &Stores, &Note),
     output: &mut dyn Write,
 ) -> Result<Outcome, CommandError> {
     let server = start(arguments.port, catalog, password, output).await?;
     let mut signals = Signals::watch()?;
     let shown = tokio::select! {
-        shown = Box::pin(introduce(arguments, &server, password, output)) => Some(shown),
+        shown = Box::pin(introduce(arguments, &server, (password, stores, note), output)) => Some(shown),
         () = signals.stop() => None,
     };
     let ended = match shown {
@@ -107,13 +116,19 @@ async fn present(
     ended.map(|()| Outcome::Success)
 }
 
-async fn introduce(arguments: &Arguments, server: &Server, password: &Secret, output: &mut dyn Write) -> Result<(), CommandError> {
+async fn introduce(
+    arguments: &Arguments,
+    server: &Server,
+    (password, stores, note): (&Secret, &Stores, &Note),
+    output: &mut dyn Write,
+) -> Result<(), CommandError> {
     if let Some((store, error)) = server.catalog().unavailable().first() {
         return Err(CommandError::Refused(format!("the demo's store {store} is not served: {error}")));
     }
     showcase::show(&server.catalog().snapshot(), output).await?;
     if let Some(address) = server.addresses().first() {
-        Box::pin(commit::show(*address, password, arguments.servers, output)).await?;
+        let id = Box::pin(commit::show(*address, password, arguments.servers, note, output)).await?;
+        Box::pin(behind::show(*address, password, stores, (note, id.saturating_add(1)), output)).await?;
     }
     if arguments.once {
         writeln!(output, "\nStarted without --once, the demo goes on serving and prints the psql line to connect with.")?;

@@ -13,6 +13,7 @@ pub mod check;
 pub mod demo;
 pub mod password;
 pub mod serve;
+pub mod uninstall;
 
 mod print;
 
@@ -52,6 +53,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Make a SCRAM-SHA-256 verifier for a role's password, typed twice or read as one line from standard input.
     Password(password::Arguments),
+    /// Remove from a store what following its changes has left there, or print it.
+    Uninstall(uninstall::Arguments),
 }
 
 /// How a subcommand ended.
@@ -117,6 +120,7 @@ impl Command {
             Self::Demo(arguments) => runtime()?.block_on(demo::run(&arguments, output)),
             Self::Bench(arguments) => runtime()?.block_on(bench::run(&arguments, output)),
             Self::Password(arguments) => password::run(&arguments, output),
+            Self::Uninstall(arguments) => runtime()?.block_on(uninstall::run(&arguments, output)),
         }
     }
 }
@@ -143,6 +147,9 @@ mod tests {
     fn subcommands_are_told_apart() {
         let check = CommandLine::try_parse_from(["tributary", "check", "shop", "--security"]).unwrap().command;
         assert!(matches!(check, Command::Check(check::Arguments { security: true, .. })));
+        let uninstall = CommandLine::try_parse_from(["tributary", "uninstall", "shop", "crm", "--dry-run"]).unwrap().command;
+        assert!(matches!(uninstall, Command::Uninstall(uninstall::Arguments { dry_run: true, .. })));
+        assert!(CommandLine::try_parse_from(["tributary", "uninstall", "shop"]).is_err());
         assert!(CommandLine::try_parse_from(["tributary", "check"]).is_err());
         assert!(CommandLine::try_parse_from(["tributary", "surprise"]).is_err());
     }

@@ -9,9 +9,11 @@ use toml::de::DeTable;
 use super::secret::{CatalogSecrets, read_text};
 use super::settings::{self, Settings};
 use super::store::{self, Outcome};
-use super::{Confidential, Config, name};
+use super::target::Target;
+use super::{Confidential, Config, StoreConfig, name};
 use crate::catalog::discover::ViewSource;
 use crate::options::Problem;
+use crate::spelling::nearest;
 
 /// Largest file of a catalog directory: a configuration or a view is text that people write.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -42,6 +44,46 @@ pub fn load(directory: &Path) -> Result<Config, Vec<Problem>> {
         Some(settings) if problems.is_empty() => Ok(Config { directory, settings, stores, disabled, views, confidential }),
         _ => Err(problems),
     }
+}
+
+/// Reads the file of one store, also of one that is switched off, and nothing else of the directory; and whether it is switched on.
+///
+/// # Errors
+/// There is no such file, or every problem of it.
+pub fn one_store(directory: &Path, name: &str) -> Result<(StoreConfig, bool), Vec<Problem>> {
+    let Ok(directory) = directory.canonicalize() else {
+        return Err(vec![problem("", &directory.display().to_string(), "is not a directory that can be read")]);
+    };
+    let secrets = CatalogSecrets::new(&directory);
+    let mut loading = Loading { secrets, directory, problems: Vec::new(), confidential: Vec::new() };
+    let files = loading.files("stores", "toml");
+    let Some(path) = files.get(name) else {
+        let near = nearest(name, files.keys().map(String::as_str)).map(|near| format!("; perhaps \"{near}\"")).unwrap_or_default();
+        return Err(vec![problem("stores", &format!("\"{name}\""), &format!("is not the name of a file there{near}"))]);
+    };
+    let Some(mut table) = loading.toml(&format!("stores.{name}"), path) else { return Err(loading.problems) };
+    let is_enabled = table.remove("enabled").is_none_or(|enabled| enabled.as_bool().unwrap_or(true));
+    match store::read(name, &table, &loading.secrets)?.outcome {
+        Outcome::Enabled(store) => Ok((*store, is_enabled)),
+        Outcome::Disabled(name) => Err(vec![problem(&format!("stores.{name}"), "", "is switched off")]),
+    }
+}
+
+/// The other files of the directory that are switched on and may be of the same store as the one with this name, by their names.
+pub fn others_of(directory: &Path, name: &str) -> Vec<String> {
+    let Ok(directory) = directory.canonicalize() else { return Vec::new() };
+    let secrets = CatalogSecrets::new(&directory);
+    let mut loading = Loading { secrets, directory, problems: Vec::new(), confidential: Vec::new() };
+    let mut targets = BTreeMap::new();
+    for (file, path) in loading.files("stores", "toml") {
+        let Some(table) = loading.toml(&format!("stores.{file}"), &path) else { continue };
+        let is_enabled = table.get("enabled").and_then(toml::Value::as_bool).unwrap_or(true);
+        if let Some(target) = Target::of(&table, &loading.secrets).filter(|_| is_enabled || file == name) {
+            targets.insert(file, target);
+        }
+    }
+    let Some(own) = targets.remove(name) else { return Vec::new() };
+    targets.into_iter().filter(|(_, target)| target.may_be(&own)).map(|(file, _)| file).collect()
 }
 
 struct Loading {
@@ -82,7 +124,7 @@ impl Loading {
                         self.confidential.push(Confidential { path, content: "a password in plain text" });
                     }
                     match file.outcome {
-                        Outcome::Enabled(store) => enabled.push(store),
+                        Outcome::Enabled(store) => enabled.push(*store),
                         Outcome::Disabled(name) => disabled.push(name),
                     }
                 }
@@ -293,6 +335,22 @@ mod tests {
         assert_eq!(bare, [format!("catalog: {} is not a catalog directory: it has no tributary.toml", root.display())]);
         let absent = load(Path::new("/nowhere/at/all")).unwrap_err();
         assert_eq!(absent[0].to_string(), "catalog: /nowhere/at/all is not a directory that can be read");
+    }
+
+    #[test]
+    fn one_store_is_read_though_it_is_switched_off_and_others_are_broken() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("stores")).unwrap();
+        let store = "kind = \"postgres\"\nuser = \"u\"\ndatabase = \"d\"\nenabled = false\nchanges.mode = \"log\"";
+        fs::write(directory.path().join("stores/shop.toml"), store).unwrap();
+        fs::write(directory.path().join("stores/crm.toml"), "=").unwrap();
+        let (read, is_enabled) = one_store(directory.path(), "shop").unwrap();
+        assert_eq!((read.name.as_str(), read.entry.follow.is_some(), is_enabled), ("shop", true, false));
+        fs::write(directory.path().join("stores/shop.toml"), store.replace("enabled = false\n", "")).unwrap();
+        assert!(one_store(directory.path(), "shop").unwrap().1);
+        let told = |name: &str| one_store(directory.path(), name).unwrap_err()[0].to_string();
+        assert_eq!(told("shpo"), "stores: \"shpo\" is not the name of a file there; perhaps \"shop\"");
+        assert!(told("crm").contains("is not TOML"), "{}", told("crm"));
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! load      directory → Config, or every problem at once
 //! settings  tributary.toml: addresses, TLS, roles, limits, logs
 //! store     stores/<name>.toml: the keys all kinds share; the rest goes to the kind's own parser
+//! changes   which changes of stores are followed, and how much is kept of them
 //! namespace whether two namespaces claim one SQL schema
 //! name      what may be a name
 //! secret    ${NAME} and { file = "…" }
 //! check     settings that are valid but weak
+//! target    whether two files name one store
 //! state     .state: what the program itself keeps beside the configuration
 //! ```
 //!
@@ -21,16 +23,19 @@ pub mod namespace;
 pub mod settings;
 pub mod state;
 
+mod changes;
 mod load;
 mod name;
 #[cfg(test)]
 mod reference;
 mod secret;
 mod store;
+mod target;
 
 use std::path::PathBuf;
 
-pub use load::load;
+pub use changes::ChangeLog;
+pub use load::{load, one_store, others_of};
 pub use settings::{Limits, Settings, Tls};
 pub use state::{State, StateError};
 pub use store::Fingerprint;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::changes::{self, ChangeLog};
 use super::name;
 use crate::options::{Form, OptionSpec, Problem, Reader, Secret, Secrets};
 use crate::session::role::{Role, Roles, Verifier};
@@ -39,6 +40,8 @@ pub struct Settings {
     pub commit_log: Option<StoreName>,
     /// How long a transaction that holds something in one store waits for locks of another; `None` leaves it to the stores.
     pub lock_wait: Option<Duration>,
+    /// How much of what changes in the stores is kept.
+    pub changes: ChangeLog,
 }
 
 /// The server's side of TLS.
@@ -121,7 +124,8 @@ impl Settings {
             ("audit.rotate", self.audit.rotate != next.audit.rotate),
             ("audit.keep", self.audit.keep != next.audit.keep),
         ];
-        keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+        let differing = keys.into_iter().filter_map(|(key, differs)| differs.then_some(key));
+        differing.chain(self.changes.differing(&next.changes)).collect()
     }
 }
 
@@ -236,6 +240,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: Some("4"),
         meaning: "Most connections over which one large table is read side by side, of those that are free and as far as there are processors; 1 reads each table over one.",
     },
+    changes::SUBSCRIPTIONS,
     OptionSpec {
         key: "log.level",
         form: Form::Choice(&["error", "warn", "info", "debug", "trace"]),
@@ -254,6 +259,11 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: Some("file"),
         meaning: "Where it is written how transactions over several stores were decided: \"file\" in .state, or the name of a store of the kind postgres, in which several servers keep logs side by side and take over those of servers that died.",
     },
+    changes::LOG,
+    changes::LOG_SIZE,
+    changes::LOG_AGE,
+    changes::MEMORY,
+    changes::TRANSACTION,
     OptionSpec {
         key: "commit.lock_wait",
         form: Form::Duration,
@@ -344,7 +354,9 @@ pub(super) fn read(table: &toml::Table, secrets: &dyn Secrets) -> (Settings, Vec
     }
     let (audit, commit_log) = (audit(&mut reader, secrets), commit_log(&mut reader));
     let lock_wait = unless_zero(reader.duration("commit.lock_wait"));
-    let settings = Settings { listen, database, http, http_token, tls, trust, roles, limits, log, audit, commit_log, lock_wait };
+    let changes = changes::log(&mut reader);
+    let settings =
+        Settings { listen, database, http, http_token, tls, trust, roles, limits, log, audit, commit_log, lock_wait, changes };
     let mut problems = reader.finish();
     problems.extend(role_problems);
     (settings, problems)
@@ -442,7 +454,7 @@ fn unless_zero(duration: Duration) -> Option<Duration> {
     (!duration.is_zero()).then_some(duration)
 }
 
-fn positive_duration(reader: &mut Reader<'_>, key: &str) -> Duration {
+pub(super) fn positive_duration(reader: &mut Reader<'_>, key: &str) -> Duration {
     let problems_before = reader.problem_count();
     let duration = reader.duration(key);
     if duration.is_zero() && reader.problem_count() == problems_before {
@@ -451,7 +463,7 @@ fn positive_duration(reader: &mut Reader<'_>, key: &str) -> Duration {
     duration
 }
 
-fn size_within(reader: &mut Reader<'_>, key: &str, low: u64, high: u64) -> u64 {
+pub(super) fn size_within(reader: &mut Reader<'_>, key: &str, low: u64, high: u64) -> u64 {
     let problems_before = reader.problem_count();
     let bytes = reader.size(key);
     if !(low..=high).contains(&bytes) && reader.problem_count() == problems_before {
@@ -663,6 +675,7 @@ mod tests {
                 ("database" | "commit.log" | "audit.file", _) => "\"other\"".to_owned(),
                 ("log.level", _) => "\"warn\"".to_owned(),
                 ("log.format", _) => "\"json\"".to_owned(),
+                ("changes.log", _) => "\"volatile\"".to_owned(),
                 (_, Form::Secret) => "\"t\"".to_owned(),
                 (_, Form::Bool) => "true".to_owned(),
                 (_, Form::Integer(..)) => "17".to_owned(),

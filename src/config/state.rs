@@ -149,6 +149,12 @@ impl State {
         read(file_of(&catalog.join(".state"), name))
     }
 
+    /// What was last written under `name` in the state of `catalog`, whether a process holds it or not; `None` when nothing was, or it
+    /// cannot be read.
+    pub fn peek<T: DeserializeOwned>(catalog: &Path, name: &'static str) -> Option<T> {
+        read(file_of(&catalog.join(".state"), name)).ok().flatten()
+    }
+
     /// Replaces what is kept under `name`. It is on disk when this returns.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use sha2::{Digest, Sha256};
 
 use super::StoreConfig;
+use super::changes;
 use super::name;
 use super::secret::CatalogSecrets;
 use crate::catalog::discover::{OwnTables, StoreEntry};
@@ -64,6 +65,13 @@ pub(super) const SHARED_OPTIONS: &[OptionSpec] = &[
         default: Some("false"),
         meaning: "Whether tributary.emit writes events here, in the transactions of the rows that they tell of. Makes the table tributary_outbox in the store.",
     },
+    changes::MODE,
+    changes::TABLES,
+    changes::EXCEPT,
+    changes::MAX_RETAINED,
+    changes::POLL,
+    changes::PUBLICATION,
+    changes::SERVER_ID,
 ];
 
 /// What tells whether a store file says the same as before. It is kept in memory and shown nowhere, for the file may hold a secret; what
@@ -87,7 +95,7 @@ impl fmt::Debug for Fingerprint {
 /// What became of one store file.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    Enabled(StoreConfig),
+    Enabled(Box<StoreConfig>),
     Disabled(StoreName),
 }
 
@@ -115,6 +123,8 @@ pub(super) fn read(name: &str, table: &toml::Table, secrets: &CatalogSecrets) ->
         reader.problem("discovery_timeout", "0", "must be longer than zero, because every call has a deadline".to_owned());
     }
     let own_tables = own_tables(&mut reader);
+    let word = kind.ok().and_then(|kind| kind.words().first().copied());
+    let follow = changes::follow(&mut reader, word);
     let mut problems = reader.finish();
     let known = kind.ok();
     let has_literal_secret = known.is_some_and(|kind| has_literal_secret(&own, kind.options()));
@@ -129,9 +139,9 @@ pub(super) fn read(name: &str, table: &toml::Table, secrets: &CatalogSecrets) ->
     match connector {
         Ok(connector) if problems.is_empty() => {
             let tls = known.and_then(|kind| transport(&own, kind.options()));
-            let entry = StoreEntry { connector, naming, discovery_timeout, own: own_tables };
+            let entry = StoreEntry { connector, naming, discovery_timeout, own: own_tables, follow };
             let enabled = StoreConfig { name: store, entry, tls, fingerprint: Fingerprint::of(table) };
-            Ok(StoreFile { outcome: Outcome::Enabled(enabled), has_literal_secret })
+            Ok(StoreFile { outcome: Outcome::Enabled(Box::new(enabled)), has_literal_secret })
         }
         Err(more) => {
             problems.extend(more);
@@ -162,7 +172,7 @@ fn problems_without_kind(
 }
 
 fn split(table: &toml::Table) -> (toml::Table, toml::Table) {
-    let is_shared = |key: &String| SHARED_OPTIONS.iter().any(|spec| spec.key == key);
+    let is_shared = |key: &String| SHARED_OPTIONS.iter().any(|spec| spec.key.split('.').next() == Some(key.as_str()));
     table.clone().into_iter().partition(|(key, _)| is_shared(key))
 }
 
@@ -230,7 +240,7 @@ fn is_local(table: &toml::Table) -> bool {
 }
 
 /// Whether `host`, `host:port`, `[v6]:port` or a socket's path is of this machine.
-fn is_local_address(address: &str) -> bool {
+pub(super) fn is_local_address(address: &str) -> bool {
     let host = address.strip_prefix('[').and_then(|rest| rest.split(']').next());
     let host = host
         .unwrap_or_else(|| if address.matches(':').count() == 1 { address.split(':').next().unwrap_or(address) } else { address });
@@ -316,6 +326,17 @@ mod tests {
     }
 
     #[test]
+    fn what_other_kinds_call_tables_are_collections_of_mongodb() {
+        let columns = |part: &str| {
+            let text = format!("kind = \"mongodb\"\ndatabase = \"d\"\n[{part}.reviews.columns]\nat = \"no type\"");
+            problems("docs", &text)
+        };
+        assert_eq!(columns("tables"), ["stores.docs.tables: is not a known key; perhaps collections"]);
+        let said = columns("collections");
+        assert!(said.len() == 1 && said[0].starts_with("stores.docs.collections.reviews.columns.at: "), "{said:?}");
+    }
+
+    #[test]
     fn a_store_that_is_switched_off_is_not_parsed_further() {
         assert_eq!(problems("crm", "kind = \"postgres\"\nenabled = false\nhost = \"${NOT_SET_ANYWHERE}\""), Vec::<String>::new());
         assert_eq!(problems("crm", "enabled = false").len(), 1);
@@ -341,6 +362,24 @@ mod tests {
         let zero = "kind = \"postgres\"\nuser = \"u\"\ndatabase = \"d\"\nidempotency_retention = \"0s\"";
         let rule = "stores.crm.idempotency_retention: 0 must be longer than zero, or nothing would be kept";
         assert_eq!(problems("crm", zero), [rule]);
+    }
+
+    #[test]
+    fn keys_with_dots_are_shared_whether_they_are_written_as_a_table_or_not() {
+        let store = "kind = \"postgres\"\nuser = \"u\"\ndatabase = \"d\"\n";
+        for text in ["changes.mode = \"log\"\nchanges.tables = [\"a\"]", "[changes]\nmode = \"log\"\ntables = [\"a\"]"] {
+            let table = toml::from_str(&format!("{store}{text}")).unwrap();
+            let Outcome::Enabled(read) = read("crm", &table, &CatalogSecrets::new(std::path::Path::new("/"))).unwrap().outcome
+            else {
+                panic!("it is enabled")
+            };
+            assert_eq!(read.entry.follow.unwrap().only[0].to_string(), "a");
+        }
+        let wrong = format!("{store}changes.mode = \"log\"\nchanges.poll = \"1s\"");
+        assert_eq!(problems("crm", &wrong), ["stores.crm.changes.poll: is for changes.mode = \"outbox\""]);
+        // Of a kind that is not known nothing is said of what fits it.
+        assert_eq!(problems("crm", "kind = \"oracle\"\nchanges.mode = \"outbox\"\nchanges.server_id = 1").len(), 1);
+        assert_eq!(problems("crm", "kind = \"postgres\"\nenabled = false\nchanges.mode = \"lag\"").len(), 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The branches of one statement or transaction block: one consistent view per store, opened when first needed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::future::join_all;
 use tokio::sync::{OnceCell, mpsc};
@@ -32,8 +32,8 @@ pub struct Branches {
     writers: Option<Arc<Writers>>,
     /// Tables whose rows are held as they are read.
     held: Arc<[Held]>,
-    /// Lets go of what an idle transaction block holds when the stores are closed under it.
-    _watch: Option<OwnedTask<()>>,
+    /// Lets go of what an idle transaction block holds when the stores are closed under it; there from its first branch on.
+    watch: Arc<OnceLock<OwnedTask<()>>>,
 }
 
 /// What the branches belong to.
@@ -80,20 +80,12 @@ struct Slot {
 
 impl Branches {
     /// Branches over the stores of a snapshot. Stores whose tables turn out to have changed are told to `changed`, as far as
-    /// its bound allows: one pending refresh of a store serves all. Must be called inside the runtime.
+    /// its bound allows: one pending refresh of a store serves all.
     pub fn new(snapshot: &Snapshot, kind: BranchKind, changed: Option<mpsc::Sender<StoreName>>) -> Self {
         let (connectors, retired) = (Arc::clone(&snapshot.connectors), snapshot.retired.clone());
         let slots: Arc<Mutex<BTreeMap<StoreName, Slot>>> = Arc::default();
-        let watch = || {
-            let (slots, retired) = (Arc::clone(&slots), retired.clone());
-            OwnedTask::spawn(async move {
-                retired.cancelled().await;
-                slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            })
-        };
-        let _watch = (kind != BranchKind::Statement).then(watch);
-        let (reach, reads) = (Arc::clone(&snapshot.reach), Arc::default());
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held: Arc::default(), _watch }
+        let (reach, reads, watch) = (Arc::clone(&snapshot.reach), Arc::default(), Arc::default());
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held: Arc::default(), watch }
     }
 
     /// A second handle on the same branches, for one statement of a block.
@@ -102,8 +94,8 @@ impl Branches {
         let (connectors, slots, changed) = (Arc::clone(&self.connectors), Arc::clone(&self.slots), self.changed.clone());
         let (reach, retired, reads) = (Arc::clone(&self.reach), self.retired.clone(), Arc::clone(&self.reads));
         let writers = self.writers.clone();
-        let (kind, held) = (self.kind, Arc::default());
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, _watch: None }
+        let (kind, held, watch) = (self.kind, Arc::default(), Arc::clone(&self.watch));
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, watch }
     }
 
     /// Branches for a second run of the same statement: it sees what its transaction sees, and of a statement's own branches none that the
@@ -185,8 +177,8 @@ impl Branches {
     pub fn none() -> Self {
         let (connectors, kind) = (Arc::default(), BranchKind::Statement);
         let (slots, reach, retired, reads) = (Arc::default(), Arc::default(), CancellationToken::new(), Arc::default());
-        let held = Arc::default();
-        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, _watch: None }
+        let (held, watch) = (Arc::default(), Arc::default());
+        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, watch }
     }
 
     /// Cancelled when the stores are closed under what runs on them.
@@ -254,11 +246,26 @@ impl Branches {
             (Some(writers), Purpose::Serializable(_)) => writers.open_to_read(store, purpose).await,
             _ => slot.branch.get_or_try_init(|| connector.open(purpose)).await.cloned(),
         };
+        self.watch();
         // Opening may connect to nothing yet, so that only rows prove that the store answers.
         opened.inspect_err(|error| {
             self.reads.of(store).errors.add(1);
             self.reach.failed(store, error);
         })
+    }
+
+    /// Begins to watch over what is open. One statement is never idle.
+    fn watch(&self) {
+        if self.kind == BranchKind::Statement {
+            return;
+        }
+        self.watch.get_or_init(|| {
+            let (slots, retired) = (Arc::clone(&self.slots), self.retired.clone());
+            OwnedTask::spawn(async move {
+                retired.cancelled().await;
+                slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            })
+        });
     }
 
     /// Fails when the stores are closed under what runs on them.

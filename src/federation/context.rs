@@ -18,6 +18,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, 
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, visit_relations};
 
 use super::ast;
+use super::changes;
 use super::engine;
 use super::placement::Level;
 use super::plan::{parse_query, to_logical};
@@ -151,6 +152,9 @@ impl<'a> PlanContext<'a> {
                 Ok(provider_as_source(Arc::new(StoredTable::new(connector, Arc::clone(table)).under(level))))
             }
             RelationBody::View { sql, kept, .. } => self.view(relation, (sql.as_str(), kept.as_deref())),
+            RelationBody::Rows(rows) if rows.is_log() => {
+                Ok(provider_as_source(changes::table(self.snapshot, self.facts, rows.schema())))
+            }
             RelationBody::Rows(rows) => {
                 let batch = rows.rows(self.snapshot, self.facts)?;
                 Ok(provider_as_source(Arc::new(MemTable::try_new(rows.schema(), vec![vec![batch]])?)))

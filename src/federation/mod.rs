@@ -15,6 +15,7 @@
 
 pub mod ast;
 pub mod branches;
+pub mod changes;
 pub mod context;
 mod correlated;
 pub mod counts;
@@ -48,6 +49,7 @@ mod rechecks;
 pub mod scan;
 pub mod semantics;
 mod setting;
+pub mod subscribe;
 mod unread;
 pub mod updatable;
 pub mod views;

@@ -331,7 +331,7 @@ impl Bound {
     }
 }
 
-fn state(engine: &Engine, setting: &Setting) -> SessionState {
+pub(super) fn state(engine: &Engine, setting: &Setting) -> SessionState {
     state_of(engine, setting, Some(setting.now), session_values(setting))
 }
 

@@ -8,7 +8,7 @@ mod lost;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
@@ -41,8 +41,8 @@ pub struct Writers {
     may_be_saga: AtomicBool,
     waits: Mutex<LockWaits>,
     retired: CancellationToken,
-    /// Lets go of what an idle transaction block holds when the stores are closed under it.
-    _watch: OwnedTask<()>,
+    /// Lets go of what an idle transaction block holds when the stores are closed under it; there from its first branch on.
+    watch: OnceLock<OwnedTask<()>>,
 }
 
 /// What is open.
@@ -123,31 +123,39 @@ impl Open {
 }
 
 impl Writers {
-    /// Writers of a transaction, which open with [`Purpose::Write`]. Must be called inside the runtime.
+    /// Writers of a transaction, which open with [`Purpose::Write`].
     pub fn new(snapshot: &Snapshot, isolation: WriteIsolation) -> Arc<Self> {
         Self::opening(snapshot, Purpose::Write(isolation))
     }
 
-    /// Writers of one statement that is one edit, which open with [`Purpose::Once`]. Must be called inside the runtime.
+    /// Writers of one statement that is one edit, which open with [`Purpose::Once`].
     pub fn once(snapshot: &Snapshot) -> Arc<Self> {
         Self::opening(snapshot, Purpose::Once)
     }
 
     fn opening(snapshot: &Snapshot, purpose: Purpose) -> Arc<Self> {
-        let open: Arc<Mutex<Open>> = Arc::default();
-        let (watched, retired) = (Arc::clone(&open), snapshot.retired.clone());
-        let watch = OwnedTask::spawn(async move {
-            retired.cancelled().await;
-            // Dropped branches end without keeping anything; what was written must not be taken for kept.
-            let mut open = lock(&watched);
-            for (store, branch) in &mut open.branches {
-                *branch = Arc::new(Lost::of(store, branch));
-            }
-            open.read.clear();
-        });
         let (connectors, retired) = (Arc::clone(&snapshot.connectors), snapshot.retired.clone());
-        let (opening, may_be_saga, waits) = (AsyncMutex::default(), AtomicBool::default(), Mutex::default());
-        Arc::new(Self { connectors, purpose, open, opening, may_be_saga, waits, retired, _watch: watch })
+        let (open, opening, may_be_saga, waits) = (Arc::default(), AsyncMutex::default(), AtomicBool::default(), Mutex::default());
+        Arc::new(Self { connectors, purpose, open, opening, may_be_saga, waits, retired, watch: OnceLock::new() })
+    }
+
+    /// Begins to watch over what is open. One statement that ends by itself is never idle.
+    fn watch(&self) {
+        if matches!(self.purpose, Purpose::Once) {
+            return;
+        }
+        self.watch.get_or_init(|| {
+            let (watched, retired) = (Arc::clone(&self.open), self.retired.clone());
+            OwnedTask::spawn(async move {
+                retired.cancelled().await;
+                // Dropped branches end without keeping anything; what was written must not be taken for kept.
+                let mut open = lock(&watched);
+                for (store, branch) in &mut open.branches {
+                    *branch = Arc::new(Lost::of(store, branch));
+                }
+                open.read.clear();
+            })
+        });
     }
 
     /// Whether stores may be written to that cannot be committed together, because the block may end as a saga.
@@ -393,6 +401,7 @@ impl Writers {
             branch.savepoint(id).await?;
         }
         let kept = Arc::clone(lock(&self.open).branches.entry(store.clone()).or_insert(branch));
+        self.watch();
         // The watch may have passed while the branch was opened. Nothing has been written through it.
         if self.retired.is_cancelled() {
             lock(&self.open).branches.remove(store);

@@ -34,7 +34,7 @@ use crate::write::recover::{Connectors, Recovery, Stores};
 
 /// The name of the file with the log that this server had in a table.
 const COMMIT_LOG: &str = "commit_log";
-/// The variable that names the places where tests stop commits.
+/// The variable that names the places where tests stop commits and changes.
 const FAILPOINTS: &str = "TRIBUTARY_FAILPOINTS";
 /// How long clients wait at most for what earlier processes have left; the rest is ended while they are served.
 const FIRST_ROUND: Duration = Duration::from_secs(10);
@@ -121,6 +121,7 @@ pub(super) struct Commits {
     audit: Arc<Audit>,
     own: Arc<ArcSwap<Own>>,
     lock_wait: Option<Duration>,
+    points: Points,
     wakes: Option<mpsc::Receiver<()>>,
     tasks: TaskSet,
 }
@@ -135,10 +136,11 @@ impl Commits {
         let log = Log::open(config, memory).await?;
         // One round that was asked for is enough, however many ask.
         let (wake, wakes) = mpsc::channel(1);
-        let coordinator = Coordinator::new(log.journal(), Arc::default(), points(), wake, Arc::clone(&audit));
+        let points = points();
+        let coordinator = Coordinator::new(log.journal(), Arc::default(), points.clone(), wake, Arc::clone(&audit));
         let own = Arc::new(ArcSwap::from_pointee(own_of(config.stores.iter().map(|store| &store.entry))));
         let lock_wait = config.settings.lock_wait;
-        Ok(Self { log, coordinator, audit, own, lock_wait, wakes: Some(wakes), tasks: TaskSet::new() })
+        Ok(Self { log, coordinator, audit, own, lock_wait, points, wakes: Some(wakes), tasks: TaskSet::new() })
     }
 
     /// Gives new connectors their numbers, before they are served.
@@ -169,6 +171,11 @@ impl Commits {
     /// Where everybody tells what was done.
     pub(super) fn audit(&self) -> &Arc<Audit> {
         &self.audit
+    }
+
+    /// Where tests stop us.
+    pub(super) fn points(&self) -> &Points {
+        &self.points
     }
 
     /// What is told of commits over HTTP.
@@ -236,7 +243,7 @@ fn wanted(own: crate::catalog::OwnTables) -> impl Iterator<Item = OwnTable> {
     keys.into_iter().chain(own.outbox.then_some(OwnTable::Outbox))
 }
 
-/// Where tests stop commits. Nobody stops those of a release build.
+/// Where tests stop commits, and changes on their way to their log. Nobody stops those of a release build.
 fn points() -> Points {
     let Some(text) = environment::text(FAILPOINTS) else { return Points::default() };
     if !cfg!(debug_assertions) {

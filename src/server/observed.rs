@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::ServerError;
 use super::commits::Numbered;
 use crate::catalog::Catalog;
+use crate::changes::Feeds;
 use crate::config::Config;
 use crate::federation::counts::{AllReads, Steps};
 use crate::stores::connector::PoolUse;
@@ -34,6 +35,7 @@ pub(super) struct Running {
     pub(super) reads: Arc<AllReads>,
     pub(super) steps: Arc<Steps>,
     pub(super) commits: Numbered,
+    pub(super) feeds: Arc<Feeds>,
 }
 
 pub(super) fn start_http(
@@ -63,10 +65,11 @@ fn metrics(observed: &Observed) -> Vec<Family> {
     let mut families = vec![
         Family::gauge("tributary_info", "The version of the server.").by("version", [(env!("CARGO_PKG_VERSION").to_owned(), 1)]),
     ];
-    let Some(Running { catalog, counts, reads, steps, commits }) = observed.running.get() else { return families };
+    let Some(Running { catalog, counts, reads, steps, commits, feeds }) = observed.running.get() else { return families };
     families.extend(counts.families());
     families.push(steps.family());
     families.extend(commits.families());
+    families.extend(feeds.families());
     let snapshot = catalog.snapshot();
     families.extend(reads.families(snapshot.connectors.keys()));
     let used = snapshot.connectors.iter().filter_map(|(name, connector)| Some((name.to_string(), connector.pool()?)));

@@ -135,7 +135,7 @@ impl Session {
             Some(writers) => (Vec::new(), Arc::clone(writers.connectors())),
             None => (Vec::new(), Arc::default()),
         };
-        Asked { role: self.role.clone(), several, steps, stores }
+        Asked { role: self.role.clone(), several, steps, gid: block.gid, stores }
     }
 
     /// Takes note of what the latest commit has promised. No plan is made anew for it.
@@ -184,15 +184,34 @@ impl Session {
         }
     }
 
+    /// Tells the audit log of a statement that was not let write, where it is told of writes. What belongs to no store has none.
+    pub(super) async fn tell_refused(
+        &mut self,
+        what: (&str, &str),
+        (store, text): (Option<&StoreName>, &str),
+        refused: &Diagnosis,
+    ) {
+        if let Some(telling) = self.telling_of(what, (store, text)) {
+            telling.end(Err(refused)).await;
+        }
+    }
+
     /// What the audit log will be told of a statement that writes, where it is told of writes.
-    pub(super) fn telling(&self, (verb, table): (&str, &str), (store, text): (&StoreName, &str)) -> Option<Telling> {
+    pub(super) fn telling(&self, what: (&str, &str), (store, text): (&StoreName, &str)) -> Option<Telling> {
+        self.telling_of(what, (Some(store), text))
+    }
+
+    fn telling_of(&self, (verb, table): (&str, &str), (store, text): (Option<&StoreName>, &str)) -> Option<Telling> {
         let audit = &self.shared.commitment.audit;
         if !audit.tells_writes() {
             return None;
         }
-        let event = Event::new("write").by(&self.role).process(self.process_id);
-        let event = event.with("verb", verb).with("table", table).with("store", store.as_str()).with("statement", audit.text(text));
-        Some(Telling { audit: Arc::clone(audit), event })
+        let event = Event::new("write").by(&self.role).process(self.process_id).with("verb", verb).with("table", table);
+        let event = match store {
+            Some(store) => event.with("store", store.as_str()),
+            None => event,
+        };
+        Some(Telling { audit: Arc::clone(audit), event: event.with("statement", audit.text(text)) })
     }
 
     /// Tells the audit log of a statement that defines something, whatever has become of it. `object` is its place: what it is about, as

@@ -13,9 +13,13 @@ mod commits;
 pub mod copy_in;
 mod defined;
 mod doubts;
+mod facts;
+mod follow;
+mod listen;
 pub mod output;
 pub mod prepared;
 mod replay;
+mod rights;
 pub mod role;
 mod saga;
 pub mod settings;
@@ -37,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::live::{Activity, Presence, Sessions};
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{Catalog, SearchPath, Snapshot};
+use crate::changes::Feeds;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::{BranchKind, Branches};
 use crate::federation::counts::AllReads;
@@ -50,6 +55,8 @@ use crate::stores::StoreName;
 use crate::write::coordinator::Several;
 pub use commits::{Commitment, Undoing};
 use doubts::Doubts;
+use listen::Listening;
+pub use listen::Notification;
 use output::{Execution, Guard, OutputColumn, Relaying, Rows};
 pub use prepared::Description;
 use prepared::{Names, Portal};
@@ -78,6 +85,8 @@ pub struct Shared {
     sessions: Arc<Sessions>,
     /// What transactions are committed with.
     pub commitment: Commitment,
+    /// What the stores tell of changes.
+    pub feeds: Arc<Feeds>,
 }
 
 /// Most reports of changed stores that wait for their refresh.
@@ -90,10 +99,11 @@ impl Shared {
         engine: Engine,
         roles: Arc<ArcSwap<Roles>>,
         commitment: Commitment,
+        feeds: Arc<Feeds>,
     ) -> (Self, mpsc::Receiver<StoreName>) {
         let (changed, reports) = mpsc::channel(CHANGED_MAX);
         let (doubts, reads, sessions) = (Doubts::default(), Arc::default(), Arc::default());
-        (Self { catalog, engine, roles, changed, doubts, reads, sessions, commitment }, reports)
+        (Self { catalog, engine, roles, changed, doubts, reads, sessions, commitment, feeds }, reports)
     }
 
     /// Has the stores behind a refused prepared statement looked at again, each once in a while.
@@ -158,6 +168,8 @@ pub struct Session {
     transaction_start: Option<DateTime<Utc>>,
     /// Told to system relations; made anew when a setting or the catalog has changed since (the key).
     facts: Option<((u64, u64), Arc<SessionFacts>)>,
+    /// The channels that it listens to.
+    listening: Listening,
 }
 
 impl Session {
@@ -203,6 +215,7 @@ impl Session {
             statement_start: Utc::now(),
             transaction_start: None,
             facts: None,
+            listening: Listening::default(),
         })
     }
 
@@ -553,21 +566,6 @@ impl Session {
     fn search_path(&self) -> SearchPath {
         let names = self.settings.search_path().into_iter();
         SearchPath::Named(names.map(|name| if name == "$user" { self.role.clone() } else { name }).collect())
-    }
-
-    fn make_facts(&self, snapshot: &Snapshot, path: &SearchPath) -> SessionFacts {
-        SessionFacts {
-            role: self.role.clone(),
-            roles: self.shared.roles.load().keys().cloned().collect(),
-            superusers: self.shared.roles.load().values().filter(|role| role.superuser).map(|role| role.name.clone()).collect(),
-            search_path: snapshot.effective_path(path).into_iter().map(|schema| schema.name.clone()).collect(),
-            process_id: self.process_id,
-            settings: self.settings.all(),
-            server_version: crate::SERVER_VERSION.to_owned(),
-            sessions: Arc::clone(&self.shared.sessions),
-            named: Arc::clone(self.names.shown()),
-            commits: Arc::clone(self.shared.commitment.coordinator.shown()),
-        }
     }
 
     /// The branches of the next statement.

@@ -59,6 +59,7 @@ pub struct Rows {
     sent: u64,
     tag: Tag,
     guard: Guard,
+    is_live: bool,
 }
 
 /// The command tag of rows.
@@ -183,13 +184,24 @@ impl Rows {
         tag: Tag,
         guard: Guard,
     ) -> Self {
-        Self { columns, display, stream, leftover: None, sent: 0, tag, guard }
+        Self { columns, display, stream, leftover: None, sent: 0, tag, guard, is_live: false }
     }
 
     /// The same rows under another command tag.
     #[must_use]
     pub fn with_tag(self, tag: Tag) -> Self {
         Self { tag, ..self }
+    }
+
+    /// The same rows, which come as things happen: none of them waits for others.
+    #[must_use]
+    pub fn live(self) -> Self {
+        Self { is_live: true, ..self }
+    }
+
+    /// Whether what was sent is to reach the client before more is waited for.
+    pub fn is_live(&self) -> bool {
+        self.is_live
     }
 
     /// The columns, in order.

@@ -348,7 +348,7 @@ mod tests {
     use crate::session::statement::{Kind, Parsed};
 
     fn statement(bytes: usize) -> Prepared {
-        let parsed = Parsed { text: "x".repeat(bytes).into(), kind: Kind::Nothing("NOTHING") };
+        let parsed = Parsed { text: "x".repeat(bytes).into(), kind: Kind::Unlisten(None) };
         let description = Description { parameters: Vec::new(), columns: None };
         Prepared {
             parsed: Some(parsed),

@@ -8,6 +8,8 @@ pub mod emit;
 mod explain;
 mod locks;
 pub mod modes;
+pub mod notify;
+pub mod subscribe;
 pub mod truncate;
 pub mod view;
 
@@ -156,8 +158,21 @@ pub enum Kind {
     },
     /// `CLOSE name`; `None` is `ALL`.
     Close(Option<String>),
-    /// Something that leaves nothing to do, with its tag: there are no channels to leave.
-    Nothing(&'static str),
+    /// `LISTEN channel`
+    Listen(String),
+    /// `UNLISTEN channel`; `None` is `*`.
+    Unlisten(Option<String>),
+    /// `NOTIFY channel [, payload]`
+    Notify {
+        /// The channel.
+        channel: String,
+        /// The payload; empty when absent.
+        payload: String,
+    },
+    /// `SELECT pg_notify(channel, payload)`
+    PgNotify(Box<Function>),
+    /// `SUBSCRIBE TO …`, also inside of `COPY (…) TO STDOUT`
+    Subscribe(Box<subscribe::Subscribing>),
     /// Something we know and refuse.
     Refused(Diagnosis),
 }
@@ -182,7 +197,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
     length::bound(&tokens)?;
     let mut locks = locks::take(&mut tokens, text)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
-    let (may_emit, mut statements) = (emit::is_named(text), Vec::new());
+    let (may_emit, may_notify, mut statements) = (emit::is_named(text), notify::is_named(text), Vec::new());
     loop {
         while parser.consume_token(&Token::SemiColon) {}
         if parser.peek_token_ref().token == Token::EOF {
@@ -196,6 +211,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
             Some(mut kind) => {
                 match &mut kind {
                     Kind::Copy { query, .. } => depth::bound(query.as_mut())?,
+                    Kind::Subscribe(asked) => asked.query_mut().map_or(Ok(()), depth::bound)?,
                     Kind::CopyIn(copy) => copy.filled.condition.as_deref_mut().map_or(Ok(()), depth::bound)?,
                     _ => {}
                 }
@@ -208,6 +224,9 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
                 if may_emit {
                     emit::check(&statement)?;
                 }
+                if may_notify {
+                    notify::check(&statement)?;
+                }
                 classify(statement, &whole)
             }
         };
@@ -219,7 +238,11 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
         let next = parser.peek_token();
         if !matches!(next.token, Token::SemiColon | Token::EOF) {
             let position = character_of(text, next.span.start.line, next.span.start.column);
-            return Err(at_or_near(&next.token.to_string()).with_position(position));
+            let told = at_or_near(&next.token.to_string()).with_position(position);
+            return Err(match statements.last().and_then(|last| notify::meant(&last.kind, &mut parser)) {
+                Some(hint) => told.with_hint(hint),
+                None => told,
+            });
         }
     }
 }
@@ -233,6 +256,12 @@ fn own_grammar(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError> {
         return Ok(Some(kind));
     }
     if let Some(kind) = view::parse(parser)? {
+        return Ok(Some(kind));
+    }
+    if let Some(kind) = subscribe::parse(parser)? {
+        return Ok(Some(kind));
+    }
+    if let Some(kind) = notify::parse(parser)? {
         return Ok(Some(kind));
     }
     match copy::parse(parser)? {
@@ -308,7 +337,6 @@ fn classify(statement: Statement, text: &Arc<str>) -> Kind {
         Statement::Declare { stmts } => cursor::declare(stmts),
         Statement::Close { cursor: CloseCursor::All } => Kind::Close(None),
         Statement::Close { cursor: CloseCursor::Specific { name } } => Kind::Close(Some(fold(&name))),
-        Statement::UNLISTEN { .. } => Kind::Nothing("UNLISTEN"),
         Statement::Truncate(parsed) => truncate::classify(parsed),
         Statement::Call(function) => Kind::Call(Box::new(function)),
         other => write_kind(other, None),
@@ -327,6 +355,9 @@ fn query_kind(query: Box<Query>) -> Kind {
     use datafusion::sql::sqlparser::ast::SetExpr;
     if let Some(function) = emit::of_query(&query) {
         return Kind::Emit(Box::new(function));
+    }
+    if let Some(function) = notify::of_query(&query) {
+        return Kind::PgNotify(Box::new(function));
     }
     match query.body.as_ref() {
         // The parser reads nothing behind such a body.

@@ -8,12 +8,14 @@ use chrono::{DateTime, Utc};
 
 use super::Shared;
 use super::defined::Defined;
+use super::listen::Pending;
 use super::replay::Keyed;
 use super::saga::Undone;
 use crate::catalog::Snapshot;
 use crate::error::Diagnosis;
 use crate::federation::branches::{BranchKind, Branches};
 use crate::federation::writers::Writers;
+use crate::stores::commit::Gid;
 use crate::stores::lock::LockWaits;
 use crate::stores::{Serial, StoreName, WriteIsolation};
 use crate::telemetry::log::Line;
@@ -148,10 +150,14 @@ pub struct Block {
     pub(super) undone: Undone,
     /// What it has defined.
     pub(super) defined: Defined,
-    /// Whether it has been sent before, where it has a name.
+    /// Its name, once an event carries that.
+    pub(super) gid: Option<Gid>,
+    /// Whether it has been sent before, where it has a key.
     pub(super) keyed: Keyed,
-    /// Where its name was looked for. No savepoint takes that back: sent again, it is looked for there and nowhere else.
+    /// Where its key was looked for. No savepoint takes that back: sent again, it is looked for there and nowhere else.
     pub(super) key_home: Option<StoreName>,
+    /// What it has asked for by LISTEN and its like.
+    pub(super) pending: Pending,
 }
 
 impl Block {
@@ -173,8 +179,10 @@ impl Block {
             waits: LockWaits::default(),
             undone: Undone::default(),
             defined: Defined::default(),
+            gid: None,
             keyed: Keyed::default(),
             key_home: None,
+            pending: Pending::default(),
         }
     }
 
@@ -310,6 +318,7 @@ impl Block {
         self.savepoints.truncate(place + 1);
         self.undone.roll_back_to(id);
         self.keyed.roll_back_to(id);
+        self.pending.roll_back_to(id);
         Box::pin(self.defined.roll_back_to(id, self.writers.as_ref())).await?;
         self.failed = false;
         Ok(mark)

@@ -163,6 +163,11 @@ impl Numbers {
     pub fn next(&self) -> Gid {
         Gid { log: self.log, number: self.first.wrapping_add(self.given.fetch_add(1, Ordering::Relaxed)) }
     }
+
+    /// Whether a name was given from here, since this start of the log.
+    pub fn gave(&self, gid: Gid) -> bool {
+        gid.log == self.log && gid.number.wrapping_sub(self.first) < self.given.load(Ordering::Relaxed)
+    }
 }
 
 /// How a branch takes part in a commit of several stores.
@@ -277,7 +282,7 @@ impl OwnTable {
     pub const ALL: [Self; 3] = [Self::Marks, Self::Keys, Self::Outbox];
 
     /// Its name in every store.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Marks => "tributary_marks",
             Self::Keys => "tributary_keys",
@@ -290,13 +295,20 @@ impl OwnTable {
 pub const LOGS: &str = "tributary_logs";
 /// The table of their records.
 pub const DECISIONS: &str = "tributary_decisions";
+/// The table into which triggers of ours write what has changed, in a store whose log is not read.
+pub const CHANGES: &str = "tributary_changes";
+/// What is known of whoever reads that table.
+pub const FEED: &str = "tributary_feed";
 
 /// Whether a table of ours has the name in some store. Some stores do not tell letters by their case, and a NUL is left out of names.
 pub fn is_own_name(name: &str) -> bool {
     let name = name.replace('\0', "");
     let owns = OwnTable::ALL.iter().map(|own| own.name());
-    owns.chain([LOGS, DECISIONS]).any(|own| own.eq_ignore_ascii_case(&name))
+    owns.chain([LOGS, DECISIONS, CHANGES, FEED]).any(|own| own.eq_ignore_ascii_case(&name))
 }
+
+/// What operators are told of a table of ours that stands among theirs, as a clause.
+pub const OF_OURS: &str = "is of Tributary itself, for events of tributary.emit";
 
 /// Something about the store that weakens a promise, for `check`, the log at start and `tributary.stores`.
 #[derive(Debug, Clone, PartialEq, Eq)]

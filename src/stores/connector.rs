@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
+use super::capture::Capture;
 use super::commit::{BranchId, Caution, Gid, Hint, InDoubt, Ledger, MarkId, Numbers, OwnTable, Part, Resolved, Verdict, Vote};
 use super::define::Define;
 use super::edit::{Edit, Edited};
@@ -336,6 +337,11 @@ pub trait Connector: Any + fmt::Debug + Send + Sync {
 
     /// A log in tables of this store, for several instances.
     fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        None
+    }
+
+    /// How its changes are followed; `None` of a store that has no way.
+    fn capture(&self) -> Option<Arc<dyn Capture>> {
         None
     }
 

@@ -6,6 +6,7 @@
 //! Connector::open(purpose) → Branch (one consistent view) → Branch::scan(Scan) or Branch::run(Fragment) → Arrow batches
 //! Edit ─ Connector::accepts_edit → Branch::edit → how many rows, and those that were asked for
 //! Branch::prepare → Vote → Branch::commit_prepared, or Connector::resolve by whoever finds it afterwards
+//! Connector::capture → Capture::start(tables) → Feed → Group (whole transactions, in commit order)
 //! Connector::keep(Scan) → what a connector keeps of a lookup → Connector::relay(values) → rows as clients get them
 //! ```
 //!
@@ -16,6 +17,7 @@
 
 mod builders;
 mod capabilities;
+pub mod capture;
 pub mod cell;
 pub mod change;
 pub mod collation;

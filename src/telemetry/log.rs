@@ -20,8 +20,10 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
-/// Event targets of libraries that hold statements or plans. `sqlx::query` warns of slow statements with their text.
-const SILENT_TARGETS: &[&str] = &["sqlx::query", "datafusion", "datafusion_optimizer", "datafusion_physical_plan", "sqlparser"];
+/// Event targets of libraries that hold statements or plans. `sqlx::query` warns of slow statements with their text, and what
+/// `pgwire_replication` says of the end of a stream is what it gives us, who log it once.
+const SILENT_TARGETS: &[&str] =
+    &["sqlx::query", "datafusion", "datafusion_optimizer", "datafusion_physical_plan", "sqlparser", "pgwire_replication"];
 
 /// What is logged, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +171,7 @@ mod tests {
             tracing::warn!(target: "sqlx::query", "slow statement: SELECT 'hunter2'");
             tracing::debug!(target: "datafusion_optimizer::optimizer", "plan");
             tracing::info!(target: "hyper::proto", "chatter");
+            tracing::error!(target: "pgwire_replication::client::tokio_client", "told twice");
             tracing::warn!(target: "sqlx::postgres::notice", "a notice");
             tracing::debug!(target: "tributary::server", store = "crm", "refreshed");
         };

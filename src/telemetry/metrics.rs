@@ -90,10 +90,21 @@ impl Family {
 
     /// A number for each pair of values of two labels.
     #[must_use]
-    pub fn by_both(mut self, labels: [&'static str; 2], samples: impl IntoIterator<Item = ([String; 2], u64)>) -> Self {
-        self.labels = labels.to_vec();
-        self.samples.extend(samples.into_iter().map(|(values, number)| (values.to_vec(), number)));
+    pub fn by_both(self, labels: [&'static str; 2], samples: impl IntoIterator<Item = ([String; 2], u64)>) -> Self {
+        self.by_all(labels.to_vec(), samples.into_iter().map(|(values, number)| (values.to_vec(), number)))
+    }
+
+    /// A number for each list of values of these labels.
+    #[must_use]
+    pub fn by_all(mut self, labels: Vec<&'static str>, samples: impl IntoIterator<Item = (Vec<String>, u64)>) -> Self {
+        self.labels = labels;
+        self.samples.extend(samples);
         self
+    }
+
+    /// The name.
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 }
 
@@ -138,12 +149,14 @@ mod tests {
             Family::counter("x_none_total", "None.").by("store", Vec::new()),
             Family::counter("x_scans_total", "Scans.").by("store", stores),
             Family::counter("x_ends_total", "Ends.").by_both(["how", "why"], [(["a".to_owned(), "b\"".to_owned()], 3)]),
+            Family::gauge("x_state", "State.").by_all(vec!["a", "b", "c"], [(["1", "2", "3"].map(str::to_owned).to_vec(), 1)]),
         ];
         let expected = "# HELP x_rows_total Rows.\n# TYPE x_rows_total counter\nx_rows_total 5\n\
                         # HELP x_open Open.\n# TYPE x_open gauge\nx_open 1\n\
                         # HELP x_scans_total Scans.\n# TYPE x_scans_total counter\n\
                         x_scans_total{store=\"shop\"} 1\nx_scans_total{store=\"a\\\"b\\\\c\\nd\"} 2\n\
-                        # HELP x_ends_total Ends.\n# TYPE x_ends_total counter\nx_ends_total{how=\"a\",why=\"b\\\"\"} 3\n";
+                        # HELP x_ends_total Ends.\n# TYPE x_ends_total counter\nx_ends_total{how=\"a\",why=\"b\\\"\"} 3\n\
+                        # HELP x_state State.\n# TYPE x_state gauge\nx_state{a=\"1\",b=\"2\",c=\"3\"} 1\n";
         assert_eq!(text(&families), expected);
         drop(second);
         assert_eq!(presence.get(), 0);

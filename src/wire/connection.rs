@@ -1,8 +1,8 @@
 //! One authenticated connection: a state machine that takes one message at a time and answers in order.
 //!
 //! The phases are explicit ([`Phase`]); `simple.rs` and `extended.rs` hold what the messages of the two query protocols do,
-//! `rows.rs` how results go out. Messages that the server sends on its own (notifications) belong into [`Connection::wait`],
-//! between two messages of the client.
+//! `rows.rs` how results go out. Messages that the server sends on its own (notifications) go out in [`Connection::wait`], between two
+//! messages of the client, and before `ReadyForQuery`, never inside of a transaction.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use pgwire::messages::response::{ReadyForQuery, TransactionStatus as WireStatus};
+use pgwire::messages::response::{NotificationResponse, ReadyForQuery, TransactionStatus as WireStatus};
 use pgwire::messages::startup::ParameterStatus;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -37,6 +37,8 @@ use crate::telemetry::metrics::Present;
 pub(super) const TASK: &str = "connection";
 /// How long a client is given to take the reason why its connection ends.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes of notifications that are put into the buffer before it is written: a client that does not read holds up no more.
+const NOTIFICATIONS_BYTES: usize = 64 << 10;
 /// Longer values of reportable settings are not reported: `ParameterStatus` may have 30,000 bytes.
 const PARAMETER_STATUS_MAX: usize = 29_000;
 
@@ -115,7 +117,7 @@ pub(super) struct Connection {
     /// Messages that were looked at before their turn, at most one more than [`CLOSES_MAX`].
     ahead: VecDeque<Arrival>,
     limits: Limits,
-    shutdown: CancellationToken,
+    pub(super) shutdown: CancellationToken,
     reader: OwnedTask<()>,
     permits: Option<Permits>,
 }
@@ -226,31 +228,59 @@ impl Connection {
             return Err(self.gone());
         }
         let idle = self.idle_deadline();
-        let timeout = async {
-            match idle {
-                Some((deadline, _)) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
+        let arrival = loop {
+            let hears = self.phase == Phase::Ready && self.hears();
+            let (next, inbox, session) = (self.ahead.pop_front(), &mut self.inbox, &mut self.session);
+            let arriving = async {
+                match next {
+                    Some(arrival) => Some(arrival),
+                    None => inbox.recv().await,
+                }
+            };
+            let notified = async {
+                if hears {
+                    // Boxed for those alone who listen.
+                    Box::pin(session.notified()).await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
+            };
+            // Cancel-safe: a message that was not taken stays in the queue, one that was there already is taken at once, and so are
+            // notifications.
+            tokio::select! {
+                biased;
+                arrival = arriving => break arrival,
+                () = self.shutdown.cancelled() => return Err(End::Fatal(shutting_down())),
+                () = passed(idle.as_ref()) => return Err(idle.map_or(End::Left, |(_, diagnosis)| End::Fatal(diagnosis))),
+                () = notified => {}
             }
-        };
-        let (next, inbox) = (self.ahead.pop_front(), &mut self.inbox);
-        let arriving = async {
-            match next {
-                Some(arrival) => Some(arrival),
-                None => inbox.recv().await,
+            self.put_notifications()?;
+            // Cancel-safe: `Writer::flush` goes on where it stopped. What a client does not read does not make it less idle.
+            tokio::select! {
+                biased;
+                flushed = self.writer.flush() => flushed?,
+                () = self.shutdown.cancelled() => return Err(End::Fatal(shutting_down())),
+                () = passed(idle.as_ref()) => return Err(idle.map_or(End::Left, |(_, diagnosis)| End::Fatal(diagnosis))),
             }
-        };
-        // Cancel-safe: a message that was not taken stays in the queue, and one that was there already is taken at once.
-        let arrival = tokio::select! {
-            biased;
-            arrival = arriving => arrival,
-            () = self.shutdown.cancelled() => return Err(End::Fatal(shutting_down())),
-            () = timeout => return Err(idle.map_or(End::Left, |(_, diagnosis)| End::Fatal(diagnosis))),
         };
         match arrival.map(Arrival::take) {
             Some(Ok(message)) => Ok(message),
             Some(Err(diagnosis)) => Err(End::Fatal(diagnosis)),
             None => Err(self.gone()),
         }
+    }
+
+    /// Whether the session listens to something and may be told of it now.
+    fn hears(&self) -> bool {
+        self.session.listens() && self.session.status() == TransactionStatus::Idle
+    }
+
+    /// Puts what the session is told into the buffer, as far as there is something now.
+    fn put_notifications(&mut self) -> io::Result<()> {
+        for told in self.session.take_notifications(NOTIFICATIONS_BYTES) {
+            self.writer.put(&NotificationResponse::new(told.process_id, told.channel, told.payload))?;
+        }
+        Ok(())
     }
 
     /// The next message of a client that has been asked for more. A statement runs, whose guard decides how long is waited.
@@ -287,7 +317,7 @@ impl Connection {
     }
 
     /// A cut at shutdown looks like a client that left; only the second is not told.
-    fn gone(&self) -> End {
+    pub(super) fn gone(&self) -> End {
         if self.shutdown.is_cancelled() { End::Fatal(shutting_down()) } else { End::Left }
     }
 
@@ -370,6 +400,10 @@ impl Connection {
             TransactionStatus::InBlock => WireStatus::Transaction,
             TransactionStatus::Failed => WireStatus::Error,
         };
+        // As PostgreSQL: what the statement itself has notified of arrives before it is over.
+        if self.hears() {
+            self.put_notifications()?;
+        }
         self.writer.put(&ReadyForQuery::new(status))?;
         self.phase = Phase::Ready;
         Ok(self.writer.flush().await?)
@@ -408,6 +442,14 @@ impl Connection {
         if told.is_ok() && !matches!(tokio::time::timeout(FAREWELL_TIMEOUT, self.writer.close()).await, Ok(Ok(()))) {
             tracing::debug!("a client did not wait for the end of its connection");
         }
+    }
+}
+
+/// Returns when a deadline has passed.
+async fn passed(deadline: Option<&(Instant, Diagnosis)>) {
+    match deadline {
+        Some((deadline, _)) => tokio::time::sleep_until(*deadline).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -79,7 +79,9 @@ pub(super) fn error_response(diagnosis: &Diagnosis, severity: Severity) -> Error
 
 /// What the client is told in passing. Success codes are notices; every other class is a warning.
 pub(super) fn notice_response(diagnosis: &Diagnosis) -> NoticeResponse {
-    let word = if diagnosis.sqlstate.starts_with("00") { "NOTICE" } else { "WARNING" };
+    // Names that are too long are no reason to worry, as in PostgreSQL.
+    let is_told = diagnosis.sqlstate.starts_with("00") || diagnosis.sqlstate == sqlstate::NAME_TOO_LONG;
+    let word = if is_told { "NOTICE" } else { "WARNING" };
     NoticeResponse::new(fields(diagnosis, word))
 }
 

@@ -3,6 +3,7 @@
 use arrow::array::RecordBatch;
 use bytes::BytesMut;
 use pgwire::messages::data::{FieldDescription, RowDescription};
+use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Failure};
 use super::copy::CopyEncoder;
@@ -94,12 +95,27 @@ impl Connection {
         let mut piece = FIRST_PIECE;
         let mut left = max;
         loop {
+            // What never ends by itself is not waited for when the server stops.
+            let shutdown = rows.is_live().then(|| self.shutdown.clone());
+            if rows.is_live() && self.writer.waiting() > 0 {
+                // Nobody knows when there is more, and the client has not even seen what the rows look like. Cancel-safe, as below.
+                let flushed = tokio::select! {
+                    biased;
+                    () = stopped(shutdown.as_ref()) => None,
+                    flushed = self.flush_or_stop(rows.guard()) => Some(flushed),
+                };
+                match flushed {
+                    Some(flushed) => flushed?,
+                    None => return Err(self.gone().into()),
+                }
+            }
             let statement = self.statement.clone();
-            // Both are cancel-safe: the rows are dropped when the statement is cancelled. A portal that goes on runs under
+            // All are cancel-safe: the rows are dropped when the statement is cancelled. A portal that goes on runs under
             // the token of this `Execute`, not only of the one that began it.
             let next = tokio::select! {
                 biased;
                 () = statement.cancelled() => return Err(canceled().into()),
+                () = stopped(shutdown.as_ref()) => return Err(self.gone().into()),
                 next = rows.next(left) => next,
             };
             let Some(batch) = next.transpose()? else { return Ok(Sent::All) };
@@ -152,6 +168,14 @@ impl Connection {
             () = statement.cancelled() => Err(canceled().into()),
             flushed = guard.run(self.writer.flush()) => Ok(flushed??),
         }
+    }
+}
+
+/// Returns when the server stops, where that is of concern.
+async fn stopped(shutdown: Option<&CancellationToken>) {
+    match shutdown {
+        Some(shutdown) => shutdown.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 

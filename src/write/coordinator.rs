@@ -36,6 +36,8 @@ pub struct Asked {
     pub several: Several,
     /// What undoes the writes, in the order in which they were made; only for [`Several::Saga`].
     pub steps: Vec<Step>,
+    /// The name of the transaction, where it was given one before: events carry it.
+    pub gid: Option<Gid>,
     /// The stores whose branches are committed, at least: a mark needs its table there.
     pub stores: Arc<BTreeMap<StoreName, Arc<dyn Connector>>>,
 }
@@ -166,11 +168,16 @@ impl Coordinator {
         self.journal.is_usable()
     }
 
+    /// A name for a transaction that is under way.
+    pub fn name(&self) -> Gid {
+        self.journal.numbers().next()
+    }
+
     /// Commits in all stores or in none. `writers` are in the order in which they were first written to.
     ///
     /// # Errors
-    /// What a store answered, after which everything was rolled back; 0A000 where not all can be committed together; 08007 where it is
-    /// not known whether the decision was made.
+    /// What a store answered, after which everything was rolled back; 0A000 where not all can be committed together; 40001 where the name
+    /// that it was given is of a log that is not ours any more; 08007 where it is not known whether the decision was made.
     pub async fn commit(self: &Arc<Self>, writers: Writers, asked: Asked) -> Result<Committed, Diagnosis> {
         let sorted = match Sorted::of(writers) {
             Ok(sorted) => sorted,
@@ -188,8 +195,18 @@ impl Coordinator {
             sorted.roll_back().await;
             return Err(stopping());
         }
+        let numbers = self.journal.numbers();
+        let gid = match asked.gid {
+            None => numbers.next(),
+            Some(gid) if numbers.gave(gid) => gid,
+            // What has an old name counts as begun before the log was taken (`recover::Take`).
+            Some(_) => {
+                sorted.roll_back().await;
+                return Err(renamed());
+            }
+        };
         let (answer, answered) = oneshot::channel();
-        let (gid, running) = (self.journal.numbers().next(), Arc::clone(self));
+        let running = Arc::clone(self);
         let work = async move {
             let Told { answer: told, ending } = running.several(gid, sorted, &asked).await;
             // A client that has gone is not told.
@@ -313,28 +330,33 @@ fn way(sorted: &Sorted, several: Several) -> (&'static str, Way) {
 
 /// What an earlier process has left, as it is shown until it has ended.
 fn shown_again(left: &Left) -> Transaction {
-    let (state, role, stores) = match &left.fate {
-        Fate::Commit => (State::Committing, String::new(), None),
-        Fate::Abort => (State::RollingBack, String::new(), None),
-        Fate::AskLast { .. } | Fate::Unwritten => (State::Unknown, String::new(), None),
-        Fate::Saga(saga) => {
-            let stores = saga.steps.iter().map(|step| step.store.clone()).collect();
-            (State::Unknown, saga.role.clone(), Some(stores))
-        }
-    };
     let branches = || left.branches.iter().map(|branch| branch.store.clone()).chain(left.mark.clone()).collect();
-    let stores: Vec<StoreName> = stores.unwrap_or_else(branches);
-    Transaction {
+    let (state, stores): (State, Vec<StoreName>) = match &left.fate {
+        Fate::Commit => (State::Committing, branches()),
+        Fate::Abort => (State::RollingBack, branches()),
+        Fate::AskLast { .. } | Fate::Unwritten => (State::Unknown, branches()),
+        Fate::Saga(saga) => (State::Unknown, saga.steps.iter().map(|step| step.store.clone()).collect()),
+    };
+    let mut shown = Transaction {
         gid: left.gid,
         state,
         guarantee: String::new(),
         pending: stores.clone(),
         stores,
-        role,
+        role: String::new(),
         began: Utc::now(),
         decided: None,
         error: None,
+    };
+    if let Fate::Saga(saga) = &left.fate {
+        shown.role.clone_from(&saga.role);
+        // It goes back already.
+        if saga.stuck.is_some() || !saga.undone.is_empty() {
+            (shown.state, shown.pending) = (State::Compensating, saga.to_undo());
+        }
+        shown.error = saga.stuck.as_ref().map(|(_, reason)| reason.clone());
     }
+    shown
 }
 
 /// Rolls back before any store was asked to prepare.
@@ -347,6 +369,13 @@ pub(super) async fn refuse(sorted: Sorted, refused: Diagnosis) -> Told {
 pub(super) fn with_more(told: Diagnosis, sentence: &str) -> Diagnosis {
     let detail = told.detail.as_ref().map_or_else(|| sentence.to_owned(), |detail| format!("{detail} {sentence}"));
     told.with_detail(detail)
+}
+
+fn renamed() -> Diagnosis {
+    let message = "the log of commits was replaced by another while the transaction was under way";
+    Diagnosis::new(sqlstate::SERIALIZATION_FAILURE, message)
+        .with_detail("Everything was rolled back.")
+        .with_hint("The transaction may be tried again.")
 }
 
 fn stopping() -> Diagnosis {

@@ -58,10 +58,18 @@ pub enum Point {
     BeforeUndoCommit,
     /// When that transaction is committed, and the log does not know.
     AfterUndo,
+    /// Before changes are appended to their log.
+    ChangesAppend,
+    /// Before they are published.
+    ChangesPublish,
+    /// Before their log is synced.
+    ChangesSync,
+    /// Before their store is told that they are durable.
+    ChangesAcknowledge,
 }
 
 impl Point {
-    /// Every place with its name, in the order in which a commit meets them.
+    /// Every place in a commit with its name, in the order in which a commit meets them.
     pub const ALL: [(Self, &'static str); 19] = [
         (Self::BeforePrepare, "before_prepare"),
         (Self::WhilePreparing, "while_preparing"),
@@ -86,13 +94,25 @@ impl Point {
 
     /// Whether only commits in steps meet it.
     pub fn is_of_sagas(self) -> bool {
-        self >= Self::SagaMarked
+        (Self::SagaMarked..=Self::AfterUndo).contains(&self)
+    }
+
+    /// Every place on the way of a change to its log, in their order.
+    pub const CHANGES: [(Self, &'static str); 4] = [
+        (Self::ChangesAppend, "changes_append"),
+        (Self::ChangesPublish, "changes_publish"),
+        (Self::ChangesSync, "changes_sync"),
+        (Self::ChangesAcknowledge, "changes_acknowledge"),
+    ];
+
+    fn named() -> impl Iterator<Item = (Self, &'static str)> {
+        Self::ALL.into_iter().chain(Self::CHANGES)
     }
 }
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = Self::ALL.iter().find(|(point, _)| point == self);
+        let named = Self::named().find(|(point, _)| point == self);
         f.write_str(named.map_or("", |(_, name)| name))
     }
 }
@@ -194,7 +214,7 @@ fn trap(part: &str) -> Result<Trap, String> {
         format!("\"{part}\" is not a place with {acts} behind it, such as after_decision=kill@3")
     };
     let (name, act) = part.split_once('=').ok_or_else(wrong)?;
-    let (point, _) = Point::ALL.into_iter().find(|(_, known)| *known == name.trim()).ok_or_else(wrong)?;
+    let (point, _) = Point::named().find(|(_, known)| *known == name.trim()).ok_or_else(wrong)?;
     let (act, only) = match act.trim().split_once('@') {
         Some((act, number)) => (act, Some(number.parse::<u64>().ok().filter(|number| *number > 0).ok_or_else(wrong)?)),
         None => (act.trim(), None),
@@ -217,10 +237,11 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_list_and_differ() {
-        let names: std::collections::BTreeSet<String> = Point::ALL.iter().map(|(point, _)| point.to_string()).collect();
-        assert_eq!(names.len(), Point::ALL.len());
+        let names: std::collections::BTreeSet<String> = Point::named().map(|(point, _)| point.to_string()).collect();
+        let count = Point::ALL.len() + Point::CHANGES.len();
+        assert_eq!(names.len(), count);
         let all: Vec<String> = names.iter().map(|name| format!("{name}=kill")).collect();
-        assert_eq!(Points::parse(&all.join(",")).unwrap().0.len(), Point::ALL.len());
+        assert_eq!(Points::parse(&all.join(",")).unwrap().0.len(), count);
     }
 
     #[test]

@@ -402,7 +402,7 @@ impl Stage {
     pub fn asked(&self, several: Several, steps: &[(&str, &str)]) -> Asked {
         let step = |(store, undo): &(&str, &str)| Step { store: StoreName::new(store), undo: vec![(*undo).to_owned()] };
         let steps = steps.iter().map(step).collect();
-        Asked { role: "ada".to_owned(), several, steps, stores: Arc::new(self.stores.clone()) }
+        Asked { role: "ada".to_owned(), several, steps, gid: None, stores: Arc::new(self.stores.clone()) }
     }
 
     /// Commits, all or none.

@@ -6,6 +6,7 @@
 //!              → log (the decision) · open (what is under way, and what is left) · failpoint (where tests stop it)
 //! afterwards, and at every start: recover ends what was left, by log and open; resolve what somebody ends by hand
 //! beside the rows: keys (a statement sent again runs once; kept: the rows that it gave), outbox (messages), inverse (what undoes an edit)
+//! when the log of changes has an event: hand_over (its message is removed)
 //! ```
 //!
 //! **Invariants:** an edit is never dropped half-way: it is asked to stop and its answer is waited for; of a transaction that wrote to
@@ -18,6 +19,7 @@ pub mod coordinator;
 pub mod failpoint;
 #[cfg(test)]
 mod fakes;
+pub mod hand_over;
 pub mod inverse;
 pub mod kept;
 pub mod keys;

@@ -12,6 +12,7 @@ use datafusion::scalar::ScalarValue;
 use crate::error::{Diagnosis, sqlstate};
 use crate::format::{DisplaySettings, scalar};
 use crate::pgtype::PgType;
+use crate::stores::commit::Gid;
 use crate::stores::edit::{self, Insert};
 use crate::stores::schema::Column;
 use crate::stores::{Edit, StoreName, Table};
@@ -46,12 +47,19 @@ impl Event {
         scalar::read(PgType::JSON, &self.payload, &DisplaySettings::default()).map(drop)
     }
 
-    /// The edit that adds it to the outbox `table` of a store, in a transaction that began at `at`.
+    /// The edit that adds it to the outbox `table` of a store under an id, in the transaction of that name, which began at `at`.
     ///
     /// # Errors
     /// As [`Event::check`]; an internal error for a table of another form.
-    pub fn edit(&self, id: &str, store: &StoreName, table: &Arc<Table>, at: DateTime<Utc>) -> Result<Edit, Diagnosis> {
+    pub fn edit(
+        &self,
+        (id, gid): (&str, Gid),
+        store: &StoreName,
+        table: &Arc<Table>,
+        at: DateTime<Utc>,
+    ) -> Result<Edit, Diagnosis> {
         self.check()?;
+        let transaction = gid.to_string();
         let key = self.key.as_deref().map_or(Given::Null, Given::Text);
         let values = [
             (key_place(table), Given::Text(id)),
@@ -59,6 +67,7 @@ impl Event {
             (place(table, "key")?, key),
             (place(table, "payload")?, Given::Json(&self.payload)),
             (place(table, "at")?, Given::Moment(at)),
+            (place(table, "transaction")?, Given::Text(&transaction)),
         ];
         let (columns, rows) = row(table, &values)?;
         let (store, table) = (store.clone(), Arc::clone(table));
@@ -151,6 +160,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::pgtype::PgField;
+    use crate::stores::commit::LogId;
     use crate::stores::schema::{Collation, ColumnStatistics, Generated, Key, TableId, TableKind};
 
     /// A table of ours.
@@ -194,24 +204,26 @@ pub(super) mod tests {
     #[test]
     fn an_event_is_a_row_in_the_form_of_its_store() {
         let at = DateTime::from_timestamp_micros(1_700_000_000_123_456).unwrap();
-        let zoned = PgType::TIMESTAMPTZ.carrier();
+        let (zoned, gid) = (PgType::TIMESTAMPTZ.carrier(), Gid { log: LogId(0xa1), number: 7 });
         for (id, payload, kept, carrier) in [
             ("id", PgType::JSON, PgType::TIMESTAMPTZ, zoned),
             ("id", PgType::TEXT, PgType::TIMESTAMP, DataType::Timestamp(TimeUnit::Microsecond, None)),
             ("_id", PgType::TEXT, PgType::TEXT, DataType::Utf8),
         ] {
             let table = outbox(id, payload, kept);
-            let edit = event("{\"a\": 1}").edit("x", &StoreName::new("shop"), &table, at).unwrap();
+            let edit = event("{\"a\": 1}").edit(("x", gid), &StoreName::new("shop"), &table, at).unwrap();
             let rows = edit.rows().unwrap();
             assert_eq!(rows.column(4).data_type(), &carrier);
             assert_eq!((rows.column(3).as_string::<i32>().value(0), rows.column(2).is_null(0)), ("{\"a\": 1}", true));
+            assert_eq!(rows.column(5).as_string::<i32>().value(0), "tributary:00000000000000a1:0000000000000007");
             if carrier == DataType::Utf8 {
                 assert_eq!(rows.column(4).as_string::<i32>().value(0), "2023-11-14T22:13:20.123Z");
             } else {
                 assert_eq!(rows.column(4).as_primitive::<TimestampMicrosecondType>().value(0), 1_700_000_000_123_000);
             }
         }
-        assert!(event("{}").edit("x", &StoreName::new("shop"), &own("other", &[("id", PgType::TEXT)]), at).is_err());
+        let other = own("other", &[("id", PgType::TEXT)]);
+        assert!(event("{}").edit(("x", gid), &StoreName::new("shop"), &other, at).is_err());
     }
 
     #[test]

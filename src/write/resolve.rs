@@ -13,7 +13,7 @@ use super::log::{Fate, Left, Record, SagaLeft};
 use super::open::Standing;
 use crate::catalog::commits::State;
 use crate::error::{Diagnosis, sqlstate};
-use crate::stores::commit::{BranchId, Gid, InDoubt, Resolved, Verdict};
+use crate::stores::commit::{BranchId, Gid, InDoubt, MarkId, MarkOf, Resolved, Verdict};
 use crate::stores::{Connector, StoreName};
 use crate::telemetry::log::Line;
 
@@ -50,8 +50,8 @@ impl Word {
 /// which something was ended.
 ///
 /// # Errors
-/// 22023 for what is no name or word, 42704 where no store has it, 55006 while it is under way or held, 55000 where it is decided
-/// otherwise; what a store answered.
+/// 22023 for what is no name or word, and for a step of what is no saga left here, 42704 where no store has it, 55006 while it is under
+/// way or held, 55000 where it is decided otherwise, and for a saga that is to be committed or rolled back; what a store answered.
 pub async fn by_hand(
     with: &Coordinator,
     stores: &BTreeMap<StoreName, Arc<dyn Connector>>,
@@ -62,7 +62,7 @@ pub async fn by_hand(
         let told = wrong(format!("\"{word}\" is not a way to end a transaction"));
         return Err(told.with_hint("It is commit, rollback, retry or forget."));
     };
-    let gid = Gid::parse(name);
+    let gid = transaction(with, name)?;
     let verdict = match word {
         Word::Commit => Verdict::Commit,
         Word::Abort => Verdict::Abort,
@@ -82,7 +82,49 @@ pub async fn by_hand(
     if gid.is_some_and(|gid| with.open().is_under_way(gid)) {
         return Err(in_use(name));
     }
-    end_branches(with, stores, name, (&*is_meant, verdict)).await
+    let ended = end_branches(with, stores, name, (&*is_meant, verdict)).await;
+    match gid.and_then(|gid| left_of(with, gid)).map(|left| left.fate) {
+        Some(Fate::Saga(saga)) => {
+            ended.map_err(|told| if told.sqlstate == sqlstate::UNDEFINED_OBJECT { in_steps(name, &saga) } else { told })
+        }
+        _ => ended,
+    }
+}
+
+/// The transaction that a name is of, if any: its own, or that of one of its steps where it is a saga with that step, which stands for all
+/// of it. Another transaction has no steps.
+fn transaction(with: &Coordinator, name: &str) -> Result<Option<Gid>, Diagnosis> {
+    let Some(MarkId { gid, of }) = MarkId::parse(name) else { return Ok(None) };
+    let step = match of {
+        MarkOf::All => return Ok(Some(gid)),
+        MarkOf::Step(step) | MarkOf::Undo(step) => usize::from(step),
+    };
+    // What it is, is not known yet.
+    if with.open().is_under_way(gid) {
+        return Err(in_use(name));
+    }
+    let has_step = |left: Left| matches!(&left.fate, Fate::Saga(saga) if step < saga.steps.len());
+    Ok(left_of(with, gid).is_some_and(has_step).then_some(gid))
+}
+
+/// What is left here of a transaction.
+fn left_of(with: &Coordinator, gid: Gid) -> Option<Left> {
+    with.open().left().into_iter().find(|left| left.gid == gid)
+}
+
+/// What is said of a saga that is to be committed or rolled back: it prepares nothing, so that no store has anything to be ended.
+fn in_steps(name: &str, saga: &SagaLeft) -> Diagnosis {
+    let message = format!("\"{name}\" is committed in steps: nothing of it is prepared that could be committed or rolled back");
+    let told = Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message);
+    let store = |step: u16| saga.steps.get(usize::from(step)).map(|logged| logged.store.to_string()).unwrap_or_default();
+    match &saga.stuck {
+        Some((step, reason)) => told
+            .with_detail(format!("Its step in store \"{}\" is committed, and could not be undone: {reason}.", store(*step)))
+            .with_hint("Say retry when that has been mended, or forget when the rows have been set right by hand."),
+        None => told
+            .with_detail("The recovery undoes what is committed of it, unless its last step is committed too.")
+            .with_hint("tributary.in_doubt tells which store it waits for."),
+    }
 }
 
 /// The names of the branches of a transaction that is left here: some have numbers of their own.
@@ -228,7 +270,7 @@ fn check(with: &Coordinator, name: &str, id: &BranchId, verdict: Verdict) -> Res
 
 /// A saga that is stuck is undone by the next round of the recovery, or stays as it is.
 async fn end_saga(with: &Coordinator, gid: Gid, word: Word) -> Result<Vec<StoreName>, Diagnosis> {
-    let left = with.open().left().into_iter().find(|left| left.gid == gid).ok_or_else(|| nowhere(&gid.to_string()))?;
+    let left = left_of(with, gid).ok_or_else(|| nowhere(&gid.to_string()))?;
     let stuck = if let Fate::Saga(saga) = &left.fate { saga.stuck.as_ref().map(|(step, _)| *step) } else { None };
     let (Fate::Saga(saga), Some(step)) = (left.fate, stuck) else {
         let message = format!("\"{gid}\" is not a saga that waits for somebody");
@@ -322,6 +364,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_step_names_nothing_but_a_saga_that_has_it() {
+        let stage = Stage::new();
+        stage
+            .commit(vec![stage.branch("a", Part::Prepared).fails("keep", lost()), stage.branch("b", Part::Prepared)])
+            .await
+            .unwrap();
+        stage.doubts(first().of_store(&StoreName::new("a")));
+        // One that is left here, and one of another log.
+        stage.doubts(other());
+        for gid in [first(), Gid { log: LogId(0xbb), number: 9 }] {
+            for name in [format!("{gid}/7"), format!("{gid}/0"), format!("{gid}/0u")] {
+                for word in ["commit", "abort", "retry", "forget"] {
+                    assert_eq!(resolve(&stage, &name, word).await, Err("22023".to_owned()), "{name} {word}");
+                }
+            }
+        }
+        assert!(!stage.calls.all().iter().any(|call| call.contains(" resolve ")), "{:?}", stage.calls.all());
+        assert_eq!(resolve(&stage, &first().to_string(), "commit").await, Ok(vec!["a".to_owned()]));
+    }
+
+    #[tokio::test]
     async fn what_our_log_does_not_know_is_rolled_back() {
         let stage = Stage::new();
         let branch = first().of_store(&StoreName::new("a"));
@@ -380,7 +443,7 @@ mod tests {
         let named = crate::write::log::Named { store: StoreName::new("a"), id: branch };
         let under_way = stage.coordinator.open().enter(first(), vec![named]);
         stage.doubts(branch);
-        for name in [branch.to_string(), first().to_string()] {
+        for name in [branch.to_string(), first().to_string(), format!("{}/0", first())] {
             assert_eq!(resolve(&stage, &name, "abort").await, Err("55006".to_owned()));
         }
         drop(under_way);
@@ -396,8 +459,19 @@ mod tests {
         stage.commit_so(vec![stage.branch("a", Part::Last), second], asked).await.unwrap_err();
         assert!(stage.was_woken());
         let name = first().to_string();
-        assert_eq!(resolve(&stage, &name, "retry").await, Ok(vec!["a".to_owned()]));
+        for (name, word) in [(name.clone(), "abort"), (name.clone(), "commit"), (format!("{name}/0"), "abort")] {
+            let told = by_hand(&stage.coordinator, stage.stores(), &name, word).await.unwrap_err();
+            assert_eq!(told.sqlstate, "55000");
+            assert!(told.detail.unwrap().contains("store \"a\"") && told.hint.unwrap().contains("retry"), "{name} {word}");
+        }
+        assert!(stage.was_woken(), "the stores were asked all the same");
+        for word in ["commit", "abort", "retry", "forget"] {
+            assert_eq!(resolve(&stage, &format!("{name}/7"), word).await, Err("22023".to_owned()), "it has no such step: {word}");
+        }
+        assert_eq!(resolve(&stage, &format!("{name}/0"), "retry").await, Ok(vec!["a".to_owned()]));
         assert!(stage.was_woken());
+        let told = by_hand(&stage.coordinator, stage.stores(), &name, "abort").await.unwrap_err();
+        assert!(told.sqlstate == "55000" && told.hint.unwrap().contains("tributary.in_doubt"), "a round is on its way");
         assert!(matches!(&stage.coordinator.open().left()[0].fate, Fate::Saga(SagaLeft { stuck: None, .. })));
         assert_eq!(resolve(&stage, &name, "forget").await, Err("55000".to_owned()), "a round is on its way");
         let Fate::Saga(saga) = stage.coordinator.open().left().remove(0).fate else { panic!("not a saga") };

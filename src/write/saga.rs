@@ -282,8 +282,8 @@ impl<'a> Saga<'a> {
         // The one that was refused has ended with that.
         let later = self.take_from(done + 1);
         commit::roll_back(later).await;
-        let message = refused.message.clone();
-        self.life.show(|shown| (shown.state, shown.error) = (State::Compensating, Some(message)));
+        let (message, pending) = (refused.message.clone(), self.left.to_undo());
+        self.life.show(|shown| (shown.state, shown.error, shown.pending) = (State::Compensating, Some(message), pending));
         let back = go_back(&*self.with.journal, compensator, self.gid, &mut self.left).await;
         self.life.believe(Fate::Saga(self.left.clone()));
         match back {
@@ -297,8 +297,8 @@ impl<'a> Saga<'a> {
                 Told { answer: Err(with_more(refused, sentence)), ending: Some(ending) }
             }
             Err(failed) => {
-                let message = failed.message.clone();
-                self.life.leave(|shown| shown.error = Some(message));
+                let (message, pending) = (failed.message.clone(), self.left.to_undo());
+                self.life.leave(|shown| (shown.error, shown.pending) = (Some(message), pending));
                 let how = if self.left.stuck.is_some() { "could not be undone" } else { "is undone later" };
                 let sentence = format!("A step before {how}: {}.", failed.message);
                 let hint = format!("Its name is {}: tributary.in_doubt tells what is left.", self.gid);
@@ -309,11 +309,13 @@ impl<'a> Saga<'a> {
 
     /// Nobody knows whether a step is committed. Those after it are dropped; the recovery asks for its mark, and goes back.
     async fn leave_unknown(mut self) -> Told {
-        let later = self.take_from(self.left.stepped.len() + 1);
+        let begun = self.left.stepped.len() + 1;
+        let later = self.take_from(begun);
         commit::roll_back(later).await;
         let told = commit::unknown(self.gid);
         let message = told.message.clone();
-        self.life.leave(|shown| (shown.state, shown.error) = (State::Unknown, Some(message)));
+        let pending = self.left.steps.iter().take(begun).map(|logged| logged.store.clone()).collect();
+        self.life.leave(|shown| (shown.state, shown.error, shown.pending) = (State::Unknown, Some(message), pending));
         Told { answer: Err(told), ending: None }
     }
 }

@@ -105,6 +105,90 @@ async fn writes(place: &Place, count: usize) -> Vec<Value> {
     eventually("all writes", found).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_that_are_refused_for_rights_are_written_down_too() {
+    let place = Place::new();
+    place.configure("audit.writes = true");
+    // The last of the roles is the guest.
+    let main = std::fs::read_to_string(place.path().join("tributary.toml")).unwrap();
+    place.write("tributary.toml", &format!("{main}read_only = true\n"));
+    place.sqlite("notes", NOTES).await;
+    place.sqlite("shut", NOTES).await;
+    place.write("stores/shut.toml", "kind = \"sqlite\"\npath = \"shut.db\"\nread_only = true\n");
+    let server = place.serve().await;
+    let (session, guest) = (proxy::connect(&server, OWNER).await, proxy::connect(&server, GUEST).await);
+    let insert = "INSERT INTO notes.notes VALUES (2, 'hunter2')";
+    for sql in [insert, "UPDATE notes.notes SET t = 'hunter2'", "TRUNCATE notes.notes", COPY] {
+        assert_eq!(guest.failure(sql).await.code, "42501", "{sql}");
+    }
+    let prepared = guest.prepare("DELETE FROM notes.notes WHERE t = $1").await.unwrap();
+    assert!(guest.execute(&prepared, &[&"hunter2"]).await.is_err());
+    assert_eq!(guest.failure("CALL tributary.emit('topic', NULL, '{}', 'notes')").await.code, "42501");
+    for sql in ["INSERT INTO shut.notes VALUES (2, 'hunter2')", "TRUNCATE shut.notes"] {
+        assert_eq!(session.failure(sql).await.code, "25006", "{sql}");
+    }
+    assert_eq!(session.failure("DELETE FROM pg_class WHERE relname = 'hunter2'").await.code, "42501");
+    // The same where it is refused before it is run.
+    assert_eq!(session.failure("PREPARE p AS DELETE FROM pg_class WHERE relname = 'hunter2'").await.code, "42501");
+    let refused = session.prepare("UPDATE pg_class SET relname = 'hunter2' WHERE relname = $1").await.err();
+    assert_eq!(refused.as_ref().and_then(|error| error.code()).map(|code| code.code()), Some("42501"));
+    let told = writes(&place, 11).await;
+    let told: Vec<[Option<&str>; 5]> =
+        told.iter().map(|line| ["role", "verb", "table", "store", "sqlstate"].map(|key| line[key].as_str())).collect();
+    let refused = |role, verb, table, store, code| [Some(role), Some(verb), Some(table), store, Some(code)];
+    let by_guest = |verb| refused(GUEST, verb, "notes", Some("notes"), "42501");
+    let expected = [
+        by_guest("INSERT"),
+        by_guest("UPDATE"),
+        by_guest("TRUNCATE TABLE"),
+        by_guest("COPY"),
+        by_guest("DELETE"),
+        refused(GUEST, "EMIT", "tributary_outbox", Some("notes"), "42501"),
+        refused(OWNER, "INSERT", "notes", Some("shut"), "25006"),
+        refused(OWNER, "TRUNCATE TABLE", "notes", Some("shut"), "25006"),
+        refused(OWNER, "DELETE", "pg_class", None, "42501"),
+        refused(OWNER, "DELETE", "pg_class", None, "42501"),
+        refused(OWNER, "UPDATE", "pg_class", None, "42501"),
+    ];
+    assert_eq!(told, expected);
+    let all = text(&place);
+    assert!(!all.contains("\"tag\"") && !all.contains("hunter2") && !all.contains(PASSWORD), "{all}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_an_event_is_written_down_only_where_there_is_one() {
+    let place = Place::new();
+    place.configure("audit.writes = true");
+    // The last of the roles is the guest.
+    let main = std::fs::read_to_string(place.path().join("tributary.toml")).unwrap();
+    place.write("tributary.toml", &format!("{main}read_only = true\n"));
+    place.sqlite("notes", NOTES).await;
+    let server = place.serve().await;
+    let (session, guest) = (proxy::connect(&server, OWNER).await, proxy::connect(&server, GUEST).await);
+    let (call, query) =
+        ("CALL tributary.emit('topic', NULL, '{}', 'hunter2')", "SELECT tributary.emit('topic', NULL, '{}', 'hunter2')");
+    for sql in [call, query] {
+        assert_eq!(guest.failure(sql).await.code, "42501", "{sql}");
+        assert_eq!(session.failure(sql).await.code, "42704", "{sql}");
+    }
+    assert_eq!(session.failure("CALL tributary.emit('topic', NULL, '{}', 'notes')").await.code, "55000");
+    let told = writes(&place, 5).await;
+    let told: Vec<[Option<&str>; 4]> =
+        told.iter().map(|line| ["role", "verb", "store", "sqlstate"].map(|key| line[key].as_str())).collect();
+    let refused = |role, store, code| [Some(role), Some("EMIT"), store, Some(code)];
+    let expected = [
+        refused(GUEST, None, "42501"),
+        refused(OWNER, None, "42704"),
+        refused(GUEST, None, "42501"),
+        refused(OWNER, None, "42704"),
+        refused(OWNER, Some("notes"), "55000"),
+    ];
+    assert_eq!(told, expected);
+    assert!(!text(&place).contains("hunter2"), "{}", text(&place));
+    server.stop().await;
+}
+
 /// A driver that sends the data of a COPY.
 async fn driver(server: &Server) -> PgConnection {
     let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(server.addresses()[0].port());

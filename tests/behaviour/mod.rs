@@ -7,6 +7,7 @@
 mod audit;
 mod collations;
 mod commits;
+mod constraints;
 mod cursors_of_postgres;
 mod ddl;
 mod doors;

@@ -5,6 +5,7 @@
 //! installs the clients; one that is missing fails its test with the way to install it.
 
 mod batches;
+mod listens;
 mod psql;
 mod rust_sqlx;
 mod rust_sqlx_writes;

@@ -1,7 +1,9 @@
 //! The command line as its users run it: the program itself, on real directories and servers.
 
+mod feeds;
 mod secrets;
 mod serving;
+mod surveys;
 
 use std::io::Write;
 use std::path::Path;
@@ -74,16 +76,24 @@ fn passwords_that_cannot_be_used_are_refused() {
 #[test]
 fn every_subcommand_tells_its_options_and_its_exit_codes() {
     let help = text(&tributary(&["help"], "").stdout);
-    for name in ["serve", "check", "demo", "password"] {
+    for name in ["serve", "check", "demo", "password", "uninstall"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(name)), "{help}");
         let own = tributary(&["help", name], "");
         assert!(own.status.success() && text(&own.stdout).starts_with(char::is_uppercase), "{}", text(&own.stdout));
     }
     assert!(help.contains("Exit codes:"), "{help}");
-    for (name, words) in [("serve", "SIGHUP"), ("serve", "Exit codes:"), ("check", "Exit codes:"), ("check", "--security")] {
+    for (name, words) in [
+        ("serve", "SIGHUP"),
+        ("serve", "Exit codes:"),
+        ("check", "Exit codes:"),
+        ("check", "--security"),
+        ("uninstall", "Exit codes:"),
+        ("uninstall", "--dry-run"),
+    ] {
         assert!(text(&tributary(&["help", name], "").stdout).contains(words), "{name}: {words}");
     }
     assert_eq!(tributary(&["check"], "").status.code(), Some(2));
+    assert_eq!(tributary(&["uninstall", "."], "").status.code(), Some(2));
 }
 
 #[test]

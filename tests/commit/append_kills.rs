@@ -20,8 +20,8 @@ use crate::support::proxy::{self, OWNER, Session};
 
 const SESSIONS: u64 = 6;
 /// Kills of an ordinary run over several stores, and over one.
-const OVER_SEVERAL: usize = 8;
-const OVER_ONE: usize = 6;
+const OVER_SEVERAL: usize = 4;
+const OVER_ONE: usize = 3;
 
 /// What the sessions do.
 #[derive(Clone, Copy)]

@@ -36,7 +36,7 @@ mod outbox;
 mod saga;
 mod saga_kills;
 mod shared_log;
-mod stage;
+pub mod stage;
 mod steps;
 mod storm;
 mod victims;
@@ -49,7 +49,7 @@ use crate::support::proxy::{PATIENCE, Session};
 
 /// How a statement failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Said {
+pub enum Said {
     /// With this SQLSTATE.
     Code(String),
     /// With its connection.
@@ -57,7 +57,7 @@ enum Said {
 }
 
 /// Rows of a statement as text, fields joined by `|`, where the server may go away meanwhile.
-async fn ask(session: &Session, sql: &str) -> Result<Vec<String>, Said> {
+pub async fn ask(session: &Session, sql: &str) -> Result<Vec<String>, Said> {
     let asked = tokio::time::timeout(PATIENCE, session.simple_query(sql)).await;
     match asked.unwrap_or_else(|_elapsed| panic!("no answer to {sql}")) {
         Ok(messages) => Ok(messages.iter().filter_map(row).collect()),
@@ -71,7 +71,7 @@ fn row(message: &SimpleQueryMessage) -> Option<String> {
 }
 
 /// Asks again until there is an answer, which some background work brings about.
-async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         loop {
             if let Some(answer) = ask().await {

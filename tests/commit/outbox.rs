@@ -46,6 +46,16 @@ async fn an_event_is_in_postgres_with_its_rows_or_not_at_all() {
     assert_eq!(session.answer("SHOW tributary.last_commit").await, "single store: east");
     let file = stage.place.path().join("east.db");
     assert_eq!(in_file(&file, "SELECT topic FROM tributary_outbox ORDER BY topic").await, ["named", "of a file"]);
+    // Events of one transaction carry one name, and those of others another; of several stores it is that of their commit.
+    session.answer(&format!("BEGIN; {change}; {}; {}", emit("first"), emit("second"))).await;
+    session.answer("COMMIT").await;
+    let names = "SELECT count(*), count(DISTINCT \"transaction\"), count(DISTINCT topic) FROM pg.tributary_outbox \
+        WHERE \"transaction\" LIKE 'tributary:%'";
+    assert_eq!(session.answer(names).await, "3|2|3");
+    let of_both = "SELECT t.guarantee FROM east.tributary_outbox AS o JOIN tributary.transactions AS t ON t.gid = o.\"transaction\" \
+        WHERE o.topic = 'of a file'";
+    assert_eq!(session.answer(of_both).await, "last resource: pg; last: east");
+    assert_eq!(in_file(&file, "SELECT count(DISTINCT \"transaction\") || '' FROM tributary_outbox").await, ["2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,6 +131,16 @@ async fn an_event_is_in_mariadb_or_mongodb_beside_postgres_with_its_rows_or_not_
         assert_eq!(session.answer("SHOW tributary.last_commit").await, told);
         let found = format!("SELECT count(*) FROM {event}.tributary_outbox WHERE topic = 'of {rows}'");
         assert_eq!(session.answer(&found).await, "1");
+        let named = format!(
+            "SELECT t.guarantee FROM {event}.tributary_outbox AS o JOIN tributary.transactions AS t ON t.gid = o.\"transaction\" \
+             WHERE o.topic = 'of {rows}'"
+        );
+        assert_eq!(session.answer(&named).await, told);
+    }
+    for store in ["maria", "mongo"] {
+        let named =
+            format!("SELECT count(DISTINCT \"transaction\") FROM {store}.tributary_outbox WHERE topic IN ('alone', 'kept')");
+        assert_eq!(session.answer(&named).await, "2", "{store}");
     }
 }
 

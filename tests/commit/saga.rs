@@ -108,9 +108,9 @@ async fn steps_that_were_committed_when_tributary_was_killed_are_taken_back_at_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_taken_back_is_shown_until_somebody_helps() {
-    let stage = stage("").await;
+    let mut stage = stage("").await;
     with_references(&stage).await;
-    let session = stage.session().await;
+    let mut session = stage.session().await;
     session.answer(SAGA).await;
     session.answer("BEGIN").await;
     session.answer(FROM).await;
@@ -122,6 +122,23 @@ async fn what_cannot_be_taken_back_is_shown_until_somebody_helps() {
     let shown = "SELECT gid FROM tributary.in_doubt WHERE state = 'compensation failed'";
     let gid = eventually("the step that is stuck", async || session.rows(shown).await.unwrap().pop()).await;
     assert_eq!(said, format!("saga, not undone: {gid}"));
+    let state =
+        format!("SELECT state, array_to_string(pending, ','), error IS NOT NULL FROM tributary.transactions WHERE gid = '{gid}'");
+    let stuck = "SELECT branch, store FROM tributary.in_doubt WHERE state = 'compensation failed'";
+    for is_restarted in [false, true] {
+        if is_restarted {
+            stage.proxy.again(&[]).await.unwrap();
+            session = stage.session().await;
+            eventually("the step that is stuck", async || session.rows(shown).await.unwrap().pop()).await;
+        }
+        assert_eq!(session.answer(stuck).await, format!("{gid}/0|east"), "restarted: {is_restarted}");
+        assert_eq!(session.answer(&state).await, "compensating|east|t", "restarted: {is_restarted}");
+        for word in ["rollback", "commit"] {
+            let refused = session.failure(&format!("CALL tributary.resolve('{gid}', '{word}')")).await;
+            assert_eq!((refused.code.as_str(), refused.detail.contains("store \"east\"")), ("55000", true), "{refused:?}");
+            assert!(refused.hint.contains("retry") && refused.hint.contains("forget"), "{refused:?}");
+        }
+    }
     assert_eq!(session.answer("SELECT balance FROM east.accounts WHERE _id = 1").await, "995");
     session.answer("UPDATE east.accounts SET balance = 1000 WHERE _id = 1").await;
     session.answer(&format!("CALL tributary.resolve('{gid}', 'forget')")).await;

@@ -20,7 +20,7 @@ use crate::support::proxy::{self, OWNER, Place, Session};
 /// The store with the logs.
 const KEEPER: &str = "pg";
 /// Kills of an ordinary run.
-const KILLS: usize = 12;
+const KILLS: usize = EACH;
 /// Kills until everything is looked at.
 const EACH: usize = 6;
 /// What the other instance commits while one is dead: more than it could if rows that the dead one has prepared stayed locked.

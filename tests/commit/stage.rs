@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
@@ -192,12 +193,20 @@ fn trusting() -> Place {
     place
 }
 
+/// A line of store files: changes are followed.
+pub const FOLLOWED: &str = "changes.mode = \"as its kind\"\n";
+
+/// Lines of the file of a store of a kind.
+pub fn lines_of(kind: &str, lines: &str) -> String {
+    lines.replace("as its kind", if kind == "sqlite" { "outbox" } else { "log" })
+}
+
 /// Further lines of a catalog directory.
 #[derive(Debug, Clone, Copy)]
 pub struct Lines<'l> {
     /// In `tributary.toml`.
     pub server: &'l str,
-    /// In the file of each store.
+    /// In the file of each store. [`FOLLOWED`] among them stands for the way in which changes of its kind are followed.
     pub store: &'l str,
     /// The mode of the journal of SQLite files.
     pub journal: &'l str,
@@ -254,16 +263,35 @@ pub struct Door {
 }
 
 impl Door {
-    async fn to(endpoint: &Endpoint) -> Self {
+    pub async fn to(endpoint: &Endpoint) -> Self {
         let gate = Gate::to(endpoint.host(), endpoint.port()).await;
         let open = Some(gate.open().await);
         Self { gate, open }
+    }
+
+    /// Where it is.
+    pub fn port(&self) -> u16 {
+        self.gate.port()
     }
 
     /// Nothing goes through any more, and nobody is told.
     pub fn freeze(&self) {
         if let Some(open) = &self.open {
             open.freeze();
+        }
+    }
+
+    /// Everything takes so much longer.
+    pub fn slow(&self, delay: Duration) {
+        if let Some(open) = &self.open {
+            open.slow(delay);
+        }
+    }
+
+    /// The next answer breaks off behind so many bytes, and so does everything after it.
+    pub fn tear(&self, bytes: u32) {
+        if let Some(open) = &self.open {
+            open.tear(bytes);
         }
     }
 
@@ -327,7 +355,7 @@ impl Stage {
                 }
                 file => {
                     fill_sqlite(&place, file, lines.journal).await;
-                    let text = format!("kind = \"sqlite\"\npath = \"{file}.db\"\n{}", lines.store);
+                    let text = format!("kind = \"sqlite\"\npath = \"{file}.db\"\n{}", lines_of("sqlite", lines.store));
                     place.write(&format!("stores/{file}.toml"), &text);
                 }
             }
@@ -408,7 +436,8 @@ pub async fn start(place: &Place, lines: &str, failpoints: &str) -> Tributary {
 
 /// A store file that goes through a door.
 fn behind((place, name, kind): (&Place, &str, &str), (endpoint, door, lines): (&Endpoint, &Door, &str)) {
-    let (user, password, database, port) = (endpoint.user(), endpoint.password(), endpoint.database(), door.gate.port());
+    let (user, password, database, port) = (endpoint.user(), endpoint.password(), endpoint.database(), door.port());
+    let lines = lines_of(kind, lines);
     let login = format!("user = \"{user}\"\npassword = \"{password}\"\ndatabase = \"{database}\"\n");
     let text = match kind {
         "mongodb" => format!(

@@ -114,14 +114,27 @@ impl Set {
             let taken = left.min(own.len() + others.len());
             let ends = own.len().min(taken.div_ceil(2));
             let beside = taken - ends;
-            for (place, end) in own.into_iter().take(ends).enumerate() {
-                let part = place * beside / ends..(place + 1) * beside / ends;
-                rounds.push(others[part].iter().copied().chain([end]).collect());
-            }
+            rounds.extend(in_rounds(&own[..ends], &others[..beside]));
             left -= taken;
         }
         rounds
     }
+
+    /// What an ordinary run takes of the table where it has every step: Tributary at each of them, and everybody else once, at a step by
+    /// chance.
+    pub fn slice(&self, random: &mut Random) -> Vec<Vec<Pair>> {
+        let points = self.points();
+        let own = shuffled(points.iter().map(|point| (Victim::Tributary, *point)).collect(), random);
+        let others = self.victims().into_iter().filter(|victim| *victim != Victim::Tributary);
+        let others = others.map(|victim| (victim, *random.pick(&points))).collect();
+        in_rounds(&own, &shuffled(others, random))
+    }
+}
+
+/// Rounds that end so, with the others spread over them.
+fn in_rounds(ends: &[Pair], others: &[Pair]) -> Vec<Vec<Pair>> {
+    let part = |place: usize| &others[place * others.len() / ends.len()..(place + 1) * others.len() / ends.len()];
+    ends.iter().enumerate().map(|(place, end)| part(place).iter().chain([end]).copied().collect()).collect()
 }
 
 fn shuffled(mut pairs: Vec<Pair>, random: &mut Random) -> Vec<Pair> {
@@ -151,6 +164,15 @@ fn a_run_of_postgres_mariadb_and_mongodb_has_every_pair_as_often_as_any_other() 
             let at_all = points.iter().all(|point| pairs.contains(&(Victim::Tributary, *point)));
             assert!(at_all || kills < 2 * points.len(), "{}: {kills} are too few for every step", set.name);
         }
+    }
+    for set in [OF_SERVERS, OF_FILES, OF_A_FILE, OF_MONGODB, OF_UNPREPARED, OF_TWO] {
+        let rounds = set.slice(&mut Random::new(3));
+        let pairs: BTreeSet<Pair> = rounds.iter().flatten().copied().collect();
+        let (points, victims) = (set.points(), set.victims());
+        assert_eq!((rounds.len(), rounds.concat().len()), (points.len(), points.len() + victims.len() - 1), "{}", set.name);
+        assert!(points.iter().all(|point| pairs.contains(&(Victim::Tributary, *point))), "{}: not at every step", set.name);
+        assert!(victims.iter().all(|victim| pairs.iter().any(|(met, _)| met == victim)), "{}: not everybody", set.name);
+        assert!(rounds.iter().all(|round| round.last().is_some_and(|(victim, _)| *victim == Victim::Tributary)), "{}", set.name);
     }
     // The same seed gives the same run.
     let of = |seed: u64| OF_SERVERS.rounds(40, &mut Random::new(seed));

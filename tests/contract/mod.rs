@@ -2,8 +2,8 @@
 
 mod documents;
 mod mongodb;
-mod mysql;
-mod postgres;
+pub mod mysql;
+pub mod postgres;
 mod retention;
-mod sqlite;
+pub mod sqlite;
 mod suite;

@@ -1,5 +1,6 @@
 //! The MongoDB connector against a real replica set.
 
+mod changes;
 mod collations;
 mod documents;
 mod filters;

@@ -1,6 +1,7 @@
 //! SQLite's type table walked, and its dates filtered through Tributary. What is special to its connector besides is tested
 //! beside it (`src/stores/sqlite/tests`), the rest by the suite.
 
+mod changes;
 mod documents;
 mod marks;
 mod together;
@@ -19,7 +20,7 @@ use crate::support::proxy::{self, OWNER, Place};
 use crate::support::secrets::NoSecrets;
 
 /// A declared type, what clients see of it, and `(literal, as PostgreSQL shows it)`.
-type Row = (&'static str, PgType, &'static [(&'static str, &'static str)]);
+pub type Row = (&'static str, PgType, &'static [(&'static str, &'static str)]);
 
 const WHOLE: &[(&str, &str)] =
     &[("-9223372036854775808", "-9223372036854775808"), ("9223372036854775807", "9223372036854775807"), ("0", "0"), ("5.0", "5")];
@@ -71,7 +72,7 @@ const UUIDS: &[(&str, &str)] = &[
     ("x'ffffffffffffffffffffffffffffffff'", "ffffffff-ffff-ffff-ffff-ffffffffffff"),
 ];
 
-const ROWS: &[Row] = &[
+pub const ROWS: &[Row] = &[
     ("BOOLEAN", PgType::BOOL, TRUTHS),
     ("BOOL", PgType::BOOL, TRUTHS),
     ("NUMERIC", PgType::NUMERIC, NUMBERS),

@@ -137,19 +137,78 @@ fn the_transaction_that_is_shown_is_kept_in_both_files_or_in_none_and_taken_back
     assert!(shown.contains("one transaction of attached files: hydro, crew"), "{shown}");
     let (_, alone) = shown.split_once("\n5. The first reading there").unwrap();
     assert!(alone.contains("INSERT INTO archive.readings") && alone.contains("\n single store: archive\n"), "{shown}");
-    let count = |file: &str, sql: &'static str| {
-        let path = outside.path().join("databases").join(file);
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(async {
-            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-            let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
-            sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut connection).await.unwrap()
-        })
-    };
+    let count = |file: &str, sql: &'static str| number(outside.path(), file, sql);
     assert_eq!(count("hydro.db", "SELECT count(*) FROM stations WHERE id = 1001"), 0);
     assert_eq!(count("crew.db", "SELECT count(*) FROM visits WHERE id = 1001"), 0);
     assert_eq!(count("hydro.db", "SELECT count(*) FROM stations"), 46);
     assert_eq!(count("archive.db", "SELECT count(*) FROM readings WHERE station_id = 1001"), 0);
+    // Neither is what was written behind the server, of which a client has heard.
+    assert_eq!(heard(&output), ["crew.visits"]);
+    assert_eq!(count("crew.db", "SELECT count(*) FROM visits WHERE id = 1002"), 0);
+}
+
+/// The number that a query of a file of the demo gives.
+fn number(directory: &Path, file: &str, sql: &'static str) -> i64 {
+    let path = directory.join("databases").join(file);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+        let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut connection).await.unwrap()
+    })
+}
+
+/// Adds rows to a file of the demo, as another program does.
+fn add(directory: &Path, file: &str, sql: &'static str) {
+    let path = directory.join("databases").join(file);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+        let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+        sqlx::Connection::close(connection).await.unwrap();
+    });
+}
+
+#[test]
+fn rows_of_the_user_are_left_alone_and_what_a_killed_demo_has_left_is_taken_back() {
+    const VISITS: &str = "INSERT INTO visits VALUES (1001, 1001, 2, '2025-01-07', 980, 'set up the gauge'), \
+        (1002, 12, 2, '2025-01-08', 120, 'seen by another program'), (1003, 12, 2, '2025-01-08', 5, 'left')";
+    const MINE: &str = "SELECT count(*) FROM visits WHERE (id, cost) IN ((1001, 980), (1002, 120))";
+    let outside = tempfile::tempdir().unwrap();
+    run_demo(outside.path());
+    let ask = |file: &str, sql: &'static str| number(outside.path(), file, sql);
+    let before = ask("crew.db", "SELECT count(*) FROM visits");
+    let add = |file: &str, sql: &'static str| add(outside.path(), file, sql);
+    add("crew.db", VISITS);
+    add("hydro.db", "INSERT INTO stations VALUES (1001, 1, 'Bonn', 655, '2025-01-07', 2050, 'mixed')");
+    add("archive.db", "INSERT INTO readings VALUES (1004, '2025-01-07', 3.1, 2047.5, 4.9)");
+    // As a demo that was killed leaves it.
+    fs::write(outside.path().join("shown"), "1003").unwrap();
+    for _start in 0..2 {
+        let output = run_demo(outside.path());
+        assert!(output.contains("INSERT INTO archive.readings") && output.contains("VALUES (1003, '2025-01-07', 3.1"), "{output}");
+        assert_eq!(heard(&output), ["crew.visits"]);
+        assert!(output.contains("\"key\":{\"id\":1005}"), "{output}");
+        assert_eq!(ask("crew.db", MINE), 2);
+        assert_eq!(ask("crew.db", "SELECT count(*) FROM visits"), before + 2);
+        assert_eq!(ask("hydro.db", "SELECT count(*) FROM stations WHERE id = 1001"), 1);
+        assert_eq!(ask("hydro.db", "SELECT count(*) FROM stations"), 47);
+        assert_eq!(ask("archive.db", "SELECT count(*) FROM readings WHERE station_id > 1000"), 1);
+        assert!(!outside.path().join("shown").exists());
+    }
+}
+
+/// The channels of the notifications that the demo showed, each of which tells of an added row.
+fn heard(output: &str) -> Vec<&str> {
+    let (_, shown) = output.split_once("\n6. ").unwrap();
+    let told =
+        shown.lines().filter_map(|line| line.strip_prefix(" Asynchronous notification \"")?.split_once("\" with payload \""));
+    told.map(|(channel, payload)| {
+        assert!(payload.contains("\"row\":{") && payload.contains(&format!("\"table\":\"{channel}\"")), "{payload}");
+        channel
+    })
+    .collect()
 }
 
 #[test]
@@ -200,6 +259,7 @@ fn postgres_mariadb_and_mongodb_give_the_same_answers() {
         embedded.contains("\n    SHOW tributary.last_commit;\n\n one transaction of attached files: hydro, crew\n"),
         "{embedded}"
     );
+    assert_eq!(heard(&served), ["hydro.stations", "crew.visits", "field.reports"]);
     // The passwords of servers that have ended are not kept.
     assert!(!outside.path().join("catalog-of-servers").exists());
 }

@@ -200,7 +200,8 @@ fn verdict(statement: &Statement, ours: &Answer, copy: &Answer) -> Verdict {
         (Some(ours), Some(copy)) if ours == copy => Verdict::Same { failed: true },
         (Some(a), Some(b)) if of_values(&a) && of_values(&b) && statement.hazards > 1 => Verdict::Tolerated,
         (Some(a), None) if a == "0A000" => Verdict::Refused(told(ours)),
-        (Some(a), None) if a == "57014" || a == "53200" => Verdict::Crowded,
+        // `none`: there was no answer in time. One that never comes does not come to who asks alone either.
+        (Some(a), None) if ["57014", "53200", "none"].contains(&a.as_str()) => Verdict::Crowded,
         (Some(one), None) | (None, Some(one)) if of_values(&one) && statement.may_fail => Verdict::Tolerated,
         (a, b) => match estimate::difference(ours, copy, statement.ordered, &statement.columns) {
             None => Verdict::Same { failed: false },

@@ -9,6 +9,7 @@
 
 pub mod authority;
 pub mod gate;
+pub mod listener;
 pub mod proxy;
 pub mod secrets;
 

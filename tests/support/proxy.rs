@@ -9,7 +9,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio::sync::mpsc;
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Notification};
 use tributary::command::password::fresh_verifier;
 use tributary::config;
 use tributary::options::Secret;
@@ -86,6 +87,13 @@ impl Place {
         let path = self.path().join(format!("{name}.db"));
         sqlite(&path, statements).await;
         self.write(&format!("stores/{name}.toml"), &format!("kind = \"sqlite\"\npath = \"{name}.db\"\n"));
+        path
+    }
+
+    /// The same with further lines in its file.
+    pub async fn sqlite_with(&self, name: &str, statements: &str, lines: &str) -> PathBuf {
+        let path = self.sqlite(name, statements).await;
+        self.write(&format!("stores/{name}.toml"), &format!("kind = \"sqlite\"\npath = \"{name}.db\"\n{lines}\n"));
         path
     }
 
@@ -194,12 +202,29 @@ pub async fn open(login: &Config) -> Result<Session, tokio_postgres::Error> {
     let (client, connection) = login.connect(NoTls).await?;
     // How the connection ended is told by the client's own calls.
     let connection = OwnedTask::spawn(async move { connection.await.unwrap_or(()) });
+    Ok(Session { client, address: address_of(login), _connection: connection })
+}
+
+/// The same for a client that listens: what it is told goes into the queue, and while that is full nothing is read of the connection.
+pub async fn open_listening(login: &Config, told: mpsc::Sender<Notification>) -> Result<Session, tokio_postgres::Error> {
+    let (client, mut connection) = login.connect(NoTls).await?;
+    let connection = OwnedTask::spawn(async move {
+        while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+            if let AsyncMessage::Notification(notification) = message {
+                // Who does not look any more may still ask.
+                told.send(notification).await.ok();
+            }
+        }
+    });
+    Ok(Session { client, address: address_of(login), _connection: connection })
+}
+
+fn address_of(login: &Config) -> String {
     let host = match login.get_hosts() {
         [tokio_postgres::config::Host::Tcp(host), ..] => host.clone(),
         hosts => panic!("a session goes to one host, not to {hosts:?}"),
     };
-    let address = format!("{host}:{}", login.get_ports().first().copied().unwrap_or(5432));
-    Ok(Session { client, address, _connection: connection })
+    format!("{host}:{}", login.get_ports().first().copied().unwrap_or(5432))
 }
 
 impl DerefMut for Session {

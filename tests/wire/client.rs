@@ -50,8 +50,16 @@ impl Answer {
             'T' => format!("T {}", self.columns().join("|")),
             't' => format!("t {}", self.parameter_oids()),
             'd' => format!("d {}", self.body.escape_ascii()),
+            'A' => format!("A {}", self.notification()),
             kind => kind.to_string(),
         }
+    }
+
+    /// Channel and payload.
+    fn notification(&self) -> String {
+        let texts: Vec<String> =
+            self.body[4..].split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned()).collect();
+        texts.join(" ").trim_end().to_owned()
     }
 
     fn values(&self) -> Vec<String> {

@@ -9,6 +9,7 @@ mod copy_in;
 mod hostile;
 mod libpq;
 mod login;
+mod notify;
 mod protocol;
 mod relay_postgres;
 mod series;

@@ -231,6 +231,8 @@ const SESSION: &[Row] = &[
     ("inet_server_port", PgType::INT4, |_, _| Ok(Answer::Null)),
     ("current_setting", TEXT, current_setting),
     ("set_config", TEXT, set_config),
+    // What `pg_listening_channels` gives one by one (`federation::ast::channels`).
+    ("pg_listening_channel_list", super::table::TEXTS, |env, _| Ok(Answer::Texts(env.facts.named.channels().clone()))),
 ];
 
 fn current_setting(env: &Environment, args: &[Argument]) -> std::result::Result<Answer, Diagnosis> {

@@ -13,6 +13,7 @@ mod classes;
 mod commits;
 mod constraints;
 mod empties;
+pub mod feeds;
 mod functions;
 mod information;
 mod server;
@@ -32,6 +33,7 @@ pub fn relations() -> Vec<SystemRelation> {
     all.extend(server::relations());
     all.extend(activity::relations());
     all.extend(commits::relations());
+    all.extend(feeds::relations());
     all.extend(empties::relations());
     all.extend(information::relations());
     all

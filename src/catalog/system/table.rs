@@ -1,13 +1,14 @@
 //! System relations as data: columns with types, and a function that makes rows of cells.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayBuilder, Int16Builder, Int64Builder, ListBuilder, StringBuilder};
 use arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
-    TimestampMicrosecondArray, new_null_array,
+    ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, RecordBatch,
+    RecordBatchOptions, StringArray, TimestampMicrosecondArray, new_null_array,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use chrono::{DateTime, Utc};
 
 use crate::catalog::discover::{SystemBody, SystemRelation};
@@ -26,6 +27,8 @@ pub enum Cell {
     Int(i64),
     /// `timestamptz`, in microseconds since 1970.
     Moment(i64),
+    /// `interval` of a time that has passed.
+    Lasting(Duration),
     /// `real`
     Real(f32),
     /// Any text type.
@@ -81,6 +84,12 @@ impl From<i64> for Cell {
 impl From<DateTime<Utc>> for Cell {
     fn from(value: DateTime<Utc>) -> Self {
         Self::Moment(value.timestamp_micros())
+    }
+}
+
+impl From<Duration> for Cell {
+    fn from(value: Duration) -> Self {
+        Self::Lasting(value)
     }
 }
 
@@ -158,10 +167,15 @@ pub fn empty(schema: &'static str, name: &'static str, oid: u32, columns: &'stat
     relation(schema, name, oid, columns, |_, _| Vec::new())
 }
 
+/// The Arrow schema of such columns.
+pub fn schema_of(columns: &[(&str, PgType)]) -> SchemaRef {
+    let fields = columns.iter().map(|(name, pg_type)| Field::new(*name, pg_type.carrier(), true).with_pg_type(*pg_type));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
 impl RowFunction for SystemTable {
     fn schema(&self) -> SchemaRef {
-        let fields = self.columns.iter().map(|(name, pg_type)| Field::new(*name, pg_type.carrier(), true).with_pg_type(*pg_type));
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+        schema_of(self.columns)
     }
 
     fn rows(&self, snapshot: &Snapshot, facts: &SessionFacts) -> Result<RecordBatch, Diagnosis> {
@@ -195,6 +209,11 @@ fn column(data_type: &DataType, rows: &[Vec<Cell>], place: usize) -> ArrayRef {
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             let moments = cells().map(|cell| if let Cell::Moment(value) = cell { Some(*value) } else { None });
             Arc::new(moments.collect::<TimestampMicrosecondArray>().with_timezone_opt(zone.clone()))
+        }
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            let span = |lasting: &Duration| IntervalMonthDayNano::new(0, 0, i64::try_from(lasting.as_nanos()).unwrap_or(i64::MAX));
+            let spans = cells().map(|cell| if let Cell::Lasting(value) = cell { Some(span(value)) } else { None });
+            Arc::new(spans.collect::<IntervalMonthDayNanoArray>())
         }
         // No type travels as one of another unit.
         DataType::Timestamp(..) => new_null_array(data_type, rows.len()),

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, raw_sql};
 
+use super::own::{self, Note};
 use crate::command::CommandError;
 use crate::options::Secret;
 use crate::sandbox::Endpoint;
@@ -16,40 +17,52 @@ const SERVED: &str = include_str!("../../../catalog/demo/showcase/commit_servers
 
 const SINGLE: &str = include_str!("../../../catalog/demo/showcase/write.sql");
 
+/// Where the number of a row stands in the statements.
+const ID: &str = ":id";
+
 /// Takes back what any of them writes, also of a demo that was killed in between: the write to one store by itself, the rest as one
 /// transaction, as it was made.
-const BACK_SINGLE: &str = "DELETE FROM archive.readings WHERE station_id = 1001";
+const BACK_SINGLE: &str = "DELETE FROM archive.readings WHERE station_id = :id";
 const BACK: [&str; 3] = [
-    "DELETE FROM hydro.stations WHERE id = 1001",
-    "DELETE FROM crew.visits WHERE id = 1001",
-    "DELETE FROM field.reports WHERE station = 1001",
+    "DELETE FROM hydro.stations WHERE id = :id",
+    "DELETE FROM crew.visits WHERE id = :id",
+    "DELETE FROM field.reports WHERE station = :id",
 ];
 
-/// Shows them.
+/// Shows them. Gives the number of their rows.
 ///
 /// # Errors
-/// A statement failed, which is a fault of the program, or the output cannot be written.
+/// A statement failed, which is a fault of the program, or the note or the output cannot be written.
 pub(super) async fn show(
     address: SocketAddr,
     password: &Secret,
     servers: bool,
+    note: &Note,
     output: &mut dyn Write,
-) -> Result<(), CommandError> {
+) -> Result<i64, CommandError> {
     let mut connection = connect(address, password).await.map_err(|error| refused(&error))?;
-    take_back(&mut connection, servers).await.map_err(|error| refused(&error))?;
+    if let Some(left) = note.left() {
+        take_back(&mut connection, servers, left).await.map_err(|error| refused(&error))?;
+        note.remove()?;
+    }
+    let id = own::free(&mut connection, 1001).await.map_err(|error| refused(&error))?;
+    note.write(id)?;
     for (number, text) in [(4, if servers { SERVED } else { EMBEDDED }), (5, SINGLE)] {
         let (title, statements) = text.split_once('\n').unwrap_or(("", text));
         writeln!(output, "\n{number}. {}\n", title.trim_start_matches("-- "))?;
+        let statements = statements.replace(ID, &id.to_string());
         statements.lines().try_for_each(|line| writeln!(output, "    {line}"))?;
         writeln!(output, "    SHOW tributary.last_commit;")?;
         output.flush()?;
-        let said = run(&mut connection, statements).await.map_err(|error| refused(&error))?;
+        let said = run(&mut connection, &statements).await.map_err(|error| refused(&error))?;
         writeln!(output, "\n {said}")?;
     }
-    take_back(&mut connection, servers).await.map_err(|error| refused(&error))?;
+    take_back(&mut connection, servers, id).await.map_err(|error| refused(&error))?;
+    note.remove()?;
     connection.close().await.map_err(|error| refused(&error))?;
     writeln!(output, "\nBoth were taken back, so that the demo's rows stay as they are.")?;
-    Ok(output.flush()?)
+    output.flush()?;
+    Ok(id)
 }
 
 async fn connect(address: SocketAddr, password: &Secret) -> Result<PgConnection, sqlx::Error> {
@@ -71,11 +84,11 @@ async fn run(connection: &mut PgConnection, statements: &str) -> Result<String, 
     sqlx::query_scalar("SHOW tributary.last_commit").fetch_one(&mut *connection).await
 }
 
-async fn take_back(connection: &mut PgConnection, servers: bool) -> Result<(), sqlx::Error> {
+async fn take_back(connection: &mut PgConnection, servers: bool, id: i64) -> Result<(), sqlx::Error> {
     // Without servers the reports are a file that is not written to.
     let written = BACK.into_iter().take(if servers { 3 } else { 2 });
     for statement in [BACK_SINGLE, "BEGIN"].into_iter().chain(written).chain(["COMMIT"]) {
-        raw_sql(statement).execute(&mut *connection).await?;
+        raw_sql(AssertSqlSafe(statement.replace(ID, &id.to_string()))).execute(&mut *connection).await?;
     }
     Ok(())
 }

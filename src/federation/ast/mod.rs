@@ -13,6 +13,7 @@ mod arrays;
 mod between;
 mod casts;
 pub mod catalog;
+mod channels;
 mod dependent;
 pub mod depth;
 pub mod dialect;
@@ -107,6 +108,7 @@ pub fn prepare(query: &mut Query, known: &Known<'_>) -> Result<(), Diagnosis> {
     depth::bound(query)?;
     name::name_outputs(query);
     whole_row::rewrite(query, known.columns_of)?;
+    channels::rewrite(query);
     sets::rewrite(query)?;
     casts::rewrite(query);
     members::rewrite(query, known.columns_of)?;

@@ -96,6 +96,15 @@ fn denied(parser: &mut Parser<'_>) -> Option<Kind> {
     None
 }
 
+/// How the rows of something other than a query are written, behind `COPY (…)`; the refusal of what cannot be.
+pub(super) fn output(parser: &mut Parser<'_>) -> Result<Result<CopyFormat, Kind>, ParserError> {
+    parser.expect_keyword_is(Keyword::TO)?;
+    if let Some(denied) = denied(parser) {
+        return Ok(Err(denied));
+    }
+    Ok(options(parser, Options::default())?.settle().map_err(|error| refuse(&error.sqlstate, &error.message)))
+}
+
 /// What follows `COPY … TO`.
 fn to_client(parser: &mut Parser<'_>, query: Box<Query>, given: Options) -> Result<Kind, ParserError> {
     if let Some(denied) = denied(parser) {
@@ -119,7 +128,7 @@ pub(super) fn skip(parser: &mut Parser<'_>) {
 }
 
 /// `SELECT columns FROM table`, put together from parsed parts.
-fn table_query(table: ObjectName, columns: Vec<Ident>) -> Result<Box<Query>, ParserError> {
+pub(super) fn table_query(table: ObjectName, columns: Vec<Ident>) -> Result<Box<Query>, ParserError> {
     let mut query = Parser::new(&Postgres).try_with_sql("SELECT * FROM t")?.parse_query()?;
     if let SetExpr::Select(select) = query.body.as_mut() {
         if let Some(TableFactor::Table { name, .. }) = select.from.first_mut().map(|from| &mut from.relation) {

@@ -19,6 +19,11 @@ pub fn is_it(function: &Function) -> bool {
 
 /// The call that a query is and nothing else.
 pub fn of_query(query: &Query) -> Option<Function> {
+    call_of(query, is_it)
+}
+
+/// The call of such a function that a query is and nothing else.
+pub(super) fn call_of(query: &Query, is_it: fn(&Function) -> bool) -> Option<Function> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
     let [SelectItem::UnnamedExpr(Expr::Function(function))] = select.projection.as_slice() else { return None };
     if !is_it(function) {
@@ -43,23 +48,25 @@ pub fn is_named(text: &str) -> bool {
 /// # Errors
 /// 0A000
 pub fn check(statement: &Statement) -> Result<(), Diagnosis> {
-    if matches!(statement, Statement::Call(_)) {
+    if matches!(statement, Statement::Call(_)) || !is_inside(statement, is_it) {
         return Ok(());
     }
+    Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "tributary.emit is not supported inside of a statement")
+        .with_hint("Send SELECT tributary.emit(topic, key, payload) by itself, or CALL it."))
+}
+
+/// Whether a statement calls such a function and is not that call alone.
+pub(super) fn is_inside(statement: &Statement, is_it: fn(&Function) -> bool) -> bool {
     if let Statement::Query(query) = statement
-        && of_query(query).is_some()
+        && call_of(query, is_it).is_some()
     {
-        return Ok(());
+        return false;
     }
     let calls = visit_expressions(statement, |expr| match expr {
         Expr::Function(function) if is_it(function) => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     });
-    if calls.is_continue() {
-        return Ok(());
-    }
-    Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "tributary.emit is not supported inside of a statement")
-        .with_hint("Send SELECT tributary.emit(topic, key, payload) by itself, or CALL it."))
+    calls.is_break()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value};
 
 use super::{Bound, compensate, emit, resolve};
-use crate::error::{Diagnosis, sqlstate};
+use crate::error::{Diagnosis, sentence, sqlstate};
 use crate::pgtype::PgType;
 use crate::session::Session;
 use crate::session::output::Execution;
@@ -24,6 +24,7 @@ pub(super) async fn run(session: &mut Session, text: &str, function: &Function, 
         "tributary.refresh" => refresh(session, &given(&name, arguments)?).await?,
         "tributary.emit" => Box::pin(emit::call(session, (text, bound), arguments)).await?,
         "tributary.compensate" => compensate::run(session, &given(&name, arguments)?)?,
+        "tributary.restart_feed" => restart_feed(session, &given(&name, arguments)?)?,
         "tributary.resolve" => Box::pin(resolve::run(session, &given(&name, arguments)?)).await?,
         _ => return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, format!("procedure {name} does not exist"))),
     }
@@ -37,7 +38,27 @@ pub(super) fn is_write(function: &Function) -> bool {
 
 /// Whether a procedure is waited for once it runs: it writes, or decides over what was written. A refresh reads.
 pub(super) fn is_waited_for(function: &Function) -> bool {
-    setting_name(&function.name) != "tributary.refresh"
+    !matches!(setting_name(&function.name).as_str(), "tributary.refresh" | "tributary.restart_feed")
+}
+
+/// Has the feed of a store begin again that waits for somebody.
+fn restart_feed(session: &Session, arguments: &[String]) -> Result<(), Diagnosis> {
+    check_superuser(session, "tributary.restart_feed")?;
+    let [store] = arguments else {
+        return Err(Diagnosis::new(sqlstate::UNDEFINED_FUNCTION, "tributary.restart_feed takes one argument, the name of a store"));
+    };
+    let name = StoreName::new(store);
+    if !session.shared.catalog.snapshot().connectors.contains_key(&name) {
+        return Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" does not exist")));
+    }
+    session.shared.feeds.restart(&name).map_err(|why| {
+        let told = Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("store \"{store}\" has no feed"));
+        let told = told.with_detail(sentence(&why.reason));
+        match why.mend {
+            Some(mend) => told.with_hint(mend),
+            None => told,
+        }
+    })
 }
 
 /// Reads what a store has once more. Everybody sees other tables then, so it is told of, as is who was refused.
@@ -148,15 +169,19 @@ pub(super) fn parameters(function: &Function, told: &[u32]) -> Result<Vec<PgType
     if count > PARAMETERS_MAX {
         return Err(Diagnosis::new(sqlstate::UNDEFINED_PARAMETER, format!("there is no parameter ${count}")));
     }
-    let type_of = |place: usize| match told.get(place).copied().unwrap_or(0) {
+    (0..count).map(|place| text_type(told, place)).collect()
+}
+
+/// The type of a parameter that is taken as its text, by its place.
+pub(super) fn text_type(told: &[u32], place: usize) -> Result<PgType, Diagnosis> {
+    match told.get(place).copied().unwrap_or(0) {
         0 | UNKNOWN => Ok(PgType::TEXT),
         oid => {
             let pg_type = PgType::with_typmod(oid, -1);
             let is_text = pg_type.carrier() == PgType::TEXT.carrier();
             is_text.then_some(pg_type).ok_or_else(|| Diagnosis::new(sqlstate::DATATYPE_MISMATCH, "procedures take texts only"))
         }
-    };
-    (0..count).map(type_of).collect()
+    }
 }
 
 /// `pg_type.oid` of what a client has given no type.
@@ -205,6 +230,7 @@ mod tests {
     fn what_decides_or_writes_is_waited_for() {
         let waited = |text: &str| (is_waited_for(&function(text)), is_write(&function(text)));
         assert_eq!(waited("CALL tributary.refresh('a')"), (false, false));
+        assert_eq!(waited("CALL tributary.restart_feed('a')"), (false, false));
         assert_eq!(waited("CALL tributary.emit('a', 'b', 'c')"), (true, true));
         assert_eq!(waited("CALL tributary.resolve('a', 'b')"), (true, false));
     }

@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-use super::{call, write};
+use super::{call, rights};
 use crate::catalog::RelationBody;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::postgres::Postgres;
@@ -27,7 +27,7 @@ pub(super) fn run(session: &mut Session, arguments: &[String]) -> Result<(), Dia
     check_parameters(sql)?;
     let setting = session.setting();
     let relation = target(&statement, &setting.snapshot, &setting.path)?;
-    write::check_access(session, &setting, statement.verb(), &relation)?;
+    rights::check(session, &setting, statement.verb(), &relation)?;
     let (before, after) = session.settings.as_statements();
     let Some(block) = &mut session.block else {
         let message = format!("{PROCEDURE} can only be used in transaction blocks");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::Query;
 
 use super::transaction::begin_implicit;
-use super::{select, write};
+use super::{rights, select};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::locate;
 use crate::federation::dml::{PlannedCopy, plan_copy_aside};
@@ -41,7 +41,10 @@ pub(super) async fn run(
 pub(super) async fn begin(session: &mut Session, text: &Arc<str>, asked: &CopyIn) -> Result<Execution, Diagnosis> {
     let (guard, setting, shared) = (session.guard.clone(), session.setting(), Arc::clone(&session.shared));
     let relation = asked.filled.relation(&setting.snapshot, &setting.path).map_err(|error| located(error, asked, text))?;
-    write::check_access(session, &setting, access::COPY, &relation)?;
+    if let Err(refused) = rights::check(session, &setting, access::COPY, &relation) {
+        session.tell_refused(("COPY", relation.name.as_str()), (rights::store_of(&relation), &**text), &refused).await;
+        return Err(refused);
+    }
     session.check_repeatable("COPY FROM")?;
     let attempt = session.attempt(text, None, setting.now)?;
     let planned = guard.run(plan_copy_aside(&shared.engine, &setting, &asked.filled)).await?;

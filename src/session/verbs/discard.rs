@@ -17,6 +17,7 @@ pub(super) fn run(session: &mut Session, object: DiscardObject) -> Result<Execut
             }
             session.names.clear_portals();
             session.names.clear_statements();
+            session.unlisten_all();
             session.settings.reset_all()?;
             session.settings.set("role", None, false)?;
             session.facts = None;

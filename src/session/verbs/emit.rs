@@ -16,9 +16,12 @@ use crate::session::replay::Attempt;
 use crate::session::statement::emit::EMIT;
 use crate::session::transaction::Block;
 use crate::session::{Session, Shared};
-use crate::stores::commit::OwnTable;
+use crate::stores::commit::{Gid, OwnTable};
 use crate::stores::{Edit, StoreError, StoreName};
 use crate::write::outbox::{Event, new_id};
+
+/// What the audit log is told: what is done, and to which table.
+const TOLD: (&str, &str) = ("EMIT", OwnTable::Outbox.name());
 
 /// The columns of the query.
 pub(super) fn columns() -> Vec<OutputColumn> {
@@ -34,7 +37,7 @@ pub(super) async fn query(
 ) -> Result<Execution, Diagnosis> {
     let arguments = call::texts(function, bound)?;
     session.check_repeatable("SELECT tributary.emit")?;
-    let asked = Asked::of(session, arguments)?;
+    let asked = Asked::of(session, text, arguments).await?;
     begin_implicit(session)?;
     let id = new_id();
     Box::pin(asked.emit(session, (text, bound), &id)).await?;
@@ -47,7 +50,7 @@ pub(super) async fn call(
     statement: (&str, Bound<'_>),
     arguments: Vec<Option<String>>,
 ) -> Result<(), Diagnosis> {
-    let asked = Asked::of(session, arguments)?;
+    let asked = Asked::of(session, statement.0, arguments).await?;
     Box::pin(asked.emit(session, statement, &new_id())).await
 }
 
@@ -58,9 +61,13 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(session: &Session, arguments: Vec<Option<String>>) -> Result<Self, Diagnosis> {
+    async fn of(session: &mut Session, text: &str, arguments: Vec<Option<String>>) -> Result<Self, Diagnosis> {
         let (event, store) = parsed(arguments)?;
-        call::check_writes(session, EMIT)?;
+        if let Err(refused) = call::check_writes(session, EMIT) {
+            let setting = session.setting();
+            session.tell_refused(TOLD, (known(&setting, store.as_ref()), text), &refused).await;
+            return Err(refused);
+        }
         event.check()?;
         Ok(Self { event, store })
     }
@@ -72,24 +79,36 @@ impl Asked {
             Some(store) => store.clone(),
             None => only_outbox(session, &shared)?,
         };
-        let edit = self.edit(id, &store, &setting, &shared)?;
+        // All events of a transaction carry one name, which its commit gets if several stores take part in it.
+        let gid = session.block.as_ref().and_then(|block| block.gid).unwrap_or_else(|| shared.commitment.coordinator.name());
+        let edit = match self.edit((id, gid), &store, &setting, &shared) {
+            Ok(edit) => edit,
+            Err(refused) => {
+                session.tell_refused(TOLD, (known(&setting, Some(&store)), text), &refused).await;
+                return Err(refused);
+            }
+        };
         let sending = Sending { store: &store, edit, guard: session.guard.clone(), setting: &setting };
         let ended = match session.writing_block() {
-            Some(block) => Box::pin(sending.run(block, &shared, &attempt)).await,
+            Some(block) => {
+                block.gid = Some(gid);
+                Box::pin(sending.run(block, &shared, &attempt)).await
+            }
             None => {
                 let mut own = own_block(session, setting.now)?;
+                own.gid = Some(gid);
                 let ended = Box::pin(sending.run(&mut own, &shared, &attempt)).await;
                 let finished = Box::pin(session.end_block(&own, (ended.is_ok(), None))).await;
                 ended.and(finished)
             }
         };
         let told = ended.as_ref().map(|_done| "CALL".to_owned());
-        session.tell_write(("EMIT", OwnTable::Outbox.name()), (&store, text), told).await;
+        session.tell_write(TOLD, (&store, text), told).await;
         ended
     }
 
     /// The row of the outbox.
-    fn edit(&self, id: &str, store: &StoreName, setting: &Setting, shared: &Shared) -> Result<Edit, Diagnosis> {
+    fn edit(&self, named: (&str, Gid), store: &StoreName, setting: &Setting, shared: &Shared) -> Result<Edit, Diagnosis> {
         let Some(connector) = setting.snapshot.connectors.get(store) else {
             return Err(Diagnosis::new(sqlstate::UNDEFINED_OBJECT, format!("store \"{store}\" does not exist")));
         };
@@ -101,7 +120,7 @@ impl Asked {
             Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("store \"{store}\" has no outbox"))
                 .with_hint(format!("Set outbox = true in stores/{store}.toml."))
         })?;
-        self.event.edit(id, store, &table, setting.now)
+        self.event.edit(named, store, &table, setting.now)
     }
 }
 
@@ -118,6 +137,12 @@ fn parsed(arguments: Vec<Option<String>>) -> Result<(Event, Option<StoreName>), 
         return Err(Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, "the topic and the payload of an event are not NULL"));
     };
     Ok((Event { topic, key, payload }, store.map(|store| StoreName::new(&store))))
+}
+
+/// The store if there is one of that name: what a client has written in its place is a value like any other, which the audit log is not
+/// told.
+fn known<'s>(setting: &Setting, store: Option<&'s StoreName>) -> Option<&'s StoreName> {
+    store.filter(|store| setting.snapshot.connectors.contains_key(*store))
 }
 
 fn has_outbox(shared: &Shared, store: &StoreName) -> bool {

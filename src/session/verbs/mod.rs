@@ -9,11 +9,14 @@ mod discard;
 mod emit;
 mod execute;
 mod explain;
+mod listen;
 mod lock;
 mod resolve;
+mod rights;
 mod select;
 mod set;
 mod show;
+mod subscribe;
 mod table;
 pub(super) mod transaction;
 mod truncate;
@@ -39,7 +42,6 @@ use crate::pgtype::PgType;
 pub(super) use define::joins_transactions;
 pub(super) use select::relay;
 pub(super) use set::check_role;
-pub(super) use write::is_one as is_write;
 
 /// A prepared statement with its parameters, when the extended protocol runs it.
 pub(super) type Bound<'a> = Option<(&'a Prepared, &'a [ScalarValue])>;
@@ -88,9 +90,18 @@ pub(super) async fn run(
         Kind::Close(name) => cursor::close(session, name.as_deref()),
         Kind::Truncate(truncating) => Box::pin(truncate::run(session, &statement.text, truncating)).await,
         Kind::Define(definition) => Box::pin(define::run(session, &statement.text, definition)).await,
-        Kind::Nothing(tag) => Ok(Execution::Done((*tag).to_owned())),
+        Kind::Listen(channel) => listen::listen(session, channel),
+        Kind::Unlisten(channel) => listen::unlisten(session, channel.as_deref()),
+        Kind::Notify { channel, payload } => listen::notify(session, channel, payload),
+        Kind::PgNotify(function) => listen::pg_notify(session, function, bound),
+        Kind::Subscribe(asked) => Box::pin(subscribe::run(session, &statement.text, asked, bound)).await,
         Kind::Refused(error) => Err(error.clone()),
     }
+}
+
+/// Whether what a statement does is kept or undone with its transaction, which those behind it share then.
+pub(super) fn is_write(session: &Session, kind: &Kind) -> bool {
+    write::is_one(session, kind) || listen::is_one(kind)
 }
 
 /// Whether a statement is waited for once it runs, though it may be told to stop: what it does in the stores is known only when they
@@ -129,8 +140,7 @@ pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given
             Some(columns)
         }
         Some((Kind::Write(asked), text)) => {
-            let engine = session.shared.engine.clone();
-            let plan = Box::pin(write::plan(&engine, &setting, text, asked, given)).await?;
+            let plan = Box::pin(write::prepare(session, &setting, text, asked, given)).await?;
             let columns = plan.columns.clone();
             written = Some((plan, write::lasts(asked, &setting)));
             columns
@@ -144,6 +154,8 @@ pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given
         Some((Kind::Execute { name, .. }, _)) => session.names.statement(name)?.description.columns.clone(),
         Some((Kind::Fetch { name, is_move: false, .. }, _)) => cursor::description(session, name)?.columns,
         Some((Kind::Emit(_), _)) => Some(emit::columns()),
+        Some((Kind::PgNotify(_), _)) => Some(listen::columns()),
+        Some((Kind::Subscribe(asked), text)) => Box::pin(subscribe::columns(session, &setting, text, asked)).await?,
         Some((Kind::Refused(error), _)) => return Err(error.clone()),
         Some(_) | None => None,
     };
@@ -152,7 +164,8 @@ pub(super) async fn prepare(session: &mut Session, parsed: Option<Parsed>, given
         (None, Some(lookup), _) => lookup.parameters.clone(),
         (None, None, Some((plan, _))) => plan.parameters.clone(),
         (None, None, None) => match parsed.as_ref().map(|parsed| &parsed.kind) {
-            Some(Kind::Call(function) | Kind::Emit(function)) => call::parameters(function, given)?,
+            Some(Kind::Call(function) | Kind::Emit(function) | Kind::PgNotify(function)) => call::parameters(function, given)?,
+            Some(Kind::Subscribe(asked)) => subscribe::parameters(asked, given)?,
             _ => Vec::new(),
         },
     };

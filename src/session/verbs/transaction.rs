@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{TransactionAccessMode, TransactionIsolatio
 use super::set::characteristics;
 use crate::error::{Diagnosis, Limit, sqlstate};
 use crate::session::Session;
+use crate::session::listen::Pending;
 use crate::session::output::Execution;
 use crate::session::statement::modes::Place;
 use crate::session::transaction::{Block, Isolation, Modes};
@@ -182,14 +183,20 @@ fn show_modes(session: &mut Session, modes: Modes) -> Result<(), Diagnosis> {
 
 /// Ends whatever block there is.
 async fn end(session: &mut Session, commit: bool, chain: bool) -> Result<(), Diagnosis> {
-    let Some(block) = session.block.take() else { return Ok(()) };
+    let Some(mut block) = session.block.take() else { return Ok(()) };
     session.names.clear_portals();
     session.facts = None;
     session.transaction_start = None;
     let commit = commit && !block.failed;
-    let finished = Box::pin(session.end_block(&block, (commit, None))).await;
-    // What was set in a transaction that a store did not commit is undone with it.
+    // As PostgreSQL: asked before anything is kept, since nothing may fail behind that.
+    let pending = std::mem::take(&mut block.pending);
+    let refused =
+        if commit && !pending.is_empty() { session.shared.feeds.board().check_room(&pending.notes()).err() } else { None };
+    let commit = commit && refused.is_none();
+    let finished = Box::pin(session.end_block(&block, (commit, None))).await.and(refused.map_or(Ok(()), Err));
+    // What was set in a transaction that a store did not commit is undone with it, and so is what it has asked for.
     session.settings.end(commit && finished.is_ok());
+    session.settle_channels(if commit && finished.is_ok() { pending } else { Pending::default() });
     // What a store did not commit is not gone on with.
     if chain && finished.is_ok() {
         session.block = Some(begun(session, block.modes, session.statement_start));

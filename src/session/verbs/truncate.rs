@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart};
 use futures::StreamExt;
 use futures::stream;
 
+use super::rights;
 use super::transaction::own_block;
 use crate::catalog::{QualifiedName, Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
@@ -23,7 +24,6 @@ use crate::stores::edit::Delete;
 use crate::stores::schema::{TableId, TableKind};
 use crate::stores::truncate::{Emptied, Truncate, Truncation};
 use crate::stores::{Edit, Edited, Relation as Rows, Scan, StoreError, StoreName, Table, Tables};
-use crate::write::access::{self, Asked};
 use crate::write::commit::Guarantee;
 use crate::write::run::{self, Observer};
 
@@ -32,7 +32,7 @@ const VERB: &str = "TRUNCATE TABLE";
 /// Runs one.
 pub(super) async fn run(session: &mut Session, text: &str, asked: &Truncating) -> Result<Execution, Diagnosis> {
     let (guard, setting) = (session.guard.clone(), session.setting());
-    let truncate = resolve(session, &setting, asked)?;
+    let truncate = resolve(session, &setting, text, asked).await?;
     let (edits, way) = way_of(&setting, &truncate)?;
     let shared = Arc::clone(&session.shared);
     let work = Work { truncate: &truncate, edits, way, guard: &guard };
@@ -73,12 +73,15 @@ pub(super) async fn run(session: &mut Session, text: &str, asked: &Truncating) -
 }
 
 /// The tables, once each, of a store that the session may write to.
-fn resolve(session: &Session, setting: &Setting, asked: &Truncating) -> Result<Truncate, Diagnosis> {
+async fn resolve(session: &mut Session, setting: &Setting, text: &str, asked: &Truncating) -> Result<Truncate, Diagnosis> {
     let mut tables: Vec<Emptied> = Vec::new();
     let mut owner: Option<StoreName> = None;
     for (name, only) in &asked.tables {
         let relation = setting.snapshot.resolve(&qualified(name)?, &setting.path)?;
-        check_access(session, setting, &relation)?;
+        if let Err(refused) = check_access(session, setting, &relation) {
+            session.tell_refused((VERB, relation.name.as_str()), (rights::store_of(&relation), text), &refused).await;
+            return Err(refused);
+        }
         let RelationBody::Stored { store, table } = &relation.body else { return Err(no_table(&relation)) };
         let first = owner.get_or_insert_with(|| store.clone());
         if first != store {
@@ -99,20 +102,13 @@ fn no_table(relation: &Relation) -> Diagnosis {
 }
 
 fn check_access(session: &Session, setting: &Setting, relation: &Relation) -> Result<(), Diagnosis> {
-    let connector = match &relation.body {
-        RelationBody::View { .. } => return Err(no_table(relation)),
+    match &relation.body {
+        RelationBody::View { .. } => Err(no_table(relation)),
         RelationBody::Stored { table, .. } if matches!(table.kind, TableKind::View | TableKind::MaterializedView) => {
-            return Err(no_table(relation));
+            Err(no_table(relation))
         }
-        RelationBody::Stored { store, .. } => setting.snapshot.connectors.get(store),
-        RelationBody::Rows(_) => None,
-    };
-    let read_only_block = match &session.block {
-        Some(block) => block.modes.read_only,
-        None => session.settings.is_on("default_transaction_read_only"),
-    };
-    let role_read_only = session.shared.roles.load().get(&session.role).is_none_or(|role| role.read_only);
-    access::check(&Asked { verb: VERB, relation, connector, read_only_block, role_read_only })
+        RelationBody::Stored { .. } | RelationBody::Rows(_) => rights::check(session, setting, VERB, relation),
+    }
 }
 
 fn qualified(name: &ObjectName) -> Result<QualifiedName, Diagnosis> {

@@ -20,8 +20,8 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::select::{described, is_as_told};
 use super::transaction::{begin_implicit, own_block};
-use super::{Bound, call};
-use crate::catalog::{QualifiedName, Relation, RelationBody};
+use super::{Bound, call, rights};
+use crate::catalog::{QualifiedName, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
 use crate::federation::branches::Branches;
@@ -29,7 +29,6 @@ use crate::federation::dml::{Beside, Dml, PlannedWrite, Race, Rows as ChangedRow
 use crate::federation::engine::Engine;
 use crate::federation::error::diagnose;
 use crate::federation::plan::Setting;
-use crate::federation::updatable::Chain;
 use crate::federation::writers::Writers;
 use crate::session::output::{Execution, Guard, Rows, Tag};
 use crate::session::replay::Attempt;
@@ -39,7 +38,7 @@ use crate::session::transaction::Block;
 use crate::session::{Session, Shared};
 use crate::stores::lock::LockWaits;
 use crate::stores::{Branch, Edit, Edited, StoreError, StoreName};
-use crate::write::access::{self, Asked};
+use crate::write::access;
 use crate::write::kept::{KeptRows, Told};
 use crate::write::run::{self, Observer, Outcome};
 
@@ -65,19 +64,32 @@ pub(in crate::session) fn is_one(session: &Session, kind: &Kind) -> bool {
 }
 
 /// Plans a write.
-pub(super) async fn plan(
-    engine: &Engine,
-    setting: &Setting,
-    text: &str,
-    write: &Write,
-    given: &[u32],
-) -> Result<PlannedWrite, Diagnosis> {
+async fn plan(engine: &Engine, setting: &Setting, text: &str, write: &Write, given: &[u32]) -> Result<PlannedWrite, Diagnosis> {
     let relation = target(write, &setting.snapshot, &setting.path).map_err(|error| located(error, write, text))?;
     let chain = below(engine, setting, write.verb(), &relation)?;
     access::check_kind(write.verb(), chain.as_ref().map_or(&relation, |chain| &chain.base))?;
     check_mistakes(engine, text, write)?;
     let planned = plan_aside(engine, setting, write, given).await;
     planned.map_err(|error| located(error, write, text))
+}
+
+/// Plans a write that is prepared. The audit log is told of one that is refused before it could be run, where it would be told.
+pub(super) async fn prepare(
+    session: &mut Session,
+    setting: &Setting,
+    text: &str,
+    write: &Write,
+    given: &[u32],
+) -> Result<PlannedWrite, Diagnosis> {
+    let shared = Arc::clone(&session.shared);
+    let relation = target(write, &setting.snapshot, &setting.path).map_err(|error| located(error, write, text))?;
+    let chain = below(&shared.engine, setting, write.verb(), &relation)?;
+    let base = chain.as_ref().map_or(&relation, |chain| &chain.base);
+    if let Err(refused) = access::check_kind(write.verb(), base) {
+        session.tell_refused((write.verb(), relation.name.as_str()), (rights::store_of(base), text), &refused).await;
+        return Err(refused);
+    }
+    plan(&shared.engine, setting, text, write, given).await
 }
 
 /// Looks for the mistakes that are looked for in queries.
@@ -99,12 +111,15 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
     let (guard, setting) = (session.guard.clone(), session.setting());
     let relation = target(write, &setting.snapshot, &setting.path).map_err(|error| located(error, write, text))?;
     let shared = Arc::clone(&session.shared);
-    match below(&shared.engine, &setting, write.verb(), &relation)? {
-        None => check_access(session, &setting, write.verb(), &relation)?,
-        Some(chain) => {
-            check_access(session, &setting, write.verb(), &chain.base)?;
-            check_owners(session, &chain)?;
-        }
+    let chain = below(&shared.engine, &setting, write.verb(), &relation)?;
+    let permitted = match &chain {
+        None => rights::check(session, &setting, write.verb(), &relation),
+        Some(chain) => rights::check_through(session, &setting, write.verb(), chain),
+    };
+    if let Err(refused) = permitted {
+        let base = chain.map_or_else(|| Arc::clone(&relation), |chain| chain.base);
+        session.tell_refused((write.verb(), relation.name.as_str()), (rights::store_of(&base), &**text), &refused).await;
+        return Err(refused);
     }
     let planned = guard.run(current_plan(session, &shared.engine, &setting, text, (write, bound))).await??;
     if planned.columns.is_some() {
@@ -156,35 +171,6 @@ impl Ended {
         match self {
             Self::Ran(answer) => format!("{} {}", tag_of(planned.verb()), answer.rows),
             Self::Repeated(tag, _) => tag.clone(),
-        }
-    }
-}
-
-/// Who asks and what for; nothing has been planned yet.
-pub(super) fn check_access(session: &Session, setting: &Setting, verb: &'static str, relation: &Relation) -> Result<(), Diagnosis> {
-    let connector = match &relation.body {
-        RelationBody::Stored { store, .. } => setting.snapshot.connectors.get(store),
-        RelationBody::View { .. } | RelationBody::Rows(_) => None,
-    };
-    let read_only_block = match &session.block {
-        Some(block) => block.modes.read_only,
-        None => session.settings.is_on("default_transaction_read_only"),
-    };
-    // Asked of the roles as they are now: a reload may have changed them. A role that is gone writes no more.
-    let role_read_only = session.shared.roles.load().get(&session.role).is_none_or(|role| role.read_only);
-    access::check(&Asked { verb, relation, connector, read_only_block, role_read_only })
-}
-
-/// What a view reaches it reaches with the rights of its owner.
-fn check_owners(session: &Session, chain: &Chain) -> Result<(), Diagnosis> {
-    let roles = session.shared.roles.load();
-    let only_reads = |owner: &&String| roles.get(*owner).is_none_or(|role| role.read_only);
-    match chain.owners.iter().find(only_reads) {
-        None => Ok(()),
-        Some(owner) => {
-            let message = format!("permission denied for table {}", chain.base.name);
-            Err(Diagnosis::new(sqlstate::INSUFFICIENT_PRIVILEGE, message)
-                .with_detail(format!("The owner of the view, \"{owner}\", does not write.")))
         }
     }
 }

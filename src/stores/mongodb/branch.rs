@@ -248,6 +248,16 @@ impl Branch {
         Ok(Session::Own(Box::new(session)))
     }
 
+    /// The time of the snapshot, which is fixed now if it was not; `None` of a branch or collection that has none.
+    pub(super) async fn fixed(&self, table: &Table) -> Result<Option<Timestamp>, StoreError> {
+        let collection = self.collection(table).await?;
+        let session = self.session(&collection).await?;
+        match (&self.view, session) {
+            (View::Snapshot(time), Session::Own(_)) => Ok(*time.lock().await),
+            _ => Ok(None),
+        }
+    }
+
     async fn snapshot_session(&self, time: Option<Timestamp>) -> Result<ClientSession, StoreError> {
         let pool = &self.shared.pool;
         let client = pool.client().await?;

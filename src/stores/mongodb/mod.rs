@@ -7,6 +7,7 @@
 //! accepts: fragment (relation → aggregation pipeline)
 //! write: edits → commands, in a transaction or alone; marks of commits over several stores
 //! own: collections of ours, and what weakens a promise
+//! changes: change streams → whole transactions; positions
 //! open: branch (snapshot, transaction) → scan (find, one batch ahead) → raw (BSON → document values) → Arrow
 //! ```
 //!
@@ -43,6 +44,7 @@ use self::branch::Branch;
 use self::fragment::Surroundings;
 use self::pool::{OPTIONS, Pool, Settings};
 use self::pushdown::Mismatch;
+use super::capture::Capture;
 use super::collation;
 use super::commit::{Caution, Hint, MarkId, OwnTable, Part, Verdict};
 use super::connector::{Branch as BranchContract, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
@@ -98,10 +100,16 @@ impl Kind for Registration {
         };
         let declared = reader.table("collections");
         let mut problems = reader.finish();
-        let key = format!("{path}.{}", collation::OPTION.key);
-        for problem in problems.iter_mut().filter(|problem| problem.path == key) {
-            problem.rule =
-                "is not a known key: a collation of MongoDB counts for a whole command, so texts are compared by bytes".to_owned();
+        let (of_collation, of_tables) = (format!("{path}.{}", collation::OPTION.key), format!("{path}.tables"));
+        for problem in &mut problems {
+            if problem.path == of_collation {
+                problem.rule =
+                    "is not a known key: a collation of MongoDB counts for a whole command, so texts are compared by bytes"
+                        .to_owned();
+            } else if problem.path == of_tables {
+                // What the other kinds call so.
+                problem.rule = "is not a known key; perhaps collections".to_owned();
+            }
         }
         let mut collections = BTreeMap::new();
         if let Some(declared) = declared {
@@ -313,6 +321,10 @@ impl Connector for MongoDb {
 
     async fn preflight(&self) -> Result<Vec<Caution>, StoreError> {
         Box::pin(own::preflight(&self.shared.pool)).await
+    }
+
+    fn capture(&self) -> Option<Arc<dyn Capture>> {
+        changes::capture(self)
     }
 
     async fn close(&self) {

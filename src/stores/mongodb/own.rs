@@ -134,7 +134,10 @@ pub(super) async fn preflight(pool: &Pool) -> Result<Vec<Caution>, StoreError> {
 }
 
 /// The answer to a question about the deployment; `None` where the server does not say.
-async fn answer(pool: &Pool, question: Document) -> Result<Option<Document>, StoreError> {
+///
+/// # Errors
+/// That the server cannot be reached.
+pub(super) async fn answer(pool: &Pool, question: Document) -> Result<Option<Document>, StoreError> {
     let admin = pool.database("admin").await?;
     match pool.within("a setting", async { admin.run_command(question).await }).await {
         Ok(found) => Ok(Some(found)),
@@ -143,7 +146,8 @@ async fn answer(pool: &Pool, question: Document) -> Result<Option<Document>, Sto
     }
 }
 
-fn number(value: Option<&Bson>) -> Option<i64> {
+/// A whole number of whatever width.
+pub(super) fn number(value: Option<&Bson>) -> Option<i64> {
     match value {
         Some(Bson::Int32(number)) => Some(i64::from(*number)),
         Some(Bson::Int64(number)) => Some(*number),

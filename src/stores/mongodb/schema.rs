@@ -193,7 +193,7 @@ async fn collections(pool: &Pool, database: &str) -> Result<Vec<Listed>, StoreEr
 }
 
 /// All documents of a command that answers with a cursor.
-async fn documents(pool: &Pool, database: &Database, command: Document) -> Result<Vec<Document>, StoreError> {
+pub(super) async fn documents(pool: &Pool, database: &Database, command: Document) -> Result<Vec<Document>, StoreError> {
     let mut cursor = pool.within("a listing", async { database.run_cursor_command(command).await }).await?;
     let mut found = Vec::new();
     while let Some(next) = pool.within("a listing", async { cursor.next().await.transpose() }).await? {

@@ -22,6 +22,7 @@
 
 mod prepared;
 mod savepoints;
+mod standing;
 mod views;
 
 use std::fmt;

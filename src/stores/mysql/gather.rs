@@ -221,7 +221,13 @@ impl Job {
     /// Our error for what the driver reports, about the table that it is about.
     pub(super) fn translated(&self, error: &sqlx::Error) -> StoreError {
         let message = error.as_database_error().map_or("", sqlx::error::DatabaseError::message);
-        Place { store: &self.shared.name, table: Some(self.source.blamed(message, &self.text)) }.translate(error)
+        let place = Place { store: &self.shared.name, table: Some(self.source.blamed(message, &self.text)) };
+        let mut told = place.translate(error);
+        if let (StoreError::Remote { site: Some(site), .. }, Source::Table { table, .. }) = (&mut told, &self.source) {
+            // Another database of the store may have a table of that name.
+            site.schema.get_or_insert_with(|| table.id.namespace.clone());
+        }
+        told
     }
 
     fn fault(&self, column: String, sqlstate: &'static str, rule: String) -> StoreError {

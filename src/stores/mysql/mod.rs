@@ -6,6 +6,7 @@
 //!   fragment (a part of a plan → whether the server computes it as PostgreSQL would, and its SQL) → scan
 //!   edit (rows, or a condition with new values) → write (statements in one transaction, which may be prepared)
 //!   own (tables of ours, and marks in one of them), preflight (settings that weaken what is promised)
+//!   changes (the binlog → whole transactions; positions)
 //!   scan → gather → types (row per type) or computed (form that is sent, type that is wanted) → reader (Arrow builder) → decode (bytes → value) → batches
 //! ```
 //!
@@ -26,6 +27,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use super::capture::Capture;
 use super::collation;
 use super::commit::{BranchId, Caution, Hint, InDoubt, MarkId, Numbers, OwnTable, Part, Resolved, Verdict};
 use super::connector::{Branch, Capabilities, Connector, KEYS_EACH, Kind, PoolUse, Purpose, Scan, StoreName};
@@ -108,24 +110,29 @@ impl Kind for Registration {
         table: &toml::Table,
         secrets: &dyn Secrets,
     ) -> Result<Arc<dyn Connector>, Vec<Problem>> {
-        let settings = Arc::new(Settings::parse(path, table, secrets)?);
-        let shared = Shared {
-            name: name.clone(),
-            pool: Pool::new(name, &settings, settings.pool_size),
-            leaders: Pool::leading(name, &settings, settings.pool_size),
-            control: Pool::new(name, &settings, CONTROL_CONNECTIONS),
-            settings,
-            tasks: Mutex::new(TaskSet::new()),
-            can_match_snapshots: AtomicBool::new(true),
-            other_engines: Mutex::new(HashSet::new()),
-            gives_inserted: AtomicBool::new(false),
-            names: Names::new(name),
-            can_recover: AtomicBool::new(true),
-            flavour: Mutex::new(Flavour::Unknown),
-            memory: Memory::default(),
-        };
-        Ok(Arc::new(Store(Arc::new(shared))))
+        Ok(Arc::new(store(name, path, table, secrets)?))
     }
+}
+
+fn store(name: &StoreName, path: &str, table: &toml::Table, secrets: &dyn Secrets) -> Result<Store, Vec<Problem>> {
+    let settings = Arc::new(Settings::parse(path, table, secrets)?);
+    let shared = Shared {
+        name: name.clone(),
+        pool: Pool::new(name, &settings, settings.pool_size),
+        leaders: Pool::leading(name, &settings, settings.pool_size),
+        control: Pool::new(name, &settings, CONTROL_CONNECTIONS),
+        settings,
+        tasks: Mutex::new(TaskSet::new()),
+        can_match_snapshots: AtomicBool::new(true),
+        other_engines: Mutex::new(HashSet::new()),
+        gives_inserted: AtomicBool::new(false),
+        names: Names::new(name),
+        can_recover: AtomicBool::new(true),
+        flavour: Mutex::new(Flavour::Unknown),
+        memory: Memory::default(),
+        broken: changes::Broken::default(),
+    };
+    Ok(Store(Arc::new(shared)))
 }
 
 /// One configured server.
@@ -157,6 +164,8 @@ struct Shared {
     flavour: Mutex<Flavour>,
     /// Document schemas of earlier discoveries, so that samples only widen them.
     memory: Memory,
+    /// The event of the binlog that came broken last.
+    broken: changes::Broken,
 }
 
 impl Shared {
@@ -362,6 +371,10 @@ impl Connector for Store {
 
     async fn preflight(&self) -> Result<Vec<Caution>, StoreError> {
         preflight::cautions(&self.0).await
+    }
+
+    fn capture(&self) -> Option<Arc<dyn Capture>> {
+        changes::capture(self)
     }
 
     async fn close(&self) {

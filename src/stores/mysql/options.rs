@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mysql_async::{OptsBuilder, SslOpts};
 use sqlx::ConnectOptions;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 
@@ -182,6 +183,39 @@ impl Settings {
             options = options.ssl_ca(ca);
         }
         options
+    }
+
+    /// The options of the driver that reads the binlog: the same server, the same user.
+    pub(super) fn binlog_options(&self) -> OptsBuilder {
+        let options = OptsBuilder::default()
+            .ip_or_hostname(self.host.clone())
+            .tcp_port(self.port)
+            .user(Some(self.user.clone()))
+            .pass(self.password.as_ref().map(|password| password.expose().to_owned()))
+            // It would go over to a socket by itself where the server names one.
+            .prefer_socket(false);
+        match &self.socket {
+            Some(socket) => options.socket(Some(socket.display().to_string())),
+            None => options.ssl_opts(self.binlog_tls()),
+        }
+    }
+
+    fn binlog_tls(&self) -> Option<SslOpts> {
+        let options = SslOpts::default();
+        match self.tls {
+            MySqlSslMode::Disabled => None,
+            MySqlSslMode::Preferred | MySqlSslMode::Required => Some(options.with_danger_accept_invalid_certs(true)),
+            MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity => {
+                let authorities = self.tls_ca.iter().map(|ca| ca.clone().into()).collect();
+                let options = options.with_root_certs(authorities).with_disable_built_in_roots(self.tls_ca.is_some());
+                Some(options.with_danger_skip_domain_validation(matches!(self.tls, MySqlSslMode::VerifyCa)))
+            }
+        }
+    }
+
+    /// Whether a server without TLS is spoken to without.
+    pub(super) fn prefers_tls(&self) -> bool {
+        matches!(self.tls, MySqlSslMode::Preferred)
     }
 }
 

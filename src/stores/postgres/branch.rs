@@ -26,6 +26,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::StreamExt;
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,7 @@ use super::super::relational::documents::TableOptions;
 use super::super::relational::literal;
 use super::super::schema::{StoreSchema, Table};
 use super::super::truncate::Truncate;
+use super::changes::Strikes;
 use super::define;
 use super::error;
 use super::job::Job;
@@ -64,6 +66,8 @@ pub(super) struct Inner {
     pub pools: Pools,
     /// Whether there is a log that names prepared transactions.
     pub is_numbered: AtomicBool,
+    /// How often its feed has met a message in one place that cannot be read.
+    pub strikes: Strikes,
 }
 
 impl Inner {
@@ -192,6 +196,16 @@ impl View {
             constraint: None,
             site: None,
         }
+    }
+
+    /// Asks a question of our own in the snapshot that all scans see.
+    ///
+    /// # Errors
+    /// What the server answered; 25P01 of a view that has no snapshot, or has none any more.
+    pub(super) async fn ask_leader(&self, sql: &str) -> Result<Vec<PgRow>, StoreError> {
+        let ViewKind::Snapshot { leader, .. } = &self.kind else { return Err(self.ended()) };
+        let mut leader = leader.lock().await;
+        leader.as_mut().ok_or_else(|| self.ended())?.query(sql).await
     }
 
     async fn look_up(&self, lookup: &Lookup) -> Result<BatchStream, StoreError> {

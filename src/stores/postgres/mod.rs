@@ -8,11 +8,12 @@
 //!                                           relay (the same, kept but for its values)           → types (ways) → rows as clients get them
 //! write (edits and transactions) → one connection for statements, cursors and savepoints, and what is prepared of it
 //! own (tables of ours), ledger (a log of commits in some of them), preflight (settings that weaken what is promised)
+//! changes (logical replication, or triggers and a table of ours → whole transactions; positions)
 //! ```
 //!
 //! **Invariants:** statements are built from quoted names and proved literals only; a connection returns to its pool only when
 //! its answers have been read to the end; the session of a scan that ends early is ended in the server; a value that its carrier cannot
-//! hold fails the scan by name. Deliberately absent so far: change feeds (`changes.rs`).
+//! hold fails the scan by name.
 
 mod array;
 mod branch;
@@ -49,6 +50,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use super::capture::Capture;
 use super::commit::{BranchId, Caution, Hint, InDoubt, Ledger, MarkId, Numbers, OwnTable, Part, Resolved, Verdict};
 use super::connector::{self, Branch, Capabilities, Kind, Purpose, Scan, StoreName};
 use super::define::Define;
@@ -69,6 +71,7 @@ use crate::format::Format;
 use crate::options::{OptionSpec, Problem, Reader, Secrets};
 use crate::pgtype::{PgField, PgType};
 use branch::Inner;
+use changes::Strikes;
 use pool::Pools;
 
 /// Rows of one statement. They travel as an array for each column, so that what bounds them is memory.
@@ -110,7 +113,13 @@ impl Kind for Registration {
             return Err(problems);
         }
         let pools = Pools::new(name, &settings);
-        let inner = Arc::new(Inner { name: name.clone(), settings, pools, is_numbered: AtomicBool::new(false) });
+        let inner = Arc::new(Inner {
+            name: name.clone(),
+            settings,
+            pools,
+            is_numbered: AtomicBool::new(false),
+            strikes: Strikes::default(),
+        });
         Ok(Arc::new(Connector { inner, documents, memory: Memory::default() }))
     }
 }
@@ -333,6 +342,10 @@ impl connector::Connector for Connector {
             return None;
         }
         Some(Arc::new(ledger::Rows::new(&self.inner.name, &self.inner.settings)))
+    }
+
+    fn capture(&self) -> Option<Arc<dyn Capture>> {
+        changes::capture(self)
     }
 
     async fn close(&self) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::super::commit::{DECISIONS, LOGS, MarkId, OwnTable, Verdict};
+use super::super::commit::{CHANGES, DECISIONS, FEED, LOGS, MarkId, OwnTable, Verdict, is_own_name};
 use super::super::error::StoreError;
 use super::super::relational::Dialect;
 use super::super::schema::{Collation, Column, ColumnStatistics, Generated, Key, Table, TableId, TableKind};
@@ -27,8 +27,8 @@ use crate::error::sqlstate;
 /// Where they are.
 pub(super) const NAMESPACE: &str = "public";
 
-/// Those that nobody but us reads or writes, with those of the log (`ledger.rs`).
-const HIDDEN: [&str; 4] = ["tributary_marks", "tributary_keys", LOGS, DECISIONS];
+/// Those that nobody but us reads or writes, with those of the log (`ledger.rs`) and of a feed by triggers (`changes/triggers.rs`).
+const HIDDEN: [&str; 6] = ["tributary_marks", "tributary_keys", LOGS, DECISIONS, CHANGES, FEED];
 
 /// The lock under which tables of ours are made, so that two instances do not meet in the catalogs.
 const LOCK: i64 = 0x7472_6962_7574_6172;
@@ -84,6 +84,11 @@ fn is_text(oid: u32) -> bool {
 /// Whether a table is ours alone, so that discovery leaves it out.
 pub(super) fn is_hidden(id: &TableId) -> bool {
     id.namespace == NAMESPACE && HIDDEN.contains(&id.name.as_str())
+}
+
+/// Whether it is a table of ours, offered or not.
+pub(super) fn is_ours(id: &TableId) -> bool {
+    id.namespace == NAMESPACE && is_own_name(&id.name)
 }
 
 /// The table as discovery would describe it.
@@ -307,7 +312,10 @@ mod tests {
         assert_eq!((index(OwnTable::Keys).as_deref(), index(OwnTable::Outbox)), (Some(indexed), None));
         let outbox = table(OwnTable::Outbox).unwrap();
         assert_eq!((outbox.columns[3].pg_type(), outbox.columns[4].pg_type()), (PgType::JSON, PgType::TIMESTAMPTZ));
-        assert!(!is_hidden(&TableId { namespace: "other".to_owned(), name: "tributary_marks".to_owned() }));
+        let id = |namespace: &str, name: &str| TableId { namespace: namespace.to_owned(), name: name.to_owned() };
+        assert!(!is_hidden(&id("other", "tributary_marks")) && !is_ours(&id("other", "tributary_marks")));
+        assert!(is_hidden(&id(NAMESPACE, CHANGES)) && is_hidden(&id(NAMESPACE, FEED)));
+        assert!(is_ours(&id(NAMESPACE, "tributary_outbox")) && !is_ours(&id(NAMESPACE, "orders")));
     }
 
     #[test]

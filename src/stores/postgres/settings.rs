@@ -71,11 +71,32 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     super::super::relational::documents::OPTION,
 ];
 
+/// Where and as whom to connect, for connections that the driver does not make.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    /// Name or address of the server, or the directory of its socket.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The role.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// The database.
+    pub database: String,
+    /// How the connection is encrypted.
+    pub tls: PgSslMode,
+    /// The authorities that may have signed the server's certificate, as PEM; the public ones where the file names none.
+    pub authorities: Option<Vec<u8>>,
+}
+
 /// A parsed store file.
 #[derive(Clone)]
 pub(super) struct Settings {
     /// Where and as whom to connect. Its `Debug` would show the password, so this struct has none derived.
     pub connect: PgConnectOptions,
+    /// The same in parts.
+    pub address: Address,
     /// Whether writes are refused.
     pub read_only: bool,
     /// Longest time to connect and log in.
@@ -105,20 +126,24 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Settings {
     let host = reader.text("host");
     let port = u16::try_from(reader.integer("port")).unwrap_or(5_432);
     let password = reader.secret("password").unwrap_or_else(|| Secret::new(""));
+    let (user, database) = (reader.text("user"), reader.text("database"));
     // Every value that sqlx would otherwise take from PG… variables of the environment is set, the password too.
     let connect = PgConnectOptions::new_without_pgpass()
         .host(&host)
         .port(port)
-        .username(&reader.text("user"))
+        .username(&user)
         .password(password.expose())
-        .database(&reader.text("database"))
+        .database(&database)
         .application_name("tributary")
         .extra_float_digits(3)
         .statement_cache_capacity(STATEMENTS_KEPT)
         // Statements hold values, and values do not belong in logs.
         .disable_statement_logging();
+    let (connect, authorities) = with_tls(connect, &host, reader);
+    let tls = connect.get_ssl_mode();
     Settings {
-        connect: with_tls(connect, &host, reader),
+        connect,
+        address: Address { host, port, user, password, database, tls, authorities },
         read_only: reader.bool("read_only"),
         connect_timeout: positive(reader, "connect_timeout"),
         deadline: positive(reader, "deadline"),
@@ -142,11 +167,12 @@ fn positive(reader: &mut Reader<'_>, key: &'static str) -> Duration {
     }
 }
 
-fn with_tls(connect: PgConnectOptions, host: &str, reader: &mut Reader<'_>) -> PgConnectOptions {
+/// With the encryption that the file asks for, and the authorities that it names.
+fn with_tls(connect: PgConnectOptions, host: &str, reader: &mut Reader<'_>) -> (PgConnectOptions, Option<Vec<u8>>) {
     let authorities = reader.path("tls_ca");
     let mode = reader.optional_text("tls").unwrap_or_default();
     let connect = match (&authorities, mode.as_str()) {
-        _ if host.starts_with('/') => return connect.ssl_mode(PgSslMode::Disable),
+        _ if host.starts_with('/') => return (connect.ssl_mode(PgSslMode::Disable), None),
         (_, "verify-full") => connect.ssl_mode(PgSslMode::VerifyFull),
         (Some(_), "require") => connect.ssl_mode(PgSslMode::VerifyCa),
         (None, "require") => connect.ssl_mode(PgSslMode::Require),
@@ -157,12 +183,12 @@ fn with_tls(connect: PgConnectOptions, host: &str, reader: &mut Reader<'_>) -> P
             connect
         }
     };
-    let Some(path) = authorities else { return connect };
+    let Some(path) = authorities else { return (connect, None) };
     match std::fs::read(&path) {
-        Ok(pem) => connect.ssl_root_cert_from_pem(pem),
+        Ok(pem) => (connect.ssl_root_cert_from_pem(pem.clone()), Some(pem)),
         Err(error) => {
             reader.problem("tls_ca", &path.display().to_string(), format!("cannot be read: {error}"));
-            connect
+            (connect, None)
         }
     }
 }

@@ -14,11 +14,11 @@ use super::super::fragment::Refusal;
 use super::super::relational::Dialect;
 use super::super::relational::define::{self, Speech};
 use super::super::schema::Table;
-use super::lost;
 use super::pool::Pool;
 use super::scan::{Database, Failure};
 use super::types::{Exact, exact};
 use super::write::failure::told;
+use super::{changes, lost};
 use crate::error::sqlstate;
 use crate::pgtype::PgType;
 use crate::task::OwnedTask;
@@ -124,6 +124,23 @@ fn check_step(table: &Table, step: &Step) -> Result<(), Refusal> {
     if is_used { Err(Refusal::new(name, "the store drops no column of a key, an index or a condition")) } else { Ok(()) }
 }
 
+/// The table whose triggers of ours have to go first: SQLite drops no column that a trigger names, and ours name all of them. Whoever
+/// follows the table makes them again.
+pub(super) fn released(asked: &Define) -> Option<String> {
+    match &asked.what {
+        What::AlterTable { table, steps, .. } if steps.iter().any(|step| matches!(step, Step::DropColumn { .. })) => {
+            Some(table.id.name.clone())
+        }
+        _ => None,
+    }
+}
+
+/// Runs statements of a definition, once the triggers of ours are dropped that stand in their way.
+pub(super) fn define_all(database: &Database<'_>, texts: &[String], released: Option<&str>) -> Result<(), Failure> {
+    released.map_or(Ok(()), |table| changes::release(database, table))?;
+    texts.iter().try_for_each(|text| database.run(text))
+}
+
 /// Runs a definition.
 ///
 /// # Errors
@@ -135,11 +152,14 @@ pub(super) async fn run(pool: &Arc<Pool>, asked: &Define, stop: &CancellationTok
     if stop.is_cancelled() {
         return Err(StoreError::Cancelled);
     }
+    let released = released(asked);
     let mut connection = pool.acquire().await?;
     let (runtime, inner) = (Handle::current(), Arc::clone(pool));
     let work = move || {
         let done = match runtime.block_on(connection.lock_handle()) {
-            Ok(mut lock) => together(&Database::new(&mut lock), &texts).map_err(|failure| told(&inner, None, failure)),
+            Ok(mut lock) => {
+                together(&Database::new(&mut lock), &texts, released.as_deref()).map_err(|failure| told(&inner, None, failure))
+            }
             Err(_crashed) => Err(lost(&inner)),
         };
         // After a failure the transaction's state is not known.
@@ -151,9 +171,9 @@ pub(super) async fn run(pool: &Arc<Pool>, asked: &Define, stop: &CancellationTok
     OwnedTask::spawn_blocking(work).join().await.unwrap_or_else(|| Err(lost(pool)))
 }
 
-fn together(database: &Database<'_>, texts: &[String]) -> Result<(), Failure> {
+fn together(database: &Database<'_>, texts: &[String], released: Option<&str>) -> Result<(), Failure> {
     database.run("BEGIN IMMEDIATE")?;
-    let done = texts.iter().try_for_each(|text| database.run(text)).and_then(|()| database.run("COMMIT"));
+    let done = define_all(database, texts, released).and_then(|()| database.run("COMMIT"));
     if done.is_err() && !database.is_autocommit() {
         database.run("ROLLBACK").ok();
     }

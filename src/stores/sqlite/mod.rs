@@ -7,14 +7,14 @@
 //! pushdown → Predicate judged, and written with bound parameters; fragment → the same for parts of plans
 //! write → Edit judged, written, and run on the thread of a branch
 //! own → tables of ours, and the marks of commits over several stores
+//! changes → triggers and a table of ours, looked at again and again
 //! ```
 //!
 //! A transaction has no prepared state that survives its connection. So a store is the last resource of a commit over several, with a
 //! mark in the same transaction; and several files share one transaction, into which the others are attached (`branch/beside.rs`).
 //!
 //! **Invariants:** only `scan.rs` is unsafe; a connection belongs to one blocking thread while it is used; the file's journal
-//! mode is never changed, and a connection that has attached another file serves nobody else. Deliberately absent: change feeds (see
-//! `changes.rs`).
+//! mode is never changed, and a connection that has attached another file serves nobody else.
 
 mod attached;
 mod branch;
@@ -38,6 +38,7 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::capture::Capture;
 use super::collation;
 use super::commit::{Hint, MarkId, OwnTable, Part, Verdict};
 use super::connector::{self, Capabilities, KEYS_EACH, Kind, Purpose, Scan, StoreName};
@@ -147,7 +148,8 @@ impl Kind for Registration {
             return Err(problems);
         }
         let pool = Arc::new(pool::Pool::new(name.clone(), settings));
-        Ok(Arc::new(Connector { pool, tables, collation, memory: Memory::default(), lockable: Mutex::default() }))
+        let (memory, lockable, cuts) = (Memory::default(), Mutex::default(), Arc::default());
+        Ok(Arc::new(Connector { pool, tables, collation, memory, lockable, cuts }))
     }
 }
 
@@ -162,6 +164,8 @@ pub struct Connector {
     memory: Memory,
     /// A table by which the file is locked, as of the last discovery.
     lockable: Mutex<Option<String>>,
+    /// States of the file that were read for whoever follows its changes.
+    cuts: Arc<changes::Cuts>,
 }
 
 impl Connector {
@@ -345,6 +349,10 @@ impl connector::Connector for Connector {
 
     async fn install(&self, which: OwnTable) -> Result<(), StoreError> {
         own::install(&self.pool, which).await
+    }
+
+    fn capture(&self) -> Option<Arc<dyn Capture>> {
+        changes::capture(self)
     }
 
     async fn close(&self) {

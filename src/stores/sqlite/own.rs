@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::super::commit::{MarkId, OwnTable, Verdict};
+use super::super::commit::{CHANGES, FEED, MarkId, OwnTable, Verdict};
 use super::super::error::StoreError;
 use super::super::schema::{Collation, Column, ColumnStatistics, Generated, Key, Table, TableId, TableKind};
 use super::super::value::Value;
@@ -61,7 +61,7 @@ fn default_of(declared: &str) -> Option<&'static str> {
 
 /// Whether discovery leaves the table out.
 pub(super) fn is_hidden(name: &str) -> bool {
-    [OwnTable::Marks, OwnTable::Keys].iter().any(|which| which.name() == name)
+    [OwnTable::Marks.name(), OwnTable::Keys.name(), CHANGES, FEED].contains(&name)
 }
 
 /// The table as discovery would describe it.
@@ -210,13 +210,27 @@ pub(super) fn first(database: &Database<'_>, sql: &str, values: &[Value]) -> Res
 }
 
 /// Works on a connection of its own.
-async fn alone<T: Send + 'static>(
+///
+/// # Errors
+/// What SQLite says; a store that is read-only.
+pub(super) async fn alone<T: Send + 'static>(
     pool: &Arc<Pool>,
     work: impl FnOnce(&Database<'_>) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, StoreError> {
     if pool.is_read_only() {
         return Err(StoreError::ReadOnly { store: pool.store().to_string() });
     }
+    reading(pool, work).await
+}
+
+/// The same for what only reads.
+///
+/// # Errors
+/// What SQLite says.
+pub(super) async fn reading<T: Send + 'static>(
+    pool: &Arc<Pool>,
+    work: impl FnOnce(&Database<'_>) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, StoreError> {
     let mut connection = pool.acquire().await?;
     let (runtime, owner) = (Handle::current(), Arc::clone(pool));
     let task = OwnedTask::spawn_blocking(move || {
@@ -255,6 +269,6 @@ mod tests {
             assert_eq!(at.pg_type(), PgType::TIMESTAMPTZ);
             assert_eq!(is_hidden(which.name()), which != OwnTable::Outbox);
         }
-        assert!(!is_hidden("tributary_mark"));
+        assert!(!is_hidden("tributary_mark") && is_hidden("tributary_changes") && is_hidden("tributary_feed"));
     }
 }

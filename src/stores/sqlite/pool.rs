@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::super::connector::{PoolUse, StoreName};
@@ -23,6 +23,8 @@ use crate::telemetry::metrics::Count;
 
 /// How long readers may take to let go of their connections when the store is closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
+/// How long a connection outside of the pool waits for a lock.
+const ALONE_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// How to reach the database file.
 #[derive(Debug, Clone)]
@@ -199,17 +201,36 @@ impl Pool {
         StoreError::Unreachable { store: self.store.to_string(), reason: reason.to_owned() }
     }
 
-    fn make(&self) -> SqlitePool {
+    /// A connection of its own, which waits only a little for a lock.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`].
+    pub(super) async fn connect(&self) -> Result<(Identity, SqliteConnection), StoreError> {
+        if self.closing.is_cancelled() {
+            return Err(self.closed());
+        }
+        let identity = self.identity().await?;
+        let options = self.options().busy_timeout(ALONE_TIMEOUT);
+        let connecting = tokio::time::timeout(self.settings.wait.max(CLOSE_GRACE), options.connect());
+        let connected = connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        Ok((identity, connected.map_err(|error| self.open_error(error))?))
+    }
+
+    fn options(&self) -> SqliteConnectOptions {
         let settings = &self.settings;
         // The journal mode is the database owner's choice and is left as it is. Views and triggers of a file that somebody
         // else wrote must not reach functions with side effects.
-        let options = SqliteConnectOptions::new()
+        SqliteConnectOptions::new()
             .filename(&settings.path)
             .create_if_missing(false)
             .read_only(settings.read_only)
             .busy_timeout(settings.busy_timeout)
             .pragma("trusted_schema", "OFF")
-            .disable_statement_logging();
+            .disable_statement_logging()
+    }
+
+    fn make(&self) -> SqlitePool {
+        let (settings, options) = (&self.settings, self.options());
         SqlitePoolOptions::new()
             .max_connections(settings.size)
             .acquire_timeout(settings.wait)

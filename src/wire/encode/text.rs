@@ -72,6 +72,8 @@ fn binary_writer(oid: u32) -> Option<FromText> {
             out.put_slice(&read_mac::<8>("macaddr8", text)?);
             Ok(())
         },
+        // The form of `void` is empty.
+        2278 => |_, _| Ok(()),
         790 => |text, out| {
             out.put_i64(money::read(text)?);
             Ok(())

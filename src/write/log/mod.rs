@@ -232,6 +232,19 @@ pub struct SagaLeft {
     pub stuck: Option<(u16, String)>,
 }
 
+impl SagaLeft {
+    /// The step that is undone next: the latest that is known to be committed and is not undone.
+    pub fn next_to_undo(&self) -> Option<u16> {
+        self.stepped.iter().copied().rev().find(|step| !self.undone.contains(step))
+    }
+
+    /// The stores of the steps that are known to be committed and are not undone.
+    pub fn to_undo(&self) -> Vec<StoreName> {
+        let steps = self.stepped.difference(&self.undone).filter_map(|step| self.steps.get(usize::from(*step)));
+        steps.map(|logged| logged.store.clone()).collect()
+    }
+}
+
 /// What a log without memory answers: there is none.
 #[derive(Debug)]
 pub struct NoJournal(Arc<Numbers>);

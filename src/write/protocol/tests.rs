@@ -31,6 +31,31 @@ fn names(names: &[&str]) -> Vec<StoreName> {
     names.iter().map(|name| StoreName::new(name)).collect()
 }
 
+#[tokio::test]
+async fn a_transaction_is_committed_by_the_name_that_it_was_given_before_or_not_at_all() {
+    let stage = Stage::new();
+    let branches = || vec![stage.branch("a", P), stage.branch("b", P)];
+    let named = |gid: Gid| Asked { gid: Some(gid), ..stage.asked(Several::Atomic, &[]) };
+    let (gid, later) = (stage.coordinator.name(), stage.coordinator.name());
+    let told = stage.commit_so(branches(), named(later)).await.unwrap();
+    assert_eq!(told.gid, Some(later));
+    assert_eq!(stage.commit_so(branches(), named(gid)).await.unwrap().gid, Some(gid));
+    for other in [Gid { log: LogId(0xbb), ..gid }, Gid { number: gid.number - 1, ..gid }, Gid { number: gid.number + 9, ..gid }] {
+        let before = stage.calls.all().len();
+        let told = stage.commit_so(branches(), named(other)).await.unwrap_err();
+        assert_eq!((told.sqlstate.as_str(), told.detail.as_deref()), ("40001", Some("Everything was rolled back.")));
+        assert_eq!(stage.coordinator.shown().get(other), None);
+        // The log may be told only now that those before have ended.
+        let mut calls = stage.calls.all().split_off(before);
+        calls.retain(|call| !call.starts_with("log done"));
+        calls.sort_unstable();
+        assert_eq!(calls, ["a rollback", "b rollback"], "{other}");
+    }
+    // One store needs no log.
+    let told = stage.commit_so(vec![stage.branch("a", P)], named(Gid { log: LogId(0xbb), ..gid })).await.unwrap();
+    assert_eq!((told.gid, told.guarantee.word()), (None, "single store"));
+}
+
 /// The fate of a branch that is left.
 fn fate(standing: Standing) -> Fate {
     match standing {

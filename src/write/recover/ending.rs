@@ -241,14 +241,17 @@ impl<'a> Round<'a> {
                 continue;
             }
             let Some(compensator) = self.recovery.coordinator.compensator() else { continue };
-            self.recovery.shown().change(gid, |shown| shown.state = State::Compensating);
+            self.show_back(gid, &saga, None);
             let journal = self.recovery.coordinator.journal();
             let back = saga::go_back(&**journal, &**compensator, gid, &mut saga).await;
             self.recovery.decided(gid, &Fate::Saga(saga.clone()));
             match (back, saga.stuck.clone()) {
                 (Ok(()), _) => self.end_saga(gid, &saga, State::RolledBack).await,
                 (Err(_), Some(stuck)) => self.tell_stuck(gid, &saga, stuck).await,
-                (Err(told), None) => self.saga_doubt(gid, &saga, (0, Waits::ForStore), told.message),
+                (Err(told), None) => {
+                    self.show_back(gid, &saga, Some(told.message.clone()));
+                    self.saga_doubt(gid, &saga, (saga.next_to_undo().unwrap_or(0), Waits::ForStore), told.message);
+                }
             }
         }
     }
@@ -287,7 +290,7 @@ impl<'a> Round<'a> {
     /// A step waits for somebody. It is said once.
     async fn tell_stuck(&mut self, gid: Gid, saga: &SagaLeft, (step, reason): (u16, String)) {
         self.saga_doubt(gid, saga, (step, Waits::ForHelp), reason.clone());
-        self.recovery.shown().change(gid, |shown| shown.error = Some(reason));
+        self.show_back(gid, saga, Some(reason));
         let is_new = self.recovery.told().insert(gid);
         if is_new {
             let store = saga.steps.get(usize::from(step)).map(|logged| logged.store.to_string()).unwrap_or_default();
@@ -295,6 +298,16 @@ impl<'a> Round<'a> {
             let event = Event::new("stuck").by(&saga.role).with("gid", gid.to_string()).with("store", store).with("step", step);
             self.recovery.audit.tell(event).await;
         }
+    }
+
+    /// A saga is undone: it waits for the stores in which something of it is still there.
+    fn show_back(&self, gid: Gid, saga: &SagaLeft, error: Option<String>) {
+        self.recovery.shown().change(gid, |shown| {
+            (shown.state, shown.pending) = (State::Compensating, saga.to_undo());
+            if error.is_some() {
+                shown.error = error;
+            }
+        });
     }
 
     fn saga_doubt(&mut self, gid: Gid, saga: &SagaLeft, (step, waits): (u16, Waits), reason: String) {

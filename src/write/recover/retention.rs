@@ -25,7 +25,7 @@ use crate::stores::edit::{self, DeleteRows, Edit};
 use crate::stores::predicate::{ColumnRef, Comparison, Predicate, Pushdown};
 use crate::stores::schema::Column;
 use crate::stores::value::Value;
-use crate::stores::{Connector, Purpose, Scan, StoreName, Table};
+use crate::stores::{Connector, Purpose, Scan, StoreError, StoreName, Table};
 use crate::telemetry::log::Line;
 
 /// Rows that are read at a time, and the most of one edit.
@@ -218,6 +218,31 @@ async fn old_keys(
     drop(rows);
     let found: Vec<&dyn Array> = found.iter().map(AsRef::as_ref).collect();
     if found.is_empty() { Ok(None) } else { concat(&found).map(Some).map_err(|_unlike| other_form(table)) }
+}
+
+/// Whether a row of a table of ours may be younger than `age`; one without a moment that can be read may be.
+///
+/// # Errors
+/// What the store answered.
+pub async fn has_young(connector: &Arc<dyn Connector>, table: &Arc<Table>, age: Duration) -> Result<bool, StoreError> {
+    let before = TimeDelta::from_std(age).ok().and_then(|age| Utc::now().checked_sub_signed(age));
+    let at = table.columns.iter().enumerate().find(|(_, column)| column.name() == "at");
+    let (Some(before), Some((at, column))) = (before, at) else { return Ok(true) };
+    let (limit, pg_type) = (Cutoff::of(before), column.pg_type());
+    let scan =
+        Scan { store: connector.name().clone(), table: table.id.clone(), columns: vec![at], filter: Vec::new(), limit: None };
+    let branch = connector.open(Purpose::Statement { scans: 1 }).await?;
+    let mut rows = branch.scan(table, &scan, ScanLimits::default()).await?;
+    let mut is_young = false;
+    while !is_young && let Some(batch) = rows.try_next().await? {
+        let cells = batch.columns().first().and_then(|moments| Cells::of(moments.as_ref(), pg_type));
+        let is_old = |cells: &Cells<'_>, row: usize| cell::value(&cells.get(row), pg_type).is_some_and(|at| limit.is_before(&at));
+        is_young = cells.is_none_or(|cells| (0..batch.num_rows()).any(|row| !is_old(&cells, row)));
+    }
+    drop(rows);
+    // Nothing of it may stand in the way of whoever goes on.
+    branch.rollback().await?;
+    Ok(is_young)
 }
 
 /// The moment up to which rows are old, as columns keep moments.

@@ -385,3 +385,23 @@ async fn a_saga_that_waits_for_help_is_shown_and_left() {
     let doubt = stage.recovery.shown().in_doubt().remove(0);
     assert_eq!((doubt.role.as_deref(), doubt.reason.as_deref()), (Some("ada"), Some("the row is gone")));
 }
+
+#[tokio::test]
+async fn a_saga_that_was_left_is_shown_where_it_is_left() {
+    let mut waiting = saga(1, &[0, 1]);
+    if let Fate::Saga(saga) = &mut waiting.fate {
+        saga.undone.insert(1);
+        saga.stuck = Some((0, "the row is gone".to_owned()));
+    }
+    let stage = Stage::new(vec![waiting, saga(2, &[0])]);
+    let shown = |number: u64| {
+        let shown = stage.recovery.shown().get(gid(number)).unwrap();
+        let pending: Vec<String> = shown.pending.iter().map(ToString::to_string).collect();
+        (shown.state, pending.join(" "), shown.error)
+    };
+    let stuck = (State::Compensating, "a".to_owned(), Some("the row is gone".to_owned()));
+    assert_eq!(shown(1), stuck);
+    assert_eq!(shown(2), (State::Unknown, "a b c".to_owned(), None), "no store has been asked yet");
+    stage.recovery.round().await;
+    assert_eq!(shown(1), stuck);
+}

@@ -100,7 +100,8 @@ async fn a_step_that_has_no_answer_is_left_and_nothing_goes_on() {
         let left = stage.coordinator.open().left();
         let Fate::Saga(saga) = &left[0].fate else { panic!("{left:?}") };
         assert_eq!((saga.stepped.iter().copied().collect::<Vec<_>>(), saga.steps.len()), (vec![0], 3));
-        assert_eq!((stage.state().0, stage.was_woken()), (State::Unknown, true));
+        let pending = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!((stage.state(), stage.was_woken()), ((State::Unknown, pending), true), "but not where it was rolled back");
     }
 }
 
@@ -119,7 +120,7 @@ async fn what_undoes_a_step_is_tried_again_and_told_when_it_fails() {
     assert_eq!(told.sqlstate, "23503");
     assert!(told.detail.unwrap().ends_with("A step before could not be undone: it does not fit any more."));
     assert_eq!(calls(&stage).await.last().map(String::as_str), Some("log stuck!"));
-    assert_eq!((stage.state().0, stage.was_woken()), (State::Compensating, true));
+    assert_eq!((stage.state(), stage.was_woken()), ((State::Compensating, vec!["a".to_owned()]), true), "where a step is left");
     let left = stage.coordinator.open().left();
     let Fate::Saga(mut saga) = left[0].fate.clone() else { panic!("{left:?}") };
     assert_eq!(saga.stuck, Some((0, "it does not fit any more".to_owned())));

@@ -17,12 +17,13 @@ use tributary::stores::{Connector, Predicate, Purpose, Scan, StoreError, StoreNa
 use crate::support::secrets::NoSecrets;
 use crate::support::{self, MariaDbOf};
 
+mod changes;
 mod conditions;
 mod documents;
 mod failures;
 mod fragments;
 mod life;
-mod types;
+pub mod types;
 mod writes;
 
 /// A connector over a server, with further lines of its store file.

@@ -11,7 +11,7 @@ use super::super::suite::walk::{Tally, Visit, as_arrow, both_ways, came_everywhe
 use super::{Room, read, read_all, scan_of, texts};
 
 /// `(declared type, [(literal, as Arrow shows its carrier)])`
-const TYPES: &[(&str, &[(&str, &str)])] = &[
+pub const TYPES: &[(&str, &[(&str, &str)])] = &[
     ("tinyint", &[("-128", "-128"), ("127", "127"), ("0", "0")]),
     ("tinyint unsigned", &[("255", "255")]),
     ("boolean", &[("true", "1"), ("5", "5")]),

@@ -1,5 +1,6 @@
 //! The PostgreSQL connector against a real server: what is special to it, besides the suite that every connector runs.
 
+mod changes;
 mod documents;
 mod ends;
 mod failures;
@@ -12,7 +13,7 @@ mod ranges;
 mod reaching;
 mod reads;
 mod rows;
-mod types;
+pub mod types;
 mod writes;
 
 use std::sync::Arc;

@@ -15,9 +15,9 @@ const SHOWN_INTERVAL: &str = "(extract(year FROM v) * 12 + extract(month FROM v)
      + extract(microseconds FROM v)::int8) * 1000";
 
 /// A native type, the oid a client sees, and values over its range.
-type Row = (&'static str, u32, &'static [&'static str]);
+pub type Row = (&'static str, u32, &'static [&'static str]);
 
-const ROWS: &[Row] = &[
+pub const ROWS: &[Row] = &[
     ("boolean", 16, &["true", "false"]),
     ("bytea", 17, &["\\x", "\\x00ff275c", "\\xdeadbeef"]),
     ("\"char\"", 18, &["x", ""]),

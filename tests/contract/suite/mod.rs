@@ -7,7 +7,7 @@
 //! sample    the rows and values all stores are filled with
 //! oracle    conditions worked out here, over what a scan without conditions read
 //! reading   scans, and conditions compared with the oracle
-//! discovery, scans, ranges, filters, capabilities, branches, endings, trouble, fragments, writes    the checks
+//! discovery, scans, ranges, filters, capabilities, branches, endings, trouble, fragments, writes, changes    the checks
 //! walk      the walk over a type table, used by the rooms of the stores
 //! ```
 //!
@@ -16,6 +16,7 @@
 
 mod branches;
 mod capabilities;
+mod changes;
 mod discovery;
 mod endings;
 mod filters;
@@ -64,6 +65,35 @@ every_store! {
 #[cfg(feature = "test_mysql")]
 every_store! {
     mysql: super::worlds::mariadb::start_mysql(),
+}
+
+/// What follows changes, on servers where no other test keeps transactions open.
+mod feeds {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn sqlite() {
+        Box::pin(super::changes::check(&*super::worlds::sqlite::start().await)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn postgres() {
+        Box::pin(super::changes::check(&*super::worlds::postgres::start_followed().await)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn mariadb() {
+        Box::pin(super::changes::check(&*super::worlds::mariadb::start_followed().await)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn mongodb() {
+        Box::pin(super::changes::check(&*super::worlds::mongodb::start().await)).await;
+    }
+
+    #[cfg(feature = "test_mysql")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn mysql() {
+        Box::pin(super::changes::check(&*super::worlds::mariadb::start_mysql().await)).await;
+    }
 }
 
 /// The same server without a binary log cannot prove that connections see one state: the "cannot" of a capability.

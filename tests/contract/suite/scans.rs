@@ -4,7 +4,6 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use tributary::stores::change::{Change, Known, Operation, Transaction};
 use tributary::stores::connector::ScanLimits;
 use tributary::stores::position::{Coverage, Position};
 use tributary::stores::predicate::{ColumnRef, Comparison};
@@ -191,32 +190,4 @@ async fn positions_of_others_are_not_comparable(world: &dyn World) {
         assert_eq!(connector.covers(&applied, &wanted), Coverage::Incomparable, "{applied:?} {wanted:?}");
     }
     connector.ping().await.unwrap();
-}
-
-/// A transaction with every operation, and values that are known, NULL and unknown.
-#[test]
-fn changes_survive_being_written_down() {
-    let store = StoreName::new("suite");
-    let table = tributary::stores::schema::TableId { namespace: "a.b".to_owned(), name: "\"t\"".to_owned() };
-    let operations = [Operation::Insert, Operation::Update, Operation::Delete, Operation::Truncate, Operation::Read];
-    let changes = operations.into_iter().zip(0..).map(|(operation, ordinal)| Change {
-        table: table.clone(),
-        schema_version: 3,
-        operation,
-        key: vec![Value::Int(i64::MIN), Value::Numeric("1e40".to_owned())],
-        before: (ordinal > 0).then(|| vec![Known::Unknown, Known::Value(None)]),
-        after: Some(vec![Known::Value(Some(Value::Bytes(vec![0, 255]))), Known::Value(Some(Value::Float(-0.1)))]),
-        ordinal,
-    });
-    let transaction = Transaction {
-        position: Position { store: store.clone(), token: vec![0, 1, 255] },
-        store,
-        store_identity: "id".to_owned(),
-        origin: None,
-        commit_time_us: Some(-1),
-        id: "7".to_owned(),
-        changes: changes.collect(),
-    };
-    let written = serde_json::to_string(&transaction).unwrap();
-    assert_eq!(serde_json::from_str::<Transaction>(&written).unwrap(), transaction);
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tributary::options::Problem;
+use tributary::stores::capture::Follow;
 use tributary::stores::value::Value;
 use tributary::stores::{Connector, StoreName, kind};
 
@@ -63,6 +64,18 @@ pub struct Sample {
     pub table: String,
     pub columns: Vec<(String, Kind)>,
     pub rows: Vec<Vec<Option<Value>>>,
+}
+
+/// What happens to a row of a table with an integer `n`, by its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Key and `n`.
+    Insert(i64, i64),
+    /// Key and `n`.
+    Update(i64, i64),
+    Delete(i64),
+    /// The key, and the one that it becomes.
+    Move(i64, i64),
 }
 
 /// What a store's own catalog can tell, and what its transactions are.
@@ -220,6 +233,26 @@ pub trait World: Send + Sync {
         let _ = plan;
         None
     }
+
+    /// How its changes are followed.
+    fn follow(&self) -> Follow;
+
+    /// Does all of this in one transaction, which is then undone unless it is to be kept.
+    async fn deeds(&self, table: &str, deeds: &[Deed], is_kept: bool);
+
+    /// Whether keys can be changed.
+    fn moves_keys(&self) -> bool {
+        true
+    }
+
+    /// Adds a column of integers; tells whether tables have columns of their own.
+    async fn add_column(&self, table: &str, column: &str) -> bool;
+
+    /// Takes all rows out at once; tells whether the store has a way to, which it tells of as such.
+    async fn truncate(&self, table: &str) -> bool;
+
+    /// Whether following it leaves something in the store.
+    fn leaves_objects(&self) -> bool;
 
     /// How many queries of connectors the store is running, or how many of their readers hold a state.
     async fn busy(&self) -> usize;

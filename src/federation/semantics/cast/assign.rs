@@ -105,6 +105,9 @@ impl<'s> Assigned<'s> {
         if self.labels.is_none() && is_taken_whole(text, self.to.pg_type) {
             return self.writer.push(value);
         }
+        if let Some(number) = plain_integer(text, self.to.pg_type) {
+            return self.writer.push(Datum::Int(number));
+        }
         self.convert(&PgType::UNKNOWN.into(), &value)
     }
 
@@ -167,6 +170,20 @@ fn is_taken_whole(text: &str, to: PgType) -> bool {
     }
 }
 
+/// A number in plain digits that its integer type holds. All else is for the type's own reader, which has the errors.
+fn plain_integer(text: &str, to: PgType) -> Option<i64> {
+    let limit = match to.oid {
+        20 => i64::MAX,
+        21 => i64::from(i16::MAX),
+        23 => i64::from(i32::MAX),
+        _ => return None,
+    };
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    // The lowest number of each type goes the long way.
+    text.parse().ok().filter(|number: &i64| is_plain && (-limit..=limit).contains(number))
+}
+
 /// Whether values of the first type are values of the second as they are.
 fn is_kept(from: PgType, to: PgType) -> bool {
     from == to || from.oid == to.oid && to.typmod == -1 && from.element().is_none()
@@ -207,6 +224,52 @@ mod tests {
 
     fn varchar(length: i32) -> PgType {
         PgType::with_typmod(PgType::VARCHAR.oid, length + 4)
+    }
+
+    #[test]
+    fn plain_numbers_are_read_as_all_others_are() {
+        let texts = [
+            "0",
+            "-0",
+            "7",
+            "-7",
+            "007",
+            "+7",
+            " 7",
+            "7 ",
+            "",
+            "-",
+            "--7",
+            "7_0",
+            "0x10",
+            "1e3",
+            "32767",
+            "32768",
+            "-32768",
+            "-32769",
+            "2147483647",
+            "2147483648",
+            "-2147483648",
+            "-2147483649",
+            "9223372036854775807",
+            "9223372036854775808",
+            "-9223372036854775808",
+            "-9223372036854775809",
+            "١",
+        ];
+        let session = SessionValues::default();
+        for to in [PgType::INT2, PgType::INT4, PgType::INT8] {
+            for text in texts {
+                let read = |whole: &dyn Fn(&mut Assigned<'_>) -> Result<()>| {
+                    let mut assigned = Assigned::new(to.into(), 1, &session).unwrap();
+                    whole(&mut assigned).and_then(|()| assigned.finish()).map_err(|error| diagnose(&error).message)
+                };
+                let long = read(&|assigned| assigned.convert(&PgType::UNKNOWN.into(), &Datum::Text(Cow::Borrowed(text))));
+                assert_eq!(read(&|assigned| assigned.text(text)), long, "{to} {text:?}");
+            }
+        }
+        assert_eq!(plain_integer("-32767", PgType::INT2), Some(-32_767));
+        assert_eq!((plain_integer("32768", PgType::INT2), plain_integer("7", PgType::NUMERIC)), (None, None));
     }
 
     #[test]

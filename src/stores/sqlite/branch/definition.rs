@@ -16,7 +16,7 @@ use super::super::super::error::StoreError;
 use super::super::super::fragment::Refusal;
 use super::super::super::relational::documents::TableOptions;
 use super::super::super::schema::StoreSchema;
-use super::super::define::statements;
+use super::super::define::{define_all, released, statements};
 use super::super::scan::Database;
 use super::super::schema;
 use super::super::write::failure::told;
@@ -27,6 +27,8 @@ use crate::error::sqlstate;
 /// Statements of a definition, all of which are done or none.
 pub(super) struct Defining {
     texts: Vec<String>,
+    /// The table whose triggers of ours have to go first.
+    released: Option<String>,
     stop: CancellationToken,
     pub(super) done: oneshot::Sender<Result<(), StoreError>>,
 }
@@ -51,7 +53,8 @@ impl Branch {
         let texts = statements(asked).map_err(refused)?;
         self.written.store(true, Ordering::Release);
         let (done, answer) = oneshot::channel();
-        self.send(Command::Define(Box::new(Defining { texts, stop: stop.clone(), done }))).await?;
+        let defining = Defining { texts, released: released(asked), stop: stop.clone(), done };
+        self.send(Command::Define(Box::new(defining))).await?;
         answer.await.unwrap_or_else(|_gone| Err(self.unanswered(false)))
     }
 
@@ -96,7 +99,7 @@ impl Worker {
             }
             database.run("SAVEPOINT edit").map_err(failed)?;
             watch(current, Watched::Edit(asked.stop.clone(), Arc::clone(&pool)));
-            let defined = asked.texts.iter().try_for_each(|text| database.run(text));
+            let defined = define_all(database, &asked.texts, asked.released.as_deref());
             watch(current, Watched::Nothing);
             defined.map_err(failed).map_err(|error| self.why(error, &pool))?;
             database.run("RELEASE edit").map_err(failed)

@@ -296,7 +296,8 @@ fn nearest_double(value: &Value) -> Option<Value> {
     };
     // Rust reads decimal text to the nearest double exactly; SQLite's own reader may be off by one.
     let number: f64 = text.parse().ok()?;
-    (number.abs() <= EXACT_DOUBLE as f64).then_some(Value::Float(number))
+    // The next whole number is rounded to this one.
+    (number.abs() < EXACT_DOUBLE as f64).then_some(Value::Float(number))
 }
 
 /// Whether a column is compared under its own collation because it counts: what is exact, or else would be checked again by bytes.

@@ -103,6 +103,9 @@ fn conditions_are_exact_only_where_misfits_cannot_be_kept() {
         (compare(4, Less, Value::Decimal { unscaled: 1999, scale: 2 }), "S t.\"price\" <= ?1"),
         (compare(4, NotEqual, Value::Int(1)), "R"),
         (compare(4, Equal, wide), "R"),
+        // Its nearest double is the number before it.
+        (compare(4, Equal, Value::Decimal { unscaled: (1 << 53) + 1, scale: 0 }), "R"),
+        (compare(4, Equal, Value::Decimal { unscaled: (1 << 53) - 1, scale: 0 }), "S t.\"price\" = ?1"),
         (compare(5, Equal, text("00112233-4455-6677-8899-aabbccddeeff")), "E t.\"u\" IN (?1, ?2, ?3)"),
         (compare(5, NotEqual, text("00112233-4455-6677-8899-aabbccddeeff")), "R"),
         (compare(6, GreaterOrEqual, Value::Bytes(vec![1])), "E t.\"b\" >= ?1"),

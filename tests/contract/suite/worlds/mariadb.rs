@@ -5,11 +5,13 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use tokio::sync::Mutex;
 use tributary::sandbox::{MariaDb, Setup};
+use tributary::stores::capture::{Follow, How};
 use tributary::stores::value::Value;
 
-use super::super::world::{At, Kind, Sample, Tells, Way, World};
+use super::super::world::{At, Deed, Kind, Sample, Tells, Way, World};
 use super::postgres::KINDS;
-use super::relational::{DOCUMENTS, Dialect, touched};
+use super::relational::{DOCUMENTS, Dialect, follow, touched};
+use crate::changes::room;
 use crate::support::{self, MariaDbOf};
 
 const DIALECT: Dialect = Dialect {
@@ -45,6 +47,11 @@ struct Place {
 /// A database of its own on the shared MariaDB.
 pub async fn start() -> Box<dyn World> {
     on(MariaDbOf::All(support::mariadb().await)).await
+}
+
+/// A database of its own on a MariaDB whose log is of these tests.
+pub async fn start_followed() -> Box<dyn World> {
+    on(MariaDbOf::All(room::mariadb().await)).await
 }
 
 /// A database of its own on the MySQL that the environment names.
@@ -193,6 +200,28 @@ impl World for Place {
         let sql = format!("START TRANSACTION; UPDATE {} SET {column} = {column} WHERE id = {key}", DIALECT.name(table));
         connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
         Box::new(connection)
+    }
+
+    fn follow(&self) -> Follow {
+        follow(How::Log)
+    }
+
+    async fn deeds(&self, table: &str, deeds: &[Deed], is_kept: bool) {
+        self.run(&DIALECT.deeds(table, deeds, is_kept)).await;
+    }
+
+    async fn add_column(&self, table: &str, column: &str) -> bool {
+        self.run(&[DIALECT.add_column(table, column)]).await;
+        true
+    }
+
+    async fn truncate(&self, table: &str) -> bool {
+        self.run(&[format!("TRUNCATE TABLE {}", DIALECT.name(table))]).await;
+        true
+    }
+
+    fn leaves_objects(&self) -> bool {
+        false
     }
 
     async fn busy(&self) -> usize {

@@ -8,9 +8,11 @@ use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
 use mongodb::options::{ClientOptions, Credential, IndexOptions, ServerAddress};
 use mongodb::{Client, Database, IndexModel};
 use tributary::sandbox::Mongo;
+use tributary::stores::capture::{Follow, How};
 use tributary::stores::value::Value;
 
-use super::super::world::{At, BIG, Kind, Sample, Tells, Way, World};
+use super::super::world::{At, BIG, Deed, Kind, Sample, Tells, Way, World};
+use super::relational::follow;
 use crate::support;
 
 struct Place {
@@ -229,6 +231,56 @@ impl World for Place {
     }
 
     /// Operations and idle cursors on any collection of the database.
+    fn follow(&self) -> Follow {
+        follow(How::Log)
+    }
+
+    /// One that is alone and kept is no transaction.
+    async fn deeds(&self, table: &str, deeds: &[Deed], is_kept: bool) {
+        let mut session = self.client.start_session().await.unwrap();
+        let is_transaction = !is_kept || deeds.len() > 1;
+        if is_transaction {
+            session.start_transaction().await.unwrap();
+        }
+        let collection = self.database.collection::<Document>(table);
+        for deed in deeds {
+            match *deed {
+                Deed::Insert(key, n) => {
+                    collection.insert_one(doc! { "_id": key, "n": n }).session(&mut session).await.unwrap();
+                }
+                Deed::Update(key, n) => {
+                    let set = doc! { "$set": { "n": n } };
+                    collection.update_one(doc! { "_id": key }, set).session(&mut session).await.unwrap();
+                }
+                Deed::Delete(key) => {
+                    collection.delete_one(doc! { "_id": key }).session(&mut session).await.unwrap();
+                }
+                Deed::Move(..) => panic!("keys of documents stay as they are"),
+            }
+        }
+        if is_transaction && is_kept {
+            session.commit_transaction().await.unwrap();
+        } else if is_transaction {
+            session.abort_transaction().await.unwrap();
+        }
+    }
+
+    fn moves_keys(&self) -> bool {
+        false
+    }
+
+    async fn add_column(&self, _table: &str, _column: &str) -> bool {
+        false
+    }
+
+    async fn truncate(&self, _table: &str) -> bool {
+        false
+    }
+
+    fn leaves_objects(&self) -> bool {
+        false
+    }
+
     async fn busy(&self) -> usize {
         let stages = vec![
             doc! { "$currentOp": { "allUsers": true, "idleCursors": true } },

@@ -5,10 +5,12 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use tokio::sync::Mutex;
 use tributary::sandbox::Postgres;
+use tributary::stores::capture::{Follow, How};
 use tributary::stores::value::Value;
 
-use super::super::world::{At, Kind, Sample, Tells, Way, World};
-use super::relational::{DOCUMENTS, Dialect, touched};
+use super::super::world::{At, Deed, Kind, Sample, Tells, Way, World};
+use super::relational::{DOCUMENTS, Dialect, follow, touched};
+use crate::changes::room;
 use crate::support;
 
 const DIALECT: Dialect = Dialect {
@@ -57,7 +59,15 @@ struct Place {
 
 /// A database of its own on the shared server.
 pub async fn start() -> Box<dyn World> {
-    let server = support::postgres().await;
+    on(support::postgres().await).await
+}
+
+/// A database of its own on a server where nobody keeps transactions open.
+pub async fn start_followed() -> Box<dyn World> {
+    on(room::postgres().await).await
+}
+
+async fn on(server: &'static Postgres) -> Box<dyn World> {
     let database = server.fresh_database().await.unwrap();
     let options = PgConnectOptions::new_without_pgpass()
         .host(server.host())
@@ -192,6 +202,28 @@ impl World for Place {
             return Some(false);
         }
         (!of_moment && !of_float).then_some(true)
+    }
+
+    fn follow(&self) -> Follow {
+        follow(How::Log)
+    }
+
+    async fn deeds(&self, table: &str, deeds: &[Deed], is_kept: bool) {
+        self.run(&DIALECT.deeds(table, deeds, is_kept)).await;
+    }
+
+    async fn add_column(&self, table: &str, column: &str) -> bool {
+        self.run(&[DIALECT.add_column(table, column)]).await;
+        true
+    }
+
+    async fn truncate(&self, table: &str) -> bool {
+        self.run(&[format!("TRUNCATE TABLE {}", DIALECT.name(table))]).await;
+        true
+    }
+
+    fn leaves_objects(&self) -> bool {
+        true
     }
 
     async fn busy(&self) -> usize {

@@ -1,10 +1,13 @@
 //! Statements that fill a SQL store, in the words of its dialect.
 
+use std::time::Duration;
+
 use bigdecimal::BigDecimal;
 use tributary::format::{DisplaySettings, bytea, date, time, timestamp};
+use tributary::stores::capture::{Follow, How, TablePattern};
 use tributary::stores::value::Value;
 
-use super::super::world::{BIG, Kind, Sample};
+use super::super::world::{BIG, Deed, Kind, Sample};
 
 /// How one store spells things.
 pub struct Dialect {
@@ -26,7 +29,38 @@ pub struct Dialect {
     pub comments: (&'static str, &'static str),
 }
 
+/// Everything is followed, in this way.
+pub fn follow(how: How) -> Follow {
+    Follow {
+        how,
+        only: TablePattern::parse("*").into_iter().collect(),
+        except: Vec::new(),
+        max_retained: 1 << 30,
+        poll: Duration::from_millis(5),
+        publication: None,
+        server_id: None,
+    }
+}
+
 impl Dialect {
+    /// The statements of a transaction over a table with an integer `n`.
+    pub fn deeds(&self, table: &str, deeds: &[Deed], is_kept: bool) -> Vec<String> {
+        let table = self.name(table);
+        let statement = |deed: &Deed| match deed {
+            Deed::Insert(key, n) => format!("INSERT INTO {table} (id, n) VALUES ({key}, {n})"),
+            Deed::Update(key, n) => format!("UPDATE {table} SET n = {n} WHERE id = {key}"),
+            Deed::Delete(key) => format!("DELETE FROM {table} WHERE id = {key}"),
+            Deed::Move(from, to) => format!("UPDATE {table} SET id = {to} WHERE id = {from}"),
+        };
+        let end = if is_kept { "COMMIT" } else { "ROLLBACK" };
+        ["BEGIN".to_owned()].into_iter().chain(deeds.iter().map(statement)).chain([end.to_owned()]).collect()
+    }
+
+    /// The statement that adds a column of integers.
+    pub fn add_column(&self, table: &str, column: &str) -> String {
+        format!("ALTER TABLE {} ADD COLUMN {} {}", self.name(table), self.name(column), (self.declared)(Kind::Int))
+    }
+
     /// A quoted name.
     pub fn name(&self, name: &str) -> String {
         let quote = self.quote;

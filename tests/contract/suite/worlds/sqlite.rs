@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use tokio::sync::Mutex;
+use tributary::stores::capture::{Follow, How};
 use tributary::stores::value::Value;
 
-use super::super::world::{At, Kind, Sample, Tells, Way, World};
+use super::super::world::{At, Deed, Kind, Sample, Tells, Way, World};
 use super::postgres::KINDS;
-use super::relational::{DOCUMENTS, Dialect, touched};
+use super::relational::{DOCUMENTS, Dialect, follow, touched};
 
 const DIALECT: Dialect = Dialect {
     quote: '"',
@@ -184,6 +185,36 @@ impl World for Place {
         }
         let inexact = ["Add", "Subtract", "Multiply", "Divide", "Modulo", "Sum", "Average", "upper", "lower", "ilike", "reverse"];
         inexact.iter().any(|name| plan.starts_with(name)).then_some(false)
+    }
+
+    fn follow(&self) -> Follow {
+        follow(How::Outbox)
+    }
+
+    /// By a connection that waits for whoever else writes.
+    async fn deeds(&self, table: &str, deeds: &[Deed], is_kept: bool) {
+        let options = SqliteConnectOptions::new().filename(&self.path).busy_timeout(Duration::from_secs(30));
+        let mut connection = options.connect().await.unwrap();
+        let sql = DIALECT.deeds(table, deeds, is_kept).join("; ").replacen("BEGIN", "BEGIN IMMEDIATE", 1);
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    async fn add_column(&self, table: &str, column: &str) -> bool {
+        let options = SqliteConnectOptions::new().filename(&self.path).busy_timeout(Duration::from_secs(30));
+        let mut connection = options.connect().await.unwrap();
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(DIALECT.add_column(table, column)))).await.unwrap();
+        connection.close().await.unwrap();
+        true
+    }
+
+    /// DELETE without a condition is told row by row.
+    async fn truncate(&self, _table: &str) -> bool {
+        false
+    }
+
+    fn leaves_objects(&self) -> bool {
+        true
     }
 
     async fn busy(&self) -> usize {

@@ -16,15 +16,17 @@
 //! (`sql_log_bin = 0`) cannot be seen by others; and a user who may not see the end of the log is left with what the first
 //! paragraph says, so no state is claimed for him.
 //!
-//! Reading the binary log itself belongs to the change feeds, which no connector has yet; so no [`Position`] is ever given
-//! out, and any two positions are incomparable.
+//! Files and offsets are of this server alone; what others are told of its history are GTIDs (`position.rs`), which the server finds
+//! for a file and an offset ([`SnapshotPosition::gtids`]).
+
+use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::mysql::MySqlRow;
 
-use super::super::error::StoreError;
-use super::super::position::{Coverage, Position};
-use super::pool::Lease;
+use super::super::super::error::StoreError;
+use super::super::pool::Lease;
+use super::position::Gtids;
 
 /// Asks for the place up to which commits have come, or for that of the session's snapshot when it has one.
 const COMMITTED: &str = "SHOW STATUS LIKE 'binlog_snapshot_%'";
@@ -37,10 +39,13 @@ const REPLICA: &str = "SHOW STATUS LIKE 'slaves_running'; SHOW VARIABLES LIKE 'l
 
 /// How often snapshots are taken again while writers keep them apart, or while one's position is not known.
 const ROUNDS_MAX: usize = 8;
+/// How often one is taken whose position must be known, and how long others are given in between to finish what they write.
+const KNOWN_ROUNDS_MAX: usize = 64;
+const BETWEEN_ROUNDS: Duration = Duration::from_millis(20);
 
 /// Where a consistent snapshot stands in MariaDB's binary log. Log files are numbered, so their names order them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SnapshotPosition {
+pub(in super::super) struct SnapshotPosition {
     file: String,
     offset: u64,
     /// Whether a replica changes the data without logging it.
@@ -49,14 +54,36 @@ pub(super) struct SnapshotPosition {
 
 impl SnapshotPosition {
     /// Whether an equal position means one state; otherwise the reason.
-    pub(super) fn proves(&self) -> Result<(), &'static str> {
+    pub(in super::super) fn proves(&self) -> Result<(), &'static str> {
         if self.unlogged { Err("the server is a replica that does not log what it applies (log_slave_updates)") } else { Ok(()) }
     }
+
+    /// Everything that is in the snapshot, by another connection; `None` where the server finds nothing there.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub(super) async fn gtids(&self, other: &mut Lease) -> Result<Option<Gtids>, StoreError> {
+        gtids_at(other, &self.file, self.offset).await
+    }
+}
+
+/// Everything up to a place in a file; `None` where no event ends there.
+///
+/// # Errors
+/// What the server answered.
+pub(super) async fn gtids_at(lease: &mut Lease, file: &str, offset: u64) -> Result<Option<Gtids>, StoreError> {
+    // Names of logs are the administrator's; one that could end a text is none.
+    if file.contains(['\'', '\\']) {
+        return Ok(None);
+    }
+    let rows = lease.rows_of(format!("SELECT BINLOG_GTID_POS('{file}', {offset})")).await?;
+    let text = rows.first().and_then(|row| row.try_get_unchecked::<Option<String>, _>(0).ok()).flatten();
+    Ok(text.as_deref().and_then(Gtids::of_mariadb))
 }
 
 /// Whether a snapshot transaction may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(in super::super) enum Access {
     /// `READ ONLY`
     Read,
     /// `READ WRITE`
@@ -124,7 +151,7 @@ enum Bounds {
     Both,
     /// By what the session is told of it, which proves nothing; the caller knows it from [`Server::logs_all`].
     ///
-    /// [`Server::logs_all`]: super::pool::Server::logs_all
+    /// [`Server::logs_all`]: super::super::pool::Server::logs_all
     Told,
 }
 
@@ -149,7 +176,7 @@ async fn begin_once(lease: &mut Lease, access: Access) -> Result<Standing, Store
 ///
 /// # Errors
 /// What the server answered.
-pub(super) async fn begin_snapshot(lease: &mut Lease, access: Access) -> Result<Option<SnapshotPosition>, StoreError> {
+pub(in super::super) async fn begin_snapshot(lease: &mut Lease, access: Access) -> Result<Option<SnapshotPosition>, StoreError> {
     for _ in 0..ROUNDS_MAX {
         match begin_once(lease, access).await? {
             Standing::At(position) => return Ok(Some(position)),
@@ -160,12 +187,33 @@ pub(super) async fn begin_snapshot(lease: &mut Lease, access: Access) -> Result<
     Ok(None)
 }
 
+/// Starts a snapshot transaction that reads, at a position that is known and proves its state; `None` where there is none to be had.
+///
+/// # Errors
+/// What the server answered.
+pub(super) async fn begin_known_snapshot(lease: &mut Lease) -> Result<Option<SnapshotPosition>, StoreError> {
+    // What a session is told of its own snapshot alone is not believed.
+    if !lease.session.server.shows_end_of_log() {
+        return Ok(None);
+    }
+    for _ in 0..KNOWN_ROUNDS_MAX {
+        match begin_once(lease, Access::Read).await? {
+            Standing::At(position) => return Ok(Some(position).filter(|position| position.proves().is_ok())),
+            Standing::Untold => return Ok(None),
+            Standing::Between => tokio::time::sleep(BETWEEN_ROUNDS).await,
+        }
+    }
+    Ok(None)
+}
+
 /// Brings all connections to one state. `Err` in the result is the reason why that could not be proved; the connections are
 /// in transactions of different states then.
 ///
 /// # Errors
 /// What the server answered.
-pub(super) async fn begin_one_snapshot(leases: &mut [Lease]) -> Result<Result<SnapshotPosition, &'static str>, StoreError> {
+pub(in super::super) async fn begin_one_snapshot(
+    leases: &mut [Lease],
+) -> Result<Result<SnapshotPosition, &'static str>, StoreError> {
     let mut positions: Vec<Option<SnapshotPosition>> = vec![None; leases.len()];
     for _ in 0..ROUNDS_MAX {
         let newest = positions.iter().flatten().max().cloned();
@@ -187,11 +235,6 @@ pub(super) async fn begin_one_snapshot(leases: &mut [Lease]) -> Result<Result<Sn
         }
     }
     Ok(Err("writers kept the snapshots of several connections apart"))
-}
-
-/// No position of this store is given out yet, so none can be compared.
-pub(super) fn covers(_applied: &Position, _wanted: &Position) -> Coverage {
-    Coverage::Incomparable
 }
 
 #[cfg(test)]

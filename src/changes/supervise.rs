@@ -1,0 +1,555 @@
+//! One store's feed: begun, watched, begun again.
+//!
+//! ```text
+//! off ⇄ starting → streaming → (interrupted) waiting → starting …
+//!           │          └──────→ (history is missing) lost → starting, behind a gap; more than three times an hour → refused
+//!           └→ refused → (somebody does something, or time passes) → starting
+//! ```
+//!
+//! **Invariants:** a feed is closed, and waited for, before the next one of its store begins; a gap is told when the feed behind it has
+//! begun, so that whoever reads the store because of it misses nothing; every wait for the store has a deadline.
+
+mod following;
+mod stream;
+mod tables;
+mod take;
+#[cfg(test)]
+mod tests;
+mod watcher;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::feeds::FeedEntry;
+use super::hub::{Applied, Hub};
+use super::log::{self, Item, Opened, Progress, Queue, Room, Standing};
+use super::status::{State, Status};
+use crate::stores::capture::{Capture, Ended, Feed, Follow, Followed, InstanceId, OwnObject};
+use crate::stores::change::{Barrier, Resume};
+use crate::stores::schema::TableId;
+use crate::stores::{Connector, StoreError, StoreName};
+use crate::task::{Backoff, OwnedTask};
+use crate::telemetry::log::Line;
+use following::{Described, Wanted};
+use tables::Stops;
+use take::Open;
+
+pub(super) use following::{Following, Pacing, With};
+
+/// How often history may be missing within an hour before somebody must look.
+const LOSSES_MAX: usize = 3;
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Why a feed does not go on.
+#[derive(Debug)]
+enum Halt {
+    /// The server stops.
+    Stop,
+    /// Something else is asked of it.
+    Changed,
+    /// The feed ended.
+    Ended(Ended),
+    /// The log takes nothing more.
+    Log(String),
+}
+
+impl From<Ended> for Halt {
+    fn from(ended: Ended) -> Self {
+        Self::Ended(ended)
+    }
+}
+
+/// What ends a wait.
+#[derive(Debug)]
+struct Signals {
+    stop: CancellationToken,
+    wanted: watch::Receiver<Wanted>,
+    turn: u64,
+    /// What the store keeps for us is too much: why, as a clause.
+    alarm: watch::Receiver<Option<String>>,
+}
+
+impl Signals {
+    /// Returns when something else is to be done. Cancel-safe: what was raised is raised again.
+    async fn raised(&mut self) -> Halt {
+        loop {
+            if self.wanted.borrow().turn != self.turn {
+                return Halt::Changed;
+            }
+            if let Some(reason) = self.alarm.borrow().clone() {
+                return Halt::Ended(Ended::Lost(reason));
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Halt::Stop,
+                changed = self.wanted.changed() => if changed.is_err() { return Halt::Stop },
+                changed = self.alarm.changed() => if changed.is_err() { self.stop.cancelled().await },
+            }
+        }
+    }
+
+    /// What `work` gives, unless something else is to be done before that or `limit` passes.
+    async fn within<T>(&mut self, limit: Duration, store: &StoreName, work: impl Future<Output = T>) -> Result<T, Halt> {
+        let late = || StoreError::Deadline {
+            store: store.to_string(),
+            limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+            waiting_for: "an answer about changes",
+        };
+        tokio::select! {
+            halt = self.raised() => Err(halt),
+            done = tokio::time::timeout(limit, work) => done.map_err(|_elapsed| Halt::Ended(Ended::Again(late()))),
+        }
+    }
+
+    /// Waits, unless something else is to be done.
+    async fn pause(&mut self, time: Duration) -> Option<Halt> {
+        tokio::select! {
+            halt = self.raised() => Some(halt),
+            () = tokio::time::sleep(time) => None,
+        }
+    }
+}
+
+/// The log of the store, open.
+struct Kept {
+    hub: Arc<Hub>,
+    queue: Arc<Queue>,
+    progress: watch::Receiver<Progress>,
+    /// What was published and handed to the log, whether or not it is written.
+    known: Standing,
+    writer: OwnedTask<()>,
+}
+
+/// The task of one store.
+pub(super) struct Driver {
+    following: Arc<Following>,
+    with: With,
+    signals: Signals,
+    alarm: Arc<watch::Sender<Option<String>>>,
+    described: watch::Receiver<Described>,
+    kept: Option<Kept>,
+    stops: Stops,
+    open: Option<Open>,
+    /// The log has pieces that will not be ended.
+    must_abort: bool,
+    /// What the feed was told to follow last.
+    told: BTreeMap<TableId, u64>,
+    /// What the store was told last.
+    acknowledged: Option<Resume>,
+    /// When progress without changes was written down, and whether there is some that was not.
+    marked: Option<Instant>,
+    has_unmarked: bool,
+    /// Why the next feed begins behind a gap.
+    gap: Option<String>,
+    losses: VecDeque<Instant>,
+    backoff: Backoff,
+    /// When it is asked next what the store keeps. Feeds that break sooner than that do not put it off.
+    watch_due: Instant,
+}
+
+/// A feed that is about to begin.
+struct Course {
+    connector: Arc<dyn Connector>,
+    capture: Arc<dyn Capture>,
+    follow: Follow,
+    has_outbox: bool,
+}
+
+impl Driver {
+    pub(super) fn new(following: &Arc<Following>, with: With, stop: CancellationToken) -> Self {
+        let (alarm, raised) = watch::channel(None);
+        let wanted = following.wanted.subscribe();
+        let turn = wanted.borrow().turn;
+        Self {
+            following: Arc::clone(following),
+            backoff: Backoff::new(with.pacing.backoff.0, with.pacing.backoff.1),
+            watch_due: Instant::now() + with.pacing.watch,
+            with,
+            signals: Signals { stop, wanted, turn, alarm: raised },
+            alarm: Arc::new(alarm),
+            described: following.described.subscribe(),
+            kept: None,
+            stops: Stops::default(),
+            open: None,
+            must_abort: false,
+            told: BTreeMap::new(),
+            acknowledged: None,
+            marked: None,
+            has_unmarked: false,
+            gap: None,
+            losses: VecDeque::new(),
+        }
+    }
+
+    fn status(&self) -> &Status {
+        &self.following.status
+    }
+
+    /// Follows the store as it is asked for, until the server stops.
+    pub(super) async fn run(mut self) {
+        loop {
+            let wanted = self.signals.wanted.borrow_and_update().clone();
+            if wanted.turn != self.signals.turn {
+                self.signals.turn = wanted.turn;
+                // Somebody has looked.
+                self.losses.clear();
+                self.stops.forgive();
+                self.backoff.reset();
+                if let Some(capture) = wanted.entry.as_ref().and_then(|entry| entry.connector.capture()) {
+                    capture.look_again();
+                }
+            }
+            let halt = match wanted.entry.as_ref().and_then(|entry| Some((entry, entry.follow.as_ref()?))) {
+                None => self.rest(wanted.entry.as_ref()).await,
+                Some((entry, follow)) => self.follow(entry, follow).await,
+            };
+            self.drop_pieces();
+            match halt {
+                Halt::Stop => break,
+                Halt::Changed => continue,
+                halt => {
+                    if let Some(Halt::Stop) = self.recover(halt).await {
+                        break;
+                    }
+                }
+            }
+        }
+        self.close().await;
+    }
+
+    /// Lets the log end: all that waits is on disk when this returns.
+    async fn close(&mut self) {
+        self.following.set_queue(None);
+        if let Some(Kept { queue, writer, hub, progress, .. }) = self.kept.take() {
+            drop((queue, hub, progress));
+            writer.join().await;
+        }
+    }
+
+    /// What is done, and how long it is waited, before the next try.
+    async fn recover(&mut self, halt: Halt) -> Option<Halt> {
+        match halt {
+            Halt::Stop | Halt::Changed => Some(halt),
+            Halt::Ended(Ended::Again(error)) => {
+                self.status().set(State::Waiting, Some(&error_text(&error)), None);
+                self.wait_a_while().await
+            }
+            Halt::Log(reason) => {
+                self.status().set(State::Waiting, Some(&format!("log: {reason}")), None);
+                self.wait_a_while().await
+            }
+            Halt::Ended(Ended::Refused { reason, mend }) => {
+                self.status().set(State::Refused, Some(&reason), Some(&mend));
+                self.signals.pause(self.with.pacing.refused).await
+            }
+            Halt::Ended(Ended::Lost(reason)) => self.lose(reason).await,
+        }
+    }
+
+    /// Waits longer each time, and never as long as another one.
+    async fn wait_a_while(&mut self) -> Option<Halt> {
+        let wait = self.backoff.next_wait();
+        let share = rand::random::<u32>() % 50 + 75;
+        self.signals.pause(wait * share / 100).await
+    }
+
+    /// History is missing: the next feed begins from now, unless that has happened too often.
+    async fn lose(&mut self, reason: String) -> Option<Halt> {
+        self.status().count_loss();
+        if self.alarm.send_replace(None).is_some() {
+            self.drop_what_is_kept().await;
+        }
+        if let Some(kept) = &mut self.kept {
+            (kept.known.resume, kept.known.position) = (None, None);
+        }
+        let now = Instant::now();
+        self.losses.retain(|loss| now.duration_since(*loss) < HOUR);
+        self.losses.push_back(now);
+        if self.losses.len() > LOSSES_MAX {
+            let told = format!("history was missing {} times within an hour, the last time because {reason}", self.losses.len());
+            let mend = format!("CALL tributary.restart_feed('{}')", self.following.store);
+            self.gap = Some(reason);
+            self.status().set(State::Refused, Some(&told), Some(&mend));
+            // Whoever begins it again begins from now: until then nobody looks at what the store would keep.
+            self.drop_what_is_kept().await;
+            return Some(self.signals.raised().await);
+        }
+        self.status().set(State::Lost, Some(&reason), None);
+        self.gap = Some(reason);
+        self.wait_a_while().await
+    }
+
+    /// Has the store let go of its log.
+    async fn drop_what_is_kept(&mut self) {
+        let Some(capture) = self.following.entry().and_then(|entry| entry.connector.capture()) else { return };
+        let removed = tokio::time::timeout(self.with.pacing.patience, capture.remove(self.with.instance, true)).await;
+        let store = &self.following.store;
+        match removed {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%store, error = %Line(&error_text(&error)), "what makes the store keep its log was not removed");
+            }
+            Err(_late) => tracing::warn!(%store, "what makes the store keep its log was not removed in time"),
+        }
+    }
+
+    /// There is no feed. What makes the store keep its log is removed, and what else is left of one is told.
+    async fn rest(&mut self, entry: Option<&FeedEntry>) -> Halt {
+        // Nothing comes of what was followed any more, which whoever still waits for it is told.
+        if self.kept.as_ref().is_some_and(|kept| kept.known.has_begun)
+            && let Err(halt) = self.set_followed(&[], true).await
+        {
+            return halt;
+        }
+        self.status().set(State::Off, None, None);
+        self.following.shapes().clear();
+        self.status().set_tables(BTreeMap::new());
+        self.status().set_found(Vec::new(), Vec::new());
+        let store = self.following.store.clone();
+        let mut was_told = false;
+        while let Some(capture) = entry.and_then(|entry| entry.connector.capture()) {
+            let patience = self.with.pacing.patience;
+            match self.signals.within(patience, &store, clear(capture.as_ref(), self.with.instance)).await {
+                Ok(Ok(Cleared { left, failure: Some(failure), .. })) => {
+                    if !was_told {
+                        let error = error_text(&failure);
+                        tracing::warn!(%store, error = %Line(&error), "what is left of a feed was not removed; it is tried again");
+                    }
+                    was_told = true;
+                    self.status().set_found(Vec::new(), left);
+                }
+                Ok(Ok(Cleared { removed, left, failure: None })) => {
+                    for object in &removed {
+                        tracing::info!(%store, what = object.what, name = %Line(&object.name), "removed: the store is not followed any more");
+                    }
+                    for object in left.iter().filter(|object| object.ours) {
+                        let (what, name, remove) = (object.what, Line(&object.name), Line(&object.remove));
+                        tracing::warn!(%store, what, %name, %remove, "left of the feed that was");
+                    }
+                    self.status().set_found(Vec::new(), left);
+                    break;
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(%store, error = %Line(&error_text(&error)), "it is not known what is left of a feed");
+                }
+                Err(Halt::Ended(_)) => tracing::debug!(%store, "it is not known in time what is left of a feed"),
+                Err(halt) => return halt,
+            }
+            if let Some(halt) = self.wait_a_while().await {
+                return halt;
+            }
+        }
+        self.signals.raised().await
+    }
+
+    /// Follows the store until something else is to be done.
+    async fn follow(&mut self, entry: &FeedEntry, follow: &Follow) -> Halt {
+        let connector = Arc::clone(&entry.connector);
+        let Some(capture) = connector.capture() else {
+            let (reason, mend) =
+                (format!("stores of the kind {} cannot be followed", connector.kind()), "changes.mode = \"off\"".to_owned());
+            return Ended::Refused { reason, mend }.into();
+        };
+        let course = Course { connector, capture, follow: follow.clone(), has_outbox: entry.outbox };
+        let watcher = watcher::Watcher {
+            following: Arc::clone(&self.following),
+            capture: Arc::clone(&course.capture),
+            who: self.with.instance,
+            follow: course.follow.clone(),
+            pacing: self.with.pacing,
+            first: self.watch_due,
+            alarm: Arc::clone(&self.alarm),
+        };
+        // It ends with this feed, also where that waits or is begun again.
+        let watching = OwnedTask::spawn(watcher.run());
+        let halt = self.follow_on(&course).await;
+        // What the store keeps grows also while it is waited for the next try, and while there is no place for a log.
+        let halt = match halt {
+            Halt::Log(_) | Halt::Ended(Ended::Again(_) | Ended::Refused { .. }) => {
+                self.recover(halt).await.unwrap_or(Halt::Changed)
+            }
+            halt => halt,
+        };
+        drop(watching);
+        let now = Instant::now();
+        if now >= self.watch_due {
+            self.watch_due = now + self.with.pacing.watch;
+        }
+        halt
+    }
+
+    async fn follow_on(&mut self, course: &Course) -> Halt {
+        if self.kept.is_none()
+            && let Err(halt) = self.open_log().await
+        {
+            return halt;
+        }
+        let feed = match Box::pin(self.begin(course)).await {
+            Ok(feed) => feed,
+            Err(halt) => return halt,
+        };
+        let halt = Box::pin(self.stream(course, feed)).await;
+        if matches!(halt, Halt::Ended(_) | Halt::Log(_)) {
+            self.status().count_reconnect();
+        }
+        halt
+    }
+
+    async fn open_log(&mut self) -> Result<(), Halt> {
+        let (store, with) = (self.following.store.clone(), self.with.clone());
+        let applied = Arc::new(watch::channel(Applied::default()).0);
+        let told = Arc::clone(&applied);
+        let opened = OwnedTask::spawn_blocking(move || {
+            let directory = with.directory.join(store.as_str());
+            log::open(&directory, &store, &with.settings, (with.pacing.log, with.hook), told)
+        });
+        let opened = opened.join().await.ok_or_else(|| Halt::Log("it could not be opened".to_owned()))?;
+        let Opened { log, queue, writer, standing } = opened.map_err(|error| {
+            let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+            Halt::Log(format!("{error}{source}"))
+        })?;
+        let hub = Hub::new(&self.following.store, log, applied, self.with.settings.memory_bytes);
+        // Of a second log of the same process nobody has heard: there is only one.
+        let hub = Arc::clone(self.following.hub.get_or_init(|| hub));
+        if let Some(position) = &standing.position {
+            hub.reach(position);
+        }
+        let (progress, queue) = (queue.progress(), Arc::new(queue));
+        self.following.set_queue(Some(Arc::clone(&queue)));
+        self.kept = Some(Kept { hub, queue, progress, known: standing, writer: OwnedTask::spawn(writer.run()) });
+        Ok(())
+    }
+
+    /// Looks at the store and begins a feed.
+    async fn begin(&mut self, course: &Course) -> Result<Box<dyn Feed>, Halt> {
+        // What it waits for stays to be seen until it goes on.
+        if self.status().state() == State::Off {
+            self.status().set(State::Starting, None, None);
+        }
+        let tables = self.tables(course).await?;
+        if self.status().state() == State::Starting {
+            self.status().set(State::Starting, None, None);
+        }
+        let (who, patience, store) = (self.with.instance, self.with.pacing.patience, self.following.store.clone());
+        let survey = self.signals.within(patience, &store, course.capture.survey(who, &course.follow, &tables)).await?;
+        let survey = survey.map_err(|error| Halt::Ended(Ended::Again(error)))?;
+        if let Some((reason, mend)) = survey.refused {
+            self.status().set_found(survey.cautions, survey.objects);
+            return Err(Ended::Refused { reason, mend }.into());
+        }
+        self.status().set_found(survey.cautions, survey.objects);
+        let followed = self.judge(&survey.tables, false);
+        let from = self.kept.as_ref().and_then(|kept| kept.known.resume.clone());
+        let start = course.capture.start(who, &course.follow, &followed, from.as_ref());
+        let feed = self.signals.within(self.with.pacing.beginning, &store, start).await??;
+        self.told = tables::digests(&followed);
+        if let Err(halt) = self.begun(course, &followed, from.is_none()).await {
+            end(&store, patience, feed).await;
+            return Err(halt);
+        }
+        Ok(feed)
+    }
+
+    /// A feed has begun: what is not known any more is told, and then what it follows.
+    async fn begun(&mut self, course: &Course, followed: &[Followed], is_fresh: bool) -> Result<(), Halt> {
+        let gap = self.gap.take();
+        let has_begun = self.kept.as_ref().is_some_and(|kept| kept.known.has_begun);
+        if is_fresh && has_begun {
+            let reason = gap.unwrap_or_else(|| "it is not known where the feed was".to_owned());
+            let told = self.barriers(vec![Barrier::Gap { reason: reason.clone() }]).await;
+            if let Err(halt) = told {
+                self.gap = Some(reason);
+                return Err(halt);
+            }
+            if let Some(kept) = &mut self.kept {
+                kept.known.is_filled = false;
+            }
+        }
+        self.set_followed(followed, has_begun).await?;
+        self.look_at_objects(course).await?;
+        self.status().set(State::Streaming, None, None);
+        self.fill_outbox(course, followed).await
+    }
+
+    /// Room for something in the log, waited for until something else is to be done.
+    async fn room(&mut self, bytes: usize) -> Result<Room, Halt> {
+        let ended = || Halt::Log("it has ended".to_owned());
+        let Some(kept) = &mut self.kept else { return Err(ended()) };
+        if let Some(room) = kept.queue.try_reserve(bytes) {
+            return Ok(room);
+        }
+        loop {
+            let failing = kept.progress.borrow().failing.clone();
+            if let Some(reason) = failing {
+                self.following.status.set(State::Waiting, Some(&format!("log: {reason}")), None);
+            }
+            // Cancel-safe, all of them.
+            tokio::select! {
+                room = kept.queue.reserve(bytes) => {
+                    self.following.status.set(State::Streaming, None, None);
+                    return room.ok_or_else(ended);
+                }
+                halt = self.signals.raised() => return Err(halt),
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+        }
+    }
+
+    /// Gives something to the log.
+    async fn put(&mut self, item: Item, bytes: usize) -> Result<(), Halt> {
+        if self.must_abort {
+            let room = self.room(1).await?;
+            self.hand(Item::Abort, room)?;
+            self.must_abort = false;
+        }
+        let room = self.room(bytes).await?;
+        self.hand(item, room)
+    }
+
+    fn hand(&self, item: Item, room: Room) -> Result<(), Halt> {
+        let is_put = self.kept.as_ref().is_some_and(|kept| kept.queue.put(item, room));
+        if is_put { Ok(()) } else { Err(Halt::Log("it has ended".to_owned())) }
+    }
+}
+
+/// What became of what a feed had left.
+struct Cleared {
+    removed: Vec<OwnObject>,
+    left: Vec<OwnObject>,
+    /// Why that is more than it should be.
+    failure: Option<StoreError>,
+}
+
+/// Removes what makes a store keep anything for us.
+async fn clear(capture: &dyn Capture, who: InstanceId) -> Result<Cleared, StoreError> {
+    let left = capture.objects(who).await?;
+    if !left.iter().any(|object| object.ours) {
+        return Ok(Cleared { removed: Vec::new(), left, failure: None });
+    }
+    let (removed, failure) = match capture.remove(who, true).await {
+        Ok(removed) => (removed, None),
+        Err(failure) => (Vec::new(), Some(failure)),
+    };
+    Ok(Cleared { removed, left: capture.objects(who).await?, failure })
+}
+
+/// Ends a feed, within a deadline.
+async fn end(store: &StoreName, patience: Duration, feed: Box<dyn Feed>) {
+    if tokio::time::timeout(patience, feed.close()).await.is_err() {
+        tracing::debug!(%store, "a feed was not closed in time");
+    }
+}
+
+/// An error of a store with what it says of itself.
+fn error_text(error: &StoreError) -> String {
+    if let StoreError::Remote { message, detail, .. } = error {
+        let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        return format!("the store has answered: {message}{detail}");
+    }
+    let detail = crate::error::Diagnose::detail(error).map(|detail| format!(": {detail}")).unwrap_or_default();
+    format!("{error}{detail}")
+}
