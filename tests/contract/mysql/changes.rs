@@ -487,7 +487,10 @@ async fn that_there_is_nothing_more_is_told_soon_behind_a_change() {
 async fn a_feed_that_is_closed_leaves_nobody_who_reads() {
     let mut room = Room::alone("").await;
     room.run("CREATE TABLE t (id int primary key)").await;
-    let following = Following::begin(&room, &["t"]).await;
+    let mut following = Following::begin(&room, &["t"]).await;
+    // Behind its first group it is there that reads.
+    room.run("INSERT INTO t VALUES (1)").await;
+    let _group = following.group().await;
     let count = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'";
     let before: i64 = sqlx::query(count).fetch_one(&mut room.writer).await.unwrap().get(0);
     following.feed.close().await;
