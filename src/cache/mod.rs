@@ -5,6 +5,10 @@
 //! Feeds::fill ── fill (a table is loaded beside the feed) → follow: it joins the published set
 //! a statement's Wants → serve: decide → Reading (a published set, pinned), or the store
 //!                         └ probe: where is the store now? · how fresh is the set?
+//! a transaction's reads of copies → noted → whoever changes rows compares them with what was read
+//! audit: are rows of a copy those of the store? What differs is told and loaded again
+//! results: rows of queries, each until a table changes that it was made of
+//! who keeps something up to date with copies → sets: the newest sets of its stores, and when there are newer ones
 //! ```
 //!
 //! **Invariants:** a published set has whole transactions of its store, the same for all of its tables; it names a position only when
@@ -12,13 +16,17 @@
 //! known to go on nothing is shown. Deliberately absent: sessions, plans, and an order among stores.
 
 mod apply;
+mod audit;
 mod fill;
 mod follow;
 mod memory;
 mod metrics;
+mod noted;
 mod probe;
 mod required;
+pub mod results;
 mod serve;
+mod sets;
 mod status;
 mod store;
 #[cfg(test)]
@@ -43,10 +51,14 @@ use crate::stores::{Connector, StoreName, Table};
 use crate::task::TaskSet;
 use crate::telemetry::Family;
 use memory::Memory;
+use results::{ResultSettings, Results};
 use store::StoreCopies;
 
+pub use audit::ShownAudit;
+pub use noted::CopiesRead;
 pub use required::Required;
 pub use serve::{Consistency, Decision, OnStale, Stale, Wants};
+pub use sets::Sets;
 pub use status::{CopyState, ShownCopy};
 pub use store::Reading;
 pub use version::TableVersion;
@@ -69,6 +81,12 @@ pub struct CacheSettings {
     pub group_rows: usize,
     /// For how long what is there is gathered before it is applied.
     pub group_time: Duration,
+    /// The time between looks of the auditor at a table of each store; zero: it does not look.
+    pub audit: Duration,
+    /// About how many rows it looks at each time.
+    pub audit_rows: usize,
+    /// Bounds of the results of queries.
+    pub results: ResultSettings,
 }
 
 impl Default for CacheSettings {
@@ -79,6 +97,9 @@ impl Default for CacheSettings {
             look: Duration::from_secs(1),
             group_rows: 8192,
             group_time: Duration::from_millis(2),
+            audit: Duration::from_secs(10),
+            audit_rows: 256,
+            results: ResultSettings::default(),
         }
     }
 }
@@ -163,6 +184,7 @@ pub struct Caches {
     grown: watch::Sender<u64>,
     memory: Memory,
     fills: Arc<Semaphore>,
+    results: Arc<Results>,
 }
 
 impl fmt::Debug for Caches {
@@ -185,6 +207,7 @@ impl Caches {
 
     fn paced(feeds: Arc<Feeds>, settings: CacheSettings, pace: Pace) -> Arc<Self> {
         let memory = Memory::new(settings.memory_bytes);
+        let results = Results::new(Arc::clone(&feeds), settings.results.clone());
         Arc::new(Self {
             feeds,
             settings,
@@ -195,6 +218,7 @@ impl Caches {
             grown: watch::channel(0).0,
             memory,
             fills: Arc::new(Semaphore::new(FILLS_MAX)),
+            results,
         })
     }
 
@@ -206,6 +230,7 @@ impl Caches {
 
     async fn follow_all(self: Arc<Self>, stop: CancellationToken) {
         let (mut tasks, mut grown, mut followed) = (TaskSet::new(), self.grown.subscribe(), BTreeSet::new());
+        tasks.spawn("results", self.results.run(tasks.token()));
         loop {
             grown.borrow_and_update();
             for (name, copies) in self.stores.load_full().iter() {
@@ -214,6 +239,7 @@ impl Caches {
                     tasks.spawn("cache", Box::pin(follower.run(tasks.token())));
                     tasks.spawn("cache probes", probe::answer(Arc::clone(&self), Arc::clone(copies), tasks.token()));
                     tasks.spawn("cache looks", probe::look(Arc::clone(&self), Arc::clone(copies), tasks.token()));
+                    tasks.spawn("cache audit", audit::audit(Arc::clone(&self), Arc::clone(copies), tasks.token()));
                 }
             }
             // Cancel-safe, both of them.
@@ -285,14 +311,31 @@ impl Caches {
         !self.is_empty() && self.stores.load().get(store).is_some_and(|copies| copies.is_wanted())
     }
 
+    /// The results of queries that are kept.
+    pub fn results(&self) -> &Arc<Results> {
+        &self.results
+    }
+
+    /// Whether it matters what a session has seen of a store: tables of it are wanted as copies, or results are kept of some.
+    pub fn notes(&self, store: &StoreName) -> bool {
+        self.wants(store) || self.results.tracks_store(store)
+    }
+
     /// How every copy stands, by store and table.
     pub fn shown(&self) -> Vec<ShownCopy> {
         self.stores.load().values().flat_map(|copies| copies.shown()).collect()
     }
 
+    /// What the auditor has found of every table that is wanted, by store and table.
+    pub fn audits(&self) -> Vec<ShownAudit> {
+        self.stores.load().values().flat_map(|copies| copies.audited()).collect()
+    }
+
     /// Numbers of copies and of their reads.
     pub fn families(&self) -> Vec<Family> {
-        metrics::families(&self.stores.load(), &self.memory)
+        let mut all = metrics::families(&self.stores.load(), &self.memory);
+        all.extend(self.results.families());
+        all
     }
 
     /// The bounds.

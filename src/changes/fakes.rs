@@ -379,8 +379,9 @@ impl Connector for FakeStore {
         Ok(())
     }
 
-    fn pushdown(&self, _table: &Table, _predicate: &Predicate) -> Pushdown {
-        Pushdown::Refused("no scan is asked for")
+    /// Scans give all rows, whatever is asked for.
+    fn pushdown(&self, _table: &Table, predicate: &Predicate) -> Pushdown {
+        Pushdown::Superset(predicate.clone())
     }
 
     fn describe_scan(&self, _table: &Table, _scan: &Scan) -> String {
@@ -498,6 +499,13 @@ impl Capture for FakeCapture {
         let branch = Arc::new(FakeBranch { batches });
         let (look_back, ends) = (Duration::from_secs(60), Instant::now() + Duration::from_secs(60));
         Ok(Fill { branch, version: position.to_be_bytes().to_vec(), look_back, ends })
+    }
+
+    async fn state(&self, tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
+        match tables.first() {
+            Some(table) => self.fill(table).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {

@@ -270,6 +270,9 @@ pub const OPTIONS: &[OptionSpec] = &[
     cache::MEMORY,
     cache::WAIT,
     cache::LOOK,
+    cache::AUDIT,
+    cache::AUDIT_ROWS,
+    cache::RESULTS,
     OptionSpec {
         key: "commit.lock_wait",
         form: Form::Duration,

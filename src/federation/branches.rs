@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::copy::{Offers, Pinned, Settled};
 use super::counts::AllReads;
 use super::locks::Locked;
+use super::materialized::{Choices, Materialized, Told, ViewRows};
 use super::placement::Copies;
 use super::writers::Writers;
-use crate::cache::{Caches, Wants};
+use crate::cache::{Caches, CopiesRead, Reading, TableVersion, Wants};
 use crate::catalog::{Reach, Relation, RelationBody, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::lock::RowLock;
@@ -36,6 +37,10 @@ pub struct Branches {
     held: Arc<[Held]>,
     /// What the statement may read from copies.
     offers: Arc<Offers>,
+    /// Through what stores are read whose state was opened before the statement, which is given up with the statement.
+    shown: Arc<BTreeMap<StoreName, Arc<dyn Branch>>>,
+    /// What it reads materialized views from.
+    views: Arc<Choices>,
     /// Lets go of what an idle transaction block holds when the stores are closed under it; there from its first branch on.
     watch: Arc<OnceLock<OwnedTask<()>>>,
 }
@@ -89,8 +94,8 @@ impl Branches {
         let (connectors, retired) = (Arc::clone(&snapshot.connectors), snapshot.retired.clone());
         let slots: Arc<Mutex<BTreeMap<StoreName, Slot>>> = Arc::default();
         let (reach, reads, watch) = (Arc::clone(&snapshot.reach), Arc::default(), Arc::default());
-        let (held, offers) = (Arc::default(), Arc::default());
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held, offers, watch }
+        let (held, offers, shown, views) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held, offers, shown, views, watch }
     }
 
     /// A second handle on the same branches, for one statement of a block.
@@ -100,8 +105,8 @@ impl Branches {
         let (reach, retired, reads) = (Arc::clone(&self.reach), self.retired.clone(), Arc::clone(&self.reads));
         let writers = self.writers.clone();
         let (kind, held, watch) = (self.kind, Arc::default(), Arc::clone(&self.watch));
-        let offers = Arc::new(self.offers.anew());
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, offers, watch }
+        let (offers, shown, views) = (Arc::new(self.offers.anew()), Arc::clone(&self.shown), Arc::new(self.views.anew()));
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, offers, shown, views, watch }
     }
 
     /// Branches for a second run of the same statement: it sees what its transaction sees, and of a statement's own branches none that the
@@ -145,9 +150,55 @@ impl Branches {
         Self { offers: Arc::new(self.offers.replaced(caches, wants)), ..self }
     }
 
+    /// The same for a statement of a block that may write later on what it reads from copies.
+    #[must_use]
+    pub fn noting(self, noted: Arc<CopiesRead>) -> Self {
+        Self { offers: Arc::new(self.offers.noting(noted)), ..self }
+    }
+
+    /// The same for a statement that reads these stores in states that are open already.
+    #[must_use]
+    pub fn showing(self, shown: BTreeMap<StoreName, Arc<dyn Branch>>) -> Self {
+        Self { shown: Arc::new(shown), ..self }
+    }
+
+    /// The same for a statement that reads copies in these sets, as far as they have its tables.
+    #[must_use]
+    pub fn with_pinned(self, readings: BTreeMap<StoreName, Arc<Reading>>) -> Self {
+        Self { offers: Arc::new(self.offers.of_pinned(readings)), ..self }
+    }
+
     #[cfg(test)]
     pub(super) fn with_offers(self, offers: Offers) -> Self {
         Self { offers: Arc::new(offers), ..self }
+    }
+
+    /// The same for a statement that may read the rows of materialized views, under what its session asks of them.
+    #[must_use]
+    pub fn with_views(self, views: Arc<dyn Materialized>, wants: Arc<Wants>) -> Self {
+        Self { views: Arc::new(Choices::of(views, wants)), ..self }
+    }
+
+    /// Whether the rows of materialized views may be read by a statement that may read these stores: not where the block has written to one
+    /// of them, nor wherever copies are not read either.
+    pub(super) fn may_read_views<'s>(&self, mut stores: impl Iterator<Item = &'s StoreName>) -> bool {
+        let is_open = self.kind == BranchKind::Statement && self.held.is_empty() && !self.offers.are_refused();
+        is_open && !stores.any(|store| self.writes_to(store))
+    }
+
+    /// What materialized views are read from.
+    pub(super) fn views(&self) -> &Choices {
+        &self.views
+    }
+
+    /// The rows that a materialized view is read from, by its object id; `None` where its query is run.
+    pub(super) fn view_rows(&self, view: u32) -> Option<ViewRows> {
+        self.views.rows(view)
+    }
+
+    /// What the materialized views of the statement are read from, for `EXPLAIN`.
+    pub(super) fn told_views(&self) -> Vec<Told> {
+        self.views.told()
     }
 
     /// Has the statement read its stores and no copy: one that writes must not write what it has read of the past.
@@ -188,6 +239,11 @@ impl Branches {
     /// The stores that were read themselves, and not from copies; also by further runs of the statement ([`Branches::again`]).
     pub fn read_directly(&self) -> Vec<StoreName> {
         self.offers.direct()
+    }
+
+    /// Takes note of what is read from a copy.
+    pub(super) fn note_copy(&self, store: &StoreName, table: &TableId, version: &Arc<TableVersion>) {
+        self.offers.note(store, table, version);
     }
 
     /// Takes note that a table which was offered as a copy is read in its store.
@@ -255,8 +311,8 @@ impl Branches {
     pub fn none() -> Self {
         let (connectors, kind) = (Arc::default(), BranchKind::Statement);
         let (slots, reach, retired, reads) = (Arc::default(), Arc::default(), CancellationToken::new(), Arc::default());
-        let (held, offers, watch) = (Arc::default(), Arc::default(), Arc::default());
-        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, offers, watch }
+        let (held, offers, shown, views, watch) = (Arc::default(), Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, offers, shown, views, watch }
     }
 
     /// Cancelled when the stores are closed under what runs on them.
@@ -301,6 +357,9 @@ impl Branches {
         self.offers.read_directly(store);
         if let Some(writer) = self.writer(store) {
             return Ok(writer);
+        }
+        if let Some(shown) = self.shown.get(store) {
+            return Ok(Arc::clone(shown));
         }
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);

@@ -259,6 +259,7 @@ async fn choose(branches: &Branches, store: &StoreName, table: &Table) -> Result
         Settled::Copy(pinned) => match pinned.table(&table.id) {
             Some(version) if fits(&version, table) => {
                 branches.reads_copy(store, &table.id, pinned.as_ref());
+                branches.note_copy(store, &table.id, &version);
                 return Ok(Chosen::Copy(version, Served::Copy { age: pinned.age(), position: pinned.position() }));
             }
             Some(_) => "its copy has other columns",
@@ -286,6 +287,19 @@ pub(super) async fn looked_up(
             Ok(Some(read::rows(version, Arc::new(wanted), &[], batch_rows)))
         }
     }
+}
+
+/// The rows that have some keys, or all rows, of something that is kept as copies are. `said` tells what keys there can be, and is checked
+/// by the caller; `columns` are ordinals.
+pub(super) fn rows_of(
+    version: Arc<TableVersion>,
+    (columns, said): (Vec<usize>, Vec<Predicate>),
+    limit: Option<u64>,
+    batch_rows: usize,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let given = columns.len();
+    let wanted = Wanted { read: columns, given, condition: None, conditions: said, limit };
+    read::rows(version, Arc::new(wanted), &[], batch_rows)
 }
 
 impl DisplayAs for CopyExec {

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::refusal;
 use crate::cache::version::TableVersion;
-use crate::cache::{Caches, Consistency, Decision, Reading, Wants};
+use crate::cache::{Caches, Consistency, CopiesRead, Decision, Reading, Wants};
 use crate::error::Diagnosis;
 use crate::stores::schema::TableId;
 use crate::stores::{StoreName, Table};
@@ -76,6 +76,8 @@ pub(in crate::federation) struct Offers {
     counted: Arc<Mutex<Counted>>,
     /// Whether it is planned and not run.
     is_only_planned: bool,
+    /// Where it is noted what was read from copies.
+    noted: Option<Arc<CopiesRead>>,
 }
 
 /// Tables that a statement has read, each of which counts once however many parts of it read it.
@@ -96,7 +98,18 @@ impl Offers {
     pub(in crate::federation) fn replaced(&self, caches: Arc<Caches>, wants: Arc<Wants>) -> Self {
         let is_open = !caches.is_empty() && !matches!(wants.consistency, Consistency::Store);
         let source = is_open.then(|| Arc::new(Kept { caches, wants }) as Arc<dyn Source>);
-        Self { source, direct: Arc::clone(&self.direct), ..Self::default() }
+        Self { source, direct: Arc::clone(&self.direct), noted: self.noted.clone(), ..Self::default() }
+    }
+
+    /// The same offers, of which nothing is settled, to a statement whose reads of copies are noted.
+    pub(in crate::federation) fn noting(&self, noted: Arc<CopiesRead>) -> Self {
+        Self { noted: Some(noted), ..self.anew() }
+    }
+
+    /// Those of sets that are pinned already, and of no others.
+    pub(in crate::federation) fn of_pinned(&self, readings: BTreeMap<StoreName, Arc<Reading>>) -> Self {
+        let source: Arc<dyn Source> = Arc::new(Fixed { readings });
+        Self { source: Some(source), direct: Arc::clone(&self.direct), ..Self::default() }
     }
 
     /// Of any source.
@@ -108,8 +121,8 @@ impl Offers {
     /// The same offers to another statement or run, of which nothing is settled.
     pub(in crate::federation) fn anew(&self) -> Self {
         let stores_only = AtomicBool::new(self.stores_only.load(Ordering::Relaxed));
-        let (direct, is_only_planned) = (Arc::clone(&self.direct), self.is_only_planned);
-        Self { source: self.source.clone(), stores_only, direct, is_only_planned, ..Self::default() }
+        let (direct, noted, is_only_planned) = (Arc::clone(&self.direct), self.noted.clone(), self.is_only_planned);
+        Self { source: self.source.clone(), stores_only, direct, noted, is_only_planned, ..Self::default() }
     }
 
     /// The same to another run of the statement, in which nothing counts that has counted in this one.
@@ -119,12 +132,17 @@ impl Offers {
 
     /// The same to a statement that is planned and not run: nothing is asked for and waited for, and nothing counts.
     pub(in crate::federation) fn only_planned(&self) -> Self {
-        Self { is_only_planned: true, direct: Arc::default(), ..self.anew() }
+        Self { is_only_planned: true, direct: Arc::default(), noted: None, ..self.anew() }
     }
 
     /// Has the statement read its stores and no copy.
     pub(in crate::federation) fn refuse(&self) {
         self.stores_only.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the statement reads its stores whatever there is.
+    pub(in crate::federation) fn are_refused(&self) -> bool {
+        self.stores_only.load(Ordering::Relaxed)
     }
 
     /// Whether anything is offered at all.
@@ -154,6 +172,13 @@ impl Offers {
             };
         answers.insert(key, is_offered);
         is_offered
+    }
+
+    /// Takes note of what is read from a copy.
+    pub(in crate::federation) fn note(&self, store: &StoreName, table: &TableId, version: &Arc<TableVersion>) {
+        if let Some(noted) = &self.noted {
+            noted.note(store, table, version);
+        }
     }
 
     /// Takes note that a table which was offered is read in its store.
@@ -301,6 +326,58 @@ impl Pinned for Pin {
     fn used(&self, table: &TableId) {
         self.0.used(table);
     }
+
+    fn age(&self) -> Option<Duration> {
+        Some(self.0.age()).filter(|age| *age < Duration::MAX)
+    }
+
+    fn position(&self) -> Option<String> {
+        self.0.place().map(|place| place.to_string())
+    }
+}
+
+/// Sets that were pinned before the statement began, whatever is newer now.
+struct Fixed {
+    readings: BTreeMap<StoreName, Arc<Reading>>,
+}
+
+impl fmt::Debug for Fixed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fixed").field("stores", &self.readings.keys()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Source for Fixed {
+    fn offered(&self, store: &StoreName, table: &TableId) -> bool {
+        self.readings.get(store).is_some_and(|reading| reading.version(table).is_some())
+    }
+
+    async fn decide(&self, store: &StoreName) -> Settled {
+        match self.readings.get(store) {
+            Some(reading) => Settled::Copy(Arc::new(FixedPin(Arc::clone(reading)))),
+            None => Settled::Store("no set of the store is pinned"),
+        }
+    }
+
+    fn fell_through(&self, _store: &StoreName, _table: &TableId) {}
+}
+
+/// One of them, whose tables are read by nobody who would be counted.
+struct FixedPin(Arc<Reading>);
+
+impl fmt::Debug for FixedPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FixedPin").field("store", self.0.store()).finish_non_exhaustive()
+    }
+}
+
+impl Pinned for FixedPin {
+    fn table(&self, table: &TableId) -> Option<Arc<TableVersion>> {
+        self.0.version(table).cloned()
+    }
+
+    fn used(&self, _table: &TableId) {}
 
     fn age(&self) -> Option<Duration> {
         Some(self.0.age()).filter(|age| *age < Duration::MAX)
