@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -243,6 +244,11 @@ impl Feeds {
         followings.iter().filter_map(|(store, following)| Some((store.clone(), following.hub.get()?.clone()))).collect()
     }
 
+    /// Whether any store is followed, or was.
+    pub fn are_any(&self) -> bool {
+        !self.followings().is_empty()
+    }
+
     /// How every feed stands, in name order.
     pub fn shown(&self) -> Vec<Shown> {
         let all: Vec<Arc<Following>> = self.followings().values().cloned().collect();
@@ -331,6 +337,11 @@ impl Feeds {
         Ok((fill, hub.since(look_back), capture))
     }
 
+    /// What is followed of a store; `None` where it has no feed.
+    pub fn follow(&self, store: &StoreName) -> Option<Follow> {
+        self.following(store)?.entry()?.follow
+    }
+
     /// Begins the feed of a store again, whatever kept it from that.
     ///
     /// # Errors
@@ -350,6 +361,15 @@ impl Feeds {
     /// One more of "listen" or "subscribe"; `None`: there are as many subscriptions as there may be.
     pub fn subscriptions(&self, kind: &'static str) -> Option<Present> {
         self.tally.enter(kind, self.settings.subscriptions)
+    }
+
+    /// Whether the feed of a store has begun over this connector, so that it has told what became of the history before.
+    pub fn runs_over(&self, store: &StoreName, connector: &Arc<dyn Connector>) -> bool {
+        self.following(store).is_some_and(|following| {
+            let wanted = following.wanted.borrow();
+            let is_same = |entry: &FeedEntry| Arc::ptr_eq(&entry.connector, connector);
+            following.begun.load(Ordering::Acquire) == wanted.turn && wanted.entry.as_ref().is_some_and(is_same)
+        })
     }
 
     /// How a feed stands.
