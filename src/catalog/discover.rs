@@ -13,6 +13,7 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::builder::Builder;
+use super::cached::CachedTables;
 pub use super::entry::{OwnTables, StoreEntry, ViewSource};
 use super::kept::{self, Described, KeepViews, Kept};
 use super::object;
@@ -61,6 +62,8 @@ pub struct Catalog {
     pub(super) views: tokio::sync::Mutex<()>,
     /// How many snapshots were made for single transactions.
     pub(super) provisional: AtomicU64,
+    /// Tables that clients have asked to be cached, or not to be.
+    pub(super) cached: CachedTables,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -169,7 +172,8 @@ impl Catalog {
         let first = build(&mut sources, 1)?;
         let (current, version) = (ArcSwap::new(first), watch::Sender::new(1));
         let (sources, reload, views) = (Mutex::new(sources), tokio::sync::Mutex::new(()), tokio::sync::Mutex::new(()));
-        Ok(Self { current, version, sources, reload, views, provisional: AtomicU64::new(0) })
+        let cached = CachedTables::default();
+        Ok(Self { current, version, sources, reload, views, provisional: AtomicU64::new(0), cached })
     }
 
     /// Gives the catalog the means to tell the columns of views, and builds the next snapshot with them.
@@ -669,7 +673,7 @@ mod tests {
         let (questions, asked) = mpsc::channel(1);
         let connector = Arc::new(Asked { name: StoreName::new(name), questions });
         let (naming, own) = (Naming::default(), OwnTables::default());
-        (StoreEntry { connector, naming, discovery_timeout: PATIENCE * 10, own, follow: None }, asked)
+        (StoreEntry { connector, naming, discovery_timeout: PATIENCE * 10, own, follow: None, cached: Vec::new() }, asked)
     }
 
     fn holding(tables: &[&str]) -> StoreSchema {

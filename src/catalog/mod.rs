@@ -5,6 +5,7 @@
 //! session → Catalog::snapshot → name resolution → a relation: stored table, view or system relation
 //! statements that fail or succeed, pings → Reach (whether stores answer now) → tributary.stores, health
 //! CREATE VIEW, DROP VIEW → kept (on disk first) → the next Snapshot
+//! ALTER TABLE … SET (tributary.cached) → cached (on disk first) → who caches tables is told
 //! commits over several stores, and rounds after them → Commits → tributary.transactions, tributary.in_doubt
 //! a transaction that has defined something → Catalog::provisional → a snapshot for its own statements
 //! feeds of changes → Feeds → tributary.feeds, tributary.feed_objects
@@ -16,6 +17,7 @@
 //! the connectors'), and plans (those are `federation`'s).
 
 mod builder;
+pub mod cached;
 pub mod commits;
 pub mod discover;
 mod entry;

@@ -1,6 +1,7 @@
 //! Parses and classifies statements. What each kind does is in `verbs/`, a file per kind; everything that is not on this
 //! list is refused here, with the reason.
 
+pub mod cached;
 pub mod copy;
 pub mod cursor;
 pub mod define;
@@ -256,6 +257,9 @@ fn own_grammar(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError> {
         return Ok(Some(kind));
     }
     if let Some(kind) = view::parse(parser)? {
+        return Ok(Some(kind));
+    }
+    if let Some(kind) = cached::parse(parser)? {
         return Ok(Some(kind));
     }
     if let Some(kind) = subscribe::parse(parser)? {

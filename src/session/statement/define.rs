@@ -2,6 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{AlterTable, CreateIndex, CreateTable, ObjectName, ObjectType, Statement};
 
+use super::cached::Caching;
 use super::view::Viewing;
 use super::{Kind, refuse, refused};
 use crate::error::sqlstate;
@@ -15,6 +16,8 @@ pub enum Definition {
     CreateTable(Box<CreateTable>),
     /// `ALTER TABLE`
     AlterTable(Box<AlterTable>),
+    /// `ALTER TABLE … SET (tributary.cached = …)`
+    SetCached(Caching),
     /// `CREATE INDEX`
     CreateIndex(Box<CreateIndex>),
     /// `DROP TABLE`, `DROP INDEX`, `DROP VIEW`
@@ -22,10 +25,10 @@ pub enum Definition {
 }
 
 impl Definition {
-    /// Whether it is about views, which are kept here.
-    pub fn is_of_views(&self) -> bool {
+    /// Whether what it is about is kept here, and not in a store: views, and which tables are cached.
+    pub fn is_kept_here(&self) -> bool {
         match self {
-            Self::CreateView(_) => true,
+            Self::CreateView(_) | Self::SetCached(_) => true,
             Self::Drop(dropping) => dropping.kind == Dropped::View,
             Self::CreateTable(_) | Self::AlterTable(_) | Self::CreateIndex(_) => false,
         }
@@ -36,7 +39,7 @@ impl Definition {
         match self {
             Self::CreateView(_) => "CREATE VIEW",
             Self::CreateTable(_) => "CREATE TABLE",
-            Self::AlterTable(_) => "ALTER TABLE",
+            Self::AlterTable(_) | Self::SetCached(_) => "ALTER TABLE",
             Self::CreateIndex(_) => "CREATE INDEX",
             Self::Drop(dropping) => match dropping.kind {
                 Dropped::Table => "DROP TABLE",

@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart};
 
-use super::{table, view};
+use super::{cached, table, view};
 use crate::catalog::QualifiedName;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::plan::Setting;
@@ -28,6 +28,7 @@ async fn carry_out(session: &mut Session, text: &str, definition: &Definition) -
     session.check_repeatable(verb)?;
     match definition {
         Definition::CreateView(asked) => Box::pin(view::create(session, text, asked)).await,
+        Definition::SetCached(asked) => Box::pin(cached::set(session, asked)).await,
         Definition::Drop(dropping) if dropping.kind == Dropped::View => Box::pin(view::drop_views(session, dropping)).await,
         Definition::CreateTable(_) | Definition::AlterTable(_) | Definition::CreateIndex(_) | Definition::Drop(_) => {
             Box::pin(table::run(session, definition)).await
@@ -41,6 +42,7 @@ fn object_of(setting: &Setting, definition: &Definition) -> (String, Option<Stor
         Definition::CreateView(asked) => vec![&asked.name],
         Definition::CreateTable(asked) => vec![&asked.name],
         Definition::AlterTable(asked) => vec![&asked.name],
+        Definition::SetCached(asked) => vec![&asked.name],
         Definition::CreateIndex(asked) => vec![&asked.table_name],
         Definition::Drop(asked) => asked.names.iter().collect(),
     };
@@ -77,7 +79,7 @@ fn schema_of(setting: &Setting, name: &QualifiedName, is_new: bool) -> Option<St
     of_index.or_else(|| path.first()).map(|schema| schema.name.clone())
 }
 
-/// Views are so for all sessions at once, and not undone by a ROLLBACK.
+/// What is kept here is so for all sessions at once, and not undone by a ROLLBACK.
 fn check_transaction(session: &Session, definition: &Definition) -> Result<(), Diagnosis> {
     let verb = definition.verb();
     let read_only = match &session.block {
@@ -85,7 +87,7 @@ fn check_transaction(session: &Session, definition: &Definition) -> Result<(), D
         None => session.settings.is_on("default_transaction_read_only"),
     };
     access::check_block(verb, read_only)?;
-    if session.block.is_some() && definition.is_of_views() {
+    if session.block.is_some() && definition.is_kept_here() {
         let detail = "The server keeps it: it is seen by all sessions at once, and would not be undone by ROLLBACK.";
         return Err(not_in_block(verb, detail));
     }
@@ -103,7 +105,7 @@ pub(super) fn not_in_block(verb: &str, detail: &str) -> Diagnosis {
 /// Whether a statement defines something that its store undoes with its transaction, so that it belongs to that of the statements around it.
 pub(in crate::session) fn joins_transactions(session: &mut Session, kind: &Kind) -> bool {
     let Kind::Define(definition) = kind else { return false };
-    if definition.is_of_views() {
+    if definition.is_kept_here() {
         return false;
     }
     let setting = session.setting();

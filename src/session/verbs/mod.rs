@@ -1,5 +1,6 @@
 //! One file per statement kind. Each has an entry function that does the statement's work on a session.
 
+mod cached;
 mod call;
 mod compensate;
 mod copy;

@@ -29,7 +29,7 @@ pub(super) async fn run(session: &mut Session, definition: &Definition) -> Resul
         Definition::CreateIndex(asked) => index(session, &setting, asked).await,
         Definition::Drop(asked) if asked.kind == Dropped::Index => drop_indexes(session, &setting, asked).await,
         Definition::Drop(asked) => drop_tables(session, &setting, asked).await,
-        Definition::CreateView(_) => Err(super::internal("a view was taken for a table")),
+        Definition::CreateView(_) | Definition::SetCached(_) => Err(super::internal("what is kept here was sent to a store")),
     }
 }
 
@@ -163,7 +163,7 @@ async fn send(guard: &Guard, connector: &dyn Connector, define: &Define) -> Resu
 }
 
 /// What a statement names, if it is there.
-fn named(
+pub(super) fn named(
     session: &mut Session,
     setting: &Setting,
     (name, if_exists, what): (&ObjectName, bool, &str),

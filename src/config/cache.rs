@@ -1,0 +1,113 @@
+//! Keys about copies of tables in memory: how much they may take, how long reads wait for one, and how often it is looked how old they are.
+
+use std::time::Duration;
+
+use super::settings::size_within;
+use crate::options::{Form, OptionSpec, Reader};
+
+/// Bounds of all copies together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyBounds {
+    /// Most bytes of memory.
+    pub memory_bytes: u64,
+    /// How long a read waits for a copy before it goes to the store.
+    pub wait: Duration,
+    /// How often it is looked how old a copy is of which nothing changes.
+    pub look: Duration,
+}
+
+pub(super) const MEMORY: OptionSpec = OptionSpec {
+    key: "cache.memory",
+    form: Form::Size,
+    default: Some("256MiB"),
+    meaning: "Most bytes of memory that copies of tables may take together. A table whose copy would not fit is read in its store.",
+};
+pub(super) const WAIT: OptionSpec = OptionSpec {
+    key: "cache.wait",
+    form: Form::Duration,
+    default: Some("30ms"),
+    meaning: "How long a read waits for a copy that is not fresh enough for it before it goes to the store, at most 10s; 0s goes there at once.",
+};
+pub(super) const LOOK: OptionSpec = OptionSpec {
+    key: "cache.look",
+    form: Form::Duration,
+    default: Some("1s"),
+    meaning: "How often stores with copies are asked how far they are, from 10ms to 60s: no older than that is a copy taken to be while nothing changes.",
+};
+
+const MEMORY_BYTES_MIN: u64 = 1 << 20;
+const WAIT_MAX: Duration = Duration::from_secs(10);
+const LOOK_BOUNDS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
+
+/// Reads the keys of `tributary.toml`.
+pub(super) fn bounds(reader: &mut Reader<'_>) -> CopyBounds {
+    CopyBounds {
+        memory_bytes: size_within(reader, MEMORY.key, MEMORY_BYTES_MIN, u64::MAX),
+        wait: within(reader, WAIT.key, (Duration::ZERO, WAIT_MAX)),
+        look: within(reader, LOOK.key, LOOK_BOUNDS),
+    }
+}
+
+fn within(reader: &mut Reader<'_>, key: &str, (low, high): (Duration, Duration)) -> Duration {
+    let problems_before = reader.problem_count();
+    let duration = reader.duration(key);
+    if !(low..=high).contains(&duration) && reader.problem_count() == problems_before {
+        let rule = format!("is not in {}ms..={}s", low.as_millis(), high.as_secs());
+        reader.problem(key, &format!("{}ms", duration.as_millis()), rule);
+    }
+    duration
+}
+
+impl CopyBounds {
+    /// The keys whose values in `next` differ.
+    pub(super) fn differing(&self, next: &Self) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            (MEMORY.key, self.memory_bytes != next.memory_bytes),
+            (WAIT.key, self.wait != next.wait),
+            (LOOK.key, self.look != next.look),
+        ];
+        keys.into_iter().filter_map(|(key, differs)| differs.then_some(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::secret::CatalogSecrets;
+
+    const KEYS: &[OptionSpec] = &[MEMORY, WAIT, LOOK];
+
+    fn read(text: &str) -> (CopyBounds, Vec<String>) {
+        let table = toml::from_str(text).unwrap();
+        let secrets = CatalogSecrets::new(std::path::Path::new("/nowhere"));
+        let mut reader = Reader::new("t", &table, KEYS, &secrets);
+        let read = bounds(&mut reader);
+        (read, reader.finish().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn copies_are_bounded_whatever_the_file_says() {
+        let (defaults, problems) = read("");
+        let expected = CopyBounds { memory_bytes: 256 << 20, wait: Duration::from_millis(30), look: Duration::from_secs(1) };
+        assert_eq!((&defaults, problems), (&expected, Vec::new()));
+        let (other, problems) = read("[cache]\nmemory = \"1MiB\"\nwait = \"0s\"\nlook = \"10ms\"");
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(defaults.differing(&other).collect::<Vec<_>>(), ["cache.memory", "cache.wait", "cache.look"]);
+        assert_eq!(defaults.differing(&defaults.clone()).count(), 0);
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_told_once() {
+        let (_, problems) = read("cache.memory = \"1KiB\"\ncache.wait = \"11s\"\ncache.look = \"0s\"");
+        assert_eq!(
+            problems,
+            [
+                "t.cache.memory: 1024 is less than 1048576 bytes",
+                "t.cache.wait: 11000ms is not in 0ms..=10s",
+                "t.cache.look: 0ms is not in 10ms..=60s",
+            ]
+        );
+        let (_, problems) = read("cache.look = \"soon\"");
+        assert_eq!(problems, ["t.cache.look: \"soon\" is not a duration such as 500ms, 30s, 5m or 1h"]);
+    }
+}
