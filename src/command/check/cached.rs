@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::changes::{Looked, named};
 use super::{Found, is_served, problem};
-use crate::cache;
+use crate::cache::version;
 use crate::catalog::cached::Asked;
 use crate::command::print::{Align, table};
 use crate::config::StoreConfig;
@@ -104,7 +104,7 @@ fn surveyed(table: &Table, survey: &Survey) -> (&'static str, String, String) {
         return (STORE_ONLY, reason.clone(), mend.clone());
     }
     match survey.tables.iter().find(|judged| *judged.table() == table.id) {
-        Some(Judged::Followed(followed)) => match cache::refusal(&followed.table, &followed.shape) {
+        Some(Judged::Followed(followed)) => match version::refusal(&followed.table, &followed.shape) {
             Some(reason) => (STORE_ONLY, reason, String::new()),
             None => (CACHED, String::new(), String::new()),
         },

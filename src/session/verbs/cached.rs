@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::call::check_superuser;
 use super::internal;
 use super::table::named;
-use crate::cache;
+use crate::cache::version;
 use crate::catalog::cached::CachedChange;
 use crate::catalog::{QualifiedName, Relation, RelationBody};
 use crate::error::{Diagnose as _, Diagnosis, sentence, sqlstate};
@@ -66,7 +66,7 @@ fn check_cacheable(shared: &Shared, relation: &Relation, (store, table): (&Store
         Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
     };
     match shared.feeds.subscribed_from(store, &table.id) {
-        Ok(shape) => match copy::refusal(table).or_else(|| cache::refusal(table, &shape)) {
+        Ok(shape) => match copy::refusal(table).or_else(|| version::refusal(table, &shape)) {
             Some(reason) => Err(refused().with_detail(sentence(&reason))),
             None => Ok(()),
         },
