@@ -349,9 +349,9 @@ impl connector::Connector for Connector {
         changes::capture(self)
     }
 
-    /// By the log: where it ends. The server gives a feed what is on its disk, which after a commit with `synchronous_commit = off` may take
-    /// some 200 ms (`wal_writer_delay`), up to three times as long where much is written. By triggers: the last number of a row; a
-    /// feed comes to it when the transactions have ended that had written before.
+    /// By the log: where it ends. The server gives a feed what is on its disk, which after a commit with `synchronous_commit = off` may
+    /// take some 200 ms (`wal_writer_delay`), up to three times as long where much is written. By triggers: the last number of a row;
+    /// a feed comes to it when the transactions have ended that had written before.
     async fn position(&self, _who: InstanceId, follow: &Follow) -> Result<Position, StoreError> {
         self.inner.pools.start();
         Box::pin(changes::upper_bound(&self.inner, follow.how)).await

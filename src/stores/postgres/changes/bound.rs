@@ -23,8 +23,8 @@ use crate::error::sqlstate;
 
 /// The cluster, unless it is a standby's, of which nothing says how far it is: it shows what a commit did before it says that it has
 /// replayed it.
-const CLUSTER: &str =
-    "(SELECT c.system_identifier::text FROM pg_catalog.pg_control_system() c WHERE NOT pg_catalog.pg_is_in_recovery())";
+const CLUSTER: &str = "(SELECT c.system_identifier::text FROM pg_catalog.pg_control_system() c \
+     WHERE NOT pg_catalog.pg_is_in_recovery())";
 
 /// How far the log goes, and where pages of it begin. Not how far it is on disk: a transaction whose client did not wait for that
 /// (`synchronous_commit = off`) is seen by others before it is.
