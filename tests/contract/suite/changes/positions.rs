@@ -74,7 +74,7 @@ impl Reader {
                 for transaction in &group.transactions {
                     assert!(transaction.ends, "so few rows are one piece");
                     let events = told(transaction, &group.rows, &self.table).events;
-                    let keys = events.iter().filter_map(|event| event.key.as_deref()?.parse().ok()).collect();
+                    let keys: Vec<i64> = events.iter().filter_map(|event| event.key.as_deref()?.parse::<i64>().ok()).collect();
                     self.ready.push_back((keys, transaction.position.clone()));
                 }
             }
