@@ -43,7 +43,7 @@ use super::super::relational::documents::TableOptions;
 use super::super::relational::literal;
 use super::super::schema::{StoreSchema, Table};
 use super::super::truncate::Truncate;
-use super::changes::Strikes;
+use super::changes::{Pushes, Strikes};
 use super::define;
 use super::error;
 use super::job::Job;
@@ -68,6 +68,8 @@ pub(super) struct Inner {
     pub is_numbered: AtomicBool,
     /// How often its feed has met a message in one place that cannot be read.
     pub strikes: Strikes,
+    /// When its server was made to write its log for who waits for the feed.
+    pub pushes: Pushes,
 }
 
 impl Inner {

@@ -2,6 +2,7 @@
 
 mod anew;
 mod losses;
+mod positions;
 mod triggers;
 
 use std::sync::Arc;

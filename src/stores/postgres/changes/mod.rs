@@ -6,11 +6,13 @@
 //!         poison: messages that cannot be read
 //! outbox  objects (triggers, tables) → poll → record → rows
 //! fill    one snapshot and which transactions it has
+//! bound   how far everything is that is committed now
 //! ```
 //!
 //! **Invariants:** rows are read by the names of their columns and only while these are as they were discovered; what is not sent is
 //! unknown and never NULL; nothing of ours is left in the server but under names that say whose it is.
 
+mod bound;
 mod decode;
 mod facts;
 mod fill;
@@ -49,6 +51,7 @@ use super::error;
 use super::pool::Lease;
 use objects::Which;
 
+pub(super) use bound::{Pushes, upper_bound};
 pub(super) use poison::Strikes;
 pub(super) use position::covers;
 

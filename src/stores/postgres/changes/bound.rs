@@ -1,0 +1,168 @@
+//! How far everything is that a server has committed and shows, in the terms of a feed: what whoever waits for a feed waits for.
+//!
+//! ```text
+//! log      where the last record ends (insert location), in front of the header of a page that has no record yet
+//! outbox   behind the row with the last number that was taken
+//! ```
+//!
+//! **Invariants:** whatever anybody can see is at or before it, also what is not on disk yet; a feed comes to it though nothing more is
+//! written. It is never the version of a read: a transaction is in the log, and has numbered its rows, before others see it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::super::super::capture::How;
+use super::super::super::error::StoreError;
+use super::super::super::position::Position;
+use super::super::branch::Inner;
+use super::super::{error, own};
+use super::position::{location, position};
+use super::triggers::{self, NUMBERS, OVERFLOW};
+use super::{ask, texts};
+use crate::error::sqlstate;
+
+/// The cluster, unless it is a standby's, of which nothing says how far it is: it shows what a commit did before it says that it has
+/// replayed it.
+const CLUSTER: &str = "(SELECT c.system_identifier::text FROM pg_catalog.pg_control_system() c \
+     WHERE NOT pg_catalog.pg_is_in_recovery())";
+
+/// How far the log goes, and where pages of it begin. Not how far it is on disk: a transaction whose client did not wait for that
+/// (`synchronous_commit = off`) is seen by others before it is.
+const LOG: &str = "i.at::text, pg_catalog.current_setting('wal_block_size'), \
+     pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size'))::text";
+const ENDS: &str = "(SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_insert_lsn() END AS at, \
+     CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_flush_lsn() END AS flushed) i";
+
+/// Has the server write its log to the disk within some 200 ms (`wal_writer_delay`): the number of a transaction that does nothing. A feed
+/// is given what is on disk, and what a transaction writes that stays open is otherwise there when the next one commits, or after 15 s.
+const PUSH: &str = "(CASE WHEN i.at > i.flushed THEN pg_catalog.txid_current() END)::text";
+/// How often that is done at most: it takes a number of a transaction and some bytes of the log.
+const PUSH_EACH: Duration = Duration::from_millis(200);
+
+/// What a page of the log begins with, and the first one of a file.
+const HEADER: u64 = 24;
+const HEADER_OF_FILE: u64 = 40;
+
+/// When a server was last made to write its log to the disk for who waits.
+#[derive(Debug, Default)]
+pub(in super::super) struct Pushes(Mutex<Option<Instant>>);
+
+impl Pushes {
+    fn is_due(&self) -> bool {
+        self.lock().is_none_or(|at| at.elapsed() >= PUSH_EACH)
+    }
+
+    fn note(&self) {
+        *self.lock() = Some(Instant::now());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        // What a panic left behind is a whole value.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How far everything is that is committed and visible.
+///
+/// # Errors
+/// What the server answered; Unsupported of a standby; 55000 where triggers have kept no room for changes, so that no feed comes to what
+/// was committed without another beginning.
+pub(in super::super) async fn upper_bound(inner: &Inner, how: How) -> Result<Position, StoreError> {
+    let (cluster, place) = match how {
+        How::Log => Box::pin(of_log(inner)).await?,
+        How::Outbox => Box::pin(of_outbox(inner)).await?,
+    };
+    Ok(position(&inner.name, how, cluster, place))
+}
+
+async fn of_log(inner: &Inner) -> Result<(u64, u64), StoreError> {
+    let push = if inner.pushes.is_due() { PUSH } else { "NULL::text" };
+    let told = first(inner, &format!("SELECT {CLUSTER}, {LOG}, {push} FROM {ENDS}")).await?;
+    if told.get(4).is_some_and(Option::is_some) {
+        inner.pushes.note();
+    }
+    let cluster = cluster(inner, &told)?;
+    let text = |place: usize| told.get(place).and_then(Option::as_deref);
+    let number = |place: usize| text(place).and_then(|text| text.parse::<u64>().ok());
+    let end = text(1).and_then(location).zip(number(2)).zip(number(3));
+    let place = end.and_then(|((at, page), file)| end_of_record(at, page, file));
+    Ok((cluster, place.ok_or_else(|| unreadable(inner))?))
+}
+
+/// Where the last record ends. The server says where the next one will begin, which is behind the header of a page where the last one
+/// has filled the page before; a feed is told of its end, and of no more as long as nothing is written. No record that goes on
+/// on a page ends with its header.
+fn end_of_record(at: u64, page: u64, file: u64) -> Option<u64> {
+    let (in_page, in_file) = (at.checked_rem(page)?, at.checked_rem(file)?);
+    let header = if in_file == in_page { HEADER_OF_FILE } else { HEADER };
+    if in_page == header { at.checked_sub(header) } else { Some(at) }
+}
+
+/// Both numbers are read as they are now and not as of a snapshot: whoever is seen by others has taken numbers for all of its rows, or has
+/// left the mark that there was no room for one.
+async fn of_outbox(inner: &Inner) -> Result<(u64, u64), StoreError> {
+    let (numbers, overflow) = (own::quoted(NUMBERS), own::quoted(OVERFLOW));
+    let sql = format!("SELECT {CLUSTER}, o.last_value::text, s.last_value::text FROM {numbers} s, {overflow} o");
+    let told = first(inner, &sql).await?;
+    let cluster = cluster(inner, &told)?;
+    if let Some(reason) = triggers::loss(triggers::number(inner, told.get(1).and_then(Option::as_ref))?) {
+        let message = format!("nothing says how far changes of store \"{}\" are: {reason}", inner.name);
+        return Err(StoreError::remote(inner.name.as_str(), sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
+    }
+    let last = triggers::number(inner, told.get(2).and_then(Option::as_ref))?;
+    // As a cut behind that row, which a feed comes to also where nobody has kept a row with the number.
+    let place = u64::try_from(last).ok().and_then(|last| last.checked_mul(4)?.checked_add(1));
+    Ok((cluster, place.ok_or_else(|| unreadable(inner))?))
+}
+
+async fn first(inner: &Inner, sql: &str) -> Result<Vec<Option<String>>, StoreError> {
+    let (_lease, rows) = ask(inner, sql).await?;
+    Ok(rows.first().map(|row| texts(inner, row)).transpose()?.unwrap_or_default())
+}
+
+fn cluster(inner: &Inner, told: &[Option<String>]) -> Result<u64, StoreError> {
+    let Some(Some(text)) = told.first() else {
+        return Err(StoreError::Unsupported { store: inner.name.to_string(), feature: "positions of a standby" });
+    };
+    text.parse().map_err(|_not_a_number| unreadable(inner))
+}
+
+fn unreadable(inner: &Inner) -> StoreError {
+    error::running(&inner.name, &sqlx::Error::RowNotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: u64 = 8_192;
+    const FILE: u64 = 16 << 20;
+
+    #[test]
+    fn a_page_without_a_record_is_not_waited_for() {
+        let rows = [
+            (5 * PAGE + 24, 5 * PAGE),
+            (3 * FILE + 40, 3 * FILE),
+            // Records that end there: they go on on the page.
+            (5 * PAGE + 32, 5 * PAGE + 32),
+            (5 * PAGE + 40, 5 * PAGE + 40),
+            (3 * FILE + 48, 3 * FILE + 48),
+            (5 * PAGE - 8, 5 * PAGE - 8),
+            (5 * PAGE + 4_096, 5 * PAGE + 4_096),
+        ];
+        for (at, expected) in rows {
+            assert_eq!(end_of_record(at, PAGE, FILE), Some(expected), "{at:x}");
+        }
+        assert_eq!((end_of_record(9, 0, FILE), end_of_record(9, PAGE, 0)), (None, None));
+    }
+
+    #[test]
+    fn a_server_is_pushed_now_and_then() {
+        let pushes = Pushes::default();
+        assert!(pushes.is_due());
+        pushes.note();
+        assert!(!pushes.is_due());
+        *pushes.lock() = Instant::now().checked_sub(PUSH_EACH);
+        assert!(pushes.is_due());
+    }
+}
