@@ -17,11 +17,11 @@ use tributary::stores::schema::{Table, TableId};
 
 use super::{Room, all_columns, connect, read_all, scan_of, texts};
 
-const US: InstanceId = InstanceId(0xab);
+pub(super) const US: InstanceId = InstanceId(0xab);
 /// The longest wait for what must come.
-const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
-fn follow() -> Follow {
+pub(super) fn follow() -> Follow {
     Follow {
         how: How::Log,
         only: TablePattern::parse("*").into_iter().collect(),
@@ -34,10 +34,10 @@ fn follow() -> Follow {
 }
 
 /// A feed of a room, with what it gave last.
-struct Following {
-    capture: Arc<dyn Capture>,
-    feed: Box<dyn Feed>,
-    resume: Option<Resume>,
+pub(super) struct Following {
+    pub(super) capture: Arc<dyn Capture>,
+    pub(super) feed: Box<dyn Feed>,
+    pub(super) resume: Option<Resume>,
 }
 
 async fn judged(room: &Room, names: &[&str]) -> Vec<Judged> {
@@ -52,7 +52,7 @@ async fn judged(room: &Room, names: &[&str]) -> Vec<Judged> {
 
 impl Following {
     /// Follows tables from now.
-    async fn begin(room: &Room, names: &[&str]) -> Self {
+    pub(super) async fn begin(room: &Room, names: &[&str]) -> Self {
         let mut following = Self::open(room, names, None).await;
         // The place where it begins.
         let Step::Idle { resume, .. } = following.step().await.unwrap() else { panic!("something came before anything happened") };
@@ -61,7 +61,7 @@ impl Following {
     }
 
     /// Goes on behind a place.
-    async fn again(room: &Room, names: &[&str], resume: &Resume) -> Self {
+    pub(super) async fn again(room: &Room, names: &[&str], resume: &Resume) -> Self {
         Self::open(room, names, Some(resume)).await
     }
 
@@ -76,7 +76,7 @@ impl Following {
         Self { capture, feed, resume: None }
     }
 
-    async fn step(&mut self) -> Result<Step, Ended> {
+    pub(super) async fn step(&mut self) -> Result<Step, Ended> {
         tokio::time::timeout(LIMIT, self.feed.next()).await.expect("nothing came")
     }
 
@@ -106,7 +106,7 @@ impl Following {
 }
 
 /// What a transaction did to the first column of its rows.
-fn shown((transaction, group): &(Transaction, Arc<Group>)) -> Vec<String> {
+pub(super) fn shown((transaction, group): &(Transaction, Arc<Group>)) -> Vec<String> {
     let row = |rows: u32, row: u32| {
         let (rows, row) = (&group.rows[rows as usize], row as usize);
         let (is_old, _) = rows.key(row).unwrap();

@@ -5,7 +5,7 @@
 //!   → groups (whole transactions; held: prepared ones; tracked: how each table stands)
 //!   → values (bytes of the binlog → bytes of a scan; charsets) → rows (the readers of scans → batches) → outgoing → Feed
 //! history (whether a silent server writes that log still) · fill (a state with its place) · survey (what keeps tables from being
-//! followed) · position (GTIDs) · snapshot (file and offset)
+//! followed) · position (GTIDs) · newest (a place behind all that is visible) · snapshot (file and offset)
 //! ```
 //!
 //! **Invariants:** a place is GTIDs, never a file; values are made by the readers that make them for scans, so that both are the same; what
@@ -38,6 +38,7 @@ mod groups;
 mod held;
 mod history;
 mod inflate;
+mod newest;
 mod outgoing;
 mod position;
 mod rows;
@@ -58,6 +59,7 @@ use session::{Link, Message};
 use tracked::Tables;
 
 pub(super) use broken::Broken;
+pub(super) use newest::{answered, newest, question};
 pub(super) use position::covers;
 pub(super) use snapshot::{Access, SnapshotPosition, begin_one_snapshot, begin_snapshot};
 
@@ -261,7 +263,9 @@ impl Capture for Binlog {
         let machine = Machine::new(about, known, begun);
         let (shared, told) = (Arc::clone(&self.shared), Arc::clone(&self.seen));
         let history = History::new(Arc::clone(&shared));
-        Ok(Box::new(BinlogFeed { shared, link, machine, history, ended: None, seen: Seen::default(), told, taken: 0 }))
+        let reader = Arc::clone(&shared.readers);
+        let (ended, seen) = (None, Seen::default());
+        Ok(Box::new(BinlogFeed { shared, link, machine, history, ended, seen, told, taken: 0, _reader: reader }))
     }
 
     fn look_again(&self) {
@@ -367,6 +371,8 @@ struct BinlogFeed {
     /// What others are told of `seen`.
     told: Arc<Mutex<Seen>>,
     taken: usize,
+    /// Says that positions are compared with its own.
+    _reader: Arc<()>,
 }
 
 impl BinlogFeed {

@@ -60,6 +60,8 @@ pub(super) enum Gtids {
     MySql(BTreeMap<Source, Vec<(u64, u64)>>),
 }
 
+/// How long the name of a server is in an id as MySQL writes it.
+const NAME_BYTES: usize = 36;
 /// Marks the encoding of MariaDB's places.
 const MARIA: u8 = 1;
 /// Marks the encoding of MySQL's.
@@ -217,6 +219,24 @@ impl Gtids {
             }
         }
         Some(Self::MySql(sets))
+    }
+
+    /// The same with ids that somebody owns, as MySQL writes them: `uuid:9#12:10#13`, with or without a comma in front of the next server.
+    pub(super) fn with_owned(mut self, text: &str) -> Option<Self> {
+        let Self::MySql(sets) = &mut self else { return None };
+        let mut parts = text.trim().split(':');
+        let mut name = parts.next().unwrap_or_default();
+        for part in parts {
+            let (number, owner) = part.split_once('#')?;
+            let number = number.parse::<u64>().ok()?;
+            add_range(sets.entry(source(name)?).or_default(), (number, number.checked_add(1)?));
+            // The number of a thread, and the name behind it where another server comes.
+            let (thread, next) =
+                owner.len().checked_sub(NAME_BYTES).and_then(|at| owner.split_at_checked(at)).unwrap_or((owner, name));
+            thread.trim_end_matches([',', '\n', ' ']).parse::<u64>().ok()?;
+            name = next;
+        }
+        Some(self)
     }
 
     /// How MariaDB wants to be told where to begin.
@@ -492,6 +512,23 @@ mod tests {
         assert!(gtids.contains(&id(11)) && !gtids.contains(&id(12)));
         assert_eq!(id(3).to_string(), format!("{A}:3"));
         assert_eq!(of(0, 1, 3).to_string(), "0-1-3");
+    }
+
+    #[test]
+    fn ids_that_are_owned_are_added() {
+        let executed = mysql(&format!("{A}:1-7"));
+        let with = |owned: &str| executed.clone().with_owned(owned);
+        assert_eq!(with(""), Some(executed.clone()));
+        assert_eq!(with(&format!("{A}:8#12:10#7")), Some(mysql(&format!("{A}:1-8:10"))));
+        let other = A.replace("3e11", "0e11");
+        for between in ["", ",", ",\n"] {
+            let owned = format!("{A}:8#12{between}{other}:3#4:4#91");
+            assert_eq!(with(&owned), Some(mysql(&format!("{A}:1-8,{other}:3-4"))), "{between:?}");
+        }
+        for broken in [format!("{A}:tag:8#12"), format!("{A}:8"), format!("{A}:8#x"), "x:8#1".to_owned(), ":8#1".to_owned()] {
+            assert_eq!(with(&broken), None, "{broken}");
+        }
+        assert_eq!(maria("0-1-1").with_owned(""), None);
     }
 
     #[test]

@@ -1,0 +1,75 @@
+//! Positions behind everything that can be read of a server ([`crate::stores::Connector::position`]).
+//!
+//! MariaDB counts a transaction among its last ones when it writes it to the log, in front of the commit, so that nothing is visible that is
+//! not counted. MySQL counts it once it is committed; in between its id is owned by whoever commits it. So what is owned is asked for
+//! first and what has ended behind it: an id that was owned then is among one of them.
+//!
+//! All of it is in the log that is read, also what is in tables that nobody follows, and a transaction that is prepared, whose end has an id of
+//! its own. What the log is still to be synced for is read once it is; an id that its owner gives up is never read, and whoever waits for it
+//! waits in vain. **Not covered:** what is written beside the log (`sql_log_bin`), and tables of engines without transactions, which show
+//! rows before they are logged: neither is followed.
+
+use std::sync::Arc;
+
+use sqlx::Row;
+use sqlx::mysql::MySqlRow;
+
+use super::super::super::capture::{Follow, How};
+use super::super::super::error::StoreError;
+use super::super::super::position::Position;
+use super::super::Shared;
+use super::super::pool::{Lease, Server};
+use super::position::Gtids;
+
+/// Asks for the newest ids; the answers are the last rows.
+pub(in super::super) fn question(server: &Server) -> &'static str {
+    match server.is_mariadb {
+        true => "SELECT @@GLOBAL.gtid_binlog_pos",
+        // Two statements: what one of them reads first is not said.
+        false => "SELECT @@GLOBAL.gtid_owned; SELECT @@GLOBAL.gtid_executed",
+    }
+}
+
+/// The position that the server has answered with.
+pub(in super::super) fn answered(shared: &Shared, server: &Server, rows: &[MySqlRow]) -> Option<Position> {
+    let text = |row: &MySqlRow| row.try_get_unchecked::<String, _>(0).ok();
+    let gtids = match (server.is_mariadb, rows) {
+        (true, [.., last]) => Gtids::of_mariadb(&text(last)?)?,
+        (false, [.., owned, executed]) => Gtids::of_mysql(&text(executed)?)?.with_owned(&text(owned)?)?,
+        _ => return None,
+    };
+    Some(Position { store: shared.name.clone(), token: gtids.encode() })
+}
+
+/// A position at or behind all that is committed and visible now.
+///
+/// # Errors
+/// What the server answered; [`StoreError::Unsupported`] where it writes no log that can be followed.
+pub(in super::super) async fn newest(shared: &Arc<Shared>, follow: &Follow) -> Result<Position, StoreError> {
+    let unsupported = |feature| StoreError::Unsupported { store: shared.name.to_string(), feature };
+    if follow.how == How::Outbox {
+        return Err(unsupported("positions of an outbox"));
+    }
+    // Scans may hold all connections of their pool for long.
+    let mut lease = shared.control.lease().await?;
+    let rows = match ask(&mut lease).await {
+        Err(StoreError::ConnectionLost { .. }) if lease.reused => {
+            drop(lease);
+            shared.control.forget_idle();
+            lease = shared.control.lease().await?;
+            ask(&mut lease).await?
+        }
+        rows => rows?,
+    };
+    let server = Arc::clone(&lease.session.server);
+    lease.release();
+    if !server.has_binary_log {
+        return Err(unsupported("positions without a binary log"));
+    }
+    answered(shared, &server, &rows).ok_or_else(|| shared.place().lost("the server does not tell its last GTIDs"))
+}
+
+async fn ask(lease: &mut Lease) -> Result<Vec<MySqlRow>, StoreError> {
+    let question = question(&lease.session.server);
+    lease.rows(question).await
+}
