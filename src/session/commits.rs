@@ -364,7 +364,8 @@ mod tests {
     #[test]
     fn a_store_that_has_lost_its_part_does_not_follow() {
         let store = |name: &str| vec![StoreName::new(name)];
-        let committed = Committed { guarantee: Guarantee::Nothing, gid: None, late: store("a"), missing: store("b") };
+        let committed =
+            Committed { late: store("a"), missing: store("b"), ..Committed::of(Guarantee::Nothing, None, Vec::new()) };
         let told = warnings(&committed);
         let said: Vec<(&str, &str)> = told.iter().map(|told| (told.sqlstate.as_str(), told.message.as_str())).collect();
         let expected = [

@@ -380,5 +380,5 @@ impl Block {
 
 /// What is promised of a transaction that wrote nothing.
 fn nothing() -> Committed {
-    Committed { guarantee: Guarantee::Nothing, gid: None, late: Vec::new(), missing: Vec::new() }
+    Committed::of(Guarantee::Nothing, None, Vec::new())
 }
