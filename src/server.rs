@@ -31,6 +31,7 @@ use self::commits::Commits;
 use self::observed::{Observed, Running, start_http};
 use self::reloads::{Changes, Files};
 use crate::address::{self, BindError};
+use crate::cache::Caches;
 use crate::catalog::discover::{Refusal, SystemRelation, ViewSource};
 use crate::catalog::kept::KeptView;
 use crate::catalog::oid::Oids;
@@ -179,8 +180,9 @@ impl Server {
         memory.keep(&catalog)?;
         let roles = Arc::new(ArcSwap::from_pointee(config.settings.roles.clone()));
         let steps = Arc::clone(engine.steps());
-        let (commitment, feeds) = (commits.commitment(), Arc::clone(feeding.feeds()));
-        let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles), commitment, Arc::clone(&feeds));
+        let (commitment, feeds, caches) = (commits.commitment(), Arc::clone(feeding.feeds()), Caches::none());
+        let (shared, reports) =
+            Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles), commitment, Arc::clone(&feeds), caches);
         let shared = Arc::new(shared);
         let listener = Listener::bind(wire_settings(&config, &roles, (mock_seed, commits.audit())))?;
         let addresses = listener.local_addresses();
