@@ -337,8 +337,9 @@ impl Writers {
     }
 
     /// The stores of which a branch is open.
-    pub fn opened(&self) -> Vec<StoreName> {
-        lock(&self.open).branches.keys().cloned().collect()
+    pub fn opened(&self) -> Vec<Arc<dyn Connector>> {
+        let open = lock(&self.open);
+        open.branches.keys().filter_map(|store| self.connectors.get(store).cloned()).collect()
     }
 
     /// Whether something has been written to `store`, or rows of it are locked.

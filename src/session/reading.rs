@@ -10,8 +10,7 @@
 
 mod token;
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures::future::join_all;
 
@@ -22,8 +21,7 @@ use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::{BranchKind, Branches};
 use crate::stores::position::Position;
-use crate::stores::schema::TableId;
-use crate::stores::{StoreError, StoreName};
+use crate::stores::{Connector, StoreName};
 use crate::write::commit::Committed;
 
 /// What is noted of a store.
@@ -42,38 +40,19 @@ enum Mark {
 pub struct Past {
     caches: Arc<Caches>,
     required: Arc<Required>,
-    /// Stores of which a position would have to be asked for before all of it could be told to others.
-    unasked: Arc<Mutex<BTreeSet<StoreName>>>,
 }
 
 impl Past {
     /// Of a session that begins.
     pub(super) fn new(caches: &Arc<Caches>) -> Self {
-        Self { caches: Arc::clone(caches), required: Arc::default(), unasked: Arc::default() }
-    }
-
-    fn unasked(&self) -> MutexGuard<'_, BTreeSet<StoreName>> {
-        // What a panic left behind is still a set of names.
-        self.unasked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn mark(&self, store: &StoreName, mark: Mark) {
-        match mark {
-            Mark::At(position) => return self.required.raise(store, position),
-            Mark::Unknown => self.required.unknown(store),
-            Mark::Fence => self.required.fence(store),
-        }
-        let mut unasked = self.unasked();
-        if !unasked.contains(store) {
-            unasked.insert(store.clone());
-        }
+        Self { caches: Arc::clone(caches), required: Arc::default() }
     }
 
     /// The client is about to be told what these stores have, and not their copies. Where nothing of a store is cached nothing is noted: a
     /// copy that is filled later has what was there before.
     pub(super) fn heard_of<'s>(&self, stores: impl IntoIterator<Item = &'s StoreName>) {
         let cached = stores.into_iter().filter(|store| self.caches.wants(store));
-        cached.for_each(|store| self.mark(store, Mark::Unknown));
+        cached.for_each(|store| self.required.unknown(store));
     }
 
     /// The same of what a statement has read until now.
@@ -93,42 +72,42 @@ impl Past {
         Seen { past: self.clone(), source: Source::Store(store.clone()) }
     }
 
-    /// A transaction has ended, or has been given up, that has had these stores open to write: what it has read there counts too. `asked`
-    /// says whether it was to be kept.
-    pub(super) fn ended(&self, stores: &[StoreName], asked: bool, outcome: &Result<Committed, Diagnosis>) {
-        stores.iter().for_each(|store| self.mark(store, mark_of(store, asked, outcome)));
+    /// A transaction has ended that has had these stores open to write: what it has read there counts too. `asked` says whether it was to
+    /// be kept.
+    pub(super) fn ended(&self, stores: &[Arc<dyn Connector>], asked: bool, outcome: &Result<Committed, Diagnosis>) {
+        for connector in stores {
+            match mark_of(connector.name(), asked, outcome) {
+                Mark::At(position) => self.required.raise_by(connector.as_ref(), position),
+                Mark::Unknown => self.required.unknown(connector.name()),
+                Mark::Fence => self.required.fence(connector.name()),
+            }
+        }
     }
 
-    /// What a transaction holds in these stores is given up.
-    pub(super) fn given_up(&self, stores: &[StoreName]) {
-        self.heard_of(stores);
+    /// What a transaction holds in these stores is given up: what it has read there was seen all the same.
+    pub(super) fn given_up(&self, stores: &[Arc<dyn Connector>]) {
+        self.heard_of(stores.iter().map(|connector| connector.name()));
     }
 
     /// A store has committed a statement by itself, or may have.
     pub(super) fn by_itself(&self, store: &StoreName, failed: Option<&Diagnosis>) {
-        self.mark(store, if failed.is_some_and(is_unknown) { Mark::Fence } else { Mark::Unknown });
+        if failed.is_some_and(is_unknown) {
+            self.required.fence(store);
+        } else {
+            self.required.unknown(store);
+        }
     }
 
-    /// The token of all of it. Stores are asked for positions where that is due.
+    /// The token of all of it. `settle` has a store asked where it is.
     ///
     /// # Errors
-    /// What a store answered: without its position the token would promise less. 54000 for more than a token may hold.
-    async fn token<A>(&self, ask: impl Fn(StoreName) -> A) -> Result<String, Diagnosis>
+    /// What `settle` failed with: without its position the token would promise less. 54000 for more than a token may hold.
+    async fn token<A>(&self, settle: impl Fn(StoreName) -> A) -> Result<String, Diagnosis>
     where
-        A: Future<Output = Result<Position, StoreError>>,
+        A: Future<Output = Result<(), Diagnosis>>,
     {
-        let unasked: Vec<StoreName> = self.unasked().iter().cloned().collect();
-        let answers = join_all(unasked.iter().cloned().map(ask)).await;
-        for (store, answer) in unasked.iter().zip(answers) {
-            match answer {
-                Ok(position) => {
-                    self.required.raise(store, position);
-                    self.unasked().remove(store);
-                }
-                // Nobody has copies of a store that is not followed.
-                Err(StoreError::Unsupported { .. }) => {}
-                Err(error) => return Err(Diagnosis::of(&error)),
-            }
+        for settled in join_all(self.required.unsettled().into_iter().map(settle)).await {
+            settled?;
         }
         token::encode(&self.required.positions())
     }
@@ -140,7 +119,6 @@ impl Past {
     pub(super) fn take_token(&self, text: &str) -> Result<(), Diagnosis> {
         if text.is_empty() {
             self.required.clear();
-            self.unasked().clear();
             return Ok(());
         }
         let given = token::decode(text)?;
@@ -197,12 +175,23 @@ impl Seen {
     }
 }
 
-/// Where a store is now, in the terms of its feed.
-async fn position(shared: Arc<Shared>, snapshot: Arc<Snapshot>, store: StoreName) -> Result<Position, StoreError> {
-    let none = || StoreError::Unsupported { store: store.to_string(), feature: "feeds of changes" };
-    let follow = shared.feeds.follow(&store).ok_or_else(none)?;
-    let connector = snapshot.connectors.get(&store).ok_or_else(none)?;
-    connector.position(shared.feeds.instance(), &follow).await
+/// Has a store asked for a position behind everything that a session has done there.
+async fn settle(shared: Arc<Shared>, snapshot: Arc<Snapshot>, past: Past, store: StoreName) -> Result<(), Diagnosis> {
+    if shared.caches.wants(&store) {
+        return if shared.caches.settle(&store, &past.required).await { Ok(()) } else { Err(unsaid(&store)) };
+    }
+    // Another instance may have copies where this one has none; nobody has some of a store that is not followed.
+    let followed = shared.feeds.follow(&store).zip(snapshot.connectors.get(&store));
+    let Some((follow, connector)) = followed else { return Ok(()) };
+    let position = connector.position(shared.feeds.instance(), &follow).await.map_err(|error| Diagnosis::of(&error))?;
+    past.required.raise_by(connector.as_ref(), position);
+    Ok(())
+}
+
+fn unsaid(store: &StoreName) -> Diagnosis {
+    Diagnosis::new(sqlstate::CANNOT_CONNECT_NOW, format!("store \"{store}\" has not said where it is"))
+        .with_detail("Without its position the token would promise less than the session has seen.")
+        .with_hint("Try again in a moment.")
 }
 
 impl Shared {
@@ -220,10 +209,10 @@ impl Session {
     /// What later reads must contain, for another session: `SHOW tributary.token`.
     ///
     /// # Errors
-    /// What a store answered that was asked where it is; 54000 for more than a token may hold.
+    /// What a store answered that was asked where it is, 57P03 where it has not answered; 54000 for more than a token may hold.
     pub(super) async fn token(&mut self) -> Result<String, Diagnosis> {
-        let (shared, snapshot) = (Arc::clone(&self.shared), self.snapshot());
-        self.past.token(|store| position(Arc::clone(&shared), Arc::clone(&snapshot), store)).await
+        let (shared, snapshot, past) = (Arc::clone(&self.shared), self.snapshot(), self.past.clone());
+        past.token(|store| settle(Arc::clone(&shared), Arc::clone(&snapshot), past.clone(), store)).await
     }
 
     /// The branches of the next statement, which only reads.
@@ -239,11 +228,6 @@ impl Session {
             }
             None => Arc::new(self.shared.reading(snapshot, wants.as_ref())),
         })
-    }
-
-    /// Whether a statement by itself would be answered from a copy of a table, if that is fresh enough.
-    pub(super) fn is_offered(&self, store: &StoreName, table: &TableId) -> bool {
-        self.settings.freshness().consistency != Consistency::Store && self.shared.caches.offered(store, table)
     }
 
     /// What the next statement asks of copies; `None` where it reads none.
@@ -264,37 +248,46 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::cache::{CacheEntry, CacheSettings};
     use crate::changes::Feeds;
-    use crate::changes::fakes::{FakeStore, table_of};
-    use crate::stores::Connector;
+    use crate::changes::fakes::{FakeStore, position_of, table_of};
+    use crate::stores::commit::{Gid, LogId};
     use crate::write::commit::{Guarantee, unknown};
 
-    fn position(store: &str, token: u8) -> Position {
-        Position { store: StoreName::new(store), token: vec![token] }
-    }
-
-    fn stores(names: &[&str]) -> Vec<StoreName> {
+    fn names(names: &[&str]) -> Vec<StoreName> {
         names.iter().map(|name| StoreName::new(name)).collect()
     }
 
-    fn committed(positions: &[(&str, u8)]) -> Committed {
-        let positions = positions.iter().map(|(store, token)| position(store, *token)).collect();
-        Committed::of(Guarantee::Saga(stores(&["a", "b"])), None, positions)
+    fn stores(names: &[&str]) -> Vec<Arc<dyn Connector>> {
+        let store = |name: &&str| -> Arc<dyn Connector> { FakeStore::new(name) };
+        names.iter().map(store).collect()
     }
 
+    fn position(store: &str, number: u64) -> Position {
+        position_of(&StoreName::new(store), number)
+    }
+
+    fn committed(positions: &[(&str, u64)]) -> Committed {
+        let positions = positions.iter().map(|(store, number)| position(store, *number)).collect();
+        Committed::of(Guarantee::Saga(names(&["a", "b"])), None, positions)
+    }
+
+    /// Of a session where nothing is cached.
     fn past() -> Past {
         Past::new(&Caches::none())
-    }
-
-    fn unasked(past: &Past) -> Vec<String> {
-        past.unasked().iter().map(StoreName::to_string).collect()
     }
 
     /// The positions of a store that are required.
     fn required(past: &Past, store: &str) -> Vec<Position> {
         past.required.positions().remove(&StoreName::new(store)).unwrap_or_default()
+    }
+
+    /// The token of what a session has done, where nobody follows any store.
+    async fn told(past: &Past) -> String {
+        past.token(|_store| std::future::ready(Ok(()))).await.unwrap()
     }
 
     #[test]
@@ -305,13 +298,12 @@ mod tests {
         assert_eq!(mark(true, Ok(committed(&[("b", 2), ("a", 1)]))), Mark::At(position("a", 1)));
         // Of stores that share a connection one tells.
         assert_eq!(mark(true, Ok(committed(&[("b", 2)]))), Mark::Unknown);
-        let late = Committed { late: stores(&["a"]), ..committed(&[("a", 1)]) };
+        let late = Committed { late: names(&["a"]), ..committed(&[("a", 1)]) };
         assert_eq!(mark(true, Ok(late)), Mark::Fence);
-        let missing = Committed { missing: stores(&["a"]), ..committed(&[]) };
+        let missing = Committed { missing: names(&["a"]), ..committed(&[]) };
         assert_eq!(mark(true, Ok(missing)), Mark::Fence);
         assert_eq!(mark(true, failed(sqlstate::TRANSACTION_RESOLUTION_UNKNOWN)), Mark::Fence);
-        let gid = crate::stores::commit::Gid { log: crate::stores::commit::LogId(1), number: 2 };
-        assert_eq!(mark(true, Err(unknown(gid))), Mark::Fence);
+        assert_eq!(mark(true, Err(unknown(Gid { log: LogId(1), number: 2 }))), Mark::Fence);
         assert_eq!(mark(true, failed(sqlstate::CONNECTION_FAILURE)), Mark::Fence);
         // What was rolled back had read something.
         assert_eq!(mark(true, failed(sqlstate::SERIALIZATION_FAILURE)), Mark::Unknown);
@@ -324,35 +316,39 @@ mod tests {
         let past = past();
         past.ended(&stores(&["a", "b"]), true, &Ok(committed(&[("a", 1)])));
         assert_eq!((required(&past, "a"), required(&past, "b")), (vec![position("a", 1)], Vec::new()));
-        assert_eq!(unasked(&past), ["b"]);
+        assert_eq!(past.required.unsettled(), names(&["b"]));
+        // A later commit takes the place of those before.
+        past.ended(&stores(&["a"]), true, &Ok(committed(&[("a", 2)])));
+        assert_eq!(required(&past, "a"), [position("a", 2)]);
         past.by_itself(&StoreName::new("c"), None);
         past.by_itself(&StoreName::new("d"), Some(&Diagnosis::new(sqlstate::TRANSACTION_RESOLUTION_UNKNOWN, "lost")));
-        assert_eq!(unasked(&past), ["b", "c", "d"]);
+        past.by_itself(&StoreName::new("e"), Some(&Diagnosis::new(sqlstate::UNIQUE_VIOLATION, "twice")));
+        assert_eq!(past.required.unsettled(), names(&["b", "c", "d", "e"]));
     }
 
     #[test]
     fn reads_are_noted_of_stores_with_cached_tables() {
-        let past = past();
-        past.heard_of(&stores(&["a"]));
-        past.of_store(&StoreName::new("a")).note();
-        past.through(&Arc::new(Branches::none())).note();
-        past.given_up(&stores(&["a"]));
-        assert!(unasked(&past).is_empty());
+        let bare = past();
+        bare.heard_of(&names(&["a"]));
+        bare.through(&Arc::new(Branches::none())).note();
+        bare.of_store(&StoreName::new("a")).note();
+        bare.given_up(&stores(&["a"]));
+        assert!(bare.required.unsettled().is_empty());
         let caches = Caches::new(Feeds::none(), CacheSettings::default());
-        let connector: Arc<dyn Connector> = FakeStore::new("a");
-        let tables = vec![table_of("orders")];
-        caches.replace(vec![CacheEntry { connector, tables, kept_back: Vec::new(), labels: Arc::new(|_table| None) }]);
+        let entry = |connector: Arc<dyn Connector>| CacheEntry {
+            connector,
+            tables: vec![table_of("orders")],
+            kept_back: Vec::new(),
+            labels: Arc::new(|_table| None),
+        };
+        caches.replace(stores(&["a", "b"]).into_iter().map(entry).collect());
         let past = Past::new(&caches);
-        past.of_store(&StoreName::new("b")).note();
-        assert!(unasked(&past).is_empty());
+        past.of_store(&StoreName::new("c")).note();
+        assert!(past.required.unsettled().is_empty());
         past.of_store(&StoreName::new("a")).note();
-        assert_eq!(unasked(&past), ["a"]);
-    }
-
-    /// The token of what a session has done, where nobody follows any store.
-    async fn token(past: &Past) -> String {
-        let unsupported = |store: StoreName| StoreError::Unsupported { store: store.to_string(), feature: "feeds of changes" };
-        past.token(|store| std::future::ready(Err(unsupported(store)))).await.unwrap()
+        assert_eq!(past.required.unsettled(), names(&["a"]));
+        past.given_up(&stores(&["b", "c"]));
+        assert_eq!(past.required.unsettled(), names(&["a", "b"]));
     }
 
     #[tokio::test]
@@ -360,7 +356,7 @@ mod tests {
         let (one, other) = (past(), past());
         one.ended(&stores(&["a", "b"]), true, &Ok(committed(&[("a", 1), ("b", 2)])));
         other.ended(&stores(&["c"]), true, &Ok(committed(&[("c", 3)])));
-        other.take_token(&token(&one).await).unwrap();
+        other.take_token(&told(&one).await).unwrap();
         assert_eq!(required(&other, "a"), [position("a", 1)]);
         assert_eq!(required(&other, "b"), [position("b", 2)]);
         assert_eq!(required(&other, "c"), [position("c", 3)], "what it has done itself stays");
@@ -368,35 +364,29 @@ mod tests {
         assert_eq!(other.take_token("no token").unwrap_err().sqlstate, "22023");
         assert_eq!(other.required.positions(), before);
         // A token of nothing takes nothing away; no token forgets.
-        other.take_token(&token(&past()).await).unwrap();
+        other.take_token(&told(&past()).await).unwrap();
         assert_eq!(other.required.positions(), before);
         other.by_itself(&StoreName::new("d"), None);
         other.take_token("").unwrap();
-        assert!(other.required.positions().is_empty() && unasked(&other).is_empty());
+        assert!(other.required.positions().is_empty() && other.required.unsettled().is_empty());
     }
 
     #[tokio::test]
-    async fn a_token_has_the_positions_that_stores_are_asked_for() {
-        let past = past();
+    async fn stores_are_asked_where_they_are_before_a_token_is_told() {
+        let (past, asked) = (past(), Mutex::new(Vec::new()));
         past.ended(&stores(&["a", "b"]), true, &Ok(committed(&[("a", 1)])));
-        let told = past.token(|store| std::future::ready(Ok(position(store.as_str(), 7)))).await.unwrap();
-        let carried = token::decode(&told).unwrap();
-        let expected = [("a", 1), ("b", 7)].map(|(store, token)| (StoreName::new(store), vec![position(store, token)]));
+        let answer = |store: StoreName| {
+            past.required.raise(&store, position(store.as_str(), 7));
+            asked.lock().unwrap().push(store);
+            std::future::ready(Ok(()))
+        };
+        let carried = token::decode(&past.token(answer).await.unwrap()).unwrap();
+        let expected = [("a", 1), ("b", 7)].map(|(store, number)| (StoreName::new(store), vec![position(store, number)]));
         assert_eq!(carried, expected.into_iter().collect());
-        assert!(unasked(&past).is_empty(), "nobody is asked twice");
+        assert_eq!(asked.into_inner().unwrap(), names(&["b"]));
         // A store that does not answer is not left out.
-        past.by_itself(&StoreName::new("c"), None);
-        let lost = StoreError::ConnectionLost { store: "c".to_owned(), reason: "Reset.".to_owned() };
-        let failed = past.token(|_store| std::future::ready(Err(lost.clone()))).await.unwrap_err();
-        assert_eq!((failed.sqlstate.as_str(), unasked(&past)), ("08006", vec!["c".to_owned()]));
-    }
-
-    #[tokio::test]
-    async fn a_token_says_nothing_of_stores_that_nobody_follows() {
-        let past = past();
-        past.by_itself(&StoreName::new("a"), None);
-        assert!(token::decode(&token(&past).await).unwrap().is_empty());
-        assert_eq!(unasked(&past), ["a"], "it may be followed later");
+        let failed = past.token(|store| std::future::ready(Err(unsaid(&store)))).await.unwrap_err();
+        assert_eq!(failed.sqlstate, "57P03");
     }
 
     #[test]

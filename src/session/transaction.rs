@@ -18,7 +18,7 @@ use crate::federation::branches::{BranchKind, Branches};
 use crate::federation::writers::Writers;
 use crate::stores::commit::Gid;
 use crate::stores::lock::LockWaits;
-use crate::stores::{Serial, StoreName, WriteIsolation};
+use crate::stores::{Connector, Serial, StoreName, WriteIsolation};
 use crate::telemetry::log::Line;
 use crate::write::commit::{self, Committed, Guarantee};
 use crate::write::coordinator::{Asked, Coordinator, Several};
@@ -278,7 +278,7 @@ impl Block {
     }
 
     /// The stores that it has open to write, and reads through that.
-    pub(super) fn opened(&self) -> Vec<StoreName> {
+    pub(super) fn opened(&self) -> Vec<Arc<dyn Connector>> {
         self.writers.as_ref().map(|writers| writers.opened()).unwrap_or_default()
     }
 

@@ -84,11 +84,6 @@ impl Lookup {
         lookup.conditions.iter().all(is_exact).then_some(lookup)
     }
 
-    /// What it reads.
-    pub fn reads(&self) -> (&StoreName, &Arc<Table>) {
-        (&self.store, &self.table)
-    }
-
     /// The scan for these parameters; `None` when the planner has to decide: a NULL, a number beyond the column's width, a
     /// value that the store compares differently.
     pub fn bind(&self, snapshot: &Snapshot, values: &[ScalarValue]) -> Option<Ready> {

@@ -346,9 +346,9 @@ fn duration_of(values: &BTreeMap<&'static str, String>, name: &str) -> Option<Du
 fn freshness_of(values: &BTreeMap<&'static str, String>) -> Freshness {
     let word = |name: &str| values.get(name).map_or("", String::as_str);
     Freshness {
-        consistency: Consistency::of_word(word(CONSISTENCY)),
+        consistency: Consistency::of_word(word(CONSISTENCY)).unwrap_or(Consistency::Session),
         max_staleness: duration_of(values, MAX_STALENESS),
-        on_stale: OnStale::of_word(word(ON_STALE)),
+        on_stale: OnStale::of_word(word(ON_STALE)).unwrap_or(OnStale::Store),
     }
 }
 
@@ -531,6 +531,8 @@ mod tests {
         check(ON_STALE, "panic", Err("22023"));
         for word in ["store", "strong", "session", "bounded", "eventual"] {
             check(CONSISTENCY, word, Ok(word));
+            settings.set(CONSISTENCY, Some(word), false).unwrap();
+            assert_eq!(settings.freshness().consistency.word(), word);
         }
     }
 

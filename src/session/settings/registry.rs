@@ -181,7 +181,7 @@ pub const SPECS: &[Spec] = &[
     spec("transaction_read_only", Form::Bool, "off", "Whether the current transaction is read-only."),
     spec(
         CONSISTENCY,
-        Form::Choice(Consistency::WORDS),
+        Form::Choice(&Consistency::WORDS),
         "session",
         "What reads of cached tables must contain: what their store has committed by now (strong), what the session has written and \
          seen (session), the same and what is no newer than max_staleness (bounded), or any state (eventual); store reads no copy.",
@@ -208,7 +208,7 @@ pub const SPECS: &[Spec] = &[
     quiet(spec(MAX_STALENESS, Form::MillisecondsOrNone, "0", "How old what a copy of a table shows may be; 0 sets no bound.")),
     quiet(spec(
         ON_STALE,
-        Form::Choice(OnStale::WORDS),
+        Form::Choice(&OnStale::WORDS),
         "store",
         "What a read does for which no copy is fresh enough: read the store, wait until statement_timeout, or fail with 55000.",
     )),

@@ -119,17 +119,15 @@ pub(in crate::session) fn relay(session: &mut Session, name: &str) -> Option<Rel
     let portal = session.names.portal(name).ok()?;
     let route = &portal.statement.route;
     let lookup = route.lookup.as_ref().filter(|_| route.under == under && portal.rows.is_none() && !portal.done)?;
-    let (store, table) = lookup.reads();
-    if session.is_offered(store, &table.id) {
-        return None;
-    }
     let relay = lookup.relay(&snapshot, &portal.parameters, &portal.formats)?;
     let lookup = Arc::clone(lookup);
     // What keeps them from being made is told where the statement is run.
     let branches = session.branches(&snapshot).ok()?;
+    if lookup.is_copied(&branches) {
+        return None;
+    }
     session.names.portal_mut(name).ok()?.done = true;
-    let (store, _table) = lookup.reads();
-    let seen = session.past.of_store(store);
+    let seen = session.past.through(&branches);
     Some(Relaying::new(relay, branches, session.guard.clone(), seen))
 }
 
