@@ -55,10 +55,12 @@ impl Past {
         cached.for_each(|store| self.required.unknown(store));
     }
 
-    /// The same of what a statement has read until now.
+    /// The same of what a statement has read until now. Stores that its block writes to are read in no copy before it ends, and are noted
+    /// then.
     pub(super) fn read(&self, branches: &Branches) {
         if !self.caches.is_empty() {
-            self.heard_of(&branches.read_directly());
+            let direct = branches.read_directly();
+            self.heard_of(direct.iter().filter(|store| !branches.writes_to(store)));
         }
     }
 
