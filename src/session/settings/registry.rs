@@ -184,7 +184,7 @@ pub const SPECS: &[Spec] = &[
         Form::Choice(&Consistency::WORDS),
         "session",
         "What reads of cached tables must contain: what their store has committed by now (strong), what the session has written and \
-         seen (session), the same and what is no newer than max_staleness (bounded), or any state (eventual); store reads no copy.",
+         seen (session), the same, at most max_staleness old (bounded), or any state (eventual); store reads no copy.",
     ),
     quiet(spec(
         CROSS_STORE_COMMIT,
