@@ -15,6 +15,7 @@ use super::live::{Named, Sessions};
 use super::name::{ALL_STORES, QualifiedName, SearchPath};
 use super::object::Objects;
 use super::reach::Reach;
+use crate::cache::Caches;
 use crate::changes::Feeds;
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgType;
@@ -149,6 +150,8 @@ pub struct SessionFacts {
     pub commits: Arc<Commits>,
     /// What the stores tell of changes.
     pub feeds: Arc<Feeds>,
+    /// Copies of tables.
+    pub caches: Arc<Caches>,
 }
 
 impl Default for SessionFacts {
@@ -165,6 +168,7 @@ impl Default for SessionFacts {
             named: Arc::default(),
             commits: Arc::default(),
             feeds: Feeds::none(),
+            caches: Caches::none(),
         }
     }
 }

@@ -21,6 +21,7 @@ impl Session {
             named: Arc::clone(self.names.shown()),
             commits: Arc::clone(self.shared.commitment.coordinator.shown()),
             feeds: Arc::clone(&self.shared.feeds),
+            caches: Arc::clone(&self.shared.caches),
         }
     }
 }

@@ -106,8 +106,11 @@ impl Session {
     /// What there is to be told now, of about so many bytes.
     pub fn take_notifications(&mut self, bytes_max: usize) -> Vec<Notification> {
         self.review_channels();
+        let stores: Vec<StoreName> = self.listening.stands.keys().cloned().collect();
         let told = self.listening.take(bytes_max, &self.shared.feeds);
         if !told.is_empty() {
+            // A client that is told of a change and looks must find it.
+            self.past.heard_of(&stores);
             self.shared.feeds.tally().notified(told.len() as u64);
         }
         told

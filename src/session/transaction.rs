@@ -11,13 +11,14 @@ use super::defined::Defined;
 use super::listen::Pending;
 use super::replay::Keyed;
 use super::saga::Undone;
+use crate::cache::Wants;
 use crate::catalog::Snapshot;
 use crate::error::Diagnosis;
 use crate::federation::branches::{BranchKind, Branches};
 use crate::federation::writers::Writers;
 use crate::stores::commit::Gid;
 use crate::stores::lock::LockWaits;
-use crate::stores::{Serial, StoreName, WriteIsolation};
+use crate::stores::{Connector, Serial, StoreName, WriteIsolation};
 use crate::telemetry::log::Line;
 use crate::write::commit::{self, Committed, Guarantee};
 use crate::write::coordinator::{Asked, Coordinator, Several};
@@ -188,8 +189,8 @@ impl Block {
 
     /// The branches of the next statement. A repeatable block keeps one set for all its statements; otherwise each
     /// statement has its own, so that it sees what was committed before it began (`READ COMMITTED`). What the block has written
-    /// is seen by all of them.
-    pub fn statement_branches(&mut self, snapshot: &Snapshot, shared: &Shared) -> Arc<Branches> {
+    /// is seen by all of them. Copies, of which `wants` asks what they must have, are no part of one state that several statements see.
+    pub fn statement_branches(&mut self, snapshot: &Snapshot, shared: &Shared, wants: Option<&Arc<Wants>>) -> Arc<Branches> {
         let kept = self.kept_branches(snapshot, shared);
         if self.modes.isolation == Isolation::Serializable {
             // What it reads is a part of the transaction that it writes in.
@@ -198,8 +199,8 @@ impl Block {
         match (kept, self.writers.clone()) {
             (Some(kept), None) => kept,
             (Some(kept), Some(writers)) => Arc::new(kept.sharing().with_writers(writers)),
-            (None, None) => Arc::new(shared.branches(snapshot, BranchKind::Statement)),
-            (None, Some(writers)) => Arc::new(shared.branches(snapshot, BranchKind::Statement).with_writers(writers)),
+            (None, None) => Arc::new(shared.reading(snapshot, wants)),
+            (None, Some(writers)) => Arc::new(shared.reading(snapshot, wants).with_writers(writers)),
         }
     }
 
@@ -223,7 +224,8 @@ impl Block {
         }
     }
 
-    /// Through what the next statement writes to `store`, and the branches that it reads through.
+    /// Through what the next statement writes to `store`, and the branches that it reads through: what is written is made of what stores
+    /// have, and not their copies.
     ///
     /// # Errors
     /// 0A000 where a serializable transaction would write to one store and has read another, and where the store cannot be committed
@@ -273,6 +275,11 @@ impl Block {
             }
         }
         written
+    }
+
+    /// The stores that it has open to write, and reads through that.
+    pub(super) fn opened(&self) -> Vec<Arc<dyn Connector>> {
+        self.writers.as_ref().map(|writers| writers.opened()).unwrap_or_default()
     }
 
     /// Sets a savepoint.
@@ -380,5 +387,5 @@ impl Block {
 
 /// What is promised of a transaction that wrote nothing.
 fn nothing() -> Committed {
-    Committed { guarantee: Guarantee::Nothing, gid: None, late: Vec::new(), missing: Vec::new() }
+    Committed::of(Guarantee::Nothing, None, Vec::new())
 }

@@ -14,6 +14,7 @@ mod commits;
 mod constraints;
 mod empties;
 pub mod feeds;
+mod freshness;
 mod functions;
 mod information;
 mod server;
@@ -34,6 +35,7 @@ pub fn relations() -> Vec<SystemRelation> {
     all.extend(activity::relations());
     all.extend(commits::relations());
     all.extend(feeds::relations());
+    all.extend(freshness::relations());
     all.extend(empties::relations());
     all.extend(information::relations());
     all

@@ -43,7 +43,7 @@ pub(super) async fn run(
         setting.plan_mode = PlanMode::Custom;
     }
     let values = bound.map(|(_, values)| values).unwrap_or_default();
-    let branches = session.branches(&setting.snapshot);
+    let branches = session.branches(&setting.snapshot)?;
     let lookup = select::resolve_bound(session, &setting.snapshot, query, bound);
     let fast = lookup.and_then(|lookup| lookup.bind(&setting.snapshot, values));
     let ready = match fast {
@@ -55,6 +55,7 @@ pub(super) async fn run(
     };
     if analyze {
         let drained = ready.run()?.try_for_each(|_batch| std::future::ready(Ok(()))).await;
+        session.past.read(&branches);
         drained.map_err(|error| diagnose(&error))?;
     }
     let lines = if json {

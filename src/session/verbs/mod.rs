@@ -76,7 +76,7 @@ pub(super) async fn run(
         Kind::RollbackTo(name) => transaction::rollback_to(session, name).await,
         Kind::Set(set) => set::run(session, set),
         Kind::Reset(name) => set::reset(session, name.as_deref()),
-        Kind::Show(name) => show::run(session, name),
+        Kind::Show(name) => show::run(session, name).await,
         Kind::Discard(object) => discard::run(session, *object),
         Kind::Prepare { name, types, body } => execute::prepare(session, name, types, body).await,
         Kind::Execute { name, arguments } => execute::run(session, &statement.text, name, arguments, reading).await,

@@ -107,8 +107,8 @@ pub(super) fn is_as_told(bound: Bound<'_>, columns: &[OutputColumn]) -> bool {
 }
 
 /// The straight way of a portal: its prepared lookup still holds, stands alone in its branches, and has rows that need not be
-/// decoded for the formats of the portal. `None` leaves the portal as it was.
-pub(in crate::session) fn relay(session: &mut Session, portal: &str) -> Option<Relaying> {
+/// decoded for the formats of the portal, which come from the store and not from a copy. `None` leaves the portal as it was.
+pub(in crate::session) fn relay(session: &mut Session, name: &str) -> Option<Relaying> {
     // What the block has written is seen through its own branches only.
     let is_bound = |block: &Block| block.failed || block.modes.isolation.is_repeatable() || block.writers.is_some();
     if session.block.as_ref().is_some_and(is_bound) {
@@ -116,13 +116,19 @@ pub(in crate::session) fn relay(session: &mut Session, portal: &str) -> Option<R
     }
     let snapshot = session.snapshot();
     let under = (snapshot.version, session.settings.generation());
-    let portal = session.names.portal_mut(portal).ok()?;
+    let portal = session.names.portal(name).ok()?;
     let route = &portal.statement.route;
     let lookup = route.lookup.as_ref().filter(|_| route.under == under && portal.rows.is_none() && !portal.done)?;
     let relay = lookup.relay(&snapshot, &portal.parameters, &portal.formats)?;
-    portal.done = true;
-    let branches = session.branches(&snapshot);
-    Some(Relaying::new(relay, branches, session.guard.clone()))
+    let lookup = Arc::clone(lookup);
+    // What keeps them from being made is told where the statement is run.
+    let branches = session.branches(&snapshot).ok()?;
+    if lookup.is_copied(&branches) {
+        return None;
+    }
+    session.names.portal_mut(name).ok()?.done = true;
+    let seen = session.past.through(&branches);
+    Some(Relaying::new(relay, branches, session.guard.clone(), seen))
 }
 
 /// Runs a query.
@@ -138,10 +144,10 @@ pub(super) async fn run(
     if let Some(lookup) = current_lookup(session, &snapshot, query, bound)
         && let Some(ready) = lookup.bind(&snapshot, values)
     {
-        let branches = session.branches(&snapshot);
+        let branches = session.branches(&snapshot)?;
         let stream = ready.run(&session.shared.engine, &branches)?;
-        let columns = lookup.columns.clone();
-        return Ok(Execution::Rows(Rows::new(columns, session.settings.display(), stream, SELECTED, session.guard.clone())));
+        let rows = Rows::new(lookup.columns.clone(), session.settings.display(), stream, SELECTED, session.guard.clone());
+        return Ok(Execution::Rows(rows.noted(session.past.through(&branches))));
     }
     Box::pin(run_planned(session, text, query, bound, reading)).await
 }
@@ -159,9 +165,10 @@ async fn run_planned(
         session.shared.doubt(&planned);
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));
     }
-    let branches = session.branches(&setting.snapshot);
+    let branches = session.branches(&setting.snapshot)?;
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let ready = digits::bind(&session.shared.engine, &setting, &planned, values, (&branches, None)).await;
     let stream = ready.map_err(|error| located(error, query, text))?.run()?;
-    Ok(Execution::Rows(Rows::new(planned.columns, session.settings.display(), stream, SELECTED, session.guard.clone())))
+    let rows = Rows::new(planned.columns, session.settings.display(), stream, SELECTED, session.guard.clone());
+    Ok(Execution::Rows(rows.noted(session.past.through(&branches))))
 }

@@ -15,9 +15,11 @@ pub(super) fn columns(name: &str) -> Vec<OutputColumn> {
 }
 
 /// `SHOW`
-pub(super) fn run(session: &Session, name: &str) -> Result<Execution, Diagnosis> {
+pub(super) async fn run(session: &mut Session, name: &str) -> Result<Execution, Diagnosis> {
     let rows: Vec<Vec<String>> = if name == "all" {
         session.settings.all().into_iter().map(|(name, value, meaning)| vec![name, value, meaning]).collect()
+    } else if settings::find(name).is_some_and(|spec| spec.name == settings::TOKEN) {
+        vec![vec![session.token().await?]]
     } else {
         vec![vec![session.settings.show(name)?.to_owned()]]
     };

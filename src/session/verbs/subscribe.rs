@@ -74,6 +74,7 @@ pub(super) async fn run(
     check_format(asked.copy.as_ref(), &delta.columns)?;
     let columns: Vec<usize> = (0..delta.table.columns.len()).collect();
     may_follow(&session.shared.roles.load(), &session.role, &delta.relation, &columns)?;
+    let seen = session.past.of_store(&delta.store);
     let following = follow(session, delta, (asked, place), grounds).await?;
     let (columns, schema) = (following.columns().to_vec(), Arc::clone(following.schema()));
     let batches = stream::try_unfold(following, |mut following| async move {
@@ -81,7 +82,7 @@ pub(super) async fn run(
         next.map(|batch| Some((batch, following))).map_err(DataFusionError::from)
     });
     let stream = Box::pin(RecordBatchStreamAdapter::new(schema, batches));
-    let rows = Rows::new(columns, session.settings.display(), stream, SELECTED, session.guard.clone()).live();
+    let rows = Rows::new(columns, session.settings.display(), stream, SELECTED, session.guard.clone()).live().noted(seen);
     Ok(match &asked.copy {
         Some(format) => Execution::Copy { rows: rows.with_tag(Tag::Counted("COPY")), format: format.clone() },
         None => Execution::Rows(rows),

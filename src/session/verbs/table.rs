@@ -106,6 +106,7 @@ async fn carry_out(session: &mut Session, setting: &Setting, planned: Planned) -
     }
     let outcome = send(&guard, connector.as_ref(), define).await;
     session.note_alone(store, &outcome);
+    session.past.by_itself(store, outcome.as_ref().err());
     // Also after a failure: some stores undo nothing of what they did before it, and the outcome of a lost statement is not known.
     session.read_anew(store).await;
     outcome

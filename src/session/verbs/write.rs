@@ -31,6 +31,7 @@ use crate::federation::error::diagnose;
 use crate::federation::plan::Setting;
 use crate::federation::writers::Writers;
 use crate::session::output::{Execution, Guard, Rows, Tag};
+use crate::session::reading::Past;
 use crate::session::replay::Attempt;
 use crate::session::saga::{self, Recording};
 use crate::session::statement::{Kind, fold};
@@ -128,7 +129,8 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
     let attempt = session.attempt(text, bound, setting.now)?;
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let (engine, store) = (&shared.engine, planned.target.store.clone());
-    let asked = Running { engine, setting: &setting, planned: &planned, values, guard: &guard };
+    let past = session.past.clone();
+    let asked = Running { engine, setting: &setting, planned: &planned, values, guard: &guard, past: &past };
     let ended = match session.writing_block() {
         Some(block) => Box::pin(asked.run_in(block, &shared, (&attempt, Ending::OfBlock))).await,
         None => {
@@ -139,6 +141,7 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
             let by_itself = matches!(&ended, Ok(Ended::Ran(Answer { is_once: true, .. }))).then_some(&store);
             let finished = Box::pin(session.end_block(&own, (ended.is_ok(), by_itself))).await;
             if let Err(error) = &ended {
+                past.by_itself(&store, Some(error));
                 session.note_failed(error);
             }
             ended.and_then(|ended| finished.map(|()| ended))
@@ -256,6 +259,7 @@ struct Running<'a> {
     planned: &'a PlannedWrite,
     values: &'a [ScalarValue],
     guard: &'a Guard,
+    past: &'a Past,
 }
 
 impl Running<'_> {
@@ -268,7 +272,10 @@ impl Running<'_> {
             block.undone.repeated(store, since);
             return Ok(Ended::Repeated(answered.tag, self.given_before(answered.rows.as_ref())?));
         }
-        let ran = Box::pin(self.run(&writers, branches, ending)).await;
+        let branches = Arc::new(self.holding(branches));
+        let ran = Box::pin(self.run(&writers, &branches, ending)).await;
+        // What it was made of is seen by what has become of it.
+        self.past.read(&branches);
         let mut answer = ran.inspect_err(|error| block.keyed.failed(attempt.hash(), error))?;
         block.undone.wrote(store, since, answer.undo.take())?;
         let rows = if attempt.has_key() { self.kept_rows(&answer) } else { Ok(None) };
@@ -305,14 +312,17 @@ impl Running<'_> {
         }
     }
 
-    /// Does everything up to the commit.
-    async fn run(&self, writers: &Arc<Writers>, branches: Branches, ending: Ending) -> Result<Answer, Diagnosis> {
+    /// The branches, through which rows that are going to be changed are held.
+    fn holding(&self, branches: Branches) -> Branches {
         let target = &self.planned.target;
-        let locks = self.planned.locks();
-        let branches = if locks { branches.locking(target.store.clone(), target.table.id.clone()) } else { branches };
-        let branches = Arc::new(branches);
-        let work = self.guard.run(self.planned.bind(self.engine, self.setting, self.values, &branches)).await??;
-        let watch = self.watch(&branches);
+        if self.planned.locks() { branches.locking(target.store.clone(), target.table.id.clone()) } else { branches }
+    }
+
+    /// Does everything up to the commit.
+    async fn run(&self, writers: &Arc<Writers>, branches: &Arc<Branches>, ending: Ending) -> Result<Answer, Diagnosis> {
+        let target = &self.planned.target;
+        let work = self.guard.run(self.planned.bind(self.engine, self.setting, self.values, branches)).await??;
+        let watch = self.watch(branches);
         let mut kept = None;
         let (outcome, undo) = match work {
             Work::Nothing => (Outcome::default(), Some(Vec::new())),
