@@ -166,23 +166,32 @@ impl Branches {
     }
 
     /// Settles this for all stores of the relations before they are planned: what is going to be read in a store is then planned as ever.
-    pub(super) async fn settle_copies(&self, relations: impl Iterator<Item = &Relation>) {
-        if !self.offers.are_open() {
-            return;
+    pub(super) async fn settle_copies(&self, relations: &BTreeMap<u32, Arc<Relation>>) {
+        if self.offers.are_open() {
+            let stores = self.copied_stores(relations);
+            join_all(stores.iter().map(|store| self.copies_of(store))).await;
         }
-        let copied = relations.filter_map(|relation| match &relation.body {
+    }
+
+    /// The stores of relations of which copies may be read.
+    fn copied_stores(&self, relations: &BTreeMap<u32, Arc<Relation>>) -> BTreeSet<StoreName> {
+        let copied = relations.values().filter_map(|relation| match &relation.body {
             RelationBody::Stored { store, table } => {
-                Some(store).filter(|store| self.may_copy(store) && self.offers.may_serve(store, table))
+                (self.may_copy(store) && self.offers.may_serve(store, table)).then(|| store.clone())
             }
             _ => None,
         });
-        let stores: BTreeSet<&StoreName> = copied.collect();
-        join_all(stores.into_iter().map(|store| self.copies_of(store))).await;
+        copied.collect()
     }
 
     /// The stores that were read themselves, and not from copies.
     pub fn read_directly(&self) -> Vec<StoreName> {
         self.offers.direct()
+    }
+
+    /// Takes note that a table which was offered as a copy is read in its store.
+    pub(super) fn fell_through(&self, store: &StoreName, table: &TableId) {
+        self.offers.fell_through(store, table);
     }
 
     /// Takes note of a store that is read past its branch.

@@ -69,10 +69,10 @@ pub fn refusal(table: &Table) -> Option<String> {
 pub enum Served {
     /// From its copy.
     Copy {
-        /// How old what it shows was, at most, when the first row was asked for.
-        age: Duration,
-        /// A check of its place in the history of the store: the end of the position in `tributary.freshness`.
-        check: Option<u32>,
+        /// How old what it shows was, at most, when the first row was asked for; `None` where that was not known.
+        age: Option<Duration>,
+        /// The place of the last event that is in it, where there was one since it was loaded.
+        position: Option<String>,
     },
     /// From its store, for this reason.
     Store(&'static str),
@@ -81,10 +81,13 @@ pub enum Served {
 impl fmt::Display for Served {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Copy { age, check } => {
-                write!(f, "copy, at most {} ms old", age.as_micros().div_ceil(1000))?;
-                match check {
-                    Some(check) => write!(f, ", position {check:08x}"),
+            Self::Copy { age, position } => {
+                match age {
+                    Some(age) => write!(f, "copy, at most {} ms old", age.as_micros().div_ceil(1000))?,
+                    None => f.write_str("copy, of unknown age")?,
+                }
+                match position {
+                    Some(position) => write!(f, ", position {position}"),
                     None => Ok(()),
                 }
             }
@@ -134,7 +137,13 @@ impl CopyExec {
     /// A condition that is not known of copies.
     pub(super) fn plain(scan: ScanExec, table: &Arc<Table>, said: Vec<Predicate>) -> Result<Self> {
         let wanted = wanted(table, scan.scan(), said)?;
-        Ok(Self { table: Arc::clone(table), wanted: Arc::new(wanted), served: Arc::default(), metrics: ExecutionPlanMetricsSet::new(), scan })
+        Ok(Self {
+            table: Arc::clone(table),
+            wanted: Arc::new(wanted),
+            served: Arc::default(),
+            metrics: ExecutionPlanMetricsSet::new(),
+            scan,
+        })
     }
 
     fn reading(
@@ -245,17 +254,19 @@ enum Chosen {
 /// # Errors
 /// What the client is told where it wants no copy as old as there is.
 async fn choose(branches: &Branches, store: &StoreName, table: &Table) -> Result<Chosen> {
-    match branches.copies_of(store).await {
-        Settled::Stale(stale) => Err((*stale).into()),
-        Settled::Store(reason) => Ok(Chosen::Store(reason)),
-        Settled::Copy(pinned) => Ok(match pinned.table(&table.id) {
+    let reason = match branches.copies_of(store).await {
+        Settled::Stale(stale) => return Err((*stale).into()),
+        Settled::Store(reason) => reason,
+        Settled::Copy(pinned) => match pinned.table(&table.id) {
             Some(version) if fits(&version, table) => {
-                Chosen::Copy(version, Served::Copy { age: pinned.age(), check: pinned.check() })
+                return Ok(Chosen::Copy(version, Served::Copy { age: pinned.age(), position: pinned.position() }));
             }
-            Some(_) => Chosen::Store("its columns have changed"),
-            None => Chosen::Store("its copy is not loaded"),
-        }),
-    }
+            Some(_) => "its copy has other columns",
+            None => "its copy is not loaded",
+        },
+    };
+    branches.fell_through(store, &table.id);
+    Ok(Chosen::Store(reason))
 }
 
 /// The rows of a lookup that is not planned, and may be read from a copy.

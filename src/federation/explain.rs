@@ -108,9 +108,10 @@ fn copied(copy: &CopyExec) -> Vec<(String, serde_json::Value)> {
         Some(Served::Store(reason)) => {
             shown.extend([("Source".to_owned(), "store".into()), ("Reason".to_owned(), reason.into())]);
         }
-        Some(Served::Copy { age, check }) => {
-            shown.extend([("Source".to_owned(), "copy".into()), ("Age".to_owned(), (age.as_secs_f64() * 1e3).into())]);
-            shown.extend(check.map(|check| ("Position".to_owned(), format!("{check:08x}").into())));
+        Some(Served::Copy { age, position }) => {
+            shown.push(("Source".to_owned(), "copy".into()));
+            shown.extend(age.map(|age| ("Age".to_owned(), (age.as_secs_f64() * 1e3).into())));
+            shown.extend(position.map(|position| ("Position".to_owned(), position.into())));
         }
     }
     shown

@@ -15,7 +15,6 @@ use tokio::sync::OnceCell;
 use super::refusal;
 use crate::cache::version::TableVersion;
 use crate::cache::{Caches, Consistency, Decision, Reading, Wants};
-use crate::changes::text::Place;
 use crate::error::Diagnosis;
 use crate::stores::schema::TableId;
 use crate::stores::{StoreName, Table};
@@ -28,6 +27,9 @@ pub(in crate::federation) trait Source: fmt::Debug + Send + Sync {
 
     /// From what the tables of a store are read.
     async fn decide(&self, store: &StoreName) -> Settled;
+
+    /// Takes note that a table was read in its store though a copy of it was offered.
+    fn fell_through(&self, store: &StoreName, table: &TableId);
 }
 
 /// One state of the copies of a store, which stays as it is.
@@ -35,11 +37,11 @@ pub(in crate::federation) trait Pinned: fmt::Debug + Send + Sync {
     /// The rows of a table; `None` where it has no copy.
     fn table(&self, table: &TableId) -> Option<Arc<TableVersion>>;
 
-    /// How old what it shows may be now, at most.
-    fn age(&self) -> Duration;
+    /// How old what it shows may be now, at most; `None` where that is not known.
+    fn age(&self) -> Option<Duration>;
 
-    /// A check of its place in the history of the store, as at the end of the places that clients see.
-    fn check(&self) -> Option<u32>;
+    /// The place of the last event that is in it, as clients see it, where there was one since it was loaded.
+    fn position(&self) -> Option<String>;
 }
 
 /// From what the tables of a store are read in one statement.
@@ -111,12 +113,24 @@ impl Offers {
         let is_offered = refusal(table).is_none()
             && match self.settled(store) {
                 Some(Settled::Copy(pinned)) => pinned.table(&table.id).is_some_and(|version| fits(&version, table)),
-                Some(Settled::Store(_)) => false,
+                Some(Settled::Store(_)) => {
+                    if source.offered(store, &table.id) {
+                        source.fell_through(store, &table.id);
+                    }
+                    false
+                }
                 // Who reads it is told that the copy is too old.
                 Some(Settled::Stale(_)) | None => source.offered(store, &table.id),
             };
         answers.insert(key, is_offered);
         is_offered
+    }
+
+    /// Takes note that a table which was offered is read in its store.
+    pub(in crate::federation) fn fell_through(&self, store: &StoreName, table: &TableId) {
+        if let Some(source) = &self.source {
+            source.fell_through(store, table);
+        }
     }
 
     /// Whether a copy of the table may be there, of which nothing is remembered.
@@ -182,15 +196,22 @@ impl Source for Kept {
 
     async fn decide(&self, store: &StoreName) -> Settled {
         match self.caches.decide(store, &self.wants).await {
-            Decision::Copy(reading) => Settled::Copy(Arc::new(Pin(reading))),
+            Decision::Copy(reading) => Settled::Copy(Arc::new(Pin { reading, taken: Mutex::default() })),
             Decision::Store { reason } => Settled::Store(reason),
             Decision::Stale(stale) => Settled::Stale(Box::new(Diagnosis::of(&stale))),
         }
     }
+
+    fn fell_through(&self, store: &StoreName, table: &TableId) {
+        self.caches.fell_through(store, table);
+    }
 }
 
-/// A pinned set of the server's copies.
-struct Pin(Arc<Reading>);
+/// A pinned set of the server's copies, in which a table is used once however often the statement reads it.
+struct Pin {
+    reading: Arc<Reading>,
+    taken: Mutex<BTreeMap<TableId, Option<Arc<TableVersion>>>>,
+}
 
 impl fmt::Debug for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -200,14 +221,18 @@ impl fmt::Debug for Pin {
 
 impl Pinned for Pin {
     fn table(&self, table: &TableId) -> Option<Arc<TableVersion>> {
-        self.0.table(table)
+        let mut taken = lock(&self.taken);
+        match taken.get(table) {
+            Some(known) => known.clone(),
+            None => taken.entry(table.clone()).or_insert(self.reading.table(table)).clone(),
+        }
     }
 
-    fn age(&self) -> Duration {
-        self.0.age()
+    fn age(&self) -> Option<Duration> {
+        Some(self.reading.age()).filter(|age| *age < Duration::MAX)
     }
 
-    fn check(&self) -> Option<u32> {
-        self.0.position().map(Place::check)
+    fn position(&self) -> Option<String> {
+        self.reading.place().map(|place| place.to_string())
     }
 }
