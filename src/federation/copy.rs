@@ -46,7 +46,6 @@ use super::branches::Branches;
 use super::items::plain_items;
 use super::scan::{ScanExec, measured};
 use crate::cache::version::TableVersion;
-use crate::error::Diagnosis;
 use crate::stores::schema::{Collation, TableKind};
 use crate::stores::{Predicate, Scan, StoreName, Table};
 use offers::fits;

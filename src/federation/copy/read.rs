@@ -85,7 +85,7 @@ pub(super) fn rows(
                 return Ok(Some((batch, reading)));
             }
         }
-        Ok(None)
+        Ok::<_, DataFusionError>(None)
     });
     batches.boxed()
 }

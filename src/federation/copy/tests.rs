@@ -14,7 +14,7 @@ use super::offers::{Pinned, Source};
 use super::*;
 use crate::catalog::object::Objects;
 use crate::catalog::{Relation, RelationBody, Schema, Snapshot};
-use crate::error::sqlstate;
+use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::BranchKind;
 use crate::federation::engine::{Engine, Limits};
 use crate::federation::error::diagnose;
@@ -259,7 +259,7 @@ impl Room {
 
 /// The one node of a plan that reads something.
 fn leaf(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
-    plan.children().first().map_or(plan, |child| leaf(child))
+    plan.children().first().copied().map_or(plan, leaf)
 }
 
 async fn rows_of(stream: SendableRecordBatchStream) -> std::result::Result<Vec<String>, Diagnosis> {
