@@ -136,7 +136,7 @@ impl Branches {
     /// The same for a statement that may read copies, under what its session asks of them.
     #[must_use]
     pub fn with_copies(self, caches: Arc<Caches>, wants: Arc<Wants>) -> Self {
-        Self { offers: Arc::new(Offers::of(caches, wants)), ..self }
+        Self { offers: Arc::new(self.offers.replaced(caches, wants)), ..self }
     }
 
     #[cfg(test)]
@@ -184,7 +184,7 @@ impl Branches {
         copied.collect()
     }
 
-    /// The stores that were read themselves, and not from copies.
+    /// The stores that were read themselves, and not from copies; also by further runs of the statement ([`Branches::again`]).
     pub fn read_directly(&self) -> Vec<StoreName> {
         self.offers.direct()
     }

@@ -64,8 +64,8 @@ pub(in crate::federation) struct Offers {
     settled: Mutex<BTreeMap<StoreName, Arc<OnceCell<Settled>>>>,
     /// What was answered of tables.
     answers: Mutex<BTreeMap<(StoreName, TableId), bool>>,
-    /// Stores that were read themselves.
-    direct: Mutex<BTreeSet<StoreName>>,
+    /// Stores that were read themselves, also in further runs.
+    direct: Arc<Mutex<BTreeSet<StoreName>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,23 +73,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Offers {
-    /// Of copies that are kept, under what the session asks of them.
-    pub(in crate::federation) fn of(caches: Arc<Caches>, wants: Arc<Wants>) -> Self {
-        if caches.is_empty() || matches!(wants.consistency, Consistency::Store) {
-            return Self::default();
-        }
-        Self::from_source(Arc::new(Kept { caches, wants }))
+    /// Those of copies that are kept, under what the session asks of them, in the place of these.
+    pub(in crate::federation) fn replaced(&self, caches: Arc<Caches>, wants: Arc<Wants>) -> Self {
+        let is_open = !caches.is_empty() && !matches!(wants.consistency, Consistency::Store);
+        let source = is_open.then(|| Arc::new(Kept { caches, wants }) as Arc<dyn Source>);
+        Self { source, direct: Arc::clone(&self.direct), ..Self::default() }
     }
 
     /// Of any source.
+    #[cfg(test)]
     pub(in crate::federation) fn from_source(source: Arc<dyn Source>) -> Self {
         Self { source: Some(source), ..Self::default() }
     }
 
-    /// The same offers to another statement, of which nothing is settled.
+    /// The same offers to another statement or run, of which nothing is settled.
     pub(in crate::federation) fn anew(&self) -> Self {
         let stores_only = AtomicBool::new(self.stores_only.load(Ordering::Relaxed));
-        Self { source: self.source.clone(), stores_only, ..Self::default() }
+        Self { source: self.source.clone(), stores_only, direct: Arc::clone(&self.direct), ..Self::default() }
     }
 
     /// Has the statement read its stores and no copy.

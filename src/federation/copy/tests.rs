@@ -387,6 +387,8 @@ async fn what_was_answered_of_a_table_holds_to_the_end_of_the_statement() {
     let next = branches.again();
     next.copies_of(&shop).await;
     assert!(!next.is_copied(&shop, &table));
+    next.reads_directly(&shop);
+    assert_eq!(branches.read_directly(), [shop]);
 }
 
 #[test]

@@ -107,7 +107,7 @@ pub(super) fn is_as_told(bound: Bound<'_>, columns: &[OutputColumn]) -> bool {
 }
 
 /// The straight way of a portal: its prepared lookup still holds, stands alone in its branches, and has rows that need not be
-/// decoded for the formats of the portal. `None` leaves the portal as it was; so does a table that is read from a copy.
+/// decoded for the formats of the portal. `None` leaves the portal as it was.
 pub(in crate::session) fn relay(session: &mut Session, portal: &str) -> Option<Relaying> {
     // What the block has written is seen through its own branches only.
     let is_bound = |block: &Block| block.failed || block.modes.isolation.is_repeatable() || block.writers.is_some();
@@ -116,18 +116,12 @@ pub(in crate::session) fn relay(session: &mut Session, portal: &str) -> Option<R
     }
     let snapshot = session.snapshot();
     let under = (snapshot.version, session.settings.generation());
-    let (lookup, relay) = {
-        let portal = session.names.portal_mut(portal).ok()?;
-        let route = &portal.statement.route;
-        let lookup = route.lookup.clone().filter(|_| route.under == under && portal.rows.is_none() && !portal.done)?;
-        let relay = lookup.relay(&snapshot, &portal.parameters, &portal.formats)?;
-        (lookup, relay)
-    };
+    let portal = session.names.portal_mut(portal).ok()?;
+    let route = &portal.statement.route;
+    let lookup = route.lookup.as_ref().filter(|_| route.under == under && portal.rows.is_none() && !portal.done)?;
+    let relay = lookup.relay(&snapshot, &portal.parameters, &portal.formats)?;
+    portal.done = true;
     let branches = session.branches(&snapshot);
-    if lookup.is_copied(&branches) {
-        return None;
-    }
-    session.names.portal_mut(portal).ok()?.done = true;
     Some(Relaying::new(relay, branches, session.guard.clone()))
 }
 
