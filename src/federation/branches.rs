@@ -7,11 +7,13 @@ use futures::future::join_all;
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::copy::{Offers, Settled};
 use super::counts::AllReads;
 use super::locks::Locked;
 use super::placement::Copies;
 use super::writers::Writers;
-use crate::catalog::{Reach, Snapshot};
+use crate::cache::{Caches, Wants};
+use crate::catalog::{Reach, Relation, RelationBody, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::lock::RowLock;
 use crate::stores::schema::TableId;
@@ -32,6 +34,8 @@ pub struct Branches {
     writers: Option<Arc<Writers>>,
     /// Tables whose rows are held as they are read.
     held: Arc<[Held]>,
+    /// What the statement may read from copies.
+    offers: Arc<Offers>,
     /// Lets go of what an idle transaction block holds when the stores are closed under it; there from its first branch on.
     watch: Arc<OnceLock<OwnedTask<()>>>,
 }
@@ -85,7 +89,8 @@ impl Branches {
         let (connectors, retired) = (Arc::clone(&snapshot.connectors), snapshot.retired.clone());
         let slots: Arc<Mutex<BTreeMap<StoreName, Slot>>> = Arc::default();
         let (reach, reads, watch) = (Arc::clone(&snapshot.reach), Arc::default(), Arc::default());
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held: Arc::default(), watch }
+        let (held, offers) = (Arc::default(), Arc::default());
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held, offers, watch }
     }
 
     /// A second handle on the same branches, for one statement of a block.
@@ -95,7 +100,8 @@ impl Branches {
         let (reach, retired, reads) = (Arc::clone(&self.reach), self.retired.clone(), Arc::clone(&self.reads));
         let writers = self.writers.clone();
         let (kind, held, watch) = (self.kind, Arc::default(), Arc::clone(&self.watch));
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, watch }
+        let offers = Arc::new(self.offers.anew());
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, offers, watch }
     }
 
     /// Branches for a second run of the same statement: it sees what its transaction sees, and of a statement's own branches none that the
@@ -125,6 +131,72 @@ impl Branches {
         let held =
             |locked: &Locked| Held { store: locked.store.clone(), table: locked.table.id.clone(), hold: Hold::Locked(locked.lock) };
         Self { held: tables.iter().map(held).collect(), ..self }
+    }
+
+    /// The same for a statement that may read copies, under what its session asks of them.
+    #[must_use]
+    pub fn with_copies(self, caches: Arc<Caches>, wants: Arc<Wants>) -> Self {
+        Self { offers: Arc::new(self.offers.replaced(caches, wants)), ..self }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_offers(self, offers: Offers) -> Self {
+        Self { offers: Arc::new(offers), ..self }
+    }
+
+    /// Has the statement read its stores and no copy: one that writes must not write what it has read of the past.
+    pub(super) fn read_stores_only(&self) {
+        self.offers.refuse();
+    }
+
+    /// Whether tables of a store may be read from copies: neither where a block keeps one state of its stores, nor by who locks rows, nor
+    /// where the block has written.
+    fn may_copy(&self, store: &StoreName) -> bool {
+        self.kind == BranchKind::Statement && self.held.is_empty() && self.offers.are_open() && !self.writes_to(store)
+    }
+
+    /// Whether a table is read from a copy, as far as that is known now. The same for the whole statement.
+    pub(super) fn is_copied(&self, store: &StoreName, table: &Table) -> bool {
+        self.may_copy(store) && self.offers.offered(store, table)
+    }
+
+    /// From what the tables of a store are read that are kept as copies; settled by the first caller for the whole statement.
+    pub(super) async fn copies_of(&self, store: &StoreName) -> Settled {
+        self.offers.settle(store, self.may_copy(store)).await
+    }
+
+    /// Settles this for all stores of the relations before they are planned: what is going to be read in a store is then planned as ever.
+    pub(super) async fn settle_copies(&self, relations: &BTreeMap<u32, Arc<Relation>>) {
+        if self.offers.are_open() {
+            let stores = self.copied_stores(relations);
+            join_all(stores.iter().map(|store| self.copies_of(store))).await;
+        }
+    }
+
+    /// The stores of relations of which copies may be read.
+    fn copied_stores(&self, relations: &BTreeMap<u32, Arc<Relation>>) -> BTreeSet<StoreName> {
+        let copied = relations.values().filter_map(|relation| match &relation.body {
+            RelationBody::Stored { store, table } => {
+                (self.may_copy(store) && self.offers.may_serve(store, table)).then(|| store.clone())
+            }
+            _ => None,
+        });
+        copied.collect()
+    }
+
+    /// The stores that were read themselves, and not from copies; also by further runs of the statement ([`Branches::again`]).
+    pub fn read_directly(&self) -> Vec<StoreName> {
+        self.offers.direct()
+    }
+
+    /// Takes note that a table which was offered as a copy is read in its store.
+    pub(super) fn fell_through(&self, store: &StoreName, table: &TableId) {
+        self.offers.fell_through(store, table);
+    }
+
+    /// Takes note of a store that is read past its branch.
+    pub(super) fn reads_directly(&self, store: &StoreName) {
+        self.offers.read_directly(store);
     }
 
     /// Why what a scan reads is held; `None` when it is not.
@@ -177,8 +249,8 @@ impl Branches {
     pub fn none() -> Self {
         let (connectors, kind) = (Arc::default(), BranchKind::Statement);
         let (slots, reach, retired, reads) = (Arc::default(), Arc::default(), CancellationToken::new(), Arc::default());
-        let (held, watch) = (Arc::default(), Arc::default());
-        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, watch }
+        let (held, offers, watch) = (Arc::default(), Arc::default(), Arc::default());
+        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, offers, watch }
     }
 
     /// Cancelled when the stores are closed under what runs on them.
@@ -220,6 +292,7 @@ impl Branches {
     /// What opening failed with; the next caller tries again. 40001 where the branch has gone to a write that the caller does not see.
     pub async fn get(&self, store: &StoreName) -> Result<Arc<dyn Branch>, StoreError> {
         self.check_retired(store)?;
+        self.offers.read_directly(store);
         if let Some(writer) = self.writer(store) {
             return Ok(writer);
         }
@@ -334,9 +407,10 @@ fn gone(store: &StoreName) -> StoreError {
     }
 }
 
-/// A table whose rows are held joins no part of a plan: only a scan of it can keep others from its rows.
+/// A table whose rows are held joins no part of a plan: only a scan of it can keep others from its rows. Nor does one that is read from a
+/// copy.
 impl Copies for Branches {
     fn offered(&self, store: &StoreName, table: &Table) -> bool {
-        self.locks_table(store, &table.id)
+        self.locks_table(store, &table.id) || self.is_copied(store, table)
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! parsed query → ast (Postgres spelling, names, literals) → plan (names from the snapshot, types, optimiser)
 //!              → placement (which parts a store runs whole) → provider (which filters each store takes)
-//!              → scan (a lazy node per table) → DataFusion joins the rest
+//!              → scan (a lazy node per table), or copy (of one that is kept here) → DataFusion joins the rest
 //! ```
 //!
 //! What one scan of one table answers takes the way past the planner (`fast`); what is executed again and again is optimised
@@ -17,6 +17,7 @@ pub mod ast;
 pub mod branches;
 pub mod changes;
 pub mod context;
+pub mod copy;
 mod correlated;
 pub mod counts;
 pub mod define;

@@ -185,6 +185,8 @@ pub async fn bind_aside(
     values: &[ScalarValue],
     branches: &Arc<Branches>,
 ) -> Result<Bound, Diagnosis> {
+    // May wait for a copy, which nobody who plans must wait for.
+    branches.settle_copies(&planned.relations).await;
     let place = engine.planner().await;
     let (engine, setting, planned) = (engine.clone(), setting.clone(), planned.clone());
     let (values, branches) = (values.to_vec(), Arc::clone(branches));
