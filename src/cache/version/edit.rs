@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, make_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, make_array};
 use arrow::row;
 
 use super::chunk::{Cell, ROWS_MAX, gathered};
