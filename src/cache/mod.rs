@@ -1,5 +1,5 @@
 //! Copies of tables that follow their stores.
 
-mod version;
+pub mod version;
 
 pub use version::{Broken, Reader, TableVersion, refusal};
