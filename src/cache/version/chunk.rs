@@ -194,7 +194,7 @@ impl Chunks {
     }
 
     /// The chunk whose first number is the smallest that is not below this one, with that number.
-    pub(super) fn from(&self, number: u64) -> Option<(u64, &Chunk)> {
+    pub(super) fn not_below(&self, number: u64) -> Option<(u64, &Chunk)> {
         self.by_first.get_next(&number).map(|(first, chunk)| (*first, chunk))
     }
 

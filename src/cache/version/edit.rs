@@ -111,7 +111,7 @@ impl<'a> Edit<'a> {
     /// Adds whole rows, as a fill reads them.
     pub(super) fn fill(&mut self, batch: &RecordBatch) -> Result<(), Broken> {
         let source = self.add(batch)?;
-        let columns = self.sources.get(source).map_or(&[][..], Vec::as_slice);
+        let columns = self.sources.get(source).map(Vec::as_slice).unwrap_or_default();
         let key = self.before.keys.among(columns)?;
         let bytes = self.before.keys.bytes(&key)?;
         for (row, bytes) in bytes.iter().enumerate() {
@@ -162,7 +162,7 @@ impl<'a> Edit<'a> {
 
     fn side(&mut self, batch: &RecordBatch, known: &'a Known, range: &Range<usize>) -> Result<Side<'a>, Broken> {
         let source = self.add(batch)?;
-        let columns = self.sources.get(source).map_or(&[][..], Vec::as_slice);
+        let columns = self.sources.get(source).map(Vec::as_slice).unwrap_or_default();
         let whole = self.before.keys.among(columns)?;
         let key: Vec<ArrayRef> = whole.iter().map(|column| column.slice(range.start, range.len())).collect();
         let bytes = self.before.keys.bytes(&key)?;
@@ -266,13 +266,15 @@ impl<'a> Edit<'a> {
             return Err(broken("a row was written that was not told whole"));
         }
         let stood = stood.map(|at| self.found(at)).transpose()?;
+        let shape = &self.before.shape;
+        let may_be_left_out = |column: usize| shape.always_known.get(column).is_some_and(|is_always| !is_always);
         let cell = |column: usize| {
             let sides = [Some(&part.new), part.old.as_ref()];
             let told = sides.into_iter().flatten().find(|side| side.known.has(column, row)).map(|side| (side.source, row));
-            told.or_else(|| stood.as_ref()?.of(column))
+            told.or_else(|| stood.as_ref().filter(|_| may_be_left_out(column))?.of(column))
         };
         let cells: Option<Vec<Cell>> = (0..columns).map(cell).collect();
-        let cells = cells.ok_or_else(|| broken("a row was changed that was not told whole and is not in the copy"))?;
+        let cells = cells.ok_or_else(|| broken("a row was changed of which cells are neither told nor in the copy"))?;
         Ok(Cells::Apart(cells))
     }
 

@@ -100,7 +100,7 @@ impl Iterator for Reader {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let (first, chunk) = self.version.chunks.from(self.chunk)?;
+            let (first, chunk) = self.version.chunks.not_below(self.chunk)?;
             self.chunk = first;
             let (start, rows) = (self.row, self.rows_max.min(chunk.len().saturating_sub(self.row)));
             if rows == 0 {

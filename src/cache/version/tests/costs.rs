@@ -67,7 +67,7 @@ fn a_change_leaves_almost_all_of_a_large_table_as_it_is() {
     }
     let places = |version: &TableVersion| {
         let (mut places, mut number) = (BTreeSet::new(), 0);
-        while let Some((first, chunk)) = version.chunks.from(number) {
+        while let Some((first, chunk)) = version.chunks.not_below(number) {
             places.insert(Arc::as_ptr(&chunk.columns()[3]).cast::<()>() as usize);
             number = first + 1;
         }

@@ -165,7 +165,8 @@ fn random_histories_end_as_a_map_does() {
         let (mut version, mut kept) = (empty(), Vec::new());
         for step in 0..40 {
             version = if story.below(8) == 0 { story.fill(&version) } else { story.next(&version) };
-            check(&version, &story.model, 1 + story.below(20));
+            let batch_rows = 1 + story.below(20);
+            check(&version, &story.model, batch_rows);
             if step % 8 == 0 {
                 kept.push((version.clone(), story.model.clone()));
             }
