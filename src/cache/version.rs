@@ -1,0 +1,183 @@
+//! The states of a cached table: each is immutable, whole and shares with the one before it what has not changed.
+//!
+//! ```text
+//! key ──> key bytes ──index──> row number ──chunks──> columns          (key, chunk)
+//! fill, changes ──> slots over the index ──> dead rows and one new chunk (edit)
+//! state ──> batches of all rows, or rows by their keys                  (read)
+//! ```
+//!
+//! **Invariants:** no two rows of a state have one key; a state after changes has what the store has after them, or there is none and
+//! [`Broken`] says why; a reader's state never changes below it. A change costs the same in tables of any size, but for the logarithms
+//! of the trees. Deliberately absent: positions, who may read, and when a state is published.
+
+mod chunk;
+mod edit;
+mod key;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use imbl::HashMap;
+use thiserror::Error;
+
+use crate::pgtype::PgType;
+use crate::stores::change::{Rows, Shape};
+use crate::stores::schema::{Generated, Table, TableKind};
+use chunk::Chunks;
+use edit::Edit;
+use key::{Key, Keys, is_fit};
+pub use read::Reader;
+
+/// What a row takes in the index, about: a key in place, a number and a hash, in nodes that are two thirds full.
+const INDEX_BYTES: usize = 96;
+
+/// The copy cannot go on: a change that does not tell what the copy would need to follow it, or that does not fit it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{reason}")]
+pub struct Broken {
+    /// Why, as a clause.
+    pub reason: String,
+}
+
+impl From<ArrowError> for Broken {
+    fn from(error: ArrowError) -> Self {
+        Self { reason: format!("its rows cannot be put together: {error}") }
+    }
+}
+
+/// Why a table of this shape cannot be copied, as a clause; `None` when it can.
+pub fn refusal(table: &Table, shape: &Shape) -> Option<String> {
+    let fields = shape.schema.fields();
+    let is_same = fields.len() == table.columns.len()
+        && fields
+            .iter()
+            .zip(&table.columns)
+            .all(|(field, column)| field.name() == column.name() && field.data_type().equals_datatype(column.field.data_type()));
+    if !is_same || shape.always_known.len() != fields.len() {
+        return Some("its columns are not those that its changes tell of".to_owned());
+    }
+    if shape.key.is_empty() {
+        return Some("it has no key that tells its rows apart".to_owned());
+    }
+    let mut proven = table.primary_key.iter().chain(&table.unique_keys).filter(|key| key.proven && !key.columns.is_empty());
+    let is_proven = proven.any(|key| key.columns.iter().all(|column| shape.key.contains(column)));
+    for ordinal in &shape.key {
+        let Some(column) = table.columns.get(*ordinal) else {
+            return Some("its columns are not those that its changes tell of".to_owned());
+        };
+        let (name, data_type) = (column.name(), column.field.data_type());
+        if !is_fit(data_type) {
+            return Some(format!("the column \"{name}\" of its key has a type by whose bytes rows cannot be told apart"));
+        }
+        // A tinyint of MySQL may hold many numbers that are all true.
+        if column.pg_type() == PgType::BOOL && !is_proven {
+            return Some(format!("several values of the column \"{name}\" of its key are read as one"));
+        }
+    }
+    for (ordinal, column) in table.columns.iter().enumerate() {
+        let is_told = shape.key.contains(&ordinal) || shape.always_known.get(ordinal).copied().unwrap_or_default();
+        if is_told {
+            continue;
+        }
+        let name = column.name();
+        // What a change leaves out is taken for what it was before. That would be wrong of these.
+        if table.kind == TableKind::Collection {
+            let reason = "changes tell its documents only in part: it lacks changeStreamPreAndPostImages";
+            return Some(reason.to_owned());
+        }
+        if column.generated == Generated::Always {
+            return Some(format!("its store computes the column \"{name}\" and does not tell it with changes"));
+        }
+    }
+    None
+}
+
+/// One state of one table. Immutable; a later state shares what has not changed.
+#[derive(Clone)]
+pub struct TableVersion {
+    table: Arc<Table>,
+    shape: Arc<Shape>,
+    keys: Arc<Keys>,
+    /// The numbers of the rows by their keys.
+    index: HashMap<Key, u64>,
+    chunks: Chunks,
+    /// What keys take outside of the index.
+    key_bytes: usize,
+}
+
+impl fmt::Debug for TableVersion {
+    // Without values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("TableVersion");
+        shown.field("table", &self.table.id).field("rows", &self.rows()).field("bytes", &self.bytes()).finish_non_exhaustive()
+    }
+}
+
+impl TableVersion {
+    /// A state without rows.
+    ///
+    /// # Errors
+    /// A table that cannot be copied, with what [`refusal`] says of it.
+    pub fn empty(table: &Arc<Table>, shape: &Arc<Shape>) -> Result<Self, ArrowError> {
+        if let Some(reason) = refusal(table, shape) {
+            return Err(ArrowError::NotYetImplemented(reason));
+        }
+        Ok(Self {
+            table: Arc::clone(table),
+            shape: Arc::clone(shape),
+            keys: Arc::new(Keys::of(table, shape)?),
+            index: HashMap::new(),
+            chunks: Chunks::new(&table.schema),
+            key_bytes: 0,
+        })
+    }
+
+    /// The table that is copied.
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// The columns and key of its changes.
+    pub fn shape(&self) -> &Arc<Shape> {
+        &self.shape
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.index.len()
+    }
+
+    /// How much memory it takes, about, with its index. What it shares with other states counts in each of them.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.chunks.bytes() + self.rows() * INDEX_BYTES + self.key_bytes
+    }
+
+    /// With the rows of a fill, which have all columns of the table in order. A row whose key is there already takes that one's place.
+    ///
+    /// # Errors
+    /// Rows with other columns, with NULL in their key, or with NULL where the table has none.
+    pub fn filled(&self, batch: &RecordBatch) -> Result<Self, Broken> {
+        let mut edit = Edit::of(self);
+        edit.fill(batch)?;
+        edit.end()
+    }
+
+    /// With the changes of whole transactions, in order: rows by the numbers that they have in their batches. Deleting what is not there
+    /// and inserting what is are no errors, since what was filled may have seen it.
+    ///
+    /// # Errors
+    /// A change whose key was not told; one that leaves out cells that the copy has not; one that does not fit the table.
+    pub fn applied(&self, changes: &[(&Rows, u32)]) -> Result<Self, Broken> {
+        if changes.is_empty() {
+            return Ok(self.clone());
+        }
+        let mut edit = Edit::of(self);
+        edit.apply(changes)?;
+        edit.end()
+    }
+}
