@@ -1,0 +1,68 @@
+//! Writers of a store itself that give some accounts, and their rows of `moves`, one number in one transaction. Their server may go away
+//! meanwhile.
+
+use mongodb::bson::{Document, doc};
+use mongodb::{Client, Database};
+
+use crate::changes::check::End;
+use crate::changes::native::Native;
+
+/// One of them.
+pub struct Behind {
+    native: Native,
+}
+
+impl Behind {
+    /// Over a connection.
+    pub fn new(native: Native) -> Self {
+        Self { native }
+    }
+
+    /// Writes a number to keys, and keeps it or undoes it. Tells how that ended as far as anybody knows; another connection is needed
+    /// where an error has come.
+    pub async fn write(&mut self, number: i64, keys: &[i64], is_kept: bool) -> Result<End, End> {
+        if let Native::MongoDb { client, database, .. } = &self.native {
+            return documents((client, database), (number, keys), is_kept).await;
+        }
+        let begin = if matches!(self.native, Native::Sqlite(_)) { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        for sql in std::iter::once(begin.to_owned()).chain(updates("", number, keys)) {
+            self.native.try_run(&sql).await.map_err(|_lost| End::Undone)?;
+        }
+        if !is_kept {
+            self.native.try_run("ROLLBACK").await.map_err(|_lost| End::Undone)?;
+            return Ok(End::Undone);
+        }
+        self.native.try_run("COMMIT").await.map(|()| End::Kept).map_err(|_lost| End::Unknown)
+    }
+
+    /// Writes a number that is kept.
+    pub async fn keep(&mut self, number: i64, keys: &[i64]) {
+        assert_eq!(self.write(number, keys, true).await, Ok(End::Kept), "{number} was not written");
+    }
+}
+
+/// Statements that give keys a number, over tables of a schema that ends with its dot.
+pub fn updates(schema: &str, number: i64, keys: &[i64]) -> [String; 2] {
+    let keys = keys.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    [
+        format!("UPDATE {schema}accounts SET balance = {number} WHERE _id IN ({keys})"),
+        format!("UPDATE {schema}moves SET amount = {number} WHERE _id IN ({keys})"),
+    ]
+}
+
+async fn documents((client, database): (&Client, &Database), (number, keys): (i64, &[i64]), is_kept: bool) -> Result<End, End> {
+    let mut session = client.start_session().await.map_err(|_lost| End::Undone)?;
+    session.start_transaction().await.map_err(|_lost| End::Undone)?;
+    for (collection, field) in [("accounts", "balance"), ("moves", "amount")] {
+        let mut set = Document::new();
+        set.insert(field, number);
+        let which = doc! { "_id": { "$in": keys.to_vec() } };
+        let written = database.collection::<Document>(collection).update_many(which, doc! { "$set": set });
+        written.session(&mut session).await.map_err(|_lost| End::Undone)?;
+    }
+    if !is_kept {
+        session.abort_transaction().await.map_err(|_lost| End::Undone)?;
+        return Ok(End::Undone);
+    }
+    session.commit_transaction().await.map(|()| End::Kept).map_err(|_lost| End::Unknown)
+}
