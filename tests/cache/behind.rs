@@ -3,9 +3,41 @@
 
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Database};
+use sqlx::Connection;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use crate::changes::check::End;
 use crate::changes::native::Native;
+
+/// How one comes to a store, again and again.
+#[derive(Debug, Clone)]
+pub enum Way {
+    Postgres(Box<PgConnectOptions>),
+    MariaDb(Box<MySqlConnectOptions>),
+    Sqlite(Box<SqliteConnectOptions>),
+    MongoDb(Client, Database),
+}
+
+impl Way {
+    /// A connection; `None` where the store is away.
+    pub async fn open(&self) -> Option<Native> {
+        match self {
+            Self::Postgres(options) => PgConnection::connect_with(options).await.ok().map(Native::Postgres),
+            Self::MariaDb(options) => {
+                let mut native = MySqlConnection::connect_with(options).await.ok().map(Native::MariaDb)?;
+                // Without locks of what lies between rows.
+                native.try_run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.ok()?;
+                Some(native)
+            }
+            Self::Sqlite(options) => SqliteConnection::connect_with(options).await.ok().map(Native::Sqlite),
+            Self::MongoDb(client, database) => {
+                Some(Native::MongoDb { client: client.clone(), database: database.clone(), open: None })
+            }
+        }
+    }
+}
 
 /// One of them.
 pub struct Behind {

@@ -19,6 +19,8 @@ pub struct Shown {
     pub served: u64,
     pub fell_through: u64,
     pub waited: u64,
+    /// When it began to stand so.
+    pub since: String,
 }
 
 /// A store and its table.
@@ -48,11 +50,11 @@ pub async fn reads_by(session: &Session, settings: &[(&str, &str)]) {
 /// How a table's copy stands; `None`: it is not to be cached.
 pub async fn shown(session: &Session, (store, table): Named<'_>) -> Option<Shown> {
     let sql = format!(
-        "SELECT state, rows, bytes, served, fell_through, waited, coalesce(reason, '') FROM tributary.freshness \
+        "SELECT state, rows, bytes, served, fell_through, waited, since, coalesce(reason, '') FROM tributary.freshness \
          WHERE schema_name::text = '{store}' AND table_name::text = '{table}'"
     );
     let row = ask(session, &sql).await.unwrap_or_else(|said| panic!("{sql}: {said:?}")).pop()?;
-    let fields: Vec<&str> = row.splitn(7, '|').collect();
+    let fields: Vec<&str> = row.splitn(8, '|').collect();
     let number = |place: usize| fields[place].parse().unwrap_or(0);
     Some(Shown {
         state: fields[0].to_owned(),
@@ -61,7 +63,8 @@ pub async fn shown(session: &Session, (store, table): Named<'_>) -> Option<Shown
         served: number(3),
         fell_through: number(4),
         waited: number(5),
-        reason: fields[6].to_owned(),
+        since: fields[6].to_owned(),
+        reason: fields[7].to_owned(),
     })
 }
 
@@ -84,6 +87,14 @@ pub async fn until_state(session: &Session, table: Named<'_>, state: &str) -> St
     };
     let reason = tokio::time::timeout(PATIENCE, asking).await;
     reason.unwrap_or_else(|_elapsed| panic!("{table:?} is {last:?} and never {state}"))
+}
+
+/// Loads a copy again, and waits until it is there.
+pub async fn reload(session: &Session, table: Named<'_>) {
+    let before = shown(session, table).await.unwrap().since;
+    session.answer(&format!("CALL tributary.reload_cache('{}.{}')", table.0, table.1)).await;
+    let loaded = async || shown(session, table).await.filter(|shown| shown.state == "cached" && shown.since != before).map(drop);
+    eventually(&format!("{table:?} anew"), loaded).await;
 }
 
 /// Waits until tables of a store have copies.

@@ -28,7 +28,10 @@ async fn alter_table_begins_and_ends_a_copy_also_over_a_restart() {
     until_cached(room.session(), "file", &["orders"]).await;
     let address = room.server().addresses()[0];
     assert_eq!(copied(&reader(address, &FROM_COPY).await, table, ALL).await, ["1|a", "2|while it was away"]);
-    for (on, off) in [("SET (tributary.cached = true)", "SET (tributary.cached = false)"), ("SET (tributary.cached = true)", "RESET (tributary.cached)")] {
+    for (on, off) in [
+        ("SET (tributary.cached = true)", "SET (tributary.cached = false)"),
+        ("SET (tributary.cached = true)", "RESET (tributary.cached)"),
+    ] {
         room.session().answer(&format!("ALTER TABLE file.orders {on}")).await;
         until_cached(room.session(), "file", &["orders"]).await;
         room.session().answer(&format!("ALTER TABLE file.orders {off}")).await;
@@ -168,7 +171,7 @@ async fn plans_say_what_may_be_read_from_copies_and_what_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_writes_locks_or_keeps_a_state_reads_the_store_itself() {
+async fn what_writes_locks_or_keeps_a_state_reads_postgres_itself() {
     let mut world = world::of_postgres().await;
     let session = world.reader(&[("on_stale", "wait")]).await;
     let before = served(&session, ("pg", "accounts")).await;

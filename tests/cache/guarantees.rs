@@ -137,12 +137,18 @@ async fn no_way_back(world: World) {
     let session = super::copies::reader(address, &[("max_staleness", "5s")]).await;
     let mut last = 0;
     for turn in 0..TURNS {
-        for (consistency, on_stale) in
-            [("store", "store"), ("session", "wait"), ("store", "store"), ("strong", "wait"), ("bounded", "wait"), ("session", "store")]
-        {
+        for (consistency, on_stale) in [
+            ("store", "store"),
+            ("session", "wait"),
+            ("store", "store"),
+            ("strong", "wait"),
+            ("bounded", "wait"),
+            ("session", "store"),
+        ] {
             session.answer(&format!("SET tributary.consistency = '{consistency}'; SET tributary.on_stale = '{on_stale}'")).await;
             let found: i64 = session.answer(&balance(store, 1)).await.parse().unwrap();
-            assert!(found >= last, "{store}, {turn}: {found} by {consistency} behind {last}");
+            // What is in a copy before others see it in the store is tried in `gap`.
+            assert!(consistency == "store" || found >= last, "{store}, {turn}: {found} by {consistency} behind {last}");
             last = found;
         }
     }

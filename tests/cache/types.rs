@@ -157,8 +157,11 @@ async fn values_that_the_feed_of_postgres_leaves_out_are_never_given_wrong() {
         assert_eq!(copied(&of_copy, ("pg", "notes"), notes).await, expected, "{change}");
     }
     let named = "SELECT id, what FROM pg.named ORDER BY id";
-    for change in ["INSERT INTO named VALUES (2, 'named')", "UPDATE named SET what = 'pg_class' WHERE id = 1", "DELETE FROM named WHERE id = 2"]
-    {
+    for change in [
+        "INSERT INTO named VALUES (2, 'named')",
+        "UPDATE named SET what = 'pg_class' WHERE id = 1",
+        "DELETE FROM named WHERE id = 2",
+    ] {
         native.run(change).await;
         let (found, expected) = (ask(&of_copy, named).await, of_store.rows(named).await.unwrap());
         assert_eq!(found, Ok(expected), "{change}: {:?}", shown(&of_copy, ("pg", "named")).await);
