@@ -5,7 +5,7 @@ use super::world::{self, cached};
 use crate::changes::follow::until_streaming;
 use crate::changes::room::{self, LOG, OUTBOX, Room};
 use crate::commit::eventually;
-use crate::support::proxy::{self, GUEST, Place};
+use crate::support::proxy::{self, OWNER, Place};
 
 const ORDERS: &str = "CREATE TABLE orders (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO orders VALUES (1, 'a'); \
     CREATE TABLE notes (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO notes VALUES (1, 'n')";
@@ -41,54 +41,29 @@ async fn alter_table_begins_and_ends_a_copy_also_over_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn alter_table_says_more_than_the_store_file_until_it_is_reset() {
-    let (room, _native) = Box::pin(room::of_sqlite(ORDERS, &format!("{OUTBOX}{}", cached(&["o*"])), &BOTH)).await;
-    let table = ("file", "orders");
+async fn words_that_say_nothing_are_refused_and_change_nothing() {
+    let (room, _native) = Box::pin(room::of_sqlite(ORDERS, &format!("{OUTBOX}{}", cached(&["orders"])), &BOTH)).await;
     until_cached(room.session(), "file", &["orders"]).await;
-    assert_eq!(shown(room.session(), ("file", "notes")).await, None);
-    room.session().answer("ALTER TABLE file.orders SET (tributary.cached = false)").await;
-    eventually("the end of the copy", async || shown(room.session(), table).await.is_none().then_some(())).await;
-    room.session().answer("ALTER TABLE file.orders RESET (tributary.cached)").await;
-    until_cached(room.session(), "file", &["orders"]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_cached_is_refused_with_its_reason() {
-    let place = Place::new();
-    place.sqlite("plain", "CREATE TABLE orders (id INTEGER PRIMARY KEY, v TEXT)").await;
-    let statements = format!("{ORDERS}; CREATE TABLE keyless (v TEXT)");
-    place.sqlite_with("file", &statements, &format!("{OUTBOX}{}", cached(&["*"]))).await;
-    let room = Box::pin(Room::open(place)).await;
-    until_streaming(room.session(), "file", &BOTH).await;
-    until_cached(room.session(), "file", &BOTH).await;
-    let reason = until_state(room.session(), ("file", "keyless"), "store-only").await;
-    assert!(reason.contains("key"), "{reason}");
-    assert_eq!(room.session().answer("SELECT count(*) FROM file.keyless").await, "0");
-    for (sql, code) in [
-        ("ALTER TABLE plain.orders SET (tributary.cached = true)", "55000"),
-        ("ALTER TABLE file.nothing SET (tributary.cached = true)", "42P01"),
-        ("CALL tributary.reload_cache('plain.orders')", "55000"),
-        ("CALL tributary.reload_cache('file.nothing')", "42P01"),
-        ("SET tributary.consistency = 'always'", "22023"),
-        ("SET tributary.on_stale = 'never'", "22023"),
-        ("SET tributary.max_staleness = 'x'", "22023"),
-        ("SET tributary.token = 'x'", "22023"),
-    ] {
-        let failure = room.session().failure(sql).await;
-        assert_eq!(failure.code, code, "{sql}: {failure:?}");
+    for sql in ["consistency = 'always'", "on_stale = 'never'", "max_staleness = 'x'", "max_staleness = '-1s'", "token = 'x'"] {
+        let failure = room.session().failure(&format!("SET tributary.{sql}")).await;
+        assert_eq!(failure.code, "22023", "{sql}: {failure:?}");
     }
-    let guest = proxy::connect(room.server(), GUEST).await;
-    for sql in ["ALTER TABLE file.orders SET (tributary.cached = false)", "CALL tributary.reload_cache('file.orders')"] {
-        assert_eq!(guest.failure(sql).await.code, "42501", "{sql}");
+    let reader = reader(room.server().addresses()[0], &FROM_COPY).await;
+    for sql in ["consistency = 'always'", "on_stale = 'never'"] {
+        reader.failure(&format!("SET tributary.{sql}")).await;
     }
-    until_cached(room.session(), "file", &BOTH).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_file_that_has_tables_cached_and_is_not_followed_is_refused() {
-    let place = Place::new();
-    place.sqlite_with("file", ORDERS, &cached(&["orders"])).await;
-    assert!(place.try_serve().await.is_err());
+    assert_eq!(copied(&reader, ("file", "orders"), ALL).await, ["1|a"]);
+    // For one transaction, and for a connection from its beginning.
+    reader.answer("BEGIN; SET LOCAL tributary.consistency = 'store'").await;
+    let before = served(&reader, ("file", "orders")).await;
+    assert_eq!(reader.answer(ALL).await, "1|a");
+    assert_eq!(served(&reader, ("file", "orders")).await, before);
+    reader.answer("COMMIT").await;
+    assert_eq!(reader.answer("SHOW tributary.consistency").await, "strong");
+    let mut login = proxy::login(room.server().addresses()[0], OWNER);
+    login.options("-c tributary.consistency=eventual");
+    let session = proxy::open(&login).await.unwrap();
+    assert_eq!(session.answer("SHOW tributary.consistency").await, "eventual");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,12 +136,10 @@ async fn plans_say_what_may_be_read_from_copies_and_what_was() {
     let reader = reader(room.server().addresses()[0], &FROM_COPY).await;
     let plan = analyzed(&reader, ALL).await;
     assert!(plan.contains("Source: copy"), "{plan}");
-    // Where a copy may not be read, none is offered.
-    for (settings, statement) in [(&FROM_STORE[..], ALL), (&[][..], "SELECT v FROM file.orders FOR UPDATE")] {
-        let session = super::copies::reader(room.server().addresses()[0], settings).await;
-        let plan = session.answer(&format!("EXPLAIN {statement}")).await;
-        assert!(!plan.contains("Copy: offered"), "{statement}: {plan}");
-    }
+    // Where no copy may be read, none is offered.
+    let session = super::copies::reader(room.server().addresses()[0], &FROM_STORE).await;
+    let plan = session.answer(&format!("EXPLAIN {ALL}")).await;
+    assert!(!plan.contains("Copy: offered"), "{plan}");
     assert_eq!(reader.answer(sql).await, "a|n");
 }
 

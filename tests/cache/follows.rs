@@ -51,6 +51,9 @@ async fn follows(mut world: World) {
     }
     let in_store = world.reader(&FROM_STORE).await;
     assert_eq!(in_store.rows(&all).await.unwrap(), world.listed());
+    let shown = shown(&reader, table).await.unwrap();
+    assert_eq!((usize::try_from(shown.rows).unwrap(), shown.state.as_str()), (world.rows.len(), "cached"), "{shown:?}");
+    assert!(shown.bytes > 0 && shown.reason.is_empty(), "{shown:?}");
     reads(&world).await;
 }
 

@@ -110,8 +110,7 @@ impl Storm {
         let told = format!("reads of {stores:?} with TRIBUTARY_TEST_SEED={seed}");
         eprintln!("{told}");
         let lines = format!("changes.mode = \"as its kind\"\n{}", cached(&TABLES));
-        // One may be looked at while everything is slow.
-        let lines = Lines { server: "cache.look = \"50ms\"\nlimits.query_memory = \"64MiB\"", store: &lines, journal: "wal" };
+        let lines = Lines { server: "cache.look = \"50ms\"", store: &lines, journal: "wal" };
         let stage = Box::pin(Stage::start_with(stores, lines, "")).await;
         until_ready(&stage, stores).await;
         let course = Arc::new(Course::new(stores, stage.address()));

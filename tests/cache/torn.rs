@@ -64,7 +64,7 @@ async fn whole(world: World, levels: &[&str], prepare: impl AsyncFn(&Room, usize
         prepare(&room, round).await;
         for level in levels {
             for on_stale in ["store", "wait"] {
-                reads_by(&session, &[("consistency", level), ("on_stale", on_stale)]).await;
+                reads_by(&session, &[("consistency", *level), ("on_stale", on_stale)]).await;
                 let sql = &statements(store)[round % 4];
                 assert_whole(&session, sql, &format!("{store}, {level}, {on_stale}")).await;
             }
@@ -97,8 +97,8 @@ async fn no_transaction_of_a_file_is_seen_in_part() {
     Box::pin(whole(world::of_sqlite().await, &LEVELS, async |_, _| {})).await;
 }
 
-/// A statement over a table that has a copy and one that has none at that moment takes both from one state too. What is eventual is not
-/// promised that.
+/// A statement over a table that has a copy and one that has none at that moment takes both from one state too, which is the store's. What is
+/// eventual is not promised that.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_transaction_of_postgres_is_seen_in_part_where_one_of_its_tables_is_not_cached() {
     let world = world::of_postgres().await;
