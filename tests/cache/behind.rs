@@ -53,8 +53,8 @@ impl Behind {
     /// Writes a number to keys, and keeps it or undoes it. Tells how that ended as far as anybody knows; another connection is needed
     /// where an error has come.
     pub async fn write(&mut self, number: i64, keys: &[i64], is_kept: bool) -> Result<End, End> {
-        if let Native::MongoDb { client, database, .. } = &self.native {
-            return documents((client, database), (number, keys), is_kept).await;
+        if let Some((client, database)) = self.documents() {
+            return documents((&client, &database), (number, keys), is_kept).await;
         }
         let begin = if matches!(self.native, Native::Sqlite(_)) { "BEGIN IMMEDIATE" } else { "BEGIN" };
         for sql in std::iter::once(begin.to_owned()).chain(updates("", number, keys)) {
@@ -65,6 +65,12 @@ impl Behind {
             return Ok(End::Undone);
         }
         self.native.try_run("COMMIT").await.map(|()| End::Kept).map_err(|_lost| End::Unknown)
+    }
+
+    /// The client and the database of documents.
+    fn documents(&self) -> Option<(Client, Database)> {
+        let Native::MongoDb { client, database, .. } = &self.native else { return None };
+        Some((client.clone(), database.clone()))
     }
 
     /// Writes a number that is kept.

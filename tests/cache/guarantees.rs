@@ -219,11 +219,11 @@ async fn a_strong_read_of_a_file_sees_what_was_committed_before() {
 /// A copy of an idle store stays as fresh as it is looked at, and is read within a bound.
 async fn bounded(world: World) {
     let store = world.store;
-    let session = world.reader(&[("consistency", "bounded"), ("max_staleness", "4s"), ("on_stale", "error")]).await;
+    let session = world.reader(&[("consistency", "bounded"), ("max_staleness", "2s"), ("on_stale", "error")]).await;
     let sql = balance(store, 3);
     let before = served(&session, (store, "accounts")).await;
     // Nobody writes: the bound alone is what makes it fresh.
-    let late = Duration::from_secs(5);
+    let late = Duration::from_millis(2_500);
     tokio::time::sleep(late).await;
     let from_copy = async || {
         let answer = ask(&session, &sql).await;

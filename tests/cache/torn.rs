@@ -14,7 +14,7 @@ use crate::commit::stage::{ACCOUNTS, START};
 use crate::support::proxy::Session;
 
 /// Reads of each kind.
-const READS: usize = 40;
+const READS: usize = 24;
 
 /// Gives every key of both tables one number after the other until it is stopped, and gives the newest one back.
 fn writing(mut behind: Behind, newest: Arc<AtomicI64>, stop: CancellationToken) -> OwnedTask<Behind> {
