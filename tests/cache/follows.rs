@@ -68,7 +68,7 @@ async fn reads(world: &World) {
         "SELECT _id FROM @.accounts WHERE _id = 3 AND balance < 0",
         "SELECT _id FROM @.accounts WHERE _id = 3 OR balance > 5000 ORDER BY _id",
         "SELECT count(*), sum(balance), min(_id) FROM @.accounts",
-        "SELECT count(*) FROM @.accounts WHERE balance IS NULL",
+        "SELECT count(*) FROM @.accounts WHERE balance % 2 = 1",
         "SELECT _id FROM @.accounts ORDER BY balance DESC, _id DESC LIMIT 3 OFFSET 1",
         "SELECT _id FROM @.accounts WHERE balance > 1000 ORDER BY _id LIMIT 1",
         "SELECT a._id, m.amount FROM @.accounts a JOIN @.moves m ON m._id = a._id WHERE a._id < 5 ORDER BY a._id",
