@@ -49,7 +49,7 @@ pub fn tables() -> Vec<String> {
 }
 
 /// Lines of a store file that declare what documents hold.
-const COLLECTIONS: &str = "sample = 0\n[collections.accounts.columns]\n_id = \"bigint\"\nbalance = \"bigint\"\n\
+pub const COLLECTIONS: &str = "sample = 0\n[collections.accounts.columns]\n_id = \"bigint\"\nbalance = \"bigint\"\n\
     [collections.moves.columns]\n_id = \"bigint\"\naccount = \"bigint\"\namount = \"bigint\"\n\
     [collections.lists.columns]\n_id = \"bigint\"\nv = \"text\"\n";
 
