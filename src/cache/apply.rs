@@ -14,6 +14,9 @@ use crate::stores::change::{Barrier, Entry, Group, Rows, Transaction};
 use crate::stores::position::Position;
 use crate::stores::schema::TableId;
 
+/// How the ids of transactions begin that are of a feed itself and not of its store.
+const OWN_ID: &str = "tributary:";
+
 /// What a table was loaded from, as long as it is not published.
 #[derive(Debug)]
 pub(super) struct Origin {
@@ -237,19 +240,23 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// What is said of the table, and not done to its rows. What was said before the fill was asked for is known to it.
-    fn told(&mut self, seq: u64, leaving: Leaving) {
-        let known = self.standing.origin.as_ref().map_or(0, |origin| origin.published);
-        if seq > self.standing.seq && seq > known {
+    /// What is said of the table, and not done to its rows. What feeds have said before the fill was asked for is known to it; what a
+    /// transaction of the store says is known where its rows are.
+    fn told(&mut self, (piece, transaction): (&Piece, &Transaction), leaving: Leaving) {
+        let is_known =
+            self.standing.origin.as_ref().is_some_and(|origin| {
+                piece.seq <= origin.published && (transaction.id.starts_with(OWN_ID) || origin.has(transaction))
+            });
+        if piece.seq > self.standing.seq && !is_known {
             self.leave(leaving);
         }
     }
 
-    fn barrier(&mut self, seq: u64, barrier: &Barrier) {
+    fn barrier(&mut self, of: (&Piece, &Transaction), barrier: &Barrier) {
         match barrier {
             Barrier::Truncated { .. } => {}
-            Barrier::Reshaped { reason, .. } | Barrier::Gap { reason } => self.told(seq, Leaving::Reshaped(reason.clone())),
-            Barrier::Stopped { reason, .. } => self.told(seq, Leaving::Stopped(reason.clone())),
+            Barrier::Reshaped { reason, .. } | Barrier::Gap { reason } => self.told(of, Leaving::Reshaped(reason.clone())),
+            Barrier::Stopped { reason, .. } => self.told(of, Leaving::Stopped(reason.clone())),
         }
     }
 
@@ -305,7 +312,7 @@ fn done(standing: Standings, pieces: &[Piece], contained: Contained) -> (Standin
                         }
                         match barrier {
                             Barrier::Truncated { .. } if takes(at) && lane.left.is_none() => lane.empty(),
-                            barrier => lane.barrier(piece.seq, barrier),
+                            barrier => lane.barrier((piece, transaction), barrier),
                         }
                     }
                 }
