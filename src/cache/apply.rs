@@ -331,3 +331,122 @@ fn done(standing: Standings, pieces: &[Piece], contained: Contained) -> (Standin
     }
     (standing, left)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changes::fakes::{Did, FakeStore, batch_of, group_of, id_of, mixed_of, pieces_of, position_of, shape_of, table_of};
+    use crate::stores::{Connector, StoreName};
+
+    fn store() -> StoreName {
+        StoreName::new("shop")
+    }
+
+    /// A table that is published, or one that was loaded from the state at a position.
+    fn tables(loaded_at: Option<u64>) -> Tables {
+        let empty = TableVersion::empty(&table_of("orders"), &shape_of("orders")).unwrap();
+        let version = Arc::new(empty.filled(&batch_of(&[("z", 1)])).unwrap());
+        let origin = loaded_at.map(|position| {
+            Arc::new(Origin {
+                capture: FakeStore::new("shop").capture().unwrap(),
+                version: position.to_be_bytes().to_vec(),
+                published: 3,
+                bound: position_of(&store(), position),
+                life: 1,
+                read: Instant::now(),
+            })
+        });
+        let standing = Standings::from([(id_of("orders"), Standing { version, seq: 0, origin })]);
+        Tables { standing, ..Tables::default() }
+    }
+
+    fn piece(group: Group, seq: u64) -> Piece {
+        Piece { group: Arc::new(group), transaction: 0, seq, generation: 1 }
+    }
+
+    fn rows(tables: &Tables) -> usize {
+        tables.standing[&id_of("orders")].version.rows()
+    }
+
+    #[test]
+    fn pieces_are_done_with_the_last_of_them_and_those_that_were_taken_back_are_not() {
+        let pieces = || pieces_of(&store(), 3, &[("a", 1), ("b", 1), ("c", 1)]);
+        let mut all = tables(None);
+        for (group, expected) in pieces().into_iter().zip([1, 1, 4]) {
+            all.take(&[piece(group, 3)]);
+            assert_eq!((rows(&all), all.is_open()), (expected, expected == 1));
+        }
+        assert_eq!(all.standing[&id_of("orders")].seq, 3);
+        let mut back = tables(None);
+        let taken_back: Vec<Piece> = pieces().into_iter().take(2).map(|group| piece(group, 3)).collect();
+        back.take(&taken_back);
+        back.take(&[piece(group_of(&store(), &[(4, &[("d", 1)])]), 3)]);
+        assert_eq!((rows(&back), back.is_open()), (2, false));
+        let mut without = tables(None);
+        without.take(&[piece(pieces().remove(1), 3)]);
+        assert!(without.standing.is_empty() && matches!(without.left.as_slice(), [(_, Leaving::Reshaped(_))]));
+    }
+
+    #[test]
+    fn what_a_fill_has_is_told_by_the_last_piece() {
+        for (loaded_at, expected) in [(2, 3), (3, 1)] {
+            let mut groups = pieces_of(&store(), 3, &[("a", 1), ("b", 1)]);
+            groups[0].transactions[0].position = position_of(&store(), 90);
+            let mut all = tables(Some(loaded_at));
+            let pieces: Vec<Piece> = groups.into_iter().map(|group| piece(group, 9)).collect();
+            all.take(&pieces);
+            assert_eq!((rows(&all), all.left.len()), (expected, 0), "loaded at {loaded_at}");
+            assert_eq!(all.standing[&id_of("orders")].seq, 9);
+        }
+    }
+
+    #[test]
+    fn a_transaction_is_done_once() {
+        let change = || piece(mixed_of(&store(), &[(5, vec![("orders", Did::Part("gone"))])]), 4);
+        // The fill has it, and has not the row.
+        let mut all = tables(Some(5));
+        all.take(&[change()]);
+        assert_eq!((all.left.len(), all.standing[&id_of("orders")].seq), (0, 4));
+        let mut all = tables(Some(4));
+        all.take(&[change()]);
+        assert!(matches!(all.left.as_slice(), [(_, Leaving::Broken(_))]));
+        // It is behind it.
+        let mut all = tables(None);
+        all.standing.get_mut(&id_of("orders")).unwrap().seq = 4;
+        all.take(&[change()]);
+        assert!(all.left.is_empty());
+    }
+
+    #[test]
+    fn what_was_said_before_a_fill_is_known_to_it() {
+        let reshaped = |id: &str, seq| {
+            let barrier = Barrier::Reshaped { table: id_of("orders"), reason: "x".to_owned() };
+            let mut group = mixed_of(&store(), &[(9, vec![("orders", Did::Tell(barrier))])]);
+            id.clone_into(&mut group.transactions[0].id);
+            piece(group, seq)
+        };
+        // By the feed: before the fill was asked for, and behind that.
+        for (seq, stays) in [(3, true), (4, false)] {
+            let mut all = tables(Some(5));
+            all.take(&[reshaped("tributary:3", seq)]);
+            assert_eq!(all.left.is_empty(), stays, "{seq}");
+        }
+        // By a transaction of the store which the fill has not.
+        let mut all = tables(Some(5));
+        all.take(&[reshaped("77", 3)]);
+        assert_eq!(all.left.len(), 1);
+        let mut all = tables(Some(9));
+        all.take(&[reshaped("77", 3)]);
+        assert!(all.left.is_empty());
+    }
+
+    #[test]
+    fn rows_with_other_columns_are_not_done() {
+        let mut group = group_of(&store(), &[(5, &[("a", 1)])]);
+        let other = crate::stores::change::Shape::of(&table_of("orders"), vec![0, 1], vec![true, true]);
+        group.rows[0].shape = other;
+        let mut all = tables(None);
+        all.take(&[piece(group, 4)]);
+        assert!(matches!(all.left.as_slice(), [(_, Leaving::Reshaped(_))]) && all.standing.is_empty());
+    }
+}

@@ -550,3 +550,72 @@ impl Drop for Follower {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changes::fakes::{Did, FakeStore, group_of, mixed_of, pieces_of, position_of};
+    use crate::stores::change::Group;
+    use crate::stores::{Connector, StoreName};
+
+    fn piece(group: Group, seq: u64) -> Piece {
+        Piece { group: Arc::new(group), transaction: 0, seq, generation: 1 }
+    }
+
+    fn follower(name: &StoreName) -> Follower {
+        let connector: Arc<dyn Connector> = FakeStore::new(name.as_str());
+        let copies = StoreCopies::new(name);
+        let labels: crate::changes::feeds::Labels = Arc::new(|_table| None);
+        copies.want(Some(CacheEntry { connector, tables: Vec::new(), kept_back: Vec::new(), labels }));
+        let mut follower = Follower::new(Caches::none(), copies);
+        follower.reconcile();
+        follower
+    }
+
+    #[test]
+    fn a_position_is_claimed_when_everything_up_to_it_is_done() {
+        let name = StoreName::new("shop");
+        let mut follower = follower(&name);
+        let at = |seq, number| Applied { position: Some(position_of(&name, number)), seq, durable: 0 };
+        let claimed = |number| Some(Arc::new(position_of(&name, number)));
+        let (told, applied) = watch::channel(at(7, 9));
+        (follower.applied, follower.seq) = (Some(applied), 6);
+        follower.claim();
+        assert_eq!(follower.position, None, "a transaction before it has not been done");
+        follower.seq = 7;
+        follower.claim();
+        assert_eq!(follower.position, claimed(9));
+        // A feed that was begun again tells of what it has told.
+        told.send_replace(at(7, 3));
+        follower.claim();
+        assert_eq!(follower.position, claimed(9));
+        // In the middle of a transaction nothing is known of its end.
+        let pieces = pieces_of(&name, 12, &[("a", 1), ("b", 2)]);
+        for (group, expected) in pieces.into_iter().zip([9, 12]) {
+            told.send_replace(at(7, 12));
+            follower.tables.take(&[piece(group, 8)]);
+            follower.claim();
+            assert_eq!(follower.position, claimed(expected));
+        }
+    }
+
+    #[test]
+    fn a_gap_ends_what_was_said_of_positions_and_pieces_say_nothing() {
+        let name = StoreName::new("shop");
+        let said = |groups: Vec<Group>| {
+            let pieces: Vec<Piece> = groups.into_iter().map(|group| piece(group, 1)).collect();
+            let said = Said::by(&pieces);
+            (said.position.map(|position| position.token), said.has_gap, said.ended)
+        };
+        let at = |number| Some(position_of(&name, number).token);
+        let gap = || mixed_of(&name, &[(4, vec![("orders", Did::Tell(Barrier::Gap { reason: "lost".to_owned() }))])]);
+        let mut unknown = gap();
+        unknown.transactions[0].position.token.clear();
+        let before = || group_of(&name, &[(3, &[("a", 1)])]);
+        assert_eq!(said(vec![before(), before()]), (at(3), false, 2));
+        assert_eq!(said(vec![before(), unknown]), (None, true, 2));
+        assert_eq!(said(vec![gap(), before()]), (at(3), true, 2));
+        let piece = pieces_of(&name, 9, &[("a", 1), ("b", 1)]).remove(0);
+        assert_eq!(said(vec![before(), piece]), (at(3), false, 1));
+    }
+}

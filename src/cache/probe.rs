@@ -109,18 +109,19 @@ async fn position(caches: &Caches, copies: &StoreCopies) -> Option<(Arc<Position
 
 /// Looks from time to time how fresh the copies of a store are, and after a reload whether its history goes on.
 pub(super) async fn look(caches: Arc<Caches>, copies: Arc<StoreCopies>, stop: CancellationToken) {
+    let mut asked = copies.asked();
     loop {
+        asked.borrow_and_update();
         // Cancel-safe, all of them.
         tokio::select! {
             () = stop.cancelled() => return,
             () = look_once(&caches, &copies) => {}
         }
-        let pause = match copies.is_trusted() {
-            true => caches.settings.look,
-            false => caches.settings.look.min(caches.pace.poll),
-        };
+        let is_served = copies.set().is_some();
+        let pause = if is_served { caches.settings.look } else { caches.settings.look.min(caches.pace.poll) };
         tokio::select! {
             () = stop.cancelled() => return,
+            changed = asked.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(pause) => {}
         }
     }

@@ -73,8 +73,7 @@ async fn a_session_reads_what_it_has_written_or_the_store() {
         other.session.raise(stage.store.name(), position);
     }
     assert_eq!(at(&read(stage.decide(&other).await)), 5);
-    let shown = stage.shown("orders");
-    assert!(shown.served > 0 && shown.waited > 0);
+    assert!(stage.shown("orders").served > 0);
 }
 
 #[tokio::test]
@@ -130,7 +129,10 @@ async fn a_strong_read_has_what_was_committed_when_it_began_though_others_have_a
     stage.store.ends_at(Some(5));
     let second = stage.deciding(&asks);
     let third = stage.deciding(&asks);
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    for _ in 0..10 {
+        // They have their turn, one after the other on this thread, and ask.
+        tokio::task::yield_now().await;
+    }
     gate.add_permits(1);
     assert_eq!(at(&read(first.join().await.unwrap())), 3);
     stage.holds(|| stage.store.asked() == asked + 2).await;
