@@ -155,11 +155,11 @@ mod tests {
         let (required, store) = (Required::default(), FakeStore::new("shop"));
         let name = store.name().clone();
         let at = |number| position_of(&name, number);
-        required.raise_by(store.as_ref(), at(3));
-        required.raise_by(store.as_ref(), at(5));
-        required.raise_by(store.as_ref(), at(4));
+        required.raise_by(&*store, at(3));
+        required.raise_by(&*store, at(5));
+        required.raise_by(&*store, at(4));
         assert_eq!(required.positions(), BTreeMap::from([(name.clone(), vec![at(5)])]));
-        assert_eq!(required.unsettled(), []);
+        assert!(required.unsettled().is_empty());
         for number in 10..10 + u64::try_from(POSITIONS_MAX).unwrap() {
             required.raise(&name, at(number));
         }
@@ -175,13 +175,13 @@ mod tests {
         let (required, store) = (Required::default(), FakeStore::new("shop"));
         let name = store.name().clone();
         let applied = |number| Arc::new(position_of(&name, number));
-        assert_eq!(required.judge(store.as_ref(), None), Coverage::Covered, "nothing is required");
+        assert_eq!(required.judge(&*store, None), Coverage::Covered, "nothing is required");
         required.raise(&name, position_of(&name, 3));
-        assert_eq!(required.judge(store.as_ref(), None), Coverage::Behind);
-        assert_eq!(required.judge(store.as_ref(), Some(&applied(2))), Coverage::Behind);
+        assert_eq!(required.judge(&*store, None), Coverage::Behind);
+        assert_eq!(required.judge(&*store, Some(&applied(2))), Coverage::Behind);
         required.raise(&name, Position { store: name.clone(), token: b"other".to_vec() });
-        assert_eq!(required.judge(store.as_ref(), Some(&applied(3))), Coverage::Incomparable);
-        assert_eq!(required.judge(store.as_ref(), Some(&applied(9))), Coverage::Incomparable);
+        assert_eq!(required.judge(&*store, Some(&applied(3))), Coverage::Incomparable);
+        assert_eq!(required.judge(&*store, Some(&applied(9))), Coverage::Incomparable);
         // What was seen is told to others.
         assert!(required.positions()[&name].contains(&position_of(&name, 9)));
     }
@@ -194,10 +194,10 @@ mod tests {
         required.unknown(&name);
         let mark = required.unsettled_at(&name).unwrap();
         required.fence(&name);
-        required.settle(store.as_ref(), mark, &position_of(&name, 3));
+        required.settle(&*store, mark, &position_of(&name, 3));
         let later = required.unsettled_at(&name).unwrap();
         assert_ne!(mark, later);
-        required.settle(store.as_ref(), later, &position_of(&name, 4));
+        required.settle(&*store, later, &position_of(&name, 4));
         assert_eq!(required.unsettled_at(&name), None);
         assert_eq!(required.positions()[&name], [position_of(&name, 4)]);
     }

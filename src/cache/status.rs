@@ -163,11 +163,6 @@ impl Stands {
         }
     }
 
-    /// The table is not wanted any more.
-    pub(super) fn remove(&self, table: &TableId) {
-        self.tables().remove(table);
-    }
-
     /// None but these is wanted any more.
     pub(super) fn retain(&self, is_wanted: impl Fn(&TableId) -> bool) {
         self.tables().retain(|table, _| is_wanted(table));

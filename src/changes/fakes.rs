@@ -136,7 +136,7 @@ pub(crate) fn mixed_of(store: &StoreName, transactions: &[(u64, Vec<(&str, Did<'
                 builders.push((*table, RowsBuilder::new(&shape_of(table))));
             }
             let builder = &mut builders[place].1;
-            let nothing = &mut std::iter::empty();
+            let nothing = &mut std::iter::empty::<Cell<'_>>();
             let row = match did {
                 Did::Put(name, total) => {
                     let new = &mut [Cell::Text(name), Cell::Value(ScalarValue::Int64(Some(*total)))].into_iter();
