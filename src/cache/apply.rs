@@ -113,11 +113,12 @@ impl Tables {
     }
 
     /// There is no copy of a table any more.
-    pub(super) fn remove(&mut self, table: &TableId) -> bool {
+    pub(super) fn remove(&mut self, table: &TableId) {
         if let Some(open) = &mut self.open {
             open.standing.remove(table);
+            open.left.retain(|(left, _)| left != table);
         }
-        self.standing.remove(table).is_some()
+        self.standing.remove(table);
     }
 
     /// Does what transactions did, in their order.

@@ -75,7 +75,7 @@ enum Event {
     Asked,
     Came(Result<Piece, StartOver>),
     Reached,
-    Filled(Option<Result<Filled, Unfilled>>),
+    Filled(Option<Box<Result<Filled, Unfilled>>>),
     Due,
 }
 
@@ -168,7 +168,7 @@ impl Follower {
                     tokio::task::yield_now().await;
                 }
                 Event::Came(Err(over)) => self.lose(&over.reason),
-                Event::Filled(filled) => self.filled(filled),
+                Event::Filled(filled) => self.filled(filled.map(|filled| *filled)),
                 Event::Reached | Event::Due => {}
             }
         }
@@ -211,7 +211,7 @@ impl Follower {
             changed = asked.changed() => if changed.is_ok() { Event::Asked } else { Event::Stop },
             came = came => Event::Came(came),
             () = reached => Event::Reached,
-            filled = filled => Event::Filled(filled),
+            filled = filled => Event::Filled(filled.map(Box::new)),
             () = waited => Event::Due,
         }
     }
