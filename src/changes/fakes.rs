@@ -130,6 +130,10 @@ pub(crate) fn mixed_of(store: &StoreName, transactions: &[(u64, Vec<(&str, Did<'
     let mut builders: Vec<(&str, RowsBuilder)> = Vec::new();
     for (transaction, (_, entries)) in group.transactions.iter_mut().zip(transactions) {
         for (table, did) in entries {
+            if let Did::Tell(barrier) = did {
+                transaction.entries.push(Entry::Barrier(barrier.clone()));
+                continue;
+            }
             let known = builders.iter().position(|(known, _)| known == table);
             let place = known.unwrap_or(builders.len());
             if known.is_none() {
@@ -151,10 +155,7 @@ pub(crate) fn mixed_of(store: &StoreName, transactions: &[(u64, Vec<(&str, Did<'
                     let old: &mut dyn Iterator<Item = Cell<'_>> = &mut [Cell::Text(name)].into_iter();
                     builder.push(Operation::Delete, nothing, Some(old))
                 }
-                Did::Tell(barrier) => {
-                    transaction.entries.push(Entry::Barrier(barrier.clone()));
-                    continue;
-                }
+                Did::Tell(_) => continue,
             };
             transaction.entries.push(Entry::Row { rows: u32::try_from(place).unwrap(), row: row.unwrap() });
         }
