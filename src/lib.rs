@@ -11,7 +11,7 @@
 //! - [`federation`]: what runs where, and what expressions mean.
 //! - [`write`]: changes on their way to their owners.
 //! - [`catalog`]: what exists, who owns it.
-//! - [`cache`]: copies of tables that follow their stores.
+//! - [`cache`]: copies of tables that follow their stores, and what reads of them promise.
 //! - [`changes`]: every change of every store, in order, once.
 //! - [`stores`]: one folder per store kind behind one contract.
 //! - [`telemetry`]: log lines and health, for operators.

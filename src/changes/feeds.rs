@@ -331,6 +331,11 @@ impl Feeds {
         Ok((fill, hub.since(look_back), capture))
     }
 
+    /// What is followed of a store; `None` where it has no feed.
+    pub fn follow(&self, store: &StoreName) -> Option<Follow> {
+        self.following(store)?.entry()?.follow
+    }
+
     /// Begins the feed of a store again, whatever kept it from that.
     ///
     /// # Errors

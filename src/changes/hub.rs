@@ -338,6 +338,11 @@ impl Cursor {
         &self.hub.store
     }
 
+    /// The last transaction of which all was given, or that stands before the place where it began.
+    pub fn passed(&self) -> u64 {
+        self.seq.saturating_sub(1)
+    }
+
     /// The next transaction, or piece of one, waited for. Cancel-safe: what is not given is given the next time.
     ///
     /// # Errors
@@ -637,8 +642,10 @@ mod tests {
         let mut cursor = stage.hub.at_end();
         assert!(cursor.next().now_or_never().is_none());
         assert!(cursor.try_next().unwrap().is_none());
+        assert_eq!(cursor.passed(), 0);
         stage.publish(1);
         assert_eq!(told(&cursor.next().await.unwrap()).0, 1);
+        assert_eq!(cursor.passed(), 1);
         let applied = stage.hub.positions().borrow().clone();
         assert_eq!((applied.seq, applied.position), (1, Some(position_of(&stage.store, 1))));
         stage.hub.reach(&position_of(&stage.store, 9));
