@@ -167,21 +167,16 @@ impl Branches {
 
     /// Settles this for all stores of the relations before they are planned: what is going to be read in a store is then planned as ever.
     pub(super) async fn settle_copies(&self, relations: &BTreeMap<u32, Arc<Relation>>) {
-        if self.offers.are_open() {
-            let stores = self.copied_stores(relations);
-            join_all(stores.iter().map(|store| self.copies_of(store))).await;
+        if !self.offers.are_open() {
+            return;
         }
-    }
-
-    /// The stores of relations of which copies may be read.
-    fn copied_stores(&self, relations: &BTreeMap<u32, Arc<Relation>>) -> BTreeSet<StoreName> {
-        let copied = relations.values().filter_map(|relation| match &relation.body {
-            RelationBody::Stored { store, table } => {
-                (self.may_copy(store) && self.offers.may_serve(store, table)).then(|| store.clone())
+        let mut stored: BTreeMap<&StoreName, Vec<&Arc<Table>>> = BTreeMap::new();
+        for relation in relations.values() {
+            if let RelationBody::Stored { store, table } = &relation.body {
+                stored.entry(store).or_default().push(table);
             }
-            _ => None,
-        });
-        copied.collect()
+        }
+        join_all(stored.iter().map(|(store, tables)| self.offers.settle_together(store, tables, self.may_copy(store)))).await;
     }
 
     /// The stores that were read themselves, and not from copies; also by further runs of the statement ([`Branches::again`]).

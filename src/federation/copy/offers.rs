@@ -19,6 +19,9 @@ use crate::error::Diagnosis;
 use crate::stores::schema::TableId;
 use crate::stores::{StoreName, Table};
 
+/// Why a table is read in its store though it has a copy.
+const APART: &str = "another table of the store that the statement reads has no copy";
+
 /// Where copies come from.
 #[async_trait]
 pub(in crate::federation) trait Source: fmt::Debug + Send + Sync {
@@ -30,6 +33,11 @@ pub(in crate::federation) trait Source: fmt::Debug + Send + Sync {
 
     /// Takes note that a table was read in its store though a copy of it was offered.
     fn fell_through(&self, store: &StoreName, table: &TableId);
+
+    /// Whether a statement may read some tables of a store from copies and others in the store, which are two states of it.
+    fn takes_two_states(&self) -> bool {
+        false
+    }
 }
 
 /// One state of the copies of a store, which stays as it is.
@@ -156,6 +164,29 @@ impl Offers {
         decided.await.clone()
     }
 
+    /// The same for all tables of a store that the statement reads: where one of them has no copy, all are read in the store, unless the
+    /// client takes two states of it. Nothing is settled where none of them has one.
+    pub(in crate::federation) async fn settle_together(&self, store: &StoreName, tables: &[&Arc<Table>], is_allowed: bool) {
+        let Some(source) = self.source.as_ref().filter(|_| tables.iter().any(|table| self.may_serve(store, table))) else { return };
+        let cell = Arc::clone(lock(&self.settled).entry(store.clone()).or_default());
+        let decided = cell.get_or_init(|| async {
+            let together = !source.takes_two_states();
+            if !is_allowed {
+                return Settled::Store("the statement reads its stores");
+            }
+            if together && !tables.iter().all(|table| self.may_serve(store, table)) {
+                return Settled::Store(APART);
+            }
+            let has =
+                |pinned: &Arc<dyn Pinned>, table: &Table| pinned.table(&table.id).is_some_and(|version| fits(&version, table));
+            match source.decide(store).await {
+                Settled::Copy(pinned) if together && !tables.iter().all(|table| has(&pinned, table)) => Settled::Store(APART),
+                settled => settled,
+            }
+        });
+        decided.await;
+    }
+
     /// Takes note of a store that was read itself.
     pub(in crate::federation) fn read_directly(&self, store: &StoreName) {
         let mut direct = lock(&self.direct);
@@ -204,6 +235,10 @@ impl Source for Kept {
 
     fn fell_through(&self, store: &StoreName, table: &TableId) {
         self.caches.fell_through(store, table);
+    }
+
+    fn takes_two_states(&self) -> bool {
+        self.wants.consistency == Consistency::Eventual
     }
 }
 
