@@ -35,7 +35,6 @@ use self::memory::{Memory, keep, keep_learned};
 use self::observed::{Observed, Running, start_http};
 use self::reloads::{Changes, Files};
 use crate::address::{self, BindError};
-use crate::cache::Caches;
 use crate::catalog::discover::{Refusal, SystemRelation, ViewSource};
 use crate::catalog::kept::KeptView;
 use crate::catalog::{Catalog, Known, Replaced, Snapshot, StoreEntry, system};

@@ -12,7 +12,6 @@ use arrow::array::{
 use arrow::datatypes::{DataType, TimeUnit};
 use arrow::error::ArrowError;
 
-use crate::pgtype::PgField;
 use crate::stores::Table;
 use crate::stores::predicate::{ColumnRef, Comparison, Predicate};
 use crate::stores::schema::Column;
