@@ -490,7 +490,8 @@ impl Storm {
             assert!(found.is_empty(), "{course}{store}: {}\ntold was: {}", found.join("\n"), listed(&told));
             let aside: Vec<Seen> =
                 told.iter().filter_map(|told| if let What::Aside(seen) = told.what { Some(seen) } else { None }).collect();
-            let found = shaped::complaints(&world.aside, &aside);
+            // A binlog is read as its tables are now.
+            let found = shaped::complaints(&world.aside, &aside, store != "maria");
             assert!(found.is_empty(), "{course}{store}: {}\ndone was: {:?}\ntold was: {aside:?}", found.join("\n"), world.aside);
             let kept = world.done.iter().filter(|done| done.end == End::Kept).count();
             assert!(kept > world.done.len() / 3, "{course}only {kept} transactions of {store} were kept");

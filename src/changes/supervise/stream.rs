@@ -62,7 +62,11 @@ impl Driver {
             stepped: now,
             lag_bytes: None,
         };
-        self.acknowledged = None;
+        // What is durable is told each feed anew, and nothing else: it goes on from what was published. One that began from now is not
+        // told what was durable of the history that is lost.
+        let durable = self.kept.as_ref().filter(|kept| kept.known.resume.is_none());
+        self.acknowledged = durable.and_then(|kept| kept.progress.borrow().acknowledged.clone()).map(|(_, resume)| resume);
+        self.acknowledge(feed).await;
         let mut ticks = tokio::time::interval(self.with.pacing.watch.min(Duration::from_secs(5)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

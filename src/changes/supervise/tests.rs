@@ -1,6 +1,7 @@
 //! Feeds of a store that does what the test says.
 
 mod pieces;
+mod told;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use futures::FutureExt;

@@ -4,6 +4,7 @@
 //! every wait a deadline. The client is made on first use, because parsing a store file must not touch the network.
 
 mod control;
+mod streams;
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -368,6 +369,8 @@ pub(super) struct Pool {
     client: OnceCell<Client>,
     /// Stops what the other one waits for.
     control: OnceCell<Client>,
+    /// Reads change streams.
+    streams: OnceCell<Client>,
     closed: AtomicBool,
     told: Arc<Told>,
     /// What the deployment said of itself last, and the losses ([`Context::losses`]) before it was asked.
@@ -386,7 +389,8 @@ impl Pool {
             losses: Arc::default(),
         };
         let (closed, told) = (AtomicBool::new(false), Arc::default());
-        Self { settings, client: OnceCell::new(), control: OnceCell::new(), closed, told, seen: Mutex::new(None), context }
+        let (client, control, streams) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { settings, client, control, streams, closed, told, seen: Mutex::new(None), context }
     }
 
     /// The default namespace.
@@ -507,7 +511,7 @@ impl Pool {
     /// Ends the client's background work and closes its connections without waiting for cursors.
     pub(super) async fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        for client in [&self.client, &self.control].into_iter().filter_map(OnceCell::get) {
+        for client in [&self.client, &self.control, &self.streams].into_iter().filter_map(OnceCell::get) {
             client.clone().shutdown().immediate(true).await;
         }
     }

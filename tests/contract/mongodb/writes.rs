@@ -278,6 +278,40 @@ async fn a_transaction_sees_its_writes_and_undoes_them() {
     assert_eq!(stored(&collection).await.len(), 3);
 }
 
+/// A join that needs no more rows lets go of a scan, and the statement goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_nobody_waits_for_any_more_leaves_its_transaction_as_it_was() {
+    let world = World::new("").await;
+    let (collection, table) = items(&world).await;
+    let branch = world.connector.open(WRITE).await.unwrap();
+    branch.edit(&Edit::Insert(named(&table, &[(3, "c")])), &go()).await.unwrap();
+    for id in 4..9 {
+        let names = scan(&table, &["name"], Vec::new());
+        let mut read = Box::pin(branch.scan(&table, &names, ScanLimits::default()));
+        // Under way, and not answered yet.
+        assert!(futures::poll!(&mut read).is_pending());
+        drop(read);
+        branch.edit(&Edit::Insert(named(&table, &[(id, "d")])), &go()).await.unwrap();
+    }
+    let seen = collect(&*branch, &table, scan(&table, &["name"], Vec::new())).await.unwrap();
+    assert_eq!(shown(&seen).len(), 8);
+    // A read that nobody waits for keeps nobody from ending the transaction.
+    let names = scan(&table, &["name"], Vec::new());
+    let mut read = Box::pin(branch.scan(&table, &names, ScanLimits::default()));
+    assert!(futures::poll!(&mut read).is_pending());
+    drop(read);
+    branch.commit().await.unwrap();
+    assert_eq!(stored(&collection).await.len(), 8);
+    let undone = world.connector.open(WRITE).await.unwrap();
+    undone.edit(&Edit::Insert(named(&table, &[(9, "e")])), &go()).await.unwrap();
+    let mut read = Box::pin(undone.scan(&table, &names, ScanLimits::default()));
+    assert!(futures::poll!(&mut read).is_pending());
+    undone.rollback().await.unwrap();
+    // It may have been answered before.
+    assert!(read.await.err().is_none_or(|error| error.sqlstate() == "25P02"));
+    assert_eq!(stored(&collection).await.len(), 8);
+}
+
 /// A transaction of the server fails where it meets another one. One that holds an edit alone is run again; others are their owner's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_of_its_own_outlasts_a_transaction_that_is_in_its_way() {

@@ -98,12 +98,12 @@ pub(super) async fn open<'t>(
     let mut databases = databases.into_iter();
     let again = |error| Failed::Ended(Ended::Again(error));
     let opening = async {
+        let client = pool.stream_client().await.map_err(again)?;
         match (databases.next(), databases.next()) {
-            (Some(_), Some(_)) => pool.client().await.map_err(again)?.watch().pipeline(pipeline).with_options(options).await,
+            (Some(_), Some(_)) => client.watch().pipeline(pipeline).with_options(options).await,
             (only, _) => {
                 let name = only.unwrap_or_else(|| pool.default_database());
-                let database = pool.database(name).await.map_err(again)?;
-                database.watch().pipeline(pipeline).with_options(options).await
+                client.database(name).watch().pipeline(pipeline).with_options(options).await
             }
         }
         .map_err(|error| failed(pool, &error))

@@ -1,11 +1,14 @@
 //! A transaction of the server: one session, whose commands and reads take turns.
 //!
+//! A read is carried to its answer by a task of the transaction: the server gives a transaction up of which a read is left, and who asked
+//! may need no rows any more (a join whose other side is empty) while the statement goes on.
+//!
 //! The server ends a transaction after a minute (`transactionLifetimeLimitSeconds`), and by each failure of a command in it. It has no
 //! savepoints: one can come back to a state only as long as nothing was written since.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -14,7 +17,7 @@ use mongodb::bson::{Document, Timestamp, doc};
 use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
 use mongodb::options::{ReadConcern, SessionOptions, TransactionOptions, WriteConcern};
 use mongodb::{ClientSession, Collection};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +33,7 @@ use crate::stores::connector::{BatchStream, Scan, ScanLimits};
 use crate::stores::document::OnMismatch;
 use crate::stores::edit::{Edit, Edited};
 use crate::stores::schema::{Table, TableId};
+use crate::task::TaskSet;
 
 /// Between two tries to learn the outcome of a commit.
 const COMMIT_PAUSE: Duration = Duration::from_millis(100);
@@ -40,7 +44,11 @@ const STOP_PAUSE: Duration = Duration::from_millis(200);
 /// A transaction that has begun.
 pub(in super::super) struct Transaction {
     pool: Arc<Pool>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    /// Reads under way: as many as take turns.
+    reads: Lock<TaskSet>,
+    /// Cancelled when it is rolled back: no read is waited for then.
+    ending: CancellationToken,
     written: AtomicBool,
     /// Names its session, by which it is ended when nobody is left who could.
     hint: Hint,
@@ -76,8 +84,9 @@ impl Transaction {
             begin_at(pool, &mut session, time, table).await?;
         }
         let hint = Hint(session.id().to_vec().unwrap_or_default());
-        let state = Mutex::new(State { session, failed: false, edits: 0, marks: Vec::new() });
-        Ok(Self { pool: Arc::clone(pool), state, written: AtomicBool::new(false), hint })
+        let state = Arc::new(Mutex::new(State { session, failed: false, edits: 0, marks: Vec::new() }));
+        let (reads, ending) = (Lock::default(), CancellationToken::new());
+        Ok(Self { pool: Arc::clone(pool), state, reads, ending, written: AtomicBool::new(false), hint })
     }
 
     /// What ends it sooner after a crash.
@@ -90,13 +99,15 @@ impl Transaction {
         self.written.load(Ordering::Acquire)
     }
 
-    async fn working(&self) -> Result<MutexGuard<'_, State>, StoreError> {
-        let state = self.state.lock().await;
-        if state.failed {
-            let message = "current transaction is aborted, commands ignored until end of transaction block";
-            return Err(StoreError::remote(&self.pool.context.store, sqlstate::IN_FAILED_SQL_TRANSACTION, message.to_owned()));
-        }
-        Ok(state)
+    /// Its session, when it is nobody else's turn.
+    async fn working(&self) -> Result<OwnedMutexGuard<State>, StoreError> {
+        let state = Arc::clone(&self.state).lock_owned().await;
+        if state.failed { Err(self.aborted()) } else { Ok(state) }
+    }
+
+    fn aborted(&self) -> StoreError {
+        let message = "current transaction is aborted, commands ignored until end of transaction block";
+        StoreError::remote(&self.pool.context.store, sqlstate::IN_FAILED_SQL_TRANSACTION, message.to_owned())
     }
 
     /// A scan of what the transaction sees.
@@ -107,7 +118,7 @@ impl Transaction {
         limits: ScanLimits,
         on_mismatch: OnMismatch,
     ) -> Result<BatchStream, StoreError> {
-        let gathered = self.gather(table, Query::of(table, scan, on_mismatch), limits, &Watched::of(&table.id)).await?;
+        let gathered = self.gather(table, Query::of(table, scan, on_mismatch), limits, Watched::of(&table.id)).await?;
         Ok(scan::stream_gathered(&self.pool, gathered, table, scan, limits, on_mismatch))
     }
 
@@ -120,7 +131,7 @@ impl Transaction {
         limits: ScanLimits,
     ) -> Result<BatchStream, StoreError> {
         let watched = Watched::of_pipeline(&pipeline);
-        let gathered = self.gather(table, Query::of_pipeline(&pipeline), limits, &watched).await?;
+        let gathered = self.gather(table, Query::of_pipeline(&pipeline), limits, watched).await?;
         Ok(scan::stream_gathered_pipeline(&self.pool, gathered, pipeline, schema, limits))
     }
 
@@ -129,15 +140,28 @@ impl Transaction {
         table: &Table,
         query: Query,
         limits: ScanLimits,
-        watched: &Watched,
+        watched: Watched,
     ) -> Result<scan::Gathered, StoreError> {
         let collection: Collection<RawDocumentBuf> = self.pool.database(&table.id.namespace).await?.collection(&table.id.name);
         let mut state = self.working().await?;
-        // The server gives the transaction up when a read of it fails or is left; so until the answer is there.
+        // The server gives the transaction up when a read of it fails; so until the answer is there.
         state.failed = true;
-        let result = scan::gather(&self.pool, &collection, query, limits, watched, &mut state.session).await;
-        state.failed = result.is_err();
-        result
+        let (pool, ending) = (Arc::clone(&self.pool), self.ending.clone());
+        let (sender, answer) = oneshot::channel();
+        let read = async move {
+            let gathering = scan::gather(&pool, &collection, query, limits, &watched, &mut state.session);
+            let result = tokio::select! {
+                biased;
+                () = ending.cancelled() => return,
+                result = Box::pin(gathering) => result,
+            };
+            state.failed = result.is_err();
+            // Whose turn is next does not wait for who asked, who may have gone.
+            drop(state);
+            sender.send(result).ok();
+        };
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner).spawn("a read of a transaction", read);
+        answer.await.unwrap_or_else(|_ended| Err(self.aborted()))
     }
 
     /// Runs an edit.
@@ -242,6 +266,7 @@ impl Transaction {
 
     /// Ends it and drops its writes.
     pub(in super::super) async fn rollback(&self) -> Result<(), StoreError> {
+        self.ending.cancel();
         let mut state = self.state.lock().await;
         state.failed = true;
         self.written.store(false, Ordering::Release);

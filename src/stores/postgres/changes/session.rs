@@ -121,6 +121,8 @@ fn config(inner: &Inner, name: &str, publication: &str, from: u64, tunnel: Optio
         .with_port(address.port)
         .with_options(OPTIONS)
         .with_start_lsn(Lsn::from_u64(from))
+        // What a feed goes on from need not be on disk here. None is what the server takes for nothing said.
+        .with_ack_lsn(Lsn::from_u64(0))
         .with_status_interval(STATUS)
         .with_wakeup_interval(SILENCE)
         .with_buffer_size(MESSAGES_MAX)

@@ -373,7 +373,7 @@ impl Feed for Stream {
 
     async fn acknowledge(&mut self, _position: &Position, resume: &Resume) -> Result<(), StoreError> {
         // A position may lie inside of a transaction that comes in pieces.
-        if let Some(checkpoint) = Checkpoint::read(resume) {
+        if let Some(checkpoint) = Checkpoint::read(resume).filter(|checkpoint| checkpoint.cluster == self.session.cluster) {
             self.session.client.update_applied_lsn(Lsn::from_u64(checkpoint.place));
         }
         Ok(())

@@ -44,3 +44,5 @@ UPDATE target.things SET (qty) = ROW(7) WHERE _id = 2
 UPDATE target.things SET (qty) = (5) WHERE _id = 2
 -- One row is left by the condition, and two values of it are looked up.
 UPDATE target.people AS t SET (note, visits) = (SELECT min(u.name), count(*) FROM other.sources u WHERE u.item = t._id) WHERE EXISTS (SELECT 1 FROM target.things u WHERE u._id = t._id AND u._id = 2)
+-- A read that a join does not need to its end.
+UPDATE target.things AS t SET (name, qty) = (SELECT min(u.name), count(*) FROM other.sources u WHERE u.item = t._id) WHERE NOT (t.qty BETWEEN 0 AND 15)
