@@ -71,7 +71,9 @@ pub(super) fn shape(caches: &Caches, copies: &StoreCopies, table: &Table) -> Res
         return Err(Unfilled::NotYet(format!("the feed of store \"{}\" is not streaming", copies.name)));
     }
     let has_key = shape.key.iter().all(|column| *column < table.columns.len());
-    if !has_key || Shape::of(table, shape.key.clone(), shape.always_known.clone()).digest != shape.digest {
+    if !has_key
+        || Shape::of_unseen(table, shape.key.clone(), shape.always_known.clone(), shape.unseen.as_deref()).digest != shape.digest
+    {
         return Err(Unfilled::NotYet("its events have other columns than it was discovered with".to_owned()));
     }
     match version::refusal(table, &shape) {

@@ -26,7 +26,7 @@ use imbl::HashMap;
 use thiserror::Error;
 
 use crate::pgtype::PgType;
-use crate::stores::change::{Rows, Shape};
+use crate::stores::change::{Rows, Shape, can_be_told};
 use crate::stores::schema::{Generated, Table, TableKind};
 use chunk::Chunks;
 use edit::Edit;
@@ -61,6 +61,9 @@ pub fn refusal(table: &Table, shape: &Shape) -> Option<String> {
     if !is_same || shape.always_known.len() != fields.len() {
         return Some("its columns are not those that its changes tell of".to_owned());
     }
+    if let Some(unseen) = &shape.unseen {
+        return Some(unseen.clone());
+    }
     if shape.key.is_empty() {
         return Some("it has no key that tells its rows apart".to_owned());
     }
@@ -89,6 +92,9 @@ pub fn refusal(table: &Table, shape: &Shape) -> Option<String> {
         if table.kind == TableKind::Collection {
             let reason = "changes tell its documents only in part: it lacks changeStreamPreAndPostImages";
             return Some(reason.to_owned());
+        }
+        if !can_be_told(column) {
+            return Some(format!("changes do not tell its column \"{name}\""));
         }
         if column.generated == Generated::Always {
             return Some(format!("its store computes the column \"{name}\" and does not tell it with changes"));

@@ -91,7 +91,8 @@ fn shape(table: &Arc<Table>, facts: Option<&Facts>, ground: &Ground<'_>) -> Resu
     }
     let key = key(table, facts, ground.follow.how)?;
     let known = always_known(table, facts, &key, ground.follow.how);
-    Ok(Shape::of(table, key, known))
+    let unseen = (facts.kind == "p").then_some("a partition of it may come, go or be emptied, which is told nowhere");
+    Ok(Shape::of_unseen(table, key, known, unseen))
 }
 
 /// Whether changes of such a table are told, and under its name.
