@@ -102,6 +102,11 @@ struct Open {
 }
 
 impl Tables {
+    /// These, with no transaction open.
+    pub(super) fn of(standing: Standings) -> Self {
+        Self { standing, ..Self::default() }
+    }
+
     /// Whether a transaction has begun and not ended.
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()

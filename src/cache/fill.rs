@@ -168,7 +168,7 @@ fn too_old() -> Unfilled {
 /// Does to a table that is loaded what happened up to a transaction that is published.
 pub(super) async fn catch_up(table: &Table, filled: Filled, last: u64, group_rows: usize) -> Result<Filled, Unfilled> {
     let Filled { standing, mut cursor } = filled;
-    let mut tables = Tables { standing: Standings::from([(table.id.clone(), standing)]), ..Tables::default() };
+    let mut tables = Tables::of(Standings::from([(table.id.clone(), standing)]));
     let again = |reason: String| Unfilled::Again(reason);
     loop {
         let Some(first) = cursor.next_until(last).await.map_err(|over| again(over.reason))? else { break };
