@@ -26,9 +26,15 @@ struct Needs {
     unknown: u64,
     /// Up to which of those a position was asked for.
     settled: u64,
+    /// Whether something of an unknown outcome may still be committed: no position that was asked for is known to be behind it.
+    is_fenced: bool,
 }
 
 impl Needs {
+    fn is_unsettled(&self) -> bool {
+        self.is_fenced || self.unknown != self.settled
+    }
+
     fn add(&mut self, position: Position) {
         if self.positions.contains(&position) {
             return;
@@ -69,9 +75,13 @@ impl Required {
         self.stores().entry(store.clone()).or_default().unknown += 1;
     }
 
-    /// The outcome of a transaction is unknown: copies of the store are not read before a position that is asked for later is passed.
+    /// A transaction may still be committed in the store, as far as is known: every read of a copy asks for a position from now on, until
+    /// [`Required::clear`].
     pub fn fence(&self, store: &StoreName) {
-        self.unknown(store);
+        let mut stores = self.stores();
+        let needs = stores.entry(store.clone()).or_default();
+        needs.unknown += 1;
+        needs.is_fenced = true;
     }
 
     /// The positions that another session must contain to see no less than this one, as far as they have been asked for
@@ -88,7 +98,7 @@ impl Required {
     /// Stores where something was done at a position that is not known.
     pub fn unsettled(&self) -> Vec<StoreName> {
         let stores = self.stores();
-        stores.iter().filter(|(_, needs)| needs.unknown != needs.settled).map(|(store, _)| store.clone()).collect()
+        stores.iter().filter(|(_, needs)| needs.is_unsettled()).map(|(store, _)| store.clone()).collect()
     }
 
     /// Nothing is required any more.
@@ -98,7 +108,7 @@ impl Required {
 
     /// What is to be asked for: a mark to settle it with. `None`: nothing.
     pub(super) fn unsettled_at(&self, store: &StoreName) -> Option<u64> {
-        self.stores().get(store).filter(|needs| needs.unknown != needs.settled).map(|needs| needs.unknown)
+        self.stores().get(store).filter(|needs| needs.is_unsettled()).map(|needs| needs.unknown)
     }
 
     /// A position that was asked for after the mark was taken.
@@ -193,12 +203,26 @@ mod tests {
         assert_eq!(required.unsettled_at(&name), None);
         required.unknown(&name);
         let mark = required.unsettled_at(&name).unwrap();
-        required.fence(&name);
+        required.unknown(&name);
         required.settle(&*store, mark, &position_of(&name, 3));
         let later = required.unsettled_at(&name).unwrap();
         assert_ne!(mark, later);
         required.settle(&*store, later, &position_of(&name, 4));
         assert_eq!(required.unsettled_at(&name), None);
         assert_eq!(required.positions()[&name], [position_of(&name, 4)]);
+    }
+
+    #[test]
+    fn behind_a_fence_every_read_asks() {
+        let (required, store) = (Required::default(), FakeStore::new("shop"));
+        let name = store.name().clone();
+        required.fence(&name);
+        for number in 3..6 {
+            let mark = required.unsettled_at(&name).unwrap();
+            required.settle(&*store, mark, &position_of(&name, number));
+            assert_eq!(required.unsettled(), [name.clone()]);
+        }
+        required.clear();
+        assert_eq!(required.unsettled_at(&name), None);
     }
 }

@@ -20,6 +20,7 @@ use crate::cache::{Caches, Consistency, Required, Wants};
 use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::{BranchKind, Branches};
+use crate::federation::ranges::Reading as Pace;
 use crate::stores::position::Position;
 use crate::stores::{Connector, StoreName};
 use crate::write::commit::Committed;
@@ -222,7 +223,16 @@ impl Session {
     /// # Errors
     /// 22023 for a bound of staleness without its measure.
     pub(super) fn branches(&mut self, snapshot: &Snapshot) -> Result<Arc<Branches>, Diagnosis> {
-        let (waits, wants) = (self.lock_waits(), self.wants()?);
+        self.branches_for(snapshot, Pace::Whole)
+    }
+
+    /// The same of a statement that is read so: piece by piece it would keep its state of the copies for as long as the client likes, which
+    /// no bound of theirs counts, so that it reads the stores.
+    ///
+    /// # Errors
+    /// As [`Session::branches`].
+    pub(super) fn branches_for(&mut self, snapshot: &Snapshot, pace: Pace) -> Result<Arc<Branches>, Diagnosis> {
+        let (waits, wants) = (self.lock_waits(), self.wants()?.filter(|_| pace == Pace::Whole));
         Ok(match &mut self.block {
             Some(block) => {
                 (block.used, block.waits) = (true, waits);

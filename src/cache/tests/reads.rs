@@ -81,10 +81,10 @@ async fn what_was_done_at_an_unknown_position_is_asked_for_once() {
     let stage = Stage::cached(&["orders"], settings()).await;
     stage.looked().await;
     let asks = wants(Consistency::Session, OnStale::Wait);
-    for raise in [Required::unknown, Required::fence] {
+    for _ in 0..2 {
         let (asked, next) = (stage.store.asked(), stage.position().unwrap() + 7);
         stage.store.ends_at(Some(next));
-        raise(&asks.session, stage.store.name());
+        asks.session.unknown(stage.store.name());
         let waiting = stage.deciding(&asks);
         stage.holds(|| stage.store.asked() > asked && asks.session.unsettled().is_empty()).await;
         stage.idle(next).await;

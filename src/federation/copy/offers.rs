@@ -165,14 +165,17 @@ impl Offers {
     }
 
     /// The same for all tables of a store that the statement reads: where one of them has no copy, all are read in the store, unless the
-    /// client takes two states of it. Nothing is settled where none of them has one.
+    /// client takes two states of it. A copy that is there only when the statement is planned comes too late for it.
     pub(in crate::federation) async fn settle_together(&self, store: &StoreName, tables: &[&Arc<Table>], is_allowed: bool) {
-        let Some(source) = self.source.as_ref().filter(|_| tables.iter().any(|table| self.may_serve(store, table))) else { return };
+        let Some(source) = &self.source else { return };
         let cell = Arc::clone(lock(&self.settled).entry(store.clone()).or_default());
         let decided = cell.get_or_init(|| async {
             let together = !source.takes_two_states();
             if !is_allowed {
                 return Settled::Store("the statement reads its stores");
+            }
+            if !tables.iter().any(|table| self.may_serve(store, table)) {
+                return Settled::Store("none of its tables had a copy when the statement began");
             }
             if together && !tables.iter().all(|table| self.may_serve(store, table)) {
                 return Settled::Store(APART);

@@ -21,6 +21,8 @@ use crate::stores::position::Position;
 
 /// Most bytes of a token.
 pub const BYTES_MAX: usize = 64 << 10;
+/// Most positions of one store: more than any session tells of.
+const POSITIONS_MAX: usize = 64;
 /// Most stores of a token.
 pub const STORES_MAX: usize = 256;
 /// The version that is written, and the only one that is read.
@@ -71,12 +73,13 @@ pub fn decode(text: &str) -> Result<Positions, Diagnosis> {
     };
     // The words of the parser may repeat a part of the text.
     let body: Body = serde_json::from_slice(json).map_err(|_error| malformed("It holds no positions."))?;
-    if body.positions.len() > STORES_MAX {
+    if body.positions.len() > STORES_MAX || body.positions.values().any(|texts| texts.len() > POSITIONS_MAX) {
         return Err(too_long());
     }
     body.positions.into_iter().map(|(store, texts)| positions_of(&StoreName::new(&store), &texts)).collect()
 }
 
+/// Those of one store in a token.
 fn positions_of(store: &StoreName, texts: &[String]) -> Result<(StoreName, Vec<Position>), Diagnosis> {
     let position = |text: &String| {
         let token = URL_SAFE_NO_PAD.decode(text).map_err(|_error| malformed("A position of it is not base64url."))?;

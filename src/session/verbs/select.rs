@@ -144,7 +144,7 @@ pub(super) async fn run(
     if let Some(lookup) = current_lookup(session, &snapshot, query, bound)
         && let Some(ready) = lookup.bind(&snapshot, values)
     {
-        let branches = session.branches(&snapshot)?;
+        let branches = session.branches_for(&snapshot, reading)?;
         let stream = ready.run(&session.shared.engine, &branches)?;
         let rows = Rows::new(lookup.columns.clone(), session.settings.display(), stream, SELECTED, session.guard.clone());
         return Ok(Execution::Rows(rows.noted(session.past.through(&branches))));
@@ -165,7 +165,7 @@ async fn run_planned(
         session.shared.doubt(&planned);
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));
     }
-    let branches = session.branches(&setting.snapshot)?;
+    let branches = session.branches_for(&setting.snapshot, reading)?;
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let ready = digits::bind(&session.shared.engine, &setting, &planned, values, (&branches, None)).await;
     let stream = ready.map_err(|error| located(error, query, text))?.run()?;
