@@ -23,6 +23,8 @@ pub(super) struct Origin {
     pub(super) capture: Arc<dyn Capture>,
     /// The state that was read.
     pub(super) version: Vec<u8>,
+    /// Its rows.
+    pub(super) state: Arc<TableVersion>,
     /// The last transaction that was published when it was asked for.
     pub(super) published: u64,
     /// Everything that is in the state is at or before this.
@@ -124,6 +126,10 @@ impl Tables {
             open.left.retain(|(left, _)| left != table);
         }
         self.standing.remove(table);
+        if self.standing.is_empty() {
+            // Nobody takes the rest of it.
+            self.open = None;
+        }
     }
 
     /// Does what transactions did, in their order.
@@ -248,20 +254,36 @@ impl<'a> Lane<'a> {
 
     /// What is said of the table, and not done to its rows. What feeds have said before the fill was asked for is known to it; what a
     /// transaction of the store says is known where its rows are.
-    fn told(&mut self, (piece, transaction): (&Piece, &Transaction), leaving: Leaving) {
-        let is_known =
-            self.standing.origin.as_ref().is_some_and(|origin| {
-                piece.seq <= origin.published && (transaction.id.starts_with(OWN_ID) || origin.has(transaction))
-            });
-        if piece.seq > self.standing.seq && !is_known {
+    fn told(&mut self, of: (&Piece, &Transaction), leaving: Leaving) {
+        if of.0.seq > self.standing.seq && !self.knows(of) {
             self.leave(leaving);
+        }
+    }
+
+    fn knows(&self, (piece, transaction): (&Piece, &Transaction)) -> bool {
+        let is_known =
+            |origin: &Arc<Origin>| piece.seq <= origin.published && (transaction.id.starts_with(OWN_ID) || origin.has(transaction));
+        self.standing.origin.as_ref().is_some_and(is_known)
+    }
+
+    /// Something of the history is missing here. What came before it may be of one that the store has left; what is of this one is in the
+    /// state, where that was read behind it.
+    fn gap(&mut self, of: (&Piece, &Transaction), reason: &str) {
+        match &self.standing.origin {
+            Some(origin) if of.0.seq > self.standing.seq && self.knows(of) => {
+                self.standing.version = Arc::clone(&origin.state);
+                self.pending.clear();
+                self.left = None;
+            }
+            _ => self.told(of, Leaving::Reshaped(reason.to_owned())),
         }
     }
 
     fn barrier(&mut self, of: (&Piece, &Transaction), barrier: &Barrier) {
         match barrier {
             Barrier::Truncated { .. } => {}
-            Barrier::Reshaped { reason, .. } | Barrier::Gap { reason } => self.told(of, Leaving::Reshaped(reason.clone())),
+            Barrier::Gap { reason } => self.gap(of, reason),
+            Barrier::Reshaped { reason, .. } => self.told(of, Leaving::Reshaped(reason.clone())),
             Barrier::Stopped { reason, .. } => self.told(of, Leaving::Stopped(reason.clone())),
         }
     }
@@ -356,6 +378,7 @@ mod tests {
             Arc::new(Origin {
                 capture: FakeStore::new("shop").capture().unwrap(),
                 version: position.to_be_bytes().to_vec(),
+                state: Arc::clone(&version),
                 published: 3,
                 bound: position_of(&store(), position),
                 life: 1,

@@ -89,6 +89,9 @@ impl Filling {
         let _place = place.map_err(|_closed| Unfilled::Again("tables are not loaded any more".to_owned()))?;
         let (feeds, store) = (&self.caches.feeds, &self.copies.name);
         let none = || Unfilled::NotYet(format!("the feed of store \"{store}\" has not begun"));
+        if !feeds.runs_over(store, &self.entry.connector) {
+            return Err(none());
+        }
         let hub = feeds.hub(store).ok_or_else(none)?;
         // In this order: what is said of the table behind this is not known to what is read then.
         let published = hub.last();
@@ -109,7 +112,8 @@ impl Filling {
             }
             read
         };
-        let origin = Origin { capture, version: fill.version, published, bound, life: self.life, read: Instant::now() };
+        let (state, life, read) = (Arc::clone(&version), self.life, Instant::now());
+        let origin = Origin { capture, version: fill.version, state, published, bound, life, read };
         drop(fill.branch);
         // Everything before the cursor is in the state.
         let seq = cursor.passed();

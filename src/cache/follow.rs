@@ -377,7 +377,10 @@ impl Follower {
         let found = joining.and_then(|(table, standing)| Some((table.clone(), standing.origin.clone()?, standing.seq)));
         let Some((table, origin, seq)) = found else { return };
         let position = self.position.as_deref().filter(|_| seq <= self.seq && !self.tables.is_open());
-        let is_passed = position.is_some_and(|position| entry.connector.covers(position, &origin.bound) == Coverage::Covered);
+        // Places of another server say nothing of this one.
+        let runs = origin.life == self.life && self.caches.feeds.runs_over(&self.copies.name, &entry.connector);
+        let is_passed =
+            runs && position.is_some_and(|position| entry.connector.covers(position, &origin.bound) == Coverage::Covered);
         if !is_passed {
             if origin.read.elapsed() >= self.caches.pace.join {
                 self.tables.remove(&table);
@@ -488,9 +491,13 @@ impl Follower {
             match self.plans.get_mut(&id).filter(|plan| plan.fits(&table)) {
                 Some(plan) => {
                     plan.table = table;
-                    // Somebody has looked.
-                    if is_other && !has_copy {
+                    if is_other {
+                        // Nothing is known of what is behind another connector.
                         plan.begin();
+                        if has_copy {
+                            self.give_up(&id);
+                            self.copies.stands.set(&id, CopyState::Waiting, Some("its store was opened anew"));
+                        }
                     }
                 }
                 None => {

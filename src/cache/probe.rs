@@ -107,7 +107,7 @@ async fn position(caches: &Caches, copies: &StoreCopies) -> Option<(Arc<Position
     }
 }
 
-/// Looks from time to time how fresh the copies of a store are, and after a reload whether its history goes on.
+/// Looks from time to time how fresh the copies of a store are.
 pub(super) async fn look(caches: Arc<Caches>, copies: Arc<StoreCopies>, stop: CancellationToken) {
     let mut asked = copies.asked();
     loop {
@@ -138,16 +138,11 @@ async fn look_once(caches: &Caches, copies: &StoreCopies) {
     let covered = async {
         loop {
             moved.borrow_and_update();
-            if copies.refresh(entry.connector.as_ref(), probe.began, &probe.position) {
-                return true;
-            }
-            if moved.changed().await.is_err() {
-                return false;
+            if copies.refresh(entry.connector.as_ref(), probe.began, &probe.position) || moved.changed().await.is_err() {
+                return;
             }
         }
     };
-    let is_covered = tokio::time::timeout(caches.pace.patience, covered).await.unwrap_or(false);
-    if is_covered {
-        copies.trust(probe.life);
-    }
+    // The store may never have it: the next look asks again.
+    tokio::time::timeout(caches.pace.patience, covered).await.ok();
 }

@@ -116,6 +116,8 @@ impl Required {
         self.raise_by(connector, position.clone());
         let mut stores = self.stores();
         if let Some(needs) = stores.get_mut(connector.name()) {
+            // Whatever the store has now is at or before this one: what is of another history will not come.
+            needs.positions.retain(|known| connector.covers(position, known) != Coverage::Incomparable);
             // What was cleared in between is not to be found settled.
             needs.settled = needs.settled.max(mark.min(needs.unknown));
         }

@@ -140,7 +140,11 @@ impl StoreCopies {
         self.is_wanted.store(entry.as_ref().is_some_and(|entry| !entry.tables.is_empty()), Ordering::Release);
         self.asked.send_modify(|asked| {
             let is_same = match (&asked.entry, &entry) {
-                (Some(before), Some(now)) => Arc::ptr_eq(&before.connector, &now.connector),
+                // Of a store without wanted tables nobody notes what was written there.
+                (Some(before), Some(now)) => {
+                    let has_tables = !before.tables.is_empty() && !now.tables.is_empty();
+                    has_tables && Arc::ptr_eq(&before.connector, &now.connector)
+                }
                 _ => false,
             };
             if !is_same {

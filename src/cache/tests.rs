@@ -332,19 +332,26 @@ async fn a_copy_that_grows_too_large_goes_and_the_smaller_one_stays() {
 }
 
 #[tokio::test]
-async fn over_another_connector_nothing_is_read_before_its_history_is_known_to_be_the_same() {
+async fn over_another_connector_all_is_loaded_again_once_its_feed_has_begun() {
     let stage = Stage::cached(&["orders"], settings()).await;
     stage.does(3, vec![("orders", Did::Put("a", 1))]).await;
     stage.has("orders", &[("a", 1)]).await;
     let other = FakeStore::new("shop");
     stage.caches.replace(vec![stage.entry(&other, vec![table_of("orders")])]);
     assert!(!stage.caches.offered(stage.store.name(), &id_of("orders")));
-    stage.holds(|| other.asked() > 0).await;
-    assert!(!stage.caches.offered(stage.store.name(), &id_of("orders")));
-    assert_eq!(stage.shown("orders").state, CopyState::Waiting);
+    // Its feed is that of the one before, whose places say nothing of it.
     other.ends_at(Some(3));
+    stage.stands("orders", CopyState::Waiting).await;
+    assert!(!stage.caches.offered(stage.store.name(), &id_of("orders")));
+    let steps = other.feed();
+    other.fills(vec![batch_of(&[("b", 2)])], 3);
+    let connector: Arc<dyn Connector> = Arc::<FakeStore>::clone(&other);
+    let entry = FeedEntry { connector, follow: Some(follow_all()), outbox: false, labels: Arc::new(|_table| None) };
+    stage.feeds.replace(vec![entry]);
+    let idle = Step::Idle { position: position_of(stage.store.name(), 3), resume: resume_of(3) };
+    steps.send(Ok(idle)).await.unwrap();
     stage.offered("orders").await;
-    assert_eq!((stage.store.filled(), stage.rows("orders")), (1, Some(pairs(&[("a", 1)]))));
+    assert_eq!((other.filled(), stage.rows("orders")), (1, Some(pairs(&[("b", 2)]))));
 }
 
 #[tokio::test]

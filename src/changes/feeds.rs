@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -355,6 +356,15 @@ impl Feeds {
     /// One more of "listen" or "subscribe"; `None`: there are as many subscriptions as there may be.
     pub fn subscriptions(&self, kind: &'static str) -> Option<Present> {
         self.tally.enter(kind, self.settings.subscriptions)
+    }
+
+    /// Whether the feed of a store has begun over this connector, so that it has told what became of the history before.
+    pub fn runs_over(&self, store: &StoreName, connector: &Arc<dyn Connector>) -> bool {
+        self.following(store).is_some_and(|following| {
+            let wanted = following.wanted.borrow();
+            let is_same = |entry: &FeedEntry| Arc::ptr_eq(&entry.connector, connector);
+            following.begun.load(Ordering::Acquire) == wanted.turn && wanted.entry.as_ref().is_some_and(is_same)
+        })
     }
 
     /// How a feed stands.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -93,6 +94,8 @@ pub(in crate::changes) struct Following {
     pub(in crate::changes) hub: OnceLock<Arc<Hub>>,
     /// How much waits for the log, and how far it is.
     pub(in crate::changes) queue: Mutex<Option<Arc<Queue>>>,
+    /// The [`Wanted::turn`] over whose connector a feed has begun; `u64::MAX` before that.
+    pub(in crate::changes) begun: AtomicU64,
     /// The columns of the tables that are followed now.
     shapes: Mutex<BTreeMap<TableId, Arc<Shape>>>,
 }
@@ -106,6 +109,7 @@ impl Following {
             described: watch::channel(None).0,
             hub: OnceLock::new(),
             queue: Mutex::new(None),
+            begun: AtomicU64::new(u64::MAX),
             shapes: Mutex::new(BTreeMap::new()),
         })
     }
