@@ -11,14 +11,14 @@ use tributary::sandbox::Postgres;
 use tributary::task::OwnedTask;
 
 use super::behind::Behind;
-use super::copies::{FROM_COPY, FROM_STORE, copied, reader, reload, shown, until_cached, until_copied};
+use super::copies::{FROM_COPY, FROM_STORE, copied, reader, reload, until_cached, until_copied};
 use super::world::{self, TABLES, World, cached};
 use crate::changes::follow::told;
 use crate::changes::native::Native;
 use crate::changes::room::{self, LOG, Room};
+use crate::commit::eventually;
 use crate::commit::stage::{ACCOUNTS, START};
-use crate::commit::{ask, eventually};
-use crate::support::proxy::{self, OWNER};
+use crate::support::proxy;
 
 /// How often a table is loaded while others write.
 const LOADS: i64 = 5;
@@ -182,24 +182,4 @@ async fn a_table_of_postgres_that_is_loaded_while_a_logged_transaction_is_not_vi
     let counted = "SELECT count(*), sum(balance) FROM pg.accounts";
     let expected = format!("{ACCOUNTS}|{}", (ACCOUNTS - 1) * START + 5_000);
     until_copied(&reader, ("pg", "accounts"), counted, &[expected]).await;
-}
-
-/// A session that has seen it in a copy sees it also when there is no copy any more: it waits until it is visible in the store, or fails.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_has_seen_a_transaction_in_a_copy_does_not_lose_it_in_postgres_itself() {
-    let mut waiting = Box::pin(Waiting::begin()).await;
-    let session = proxy::connect(waiting.room.server(), OWNER).await;
-    session.answer("SET statement_timeout = '3s'").await;
-    let sql = "SELECT balance FROM pg.accounts WHERE _id = 1";
-    let number = |rows: Vec<String>| rows.first().and_then(|row| row.parse::<i64>().ok()).unwrap();
-    // The copy follows when it does; whether it shows what waits is its own business.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let seen = ask(&session, sql).await.map(number).unwrap();
-    waiting.room.session().answer("ALTER TABLE pg.accounts SET (tributary.cached = false)").await;
-    eventually("the end of the copy", async || shown(&session, ("pg", "accounts")).await.is_none().then_some(())).await;
-    if let Ok(then) = ask(&session, sql).await.map(number) {
-        assert!(then >= seen, "{seen} from the copy, then {then} from the store");
-    }
-    waiting.end().await;
-    assert_eq!(ask(&session, sql).await.map(number), Ok(5_000));
 }
