@@ -384,6 +384,7 @@ fn shape_like(shape: &Shape) -> Shape {
         schema: Arc::clone(&shape.schema),
         key: shape.key.clone(),
         always_known: shape.always_known.clone(),
+        unseen: None,
         digest: shape.digest,
     }
 }
