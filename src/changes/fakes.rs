@@ -230,6 +230,8 @@ struct Script {
     asked: usize,
     /// What the answer waits for.
     end_gate: Option<Arc<Semaphore>>,
+    /// Whether what it gives again may be other transactions.
+    is_unlike: bool,
 }
 
 /// A store of the test's own.
@@ -287,6 +289,11 @@ impl FakeStore {
     /// The next surveys refuse everything, or nothing.
     pub(crate) fn refuse(&self, refused: Option<(&str, &str)>) {
         self.script().refused = refused.map(|(reason, mend)| (reason.to_owned(), mend.to_owned()));
+    }
+
+    /// What it gives again may be other transactions.
+    pub(crate) fn gives_unlike(&self) {
+        self.script().is_unlike = true;
     }
 
     /// What the store keeps from now on.
@@ -463,6 +470,10 @@ impl Capture for FakeCapture {
         let lost = || StoreError::ConnectionLost { store: self.store.to_string(), reason: "There is no feed.".to_owned() };
         let steps = script.feeds.pop_front().unwrap_or_else(|| Err(Ended::Again(lost())))?;
         Ok(Box::new(FakeFeed { store: self.store.clone(), script: Arc::clone(&self.script), steps }))
+    }
+
+    fn gives_alike(&self) -> bool {
+        !self.script().is_unlike
     }
 
     fn look_again(&self) {

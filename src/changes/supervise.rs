@@ -141,6 +141,8 @@ pub(super) struct Driver {
     told: BTreeMap<TableId, u64>,
     /// What the store was told last.
     acknowledged: Option<Resume>,
+    /// Whether nobody is told of what is not in the log: it would not come again alike.
+    waits_for_log: bool,
     /// When progress without changes was written down, and whether there is some that was not.
     marked: Option<Instant>,
     has_unmarked: bool,
@@ -179,6 +181,7 @@ impl Driver {
             must_abort: false,
             told: BTreeMap::new(),
             acknowledged: None,
+            waits_for_log: false,
             marked: None,
             has_unmarked: false,
             gap: None,
@@ -445,6 +448,7 @@ impl Driver {
         self.status().set_found(survey.cautions, survey.objects);
         let followed = self.judge(&survey.tables, false);
         let from = self.kept.as_ref().and_then(|kept| kept.known.resume.clone());
+        self.waits_for_log = !course.capture.gives_alike();
         let start = course.capture.start(who, &course.follow, &followed, from.as_ref());
         let feed = self.signals.within(self.with.pacing.beginning, &store, start).await??;
         self.told = tables::digests(&followed);

@@ -285,6 +285,12 @@ pub trait Capture: fmt::Debug + Send + Sync {
         from: Option<&Resume>,
     ) -> Result<Box<dyn Feed>, Ended>;
 
+    /// Whether a feed that begins again gives what it has not been told is durable as the same transactions, under the same ids: it does not
+    /// where one look at the store finds what several commits did as one. Pure.
+    fn gives_alike(&self) -> bool {
+        true
+    }
+
     /// Somebody has looked at what keeps a feed from going on: it is tried again, whatever was remembered of it.
     fn look_again(&self) {}
 

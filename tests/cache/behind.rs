@@ -95,7 +95,8 @@ async fn documents((client, database): (&Client, &Database), (number, keys): (i6
         let mut set = Document::new();
         set.insert(field, number);
         let which = doc! { "_id": { "$in": keys.to_vec() } };
-        let written = database.collection::<Document>(collection).update_many(which, doc! { "$set": set });
+        let collection = database.collection::<Document>(collection);
+        let written = collection.update_many(which, doc! { "$set": set });
         written.session(&mut session).await.map_err(|_lost| End::Undone)?;
     }
     if !is_kept {

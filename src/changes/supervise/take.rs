@@ -137,11 +137,33 @@ impl Driver {
         let Some(kept) = &self.kept else { return Err(Halt::Log("it has ended".to_owned())) };
         let (hub, first) = (Arc::clone(&kept.hub), kept.known.seq + 1);
         self.put(Item::Group { group: Arc::clone(&group), first, part: Part::Whole, acknowledges }, bytes).await?;
+        if self.waits_for_log {
+            let count = u64::try_from(group.transactions.len()).unwrap_or(0);
+            self.until_readable((first + count).saturating_sub(1)).await?;
+        }
         (self.with.hook)(Moment::Publish).await;
         let position = self.know(&group, first);
         hub.publish(first, &group, position);
         self.status().count_rows(&group);
         self.count(&group, first).await
+    }
+
+    /// Waits until a transaction can be read in the log: a kill behind that leaves it there as it is told. Nothing but the end of the server
+    /// ends that, as what is queued will be written.
+    async fn until_readable(&mut self, seq: u64) -> Result<(), Halt> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        let mut progress = kept.progress.clone();
+        loop {
+            // Cancel-safe, all of them.
+            tokio::select! {
+                () = self.signals.stop.cancelled() => return Err(Halt::Stop),
+                done = progress.wait_for(|progress| progress.written >= seq) => {
+                    let ended = |_ended| Halt::Log("it has ended".to_owned());
+                    return done.map(drop).map_err(ended);
+                }
+                () = tokio::time::sleep(Duration::from_secs(1)) => self.look_at_log(),
+            }
+        }
     }
 
     /// What is known behind a group that was handed to the log.

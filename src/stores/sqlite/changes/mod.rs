@@ -167,6 +167,11 @@ impl capture::Capture for Capture {
         fill::open(&self.pool, &self.cuts).await
     }
 
+    fn gives_alike(&self) -> bool {
+        // Rows do not say which commit they came with: a transaction is what is found at a time.
+        false
+    }
+
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {
         let places = Place::read(version).zip(Place::read(&transaction.position.token));
         places.is_some_and(|(version, position)| version.history == position.history && position.seq <= version.seq)

@@ -97,7 +97,8 @@ impl Reader {
 
 impl Stage<'_> {
     async fn position(&self) -> Position {
-        let asked = self.connector.position(self.who, &self.world.follow());
+        let follow = self.world.follow();
+        let asked = self.connector.position(self.who, &follow);
         let position = tokio::time::timeout(PATIENCE, asked).await.expect("nobody answers").unwrap();
         assert_eq!(position.store, *self.connector.name());
         position
