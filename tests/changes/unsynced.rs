@@ -61,13 +61,19 @@ async fn lose(mut process: Process, step: &Step) {
     // Nothing is synced from now on, so that this has all that the store was told of.
     let saved = process.log();
     let end = end(&mut process.native).await;
+    // Who listens need not wait for the disk. But nothing of a file is told that cannot be read in the log, which is not written while it is
+    // synced.
+    let is_told = !matches!(process.native, Native::Sqlite(_));
     for id in 1..=WRITES {
         process.insert(id).await;
-        // Who listens need not wait for the disk.
-        assert_eq!(listener.next().await.member("key"), format!("{{\"_id\":{id}}}"));
+        if is_told {
+            assert_eq!(listener.next().await.member("key"), format!("{{\"_id\":{id}}}"));
+        }
     }
     session.answer(&process.emit("unsynced")).await;
-    assert_eq!(listener.next().await.member("key"), "unsynced");
+    if is_told {
+        assert_eq!(listener.next().await.member("key"), "unsynced");
+    }
     eventually("a log that is not synced", async || step.is_held().then_some(())).await;
     assert_kept(&mut process.native, &end).await;
     assert_eq!(process.waiting(&session).await, "1");
