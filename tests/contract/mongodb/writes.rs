@@ -291,7 +291,8 @@ async fn a_read_that_nobody_waits_for_any_more_leaves_its_transaction_as_it_was(
         // Under way, and not answered yet.
         assert!(futures::poll!(&mut read).is_pending());
         drop(read);
-        branch.edit(&Edit::Insert(named(&table, &[(id, "d")])), &go()).await.unwrap();
+        let name = format!("d{id}");
+        branch.edit(&Edit::Insert(named(&table, &[(id, &name)])), &go()).await.unwrap();
     }
     let seen = collect(&*branch, &table, scan(&table, &["name"], Vec::new())).await.unwrap();
     assert_eq!(shown(&seen).len(), 8);
