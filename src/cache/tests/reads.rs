@@ -221,3 +221,17 @@ async fn without_a_copy_only_who_asks_for_one_is_refused() {
     read(waiting.join().await.unwrap());
     assert!(matches!(stage.decide(&refusing(Consistency::Session)).await, Decision::Copy(_)));
 }
+
+#[tokio::test]
+async fn a_fault_while_a_store_is_asked_ends_one_question_and_not_all() {
+    let stage = Stage::cached(&["orders"], settings()).await;
+    stage.looked().await;
+    stage.store.faults(true);
+    let asks = wants(Consistency::Strong, OnStale::Store);
+    let asked = stage.store.asked();
+    assert!(matches!(stage.decide(&asks).await, Decision::Store { .. }));
+    stage.holds(|| stage.store.asked() > asked).await;
+    stage.store.faults(false);
+    stage.store.ends_at(stage.position());
+    read(stage.decide(&Wants { on_stale: OnStale::Wait, ..asks }).await);
+}
