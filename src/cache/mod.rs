@@ -92,7 +92,7 @@ struct Pace {
     poll: Duration,
     /// Most time for a store to say where it is.
     patience: Duration,
-    /// Most time for the feed to pass the state that was read.
+    /// Most time for the feed to come to where its store is before a table is read, and to pass the state that was read then.
     join: Duration,
 }
 

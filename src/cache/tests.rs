@@ -207,10 +207,11 @@ async fn what_the_fill_has_is_not_done_again_and_what_it_has_not_is_done() {
 async fn a_state_that_is_ahead_of_its_feed_is_not_shown_before_the_feed_has_passed_it() {
     let stage = Stage::cached(&["orders", "items"], settings()).await;
     stage.store.fills_of(&id_of("items"), &[("a", 5)], 5);
-    stage.store.ends_at(Some(5));
-    let filled = stage.store.filled();
+    let (gate, filled) = (stage.store.hold_fills(), stage.store.filled());
     stage.caches.reload(stage.store.name(), &id_of("items")).unwrap();
     stage.holds(|| stage.store.filled() > filled).await;
+    stage.store.ends_at(Some(5));
+    gate.add_permits(1);
     stage.does(4, vec![("orders", Did::Put("a", 4)), ("items", Did::Put("a", 4))]).await;
     stage.has("orders", &[("a", 4)]).await;
     // Long enough for whoever does not wait for it.
@@ -220,6 +221,23 @@ async fn a_state_that_is_ahead_of_its_feed_is_not_shown_before_the_feed_has_pass
     stage.offered("items").await;
     assert_eq!((stage.rows("items"), stage.position()), (Some(pairs(&[("a", 5)])), Some(5)));
     assert_eq!(stage.rows("orders"), Some(pairs(&[("a", 5)])));
+}
+
+#[tokio::test]
+async fn a_table_is_not_read_before_its_feed_has_come_to_where_its_store_is() {
+    let stage = Stage::streaming(&["orders"], settings()).await;
+    stage.store.ends_at(Some(5));
+    let asked = stage.store.asked();
+    stage.want(&["orders"]);
+    stage.holds(|| stage.store.asked() > asked).await;
+    stage.does(4, vec![("orders", Did::Put("a", 4))]).await;
+    // Long enough for whoever does not wait for it.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(stage.store.filled(), 0, "it was read while its feed was behind");
+    stage.store.fills(vec![batch_of(&[("a", 5)])], 5);
+    stage.idle(5).await;
+    stage.offered("orders").await;
+    assert_eq!((stage.store.filled(), stage.rows("orders")), (1, Some(pairs(&[("a", 5)]))));
 }
 
 #[tokio::test]
