@@ -12,7 +12,7 @@ use std::time::Instant;
 use futures::TryStreamExt;
 
 use super::apply::{Origin, Standing, Standings, Tables};
-use super::memory::too_large;
+use super::memory::{Room, too_large};
 use super::store::StoreCopies;
 use super::version::{self, TableVersion};
 use super::{CacheEntry, Caches};
@@ -35,6 +35,8 @@ pub(super) struct Filling {
     pub(super) entry: Arc<CacheEntry>,
     pub(super) life: u64,
     pub(super) table: Arc<Table>,
+    /// Its number, by which its memory is counted.
+    pub(super) number: u64,
 }
 
 /// A table that is loaded, and where it stands.
@@ -175,9 +177,11 @@ impl Filling {
 
     fn check_size(&self, version: &TableVersion) -> Result<(), Unfilled> {
         let memory = &self.caches.memory;
-        match memory.fits(&self.copies.name, &self.table.id, version.bytes()) {
-            true => Ok(()),
-            false => Err(Unfilled::TooLarge(too_large(memory.most()))),
+        match memory.fits((&self.copies.name, &self.table.id), self.number, version.bytes()) {
+            Room::Is => Ok(()),
+            Room::IsNot => Err(Unfilled::TooLarge(too_large(memory.most()))),
+            Room::IsHeld => Err(Unfilled::Again("what reads hold of older states of tables leaves no room for it".to_owned())),
+            Room::GivenUp => Err(Unfilled::Again("it was given up".to_owned())),
         }
     }
 

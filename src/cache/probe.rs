@@ -131,6 +131,8 @@ pub(super) async fn look(caches: Arc<Caches>, copies: Arc<StoreCopies>, stop: Ca
 }
 
 async fn look_once(caches: &Caches, copies: &StoreCopies) {
+    // Readers of older states may have become too many since something changed.
+    caches.relieve();
     let is_idle = copies.any_set().tables.is_empty() || caches.feeds.state(&copies.name) != State::Streaming;
     if is_idle {
         return;

@@ -350,6 +350,36 @@ async fn a_copy_that_grows_too_large_goes_and_the_smaller_one_stays() {
 }
 
 #[tokio::test]
+async fn older_states_that_slow_readers_hold_are_counted_as_long_as_they_do() {
+    let stage = Stage::cached(&["orders"], CacheSettings { memory_bytes: 2 << 20, ..settings() }).await;
+    let names: Vec<String> = (0..300).map(|row| format!("{row}{}", "x".repeat(1_000))).collect();
+    let rewrite = async |number: u64| {
+        let dids = names.iter().map(|name| ("orders", Did::Put(name, i64::try_from(number).unwrap()))).collect();
+        stage.does(number, dids).await;
+        stage.holds(|| stage.position().is_none_or(|position| position >= number)).await;
+    };
+    for number in 1..=5 {
+        rewrite(number).await;
+    }
+    let alone = stage.caches.memory.total();
+    assert!((1 << 18..3 << 19).contains(&alone), "{alone}");
+    let mut held = Vec::new();
+    for number in 6..=15 {
+        held.extend(stage.copies().set());
+        rewrite(number).await;
+    }
+    stage.stands("orders", CopyState::StoreOnly).await;
+    assert!(stage.shown("orders").reason.unwrap().contains("cache.memory"));
+    assert!(stage.caches.memory.total() > 1 << 20, "what is read counts as long as it is");
+    drop(held);
+    stage.holds(|| stage.caches.memory.total() == 0).await;
+    stage.store.fills(vec![batch_of(&[("a", 1)])], 15);
+    stage.store.ends_at(Some(15));
+    stage.caches.reload(stage.store.name(), &id_of("orders")).unwrap();
+    stage.offered("orders").await;
+}
+
+#[tokio::test]
 async fn over_another_connector_all_is_loaded_again_once_its_feed_has_begun() {
     let stage = Stage::cached(&["orders"], settings()).await;
     stage.does(3, vec![("orders", Did::Put("a", 1))]).await;
