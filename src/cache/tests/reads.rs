@@ -60,6 +60,8 @@ async fn a_session_reads_what_it_has_written_or_the_store() {
     stage.does(5, vec![("orders", Did::Put("a", 5))]).await;
     let reading = read(waiting.join().await.unwrap());
     assert_eq!((at(&reading), rows_of(&reading.table(&id_of("orders")).unwrap())), (5, pairs(&[("a", 5)])));
+    assert_eq!(stage.shown("orders").served, 0, "nobody has said that it is read");
+    reading.used(&id_of("orders"));
     assert!(reading.table(&id_of("items")).is_none() && reading.table_like(&table_of("orders")).is_some());
     let mut other = (*table_of("orders")).clone();
     other.columns.pop();
@@ -73,7 +75,8 @@ async fn a_session_reads_what_it_has_written_or_the_store() {
         other.session.raise(stage.store.name(), position);
     }
     assert_eq!(at(&read(stage.decide(&other).await)), 5);
-    assert!(stage.shown("orders").served > 0);
+    let shown = stage.shown("orders");
+    assert_eq!((shown.served, shown.waited), (1, 1));
 }
 
 #[tokio::test]
