@@ -275,7 +275,15 @@ impl Follower {
             self.raise(position);
         }
         self.place = said.place.or(self.place);
+        self.weigh_open();
         self.copies.tally.transactions.add(said.ended);
+    }
+
+    /// A transaction that goes on takes memory before anybody sees it.
+    fn weigh_open(&self) {
+        for (table, bytes) in self.tables.open_sizes() {
+            self.caches.weigh(&self.copies.name, table, bytes);
+        }
     }
 
     /// Everything up to a position is done.
@@ -584,7 +592,7 @@ impl Drop for Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::changes::fakes::{Did, FakeStore, group_of, mixed_of, pieces_of, position_of};
+    use crate::changes::fakes::{Did, FakeStore, group_of, id_of, mixed_of, pieces_of, position_of, shape_of, table_of};
     use crate::stores::change::Group;
     use crate::stores::{Connector, StoreName};
 
@@ -627,6 +635,20 @@ mod tests {
             follower.claim();
             assert_eq!(follower.position, claimed(expected));
         }
+    }
+
+    #[test]
+    fn a_transaction_that_goes_on_is_counted_before_it_ends() {
+        let name = StoreName::new("shop");
+        let mut follower = follower(&name);
+        let version = Arc::new(super::super::version::TableVersion::empty(&table_of("orders"), &shape_of("orders")).unwrap());
+        let standing = super::super::apply::Standing { version, seq: 0, origin: None };
+        follower.tables = Tables::of([(id_of("orders"), standing)].into());
+        let first = pieces_of(&name, 12, &[("a", 1), ("b", 2)]).remove(0);
+        follower.tables.take(&[piece(first, 1)]);
+        assert_eq!(follower.caches.memory.total(), 0);
+        follower.weigh_open();
+        assert!(follower.caches.memory.total() > 0);
     }
 
     #[test]

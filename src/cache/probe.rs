@@ -139,7 +139,7 @@ async fn look_once(caches: &Caches, copies: &StoreCopies) {
     }
     // As long as two questions, and no longer, whatever becomes of who puts them.
     let Ok(Some(probe)) = tokio::time::timeout(2 * caches.pace.patience, copies.probes.ask()).await else { return };
-    let Some(entry) = copies.entry() else { return };
+    let Some(entry) = copies.entry().filter(|_| copies.is_of(probe.life)) else { return };
     let mut moved = copies.moved();
     let covered = async {
         loop {

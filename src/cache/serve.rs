@@ -347,9 +347,10 @@ impl Deciding<'_> {
             let asked = tokio::time::timeout_at(self.limit, self.copies.probes.ask()).await;
             let is_again = self.wants.on_stale == OnStale::Wait && Instant::now() + PAUSE < self.limit;
             match asked {
-                Ok(Some(probe)) => return Ok(probe),
-                Ok(None) if is_again => tokio::time::sleep(PAUSE).await,
-                Ok(None) | Err(_) => return Err(Lack::NoPosition),
+                // What another connector has said is of another store, perhaps.
+                Ok(Some(probe)) if self.copies.is_of(probe.life) => return Ok(probe),
+                Ok(_) if is_again => tokio::time::sleep(PAUSE).await,
+                Ok(_) | Err(_) => return Err(Lack::NoPosition),
             }
         }
     }

@@ -193,6 +193,11 @@ impl StoreCopies {
         self.trusted.load(Ordering::Acquire) == self.life.load(Ordering::Acquire)
     }
 
+    /// Whether the store is still read by this connector.
+    pub(super) fn is_of(&self, life: u64) -> bool {
+        self.life.load(Ordering::Acquire) == life
+    }
+
     /// Raised with every set that is published.
     pub(super) fn moved(&self) -> watch::Receiver<u64> {
         self.moved.subscribe()
