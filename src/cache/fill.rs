@@ -25,7 +25,7 @@ use crate::task::OwnedTask;
 
 /// How often what came while the table was caught up is caught up with, before who follows the store does the rest.
 const ROUNDS: usize = 3;
-/// Fewer rows than these are applied where they are, and not on a thread of their own.
+/// Fewer rows than these are applied among other tasks, and not on a thread of their own.
 const FEW_ROWS: usize = 128;
 
 /// What is loaded.
@@ -240,15 +240,13 @@ impl Gathered {
     }
 }
 
-/// Does to tables what transactions did; many on a thread that nobody waits for. `None`: there was a fault.
+/// Does to tables what transactions did; many on a thread that nobody waits for. `None`: there was a fault, which ends nothing else.
 pub(super) async fn take(mut tables: Tables, gathered: Gathered) -> Option<Tables> {
-    if gathered.rows < FEW_ROWS {
-        tables.take(&gathered.pieces);
-        return Some(tables);
-    }
-    let taking = OwnedTask::spawn_blocking(move || {
+    let are_few = gathered.rows < FEW_ROWS;
+    let work = move || {
         tables.take(&gathered.pieces);
         tables
-    });
+    };
+    let taking = if are_few { OwnedTask::spawn(async move { work() }) } else { OwnedTask::spawn_blocking(work) };
     taking.join().await
 }

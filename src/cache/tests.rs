@@ -317,6 +317,26 @@ async fn a_change_that_does_not_fit_has_its_table_loaded_again() {
 }
 
 #[tokio::test]
+async fn a_fault_while_changes_are_applied_has_copies_loaded_again() {
+    let stage = Stage::cached(&["orders", "items"], settings()).await;
+    let (gate, filled) = (stage.store.hold_fills(), stage.store.filled());
+    stage.caches.reload(stage.store.name(), &id_of("items")).unwrap();
+    stage.holds(|| stage.store.filled() > filled).await;
+    stage.store.ends_at(Some(9));
+    gate.add_permits(1);
+    // Until it is followed with the other one, and waits for its feed.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    stage.store.faults(true);
+    stage.does(4, vec![("items", Did::Put("a", 4))]).await;
+    stage.gone("orders").await;
+    stage.store.faults(false);
+    stage.store.ends_at(Some(4));
+    gate.add_permits(10);
+    stage.offered("orders").await;
+    stage.has("items", &[("a", 4)]).await;
+}
+
+#[tokio::test]
 async fn copies_that_are_too_large_are_given_up_until_somebody_has_looked() {
     let stage = Stage::streaming(&["orders"], CacheSettings { memory_bytes: 1, ..settings() }).await;
     stage.store.fills(vec![batch_of(&[("a", 1)])], 0);

@@ -335,7 +335,7 @@ impl FakeStore {
         self.script().end = position;
     }
 
-    /// There is a fault from now on in asking where it is, or none any more.
+    /// There is a fault from now on in asking where it is and what a fill has, or none any more.
     pub(crate) fn faults(&self, is_faulty: bool) {
         self.script().is_faulty = is_faulty;
     }
@@ -501,6 +501,7 @@ impl Capture for FakeCapture {
     }
 
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {
+        assert!(!self.script().is_faulty, "the test says so");
         let version = version.try_into().ok().map(u64::from_be_bytes);
         version.zip(number(&transaction.position)).is_some_and(|(version, position)| position <= version)
     }
