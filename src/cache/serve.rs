@@ -1,8 +1,8 @@
 //! Which reads are served from copies: what a statement asks for, and one decision for a store and statement.
 //!
 //! **Invariants:** a copy is given only where it is known to have what is asked for; positions that cannot be compared are not covered; a
-//! read waits no longer than it may, and then goes where it was told to. Where there is no copy the store is read, whatever the read was told:
-//! the store has everything that any of them asks for.
+//! read waits no longer than it may, and then goes where it was told to. Where there is no copy the store is read, whatever the read was
+//! told: the store has everything that any of them asks for.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,8 +4,9 @@
 //! session (a connection of its own, a task that reads) → events (bytes → what they hold; columns, statements, inflate)
 //!   → groups (whole transactions; held: prepared ones; tracked: how each table stands)
 //!   → values (bytes of the binlog → bytes of a scan; charsets) → rows (the readers of scans → batches) → outgoing → Feed
-//! history (whether a silent server writes that log still) · histories (which one it is in) · fill (a state with its place) · survey (what keeps tables from being
-//! followed) · position (GTIDs) · newest (a place behind all that is visible) · snapshot (file and offset)
+//! history (whether a silent server writes that log still) · histories (which one it is in) · fill (a state with its place)
+//! · survey (what keeps tables from being followed) · position (GTIDs) · newest (a place behind all that is visible)
+//! · snapshot (file and offset)
 //! ```
 //!
 //! **Invariants:** a place is GTIDs, never a file; values are made by the readers that make them for scans, so that both are the same; what
