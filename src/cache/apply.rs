@@ -114,6 +114,15 @@ impl Tables {
         self.open.is_some()
     }
 
+    /// What tables would take behind a transaction that has begun and not ended, as far as it has come; those that it has changed.
+    pub(super) fn open_sizes(&self) -> impl Iterator<Item = (&TableId, usize)> {
+        let all = self.open.iter().flat_map(|open| &open.standing);
+        let has_changed = move |(table, standing): &(&TableId, &Standing)| {
+            self.standing.get(*table).is_some_and(|before| !Arc::ptr_eq(&before.version, &standing.version))
+        };
+        all.filter(has_changed).map(|(table, standing)| (table, standing.version.bytes()))
+    }
+
     /// Whether a table is loaded and not published.
     pub(super) fn is_joining(&self) -> bool {
         self.standing.values().any(|standing| standing.origin.is_some())
@@ -401,9 +410,14 @@ mod tests {
     fn pieces_are_done_with_the_last_of_them_and_those_that_were_taken_back_are_not() {
         let pieces = || pieces_of(&store(), 3, &[("a", 1), ("b", 1), ("c", 1)]);
         let mut all = tables(None);
+        let (mut last, published) = (0, all.standing[&id_of("orders")].version.bytes());
         for (group, expected) in pieces().into_iter().zip([1, 1, 4]) {
             all.take(&[piece(group, 3)]);
             assert_eq!((rows(&all), all.is_open()), (expected, expected == 1));
+            let sizes: Vec<usize> = all.open_sizes().map(|(_, bytes)| bytes).collect();
+            assert_eq!(sizes.len(), usize::from(all.is_open()), "what is done aside takes memory too");
+            assert!(sizes.iter().all(|bytes| *bytes > published.max(last)), "{sizes:?}");
+            last = sizes.first().copied().unwrap_or_default();
         }
         assert_eq!(all.standing[&id_of("orders")].seq, 3);
         let mut back = tables(None);

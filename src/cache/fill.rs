@@ -1,6 +1,7 @@
 //! A table is loaded beside the feed of its store: one state of it is read, and then what happened behind that.
 //!
 //! ```text
+//! Connector::position → the feed has come there: what is read is not far ahead of it, and need not be thrown away before it has passed it
 //! Feeds::fill → rows → TableVersion ─ the fill's cursor: what the state has not, up to what is published ─→ follow: joins the set
 //! Connector::position, asked behind the fill: the set has everything that is in the state when it has passed this
 //! ```
@@ -11,19 +12,20 @@ use std::time::Instant;
 use futures::TryStreamExt;
 
 use super::apply::{Origin, Standing, Standings, Tables};
-use super::memory::too_large;
+use super::memory::{Room, too_large};
 use super::store::StoreCopies;
 use super::version::{self, TableVersion};
 use super::{CacheEntry, Caches};
-use crate::changes::{Cursor, Piece, State};
+use crate::changes::{Cursor, Hub, Piece, State};
 use crate::stores::change::Shape;
 use crate::stores::connector::ScanLimits;
+use crate::stores::position::{Coverage, Position};
 use crate::stores::{Scan, StoreError, Table};
 use crate::task::OwnedTask;
 
 /// How often what came while the table was caught up is caught up with, before who follows the store does the rest.
 const ROUNDS: usize = 3;
-/// Fewer rows than these are applied where they are, and not on a thread of their own.
+/// Fewer rows than these are applied among other tasks, and not on a thread of their own.
 const FEW_ROWS: usize = 128;
 
 /// What is loaded.
@@ -33,6 +35,8 @@ pub(super) struct Filling {
     pub(super) entry: Arc<CacheEntry>,
     pub(super) life: u64,
     pub(super) table: Arc<Table>,
+    /// Its number, by which its memory is counted.
+    pub(super) number: u64,
 }
 
 /// A table that is loaded, and where it stands.
@@ -84,24 +88,18 @@ pub(super) fn shape(caches: &Caches, copies: &StoreCopies, table: &Table) -> Res
 
 impl Filling {
     pub(super) async fn run(self) -> Result<Filled, Unfilled> {
+        self.caught_up(&self.hub()?).await?;
         // A place among those that load, for as long as it takes.
         let place = Arc::clone(&self.caches.fills).acquire_owned().await;
         let _place = place.map_err(|_closed| Unfilled::Again("tables are not loaded any more".to_owned()))?;
         let (feeds, store) = (&self.caches.feeds, &self.copies.name);
-        let none = || Unfilled::NotYet(format!("the feed of store \"{store}\" has not begun"));
-        if !feeds.runs_over(store, &self.entry.connector) {
-            return Err(none());
-        }
-        let hub = feeds.hub(store).ok_or_else(none)?;
+        let hub = self.hub()?;
         // In this order: what is said of the table behind this is not known to what is read then.
         let published = hub.last();
         let shape = shape(&self.caches, &self.copies, &self.table)?;
-        let follow = feeds.follow(store).ok_or_else(none)?;
         let (fill, cursor, capture) = feeds.fill(store, &self.table).await?;
         // Behind the fill: everything that it has is at or before this.
-        let asked = self.entry.connector.position(feeds.instance(), &follow);
-        let late = |_late| Unfilled::Again("the store has not said in time where it is".to_owned());
-        let bound = tokio::time::timeout(self.caches.pace.patience, asked).await.map_err(late)??;
+        let bound = self.position().await?;
         let version = {
             let deadline = tokio::time::Instant::from_std(fill.ends);
             let read = tokio::time::timeout_at(deadline, self.read(&shape, fill.branch.as_ref())).await;
@@ -128,6 +126,33 @@ impl Filling {
         Ok(filled)
     }
 
+    /// The events of the store, from its feed over the connector that is filled from.
+    fn hub(&self) -> Result<Arc<Hub>, Unfilled> {
+        let (feeds, store) = (&self.caches.feeds, &self.copies.name);
+        let hub = feeds.hub(store).filter(|_| feeds.runs_over(store, &self.entry.connector));
+        hub.ok_or_else(|| Unfilled::NotYet(format!("the feed of store \"{store}\" has not begun")))
+    }
+
+    /// Waits until the feed has come to where the store is now.
+    async fn caught_up(&self, hub: &Hub) -> Result<(), Unfilled> {
+        let (wanted, connector) = (self.position().await?, self.entry.connector.as_ref());
+        let covers = |position: &Position| connector.covers(position, &wanted) == Coverage::Covered;
+        let mut applied = hub.positions();
+        let coming = applied.wait_for(|applied| applied.position.as_ref().is_some_and(covers));
+        let has_come = tokio::time::timeout(self.caches.pace.join, coming).await.is_ok_and(|come| come.is_ok());
+        if has_come { Ok(()) } else { Err(Unfilled::NotYet("its feed is far behind what its store has".to_owned())) }
+    }
+
+    /// Where the store is.
+    async fn position(&self) -> Result<Position, Unfilled> {
+        let (feeds, store) = (&self.caches.feeds, &self.copies.name);
+        let none = || Unfilled::NotYet(format!("the feed of store \"{store}\" has not begun"));
+        let follow = feeds.follow(store).ok_or_else(none)?;
+        let asked = self.entry.connector.position(feeds.instance(), &follow);
+        let late = |_late| Unfilled::Again("the store has not said in time where it is".to_owned());
+        Ok(tokio::time::timeout(self.caches.pace.patience, asked).await.map_err(late)??)
+    }
+
     async fn read(&self, shape: &Arc<Shape>, branch: &dyn crate::stores::Branch) -> Result<Arc<TableVersion>, Unfilled> {
         let table = &self.table;
         let scan = Scan {
@@ -152,9 +177,11 @@ impl Filling {
 
     fn check_size(&self, version: &TableVersion) -> Result<(), Unfilled> {
         let memory = &self.caches.memory;
-        match memory.fits(&self.copies.name, &self.table.id, version.bytes()) {
-            true => Ok(()),
-            false => Err(Unfilled::TooLarge(too_large(memory.most()))),
+        match memory.fits((&self.copies.name, &self.table.id), self.number, version.bytes()) {
+            Room::Is => Ok(()),
+            Room::IsNot => Err(Unfilled::TooLarge(too_large(memory.most()))),
+            Room::IsHeld => Err(Unfilled::Again("what reads hold of older states of tables leaves no room for it".to_owned())),
+            Room::GivenUp => Err(Unfilled::Again("it was given up".to_owned())),
         }
     }
 
@@ -213,15 +240,13 @@ impl Gathered {
     }
 }
 
-/// Does to tables what transactions did; many on a thread that nobody waits for. `None`: there was a fault.
+/// Does to tables what transactions did; many on a thread that nobody waits for. `None`: there was a fault, which ends nothing else.
 pub(super) async fn take(mut tables: Tables, gathered: Gathered) -> Option<Tables> {
-    if gathered.rows < FEW_ROWS {
-        tables.take(&gathered.pieces);
-        return Some(tables);
-    }
-    let taking = OwnedTask::spawn_blocking(move || {
+    let are_few = gathered.rows < FEW_ROWS;
+    let work = move || {
         tables.take(&gathered.pieces);
         tables
-    });
+    };
+    let taking = if are_few { OwnedTask::spawn(async move { work() }) } else { OwnedTask::spawn_blocking(work) };
     taking.join().await
 }

@@ -21,7 +21,7 @@ use super::apply::{Leaving, Tables};
 use super::fill::{self, Filled, Filling, Gathered, Unfilled};
 use super::memory::too_large;
 use super::status::CopyState;
-use super::store::{Asked, Requests, Shelf, StoreCopies};
+use super::store::{Asked, Published, Requests, Shelf, StoreCopies};
 use super::{CacheEntry, Caches, Pace};
 use crate::changes::{Applied, Cursor, Piece, Place, StartOver};
 use crate::stores::Table;
@@ -275,7 +275,15 @@ impl Follower {
             self.raise(position);
         }
         self.place = said.place.or(self.place);
+        self.weigh_open();
         self.copies.tally.transactions.add(said.ended);
+    }
+
+    /// A transaction that goes on takes memory before anybody sees it.
+    fn weigh_open(&self) {
+        for (table, bytes) in self.tables.open_sizes() {
+            self.caches.weigh(&self.copies.name, table, bytes);
+        }
     }
 
     /// Everything up to a position is done.
@@ -333,17 +341,31 @@ impl Follower {
             tables.insert(table.clone(), Shelf { version: Arc::clone(&standing.version), uses });
         }
         if tables.is_empty() {
-            return self.copies.publish_nothing();
+            self.copies.publish_nothing();
+            return self.count_older(&before, &tables);
         }
         let has_other = !changed.is_empty() || tables.len() != before.tables.len();
         if !has_other && self.position == before.position && self.place == before.place {
             return;
         }
         let tables = if has_other { Arc::new(tables) } else { Arc::clone(&before.tables) };
-        self.copies.publish(tables, self.position.clone(), self.place);
+        self.copies.publish(Arc::clone(&tables), self.position.clone(), self.place);
+        self.count_older(&before, &tables);
+        // Of who reads it still this is none.
+        drop(before);
         for (table, version) in changed {
             self.copies.stands.measure(&table, &version);
             self.caches.weigh(&self.copies.name, &table, version.bytes());
+        }
+    }
+
+    /// States that are not published any more count as long as somebody reads them.
+    fn count_older(&self, before: &Published, now: &BTreeMap<TableId, Shelf>) {
+        for (table, shelf) in before.tables.iter() {
+            let newest = now.get(table).map(|shelf| &shelf.version);
+            if newest.is_none_or(|newest| !Arc::ptr_eq(newest, &shelf.version)) {
+                self.caches.memory.replaced((&self.copies.name, table), &shelf.version, newest);
+            }
         }
     }
 
@@ -353,7 +375,9 @@ impl Follower {
             return;
         }
         let Some((table, mut filled)) = self.loaded.take() else { return };
-        let (Some(plan), Some(hub)) = (self.plans.get(&table), self.caches.feeds.hub(&self.copies.name)) else { return };
+        let (Some(plan), Some(hub)) = (self.plans.get(&table), self.caches.feeds.hub(&self.copies.name)) else {
+            return self.not_filled(&table, Unfilled::NotYet("the feed of its store has not begun".to_owned()));
+        };
         if self.cursor.is_some() && filled.standing.seq < self.seq {
             let (of, rows) = (Arc::clone(&plan.table), self.caches.settings.group_rows);
             match fill::catch_up(&of, filled, self.seq, rows).await {
@@ -385,6 +409,9 @@ impl Follower {
             if origin.read.elapsed() >= self.caches.pace.join {
                 self.tables.remove(&table);
                 self.not_filled(&table, Unfilled::Again("the feed has not passed the state that was read".to_owned()));
+            } else if let Some(standing) = self.tables.standing.get(&table) {
+                // It may grow as those do that are published.
+                self.caches.weigh(&self.copies.name, &table, standing.version.bytes());
             }
             return;
         }
@@ -419,12 +446,14 @@ impl Follower {
             }
             plan.due = None;
             self.copies.stands.set(&table, CopyState::Loading, None);
+            let number = self.caches.memory.begin(&self.copies.name, &table);
             let filling = Filling {
                 caches: Arc::clone(&self.caches),
                 copies: Arc::clone(&self.copies),
                 entry,
                 life: self.life,
                 table: Arc::clone(&plan.table),
+                number,
             };
             self.filling = Some((table, OwnedTask::spawn(filling.run())));
             return;
@@ -547,7 +576,9 @@ impl Follower {
 impl Drop for Follower {
     /// Nothing follows the store any more, and what is not followed is not shown.
     fn drop(&mut self) {
+        let before = self.copies.any_set();
         self.copies.publish_nothing();
+        self.count_older(&before, &BTreeMap::new());
         for table in self.plans.keys() {
             self.caches.memory.remove(&self.copies.name, table);
             if !self.has_ended {
@@ -561,7 +592,7 @@ impl Drop for Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::changes::fakes::{Did, FakeStore, group_of, mixed_of, pieces_of, position_of};
+    use crate::changes::fakes::{Did, FakeStore, group_of, id_of, mixed_of, pieces_of, position_of, shape_of, table_of};
     use crate::stores::change::Group;
     use crate::stores::{Connector, StoreName};
 
@@ -604,6 +635,20 @@ mod tests {
             follower.claim();
             assert_eq!(follower.position, claimed(expected));
         }
+    }
+
+    #[test]
+    fn a_transaction_that_goes_on_is_counted_before_it_ends() {
+        let name = StoreName::new("shop");
+        let mut follower = follower(&name);
+        let version = Arc::new(super::super::version::TableVersion::empty(&table_of("orders"), &shape_of("orders")).unwrap());
+        let standing = super::super::apply::Standing { version, seq: 0, origin: None };
+        follower.tables = Tables::of([(id_of("orders"), standing)].into());
+        let first = pieces_of(&name, 12, &[("a", 1), ("b", 2)]).remove(0);
+        follower.tables.take(&[piece(first, 1)]);
+        assert_eq!(follower.caches.memory.total(), 0);
+        follower.weigh_open();
+        assert!(follower.caches.memory.total() > 0);
     }
 
     #[test]

@@ -65,7 +65,11 @@ pub(super) fn families(stores: &BTreeMap<StoreName, Arc<StoreCopies>>, memory: &
     });
     let mut all = of_stands(stores);
     all.extend([
-        Family::gauge("tributary_cache_memory_bytes", "What all copies take, with those that are being loaded.").is(memory.total()),
+        Family::gauge(
+            "tributary_cache_memory_bytes",
+            "What all copies take, with those that are being loaded and with older states that are still read.",
+        )
+        .is(memory.total()),
         Family::gauge("tributary_cache_memory_max_bytes", "The most that they may take (cache.memory).").is(memory.most()),
         Family::gauge("tributary_cache_staleness_milliseconds", "At most so old is what copies of a store show.")
             .by("store", staleness),

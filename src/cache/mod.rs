@@ -59,7 +59,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Bounds of all copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// Most bytes of all copies, with those that are being loaded.
+    /// Most bytes of all copies, with those that are being loaded and with older states that are still read.
     pub memory_bytes: u64,
     /// How long a read waits for a copy before it goes to the store.
     pub wait: Duration,
@@ -92,7 +92,7 @@ struct Pace {
     poll: Duration,
     /// Most time for a store to say where it is.
     patience: Duration,
-    /// Most time for the feed to pass the state that was read.
+    /// Most time for the feed to come to where its store is before a table is read, and to pass the state that was read then.
     join: Duration,
 }
 
@@ -311,9 +311,14 @@ impl Caches {
         self.stores.load().get(store).cloned()
     }
 
-    /// Says how much a copy takes. Where all of them are more than they may be, the largest one goes.
+    /// Says how much a copy takes.
     fn weigh(&self, store: &StoreName, table: &TableId, bytes: usize) {
         self.memory.set(store, table, bytes);
+        self.relieve();
+    }
+
+    /// Where copies are more than they may be, the largest one goes.
+    fn relieve(&self) {
         while let Some((store, table)) = self.memory.take_excess() {
             if let Some(copies) = self.copies(&store) {
                 copies.ask_demotion(&table);

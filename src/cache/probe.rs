@@ -13,6 +13,7 @@ use super::Caches;
 use super::store::StoreCopies;
 use crate::changes::State;
 use crate::stores::position::Position;
+use crate::task::OwnedTask;
 use crate::telemetry::log::Line;
 
 /// A position that everything is at or before that was committed when it was asked for.
@@ -77,16 +78,18 @@ pub(super) async fn answer(caches: Arc<Caches>, copies: Arc<StoreCopies>, stop: 
         };
         // Whoever has one of these numbers has asked before this.
         let began = Instant::now();
+        // Of a fault in it somebody else hears, and the next question is put all the same.
+        let asking = OwnedTask::spawn(position(Arc::clone(&caches), Arc::clone(&copies)));
         let probe = tokio::select! {
             () = stop.cancelled() => return,
-            found = position(&caches, &copies) => found.map(|(position, life)| Probe { began, position, life }),
+            found = asking.join() => found.flatten().map(|(position, life)| Probe { began, position, life }),
         };
         done = number;
         copies.probes.answered.send_replace(Answer { number, probe });
     }
 }
 
-async fn position(caches: &Caches, copies: &StoreCopies) -> Option<(Arc<Position>, u64)> {
+async fn position(caches: Arc<Caches>, copies: Arc<StoreCopies>) -> Option<(Arc<Position>, u64)> {
     let (entry, life) = {
         let asked = copies.asked();
         let now = asked.borrow();
@@ -128,12 +131,15 @@ pub(super) async fn look(caches: Arc<Caches>, copies: Arc<StoreCopies>, stop: Ca
 }
 
 async fn look_once(caches: &Caches, copies: &StoreCopies) {
+    // Readers of older states may have become too many since something changed.
+    caches.relieve();
     let is_idle = copies.any_set().tables.is_empty() || caches.feeds.state(&copies.name) != State::Streaming;
     if is_idle {
         return;
     }
-    let Some(probe) = copies.probes.ask().await else { return };
-    let Some(entry) = copies.entry() else { return };
+    // As long as two questions, and no longer, whatever becomes of who puts them.
+    let Ok(Some(probe)) = tokio::time::timeout(2 * caches.pace.patience, copies.probes.ask()).await else { return };
+    let Some(entry) = copies.entry().filter(|_| copies.is_of(probe.life)) else { return };
     let mut moved = copies.moved();
     let covered = async {
         loop {

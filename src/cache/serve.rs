@@ -1,7 +1,8 @@
 //! Which reads are served from copies: what a statement asks for, and one decision for a store and statement.
 //!
 //! **Invariants:** a copy is given only where it is known to have what is asked for; positions that cannot be compared are not covered; a
-//! read waits no longer than it may, and then goes where it was told to.
+//! read waits no longer than it may, and then goes where it was told to. Where there is no copy the store is read, whatever the read was
+//! told: the store has everything that any of them asks for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +60,7 @@ impl Consistency {
     }
 }
 
-/// What becomes of a read for which no copy is fresh enough.
+/// What becomes of a read for which its copy is not fresh enough. One without a copy reads the store, which is the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnStale {
     /// It goes to the store.
@@ -215,9 +216,10 @@ impl Caches {
                 Decision::Copy(Arc::new(Reading { store: store.clone(), set, has_waited }))
             }
             Err(lack) => {
-                // Without a copy a session reads the store, which has everything that it has written and seen.
-                let is_asked = lack != Lack::NoCopy || matches!(wants.consistency, Consistency::Bounded | Consistency::Strong);
-                if wants.on_stale == OnStale::Store || !is_asked {
+                // It may have gone while it was waited for.
+                let lack = if copies.set().is_some() { lack } else { Lack::NoCopy };
+                // The store is never stale: without a copy there is nothing to wait for, and nothing to refuse.
+                if wants.on_stale == OnStale::Store || lack == Lack::NoCopy {
                     copies.tally.fell_through(lack.word());
                     return Decision::Store { reason: lack.reason() };
                 }
@@ -264,7 +266,7 @@ impl Deciding<'_> {
         let mut moved = self.copies.moved();
         if wants.consistency == Consistency::Strong || mark.is_some() {
             // Without a copy nothing is asked for.
-            self.await_copy(&mut moved).await?;
+            self.copies.set().ok_or(Lack::NoCopy)?;
             let probe = self.ask().await?;
             if let Some(mark) = mark {
                 wants.session.settle(self.entry.connector.as_ref(), mark, &probe.position);
@@ -282,20 +284,16 @@ impl Deciding<'_> {
                         continue;
                     }
                 },
+                Err(Lack::OtherHistory) if self.probe.is_none() => {
+                    // Of a history that the store has left nothing comes, wherever it is read: what the store has counts.
+                    let probe = self.ask().await?;
+                    wants.session.settle(self.entry.connector.as_ref(), 0, &probe.position);
+                    self.probe = Some(probe);
+                    continue;
+                }
                 Err(lack) => lack,
             };
             self.wait(&mut moved, lack).await?;
-        }
-    }
-
-    /// Waits until there is a copy, where that is what the read was told to.
-    async fn await_copy(&mut self, moved: &mut tokio::sync::watch::Receiver<u64>) -> Result<(), Lack> {
-        loop {
-            moved.borrow_and_update();
-            if self.copies.set().is_some() {
-                return Ok(());
-            }
-            self.wait(moved, Lack::NoCopy).await?;
         }
     }
 
@@ -320,14 +318,12 @@ impl Deciding<'_> {
 
     /// Waits for the next set.
     async fn wait(&mut self, moved: &mut tokio::sync::watch::Receiver<u64>, lack: Lack) -> Result<(), Lack> {
-        if self.wants.on_stale != OnStale::Wait {
-            // A copy that is not there does not come within the time of a read, and nothing comes of a feed that has stopped.
-            if lack == Lack::NoCopy {
-                return Err(lack);
-            }
-            self.check_stream()?;
-        } else if lack == Lack::NoCopy && !matches!(self.wants.consistency, Consistency::Bounded | Consistency::Strong) {
+        if lack == Lack::NoCopy {
             return Err(lack);
+        }
+        // Nothing comes of a feed that has stopped.
+        if self.wants.on_stale != OnStale::Wait {
+            self.check_stream()?;
         }
         self.has_waited = true;
         // Cancel-safe, both of them.
@@ -351,9 +347,10 @@ impl Deciding<'_> {
             let asked = tokio::time::timeout_at(self.limit, self.copies.probes.ask()).await;
             let is_again = self.wants.on_stale == OnStale::Wait && Instant::now() + PAUSE < self.limit;
             match asked {
-                Ok(Some(probe)) => return Ok(probe),
-                Ok(None) if is_again => tokio::time::sleep(PAUSE).await,
-                Ok(None) | Err(_) => return Err(Lack::NoPosition),
+                // What another connector has said is of another store, perhaps.
+                Ok(Some(probe)) if self.copies.is_of(probe.life) => return Ok(probe),
+                Ok(_) if is_again => tokio::time::sleep(PAUSE).await,
+                Ok(_) | Err(_) => return Err(Lack::NoPosition),
             }
         }
     }

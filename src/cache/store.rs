@@ -193,6 +193,11 @@ impl StoreCopies {
         self.trusted.load(Ordering::Acquire) == self.life.load(Ordering::Acquire)
     }
 
+    /// Whether the store is still read by this connector.
+    pub(super) fn is_of(&self, life: u64) -> bool {
+        self.life.load(Ordering::Acquire) == life
+    }
+
     /// Raised with every set that is published.
     pub(super) fn moved(&self) -> watch::Receiver<u64> {
         self.moved.subscribe()
@@ -298,12 +303,17 @@ impl Reading {
         &self.store
     }
 
-    /// A table of it, which counts as a use; `None`: it is not in the set, and is read in its store.
+    /// A table of it; `None`: it is not in the set, and is read in its store.
     pub fn table(&self, table: &TableId) -> Option<Arc<TableVersion>> {
-        let shelf = self.set.tables.get(table)?;
-        shelf.uses.served.add(1);
-        shelf.uses.waited.add(u64::from(self.has_waited));
-        Some(Arc::clone(&shelf.version))
+        self.set.tables.get(table).map(|shelf| Arc::clone(&shelf.version))
+    }
+
+    /// Takes note that a statement reads a table of it.
+    pub fn used(&self, table: &TableId) {
+        if let Some(shelf) = self.set.tables.get(table) {
+            shelf.uses.served.add(1);
+            shelf.uses.waited.add(u64::from(self.has_waited));
+        }
     }
 
     /// The same for a plan that was made over `table`: `None` also where the copy has other columns, so that ordinals of the one are not

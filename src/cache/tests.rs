@@ -207,10 +207,11 @@ async fn what_the_fill_has_is_not_done_again_and_what_it_has_not_is_done() {
 async fn a_state_that_is_ahead_of_its_feed_is_not_shown_before_the_feed_has_passed_it() {
     let stage = Stage::cached(&["orders", "items"], settings()).await;
     stage.store.fills_of(&id_of("items"), &[("a", 5)], 5);
-    stage.store.ends_at(Some(5));
-    let filled = stage.store.filled();
+    let (gate, filled) = (stage.store.hold_fills(), stage.store.filled());
     stage.caches.reload(stage.store.name(), &id_of("items")).unwrap();
     stage.holds(|| stage.store.filled() > filled).await;
+    stage.store.ends_at(Some(5));
+    gate.add_permits(1);
     stage.does(4, vec![("orders", Did::Put("a", 4)), ("items", Did::Put("a", 4))]).await;
     stage.has("orders", &[("a", 4)]).await;
     // Long enough for whoever does not wait for it.
@@ -220,6 +221,23 @@ async fn a_state_that_is_ahead_of_its_feed_is_not_shown_before_the_feed_has_pass
     stage.offered("items").await;
     assert_eq!((stage.rows("items"), stage.position()), (Some(pairs(&[("a", 5)])), Some(5)));
     assert_eq!(stage.rows("orders"), Some(pairs(&[("a", 5)])));
+}
+
+#[tokio::test]
+async fn a_table_is_not_read_before_its_feed_has_come_to_where_its_store_is() {
+    let stage = Stage::streaming(&["orders"], settings()).await;
+    stage.store.ends_at(Some(5));
+    let asked = stage.store.asked();
+    stage.want(&["orders"]);
+    stage.holds(|| stage.store.asked() > asked).await;
+    stage.does(4, vec![("orders", Did::Put("a", 4))]).await;
+    // Long enough for whoever does not wait for it.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(stage.store.filled(), 0, "it was read while its feed was behind");
+    stage.store.fills(vec![batch_of(&[("a", 5)])], 5);
+    stage.idle(5).await;
+    stage.offered("orders").await;
+    assert_eq!((stage.store.filled(), stage.rows("orders")), (1, Some(pairs(&[("a", 5)]))));
 }
 
 #[tokio::test]
@@ -299,6 +317,26 @@ async fn a_change_that_does_not_fit_has_its_table_loaded_again() {
 }
 
 #[tokio::test]
+async fn a_fault_while_changes_are_applied_has_copies_loaded_again() {
+    let stage = Stage::cached(&["orders", "items"], settings()).await;
+    let (gate, filled) = (stage.store.hold_fills(), stage.store.filled());
+    stage.caches.reload(stage.store.name(), &id_of("items")).unwrap();
+    stage.holds(|| stage.store.filled() > filled).await;
+    stage.store.ends_at(Some(9));
+    gate.add_permits(1);
+    // Until it is followed with the other one, and waits for its feed.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    stage.store.faults(true);
+    stage.does(4, vec![("items", Did::Put("a", 4))]).await;
+    stage.gone("orders").await;
+    stage.store.faults(false);
+    stage.store.ends_at(Some(4));
+    gate.add_permits(10);
+    stage.offered("orders").await;
+    stage.has("items", &[("a", 4)]).await;
+}
+
+#[tokio::test]
 async fn copies_that_are_too_large_are_given_up_until_somebody_has_looked() {
     let stage = Stage::streaming(&["orders"], CacheSettings { memory_bytes: 1, ..settings() }).await;
     stage.store.fills(vec![batch_of(&[("a", 1)])], 0);
@@ -329,6 +367,36 @@ async fn a_copy_that_grows_too_large_goes_and_the_smaller_one_stays() {
     stage.gone("orders").await;
     stage.has("items", &[("a", 1)]).await;
     assert!(stage.caches.memory.total() < 2 << 20);
+}
+
+#[tokio::test]
+async fn older_states_that_slow_readers_hold_are_counted_as_long_as_they_do() {
+    let stage = Stage::cached(&["orders"], CacheSettings { memory_bytes: 2 << 20, ..settings() }).await;
+    let names: Vec<String> = (0..300).map(|row| format!("{row}{}", "x".repeat(1_000))).collect();
+    let rewrite = async |number: u64| {
+        let dids = names.iter().map(|name| ("orders", Did::Put(name, i64::try_from(number).unwrap()))).collect();
+        stage.does(number, dids).await;
+        stage.holds(|| stage.position().is_none_or(|position| position >= number)).await;
+    };
+    for number in 1..=5 {
+        rewrite(number).await;
+    }
+    let alone = stage.caches.memory.total();
+    assert!((1 << 18..3 << 19).contains(&alone), "{alone}");
+    let mut held = Vec::new();
+    for number in 6..=15 {
+        held.extend(stage.copies().set());
+        rewrite(number).await;
+    }
+    stage.stands("orders", CopyState::StoreOnly).await;
+    assert!(stage.shown("orders").reason.unwrap().contains("cache.memory"));
+    assert!(stage.caches.memory.total() > 1 << 20, "what is read counts as long as it is");
+    drop(held);
+    stage.holds(|| stage.caches.memory.total() == 0).await;
+    stage.store.fills(vec![batch_of(&[("a", 1)])], 15);
+    stage.store.ends_at(Some(15));
+    stage.caches.reload(stage.store.name(), &id_of("orders")).unwrap();
+    stage.offered("orders").await;
 }
 
 #[tokio::test]

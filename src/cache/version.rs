@@ -17,6 +17,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -161,6 +162,26 @@ impl TableVersion {
     /// How much memory it takes, about, with its index. What it shares with other states counts in each of them.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.chunks.bytes() + self.rows() * INDEX_BYTES + self.key_bytes
+    }
+
+    /// About how much memory older states take that neither the newest one nor another one of them takes.
+    pub(super) fn held_beyond(older: &[Arc<Self>], newest: Option<&Self>) -> usize {
+        let mut known: HashSet<usize> =
+            newest.into_iter().flat_map(|newest| newest.chunks.bodies()).map(|(body, _)| body).collect();
+        let mut held = 0;
+        for state in older {
+            let (mut own, mut shares) = (0, false);
+            for (body, bytes) in state.chunks.bodies() {
+                if known.insert(body) {
+                    own += bytes;
+                } else {
+                    shares = true;
+                }
+            }
+            // The index of one that shares something is mostly that of the other.
+            held += if shares || own == 0 { own } else { own + state.rows() * INDEX_BYTES + state.key_bytes };
+        }
+        held
     }
 
     /// With the rows of a fill, which have all columns of the table in order. A row whose key is there already takes that one's place.

@@ -230,6 +230,8 @@ struct Script {
     asked: usize,
     /// What the answer waits for.
     end_gate: Option<Arc<Semaphore>>,
+    /// Whether there is a fault in who asks.
+    is_faulty: bool,
     /// Whether what it gives again may be other transactions.
     is_unlike: bool,
 }
@@ -333,6 +335,11 @@ impl FakeStore {
         self.script().end = position;
     }
 
+    /// There is a fault from now on in asking where it is and what a fill has, or none any more.
+    pub(crate) fn faults(&self, is_faulty: bool) {
+        self.script().is_faulty = is_faulty;
+    }
+
     /// How often it was asked where it is.
     pub(crate) fn asked(&self) -> usize {
         self.script().asked
@@ -401,12 +408,13 @@ impl Connector for FakeStore {
     }
 
     async fn position(&self, _who: InstanceId, _follow: &Follow) -> Result<Position, StoreError> {
-        let (end, gate) = {
+        let (end, gate, is_faulty) = {
             let mut script = self.script();
             script.asked += 1;
-            (script.end, script.end_gate.clone())
+            (script.end, script.end_gate.clone(), script.is_faulty)
         };
         pass(gate).await;
+        assert!(!is_faulty, "the test says so");
         let lost = || StoreError::ConnectionLost { store: self.name.to_string(), reason: "Reset.".to_owned() };
         end.map(|end| position_of(&self.name, end)).ok_or_else(lost)
     }
@@ -493,6 +501,7 @@ impl Capture for FakeCapture {
     }
 
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {
+        assert!(!self.script().is_faulty, "the test says so");
         let version = version.try_into().ok().map(u64::from_be_bytes);
         version.zip(number(&transaction.position)).is_some_and(|(version, position)| position <= version)
     }

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::copy::{Offers, Settled};
+use super::copy::{Offers, Pinned, Settled};
 use super::counts::AllReads;
 use super::locks::Locked;
 use super::placement::Copies;
@@ -110,7 +110,13 @@ impl Branches {
     pub fn again(&self) -> Self {
         let shared = self.sharing();
         let slots = if self.kind == BranchKind::Statement { Arc::default() } else { Arc::clone(&shared.slots) };
-        Self { slots, held: Arc::clone(&self.held), ..shared }
+        Self { slots, held: Arc::clone(&self.held), offers: Arc::new(self.offers.again()), ..shared }
+    }
+
+    /// A second handle for a statement that is planned and not run: nothing is decided of what it would read from copies.
+    #[must_use]
+    pub fn only_planned(&self) -> Self {
+        Self { offers: Arc::new(self.offers.only_planned()), ..self.sharing() }
     }
 
     /// The same, which reads what `writers` have written to through them.
@@ -187,6 +193,11 @@ impl Branches {
     /// Takes note that a table which was offered as a copy is read in its store.
     pub(super) fn fell_through(&self, store: &StoreName, table: &TableId) {
         self.offers.fell_through(store, table);
+    }
+
+    /// Takes note that a table is read from its copy.
+    pub(super) fn reads_copy(&self, store: &StoreName, table: &TableId, pinned: &dyn Pinned) {
+        self.offers.used(store, table, pinned);
     }
 
     /// Takes note of a store that is read past its branch.

@@ -49,7 +49,7 @@ use crate::cache::version::TableVersion;
 use crate::stores::schema::{Collation, TableKind};
 use crate::stores::{Predicate, Scan, StoreName, Table};
 use offers::fits;
-pub(super) use offers::{Offers, Settled};
+pub(super) use offers::{Offers, Pinned, Settled};
 use read::Wanted;
 
 /// Why a table is never read from a copy, as a clause; `None` for any other.
@@ -258,6 +258,7 @@ async fn choose(branches: &Branches, store: &StoreName, table: &Table) -> Result
         Settled::Store(reason) => reason,
         Settled::Copy(pinned) => match pinned.table(&table.id) {
             Some(version) if fits(&version, table) => {
+                branches.reads_copy(store, &table.id, pinned.as_ref());
                 return Ok(Chosen::Copy(version, Served::Copy { age: pinned.age(), position: pinned.position() }));
             }
             Some(_) => "its copy has other columns",

@@ -60,6 +60,8 @@ async fn a_session_reads_what_it_has_written_or_the_store() {
     stage.does(5, vec![("orders", Did::Put("a", 5))]).await;
     let reading = read(waiting.join().await.unwrap());
     assert_eq!((at(&reading), rows_of(&reading.table(&id_of("orders")).unwrap())), (5, pairs(&[("a", 5)])));
+    assert_eq!(stage.shown("orders").served, 0, "nobody has said that it is read");
+    reading.used(&id_of("orders"));
     assert!(reading.table(&id_of("items")).is_none() && reading.table_like(&table_of("orders")).is_some());
     let mut other = (*table_of("orders")).clone();
     other.columns.pop();
@@ -73,7 +75,8 @@ async fn a_session_reads_what_it_has_written_or_the_store() {
         other.session.raise(stage.store.name(), position);
     }
     assert_eq!(at(&read(stage.decide(&other).await)), 5);
-    assert!(stage.shown("orders").served > 0);
+    let shown = stage.shown("orders");
+    assert_eq!((shown.served, shown.waited), (1, 1));
 }
 
 #[tokio::test]
@@ -103,15 +106,23 @@ async fn what_was_done_at_an_unknown_position_is_asked_for_once() {
 }
 
 #[tokio::test]
-async fn positions_that_cannot_be_compared_are_not_covered() {
+async fn positions_that_cannot_be_compared_are_not_covered_and_the_store_says_what_counts() {
     let stage = Stage::cached(&["orders"], settings()).await;
     let asks = wants(Consistency::Session, OnStale::Store);
-    asks.session.raise(stage.store.name(), Position { store: stage.store.name().clone(), token: b"another".to_vec() });
+    let another = Position { store: stage.store.name().clone(), token: b"another".to_vec() };
+    asks.session.raise(stage.store.name(), another.clone());
+    stage.store.ends_at(None);
     let decision = stage.decide(&asks).await;
-    assert!(matches!(decision, Decision::Store { .. }) && reason(&decision).contains("another history"), "{decision:?}");
+    assert!(matches!(decision, Decision::Store { .. }), "{decision:?}");
     read(stage.decide(&Wants { consistency: Consistency::Eventual, ..asks.clone() }).await);
-    let decision = stage.decide(&Wants { consistency: Consistency::Store, ..asks }).await;
+    let decision = stage.decide(&Wants { consistency: Consistency::Store, ..asks.clone() }).await;
     assert!(matches!(decision, Decision::Store { .. }));
+    // The store goes on from elsewhere: what it has now is all that there is to see.
+    stage.store.ends_at(Some(6));
+    let waiting = stage.deciding(&Wants { on_stale: OnStale::Wait, ..asks.clone() });
+    stage.holds(|| !asks.session.positions()[stage.store.name()].contains(&another)).await;
+    stage.idle(6).await;
+    assert_eq!(at(&read(waiting.join().await.unwrap())), 6);
 }
 
 #[tokio::test]
@@ -205,19 +216,58 @@ async fn without_its_feed_a_copy_serves_what_it_is_known_to_have() {
 }
 
 #[tokio::test]
-async fn without_a_copy_only_who_asks_for_one_is_refused() {
+async fn without_a_copy_the_store_is_read_whatever_a_read_was_told() {
     let stage = Stage::streaming(&["orders"], settings()).await;
-    let refusing = |consistency| wants(consistency, OnStale::Error);
-    let decision = stage.decide(&refusing(Consistency::Strong)).await;
-    assert!(matches!(decision, Decision::Store { .. }), "no table is wanted: {decision:?}");
+    let all = || {
+        let levels = [Consistency::Strong, Consistency::Session, Consistency::Bounded, Consistency::Eventual];
+        levels.into_iter().flat_map(|level| [OnStale::Error, OnStale::Wait].map(|on_stale| (level, on_stale)))
+    };
+    let decided = async |what: &str| {
+        for (level, on_stale) in all() {
+            let asks = Wants { max_staleness: Some(Duration::from_secs(60)), ..wants(level, on_stale) };
+            asks.session.unknown(stage.store.name());
+            // Nothing is waited for either: it would not come within this test.
+            let decision = tokio::time::timeout(Duration::from_secs(10), stage.decide(&asks)).await.unwrap();
+            assert!(matches!(decision, Decision::Store { .. }), "{what}, {level:?}, {on_stale:?}: {decision:?}");
+        }
+    };
+    decided("no table is wanted").await;
     let gate = stage.store.hold_fills();
     stage.want(&["orders"]);
     stage.stands("orders", CopyState::Loading).await;
-    assert!(matches!(stage.decide(&refusing(Consistency::Session)).await, Decision::Store { .. }));
-    assert!(matches!(stage.decide(&refusing(Consistency::Strong)).await, Decision::Stale(_)));
-    let asks = Wants { max_staleness: Some(Duration::from_secs(60)), ..wants(Consistency::Bounded, OnStale::Wait) };
-    let waiting = stage.deciding(&asks);
+    decided("the copy is being loaded").await;
     gate.add_permits(1);
-    read(waiting.join().await.unwrap());
-    assert!(matches!(stage.decide(&refusing(Consistency::Session)).await, Decision::Copy(_)));
+    stage.offered("orders").await;
+    assert!(matches!(stage.decide(&wants(Consistency::Session, OnStale::Error)).await, Decision::Copy(_)));
+    // A copy that is there and behind is another matter.
+    stage.store.ends_at(Some(9));
+    let decision = stage.decide(&wants(Consistency::Strong, OnStale::Error)).await;
+    assert!(matches!(decision, Decision::Stale(_)), "{decision:?}");
+}
+
+#[tokio::test]
+async fn a_read_that_waits_for_a_copy_goes_to_the_store_when_the_copy_has_gone() {
+    let stage = Stage::cached(&["orders"], settings()).await;
+    // Neither it nor the copy that would be loaded comes there.
+    stage.store.ends_at(Some(9));
+    let asked = stage.store.asked();
+    let waiting = stage.deciding(&wants(Consistency::Strong, OnStale::Wait));
+    stage.holds(|| stage.store.asked() > asked).await;
+    stage.caches.reload(stage.store.name(), &id_of("orders")).unwrap();
+    let decision = waiting.join().await.unwrap();
+    assert!(matches!(decision, Decision::Store { .. }), "{decision:?}");
+}
+
+#[tokio::test]
+async fn a_fault_while_a_store_is_asked_ends_one_question_and_not_all() {
+    let stage = Stage::cached(&["orders"], settings()).await;
+    stage.looked().await;
+    stage.store.faults(true);
+    let asks = wants(Consistency::Strong, OnStale::Store);
+    let asked = stage.store.asked();
+    assert!(matches!(stage.decide(&asks).await, Decision::Store { .. }));
+    stage.holds(|| stage.store.asked() > asked).await;
+    stage.store.faults(false);
+    stage.store.ends_at(stage.position());
+    read(stage.decide(&Wants { on_stale: OnStale::Wait, ..asks }).await);
 }

@@ -181,6 +181,11 @@ impl Chunks {
         self.bytes
     }
 
+    /// What of chunks states share: something that tells each from the others, and its bytes.
+    pub(super) fn bodies(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.by_first.values().map(|chunk| (Arc::as_ptr(&chunk.body).addr(), chunk.body.bytes))
+    }
+
     /// How many chunks there are.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {

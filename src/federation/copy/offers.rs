@@ -45,6 +45,9 @@ pub(in crate::federation) trait Pinned: fmt::Debug + Send + Sync {
     /// The rows of a table; `None` where it has no copy.
     fn table(&self, table: &TableId) -> Option<Arc<TableVersion>>;
 
+    /// Takes note that a statement reads a table of it.
+    fn used(&self, table: &TableId);
+
     /// How old what it shows may be now, at most; `None` where that is not known.
     fn age(&self) -> Option<Duration>;
 
@@ -74,6 +77,19 @@ pub(in crate::federation) struct Offers {
     answers: Mutex<BTreeMap<(StoreName, TableId), bool>>,
     /// Stores that were read themselves, also in further runs.
     direct: Arc<Mutex<BTreeSet<StoreName>>>,
+    /// What was counted of the statement, also in further runs.
+    counted: Arc<Mutex<Counted>>,
+    /// Whether it is planned and not run.
+    is_only_planned: bool,
+}
+
+/// Tables that a statement has read, each of which counts once however many parts of it read it.
+#[derive(Debug, Default)]
+struct Counted {
+    /// From their copies.
+    used: BTreeSet<(StoreName, TableId)>,
+    /// In their stores, though copies of them were offered.
+    fell_through: BTreeSet<(StoreName, TableId)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -97,7 +113,18 @@ impl Offers {
     /// The same offers to another statement or run, of which nothing is settled.
     pub(in crate::federation) fn anew(&self) -> Self {
         let stores_only = AtomicBool::new(self.stores_only.load(Ordering::Relaxed));
-        Self { source: self.source.clone(), stores_only, direct: Arc::clone(&self.direct), ..Self::default() }
+        let (direct, is_only_planned) = (Arc::clone(&self.direct), self.is_only_planned);
+        Self { source: self.source.clone(), stores_only, direct, is_only_planned, ..Self::default() }
+    }
+
+    /// The same to another run of the statement, in which nothing counts that has counted in this one.
+    pub(in crate::federation) fn again(&self) -> Self {
+        Self { counted: Arc::clone(&self.counted), ..self.anew() }
+    }
+
+    /// The same to a statement that is planned and not run: nothing is asked for and waited for, and nothing counts.
+    pub(in crate::federation) fn only_planned(&self) -> Self {
+        Self { is_only_planned: true, direct: Arc::default(), ..self.anew() }
     }
 
     /// Has the statement read its stores and no copy.
@@ -123,7 +150,7 @@ impl Offers {
                 Some(Settled::Copy(pinned)) => pinned.table(&table.id).is_some_and(|version| fits(&version, table)),
                 Some(Settled::Store(_)) => {
                     if source.offered(store, &table.id) {
-                        source.fell_through(store, &table.id);
+                        self.fell_through(store, &table.id);
                     }
                     false
                 }
@@ -136,8 +163,17 @@ impl Offers {
 
     /// Takes note that a table which was offered is read in its store.
     pub(in crate::federation) fn fell_through(&self, store: &StoreName, table: &TableId) {
-        if let Some(source) = &self.source {
+        if let Some(source) = self.source.as_ref().filter(|_| !self.is_only_planned)
+            && lock(&self.counted).fell_through.insert((store.clone(), table.clone()))
+        {
             source.fell_through(store, table);
+        }
+    }
+
+    /// Takes note that a table is read from its copy.
+    pub(in crate::federation) fn used(&self, store: &StoreName, table: &TableId, pinned: &dyn Pinned) {
+        if lock(&self.counted).used.insert((store.clone(), table.clone())) {
+            pinned.used(table);
         }
     }
 
@@ -154,6 +190,9 @@ impl Offers {
     /// From what the tables of a store are read; settled by the first caller. `is_allowed` says whether it may be from copies, and counts
     /// for that caller.
     pub(in crate::federation) async fn settle(&self, store: &StoreName, is_allowed: bool) -> Settled {
+        if self.is_only_planned {
+            return Settled::Store("the statement is not run");
+        }
         let cell = Arc::clone(lock(&self.settled).entry(store.clone()).or_default());
         let decided = cell.get_or_init(|| async {
             match &self.source {
@@ -168,17 +207,15 @@ impl Offers {
     /// client takes two states of it. A copy that is there only when the statement is planned comes too late for it.
     pub(in crate::federation) async fn settle_together(&self, store: &StoreName, tables: &[&Arc<Table>], is_allowed: bool) {
         let Some(source) = &self.source else { return };
+        let (together, refused) = (!source.takes_two_states(), self.refused(store, tables, is_allowed));
+        if self.is_only_planned && refused.is_none() {
+            // What would come of it is known when it runs.
+            return;
+        }
         let cell = Arc::clone(lock(&self.settled).entry(store.clone()).or_default());
         let decided = cell.get_or_init(|| async {
-            let together = !source.takes_two_states();
-            if !is_allowed {
-                return Settled::Store("the statement reads its stores");
-            }
-            if !tables.iter().any(|table| self.may_serve(store, table)) {
-                return Settled::Store("none of its tables had a copy when the statement began");
-            }
-            if together && !tables.iter().all(|table| self.may_serve(store, table)) {
-                return Settled::Store(APART);
+            if let Some(reason) = refused {
+                return Settled::Store(reason);
             }
             let has =
                 |pinned: &Arc<dyn Pinned>, table: &Table| pinned.table(&table.id).is_some_and(|version| fits(&version, table));
@@ -188,6 +225,18 @@ impl Offers {
             }
         });
         decided.await;
+    }
+
+    /// Why the tables of a store that a statement reads are read there, as far as that is known without a decision.
+    fn refused(&self, store: &StoreName, tables: &[&Arc<Table>], is_allowed: bool) -> Option<&'static str> {
+        let together = self.source.as_ref().is_some_and(|source| !source.takes_two_states());
+        if !is_allowed {
+            return Some("the statement reads its stores");
+        }
+        if !tables.iter().any(|table| self.may_serve(store, table)) {
+            return Some("none of its tables had a copy when the statement began");
+        }
+        (together && !tables.iter().all(|table| self.may_serve(store, table))).then_some(APART)
     }
 
     /// Takes note of a store that was read itself.
@@ -230,7 +279,7 @@ impl Source for Kept {
 
     async fn decide(&self, store: &StoreName) -> Settled {
         match self.caches.decide(store, &self.wants).await {
-            Decision::Copy(reading) => Settled::Copy(Arc::new(Pin { reading, taken: Mutex::default() })),
+            Decision::Copy(reading) => Settled::Copy(Arc::new(Pin(reading))),
             Decision::Store { reason } => Settled::Store(reason),
             Decision::Stale(stale) => Settled::Stale(Box::new(Diagnosis::of(&stale))),
         }
@@ -245,11 +294,8 @@ impl Source for Kept {
     }
 }
 
-/// A pinned set of the server's copies, in which a table is used once however often the statement reads it.
-struct Pin {
-    reading: Arc<Reading>,
-    taken: Mutex<BTreeMap<TableId, Option<Arc<TableVersion>>>>,
-}
+/// A pinned set of the server's copies.
+struct Pin(Arc<Reading>);
 
 impl fmt::Debug for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -259,18 +305,18 @@ impl fmt::Debug for Pin {
 
 impl Pinned for Pin {
     fn table(&self, table: &TableId) -> Option<Arc<TableVersion>> {
-        let mut taken = lock(&self.taken);
-        match taken.get(table) {
-            Some(known) => known.clone(),
-            None => taken.entry(table.clone()).or_insert(self.reading.table(table)).clone(),
-        }
+        self.0.table(table)
+    }
+
+    fn used(&self, table: &TableId) {
+        self.0.used(table);
     }
 
     fn age(&self) -> Option<Duration> {
-        Some(self.reading.age()).filter(|age| *age < Duration::MAX)
+        Some(self.0.age()).filter(|age| *age < Duration::MAX)
     }
 
     fn position(&self) -> Option<String> {
-        self.reading.place().map(|place| place.to_string())
+        self.0.place().map(|place| place.to_string())
     }
 }

@@ -145,11 +145,18 @@ fn version(table: &Arc<Table>) -> Arc<TableVersion> {
 }
 
 #[derive(Debug)]
-struct Fixed(Arc<TableVersion>);
+struct Fixed {
+    version: Arc<TableVersion>,
+    used: Arc<AtomicUsize>,
+}
 
 impl Pinned for Fixed {
     fn table(&self, table: &TableId) -> Option<Arc<TableVersion>> {
-        Some(Arc::clone(&self.0)).filter(|version| version.table().id == *table)
+        Some(Arc::clone(&self.version)).filter(|version| version.table().id == *table)
+    }
+
+    fn used(&self, _table: &TableId) {
+        self.used.fetch_add(1, Ordering::Relaxed);
     }
 
     fn age(&self) -> Option<Duration> {
@@ -189,6 +196,7 @@ struct Room {
     engine: Engine,
     setting: Setting,
     held: Arc<Held>,
+    used: Arc<AtomicUsize>,
 }
 
 /// What a room settles on.
@@ -204,9 +212,9 @@ impl Room {
     }
 
     fn over(table: Table, on: On) -> Self {
-        let (store, table) = (StoreName::new("shop"), Arc::new(table));
+        let (store, table, used) = (StoreName::new("shop"), Arc::new(table), Arc::<AtomicUsize>::default());
         let settled = match on {
-            On::Copy => Settled::Copy(Arc::new(Fixed(version(&table)))),
+            On::Copy => Settled::Copy(Arc::new(Fixed { version: version(&table), used: Arc::clone(&used) })),
             On::Store => Settled::Store("the test says so"),
             On::Nothing => Settled::Stale(Box::new(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, "too old"))),
         };
@@ -232,7 +240,7 @@ impl Room {
         };
         let held = Arc::new(Held { settled, asked: AtomicUsize::new(0), fell_through: AtomicUsize::new(0) });
         let limits = Limits::default();
-        Self { engine: Engine::new(&limits).unwrap(), setting: Setting::of_server(Arc::new(snapshot)), held }
+        Self { engine: Engine::new(&limits).unwrap(), setting: Setting::of_server(Arc::new(snapshot)), held, used }
     }
 
     fn branches(&self, kind: BranchKind) -> Branches {
@@ -312,6 +320,7 @@ async fn joins_find_their_partners_in_one_state_of_the_copies() {
     let sql = "SELECT a.id, b.name FROM shop.t a JOIN shop.t b ON a.above = b.id WHERE a.id IN (10, 11, 999)";
     assert_eq!(room.answer(sql).await, ["10|n5", "11|n5"]);
     assert_eq!(room.counts(), (1, 0));
+    assert_eq!(room.used.load(Ordering::Relaxed), 1, "two parts of one statement are one read of the table");
     let sql = "SELECT count(*) FROM shop.t a JOIN shop.t b ON a.above = b.id";
     // The ids 2 to 500 have a half that is an id.
     assert_eq!(room.answer(sql).await, ["499"]);
@@ -464,6 +473,32 @@ async fn explain_says_what_may_be_and_what_was_read_from_a_copy() {
     assert!(explain::pulled(&bound.physical).is_empty());
     let json = explain::json(&bound, &branches, true).await.unwrap();
     assert!(json.contains("\"Source\": \"copy\""), "{json}");
+}
+
+#[tokio::test]
+async fn explain_decides_nothing_of_what_it_does_not_run() {
+    let sql = "SELECT a.id FROM shop.t a JOIN shop.t b ON a.above = b.id";
+    for on in [On::Copy, On::Store, On::Nothing] {
+        let room = Room::new(on);
+        let branches = Arc::new(room.branches(BranchKind::Statement).only_planned());
+        let bound = room.bound(sql, &branches).await.unwrap();
+        let said = explain::lines(&bound, &branches, false).await.unwrap().join("\n");
+        assert_eq!(said.matches("Copy: offered (shop.t)").count(), 2, "{said}");
+        assert_eq!((room.counts(), room.used.load(Ordering::Relaxed)), ((0, 0), 0), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_falls_through_once_for_a_statement() {
+    let room = Room::new(On::Store);
+    let branches = room.branches(BranchKind::Statement);
+    let (shop, id) = (StoreName::new("shop"), table().id);
+    branches.fell_through(&shop, &id);
+    branches.fell_through(&shop, &id);
+    branches.again().fell_through(&shop, &id);
+    assert_eq!(room.counts(), (0, 1));
+    branches.sharing().fell_through(&shop, &id);
+    assert_eq!(room.counts(), (0, 2), "that is another statement");
 }
 
 #[test]

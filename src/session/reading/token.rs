@@ -6,7 +6,7 @@
 //!
 //! Members of the JSON that are not known here are left: a later release that adds some which may be left keeps the version. Positions
 //! stay as their connectors have written them. Those of a store that is not configured here are kept and wait for nobody; one that its
-//! store did not make is covered by nothing, so that reads go to the store until the token is forgotten.
+//! store did not make is covered by nothing: a read asks the store where it is, and requires that in its place.
 
 use std::collections::BTreeMap;
 

@@ -44,6 +44,8 @@ pub(super) async fn run(
     }
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let branches = session.branches(&setting.snapshot)?;
+    // What does not run waits for no copy, and is no read of one.
+    let branches = if analyze { branches } else { Arc::new(branches.only_planned()) };
     let lookup = select::resolve_bound(session, &setting.snapshot, query, bound);
     let fast = lookup.and_then(|lookup| lookup.bind(&setting.snapshot, values));
     let ready = match fast {

@@ -389,8 +389,9 @@ impl Branch {
         let has_changed = has_written && writing.flags.has_changed.load(Ordering::Acquire);
         let server = Arc::clone(&lease.session.server);
         let question = if has_changed { self.question(&server) } else { "" };
+        let before = self.shared.histories.before();
         let rows = write::commit_written(lease, writing.xid, (has_written, has_changed), question).await?;
-        Ok(changes::answered(&self.shared, &server, &rows))
+        Ok(changes::answered(&self.shared, &before, &server, &rows))
     }
 
     fn moved_on(&self) -> StoreError {

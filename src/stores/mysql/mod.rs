@@ -131,6 +131,7 @@ fn store(name: &StoreName, path: &str, table: &toml::Table, secrets: &dyn Secret
         flavour: Mutex::new(Flavour::Unknown),
         memory: Memory::default(),
         broken: changes::Broken::default(),
+        histories: changes::Histories::default(),
         readers: Arc::default(),
     };
     Ok(Store(Arc::new(shared)))
@@ -167,6 +168,8 @@ struct Shared {
     memory: Memory,
     /// The event of the binlog that came broken last.
     broken: changes::Broken,
+    /// Which history the server is in, as far as it has answered.
+    histories: changes::Histories,
     /// Held by every feed of the binlog.
     readers: Arc<()>,
 }

@@ -121,6 +121,33 @@ async fn a_position_passes_a_transaction_that_is_prepared_and_its_end_has_anothe
     again.feed.close().await;
 }
 
+#[tokio::test]
+async fn what_was_read_of_a_log_before_it_began_anew_has_nothing_of_what_it_holds_then() {
+    let mut room = Room::alone("").await;
+    room.run("CREATE TABLE t (id int primary key)").await;
+    let mut following = Following::begin(&room, &["t"]).await;
+    for id in 1..=5 {
+        room.run(format!("INSERT INTO t VALUES ({id})")).await;
+    }
+    let before = newest(&room).await;
+    let reached = reach(&mut following, &room.store, &before).await.position;
+    following.feed.close().await;
+    // It counts from the beginning, so that its first ids are among those that were read.
+    room.run("RESET MASTER").await;
+    room.run("INSERT INTO t VALUES (6)").await;
+    let after = newest(&room).await;
+    for read in [&before, &reached] {
+        assert_eq!(room.store.covers(read, &after), Coverage::Incomparable, "{read:?} {after:?}");
+    }
+    let mut anew = Following::begin(&room, &["t"]).await;
+    room.run("INSERT INTO t VALUES (7)").await;
+    let last = newest(&room).await;
+    let reached = reach(&mut anew, &room.store, &last).await;
+    assert_eq!(reached.told, ["insert 7"]);
+    assert_eq!(room.store.covers(&reached.position, &before), Coverage::Incomparable);
+    anew.feed.close().await;
+}
+
 /// Whoever sees a row and asks for a position then gets one at or behind it: in each, commits are written before they are visible.
 #[tokio::test]
 async fn what_is_visible_is_in_front_of_the_position_that_is_asked_for_then() {

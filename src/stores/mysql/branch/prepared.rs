@@ -94,9 +94,10 @@ impl Branch {
         let (Some(lease), Some(xid)) = (lease, writing.xid) else { return Err(self.ended()) };
         let server = Arc::clone(&lease.session.server);
         let question = if verdict == Verdict::Commit { self.question(&server) } else { "" };
+        let before = self.shared.histories.before();
         let rows = write::settle(lease, &xid, verdict, question).await?;
         writing.flags.has_written.store(false, Ordering::Release);
-        Ok(changes::answered(&self.shared, &server, &rows))
+        Ok(changes::answered(&self.shared, &before, &server, &rows))
     }
 
     /// Adds the mark to what was written.

@@ -19,26 +19,34 @@ use super::super::super::error::StoreError;
 use super::super::super::position::Position;
 use super::super::Shared;
 use super::super::pool::{Lease, Server};
-use super::position::Gtids;
+use super::histories::Before;
+use super::identity_of;
+use super::position::{Gtids, position};
 
 /// Asks for the newest ids; the answers are the last rows.
 pub(in super::super) fn question(server: &Server) -> &'static str {
     match server.is_mariadb {
-        true => "SELECT @@GLOBAL.gtid_binlog_pos",
+        true => "SELECT @@GLOBAL.gtid_binlog_pos, @@GLOBAL.server_id",
         // Two statements: what one of them reads first is not said.
-        false => "SELECT @@GLOBAL.gtid_owned; SELECT @@GLOBAL.gtid_executed",
+        false => "SELECT @@GLOBAL.gtid_owned; SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid",
     }
 }
 
-/// The position that the server has answered with.
-pub(in super::super) fn answered(shared: &Shared, server: &Server, rows: &[MySqlRow]) -> Option<Position> {
-    let text = |row: &MySqlRow| row.try_get_unchecked::<String, _>(0).ok();
-    let gtids = match (server.is_mariadb, rows) {
-        (true, [.., last]) => Gtids::of_mariadb(&text(last)?)?,
-        (false, [.., owned, executed]) => Gtids::of_mysql(&text(executed)?)?.with_owned(&text(owned)?)?,
+/// The position that the server has answered with; `before` was taken before it was asked.
+pub(in super::super) fn answered(shared: &Shared, before: &Before, server: &Server, rows: &[MySqlRow]) -> Option<Position> {
+    let text = |row: &MySqlRow, place: usize| row.try_get_unchecked::<String, _>(place).ok();
+    let (logged, owned, named) = match (server.is_mariadb, rows) {
+        (true, [.., last]) => (Gtids::of_mariadb(&text(last, 0)?)?, None, last),
+        (false, [.., owned, executed]) => (Gtids::of_mysql(&text(executed, 0)?)?, Some(text(owned, 0)?), executed),
         _ => return None,
     };
-    Some(Position { store: shared.name.clone(), token: gtids.encode() })
+    // What is owned may be given up: whoever has it not later has lost nothing.
+    let history = shared.histories.note(before, &identity_of(server.is_mariadb, &text(named, 1)?), &logged)?;
+    let gtids = match owned {
+        Some(owned) => logged.with_owned(&owned)?,
+        None => logged,
+    };
+    Some(position(&shared.name, history, &gtids))
 }
 
 /// A position at or behind all that is committed and visible now.
@@ -50,6 +58,7 @@ pub(in super::super) async fn newest(shared: &Arc<Shared>, follow: &Follow) -> R
     if follow.how == How::Outbox {
         return Err(unsupported("positions of an outbox"));
     }
+    let mut before = shared.histories.before();
     // Scans may hold all connections of their pool for long.
     let mut lease = shared.control.lease().await?;
     let rows = match ask(&mut lease).await {
@@ -57,6 +66,7 @@ pub(in super::super) async fn newest(shared: &Arc<Shared>, follow: &Follow) -> R
             drop(lease);
             shared.control.forget_idle();
             lease = shared.control.lease().await?;
+            before = shared.histories.before();
             ask(&mut lease).await?
         }
         rows => rows?,
@@ -66,7 +76,7 @@ pub(in super::super) async fn newest(shared: &Arc<Shared>, follow: &Follow) -> R
     if !server.has_binary_log {
         return Err(unsupported("positions without a binary log"));
     }
-    answered(shared, &server, &rows).ok_or_else(|| shared.place().lost("the server does not tell its last GTIDs"))
+    answered(shared, &before, &server, &rows).ok_or_else(|| shared.place().lost("the server does not tell its last GTIDs"))
 }
 
 async fn ask(lease: &mut Lease) -> Result<Vec<MySqlRow>, StoreError> {

@@ -25,6 +25,9 @@ use crate::error::sqlstate;
 /// replayed it.
 const CLUSTER: &str = "(SELECT c.system_identifier::text FROM pg_catalog.pg_control_system() c \
      WHERE NOT pg_catalog.pg_is_in_recovery())";
+/// The timeline of its log, with which the names of that one's files begin.
+const TIMELINE: &str = "(SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() \
+     THEN pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8) END)";
 
 /// How far the log goes, and where pages of it begin. Not how far it is on disk: a transaction whose client did not wait for that
 /// (`synchronous_commit = off`) is seen by others before it is.
@@ -68,25 +71,28 @@ impl Pushes {
 /// What the server answered; Unsupported of a standby; 55000 where triggers have kept no room for changes, so that no feed comes to what
 /// was committed without another beginning.
 pub(in super::super) async fn upper_bound(inner: &Inner, how: How) -> Result<Position, StoreError> {
-    let (cluster, place) = match how {
+    let (history, place) = match how {
         How::Log => Box::pin(of_log(inner)).await?,
         How::Outbox => Box::pin(of_outbox(inner)).await?,
     };
-    Ok(position(&inner.name, how, cluster, place))
+    Ok(position(&inner.name, how, history, place))
 }
 
-async fn of_log(inner: &Inner) -> Result<(u64, u64), StoreError> {
+/// A cluster, and the timeline of its log.
+type History = (u64, u32);
+
+async fn of_log(inner: &Inner) -> Result<(History, u64), StoreError> {
     let push = if inner.pushes.is_due() { PUSH } else { "NULL::text" };
-    let told = first(inner, &format!("SELECT {CLUSTER}, {LOG}, {push} FROM {ENDS}")).await?;
-    if told.get(4).is_some_and(Option::is_some) {
+    let told = first(inner, &format!("SELECT {CLUSTER}, {TIMELINE}, {LOG}, {push} FROM {ENDS}")).await?;
+    if told.get(5).is_some_and(Option::is_some) {
         inner.pushes.note();
     }
-    let cluster = cluster(inner, &told)?;
+    let history = history(inner, &told)?;
     let text = |place: usize| told.get(place).and_then(Option::as_deref);
     let number = |place: usize| text(place).and_then(|text| text.parse::<u64>().ok());
-    let end = text(1).and_then(location).zip(number(2)).zip(number(3));
+    let end = text(2).and_then(location).zip(number(3)).zip(number(4));
     let place = end.and_then(|((at, page), file)| end_of_record(at, page, file));
-    Ok((cluster, place.ok_or_else(|| unreadable(inner))?))
+    Ok((history, place.ok_or_else(|| unreadable(inner))?))
 }
 
 /// Where the last record ends. The server says where the next one will begin, which is behind the header of a page where the last one
@@ -100,19 +106,19 @@ fn end_of_record(at: u64, page: u64, file: u64) -> Option<u64> {
 
 /// Both numbers are read as they are now and not as of a snapshot: whoever is seen by others has taken numbers for all of its rows, or has
 /// left the mark that there was no room for one.
-async fn of_outbox(inner: &Inner) -> Result<(u64, u64), StoreError> {
+async fn of_outbox(inner: &Inner) -> Result<(History, u64), StoreError> {
     let (numbers, overflow) = (own::quoted(NUMBERS), own::quoted(OVERFLOW));
-    let sql = format!("SELECT {CLUSTER}, o.last_value::text, s.last_value::text FROM {numbers} s, {overflow} o");
+    let sql = format!("SELECT {CLUSTER}, {TIMELINE}, o.last_value::text, s.last_value::text FROM {numbers} s, {overflow} o");
     let told = first(inner, &sql).await?;
-    let cluster = cluster(inner, &told)?;
-    if let Some(reason) = triggers::loss(triggers::number(inner, told.get(1).and_then(Option::as_ref))?) {
+    let history = history(inner, &told)?;
+    if let Some(reason) = triggers::loss(triggers::number(inner, told.get(2).and_then(Option::as_ref))?) {
         let message = format!("nothing says how far changes of store \"{}\" are: {reason}", inner.name);
         return Err(StoreError::remote(inner.name.as_str(), sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
     }
-    let last = triggers::number(inner, told.get(2).and_then(Option::as_ref))?;
+    let last = triggers::number(inner, told.get(3).and_then(Option::as_ref))?;
     // As a cut behind that row, which a feed comes to also where nobody has kept a row with the number.
     let place = u64::try_from(last).ok().and_then(|last| last.checked_mul(4)?.checked_add(1));
-    Ok((cluster, place.ok_or_else(|| unreadable(inner))?))
+    Ok((history, place.ok_or_else(|| unreadable(inner))?))
 }
 
 async fn first(inner: &Inner, sql: &str) -> Result<Vec<Option<String>>, StoreError> {
@@ -120,11 +126,12 @@ async fn first(inner: &Inner, sql: &str) -> Result<Vec<Option<String>>, StoreErr
     Ok(rows.first().map(|row| texts(inner, row)).transpose()?.unwrap_or_default())
 }
 
-fn cluster(inner: &Inner, told: &[Option<String>]) -> Result<u64, StoreError> {
-    let Some(Some(text)) = told.first() else {
+fn history(inner: &Inner, told: &[Option<String>]) -> Result<History, StoreError> {
+    let Some(Some(cluster)) = told.first() else {
         return Err(StoreError::Unsupported { store: inner.name.to_string(), feature: "positions of a standby" });
     };
-    text.parse().map_err(|_not_a_number| unreadable(inner))
+    let timeline = told.get(1).and_then(Option::as_deref).and_then(|text| u32::from_str_radix(text, 16).ok());
+    cluster.parse().ok().zip(timeline).ok_or_else(|| unreadable(inner))
 }
 
 fn unreadable(inner: &Inner) -> StoreError {

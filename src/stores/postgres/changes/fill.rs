@@ -80,7 +80,7 @@ mod tests {
     fn transaction(id: &str, cluster: u64) -> Transaction {
         Transaction {
             id: id.to_owned(),
-            position: position(&StoreName::new("shop"), How::Log, cluster, 1),
+            position: position(&StoreName::new("shop"), How::Log, (cluster, 1), 1),
             origin: None,
             committed_us: None,
             first: 0,
