@@ -36,8 +36,9 @@ use sample::Sample;
 pub use tell::ShownAudit;
 pub(super) use tell::{Audited, Audits};
 
-/// How long a table is left alone at most that was found to differ again and again: each time it is loaded anew.
-const REST_MAX: Duration = Duration::from_secs(3600);
+/// How long a table is left alone that was found to differ, which is loaded anew then, and how long at most where that happens again and
+/// again.
+const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 /// Rows under the chosen keys that are read at most, for each key: the store may give more than were asked for.
 const ROWS_A_KEY: usize = 4;
 
@@ -157,9 +158,8 @@ impl Auditor {
             }
             return;
         }
-        let pace = self.caches.settings.audit;
-        let rest = self.resting.entry(table.clone()).or_insert_with(|| (Instant::now(), Backoff::new(pace, REST_MAX.max(pace))));
-        rest.0 = Instant::now() + rest.1.next_wait();
+        let mut rest = self.resting.remove(table).map_or_else(|| Backoff::new(REST.0, REST.1), |(_, rest)| rest);
+        self.resting.insert(table.clone(), (Instant::now() + rest.next_wait(), rest));
         self.copies.ask_reload(table);
         let (store, name) = (&self.copies.name, format!("{}.{}", table.namespace, table.name));
         let Checked { missing, extra, other, .. } = checked;

@@ -5,6 +5,7 @@
 //! Feeds::fill ── fill (a table is loaded beside the feed) → follow: it joins the published set
 //! a statement's Wants → serve: decide → Reading (a published set, pinned), or the store
 //!                         └ probe: where is the store now? · how fresh is the set?
+//! a transaction's reads of copies → noted → whoever changes rows compares them with what was read
 //! audit: are rows of a copy those of the store? What differs is told and loaded again
 //! ```
 //!
@@ -18,6 +19,7 @@ mod fill;
 mod follow;
 mod memory;
 mod metrics;
+mod noted;
 mod probe;
 mod required;
 mod serve;
@@ -48,6 +50,7 @@ use memory::Memory;
 use store::StoreCopies;
 
 pub use audit::ShownAudit;
+pub use noted::CopiesRead;
 pub use required::Required;
 pub use serve::{Consistency, Decision, OnStale, Stale, Wants};
 pub use status::{CopyState, ShownCopy};

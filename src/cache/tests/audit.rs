@@ -4,7 +4,7 @@ use super::*;
 
 /// With an auditor that looks all the time.
 fn audited() -> CacheSettings {
-    CacheSettings { audit: Duration::from_millis(1), audit_rows: 16, ..settings() }
+    CacheSettings { audit: Duration::from_millis(1), audit_rows: 64, ..settings() }
 }
 
 impl Stage {
@@ -127,18 +127,20 @@ async fn random_courses_of_changes_are_never_taken_for_divergences() {
         for _ in 0..=rand::random_range(0..2) {
             let name = NAMES[rand::random_range(0..NAMES.len())];
             let to = NAMES[rand::random_range(0..NAMES.len())];
-            dids.push(match rand::random_range(0..4) {
+            let did = match rand::random_range(0..4) {
                 0 if rows.remove(name).is_some() => Did::Gone(name),
                 1 if rows.contains_key(name) && !rows.contains_key(to) => {
                     let total = rows.remove(name).unwrap();
                     rows.insert(to.to_owned(), total);
-                    Did::Move(name, to)
+                    dids.push(Did::Gone(name));
+                    Did::Put(to, total)
                 }
                 _ => {
                     rows.insert(name.to_owned(), i64::try_from(position).unwrap());
                     Did::Put(name, i64::try_from(position).unwrap())
                 }
-            });
+            };
+            dids.push(did);
         }
         states.push(rows);
         let dids: Vec<(&str, Did<'_>)> = dids.into_iter().map(|did| ("orders", did)).collect();

@@ -1,13 +1,14 @@
 //! Two states of a table beside one another: under which keys they do not have the same row, and which of these keys a change touches.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::error::ArrowError;
 
-use super::TableVersion;
 use super::chunk::{Cell, Chunk, picked};
 use super::key::{lacks_value, one_zero};
+use super::{Broken, TableVersion};
 use crate::stores::change::{Operation, Rows};
 
 /// How a row of one state and what another one has under its key differ.
@@ -101,6 +102,25 @@ impl TableVersion {
             }
         }
         Ok(found)
+    }
+
+    /// Whether one of these rows, which have all columns of the table in order, is here with other values under its key. What is not here
+    /// does not count.
+    ///
+    /// # Errors
+    /// Rows that are none of this table.
+    pub fn has_others(&self, rows: &[RecordBatch]) -> Result<bool, Broken> {
+        let mut given = Self::empty(&self.table, &self.shape)?;
+        for batch in rows {
+            given = given.filled(batch)?;
+        }
+        let given = Arc::new(given);
+        for keys in given.read(&self.keys.columns, usize::MAX) {
+            if self.differing(&given, &keys?)?.count(Difference::Other) > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The cells of the row under a key, as columns of one row.

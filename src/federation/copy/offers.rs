@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::refusal;
 use crate::cache::version::TableVersion;
-use crate::cache::{Caches, Consistency, Decision, Reading, Wants};
+use crate::cache::{Caches, Consistency, CopiesRead, Decision, Reading, Wants};
 use crate::error::Diagnosis;
 use crate::stores::schema::TableId;
 use crate::stores::{StoreName, Table};
@@ -74,6 +74,8 @@ pub(in crate::federation) struct Offers {
     answers: Mutex<BTreeMap<(StoreName, TableId), bool>>,
     /// Stores that were read themselves, also in further runs.
     direct: Arc<Mutex<BTreeSet<StoreName>>>,
+    /// Where it is noted what was read from copies.
+    noted: Option<Arc<CopiesRead>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -85,7 +87,12 @@ impl Offers {
     pub(in crate::federation) fn replaced(&self, caches: Arc<Caches>, wants: Arc<Wants>) -> Self {
         let is_open = !caches.is_empty() && !matches!(wants.consistency, Consistency::Store);
         let source = is_open.then(|| Arc::new(Kept { caches, wants }) as Arc<dyn Source>);
-        Self { source, direct: Arc::clone(&self.direct), ..Self::default() }
+        Self { source, direct: Arc::clone(&self.direct), noted: self.noted.clone(), ..Self::default() }
+    }
+
+    /// The same offers, of which nothing is settled, to a statement whose reads of copies are noted.
+    pub(in crate::federation) fn noting(&self, noted: Arc<CopiesRead>) -> Self {
+        Self { noted: Some(noted), ..self.anew() }
     }
 
     /// Of any source.
@@ -97,7 +104,8 @@ impl Offers {
     /// The same offers to another statement or run, of which nothing is settled.
     pub(in crate::federation) fn anew(&self) -> Self {
         let stores_only = AtomicBool::new(self.stores_only.load(Ordering::Relaxed));
-        Self { source: self.source.clone(), stores_only, direct: Arc::clone(&self.direct), ..Self::default() }
+        let (source, direct, noted) = (self.source.clone(), Arc::clone(&self.direct), self.noted.clone());
+        Self { source, stores_only, direct, noted, ..Self::default() }
     }
 
     /// Has the statement read its stores and no copy.
@@ -132,6 +140,13 @@ impl Offers {
             };
         answers.insert(key, is_offered);
         is_offered
+    }
+
+    /// Takes note of what is read from a copy.
+    pub(in crate::federation) fn note(&self, store: &StoreName, table: &TableId, version: &Arc<TableVersion>) {
+        if let Some(noted) = &self.noted {
+            noted.note(store, table, version);
+        }
     }
 
     /// Takes note that a table which was offered is read in its store.

@@ -1,7 +1,5 @@
 //! What two states differ in, which changes touch that, and which rows chance finds.
 
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::cache::version::{Difference, Differences};
 
