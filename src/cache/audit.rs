@@ -202,6 +202,8 @@ impl Check<'_> {
         if Instant::now() >= ends {
             return Err(Skipped::Away);
         }
+        // Its connection serves others then.
+        tokio::time::timeout(self.caches.pace.patience, branch.rollback()).await.ok();
         drop(branch);
         let after = self.passed(&entry, life, &bound).await?;
         if after.shape().digest != before.shape().digest || after.table().schema != before.table().schema {
