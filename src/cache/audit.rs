@@ -32,15 +32,15 @@ use crate::stores::schema::TableId;
 use crate::stores::{Branch, StoreError};
 use crate::task::Backoff;
 use crate::telemetry::log::Line;
-use sample::Sample;
+use sample::{BYTES, Sample};
 pub use tell::ShownAudit;
 pub(super) use tell::{Audited, Audits};
 
 /// How long a table is left alone that was found to differ, which is loaded anew then, and how long at most where that happens again and
 /// again.
 const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
-/// Rows under the chosen keys that are read at most, for each key: the store may give more than were asked for.
-const ROWS_A_KEY: usize = 4;
+/// So many times the rows and bytes that are looked for are read at most: the store may give more, and larger ones.
+const EXCESS: usize = 4;
 
 /// Why a check came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -232,20 +232,20 @@ impl Check<'_> {
 
     /// The rows of the sample in one state of the store.
     async fn read(&self, copy: &TableVersion, sample: &Sample, branch: &dyn Branch) -> Result<Arc<TableVersion>, Skipped> {
-        let empty = TableVersion::empty(copy.table(), copy.shape()).map_err(|_refused| Skipped::Unlike)?;
-        let mut found = empty;
-        let most = self.caches.settings.audit_rows.saturating_mul(ROWS_A_KEY);
+        let mut found = TableVersion::empty(copy.table(), copy.shape()).map_err(|_refused| Skipped::Unlike)?;
+        let most = self.caches.settings.audit_rows.saturating_mul(EXCESS);
         for scan in sample.scans(&self.copies.name, copy.table()) {
             let mut read = 0_usize;
             let mut rows = branch.scan(copy.table(), &scan, ScanLimits::default()).await.map_err(away)?;
             while let Some(batch) = rows.try_next().await.map_err(away)? {
                 read += batch.num_rows();
                 found = found.filled(&batch).map_err(|_broken| Skipped::Unlike)?;
+                let is_enough = read > most || found.bytes() > BYTES * EXCESS;
                 // Rows that were asked for by their keys must all be there, to say that there are no others.
-                if read > most && scan.limit.is_none() {
+                if is_enough && scan.limit.is_none() {
                     return Err(Skipped::Unlike);
                 }
-                if read > most {
+                if is_enough {
                     break;
                 }
             }

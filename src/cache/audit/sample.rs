@@ -15,6 +15,9 @@ use crate::stores::schema::Column;
 use crate::stores::value::Value;
 use crate::stores::{Connector, Predicate, Pushdown, Scan, StoreName, Table};
 
+/// About so many bytes of rows are looked at most: of large rows fewer are.
+pub(super) const BYTES: usize = 8 << 20;
+
 /// What is read of the store.
 pub(super) struct Sample {
     /// Rows of the copy by their keys, and the condition under which the store gives all rows that have them.
@@ -32,7 +35,8 @@ impl Sample {
     /// [`Skipped::Unlike`] for a copy whose keys cannot be given out.
     pub(super) fn of(copy: &TableVersion, connector: &dyn Connector, rows: usize) -> Result<Self, Skipped> {
         let (table, key) = (copy.table(), copy.shape().key.as_slice());
-        let rows = rows.min(KEYS_EACH / key.len().max(1));
+        let each = copy.bytes() / copy.rows().max(1);
+        let rows = rows.min(KEYS_EACH / key.len().max(1)).min((BYTES / each.max(1)).max(1));
         let numbers: Vec<u64> = (0..rows).map(|_| rand::random()).collect();
         let keys = copy.drawn(&numbers).map_err(|_unfit| Skipped::Unlike)?;
         let values = values_of(table, key, &keys);
