@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::audit::Audited;
 use super::memory::Memory;
 use super::status::CopyState;
 use super::store::StoreCopies;
@@ -87,7 +88,28 @@ pub(super) fn families(stores: &BTreeMap<StoreName, Arc<StoreCopies>>, memory: &
         Family::counter("tributary_cache_transactions_total", "Transactions that were applied to copies.")
             .by("store", count(|tally| &tally.transactions)),
     ]);
+    all.extend(of_audits(stores));
     all
+}
+
+fn of_audits(stores: &BTreeMap<StoreName, Arc<StoreCopies>>) -> Vec<Family> {
+    let count = |number: fn(&Audited) -> u64| {
+        stores.iter().map(move |(store, copies)| (store.to_string(), number(&copies.audits.total()))).collect::<Vec<_>>()
+    };
+    let skipped = stores.iter().flat_map(|(store, copies)| {
+        let all = copies.audits.all_skipped().into_iter();
+        all.map(|(reason, count)| ([store.to_string(), reason.to_owned()], count)).collect::<Vec<_>>()
+    });
+    vec![
+        Family::counter("tributary_cache_audits_total", "Looks of the auditor at copies of a store.")
+            .by("store", count(|audited| audited.checks)),
+        Family::counter("tributary_cache_audited_rows_total", "Rows that the auditor has compared.")
+            .by("store", count(|audited| audited.rows)),
+        Family::counter("tributary_cache_divergences_total", "Rows of copies that were not those of the store.")
+            .by("store", count(|audited| audited.divergences)),
+        Family::counter("tributary_cache_audits_skipped_total", "Looks of the auditor that came to nothing.")
+            .by_both(["store", "reason"], skipped),
+    ]
 }
 
 fn of_stands(stores: &BTreeMap<StoreName, Arc<StoreCopies>>) -> Vec<Family> {

@@ -5,6 +5,8 @@
 //! Feeds::fill ── fill (a table is loaded beside the feed) → follow: it joins the published set
 //! a statement's Wants → serve: decide → Reading (a published set, pinned), or the store
 //!                         └ probe: where is the store now? · how fresh is the set?
+//! a transaction's reads of copies → noted → whoever changes rows compares them with what was read
+//! audit: are rows of a copy those of the store? What differs is told and loaded again
 //! ```
 //!
 //! **Invariants:** a published set has whole transactions of its store, the same for all of its tables; it names a position only when
@@ -12,10 +14,12 @@
 //! known to go on nothing is shown. Deliberately absent: sessions, plans, and an order among stores.
 
 mod apply;
+mod audit;
 mod fill;
 mod follow;
 mod memory;
 mod metrics;
+mod noted;
 mod probe;
 mod required;
 mod serve;
@@ -45,6 +49,8 @@ use crate::telemetry::Family;
 use memory::Memory;
 use store::StoreCopies;
 
+pub use audit::ShownAudit;
+pub use noted::CopiesRead;
 pub use required::Required;
 pub use serve::{Consistency, Decision, OnStale, Stale, Wants};
 pub use status::{CopyState, ShownCopy};
@@ -69,6 +75,10 @@ pub struct CacheSettings {
     pub group_rows: usize,
     /// For how long what is there is gathered before it is applied.
     pub group_time: Duration,
+    /// The time between looks of the auditor at a table of each store; zero: it does not look.
+    pub audit: Duration,
+    /// About how many rows it looks at each time.
+    pub audit_rows: usize,
 }
 
 impl Default for CacheSettings {
@@ -79,6 +89,8 @@ impl Default for CacheSettings {
             look: Duration::from_secs(1),
             group_rows: 8192,
             group_time: Duration::from_millis(2),
+            audit: Duration::from_secs(10),
+            audit_rows: 256,
         }
     }
 }
@@ -214,6 +226,7 @@ impl Caches {
                     tasks.spawn("cache", Box::pin(follower.run(tasks.token())));
                     tasks.spawn("cache probes", probe::answer(Arc::clone(&self), Arc::clone(copies), tasks.token()));
                     tasks.spawn("cache looks", probe::look(Arc::clone(&self), Arc::clone(copies), tasks.token()));
+                    tasks.spawn("cache audit", audit::audit(Arc::clone(&self), Arc::clone(copies), tasks.token()));
                 }
             }
             // Cancel-safe, both of them.
@@ -288,6 +301,11 @@ impl Caches {
     /// How every copy stands, by store and table.
     pub fn shown(&self) -> Vec<ShownCopy> {
         self.stores.load().values().flat_map(|copies| copies.shown()).collect()
+    }
+
+    /// What the auditor has found of every table that is wanted, by store and table.
+    pub fn audits(&self) -> Vec<ShownAudit> {
+        self.stores.load().values().flat_map(|copies| copies.audited()).collect()
     }
 
     /// Numbers of copies and of their reads.

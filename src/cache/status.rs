@@ -112,6 +112,11 @@ impl Stands {
         self.tables().clone()
     }
 
+    /// Whether a table is wanted.
+    pub(super) fn is_known(&self, table: &TableId) -> bool {
+        self.tables().contains_key(table)
+    }
+
     /// Sets how a table stands. One log line for each change of the state.
     pub(super) fn set(&self, table: &TableId, state: CopyState, reason: Option<&str>) {
         let mut tables = self.tables();

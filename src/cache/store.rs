@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::CacheEntry;
+use super::audit::{Audits, ShownAudit};
 use super::metrics::Tally;
 use super::probe::Probes;
 use super::status::{CopyState, ShownCopy, Stands, Uses};
@@ -110,6 +111,7 @@ pub(super) struct StoreCopies {
     pub(super) probes: Probes,
     pub(super) stands: Stands,
     pub(super) tally: Tally,
+    pub(super) audits: Audits,
 }
 
 impl StoreCopies {
@@ -127,6 +129,7 @@ impl StoreCopies {
             probes: Probes::default(),
             stands: Stands::new(name),
             tally: Tally::default(),
+            audits: Audits::default(),
         })
     }
 
@@ -285,6 +288,28 @@ impl StoreCopies {
             }
         };
         self.stands.all().into_iter().map(of_table).collect()
+    }
+
+    /// What the auditor has found of every table that is wanted.
+    pub(super) fn audited(&self) -> Vec<ShownAudit> {
+        let entry = self.entry();
+        let of_table = |table: TableId| {
+            let audited = self.audits.of(&table);
+            let (diverged, found) = audited.diverged.unzip();
+            ShownAudit {
+                store: self.name.clone(),
+                label: entry.as_ref().and_then(|entry| (entry.labels)(&table)),
+                table,
+                checks: audited.checks,
+                rows: audited.rows,
+                open: audited.open,
+                divergences: audited.divergences,
+                checked: audited.checked,
+                diverged,
+                found,
+            }
+        };
+        self.stands.all().into_keys().map(of_table).collect()
     }
 }
 

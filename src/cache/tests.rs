@@ -1,5 +1,6 @@
 //! Copies of a store whose changes, states and positions are those that a test says.
 
+mod audit;
 mod reads;
 
 use std::time::Instant;
@@ -37,7 +38,8 @@ struct Stage {
 }
 
 fn settings() -> CacheSettings {
-    CacheSettings { look: Duration::from_secs(3600), wait: Duration::from_millis(5), ..CacheSettings::default() }
+    let (look, wait, audit) = (Duration::from_secs(3600), Duration::from_millis(5), Duration::ZERO);
+    CacheSettings { look, wait, audit, ..CacheSettings::default() }
 }
 
 /// The totals of a table's rows by their names.

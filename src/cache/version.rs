@@ -4,6 +4,7 @@
 //! key ──> key bytes ──index──> row number ──chunks──> columns          (key, chunk)
 //! fill, changes ──> slots over the index ──> dead rows and one new chunk (edit)
 //! state ──> batches of all rows, or rows by their keys                  (read)
+//! two states ──> keys under which they differ                           (compare)
 //! ```
 //!
 //! **Invariants:** no two rows of a state have one key; a state after changes has what the store has after them, or there is none and
@@ -11,6 +12,7 @@
 //! of the trees. Deliberately absent: positions, who may read, and when a state is published.
 
 mod chunk;
+mod compare;
 mod edit;
 mod key;
 mod read;
@@ -30,6 +32,7 @@ use crate::pgtype::PgType;
 use crate::stores::change::{Rows, Shape, can_be_told};
 use crate::stores::schema::{Generated, Table, TableKind};
 use chunk::Chunks;
+pub(in crate::cache) use compare::{Difference, Differences};
 use edit::Edit;
 use key::{Key, Keys, is_fit};
 pub use read::Reader;

@@ -9,7 +9,7 @@
 //! commits over several stores, and rounds after them → Commits → tributary.transactions, tributary.in_doubt
 //! a transaction that has defined something → Catalog::provisional → a snapshot for its own statements
 //! feeds of changes → Feeds → tributary.feeds, tributary.feed_objects
-//! copies of tables → Caches → tributary.freshness
+//! copies of tables → Caches → tributary.freshness, tributary.divergence
 //! CALL tributary.refresh, a changed table, a store that came back → Catalog::refresh → the next Snapshot
 //! ```
 //!

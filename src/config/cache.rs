@@ -1,4 +1,5 @@
-//! Keys about copies of tables in memory: how much they may take, how long reads wait for one, and how often it is looked how old they are.
+//! Keys about copies of tables in memory: how much they may take, how long reads wait for one, and how often it is looked how old they are
+//! and whether they are right.
 
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ pub struct CopyBounds {
     pub wait: Duration,
     /// How often it is looked how old a copy is of which nothing changes.
     pub look: Duration,
+    /// How often the auditor looks at a table of each store; zero: never.
+    pub audit: Duration,
+    /// About how many rows it looks at.
+    pub audit_rows: usize,
 }
 
 pub(super) const MEMORY: OptionSpec = OptionSpec {
@@ -34,10 +39,23 @@ pub(super) const LOOK: OptionSpec = OptionSpec {
     default: Some("1s"),
     meaning: "How often stores with copies are asked how far they are, from 10ms to 60s: no older than that is a copy taken to be while nothing changes.",
 };
+pub(super) const AUDIT: OptionSpec = OptionSpec {
+    key: "cache.audit",
+    form: Form::Duration,
+    default: Some("10s"),
+    meaning: "How often rows of a copied table of each store, one table after the other, are compared with those of the store, at most 24h; 0s is never. A copy that is not the same is loaded again, and tributary.divergence tells of it.",
+};
+pub(super) const AUDIT_ROWS: OptionSpec = OptionSpec {
+    key: "cache.audit_rows",
+    form: Form::Integer(1, 10_000),
+    default: Some("256"),
+    meaning: "About how many rows are looked up by their keys each time; as many others are read from one of these keys on.",
+};
 
 const MEMORY_BYTES_MIN: u64 = 1 << 20;
 const WAIT_MAX: Duration = Duration::from_secs(10);
 const LOOK_BOUNDS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
+const AUDIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Reads the keys of `tributary.toml`.
 pub(super) fn bounds(reader: &mut Reader<'_>) -> CopyBounds {
@@ -45,6 +63,8 @@ pub(super) fn bounds(reader: &mut Reader<'_>) -> CopyBounds {
         memory_bytes: size_within(reader, MEMORY.key, MEMORY_BYTES_MIN, u64::MAX),
         wait: within(reader, WAIT.key, (Duration::ZERO, WAIT_MAX)),
         look: within(reader, LOOK.key, LOOK_BOUNDS),
+        audit: within(reader, AUDIT.key, (Duration::ZERO, AUDIT_MAX)),
+        audit_rows: reader.count(AUDIT_ROWS.key),
     }
 }
 
@@ -65,6 +85,8 @@ impl CopyBounds {
             (MEMORY.key, self.memory_bytes != next.memory_bytes),
             (WAIT.key, self.wait != next.wait),
             (LOOK.key, self.look != next.look),
+            (AUDIT.key, self.audit != next.audit),
+            (AUDIT_ROWS.key, self.audit_rows != next.audit_rows),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key))
     }
@@ -75,7 +97,7 @@ mod tests {
     use super::*;
     use crate::config::secret::CatalogSecrets;
 
-    const KEYS: &[OptionSpec] = &[MEMORY, WAIT, LOOK];
+    const KEYS: &[OptionSpec] = &[MEMORY, WAIT, LOOK, AUDIT, AUDIT_ROWS];
 
     fn read(text: &str) -> (CopyBounds, Vec<String>) {
         let table = toml::from_str(text).unwrap();
@@ -88,23 +110,26 @@ mod tests {
     #[test]
     fn copies_are_bounded_whatever_the_file_says() {
         let (defaults, problems) = read("");
-        let expected = CopyBounds { memory_bytes: 256 << 20, wait: Duration::from_millis(30), look: Duration::from_secs(1) };
+        let (wait, look, audit) = (Duration::from_millis(30), Duration::from_secs(1), Duration::from_secs(10));
+        let expected = CopyBounds { memory_bytes: 256 << 20, wait, look, audit, audit_rows: 256 };
         assert_eq!((&defaults, problems), (&expected, Vec::new()));
-        let (other, problems) = read("[cache]\nmemory = \"1MiB\"\nwait = \"0s\"\nlook = \"10ms\"");
+        let (other, problems) = read("[cache]\nmemory = \"1MiB\"\nwait = \"0s\"\nlook = \"10ms\"\naudit = \"0s\"\naudit_rows = 9");
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(defaults.differing(&other).collect::<Vec<_>>(), ["cache.memory", "cache.wait", "cache.look"]);
+        let keys = ["cache.memory", "cache.wait", "cache.look", "cache.audit", "cache.audit_rows"];
+        assert_eq!(defaults.differing(&other).collect::<Vec<_>>(), keys);
         assert_eq!(defaults.differing(&defaults.clone()).count(), 0);
     }
 
     #[test]
     fn what_is_out_of_bounds_is_told_once() {
-        let (_, problems) = read("cache.memory = \"1KiB\"\ncache.wait = \"11s\"\ncache.look = \"0s\"");
+        let (_, problems) = read("cache.memory = \"1KiB\"\ncache.wait = \"11s\"\ncache.look = \"0s\"\ncache.audit = \"25h\"");
         assert_eq!(
             problems,
             [
                 "t.cache.memory: 1024 is less than 1048576 bytes",
                 "t.cache.wait: 11000ms is not in 0ms..=10s",
                 "t.cache.look: 0ms is not in 10ms..=60s",
+                "t.cache.audit: 90000000ms is not in 0ms..=86400s",
             ]
         );
         let (_, problems) = read("cache.look = \"soon\"");

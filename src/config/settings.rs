@@ -270,6 +270,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     cache::MEMORY,
     cache::WAIT,
     cache::LOOK,
+    cache::AUDIT,
+    cache::AUDIT_ROWS,
     OptionSpec {
         key: "commit.lock_wait",
         form: Form::Duration,

@@ -12,7 +12,7 @@ use super::counts::AllReads;
 use super::locks::Locked;
 use super::placement::Copies;
 use super::writers::Writers;
-use crate::cache::{Caches, Wants};
+use crate::cache::{Caches, CopiesRead, TableVersion, Wants};
 use crate::catalog::{Reach, Relation, RelationBody, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::lock::RowLock;
@@ -145,6 +145,12 @@ impl Branches {
         Self { offers: Arc::new(self.offers.replaced(caches, wants)), ..self }
     }
 
+    /// The same for a statement of a block that may write later on what it reads from copies.
+    #[must_use]
+    pub fn noting(self, noted: Arc<CopiesRead>) -> Self {
+        Self { offers: Arc::new(self.offers.noting(noted)), ..self }
+    }
+
     #[cfg(test)]
     pub(super) fn with_offers(self, offers: Offers) -> Self {
         Self { offers: Arc::new(offers), ..self }
@@ -188,6 +194,11 @@ impl Branches {
     /// The stores that were read themselves, and not from copies; also by further runs of the statement ([`Branches::again`]).
     pub fn read_directly(&self) -> Vec<StoreName> {
         self.offers.direct()
+    }
+
+    /// Takes note of what is read from a copy.
+    pub(super) fn note_copy(&self, store: &StoreName, table: &TableId, version: &Arc<TableVersion>) {
+        self.offers.note(store, table, version);
     }
 
     /// Takes note that a table which was offered as a copy is read in its store.

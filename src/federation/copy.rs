@@ -259,6 +259,7 @@ async fn choose(branches: &Branches, store: &StoreName, table: &Table) -> Result
         Settled::Copy(pinned) => match pinned.table(&table.id) {
             Some(version) if fits(&version, table) => {
                 branches.reads_copy(store, &table.id, pinned.as_ref());
+                branches.note_copy(store, &table.id, &version);
                 return Ok(Chosen::Copy(version, Served::Copy { age: pinned.age(), position: pinned.position() }));
             }
             Some(_) => "its copy has other columns",

@@ -98,8 +98,8 @@ impl Caching {
 }
 
 fn settings(bounds: &CopyBounds) -> CacheSettings {
-    let CopyBounds { memory_bytes, wait, look } = *bounds;
-    CacheSettings { memory_bytes, wait, look, ..CacheSettings::default() }
+    let CopyBounds { memory_bytes, wait, look, audit, audit_rows } = *bounds;
+    CacheSettings { memory_bytes, wait, look, audit, audit_rows, ..CacheSettings::default() }
 }
 
 /// Looks at every new version of the catalog.
@@ -291,9 +291,9 @@ mod tests {
     #[test]
     fn the_defaults_of_the_file_are_those_of_copies() {
         let defaults = CacheSettings::default();
-        let bounds = CopyBounds { memory_bytes: 256 << 20, wait: Duration::from_millis(30), look: Duration::from_secs(1) };
-        let made = settings(&bounds);
-        assert_eq!((made.memory_bytes, made.wait, made.look), (defaults.memory_bytes, defaults.wait, defaults.look));
+        let (wait, look, audit) = (Duration::from_millis(30), Duration::from_secs(1), Duration::from_secs(10));
+        let bounds = CopyBounds { memory_bytes: 256 << 20, wait, look, audit, audit_rows: 256 };
+        assert_eq!(settings(&bounds), defaults);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::defined::Defined;
 use super::listen::Pending;
 use super::replay::Keyed;
 use super::saga::Undone;
-use crate::cache::Wants;
+use crate::cache::{CopiesRead, Wants};
 use crate::catalog::Snapshot;
 use crate::error::Diagnosis;
 use crate::federation::branches::{BranchKind, Branches};
@@ -143,6 +143,8 @@ pub struct Block {
     pub branches: Option<Arc<Branches>>,
     /// Through which it has written.
     pub writers: Option<Arc<Writers>>,
+    /// What it has read from copies: it must not write over what they did not show. No savepoint takes that back.
+    pub(super) copies: Arc<CopiesRead>,
     /// What is to be done with stores that cannot be committed together, as the session has it set.
     pub several: Several,
     /// How long it waits for locks, as the session has it set.
@@ -176,6 +178,7 @@ impl Block {
             snapshot: None,
             branches: None,
             writers: None,
+            copies: Arc::default(),
             several: Several::Atomic,
             waits: LockWaits::default(),
             undone: Undone::default(),
@@ -199,9 +202,16 @@ impl Block {
         match (kept, self.writers.clone()) {
             (Some(kept), None) => kept,
             (Some(kept), Some(writers)) => Arc::new(kept.sharing().with_writers(writers)),
-            (None, None) => Arc::new(shared.reading(snapshot, wants)),
-            (None, Some(writers)) => Arc::new(shared.reading(snapshot, wants).with_writers(writers)),
+            (None, None) => Arc::new(self.reading(snapshot, shared, wants)),
+            (None, Some(writers)) => Arc::new(self.reading(snapshot, shared, wants).with_writers(writers)),
         }
+    }
+
+    /// The branches of one statement. What it reads from copies is noted where the block may write.
+    fn reading(&self, snapshot: &Snapshot, shared: &Shared, wants: Option<&Arc<Wants>>) -> Branches {
+        let wants = wants.filter(|_| !self.copies.is_full());
+        let branches = shared.reading(snapshot, wants);
+        if wants.is_none() || self.modes.read_only { branches } else { branches.noting(Arc::clone(&self.copies)) }
     }
 
     /// The branches that all statements share, where they do.

@@ -10,6 +10,8 @@
 //! guarantees   what a session may rely on, and what it sets; `carried`, from one connection and instance to another
 //! outages      a store that is away, silent, or no longer followed: what is read then
 //! gap          transactions that are in the log of their store before anybody sees them there
+//! audit        rows of copies are those of their stores, and what no log has told is found
+//! conflicts    blocks that change what they have read from copies
 //! torn         transactions over two tables, which no statement sees in part
 //! histories    random histories with faults, and `checker`, what must hold of them; `client` is who reads and writes in them
 //! same         the statements of `differential` over cached tables
@@ -17,10 +19,12 @@
 //!
 //! A table's content, the follower and the decision about a read are tried beside themselves in `src/cache`.
 
+mod audit;
 mod behind;
 mod carried;
 mod checker;
 mod client;
+mod conflicts;
 mod copies;
 mod declared;
 mod follows;

@@ -198,6 +198,16 @@ impl Chunks {
         self.by_first.values().map(Chunk::len).sum()
     }
 
+    /// The chunk whose first number is the greatest that is not above this one, with that number.
+    pub(super) fn not_above(&self, number: u64) -> Option<(u64, &Chunk)> {
+        self.by_first.get_prev(&number).map(|(first, chunk)| (*first, chunk))
+    }
+
+    /// Above the numbers of all rows.
+    pub(super) fn end(&self) -> u64 {
+        self.next
+    }
+
     /// The chunk whose first number is the smallest that is not below this one, with that number.
     pub(super) fn not_below(&self, number: u64) -> Option<(u64, &Chunk)> {
         self.by_first.get_next(&number).map(|(first, chunk)| (*first, chunk))

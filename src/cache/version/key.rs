@@ -127,7 +127,7 @@ fn has_float(data_type: &DataType) -> bool {
 }
 
 /// The same values, with one zero (the sum of both) and one value that is no number.
-fn one_zero(column: &ArrayRef) -> ArrayRef {
+pub(super) fn one_zero(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Float32 => {
             let plain = |value: f32| if value.is_nan() { f32::NAN } else { value + 0.0 };

@@ -1,5 +1,6 @@
 //! What states are after changes and fills, what is read of them, and what breaks a copy.
 
+mod compared;
 mod costs;
 mod histories;
 

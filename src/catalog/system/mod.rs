@@ -12,6 +12,7 @@ mod activity;
 mod classes;
 mod commits;
 mod constraints;
+mod divergence;
 mod empties;
 pub mod feeds;
 mod freshness;
@@ -36,6 +37,7 @@ pub fn relations() -> Vec<SystemRelation> {
     all.extend(commits::relations());
     all.extend(feeds::relations());
     all.extend(freshness::relations());
+    all.extend(divergence::relations());
     all.extend(empties::relations());
     all.extend(information::relations());
     all

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::refusal;
 use crate::cache::version::TableVersion;
-use crate::cache::{Caches, Consistency, Decision, Reading, Wants};
+use crate::cache::{Caches, Consistency, CopiesRead, Decision, Reading, Wants};
 use crate::error::Diagnosis;
 use crate::stores::schema::TableId;
 use crate::stores::{StoreName, Table};
@@ -81,6 +81,8 @@ pub(in crate::federation) struct Offers {
     counted: Arc<Mutex<Counted>>,
     /// Whether it is planned and not run.
     is_only_planned: bool,
+    /// Where it is noted what was read from copies.
+    noted: Option<Arc<CopiesRead>>,
 }
 
 /// Tables that a statement has read, each of which counts once however many parts of it read it.
@@ -101,7 +103,12 @@ impl Offers {
     pub(in crate::federation) fn replaced(&self, caches: Arc<Caches>, wants: Arc<Wants>) -> Self {
         let is_open = !caches.is_empty() && !matches!(wants.consistency, Consistency::Store);
         let source = is_open.then(|| Arc::new(Kept { caches, wants }) as Arc<dyn Source>);
-        Self { source, direct: Arc::clone(&self.direct), ..Self::default() }
+        Self { source, direct: Arc::clone(&self.direct), noted: self.noted.clone(), ..Self::default() }
+    }
+
+    /// The same offers, of which nothing is settled, to a statement whose reads of copies are noted.
+    pub(in crate::federation) fn noting(&self, noted: Arc<CopiesRead>) -> Self {
+        Self { noted: Some(noted), ..self.anew() }
     }
 
     /// Of any source.
@@ -113,8 +120,8 @@ impl Offers {
     /// The same offers to another statement or run, of which nothing is settled.
     pub(in crate::federation) fn anew(&self) -> Self {
         let stores_only = AtomicBool::new(self.stores_only.load(Ordering::Relaxed));
-        let (direct, is_only_planned) = (Arc::clone(&self.direct), self.is_only_planned);
-        Self { source: self.source.clone(), stores_only, direct, is_only_planned, ..Self::default() }
+        let (direct, noted, is_only_planned) = (Arc::clone(&self.direct), self.noted.clone(), self.is_only_planned);
+        Self { source: self.source.clone(), stores_only, direct, noted, is_only_planned, ..Self::default() }
     }
 
     /// The same to another run of the statement, in which nothing counts that has counted in this one.
@@ -124,7 +131,7 @@ impl Offers {
 
     /// The same to a statement that is planned and not run: nothing is asked for and waited for, and nothing counts.
     pub(in crate::federation) fn only_planned(&self) -> Self {
-        Self { is_only_planned: true, direct: Arc::default(), ..self.anew() }
+        Self { is_only_planned: true, direct: Arc::default(), noted: None, ..self.anew() }
     }
 
     /// Has the statement read its stores and no copy.
@@ -159,6 +166,13 @@ impl Offers {
             };
         answers.insert(key, is_offered);
         is_offered
+    }
+
+    /// Takes note of what is read from a copy.
+    pub(in crate::federation) fn note(&self, store: &StoreName, table: &TableId, version: &Arc<TableVersion>) {
+        if let Some(noted) = &self.noted {
+            noted.note(store, table, version);
+        }
     }
 
     /// Takes note that a table which was offered is read in its store.

@@ -12,6 +12,7 @@ use datafusion::scalar::ScalarValue;
 use super::keys::Keys;
 use super::offers::{Pinned, Source};
 use super::*;
+use crate::cache::CopiesRead;
 use crate::catalog::object::Objects;
 use crate::catalog::{Relation, RelationBody, Schema, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
@@ -398,6 +399,20 @@ async fn what_was_answered_of_a_table_holds_to_the_end_of_the_statement() {
     assert!(!next.is_copied(&shop, &table));
     next.reads_directly(&shop);
     assert_eq!(branches.read_directly(), [shop]);
+}
+
+#[tokio::test]
+async fn what_is_read_from_a_copy_is_noted_for_its_block() {
+    let (shop, id) = (StoreName::new("shop"), table().id);
+    for (on, expected) in [(On::Copy, 1), (On::Store, 0)] {
+        let (room, read) = (Room::new(on), Arc::new(CopiesRead::default()));
+        for _ in 0..2 {
+            let branches = Arc::new(room.branches(BranchKind::Statement).noting(Arc::clone(&read)));
+            let bound = room.bound("SELECT name FROM shop.t WHERE id = 7", &branches).await.unwrap();
+            rows_of(bound.run().unwrap()).await.unwrap();
+        }
+        assert_eq!(read.of(&shop, &id).len(), expected);
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::select::{described, is_as_told};
 use super::transaction::{begin_implicit, own_block};
 use super::{Bound, call, rights};
+use crate::cache::TableVersion;
 use crate::catalog::{QualifiedName, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
@@ -39,9 +40,9 @@ use crate::session::transaction::Block;
 use crate::session::{Session, Shared};
 use crate::stores::lock::LockWaits;
 use crate::stores::{Branch, Edit, Edited, StoreError, StoreName};
-use crate::write::access;
 use crate::write::kept::{KeptRows, Told};
 use crate::write::run::{self, Observer, Outcome};
+use crate::write::{access, conflict};
 
 /// The savepoint to which a statement comes back that has lost a race; those of the client have smaller numbers.
 const RACE: u32 = u32::MAX;
@@ -130,7 +131,11 @@ pub(super) async fn run(session: &mut Session, text: &Arc<str>, write: &Write, b
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let (engine, store) = (&shared.engine, planned.target.store.clone());
     let past = session.past.clone();
-    let asked = Running { engine, setting: &setting, planned: &planned, values, guard: &guard, past: &past };
+    let read = session.block.as_ref().map(|block| block.copies.of(&store, &planned.target.table.id)).unwrap_or_default();
+    let undoes = setting.rows_only;
+    // Rows are compared with what was read of them one by one.
+    let setting = Setting { rows_only: undoes || !read.is_empty(), ..setting };
+    let asked = Running { engine, setting: &setting, planned: &planned, values, guard: &guard, past: &past, undoes, read: &read };
     let ended = match session.writing_block() {
         Some(block) => Box::pin(asked.run_in(block, &shared, (&attempt, Ending::OfBlock))).await,
         None => {
@@ -260,6 +265,10 @@ struct Running<'a> {
     values: &'a [ScalarValue],
     guard: &'a Guard,
     past: &'a Past,
+    /// Whether it is noted what undoes it.
+    undoes: bool,
+    /// What its block has read of the target from copies.
+    read: &'a [Arc<TableVersion>],
 }
 
 impl Running<'_> {
@@ -356,20 +365,21 @@ impl Running<'_> {
         Ok(Answer { rows, returned, kept: watch.kept, undo, is_once: false })
     }
 
-    /// What edits are sent through: the branch itself, or what notes how they are undone.
+    /// What edits are sent through: the branch itself, or what looks at the rows before, and what notes how they are undone.
     fn through(&self, branch: &Arc<dyn Branch>) -> Through {
         let target = &self.planned.target;
         let connector = self.setting.snapshot.connectors.get(&target.store);
-        match connector.filter(|_| self.setting.rows_only) {
+        let branch = conflict::compared(branch, connector, self.read);
+        match connector.filter(|_| self.undoes) {
             Some(connector) => {
                 let (schema, relation) = (Some(target.relation.schema.clone()), target.relation.name.clone());
                 let name = QualifiedName { database: None, schema, relation };
                 let referring = saga::referring(&self.setting.snapshot, &target.store, &target.table.id);
-                let recording = Arc::new(Recording::new(Arc::clone(branch), Arc::clone(connector), name, referring));
+                let recording = Arc::new(Recording::new(branch, Arc::clone(connector), name, referring));
                 let shared = Arc::clone(&recording);
                 Through { branch: shared, recording: Some(recording) }
             }
-            None => Through { branch: Arc::clone(branch), recording: None },
+            None => Through { branch, recording: None },
         }
     }
 
