@@ -5,6 +5,7 @@
 //! Feeds::fill ── fill (a table is loaded beside the feed) → follow: it joins the published set
 //! a statement's Wants → serve: decide → Reading (a published set, pinned), or the store
 //!                         └ probe: where is the store now? · how fresh is the set?
+//! results: rows of queries, each until a table changes that it was made of
 //! ```
 //!
 //! **Invariants:** a published set has whole transactions of its store, the same for all of its tables; it names a position only when
@@ -18,6 +19,7 @@ mod memory;
 mod metrics;
 mod probe;
 mod required;
+pub mod results;
 mod serve;
 mod status;
 mod store;
@@ -43,6 +45,7 @@ use crate::stores::{Connector, StoreName, Table};
 use crate::task::TaskSet;
 use crate::telemetry::Family;
 use memory::Memory;
+use results::{ResultSettings, Results};
 use store::StoreCopies;
 
 pub use required::Required;
@@ -69,6 +72,8 @@ pub struct CacheSettings {
     pub group_rows: usize,
     /// For how long what is there is gathered before it is applied.
     pub group_time: Duration,
+    /// Bounds of the results of queries.
+    pub results: ResultSettings,
 }
 
 impl Default for CacheSettings {
@@ -79,6 +84,7 @@ impl Default for CacheSettings {
             look: Duration::from_secs(1),
             group_rows: 8192,
             group_time: Duration::from_millis(2),
+            results: ResultSettings::default(),
         }
     }
 }
@@ -163,6 +169,7 @@ pub struct Caches {
     grown: watch::Sender<u64>,
     memory: Memory,
     fills: Arc<Semaphore>,
+    results: Arc<Results>,
 }
 
 impl fmt::Debug for Caches {
@@ -185,6 +192,7 @@ impl Caches {
 
     fn paced(feeds: Arc<Feeds>, settings: CacheSettings, pace: Pace) -> Arc<Self> {
         let memory = Memory::new(settings.memory_bytes);
+        let results = Results::new(Arc::clone(&feeds), settings.results.clone());
         Arc::new(Self {
             feeds,
             settings,
@@ -195,6 +203,7 @@ impl Caches {
             grown: watch::channel(0).0,
             memory,
             fills: Arc::new(Semaphore::new(FILLS_MAX)),
+            results,
         })
     }
 
@@ -206,6 +215,7 @@ impl Caches {
 
     async fn follow_all(self: Arc<Self>, stop: CancellationToken) {
         let (mut tasks, mut grown, mut followed) = (TaskSet::new(), self.grown.subscribe(), BTreeSet::new());
+        tasks.spawn("results", self.results.run(tasks.token()));
         loop {
             grown.borrow_and_update();
             for (name, copies) in self.stores.load_full().iter() {
@@ -285,6 +295,16 @@ impl Caches {
         !self.is_empty() && self.stores.load().get(store).is_some_and(|copies| copies.is_wanted())
     }
 
+    /// The results of queries that are kept.
+    pub fn results(&self) -> &Arc<Results> {
+        &self.results
+    }
+
+    /// Whether it matters what a session has seen of a store: tables of it are wanted as copies, or results are kept of some.
+    pub fn notes(&self, store: &StoreName) -> bool {
+        self.wants(store) || self.results.tracks_store(store)
+    }
+
     /// How every copy stands, by store and table.
     pub fn shown(&self) -> Vec<ShownCopy> {
         self.stores.load().values().flat_map(|copies| copies.shown()).collect()
@@ -292,7 +312,9 @@ impl Caches {
 
     /// Numbers of copies and of their reads.
     pub fn families(&self) -> Vec<Family> {
-        metrics::families(&self.stores.load(), &self.memory)
+        let mut all = metrics::families(&self.stores.load(), &self.memory);
+        all.extend(self.results.families());
+        all
     }
 
     /// The bounds.

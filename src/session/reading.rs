@@ -52,14 +52,14 @@ impl Past {
     /// The client is about to be told what these stores have, and not their copies. Where nothing of a store is cached nothing is noted: a
     /// copy that is filled later has what was there before.
     pub(super) fn heard_of<'s>(&self, stores: impl IntoIterator<Item = &'s StoreName>) {
-        let cached = stores.into_iter().filter(|store| self.caches.wants(store));
+        let cached = stores.into_iter().filter(|store| self.caches.notes(store));
         cached.for_each(|store| self.required.unknown(store));
     }
 
     /// The same of what a statement has read until now. Stores that its block writes to are read in no copy before it ends, and are noted
     /// then.
     pub(super) fn read(&self, branches: &Branches) {
-        if !self.caches.is_empty() {
+        if !self.caches.is_empty() || self.caches.results().is_used() {
             let direct = branches.read_directly();
             self.heard_of(direct.iter().filter(|store| !branches.writes_to(store)));
         }

@@ -470,12 +470,12 @@ impl Results {
         if !self.feeds.runs_over(&store, &connector) {
             return Err(Rejected::new("not-ready", format!("the feed of store \"{store}\" has not begun")));
         }
-        let state = match (connector.capture(), input.tables.first()) {
-            (Some(capture), Some(table)) => match capture.state(table).await {
+        let state = match connector.capture() {
+            Some(capture) => match capture.state(&input.tables).await {
                 Ok(state) => state.map(|state| (capture, state)),
                 Err(error) => return Err(Rejected::new("no-state", error.to_string())),
             },
-            _ => None,
+            None => None,
         };
         Ok(match state {
             Some((capture, state)) => {
