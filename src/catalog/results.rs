@@ -201,7 +201,9 @@ impl Catalog {
         }
         let bytes: usize = next.queries.values().map(|query| query.sql.len()).sum();
         if next.queries.len() > KEPT_MAX || next.tables.len() > KEPT_MAX || bytes > QUERY_BYTES_MAX {
-            let message = format!("results cannot be kept of more than {KEPT_MAX} queries, of more than {KEPT_MAX} tables, or of longer queries");
+            let message = format!(
+                "results cannot be kept of more than {KEPT_MAX} queries, of more than {KEPT_MAX} tables, or of longer queries"
+            );
             return Err(Diagnosis::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
         }
         keep(&next.listed())?;

@@ -14,6 +14,8 @@ pub struct CopyBounds {
     pub wait: Duration,
     /// How often it is looked how old a copy is of which nothing changes.
     pub look: Duration,
+    /// Most bytes of results of queries.
+    pub results_bytes: u64,
 }
 
 pub(super) const MEMORY: OptionSpec = OptionSpec {
@@ -35,6 +37,13 @@ pub(super) const LOOK: OptionSpec = OptionSpec {
     meaning: "How often stores with copies are asked how far they are, from 10ms to 60s: no older than that is a copy taken to be while nothing changes.",
 };
 
+pub(super) const RESULTS: OptionSpec = OptionSpec {
+    key: "cache.results",
+    form: Form::Size,
+    default: Some("64MiB"),
+    meaning: "Most bytes of memory that results of queries may take together. What is used least goes first.",
+};
+
 const MEMORY_BYTES_MIN: u64 = 1 << 20;
 const WAIT_MAX: Duration = Duration::from_secs(10);
 const LOOK_BOUNDS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
@@ -45,6 +54,7 @@ pub(super) fn bounds(reader: &mut Reader<'_>) -> CopyBounds {
         memory_bytes: size_within(reader, MEMORY.key, MEMORY_BYTES_MIN, u64::MAX),
         wait: within(reader, WAIT.key, (Duration::ZERO, WAIT_MAX)),
         look: within(reader, LOOK.key, LOOK_BOUNDS),
+        results_bytes: size_within(reader, RESULTS.key, MEMORY_BYTES_MIN, u64::MAX),
     }
 }
 
@@ -65,6 +75,7 @@ impl CopyBounds {
             (MEMORY.key, self.memory_bytes != next.memory_bytes),
             (WAIT.key, self.wait != next.wait),
             (LOOK.key, self.look != next.look),
+            (RESULTS.key, self.results_bytes != next.results_bytes),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key))
     }
@@ -75,7 +86,7 @@ mod tests {
     use super::*;
     use crate::config::secret::CatalogSecrets;
 
-    const KEYS: &[OptionSpec] = &[MEMORY, WAIT, LOOK];
+    const KEYS: &[OptionSpec] = &[MEMORY, WAIT, LOOK, RESULTS];
 
     fn read(text: &str) -> (CopyBounds, Vec<String>) {
         let table = toml::from_str(text).unwrap();
@@ -88,11 +99,12 @@ mod tests {
     #[test]
     fn copies_are_bounded_whatever_the_file_says() {
         let (defaults, problems) = read("");
-        let expected = CopyBounds { memory_bytes: 256 << 20, wait: Duration::from_millis(30), look: Duration::from_secs(1) };
+        let (wait, look) = (Duration::from_millis(30), Duration::from_secs(1));
+        let expected = CopyBounds { memory_bytes: 256 << 20, wait, look, results_bytes: 64 << 20 };
         assert_eq!((&defaults, problems), (&expected, Vec::new()));
-        let (other, problems) = read("[cache]\nmemory = \"1MiB\"\nwait = \"0s\"\nlook = \"10ms\"");
+        let (other, problems) = read("[cache]\nmemory = \"1MiB\"\nwait = \"0s\"\nlook = \"10ms\"\nresults = \"1MiB\"");
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(defaults.differing(&other).collect::<Vec<_>>(), ["cache.memory", "cache.wait", "cache.look"]);
+        assert_eq!(defaults.differing(&other).collect::<Vec<_>>(), ["cache.memory", "cache.wait", "cache.look", "cache.results"]);
         assert_eq!(defaults.differing(&defaults.clone()).count(), 0);
     }
 

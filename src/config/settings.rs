@@ -270,6 +270,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     cache::MEMORY,
     cache::WAIT,
     cache::LOOK,
+    cache::RESULTS,
     OptionSpec {
         key: "commit.lock_wait",
         form: Form::Duration,

@@ -102,7 +102,10 @@ fn find(engine: &Engine, setting: &Setting, planned: &Planned) -> Result<Reads, 
             RelationBody::Stored { store, table } => found.add(store, table),
             RelationBody::View { .. } => {}
             RelationBody::Rows(_) => {
-                return Err(Rejected::new("system", format!("it reads {}.{}, which the server makes", relation.schema, relation.name)));
+                return Err(Rejected::new(
+                    "system",
+                    format!("it reads {}.{}, which the server makes", relation.schema, relation.name),
+                ));
             }
         }
     }
@@ -151,7 +154,10 @@ impl Found {
                 expr.apply(|part| {
                     match part {
                         Expr::ScalarFunction(call) if varies(&call.func) => {
-                            self.reject("volatile", format!("it calls {}, which gives another value another time", call.func.name()));
+                            self.reject(
+                                "volatile",
+                                format!("it calls {}, which gives another value another time", call.func.name()),
+                            );
                         }
                         Expr::ScalarVariable(..) => self.reject("volatile", "it reads a variable".to_owned()),
                         _ => {}

@@ -244,13 +244,23 @@ impl Session {
 
     /// What the next statement asks of copies; `None` where it reads none.
     fn wants(&self) -> Result<Option<Arc<Wants>>, Diagnosis> {
+        let wants = self.wants_of_results()?;
+        Ok(wants.filter(|_| !self.shared.caches.is_empty()))
+    }
+
+    /// The same of results that are kept, which are there also where no table is cached.
+    ///
+    /// # Errors
+    /// 22023 for a bound of staleness without its measure.
+    pub(super) fn wants_of_results(&self) -> Result<Option<Arc<Wants>>, Diagnosis> {
         let Freshness { consistency, max_staleness, on_stale } = self.settings.freshness();
         if consistency == Consistency::Bounded && max_staleness.is_none() {
             let message = format!("{CONSISTENCY} = bounded needs {MAX_STALENESS}");
             return Err(Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, message)
                 .with_hint(format!("Set it before reading: SET {MAX_STALENESS} = '1s'.")));
         }
-        if consistency == Consistency::Store || self.shared.caches.is_empty() {
+        let is_used = !self.shared.caches.is_empty() || !self.shared.catalog.result_rules().is_empty();
+        if consistency == Consistency::Store || !is_used {
             return Ok(None);
         }
         let (deadline, session) = (self.guard.deadline, Arc::clone(&self.past.required));

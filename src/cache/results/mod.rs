@@ -11,9 +11,9 @@
 //! plans and roles (a key holds both, whatever it is), and results of writers.
 
 mod ring;
+mod tally;
 #[cfg(test)]
 mod tests;
-mod tally;
 mod track;
 
 use std::any::Any;
@@ -343,6 +343,14 @@ impl Results {
             self.grown.send_modify(|count| *count += 1);
         }
         track
+    }
+
+    /// Begins to follow tables, of which results are going to be asked for.
+    pub fn follow(&self, tables: &BTreeMap<StoreName, Vec<Arc<Table>>>) {
+        for (store, tables) in tables {
+            // Where there would be too many it is told to who asks.
+            self.track(store).want(tables.iter().map(|table| &table.id));
+        }
     }
 
     /// The rows that are kept under a key, where a read may be given them.

@@ -122,7 +122,10 @@ fn value(parser: &mut Parser<'_>) -> Result<String, ParserError> {
 }
 
 /// What the parameters ask for, or why they are refused, as PostgreSQL does.
-fn wanted(parameters: &[(String, Option<String>)], (parameter, is_set): (&str, bool)) -> Result<Option<bool>, (&'static str, String)> {
+fn wanted(
+    parameters: &[(String, Option<String>)],
+    (parameter, is_set): (&str, bool),
+) -> Result<Option<bool>, (&'static str, String)> {
     let mut found = None;
     for (name, value) in parameters {
         if name != parameter {
