@@ -10,6 +10,8 @@
 //! long as nothing has happened since; what cannot be proven is read in the stores. A result of no table is not kept. Deliberately absent:
 //! plans and roles (a key holds both, whatever it is), and results of writers.
 
+mod fill;
+mod read;
 mod ring;
 mod tally;
 #[cfg(test)]
@@ -31,16 +33,15 @@ use moka::sync::Cache;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::serve::{Consistency, Wants};
-use crate::changes::{Feeds, State};
-use crate::stores::position::{Coverage, Position};
-use crate::stores::schema::{TableId, TableKind};
-use crate::stores::{Branch, Connector, StoreName, Table};
+use crate::changes::Feeds;
+use crate::stores::position::Position;
+use crate::stores::{Connector, StoreName, Table};
 use crate::task::TaskSet;
 use crate::telemetry::Family;
-use ring::Unproven;
 use tally::Tally;
-use track::{Mark, Track, Version};
+use track::{Mark, Track};
+
+pub use fill::{Fill, too_large};
 
 /// How long tasks may take to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -208,33 +209,6 @@ impl Drop for Flight {
     }
 }
 
-/// States of stores that a query is run over, so that its result can be kept.
-#[derive(Debug)]
-pub struct Fill {
-    began: Instant,
-    parts: Vec<Part>,
-}
-
-#[derive(Debug)]
-struct Part {
-    track: Arc<Track>,
-    connector: Arc<dyn Connector>,
-    tables: Vec<TableId>,
-    history: u64,
-    version: Version,
-    branch: Option<Arc<dyn Branch>>,
-    /// When the store stops showing the state.
-    ends: Option<Instant>,
-}
-
-impl Fill {
-    /// Through what each store is to be read that shows a state of its own.
-    pub fn branches(&self) -> BTreeMap<StoreName, Arc<dyn Branch>> {
-        let shown = self.parts.iter().filter_map(|part| Some((part.connector.name().clone(), Arc::clone(part.branch.as_ref()?))));
-        shown.collect()
-    }
-}
-
 /// All results that are kept.
 pub struct Results {
     feeds: Arc<Feeds>,
@@ -353,66 +327,6 @@ impl Results {
         }
     }
 
-    /// The rows that are kept under a key, where a read may be given them.
-    pub async fn find(&self, key: &Key, wants: &Wants) -> Found {
-        let Some(entry) = self.kept.get(key) else {
-            self.tally.missed("absent");
-            return Found::Nothing;
-        };
-        let limit = tokio::time::Instant::now() + self.settings.wait;
-        let limit = wants.deadline.map_or(limit, |deadline| limit.min(deadline));
-        match self.judge(&entry, wants, limit).await {
-            Ok(()) => {
-                self.tally.hits.add(1);
-                Found::Rows(entry.rows.clone())
-            }
-            Err(lack) => {
-                self.tally.missed(lack.word());
-                if lack.is_of_entry() {
-                    self.kept.invalidate(key);
-                    return Found::Nothing;
-                }
-                Found::Unfit(lack.reason())
-            }
-        }
-    }
-
-    async fn judge(&self, entry: &Entry, wants: &Wants, limit: tokio::time::Instant) -> Result<(), Lack> {
-        if wants.consistency == Consistency::Store {
-            return Err(Lack::NotAsked);
-        }
-        if entry.until.is_some_and(|until| Instant::now() >= until) {
-            return Err(Lack::Changed);
-        }
-        let mut connectors = Vec::with_capacity(entry.stores.len());
-        for standing in &entry.stores {
-            let connector = standing.connector.upgrade().ok_or(Lack::Changed)?;
-            self.check(standing, &connector)?;
-            Reach { results: self, standing, connector: &connector, wants, limit }.judge().await?;
-            connectors.push(connector);
-        }
-        // What was looked at first may have changed while others were waited for.
-        for (standing, connector) in entry.stores.iter().zip(&connectors) {
-            self.check(standing, connector)?;
-        }
-        if wants.consistency != Consistency::Eventual {
-            for (standing, connector) in entry.stores.iter().zip(&connectors) {
-                // A copy that is read behind this must not be older.
-                wants.session.raise_by(connector.as_ref(), standing.bound.clone());
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether nothing is known to have happened since.
-    fn check(&self, standing: &Standing, connector: &Arc<dyn Connector>) -> Result<(), Lack> {
-        if !standing.track.is_current(&standing.mark) || !self.feeds.runs_over(connector.name(), connector) {
-            return Err(Lack::Changed);
-        }
-        let is_streaming = self.feeds.state(connector.name()) == State::Streaming;
-        if is_streaming { Ok(()) } else { Err(Lack::NotStreaming) }
-    }
-
     /// Makes the result under a key, or waits for who does.
     pub fn enter(self: &Arc<Self>, key: &Key) -> Turn {
         let mut flights = self.flights();
@@ -422,287 +336,5 @@ impl Results {
         let (ends, waits) = watch::channel(());
         flights.insert(key.clone(), waits);
         Turn::Own(Flight { results: Arc::clone(self), key: key.clone(), _ends: ends })
-    }
-
-    /// Opens states of the stores to run a query over.
-    ///
-    /// # Errors
-    /// A result of these tables cannot be kept now, or at all.
-    pub async fn begin(&self, inputs: &[Input]) -> Result<Fill, Rejected> {
-        if inputs.iter().all(|input| input.tables.is_empty()) {
-            return Err(Rejected::new("no-tables", "it reads no table"));
-        }
-        let mut tracks = Vec::with_capacity(inputs.len());
-        for input in inputs {
-            let store = input.connector.name();
-            input.tables.iter().try_for_each(|table| self.check_followed(store, table))?;
-            let track = self.track(store);
-            if !track.want(input.tables.iter().map(|table| &table.id)) {
-                return Err(Rejected::new("too-many", format!("too many tables of store \"{store}\" are followed for results")));
-            }
-            tracks.push(track);
-        }
-        let mut parts = Vec::with_capacity(inputs.len());
-        for (input, track) in inputs.iter().zip(tracks) {
-            let tables: Vec<TableId> = input.tables.iter().map(|table| table.id.clone()).collect();
-            let ready = tokio::time::timeout(self.settings.ready, ready(&track, &tables)).await;
-            let not = |_late| Rejected::new("not-ready", format!("tables of store \"{}\" are not followed yet", track.store));
-            parts.push((input, ready.map_err(not)?, tables, track));
-        }
-        // Behind the moment at which all of them are followed.
-        let began = Instant::now();
-        let mut opened = Vec::with_capacity(parts.len());
-        for (input, history, tables, track) in parts {
-            opened.push(self.open(input, history, tables, track).await?);
-        }
-        Ok(Fill { began, parts: opened })
-    }
-
-    fn check_followed(&self, store: &StoreName, table: &Table) -> Result<(), Rejected> {
-        let rejected = |reason: String| Err(Rejected::new("not-followed", format!("table \"{}\" {reason}", table.id.name)));
-        if !matches!(table.kind, TableKind::Table | TableKind::Collection) {
-            return rejected("is a view, whose changes no store tells".to_owned());
-        }
-        match self.feeds.subscribed_from(store, &table.id) {
-            Ok(shape) => match &shape.unseen {
-                Some(unseen) => rejected(format!("may change without an event: {unseen}")),
-                None => Ok(()),
-            },
-            Err(not) => rejected(format!("is not followed: {}", not.reason)),
-        }
-    }
-
-    async fn open(&self, input: &Input, history: u64, tables: Vec<TableId>, track: Arc<Track>) -> Result<Part, Rejected> {
-        let connector = Arc::clone(&input.connector);
-        let store = connector.name().clone();
-        if !self.feeds.runs_over(&store, &connector) {
-            return Err(Rejected::new("not-ready", format!("the feed of store \"{store}\" has not begun")));
-        }
-        let state = match connector.capture() {
-            Some(capture) => match capture.state(&input.tables).await {
-                Ok(state) => state.map(|state| (capture, state)),
-                Err(error) => return Err(Rejected::new("no-state", error.to_string())),
-            },
-            None => None,
-        };
-        Ok(match state {
-            Some((capture, state)) => {
-                let version = Version::Exact { capture, version: state.version, look_back: state.look_back };
-                Part { track, connector, tables, history, version, branch: Some(state.branch), ends: Some(state.ends) }
-            }
-            None => {
-                let version = Version::Quiet(self.settings.quiet);
-                Part { track, connector, tables, history, version, branch: None, ends: None }
-            }
-        })
-    }
-
-    /// Keeps the rows of a query that has read nothing but a fill.
-    ///
-    /// # Errors
-    /// It is not proven that they have everything that happened, or they are too large.
-    pub async fn keep(&self, key: &Key, fill: Fill, rows: Rows) -> Result<(), Rejected> {
-        let bytes = rows.batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
-        let bytes = bytes.saturating_add(key.0.bytes()).saturating_add(ENTRY_BYTES);
-        if bytes > self.result_bytes_max() {
-            return Err(too_large(self.result_bytes_max()));
-        }
-        let Fill { began, parts } = fill;
-        if parts.is_empty() {
-            return Err(Rejected::new("no-tables", "it reads no table"));
-        }
-        let is_quiet = parts.iter().any(|part| part.branch.is_none());
-        let mut stores = Vec::with_capacity(parts.len());
-        for mut part in parts {
-            if part.ends.is_some_and(|ends| Instant::now() >= ends) {
-                return Err(Rejected::new("no-state", "its store did not show one state for as long as reading it took"));
-            }
-            // The store need not show it any more.
-            part.branch = None;
-            let bound = self.bound(&part.connector).await?;
-            stores.push((part, bound));
-        }
-        let mut standings = Vec::with_capacity(stores.len());
-        for (part, bound) in stores {
-            let Part { track, connector, tables, history, version, .. } = part;
-            let mark = track.mark(&tables, (began, history), &version).map_err(|unproven| unproven_of(&track.store, unproven))?;
-            // In this order: whoever is not followed any more was told of in an event before.
-            for table in &tables {
-                if let Err(not) = self.feeds.subscribed_from(&track.store, table) {
-                    return Err(Rejected::new("not-followed", not.reason));
-                }
-            }
-            standings.push(Standing { track, connector: Arc::downgrade(&connector), mark, bound });
-        }
-        let until = is_quiet.then(|| began + self.settings.quiet_age);
-        self.kept.insert(key.clone(), Arc::new(Entry { rows, stores: standings, until, bytes }));
-        self.tally.filled.add(1);
-        Ok(())
-    }
-
-    /// A position that everything is at or before that was visible until now.
-    async fn bound(&self, connector: &Arc<dyn Connector>) -> Result<Position, Rejected> {
-        let store = connector.name();
-        let silent = || Rejected::new("no-position", format!("store \"{store}\" has not said in time where it is"));
-        let follow = self.feeds.follow(store).ok_or_else(silent)?;
-        let asked = connector.position(self.feeds.instance(), &follow);
-        match tokio::time::timeout(self.settings.patience, asked).await {
-            Ok(Ok(position)) => Ok(position),
-            Ok(Err(_)) | Err(_) => Err(silent()),
-        }
-    }
-}
-
-/// Waits until tables are followed; gives the history that they are followed in.
-async fn ready(track: &Track, tables: &[TableId]) -> u64 {
-    let mut moved = track.moved();
-    loop {
-        moved.borrow_and_update();
-        if let Some(history) = track.history_of(tables) {
-            return history;
-        }
-        if moved.changed().await.is_err() {
-            // Who waits has a limit.
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// A result takes more than it may.
-pub fn too_large(most: usize) -> Rejected {
-    Rejected::new("too-large", format!("it takes more than {} KiB, an eighth of cache.results", most >> 10))
-}
-
-fn unproven_of(store: &StoreName, unproven: Unproven) -> Rejected {
-    match unproven {
-        Unproven::Unknown => {
-            Rejected::new("unknown", format!("it is not known what happened in store \"{store}\" just before it was read"))
-        }
-        Unproven::Happened => {
-            Rejected::new("changed", format!("a table of store \"{store}\" has changed while it was read, or just before"))
-        }
-    }
-}
-
-/// Why a result is not given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lack {
-    NotAsked,
-    Changed,
-    NotStreaming,
-    Behind,
-    OtherHistory,
-    TooOld,
-    NoPosition,
-}
-
-impl Lack {
-    /// Whether the result is good for nobody any more.
-    fn is_of_entry(self) -> bool {
-        self == Self::Changed
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::NotAsked => "store",
-            Self::Changed => "changed",
-            Self::NotStreaming => "not-streaming",
-            Self::Behind => "behind",
-            Self::OtherHistory => "other-history",
-            Self::TooOld => "too-old",
-            Self::NoPosition => "no-position",
-        }
-    }
-
-    fn reason(self) -> &'static str {
-        match self {
-            Self::NotAsked => "tributary.consistency is store",
-            Self::Changed => "a table has changed that it was made of",
-            Self::NotStreaming => "a feed of its tables is not streaming",
-            Self::Behind => "not everything has been told yet that the read must see",
-            Self::OtherHistory => "it is of another history than what the session has seen",
-            Self::TooOld => "it may be older than tributary.max_staleness allows",
-            Self::NoPosition => "a store has not said in time where it is",
-        }
-    }
-}
-
-/// Whether what was seen of a store has reached what a read must see.
-struct Reach<'a> {
-    results: &'a Results,
-    standing: &'a Standing,
-    connector: &'a Arc<dyn Connector>,
-    wants: &'a Wants,
-    limit: tokio::time::Instant,
-}
-
-impl Reach<'_> {
-    async fn judge(&self) -> Result<(), Lack> {
-        let Self { standing, connector, wants, .. } = self;
-        let (track, store) = (&standing.track, connector.name());
-        let is_bound = wants.consistency != Consistency::Eventual;
-        let mark = if is_bound { wants.session.unsettled_at(store) } else { None };
-        let mut probe = None;
-        if wants.consistency == Consistency::Strong || mark.is_some() {
-            let (began, position) = self.ask().await?;
-            if let Some(mark) = mark {
-                wants.session.settle(connector.as_ref(), mark, &position);
-            }
-            probe = Some((began, position));
-        }
-        let mut moved = track.moved();
-        loop {
-            moved.borrow_and_update();
-            let lack = match self.reached(is_bound, probe.as_ref()) {
-                Ok(()) => match wants.max_staleness.filter(|most| track.age().is_none_or(|age| age > *most)) {
-                    None => return Ok(()),
-                    Some(_) if tokio::time::Instant::now() >= self.limit => return Err(Lack::TooOld),
-                    Some(_) => {
-                        probe = Some(self.ask().await?);
-                        continue;
-                    }
-                },
-                Err(lack) => lack,
-            };
-            self.results.check(standing, connector)?;
-            // Cancel-safe, both of them.
-            tokio::select! {
-                changed = moved.changed() => changed.map_err(|_gone| lack)?,
-                () = tokio::time::sleep_until(self.limit) => return Err(lack),
-            }
-        }
-    }
-
-    fn reached(&self, is_bound: bool, probe: Option<&(Instant, Position)>) -> Result<(), Lack> {
-        if !is_bound && probe.is_none() {
-            return Ok(());
-        }
-        let applied = self.standing.track.applied().ok_or(Lack::Behind)?;
-        let connector = self.connector.as_ref();
-        let of = |coverage| match coverage {
-            Coverage::Covered => Ok(()),
-            Coverage::Behind => Err(Lack::Behind),
-            Coverage::Incomparable => Err(Lack::OtherHistory),
-        };
-        if is_bound {
-            of(self.wants.session.coverage(connector, &applied))?;
-        }
-        if let Some((began, position)) = probe {
-            of(connector.covers(&applied, position))?;
-            self.standing.track.refresh(*began);
-        }
-        Ok(())
-    }
-
-    /// Asks the store where it is.
-    async fn ask(&self) -> Result<(Instant, Position), Lack> {
-        let feeds = &self.results.feeds;
-        let follow = feeds.follow(self.connector.name()).ok_or(Lack::NotStreaming)?;
-        let began = Instant::now();
-        let asked = self.connector.position(feeds.instance(), &follow);
-        match tokio::time::timeout_at(self.limit, asked).await {
-            Ok(Ok(position)) => Ok((began, position)),
-            Ok(Err(_)) | Err(_) => Err(Lack::NoPosition),
-        }
     }
 }
