@@ -12,6 +12,7 @@
 //! gap          transactions that are in the log of their store before anybody sees them there
 //! torn         transactions over two tables, which no statement sees in part
 //! histories    random histories with faults, and `checker`, what must hold of them; `client` is who reads and writes in them
+//! results      results of queries that are kept, and when they are not given
 //! same         the statements of `differential` over cached tables
 //! ```
 //!
@@ -28,6 +29,7 @@ mod gap;
 mod guarantees;
 mod histories;
 mod outages;
+mod results;
 mod same;
 mod torn;
 mod types;
