@@ -199,25 +199,27 @@ impl Track {
 
     /// Follows the store until `stop`.
     pub(super) async fn run(self: Arc<Self>, feeds: Arc<Feeds>, stop: CancellationToken) {
-        let following = async {
-            loop {
-                let over = match feeds.hub(&self.store) {
-                    Some(hub) => self.follow(&hub).await.err(),
-                    None => None,
-                };
-                if let Some(StartOver { reason }) = over {
-                    tracing::info!(store = %self.store, reason = %Line(&reason), "results are not kept for a moment");
-                }
-                self.break_off();
-                tokio::time::sleep(PAUSE).await;
-            }
-        };
         // Cancel-safe: what was followed is given up.
         tokio::select! {
             () = stop.cancelled() => {}
-            () = following => {}
+            () = self.follow_on(&feeds) => {}
         }
         self.break_off();
+    }
+
+    /// Follows it again and again.
+    async fn follow_on(&self, feeds: &Feeds) {
+        loop {
+            let over = match feeds.hub(&self.store) {
+                Some(hub) => self.follow(&hub).await.err(),
+                None => None,
+            };
+            if let Some(StartOver { reason }) = over {
+                tracing::info!(store = %self.store, reason = %Line(&reason), "results are not kept for a moment");
+            }
+            self.break_off();
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// Ends only where it cannot go on.

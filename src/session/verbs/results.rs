@@ -287,7 +287,7 @@ enum Read {
     All(kept::Rows),
     /// More than is kept: what was read, and the rest behind it.
     More(SendableRecordBatchStream),
-    Failed(Diagnosis),
+    Failed(Box<Diagnosis>),
 }
 
 async fn read(mut stream: SendableRecordBatchStream, most: usize) -> Read {
@@ -299,7 +299,7 @@ async fn read(mut stream: SendableRecordBatchStream, most: usize) -> Read {
                 bytes = bytes.saturating_add(batch.get_array_memory_size());
                 batches.push(batch);
             }
-            Err(error) => return Read::Failed(diagnose(&error)),
+            Err(error) => return Read::Failed(Box::new(diagnose(&error))),
         }
         if bytes > most {
             let all = stream::iter(batches.into_iter().map(Ok)).chain(stream);
