@@ -7,6 +7,7 @@
 //!                         └ probe: where is the store now? · how fresh is the set?
 //! a transaction's reads of copies → noted → whoever changes rows compares them with what was read
 //! audit: are rows of a copy those of the store? What differs is told and loaded again
+//! results: rows of queries, each until a table changes that it was made of
 //! ```
 //!
 //! **Invariants:** a published set has whole transactions of its store, the same for all of its tables; it names a position only when
@@ -22,6 +23,7 @@ mod metrics;
 mod noted;
 mod probe;
 mod required;
+pub mod results;
 mod serve;
 mod status;
 mod store;
@@ -47,6 +49,7 @@ use crate::stores::{Connector, StoreName, Table};
 use crate::task::TaskSet;
 use crate::telemetry::Family;
 use memory::Memory;
+use results::{ResultSettings, Results};
 use store::StoreCopies;
 
 pub use audit::ShownAudit;
@@ -79,6 +82,8 @@ pub struct CacheSettings {
     pub audit: Duration,
     /// About how many rows it looks at each time.
     pub audit_rows: usize,
+    /// Bounds of the results of queries.
+    pub results: ResultSettings,
 }
 
 impl Default for CacheSettings {
@@ -91,6 +96,7 @@ impl Default for CacheSettings {
             group_time: Duration::from_millis(2),
             audit: Duration::from_secs(10),
             audit_rows: 256,
+            results: ResultSettings::default(),
         }
     }
 }
@@ -175,6 +181,7 @@ pub struct Caches {
     grown: watch::Sender<u64>,
     memory: Memory,
     fills: Arc<Semaphore>,
+    results: Arc<Results>,
 }
 
 impl fmt::Debug for Caches {
@@ -197,6 +204,7 @@ impl Caches {
 
     fn paced(feeds: Arc<Feeds>, settings: CacheSettings, pace: Pace) -> Arc<Self> {
         let memory = Memory::new(settings.memory_bytes);
+        let results = Results::new(Arc::clone(&feeds), settings.results.clone());
         Arc::new(Self {
             feeds,
             settings,
@@ -207,6 +215,7 @@ impl Caches {
             grown: watch::channel(0).0,
             memory,
             fills: Arc::new(Semaphore::new(FILLS_MAX)),
+            results,
         })
     }
 
@@ -218,6 +227,7 @@ impl Caches {
 
     async fn follow_all(self: Arc<Self>, stop: CancellationToken) {
         let (mut tasks, mut grown, mut followed) = (TaskSet::new(), self.grown.subscribe(), BTreeSet::new());
+        tasks.spawn("results", self.results.run(tasks.token()));
         loop {
             grown.borrow_and_update();
             for (name, copies) in self.stores.load_full().iter() {
@@ -298,6 +308,16 @@ impl Caches {
         !self.is_empty() && self.stores.load().get(store).is_some_and(|copies| copies.is_wanted())
     }
 
+    /// The results of queries that are kept.
+    pub fn results(&self) -> &Arc<Results> {
+        &self.results
+    }
+
+    /// Whether it matters what a session has seen of a store: tables of it are wanted as copies, or results are kept of some.
+    pub fn notes(&self, store: &StoreName) -> bool {
+        self.wants(store) || self.results.tracks_store(store)
+    }
+
     /// How every copy stands, by store and table.
     pub fn shown(&self) -> Vec<ShownCopy> {
         self.stores.load().values().flat_map(|copies| copies.shown()).collect()
@@ -310,7 +330,9 @@ impl Caches {
 
     /// Numbers of copies and of their reads.
     pub fn families(&self) -> Vec<Family> {
-        metrics::families(&self.stores.load(), &self.memory)
+        let mut all = metrics::families(&self.stores.load(), &self.memory);
+        all.extend(self.results.families());
+        all
     }
 
     /// The bounds.

@@ -149,6 +149,18 @@ impl Required {
         worst
     }
 
+    /// How `applied` stands to everything that is required, and to what was seen of copies; nothing is dropped.
+    pub(super) fn coverage(&self, connector: &dyn Connector, applied: &Position) -> Coverage {
+        let stores = self.stores();
+        let Some(needs) = stores.get(connector.name()) else { return Coverage::Covered };
+        let all = needs.positions.iter().chain(needs.seen.as_deref());
+        all.fold(Coverage::Covered, |worst, wanted| match (worst, connector.covers(applied, wanted)) {
+            (Coverage::Behind, _) | (_, Coverage::Behind) => Coverage::Behind,
+            (Coverage::Incomparable, _) | (_, Coverage::Incomparable) => Coverage::Incomparable,
+            (Coverage::Covered, Coverage::Covered) => Coverage::Covered,
+        })
+    }
+
     /// A set was read.
     pub(super) fn see(&self, store: &StoreName, position: Option<&Arc<Position>>) {
         if let Some(position) = position {
@@ -196,6 +208,21 @@ mod tests {
         assert_eq!(required.judge(&*store, Some(&applied(9))), Coverage::Incomparable);
         // What was seen is told to others.
         assert!(required.positions()[&name].contains(&position_of(&name, 9)));
+    }
+
+    #[test]
+    fn results_must_have_what_copies_have_shown_too() {
+        let (required, store) = (Required::default(), FakeStore::new("shop"));
+        let name = store.name().clone();
+        let at = |number| position_of(&name, number);
+        assert_eq!(required.coverage(&*store, &at(1)), Coverage::Covered);
+        required.raise(&name, at(3));
+        assert_eq!((required.coverage(&*store, &at(2)), required.coverage(&*store, &at(3))), (Coverage::Behind, Coverage::Covered));
+        // A copy that has it takes it out of what is required, and was seen.
+        assert_eq!(required.judge(&*store, Some(&Arc::new(at(5)))), Coverage::Covered);
+        assert_eq!((required.coverage(&*store, &at(4)), required.coverage(&*store, &at(5))), (Coverage::Behind, Coverage::Covered));
+        required.raise(&name, Position { store: name.clone(), token: b"other".to_vec() });
+        assert_eq!(required.coverage(&*store, &at(9)), Coverage::Incomparable);
     }
 
     #[test]

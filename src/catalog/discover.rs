@@ -19,6 +19,7 @@ use super::kept::{self, Described, KeepViews, Kept};
 use super::object;
 use super::oid::Oids;
 use super::reach::Reach;
+use super::results;
 use super::snapshot::{RelationBody, RowFunction, Snapshot};
 use crate::error::{Diagnose, Diagnosis, sqlstate};
 use crate::pgtype::PgType;
@@ -64,6 +65,8 @@ pub struct Catalog {
     pub(super) provisional: AtomicU64,
     /// Tables that clients have asked to be cached, or not to be.
     pub(super) cached: CachedTables,
+    /// Of which queries clients have asked that results are kept.
+    pub(super) results: results::Kept,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -173,7 +176,8 @@ impl Catalog {
         let (current, version) = (ArcSwap::new(first), watch::Sender::new(1));
         let (sources, reload, views) = (Mutex::new(sources), tokio::sync::Mutex::new(()), tokio::sync::Mutex::new(()));
         let cached = CachedTables::default();
-        Ok(Self { current, version, sources, reload, views, provisional: AtomicU64::new(0), cached })
+        let results = results::Kept::default();
+        Ok(Self { current, version, sources, reload, views, provisional: AtomicU64::new(0), cached, results })
     }
 
     /// Gives the catalog the means to tell the columns of views, and builds the next snapshot with them.

@@ -6,6 +6,7 @@
 //! statements that fail or succeed, pings → Reach (whether stores answer now) → tributary.stores, health
 //! CREATE VIEW, DROP VIEW → kept (on disk first) → the next Snapshot
 //! ALTER TABLE … SET (tributary.cached) → cached (on disk first) → who caches tables is told
+//! CREATE CACHE, ALTER TABLE … SET (tributary.cached_results) → results (on disk first)
 //! commits over several stores, and rounds after them → Commits → tributary.transactions, tributary.in_doubt
 //! a transaction that has defined something → Catalog::provisional → a snapshot for its own statements
 //! feeds of changes → Feeds → tributary.feeds, tributary.feed_objects
@@ -30,6 +31,7 @@ pub mod object;
 pub mod oid;
 mod provisional;
 pub mod reach;
+pub mod results;
 mod site;
 pub mod snapshot;
 pub mod system;

@@ -501,6 +501,13 @@ impl Capture for FakeCapture {
         Ok(Fill { branch, version: position.to_be_bytes().to_vec(), look_back, ends })
     }
 
+    async fn state(&self, tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
+        match tables.first() {
+            Some(table) => self.fill(table).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {
         assert!(!self.script().is_faulty, "the test says so");
         let version = version.try_into().ok().map(u64::from_be_bytes);

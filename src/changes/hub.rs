@@ -259,7 +259,7 @@ impl Hub {
     }
 
     /// Before everything that was received so long ago or later, or before all that is retained.
-    pub(super) fn since(self: &Arc<Self>, look_back: Duration) -> Cursor {
+    pub fn since(self: &Arc<Self>, look_back: Duration) -> Cursor {
         let in_ring = {
             let ring = self.ring();
             let behind = ring.kept.partition_point(|kept| kept.at.elapsed() > look_back);

@@ -19,6 +19,8 @@ pub struct CopyBounds {
     pub audit: Duration,
     /// About how many rows it looks at.
     pub audit_rows: usize,
+    /// Most bytes of results of queries.
+    pub results_bytes: u64,
 }
 
 pub(super) const MEMORY: OptionSpec = OptionSpec {
@@ -52,6 +54,13 @@ pub(super) const AUDIT_ROWS: OptionSpec = OptionSpec {
     meaning: "About how many rows are looked up by their keys each time; as many others are read from one of these keys on.",
 };
 
+pub(super) const RESULTS: OptionSpec = OptionSpec {
+    key: "cache.results",
+    form: Form::Size,
+    default: Some("64MiB"),
+    meaning: "Most bytes of memory that results of queries may take together. What is used least goes first.",
+};
+
 const MEMORY_BYTES_MIN: u64 = 1 << 20;
 const WAIT_MAX: Duration = Duration::from_secs(10);
 const LOOK_BOUNDS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
@@ -65,6 +74,7 @@ pub(super) fn bounds(reader: &mut Reader<'_>) -> CopyBounds {
         look: within(reader, LOOK.key, LOOK_BOUNDS),
         audit: within(reader, AUDIT.key, (Duration::ZERO, AUDIT_MAX)),
         audit_rows: reader.count(AUDIT_ROWS.key),
+        results_bytes: size_within(reader, RESULTS.key, MEMORY_BYTES_MIN, u64::MAX),
     }
 }
 
@@ -87,6 +97,7 @@ impl CopyBounds {
             (LOOK.key, self.look != next.look),
             (AUDIT.key, self.audit != next.audit),
             (AUDIT_ROWS.key, self.audit_rows != next.audit_rows),
+            (RESULTS.key, self.results_bytes != next.results_bytes),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key))
     }
@@ -97,7 +108,7 @@ mod tests {
     use super::*;
     use crate::config::secret::CatalogSecrets;
 
-    const KEYS: &[OptionSpec] = &[MEMORY, WAIT, LOOK, AUDIT, AUDIT_ROWS];
+    const KEYS: &[OptionSpec] = &[MEMORY, WAIT, LOOK, AUDIT, AUDIT_ROWS, RESULTS];
 
     fn read(text: &str) -> (CopyBounds, Vec<String>) {
         let table = toml::from_str(text).unwrap();
@@ -111,11 +122,12 @@ mod tests {
     fn copies_are_bounded_whatever_the_file_says() {
         let (defaults, problems) = read("");
         let (wait, look, audit) = (Duration::from_millis(30), Duration::from_secs(1), Duration::from_secs(10));
-        let expected = CopyBounds { memory_bytes: 256 << 20, wait, look, audit, audit_rows: 256 };
+        let expected = CopyBounds { memory_bytes: 256 << 20, wait, look, audit, audit_rows: 256, results_bytes: 64 << 20 };
         assert_eq!((&defaults, problems), (&expected, Vec::new()));
-        let (other, problems) = read("[cache]\nmemory = \"1MiB\"\nwait = \"0s\"\nlook = \"10ms\"\naudit = \"0s\"\naudit_rows = 9");
+        let text = "[cache]\nmemory = \"1MiB\"\nwait = \"0s\"\nlook = \"10ms\"\naudit = \"0s\"\naudit_rows = 9\nresults = \"1MiB\"";
+        let (other, problems) = read(text);
         assert_eq!(problems, Vec::<String>::new());
-        let keys = ["cache.memory", "cache.wait", "cache.look", "cache.audit", "cache.audit_rows"];
+        let keys = ["cache.memory", "cache.wait", "cache.look", "cache.audit", "cache.audit_rows", "cache.results"];
         assert_eq!(defaults.differing(&other).collect::<Vec<_>>(), keys);
         assert_eq!(defaults.differing(&defaults.clone()).count(), 0);
     }

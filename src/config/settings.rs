@@ -272,6 +272,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     cache::LOOK,
     cache::AUDIT,
     cache::AUDIT_ROWS,
+    cache::RESULTS,
     OptionSpec {
         key: "commit.lock_wait",
         form: Form::Duration,

@@ -36,6 +36,8 @@ pub struct Branches {
     held: Arc<[Held]>,
     /// What the statement may read from copies.
     offers: Arc<Offers>,
+    /// Through what stores are read whose state was opened before the statement, which is given up with the statement.
+    shown: Arc<BTreeMap<StoreName, Arc<dyn Branch>>>,
     /// Lets go of what an idle transaction block holds when the stores are closed under it; there from its first branch on.
     watch: Arc<OnceLock<OwnedTask<()>>>,
 }
@@ -89,8 +91,8 @@ impl Branches {
         let (connectors, retired) = (Arc::clone(&snapshot.connectors), snapshot.retired.clone());
         let slots: Arc<Mutex<BTreeMap<StoreName, Slot>>> = Arc::default();
         let (reach, reads, watch) = (Arc::clone(&snapshot.reach), Arc::default(), Arc::default());
-        let (held, offers) = (Arc::default(), Arc::default());
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held, offers, watch }
+        let (held, offers, shown) = (Arc::default(), Arc::default(), Arc::default());
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held, offers, shown, watch }
     }
 
     /// A second handle on the same branches, for one statement of a block.
@@ -100,8 +102,8 @@ impl Branches {
         let (reach, retired, reads) = (Arc::clone(&self.reach), self.retired.clone(), Arc::clone(&self.reads));
         let writers = self.writers.clone();
         let (kind, held, watch) = (self.kind, Arc::default(), Arc::clone(&self.watch));
-        let offers = Arc::new(self.offers.anew());
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, offers, watch }
+        let (offers, shown) = (Arc::new(self.offers.anew()), Arc::clone(&self.shown));
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, offers, shown, watch }
     }
 
     /// Branches for a second run of the same statement: it sees what its transaction sees, and of a statement's own branches none that the
@@ -149,6 +151,12 @@ impl Branches {
     #[must_use]
     pub fn noting(self, noted: Arc<CopiesRead>) -> Self {
         Self { offers: Arc::new(self.offers.noting(noted)), ..self }
+    }
+
+    /// The same for a statement that reads these stores in states that are open already.
+    #[must_use]
+    pub fn showing(self, shown: BTreeMap<StoreName, Arc<dyn Branch>>) -> Self {
+        Self { shown: Arc::new(shown), ..self }
     }
 
     #[cfg(test)]
@@ -266,8 +274,8 @@ impl Branches {
     pub fn none() -> Self {
         let (connectors, kind) = (Arc::default(), BranchKind::Statement);
         let (slots, reach, retired, reads) = (Arc::default(), Arc::default(), CancellationToken::new(), Arc::default());
-        let (held, offers, watch) = (Arc::default(), Arc::default(), Arc::default());
-        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, offers, watch }
+        let (held, offers, shown, watch) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, offers, shown, watch }
     }
 
     /// Cancelled when the stores are closed under what runs on them.
@@ -312,6 +320,9 @@ impl Branches {
         self.offers.read_directly(store);
         if let Some(writer) = self.writer(store) {
             return Ok(writer);
+        }
+        if let Some(shown) = self.shown.get(store) {
+            return Ok(Arc::clone(shown));
         }
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);

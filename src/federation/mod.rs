@@ -47,6 +47,7 @@ pub mod provider;
 pub mod pushdown;
 pub mod ranges;
 mod rechecks;
+pub mod results;
 pub mod scan;
 pub mod semantics;
 mod setting;

@@ -56,7 +56,7 @@ impl Key {
     }
 
     /// A number that equal keys share.
-    fn digest(&self) -> u64 {
+    pub(super) fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.query.hash(&mut hasher);
         (&self.given, &self.affecting, &self.role, self.version).hash(&mut hasher);

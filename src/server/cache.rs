@@ -17,8 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::changes::{are_same, labels, tables_of};
 use super::{Memory, STOP_GRACE, ServerError, entries};
+use crate::cache::results::ResultSettings;
 use crate::cache::{CacheEntry, CacheSettings, Caches};
 use crate::catalog::cached::{Asked, KeptCached};
+use crate::catalog::results::KeptRules;
 use crate::catalog::{Catalog, Snapshot, StoreEntry};
 use crate::changes::Feeds;
 use crate::config::{Config, CopyBounds, State};
@@ -31,6 +33,9 @@ use crate::task::TaskSet;
 
 /// The name of the file with the tables that clients have asked to be cached, or not to be.
 const CACHED: &str = "cached";
+
+/// The name of the file with the queries whose results are kept.
+const RESULTS: &str = "results";
 
 /// What copies need while the server runs.
 #[derive(Debug)]
@@ -52,9 +57,13 @@ impl Caching {
         memory: &Arc<Memory>,
     ) -> Result<Self, ServerError> {
         let kept: Vec<KeptCached> = memory.state.read(CACHED)?.unwrap_or_default();
-        let memory = Arc::clone(memory);
-        let keep = move |kept: &[KeptCached]| memory.state.write(CACHED, &kept).map_err(|error| Diagnosis::of(&error));
+        let (memory, to) = (Arc::clone(memory), Arc::clone(memory));
+        let keep = move |kept: &[KeptCached]| to.state.write(CACHED, &kept).map_err(|error| Diagnosis::of(&error));
         catalog.keep_cached(kept, Arc::new(keep));
+        let rules: KeptRules = memory.state.read(RESULTS)?.unwrap_or_default();
+        let to = Arc::clone(&memory);
+        let keep = move |rules: &KeptRules| to.state.write(RESULTS, rules).map_err(|error| Diagnosis::of(&error));
+        catalog.keep_results(rules, Arc::new(keep));
         let caches = Caches::new(Arc::clone(feeds), settings(&config.settings.cache));
         let stores = entries(config);
         let entries = Arc::new(Entries::new(&caches, catalog, &stores));
@@ -98,8 +107,9 @@ impl Caching {
 }
 
 fn settings(bounds: &CopyBounds) -> CacheSettings {
-    let CopyBounds { memory_bytes, wait, look, audit, audit_rows } = *bounds;
-    CacheSettings { memory_bytes, wait, look, audit, audit_rows, ..CacheSettings::default() }
+    let CopyBounds { memory_bytes, wait, look, audit, audit_rows, results_bytes } = *bounds;
+    let results = ResultSettings { memory_bytes: results_bytes, wait, ..ResultSettings::default() };
+    CacheSettings { memory_bytes, wait, look, audit, audit_rows, results, ..CacheSettings::default() }
 }
 
 /// Looks at every new version of the catalog.
@@ -292,7 +302,7 @@ mod tests {
     fn the_defaults_of_the_file_are_those_of_copies() {
         let defaults = CacheSettings::default();
         let (wait, look, audit) = (Duration::from_millis(30), Duration::from_secs(1), Duration::from_secs(10));
-        let bounds = CopyBounds { memory_bytes: 256 << 20, wait, look, audit, audit_rows: 256 };
+        let bounds = CopyBounds { memory_bytes: 256 << 20, wait, look, audit, audit_rows: 256, results_bytes: 64 << 20 };
         assert_eq!(settings(&bounds), defaults);
     }
 

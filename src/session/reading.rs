@@ -52,14 +52,14 @@ impl Past {
     /// The client is about to be told what these stores have, and not their copies. Where nothing of a store is cached nothing is noted: a
     /// copy that is filled later has what was there before.
     pub(super) fn heard_of<'s>(&self, stores: impl IntoIterator<Item = &'s StoreName>) {
-        let cached = stores.into_iter().filter(|store| self.caches.wants(store));
+        let cached = stores.into_iter().filter(|store| self.caches.notes(store));
         cached.for_each(|store| self.required.unknown(store));
     }
 
     /// The same of what a statement has read until now. Stores that its block writes to are read in no copy before it ends, and are noted
     /// then.
     pub(super) fn read(&self, branches: &Branches) {
-        if !self.caches.is_empty() {
+        if !self.caches.is_empty() || self.caches.results().is_used() {
             let direct = branches.read_directly();
             self.heard_of(direct.iter().filter(|store| !branches.writes_to(store)));
         }
@@ -244,13 +244,23 @@ impl Session {
 
     /// What the next statement asks of copies; `None` where it reads none.
     fn wants(&self) -> Result<Option<Arc<Wants>>, Diagnosis> {
+        let wants = self.wants_of_results()?;
+        Ok(wants.filter(|_| !self.shared.caches.is_empty()))
+    }
+
+    /// The same of results that are kept, which are there also where no table is cached.
+    ///
+    /// # Errors
+    /// 22023 for a bound of staleness without its measure.
+    pub(super) fn wants_of_results(&self) -> Result<Option<Arc<Wants>>, Diagnosis> {
         let Freshness { consistency, max_staleness, on_stale } = self.settings.freshness();
         if consistency == Consistency::Bounded && max_staleness.is_none() {
             let message = format!("{CONSISTENCY} = bounded needs {MAX_STALENESS}");
             return Err(Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, message)
                 .with_hint(format!("Set it before reading: SET {MAX_STALENESS} = '1s'.")));
         }
-        if consistency == Consistency::Store || self.shared.caches.is_empty() {
+        let is_used = !self.shared.caches.is_empty() || !self.shared.catalog.result_rules().is_empty();
+        if consistency == Consistency::Store || !is_used {
             return Ok(None);
         }
         let (deadline, session) = (self.guard.deadline, Arc::clone(&self.past.required));

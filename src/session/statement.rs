@@ -10,6 +10,7 @@ mod explain;
 mod locks;
 pub mod modes;
 pub mod notify;
+pub mod results;
 pub mod subscribe;
 pub mod truncate;
 pub mod view;
@@ -212,6 +213,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Diagnosis> {
             Some(mut kind) => {
                 match &mut kind {
                     Kind::Copy { query, .. } => depth::bound(query.as_mut())?,
+                    Kind::Define(definition) => definition.query_mut().map_or(Ok(()), depth::bound)?,
                     Kind::Subscribe(asked) => asked.query_mut().map_or(Ok(()), depth::bound)?,
                     Kind::CopyIn(copy) => copy.filled.condition.as_deref_mut().map_or(Ok(()), depth::bound)?,
                     _ => {}
@@ -260,6 +262,9 @@ fn own_grammar(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError> {
         return Ok(Some(kind));
     }
     if let Some(kind) = cached::parse(parser)? {
+        return Ok(Some(kind));
+    }
+    if let Some(kind) = results::parse(parser)? {
         return Ok(Some(kind));
     }
     if let Some(kind) = subscribe::parse(parser)? {

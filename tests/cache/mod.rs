@@ -14,6 +14,7 @@
 //! conflicts    blocks that change what they have read from copies
 //! torn         transactions over two tables, which no statement sees in part
 //! histories    random histories with faults, and `checker`, what must hold of them; `client` is who reads and writes in them
+//! results      results of queries that are kept, and when they are not given
 //! same         the statements of `differential` over cached tables
 //! ```
 //!
@@ -32,6 +33,7 @@ mod gap;
 mod guarantees;
 mod histories;
 mod outages;
+mod results;
 mod same;
 mod torn;
 mod types;

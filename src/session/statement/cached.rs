@@ -1,4 +1,4 @@
-//! `ALTER TABLE … SET (tributary.cached = …)` and `… RESET (tributary.cached)`: the parser knows no dotted names of parameters, and no RESET.
+//! `ALTER TABLE … SET (tributary.cached = …)` and `… RESET (tributary.cached)`, and the same of `tributary.cached_results`: the parser knows no dotted names of parameters, and no RESET.
 
 use datafusion::sql::sqlparser::ast::ObjectName;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -9,8 +9,9 @@ use super::define::Definition;
 use super::{Kind, copy, refuse, setting_name};
 use crate::error::sqlstate;
 
-/// The one parameter of tables that is ours.
+/// The parameters of tables that are ours; a statement sets one of them.
 const CACHED: &str = "tributary.cached";
+const RESULTS: &str = "tributary.cached_results";
 
 /// Most parts of a table's name: the database, the schema and the table.
 const PARTS_MAX: usize = 3;
@@ -24,6 +25,8 @@ pub struct Caching {
     pub if_exists: bool,
     /// Whether it is to be cached; `None` is `RESET`.
     pub wanted: Option<bool>,
+    /// Whether that is about the results of its queries, and not about its rows.
+    pub of_results: bool,
 }
 
 /// The statement, when the next tokens begin one; they are consumed. Parameters of stores are left to the parser.
@@ -47,8 +50,10 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError
         let message = format!("{CACHED} beside other actions of ALTER TABLE is not supported");
         return Ok(Some(refuse(sqlstate::FEATURE_NOT_SUPPORTED, &message)));
     }
-    Ok(Some(match wanted(&parameters, is_set) {
-        Ok(wanted) => Kind::Define(Box::new(Definition::SetCached(Caching { name, if_exists, wanted }))),
+    let of_results = parameters.first().is_some_and(|(name, _)| name == RESULTS);
+    let parameter = if of_results { RESULTS } else { CACHED };
+    Ok(Some(match wanted(&parameters, (parameter, is_set)) {
+        Ok(wanted) => Kind::Define(Box::new(Definition::SetCached(Caching { name, if_exists, wanted, of_results }))),
         Err((code, message)) => refuse(code, &message),
     }))
 }
@@ -117,17 +122,20 @@ fn value(parser: &mut Parser<'_>) -> Result<String, ParserError> {
 }
 
 /// What the parameters ask for, or why they are refused, as PostgreSQL does.
-fn wanted(parameters: &[(String, Option<String>)], is_set: bool) -> Result<Option<bool>, (&'static str, String)> {
+fn wanted(
+    parameters: &[(String, Option<String>)],
+    (parameter, is_set): (&str, bool),
+) -> Result<Option<bool>, (&'static str, String)> {
     let mut found = None;
     for (name, value) in parameters {
-        if name != CACHED {
-            return Err(match name.starts_with("tributary.") {
+        if name != parameter {
+            return Err(match name.starts_with("tributary.") && ![CACHED, RESULTS].contains(&name.as_str()) {
                 true => (sqlstate::INVALID_PARAMETER_VALUE, format!("unrecognized parameter \"{name}\"")),
-                false => (sqlstate::FEATURE_NOT_SUPPORTED, format!("parameter \"{name}\" beside {CACHED} is not supported")),
+                false => (sqlstate::FEATURE_NOT_SUPPORTED, format!("parameter \"{name}\" beside {parameter} is not supported")),
             });
         }
         if found.is_some() {
-            let message = format!("parameter \"{CACHED}\" specified more than once");
+            let message = format!("parameter \"{parameter}\" specified more than once");
             return Err((sqlstate::INVALID_PARAMETER_VALUE, message));
         }
         if !is_set && value.is_some() {
@@ -140,7 +148,7 @@ fn wanted(parameters: &[(String, Option<String>)], is_set: bool) -> Result<Optio
     match truth(text) {
         Some(truth) => Ok(Some(truth)),
         None => {
-            let message = format!("invalid value for boolean option \"{CACHED}\": {text}");
+            let message = format!("invalid value for boolean option \"{parameter}\": {text}");
             Err((sqlstate::INVALID_PARAMETER_VALUE, message))
         }
     }
@@ -167,7 +175,10 @@ mod tests {
     fn read(text: &str) -> String {
         match parse(text).map(|mut statements| statements.remove(0).kind) {
             Ok(Kind::Define(definition)) => match *definition {
-                Definition::SetCached(asked) => format!("{} {} {:?}", asked.name, asked.if_exists, asked.wanted),
+                Definition::SetCached(asked) => {
+                    let what = if asked.of_results { " of results" } else { "" };
+                    format!("{} {} {:?}{what}", asked.name, asked.if_exists, asked.wanted)
+                }
                 other => other.verb().to_owned(),
             },
             Ok(Kind::Refused(error)) => format!("{} {}", error.sqlstate, error.message),
@@ -186,6 +197,8 @@ mod tests {
             ("ALTER TABLE t SET (tributary.cached = 1)", "t false Some(true)"),
             ("ALTER TABLE t RESET (tributary.cached)", "t false None"),
             ("ALTER TABLE set SET (tributary.cached = f)", "set false Some(false)"),
+            ("ALTER TABLE t SET (tributary.cached_results = true)", "t false Some(true) of results"),
+            ("ALTER TABLE t RESET (tributary.cached_results)", "t false None of results"),
         ];
         for (text, expected) in rows {
             assert_eq!(read(text), expected, "{text}");
@@ -212,6 +225,10 @@ mod tests {
             (
                 "ALTER TABLE t SET (tributary.cached = true), ADD COLUMN c int",
                 "0A000 tributary.cached beside other actions of ALTER TABLE is not supported",
+            ),
+            (
+                "ALTER TABLE t SET (tributary.cached = true, tributary.cached_results = true)",
+                "0A000 parameter \"tributary.cached_results\" beside tributary.cached is not supported",
             ),
             ("ALTER TABLE t SET (tributary.cached = )", "42601"),
             ("ALTER TABLE t SET (tributary.cached = true", "42601"),

@@ -1,8 +1,9 @@
 //! Statements that define tables, indexes and views: what is kept of each, and what only other systems write.
 
-use datafusion::sql::sqlparser::ast::{AlterTable, CreateIndex, CreateTable, ObjectName, ObjectType, Statement};
+use datafusion::sql::sqlparser::ast::{AlterTable, CreateIndex, CreateTable, ObjectName, ObjectType, Query, Statement};
 
 use super::cached::Caching;
+use super::results::{CreateCache, DropCache};
 use super::view::Viewing;
 use super::{Kind, refuse, refused};
 use crate::error::sqlstate;
@@ -18,6 +19,10 @@ pub enum Definition {
     AlterTable(Box<AlterTable>),
     /// `ALTER TABLE … SET (tributary.cached = …)`
     SetCached(Caching),
+    /// `CREATE CACHE`
+    CreateCache(CreateCache),
+    /// `DROP CACHE`
+    DropCache(DropCache),
     /// `CREATE INDEX`
     CreateIndex(Box<CreateIndex>),
     /// `DROP TABLE`, `DROP INDEX`, `DROP VIEW`
@@ -25,12 +30,20 @@ pub enum Definition {
 }
 
 impl Definition {
-    /// Whether what it is about is kept here, and not in a store: views, and which tables are cached.
+    /// Whether what it is about is kept here, and not in a store: views, and what is cached.
     pub fn is_kept_here(&self) -> bool {
         match self {
-            Self::CreateView(_) | Self::SetCached(_) => true,
+            Self::CreateView(_) | Self::SetCached(_) | Self::CreateCache(_) | Self::DropCache(_) => true,
             Self::Drop(dropping) => dropping.kind == Dropped::View,
             Self::CreateTable(_) | Self::AlterTable(_) | Self::CreateIndex(_) => false,
+        }
+    }
+
+    /// The query that it is about, where it holds one.
+    pub fn query_mut(&mut self) -> Option<&mut Query> {
+        match self {
+            Self::CreateCache(create) => Some(create.query.as_mut()),
+            _ => None,
         }
     }
 
@@ -41,6 +54,8 @@ impl Definition {
             Self::CreateTable(_) => "CREATE TABLE",
             Self::AlterTable(_) | Self::SetCached(_) => "ALTER TABLE",
             Self::CreateIndex(_) => "CREATE INDEX",
+            Self::CreateCache(_) => "CREATE CACHE",
+            Self::DropCache(_) => "DROP CACHE",
             Self::Drop(dropping) => match dropping.kind {
                 Dropped::Table => "DROP TABLE",
                 Dropped::Index => "DROP INDEX",

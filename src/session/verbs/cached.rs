@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::call::check_superuser;
 use super::internal;
+use super::result_rules;
 use super::table::named;
 use crate::cache::version;
 use crate::catalog::cached::CachedChange;
@@ -21,6 +22,9 @@ pub(super) async fn set(session: &mut Session, asked: &Caching) -> Result<(), Di
     let setting = session.setting();
     let Some(relation) = named(session, &setting, (&asked.name, asked.if_exists, "relation"))? else { return Ok(()) };
     let (store, table) = stored(&relation)?;
+    if asked.of_results {
+        return result_rules::set_table(session, (store, table), asked.wanted).await;
+    }
     if asked.wanted == Some(true) {
         check_cacheable(&session.shared, &relation, (store, table))?;
     }

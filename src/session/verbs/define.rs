@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart};
 
-use super::{cached, table, view};
+use super::{cached, result_rules, table, view};
 use crate::catalog::QualifiedName;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::plan::Setting;
@@ -29,6 +29,8 @@ async fn carry_out(session: &mut Session, text: &str, definition: &Definition) -
     match definition {
         Definition::CreateView(asked) => Box::pin(view::create(session, text, asked)).await,
         Definition::SetCached(asked) => Box::pin(cached::set(session, asked)).await,
+        Definition::CreateCache(asked) => Box::pin(result_rules::create(session, text, asked)).await,
+        Definition::DropCache(asked) => Box::pin(result_rules::drop_cache(session, asked)).await,
         Definition::Drop(dropping) if dropping.kind == Dropped::View => Box::pin(view::drop_views(session, dropping)).await,
         Definition::CreateTable(_) | Definition::AlterTable(_) | Definition::CreateIndex(_) | Definition::Drop(_) => {
             Box::pin(table::run(session, definition)).await
@@ -38,6 +40,11 @@ async fn carry_out(session: &mut Session, text: &str, definition: &Definition) -
 
 /// What a statement is about, with schemas where they are known, and the store that it is in. For an index it is the table that gets it.
 fn object_of(setting: &Setting, definition: &Definition) -> (String, Option<StoreName>) {
+    match definition {
+        Definition::CreateCache(asked) => return (asked.name.clone().unwrap_or_else(|| "cache".to_owned()), None),
+        Definition::DropCache(asked) => return (asked.name.clone(), None),
+        _ => {}
+    }
     let names: Vec<&ObjectName> = match definition {
         Definition::CreateView(asked) => vec![&asked.name],
         Definition::CreateTable(asked) => vec![&asked.name],
@@ -45,6 +52,7 @@ fn object_of(setting: &Setting, definition: &Definition) -> (String, Option<Stor
         Definition::SetCached(asked) => vec![&asked.name],
         Definition::CreateIndex(asked) => vec![&asked.table_name],
         Definition::Drop(asked) => asked.names.iter().collect(),
+        Definition::CreateCache(_) | Definition::DropCache(_) => Vec::new(),
     };
     let is_new = matches!(definition, Definition::CreateView(_) | Definition::CreateTable(_));
     let mut store = None;

@@ -13,6 +13,8 @@ mod explain;
 mod listen;
 mod lock;
 mod resolve;
+mod result_rules;
+mod results;
 mod rights;
 mod select;
 mod set;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::Query;
 
-use super::Bound;
+use super::{Bound, results};
 use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::ast::{locate, mistakes};
@@ -15,6 +15,7 @@ use crate::federation::ranges::Reading;
 use crate::session::Session;
 use crate::session::output::{Execution, OutputColumn, Relaying, Rows, Tag};
 use crate::session::prepared::{Prepared, Route};
+use crate::session::statement::Kind;
 use crate::session::transaction::Block;
 
 /// The command tag of queries.
@@ -119,6 +120,11 @@ pub(in crate::session) fn relay(session: &mut Session, name: &str) -> Option<Rel
     let portal = session.names.portal(name).ok()?;
     let route = &portal.statement.route;
     let lookup = route.lookup.as_ref().filter(|_| route.under == under && portal.rows.is_none() && !portal.done)?;
+    if let Some(Kind::Query(query)) = portal.statement.parsed.as_ref().map(|parsed| &parsed.kind)
+        && results::may_serve(session, &snapshot, query)
+    {
+        return None;
+    }
     let relay = lookup.relay(&snapshot, &portal.parameters, &portal.formats)?;
     let lookup = Arc::clone(lookup);
     // What keeps them from being made is told where the statement is run.
@@ -139,6 +145,9 @@ pub(super) async fn run(
     bound: Bound<'_>,
     reading: Reading,
 ) -> Result<Execution, Diagnosis> {
+    if let Some(execution) = results::run(session, text, query, bound, reading).await? {
+        return Ok(execution);
+    }
     let values = bound.map(|(_, values)| values).unwrap_or_default();
     let snapshot = session.snapshot();
     if let Some(lookup) = current_lookup(session, &snapshot, query, bound)

@@ -182,6 +182,12 @@ impl capture::Capture for Capture {
         Ok(Fill { branch: Arc::new(branch), version: token(time), look_back: LOOK_BACK, ends })
     }
 
+    async fn state(&self, tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
+        // All sessions of the branch read at the time of the first; a collection that cannot be read so fails.
+        let Some(table) = tables.first() else { return Ok(None) };
+        self.fill(table).await.map(Some)
+    }
+
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {
         let moment = |token: &[u8]| <[u8; 8]>::try_from(token).ok();
         moment(version).zip(moment(&transaction.position.token)).is_some_and(|(version, position)| position <= version)

@@ -296,6 +296,10 @@ impl Capture for Binlog {
         fill::fill(&self.shared, table).await
     }
 
+    async fn state(&self, _tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
+        fill::state(&self.shared).await
+    }
+
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {
         contains(version, transaction)
     }

@@ -96,6 +96,12 @@ impl Capture for Changes {
         Box::pin(fill::open(&self.0)).await
     }
 
+    async fn state(&self, tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
+        // One snapshot has all tables.
+        let Some(table) = tables.first() else { return Ok(None) };
+        self.fill(table).await.map(Some)
+    }
+
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {
         fill::contains(version, transaction)
     }

@@ -172,6 +172,12 @@ impl capture::Capture for Capture {
         false
     }
 
+    async fn state(&self, tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
+        // One read transaction has all tables.
+        let Some(table) = tables.first() else { return Ok(None) };
+        self.fill(table).await.map(Some)
+    }
+
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {
         let places = Place::read(version).zip(Place::read(&transaction.position.token));
         places.is_some_and(|(version, position)| version.history == position.history && position.seq <= version.seq)
