@@ -5,6 +5,7 @@
 //! Feeds::fill ── fill (a table is loaded beside the feed) → follow: it joins the published set
 //! a statement's Wants → serve: decide → Reading (a published set, pinned), or the store
 //!                         └ probe: where is the store now? · how fresh is the set?
+//! who keeps something up to date with copies → sets: the newest sets of its stores, and when there are newer ones
 //! ```
 //!
 //! **Invariants:** a published set has whole transactions of its store, the same for all of its tables; it names a position only when
@@ -19,6 +20,7 @@ mod metrics;
 mod probe;
 mod required;
 mod serve;
+mod sets;
 mod status;
 mod store;
 #[cfg(test)]
@@ -47,6 +49,7 @@ use store::StoreCopies;
 
 pub use required::Required;
 pub use serve::{Consistency, Decision, OnStale, Stale, Wants};
+pub use sets::Sets;
 pub use status::{CopyState, ShownCopy};
 pub use store::Reading;
 pub use version::TableVersion;

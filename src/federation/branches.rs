@@ -12,7 +12,7 @@ use super::counts::AllReads;
 use super::locks::Locked;
 use super::placement::Copies;
 use super::writers::Writers;
-use crate::cache::{Caches, Wants};
+use crate::cache::{Caches, Reading, Wants};
 use crate::catalog::{Reach, Relation, RelationBody, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::lock::RowLock;
@@ -137,6 +137,12 @@ impl Branches {
     #[must_use]
     pub fn with_copies(self, caches: Arc<Caches>, wants: Arc<Wants>) -> Self {
         Self { offers: Arc::new(self.offers.replaced(caches, wants)), ..self }
+    }
+
+    /// The same for a statement that reads copies in these sets, as far as they have its tables.
+    #[must_use]
+    pub fn with_pinned(self, readings: BTreeMap<StoreName, Arc<Reading>>) -> Self {
+        Self { offers: Arc::new(self.offers.of_pinned(readings)), ..self }
     }
 
     #[cfg(test)]
