@@ -7,7 +7,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
@@ -30,6 +30,7 @@ use crate::cache::Reading;
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{RelationBody, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
+use crate::pgtype::PgField;
 use crate::stores::schema::TableId;
 use crate::stores::{StoreName, Table};
 use crate::task::OwnedTask;
@@ -123,14 +124,19 @@ impl KeptQuery {
         let analyzed = analyze(&state, self.planned.logical())?;
         constants::check(&analyzed, state.config_options()).map_err(|error| diagnose(&error))?;
         let unsettled = self.unsettled(&analyzed)?;
-        let signature = analyzed.display_indent_schema().to_string();
+        let fields = analyzed.schema().fields().iter().zip(&self.planned.columns);
+        let named = |(field, column): (&FieldRef, &OutputColumn)| {
+            field.as_ref().clone().with_name(&column.name).with_nullable(true).with_pg_type(column.pg_type)
+        };
+        let fields: Vec<Field> = fields.map(named).collect();
+        let text = analyzed.display_indent_schema().to_string();
         let optimized = state.optimizer().optimize(analyzed, &state, |_, _| {});
         let plan = optimized.and_then(rechecks::keep_conditions).and_then(sets::narrow).and_then(logic::in_order);
         let plan = plan.map_err(|error| diagnose(&error))?;
-        let fields = plan.schema().fields().iter().zip(&self.planned.columns);
-        let fields: Vec<Field> =
-            fields.map(|(field, column)| field.as_ref().clone().with_name(&column.name).with_nullable(true)).collect();
         let tables = tables_of(&plan)?;
+        // The same names may be those of other tables.
+        let ids = tables.iter().flat_map(|(store, tables)| tables.keys().map(move |table| format!("{store} {table:?}")));
+        let signature = ids.chain([text]).collect::<Vec<_>>().join("\n");
         Ok(Optimized { plan, state, tables, schema: Arc::new(Schema::new(fields)), unsettled, signature })
     }
 

@@ -132,6 +132,8 @@ pub(super) struct Keeper {
     changed: Option<Instant>,
     /// How long the last computation took.
     took: Duration,
+    /// Whether the last try has failed, which is told until there are rows.
+    has_failed: bool,
     /// It is not tried again before somebody has done something.
     is_given_up: bool,
     has_ended: bool,
@@ -158,6 +160,7 @@ impl Keeper {
             due: None,
             changed: None,
             took: Duration::ZERO,
+            has_failed: false,
             is_given_up: false,
             has_ended: false,
         })
@@ -414,8 +417,8 @@ impl Keeper {
         let began = Instant::now();
         let before = self.standing.take();
         let is_built = before.is_none();
-        if is_built && self.kept.state().is_none() {
-            self.kept.stands(ViewState::Filling, None);
+        if is_built {
+            self.stands_filling();
         }
         let standing = match &plan.way {
             Way::Steps(program) => self.stepped((plan, program), pinned, before).await?,
@@ -430,6 +433,7 @@ impl Keeper {
         self.views.memory.set(&self.kept.name, bytes);
         self.standing = Some(standing);
         (self.changed, self.due, self.took) = (None, None, began.elapsed());
+        self.has_failed = false;
         self.backoff.reset();
         let tally = &self.kept.tally;
         if is_built {
@@ -441,6 +445,13 @@ impl Keeper {
         self.kept.stands(ViewState::Kept, None);
         self.kept.measure(bytes);
         Ok(())
+    }
+
+    /// Rows are on their way where there are none.
+    fn stands_filling(&self) {
+        if self.kept.state().is_none() && !self.has_failed {
+            self.kept.stands(ViewState::Filling, None);
+        }
     }
 
     fn publish(&self, plan: &Plan, pinned: &Pinned) {
@@ -506,7 +517,7 @@ impl Keeper {
     async fn replaced(&self, plan: &Plan, mut output: Output, wanted: Vec<RecordBatch>) -> Result<Output, Failed> {
         let schema = Arc::clone(&plan.schema);
         aside(move |_cancel| {
-            let change = recompute::difference(output.version(), &schema, &wanted)?;
+            let change = recompute::difference(output.version(), &schema, wanted)?;
             if recompute::rows_in(&change) > 0 {
                 output.apply(change).map_err(|error| Failed::Broken(error.to_string()))?;
             }
@@ -520,7 +531,7 @@ impl Keeper {
         self.forget();
         self.kept.withdraw();
         self.kept.tally.left(failed.word());
-        self.is_given_up = matches!(failed, Failed::TooLarge(_));
+        (self.has_failed, self.is_given_up) = (true, matches!(failed, Failed::TooLarge(_)));
         self.due = (!self.is_given_up).then(|| Instant::now() + self.backoff.next_wait());
         self.kept.stands(ViewState::Waiting, Some(&failed.reason()));
     }

@@ -1,13 +1,12 @@
 //! A view that is computed as a whole: its query's rows, what of them differs from those that it has, and whether they keep to its indexes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::row::{OwnedRow, RowConverter, SortField};
+use arrow::row::{RowConverter, SortField};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 
@@ -132,50 +131,10 @@ fn rows_of(version: &Arc<TableVersion>, columns: usize) -> impl Iterator<Item = 
     version.read(&columns, BATCH_ROWS)
 }
 
-/// What is to leave a state and to come into it, so that its rows are these, as often as they are there. Rows are the same when they have
-/// the same bytes.
-pub(super) fn difference(version: &Arc<TableVersion>, schema: &SchemaRef, wanted: &[RecordBatch]) -> Result<Change, Failed> {
-    if schema.fields().is_empty() {
-        // Rows of no columns are all the same.
-        let removed = rows_of(version, 0).collect::<Result<Vec<_>, _>>()?;
-        return Ok(Change { removed, added: wanted.to_vec() });
-    }
-    let converter = converter(schema.fields().iter().map(|field| field.data_type()))?;
-    let mut counts: HashMap<OwnedRow, usize> = HashMap::new();
-    for batch in wanted {
-        for row in &converter.convert_columns(batch.columns())? {
-            *counts.entry(row.owned()).or_default() += 1;
-        }
-    }
-    let mut change = Change { removed: Vec::new(), added: Vec::new() };
-    for batch in rows_of(version, schema.fields().len()) {
-        let batch = named(batch?, schema)?;
-        let rows = converter.convert_columns(batch.columns())?;
-        let leaves: BooleanArray = rows.iter().map(|row| Some(!taken(&mut counts, row.owned()))).collect();
-        if leaves.true_count() > 0 {
-            change.removed.push(filter_record_batch(&batch, &leaves)?);
-        }
-    }
-    // What is left of them was not there.
-    for batch in wanted {
-        let rows = converter.convert_columns(batch.columns())?;
-        let comes: BooleanArray = rows.iter().map(|row| Some(taken(&mut counts, row.owned()))).collect();
-        if comes.true_count() > 0 {
-            change.added.push(filter_record_batch(batch, &comes)?);
-        }
-    }
-    Ok(change)
-}
-
-/// Takes one of a row, where there is one.
-fn taken(counts: &mut HashMap<OwnedRow, usize>, row: OwnedRow) -> bool {
-    match counts.get_mut(&row) {
-        Some(count) if *count > 0 => {
-            *count -= 1;
-            true
-        }
-        _ => false,
-    }
+/// What is to leave a state and to come into it, so that its rows are these, as often as they are there.
+pub(super) fn difference(version: &Arc<TableVersion>, schema: &SchemaRef, wanted: Vec<RecordBatch>) -> Result<Change, Failed> {
+    let before = rows_of(version, schema.fields().len()).map(|batch| named(batch?, schema)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Change::between(before, wanted)?)
 }
 
 /// How many rows a change has.

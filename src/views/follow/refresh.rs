@@ -17,9 +17,7 @@ impl Keeper {
     /// The rows of a view that only REFRESH fills, from the stores.
     pub(super) async fn fill(&mut self, plan: &Arc<Plan>) -> Result<(), Failed> {
         let began = tokio::time::Instant::now();
-        if self.kept.state().is_none() {
-            self.kept.stands(ViewState::Filling, None);
-        }
+        self.stands_filling();
         let rows = plan.query.rows_of_stores(&self.ground.engine).await.map_err(Failed::Query)?;
         let most = self.views.memory.left(&self.kept.name, self.views.settings.memory_bytes);
         let wanted = recompute::collected(rows, &plan.schema, most).await?;
@@ -34,6 +32,7 @@ impl Keeper {
         self.views.memory.set(&self.kept.name, bytes);
         self.kept.publish(State { rows, columns: plan.schema.fields().len(), readings: BTreeMap::new(), began });
         (self.standing, self.is_filled, self.due) = (Some(Standing::Whole { output, seen: Versions::new() }), true, None);
+        self.has_failed = false;
         self.backoff.reset();
         self.kept.tally.built.add(1);
         self.kept.stands(ViewState::Kept, None);
@@ -105,7 +104,7 @@ impl Keeper {
         let Some(state) = self.kept.state().filter(|state| !state.readings.is_empty()) else { return Ok(None) };
         let wanted = self.rows_of_copies(plan, state.readings.clone()).await?;
         let schema = Arc::clone(&plan.schema);
-        let compared = aside(move |_cancel| recompute::difference(&state.rows, &schema, &wanted)).await?;
+        let compared = aside(move |_cancel| recompute::difference(&state.rows, &schema, wanted)).await?;
         Ok(Some(recompute::rows_in(&compared)))
     }
 }
