@@ -102,17 +102,15 @@ pub(super) async fn collected(
 
 /// A batch under the names of the view.
 fn named(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Failed> {
-    let batch = if batch.num_columns() == schema.fields().len() {
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let is_alike = batch.columns().iter().zip(schema.fields()).all(|(column, field)| column.data_type() == field.data_type());
-        if is_alike {
-            return Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)?);
-        }
-        batch
-    } else {
+    if batch.num_columns() != schema.fields().len() {
         return Err(Failed::Broken("its query gives other columns than it has".to_owned()));
-    };
-    refit(batch, schema).map_err(|error| Failed::Broken(error.to_string()))
+    }
+    let is_alike = batch.columns().iter().zip(schema.fields()).all(|(column, field)| column.data_type() == field.data_type());
+    if !is_alike {
+        return refit(batch, schema).map_err(|error| Failed::Broken(error.to_string()));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)?)
 }
 
 /// A change under the names of the view.
