@@ -34,7 +34,6 @@ use crate::federation::kept_query::{self, KeptQuery, Optimized, Tables};
 use crate::stores::StoreName;
 use crate::stores::schema::TableId;
 use crate::task::{Backoff, OwnedTask};
-use crate::telemetry::log::Line;
 
 /// States of tables, by their names.
 type Versions = BTreeMap<(StoreName, TableId), Arc<TableVersion>>;
@@ -85,7 +84,7 @@ impl Standing {
     fn bytes(&self) -> u64 {
         match self {
             Self::Steps(maintained) => maintained.bytes(),
-            Self::Whole { output, .. } => u64::try_from(output.version().bytes()).unwrap_or(u64::MAX),
+            Self::Whole { output, .. } => u64::try_from(output.bytes()).unwrap_or(u64::MAX),
         }
     }
 }
@@ -484,7 +483,7 @@ impl Keeper {
         let name = &self.kept.name;
         let id = TableId { namespace: name.schema.clone(), name: name.name.clone() };
         let key = program.and_then(Program::key);
-        Output::new(&id, &plan.schema, key.as_deref()).map_err(|error| Failed::Broken(error.to_string()))
+        Output::new(id, &plan.schema, key.as_deref()).map_err(|error| Failed::Broken(error.to_string()))
     }
 
     async fn computed(&self, plan: &Arc<Plan>, pinned: &Pinned, before: Option<Standing>) -> Result<Standing, Failed> {
@@ -519,7 +518,7 @@ impl Keeper {
         aside(move |_cancel| {
             let change = recompute::difference(output.version(), &schema, wanted)?;
             if recompute::rows_in(&change) > 0 {
-                output.apply(change).map_err(|error| Failed::Broken(error.to_string()))?;
+                output.apply(&change).map_err(|error| Failed::Broken(error.to_string()))?;
             }
             Ok(output)
         })

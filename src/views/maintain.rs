@@ -55,7 +55,7 @@ impl Maintained {
 
     /// How much memory it takes, about, with the rows.
     pub(super) fn bytes(&self) -> u64 {
-        let bytes = self.machine.bytes().saturating_add(self.output.version().bytes());
+        let bytes = self.machine.bytes().saturating_add(self.output.bytes());
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
@@ -82,7 +82,7 @@ impl Maintained {
         if !changes.is_empty() || self.seen.is_empty() {
             let change = self.machine.step(&changes).map_err(Failed::from)?;
             let change = relabelled(change, &self.schema)?;
-            self.output.apply(change).map_err(|error| Failed::Broken(error.to_string()))?;
+            self.output.apply(&change).map_err(|error| Failed::Broken(error.to_string()))?;
         }
         self.seen.clone_from(&pinned.tables);
         Ok(self)

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use datafusion::scalar::ScalarValue;
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::cache::{CacheEntry, CacheSettings, Consistency, OnStale, Wants};

@@ -28,7 +28,7 @@ impl Keeper {
         let output = self.replaced(plan, output, wanted).await?;
         let rows = Arc::clone(output.version());
         self.check_unique(&rows).await?;
-        let bytes = u64::try_from(rows.bytes()).unwrap_or(u64::MAX);
+        let bytes = u64::try_from(output.bytes()).unwrap_or(u64::MAX);
         self.views.memory.set(&self.kept.name, bytes);
         self.kept.publish(State { rows, columns: plan.schema.fields().len(), readings: BTreeMap::new(), began });
         (self.standing, self.is_filled, self.due) = (Some(Standing::Whole { output, seen: Versions::new() }), true, None);
