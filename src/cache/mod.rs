@@ -8,6 +8,7 @@
 //! a transaction's reads of copies → noted → whoever changes rows compares them with what was read
 //! audit: are rows of a copy those of the store? What differs is told and loaded again
 //! results: rows of queries, each until a table changes that it was made of
+//! who keeps something up to date with copies → sets: the newest sets of its stores, and when there are newer ones
 //! ```
 //!
 //! **Invariants:** a published set has whole transactions of its store, the same for all of its tables; it names a position only when
@@ -25,6 +26,7 @@ mod probe;
 mod required;
 pub mod results;
 mod serve;
+mod sets;
 mod status;
 mod store;
 #[cfg(test)]
@@ -56,6 +58,7 @@ pub use audit::ShownAudit;
 pub use noted::CopiesRead;
 pub use required::Required;
 pub use serve::{Consistency, Decision, OnStale, Stale, Wants};
+pub use sets::Sets;
 pub use status::{CopyState, ShownCopy};
 pub use store::Reading;
 pub use version::TableVersion;

@@ -1,7 +1,8 @@
 //! The copies of one store as readers see them: one published set, swapped as a whole, and what is asked of it.
 //!
 //! **Invariants:** a later set has everything that an earlier one has, unless it has nothing; how fresh a set is, is told with the set
-//! itself, so that whoever holds an old one is not told of a newer one's age.
+//! itself, so that whoever holds an old one is not told of a newer one's age; their numbers only grow, and with nothing in between another
+//! history begins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use super::CacheEntry;
 use super::audit::{Audits, ShownAudit};
 use super::metrics::Tally;
 use super::probe::Probes;
+use super::required::Required;
 use super::status::{CopyState, ShownCopy, Stands, Uses};
 use super::version::TableVersion;
 use crate::changes::Place;
@@ -48,11 +50,15 @@ pub(super) struct Published {
     pub(super) place: Option<Place>,
     /// Everything that was committed until this tick is in it; 0 where that is not known.
     fresh: AtomicU64,
+    /// Larger than that of every set before it.
+    pub(super) number: u64,
+    /// Larger than that of every set with nothing between them: those have nothing to do with this one.
+    pub(super) history: u64,
 }
 
 impl Published {
-    fn nothing() -> Arc<Self> {
-        Arc::new(Self { tables: Arc::default(), position: None, place: None, fresh: AtomicU64::new(0) })
+    fn nothing(number: u64, history: u64) -> Arc<Self> {
+        Arc::new(Self { tables: Arc::default(), position: None, place: None, fresh: AtomicU64::new(0), number, history })
     }
 
     /// How the position stands to one that is wanted.
@@ -119,7 +125,7 @@ impl StoreCopies {
         LazyLock::force(&BEGINNING);
         Arc::new(Self {
             name: name.clone(),
-            published: ArcSwap::new(Published::nothing()),
+            published: ArcSwap::new(Published::nothing(0, 0)),
             moved: watch::channel(0).0,
             asked: watch::channel(Asked::default()).0,
             requests: Mutex::default(),
@@ -224,19 +230,19 @@ impl StoreCopies {
 
     /// The next set. Only the task that follows the store calls it.
     pub(super) fn publish(&self, tables: Arc<BTreeMap<TableId, Shelf>>, position: Option<Arc<Position>>, place: Option<Place>) {
+        let before = self.published.load_full();
         // What was in the last one is in this one. With a history that was lost there is nothing in between.
-        let fresh = match tables.is_empty() {
-            true => 0,
-            false => self.published.load().fresh.load(Ordering::Acquire),
-        };
-        self.published.store(Arc::new(Published { tables, position, place, fresh: AtomicU64::new(fresh) }));
+        let fresh = AtomicU64::new(if tables.is_empty() { 0 } else { before.fresh.load(Ordering::Acquire) });
+        let (number, history) = (before.number + 1, before.history);
+        self.published.store(Arc::new(Published { tables, position, place, fresh, number, history }));
         self.moved.send_modify(|count| *count += 1);
     }
 
     /// Nothing is shown any more.
     pub(super) fn publish_nothing(&self) {
-        if !self.published.load().tables.is_empty() {
-            self.published.store(Published::nothing());
+        let before = self.published.load_full();
+        if !before.tables.is_empty() {
+            self.published.store(Published::nothing(before.number + 1, before.history + 1));
             self.moved.send_modify(|count| *count += 1);
         }
     }
@@ -346,6 +352,26 @@ impl Reading {
     pub fn table_like(&self, table: &Table) -> Option<Arc<TableVersion>> {
         let is_alike = self.set.tables.get(&table.id).is_some_and(|shelf| shelf.version.table().schema == table.schema);
         if is_alike { self.table(&table.id) } else { None }
+    }
+
+    /// The same for who keeps something up to date with it, which is no use of the copy.
+    pub fn version(&self, table: &TableId) -> Option<&Arc<TableVersion>> {
+        self.set.tables.get(table).map(|shelf| &shelf.version)
+    }
+
+    /// The number of the set: one of the same [`Reading::history`] with a larger number has everything that this one has.
+    pub fn number(&self) -> u64 {
+        self.set.number
+    }
+
+    /// Which history of the store it is of: nothing is known of how sets of two of them stand to one another.
+    pub fn history(&self) -> u64 {
+        self.set.history
+    }
+
+    /// A session has seen it, so that it may tell another one what that must see.
+    pub fn seen_by(&self, session: &Required) {
+        session.see(&self.store, self.set.position.as_ref());
     }
 
     /// The position of the store up to which everything is in it.

@@ -12,7 +12,7 @@ use super::counts::AllReads;
 use super::locks::Locked;
 use super::placement::Copies;
 use super::writers::Writers;
-use crate::cache::{Caches, CopiesRead, TableVersion, Wants};
+use crate::cache::{Caches, CopiesRead, Reading, TableVersion, Wants};
 use crate::catalog::{Reach, Relation, RelationBody, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::stores::lock::RowLock;
@@ -157,6 +157,12 @@ impl Branches {
     #[must_use]
     pub fn showing(self, shown: BTreeMap<StoreName, Arc<dyn Branch>>) -> Self {
         Self { shown: Arc::new(shown), ..self }
+    }
+
+    /// The same for a statement that reads copies in these sets, as far as they have its tables.
+    #[must_use]
+    pub fn with_pinned(self, readings: BTreeMap<StoreName, Arc<Reading>>) -> Self {
+        Self { offers: Arc::new(self.offers.of_pinned(readings)), ..self }
     }
 
     #[cfg(test)]

@@ -111,6 +111,12 @@ impl Offers {
         Self { noted: Some(noted), ..self.anew() }
     }
 
+    /// Those of sets that are pinned already, and of no others.
+    pub(in crate::federation) fn of_pinned(&self, readings: BTreeMap<StoreName, Arc<Reading>>) -> Self {
+        let source: Arc<dyn Source> = Arc::new(Fixed { readings });
+        Self { source: Some(source), direct: Arc::clone(&self.direct), ..Self::default() }
+    }
+
     /// Of any source.
     #[cfg(test)]
     pub(in crate::federation) fn from_source(source: Arc<dyn Source>) -> Self {
@@ -324,6 +330,56 @@ impl Pinned for Pin {
 
     fn used(&self, table: &TableId) {
         self.0.used(table);
+    }
+
+    fn age(&self) -> Option<Duration> {
+        Some(self.0.age()).filter(|age| *age < Duration::MAX)
+    }
+
+    fn position(&self) -> Option<String> {
+        self.0.place().map(|place| place.to_string())
+    }
+}
+
+/// Sets that were pinned before the statement began, whatever is newer now.
+struct Fixed {
+    readings: BTreeMap<StoreName, Arc<Reading>>,
+}
+
+impl fmt::Debug for Fixed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fixed").field("stores", &self.readings.keys()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Source for Fixed {
+    fn offered(&self, store: &StoreName, table: &TableId) -> bool {
+        self.readings.get(store).is_some_and(|reading| reading.version(table).is_some())
+    }
+
+    async fn decide(&self, store: &StoreName) -> Settled {
+        match self.readings.get(store) {
+            Some(reading) => Settled::Copy(Arc::new(FixedPin(Arc::clone(reading)))),
+            None => Settled::Store("no set of the store is pinned"),
+        }
+    }
+
+    fn fell_through(&self, _store: &StoreName, _table: &TableId) {}
+}
+
+/// One of them, whose tables are read by nobody who would be counted.
+struct FixedPin(Arc<Reading>);
+
+impl fmt::Debug for FixedPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FixedPin").field("store", self.0.store()).finish_non_exhaustive()
+    }
+}
+
+impl Pinned for FixedPin {
+    fn table(&self, table: &TableId) -> Option<Arc<TableVersion>> {
+        self.0.version(table).cloned()
     }
 
     fn age(&self) -> Option<Duration> {
