@@ -1,6 +1,7 @@
 //! What states are after changes and fills, what is read of them, and what breaks a copy.
 
 mod costs;
+mod differences;
 mod histories;
 
 use std::collections::BTreeSet;
