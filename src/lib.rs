@@ -8,6 +8,7 @@
 //! - [`server`]: assembles the rooms.
 //! - [`wire`]: the Postgres protocol.
 //! - [`session`]: one client's conversation.
+//! - [`views`]: materialized views, kept up to date with the changes of their tables.
 //! - [`federation`]: what runs where, and what expressions mean.
 //! - [`write`]: changes on their way to their owners.
 //! - [`catalog`]: what exists, who owns it.
@@ -27,6 +28,8 @@ pub mod server;
 pub mod wire;
 
 pub mod session;
+
+pub mod views;
 
 pub mod federation;
 
