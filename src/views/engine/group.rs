@@ -144,6 +144,10 @@ impl Group {
             let group = &mut group.ok_or_else(|| Broken::lost("a group is lost"))?.group;
             let rows: Vec<(usize, i64)> = run.iter().map(|(_, row)| *row).collect();
             group.rows += sign * rows.iter().map(|(_, times)| times).sum::<i64>();
+            // What comes was let in before: an accumulator would count below nothing.
+            if group.rows < 0 {
+                return Err(Broken::lost("a row left a group that was not there"));
+            }
             for ((call, total), arguments) in self.calls.iter().zip(&mut group.totals).zip(&part.arguments) {
                 call.change(total, &Run { arguments, rows: &rows, sign })?;
             }
@@ -155,9 +159,6 @@ impl Group {
     fn end(&self, groups: &mut Groups, touched: Vec<Touched>) -> Result<Vec<Delta>, Broken> {
         let mut rows: Vec<(Box<[u8]>, Vec<ScalarValue>, i64)> = Vec::new();
         for Touched { key, mut group, before } in touched {
-            if group.rows < 0 {
-                return Err(Broken::lost("a row left a group that was not there"));
-            }
             let stays = group.rows > 0 || self.keys.is_empty();
             let after = if stays { Some(self.results(&mut group)?) } else { None };
             if before != after {
