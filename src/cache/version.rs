@@ -5,6 +5,7 @@
 //! fill, changes ──> slots over the index ──> dead rows and one new chunk (edit)
 //! state ──> batches of all rows, or rows by their keys                  (read)
 //! two states ──> keys under which they differ                           (compare)
+//! two states ──> keys that steps between them touched ──> rows that differ  (since)
 //! ```
 //!
 //! **Invariants:** no two rows of a state have one key; a state after changes has what the store has after them, or there is none and
@@ -16,6 +17,7 @@ mod compare;
 mod edit;
 mod key;
 mod read;
+mod since;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +38,8 @@ pub(in crate::cache) use compare::{Difference, Differences};
 use edit::Edit;
 use key::{Key, Keys, is_fit};
 pub use read::Reader;
+pub use since::Difference;
+use since::Touched;
 
 /// What a row takes in the index, about: a key in place, a number and a hash, in nodes that are two thirds full.
 const INDEX_BYTES: usize = 96;
@@ -118,6 +122,8 @@ pub struct TableVersion {
     chunks: Chunks,
     /// What keys take outside of the index.
     key_bytes: usize,
+    /// The keys that the last steps touched.
+    touched: Touched,
 }
 
 impl fmt::Debug for TableVersion {
@@ -137,14 +143,28 @@ impl TableVersion {
         if let Some(reason) = refusal(table, shape) {
             return Err(ArrowError::NotYetImplemented(reason));
         }
-        Ok(Self {
+        Ok(Self::without_rows(table, shape, Keys::of(table, shape)?))
+    }
+
+    /// A state without rows of what a view gives, which follows no feed: its key may have NULL, which is one value there. With
+    /// `is_exact` its rows are told apart by all bits of their key, also where they differ in the sign of a zero only.
+    ///
+    /// # Errors
+    /// A key with a type that has no form as bytes.
+    pub fn of_view(table: &Arc<Table>, shape: &Arc<Shape>, is_exact: bool) -> Result<Self, ArrowError> {
+        Ok(Self::without_rows(table, shape, Keys::of_view(table, shape, is_exact)?))
+    }
+
+    fn without_rows(table: &Arc<Table>, shape: &Arc<Shape>, keys: Keys) -> Self {
+        Self {
             table: Arc::clone(table),
             shape: Arc::clone(shape),
-            keys: Arc::new(Keys::of(table, shape)?),
+            keys: Arc::new(keys),
             index: HashMap::new(),
             chunks: Chunks::new(&table.schema),
             key_bytes: 0,
-        })
+            touched: Touched::new(),
+        }
     }
 
     /// The table that is copied.
@@ -164,7 +184,7 @@ impl TableVersion {
 
     /// How much memory it takes, about, with its index. What it shares with other states counts in each of them.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.chunks.bytes() + self.rows() * INDEX_BYTES + self.key_bytes
+        size_of::<Self>() + self.chunks.bytes() + self.rows() * INDEX_BYTES + self.key_bytes + self.touched.bytes()
     }
 
     /// About how much memory older states take that neither the newest one nor another one of them takes.
@@ -208,6 +228,18 @@ impl TableVersion {
         }
         let mut edit = Edit::of(self);
         edit.apply(changes)?;
+        edit.end()
+    }
+    /// Without some rows and with others, all of which have the columns of the table in order. Of those that go only the key counts.
+    ///
+    /// # Errors
+    /// A row that goes and is not there, one that comes under a key that is taken, and what does not fit the table.
+    pub fn exchanged(&self, removed: &RecordBatch, added: &RecordBatch) -> Result<Self, Broken> {
+        if removed.num_rows() == 0 && added.num_rows() == 0 {
+            return Ok(self.clone());
+        }
+        let mut edit = Edit::of(self);
+        edit.exchange(removed, added)?;
         edit.end()
     }
 }

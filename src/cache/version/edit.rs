@@ -20,7 +20,8 @@ use arrow::array::{Array, ArrayRef, RecordBatch, make_array};
 use arrow::row;
 
 use super::chunk::{Cell, ROWS_MAX, gathered};
-use super::key::{Key, lacks_value};
+use super::key::Key;
+use super::since::Touched;
 use super::{Broken, TableVersion};
 use crate::stores::change::{Known, Operation, Rows};
 use crate::stores::schema::TableKind;
@@ -90,6 +91,8 @@ pub(super) struct Edit<'a> {
     slots: HashMap<Key, Slot>,
     /// Rows under whose keys others stand already, in the order in which that happened.
     waiting: HashMap<Key, VecDeque<At>>,
+    /// Whether rows of a fill are among them, from before which nobody asks what has changed.
+    is_fill: bool,
 }
 
 fn broken(reason: &str) -> Broken {
@@ -105,17 +108,19 @@ impl<'a> Edit<'a> {
             fresh: Vec::new(),
             slots: HashMap::new(),
             waiting: HashMap::new(),
+            is_fill: false,
         }
     }
 
     /// Adds whole rows, as a fill reads them.
     pub(super) fn fill(&mut self, batch: &RecordBatch) -> Result<(), Broken> {
+        self.is_fill = true;
         let source = self.add(batch)?;
         let columns = self.sources.get(source).map(Vec::as_slice).unwrap_or_default();
         let key = self.before.keys.among(columns)?;
         let bytes = self.before.keys.bytes(&key)?;
         for (row, bytes) in bytes.iter().enumerate() {
-            if lacks_value(&key, row) {
+            if self.before.keys.lacks_value(&key, row) {
                 return Err(broken("a row has NULL in its key"));
             }
             let slot = Slot::Fresh(self.fresh.len());
@@ -123,6 +128,39 @@ impl<'a> Edit<'a> {
             self.slots.insert(Key::of(bytes.data()), slot);
         }
         Ok(())
+    }
+
+    /// Takes rows out and puts others in, each of which is told whole.
+    pub(super) fn exchange(&mut self, removed: &RecordBatch, added: &RecordBatch) -> Result<(), Broken> {
+        let (_, bytes) = self.whole_rows(removed)?;
+        for bytes in &bytes {
+            let key = Key::of(bytes.data());
+            if self.at(&key).is_none() {
+                return Err(broken("a row left that was not there"));
+            }
+            self.slots.insert(key, Slot::Gone);
+        }
+        let (source, bytes) = self.whole_rows(added)?;
+        for (row, bytes) in bytes.iter().enumerate() {
+            let key = Key::of(bytes.data());
+            if self.at(&key).is_some() {
+                return Err(broken("two rows have one key"));
+            }
+            self.slots.insert(key, Slot::Fresh(self.fresh.len()));
+            self.fresh.push(Cells::Together((source, row)));
+        }
+        Ok(())
+    }
+
+    /// Takes in rows that have all columns of the table, with the bytes of their keys.
+    fn whole_rows(&mut self, batch: &RecordBatch) -> Result<(usize, row::Rows), Broken> {
+        let source = self.add(batch)?;
+        let columns = self.sources.get(source).map(Vec::as_slice).unwrap_or_default();
+        let key = self.before.keys.among(columns)?;
+        if (0..batch.num_rows()).any(|row| self.before.keys.lacks_value(&key, row)) {
+            return Err(broken("a row has NULL in its key"));
+        }
+        Ok((source, self.before.keys.bytes(&key)?))
     }
 
     /// Applies changes, in their order.
@@ -232,7 +270,7 @@ impl<'a> Edit<'a> {
             return Ok(None);
         }
         let place = row.saturating_sub(part.range.start);
-        if lacks_value(&side.key, place) {
+        if self.before.keys.lacks_value(&side.key, place) {
             return Err(broken("a row has NULL in its key"));
         }
         Ok(Some(Key::of(side.bytes.row(place).data())))
@@ -249,7 +287,7 @@ impl<'a> Edit<'a> {
         };
         let columns: Option<Vec<ArrayRef>> = self.before.keys.columns.iter().enumerate().map(column).collect();
         let columns = columns.ok_or_else(unknown)?;
-        if lacks_value(&columns, 0) {
+        if self.before.keys.lacks_value(&columns, 0) {
             return Err(broken("a row has NULL in its key"));
         }
         Ok(Key::of(self.before.keys.bytes(&columns)?.row(0).data()))
@@ -327,8 +365,9 @@ impl<'a> Edit<'a> {
 
     /// The state after the changes.
     pub(super) fn end(self) -> Result<TableVersion, Broken> {
-        let Self { before, sources, fresh, slots, .. } = self;
+        let Self { before, sources, fresh, slots, is_fill, .. } = self;
         let mut after = before.clone();
+        let touched: Vec<Key> = if is_fill { Vec::new() } else { slots.keys().cloned().collect() };
         let (mut dead, mut standing) = (Vec::new(), Vec::new());
         for (key, slot) in slots {
             if let Some(number) = before.index.get(&key) {
@@ -362,6 +401,7 @@ impl<'a> Edit<'a> {
                 }
             }
         }
+        after.touched = if is_fill { Touched::new() } else { before.touched.with(touched, after.rows()) };
         Ok(after)
     }
 }

@@ -80,6 +80,10 @@ pub(super) struct Keys {
     converter: RowConverter,
     /// Ordinals of the columns.
     pub(super) columns: Vec<usize>,
+    /// Whether NULL is a value of a key, as any other is.
+    takes_null: bool,
+    /// Whether floats are told apart by their bits.
+    is_exact: bool,
 }
 
 impl Keys {
@@ -90,7 +94,20 @@ impl Keys {
     pub(super) fn of(table: &Table, shape: &Shape) -> Result<Self, ArrowError> {
         let types = shape.key.iter().filter_map(|ordinal| table.columns.get(*ordinal)).map(|column| column.field.data_type());
         let converter = RowConverter::new(types.map(|data_type| SortField::new(data_type.clone())).collect())?;
-        Ok(Self { converter, columns: shape.key.clone() })
+        Ok(Self { converter, columns: shape.key.clone(), takes_null: false, is_exact: false })
+    }
+
+    /// Of the key of what a view gives, which may have NULL.
+    ///
+    /// # Errors
+    /// A type that has no such bytes.
+    pub(super) fn of_view(table: &Table, shape: &Shape, is_exact: bool) -> Result<Self, ArrowError> {
+        Ok(Self { takes_null: true, is_exact, ..Self::of(table, shape)? })
+    }
+
+    /// Whether a row has no key, because NULL stands in it.
+    pub(super) fn lacks_value(&self, columns: &[ArrayRef], row: usize) -> bool {
+        !self.takes_null && lacks_value(columns, row)
     }
 
     /// The bytes of each row of these columns, which are those of the key in its order.
@@ -98,6 +115,9 @@ impl Keys {
     /// # Errors
     /// Columns of other types.
     pub(super) fn bytes(&self, columns: &[ArrayRef]) -> Result<Rows, ArrowError> {
+        if self.is_exact {
+            return self.converter.convert_columns(columns);
+        }
         let plain: Vec<ArrayRef> = columns.iter().map(one_zero).collect();
         self.converter.convert_columns(&plain)
     }

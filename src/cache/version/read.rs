@@ -7,6 +7,7 @@ use arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use arrow::row::Row;
 
 use super::TableVersion;
 use super::chunk::{Chunk, picked};
@@ -59,6 +60,17 @@ impl TableVersion {
         }
         let bytes = self.keys.bytes(keys.slice(row, 1).columns())?;
         Ok(self.index.get(bytes.row(0).data()).is_some())
+    }
+
+    /// For each of these keys, whether there is a row that has it; of what a view gives, also under NULL.
+    ///
+    /// # Errors
+    /// Keys with other columns.
+    pub fn stand(&self, keys: &RecordBatch) -> Result<Vec<bool>, ArrowError> {
+        let bytes = self.keys.bytes(keys.columns())?;
+        let stands =
+            |(row, key): (usize, Row<'_>)| !self.keys.lacks_value(keys.columns(), row) && self.index.get(key.data()).is_some();
+        Ok(bytes.iter().enumerate().map(stands).collect())
     }
 }
 

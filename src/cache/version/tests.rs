@@ -2,6 +2,7 @@
 
 mod compared;
 mod costs;
+mod differences;
 mod histories;
 
 use std::collections::BTreeSet;
