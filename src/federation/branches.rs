@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::copy::{Offers, Settled};
 use super::counts::AllReads;
 use super::locks::Locked;
+use super::materialized::{Choices, Materialized, Told, ViewRows};
 use super::placement::Copies;
 use super::writers::Writers;
 use crate::cache::{Caches, Wants};
@@ -36,6 +37,8 @@ pub struct Branches {
     held: Arc<[Held]>,
     /// What the statement may read from copies.
     offers: Arc<Offers>,
+    /// What it reads materialized views from.
+    views: Arc<Choices>,
     /// Lets go of what an idle transaction block holds when the stores are closed under it; there from its first branch on.
     watch: Arc<OnceLock<OwnedTask<()>>>,
 }
@@ -89,8 +92,8 @@ impl Branches {
         let (connectors, retired) = (Arc::clone(&snapshot.connectors), snapshot.retired.clone());
         let slots: Arc<Mutex<BTreeMap<StoreName, Slot>>> = Arc::default();
         let (reach, reads, watch) = (Arc::clone(&snapshot.reach), Arc::default(), Arc::default());
-        let (held, offers) = (Arc::default(), Arc::default());
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held, offers, watch }
+        let (held, offers, views) = (Arc::default(), Arc::default(), Arc::default());
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held, offers, views, watch }
     }
 
     /// A second handle on the same branches, for one statement of a block.
@@ -100,8 +103,8 @@ impl Branches {
         let (reach, retired, reads) = (Arc::clone(&self.reach), self.retired.clone(), Arc::clone(&self.reads));
         let writers = self.writers.clone();
         let (kind, held, watch) = (self.kind, Arc::default(), Arc::clone(&self.watch));
-        let offers = Arc::new(self.offers.anew());
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, offers, watch }
+        let (offers, views) = (Arc::new(self.offers.anew()), Arc::new(self.views.anew()));
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, offers, views, watch }
     }
 
     /// Branches for a second run of the same statement: it sees what its transaction sees, and of a statement's own branches none that the
@@ -137,6 +140,39 @@ impl Branches {
     #[must_use]
     pub fn with_copies(self, caches: Arc<Caches>, wants: Arc<Wants>) -> Self {
         Self { offers: Arc::new(self.offers.replaced(caches, wants)), ..self }
+    }
+
+    /// The same for a statement that may read the rows of materialized views, under what its session asks of them.
+    #[must_use]
+    pub fn with_views(self, views: Arc<dyn Materialized>, wants: Arc<Wants>) -> Self {
+        Self { views: Arc::new(Choices::of(views, wants)), ..self }
+    }
+
+    /// Chooses what materialized views are read from. `stores` are those that the statement may read: where the block has written to one of
+    /// them, and wherever copies are not read either, the views' queries are run.
+    pub(super) async fn choose_views<'s>(
+        &self,
+        views: &[&Arc<Relation>],
+        mut stores: impl Iterator<Item = &'s StoreName>,
+    ) -> Result<(), Diagnosis> {
+        let is_open = self.kind == BranchKind::Statement && self.held.is_empty() && !self.offers.are_refused();
+        let is_allowed = is_open && !stores.any(|store| self.writes_to(store));
+        self.views.choose(views, is_allowed).await
+    }
+
+    /// What was chosen.
+    pub(super) fn views(&self) -> &Choices {
+        &self.views
+    }
+
+    /// The rows that a materialized view is read from, by its object id; `None` where its query is run.
+    pub(super) fn view_rows(&self, view: u32) -> Option<ViewRows> {
+        self.views.rows(view)
+    }
+
+    /// What the materialized views of the statement are read from, for `EXPLAIN`.
+    pub(super) fn told_views(&self) -> Vec<Told> {
+        self.views.told()
     }
 
     #[cfg(test)]
@@ -245,7 +281,8 @@ impl Branches {
         let (connectors, kind) = (Arc::default(), BranchKind::Statement);
         let (slots, reach, retired, reads) = (Arc::default(), Arc::default(), CancellationToken::new(), Arc::default());
         let (held, offers, watch) = (Arc::default(), Arc::default(), Arc::default());
-        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, offers, watch }
+        let views = Arc::default();
+        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, offers, views, watch }
     }
 
     /// Cancelled when the stores are closed under what runs on them.

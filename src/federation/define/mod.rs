@@ -160,6 +160,9 @@ fn table_of(relation: &Relation) -> Result<(&StoreName, &Arc<Table>), Diagnosis>
         }
         body => {
             let error = Diagnosis::new(sqlstate::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", relation.name));
+            if body.materialized().is_some() {
+                return Err(error.with_hint("Use DROP MATERIALIZED VIEW to remove a materialized view."));
+            }
             let is_view = match body {
                 RelationBody::View { .. } => true,
                 RelationBody::Stored { table, .. } => table.kind == TableKind::View,
