@@ -45,7 +45,7 @@ use crate::catalog::{Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgField;
 use crate::stores::predicate::{Comparison, Predicate};
-use crate::stores::schema::TableId;
+use crate::stores::schema::{Collation, Column, ColumnStatistics, Generated, TableId, TableKind};
 use crate::stores::{StoreName, Table};
 pub use read::ViewExec;
 
@@ -228,6 +228,34 @@ impl MaterializedTable {
     /// Its query, as it was written.
     pub(super) fn query(&self) -> &LogicalPlan {
         &self.view.query
+    }
+
+    /// The view as a table, whose changes are followed as those of one.
+    pub(super) fn as_table(&self, relation: &Relation) -> Table {
+        let column = |field: &Arc<Field>| Column {
+            field: field.as_ref().clone(),
+            native_type: field.pg_type().to_string(),
+            default: None,
+            generated: Generated::No,
+            comment: None,
+            collation: Collation::Bytes,
+            statistics: ColumnStatistics::default(),
+        };
+        let columns: Vec<Column> = self.view.schema.fields().iter().map(column).collect();
+        Table {
+            id: TableId { namespace: relation.schema.clone(), name: relation.name.clone() },
+            kind: TableKind::MaterializedView,
+            schema: Table::arrow_schema(&columns),
+            columns,
+            primary_key: None,
+            unique_keys: Vec::new(),
+            foreign_keys: Vec::new(),
+            checks: Vec::new(),
+            indexes: Vec::new(),
+            comment: None,
+            row_estimate: None,
+            division: None,
+        }
     }
 
     /// The rows that the statement reads it from, if it does, and they have its columns: the plan may be older, or younger.

@@ -198,11 +198,14 @@ fn unsaid(store: &StoreName) -> Diagnosis {
 }
 
 impl Shared {
-    /// The branches of a statement that only reads: of copies too, where `wants` says what they must have.
+    /// The branches of a statement that only reads: of copies and the rows of views too, where `wants` says what they must have.
     pub(super) fn reading(&self, snapshot: &Snapshot, wants: Option<&Arc<Wants>>) -> Branches {
         let branches = self.branches(snapshot, BranchKind::Statement);
         match wants {
-            Some(wants) => branches.with_copies(Arc::clone(&self.caches), Arc::clone(wants)),
+            Some(wants) => {
+                let views = Arc::clone(&self.views);
+                branches.with_copies(Arc::clone(&self.caches), Arc::clone(wants)).with_views(views, Arc::clone(wants))
+            }
             None => branches,
         }
     }
@@ -250,7 +253,8 @@ impl Session {
             return Err(Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, message)
                 .with_hint(format!("Set it before reading: SET {MAX_STALENESS} = '1s'.")));
         }
-        if consistency == Consistency::Store || self.shared.caches.is_empty() {
+        let has_any = !(self.shared.caches.is_empty() && self.shared.views.are_none());
+        if consistency == Consistency::Store || !has_any {
             return Ok(None);
         }
         let (deadline, session) = (self.guard.deadline, Arc::clone(&self.past.required));

@@ -33,7 +33,7 @@ use columns::Gathering;
 
 pub use alter::alter_table;
 pub use drop::{drop_indexes, drop_tables, in_order};
-pub use index::create_index;
+pub use index::{create_index, view_index};
 
 /// Most characters that a type of texts may be told to hold (PostgreSQL's `MaxAttrSize`).
 const LENGTH_MAX: i32 = 10_485_760;

@@ -16,6 +16,7 @@ use crate::session::Session;
 use crate::session::statement::define::{Definition, Dropped, Dropping};
 use crate::session::statement::view::Refreshing;
 use crate::stores::schema::TableKind;
+use crate::telemetry::log::Line;
 use crate::views::Refreshed;
 
 /// Most indexes of one view: all of them are kept for each change of it.
@@ -38,7 +39,8 @@ pub(super) async fn fill_new(session: &mut Session, place: Place) -> Result<(), 
                 // Why it is not filled says more than why it is still there.
                 let dropped = change(Arc::clone(&catalog), ViewChange::Drop(vec![place.clone()])).await;
                 if let Err(dropped) = dropped {
-                    tracing::warn!(view = %format!("{}.{}", place.0, place.1), error = %dropped, "a view that was not filled is kept");
+                    let (named, error) = (format!("{}.{}", place.0, place.1), dropped.to_string());
+                    tracing::warn!(view = %Line(&named), error = %Line(&error), "a view that was not filled is kept");
                 }
             }
             Err(error)
@@ -47,9 +49,9 @@ pub(super) async fn fill_new(session: &mut Session, place: Place) -> Result<(), 
 }
 
 /// Fills a view anew; with `verify` what differs is put right.
-async fn fill(session: &Session, place: &Place, verify: bool) -> Result<Refreshed, Diagnosis> {
+async fn fill(session: &mut Session, place: &Place, verify: bool) -> Result<Refreshed, Diagnosis> {
     let (guard, views) = (session.guard.clone(), Arc::clone(&session.shared.views));
-    guard.run(views.refresh((&place.0, &place.1), verify)).await?
+    guard.run(views.refresh((place.0.as_str(), place.1.as_str()), verify)).await?
 }
 
 /// Tells what a client may not expect.
@@ -104,7 +106,7 @@ fn owned<'r>(session: &Session, relation: &'r Relation) -> Result<&'r Materializ
 }
 
 /// Keeps a view otherwise, as it is now.
-async fn alter(session: &Session, place: &Place, edit: impl FnOnce(&mut Materialization)) -> Result<(), Diagnosis> {
+async fn alter(session: &mut Session, place: &Place, edit: impl FnOnce(&mut Materialization)) -> Result<(), Diagnosis> {
     let (guard, catalog) = (session.guard.clone(), Arc::clone(&session.shared.catalog));
     let _turn = guard.run(catalog.views_turn()).await?;
     let snapshot = catalog.snapshot();
