@@ -145,10 +145,9 @@ fn view_lines(told: &Told) -> Vec<String> {
     let view = &told.view;
     let source = match &told.chosen {
         Chosen::Rows(rows) => {
-            let age = rows.age.map_or_else(
-                || "of unknown age".to_owned(),
-                |age| format!("at most {} ms old", age.as_micros().div_ceil(1000)),
-            );
+            let age = rows
+                .age
+                .map_or_else(|| "of unknown age".to_owned(), |age| format!("at most {} ms old", age.as_micros().div_ceil(1000)));
             let position = rows.position.as_ref().map(|position| format!(", position {position}")).unwrap_or_default();
             Some(format!("Source: rows of the view, {age}{position} ({view})"))
         }

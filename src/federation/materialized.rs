@@ -160,7 +160,8 @@ impl Choices {
     pub(super) fn told(&self) -> Vec<Told> {
         let chosen = self.lock();
         let told = chosen.values().map(|(view, chosen)| {
-            let maintained = self.source.as_ref().and_then(|(views, _)| views.maintained((view.schema.as_str(), view.name.as_str())));
+            let maintained =
+                self.source.as_ref().and_then(|(views, _)| views.maintained((view.schema.as_str(), view.name.as_str())));
             Told { view: format!("{}.{}", view.schema, view.name), maintained, chosen: chosen.clone() }
         });
         told.collect()
@@ -170,8 +171,7 @@ impl Choices {
 /// 55000, as PostgreSQL says it.
 fn not_populated(name: &str) -> Diagnosis {
     let message = format!("materialized view \"{name}\" has not been populated");
-    Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
-        .with_hint("Use the REFRESH MATERIALIZED VIEW command.")
+    Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message).with_hint("Use the REFRESH MATERIALIZED VIEW command.")
 }
 
 /// A materialized view as the engine sees it.
@@ -263,7 +263,8 @@ impl MaterializedTable {
         let rows = branches.view_rows(self.view.oid)?;
         let own = plain_items(&rows.version.table().schema);
         let fields = self.view.schema.fields();
-        let is_alike = |(own, field): (&Arc<Field>, &Arc<Field>)| own.name() == field.name() && own.data_type() == field.data_type();
+        let is_alike =
+            |(own, field): (&Arc<Field>, &Arc<Field>)| own.name() == field.name() && own.data_type() == field.data_type();
         let fits = rows.columns == fields.len() && own.fields().len() >= fields.len();
         (fits && own.fields().iter().zip(fields).all(is_alike)).then_some(rows)
     }

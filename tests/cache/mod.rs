@@ -12,6 +12,7 @@
 //! gap          transactions that are in the log of their store before anybody sees them there
 //! torn         transactions over two tables, which no statement sees in part
 //! histories    random histories with faults, and `checker`, what must hold of them; `client` is who reads and writes in them
+//! views        materialized views over two stores after every write; `views_defined`, as statements make them; `views_told`, what is told of them
 //! same         the statements of `differential` over cached tables
 //! ```
 //!
@@ -31,4 +32,7 @@ mod outages;
 mod same;
 mod torn;
 mod types;
+mod views;
+mod views_defined;
+mod views_told;
 mod world;

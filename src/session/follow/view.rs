@@ -124,9 +124,11 @@ impl FollowingView {
         let found = found.map_err(|_error| start_over("the view is gone"))?;
         let columns: Vec<usize> = (0..delta.table.columns.len()).collect();
         may_follow(&roles, role, &found, &columns)?;
-        let is_same = found.body.kept().zip(delta.relation.body.kept()).is_some_and(|(now, before)| {
-            now.materialized.is_some() && now.sql == before.sql && now.columns == before.columns
-        });
+        let is_same = found
+            .body
+            .kept()
+            .zip(delta.relation.body.kept())
+            .is_some_and(|(now, before)| now.materialized.is_some() && now.sql == before.sql && now.columns == before.columns);
         if is_same { Ok(()) } else { Err(start_over("its name means another view now")) }
     }
 

@@ -30,7 +30,9 @@ pub(super) async fn run(session: &mut Session, definition: &Definition) -> Resul
         Definition::CreateIndex(asked) => index(session, &setting, asked).await,
         Definition::Drop(asked) if asked.kind == Dropped::Index => drop_indexes(session, &setting, asked).await,
         Definition::Drop(asked) => drop_tables(session, &setting, asked).await,
-        Definition::CreateView(_) | Definition::Refresh(_) | Definition::SetCached(_) => Err(super::internal("what is kept here was sent to a store")),
+        Definition::CreateView(_) | Definition::Refresh(_) | Definition::SetCached(_) => {
+            Err(super::internal("what is kept here was sent to a store"))
+        }
     }
 }
 

@@ -123,7 +123,9 @@ pub(super) async fn drop_views(session: &mut Session, dropping: &Dropping) -> Re
                 }
             }
             Err(error) if error.sqlstate != sqlstate::UNDEFINED_TABLE => return Err(error),
-            Err(_) if dropping.if_exists => session.warn("00000", &format!("{kind} \"{}\" does not exist, skipping", name.relation)),
+            Err(_) if dropping.if_exists => {
+                session.warn("00000", &format!("{kind} \"{}\" does not exist, skipping", name.relation))
+            }
             Err(_) => {
                 let message = format!("{kind} \"{}\" does not exist", name.relation);
                 return Err(Diagnosis::new(sqlstate::UNDEFINED_TABLE, message));
