@@ -148,19 +148,14 @@ impl Branches {
         Self { views: Arc::new(Choices::of(views, wants)), ..self }
     }
 
-    /// Chooses what materialized views are read from. `stores` are those that the statement may read: where the block has written to one of
-    /// them, and wherever copies are not read either, the views' queries are run.
-    pub(super) async fn choose_views<'s>(
-        &self,
-        views: &[&Arc<Relation>],
-        mut stores: impl Iterator<Item = &'s StoreName>,
-    ) -> Result<(), Diagnosis> {
+    /// Whether the rows of materialized views may be read by a statement that may read these stores: not where the block has written to one
+    /// of them, nor wherever copies are not read either.
+    pub(super) fn may_read_views<'s>(&self, mut stores: impl Iterator<Item = &'s StoreName>) -> bool {
         let is_open = self.kind == BranchKind::Statement && self.held.is_empty() && !self.offers.are_refused();
-        let is_allowed = is_open && !stores.any(|store| self.writes_to(store));
-        self.views.choose(views, is_allowed).await
+        is_open && !stores.any(|store| self.writes_to(store))
     }
 
-    /// What was chosen.
+    /// What materialized views are read from.
     pub(super) fn views(&self) -> &Choices {
         &self.views
     }

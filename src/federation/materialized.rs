@@ -117,13 +117,14 @@ impl Choices {
         self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Chooses for all these views at once; what was chosen before stays. `is_allowed` says whether rows may be read at all.
-    pub(super) async fn choose(&self, views: &[&Arc<Relation>], is_allowed: bool) -> Result<(), Diagnosis> {
+    /// Chooses for all these views at once; what was chosen before stays. `is_allowed` says whether rows may be read at all, `is_named` whether
+    /// the statement names them, or only the query of one that it names does.
+    pub(super) async fn choose(&self, views: &[&Arc<Relation>], (is_allowed, is_named): (bool, bool)) -> Result<(), Diagnosis> {
         let open: Vec<&Arc<Relation>> = {
             let chosen = self.lock();
             views.iter().filter(|view| !chosen.contains_key(&view.oid)).copied().collect()
         };
-        let choices = join_all(open.into_iter().map(|view| async move { (view, self.choice(view, is_allowed).await) }));
+        let choices = join_all(open.into_iter().map(|view| async move { (view, self.choice(view, (is_allowed, is_named)).await) }));
         for (view, choice) in choices.await {
             if let Chosen::Refused(told) = &choice {
                 return Err(told.as_ref().clone());
@@ -133,9 +134,11 @@ impl Choices {
         Ok(())
     }
 
-    async fn choice(&self, view: &Relation, is_allowed: bool) -> Chosen {
+    async fn choice(&self, view: &Relation, (is_allowed, is_named): (bool, bool)) -> Chosen {
         if view.body.materialized().is_some_and(|(_, materialized)| !materialized.with_data) {
-            return Chosen::Refused(Box::new(not_populated(&view.name)));
+            // What a view stands on gives its rows also where it keeps none of its own.
+            let query = Chosen::Query("it has not been populated");
+            return if is_named { Chosen::Refused(Box::new(not_populated(&view.name))) } else { query };
         }
         match &self.source {
             Some((views, wants)) if is_allowed => views.decide((view.schema.as_str(), view.name.as_str()), wants).await,
@@ -325,15 +328,23 @@ pub(super) async fn settle<'p>(
     branches: &Branches,
 ) -> Result<Cow<'p, BTreeMap<u32, Arc<Relation>>>, Diagnosis> {
     let all = &planned.relations;
-    let views = views(all);
-    if views.is_empty() {
+    if views(all).is_empty() {
         return Ok(Cow::Borrowed(all));
     }
     let stores = all.values().filter_map(|relation| match &relation.body {
         RelationBody::Stored { store, .. } => Some(store),
         RelationBody::View { .. } | RelationBody::Rows(_) => None,
     });
-    branches.choose_views(&views, stores).await?;
+    let is_allowed = branches.may_read_views(stores);
+    let (mut level, mut is_named) = (scanned(planned.logical())?, true);
+    while !level.is_empty() {
+        let relations: Vec<&Arc<Relation>> = level.keys().filter_map(|oid| all.get(oid)).collect();
+        branches.views().choose(&relations, (is_allowed, is_named)).await?;
+        // Of a view whose query is run the views are read that it names.
+        let run = level.values().filter(|view| view.rows(branches).is_none());
+        let below = run.map(|view| scanned(view.query())).collect::<Result<Vec<_>, Diagnosis>>()?;
+        (level, is_named) = (below.into_iter().flatten().collect(), false);
+    }
     if !branches.views().have_rows() {
         return Ok(Cow::Borrowed(all));
     }
@@ -345,6 +356,19 @@ pub(super) async fn settle<'p>(
     };
     let left = all.iter().filter(|(_, relation)| is_read(relation)).map(|(oid, relation)| (*oid, Arc::clone(relation)));
     Ok(Cow::Owned(left.collect()))
+}
+
+/// The materialized views that a plan scans itself, by their object ids.
+fn scanned(plan: &LogicalPlan) -> Result<BTreeMap<u32, MaterializedTable>, Diagnosis> {
+    let mut found = BTreeMap::new();
+    let walked = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            found.extend(MaterializedTable::of(scan).map(|view| (view.oid(), view)));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.map_err(|error| diagnose(&error))?;
+    Ok(found)
 }
 
 /// The tables of stores that a plan reads where views are read from what was chosen.

@@ -89,9 +89,9 @@ struct Room {
 }
 
 impl Room {
-    /// With `v`, whose query gives the row `7|query`, and `w` over it, whose ids are larger by ten.
+    /// With `v`, which has been filled or not, and whose query gives the row `7|query`, and `w` over it, whose ids are larger by ten.
     fn new(chosen: &[(&str, Chosen)], with_data: bool) -> Self {
-        let view = |oid, name: &str, sql: &str| {
+        let view = |oid, name: &str, sql: &str, with_data| {
             let named = |column: &str| KeptColumn { inner: column.to_owned(), name: column.to_owned() };
             let kept = KeptView {
                 schema: "public".to_owned(),
@@ -107,8 +107,8 @@ impl Room {
             (name.to_owned(), Arc::new(Relation { oid, schema: "public".to_owned(), name: name.to_owned(), body }))
         };
         let relations = [
-            view(20_001, "v", "SELECT CAST(7 AS integer) AS id, CAST('query' AS text) AS name"),
-            view(20_002, "w", "SELECT id + 10 AS id, name FROM public.v"),
+            view(20_001, "v", "SELECT CAST(7 AS integer) AS id, CAST('query' AS text) AS name", with_data),
+            view(20_002, "w", "SELECT id + 10 AS id, name FROM public.v", true),
         ];
         let schema = Names {
             name: "public".to_owned(),
@@ -255,6 +255,9 @@ async fn what_was_never_filled_and_what_is_too_old_is_an_error() {
     let error = room.bound("SELECT 1 FROM v", &room.branches(BranchKind::Statement)).await.unwrap_err();
     assert_eq!((error.sqlstate.as_str(), error.message.as_str()), ("55000", "materialized view \"v\" has not been populated"));
     assert_eq!(room.said.asked.load(Ordering::Relaxed), 0);
+    // What stands on it keeps rows of its own, or gives them by both queries.
+    assert_eq!(Room::new(&[("w", rows_of_view(&ROWS))], false).answer("SELECT name FROM w WHERE id = 1").await, ["one"]);
+    assert_eq!(Room::new(&[], false).answer("SELECT id FROM w").await, ["17"]);
     let stale = Chosen::Refused(Box::new(Diagnosis::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, "not fresh enough")));
     let room = Room::new(&[("v", stale)], true);
     let error = room.bound("SELECT 1 FROM v", &room.branches(BranchKind::Statement)).await.unwrap_err();
