@@ -18,7 +18,7 @@ pub struct ServedViews(Arc<Views>);
 
 impl fmt::Debug for ServedViews {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 
