@@ -142,6 +142,11 @@ impl Branches {
         Self { offers: Arc::new(self.offers.replaced(caches, wants)), ..self }
     }
 
+    #[cfg(test)]
+    pub(super) fn with_offers(self, offers: Offers) -> Self {
+        Self { offers: Arc::new(offers), ..self }
+    }
+
     /// The same for a statement that may read the rows of materialized views, under what its session asks of them.
     #[must_use]
     pub fn with_views(self, views: Arc<dyn Materialized>, wants: Arc<Wants>) -> Self {
@@ -168,11 +173,6 @@ impl Branches {
     /// What the materialized views of the statement are read from, for `EXPLAIN`.
     pub(super) fn told_views(&self) -> Vec<Told> {
         self.views.told()
-    }
-
-    #[cfg(test)]
-    pub(super) fn with_offers(self, offers: Offers) -> Self {
-        Self { offers: Arc::new(offers), ..self }
     }
 
     /// Has the statement read its stores and no copy: one that writes must not write what it has read of the past.
