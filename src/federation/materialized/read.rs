@@ -1,24 +1,29 @@
-//! The plan node that reads the rows of a materialized view: those of the keys that conditions leave, or all of them.
+//! The plan node that reads the rows of a materialized view: those of the keys that conditions or joins leave, or all of them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, Statistics, exec_err};
+use datafusion::common::{DataFusionError, Result, Statistics, exec_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, PlanProperties, ReplaceChildrenOptions};
+use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning};
-use futures::StreamExt;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 
 use super::ViewRows;
 use crate::federation::copy;
+use crate::federation::joins::dynamic::{Received, Told};
 use crate::federation::scan::measured;
 use crate::stores::Predicate;
 
@@ -32,6 +37,8 @@ pub struct ViewExec {
     /// What is known of the conditions that are checked above.
     said: Arc<[Predicate]>,
     limit: Option<u64>,
+    /// What joins are going to tell of the rows.
+    received: Received,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -48,7 +55,30 @@ impl ViewExec {
         let properties =
             PlanProperties::new(equivalence, Partitioning::UnknownPartitioning(1), EmissionType::Incremental, Boundedness::Bounded);
         let (properties, metrics) = (Arc::new(properties), ExecutionPlanMetricsSet::new());
-        Self { named: named.into(), rows, columns: columns.into(), said: said.into(), limit, properties, metrics }
+        let (named, columns, said) = (named.into(), columns.into(), said.into());
+        Self { named, rows, columns, said, limit, received: Received::default(), properties, metrics }
+    }
+
+    /// The same node, which waits for those of its dynamic filters that have these ids; `None` when it has received none.
+    pub(in crate::federation) fn awaiting(&self, ids: &BTreeSet<u64>) -> Option<Self> {
+        Some(Self { received: self.received.awaiting(ids)?, ..self.clone() })
+    }
+
+    /// The rows that joins leave, or more of them.
+    async fn open(self, batch_rows: usize) -> BoxStream<'static, Result<RecordBatch>> {
+        let mut said = self.said.to_vec();
+        // Of rows that a limit counts none may be left out.
+        if self.limit.is_none() {
+            let told = match self.received.told(&self.schema()).await {
+                Told::Nothing => Vec::new(),
+                Told::Never => return futures::stream::empty().boxed(),
+                Told::Rows(Predicate::And(conditions)) => conditions,
+                Told::Rows(condition) => vec![condition],
+            };
+            let output = |output: usize| self.columns.get(output).copied();
+            said.extend(told.into_iter().filter_map(|condition| condition.over(&output)));
+        }
+        copy::rows_of(Arc::clone(&self.rows.version), (self.columns.to_vec(), said), self.limit, batch_rows)
     }
 
     /// Schema and name of the view.
@@ -71,10 +101,14 @@ fn under(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
 impl DisplayAs for ViewExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ViewExec: {}", self.named)?;
-        match self.limit {
-            Some(limit) => write!(f, ", limit={limit}"),
-            None => Ok(()),
+        if let Some(limit) = self.limit {
+            write!(f, ", limit={limit}")?;
         }
+        let columns = self.received.columns();
+        if columns.is_empty() {
+            return Ok(());
+        }
+        write!(f, ", keys={}", columns.into_iter().collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -93,9 +127,23 @@ impl ExecutionPlan for ViewExec {
 
     fn apply_expressions(
         &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
+        self.received.apply(f)
+    }
+
+    /// A node that ends after some rows takes no filters: it would then find other rows.
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        offer: ChildPushdownResult,
+        _config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let (answer, received) = self.received.offered(phase, &offer);
+        Ok(match received.filter(|_| self.limit.is_none()) {
+            Some(received) => answer.with_updated_node(Arc::new(Self { received, ..self.clone() })),
+            None => answer,
+        })
     }
 
     fn replace_children(
@@ -129,11 +177,10 @@ impl ExecutionPlan for ViewExec {
             return exec_err!("a view is read as one partition, not {partition}");
         }
         let baseline = BaselineMetrics::new(&self.metrics, partition);
-        let (columns, said) = (self.columns.to_vec(), self.said.to_vec());
-        let batch_rows = context.session_config().batch_size();
-        let rows = copy::rows_of(Arc::clone(&self.rows.version), (columns, said), self.limit, batch_rows);
+        let (node, batch_rows) = (self.clone(), context.session_config().batch_size());
+        let opened = futures::stream::once(async move { Ok::<_, DataFusionError>(node.open(batch_rows).await) }).try_flatten();
         let schema = self.schema();
-        let counted = rows.map(move |batch| {
+        let counted = opened.map(move |batch| {
             let batch = under(&batch?, &schema)?;
             Ok(batch.record_output(&baseline))
         });

@@ -180,7 +180,7 @@ const ROWS: [(i32, &str); 4] = [(1, "one"), (2, "two"), (3, "three"), (4, "four"
 #[tokio::test]
 async fn rows_are_read_by_key_or_all_and_conditions_are_met() {
     let room = Room::new(&[("v", rows_of_view(&ROWS))], true);
-    let rows: [(&str, &[&str]); 8] = [
+    let rows: [(&str, &[&str]); 9] = [
         ("SELECT id, name FROM v", &["1|one", "2|two", "3|three", "4|four"]),
         ("SELECT name FROM v WHERE id = 2", &["two"]),
         ("SELECT name FROM v WHERE id IN (3, 9, 3)", &["three"]),
@@ -189,6 +189,7 @@ async fn rows_are_read_by_key_or_all_and_conditions_are_met() {
         ("SELECT count(*) FROM v", &["4"]),
         ("SELECT id FROM v ORDER BY id DESC LIMIT 1", &["4"]),
         ("SELECT a.name FROM v a JOIN v b ON a.id = b.id + 3", &["four"]),
+        ("SELECT v.name FROM (VALUES (2), (9)) AS k(id) JOIN v ON v.id = k.id", &["two"]),
     ];
     for (sql, expected) in rows {
         assert_eq!(room.answer(sql).await, expected, "{sql}");
