@@ -14,6 +14,7 @@ use crate::session::Session;
 use crate::session::statement::define::{Dropped, Dropping};
 use crate::session::statement::fold;
 use crate::session::statement::view::Viewing;
+use crate::stores::schema::TableKind;
 use crate::task::OwnedTask;
 
 /// `CREATE [OR REPLACE] VIEW`, `CREATE MATERIALIZED VIEW [IF NOT EXISTS]`
@@ -180,8 +181,12 @@ fn check_dropped(session: &Session, relation: &Relation, is_materialized: bool) 
             let message = "DROP VIEW is not supported for views of the catalog directory";
             Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message).with_hint(format!("Remove the file views/{name}.sql.")))
         }
-        RelationBody::Stored { table, .. } if table.kind == crate::stores::schema::TableKind::View && !is_materialized => {
+        RelationBody::Stored { table, .. } if table.kind == TableKind::View && !is_materialized => {
             let message = "DROP VIEW is not supported for views of a store";
+            Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message))
+        }
+        RelationBody::Stored { table, .. } if table.kind == TableKind::MaterializedView && is_materialized => {
+            let message = "DROP MATERIALIZED VIEW is not supported for views of a store";
             Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message))
         }
         RelationBody::Stored { .. } | RelationBody::Rows(_) => {
@@ -231,7 +236,7 @@ fn shown(relation: &Relation) -> String {
     let kind = match &relation.body {
         RelationBody::View { .. } if relation.body.materialized().is_some() => "materialized view",
         RelationBody::View { .. } => "view",
-        RelationBody::Stored { table, .. } if table.kind == crate::stores::schema::TableKind::View => "view",
+        RelationBody::Stored { table, .. } if table.kind == TableKind::View => "view",
         RelationBody::Stored { .. } | RelationBody::Rows(_) => "table",
     };
     match relation.schema.as_str() {
