@@ -1,9 +1,9 @@
 //! Assembles the rooms, starts them, drains and stops them: the only place that knows all of them.
 //!
 //! ```text
-//! Config → HTTP (starting) → log of commits → connectors, engine, catalog (discovered) → what is left ended → feeds → copies → wire listener → HTTP (serving)
+//! Config → HTTP (starting) → log of commits → connectors, engine, catalog (discovered) → what is left ended → feeds → copies → views → wire listener → HTTP (serving)
 //! SIGHUP → read the catalog directory again → roles, stores and views swapped; sessions go on, replaced stores drain
-//! SIGTERM → stop listening → drain sessions → wait for commits → end copies, feeds → close stores
+//! SIGTERM → stop listening → drain sessions → wait for commits → end views, copies, feeds → close stores
 //! ```
 
 mod cache;
@@ -12,6 +12,7 @@ mod commits;
 mod memory;
 mod observed;
 mod reloads;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ use self::commits::Commits;
 use self::memory::{Memory, keep, keep_learned};
 use self::observed::{Observed, Running, start_http};
 use self::reloads::{Changes, Files};
+use self::views::Viewing;
 use crate::address::{self, BindError};
 use crate::catalog::discover::{Refusal, SystemRelation, ViewSource};
 use crate::catalog::kept::KeptView;
@@ -46,6 +48,7 @@ use crate::federation::plan::{self, Setting};
 use crate::options::{Problem, Secret};
 use crate::session::Shared;
 use crate::session::role::Roles;
+use crate::session::views::ServedViews;
 use crate::stores::{Connector, StoreName};
 use crate::task::{Backoff, TaskSet};
 use crate::telemetry;
@@ -151,6 +154,8 @@ pub struct Server {
     feeding: Feeding,
     /// What keeps copies of tables.
     caching: Caching,
+    /// What keeps the rows of materialized views.
+    viewing: Viewing,
     /// Held for as long as the server runs, so that no second one uses the same directory.
     memory: Arc<Memory>,
 }
@@ -187,8 +192,11 @@ impl Server {
         let (commitment, feeds) = (commits.commitment(), Arc::clone(feeding.feeds()));
         let mut caching = Caching::open(&config, &catalog, &feeds, &memory)?;
         let caches = Arc::clone(caching.caches());
-        let (shared, reports) =
-            Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles), commitment, Arc::clone(&feeds), Arc::clone(&caches));
+        let mut viewing = Viewing::open(&catalog, &engine, &caches);
+        caching.read_by(viewing.views());
+        let views = Arc::clone(viewing.views());
+        let kept = (Arc::clone(&caches), ServedViews::new(Arc::clone(&views)));
+        let (shared, reports) = Shared::new(Arc::clone(&catalog), engine, Arc::clone(&roles), commitment, Arc::clone(&feeds), kept);
         let shared = Arc::new(shared);
         let listener = Listener::bind(wire_settings(&config, &roles, (mock_seed, commits.audit())))?;
         let addresses = listener.local_addresses();
@@ -196,8 +204,10 @@ impl Server {
         Box::pin(commits.start(&catalog, &shared, &memory)).await;
         feeding.run(&config, &catalog, (&shared, &memory), &commits)?;
         caching.run();
+        viewing.run();
         let (counts, reads) = (listener.counts(), Arc::clone(&shared.reads));
-        let running = Running { catalog: Arc::clone(&catalog), counts, reads, steps, commits: commits.numbered(), feeds, caches };
+        let (served, commits_of) = (Arc::clone(&catalog), commits.numbered());
+        let running = Running { catalog: served, counts, reads, steps, commits: commits_of, feeds, caches, views };
         tasks.spawn("listener", listener.run(shared, shutdown.clone()));
         // Set once, here: nobody else has the cell.
         let _ = observed.running.set(running);
@@ -218,6 +228,7 @@ impl Server {
             commits,
             feeding,
             caching,
+            viewing,
             memory,
         })
     }
@@ -285,6 +296,7 @@ impl Server {
             tracing::warn!(aborted, "background work had to be aborted");
         }
         self.commits.stop().await;
+        self.viewing.stop().await;
         self.caching.stop().await;
         self.feeding.stop().await;
         keep(&self.memory, &self.catalog).await;

@@ -51,6 +51,11 @@ impl Asked {
         self.0.get(&(store.clone(), table.clone())).copied().unwrap_or_else(is_named)
     }
 
+    /// Whether a client has said that a table is not to be cached.
+    pub fn refuses(&self, store: &StoreName, table: &TableId) -> bool {
+        self.0.get(&(store.clone(), table.clone())) == Some(&false)
+    }
+
     fn listed(&self) -> Vec<KeptCached> {
         let kept = |((store, table), cached): (&(StoreName, TableId), &bool)| KeptCached {
             store: store.to_string(),

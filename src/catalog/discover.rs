@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::builder::Builder;
 use super::cached::CachedTables;
 pub use super::entry::{OwnTables, StoreEntry, ViewSource};
-use super::kept::{self, Described, KeepViews, Kept};
+use super::kept::{self, Described, KeepViews, Kept, TellViews};
 use super::object;
 use super::oid::Oids;
 use super::reach::Reach;
@@ -67,6 +67,8 @@ pub struct Catalog {
     pub(super) cached: CachedTables,
     /// Of which queries clients have asked that results are kept.
     pub(super) results: results::Kept,
+    /// Who is told of changes of kept views.
+    pub(super) told_views: OnceLock<TellViews>,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -175,9 +177,8 @@ impl Catalog {
         let first = build(&mut sources, 1)?;
         let (current, version) = (ArcSwap::new(first), watch::Sender::new(1));
         let (sources, reload, views) = (Mutex::new(sources), tokio::sync::Mutex::new(()), tokio::sync::Mutex::new(()));
-        let cached = CachedTables::default();
-        let results = results::Kept::default();
-        Ok(Self { current, version, sources, reload, views, provisional: AtomicU64::new(0), cached, results })
+        let (cached, results, told_views) = (CachedTables::default(), results::Kept::default(), OnceLock::new());
+        Ok(Self { current, version, sources, reload, views, provisional: AtomicU64::new(0), cached, results, told_views })
     }
 
     /// Gives the catalog the means to tell the columns of views, and builds the next snapshot with them.

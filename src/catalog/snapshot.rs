@@ -12,6 +12,7 @@ use super::commits::Commits;
 use super::kept::KeptView;
 use super::keyword::quote_identifier;
 use super::live::{Named, Sessions};
+use super::materialized::{MaterializedViews, NoViews};
 use super::name::{ALL_STORES, QualifiedName, SearchPath};
 use super::object::Objects;
 use super::reach::Reach;
@@ -152,6 +153,8 @@ pub struct SessionFacts {
     pub feeds: Arc<Feeds>,
     /// Copies of tables.
     pub caches: Arc<Caches>,
+    /// Materialized views.
+    pub views: Arc<dyn MaterializedViews>,
 }
 
 impl Default for SessionFacts {
@@ -169,6 +172,7 @@ impl Default for SessionFacts {
             commits: Arc::default(),
             feeds: Feeds::none(),
             caches: Caches::none(),
+            views: Arc::new(NoViews),
         }
     }
 }

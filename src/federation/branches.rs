@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::copy::{Offers, Pinned, Settled};
 use super::counts::AllReads;
 use super::locks::Locked;
+use super::materialized::{Choices, Materialized, Told, ViewRows};
 use super::placement::Copies;
 use super::writers::Writers;
 use crate::cache::{Caches, CopiesRead, Reading, TableVersion, Wants};
@@ -38,6 +39,8 @@ pub struct Branches {
     offers: Arc<Offers>,
     /// Through what stores are read whose state was opened before the statement, which is given up with the statement.
     shown: Arc<BTreeMap<StoreName, Arc<dyn Branch>>>,
+    /// What it reads materialized views from.
+    views: Arc<Choices>,
     /// Lets go of what an idle transaction block holds when the stores are closed under it; there from its first branch on.
     watch: Arc<OnceLock<OwnedTask<()>>>,
 }
@@ -91,8 +94,8 @@ impl Branches {
         let (connectors, retired) = (Arc::clone(&snapshot.connectors), snapshot.retired.clone());
         let slots: Arc<Mutex<BTreeMap<StoreName, Slot>>> = Arc::default();
         let (reach, reads, watch) = (Arc::clone(&snapshot.reach), Arc::default(), Arc::default());
-        let (held, offers, shown) = (Arc::default(), Arc::default(), Arc::default());
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held, offers, shown, watch }
+        let (held, offers, shown, views) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers: None, held, offers, shown, views, watch }
     }
 
     /// A second handle on the same branches, for one statement of a block.
@@ -102,8 +105,8 @@ impl Branches {
         let (reach, retired, reads) = (Arc::clone(&self.reach), self.retired.clone(), Arc::clone(&self.reads));
         let writers = self.writers.clone();
         let (kind, held, watch) = (self.kind, Arc::default(), Arc::clone(&self.watch));
-        let (offers, shown) = (Arc::new(self.offers.anew()), Arc::clone(&self.shown));
-        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, offers, shown, watch }
+        let (offers, shown, views) = (Arc::new(self.offers.anew()), Arc::clone(&self.shown), Arc::new(self.views.anew()));
+        Self { connectors, kind, slots, changed, reach, retired, reads, writers, held, offers, shown, views, watch }
     }
 
     /// Branches for a second run of the same statement: it sees what its transaction sees, and of a statement's own branches none that the
@@ -168,6 +171,34 @@ impl Branches {
     #[cfg(test)]
     pub(super) fn with_offers(self, offers: Offers) -> Self {
         Self { offers: Arc::new(offers), ..self }
+    }
+
+    /// The same for a statement that may read the rows of materialized views, under what its session asks of them.
+    #[must_use]
+    pub fn with_views(self, views: Arc<dyn Materialized>, wants: Arc<Wants>) -> Self {
+        Self { views: Arc::new(Choices::of(views, wants)), ..self }
+    }
+
+    /// Whether the rows of materialized views may be read by a statement that may read these stores: not where the block has written to one
+    /// of them, nor wherever copies are not read either.
+    pub(super) fn may_read_views<'s>(&self, mut stores: impl Iterator<Item = &'s StoreName>) -> bool {
+        let is_open = self.kind == BranchKind::Statement && self.held.is_empty() && !self.offers.are_refused();
+        is_open && !stores.any(|store| self.writes_to(store))
+    }
+
+    /// What materialized views are read from.
+    pub(super) fn views(&self) -> &Choices {
+        &self.views
+    }
+
+    /// The rows that a materialized view is read from, by its object id; `None` where its query is run.
+    pub(super) fn view_rows(&self, view: u32) -> Option<ViewRows> {
+        self.views.rows(view)
+    }
+
+    /// What the materialized views of the statement are read from, for `EXPLAIN`.
+    pub(super) fn told_views(&self) -> Vec<Told> {
+        self.views.told()
     }
 
     /// Has the statement read its stores and no copy: one that writes must not write what it has read of the past.
@@ -280,8 +311,8 @@ impl Branches {
     pub fn none() -> Self {
         let (connectors, kind) = (Arc::default(), BranchKind::Statement);
         let (slots, reach, retired, reads) = (Arc::default(), Arc::default(), CancellationToken::new(), Arc::default());
-        let (held, offers, shown, watch) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
-        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, offers, shown, watch }
+        let (held, offers, shown, views, watch) = (Arc::default(), Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        Self { connectors, kind, slots, changed: None, reach, retired, reads, writers: None, held, offers, shown, views, watch }
     }
 
     /// Cancelled when the stores are closed under what runs on them.

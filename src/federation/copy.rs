@@ -289,6 +289,19 @@ pub(super) async fn looked_up(
     }
 }
 
+/// The rows that have some keys, or all rows, of something that is kept as copies are. `said` tells what keys there can be, and is checked
+/// by the caller; `columns` are ordinals.
+pub(super) fn rows_of(
+    version: Arc<TableVersion>,
+    (columns, said): (Vec<usize>, Vec<Predicate>),
+    limit: Option<u64>,
+    batch_rows: usize,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let given = columns.len();
+    let wanted = Wanted { read: columns, given, condition: None, conditions: said, limit };
+    read::rows(version, Arc::new(wanted), &[], batch_rows)
+}
+
 impl DisplayAs for CopyExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CopyExec: {}", self.named())?;

@@ -11,6 +11,7 @@ use datafusion::physical_plan::{ExecutionPlan, displayable};
 use super::ast::HIDDEN;
 use super::branches::Branches;
 use super::copy::{CopyExec, Served};
+use super::materialized::{Chosen, Told};
 use super::pauses::PACED;
 use super::placement::Residual;
 use super::plan::Bound;
@@ -42,7 +43,8 @@ pub async fn lines(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> R
 /// that ask a store also `Store`, `Asked`, `Estimated Rows`, and after a run `Bytes Pulled`, `Round Trips`, `Remote Time` in
 /// milliseconds, and `Ranges` of a table that was read side by side; those that may read a copy `Table`, `Copy`, and after a run `Source`,
 /// `Age` in milliseconds and `Position`, or `Reason`. `Not Asked` lists what no store was asked for, with the refused
-/// expression and the rule, `Checked Again` the conditions of which a store evaluates only about what is meant.
+/// expression and the rule, `Checked Again` the conditions of which a store evaluates only about what is meant, `Views` the materialized
+/// views with how they are `Maintained` and what they are read from: `Source`, `Age` in milliseconds and `Position`, or `Reason`.
 ///
 /// # Errors
 /// As [`lines`].
@@ -50,7 +52,8 @@ pub async fn json(bound: &Bound, branches: &Arc<Branches>, analyzed: bool) -> Re
     let notes = notes(bound, branches).await?;
     let mut whole = serde_json::json!({ "Plan": node(bound.physical.as_ref(), analyzed), "Stores": notes });
     let (checked, refused) = residuals(bound);
-    for (name, found) in [("Not Asked", refused), ("Checked Again", checked)] {
+    let views: Vec<serde_json::Value> = branches.told_views().iter().map(shown_view).collect();
+    for (name, found) in [("Not Asked", refused), ("Checked Again", checked), ("Views", views)] {
         if let (Some(fields), false) = (whole.as_object_mut(), found.is_empty()) {
             fields.insert(name.to_owned(), found.into());
         }
@@ -117,6 +120,44 @@ fn copied(copy: &CopyExec) -> Vec<(String, serde_json::Value)> {
     shown
 }
 
+/// A materialized view that the statement reads.
+fn shown_view(told: &Told) -> serde_json::Value {
+    let mut shown = serde_json::json!({ "View": told.view, "Maintained": told.maintained });
+    let Some(fields) = shown.as_object_mut() else { return shown };
+    match &told.chosen {
+        Chosen::Rows(rows) => {
+            fields.insert("Source".to_owned(), "rows".into());
+            fields.extend(rows.age.map(|age| ("Age".to_owned(), (age.as_secs_f64() * 1e3).into())));
+            fields.extend(rows.position.as_deref().map(|position| ("Position".to_owned(), position.into())));
+        }
+        Chosen::Query(reason) => {
+            fields.insert("Source".to_owned(), "query".into());
+            fields.insert("Reason".to_owned(), (*reason).into());
+        }
+        // It has ended the statement.
+        Chosen::Refused(_) => {}
+    }
+    shown
+}
+
+/// The same as lines.
+fn view_lines(told: &Told) -> Vec<String> {
+    let view = &told.view;
+    let source = match &told.chosen {
+        Chosen::Rows(rows) => {
+            let age = rows
+                .age
+                .map_or_else(|| "of unknown age".to_owned(), |age| format!("at most {} ms old", age.as_micros().div_ceil(1000)));
+            let position = rows.position.as_ref().map(|position| format!(", position {position}")).unwrap_or_default();
+            Some(format!("Source: rows of the view, {age}{position} ({view})"))
+        }
+        Chosen::Query(reason) => Some(format!("Source: query of the view, {reason} ({view})")),
+        Chosen::Refused(_) => None,
+    };
+    let maintained = told.maintained.as_ref().map(|how| format!("Maintained: {how} ({view})"));
+    maintained.into_iter().chain(source).collect()
+}
+
 /// The nodes of a plan that may read copies.
 fn copies(plan: &dyn ExecutionPlan) -> Vec<CopyExec> {
     let mut found: Vec<CopyExec> = (plan as &dyn Any).downcast_ref::<CopyExec>().cloned().into_iter().collect();
@@ -156,6 +197,7 @@ async fn notes(bound: &Bound, branches: &Arc<Branches>) -> Result<Vec<String>, D
         None => format!("Copy: offered ({})", copy.named()),
         Some(served) => format!("Source: {served} ({})", copy.named()),
     }));
+    lines.extend(branches.told_views().iter().flat_map(view_lines));
     // What a store would be asked in the place of a copy that serves is nothing it is asked.
     let asked: Vec<Asked> = asked(&bound.physical).into_iter().filter(|asked| !asked.is_spared).collect();
     lines.extend(asked.iter().map(|asked| format!("Asked of {}: {}", asked.store, asked.described)));
@@ -295,6 +337,24 @@ mod tests {
         for (text, expected) in rows {
             assert_eq!(without_keys(text), expected);
         }
+    }
+
+    #[test]
+    fn a_view_says_how_it_is_kept_and_why_its_query_is_run() {
+        let told = |maintained: Option<&str>, chosen| Told {
+            view: "public.totals".to_owned(),
+            maintained: maintained.map(str::to_owned),
+            chosen,
+        };
+        let query = told(Some("whole: it has ORDER BY"), Chosen::Query("it is not kept yet"));
+        let expected =
+            ["Maintained: whole: it has ORDER BY (public.totals)", "Source: query of the view, it is not kept yet (public.totals)"];
+        assert_eq!(view_lines(&query), expected);
+        let shown = shown_view(&query);
+        assert_eq!((&shown["Source"], &shown["Reason"]), (&"query".into(), &"it is not kept yet".into()));
+        let unknown = told(None, Chosen::Query("the statement reads its stores"));
+        assert_eq!(view_lines(&unknown), ["Source: query of the view, the statement reads its stores (public.totals)"]);
+        assert!(shown_view(&unknown)["Maintained"].is_null());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! ```text
 //! parsed query → ast (Postgres spelling, names, literals) → plan (names from the snapshot, types, optimiser)
 //!              → placement (which parts a store runs whole) → provider (which filters each store takes)
-//!              → scan (a lazy node per table), or copy (of one that is kept here) → DataFusion joins the rest
+//!              → scan (a lazy node per table), or copy (of one that is kept here), or materialized (the rows of a view)
+//!              → DataFusion joins the rest
 //! ```
 //!
 //! What one scan of one table answers takes the way past the planner (`fast`); what is executed again and again is optimised
@@ -36,6 +37,7 @@ pub mod kept_query;
 mod lateral;
 mod locking;
 pub mod locks;
+pub mod materialized;
 mod ordering;
 pub mod output;
 mod parameters;

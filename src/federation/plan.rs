@@ -32,6 +32,7 @@ use super::error::diagnose;
 use super::generic::{Execution, Reuse};
 use super::lateral;
 use super::locking;
+use super::materialized;
 use super::output::{self, OutputColumn};
 use super::parameters;
 use super::placement::Residual;
@@ -194,8 +195,9 @@ pub async fn bind_aside(
     values: &[ScalarValue],
     branches: &Arc<Branches>,
 ) -> Result<Bound, Diagnosis> {
-    // May wait for a copy, which nobody who plans must wait for.
-    branches.settle_copies(&planned.relations).await;
+    // May wait for a view or a copy, which nobody who plans must wait for.
+    let read = materialized::settle(planned, branches).await?;
+    branches.settle_copies(&read).await;
     let place = engine.planner().await;
     let (engine, setting, planned) = (engine.clone(), setting.clone(), planned.clone());
     let (values, branches) = (values.to_vec(), Arc::clone(branches));

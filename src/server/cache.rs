@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! start, a discovery, a reload: snapshot + files of stores ─┐
-//! ALTER TABLE … SET (tributary.cached) → kept in .state ────┴→ entries → Caches
+//! ALTER TABLE … SET (tributary.cached) → kept in .state ────┼→ entries → Caches
+//! tables that materialized views read ──────────────────────┘
 //! stop:  (sessions, commits) → copies → (feeds)
 //! ```
 //!
 //! What is told here of a table holds until one of those changes. Whether its feed follows it is asked by who loads it, each time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ use crate::stores::capture::{Follow, TablePattern};
 use crate::stores::schema::TableId;
 use crate::stores::{Connector, StoreName, Table};
 use crate::task::TaskSet;
+use crate::views::Views;
 
 /// The name of the file with the tables that clients have asked to be cached, or not to be.
 const CACHED: &str = "cached";
@@ -77,6 +79,12 @@ impl Caching {
         Ok(Self { caches, entries, tasks: TaskSet::new() })
     }
 
+    /// Caches the tables that these views read, too. Told once, before anything runs.
+    pub(super) fn read_by(&self, views: &Arc<Views>) {
+        // Who comes second changes nothing.
+        let _ = self.entries.views.set(Arc::clone(views));
+    }
+
     /// What sessions read.
     pub(super) fn caches(&self) -> &Arc<Caches> {
         &self.caches
@@ -112,13 +120,23 @@ fn settings(bounds: &CopyBounds) -> CacheSettings {
     CacheSettings { memory_bytes, wait, look, audit, audit_rows, results, ..CacheSettings::default() }
 }
 
-/// Looks at every new version of the catalog.
+/// Looks at every new version of the catalog, and whenever views read other tables.
 async fn follow(entries: Arc<Entries>, mut versions: watch::Receiver<u64>, stop: CancellationToken) {
+    let mut wanted = entries.views.get().map(|views| views.wanted());
+    // What views have come to want before this is looked at too.
+    entries.renew();
     loop {
+        let others = async {
+            match &mut wanted {
+                Some(wanted) => wanted.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         // Cancel-safe: a version that is not seen here is seen the next time.
         tokio::select! {
             () = stop.cancelled() => return,
             changed = versions.changed() => if changed.is_err() { return },
+            changed = others => if changed.is_err() { return },
         }
         entries.renew();
     }
@@ -157,6 +175,8 @@ impl Wanted {
 struct Entries {
     caches: Arc<Caches>,
     catalog: Arc<Catalog>,
+    /// The views whose tables are cached for them.
+    views: OnceLock<Arc<Views>>,
     known: Mutex<Known>,
 }
 
@@ -172,7 +192,7 @@ struct Known {
 impl Entries {
     fn new(caches: &Arc<Caches>, catalog: &Arc<Catalog>, stores: &[StoreEntry]) -> Self {
         let known = Known { files: files(stores), ..Known::default() };
-        Self { caches: Arc::clone(caches), catalog: Arc::clone(catalog), known: Mutex::new(known) }
+        Self { caches: Arc::clone(caches), catalog: Arc::clone(catalog), views: OnceLock::new(), known: Mutex::new(known) }
     }
 
     fn replace(&self, stores: &[StoreEntry]) {
@@ -185,7 +205,8 @@ impl Entries {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = self.catalog.snapshot();
         known.look(&snapshot);
-        let wanted = known.wanted(&snapshot, &self.catalog.asked_cached());
+        let inputs = self.views.get().map(|views| views.inputs()).unwrap_or_default();
+        let wanted = known.wanted(&snapshot, (&self.catalog.asked_cached(), &inputs));
         let is_same = wanted.len() == known.told.len() && wanted.iter().zip(&known.told).all(|(now, before)| now.is(before));
         if !is_same {
             self.caches.replace(wanted.iter().map(|wanted| self.entry(wanted)).collect());
@@ -209,11 +230,11 @@ impl Known {
         self.tables.extend(tables_of(snapshot));
     }
 
-    fn wanted(&self, snapshot: &Snapshot, asked: &Asked) -> Vec<Wanted> {
+    fn wanted(&self, snapshot: &Snapshot, (asked, inputs): (&Asked, &Inputs)) -> Vec<Wanted> {
         let of_store = |(store, tables): (&StoreName, &Vec<Arc<Table>>)| {
             let connector = Arc::clone(snapshot.connectors.get(store)?);
             let filed = self.files.get(store).cloned().unwrap_or_default();
-            let (tables, kept_back) = judge(store, &filed, tables, asked);
+            let (tables, kept_back) = judge(store, &filed, tables, (asked, inputs.get(store)));
             let is_any = !(tables.is_empty() && kept_back.is_empty());
             is_any.then_some(Wanted { connector, tables, kept_back })
         };
@@ -228,9 +249,19 @@ fn files(stores: &[StoreEntry]) -> BTreeMap<StoreName, Filed> {
 /// The tables that are to be cached, and those that are kept from it, each with the reason as a clause.
 type Judgement = (Vec<Arc<Table>>, Vec<(TableId, String)>);
 
-fn judge(store: &StoreName, filed: &Filed, tables: &[Arc<Table>], asked: &Asked) -> Judgement {
+/// The tables of stores that materialized views read.
+type Inputs = BTreeMap<StoreName, BTreeSet<TableId>>;
+
+fn judge(
+    store: &StoreName,
+    filed: &Filed,
+    tables: &[Arc<Table>],
+    (asked, inputs): (&Asked, Option<&BTreeSet<TableId>>),
+) -> Judgement {
     let (mut wanted, mut kept_back) = Judgement::default();
-    for table in tables.iter().filter(|table| asked.wants(store, &table.id, &filed.cached)) {
+    // As though its file named them: what a client has said of a single table comes before it.
+    let is_read = |id: &TableId| inputs.is_some_and(|inputs| inputs.contains(id)) && !asked.refuses(store, id);
+    for table in tables.iter().filter(|table| asked.wants(store, &table.id, &filed.cached) || is_read(&table.id)) {
         match refusal(store, filed.follow.as_ref(), table) {
             Some(reason) => kept_back.push((table.id.clone(), reason)),
             None => wanted.push(Arc::clone(table)),
@@ -259,7 +290,7 @@ pub fn asked_cached(directory: &Path) -> Result<Asked, Diagnosis> {
 
 /// Which of the tables of a store would be cached as far as its feed follows them, and which would not, each with the reason as a clause.
 pub fn judge_cached(store: &StoreEntry, tables: &[Arc<Table>], asked: &Asked) -> Judgement {
-    judge(store.connector.name(), &Filed::of(store), tables, asked)
+    judge(store.connector.name(), &Filed::of(store), tables, (asked, None))
 }
 
 #[cfg(test)]
@@ -293,7 +324,7 @@ mod tests {
     /// The names of the tables that are cached, and the reasons of those that are not.
     fn judged(filed: &Filed, asked: Vec<KeptCached>, tables: &[&str]) -> (Vec<String>, Vec<String>) {
         let tables: Vec<Arc<Table>> = tables.iter().map(|name| Arc::new(Table::plain("main", name, Vec::new()))).collect();
-        let (wanted, kept_back) = judge(&StoreName::new("shop"), filed, &tables, &Asked::of(asked));
+        let (wanted, kept_back) = judge(&StoreName::new("shop"), filed, &tables, (&Asked::of(asked), None));
         let names = wanted.iter().map(|table| table.id.name.clone()).collect();
         (names, kept_back.into_iter().map(|(table, reason)| format!("{}: {reason}", table.name)).collect())
     }
@@ -313,6 +344,17 @@ mod tests {
         assert_eq!(judged(&filed, Vec::new(), &tables).0, ["orders", "old"]);
         assert_eq!(judged(&filed, vec![kept("old", false), kept("notes", true)], &tables).0, ["orders", "notes"]);
         assert_eq!(judged(&Filed { cached: Vec::new(), ..filed }, Vec::new(), &tables), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn tables_that_views_read_are_cached_unless_a_client_has_said_otherwise() {
+        let filed = Filed { follow: Some(follow_but(&[])), cached: Vec::new() };
+        let tables: Vec<Arc<Table>> =
+            ["orders", "old", "notes"].iter().map(|name| Arc::new(Table::plain("main", name, Vec::new()))).collect();
+        let inputs: BTreeSet<TableId> = tables.iter().take(2).map(|table| table.id.clone()).collect();
+        let asked = Asked::of(vec![kept("old", false)]);
+        let (wanted, _) = judge(&StoreName::new("shop"), &filed, &tables, (&asked, Some(&inputs)));
+        assert_eq!(wanted.iter().map(|table| table.id.name.as_str()).collect::<Vec<_>>(), ["orders"]);
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod site;
 pub mod statement;
 pub mod transaction;
 mod verbs;
+pub mod views;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -68,6 +69,7 @@ use settings::{Settings, TOKEN};
 use statement::Kind;
 pub use statement::Parsed;
 use transaction::{Block, Series};
+use views::ServedViews;
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -92,6 +94,8 @@ pub struct Shared {
     pub feeds: Arc<Feeds>,
     /// Copies of tables.
     pub caches: Arc<Caches>,
+    /// Materialized views.
+    pub views: Arc<ServedViews>,
 }
 
 /// Most reports of changed stores that wait for their refresh.
@@ -105,11 +109,11 @@ impl Shared {
         roles: Arc<ArcSwap<Roles>>,
         commitment: Commitment,
         feeds: Arc<Feeds>,
-        caches: Arc<Caches>,
+        (caches, views): (Arc<Caches>, Arc<ServedViews>),
     ) -> (Self, mpsc::Receiver<StoreName>) {
         let (changed, reports) = mpsc::channel(CHANGED_MAX);
         let (doubts, reads, sessions) = (Doubts::default(), Arc::default(), Arc::default());
-        (Self { catalog, engine, roles, changed, doubts, reads, sessions, commitment, feeds, caches }, reports)
+        (Self { catalog, engine, roles, changed, doubts, reads, sessions, commitment, feeds, caches, views }, reports)
     }
 
     /// Has the stores behind a refused prepared statement looked at again, each once in a while.

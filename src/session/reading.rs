@@ -198,11 +198,14 @@ fn unsaid(store: &StoreName) -> Diagnosis {
 }
 
 impl Shared {
-    /// The branches of a statement that only reads: of copies too, where `wants` says what they must have.
+    /// The branches of a statement that only reads: of copies and the rows of views too, where `wants` says what they must have.
     pub(super) fn reading(&self, snapshot: &Snapshot, wants: Option<&Arc<Wants>>) -> Branches {
         let branches = self.branches(snapshot, BranchKind::Statement);
         match wants {
-            Some(wants) => branches.with_copies(Arc::clone(&self.caches), Arc::clone(wants)),
+            Some(wants) => {
+                let views = Arc::clone(&self.views);
+                branches.with_copies(Arc::clone(&self.caches), Arc::clone(wants)).with_views(views, Arc::clone(wants))
+            }
             None => branches,
         }
     }
@@ -259,8 +262,9 @@ impl Session {
             return Err(Diagnosis::new(sqlstate::INVALID_PARAMETER_VALUE, message)
                 .with_hint(format!("Set it before reading: SET {MAX_STALENESS} = '1s'.")));
         }
-        let is_used = !self.shared.caches.is_empty() || !self.shared.catalog.result_rules().is_empty();
-        if consistency == Consistency::Store || !is_used {
+        let shared = &self.shared;
+        let has_any = !(shared.caches.is_empty() && shared.views.are_none() && shared.catalog.result_rules().is_empty());
+        if consistency == Consistency::Store || !has_any {
             return Ok(None);
         }
         let (deadline, session) = (self.guard.deadline, Arc::clone(&self.past.required));

@@ -280,7 +280,7 @@ fn own_grammar(parser: &mut Parser<'_>) -> Result<Option<Kind>, ParserError> {
 }
 
 /// First words of PostgreSQL's statements that the parser does not know at all.
-const UNKNOWN_KINDS: &[&str] = &["do", "reindex", "refresh", "cluster", "checkpoint", "reassign", "security", "import"];
+const UNKNOWN_KINDS: &[&str] = &["do", "reindex", "cluster", "checkpoint", "reassign", "security", "import"];
 
 /// The refusal of a statement of one of [`UNKNOWN_KINDS`]; its tokens are consumed.
 fn unknown_kind(parser: &mut Parser<'_>) -> Option<Kind> {
@@ -293,7 +293,6 @@ fn unknown_kind(parser: &mut Parser<'_>) -> Option<Kind> {
     }
     copy::skip(parser);
     let verb = match first.as_str() {
-        "refresh" => "REFRESH MATERIALIZED VIEW".to_owned(),
         "reassign" => "REASSIGN OWNED".to_owned(),
         "security" => "SECURITY LABEL".to_owned(),
         "import" => "IMPORT FOREIGN SCHEMA".to_owned(),
@@ -477,7 +476,6 @@ mod tests {
             ("DROP SEQUENCE s", "0A000"),
             ("DO $$ BEGIN NULL; END $$", "0A000"),
             ("reindex table t", "0A000"),
-            ("REFRESH MATERIALIZED VIEW CONCURRENTLY v", "0A000"),
             ("CHECKPOINT; SELECT 1", "0A000"),
             ("PREPARE p AS EXECUTE q", "42601"),
             ("PREPARE p AS COMMIT", "42601"),

@@ -15,6 +15,7 @@
 //! torn         transactions over two tables, which no statement sees in part
 //! histories    random histories with faults, and `checker`, what must hold of them; `client` is who reads and writes in them
 //! results      results of queries that are kept, and when they are not given
+//! views        materialized views over two stores after every write; `views_defined`, as statements make them; `views_told`, what is told of them
 //! same         the statements of `differential` over cached tables
 //! ```
 //!
@@ -37,4 +38,7 @@ mod results;
 mod same;
 mod torn;
 mod types;
+mod views;
+mod views_defined;
+mod views_told;
 mod world;

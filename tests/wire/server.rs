@@ -16,6 +16,7 @@ use tributary::changes::Feeds;
 use tributary::federation::engine::{Engine, Limits as EngineLimits};
 use tributary::options::Secret;
 use tributary::session::role::{Role, Roles, Verifier};
+use tributary::session::views::ServedViews;
 use tributary::session::{Commitment, Shared};
 use tributary::task::OwnedTask;
 use tributary::telemetry::audit::Audit;
@@ -81,7 +82,8 @@ pub async fn start(settings: Settings) -> Server {
     let engine = Engine::new(&EngineLimits::default()).unwrap();
     let catalog = Catalog::load(DATABASE, Vec::new(), Vec::new(), system::relations()).await.unwrap();
     let (roles, commitment) = (Arc::clone(&settings.roles), Commitment::none());
-    let (shared, _reports) = Shared::new(Arc::new(catalog), engine, roles, commitment, Feeds::none(), Caches::none());
+    let (shared, _reports) =
+        Shared::new(Arc::new(catalog), engine, roles, commitment, Feeds::none(), (Caches::none(), ServedViews::none()));
     let listener = Listener::bind(settings).unwrap();
     let address = listener.local_addresses()[0];
     let shutdown = CancellationToken::new();

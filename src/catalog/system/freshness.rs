@@ -1,8 +1,9 @@
-//! `tributary.freshness`: how the copies of tables stand, how old what they show may be, and how they are used.
+//! `tributary.freshness`: how the copies of tables and materialized views stand, how old what they show may be, and how they are used.
 
 use super::table::{Cell, live};
 use crate::cache::ShownCopy;
 use crate::catalog::discover::SystemRelation;
+use crate::catalog::materialized::Standing;
 use crate::catalog::snapshot::{SessionFacts, Snapshot};
 use crate::cells;
 use crate::pgtype::PgType;
@@ -28,9 +29,29 @@ const FRESHNESS: &[(&str, PgType)] = &[
 ];
 
 /// A row for each table that is wanted as a copy, whether it has one or not. Tables that no role sees are shown to superusers alone, by
-/// the names that their store has for them.
+/// the names that their store has for them. Then one for each materialized view, which may have several stores and names none.
 fn freshness(_snapshot: &Snapshot, facts: &SessionFacts) -> Vec<Vec<Cell>> {
-    rows_of(facts.caches.shown(), facts.superusers.contains(&facts.role))
+    let mut rows = rows_of(facts.caches.shown(), facts.superusers.contains(&facts.role));
+    rows.extend(facts.views.states().into_iter().map(row_of_view));
+    rows
+}
+
+fn row_of_view(view: Standing) -> Vec<Cell> {
+    cells![
+        view.schema,
+        view.name,
+        Cell::Null,
+        view.state,
+        view.reason,
+        whole(view.rows),
+        whole(view.bytes),
+        view.position,
+        view.staleness,
+        whole(view.served),
+        whole(view.fell_through),
+        whole(view.waited),
+        view.since,
+    ]
 }
 
 fn rows_of(shown: Vec<ShownCopy>, sees_all: bool) -> Vec<Vec<Cell>> {
@@ -124,6 +145,44 @@ mod tests {
         assert_eq!(some[0][3..5], [Cell::from("store-only"), Cell::from("it has no key")]);
         let all = rows_of(shown, true);
         assert_eq!(all[1][..4], [Cell::from("public"), Cell::from("hidden"), Cell::from("shop"), Cell::from("loading")]);
+    }
+
+    #[test]
+    fn a_view_is_shown_without_a_store() {
+        let view = Standing {
+            schema: "public".to_owned(),
+            name: "totals".to_owned(),
+            state: "current".to_owned(),
+            reason: None,
+            maintained: "incrementally".to_owned(),
+            is_populated: true,
+            rows: 2,
+            bytes: 3,
+            position: Some("shop@7, crm@9".to_owned()),
+            staleness: Some(Duration::from_millis(4)),
+            served: 5,
+            fell_through: 6,
+            waited: 7,
+            since: DateTime::<Utc>::UNIX_EPOCH,
+        };
+        let row = row_of_view(view);
+        let expected = cells![
+            "public",
+            "totals",
+            Cell::Null,
+            "current",
+            Cell::Null,
+            2_i64,
+            3_i64,
+            "shop@7, crm@9",
+            Duration::from_millis(4),
+            5_i64,
+            6_i64,
+            7_i64,
+            DateTime::<Utc>::UNIX_EPOCH,
+        ];
+        assert_eq!(row, expected);
+        assert_eq!(row.len(), FRESHNESS.len());
     }
 
     #[test]

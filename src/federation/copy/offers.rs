@@ -145,6 +145,11 @@ impl Offers {
         self.stores_only.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the statement reads its stores whatever there is.
+    pub(in crate::federation) fn are_refused(&self) -> bool {
+        self.stores_only.load(Ordering::Relaxed)
+    }
+
     /// Whether anything is offered at all.
     pub(in crate::federation) fn are_open(&self) -> bool {
         self.source.is_some() && !self.stores_only.load(Ordering::Relaxed)

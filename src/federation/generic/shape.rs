@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::super::copy::CopyExec;
+use super::super::materialized::ViewExec;
 use super::super::placement::exec::FragmentExec;
 use super::super::scan::ScanExec;
 use crate::stores::fragment::Relation;
@@ -15,7 +16,7 @@ use crate::stores::fragment::Relation;
 pub(super) struct Shape {
     /// The operators in plan order with what they read, without any value.
     operators: String,
-    /// The words that the stores are asked in, sorted: conditions may come in another order.
+    /// The words that the stores are asked in, and the names of views whose rows are read, sorted: conditions may come in another order.
     words: Vec<String>,
     /// How many tables it may read from copies.
     copies: usize,
@@ -61,6 +62,10 @@ fn tell(plan: &dyn ExecutionPlan, shape: &mut Shape) {
         let scan = exec.scan();
         let limited = if scan.limit.is_some() { " limited" } else { "" };
         operators.push_str(&format!(" {} {:?} {}{limited}", scan.store, scan.table, scan.filter.len()));
+    }
+    if let Some(exec) = node.downcast_ref::<ViewExec>() {
+        asked(exec.named());
+        operators.push_str(&format!(" {} {}", exec.named(), exec.conditions()));
     }
     if let Some(exec) = node.downcast_ref::<FragmentExec>() {
         asked(exec.described());

@@ -1,8 +1,8 @@
-//! `CREATE`, `ALTER` and `DROP` of tables, indexes and views: who may, when, and who does it.
+//! `CREATE`, `ALTER` and `DROP` of tables, indexes and views, and `REFRESH` of materialized ones: who may, when, and who does it.
 
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart};
 
-use super::{cached, result_rules, table, view};
+use super::{cached, materialized, result_rules, table, view};
 use crate::catalog::QualifiedName;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::plan::Setting;
@@ -28,10 +28,13 @@ async fn carry_out(session: &mut Session, text: &str, definition: &Definition) -
     session.check_repeatable(verb)?;
     match definition {
         Definition::CreateView(asked) => Box::pin(view::create(session, text, asked)).await,
+        Definition::Refresh(asked) => Box::pin(materialized::refresh(session, asked)).await,
         Definition::SetCached(asked) => Box::pin(cached::set(session, asked)).await,
         Definition::CreateCache(asked) => Box::pin(result_rules::create(session, text, asked)).await,
         Definition::DropCache(asked) => Box::pin(result_rules::drop_cache(session, asked)).await,
-        Definition::Drop(dropping) if dropping.kind == Dropped::View => Box::pin(view::drop_views(session, dropping)).await,
+        Definition::Drop(dropping) if matches!(dropping.kind, Dropped::View | Dropped::MaterializedView) => {
+            Box::pin(view::drop_views(session, dropping)).await
+        }
         Definition::CreateTable(_) | Definition::AlterTable(_) | Definition::CreateIndex(_) | Definition::Drop(_) => {
             Box::pin(table::run(session, definition)).await
         }
@@ -47,6 +50,7 @@ fn object_of(setting: &Setting, definition: &Definition) -> (String, Option<Stor
     }
     let names: Vec<&ObjectName> = match definition {
         Definition::CreateView(asked) => vec![&asked.name],
+        Definition::Refresh(asked) => vec![&asked.name],
         Definition::CreateTable(asked) => vec![&asked.name],
         Definition::AlterTable(asked) => vec![&asked.name],
         Definition::SetCached(asked) => vec![&asked.name],
@@ -117,6 +121,9 @@ pub(in crate::session) fn joins_transactions(session: &mut Session, kind: &Kind)
         return false;
     }
     let setting = session.setting();
+    if materialized::is_about_one(&setting, definition) {
+        return false;
+    }
     let (_, store) = object_of(&setting, definition);
     let connector = store.and_then(|store| setting.snapshot.connectors.get(&store));
     connector.is_some_and(|connector| connector.defines_in_transactions())

@@ -12,6 +12,7 @@ mod execute;
 mod explain;
 mod listen;
 mod lock;
+mod materialized;
 mod resolve;
 mod result_rules;
 mod results;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::{AlterTable, CreateIndex, CreateTable, ObjectName, visit_relations};
 
 use super::define::{check_role, not_in_block, place_of, qualified};
+use super::materialized;
 use super::view::{drop_with, views_below};
 use crate::catalog::{Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
@@ -29,7 +30,11 @@ pub(super) async fn run(session: &mut Session, definition: &Definition) -> Resul
         Definition::CreateIndex(asked) => index(session, &setting, asked).await,
         Definition::Drop(asked) if asked.kind == Dropped::Index => drop_indexes(session, &setting, asked).await,
         Definition::Drop(asked) => drop_tables(session, &setting, asked).await,
-        Definition::CreateView(_) | Definition::SetCached(_) | Definition::CreateCache(_) | Definition::DropCache(_) => {
+        Definition::CreateView(_)
+        | Definition::Refresh(_)
+        | Definition::SetCached(_)
+        | Definition::CreateCache(_)
+        | Definition::DropCache(_) => {
             Err(super::internal("what is kept here was sent to a store"))
         }
     }
@@ -204,12 +209,18 @@ async fn alter(session: &mut Session, setting: &Setting, asked: &AlterTable) -> 
 
 async fn index(session: &mut Session, setting: &Setting, asked: &CreateIndex) -> Result<(), Diagnosis> {
     let Some(relation) = named(session, setting, (&asked.table_name, false, "relation"))? else { return Ok(()) };
+    if relation.body.materialized().is_some() {
+        return Box::pin(materialized::create_index(session, setting, asked, &relation)).await;
+    }
     let planned = define::create_index(setting, asked, &relation)?;
     carry_out(session, setting, planned).await
 }
 
 async fn drop_indexes(session: &mut Session, setting: &Setting, asked: &Dropping) -> Result<(), Diagnosis> {
     let mut planned = Planned::default();
+    if materialized::are_indexes(setting, &asked.names)? {
+        return Box::pin(materialized::drop_indexes(session, setting, asked)).await;
+    }
     for name in &asked.names {
         let name = qualified(name)?;
         match define::drop_indexes(setting, &name, asked.cascades)? {

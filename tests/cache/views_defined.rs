@@ -1,0 +1,132 @@
+//! Materialized views as statements make them, change them and drop them; who may, and what the catalog shows.
+
+use super::views::{Market, TOTALS, until_kept};
+use crate::changes::room::{self, OUTBOX, Room};
+use crate::support::proxy::{self, GUEST, Place, Session};
+
+const ORDERS: &str = "CREATE TABLE orders (id INTEGER PRIMARY KEY, v TEXT, n INTEGER); \
+    INSERT INTO orders VALUES (1, 'a', 10), (2, 'b', 0), (3, 'a', 5)";
+
+async fn code(session: &Session, sql: &str) -> String {
+    session.failure(sql).await.code
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_are_made_with_or_without_rows_and_dropped() {
+    let (room, _native) = Box::pin(room::of_sqlite(ORDERS, OUTBOX, &["orders"])).await;
+    let session = room.session();
+    session.answer("CREATE MATERIALIZED VIEW sums (letter, total) AS SELECT v, sum(n) FROM file.orders GROUP BY v WITH DATA").await;
+    assert_eq!(session.answer("SELECT total FROM sums WHERE letter = 'a'").await, "15");
+    session.answer("CREATE MATERIALIZED VIEW IF NOT EXISTS sums AS SELECT 1").await;
+    for (sql, expected) in [
+        ("CREATE MATERIALIZED VIEW sums AS SELECT 1", "42P07"),
+        ("CREATE OR REPLACE VIEW sums AS SELECT 1", "42809"),
+        ("CREATE MATERIALIZED VIEW bad AS SELECT nothing FROM file.orders", "42703"),
+        ("CREATE MATERIALIZED VIEW bad AS SELECT 1 AS a, 2 AS a", "42701"),
+        ("DROP VIEW sums", "42809"),
+        ("DROP TABLE sums", "42809"),
+        ("REFRESH MATERIALIZED VIEW file.orders", "42809"),
+        ("REFRESH MATERIALIZED VIEW nothing", "42P01"),
+        ("DROP MATERIALIZED VIEW nothing", "42P01"),
+        ("BEGIN; REFRESH MATERIALIZED VIEW sums", "25001"),
+        ("ROLLBACK; BEGIN; CREATE INDEX ON sums (letter)", "25001"),
+        ("ROLLBACK; UPDATE sums SET total = 1", "42809"),
+        ("INSERT INTO sums VALUES ('x', 1)", "42809"),
+        ("DELETE FROM sums", "42809"),
+        ("TRUNCATE sums", "42809"),
+        ("SELECT * FROM sums FOR UPDATE", "42809"),
+        ("COPY sums FROM STDIN", "42809"),
+    ] {
+        assert_eq!(code(session, sql).await, expected, "{sql}");
+    }
+    session.answer("DROP MATERIALIZED VIEW IF EXISTS nothing").await;
+    session.answer("CREATE MATERIALIZED VIEW empty AS SELECT id FROM file.orders WITH NO DATA").await;
+    let failure = session.failure("SELECT * FROM empty").await;
+    assert_eq!((failure.code.as_str(), failure.message.as_str()), ("55000", "materialized view \"empty\" has not been populated"));
+    assert_eq!(code(session, "REFRESH MATERIALIZED VIEW CONCURRENTLY empty").await, "0A000");
+    session.answer("REFRESH MATERIALIZED VIEW empty").await;
+    assert_eq!(session.answer("SELECT count(*) FROM empty").await, "3");
+    session.answer("REFRESH MATERIALIZED VIEW empty WITH NO DATA").await;
+    assert_eq!(code(session, "SELECT * FROM empty").await, "55000");
+    session.answer("DROP MATERIALIZED VIEW empty, sums").await;
+    assert_eq!(session.answer("SELECT count(*) FROM pg_matviews").await, "0");
+    assert_eq!(code(session, "SELECT * FROM sums").await, "42P01");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_filled_is_not_made() {
+    // Nothing follows the store, so that a view is filled while its statement runs.
+    let place = Place::new();
+    place.sqlite("file", ORDERS).await;
+    let room = Box::pin(Room::open(place)).await;
+    let session = room.session();
+    assert_eq!(code(session, "CREATE MATERIALIZED VIEW parts AS SELECT id, 10 / n AS part FROM file.orders").await, "22012");
+    assert_eq!(session.answer("SELECT count(*) FROM pg_class WHERE relname = 'parts'").await, "0");
+    session.answer("CREATE MATERIALIZED VIEW letters AS SELECT v FROM file.orders").await;
+    let failure = session.failure("CREATE UNIQUE INDEX letters_v ON letters (v)").await;
+    assert_eq!(failure.code, "23505", "{failure:?}");
+    assert_eq!(session.answer("SELECT count(*) FROM pg_indexes WHERE tablename = 'letters'").await, "0");
+    assert_eq!(session.answer("SELECT count(*) FROM letters").await, "3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_stand_on_views_and_never_on_themselves() {
+    let (room, mut native) = Box::pin(room::of_sqlite(ORDERS, OUTBOX, &["orders"])).await;
+    let session = room.session();
+    session.answer("CREATE VIEW plain AS SELECT id, v, n FROM file.orders").await;
+    session.answer("CREATE MATERIALIZED VIEW lower AS SELECT v, sum(n) AS total FROM plain GROUP BY v").await;
+    session.answer("CREATE MATERIALIZED VIEW upper AS SELECT count(*) AS letters FROM lower").await;
+    let replaced = "CREATE OR REPLACE VIEW plain AS SELECT total::bigint AS id, v, total::bigint AS n FROM lower";
+    assert_eq!(code(session, replaced).await, "42P17");
+    native.run("INSERT INTO orders VALUES (4, 'c', 1)").await;
+    session.answer("SET tributary.consistency = 'strong'; SET tributary.on_stale = 'wait'").await;
+    assert_eq!(session.answer("SELECT letters FROM upper").await, "3");
+    let failure = session.failure("DROP MATERIALIZED VIEW lower").await;
+    assert_eq!(
+        (failure.code.as_str(), failure.detail.as_str()),
+        ("2BP01", "materialized view upper depends on materialized view lower")
+    );
+    session.answer("DROP MATERIALIZED VIEW lower CASCADE").await;
+    assert_eq!(session.answer("SELECT count(*) FROM pg_matviews").await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalog_shows_a_view_over_postgres_as_postgresql_does() {
+    let market = Box::pin(Market::open()).await;
+    let session = market.session();
+    market.view("totals", TOTALS).await;
+    session.answer("CREATE INDEX ON totals (region)").await;
+    session.answer("CREATE UNIQUE INDEX totals_unique ON totals (region)").await;
+    for (sql, expected) in [
+        ("SELECT relkind, relhasindex FROM pg_class WHERE relname = 'totals'", "m|t"),
+        ("SELECT matviewname, matviewowner, hasindexes, ispopulated FROM pg_matviews", "totals|ada|t|t"),
+        ("SELECT count(*) FROM information_schema.tables WHERE table_name = 'totals'", "0"),
+        ("SELECT count(*) FROM information_schema.views WHERE table_name = 'totals'", "0"),
+        ("SELECT count(*) FROM pg_views WHERE viewname = 'totals'", "0"),
+        ("SELECT indexname FROM pg_indexes WHERE tablename = 'totals' ORDER BY 1", "totals_region_idx\ntotals_unique"),
+        ("SELECT attname FROM pg_attribute WHERE attrelid = 'totals'::regclass ORDER BY attnum", "region\norders\ntotal"),
+    ] {
+        assert_eq!(session.answer(sql).await, expected, "{sql}");
+    }
+    assert!(session.answer("SELECT pg_get_viewdef('totals'::regclass)").await.contains("JOIN file.customers c"));
+    assert_eq!(code(session, "CREATE INDEX totals_unique ON totals (total)").await, "42P07");
+    assert_eq!(code(session, "CREATE INDEX ON totals (nothing)").await, "42703");
+    session.answer("DROP INDEX totals_region_idx").await;
+    until_kept(session, "totals").await;
+    assert_eq!(session.answer("SELECT total FROM totals WHERE region = 'south'").await, "5");
+    assert_eq!(session.answer("SELECT indexname FROM pg_indexes WHERE tablename = 'totals'").await, "totals_unique");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_its_owner_changes_a_view_and_everybody_reads_it() {
+    let (room, _native) = Box::pin(room::of_sqlite(ORDERS, OUTBOX, &["orders"])).await;
+    room.session().answer("CREATE MATERIALIZED VIEW sums AS SELECT v, sum(n) AS total FROM file.orders GROUP BY v").await;
+    let guest = proxy::open(&proxy::login(room.server().addresses()[0], GUEST)).await.unwrap();
+    assert_eq!(guest.answer("SELECT total FROM sums WHERE v = 'a'").await, "15");
+    for sql in ["REFRESH MATERIALIZED VIEW sums", "CREATE INDEX ON sums (v)", "DROP MATERIALIZED VIEW sums"] {
+        assert_eq!(code(&guest, sql).await, "42501", "{sql}");
+    }
+    guest.answer("CREATE MATERIALIZED VIEW own AS SELECT v FROM sums").await;
+    // Who owns everything may change it.
+    room.session().answer("DROP MATERIALIZED VIEW own").await;
+}
