@@ -21,7 +21,7 @@ use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::store::StoreCopies;
-use super::version::{Difference, Differences, TableVersion};
+use super::version::{Differences, Differing, TableVersion};
 use super::{CacheEntry, Caches};
 use crate::changes::{Cursor, State};
 use crate::stores::capture::{Capture, Fill};
@@ -218,9 +218,9 @@ impl Check<'_> {
         Ok(Checked {
             rows,
             open: all - differences.len(),
-            missing: differences.count(Difference::Missing),
-            extra: differences.count(Difference::Extra),
-            other: differences.count(Difference::Other),
+            missing: differences.count(Differing::Missing),
+            extra: differences.count(Differing::Extra),
+            other: differences.count(Differing::Other),
         })
     }
 
@@ -319,7 +319,7 @@ fn compared(copy: &TableVersion, found: &Arc<TableVersion>, sample: &Sample) -> 
     if let Some(keys) = sample.keys() {
         let absent = copy.differing(found, keys).map_err(unlike)?;
         // The other ones are among those that were found.
-        rows += absent.count(Difference::Extra);
+        rows += absent.count(Differing::Extra);
         differences.with(absent);
     }
     Ok((rows, differences))

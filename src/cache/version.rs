@@ -34,11 +34,11 @@ use crate::pgtype::PgType;
 use crate::stores::change::{Rows, Shape, can_be_told};
 use crate::stores::schema::{Generated, Table, TableKind};
 use chunk::Chunks;
-pub(in crate::cache) use compare::{Difference, Differences};
+pub(in crate::cache) use compare::{Differences, Differing};
 use edit::Edit;
 use key::{Key, Keys, is_fit};
 pub use read::Reader;
-pub use since::Difference;
+pub use since::RowChanges;
 use since::Touched;
 
 /// What a row takes in the index, about: a key in place, a number and a hash, in nodes that are two thirds full.
@@ -230,6 +230,7 @@ impl TableVersion {
         edit.apply(changes)?;
         edit.end()
     }
+
     /// Without some rows and with others, all of which have the columns of the table in order. Of those that go only the key counts.
     ///
     /// # Errors

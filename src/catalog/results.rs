@@ -105,7 +105,7 @@ impl ResultRules {
     /// Those with this text.
     pub fn with_text<'r>(&'r self, sql: &str) -> impl Iterator<Item = &'r Arc<KeptQuery>> {
         let names = self.by_text.get(sql).map(Vec::as_slice).unwrap_or_default();
-        names.iter().filter_map(|name| self.queries.get(name))
+        names.iter().filter_map(move |name| self.queries.get(name))
     }
 }
 

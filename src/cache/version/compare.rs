@@ -13,7 +13,7 @@ use crate::stores::change::{Operation, Rows};
 
 /// How a row of one state and what another one has under its key differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::cache) enum Difference {
+pub(in crate::cache) enum Differing {
     /// The other state has a row, this one has none.
     Missing,
     /// This state has a row, the other one has none.
@@ -24,7 +24,7 @@ pub(in crate::cache) enum Difference {
 
 /// Keys under which two states differ. It shows no values.
 #[derive(Default)]
-pub(in crate::cache) struct Differences(HashMap<Box<[u8]>, Difference>);
+pub(in crate::cache) struct Differences(HashMap<Box<[u8]>, Differing>);
 
 impl Differences {
     /// Whether there are none.
@@ -38,7 +38,7 @@ impl Differences {
     }
 
     /// How many there are of a kind.
-    pub(in crate::cache) fn count(&self, kind: Difference) -> usize {
+    pub(in crate::cache) fn count(&self, kind: Differing) -> usize {
         self.0.values().filter(|difference| **difference == kind).count()
     }
 
@@ -93,9 +93,9 @@ impl TableVersion {
             }
             let difference = match (self.row_of(key.data())?, other.row_of(key.data())?) {
                 (None, None) => None,
-                (None, Some(_)) => Some(Difference::Missing),
-                (Some(_), None) => Some(Difference::Extra),
-                (Some(own), Some(its)) => (!are_alike(&own, &its)).then_some(Difference::Other),
+                (None, Some(_)) => Some(Differing::Missing),
+                (Some(_), None) => Some(Differing::Extra),
+                (Some(own), Some(its)) => (!are_alike(&own, &its)).then_some(Differing::Other),
             };
             if let Some(difference) = difference {
                 found.0.insert(key.data().into(), difference);
@@ -116,7 +116,7 @@ impl TableVersion {
         }
         let given = Arc::new(given);
         for keys in given.read(&self.keys.columns, usize::MAX) {
-            if self.differing(&given, &keys?)?.count(Difference::Other) > 0 {
+            if self.differing(&given, &keys?)?.count(Differing::Other) > 0 {
                 return Ok(true);
             }
         }

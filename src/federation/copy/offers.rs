@@ -387,6 +387,10 @@ impl Pinned for FixedPin {
         self.0.version(table).cloned()
     }
 
+    fn used(&self, _table: &TableId) {}
+
+    fn used(&self, _table: &TableId) {}
+
     fn age(&self) -> Option<Duration> {
         Some(self.0.age()).filter(|age| *age < Duration::MAX)
     }

@@ -34,9 +34,7 @@ pub(super) async fn run(session: &mut Session, definition: &Definition) -> Resul
         | Definition::Refresh(_)
         | Definition::SetCached(_)
         | Definition::CreateCache(_)
-        | Definition::DropCache(_) => {
-            Err(super::internal("what is kept here was sent to a store"))
-        }
+        | Definition::DropCache(_) => Err(super::internal("what is kept here was sent to a store")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What two states differ in, which changes touch that, and which rows chance finds.
 
 use super::*;
-use crate::cache::version::{Difference, Differences};
+use crate::cache::version::{Differences, Differing};
 
 fn filled(rows: &[(i64, &str, Option<&str>, i64)]) -> TableVersion {
     empty().filled(&batch(rows)).unwrap()
@@ -9,7 +9,7 @@ fn filled(rows: &[(i64, &str, Option<&str>, i64)]) -> TableVersion {
 
 /// How many rows are missing, are there too much, and are others.
 fn counts(differences: &Differences) -> [usize; 3] {
-    [Difference::Missing, Difference::Extra, Difference::Other].map(|kind| differences.count(kind))
+    [Differing::Missing, Differing::Extra, Differing::Other].map(|kind| differences.count(kind))
 }
 
 /// Two states, and the keys of all rows of both.

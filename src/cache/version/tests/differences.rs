@@ -31,7 +31,7 @@ fn check(older: &TableVersion, newer: &TableVersion, touched: &BTreeSet<i64>) {
     }
     assert_eq!(laid, contents(newer, 100));
     for row in left.iter().chain(&came) {
-        assert!(touched.contains(&row[0].parse().unwrap()), "{row:?} was not touched");
+        assert!(touched.contains(&row[0].parse::<i64>().unwrap()), "{row:?} was not touched");
     }
 }
 
@@ -110,7 +110,7 @@ fn the_list_reaches_back_as_far_as_it_is_bounded_to() {
     let mut states = Vec::new();
     for _ in 0..120_i64 {
         states.push(version.clone());
-        let numbers: Vec<String> = (0..100).map(|n| (n * 7 + random.random_range(0..7)).to_string()).collect();
+        let numbers: Vec<String> = (0..100_i64).map(|n| (n * 7 + random.random_range(0..7)).to_string()).collect();
         let rows: Vec<[&str; 4]> = numbers.iter().map(|number| [number.as_str(), "x", "note", "1"]).collect();
         let changes: Vec<Change<'_>> = rows.iter().map(|row| -> Change<'_> { (Insert, row, None) }).collect();
         version = apply(&version, &changes).unwrap();

@@ -185,7 +185,7 @@ impl capture::Capture for Capture {
     async fn state(&self, tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
         // All sessions of the branch read at the time of the first; a collection that cannot be read so fails.
         let Some(table) = tables.first() else { return Ok(None) };
-        self.fill(table).await.map(Some)
+        capture::Capture::fill(self, table).await.map(Some)
     }
 
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {

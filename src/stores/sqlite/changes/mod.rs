@@ -175,7 +175,7 @@ impl capture::Capture for Capture {
     async fn state(&self, tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
         // One read transaction has all tables.
         let Some(table) = tables.first() else { return Ok(None) };
-        self.fill(table).await.map(Some)
+        capture::Capture::fill(self, table).await.map(Some)
     }
 
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {
