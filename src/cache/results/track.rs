@@ -150,7 +150,7 @@ impl Track {
         if seen.history != history {
             return Err(Unproven::Unknown);
         }
-        let check = |table: &TableId| {
+        let check = |table: &TableId| -> Result<(TableId, u64), Unproven> {
             let ring = seen.rings.get(table).ok_or(Unproven::Unknown)?;
             let epoch = match version {
                 Version::Exact { capture, version, look_back } => {
