@@ -38,7 +38,7 @@ pub(in crate::cache) use compare::{Differences, Differing};
 use edit::Edit;
 use key::{Key, Keys, is_fit};
 pub use read::Reader;
-pub use since::RowChanges;
+pub use since::Difference;
 use since::Touched;
 
 /// What a row takes in the index, about: a key in place, a number and a hash, in nodes that are two thirds full.

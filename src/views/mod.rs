@@ -157,7 +157,7 @@ impl Memory {
     }
 
     fn total(&self) -> u64 {
-        self.sizes().values().fold(0, |total, bytes| total.saturating_add(*bytes))
+        self.sizes().values().fold(0_u64, |total, bytes| total.saturating_add(*bytes))
     }
 
     /// How much a view may take beside the others.

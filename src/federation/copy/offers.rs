@@ -389,8 +389,6 @@ impl Pinned for FixedPin {
 
     fn used(&self, _table: &TableId) {}
 
-    fn used(&self, _table: &TableId) {}
-
     fn age(&self) -> Option<Duration> {
         Some(self.0.age()).filter(|age| *age < Duration::MAX)
     }

@@ -182,7 +182,7 @@ impl ExecutionPlan for ViewExec {
         let schema = self.schema();
         let counted = opened.map(move |batch| {
             let batch = under(&batch?, &schema)?;
-            Ok(batch.record_output(&baseline))
+            Ok::<_, DataFusionError>(batch.record_output(&baseline))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), counted)))
     }
