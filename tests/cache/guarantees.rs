@@ -234,7 +234,8 @@ async fn bounded(world: World) {
     // A bound that nothing can meet asks the store for where it stands.
     let session = world.reader(&[("consistency", "bounded"), ("max_staleness", "1ms"), ("on_stale", "store")]).await;
     assert_eq!(session.answer(&sql).await, START.to_string());
-    let session = world.reader(&[("consistency", "bounded")]).await;
+    let session = world.reader(&[]).await;
+    session.answer("SET tributary.consistency = 'bounded'").await;
     assert_eq!(session.failure(&sql).await.code, "22023", "a bound without its size");
 }
 
