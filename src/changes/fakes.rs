@@ -43,7 +43,7 @@ pub(crate) fn table_of(name: &str) -> Arc<Table> {
 
 /// Its columns in events.
 pub(crate) fn shape_of(name: &str) -> Arc<Shape> {
-    Shape::of(&table_of(name), vec![0], vec![true, false])
+    Shape::of(&table_of(name), vec![0], vec![true, true])
 }
 
 /// The name of such a table.
