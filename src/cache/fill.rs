@@ -88,7 +88,8 @@ pub(super) fn shape(caches: &Caches, copies: &StoreCopies, table: &Table) -> Res
 
 impl Filling {
     pub(super) async fn run(self) -> Result<Filled, Unfilled> {
-        self.caught_up(&self.hub()?).await?;
+        let hub = self.hub()?;
+        self.caught_up(&hub).await?;
         // A place among those that load, for as long as it takes.
         let place = Arc::clone(&self.caches.fills).acquire_owned().await;
         let _place = place.map_err(|_closed| Unfilled::Again("tables are not loaded any more".to_owned()))?;

@@ -189,7 +189,7 @@ mod tests {
         }
         let positions = required.positions().remove(&name).unwrap();
         assert_eq!((positions.len(), positions[0].clone()), (POSITIONS_MAX, at(10)));
-        assert_eq!(required.unsettled(), [name.clone()], "what was dropped is asked for");
+        assert_eq!(required.unsettled(), std::slice::from_ref(&name), "what was dropped is asked for");
         required.clear();
         assert!(required.positions().is_empty() && required.unsettled().is_empty());
     }
@@ -249,7 +249,7 @@ mod tests {
         for number in 3..6 {
             let mark = required.unsettled_at(&name).unwrap();
             required.settle(&*store, mark, &position_of(&name, number));
-            assert_eq!(required.unsettled(), [name.clone()]);
+            assert_eq!(required.unsettled(), std::slice::from_ref(&name));
         }
         required.clear();
         assert_eq!(required.unsettled_at(&name), None);

@@ -314,6 +314,9 @@ async fn a_change_that_does_not_fit_has_its_table_loaded_again() {
     stage.does(2, vec![("orders", Did::Part("unknown")), ("items", Did::Put("a", 1))]).await;
     stage.has("orders", &[("x", 8)]).await;
     assert_eq!(stage.rows("items"), Some(pairs(&[("a", 1)])));
+    // Of a table whose changes are told whole a cell that is missing is no cell that stayed.
+    stage.store.fills(vec![batch_of(&[("y", 8)])], 3);
+    stage.store.ends_at(Some(3));
     stage.does(3, vec![("orders", Did::Move("x", "y"))]).await;
     stage.has("orders", &[("y", 8)]).await;
 }

@@ -11,7 +11,7 @@ use crate::changes::check::Deed;
 use crate::changes::follow::until_streaming;
 use crate::changes::native::{Native, sql};
 use crate::changes::room::{self, LOG, Room};
-use crate::commit::stage::{ACCOUNTS, COLLECTIONS, LISTS, START, mongodb_client};
+use crate::commit::stage::{ACCOUNTS, COLLECTIONS, LISTS, START, keep_images, mongodb_client};
 use crate::commit::{Said, ask, eventually};
 use crate::support;
 use crate::support::proxy::{self, Place};
@@ -212,8 +212,8 @@ const READS: u64 = 200;
 
 /// Reads of a copy cost their store nothing: less than one question for two reads, where reads of the store cost one each.
 async fn costs(place: Place, wire: &Wire, store: &'static str) {
-    // Nobody asks an idle store for its position meanwhile.
-    place.configure("cache.look = \"1h\"");
+    // An idle store is asked for its position once in a while, and not with each read.
+    place.configure("cache.look = \"60s\"");
     let room = Box::pin(Room::open(place)).await;
     until_streaming(room.session(), store, &TABLES).await;
     until_cached(room.session(), store, &TABLES).await;
@@ -284,6 +284,7 @@ async fn reads_of_a_copy_ask_mongodb_nothing() {
         client.database(&database).collection::<Document>(collection).insert_many(documents(field, count)).await.unwrap();
     }
     let wire = Wire::to(server, Duration::ZERO).await.unwrap();
+    keep_images(&client.database(&database), &TABLES, &cached(&TABLES)).await;
     behind(&place, ("mongo", "mongodb"), (&wire.in_front_of(server), &database), COLLECTIONS);
     Box::pin(costs(place, &wire, "mongo")).await;
 }

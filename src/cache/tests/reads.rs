@@ -34,7 +34,7 @@ fn read(decision: Decision) -> Arc<Reading> {
 fn reason(decision: &Decision) -> &'static str {
     match decision {
         Decision::Copy(_) => "a copy",
-        Decision::Store { reason } => *reason,
+        Decision::Store { reason } => reason,
         Decision::Stale(stale) => stale.reason,
     }
 }

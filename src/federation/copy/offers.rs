@@ -33,11 +33,6 @@ pub(in crate::federation) trait Source: fmt::Debug + Send + Sync {
 
     /// Takes note that a table was read in its store though a copy of it was offered.
     fn fell_through(&self, store: &StoreName, table: &TableId);
-
-    /// Whether a statement may read some tables of a store from copies and others in the store, which are two states of it.
-    fn takes_two_states(&self) -> bool {
-        false
-    }
 }
 
 /// One state of the copies of a store, which stays as it is.
@@ -228,11 +223,11 @@ impl Offers {
         decided.await.clone()
     }
 
-    /// The same for all tables of a store that the statement reads: where one of them has no copy, all are read in the store, unless the
-    /// client takes two states of it. A copy that is there only when the statement is planned comes too late for it.
+    /// The same for all tables of a store that the statement reads: where one of them has no copy, all are read in the store. A copy that is
+    /// there only when the statement is planned comes too late for it.
     pub(in crate::federation) async fn settle_together(&self, store: &StoreName, tables: &[&Arc<Table>], is_allowed: bool) {
         let Some(source) = &self.source else { return };
-        let (together, refused) = (!source.takes_two_states(), self.refused(store, tables, is_allowed));
+        let refused = self.refused(store, tables, is_allowed);
         if self.is_only_planned && refused.is_none() {
             // What would come of it is known when it runs.
             return;
@@ -245,7 +240,7 @@ impl Offers {
             let has =
                 |pinned: &Arc<dyn Pinned>, table: &Table| pinned.table(&table.id).is_some_and(|version| fits(&version, table));
             match source.decide(store).await {
-                Settled::Copy(pinned) if together && !tables.iter().all(|table| has(&pinned, table)) => Settled::Store(APART),
+                Settled::Copy(pinned) if !tables.iter().all(|table| has(&pinned, table)) => Settled::Store(APART),
                 settled => settled,
             }
         });
@@ -254,14 +249,13 @@ impl Offers {
 
     /// Why the tables of a store that a statement reads are read there, as far as that is known without a decision.
     fn refused(&self, store: &StoreName, tables: &[&Arc<Table>], is_allowed: bool) -> Option<&'static str> {
-        let together = self.source.as_ref().is_some_and(|source| !source.takes_two_states());
         if !is_allowed {
             return Some("the statement reads its stores");
         }
         if !tables.iter().any(|table| self.may_serve(store, table)) {
             return Some("none of its tables had a copy when the statement began");
         }
-        (together && !tables.iter().all(|table| self.may_serve(store, table))).then_some(APART)
+        (!tables.iter().all(|table| self.may_serve(store, table))).then_some(APART)
     }
 
     /// Takes note of a store that was read itself.
@@ -312,10 +306,6 @@ impl Source for Kept {
 
     fn fell_through(&self, store: &StoreName, table: &TableId) {
         self.caches.fell_through(store, table);
-    }
-
-    fn takes_two_states(&self) -> bool {
-        self.wants.consistency == Consistency::Eventual
     }
 }
 

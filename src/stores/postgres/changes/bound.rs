@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! log      where the last record ends (insert location), in front of the header of a page that has no record yet
-//! outbox   behind the row with the last number that was taken
+//! outbox   the row with the last number that was taken
 //! ```
 //!
 //! **Invariants:** whatever anybody can see is at or before it, also what is not on disk yet; a feed comes to it though nothing more is
@@ -39,6 +39,8 @@ const ENDS: &str = "(SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg
 /// Has the server write its log to the disk within some 200 ms (`wal_writer_delay`): the number of a transaction that does nothing. A feed
 /// is given what is on disk, and what a transaction writes that stays open is otherwise there when the next one commits, or after 15 s.
 const PUSH: &str = "(CASE WHEN i.at > i.flushed THEN pg_catalog.txid_current() END)::text";
+/// Whether there is something that is not on disk.
+const IS_DUE: &str = "(CASE WHEN i.at > i.flushed THEN '' END)::text";
 /// How often that is done at most: it takes a number of a transaction and some bytes of the log.
 const PUSH_EACH: Duration = Duration::from_millis(200);
 
@@ -51,8 +53,9 @@ const HEADER_OF_FILE: u64 = 40;
 pub(in super::super) struct Pushes(Mutex<Option<Instant>>);
 
 impl Pushes {
-    fn is_due(&self) -> bool {
-        self.lock().is_none_or(|at| at.elapsed() >= PUSH_EACH)
+    /// How long until the next time; zero: now.
+    fn pause(&self) -> Duration {
+        self.lock().map_or(Duration::ZERO, |at| PUSH_EACH.saturating_sub(at.elapsed()))
     }
 
     fn note(&self) {
@@ -82,9 +85,15 @@ pub(in super::super) async fn upper_bound(inner: &Inner, how: How) -> Result<Pos
 type History = (u64, u32);
 
 async fn of_log(inner: &Inner) -> Result<(History, u64), StoreError> {
-    let push = if inner.pushes.is_due() { PUSH } else { "NULL::text" };
+    let pause = inner.pushes.pause();
+    let push = if pause.is_zero() { PUSH } else { IS_DUE };
     let told = first(inner, &format!("SELECT {CLUSTER}, {TIMELINE}, {LOG}, {push} FROM {ENDS}")).await?;
     if told.get(5).is_some_and(Option::is_some) {
+        // What the last one has had written may end in front of this place, and who waits for a feed to come here does not ask again.
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+            first(inner, &format!("SELECT {PUSH} FROM {ENDS}")).await?;
+        }
         inner.pushes.note();
     }
     let history = history(inner, &told)?;
@@ -116,8 +125,8 @@ async fn of_outbox(inner: &Inner) -> Result<(History, u64), StoreError> {
         return Err(StoreError::remote(inner.name.as_str(), sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
     }
     let last = triggers::number(inner, told.get(3).and_then(Option::as_ref))?;
-    // As a cut behind that row, which a feed comes to also where nobody has kept a row with the number.
-    let place = u64::try_from(last).ok().and_then(|last| last.checked_mul(4)?.checked_add(1));
+    // The transaction whose last row has that number, and no cut behind it: that is where a feed stands that has given it.
+    let place = u64::try_from(last).ok().and_then(|last| last.checked_mul(4));
     Ok((history, place.ok_or_else(|| unreadable(inner))?))
 }
 
@@ -166,10 +175,10 @@ mod tests {
     #[test]
     fn a_server_is_pushed_now_and_then() {
         let pushes = Pushes::default();
-        assert!(pushes.is_due());
+        assert!(pushes.pause().is_zero());
         pushes.note();
-        assert!(!pushes.is_due());
+        assert!(!pushes.pause().is_zero() && pushes.pause() <= PUSH_EACH);
         *pushes.lock() = Instant::now().checked_sub(PUSH_EACH);
-        assert!(pushes.is_due());
+        assert!(pushes.pause().is_zero());
     }
 }
