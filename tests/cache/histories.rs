@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use tributary::config::environment;
@@ -32,6 +32,8 @@ const FAULTS: usize = 6;
 const CALM: Duration = Duration::from_millis(1_200);
 /// Statements that give rows in an ordinary run, at least.
 const READS: u64 = 500;
+/// The history of a run that is not given one.
+const SEED: u64 = 20_261_123;
 /// Clients, and keys of each; the first keys of a store are of who writes past Tributary.
 const CLIENTS: i64 = 3;
 const OWN: i64 = 3;
@@ -105,8 +107,7 @@ fn number(variable: &str) -> Option<u64> {
 
 impl Storm {
     async fn over(stores: &'static [&'static str]) -> (Self, u64) {
-        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let seed = number("TRIBUTARY_TEST_SEED").unwrap_or(clock.as_secs());
+        let seed = number("TRIBUTARY_TEST_SEED").unwrap_or(SEED);
         let told = format!("reads of {stores:?} with TRIBUTARY_TEST_SEED={seed}");
         eprintln!("{told}");
         let lines = format!("changes.mode = \"as its kind\"\n{}", cached(&TABLES));
