@@ -194,7 +194,8 @@ fn program() -> PathBuf {
 
 /// Backlogs of MariaDB and MongoDB, which are shown: nothing reads these as `pg_recvlogical` reads PostgreSQL's.
 pub async fn show_others(stores: &mut Stores, results: &mut Results) {
-    let rows = knob("TRIBUTARY_BENCH_OTHERS", 200_000).max(TOGETHER) / TOGETHER * TOGETHER;
+    // The oplog of the bench's server has 64 MB, and keeps no more than these.
+    let rows = knob("TRIBUTARY_BENCH_OTHERS", 100_000).max(TOGETHER) / TOGETHER * TOGETHER;
     for store in ["mariadb", "mongodb"] {
         stores.stop().await;
         if store == "mariadb" {

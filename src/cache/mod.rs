@@ -316,9 +316,14 @@ impl Caches {
         &self.results
     }
 
-    /// Whether it matters what a session has seen of a store: tables of it are wanted as copies, or results are kept of some.
+    /// Whether it matters what a session has seen of a store: it is followed, so that here or on another instance there may be copies of it.
     pub fn notes(&self, store: &StoreName) -> bool {
-        self.wants(store) || self.results.tracks_store(store)
+        self.wants(store) || self.feeds.hub(store).is_some()
+    }
+
+    /// Whether any store is followed, or anything is cached.
+    pub fn has_feeds(&self) -> bool {
+        !self.is_empty() || self.feeds.are_any()
     }
 
     /// How every copy stands, by store and table.

@@ -103,6 +103,8 @@ pub struct Wants {
     pub deadline: Option<Instant>,
     /// What its session has written and seen.
     pub session: Arc<Required>,
+    /// Whether its session computes and shows times and numbers as the server does by itself.
+    pub shows_as_server: bool,
 }
 
 /// Where a statement reads the tables of a store.

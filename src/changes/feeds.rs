@@ -244,6 +244,11 @@ impl Feeds {
         followings.iter().filter_map(|(store, following)| Some((store.clone(), following.hub.get()?.clone()))).collect()
     }
 
+    /// Whether any store is followed, or was.
+    pub fn are_any(&self) -> bool {
+        !self.followings().is_empty()
+    }
+
     /// How every feed stands, in name order.
     pub fn shown(&self) -> Vec<Shown> {
         let all: Vec<Arc<Following>> = self.followings().values().cloned().collect();

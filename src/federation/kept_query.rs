@@ -4,14 +4,15 @@
 //! materialized views that it reads are their queries here, so that all of it comes from one state of each store.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
-use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, Volatility};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, TableScan, Volatility};
 use datafusion::sql::sqlparser::ast::Query;
 
 use super::branches::{BranchKind, Branches};
@@ -41,6 +42,9 @@ pub type Tables = BTreeMap<StoreName, BTreeMap<TableId, Arc<Table>>>;
 /// Functions that are not the same in every session, and are the same under the settings of the server itself.
 const SETTLED: [&str; 2] = ["to_char", "to_timestamp"];
 
+/// Functions that give one of their arguments as it is.
+const TAKES: [&str; 4] = ["coalesce", "nullif", "greatest", "least"];
+
 /// The query of a view, planned for no session.
 #[derive(Debug, Clone)]
 pub struct KeptQuery {
@@ -62,6 +66,8 @@ pub struct Optimized {
     pub schema: SchemaRef,
     /// Why its rows are not given by those of its tables alone, as a clause.
     pub unsettled: Option<&'static str>,
+    /// Whether its rows are others where a session computes or shows times and numbers otherwise (`TimeZone`, `DateStyle`, …).
+    pub shows: bool,
     /// The same text as long as the view means the same.
     pub signature: String,
 }
@@ -124,6 +130,7 @@ impl KeptQuery {
         let analyzed = analyze(&state, self.planned.logical())?;
         constants::check(&analyzed, state.config_options()).map_err(|error| diagnose(&error))?;
         let unsettled = self.unsettled(&analyzed)?;
+        let shows = shows(&analyzed)?;
         let fields = analyzed.schema().fields().iter().zip(&self.planned.columns);
         let named = |(field, column): (&FieldRef, &OutputColumn)| {
             field.as_ref().clone().with_name(&column.name).with_nullable(true).with_pg_type(column.pg_type)
@@ -135,9 +142,10 @@ impl KeptQuery {
         let plan = plan.map_err(|error| diagnose(&error))?;
         let tables = tables_of(&plan)?;
         // The same names may be those of other tables.
-        let ids = tables.iter().flat_map(|(store, tables)| tables.keys().map(move |table| format!("{store} {table:?}")));
-        let signature = ids.chain([text]).collect::<Vec<_>>().join("\n");
-        Ok(Optimized { plan, state, tables, schema: Arc::new(Schema::new(fields)), unsettled, signature })
+        let ids = tables.iter().flat_map(|(store, tables)| tables.values().map(move |table| means(store, table)));
+        let marks = fields.iter().map(|field| format!("{} {:?} {:?}", field.name(), field.data_type(), sorted(field.metadata())));
+        let signature = ids.chain(marks).chain([text]).collect::<Vec<_>>().join("\n");
+        Ok(Optimized { plan, state, tables, schema: Arc::new(Schema::new(fields)), unsettled, shows, signature })
     }
 
     /// Why its rows are not given by those of its tables alone.
@@ -184,6 +192,60 @@ impl KeptQuery {
         let bound = Box::pin(plan::bind_aside(engine, &self.setting, &self.planned, &[], &branches)).await?;
         Ok((bound.run()?, branches))
     }
+}
+
+/// Whether some value of a plan may depend on how its session shows times and numbers: whatever is computed of a time with its zone, or put
+/// into text. What is only compared, or taken as it is, does not.
+fn shows(analyzed: &LogicalPlan) -> Result<bool, Diagnosis> {
+    let mut found = false;
+    let walked = analyzed.apply_with_subqueries(|node| {
+        let schema = merge_schema(&node.inputs());
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                let from: Vec<&Expr> = match part {
+                    Expr::ScalarFunction(call) if TAKES.contains(&call.func.name()) => return Ok(TreeNodeRecursion::Continue),
+                    Expr::ScalarFunction(call) => call.args.iter().collect(),
+                    Expr::Cast(cast) => vec![cast.expr.as_ref()],
+                    Expr::TryCast(cast) => vec![cast.expr.as_ref()],
+                    _ => return Ok(TreeNodeRecursion::Continue),
+                };
+                let of = |expr: &Expr| expr.get_type(&schema).ok();
+                let (types, to) = (from.into_iter().map(of).collect::<Option<Vec<_>>>(), of(part));
+                found |= types.zip(to).is_none_or(|(types, to)| {
+                    let is_zoned = |data_type: &DataType| matches!(data_type, DataType::Timestamp(_, Some(_)));
+                    let is_text = matches!(to, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+                    is_zoned(&to) || types.iter().any(is_zoned) || is_text && !types.iter().all(is_plain)
+                });
+                Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            })
+        })
+    });
+    walked.map_err(|error| diagnose(&error))?;
+    Ok(found)
+}
+
+/// Whether values of a type are written in one way only.
+fn is_plain(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Null | DataType::Boolean | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+        || data_type.is_integer()
+        || matches!(
+            data_type,
+            DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..)
+        )
+}
+
+/// What a plan may have concluded from of a table: its columns with their types and what is known of them, and its keys.
+fn means(store: &StoreName, table: &Table) -> String {
+    let columns = table.columns.iter().map(|column| {
+        let field = &column.field;
+        format!("{} {:?} {} {:?}", field.name(), field.data_type(), field.is_nullable(), sorted(field.metadata()))
+    });
+    let columns: Vec<String> = columns.collect();
+    format!("{store} {:?} {columns:?} {:?} {:?} {:?}", table.id, table.primary_key, table.unique_keys, table.foreign_keys)
+}
+
+fn sorted(metadata: &HashMap<String, String>) -> BTreeMap<&String, &String> {
+    metadata.iter().collect()
 }
 
 /// Why a value is another one at another moment or in another session.

@@ -156,8 +156,11 @@ fn refused(what: &str) -> Diagnosis {
         .with_hint("SUBSCRIBE takes columns and conditions over one table or materialized view.")
 }
 
+/// A materialized view, and itself as a table whose changes are told.
+type ViewAsTable = (Arc<Relation>, Arc<Table>);
+
 /// The materialized view that a query reads, where it reads one and nothing else, with its columns as those of a table.
-fn only_view(planned: &Planned, plan: &LogicalPlan) -> Result<Option<(Arc<Relation>, Arc<Table>)>, Diagnosis> {
+fn only_view(planned: &Planned, plan: &LogicalPlan) -> Result<Option<ViewAsTable>, Diagnosis> {
     let (mut scans, mut found) = (0_usize, None);
     let walked = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {

@@ -21,6 +21,7 @@ use crate::catalog::Snapshot;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::branches::{BranchKind, Branches};
 use crate::federation::ranges::Reading as Pace;
+use crate::format::DisplaySettings;
 use crate::stores::position::Position;
 use crate::stores::{Connector, StoreName};
 use crate::write::commit::Committed;
@@ -49,8 +50,8 @@ impl Past {
         Self { caches: Arc::clone(caches), required: Arc::default() }
     }
 
-    /// The client is about to be told what these stores have, and not their copies. Where nothing of a store is cached nothing is noted: a
-    /// copy that is filled later has what was there before.
+    /// The client is about to be told what these stores have, and not their copies. Of a store without a feed nothing is noted: nobody has
+    /// copies of it. Where nothing of one is cached here, another instance may cache it, to which a token goes.
     pub(super) fn heard_of<'s>(&self, stores: impl IntoIterator<Item = &'s StoreName>) {
         let cached = stores.into_iter().filter(|store| self.caches.notes(store));
         cached.for_each(|store| self.required.unknown(store));
@@ -59,7 +60,7 @@ impl Past {
     /// The same of what a statement has read until now. Stores that its block writes to are read in no copy before it ends, and are noted
     /// then.
     pub(super) fn read(&self, branches: &Branches) {
-        if !self.caches.is_empty() || self.caches.results().is_used() {
+        if self.caches.has_feeds() {
             let direct = branches.read_directly();
             self.heard_of(direct.iter().filter(|store| !branches.writes_to(store)));
         }
@@ -245,10 +246,10 @@ impl Session {
         })
     }
 
-    /// What the next statement asks of copies; `None` where it reads none.
+    /// What the next statement asks of copies and of the rows of views; `None` where it reads none.
     fn wants(&self) -> Result<Option<Arc<Wants>>, Diagnosis> {
-        let wants = self.wants_of_results()?;
-        Ok(wants.filter(|_| !self.shared.caches.is_empty()))
+        let (wants, shared) = (self.wants_of_results()?, &self.shared);
+        Ok(wants.filter(|_| !(shared.caches.is_empty() && shared.views.are_none())))
     }
 
     /// The same of results that are kept, which are there also where no table is cached.
@@ -268,7 +269,8 @@ impl Session {
             return Ok(None);
         }
         let (deadline, session) = (self.guard.deadline, Arc::clone(&self.past.required));
-        Ok(Some(Arc::new(Wants { consistency, max_staleness, on_stale, deadline, session })))
+        let shows_as_server = self.settings.display() == DisplaySettings::default();
+        Ok(Some(Arc::new(Wants { consistency, max_staleness, on_stale, deadline, session, shows_as_server })))
     }
 }
 

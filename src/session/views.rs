@@ -164,6 +164,7 @@ mod tests {
             on_stale: crate::cache::OnStale::Store,
             deadline: None,
             session: required,
+            shows_as_server: true,
         };
         assert!(matches!(views.decide(("public", "totals"), &wants).await, Chosen::Query(_)));
         assert!(views.are_none() && views.states().is_empty() && views.moved(("public", "totals")).is_none());

@@ -27,7 +27,7 @@ use super::output::Output;
 use super::recompute::{self, Failed};
 use super::serve::{How, Inputs, Kept, State};
 use super::status::{Upkeep, ViewState};
-use super::{Ground, Request, ViewEntry, Views};
+use super::{Ground, Request, ViewEntry, ViewIndex, Views};
 use crate::cache::{Reading, Sets, TableVersion};
 use crate::error::Diagnosis;
 use crate::federation::kept_query::{self, KeptQuery, Optimized, Tables};
@@ -48,6 +48,7 @@ struct Plan {
     way: Way,
     tables: Tables,
     schema: SchemaRef,
+    shows: bool,
     signature: String,
 }
 
@@ -235,7 +236,7 @@ impl Keeper {
 
     /// Plans the view over the catalog as it is now. Where it means the same as before nothing is built anew.
     async fn make_plan(&mut self) {
-        self.versions.borrow_and_update();
+        let version = *self.versions.borrow_and_update();
         match self.planned().await {
             Ok(plan) => {
                 let is_same = self.plan.as_ref().is_some_and(|known| known.signature == plan.signature);
@@ -260,6 +261,7 @@ impl Keeper {
                 self.kept.tally.left("not-planned");
             }
         }
+        self.kept.planned.send_replace(version);
     }
 
     /// Nothing that was computed is gone on with.
@@ -272,7 +274,7 @@ impl Keeper {
         let (name, owner) = (&self.kept.name, self.asked.borrow().owner.clone());
         let (engine, snapshot) = (&self.ground.engine, self.ground.catalog.snapshot());
         let query = KeptQuery::plan(engine, &snapshot, (&name.schema, &name.name), &owner).await?;
-        let Optimized { plan, state, tables, schema, unsettled, signature } = query.optimized(engine).await?;
+        let Optimized { plan, state, tables, schema, unsettled, shows, signature } = query.optimized(engine).await?;
         let way = match unsettled {
             Some(reason) => Way::Refresh(reason.to_owned()),
             None if tables.is_empty() => Way::Refresh("it reads no table".to_owned()),
@@ -287,7 +289,7 @@ impl Keeper {
                 }
             }
         };
-        Ok(Plan { query, way, tables, schema, signature })
+        Ok(Plan { query, way, tables, schema, shows, signature })
     }
 
     /// What follows from whatever has happened.
@@ -348,7 +350,7 @@ impl Keeper {
         if matches!(upkeep, Upkeep::Refresh { .. }) {
             keeping = Keeping::Refresh;
         }
-        if self.kept.tell(How { upkeep, inputs, wanted }) {
+        if self.kept.tell(How { upkeep, inputs, wanted, shows: plan.shows }) {
             self.views.tell_wanted();
         }
         keeping
@@ -429,6 +431,13 @@ impl Keeper {
         if bytes > left {
             return Err(Failed::TooLarge(self.views.settings.memory_bytes));
         }
+        if self.has_own_index(plan) {
+            self.check_unique(standing.output().version()).await?;
+        }
+        // What it means may be something else since this began, and nothing of before is shown.
+        if self.is_outdated(plan).await {
+            return Err(Failed::Lost);
+        }
         self.views.memory.set(&self.kept.name, bytes);
         self.standing = Some(standing);
         (self.changed, self.due, self.took) = (None, None, began.elapsed());
@@ -444,6 +453,24 @@ impl Keeper {
         self.kept.stands(ViewState::Kept, None);
         self.kept.measure(bytes);
         Ok(())
+    }
+
+    /// Whether the view means something else by now than when it was planned, which is about to be acted on.
+    async fn is_outdated(&self, plan: &Plan) -> bool {
+        let has_changed = self.versions.has_changed().unwrap_or(true);
+        has_changed && self.planned().await.is_ok_and(|now| now.signature != plan.signature)
+    }
+
+    /// Whether some unique index says more than what the rows are told apart by anyway.
+    fn has_own_index(&self, plan: &Plan) -> bool {
+        let key = match &plan.way {
+            Way::Steps(program) => program.key(),
+            Way::Whole(_) | Way::Refresh(_) => None,
+        };
+        let tells_apart =
+            |index: &ViewIndex| key.as_ref().is_some_and(|key| key.iter().all(|column| index.columns.contains(column)));
+        let is_own = |index: &ViewIndex| index.is_unique && !tells_apart(index);
+        self.asked.borrow().indexes.iter().any(is_own)
     }
 
     /// Rows are on their way where there are none.
@@ -474,8 +501,8 @@ impl Keeper {
                 Box::new(Maintained::new(program, output, Arc::clone(&plan.schema)))
             }
         };
-        let pinned = pinned.clone();
-        aside(move |cancel| maintained.step(&pinned, cancel).map(|maintained| Standing::Steps(Box::new(maintained)))).await
+        let (pinned, most) = (pinned.clone(), self.views.settings.memory_bytes);
+        aside(move |cancel| maintained.step(&pinned, most, cancel).map(|maintained| Standing::Steps(Box::new(maintained)))).await
     }
 
     /// Nothing yet of the view's rows.
@@ -504,7 +531,8 @@ impl Keeper {
     async fn rows_of_copies(&self, plan: &Plan, readings: Readings) -> Result<Vec<RecordBatch>, Failed> {
         let ran = plan.query.rows_of_copies(&self.ground.engine, readings).await;
         let (rows, branches) = ran.map_err(Failed::Query)?;
-        let rows = recompute::collected(rows, &plan.schema, self.views.settings.memory_bytes).await;
+        let most = self.views.memory.left(&self.kept.name, self.views.settings.memory_bytes);
+        let rows = recompute::collected(rows, &plan.schema, most).await;
         // Also what failed did so with rows that are in no set, perhaps.
         if !branches.read_directly().is_empty() {
             return Err(Failed::NotPinned);

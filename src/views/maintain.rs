@@ -14,6 +14,7 @@ use super::engine::{Broken, Input, InputChange, Machine, Program};
 use super::output::Output;
 use super::recompute::{Failed, relabelled};
 use crate::cache::{Reading, TableVersion};
+use crate::error::{Diagnose, sqlstate};
 use crate::federation::items::{plain_items, refit};
 use crate::stores::StoreName;
 use crate::stores::schema::TableId;
@@ -61,7 +62,10 @@ impl Maintained {
 
     /// Does everything that is in these sets and not in the rows, as one step: of what lies between, nothing is computed, and so nothing of
     /// it fails.
-    pub(super) fn step(mut self, pinned: &Pinned, cancel: &CancellationToken) -> Result<Self, Failed> {
+    ///
+    /// # Errors
+    /// Why there are no rows: also where a join in between would give more than `most` bytes, or the work was cancelled.
+    pub(super) fn step(mut self, pinned: &Pinned, most: u64, cancel: &CancellationToken) -> Result<Self, Failed> {
         let mut changes = Vec::new();
         for (place, input) in self.machine.inputs().iter().enumerate() {
             if cancel.is_cancelled() {
@@ -80,7 +84,13 @@ impl Maintained {
         }
         // What an aggregate of no rows gives is there without any change.
         if !changes.is_empty() || self.seen.is_empty() {
-            let change = self.machine.step(&changes).map_err(Failed::from)?;
+            self.machine.limit(usize::try_from(most).unwrap_or(usize::MAX), cancel);
+            let stepped = self.machine.step(&changes);
+            let change = stepped.map_err(|broken| match broken.sqlstate() {
+                sqlstate::OUT_OF_MEMORY => Failed::TooLarge(most),
+                sqlstate::QUERY_CANCELED if cancel.is_cancelled() => Failed::Ended,
+                _ => Failed::from(broken),
+            })?;
             let change = relabelled(change, &self.schema)?;
             self.output.apply(&change).map_err(|error| Failed::Broken(error.to_string()))?;
         }

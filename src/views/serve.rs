@@ -50,6 +50,8 @@ pub(super) struct How {
     pub(super) inputs: Inputs,
     /// Those that are to be cached for it.
     pub(super) wanted: Inputs,
+    /// Whether its rows are right only for sessions that show times and numbers as the server does.
+    pub(super) shows: bool,
 }
 
 /// One view.
@@ -66,6 +68,8 @@ pub(super) struct Kept {
     published: watch::Sender<u64>,
     /// Raised with every state that has other rows.
     moved: watch::Sender<u64>,
+    /// The version of the catalog over which it was planned last.
+    pub(super) planned: watch::Sender<u64>,
     is_populated: AtomicBool,
     stand: Mutex<Stand>,
     pub(super) tally: Tally,
@@ -85,6 +89,7 @@ impl Kept {
             how: ArcSwapOption::empty(),
             published: watch::channel(0).0,
             moved: watch::channel(0).0,
+            planned: watch::channel(0).0,
             stand: Mutex::new(Stand::new(state)),
             tally: Tally::default(),
         })
@@ -334,6 +339,7 @@ impl Diagnose for StaleView {
 #[derive(Debug)]
 enum Lack {
     NotAsked,
+    ShownOtherwise,
     NotKept,
     Behind,
     TooOld,
@@ -348,6 +354,7 @@ impl Lack {
     fn word(&self) -> &'static str {
         match self {
             Self::NotAsked => "store",
+            Self::ShownOtherwise => "settings",
             Self::NotKept => "not-kept",
             Self::Behind => "behind",
             Self::TooOld => "too-old",
@@ -360,11 +367,12 @@ impl Lack {
     fn reason(&self) -> &'static str {
         match self {
             Self::NotAsked => "tributary.consistency is store",
+            Self::ShownOtherwise => "its rows are others under the session's TimeZone, DateStyle or like settings",
             Self::NotKept => "its rows are not there now",
             Self::Behind => "its rows do not follow yet from everything that the read must see",
             Self::TooOld => "its rows are older than tributary.max_staleness allows",
             Self::OnlyRefreshed => "its rows are those of its last REFRESH",
-            Self::Store(reason) => *reason,
+            Self::Store(reason) => reason,
             Self::Stale(stale) => stale.reason,
         }
     }
@@ -413,7 +421,8 @@ impl Views {
                 wants.deadline.map_or(limit, |deadline| limit.min(deadline))
             }
         };
-        let mut deciding = Deciding { caches: &ground.caches, kept: &kept, wants, limit, has_waited: false };
+        let version = *ground.catalog.versions().borrow();
+        let mut deciding = Deciding { caches: &ground.caches, kept: &kept, wants, version, limit, has_waited: false };
         let decided = deciding.decide().await;
         kept.tally.waited.add(u64::from(deciding.has_waited));
         match decided {
@@ -431,6 +440,8 @@ struct Deciding<'a> {
     caches: &'a Caches,
     kept: &'a Kept,
     wants: &'a Wants,
+    /// Of the catalog.
+    version: u64,
     limit: Instant,
     has_waited: bool,
 }
@@ -440,7 +451,7 @@ impl Deciding<'_> {
     fn lacks(&self, lack: Lack) -> ViewDecision {
         let is_refused = match lack {
             // What copies do not serve, the query reads in the store, as it was decided for those.
-            Lack::NotAsked | Lack::Store(_) => false,
+            Lack::NotAsked | Lack::ShownOtherwise | Lack::Store(_) => false,
             Lack::Stale(_) => true,
             // Without rows a session reads what the query gives, which is everything that it has written and seen.
             Lack::NotKept => self.wants.on_stale != OnStale::Store && self.is_strict(),
@@ -470,7 +481,11 @@ impl Deciding<'_> {
         if self.wants.consistency == Consistency::Store {
             return Err(Lack::NotAsked);
         }
+        self.planned().await?;
         let Some(how) = self.kept.how() else { return Err(Lack::NotKept) };
+        if how.shows && !self.wants.shows_as_server {
+            return Err(Lack::ShownOtherwise);
+        }
         if matches!(how.upkeep, Upkeep::Refresh { .. }) {
             return self.refreshed();
         }
@@ -493,13 +508,28 @@ impl Deciding<'_> {
         }
     }
 
+    /// Waits until its task has planned it over the catalog of now: what stands below it may be another view than it was.
+    async fn planned(&self) -> Result<(), Lack> {
+        let mut planned = self.kept.planned.subscribe();
+        while *planned.borrow_and_update() < self.version {
+            // Cancel-safe, both of them.
+            tokio::select! {
+                changed = planned.changed() => if changed.is_err() { return Err(Lack::NotKept) },
+                () = tokio::time::sleep_until(self.limit) => return Err(Lack::NotKept),
+            }
+        }
+        Ok(())
+    }
+
     /// What of the copies the statement may read, for each store.
     async fn decide_stores(&self, how: &How) -> Result<BTreeMap<StoreName, Arc<Reading>>, Lack> {
         let decisions = how.inputs.keys().map(|store| async move { (store, self.caches.decide(store, self.wants).await) });
         let mut decided = BTreeMap::new();
         for (store, decision) in join_all(decisions).await {
             match decision {
-                Decision::Copy(reading) => drop(decided.insert(store.clone(), reading)),
+                Decision::Copy(reading) => {
+                    decided.insert(store.clone(), reading);
+                }
                 Decision::Store { reason } => return Err(Lack::Store(reason)),
                 Decision::Stale(stale) => return Err(Lack::Stale(stale)),
             }
@@ -516,7 +546,11 @@ impl Deciding<'_> {
                 // The newer one tells more of it.
                 Fit::Same => (Arc::clone(other), Arc::clone(own)),
                 Fit::Later => (Arc::clone(own), Arc::clone(other)),
-                Fit::Behind if self.wants.consistency == Consistency::Eventual && own.history() == other.history() => {
+                Fit::Behind
+                    if self.wants.consistency == Consistency::Eventual
+                        && own.history() == other.history()
+                        && self.wants.max_staleness.is_none_or(|most| own.age() <= most) =>
+                {
                     (Arc::clone(own), Arc::clone(own))
                 }
                 lack => return Err(lack),

@@ -177,7 +177,7 @@ impl Stage {
 
     /// The rows as texts, sorted.
     fn rows(&self, view: &str) -> Option<Vec<String>> {
-        Some(texts(&self.views.reading(&name(view))?))
+        self.views.reading(&name(view)).map(|reading| texts(&reading))
     }
 
     async fn has(&self, view: &str, rows: &[&str]) {
@@ -208,7 +208,7 @@ fn texts(reading: &ViewReading) -> Vec<String> {
 }
 
 fn wants(consistency: Consistency, on_stale: OnStale) -> Wants {
-    Wants { consistency, max_staleness: None, on_stale, deadline: None, session: Arc::default() }
+    Wants { consistency, max_staleness: None, on_stale, deadline: None, session: Arc::default(), shows_as_server: true }
 }
 
 fn read(decision: ViewDecision) -> Arc<ViewReading> {

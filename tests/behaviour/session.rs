@@ -60,7 +60,8 @@ async fn a_session_says_how_fresh_its_reads_must_be() {
     let shown = "SHOW tributary.consistency; SHOW tributary.max_staleness; SHOW tributary.on_stale";
     assert_eq!(session.answer(shown).await, "session\n0\nstore");
     session.answer("SET tributary.consistency = bounded").await;
-    let refused = session.failure("SELECT 1").await;
+    // Of each statement, until there is a measure.
+    let refused = session.rows("SELECT 1").await.unwrap_err();
     assert_eq!(
         (refused.code.as_str(), refused.message.as_str()),
         ("22023", "tributary.consistency = bounded needs tributary.max_staleness")
@@ -69,7 +70,7 @@ async fn a_session_says_how_fresh_its_reads_must_be() {
     let listed = "SELECT setting FROM pg_settings WHERE name = 'tributary.max_staleness'";
     assert_eq!(session.answer(listed).await, "2s");
     session.answer("COMMIT").await;
-    assert_eq!(session.failure("SELECT 1").await.code, "22023", "the bound was that of the transaction");
+    assert_eq!(session.rows("SELECT 1").await.unwrap_err().code, "22023", "the bound was that of the transaction");
     session.answer("DISCARD ALL").await;
     assert_eq!(session.answer(shown).await, "session\n0\nstore");
     assert_eq!(session.answer("SELECT count(*) FROM tributary.freshness").await, "0", "nothing is cached");

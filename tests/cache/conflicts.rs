@@ -156,7 +156,7 @@ async fn triggers(world: &mut World) {
         .native
         .run(
             "CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS \
-             $$ BEGIN UPDATE accounts SET balance = balance + 100 WHERE _id = NEW._id; RETURN NEW; END $$; \
+             $$ BEGIN UPDATE public.accounts SET balance = balance + 100 WHERE _id = NEW._id; RETURN NEW; END $$; \
              CREATE TRIGGER follow AFTER UPDATE ON moves FOR EACH ROW EXECUTE FUNCTION follow()",
         )
         .await;

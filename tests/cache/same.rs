@@ -6,8 +6,8 @@ use crate::differential;
 use crate::differential::stage::Stage;
 
 /// One of so many statements of that test is run here, and so many of its typed generator.
-const EVERY: usize = 4;
-const RANDOM: usize = 100;
+const EVERY: usize = 8;
+const RANDOM: usize = 50;
 /// Tables that have copies, at least; a key that has no order of bytes and the like may keep some from it.
 const CACHED: usize = 15;
 

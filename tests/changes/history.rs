@@ -111,6 +111,15 @@ struct Storm {
     steps: Vec<String>,
 }
 
+/// What came about is told behind what is wrong, which somebody who sees only the beginning of it needs first.
+impl Drop for Storm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("what came about over {}:\n{}", self.told, self.steps.join("\n"));
+        }
+    }
+}
+
 fn number(variable: &str) -> Option<u64> {
     environment::text(variable).map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number")))
 }
@@ -157,13 +166,7 @@ impl Storm {
 
     /// Writes a step down.
     fn note(&mut self, step: String) {
-        eprintln!("{step}");
         self.steps.push(step);
-    }
-
-    /// Whose history it is and what came about in it, for whoever looks at what is wrong.
-    fn course(&self) -> String {
-        format!("{}\n{}\n", self.told, self.steps.join("\n"))
     }
 
     /// Waits until a query gives this one row; fails with how the feed stands and the last that it has told.
@@ -180,7 +183,7 @@ impl Storm {
         }
         let feed = format!("SELECT table_name, state, reason, position FROM tributary.feeds WHERE store = '{store}'");
         let stands = ask(&session, &feed).await;
-        panic!("{}{store}: {what} is {last:?} and never {row}; its feed stands so: {stands:?}", self.course());
+        panic!("{store}: {what} is {last:?} and never {row}; its feed stands so: {stands:?}");
     }
 
     fn next_number(&mut self) -> i64 {
@@ -307,7 +310,7 @@ impl Storm {
             let world = self.random.below(self.worlds.len());
             self.past(world).await;
         }
-        assert!(self.stage.proxy.has_ended(), "{}nobody came to {point}", self.course());
+        assert!(self.stage.proxy.has_ended(), "nobody came to {point}");
         let world = self.random.below(self.worlds.len());
         self.past(world).await;
         self.stage.proxy.again(&variables("")).await.unwrap();
@@ -324,7 +327,7 @@ impl Storm {
         });
         let deadline = Instant::now() + PATIENCE;
         while !self.stage.proxy.has_ended() {
-            assert!(Instant::now() < deadline, "{}{signal} ends nothing", self.course());
+            assert!(Instant::now() < deadline, "{signal} ends nothing");
             let world = self.random.below(self.worlds.len());
             self.past(world).await;
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -426,7 +429,7 @@ impl Storm {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        panic!("{}nothing of the altered table of {store} is told any more", self.course());
+        panic!("nothing of the altered table of {store} is told any more");
     }
 
     async fn suffer(&mut self, fault: Fault) {
@@ -467,7 +470,7 @@ impl Storm {
                 _ => {}
             }
         }
-        assert!(suffered >= all.len(), "{}{suffered} of {} faults came about", self.course(), all.len());
+        assert!(suffered >= all.len(), "{suffered} of {} faults came about", all.len());
     }
 
     /// Waits until the last transaction of each store is told, and checks everything.
@@ -486,20 +489,20 @@ impl Storm {
             );
             Box::pin(self.until_row(store, ("the last transaction", is_told.as_str(), "1"))).await;
             Box::pin(self.until_aside(world)).await;
-            let (world, course) = (&self.worlds[world], self.course());
+            let world = &self.worlds[world];
             let told = told(&session, store).await;
             let rows = rows(&session, store).await;
-            assert!(rows == world.rows, "{course}{store}: rows are not what was done: {:?}", differences(&world.rows, &rows));
+            assert!(rows == world.rows, "{store}: rows are not what was done: {:?}", differences(&world.rows, &rows));
             let found = complaints(&world.done, &told, &before, &rows);
-            assert!(found.is_empty(), "{course}{store}: {}\ntold was: {}", found.join("\n"), listed(&told));
+            assert!(found.is_empty(), "{store}: {}\ntold was: {}", found.join("\n"), listed(&told));
             let aside: Vec<Seen> =
                 told.iter().filter_map(|told| if let What::Aside(seen) = told.what { Some(seen) } else { None }).collect();
             let found = shaped::complaints(&world.aside, &aside, world.reads_back);
-            assert!(found.is_empty(), "{course}{store}: {}\ndone was: {:?}\ntold was: {aside:?}", found.join("\n"), world.aside);
+            assert!(found.is_empty(), "{store}: {}\ndone was: {:?}\ntold was: {aside:?}", found.join("\n"), world.aside);
             let kept = world.done.iter().filter(|done| done.end == End::Kept).count();
-            assert!(kept > world.done.len() / 3, "{course}only {kept} transactions of {store} were kept");
+            assert!(kept > world.done.len() / 3, "only {kept} transactions of {store} were kept");
             if let Some(subscriber) = subscribers.iter().find(|subscriber| subscriber.store == store) {
-                subscriber.compare(&told, &course).await;
+                subscriber.compare(&told).await;
             }
         }
     }

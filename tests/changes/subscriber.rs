@@ -29,7 +29,7 @@ impl Subscriber {
     }
 
     /// It was told what the log holds, each once, from its first place on.
-    pub async fn compare(&self, told: &[Told], course: &str) {
+    pub async fn compare(&self, told: &[Told]) {
         let first = self.positions.lock().unwrap()[0].clone();
         let is_account = |told: &&Told| matches!(told.what, What::Deed(_)) && told.position > first;
         let expected: Vec<&String> = told.iter().filter(is_account).map(|told| &told.position).collect();
@@ -48,12 +48,12 @@ impl Subscriber {
             let (wanted, given) = (expected.get(place), got.get(place + 1));
             let counts = format!("{} of {}", got.len() - 1, expected.len());
             panic!(
-                "{course}the subscriber of {store} was told {counts} changes behind {first}; in place {place} {given:?} and not \
+                "the subscriber of {store} was told {counts} changes behind {first}; in place {place} {given:?} and not \
                  {wanted:?}: {}",
                 listed(told)
             );
         }
-        assert_eq!(got.iter().collect::<BTreeSet<_>>().len(), got.len(), "{course}the subscriber of {store} was told some twice");
+        assert_eq!(got.iter().collect::<BTreeSet<_>>().len(), got.len(), "the subscriber of {store} was told some twice");
     }
 }
 

@@ -13,7 +13,8 @@ fn lines(told: &str) -> Vec<String> {
     let Some((_, section)) = told.split_once("\ncopies of ") else { return Vec::new() };
     let rows = section.lines().skip(1).take_while(|line| !line.is_empty());
     let cells = |line: &str| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("|");
-    rows.map(cells).collect()
+    // What goes to stderr is behind it.
+    rows.filter(|line| !line.starts_with("connecting to ")).map(cells).collect()
 }
 
 fn checked(place: &Place) -> (Vec<String>, String, Option<i32>) {

@@ -23,7 +23,6 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -215,8 +214,6 @@ pub struct Results {
     settings: ResultSettings,
     kept: Cache<Key, Arc<Entry>>,
     tracks: Mutex<BTreeMap<StoreName, Arc<Track>>>,
-    /// Whether there are any.
-    is_used: AtomicBool,
     /// Raised with every store that nobody follows yet.
     grown: watch::Sender<u64>,
     flights: Mutex<HashMap<Key, watch::Receiver<()>>>,
@@ -235,8 +232,8 @@ impl Results {
         let weigh = |_key: &Key, entry: &Arc<Entry>| u32::try_from(entry.bytes).unwrap_or(u32::MAX);
         let kept = Cache::builder().max_capacity(settings.memory_bytes).weigher(weigh).build();
         let (tracks, flights) = (Mutex::default(), Mutex::default());
-        let (grown, is_used) = (watch::channel(0).0, AtomicBool::new(false));
-        Arc::new(Self { feeds, settings, kept, tracks, is_used, grown, flights, tally: Tally::default() })
+        let grown = watch::channel(0).0;
+        Arc::new(Self { feeds, settings, kept, tracks, grown, flights, tally: Tally::default() })
     }
 
     fn tracks(&self) -> MutexGuard<'_, BTreeMap<StoreName, Arc<Track>>> {
@@ -274,16 +271,6 @@ impl Results {
         }
     }
 
-    /// Whether results of a store are kept, so that it matters what a session has seen there.
-    pub fn tracks_store(&self, store: &StoreName) -> bool {
-        self.is_used() && self.tracks().contains_key(store)
-    }
-
-    /// Whether results of any store are.
-    pub fn is_used(&self) -> bool {
-        self.is_used.load(Ordering::Acquire)
-    }
-
     /// Most bytes of one result.
     pub fn result_bytes_max(&self) -> usize {
         usize::try_from(self.settings.memory_bytes).unwrap_or(usize::MAX) / SHARE
@@ -313,7 +300,6 @@ impl Results {
             (track, tracks.len() > before)
         };
         if is_new {
-            self.is_used.store(true, Ordering::Release);
             self.grown.send_modify(|count| *count += 1);
         }
         track

@@ -52,11 +52,10 @@ impl Results {
         for (standing, connector) in entry.stores.iter().zip(&connectors) {
             self.check(standing, connector)?;
         }
-        if wants.consistency != Consistency::Eventual {
-            for (standing, connector) in entry.stores.iter().zip(&connectors) {
-                // A copy that is read behind this must not be older.
-                wants.session.raise_by(connector.as_ref(), standing.bound.clone());
-            }
+        for (standing, connector) in entry.stores.iter().zip(&connectors) {
+            // A copy that is read behind this must not be older; also where this read has asked for no more than some state: the result
+            // may be ahead of all copies.
+            wants.session.raise_by(connector.as_ref(), standing.bound.clone());
         }
         Ok(())
     }

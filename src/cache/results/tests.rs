@@ -123,7 +123,7 @@ impl Stage {
 
     fn wants(&self, consistency: Consistency) -> Wants {
         let session = Arc::clone(&self.session);
-        Wants { consistency, max_staleness: None, on_stale: OnStale::Store, deadline: None, session }
+        Wants { consistency, max_staleness: None, on_stale: OnStale::Store, deadline: None, session, shows_as_server: true }
     }
 
     async fn find(&self, name: &'static str, consistency: Consistency) -> &'static str {
@@ -278,8 +278,14 @@ async fn a_feed_that_is_away_gives_no_results() {
         assert!(Instant::now() < end, "{:?}", feeds.shown());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let wants =
-        Wants { consistency: Consistency::Eventual, max_staleness: None, on_stale: OnStale::Store, deadline: None, session };
+    let wants = Wants {
+        consistency: Consistency::Eventual,
+        max_staleness: None,
+        on_stale: OnStale::Store,
+        deadline: None,
+        session,
+        shows_as_server: true,
+    };
     let found = results.find(&key("items"), &wants).await;
     assert!(!matches!(found, Found::Rows(_)), "{found:?}");
 }

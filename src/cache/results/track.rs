@@ -39,7 +39,7 @@ pub(super) struct Track {
 
 #[derive(Debug, Default)]
 struct Seen {
-    rings: BTreeMap<TableId, Ring<Transaction>>,
+    rings: BTreeMap<TableId, Ring<Arc<Transaction>>>,
     /// Raised where something may have been missed.
     history: u64,
     /// Everything up to there was seen.
@@ -175,7 +175,7 @@ impl Track {
             if did.is_unknown || did.cut.contains(table) {
                 ring.push(None, now);
             } else if did.changed.contains(table) {
-                ring.push(Some(did.transaction.clone()), now);
+                ring.push(Some(Arc::clone(&did.transaction)), now);
             }
         }
         if did.is_unknown {
@@ -270,8 +270,8 @@ impl Track {
 
 /// What a transaction did.
 struct Did<'p> {
-    /// The transaction without its entries.
-    transaction: Transaction,
+    /// The transaction without its entries, which the tables that it changed share.
+    transaction: Arc<Transaction>,
     changed: BTreeSet<&'p TableId>,
     /// Tables of which something is missing, or may be.
     cut: BTreeSet<&'p TableId>,
@@ -281,7 +281,7 @@ struct Did<'p> {
 
 impl<'p> Did<'p> {
     fn of(piece: &'p Piece, transaction: &'p Transaction) -> Self {
-        let bare = Transaction {
+        let bare = Arc::new(Transaction {
             id: transaction.id.clone(),
             position: transaction.position.clone(),
             origin: None,
@@ -289,7 +289,7 @@ impl<'p> Did<'p> {
             first: transaction.first,
             entries: Vec::new(),
             ends: transaction.ends,
-        };
+        });
         let mut did = Self { transaction: bare, changed: BTreeSet::new(), cut: BTreeSet::new(), is_unknown: false };
         let mut known = None;
         for entry in &transaction.entries {

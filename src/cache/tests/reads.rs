@@ -4,7 +4,7 @@ use super::*;
 use crate::stores::position::Position;
 
 fn wants(consistency: Consistency, on_stale: OnStale) -> Wants {
-    Wants { consistency, max_staleness: None, on_stale, deadline: None, session: Arc::default() }
+    Wants { consistency, max_staleness: None, on_stale, deadline: None, session: Arc::default(), shows_as_server: true }
 }
 
 impl Stage {

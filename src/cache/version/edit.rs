@@ -401,7 +401,7 @@ impl<'a> Edit<'a> {
                 }
             }
         }
-        after.touched = if is_fill { Touched::new() } else { before.touched.with(touched, after.rows()) };
+        after.touched = if is_fill { Touched::new() } else { before.touched.with(touched, after.rows(), after.chunks.bytes()) };
         Ok(after)
     }
 }

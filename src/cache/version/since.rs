@@ -24,6 +24,9 @@ use super::key::Key;
 /// Keys that are kept of any table; of a large one as many as a quarter of its rows, beyond which reading it whole costs no more.
 const KEYS_MIN: usize = 8_192;
 
+/// What they may take of memory with any table; with a large one as much as a quarter of its rows.
+const BYTES_MIN: usize = 256 << 10;
+
 /// The rows that differ between two states: those of the older one that changed or went, and those of the newer one that changed or came.
 /// A row that was written anew with the values that it had is in both.
 #[derive(Debug, Clone, Default)]
@@ -69,21 +72,21 @@ impl Touched {
         Self { steps: Vector::unit(step), first: 0, keys: 0, bytes }
     }
 
-    /// With one more step, to a state of so many rows.
-    pub(super) fn with(&self, keys: Vec<Key>, rows: usize) -> Self {
+    /// With one more step, to a state of so many rows, which take so much memory.
+    pub(super) fn with(&self, keys: Vec<Key>, rows: usize, row_bytes: usize) -> Self {
         if keys.is_empty() {
             return self.clone();
         }
-        let most = KEYS_MIN.max(rows / 4);
-        if keys.len() > most {
+        let (most, most_bytes) = (KEYS_MIN.max(rows / 4), BYTES_MIN.max(row_bytes / 4));
+        let step = Step::of(keys);
+        if step.keys.len() > most || step.bytes > most_bytes {
             return Self::new();
         }
         let mut next = self.clone();
-        let step = Step::of(keys);
         next.keys += step.keys.len();
         next.bytes += step.bytes;
         next.steps.push_back(step);
-        while next.keys > most && next.steps.len() > 1 {
+        while (next.keys > most || next.bytes > most_bytes) && next.steps.len() > 1 {
             let Some(dropped) = next.steps.pop_front() else { break };
             next.keys = next.keys.saturating_sub(dropped.keys.len());
             next.bytes = next.bytes.saturating_sub(dropped.bytes);

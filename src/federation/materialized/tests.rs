@@ -142,6 +142,7 @@ impl Room {
             on_stale: OnStale::Store,
             deadline: None,
             session: Arc::default(),
+            shows_as_server: true,
         };
         let said = Arc::clone(&self.said);
         Arc::new(Branches::new(&self.setting.snapshot, kind, None).with_views(said, Arc::new(wants)))

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::{CreateIndex, ObjectName};
 
 use super::define::{check_role, not_in_block, owns, qualified};
-use super::view::{change, not_owner};
+use super::view::{change, drop_with, not_owner};
 use crate::catalog::kept::{KeptIndex, KeptView, Materialization, ViewChange};
 use crate::catalog::object::Index;
 use crate::catalog::{QualifiedName, Relation, RelationBody, Snapshot};
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::define;
 use crate::federation::plan::Setting;
+use crate::federation::views;
 use crate::session::Session;
 use crate::session::statement::define::{Definition, Dropped, Dropping};
 use crate::session::statement::view::Refreshing;
@@ -27,25 +28,39 @@ type Place = (String, String);
 
 /// Fills a view that was made just now. As in PostgreSQL, what cannot be filled is not there afterwards.
 pub(super) async fn fill_new(session: &mut Session, place: Place) -> Result<(), Diagnosis> {
+    let made = relation(&session.shared.catalog.snapshot(), &place);
     match fill(session, &place, false).await {
         Ok(filled) => {
             tell(session, &place.1, &filled);
             Ok(())
         }
         Err(error) => {
-            let catalog = Arc::clone(&session.shared.catalog);
-            let _turn = catalog.views_turn().await;
-            if kept(&catalog.snapshot(), &place).is_some() {
-                // Why it is not filled says more than why it is still there.
-                let dropped = change(Arc::clone(&catalog), ViewChange::Drop(vec![place.clone()])).await;
-                if let Err(dropped) = dropped {
-                    let (named, error) = (format!("{}.{}", place.0, place.1), dropped.to_string());
-                    tracing::warn!(view = %Line(&named), error = %Line(&error), "a view that was not filled is kept");
-                }
+            // Why it is not filled says more than why it is still there.
+            if let Err(left) = unmake(session, made).await {
+                let (named, error) = (format!("{}.{}", place.0, place.1), left.to_string());
+                tracing::warn!(view = %Line(&named), error = %Line(&error), "a view that was not filled is kept");
             }
             Err(error)
         }
     }
+}
+
+/// Drops a view that could not be filled, and no other one of its name. One on which others stand by now stays, and is not populated.
+async fn unmake(session: &mut Session, made: Option<Arc<Relation>>) -> Result<(), Diagnosis> {
+    let Some(made) = made else { return Ok(()) };
+    let (catalog, made) = (Arc::clone(&session.shared.catalog), [made]);
+    if views::gone_with(&catalog.snapshot(), &made)?.is_empty() {
+        return drop_with(&catalog, &made).await;
+    }
+    let place = (made[0].schema.clone(), made[0].name.clone());
+    let is_same = relation(&catalog.snapshot(), &place)
+        .is_some_and(|now| now.body.kept().zip(made[0].body.kept()).is_some_and(|(now, made)| Arc::ptr_eq(now, made)));
+    if is_same { alter(session, &place, |materialized| materialized.with_data = false).await } else { Ok(()) }
+}
+
+/// The relation at a place.
+fn relation(snapshot: &Snapshot, (schema, name): &Place) -> Option<Arc<Relation>> {
+    snapshot.schemas.get(schema)?.relations.get(name).cloned()
 }
 
 /// Fills a view anew; with `verify` what differs is put right.

@@ -80,11 +80,10 @@ pub(super) fn may_serve(session: &Session, snapshot: &Snapshot, query: &Query) -
     if rules.is_empty() || snapshot.is_provisional() {
         return false;
     }
-    // A block that keeps one state reads it whole, and what it has written is in no result.
-    let is_bound = session
-        .block
-        .as_ref()
-        .is_some_and(|block| block.failed || block.modes.isolation.is_repeatable() || block.writers.is_some());
+    // A block that keeps one state reads it whole. One that may write would do so by rows of before, which nothing compares with those that
+    // it writes: what of copies it has read is noted, and what of results it has is not.
+    let is_bound =
+        session.block.as_ref().is_some_and(|block| block.failed || block.modes.isolation.is_repeatable() || !block.modes.read_only);
     !is_bound && (rules.with_text(&query.to_string()).next().is_some() || names_table(session, snapshot, query, &rules))
 }
 

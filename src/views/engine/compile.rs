@@ -349,7 +349,7 @@ fn key_of(gives: Gives, is_swapped: bool, left: &SideOf<'_>, right: &SideOf<'_>)
     if left_key.is_some() && right.is_unique() && !(may_be_alone && is_swapped) {
         return left_key;
     }
-    if right_key.is_some() && left.is_unique() && !(may_be_alone && !is_swapped) {
+    if right_key.is_some() && left.is_unique() && (is_swapped || !may_be_alone) {
         return right_key;
     }
     Some([left_key?, right_key?].concat())

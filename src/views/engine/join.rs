@@ -15,14 +15,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, SchemaRef};
+use tokio_util::sync::CancellationToken;
 
 use super::Broken;
 use super::expression::{Computed, met, values};
 use super::node::Node;
 use super::zset::{Codec, Delta, batch_of, consolidated};
+use crate::error::{Diagnosis, sqlstate};
 
 /// Pairs that are put together at a time.
 const PAIRS: usize = 8_192;
@@ -75,6 +78,49 @@ pub(super) struct Join {
 pub(super) struct Sides {
     own: Side,
     other: Side,
+    pub(super) limit: Limit,
+}
+
+/// How much a join may give in one step, and whether anybody waits for it still: few rows of both sides may make very many pairs.
+pub(super) struct Limit {
+    most: usize,
+    given: AtomicUsize,
+    cancel: CancellationToken,
+}
+
+impl Default for Limit {
+    /// None.
+    fn default() -> Self {
+        Self::new(usize::MAX, CancellationToken::new())
+    }
+}
+
+impl Limit {
+    /// Of so many bytes, until this is cancelled.
+    pub(super) fn new(most: usize, cancel: CancellationToken) -> Self {
+        Self { most, given: AtomicUsize::new(0), cancel }
+    }
+
+    /// A step begins.
+    fn begin(&self) {
+        self.given.store(0, Ordering::Relaxed);
+    }
+
+    /// Takes note of so many bytes more.
+    ///
+    /// # Errors
+    /// 53200 beyond the limit, 57014 where nobody waits any more.
+    fn take(&self, bytes: usize) -> Result<(), Broken> {
+        if self.cancel.is_cancelled() {
+            return Err(Broken { diagnosis: Diagnosis::new(sqlstate::QUERY_CANCELED, "nobody waits for the rows any more") });
+        }
+        if self.given.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.most {
+            return Err(Broken {
+                diagnosis: Diagnosis::new(sqlstate::OUT_OF_MEMORY, "a join gives more than there is memory for"),
+            });
+        }
+        Ok(())
+    }
 }
 
 impl Sides {
@@ -194,6 +240,7 @@ impl Join {
         let (own_left, own_came) = self.moved(own, &self.own_keys, (&self.own_codec, true))?;
         let (other_left, other_came) = self.moved(other, &self.other_keys, (&self.other_codec, self.keeps_other))?;
         let mut given = Vec::new();
+        sides.limit.begin();
         self.own_moved(sides, &own_left, &mut given)?;
         self.other_moved(sides, &other_left, &mut given)?;
         self.own_moved(sides, &own_came, &mut given)?;
@@ -258,11 +305,11 @@ impl Join {
                         *matches += entry.weight;
                     }
                     if pairs.weights.len() >= PAIRS {
-                        self.meet(&mut pairs, given, |at, _, weight| count(&mut matches, moved, at, weight))?;
+                        self.meet(&mut pairs, (given, &sides.limit), |at, _, weight| count(&mut matches, moved, at, weight))?;
                     }
                 }
             }
-            self.meet(&mut pairs, given, |at, _, weight| count(&mut matches, moved, at, weight))?;
+            self.meet(&mut pairs, (given, &sides.limit), |at, _, weight| count(&mut matches, moved, at, weight))?;
         } else {
             for (matches, row) in matches.iter_mut().zip(moved) {
                 *matches = i64::from(row.meets && sides.other.has(row.key()));
@@ -289,11 +336,11 @@ impl Join {
                 for (own, entry) in sides.own.under(row.key()) {
                     pairs.push(own, row.row(), row.weight * entry.weight, (at, own));
                     if pairs.weights.len() >= PAIRS {
-                        self.meet(&mut pairs, given, |at, own, _| count_own(&mut met_more, moved, at, own))?;
+                        self.meet(&mut pairs, (given, &sides.limit), |at, own, _| count_own(&mut met_more, moved, at, own))?;
                     }
                 }
             }
-            self.meet(&mut pairs, given, |at, own, _| count_own(&mut met_more, moved, at, own))?;
+            self.meet(&mut pairs, (given, &sides.limit), |at, own, _| count_own(&mut met_more, moved, at, own))?;
         }
         let keys: BTreeSet<&[u8]> = moved.iter().filter(|row| row.meets).map(Moved::key).collect();
         let had: Vec<bool> = keys.iter().map(|key| sides.other.has(key)).collect();
@@ -330,7 +377,7 @@ impl Join {
     fn meet<'a>(
         &self,
         pairs: &mut Pairs<'a>,
-        given: &mut Vec<Delta>,
+        (given, limit): (&mut Vec<Delta>, &Limit),
         mut tell: impl FnMut(usize, &'a [u8], i64),
     ) -> Result<(), Broken> {
         if pairs.weights.is_empty() {
@@ -344,7 +391,7 @@ impl Join {
             let mask = met(condition, &delta.batch)?;
             for (((at, bytes), weight), is_met) in pairs.of.iter().zip(&pairs.weights).zip(&mask) {
                 if *is_met {
-                    tell(*at, *bytes, *weight);
+                    tell(*at, bytes, *weight);
                 }
             }
             delta = delta.kept(&mask)?;
@@ -352,9 +399,11 @@ impl Join {
         pairs.clear();
         if self.gives_pairs() && !delta.weights.is_empty() {
             let batch = batch_of(&self.schema, delta.batch.columns().to_vec(), delta.weights.len())?;
+            limit.take(batch.get_array_memory_size() + size_of_val(delta.weights.as_slice()))?;
             given.push(Delta { batch, weights: delta.weights });
+            return Ok(());
         }
-        Ok(())
+        limit.take(0)
     }
 
     /// Columns of both sides beside each other, as the query has them.

@@ -32,6 +32,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Diagnose, Diagnosis, sqlstate};
 use crate::federation::error::diagnose;
@@ -39,7 +40,7 @@ use crate::stores::StoreName;
 use crate::stores::schema::TableId;
 use compile::{Compiler, Slot};
 use group::Groups;
-use join::Sides;
+use join::{Limit, Sides};
 use node::{Node, State};
 pub(super) use zset::batch_of;
 use zset::{Delta, consolidated, loose, repeated};
@@ -237,6 +238,15 @@ impl Machine {
         };
         let states = program.slots.iter().map(state).collect();
         Self { program, states, broken: None }
+    }
+
+    /// Bounds what each join may give in a step, in bytes, and lets steps end when this is cancelled.
+    pub fn limit(&mut self, most: usize, cancel: &CancellationToken) {
+        for state in &mut self.states {
+            if let State::Join(sides) = state {
+                sides.limit = Limit::new(most, cancel.clone());
+            }
+        }
     }
 
     /// What it keeps up to date.

@@ -29,6 +29,12 @@ impl Keeper {
         let rows = Arc::clone(output.version());
         self.check_unique(&rows).await?;
         let bytes = u64::try_from(output.bytes()).unwrap_or(u64::MAX);
+        if bytes > most {
+            return Err(Failed::TooLarge(self.views.settings.memory_bytes));
+        }
+        if self.is_outdated(plan).await {
+            return Err(Failed::Lost);
+        }
         self.views.memory.set(&self.kept.name, bytes);
         self.kept.publish(State { rows, columns: plan.schema.fields().len(), readings: BTreeMap::new(), began });
         (self.standing, self.is_filled, self.due) = (Some(Standing::Whole { output, seen: Versions::new() }), true, None);
@@ -40,7 +46,7 @@ impl Keeper {
         Ok(())
     }
 
-    async fn check_unique(&self, rows: &Arc<TableVersion>) -> Result<(), Failed> {
+    pub(super) async fn check_unique(&self, rows: &Arc<TableVersion>) -> Result<(), Failed> {
         let (rows, indexes) = (Arc::clone(rows), self.asked.borrow().indexes.clone());
         aside(move |_cancel| recompute::check_unique(&rows, &indexes)).await
     }
@@ -91,10 +97,6 @@ impl Keeper {
         if let Err(failed) = self.compute(plan, pinned).await {
             self.failed(&failed);
             return Err(failed);
-        }
-        if let Some(standing) = &self.standing {
-            let rows = Arc::clone(standing.output().version());
-            self.check_unique(&rows).await?;
         }
         Ok(self.refreshed(differed))
     }

@@ -3,6 +3,7 @@
 //! Each test has a server of its own, as those of feeds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Executor, Row};
@@ -230,6 +231,10 @@ async fn a_position_is_reached_again_after_the_server_was_killed() {
     assert!(room.store.position(US, &follow()).await.is_err());
     let MariaDbOf::One(server) = &mut room.server else { panic!("it is one of our own") };
     server.again().await.unwrap();
+    // Connections of before are found to be dead one after the other.
+    while matches!(room.store.discover().await, Err(StoreError::ConnectionLost { .. })) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let mut again = Following::again(&room, &["t"], &resume).await;
     let after = newest(&room).await;
     assert_eq!(room.store.covers(&after, &before), Coverage::Covered);

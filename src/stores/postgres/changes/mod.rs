@@ -91,15 +91,18 @@ impl Capture for Changes {
         }
     }
 
-    async fn fill(&self, _table: &Arc<Table>) -> Result<Fill, StoreError> {
+    async fn fill(&self, table: &Arc<Table>) -> Result<Fill, StoreError> {
         self.0.pools.start();
-        Box::pin(fill::open(&self.0)).await
+        Box::pin(fill::open(&self.0, std::slice::from_ref(table))).await
     }
 
     async fn state(&self, tables: &[Arc<Table>]) -> Result<Option<Fill>, StoreError> {
+        if tables.is_empty() {
+            return Ok(None);
+        }
+        self.0.pools.start();
         // One snapshot has all tables.
-        let Some(table) = tables.first() else { return Ok(None) };
-        self.fill(table).await.map(Some)
+        Box::pin(fill::open(&self.0, tables)).await.map(Some)
     }
 
     fn contains(&self, version: &[u8], transaction: &Transaction) -> bool {

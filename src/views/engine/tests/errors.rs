@@ -1,6 +1,11 @@
 //! Rows for which an expression fails, and those for which it only would.
 
-use super::{Stage, changes, decimal, int, plain, small, text, truth, two_tables};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Machine, Stage, changes, decimal, int, plain, small, text, truth, two_tables};
 use crate::error::{Diagnose, sqlstate};
 
 fn a(key: i64, n: i32) -> super::Row {
@@ -42,6 +47,30 @@ async fn a_row_that_an_expression_fails_for_breaks_the_result_as_it_breaks_the_q
         stage.tables[1].put(2, Some(b(2, 2, 0)));
         fails(&mut stage, sqlstate::DIVISION_BY_ZERO).await;
     }
+}
+
+#[tokio::test]
+async fn few_rows_that_make_very_many_pairs_break_it_before_there_are_too_many() {
+    let mut stage = Stage::new(plain(), two_tables());
+    stage.add("SELECT a.id, b.id AS other FROM a JOIN b ON a.n = b.v").await;
+    for key in 1..=300 {
+        stage.tables[0].put(key, Some(a(key, 1)));
+        stage.tables[1].put(key, Some(b(key, 1, 1)));
+    }
+    stage.register();
+    let changes = changes(&stage.tables, stage.views[0].machine.inputs());
+    let (machine, cancel) = (&mut stage.views[0].machine, CancellationToken::new());
+    machine.limit(1 << 20, &cancel);
+    assert_eq!(machine.step(&changes).unwrap_err().sqlstate(), sqlstate::OUT_OF_MEMORY);
+    assert!(machine.bytes() < 1_000);
+    let mut machine = Machine::new(Arc::clone(machine.program()));
+    machine.limit(1 << 30, &cancel);
+    let added: usize = machine.step(&changes).unwrap().added.iter().map(RecordBatch::num_rows).sum();
+    assert_eq!(added, 90_000);
+    let mut machine = Machine::new(Arc::clone(machine.program()));
+    machine.limit(1 << 30, &cancel);
+    cancel.cancel();
+    assert_eq!(machine.step(&changes).unwrap_err().sqlstate(), sqlstate::QUERY_CANCELED);
 }
 
 #[tokio::test]
