@@ -165,7 +165,7 @@ async fn what_is_kept_is_shown_and_what_cannot_be_is_refused_over_a_file() {
     // In a block that may write, and in one that keeps one state, results are not used.
     until_hit(session, "SELECT _id FROM file.lists").await;
     session.answer("BEGIN READ ONLY").await;
-    assert_eq!(cache_line(&analyzed(session, "SELECT _id FROM file.lists").await).as_deref(), Some("Cache: hit"));
+    assert_eq!(cache_line(&analyzed(session, "SELECT _id FROM file.lists").await), Some("Cache: hit"));
     session.answer("ROLLBACK; BEGIN").await;
     assert_eq!(cache_line(&analyzed(session, "SELECT _id FROM file.lists").await), None);
     session.answer("ROLLBACK").await;
