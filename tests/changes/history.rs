@@ -433,6 +433,15 @@ impl Storm {
     }
 
     async fn suffer(&mut self, fault: Fault) {
+        let is_cut = match fault {
+            Fault::Kill(_) | Fault::End(_) => true,
+            Fault::Hurt(store, _) => store == "pg",
+            Fault::Alter(_) => false,
+        };
+        // The feed of PostgreSQL begins again with its tables as they are then.
+        if is_cut {
+            self.worlds.iter_mut().filter(|world| world.store == "pg").for_each(|world| world.aside.push(Step::Cut));
+        }
         match fault {
             Fault::Kill(point) => Box::pin(self.kill_at(point)).await,
             Fault::End(signal) => Box::pin(self.end_by(signal)).await,
