@@ -9,7 +9,7 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::{ClientOptions, Credential, ServerAddress};
 use mongodb::{Client, Collection};
 use sqlx::mysql::MySqlConnection;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, raw_sql};
 use tempfile::TempDir;
@@ -30,6 +30,8 @@ const COLUMNS: &str = "[collections.notes.columns]\n_id = \"bigint\"\nn = \"bigi
     [collections.profiles.columns]\n_id = \"bigint\"\nscore = \"bigint\"\n";
 /// Documents that are written at a time.
 const DOCUMENTS: u64 = 10_000;
+/// How many times as many rows the larger one of the tables below views has.
+pub const FEW: u64 = 100;
 /// Longer than anything should take to be there.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -43,18 +45,21 @@ pub struct Stores {
     server: Tributary,
     /// Accounts and orders; a tenth as many of the others.
     pub rows: u64,
+    /// Of the larger one of the tables below views.
+    pub rows_of_views: u64,
 }
 
 impl Stores {
     /// Starts everything, with its rows, and waits until all copies are loaded.
     pub async fn start() -> Self {
         let rows = knob("TRIBUTARY_BENCH_ROWS", 300_000).max(10);
+        let rows_of_views = knob("TRIBUTARY_BENCH_VIEW", 1_000_000).max(FEW);
         let setup = Setup { cache_mib: Some(512), ..Setup::default() };
         let postgres = must(Postgres::start_with(&setup).await);
         let mariadb = must(MariaDb::start_with(&setup).await);
         let mongodb = must(Mongo::start_with(&setup).await);
         let directory = must(TempDir::new());
-        fill_postgres(&postgres, rows).await;
+        fill_postgres(&postgres, rows, rows_of_views).await;
         fill_mariadb(&mariadb, rows / 10).await;
         fill_mongodb(&mongodb, rows / 10).await;
         fill_sqlite(&directory.path().join("file.db")).await;
@@ -66,7 +71,9 @@ impl Stores {
             fresh_verifier(&password)
         );
         write(&directory, "tributary.toml", &settings);
-        let postgres_copies = "changes.cached = [\"notes\", \"accounts\", \"orders\", \"load_rows\"]\n";
+        // Of changes of `without_copy` nothing is told, so that Tributary has no work with them.
+        let postgres_copies = "changes.tables = [\"notes\", \"accounts\", \"orders\", \"load_rows\", \"few\", \"many\"]\n\
+                               changes.cached = [\"notes\", \"accounts\", \"orders\", \"load_rows\"]\n";
         let mongodb_copies = format!("changes.cached = [\"notes\", \"profiles\"]\n{COLUMNS}");
         let sqlite = "kind = \"sqlite\"\npath = \"file.db\"\nchanges.mode = \"outbox\"\nchanges.cached = [\"notes\"]\n";
         for (name, text) in [
@@ -81,7 +88,7 @@ impl Stores {
             Endpoint { host: "127.0.0.1".to_owned(), port, user: "bench".to_owned(), password, database: "tributary".to_owned() };
         let program = Path::new(env!("CARGO_BIN_EXE_tributary"));
         let server = must(Tributary::start_in(program, directory.path(), endpoint, &[]).await);
-        let stores = Self { postgres, mariadb, mongodb, directory, http, server, rows };
+        let stores = Self { postgres, mariadb, mongodb, directory, http, server, rows, rows_of_views };
         for name in NAMES {
             stores.until_streaming(name).await;
         }
@@ -123,6 +130,15 @@ impl Stores {
         let set = format!("SET tributary.consistency = '{consistency}'");
         must(raw_sql(AssertSqlSafe(set)).execute(&mut connection).await);
         connection
+    }
+
+    /// A client that listens to a channel.
+    pub async fn listener(&self, channel: &str) -> PgListener {
+        let options = self.server.postgres_options().disable_statement_logging();
+        let pool = must(PgPoolOptions::new().max_connections(1).connect_with(options).await);
+        let mut listener = must(PgListener::connect_with(&pool).await);
+        must(listener.listen(channel).await);
+        listener
     }
 
     /// How many reads of some tables their copies have answered, and how many their stores.
@@ -200,7 +216,7 @@ pub fn check_time(started: Instant, what: &str) {
     must(if started.elapsed() < PATIENCE { Ok(()) } else { Err(format!("it takes too long: {what}")) });
 }
 
-async fn fill_postgres(postgres: &Postgres, rows: u64) {
+async fn fill_postgres(postgres: &Postgres, rows: u64, rows_of_views: u64) {
     let mut connection: PgConnection = must(postgres.postgres_options().disable_statement_logging().connect().await);
     let account = "(id bigint NOT NULL PRIMARY KEY, owner bigint NOT NULL, balance bigint NOT NULL, filler text NOT NULL)";
     let filled = format!("SELECT n, n / 10, n % 1000, repeat('x', 84) FROM generate_series(1, {rows}) AS n");
@@ -210,8 +226,12 @@ async fn fill_postgres(postgres: &Postgres, rows: u64) {
          CREATE TABLE accounts {account}; INSERT INTO accounts {filled}; \
          CREATE TABLE without_copy {account}; INSERT INTO without_copy {filled}; \
          CREATE TABLE orders (id bigint NOT NULL PRIMARY KEY, customer bigint NOT NULL, total bigint NOT NULL); \
-         INSERT INTO orders SELECT n, n % {customers}, n % 1000 FROM generate_series(1, {rows}) AS n",
-        customers = (rows / 10).max(1)
+         INSERT INTO orders SELECT n, n % {customers}, n % 1000 FROM generate_series(1, {rows}) AS n; \
+         CREATE TABLE few (LIKE orders INCLUDING ALL); CREATE TABLE many (LIKE orders INCLUDING ALL); \
+         INSERT INTO few SELECT n, n % {customers}, n % 1000 FROM generate_series(1, {few}) AS n; \
+         INSERT INTO many SELECT n, n % {customers}, n % 1000 FROM generate_series(1, {rows_of_views}) AS n",
+        customers = (rows / 10).max(1),
+        few = rows_of_views / FEW
     );
     must(raw_sql(AssertSqlSafe(statements)).execute(&mut connection).await);
     must(raw_sql("VACUUM (ANALYZE)").execute(&mut connection).await);

@@ -74,6 +74,9 @@ pub(super) fn shape(caches: &Caches, copies: &StoreCopies, table: &Table) -> Res
     if caches.feeds.state(&copies.name) != State::Streaming {
         return Err(Unfilled::NotYet(format!("the feed of store \"{}\" is not streaming", copies.name)));
     }
+    if !caches.feeds.has_looked(&copies.name) {
+        return Err(Unfilled::NotYet(format!("the feed of store \"{}\" has not looked at its tables yet", copies.name)));
+    }
     let has_key = shape.key.iter().all(|column| *column < table.columns.len());
     if !has_key
         || Shape::of_unseen(table, shape.key.clone(), shape.always_known.clone(), shape.unseen.as_deref()).digest != shape.digest

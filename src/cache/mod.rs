@@ -25,6 +25,7 @@ mod noted;
 mod probe;
 mod required;
 pub mod results;
+mod rules;
 mod serve;
 mod sets;
 mod status;
@@ -57,6 +58,7 @@ use store::StoreCopies;
 pub use audit::ShownAudit;
 pub use noted::CopiesRead;
 pub use required::Required;
+pub use rules::Rule;
 pub use serve::{Consistency, Decision, OnStale, Stale, Wants};
 pub use sets::Sets;
 pub use status::{CopyState, ShownCopy};
@@ -87,6 +89,8 @@ pub struct CacheSettings {
     pub audit_rows: usize,
     /// Bounds of the results of queries.
     pub results: ResultSettings,
+    /// The rule that a test has it leave out.
+    pub without: Option<Rule>,
 }
 
 impl Default for CacheSettings {
@@ -100,6 +104,7 @@ impl Default for CacheSettings {
             audit: Duration::from_secs(10),
             audit_rows: 256,
             results: ResultSettings::default(),
+            without: None,
         }
     }
 }
@@ -296,9 +301,25 @@ impl Caches {
         Ok(())
     }
 
+    /// Tables of a store are others than they were, whatever they look like: their copies are not read from here on, and are loaded again
+    /// behind the feed's next look at them.
+    pub fn doubt<'t>(&self, store: &StoreName, tables: impl IntoIterator<Item = &'t TableId>) {
+        let Some((copies, entry)) = self.copies(store).and_then(|copies| copies.entry().map(|entry| (copies, entry))) else {
+            return;
+        };
+        for table in tables.into_iter().filter(|table| entry.tables.iter().any(|wanted| wanted.id == **table)) {
+            copies.doubt(table);
+        }
+    }
+
     /// Whether a copy is loaded and follows its feed now. Cheap: it is asked for every table of every plan.
     pub fn offered(&self, store: &StoreName, table: &TableId) -> bool {
         !self.is_empty() && self.stores.load().get(store).is_some_and(|copies| copies.has(table))
+    }
+
+    /// Whether a rule is kept: no test has it left out.
+    pub fn keeps(&self, rule: Rule) -> bool {
+        rule.is_kept(self.settings.without)
     }
 
     /// Whether no table is wanted.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::probe::Probe;
 use super::required::Required;
 use super::store::{Published, Reading, StoreCopies};
-use super::{CacheEntry, Caches};
+use super::{CacheEntry, Caches, Rule};
 use crate::changes::State;
 use crate::error::{Diagnose, sentence, sqlstate};
 use crate::stores::StoreName;
@@ -266,7 +266,7 @@ impl Deciding<'_> {
         let is_bound = wants.consistency != Consistency::Eventual;
         let mark = if is_bound { wants.session.unsettled_at(name) } else { None };
         let mut moved = self.copies.moved();
-        if wants.consistency == Consistency::Strong || mark.is_some() {
+        if wants.consistency == Consistency::Strong && self.caches.keeps(Rule::Strong) || mark.is_some() {
             // Without a copy nothing is asked for.
             self.copies.set().ok_or(Lack::NoCopy)?;
             let probe = self.ask().await?;
@@ -278,7 +278,7 @@ impl Deciding<'_> {
         loop {
             moved.borrow_and_update();
             let lack = match self.judge(is_bound) {
-                Ok(set) => match wants.max_staleness.filter(|most| set.known_age().is_none_or(|age| age > *most)) {
+                Ok(set) => match wants.max_staleness.filter(|most| self.is_too_old(&set, *most)) {
                     None => return Ok(set),
                     Some(_) if Instant::now() >= self.limit => return Err(Lack::TooOld),
                     Some(_) => {
@@ -299,6 +299,10 @@ impl Deciding<'_> {
         }
     }
 
+    fn is_too_old(&self, set: &Published, most: Duration) -> bool {
+        set.known_age().is_none_or(|age| age > most) && self.caches.keeps(Rule::Bounded)
+    }
+
     /// The set of now, where it has what the read must see.
     fn judge(&self, is_bound: bool) -> Result<Arc<Published>, Lack> {
         let connector = self.entry.connector.as_ref();
@@ -308,7 +312,7 @@ impl Deciding<'_> {
             Coverage::Behind => Err(Lack::Behind),
             Coverage::Incomparable => Err(Lack::OtherHistory),
         };
-        if is_bound {
+        if is_bound && self.caches.keeps(Rule::Session) {
             of(self.wants.session.judge(connector, set.position.as_ref()))?;
         }
         if let Some(probe) = &self.probe {

@@ -99,6 +99,8 @@ pub(super) struct Requests {
     pub(super) reload: BTreeSet<TableId>,
     /// To be given up, since all of them are too large.
     pub(super) demote: BTreeSet<TableId>,
+    /// How often tables were said to be others than they were.
+    pub(super) doubted: u64,
 }
 
 /// The copies of one store.
@@ -110,6 +112,9 @@ pub(super) struct StoreCopies {
     moved: watch::Sender<u64>,
     asked: watch::Sender<Asked>,
     requests: Mutex<Requests>,
+    /// How often tables were said to be others than they were, and up to which of that their copies are gone.
+    doubted: AtomicU64,
+    gone: AtomicU64,
     is_wanted: AtomicBool,
     /// Which connector it is, and the last of which it is known that its store has the history of the set.
     life: AtomicU64,
@@ -129,6 +134,8 @@ impl StoreCopies {
             moved: watch::channel(0).0,
             asked: watch::channel(Asked::default()).0,
             requests: Mutex::default(),
+            doubted: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
             is_wanted: AtomicBool::new(false),
             life: AtomicU64::new(0),
             trusted: AtomicU64::new(0),
@@ -183,6 +190,26 @@ impl StoreCopies {
         self.asked.send_modify(|asked| asked.turn += 1);
     }
 
+    /// A table is another one than it was, though it may look alike: from here on its copy is not read.
+    pub(super) fn doubt(&self, table: &TableId) {
+        {
+            let mut requests = self.requests();
+            requests.reload.insert(table.clone());
+            requests.doubted = self.doubted.fetch_add(1, Ordering::AcqRel) + 1;
+        }
+        self.asked.send_modify(|asked| asked.turn += 1);
+    }
+
+    /// Copies that were in doubt are gone, up to this.
+    pub(super) fn are_gone(&self, doubted: u64) {
+        self.gone.fetch_max(doubted, Ordering::AcqRel);
+    }
+
+    /// Whether no copy is read that somebody knows to be another table's. All of a store's wait for that, for a moment.
+    fn is_certain(&self) -> bool {
+        self.gone.load(Ordering::Acquire) >= self.doubted.load(Ordering::Acquire)
+    }
+
     pub(super) fn ask_demotion(&self, table: &TableId) {
         self.requests().demote.insert(table.clone());
         self.asked.send_modify(|asked| asked.turn += 1);
@@ -215,7 +242,7 @@ impl StoreCopies {
     /// The set, where there is something in it that may be read.
     pub(super) fn set(&self) -> Option<Arc<Published>> {
         let set = self.published.load_full();
-        (!set.tables.is_empty() && self.is_trusted()).then_some(set)
+        (!set.tables.is_empty() && self.is_trusted() && self.is_certain()).then_some(set)
     }
 
     /// The same, also where it is not known that the store has its history.
@@ -225,7 +252,7 @@ impl StoreCopies {
 
     /// Whether a table is in it.
     pub(super) fn has(&self, table: &TableId) -> bool {
-        self.published.load().tables.contains_key(table) && self.is_trusted()
+        self.published.load().tables.contains_key(table) && self.is_trusted() && self.is_certain()
     }
 
     /// The next set. Only the task that follows the store calls it.

@@ -233,6 +233,28 @@ impl Feeds {
         self.following_or_new(store).described.send_replace(Some(tables.into()));
     }
 
+    /// Tables of a store may be others from now on, though they look as before: its feed follows what is there behind
+    /// [`Feeds::look_again`].
+    pub fn doubt(&self, store: &StoreName) {
+        if let Some(following) = self.following(store) {
+            following.doubted.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Has the feed of a store look at its tables.
+    pub fn look_again(&self, store: &StoreName) {
+        if let Some(following) = self.following(store) {
+            following.described.send_modify(|_as_they_are| ());
+        }
+    }
+
+    /// Whether the feed of a store follows what was there at the last [`Feeds::doubt`].
+    pub fn has_looked(&self, store: &StoreName) -> bool {
+        let is_done =
+            |following: &Arc<Following>| following.looked.load(Ordering::Acquire) >= following.doubted.load(Ordering::Acquire);
+        self.following(store).as_ref().is_none_or(is_done)
+    }
+
     /// The events of a store that is or was followed.
     pub fn hub(&self, store: &StoreName) -> Option<Arc<Hub>> {
         self.following(store)?.hub.get().cloned()
@@ -334,6 +356,15 @@ impl Feeds {
         let began = Instant::now();
         let fill = capture.fill(table).await?;
         let look_back = fill.look_back.max(LOOK_BACK).saturating_add(began.elapsed());
+        if fill.look_back > LOOK_BACK && !hub.reaches(look_back) {
+            // What was told before all of that may have come to be seen just now.
+            let message = format!(
+                "the log of changes of store \"{store}\" does not reach back {} s, in which transactions waited for other servers",
+                look_back.as_secs()
+            );
+            fill.branch.rollback().await.ok();
+            return Err(StoreError::remote(store.as_str(), sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
+        }
         Ok((fill, hub.since(look_back), capture))
     }
 

@@ -270,6 +270,11 @@ impl Hub {
         self.cursor(in_ring.unwrap_or_else(|| self.log.since(look_back)))
     }
 
+    /// Whether everything is retained that was received so long ago or later.
+    pub fn reaches(&self, look_back: Duration) -> bool {
+        self.log.reaches(look_back)
+    }
+
     /// The place before everything that is retained, from which [`Hub::at`] gives all of it; `None` where nothing is.
     pub fn first(&self) -> Option<Place> {
         let first = self.log.first();

@@ -118,10 +118,11 @@ impl Branches {
         Self { slots, held: Arc::clone(&self.held), offers: Arc::new(self.offers.again()), ..shared }
     }
 
-    /// A second handle for a statement that is planned and not run: nothing is decided of what it would read from copies.
+    /// A second handle for a statement that is planned and not run: nothing is decided of what it would read from copies, and of views
+    /// it is shown the rows that are there.
     #[must_use]
     pub fn only_planned(&self) -> Self {
-        Self { offers: Arc::new(self.offers.only_planned()), ..self.sharing() }
+        Self { offers: Arc::new(self.offers.only_planned()), views: Arc::new(self.views.only_planned()), ..self.sharing() }
     }
 
     /// The same, which reads what `writers` have written to through them.
@@ -194,6 +195,11 @@ impl Branches {
     /// The rows that a materialized view is read from, by its object id; `None` where its query is run.
     pub(super) fn view_rows(&self, view: u32) -> Option<ViewRows> {
         self.views.rows(view)
+    }
+
+    /// The tables that are read in their stores though they have copies, and why, for `EXPLAIN`.
+    pub(super) fn passed_copies(&self) -> Vec<(StoreName, TableId, &'static str)> {
+        self.offers.passed()
     }
 
     /// What the materialized views of the statement are read from, for `EXPLAIN`.

@@ -197,6 +197,8 @@ async fn notes(bound: &Bound, branches: &Arc<Branches>) -> Result<Vec<String>, D
         None => format!("Copy: offered ({})", copy.named()),
         Some(served) => format!("Source: {served} ({})", copy.named()),
     }));
+    let passed = branches.passed_copies().into_iter();
+    lines.extend(passed.map(|(store, table, reason)| format!("Source: {} ({store}.{})", Served::Store(reason), table.name)));
     lines.extend(branches.told_views().iter().flat_map(view_lines));
     // What a store would be asked in the place of a copy that serves is nothing it is asked.
     let asked: Vec<Asked> = asked(&bound.physical).into_iter().filter(|asked| !asked.is_spared).collect();

@@ -7,7 +7,9 @@ use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use chrono_tz::Tz;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
@@ -26,11 +28,13 @@ use super::plan::{self, Planned, Setting, analyze, parse_query, timeless_state};
 use super::provider::StoredTable;
 use super::rechecks;
 use super::semantics::functions::returns_set;
-use super::semantics::{constants, logic, sets};
+use super::semantics::typed::Typed;
+use super::semantics::{self, constants, logic, sets};
 use crate::cache::Reading;
 use crate::catalog::snapshot::SessionFacts;
 use crate::catalog::{RelationBody, Snapshot, system};
 use crate::error::{Diagnosis, sqlstate};
+use crate::format::{ByteaOutput, DateOrder, DateStyle, DisplaySettings, IntervalStyle, TimeZone};
 use crate::pgtype::PgField;
 use crate::stores::schema::TableId;
 use crate::stores::{StoreName, Table};
@@ -51,6 +55,8 @@ pub struct KeptQuery {
     query: Query,
     setting: Setting,
     planned: Planned,
+    /// The same under settings that read and show times and numbers otherwise; `None` where it cannot be planned under them.
+    elsewhere: Option<(Setting, Planned)>,
 }
 
 /// The same, ready for being kept up to date.
@@ -101,7 +107,9 @@ impl KeptQuery {
         let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let query = parse_query(&format!("SELECT * FROM {}.{}", quoted(schema), quoted(name)))?;
         let planned = plan::plan_aside(engine, &setting, query.clone(), &[]).await?;
-        Ok(Self { query, setting, planned })
+        let other = elsewhere(&setting);
+        let elsewhere = plan::plan_aside(engine, &other, query.clone(), &[]).await.ok().map(|planned| (other, planned));
+        Ok(Self { query, setting, planned, elsewhere })
     }
 
     /// Its columns.
@@ -130,7 +138,7 @@ impl KeptQuery {
         let analyzed = analyze(&state, self.planned.logical())?;
         constants::check(&analyzed, state.config_options()).map_err(|error| diagnose(&error))?;
         let unsettled = self.unsettled(&analyzed)?;
-        let shows = shows(&analyzed)?;
+        let shows = shows(&analyzed)? || self.reads_otherwise(engine, &analyzed);
         let fields = analyzed.schema().fields().iter().zip(&self.planned.columns);
         let named = |(field, column): (&FieldRef, &OutputColumn)| {
             field.as_ref().clone().with_name(&column.name).with_nullable(true).with_pg_type(column.pg_type)
@@ -144,8 +152,25 @@ impl KeptQuery {
         // The same names may be those of other tables.
         let ids = tables.iter().flat_map(|(store, tables)| tables.values().map(move |table| means(store, table)));
         let marks = fields.iter().map(|field| format!("{} {:?} {:?}", field.name(), field.data_type(), sorted(field.metadata())));
-        let signature = ids.chain(marks).chain([text]).collect::<Vec<_>>().join("\n");
+        let signature = ids.chain(marks).chain(self.views()).chain([text]).collect::<Vec<_>>().join("\n");
         Ok(Optimized { plan, state, tables, schema: Arc::new(Schema::new(fields)), unsettled, shows, signature })
+    }
+
+    /// The views that it reads, itself among them, each with all that it says: the text of a plan does not tell casts apart by their types.
+    fn views(&self) -> impl Iterator<Item = String> {
+        self.planned.relations.values().filter_map(|relation| match &relation.body {
+            RelationBody::View { sql, columns, kept } => {
+                let kept = kept.as_ref().map(|kept| &kept.columns);
+                Some(format!("{}.{} {sql} {columns:?} {kept:?}", relation.schema, relation.name))
+            }
+            RelationBody::Stored { .. } | RelationBody::Rows(_) => None,
+        })
+    }
+
+    /// Whether its constants are others for a session with other settings: a time without its zone is read under them.
+    fn reads_otherwise(&self, engine: &Engine, analyzed: &LogicalPlan) -> bool {
+        let Some((setting, planned)) = &self.elsewhere else { return true };
+        analyze(&timeless_state(engine, setting), planned.logical()).map_or(true, |other| other != *analyzed)
     }
 
     /// Why its rows are not given by those of its tables alone.
@@ -194,8 +219,21 @@ impl KeptQuery {
     }
 }
 
-/// Whether some value of a plan may depend on how its session shows times and numbers: whatever is computed of a time with its zone, or put
-/// into text. What is only compared, or taken as it is, does not.
+/// Settings under which nothing that depends on them is as under those of the server.
+fn elsewhere(setting: &Setting) -> Setting {
+    let display = DisplaySettings {
+        time_zone: TimeZone::Named(Tz::Pacific__Kiritimati),
+        date_style: DateStyle::Sql,
+        date_order: DateOrder::Dmy,
+        interval_style: IntervalStyle::SqlStandard,
+        bytea_output: ByteaOutput::Escape,
+        extra_float_digits: 0,
+    };
+    Setting { time_zone: Tz::Pacific__Kiritimati.name().to_owned(), display, ..setting.clone() }
+}
+
+/// Whether some value of a plan may depend on how its session reads and shows times and numbers: whatever is computed of a time with its
+/// zone, put into text, or read from text as a time. What is only compared, or taken as it is, does not.
 fn shows(analyzed: &LogicalPlan) -> Result<bool, Diagnosis> {
     let mut found = false;
     let walked = analyzed.apply_with_subqueries(|node| {
@@ -214,7 +252,8 @@ fn shows(analyzed: &LogicalPlan) -> Result<bool, Diagnosis> {
                 found |= types.zip(to).is_none_or(|(types, to)| {
                     let is_zoned = |data_type: &DataType| matches!(data_type, DataType::Timestamp(_, Some(_)));
                     let is_text = matches!(to, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
-                    is_zoned(&to) || types.iter().any(is_zoned) || is_text && !types.iter().all(is_plain)
+                    let is_read = to.is_temporal() && !types.iter().all(DataType::is_temporal);
+                    is_zoned(&to) || types.iter().any(is_zoned) || is_text && !types.iter().all(is_plain) || is_read
                 });
                 Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
             })
@@ -222,6 +261,16 @@ fn shows(analyzed: &LogicalPlan) -> Result<bool, Diagnosis> {
     });
     walked.map_err(|error| diagnose(&error))?;
     Ok(found)
+}
+
+/// The values of a column with one form for all that are equal to one another, where carriers of its type are not: numbers with another
+/// number of digits, -0 and 0, the same time in other units. NULL stays NULL.
+///
+/// # Errors
+/// A value that is none of its type.
+pub fn in_one_form(array: &ArrayRef, field: &Field) -> Result<ArrayRef, Diagnosis> {
+    let told = semantics::told_apart(array, &Typed::of_field(field)).map_err(|error| diagnose(&error))?;
+    Ok(told.unwrap_or_else(|| Arc::clone(array)))
 }
 
 /// Whether values of a type are written in one way only.

@@ -40,7 +40,7 @@ use super::plan::{Planned, analyze};
 use super::provider::StoredTable;
 use super::pushdown::to_predicate;
 use super::semantics::types::output_types;
-use crate::cache::{TableVersion, Wants};
+use crate::cache::{Consistency, OnStale, TableVersion, Wants};
 use crate::catalog::{Relation, RelationBody};
 use crate::error::{Diagnosis, sqlstate};
 use crate::pgtype::PgField;
@@ -111,6 +111,19 @@ impl Choices {
     /// The same for another statement or run, of which nothing is chosen.
     pub(super) fn anew(&self) -> Self {
         Self { source: self.source.clone(), chosen: Mutex::default() }
+    }
+
+    /// The same for a statement that is not run: rows as old as there are, for which no store is asked and nothing is waited for.
+    pub(super) fn only_planned(&self) -> Self {
+        let source = self.source.as_ref().map(|(views, wants)| {
+            let consistency = match wants.consistency {
+                Consistency::Store => Consistency::Store,
+                _ => Consistency::Eventual,
+            };
+            let wants = Wants { consistency, max_staleness: None, on_stale: OnStale::Store, ..wants.as_ref().clone() };
+            (Arc::clone(views), Arc::new(wants))
+        });
+        Self { source, chosen: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, (Arc<Relation>, Chosen)>> {
@@ -208,8 +221,8 @@ impl MaterializedTable {
         let types = output_types(&analyzed).map_err(|error| diagnose(&error))?;
         let names = query.schema().fields().iter().map(|field| field.name());
         let fields = names.zip(analyzed.schema().fields()).zip(types).map(|((name, field), pg_type)| {
-            // Any of them may be NULL: what the query proves of them is not kept with the rows.
-            Field::new(name, field.data_type().clone(), true).with_pg_type(pg_type)
+            // Labels of an enum stay with it. Any of them may be NULL: what the query proves of them is not kept with the rows.
+            field.as_ref().clone().with_name(name).with_nullable(true).with_pg_type(pg_type)
         });
         let schema = plain_items(&Arc::new(Schema::new(fields.collect::<Vec<_>>())));
         let named = format!("{}.{}", relation.schema, relation.name);

@@ -19,12 +19,12 @@ use tokio_util::sync::CancellationToken;
 use super::changes::{are_same, labels, tables_of};
 use super::{Memory, STOP_GRACE, ServerError, entries};
 use crate::cache::results::ResultSettings;
-use crate::cache::{CacheEntry, CacheSettings, Caches};
+use crate::cache::{CacheEntry, CacheSettings, Caches, Rule};
 use crate::catalog::cached::{Asked, KeptCached};
 use crate::catalog::results::KeptRules;
 use crate::catalog::{Catalog, Snapshot, StoreEntry};
 use crate::changes::Feeds;
-use crate::config::{Config, CopyBounds, State};
+use crate::config::{Config, CopyBounds, State, environment};
 use crate::error::Diagnosis;
 use crate::federation::copy;
 use crate::stores::capture::{Follow, TablePattern};
@@ -35,6 +35,9 @@ use crate::views::Views;
 
 /// The name of the file with the tables that clients have asked to be cached, or not to be.
 const CACHED: &str = "cached";
+
+/// The variable with the rule of reads that a test leaves out.
+const WITHOUT: &str = "TRIBUTARY_WITHOUT_RULE";
 
 /// The name of the file with the queries whose results are kept.
 const RESULTS: &str = "results";
@@ -114,10 +117,21 @@ impl Caching {
     }
 }
 
+/// The rule that a test has us leave out. A release build leaves out none.
+fn without() -> Option<Rule> {
+    let rule = environment::text(WITHOUT).filter(|_| cfg!(debug_assertions)).and_then(|word| Rule::of_word(&word));
+    if let Some(rule) = rule {
+        tracing::error!(?rule, "{WITHOUT} has reads break a rule");
+    }
+    rule
+}
+
 fn settings(bounds: &CopyBounds) -> CacheSettings {
     let CopyBounds { memory_bytes, wait, look, audit, audit_rows, results_bytes } = *bounds;
     let results = ResultSettings { memory_bytes: results_bytes, wait, ..ResultSettings::default() };
-    CacheSettings { memory_bytes, wait, look, audit, audit_rows, results, ..CacheSettings::default() }
+    let without = without();
+    let results = ResultSettings { without, ..results };
+    CacheSettings { memory_bytes, wait, look, audit, audit_rows, results, without, ..CacheSettings::default() }
 }
 
 /// Looks at every new version of the catalog, and whenever views read other tables.

@@ -96,6 +96,9 @@ impl Session {
         let settled = if keeps { block.keyed.settle(block.writers.as_ref()).await } else { Ok(None) };
         let (asked, coordinator) = (self.asked(block), Arc::clone(&self.shared.commitment.coordinator));
         let keeps_all = keeps && settled.is_ok();
+        if keeps_all {
+            self.doubt(block);
+        }
         let ended = block.finish(keeps_all, &coordinator, asked).await;
         self.past.ended(&opened, keeps_all, &ended);
         if let Some(store) = by_itself {

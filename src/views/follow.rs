@@ -118,6 +118,8 @@ pub(super) struct Keeper {
     asked: watch::Receiver<Arc<ViewEntry>>,
     versions: watch::Receiver<u64>,
     inbox: mpsc::Receiver<Request>,
+    /// Of the catalog, as it was planned over last.
+    version: u64,
     plan: Option<Arc<Plan>>,
     sets: Option<Sets>,
     standing: Option<Standing>,
@@ -151,6 +153,7 @@ impl Keeper {
             inbox: kept.take_inbox()?,
             kept: Arc::clone(kept),
             ground,
+            version: 0,
             plan: None,
             sets: None,
             standing: None,
@@ -261,7 +264,7 @@ impl Keeper {
                 self.kept.tally.left("not-planned");
             }
         }
-        self.kept.planned.send_replace(version);
+        self.version = version;
     }
 
     /// Nothing that was computed is gone on with.
@@ -297,8 +300,13 @@ impl Keeper {
         // What has passed is acted on now, and wakes nobody again.
         self.due.take_if(|due| *due <= Instant::now());
         self.settles.take_if(|settles| *settles <= Instant::now());
-        let Some(plan) = self.plan.clone() else { return };
+        let Some(plan) = self.plan.clone() else {
+            self.kept.planned.send_replace(self.version);
+            return;
+        };
         let keeping = self.look(&plan);
+        // Who waits for the plan finds what is kept of the view by it.
+        self.kept.planned.send_replace(self.version);
         if !matches!(keeping, Keeping::Copies) {
             self.changed = None;
         }
@@ -325,6 +333,10 @@ impl Keeper {
     /// How the view can be kept now, which readers are told.
     fn look(&mut self, plan: &Plan) -> Keeping {
         let inputs: Inputs = plan.tables.iter().map(|(store, tables)| (store.clone(), tables.keys().cloned().collect())).collect();
+        if let Some(sets) = &mut self.sets {
+            // From now on it is told of what is asked for, also where nothing is read of it.
+            sets.readings();
+        }
         let (mut keeping, mut refused) = (Keeping::Copies, None);
         for (store, tables) in &plan.tables {
             for table in tables.keys() {

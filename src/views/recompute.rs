@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use datafusion::execution::SendableRecordBatchStream;
@@ -16,6 +16,7 @@ use crate::cache::TableVersion;
 use crate::error::{Diagnosis, sqlstate};
 use crate::federation::error::diagnose;
 use crate::federation::items::refit;
+use crate::federation::kept_query::in_one_form;
 
 /// Rows of a state that are compared at a time.
 const BATCH_ROWS: usize = 8192;
@@ -148,11 +149,19 @@ pub(super) fn rows_in(change: &Change) -> u64 {
 pub(super) fn check_unique(version: &Arc<TableVersion>, indexes: &[ViewIndex]) -> Result<(), Failed> {
     for index in indexes.iter().filter(|index| index.is_unique) {
         let columns = &version.table().columns;
-        let types = index.columns.iter().filter_map(|place| columns.get(*place)).map(|column| column.field.data_type());
-        let (converter, mut seen) = (converter(types)?, HashSet::new());
+        let fields: Vec<&Field> =
+            index.columns.iter().filter_map(|place| columns.get(*place)).map(|column| &column.field).collect();
+        let (mut of_keys, mut seen) = (None, HashSet::new());
         for batch in version.read(&index.columns, BATCH_ROWS) {
             let batch = batch?;
-            for (row, key) in converter.convert_columns(batch.columns())?.iter().enumerate() {
+            let told = batch.columns().iter().zip(&fields).map(|(array, field)| in_one_form(array, field).map_err(Failed::Query));
+            let told = told.collect::<Result<Vec<_>, _>>()?;
+            let converter = match of_keys.take() {
+                Some(known) => known,
+                None => converter(told.iter().map(|array| array.data_type()))?,
+            };
+            let converter = &*of_keys.insert(converter);
+            for (row, key) in converter.convert_columns(&told)?.iter().enumerate() {
                 let has_null = batch.columns().iter().any(|column| column.is_null(row));
                 if !has_null && !seen.insert(key.owned()) {
                     let message = format!("could not create unique index \"{}\"", index.name);

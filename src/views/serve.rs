@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::metrics::Tally;
 use super::status::{ShownView, Stand, Upkeep, ViewState};
 use super::{REQUESTS_MAX, Request, ViewEntry, ViewName, Views};
-use crate::cache::{Caches, Consistency, Decision, OnStale, Reading, Stale, TableVersion, Wants};
+use crate::cache::{Caches, Consistency, Decision, OnStale, Reading, Rule, Stale, TableVersion, Wants};
 use crate::changes::Place;
 use crate::error::{Diagnose, Diagnosis, sentence, sqlstate};
 use crate::stores::StoreName;
@@ -543,6 +543,7 @@ impl Deciding<'_> {
         for (store, tables) in &how.inputs {
             let (Some(own), Some(other)) = (state.readings.get(store), decided.get(store)) else { return Err(Fit::Behind) };
             let both = match fit(own, other, tables) {
+                _ if !self.caches.keeps(Rule::Follows) => (Arc::clone(own), Arc::clone(own)),
                 // The newer one tells more of it.
                 Fit::Same => (Arc::clone(other), Arc::clone(own)),
                 Fit::Later => (Arc::clone(own), Arc::clone(other)),

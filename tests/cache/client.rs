@@ -203,9 +203,18 @@ impl Client {
             _ => (self.some(all), false),
         };
         let stores = if is_prepared { vec![stores[0]] } else { stores };
+        let source = match self.random.below(4) {
+            0 => Source::View,
+            // The text of one that is kept, which has all keys.
+            1 if keys.len() > KEYS => Source::Result,
+            _ => Source::Tables,
+        };
         let begun = self.course.now();
-        let answer =
-            if is_prepared { prepared(session, stores[0], keys[0]).await } else { ask(session, &statement(&stores, &keys)).await };
+        let answer = if is_prepared {
+            prepared(session, stores[0], keys[0]).await
+        } else {
+            ask(session, &statement(&stores, &keys, source)).await
+        };
         let ended = self.course.now();
         match answer {
             Ok(rows) => {
@@ -267,16 +276,43 @@ fn settings(level: Level, on_stale: &str) -> String {
     )
 }
 
+/// What a statement is answered from, where it is kept here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The tables themselves, or their copies.
+    Tables,
+    /// A materialized view over them.
+    View,
+    /// The result of the whole statement.
+    Result,
+}
+
 /// A statement over both tables of each store, whose rows begin with the place of the store.
-fn statement(stores: &[&str], keys: &[i64]) -> String {
-    let keys = keys.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-    let parts = stores.iter().enumerate().map(|(place, store)| {
-        format!(
-            "SELECT {place}, a._id, a.balance, m.amount FROM {store}.accounts a JOIN {store}.moves m ON m._id = a._id \
-             WHERE a._id IN ({keys})"
-        )
+fn statement(stores: &[&str], keys: &[i64], source: Source) -> String {
+    let listed = keys.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    let parts = stores.iter().enumerate().map(|(place, store)| match source {
+        Source::Tables => format!("{} WHERE a._id IN ({listed})", joined(place, store)),
+        Source::View => format!("SELECT {place}, _id, balance, amount FROM kept_{store} WHERE _id IN ({listed})"),
+        Source::Result => joined(place, store),
     });
     parts.collect::<Vec<_>>().join(" UNION ALL ")
+}
+
+/// Both tables of a store, with the place of the store in a statement.
+fn joined(place: usize, store: &str) -> String {
+    format!("SELECT {place}, a._id, a.balance, m.amount FROM {store}.accounts a JOIN {store}.moves m ON m._id = a._id")
+}
+
+/// What keeps answers of such statements: a view of each store, and the results of what is asked of all keys.
+pub fn keeping(stores: &[&str]) -> Vec<String> {
+    let views = stores.iter().map(|store| {
+        let query = format!("SELECT a._id, a.balance, m.amount FROM {store}.accounts a JOIN {store}.moves m ON m._id = a._id");
+        format!("CREATE MATERIALIZED VIEW kept_{store} AS {query}")
+    });
+    let alone = stores.iter().map(|store| statement(&[store], &[], Source::Result));
+    let both = (0..stores.len()).map(|place| statement(&[stores[place], stores[(place + 1) % stores.len()]], &[], Source::Result));
+    let results = alone.chain(both.filter(|_| stores.len() > 1)).map(|query| format!("CREATE CACHE FOR {query}"));
+    views.chain(results).collect()
 }
 
 /// The numbers of one store in the rows of such a statement.

@@ -14,6 +14,7 @@
 //! conflicts    blocks that change what they have read from copies
 //! torn         transactions over two tables, which no statement sees in part
 //! histories    random histories with faults, and `checker`, what must hold of them; `client` is who reads and writes in them
+//! broken       rules that are left out on purpose, and what is found then
 //! results      results of queries that are kept, and when they are not given
 //! views        materialized views over two stores after every write; `views_defined`, as statements make them; `views_told`, what is told of them
 //! same         the statements of `differential` over cached tables
@@ -23,6 +24,7 @@
 
 mod audit;
 mod behind;
+mod broken;
 mod carried;
 mod checker;
 mod client;

@@ -1,7 +1,7 @@
 //! Materialized views as statements make them, change them and drop them; who may, and what the catalog shows.
 
 use super::views::{Market, TOTALS, standing, until_kept};
-use crate::changes::room::{self, OUTBOX, Room};
+use crate::changes::room::{self, LOG, OUTBOX, Room};
 use crate::commit::eventually;
 use crate::support::proxy::{self, GUEST, OWNER, Place, Session};
 
@@ -167,4 +167,110 @@ async fn what_depends_on_how_a_session_shows_dates_is_its_own_over_a_file() {
     let told = source(&own, first).await;
     assert!(told.contains("its rows are others under the session's TimeZone, DateStyle or like settings"), "{told}");
     assert!(source(&own, "SELECT n FROM plain").await.contains("Source: rows of the view"));
+}
+
+/// Texts that are read as times depend on the session too, also where they are constants of the query.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_depends_on_how_a_session_reads_times_is_its_own_over_postgres() {
+    let tables = "CREATE TABLE placed (id integer PRIMARY KEY, at timestamptz NOT NULL, d text NOT NULL); \
+        INSERT INTO placed VALUES (1, '2024-06-30 23:00+00', '01/02/2024'), (2, '2024-07-02 00:00+00', '03/04/2024')";
+    let (room, _native) = Box::pin(room::of_postgres(tables, LOG, &["placed"])).await;
+    let session = room.session();
+    session.answer("CREATE MATERIALIZED VIEW july AS SELECT id FROM pg.placed WHERE at >= '2024-07-01'").await;
+    session.answer("CREATE MATERIALIZED VIEW days AS SELECT id, d::date AS d FROM pg.placed").await;
+    session.answer("CREATE MATERIALIZED VIEW fixed AS SELECT id FROM pg.placed WHERE at >= '2024-07-01 00:00+02'").await;
+    for view in ["july", "days", "fixed"] {
+        until_kept(session, view).await;
+    }
+    let options = "-c TimeZone=Europe/Berlin -c DateStyle=ISO,DMY";
+    let own = proxy::open(proxy::login(room.server().addresses()[0], OWNER).options(options)).await.unwrap();
+    for (sql, expected, of_own) in [
+        ("SELECT id FROM july ORDER BY id", "2", "1\n2"),
+        ("SELECT d FROM days WHERE id = 1", "2024-01-02", "2024-02-01"),
+        ("SELECT id FROM fixed ORDER BY id", "1\n2", "1\n2"),
+    ] {
+        assert_eq!((session.answer(sql).await.as_str(), own.answer(sql).await.as_str()), (expected, of_own), "{sql}");
+        let told = session.answer(&format!("EXPLAIN ANALYZE {sql}")).await;
+        assert!(told.contains("Source: rows of the view"), "{told}");
+    }
+    // That one means the same under every setting, and its rows serve all.
+    let told = own.answer("EXPLAIN ANALYZE SELECT id FROM fixed").await;
+    assert!(told.contains("Source: rows of the view"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_of_an_enum_keep_their_order_in_a_view_over_postgres() {
+    let tables = "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy'); CREATE TABLE people (id integer PRIMARY KEY, m mood NOT NULL); \
+        INSERT INTO people VALUES (1, 'happy'), (2, 'ok'), (3, 'sad')";
+    let (room, _native) = Box::pin(room::of_postgres(tables, LOG, &["people"])).await;
+    let session = room.session();
+    session.answer("CREATE MATERIALIZED VIEW moods AS SELECT id, m FROM pg.people").await;
+    until_kept(session, "moods").await;
+    let told = session.answer("EXPLAIN ANALYZE SELECT m FROM moods").await;
+    assert!(told.contains("Source: rows of the view"), "{told}");
+    for consistency in ["session", "store"] {
+        session.answer(&format!("SET tributary.consistency = '{consistency}'")).await;
+        assert_eq!(session.answer("SELECT m FROM moods ORDER BY m").await, "sad\nok\nhappy", "{consistency}");
+        assert_eq!(session.answer("SELECT max(m), min(m) FROM moods").await, "happy|sad", "{consistency}");
+        assert_eq!(session.answer("SELECT id FROM moods WHERE m < 'ok'").await, "3", "{consistency}");
+        assert_eq!(code(session, "SELECT id FROM moods WHERE m = 'bogus'").await, "22P02", "{consistency}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_below_that_is_replaced_changes_the_rows_over_a_file() {
+    let (room, mut native) = Box::pin(room::of_sqlite(ORDERS, OUTBOX, &["orders"])).await;
+    native.run("INSERT INTO orders VALUES (4, 'abcdef', 1)").await;
+    let session = room.session();
+    // Both have the same columns, and plans whose texts are alike.
+    let cut = |letters: i32| format!("SELECT id, v::varchar({letters})::text AS v FROM file.orders");
+    session.answer(&format!("CREATE VIEW cut AS {}", cut(3))).await;
+    session.answer("CREATE MATERIALIZED VIEW groups AS SELECT v, count(*) AS n FROM cut GROUP BY v").await;
+    until_kept(session, "groups").await;
+    session.answer("SET tributary.consistency = 'strong'; SET tributary.on_stale = 'wait'").await;
+    assert_eq!(session.answer("SELECT max(v) FROM groups WHERE v LIKE 'ab%'").await, "abc");
+    session.answer(&format!("CREATE OR REPLACE VIEW cut AS {}", cut(5))).await;
+    assert_eq!(session.answer("SELECT max(v) FROM groups WHERE v LIKE 'ab%'").await, "abcde");
+    until_kept(session, "groups").await;
+    assert_eq!(session.answer("SELECT max(v) FROM groups WHERE v LIKE 'ab%'").await, "abcde");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_that_are_equal_are_alike_in_a_unique_index_over_postgres() {
+    let tables =
+        "CREATE TABLE prices (id integer PRIMARY KEY, price numeric); INSERT INTO prices VALUES (1, 1.0), (2, 1.00), (3, NULL)";
+    let (room, mut native) = Box::pin(room::of_postgres(tables, LOG, &["prices"])).await;
+    let session = room.session();
+    session.answer("CREATE MATERIALIZED VIEW listed AS SELECT id, price FROM pg.prices").await;
+    until_kept(session, "listed").await;
+    assert_eq!(code(session, "CREATE UNIQUE INDEX ON listed (price)").await, "23505");
+    native.run("UPDATE prices SET price = 2.00 WHERE id = 2").await;
+    until_kept(session, "listed").await;
+    let made = async || {
+        let made = session.rows("CREATE UNIQUE INDEX listed_price ON listed (price)").await;
+        made.is_ok().then_some(())
+    };
+    eventually("an index over numbers that differ", made).await;
+}
+
+/// Another table of the store is cached already, so that nothing of the store itself is news.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_is_told_when_its_table_comes_to_be_cached_over_a_file() {
+    let tables = format!("{ORDERS}; CREATE TABLE beside (id INTEGER PRIMARY KEY)");
+    let lines = format!("{OUTBOX}changes.cached = [\"beside\"]\n");
+    let (room, _native) = Box::pin(room::of_sqlite(&tables, &lines, &["orders", "beside"])).await;
+    let session = room.session();
+    session.answer("ALTER TABLE file.orders SET (tributary.cached = false)").await;
+    session.answer("CREATE MATERIALIZED VIEW letters AS SELECT v, count(*) AS n FROM file.orders GROUP BY v").await;
+    let of_refresh = async || {
+        let told = session.answer("EXPLAIN SELECT * FROM letters").await;
+        told.contains("Maintained: by REFRESH only").then_some(())
+    };
+    eventually("a view that is kept by REFRESH", of_refresh).await;
+    session.answer("ALTER TABLE file.orders SET (tributary.cached = true)").await;
+    let follows = async || {
+        let told = session.answer("EXPLAIN SELECT * FROM letters").await;
+        told.contains("Maintained: incrementally").then_some(())
+    };
+    eventually("a view that follows", follows).await;
 }

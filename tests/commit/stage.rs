@@ -420,9 +420,15 @@ pub fn address(proxy: &Tributary) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, proxy.port()))
 }
 
+/// Before the rule of reads that a proxy leaves out, in the place of failpoints.
+pub const WITHOUT: &str = "without ";
+
 /// The variable with the failpoints.
 pub fn variables(failpoints: &str) -> [(&'static str, &str); 1] {
-    [("TRIBUTARY_FAILPOINTS", failpoints)]
+    match failpoints.strip_prefix(WITHOUT) {
+        Some(rule) => [("TRIBUTARY_WITHOUT_RULE", rule)],
+        None => [("TRIBUTARY_FAILPOINTS", failpoints)],
+    }
 }
 
 /// Serves a directory by a process on a free port. The directory's own `tributary.toml` is written for it.

@@ -51,6 +51,10 @@ impl Sample {
             Pushdown::Exact(condition) | Pushdown::Superset(condition) => Some(condition),
             Pushdown::Refused(_) => None,
         });
+        // What is always read in the same place says nothing of the others.
+        if one_of.is_none() && keys.num_rows() > 0 {
+            return Err(Skipped::Unlike);
+        }
         Ok(Self { keys: one_of.map(|condition| (keys, condition)), from, rows })
     }
 
@@ -96,16 +100,25 @@ fn is_plain(column: &Column) -> bool {
         (20, DataType::Int64)
             | (21, DataType::Int16)
             | (23, DataType::Int32)
+            | (16, DataType::Boolean)
+            | (17, DataType::Binary)
             | (25 | 1043 | 2950, DataType::Utf8)
+            | (1700, DataType::Decimal128(..))
             | (1082, DataType::Date32)
             | (1114 | 1184, DataType::Timestamp(TimeUnit::Microsecond, _))
     )
 }
 
-/// From the first of some keys on, by its first column.
+/// From the first of some keys on, by its last column, among those that are like it in the others.
 fn from_first(key: &[usize], values: &[Vec<Value>]) -> Option<Predicate> {
-    let (column, value) = (ColumnRef::of(*key.first()?), values.first()?.first()?.clone());
-    Some(Predicate::Compare { column, op: Comparison::GreaterOrEqual, value })
+    let last = key.len().checked_sub(1)?;
+    let compare = |(place, (column, value)): (usize, (&usize, &Value))| Predicate::Compare {
+        column: ColumnRef::of(*column),
+        op: if place == last { Comparison::GreaterOrEqual } else { Comparison::Equal },
+        value: value.clone(),
+    };
+    let mut compared: Vec<Predicate> = key.iter().zip(values.first()?).enumerate().map(compare).collect();
+    if compared.len() == 1 { compared.pop() } else { Some(Predicate::And(compared)) }
 }
 
 /// One of these keys.
@@ -155,8 +168,12 @@ mod tests {
         let rows = vec![vec![Value::Int(1), Value::Text("a".to_owned())]];
         let Some(Predicate::Rows(asked)) = one_of(&[0, 2], rows.clone()) else { panic!("no rows") };
         assert_eq!((asked.columns, asked.rows), (vec![ColumnRef::of(0), ColumnRef::of(2)], rows.clone()));
-        let from = Predicate::Compare { column: ColumnRef::of(0), op: Comparison::GreaterOrEqual, value: Value::Int(1) };
-        assert_eq!(from_first(&[0, 2], &rows), Some(from));
+        let from = |column, op, value| Predicate::Compare { column: ColumnRef::of(column), op, value };
+        let last = from(2, Comparison::GreaterOrEqual, Value::Text("a".to_owned()));
+        let both = Predicate::And(vec![from(0, Comparison::Equal, Value::Int(1)), last]);
+        assert_eq!(from_first(&[0, 2], &rows), Some(both));
+        let alone = from(5, Comparison::GreaterOrEqual, Value::Int(1));
+        assert_eq!(from_first(&[5], &[vec![Value::Int(1)]]), Some(alone));
         assert!(one_of(&[], rows).is_none());
     }
 }

@@ -96,6 +96,9 @@ impl Results {
         if !self.feeds.runs_over(&store, &connector) {
             return Err(Rejected::new("not-ready", format!("the feed of store \"{store}\" has not begun")));
         }
+        if !self.feeds.has_looked(&store) {
+            return Err(Rejected::new("not-ready", format!("the feed of store \"{store}\" has not looked at its tables yet")));
+        }
         let state = match connector.capture() {
             Some(capture) => match capture.state(&input.tables).await {
                 Ok(state) => state.map(|state| (capture, state)),

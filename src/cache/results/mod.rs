@@ -32,8 +32,10 @@ use moka::sync::Cache;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::cache::Rule;
 use crate::changes::Feeds;
 use crate::stores::position::Position;
+use crate::stores::schema::TableId;
 use crate::stores::{Connector, StoreName, Table};
 use crate::task::TaskSet;
 use crate::telemetry::Family;
@@ -64,6 +66,8 @@ pub struct ResultSettings {
     pub quiet_age: Duration,
     /// Most time for a store to say where it is.
     pub patience: Duration,
+    /// The rule that a test has it leave out.
+    pub without: Option<Rule>,
 }
 
 impl Default for ResultSettings {
@@ -75,6 +79,7 @@ impl Default for ResultSettings {
             quiet: Duration::from_secs(1),
             quiet_age: Duration::from_secs(10),
             patience: Duration::from_secs(10),
+            without: None,
         }
     }
 }
@@ -279,6 +284,14 @@ impl Results {
     /// Forgets all results.
     pub fn clear(&self) {
         self.kept.invalidate_all();
+    }
+
+    /// Tables of a store are others than they were, whatever they look like: no result of them is given from here on.
+    pub fn doubt<'t>(&self, store: &StoreName, tables: impl IntoIterator<Item = &'t TableId>) {
+        let track = self.tracks().get(store).cloned();
+        if let Some(track) = track {
+            track.doubt(tables);
+        }
     }
 
     /// Numbers of results.

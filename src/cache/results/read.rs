@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Entry, Found, Key, Results, Standing};
+use crate::cache::Rule;
 use crate::cache::serve::{Consistency, Wants};
 use crate::changes::State;
 use crate::stores::Connector;
@@ -62,7 +63,8 @@ impl Results {
 
     /// Whether nothing is known to have happened since.
     fn check(&self, standing: &Standing, connector: &Arc<dyn Connector>) -> Result<(), Lack> {
-        if !standing.track.is_current(&standing.mark) || !self.feeds.runs_over(connector.name(), connector) {
+        let is_current = standing.track.is_current(&standing.mark) || !Rule::Unchanged.is_kept(self.settings.without);
+        if !is_current || !self.feeds.runs_over(connector.name(), connector) {
             return Err(Lack::Changed);
         }
         let is_streaming = self.feeds.state(connector.name()) == State::Streaming;

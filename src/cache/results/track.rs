@@ -17,6 +17,7 @@ use crate::stores::capture::Capture;
 use crate::stores::change::{Barrier, Entry, Transaction};
 use crate::stores::position::Position;
 use crate::stores::schema::TableId;
+use crate::task::OwnedTask;
 use crate::telemetry::log::Line;
 
 /// Most tables of a store that are followed here.
@@ -183,6 +184,16 @@ impl Track {
         }
     }
 
+    /// Tables are others than they were, which no event may tell.
+    pub(super) fn doubt<'t>(&self, tables: impl IntoIterator<Item = &'t TableId>) {
+        let (now, mut seen) = (Instant::now(), self.seen());
+        for table in tables {
+            if let Some(ring) = seen.rings.get_mut(table) {
+                ring.push(None, now);
+            }
+        }
+    }
+
     /// Everything up to there was seen.
     fn reach(&self, position: Option<Position>) {
         self.seen().applied = position.map(Arc::new);
@@ -199,12 +210,21 @@ impl Track {
 
     /// Follows the store until `stop`.
     pub(super) async fn run(self: Arc<Self>, feeds: Arc<Feeds>, stop: CancellationToken) {
-        // Cancel-safe: what was followed is given up.
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.follow_on(&feeds) => {}
+        loop {
+            let (track, feeds) = (Arc::clone(&self), Arc::clone(&feeds));
+            let following = OwnedTask::spawn(async move { track.follow_on(&feeds).await });
+            // Cancel-safe, both of them: what was followed is given up.
+            let is_over = tokio::select! {
+                () = stop.cancelled() => true,
+                // There was a fault in it, of which somebody else hears.
+                _fault = following.join() => false,
+            };
+            self.break_off();
+            if is_over {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-        self.break_off();
     }
 
     /// Follows it again and again.

@@ -70,6 +70,8 @@ pub(in crate::federation) struct Offers {
     settled: Mutex<BTreeMap<StoreName, Arc<OnceCell<Settled>>>>,
     /// What was answered of tables.
     answers: Mutex<BTreeMap<(StoreName, TableId), bool>>,
+    /// Why tables that have copies are read in their stores.
+    passed: Mutex<BTreeMap<(StoreName, TableId), &'static str>>,
     /// Stores that were read themselves, also in further runs.
     direct: Arc<Mutex<BTreeSet<StoreName>>>,
     /// What was counted of the statement, also in further runs.
@@ -161,8 +163,9 @@ impl Offers {
         let is_offered = refusal(table).is_none()
             && match self.settled(store) {
                 Some(Settled::Copy(pinned)) => pinned.table(&table.id).is_some_and(|version| fits(&version, table)),
-                Some(Settled::Store(_)) => {
+                Some(Settled::Store(reason)) => {
                     if source.offered(store, &table.id) {
+                        lock(&self.passed).insert(key.clone(), reason);
                         self.fell_through(store, &table.id);
                     }
                     false
@@ -172,6 +175,11 @@ impl Offers {
             };
         answers.insert(key, is_offered);
         is_offered
+    }
+
+    /// The tables that were planned to be read in their stores though they have copies, and why.
+    pub(in crate::federation) fn passed(&self) -> Vec<(StoreName, TableId, &'static str)> {
+        lock(&self.passed).iter().map(|((store, table), reason)| (store.clone(), table.clone(), *reason)).collect()
     }
 
     /// Takes note of what is read from a copy.

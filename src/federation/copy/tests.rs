@@ -491,6 +491,17 @@ async fn explain_says_what_may_be_and_what_was_read_from_a_copy() {
 }
 
 #[tokio::test]
+async fn explain_says_why_a_table_is_read_in_its_store_though_it_has_a_copy() {
+    let room = Room::new(On::Store);
+    let branches = Arc::new(room.branches(BranchKind::Statement));
+    let bound = room.bound("SELECT id FROM shop.t WHERE qty = 3", &branches).await.unwrap();
+    rows_of(bound.run().unwrap()).await.unwrap();
+    let told = explain::lines(&bound, &branches, true).await.unwrap();
+    let sources: Vec<&String> = told.iter().filter(|line| line.starts_with("Source: ")).collect();
+    assert_eq!(sources, ["Source: store, the test says so (shop.t)"], "{told:?}");
+}
+
+#[tokio::test]
 async fn explain_decides_nothing_of_what_it_does_not_run() {
     let sql = "SELECT a.id FROM shop.t a JOIN shop.t b ON a.above = b.id";
     for on in [On::Copy, On::Store, On::Nothing] {

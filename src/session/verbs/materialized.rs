@@ -55,7 +55,10 @@ async fn unmake(session: &mut Session, made: Option<Arc<Relation>>) -> Result<()
     let place = (made[0].schema.clone(), made[0].name.clone());
     let is_same = relation(&catalog.snapshot(), &place)
         .is_some_and(|now| now.body.kept().zip(made[0].body.kept()).is_some_and(|(now, made)| Arc::ptr_eq(now, made)));
-    if is_same { alter(session, &place, |materialized| materialized.with_data = false).await } else { Ok(()) }
+    match made[0].body.kept().filter(|_| is_same) {
+        Some(known) => alter(session, &place, known, |materialized| materialized.with_data = false).await,
+        None => Ok(()),
+    }
 }
 
 /// The relation at a place.
@@ -88,28 +91,28 @@ fn kept<'s>(snapshot: &'s Snapshot, (schema, name): &Place) -> Option<(&'s Arc<K
 pub(super) async fn refresh(session: &mut Session, asked: &Refreshing) -> Result<(), Diagnosis> {
     let setting = session.setting();
     let relation = setting.snapshot.resolve(&qualified(&asked.name)?, &setting.path)?;
-    let materialized = owned(session, &relation)?;
+    let (known, materialized) = owned(session, &relation)?;
     let place = (relation.schema.clone(), relation.name.clone());
     if !asked.with_data {
-        return alter(session, &place, |materialized| materialized.with_data = false).await;
+        return alter(session, &place, known, |materialized| materialized.with_data = false).await;
     }
     if asked.concurrently && !materialized.with_data {
         let message = "CONCURRENTLY cannot be used when the materialized view is not populated";
         return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
     }
     let refreshed = fill(session, &place, asked.concurrently).await?;
-    alter(session, &place, |materialized| materialized.with_data = true).await?;
+    alter(session, &place, known, |materialized| materialized.with_data = true).await?;
     tell(session, &place.1, &refreshed);
     Ok(())
 }
 
 /// What is kept of a materialized view that the session may change.
-fn owned<'r>(session: &Session, relation: &'r Relation) -> Result<&'r Materialization, Diagnosis> {
+fn owned<'r>(session: &Session, relation: &'r Relation) -> Result<(&'r KeptView, &'r Materialization), Diagnosis> {
     let name = &relation.name;
     check_role(session, &relation.schema)?;
     if let Some((kept, materialized)) = relation.body.materialized() {
         let is_own = owns(session, &kept.owner);
-        return if is_own { Ok(materialized) } else { Err(not_owner("materialized view", name)) };
+        return if is_own { Ok((kept, materialized)) } else { Err(not_owner("materialized view", name)) };
     }
     match &relation.body {
         RelationBody::Stored { table, .. } if table.kind == TableKind::MaterializedView => {
@@ -120,12 +123,18 @@ fn owned<'r>(session: &Session, relation: &'r Relation) -> Result<&'r Materializ
     }
 }
 
-/// Keeps a view otherwise, as it is now.
-async fn alter(session: &mut Session, place: &Place, edit: impl FnOnce(&mut Materialization)) -> Result<(), Diagnosis> {
+/// Keeps a view otherwise, as it is now, where it is the one that is known.
+async fn alter(
+    session: &mut Session,
+    place: &Place,
+    known: &KeptView,
+    edit: impl FnOnce(&mut Materialization),
+) -> Result<(), Diagnosis> {
     let (guard, catalog) = (session.guard.clone(), Arc::clone(&session.shared.catalog));
     let _turn = guard.run(catalog.views_turn()).await?;
     let snapshot = catalog.snapshot();
-    let Some((now, materialized)) = kept(&snapshot, place) else {
+    let is_known = |now: &KeptView| (&now.sql, &now.columns, &now.owner) == (&known.sql, &known.columns, &known.owner);
+    let Some((now, materialized)) = kept(&snapshot, place).filter(|(now, _)| is_known(now)) else {
         let message = format!("materialized view \"{}\" does not exist", place.1);
         return Err(Diagnosis::new(sqlstate::UNDEFINED_TABLE, message));
     };
@@ -146,7 +155,7 @@ pub(super) async fn create_index(
     relation: &Relation,
 ) -> Result<(), Diagnosis> {
     check_alone(session, "CREATE INDEX")?;
-    let materialized = owned(session, relation)?;
+    let (known, materialized) = owned(session, relation)?;
     let index = match define::view_index(setting, asked, relation)? {
         Ok(index) => index,
         Err(notice) => {
@@ -158,16 +167,27 @@ pub(super) async fn create_index(
         let message = format!("a materialized view cannot have more than {INDEXES_MAX} indexes");
         return Err(Diagnosis::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
     }
-    let (place, is_filled, name) = ((relation.schema.clone(), relation.name.clone()), materialized.with_data, index.name.clone());
-    let checks = is_filled && index.unique;
-    alter(session, &place, |materialized| materialized.indexes.push(index)).await?;
-    if !checks {
+    let (place, is_filled) = ((relation.schema.clone(), relation.name.clone()), materialized.with_data);
+    let mut taken = false;
+    let added = |materialized: &mut Materialization| {
+        // Somebody else may have been first.
+        taken = materialized.indexes.iter().any(|other| other.name == index.name) || materialized.indexes.len() >= INDEXES_MAX;
+        if !taken {
+            materialized.indexes.push(index.clone());
+        }
+    };
+    alter(session, &place, known, added).await?;
+    if taken {
+        let message = format!("relation \"{}\" already exists", index.name);
+        return Err(Diagnosis::new(sqlstate::DUPLICATE_TABLE, message));
+    }
+    if !(is_filled && index.unique) {
         return Ok(());
     }
     // Whether its rows are all different there is known once they are filled under it.
     let filled = fill(session, &place, false).await;
     if filled.is_err() {
-        alter(session, &place, |materialized| materialized.indexes.retain(|known| known.name != name)).await?;
+        alter(session, &place, known, |materialized| materialized.indexes.retain(|other| *other != index)).await?;
     }
     filled.map(drop)
 }
@@ -221,18 +241,18 @@ pub(super) fn is_about_one(setting: &Setting, definition: &Definition) -> bool {
 /// `DROP INDEX`, of which one at least is on a materialized view.
 pub(super) async fn drop_indexes(session: &mut Session, setting: &Setting, asked: &Dropping) -> Result<(), Diagnosis> {
     check_alone(session, "DROP INDEX")?;
-    let mut dropped: Vec<(Place, String)> = Vec::with_capacity(asked.names.len());
+    let mut dropped: Vec<(Place, &KeptView, String)> = Vec::with_capacity(asked.names.len());
     for name in &asked.names {
         let name = qualified(name)?;
         let Some((index, relation)) = index_of(setting, &name) else {
             let message = "indexes of materialized views and others cannot be dropped by one statement";
             return Err(Diagnosis::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
         };
-        owned(session, relation)?;
-        dropped.push(((relation.schema.clone(), relation.name.clone()), index.name.clone()));
+        let (known, _) = owned(session, relation)?;
+        dropped.push(((relation.schema.clone(), relation.name.clone()), known, index.name.clone()));
     }
-    for (place, name) in dropped {
-        alter(session, &place, |materialized| materialized.indexes.retain(|known: &KeptIndex| known.name != name)).await?;
+    for (place, known, name) in dropped {
+        alter(session, &place, known, |materialized| materialized.indexes.retain(|other: &KeptIndex| other.name != name)).await?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, visit_relations};
@@ -244,7 +245,7 @@ async fn fill(session: &mut Session, asked: Asked<'_>, key: &Key, flight: Flight
     let (engine, values) = (session.shared.engine.clone(), asked.values());
     let ready = digits::bind(&engine, asked.setting, asked.planned, values, (&branches, None)).await;
     let read = match ready.and_then(digits::Ready::run) {
-        Ok(stream) => read(stream, store.result_bytes_max()).await,
+        Ok(stream) => read(stream, store.result_bytes_max(), &engine.reservation("results")).await,
         Err(error) => return rejected(failed(&error), None),
     };
     let rows = |session: &Session, read: SendableRecordBatchStream| {
@@ -289,7 +290,8 @@ enum Read {
     Failed(Box<Diagnosis>),
 }
 
-async fn read(mut stream: SendableRecordBatchStream, most: usize) -> Read {
+/// Reads a result as far as it may be kept, and there is memory for.
+async fn read(mut stream: SendableRecordBatchStream, most: usize, memory: &MemoryReservation) -> Read {
     let (schema, mut batches, mut bytes) = (stream.schema(), Vec::<RecordBatch>::new(), 0_usize);
     while let Some(next) = stream.next().await {
         match next {
@@ -300,7 +302,7 @@ async fn read(mut stream: SendableRecordBatchStream, most: usize) -> Read {
             }
             Err(error) => return Read::Failed(Box::new(diagnose(&error))),
         }
-        if bytes > most {
+        if bytes > most || memory.try_resize(bytes).is_err() {
             let all = stream::iter(batches.into_iter().map(Ok)).chain(stream);
             return Read::More(Box::pin(RecordBatchStreamAdapter::new(schema, all)));
         }

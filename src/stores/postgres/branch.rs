@@ -184,7 +184,9 @@ async fn lead(inner: &Arc<Inner>, modes: &str, (locks, scans): (&str, usize)) ->
         Some(Err(problem)) => return Err(error::running(&inner.name, &problem)),
         None => return Err(error::running(&inner.name, &sqlx::Error::RowNotFound)),
     };
-    let worker_begin = follower(inner, &snapshot)?;
+    // A scan that waited behind one who waits for the leader would be waited for by the leader: it does not wait either.
+    let worker_begin = format!("{}; {locks}", follower(inner, &snapshot)?);
+    let worker_begin = worker_begin.trim_end_matches("; ").to_owned();
     let writer_begin = if modes.ends_with("READ WRITE") { Some(importing(inner, modes, &snapshot)?) } else { None };
     // Always after the leader: whoever holds slots has all that it needs.
     let reserved = if scans == 0 { Vec::new() } else { inner.pools.scans.reserve(scans).await? };

@@ -8,7 +8,7 @@
 //! **Invariants:** whatever anybody can see is at or before it, also what is not on disk yet; a feed comes to it though nothing more is
 //! written. It is never the version of a read: a transaction is in the log, and has numbered its rows, before others see it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::super::capture::How;
@@ -20,6 +20,7 @@ use super::position::{location, position};
 use super::triggers::{self, NUMBERS, OVERFLOW};
 use super::{ask, texts};
 use crate::error::sqlstate;
+use crate::task::OwnedTask;
 
 /// The cluster, unless it is a standby's, of which nothing says how far it is: it shows what a commit did before it says that it has
 /// replayed it.
@@ -50,21 +51,66 @@ const HEADER_OF_FILE: u64 = 40;
 
 /// When a server was last made to write its log to the disk for who waits.
 #[derive(Debug, Default)]
-pub(in super::super) struct Pushes(Mutex<Option<Instant>>);
+pub(in super::super) struct Pushes(Mutex<Pushed>);
+
+#[derive(Debug, Default)]
+struct Pushed {
+    at: Option<Instant>,
+    /// Somebody asked for it behind that, and it is done once more when it may be.
+    is_due: bool,
+    /// Who does it then.
+    task: Option<OwnedTask<()>>,
+}
 
 impl Pushes {
     /// How long until the next time; zero: now.
     fn pause(&self) -> Duration {
-        self.lock().map_or(Duration::ZERO, |at| PUSH_EACH.saturating_sub(at.elapsed()))
+        self.lock().at.map_or(Duration::ZERO, |at| PUSH_EACH.saturating_sub(at.elapsed()))
     }
 
     fn note(&self) {
-        *self.lock() = Some(Instant::now());
+        self.lock().at = Some(Instant::now());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
-        // What a panic left behind is a whole value.
+    /// Has it done once more when it may be: what the last one has had written may end in front of a place that was told since, and who
+    /// waits for a feed to come there does not ask again.
+    fn later(&self, inner: &Arc<Inner>) {
+        let mut pushed = self.lock();
+        pushed.is_due = true;
+        if pushed.task.is_none() {
+            let inner = Arc::clone(inner);
+            pushed.task = Some(OwnedTask::spawn(async move { push_later(&inner).await }));
+        }
+    }
+
+    /// Whether it is to be done once more; `false`: who does it has ended.
+    fn goes_on(&self) -> bool {
+        let mut pushed = self.lock();
+        let is_due = std::mem::take(&mut pushed.is_due);
+        if !is_due {
+            // It is this task that runs, and has nothing more to do.
+            pushed.task = None;
+        }
+        is_due
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pushed> {
+        // What a panic left behind are whole values.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has the server write its log as often as that is asked for, and no more often than it may be.
+async fn push_later(inner: &Arc<Inner>) {
+    loop {
+        tokio::time::sleep(inner.pushes.pause()).await;
+        // What is asked for from here on is done with the next one.
+        if !inner.pushes.goes_on() {
+            return;
+        }
+        inner.pushes.note();
+        // Where it fails the server is away, and nobody comes to a place of it.
+        drop(first(inner, &format!("SELECT {PUSH} FROM {ENDS}")).await);
     }
 }
 
@@ -73,7 +119,7 @@ impl Pushes {
 /// # Errors
 /// What the server answered; Unsupported of a standby; 55000 where triggers have kept no room for changes, so that no feed comes to what
 /// was committed without another beginning.
-pub(in super::super) async fn upper_bound(inner: &Inner, how: How) -> Result<Position, StoreError> {
+pub(in super::super) async fn upper_bound(inner: &Arc<Inner>, how: How) -> Result<Position, StoreError> {
     let (history, place) = match how {
         How::Log => Box::pin(of_log(inner)).await?,
         How::Outbox => Box::pin(of_outbox(inner)).await?,
@@ -84,17 +130,12 @@ pub(in super::super) async fn upper_bound(inner: &Inner, how: How) -> Result<Pos
 /// A cluster, and the timeline of its log.
 type History = (u64, u32);
 
-async fn of_log(inner: &Inner) -> Result<(History, u64), StoreError> {
+async fn of_log(inner: &Arc<Inner>) -> Result<(History, u64), StoreError> {
     let pause = inner.pushes.pause();
     let push = if pause.is_zero() { PUSH } else { IS_DUE };
     let told = first(inner, &format!("SELECT {CLUSTER}, {TIMELINE}, {LOG}, {push} FROM {ENDS}")).await?;
     if told.get(5).is_some_and(Option::is_some) {
-        // What the last one has had written may end in front of this place, and who waits for a feed to come here does not ask again.
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
-            first(inner, &format!("SELECT {PUSH} FROM {ENDS}")).await?;
-        }
-        inner.pushes.note();
+        if pause.is_zero() { inner.pushes.note() } else { inner.pushes.later(inner) }
     }
     let history = history(inner, &told)?;
     let text = |place: usize| told.get(place).and_then(Option::as_deref);
@@ -178,7 +219,7 @@ mod tests {
         assert!(pushes.pause().is_zero());
         pushes.note();
         assert!(!pushes.pause().is_zero() && pushes.pause() <= PUSH_EACH);
-        *pushes.lock() = Instant::now().checked_sub(PUSH_EACH);
+        pushes.lock().at = Instant::now().checked_sub(PUSH_EACH);
         assert!(pushes.pause().is_zero());
     }
 }

@@ -28,10 +28,10 @@ const LOOK_BACK_SYNCHRONOUS: Duration = Duration::from_secs(600);
 const SYSTEM: &str = "SELECT (SELECT s.system_identifier::text FROM pg_catalog.pg_control_system() s), \
      pg_catalog.current_setting('synchronous_standby_names')";
 
-/// The snapshot, and since how many seconds the oldest transaction runs that has written and is not seen, as far as that is told: one that
-/// waits for other servers is told to us when it is in the log, however long it waits.
+/// The snapshot, and since how many seconds the oldest transaction runs that waits for other servers, as far as that is told: it is told to us
+/// when it is in the log, and seen when these have it, however long that takes.
 const SNAPSHOT: &str = "SELECT pg_catalog.txid_current_snapshot()::text, (SELECT pg_catalog.max(pg_catalog.date_part('epoch', \
-     pg_catalog.clock_timestamp() - a.xact_start))::pg_catalog.int8 FROM pg_catalog.pg_stat_activity a WHERE a.backend_xid IS NOT NULL)";
+     pg_catalog.clock_timestamp() - a.xact_start))::pg_catalog.int8 FROM pg_catalog.pg_stat_activity a WHERE a.wait_event = 'SyncRep')";
 
 /// Opens a snapshot of these tables.
 ///
