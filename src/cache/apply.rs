@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::version::TableVersion;
-use crate::changes::Piece;
+use crate::changes::{Piece, Place};
 use crate::stores::capture::Capture;
 use crate::stores::change::{Barrier, Entry, Group, Rows, Transaction};
 use crate::stores::position::Position;
@@ -77,6 +77,38 @@ impl Leaving {
         match self {
             Self::Reshaped(reason) | Self::Stopped(reason) | Self::Broken(reason) => reason,
         }
+    }
+}
+
+/// What transactions say of the store's history.
+pub(super) struct Said {
+    /// The last position, and whether history is missing before it.
+    pub(super) position: Option<Position>,
+    pub(super) has_gap: bool,
+    pub(super) place: Option<Place>,
+    pub(super) ended: u64,
+}
+
+impl Said {
+    pub(super) fn by(pieces: &[Piece]) -> Self {
+        let mut said = Self { position: None, has_gap: false, place: None, ended: 0 };
+        for piece in pieces {
+            let Some(transaction) = piece.transaction() else { continue };
+            let is_gap = |entry: &Entry| matches!(entry, Entry::Barrier(Barrier::Gap { .. }));
+            if transaction.entries.iter().any(is_gap) {
+                (said.position, said.has_gap) = (None, true);
+            }
+            if !transaction.ends {
+                // Where it ends is known with its last piece.
+                continue;
+            }
+            said.ended += 1;
+            said.place = piece.place(transaction.entries.len().saturating_sub(1));
+            if !transaction.position.token.is_empty() {
+                said.position = Some(transaction.position.clone());
+            }
+        }
+        said
     }
 }
 

@@ -23,8 +23,17 @@ const TIMEOUT: &str = "SET statement_timeout = '3s'";
 const BOUNDS: [u64; 3] = [100, 500, 2_000];
 /// Stores that cannot be prepared, of which a transaction may have one.
 const LAST: [&str; 2] = ["mongo", "east"];
+/// A number of a turn that reads.
+const READ: usize = 19;
 /// Most keys of a transaction.
 const KEYS: usize = 3;
+
+/// What reads of a history are about, where not about everything.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Focus {
+    pub level: Option<Level>,
+    pub source: Option<Source>,
+}
 
 /// What all of a history share.
 pub struct Course {
@@ -36,12 +45,13 @@ pub struct Course {
     pub turn: AtomicU64,
     /// Statements that gave rows.
     pub reads: AtomicU64,
+    pub focus: Focus,
     number: AtomicI64,
 }
 
 impl Course {
     /// One over these stores.
-    pub fn new(stores: &'static [&'static str], address: SocketAddr) -> Self {
+    pub fn new(stores: &'static [&'static str], address: SocketAddr, focus: Focus) -> Self {
         Self {
             stores,
             address,
@@ -49,6 +59,7 @@ impl Course {
             stop: CancellationToken::new(),
             turn: AtomicU64::new(0),
             reads: AtomicU64::new(0),
+            focus,
             number: AtomicI64::new(START),
         }
     }
@@ -84,13 +95,15 @@ struct Client {
     keys: Vec<i64>,
     random: Random,
     session: Option<Session>,
+    /// What it has written last, and not read since.
+    last: Option<(Vec<&'static str>, Vec<i64>)>,
     deeds: Deeds,
 }
 
 /// Reads and writes until the history ends.
 pub async fn run(course: Arc<Course>, keys: Vec<i64>, random: Random) -> Deeds {
     let stop = course.stop.clone();
-    let mut client = Client { course, keys, random, session: None, deeds: Deeds::default() };
+    let mut client = Client { course, keys, random, session: None, last: None, deeds: Deeds::default() };
     while !stop.is_cancelled() {
         client.turn().await;
     }
@@ -109,7 +122,8 @@ impl Client {
             }
             return;
         };
-        let went = match self.random.below(20) {
+        let next = if self.last.is_some() { READ } else { self.random.below(20) };
+        let went = match next {
             0 => return self.carry(&session).await,
             1..=5 => self.write(&session).await,
             _ => self.read(&session).await,
@@ -159,9 +173,11 @@ impl Client {
         // Where one of several stores does not answer, it follows later.
         let is_whole = stores.len() == 1 || calm.is_some() && calm == course.calm();
         let end = if end == End::Kept && !is_whole { End::Unknown } else { end };
-        for store in stores {
+        for store in &stores {
             self.did(Op::Write(Write { store, number, keys: keys.clone(), begun, ended: course.now(), end }));
         }
+        // Most look at what they have just written.
+        self.last = Some((stores, keys)).filter(|_| end == End::Kept && self.random.chance(70));
         went
     }
 
@@ -192,12 +208,17 @@ impl Client {
             6 | 7 => Level::Bounded(bound * 1_000),
             _ => Level::Eventual,
         };
+        let Focus { level: of_all, source: from_all } = self.course.focus;
+        let level = of_all.unwrap_or(level);
         let on_stale = *self.random.pick(&["store", "wait", "error"]);
         if let Err(said) = ask(session, &settings(level, on_stale)).await {
             return self.failed(&said, "SET");
         }
-        let (stores, all) = (self.stores(), (1..=ACCOUNTS).collect::<Vec<i64>>());
+        let (own, all) = (self.last.take(), (1..=ACCOUNTS).collect::<Vec<i64>>());
+        let (stores, own) = own.map_or_else(|| (self.stores(), None), |(stores, keys)| (stores, Some(keys)));
         let (keys, is_prepared) = match self.random.below(3) {
+            _ if from_all == Some(Source::Result) => (all, false),
+            _ if own.is_some() => (own.unwrap_or_default(), false),
             0 => (all, false),
             1 => (vec![*self.random.pick(&all)], self.random.chance(60)),
             _ => (self.some(all), false),
@@ -209,6 +230,7 @@ impl Client {
             1 if keys.len() > KEYS => Source::Result,
             _ => Source::Tables,
         };
+        let (source, is_prepared) = (from_all.unwrap_or(source), is_prepared && from_all.is_none());
         let begun = self.course.now();
         let answer = if is_prepared {
             prepared(session, stores[0], keys[0]).await
@@ -278,7 +300,7 @@ fn settings(level: Level, on_stale: &str) -> String {
 
 /// What a statement is answered from, where it is kept here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+pub enum Source {
     /// The tables themselves, or their copies.
     Tables,
     /// A materialized view over them.

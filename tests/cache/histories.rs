@@ -16,7 +16,7 @@ use tributary::task::OwnedTask;
 
 use super::behind::Way;
 use super::checker::{Checks, History, Write, verdict};
-use super::client::{self, Course, Deeds};
+use super::client::{self, Course, Deeds, Focus};
 use super::copies::{FROM_COPY, FROM_STORE, reader, until_cached, until_copied};
 use super::views::{standing, until_kept};
 use super::world::{TABLES, cached};
@@ -109,7 +109,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 impl Storm {
-    async fn over(stores: &'static [&'static str], failpoints: &str) -> (Self, u64) {
+    async fn over(stores: &'static [&'static str], (failpoints, focus): (&str, Focus)) -> (Self, u64) {
         let seed = number("TRIBUTARY_TEST_SEED").unwrap_or(SEED);
         let told = format!("reads of {stores:?} with TRIBUTARY_TEST_SEED={seed}");
         eprintln!("{told}");
@@ -124,7 +124,7 @@ impl Storm {
         for store in stores {
             until_kept(&session, &format!("kept_{store}")).await;
         }
-        let course = Arc::new(Course::new(stores, stage.address()));
+        let course = Arc::new(Course::new(stores, stage.address(), focus));
         (Self { stage, course, random: Random::new(seed), told: vec![told] }, seed)
     }
 
@@ -294,10 +294,10 @@ async fn crowd(storm: &Storm, seed: u64) -> (Vec<OwnedTask<Deeds>>, Vec<OwnedTas
     (clients, writers)
 }
 
-/// What is found wrong in a short history under a Tributary that leaves out a rule. Its way to PostgreSQL is frozen now and then, and
-/// nothing else breaks.
-pub async fn found_without(rule: &str) -> Vec<String> {
-    let (mut storm, seed) = Box::pin(Storm::over(&["pg", "east"], &format!("{WITHOUT}{rule}"))).await;
+/// What is found wrong in a short history, whose reads are about something, under a Tributary that leaves out a rule. Its way to PostgreSQL
+/// is frozen now and then, and nothing else breaks.
+pub async fn found_without(rule: &str, focus: Focus) -> Vec<String> {
+    let (mut storm, seed) = Box::pin(Storm::over(&["pg", "east"], (&format!("{WITHOUT}{rule}"), focus))).await;
     let (clients, writers) = crowd(&storm, seed).await;
     for _ in 0..FREEZES {
         tokio::time::sleep(CALM).await;
@@ -311,7 +311,7 @@ pub async fn found_without(rule: &str) -> Vec<String> {
 }
 
 async fn storm(stores: &'static [&'static str]) {
-    let (mut storm, seed) = Box::pin(Storm::over(stores, "")).await;
+    let (mut storm, seed) = Box::pin(Storm::over(stores, ("", Focus::default()))).await;
     let (clients, writers) = crowd(&storm, seed).await;
     let reads = number("TRIBUTARY_TEST_READS").unwrap_or(READS);
     let began = Instant::now();
