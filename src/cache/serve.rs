@@ -263,7 +263,7 @@ struct Deciding<'a> {
 impl Deciding<'_> {
     async fn decide(&mut self) -> Result<Arc<Published>, Lack> {
         let (wants, name) = (self.wants, &self.copies.name);
-        let is_bound = wants.consistency != Consistency::Eventual;
+        let is_bound = wants.consistency != Consistency::Eventual && self.caches.keeps(Rule::Session);
         let mark = if is_bound { wants.session.unsettled_at(name) } else { None };
         let mut moved = self.copies.moved();
         if wants.consistency == Consistency::Strong && self.caches.keeps(Rule::Strong) || mark.is_some() {
@@ -312,7 +312,7 @@ impl Deciding<'_> {
             Coverage::Behind => Err(Lack::Behind),
             Coverage::Incomparable => Err(Lack::OtherHistory),
         };
-        if is_bound && self.caches.keeps(Rule::Session) {
+        if is_bound {
             of(self.wants.session.judge(connector, set.position.as_ref()))?;
         }
         if let Some(probe) = &self.probe {
