@@ -5,7 +5,7 @@ use super::client::{Focus, Source};
 use super::histories::found_without;
 
 /// Histories that are tried before a rule counts as one that nobody misses.
-const TRIES: usize = 4;
+const TRIES: usize = 12;
 
 /// The bound of reads with one, in microseconds: shorter than something is frozen, and longer than a feed is behind.
 const BOUND: u64 = 100_000;
